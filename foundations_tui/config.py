@@ -1,0 +1,321 @@
+"""hosts.toml and a project's foundations.toml: read, checked, and written when a host is added.
+
+Unknown keys are errors that name the key and the nearest right one.
+"""
+
+from __future__ import annotations
+
+import difflib
+import getpass
+import re
+import subprocess
+import tomllib
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from foundations_tui import locations
+from foundations_tui.errors import ConfigError, NotFoundError, UsageError
+
+LOCAL = "local"
+RESERVED = ("any", "defaults")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")
+
+
+@dataclass(frozen=True)
+class HostConfig:
+    """One host of hosts.toml."""
+
+    name: str
+    address: str = ""
+    """"user@host:port" or an alias of ~/.ssh/config; empty for this machine."""
+    identity: str = ""
+    """Private key file."""
+    root: str = ""
+    """Folder of the agent; empty for its usual place."""
+    python: str = ""
+    """Interpreter that jobs mean by ``python``; also runs the agent."""
+    max_jobs: int = 0
+    """Most jobs at once; 0 for as many as there are CPUs."""
+    gpus: str | int | list[int] = "auto"
+    """"auto", a count, or the indices that may be used."""
+    backend: str = "process"
+    transport: str = "paramiko"
+    setup: str = ""
+    """Shell lines before each job (modules, conda)."""
+    env: dict[str, str] = field(default_factory=dict)
+    """Variables of each job."""
+    data: dict[str, Any] = field(default_factory=dict)
+    tags: list[str] = field(default_factory=list)
+    slurm: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def is_local(self) -> bool:
+        """Whether this is the machine itself."""
+        return not self.address
+
+
+_TYPES: dict[str, tuple[type, ...]] = {
+    "address": (str,),
+    "identity": (str,),
+    "root": (str,),
+    "python": (str,),
+    "max_jobs": (int,),
+    "gpus": (str, int, list),
+    "backend": (str,),
+    "transport": (str,),
+    "setup": (str,),
+    "env": (dict,),
+    "data": (dict,),
+    "tags": (list,),
+    "slurm": (dict,),
+}
+_NOT_YET = {
+    "backend": ("process", "the slurm backend"),
+    "transport": ("paramiko", "another transport"),
+    "data": ({}, "host data"),
+    "slurm": ({}, "the slurm backend"),
+}
+
+
+@dataclass(frozen=True)
+class HostsConfig:
+    """hosts.toml as a whole."""
+
+    hosts: dict[str, HostConfig]
+    default_host: str = ""
+    owner: str = ""
+
+    def host(self, name: str) -> HostConfig:
+        """Return a host.
+
+        Raises:
+            NotFoundError: there is none of this name.
+        """
+        if name not in self.hosts:
+            raise NotFoundError(f"unknown host {name!r}", _nearest(name, self.hosts) or "foundations hosts lists them")
+        return self.hosts[name]
+
+
+def load_hosts(path: Path | None = None) -> HostsConfig:
+    """Return hosts.toml, with ``local`` added.
+
+    Raises:
+        ConfigError: what is wrong, with file and line.
+    """
+    path = path or locations.hosts_file()
+    table = _read_toml(path)
+    for key in table:
+        if key not in ("hosts", "defaults", "default_host", "owner"):
+            raise _unknown_key(path, key, ("hosts", "defaults", "default_host", "owner"))
+    defaults = _table(path, table.get("defaults", {}), "defaults")
+    hosts = {LOCAL: _host(path, LOCAL, defaults, {})}
+    for name, entry in _table(path, table.get("hosts", {}), "hosts").items():
+        check_name(name, allow_local=True)
+        hosts[name] = _host(path, name, defaults, _table(path, entry, f"hosts.{name}"))
+    default = _string(path, table, "default_host")
+    if default and default != "any" and default not in hosts:
+        raise ConfigError(f"{_at(path, 'default_host')}: default_host names no host: {default!r}", _nearest(default, hosts))
+    return HostsConfig(hosts, default, _string(path, table, "owner"))
+
+
+def check_name(name: str, allow_local: bool = False) -> None:
+    """Raise UsageError when a host may not be called so."""
+    if not _NAME.match(name) or name in RESERVED or (name == LOCAL and not allow_local):
+        taken = "is taken" if name in (*RESERVED, LOCAL) else "is not a name: letters, digits, . _ -"
+        raise UsageError(f"{name!r} {taken}")
+
+
+def owner_name(config: HostsConfig) -> str:
+    """Return whose jobs these are: the config's word, else git's, else the login's."""
+    if config.owner:
+        return config.owner
+    try:
+        asked = subprocess.run(["git", "config", "--global", "user.name"], capture_output=True, text=True, timeout=5)
+        if asked.stdout.strip():
+            return asked.stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        pass
+    return getpass.getuser()
+
+
+def add_host(name: str, address: str, options: dict[str, Any]) -> Path:
+    """Write a host into hosts.toml, keeping what stands there, comments too.
+
+    Raises:
+        UsageError: the name is taken or is none. ConfigError: the file is wrong as it is.
+    """
+    check_name(name)
+    if name in load_hosts().hosts:
+        raise UsageError(f"there is a host {name!r} already", f"foundations hosts remove {name}")
+    import tomlkit
+
+    path, document = _open_document()
+    tables = document.setdefault("hosts", tomlkit.table(is_super_table=True))
+    entry = tomlkit.table()
+    for key, value in {"address": address, **options}.items():
+        entry[key] = value
+    tables[name] = entry
+    _save_document(path, tomlkit.dumps(document))
+    return path
+
+
+def remove_host(name: str) -> Path:
+    """Take a host out of hosts.toml.
+
+    Raises:
+        NotFoundError: it is not there. UsageError: it is ``local``.
+    """
+    if name == LOCAL:
+        raise UsageError("local is this machine; it cannot be removed")
+    load_hosts().host(name)
+    import tomlkit
+
+    path, document = _open_document()
+    del document["hosts"][name]  # type: ignore[union-attr]
+    if document.get("default_host") == name:
+        del document["default_host"]
+    _save_document(path, tomlkit.dumps(document))
+    return path
+
+
+def _open_document() -> tuple[Path, Any]:
+    import tomlkit
+
+    path = locations.hosts_file()
+    return path, tomlkit.parse(path.read_text(encoding="utf-8") if path.exists() else "")
+
+
+def _save_document(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    temporary = path.with_name(path.name + ".tmp")
+    temporary.touch(mode=0o600)
+    temporary.write_text(text, encoding="utf-8")
+    temporary.replace(path)
+
+
+# --- a project's file -------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class ProjectConfig:
+    """What foundations.toml, or [tool.foundations] in pyproject.toml, says of a project."""
+
+    path: Path | None = None
+    project: str = ""
+    host: str = ""
+    env: dict[str, str] = field(default_factory=dict)
+    max_file: int = 100 << 20
+    """Untracked files above this many bytes stop a submit."""
+
+
+_PROJECT_KEYS = ("project", "host", "env", "snapshot")
+_SNAPSHOT_KEYS = ("max_file_mb",)
+
+
+def load_project(folder: Path) -> ProjectConfig:
+    """Return the configuration of the project that a folder is in: the nearest file upwards.
+
+    Raises:
+        ConfigError: what is wrong, with file and line.
+    """
+    for parent in (folder, *folder.parents):
+        path = parent / "foundations.toml"
+        if path.is_file():
+            return _project(path, _read_toml(path))
+        path = parent / "pyproject.toml"
+        if path.is_file():
+            table = _read_toml(path).get("tool", {}).get("foundations")
+            if table is not None:
+                return _project(path, table)
+        if (parent / ".git").exists():
+            break
+    return ProjectConfig()
+
+
+def _project(path: Path, table: dict[str, Any]) -> ProjectConfig:
+    for key in table:
+        if key not in _PROJECT_KEYS:
+            raise _unknown_key(path, key, _PROJECT_KEYS)
+    snapshot = _table(path, table.get("snapshot", {}), "snapshot")
+    for key in snapshot:
+        if key not in _SNAPSHOT_KEYS:
+            raise _unknown_key(path, key, _SNAPSHOT_KEYS)
+    max_file = snapshot.get("max_file_mb", 100)
+    if not isinstance(max_file, int | float) or max_file < 0:
+        raise ConfigError(f"{_at(path, 'max_file_mb')}: max_file_mb is a number of megabytes")
+    env = {key: str(value) for key, value in _table(path, table.get("env", {}), "env").items()}
+    return ProjectConfig(
+        path, _string(path, table, "project"), _string(path, table, "host"), env, int(max_file * (1 << 20))
+    )
+
+
+# --- reading ----------------------------------------------------------------------------------------------------
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{path}: {error}", "this is no valid TOML") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: {error}") from None
+
+
+def _host(path: Path, name: str, defaults: dict[str, Any], entry: dict[str, Any]) -> HostConfig:
+    known = [f.name for f in fields(HostConfig) if f.name != "name"]
+    merged = {**defaults, **entry}
+    for key, value in merged.items():
+        if key not in known:
+            raise _unknown_key(path, key, known)
+        if not isinstance(value, _TYPES[key]) or isinstance(value, bool):
+            raise ConfigError(f"{_at(path, key)}: {key} of {name} is a {type(value).__name__}; {_wanted(key)} is needed")
+        if key in _NOT_YET and value != _NOT_YET[key][0]:
+            raise ConfigError(f"{_at(path, key)}: {_NOT_YET[key][1]} is not available in this version yet")
+    if name != LOCAL and not merged.get("address"):
+        raise ConfigError(f"{_at(path, name)}: host {name} has no address", 'address = "user@host:port"')
+    if isinstance(merged.get("gpus"), str) and merged["gpus"] != "auto":
+        raise ConfigError(f'{_at(path, "gpus")}: gpus is "auto", a count or a list of indices')
+    merged["env"] = {key: str(value) for key, value in merged.get("env", {}).items()}
+    return HostConfig(name=name, **merged)
+
+
+def _wanted(key: str) -> str:
+    words = {str: "a string", int: "a whole number", list: "a list", dict: "a table"}
+    return " or ".join(words[kind] for kind in _TYPES[key])
+
+
+def _table(path: Path, value: Any, name: str) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise ConfigError(f"{_at(path, name.rpartition('.')[2])}: [{name}] is a table")
+    return value
+
+
+def _string(path: Path, table: dict[str, Any], key: str) -> str:
+    value = table.get(key, "")
+    if not isinstance(value, str):
+        raise ConfigError(f"{_at(path, key)}: {key} is a string")
+    return value
+
+
+def _unknown_key(path: Path, key: str, known: Any) -> ConfigError:
+    return ConfigError(f"{_at(path, key)}: unknown key {key!r}", _nearest(key, known))
+
+
+def _nearest(name: str, known: Any) -> str:
+    match = difflib.get_close_matches(name, list(known), 1, 0.5)
+    return f"did you mean {match[0]!r}?" if match else ""
+
+
+def _at(path: Path, key: str) -> str:
+    """Return "file:line" of a key; tomllib keeps no positions, so the text is searched."""
+    pattern = re.compile(rf"^\s*(\[.*)?[\"']?{re.escape(key)}[\"']?\s*(=|\.|\])")
+    try:
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+            if pattern.match(line):
+                return f"{path}:{number}"
+    except OSError:
+        pass
+    return str(path)

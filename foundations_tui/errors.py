@@ -1,0 +1,73 @@
+"""What can go wrong for a user, as one tree; each class has its exit code, each error may have a hint.
+
+    FoundationsError               1  the operation failed
+    |-- UsageError                 2  the request makes no sense as it stands
+    |   `-- ConfigError            2  a configuration file is wrong
+    |-- NotFoundError              3  no such job, host, project or file
+    |-- HostError                  4  a host is unreachable or refuses
+    |   |-- HostUnreachable
+    |   |-- HostRefused            it is there, and does not let us in or do it
+    |   |-- HostKeyUnknown
+    |   `-- HostKeyChanged
+    |-- SnapshotError              1
+    `-- StoreError                 1
+"""
+
+from __future__ import annotations
+
+
+class FoundationsError(Exception):
+    """The operation failed."""
+
+    exit_code = 1
+
+    def __init__(self, message: str = "", hint: str = "") -> None:
+        super().__init__(message or self.__doc__ or "")
+        self.hint = hint
+        """What the user can do about it, in words; may be empty."""
+
+
+class UsageError(FoundationsError):
+    """The request makes no sense as it stands."""
+
+    exit_code = 2
+
+
+class ConfigError(UsageError):
+    """A configuration file is wrong."""
+
+
+class NotFoundError(FoundationsError):
+    """There is no such thing."""
+
+    exit_code = 3
+
+
+class HostError(FoundationsError):
+    """The host is unreachable or refuses."""
+
+    exit_code = 4
+
+
+class HostUnreachable(HostError):
+    """The host cannot be reached."""
+
+
+class HostRefused(HostError):
+    """The host does not do it."""
+
+
+class HostKeyUnknown(HostError):
+    """The host's key is not known."""
+
+
+class HostKeyChanged(HostError):
+    """The host's key is not the one that is known."""
+
+
+class SnapshotError(FoundationsError):
+    """The working tree cannot be frozen."""
+
+
+class StoreError(FoundationsError):
+    """The local store cannot be used."""

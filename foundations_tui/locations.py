@@ -1,0 +1,71 @@
+"""Where the client keeps its files: each folder and file is one function.
+
+``$FOUNDATIONS_HOME``, when set, holds everything that the client writes and the local agent's root.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+
+def home() -> Path | None:
+    """Return ``$FOUNDATIONS_HOME``, or None when it is not set."""
+    value = os.environ.get("FOUNDATIONS_HOME")
+    return Path(value).expanduser().absolute() if value else None
+
+
+def config_folder() -> Path:
+    """Return the folder of hosts.toml."""
+    return home() or _platform("config")
+
+
+def data_folder() -> Path:
+    """Return the folder of the store, the logs and the snapshots, made private when it is not there."""
+    folder = home() or _platform("data")
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    return folder
+
+
+def hosts_file() -> Path:
+    """Return hosts.toml."""
+    return config_folder() / "hosts.toml"
+
+
+def store_file() -> Path:
+    """Return the SQLite database."""
+    return data_folder() / "store.db"
+
+
+def log_file(job: str, attempt: int) -> Path:
+    """Return the local copy of an attempt's log."""
+    return data_folder() / "logs" / job / f"{attempt}.log"
+
+
+def snapshots_folder() -> Path:
+    """Return the folder of the shadow repositories."""
+    return data_folder() / "snapshots"
+
+
+def known_hosts_file() -> Path | None:
+    """Return our own known_hosts file, when ``$FOUNDATIONS_HOME`` asks for one."""
+    own = home()
+    return own / "known_hosts" if own else None
+
+
+def client_log_file() -> Path:
+    """Return the file that the terminal app logs to."""
+    return data_folder() / "client.log"
+
+
+def local_agent_root() -> str:
+    """Return the root of the agent on this machine; empty for its usual place."""
+    own = home()
+    return str(own / "agent") if own else ""
+
+
+def _platform(kind: str) -> Path:
+    import platformdirs  # not needed when $FOUNDATIONS_HOME is set; 20 ms
+
+    path = platformdirs.user_config_path("foundations") if kind == "config" else platformdirs.user_data_path("foundations")
+    return Path(path)

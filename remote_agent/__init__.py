@@ -1,0 +1,3 @@
+"""The agent: what runs on a host. Standard library only, Python >= 3.8, shipped as one zipapp."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,42 @@
+"""Where attempts run: a port of four verbs. ``local`` runs processes of this host; Slurm has its place here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Dict, List, Tuple
+
+from remote_agent.jobs import Lease
+from remote_agent.scheduler import Capacity
+
+Attempt = Tuple[str, int]
+"""A job's id and the number of the attempt."""
+
+
+@dataclass(frozen=True)
+class Status:
+    """Where an attempt is, as its backend knows."""
+
+    phase: str
+    """"preparing", "running" or "ended"."""
+    facts: Dict[str, Any] = field(default_factory=dict)
+    """Running: "started_at". Ended: the exit record."""
+
+
+class Backend:
+    """The port. Every verb is used for every backend."""
+
+    def capacity(self) -> Capacity:
+        """Return what can be leased."""
+        raise NotImplementedError
+
+    def start(self, attempt: Attempt, lease: Lease) -> None:
+        """Start an attempt; how it goes is learnt by ``poll``."""
+        raise NotImplementedError
+
+    def poll(self, attempts: List[Attempt]) -> Dict[Attempt, Status]:
+        """Return where these attempts are; one that is missing in the answer has not changed."""
+        raise NotImplementedError
+
+    def stop(self, attempt: Attempt, by: str, grace: float) -> None:
+        """Ask for the end of an attempt: TERM to its group, and KILL to all of it after ``grace`` seconds."""
+        raise NotImplementedError

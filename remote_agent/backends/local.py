@@ -1,0 +1,151 @@
+"""Attempts as processes of this host, each owned by a supervisor that outlives the daemon."""
+
+from __future__ import annotations
+
+import json
+import os
+import selectors
+import socket
+from typing import Any, Callable, Dict, List, Optional
+
+from remote_agent import files, peers, procs
+from remote_agent.backends import Attempt, Backend, Status
+from remote_agent.gpus import Gpu, allowed
+from remote_agent.jobs import EndReason, Lease
+from remote_agent.paths import Paths
+from remote_agent.scheduler import Capacity
+
+
+class LocalBackend(Backend):
+    """Starts supervisors through the zygote, adopts those that run, and ends what a dead one left."""
+
+    def __init__(
+        self, paths: Paths, agent: str, start: Callable[[Dict[str, Any]], None], gpus: Callable[[], List[Gpu]]
+    ) -> None:
+        """Make the backend.
+
+        Args:
+            paths: the agent's files.
+            agent: content hash of this agent.
+            start: has a supervisor forked for an order (the zygote's).
+            gpus: the GPUs as last seen.
+        """
+        self._paths = paths
+        self._agent = agent
+        self._start = start
+        self._gpus = gpus
+        self.settings: Dict[str, Any] = {}
+        """What hosts.toml says of this host: "max_jobs", "gpus"."""
+        self._sockets: Dict[Attempt, socket.socket] = {}
+        self._selector = selectors.EpollSelector()
+        self._stops: Dict[Attempt, Dict[str, Any]] = {}
+
+    def fileno(self) -> int:
+        """Return a descriptor that is readable when ``poll`` has something new."""
+        return self._selector.fileno()
+
+    def capacity(self) -> Capacity:
+        """Return the CPUs this process may use and the GPUs that hosts.toml allows."""
+        gpus = tuple(allowed(self._gpus(), self.settings.get("gpus")))
+        return Capacity(len(os.sched_getaffinity(0)), gpus, int(self.settings.get("max_jobs") or 0))
+
+    def start(self, attempt: Attempt, lease: Lease) -> None:
+        """Have a supervisor forked and connect to it."""
+        job, number = attempt
+        self._start(
+            {
+                "job": job,
+                "attempt": number,
+                "lease": {"cpus": lease.cpus, "gpus": lease.gpus, "gpu_indices": lease.gpu_indices},
+                "agent": self._agent,
+                "host_has_gpus": bool(self._gpus()),
+            }
+        )
+        self._connect(attempt)
+
+    def poll(self, attempts: List[Attempt]) -> Dict[Attempt, Status]:
+        """Return the attempts that have news: what their supervisors said, and those whose supervisor is gone."""
+        news: Dict[Attempt, Status] = {}
+        for key, _ in self._selector.select(0):
+            status = self._hear(key.data)
+            if status is not None:
+                news[key.data] = status
+        for attempt in attempts:
+            if attempt not in self._sockets and attempt not in news:
+                status = self._look(attempt)
+                if status is not None:
+                    news[attempt] = status
+        return news
+
+    def was_begun(self, attempt: Attempt) -> bool:
+        """Say whether a supervisor has ever taken this attempt."""
+        return os.path.exists(self._paths.job(attempt[0]).attempt(attempt[1]).folder)
+
+    def stop(self, attempt: Attempt, by: str, grace: float) -> None:
+        """Pass the wish on to the supervisor."""
+        self._stops[attempt] = {"by": by, "grace": grace}
+        self._send_stop(attempt)
+
+    def _send_stop(self, attempt: Attempt) -> None:
+        connection, wish = self._sockets.get(attempt), self._stops.get(attempt)
+        if connection is not None and wish is not None:
+            try:
+                connection.send(json.dumps(wish).encode())
+            except OSError:
+                pass  # it is ending: the end of its socket says so
+
+    def _connect(self, attempt: Attempt) -> bool:
+        connection = peers.connect([self._paths.supervisor_socket(*attempt)], socket.SOCK_SEQPACKET)
+        if connection is None:
+            return False
+        connection.setblocking(False)
+        self._sockets[attempt] = connection
+        self._selector.register(connection, selectors.EVENT_READ, attempt)
+        self._send_stop(attempt)
+        return True
+
+    def _hear(self, attempt: Attempt) -> Optional[Status]:
+        connection = self._sockets[attempt]
+        try:
+            message = connection.recv(65536)
+        except BlockingIOError:
+            return None
+        except OSError:
+            message = b""
+        if message:
+            facts = json.loads(message)
+            return Status(facts.pop("type"), facts)
+        self._selector.unregister(connection)
+        connection.close()
+        del self._sockets[attempt]
+        return self._look(attempt)
+
+    def _look(self, attempt: Attempt) -> Optional[Status]:
+        """Find out, from its files and processes, about an attempt whose supervisor is not connected."""
+        attempt_files = self._paths.job(attempt[0]).attempt(attempt[1])
+        record = files.read_json(attempt_files.exit)
+        if record is not None:
+            self._stops.pop(attempt, None)
+            return Status("ended", record)
+        if self._connect(attempt):
+            return None
+        owner = files.read_json(attempt_files.supervisor) or {}
+        if procs.is_alive(owner.get("supervisor", {})):
+            return None  # alive, out of reach of our sockets: looked at again by the clock
+        record = files.read_json(attempt_files.exit)  # it may have ended since the first look
+        return Status("ended", record or self._bury(owner))
+
+    def _bury(self, owner: Dict[str, Any]) -> Dict[str, Any]:
+        """End what a dead supervisor left and return the exit record of a lost attempt."""
+        who = owner.get("supervisor") or {}
+        if who and who.get("boot") != procs.boot_id():
+            return _lost(EndReason.HOST_REBOOTED, "the host was rebooted while the job ran")
+        killed = 0
+        if owner.get("token"):
+            killed = procs.kill_all(lambda: procs.members_of_attempt(owner["token"], owner.get("session")))
+        words = "its supervisor was killed, so its end was not seen"
+        return _lost(EndReason.SUPERVISOR_DIED, words + (f"; {killed} processes of it were ended" if killed else ""))
+
+
+def _lost(reason: EndReason, words: str) -> Dict[str, Any]:
+    return {"reason_code": reason.value, "reason": words, "exit_code": None}

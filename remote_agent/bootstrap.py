@@ -1,0 +1,122 @@
+"""The first thing that runs on a host: finds the root, takes in the agent if it is not there, and becomes it.
+
+The client sends this file's text to ``python -I -S -E -c``, so it imports nothing of the package. Every line it
+prints begins with the client's nonce: whatever a login shell printed before is passed over.
+"""
+
+import hashlib
+import json
+import os
+import sys
+
+
+def machine_id():
+    """Return an id of this machine: homes are shared over NFS, roots must not be."""
+    for path in ("/etc/machine-id", "/var/lib/dbus/machine-id"):
+        try:
+            with open(path) as file:
+                text = file.read().strip()
+            if text:
+                return hashlib.sha256(text.encode()).hexdigest()[:16]
+        except OSError:
+            pass
+    return hashlib.sha256(os.uname().nodename.encode()).hexdigest()[:16]
+
+
+def choose_root(given):
+    """Return the agent's root: the one given, else the first of the usual places that can be written and synced.
+
+    Raises:
+        OSError: none of them can.
+    """
+    if given:
+        root = os.path.expanduser(given)
+        probe(root)
+        return os.path.realpath(root)
+    places = [os.path.expanduser("~/.foundations")]
+    if os.environ.get("XDG_STATE_HOME"):
+        places.append(os.path.join(os.environ["XDG_STATE_HOME"], "foundations"))
+    places.append("/var/tmp/foundations-%d" % os.getuid())
+    problems = []
+    for place in places:
+        root = os.path.join(place, machine_id())
+        try:
+            probe(root)
+            return os.path.realpath(root)
+        except OSError as error:
+            problems.append(str(error))
+    raise OSError("no folder for the agent: " + "; ".join(problems))
+
+
+def probe(root):
+    """Make the root, private to its user, and check that a file in it can be written and synced."""
+    os.makedirs(root, 0o700, exist_ok=True)
+    if os.stat(root).st_uid != os.getuid():
+        raise OSError("%s belongs to another user" % root)
+    os.chmod(root, 0o700)
+    path = os.path.join(root, ".probe-%d" % os.getpid())
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    try:
+        os.write(fd, b"x")
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+        os.unlink(path)
+
+
+def read_exactly(size):
+    """Return so many bytes of standard input."""
+    parts = []
+    while size:
+        part = os.read(0, min(size, 1 << 20))
+        if not part:
+            raise EOFError("the connection ended while the agent was being sent")
+        parts.append(part)
+        size -= len(part)
+    return b"".join(parts)
+
+
+def receive_agent(folder):
+    """Take the agent from standard input (8 digits of length, its SHA-256, its bytes) and put it in place at once."""
+    length, digest = int(read_exactly(8)), read_exactly(64).decode()
+    data = read_exactly(length)
+    if hashlib.sha256(data).hexdigest() != digest:
+        raise OSError("the agent arrived damaged")
+    os.makedirs(folder, 0o700, exist_ok=True)
+    temporary = os.path.join(folder, ".incoming-%d" % os.getpid())
+    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    try:
+        view = memoryview(data)
+        while view:
+            view = view[os.write(fd, view) :]
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+    os.replace(temporary, os.path.join(folder, "agent.pyz"))
+
+
+def main():
+    """Say what is here, take in what is missing, become ``agent.pyz proxy``."""
+    wish = json.loads(sys.argv[1])
+
+    def say(**words):
+        os.write(1, ("\n%s %s\n" % (wish["nonce"], json.dumps(words))).encode())
+
+    if not sys.platform.startswith("linux"):
+        return say(error="the agent needs Linux; this host is %s" % sys.platform)
+    try:
+        root = choose_root(wish["root"])
+        folder = os.path.join(root, "agents", wish["agent"])
+        agent = os.path.join(folder, "agent.pyz")
+        need = not os.path.exists(agent)
+        say(need=need, root=root, python=sys.executable, version="%d.%d.%d" % sys.version_info[:3])
+        if need:
+            receive_agent(folder)
+            say(stored=True)
+    except (OSError, EOFError) as error:
+        return say(error=str(error))
+    os.execv(sys.executable, [sys.executable, "-I", "-S", "-E", agent, "proxy", root])
+
+
+if __name__ == "__main__":
+    main()

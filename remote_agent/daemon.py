@@ -1,0 +1,277 @@
+"""The daemon: one process a user, host and root; a selectors loop over an abstract Unix socket.
+
+Each turn: take what clients sent, let the engine advance, commit once, then answer. It can be killed at any
+instant. With no client and no job it exits after IDLE_EXIT seconds.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import selectors
+import signal
+import socket
+import sys
+import time
+from typing import Any, Dict, List, Optional, Set, Tuple
+
+from remote_agent import files, handlers, owner, peers, protocol, streams
+from remote_agent.engine import Engine
+from remote_agent.errors import AgentError, ProtocolError, StorageBroken
+from remote_agent.jobs import JobState
+from remote_agent.paths import Paths
+from remote_agent.probe import GpuProbe
+
+IDLE_EXIT = 30 * 60.0
+_GROWTH_PAUSE = 0.05
+"""Least seconds between two notices of grown streams."""
+_LOOK_AGAIN = 1.0
+"""Seconds between two looks at attempts whose supervisor is not connected, while any is active."""
+_NO_INOTIFY_PAUSE = 0.25
+
+log = logging.getLogger(__name__)
+
+
+class Connection:
+    """One client's channel, through its proxy."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self.sock = sock
+        self.reader = protocol.FrameReader()
+        self.outbox = bytearray()
+        self.watch: Optional[handlers.Watch] = None
+        self.told: Dict[Tuple[str, int, str], int] = {}
+        """Sizes of streams that this client has been told."""
+
+
+class Daemon:
+    """The loop and its connections."""
+
+    def __init__(self, paths: Paths, agent: str, engine: Engine, probe: GpuProbe, listener: socket.socket) -> None:
+        self.paths = paths
+        self.agent = agent
+        self.engine = engine
+        self.probe = probe
+        self.growth = streams.GrowthWatch()
+        self.stopping = False
+        self._connections: List[Connection] = []
+        self._answers: List[Tuple[Connection, int, Any]] = []
+        self._grown: Set[str] = set()
+        self._last_notice = 0.0
+        self._last_busy = time.monotonic()
+        self._last_beat = time.monotonic()
+        self._selector = selectors.DefaultSelector()
+        self._listener = listener
+        self._listener.setblocking(False)
+        self._selector.register(listener, selectors.EVENT_READ, self._accept)
+        self._selector.register(engine.backend, selectors.EVENT_READ, lambda mask: None)
+        self._hears_growth = False
+
+    def run(self) -> None:
+        """Serve until asked to stop or idle for long."""
+        while not self.stopping and not self._idle_for_long():
+            self.turn()
+        for connection in list(self._connections):
+            self._flush(connection)
+
+    def turn(self) -> None:
+        """One turn of the loop: requests, engine, commit, answers, notices."""
+        for key, mask in self._selector.select(self._timeout()):
+            key.data(mask)
+        if self.probe.tick():
+            self.engine.replan()
+        self.engine.advance()
+        try:
+            self.engine.commit()
+        except StorageBroken as error:
+            self._answers = [(c, i, error) for c, i, _ in self._answers]
+        self._send_answers()
+        self._follow_growth()
+        self._notify_watchers()
+        self._beat()
+
+    # --- connections ------------------------------------------------------------------------------------------
+
+    def _accept(self, mask: int) -> None:
+        try:
+            sock, _ = self._listener.accept()
+        except (BlockingIOError, ConnectionAbortedError):
+            return
+        if not peers.is_own(sock):
+            sock.close()
+            return
+        sock.setblocking(False)
+        connection = Connection(sock)
+        self._connections.append(connection)
+        self._selector.register(sock, selectors.EVENT_READ, lambda mask: self._ready(connection, mask))
+
+    def _ready(self, connection: Connection, mask: int) -> None:
+        if mask & selectors.EVENT_WRITE:
+            self._flush(connection)
+        if mask & selectors.EVENT_READ:
+            self._read(connection)
+
+    def _read(self, connection: Connection) -> None:
+        try:
+            data = connection.sock.recv(1 << 18)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        if not data:
+            return self._drop(connection)
+        try:
+            for frame in connection.reader.feed(data):
+                self._handle(connection, frame)
+        except ProtocolError as error:
+            log.warning("a client was dropped: %s", error)
+            self._drop(connection)
+
+    def _handle(self, connection: Connection, frame: protocol.Frame) -> None:
+        request_id = frame.message.get("id", 0)
+        try:
+            answer = handlers.handle(self, connection, frame)
+        except AgentError as error:
+            answer = error
+        except (KeyError, TypeError, ValueError) as error:
+            answer = ProtocolError(f"bad parameters of {frame.message.get('method')}: {error!r}")
+        except OSError as error:
+            answer = AgentError(f"{error.strerror}: {error.filename}" if error.filename else str(error))
+        if answer is not None:
+            self._answers.append((connection, request_id, answer))
+
+    def _send_answers(self) -> None:
+        answers, self._answers = self._answers, []
+        for connection, request_id, answer in answers:
+            self.send(connection, request_id, answer)
+
+    def send(self, connection: Connection, request_id: int, answer: Any) -> None:
+        """Send an answer, its blob behind it, or a refusal."""
+        if isinstance(answer, AgentError):
+            frame = protocol.encode(protocol.refusal(request_id, answer.code, str(answer)))
+        else:
+            value, blob = answer if isinstance(answer, tuple) else (answer, b"")
+            frame = protocol.encode(protocol.result(request_id, value), blob)
+        connection.outbox += frame
+        self._flush(connection)
+
+    def _flush(self, connection: Connection) -> None:
+        if connection.sock.fileno() < 0:
+            return
+        try:
+            while connection.outbox:
+                del connection.outbox[: connection.sock.send(connection.outbox)]
+        except BlockingIOError:
+            pass
+        except OSError:
+            return self._drop(connection)
+        events = selectors.EVENT_READ | (selectors.EVENT_WRITE if connection.outbox else 0)
+        self._selector.modify(connection.sock, events, lambda mask: self._ready(connection, mask))
+
+    def _drop(self, connection: Connection) -> None:
+        if connection in self._connections:
+            self._connections.remove(connection)
+            self._selector.unregister(connection.sock)
+            connection.sock.close()
+
+    # --- watching ---------------------------------------------------------------------------------------------
+
+    def _watchers(self) -> List[Connection]:
+        return [c for c in self._connections if c.watch is not None]
+
+    def _follow_growth(self) -> None:
+        """Keep the set of watched folders equal to the set of running attempts, while anybody watches."""
+        jobs = self.engine.state.jobs
+        running = {j for j in self.engine.state.active if jobs[j].state is JobState.RUNNING} if self._watchers() else set()
+        for job in self.growth.jobs - running:
+            self.growth.remove(job)
+        for job in running - self.growth.jobs:
+            self.growth.add(job, self.paths.job(job).attempt(jobs[job].attempt))
+            self._grown.add(job)
+        if self.growth.fd is not None and bool(running) != self._hears_growth:
+            self._hears_growth = bool(running)
+            if running:
+                self._selector.register(self.growth.fd, selectors.EVENT_READ, lambda mask: None)
+            else:
+                self._selector.unregister(self.growth.fd)
+        self._grown = (self._grown | self.growth.heard()) & running
+
+    def _notify_watchers(self) -> None:
+        now = time.monotonic()
+        growth_due = bool(self._grown) and now - self._last_notice >= _GROWTH_PAUSE
+        sizes = self._sizes() if growth_due else {}
+        if growth_due:
+            self._last_notice, self._grown = now, set()
+        for connection in self._watchers():
+            watch = connection.watch
+            assert watch is not None
+            grown = [[*key, size] for key, size in sizes.items() if connection.told.get(key) != size]
+            if grown or watch.is_over(self.engine, now):
+                connection.told.update({(g[0], g[1], g[2]): g[3] for g in grown})
+                connection.watch = None
+                self.send(connection, watch.request_id, {"seq": self.engine.state.seq, "grown": grown})
+
+    def _sizes(self) -> Dict[Tuple[str, int, str], int]:
+        found = {}
+        for job in self._grown:
+            attempt = self.engine.state.jobs[job].attempt
+            for name, size in streams.sizes(self.paths.job(job).attempt(attempt)).items():
+                found[(job, attempt, name)] = size
+        return found
+
+    # --- time -------------------------------------------------------------------------------------------------
+
+    def _timeout(self) -> float:
+        now = time.monotonic()
+        waits = [60.0]
+        if self._grown:
+            waits.append(max(0.0, self._last_notice + _GROWTH_PAUSE - now))
+        if self.growth.fd is None and self.growth.jobs:
+            waits.append(_NO_INOTIFY_PAUSE)
+        if self.engine.state.active:
+            waits.append(_LOOK_AGAIN)
+        if self.probe.busy:
+            waits.append(0.1)
+        elif self.probe.gpus and not self.engine.is_idle:
+            waits.append(5.0)
+        waits += [max(0.0, c.watch.deadline - now) for c in self._connections if c.watch is not None]
+        waits.append(max(0.0, self._last_beat + owner.HEARTBEAT - now))
+        return min(waits)
+
+    def _beat(self) -> None:
+        now = time.monotonic()
+        if self._connections or not self.engine.is_idle:
+            self._last_busy = now
+        if now - self._last_beat >= owner.HEARTBEAT:
+            self._last_beat = now
+            owner.beat(self.paths)
+
+    def _idle_for_long(self) -> bool:
+        return time.monotonic() - self._last_busy > IDLE_EXIT
+
+
+def main(root: str, agent: str) -> int:
+    """Run the daemon of a root.
+
+    Args:
+        root: the agent's folder.
+        agent: content hash of this agent.
+    Returns:
+        The exit code; 0 also when another daemon already serves this root.
+    """
+    from remote_agent import startup  # the order of start-up matters: see there
+
+    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(name)s: %(message)s")
+    paths = Paths(root)
+    started = startup.start(paths, agent)
+    if started is None:
+        return 0
+    engine, probe, listener = started
+    daemon = Daemon(paths, agent, engine, probe, listener)
+    signal.signal(signal.SIGTERM, lambda *_: setattr(daemon, "stopping", True))
+    try:
+        daemon.run()
+    except ConnectionResetError:  # the zygote is gone: begin again; the journal knows all
+        os.execv(sys.executable, [sys.executable, "-I", "-S", "-E", paths.agent(agent), "daemon", root])
+    log.info("the agent has ended, free disk %d bytes", files.free_bytes(root))
+    return 0

@@ -1,0 +1,52 @@
+"""Who owns a root: the daemon's line in ``owner.json``. One root has one writer, across reboots and containers.
+
+Within one network namespace the bound socket excludes a second daemon; this line decides where sockets cannot see
+each other: another container on the same root, another machine on the same NFS folder.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+
+from remote_agent import files, procs
+from remote_agent.errors import AlreadyRunning
+from remote_agent.paths import Paths
+
+HEARTBEAT = 20.0
+"""Seconds between two touches of the line."""
+_STALE = 3 * HEARTBEAT
+
+
+def claim(paths: Paths) -> None:
+    """Write our line, unless another owner is alive.
+
+    Raises:
+        AlreadyRunning: one is.
+    """
+    held = files.read_json(paths.owner)
+    if held and _is_alive(paths, held):
+        raise AlreadyRunning(f"the root {paths.root} belongs to an agent on {held.get('host')} (pid {held['who']['pid']})")
+    files.write_json(paths.owner, _own_line())
+
+
+def beat(paths: Paths) -> None:
+    """Show that we live."""
+    try:
+        os.utime(paths.owner)
+    except OSError:
+        pass
+
+
+def _own_line() -> dict:
+    return {"host": os.uname().nodename, "namespace": procs.pid_namespace(), "who": procs.identity(os.getpid())}
+
+
+def _is_alive(paths: Paths, held: dict) -> bool:
+    mine = _own_line()
+    who = held.get("who") or {}
+    if who.get("boot") == mine["who"]["boot"] and held.get("namespace") == mine["namespace"]:
+        return procs.is_alive(who) and who["pid"] != os.getpid()
+    if held.get("host") == mine["host"] and held.get("namespace") == mine["namespace"]:
+        return False  # this machine, before a reboot
+    return time.time() - os.stat(paths.owner).st_mtime < _STALE

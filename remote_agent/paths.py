@@ -1,0 +1,89 @@
+"""Where everything on a host lies: one property a file, no other module joins path names."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from typing import List
+
+from remote_agent.bootstrap import machine_id
+
+SOCKET_NAMES = 8
+"""How many names are tried when another user squats on ours."""
+
+
+class AttemptPaths:
+    """The files of one attempt of a job."""
+
+    def __init__(self, job_folder: str, attempt: int) -> None:
+        self.folder = os.path.join(job_folder, "attempts", str(attempt))
+        self.log = os.path.join(self.folder, "output.log")
+        self.records = os.path.join(self.folder, "records")
+        self.supervisor = os.path.join(self.folder, "supervisor.json")
+        self.exit = os.path.join(self.folder, "exit.json")
+        self.work = os.path.join(self.folder, "work")
+        self.bin = os.path.join(self.folder, "bin")
+
+    def stream(self, name: str) -> str:
+        """Return the file of a stream: "log", or "records/<writer>"."""
+        if name == "log":
+            return self.log
+        kind, _, writer = name.partition("/")
+        if kind != "records" or not writer or "/" in writer or writer.startswith("."):
+            raise ValueError(f"no such stream: {name!r}")
+        return os.path.join(self.records, writer + ".jsonl")
+
+
+class JobPaths:
+    """The files of one job."""
+
+    def __init__(self, root: str, job: str) -> None:
+        self.folder = os.path.join(root, "jobs", job)
+        self.spec = os.path.join(self.folder, "spec.json")
+        self.artifacts = os.path.join(self.folder, "artifacts")
+        self.checkpoints = os.path.join(self.folder, "checkpoints")
+
+    def attempt(self, number: int) -> AttemptPaths:
+        """Return the files of one attempt, counted from 1."""
+        return AttemptPaths(self.folder, number)
+
+
+class Paths:
+    """The files of the agent."""
+
+    def __init__(self, root: str) -> None:
+        self.root = root
+        self.journal = os.path.join(root, "journal")
+        self.owner = os.path.join(root, "owner.json")
+        self.objects = os.path.join(root, "objects")
+        self.jobs = os.path.join(root, "jobs")
+        self.trash = os.path.join(root, "trash")
+        self.agents = os.path.join(root, "agents")
+        self.current_agent = os.path.join(root, "agents", "current")
+        self.stopped = os.path.join(root, "stopped")
+        self.daemon_log = os.path.join(root, "daemon.log")
+
+    def agent(self, sha: str) -> str:
+        """Return the zipapp of one version of the agent."""
+        return os.path.join(self.agents, sha, "agent.pyz")
+
+    def sdk(self, sha: str) -> str:
+        """Return the folder that makes ``import foundations`` work."""
+        return os.path.join(self.agents, sha, "sdk")
+
+    def job(self, job: str) -> JobPaths:
+        """Return the files of a job."""
+        return JobPaths(self.root, job)
+
+    def socket_names(self) -> List[bytes]:
+        """Return the daemon's abstract socket names, in the order in which they are tried."""
+        return [self._abstract(f"daemon/{n}") for n in range(SOCKET_NAMES)]
+
+    def supervisor_socket(self, job: str, attempt: int) -> bytes:
+        """Return the abstract socket name of the supervisor of one attempt."""
+        return self._abstract(f"supervisor/{job}/{attempt}")
+
+    def _abstract(self, role: str) -> bytes:
+        """Return a name made of the user, the machine and the root, so that two roots never meet."""
+        identity = hashlib.sha256(f"{machine_id()}\0{self.root}\0{role}".encode()).hexdigest()[:24]
+        return f"\0foundations-{os.getuid()}-{identity}".encode()

@@ -1,0 +1,184 @@
+"""Processes: who a pid is, what belongs to an attempt, and how it is ended.
+
+A pid alone is nobody: identity is pid, start time and boot id, checked before every signal. Linux's prctl is
+reached through ctypes; without ctypes the agent works, does not hear of re-parented children, and says so.
+Sources: proc(5) for /proc/PID/stat, prctl(2) for the option numbers.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from typing import Any, Callable, Dict, Iterable, List, Optional, Set
+
+try:
+    import ctypes
+
+    _libc: Optional[Any] = ctypes.CDLL(None, use_errno=True)
+except (ImportError, OSError):
+    _libc = None
+
+_PR_SET_PDEATHSIG = 1
+_PR_SET_CHILD_SUBREAPER = 36
+AGENT_MARK = "FOUNDATIONS_AGENT"
+"""Environment variable of every agent process: such a one is never part of a job, even when a job started it."""
+TOKEN_VARIABLE = "FOUNDATIONS_TOKEN"
+
+
+def has_prctl() -> bool:
+    """Say whether prctl can be called here."""
+    return _libc is not None
+
+
+def become_subreaper() -> None:
+    """Have orphaned descendants re-parented to this process."""
+    if _libc is not None:
+        _libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+def die_with_parent() -> None:
+    """Have this process killed when its parent dies."""
+    if _libc is not None:
+        _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+
+
+def boot_id() -> str:
+    """Return the id of this boot of the machine."""
+    return _read("/proc/sys/kernel/random/boot_id").strip()
+
+
+def pid_namespace() -> str:
+    """Return the pid namespace that this process's pids mean something in."""
+    try:
+        return os.readlink("/proc/self/ns/pid")
+    except OSError:
+        return ""
+
+
+def start_time(pid: int) -> Optional[int]:
+    """Return when a process started, in clock ticks since boot; None when there is none or it is a zombie."""
+    stat = _stat(pid)
+    return None if stat is None or stat[0] == "Z" else int(stat[19])
+
+
+def identity(pid: int) -> Dict[str, Any]:
+    """Return what tells this process from a later one with the same pid."""
+    return {"pid": pid, "start": start_time(pid), "boot": boot_id()}
+
+
+def is_alive(who: Dict[str, Any]) -> bool:
+    """Say whether exactly this process still runs."""
+    return bool(who) and who.get("boot") == boot_id() and start_time(who["pid"]) == who.get("start") is not None
+
+
+def send_signal(pid: int, number: int, started: Optional[int]) -> None:
+    """Signal a process if it is still the one that started then."""
+    if started is not None and start_time(pid) == started:
+        try:
+            os.kill(pid, number)
+        except (ProcessLookupError, PermissionError):
+            pass
+
+
+def members_of_attempt(token: str, session: Optional[int]) -> List[int]:
+    """Return our processes that belong to an attempt: by session, or by the attempt's token in their environment."""
+    needle = f"{TOKEN_VARIABLE}={token}".encode()
+    return [
+        pid
+        for pid in _own_pids()
+        if (session is not None and _session(pid) == session) or needle in environment_of(pid)
+    ]
+
+
+def descendants(of: int) -> List[int]:
+    """Return the live descendants of a process, those of other agents' processes left out."""
+    children: Dict[int, List[int]] = {}
+    for pid in _own_pids():
+        stat = _stat(pid)
+        if stat is not None:
+            children.setdefault(int(stat[1]), []).append(pid)
+    found: List[int] = []
+    todo = list(children.get(of, ()))
+    while todo:
+        pid = todo.pop()
+        if not is_agent(pid):
+            found.append(pid)
+            todo += children.get(pid, ())
+    return found
+
+
+def kill_all(find: Callable[[], Iterable[int]], reap: bool = False, rounds: int = 20) -> int:
+    """Kill what ``find`` returns, again until it returns nothing: a process may fork while it is being killed.
+
+    Args:
+        find: gives the pids that are still to be killed.
+        reap: collect dead children on the way; for a process that waits for none of them itself.
+        rounds: how often to look at most.
+    Returns:
+        How many processes were killed.
+    """
+    killed: Set[int] = set()
+    for _ in range(rounds):
+        pids = [pid for pid in find() if pid != os.getpid() and start_time(pid) is not None]
+        if not pids:
+            break
+        for pid in pids:
+            send_signal(pid, signal.SIGKILL, start_time(pid))
+        killed.update(pids)
+        if reap:
+            _reap()
+    return len(killed)
+
+
+def is_agent(pid: int) -> bool:
+    """Say whether a process is one of an agent's own."""
+    return f"{AGENT_MARK}=".encode() in environment_of(pid)
+
+
+def environment_of(pid: int) -> Set[bytes]:
+    """Return the environment a process was started with, as NAME=VALUE, and each NAME= for a look by name."""
+    try:
+        with open(f"/proc/{pid}/environ", "rb") as file:
+            entries = file.read().split(b"\0")
+    except OSError:
+        return set()
+    return set(entries) | {entry.split(b"=", 1)[0] + b"=" for entry in entries}
+
+
+def _reap() -> None:
+    try:
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
+    except ChildProcessError:
+        pass
+
+
+def _own_pids() -> List[int]:
+    uid, found = os.getuid(), []
+    for name in os.listdir("/proc"):
+        if name.isdigit():
+            try:
+                if os.stat(f"/proc/{name}").st_uid == uid:
+                    found.append(int(name))
+            except OSError:
+                pass
+    return found
+
+
+def _session(pid: int) -> Optional[int]:
+    stat = _stat(pid)
+    return int(stat[3]) if stat else None
+
+
+def _stat(pid: int) -> Optional[List[str]]:
+    """Return the fields of /proc/PID/stat behind the command's name: state, ppid, pgrp, session, ..."""
+    text = _read(f"/proc/{pid}/stat")
+    return text[text.rfind(")") + 2 :].split() if text else None
+
+
+def _read(path: str) -> str:
+    try:
+        with open(path, encoding="utf-8", errors="replace") as file:
+            return file.read()
+    except OSError:
+        return ""

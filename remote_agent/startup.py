@@ -1,0 +1,58 @@
+"""How a daemon comes up, in the order that matters: zygote, socket, owner's line, journal, engine."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import time
+import zipfile
+from typing import Optional, Tuple
+
+from remote_agent import files, owner, peers
+from remote_agent.backends.local import LocalBackend
+from remote_agent.engine import Engine
+from remote_agent.journal import Journal
+from remote_agent.paths import Paths
+from remote_agent.probe import GpuProbe
+from remote_agent.zygote import Zygote
+
+SETTINGS = "settings.json"
+
+
+def start(paths: Paths, agent: str) -> Optional[Tuple[Engine, GpuProbe, socket.socket]]:
+    """Bring the agent up, or return None when this root is being served already.
+
+    Raises:
+        AlreadyRunning: a daemon that our socket cannot see owns the root. StorageBroken: the journal cannot be used.
+    """
+    for folder in (paths.jobs, paths.objects, paths.trash):
+        os.makedirs(folder, 0o700, exist_ok=True)
+    zygote = Zygote(paths)
+    listener = peers.listen(paths.socket_names(), socket.SOCK_STREAM)
+    if listener is None:
+        return None
+    owner.claim(paths)
+    unpack_sdk(paths, agent)
+    files.write_bytes(paths.current_agent, agent.encode())
+    if os.path.exists(paths.stopped):
+        os.unlink(paths.stopped)
+    probe = GpuProbe()
+    backend = LocalBackend(paths, agent, zygote.start, lambda: probe.gpus)
+    backend.settings = files.read_json(os.path.join(paths.root, SETTINGS)) or {}
+    engine = Engine(paths, Journal(paths.journal, time.time()), backend, time.time)
+    return engine, probe, listener
+
+
+def unpack_sdk(paths: Paths, agent: str) -> None:
+    """Lay the SDK beside the zipapp: a folder imports twice as fast as a zip."""
+    target = paths.sdk(agent)
+    if os.path.isdir(target):
+        return
+    temporary = f"{target}.{os.getpid()}.tmp"
+    with zipfile.ZipFile(paths.agent(agent)) as bundle:
+        bundle.extractall(temporary, [name for name in bundle.namelist() if name.startswith("foundations/")])
+    try:
+        os.rename(temporary, target)
+    except OSError:
+        shutil.rmtree(temporary, ignore_errors=True)  # another process was faster

@@ -1,0 +1,88 @@
+"""The folder of an attempt: a copy of the snapshot that is the job's own."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shutil
+from typing import Any, Callable, Dict
+
+from remote_agent.errors import AgentError
+from remote_agent.objects import ObjectStore
+
+_FICLONE = 0x40049409
+"""ioctl_ficlone(2): share the blocks of another file, where the file system can."""
+PARAMETERS_FILE = "foundations_job_parameters.json"
+
+
+def make(objects: ObjectStore, tree: str, folder: str, check: Callable[[], None]) -> None:
+    """Make a folder from a snapshot.
+
+    Args:
+        objects: where the snapshot lies.
+        tree: its id.
+        folder: made anew.
+        check: called before each file; what it raises ends the making.
+    Raises:
+        NotFound: an object is missing. OSError: the disk does not take it.
+    """
+    os.makedirs(folder, 0o700)
+    _fill(objects, tree, os.fsencode(folder), check)
+
+
+def _fill(objects: ObjectStore, tree: str, folder: bytes, check: Callable[[], None]) -> None:
+    for mode, name, oid in objects.tree(tree):
+        path = os.path.join(folder, name)
+        check()
+        if mode in ("40000", "040000"):
+            os.mkdir(path, 0o700)
+            _fill(objects, oid, path, check)
+        elif mode == "120000":
+            with open(objects.path(oid), "rb") as file:
+                os.symlink(file.read(), path)
+        elif mode in ("100644", "100755"):
+            _copy(objects.path(oid), path, 0o755 if mode == "100755" else 0o644)
+
+
+def _copy(source: str, target: bytes, mode: int) -> None:
+    with open(source, "rb") as reader:
+        fd = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+        with open(fd, "wb") as writer:
+            try:
+                fcntl.ioctl(writer.fileno(), _FICLONE, reader.fileno())
+            except OSError:
+                shutil.copyfileobj(reader, writer, 1 << 20)
+
+
+def start_folder(work: str, subdir: str) -> str:
+    """Return the folder in which the command starts.
+
+    Raises:
+        AgentError: the snapshot has no such folder.
+    """
+    folder = os.path.join(work, subdir) if subdir else work
+    if not os.path.isdir(folder):
+        raise AgentError(f"the snapshot has no folder {subdir!r}: a folder without files is not kept")
+    return folder
+
+
+def write_parameters(folder: str, params: Dict[str, Any]) -> None:
+    """Put the job's parameters where scripts look for them; they win over those of a file that is there."""
+    if not params:
+        return
+    path = os.path.join(folder, PARAMETERS_FILE)
+    merged = _parameters_in(path)
+    merged.update(params)
+    with open(path + ".tmp", "w", encoding="utf-8") as file:
+        json.dump(merged, file, indent=2)
+    os.replace(path + ".tmp", path)
+
+
+def _parameters_in(path: str) -> Dict[str, Any]:
+    try:
+        with open(path, encoding="utf-8") as file:
+            found = json.load(file)
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}

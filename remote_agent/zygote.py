@@ -1,0 +1,73 @@
+"""A small process that forks supervisors: the daemon makes it before it has a socket or a heap of its own.
+
+A supervisor so inherits neither, and costs a fork of a few pages. It ends with the daemon.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import sys
+import traceback
+from typing import Any, Dict
+
+from remote_agent import peers, supervisor
+from remote_agent.paths import Paths
+
+_ORDER_BYTES = 64 * 1024
+
+
+class Zygote:
+    """The daemon's handle on its zygote."""
+
+    def __init__(self, paths: Paths) -> None:
+        """Fork the zygote. To be called while the process has one thread, no socket and no journal."""
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self.pid = os.fork()
+        if self.pid == 0:
+            ours.close()
+            _serve(theirs, paths)
+            os._exit(0)
+        theirs.close()
+        self._socket = ours
+
+    def start(self, order: Dict[str, Any]) -> None:
+        """Have a supervisor forked for an order; when this returns its socket can be connected to.
+
+        Raises:
+            OSError: the zygote is gone.
+        """
+        self._socket.send(json.dumps(order).encode())
+        if not self._socket.recv(16):
+            raise ConnectionResetError("the zygote has ended")
+
+
+def _serve(orders: socket.socket, paths: Paths) -> None:
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    while True:
+        message = orders.recv(_ORDER_BYTES)
+        if not message:
+            return
+        order = json.loads(message)
+        name = paths.supervisor_socket(order["job"], order["attempt"])
+        listener = peers.listen([name], socket.SOCK_SEQPACKET)
+        if listener is not None:
+            _fork_supervisor(orders, paths, order, listener)
+            listener.close()
+        orders.send(b"ok")
+
+
+def _fork_supervisor(orders: socket.socket, paths: Paths, order: Dict[str, Any], listener: socket.socket) -> None:
+    if os.fork():
+        return
+    try:
+        orders.close()
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        supervisor.run(paths, order, listener)
+    except BaseException:
+        traceback.print_exc(file=sys.stderr)
+    finally:
+        os._exit(0)
