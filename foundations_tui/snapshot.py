@@ -1,8 +1,9 @@
 """The working tree, frozen: git's own object ids, made in a shadow GIT_DIR that is ours.
 
 The list of files comes from the user's repository (tracked, modified, untracked that is not ignored), the bytes
-from the disk: no filter, no line-ending conversion. The user's ``.git`` is only read. GitPython runs git; the
-plumbing commands are the right tool, because they take lists on standard input and keep a stat cache in an index.
+from the disk: no filter, no line-ending conversion. The user's ``.git`` is only read. GitPython says which repository
+it is and where it stands; the trees are made by git's plumbing, which takes lists on standard input, keeps a stat cache
+in an index, and needs an environment without any GIT_ variable of the caller's.
 """
 
 from __future__ import annotations
@@ -16,13 +17,18 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from foundations_tui import locations
 from foundations_tui.errors import SnapshotError
 
+if TYPE_CHECKING:
+    import git
+
 IGNORE_FILE = ".foundationsignore"
 _ATTRIBUTES = "* -text -eol -filter -ident -working-tree-encoding\n"
+_NO_REPOSITORY_EXCLUDES = "__pycache__/\n*.pyc\n.venv/\nvenv/\nnode_modules/\n.ipynb_checkpoints/\n"
+"""What a folder without a repository, and so perhaps without a .gitignore, hardly wants to ship."""
 _SETTINGS = {
     "core.autocrlf": "false",
     "core.safecrlf": "false",
@@ -47,6 +53,10 @@ class Snapshot:
     subdir: str
     """Folder below the root that the user stood in."""
     files: int
+    bytes: int
+    """Size of all its files."""
+    largest: tuple[tuple[int, bytes], ...] = ()
+    """(bytes, path) of the largest files."""
     git: dict[str, Any] = field(default_factory=dict)
     """commit, branch and dirty of the user's repository."""
 
@@ -75,21 +85,17 @@ def take(folder: Path, max_file: int = 100 << 20) -> Snapshot:
     if not folder.is_dir():
         raise SnapshotError(f"there is no folder {folder}")
     folder = folder.resolve()
-    top = repository_of(folder)
-    root = top or folder
+    repository = _repository_of(folder)
+    root = Path(repository.working_tree_dir).resolve() if repository else folder
     shadow = _shadow(root)
-    paths, untracked = _list_files(root, shadow, is_repository=top is not None)
-    _refuse_large(root, untracked, max_file)
-    tree = _write_tree(root, shadow, paths)
+    listing = _Listing(root)
+    listing.add(root, b"", shadow, is_repository=repository is not None)
+    _refuse_large(listing, max_file)
+    tree = _write_tree(root, shadow, sorted(listing.sizes))
     subdir = "" if folder == root else folder.relative_to(root).as_posix()
-    return Snapshot(tree, shadow, root, subdir, len(paths), _provenance(root) if top else {})
-
-
-def repository_of(folder: Path) -> Path | None:
-    """Return the top of the repository that a folder is in, or None."""
-    found = _git(folder, "rev-parse", "--show-toplevel", check=False)
-    text = os.fsdecode(found.stdout).rstrip("\n")
-    return Path(text).resolve() if found.returncode == 0 and text else None
+    largest = sorted(((size, path) for path, size in listing.sizes.items()), reverse=True)[:10]
+    git = _provenance(repository) if repository else {}
+    return Snapshot(tree, shadow, root, subdir, len(listing.sizes), sum(listing.sizes.values()), tuple(largest), git)
 
 
 def entries(snapshot: Snapshot, base: str | None = None) -> Iterator[Entry]:
@@ -110,11 +116,26 @@ def entries(snapshot: Snapshot, base: str | None = None) -> Iterator[Entry]:
         yield Entry(mode, kind, oid, 0 if size == "-" else int(size), path)
 
 
-def read_object(snapshot: Snapshot, oid: str) -> bytes:
-    """Return the content of one object."""
-    kind = "tree" if oid == snapshot.tree else None
-    found = _git(snapshot.root, "cat-file", kind or "blob", oid, shadow=snapshot)
-    return found.stdout
+def read_objects(snapshot: Snapshot, oids: list[str]) -> Iterator[tuple[str, str, bytes]]:
+    """Yield (object id, "blob" or "tree", content) of objects, in the order asked for.
+
+    Raises:
+        SnapshotError: one is not there.
+    """
+    with tempfile.TemporaryFile() as wishes:
+        wishes.write("".join(oid + "\n" for oid in oids).encode())
+        wishes.seek(0)
+        command = ["git", "cat-file", "--batch", "--buffer"]
+        env = _environment({"GIT_DIR": str(snapshot.shadow)})
+        with subprocess.Popen(command, env=env, stdin=wishes, stdout=subprocess.PIPE) as git:
+            assert git.stdout is not None
+            for oid in oids:
+                head = git.stdout.readline().split()
+                if len(head) != 3:
+                    raise SnapshotError(f"the snapshot's object {oid} is gone from {snapshot.shadow}", "submit again")
+                content = git.stdout.read(int(head[2]))
+                git.stdout.read(1)
+                yield oid, head[1].decode(), content
 
 
 def _diff_entries(snapshot: Snapshot, output: bytes) -> Iterator[Entry]:
@@ -125,64 +146,59 @@ def _diff_entries(snapshot: Snapshot, output: bytes) -> Iterator[Entry]:
             yield Entry(mode, "tree" if mode == "040000" else "blob", oid, -1, path)
 
 
-def _list_files(root: Path, shadow: Path, is_repository: bool) -> tuple[list[bytes], set[bytes]]:
-    """Return (the paths of all files to take, those of them that git does not track), sorted."""
-    tracked: set[bytes] = set()
-    if is_repository:
-        tracked = set(_names(root, "ls-files", "-z", "--cached"))
-        others = set(_names(root, "ls-files", "-z", "--others", "--exclude-standard"))
-    else:
-        others = set(_names(root, "ls-files", "-z", "--others", "--exclude-standard", shadow=shadow))
-    ignored: set[bytes] = set()
-    if (root / IGNORE_FILE).is_file():
-        rule = f"--exclude-from={root / IGNORE_FILE}"
-        shadow_or_own = None if is_repository else shadow
-        for kind in ("--cached", "--others"):
-            ignored |= set(_names(root, "ls-files", "-z", "-i", kind, rule, shadow=shadow_or_own))
-    paths: list[bytes] = []
-    untracked: set[bytes] = set()
-    for path in (tracked | others) - ignored:
-        _take_path(root, path, path in others, paths, untracked)
-    return sorted(paths), untracked
+class _Listing:
+    """The files to take, with their sizes."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.sizes: dict[bytes, int] = {}
+        """Bytes of each file, by its path below the root."""
+        self.untracked: set[bytes] = set()
+
+    def add(self, top: Path, prefix: bytes, shadow: Path, is_repository: bool) -> None:
+        """Take in what git lists below a folder that is a repository, or any folder."""
+        reader = None if is_repository else shadow
+        tracked = set(_names(top, "ls-files", "-z", "--cached")) if is_repository else set()
+        others = set(_names(top, "ls-files", "-z", "--others", "--exclude-standard", shadow=reader))
+        for path in (tracked | others) - _ignored_by_us(top, reader):
+            self._take(top, prefix, path, shadow, path in others)
+
+    def _take(self, top: Path, prefix: bytes, path: bytes, shadow: Path, is_untracked: bool) -> None:
+        """Take one listed name: a file, a link, or a repository within the repository."""
+        full = os.path.join(os.fsencode(top), path)
+        try:
+            stats = os.lstat(full)
+        except OSError:
+            return  # deleted
+        if stat.S_ISREG(stats.st_mode) or stat.S_ISLNK(stats.st_mode):
+            self.sizes[prefix + path] = stats.st_size
+            if is_untracked:
+                self.untracked.add(prefix + path)
+        elif stat.S_ISDIR(stats.st_mode) and os.path.exists(os.path.join(full, b".git")):
+            self.add(Path(os.fsdecode(full)), prefix + path.rstrip(b"/") + b"/", shadow, is_repository=True)
 
 
-def _take_path(root: Path, path: bytes, is_untracked: bool, paths: list[bytes], untracked: set[bytes]) -> None:
-    """Take one listed name: a file, a link, or a repository within the repository."""
-    full = os.path.join(os.fsencode(root), path)
-    try:
-        mode = os.lstat(full).st_mode
-    except OSError:
-        return  # deleted
-    if stat.S_ISREG(mode) or stat.S_ISLNK(mode):
-        paths.append(path)
-        if is_untracked:
-            untracked.add(path)
-    elif stat.S_ISDIR(mode):
-        prefix = path.rstrip(b"/") + b"/"
-        nested = Path(os.fsdecode(full))
-        if not (nested / ".git").exists():
-            return
-        inner_paths, inner_untracked = _list_files(nested, nested, is_repository=True)
-        paths += [prefix + inner for inner in inner_paths]
-        untracked |= {prefix + inner for inner in inner_untracked}
+def _ignored_by_us(top: Path, shadow: Path | None) -> set[bytes]:
+    """Return the files that a folder's own ignore file leaves out."""
+    if not (top / IGNORE_FILE).is_file():
+        return set()
+    rule = f"--exclude-from={top / IGNORE_FILE}"
+    kinds = ("--cached", "--others") if shadow is None else ("--others",)
+    return {path for kind in kinds for path in _names(top, "ls-files", "-z", "-i", kind, rule, shadow=shadow)}
 
 
-def _refuse_large(root: Path, untracked: set[bytes], limit: int) -> None:
-    large = []
-    for path in untracked:
-        size = os.lstat(os.path.join(os.fsencode(root), path)).st_size
-        if size > limit:
-            large.append((size, path))
-    if large:
-        lines = [f"  {size / (1 << 20):8.1f} MB  {os.fsdecode(path)!r}" for size, path in sorted(large, reverse=True)[:10]]
-        more = f"\n  and {len(large) - 10} more" if len(large) > 10 else ""
-        example = os.fsdecode(max(large)[1])
-        raise SnapshotError(
-            f"{len(large)} untracked files are above {limit / (1 << 20):.0f} MB and are not shipped silently:\n"
-            + "\n".join(lines)
-            + more,
-            f"add a line to {IGNORE_FILE}, for example: /{example}   (or raise snapshot.max_file_mb in foundations.toml)",
-        )
+def _refuse_large(listing: _Listing, limit: int) -> None:
+    large = sorted(((listing.sizes[path], path) for path in listing.untracked if listing.sizes[path] > limit), reverse=True)
+    if not large:
+        return
+    lines = [f"  {size / (1 << 20):8.1f} MB  {os.fsdecode(path)!r}" for size, path in large[:10]]
+    more = [f"  and {len(large) - 10} more"] if len(large) > 10 else []
+    files = "1 untracked file is" if len(large) == 1 else f"{len(large)} untracked files are"
+    raise SnapshotError(
+        "\n".join([f"{files} above {limit / (1 << 20):.0f} MB and not shipped silently:", *lines, *more]),
+        f"add a line to {listing.root / IGNORE_FILE}, for example: /{os.fsdecode(large[0][1])}\n"
+        "or raise max_file_mb under [snapshot] in foundations.toml",
+    )
 
 
 def _write_tree(root: Path, shadow: Path, paths: list[bytes]) -> str:
@@ -225,10 +241,29 @@ def _update_index(root: Path, shadow: Path, index: str, flags: list[str], paths:
     _git(root, "update-index", *flags, "-z", "--stdin", shadow=shadow, index=index, stdin=listing)
 
 
-def _provenance(root: Path) -> dict[str, Any]:
-    commit = _git(root, "rev-parse", "--verify", "-q", "HEAD", check=False).stdout.decode().strip()
-    branch = os.fsdecode(_git(root, "symbolic-ref", "-q", "--short", "HEAD", check=False).stdout).strip()
-    return {"commit": commit or None, "branch": branch or None}
+def _repository_of(folder: Path) -> git.Repo | None:
+    """Return the repository that a folder is in, or None."""
+    import git  # 80 ms
+
+    try:
+        repository = git.Repo(folder, search_parent_directories=True)
+    except (git.InvalidGitRepositoryError, git.NoSuchPathError):
+        return None
+    except git.GitCommandNotFound:
+        raise SnapshotError("git is not installed", "install git, for example: apt install git") from None
+    return repository if repository.working_tree_dir else None
+
+
+def _provenance(repository: git.Repo) -> dict[str, Any]:
+    """Return the commit and branch that the working tree stands on; None where there is none."""
+    from git.refs.symbolic import SymbolicReference
+
+    try:
+        commit = SymbolicReference.dereference_recursive(repository, "HEAD")
+    except (ValueError, OSError):
+        commit = None  # no commit yet
+    branch = None if repository.head.is_detached else repository.head.reference.name
+    return {"commit": commit or None, "branch": branch}
 
 
 def _shadow(root: Path) -> Path:
@@ -241,6 +276,7 @@ def _shadow(root: Path) -> Path:
     for key, value in _SETTINGS.items():
         _git(root, "--git-dir", str(shadow), "config", key, value)
     (shadow / "info").mkdir(exist_ok=True)
+    (shadow / "info" / "exclude").write_text(_NO_REPOSITORY_EXCLUDES)
     (shadow / "info" / "attributes").write_text(_ATTRIBUTES)
     return shadow
 
@@ -258,15 +294,15 @@ def _git(
     check: bool = True,
 ) -> subprocess.CompletedProcess[bytes]:
     """Run git over a working tree: with the user's repository, or with a shadow that knows none of their settings."""
-    env = {key: value for key, value in os.environ.items() if not key.startswith("GIT_")}
-    env.update(GIT_OPTIONAL_LOCKS="0", LC_ALL="C", GIT_TERMINAL_PROMPT="0")
     command = ["git", "-c", "core.fsmonitor=false", "-c", "core.untrackedCache=keep", *words]
+    extra = {}
     if shadow is not None:
         git_dir = shadow.shadow if isinstance(shadow, Snapshot) else shadow
-        env.update(GIT_DIR=str(git_dir), GIT_WORK_TREE=str(root), GIT_INDEX_FILE=index or str(git_dir / "empty"))
-        env.update(GIT_CONFIG_NOSYSTEM="1", GIT_ATTR_NOSYSTEM="1")
+        extra = {"GIT_DIR": str(git_dir), "GIT_WORK_TREE": str(root), "GIT_INDEX_FILE": index or str(git_dir / "empty")}
+        extra.update(GIT_CONFIG_NOSYSTEM="1", GIT_ATTR_NOSYSTEM="1")
         if index is not None:
-            env["GIT_CONFIG_GLOBAL"] = os.devnull
+            extra["GIT_CONFIG_GLOBAL"] = os.devnull
+    env = _environment(extra)
     try:
         done = subprocess.run(command, cwd=root, env=env, input=stdin, capture_output=True)
     except FileNotFoundError:
@@ -274,3 +310,9 @@ def _git(
     if check and done.returncode != 0:
         raise SnapshotError(f"git {words[0]} failed: {done.stderr.decode(errors='replace').strip()}")
     return done
+
+
+def _environment(extra: dict[str, str]) -> dict[str, str]:
+    """Return an environment for git without what the caller's own git may have set (a hook sets GIT_DIR)."""
+    env = {key: value for key, value in os.environ.items() if not key.startswith("GIT_")}
+    return {**env, "GIT_OPTIONAL_LOCKS": "0", "LC_ALL": "C", "GIT_TERMINAL_PROMPT": "0", **extra}

@@ -17,7 +17,7 @@ def main(argv: List[str]) -> int:
     if role == "daemon":
         from remote_agent import daemon
 
-        return daemon.main(root, _own_hash())
+        return daemon.main(root, _own_hash(), *map(int, rest))
     if role == "receive":
         from remote_agent import transfer
 

@@ -250,12 +250,13 @@ class Daemon:
         return time.monotonic() - self._last_busy > IDLE_EXIT
 
 
-def main(root: str, agent: str) -> int:
+def main(root: str, agent: str, report: Optional[int] = None) -> int:
     """Run the daemon of a root.
 
     Args:
         root: the agent's folder.
         agent: content hash of this agent.
+        report: descriptor for one line: empty when this root is being served, else why it is not.
     Returns:
         The exit code; 0 also when another daemon already serves this root.
     """
@@ -263,7 +264,13 @@ def main(root: str, agent: str) -> int:
 
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(name)s: %(message)s")
     paths = Paths(root)
-    started = startup.start(paths, agent)
+    try:
+        started = startup.start(paths, agent, report)
+    except (AgentError, OSError) as error:
+        log.error("the agent cannot start: %s", error)
+        _report(report, str(error))
+        return 1
+    _report(report, "")
     if started is None:
         return 0
     engine, probe, listener = started
@@ -275,3 +282,12 @@ def main(root: str, agent: str) -> int:
         os.execv(sys.executable, [sys.executable, "-I", "-S", "-E", paths.agent(agent), "daemon", root])
     log.info("the agent has ended, free disk %d bytes", files.free_bytes(root))
     return 0
+
+
+def _report(descriptor: Optional[int], words: str) -> None:
+    if descriptor is not None:
+        try:
+            os.write(descriptor, words.replace("\n", " ").encode() + b"\n")
+            os.close(descriptor)
+        except OSError:
+            pass  # nobody waits any more

@@ -5,25 +5,34 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from typing import Optional
 
 from remote_agent import environment
 from remote_agent.paths import Paths
 
 
-def start_daemon(paths: Paths, agent: str) -> None:
-    """Start the daemon of a root from a zipapp, in a session of its own; it refuses when there is one already."""
+def start_daemon(paths: Paths, agent: str, report: Optional[int] = None) -> None:
+    """Start the daemon of a root from a zipapp, in a session of its own; it refuses when there is one already.
+
+    Args:
+        paths: the agent's files.
+        agent: the zipapp.
+        report: descriptor on which the daemon writes one line when it serves, or why it does not.
+    """
     log = os.open(paths.daemon_log, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    words = [] if report is None else [str(report)]
     intermediate = os.fork()
     if intermediate == 0:
         try:
             subprocess.Popen(
-                [sys.executable, "-I", "-S", "-E", agent, "daemon", paths.root],
+                [sys.executable, "-I", "-S", "-E", agent, "daemon", paths.root, *words],
                 env=environment.scrubbed(dict(os.environ)),
                 cwd=paths.root,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
+                pass_fds=[] if report is None else [report],
             )
         finally:
             os._exit(0)

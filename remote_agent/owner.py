@@ -16,6 +16,7 @@ from remote_agent.paths import Paths
 HEARTBEAT = 20.0
 """Seconds between two touches of the line."""
 _STALE = 3 * HEARTBEAT
+_HANDOVER = 5.0
 
 
 def claim(paths: Paths) -> None:
@@ -24,7 +25,11 @@ def claim(paths: Paths) -> None:
     Raises:
         AlreadyRunning: one is.
     """
+    deadline = time.monotonic() + _HANDOVER
     held = files.read_json(paths.owner)
+    while held and _is_alive(paths, held) and time.monotonic() < deadline:
+        time.sleep(0.02)  # the one that we replace is about to end
+        held = files.read_json(paths.owner)
     if held and _is_alive(paths, held):
         raise AlreadyRunning(f"the root {paths.root} belongs to an agent on {held.get('host')} (pid {held['who']['pid']})")
     files.write_json(paths.owner, _own_line())

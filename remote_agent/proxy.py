@@ -5,10 +5,8 @@ from __future__ import annotations
 import os
 import select
 import socket
-import sys
-import time
 
-from remote_agent import launch, peers
+from remote_agent import launch, peers, protocol
 from remote_agent.paths import Paths
 
 _START_SECONDS = 30.0
@@ -22,29 +20,31 @@ def main(root: str, agent: str) -> int:
         root: the agent's folder.
         agent: content hash of the agent that this proxy belongs to.
     Returns:
-        The exit code: 1 when no daemon could be started.
+        The exit code: 1 when no daemon could be started; the channel then carries one refusal that says why.
     """
     paths = Paths(root)
-    daemon = _connect(paths, paths.agent(agent))
+    daemon = peers.connect(paths.socket_names(), socket.SOCK_STREAM)
+    problem = ""
     if daemon is None:
+        problem = _start(paths, paths.agent(agent))
+        daemon = peers.connect(paths.socket_names(), socket.SOCK_STREAM)
+    if daemon is None:
+        words = problem or f"the agent did not start; see {paths.daemon_log} on the host"
+        os.write(1, protocol.encode(protocol.refusal(0, "agent_failed", words)))
         return 1
     _bridge(daemon)
     return 0
 
 
-def _connect(paths: Paths, agent: str) -> "socket.socket | None":
-    daemon = peers.connect(paths.socket_names(), socket.SOCK_STREAM)
-    if daemon is not None:
-        return daemon
-    launch.start_daemon(paths, agent)
-    deadline = time.monotonic() + _START_SECONDS
-    while time.monotonic() < deadline:
-        daemon = peers.connect(paths.socket_names(), socket.SOCK_STREAM)
-        if daemon is not None:
-            return daemon
-        time.sleep(0.005)
-    sys.stderr.write(f"the agent did not start; see {paths.daemon_log}\n")
-    return None
+def _start(paths: Paths, agent: str) -> str:
+    """Start the daemon, wait until it serves, and return what went wrong in words."""
+    ours, theirs = os.pipe()
+    try:
+        launch.start_daemon(paths, agent, theirs)
+    finally:
+        os.close(theirs)
+    ready, _, _ = select.select([ours], [], [], _START_SECONDS)
+    return os.read(ours, 4096).decode("utf-8", "replace").strip() if ready else "the agent does not come up"
 
 
 def _bridge(daemon: socket.socket) -> None:

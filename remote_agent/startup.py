@@ -20,15 +20,22 @@ from remote_agent.zygote import Zygote
 SETTINGS = "settings.json"
 
 
-def start(paths: Paths, agent: str) -> Optional[Tuple[Engine, GpuProbe, socket.socket]]:
+def start(
+    paths: Paths, agent: str, report: Optional[int] = None
+) -> Optional[Tuple[Engine, GpuProbe, socket.socket]]:
     """Bring the agent up, or return None when this root is being served already.
+
+    Args:
+        paths: the agent's files.
+        agent: content hash of this agent.
+        report: a descriptor that the zygote must not keep open.
 
     Raises:
         AlreadyRunning: a daemon that our socket cannot see owns the root. StorageBroken: the journal cannot be used.
     """
     for folder in (paths.jobs, paths.objects, paths.trash):
         os.makedirs(folder, 0o700, exist_ok=True)
-    zygote = Zygote(paths)
+    zygote = Zygote(paths, report)
     listener = peers.listen(paths.socket_names(), socket.SOCK_STREAM)
     if listener is None:
         return None

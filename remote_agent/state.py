@@ -113,8 +113,8 @@ def _deleted(state: HostState, event: Event) -> None:
     state.deleted[event["job"]] = event["seq"]
 
 
-def _update(state: HostState, event: Event, **changes: Any) -> None:
-    state.jobs[event["job"]] = replace(state.jobs[event["job"]], seq=event["seq"], **changes)
+def _update(host: HostState, event: Event, **changes: Any) -> None:
+    host.jobs[event["job"]] = replace(host.jobs[event["job"]], seq=event["seq"], **changes)
 
 
 _HANDLERS: Dict[str, Callable[[HostState, Event], None]] = {

@@ -11,7 +11,7 @@ import signal
 import socket
 import sys
 import traceback
-from typing import Any, Dict
+from typing import Any, Dict, Optional
 
 from remote_agent import peers, supervisor
 from remote_agent.paths import Paths
@@ -22,12 +22,14 @@ _ORDER_BYTES = 64 * 1024
 class Zygote:
     """The daemon's handle on its zygote."""
 
-    def __init__(self, paths: Paths) -> None:
+    def __init__(self, paths: Paths, report: Optional[int]) -> None:
         """Fork the zygote. To be called while the process has one thread, no socket and no journal."""
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.pid = os.fork()
         if self.pid == 0:
             ours.close()
+            if report is not None:
+                os.close(report)
             _serve(theirs, paths)
             os._exit(0)
         theirs.close()

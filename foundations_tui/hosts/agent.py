@@ -1,0 +1,234 @@
+"""The agent of one host as the client sees it: requests and answers over one long-lived channel."""
+
+from __future__ import annotations
+
+import itertools
+import sys
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from foundations_tui import __version__, locations
+from foundations_tui.config import HostConfig
+from foundations_tui.errors import FoundationsError, HostRefused, HostUnreachable, NotFoundError, UsageError
+from foundations_tui.hosts import bundle, shell
+from foundations_tui.hosts.hostkeys import HostKeyAsker
+from foundations_tui.hosts.transport import Channel, Transport, connect
+from remote_agent import protocol
+from remote_agent.errors import ProtocolError
+
+_ERRORS: dict[str, type[FoundationsError]] = {
+    "bad_request": UsageError,
+    "not_found": NotFoundError,
+    "conflict": FoundationsError,
+    "failed": FoundationsError,
+}
+"""What a refusal's code is on this side; any other is the host's own refusal."""
+
+
+class Agent:
+    """One host's agent, connected."""
+
+    def __init__(self, host: HostConfig, ask: HostKeyAsker, timeout: float = 10.0) -> None:
+        """Connect, and bring the agent there up to our own version.
+
+        Args:
+            host: where.
+            ask: called with an unknown host key.
+            timeout: seconds for the connection.
+        Raises:
+            HostError: out of reach, refused, or its host key is not what it should be.
+        """
+        self.host = host
+        self.transport: Transport = connect(host, ask, timeout)
+        try:
+            self._start()
+            if self._is_outdated():
+                self._replace()
+        except BaseException:
+            self.transport.close()
+            raise
+
+    def call(
+        self, method: str, params: dict[str, Any] | None = None, blob: bytes = b"", timeout: float = 60.0
+    ) -> tuple[dict[str, Any], bytes]:
+        """Ask the agent.
+
+        Args:
+            method: name of the request.
+            params: its parameters.
+            blob: bytes that go with it.
+            timeout: seconds to wait for the answer.
+        Returns:
+            (the answer, the bytes that came with it).
+        Raises:
+            HostUnreachable: the connection was lost, or no answer came. FoundationsError: the agent's refusal.
+        """
+        return self.ask(method, params, blob).get(timeout)
+
+    def ask(self, method: str, params: dict[str, Any] | None = None, blob: bytes = b"") -> Answer:
+        """Ask without waiting; the answer is a promise."""
+        return self._rpc.ask(method, params or {}, blob)
+
+    def open_bulk(self, role: str, *words: str) -> tuple[Channel, shell.NonceLines, dict[str, Any]]:
+        """Open a channel of its own for bulk bytes; see ``shell.open_bulk``."""
+        return shell.open_bulk(self.transport, self.host.name, self.place, role, *words)
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether the channel still stands."""
+        return self._rpc.problem is None
+
+    @property
+    def is_newer(self) -> bool:
+        """Whether the agent is of a protocol beyond ours: then we may read and stop, not submit."""
+        return int(self.hello["protocol"]) > protocol.VERSION
+
+    def close(self) -> None:
+        """End the connection; the agent and its jobs go on."""
+        self._rpc.close()
+        self.transport.close()
+
+    # --- coming up ----------------------------------------------------------------------------------------------
+
+    def _start(self) -> None:
+        host = self.host
+        channel = self.transport.open()
+        try:
+            root = host.root or (locations.local_agent_root() if host.is_local else "")
+            self.place = shell.become_agent(channel, host.name, root, _python_of(host))
+            self._rpc = _Rpc(channel, host.name)
+            settings = {"max_jobs": host.max_jobs, "gpus": host.gpus}
+            self.hello, _ = self.call("hello", {"protocol": protocol.VERSION, "settings": settings})
+        except BaseException:
+            channel.close()
+            raise
+
+    def _is_outdated(self) -> bool:
+        """Say whether another agent than ours serves there that we may replace; newer ones are left alone."""
+        return self.hello["agent"] != bundle.content_hash() and _version(self.hello["version"]) <= _version(__version__)
+
+    def _replace(self) -> None:
+        """Have our own version take over; supervisors and their jobs are not touched."""
+        self.call("shutdown", {"replace": True})
+        self._rpc.wait_for_end(10.0)
+        self._start()
+
+
+class Answer:
+    """A promise of one answer."""
+
+    def __init__(self, none_came: str) -> None:
+        self._none_came = none_came
+        self._arrived = threading.Event()
+        self._value: dict[str, Any] = {}
+        self._blob = b""
+        self._error: FoundationsError | None = None
+
+    def get(self, timeout: float = 60.0) -> tuple[dict[str, Any], bytes]:
+        """Return (the answer, the bytes that came with it).
+
+        Raises:
+            HostUnreachable: none came in so many seconds. FoundationsError: the agent's refusal.
+        """
+        if not self._arrived.wait(timeout):
+            raise HostUnreachable(f"{self._none_came} within {timeout:.0f} s")
+        if self._error is not None:
+            raise self._error
+        return self._value, self._blob
+
+    def put(self, value: dict[str, Any], blob: bytes) -> None:
+        """Keep the promise."""
+        self._value, self._blob = value, blob
+        self._arrived.set()
+
+    def fail(self, error: FoundationsError) -> None:
+        """Break the promise."""
+        self._error = error
+        self._arrived.set()
+
+
+class _Rpc:
+    """Requests with ids on one channel; a thread takes the answers in."""
+
+    def __init__(self, channel: Channel, host: str) -> None:
+        self._channel = channel
+        self._host = host
+        self._ids = itertools.count(1)
+        self._lock = threading.Lock()
+        self._waiting: dict[int, Answer] = {}
+        self.problem: FoundationsError | None = None
+        self._reader = threading.Thread(target=self._read, name=f"agent {host}", daemon=True)
+        self._reader.start()
+
+    def ask(self, method: str, params: dict[str, Any], blob: bytes) -> Answer:
+        answer = Answer(f"{self._host}: no answer to {method!r}")
+        with self._lock:
+            if self.problem is not None:
+                raise self._lost(str(self.problem)) if isinstance(self.problem, HostUnreachable) else self.problem
+            number = next(self._ids)
+            self._waiting[number] = answer
+            self._send(protocol.encode(protocol.request(number, method, params), blob))
+        return answer
+
+    def wait_for_end(self, timeout: float) -> None:
+        self._reader.join(timeout)
+        self.close()
+
+    def close(self) -> None:
+        self._end(self._lost("closed"))
+        self._channel.close()
+
+    def _send(self, data: bytes) -> None:
+        try:
+            self._channel.send(data)
+        except (OSError, HostUnreachable) as error:
+            raise self._lost(str(error)) from None
+
+    def _read(self) -> None:
+        reader = protocol.FrameReader()
+        try:
+            while data := self._channel.recv(1 << 18):
+                for frame in reader.feed(data):
+                    self._take(frame)
+            self._end(self._lost("the connection ended"))
+        except (OSError, ProtocolError, EOFError) as error:
+            self._end(self._lost(str(error)))
+
+    def _take(self, frame: protocol.Frame) -> None:
+        message = frame.message
+        if message.get("id") == 0:  # the proxy's own word: there is no agent to speak for itself
+            self._end(_refused(self._host, message["error"]))
+            return
+        with self._lock:
+            answer = self._waiting.pop(message.get("id", -1), None)
+        if answer is not None:
+            if "error" in message:
+                answer.fail(_refused(self._host, message["error"]))
+            else:
+                answer.put(message["result"], frame.blob)
+
+    def _end(self, problem: FoundationsError) -> None:
+        with self._lock:
+            self.problem = self.problem or problem
+            waiting, self._waiting = self._waiting, {}
+        for answer in waiting.values():
+            answer.fail(problem)
+
+    def _lost(self, words: str) -> HostUnreachable:
+        prefix = f"{self._host}: the connection was lost"
+        return HostUnreachable(words if words.startswith(prefix) else f"{prefix} ({words})")
+
+
+def _refused(host: str, error: dict[str, Any]) -> FoundationsError:
+    kind: Callable[[str], FoundationsError] = _ERRORS.get(error["code"], HostRefused)
+    return kind(f"{host}: {error['message']}")
+
+
+def _python_of(host: HostConfig) -> str:
+    """Return the interpreter for the agent; on this machine our own."""
+    return host.python or (sys.executable if host.is_local else "")
+
+
+def _version(text: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in text.split(".") if part.isdigit())

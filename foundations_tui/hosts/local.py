@@ -1,0 +1,86 @@
+"""This machine as a host: a shell behind a pair of sockets, the same bootstrap as everywhere."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+
+from foundations_tui.errors import HostRefused
+
+
+class LocalTransport:
+    """Shells of this machine."""
+
+    def __init__(self) -> None:
+        if not sys.platform.startswith("linux"):
+            raise HostRefused(
+                f"the host 'local' needs Linux; this is {sys.platform}",
+                "add a Linux machine that you reach over SSH: foundations hosts add NAME user@host",
+            )
+        self.sent = 0
+
+    def open(self) -> LocalChannel:
+        """Start a shell."""
+        return LocalChannel(self)
+
+    def close(self) -> None:
+        """There is nothing that would outlive its channels."""
+
+
+class LocalChannel:
+    """One shell."""
+
+    def __init__(self, transport: LocalTransport) -> None:
+        self._transport = transport
+        self._errors = tempfile.TemporaryFile()
+        self._socket, theirs = socket.socketpair()
+        with theirs:
+            self._shell = subprocess.Popen(
+                ["/bin/sh"],
+                stdin=theirs,
+                stdout=theirs,
+                stderr=self._errors,
+                cwd="/",
+                start_new_session=True,  # Ctrl-C is for us, not for what runs there
+            )
+
+    def send(self, data: bytes) -> None:
+        """Send all of the data."""
+        self._socket.sendall(data)
+        self._transport.sent += len(data)
+
+    def recv(self, size: int) -> bytes:
+        """Return what has arrived; empty at the end."""
+        try:
+            return self._socket.recv(size)
+        except ConnectionResetError:
+            return b""
+
+    def set_timeout(self, seconds: float | None) -> None:
+        """Bound the next calls."""
+        self._socket.settimeout(seconds)
+
+    def end_input(self) -> None:
+        """Close the shell's standard input."""
+        self._socket.shutdown(socket.SHUT_WR)
+
+    def errors(self) -> str:
+        """Return what came on standard error so far."""
+        return os.pread(self._errors.fileno(), 4096, 0).decode("utf-8", "replace")
+
+    def close(self) -> None:
+        """End the shell, or what it became: it ends by itself when its input is closed."""
+        try:
+            self._socket.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            pass
+        self._socket.close()
+        self._errors.close()
+        try:
+            self._shell.wait(2)
+        except subprocess.TimeoutExpired:
+            self._shell.kill()
+            self._shell.wait()

@@ -1,0 +1,175 @@
+"""From a bare shell to the agent: find a Python, hand over the agent when it is not there, become it.
+
+Nothing is parsed off a login shell's output: every line that counts begins with a nonce made for this channel.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shlex
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from foundations_tui.errors import HostRefused, HostUnreachable
+from foundations_tui.hosts import bundle
+from foundations_tui.hosts.transport import Channel, Transport
+
+_ANSWER_SECONDS = 30.0
+_MOST_NOISE = 1 << 20
+_PYTHONS = " ".join(
+    [
+        "python3",
+        *(f"python3.{minor}" for minor in range(14, 7, -1)),
+        "python",
+        "/usr/bin/python3",
+        "/usr/local/bin/python3",
+        "/usr/libexec/platform-python",
+        '"$HOME"/miniconda3/bin/python',
+        '"$HOME"/anaconda3/bin/python',
+        '"$HOME"/miniforge3/bin/python',
+        "/opt/conda/bin/python",
+        '"$HOME"/.local/share/uv/python/*/bin/python3',
+    ]
+)
+"""Where a Python may be when the PATH of a non-interactive shell has none."""
+_OLD = "import sys; sys.exit(sys.version_info < (3, 8))"
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where the agent is on a host."""
+
+    root: str
+    python: str
+    version: str
+    """Version of that Python."""
+    agent: str
+    """Content hash of the agent."""
+
+    def command(self, role: str, *words: str) -> str:
+        """Return the shell line that becomes the agent in a role."""
+        zipapp = f"{self.root}/agents/{self.agent}/agent.pyz"
+        argv = [self.python, "-I", "-S", "-E", zipapp, role, self.root, *words]
+        return "exec " + shlex.join(argv) + "\n"
+
+
+class NonceLines:
+    """Reads the lines of a channel that begin with a nonce."""
+
+    def __init__(self, channel: Channel, host: str) -> None:
+        self.nonce = os.urandom(12).hex()
+        self.rest = b""
+        """What came behind the last line that was read."""
+        self._channel = channel
+        self._host = host
+
+    def read(self, timeout: float = _ANSWER_SECONDS) -> dict[str, Any]:
+        """Return what the next such line says.
+
+        Raises:
+            HostUnreachable: none came.
+        """
+        deadline = time.monotonic() + timeout
+        noise = 0
+        while True:
+            line, found, rest = self.rest.partition(b"\n")
+            if found:
+                self.rest = rest
+                noise += len(line)
+                if line.startswith(self.nonce.encode() + b" "):
+                    said: dict[str, Any] = json.loads(line[len(self.nonce) + 1 :])
+                    return said
+                continue
+            self._receive(deadline)
+            if noise + len(self.rest) > _MOST_NOISE:
+                raise HostUnreachable(f"{self._host}: the login shell prints without end")
+
+    def _receive(self, deadline: float) -> None:
+        left = deadline - time.monotonic()
+        try:
+            if left <= 0:
+                raise TimeoutError
+            self._channel.set_timeout(left)
+            data = self._channel.recv(1 << 16)
+            self._channel.set_timeout(None)
+        except TimeoutError:
+            raise HostUnreachable(f"{self._host}: the shell on the host did not answer in time") from None
+        if not data:
+            words = self._channel.errors().strip().splitlines()
+            raise HostUnreachable(f"{self._host}: the connection ended before the agent answered" + _quoted(words))
+        self.rest += data
+
+
+def become_agent(channel: Channel, host: str, root: str, python: str) -> Place:
+    """Turn a shell into the agent's proxy, sending the agent when the host does not have it.
+
+    Args:
+        channel: a fresh shell; afterwards it speaks the protocol.
+        host: its name, for messages.
+        root: the agent's root; empty for its usual place.
+        python: interpreter to use; empty to find one.
+    Raises:
+        HostUnreachable: the channel ended. HostRefused: no Python, no folder to write to, no Linux.
+    """
+    lines = NonceLines(channel, host)
+    agent = bundle.content_hash()
+    wish = json.dumps({"nonce": lines.nonce, "root": root, "agent": agent})
+    channel.send(_find_python(python, lines.nonce, wish).encode())
+    said = lines.read()
+    _raise_error(said, host, python)
+    if said["need"]:
+        data = bundle.build()
+        channel.send(f"{len(data):08d}{hashlib.sha256(data).hexdigest()}".encode() + data)
+        _raise_error(lines.read(120), host, python)
+    return Place(said["root"], said["python"], said["version"], agent)
+
+
+def open_bulk(
+    transport: Transport, host: str, place: Place, role: str, *words: str
+) -> tuple[Channel, NonceLines, dict[str, Any]]:
+    """Open a channel of its own for bulk bytes.
+
+    Returns:
+        (the channel, its lines, what the other side said first).
+    Raises:
+        HostUnreachable: the connection is gone.
+    """
+    channel = transport.open()
+    try:
+        lines = NonceLines(channel, host)
+        channel.send(place.command(role, lines.nonce, *words).encode())
+        return channel, lines, lines.read(120)
+    except BaseException:
+        channel.close()
+        raise
+
+
+def _find_python(python: str, nonce: str, wish: str) -> str:
+    """Return the shell text that execs the bootstrap with the first Python that is new enough."""
+    if python.startswith("~/"):
+        candidates = '"$HOME"/' + shlex.quote(python[2:])
+    else:
+        candidates = shlex.quote(python) if python else _PYTHONS
+    run = f"-I -S -E -c {shlex.quote(bundle.bootstrap())} {shlex.quote(wish)}"
+    none = json.dumps({"error": "no_python"})
+    return (
+        f"for p in {candidates}; do\n"
+        f'if "$p" -I -S -E -c {shlex.quote(_OLD)} >/dev/null 2>&1 </dev/null; then exec "$p" {run}; fi\n'
+        f"done; printf '\\n%s %s\\n' {nonce} {shlex.quote(none)}; exit 1\n"
+    )
+
+
+def _raise_error(said: dict[str, Any], host: str, python: str) -> None:
+    error = said.get("error")
+    if error == "no_python":
+        what = f"{python} is no Python 3.8 or newer that runs there" if python else "no Python 3.8 or newer was found"
+        raise HostRefused(f"{host}: {what}", f'set python = "/path/to/python3" for {host} in hosts.toml')
+    if error:
+        raise HostRefused(f"{host}: {error}", f"set root for {host} in hosts.toml to a folder that can be written")
+
+
+def _quoted(lines: list[str]) -> str:
+    return f": {lines[-1][:300]}" if lines else ""

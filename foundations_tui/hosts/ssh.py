@@ -1,0 +1,363 @@
+"""SSH through Fabric and paramiko: the user's own configuration from ``ssh -G``, host keys always verified."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import shutil
+import socket
+import subprocess
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import fabric
+import paramiko
+
+from foundations_tui import locations
+from foundations_tui.config import HostConfig
+from foundations_tui.errors import ConfigError, HostKeyChanged, HostKeyUnknown, HostRefused, HostUnreachable
+from foundations_tui.hosts import hostkeys
+from foundations_tui.hosts.hostkeys import HostKeyAsker, UnknownKey
+
+_FAST_CIPHERS = ("aes128-gcm@openssh.com", "aes256-gcm@openssh.com")
+"""First choice: paramiko's own order begins with aes-ctr and a separate MAC, which is several times slower."""
+_WINDOW = 4 << 20
+_KEEPALIVE = 15
+_DEAD_AFTER_MS = 30_000
+"""How long sent bytes may stay unacknowledged before the connection counts as dead."""
+
+
+@dataclass(frozen=True)
+class Destination:
+    """Where a connection goes, after the user's own ssh configuration."""
+
+    hostname: str
+    port: int
+    user: str
+    identities: list[str] = field(default_factory=list)
+    only_identities: bool = False
+    known_hosts: list[Path] = field(default_factory=list)
+    key_name: str = ""
+    """Name under which known_hosts has the host."""
+    jump: str = ""
+
+
+class SshTransport:
+    """One SSH connection, used for many channels."""
+
+    def __init__(self, host: HostConfig, ask: HostKeyAsker, timeout: float) -> None:
+        """Connect.
+
+        Raises:
+            HostError: out of reach, refused, or a host key that is unknown or changed.
+        """
+        self._host = host
+        self._jump: subprocess.Popen[bytes] | None = None
+        where = resolve(host)
+        self._socket = CountingSocket(self._connect_socket(where, timeout))
+        try:
+            self._connection = self._handshake(where, ask, timeout)
+        except BaseException:
+            self._socket.close()
+            self._end_jump()
+            raise
+
+    @property
+    def sent(self) -> int:
+        """Bytes that went out on the connection."""
+        return self._socket.sent
+
+    def open(self) -> SshChannel:
+        """Return a channel to ``/bin/sh``.
+
+        Raises:
+            HostUnreachable: the connection is gone.
+        """
+        try:
+            channel = self._connection.transport.open_session(window_size=_WINDOW, timeout=20)
+            channel.exec_command("/bin/sh")
+            return SshChannel(channel, self._host.name)
+        except (paramiko.SSHException, EOFError, OSError) as error:
+            raise HostUnreachable(f"{self._host.name}: the connection was lost ({error})") from None
+
+    def close(self) -> None:
+        """End the connection."""
+        self._connection.close()
+        self._socket.close()
+        self._end_jump()
+
+    def _connect_socket(self, where: Destination, timeout: float) -> socket.socket:
+        if where.jump:
+            return self._through(where)
+        try:
+            sock = socket.create_connection((where.hostname, where.port), timeout)
+        except OSError as error:
+            words = "timed out" if isinstance(error, TimeoutError) else (error.strerror or str(error))
+            raise HostUnreachable(
+                f"{self._host.name}: cannot reach {where.hostname} port {where.port}: {words}",
+                f"is the machine up, and the address right? try: ssh {self._host.address}",
+            ) from None
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        if hasattr(socket, "TCP_USER_TIMEOUT"):
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _DEAD_AFTER_MS)
+        return sock
+
+    def _through(self, where: Destination) -> socket.socket:
+        """Return a socket through the user's jump host: their own ssh makes the hop."""
+        ours, theirs = socket.socketpair()
+        with theirs:
+            command = ["ssh", "-W", f"[{where.hostname}]:{where.port}", "-o", "BatchMode=yes", *_jump_words(where.jump)]
+            self._jump = subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=subprocess.DEVNULL)
+        return ours
+
+    def _end_jump(self) -> None:
+        if self._jump is not None:
+            self._jump.terminate()
+            self._jump.wait()
+
+    def _handshake(self, where: Destination, ask: HostKeyAsker, timeout: float) -> fabric.Connection:
+        connection = fabric.Connection(
+            where.hostname,
+            user=where.user,
+            port=where.port,
+            config=fabric.Config(lazy=True, overrides={"load_ssh_configs": False}),
+            connect_timeout=timeout,
+            connect_kwargs={
+                "sock": self._socket,
+                "key_filename": where.identities,
+                "look_for_keys": False,
+                "allow_agent": not where.only_identities,
+                "transport_factory": _fast_transport,
+                "banner_timeout": timeout,
+                "auth_timeout": max(timeout, 30),
+            },
+        )
+        trust = _trust_known_keys(connection.client, where)
+        connection.client.set_missing_host_key_policy(_AskPolicy(self._host, where, ask))
+        try:
+            connection.open()
+        except paramiko.BadHostKeyException as error:
+            raise _key_changed(self._host, where, error, trust) from None
+        except paramiko.PasswordRequiredException:
+            raise HostRefused(
+                f"{self._host.name}: the private key has a passphrase", "add it to your ssh agent first: ssh-add"
+            ) from None
+        except paramiko.AuthenticationException:
+            tried = ", ".join(where.identities) or "no key file"
+            raise HostRefused(
+                f"{self._host.name}: {where.user}@{where.hostname} does not accept our keys ({tried})",
+                f'set identity in hosts.toml, or add your key to the host: ssh-copy-id {self._host.address}',
+            ) from None
+        except (paramiko.SSHException, EOFError, OSError) as error:
+            raise HostUnreachable(f"{self._host.name}: no SSH connection to {where.hostname}: {error}") from None
+        connection.client.get_transport().set_keepalive(_KEEPALIVE)
+        return connection
+
+
+class SshChannel:
+    """A shell behind one SSH channel."""
+
+    def __init__(self, channel: paramiko.Channel, host: str) -> None:
+        self._channel = channel
+        self._host = host
+
+    def send(self, data: bytes) -> None:
+        """Send all of the data."""
+        try:
+            self._channel.sendall(data)
+        except TimeoutError:
+            raise
+        except OSError as error:
+            raise HostUnreachable(f"{self._host}: the connection was lost ({error})") from None
+
+    def recv(self, size: int) -> bytes:
+        """Return what has arrived; empty at the end."""
+        return self._channel.recv(size)
+
+    def set_timeout(self, seconds: float | None) -> None:
+        """Bound the next calls."""
+        self._channel.settimeout(seconds)
+
+    def end_input(self) -> None:
+        """Close the shell's standard input."""
+        self._channel.shutdown_write()
+
+    def errors(self) -> str:
+        """Return what came on standard error so far."""
+        found = b""
+        while self._channel.recv_stderr_ready():
+            found += self._channel.recv_stderr(4096)
+        return found.decode("utf-8", "replace")
+
+    def close(self) -> None:
+        """End the channel."""
+        self._channel.close()
+
+
+class CountingSocket:
+    """A socket that counts what goes out."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._socket = sock
+        self.sent = 0
+
+    def send(self, data: bytes) -> int:
+        """Send some of the data."""
+        count = self._socket.send(data)
+        self.sent += count
+        return count
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._socket, name)
+
+
+# --- where it goes ----------------------------------------------------------------------------------------------
+
+
+def resolve(host: HostConfig) -> Destination:
+    """Return where a host's address leads, by ``ssh -G`` when there is an ssh.
+
+    Raises:
+        ConfigError: the address is none. HostRefused: the user's configuration asks for what is not supported yet.
+    """
+    user, name, port = split_address(host.address)
+    settings = _ssh_settings(user, name, port)
+    proxy = settings.get("proxycommand", ["none"])[0]
+    if proxy != "none":
+        raise HostRefused(
+            f"{host.name}: ProxyCommand of your ssh configuration is not supported yet", "use ProxyJump instead"
+        )
+    hostname = settings.get("hostname", [name])[0]
+    number = int(settings.get("port", [str(port or 22)])[0])
+    alias = settings.get("hostkeyalias", [""])[0]
+    identities = [host.identity] if host.identity else settings.get("identityfile", _usual_identities())
+    jump = settings.get("proxyjump", ["none"])[0]
+    return Destination(
+        hostname=hostname,
+        port=number,
+        user=settings.get("user", [user or getpass.getuser()])[0],
+        identities=[path for path in map(os.path.expanduser, identities) if os.path.exists(path)],
+        only_identities=bool(host.identity) or settings.get("identitiesonly", ["no"])[0] == "yes",
+        known_hosts=_known_hosts_files(settings),
+        key_name=alias or (hostname if number == 22 else f"[{hostname}]:{number}"),
+        jump="" if jump == "none" else jump,
+    )
+
+
+def split_address(address: str) -> tuple[str, str, int]:
+    """Return (user, host, port) of "user@host:port"; empty and 0 for what is not given.
+
+    Raises:
+        ConfigError: the address is none.
+    """
+    user, _, rest = address.rpartition("@")
+    if rest.startswith("["):
+        name, _, port = rest[1:].partition("]")
+        port = port.removeprefix(":")
+    elif rest.count(":") > 1:
+        name, port = rest, ""
+    else:
+        name, _, port = rest.partition(":")
+    if not name or name.startswith("-") or user.startswith("-") or (port and not port.isdigit()):
+        raise ConfigError(f"not an address: {address!r}", 'it looks like "user@host:port", or an alias of ~/.ssh/config')
+    return user, name, int(port or 0)
+
+
+def _ssh_settings(user: str, name: str, port: int) -> dict[str, list[str]]:
+    """Return what ``ssh -G`` says of a host; empty without an ssh."""
+    if not shutil.which("ssh"):
+        return {}
+    words = ["ssh", "-G"]
+    words += ["-p", str(port)] if port else []
+    words += ["-l", user] if user else []
+    done = subprocess.run([*words, "--", name], capture_output=True, text=True, stdin=subprocess.DEVNULL)
+    settings: dict[str, list[str]] = {}
+    for line in done.stdout.splitlines() if done.returncode == 0 else ():
+        key, _, value = line.partition(" ")
+        settings.setdefault(key, []).append(value)
+    return settings
+
+
+def _usual_identities() -> list[str]:
+    return [f"~/.ssh/id_{kind}" for kind in ("ed25519", "ecdsa", "rsa")]
+
+
+def _known_hosts_files(settings: dict[str, list[str]]) -> list[Path]:
+    """Return the known_hosts files to read; the first is the one that new keys are written to."""
+    own = locations.known_hosts_file()
+    users = settings.get("userknownhostsfile", ["~/.ssh/known_hosts"])[0].split()
+    system = settings.get("globalknownhostsfile", ["/etc/ssh/ssh_known_hosts"])[0].split()
+    usual = [Path(os.path.expanduser(path)) for path in (*users, *system)]
+    return [own, *usual] if own else usual
+
+
+def _jump_words(jump: str) -> list[str]:
+    """Return ssh's words for a jump: the last hop is the destination, those before it go into -J."""
+    *before, last = jump.split(",")
+    user, name, port = split_address(last)
+    words = ["-J", ",".join(before)] if before else []
+    words += ["-p", str(port)] if port else []
+    words += ["-l", user] if user else []
+    return [*words, "--", name]
+
+
+# --- host keys --------------------------------------------------------------------------------------------------
+
+
+def _trust_known_keys(client: paramiko.SSHClient, where: Destination) -> list[hostkeys.KnownKey]:
+    """Give the client the keys that known_hosts has for this host, under the name it looks them up by."""
+    name = where.hostname if where.port == 22 else f"[{where.hostname}]:{where.port}"
+    keys = list(hostkeys.known_keys(where.key_name, where.known_hosts))
+    revoked = {key.blob for key in keys if key.revoked}
+    for key in keys:
+        if key.blob in revoked:
+            continue
+        try:
+            client.get_host_keys().add(name, key.kind, paramiko.PKey.from_type_string(key.kind, key.blob))
+        except (paramiko.SSHException, ValueError):
+            continue  # a kind that paramiko does not know
+    return keys
+
+
+class _AskPolicy(paramiko.MissingHostKeyPolicy):
+    """Asks about an unknown key; Fabric's own policy takes every key."""
+
+    def __init__(self, host: HostConfig, where: Destination, ask: HostKeyAsker) -> None:
+        self._host, self._where, self._ask = host, where, ask
+
+    def missing_host_key(self, client: Any, hostname: str, key: paramiko.PKey) -> None:
+        blob = key.asbytes()
+        for known in hostkeys.known_keys(self._where.key_name, self._where.known_hosts):
+            if known.revoked and known.blob == blob:
+                raise HostKeyChanged(f"{self._host.name}: its host key is marked as revoked ({known.where})")
+        unknown = UnknownKey(self._where.key_name, key.get_name(), hostkeys.fingerprint(blob))
+        if not self._ask(unknown):
+            raise HostKeyUnknown(
+                f"{self._host.name}: the host key of {unknown.host} is not known: {unknown.kind} {unknown.fingerprint}",
+                f"compare it with what the host's owner says, then: foundations hosts test {self._host.name}"
+                " --accept-new-host-key",
+            )
+        hostkeys.remember(unknown.host, unknown.kind, blob, self._where.known_hosts[0])
+
+
+def _key_changed(
+    host: HostConfig, where: Destination, error: paramiko.BadHostKeyException, known: list[hostkeys.KnownKey]
+) -> HostKeyChanged:
+    places = ", ".join(key.where for key in known)
+    return HostKeyChanged(
+        f"{host.name}: THE HOST KEY OF {where.key_name} HAS CHANGED: it shows {error.key.get_name()} "
+        f"{hostkeys.fingerprint(error.key.asbytes())}, which is not what {places} says. Nothing was sent.",
+        "somebody may be listening in. If the host was reinstalled, remove the old key first: "
+        f"ssh-keygen -R '{where.key_name}'",
+    )
+
+
+def _fast_transport(sock: Any, **options: Any) -> paramiko.Transport:
+    transport = paramiko.Transport(sock, default_window_size=_WINDOW, **options)
+    security = transport.get_security_options()
+    slower = [cipher for cipher in security.ciphers if cipher not in _FAST_CIPHERS]
+    security.ciphers = [*_FAST_CIPHERS, *slower]
+    transport.daemon = True
+    return transport

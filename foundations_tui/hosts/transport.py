@@ -1,0 +1,66 @@
+"""The port to a host: channels to ``/bin/sh`` there. This machine and SSH are its two kinds."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from foundations_tui.config import HostConfig
+from foundations_tui.hosts.hostkeys import HostKeyAsker
+
+
+class Channel(Protocol):
+    """A shell on a host: bytes to its standard input, bytes from its standard output."""
+
+    def send(self, data: bytes) -> None:
+        """Send all of the data."""
+
+    def recv(self, size: int) -> bytes:
+        """Return what has arrived, at most so many bytes; empty at the end."""
+
+    def set_timeout(self, seconds: float | None) -> None:
+        """Bound the next calls; None for no bound."""
+
+    def end_input(self) -> None:
+        """Close the other side's standard input."""
+
+    def errors(self) -> str:
+        """Return what came on standard error so far."""
+
+    def close(self) -> None:
+        """End the channel and what runs behind it."""
+
+
+class Transport(Protocol):
+    """A way to a host, opened once and used for many channels."""
+
+    sent: int
+    """Bytes that went out so far, as near to the socket as can be counted."""
+
+    def open(self) -> Channel:
+        """Return a channel to ``/bin/sh``.
+
+        Raises:
+            HostError: the host does not answer or does not let us in.
+        """
+
+    def close(self) -> None:
+        """End all channels."""
+
+
+def connect(host: HostConfig, ask: HostKeyAsker, timeout: float) -> Transport:
+    """Return an open transport to a host.
+
+    Args:
+        host: where.
+        ask: called with an unknown host key; says whether it is to be trusted.
+        timeout: seconds for the connection.
+    Raises:
+        HostError: it is out of reach, refuses us, or its key is not what it should be.
+    """
+    if host.is_local:
+        from foundations_tui.hosts.local import LocalTransport
+
+        return LocalTransport()
+    from foundations_tui.hosts.ssh import SshTransport  # paramiko and Fabric: 250 ms
+
+    return SshTransport(host, ask, timeout)

@@ -1,0 +1,170 @@
+"""One run of the client: configuration, the store, and a connection to each host, opened once and when needed."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+from foundations_tui import config
+from foundations_tui.errors import HostUnreachable
+from foundations_tui.hosts.agent import Agent
+from foundations_tui.hosts.hostkeys import HostKeyAsker, UnknownKey
+from foundations_tui.store import writes
+from foundations_tui.store.db import Store
+
+T = TypeVar("T")
+Say = Callable[[str], None]
+"""Takes a line for the user about what is going on."""
+
+_RETRY_SECONDS = 60.0
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 8.0
+
+
+def refuse_unknown(key: UnknownKey) -> bool:
+    """Trust no host key that known_hosts does not have."""
+    return False
+
+
+def silent(words: str) -> None:
+    """Say nothing."""
+
+
+class Session:
+    """What one process of the client holds. Threads share it; each has a store of its own."""
+
+    def __init__(
+        self,
+        hosts: config.HostsConfig | None = None,
+        ask: HostKeyAsker = refuse_unknown,
+        say: Say = silent,
+        connect_timeout: float = 10.0,
+    ) -> None:
+        """Make a session; nothing is opened yet.
+
+        Args:
+            hosts: hosts.toml; read when not given.
+            ask: called with an unknown host key.
+            say: takes lines about reconnecting and the like.
+            connect_timeout: seconds for a connection.
+        Raises:
+            ConfigError: hosts.toml is wrong.
+        """
+        self.hosts = hosts or config.load_hosts()
+        self.say = say
+        self._ask = ask
+        self._connect_timeout = connect_timeout
+        self._agents: dict[str, Agent] = {}
+        self._locks: dict[str, threading.Lock] = {name: threading.Lock() for name in self.hosts.hosts}
+        self._threads = threading.local()
+
+    @property
+    def store(self) -> Store:
+        """This thread's store."""
+        if not hasattr(self._threads, "store"):
+            self._threads.store = Store()
+        store: Store = self._threads.store
+        return store
+
+    def agent(self, host: str) -> Agent:
+        """Return the connected agent of a host.
+
+        Raises:
+            NotFoundError: there is no such host. HostError: it is out of reach or refuses.
+        """
+        settings = self.hosts.host(host)
+        with self._locks[host]:
+            found = self._agents.get(host)
+            if found is not None and found.is_alive:
+                return found
+            if found is not None:
+                found.close()
+                del self._agents[host]
+            try:
+                agent = Agent(settings, self._ask, self._connect_timeout)
+            except HostUnreachable as error:
+                writes.put_unreachable(self.store, host, str(error))
+                raise
+            self._agents[host] = agent
+        writes.put_contact(self.store, host, contact_facts(agent))
+        return agent
+
+    def retrying(self, host: str, action: Callable[[Agent], T], seconds: float = _RETRY_SECONDS) -> T:
+        """Do something with a host's agent; when the connection drops in the middle, connect again and repeat it.
+
+        The first connection must succeed: a host that is out of reach from the beginning is an error at once.
+
+        Args:
+            host: which.
+            action: safe to be done twice.
+            seconds: how long to try.
+        Raises:
+            HostError: it did not come back in time.
+        """
+        agent = self.agent(host)
+        deadline, pause = time.monotonic() + seconds, _FIRST_PAUSE
+        while True:
+            try:
+                return action(agent if agent.is_alive else self.agent(host))
+            except HostUnreachable as error:
+                if time.monotonic() + pause > deadline:
+                    raise
+                self.say(f"{error}; reconnecting")
+                time.sleep(pause)
+                pause = min(2 * pause, _LONGEST_PAUSE)
+
+    def drop(self, host: str) -> None:
+        """End the connection to a host."""
+        with self._locks[host]:
+            agent = self._agents.pop(host, None)
+        if agent is not None:
+            agent.close()
+
+    def close(self) -> None:
+        """End all connections; agents and jobs go on."""
+        for host in list(self._agents):
+            self.drop(host)
+
+    def client_id(self) -> str:
+        """Return the id of this installation."""
+        return writes.put_client_id(self.store, uuid.uuid4().hex[:12])
+
+
+def contact_facts(agent: Agent) -> dict[str, object]:
+    """Return what an agent's hello says, as the store keeps it."""
+    names = ("cpus", "cpus_free", "memory", "disk_free", "gpus")
+    return {
+        "resources": {name: agent.hello.get(name) for name in names},
+        "problems": agent.hello.get("problems", []),
+        "python": agent.hello.get("python"),
+        "agent_version": agent.hello.get("version"),
+    }
+
+
+def own_identity() -> str:
+    """Return what tells this process from a later one with the same pid."""
+    pid = os.getpid()
+    return f"{pid}:{_start_time(pid)}"
+
+
+def is_running(identity: str) -> bool:
+    """Say whether the process of an identity still runs on this machine."""
+    pid, _, started = identity.partition(":")
+    return pid.isdigit() and _start_time(int(pid)) == started != ""
+
+
+def _start_time(pid: int) -> str:
+    """Return when a process started, as /proc has it; where there is no /proc, whether it is there."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+    except (OSError, IndexError):
+        pass
+    try:
+        os.kill(pid, 0)
+    except (OSError, OverflowError):
+        return ""
+    return "" if Path("/proc/self").exists() else "running"

@@ -1,0 +1,137 @@
+"""Bringing a snapshot to a host: ask what is missing there, send only that."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from foundations_tui import snapshot as snapshots
+from foundations_tui.errors import HostRefused, HostUnreachable
+from foundations_tui.hosts.agent import Agent
+from foundations_tui.snapshot import Snapshot
+from foundations_tui.store import writes
+from foundations_tui.store.db import Store
+from remote_agent.protocol import PACK_BLOB, PACK_ENTRY, PACK_TRAILER, PACK_TREE, SMALL_PACK_BYTES
+
+Progress = Callable[[int, int, int], None]
+"""Called with (objects sent, objects to send, bytes sent)."""
+_MARGIN = 16 << 20
+"""Bytes that are to stay free on the host's disk."""
+
+
+@dataclass(frozen=True)
+class Shipment:
+    """What travelled."""
+
+    objects: int
+    bytes: int
+    """Compressed."""
+
+
+def ship(agent: Agent, store: Store, snapshot: Snapshot, progress: Progress) -> Shipment:
+    """Send the objects of a snapshot that a host lacks.
+
+    Args:
+        agent: the host's.
+        store: remembers what the host has.
+        snapshot: what to send.
+        progress: called now and then.
+    Raises:
+        HostRefused: not enough disk there, nothing was sent. HostUnreachable: the connection was lost.
+    """
+    missing = _missing(agent, store, snapshot)
+    shipment = Shipment(0, 0)
+    if missing:
+        shipment = _send(agent, snapshot, missing, progress)
+    writes.put_shipped(store, agent.hello["journal"], str(snapshot.shadow), snapshot.tree)
+    return shipment
+
+
+def _missing(agent: Agent, store: Store, snapshot: Snapshot) -> list[str]:
+    """Return the ids of the objects to send, what a tree names before the tree."""
+    base = writes.shipped_tree(store, agent.hello["journal"], str(snapshot.shadow))
+    oids = _oids(snapshot, base)
+    wish = {"snapshot": snapshot.tree, "oids": oids, "base": base}
+    answer, _ = agent.call("missing", wish, timeout=300)
+    if not answer["base_known"]:
+        oids = _oids(snapshot, None)
+        answer, _ = agent.call("missing", {"snapshot": snapshot.tree, "oids": oids, "base": None}, timeout=300)
+    _check_disk(agent, snapshot, answer["disk_free"], bool(answer["missing"]))
+    wanted = set(answer["missing"])
+    return [oid for oid in oids if oid in wanted]
+
+
+def _oids(snapshot: Snapshot, base: str | None) -> list[str]:
+    """Return the distinct objects of a snapshot beyond a base, the root tree last."""
+    entries = [entry for entry in snapshots.entries(snapshot, base) if entry.kind in ("blob", "tree")]
+    ordered = dict.fromkeys(entry.oid for entry in entries if entry.kind == "blob")
+    trees = sorted((entry for entry in entries if entry.kind == "tree"), key=lambda e: -e.path.count(b"/"))
+    ordered.update(dict.fromkeys(entry.oid for entry in trees))
+    ordered.pop(snapshot.tree, None)
+    return [*ordered, snapshot.tree]
+
+
+def _check_disk(agent: Agent, snapshot: Snapshot, free: int, must_send: bool) -> None:
+    """Refuse before anything is sent: the job's own copy needs room, and so do the objects."""
+    needed = snapshot.bytes * (2 if must_send else 1) + _MARGIN
+    if free < needed:
+        raise HostRefused(
+            f"{agent.host.name}: not enough disk: the job needs about {needed / 1e6:,.0f} MB, {free / 1e6:,.0f} MB are free",
+            f"free space on the host, delete old jobs, or set root for {agent.host.name} to a larger disk",
+        )
+
+
+def _send(agent: Agent, snapshot: Snapshot, missing: list[str], progress: Progress) -> Shipment:
+    """Send a pack: a small one on the open channel, a larger one on a channel of its own."""
+    pack = _pack(snapshot, missing, progress)
+    first = b""
+    for chunk in pack:
+        first += chunk
+        if len(first) > SMALL_PACK_BYTES:
+            return _send_bulk(agent, len(missing), first, pack)
+    agent.call("put", {}, first, timeout=120)
+    return Shipment(len(missing), len(first))
+
+
+def _send_bulk(agent: Agent, count: int, first: bytes, rest: Iterator[bytes]) -> Shipment:
+    channel, lines, said = agent.open_bulk("receive")
+    try:
+        _raise_error(agent, said)
+        channel.set_timeout(60)
+        sent = len(first)
+        try:
+            channel.send(first)
+            for chunk in rest:
+                channel.send(chunk)
+                sent += len(chunk)
+            channel.end_input()
+        except OSError as error:
+            _raise_error(agent, lines.read(5))  # the other side may have said why it stopped
+            raise HostUnreachable(f"{agent.host.name}: the connection was lost while sending ({error})") from None
+        _raise_error(agent, lines.read(600))
+        return Shipment(count, sent)
+    finally:
+        channel.close()
+
+
+def _raise_error(agent: Agent, said: dict[str, object]) -> None:
+    if "error" in said:
+        raise HostRefused(f"{agent.host.name}: the snapshot was not taken: {said['error']}")
+
+
+def _pack(snapshot: Snapshot, oids: list[str], progress: Progress) -> Iterator[bytes]:
+    """Yield a pack in compressed chunks; the format is ``protocol.PACK_ENTRY``'s."""
+    compress = zlib.compressobj(1)
+    sent = 0
+    for done, (oid, kind, content) in enumerate(snapshots.read_objects(snapshot, oids), 1):
+        mark = PACK_TREE if kind == "tree" else PACK_BLOB
+        chunk = compress.compress(PACK_ENTRY.pack(mark, bytes.fromhex(oid), len(content)))
+        chunk += compress.compress(content)
+        if chunk:
+            sent += len(chunk)
+            progress(done, len(oids), sent)
+            yield chunk
+    last = compress.compress(PACK_TRAILER) + compress.flush()
+    progress(len(oids), len(oids), sent + len(last))
+    yield last

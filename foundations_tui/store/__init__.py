@@ -1,0 +1,1 @@
+"""The local store: one SQLite file (``db``, ``migrations``), its writes, its named queries and their rows."""

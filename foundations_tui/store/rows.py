@@ -1,0 +1,223 @@
+"""What the queries return: rows as the CLI, the terminal app and the SDK see them."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class MetricSummary:
+    """One metric of a job in five numbers."""
+
+    last: Any
+    min: float | None
+    max: float | None
+    count: int
+    step: int | None
+    """Step of the last value."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as ``--json`` prints it."""
+        numbers = {"last": self.last, "min": self.min, "max": self.max}
+        return {**{k: json_number(v) for k, v in numbers.items()}, "count": self.count, "step": self.step}
+
+
+@dataclass(frozen=True, slots=True)
+class JobRow:
+    """One job as the store knows it. Times are seconds since the epoch."""
+
+    job: str
+    host: str
+    project: str
+    name: str
+    owner: str
+    state: str
+    reason_code: str | None
+    reason: str | None
+    exit_code: int | None
+    attempt: int
+    command: list[str]
+    snapshot: str
+    gpus_requested: int
+    gpus: list[str]
+    created_at: float
+    queued_at: float | None
+    started_at: float | None
+    ended_at: float | None
+    stop_requested_by: str | None
+    complete: bool
+    """Whether every byte of its streams is here."""
+    data_as_of: float | None
+    """When its host was last heard."""
+    unreachable_since: float | None
+    params: dict[str, Any] = field(default_factory=dict)
+    metrics: dict[str, MetricSummary] = field(default_factory=dict)
+    tags: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def is_final(self) -> bool:
+        """Whether nothing more happens to it."""
+        return self.state in ("completed", "failed", "stopped", "lost")
+
+    @property
+    def host_state(self) -> str | None:
+        """"reachable", "unreachable", or None when its host was never asked."""
+        if self.unreachable_since is not None:
+            return "unreachable"
+        return None if self.data_as_of is None else "reachable"
+
+    def duration(self, now: float) -> float | None:
+        """Return how long it ran, or has been running up to what is known, seconds."""
+        if self.started_at is None:
+            return None
+        if self.ended_at is not None:
+            end = self.ended_at
+        elif self.is_final:
+            return None
+        else:
+            end = min(now, self.data_as_of or now) if self.unreachable_since is not None else now
+        return round(max(0.0, end - self.started_at), 3)
+
+    def to_json(self, now: float) -> dict[str, Any]:
+        """Return it as ``--json`` prints it: every field is there, null where it is not known."""
+        return {
+            "job": self.job,
+            "name": self.name or None,
+            "project": self.project,
+            "owner": self.owner or None,
+            "host": self.host,
+            "host_state": self.host_state,
+            "state": self.state,
+            "reason_code": self.reason_code,
+            "reason": self.reason,
+            "exit_code": self.exit_code,
+            "attempt": self.attempt,
+            "command": self.command,
+            "params": {key: json_value(value) for key, value in self.params.items()},
+            "metrics": {key: summary.to_json() for key, summary in self.metrics.items()},
+            "tags": {key: json_value(value) for key, value in self.tags.items()},
+            "gpus_requested": self.gpus_requested,
+            "gpus": self.gpus,
+            "snapshot": self.snapshot,
+            "created_at": iso(self.created_at),
+            "queued_at": iso(self.queued_at),
+            "started_at": iso(self.started_at),
+            "ended_at": iso(self.ended_at),
+            "duration": self.duration(now),
+            "data_as_of": iso(self.data_as_of),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class HostRow:
+    """One host as it was last heard."""
+
+    name: str
+    resources: dict[str, Any]
+    """"cpus", "cpus_free", "memory", "disk_free", "gpus"; empty when it was never reached."""
+    problems: list[str]
+    last_contact: float | None
+    error: str | None
+    unreachable_since: float | None
+    running: int = 0
+    queued: int = 0
+    python: str | None = None
+    agent_version: str | None = None
+
+    @property
+    def state(self) -> str:
+        """"reachable", "unreachable" or "unknown"."""
+        if self.unreachable_since is not None:
+            return "unreachable"
+        return "unknown" if self.last_contact is None else "reachable"
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as ``--json`` prints it."""
+        return {
+            "host": self.name,
+            "state": self.state,
+            "error": self.error,
+            "unreachable_since": iso(self.unreachable_since),
+            "running": self.running,
+            "queued": self.queued,
+            "cpus": self.resources.get("cpus"),
+            "cpus_free": self.resources.get("cpus_free"),
+            "memory": self.resources.get("memory"),
+            "disk_free": self.resources.get("disk_free"),
+            "gpus": self.resources.get("gpus", []),
+            "problems": self.problems,
+            "python": self.python,
+            "agent_version": self.agent_version,
+            "data_as_of": iso(self.last_contact),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class ProjectRow:
+    """One project and how its jobs stand."""
+
+    project: str
+    jobs: int
+    running: int
+    queued: int
+    completed: int
+    failed: int
+    last_job_at: float
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as ``--json`` prints it."""
+        names = ("project", "jobs", "running", "queued", "completed", "failed")
+        return {**{name: getattr(self, name) for name in names}, "last_job_at": iso(self.last_job_at)}
+
+
+@dataclass(frozen=True, slots=True)
+class MetricRow:
+    """One value of a metric."""
+
+    key: str
+    step: int | None
+    value: Any
+    time: float
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as ``--json`` prints it."""
+        return {"key": self.key, "step": self.step, "value": json_number(self.value), "time": iso(self.time)}
+
+
+@dataclass(frozen=True, slots=True)
+class StreamRow:
+    """How far one stream of a job is replicated."""
+
+    job: str
+    attempt: int
+    name: str
+    offset: int
+    """Bytes that are here."""
+    size: int
+    """Bytes that the host has, as last heard."""
+
+
+def iso(seconds: float | None) -> str | None:
+    """Return a time as ISO 8601 in UTC, milliseconds."""
+    if seconds is None:
+        return None
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def json_number(value: Any) -> Any:
+    """Return a value that JSON can carry: NaN and infinities are strings."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+    return value
+
+
+def json_value(value: Any) -> Any:
+    """Return a nested value that JSON can carry."""
+    if isinstance(value, dict):
+        return {key: json_value(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [json_value(item) for item in value]
+    return json_number(value)

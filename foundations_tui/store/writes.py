@@ -1,0 +1,401 @@
+"""What is written to the store. A page from a host and its cursor are one transaction: nothing lost, nothing twice."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import shutil
+import time
+from collections.abc import Iterable
+from typing import Any
+
+from foundations.records import METRIC, PARAM, TAG, Record, decode, nonfinite_name
+from foundations_tui import locations
+from foundations_tui.store.db import Store
+from remote_agent.jobs import EndReason, JobSpec, JobState, JobView
+
+_NUMBERS_ARE_FLOATS = (int, float)
+
+
+# --- submitting -------------------------------------------------------------------------------------------------
+
+
+def add_intent(store: Store, spec: JobSpec, host: str, submitter: str) -> None:
+    """Write down that a job is about to be sent, before anything is."""
+    with store.transaction():
+        _put_view(store, host, "", JobView(spec, JobState.SUBMITTING, 0))
+        store.conn.execute("UPDATE jobs SET submitter = ? WHERE job = ?", [submitter, spec.job])
+
+
+def drop_intent(store: Store, job: str) -> None:
+    """Forget a job that was never sent."""
+    with store.transaction():
+        if store.conn.execute("SELECT 1 FROM jobs WHERE job = ? AND state = 'submitting'", [job]).fetchone():
+            _forget(store, job)
+
+
+def put_acknowledged(store: Store, host: str, journal: str, view: JobView) -> None:
+    """Take in what the host answered to a submit or a stop, unless a sync was faster."""
+    with store.transaction():
+        known, seq = cursor(store, host)
+        if journal != known or view.seq > seq:
+            _put_view(store, host, journal, view)
+
+
+def intents(store: Store, host: str) -> list[tuple[str, str]]:
+    """Return (job, who submits it) of the jobs that the host has not acknowledged."""
+    query = "SELECT job, submitter FROM jobs WHERE host = ? AND state = 'submitting'"
+    return [(row["job"], row["submitter"] or "") for row in store.conn.execute(query, [host])]
+
+
+def fail_intent(store: Store, job: str) -> None:
+    """End a job whose submit was interrupted and of which its host knows nothing."""
+    with store.transaction():
+        _end(store, job, EndReason.SUBMIT_INTERRUPTED, JobState.FAILED, "its submit was interrupted; nothing ran")
+
+
+def remove_job(store: Store, job: str) -> None:
+    """Remove all that is known of a job, its local files too."""
+    with store.transaction():
+        _forget(store, job)
+
+
+# --- hosts ------------------------------------------------------------------------------------------------------
+
+
+def cursor(store: Store, host: str) -> tuple[str, int]:
+    """Return (journal id, sequence number) up to which a host's changes are here."""
+    row = store.conn.execute("SELECT journal, seq FROM hosts WHERE name = ?", [host]).fetchone()
+    return (row["journal"] or "", row["seq"]) if row else ("", 0)
+
+
+def put_contact(store: Store, host: str, facts: dict[str, Any]) -> None:
+    """Note that a host was heard, and what it has."""
+    columns = {
+        "resources": json.dumps(facts["resources"]),
+        "problems": json.dumps(facts.get("problems", [])),
+        "last_contact": time.time(),
+        "error": None,
+        "unreachable_since": None,
+    }
+    columns.update({key: facts[key] for key in ("python", "agent_version") if key in facts})
+    with store.transaction():
+        store.db.table("hosts").upsert({"name": host, **columns}, pk="name")
+
+
+def put_unreachable(store: Store, host: str, error: str) -> None:
+    """Note that a host cannot be reached."""
+    with store.transaction():
+        store.conn.execute(
+            "INSERT INTO hosts (name, error, unreachable_since) VALUES (?1, ?2, ?3) ON CONFLICT (name) DO UPDATE"
+            " SET error = ?2, unreachable_since = COALESCE(unreachable_since, ?3)",
+            [host, error, time.time()],
+        )
+
+
+def put_changes(store: Store, host: str, base: tuple[str, int], page: dict[str, Any]) -> bool:
+    """Apply one page of a host's changes together with the cursor behind it.
+
+    Args:
+        store: open for writing.
+        host: whose changes.
+        base: the cursor that the page was asked for with.
+        page: the host's answer.
+    Returns:
+        Whether it was applied; not when another client process has moved the cursor meanwhile.
+    """
+    with store.transaction() as conn:
+        if cursor(store, host) != base:
+            return False
+        for wire in page["jobs"]:
+            _put_view(store, host, page["journal"], JobView.from_wire(wire))
+        for job in page["deleted"]:
+            if conn.execute("SELECT 1 FROM jobs WHERE job = ? AND host = ?", [job, host]).fetchone():
+                _forget(store, job)
+        _put_waits(store, page.get("waits"))
+        if not page["more"]:
+            _lose_unknown(store, host, page["journal"])
+        conn.execute(
+            "INSERT INTO hosts (name, journal, seq, last_contact) VALUES (?1, ?2, ?3, ?4) ON CONFLICT (name) DO UPDATE"
+            " SET journal = ?2, seq = ?3, last_contact = ?4, error = NULL, unreachable_since = NULL",
+            [host, page["journal"], page["seq"], time.time()],
+        )
+        return True
+
+
+def put_client_id(store: Store, made: str) -> str:
+    """Return this installation's id; the one given becomes it when there is none."""
+    with store.transaction() as conn:
+        conn.execute("INSERT OR IGNORE INTO meta (key, value) VALUES ('client', ?)", [made])
+        return str(conn.execute("SELECT value FROM meta WHERE key = 'client'").fetchone()[0])
+
+
+def put_meta(store: Store, key: str, value: str) -> None:
+    """Remember one value."""
+    with store.transaction():
+        store.db.table("meta").upsert({"key": key, "value": value}, pk="key")
+
+
+# --- snapshots that a host has ----------------------------------------------------------------------------------
+
+
+def shipped_tree(store: Store, journal: str, folder: str) -> str | None:
+    """Return the last tree of a folder that a host is known to have whole."""
+    query = "SELECT tree FROM shipped WHERE journal = ? AND folder = ?"
+    row = store.conn.execute(query, [journal, folder]).fetchone()
+    return row["tree"] if row else None
+
+
+def put_shipped(store: Store, journal: str, folder: str, tree: str) -> None:
+    """Remember that a host has a tree whole."""
+    with store.transaction():
+        store.db.table("shipped").upsert({"journal": journal, "folder": folder, "tree": tree}, pk=("journal", "folder"))
+
+
+# --- streams ----------------------------------------------------------------------------------------------------
+
+
+def put_sizes(store: Store, host: str, sizes: Iterable[tuple[str, int, str, int]]) -> None:
+    """Note how long streams are on their host: (job, attempt, name, bytes)."""
+    rows = [(job, attempt, name, size, host) for job, attempt, name, size in sizes]
+    if rows:
+        with store.transaction() as conn:
+            conn.executemany(_PUT_SIZE, rows)
+
+
+_PUT_SIZE = (
+    "INSERT INTO streams (job, attempt, name, offset, size, host) VALUES (?1, ?2, ?3, 0, ?4, ?5)"
+    " ON CONFLICT (job, attempt, name) DO UPDATE SET size = MAX(size, ?4)"
+)
+
+
+def behind(store: Store, host: str, jobs: Iterable[str] | None = None, logs: bool = True) -> list[tuple[str, int, str, int]]:
+    """Return the streams of a host of which bytes are missing here: (job, attempt, name, offset).
+
+    Args:
+        store: open.
+        host: whose streams.
+        jobs: only of these jobs; None for all.
+        logs: with the logs, or only the records.
+    """
+    query = (
+        "SELECT s.job, s.attempt, s.name, s.offset FROM streams s JOIN jobs j ON j.job = s.job"
+        " WHERE s.host = ? AND s.offset < s.size ORDER BY s.name = 'log', j.created_at"
+    )
+    wanted = None if jobs is None else set(jobs)
+    return [
+        (row["job"], row["attempt"], row["name"], row["offset"])
+        for row in store.conn.execute(query, [host])
+        if (wanted is None or row["job"] in wanted) and (logs or row["name"] != "log")
+    ]
+
+
+def put_log_page(store: Store, job: str, attempt: int, offset: int, page: bytes) -> None:
+    """Append a page of a log to its file, then move the cursor: bytes written twice are the same bytes."""
+    path = locations.log_file(job, attempt)
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        view, at = memoryview(page), offset
+        while view:
+            count = os.pwrite(fd, view, at)
+            view, at = view[count:], at + count
+    finally:
+        os.close(fd)
+    with store.transaction():
+        _move(store, job, attempt, "log", offset, offset + len(page))
+
+
+def put_records_page(store: Store, job: str, attempt: int, name: str, offset: int, page: bytes) -> int:
+    """Take in the whole lines of a page of a records file, with the cursor behind them.
+
+    Returns:
+        How many bytes were taken: an unfinished last line is left for later.
+    """
+    taken = page.rfind(b"\n") + 1
+    if not taken:
+        return 0
+    found = list(decode(page[:taken], offset))
+    with store.transaction():
+        if _move(store, job, attempt, name, offset, offset + taken):
+            _put_records(store, job, attempt, name.partition("/")[2], found)
+    return taken
+
+
+def skip_unfinished(store: Store, job: str, attempt: int, name: str, offset: int, size: int) -> None:
+    """Pass over the torn last line of a writer that has ended."""
+    with store.transaction():
+        _move(store, job, attempt, name, offset, size)
+
+
+def mark_complete(store: Store, host: str) -> None:
+    """Mark the ended jobs of a host whose streams are here whole."""
+    with store.transaction() as conn:
+        conn.execute(
+            "UPDATE jobs SET complete = 1 WHERE host = ? AND complete = 0 AND state IN ('completed', 'failed', 'stopped',"
+            " 'lost') AND NOT EXISTS (SELECT 1 FROM streams s WHERE s.job = jobs.job AND s.offset < s.size)",
+            [host],
+        )
+
+
+# --- inside: called within a transaction ------------------------------------------------------------------------
+
+
+def _put_view(store: Store, host: str, journal: str, view: JobView) -> None:
+    spec, wire = view.spec, view.spec.to_wire()
+    row = {
+        "job": spec.job,
+        "host": host,
+        "journal": journal or None,
+        "project": spec.project,
+        "name": spec.name,
+        "owner": spec.owner,
+        "client": spec.client,
+        "state": view.state.value,
+        "reason_code": view.reason_code,
+        "reason": view.reason,
+        "exit_code": view.exit_code,
+        "attempt": view.attempt,
+        "command": json.dumps(list(spec.command)),
+        "spec": json.dumps(wire),
+        "snapshot": spec.snapshot,
+        "cpus": spec.cpus,
+        "gpus_requested": spec.gpus,
+        "gpus": json.dumps(list(view.gpus)),
+        "created_at": spec.created_at,
+        "queued_at": view.queued_at,
+        "started_at": view.started_at,
+        "ended_at": view.ended_at,
+        "stop_requested_by": view.stop_requested_by,
+        "usage": json.dumps(view.usage),
+        "noticed_at": time.time(),
+    }
+    store.conn.execute(_PUT_JOB, row)
+    _put_pairs(store, "params", spec.job, 0.0, spec.params)
+    _put_pairs(store, "tags", spec.job, 0.0, spec.tags)
+    store.conn.executemany(
+        _PUT_SIZE, [(spec.job, view.attempt, name, size, host) for name, size in view.streams.items()]
+    )
+
+
+_JOB_COLUMNS = (
+    "job host journal project name owner client state reason_code reason exit_code attempt command spec snapshot cpus"
+    " gpus_requested gpus created_at queued_at started_at ended_at stop_requested_by usage noticed_at"
+).split()
+_KEPT_WHILE_QUEUED = ("reason_code", "reason")
+"""Why a queued job waits comes apart from its view."""
+
+
+def _update_of(column: str) -> str:
+    if column in _KEPT_WHILE_QUEUED:
+        return f"{column} = CASE WHEN excluded.state = 'queued' THEN {column} ELSE excluded.{column} END"
+    return f"{column} = excluded.{column}"
+
+
+_PUT_JOB = (
+    f"INSERT INTO jobs ({', '.join(_JOB_COLUMNS)}) VALUES ({', '.join(':' + c for c in _JOB_COLUMNS)})"
+    f" ON CONFLICT (job) DO UPDATE SET {', '.join(map(_update_of, _JOB_COLUMNS[1:]))}, complete = 0"
+)
+
+
+def _lose_unknown(store: Store, host: str, journal: str) -> None:
+    """End the jobs of a host that was reinstalled: it answers with another journal and does not know them."""
+    query = (
+        "SELECT job FROM jobs WHERE host = ? AND state IN ('queued', 'preparing', 'running') AND journal IS NOT NULL"
+        " AND journal != ?"
+    )
+    for row in store.conn.execute(query, [host, journal]).fetchall():
+        _end(store, row["job"], EndReason.HOST_REINSTALLED, JobState.LOST, "host was reinstalled")
+
+
+def _put_pairs(store: Store, table: str, job: str, moment: float, pairs: dict[str, Any]) -> None:
+    rows = [(job, key, json.dumps(value), moment) for key, value in pairs.items()]
+    store.conn.executemany(_PUT_PAIR.format(table=table), rows)
+
+
+_PUT_PAIR = (
+    "INSERT INTO {table} (job, key, value, time) VALUES (?, ?, ?, ?) ON CONFLICT (job, key) DO UPDATE"
+    " SET value = excluded.value, time = excluded.time WHERE excluded.time > time"
+)
+
+
+def _put_waits(store: Store, groups: list[tuple[str, list[str]]] | None) -> None:
+    """Write the reasons of waiting jobs; None says that nothing has changed."""
+    for reason, jobs in groups or ():
+        store.conn.executemany(
+            "UPDATE jobs SET reason_code = 'waits', reason = ? WHERE job = ? AND state = 'queued'",
+            [(reason, job) for job in jobs],
+        )
+
+
+def _put_records(store: Store, job: str, attempt: int, writer: str, found: list[Record]) -> None:
+    metrics = [record for record in found if record.kind == METRIC]
+    store.conn.executemany(
+        "INSERT OR IGNORE INTO metrics (job, attempt, writer, offset, key, step, value, time) VALUES (?,?,?,?,?,?,?,?)",
+        [(job, attempt, writer, r.offset, r.key, r.step, _metric_value(r.value), r.time) for r in metrics],
+    )
+    _put_summaries(store, job, attempt, metrics)
+    for table, kind in (("params", PARAM), ("tags", TAG)):
+        for record in found:
+            if record.kind == kind:
+                _put_pairs(store, table, job, record.time, {record.key: record.value})
+
+
+def _put_summaries(store: Store, job: str, attempt: int, metrics: list[Record]) -> None:
+    by_key: dict[str, list[Record]] = {}
+    for record in metrics:
+        by_key.setdefault(record.key, []).append(record)
+    rows = []
+    for key, group in by_key.items():
+        numbers = [r.value for r in group if isinstance(r.value, _NUMBERS_ARE_FLOATS) and not _is_nan(r.value)]
+        last = max(group, key=lambda r: r.time)
+        last = [r for r in group if r.time == last.time][-1]
+        bounds = (min(numbers), max(numbers)) if numbers else (None, None)
+        rows.append((job, attempt, key, _metric_value(last.value), *bounds, len(group), last.step, last.time))
+    store.conn.executemany(
+        "INSERT INTO metric_summary (job, attempt, key, last, min, max, count, step, time) VALUES (?,?,?,?,?,?,?,?,?)"
+        " ON CONFLICT (job, attempt, key) DO UPDATE SET"
+        " last = CASE WHEN excluded.time >= time THEN excluded.last ELSE last END,"
+        " step = CASE WHEN excluded.time >= time THEN excluded.step ELSE step END,"
+        " min = COALESCE(MIN(min, excluded.min), min, excluded.min),"
+        " max = COALESCE(MAX(max, excluded.max), max, excluded.max),"
+        " count = count + excluded.count, time = MAX(time, excluded.time)",
+        rows,
+    )
+
+
+def _metric_value(value: Any) -> Any:
+    """Return what SQLite can hold: it turns NaN into NULL, so floats that are not finite are kept by name."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return nonfinite_name(value)
+    if isinstance(value, int) and not -(1 << 63) <= value < 1 << 63:
+        return float(value)
+    return value if isinstance(value, int | float | str) else json.dumps(value)
+
+
+def _is_nan(value: float) -> bool:
+    return isinstance(value, float) and math.isnan(value)
+
+
+def _move(store: Store, job: str, attempt: int, name: str, base: int, to: int) -> bool:
+    """Move a stream's cursor, if it still stands where the page began."""
+    changed = store.conn.execute(
+        "UPDATE streams SET offset = ?, size = MAX(size, ?) WHERE job = ? AND attempt = ? AND name = ? AND offset = ?",
+        [to, to, job, attempt, name, base],
+    )
+    return changed.rowcount == 1
+
+
+def _end(store: Store, job: str, reason: EndReason, state: JobState, words: str) -> None:
+    store.conn.execute(
+        "UPDATE jobs SET state = ?, reason_code = ?, reason = ?, ended_at = ?, noticed_at = ? WHERE job = ?",
+        [state.value, reason.value, words, time.time(), time.time(), job],
+    )
+
+
+def _forget(store: Store, job: str) -> None:
+    """Remove a job's rows and its local log: what remains of the log without rows would be overwritten anyway."""
+    shutil.rmtree(locations.log_file(job, 1).parent, ignore_errors=True)
+    for table in ("metrics", "metric_summary", "params", "tags", "streams", "jobs"):
+        store.conn.execute(f"DELETE FROM {table} WHERE job = ?", [job])

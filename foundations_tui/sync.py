@@ -1,0 +1,245 @@
+"""Keeping the store up to date with the hosts: one cursor a stream, pulled from where it stands.
+
+Two kinds of streams: a host's changes (its journal, folded), and each job's log and records. Whatever kills the
+client, the next pull goes on where the last whole page ended.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Collection
+from typing import Any
+
+from foundations_tui.errors import FoundationsError, HostError, HostUnreachable, NotFoundError
+from foundations_tui.hosts.agent import Agent
+from foundations_tui.session import Session, is_running
+from foundations_tui.store import writes
+from foundations_tui.store.db import Store
+from remote_agent.protocol import PAGE_BYTES
+
+_PAGES_AHEAD = 8
+"""So many pages are asked for at once: a far host's round trips overlap."""
+_PAGES_A_ROUND = 64
+"""So many pages of one stream are pulled before states are looked at again."""
+_LONGEST_LINE = 1 << 20
+_WATCH_SECONDS = 30.0
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 30.0
+
+
+class HostSync:
+    """One host's part of the store, over one connection."""
+
+    def __init__(self, store: Store, agent: Agent) -> None:
+        self._store = store
+        self._agent = agent
+        self._host = agent.host.name
+        self._waits_version = -1
+        self._resources: dict[str, Any] = {}
+
+    def pull_changes(self) -> None:
+        """Bring the host's jobs up to date.
+
+        Raises:
+            HostError: the connection was lost.
+        """
+        dead = [job for job, submitter in writes.intents(self._store, self._host) if not is_running(submitter)]
+        while True:
+            base = writes.cursor(self._store, self._host)
+            wish = {"journal": base[0], "after": base[1], "waits_version": self._waits_version}
+            page, _ = self._agent.call("changes", wish)
+            if writes.put_changes(self._store, self._host, base, page):
+                self._waits_version = page.get("waits_version", self._waits_version)
+                self._note_contact(page)
+                if not page["more"]:
+                    break
+        unknown = {job for job, _ in writes.intents(self._store, self._host)}
+        for job in unknown.intersection(dead):
+            writes.fail_intent(self._store, job)
+
+    def pull_sizes(self) -> None:
+        """Learn how long the streams of running jobs are."""
+        answer, _ = self._agent.call("stream_sizes")
+        self._put_sizes(answer["streams"])
+
+    def pull_streams(self, jobs: Collection[str] | None = None, logs: bool = True) -> bool:
+        """Bring logs and records here, as far as sizes are known.
+
+        Args:
+            jobs: only of these; None for all.
+            logs: the logs too, or only the records.
+        Returns:
+            Whether all was brought; a long stream takes several rounds.
+        """
+        whole = True
+        for job, attempt, name, offset in writes.behind(self._store, self._host, jobs, logs):
+            try:
+                whole &= _StreamPull(self._store, self._agent, job, attempt, name).run(offset)
+            except NotFoundError:
+                continue  # deleted on the host: the next changes say so
+        writes.mark_complete(self._store, self._host)
+        return whole
+
+    def wait_for_news(self, timeout: float = _WATCH_SECONDS) -> None:
+        """Wait until a job changes or a stream grows, or the time is up."""
+        _, seq = writes.cursor(self._store, self._host)
+        wish = {"seq": seq, "waits_version": self._waits_version, "timeout": timeout}
+        answer, _ = self._agent.call("watch", wish, timeout=timeout + 20)
+        self._put_sizes(answer["grown"])
+
+    def _put_sizes(self, sizes: list[list[Any]]) -> None:
+        writes.put_sizes(self._store, self._host, [(job, attempt, name, size) for job, attempt, name, size in sizes])
+
+    def _note_contact(self, page: dict[str, Any]) -> None:
+        if page["resources"] != self._resources:
+            self._resources = page["resources"]
+            writes.put_contact(self._store, self._host, page)
+
+
+class _StreamPull:
+    """The pull of one stream, pages asked for ahead."""
+
+    def __init__(self, store: Store, agent: Agent, job: str, attempt: int, name: str) -> None:
+        self._store, self._agent = store, agent
+        self._key = (job, attempt, name)
+
+    def run(self, offset: int) -> bool:
+        """Pull from an offset; say whether the stream's end was reached."""
+        job, attempt, name = self._key
+        size = offset + 1
+        pages = 0
+        carry = b""
+        asked = [self._ask(offset)]
+        end = offset
+        while asked:
+            answer, page = asked.pop(0).get()
+            size = answer["size"]
+            end += len(page)
+            pages += 1
+            if not page:
+                break
+            carry, offset = self._take(carry + page, offset)
+            if len(page) == PAGE_BYTES and pages + len(asked) < _PAGES_A_ROUND:
+                ahead = end + len(asked) * PAGE_BYTES
+                while len(asked) < _PAGES_AHEAD and ahead < size:
+                    asked.append(self._ask(ahead))
+                    ahead += PAGE_BYTES
+            elif len(page) < PAGE_BYTES:
+                break
+        if end >= size and carry:
+            self._pass_over_torn_line(offset, end)
+        return end >= size
+
+    def _ask(self, offset: int) -> Any:
+        job, attempt, name = self._key
+        return self._agent.ask("read", {"job": job, "attempt": attempt, "stream": name, "offset": offset})
+
+    def _take(self, data: bytes, offset: int) -> tuple[bytes, int]:
+        """Store what can be stored and return (what is left for later, where that begins)."""
+        job, attempt, name = self._key
+        if name == "log":
+            writes.put_log_page(self._store, job, attempt, offset, data)
+            return b"", offset + len(data)
+        taken = writes.put_records_page(self._store, job, attempt, name, offset, data)
+        left = data[taken:]
+        if len(left) > _LONGEST_LINE:
+            writes.skip_unfinished(self._store, job, attempt, name, offset + taken, offset + len(data))
+            return b"", offset + len(data)
+        return left, offset + taken
+
+    def _pass_over_torn_line(self, offset: int, end: int) -> None:
+        """A writer that has ended finishes its line no more."""
+        job, attempt, name = self._key
+        state = self._store.conn.execute("SELECT state FROM jobs WHERE job = ?", [job]).fetchone()
+        if state is not None and state["state"] in ("completed", "failed", "stopped", "lost"):
+            writes.skip_unfinished(self._store, job, attempt, name, offset, end)
+
+
+def catch_up(session: Session, host: str, jobs: Collection[str] | None = None, streams: bool = True) -> None:
+    """Bring all that a host has into the store.
+
+    Args:
+        session: the client's.
+        host: which.
+        jobs: bring only the streams of these; None for all.
+        streams: with logs and records, or only the states.
+    Raises:
+        HostError: it is out of reach.
+    """
+
+    def pull(agent: Agent) -> None:
+        host_sync = HostSync(session.store, agent)
+        host_sync.pull_changes()
+        if streams:
+            host_sync.pull_sizes()
+            while not host_sync.pull_streams(jobs):
+                pass
+
+    with_contact_noted(session, host, lambda: session.retrying(host, pull, seconds=10))
+
+
+def with_contact_noted(session: Session, host: str, action: Callable[[], None]) -> None:
+    """Do something with a host, and note in the store when it cannot be reached."""
+    try:
+        action()
+    except HostUnreachable as error:
+        writes.put_unreachable(session.store, host, str(error))
+        raise
+
+
+def catch_up_all(session: Session, hosts: Collection[str], streams: bool = True) -> dict[str, FoundationsError]:
+    """Bring several hosts up to date at once, and return what went wrong with which."""
+    problems: dict[str, FoundationsError] = {}
+
+    def one(host: str) -> None:
+        try:
+            catch_up(session, host, streams=streams)
+        except FoundationsError as error:
+            problems[host] = error
+
+    threads = [threading.Thread(target=one, args=(host,), daemon=True) for host in hosts]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return problems
+
+
+def follow(
+    session: Session,
+    host: str,
+    stopped: threading.Event,
+    changed: Callable[[], None],
+    jobs: Collection[str] | None = None,
+    streams: bool = True,
+) -> None:
+    """Keep the store up to date with a host until told to stop; a host out of reach is tried again and again.
+
+    Args:
+        session: the client's.
+        host: which.
+        stopped: set to end; ``session.drop(host)`` ends a wait at once.
+        changed: called after each round that brought news, or lost or found the host.
+        jobs: follow only the streams of these; None for all.
+        streams: with logs and records, or only the states.
+    """
+    pause = _FIRST_PAUSE
+    while not stopped.is_set():
+        try:
+            host_sync = HostSync(session.store, session.agent(host))
+            host_sync.pull_changes()
+            if streams:
+                host_sync.pull_sizes()
+            pause = _FIRST_PAUSE
+            while not stopped.is_set():
+                whole = host_sync.pull_streams(jobs) if streams else True
+                changed()
+                if whole:
+                    host_sync.wait_for_news()
+                host_sync.pull_changes()
+        except HostError as error:
+            if stopped.is_set():
+                return
+            writes.put_unreachable(session.store, host, str(error))
+            changed()
+            stopped.wait(pause)
+            pause = min(2 * pause, _LONGEST_PAUSE)
