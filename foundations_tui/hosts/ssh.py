@@ -16,8 +16,9 @@ import paramiko
 
 from foundations_tui import locations
 from foundations_tui.config import HostConfig
-from foundations_tui.errors import ConfigError, HostKeyChanged, HostKeyUnknown, HostRefused, HostUnreachable
+from foundations_tui.errors import HostKeyChanged, HostKeyUnknown, HostRefused, HostUnreachable
 from foundations_tui.hosts import hostkeys
+from foundations_tui.hosts.addresses import split_address
 from foundations_tui.hosts.hostkeys import HostKeyAsker, UnknownKey
 
 _FAST_CIPHERS = ("aes128-gcm@openssh.com", "aes256-gcm@openssh.com")
@@ -244,25 +245,6 @@ def resolve(host: HostConfig) -> Destination:
         key_name=alias or (hostname if number == 22 else f"[{hostname}]:{number}"),
         jump="" if jump == "none" else jump,
     )
-
-
-def split_address(address: str) -> tuple[str, str, int]:
-    """Return (user, host, port) of "user@host:port"; empty and 0 for what is not given.
-
-    Raises:
-        ConfigError: the address is none.
-    """
-    user, _, rest = address.rpartition("@")
-    if rest.startswith("["):
-        name, _, port = rest[1:].partition("]")
-        port = port.removeprefix(":")
-    elif rest.count(":") > 1:
-        name, port = rest, ""
-    else:
-        name, _, port = rest.partition(":")
-    if not name or name.startswith("-") or user.startswith("-") or (port and not port.isdigit()):
-        raise ConfigError(f"not an address: {address!r}", 'it looks like "user@host:port", or an alias of ~/.ssh/config')
-    return user, name, int(port or 0)
 
 
 def _ssh_settings(user: str, name: str, port: int) -> dict[str, list[str]]:

@@ -45,9 +45,13 @@ class LocalBackend(Backend):
         return self._selector.fileno()
 
     def capacity(self) -> Capacity:
-        """Return the CPUs this process may use and the GPUs that hosts.toml allows."""
+        """Return the CPU slots and the GPUs that hosts.toml allows.
+
+        There is a slot for each CPU this process may use; a larger ``max_jobs`` is meant as it is said.
+        """
         gpus = tuple(allowed(self._gpus(), self.settings.get("gpus")))
-        return Capacity(len(os.sched_getaffinity(0)), gpus, int(self.settings.get("max_jobs") or 0))
+        max_jobs = int(self.settings.get("max_jobs") or 0)
+        return Capacity(max(len(os.sched_getaffinity(0)), max_jobs), gpus, max_jobs)
 
     def start(self, attempt: Attempt, lease: Lease) -> None:
         """Have a supervisor forked and connect to it."""

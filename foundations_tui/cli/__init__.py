@@ -1,0 +1,1 @@
+"""The command line: one module a group of verbs, each imported only when it is asked for."""

@@ -1,0 +1,129 @@
+"""The verbs for a job's files: ls and get."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from foundations_tui import words
+from foundations_tui.cli import output
+from foundations_tui.cli.options import connecting, job_argument, json_option, say
+from foundations_tui.errors import FoundationsError, NotFoundError, UsageError
+from foundations_tui.store import queries
+from foundations_tui.store.rows import iso
+
+if TYPE_CHECKING:
+    from foundations_tui.actions import Wish
+    from foundations_tui.session import Session
+    from foundations_tui.store.rows import JobRow
+
+
+@click.command()
+@job_argument
+@click.argument("path", default="")
+@json_option
+@connecting
+def ls(session: Session, job: str, path: str, as_json: bool) -> None:
+    """List a folder of a job's working directory, on its host."""
+    from foundations_tui import actions
+
+    row = _row(session, job)
+    found = actions.list_files(session, row, path)
+    if as_json:
+        output.print_json([{**entry, "modified_at": iso(entry["modified_at"])} for entry in found["entries"]])
+    else:
+        now = time.time()
+        cells = [
+            ["" if e["kind"] == "folder" else words.size(e["size"]), words.ago(e["modified_at"], now), _shown_name(e)]
+            for e in found["entries"]
+        ]
+        output.print_table(("SIZE", "CHANGED", "NAME"), cells)
+    if found["truncated"]:
+        say("there are more: give a folder below it")
+
+
+@click.command()
+@job_argument
+@click.argument("paths", nargs=-1, metavar="[PATH...]")
+@click.option("--code", is_flag=True, help="The code it ran, into code/.")
+@click.option("--artifacts", is_flag=True, help="What it saved as artifacts, into artifacts/.")
+@click.option("--log", is_flag=True, help="Its log, as output.log.")
+@click.option("--dest", default="", metavar="DIR", help="Where to (default: a folder named by the job's id).")
+@json_option
+@connecting
+def get(
+    session: Session, job: str, paths: tuple[str, ...], code: bool, artifacts: bool, log: bool, dest: str, as_json: bool
+) -> None:
+    """Fetch files of a job: by default all that it wrote in its folder; or PATHs, files and folders.
+
+    \b
+      foundations get 3f2a91                       all that it wrote, into ./3f2a91/
+      foundations get 3f2a91 runs/x/model.pt       one file, into ./3f2a91/runs/x/
+    """
+    from foundations_tui.actions import Wish
+
+    row = _row(session, job)
+    if row.attempt == 0:
+        raise NotFoundError(f"job {row.job} has not started: it has no files yet")
+    target = Path(dest or queries.short_ids(session.store.conn, [row.job])[row.job])
+    if target.exists() and not target.is_dir():
+        raise UsageError(f"{target} is no folder", "--dest names a folder")
+    found: list[tuple[str, int]] = []
+    if paths or not (code or artifacts or log):
+        found += _fetch(session, row, Wish("paths" if paths else "written", paths), target)
+    for wanted, what in ((code, "code"), (artifacts, "artifacts")):
+        if wanted:
+            found += [(f"{what}/{name}", size) for name, size in _fetch(session, row, Wish(what), target / what)]
+    if log:
+        found.append(_fetch_log(session, row, target))
+    if as_json:
+        output.print_json([{"path": str(target / name), "bytes": size} for name, size in found])
+    else:
+        for name, _ in found:
+            click.echo(output.one_line(str(target / name)))
+        say(f"{words.plural(len(found), 'file')}, {words.size(sum(size for _, size in found))}, in {target}/")
+
+
+def _fetch(session: Session, row: JobRow, wish: Wish, target: Path) -> list[tuple[str, int]]:
+    from foundations_tui import actions
+
+    try:
+        return actions.fetch(session, row, wish, target, _progress)
+    finally:
+        if sys.stderr.isatty():
+            sys.stderr.write("\r\x1b[K")
+
+
+def _fetch_log(session: Session, row: JobRow, target: Path) -> tuple[str, int]:
+    from foundations_tui import locations, sync
+
+    if not row.complete:
+        sync.catch_up(session, row.host, jobs=[row.job])
+    try:
+        data = locations.log_file(row.job, row.attempt).read_bytes()
+    except FileNotFoundError:
+        data = b""  # it wrote nothing
+    try:
+        target.mkdir(parents=True, exist_ok=True)
+        (target / "output.log").write_bytes(data)
+    except OSError as error:
+        raise FoundationsError(f"{target}: {error.strerror}") from None
+    return "output.log", len(data)
+
+
+def _progress(came: int, total: int) -> None:
+    if sys.stderr.isatty() and total > 1 << 20:
+        sys.stderr.write(f"\rfetching: {words.size(came)} of {words.size(total)} \x1b[K")
+        sys.stderr.flush()
+
+
+def _row(session: Session, job: str) -> JobRow:
+    return queries.job(session.store.conn, queries.resolve(session.store.conn, job))
+
+
+def _shown_name(entry: dict[str, object]) -> str:
+    return f"{entry['name']}/" if entry["kind"] == "folder" else str(entry["name"])

@@ -1,0 +1,171 @@
+"""The verbs for hosts: sync, and hosts with add, test and remove."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from foundations_tui import words
+from foundations_tui.cli import output
+from foundations_tui.cli.main import tell
+from foundations_tui.cli.options import HostName, connecting, json_option, open_session, say
+from foundations_tui.config import HostConfig
+from foundations_tui.store import queries
+from foundations_tui.store.rows import HostRow
+
+if TYPE_CHECKING:
+    from foundations_tui.hosts.agent import Agent
+    from foundations_tui.session import Session
+
+_STATE_COLORS = {"reachable": "green", "unreachable": "red"}
+
+
+@click.command()
+@click.argument("names", nargs=-1, type=HostName(), metavar="[HOST...]")
+@connecting
+def sync(session: Session, names: tuple[str, ...]) -> int:
+    """Bring the local store up to date with the hosts: states, logs, metrics."""
+    from foundations_tui import sync as syncing
+
+    wanted = [session.hosts.host(name).name for name in names] or list(session.hosts.hosts)
+    problems = syncing.catch_up_all(session, wanted)
+    for name in wanted:
+        if name in problems:
+            tell(problems[name])
+        else:
+            row = queries.hosts(session.store.conn)[name]
+            click.echo(f"{name}: up to date, {row.running} running, {row.queued} queued")
+    return next((error.exit_code for error in problems.values()), 0)
+
+
+@click.group(invoke_without_command=True)
+@click.option("--sync", "sync_first", is_flag=True, help="Ask the hosts first.")
+@json_option
+@click.pass_context
+def hosts(ctx: click.Context, sync_first: bool, as_json: bool) -> None:
+    """List hosts with their state, CPUs and GPUs; add, test and remove them."""
+    if ctx.invoked_subcommand is not None:
+        return
+    from foundations_tui.config import load_hosts
+    from foundations_tui.store.db import open_reader
+
+    configured = load_hosts().hosts
+    if sync_first:
+        from foundations_tui import sync as syncing
+
+        with open_session() as session:
+            syncing.catch_up_all(session, list(configured), streams=False)
+    known = queries.hosts(open_reader())
+    rows = [(host, known.get(name) or _never_asked(name)) for name, host in configured.items()]
+    if as_json:
+        output.print_json([{**row.to_json(), "address": host.address or None} for host, row in rows])
+        return
+    cells = [_cells(host, row) for host, row in rows]
+    headers = ("HOST", "ADDRESS", "STATE", "RUNNING", "QUEUED", "CPUS", "GPUS", "DISK FREE", "HEARD", "")
+    output.print_table(headers, cells, [_STATE_COLORS.get(row.state) for _, row in rows])
+
+
+@hosts.command()
+@click.argument("name")
+@click.argument("address")
+@click.option("--identity", default="", help="Private key file.")
+@click.option("--root", default="", help="Folder for the agent and its jobs.")
+@click.option("--python", default="", help="Interpreter that jobs mean by 'python'.")
+@click.option("--max-jobs", default=0, type=click.IntRange(0), help="Most jobs at once (default: as many as CPUs).")
+@click.option("--tag", "tags", multiple=True, help="A tag (repeatable).")
+def add(name: str, address: str, **options: Any) -> None:
+    """Add a host: ADDRESS is user@host, user@host:port or an alias of ~/.ssh/config."""
+    from foundations_tui.config import add_host
+    from foundations_tui.hosts.addresses import split_address
+
+    split_address(address)
+    given = {key: list(value) if key == "tags" else value for key, value in options.items() if value}
+    path = add_host(name, address, given)
+    say(f"added to {path}\n  foundations hosts test {name}    see whether it works")
+
+
+@hosts.command()
+@click.argument("name", type=HostName())
+@json_option
+@connecting
+def test(session: Session, name: str, as_json: bool) -> None:
+    """Connect to a host and say what is there: Python, folder, CPUs, GPUs, and how far away it is."""
+    session.hosts.host(name)
+    began = time.monotonic()
+    agent = session.agent(name)
+    connected = time.monotonic() - began
+    facts = _facts(agent, connected, _round_trip(agent))
+    if as_json:
+        output.print_json({"host": name, **facts})
+        return
+    click.echo(f"{name} works")
+    gpus = [f"{gpu['index']}: {gpu['name']}" for gpu in facts["gpus"]]
+    lines = [
+        ("connected in", f"{facts['connect_seconds']:.2f} s, round trip {facts['round_trip_seconds'] * 1000:.1f} ms"),
+        ("agent", f"{facts['agent_version']} in {facts['root']}"),
+        ("python", f"{facts['python']} ({facts['python_version']})"),
+        ("CPUs", f"{facts['cpus']}, memory {words.size(facts['memory'])}, disk free {words.size(facts['disk_free'])}"),
+        ("GPUs", "; ".join(gpus) or "none"),
+    ]
+    for key, value in lines:
+        click.echo(f"  {key:<13} {output.one_line(value)}")
+    for problem in facts["problems"]:
+        click.echo(f"  {'warning':<13} {output.one_line(problem)}")
+
+
+@hosts.command()
+@click.argument("name", type=HostName())
+def remove(name: str) -> None:
+    """Take a host out of hosts.toml; its jobs there run on, and stay listed here."""
+    from foundations_tui.config import remove_host
+
+    say(f"removed from {remove_host(name)}")
+
+
+def _facts(agent: Agent, connected: float, round_trip: float) -> dict[str, Any]:
+    hello = agent.hello
+    return {
+        "connect_seconds": round(connected, 3),
+        "round_trip_seconds": round(round_trip, 5),
+        "agent_version": hello["version"],
+        "root": hello["root"],
+        "python": agent.place.python,
+        "python_version": agent.place.version,
+        **{key: hello[key] for key in ("cpus", "memory", "disk_free", "gpus", "problems")},
+    }
+
+
+def _round_trip(agent: Agent) -> float:
+    """Return the shortest of five round trips, seconds."""
+    times = []
+    for _ in range(5):
+        began = time.monotonic()
+        agent.call("stream_sizes")
+        times.append(time.monotonic() - began)
+    return min(times)
+
+
+def _never_asked(name: str) -> HostRow:
+    return HostRow(name, {}, [], None, None, None)
+
+
+def _cells(host: HostConfig, row: HostRow) -> list[str]:
+    now = time.time()
+    has = row.resources
+    gpus = has.get("gpus", [])
+    free = sum(1 for gpu in gpus if not gpu.get("job") and not gpu.get("busy"))
+    since = f"since {words.clock(row.unreachable_since, now)}: " if row.unreachable_since else ""
+    return [
+        row.name,
+        host.address or "this machine",
+        row.state,
+        str(row.running),
+        str(row.queued),
+        f"{has['cpus_free']}/{has['cpus']} free" if has else "",
+        f"{free}/{len(gpus)} free" if gpus else ("none" if has else ""),
+        words.size(has.get("disk_free")),
+        words.ago(row.last_contact, now),
+        since + (row.error or "; ".join(row.problems)),
+    ]

@@ -1,0 +1,205 @@
+"""The verbs that only read the store: jobs, projects, show, metrics, status."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from foundations_tui import words
+from foundations_tui.cli import output
+from foundations_tui.cli.options import HostName, ProjectName, job_argument, json_option, open_session, say
+from foundations_tui.errors import NotFoundError
+from foundations_tui.store import queries
+from foundations_tui.store.db import open_reader
+from foundations_tui.store.rows import JobRow, iso
+from foundations_tui.terminal import one_line
+
+_DEFAULT_ROWS = 50
+_STATES = ("submitting", "queued", "preparing", "running", "completed", "failed", "stopped", "lost")
+sync_option = click.option("--sync", "sync_first", is_flag=True, help="Ask the hosts first.")
+
+
+@click.command()
+@click.option("--state", "states", multiple=True, type=click.Choice(_STATES), help="Only jobs in this state (repeatable).")
+@click.option("--host", default="", type=HostName(), help="Only jobs of this host.")
+@click.option("--project", default="", type=ProjectName(), help="Only jobs of this project.")
+@click.option("--limit", default=None, type=click.IntRange(0), help=f"Most rows; 0 for all (default {_DEFAULT_ROWS}; JSON: all).")
+@click.option("--sort", default="created", type=click.Choice(list(queries.SORTS)), help="Order (default: created, newest first).")
+@sync_option
+@json_option
+def jobs(
+    states: tuple[str, ...], host: str, project: str, limit: int | None, sort: str, sync_first: bool, as_json: bool
+) -> None:
+    """List jobs, newest first, from the local store."""
+    conn = _reader(sync_first)
+    which = queries.JobFilter(states, host, project)
+    if limit is None:
+        limit = 0 if as_json else _DEFAULT_ROWS
+    rows = queries.jobs(conn, which, sort, limit, details=as_json)
+    now = time.time()
+    if as_json:
+        output.print_json([row.to_json(now) for row in rows])
+    elif rows:
+        output.print_jobs(conn, rows)
+        total = queries.count_jobs(conn, which)
+        if total > len(rows):
+            say(f"{len(rows)} of {total:,} jobs (--limit 0 shows all)")
+    else:
+        say("no jobs" + (" like that" if states or host or project else " yet: foundations submit -- python train.py"))
+    output.print_age(conn, {row.host for row in rows}, now)
+
+
+@click.command()
+@sync_option
+@json_option
+def projects(sync_first: bool, as_json: bool) -> None:
+    """List projects: named groups of jobs."""
+    rows = queries.projects(_reader(sync_first))
+    if as_json:
+        output.print_json([row.to_json() for row in rows])
+        return
+    now = time.time()
+    cells = [
+        [r.project, str(r.jobs), str(r.running), str(r.queued), str(r.completed), str(r.failed), words.ago(r.last_job_at, now)]
+        for r in rows
+    ]
+    output.print_table(("PROJECT", "JOBS", "RUNNING", "QUEUED", "COMPLETED", "FAILED", "LAST JOB"), cells)
+
+
+@click.command()
+@job_argument
+@sync_option
+@json_option
+def show(job: str, sync_first: bool, as_json: bool) -> None:
+    """Show one job in full."""
+    conn = _reader(sync_first)
+    row = queries.job(conn, queries.resolve(conn, job))
+    now = time.time()
+    if as_json:
+        output.print_json(row.to_json(now))
+    else:
+        click.echo("\n".join(_show_lines(row, now)), color=output.use_color())
+    output.print_age(conn, {row.host}, now)
+
+
+@click.command()
+@job_argument
+@click.option("--key", default="", help="Only this metric.")
+@sync_option
+@json_option
+def metrics(job: str, key: str, sync_first: bool, as_json: bool) -> None:
+    """Show the metrics of a job: a line each, or with --key every value of one."""
+    conn = _reader(sync_first)
+    row = queries.job(conn, queries.resolve(conn, job))
+    if key and key not in row.metrics:
+        known = ", ".join(row.metrics) or "none"
+        raise NotFoundError(f"job {row.job} has no metric {key!r}", f"it has: {known}")
+    if as_json:
+        output.print_json([value.to_json() for value in queries.metrics(conn, row.job, row.attempt, key)])
+    elif key:
+        values = queries.metrics(conn, row.job, row.attempt, key)
+        cells = [["" if v.step is None else str(v.step), words.number(v.value), iso(v.time) or ""] for v in values]
+        output.print_table(("STEP", key, "TIME"), cells)
+    elif row.metrics:
+        cells = [
+            [name, *(words.number(x) if x is not None else "" for x in (m.last, m.min, m.max)), str(m.count)]
+            for name, m in sorted(row.metrics.items())
+        ]
+        output.print_table(("METRIC", "LAST", "MIN", "MAX", "VALUES"), cells)
+    else:
+        say(f"job {row.job} has logged no metrics")
+    output.print_age(conn, {row.host}, time.time())
+
+
+@click.command()
+@sync_option
+@json_option
+def status(sync_first: bool, as_json: bool) -> None:
+    """Show what ended, failed or waits since you last looked."""
+    conn = _reader(sync_first)
+    now = time.time()
+    since = float(queries.meta(conn, "looked_at") or 0)
+    ended = queries.changed_since(conn, since)
+    running = queries.jobs(conn, queries.JobFilter(("preparing", "running")), details=False)
+    waiting = queries.jobs(conn, queries.JobFilter(("submitting", "queued")), details=False)
+    hosts = {row.host for row in (*running, *waiting)}
+    if as_json:
+        groups = {"ended": ended, "running": running, "waiting": waiting}
+        output.print_json(
+            {"since": iso(since) if since else None, **{k: [r.to_json(now) for r in v] for k, v in groups.items()}}
+        )
+    else:
+        _print_status(conn, since, now, ended, running, waiting)
+    output.print_age(conn, hosts, now)
+    _remember_look(now)
+
+
+def _print_status(
+    conn: sqlite3.Connection, since: float, now: float, ended: list[JobRow], running: list[JobRow], waiting: list[JobRow]
+) -> None:
+    when = f"since {words.ago(since, now)}" if since else "so far"
+    failed = sum(row.state in ("failed", "lost") for row in ended)
+    summary = f"{words.plural(len(ended), 'job')} ended {when}, {failed} of them failed; "
+    click.echo(summary + f"{len(running)} running, {len(waiting)} waiting")
+    for title, rows in (("Ended", ended), ("Running", running), ("Waiting", waiting)):
+        if rows:
+            click.echo(f"\n{title}")
+            output.print_jobs(conn, rows[:_DEFAULT_ROWS])
+            if len(rows) > _DEFAULT_ROWS:
+                click.echo(f"and {len(rows) - _DEFAULT_ROWS} more")
+
+
+def _remember_look(now: float) -> None:
+    from foundations_tui.store import writes
+    from foundations_tui.store.db import Store
+
+    store = Store()
+    writes.put_meta(store, "looked_at", repr(now))
+    store.close()
+
+
+def _reader(sync_first: bool) -> sqlite3.Connection:
+    if sync_first:
+        from foundations_tui import sync
+
+        with open_session() as session:
+            for error in sync.catch_up_all(session, list(session.hosts.hosts)).values():
+                say(f"warning: {error}")
+    return open_reader()
+
+
+def _show_lines(row: JobRow, now: float) -> list[str]:
+    facts: list[tuple[str, Any]] = [
+        ("job", row.job),
+        ("name", row.name),
+        ("project", row.project),
+        ("owner", row.owner),
+        ("host", row.host + (" (out of reach)" if row.unreachable_since is not None else "")),
+        ("state", click.style(row.state, fg=output.STATE_COLORS.get(row.state))),
+        ("reason", output.state_words(row)),
+        ("exit code", row.exit_code),
+        ("attempt", row.attempt or None),
+        ("command", words.command(row.command)),
+        ("GPUs", ", ".join(row.gpus) or (f"{row.gpus_requested} requested" if row.gpus_requested else None)),
+        ("created", iso(row.created_at)),
+        ("started", iso(row.started_at)),
+        ("ended", iso(row.ended_at)),
+        ("took", words.duration(row.duration(now))),
+        ("snapshot", row.snapshot),
+    ]
+    safe: Callable[[Any], str] = lambda value: one_line(str(value))  # noqa: E731
+    lines = [f"{key:<10} {value if key == 'state' else safe(value)}" for key, value in facts if value not in (None, "")]
+    for title, pairs in (("params", row.params), ("tags", row.tags)):
+        if pairs:
+            lines += ["", title, *(f"  {safe(k)} = {safe(v)}" for k, v in pairs.items())]
+    if row.metrics:
+        lines += ["", "metrics (last, min, max, values)"]
+        for key, m in sorted(row.metrics.items()):
+            numbers = "  ".join(words.number(x) for x in (m.last, m.min, m.max) if x is not None)
+            lines.append(f"  {safe(key)}  {safe(numbers)}  {m.count}")
+    return lines
+

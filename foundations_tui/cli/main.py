@@ -1,0 +1,130 @@
+"""The entry point: the table of verbs, and where errors become messages and exit codes."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from typing import Any
+
+import click
+
+from foundations_tui import __version__
+from foundations_tui.errors import FoundationsError
+from foundations_tui.terminal import several_lines
+
+_VERBS = {
+    "init": ("project", "Make an example project, or a config in an existing one."),
+    "submit": ("submit", "Run a command on a host, on the working tree as it is now."),
+    "jobs": ("listings", "List jobs."),
+    "projects": ("listings", "List projects."),
+    "show": ("listings", "Show one job in full."),
+    "metrics": ("listings", "Show the metrics of a job."),
+    "status": ("listings", "Show what ended, failed or waits since you last looked."),
+    "logs": ("work", "Print the log of a job; -f follows it."),
+    "wait": ("work", "Wait for jobs and exit with their exit code."),
+    "stop": ("work", "Stop jobs."),
+    "delete": ("work", "Delete ended jobs, here and on their host."),
+    "ls": ("files", "List the files in a job's folder."),
+    "get": ("files", "Fetch files of a job."),
+    "sync": ("hosts", "Bring the local store up to date with the hosts."),
+    "hosts": ("hosts", "List, add, test and remove hosts."),
+    "demo": ("demo", "Try it: a sweep of small trainings on this machine."),
+    "ui": ("ui", "Open the terminal app (also: bare 'foundations')."),
+    "completion": ("completion", "Print the completion script for bash, zsh or fish."),
+}
+"""Each verb's module and its line in the help."""
+
+class LazyGroup(click.Group):
+    """A group that imports a verb's module only when the verb is used."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(_VERBS)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        if name not in _VERBS:
+            return None
+        module = importlib.import_module(f"foundations_tui.cli.{_VERBS[name][0]}")
+        command: click.Command = getattr(module, name)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Verbs"):
+            formatter.write_dl([(name, words) for name, (_, words) in _VERBS.items()])
+
+
+@click.group(
+    cls=LazyGroup,
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="A job is named by its id (6 characters are enough), its name, @last or @last-failed.",
+)
+@click.version_option(__version__, message="foundations %(version)s")
+@click.option("--debug", is_flag=True, help="Show tracebacks (anywhere before '--').")
+@click.pass_context
+def cli(ctx: click.Context, debug: bool) -> None:
+    """Run machine-learning jobs on your own GPU hosts over SSH, track them, and fetch what they made.
+
+    \b
+      foundations demo                                      see it work, on this machine
+      foundations hosts add gpu1 user@gpu1.example.org      your first host
+      foundations submit --host gpu1 -- python train.py     run the working tree there
+      foundations                                           watch it
+    """
+    if ctx.invoked_subcommand is None:
+        from foundations_tui.cli.ui import open_app
+
+        open_app()
+
+
+def main() -> None:
+    """Run the command line and exit."""
+    arguments, debug = _take_debug(sys.argv[1:])
+    sys.exit(run(arguments, debug))
+
+
+def run(arguments: list[str], debug: bool = False) -> int:
+    """Run the command line and return the exit code; no exception leaves, unless ``debug``."""
+    try:
+        code = cli.main(args=arguments, prog_name="foundations", standalone_mode=False)
+        return code if isinstance(code, int) else 0
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except (KeyboardInterrupt, click.Abort):
+        click.echo("interrupted", err=True)
+        return 130
+    except FoundationsError as error:
+        if debug:
+            raise
+        tell(error)
+        return error.exit_code
+    except BrokenPipeError:
+        # The reader has gone (| head): nothing is left to be said, not even at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return 0
+    except Exception as error:
+        if debug:
+            raise
+        click.echo(f"error: this is a bug: {type(error).__name__}: {several_lines(str(error))}", err=True)
+        click.echo("hint: run it again with --debug and report what it shows", err=True)
+        return 1
+
+
+def tell(error: FoundationsError) -> None:
+    """Print an error and what can be done about it."""
+    click.echo(click.style("error: ", fg="red") + several_lines(str(error)), err=True, color=use_color())
+    for line in several_lines(error.hint).splitlines():
+        click.echo(f"hint: {line}", err=True)
+
+
+def use_color() -> bool | None:
+    """Return False when the user wants no colours; None leaves it to whether it is a terminal."""
+    return False if os.environ.get("NO_COLOR") else None
+
+
+def _take_debug(arguments: list[str]) -> tuple[list[str], bool]:
+    """Take ``--debug`` out of the words before ``--``, wherever it stands."""
+    end = arguments.index("--") if "--" in arguments else len(arguments)
+    ours: list[Any] = [word for word in arguments[:end] if word != "--debug"]
+    return ours + arguments[end:], len(ours) < end or bool(os.environ.get("FOUNDATIONS_DEBUG"))

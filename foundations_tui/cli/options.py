@@ -1,0 +1,154 @@
+"""What several verbs share: names of jobs, hosts and projects with their completion, and the session."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import sqlite3
+import sys
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import click
+from click.shell_completion import CompletionItem
+
+from foundations_tui import locations
+from foundations_tui.errors import FoundationsError
+
+if TYPE_CHECKING:
+    from foundations_tui.hosts.hostkeys import UnknownKey
+    from foundations_tui.session import Session
+
+_MOST_COMPLETIONS = 200
+
+
+class JobName(click.ParamType):
+    """An id, a prefix of one, a unique name, @last or @last-failed."""
+
+    name = "job"
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        from foundations_tui.store import queries
+
+        with _quiet_reader() as conn:
+            if conn is None:
+                return []
+            rows = queries.jobs(conn, limit=2000, details=False)
+            found = [CompletionItem(word) for word in ("@last", "@last-failed") if word.startswith(incomplete or "?")]
+            for row in rows:
+                if row.job.startswith(incomplete):
+                    words = f"{row.state} {row.name or ' '.join(row.command)}"
+                    found.append(CompletionItem(row.job, help=_for_shell(words)))
+            return found[:_MOST_COMPLETIONS]
+
+
+class HostName(click.ParamType):
+    """A host of hosts.toml."""
+
+    name = "host"
+
+    def __init__(self, also: tuple[str, ...] = ()) -> None:
+        self._also = also
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        from foundations_tui.config import load_hosts
+
+        try:
+            names = [*load_hosts().hosts, *self._also]
+        except FoundationsError:
+            return []
+        return [CompletionItem(name) for name in names if name.startswith(incomplete)]
+
+
+class ProjectName(click.ParamType):
+    """A project that has jobs."""
+
+    name = "project"
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        from foundations_tui.store import queries
+
+        with _quiet_reader() as conn:
+            names = [] if conn is None else [row.project for row in queries.projects(conn)]
+        return [CompletionItem(_for_shell(name)) for name in names if name.startswith(incomplete)]
+
+
+@contextlib.contextmanager
+def _quiet_reader() -> Iterator[sqlite3.Connection | None]:
+    """Give the store to a completion; one that fails completes nothing and says nothing."""
+    from foundations_tui.store.db import open_reader
+
+    try:
+        connection = open_reader() if locations.store_file().exists() else None
+    except (FoundationsError, OSError):
+        connection = None
+    try:
+        yield connection
+    finally:
+        if connection is not None:
+            connection.close()
+
+
+def _for_shell(text: str) -> str:
+    """Return a text that no completion script can trip over."""
+    return "".join(c if c.isprintable() and c not in ":\\`$" else " " for c in text)[:60]
+
+
+job_argument = click.argument("job", type=JobName())
+jobs_argument = click.argument("jobs", type=JobName(), nargs=-1, required=True, metavar="JOB...")
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+def connecting(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a verb a ``session`` that is closed at its end, and the option about host keys."""
+
+    @click.option("--accept-new-host-key", is_flag=True, help="Trust a host key that is not known yet, this once.")
+    @functools.wraps(command)
+    def wrapped(*args: Any, accept_new_host_key: bool, **options: Any) -> Any:
+        with open_session(accept_new_host_key) as session:
+            return command(*args, session=session, **options)
+
+    return wrapped
+
+
+@contextlib.contextmanager
+def open_session(accept_new_host_key: bool = False) -> Iterator[Session]:
+    """Give a session that talks on stderr and asks about unknown host keys on a terminal."""
+    from foundations_tui.session import Session
+
+    session = Session(ask=_accept if accept_new_host_key else _ask, say=say)
+    try:
+        yield session
+    finally:
+        session.close()
+
+
+def say(words: str) -> None:
+    """Talk on stderr."""
+    from foundations_tui.terminal import several_lines
+
+    click.echo(several_lines(words), err=True)
+
+
+def _ask(key: UnknownKey) -> bool:
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        return False
+    click.echo(f"The host key of {key.host} is not known yet: {key.kind}\n  {key.fingerprint}", err=True)
+    return click.confirm("Is it the right one? It will be remembered", default=False, err=True)
+
+
+def _accept(key: UnknownKey) -> bool:
+    say(f"the host key of {key.host} is now trusted: {key.kind} {key.fingerprint}")
+    return True
+
+
+def parse_pair(text: str, option: str, value_needed: bool = True) -> tuple[str, str | None]:
+    """Return (key, value) of "KEY=VALUE".
+
+    Raises:
+        click.UsageError: it is none.
+    """
+    key, found, value = text.partition("=")
+    if not key or (value_needed and not found):
+        raise click.UsageError(f"{option} takes KEY=VALUE; got {text!r}")
+    return key, value if found else None

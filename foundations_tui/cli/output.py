@@ -1,0 +1,124 @@
+"""How listings look: tables as wide as the terminal, JSON, and how old it all is."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sqlite3
+import sys
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+from foundations_tui import words
+from foundations_tui.cli.main import use_color
+from foundations_tui.store import queries
+from foundations_tui.store.rows import JobRow
+from foundations_tui.terminal import clip, one_line, width
+
+STATE_COLORS = {
+    "submitting": "cyan",
+    "queued": "yellow",
+    "preparing": "cyan",
+    "running": "blue",
+    "completed": "green",
+    "failed": "red",
+    "stopped": "magenta",
+    "lost": "red",
+}
+_NARROWEST = 8
+_WIDEST_NAME = 40
+_JOB_COLUMNS = ("ID", "NAME", "PROJECT", "HOST", "STATE", "STARTED", "TOOK", "EXIT", "")
+
+
+def print_json(value: Any) -> None:
+    """Print a value as JSON."""
+    click.echo(json.dumps(value, ensure_ascii=False, indent=2 if sys.stdout.isatty() else None))
+
+
+def print_table(headers: Sequence[str], rows: Sequence[Sequence[str]], colors: Sequence[str | None] = ()) -> None:
+    """Print rows in columns.
+
+    Args:
+        headers: one a column.
+        rows: cells; a terminal narrower than all of them clips the last column, then the widest.
+        colors: one a row, for its STATE cell.
+    """
+    cells = [[one_line(cell) for cell in row] for row in rows]
+    widths = [max(width(row[i]) for row in [list(headers), *cells]) for i in range(len(headers))]
+    _fit(widths)
+    state = headers.index("STATE") if "STATE" in headers else -1
+    lines = [_line(headers, widths, -1, None)]
+    for number, row in enumerate(cells):
+        lines.append(_line(row, widths, state, colors[number] if colors else None))
+    click.echo("\n".join(lines), color=use_color())
+
+
+def print_jobs(conn: sqlite3.Connection, rows: Sequence[JobRow]) -> None:
+    """Print jobs as a table."""
+    now = time.time()
+    short = queries.short_ids(conn, [row.job for row in rows])
+    table = [_job_cells(row, short[row.job], now) for row in rows]
+    print_table(_JOB_COLUMNS, table, [STATE_COLORS.get(row.state) for row in rows])
+
+
+def print_age(conn: sqlite3.Connection, hosts: set[str], now: float) -> None:
+    """Say on stderr how old what was listed is, and which host is out of reach."""
+    known = queries.hosts(conn)
+    heard = [known[name].last_contact for name in hosts if name in known and known[name].last_contact is not None]
+    oldest = min((moment for moment in heard if moment is not None), default=None)
+    parts = [f"as of {words.ago(oldest, now)}"] if oldest is not None else []
+    for name in sorted(hosts):
+        since = known[name].unreachable_since if name in known else None
+        if since is not None:
+            parts.append(f"{name} is out of reach since {words.clock(since, now)}")
+    if parts:
+        click.echo("; ".join(parts) + " (--sync asks the hosts first)", err=True)
+
+
+def state_words(row: JobRow) -> str:
+    """Return what stands behind a state: why it waits or how it ended, when there is more to say than the state."""
+    if row.state == "completed":
+        return ""
+    if row.stop_requested_by and not row.is_final:
+        return "stopping"
+    return row.reason or ""
+
+
+def _job_cells(row: JobRow, short: str, now: float) -> list[str]:
+    state = row.state + (" ?" if row.unreachable_since is not None and not row.is_final else "")
+    return [
+        short,
+        clip(one_line(row.name or words.command(row.command)), _WIDEST_NAME),
+        row.project,
+        row.host,
+        state,
+        words.ago(row.started_at, now) if row.started_at else "",
+        words.duration(row.duration(now)),
+        "" if row.exit_code is None else str(row.exit_code),
+        state_words(row),
+    ]
+
+
+def _fit(widths: list[int]) -> None:
+    """Narrow columns until they fit the terminal; in a pipe they may be as wide as they like, within reason."""
+    room = shutil.get_terminal_size((200, 24)).columns if sys.stdout.isatty() else 1 << 20
+    over = sum(widths) + 2 * (len(widths) - 1) - room
+    while over > 0:
+        widest = max(range(len(widths)), key=lambda i: widths[i])
+        if widths[widest] <= _NARROWEST:
+            break
+        cut = min(over, max(1, widths[widest] - sorted(widths)[-2]) if len(widths) > 1 else over, widths[widest] - 1)
+        widths[widest] -= cut
+        over -= cut
+
+
+def _line(cells: Sequence[str], widths: Sequence[int], state: int, color: str | None) -> str:
+    parts = []
+    for i, cell in enumerate(cells):
+        text = clip(cell, widths[i])
+        padding = " " * (widths[i] - width(text))
+        parts.append((click.style(text, fg=color) if i == state and color else text) + padding)
+    return "  ".join(parts).rstrip()

@@ -1,0 +1,218 @@
+"""The verb submit."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from foundations_tui import words
+from foundations_tui.cli import output
+from foundations_tui.cli.options import HostName, ProjectName, connecting, json_option, parse_pair, say
+from foundations_tui.errors import FoundationsError, UsageError
+
+if TYPE_CHECKING:
+    from foundations_tui.session import Session
+    from foundations_tui.submit import Request, Submitted
+
+_LATER = {
+    "ram": "--ram",
+    "time_limit": "--time-limit",
+    "priority": "--priority",
+    "retries": "--retries",
+    "after": "--after",
+}
+
+
+@click.command(context_settings={"ignore_unknown_options": False, "allow_interspersed_args": False})
+@click.option("--host", default="", type=HostName(("any",)), help="Where: a host, 'a,b', 'tag:x' or 'any'.")
+@click.option("--gpus", default=0, type=int, help="Whole GPUs (default 0).")
+@click.option("--cpus", default=1, type=int, help="CPU slots (default 1).")
+@click.option("--name", default="", help="A name for the job.")
+@click.option("--project", default="", type=ProjectName(), help="Its project (default: the config's, else the folder's name).")
+@click.option("--param", "params", multiple=True, metavar="K=V", help="A parameter; V is a JSON literal, else a string.")
+@click.option("--params-file", type=click.Path(dir_okay=False), help="Parameters from a JSON file; --param wins.")
+@click.option("--env", "env", multiple=True, metavar="K=V", help="An environment variable of the job (no secrets).")
+@click.option("--tag", "tags", multiple=True, metavar="K[=V]", help="A tag.")
+@click.option("--dir", "folder", default=".", metavar="DIR", help="The folder to ship and start in (default: this one).")
+@click.option("--shell", is_flag=True, help="Run COMMAND through /bin/sh.")
+@click.option("--dry-run", is_flag=True, help="Only say what would be shipped.")
+@click.option("--wait", "then", flag_value="wait", help="Wait for its end and exit with its exit code.")
+@click.option("--follow", "then", flag_value="follow", help="As --wait, and print its log meanwhile.")
+@click.option("--detach", "then", flag_value="detach", default="detach", help="Return at once (the default).")
+@click.option("--ram", hidden=True)
+@click.option("--time-limit", hidden=True)
+@click.option("--priority", hidden=True)
+@click.option("--retries", hidden=True)
+@click.option("--after", hidden=True, multiple=True)
+@json_option
+@click.argument("command", nargs=-1, required=True, metavar="-- COMMAND...")
+@connecting
+def submit(session: Session, command: tuple[str, ...], then: str, dry_run: bool, as_json: bool, **options: Any) -> int:
+    """Run a command on a host, on the working tree as it is now: modified and untracked files too.
+
+    \b
+      foundations submit -- python train.py --lr 3e-4
+      foundations submit --host gpu1 --gpus 1 --name big --follow -- python train.py
+
+    The command runs without a shell in between, in a folder of its own. What .gitignore and .foundationsignore
+    exclude is not shipped. With --wait or --follow the exit code is the job's own; Ctrl-C there leaves the job running.
+    """
+    _refuse_later(options)
+    request = _request(command, options)
+    if dry_run:
+        _print_dry_run(session, request, as_json)
+        return 0
+    try:
+        submitted = _submit(session, request)
+    except FoundationsError as error:
+        if then == "detach":
+            raise
+        return _failed_before(error)
+    if as_json:
+        output.print_json([_wire(submitted)])
+    if then == "detach":
+        if not as_json:
+            _print_next_steps(submitted)
+        return 0
+    from foundations_tui.cli.work import watch_to_end
+
+    if not as_json:
+        say(f"job {submitted.view.spec.job} submitted to {submitted.host}")
+    return watch_to_end(session, [submitted.view.spec.job], log=then == "follow", log_to_stderr=as_json)
+
+
+def _submit(session: Session, request: Request) -> Submitted:
+    from foundations_tui import submit as submission
+
+    progress = _Progress()
+    try:
+        return submission.submit(session, request, progress)
+    finally:
+        progress.end()
+
+
+def _request(command: tuple[str, ...], options: dict[str, Any]) -> Request:
+    from foundations_tui.submit import Request
+
+    folder = Path(options["folder"])
+    if not folder.is_dir():
+        raise UsageError(f"there is no folder {options['folder']!r}", "--dir names the folder to ship")
+    shell = options["shell"]
+    return Request(
+        command=(" ".join(command),) if shell else command,
+        folder=folder,
+        shell=shell,
+        host=options["host"],
+        project=options["project"],
+        name=options["name"],
+        cpus=options["cpus"],
+        gpus=options["gpus"],
+        params=_params(options["params"], options["params_file"]),
+        env={key: value or "" for key, value in (parse_pair(text, "--env") for text in options["env"])},
+        tags={key: value or "" for key, value in (parse_pair(text, "--tag", False) for text in options["tags"])},
+    )
+
+
+def _params(pairs: tuple[str, ...], file: str | None) -> dict[str, Any]:
+    params = _params_of_file(file) if file else {}
+    for text in pairs:
+        key, value = parse_pair(text, "--param")
+        try:
+            params[key] = json.loads(value or "")
+        except ValueError:
+            params[key] = value
+    return params
+
+
+def _params_of_file(file: str) -> dict[str, Any]:
+    try:
+        found = json.loads(Path(file).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"--params-file {file}: {getattr(error, 'strerror', None) or error}") from None
+    except ValueError as error:
+        raise UsageError(f"--params-file {file} is no JSON: {error}") from None
+    if not isinstance(found, dict):
+        raise UsageError(f"--params-file {file} holds a {type(found).__name__}; a JSON object is needed")
+    return found
+
+
+def _refuse_later(options: dict[str, Any]) -> None:
+    for key, option in _LATER.items():
+        if options.pop(key):
+            raise UsageError(f"{option} is not available in this version yet", "submit without it")
+
+
+def _print_dry_run(session: Session, request: Request, as_json: bool) -> None:
+    """Say what would be shipped; no host is asked."""
+    from foundations_tui import config, snapshot
+    from foundations_tui import submit as submission
+
+    submission.check(request)
+    project = config.load_project(request.folder)
+    frozen = snapshot.take(request.folder, project.max_file)
+    host = submission.host_wish(session, request, project)
+    largest = [{"path": path.decode("utf-8", "replace"), "bytes": size} for size, path in frozen.largest]
+    if as_json:
+        facts = {"host": host, "folder": str(frozen.root), "snapshot": frozen.tree, "files": frozen.files}
+        output.print_json({**facts, "bytes": frozen.bytes, "largest": largest})
+        return
+    click.echo(f"would ship {words.plural(frozen.files, 'file')}, {words.size(frozen.bytes)}, of {frozen.root} to {host}")
+    click.echo("(a host that has some of it already gets only the rest)")
+    if largest:
+        click.echo()
+        output.print_table(("BYTES", "LARGEST FILES"), [[words.size(f["bytes"]), f["path"]] for f in largest])
+
+
+def _wire(submitted: Submitted) -> dict[str, str]:
+    spec = submitted.view.spec
+    return {
+        "job": spec.job,
+        "project": spec.project,
+        "host": submitted.host,
+        "snapshot": spec.snapshot,
+        "state": submitted.view.state.value,
+    }
+
+
+def _print_next_steps(submitted: Submitted) -> None:
+    job = submitted.view.spec.job
+    click.echo(job)
+    sent = f"{words.size(submitted.shipped.bytes)} sent" if submitted.shipped.objects else "nothing new to send"
+    say(
+        f"submitted to {submitted.host} ({words.plural(submitted.snapshot.files, 'file')}, {sent})\n"
+        f"  foundations logs -f {job[:6]}    follow its log\n"
+        f"  foundations                watch all jobs"
+    )
+
+
+def _failed_before(error: FoundationsError) -> int:
+    """Say why nothing was submitted, where the exit code would have been the job's own."""
+    from foundations_tui.cli.main import tell
+
+    tell(error)
+    return error.exit_code if isinstance(error, UsageError) else 125
+
+
+class _Progress:
+    """One line on a terminal that says how far the upload is."""
+
+    def __init__(self) -> None:
+        self._shown = False
+        self._next = time.monotonic() + 0.5
+
+    def __call__(self, done: int, total: int, sent: int) -> None:
+        if sys.stderr.isatty() and time.monotonic() >= self._next:
+            self._next = time.monotonic() + 0.1
+            self._shown = True
+            sys.stderr.write(f"\rsending: {done:,} of {total:,} objects, {words.size(sent)} \x1b[K")
+            sys.stderr.flush()
+
+    def end(self) -> None:
+        """Clear the line."""
+        if self._shown:
+            sys.stderr.write("\r\x1b[K")

@@ -1,0 +1,30 @@
+"""The verb ui."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from foundations_tui.cli.options import open_session
+from foundations_tui.errors import UsageError
+
+
+@click.command()
+def ui() -> None:
+    """Open the terminal app on all jobs, live."""
+    open_app()
+
+
+def open_app() -> None:
+    """Open the terminal app.
+
+    Raises:
+        UsageError: there is no terminal.
+    """
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        raise UsageError("the terminal app needs a terminal", "foundations jobs lists jobs; foundations --help shows more")
+    with open_session() as session:
+        from foundations_tui.ui.app import FoundationsApp
+
+        FoundationsApp(session).run()

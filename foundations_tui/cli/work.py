@@ -1,0 +1,203 @@
+"""The verbs that go with a job through its life: logs, wait, stop, delete."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import click
+
+from foundations_tui.cli.main import tell
+from foundations_tui.cli.options import connecting, job_argument, jobs_argument, say
+from foundations_tui.errors import FoundationsError, HostError, UsageError
+from foundations_tui.store import queries
+from foundations_tui.terminal import RESET, LogFilter
+
+if TYPE_CHECKING:
+    from foundations_tui.session import Session
+    from foundations_tui.store.rows import JobRow
+
+OURS = 125
+"""Exit code, where it is the job's own, for anything that went wrong on our side."""
+
+
+@click.command()
+@job_argument
+@click.option("-f", "--follow", is_flag=True, help="Print what comes until the job ends.")
+@connecting
+def logs(session: Session, job: str, follow: bool) -> int:
+    """Print the log of a job: its standard output and error, byte for byte.
+
+    To a terminal, colours pass and every other escape sequence is shown instead of obeyed.
+    """
+    from foundations_tui import actions
+
+    row = _row(session, job)
+    writer = _LogWriter(to_stderr=False)
+    try:
+        if follow:
+            for page in actions.follow_log(session, row.job):
+                writer.write(page)
+            return 0
+        return _print_log(session, row, writer)
+    except KeyboardInterrupt:
+        say("\nleft the log; the job runs on")
+        return 130
+    finally:
+        writer.end()
+
+
+@click.command()
+@jobs_argument
+@connecting
+def wait(session: Session, jobs: tuple[str, ...]) -> int:
+    """Wait for jobs to end and exit with their exit code: of several, the first that is not 0, in their order.
+
+    128+n: ended by signal n. 125: lost, stopped before it ran, or anything that went wrong on this side.
+    """
+    try:
+        return watch_to_end(session, [queries.resolve(session.store.conn, job) for job in jobs])
+    except FoundationsError as error:
+        tell(error)
+        return OURS
+
+
+@click.command()
+@jobs_argument
+@click.option("--grace", default=30.0, type=click.FloatRange(0), help="Seconds between TERM and KILL (default 30).")
+@click.option("--others", is_flag=True, help="Also jobs of other people.")
+@connecting
+def stop(session: Session, jobs: tuple[str, ...], grace: float, others: bool) -> int:
+    """Stop jobs: TERM to their processes, KILL to all of them after the grace time."""
+    from foundations_tui import actions, config
+
+    owner = config.owner_name(session.hosts)
+
+    def one(row: JobRow) -> None:
+        _refuse_others(row, owner, others)
+        actions.stop(session, row, owner, grace)
+        click.echo(row.job)
+
+    return _each(session, jobs, one)
+
+
+@click.command()
+@jobs_argument
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--others", is_flag=True, help="Also jobs of other people.")
+@connecting
+def delete(session: Session, jobs: tuple[str, ...], yes: bool, others: bool) -> int:
+    """Delete ended jobs: their folder on the host with all files in it, their log and their metrics."""
+    from foundations_tui import actions, config
+
+    owner = config.owner_name(session.hosts)
+    rows = [_row(session, job) for job in jobs]
+    if not yes:
+        if not sys.stdin.isatty():
+            raise UsageError("delete asks before it deletes, and there is no terminal", "say --yes")
+        for row in rows:
+            click.echo(f"  {row.job}  {row.state}  {row.host}  {row.name}", err=True)
+        click.confirm(f"Delete {len(rows)} of your jobs with all their files?", abort=True, err=True)
+
+    def one(row: JobRow) -> None:
+        _refuse_others(row, owner, others)
+        actions.delete(session, row)
+        click.echo(row.job)
+
+    return _each(session, tuple(row.job for row in rows), one)
+
+
+def watch_to_end(session: Session, ids: list[str], log: bool = False, log_to_stderr: bool = False) -> int:
+    """Wait for jobs and return the exit code that is theirs; Ctrl-C detaches.
+
+    Args:
+        session: the client's.
+        ids: whole ids.
+        log: print the log of the (one) job meanwhile.
+        log_to_stderr: stdout is taken.
+    """
+    from foundations_tui import actions
+
+    try:
+        if log:
+            writer = _LogWriter(log_to_stderr)
+            for page in actions.follow_log(session, ids[0]):
+                writer.write(page)
+            writer.end()
+        rows = actions.wait_for(session, ids, lambda row: None)
+    except KeyboardInterrupt:
+        say(f"\ndetached; the job runs on: foundations logs -f {ids[0][:6]}")
+        return 130
+    for row in rows:
+        if row.state != "completed":
+            say(f"{row.job[:6]} {row.state}" + (f": {row.reason}" if row.reason else ""))
+    return next((code for code in map(exit_code_of, rows) if code), 0)
+
+
+def exit_code_of(row: JobRow) -> int:
+    """Return what ``wait`` exits with for one ended job."""
+    if row.state == "completed":
+        return 0
+    if row.state in ("failed", "stopped") and row.exit_code:
+        return row.exit_code
+    return OURS
+
+
+def _row(session: Session, job: str) -> JobRow:
+    return queries.job(session.store.conn, queries.resolve(session.store.conn, job))
+
+
+def _print_log(session: Session, row: JobRow, writer: _LogWriter) -> int:
+    """Print the whole log; when the host is out of reach, what is here, and say so."""
+    from foundations_tui import locations, sync
+
+    code = 0
+    if not row.complete:
+        try:
+            sync.catch_up(session, row.host, jobs=[row.job])
+        except HostError as error:
+            say(f"warning: {error}; this is the log as far as it is here")
+            code = error.exit_code
+    for attempt in range(1, queries.job(session.store.conn, row.job).attempt + 1):
+        path = locations.log_file(row.job, attempt)
+        if path.exists():
+            with path.open("rb") as file:
+                while page := file.read(1 << 16):
+                    writer.write(page)
+    return code
+
+
+def _refuse_others(row: JobRow, owner: str, others: bool) -> None:
+    if row.owner != owner and not others:
+        raise UsageError(f"job {row.job} belongs to {row.owner or 'somebody else'}, not to {owner}", "--others allows it")
+
+
+def _each(session: Session, jobs: tuple[str, ...], action: Callable[[JobRow], None]) -> int:
+    """Do something to each job; what fails is said and the rest goes on. The first error gives the exit code."""
+    code = 0
+    for job in jobs:
+        try:
+            action(_row(session, job))
+        except FoundationsError as error:
+            tell(error)
+            code = code or error.exit_code
+    return code
+
+
+class _LogWriter:
+    """Writes a log: the exact bytes, or on a terminal what is safe."""
+
+    def __init__(self, to_stderr: bool) -> None:
+        stream = sys.stderr if to_stderr else sys.stdout
+        self._stream = stream.buffer
+        self._filter = LogFilter() if stream.isatty() else None
+
+    def write(self, page: bytes) -> None:
+        self._stream.write(page if self._filter is None else self._filter.feed(page).encode())
+        self._stream.flush()
+
+    def end(self) -> None:
+        if self._filter is not None:
+            self._stream.write((self._filter.end() + RESET).encode())
+            self._stream.flush()

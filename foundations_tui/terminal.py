@@ -1,0 +1,84 @@
+"""Text from jobs, hosts and files, made safe for a terminal. Pure.
+
+A program may colour its output (SGR sequences); it may not move the cursor, set the title or the clipboard, or ask
+the terminal to answer.
+"""
+
+from __future__ import annotations
+
+import codecs
+import re
+import unicodedata
+
+_SGR = re.compile(r"\x1b\[[0-9;:]*m")
+_UNSAFE = re.compile(r"\x1b\[[0-9;:]*m|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+_ONE_LINE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+_UNFINISHED = re.compile(r"\x1b(\[[0-9;:]{0,32})?\Z")
+RESET = "\x1b[0m"
+
+
+class LogFilter:
+    """Makes the bytes of a log safe as they arrive: colours pass, every other control sequence is shown, not obeyed."""
+
+    def __init__(self) -> None:
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        self._held = ""
+
+    def feed(self, data: bytes) -> str:
+        """Return what can be written to a terminal so far."""
+        text = self._held + self._decoder.decode(data)
+        unfinished = _UNFINISHED.search(text)
+        self._held = unfinished.group() if unfinished else ""
+        return _UNSAFE.sub(_shown, text[: len(text) - len(self._held)])
+
+    def end(self) -> str:
+        """Return what was held back, at the end of the log."""
+        text, self._held = self._held + self._decoder.decode(b"", True), ""
+        return _UNSAFE.sub(_shown, text)
+
+
+def one_line(text: str) -> str:
+    """Return a text without anything that could leave its line or steer a terminal."""
+    return _ONE_LINE.sub(lambda match: _caret(match.group()), text)
+
+
+def several_lines(text: str) -> str:
+    """Return a text in which only newlines and tabs are left of all control characters."""
+    return "\n".join(one_line(line.expandtabs()) for line in text.split("\n"))
+
+
+def plain(text: str) -> str:
+    """Return a text without colours."""
+    return _SGR.sub("", text)
+
+
+def width(text: str) -> int:
+    """Return how many cells a text takes."""
+    if text.isascii():
+        return len(text)
+    return sum(0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text)
+
+
+def clip(text: str, cells: int) -> str:
+    """Return a text cut to so many cells, with an ellipsis where something is gone."""
+    if width(text) <= cells:
+        return text
+    kept, used = [], 1
+    for char in text:
+        used += width(char)
+        if used > cells:
+            break
+        kept.append(char)
+    return "".join(kept) + "…" if cells > 0 else ""
+
+
+def _shown(match: re.Match[str]) -> str:
+    found = match.group()
+    return found if len(found) > 1 else _caret(found)
+
+
+def _caret(char: str) -> str:
+    code = ord(char)
+    if code < 0x20:
+        return "^" + chr(code + 0x40)
+    return "^?" if code == 0x7F else f"<{code:02x}>"

@@ -1,0 +1,69 @@
+"""Numbers and times as people read them. Pure."""
+
+from __future__ import annotations
+
+import shlex
+from datetime import datetime
+
+
+def duration(seconds: float | None) -> str:
+    """Return a span of time in two units: "3.2 s", "4 min 10 s", "2 h 05 min", "3 d 4 h"."""
+    if seconds is None:
+        return ""
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    if whole < 86400:
+        return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+    return f"{whole // 86400} d {whole % 86400 // 3600} h"
+
+
+def ago(moment: float | None, now: float) -> str:
+    """Return how long ago a moment was: "now", "12 s ago", "3 h ago"."""
+    if moment is None:
+        return "never"
+    past = max(0.0, now - moment)
+    if past < 2:
+        return "now"
+    for size, unit in ((86400, "d"), (3600, "h"), (60, "min"), (1, "s")):
+        if past >= size:
+            return f"{int(past // size)} {unit} ago"
+    return "now"
+
+
+def clock(moment: float, now: float) -> str:
+    """Return a moment in local time: the hour today, with the date otherwise."""
+    there, here = datetime.fromtimestamp(moment), datetime.fromtimestamp(now)
+    return there.strftime("%H:%M" if there.date() == here.date() else "%Y-%m-%d %H:%M")
+
+
+def size(count: float | None) -> str:
+    """Return bytes in a fitting unit: "512 B", "57 kB", "1.2 GB"."""
+    if count is None:
+        return ""
+    if count < 1000:
+        return f"{count:.0f} B"
+    for unit in ("kB", "MB", "GB", "TB"):
+        count /= 1000
+        if count < 1000 or unit == "TB":
+            return f"{count:.1f} {unit}" if count < 10 else f"{count:.0f} {unit}"
+    return ""
+
+
+def number(value: object) -> str:
+    """Return a metric's value in at most 6 significant digits."""
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+def plural(count: int, noun: str) -> str:
+    """Return "1 job", "2 jobs"."""
+    return f"{count:,} {noun}" + ("" if count == 1 else "s")
+
+
+def command(words: list[str]) -> str:
+    """Return a command as one would type it."""
+    return words[0] if len(words) == 1 else shlex.join(words)

@@ -1,0 +1,1 @@
+"""The tests: fast ones first, then the real parts, then faults."""

@@ -1,0 +1,60 @@
+"""Fixtures: a client with a home of its own, sshd servers, and the end of all that they started."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support import agents
+from tests.support.client import Client
+from tests.support.sshd import Sshd
+
+_LAST = ("test_faults", "test_ui", "test_demo", "test_completion")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run the fast tests first."""
+    items.sort(key=lambda item: any(part in item.nodeid for part in _LAST))
+
+
+@pytest.fixture(autouse=True)
+def _no_home_of_the_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep every test out of the user's own files."""
+    monkeypatch.setenv("FOUNDATIONS_HOME", str(tmp_path / "home"))
+    for name in list(os.environ):
+        if name.startswith(("GIT_", "FOUNDATIONS_")) and name != "FOUNDATIONS_HOME":
+            monkeypatch.delenv(name)
+
+
+@pytest.fixture
+def client(tmp_path: Path) -> Iterator[Client]:
+    """A client with an empty project; its agents are ended afterwards."""
+    client = Client(tmp_path / "home", tmp_path / "project")
+    yield client
+    for root in client.roots:
+        agents.end(root)
+
+
+@pytest.fixture
+def new_sshd(tmp_path: Path) -> Iterator[Callable[[], Sshd]]:
+    """Makes servers that run until the test ends."""
+    servers: list[Sshd] = []
+
+    def make() -> Sshd:
+        server = Sshd(tmp_path / f"sshd-{len(servers)}")
+        servers.append(server)
+        server.start()
+        return server
+
+    yield make
+    for server in servers:
+        server.cut()
+
+
+@pytest.fixture
+def sshd(new_sshd: Callable[[], Sshd]) -> Sshd:
+    """One server."""
+    return new_sshd()

@@ -1,0 +1,41 @@
+"""Ending what a test's agent left running: by pid, start time and token, never by name."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+
+from remote_agent import files, procs
+
+
+def daemon_pid(root: Path) -> int:
+    """Return the pid of the daemon that owns a root."""
+    owner = files.read_json(str(root / "owner.json"))
+    assert owner and procs.is_alive(owner["who"]), f"no daemon runs in {root}"
+    return int(owner["who"]["pid"])
+
+
+def kill_daemon(root: Path) -> None:
+    """Kill a daemon, as a crash would."""
+    pid = daemon_pid(root)
+    procs.send_signal(pid, signal.SIGKILL, procs.start_time(pid))
+
+
+def supervisors(root: Path) -> list[dict]:
+    """Return what the supervisors of a root wrote about themselves."""
+    found = (files.read_json(str(path)) for path in root.glob("jobs/*/attempts/*/supervisor.json"))
+    return [record for record in found if record]
+
+
+def end(root: Path) -> None:
+    """End everything that runs for a root."""
+    if not root.exists():
+        return
+    (root / "stopped").write_bytes(b"")  # no supervisor starts a new daemon
+    records = supervisors(root)
+    owner = files.read_json(str(root / "owner.json"))
+    for who in [record["supervisor"] for record in records] + ([owner["who"]] if owner else []):
+        if procs.is_alive(who):
+            procs.send_signal(who["pid"], signal.SIGKILL, who["start"])
+    for record in records:
+        procs.kill_all(lambda record=record: procs.members_of_attempt(record["token"], record["session"]))

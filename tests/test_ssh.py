@@ -1,0 +1,136 @@
+"""The whole way of a job over a real sshd."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+from tests.support import agents
+from tests.support.client import Client, wait_until
+from tests.support.sshd import Sshd, make_key
+
+TRAIN = """\
+import os, sys, time, foundations
+os.makedirs("runs/x", exist_ok=True)
+for step in range(5):
+    print("step", step)
+    foundations.log_metric("loss", 1 / (step + 1), step=step)
+open("runs/x/model.pt", "wb").write(b"weights" * 1000)
+print("params", foundations.load_parameters(), file=sys.stderr)
+"""
+
+
+def test_submit_stream_and_get(client: Client, sshd: Sshd, tmp_path: Path) -> None:
+    client.add_host("box", sshd)
+    (client.project / "train.py").write_text(TRAIN)
+    done = client.run("submit", "--host", "box", "--param", "lr=0.5", "--param", "name=x", "--follow", "--", "python", "train.py")
+    assert done.stdout.splitlines()[:5] == [f"step {n}" for n in range(5)]
+    assert "params {'lr': 0.5, 'name': 'x'}" in done.stdout
+    job = client.json("jobs")[0]
+    assert job["state"] == "completed" and job["exit_code"] == 0 and job["host"] == "box"
+    assert job["params"] == {"lr": 0.5, "name": "x"}
+    client.run("sync")
+    assert client.json("jobs")[0]["metrics"]["loss"] == {"last": 0.2, "min": 0.2, "max": 1.0, "count": 5, "step": 4}
+    client.run("get", job["job"], "--dest", str(tmp_path / "out"))
+    assert (tmp_path / "out/runs/x/model.pt").read_bytes() == b"weights" * 1000
+    assert not (tmp_path / "out/train.py").exists(), "only what the job wrote comes back"
+    names = [entry["name"] for entry in client.json("ls", job["job"], "runs")]
+    assert names == ["x"]
+
+
+def test_stop_ends_the_whole_tree(client: Client, sshd: Sshd) -> None:
+    root = client.add_host("box", sshd)
+    job = client.submit("--host", "box", "--", "sh", "-c", "setsid sleep 300 & sleep 300 & echo up; wait")
+    client.wait_until(job, "running")
+    wait_until(lambda: "up" in client.run("logs", job).stdout)
+    client.run("stop", "--grace", "1", job)
+    assert client.run("wait", job, code=None).code in (143, 137)
+    found = client.job(job)
+    assert found["state"] == "stopped" and found["reason_code"] == "stopped_by_user"
+    token = agents.supervisors(root)[0]["token"]
+    from remote_agent import procs
+
+    assert procs.members_of_attempt(token, None) == []
+
+
+def test_unknown_host_key_is_refused_and_can_be_accepted(client: Client, sshd: Sshd) -> None:
+    client.add_host("box", sshd, known=False)
+    done = client.run("submit", "--host", "box", "--", "true", code=4)
+    shown = subprocess.run(
+        ["ssh-keygen", "-lf", sshd.folder / "host_key.pub"], capture_output=True, text=True, check=True
+    ).stdout.split()[1]
+    assert "not known" in done.stderr and shown in done.stderr and "--accept-new-host-key" in done.stderr
+    assert client.json("jobs") == []
+    client.run("hosts", "test", "box", "--accept-new-host-key")
+    assert client.run("submit", "--host", "box", "--wait", "--", "true").code == 0
+
+
+def test_changed_host_key_is_always_refused(client: Client, sshd: Sshd) -> None:
+    client.add_host("box", sshd)
+    client.run("hosts", "test", "box")
+    sshd.cut()
+    sshd.new_host_key()
+    sshd.start()
+    for words in (["hosts", "test", "box"], ["hosts", "test", "box", "--accept-new-host-key"]):
+        done = client.run(*words, code=4)
+        assert "HAS CHANGED" in done.stderr and "ssh-keygen -R" in done.stderr
+
+
+def test_wrong_user_key(client: Client, sshd: Sshd, tmp_path: Path) -> None:
+    make_key(tmp_path / "other_key")
+    client.add_host("box", sshd, identity=str(tmp_path / "other_key"))
+    done = client.run("hosts", "test", "box", code=4)
+    assert "does not accept our keys" in done.stderr and "identity" in done.stderr
+
+
+def test_a_host_that_is_not_there(client: Client, sshd: Sshd) -> None:
+    client.add_host("box", sshd)
+    sshd.cut()
+    done = client.run("submit", "--host", "box", "--", "true", code=4)
+    assert "cannot reach" in done.stderr
+    assert client.json("jobs") == [], "nothing is left to be sent later"
+
+
+def test_several_hosts_on_one_machine(client: Client, new_sshd: Callable[[], Sshd]) -> None:
+    roots = [client.add_host(name, new_sshd()) for name in ("one", "two", "three")]
+    for name in ("one", "two", "three"):
+        client.submit("--host", name, "--name", f"on-{name}", "--", "sh", "-c", "pwd; sleep 0.2")
+    client.run("wait", "on-one", "on-two", "on-three")
+    for name, root in zip(("one", "two", "three"), roots, strict=True):
+        assert client.run("logs", f"on-{name}").stdout.startswith(str(root.resolve()))
+    assert len({agents.daemon_pid(root) for root in roots}) == 3
+
+
+def test_only_missing_objects_travel(client: Client, sshd: Sshd) -> None:
+    """Measured at the socket: bytes sent on the SSH connection."""
+    import os
+
+    client.add_host("box", sshd)
+    (client.project / "data.bin").write_bytes(os.urandom(3_000_000))
+    (client.project / "train.py").write_text("print(1)")
+    first, second, third = (_bytes_sent(client, change) for change in (None, "print(2)", None))
+    assert first > 3_000_000
+    assert second < 40_000, second
+    assert third <= second
+
+
+def _bytes_sent(client: Client, change: str | None) -> int:
+    if change:
+        (client.project / "train.py").write_text(change)
+    code = """
+import sys
+from pathlib import Path
+from foundations_tui.session import Session
+from foundations_tui.submit import Request, submit
+session = Session()
+submit(session, Request(("true",), Path("."), host="box"))
+print(session.agent("box").transport.sent)
+session.close()
+"""
+    import sys
+
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=client.project, env=client.env, capture_output=True, text=True, check=True
+    )
+    return int(done.stdout)
