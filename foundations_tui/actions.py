@@ -50,6 +50,17 @@ def delete(session: Session, job: JobRow) -> None:
     writes.remove_job(session.store, job.job)
 
 
+def end_agent(session: Session, host: str) -> None:
+    """End the agent of a host on which nothing runs or waits, and wait until it is gone.
+
+    Raises:
+        FoundationsError: jobs run or wait there. HostError: the host is out of reach.
+    """
+    agent = session.agent(host)
+    agent.call("shutdown")
+    agent.wait_for_end(10.0)
+
+
 def list_files(session: Session, job: JobRow, path: str) -> dict[str, Any]:
     """Return a folder of a job's working directory: "entries" (name, kind, size, modified_at), "truncated".
 

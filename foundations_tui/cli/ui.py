@@ -6,7 +6,6 @@ import sys
 
 import click
 
-from foundations_tui.cli.options import open_session
 from foundations_tui.errors import UsageError
 
 
@@ -24,7 +23,7 @@ def open_app() -> None:
     """
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         raise UsageError("the terminal app needs a terminal", "foundations jobs lists jobs; foundations --help shows more")
-    with open_session() as session:
-        from foundations_tui.ui.app import FoundationsApp
+    from foundations_tui.session import Session
+    from foundations_tui.ui.app import FoundationsApp  # Textual: 190 ms
 
-        FoundationsApp(session).run()
+    FoundationsApp(Session()).run()

@@ -89,6 +89,10 @@ class Agent:
         self._rpc.close()
         self.transport.close()
 
+    def wait_for_end(self, timeout: float) -> None:
+        """Wait until the agent has closed the channel."""
+        self._rpc.wait_for_end(timeout)
+
     # --- coming up ----------------------------------------------------------------------------------------------
 
     def _start(self) -> None:

@@ -84,6 +84,15 @@ def count_jobs(conn: sqlite3.Connection, which: JobFilter = JobFilter()) -> int:
     return int(conn.execute(f"SELECT COUNT(*) FROM jobs j WHERE {where}", args).fetchone()[0])
 
 
+def position(conn: sqlite3.Connection, job_id: str) -> int | None:
+    """Return where a job stands among all, newest first; None when there is no such job."""
+    found = conn.execute("SELECT created_at, rowid FROM jobs WHERE job = ?", [job_id]).fetchone()
+    if found is None:
+        return None
+    query = "SELECT COUNT(*) FROM jobs WHERE (created_at, rowid) > (?, ?)"
+    return int(conn.execute(query, tuple(found)).fetchone()[0])
+
+
 def job(conn: sqlite3.Connection, job_id: str) -> JobRow:
     """Return one job by its whole id.
 

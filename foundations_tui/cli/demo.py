@@ -1,0 +1,159 @@
+"""The verb demo: a sweep of small trainings on this machine, in a home of its own that is gone afterwards."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from foundations_tui import words
+from foundations_tui.cli import output
+from foundations_tui.cli.options import say
+from foundations_tui.errors import FoundationsError
+
+if TYPE_CHECKING:
+    from foundations_tui.session import Session
+    from foundations_tui.store.rows import JobRow
+
+_SWEEP = [
+    {"learning_rate": rate, "hidden": hidden} for hidden in (8, 16) for rate in (0.003, 0.01, 0.03, 0.1)
+]
+_HOST = "local"
+
+
+@click.command()
+@click.option("--no-ui", is_flag=True, help="Do not open the terminal app, even on a terminal.")
+def demo(no_ui: bool) -> int:
+    """Run a sweep of small trainings on this machine and watch it, without touching your own files.
+
+    It works in a temporary folder with an agent of its own; nothing runs on afterwards. Needs Linux.
+    """
+    with _own_home() as home:
+        from foundations_tui import examples
+        from foundations_tui.session import Session
+
+        project = home / "digits"
+        examples.make_project(project)
+        session = Session(say=say)
+        try:
+            ids = _submit_sweep(session, project)
+            if sys.stdin.isatty() and sys.stdout.isatty() and not no_ui:
+                _open_app()
+                rows = _rows(session, ids)
+            else:
+                rows = _wait(session, ids)
+            _print_best(rows)
+            return 0 if all(row.state == "completed" for row in rows) or not no_ui else 1
+        finally:
+            _end_agent(session)
+            session.close()
+
+
+@contextlib.contextmanager
+def _own_home() -> Iterator[Path]:
+    """Give a temporary FOUNDATIONS_HOME; whatever ends the demo, it is removed."""
+    home = Path(tempfile.mkdtemp(prefix="foundations-demo-"))
+    before = os.environ.get("FOUNDATIONS_HOME")
+    os.environ["FOUNDATIONS_HOME"] = str(home)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _interrupt)
+    try:
+        yield home
+    finally:
+        if before is None:
+            del os.environ["FOUNDATIONS_HOME"]
+        else:
+            os.environ["FOUNDATIONS_HOME"] = before
+        shutil.rmtree(home, ignore_errors=True)
+
+
+def _interrupt(number: int, frame: Any) -> None:
+    raise KeyboardInterrupt
+
+
+def _submit_sweep(session: Session, project: Path) -> list[str]:
+    from foundations_tui import snapshot
+    from foundations_tui.submit import Request, submit
+
+    say(f"submitting {len(_SWEEP)} trainings to this machine")
+    frozen = snapshot.take(project)
+    ids = []
+    for params in _SWEEP:
+        name = f"lr {params['learning_rate']} hidden {params['hidden']}"
+        request = Request(("python", "train.py"), project, host=_HOST, name=name, params=params, tags={"demo": ""})
+        ids.append(submit(session, request, frozen=frozen).view.spec.job)
+    return ids
+
+
+def _open_app() -> None:
+    from foundations_tui.session import Session
+    from foundations_tui.ui.app import FoundationsApp
+
+    FoundationsApp(Session()).run()
+
+
+def _wait(session: Session, ids: list[str]) -> list[JobRow]:
+    """Say what happens until all have ended, and return them with their metrics."""
+    from foundations_tui import actions, sync
+
+    began = time.monotonic()
+
+    def changed(row: JobRow) -> None:
+        if row.state in ("running", "completed", "failed", "stopped", "lost"):
+            say(f"{time.monotonic() - began:6.1f} s  {row.name:<22} {row.state}")
+
+    actions.wait_for(session, ids, changed)
+    sync.catch_up(session, _HOST)
+    return _rows(session, ids)
+
+
+def _rows(session: Session, ids: list[str]) -> list[JobRow]:
+    from foundations_tui.store import queries
+
+    return [queries.job(session.store.conn, job) for job in ids]
+
+
+def _print_best(rows: list[JobRow]) -> None:
+    """Print the table of results, the best first."""
+    rows = sorted(rows, key=_best_accuracy, reverse=True)
+    cells = []
+    for row in rows:
+        metrics = [words.number(row.metrics[key].last) if key in row.metrics else "" for key in ("loss", "accuracy")]
+        cells.append([row.job[:6], row.name, row.state, words.duration(row.duration(time.time())), *metrics])
+    colors = [output.STATE_COLORS.get(row.state) for row in rows]
+    output.print_table(("ID", "NAME", "STATE", "TOOK", "LOSS", "ACCURACY"), cells, colors)
+    best = rows[0]
+    if best.metrics:
+        click.echo(f"\nbest: {best.name} ({best.job[:6]}), accuracy {words.number(best.metrics['accuracy'].max)}")
+    say("\nThe demo's files are gone. Your turn:\n  foundations init digits && cd digits")
+    say("  foundations submit --follow -- python train.py")
+
+
+def _best_accuracy(row: JobRow) -> float:
+    accuracy = row.metrics.get("accuracy")
+    return accuracy.max or 0.0 if accuracy else -1.0
+
+
+def _end_agent(session: Session) -> None:
+    """Stop what still runs and end the demo's own agent."""
+    from foundations_tui import actions
+    from foundations_tui.store import queries
+
+    try:
+        active = queries.jobs(session.store.conn, queries.JobFilter(("queued", "preparing", "running")))
+        for row in active:
+            with contextlib.suppress(FoundationsError):
+                actions.stop(session, row, "the end of the demo", 0)
+        actions.wait_for(session, [row.job for row in active], lambda row: None)
+        actions.end_agent(session, _HOST)
+    except FoundationsError as error:
+        say(f"warning: the demo's agent may still run: {error}")

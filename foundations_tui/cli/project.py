@@ -1,0 +1,27 @@
+"""The verb init."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from foundations_tui.cli.options import say
+
+
+@click.command()
+@click.argument("name", default="")
+def init(name: str) -> None:
+    """Make an example project in a new folder NAME; without NAME, a config in this folder.
+
+    A config is not needed: any folder can be submitted as it is.
+    """
+    from foundations_tui import examples
+
+    if not name:
+        click.echo(examples.write_config(Path.cwd()).name)
+        say("next:\n  foundations submit --follow -- COMMAND...")
+        return
+    for file in examples.make_project(Path(name)):
+        click.echo(f"{name}/{file}")
+    say(f"next:\n  cd {name}\n  foundations submit --follow -- python train.py")

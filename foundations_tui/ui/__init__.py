@@ -1,0 +1,1 @@
+"""The terminal app: panes see rows of the store and messages, never a host."""

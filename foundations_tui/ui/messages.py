@@ -1,0 +1,26 @@
+"""What threads and panes tell the app."""
+
+from __future__ import annotations
+
+from textual.message import Message
+
+
+class StoreChanged(Message):
+    """The store has something new."""
+
+
+class ActionEnded(Message):
+    """Something that the user asked for is done, or failed."""
+
+    def __init__(self, words: str, failed: bool = False) -> None:
+        super().__init__()
+        self.words = words
+        self.failed = failed
+
+
+class JobSelected(Message):
+    """The cursor is on another job."""
+
+    def __init__(self, job: str | None) -> None:
+        super().__init__()
+        self.job = job

@@ -1,0 +1,102 @@
+"""The main screen: hosts, jobs, and the selected job's log."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable
+from typing import ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal, Vertical
+from textual.screen import Screen
+from textual.widgets import Footer
+
+from foundations_tui.errors import NotFoundError
+from foundations_tui.store import queries
+from foundations_tui.store.rows import JobRow
+from foundations_tui.ui.messages import JobSelected
+from foundations_tui.ui.panes.hosts import HostsPane
+from foundations_tui.ui.panes.jobs import JobsPane
+from foundations_tui.ui.panes.log import LogPane
+
+_TICK = 1.0
+
+
+class MainScreen(Screen[None]):
+    """Everything at a glance."""
+
+    HORIZONTAL_BREAKPOINTS: ClassVar[list[tuple[int, str]]] = [(0, "-narrow"), (120, "-wide")]
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("enter", "open_log", "log", id="main.log", show=True),
+        Binding("x", "stop_job", "stop", id="main.stop"),
+        Binding("r,f5", "reload", "refresh", id="main.refresh", show=False),
+        Binding("escape", "back", "back", id="main.back"),
+        Binding("question_mark,f1", "app.help", "help", id="main.help", key_display="?"),
+        Binding("q", "app.quit", "quit", id="main.quit"),
+    ]
+
+    def __init__(self, conn: sqlite3.Connection, hosts: Iterable[str]) -> None:
+        super().__init__()
+        self._conn = conn
+        self._hosts = list(hosts)
+        self.selected: JobRow | None = None
+
+    def compose(self) -> ComposeResult:
+        """Lay out the panes."""
+        with Horizontal(id="top"):
+            with Vertical(id="left"):
+                yield JobsPane(self._conn, id="jobs")
+                yield LogPane(id="log")
+            yield HostsPane(self._conn, self._hosts, id="hosts")
+        yield Footer()
+
+    def on_mount(self) -> None:
+        """Begin."""
+        self.query_one(JobsPane).table.focus()
+        self.reload()
+        self.set_interval(_TICK, self.reload)
+
+    def reload(self) -> None:
+        """Show what the store has now."""
+        if not self.is_attached:
+            return
+        self.query_one(JobsPane).reload()
+        self.query_one(HostsPane).reload()
+        self._show_selected(self.selected.job if self.selected else None)
+
+    def on_job_selected(self, event: JobSelected) -> None:
+        """Show the job under the cursor."""
+        self._show_selected(event.job)
+
+    def on_jobs_pane_opened(self) -> None:
+        """Give the log all the room."""
+        self.action_open_log()
+
+    def _show_selected(self, job: str | None) -> None:
+        try:
+            self.selected = queries.job(self._conn, job) if job else None
+        except NotFoundError:
+            self.selected = None  # deleted meanwhile
+        self.query_one(LogPane).show(self.selected)
+
+    def action_open_log(self) -> None:
+        """Give the log all the room."""
+        if self.selected is not None:
+            self.add_class("log-only")
+            self.query_one(LogPane).log_view.focus()
+
+    def action_back(self) -> None:
+        """Go back to the jobs."""
+        self.remove_class("log-only")
+        self.query_one(JobsPane).table.focus()
+
+    def action_reload(self) -> None:
+        """Draw anew."""
+        self.reload()
+        self.refresh(layout=True)
+
+    def action_stop_job(self) -> None:
+        """Ask whether the selected job is to be stopped."""
+        if self.selected is not None:
+            self.app.ask_to_stop(self.selected)  # type: ignore[attr-defined]

@@ -1,0 +1,59 @@
+"""The threads behind the app: one a host keeps the store up to date, short ones carry out what the user asks for."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from textual.message import Message
+
+from foundations_tui import sync
+from foundations_tui.errors import FoundationsError
+from foundations_tui.session import Session
+from foundations_tui.ui.messages import ActionEnded, StoreChanged
+
+Post = Callable[[Message], Any]
+
+
+class Followers:
+    """Follows every host in the background; none of them ever blocks the app."""
+
+    def __init__(self, session: Session, post: Post) -> None:
+        """Make them; ``start`` begins.
+
+        Args:
+            session: the client's.
+            post: takes messages from any thread.
+        """
+        self._session = session
+        self._post = post
+        self._stopped = threading.Event()
+
+    def start(self) -> None:
+        """Begin to follow the hosts of hosts.toml."""
+        for host in self._session.hosts.hosts:
+            threading.Thread(target=self._follow, args=(host,), name=f"follow {host}", daemon=True).start()
+
+    def stop(self) -> None:
+        """End them, without waiting for a host."""
+        self._stopped.set()
+
+    def _follow(self, host: str) -> None:
+        try:
+            sync.follow(self._session, host, self._stopped, lambda: self._post(StoreChanged()))
+        except FoundationsError as error:
+            if not self._stopped.is_set():
+                self._post(ActionEnded(f"{host} is no longer followed: {error}", failed=True))
+
+
+def carry_out(post: Post, action: Callable[[], str]) -> None:
+    """Do something in a thread, and post how it went: what it returns, or its error."""
+
+    def run() -> None:
+        try:
+            post(ActionEnded(action()))
+        except FoundationsError as error:
+            post(ActionEnded(str(error), failed=True))
+
+    threading.Thread(target=run, daemon=True).start()
