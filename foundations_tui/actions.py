@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 import tarfile
 import threading
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from foundations_tui import locations, sync
-from foundations_tui.errors import FoundationsError, HostError, HostUnreachable, NotFoundError, UsageError
+from foundations_tui.errors import FoundationsError, HostUnreachable, NotFoundError
 from foundations_tui.hosts.shell import NonceLines
 from foundations_tui.hosts.transport import Channel
 from foundations_tui.session import Session
@@ -163,8 +161,10 @@ def _unpack(source: _TarBytes, target: Path) -> list[tuple[str, int]]:
 def _write_member(tar: tarfile.TarFile, member: tarfile.TarInfo, target: Path) -> None:
     path = target / member.name
     inside = os.path.realpath(path.parent) + os.sep
-    if member.name.startswith("/") or ".." in Path(member.name).parts or not inside.startswith(
-        os.path.realpath(target) + os.sep
+    if (
+        member.name.startswith("/")
+        or ".." in Path(member.name).parts
+        or not inside.startswith(os.path.realpath(target) + os.sep)
     ):
         raise FoundationsError(f"the host sent a file name that leads out of the folder: {member.name!r}")
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -279,7 +279,9 @@ class _Watched:
     def _say_reach(self, row: JobRow) -> None:
         if self._told.get(row.host, "reachable") != row.host_state and not row.is_final:
             back = row.host_state == "reachable"
-            self._session.say(f"{row.host} is back" if back else f"{row.host} is out of reach; the job goes on there; trying again")
+            self._session.say(
+                f"{row.host} is back" if back else f"{row.host} is out of reach; the job goes on there; trying again"
+            )
         self._told[row.host] = row.host_state
 
 
@@ -311,5 +313,3 @@ class _LocalLog:
                     yield page
         except FileNotFoundError:
             return
-
-

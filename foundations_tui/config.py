@@ -115,7 +115,9 @@ def load_hosts(path: Path | None = None) -> HostsConfig:
         hosts[name] = _host(path, name, defaults, _table(path, entry, f"hosts.{name}"))
     default = _string(path, table, "default_host")
     if default and default != "any" and default not in hosts:
-        raise ConfigError(f"{_at(path, 'default_host')}: default_host names no host: {default!r}", _nearest(default, hosts))
+        raise ConfigError(
+            f"{_at(path, 'default_host')}: default_host names no host: {default!r}", _nearest(default, hosts)
+        )
     return HostsConfig(hosts, default, _string(path, table, "owner"))
 
 
@@ -172,7 +174,7 @@ def remove_host(name: str) -> Path:
     import tomlkit
 
     path, document = _open_document()
-    del document["hosts"][name]  # type: ignore[union-attr]
+    del document["hosts"][name]
     if document.get("default_host") == name:
         del document["default_host"]
     _save_document(path, tomlkit.dumps(document))
@@ -271,7 +273,9 @@ def _host(path: Path, name: str, defaults: dict[str, Any], entry: dict[str, Any]
         if key not in known:
             raise _unknown_key(path, key, known)
         if not isinstance(value, _TYPES[key]) or isinstance(value, bool):
-            raise ConfigError(f"{_at(path, key)}: {key} of {name} is a {type(value).__name__}; {_wanted(key)} is needed")
+            raise ConfigError(
+                f"{_at(path, key)}: {key} of {name} is a {type(value).__name__}; {_wanted(key)} is needed"
+            )
         if key in _NOT_YET and value != _NOT_YET[key][0]:
             raise ConfigError(f"{_at(path, key)}: {_NOT_YET[key][1]} is not available in this version yet")
     if name != LOCAL and not merged.get("address"):

@@ -1,16 +1,16 @@
 """What can go wrong for a user, as one tree; each class has its exit code, each error may have a hint.
 
-    FoundationsError               1  the operation failed
-    |-- UsageError                 2  the request makes no sense as it stands
-    |   `-- ConfigError            2  a configuration file is wrong
-    |-- NotFoundError              3  no such job, host, project or file
-    |-- HostError                  4  a host is unreachable or refuses
-    |   |-- HostUnreachable
-    |   |-- HostRefused            it is there, and does not let us in or do it
-    |   |-- HostKeyUnknown
-    |   `-- HostKeyChanged
-    |-- SnapshotError              1
-    `-- StoreError                 1
+FoundationsError               1  the operation failed
+|-- UsageError                 2  the request makes no sense as it stands
+|   `-- ConfigError            2  a configuration file is wrong
+|-- NotFoundError              3  no such job, host, project or file
+|-- HostError                  4  a host is unreachable or refuses
+|   |-- HostUnreachable
+|   |-- HostRefused            it is there, and does not let us in or do it
+|   |-- HostKeyUnknown
+|   `-- HostKeyChanged
+|-- SnapshotError              1
+`-- StoreError                 1
 """
 
 from __future__ import annotations

@@ -67,5 +67,7 @@ def local_agent_root() -> str:
 def _platform(kind: str) -> Path:
     import platformdirs  # not needed when $FOUNDATIONS_HOME is set; 20 ms
 
-    path = platformdirs.user_config_path("foundations") if kind == "config" else platformdirs.user_data_path("foundations")
+    path = (
+        platformdirs.user_config_path("foundations") if kind == "config" else platformdirs.user_data_path("foundations")
+    )
     return Path(path)

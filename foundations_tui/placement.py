@@ -46,7 +46,7 @@ def choose(session: Session, wish: str, cpus: int, gpus: int) -> str:
 
 
 def _fitness(resources: dict[str, object], cpus: int, gpus: int) -> tuple[bool, bool, int, int]:
-    """Return how well a host suits, best highest: can ever run it, can run it now, free GPUs if asked for, free CPUs."""
+    """Return how well a host suits, best highest: can run it at all, can run it now, free GPUs, free CPUs."""
     all_gpus = resources.get("gpus")
     gpu_list = all_gpus if isinstance(all_gpus, list) else []
     free_gpus = sum(1 for gpu in gpu_list if not gpu.get("job") and not gpu.get("busy"))

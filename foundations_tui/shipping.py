@@ -74,10 +74,11 @@ def _oids(snapshot: Snapshot, base: str | None) -> list[str]:
 
 def _check_disk(agent: Agent, snapshot: Snapshot, free: int, must_send: bool) -> None:
     """Refuse before anything is sent: the job's own copy needs room, and so do the objects."""
-    needed = snapshot.bytes * (2 if must_send else 1) + _MARGIN
+    needed = snapshot.size * (2 if must_send else 1) + _MARGIN
     if free < needed:
         raise HostRefused(
-            f"{agent.host.name}: not enough disk: the job needs about {needed / 1e6:,.0f} MB, {free / 1e6:,.0f} MB are free",
+            f"{agent.host.name}: not enough disk: the job needs about {needed / 1e6:,.0f} MB,"
+            f" {free / 1e6:,.0f} MB are free",
             f"free space on the host, delete old jobs, or set root for {agent.host.name} to a larger disk",
         )
 

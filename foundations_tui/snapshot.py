@@ -53,8 +53,8 @@ class Snapshot:
     subdir: str
     """Folder below the root that the user stood in."""
     files: int
-    bytes: int
-    """Size of all its files."""
+    size: int
+    """Bytes of all its files."""
     largest: tuple[tuple[int, bytes], ...] = ()
     """(bytes, path) of the largest files."""
     git: dict[str, Any] = field(default_factory=dict)
@@ -86,7 +86,7 @@ def take(folder: Path, max_file: int = 100 << 20) -> Snapshot:
         raise SnapshotError(f"there is no folder {folder}")
     folder = folder.resolve()
     repository = _repository_of(folder)
-    root = Path(repository.working_tree_dir).resolve() if repository else folder
+    root = Path(repository.working_tree_dir or folder).resolve() if repository else folder
     shadow = _shadow(root)
     listing = _Listing(root)
     listing.add(root, b"", shadow, is_repository=repository is not None)
@@ -106,7 +106,9 @@ def entries(snapshot: Snapshot, base: str | None = None) -> Iterator[Entry]:
         base: a tree whose objects are left out, as far as its paths tell.
     """
     if base and base != snapshot.tree:
-        changed = _git(snapshot.root, "diff-tree", "-r", "-t", "-z", "--no-renames", base, snapshot.tree, shadow=snapshot)
+        changed = _git(
+            snapshot.root, "diff-tree", "-r", "-t", "-z", "--no-renames", base, snapshot.tree, shadow=snapshot
+        )
         yield from _diff_entries(snapshot, changed.stdout)
         return
     listed = _git(snapshot.root, "ls-tree", "-r", "-t", "-z", "-l", "--full-tree", snapshot.tree, shadow=snapshot)
@@ -188,7 +190,9 @@ def _ignored_by_us(top: Path, shadow: Path | None) -> set[bytes]:
 
 
 def _refuse_large(listing: _Listing, limit: int) -> None:
-    large = sorted(((listing.sizes[path], path) for path in listing.untracked if listing.sizes[path] > limit), reverse=True)
+    large = sorted(
+        ((listing.sizes[path], path) for path in listing.untracked if listing.sizes[path] > limit), reverse=True
+    )
     if not large:
         return
     lines = [f"  {size / (1 << 20):8.1f} MB  {os.fsdecode(path)!r}" for size, path in large[:10]]

@@ -6,20 +6,19 @@ import os
 import re
 import threading
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from foundations_tui import config, placement, shipping, snapshot
 from foundations_tui.config import ProjectConfig
-from foundations_tui.errors import FoundationsError, HostError, HostRefused, HostUnreachable, UsageError
+from foundations_tui.errors import FoundationsError, HostRefused, HostUnreachable, UsageError
 from foundations_tui.hosts.agent import Agent
 from foundations_tui.session import Session, own_identity
 from foundations_tui.snapshot import Snapshot
 from foundations_tui.store import writes
-from remote_agent.jobs import JobSpec, JobView
 from remote_agent import protocol
+from remote_agent.jobs import JobSpec, JobView
 
 _SECRET = re.compile(r"TOKEN|KEY|PASSWORD|PASSWD|SECRET|CREDENTIAL", re.IGNORECASE)
 _OF_THIS_SHELL = ("PATH", "VIRTUAL_ENV", "CONDA_PREFIX", "CONDA_DEFAULT_ENV", "LD_LIBRARY_PATH", "FOUNDATIONS_HOME")
@@ -109,13 +108,11 @@ def host_wish(session: Session, request: Request, project: ProjectConfig) -> str
     return request.host or project.host or session.hosts.default_host or placement.ANY
 
 
-def make_spec(
-    session: Session, request: Request, project: ProjectConfig, frozen: Snapshot, host: str
-) -> JobSpec:
+def make_spec(session: Session, request: Request, project: ProjectConfig, frozen: Snapshot, host: str) -> JobSpec:
     """Return the specification of a job; it never changes again."""
     settings = session.hosts.host(host)
     own = {key: os.environ[key] for key in _OF_THIS_SHELL if key in os.environ} if settings.is_local else {}
-    spec = JobSpec(
+    return JobSpec(
         job=os.urandom(6).hex(),
         command=request.command,
         snapshot=frozen.tree,
@@ -135,7 +132,6 @@ def make_spec(
         git=frozen.git,
         created_at=time.time(),
     )
-    return spec
 
 
 def _connect_early(session: Session, wish: str) -> threading.Thread:
@@ -162,9 +158,7 @@ def _refuse_if_newer(agent: Agent) -> None:
         )
 
 
-def _send(
-    session: Session, spec: JobSpec, host: str, frozen: Snapshot, progress: shipping.Progress
-) -> Submitted:
+def _send(session: Session, spec: JobSpec, host: str, frozen: Snapshot, progress: shipping.Progress) -> Submitted:
     """Ship and submit, over dropped connections; the id makes sending twice harmless."""
     sent = threading.Event()
 
@@ -190,5 +184,3 @@ def _send(
         if not sent.is_set():
             writes.drop_intent(session.store, spec.job)
         raise
-
-

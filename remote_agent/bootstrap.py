@@ -10,7 +10,7 @@ import os
 import sys
 
 
-def machine_id():
+def machine_id() -> str:
     """Return an id of this machine: homes are shared over NFS, roots must not be."""
     for path in ("/etc/machine-id", "/var/lib/dbus/machine-id"):
         try:
@@ -23,7 +23,7 @@ def machine_id():
     return hashlib.sha256(os.uname().nodename.encode()).hexdigest()[:16]
 
 
-def choose_root(given):
+def choose_root(given: str) -> str:
     """Return the agent's root: the one given, else the first of the usual places that can be written and synced.
 
     Raises:
@@ -48,7 +48,7 @@ def choose_root(given):
     raise OSError("no folder for the agent: " + "; ".join(problems))
 
 
-def probe(root):
+def probe(root: str) -> None:
     """Make the root, private to its user, and check that a file in it can be written and synced."""
     os.makedirs(root, 0o700, exist_ok=True)
     if os.stat(root).st_uid != os.getuid():
@@ -64,7 +64,7 @@ def probe(root):
         os.unlink(path)
 
 
-def read_exactly(size):
+def read_exactly(size: int) -> bytes:
     """Return so many bytes of standard input."""
     parts = []
     while size:
@@ -76,7 +76,7 @@ def read_exactly(size):
     return b"".join(parts)
 
 
-def receive_agent(folder):
+def receive_agent(folder: str) -> None:
     """Take the agent from standard input (8 digits of length, its SHA-256, its bytes) and put it in place at once."""
     length, digest = int(read_exactly(8)), read_exactly(64).decode()
     data = read_exactly(length)
@@ -95,11 +95,11 @@ def receive_agent(folder):
     os.replace(temporary, os.path.join(folder, "agent.pyz"))
 
 
-def main():
+def main() -> None:
     """Say what is here, take in what is missing, become ``agent.pyz proxy``."""
     wish = json.loads(sys.argv[1])
 
-    def say(**words):
+    def say(**words: object) -> None:
         os.write(1, ("\n%s %s\n" % (wish["nonce"], json.dumps(words))).encode())
 
     if not sys.platform.startswith("linux"):

@@ -182,7 +182,9 @@ class Daemon:
     def _follow_growth(self) -> None:
         """Keep the set of watched folders equal to the set of running attempts, while anybody watches."""
         jobs = self.engine.state.jobs
-        running = {j for j in self.engine.state.active if jobs[j].state is JobState.RUNNING} if self._watchers() else set()
+        running = (
+            {j for j in self.engine.state.active if jobs[j].state is JobState.RUNNING} if self._watchers() else set()
+        )
         for job in self.growth.jobs - running:
             self.growth.remove(job)
         for job in running - self.growth.jobs:
@@ -205,11 +207,12 @@ class Daemon:
         for connection in self._watchers():
             watch = connection.watch
             assert watch is not None
-            grown = [[*key, size] for key, size in sizes.items() if connection.told.get(key) != size]
+            grown = {key: size for key, size in sizes.items() if connection.told.get(key) != size}
             if grown or watch.is_over(self.engine, now):
-                connection.told.update({(g[0], g[1], g[2]): g[3] for g in grown})
+                connection.told.update(grown)
                 connection.watch = None
-                self.send(connection, watch.request_id, {"seq": self.engine.state.seq, "grown": grown})
+                listing = [[*key, size] for key, size in grown.items()]
+                self.send(connection, watch.request_id, {"seq": self.engine.state.seq, "grown": listing})
 
     def _sizes(self) -> Dict[Tuple[str, int, str], int]:
         found = {}

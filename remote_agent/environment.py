@@ -73,11 +73,15 @@ def command(spec: JobSpec, python: str) -> List[str]:
     if words[0] in ("python", "python3"):
         words[0] = python
     if spec.setup:
-        return ["/bin/sh", "-c", spec.setup + '\nexec "$@"', "sh", *spec.command] if not spec.shell else [
-            "/bin/sh",
-            "-c",
-            spec.setup + "\n" + spec.command[0],
-        ]
+        return (
+            ["/bin/sh", "-c", spec.setup + '\nexec "$@"', "sh", *spec.command]
+            if not spec.shell
+            else [
+                "/bin/sh",
+                "-c",
+                spec.setup + "\n" + spec.command[0],
+            ]
+        )
     return words
 
 

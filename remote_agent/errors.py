@@ -1,14 +1,14 @@
 """What the agent can refuse, as one tree; the code of each class travels in the reply.
 
-    AgentError
-    |-- BadRequest        the request makes no sense to this agent
-    |-- NotFound          no such job, file or snapshot on this host
-    |-- Conflict          the job is in a state that does not allow it
-    |-- Unsatisfiable     no resources of this host could ever run the job
-    |-- DiskFull          the host's disk cannot take it
-    |-- StorageBroken     the agent cannot write its own files
-    |-- AlreadyRunning    another agent owns this root
-    `-- ProtocolError     the other side does not speak our protocol, or another version of it
+AgentError
+|-- BadRequest        the request makes no sense to this agent
+|-- NotFound          no such job, file or snapshot on this host
+|-- Conflict          the job is in a state that does not allow it
+|-- Unsatisfiable     no resources of this host could ever run the job
+|-- DiskFull          the host's disk cannot take it
+|-- StorageBroken     the agent cannot write its own files
+|-- AlreadyRunning    another agent owns this root
+`-- ProtocolError     the other side does not speak our protocol, or another version of it
 """
 
 from __future__ import annotations

@@ -168,7 +168,9 @@ def _submit(daemon: "Daemon", connection: "Connection", frame: protocol.Frame) -
     """Accept a job; answered when it is durable."""
     client = frame.message["params"].get("protocol", protocol.VERSION)
     if client < protocol.VERSION:
-        raise Conflict(f"the agent speaks protocol {protocol.VERSION}, this client {client}: update the client to submit")
+        raise Conflict(
+            f"the agent speaks protocol {protocol.VERSION}, this client {client}: update the client to submit"
+        )
     return {"job": daemon.engine.submit(JobSpec.from_wire(frame.message["params"]["spec"])).to_wire()}
 
 

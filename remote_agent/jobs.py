@@ -160,7 +160,7 @@ class JobView:
     reason_code: Optional[str] = None
     reason: Optional[str] = None
     exit_code: Optional[int] = None
-    """The process's exit code; 128 + n when signal n ended it; None when there was no process or its end was not seen."""
+    """128 + n when signal n ended the process; None when there was no process or its end was not seen."""
     gpus: Tuple[str, ...] = ()
     """UUIDs of the leased GPUs."""
     queued_at: Optional[float] = None

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import time
+from typing import Any, Dict
 
 from remote_agent import files, procs
 from remote_agent.errors import AlreadyRunning
@@ -31,7 +32,9 @@ def claim(paths: Paths) -> None:
         time.sleep(0.02)  # the one that we replace is about to end
         held = files.read_json(paths.owner)
     if held and _is_alive(paths, held):
-        raise AlreadyRunning(f"the root {paths.root} belongs to an agent on {held.get('host')} (pid {held['who']['pid']})")
+        raise AlreadyRunning(
+            f"the root {paths.root} belongs to an agent on {held.get('host')} (pid {held['who']['pid']})"
+        )
     files.write_json(paths.owner, _own_line())
 
 
@@ -43,11 +46,11 @@ def beat(paths: Paths) -> None:
         pass
 
 
-def _own_line() -> dict:
+def _own_line() -> Dict[str, Any]:
     return {"host": os.uname().nodename, "namespace": procs.pid_namespace(), "who": procs.identity(os.getpid())}
 
 
-def _is_alive(paths: Paths, held: dict) -> bool:
+def _is_alive(paths: Paths, held: Dict[str, Any]) -> bool:
     mine = _own_line()
     who = held.get("who") or {}
     if who.get("boot") == mine["who"]["boot"] and held.get("namespace") == mine["namespace"]:

@@ -52,9 +52,11 @@ class GpuProbe:
 
     def _start(self) -> None:
         self._started = time.monotonic()
-        self._output = tempfile.TemporaryFile()
+        self._output = tempfile.TemporaryFile()  # noqa: SIM115 - read when the child has ended
         try:
-            self._child = subprocess.Popen(gpus.QUERY, stdin=subprocess.DEVNULL, stdout=self._output, stderr=self._output)
+            self._child = subprocess.Popen(
+                gpus.QUERY, stdin=subprocess.DEVNULL, stdout=self._output, stderr=self._output
+            )
         except OSError as error:
             self.problem = f"nvidia-smi cannot be run: {error.strerror}"
 

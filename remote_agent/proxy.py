@@ -49,13 +49,13 @@ def _start(paths: Paths, agent: str) -> str:
 
 def _bridge(daemon: socket.socket) -> None:
     while True:
-        ready, _, _ = select.select([0, daemon], [], [])
+        ready, _, _ = select.select([0, daemon.fileno()], [], [])
         if 0 in ready:
             data = os.read(0, _CHUNK)
             if not data:
                 return
             daemon.sendall(data)
-        if daemon in ready:
+        if daemon.fileno() in ready:
             data = daemon.recv(_CHUNK)
             if not data:
                 return

@@ -20,9 +20,7 @@ from remote_agent.zygote import Zygote
 SETTINGS = "settings.json"
 
 
-def start(
-    paths: Paths, agent: str, report: Optional[int] = None
-) -> Optional[Tuple[Engine, GpuProbe, socket.socket]]:
+def start(paths: Paths, agent: str, report: Optional[int] = None) -> Optional[Tuple[Engine, GpuProbe, socket.socket]]:
     """Bring the agent up, or return None when this root is being served already.
 
     Args:

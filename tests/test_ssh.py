@@ -24,7 +24,9 @@ print("params", foundations.load_parameters(), file=sys.stderr)
 def test_submit_stream_and_get(client: Client, sshd: Sshd, tmp_path: Path) -> None:
     client.add_host("box", sshd)
     (client.project / "train.py").write_text(TRAIN)
-    done = client.run("submit", "--host", "box", "--param", "lr=0.5", "--param", "name=x", "--follow", "--", "python", "train.py")
+    done = client.run(
+        "submit", "--host", "box", "--param", "lr=0.5", "--param", "name=x", "--follow", "--", "python", "train.py"
+    )
     assert done.stdout.splitlines()[:5] == [f"step {n}" for n in range(5)]
     assert "params {'lr': 0.5, 'name': 'x'}" in done.stdout
     job = client.json("jobs")[0]

@@ -24,9 +24,7 @@ if TYPE_CHECKING:
     from foundations_tui.session import Session
     from foundations_tui.store.rows import JobRow
 
-_SWEEP = [
-    {"learning_rate": rate, "hidden": hidden} for hidden in (8, 16) for rate in (0.003, 0.01, 0.03, 0.1)
-]
+_SWEEP = [{"learning_rate": rate, "hidden": hidden} for hidden in (8, 16) for rate in (0.003, 0.01, 0.03, 0.1)]
 _HOST = "local"
 
 

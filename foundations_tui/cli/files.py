@@ -15,6 +15,7 @@ from foundations_tui.cli.options import connecting, job_argument, json_option, s
 from foundations_tui.errors import FoundationsError, NotFoundError, UsageError
 from foundations_tui.store import queries
 from foundations_tui.store.rows import iso
+from foundations_tui.terminal import one_line
 
 if TYPE_CHECKING:
     from foundations_tui.actions import Wish
@@ -84,7 +85,7 @@ def get(
         output.print_json([{"path": str(target / name), "bytes": size} for name, size in found])
     else:
         for name, _ in found:
-            click.echo(output.one_line(str(target / name)))
+            click.echo(one_line(str(target / name)))
         say(f"{words.plural(len(found), 'file')}, {words.size(sum(size for _, size in found))}, in {target}/")
 
 

@@ -14,6 +14,7 @@ from foundations_tui.cli.options import HostName, connecting, json_option, open_
 from foundations_tui.config import HostConfig
 from foundations_tui.store import queries
 from foundations_tui.store.rows import HostRow
+from foundations_tui.terminal import one_line
 
 if TYPE_CHECKING:
     from foundations_tui.hosts.agent import Agent
@@ -110,9 +111,9 @@ def test(session: Session, name: str, as_json: bool) -> None:
         ("GPUs", "; ".join(gpus) or "none"),
     ]
     for key, value in lines:
-        click.echo(f"  {key:<13} {output.one_line(value)}")
+        click.echo(f"  {key:<13} {one_line(value)}")
     for problem in facts["problems"]:
-        click.echo(f"  {'warning':<13} {output.one_line(problem)}")
+        click.echo(f"  {'warning':<13} {one_line(problem)}")
 
 
 @hosts.command()

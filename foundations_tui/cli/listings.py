@@ -11,6 +11,7 @@ import click
 
 from foundations_tui import words
 from foundations_tui.cli import output
+from foundations_tui.cli.main import use_color
 from foundations_tui.cli.options import HostName, ProjectName, job_argument, json_option, open_session, say
 from foundations_tui.errors import NotFoundError
 from foundations_tui.store import queries
@@ -24,11 +25,17 @@ sync_option = click.option("--sync", "sync_first", is_flag=True, help="Ask the h
 
 
 @click.command()
-@click.option("--state", "states", multiple=True, type=click.Choice(_STATES), help="Only jobs in this state (repeatable).")
+@click.option(
+    "--state", "states", multiple=True, type=click.Choice(_STATES), help="Only jobs in this state (repeatable)."
+)
 @click.option("--host", default="", type=HostName(), help="Only jobs of this host.")
 @click.option("--project", default="", type=ProjectName(), help="Only jobs of this project.")
-@click.option("--limit", default=None, type=click.IntRange(0), help=f"Most rows; 0 for all (default {_DEFAULT_ROWS}; JSON: all).")
-@click.option("--sort", default="created", type=click.Choice(list(queries.SORTS)), help="Order (default: created, newest first).")
+@click.option(
+    "--limit", default=None, type=click.IntRange(0), help=f"Most rows; 0 for all (default {_DEFAULT_ROWS}; JSON: all)."
+)
+@click.option(
+    "--sort", default="created", type=click.Choice(list(queries.SORTS)), help="Order (default: created, newest first)."
+)
 @sync_option
 @json_option
 def jobs(
@@ -64,7 +71,15 @@ def projects(sync_first: bool, as_json: bool) -> None:
         return
     now = time.time()
     cells = [
-        [r.project, str(r.jobs), str(r.running), str(r.queued), str(r.completed), str(r.failed), words.ago(r.last_job_at, now)]
+        [
+            r.project,
+            str(r.jobs),
+            str(r.running),
+            str(r.queued),
+            str(r.completed),
+            str(r.failed),
+            words.ago(r.last_job_at, now),
+        ]
         for r in rows
     ]
     output.print_table(("PROJECT", "JOBS", "RUNNING", "QUEUED", "COMPLETED", "FAILED", "LAST JOB"), cells)
@@ -82,7 +97,7 @@ def show(job: str, sync_first: bool, as_json: bool) -> None:
     if as_json:
         output.print_json(row.to_json(now))
     else:
-        click.echo("\n".join(_show_lines(row, now)), color=output.use_color())
+        click.echo("\n".join(_show_lines(row, now)), color=use_color())
     output.print_age(conn, {row.host}, now)
 
 
@@ -139,7 +154,12 @@ def status(sync_first: bool, as_json: bool) -> None:
 
 
 def _print_status(
-    conn: sqlite3.Connection, since: float, now: float, ended: list[JobRow], running: list[JobRow], waiting: list[JobRow]
+    conn: sqlite3.Connection,
+    since: float,
+    now: float,
+    ended: list[JobRow],
+    running: list[JobRow],
+    waiting: list[JobRow],
 ) -> None:
     when = f"since {words.ago(since, now)}" if since else "so far"
     failed = sum(row.state in ("failed", "lost") for row in ended)
@@ -202,4 +222,3 @@ def _show_lines(row: JobRow, now: float) -> list[str]:
             numbers = "  ".join(words.number(x) for x in (m.last, m.min, m.max) if x is not None)
             lines.append(f"  {safe(key)}  {safe(numbers)}  {m.count}")
     return lines
-

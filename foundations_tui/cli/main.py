@@ -35,6 +35,7 @@ _VERBS = {
 }
 """Each verb's module and its line in the help."""
 
+
 class LazyGroup(click.Group):
     """A group that imports a verb's module only when the verb is used."""
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _MOST_COMPLETIONS = 200
 
 
-class JobName(click.ParamType):
+class JobName(click.ParamType[str]):
     """An id, a prefix of one, a unique name, @last or @last-failed."""
 
     name = "job"
@@ -42,7 +42,7 @@ class JobName(click.ParamType):
             return found[:_MOST_COMPLETIONS]
 
 
-class HostName(click.ParamType):
+class HostName(click.ParamType[str]):
     """A host of hosts.toml."""
 
     name = "host"
@@ -60,7 +60,7 @@ class HostName(click.ParamType):
         return [CompletionItem(name) for name in names if name.startswith(incomplete)]
 
 
-class ProjectName(click.ParamType):
+class ProjectName(click.ParamType[str]):
     """A project that has jobs."""
 
     name = "project"

@@ -33,12 +33,18 @@ _LATER = {
 @click.option("--gpus", default=0, type=int, help="Whole GPUs (default 0).")
 @click.option("--cpus", default=1, type=int, help="CPU slots (default 1).")
 @click.option("--name", default="", help="A name for the job.")
-@click.option("--project", default="", type=ProjectName(), help="Its project (default: the config's, else the folder's name).")
-@click.option("--param", "params", multiple=True, metavar="K=V", help="A parameter; V is a JSON literal, else a string.")
+@click.option(
+    "--project", default="", type=ProjectName(), help="Its project (default: the config's, else the folder's name)."
+)
+@click.option(
+    "--param", "params", multiple=True, metavar="K=V", help="A parameter; V is a JSON literal, else a string."
+)
 @click.option("--params-file", type=click.Path(dir_okay=False), help="Parameters from a JSON file; --param wins.")
 @click.option("--env", "env", multiple=True, metavar="K=V", help="An environment variable of the job (no secrets).")
 @click.option("--tag", "tags", multiple=True, metavar="K[=V]", help="A tag.")
-@click.option("--dir", "folder", default=".", metavar="DIR", help="The folder to ship and start in (default: this one).")
+@click.option(
+    "--dir", "folder", default=".", metavar="DIR", help="The folder to ship and start in (default: this one)."
+)
 @click.option("--shell", is_flag=True, help="Run COMMAND through /bin/sh.")
 @click.option("--dry-run", is_flag=True, help="Only say what would be shipped.")
 @click.option("--wait", "then", flag_value="wait", help="Wait for its end and exit with its exit code.")
@@ -149,23 +155,26 @@ def _refuse_later(options: dict[str, Any]) -> None:
 
 def _print_dry_run(session: Session, request: Request, as_json: bool) -> None:
     """Say what would be shipped; no host is asked."""
-    from foundations_tui import config, snapshot
-    from foundations_tui import submit as submission
+    from foundations_tui import config, snapshot, submit as submission
 
     submission.check(request)
     project = config.load_project(request.folder)
     frozen = snapshot.take(request.folder, project.max_file)
     host = submission.host_wish(session, request, project)
-    largest = [{"path": path.decode("utf-8", "replace"), "bytes": size} for size, path in frozen.largest]
+    largest = [(path.decode("utf-8", "replace"), size) for size, path in frozen.largest]
     if as_json:
         facts = {"host": host, "folder": str(frozen.root), "snapshot": frozen.tree, "files": frozen.files}
-        output.print_json({**facts, "bytes": frozen.bytes, "largest": largest})
+        output.print_json(
+            {**facts, "bytes": frozen.size, "largest": [{"path": path, "bytes": size} for path, size in largest]}
+        )
         return
-    click.echo(f"would ship {words.plural(frozen.files, 'file')}, {words.size(frozen.bytes)}, of {frozen.root} to {host}")
+    click.echo(
+        f"would ship {words.plural(frozen.files, 'file')}, {words.size(frozen.size)}, of {frozen.root} to {host}"
+    )
     click.echo("(a host that has some of it already gets only the rest)")
     if largest:
         click.echo()
-        output.print_table(("BYTES", "LARGEST FILES"), [[words.size(f["bytes"]), f["path"]] for f in largest])
+        output.print_table(("BYTES", "LARGEST FILES"), [[words.size(size), path] for path, size in largest])
 
 
 def _wire(submitted: Submitted) -> dict[str, str]:

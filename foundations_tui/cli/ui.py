@@ -22,7 +22,9 @@ def open_app() -> None:
         UsageError: there is no terminal.
     """
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
-        raise UsageError("the terminal app needs a terminal", "foundations jobs lists jobs; foundations --help shows more")
+        raise UsageError(
+            "the terminal app needs a terminal", "foundations jobs lists jobs; foundations --help shows more"
+        )
     from foundations_tui.session import Session
     from foundations_tui.ui.app import FoundationsApp  # Textual: 190 ms
 

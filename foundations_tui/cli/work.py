@@ -170,7 +170,9 @@ def _print_log(session: Session, row: JobRow, writer: _LogWriter) -> int:
 
 def _refuse_others(row: JobRow, owner: str, others: bool) -> None:
     if row.owner != owner and not others:
-        raise UsageError(f"job {row.job} belongs to {row.owner or 'somebody else'}, not to {owner}", "--others allows it")
+        raise UsageError(
+            f"job {row.job} belongs to {row.owner or 'somebody else'}, not to {owner}", "--others allows it"
+        )
 
 
 def _each(session: Session, jobs: tuple[str, ...], action: Callable[[JobRow], None]) -> int:

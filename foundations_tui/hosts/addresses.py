@@ -20,5 +20,7 @@ def split_address(address: str) -> tuple[str, str, int]:
     else:
         name, _, port = rest.partition(":")
     if not name or name.startswith("-") or user.startswith("-") or (port and not port.isdigit()):
-        raise ConfigError(f"not an address: {address!r}", 'it looks like "user@host:port", or an alias of ~/.ssh/config')
+        raise ConfigError(
+            f"not an address: {address!r}", 'it looks like "user@host:port", or an alias of ~/.ssh/config'
+        )
     return user, name, int(port or 0)

@@ -20,7 +20,16 @@ class LocalTransport:
                 f"the host 'local' needs Linux; this is {sys.platform}",
                 "add a Linux machine that you reach over SSH: foundations hosts add NAME user@host",
             )
-        self.sent = 0
+        self._sent = 0
+
+    @property
+    def sent(self) -> int:
+        """Bytes that went out so far."""
+        return self._sent
+
+    def count(self, size: int) -> None:
+        """Count bytes that went out."""
+        self._sent += size
 
     def open(self) -> LocalChannel:
         """Start a shell."""
@@ -35,13 +44,13 @@ class LocalChannel:
 
     def __init__(self, transport: LocalTransport) -> None:
         self._transport = transport
-        self._errors = tempfile.TemporaryFile()
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the channel
         self._socket, theirs = socket.socketpair()
         with theirs:
             self._shell = subprocess.Popen(
                 ["/bin/sh"],
-                stdin=theirs,
-                stdout=theirs,
+                stdin=theirs.fileno(),
+                stdout=theirs.fileno(),
                 stderr=self._errors,
                 cwd="/",
                 start_new_session=True,  # Ctrl-C is for us, not for what runs there
@@ -50,7 +59,7 @@ class LocalChannel:
     def send(self, data: bytes) -> None:
         """Send all of the data."""
         self._socket.sendall(data)
-        self._transport.sent += len(data)
+        self._transport.count(len(data))
 
     def recv(self, size: int) -> bytes:
         """Return what has arrived; empty at the end."""

@@ -110,7 +110,9 @@ class SshTransport:
         ours, theirs = socket.socketpair()
         with theirs:
             command = ["ssh", "-W", f"[{where.hostname}]:{where.port}", "-o", "BatchMode=yes", *_jump_words(where.jump)]
-            self._jump = subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=subprocess.DEVNULL)
+            self._jump = subprocess.Popen(
+                command, stdin=theirs.fileno(), stdout=theirs.fileno(), stderr=subprocess.DEVNULL
+            )
         return ours
 
     def _end_jump(self) -> None:
@@ -149,7 +151,7 @@ class SshTransport:
             tried = ", ".join(where.identities) or "no key file"
             raise HostRefused(
                 f"{self._host.name}: {where.user}@{where.hostname} does not accept our keys ({tried})",
-                f'set identity in hosts.toml, or add your key to the host: ssh-copy-id {self._host.address}',
+                f"set identity in hosts.toml, or add your key to the host: ssh-copy-id {self._host.address}",
             ) from None
         except (paramiko.SSHException, EOFError, OSError) as error:
             raise HostUnreachable(f"{self._host.name}: no SSH connection to {where.hostname}: {error}") from None
@@ -175,7 +177,8 @@ class SshChannel:
 
     def recv(self, size: int) -> bytes:
         """Return what has arrived; empty at the end."""
-        return self._channel.recv(size)
+        data: bytes = self._channel.recv(size)
+        return data
 
     def set_timeout(self, seconds: float | None) -> None:
         """Bound the next calls."""
@@ -303,7 +306,7 @@ def _trust_known_keys(client: paramiko.SSHClient, where: Destination) -> list[ho
     return keys
 
 
-class _AskPolicy(paramiko.MissingHostKeyPolicy):
+class _AskPolicy(paramiko.MissingHostKeyPolicy):  # type: ignore[misc]
     """Asks about an unknown key; Fabric's own policy takes every key."""
 
     def __init__(self, host: HostConfig, where: Destination, ask: HostKeyAsker) -> None:

@@ -33,8 +33,9 @@ class Channel(Protocol):
 class Transport(Protocol):
     """A way to a host, opened once and used for many channels."""
 
-    sent: int
-    """Bytes that went out so far, as near to the socket as can be counted."""
+    @property
+    def sent(self) -> int:
+        """Bytes that went out so far, as near to the socket as can be counted."""
 
     def open(self) -> Channel:
         """Return a channel to ``/bin/sh``.

@@ -64,7 +64,7 @@ class JobRow:
 
     @property
     def host_state(self) -> str | None:
-        """"reachable", "unreachable", or None when its host was never asked."""
+        """ "reachable", "unreachable", or None when its host was never asked."""
         if self.unreachable_since is not None:
             return "unreachable"
         return None if self.data_as_of is None else "reachable"
@@ -129,7 +129,7 @@ class HostRow:
 
     @property
     def state(self) -> str:
-        """"reachable", "unreachable" or "unknown"."""
+        """ "reachable", "unreachable" or "unknown"."""
         if self.unreachable_since is not None:
             return "unreachable"
         return "unknown" if self.last_contact is None else "reachable"

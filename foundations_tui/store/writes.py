@@ -170,7 +170,9 @@ _PUT_SIZE = (
 )
 
 
-def behind(store: Store, host: str, jobs: Iterable[str] | None = None, logs: bool = True) -> list[tuple[str, int, str, int]]:
+def behind(
+    store: Store, host: str, jobs: Iterable[str] | None = None, logs: bool = True
+) -> list[tuple[str, int, str, int]]:
     """Return the streams of a host of which bytes are missing here: (job, attempt, name, offset).
 
     Args:
@@ -233,8 +235,9 @@ def mark_complete(store: Store, host: str) -> None:
     """Mark the ended jobs of a host whose streams are here whole."""
     with store.transaction() as conn:
         conn.execute(
-            "UPDATE jobs SET complete = 1 WHERE host = ? AND complete = 0 AND state IN ('completed', 'failed', 'stopped',"
-            " 'lost') AND NOT EXISTS (SELECT 1 FROM streams s WHERE s.job = jobs.job AND s.offset < s.size)",
+            "UPDATE jobs SET complete = 1 WHERE host = ? AND complete = 0"
+            " AND state IN ('completed', 'failed', 'stopped', 'lost')"
+            " AND NOT EXISTS (SELECT 1 FROM streams s WHERE s.job = jobs.job AND s.offset < s.size)",
             [host],
         )
 
@@ -282,7 +285,7 @@ def _put_view(store: Store, host: str, journal: str, view: JobView) -> None:
 _JOB_COLUMNS = (
     "job host journal project name owner client state reason_code reason exit_code attempt command spec snapshot cpus"
     " gpus_requested gpus created_at queued_at started_at ended_at stop_requested_by usage noticed_at"
-).split()
+).split()  # noqa: SIM905 - a list of so many words in quotes cannot be read
 _KEPT_WHILE_QUEUED = ("reason_code", "reason")
 """Why a queued job waits comes apart from its view."""
 
@@ -316,7 +319,7 @@ def _put_pairs(store: Store, table: str, job: str, moment: float, pairs: dict[st
 
 _PUT_PAIR = (
     "INSERT INTO {table} (job, key, value, time) VALUES (?, ?, ?, ?) ON CONFLICT (job, key) DO UPDATE"
-    " SET value = excluded.value, time = excluded.time WHERE excluded.time > time"
+    " SET value = excluded.value, time = excluded.time WHERE excluded.time >= time"
 )
 
 

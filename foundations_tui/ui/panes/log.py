@@ -51,7 +51,7 @@ def _facts(row: JobRow) -> Content:
     state = Content.styled(f"{GLYPHS[row.state]} {row.state}", STYLES[row.state])
     parts = [row.job[:8], row.name, f"on {row.host}", words.duration(row.duration(time.time()))]
     parts.append("" if row.exit_code is None else f"exit {row.exit_code}")
-    parts.append(row.reason if row.reason and row.state != "completed" else "")
+    parts.append(row.reason if row.reason and row.is_final and row.state != "completed" else "")
     first = Content.assemble(state, "  ", one_line("  ".join(part for part in parts if part)))
     metrics = [f"{key} {words.number(metric.last)}" for key, metric in row.metrics.items()]
     params = [f"{key}={words.number(value)}" for key, value in row.params.items()]

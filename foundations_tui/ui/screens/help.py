@@ -36,7 +36,9 @@ States      ◌ queued   ◍ preparing   ● running
 class Help(ModalScreen[None]):
     """Shows the keys; any way back closes it."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,q,question_mark,f1,enter", "close", "close", id="help.close")]
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape,q,question_mark,f1,enter", "close", "close", id="help.close")
+    ]
 
     def compose(self) -> ComposeResult:
         """Lay out the box."""

@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Horizontal, Vertical
+from textual.containers import Horizontal
 from textual.screen import Screen
 from textual.widgets import Footer
 
@@ -26,9 +26,8 @@ _TICK = 1.0
 class MainScreen(Screen[None]):
     """Everything at a glance."""
 
-    HORIZONTAL_BREAKPOINTS: ClassVar[list[tuple[int, str]]] = [(0, "-narrow"), (120, "-wide")]
+    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (120, "-wide")]
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("enter", "open_log", "log", id="main.log", show=True),
         Binding("x", "stop_job", "stop", id="main.stop"),
         Binding("r,f5", "reload", "refresh", id="main.refresh", show=False),
         Binding("escape", "back", "back", id="main.back"),
@@ -45,10 +44,9 @@ class MainScreen(Screen[None]):
     def compose(self) -> ComposeResult:
         """Lay out the panes."""
         with Horizontal(id="top"):
-            with Vertical(id="left"):
-                yield JobsPane(self._conn, id="jobs")
-                yield LogPane(id="log")
+            yield JobsPane(self._conn, id="jobs")
             yield HostsPane(self._conn, self._hosts, id="hosts")
+        yield LogPane(id="log")
         yield Footer()
 
     def on_mount(self) -> None:
@@ -71,7 +69,7 @@ class MainScreen(Screen[None]):
 
     def on_jobs_pane_opened(self) -> None:
         """Give the log all the room."""
-        self.action_open_log()
+        self._open_log()
 
     def _show_selected(self, job: str | None) -> None:
         try:
@@ -80,16 +78,22 @@ class MainScreen(Screen[None]):
             self.selected = None  # deleted meanwhile
         self.query_one(LogPane).show(self.selected)
 
-    def action_open_log(self) -> None:
+    def _open_log(self) -> None:
         """Give the log all the room."""
         if self.selected is not None:
             self.add_class("log-only")
             self.query_one(LogPane).log_view.focus()
+            self.refresh_bindings()
 
     def action_back(self) -> None:
         """Go back to the jobs."""
         self.remove_class("log-only")
         self.query_one(JobsPane).table.focus()
+        self.refresh_bindings()
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Offer the way back only where there is one."""
+        return action != "back" or self.has_class("log-only") or not self.query_one(JobsPane).table.has_focus
 
     def action_reload(self) -> None:
         """Draw anew."""
