@@ -285,7 +285,7 @@ def _put_view(store: Store, host: str, journal: str, view: JobView) -> None:
 _JOB_COLUMNS = (
     "job host journal project name owner client state reason_code reason exit_code attempt command spec snapshot cpus"
     " gpus_requested gpus created_at queued_at started_at ended_at stop_requested_by usage noticed_at"
-).split()  # noqa: SIM905 - a list of so many words in quotes cannot be read
+).split()
 _KEPT_WHILE_QUEUED = ("reason_code", "reason")
 """Why a queued job waits comes apart from its view."""
 
