@@ -70,6 +70,8 @@ _TYPES: dict[str, tuple[type, ...]] = {
     "tags": (list,),
     "slurm": (dict,),
 }
+KEYS = tuple(_TYPES)
+"""The keys of a host's table."""
 _NOT_YET = {
     "backend": ("process", "the slurm backend"),
     "transport": ("paramiko", "another transport"),

@@ -162,7 +162,10 @@ class _Listing:
         reader = None if is_repository else shadow
         tracked = set(_names(top, "ls-files", "-z", "--cached")) if is_repository else set()
         others = set(_names(top, "ls-files", "-z", "--others", "--exclude-standard", shadow=reader))
+        own = os.fsencode(os.path.relpath(locations.data_folder().resolve(), top)) + b"/"
         for path in (tracked | others) - _ignored_by_us(top, reader):
+            if path.startswith(own):
+                continue  # our own files, when the user keeps them in the project
             self._take(top, prefix, path, shadow, path in others)
 
     def _take(self, top: Path, prefix: bytes, path: bytes, shadow: Path, is_untracked: bool) -> None:

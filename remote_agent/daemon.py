@@ -179,6 +179,10 @@ class Daemon:
     def _watchers(self) -> List[Connection]:
         return [c for c in self._connections if c.watch is not None]
 
+    def look_at_all_streams(self) -> None:
+        """Take every running job as grown: a client that begins to watch knows no sizes."""
+        self._grown |= self.growth.jobs
+
     def _follow_growth(self) -> None:
         """Keep the set of watched folders equal to the set of running attempts, while anybody watches."""
         jobs = self.engine.state.jobs

@@ -6,6 +6,8 @@ import json
 import os
 from typing import Any, Optional
 
+from remote_agent.errors import BadRequest
+
 _COUNTER = iter(range(1 << 62))
 
 
@@ -67,3 +69,15 @@ def free_bytes(path: str) -> int:
     """Return what this user may still write to the file system of a path, bytes."""
     stats = os.statvfs(path)
     return stats.f_bavail * stats.f_frsize
+
+
+def inside(folder: str, path: str) -> str:
+    """Return a path below a folder.
+
+    Raises:
+        BadRequest: it would lead out of it.
+    """
+    joined = os.path.realpath(os.path.join(folder, path))
+    if joined != os.path.realpath(folder) and not joined.startswith(os.path.realpath(folder) + os.sep):
+        raise BadRequest(f"{path!r} leads out of the job's folder")
+    return joined

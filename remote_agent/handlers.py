@@ -121,8 +121,7 @@ def _watch(daemon: "Daemon", connection: "Connection", frame: protocol.Frame) ->
     params = frame.message["params"]
     deadline = time.monotonic() + min(float(params.get("timeout", 30.0)), _LONGEST_WATCH)
     connection.watch = Watch(frame.message["id"], params["seq"], params.get("waits_version", -1), deadline)
-    for job in daemon.growth.jobs:
-        daemon._grown.add(job)
+    daemon.look_at_all_streams()
     return None
 
 
@@ -193,7 +192,7 @@ def _list(daemon: "Daemon", connection: "Connection", frame: protocol.Frame) -> 
     if not view.attempt:
         return {"entries": [], "truncated": False}
     work = daemon.paths.job(params["job"]).attempt(view.attempt).work
-    folder = inside(work, params.get("path", ""))
+    folder = files.inside(work, params.get("path", ""))
     if not os.path.lexists(folder):
         raise NotFound(f"the job's folder has no {params.get('path') or '.'!r}")
     if not os.path.isdir(folder):
@@ -206,18 +205,6 @@ def _list(daemon: "Daemon", connection: "Connection", frame: protocol.Frame) -> 
 def _entry(name: str, stats: os.stat_result) -> Params:
     kind = "folder" if stat.S_ISDIR(stats.st_mode) else "link" if stat.S_ISLNK(stats.st_mode) else "file"
     return {"name": name, "kind": kind, "size": stats.st_size, "modified_at": stats.st_mtime}
-
-
-def inside(folder: str, path: str) -> str:
-    """Return a path below a folder.
-
-    Raises:
-        BadRequest: it would lead out of it.
-    """
-    joined = os.path.realpath(os.path.join(folder, path))
-    if joined != os.path.realpath(folder) and not joined.startswith(os.path.realpath(folder) + os.sep):
-        raise BadRequest(f"{path!r} leads out of the job's folder")
-    return joined
 
 
 def _shutdown(daemon: "Daemon", connection: "Connection", frame: protocol.Frame) -> Any:

@@ -12,8 +12,8 @@ import sys
 import tarfile
 from typing import Any, BinaryIO, Dict, Iterator, List, NamedTuple
 
+from remote_agent import files
 from remote_agent.errors import AgentError, NotFound
-from remote_agent.handlers import inside
 from remote_agent.objects import ObjectStore
 from remote_agent.paths import AttemptPaths, Paths
 from remote_agent.workspace import PARAMETERS_FILE
@@ -87,7 +87,7 @@ def _members(paths: Paths, wanted: Dict[str, Any]) -> Iterator[_Member]:
 
 
 def _named(work: str, path: str) -> Iterator[_Member]:
-    source = inside(work, path)
+    source = files.inside(work, path)
     if not os.path.exists(source):
         raise NotFound(f"the job's folder has no {path!r}")
     if os.path.isdir(source):

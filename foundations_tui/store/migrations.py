@@ -6,8 +6,6 @@ from typing import Any
 
 from sqlite_utils import Migrations
 
-from foundations_tui.store.db import SCHEMA
-
 migrations = Migrations("foundations")
 
 
@@ -89,6 +87,3 @@ def m001_spine(db: Any) -> None:
     db["tags"].create({"job": str, "key": str, "value": str, "time": float}, pk=("job", "key"))
     db["shipped"].create({"journal": str, "folder": str, "tree": str}, pk=("journal", "folder"))
     db.execute("PRAGMA user_version = 1")
-
-
-assert len(migrations._migrations) == SCHEMA, "SCHEMA in db.py is the number of steps"

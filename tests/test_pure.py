@@ -1,0 +1,414 @@
+"""The pure parts: records, protocol, journal lines, state, scheduler, GPUs, terminal text, words, host keys, config."""
+
+from __future__ import annotations
+
+import json
+import math
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, strategies as st
+
+from foundations import records
+from foundations_tui import config, terminal, words
+from foundations_tui.errors import ConfigError, NotFoundError, UsageError
+from foundations_tui.hosts import addresses, hostkeys
+from remote_agent import gpus, journal, protocol, scheduler
+from remote_agent.errors import BadRequest, ProtocolError
+from remote_agent.gpus import Gpu
+from remote_agent.jobs import STATE_OF_REASON, EndReason, JobSpec, JobState
+from remote_agent.scheduler import Capacity
+from remote_agent.state import HostState, apply
+
+TREE = "a" * 40
+
+# --- records ----------------------------------------------------------------------------------------------------
+
+
+@given(
+    st.lists(
+        st.tuples(st.text(), st.one_of(st.floats(allow_nan=False), st.integers(), st.text(), st.booleans())),
+        max_size=20,
+    )
+)
+def test_records_come_back_as_they_went(pairs: list[tuple[str, Any]]) -> None:
+    page = records.HEADER + b"".join(records.encode_metric(1.5, key, n, value) for n, (key, value) in enumerate(pairs))
+    found = list(records.decode(page, 0))
+    assert [(r.step, r.value) for r in found] == [(n, value) for n, (_, value) in enumerate(pairs)]
+    assert all(page[r.offset : r.offset + 1] == b"[" for r in found)
+
+
+def test_records_keep_nan_and_infinities() -> None:
+    values = [math.nan, math.inf, -math.inf]
+    page = b"".join(records.encode_metric(0, "x", n, value) for n, value in enumerate(values))
+    found = [r.value for r in records.decode(page, 0)]
+    assert math.isnan(found[0]) and found[1:] == [math.inf, -math.inf]
+
+
+@given(st.binary())
+def test_reading_records_never_fails(data: bytes) -> None:
+    list(records.decode(data, 0))
+
+
+def test_a_torn_last_line_waits() -> None:
+    line = records.encode_pair(records.PARAM, 1.0, "lr", 0.5)
+    assert [r.key for r in records.decode(line + line[:-1], 0)] == ["lr"]
+
+
+# --- protocol, journal ------------------------------------------------------------------------------------------
+
+
+@given(
+    st.lists(st.tuples(st.dictionaries(st.text(), st.integers()), st.binary(max_size=300)), max_size=8),
+    st.integers(1, 50),
+)
+def test_frames_come_back_however_they_are_cut(frames: list[tuple[dict[str, int], bytes]], cut: int) -> None:
+    data = b"".join(protocol.encode(message, blob) for message, blob in frames)
+    reader = protocol.FrameReader()
+    found = [frame for start in range(0, len(data), cut) for frame in reader.feed(data[start : start + cut])]
+    assert [(frame.message, frame.blob) for frame in found] == frames
+
+
+@pytest.mark.parametrize("data", [b"\xff" * 20, b"\0\0\0\x02\0\0\0\0[]", b"\0\0\0\x03\0\0\0\0{,}"])
+def test_bytes_that_are_no_frame_are_refused(data: bytes) -> None:
+    with pytest.raises(ProtocolError):
+        protocol.FrameReader().feed(data)
+
+
+@pytest.mark.parametrize("name", [b"..", b".", b"", b"a/b"])
+def test_a_tree_cannot_name_what_leads_out(name: bytes) -> None:
+    with pytest.raises(ProtocolError):
+        list(protocol.tree_entries(b"100644 " + name + b"\0" + bytes(20)))
+
+
+@given(st.integers(0, 400), st.binary(max_size=40))
+def test_a_damaged_journal_tail_is_cut_at_a_line(cut: int, tail: bytes) -> None:
+    lines = [journal.encode_line({"seq": n, "type": "x", "words": "é" * n}) for n in range(5)]
+    data = b"".join(lines)
+    kept = data[: max(0, len(data) - cut)]
+    whole = 0
+    while whole < len(lines) and len(b"".join(lines[: whole + 1])) <= len(kept):
+        whole += 1
+    found = [event["seq"] for event, _ in journal.decode_lines(kept + bytes(tail))]
+    assert found[:whole] == list(range(whole))
+
+
+def test_the_journal_sets_a_torn_tail_aside(tmp_path: Path) -> None:
+    path = tmp_path / "journal"
+    first = journal.Journal(str(path), 0.0)
+    first.append({"seq": 2, "time": 1.0, "type": "deleted", "job": "x"})
+    first.commit()
+    first.close()
+    good = path.read_bytes()
+    path.write_bytes(good + b"\0" * 100)
+    again = journal.Journal(str(path), 0.0)
+    assert again.id == first.id and [e["seq"] for e in again.take_history()] == [1, 2]
+    assert path.read_bytes() == good and len(again.problems) == 1
+    assert (tmp_path / f"journal.torn-{len(good)}").read_bytes() == b"\0" * 100
+
+
+# --- state and scheduler ----------------------------------------------------------------------------------------
+
+
+def spec(job: str, **options: Any) -> JobSpec:
+    return JobSpec(job=job, command=("true",), snapshot=TREE, **options)
+
+
+def submitted(state: HostState, *specs: JobSpec) -> HostState:
+    for one in specs:
+        event = {"seq": state.seq + 1, "time": 1.0, "type": "submitted", "job": one.job, "spec": one.to_wire()}
+        apply(state, event)
+    return state
+
+
+def gpu(index: int, used: int = 0) -> Gpu:
+    return Gpu(index, f"GPU-{index}", "A100", 80_000, used, 0)
+
+
+def test_every_reason_has_a_final_state() -> None:
+    assert set(STATE_OF_REASON) == set(EndReason)
+    assert all(state.is_final for state in STATE_OF_REASON.values())
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"job": "../x"},
+        {"job": ".."},
+        {"job": "a" * 65},
+        {"snapshot": "x"},
+        {"command": []},
+        {"command": ["a\0b"]},
+        {"cpus": 0},
+        {"gpus": -1},
+        {"subdir": "../x"},
+        {"subdir": "/etc"},
+    ],
+)
+def test_a_bad_specification_is_refused(change: dict[str, Any]) -> None:
+    with pytest.raises(BadRequest):
+        JobSpec.from_wire({**spec("a").to_wire(), **change})
+
+
+def test_a_specification_travels_whole() -> None:
+    one = spec("a", params={"lr": 0.1}, env={"A": "b"}, tags={"x": ""}, gpus=2)
+    assert JobSpec.from_wire(json.loads(json.dumps(one.to_wire()))) == one
+
+
+def test_first_come_first_served_by_slots() -> None:
+    state = submitted(HostState(), spec("a"), spec("b"), spec("c"))
+    plan = scheduler.plan(state, Capacity(2), 0.0)
+    assert [job for job, _ in plan.starts] == ["a", "b"]
+    assert plan.waits == {"c": "waits for a CPU slot: all 2 are in use"}
+
+
+def test_nobody_passes_on_what_both_need() -> None:
+    state = submitted(HostState(), spec("wide", gpus=2), spec("small", gpus=1), spec("cpu"))
+    plan = scheduler.plan(state, Capacity(8, (gpu(0), gpu(1, used=60_000))), 0.0)
+    assert [job for job, _ in plan.starts] == ["cpu"]
+    assert "waits for 2 GPUs: 1 free" in plan.waits["wide"] and "used by others" in plan.waits["wide"]
+    assert "waits for 1 GPU" in plan.waits["small"]
+
+
+def test_gpus_are_leased_by_uuid_and_never_twice() -> None:
+    state = submitted(HostState(), spec("a", gpus=1), spec("b", gpus=1))
+    plan = scheduler.plan(state, Capacity(8, (gpu(0), gpu(1))), 0.0)
+    assert [lease.gpus for _, lease in plan.starts] == [("GPU-0",), ("GPU-1",)]
+
+
+def test_max_jobs_bounds() -> None:
+    state = submitted(HostState(), spec("a"), spec("b"))
+    plan = scheduler.plan(state, Capacity(8, max_jobs=1), 0.0)
+    assert len(plan.starts) == 1 and "at most 1 at once" in plan.waits["b"]
+
+
+def test_changes_after_a_cursor_in_pages() -> None:
+    state = submitted(HostState(), *(spec(f"j{n}") for n in range(10)))
+    apply(state, {"seq": 11, "time": 2.0, "type": "deleted", "job": "j0"})
+    seen, deleted, after = [], [], 0
+    while after < state.seq:
+        jobs, gone, after = state.changes(after, 3)
+        seen += [view.spec.job for view in jobs]
+        deleted += gone
+    assert seen == [f"j{n}" for n in range(1, 10)] and deleted == ["j0"]
+    assert state.changes(after, 3) == ([], [], state.seq)
+
+
+def test_a_stop_before_the_start() -> None:
+    state = submitted(HostState(), spec("a"))
+    apply(state, {"seq": 2, "time": 1.0, "type": "stop_requested", "job": "a", "by": "me"})
+    end = {
+        "seq": 3,
+        "time": 1.0,
+        "type": "ended",
+        "job": "a",
+        "reason_code": "stopped_by_user",
+        "reason": "",
+        "ended_at": 1.0,
+    }
+    apply(state, end)
+    assert state.jobs["a"].state is JobState.STOPPED and not state.queue
+
+
+# --- nvidia-smi -------------------------------------------------------------------------------------------------
+
+RECORDED = {
+    "two": (
+        "0, GPU-5d1c3a9e-7f0b-11ee-9b1a-0242ac120002, NVIDIA A100-SXM4-80GB, 81920, 4, 0, 31\n"
+        "1, GPU-6e2d4baf-7f0b-11ee-9b1a-0242ac120002, NVIDIA A100-SXM4-80GB, 81920, 61203, 97, 68\n",
+        [(0, 4, False), (1, 61203, True)],
+    ),
+    "no numbers": (
+        "0, GPU-aa, NVIDIA GeForce GT 710, [N/A], [Not Supported], [Not Supported], 40\n",
+        [(0, None, False)],
+    ),
+    "none": ("No devices were found\n", []),
+    "broken": ("NVIDIA-SMI has failed because it couldn't communicate with the NVIDIA driver.\n", []),
+    "garbage": ("\x00\xff,,,\n1,2,3\n", []),
+}
+
+
+@pytest.mark.parametrize("name", RECORDED)
+def test_nvidia_smi_is_read(name: str) -> None:
+    text, expected = RECORDED[name]
+    assert [(g.index, g.memory_used, g.looks_busy) for g in gpus.parse(text)] == expected
+
+
+def test_the_gpus_that_hosts_toml_allows() -> None:
+    all_three = [gpu(0), gpu(1), gpu(2)]
+    assert gpus.allowed(all_three, "auto") == all_three
+    assert gpus.allowed(all_three, 2) == all_three[:2]
+    assert gpus.allowed(all_three, [2]) == [all_three[2]]
+
+
+# --- terminal text ----------------------------------------------------------------------------------------------
+
+
+@given(st.binary(), st.integers(1, 9))
+def test_no_control_sequence_but_colours_passes(data: bytes, cut: int) -> None:
+    shown = terminal.LogFilter()
+    text = "".join(shown.feed(data[start : start + cut]) for start in range(0, len(data), cut)) + shown.end()
+    rest = terminal.plain(text)
+    assert not any(c < " " and c not in "\n\t\r" or "\x7f" <= c <= "\x9f" for c in rest)
+
+
+@pytest.mark.parametrize(
+    ("sent", "shown"),
+    [
+        (b"\x1b[31mred\x1b[0m", "\x1b[31mred\x1b[0m"),
+        (b"\x1b]0;title\x07", "^[]0;title^G"),
+        (b"\x1b[2J", "^[[2J"),
+        (b"\x1b[6n", "^[[6n"),
+        (b"caf\xc3\xa9 \xff", "café \ufffd"),
+        (b"a\rb\n", "a\rb\n"),
+        (b"\xc2\x9b31m", "<9b>31m"),
+    ],
+)
+def test_what_a_terminal_gets(sent: bytes, shown: str) -> None:
+    one = terminal.LogFilter()
+    assert one.feed(sent) + one.end() == shown
+
+
+@given(st.text(), st.integers(0, 40))
+def test_clipped_text_fits(text: str, cells: int) -> None:
+    assert terminal.width(terminal.clip(terminal.one_line(text), cells)) <= max(cells, 0) or cells == 0
+
+
+def test_numbers_as_people_read_them() -> None:
+    assert [words.duration(s) for s in (None, 0.04, 59.6, 61, 3700, 90000)] == [
+        "", "0.0 s", "1 min 00 s", "1 min 01 s", "1 h 01 min", "1 d 1 h",
+    ]  # fmt: skip
+    assert [words.size(n) for n in (0, 999, 1500, 57_000, 2e9)] == ["0 B", "999 B", "1.5 kB", "57 kB", "2.0 GB"]
+    assert words.ago(None, 0) == "never" and words.ago(0, 3 * 3600) == "3 h ago"
+
+
+# --- host keys and addresses ------------------------------------------------------------------------------------
+
+
+def test_known_hosts_lines(tmp_path: Path) -> None:
+    key = "AAAAC3NzaC1lZDI1NTE5AAAAIJ1QK1V8m2l5n4Jv7y8zq1w2e3r4t5y6u7i8o9p0aSdF"
+    file = tmp_path / "known_hosts"
+    file.write_text(
+        "# a comment\nnot a line\n"
+        f"one,two.example.org ssh-ed25519 {key}\n*.wild.org,!bad.wild.org ssh-ed25519 {key}\n"
+        f"[three]:2222 ssh-ed25519 {key}\n@revoked four ssh-ed25519 {key}\nfive ssh-ed25519 !!!\n"
+    )
+    for name in ("one", "two.example.org", "TWO.example.org", "x.wild.org", "[three]:2222"):
+        assert len(list(hostkeys.known_keys(name, [file]))) == 1, name
+    for name in ("three", "bad.wild.org", "five", "six", "[one]:2222"):
+        assert not list(hostkeys.known_keys(name, [file])), name
+    assert [k.revoked for k in hostkeys.known_keys("four", [file])] == [True]
+
+
+def test_hashed_known_hosts_as_openssh_writes_them(tmp_path: Path) -> None:
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", tmp_path / "key"], check=True)
+    kind, blob, *_ = (tmp_path / "key.pub").read_text().split()
+    file = tmp_path / "known_hosts"
+    file.write_text(f"[127.0.0.1]:2022 {kind} {blob}\n")
+    subprocess.run(["ssh-keygen", "-H", "-f", file], check=True, capture_output=True)
+    found = list(hostkeys.known_keys("[127.0.0.1]:2022", [file]))
+    shown = subprocess.run(["ssh-keygen", "-lf", tmp_path / "key.pub"], capture_output=True, text=True, check=True)
+    assert hostkeys.fingerprint(found[0].blob) == shown.stdout.split()[1]
+
+
+def test_a_key_is_remembered_on_a_line_of_its_own(tmp_path: Path) -> None:
+    file = tmp_path / "ssh/known_hosts"
+    file.parent.mkdir()
+    file.write_text("other ssh-ed25519 AAAA")
+    hostkeys.remember("new", "ssh-ed25519", b"blob", file)
+    assert file.read_text() == "other ssh-ed25519 AAAA\nnew ssh-ed25519 YmxvYg==\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        ("gpu1", ("", "gpu1", 0)),
+        ("me@gpu1:2222", ("me", "gpu1", 2222)),
+        ("me@[::1]:22", ("me", "::1", 22)),
+        ("::1", ("", "::1", 0)),
+    ],
+)
+def test_addresses(text: str, parts: tuple[str, str, int]) -> None:
+    assert addresses.split_address(text) == parts
+
+
+@pytest.mark.parametrize("text", ["", "me@", "-oProxyCommand=x", "me@-x", "gpu1:ssh", "-l@x"])
+def test_what_is_no_address(text: str) -> None:
+    with pytest.raises(ConfigError):
+        addresses.split_address(text)
+
+
+# --- hosts.toml -------------------------------------------------------------------------------------------------
+
+
+def load(tmp_path: Path, text: str) -> config.HostsConfig:
+    path = tmp_path / "hosts.toml"
+    path.write_text(text)
+    return config.load_hosts(path)
+
+
+def test_the_example_is_valid_and_has_every_key(tmp_path: Path) -> None:
+    text = (Path(__file__).parents[1] / "hosts.example.toml").read_text()
+    load(tmp_path, text)
+    uncommented = "\n".join(line.removeprefix("# ") if " = " in line else line for line in text.splitlines())
+    for key in config.KEYS:
+        assert f"\n{key} = " in uncommented, f"hosts.example.toml lacks {key}"
+
+
+def test_local_is_there_without_configuration(tmp_path: Path) -> None:
+    assert list(config.load_hosts(tmp_path / "none.toml").hosts) == ["local"]
+
+
+def test_defaults_hold_for_all(tmp_path: Path) -> None:
+    found = load(
+        tmp_path, '[defaults]\nmax_jobs = 3\n[hosts.a]\naddress = "x"\n[hosts.b]\naddress = "y"\nmax_jobs = 1\n'
+    )
+    assert [found.hosts[name].max_jobs for name in ("local", "a", "b")] == [3, 3, 1]
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "part"),
+    [
+        ('[hosts.a]\nadress = "x"\n', 2, "'address'"),
+        ('[hosts.a]\naddress = "x"\n\nmax_jobs = "3"\n', 4, "whole number"),
+        ("[host.a]\n", 1, "'hosts'"),
+        ('[hosts.a]\naddress = "x"\ngpus = "all"\n', 3, "auto"),
+        ("[hosts.a]\nroot = '/x'\n", 1, "address"),
+        ('default_host = "b"\n', 1, "names no host"),
+        ('[hosts.a]\naddress = "x"\nbackend = "slurm"\n', 3, "not available"),
+        ('[hosts.a\naddress = "x"\n', 1, "line 1"),
+    ],
+)
+def test_what_is_wrong_in_hosts_toml_is_said_with_its_line(tmp_path: Path, text: str, line: int, part: str) -> None:
+    with pytest.raises(ConfigError) as refused:
+        load(tmp_path, text)
+    said = f"{refused.value} {refused.value.hint}"
+    assert part in said and (f"hosts.toml:{line}:" in said or f"line {line}" in said), said
+
+
+def test_hosts_are_added_and_removed_and_comments_stay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "home/hosts.toml"
+    path.parent.mkdir()
+    path.write_text('# mine\n[hosts.a] # first\naddress = "x"\n')
+    config.add_host("b", "me@y:22", {"max_jobs": 2})
+    assert config.load_hosts().hosts["b"].max_jobs == 2 and "# mine" in path.read_text()
+    with pytest.raises(UsageError):
+        config.add_host("b", "z", {})
+    for name in ("local", "any", "-x", "a b", ""):
+        with pytest.raises(UsageError):
+            config.add_host(name, "z", {})
+    config.remove_host("b")
+    assert list(config.load_hosts().hosts) == ["local", "a"] and "# first" in path.read_text()
+    with pytest.raises(NotFoundError):
+        config.remove_host("b")
+
+
+def test_a_projects_config_is_found_upwards(tmp_path: Path) -> None:
+    (tmp_path / "pyproject.toml").write_text('[tool.foundations]\nproject = "p"\n')
+    (tmp_path / "a/b").mkdir(parents=True)
+    assert config.load_project(tmp_path / "a/b").project == "p"
+    (tmp_path / "a/foundations.toml").write_text('projct = "q"\n')
+    with pytest.raises(ConfigError, match=r"foundations\.toml:1: unknown key 'projct'"):
+        config.load_project(tmp_path / "a/b")

@@ -1,0 +1,222 @@
+"""The snapshot, with real git: what is taken, byte for byte, and that the user's repository is only read."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from foundations_tui import snapshot
+from foundations_tui.errors import SnapshotError
+
+
+def git(folder: Path, *words: str) -> str:
+    env = {**os.environ, "GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1"}
+    identity = ["-c", "user.name=T", "-c", "user.email=t@example.org", "-c", "protocol.file.allow=always"]
+    done = subprocess.run(["git", *identity, *words], cwd=folder, env=env, capture_output=True, text=True, check=True)
+    return done.stdout
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Path:
+    folder = tmp_path / "repository"
+    folder.mkdir()
+    git(folder, "init", "-q")
+    (folder / "kept.py").write_text("print(1)\n")
+    (folder / "changed.py").write_text("old\n")
+    (folder / "gone.py").write_text("gone\n")
+    (folder / "sub").mkdir()
+    (folder / "sub/inner.txt").write_text("inner")
+    (folder / ".gitignore").write_text("*.ckpt\n")
+    git(folder, "add", "-A")
+    git(folder, "commit", "-qm", "one")
+    return folder
+
+
+def content(taken: snapshot.Snapshot) -> dict[bytes, tuple[str, bytes]]:
+    """Return (mode, bytes) of each file in a snapshot."""
+    entries = [entry for entry in snapshot.entries(taken) if entry.kind == "blob"]
+    blobs = {oid: data for oid, _, data in snapshot.read_objects(taken, [entry.oid for entry in entries])}
+    return {entry.path: (entry.mode, blobs[entry.oid]) for entry in entries}
+
+
+def everything_below(folder: Path) -> dict[str, tuple[int, float, str]]:
+    """Return mode, time of change and hash of every file and folder."""
+    found = {}
+    for parent, folders, names in os.walk(folder):
+        for name in folders + names:
+            path = Path(parent) / name
+            stats = path.lstat()
+            digest = hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
+            found[str(path.relative_to(folder))] = (stats.st_mode, stats.st_mtime_ns, digest)
+    return found
+
+
+def test_the_working_tree_as_it_stands(repository: Path) -> None:
+    (repository / "changed.py").write_text("new\n")
+    (repository / "gone.py").unlink()
+    (repository / "untracked.py").write_text("new file")
+    (repository / "model.ckpt").write_text("ignored")
+    found = content(snapshot.take(repository))
+    assert found == {
+        b".gitignore": ("100644", b"*.ckpt\n"),
+        b"kept.py": ("100644", b"print(1)\n"),
+        b"changed.py": ("100644", b"new\n"),
+        b"untracked.py": ("100644", b"new file"),
+        b"sub/inner.txt": ("100644", b"inner"),
+    }
+
+
+def test_the_users_repository_is_untouched(repository: Path) -> None:
+    (repository / "changed.py").write_text("new\n")
+    (repository / "staged.py").write_text("staged")
+    git(repository, "add", "staged.py")
+    before = everything_below(repository / ".git")
+    snapshot.take(repository)
+    snapshot.take(repository / "sub")
+    assert everything_below(repository / ".git") == before
+
+
+def test_modes_links_and_hard_names(repository: Path) -> None:
+    names = ["with space.py", "new\nline.py", "ünïcode-日本.py", '"quoted".py', "-dash.py", "tab\t.py"]
+    for name in names:
+        (repository / name).write_text(name)
+    raw = os.fsencode(repository) + b"/not-utf8-\xff.py"
+    with open(raw, "wb") as file:
+        file.write(b"raw")
+    (repository / "run.sh").write_text("#!/bin/sh\n")
+    (repository / "run.sh").chmod(0o755)
+    (repository / "link").symlink_to("kept.py")
+    (repository / "dangling").symlink_to("/nowhere")
+    (repository / "folder-link").symlink_to("sub")
+    found = content(snapshot.take(repository))
+    for name in names:
+        assert found[name.encode()] == ("100644", name.encode())
+    assert found[b"not-utf8-\xff.py"] == ("100644", b"raw")
+    assert found[b"run.sh"][0] == "100755"
+    assert found[b"link"] == ("120000", b"kept.py")
+    assert found[b"dangling"] == ("120000", b"/nowhere")
+    assert found[b"folder-link"] == ("120000", b"sub")
+
+
+def test_the_bytes_on_disk_count_no_filter_runs(repository: Path) -> None:
+    (repository / ".gitattributes").write_text("*.txt text eol=crlf ident filter=upper\n")
+    git(repository, "config", "filter.upper.clean", "tr a-z A-Z")
+    git(repository, "config", "core.autocrlf", "true")
+    (repository / "sub/inner.txt").write_bytes(b"line\nother\r\n$Id$\n")
+    assert content(snapshot.take(repository))[b"sub/inner.txt"][1] == b"line\nother\r\n$Id$\n"
+
+
+def test_the_tree_is_gits_own(repository: Path) -> None:
+    assert snapshot.take(repository).tree == git(repository, "rev-parse", "HEAD^{tree}").strip()
+
+
+def test_no_repository(tmp_path: Path) -> None:
+    folder = tmp_path / "plain"
+    (folder / "__pycache__").mkdir(parents=True)
+    (folder / "__pycache__/x.pyc").write_text("no")
+    (folder / "a.py").write_text("a")
+    taken = snapshot.take(folder)
+    assert content(taken) == {b"a.py": ("100644", b"a")}
+    assert taken.git == {} and taken.subdir == ""
+
+
+def test_no_commit_yet(tmp_path: Path) -> None:
+    git(tmp_path, "init", "-q")
+    (tmp_path / "a.py").write_text("a")
+    taken = snapshot.take(tmp_path)
+    assert content(taken) == {b"a.py": ("100644", b"a")}
+    assert taken.git["commit"] is None
+
+
+def test_an_empty_folder(tmp_path: Path) -> None:
+    taken = snapshot.take(tmp_path)
+    assert content(taken) == {} and taken.files == 0
+
+
+def test_from_a_subfolder_the_repository_travels(repository: Path) -> None:
+    taken = snapshot.take(repository / "sub")
+    assert taken.subdir == "sub" and b"kept.py" in content(taken)
+
+
+def test_submodules_and_nested_repositories(repository: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    git(other, "init", "-q")
+    (other / "lib.py").write_text("lib")
+    git(other, "add", "-A")
+    git(other, "commit", "-qm", "lib")
+    git(repository, "submodule", "add", "-q", str(other), "vendor")
+    nested = repository / "nested"
+    nested.mkdir()
+    git(nested, "init", "-q")
+    (nested / "n.py").write_text("n")
+    found = content(snapshot.take(repository))
+    assert found[b"vendor/lib.py"][1] == b"lib"
+    assert found[b"nested/n.py"][1] == b"n"
+    assert not any(b".git/" in path for path in found)
+
+
+def test_skip_worktree_and_sparse_files(repository: Path) -> None:
+    git(repository, "update-index", "--skip-worktree", "changed.py")
+    (repository / "changed.py").write_text("hidden change")
+    assert content(snapshot.take(repository))[b"changed.py"][1] == b"hidden change"
+
+
+def test_a_worktree_of_a_repository(repository: Path, tmp_path: Path) -> None:
+    git(repository, "worktree", "add", "-q", str(tmp_path / "tree"), "-b", "side")
+    taken = snapshot.take(tmp_path / "tree")
+    assert b"kept.py" in content(taken) and taken.git["branch"] == "side"
+
+
+def test_a_file_becomes_a_folder_and_back(repository: Path) -> None:
+    snapshot.take(repository)
+    (repository / "kept.py").unlink()
+    (repository / "kept.py").mkdir()
+    (repository / "kept.py/x").write_text("x")
+    assert content(snapshot.take(repository))[b"kept.py/x"][1] == b"x"
+    (repository / "kept.py/x").unlink()
+    (repository / "kept.py").rmdir()
+    (repository / "kept.py").write_text("file")
+    assert content(snapshot.take(repository))[b"kept.py"][1] == b"file"
+
+
+def test_a_change_within_one_tick_of_the_clock_is_seen(repository: Path) -> None:
+    for n in range(20):
+        (repository / "changed.py").write_text(f"{n:04d}")
+        assert content(snapshot.take(repository))[b"changed.py"][1] == f"{n:04d}".encode()
+
+
+def test_a_hook_environment_does_not_mislead(repository: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("GIT_DIR", str(tmp_path / "elsewhere"))
+    monkeypatch.setenv("GIT_INDEX_FILE", str(tmp_path / "index"))
+    assert b"kept.py" in content(snapshot.take(repository))
+
+
+def test_large_untracked_files_are_not_shipped_silently(repository: Path) -> None:
+    (repository / "big.bin").write_bytes(bytes(2000))
+    with pytest.raises(SnapshotError) as refused:
+        snapshot.take(repository, max_file=1000)
+    assert "big.bin" in str(refused.value) and "/big.bin" in refused.value.hint
+    (repository / ".foundationsignore").write_text("/big.bin\n")
+    assert b"big.bin" not in content(snapshot.take(repository, max_file=1000))
+
+
+def test_foundationsignore_leaves_tracked_files_out_too(repository: Path) -> None:
+    (repository / ".foundationsignore").write_text("sub/\n")
+    assert not any(path.startswith(b"sub/") for path in content(snapshot.take(repository)))
+
+
+def test_entries_beyond_a_base_are_what_changed(repository: Path) -> None:
+    first = snapshot.take(repository)
+    (repository / "sub/inner.txt").write_text("other")
+    second = snapshot.take(repository)
+    assert {entry.path for entry in snapshot.entries(second, first.tree)} == {b"sub", b"sub/inner.txt"}
+
+
+def test_no_such_folder(tmp_path: Path) -> None:
+    with pytest.raises(SnapshotError, match="there is no folder"):
+        snapshot.take(tmp_path / "nowhere")
