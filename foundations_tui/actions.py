@@ -13,6 +13,7 @@ from typing import Any
 
 from foundations_tui import locations, sync
 from foundations_tui.errors import FoundationsError, HostUnreachable, NotFoundError
+from foundations_tui.hosts.agent import refusal
 from foundations_tui.hosts.shell import NonceLines
 from foundations_tui.hosts.transport import Channel
 from foundations_tui.session import Session
@@ -109,8 +110,7 @@ def fetch(
         channel, lines, said = agent.open_bulk("send", json.dumps(words))
         try:
             if "error" in said:
-                kind = NotFoundError if said.get("code") == "not_found" else FoundationsError
-                raise kind(f"{job.host}: {said['error']}")
+                raise refusal(job.host, said["error"])
             return _unpack(_TarBytes(channel, lines, said["bytes"], progress), target)
         finally:
             channel.close()

@@ -5,10 +5,11 @@ from __future__ import annotations
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from foundations_tui import snapshot as snapshots
 from foundations_tui.errors import HostRefused, HostUnreachable
-from foundations_tui.hosts.agent import Agent
+from foundations_tui.hosts.agent import Agent, refusal
 from foundations_tui.snapshot import Snapshot
 from foundations_tui.store import writes
 from foundations_tui.store.db import Store
@@ -116,9 +117,9 @@ def _send_bulk(agent: Agent, count: int, first: bytes, rest: Iterator[bytes]) ->
         channel.close()
 
 
-def _raise_error(agent: Agent, said: dict[str, object]) -> None:
+def _raise_error(agent: Agent, said: dict[str, Any]) -> None:
     if "error" in said:
-        raise HostRefused(f"{agent.host.name}: the snapshot was not taken: {said['error']}")
+        raise refusal(agent.host.name, said["error"])
 
 
 def _pack(snapshot: Snapshot, oids: list[str], progress: Progress) -> Iterator[bytes]:

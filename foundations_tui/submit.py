@@ -173,13 +173,16 @@ def _send(session: Session, spec: JobSpec, host: str, frozen: Snapshot, progress
     try:
         return session.retrying(host, attempt)
     except HostUnreachable as error:
-        if not sent.is_set():
-            writes.drop_intent(session.store, spec.job)
-            raise
-        raise HostUnreachable(
-            f"{error}. Whether job {spec.job} has arrived is not known",
-            "foundations sync settles it when the host is back",
-        ) from None
+        if sent.is_set():
+            raise HostUnreachable(
+                f"{error}. Whether job {spec.job} has arrived is not known",
+                "foundations sync settles it when the host is back",
+            ) from None
+        writes.drop_intent(session.store, spec.job)
+        raise
+    except FoundationsError:
+        writes.drop_intent(session.store, spec.job)  # the host has answered, and it is no
+        raise
     except BaseException:
         if not sent.is_set():
             writes.drop_intent(session.store, spec.job)

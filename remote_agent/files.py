@@ -72,12 +72,17 @@ def free_bytes(path: str) -> int:
 
 
 def inside(folder: str, path: str) -> str:
-    """Return a path below a folder.
+    """Return a path below a folder, its links followed.
 
     Raises:
         BadRequest: it would lead out of it.
     """
-    joined = os.path.realpath(os.path.join(folder, path))
-    if joined != os.path.realpath(folder) and not joined.startswith(os.path.realpath(folder) + os.sep):
+    if not is_inside(folder, os.path.join(folder, path)):
         raise BadRequest(f"{path!r} leads out of the job's folder")
-    return joined
+    return os.path.realpath(os.path.join(folder, path))
+
+
+def is_inside(folder: str, path: str) -> bool:
+    """Say whether a path, its links followed, is a folder or below it."""
+    top, real = os.path.realpath(folder), os.path.realpath(path)
+    return real == top or real.startswith(top + os.sep)

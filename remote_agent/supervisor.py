@@ -64,6 +64,7 @@ class _Supervisor:
         self.stop: Optional[Dict[str, Any]] = None
         self.kill_at: Optional[float] = None
         self.pid = 0
+        self.process: Optional[subprocess.Popen[bytes]] = None  # kept: one that is dropped collects its own child
         self.started_at: Optional[float] = None
         self._listen(listener)
 
@@ -77,7 +78,8 @@ class _Supervisor:
         signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
         signal.signal(signal.SIGCHLD, lambda *_: None)
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-            signal.signal(number, signal.SIG_IGN)  # only the daemon stops an attempt
+            # Only the daemon stops an attempt. A handler, not SIG_IGN: the job's process would inherit that.
+            signal.signal(number, lambda *_: None)
 
     # --- the attempt, in order --------------------------------------------------------------------------------
 
@@ -127,7 +129,7 @@ class _Supervisor:
 
     def _start(self, argv: List[str], env: Dict[str, str], cwd: str) -> None:
         with open(os.devnull, "rb") as nothing:
-            child = subprocess.Popen(
+            self.process = subprocess.Popen(
                 argv,
                 env=env,
                 cwd=cwd,
@@ -137,7 +139,7 @@ class _Supervisor:
                 start_new_session=True,
                 preexec_fn=procs.die_with_parent,
             )
-        self.pid = child.pid
+        self.pid = self.process.pid
         self.started_at = time.time()
         self.status = {"type": "running", "pid": self.pid, "started_at": self.started_at}
         self._write_own_record()

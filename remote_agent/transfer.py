@@ -10,10 +10,10 @@ import json
 import os
 import sys
 import tarfile
-from typing import Any, BinaryIO, Dict, Iterator, List, NamedTuple
+from typing import Any, BinaryIO, Dict, Iterator, List, NamedTuple, Optional
 
 from remote_agent import files
-from remote_agent.errors import AgentError, NotFound
+from remote_agent.errors import AgentError, NotFound, StorageBroken
 from remote_agent.objects import ObjectStore
 from remote_agent.paths import AttemptPaths, Paths
 from remote_agent.workspace import PARAMETERS_FILE
@@ -23,14 +23,15 @@ _LINK = "120000"
 
 
 class _Member(NamedTuple):
-    """One file of the stream."""
+    """One file or symbolic link of the stream."""
 
     name: str
     source: str
     """Where its bytes lie on this host."""
     size: int
-    mode: str = ""
-    """Git's mode, for a file of the snapshot; else the file's own counts."""
+    executable: bool = False
+    link: Optional[str] = None
+    """Where a symbolic link leads."""
 
 
 def receive(root: str, nonce: str) -> int:
@@ -40,7 +41,7 @@ def receive(root: str, nonce: str) -> int:
     try:
         _say(nonce, new=store.receive(sys.stdin.buffer))
     except (AgentError, OSError) as error:
-        _say(nonce, error=str(error), code=getattr(error, "code", "storage_broken"))
+        _say(nonce, error=_refusal(error))
         return 1
     return 0
 
@@ -58,7 +59,7 @@ def send(root: str, nonce: str, wish: str) -> int:
     try:
         members = list(_members(paths, wanted))
     except (AgentError, OSError) as error:
-        _say(nonce, error=str(error), code=getattr(error, "code", "failed"))
+        _say(nonce, error=_refusal(error))
         return 1
     _say(nonce, ready=True, files=len(members), bytes=sum(member.size for member in members))
     with tarfile.open(fileobj=sys.stdout.buffer, mode="w|", format=tarfile.PAX_FORMAT) as tar:
@@ -75,8 +76,7 @@ def _members(paths: Paths, wanted: Dict[str, Any]) -> Iterator[_Member]:
     store = ObjectStore(paths.objects)
     if wanted["what"] == "code":
         for mode, name, oid in store.walk(wanted["snapshot"]):
-            source = store.path(oid)
-            yield _Member(os.fsdecode(name), source, os.stat(source).st_size, mode)
+            yield _of_snapshot(os.fsdecode(name), store.path(oid), mode)
     elif wanted["what"] == "artifacts":
         yield from _below(job.artifacts, "")
     elif wanted["what"] == "written":
@@ -86,24 +86,43 @@ def _members(paths: Paths, wanted: Dict[str, Any]) -> Iterator[_Member]:
             yield from _named(attempt.work, path)
 
 
+def _of_snapshot(name: str, source: str, mode: str) -> _Member:
+    if mode == _LINK:
+        with open(source, "rb") as file:
+            return _Member(name, source, 0, link=os.fsdecode(file.read()))
+    return _Member(name, source, os.stat(source).st_size, mode == "100755")
+
+
 def _named(work: str, path: str) -> Iterator[_Member]:
+    """Yield a file, or all below a folder, that a client names; a link is followed as long as it stays inside."""
     source = files.inside(work, path)
     if not os.path.exists(source):
         raise NotFound(f"the job's folder has no {path!r}")
     if os.path.isdir(source):
         yield from _below(work, os.path.relpath(source, os.path.realpath(work)))
     else:
-        yield _Member(os.path.normpath(path), source, os.stat(source).st_size)
+        yield _on_disk(os.path.normpath(path), source)
+
+
+def _on_disk(name: str, source: str) -> _Member:
+    stats = os.stat(source)
+    return _Member(name, source, stats.st_size, bool(stats.st_mode & 0o100))
 
 
 def _below(top: str, folder: str) -> Iterator[_Member]:
+    """Yield the files below a folder, and its links as links; what a link to the outside shows does not travel."""
     for parent, folders, names in os.walk(os.path.join(top, folder)):
         folders.sort()
-        for name in sorted(names):
+        links = [name for name in folders if os.path.islink(os.path.join(parent, name))]
+        for name in sorted(names + links):
             source = os.path.join(parent, name)
-            if os.path.isfile(source):
-                name = os.path.normpath(os.path.relpath(source, top))
-                yield _Member(name, source, os.stat(source).st_size)
+            relative = os.path.normpath(os.path.relpath(source, top))
+            if os.path.islink(source):
+                target = os.readlink(source)
+                if not os.path.isabs(target) and files.is_inside(top, source):
+                    yield _Member(relative, source, 0, link=target)
+            elif os.path.isfile(source):
+                yield _on_disk(relative, source)
 
 
 def _written(store: ObjectStore, snapshot: str, attempt: AttemptPaths) -> Iterator[_Member]:
@@ -119,6 +138,9 @@ def _written(store: ObjectStore, snapshot: str, attempt: AttemptPaths) -> Iterat
 
 
 def _differs(member: _Member, shipped: str, oid: str) -> bool:
+    if member.link is not None:
+        link = os.fsencode(member.link)
+        return hashlib.sha1(b"blob %d\0%s" % (len(link), link)).hexdigest() != oid
     return member.size != os.stat(shipped).st_size or _blob_id(member.source, member.size) != oid
 
 
@@ -133,13 +155,12 @@ def _blob_id(path: str, size: int) -> str:
 def _add(tar: tarfile.TarFile, member: _Member) -> None:
     """Add one file; one that grows or shrinks meanwhile is cut or padded to the size it had."""
     info = tarfile.TarInfo(member.name)
+    if member.link is not None:
+        info.type, info.linkname = tarfile.SYMTYPE, member.link
+        return tar.addfile(info)
     with open(member.source, "rb") as file:
-        if member.mode == _LINK:
-            info.type, info.linkname = tarfile.SYMTYPE, os.fsdecode(file.read())
-            return tar.addfile(info)
         stats = os.fstat(file.fileno())
-        executable = member.mode == "100755" if member.mode else stats.st_mode & 0o100
-        info.size, info.mtime, info.mode = stats.st_size, int(stats.st_mtime), 0o755 if executable else 0o644
+        info.size, info.mtime, info.mode = stats.st_size, int(stats.st_mtime), 0o755 if member.executable else 0o644
         tar.addfile(info, _Padded(file))  # type: ignore[arg-type]
 
 
@@ -152,6 +173,11 @@ class _Padded:
     def read(self, size: int) -> bytes:
         data = self._file.read(size)
         return data + bytes(size - len(data))
+
+
+def _refusal(error: Exception) -> Dict[str, str]:
+    """Return an error as the protocol's refusals have it."""
+    return {"code": getattr(error, "code", StorageBroken.code), "message": str(error)}
 
 
 def _say(nonce: str, **words: Any) -> None:

@@ -202,13 +202,13 @@ class _Rpc:
     def _take(self, frame: protocol.Frame) -> None:
         message = frame.message
         if message.get("id") == 0:  # the proxy's own word: there is no agent to speak for itself
-            self._end(_refused(self._host, message["error"]))
+            self._end(refusal(self._host, message["error"]))
             return
         with self._lock:
             answer = self._waiting.pop(message.get("id", -1), None)
         if answer is not None:
             if "error" in message:
-                answer.fail(_refused(self._host, message["error"]))
+                answer.fail(refusal(self._host, message["error"]))
             else:
                 answer.put(message["result"], frame.blob)
 
@@ -224,7 +224,13 @@ class _Rpc:
         return HostUnreachable(words if words.startswith(prefix) else f"{prefix} ({words})")
 
 
-def _refused(host: str, error: dict[str, Any]) -> FoundationsError:
+def refusal(host: str, error: dict[str, Any]) -> FoundationsError:
+    """Return a host's refusal as an error of ours.
+
+    Args:
+        host: its name.
+        error: the refusal as it came: "code" and "message".
+    """
     kind: Callable[[str], FoundationsError] = _ERRORS.get(error["code"], HostRefused)
     return kind(f"{host}: {error['message']}")
 

@@ -172,7 +172,7 @@ class SshChannel:
             self._channel.sendall(data)
         except TimeoutError:
             raise
-        except OSError as error:
+        except (OSError, EOFError) as error:
             raise HostUnreachable(f"{self._host}: the connection was lost ({error})") from None
 
     def recv(self, size: int) -> bytes:

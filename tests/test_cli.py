@@ -1,0 +1,304 @@
+"""The command line on this machine: what a user types, what comes back, what bad input says."""
+
+from __future__ import annotations
+
+import json
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.support.client import Client, wait_until
+
+JOB_FIELDS = set(
+    "job name project owner host host_state state reason_code reason exit_code attempt command params metrics tags"
+    " gpus_requested gpus snapshot created_at queued_at started_at ended_at duration data_as_of".split()
+)
+
+
+def script(client: Client, text: str, name: str = "job.py") -> None:
+    (client.project / name).write_text(text)
+
+
+def test_one_job_in_full(client: Client) -> None:
+    script(
+        client,
+        "import os, sys, foundations\n"
+        "print(os.getcwd()); print(sys.argv[1:])\n"
+        "names = ('FOUNDATIONS_PROJECT_NAME', 'FOUNDATIONS_ATTEMPT', 'PYTHONUNBUFFERED', 'MINE')\n"
+        "print(*(os.environ[k] for k in names))\n"
+        "print(os.environ['FOUNDATIONS_JOB_ID'])\n"
+        "foundations.log_param('seed', 3); foundations.set_tag('kind', 'cnn')\n"
+        "for v in (1.0, float('nan'), 0.5): foundations.log_metric('loss', v)\n"
+        "foundations.log_metric('note', 'text')\n",
+    )
+    words = ["--project", "p", "--name", "n", "--env", "MINE=a b", "--param", "lr=0.1", "--param", "s=plain"]
+    words += ["--tag", "t", "--tag", "u=v", "--", "python", "job.py", "a b", "$HOME", ""]
+    first = client.json("submit", *words)
+    assert set(first[0]) == {"job", "project", "host", "snapshot", "state"} and first[0]["state"] == "queued"
+    assert client.run("wait", "n").stdout == ""
+    job = client.json("show", "n", "--sync")
+    assert set(job) == JOB_FIELDS
+    assert (job["state"], job["exit_code"], job["project"], job["name"]) == ("completed", 0, "p", "n")
+    assert job["params"] == {"lr": 0.1, "s": "plain", "seed": 3}
+    assert job["tags"] == {"t": "", "u": "v", "kind": "cnn"}
+    assert job["metrics"]["loss"] == {"last": 0.5, "min": 0.5, "max": 1.0, "count": 3, "step": 2}
+    assert job["metrics"]["note"]["last"] == "text"
+    lines = client.run("logs", "n").stdout.splitlines()
+    assert lines[0].endswith("/work") and lines[1] == "['a b', '$HOME', '']"
+    assert lines[2] == "p 1 1 a b" and lines[3] == job["job"]
+    values = client.json("metrics", "n", "--key", "loss")
+    assert [v["value"] for v in values] == [1.0, "NaN", 0.5] and set(values[0]) == {"key", "step", "value", "time"}
+    assert client.json("jobs", "--state", "failed") == []
+    assert [p["project"] for p in client.json("projects")] == ["p"]
+
+
+def test_metrics_are_seen_while_the_job_runs(client: Client) -> None:
+    script(client, "import foundations, time\nfoundations.log_metric('x', 1)\nprint('up')\ntime.sleep(60)\n")
+    job = client.submit("--", "python", "job.py")
+    wait_until(lambda: client.job(job)["metrics"].get("x", {}).get("last") == 1)
+    assert client.job(job)["state"] == "running"
+    client.run("stop", "--grace", "0", job)
+
+
+def test_a_subfolder_ships_the_repository(client: Client) -> None:
+    import subprocess
+
+    subprocess.run(["git", "init", "-q"], cwd=client.project, check=True)
+    (client.project / "sub").mkdir()
+    (client.project / "lib.txt").write_text("from above")
+    (client.project / "sub/job.py").write_text("print(open('../lib.txt').read())")
+    done = client.run("submit", "--dir", "sub", "--follow", "--", "python", "job.py")
+    assert "from above" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("command", "code"),
+    [
+        (["sh", "-c", "exit 7"], 7),
+        (["sh", "-c", "kill -9 $$"], 137),
+        (["sh", "-c", "kill -TERM $$"], 143),
+        (["no-such-command"], 127),
+        (["./job.py"], 126),
+        (["true"], 0),
+    ],
+)
+def test_the_exit_code_is_the_jobs_own(client: Client, command: list[str], code: int) -> None:
+    script(client, "print(1)")
+    done = client.run("submit", "--wait", "--", *command, code=code)
+    found = client.json("jobs", "--sync")[0]
+    assert found["exit_code"] == code and found["state"] == ("failed" if code else "completed")
+    if code == 127:
+        assert "command not found on the host" in done.stderr and found["reason_code"] == "command_not_found"
+
+
+def test_wait_gives_the_first_that_is_not_0(client: Client) -> None:
+    ids = [client.submit("--", "sh", "-c", f"exit {n}") for n in (0, 5, 3)]
+    client.run("wait", *ids, code=5)
+
+
+def test_shell_only_where_it_is_asked_for(client: Client) -> None:
+    assert client.run("submit", "--follow", "--", "echo", "$HOME;ls").stdout == "$HOME;ls\n"
+    assert client.run("submit", "--shell", "--follow", "--", "echo $((1+1))").stdout == "2\n"
+
+
+def test_the_log_is_byte_for_byte(client: Client) -> None:
+    script(client, "import sys; sys.stdout.buffer.write(bytes(range(256)) * 400)")
+    job = client.submit("--", "python", "job.py")
+    client.run("wait", job)
+    process = client.start("logs", job, text=False)
+    assert process.communicate()[0] == bytes(range(256)) * 400
+
+
+def test_files_that_a_job_wrote(client: Client, tmp_path: Path) -> None:
+    script(
+        client,
+        "import os\nos.makedirs('runs/x')\nopen('runs/x/model.pt','wb').write(b'w'*100000)\n"
+        "open('job.py','a').write('# changed')\nos.symlink('/etc/passwd','leak')\nos.chmod('runs/x/model.pt', 0o755)\n",
+    )
+    job = client.submit("--", "python", "job.py")
+    client.run("wait", job)
+    out = tmp_path / "out"
+    got = client.json("get", job, "--dest", str(out))
+    assert sorted(Path(entry["path"]).name for entry in got) == ["job.py", "model.pt"]
+    assert (out / "runs/x/model.pt").stat().st_mode & 0o111
+    client.run("get", job, "runs", "--dest", str(tmp_path / "two"))
+    assert (tmp_path / "two/runs/x/model.pt").exists()
+    client.run("get", job, "--code", "--log", "--dest", str(tmp_path / "three"))
+    assert not (tmp_path / "three/code/job.py").read_text().endswith("# changed")
+    assert (tmp_path / "three/output.log").exists()
+    for path in ("../../../spec.json", "/etc/passwd", "leak"):
+        assert "leads out" in client.run("get", job, path, code=2).stderr
+        assert "leads out" in client.run("ls", job, path, code=2).stderr
+    assert "nowhere" in client.run("get", job, "nowhere", code=3).stderr
+
+
+def test_delete_removes_here_and_there(client: Client) -> None:
+    job = client.submit("--", "sh", "-c", "echo hi > file")
+    client.run("wait", job)
+    assert "say --yes" in client.run("delete", job, code=2).stderr
+    client.run("delete", "--yes", job)
+    assert client.json("jobs", "--sync") == []
+    wait_until(lambda: not (client.home / "agent/jobs" / job).exists())
+    assert not (client.home / "logs" / job).exists()
+
+
+def test_names_prefixes_and_last(client: Client) -> None:
+    ids = [client.submit("--name", "same", "--", "true") for _ in range(2)]
+    client.run("wait", *ids)
+    failed = client.submit("--", "false")
+    client.run("wait", failed, code=1)
+    client.run("sync")
+    assert client.json("show", ids[0][:6])["job"] == ids[0]
+    assert client.json("show", "@last")["job"] == failed == client.json("show", "@last-failed")["job"]
+    several = client.run("show", "same", code=2)
+    assert all(job in several.stderr for job in ids)
+    assert "at least 6" in client.run("show", ids[0][:3], code=3).stderr
+    assert client.run("wait", "nothing", code=125).stderr
+
+
+def test_status_since_the_last_look(client: Client) -> None:
+    client.run("wait", client.submit("--", "true"))
+    assert "1 job ended" in client.run("status", "--sync").stdout
+    assert "0 jobs ended" in client.run("status").stdout
+    client.run("wait", client.submit("--", "false"), code=1)
+    found = client.json("status", "--sync")
+    assert [job["state"] for job in found["ended"]] == ["failed"]
+
+
+def test_dry_run_asks_no_host(client: Client) -> None:
+    script(client, "x" * 5000, "big.py")
+    (client.home / "hosts.toml").write_text('[hosts.far]\naddress = "nowhere.invalid"\n')
+    found = client.json("submit", "--dry-run", "--host", "far", "--", "true")
+    assert found["files"] == 1 and found["bytes"] == 5000 and found["largest"][0]["path"] == "big.py"
+    assert "would ship 1 file" in client.run("submit", "--dry-run", "--", "true").stdout
+
+
+def test_init_makes_a_project_that_runs(client: Client) -> None:
+    client.run("init", "digits")
+    done = client.run(
+        "submit", "--follow", "--param", "epochs=1", "--", "python", "train.py", cwd=client.project / "digits"
+    )
+    assert "epoch 1/1" in done.stdout
+    client.run("sync")
+    job = client.json("jobs")[0]
+    assert job["project"] == "digits" and 0.5 < job["metrics"]["accuracy"]["last"] <= 1
+    assert "not empty" in client.run("init", "digits", code=2).stderr
+    client.run("init")
+    assert 'project = "project"' in (client.project / "foundations.toml").read_text()
+    assert "already" in client.run("init", code=2).stderr
+
+
+def test_ctrl_c_detaches_and_the_job_runs_on(client: Client) -> None:
+    job = client.submit("--", "sh", "-c", "echo one; sleep 3; echo two")
+    process = client.start("wait", job)
+    time.sleep(1.5)
+    process.send_signal(signal.SIGINT)
+    _, stderr = process.communicate(timeout=20)
+    assert process.returncode == 130 and "runs on" in stderr and "Traceback" not in stderr
+    client.run("wait", job)
+    assert client.run("logs", job).stdout == "one\ntwo\n"
+
+
+def test_a_reader_that_leaves(client: Client) -> None:
+    import subprocess
+    import sys
+
+    job = client.submit("--", "sh", "-c", "seq 200000")
+    client.run("wait", job)
+    code = f"{sys.executable} -c 'from foundations_tui.cli.main import main; main()' logs {job} | head -1"
+    done = subprocess.run(["sh", "-c", code], env=client.env, capture_output=True, text=True)
+    assert done.stdout == "1\n" and done.stderr == ""
+
+
+def test_python_in_the_job_is_the_configured_one(client: Client, tmp_path: Path) -> None:
+    import subprocess
+    import sys
+
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", tmp_path / "venv"], check=True)
+    (client.home / "hosts.toml").write_text(f'[hosts.local]\npython = "{tmp_path}/venv/bin/python"\n')
+    for command in (["python"], ["python3"], ["sh", "-c", 'exec python "$@"', "sh"]):
+        done = client.run("submit", "--follow", "--", *command, "-c", "import sys; print(sys.prefix)")
+        assert done.stdout.strip() == str(tmp_path / "venv"), command
+
+
+BAD = [
+    (["submit", "--host", "nope", "--", "true"], 3, "unknown host 'nope'"),
+    (["submit", "--host", "loca", "--", "true"], 3, "did you mean 'local'"),
+    (["submit", "--dir", "nowhere", "--", "true"], 2, "no folder 'nowhere'"),
+    (["submit"], 2, "COMMAND"),
+    (["submit", "--param", "x", "--", "true"], 2, "KEY=VALUE"),
+    (["submit", "--params-file", "none.json", "--", "true"], 2, "none.json"),
+    (["submit", "--env", "API_TOKEN=x", "--", "true"], 2, "secret"),
+    (["submit", "--env", "1X=x", "--", "true"], 2, "not the name of a variable"),
+    (["submit", "--gpus", "1000", "--", "true"], 4, "GPUs; this host has"),
+    (["submit", "--cpus", "1000", "--", "true"], 4, "CPUs; this host has"),
+    (["submit", "--cpus", "0", "--", "true"], 2, "at least 1"),
+    (["submit", "--ram", "64G", "--", "true"], 2, "not available in this version"),
+    (["submit", "--time-limit", "2h", "--", "true"], 2, "not available in this version"),
+    (["submit", "--priority", "2", "--", "true"], 2, "not available in this version"),
+    (["submit", "--retries", "2", "--", "true"], 2, "not available in this version"),
+    (["submit", "--after", "abcdef", "--", "true"], 2, "not available in this version"),
+    (["show", "abcdef012345"], 3, "no job"),
+    (["logs", "abcdef012345"], 3, "no job"),
+    (["stop", "abcdef012345"], 3, "no job"),
+    (["hosts", "test", "nope"], 3, "unknown host"),
+    (["hosts", "remove", "nope"], 3, "unknown host"),
+    (["hosts", "add", "local", "x"], 2, "is taken"),
+    (["hosts", "add", "a", "me@"], 2, "not an address"),
+    (["ui"], 2, "needs a terminal"),
+    ([], 2, "needs a terminal"),
+    (["jbos"], 2, "No such command"),
+    (["jobs", "--sort", "x"], 2, "Invalid value"),
+]
+
+
+@pytest.mark.parametrize(("argv", "code", "part"), BAD, ids=[" ".join(words) or "bare" for words, _, _ in BAD])
+def test_bad_input_gets_one_clear_message(client: Client, argv: list[str], code: int, part: str) -> None:
+    done = client.run(*argv, code=code)
+    assert part in done.stderr and done.stdout == ""
+    assert client.json("jobs") == [], "nothing half-done"
+
+
+def test_bad_toml_says_file_line_and_nearest_key(client: Client) -> None:
+    (client.home / "hosts.toml").write_text('[hosts.a]\naddress = "x"\npyton = "y"\n')
+    done = client.run("jobs", "--sync", code=2)
+    assert "hosts.toml:3: unknown key 'pyton'" in done.stderr and "'python'" in done.stderr
+    client.run("jobs")  # what needs no host still works
+
+
+def test_a_broken_store_is_said(client: Client) -> None:
+    (client.home / "store.db").write_bytes(b"not a database" * 100)
+    done = client.run("jobs", code=1)
+    assert "cannot be used" in done.stderr and "move the file away" in done.stderr
+
+
+def test_debug_shows_the_traceback(client: Client) -> None:
+    process = client.start("show", "abcdef012345", "--debug")
+    assert "Traceback" in process.communicate()[1]
+
+
+def test_private_files(client: Client) -> None:
+    job = client.submit("--", "true")
+    client.run("wait", job)
+    client.run("sync")
+    agent = client.home / "agent"
+    for path in (agent, agent / "jobs", client.home / "snapshots"):
+        assert path.stat().st_mode & 0o077 == 0, path
+    for path in (agent / "journal", agent / "owner.json", client.home / "store.db"):
+        assert path.stat().st_mode & 0o077 == 0, path
+
+
+def test_jobs_text_has_no_escape_sequences(client: Client) -> None:
+    client.run("wait", client.submit("--name", "\x1b[31mx\x07\u202e", "--", "true"))
+    done = client.run("jobs", "--sync")
+    assert "\x1b" not in done.stdout and "\x07" not in done.stdout and "\u202e" not in done.stdout
+    assert json.loads(client.run("jobs", "--json").stdout)[0]["name"] == "\x1b[31mx\x07\u202e"
+
+
+def test_jobs_of_other_people_are_left_alone(client: Client) -> None:
+    job = client.submit("--", "sleep", "60")
+    (client.home / "hosts.toml").write_text('owner = "Somebody Else"\n')
+    assert "belongs to" in client.run("stop", job, code=2).stderr
+    client.run("stop", "--others", "--grace", "0", job)
