@@ -1,0 +1,34 @@
+# make test        everything, in a virtual environment that it makes
+# make check       format, lint and types
+# make bench       the benchmarks, each as a ratio to its floor
+# make screenshot  docs/screenshot.svg, from the real app on real jobs
+
+PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
+VENV ?= .venv
+BIN = $(VENV)/bin
+
+.PHONY: test check bench screenshot programs
+
+test: $(VENV)/ready programs
+	$(BIN)/python -m pytest -q $(TESTS)
+
+check: $(VENV)/ready
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+bench: $(VENV)/ready programs
+	$(BIN)/python -m benchmarks
+
+screenshot: $(VENV)/ready
+	$(BIN)/python -m docs.screenshot
+
+$(VENV)/ready: pyproject.toml
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed; name it with: make PYTHON=/path/to/python3" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@
+
+programs:
+	@sh tests/programs.sh
