@@ -54,7 +54,6 @@ class Store:
 
         self.path = locations.store_file()
         with _translated(self.path):
-            os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
             self.conn = _connect(self.path)
             self.db: Database = Database(self.conn)
             _refuse_newer(self.conn, self.path)
@@ -92,6 +91,9 @@ class Store:
 
         with open(self.path.with_suffix(".lock"), "w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
+            # Never by opening the file: closing a second descriptor drops the locks that SQLite holds in this process
+            # (sqlite.org/howtocorrupt.html, 2.2).
+            self.path.chmod(0o600)
             mode = "DELETE" if _is_on_network(self.path) else "WAL"
             self.conn.execute(f"PRAGMA journal_mode = {mode}")
             migrations.apply(self.db)

@@ -1,0 +1,84 @@
+"""What is on a screen: of the app under Textual's pilot, and of a real terminal in tmux."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from textual.app import App
+from textual.pilot import Pilot
+
+
+def text(app: App[None]) -> str:
+    """Return what the app shows, line by line."""
+    return "\n".join("".join(segment.text for segment in strip) for strip in app.screen._compositor.render_strips())
+
+
+async def until(pilot: Pilot[None], condition: Callable[[], bool], seconds: float = 30) -> None:
+    """Let the app work until something holds; it fails only after a time that means a hang."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, text(pilot.app)
+        await pilot.pause()
+        await asyncio.sleep(0.05)
+
+
+class Tmux:
+    """A terminal of its own: one tmux server with one window, ended by ``close``."""
+
+    def __init__(self, folder: Path, columns: int, lines: int) -> None:
+        self._socket = folder / "tmux.sock"
+        self._size = (str(columns), str(lines))
+
+    def start(self, command: list[str], env: dict[str, str], cwd: Path) -> None:
+        """Run a command in the window; when it ends, the window stays and says so."""
+        columns, lines = self._size
+        words = ["new-session", "-d", "-x", columns, "-y", lines, "-c", str(cwd)]
+        self._run("-f", "/dev/null", *words, "sleep 600", env=env)
+        self._run("set", "-g", "remain-on-exit", "on")
+        self._run("set", "-g", "default-terminal", "tmux-256color")
+        self._run("respawn-pane", "-k", "-c", str(cwd), *command)
+
+    def send(self, *keys: str) -> None:
+        """Press keys."""
+        self._run("send-keys", *keys)
+
+    def type(self, words: str) -> None:
+        """Type a text as it is."""
+        self._run("send-keys", "-l", words)
+
+    def resize(self, columns: int, lines: int) -> None:
+        """Change the size of the window."""
+        self._run("resize-window", "-x", str(columns), "-y", str(lines))
+
+    def shown(self, *options: str) -> str:
+        """Return what the window shows."""
+        return self._run("capture-pane", "-p", *options)
+
+    def exit_code(self, seconds: float = 30) -> int:
+        """Wait until the command has ended, and return its exit code."""
+        deadline = time.monotonic() + seconds
+        while not (code := self._run("display-message", "-p", "#{pane_dead_status}").strip()):
+            assert time.monotonic() < deadline, self.shown()
+            time.sleep(0.1)
+        return int(code)
+
+    def until(self, condition: Callable[[str], bool], seconds: float = 30) -> str:
+        """Wait until the screen is as it should be, and return it."""
+        deadline = time.monotonic() + seconds
+        while not condition(shown := self.shown()):
+            assert time.monotonic() < deadline, shown
+            time.sleep(0.1)
+        return shown
+
+    def close(self) -> None:
+        """End the server and what runs in it."""
+        subprocess.run(["tmux", "-S", self._socket, "kill-server"], capture_output=True)
+
+    def _run(self, *words: str, env: dict[str, str] | None = None) -> str:
+        done = subprocess.run(["tmux", "-S", self._socket, *words], capture_output=True, text=True, env=env)
+        assert done.returncode == 0, f"tmux {words}: {done.stderr}"
+        return done.stdout

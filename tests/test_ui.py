@@ -1,0 +1,232 @@
+"""The terminal app: under Textual's pilot on real jobs, and once the real program in tmux."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from textual.app import App
+from textual.color import Color
+
+from foundations_tui.session import Session
+from foundations_tui.ui.app import FoundationsApp
+from foundations_tui.ui.panes.jobs import JobsPane
+from foundations_tui.ui.panes.log import LogPane
+from foundations_tui.ui.screens.confirm import Confirm
+from foundations_tui.ui.widgets.log_view import LogView
+from tests.support import screen
+from tests.support.client import FOUNDATIONS, Client
+from tests.support.screen import Tmux
+from tests.support.sshd import Sshd
+from tests.support.store import fill
+
+SIZES = [(80, 24), (160, 50)]
+
+
+def make_app() -> FoundationsApp:
+    return FoundationsApp(Session(connect_timeout=3))
+
+
+@pytest.fixture
+def tmux(tmp_path: Path) -> Iterator[Tmux]:
+    terminal = Tmux(tmp_path, 80, 24)
+    yield terminal
+    terminal.close()
+
+
+@pytest.mark.parametrize("size", SIZES)
+async def test_a_job_is_seen_from_start_to_end(client: Client, size: tuple[int, int]) -> None:
+    go_on = client.project / "go-on"
+    client.run(
+        *("submit", "--name", "first", "--param", "lr=0.1", "--env", f"GO_ON={go_on}", "--"),
+        *("sh", "-c", 'echo begins; while [ ! -e "$GO_ON" ]; do sleep 0.1; done; echo ends; exit 3'),
+    )
+    app = make_app()
+    async with app.run_test(size=size) as pilot:
+        await screen.until(pilot, lambda: "● running" in screen.text(app) and "begins" in screen.text(app))
+        shown = screen.text(app)
+        assert "first" in shown and "local" in shown and "1 running" in shown and "lr=0.1" in shown
+        assert all(len(line) == size[0] for line in shown.splitlines()) and len(shown.splitlines()) == size[1]
+        go_on.touch()
+        await screen.until(pilot, lambda: "✗ failed" in screen.text(app) and "ends" in screen.text(app))
+        assert "exit 3" in screen.text(app) and "0 running" in screen.text(app)
+        await pilot.press("q")
+    assert app.return_code == 0
+
+
+@pytest.mark.parametrize("size", SIZES)
+async def test_keys(client: Client, size: tuple[int, int]) -> None:
+    jobs = [client.submit("--name", f"job-{n}", "--", "sh", "-c", f"echo log of {n}") for n in range(3)]
+    client.run("wait", *jobs)
+    app = make_app()
+    async with app.run_test(size=size) as pilot:
+        await screen.until(pilot, lambda: "log of 2" in screen.text(app))
+        await pilot.press("j")
+        await screen.until(pilot, lambda: "log of 1" in screen.text(app))
+        await pilot.press("k", "G")
+        await screen.until(pilot, lambda: "log of 0" in screen.text(app))
+        await pilot.press("g", "enter")
+        await screen.until(pilot, lambda: "log of 2" in screen.text(app) and "job-1" not in screen.text(app))
+        await pilot.press("escape")
+        await screen.until(pilot, lambda: "job-1" in screen.text(app))
+        await pilot.press("question_mark")
+        await screen.until(pilot, lambda: "q                   quit" in screen.text(app))
+        await pilot.press("q")
+        await screen.until(pilot, lambda: "q                   quit" not in screen.text(app))
+        await pilot.press("q")
+    assert app.return_code == 0
+
+
+async def test_stop_asks_first(client: Client) -> None:
+    job = client.submit("--name", "long", "--", "sleep", "600")
+    client.wait_until(job, "running")
+    app = make_app()
+    async with app.run_test(size=(80, 24)) as pilot:
+        await screen.until(pilot, lambda: "● running" in screen.text(app))
+        await pilot.press("x", "n")
+        assert not isinstance(app.screen, Confirm) and client.job(job)["state"] == "running"
+        await pilot.press("x")
+        assert f"Stop job {job[:6]}" in screen.text(app)
+        await pilot.press("y")
+        await screen.until(pilot, lambda: "⊘ stopped" in screen.text(app))
+    assert client.job(job)["reason_code"] == "stopped_by_user"
+
+
+async def test_nothing_of_a_job_is_markup_or_an_escape_sequence(client: Client) -> None:
+    name = "[red]x[/] [@click=app.quit]y[/]\x1b]0;title\x07\u202e"
+    client.run(
+        "submit", "--name", name, "--param", "[bold]p[/]=[/]", "--", "printf", "[green]z[/]\\033[2J\\033[31mred\\n"
+    )
+    app = make_app()
+    async with app.run_test(size=(160, 50)) as pilot:
+        await screen.until(pilot, lambda: "completed" in screen.text(app) and "[green]z[/]" in screen.text(app))
+        shown = screen.text(app)
+        assert "[red]x[/] [@click=app.quit]y[/]" in shown and "[bold]p[/]=[/]" in shown
+        assert not set(shown) & {"\x1b", "\x07", "\u202e"}
+
+
+async def test_a_host_that_hangs_blocks_nothing(client: Client) -> None:
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()  # accepts, and never says a word
+        port = silent.getsockname()[1]
+        (client.home / "hosts.toml").write_text(f'[hosts.mute]\naddress = "127.0.0.1:{port}"\n')
+        client.run("submit", "--host", "local", "--", "echo", "meanwhile")
+        app = make_app()
+        async with app.run_test(size=(80, 24)) as pilot:
+            await screen.until(pilot, lambda: "✓ completed" in screen.text(app) and "meanwhile" in screen.text(app))
+            assert "mute" in screen.text(app)
+            await screen.until(pilot, lambda: "out of reach" in screen.text(app))
+            await pilot.press("q")
+
+
+async def test_no_color(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    client.run("submit", "--wait", "--", "printf", "\\033[31mred\\033[0m\\n")
+    monkeypatch.setenv("NO_COLOR", "1")
+    app = make_app()
+    async with app.run_test(size=(80, 24)) as pilot:
+        await screen.until(pilot, lambda: "✓ completed" in screen.text(app) and "red" in screen.text(app))
+        assert all(_is_grey(color) for color in _colors(app))
+
+
+def _colors(app: App[None]) -> list[Color]:
+    """Return the colours that go to the terminal, the filters of the app applied."""
+    found = []
+    for strip in app.screen._compositor.render_strips():
+        for line_filter in app._filters:
+            strip = strip.apply_filter(line_filter, Color(0, 0, 0))
+        for segment in strip:
+            if segment.style is not None:
+                found += [
+                    Color.from_rich_color(c) for c in (segment.style.color, segment.style.bgcolor) if c is not None
+                ]
+    return found
+
+
+def _is_grey(color: Color) -> bool:
+    return max(color.rgb) - min(color.rgb) <= 2
+
+
+async def test_a_long_log_scrolls_and_follows(client: Client) -> None:
+    go_on = client.project / "go-on"
+    client.run(
+        *("submit", "--env", f"GO_ON={go_on}", "--", "sh", "-c"),
+        'seq 100000; while [ ! -e "$GO_ON" ]; do sleep 0.1; done; echo the end; printf "10%%\\r100%%\\n"',
+    )
+    app = make_app()
+    async with app.run_test(size=(80, 24)) as pilot:
+        await screen.until(pilot, lambda: "│ 100000 " in screen.text(app))
+        await pilot.press("enter", "g")
+        await screen.until(pilot, lambda: "│ 100000 " not in screen.text(app))
+        log = app.screen.query_one(LogView)
+        assert not log.following and "│ 1 " in screen.text(app)
+        go_on.touch()
+        await screen.until(pilot, lambda: log.line_count == 100002)
+        assert "the end" not in screen.text(app)
+        await pilot.press("G")
+        await screen.until(pilot, lambda: "the end" in screen.text(app))
+        assert "100%" in screen.text(app) and " 10%" not in screen.text(app)
+
+
+async def test_the_table_asks_for_what_is_on_screen(client: Client) -> None:
+    fill(5000)
+    app = make_app()
+    async with app.run_test(size=(80, 24)) as pilot:
+        await screen.until(pilot, lambda: "5,000 jobs" in screen.text(app))
+        table = app.screen.query_one(JobsPane).table
+        await pilot.press("G")
+        await screen.until(pilot, lambda: table.cursor == 4999)
+        assert "job 0 " in screen.text(app)
+        assert len(table._window) < 100
+
+
+async def test_the_cursor_stays_on_its_job(client: Client) -> None:
+    first, second = (client.submit("--name", name, "--", "true") for name in ("first", "second"))
+    client.run("wait", first, second)
+    app = make_app()
+    async with app.run_test(size=(80, 24)) as pilot:
+        await screen.until(pilot, lambda: screen.text(app).count("completed") >= 2)
+        await pilot.press("j")
+        table = app.screen.query_one(JobsPane).table
+        assert table.key == first
+        third = client.submit("--name", "third", "--", "true")
+        await screen.until(pilot, lambda: "third" in screen.text(app))
+        assert table.key == first and "first" in str(app.screen.query_one(LogPane).query_one("#job-facts").render())
+        client.run("delete", "--yes", first, third)
+        await screen.until(pilot, lambda: "third" not in screen.text(app))
+        assert table.key == second
+
+
+def test_the_app_needs_a_terminal(client: Client) -> None:
+    for words in ([], ["ui"]):
+        assert "needs a terminal" in client.run(*words, code=2).stderr
+
+
+def test_the_real_program_in_tmux(client: Client, sshd: Sshd, tmux: Tmux, new_sshd: Callable[[], Sshd]) -> None:
+    away = new_sshd()
+    away.cut()
+    client.add_host("box", sshd)
+    client.add_host("away", away)
+    command = ["sh", "-c", "echo $((6*7)) lines; sleep 600"]
+    job = client.submit("--host", "box", "--name", "over-ssh", "--", *command)
+    env = {**client.env, "TERM": "xterm-256color"}
+    tmux.start(FOUNDATIONS, env, client.project)
+    tmux.until(lambda shown: "● running" in shown and "42 lines" in shown and "out of reach" in shown)
+    tmux.resize(160, 50)
+    tmux.until(lambda shown: "PROJECT" in shown and "42 lines" in shown)
+    tmux.send("x")
+    tmux.until(lambda shown: f"Stop job {job[:6]} on box?" in shown)
+    tmux.send("y")
+    tmux.until(lambda shown: "⊘ stopped" in shown)
+    tmux.resize(80, 24)
+    tmux.send("Enter")
+    tmux.until(lambda shown: "STATE" not in shown and "42 lines" in shown)
+    tmux.send("Escape")
+    tmux.until(lambda shown: "STATE" in shown)
+    tmux.send("q")
+    assert tmux.exit_code() == 0
+    assert client.job(job)["state"] == "stopped"
+    assert os.listdir(client.home / "logs") == [job]
