@@ -6,6 +6,7 @@ one ``os.write`` a call: what was logged survives a kill of the process. A disk 
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import sys
@@ -105,8 +106,8 @@ def _write(line: bytes) -> None:
         return
     try:
         fd = _fd if _fd is not None else _open()
-        if fd is not None:
-            os.write(fd, line)
+        if fd is not None and os.write(fd, line) < len(line):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     except OSError as error:
         _broken = True
         warnings.warn(f"foundations: records are no longer written: {error}", RuntimeWarning, stacklevel=3)

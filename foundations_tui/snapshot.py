@@ -8,13 +8,16 @@ in an index, and needs an environment without any GIT_ variable of the caller's.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import json
 import os
 import shutil
 import stat
 import subprocess
 import tempfile
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,6 +32,10 @@ IGNORE_FILE = ".foundationsignore"
 _ATTRIBUTES = "* -text -eol -filter -ident -working-tree-encoding\n"
 _NO_REPOSITORY_EXCLUDES = "__pycache__/\n*.pyc\n.venv/\nvenv/\nnode_modules/\n.ipynb_checkpoints/\n"
 """What a folder without a repository, and so perhaps without a .gitignore, hardly wants to ship."""
+_EMPTY_TREE = "4b825dc642cb6eb9a060e54bf8d69288fbee4904"
+_NO_OBJECT = b"0" * 40
+_OTHER = ord("?")
+"""What git marks an untracked file with."""
 _SETTINGS = {
     "core.autocrlf": "false",
     "core.safecrlf": "false",
@@ -37,6 +44,7 @@ _SETTINGS = {
     "core.compression": "1",
     "core.bare": "false",
     "gc.auto": "0",
+    "index.version": "4",  # smaller, and so written sooner
 }
 
 
@@ -55,10 +63,8 @@ class Snapshot:
     files: int
     size: int
     """Bytes of all its files."""
-    largest: tuple[tuple[int, bytes], ...] = ()
-    """(bytes, path) of the largest files."""
     git: dict[str, Any] = field(default_factory=dict)
-    """commit, branch and dirty of the user's repository."""
+    """commit and branch of the user's repository, and whether the tree is another than the commit's ("dirty")."""
 
 
 @dataclass(frozen=True)
@@ -88,14 +94,15 @@ def take(folder: Path, max_file: int = 100 << 20) -> Snapshot:
     repository = _repository_of(folder)
     root = Path(repository.working_tree_dir or folder).resolve() if repository else folder
     shadow = _shadow(root)
-    listing = _Listing(root)
-    listing.add(root, b"", shadow, is_repository=repository is not None)
-    _refuse_large(listing, max_file)
-    tree = _write_tree(root, shadow, sorted(listing.sizes))
+    tree = _write_tree(root, shadow, repository is not None, max_file)
+    files, size = _totals(root, shadow, tree)
     subdir = "" if folder == root else folder.relative_to(root).as_posix()
-    largest = sorted(((size, path) for path, size in listing.sizes.items()), reverse=True)[:10]
-    git = _provenance(repository) if repository else {}
-    return Snapshot(tree, shadow, root, subdir, len(listing.sizes), sum(listing.sizes.values()), tuple(largest), git)
+    return Snapshot(tree, shadow, root, subdir, files, size, _provenance(repository, tree) if repository else {})
+
+
+def largest(snapshot: Snapshot, count: int = 10) -> list[tuple[int, bytes]]:
+    """Return (bytes, path) of the largest files, the largest first."""
+    return sorted(((entry.size, entry.path) for entry in entries(snapshot)), reverse=True)[:count]
 
 
 def entries(snapshot: Snapshot, base: str | None = None) -> Iterator[Entry]:
@@ -149,38 +156,67 @@ def _diff_entries(snapshot: Snapshot, output: bytes) -> Iterator[Entry]:
 
 
 class _Listing:
-    """The files to take, with their sizes."""
+    """The names of the files to take. What the index knows already is believed; the rest is looked at."""
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
-        self.sizes: dict[bytes, int] = {}
-        """Bytes of each file, by its path below the root."""
+    def __init__(self, root: Path, shadow: Path, known: Future[set[bytes]], changed: Future[set[bytes]]) -> None:
+        """Begin with none.
+
+        Args:
+            root: the top of the tree.
+            shadow: GIT_DIR for a folder that is no repository.
+            known: the files in the index, paths below the root.
+            changed: those of them that are not as the index has them.
+        """
+        self._root, self._shadow = root, shadow
+        self._known, self._changed = known, changed
+        self.names: set[bytes] = set()
+        """Files and links, paths below the root."""
         self.untracked: set[bytes] = set()
 
-    def add(self, top: Path, prefix: bytes, shadow: Path, is_repository: bool) -> None:
+    def add(self, top: Path, is_repository: bool) -> None:
         """Take in what git lists below a folder that is a repository, or any folder."""
-        reader = None if is_repository else shadow
-        tracked = set(_names(top, "ls-files", "-z", "--cached")) if is_repository else set()
-        others = set(_names(top, "ls-files", "-z", "--others", "--exclude-standard", shadow=reader))
-        own = os.fsencode(os.path.relpath(locations.data_folder().resolve(), top)) + b"/"
-        for path in (tracked | others) - _ignored_by_us(top, reader):
-            if path.startswith(own):
-                continue  # our own files, when the user keeps them in the project
-            self._take(top, prefix, path, shadow, path in others)
+        names, untracked = _listed(top, None if is_repository else self._shadow)
+        if top != self._root:
+            prefix = os.fsencode(os.path.relpath(top, self._root)) + b"/"
+            names, untracked = {prefix + path for path in names}, {prefix + path for path in untracked}
+        self.names |= names
+        self.untracked |= untracked
+        for path in (names - self._known.result()) | (names & self._changed.result()):
+            self._look_at(path)
 
-    def _take(self, top: Path, prefix: bytes, path: bytes, shadow: Path, is_untracked: bool) -> None:
-        """Take one listed name: a file, a link, or a repository within the repository."""
-        full = os.path.join(os.fsencode(top), path)
+    def _look_at(self, path: bytes) -> None:
+        """Keep a name only when it is a file or a link; a repository within the repository gives names of its own."""
+        full = os.path.join(os.fsencode(self._root), path)
         try:
-            stats = os.lstat(full)
+            mode = os.lstat(full).st_mode
         except OSError:
-            return  # deleted
-        if stat.S_ISREG(stats.st_mode) or stat.S_ISLNK(stats.st_mode):
-            self.sizes[prefix + path] = stats.st_size
-            if is_untracked:
-                self.untracked.add(prefix + path)
-        elif stat.S_ISDIR(stats.st_mode) and os.path.exists(os.path.join(full, b".git")):
-            self.add(Path(os.fsdecode(full)), prefix + path.rstrip(b"/") + b"/", shadow, is_repository=True)
+            mode = 0  # deleted
+        if stat.S_ISREG(mode) or stat.S_ISLNK(mode):
+            return
+        self.names.discard(path)
+        self.untracked.discard(path)
+        if stat.S_ISDIR(mode) and os.path.exists(os.path.join(full, b".git")):
+            self.add(Path(os.fsdecode(full)), is_repository=True)
+
+
+def _listed(top: Path, shadow: Path | None) -> tuple[set[bytes], set[bytes]]:
+    """Return the names (all, untracked) below a folder but the ignored; without a repository all are untracked."""
+    if shadow is None:
+        lines = _names(top, "ls-files", "-z", "-t", "--cached", "--others", "--exclude-standard")
+        names, untracked = {line[2:] for line in lines}, {line[2:] for line in lines if line[0] == _OTHER}
+    else:
+        names = set(_names(top, "ls-files", "-z", "--others", "--exclude-standard", shadow=shadow))
+        untracked = set(names)
+    left_out = _ignored_by_us(top, shadow) | _our_own(top, untracked)
+    names -= left_out
+    untracked -= left_out
+    return names, untracked
+
+
+def _our_own(top: Path, names: set[bytes]) -> set[bytes]:
+    """Return our own files among names: the user may keep them in the project."""
+    own = os.fsencode(os.path.relpath(locations.data_folder().resolve(), top)) + b"/"
+    return set() if own.startswith(b"../") else {name for name in names if name.startswith(own)}
 
 
 def _ignored_by_us(top: Path, shadow: Path | None) -> set[bytes]:
@@ -192,10 +228,9 @@ def _ignored_by_us(top: Path, shadow: Path | None) -> set[bytes]:
     return {path for kind in kinds for path in _names(top, "ls-files", "-z", "-i", kind, rule, shadow=shadow)}
 
 
-def _refuse_large(listing: _Listing, limit: int) -> None:
-    large = sorted(
-        ((listing.sizes[path], path) for path in listing.untracked if listing.sizes[path] > limit), reverse=True
-    )
+def _refuse_large(root: Path, untracked: set[bytes], limit: int) -> None:
+    sizes = ((_size(root, path), path) for path in untracked)
+    large = sorted(((size, path) for size, path in sizes if size > limit), reverse=True)
     if not large:
         return
     lines = [f"  {size / (1 << 20):8.1f} MB  {os.fsdecode(path)!r}" for size, path in large[:10]]
@@ -203,49 +238,88 @@ def _refuse_large(listing: _Listing, limit: int) -> None:
     files = "1 untracked file is" if len(large) == 1 else f"{len(large)} untracked files are"
     raise SnapshotError(
         "\n".join([f"{files} above {limit / (1 << 20):.0f} MB and not shipped silently:", *lines, *more]),
-        f"add a line to {listing.root / IGNORE_FILE}, for example: /{os.fsdecode(large[0][1])}\n"
+        f"add a line to {root / IGNORE_FILE}, for example: /{os.fsdecode(large[0][1])}\n"
         "or raise max_file_mb under [snapshot] in foundations.toml",
     )
 
 
-def _write_tree(root: Path, shadow: Path, paths: list[bytes]) -> str:
-    """Bring the shadow index up to the list and return its tree.
+def _size(root: Path, path: bytes) -> int:
+    try:
+        return os.lstat(os.path.join(os.fsencode(root), path)).st_size
+    except OSError:
+        return 0  # deleted a moment ago
+
+
+def _write_tree(root: Path, shadow: Path, is_repository: bool, max_file: int) -> str:
+    """Bring the shadow index up to the files on disk and return its tree.
 
     The index is a copy that is put back at the end: two submits at once cannot disturb each other. The copy keeps
     the file's time, by which git knows which entries may have changed within one tick of the clock.
     """
-    handle, name = tempfile.mkstemp(prefix="index-", dir=shadow)
+    handle, index = tempfile.mkstemp(prefix="index-", dir=shadow)
     os.close(handle)
-    os.unlink(name)
+    os.unlink(index)
     try:
         if (shadow / "index").exists():
-            shutil.copy2(shadow / "index", name)
-        known = set(_names(root, "ls-files", "-z", "--cached", shadow=shadow, index=name))
-        wanted = set(paths)
-        gone = known - wanted
-        if gone:
-            _update_index(root, shadow, name, ["--force-remove"], gone)
-        changed = (wanted - known) | _stat_changes(root, shadow, name)
-        if changed:
-            _update_index(root, shadow, name, ["--add", "--remove", "--replace"], changed)
-        tree = _git(root, "write-tree", shadow=shadow, index=name).stdout.decode().strip()
-        os.replace(name, shadow / "index")
+            shutil.copy2(shadow / "index", index)
+        _update_index(root, shadow, index, is_repository, max_file)
+        tree = _git(root, "write-tree", shadow=shadow, index=index).stdout.decode().strip()
+        os.replace(index, shadow / "index")
         return tree
     finally:
-        for leftover in (name, name + ".lock"):
+        for leftover in (index, index + ".lock"):
             if os.path.exists(leftover):
                 os.unlink(leftover)
 
 
-def _stat_changes(root: Path, shadow: Path, index: str) -> set[bytes]:
-    """Return the known files whose stat differs from the index; git looks at them in parallel."""
-    output = _git(root, "diff-files", "-z", "--name-only", shadow=shadow, index=index).stdout
-    return set(output.split(b"\0")[:-1])
+def _update_index(root: Path, shadow: Path, index: str, is_repository: bool, max_file: int) -> None:
+    """Put into the index what is new or changed, and take out what is gone; three gits look at once."""
+    with ThreadPoolExecutor() as pool:
+        known = pool.submit(lambda: set(_names(root, "ls-files", "-z", shadow=shadow, index=index)))
+        changed = pool.submit(lambda: set(_names(root, "diff-files", "-z", "--name-only", shadow=shadow, index=index)))
+        listing = _Listing(root, shadow, known, changed)
+        listing.add(root, is_repository)
+    _refuse_large(root, listing.untracked, max_file)
+    gone = known.result() - listing.names
+    fresh = (listing.names - known.result()) | (listing.names & changed.result())
+    for flags, names in ((["--force-remove"], gone), (["--add", "--remove", "--replace"], fresh)):
+        if names:
+            lines = b"\0".join(sorted(names)) + b"\0"
+            _git(root, "update-index", *flags, "-z", "--stdin", shadow=shadow, index=index, stdin=lines)
 
 
-def _update_index(root: Path, shadow: Path, index: str, flags: list[str], paths: set[bytes]) -> None:
-    listing = b"\0".join(sorted(paths)) + b"\0"
-    _git(root, "update-index", *flags, "-z", "--stdin", shadow=shadow, index=index, stdin=listing)
+def _totals(root: Path, shadow: Path, tree: str) -> tuple[int, int]:
+    """Return (files, bytes) of a tree, counted on from those of the last one: only what differs is looked at."""
+    base, files, size = _EMPTY_TREE, 0, 0
+    with contextlib.suppress(OSError, ValueError):
+        base, files, size = json.loads((shadow / "totals").read_text())
+    if base == tree:
+        return files, size
+    diff = _git(root, "diff-tree", "-r", "-z", "--no-renames", base, tree, shadow=shadow).stdout
+    pairs = [line.split()[2:4] for line in diff.split(b"\0")[:-1:2]]
+    sizes = _blob_sizes(root, shadow, {oid for pair in pairs for oid in pair})
+    for before, after in pairs:
+        files += (after != _NO_OBJECT) - (before != _NO_OBJECT)
+        size += sizes[after] - sizes[before]
+    _replace(shadow / "totals", json.dumps([tree, files, size]))
+    return files, size
+
+
+def _blob_sizes(root: Path, shadow: Path, oids: set[bytes]) -> dict[bytes, int]:
+    """Return the bytes of each blob; what is no object has none."""
+    if not oids:
+        return {}
+    lines = b"".join(oid + b"\n" for oid in oids)
+    found = _git(root, "cat-file", "--batch-check=%(objectname) %(objectsize)", shadow=shadow, stdin=lines).stdout
+    return {oid: int(size) if size.isdigit() else 0 for oid, size in map(bytes.split, found.splitlines())}
+
+
+def _replace(path: Path, text: str) -> None:
+    """Write a file whole or not at all."""
+    handle, name = tempfile.mkstemp(dir=path.parent)
+    with open(handle, "w") as file:
+        file.write(text)
+    os.replace(name, path)
 
 
 def _repository_of(folder: Path) -> git.Repo | None:
@@ -261,8 +335,11 @@ def _repository_of(folder: Path) -> git.Repo | None:
     return repository if repository.working_tree_dir else None
 
 
-def _provenance(repository: git.Repo) -> dict[str, Any]:
-    """Return the commit and branch that the working tree stands on; None where there is none."""
+def _provenance(repository: git.Repo, tree: str) -> dict[str, Any]:
+    """Return the commit and branch that the working tree stands on, None where there is none, and whether it differs.
+
+    A tree with submodules, or one whose files a filter changed at checkout, is never the commit's.
+    """
     from git.refs.symbolic import SymbolicReference
 
     try:
@@ -270,7 +347,8 @@ def _provenance(repository: git.Repo) -> dict[str, Any]:
     except (ValueError, OSError):
         commit = None  # no commit yet
     branch = None if repository.head.is_detached else repository.head.reference.name
-    return {"commit": commit or None, "branch": branch}
+    of_commit = _git(Path(repository.working_dir), "rev-parse", "--verify", "-q", "HEAD^{tree}", check=False).stdout
+    return {"commit": commit or None, "branch": branch, "dirty": of_commit.decode().strip() != tree}
 
 
 def _shadow(root: Path) -> Path:

@@ -46,11 +46,11 @@ def demo(no_ui: bool) -> int:
             ids = _submit_sweep(session, project)
             if sys.stdin.isatty() and sys.stdout.isatty() and not no_ui:
                 _open_app()
-                rows = _rows(session, ids)
-            else:
-                rows = _wait(session, ids)
+                _print_best(_rows(session, ids))  # as far as they came: the user may leave early
+                return 0
+            rows = _wait(session, ids)
             _print_best(rows)
-            return 0 if all(row.state == "completed" for row in rows) or not no_ui else 1
+            return 0 if all(row.state == "completed" for row in rows) else 1
         finally:
             _end_agent(session)
             session.close()
@@ -130,7 +130,7 @@ def _print_best(rows: list[JobRow]) -> None:
     colors = [output.STATE_COLORS.get(row.state) for row in rows]
     output.print_table(("ID", "NAME", "STATE", "TOOK", "LOSS", "ACCURACY"), cells, colors)
     best = rows[0]
-    if best.metrics:
+    if "accuracy" in best.metrics:
         click.echo(f"\nbest: {best.name} ({best.job[:6]}), accuracy {words.number(best.metrics['accuracy'].max)}")
     say("\nThe demo's files are gone. Your turn:\n  foundations init digits && cd digits")
     say("  foundations submit --follow -- python train.py")

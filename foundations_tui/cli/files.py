@@ -11,7 +11,7 @@ import click
 
 from foundations_tui import words
 from foundations_tui.cli import output
-from foundations_tui.cli.options import connecting, job_argument, json_option, say
+from foundations_tui.cli.options import connecting, job_argument, job_row, json_option, say
 from foundations_tui.errors import FoundationsError, NotFoundError, UsageError
 from foundations_tui.store import queries
 from foundations_tui.store.rows import iso
@@ -32,7 +32,7 @@ def ls(session: Session, job: str, path: str, as_json: bool) -> None:
     """List a folder of a job's working directory, on its host."""
     from foundations_tui import actions
 
-    row = _row(session, job)
+    row = job_row(session, job)
     found = actions.list_files(session, row, path)
     if as_json:
         output.print_json([{**entry, "modified_at": iso(entry["modified_at"])} for entry in found["entries"]])
@@ -67,7 +67,7 @@ def get(
     """
     from foundations_tui.actions import Wish
 
-    row = _row(session, job)
+    row = job_row(session, job)
     if row.attempt == 0:
         raise NotFoundError(f"job {row.job} has not started: it has no files yet")
     target = Path(dest or queries.short_ids(session.store.conn, [row.job])[row.job])
@@ -120,10 +120,6 @@ def _progress(came: int, total: int) -> None:
     if sys.stderr.isatty() and total > 1 << 20:
         sys.stderr.write(f"\rfetching: {words.size(came)} of {words.size(total)} \x1b[K")
         sys.stderr.flush()
-
-
-def _row(session: Session, job: str) -> JobRow:
-    return queries.job(session.store.conn, queries.resolve(session.store.conn, job))
 
 
 def _shown_name(entry: dict[str, object]) -> str:

@@ -75,6 +75,7 @@ def hosts(ctx: click.Context, sync_first: bool, as_json: bool) -> None:
 @click.option("--root", default="", help="Folder for the agent and its jobs.")
 @click.option("--python", default="", help="Interpreter that jobs mean by 'python'.")
 @click.option("--max-jobs", default=0, type=click.IntRange(0), help="Most jobs at once (default: as many as CPUs).")
+@click.option("--gpus", default="", help="How many of its GPUs to use, or which: 2, or 0,1 (default: all).")
 @click.option("--tag", "tags", multiple=True, help="A tag (repeatable).")
 def add(name: str, address: str, **options: Any) -> None:
     """Add a host: ADDRESS is user@host, user@host:port or an alias of ~/.ssh/config."""
@@ -82,7 +83,11 @@ def add(name: str, address: str, **options: Any) -> None:
     from foundations_tui.hosts.addresses import split_address
 
     split_address(address)
-    given = {key: list(value) if key == "tags" else value for key, value in options.items() if value}
+    given: dict[str, Any] = {key: value for key, value in options.items() if value}
+    if "tags" in given:
+        given["tags"] = list(given["tags"])
+    if "gpus" in given:
+        given["gpus"] = _gpus(given["gpus"])
     path = add_host(name, address, given)
     say(f"added to {path}\n  foundations hosts test {name}    see whether it works")
 
@@ -123,6 +128,15 @@ def remove(name: str) -> None:
     from foundations_tui.config import remove_host
 
     say(f"removed from {remove_host(name)}")
+
+
+def _gpus(text: str) -> int | list[int]:
+    """Return a count of GPUs, or their indices, as hosts.toml has them."""
+    try:
+        numbers = [int(word) for word in text.split(",")]
+    except ValueError:
+        raise click.UsageError(f"--gpus takes a count, or indices with commas; got {text!r}") from None
+    return numbers if "," in text else numbers[0]
 
 
 def _facts(agent: Agent, connected: float, round_trip: float) -> dict[str, Any]:

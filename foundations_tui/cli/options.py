@@ -18,6 +18,7 @@ from foundations_tui.errors import FoundationsError
 if TYPE_CHECKING:
     from foundations_tui.hosts.hostkeys import UnknownKey
     from foundations_tui.session import Session
+    from foundations_tui.store.rows import JobRow
 
 _MOST_COMPLETIONS = 200
 
@@ -94,6 +95,17 @@ def _for_shell(text: str) -> str:
     return "".join(c if c.isprintable() and c not in ":\\`$" else " " for c in text)[:60]
 
 
+def job_row(session: Session, job: str) -> JobRow:
+    """Return the job that a user's word names.
+
+    Raises:
+        NotFoundError: none. UsageError: several.
+    """
+    from foundations_tui.store import queries
+
+    return queries.job(session.store.conn, queries.resolve(session.store.conn, job))
+
+
 job_argument = click.argument("job", type=JobName())
 jobs_argument = click.argument("jobs", type=JobName(), nargs=-1, required=True, metavar="JOB...")
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -102,7 +114,7 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON."
 def connecting(command: Callable[..., Any]) -> Callable[..., Any]:
     """Give a verb a ``session`` that is closed at its end, and the option about host keys."""
 
-    @click.option("--accept-new-host-key", is_flag=True, help="Trust a host key that is not known yet, this once.")
+    @click.option("--accept-new-host-key", is_flag=True, help="Trust an unknown host key, and remember it.")
     @functools.wraps(command)
     def wrapped(*args: Any, accept_new_host_key: bool, **options: Any) -> Any:
         with open_session(accept_new_host_key) as session:

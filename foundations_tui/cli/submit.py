@@ -161,7 +161,7 @@ def _print_dry_run(session: Session, request: Request, as_json: bool) -> None:
     project = config.load_project(request.folder)
     frozen = snapshot.take(request.folder, project.max_file)
     host = submission.host_wish(session, request, project)
-    largest = [(path.decode("utf-8", "replace"), size) for size, path in frozen.largest]
+    largest = [(path.decode("utf-8", "replace"), size) for size, path in snapshot.largest(frozen)]
     if as_json:
         facts = {"host": host, "folder": str(frozen.root), "snapshot": frozen.tree, "files": frozen.files}
         output.print_json(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from foundations_tui.cli.main import tell
-from foundations_tui.cli.options import connecting, job_argument, jobs_argument, say
+from foundations_tui.cli.options import connecting, job_argument, job_row, jobs_argument, say
 from foundations_tui.errors import FoundationsError, HostError, UsageError
 from foundations_tui.store import queries
 from foundations_tui.terminal import RESET, LogFilter
@@ -33,7 +33,7 @@ def logs(session: Session, job: str, follow: bool) -> int:
     """
     from foundations_tui import actions
 
-    row = _row(session, job)
+    row = job_row(session, job)
     writer = _LogWriter(to_stderr=False)
     try:
         if follow:
@@ -92,7 +92,7 @@ def delete(session: Session, jobs: tuple[str, ...], yes: bool, others: bool) -> 
     from foundations_tui import actions, config
 
     owner = config.owner_name(session.hosts)
-    rows = [_row(session, job) for job in jobs]
+    rows = [job_row(session, job) for job in jobs]
     if not yes:
         if not sys.stdin.isatty():
             raise UsageError("delete asks before it deletes, and there is no terminal", "say --yes")
@@ -144,10 +144,6 @@ def exit_code_of(row: JobRow) -> int:
     return OURS
 
 
-def _row(session: Session, job: str) -> JobRow:
-    return queries.job(session.store.conn, queries.resolve(session.store.conn, job))
-
-
 def _print_log(session: Session, row: JobRow, writer: _LogWriter) -> int:
     """Print the whole log; when the host is out of reach, what is here, and say so."""
     from foundations_tui import locations, sync
@@ -180,7 +176,7 @@ def _each(session: Session, jobs: tuple[str, ...], action: Callable[[JobRow], No
     code = 0
     for job in jobs:
         try:
-            action(_row(session, job))
+            action(job_row(session, job))
         except FoundationsError as error:
             tell(error)
             code = code or error.exit_code
