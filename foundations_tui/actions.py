@@ -238,23 +238,22 @@ class _Watched:
         self._session = session
         self._ids = ids
         self._streams = streams
-        self._stopped = threading.Event()
         self._news = threading.Event()
-        self._hosts = {queries.job(session.store.conn, job).host for job in ids}
+        hosts = {queries.job(session.store.conn, job).host for job in ids}
+        self._followers = [sync.Follower(session, host, self._news.set, ids, streams) for host in hosts]
         self._told: dict[str, str | None] = {}
         self._first = True
 
     def __enter__(self) -> _Watched:
         rows = self._rows()
         if not all(row.is_final and (row.complete or not self._streams) for row in rows):
-            for host in self._hosts:
-                threading.Thread(target=self._follow, args=(host,), daemon=True).start()
+            for follower in self._followers:
+                threading.Thread(target=self._follow, args=(follower,), daemon=True).start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._stopped.set()
-        for host in self._hosts:
-            self._session.drop(host)
+        for follower in self._followers:
+            follower.stop()
 
     def next(self) -> list[JobRow]:
         """Return the jobs as they are now; from the second call on, when there is news."""
@@ -267,9 +266,9 @@ class _Watched:
             self._say_reach(row)
         return rows
 
-    def _follow(self, host: str) -> None:
+    def _follow(self, follower: sync.Follower) -> None:
         try:
-            sync.follow(self._session, host, self._stopped, self._news.set, self._ids, self._streams)
+            follower.run()
         except FoundationsError as error:
             self._session.say(str(error))
 

@@ -117,17 +117,13 @@ class Session:
                 time.sleep(pause)
                 pause = min(2 * pause, _LONGEST_PAUSE)
 
-    def drop(self, host: str) -> None:
-        """End the connection to a host."""
-        with self._locks[host]:
-            agent = self._agents.pop(host, None)
-        if agent is not None:
-            agent.close()
-
     def close(self) -> None:
         """End all connections; agents and jobs go on."""
         for host in list(self._agents):
-            self.drop(host)
+            with self._locks[host]:
+                agent = self._agents.pop(host, None)
+            if agent is not None:
+                agent.close()
 
     def client_id(self) -> str:
         """Return the id of this installation."""

@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection
 from typing import Any
 
 from foundations_tui.errors import FoundationsError, HostError, HostUnreachable, NotFoundError
-from foundations_tui.hosts.agent import Agent
+from foundations_tui.hosts.agent import Agent, Answer
 from foundations_tui.session import Session, is_running
 from foundations_tui.store import writes
 from foundations_tui.store.db import Store
@@ -79,11 +79,19 @@ class HostSync:
         writes.mark_complete(self._store, self._host)
         return whole
 
-    def wait_for_news(self, timeout: float = _WATCH_SECONDS) -> None:
-        """Wait until a job changes or a stream grows, or the time is up."""
+    def ask_for_news(self) -> Answer:
+        """Ask the host to answer when a job changes or a stream grows, or after half a minute."""
         _, seq = writes.cursor(self._store, self._host)
-        wish = {"seq": seq, "waits_version": self._waits_version, "timeout": timeout}
-        answer, _ = self._agent.call("watch", wish, timeout=timeout + 20)
+        wish = {"seq": seq, "waits_version": self._waits_version, "timeout": _WATCH_SECONDS}
+        return self._agent.ask("watch", wish)
+
+    def take_news(self, asked: Answer) -> None:
+        """Wait for that answer and note which streams grew.
+
+        Raises:
+            HostError: the connection was lost.
+        """
+        answer, _ = asked.get(_WATCH_SECONDS + 20)
         self._put_sizes(answer["grown"])
 
     def _put_sizes(self, sizes: list[list[Any]]) -> None:
@@ -204,42 +212,68 @@ def catch_up_all(session: Session, hosts: Collection[str], streams: bool = True)
     return problems
 
 
-def follow(
-    session: Session,
-    host: str,
-    stopped: threading.Event,
-    changed: Callable[[], None],
-    jobs: Collection[str] | None = None,
-    streams: bool = True,
-) -> None:
-    """Keep the store up to date with a host until told to stop; a host out of reach is tried again and again.
+class Follower:
+    """Keeps the store up to date with one host until it is stopped; a host out of reach is tried again and again."""
 
-    Args:
-        session: the client's.
-        host: which.
-        stopped: set to end; ``session.drop(host)`` ends a wait at once.
-        changed: called after each round that brought news, or lost or found the host.
-        jobs: follow only the streams of these; None for all.
-        streams: with logs and records, or only the states.
-    """
-    pause = _FIRST_PAUSE
-    while not stopped.is_set():
-        try:
-            host_sync = HostSync(session.store, session.agent(host))
-            host_sync.pull_changes()
-            if streams:
-                host_sync.pull_sizes()
-            pause = _FIRST_PAUSE
-            while not stopped.is_set():
-                whole = host_sync.pull_streams(jobs) if streams else True
-                changed()
-                if whole:
-                    host_sync.wait_for_news()
+    def __init__(
+        self,
+        session: Session,
+        host: str,
+        changed: Callable[[], None],
+        jobs: Collection[str] | None = None,
+        streams: bool = True,
+    ) -> None:
+        """Make one; ``run`` it in a thread of its own.
+
+        Args:
+            session: the client's.
+            host: which.
+            changed: called after each round that brought news, or lost or found the host.
+            jobs: follow only the streams of these; None for all.
+            streams: with logs and records, or only the states.
+        """
+        self._session, self._host = session, host
+        self._changed = changed
+        self._jobs, self._streams = jobs, streams
+        self._stopped = threading.Event()
+        self._asked: Answer | None = None
+
+    def run(self) -> None:
+        """Follow the host until ``stop``.
+
+        Raises:
+            FoundationsError: it cannot be followed, and trying again would not help.
+        """
+        pause = _FIRST_PAUSE
+        while not self._stopped.is_set():
+            try:
+                host_sync = HostSync(self._session.store, self._session.agent(self._host))
                 host_sync.pull_changes()
-        except HostError as error:
-            if stopped.is_set():
-                return
-            writes.put_unreachable(session.store, host, str(error))
-            changed()
-            stopped.wait(pause)
-            pause = min(2 * pause, _LONGEST_PAUSE)
+                if self._streams:
+                    host_sync.pull_sizes()
+                pause = _FIRST_PAUSE
+                self._follow(host_sync)
+            except HostError as error:
+                if self._stopped.is_set():
+                    return
+                writes.put_unreachable(self._session.store, self._host, str(error))
+                self._changed()
+                self._stopped.wait(pause)
+                pause = min(2 * pause, _LONGEST_PAUSE)
+
+    def stop(self) -> None:
+        """End it at once; the connection stays."""
+        self._stopped.set()
+        if self._asked is not None:
+            self._asked.fail(HostUnreachable(f"{self._host} is no longer followed"))
+
+    def _follow(self, host_sync: HostSync) -> None:
+        while not self._stopped.is_set():
+            whole = host_sync.pull_streams(self._jobs) if self._streams else True
+            self._changed()
+            if whole:
+                self._asked = host_sync.ask_for_news()
+                if self._stopped.is_set():
+                    return
+                host_sync.take_news(self._asked)
+            host_sync.pull_changes()

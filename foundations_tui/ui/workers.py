@@ -26,25 +26,26 @@ class Followers:
             session: the client's.
             post: takes messages from any thread.
         """
-        self._session = session
         self._post = post
-        self._stopped = threading.Event()
+        self._followers = {
+            host: sync.Follower(session, host, lambda: post(StoreChanged())) for host in session.hosts.hosts
+        }
 
     def start(self) -> None:
         """Begin to follow the hosts of hosts.toml."""
-        for host in self._session.hosts.hosts:
+        for host in self._followers:
             threading.Thread(target=self._follow, args=(host,), name=f"follow {host}", daemon=True).start()
 
     def stop(self) -> None:
         """End them, without waiting for a host."""
-        self._stopped.set()
+        for follower in self._followers.values():
+            follower.stop()
 
     def _follow(self, host: str) -> None:
         try:
-            sync.follow(self._session, host, self._stopped, lambda: self._post(StoreChanged()))
+            self._followers[host].run()
         except FoundationsError as error:
-            if not self._stopped.is_set():
-                self._post(ActionEnded(f"{host} is no longer followed: {error}", failed=True))
+            self._post(ActionEnded(f"{host} is no longer followed: {error}", failed=True))
 
 
 def carry_out(post: Post, action: Callable[[], str]) -> None:
