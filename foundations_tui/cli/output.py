@@ -30,6 +30,7 @@ STATE_COLORS = {
 }
 _NARROWEST = 8
 _WIDEST_NAME = 40
+_DROPPED_FIRST = ("STARTED", "PROJECT", "HOST", "TOOK")
 _JOB_COLUMNS = ("ID", "NAME", "PROJECT", "HOST", "STATE", "STARTED", "TOOK", "EXIT", "")
 
 
@@ -38,17 +39,24 @@ def print_json(value: Any) -> None:
     click.echo(json.dumps(value, ensure_ascii=False, indent=2 if sys.stdout.isatty() else None))
 
 
-def print_table(headers: Sequence[str], rows: Sequence[Sequence[str]], colors: Sequence[str | None] = ()) -> None:
+def print_table(
+    headers: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    colors: Sequence[str | None] = (),
+    droppable: Sequence[str] = (),
+) -> None:
     """Print rows in columns.
 
     Args:
         headers: one a column.
         rows: cells; a terminal narrower than all of them clips the last column, then the widest.
         colors: one a row, for its STATE cell.
+        droppable: headers of columns that go, in this order, when clipping is not enough.
     """
     cells = [[one_line(cell) for cell in row] for row in rows]
-    widths = [max(width(row[i]) for row in [list(headers), *cells]) for i in range(len(headers))]
-    _fit(widths)
+    room = shutil.get_terminal_size((200, 24)).columns if sys.stdout.isatty() else 1 << 20
+    headers, cells, widths = _drop(list(headers), cells, droppable, room)
+    _fit(widths, room)
     state = headers.index("STATE") if "STATE" in headers else -1
     lines = [_line(headers, widths, -1, None)]
     for number, row in enumerate(cells):
@@ -61,7 +69,7 @@ def print_jobs(conn: sqlite3.Connection, rows: Sequence[JobRow]) -> None:
     now = time.time()
     short = queries.short_ids(conn, [row.job for row in rows])
     table = [_job_cells(row, short[row.job], now) for row in rows]
-    print_table(_JOB_COLUMNS, table, [STATE_COLORS.get(row.state) for row in rows])
+    print_table(_JOB_COLUMNS, table, [STATE_COLORS.get(row.state) for row in rows], _DROPPED_FIRST)
 
 
 def print_age(conn: sqlite3.Connection, hosts: set[str], now: float) -> None:
@@ -102,9 +110,20 @@ def _job_cells(row: JobRow, short: str, now: float) -> list[str]:
     ]
 
 
-def _fit(widths: list[int]) -> None:
-    """Narrow columns until they fit the terminal; in a pipe they may be as wide as they like, within reason."""
-    room = shutil.get_terminal_size((200, 24)).columns if sys.stdout.isatty() else 1 << 20
+def _drop(
+    headers: list[str], cells: list[list[str]], droppable: Sequence[str], room: int
+) -> tuple[list[str], list[list[str]], list[int]]:
+    """Leave out columns until the rest fits when it is clipped; return headers, cells and the widths they want."""
+    widths = [max(width(row[i]) for row in [headers, *cells]) for i in range(len(headers))]
+    narrowest = sum(min(wanted, _NARROWEST) for wanted in widths) + 2 * (len(widths) - 1)
+    if narrowest <= room or not droppable:
+        return headers, cells, widths
+    kept = [i for i, name in enumerate(headers) if name != droppable[0]]
+    return _drop([headers[i] for i in kept], [[row[i] for i in kept] for row in cells], droppable[1:], room)
+
+
+def _fit(widths: list[int], room: int) -> None:
+    """Narrow columns until they fit, the widest first."""
     over = sum(widths) + 2 * (len(widths) - 1) - room
     while over > 0:
         widest = max(range(len(widths)), key=lambda i: widths[i])

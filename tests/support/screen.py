@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import subprocess
 import time
 from collections.abc import Callable
@@ -30,17 +31,20 @@ class Tmux:
     """A terminal of its own: one tmux server with one window, ended by ``close``."""
 
     def __init__(self, folder: Path, columns: int, lines: int) -> None:
-        self._socket = folder / "tmux.sock"
-        self._size = (str(columns), str(lines))
+        self._folder = folder
+        self._sockets = itertools.count()  # a server that is told to end still answers for a moment
+        self._socket = self._code = folder / "none"
+        self._size = (columns, lines)
 
     def start(self, command: list[str], env: dict[str, str], cwd: Path) -> None:
-        """Run a command in the window; when it ends, the window stays and says so."""
-        columns, lines = self._size
-        words = ["new-session", "-d", "-x", columns, "-y", lines, "-c", str(cwd)]
-        self._run("-f", "/dev/null", *words, "sleep 600", env=env)
-        self._run("set", "-g", "remain-on-exit", "on")
-        self._run("set", "-g", "default-terminal", "tmux-256color")
-        self._run("respawn-pane", "-k", "-c", str(cwd), *command)
+        """Run a command in the window; what it left on the screen stays."""
+        self.close()
+        self._socket = self._folder / f"tmux-{next(self._sockets)}"
+        self._code = self._socket.with_suffix(".exit-code")
+        # tmux 3.3 does not always collect its child, so the exit code comes by a file
+        keeping_code = ["sh", "-c", 'code=$1; shift; "$@"; echo $? >"$code"; exec sleep 600', "sh", str(self._code)]
+        size = ["-x", str(self._size[0]), "-y", str(self._size[1])]
+        self._run("-f", "/dev/null", "new-session", "-d", *size, "-c", str(cwd), *keeping_code, *command, env=env)
 
     def send(self, *keys: str) -> None:
         """Press keys."""
@@ -52,16 +56,21 @@ class Tmux:
 
     def resize(self, columns: int, lines: int) -> None:
         """Change the size of the window."""
+        self._size = (columns, lines)
         self._run("resize-window", "-x", str(columns), "-y", str(lines))
 
     def shown(self, *options: str) -> str:
         """Return what the window shows."""
         return self._run("capture-pane", "-p", *options)
 
-    def exit_code(self, seconds: float = 30) -> int:
+    def title(self) -> str:
+        """Return the window's title, which programs can set."""
+        return self._run("display-message", "-p", "#{pane_title}").strip()
+
+    def exit_code(self, seconds: float = 60) -> int:
         """Wait until the command has ended, and return its exit code."""
         deadline = time.monotonic() + seconds
-        while not (code := self._run("display-message", "-p", "#{pane_dead_status}").strip()):
+        while not (self._code.exists() and (code := self._code.read_text())):
             assert time.monotonic() < deadline, self.shown()
             time.sleep(0.1)
         return int(code)
