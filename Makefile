@@ -22,7 +22,7 @@ bench: $(VENV)/ready programs
 	$(BIN)/python -m benchmarks
 
 screenshot: $(VENV)/ready
-	$(BIN)/python -m docs.screenshot
+	$(BIN)/python docs/screenshot.py
 
 $(VENV)/ready: pyproject.toml
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed; name it with: make PYTHON=/path/to/python3" >&2; exit 1; }

@@ -35,7 +35,7 @@ def demo(no_ui: bool) -> int:
 
     It works in a temporary folder with an agent of its own; nothing runs on afterwards. Needs Linux.
     """
-    with _own_home() as home:
+    with own_home() as home:
         from foundations_tui import examples
         from foundations_tui.session import Session
 
@@ -43,7 +43,7 @@ def demo(no_ui: bool) -> int:
         examples.make_project(project)
         session = Session(say=say)
         try:
-            ids = _submit_sweep(session, project)
+            ids = submit_sweep(session, project)
             if sys.stdin.isatty() and sys.stdout.isatty() and not no_ui:
                 _open_app()
                 _print_best(_rows(session, ids))  # as far as they came: the user may leave early
@@ -52,12 +52,12 @@ def demo(no_ui: bool) -> int:
             _print_best(rows)
             return 0 if all(row.state == "completed" for row in rows) else 1
         finally:
-            _end_agent(session)
+            end_agent(session)
             session.close()
 
 
 @contextlib.contextmanager
-def _own_home() -> Iterator[Path]:
+def own_home() -> Iterator[Path]:
     """Give a temporary FOUNDATIONS_HOME; whatever ends the demo, it is removed."""
     home = Path(tempfile.mkdtemp(prefix="foundations-demo-"))
     before = os.environ.get("FOUNDATIONS_HOME")
@@ -78,7 +78,8 @@ def _interrupt(number: int, frame: Any) -> None:
     raise KeyboardInterrupt
 
 
-def _submit_sweep(session: Session, project: Path) -> list[str]:
+def submit_sweep(session: Session, project: Path) -> list[str]:
+    """Submit the trainings and return their ids."""
     from foundations_tui import snapshot
     from foundations_tui.submit import Request, submit
 
@@ -141,7 +142,7 @@ def _best_accuracy(row: JobRow) -> float:
     return accuracy.max or 0.0 if accuracy else -1.0
 
 
-def _end_agent(session: Session) -> None:
+def end_agent(session: Session) -> None:
     """Stop what still runs and end the demo's own agent."""
     from foundations_tui import actions
     from foundations_tui.store import queries

@@ -37,12 +37,13 @@ class FoundationsApp(App[None]):
         super().__init__()
         Store().close()  # made or migrated before anything reads it
         self._session = session
-        self._conn = open_reader()
+        self.reader = open_reader()
+        """The store as the app shows it."""
         self._followers = Followers(session, self.post_message)
 
     def on_mount(self) -> None:
         """Show what the store has, and begin to follow the hosts."""
-        self.push_screen(MainScreen(self._conn, self._session.hosts.hosts))
+        self.push_screen(MainScreen(self.reader, self._session.hosts.hosts))
         self._followers.start()
 
     def on_unmount(self) -> None:

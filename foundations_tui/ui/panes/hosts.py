@@ -22,6 +22,9 @@ _DOTS = {
     "unknown": ("◌", "#999999"),
 }
 
+_ONE_LINE_FROM = 60
+"""Cells from which a host's resources stand beside its jobs, not below."""
+
 
 class HostsPane(VerticalScroll):
     """All hosts of hosts.toml."""
@@ -40,24 +43,28 @@ class HostsPane(VerticalScroll):
         """Show what the store has now."""
         known = queries.hosts(self._conn)
         now = time.time()
-        lines = [_host(known.get(name) or HostRow(name, {}, [], None, None, None), now) for name in self._names]
+        rows = [known.get(name) or HostRow(name, {}, [], None, None, None) for name in self._names]
+        lines = [_host(row, now, self.size.width >= _ONE_LINE_FROM) for row in rows]
         self.query_one("#hosts-text", Static).update(Content("\n").join(lines))
 
 
-def _host(row: HostRow, now: float) -> Content:
+def _host(row: HostRow, now: float, one_line_each: bool) -> Content:
     glyph, style = _DOTS[row.state]
     has = row.resources
     gpus = has.get("gpus", [])
-    parts = [f"{row.running} running", f"{row.queued} queued"]
-    parts.append(f"CPU {has['cpus_free']}/{has['cpus']}" if has else "")
     free = sum(1 for gpu in gpus if not gpu.get("job") and not gpu.get("busy"))
-    parts.append(f"GPU {free}/{len(gpus)}" if gpus else "")
+    jobs = f"{row.running} running  {row.queued} queued"
+    resources = f"CPU {has['cpus_free']}/{has['cpus']} free" if has else ""
+    resources += f"  GPU {free}/{len(gpus)} free" if gpus else ""
     if row.state == "unreachable":
-        parts = [f"out of reach since {words.clock(row.unreachable_since or now, now)}: {row.error}"]
+        jobs = f"out of reach since {words.clock(row.unreachable_since or now, now)}: {row.error}"
+        resources = ""
     elif row.state == "unknown":
-        parts = ["connecting"]
-    head = Content.assemble(Content.styled(glyph, style), " ", Content.styled(one_line(row.name), "bold"), "  ")
-    lines = [Content.assemble(head, one_line("  ".join(part for part in parts if part)))]
+        jobs = "connecting"
+    between = "  " if one_line_each else "\n  "
+    text = one_line(jobs) + (between + one_line(resources) if resources else "")
+    name = Content.styled(one_line(row.name), "bold")
+    lines = [Content.assemble(Content.styled(glyph, style), " ", name, "  ", text)]
     lines += [_gpu(gpu) for gpu in gpus]
     return Content("\n").join(lines)
 

@@ -163,10 +163,11 @@ class VirtualTable(ScrollView, can_focus=True):
         if row is None:
             words = self._empty if y == 2 and not self._count else ""
             return Strip([Segment(clip(f"  {words}", room), self.rich_style)]).adjust_cell_length(room, self.rich_style)
-        style = self.rich_style
+        style, styles = self.rich_style, row.styles
         if position == self.cursor:
             style += self.get_component_rich_style("table--cursor" if self.has_focus else "table--cursor-blurred")
-        return Strip(self._segments(row.cells, row.styles, room, style), room)
+            styles = () if self.has_focus else styles  # reversed, each colour would be a patch of its own
+        return Strip(self._segments(row.cells, styles, room, style), room)
 
     def _segments(self, cells: Sequence[str], styles: Sequence[str], room: int, base: Style) -> list[Segment]:
         segments = []
