@@ -249,7 +249,7 @@ BAD = [
     (["hosts", "add", "a", "me@"], 2, "not an address"),
     (["ui"], 2, "needs a terminal"),
     ([], 2, "needs a terminal"),
-    (["jbos"], 2, "No such command"),
+    (["jbos"], 2, "did you mean 'jobs'"),
     (["jobs", "--sort", "x"], 2, "Invalid value"),
 ]
 
