@@ -53,11 +53,6 @@ def known_hosts_file() -> Path | None:
     return own / "known_hosts" if own else None
 
 
-def client_log_file() -> Path:
-    """Return the file that the terminal app logs to."""
-    return data_folder() / "client.log"
-
-
 def local_agent_root() -> str:
     """Return the root of the agent on this machine; empty for its usual place."""
     own = home()

@@ -63,6 +63,7 @@ def test_unknown_host_key_is_refused_and_can_be_accepted(client: Client, sshd: S
         ["ssh-keygen", "-lf", sshd.folder / "host_key.pub"], capture_output=True, text=True, check=True
     ).stdout.split()[1]
     assert "not known" in done.stderr and shown in done.stderr and "--accept-new-host-key" in done.stderr
+    assert "xception" not in done.stderr, "paramiko says nothing of its own"
     assert client.json("jobs") == []
     client.run("hosts", "test", "box", "--accept-new-host-key")
     assert client.run("submit", "--host", "box", "--wait", "--", "true").code == 0

@@ -28,6 +28,7 @@ STATE_COLORS = {
     "stopped": "magenta",
     "lost": "red",
 }
+_FRESH_SECONDS = 5
 _NARROWEST = 8
 _WIDEST_NAME = 40
 _DROPPED_FIRST = ("STARTED", "PROJECT", "HOST", "TOOK")
@@ -82,8 +83,9 @@ def print_age(conn: sqlite3.Connection, hosts: set[str], now: float) -> None:
         since = known[name].unreachable_since if name in known else None
         if since is not None:
             parts.append(f"{name} is out of reach since {words.clock(since, now)}")
+    fresh = len(parts) == 1 and oldest is not None and now - oldest < _FRESH_SECONDS
     if parts:
-        click.echo("; ".join(parts) + " (--sync asks the hosts first)", err=True)
+        click.echo("; ".join(parts) + ("" if fresh else " (--sync asks the hosts first)"), err=True)
 
 
 def state_words(row: JobRow) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import logging
 import os
 import shutil
 import socket
@@ -20,6 +21,9 @@ from foundations_tui.errors import HostKeyChanged, HostKeyUnknown, HostRefused, 
 from foundations_tui.hosts import hostkeys
 from foundations_tui.hosts.addresses import split_address
 from foundations_tui.hosts.hostkeys import HostKeyAsker, UnknownKey
+
+# Its errors come to us as exceptions; a handler of last resort would print them over the app, too.
+logging.getLogger("paramiko").addHandler(logging.NullHandler())
 
 _FAST_CIPHERS = ("aes128-gcm@openssh.com", "aes256-gcm@openssh.com")
 """First choice: paramiko's own order begins with aes-ctr and a separate MAC, which is several times slower."""
