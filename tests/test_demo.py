@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -83,3 +85,14 @@ def test_on_a_terminal_it_opens_the_app(client: Client, temporary: Path, tmux: T
     shown = tmux.shown("-S", "-100")
     assert "best: lr" in shown
     wait_until(lambda: nothing_is_left(temporary))
+
+
+def test_on_another_system_it_says_what_to_do(client: Client, temporary: Path) -> None:
+    code = (
+        "import sys, types; from foundations_tui.hosts import local\n"
+        "local.sys = types.SimpleNamespace(platform='darwin')\n"
+        "from foundations_tui.cli.main import run; sys.exit(run(['demo']))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], env=client.env, capture_output=True, text=True)
+    assert done.returncode == 4 and "needs Linux" in done.stderr and "foundations hosts add" in done.stderr
+    assert nothing_is_left(temporary)

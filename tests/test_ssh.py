@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import socket
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from foundations_tui.hosts import bundle
+from foundations_tui.session import Session
+from remote_agent import procs
 from tests.support import agents
 from tests.support.client import Client, wait_until
 from tests.support.sshd import Sshd, make_key
@@ -51,8 +58,6 @@ def test_stop_ends_the_whole_tree(client: Client, sshd: Sshd) -> None:
     found = client.job(job)
     assert found["state"] == "stopped" and found["reason_code"] == "stopped_by_user"
     token = agents.supervisors(root)[0]["token"]
-    from remote_agent import procs
-
     assert procs.members_of_attempt(token, None) == []
 
 
@@ -95,6 +100,36 @@ def test_a_host_that_is_not_there(client: Client, sshd: Sshd) -> None:
     assert client.json("jobs") == [], "nothing is left to be sent later"
 
 
+def test_an_alias_of_the_users_ssh_configuration(client: Client, sshd: Sshd, tmp_path: Path) -> None:
+    config = tmp_path / "ssh_config"
+    config.write_text(
+        f"Host mybox\n  HostName 127.0.0.1\n  Port {sshd.port}\n  User {sshd.user}\n"
+        f"  IdentityFile {sshd.identity}\n  UserKnownHostsFile {tmp_path / 'known'}\n"
+    )
+    (tmp_path / "known").write_text(sshd.known_hosts_line)
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    ssh = programs / "ssh"  # OpenSSH's own, with a configuration of the test's: HOME does not lead it anywhere else
+    ssh.write_text(f'#!/bin/sh\nexec {shutil.which("ssh")} -F {config} "$@"\n')
+    ssh.chmod(0o755)
+    client.env["PATH"] = f"{programs}:{client.env['PATH']}"
+    client.run("hosts", "add", "box", "mybox", "--root", str(tmp_path / "root"))
+    client.roots.append(tmp_path / "root")
+    assert client.run("submit", "--host", "box", "--follow", "--", "echo", "there").stdout == "there\n"
+
+
+def test_the_connection_is_fast_and_checked(client: Client, sshd: Sshd) -> None:
+    client.add_host("box", sshd)
+    session = Session()
+    try:
+        transport = session.agent("box").transport
+        ssh = transport._connection.transport
+        assert ssh.local_cipher == ssh.remote_cipher == "aes128-gcm@openssh.com"
+        assert ssh.sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) == 1
+    finally:
+        session.close()
+
+
 def test_several_hosts_on_one_machine(client: Client, new_sshd: Callable[[], Sshd]) -> None:
     roots = [client.add_host(name, new_sshd()) for name in ("one", "two", "three")]
     for name in ("one", "two", "three"):
@@ -107,14 +142,12 @@ def test_several_hosts_on_one_machine(client: Client, new_sshd: Callable[[], Ssh
 
 def test_only_missing_objects_travel(client: Client, sshd: Sshd) -> None:
     """Measured at the socket: bytes sent on the SSH connection."""
-    import os
-
     client.add_host("box", sshd)
     (client.project / "data.bin").write_bytes(os.urandom(3_000_000))
     (client.project / "train.py").write_text("print(1)")
     first, second, third = (_bytes_sent(client, change) for change in (None, "print(2)", None))
     assert first > 3_000_000
-    assert second < 40_000, second
+    assert second < 40_000 < len(bundle.build()), "neither the files nor the agent travel twice"
     assert third <= second
 
 
@@ -124,6 +157,7 @@ def _bytes_sent(client: Client, change: str | None) -> int:
     code = """
 import sys
 from pathlib import Path
+from foundations_tui.hosts import bundle
 from foundations_tui.session import Session
 from foundations_tui.submit import Request, submit
 session = Session()
@@ -131,8 +165,6 @@ submit(session, Request(("true",), Path("."), host="box"))
 print(session.agent("box").transport.sent)
 session.close()
 """
-    import sys
-
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=client.project, env=client.env, capture_output=True, text=True, check=True
     )
