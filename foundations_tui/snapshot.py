@@ -13,7 +13,6 @@ import hashlib
 import json
 import os
 import shutil
-import stat
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -22,20 +21,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from foundations_tui import locations
+from foundations_tui import locations, plumbing
 from foundations_tui.errors import SnapshotError
+from foundations_tui.listing import IGNORE_FILE, Listing
 
 if TYPE_CHECKING:
     import git
 
-IGNORE_FILE = ".foundationsignore"
 _ATTRIBUTES = "* -text -eol -filter -ident -working-tree-encoding\n"
 _NO_REPOSITORY_EXCLUDES = "__pycache__/\n*.pyc\n.venv/\nvenv/\nnode_modules/\n.ipynb_checkpoints/\n"
 """What a folder without a repository, and so perhaps without a .gitignore, hardly wants to ship."""
 _EMPTY_TREE = "4b825dc642cb6eb9a060e54bf8d69288fbee4904"
 _NO_OBJECT = b"0" * 40
-_OTHER = ord("?")
-"""What git marks an untracked file with."""
 _SETTINGS = {
     "core.autocrlf": "false",
     "core.safecrlf": "false",
@@ -113,12 +110,14 @@ def entries(snapshot: Snapshot, base: str | None = None) -> Iterator[Entry]:
         base: a tree whose objects are left out, as far as its paths tell.
     """
     if base and base != snapshot.tree:
-        changed = _git(
-            snapshot.root, "diff-tree", "-r", "-t", "-z", "--no-renames", base, snapshot.tree, shadow=snapshot
+        changed = plumbing.run(
+            snapshot.root, "diff-tree", "-r", "-t", "-z", "--no-renames", base, snapshot.tree, shadow=snapshot.shadow
         )
         yield from _diff_entries(snapshot, changed.stdout)
         return
-    listed = _git(snapshot.root, "ls-tree", "-r", "-t", "-z", "-l", "--full-tree", snapshot.tree, shadow=snapshot)
+    listed = plumbing.run(
+        snapshot.root, "ls-tree", "-r", "-t", "-z", "-l", "--full-tree", snapshot.tree, shadow=snapshot.shadow
+    )
     for line in listed.stdout.split(b"\0")[:-1]:
         facts, path = line.split(b"\t", 1)
         mode, kind, oid, size = facts.decode().split()
@@ -135,7 +134,7 @@ def read_objects(snapshot: Snapshot, oids: list[str]) -> Iterator[tuple[str, str
         wishes.write("".join(oid + "\n" for oid in oids).encode())
         wishes.seek(0)
         command = ["git", "cat-file", "--batch", "--buffer"]
-        env = _environment({"GIT_DIR": str(snapshot.shadow)})
+        env = plumbing.environment({"GIT_DIR": str(snapshot.shadow)})
         with subprocess.Popen(command, env=env, stdin=wishes, stdout=subprocess.PIPE) as git:
             assert git.stdout is not None
             for oid in oids:
@@ -153,79 +152,6 @@ def _diff_entries(snapshot: Snapshot, output: bytes) -> Iterator[Entry]:
         _, mode, _, oid, status = facts.decode().split()
         if status != "D":
             yield Entry(mode, "tree" if mode == "040000" else "blob", oid, -1, path)
-
-
-class _Listing:
-    """The names of the files to take. What the index knows already is believed; the rest is looked at."""
-
-    def __init__(self, root: Path, shadow: Path, known: Future[set[bytes]], changed: Future[set[bytes]]) -> None:
-        """Begin with none.
-
-        Args:
-            root: the top of the tree.
-            shadow: GIT_DIR for a folder that is no repository.
-            known: the files in the index, paths below the root.
-            changed: those of them that are not as the index has them.
-        """
-        self._root, self._shadow = root, shadow
-        self._known, self._changed = known, changed
-        self.names: set[bytes] = set()
-        """Files and links, paths below the root."""
-        self.untracked: set[bytes] = set()
-
-    def add(self, top: Path, is_repository: bool) -> None:
-        """Take in what git lists below a folder that is a repository, or any folder."""
-        names, untracked = _listed(top, None if is_repository else self._shadow)
-        if top != self._root:
-            prefix = os.fsencode(os.path.relpath(top, self._root)) + b"/"
-            names, untracked = {prefix + path for path in names}, {prefix + path for path in untracked}
-        self.names |= names
-        self.untracked |= untracked
-        for path in (names - self._known.result()) | (names & self._changed.result()):
-            self._look_at(path)
-
-    def _look_at(self, path: bytes) -> None:
-        """Keep a name only when it is a file or a link; a repository within the repository gives names of its own."""
-        full = os.path.join(os.fsencode(self._root), path)
-        try:
-            mode = os.lstat(full).st_mode
-        except OSError:
-            mode = 0  # deleted
-        if stat.S_ISREG(mode) or stat.S_ISLNK(mode):
-            return
-        self.names.discard(path)
-        self.untracked.discard(path)
-        if stat.S_ISDIR(mode) and os.path.exists(os.path.join(full, b".git")):
-            self.add(Path(os.fsdecode(full)), is_repository=True)
-
-
-def _listed(top: Path, shadow: Path | None) -> tuple[set[bytes], set[bytes]]:
-    """Return the names (all, untracked) below a folder but the ignored; without a repository all are untracked."""
-    if shadow is None:
-        lines = _names(top, "ls-files", "-z", "-t", "--cached", "--others", "--exclude-standard")
-        names, untracked = {line[2:] for line in lines}, {line[2:] for line in lines if line[0] == _OTHER}
-    else:
-        names = set(_names(top, "ls-files", "-z", "--others", "--exclude-standard", shadow=shadow))
-        untracked = set(names)
-    left_out = _ignored_by_us(top, shadow) | _our_own(top, untracked)
-    names -= left_out
-    untracked -= left_out
-    return names, untracked
-
-
-def _our_own(top: Path, names: set[bytes]) -> set[bytes]:
-    """Return our own files among names: the user may keep them in the project."""
-    own = os.fsencode(os.path.relpath(locations.data_folder().resolve(), top)) + b"/"
-    return set() if own.startswith(b"../") else {name for name in names if name.startswith(own)}
-
-
-def _ignored_by_us(top: Path, shadow: Path | None) -> set[bytes]:
-    """Return the files that a folder's own ignore file leaves out."""
-    if not (top / IGNORE_FILE).is_file():
-        return set()
-    rule = f"--exclude-from={top / IGNORE_FILE}"
-    kinds = ("--cached", "--others") if shadow is None else ("--others",)
-    return {path for kind in kinds for path in _names(top, "ls-files", "-z", "-i", kind, rule, shadow=shadow)}
 
 
 def _refuse_large(root: Path, untracked: set[bytes], limit: int) -> None:
@@ -263,7 +189,7 @@ def _write_tree(root: Path, shadow: Path, is_repository: bool, max_file: int) ->
         if (shadow / "index").exists():
             shutil.copy2(shadow / "index", index)
         _update_index(root, shadow, index, is_repository, max_file)
-        tree = _git(root, "write-tree", shadow=shadow, index=index).stdout.decode().strip()
+        tree = plumbing.run(root, "write-tree", shadow=shadow, index=index).stdout.decode().strip()
         os.replace(index, shadow / "index")
         return tree
     finally:
@@ -275,9 +201,12 @@ def _write_tree(root: Path, shadow: Path, is_repository: bool, max_file: int) ->
 def _update_index(root: Path, shadow: Path, index: str, is_repository: bool, max_file: int) -> None:
     """Put into the index what is new or changed, and take out what is gone; three gits look at once."""
     with ThreadPoolExecutor() as pool:
-        known = pool.submit(lambda: set(_names(root, "ls-files", "-z", shadow=shadow, index=index)))
-        changed = pool.submit(lambda: set(_names(root, "diff-files", "-z", "--name-only", shadow=shadow, index=index)))
-        listing = _Listing(root, shadow, known, changed)
+
+        def ask(*words: str) -> Future[set[bytes]]:
+            return pool.submit(lambda: set(plumbing.names(root, *words, "-z", shadow=shadow, index=index)))
+
+        known, changed = ask("ls-files"), ask("diff-files", "--name-only")
+        listing = Listing(root, shadow, known, changed)
         listing.add(root, is_repository)
     _refuse_large(root, listing.untracked, max_file)
     gone = known.result() - listing.names
@@ -285,7 +214,7 @@ def _update_index(root: Path, shadow: Path, index: str, is_repository: bool, max
     for flags, names in ((["--force-remove"], gone), (["--add", "--remove", "--replace"], fresh)):
         if names:
             lines = b"\0".join(sorted(names)) + b"\0"
-            _git(root, "update-index", *flags, "-z", "--stdin", shadow=shadow, index=index, stdin=lines)
+            plumbing.run(root, "update-index", *flags, "-z", "--stdin", shadow=shadow, index=index, stdin=lines)
 
 
 def _totals(root: Path, shadow: Path, tree: str) -> tuple[int, int]:
@@ -295,7 +224,7 @@ def _totals(root: Path, shadow: Path, tree: str) -> tuple[int, int]:
         base, files, size = json.loads((shadow / "totals").read_text())
     if base == tree:
         return files, size
-    diff = _git(root, "diff-tree", "-r", "-z", "--no-renames", base, tree, shadow=shadow).stdout
+    diff = plumbing.run(root, "diff-tree", "-r", "-z", "--no-renames", base, tree, shadow=shadow).stdout
     pairs = [line.split()[2:4] for line in diff.split(b"\0")[:-1:2]]
     sizes = _blob_sizes(root, shadow, {oid for pair in pairs for oid in pair})
     for before, after in pairs:
@@ -310,7 +239,9 @@ def _blob_sizes(root: Path, shadow: Path, oids: set[bytes]) -> dict[bytes, int]:
     if not oids:
         return {}
     lines = b"".join(oid + b"\n" for oid in oids)
-    found = _git(root, "cat-file", "--batch-check=%(objectname) %(objectsize)", shadow=shadow, stdin=lines).stdout
+    found = plumbing.run(
+        root, "cat-file", "--batch-check=%(objectname) %(objectsize)", shadow=shadow, stdin=lines
+    ).stdout
     return {oid: int(size) if size.isdigit() else 0 for oid, size in map(bytes.split, found.splitlines())}
 
 
@@ -347,7 +278,9 @@ def _provenance(repository: git.Repo, tree: str) -> dict[str, Any]:
     except (ValueError, OSError):
         commit = None  # no commit yet
     branch = None if repository.head.is_detached else repository.head.reference.name
-    of_commit = _git(Path(repository.working_dir), "rev-parse", "--verify", "-q", "HEAD^{tree}", check=False).stdout
+    of_commit = plumbing.run(
+        Path(repository.working_dir), "rev-parse", "--verify", "-q", "HEAD^{tree}", check=False
+    ).stdout
     return {"commit": commit or None, "branch": branch, "dirty": of_commit.decode().strip() != tree}
 
 
@@ -357,47 +290,10 @@ def _shadow(root: Path) -> Path:
     if (shadow / "info" / "attributes").exists():
         return shadow
     shadow.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    _git(root, "init", "-q", "--bare", "--template=", "--object-format=sha1", str(shadow))
+    plumbing.run(root, "init", "-q", "--bare", "--template=", "--object-format=sha1", str(shadow))
     for key, value in _SETTINGS.items():
-        _git(root, "--git-dir", str(shadow), "config", key, value)
+        plumbing.run(root, "--git-dir", str(shadow), "config", key, value)
     (shadow / "info").mkdir(exist_ok=True)
     (shadow / "info" / "exclude").write_text(_NO_REPOSITORY_EXCLUDES)
     (shadow / "info" / "attributes").write_text(_ATTRIBUTES)
     return shadow
-
-
-def _names(root: Path, *words: str, shadow: Path | None = None, index: str | None = None) -> list[bytes]:
-    return _git(root, *words, shadow=shadow, index=index).stdout.split(b"\0")[:-1]
-
-
-def _git(
-    root: Path,
-    *words: str,
-    shadow: Path | Snapshot | None = None,
-    index: str | None = None,
-    stdin: bytes | None = None,
-    check: bool = True,
-) -> subprocess.CompletedProcess[bytes]:
-    """Run git over a working tree: with the user's repository, or with a shadow that knows none of their settings."""
-    command = ["git", "-c", "core.fsmonitor=false", "-c", "core.untrackedCache=keep", *words]
-    extra = {}
-    if shadow is not None:
-        git_dir = shadow.shadow if isinstance(shadow, Snapshot) else shadow
-        extra = {"GIT_DIR": str(git_dir), "GIT_WORK_TREE": str(root), "GIT_INDEX_FILE": index or str(git_dir / "empty")}
-        extra.update(GIT_CONFIG_NOSYSTEM="1", GIT_ATTR_NOSYSTEM="1")
-        if index is not None:
-            extra["GIT_CONFIG_GLOBAL"] = os.devnull
-    env = _environment(extra)
-    try:
-        done = subprocess.run(command, cwd=root, env=env, input=stdin, capture_output=True)
-    except FileNotFoundError:
-        raise SnapshotError("git is not installed", "install git, for example: apt install git") from None
-    if check and done.returncode != 0:
-        raise SnapshotError(f"git {words[0]} failed: {done.stderr.decode(errors='replace').strip()}")
-    return done
-
-
-def _environment(extra: dict[str, str]) -> dict[str, str]:
-    """Return an environment for git without what the caller's own git may have set (a hook sets GIT_DIR)."""
-    env = {key: value for key, value in os.environ.items() if not key.startswith("GIT_")}
-    return {**env, "GIT_OPTIONAL_LOCKS": "0", "LC_ALL": "C", "GIT_TERMINAL_PROMPT": "0", **extra}

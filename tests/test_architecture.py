@@ -20,6 +20,8 @@ CLIENT_LAYERS = [
     ["sync"],
     ["session"],
     ["snapshot", "hosts", "store", "examples"],
+    ["listing"],
+    ["plumbing"],
     ["config"],
     ["locations", "errors", "terminal", "words"],
 ]

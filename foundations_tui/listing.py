@@ -1,0 +1,87 @@
+"""Which files a snapshot takes: what git lists, less what is ignored, with the repositories inside the repository."""
+
+from __future__ import annotations
+
+import os
+import stat
+from concurrent.futures import Future
+from pathlib import Path
+
+from foundations_tui import locations, plumbing
+
+IGNORE_FILE = ".foundationsignore"
+_OTHER = ord("?")
+"""What git marks an untracked file with."""
+
+
+class Listing:
+    """The names of the files to take. What the index knows already is believed; the rest is looked at."""
+
+    def __init__(self, root: Path, shadow: Path, known: Future[set[bytes]], changed: Future[set[bytes]]) -> None:
+        """Begin with none.
+
+        Args:
+            root: the top of the tree.
+            shadow: GIT_DIR for a folder that is no repository.
+            known: the files in the index, paths below the root.
+            changed: those of them that are not as the index has them.
+        """
+        self._root, self._shadow = root, shadow
+        self._known, self._changed = known, changed
+        self.names: set[bytes] = set()
+        """Files and links, paths below the root."""
+        self.untracked: set[bytes] = set()
+
+    def add(self, top: Path, is_repository: bool) -> None:
+        """Take in what git lists below a folder that is a repository, or any folder."""
+        names, untracked = _listed(top, None if is_repository else self._shadow)
+        if top != self._root:
+            prefix = os.fsencode(os.path.relpath(top, self._root)) + b"/"
+            names, untracked = {prefix + path for path in names}, {prefix + path for path in untracked}
+        self.names |= names
+        self.untracked |= untracked
+        for path in (names - self._known.result()) | (names & self._changed.result()):
+            self._look_at(path)
+
+    def _look_at(self, path: bytes) -> None:
+        """Keep a name only when it is a file or a link; a repository within the repository gives names of its own."""
+        full = os.path.join(os.fsencode(self._root), path)
+        try:
+            mode = os.lstat(full).st_mode
+        except OSError:
+            mode = 0  # deleted
+        if stat.S_ISREG(mode) or stat.S_ISLNK(mode):
+            return
+        self.names.discard(path)
+        self.untracked.discard(path)
+        if stat.S_ISDIR(mode) and os.path.exists(os.path.join(full, b".git")):
+            self.add(Path(os.fsdecode(full)), is_repository=True)
+
+
+def _listed(top: Path, shadow: Path | None) -> tuple[set[bytes], set[bytes]]:
+    """Return the names (all, untracked) below a folder but the ignored; without a repository all are untracked."""
+    if shadow is None:
+        lines = plumbing.names(top, "ls-files", "-z", "-t", "--cached", "--others", "--exclude-standard")
+        names, untracked = {line[2:] for line in lines}, {line[2:] for line in lines if line[0] == _OTHER}
+    else:
+        names = set(plumbing.names(top, "ls-files", "-z", "--others", "--exclude-standard", shadow=shadow))
+        untracked = set(names)
+    left_out = _ignored_by_us(top, shadow) | _our_own(top, untracked)
+    names -= left_out
+    untracked -= left_out
+    return names, untracked
+
+
+def _our_own(top: Path, names: set[bytes]) -> set[bytes]:
+    """Return our own files among names: the user may keep them in the project."""
+    own = os.fsencode(os.path.relpath(locations.data_folder().resolve(), top)) + b"/"
+    return set() if own.startswith(b"../") else {name for name in names if name.startswith(own)}
+
+
+def _ignored_by_us(top: Path, shadow: Path | None) -> set[bytes]:
+    """Return the files that a folder's own ignore file leaves out."""
+    if not (top / IGNORE_FILE).is_file():
+        return set()
+    rule = f"--exclude-from={top / IGNORE_FILE}"
+    kinds = ("--cached", "--others") if shadow is None else ("--others",)
+    return {path for kind in kinds for path in plumbing.names(top, "ls-files", "-z", "-i", kind, rule, shadow=shadow)}
