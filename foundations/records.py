@@ -23,6 +23,10 @@ VERSION = 1
 HEADER = f'["{FORMAT}",{VERSION}]\n'.encode()
 
 METRIC, PARAM, TAG = "m", "p", "t"
+_INTEGERS = 1 << 63
+"""Bound of a step, and of a value that is kept as an integer."""
+_END_OF_TIME = 253402300800
+"""The year 10000, seconds since the epoch."""
 
 
 class Record(NamedTuple):
@@ -72,7 +76,8 @@ def decode(page: bytes, base: int) -> Iterator[Record]:
     Args:
         page: bytes of the file that begin at a line's start; a last line without its newline is left for later.
         base: offset of the page in the file, bytes.
-    Lines that are no records (torn, of another kind, damaged) are passed over: reading never fails.
+    Lines that are no records (torn, of another kind, damaged, with a step or time out of all bounds) are passed over:
+    reading never fails, and what it gives can be stored.
     """
     start = 0
     while True:
@@ -89,18 +94,27 @@ def _decode_line(line: bytes, offset: int) -> Record | None:
     try:
         fields = json.loads(line.decode("utf-8", "replace"))
         kind, time, key = fields[0], float(fields[1]), fields[2]
-        if not isinstance(key, str):
+        if not isinstance(key, str) or not 0 <= time < _END_OF_TIME:
             return None
-        if kind == METRIC:
-            return Record(kind, time, key, int(fields[3]), _decode_value(fields[4]), offset)
+        if kind == METRIC and -_INTEGERS <= int(fields[3]) < _INTEGERS:
+            return Record(kind, time, valid_text(key), int(fields[3]), _decode_value(fields[4]), offset)
         if kind in (PARAM, TAG):
-            return Record(kind, time, key, None, _decode_value(fields[3]), offset)
+            return Record(kind, time, valid_text(key), None, _decode_value(fields[3]), offset)
     except (ValueError, TypeError, IndexError, KeyError, OverflowError, RecursionError):
         pass
     return None
 
 
+def valid_text(text: str) -> str:
+    """Return a text without lone surrogates: JSON can say them, UTF-8 and a store cannot."""
+    return text.encode("utf-8", "replace").decode()
+
+
 def _decode_value(value: Any) -> Any:
+    if isinstance(value, str):
+        return valid_text(value)
+    if isinstance(value, int) and not -_INTEGERS <= value < _INTEGERS:
+        return float(value) if abs(value) < 1 << 1023 else math.inf if value > 0 else -math.inf
     if isinstance(value, dict) and set(value) == {"float"}:
         return float(value["float"])
     return value

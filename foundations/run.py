@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import socket
 import sys
 import time
@@ -121,9 +122,10 @@ def _open() -> int | None:
         print("Foundations WARNING: Script not run with Foundations; nothing is recorded.", file=sys.stderr)
         return None
     folder = os.environ["FOUNDATIONS_RECORDS_DIR"]
-    name = f"{socket.gethostname()}-{os.getpid()}-{time.time_ns():x}.jsonl"
+    host = re.sub(r"[^A-Za-z0-9._-]", "_", socket.gethostname())
+    name = f"{host}-{os.getpid()}-{time.time_ns():x}.jsonl"
     flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-    _fd = os.open(os.path.join(folder, name.replace("/", "_")), flags, 0o600)
+    _fd = os.open(os.path.join(folder, name), flags, 0o600)
     os.write(_fd, records.HEADER)
     return _fd
 

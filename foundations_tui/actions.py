@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from foundations_tui import locations, sync
-from foundations_tui.errors import FoundationsError, HostUnreachable, NotFoundError
+from foundations_tui.errors import FoundationsError, HostUnreachable, NotFoundError, as_ours
 from foundations_tui.hosts.agent import refusal
 from foundations_tui.hosts.shell import NonceLines
 from foundations_tui.hosts.transport import Channel
@@ -111,7 +111,9 @@ def fetch(
         try:
             if "error" in said:
                 raise refusal(job.host, said["error"])
-            return _unpack(_TarBytes(channel, lines, said["bytes"], progress), target)
+            found = _unpack(_TarBytes(channel, lines, said["bytes"], progress), target)
+            _say_unreadable(session, job, said["unreadable"], bool(found))
+            return found
         finally:
             channel.close()
 
@@ -119,6 +121,15 @@ def fetch(
         return session.retrying(job.host, pull)
     except OSError as error:
         raise FoundationsError(f"{target}: {error.strerror or error}") from None
+
+
+def _say_unreadable(session: Session, job: JobRow, names: list[str], others_came: bool) -> None:
+    if not names:
+        return
+    words = f"{job.host}: the job left files that cannot be read: {', '.join(names[:5])}"
+    if not others_came:
+        raise FoundationsError(words)
+    session.say(f"warning: {words}")
 
 
 class _TarBytes:
@@ -169,9 +180,9 @@ def _write_member(tar: tarfile.TarFile, member: tarfile.TarInfo, target: Path) -
         raise FoundationsError(f"the host sent a file name that leads out of the folder: {member.name!r}")
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name[:200]}.part")
+    temporary.unlink(missing_ok=True)
     try:
         if member.issym():
-            temporary.unlink(missing_ok=True)
             os.symlink(member.linkname, temporary)
         elif member.isreg():
             _copy(tar, member, temporary)
@@ -185,7 +196,7 @@ def _write_member(tar: tarfile.TarFile, member: tarfile.TarInfo, target: Path) -
 def _copy(tar: tarfile.TarFile, member: tarfile.TarInfo, path: Path) -> None:
     reader = tar.extractfile(member)
     assert reader is not None
-    with path.open("wb") as writer:
+    with path.open("xb") as writer:  # never through a link that came before
         while page := reader.read(1 << 20):
             writer.write(page)
     os.chmod(path, 0o755 if member.mode & 0o100 else 0o644)
@@ -243,6 +254,7 @@ class _Watched:
         self._followers = [sync.Follower(session, host, self._news.set, ids, streams) for host in hosts]
         self._told: dict[str, str | None] = {}
         self._first = True
+        self._problem: FoundationsError | None = None
 
     def __enter__(self) -> _Watched:
         rows = self._rows()
@@ -256,11 +268,17 @@ class _Watched:
             follower.stop()
 
     def next(self) -> list[JobRow]:
-        """Return the jobs as they are now; from the second call on, when there is news."""
+        """Return the jobs as they are now; from the second call on, when there is news.
+
+        Raises:
+            FoundationsError: a host can be followed no longer.
+        """
         if not self._first:
             self._news.wait(timeout=60)
         self._first = False
         self._news.clear()
+        if self._problem is not None:
+            raise self._problem
         rows = self._rows()
         for row in rows:
             self._say_reach(row)
@@ -269,8 +287,9 @@ class _Watched:
     def _follow(self, follower: sync.Follower) -> None:
         try:
             follower.run()
-        except FoundationsError as error:
-            self._session.say(str(error))
+        except Exception as error:
+            self._problem = as_ours(error)
+            self._news.set()
 
     def _rows(self) -> list[JobRow]:
         return [queries.job(self._session.store.conn, job) for job in self._ids]

@@ -16,9 +16,11 @@ from typing import Any
 
 from foundations_tui import locations
 from foundations_tui.errors import ConfigError, NotFoundError, UsageError
+from remote_agent.jobs import ENV_NAME
 
 LOCAL = "local"
 RESERVED = ("any", "defaults")
+_MOST_JOBS = 100_000
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")
 
 
@@ -111,9 +113,14 @@ def load_hosts(path: Path | None = None) -> HostsConfig:
         if key not in ("hosts", "defaults", "default_host", "owner"):
             raise _unknown_key(path, key, ("hosts", "defaults", "default_host", "owner"))
     defaults = _table(path, table.get("defaults", {}), "defaults")
+    if "address" in defaults:
+        raise ConfigError(f"{_at(path, 'address')}: address belongs to one host, not to [defaults]")
     hosts = {LOCAL: _host(path, LOCAL, defaults, {})}
     for name, entry in _table(path, table.get("hosts", {}), "hosts").items():
-        check_name(name, allow_local=True)
+        try:
+            check_name(name, allow_local=True)
+        except UsageError as error:
+            raise ConfigError(f"{_at(path, name)}: {error}") from None
         hosts[name] = _host(path, name, defaults, _table(path, entry, f"hosts.{name}"))
     default = _string(path, table, "default_host")
     if default and default != "any" and default not in hosts:
@@ -193,9 +200,13 @@ def _open_document() -> tuple[Path, Any]:
 def _save_document(path: Path, text: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     temporary = path.with_name(path.name + ".tmp")
-    temporary.touch(mode=0o600)
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)
+    try:
+        temporary.touch(mode=0o600)
+        temporary.write_text(text, encoding="utf-8")
+        temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise ConfigError(f"{path} cannot be written: {error.strerror}") from None
 
 
 # --- a project's file -------------------------------------------------------------------------------------------
@@ -229,9 +240,9 @@ def load_project(folder: Path) -> ProjectConfig:
             return _project(path, _read_toml(path))
         path = parent / "pyproject.toml"
         if path.is_file():
-            table = _read_toml(path).get("tool", {}).get("foundations")
-            if table is not None:
-                return _project(path, table)
+            tools = _table(path, _read_toml(path).get("tool", {}), "tool")
+            if "foundations" in tools:
+                return _project(path, _table(path, tools["foundations"], "tool.foundations"))
         if (parent / ".git").exists():
             break
     return ProjectConfig()
@@ -246,9 +257,9 @@ def _project(path: Path, table: dict[str, Any]) -> ProjectConfig:
         if key not in _SNAPSHOT_KEYS:
             raise _unknown_key(path, key, _SNAPSHOT_KEYS)
     max_file = snapshot.get("max_file_mb", 100)
-    if not isinstance(max_file, int | float) or max_file < 0:
+    if isinstance(max_file, bool) or not isinstance(max_file, int | float) or not 0 <= max_file < 1 << 40:
         raise ConfigError(f"{_at(path, 'max_file_mb')}: max_file_mb is a number of megabytes")
-    env = {key: str(value) for key, value in _table(path, table.get("env", {}), "env").items()}
+    env = _env(path, _table(path, table.get("env", {}), "env"))
     return ProjectConfig(
         path, _string(path, table, "project"), _string(path, table, "host"), env, int(max_file * (1 << 20))
     )
@@ -264,8 +275,12 @@ def _read_toml(path: Path) -> dict[str, Any]:
         return {}
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{path}: {error}", "this is no valid TOML") from None
-    except (OSError, UnicodeDecodeError) as error:
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}") from None
+    except UnicodeDecodeError as error:
         raise ConfigError(f"{path}: {error}") from None
+    except RecursionError:
+        raise ConfigError(f"{path}: it is nested too deep") from None
 
 
 def _host(path: Path, name: str, defaults: dict[str, Any], entry: dict[str, Any]) -> HostConfig:
@@ -280,12 +295,32 @@ def _host(path: Path, name: str, defaults: dict[str, Any], entry: dict[str, Any]
             )
         if key in _NOT_YET and value != _NOT_YET[key][0]:
             raise ConfigError(f"{_at(path, key)}: {_NOT_YET[key][1]} is not available in this version yet")
+    if name == LOCAL and merged.get("address"):
+        raise ConfigError(f"{_at(path, 'address')}: local is this machine and has no address", "give it another name")
     if name != LOCAL and not merged.get("address"):
         raise ConfigError(f"{_at(path, name)}: host {name} has no address", 'address = "user@host:port"')
-    if isinstance(merged.get("gpus"), str) and merged["gpus"] != "auto":
+    if not _are_gpus(merged.get("gpus", "auto")):
         raise ConfigError(f'{_at(path, "gpus")}: gpus is "auto", a count or a list of indices')
-    merged["env"] = {key: str(value) for key, value in merged.get("env", {}).items()}
-    return HostConfig(name=name, **merged)
+    if not 0 <= merged.get("max_jobs", 0) <= _MOST_JOBS:
+        raise ConfigError(f"{_at(path, 'max_jobs')}: max_jobs is 1 to {_MOST_JOBS:,}, or 0 for as many as CPUs")
+    if not all(isinstance(tag, str) for tag in merged.get("tags", [])):
+        raise ConfigError(f"{_at(path, 'tags')}: tags are strings")
+    return HostConfig(name=name, **{**merged, "env": _env(path, merged.get("env", {}))})
+
+
+def _are_gpus(value: Any) -> bool:
+    numbers = value if isinstance(value, list) else [value]
+    return value == "auto" or all(type(number) is int and 0 <= number <= _MOST_JOBS for number in numbers)
+
+
+def _env(path: Path, table: dict[str, Any]) -> dict[str, str]:
+    """Return environment variables as text."""
+    for name, value in table.items():
+        if not ENV_NAME.match(name):
+            raise ConfigError(f"{_at(path, name)}: not the name of a variable: {name!r}")
+        if isinstance(value, dict | list) or "\0" in str(value):
+            raise ConfigError(f"{_at(path, name)}: the variable {name} is a string or a number")
+    return {name: str(value) for name, value in table.items()}
 
 
 def _wanted(key: str) -> str:

@@ -15,6 +15,8 @@ FoundationsError               1  the operation failed
 
 from __future__ import annotations
 
+import os
+
 
 class FoundationsError(Exception):
     """The operation failed."""
@@ -71,3 +73,15 @@ class SnapshotError(FoundationsError):
 
 class StoreError(FoundationsError):
     """The local store cannot be used."""
+
+
+def as_ours(error: Exception) -> FoundationsError:
+    """Return any exception as one of ours: what the system refuses in its own words, all else as the bug that it is."""
+    if isinstance(error, FoundationsError):
+        return error
+    if isinstance(error, OSError):
+        where = f"{os.fsdecode(error.filename)}: " if isinstance(error.filename, str | bytes) else ""
+        return FoundationsError(f"{where}{error.strerror or error}")
+    return FoundationsError(
+        f"this is a bug: {type(error).__name__}: {error}", "run it again with --debug and report what it shows"
+    )

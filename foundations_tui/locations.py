@@ -8,11 +8,20 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from foundations_tui.errors import ConfigError
+
 
 def home() -> Path | None:
-    """Return ``$FOUNDATIONS_HOME``, or None when it is not set."""
+    """Return ``$FOUNDATIONS_HOME``, or None when it is not set.
+
+    Raises:
+        ConfigError: it names no folder.
+    """
     value = os.environ.get("FOUNDATIONS_HOME")
-    return Path(value).expanduser().absolute() if value else None
+    try:
+        return Path(value).expanduser().absolute() if value else None
+    except (RuntimeError, OSError) as error:
+        raise ConfigError(f"FOUNDATIONS_HOME={value}: {error}", "set it to a folder's whole path") from None
 
 
 def config_folder() -> Path:
@@ -21,9 +30,18 @@ def config_folder() -> Path:
 
 
 def data_folder() -> Path:
-    """Return the folder of the store, the logs and the snapshots, made private when it is not there."""
+    """Return the folder of the store, the logs and the snapshots, made private when it is not there.
+
+    Raises:
+        ConfigError: it cannot be made.
+    """
     folder = home() or _platform("data")
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as error:
+        raise ConfigError(
+            f"our own folder {folder} cannot be made: {error.strerror}", "FOUNDATIONS_HOME can name another one"
+        ) from None
     return folder
 
 

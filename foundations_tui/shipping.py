@@ -13,7 +13,15 @@ from foundations_tui.hosts.agent import Agent, refusal
 from foundations_tui.snapshot import Snapshot
 from foundations_tui.store import writes
 from foundations_tui.store.db import Store
-from remote_agent.protocol import PACK_BLOB, PACK_ENTRY, PACK_TRAILER, PACK_TREE, SMALL_PACK_BYTES
+from remote_agent.protocol import (
+    MOST_OIDS,
+    PACK_BLOB,
+    PACK_ENTRY,
+    PACK_TRAILER,
+    PACK_TREE,
+    SMALL_PACK_BYTES,
+    SMALL_PACK_OBJECTS,
+)
 
 Progress = Callable[[int, int, int], None]
 """Called with (objects sent, objects to send, bytes sent)."""
@@ -53,14 +61,22 @@ def _missing(agent: Agent, store: Store, snapshot: Snapshot) -> list[str]:
     """Return the ids of the objects to send, what a tree names before the tree."""
     base = writes.shipped_tree(store, agent.hello["journal"], str(snapshot.shadow))
     oids = _oids(snapshot, base)
-    wish = {"snapshot": snapshot.tree, "oids": oids, "base": base}
-    answer, _ = agent.call("missing", wish, timeout=300)
-    if not answer["base_known"]:
+    answers = _ask(agent, snapshot, oids, base)
+    if not all(answer["base_known"] for answer in answers):
         oids = _oids(snapshot, None)
-        answer, _ = agent.call("missing", {"snapshot": snapshot.tree, "oids": oids, "base": None}, timeout=300)
-    _check_disk(agent, snapshot, answer["disk_free"], bool(answer["missing"]))
-    wanted = set(answer["missing"])
+        answers = _ask(agent, snapshot, oids, None)
+    wanted = {oid for answer in answers for oid in answer["missing"]}
+    _check_disk(agent, snapshot, answers[-1]["disk_free"], bool(wanted))
     return [oid for oid in oids if oid in wanted]
+
+
+def _ask(agent: Agent, snapshot: Snapshot, oids: list[str], base: str | None) -> list[dict[str, Any]]:
+    """Ask which of the objects the host lacks, in slices: each takes the agent's loop only a moment."""
+    wishes = [
+        {"snapshot": snapshot.tree, "oids": oids[first : first + MOST_OIDS], "base": base}
+        for first in range(0, len(oids), MOST_OIDS)
+    ]
+    return [answer.get(300)[0] for answer in [agent.ask("missing", wish) for wish in wishes]]
 
 
 def _oids(snapshot: Snapshot, base: str | None) -> list[str]:
@@ -90,7 +106,7 @@ def _send(agent: Agent, snapshot: Snapshot, missing: list[str], progress: Progre
     first = b""
     for chunk in pack:
         first += chunk
-        if len(first) > SMALL_PACK_BYTES:
+        if len(first) > SMALL_PACK_BYTES or len(missing) > SMALL_PACK_OBJECTS:
             return _send_bulk(agent, len(missing), first, pack)
     agent.call("put", {}, first, timeout=120)
     return Shipment(len(missing), len(first))

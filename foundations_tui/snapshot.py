@@ -107,14 +107,14 @@ def entries(snapshot: Snapshot, base: str | None = None) -> Iterator[Entry]:
 
     Args:
         snapshot: which.
-        base: a tree whose objects are left out, as far as its paths tell.
+        base: a tree whose objects are left out, as far as its paths tell; none are when it is not here any more.
     """
     if base and base != snapshot.tree:
-        changed = plumbing.run(
-            snapshot.root, "diff-tree", "-r", "-t", "-z", "--no-renames", base, snapshot.tree, shadow=snapshot.shadow
-        )
-        yield from _diff_entries(snapshot, changed.stdout)
-        return
+        words = ["diff-tree", "-r", "-t", "-z", "--no-renames", base, snapshot.tree]
+        changed = plumbing.run(snapshot.root, *words, shadow=snapshot.shadow, check=False)
+        if changed.returncode == 0:
+            yield from _diff_entries(snapshot, changed.stdout)
+            return
     listed = plumbing.run(
         snapshot.root, "ls-tree", "-r", "-t", "-z", "-l", "--full-tree", snapshot.tree, shadow=snapshot.shadow
     )

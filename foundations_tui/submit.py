@@ -6,21 +6,25 @@ import os
 import re
 import threading
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from foundations_tui import config, placement, shipping, snapshot
 from foundations_tui.config import ProjectConfig
-from foundations_tui.errors import FoundationsError, HostRefused, HostUnreachable, UsageError
+from foundations_tui.errors import FoundationsError, HostRefused, HostUnreachable, NotFoundError, UsageError
 from foundations_tui.hosts.agent import Agent
 from foundations_tui.session import Session, own_identity
 from foundations_tui.snapshot import Snapshot
 from foundations_tui.store import writes
 from remote_agent import protocol
+from remote_agent.errors import BadRequest
 from remote_agent.jobs import JobSpec, JobView
 
-_SECRET = re.compile(r"TOKEN|KEY|PASSWORD|PASSWD|SECRET|CREDENTIAL", re.IGNORECASE)
+_SECRET = re.compile(r"(TOKEN|KEY|PASSWORD|PASSWD|SECRET|CREDENTIAL)S?(?![A-Z])", re.IGNORECASE)
+"""Names of secrets; TOKENIZERS_PARALLELISM is none."""
+_MOST = 100_000
 _OF_THIS_SHELL = ("PATH", "VIRTUAL_ENV", "CONDA_PREFIX", "CONDA_DEFAULT_ENV", "LD_LIBRARY_PATH", "FOUNDATIONS_HOME")
 """What a job on this machine takes over from the shell that submits it."""
 
@@ -73,6 +77,7 @@ def submit(
     """
     project = config.load_project(request.folder)
     check(request)
+    _refuse_secrets(project.env, f"[env] of {project.path}:")
     wish = host_wish(session, request, project)
     early = _connect_early(session, wish)
     frozen = frozen or snapshot.take(request.folder, project.max_file)
@@ -81,6 +86,10 @@ def submit(
     agent = session.agent(host)
     _refuse_if_newer(agent)
     spec = make_spec(session, request, project, frozen, host)
+    try:
+        spec.check()
+    except BadRequest as error:
+        raise UsageError(str(error)) from None
     writes.add_intent(session.store, spec, host, own_identity())
     return _send(session, spec, host, frozen, progress)
 
@@ -93,12 +102,16 @@ def check(request: Request) -> None:
         raise UsageError("--cpus is at least 1")
     if request.gpus < 0:
         raise UsageError("--gpus is 0 or more")
-    for name in request.env:
-        if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
-            raise UsageError(f"not the name of a variable: {name!r}")
+    if max(request.cpus, request.gpus) > _MOST:
+        raise UsageError(f"no host has more than {_MOST:,} CPUs or GPUs")
+    _refuse_secrets(request.env, "--env")
+
+
+def _refuse_secrets(names: Iterable[str], where: str) -> None:
+    for name in names:
         if _SECRET.search(name):
             raise UsageError(
-                f"--env {name} looks like a secret: it would be written into the job's specification, readable later",
+                f"{where} {name} looks like a secret: it would be written into the job's specification, readable later",
                 "put it into a file on the host (chmod 600) and have the job read that",
             )
 
@@ -111,12 +124,13 @@ def host_wish(session: Session, request: Request, project: ProjectConfig) -> str
 def make_spec(session: Session, request: Request, project: ProjectConfig, frozen: Snapshot, host: str) -> JobSpec:
     """Return the specification of a job; it never changes again."""
     settings = session.hosts.host(host)
+    _refuse_secrets(settings.env, f"hosts.toml: env of {host}:")
     own = {key: os.environ[key] for key in _OF_THIS_SHELL if key in os.environ} if settings.is_local else {}
     return JobSpec(
         job=os.urandom(6).hex(),
         command=request.command,
         snapshot=frozen.tree,
-        project=request.project or project.project or frozen.root.name or "default",
+        project=request.project or project.project or _named_by(frozen.root) or "default",
         name=request.name,
         owner=config.owner_name(session.hosts),
         client=session.client_id(),
@@ -132,6 +146,11 @@ def make_spec(session: Session, request: Request, project: ProjectConfig, frozen
         git=frozen.git,
         created_at=time.time(),
     )
+
+
+def _named_by(folder: Path) -> str:
+    """Return a folder's name, as far as it is text."""
+    return os.fsencode(folder.name).decode("utf-8", "replace")
 
 
 def _connect_early(session: Session, wish: str) -> threading.Thread:
@@ -160,30 +179,43 @@ def _refuse_if_newer(agent: Agent) -> None:
 
 def _send(session: Session, spec: JobSpec, host: str, frozen: Snapshot, progress: shipping.Progress) -> Submitted:
     """Ship and submit, over dropped connections; the id makes sending twice harmless."""
-    sent = threading.Event()
+    sent, answered = threading.Event(), threading.Event()
+    wish = {"spec": spec.to_wire(), "protocol": protocol.VERSION}
 
     def attempt(agent: Agent) -> Submitted:
-        shipped = shipping.ship(agent, session.store, frozen, progress)
+        if sent.is_set() and _has_job(agent, spec.job):
+            shipped = shipping.Shipment(0, 0)
+        else:
+            shipped = shipping.ship(agent, session.store, frozen, progress)
         sent.set()
-        answer, _ = agent.call("submit", {"spec": spec.to_wire(), "protocol": protocol.VERSION})
+        try:
+            answer, _ = agent.call("submit", wish)
+        except HostUnreachable:
+            raise
+        except FoundationsError:
+            answered.set()  # it is no
+            raise
         view = JobView.from_wire(answer["job"])
         writes.put_acknowledged(session.store, host, agent.hello["journal"], view)
         return Submitted(view, host, frozen, shipped)
 
     try:
         return session.retrying(host, attempt)
-    except HostUnreachable as error:
-        if sent.is_set():
-            raise HostUnreachable(
+    except BaseException as error:
+        if answered.is_set() or not sent.is_set():
+            writes.drop_intent(session.store, spec.job)
+        elif isinstance(error, FoundationsError):
+            raise type(error)(
                 f"{error}. Whether job {spec.job} has arrived is not known",
                 "foundations sync settles it when the host is back",
             ) from None
-        writes.drop_intent(session.store, spec.job)
         raise
-    except FoundationsError:
-        writes.drop_intent(session.store, spec.job)  # the host has answered, and it is no
-        raise
-    except BaseException:
-        if not sent.is_set():
-            writes.drop_intent(session.store, spec.job)
-        raise
+
+
+def _has_job(agent: Agent, job: str) -> bool:
+    """Say whether an earlier try has arrived after all."""
+    try:
+        agent.call("list", {"job": job})
+    except NotFoundError:
+        return False
+    return True

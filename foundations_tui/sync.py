@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable, Collection
 from typing import Any
 
-from foundations_tui.errors import FoundationsError, HostError, HostUnreachable, NotFoundError
+from foundations_tui.errors import FoundationsError, HostError, HostUnreachable, NotFoundError, as_ours
 from foundations_tui.hosts.agent import Agent, Answer
 from foundations_tui.session import Session, is_running
 from foundations_tui.store import writes
@@ -201,8 +201,8 @@ def catch_up_all(session: Session, hosts: Collection[str], streams: bool = True)
     def one(host: str) -> None:
         try:
             catch_up(session, host, streams=streams)
-        except FoundationsError as error:
-            problems[host] = error
+        except Exception as error:
+            problems[host] = as_ours(error)
 
     threads = [threading.Thread(target=one, args=(host,), daemon=True) for host in hosts]
     for thread in threads:

@@ -49,10 +49,15 @@ def choose_root(given: str) -> str:
 
 
 def probe(root: str) -> None:
-    """Make the root, private to its user, and check that a file in it can be written and synced."""
+    """Make the root, private to its user, and check that a file in it can be written and synced.
+
+    One that an agent has used already is taken as it is: a full disk must not keep anybody from looking and stopping.
+    """
     os.makedirs(root, 0o700, exist_ok=True)
     if os.stat(root).st_uid != os.getuid():
         raise OSError("%s belongs to another user" % root)
+    if os.path.exists(os.path.join(root, "owner.json")):
+        return
     os.chmod(root, 0o700)
     path = os.path.join(root, ".probe-%d" % os.getpid())
     fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)

@@ -27,7 +27,6 @@ _GROWTH_PAUSE = 0.05
 """Least seconds between two notices of grown streams."""
 _LOOK_AGAIN = 1.0
 """Seconds between two looks at attempts whose supervisor is not connected, while any is active."""
-_NO_INOTIFY_PAUSE = 0.25
 
 log = logging.getLogger(__name__)
 
@@ -233,8 +232,8 @@ class Daemon:
         waits = [60.0]
         if self._grown:
             waits.append(max(0.0, self._last_notice + _GROWTH_PAUSE - now))
-        if self.growth.fd is None and self.growth.jobs:
-            waits.append(_NO_INOTIFY_PAUSE)
+        if self.growth.by_clock:
+            waits.append(streams.LOOK_PAUSE)
         if self.engine.state.active:
             waits.append(_LOOK_AGAIN)
         if self.probe.busy:
@@ -251,7 +250,9 @@ class Daemon:
             self._last_busy = now
         if now - self._last_beat >= owner.HEARTBEAT:
             self._last_beat = now
-            owner.beat(self.paths)
+            if not owner.beat(self.paths):
+                log.error("another agent has taken over this root")
+                self.stopping = True
 
     def _idle_for_long(self) -> bool:
         return time.monotonic() - self._last_busy > IDLE_EXIT
@@ -285,7 +286,7 @@ def main(root: str, agent: str, report: Optional[int] = None) -> int:
     signal.signal(signal.SIGTERM, lambda *_: setattr(daemon, "stopping", True))
     try:
         daemon.run()
-    except ConnectionResetError:  # the zygote is gone: begin again; the journal knows all
+    except ConnectionError:  # the zygote is gone: begin again; the journal knows all
         os.execv(sys.executable, [sys.executable, "-I", "-S", "-E", paths.agent(agent), "daemon", root])
     log.info("the agent has ended, free disk %d bytes", files.free_bytes(root))
     return 0

@@ -80,7 +80,7 @@ class Engine:
         view = self.job(job)
         if view.state.is_final:
             raise Conflict(f"job {job} has already ended ({view.state.value})")
-        self._record("stop_requested", job=job, by=by)
+        self._record("stop_requested", job=job, by=by, grace=grace)
         if view.state is JobState.QUEUED:
             words = f"stopped by {by} before it started"
             self._record("ended", job=job, reason_code="stopped_by_user", reason=words, ended_at=self._clock())
@@ -131,6 +131,7 @@ class Engine:
             wrote = self.journal.commit()
         except StorageBroken:
             self._after_commit = []
+            self._replan = True  # what was decided was not; the next turn decides it again
             self.state = _replay(self.journal.reload())
             raise
         actions, self._after_commit = self._after_commit, []
@@ -205,9 +206,15 @@ class Engine:
 
     def _start(self, attempt: Attempt, lease: Lease) -> None:
         job = self.paths.job(attempt[0])
-        os.makedirs(job.folder, 0o700, exist_ok=True)
-        files.write_json(job.spec, self.state.jobs[attempt[0]].spec.to_wire())
-        self.backend.start(attempt, lease)
+        try:
+            os.makedirs(job.folder, 0o700, exist_ok=True)
+            files.write_json(job.spec, self.state.jobs[attempt[0]].spec.to_wire())
+            self.backend.start(attempt, lease)
+        except ConnectionError:
+            raise  # the zygote is gone: nothing can be started before the daemon begins again
+        except OSError as error:
+            words = f"the job could not be started: {error.strerror or error}"
+            self._record("ended", job=attempt[0], reason_code="workspace_failed", reason=words, ended_at=self._clock())
 
     def _resume(self) -> None:
         """After a start: begin the attempts that were leased but never begun, pass on stops that were asked for."""
@@ -216,7 +223,8 @@ class Engine:
             if not self.backend.was_begun(attempt):
                 self._start(attempt, self.state.leases[attempt[0]])
             if view.stop_requested_by:
-                self.backend.stop(attempt, view.stop_requested_by, 30.0)
+                left = max(0.0, (view.stop_deadline or 0.0) - self._clock())
+                self.backend.stop(attempt, view.stop_requested_by, left)
 
     def _remove_folder(self, job: str) -> None:
         """Move a job's folder out of the way and have it removed: a large one takes long."""

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Callable, Dict, List
 
 from remote_agent import __version__, engine as engines, files, procs, protocol, startup, streams
 from remote_agent.errors import BadRequest, Conflict, NotFound
-from remote_agent.jobs import JobSpec
+from remote_agent.jobs import LONGEST_GRACE, JobSpec
 
 if TYPE_CHECKING:
     from remote_agent.daemon import Connection, Daemon
@@ -170,13 +170,18 @@ def _submit(daemon: "Daemon", connection: "Connection", frame: protocol.Frame) -
         raise Conflict(
             f"the agent speaks protocol {protocol.VERSION}, this client {client}: update the client to submit"
         )
-    return {"job": daemon.engine.submit(JobSpec.from_wire(frame.message["params"]["spec"])).to_wire()}
+    spec = JobSpec.from_wire(frame.message["params"]["spec"])
+    spec.check()
+    return {"job": daemon.engine.submit(spec).to_wire()}
 
 
 def _stop(daemon: "Daemon", connection: "Connection", frame: protocol.Frame) -> Any:
     """End a job."""
     params = frame.message["params"]
-    return {"job": daemon.engine.stop(params["job"], params["by"], float(params.get("grace", 30.0))).to_wire()}
+    grace = float(params.get("grace", 30.0))
+    if not 0 <= grace <= LONGEST_GRACE:
+        raise BadRequest(f"a grace time is 0 to {LONGEST_GRACE} seconds")
+    return {"job": daemon.engine.stop(params["job"], params["by"], grace).to_wire()}
 
 
 def _delete(daemon: "Daemon", connection: "Connection", frame: protocol.Frame) -> Any:

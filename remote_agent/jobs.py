@@ -10,6 +10,8 @@ from typing import Any, Dict, List, Optional, Tuple
 from remote_agent.errors import BadRequest
 
 JOB_ID = re.compile(r"[A-Za-z0-9._-]{1,64}\Z")
+ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
+_NOT_WRITABLE = re.compile("[\\0\\ud800-\\udfff]")
 
 
 class JobState(str, enum.Enum):
@@ -38,6 +40,8 @@ class JobState(str, enum.Enum):
         return self in FINAL_STATES
 
 
+LONGEST_GRACE = 86400
+"""Seconds that a stop may leave a job at most."""
 FINAL_STATES = (JobState.COMPLETED, JobState.FAILED, JobState.STOPPED, JobState.LOST)
 ACTIVE_STATES = (JobState.PREPARING, JobState.RUNNING)
 
@@ -51,6 +55,7 @@ class EndReason(str, enum.Enum):
     COMMAND_NOT_FOUND = "command_not_found"
     COMMAND_NOT_EXECUTABLE = "command_not_executable"
     WORKSPACE_FAILED = "workspace_failed"
+    AGENT_FAILED = "agent_failed"
     STOPPED_BY_USER = "stopped_by_user"
     SUPERVISOR_DIED = "supervisor_died"
     HOST_REBOOTED = "host_rebooted"
@@ -65,6 +70,7 @@ STATE_OF_REASON: Dict[EndReason, JobState] = {
     EndReason.COMMAND_NOT_FOUND: JobState.FAILED,
     EndReason.COMMAND_NOT_EXECUTABLE: JobState.FAILED,
     EndReason.WORKSPACE_FAILED: JobState.FAILED,
+    EndReason.AGENT_FAILED: JobState.FAILED,
     EndReason.STOPPED_BY_USER: JobState.STOPPED,
     EndReason.SUPERVISOR_DIED: JobState.LOST,
     EndReason.HOST_REBOOTED: JobState.LOST,
@@ -117,10 +123,10 @@ class JobSpec:
 
     @classmethod
     def from_wire(cls, wire: Dict[str, Any]) -> "JobSpec":
-        """Return the specification in a message; unknown fields are ignored.
+        """Return the specification in a message or a journal, unchecked; unknown fields are ignored.
 
         Raises:
-            BadRequest: a field is missing or of the wrong kind.
+            BadRequest: a field is missing or unknown as a whole.
         """
         try:
             known = _known(cls, wire)
@@ -128,13 +134,12 @@ class JobSpec:
             spec = cls(**known)
         except (TypeError, KeyError) as error:
             raise BadRequest(f"not a job specification: {error}") from None
-        spec.check()
+        spec.check_id()  # it becomes a path on either side
         return spec
 
     def check(self) -> None:
-        """Raise BadRequest when a field is out of bounds."""
-        if not JOB_ID.match(self.job) or self.job in (".", ".."):
-            raise BadRequest(f"not a job id: {self.job!r}")
+        """Raise BadRequest when the job could not be run as it is specified."""
+        self.check_id()
         if not re.match(r"[0-9a-f]{40}\Z", self.snapshot):
             raise BadRequest(f"not a snapshot id: {self.snapshot!r}")
         if not self.command or not self.command[0]:
@@ -145,6 +150,19 @@ class JobSpec:
             raise BadRequest("a job needs at least 1 CPU and 0 or more GPUs")
         if self.subdir.startswith("/") or ".." in self.subdir.split("/"):
             raise BadRequest(f"not a folder of the snapshot: {self.subdir!r}")
+        for name, value in self.env.items():
+            if not ENV_NAME.match(name):
+                raise BadRequest(f"not the name of a variable: {name!r}")
+            if "\0" in value:
+                raise BadRequest(f"the variable {name} contains a NUL character")
+        for what in ("project", "name", "owner", "params", "tags"):
+            if not _can_be_written(getattr(self, what)):
+                raise BadRequest(f"{what}: a NUL character, or text that is not valid UTF-8")
+
+    def check_id(self) -> None:
+        """Raise BadRequest when the id is none."""
+        if not JOB_ID.match(self.job) or self.job in (".", ".."):
+            raise BadRequest(f"not a job id: {self.job!r}")
 
 
 @dataclass(frozen=True)
@@ -167,6 +185,8 @@ class JobView:
     started_at: Optional[float] = None
     ended_at: Optional[float] = None
     stop_requested_by: Optional[str] = None
+    stop_deadline: Optional[float] = None
+    """Until when a job that was asked to stop may end by itself, seconds since the epoch."""
     streams: Dict[str, int] = field(default_factory=dict)
     """Final sizes of the attempt's streams in bytes ("log", "records/<writer>"); empty until it ended."""
     usage: Dict[str, Any] = field(default_factory=dict)
@@ -183,7 +203,10 @@ class JobView:
         """Return the view in a message; unknown fields are ignored."""
         known = _known(cls, wire)
         known.update(
-            spec=JobSpec.from_wire(wire["spec"]), state=JobState(wire["state"]), gpus=tuple(wire.get("gpus", ()))
+            spec=JobSpec.from_wire(wire["spec"]),
+            state=JobState(wire["state"]),
+            attempt=int(wire.get("attempt", 0)),
+            gpus=tuple(wire.get("gpus", ())),
         )
         return cls(**known)
 
@@ -200,6 +223,15 @@ class Lease:
 def exit_words(exit_code: int, signal_name: Optional[str]) -> str:
     """Return how a process ended, in words."""
     return f"killed by {signal_name}" if signal_name else f"exit code {exit_code}"
+
+
+def _can_be_written(value: Any) -> bool:
+    """Say whether all text in a value can go into a file, a variable and a store."""
+    if isinstance(value, dict):
+        return all(_can_be_written(key) and _can_be_written(item) for key, item in value.items())
+    if isinstance(value, (list, tuple)):
+        return all(_can_be_written(item) for item in value)
+    return not isinstance(value, str) or not _NOT_WRITABLE.search(value)
 
 
 def _known(cls: Any, wire: Dict[str, Any]) -> Dict[str, Any]:

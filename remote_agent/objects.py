@@ -15,12 +15,10 @@ from typing import BinaryIO, Dict, Iterable, Iterator, List, Tuple
 
 from remote_agent import files
 from remote_agent.errors import AgentError, BadRequest, NotFound
-from remote_agent.protocol import PACK_BLOB, PACK_END, PACK_ENTRY, PACK_TREE, tree_entries
+from remote_agent.protocol import PACK_BLOB, PACK_END, PACK_ENTRY, PACK_TREE, SMALL_PACK_OBJECTS, tree_entries
 
 _CHUNK = 1 << 20
 _BATCH_OBJECTS, _BATCH_BYTES = 2000, 256 << 20
-_FEW = 16
-"""Up to so many objects are synced one by one; more by one sync of the file system."""
 GITLINK = "160000"
 
 
@@ -185,14 +183,15 @@ class _Inflated:
 
 
 def _sync(paths: List[str], folder: str) -> None:
-    if len(paths) <= _FEW or not _sync_file_system(folder):
+    """Make files durable: a few one by one, more by one sync of the file system."""
+    if len(paths) <= SMALL_PACK_OBJECTS or not _sync_file_system(folder):
         for path in paths:
             _sync_one(path)
 
 
 def _sync_folders(folders: Iterable[str], top: str) -> None:
     folders = list(folders)
-    if len(folders) <= _FEW or not _sync_file_system(top):
+    if len(folders) <= SMALL_PACK_OBJECTS or not _sync_file_system(top):
         for folder in folders:
             files.sync_folder(folder)
         files.sync_folder(top)

@@ -38,12 +38,16 @@ def claim(paths: Paths) -> None:
     files.write_json(paths.owner, _own_line())
 
 
-def beat(paths: Paths) -> None:
-    """Show that we live."""
+def beat(paths: Paths) -> bool:
+    """Show that we live; say whether the root is still ours."""
+    held = files.read_json(paths.owner)
+    if held and held["who"] != procs.identity(os.getpid()):
+        return False
     try:
         os.utime(paths.owner)
     except OSError:
         pass
+    return True
 
 
 def _own_line() -> Dict[str, Any]:

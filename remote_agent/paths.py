@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 from typing import List
 
 from remote_agent.bootstrap import machine_id
 
+WRITER = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,199}\Z")
+"""What a records file may be called, without its ending: a job can put anything into that folder."""
 SOCKET_NAMES = 8
 """How many names are tried when another user squats on ours."""
 
@@ -29,7 +32,7 @@ class AttemptPaths:
         if name == "log":
             return self.log
         kind, _, writer = name.partition("/")
-        if kind != "records" or not writer or "/" in writer or writer.startswith("."):
+        if kind != "records" or not WRITER.match(writer):
             raise ValueError(f"no such stream: {name!r}")
         return os.path.join(self.records, writer + ".jsonl")
 

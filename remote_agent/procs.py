@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from typing import Any, Callable, Dict, Iterable, List, Optional, Set
 
 try:
@@ -108,7 +109,7 @@ def descendants(of: int) -> List[int]:
 
 
 def kill_all(find: Callable[[], Iterable[int]], reap: bool = False, rounds: int = 20) -> int:
-    """Kill what ``find`` returns, again until it returns nothing: a process may fork while it is being killed.
+    """Kill what ``find`` returns until it returns nothing twice: a process may fork while it is being killed.
 
     Args:
         find: gives the pids that are still to be killed.
@@ -118,15 +119,17 @@ def kill_all(find: Callable[[], Iterable[int]], reap: bool = False, rounds: int 
         How many processes were killed.
     """
     killed: Set[int] = set()
-    for _ in range(rounds):
+    empty = 0
+    for turn in range(rounds):
         pids = [pid for pid in find() if pid != os.getpid() and start_time(pid) is not None]
-        if not pids:
-            break
         for pid in pids:
             send_signal(pid, signal.SIGKILL, start_time(pid))
         killed.update(pids)
-        if reap:
-            _reap()
+        empty = 0 if pids else empty + 1
+        children_left = reap and _reap()
+        if empty >= (4 if children_left else 2):  # a child that forked and ended while we looked was not seen
+            break
+        time.sleep(0.001 * turn)
     return len(killed)
 
 
@@ -145,12 +148,14 @@ def environment_of(pid: int) -> Set[bytes]:
     return set(entries) | {entry.split(b"=", 1)[0] + b"=" for entry in entries}
 
 
-def _reap() -> None:
+def _reap() -> bool:
+    """Collect dead children; say whether there are others."""
     try:
         while os.waitpid(-1, os.WNOHANG)[0]:
             pass
+        return True
     except ChildProcessError:
-        pass
+        return False
 
 
 def _own_pids() -> List[int]:

@@ -22,8 +22,11 @@ VERSION = 1
 
 PAGE_BYTES = 64 * 1024
 """Most bytes of a stream in one answer on the control channel."""
-SMALL_PACK_BYTES = 64 * 1024
-"""Objects up to this many bytes, compressed, ride on the control channel; more go on a channel of their own."""
+SMALL_PACK_BYTES, SMALL_PACK_OBJECTS = 64 * 1024, 16
+"""Up to so many bytes, compressed, and so many objects ride on the control channel: the agent writes and syncs those
+in its loop. More go on a channel, and to a process, of their own."""
+MOST_OIDS = 4096
+"""Object ids in one question for what is missing."""
 MAX_JSON_BYTES = 16 * 1024 * 1024
 MAX_BLOB_BYTES = 4 * 1024 * 1024
 

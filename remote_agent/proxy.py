@@ -11,6 +11,8 @@ from remote_agent.paths import Paths
 
 _START_SECONDS = 30.0
 _CHUNK = 1 << 16
+_MOST_WAITING = 1 << 20
+"""Bytes of one direction that may wait; beyond that its source is left alone."""
 
 
 def main(root: str, agent: str) -> int:
@@ -48,16 +50,47 @@ def _start(paths: Paths, agent: str) -> str:
 
 
 def _bridge(daemon: socket.socket) -> None:
+    """Carry bytes both ways; a side that does not read holds up the other direction never."""
+    pipes = [_Pipe(0, daemon.fileno()), _Pipe(daemon.fileno(), 1)]
     while True:
-        ready, _, _ = select.select([0, daemon.fileno()], [], [])
-        if 0 in ready:
-            data = os.read(0, _CHUNK)
-            if not data:
-                return
-            daemon.sendall(data)
-        if daemon.fileno() in ready:
-            data = daemon.recv(_CHUNK)
-            if not data:
-                return
-            while data:
-                data = data[os.write(1, data) :]
+        ready, writable, _ = select.select(
+            [pipe.source for pipe in pipes if len(pipe.data) < _MOST_WAITING],
+            [pipe.target for pipe in pipes if pipe.data],
+            [],
+        )
+        for pipe in pipes:
+            if pipe.source in ready and not pipe.fill():
+                return pipe.finish()
+            if pipe.target in writable:
+                pipe.drain()
+
+
+class _Pipe:
+    """Bytes on their way from one descriptor to another."""
+
+    def __init__(self, source: int, target: int) -> None:
+        self.source, self.target = source, target
+        self.data = bytearray()
+        os.set_blocking(target, False)
+
+    def fill(self) -> bool:
+        """Read what is there; say whether the source still stands."""
+        try:
+            data = os.read(self.source, _CHUNK)
+        except BlockingIOError:
+            return True
+        self.data += data
+        return bool(data)
+
+    def drain(self) -> None:
+        """Write as much as the target takes."""
+        try:
+            del self.data[: os.write(self.target, self.data)]
+        except BlockingIOError:
+            pass
+
+    def finish(self) -> None:
+        """Write what is left: its source has ended."""
+        os.set_blocking(self.target, True)
+        while self.data:
+            self.drain()

@@ -85,7 +85,14 @@ def _started(state: HostState, event: Event) -> None:
 
 
 def _stop_requested(state: HostState, event: Event) -> None:
-    _update(state, event, stop_requested_by=event["by"])
+    deadline = event["time"] + event.get("grace", 30.0)
+    earlier = state.jobs[event["job"]].stop_deadline
+    _update(
+        state,
+        event,
+        stop_requested_by=event["by"],
+        stop_deadline=deadline if earlier is None else min(deadline, earlier),
+    )
 
 
 def _ended(state: HostState, event: Event) -> None:

@@ -7,11 +7,13 @@ while a client watches.
 from __future__ import annotations
 
 import os
+import stat
 import struct
+import time
 from typing import Dict, Optional, Set, Tuple
 
 from remote_agent import files
-from remote_agent.paths import AttemptPaths
+from remote_agent.paths import WRITER, AttemptPaths
 
 try:
     import ctypes
@@ -26,6 +28,8 @@ try:
 except (ImportError, OSError, AttributeError):
     HAS_INOTIFY = False
 
+LOOK_PAUSE = 0.25
+"""Seconds between two looks at what inotify does not tell about."""
 _IN_MODIFY, _IN_CREATE = 0x2, 0x100
 _EVENT = struct.Struct("iIII")
 
@@ -35,28 +39,36 @@ def sizes(attempt: AttemptPaths) -> Dict[str, int]:
     found = {"log": files.size(attempt.log)}
     try:
         for entry in os.scandir(attempt.records):
-            if entry.name.endswith(".jsonl"):
-                found["records/" + entry.name[: -len(".jsonl")]] = entry.stat().st_size
+            writer, dot, kind = entry.name.rpartition(".")
+            if kind == "jsonl" and WRITER.match(writer) and entry.is_file(follow_symlinks=False):
+                found["records/" + writer] = entry.stat().st_size
     except OSError:
         pass
     return found
 
 
 def read(path: str, offset: int, limit: int) -> Tuple[bytes, int]:
-    """Return (a page of a stream, its size now); empty when the stream is not there."""
+    """Return (a page of a stream, its size now); empty when the stream is not there, or is no plain file."""
     try:
-        with open(path, "rb") as file:
-            file.seek(offset)
-            return file.read(limit), os.fstat(file.fileno()).st_size
-    except FileNotFoundError:
+        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
         return b"", 0
+    try:
+        stats = os.fstat(fd)
+        return (os.pread(fd, limit, offset), stats.st_size) if stat.S_ISREG(stats.st_mode) else (b"", 0)
+    finally:
+        os.close(fd)
 
 
 class GrowthWatch:
     """Tells which running attempts may have written something."""
 
     def __init__(self) -> None:
-        self.fd: Optional[int] = _inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC) if HAS_INOTIFY else None
+        fd = _inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC) if HAS_INOTIFY else -1
+        self.fd: Optional[int] = fd if fd >= 0 else None
+        self.by_clock: Set[str] = set()
+        """Jobs that inotify does not tell about: there is none, or its limits are reached."""
+        self._looked = 0.0
         self._attempts: Dict[str, Set[int]] = {}
         self._jobs: Dict[int, str] = {}
 
@@ -68,30 +80,39 @@ class GrowthWatch:
     def add(self, job: str, attempt: AttemptPaths) -> None:
         """Watch the folders of a running attempt."""
         marks = self._attempts.setdefault(job, set())
-        if self.fd is None or self.fd < 0:
-            return
         for folder in (attempt.folder, attempt.records):
-            mark = _inotify_add_watch(self.fd, os.fsencode(folder), _IN_MODIFY | _IN_CREATE)
+            mark = -1
+            if self.fd is not None:
+                mark = _inotify_add_watch(self.fd, os.fsencode(folder), _IN_MODIFY | _IN_CREATE)
             if mark >= 0:
                 marks.add(mark)
                 self._jobs[mark] = job
+            else:
+                self.by_clock.add(job)
 
     def remove(self, job: str) -> None:
         """Watch a job no longer."""
+        self.by_clock.discard(job)
         for mark in self._attempts.pop(job, ()):
             self._jobs.pop(mark, None)
             _inotify_rm_watch(self.fd, mark)
 
     def heard(self) -> Set[str]:
-        """Return the jobs that may have grown since the last call; all of them when that is not known."""
-        if self.fd is None or self.fd < 0:
-            return self.jobs
-        grown: Set[str] = set()
+        """Return the jobs that may have grown since the last call."""
+        grown = self._due_by_clock()
         try:
-            while True:
+            while self.fd is not None:
                 grown |= self._parse(os.read(self.fd, 65536))
         except BlockingIOError:
-            return grown
+            pass
+        return grown
+
+    def _due_by_clock(self) -> Set[str]:
+        now = time.monotonic()
+        if not self.by_clock or now - self._looked < LOOK_PAUSE:
+            return set()
+        self._looked = now
+        return set(self.by_clock)
 
     def _parse(self, events: bytes) -> Set[str]:
         grown, start = set(), 0

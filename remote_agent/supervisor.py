@@ -14,6 +14,7 @@ import signal
 import socket
 import subprocess
 import time
+import traceback
 from typing import Any, Dict, List, Optional
 
 from remote_agent import environment, files, launch, peers, procs, workspace
@@ -45,7 +46,11 @@ def run(paths: Paths, order: Dict[str, Any], listener: socket.socket) -> None:
     except FileExistsError:
         return  # another supervisor has, or had, this attempt
     supervisor = _Supervisor(paths, order, listener)
-    supervisor.write_exit(supervisor.attempt())
+    try:
+        record = supervisor.attempt()
+    except Exception:  # a fault of ours must not leave the job without an end
+        record = supervisor.failed(traceback.format_exc())
+    supervisor.write_exit(record)
     supervisor.wake_daemon()
 
 
@@ -90,7 +95,7 @@ class _Supervisor:
             argv, env, cwd = self._prepare()
         except _Stopped:
             return self._record(EndReason.STOPPED_BY_USER, self._stop_words())
-        except (OSError, AgentError) as error:
+        except (OSError, ValueError, AgentError) as error:
             self._say(f"the job's folder could not be made: {error}")
             return self._record(EndReason.WORKSPACE_FAILED, f"the job's folder could not be made: {error}")
         try:
@@ -98,12 +103,19 @@ class _Supervisor:
         except FileNotFoundError:
             self._say(f"command not found on the host: {argv[0]}")
             return self._record(EndReason.COMMAND_NOT_FOUND, f"command not found on the host: {argv[0]}", 127)
-        except OSError as error:
-            self._say(f"cannot run {argv[0]}: {error.strerror}")
-            return self._record(EndReason.COMMAND_NOT_EXECUTABLE, f"cannot run {argv[0]}: {error.strerror}", 126)
+        except (OSError, ValueError) as error:
+            words = f"cannot run {argv[0]}: {getattr(error, 'strerror', None) or error}"
+            self._say(words)
+            return self._record(EndReason.COMMAND_NOT_EXECUTABLE, words, 126)
         status, usage = self._wait()
         self._end_leftovers()
         return self._exit_record(status, usage)
+
+    def failed(self, trace: str) -> Dict[str, Any]:
+        """End what runs and return the exit record for a fault of the agent's own."""
+        procs.kill_all(self._tree, reap=True)
+        self._say(f"the agent failed, which is a bug; the job was ended\n{trace}")
+        return self._record(EndReason.AGENT_FAILED, f"the agent failed: {trace.strip().splitlines()[-1]}")
 
     def _prepare(self) -> Any:
         for folder in (self.files.records, self.job.artifacts, self.job.checkpoints):
@@ -182,7 +194,7 @@ class _Supervisor:
             "cpu_seconds": round(usage.ru_utime + usage.ru_stime, 3),
             "peak_memory": usage.ru_maxrss * 1024,
         }
-        name = signal.Signals(os.WTERMSIG(status)).name if os.WIFSIGNALED(status) else None
+        name = _signal_name(os.WTERMSIG(status)) if os.WIFSIGNALED(status) else None
         code = 128 + os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
         if self.stop:
             return self._record(EndReason.STOPPED_BY_USER, self._stop_words(), code, used)
@@ -257,7 +269,12 @@ class _Supervisor:
 
     def _write_own_record(self) -> None:
         """Write who supervises and what runs, for a daemon that finds us dead."""
-        mine = {"supervisor": procs.identity(os.getpid()), "token": self.token, "session": self.pid or None}
+        mine = {
+            "supervisor": procs.identity(os.getpid()),
+            "token": self.token,
+            "session": self.pid or None,
+            "session_start": procs.start_time(self.pid) if self.pid else None,
+        }
         temporary = self.files.supervisor + ".tmp"
         with open(temporary, "w", encoding="utf-8") as file:
             json.dump(mine, file)
@@ -295,3 +312,10 @@ class _Supervisor:
             os.write(self.log, f"foundations: {words}\n".encode("utf-8", "replace"))
         except OSError:
             pass
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"  # one of the real-time signals

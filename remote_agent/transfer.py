@@ -10,7 +10,7 @@ import json
 import os
 import sys
 import tarfile
-from typing import Any, BinaryIO, Dict, Iterator, List, NamedTuple, Optional
+from typing import Any, BinaryIO, Dict, Iterator, List, NamedTuple, Optional, Tuple
 
 from remote_agent import files
 from remote_agent.errors import AgentError, NotFound, StorageBroken
@@ -20,6 +20,7 @@ from remote_agent.workspace import PARAMETERS_FILE
 
 _NOISE = {"__pycache__", ".ipynb_checkpoints"}
 _LINK = "120000"
+_MOST_NAMED = 100
 
 
 class _Member(NamedTuple):
@@ -57,16 +58,29 @@ def send(root: str, nonce: str, wish: str) -> int:
     wanted: Dict[str, Any] = json.loads(wish)
     paths = Paths(root)
     try:
-        members = list(_members(paths, wanted))
+        members, unreadable = _readable(_members(paths, wanted))
     except (AgentError, OSError) as error:
         _say(nonce, error=_refusal(error))
         return 1
-    _say(nonce, ready=True, files=len(members), bytes=sum(member.size for member in members))
+    total = sum(member.size for member in members)
+    _say(nonce, ready=True, files=len(members), bytes=total, unreadable=unreadable[:_MOST_NAMED])
     with tarfile.open(fileobj=sys.stdout.buffer, mode="w|", format=tarfile.PAX_FORMAT) as tar:
         for member in members:
             _add(tar, member)
     sys.stdout.buffer.flush()
     return 0
+
+
+def _readable(members: Iterator[_Member]) -> Tuple[List[_Member], List[str]]:
+    """Return (what can be read, the names of what cannot)."""
+    good: List[_Member] = []
+    unreadable: List[str] = []
+    for member in members:
+        if member.link is not None or os.access(member.source, os.R_OK):
+            good.append(member)
+        else:
+            unreadable.append(member.name)
+    return good, unreadable
 
 
 def _members(paths: Paths, wanted: Dict[str, Any]) -> Iterator[_Member]:
@@ -100,6 +114,8 @@ def _named(work: str, path: str) -> Iterator[_Member]:
         raise NotFound(f"the job's folder has no {path!r}")
     if os.path.isdir(source):
         yield from _below(work, os.path.relpath(source, os.path.realpath(work)))
+    elif not os.path.isfile(source):
+        raise NotFound(f"{path!r} is no file: a device, pipe or socket has nothing to fetch")
     else:
         yield _on_disk(os.path.normpath(path), source)
 
@@ -153,13 +169,17 @@ def _blob_id(path: str, size: int) -> str:
 
 
 def _add(tar: tarfile.TarFile, member: _Member) -> None:
-    """Add one file; one that grows or shrinks meanwhile is cut or padded to the size it had."""
+    """Add one file; one that grows or shrinks meanwhile is cut or padded to the size it had, one that goes is gone."""
     info = tarfile.TarInfo(member.name)
     if member.link is not None:
         info.type, info.linkname = tarfile.SYMTYPE, member.link
         return tar.addfile(info)
-    with open(member.source, "rb") as file:
-        stats = os.fstat(file.fileno())
+    try:
+        fd = os.open(member.source, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return
+    with open(fd, "rb") as file:
+        stats = os.fstat(fd)
         info.size, info.mtime, info.mode = stats.st_size, int(stats.st_mtime), 0o755 if member.executable else 0o644
         tar.addfile(info, _Padded(file))  # type: ignore[arg-type]
 

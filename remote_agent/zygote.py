@@ -17,6 +17,7 @@ from remote_agent import peers, supervisor
 from remote_agent.paths import Paths
 
 _ORDER_BYTES = 64 * 1024
+_DONE = b"ok"
 
 
 class Zygote:
@@ -39,11 +40,14 @@ class Zygote:
         """Have a supervisor forked for an order; when this returns its socket can be connected to.
 
         Raises:
-            OSError: the zygote is gone.
+            ConnectionError: the zygote is gone. OSError: the host gives no process.
         """
         self._socket.send(json.dumps(order).encode())
-        if not self._socket.recv(16):
+        answer = self._socket.recv(256)
+        if not answer:
             raise ConnectionResetError("the zygote has ended")
+        if answer != _DONE:
+            raise OSError(answer.decode())
 
 
 def _serve(orders: socket.socket, paths: Paths) -> None:
@@ -56,10 +60,14 @@ def _serve(orders: socket.socket, paths: Paths) -> None:
         order = json.loads(message)
         name = paths.supervisor_socket(order["job"], order["attempt"])
         listener = peers.listen([name], socket.SOCK_SEQPACKET)
+        answer = _DONE
         if listener is not None:
-            _fork_supervisor(orders, paths, order, listener)
+            try:
+                _fork_supervisor(orders, paths, order, listener)
+            except OSError as error:
+                answer = f"no process could be made: {error.strerror}".encode()
             listener.close()
-        orders.send(b"ok")
+        orders.send(answer)
 
 
 def _fork_supervisor(orders: socket.socket, paths: Paths, order: Dict[str, Any], listener: socket.socket) -> None:

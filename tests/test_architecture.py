@@ -13,6 +13,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 
 CLIENT_LAYERS = [
+    ["__main__"],
     ["cli"],
     ["ui"],
     ["submit"],

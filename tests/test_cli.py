@@ -251,10 +251,24 @@ BAD = [
     ([], 2, "needs a terminal"),
     (["jbos"], 2, "did you mean 'jobs'"),
     (["jobs", "--sort", "x"], 2, "Invalid value"),
+    (["jobs", "--limit", "9" * 20], 2, "Invalid value"),
+    (["submit", "--cpus", "9" * 25, "--", "true"], 2, "no host has"),
+    (["submit", "--param", "x=" + "[" * 100_000, "--", "true"], 2, "nested too deep"),
+    (["submit", "--param", 'x="a\\u0000b"', "--", "true"], 2, "NUL"),
+    (["submit", "--name", "a\udcff", "--", "true"], 2, "valid UTF-8"),
+    (["show", "\udcff"], 2, "valid UTF-8"),
+    (["logs", "a" * 100_000], 3, "no job"),
+    (["stop", "--grace", "nan", "abcdef"], 2, "--grace takes"),
+    (["stop", "--grace", "inf", "abcdef"], 2, "--grace takes"),
+    (["hosts", "add", "a", "b c"], 2, "not an address"),
+    (["hosts", "add", "a", "b:99999"], 2, "not an address"),
+    (["get", "abcdef012345", "--dest", "a" * 5000], 3, "no job"),
 ]
 
 
-@pytest.mark.parametrize(("argv", "code", "part"), BAD, ids=[" ".join(words) or "bare" for words, _, _ in BAD])
+@pytest.mark.parametrize(
+    ("argv", "code", "part"), BAD, ids=[ascii(" ".join(words))[:50] or "bare" for words, _, _ in BAD]
+)
 def test_bad_input_gets_one_clear_message(client: Client, argv: list[str], code: int, part: str) -> None:
     done = client.run(*argv, code=code)
     assert part in done.stderr and done.stdout == ""

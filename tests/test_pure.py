@@ -145,11 +145,24 @@ def test_every_reason_has_a_final_state() -> None:
         {"gpus": -1},
         {"subdir": "../x"},
         {"subdir": "/etc"},
+        {"name": "a\udcff"},
+        {"project": "a\0"},
+        {"tags": {"\ud800": ""}},
+        {"params": {"a": [{"b": "\0"}]}},
+        {"env": {"A=B": "1"}},
+        {"env": {"A": "\0"}},
     ],
 )
 def test_a_bad_specification_is_refused(change: dict[str, Any]) -> None:
     with pytest.raises(BadRequest):
-        JobSpec.from_wire({**spec("a").to_wire(), **change})
+        JobSpec.from_wire({**spec("a").to_wire(), **change}).check()
+
+
+def test_an_id_that_is_no_file_name_is_never_read() -> None:
+    """It becomes a path on both sides, so not even a host's word for it is taken."""
+    for job in ("../x", "..", "a/b", ""):
+        with pytest.raises(BadRequest):
+            JobSpec.from_wire({**spec("a").to_wire(), "job": job})
 
 
 def test_a_specification_travels_whole() -> None:
@@ -210,6 +223,13 @@ def test_a_stop_before_the_start() -> None:
     }
     apply(state, end)
     assert state.jobs["a"].state is JobState.STOPPED and not state.queue
+
+
+def test_the_grace_of_a_stop_is_remembered_and_only_shortened() -> None:
+    state = submitted(HostState(), spec("a"))
+    for seq, (moment, grace) in enumerate([(10.0, 600.0), (20.0, 5.0), (21.0, 600.0)], 2):
+        apply(state, {"seq": seq, "time": moment, "type": "stop_requested", "job": "a", "by": "me", "grace": grace})
+    assert state.jobs["a"].stop_deadline == 25.0
 
 
 # --- nvidia-smi -------------------------------------------------------------------------------------------------
@@ -379,6 +399,15 @@ def test_defaults_hold_for_all(tmp_path: Path) -> None:
         ('default_host = "b"\n', 1, "names no host"),
         ('[hosts.a]\naddress = "x"\nbackend = "slurm"\n', 3, "not available"),
         ('[hosts.a\naddress = "x"\n', 1, "line 1"),
+        ('[hosts.a]\naddress = "x"\nmax_jobs = -5\n', 3, "max_jobs is"),
+        ('[hosts.a]\naddress = "x"\ngpus = -1\n', 3, "a count"),
+        ('[hosts.a]\naddress = "x"\ngpus = [1, "a"]\n', 3, "a count"),
+        ('[hosts.a]\naddress = "x"\ntags = [1]\n', 3, "strings"),
+        ('[hosts.a]\naddress = "x"\n[hosts.a.env]\n"A=B" = "1"\n', 4, "name of a variable"),
+        ('[hosts.a]\naddress = "x"\n[hosts.a.env]\nA = {b = 1}\n', 4, "a string or a number"),
+        ('[hosts."a b"]\naddress = "x"\n', 1, "is not a name"),
+        ('[hosts.local]\naddress = "x"\n', 2, "this machine"),
+        ('[defaults]\naddress = "x"\n', 2, "one host"),
     ],
 )
 def test_what_is_wrong_in_hosts_toml_is_said_with_its_line(tmp_path: Path, text: str, line: int, part: str) -> None:

@@ -110,6 +110,7 @@ def _fetch_log(session: Session, row: JobRow, target: Path) -> tuple[str, int]:
         data = b""  # it wrote nothing
     try:
         target.mkdir(parents=True, exist_ok=True)
+        (target / "output.log").unlink(missing_ok=True)  # it may be a link that an earlier fetch brought
         (target / "output.log").write_bytes(data)
     except OSError as error:
         raise FoundationsError(f"{target}: {error.strerror}") from None

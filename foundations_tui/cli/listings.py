@@ -12,7 +12,7 @@ import click
 from foundations_tui import words
 from foundations_tui.cli import output
 from foundations_tui.cli.main import use_color
-from foundations_tui.cli.options import HostName, ProjectName, job_argument, json_option, open_session, say
+from foundations_tui.cli.options import MANY, HostName, ProjectName, job_argument, json_option, open_session, say
 from foundations_tui.errors import NotFoundError
 from foundations_tui.store import queries
 from foundations_tui.store.db import open_reader
@@ -31,7 +31,10 @@ sync_option = click.option("--sync", "sync_first", is_flag=True, help="Ask the h
 @click.option("--host", default="", type=HostName(), help="Only jobs of this host.")
 @click.option("--project", default="", type=ProjectName(), help="Only jobs of this project.")
 @click.option(
-    "--limit", default=None, type=click.IntRange(0), help=f"Most rows; 0 for all (default {_DEFAULT_ROWS}; JSON: all)."
+    "--limit",
+    default=None,
+    type=click.IntRange(0, MANY),
+    help=f"Most rows; 0 for all (default {_DEFAULT_ROWS}; JSON: all).",
 )
 @click.option(
     "--sort", default="created", type=click.Choice(list(queries.SORTS)), help="Order (default: created, newest first)."

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import importlib
 import os
+import signal
 import sys
 from typing import Any
 
 import click
 
 from foundations_tui import __version__
-from foundations_tui.errors import FoundationsError
+from foundations_tui.errors import FoundationsError, UsageError, as_ours
 from foundations_tui.terminal import several_lines
 
 _VERBS = {
@@ -90,26 +91,26 @@ def cli(ctx: click.Context, debug: bool) -> None:
 
 def main() -> None:
     """Run the command line and exit."""
+    sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115  closed by the caller (>&-)
+    sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115
     arguments, debug = _take_debug(sys.argv[1:])
-    sys.exit(run(arguments, debug))
+    code = run(arguments, debug)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # what is left is the interpreter's own way out
+    sys.exit(code)
 
 
 def run(arguments: list[str], debug: bool = False) -> int:
     """Run the command line and return the exit code; no exception leaves, unless ``debug``."""
     try:
-        code = cli.main(args=arguments, prog_name="foundations", standalone_mode=False)
-        return code if isinstance(code, int) else 0
+        code = _invoke(arguments)
+        sys.stdout.flush()
+        return code
     except click.ClickException as error:
         error.show()
         return error.exit_code
     except (KeyboardInterrupt, click.Abort):
         click.echo("interrupted", err=True)
         return 130
-    except FoundationsError as error:
-        if debug:
-            raise
-        tell(error)
-        return error.exit_code
     except BrokenPipeError:
         # The reader has gone (| head): nothing is left to be said, not even at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
@@ -117,9 +118,40 @@ def run(arguments: list[str], debug: bool = False) -> int:
     except Exception as error:
         if debug:
             raise
-        click.echo(f"error: this is a bug: {type(error).__name__}: {several_lines(str(error))}", err=True)
-        click.echo("hint: run it again with --debug and report what it shows", err=True)
-        return 1
+        return _told(error)
+
+
+def _invoke(arguments: list[str]) -> int:
+    """Do what the words say: as ``click.Group.main`` does, but its own handling of a reader that has gone."""
+    if "_FOUNDATIONS_COMPLETE" in os.environ:
+        cli.main(args=arguments, prog_name="foundations")
+    try:
+        with cli.make_context("foundations", list(arguments)) as context:
+            code = cli.invoke(context)
+    except click.exceptions.Exit as end:
+        return end.exit_code
+    return code if isinstance(code, int) else 0
+
+
+def _told(error: Exception) -> int:
+    """Say what went wrong, and return the exit code."""
+    if isinstance(error, UnicodeEncodeError):
+        ours: FoundationsError = UsageError("a word of the command line is not valid UTF-8")
+    elif isinstance(error, FileNotFoundError) and not _has_folder():
+        ours = UsageError("the current folder is not there any more", "cd to another one")
+    else:
+        ours = as_ours(error)
+    tell(ours)
+    if isinstance(error, OSError) and error.filename is None:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # stdout itself may be what failed: not once more at exit
+    return ours.exit_code
+
+
+def _has_folder() -> bool:
+    try:
+        return bool(os.getcwd())
+    except FileNotFoundError:
+        return False
 
 
 def tell(error: FoundationsError) -> None:

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from foundations_tui.session import Session
     from foundations_tui.store.rows import JobRow
 
+MANY = (1 << 31) - 1
+"""Bound of all numbers that are counts."""
 _MOST_COMPLETIONS = 200
 
 

@@ -132,6 +132,8 @@ def _params(pairs: tuple[str, ...], file: str | None) -> dict[str, Any]:
             params[key] = json.loads(value or "")
         except ValueError:
             params[key] = value
+        except RecursionError:
+            raise UsageError(f"--param {key} is nested too deep") from None
     return params
 
 
@@ -140,7 +142,7 @@ def _params_of_file(file: str) -> dict[str, Any]:
         found = json.loads(Path(file).read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"--params-file {file}: {getattr(error, 'strerror', None) or error}") from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UsageError(f"--params-file {file} is no JSON: {error}") from None
     if not isinstance(found, dict):
         raise UsageError(f"--params-file {file} holds a {type(found).__name__}; a JSON object is needed")

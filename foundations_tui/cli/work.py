@@ -13,6 +13,7 @@ from foundations_tui.cli.options import connecting, job_argument, job_row, jobs_
 from foundations_tui.errors import FoundationsError, HostError, UsageError
 from foundations_tui.store import queries
 from foundations_tui.terminal import RESET, LogFilter
+from remote_agent.jobs import LONGEST_GRACE
 
 if TYPE_CHECKING:
     from foundations_tui.session import Session
@@ -65,13 +66,15 @@ def wait(session: Session, jobs: tuple[str, ...]) -> int:
 
 @click.command()
 @jobs_argument
-@click.option("--grace", default=30.0, type=click.FloatRange(0), help="Seconds between TERM and KILL (default 30).")
+@click.option("--grace", default=30.0, help="Seconds between TERM and KILL (default 30).")
 @click.option("--others", is_flag=True, help="Also jobs of other people.")
 @connecting
 def stop(session: Session, jobs: tuple[str, ...], grace: float, others: bool) -> int:
     """Stop jobs: TERM to their processes, KILL to all of them after the grace time."""
     from foundations_tui import actions, config
 
+    if not 0 <= grace <= LONGEST_GRACE:
+        raise UsageError(f"--grace takes 0 to {LONGEST_GRACE} seconds")
     owner = config.owner_name(session.hosts)
 
     def one(row: JobRow) -> None:

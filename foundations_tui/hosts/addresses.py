@@ -19,7 +19,9 @@ def split_address(address: str) -> tuple[str, str, int]:
         name, port = rest, ""
     else:
         name, _, port = rest.partition(":")
-    if not name or name.startswith("-") or user.startswith("-") or (port and not port.isdigit()):
+    is_odd = any(c.isspace() or not c.isprintable() for c in address)
+    is_port = not port or (port.isascii() and port.isdigit() and 0 < int(port[:6]) < 65536)
+    if is_odd or not name or name.startswith("-") or user.startswith("-") or not is_port:
         raise ConfigError(
             f"not an address: {address!r}", 'it looks like "user@host:port", or an alias of ~/.ssh/config'
         )

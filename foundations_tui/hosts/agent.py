@@ -122,8 +122,15 @@ class Agent:
 class Answer:
     """A promise of one answer."""
 
-    def __init__(self, none_came: str) -> None:
+    def __init__(self, none_came: str, give_up: Callable[[], None]) -> None:
+        """Promise.
+
+        Args:
+            none_came: what to say when none comes.
+            give_up: called then, to end the connection: who does not answer has gone.
+        """
         self._none_came = none_came
+        self._give_up = give_up
         self._arrived = threading.Event()
         self._value: dict[str, Any] = {}
         self._blob = b""
@@ -136,6 +143,7 @@ class Answer:
             HostUnreachable: none came in so many seconds. FoundationsError: the agent's refusal.
         """
         if not self._arrived.wait(timeout):
+            self._give_up()
             raise HostUnreachable(f"{self._none_came} within {timeout:.0f} s")
         if self._error is not None:
             raise self._error
@@ -160,18 +168,21 @@ class _Rpc:
         self._host = host
         self._ids = itertools.count(1)
         self._lock = threading.Lock()
+        """Guards what waits; never held while sending: the reader needs it to go on reading."""
+        self._sending = threading.Lock()
         self._waiting: dict[int, Answer] = {}
         self.problem: FoundationsError | None = None
         self._reader = threading.Thread(target=self._read, name=f"agent {host}", daemon=True)
         self._reader.start()
 
     def ask(self, method: str, params: dict[str, Any], blob: bytes) -> Answer:
-        answer = Answer(f"{self._host}: no answer to {method!r}")
+        answer = Answer(f"{self._host}: no answer to {method!r}", self.close)
         with self._lock:
             if self.problem is not None:
                 raise self._lost(str(self.problem)) if isinstance(self.problem, HostUnreachable) else self.problem
             number = next(self._ids)
             self._waiting[number] = answer
+        with self._sending:
             self._send(protocol.encode(protocol.request(number, method, params), blob))
         return answer
 

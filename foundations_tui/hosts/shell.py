@@ -168,7 +168,10 @@ def _raise_error(said: dict[str, Any], host: str, python: str) -> None:
         what = f"{python} is no Python 3.8 or newer that runs there" if python else "no Python 3.8 or newer was found"
         raise HostRefused(f"{host}: {what}", f'set python = "/path/to/python3" for {host} in hosts.toml')
     if error:
-        raise HostRefused(f"{host}: {error}", f"set root for {host} in hosts.toml to a folder that can be written")
+        raise HostRefused(
+            f"{host}: {error}",
+            f"free space there, or set root for {host} in hosts.toml to a folder that can be written",
+        )
 
 
 def _quoted(lines: list[str]) -> str:

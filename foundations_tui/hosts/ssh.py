@@ -27,6 +27,10 @@ logging.getLogger("paramiko").addHandler(logging.NullHandler())
 
 _FAST_CIPHERS = ("aes128-gcm@openssh.com", "aes256-gcm@openssh.com")
 """First choice: paramiko's own order begins with aes-ctr and a separate MAC, which is several times slower."""
+_JUMP_OPTIONS = [
+    f"-o{option}"
+    for option in ("BatchMode=yes", "ConnectTimeout=10", "ServerAliveInterval=15", "ServerAliveCountMax=2")
+]
 _WINDOW = 4 << 20
 _KEEPALIVE = 15
 _DEAD_AFTER_MS = 30_000
@@ -113,7 +117,7 @@ class SshTransport:
         """Return a socket through the user's jump host: their own ssh makes the hop."""
         ours, theirs = socket.socketpair()
         with theirs:
-            command = ["ssh", "-W", f"[{where.hostname}]:{where.port}", "-o", "BatchMode=yes", *_jump_words(where.jump)]
+            command = ["ssh", "-W", f"[{where.hostname}]:{where.port}", *_JUMP_OPTIONS, *_jump_words(where.jump)]
             self._jump = subprocess.Popen(
                 command, stdin=theirs.fileno(), stdout=theirs.fileno(), stderr=subprocess.DEVNULL
             )

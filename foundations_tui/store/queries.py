@@ -24,6 +24,7 @@ SORTS = {
 }
 """What ``--sort`` takes, and the order it means; the last tie is always broken by the id."""
 SHORTEST = 6
+_LONGEST_ID = 64
 """Least characters of a job's id that are shown or taken."""
 
 _JOB = (
@@ -123,7 +124,7 @@ def resolve(conn: sqlite3.Connection, words: str) -> str:
     if len(named) == 1:
         return named[0]
     prefixed: list[str] = []
-    if len(words) >= SHORTEST:
+    if SHORTEST <= len(words) <= _LONGEST_ID:
         pattern = words.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_") + "%"
         query = "SELECT job FROM jobs WHERE job LIKE ? ESCAPE '\\' ORDER BY job LIMIT 20"
         prefixed = [str(row[0]) for row in conn.execute(query, [pattern])]

@@ -10,8 +10,9 @@ import time
 from collections.abc import Iterable
 from typing import Any
 
-from foundations.records import METRIC, PARAM, TAG, Record, decode, nonfinite_name
+from foundations.records import METRIC, PARAM, TAG, Record, decode, nonfinite_name, valid_text
 from foundations_tui import locations
+from foundations_tui.errors import StoreError
 from foundations_tui.store.db import Store
 from remote_agent.jobs import EndReason, JobSpec, JobState, JobView
 
@@ -158,7 +159,7 @@ def put_shipped(store: Store, journal: str, folder: str, tree: str) -> None:
 
 def put_sizes(store: Store, host: str, sizes: Iterable[tuple[str, int, str, int]]) -> None:
     """Note how long streams are on their host: (job, attempt, name, bytes)."""
-    rows = [(job, attempt, name, size, host) for job, attempt, name, size in sizes]
+    rows = [(job, int(attempt), valid_text(name), int(size), host) for job, attempt, name, size in sizes]
     if rows:
         with store.transaction() as conn:
             conn.executemany(_PUT_SIZE, rows)
@@ -194,17 +195,21 @@ def behind(
 
 
 def put_log_page(store: Store, job: str, attempt: int, offset: int, page: bytes) -> None:
-    """Append a page of a log to its file, then move the cursor: bytes written twice are the same bytes."""
+    """Append a page of a log to its file, then move the cursor: bytes written twice are the same bytes.
+
+    Raises:
+        StoreError: the disk does not take it.
+    """
     path = locations.log_file(job, attempt)
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
-        view, at = memoryview(page), offset
-        while view:
-            count = os.pwrite(fd, view, at)
-            view, at = view[count:], at + count
-    finally:
-        os.close(fd)
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600), "wb", buffering=0) as file:
+            view, at = memoryview(page), offset
+            while view:
+                count = os.pwrite(file.fileno(), view, at)
+                view, at = view[count:], at + count
+    except OSError as error:
+        raise StoreError(f"{path} cannot be written: {error.strerror}", "free space on this machine's disk") from None
     with store.transaction():
         _move(store, job, attempt, "log", offset, offset + len(page))
 
@@ -274,11 +279,12 @@ def _put_view(store: Store, host: str, journal: str, view: JobView) -> None:
         "usage": json.dumps(view.usage),
         "noticed_at": time.time(),
     }
-    store.conn.execute(_PUT_JOB, row)
+    clean = {key: valid_text(value) if isinstance(value, str) else value for key, value in row.items()}
+    store.conn.execute(_PUT_JOB, clean)
     _put_pairs(store, "params", spec.job, 0.0, spec.params)
     _put_pairs(store, "tags", spec.job, 0.0, spec.tags)
     store.conn.executemany(
-        _PUT_SIZE, [(spec.job, view.attempt, name, size, host) for name, size in view.streams.items()]
+        _PUT_SIZE, [(spec.job, view.attempt, valid_text(name), size, host) for name, size in view.streams.items()]
     )
 
 
@@ -372,8 +378,6 @@ def _metric_value(value: Any) -> Any:
     """Return what SQLite can hold: it turns NaN into NULL, so floats that are not finite are kept by name."""
     if isinstance(value, float) and not math.isfinite(value):
         return nonfinite_name(value)
-    if isinstance(value, int) and not -(1 << 63) <= value < 1 << 63:
-        return float(value)
     return value if isinstance(value, int | float | str) else json.dumps(value)
 
 

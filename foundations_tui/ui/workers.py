@@ -9,7 +9,7 @@ from typing import Any
 from textual.message import Message
 
 from foundations_tui import sync
-from foundations_tui.errors import FoundationsError
+from foundations_tui.errors import as_ours
 from foundations_tui.session import Session
 from foundations_tui.ui.messages import ActionEnded, StoreChanged
 
@@ -44,8 +44,8 @@ class Followers:
     def _follow(self, host: str) -> None:
         try:
             self._followers[host].run()
-        except FoundationsError as error:
-            self._post(ActionEnded(f"{host} is no longer followed: {error}", failed=True))
+        except Exception as error:
+            self._post(ActionEnded(f"{host} is no longer followed: {as_ours(error)}", failed=True))
 
 
 def carry_out(post: Post, action: Callable[[], str]) -> None:
@@ -54,7 +54,7 @@ def carry_out(post: Post, action: Callable[[], str]) -> None:
     def run() -> None:
         try:
             post(ActionEnded(action()))
-        except FoundationsError as error:
-            post(ActionEnded(str(error), failed=True))
+        except Exception as error:
+            post(ActionEnded(str(as_ours(error)), failed=True))
 
     threading.Thread(target=run, daemon=True).start()

@@ -146,7 +146,10 @@ class LocalBackend(Backend):
             return _lost(EndReason.HOST_REBOOTED, "the host was rebooted while the job ran")
         killed = 0
         if owner.get("token"):
-            killed = procs.kill_all(lambda: procs.members_of_attempt(owner["token"], owner.get("session")))
+            session = owner.get("session")
+            if session and procs.start_time(session) not in (None, owner.get("session_start")):
+                session = None  # the number is somebody else's by now
+            killed = procs.kill_all(lambda: procs.members_of_attempt(owner["token"], session))
         words = "its supervisor was killed, so its end was not seen"
         return _lost(EndReason.SUPERVISOR_DIED, words + (f"; {killed} processes of it were ended" if killed else ""))
 
