@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import tempfile
@@ -22,9 +23,11 @@ def run() -> Pair:
     """Return the pair; both run the same script, ours on a snapshot taken and shipped each time."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        client = Client(Path(client_home()), folder / "project")
+        client = Client(Path(os.environ["FOUNDATIONS_HOME"]), folder / "project")
         (client.project / "hello.py").write_text(_SCRIPT)
         server = Sshd(folder / "sshd")
+        with (server.folder / "config").open("a") as config:
+            config.write("SetEnv SHLVL=2\n")  # bash then passes over the user's rc file, which only the floor would pay
         server.start()
         root = client.add_host("box", server)
         session = Session()
@@ -65,10 +68,3 @@ def _time(session: Session, client: Client, server: Sshd, folder: Path) -> Pair:
     finally:
         subprocess.run(["ssh", *control, "-O", "exit", target], capture_output=True)
         master.wait()
-
-
-def client_home() -> str:
-    """Return FOUNDATIONS_HOME, which the benchmarks always set."""
-    import os
-
-    return os.environ["FOUNDATIONS_HOME"]

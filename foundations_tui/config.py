@@ -6,7 +6,9 @@ Unknown keys are errors that name the key and the nearest right one.
 from __future__ import annotations
 
 import difflib
+import functools
 import getpass
+import os
 import re
 import subprocess
 import tomllib
@@ -139,15 +141,23 @@ def check_name(name: str, allow_local: bool = False) -> None:
 
 def owner_name(config: HostsConfig) -> str:
     """Return whose jobs these are: the config's word, else git's, else the login's."""
-    if config.owner:
-        return config.owner
+    return config.owner or _name_in_git() or _login()
+
+
+def _login() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return f"uid {os.getuid()}"  # a container whose user has no name
+
+
+@functools.cache
+def _name_in_git() -> str:
     try:
         asked = subprocess.run(["git", "config", "--global", "user.name"], capture_output=True, text=True, timeout=5)
-        if asked.stdout.strip():
-            return asked.stdout.strip()
+        return asked.stdout.strip()
     except (OSError, subprocess.SubprocessError):
-        pass
-    return getpass.getuser()
+        return ""
 
 
 def add_host(name: str, address: str, options: dict[str, Any]) -> Path:

@@ -206,11 +206,13 @@ class Daemon:
         growth_due = bool(self._grown) and now - self._last_notice >= _GROWTH_PAUSE
         sizes = self._sizes() if growth_due else {}
         if growth_due:
-            self._last_notice, self._grown = now, set()
+            self._grown = set()
         for connection in self._watchers():
             watch = connection.watch
             assert watch is not None
-            grown = {key: size for key, size in sizes.items() if connection.told.get(key) != size}
+            grown = {key: size for key, size in sizes.items() if connection.told.get(key, 0) != size}
+            if grown:
+                self._last_notice = now
             if grown or watch.is_over(self.engine, now):
                 connection.told.update(grown)
                 connection.watch = None
