@@ -364,3 +364,29 @@ def test_gpus_are_leased_by_uuid(client: Client, tmp_path: Path, monkeypatch: py
     assert "this host has 3" in client.run("submit", "--gpus", "4", "--", "true", code=4).stderr
     assert len(client.json("hosts")[0]["gpus"]) == 3
     assert files.read_json(str(client.home / "agent/owner.json"))
+
+
+def test_many_processes_sync_at_once_and_nothing_is_doubled(client: Client) -> None:
+    (client.project / "train.py").write_text(
+        "import foundations, time\n"
+        "for n in range(3000):\n"
+        "    print('line', n, flush=True); foundations.log_metric('n', n)\n"
+        "    if n % 300 == 0: time.sleep(0.2)\n"
+    )
+    log = "".join(f"line {n}\n" for n in range(3000))
+    jobs = [client.submit("--", "python", "train.py") for _ in range(3)]
+    running = [client.start("wait", *jobs), client.start("logs", "-f", jobs[0]), client.start("logs", "-f", jobs[1])]
+    while running[0].poll() is None:
+        for process in [client.start("sync") for _ in range(4)]:
+            _, stderr = process.communicate(timeout=60)
+            assert process.returncode == 0, stderr
+    for process in running:
+        stdout, stderr = process.communicate(timeout=60)
+        assert process.returncode == 0, stderr
+        assert process is running[0] or stdout == log
+    client.run("sync")
+    for job in jobs:
+        found = client.job(job, sync=False)["metrics"]["n"]
+        assert found == {"last": 2999, "min": 0, "max": 2999, "count": 3000, "step": 2999}
+        assert [value["value"] for value in client.json("metrics", job)] == list(range(3000))
+        assert client.run("logs", job).stdout == log

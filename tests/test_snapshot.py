@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import os
+import random
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -220,3 +222,89 @@ def test_entries_beyond_a_base_are_what_changed(repository: Path) -> None:
 def test_no_such_folder(tmp_path: Path) -> None:
     with pytest.raises(SnapshotError, match="there is no folder"):
         snapshot.take(tmp_path / "nowhere")
+
+
+def tree_by_git(root: Path, index: Path) -> str:
+    """Return the tree that git itself makes of all files, with a copy of the user's index."""
+    if (root / ".git/index").exists():
+        shutil.copy(root / ".git/index", index)
+    env = {**os.environ, "GIT_INDEX_FILE": str(index)}
+    command = ["sh", "-c", "git add -A && git write-tree"]
+    return subprocess.run(command, cwd=root, env=env, capture_output=True, text=True, check=True).stdout.strip()
+
+
+class _Edits:
+    """Random edits of a working tree: names of all kinds, several within one tick of the clock."""
+
+    NAMES = [
+        b"a",
+        b"b.py",
+        b"sub",
+        b"sub/c",
+        b"sub/deep/d",
+        b"x y",
+        b"n\nl",
+        b"\xff\xfe",
+        b"-dash",
+        b"*.ckpt",
+        b"sub/e.ckpt",
+    ]
+
+    def __init__(self, root: Path, seed: int) -> None:
+        self._root, self._random = os.fsencode(root), random.Random(seed)
+
+    def make(self) -> None:
+        for _ in range(self._random.randrange(1, 6)):
+            path = os.path.join(self._root, self._random.choice(self.NAMES))
+            self._random.choice([self._write, self._write, self._remove, self._flip, self._link, self._folder])(path)
+
+    def _write(self, path: bytes) -> None:
+        self._clear(path)
+        with open(path, "wb") as file:
+            file.write(bytes(self._random.randrange(3)) + self._random.randbytes(self._random.randrange(4)))
+
+    def _link(self, path: bytes) -> None:
+        self._clear(path)
+        os.symlink(self._random.choice([b"a", b"nowhere", b"/etc"]), path)
+
+    def _folder(self, path: bytes) -> None:
+        self._clear(path)
+        os.mkdir(path)
+        self._write(os.path.join(path, b"inside"))
+
+    def _flip(self, path: bytes) -> None:
+        if os.path.isfile(path) and not os.path.islink(path):
+            os.chmod(path, os.stat(path).st_mode ^ 0o111)
+
+    def _remove(self, path: bytes) -> None:
+        if os.path.isdir(path) and not os.path.islink(path):
+            shutil.rmtree(path)
+        elif os.path.lexists(path):
+            os.unlink(path)
+
+    def _clear(self, path: bytes) -> None:
+        """Make room for a path: nothing is there, and all above it are folders."""
+        self._remove(path)
+        parent = os.path.dirname(path)
+        if parent != self._root and not (os.path.isdir(parent) and not os.path.islink(parent)):
+            self._clear(parent)
+            os.mkdir(parent)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_any_edits_give_gits_own_tree(tmp_path: Path, seed: int) -> None:
+    root = tmp_path / "tree"
+    root.mkdir()
+    git(root, "init", "-q")
+    (root / ".gitignore").write_text("*.ckpt\n!sub/\n")
+    edits = _Edits(root, seed)
+    for turn in range(25):
+        edits.make()
+        if turn % 5 == 3:
+            git(root, "add", "-A")
+        if turn % 10 == 8:
+            (root / ".gitignore").write_text(f"*.ckpt\n{'b.py' if turn % 20 == 8 else 'sub/'}\n")
+        taken = snapshot.take(root)
+        assert taken.tree == tree_by_git(root, tmp_path / "index"), f"seed {seed}, turn {turn}"
+        blobs = [entry for entry in snapshot.entries(taken) if entry.kind == "blob"]
+        assert (taken.files, taken.size) == (len(blobs), sum(entry.size for entry in blobs))

@@ -200,6 +200,21 @@ async def test_the_cursor_stays_on_its_job(client: Client) -> None:
         assert table.key == second
 
 
+@pytest.mark.parametrize("size", [(20, 5), (40, 10), (300, 100)])
+async def test_any_size_and_no_jobs(client: Client, size: tuple[int, int]) -> None:
+    app = make_app()
+    async with app.run_test(size=size) as pilot:
+        await pilot.press("j", "k", "g", "G", "enter", "escape", "x", "question_mark", "escape", "r", "tab", "tab", "j")
+        job = client.submit("--name", "late", "--", "seq", "100")
+        client.run("wait", job)
+        await screen.until(pilot, lambda: app.screen.query_one(JobsPane).table.key == job)
+        await pilot.press("enter", "g", "G", "escape")
+        client.run("delete", "--yes", job)
+        await screen.until(pilot, lambda: app.screen.query_one(JobsPane).table.key is None)
+        await pilot.press("enter", "x", "q")
+    assert app.return_code == 0
+
+
 def test_the_app_needs_a_terminal(client: Client) -> None:
     for words in ([], ["ui"]):
         assert "needs a terminal" in client.run(*words, code=2).stderr
