@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import heapq
 import json
 import os
 import shutil
@@ -99,7 +100,8 @@ def take(folder: Path, max_file: int = 100 << 20) -> Snapshot:
 
 def largest(snapshot: Snapshot, count: int = 10) -> list[tuple[int, bytes]]:
     """Return (bytes, path) of the largest files, the largest first."""
-    return sorted(((entry.size, entry.path) for entry in entries(snapshot)), reverse=True)[:count]
+    files = ((entry.size, entry.path) for entry in entries(snapshot) if entry.kind == "blob")
+    return heapq.nlargest(count, files)
 
 
 def entries(snapshot: Snapshot, base: str | None = None) -> Iterator[Entry]:

@@ -101,8 +101,9 @@ class _Supervisor:
         try:
             self._start(argv, env, cwd)
         except FileNotFoundError:
-            self._say(f"command not found on the host: {argv[0]}")
-            return self._record(EndReason.COMMAND_NOT_FOUND, f"command not found on the host: {argv[0]}", 127)
+            words = f"command not found on the host: {argv[0]}{_advice(argv[0])}"
+            self._say(words)
+            return self._record(EndReason.COMMAND_NOT_FOUND, words, 127)
         except (OSError, ValueError) as error:
             words = f"cannot run {argv[0]}: {getattr(error, 'strerror', None) or error}"
             self._say(words)
@@ -312,6 +313,13 @@ class _Supervisor:
             os.write(self.log, f"foundations: {words}\n".encode("utf-8", "replace"))
         except OSError:
             pass
+
+
+def _advice(command: str) -> str:
+    """Return what the user may have meant, in words."""
+    if " " in command:
+        return " (a whole line is run with --shell)"
+    return f" (did you mean: python {command}?)" if command.endswith(".py") else ""
 
 
 def _signal_name(number: int) -> str:

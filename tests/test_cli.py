@@ -134,6 +134,29 @@ def test_files_that_a_job_wrote(client: Client, tmp_path: Path) -> None:
     assert "nowhere" in client.run("get", job, "nowhere", code=3).stderr
 
 
+def test_what_was_fetched_is_not_shipped_with_the_next_job(client: Client) -> None:
+    script(client, "open('big.bin', 'wb').write(b'x' * 1000)\n")
+    job = client.submit("--", "python", "job.py")
+    client.run("wait", job)
+    client.run("get", job)
+    assert (client.project / job[:6] / "big.bin").exists()
+    assert client.json("submit", "--dry-run", "--", "true")["files"] == 1
+
+
+def test_a_sweep_can_be_told_apart(client: Client) -> None:
+    script(client, "import foundations\nfoundations.log_metric('loss', 0.5)\n")
+    for lr in ("0.1", "0.2"):
+        client.run("submit", "--wait", "--param", f"lr={lr}", "--", "python", "job.py")
+    lines = client.run("jobs", "--sync").stdout.splitlines()
+    assert "lr=0.2  loss 0.5" in lines[1] and "lr=0.1  loss 0.5" in lines[2]
+
+
+def test_init_inside_a_repository_says_what_will_be_shipped(client: Client) -> None:
+    assert "inside the repository" not in client.run("init", "one").stderr
+    (client.project / ".git").mkdir()
+    assert "inside the repository" in client.run("init", "two").stderr
+
+
 def test_delete_removes_here_and_there(client: Client) -> None:
     job = client.submit("--", "sh", "-c", "echo hi > file")
     client.run("wait", job)
@@ -250,6 +273,8 @@ BAD = [
     (["ui"], 2, "needs a terminal"),
     ([], 2, "needs a terminal"),
     (["jbos"], 2, "did you mean 'jobs'"),
+    (["cancel", "x"], 2, "did you mean 'stop'"),
+    (["hosts", "add", "a", "b", "--identity", "none"], 2, "no key file"),
     (["jobs", "--sort", "x"], 2, "Invalid value"),
     (["jobs", "--limit", "9" * 20], 2, "Invalid value"),
     (["submit", "--cpus", "9" * 25, "--", "true"], 2, "no host has"),

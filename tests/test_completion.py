@@ -22,7 +22,11 @@ _START = {
     "zsh": ["zsh", "-i"],
     "fish": ["fish", "-i", "--init-command", "source {rc}"],
 }
-_PROMPT = {"bash": "PS1='ready> '\n", "zsh": "PS1='ready> '\n", "fish": "function fish_prompt; echo 'ready> '; end\n"}
+_PROMPT = {
+    "bash": "PS1='ready> '\n",
+    "zsh": "PS1='ready> '\n",
+    "fish": "function fish_prompt; echo 'ready> '; end\nset -g fish_autosuggestion_enabled 0\n",
+}
 
 
 @pytest.fixture(params=["bash", "zsh", "fish"])
@@ -61,6 +65,7 @@ def _program(folder: Path) -> Path:
 def test_tab_completes(shell: Tmux, client: Client) -> None:
     job = client.submit("--project", "vision", "--name", "tries", "--", "true")
     client.run("wait", job)
+    (client.project / "training.py").write_text("")
     client.run("hosts", "add", "gpubox", "user@gpubox.example.org")
     for typed, completed in [
         ("foundations proj", "foundations projects"),
@@ -69,10 +74,12 @@ def test_tab_completes(shell: Tmux, client: Client) -> None:
         ("foundations jobs --project vi", "foundations jobs --project vision"),
         ("foundations submit --dry", "foundations submit --dry-run"),
         ("foundations hosts remove gp", "foundations hosts remove gpubox"),
+        ("foundations show tri", "foundations show tries"),
+        ("foundations submit -- python tra", "foundations submit -- python training.py"),
     ]:
         shell.type(typed)
         shell.send("Tab")
         shell.until(lambda shown, completed=completed: completed in shown)
         shell.send("C-c")
         shell.send("C-l")
-        shell.until(lambda shown, completed=completed: completed not in shown and "ready>" in shown)
+        shell.until(lambda shown: shown.strip() == "ready>")

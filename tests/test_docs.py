@@ -79,7 +79,7 @@ def test_the_first_remote_host(client: Client, sshd: Sshd, typed: dict[str, str]
     finally:
         agents.end(root)
     assert "gpu1 works" in shown and "epoch 6/6" in shown and "completed" in shown
-    assert list((client.project / "digits").glob("*/model*")), "the model has come back"
+    assert list((client.project.parent / "digits").glob("*/model*")), "the model has come back"
 
 
 def test_usage(client: Client, typed: dict[str, str]) -> None:

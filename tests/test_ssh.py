@@ -96,7 +96,7 @@ def test_a_host_that_is_not_there(client: Client, sshd: Sshd) -> None:
     client.add_host("box", sshd)
     sshd.cut()
     done = client.run("submit", "--host", "box", "--", "true", code=4)
-    assert "cannot reach" in done.stderr
+    assert "cannot reach" in done.stderr and f"ssh -p {sshd.port} -i" in done.stderr
     assert client.json("jobs") == [], "nothing is left to be sent later"
 
 

@@ -11,7 +11,7 @@ import click
 
 from foundations_tui import words
 from foundations_tui.cli import output
-from foundations_tui.cli.options import connecting, job_argument, job_row, json_option, say
+from foundations_tui.cli.options import LocalPath, connecting, job_argument, job_row, json_option, say
 from foundations_tui.errors import FoundationsError, NotFoundError, UsageError
 from foundations_tui.store import queries
 from foundations_tui.store.rows import iso
@@ -53,7 +53,13 @@ def ls(session: Session, job: str, path: str, as_json: bool) -> None:
 @click.option("--code", is_flag=True, help="The code it ran, into code/.")
 @click.option("--artifacts", is_flag=True, help="What it saved as artifacts, into artifacts/.")
 @click.option("--log", is_flag=True, help="Its log, as output.log.")
-@click.option("--dest", default="", metavar="DIR", help="Where to (default: a folder named by the job's id).")
+@click.option(
+    "--dest",
+    default="",
+    type=LocalPath("dir"),
+    metavar="DIR",
+    help="Where to (default: a folder named by the job's id, which git then ignores).",
+)
 @json_option
 @connecting
 def get(
@@ -73,6 +79,8 @@ def get(
     target = Path(dest or queries.short_ids(session.store.conn, [row.job])[row.job])
     if target.exists() and not target.is_dir():
         raise UsageError(f"{target} is no folder", "--dest names a folder")
+    if not dest:
+        _keep_out_of_snapshots(target)
     found: list[tuple[str, int]] = []
     if paths or not (code or artifacts or log):
         found += _fetch(session, row, Wish("paths" if paths else "written", paths), target)
@@ -89,11 +97,23 @@ def get(
         say(f"{words.plural(len(found), 'file')}, {words.size(sum(size for _, size in found))}, in {target}/")
 
 
+def _keep_out_of_snapshots(folder: Path) -> None:
+    """Make git ignore the folder, and so the next submit: it lies in the middle of the user's project."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with (folder / ".gitignore").open("x") as file:
+            file.write("*\n")
+    except FileExistsError:
+        pass
+
+
 def _fetch(session: Session, row: JobRow, wish: Wish, target: Path) -> list[tuple[str, int]]:
     from foundations_tui import actions
 
     try:
         return actions.fetch(session, row, wish, target, _progress)
+    except NotFoundError as error:
+        raise NotFoundError(str(error), f"foundations ls {row.job[:6]} lists the job's folder") from None
     finally:
         if sys.stderr.isatty():
             sys.stderr.write("\r\x1b[K")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -10,7 +11,7 @@ import click
 from foundations_tui import words
 from foundations_tui.cli import output
 from foundations_tui.cli.main import tell
-from foundations_tui.cli.options import MANY, HostName, connecting, json_option, open_session, say
+from foundations_tui.cli.options import MANY, HostName, LocalPath, connecting, json_option, open_session, say
 from foundations_tui.config import HostConfig
 from foundations_tui.store import queries
 from foundations_tui.store.rows import HostRow
@@ -71,7 +72,7 @@ def hosts(ctx: click.Context, sync_first: bool, as_json: bool) -> None:
 @hosts.command()
 @click.argument("name")
 @click.argument("address")
-@click.option("--identity", default="", help="Private key file.")
+@click.option("--identity", default="", type=LocalPath(), help="Private key file.")
 @click.option("--root", default="", help="Folder for the agent and its jobs.")
 @click.option("--python", default="", help="Interpreter that jobs mean by 'python'.")
 @click.option(
@@ -85,6 +86,8 @@ def add(name: str, address: str, **options: Any) -> None:
     from foundations_tui.hosts.addresses import split_address
 
     split_address(address)
+    if options["identity"] and not Path(options["identity"]).expanduser().is_file():
+        raise click.UsageError(f"there is no key file {options['identity']}")
     given: dict[str, Any] = {key: value for key, value in options.items() if value}
     if "tags" in given:
         given["tags"] = list(given["tags"])

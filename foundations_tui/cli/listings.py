@@ -49,7 +49,7 @@ def jobs(
     which = queries.JobFilter(states, host, project)
     if limit is None:
         limit = 0 if as_json else _DEFAULT_ROWS
-    rows = queries.jobs(conn, which, sort, limit, details=as_json)
+    rows = queries.jobs(conn, which, sort, limit)
     now = time.time()
     if as_json:
         output.print_json([row.to_json(now) for row in rows])
@@ -142,7 +142,7 @@ def status(sync_first: bool, as_json: bool) -> None:
     now = time.time()
     since = float(queries.meta(conn, "looked_at") or 0)
     ended = queries.changed_since(conn, since)
-    running = queries.jobs(conn, queries.JobFilter(("preparing", "running")), details=False)
+    running = queries.jobs(conn, queries.JobFilter(("preparing", "running")))
     waiting = queries.jobs(conn, queries.JobFilter(("submitting", "queued")), details=False)
     hosts = {row.host for row in (*running, *waiting)}
     if as_json:
@@ -203,7 +203,7 @@ def _show_lines(row: JobRow, now: float) -> list[str]:
         ("owner", row.owner),
         ("host", row.host + (" (out of reach)" if row.unreachable_since is not None else "")),
         ("state", click.style(row.state, fg=output.STATE_COLORS.get(row.state))),
-        ("reason", output.state_words(row)),
+        ("reason", row.why),
         ("exit code", row.exit_code),
         ("attempt", row.attempt or None),
         ("command", words.command(row.command)),

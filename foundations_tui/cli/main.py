@@ -35,6 +35,16 @@ _VERBS = {
     "completion": ("completion", "Print the completion script for bash, zsh or fish."),
 }
 """Each verb's module and its line in the help."""
+_MEANT = {
+    "run": "submit",
+    "cancel": "stop",
+    "kill": "stop",
+    "list": "jobs",
+    "ps": "jobs",
+    "rm": "delete",
+    "tail": "logs",
+}
+"""What other tools call a verb of ours."""
 
 
 class LazyGroup(click.Group):
@@ -56,7 +66,7 @@ class LazyGroup(click.Group):
         if args[0] not in _VERBS:
             import difflib
 
-            near = difflib.get_close_matches(args[0], _VERBS, 1)
+            near = [_MEANT[args[0]]] if args[0] in _MEANT else difflib.get_close_matches(args[0], _VERBS, 1)
             ctx.fail(f"there is no verb {args[0]!r}" + (f"; did you mean {near[0]!r}?" if near else ""))
         return super().resolve_command(ctx, args)
 

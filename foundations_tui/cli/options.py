@@ -30,18 +30,24 @@ class JobName(click.ParamType[str]):
 
     name = "job"
 
+    def __init__(self, states: tuple[str, ...] = ()) -> None:
+        """Complete jobs in some states; none means all."""
+        self._states = states
+
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
         from foundations_tui.store import queries
 
         with _quiet_reader() as conn:
             if conn is None:
                 return []
-            rows = queries.jobs(conn, limit=2000, details=False)
+            rows = queries.jobs(conn, queries.JobFilter(self._states), limit=2000, details=False)
             found = [CompletionItem(word) for word in ("@last", "@last-failed") if word.startswith(incomplete or "?")]
             for row in rows:
                 if row.job.startswith(incomplete):
                     words = f"{row.state} {row.name or ' '.join(row.command)}"
                     found.append(CompletionItem(row.job, help=_for_shell(words)))
+                elif incomplete and row.name.startswith(incomplete) and row.name == _for_shell(row.name):
+                    found.append(CompletionItem(row.name, help=_for_shell(row.state)))
             return found[:_MOST_COMPLETIONS]
 
 
@@ -61,6 +67,19 @@ class HostName(click.ParamType[str]):
         except FoundationsError:
             return []
         return [CompletionItem(name) for name in names if name.startswith(incomplete)]
+
+
+class LocalPath(click.ParamType[str]):
+    """A path on this machine, completed by the shell itself."""
+
+    name = "path"
+
+    def __init__(self, kind: str = "file") -> None:
+        """Complete files, or folders with "dir"."""
+        self._kind = kind
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        return [CompletionItem(incomplete, type=self._kind)]
 
 
 class ProjectName(click.ParamType[str]):
@@ -109,7 +128,13 @@ def job_row(session: Session, job: str) -> JobRow:
 
 
 job_argument = click.argument("job", type=JobName())
-jobs_argument = click.argument("jobs", type=JobName(), nargs=-1, required=True, metavar="JOB...")
+
+
+def jobs_argument(*states: str) -> Callable[..., Any]:
+    """Return the argument for several jobs; those in some states are completed."""
+    return click.argument("jobs", type=JobName(states), nargs=-1, required=True, metavar="JOB...")
+
+
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 

@@ -88,15 +88,6 @@ def print_age(conn: sqlite3.Connection, hosts: set[str], now: float) -> None:
         click.echo("; ".join(parts) + ("" if fresh else " (--sync asks the hosts first)"), err=True)
 
 
-def state_words(row: JobRow) -> str:
-    """Return what stands behind a state: why it waits or how it ended, when there is more to say than the state."""
-    if row.state == "completed":
-        return ""
-    if row.stop_requested_by and not row.is_final:
-        return "stopping"
-    return row.reason or ""
-
-
 def _job_cells(row: JobRow, short: str, now: float) -> list[str]:
     state = row.state + (" ?" if row.unreachable_since is not None and not row.is_final else "")
     return [
@@ -108,7 +99,7 @@ def _job_cells(row: JobRow, short: str, now: float) -> list[str]:
         words.ago(row.started_at, now) if row.started_at else "",
         words.duration(row.duration(now)),
         "" if row.exit_code is None else str(row.exit_code),
-        state_words(row),
+        row.facts,
     ]
 
 

@@ -24,4 +24,11 @@ def init(name: str) -> None:
         return
     for file in examples.make_project(Path(name)):
         click.echo(f"{name}/{file}")
+    inside = _repository_around(Path(name))
+    if inside:
+        say(f"note: {name} is inside the repository {inside}: a submit from it ships that repository whole")
     say(f"next:\n  cd {name}\n  foundations submit --follow -- python train.py")
+
+
+def _repository_around(folder: Path) -> Path | None:
+    return next((parent for parent in folder.resolve().parents if (parent / ".git").exists()), None)

@@ -12,7 +12,7 @@ import click
 
 from foundations_tui import words
 from foundations_tui.cli import output
-from foundations_tui.cli.options import HostName, ProjectName, connecting, json_option, parse_pair, say
+from foundations_tui.cli.options import HostName, LocalPath, ProjectName, connecting, json_option, parse_pair, say
 from foundations_tui.errors import FoundationsError, UsageError
 
 if TYPE_CHECKING:
@@ -43,7 +43,12 @@ _LATER = {
 @click.option("--env", "env", multiple=True, metavar="K=V", help="An environment variable of the job (no secrets).")
 @click.option("--tag", "tags", multiple=True, metavar="K[=V]", help="A tag.")
 @click.option(
-    "--dir", "folder", default=".", metavar="DIR", help="The folder to ship and start in (default: this one)."
+    "--dir",
+    "folder",
+    default=".",
+    type=LocalPath("dir"),
+    metavar="DIR",
+    help="The folder to ship and start in (default: this one).",
 )
 @click.option("--shell", is_flag=True, help="Run COMMAND through /bin/sh.")
 @click.option("--dry-run", is_flag=True, help="Only say what would be shipped.")
@@ -56,7 +61,7 @@ _LATER = {
 @click.option("--retries", hidden=True)
 @click.option("--after", hidden=True, multiple=True)
 @json_option
-@click.argument("command", nargs=-1, required=True, metavar="-- COMMAND...")
+@click.argument("command", nargs=-1, required=True, type=LocalPath(), metavar="-- COMMAND...")
 @connecting
 def submit(session: Session, command: tuple[str, ...], then: str, dry_run: bool, as_json: bool, **options: Any) -> int:
     """Run a command on a host, on the working tree as it is now: modified and untracked files too.

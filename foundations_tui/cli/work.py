@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from foundations_tui.session import Session
     from foundations_tui.store.rows import JobRow
 
+_ACTIVE = ("submitting", "queued", "preparing", "running")
 OURS = 125
 """Exit code, where it is the job's own, for anything that went wrong on our side."""
 
@@ -50,7 +51,7 @@ def logs(session: Session, job: str, follow: bool) -> int:
 
 
 @click.command()
-@jobs_argument
+@jobs_argument()
 @connecting
 def wait(session: Session, jobs: tuple[str, ...]) -> int:
     """Wait for jobs to end and exit with their exit code: of several, the first that is not 0, in their order.
@@ -65,7 +66,7 @@ def wait(session: Session, jobs: tuple[str, ...]) -> int:
 
 
 @click.command()
-@jobs_argument
+@jobs_argument(*_ACTIVE)
 @click.option("--grace", default=30.0, help="Seconds between TERM and KILL (default 30).")
 @click.option("--others", is_flag=True, help="Also jobs of other people.")
 @connecting
@@ -81,12 +82,14 @@ def stop(session: Session, jobs: tuple[str, ...], grace: float, others: bool) ->
         _refuse_others(row, owner, others)
         actions.stop(session, row, owner, grace)
         click.echo(row.job)
+        if row.state != "queued":
+            say(f"{row.job[:6]} is being stopped: TERM now, KILL in {grace:g} s")
 
     return _each(session, jobs, one)
 
 
 @click.command()
-@jobs_argument
+@jobs_argument("completed", "failed", "stopped", "lost")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.option("--others", is_flag=True, help="Also jobs of other people.")
 @connecting

@@ -5,6 +5,7 @@ from __future__ import annotations
 import getpass
 import logging
 import os
+import shlex
 import shutil
 import socket
 import subprocess
@@ -17,7 +18,7 @@ import paramiko
 
 from foundations_tui import locations
 from foundations_tui.config import HostConfig
-from foundations_tui.errors import HostKeyChanged, HostKeyUnknown, HostRefused, HostUnreachable
+from foundations_tui.errors import ConfigError, HostKeyChanged, HostKeyUnknown, HostRefused, HostUnreachable
 from foundations_tui.hosts import hostkeys
 from foundations_tui.hosts.addresses import split_address
 from foundations_tui.hosts.hostkeys import HostKeyAsker, UnknownKey
@@ -105,7 +106,7 @@ class SshTransport:
             words = "timed out" if isinstance(error, TimeoutError) else (error.strerror or str(error))
             raise HostUnreachable(
                 f"{self._host.name}: cannot reach {where.hostname} port {where.port}: {words}",
-                f"is the machine up, and the address right? try: ssh {self._host.address}",
+                f"is the machine up, and the address right? try: {_ssh_command(self._host)}",
             ) from None
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
@@ -162,6 +163,11 @@ class SshTransport:
                 f"set identity in hosts.toml, or add your key to the host: ssh-copy-id {self._host.address}",
             ) from None
         except (paramiko.SSHException, EOFError, OSError) as error:
+            if "No authentication methods" in str(error):
+                raise HostRefused(
+                    f"{self._host.name}: there is no key to show to {where.hostname}",
+                    "set identity in hosts.toml, or make a key: ssh-keygen",
+                ) from None
             raise HostUnreachable(f"{self._host.name}: no SSH connection to {where.hostname}: {error}") from None
         connection.client.get_transport().set_keepalive(_KEEPALIVE)
         return connection
@@ -243,6 +249,8 @@ def resolve(host: HostConfig) -> Destination:
         )
     hostname = settings.get("hostname", [name])[0]
     number = int(settings.get("port", [str(port or 22)])[0])
+    if host.identity and not os.path.exists(os.path.expanduser(host.identity)):
+        raise ConfigError(f"{host.name}: its identity {host.identity} is not there", "correct it in hosts.toml")
     alias = settings.get("hostkeyalias", [""])[0]
     identities = [host.identity] if host.identity else settings.get("identityfile", _usual_identities())
     jump = settings.get("proxyjump", ["none"])[0]
@@ -256,6 +264,13 @@ def resolve(host: HostConfig) -> Destination:
         key_name=alias or (hostname if number == 22 else f"[{hostname}]:{number}"),
         jump="" if jump == "none" else jump,
     )
+
+
+def _ssh_command(host: HostConfig) -> str:
+    """Return what the user types to try the same with ssh."""
+    user, name, port = split_address(host.address)
+    words = ["ssh", *(["-p", str(port)] if port else []), *(["-i", host.identity] if host.identity else [])]
+    return shlex.join([*words, f"{user}@{name}" if user else name])
 
 
 def _ssh_settings(user: str, name: str, port: int) -> dict[str, list[str]]:

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+from foundations_tui import words
+
 
 @dataclass(frozen=True, slots=True)
 class MetricSummary:
@@ -80,6 +82,20 @@ class JobRow:
         else:
             end = min(now, self.data_as_of or now) if self.unreachable_since is not None else now
         return round(max(0.0, end - self.started_at), 3)
+
+    @property
+    def why(self) -> str:
+        """What stands behind its state: why it waits or how it ended, when there is more to say than the state."""
+        if self.stop_requested_by and not self.is_final:
+            return "stopping"
+        return "" if self.state in ("running", "completed") else self.reason or ""
+
+    @property
+    def facts(self) -> str:
+        """What is worth knowing beside the state: that, else what it was given and what it measured last."""
+        params = [f"{key}={words.number(value)}" for key, value in self.params.items()]
+        metrics = [f"{key} {words.number(metric.last)}" for key, metric in self.metrics.items()]
+        return self.why or "  ".join(params + metrics)
 
     def to_json(self, now: float) -> dict[str, Any]:
         """Return it as ``--json`` prints it: every field is there, null where it is not known."""

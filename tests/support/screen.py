@@ -6,7 +6,7 @@ import asyncio
 import itertools
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from textual.app import App
@@ -75,11 +75,22 @@ class Tmux:
             time.sleep(0.1)
         return int(code)
 
-    def until(self, condition: Callable[[str], bool], seconds: float = 30) -> str:
-        """Wait until the screen is as it should be, and return it."""
-        deadline = time.monotonic() + seconds
+    def until(self, condition: Callable[[str], bool], seconds: float = 30, pressing: Sequence[str] = ()) -> str:
+        """Wait until the screen is as it should be, and return it.
+
+        Args:
+            condition: what it should be like.
+            seconds: a time that means a hang.
+            pressing: keys that are pressed once a second meanwhile: a shell that is busy passes over some.
+        """
+        began = time.monotonic()
+        presses = 0
         while not condition(shown := self.shown()):
-            assert time.monotonic() < deadline, shown
+            waited = time.monotonic() - began
+            assert waited < seconds, shown
+            if pressing and waited >= presses:
+                presses += 1
+                self.send(*pressing)
             time.sleep(0.1)
         return shown
 

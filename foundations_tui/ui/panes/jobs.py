@@ -122,14 +122,5 @@ class _JobRows:
         started = words.ago(row.started_at, now) if row.started_at else ""
         cells = [state, short, name, row.host, took, code]
         if self.wide:
-            cells = [state, short, name, row.project, row.host, started, took, code, _facts(row)]
+            cells = [state, short, name, row.project, row.host, started, took, code, row.facts]
         return TableRow(row.job, cells, [STYLES[row.state], "dim"])
-
-
-def _facts(row: JobRow) -> str:
-    """Return what is worth knowing beside the state: why it waits or failed, else its metrics."""
-    if row.stop_requested_by and not row.is_final:
-        return "stopping"
-    if row.state not in ("running", "completed") and row.reason:
-        return row.reason
-    return "  ".join(f"{key} {words.number(metric.last)}" for key, metric in row.metrics.items())

@@ -14,10 +14,10 @@ from foundations_tui.terminal import one_line
 
 
 class Confirm(ModalScreen[bool]):
-    """Asks; y or enter is yes, n or esc is no."""
+    """Asks; only y is yes: enter, which opens things elsewhere, is not."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("y,enter", "answer(True)", "yes", id="confirm.yes"),
+        Binding("y", "answer(True)", "yes", id="confirm.yes"),
         Binding("n,escape,q", "answer(False)", "no", id="confirm.no"),
     ]
 

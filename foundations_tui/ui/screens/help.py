@@ -37,13 +37,21 @@ class Help(ModalScreen[None]):
     """Shows the keys; any way back closes it."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape,q,question_mark,f1,enter", "close", "close", id="help.close")
+        Binding("escape,q,question_mark,f1,enter", "close", "close", id="help.close"),
+        Binding("j", "scroll(1)", "down", show=False, id="help.down"),
+        Binding("k", "scroll(-1)", "up", show=False, id="help.up"),
+        Binding("g", "scroll(-99)", "top", show=False, id="help.top"),
+        Binding("G", "scroll(99)", "bottom", show=False, id="help.bottom"),
     ]
 
     def compose(self) -> ComposeResult:
         """Lay out the box."""
         with VerticalScroll(id="box"):
             yield Static(_TEXT, markup=False)
+
+    def action_scroll(self, lines: int) -> None:
+        """Scroll, where the terminal is too low for all of it."""
+        self.query_one("#box").scroll_relative(y=lines, animate=False)
 
     def action_close(self) -> None:
         """Go back."""

@@ -77,6 +77,7 @@ class MainScreen(Screen[None]):
         except NotFoundError:
             self.selected = None  # deleted meanwhile
         self.query_one(LogPane).show(self.selected)
+        self.refresh_bindings()
 
     def _open_log(self) -> None:
         """Give the log all the room."""
@@ -92,7 +93,9 @@ class MainScreen(Screen[None]):
         self.refresh_bindings()
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Offer the way back only where there is one."""
+        """Offer the way back only where there is one, and a stop only of what runs or waits."""
+        if action == "stop_job":
+            return self.selected is not None and not self.selected.is_final
         return action != "back" or self.has_class("log-only") or not self.query_one(JobsPane).table.has_focus
 
     def action_reload(self) -> None:
