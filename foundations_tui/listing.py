@@ -31,12 +31,16 @@ class Listing:
         self.names: set[bytes] = set()
         """Files and links, paths below the root."""
         self.untracked: set[bytes] = set()
+        self.repositories: list[bytes] = []
+        """Folders of the repositories inside, with a slash at the end."""
+        self._links: dict[bytes, bool] = {}
 
     def add(self, top: Path, is_repository: bool) -> None:
         """Take in what git lists below a folder that is a repository, or any folder."""
         names, untracked = _listed(top, None if is_repository else self._shadow)
         if top != self._root:
             prefix = os.fsencode(os.path.relpath(top, self._root)) + b"/"
+            self.repositories.append(prefix)
             names, untracked = {prefix + path for path in names}, {prefix + path for path in untracked}
         self.names |= names
         self.untracked |= untracked
@@ -47,15 +51,39 @@ class Listing:
         """Keep a name only when it is a file or a link; a repository within the repository gives names of its own."""
         full = os.path.join(os.fsencode(self._root), path)
         try:
-            mode = os.lstat(full).st_mode
+            mode = 0 if self._is_beyond_a_link(path) else os.lstat(full).st_mode
         except OSError:
             mode = 0  # deleted
         if stat.S_ISREG(mode) or stat.S_ISLNK(mode):
             return
         self.names.discard(path)
         self.untracked.discard(path)
-        if stat.S_ISDIR(mode) and os.path.exists(os.path.join(full, b".git")):
-            self.add(Path(os.fsdecode(full)), is_repository=True)
+        if stat.S_ISDIR(mode):
+            folder = Path(os.fsdecode(full))
+            if os.path.exists(os.path.join(full, b".git")) and _is_repository(folder):
+                self.add(folder, is_repository=True)
+            elif _is_submodule(self._root, path):
+                self.add(folder, is_repository=False)  # its .git was not copied along: its files are all there is
+
+    def _is_beyond_a_link(self, path: bytes) -> bool:
+        """Say whether a folder on the way to a name is a link by now: then the name is not the tree's any more."""
+        folder = os.path.dirname(path.rstrip(b"/"))
+        if not folder:
+            return False
+        if folder not in self._links:
+            full = os.path.join(os.fsencode(self._root), folder)
+            self._links[folder] = os.path.islink(full) or self._is_beyond_a_link(folder)
+        return self._links[folder]
+
+
+def _is_repository(folder: Path) -> bool:
+    return plumbing.run(folder, "rev-parse", "--git-dir", check=False).returncode == 0
+
+
+def _is_submodule(root: Path, path: bytes) -> bool:
+    """Say whether the user's repository holds a name as a link to another repository's commit."""
+    listed = plumbing.run(root, "ls-files", "-z", "--stage", "--", os.fsdecode(path), check=False).stdout
+    return listed.startswith(b"160000 ")
 
 
 def _listed(top: Path, shadow: Path | None) -> tuple[set[bytes], set[bytes]]:

@@ -9,6 +9,10 @@ from pathlib import Path
 from foundations_tui.errors import SnapshotError
 
 
+class GitFailed(SnapshotError):
+    """A git ended with an error."""
+
+
 def names(root: Path, *words: str, shadow: Path | None = None, index: str | None = None) -> list[bytes]:
     """Return what a git that was told ``-z`` lists."""
     return run(root, *words, shadow=shadow, index=index).stdout.split(b"\0")[:-1]
@@ -36,7 +40,7 @@ def run(
     except FileNotFoundError:
         raise SnapshotError("git is not installed", "install git, for example: apt install git") from None
     if check and done.returncode != 0:
-        raise SnapshotError(f"git {words[0]} failed: {done.stderr.decode(errors='replace').strip()}")
+        raise GitFailed(f"git {words[0]} failed: {done.stderr.decode(errors='replace').strip()}")
     return done
 
 

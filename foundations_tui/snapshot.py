@@ -92,8 +92,14 @@ def take(folder: Path, max_file: int = 100 << 20) -> Snapshot:
     repository = _repository_of(folder)
     root = Path(repository.working_tree_dir or folder).resolve() if repository else folder
     shadow = _shadow(root)
-    tree = _write_tree(root, shadow, repository is not None, max_file)
-    files, size = _totals(root, shadow, tree)
+    try:
+        tree = _write_tree(root, shadow, repository is not None, max_file)
+        files, size = _totals(root, shadow, tree)
+    except plumbing.GitFailed:
+        shutil.rmtree(shadow, ignore_errors=True)  # perhaps it is damaged: it holds nothing that cannot be made again
+        shadow = _shadow(root)
+        tree = _write_tree(root, shadow, repository is not None, max_file)
+        files, size = _totals(root, shadow, tree)
     subdir = "" if folder == root else folder.relative_to(root).as_posix()
     return Snapshot(tree, shadow, root, subdir, files, size, _provenance(repository, tree) if repository else {})
 
@@ -142,10 +148,16 @@ def read_objects(snapshot: Snapshot, oids: list[str]) -> Iterator[tuple[str, str
             for oid in oids:
                 head = git.stdout.readline().split()
                 if len(head) != 3:
-                    raise SnapshotError(f"the snapshot's object {oid} is gone from {snapshot.shadow}", "submit again")
+                    raise _damaged(snapshot)
                 content = git.stdout.read(int(head[2]))
                 git.stdout.read(1)
                 yield oid, head[1].decode(), content
+
+
+def _damaged(snapshot: Snapshot) -> SnapshotError:
+    """Remove the cache of a tree's objects, and return what to say."""
+    shutil.rmtree(snapshot.shadow, ignore_errors=True)
+    return SnapshotError("the cache of the snapshot was damaged and has been removed", "submit again")
 
 
 def _diff_entries(snapshot: Snapshot, output: bytes) -> Iterator[Entry]:
@@ -156,17 +168,19 @@ def _diff_entries(snapshot: Snapshot, output: bytes) -> Iterator[Entry]:
             yield Entry(mode, "tree" if mode == "040000" else "blob", oid, -1, path)
 
 
-def _refuse_large(root: Path, untracked: set[bytes], limit: int) -> None:
-    sizes = ((_size(root, path), path) for path in untracked)
+def _refuse_large(root: Path, listing: Listing, limit: int) -> None:
+    sizes = ((_size(root, path), path) for path in listing.untracked)
     large = sorted(((size, path) for size, path in sizes if size > limit), reverse=True)
     if not large:
         return
     lines = [f"  {size / (1 << 20):8.1f} MB  {os.fsdecode(path)!r}" for size, path in large[:10]]
     more = [f"  and {len(large) - 10} more"] if len(large) > 10 else []
     files = "1 untracked file is" if len(large) == 1 else f"{len(large)} untracked files are"
+    path = large[0][1]
+    top = max((folder for folder in listing.repositories if path.startswith(folder)), key=len, default=b"")
     raise SnapshotError(
         "\n".join([f"{files} above {limit / (1 << 20):.0f} MB and not shipped silently:", *lines, *more]),
-        f"add a line to {root / IGNORE_FILE}, for example: /{os.fsdecode(large[0][1])}\n"
+        f"add a line to {root / os.fsdecode(top) / IGNORE_FILE}, for example: /{os.fsdecode(path[len(top) :])}\n"
         "or raise max_file_mb under [snapshot] in foundations.toml",
     )
 
@@ -210,7 +224,7 @@ def _update_index(root: Path, shadow: Path, index: str, is_repository: bool, max
         known, changed = ask("ls-files"), ask("diff-files", "--name-only")
         listing = Listing(root, shadow, known, changed)
         listing.add(root, is_repository)
-    _refuse_large(root, listing.untracked, max_file)
+    _refuse_large(root, listing, max_file)
     gone = known.result() - listing.names
     fresh = (listing.names - known.result()) | (listing.names & changed.result())
     for flags, names in ((["--force-remove"], gone), (["--add", "--remove", "--replace"], fresh)):
@@ -222,7 +236,7 @@ def _update_index(root: Path, shadow: Path, index: str, is_repository: bool, max
 def _totals(root: Path, shadow: Path, tree: str) -> tuple[int, int]:
     """Return (files, bytes) of a tree, counted on from those of the last one: only what differs is looked at."""
     base, files, size = _EMPTY_TREE, 0, 0
-    with contextlib.suppress(OSError, ValueError):
+    with contextlib.suppress(OSError, ValueError, TypeError):
         base, files, size = json.loads((shadow / "totals").read_text())
     if base == tree:
         return files, size

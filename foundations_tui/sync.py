@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable, Collection
 from typing import Any
 
-from foundations_tui.errors import FoundationsError, HostError, HostUnreachable, NotFoundError, as_ours
+from foundations_tui.errors import FoundationsError, HostError, HostUnreachable, NotFoundError, StoreError, as_ours
 from foundations_tui.hosts.agent import Agent, Answer
 from foundations_tui.session import Session, is_running
 from foundations_tui.store import writes
@@ -222,6 +222,7 @@ class Follower:
         changed: Callable[[], None],
         jobs: Collection[str] | None = None,
         streams: bool = True,
+        patient: bool = False,
     ) -> None:
         """Make one; ``run`` it in a thread of its own.
 
@@ -231,8 +232,10 @@ class Follower:
             changed: called after each round that brought news, or lost or found the host.
             jobs: follow only the streams of these; None for all.
             streams: with logs and records, or only the states.
+            patient: try again, too, when the store cannot be written (a full disk).
         """
         self._session, self._host = session, host
+        self._patient = patient
         self._changed = changed
         self._jobs, self._streams = jobs, streams
         self._stopped = threading.Event()
@@ -260,6 +263,10 @@ class Follower:
                 self._changed()
                 self._stopped.wait(pause)
                 pause = min(2 * pause, _LONGEST_PAUSE)
+            except StoreError:
+                if not self._patient:
+                    raise
+                self._stopped.wait(_LONGEST_PAUSE)
 
     def stop(self) -> None:
         """End it at once; the connection stays."""

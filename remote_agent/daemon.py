@@ -65,6 +65,8 @@ class Daemon:
         self._selector.register(listener, selectors.EVENT_READ, self._accept)
         self._selector.register(engine.backend, selectors.EVENT_READ, lambda mask: None)
         self._hears_growth = False
+        self._is_broken = False
+        """Whether the last turn could not be written down."""
 
     def run(self) -> None:
         """Serve until asked to stop or idle for long."""
@@ -73,6 +75,12 @@ class Daemon:
         for connection in list(self._connections):
             self._flush(connection)
 
+    def wake_on_signals(self) -> None:
+        """Have a signal end the wait for sockets."""
+        woken, wake = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
+        self._selector.register(woken, selectors.EVENT_READ, lambda mask: os.read(woken, 4096))
+
     def turn(self) -> None:
         """One turn of the loop: requests, engine, commit, answers, notices."""
         for key, mask in self._selector.select(self._timeout()):
@@ -80,9 +88,11 @@ class Daemon:
         if self.probe.tick():
             self.engine.replan()
         self.engine.advance()
+        self._is_broken = False
         try:
             self.engine.commit()
         except StorageBroken as error:
+            self._is_broken = True
             self._answers = [(c, i, error) for c, i, _ in self._answers]
         self._send_answers()
         self._follow_growth()
@@ -232,6 +242,8 @@ class Daemon:
     def _timeout(self) -> float:
         now = time.monotonic()
         waits = [60.0]
+        if self.engine.is_unsettled:
+            waits.append(_LOOK_AGAIN if self._is_broken else 0.0)
         if self._grown:
             waits.append(max(0.0, self._last_notice + _GROWTH_PAUSE - now))
         if self.growth.by_clock:
@@ -285,6 +297,7 @@ def main(root: str, agent: str, report: Optional[int] = None) -> int:
         return 0
     engine, probe, listener = started
     daemon = Daemon(paths, agent, engine, probe, listener)
+    daemon.wake_on_signals()
     signal.signal(signal.SIGTERM, lambda *_: setattr(daemon, "stopping", True))
     try:
         daemon.run()

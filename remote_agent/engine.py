@@ -132,6 +132,7 @@ class Engine:
         except StorageBroken:
             self._after_commit = []
             self._replan = True  # what was decided was not; the next turn decides it again
+            self.backend.repeat_news()
             self.state = _replay(self.journal.reload())
             raise
         actions, self._after_commit = self._after_commit, []
@@ -147,6 +148,11 @@ class Engine:
     def active_attempts(self) -> List[Attempt]:
         """Return the attempts that are preparing or running."""
         return [(job, self.state.jobs[job].attempt) for job in self.state.active]
+
+    @property
+    def is_unsettled(self) -> bool:
+        """Whether a turn of the loop has something to decide or to write at once."""
+        return self._replan or self.journal.has_pending
 
     @property
     def is_idle(self) -> bool:

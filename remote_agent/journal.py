@@ -58,6 +58,11 @@ class Journal:
         events, self._events = self._events, []
         return events
 
+    @property
+    def has_pending(self) -> bool:
+        """Whether events wait for ``commit``."""
+        return bool(self._pending)
+
     def append(self, event: Dict[str, Any]) -> None:
         """Take an event for the next commit."""
         self._pending.append(encode_line(event))

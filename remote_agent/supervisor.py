@@ -90,8 +90,8 @@ class _Supervisor:
 
     def attempt(self) -> Dict[str, Any]:
         """Run the attempt and return its exit record."""
-        self._write_own_record()
         try:
+            self._write_own_record()
             argv, env, cwd = self._prepare()
         except _Stopped:
             return self._record(EndReason.STOPPED_BY_USER, self._stop_words())
@@ -108,6 +108,7 @@ class _Supervisor:
             words = f"cannot run {argv[0]}: {getattr(error, 'strerror', None) or error}"
             self._say(words)
             return self._record(EndReason.COMMAND_NOT_EXECUTABLE, words, 126)
+        self._tell_of_start()
         status, usage = self._wait()
         self._end_leftovers()
         return self._exit_record(status, usage)
@@ -152,10 +153,16 @@ class _Supervisor:
                 start_new_session=True,
                 preexec_fn=procs.die_with_parent,
             )
+
+    def _tell_of_start(self) -> None:
+        assert self.process is not None
         self.pid = self.process.pid
         self.started_at = time.time()
         self.status = {"type": "running", "pid": self.pid, "started_at": self.started_at}
-        self._write_own_record()
+        try:
+            self._write_own_record()
+        except OSError:
+            pass  # the disk is full; the first record has the token, which is enough to find the job's processes
         for daemon in list(self.daemons):
             self._tell(daemon)
 

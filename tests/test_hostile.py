@@ -7,6 +7,7 @@ import os
 import signal
 import sqlite3
 import subprocess
+import sys
 import tarfile
 import threading
 import time
@@ -17,10 +18,10 @@ import pytest
 
 from foundations_tui import actions, submit as submission
 from foundations_tui.errors import FoundationsError, HostRefused, HostUnreachable
-from foundations_tui.hosts.agent import Agent
+from foundations_tui.hosts.agent import Agent, _Rpc
 from foundations_tui.session import Session
 from foundations_tui.submit import Request
-from remote_agent import bootstrap, files, procs, streams
+from remote_agent import bootstrap, files, procs, protocol, streams
 from remote_agent.backends.local import LocalBackend
 from remote_agent.engine import Engine
 from remote_agent.errors import StorageBroken
@@ -220,7 +221,7 @@ class _Backend:
     """A port without processes; ``fails`` makes its start fail."""
 
     def __init__(self) -> None:
-        self.fails = False
+        self.fails = self.repeated = False
         self.started: list[Any] = []
 
     def capacity(self) -> Any:
@@ -236,6 +237,9 @@ class _Backend:
     def poll(self, attempts: Any) -> dict[Any, Any]:
         return {}
 
+    def repeat_news(self) -> None:
+        self.repeated = True
+
 
 def _engine(tmp_path: Path, backend: _Backend) -> Engine:
     paths = Paths(str(tmp_path))
@@ -243,6 +247,64 @@ def _engine(tmp_path: Path, backend: _Backend) -> Engine:
     engine = Engine(paths, Journal(paths.journal, 0.0), backend, time.time)  # type: ignore[arg-type]
     engine.objects.has = lambda oid: True  # type: ignore[method-assign]
     return engine
+
+
+def test_a_disk_that_is_full_just_after_the_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The process runs: it is waited for, whatever of the notes about it could be written."""
+    order = {"job": "a", "attempt": 1, "lease": {"cpus": 1, "gpus": [], "gpu_indices": []}}
+    paths = Paths(str(tmp_path))
+    os.makedirs(paths.job("a").folder)
+    os.makedirs(paths.job("a").attempt(1).folder)
+    files.write_json(paths.job("a").spec, JobSpec("a", ("true",), "0" * 40).to_wire())
+    script = tmp_path / "run.py"
+    script.write_text(
+        "import json, os, socket, sys\n"
+        "from remote_agent import supervisor\n"
+        "from remote_agent.paths import Paths\n"
+        "listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)\n"
+        "listener.bind(''); listener.listen()\n"
+        f"one = supervisor._Supervisor(Paths({str(tmp_path)!r}), {order!r}, listener)\n"
+        "one._prepare = lambda: (['sh', '-c', 'sleep 0.3; exit 7'], dict(os.environ), '/')\n"
+        "write, calls = one._write_own_record, []\n"
+        "def full():\n"
+        "    calls.append(1)\n"
+        "    if len(calls) > 1: raise OSError(28, 'No space left on device')\n"
+        "    write()\n"
+        "one._write_own_record = full\n"
+        "print(json.dumps(one.attempt()))\n"
+    )
+    env = {**os.environ, "PYTHONPATH": str(Path.cwd())}
+    done = subprocess.run([sys.executable, script], env=env, capture_output=True, text=True, timeout=30)
+    assert '"exit_code": 7' in done.stdout, done.stderr
+
+
+class _Channel:
+    """Sends frames that it was given, once something has been asked, and stays open."""
+
+    def __init__(self, *messages: dict[str, Any]) -> None:
+        self._frames = [protocol.encode(message) for message in messages]
+        self._asked = threading.Event()
+
+    def send(self, data: bytes) -> None:
+        self._asked.set()
+
+    def recv(self, size: int) -> bytes:
+        self._asked.wait(10)
+        if not self._frames:
+            time.sleep(10)
+            return b""
+        return self._frames.pop(0)
+
+    def close(self) -> None:
+        pass
+
+
+@pytest.mark.parametrize("message", [{"id": 1}, {"id": 1, "error": {}}, {"id": 0}, {"id": [1], "result": {}}])
+def test_an_answer_that_makes_no_sense_ends_the_connection(message: dict[str, Any]) -> None:
+    rpc = _Rpc(_Channel(message), "box")  # type: ignore[arg-type]
+    with pytest.raises(HostUnreachable, match="makes no sense"):
+        rpc.ask("hello", {}, b"").get(5)
+    assert rpc.problem is not None
 
 
 def test_a_start_that_fails_ends_the_job_not_the_agent(tmp_path: Path) -> None:
@@ -272,9 +334,10 @@ def test_a_lease_that_could_not_be_written_is_tried_again(tmp_path: Path, monkey
     with pytest.raises(StorageBroken):
         engine.commit()
     monkeypatch.setattr(engine.journal, "commit", commit)
+    assert backend.repeated and engine.is_unsettled
     engine.advance()
     engine.commit()
-    assert backend.started == [("a", 1)]
+    assert backend.started == [("a", 1)] and not engine.is_unsettled
 
 
 def test_a_killed_zygote_is_replaced(client: Client) -> None:

@@ -224,10 +224,58 @@ def test_no_such_folder(tmp_path: Path) -> None:
         snapshot.take(tmp_path / "nowhere")
 
 
+def test_a_tracked_folder_that_became_a_link(repository: Path) -> None:
+    (repository / "moved").mkdir()
+    (repository / "sub/inner.txt").rename(repository / "moved/inner.txt")
+    (repository / "sub").rmdir()
+    (repository / "sub").symlink_to("moved")
+    found = content(snapshot.take(repository))
+    assert found[b"sub"] == ("120000", b"moved") and b"sub/inner.txt" not in found and b"moved/inner.txt" in found
+
+
+def test_a_damaged_cache_heals(repository: Path) -> None:
+    good = snapshot.take(repository)
+    for path in (good.shadow / "objects").glob("??/*"):
+        path.chmod(0o600)
+        path.write_bytes(b"")
+    (repository / "changed.py").write_text("newer\n")
+    taken = snapshot.take(repository)
+    assert content(taken)[b"changed.py"][1] == b"newer\n"
+    for nonsense in ("5", "[]", '["' + "1" * 40 + '", 3, 4]'):
+        (taken.shadow / "totals").write_text(nonsense)
+        again = snapshot.take(repository)
+        assert (again.files, again.size) == (taken.files, taken.size)
+
+
+def test_a_submodule_whose_repository_was_not_copied(repository: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    git(other, "init", "-q")
+    (other / "lib.py").write_text("lib")
+    git(other, "add", "-A")
+    git(other, "commit", "-qm", "lib")
+    git(repository, "submodule", "--quiet", "add", str(other), "lib")
+    git(repository, "commit", "-qam", "with a submodule")
+    (repository / "lib/.git").unlink()
+    assert content(snapshot.take(repository))[b"lib/lib.py"][1] == b"lib"
+
+
+def test_the_hint_for_a_large_file_in_a_nested_repository_helps(repository: Path) -> None:
+    nested = repository / "nested"
+    nested.mkdir()
+    git(nested, "init", "-q")
+    (nested / "big.bin").write_bytes(bytes(2000))
+    with pytest.raises(SnapshotError) as refused:
+        snapshot.take(repository, max_file=1000)
+    file, line = refused.value.hint.splitlines()[0].removeprefix("add a line to ").split(", for example: ")
+    Path(file).write_text(line + "\n")
+    assert b"nested/big.bin" not in content(snapshot.take(repository, max_file=1000))
+
+
 def tree_by_git(root: Path, index: Path) -> str:
     """Return the tree that git itself makes of all files, with a copy of the user's index."""
     if (root / ".git/index").exists():
-        shutil.copy(root / ".git/index", index)
+        shutil.copy2(root / ".git/index", index)  # with its time, by which git knows what it must look at again
     env = {**os.environ, "GIT_INDEX_FILE": str(index)}
     command = ["sh", "-c", "git add -A && git write-tree"]
     return subprocess.run(command, cwd=root, env=env, capture_output=True, text=True, check=True).stdout.strip()

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from textual.app import App
+from textual.app import App, ComposeResult
 from textual.color import Color
 
 from foundations_tui.session import Session
@@ -169,6 +169,25 @@ async def test_a_long_log_scrolls_and_follows(client: Client) -> None:
         await pilot.press("G")
         await screen.until(pilot, lambda: "the end" in screen.text(app))
         assert "100%" in screen.text(app) and " 10%" not in screen.text(app)
+
+
+async def test_a_log_that_is_replaced_is_read_anew(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    log.write_bytes(b"x\n" * 1_000_000)
+
+    class LogApp(App[None]):
+        def compose(self) -> ComposeResult:
+            yield LogView()
+
+    app = LogApp()
+    async with app.run_test(size=(40, 10)) as pilot:
+        view = app.query_one(LogView)
+        view.show(log, "")
+        await screen.until(pilot, lambda: view.line_count == 1_000_000)
+        (tmp_path / "new").write_text("first\nsecond\n")
+        (tmp_path / "new").replace(log)
+        view.look()
+        await screen.until(pilot, lambda: view.line_count == 2 and "second" in screen.text(app))
 
 
 async def test_the_table_asks_for_what_is_on_screen(client: Client) -> None:

@@ -209,19 +209,22 @@ class _Rpc:
             self._end(self._lost("the connection ended"))
         except (OSError, ProtocolError, EOFError) as error:
             self._end(self._lost(str(error)))
+        except Exception as error:
+            self._end(self._lost(f"an answer that makes no sense: {error!r}"))
 
     def _take(self, frame: protocol.Frame) -> None:
         message = frame.message
         if message.get("id") == 0:  # the proxy's own word: there is no agent to speak for itself
             self._end(refusal(self._host, message["error"]))
             return
+        refused = refusal(self._host, message["error"]) if "error" in message else None
+        result = {} if refused else message["result"]
         with self._lock:
-            answer = self._waiting.pop(message.get("id", -1), None)
-        if answer is not None:
-            if "error" in message:
-                answer.fail(refusal(self._host, message["error"]))
-            else:
-                answer.put(message["result"], frame.blob)
+            answer = self._waiting.pop(message["id"], None)
+        if answer is not None and refused is not None:
+            answer.fail(refused)
+        elif answer is not None:
+            answer.put(result, frame.blob)
 
     def _end(self, problem: FoundationsError) -> None:
         with self._lock:

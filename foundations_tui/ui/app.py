@@ -19,6 +19,7 @@ from foundations_tui.ui.screens.main import MainScreen
 from foundations_tui.ui.workers import Followers, carry_out
 
 _GRACE = 30.0
+_RELOAD_PAUSE = 0.1
 
 
 class FoundationsApp(App[None]):
@@ -39,6 +40,7 @@ class FoundationsApp(App[None]):
         self._session = session
         self.reader = open_reader()
         """The store as the app shows it."""
+        self._is_reload_due = False
         self._followers = Followers(session, self.post_message)
 
     def on_mount(self) -> None:
@@ -52,7 +54,13 @@ class FoundationsApp(App[None]):
         threading.Thread(target=self._session.close, daemon=True).start()
 
     def on_store_changed(self, event: StoreChanged) -> None:
-        """Show what is new."""
+        """Show what is new, soon: many changes at once are shown once."""
+        if not self._is_reload_due:
+            self._is_reload_due = True
+            self.set_timer(_RELOAD_PAUSE, self._reload)
+
+    def _reload(self) -> None:
+        self._is_reload_due = False
         for screen in self.screen_stack:
             if isinstance(screen, MainScreen):
                 screen.reload()

@@ -27,9 +27,11 @@ class Followers:
             post: takes messages from any thread.
         """
         self._post = post
-        self._followers = {
-            host: sync.Follower(session, host, lambda: post(StoreChanged())) for host in session.hosts.hosts
-        }
+        hosts = session.hosts.hosts
+        self._followers = {host: sync.Follower(session, host, self._changed, patient=True) for host in hosts}
+
+    def _changed(self) -> None:
+        self._post(StoreChanged())
 
     def start(self) -> None:
         """Begin to follow the hosts of hosts.toml."""

@@ -37,6 +37,10 @@ class Backend:
         """Return where these attempts are; one that is missing in the answer has not changed."""
         raise NotImplementedError
 
+    def repeat_news(self) -> None:
+        """Have ``poll`` give again what it gave: it could not be kept."""
+        raise NotImplementedError
+
     def stop(self, attempt: Attempt, by: str, grace: float) -> None:
         """Ask for the end of an attempt: TERM to its group, and KILL to all of it after ``grace`` seconds."""
         raise NotImplementedError

@@ -81,6 +81,13 @@ class LocalBackend(Backend):
                     news[attempt] = status
         return news
 
+    def repeat_news(self) -> None:
+        """Leave the supervisors: each says where it is to whoever connects anew."""
+        for connection in self._sockets.values():
+            self._selector.unregister(connection)
+            connection.close()
+        self._sockets.clear()
+
     def was_begun(self, attempt: Attempt) -> bool:
         """Say whether a supervisor has ever taken this attempt."""
         return os.path.exists(self._paths.job(attempt[0]).attempt(attempt[1]).folder)

@@ -64,7 +64,9 @@ class MainScreen(Screen[None]):
         self._show_selected(self.selected.job if self.selected else None)
 
     def on_job_selected(self, event: JobSelected) -> None:
-        """Show the job under the cursor."""
+        """Show the job under the cursor; when the one whose log is open has gone, go back to the jobs."""
+        if self.has_class("log-only"):
+            self.action_back()
         self._show_selected(event.job)
 
     def on_jobs_pane_opened(self) -> None:

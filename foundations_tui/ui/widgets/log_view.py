@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 from array import array
 from pathlib import Path
 from typing import ClassVar
@@ -16,8 +18,9 @@ from textual.strip import Strip
 
 from foundations_tui.terminal import LogFilter, clip
 
-_SCAN_BYTES = 8 << 20
+_SCAN_BYTES = 512 << 10
 """So many new bytes are indexed at once; a longer file takes several looks."""
+_NEWLINE = re.compile(b"\n")
 _LONGEST_LINE = 4096
 
 
@@ -41,6 +44,7 @@ class LogView(ScrollView, can_focus=True):
         self._path: Path | None = None
         self._starts = array("Q", [0])
         self._scanned = 0
+        self._inode = 0
         self._empty = ""
         self.following = True
         """Whether the end of the file is kept in view."""
@@ -55,14 +59,15 @@ class LogView(ScrollView, can_focus=True):
         self._empty = empty
         self.look()
 
-    def look(self) -> bool:
-        """Take in what the file has gained; say whether there is more to take in."""
+    def look(self) -> None:
+        """Take in what the file has gained, a slice at a time: other work goes on between them."""
         grown = self._scan()
         self.virtual_size = Size(self.size.width, self.line_count)
         if self.following:
             self.scroll_end(animate=False, immediate=True)
         self.refresh()
-        return grown == _SCAN_BYTES
+        if grown == _SCAN_BYTES:
+            self.call_later(self.look)
 
     @property
     def line_count(self) -> int:
@@ -72,16 +77,19 @@ class LogView(ScrollView, can_focus=True):
     def _scan(self) -> int:
         try:
             with self._path.open("rb") as file:  # type: ignore[union-attr]
+                self._begin_anew_if_replaced(os.fstat(file.fileno()))
                 file.seek(self._scanned)
                 data = file.read(_SCAN_BYTES)
         except (OSError, AttributeError):
             return 0
-        start = data.find(b"\n")
-        while start >= 0:
-            self._starts.append(self._scanned + start + 1)
-            start = data.find(b"\n", start + 1)
+        self._starts.extend(self._scanned + end.end() for end in _NEWLINE.finditer(data))
         self._scanned += len(data)
         return len(data)
+
+    def _begin_anew_if_replaced(self, stats: os.stat_result) -> None:
+        if stats.st_ino != self._inode or stats.st_size < self._scanned:
+            self._inode = stats.st_ino
+            self._starts, self._scanned = array("Q", [0]), 0
 
     def render_line(self, y: int) -> Strip:
         """Draw one line of the file."""

@@ -205,6 +205,7 @@ class VirtualTable(ScrollView, can_focus=True):
     def action_open(self) -> None:
         """Open the row under the cursor."""
         if self.key is not None:
+            self._was_moved = True  # new rows above do not take the cursor from what is open
             self.post_message(self.Opened(self.key))
 
     def on_click(self, event: events.Click) -> None:
