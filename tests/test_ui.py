@@ -47,12 +47,13 @@ async def test_a_job_is_seen_from_start_to_end(client: Client, size: tuple[int, 
     app = make_app()
     async with app.run_test(size=size) as pilot:
         await screen.until(pilot, lambda: "● running" in screen.text(app) and "begins" in screen.text(app))
+        await screen.until(pilot, lambda: "1 running" in screen.text(app))
         shown = screen.text(app)
-        assert "first" in shown and "local" in shown and "1 running" in shown and "lr=0.1" in shown
+        assert "first" in shown and "local" in shown and "lr=0.1" in shown
         assert all(len(line) == size[0] for line in shown.splitlines()) and len(shown.splitlines()) == size[1]
         go_on.touch()
         await screen.until(pilot, lambda: "✗ failed" in screen.text(app) and "ends" in screen.text(app))
-        assert "exit 3" in screen.text(app) and "0 running" in screen.text(app)
+        await screen.until(pilot, lambda: "exit 3" in screen.text(app) and "0 running" in screen.text(app))
         await pilot.press("q")
     assert app.return_code == 0
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import getpass
 import logging
 import os
@@ -93,7 +94,8 @@ class SshTransport:
 
     def close(self) -> None:
         """End the connection."""
-        self._connection.close()
+        with contextlib.suppress(OSError, EOFError, paramiko.SSHException):
+            self._connection.close()
         self._socket.close()
         self._end_jump()
 
@@ -200,7 +202,10 @@ class SshChannel:
 
     def end_input(self) -> None:
         """Close the shell's standard input."""
-        self._channel.shutdown_write()
+        try:
+            self._channel.shutdown_write()
+        except (OSError, EOFError) as error:
+            raise HostUnreachable(f"{self._host}: the connection was lost ({error})") from None
 
     def errors(self) -> str:
         """Return what came on standard error so far."""
@@ -210,8 +215,9 @@ class SshChannel:
         return found.decode("utf-8", "replace")
 
     def close(self) -> None:
-        """End the channel."""
-        self._channel.close()
+        """End the channel; one whose connection is gone has ended already."""
+        with contextlib.suppress(OSError, EOFError, paramiko.SSHException):
+            self._channel.close()
 
 
 class CountingSocket:
