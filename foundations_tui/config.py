@@ -164,7 +164,7 @@ def add_host(name: str, address: str, options: dict[str, Any]) -> Path:
     """Write a host into hosts.toml, keeping what stands there, comments too.
 
     Raises:
-        UsageError: the name is taken or is none. ConfigError: the file is wrong as it is.
+        UsageError: the name is taken or is none. ConfigError: the file is wrong as it is, or would be.
     """
     check_name(name)
     if name in load_hosts().hosts:
@@ -172,6 +172,7 @@ def add_host(name: str, address: str, options: dict[str, Any]) -> Path:
     import tomlkit
 
     path, document = _open_document()
+    _host(path, name, {}, {"address": address, **options})  # what could not be read again is not written
     tables = document.setdefault("hosts", tomlkit.table(is_super_table=True))
     entry = tomlkit.table()
     for key, value in {"address": address, **options}.items():

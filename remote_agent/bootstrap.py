@@ -56,9 +56,9 @@ def probe(root: str) -> None:
     os.makedirs(root, 0o700, exist_ok=True)
     if os.stat(root).st_uid != os.getuid():
         raise OSError("%s belongs to another user" % root)
+    os.chmod(root, 0o700)
     if os.path.exists(os.path.join(root, "owner.json")):
         return
-    os.chmod(root, 0o700)
     path = os.path.join(root, ".probe-%d" % os.getpid())
     fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     try:

@@ -275,6 +275,8 @@ BAD = [
     (["jbos"], 2, "did you mean 'jobs'"),
     (["cancel", "x"], 2, "did you mean 'stop'"),
     (["hosts", "add", "a", "b", "--identity", "none"], 2, "no key file"),
+    (["hosts", "add", "a", "b", "--gpus", "-1"], 2, "a count"),
+    (["hosts", "add", "a", "b", "--max-jobs", "200000"], 2, "max_jobs is"),
     (["jobs", "--sort", "x"], 2, "Invalid value"),
     (["jobs", "--limit", "9" * 20], 2, "Invalid value"),
     (["submit", "--cpus", "9" * 25, "--", "true"], 2, "no host has"),

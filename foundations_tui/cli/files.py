@@ -11,7 +11,7 @@ import click
 
 from foundations_tui import words
 from foundations_tui.cli import output
-from foundations_tui.cli.options import LocalPath, connecting, job_argument, job_row, json_option, say
+from foundations_tui.cli.options import LocalPath, connecting, job_argument, json_option, say
 from foundations_tui.errors import FoundationsError, NotFoundError, UsageError
 from foundations_tui.store import queries
 from foundations_tui.store.rows import iso
@@ -32,7 +32,7 @@ def ls(session: Session, job: str, path: str, as_json: bool) -> None:
     """List a folder of a job's working directory, on its host."""
     from foundations_tui import actions
 
-    row = job_row(session, job)
+    row = queries.find(session.store.conn, job)
     found = actions.list_files(session, row, path)
     if as_json:
         output.print_json([{**entry, "modified_at": iso(entry["modified_at"])} for entry in found["entries"]])
@@ -73,7 +73,7 @@ def get(
     """
     from foundations_tui.actions import Wish
 
-    row = job_row(session, job)
+    row = queries.find(session.store.conn, job)
     if row.attempt == 0:
         raise NotFoundError(f"job {row.job} has not started: it has no files yet")
     target = Path(dest or queries.short_ids(session.store.conn, [row.job])[row.job])

@@ -11,7 +11,7 @@ import click
 from foundations_tui import words
 from foundations_tui.cli import output
 from foundations_tui.cli.main import tell
-from foundations_tui.cli.options import MANY, HostName, LocalPath, connecting, json_option, open_session, say
+from foundations_tui.cli.options import HostName, LocalPath, connecting, json_option, open_session, say
 from foundations_tui.config import HostConfig
 from foundations_tui.store import queries
 from foundations_tui.store.rows import HostRow
@@ -75,9 +75,7 @@ def hosts(ctx: click.Context, sync_first: bool, as_json: bool) -> None:
 @click.option("--identity", default="", type=LocalPath(), help="Private key file.")
 @click.option("--root", default="", help="Folder for the agent and its jobs.")
 @click.option("--python", default="", help="Interpreter that jobs mean by 'python'.")
-@click.option(
-    "--max-jobs", default=0, type=click.IntRange(0, MANY), help="Most jobs at once (default: as many as CPUs)."
-)
+@click.option("--max-jobs", default=0, type=click.IntRange(0), help="Most jobs at once (default: as many as CPUs).")
 @click.option("--gpus", default="", help="How many of its GPUs to use, or which: 2, or 0,1 (default: all).")
 @click.option("--tag", "tags", multiple=True, help="A tag (repeatable).")
 def add(name: str, address: str, **options: Any) -> None:

@@ -95,7 +95,7 @@ def projects(sync_first: bool, as_json: bool) -> None:
 def show(job: str, sync_first: bool, as_json: bool) -> None:
     """Show one job in full."""
     conn = _reader(sync_first)
-    row = queries.job(conn, queries.resolve(conn, job))
+    row = queries.find(conn, job)
     now = time.time()
     if as_json:
         output.print_json(row.to_json(now))
@@ -112,7 +112,7 @@ def show(job: str, sync_first: bool, as_json: bool) -> None:
 def metrics(job: str, key: str, sync_first: bool, as_json: bool) -> None:
     """Show the metrics of a job: a line each, or with --key every value of one."""
     conn = _reader(sync_first)
-    row = queries.job(conn, queries.resolve(conn, job))
+    row = queries.find(conn, job)
     if key and key not in row.metrics:
         known = ", ".join(row.metrics) or "none"
         raise NotFoundError(f"job {row.job} has no metric {key!r}", f"it has: {known}")

@@ -18,7 +18,6 @@ from foundations_tui.errors import FoundationsError
 if TYPE_CHECKING:
     from foundations_tui.hosts.hostkeys import UnknownKey
     from foundations_tui.session import Session
-    from foundations_tui.store.rows import JobRow
 
 MANY = (1 << 31) - 1
 """Bound of all numbers that are counts."""
@@ -114,17 +113,6 @@ def _quiet_reader() -> Iterator[sqlite3.Connection | None]:
 def _for_shell(text: str) -> str:
     """Return a text that no completion script can trip over."""
     return "".join(c if c.isprintable() and c not in ":\\`$" else " " for c in text)[:60]
-
-
-def job_row(session: Session, job: str) -> JobRow:
-    """Return the job that a user's word names.
-
-    Raises:
-        NotFoundError: none. UsageError: several.
-    """
-    from foundations_tui.store import queries
-
-    return queries.job(session.store.conn, queries.resolve(session.store.conn, job))
 
 
 job_argument = click.argument("job", type=JobName())

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from foundations_tui.cli.main import tell
-from foundations_tui.cli.options import connecting, job_argument, job_row, jobs_argument, say
+from foundations_tui.cli.options import connecting, job_argument, jobs_argument, say
 from foundations_tui.errors import FoundationsError, HostError, UsageError
 from foundations_tui.store import queries
 from foundations_tui.terminal import RESET, LogFilter
@@ -35,7 +35,7 @@ def logs(session: Session, job: str, follow: bool) -> int:
     """
     from foundations_tui import actions
 
-    row = job_row(session, job)
+    row = queries.find(session.store.conn, job)
     writer = _LogWriter(to_stderr=False)
     try:
         if follow:
@@ -98,7 +98,7 @@ def delete(session: Session, jobs: tuple[str, ...], yes: bool, others: bool) -> 
     from foundations_tui import actions, config
 
     owner = config.owner_name(session.hosts)
-    rows = [job_row(session, job) for job in jobs]
+    rows = [queries.find(session.store.conn, job) for job in jobs]
     if not yes:
         if not sys.stdin.isatty():
             raise UsageError("delete asks before it deletes, and there is no terminal", "say --yes")
@@ -182,7 +182,7 @@ def _each(session: Session, jobs: tuple[str, ...], action: Callable[[JobRow], No
     code = 0
     for job in jobs:
         try:
-            action(job_row(session, job))
+            action(queries.find(session.store.conn, job))
         except FoundationsError as error:
             tell(error)
             code = code or error.exit_code

@@ -106,6 +106,11 @@ def job(conn: sqlite3.Connection, job_id: str) -> JobRow:
     return _rows(conn, found, True)[0]
 
 
+def find(conn: sqlite3.Connection, words: str) -> JobRow:
+    """Return the job that a user means; see ``resolve``."""
+    return job(conn, resolve(conn, words))
+
+
 def resolve(conn: sqlite3.Connection, words: str) -> str:
     """Return the id of the job that a user means: an id, a prefix of one, a unique name, @last or @last-failed.
 

@@ -74,12 +74,17 @@ class MainScreen(Screen[None]):
         self._open_log()
 
     def _show_selected(self, job: str | None) -> None:
+        could_stop = self._can_stop()
         try:
             self.selected = queries.job(self._conn, job) if job else None
         except NotFoundError:
             self.selected = None  # deleted meanwhile
         self.query_one(LogPane).show(self.selected)
-        self.refresh_bindings()
+        if self._can_stop() != could_stop:
+            self.refresh_bindings()
+
+    def _can_stop(self) -> bool:
+        return self.selected is not None and not self.selected.is_final
 
     def _open_log(self) -> None:
         """Give the log all the room."""
@@ -97,7 +102,7 @@ class MainScreen(Screen[None]):
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Offer the way back only where there is one, and a stop only of what runs or waits."""
         if action == "stop_job":
-            return self.selected is not None and not self.selected.is_final
+            return self._can_stop()
         return action != "back" or self.has_class("log-only") or not self.query_one(JobsPane).table.has_focus
 
     def action_reload(self) -> None:
