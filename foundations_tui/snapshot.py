@@ -93,15 +93,18 @@ def take(folder: Path, max_file: int = 100 << 20) -> Snapshot:
     root = Path(repository.working_tree_dir or folder).resolve() if repository else folder
     shadow = _shadow(root)
     try:
-        tree = _write_tree(root, shadow, repository is not None, max_file)
-        files, size = _totals(root, shadow, tree)
+        tree, files, size = _freeze(root, shadow, repository is not None, max_file)
     except plumbing.GitFailed:
         shutil.rmtree(shadow, ignore_errors=True)  # perhaps it is damaged: it holds nothing that cannot be made again
-        shadow = _shadow(root)
-        tree = _write_tree(root, shadow, repository is not None, max_file)
-        files, size = _totals(root, shadow, tree)
+        tree, files, size = _freeze(root, _shadow(root), repository is not None, max_file)
     subdir = "" if folder == root else folder.relative_to(root).as_posix()
     return Snapshot(tree, shadow, root, subdir, files, size, _provenance(repository, tree) if repository else {})
+
+
+def _freeze(root: Path, shadow: Path, is_repository: bool, max_file: int) -> tuple[str, int, int]:
+    """Return (tree, files, bytes) of the files on disk."""
+    tree = _write_tree(root, shadow, is_repository, max_file)
+    return tree, *_totals(root, shadow, tree)
 
 
 def largest(snapshot: Snapshot, count: int = 10) -> list[tuple[int, bytes]]:

@@ -144,14 +144,17 @@ def test_from_a_subfolder_the_repository_travels(repository: Path) -> None:
     assert taken.subdir == "sub" and b"kept.py" in content(taken)
 
 
-def test_submodules_and_nested_repositories(repository: Path, tmp_path: Path) -> None:
-    other = tmp_path / "other"
+def add_submodule(repository: Path, other: Path, name: str) -> None:
     other.mkdir()
     git(other, "init", "-q")
     (other / "lib.py").write_text("lib")
     git(other, "add", "-A")
     git(other, "commit", "-qm", "lib")
-    git(repository, "submodule", "add", "-q", str(other), "vendor")
+    git(repository, "submodule", "add", "-q", str(other), name)
+
+
+def test_submodules_and_nested_repositories(repository: Path, tmp_path: Path) -> None:
+    add_submodule(repository, tmp_path / "other", "vendor")
     nested = repository / "nested"
     nested.mkdir()
     git(nested, "init", "-q")
@@ -248,13 +251,7 @@ def test_a_damaged_cache_heals(repository: Path) -> None:
 
 
 def test_a_submodule_whose_repository_was_not_copied(repository: Path, tmp_path: Path) -> None:
-    other = tmp_path / "other"
-    other.mkdir()
-    git(other, "init", "-q")
-    (other / "lib.py").write_text("lib")
-    git(other, "add", "-A")
-    git(other, "commit", "-qm", "lib")
-    git(repository, "submodule", "--quiet", "add", str(other), "lib")
+    add_submodule(repository, tmp_path / "other", "lib")
     git(repository, "commit", "-qam", "with a submodule")
     (repository / "lib/.git").unlink()
     assert content(snapshot.take(repository))[b"lib/lib.py"][1] == b"lib"
