@@ -1,30 +1,49 @@
-"""GPUs as nvidia-smi tells of them. Pure: text in, GPUs out.
+"""GPUs as the vendors' tools tell of them. Pure: text in, GPUs out; what is no answer gives none, never an error.
 
-The query's fields and the ``[N/A]`` and ``[Not Supported]`` of cells without a value are nvidia-smi's own
-(``nvidia-smi --help-query-gpu``).
+NVIDIA: the fields of ``nvidia-smi --help-query-gpu`` and ``--help-query-compute-apps``, the MIG devices of
+``nvidia-smi -L``. AMD: the JSON of ``rocm-smi`` and of ``amd-smi list`` and ``metric``, whose keys differ by version.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, Dict, List, Optional
+import json
+import re
+from dataclasses import dataclass, replace
+from typing import Any, Dict, Iterable, List, Optional, Tuple
 
 QUERY = (
     "nvidia-smi",
-    "--query-gpu=index,uuid,name,memory.total,memory.used,utilization.gpu,temperature.gpu",
+    "--query-gpu=index,uuid,name,memory.total,memory.used,utilization.gpu,temperature.gpu,power.draw",
     "--format=csv,noheader,nounits",
 )
+QUERY_PROCESSES = (
+    "nvidia-smi",
+    "--query-compute-apps=gpu_uuid,pid,used_memory",
+    "--format=csv,noheader,nounits",
+)
+QUERY_MIG = ("nvidia-smi", "-L")
+QUERY_ROCM = (
+    "rocm-smi",
+    *("--showid", "--showuniqueid", "--showproductname", "--showmeminfo", "vram", "--showuse", "--showtemp"),
+    *("--showpower", "--json"),
+)
+QUERY_AMD_LIST = ("amd-smi", "list", "--json")
+QUERY_AMD = ("amd-smi", "metric", "--usage", "--power", "--temperature", "--mem-usage", "--json")
 BUSY_MIB = 400
 """A GPU that we have not leased and whose memory in use is above this is taken to be somebody else's.
 
 An idle driver with persistence mode holds up to about 300 MiB of its own."""
+_MIG = re.compile(r"\s+MIG\s+(\S+)\s+Device\s+\d+:\s+\(UUID:\s*(MIG-[^)\s]+)\)")
+_PARENT = re.compile(r"GPU \d+: .*\(UUID:\s*(GPU-[^)\s]+)\)")
+_MIG_MEMORY = re.compile(r"\d+g\.(\d+)gb")
 
 
 @dataclass(frozen=True)
 class Gpu:
-    """One GPU as last seen."""
+    """One GPU, or one MIG device, as last seen."""
 
     index: int
+    """The vendor's number; a MIG device has that of the GPU it is a part of."""
     uuid: str
     name: str
     memory_total: Optional[int]
@@ -35,6 +54,9 @@ class Gpu:
     """Percent."""
     temperature: Optional[int] = None
     """Degrees Celsius."""
+    power: Optional[int] = None
+    """Watts."""
+    vendor: str = "nvidia"
 
     def to_wire(self) -> Dict[str, Any]:
         """Return the GPU as JSON can carry it."""
@@ -46,6 +68,27 @@ class Gpu:
         return self.memory_used is not None and self.memory_used > BUSY_MIB
 
 
+@dataclass(frozen=True)
+class GpuProcess:
+    """A process that computes on a GPU."""
+
+    uuid: str
+    """Of the GPU, or of the MIG device."""
+    pid: int
+    memory: Optional[int] = None
+    """MiB."""
+    uid: Optional[int] = None
+    user: str = ""
+    since: str = ""
+    """When it was started, in the host's words: "14:02"."""
+    job: str = ""
+    """The job of ours that it belongs to; empty for somebody else's."""
+
+    def to_wire(self) -> Dict[str, Any]:
+        """Return the process as JSON can carry it."""
+        return dict(self.__dict__)
+
+
 def parse(text: str) -> List[Gpu]:
     """Return the GPUs in the output of QUERY; lines that are no such row are passed over."""
     return [gpu for gpu in map(_parse_line, text.splitlines()) if gpu is not None]
@@ -53,10 +96,100 @@ def parse(text: str) -> List[Gpu]:
 
 def _parse_line(line: str) -> Optional[Gpu]:
     cells = [cell.strip() for cell in line.split(",")]
-    if len(cells) != 7 or not cells[0].isdigit() or not cells[1].startswith(("GPU-", "MIG-")):
+    if len(cells) < 7 or not cells[0].isdigit() or not cells[1].startswith(("GPU-", "MIG-")):
         return None
-    numbers = [int(cell) if cell.isdigit() else None for cell in cells[3:]]
-    return Gpu(int(cells[0]), cells[1], cells[2], *numbers)
+    total, used, load, heat, power = ([_whole(cell) for cell in cells[3:8]] + [None])[:5]
+    return Gpu(int(cells[0]), cells[1], cells[2], total, used, load, heat, power)
+
+
+def parse_processes(text: str) -> List[GpuProcess]:
+    """Return the processes in the output of QUERY_PROCESSES."""
+    found = []
+    for line in text.splitlines():
+        cells = [cell.strip() for cell in line.split(",")]
+        if len(cells) >= 3 and cells[0].startswith(("GPU-", "MIG-")) and cells[1].isdigit():
+            found.append(GpuProcess(cells[0], int(cells[1]), _whole(cells[2])))
+    return found
+
+
+def parse_mig(text: str) -> List[Tuple[str, str, str]]:
+    """Return (UUID of the GPU, profile, UUID) of each MIG device in the output of QUERY_MIG."""
+    found, parent = [], ""
+    for line in text.splitlines():
+        whole, part = _PARENT.match(line), _MIG.match(line)
+        if whole:
+            parent = whole.group(1)
+        elif part and parent:
+            found.append((parent, part.group(1), part.group(2)))
+    return found
+
+
+def with_mig(gpus: Iterable[Gpu], devices: List[Tuple[str, str, str]]) -> List[Gpu]:
+    """Return the GPUs, those that are divided replaced by their MIG devices: the whole can then not be leased."""
+    found: List[Gpu] = []
+    for gpu in gpus:
+        parts = [(profile, uuid) for parent, profile, uuid in devices if parent == gpu.uuid]
+        for profile, uuid in parts:
+            size = _MIG_MEMORY.match(profile)
+            total = int(size.group(1)) * 1024 if size else None
+            part = replace(gpu, uuid=uuid, name=f"{gpu.name} MIG {profile}", memory_total=total)
+            found.append(replace(part, memory_used=None, utilization=None, power=None))
+        if not parts:
+            found.append(gpu)
+    return found
+
+
+def parse_rocm(text: str) -> List[Gpu]:
+    """Return the GPUs in the output of QUERY_ROCM."""
+    found = []
+    for card, facts in _objects(text).items():
+        if not re.match(r"card\d+\Z", card) or not isinstance(facts, dict):
+            continue
+        index = int(card[4:])
+        unique = str(_first(facts, "Unique ID") or "").replace("0x", "")
+        name = _first(facts, "Card series", "Card Series", "Device Name", "Card model", "Card Model") or "AMD GPU"
+        found.append(
+            Gpu(
+                index,
+                f"GPU-{unique}" if unique and unique != "N/A" else f"GPU-amd-{index}",
+                str(name),
+                _mib(_first(facts, "VRAM Total Memory (B)")),
+                _mib(_first(facts, "VRAM Total Used Memory (B)")),
+                _whole(_first(facts, "GPU use (%)")),
+                _whole(_first(facts, "Temperature (Sensor junction) (C)", "Temperature (Sensor edge) (C)")),
+                _whole(
+                    _first(facts, "Current Socket Graphics Package Power (W)", "Average Graphics Package Power (W)")
+                ),
+                "amd",
+            )
+        )
+    return sorted(found, key=lambda gpu: gpu.index)
+
+
+def parse_amd(listed: str, measured: str) -> List[Gpu]:
+    """Return the GPUs in the outputs of QUERY_AMD_LIST and QUERY_AMD."""
+    uuids = {entry.get("gpu"): str(entry.get("uuid")) for entry in _entries(listed)}
+    found = []
+    for entry in _entries(measured):
+        index = entry.get("gpu")
+        if not isinstance(index, int):
+            continue
+        memory, heat = _part(entry, "mem_usage"), _part(entry, "temperature")
+        temperature = _value(heat.get("hotspot"))
+        found.append(
+            Gpu(
+                index,
+                f"GPU-{uuids[index]}" if index in uuids else f"GPU-amd-{index}",
+                "AMD GPU",
+                _value(memory.get("total_vram")),
+                _value(memory.get("used_vram")),
+                _value(_part(entry, "usage").get("gfx_activity")),
+                temperature if temperature is not None else _value(heat.get("edge")),
+                _value(_part(entry, "power").get("socket_power")),
+                "amd",
+            )
+        )
+    return sorted(found, key=lambda gpu: gpu.index)
 
 
 def allowed(gpus: List[Gpu], setting: Any) -> List[Gpu]:
@@ -66,3 +199,59 @@ def allowed(gpus: List[Gpu], setting: Any) -> List[Gpu]:
     if isinstance(setting, int):
         return gpus[:setting]
     return [gpu for gpu in gpus if gpu.index in setting]
+
+
+def size_words(mib: Optional[int]) -> str:
+    """Return an amount of memory in words: "61 GB", "400 MB"."""
+    if mib is None:
+        return "an unknown amount of memory"
+    return f"{mib / 1024:.0f} GB" if mib >= 1024 else f"{mib} MB"
+
+
+def _objects(text: str) -> Dict[str, Any]:
+    """Return the JSON object in a tool's output; rocm-smi writes warnings before it."""
+    start = text.find("{")
+    try:
+        found = json.loads(text[start:]) if start >= 0 else {}
+    except (ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _entries(text: str) -> List[Dict[str, Any]]:
+    """Return the list of objects in amd-smi's output; newer versions wrap it."""
+    starts = [at for at in (text.find("["), text.find("{")) if at >= 0]
+    try:
+        found = json.loads(text[min(starts) :]) if starts else []
+    except (ValueError, RecursionError):
+        return []
+    if isinstance(found, dict):
+        found = found.get("gpu_data", [])
+    return [entry for entry in found if isinstance(entry, dict)] if isinstance(found, list) else []
+
+
+def _part(entry: Dict[str, Any], key: str) -> Dict[str, Any]:
+    part = entry.get(key)
+    return part if isinstance(part, dict) else {}
+
+
+def _value(cell: Any) -> Optional[int]:
+    """Return amd-smi's number, with or without its unit."""
+    return _whole(cell.get("value") if isinstance(cell, dict) else cell)
+
+
+def _first(facts: Dict[str, Any], *names: str) -> Any:
+    return next((facts[name] for name in names if facts.get(name) not in (None, "", "N/A")), None)
+
+
+def _whole(cell: Any) -> Optional[int]:
+    """Return a cell's number, rounded; None for ``[N/A]``, ``[Not Supported]`` and the like."""
+    try:
+        return int(float(cell) + 0.5)
+    except (TypeError, ValueError, OverflowError):
+        return None
+
+
+def _mib(cell: Any) -> Optional[int]:
+    count = _whole(cell)
+    return None if count is None else count >> 20

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 import re
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from typing import Any, Dict, List, Optional, Tuple
 
 from remote_agent.errors import BadRequest
@@ -42,6 +42,11 @@ class JobState(str, enum.Enum):
 
 LONGEST_GRACE = 86400
 """Seconds that a stop may leave a job at most."""
+STOP_SIGNALS = ("TERM", "INT", "HUP", "QUIT", "USR1", "USR2")
+"""Signals that a job may ask to be stopped with."""
+RETRY_CLASSES = ("lost", "oom", "signal", "failed")
+"""Kinds of ends that ``--retry-on`` names; ``retry_class`` says which one an end is."""
+MOST_RETRIES = 1000
 FINAL_STATES = (JobState.COMPLETED, JobState.FAILED, JobState.STOPPED, JobState.LOST)
 ACTIVE_STATES = (JobState.PREPARING, JobState.RUNNING)
 
@@ -56,7 +61,9 @@ class EndReason(str, enum.Enum):
     COMMAND_NOT_EXECUTABLE = "command_not_executable"
     WORKSPACE_FAILED = "workspace_failed"
     AGENT_FAILED = "agent_failed"
+    TIME_LIMIT = "time_limit"
     STOPPED_BY_USER = "stopped_by_user"
+    DEPENDENCY_FAILED = "dependency_failed"
     SUPERVISOR_DIED = "supervisor_died"
     HOST_REBOOTED = "host_rebooted"
     HOST_REINSTALLED = "host_reinstalled"
@@ -71,12 +78,34 @@ STATE_OF_REASON: Dict[EndReason, JobState] = {
     EndReason.COMMAND_NOT_EXECUTABLE: JobState.FAILED,
     EndReason.WORKSPACE_FAILED: JobState.FAILED,
     EndReason.AGENT_FAILED: JobState.FAILED,
+    EndReason.TIME_LIMIT: JobState.FAILED,
     EndReason.STOPPED_BY_USER: JobState.STOPPED,
+    EndReason.DEPENDENCY_FAILED: JobState.STOPPED,
     EndReason.SUPERVISOR_DIED: JobState.LOST,
     EndReason.HOST_REBOOTED: JobState.LOST,
     EndReason.HOST_REINSTALLED: JobState.LOST,
     EndReason.SUBMIT_INTERRUPTED: JobState.FAILED,
 }
+
+
+def retry_class(reason: EndReason, cause: str) -> str:
+    """Return which kind of end ``--retry-on`` means by it: one of RETRY_CLASSES, or "" for what is never retried.
+
+    Args:
+        reason: why the attempt ended.
+        cause: code of the post-mortem's cause; empty when it is not known.
+    """
+    state = STATE_OF_REASON[reason]
+    if state is JobState.LOST:
+        return "lost"
+    if state is not JobState.FAILED or reason in _NEVER_BETTER:
+        return ""
+    if cause in ("oom_killed", "cuda_oom", "host_oom"):
+        return "oom"
+    return "signal" if reason is EndReason.SIGNAL else "failed"
+
+
+_NEVER_BETTER = (EndReason.COMMAND_NOT_FOUND, EndReason.COMMAND_NOT_EXECUTABLE, EndReason.SUBMIT_INTERRUPTED)
 
 
 @dataclass(frozen=True)
@@ -105,7 +134,39 @@ class JobSpec:
     """Shell lines sourced before the command (modules, conda)."""
     cpus: int = 1
     gpus: int = 0
-    """Whole GPUs."""
+    """GPUs: whole ones, or with ``gpu_memory`` a share of each."""
+    gpu_memory: int = 0
+    """MiB of each GPU's memory; other jobs may share the rest. Planned with, not enforced. 0: whole GPUs."""
+    ram: int = 0
+    """Bytes of the host's memory, planned with, not enforced; 0: as it comes."""
+    after: Tuple[str, ...] = ()
+    """Jobs of this host that have to complete first."""
+    after_any: Tuple[str, ...] = ()
+    """Jobs of this host that have to end first, however they end."""
+    group: str = ""
+    """Jobs of one group are paused and resumed together; a sweep is one."""
+    time_limit: float = 0.0
+    """Seconds that an attempt may run; 0 for no limit."""
+    retries: int = 0
+    """How many attempts may follow the first."""
+    retry_on: Tuple[str, ...] = ("lost",)
+    """Which ends are tried again, of RETRY_CLASSES."""
+    stop_signal: str = "TERM"
+    """What its processes get first when it is stopped."""
+    grace: float = 30.0
+    """Seconds between that and KILL."""
+    data: Dict[str, Any] = field(default_factory=dict)
+    """What lies on the host already, by name: {"path": where, "at": the link in the job's folder, "" for none}."""
+    outputs: Tuple[str, ...] = ()
+    """Patterns of the files that come back by themselves when it has ended."""
+    output_limit: int = 1 << 30
+    """Bytes of them that come back at most."""
+    log_limit: int = 0
+    """Bytes that its log may take on the host's disk; beyond, its middle is dropped. 0 for no limit."""
+    secrets: Tuple[str, ...] = ()
+    """Names of variables whose values travel apart and are kept nowhere but in the job's private file."""
+    private: bool = False
+    """Whether such a file came with it: secrets, or whom to notify."""
     params: Dict[str, Any] = field(default_factory=dict)
     env: Dict[str, str] = field(default_factory=dict)
     tags: Dict[str, Any] = field(default_factory=dict)
@@ -117,8 +178,9 @@ class JobSpec:
 
     def to_wire(self) -> Dict[str, Any]:
         """Return the specification as JSON can carry it."""
-        wire = asdict(self)
-        wire["command"] = list(self.command)
+        wire = {name: getattr(self, name) for name in _SPEC_FIELDS}
+        for name in _SPEC_TUPLES:
+            wire[name] = list(wire[name])
         return wire
 
     @classmethod
@@ -130,7 +192,9 @@ class JobSpec:
         """
         try:
             known = _known(cls, wire)
-            known["command"] = tuple(str(word) for word in known["command"])
+            for name in _SPEC_TUPLES:
+                if name in known:
+                    known[name] = tuple([str(word) for word in known[name]])
             spec = cls(**known)
         except (TypeError, KeyError) as error:
             raise BadRequest(f"not a job specification: {error}") from None
@@ -148,6 +212,20 @@ class JobSpec:
             raise BadRequest("a word of the command contains a NUL byte")
         if self.cpus < 1 or self.gpus < 0:
             raise BadRequest("a job needs at least 1 CPU and 0 or more GPUs")
+        if min(self.gpu_memory, self.ram, self.time_limit, self.output_limit, self.log_limit) < 0:
+            raise BadRequest("memory, time and size are 0 or more")
+        if self.gpu_memory and not self.gpus:
+            raise BadRequest("a share of a GPU's memory needs a GPU")
+        if not 0 <= self.retries <= MOST_RETRIES or not set(self.retry_on) <= set(RETRY_CLASSES):
+            raise BadRequest(f"retries are 0 to {MOST_RETRIES}, on {', '.join(RETRY_CLASSES)}")
+        if self.stop_signal not in STOP_SIGNALS or not 0 <= self.grace <= LONGEST_GRACE:
+            raise BadRequest(f"a stop is one of {', '.join(STOP_SIGNALS)}, and 0 to {LONGEST_GRACE} seconds until KILL")
+        if self.job in (*self.after, *self.after_any):
+            raise BadRequest("a job cannot wait for itself")
+        self._check_data()
+        for name in self.secrets:
+            if not ENV_NAME.match(name):
+                raise BadRequest(f"not the name of a secret: {name!r}")
         if self.subdir.startswith("/") or ".." in self.subdir.split("/"):
             raise BadRequest(f"not a folder of the snapshot: {self.subdir!r}")
         for name, value in self.env.items():
@@ -155,14 +233,26 @@ class JobSpec:
                 raise BadRequest(f"not the name of a variable: {name!r}")
             if "\0" in value:
                 raise BadRequest(f"the variable {name} contains a NUL character")
-        for what in ("project", "name", "owner", "params", "tags"):
+        for what in ("project", "name", "owner", "group", "params", "tags", "outputs"):
             if not _can_be_written(getattr(self, what)):
                 raise BadRequest(f"{what}: a NUL character, or text that is not valid UTF-8")
+
+    def _check_data(self) -> None:
+        for name, entry in self.data.items():
+            path, at = str(entry.get("path", "")), str(entry.get("at", ""))
+            if not ENV_NAME.match(name) or not path.startswith(("/", "~/")) or "\0" in path + at:
+                raise BadRequest(f"data {name!r}: a name like a variable's, and a path from the root or ~/ is needed")
+            if at.startswith("/") or ".." in at.split("/"):
+                raise BadRequest(f"data {name!r}: {at!r} leads out of the job's folder")
 
     def check_id(self) -> None:
         """Raise BadRequest when the id is none."""
         if not JOB_ID.match(self.job) or self.job in (".", ".."):
             raise BadRequest(f"not a job id: {self.job!r}")
+
+
+_SPEC_FIELDS = tuple(f.name for f in fields(JobSpec))
+_SPEC_TUPLES = ("command", "after", "after_any", "retry_on", "outputs", "secrets")
 
 
 @dataclass(frozen=True)
@@ -190,7 +280,20 @@ class JobView:
     streams: Dict[str, int] = field(default_factory=dict)
     """Final sizes of the attempt's streams in bytes ("log", "records/<writer>"); empty until it ended."""
     usage: Dict[str, Any] = field(default_factory=dict)
-    """What the ended attempt used: wall_seconds, cpu_seconds, peak_memory (bytes)."""
+    """What the ended attempt used: wall_seconds, cpu_seconds, peak_memory, peak_gpu_memory, disk (bytes)."""
+    signal: Optional[str] = None
+    """Name of the signal that ended the process."""
+    cause: Dict[str, Any] = field(default_factory=dict)
+    """The post-mortem of a failure: "code", "words", "line" (of the log), "evidence"."""
+    priority: int = 0
+    """Higher goes first; begins as the specification's and may be changed."""
+    rank: float = 0.0
+    """Place among the jobs of one priority; begins as the sequence number of the submit."""
+    attempts: Tuple[Dict[str, Any], ...] = ()
+    """The attempts before the current one: "attempt", "state", "reason_code", "reason", "exit_code", "signal",
+    "cause", "gpus", "started_at", "ended_at", "streams", "usage"."""
+    pruned: bool = False
+    """Whether its folder on the host was removed to free the disk."""
 
     def to_wire(self) -> Dict[str, Any]:
         """Return the view as JSON can carry it."""
@@ -207,8 +310,17 @@ class JobView:
             state=JobState(wire["state"]),
             attempt=int(wire.get("attempt", 0)),
             gpus=tuple(wire.get("gpus", ())),
+            attempts=tuple(wire.get("attempts", ())),
         )
         return cls(**known)
+
+    def past(self) -> Dict[str, Any]:
+        """Return the ended attempt as an entry of ``attempts``."""
+        facts = {name: getattr(self, name) for name in _OF_AN_ATTEMPT}
+        return {**facts, "state": self.state.value, "gpus": list(self.gpus)}
+
+
+_OF_AN_ATTEMPT = "attempt reason_code reason exit_code signal cause started_at ended_at streams usage".split()
 
 
 @dataclass(frozen=True)
@@ -218,6 +330,23 @@ class Lease:
     cpus: int
     gpus: Tuple[str, ...] = ()
     gpu_indices: Tuple[int, ...] = ()
+    gpu_memory: int = 0
+    """MiB of each of them; 0 for the whole GPU."""
+    ram: int = 0
+    """Bytes."""
+    vendor: str = "nvidia"
+    """Whose GPUs they are."""
+
+    def to_wire(self) -> Dict[str, Any]:
+        """Return the lease as JSON can carry it."""
+        return {**self.__dict__, "gpus": list(self.gpus), "gpu_indices": list(self.gpu_indices)}
+
+    @classmethod
+    def from_wire(cls, wire: Dict[str, Any]) -> "Lease":
+        """Return the lease in an event or an order; unknown fields are ignored."""
+        known = _known(cls, wire)
+        known.update(gpus=tuple(wire.get("gpus", ())), gpu_indices=tuple(wire.get("gpu_indices", ())))
+        return cls(**known)
 
 
 def exit_words(exit_code: int, signal_name: Optional[str]) -> str:

@@ -1,13 +1,24 @@
-"""Which queued jobs start now, on which GPUs, and why the others wait. Pure: the clock and all facts are arguments."""
+"""Which queued jobs start now, on which GPUs, and why the others wait. Pure: the clock and all facts are arguments.
+
+The order is priority, then first come. The first job that cannot start has a reservation: those behind it may start
+when they leave it what it needs at the moment when it can start, or end before that moment (EASY backfill: Lifka,
+"The ANL/IBM SP scheduling system", 1995). A job that waits for what others than our jobs hold reserves nothing:
+nobody knows when they will go.
+"""
 
 from __future__ import annotations
 
+import heapq
+import math
 from dataclasses import dataclass, field
-from typing import Dict, List, Set, Tuple
+from typing import Dict, Iterable, List, Mapping, Optional, Set, Tuple
 
-from remote_agent.gpus import Gpu
+from remote_agent.gpus import Gpu, size_words
 from remote_agent.jobs import JobSpec, Lease
-from remote_agent.state import HostState
+from remote_agent.state import ALL_GROUPS, HostState
+
+_MOST_ESTIMATES = 500
+"""So many waiting jobs get an estimate."""
 
 
 @dataclass(frozen=True)
@@ -19,14 +30,26 @@ class Capacity:
     gpus: Tuple[Gpu, ...] = ()
     max_jobs: int = 0
     """Most jobs at once; 0 for no bound but the slots."""
+    ram: int = 0
+    """Bytes; 0 when it is not known."""
+    held: Mapping[str, str] = field(default_factory=dict)
+    """GPUs that may not be leased now, and why, in words, by UUID."""
 
     def refusal(self, spec: JobSpec) -> str:
         """Return why this host can never run a job, or an empty string when it can."""
         if spec.cpus > self.cpus:
             return f"the job asks for {spec.cpus} CPUs; this host has {self.cpus}"
+        if self.ram and spec.ram > self.ram:
+            return f"the job asks for {_bytes(spec.ram)} of memory; this host has {_bytes(self.ram)}"
+        has = ", ".join(sorted({gpu.name for gpu in self.gpus})) or "none"
         if spec.gpus > len(self.gpus):
-            has = ", ".join(sorted({gpu.name for gpu in self.gpus})) or "none"
-            return f"the job asks for {spec.gpus} GPUs; this host has {len(self.gpus)} ({has})"
+            return f"the job asks for {_count(spec.gpus, 'GPU')}; this host has {len(self.gpus)} ({has})"
+        large = [gpu for gpu in self.gpus if (gpu.memory_total or 0) >= spec.gpu_memory]
+        if spec.gpus > len(large):
+            return (
+                f"the job asks for {size_words(spec.gpu_memory)} on {_count(spec.gpus, 'GPU')};"
+                f" this host has {len(large)} GPUs of that size ({has})"
+            )
         return ""
 
 
@@ -35,12 +58,21 @@ class Plan:
     """What to do now."""
 
     starts: List[Tuple[str, Lease]] = field(default_factory=list)
-    waits: Dict[str, str] = field(default_factory=dict)
-    """Each waiting job's reason in words."""
+    reserved: str = ""
+    """The job that others may not delay; empty when there is none."""
+
+
+@dataclass(frozen=True)
+class Wait:
+    """Why a job waits."""
+
+    words: str
+    starts_at: Optional[float] = None
+    """When it is expected to start, seconds since the epoch; None when that cannot be said."""
 
 
 def plan(state: HostState, capacity: Capacity, now: float) -> Plan:
-    """Decide, first come first served: nobody passes a waiting job on a resource that both of them need.
+    """Decide what starts.
 
     Args:
         state: jobs, queue and leases.
@@ -48,73 +80,262 @@ def plan(state: HostState, capacity: Capacity, now: float) -> Plan:
         now: seconds since the epoch.
     """
     decided = Plan()
-    free = _Free(state, capacity)
-    for position, job in enumerate(state.queue):
-        if free.cpus <= 0 or not free.slots:
-            _all_wait(decided, list(state.queue)[position:], free)
+    room = _Room(capacity, state.leases.values())
+    reservation: Optional[_Reservation] = None
+    hopeless: Set[Tuple[int, int, int, int]] = set()
+    for job in state.queue:
+        if room.is_full:
             break
         spec = state.jobs[job].spec
-        reason = free.why_not(spec)
-        if reason:
-            decided.waits[job] = reason
-            free.reserve(spec)
-        else:
-            decided.starts.append((job, free.take(spec)))
+        shape = _shape(spec)
+        if shape in hopeless or state.is_paused(spec.group):
+            continue
+        chosen = room.fit(spec)
+        if chosen is None:
+            hopeless.add(shape)
+            if reservation is None:
+                reservation = _reserve(state, capacity, decided.starts, spec, now)
+                decided.reserved = job if reservation else ""
+            continue
+        if reservation is not None:
+            chosen = reservation.admit(state, spec, chosen, room.free_gpus(spec), now)
+        if chosen is not None:
+            lease = _lease(spec, chosen)
+            room.take(lease)
+            decided.starts.append((job, lease))
     return decided
 
 
-def _all_wait(decided: Plan, jobs: List[str], free: "_Free") -> None:
-    reason = free.why_no_slot()
-    for job in jobs:
-        decided.waits[job] = reason
+def explain(state: HostState, capacity: Capacity, now: float) -> Dict[str, Wait]:
+    """Return why each waiting job waits: it could be started by nobody, as ``plan`` has just been carried out."""
+    room = _Room(capacity, state.leases.values())
+    reserved = plan(state, capacity, now).reserved
+    estimates = _estimates(state, capacity, now)
+    words_of: Dict[Tuple[int, int, int, int], str] = {}
+    waits = {}
+    for job in state.queue:
+        spec = state.jobs[job].spec
+        shape = _shape(spec)
+        if shape not in words_of:
+            words_of[shape] = room.why_not(spec, len(state.leases))
+        words = words_of[shape]
+        if state.is_paused(spec.group):
+            words = "paused" if ALL_GROUPS not in state.paused else "paused: this host starts no jobs"
+        elif not words:
+            first = reserved[:6] if reserved and reserved != job else ""
+            words = f"waits behind job {first}, which would be delayed" if first else "is about to start"
+        waits[job] = Wait(words, estimates.get(job))
+    for job, others in state.queue.blocked.items():
+        some = ", ".join(f"{other[:6]}…" if len(other) > 6 else other for other in sorted(others)[:3])
+        more = f" and {len(others) - 3} more" if len(others) > 3 else ""
+        waits[job] = Wait(f"waits for {'job' if len(others) == 1 else 'jobs'} {some}{more}")
+    return waits
 
 
-class _Free:
-    """What is left while a plan is being made."""
+def _shape(spec: JobSpec) -> Tuple[int, int, int, int]:
+    return spec.cpus, spec.gpus, spec.gpu_memory, spec.ram
 
-    def __init__(self, state: HostState, capacity: Capacity) -> None:
-        leased: Set[str] = {uuid for lease in state.leases.values() for uuid in lease.gpus}
-        self.capacity = capacity
-        self.cpus = capacity.cpus - sum(lease.cpus for lease in state.leases.values())
-        self.slots = not capacity.max_jobs or capacity.max_jobs > len(state.leases)
-        self._jobs = len(state.leases)
-        self._leased_gpus = len(leased)
-        self.gpus = [gpu for gpu in capacity.gpus if gpu.uuid not in leased and not gpu.looks_busy]
-        self._foreign = [gpu for gpu in capacity.gpus if gpu.uuid not in leased and gpu.looks_busy]
 
-    def why_no_slot(self) -> str:
-        if not self.slots:
-            return f"waits for a job to end: this host runs at most {self.capacity.max_jobs} at once"
-        return f"waits for a CPU slot: all {self.capacity.cpus} are in use"
+def _lease(spec: JobSpec, gpus: List[Gpu]) -> Lease:
+    return Lease(
+        cpus=spec.cpus,
+        gpus=tuple(gpu.uuid for gpu in gpus),
+        gpu_indices=tuple(gpu.index for gpu in gpus),
+        gpu_memory=spec.gpu_memory,
+        ram=spec.ram,
+        vendor=gpus[0].vendor if gpus else "nvidia",
+    )
 
-    def why_not(self, spec: JobSpec) -> str:
-        if self.capacity.refusal(spec):
-            return f"cannot start: {self.capacity.refusal(spec)}"
-        if spec.cpus > self.cpus:
-            return f"waits for {spec.cpus} CPU slots: {max(self.cpus, 0)} of {self.capacity.cpus} are free"
-        if spec.gpus > len(self.gpus):
-            held = f"{self._leased_gpus} leased to jobs"
-            others = f", {len(self._foreign)} used by others" if self._foreign else ""
-            return f"waits for {_count(spec.gpus, 'GPU')}: {len(self.gpus)} free, {held}{others}"
-        return ""
 
-    def reserve(self, spec: JobSpec) -> None:
-        """Keep what a waiting job needs from the ones behind it."""
-        if self.capacity.refusal(spec):
-            return
-        if spec.cpus > self.cpus:
-            self.cpus = 0
-        if spec.gpus:
-            self.gpus = []
+class _Room:
+    """What is left of a host beside some leases."""
 
-    def take(self, spec: JobSpec) -> Lease:
-        taken, self.gpus = self.gpus[: spec.gpus], self.gpus[spec.gpus :]
-        self.cpus -= spec.cpus
-        self._jobs += 1
-        self._leased_gpus += len(taken)
-        self.slots = not self.capacity.max_jobs or self.capacity.max_jobs > self._jobs
-        return Lease(spec.cpus, tuple(gpu.uuid for gpu in taken), tuple(gpu.index for gpu in taken))
+    def __init__(self, capacity: Capacity, leases: Iterable[Lease]) -> None:
+        self._capacity = capacity
+        self._cpus = capacity.cpus
+        self._ram = capacity.ram
+        self._jobs = 0
+        self._whole: Dict[str, int] = {}
+        """Leases of a whole GPU, by UUID."""
+        self._shared: Dict[str, List[int]] = {}
+        """MiB of the leases that share a GPU, by UUID."""
+        for lease in leases:
+            self.take(lease)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether not even the smallest job fits."""
+        return self._cpus <= 0 or self._no_slot
+
+    @property
+    def _no_slot(self) -> bool:
+        return 0 < self._capacity.max_jobs <= self._jobs
+
+    def take(self, lease: Lease) -> None:
+        self._count(lease, 1)
+
+    def give_back(self, lease: Lease) -> None:
+        self._count(lease, -1)
+
+    def _count(self, lease: Lease, sign: int) -> None:
+        self._cpus -= sign * lease.cpus
+        self._ram -= sign * lease.ram
+        self._jobs += sign
+        for uuid in lease.gpus:
+            if not lease.gpu_memory:
+                self._whole[uuid] = self._whole.get(uuid, 0) + sign
+            elif sign > 0:
+                self._shared.setdefault(uuid, []).append(lease.gpu_memory)
+            else:
+                self._shared[uuid].remove(lease.gpu_memory)
+
+    def fit(self, spec: JobSpec, among: Optional[List[str]] = None) -> Optional[List[Gpu]]:
+        """Return the GPUs that a job would get, or None when it does not fit; ``among`` bounds which it may get."""
+        if spec.cpus > self._cpus or self._no_slot or self._lacks_ram(spec):
+            return None
+        gpus = [gpu for gpu in self.free_gpus(spec) if among is None or gpu.uuid in among]
+        return gpus[: spec.gpus] if len(gpus) >= spec.gpus else None
+
+    def _lacks_ram(self, spec: JobSpec) -> bool:
+        return bool(self._capacity.ram) and spec.ram > self._ram
+
+    def free_gpus(self, spec: JobSpec) -> List[Gpu]:
+        """Return the GPUs that a job could have, the best first: shares fill the fullest GPU that has room."""
+        if not spec.gpus:
+            return []
+        usable = [gpu for gpu in self._capacity.gpus if self._may_use(gpu, spec.gpu_memory)]
+        return sorted(usable, key=lambda gpu: self._left(gpu)) if spec.gpu_memory else usable
+
+    def _may_use(self, gpu: Gpu, memory: int) -> bool:
+        if self._whole.get(gpu.uuid):
+            return False
+        sharers = self._shared.get(gpu.uuid)
+        if not sharers and gpu.uuid in self._capacity.held:
+            return False
+        return self._left(gpu) >= memory if memory else not sharers
+
+    def _left(self, gpu: Gpu) -> int:
+        return (gpu.memory_total or 0) - sum(self._shared.get(gpu.uuid, ()))
+
+    def why_not(self, spec: JobSpec, running: int) -> str:
+        """Return what is lacking for a job, in words; empty when nothing is."""
+        refusal = self._capacity.refusal(spec)
+        if refusal:
+            return f"cannot start: {refusal}"
+        if self._no_slot:
+            return f"waits for a job to end: this host runs at most {self._capacity.max_jobs} at once"
+        if self._cpus <= 0:
+            return f"waits for a CPU slot: all {self._capacity.cpus} are in use"
+        if spec.cpus > self._cpus:
+            return f"waits for {spec.cpus} CPU slots: {self._cpus} of {self._capacity.cpus} are free"
+        if self._lacks_ram(spec):
+            return f"waits for {_bytes(spec.ram)} of memory: {_bytes(max(self._ram, 0))} are not planned for others"
+        free = len(self.free_gpus(spec))
+        return self._why_no_gpus(spec, free) if spec.gpus > free else ""
+
+    def _why_no_gpus(self, spec: JobSpec, free: int) -> str:
+        ours = sum(1 for gpu in self._capacity.gpus if self._is_leased(gpu)) - (free if spec.gpu_memory else 0)
+        wanted = f"{size_words(spec.gpu_memory)} on " if spec.gpu_memory else ""
+        parts = [f"{free} free"]
+        if ours > 0:
+            parts.append(f"{ours} leased to jobs")
+        held = [
+            (gpu, self._capacity.held[gpu.uuid])
+            for gpu in self._capacity.gpus
+            if gpu.uuid in self._capacity.held and not self._is_leased(gpu)
+        ]
+        parts += [f"GPU {gpu.index} {words}" if words[:4] != "held" else f"1 {words}" for gpu, words in held]
+        return f"waits for {wanted}{_count(spec.gpus, 'GPU')}: {', '.join(parts)}"
+
+    def _is_leased(self, gpu: Gpu) -> bool:
+        return bool(self._whole.get(gpu.uuid) or self._shared.get(gpu.uuid))
+
+
+class _Reservation:
+    """What the first job that waits will need, and when."""
+
+    def __init__(self, at: float, room: _Room) -> None:
+        self._at = at
+        self._room = room
+        """What is left beside that job, at the moment when it can start."""
+
+    def admit(
+        self, state: HostState, spec: JobSpec, gpus: List[Gpu], free: List[Gpu], now: float
+    ) -> Optional[List[Gpu]]:
+        """Return the GPUs on which a job may start now, and count it in; None when it would delay the first one.
+
+        Args:
+            state: knows how long like jobs took.
+            spec: the job.
+            gpus: what it would get if it ends in time.
+            free: all that it could have now.
+            now: seconds since the epoch.
+        """
+        usual = spec.time_limit or state.usual_duration(spec) or math.inf
+        if now + usual <= self._at < math.inf:
+            return gpus
+        beside = self._room.fit(spec, [gpu.uuid for gpu in free])
+        if beside is not None:
+            self._room.take(_lease(spec, beside))
+        return beside
+
+
+def _reserve(
+    state: HostState, capacity: Capacity, starts: List[Tuple[str, Lease]], spec: JobSpec, now: float
+) -> Optional[_Reservation]:
+    """Return the reservation of a job; None when the end of all our jobs would not let it start."""
+    leases = {**state.leases, **dict(starts)}
+    room = _Room(capacity, leases.values())
+    for at, job in sorted((_expected_end(state, job, now), job) for job in leases):
+        room.give_back(leases[job])
+        chosen = room.fit(spec)
+        if chosen is not None:
+            room.take(_lease(spec, chosen))
+            return _Reservation(at, room)
+    return None
+
+
+def _expected_end(state: HostState, job: str, now: float) -> float:
+    """Return when a job that holds a lease is expected to end; infinity when nothing tells."""
+    view = state.jobs[job]
+    begun = view.started_at if view.started_at is not None else now
+    usual = state.usual_duration(view.spec, after=max(0.0, now - begun))
+    limit = view.spec.time_limit or math.inf
+    return begun + min(limit, usual if usual is not None else math.inf)
+
+
+def _estimates(state: HostState, capacity: Capacity, now: float) -> Dict[str, float]:
+    """Return when waiting jobs are expected to start: the queue played through, each job taking its usual time.
+
+    A job of which too little is known ends the play: nothing behind it can be said.
+    """
+    room = _Room(capacity, state.leases.values())
+    ends = [(_expected_end(state, job, now), number, lease) for number, (job, lease) in enumerate(state.leases.items())]
+    heapq.heapify(ends)
+    found: Dict[str, float] = {}
+    clock = now
+    for number, job in enumerate(state.queue):
+        spec = state.jobs[job].spec
+        if state.is_paused(spec.group):
+            continue
+        usual = state.usual_duration(spec)
+        chosen = room.fit(spec)
+        while chosen is None and ends and ends[0][0] < math.inf:
+            clock, _, lease = heapq.heappop(ends)
+            room.give_back(lease)
+            chosen = room.fit(spec)
+        if chosen is None or usual is None or number >= _MOST_ESTIMATES:
+            break
+        found[job] = max(clock, now)
+        lease = _lease(spec, chosen)
+        room.take(lease)
+        heapq.heappush(ends, (max(clock, now) + usual, len(state.leases) + number, lease))
+    return found
 
 
 def _count(number: int, noun: str) -> str:
     return f"{number} {noun}" + ("" if number == 1 else "s")
+
+
+def _bytes(count: int) -> str:
+    return f"{count / (1 << 30):.0f} GB" if count >= 1 << 30 else f"{count / (1 << 20):.0f} MB"

@@ -3,13 +3,62 @@
 from __future__ import annotations
 
 import bisect
+import re
+import statistics
+from collections import deque
 from dataclasses import replace
-from typing import Any, Callable, Dict, List, Optional, Set, Tuple
+from typing import Any, Callable, Deque, Dict, Iterable, Iterator, List, Optional, Set, Tuple
 
 from remote_agent.jobs import ACTIVE_STATES, STATE_OF_REASON, EndReason, JobSpec, JobState, JobView, Lease
 
 Event = Dict[str, Any]
 """One entry of the journal: "seq", "time" (seconds since the epoch), "type", and the fields of that type."""
+
+ALL_GROUPS = "*"
+"""What ``paused`` holds when the whole host is paused."""
+_LIKE_JOBS = 31
+"""So many last durations of like jobs are remembered."""
+ENOUGH_LIKE_JOBS = 5
+"""From so many on, an estimate is made."""
+_NUMBER = re.compile(r"[-+]?\d+(\.\d*)?([eE][-+]?\d+)?")
+
+
+class Queue:
+    """The jobs that wait for their turn, by priority, then rank; and those that wait for other jobs first."""
+
+    def __init__(self) -> None:
+        self._order: List[Tuple[int, float, str]] = []
+        self._keys: Dict[str, Tuple[int, float, str]] = {}
+        self.blocked: Dict[str, Set[str]] = {}
+        """Jobs whose ``after`` has not ended yet, with the jobs they wait for."""
+
+    def __contains__(self, job: str) -> bool:
+        return job in self._keys or job in self.blocked
+
+    def __len__(self) -> int:
+        return len(self._order) + len(self.blocked)
+
+    def __iter__(self) -> Iterator[str]:
+        """Go through the jobs whose turn may come, in order."""
+        return (key[2] for key in self._order)
+
+    def everyone(self) -> Iterator[str]:
+        """Go through all jobs, those that wait for other jobs last."""
+        yield from self
+        yield from self.blocked
+
+    def add(self, view: JobView) -> None:
+        """Put a job in its place."""
+        job = view.spec.job
+        self._keys[job] = (-view.priority, view.rank, job)
+        bisect.insort(self._order, self._keys[job])
+
+    def remove(self, job: str) -> None:
+        """Take a job out, wherever it stands."""
+        self.blocked.pop(job, None)
+        key = self._keys.pop(job, None)
+        if key is not None:
+            del self._order[bisect.bisect_left(self._order, key)]
 
 
 class HostState:
@@ -20,10 +69,20 @@ class HostState:
         self.jobs: Dict[str, JobView] = {}
         self.deleted: Dict[str, int] = {}
         """Ids of deleted jobs and when (seq): kept, so that a resent submit does not run twice."""
-        self.queue: Dict[str, None] = {}
-        """Queued jobs, first come first."""
+        self.queue = Queue()
         self.active: Set[str] = set()
         self.leases: Dict[str, Lease] = {}
+        self.paused: Set[str] = set()
+        """Groups of which no job starts; ALL_GROUPS for all."""
+        self.acknowledged: Dict[str, Set[str]] = {}
+        """The clients that have everything of an ended job, by job."""
+        self.untold: Set[str] = set()
+        """Ended jobs whose end is still to be told to whom they asked to notify."""
+        self.disk = 0
+        """Bytes that the folders of ended jobs take, as far as it was counted."""
+        self.dependents: Dict[str, List[str]] = {}
+        """The jobs that wait for a job's end."""
+        self._durations: Dict[str, Deque[float]] = {}
         self._touched: List[Tuple[int, str]] = []
 
     def changes(self, after: int, limit: int) -> Tuple[List[JobView], List[str], int]:
@@ -50,30 +109,122 @@ class HostState:
         if len(self._touched) > 2 * (len(self.jobs) + len(self.deleted)) + 1000:
             self._touched = [(s, j) for s, j in self._touched if s == self._last_seq(j)]
 
+    def is_paused(self, group: str) -> bool:
+        """Say whether the jobs of a group may not start."""
+        return ALL_GROUPS in self.paused or (bool(group) and group in self.paused)
+
+    def usual_duration(self, spec: JobSpec, after: float = 0.0) -> Optional[float]:
+        """Return how long jobs like this one took, the median, seconds; None when too few have ended.
+
+        Args:
+            spec: the job.
+            after: only of those that took longer than this.
+        """
+        known = self._durations.get(likeness(spec), ())
+        if len(known) < ENOUGH_LIKE_JOBS:
+            return None
+        longer = [seconds for seconds in known if seconds > after]
+        return statistics.median(longer) if longer else after * 1.1
+
+    def remember_duration(self, view: JobView) -> None:
+        """Take in how long a job took, when it has completed."""
+        if view.state is JobState.COMPLETED and view.started_at is not None and view.ended_at is not None:
+            known = self._durations.setdefault(likeness(view.spec), deque(maxlen=_LIKE_JOBS))
+            known.append(max(0.0, view.ended_at - view.started_at))
+
     def _last_seq(self, job: str) -> Optional[int]:
         view = self.jobs.get(job)
         return view.seq if view else self.deleted.get(job)
+
+
+def likeness(spec: JobSpec) -> str:
+    """Return what jobs have in common that take about as long: project, command without its numbers, GPUs."""
+    words = [_NUMBER.sub("#", word) for word in spec.command]
+    return "\0".join([spec.project, str(spec.gpus), *words])
 
 
 def apply(state: HostState, event: Event) -> None:
     """Fold one event into the state. Events of an unknown type only move the sequence number."""
     state.seq = event["seq"]
     handler = _HANDLERS.get(event["type"])
-    if handler is None:
-        return
-    handler(state, event)
-    state.touch(event["job"], event["seq"])
+    if handler is not None:
+        handler(state, event)
+
+
+def snapshot_events(state: HostState, now: float) -> Iterable[Event]:
+    """Yield the events that bring an empty state to this one: what a compacted journal begins with.
+
+    Every view keeps the sequence number that it has, so clients' cursors go on; the last event brings the state's own.
+    """
+    marks = [(view.seq, job) for job, view in state.jobs.items()] + [(seq, job) for job, seq in state.deleted.items()]
+    for seq, job in sorted(marks):
+        if job in state.deleted:
+            yield {"seq": seq, "time": now, "type": "deleted", "job": job}
+        else:
+            yield _view_event(state, state.jobs[job], now)
+    yield {"seq": state.seq, "time": now, "type": "paused", "groups": sorted(state.paused)}
+
+
+def _view_event(state: HostState, view: JobView, now: float) -> Event:
+    job = view.spec.job
+    event: Event = {"seq": view.seq, "time": now, "type": "view", "job": job, "view": view.to_wire()}
+    if job in state.leases:
+        event["lease"] = state.leases[job].to_wire()
+    if job in state.queue.blocked:
+        event["unmet"] = sorted(state.queue.blocked[job])
+    if state.acknowledged.get(job):
+        event["acknowledged"] = sorted(state.acknowledged[job])
+    if job in state.untold:
+        event["untold"] = True
+    return event
+
+
+def _view(state: HostState, event: Event) -> None:
+    """A whole job, as a compacted journal has it."""
+    view = JobView.from_wire(event["view"])
+    job = view.spec.job
+    state.jobs[job] = view
+    if view.state is JobState.QUEUED:
+        _enqueue(state, view, set(event.get("unmet", ())))
+    elif view.state in ACTIVE_STATES:
+        state.active.add(job)
+        state.leases[job] = Lease.from_wire(event["lease"])
+    state.remember_duration(view)
+    if not view.pruned:
+        state.disk += _disk(view)
+    if event.get("acknowledged"):
+        state.acknowledged[job] = set(event["acknowledged"])
+    if event.get("untold"):
+        state.untold.add(job)
+    state.touch(job, event["seq"])
 
 
 def _submitted(state: HostState, event: Event) -> None:
     spec = JobSpec.from_wire(event["spec"])
-    state.jobs[spec.job] = JobView(spec, JobState.QUEUED, event["seq"], queued_at=event["time"])
-    state.queue[spec.job] = None
+    seq = event["seq"]
+    view = JobView(spec, JobState.QUEUED, seq, queued_at=event["time"], priority=spec.priority, rank=float(seq))
+    state.jobs[spec.job] = view
+    _enqueue(state, view, {job for job in (*spec.after, *spec.after_any) if not _has_ended(state, job)})
+    state.touch(spec.job, seq)
+
+
+def _enqueue(state: HostState, view: JobView, unmet: Set[str]) -> None:
+    job = view.spec.job
+    for other in unmet:
+        state.dependents.setdefault(other, []).append(job)
+    if unmet:
+        state.queue.blocked[job] = unmet
+    else:
+        state.queue.add(view)
+
+
+def _has_ended(state: HostState, job: str) -> bool:
+    return job not in state.jobs or state.jobs[job].state.is_final
 
 
 def _leased(state: HostState, event: Event) -> None:
-    lease = Lease(event["cpus"], tuple(event["gpus"]), tuple(event["gpu_indices"]))
-    state.queue.pop(event["job"], None)
+    lease = Lease.from_wire(event)
+    state.queue.remove(event["job"])
     state.active.add(event["job"])
     state.leases[event["job"]] = lease
     _update(state, event, state=JobState.PREPARING, attempt=event["attempt"], gpus=lease.gpus)
@@ -96,39 +247,123 @@ def _stop_requested(state: HostState, event: Event) -> None:
 
 
 def _ended(state: HostState, event: Event) -> None:
-    reason = EndReason(event["reason_code"])
-    state.queue.pop(event["job"], None)
-    state.active.discard(event["job"])
-    state.leases.pop(event["job"], None)
-    view = state.jobs[event["job"]]
+    view = _end_attempt(state, event, STATE_OF_REASON[EndReason(event["reason_code"])])
+    job = view.spec.job
+    state.remember_duration(view)
+    if event.get("untold"):
+        state.untold.add(job)
+    for other in state.dependents.pop(job, ()):
+        unmet = state.queue.blocked.get(other)
+        if unmet is not None:
+            unmet.discard(job)
+            if not unmet:
+                del state.queue.blocked[other]
+                state.queue.add(state.jobs[other])
+
+
+def _attempt_ended(state: HostState, event: Event) -> None:
+    """An attempt has ended that is followed by another one: the job waits again, in its old place."""
+    view = _end_attempt(state, event, STATE_OF_REASON[EndReason(event["reason_code"])])
+    fresh: Dict[str, Any] = dict.fromkeys(("reason_code", "reason", "exit_code", "signal", "started_at", "ended_at"))
+    past = (*view.attempts, view.past())
+    _update(state, event, state=JobState.QUEUED, gpus=(), attempts=past, streams={}, usage={}, cause={}, **fresh)
+    state.queue.add(state.jobs[event["job"]])
+
+
+def _end_attempt(state: HostState, event: Event, to: JobState) -> JobView:
+    job = event["job"]
+    state.queue.remove(job)
+    state.active.discard(job)
+    state.leases.pop(job, None)
+    view = state.jobs[job]
     _update(
         state,
         event,
-        state=STATE_OF_REASON[reason],
-        reason_code=reason.value,
+        state=to,
+        reason_code=EndReason(event["reason_code"]).value,
         reason=event["reason"],
         exit_code=event.get("exit_code"),
+        signal=event.get("signal"),
+        cause=event.get("cause") or {},
         started_at=event.get("started_at", view.started_at),
         ended_at=event["ended_at"],
         streams=event.get("streams", {}),
         usage=event.get("usage", {}),
     )
+    state.disk += _disk_of(event.get("usage", {}))
+    return state.jobs[job]
+
+
+def _disk(view: JobView) -> int:
+    """Return the bytes that a job's folder takes."""
+    return _disk_of(view.usage) + sum(_disk_of(past.get("usage", {})) for past in view.attempts)
+
+
+def _disk_of(usage: Dict[str, Any]) -> int:
+    return int(usage.get("disk") or 0)
+
+
+def _moved(state: HostState, event: Event) -> None:
+    _update(state, event, priority=event["priority"], rank=event["rank"])
+    job = event["job"]
+    if job in state.queue and job not in state.queue.blocked:
+        state.queue.remove(job)
+        state.queue.add(state.jobs[job])
 
 
 def _deleted(state: HostState, event: Event) -> None:
-    state.jobs.pop(event["job"], None)
+    view = state.jobs.pop(event["job"], None)
+    if view is not None and not view.pruned:
+        state.disk -= _disk(view)
+    state.acknowledged.pop(event["job"], None)
+    state.untold.discard(event["job"])
     state.deleted[event["job"]] = event["seq"]
+    state.touch(event["job"], event["seq"])
+
+
+def _pruned(state: HostState, event: Event) -> None:
+    state.disk -= _disk(state.jobs[event["job"]])
+    _update(state, event, pruned=True)
+
+
+def _paused(state: HostState, event: Event) -> None:
+    state.paused.update(event["groups"])
+
+
+def _resumed(state: HostState, event: Event) -> None:
+    state.paused.difference_update(event["groups"])
+
+
+def _acknowledged(state: HostState, event: Event) -> None:
+    """A client has everything of these jobs; no view changes by that."""
+    for job in event["jobs"]:
+        if job in state.jobs:
+            state.acknowledged.setdefault(job, set()).add(event["client"])
+
+
+def _told(state: HostState, event: Event) -> None:
+    state.untold.discard(event["job"])
 
 
 def _update(host: HostState, event: Event, **changes: Any) -> None:
-    host.jobs[event["job"]] = replace(host.jobs[event["job"]], seq=event["seq"], **changes)
+    job = event["job"]
+    host.jobs[job] = replace(host.jobs[job], seq=event["seq"], **changes)
+    host.touch(job, event["seq"])
 
 
 _HANDLERS: Dict[str, Callable[[HostState, Event], None]] = {
+    "view": _view,
     "submitted": _submitted,
     "leased": _leased,
     "started": _started,
     "stop_requested": _stop_requested,
+    "attempt_ended": _attempt_ended,
     "ended": _ended,
+    "moved": _moved,
     "deleted": _deleted,
+    "pruned": _pruned,
+    "paused": _paused,
+    "resumed": _resumed,
+    "acknowledged": _acknowledged,
+    "told": _told,
 }

@@ -15,11 +15,10 @@ from foundations import records
 from foundations_tui import config, terminal, words
 from foundations_tui.errors import ConfigError, NotFoundError, UsageError
 from foundations_tui.hosts import addresses, hostkeys
-from remote_agent import gpus, journal, protocol, scheduler
+from remote_agent import gpus, journal, protocol
 from remote_agent.errors import BadRequest, ProtocolError
 from remote_agent.gpus import Gpu
 from remote_agent.jobs import STATE_OF_REASON, EndReason, JobSpec, JobState
-from remote_agent.scheduler import Capacity
 from remote_agent.state import HostState, apply
 
 TREE = "a" * 40
@@ -104,8 +103,9 @@ def test_the_journal_sets_a_torn_tail_aside(tmp_path: Path) -> None:
     good = path.read_bytes()
     path.write_bytes(good + b"\0" * 100)
     again = journal.Journal(str(path), 0.0)
-    assert again.id == first.id and [e["seq"] for e in again.take_history()] == [1, 2]
-    assert path.read_bytes() == good and len(again.problems) == 1
+    assert [e["seq"] for e in again.take_history()] == [1, 2, 3] and len(again.problems) == 1
+    assert again.id != first.id, "what a client has seen may be gone: it takes the full state"
+    assert path.read_bytes().startswith(good)
     assert (tmp_path / f"journal.torn-{len(good)}").read_bytes() == b"\0" * 100
 
 
@@ -170,33 +170,6 @@ def test_a_specification_travels_whole() -> None:
     assert JobSpec.from_wire(json.loads(json.dumps(one.to_wire()))) == one
 
 
-def test_first_come_first_served_by_slots() -> None:
-    state = submitted(HostState(), spec("a"), spec("b"), spec("c"))
-    plan = scheduler.plan(state, Capacity(2), 0.0)
-    assert [job for job, _ in plan.starts] == ["a", "b"]
-    assert plan.waits == {"c": "waits for a CPU slot: all 2 are in use"}
-
-
-def test_nobody_passes_on_what_both_need() -> None:
-    state = submitted(HostState(), spec("wide", gpus=2), spec("small", gpus=1), spec("cpu"))
-    plan = scheduler.plan(state, Capacity(8, (gpu(0), gpu(1, used=60_000))), 0.0)
-    assert [job for job, _ in plan.starts] == ["cpu"]
-    assert "waits for 2 GPUs: 1 free" in plan.waits["wide"] and "used by others" in plan.waits["wide"]
-    assert "waits for 1 GPU" in plan.waits["small"]
-
-
-def test_gpus_are_leased_by_uuid_and_never_twice() -> None:
-    state = submitted(HostState(), spec("a", gpus=1), spec("b", gpus=1))
-    plan = scheduler.plan(state, Capacity(8, (gpu(0), gpu(1))), 0.0)
-    assert [lease.gpus for _, lease in plan.starts] == [("GPU-0",), ("GPU-1",)]
-
-
-def test_max_jobs_bounds() -> None:
-    state = submitted(HostState(), spec("a"), spec("b"))
-    plan = scheduler.plan(state, Capacity(8, max_jobs=1), 0.0)
-    assert len(plan.starts) == 1 and "at most 1 at once" in plan.waits["b"]
-
-
 def test_changes_after_a_cursor_in_pages() -> None:
     state = submitted(HostState(), *(spec(f"j{n}") for n in range(10)))
     apply(state, {"seq": 11, "time": 2.0, "type": "deleted", "job": "j0"})
@@ -232,28 +205,7 @@ def test_the_grace_of_a_stop_is_remembered_and_only_shortened() -> None:
     assert state.jobs["a"].stop_deadline == 25.0
 
 
-# --- nvidia-smi -------------------------------------------------------------------------------------------------
-
-RECORDED = {
-    "two": (
-        "0, GPU-5d1c3a9e-7f0b-11ee-9b1a-0242ac120002, NVIDIA A100-SXM4-80GB, 81920, 4, 0, 31\n"
-        "1, GPU-6e2d4baf-7f0b-11ee-9b1a-0242ac120002, NVIDIA A100-SXM4-80GB, 81920, 61203, 97, 68\n",
-        [(0, 4, False), (1, 61203, True)],
-    ),
-    "no numbers": (
-        "0, GPU-aa, NVIDIA GeForce GT 710, [N/A], [Not Supported], [Not Supported], 40\n",
-        [(0, None, False)],
-    ),
-    "none": ("No devices were found\n", []),
-    "broken": ("NVIDIA-SMI has failed because it couldn't communicate with the NVIDIA driver.\n", []),
-    "garbage": ("\x00\xff,,,\n1,2,3\n", []),
-}
-
-
-@pytest.mark.parametrize("name", RECORDED)
-def test_nvidia_smi_is_read(name: str) -> None:
-    text, expected = RECORDED[name]
-    assert [(g.index, g.memory_used, g.looks_busy) for g in gpus.parse(text)] == expected
+# --- GPUs -------------------------------------------------------------------------------------------------------
 
 
 def test_the_gpus_that_hosts_toml_allows() -> None:
