@@ -1,4 +1,4 @@
-"""One file, several roles: ``agent.pyz daemon|proxy|receive|send ROOT ...``. Each imports only what it needs."""
+"""One file, several roles: ``agent.pyz daemon|proxy|receive|send|... ROOT ...``. Each imports only what it needs."""
 
 from __future__ import annotations
 
@@ -26,6 +26,22 @@ def main(argv: List[str]) -> int:
         from remote_agent import transfer
 
         return transfer.send(root, *rest)
+    if role == "notify":
+        from remote_agent import notify
+
+        return notify.main()
+    if role == "enter":
+        from remote_agent import enter
+
+        return enter.main(root, _own_hash(), *rest)
+    if role == "autostart":
+        from remote_agent import autostart
+
+        return autostart.main(root, _own_hash(), *rest)
+    if role == "uninstall":
+        from remote_agent import uninstall
+
+        return uninstall.main(root, *rest)
     sys.stderr.write(f"unknown role {role!r}\n")
     return 2
 

@@ -15,12 +15,14 @@ import sys
 import time
 from typing import Any, Dict, List, Optional, Set, Tuple
 
-from remote_agent import files, handlers, owner, peers, protocol, streams
+from remote_agent import crash, files, handlers, owner, peers, protocol, streams
 from remote_agent.engine import Engine
 from remote_agent.errors import AgentError, ProtocolError, StorageBroken
 from remote_agent.jobs import JobState
 from remote_agent.paths import Paths
 from remote_agent.probe import GpuProbe
+from remote_agent.sampler import Sampler
+from remote_agent.syncer import Syncer
 
 IDLE_EXIT = 30 * 60.0
 _GROWTH_PAUSE = 0.05
@@ -51,10 +53,14 @@ class Daemon:
         self.agent = agent
         self.engine = engine
         self.probe = probe
+        self.sampler = Sampler(paths)
+        self.syncer = Syncer()
         self.growth = streams.GrowthWatch()
         self.stopping = False
         self._connections: List[Connection] = []
         self._answers: List[Tuple[Connection, int, Any]] = []
+        self._deferred: List[Tuple[Connection, protocol.Frame]] = []
+        """Requests that have to wait until a slow disk has answered."""
         self._grown: Set[str] = set()
         self._last_notice = 0.0
         self._last_busy = time.monotonic()
@@ -63,7 +69,9 @@ class Daemon:
         self._listener = listener
         self._listener.setblocking(False)
         self._selector.register(listener, selectors.EVENT_READ, self._accept)
+        engine.more_usage = self.sampler.usage_of
         self._selector.register(engine.backend, selectors.EVENT_READ, lambda mask: None)
+        self._selector.register(self.syncer, selectors.EVENT_READ, lambda mask: None)
         self._hears_growth = False
         self._is_broken = False
         """Whether the last turn could not be written down."""
@@ -85,19 +93,59 @@ class Daemon:
         """One turn of the loop: requests, engine, commit, answers, notices."""
         for key, mask in self._selector.select(self._timeout()):
             key.data(mask)
-        if self.probe.tick():
-            self.engine.replan()
-        self.engine.advance()
-        self._is_broken = False
-        try:
-            self.engine.commit()
-        except StorageBroken as error:
-            self._is_broken = True
-            self._answers = [(c, i, error) for c, i, _ in self._answers]
-        self._send_answers()
+        self._look_around()
+        if self.syncer.is_busy and self.syncer.is_over():
+            self._finish_commit(self.syncer.take_result())
+        if not self.syncer.is_busy:
+            self._decide()
         self._follow_growth()
         self._notify_watchers()
         self._beat()
+
+    def _decide(self) -> None:
+        """Take in what waited and happened, decide, and begin to make it durable."""
+        deferred, self._deferred = self._deferred, []
+        for connection, frame in deferred:
+            self._handle(connection, frame)
+        self.engine.advance()
+        self._is_broken = False
+        try:
+            if not self.engine.begin_commit():
+                self._send_answers()
+                self.engine.backend.dismiss()
+            elif self.syncer.start(self.engine.journal.sync):
+                self._finish_commit(self.syncer.take_result())
+        except StorageBroken as error:
+            self._break(error)
+
+    def _finish_commit(self, error: Optional[OSError]) -> None:
+        try:
+            self.engine.finish_commit(error)
+            self._send_answers()
+            self.engine.backend.dismiss()
+        except StorageBroken as broken:
+            self._break(broken)
+
+    def _break(self, error: StorageBroken) -> None:
+        """Nothing that was decided counts: say so to whoever asked for it."""
+        self._is_broken = True
+        self._answers = [(c, i, error) for c, i, _ in self._answers]
+        self._send_answers()
+
+    def _look_around(self) -> None:
+        """Look at the GPUs and take samples, while anybody is interested."""
+        wanted = self._is_watched or not self.engine.is_idle
+        leases = self.engine.state.leases
+        self.probe.lease({uuid: job for job, lease in leases.items() for uuid in lease.gpus})
+        if self.probe.tick(wanted):
+            self.engine.replan()
+        if (leases or self._is_watched) and self.sampler.due() == 0.0:
+            held = {job: lease.gpus for job, lease in leases.items()}
+            self.sampler.sample(self.engine.backend.supervisors, held, self.probe.gpus)
+
+    @property
+    def _is_watched(self) -> bool:
+        return any(connection.watch is not None for connection in self._connections)
 
     # --- connections ------------------------------------------------------------------------------------------
 
@@ -138,6 +186,10 @@ class Daemon:
 
     def _handle(self, connection: Connection, frame: protocol.Frame) -> None:
         request_id = frame.message.get("id", 0)
+        if self.syncer.is_busy and frame.message.get("method") not in handlers.AT_ANY_TIME:
+            self._deferred.append((connection, frame))
+            return
+        crash.point("daemon.request")
         try:
             answer = handlers.handle(self, connection, frame)
         except AgentError as error:
@@ -146,13 +198,17 @@ class Daemon:
             answer = ProtocolError(f"bad parameters of {frame.message.get('method')}: {error!r}")
         except OSError as error:
             answer = AgentError(f"{error.strerror}: {error.filename}" if error.filename else str(error))
-        if answer is not None:
+        if answer is not None and self.syncer.is_busy:
+            self.send(connection, request_id, answer)
+        elif answer is not None:
             self._answers.append((connection, request_id, answer))
 
     def _send_answers(self) -> None:
         answers, self._answers = self._answers, []
         for connection, request_id, answer in answers:
             self.send(connection, request_id, answer)
+        if answers:
+            crash.point("daemon.answered")
 
     def send(self, connection: Connection, request_id: int, answer: Any) -> None:
         """Send an answer, its blob behind it, or a refusal."""
@@ -212,6 +268,10 @@ class Daemon:
         self._grown = (self._grown | self.growth.heard()) & running
 
     def _notify_watchers(self) -> None:
+        if self.syncer.is_busy:
+            return  # what is not durable is not told
+        if self._is_watched:
+            self.engine.refresh_waits()
         now = time.monotonic()
         growth_due = bool(self._grown) and now - self._last_notice >= _GROWTH_PAUSE
         sizes = self._sizes() if growth_due else {}
@@ -242,7 +302,7 @@ class Daemon:
     def _timeout(self) -> float:
         now = time.monotonic()
         waits = [60.0]
-        if self.engine.is_unsettled:
+        if self.engine.is_unsettled and not self.syncer.is_busy:
             waits.append(_LOOK_AGAIN if self._is_broken else 0.0)
         if self._grown:
             waits.append(max(0.0, self._last_notice + _GROWTH_PAUSE - now))
@@ -250,10 +310,18 @@ class Daemon:
             waits.append(streams.LOOK_PAUSE)
         if self.engine.state.active:
             waits.append(_LOOK_AGAIN)
-        if self.probe.busy:
-            waits.append(0.1)
-        elif self.probe.gpus and not self.engine.is_idle:
-            waits.append(5.0)
+        wanted = self._is_watched or not self.engine.is_idle
+        due = self.probe.due(wanted)
+        if due is not None:
+            waits.append(due)
+        if self.engine.state.leases or self._is_watched:
+            waits.append(self.sampler.due())
+        if self.engine.notices.is_busy:
+            waits.append(0.2)
+        if self._is_watched and self.engine.state.queue:
+            waits.append(1.0)
+        if self.syncer.is_busy:
+            waits = [wait for wait in waits if wait] or [_LOOK_AGAIN]
         waits += [max(0.0, c.watch.deadline - now) for c in self._connections if c.watch is not None]
         waits.append(max(0.0, self._last_beat + owner.HEARTBEAT - now))
         return min(waits)
@@ -264,6 +332,10 @@ class Daemon:
             self._last_busy = now
         if now - self._last_beat >= owner.HEARTBEAT:
             self._last_beat = now
+            self.probe.claims.touch()
+            files.keep_ballast(self.paths.ballast)
+            if self.engine.is_idle and not self.syncer.is_busy and not self.engine.is_unsettled:
+                self.engine.compact_if_due()
             if not owner.beat(self.paths):
                 log.error("another agent has taken over this root")
                 self.stopping = True

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shlex
 import sys
 from typing import Any, Dict, List
 
-from remote_agent import procs
+from remote_agent import files, procs
+from remote_agent.errors import AgentError
 from remote_agent.jobs import JobSpec, Lease
-from remote_agent.paths import AttemptPaths, JobPaths
+from remote_agent.paths import JobPaths
 
 PREFIX = "FOUNDATIONS_"
-_OF_AN_OUTER_JOB = ("CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER", "PYTHONPATH", "PYTHONUNBUFFERED")
+_OF_AN_OUTER_JOB = (
+    "CUDA_VISIBLE_DEVICES",
+    "CUDA_DEVICE_ORDER",
+    "ROCR_VISIBLE_DEVICES",
+    "PYTHONPATH",
+    "PYTHONUNBUFFERED",
+)
 
 
 def scrubbed(environment: Dict[str, str]) -> Dict[str, str]:
@@ -25,28 +33,58 @@ def scrubbed(environment: Dict[str, str]) -> Dict[str, str]:
 
 
 def variables(
-    spec: JobSpec, attempt: int, lease: Lease, token: str, job: JobPaths, files: AttemptPaths, sdk: str
+    spec: JobSpec, attempt: int, lease: Lease, job: JobPaths, sdk: str, python_commands: str
 ) -> Dict[str, str]:
-    """Return the environment of a job's process: the agent's own, then ours, then what the user gave."""
+    """Return the environment of a job's process: the agent's own, then what the user gave, then ours.
+
+    Args:
+        spec: the job.
+        attempt: which attempt.
+        lease: what it holds.
+        job: its files.
+        sdk: the folder that makes ``import foundations`` work.
+        python_commands: the folder in which ``python`` is the job's interpreter.
+    """
     env = {k: v for k, v in os.environ.items() if not k.startswith(PREFIX)}
     env.update(spec.env)
     env.update(
         PYTHONUNBUFFERED="1",
         PYTHONPATH=os.pathsep.join(filter(None, [sdk, env.get("PYTHONPATH", "")])),
-        PATH=os.pathsep.join([files.bin, env.get("PATH") or os.defpath]),
-        CUDA_DEVICE_ORDER="PCI_BUS_ID",
-        CUDA_VISIBLE_DEVICES=",".join(lease.gpus),
+        PATH=os.pathsep.join([python_commands, env.get("PATH") or os.defpath]),
         FOUNDATIONS_GPU_INDICES=",".join(map(str, lease.gpu_indices)),
         FOUNDATIONS_JOB_ID=spec.job,
         FOUNDATIONS_PROJECT_NAME=spec.project,
         FOUNDATIONS_ATTEMPT=str(attempt),
-        FOUNDATIONS_RECORDS_DIR=files.records,
+        FOUNDATIONS_RECORDS_DIR=job.attempt(attempt).records,
         FOUNDATIONS_CHECKPOINT_DIR=job.checkpoints,
         FOUNDATIONS_ARTIFACTS_DIR=job.artifacts,
+        **_visible_gpus(lease),
     )
     env.update({PREFIX + "PARAM_" + _variable(k): _text(v) for k, v in spec.params.items()})
-    env[procs.TOKEN_VARIABLE] = token
+    for name, entry in spec.data.items():
+        env[PREFIX + "DATA_" + name.upper()] = os.path.expanduser(entry["path"])
     return env
+
+
+def _visible_gpus(lease: Lease) -> Dict[str, str]:
+    """Return the variables by which a process sees just its GPUs: NVIDIA's by UUID, AMD's by index."""
+    if lease.vendor == "amd":
+        indices = ",".join(map(str, lease.gpu_indices))
+        return {"ROCR_VISIBLE_DEVICES": indices, "GPU_DEVICE_ORDINAL": ",".join(map(str, range(len(lease.gpus))))}
+    return {"CUDA_DEVICE_ORDER": "PCI_BUS_ID", "CUDA_VISIBLE_DEVICES": ",".join(lease.gpus)}
+
+
+def secrets(spec: JobSpec, job: JobPaths) -> Dict[str, str]:
+    """Return the secret variables of a job.
+
+    Raises:
+        AgentError: their file is gone.
+    """
+    private = files.read_json(job.private) if spec.secrets else {}
+    known = private.get("secrets") if isinstance(private, dict) else None
+    if spec.secrets and (not isinstance(known, dict) or set(spec.secrets) - set(known)):
+        raise AgentError("its secrets are not on this host any more; submit it again")
+    return {name: str(known[name]) for name in spec.secrets} if known else {}
 
 
 def interpreter(spec: JobSpec) -> str:
@@ -54,17 +92,24 @@ def interpreter(spec: JobSpec) -> str:
     return os.path.expanduser(spec.python) if spec.python else sys.executable
 
 
-def write_python_commands(folder: str, python: str) -> None:
-    """Make ``python`` and ``python3`` in a folder of PATH mean the interpreter.
+def python_commands(agents: str, python: str) -> str:
+    """Return a folder in which ``python`` and ``python3`` are the interpreter, made when it is not there.
 
     They are scripts and not links: a link would hide a virtual environment from its own interpreter.
     """
-    os.mkdir(folder, 0o700)
+    folder = os.path.join(
+        agents, "python-" + hashlib.sha256(python.encode("utf-8", "surrogateescape")).hexdigest()[:16]
+    )
+    if os.path.exists(os.path.join(folder, "python3")):
+        return folder
+    os.makedirs(folder, 0o700, exist_ok=True)
     for name in ("python", "python3"):
-        path = os.path.join(folder, name)
-        with open(path, "w", encoding="utf-8") as file:
+        temporary = os.path.join(folder, f"{name}.{os.getpid()}")
+        with open(temporary, "w", encoding="utf-8", errors="surrogateescape") as file:
             file.write(f'#!/bin/sh\nexec {shlex.quote(python)} "$@"\n')
-        os.chmod(path, 0o700)
+        os.chmod(temporary, 0o700)
+        os.replace(temporary, os.path.join(folder, name))
+    return folder
 
 
 def command(spec: JobSpec, python: str) -> List[str]:

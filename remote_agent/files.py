@@ -1,7 +1,10 @@
-"""The few ways in which the agent writes files. Everything durable goes through here."""
+"""The few ways in which the agent writes files. Everything durable goes through the one ``disk``, a port: the tests
+put a disk in its place that loses what was not synced.
+"""
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from typing import Any, Optional
@@ -9,6 +12,72 @@ from typing import Any, Optional
 from remote_agent.errors import BadRequest
 
 _COUNTER = iter(range(1 << 62))
+BALLAST_BYTES = 1 << 20
+"""What is kept in reserve for the records of ends, on a disk that is full."""
+_ENOUGH_BYTES = 64 << 20
+"""With so much free the reserve is made anew."""
+FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
+class Disk:
+    """What durability is made of: each step is one call of the system."""
+
+    def create(self, path: str) -> int:
+        """Make a new file and return its descriptor."""
+        return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+
+    def open_log(self, path: str) -> int:
+        """Open a file to append to, made when it is not there."""
+        return os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+
+    def write(self, fd: int, data: bytes) -> None:
+        """Write every byte; a short write goes on where it stopped."""
+        view = memoryview(data)
+        while view:
+            view = view[os.write(fd, view) :]
+
+    def sync(self, fd: int) -> None:
+        """Make a file's bytes durable."""
+        os.fdatasync(fd)
+
+    def truncate(self, fd: int, size: int) -> None:
+        """Cut a file."""
+        os.ftruncate(fd, size)
+
+    def replace(self, source: str, target: str) -> None:
+        """Rename a file over another."""
+        os.replace(source, target)
+
+    def sync_all(self, path: str) -> bool:
+        """Make everything on the file system of a path durable; False where syncfs(2) cannot be called.
+
+        Raises:
+            OSError: the disk does not take it.
+        """
+        try:
+            import ctypes  # absent in some minimal Pythons
+
+            syncfs = ctypes.CDLL(None, use_errno=True).syncfs
+        except (ImportError, OSError, AttributeError):
+            return False
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            if syncfs(fd) != 0:
+                raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()), path)
+        finally:
+            os.close(fd)
+        return True
+
+    def sync_folder(self, path: str) -> None:
+        """Make the names in a folder durable."""
+        fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+
+
+disk = Disk()
 
 
 def write_json(path: str, value: Any) -> None:
@@ -16,36 +85,42 @@ def write_json(path: str, value: Any) -> None:
     write_bytes(path, json.dumps(value).encode())
 
 
-def write_bytes(path: str, data: bytes) -> None:
-    """Put a file in place at once, durable when this returns: temporary name, fsync, rename, fsync of the folder."""
+def write_bytes(path: str, data: bytes, durable: bool = True) -> None:
+    """Put a file in place at once: temporary name, rename; synced before and after, unless it need not be durable."""
     temporary = f"{path}.{os.getpid()}-{next(_COUNTER)}.tmp"
-    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    fd = disk.create(temporary)
     try:
-        write_all(fd, data)
-        os.fsync(fd)
+        disk.write(fd, data)
+        if durable:
+            disk.sync(fd)
     except OSError:
         os.close(fd)
         os.unlink(temporary)
         raise
     os.close(fd)
-    os.replace(temporary, path)
-    sync_folder(os.path.dirname(path))
+    disk.replace(temporary, path)
+    if durable:
+        disk.sync_folder(os.path.dirname(path))
 
 
-def write_all(fd: int, data: bytes) -> None:
-    """Write every byte; a short write goes on where it stopped."""
-    view = memoryview(data)
-    while view:
-        view = view[os.write(fd, view) :]
+def keep_ballast(path: str) -> None:
+    """Keep a reserve of disk space, as long as there is enough of it."""
+    if not os.path.exists(path) and free_bytes(os.path.dirname(path)) > _ENOUGH_BYTES:
+        try:
+            fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            os.posix_fallocate(fd, 0, BALLAST_BYTES)
+            os.close(fd)
+        except OSError:
+            pass  # the disk fills up just now, or its file system cannot
 
 
-def sync_folder(path: str) -> None:
-    """Make the names in a folder durable."""
-    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+def drop_ballast(path: str) -> bool:
+    """Give up the reserve; say whether there was one."""
     try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
+        os.unlink(path)
+    except OSError:
+        return False
+    return True
 
 
 def read_json(path: str) -> Optional[Any]:
@@ -69,6 +144,22 @@ def free_bytes(path: str) -> int:
     """Return what this user may still write to the file system of a path, bytes."""
     stats = os.statvfs(path)
     return stats.f_bavail * stats.f_frsize
+
+
+def total_bytes(path: str) -> int:
+    """Return the size of the file system of a path, bytes."""
+    stats = os.statvfs(path)
+    return stats.f_blocks * stats.f_frsize
+
+
+def forbids_programs(path: str) -> bool:
+    """Say whether no program can be run from the file system of a path (noexec)."""
+    return bool(os.statvfs(path).f_flag & os.ST_NOEXEC)
+
+
+def is_read_only(path: str) -> bool:
+    """Say whether the file system of a path cannot be written."""
+    return bool(os.statvfs(path).f_flag & os.ST_RDONLY)
 
 
 def inside(folder: str, path: str) -> str:

@@ -11,9 +11,10 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Callable, Dict, List
 
-from remote_agent import __version__, engine as engines, files, procs, protocol, startup, streams
-from remote_agent.errors import BadRequest, Conflict, NotFound
+from remote_agent import __version__, engine as engines, files, procs, protocol, streams
+from remote_agent.errors import AgentError, BadRequest, Conflict, NotFound
 from remote_agent.jobs import LONGEST_GRACE, JobSpec
+from remote_agent.state import ALL_GROUPS
 
 if TYPE_CHECKING:
     from remote_agent.daemon import Connection, Daemon
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 Params = Dict[str, Any]
 _LONGEST_WATCH = 60.0
 _MOST_ENTRIES = 5000
+_LITTLE_SPACE = 0.1
+"""Less than this share of a disk free, and ended jobs' folders there: pruning is suggested."""
 
 
 @dataclass
@@ -57,7 +60,7 @@ def _hello(daemon: "Daemon", connection: "Connection", frame: protocol.Frame) ->
     backend = daemon.engine.backend
     if settings is not None and settings != backend.settings:
         backend.settings = settings
-        files.write_json(os.path.join(daemon.paths.root, startup.SETTINGS), settings)
+        files.write_json(daemon.paths.settings, settings)
         daemon.engine.replan()
     return {
         "protocol": protocol.VERSION,
@@ -77,28 +80,65 @@ def _hello(daemon: "Daemon", connection: "Connection", frame: protocol.Frame) ->
 
 def _resources(daemon: "Daemon") -> Dict[str, Any]:
     capacity = daemon.engine.backend.capacity()
-    leased = {uuid: job for job, lease in daemon.engine.state.leases.items() for uuid in lease.gpus}
+    state = daemon.engine.state
+    holders: Dict[str, List[str]] = {}
+    for job, lease in state.leases.items():
+        for uuid in lease.gpus:
+            holders.setdefault(uuid, []).append(job)
+    processes = daemon.probe.occupancy.look.processes
     return {
         "cpus": capacity.cpus,
-        "cpus_free": capacity.cpus - sum(lease.cpus for lease in daemon.engine.state.leases.values()),
-        "memory": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
+        "cpus_free": capacity.cpus - sum(lease.cpus for lease in state.leases.values()),
+        "memory": capacity.ram,
+        "memory_free": capacity.ram - sum(lease.ram for lease in state.leases.values()),
         "disk_free": files.free_bytes(daemon.paths.root),
-        "gpus": [dict(gpu.to_wire(), job=leased.get(gpu.uuid), busy=gpu.looks_busy) for gpu in capacity.gpus],
+        "disk_total": files.total_bytes(daemon.paths.root),
+        "disk_jobs": state.disk,
+        "queued": len(state.queue),
+        "paused": sorted(state.paused),
+        "gpus": [
+            {
+                **gpu.to_wire(),
+                "job": next(iter(holders.get(gpu.uuid, ())), None),
+                "jobs": holders.get(gpu.uuid, []),
+                "busy": gpu.uuid in capacity.held and gpu.uuid not in holders,
+                "held": capacity.held.get(gpu.uuid) if gpu.uuid not in holders else None,
+                "processes": [process.to_wire() for process in processes if process.uuid == gpu.uuid],
+            }
+            for gpu in capacity.gpus
+        ],
     }
 
 
 def _problems(daemon: "Daemon") -> List[str]:
     problems = list(daemon.engine.journal.problems)
-    if daemon.probe.problem:
-        problems.append(daemon.probe.problem)
+    problems += filter(None, [daemon.probe.problem, daemon.syncer.problem(), _disk_problem(daemon)])
     if not procs.has_prctl():
         problems.append("this Python has no ctypes: processes that leave a job's session are found only by its token")
+    root = daemon.paths.root
+    if root.startswith(_FORGETFUL):
+        problems.append(f"the root {root} does not survive a reboot: what jobs leave there is then lost")
+    if files.forbids_programs(root):
+        problems.append(f"the root {root} is on a disk that runs no programs (noexec): set root to another one")
     return problems
+
+
+_FORGETFUL = ("/tmp/", "/dev/shm/", "/run/")
+
+
+def _disk_problem(daemon: "Daemon") -> str:
+    """Return that the disk is nearly full and jobs' folders can go, in words; empty when there is enough space."""
+    free, total = files.free_bytes(daemon.paths.root), files.total_bytes(daemon.paths.root)
+    held = daemon.engine.state.disk
+    if free >= total * _LITTLE_SPACE or held < 100 << 20:
+        return ""
+    return f"the disk is {1 - free / total:.0%} full; folders of ended jobs hold {held / 1e9:.1f} GB: foundations prune"
 
 
 def _changes(daemon: "Daemon", connection: "Connection", frame: protocol.Frame) -> Any:
     """The jobs that changed after a sequence number; all of them when the client knew another journal."""
     params, engine = frame.message["params"], daemon.engine
+    engine.refresh_waits()
     after = params["after"] if params.get("journal") == engine.journal.id else 0
     jobs, deleted, seq = engine.state.changes(after, min(params.get("limit", 500), 2000))
     answer: Params = {
@@ -113,6 +153,7 @@ def _changes(daemon: "Daemon", connection: "Connection", frame: protocol.Frame) 
     if params.get("waits_version") != engine.waits_version:
         answer["waits_version"] = engine.waits_version
         answer["waits"] = engines.waiting_groups(engine.waits)
+        answer["estimates"] = {job: round(w.starts_at) for job, w in engine.waits.items() if w.starts_at is not None}
     return answer
 
 
@@ -165,35 +206,131 @@ def _put(daemon: "Daemon", connection: "Connection", frame: protocol.Frame) -> A
 
 def _submit(daemon: "Daemon", connection: "Connection", frame: protocol.Frame) -> Any:
     """Accept a job; answered when it is durable."""
-    client = frame.message["params"].get("protocol", protocol.VERSION)
+    params = frame.message["params"]
+    _refuse_older(params)
+    spec = JobSpec.from_wire(params["spec"])
+    spec.check()
+    return {"job": daemon.engine.submit(spec, params.get("private")).to_wire()}
+
+
+def _submit_many(daemon: "Daemon", connection: "Connection", frame: protocol.Frame) -> Any:
+    """Accept jobs, all or none: ``base`` is what their specifications share, ``specs`` what each adds."""
+    params = frame.message["params"]
+    _refuse_older(params)
+    wanted = []
+    for own in params["specs"]:
+        spec = JobSpec.from_wire({**params["base"], **own})
+        spec.check()
+        wanted.append(engines.Submission(spec, params.get("private")))
+    views = daemon.engine.submit_all(wanted)
+    return {"jobs": [[view.spec.job, view.seq, view.queued_at, view.rank] for view in views]}
+
+
+def _refuse_older(params: Params) -> None:
+    client = params.get("protocol", protocol.VERSION)
     if client < protocol.VERSION:
         raise Conflict(
-            f"the agent speaks protocol {protocol.VERSION}, this client {client}: update the client to submit"
+            f"the agent ({__version__}) speaks protocol {protocol.VERSION}, this client"
+            f" ({params.get('version', 'of an older version')}) {client}: update the client to submit"
         )
-    spec = JobSpec.from_wire(frame.message["params"]["spec"])
-    spec.check()
-    return {"job": daemon.engine.submit(spec).to_wire()}
 
 
 def _stop(daemon: "Daemon", connection: "Connection", frame: protocol.Frame) -> Any:
     """End a job."""
     params = frame.message["params"]
-    grace = float(params.get("grace", 30.0))
-    if not 0 <= grace <= LONGEST_GRACE:
+    grace = params.get("grace")
+    if grace is not None and not 0 <= float(grace) <= LONGEST_GRACE:
         raise BadRequest(f"a grace time is 0 to {LONGEST_GRACE} seconds")
-    return {"job": daemon.engine.stop(params["job"], params["by"], grace).to_wire()}
+    view = daemon.engine.stop(params["job"], params["by"], None if grace is None else float(grace))
+    return {"job": view.to_wire()}
 
 
 def _delete(daemon: "Daemon", connection: "Connection", frame: protocol.Frame) -> Any:
     """Forget an ended job and its files."""
-    daemon.engine.delete(frame.message["params"]["job"])
+    params = frame.message["params"]
+    daemon.engine.delete(params["job"], str(params.get("client", "")), bool(params.get("force")))
     return {}
+
+
+def _prune(daemon: "Daemon", connection: "Connection", frame: protocol.Frame) -> Any:
+    """Remove the folders of ended jobs; what cannot go is said with its reason. ``preview``: only say it."""
+    params, engine = frame.message["params"], daemon.engine
+    pruned, kept = [], {}
+    for job in params["jobs"]:
+        try:
+            if params.get("preview"):
+                why_not = "" if params.get("force") else engine.not_fetched(job)
+                if why_not:
+                    raise Conflict(why_not)
+            else:
+                engine.prune(job, bool(params.get("force")))
+            pruned.append(job)
+        except AgentError as error:
+            kept[job] = str(error)
+    fetched = {job: sorted(engine.state.acknowledged.get(job, ())) for job in pruned}
+    return {"pruned": pruned, "kept": kept, "fetched_by": fetched}
+
+
+def _acknowledge(daemon: "Daemon", connection: "Connection", frame: protocol.Frame) -> Any:
+    """A client has everything of these ended jobs."""
+    params = frame.message["params"]
+    daemon.engine.acknowledge(str(params["client"]), [str(job) for job in params["jobs"]])
+    return {}
+
+
+def _pause(daemon: "Daemon", connection: "Connection", frame: protocol.Frame) -> Any:
+    """Start no job of a group any more, or again; without a group, of the whole host."""
+    params = frame.message["params"]
+    daemon.engine.pause(str(params.get("group") or ALL_GROUPS), bool(params["paused"]))
+    return {"paused": sorted(daemon.engine.state.paused)}
+
+
+def _move(daemon: "Daemon", connection: "Connection", frame: protocol.Frame) -> Any:
+    """Give a waiting job another place in the queue, or another priority."""
+    params = frame.message["params"]
+    where = params.get("where", "")
+    if where not in ("", "first", "last", "before", "after"):
+        raise BadRequest(f"not a place in the queue: {where!r}")
+    view = daemon.engine.move(params["job"], where, params.get("other", ""), params.get("priority"))
+    return {"job": view.to_wire()}
+
+
+def _queue(daemon: "Daemon", connection: "Connection", frame: protocol.Frame) -> Any:
+    """The waiting jobs in their order, each with its reason, and when it is expected to start."""
+    engine = daemon.engine
+    engine.refresh_waits(at_once=True)
+    limit = int(frame.message["params"].get("limit", 1000))
+    listed = []
+    for job in list(engine.state.queue.everyone())[:limit]:
+        wait = engine.waits.get(job)
+        words, at = (wait.words, wait.starts_at) if wait else ("", None)
+        listed.append([job, engine.state.jobs[job].priority, words, at])
+    return {"jobs": listed, "more": len(engine.state.queue) - len(listed), "paused": sorted(engine.state.paused)}
+
+
+def _forgive(daemon: "Daemon", connection: "Connection", frame: protocol.Frame) -> Any:
+    """End the quarantine of GPUs, because the user says so."""
+    wanted = str(frame.message["params"]["gpu"])
+    found = [gpu for gpu in daemon.probe.gpus if wanted in (gpu.uuid, str(gpu.index))]
+    if not found:
+        raise NotFound(f"there is no GPU {wanted} on this host")
+    daemon.engine.replan()
+    return {"forgiven": [gpu.uuid for gpu in found if daemon.probe.occupancy.forgive(gpu.uuid)]}
+
+
+def _samples(daemon: "Daemon", connection: "Connection", frame: protocol.Frame) -> Any:
+    """A page of the host's samples; it begins later than asked for where that part is gone."""
+    ring = daemon.sampler.ring
+    offset, page = ring.read(int(frame.message["params"]["offset"]), protocol.PAGE_BYTES)
+    return {"offset": offset, "end": ring.end}, page
 
 
 def _list(daemon: "Daemon", connection: "Connection", frame: protocol.Frame) -> Any:
     """What lies in a folder of a job."""
     params = frame.message["params"]
     view = daemon.engine.job(params["job"])
+    if view.pruned:
+        raise NotFound(f"the folder of job {view.spec.job} was removed from this host (pruned)")
     if not view.attempt:
         return {"entries": [], "truncated": False}
     work = daemon.paths.job(params["job"]).attempt(view.attempt).work
@@ -223,6 +360,9 @@ def _shutdown(daemon: "Daemon", connection: "Connection", frame: protocol.Frame)
     return {"pid": os.getpid()}
 
 
+AT_ANY_TIME = {"hello", "read", "stream_sizes", "list", "samples"}
+"""Requests that are answered also while a slow disk is waited for: they change nothing and tell of no job's state."""
+
 _TABLE: Dict[str, Callable[["Daemon", "Connection", protocol.Frame], Any]] = {
     "hello": _hello,
     "changes": _changes,
@@ -232,8 +372,16 @@ _TABLE: Dict[str, Callable[["Daemon", "Connection", protocol.Frame], Any]] = {
     "missing": _missing,
     "put": _put,
     "submit": _submit,
+    "submit_many": _submit_many,
     "stop": _stop,
     "delete": _delete,
+    "prune": _prune,
+    "acknowledge": _acknowledge,
+    "pause": _pause,
+    "move": _move,
+    "queue": _queue,
+    "forgive": _forgive,
+    "samples": _samples,
     "list": _list,
     "shutdown": _shutdown,
 }

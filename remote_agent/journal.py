@@ -4,16 +4,21 @@
 
 LENGTH is the number of bytes of the JSON in 8 hex digits, CRC its zlib.crc32 in 8 more. The first line's type is
 "created": it bears the journal's id and the format's VERSION. Bump VERSION when an old agent would misread a line;
-unknown event types need no bump. A tail that is torn or zeroed is cut, set aside and reported.
+unknown event types need no bump.
+
+What is damaged is cut at the last good line, set aside and reported. Whole lines behind the damage are kept as
+``salvaged``: the engine takes up what still makes sense. The journal then bears a new id (type "renewed"): events that
+a client has seen may be gone, so it takes the full state.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import re
 import uuid
 import zlib
-from typing import Any, Dict, Iterator, List, Tuple
+from typing import Any, Callable, Dict, Iterable, Iterator, List, Tuple
 
 from remote_agent import files
 from remote_agent.errors import StorageBroken
@@ -21,6 +26,9 @@ from remote_agent.errors import StorageBroken
 VERSION = 1
 _HEAD = 18
 """Bytes before the JSON: two numbers of 8 digits, a space behind each."""
+_LINE_START = re.compile(rb"[0-9a-f]{8} [0-9a-f]{8} \{")
+_COMPACT_FROM = 4 << 20
+"""Bytes from which a journal may be compacted."""
 
 
 class Journal:
@@ -37,13 +45,20 @@ class Journal:
         """
         self._path = path
         self._pending: List[bytes] = []
+        self._unsynced = 0
         self.problems: List[str] = []
         """What was found damaged when it was opened, in words."""
+        self.salvaged: List[Dict[str, Any]] = []
+        """Events behind a damage, in their order."""
+        self.make_room: Callable[[], bool] = lambda: False
+        """Called on a full disk; says whether it is worth another try."""
         try:
-            self._fd = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            self._fd = files.disk.open_log(path)
             self._events, self._size = self._load()
             if not self._events:
                 self._create(now)
+            elif self.problems:
+                self._renew(now)
         except OSError as error:
             raise StorageBroken(f"the journal cannot be used: {error}") from None
         first = self._events[0]
@@ -51,7 +66,7 @@ class Journal:
             raise StorageBroken(
                 f"the journal is of format {first['version']}; this agent reads up to {VERSION}: use a newer client"
             )
-        self.id: str = first["journal"]
+        self.id: str = [event["journal"] for event in self._events if event["type"] in ("created", "renewed")][-1]
 
     def take_history(self) -> List[Dict[str, Any]]:
         """Return the events found at opening, once; the journal keeps no copy."""
@@ -60,8 +75,13 @@ class Journal:
 
     @property
     def has_pending(self) -> bool:
-        """Whether events wait for ``commit``."""
+        """Whether events wait to be written."""
         return bool(self._pending)
+
+    @property
+    def size(self) -> int:
+        """Bytes of the file that are durable."""
+        return self._size
 
     def append(self, event: Dict[str, Any]) -> None:
         """Take an event for the next commit."""
@@ -75,18 +95,58 @@ class Journal:
         Raises:
             StorageBroken: they could not be written; the file is cut back to what it was.
         """
+        if not self.write():
+            return False
+        try:
+            self.sync()
+        except OSError as error:
+            self.undo()
+            raise StorageBroken(f"the journal cannot be written: {error.strerror}") from None
+        self.settle()
+        return True
+
+    def write(self) -> bool:
+        """Write what was taken; ``sync`` and then ``settle``, or ``undo``, have to follow.
+
+        Returns:
+            Whether there was anything.
+        Raises:
+            StorageBroken: it could not be written; the file is cut back to what it was.
+        """
         if not self._pending:
             return False
         data = b"".join(self._pending)
         self._pending = []
         try:
-            files.write_all(self._fd, data)
-            os.fdatasync(self._fd)
+            self._write(data)
         except OSError as error:
-            os.ftruncate(self._fd, self._size)
+            self.undo()
             raise StorageBroken(f"the journal cannot be written: {error.strerror}") from None
-        self._size += len(data)
+        self._unsynced = len(data)
         return True
+
+    def _write(self, data: bytes) -> None:
+        try:
+            files.disk.write(self._fd, data)
+        except OSError as error:
+            self.undo()
+            if error.errno not in files.FULL or not self.make_room():
+                raise
+            files.disk.write(self._fd, data)
+
+    def sync(self) -> None:
+        """Make what was written durable. It may take long; any thread may call it."""
+        files.disk.sync(self._fd)
+
+    def settle(self) -> None:
+        """What was written is durable."""
+        self._size += self._unsynced
+        self._unsynced = 0
+
+    def undo(self) -> None:
+        """What was written could not be made durable: cut it off."""
+        self._unsynced = 0
+        files.disk.truncate(self._fd, self._size)
 
     def reload(self) -> List[Dict[str, Any]]:
         """Return the events that are durable, after a commit that failed."""
@@ -96,12 +156,42 @@ class Journal:
         """Close the file."""
         os.close(self._fd)
 
+    # --- compaction -------------------------------------------------------------------------------------------
+
+    def wants_compaction(self, jobs: int) -> bool:
+        """Say whether most of the file is history that the state of so many jobs no longer needs."""
+        return self._size > _COMPACT_FROM and self._size > 3000 * jobs
+
+    def compact(self, events: Iterable[Dict[str, Any]], now: float) -> None:
+        """Put a journal of these events in the place of this one: same id, sequence numbers that go on.
+
+        Raises:
+            StorageBroken: it could not be written; the old one stands.
+        """
+        lines = [encode_line(_first_event(self.id, now)), *map(encode_line, events)]
+        try:
+            files.write_bytes(self._path, b"".join(lines))
+            os.close(self._fd)
+            self._fd = files.disk.open_log(self._path)
+        except OSError as error:
+            raise StorageBroken(f"the journal cannot be compacted: {error.strerror}") from None
+        self._size = sum(map(len, lines))
+
+    # --- opening ----------------------------------------------------------------------------------------------
+
     def _create(self, now: float) -> None:
-        first = {"seq": 1, "time": now, "type": "created", "journal": uuid.uuid4().hex, "version": VERSION}
+        first = _first_event(uuid.uuid4().hex, now)
         self._events = [first]
         self.append(first)
         self.commit()
-        files.sync_folder(os.path.dirname(self._path))
+        files.disk.sync_folder(os.path.dirname(self._path))
+
+    def _renew(self, now: float) -> None:
+        seq = max(event["seq"] for event in [*self._events, *self.salvaged])
+        renewed = {"seq": seq + 1, "time": now, "type": "renewed", "journal": uuid.uuid4().hex}
+        self._events.append(renewed)
+        self.append(renewed)
+        self.commit()
 
     def _load(self) -> Tuple[List[Dict[str, Any]], int]:
         with open(self._path, "rb") as file:
@@ -111,15 +201,21 @@ class Journal:
             events.append(event)
             good = end
         if good < len(data):
+            self.salvaged = salvage(data[good:])
             self._set_tail_aside(data[good:], good)
         return events, good
 
     def _set_tail_aside(self, tail: bytes, good: int) -> None:
         aside = f"{self._path}.torn-{good}"
         files.write_bytes(aside, tail)
-        os.ftruncate(self._fd, good)
-        os.fsync(self._fd)
-        self.problems.append(f"the journal's last {len(tail)} bytes were damaged; they are kept in {aside}")
+        files.disk.truncate(self._fd, good)
+        files.disk.sync(self._fd)
+        found = f"; {len(self.salvaged)} events behind the damage were read" if self.salvaged else ""
+        self.problems.append(f"{len(tail)} bytes of the journal were damaged or cut off; they are in {aside}{found}")
+
+
+def _first_event(journal: str, now: float) -> Dict[str, Any]:
+    return {"seq": 1, "time": now, "type": "created", "journal": journal, "version": VERSION}
 
 
 def encode_line(event: Dict[str, Any]) -> bytes:
@@ -128,9 +224,8 @@ def encode_line(event: Dict[str, Any]) -> bytes:
     return b"%08x %08x %s\n" % (len(body), zlib.crc32(body), body)
 
 
-def decode_lines(data: bytes) -> Iterator[Tuple[Dict[str, Any], int]]:
+def decode_lines(data: bytes, start: int = 0) -> Iterator[Tuple[Dict[str, Any], int]]:
     """Yield (event, where its line ends) up to the first line that is not whole."""
-    start = 0
     while start + _HEAD < len(data):
         try:
             length, crc = int(data[start : start + 8], 16), int(data[start + 9 : start + 17], 16)
@@ -143,3 +238,18 @@ def decode_lines(data: bytes) -> Iterator[Tuple[Dict[str, Any], int]]:
             return
         yield event, end + 1
         start = end + 1
+
+
+def salvage(data: bytes) -> List[Dict[str, Any]]:
+    """Return the events of all whole lines in damaged data."""
+    found: List[Dict[str, Any]] = []
+    at = 0
+    while True:
+        start = _LINE_START.search(data, at)
+        if start is None:
+            return found
+        at = start.start() + 1
+        for event, end in decode_lines(data, start.start()):
+            if isinstance(event, dict) and isinstance(event.get("seq"), int) and "type" in event:
+                found.append(event)
+            at = end

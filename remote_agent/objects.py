@@ -14,7 +14,7 @@ import zlib
 from typing import BinaryIO, Dict, Iterable, Iterator, List, Tuple
 
 from remote_agent import files
-from remote_agent.errors import AgentError, BadRequest, NotFound
+from remote_agent.errors import BadRequest, NotFound
 from remote_agent.protocol import PACK_BLOB, PACK_END, PACK_ENTRY, PACK_TREE, SMALL_PACK_OBJECTS, tree_entries
 
 _CHUNK = 1 << 20
@@ -144,7 +144,7 @@ class _Batch:
             if folder not in folders:
                 os.makedirs(folder, 0o700, exist_ok=True)
                 folders.add(folder)
-            os.replace(temporary, target)
+            files.disk.replace(temporary, target)
         _sync_folders(folders, self._store._folder)
         self.count += len(self._ready)
         self._ready, self._bytes = {}, 0
@@ -184,39 +184,22 @@ class _Inflated:
 
 def _sync(paths: List[str], folder: str) -> None:
     """Make files durable: a few one by one, more by one sync of the file system."""
-    if len(paths) <= SMALL_PACK_OBJECTS or not _sync_file_system(folder):
+    if len(paths) <= SMALL_PACK_OBJECTS or not files.disk.sync_all(folder):
         for path in paths:
             _sync_one(path)
 
 
 def _sync_folders(folders: Iterable[str], top: str) -> None:
     folders = list(folders)
-    if len(folders) <= SMALL_PACK_OBJECTS or not _sync_file_system(top):
+    if len(folders) <= SMALL_PACK_OBJECTS or not files.disk.sync_all(top):
         for folder in folders:
-            files.sync_folder(folder)
-        files.sync_folder(top)
+            files.disk.sync_folder(folder)
+        files.disk.sync_folder(top)
 
 
 def _sync_one(path: str) -> None:
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        os.fsync(fd)
+        files.disk.sync(fd)
     finally:
         os.close(fd)
-
-
-def _sync_file_system(path: str) -> bool:
-    """Sync the file system of a path with syncfs(2); False where that cannot be called."""
-    try:
-        import ctypes  # absent in some minimal Pythons
-
-        syncfs = ctypes.CDLL(None, use_errno=True).syncfs
-    except (ImportError, OSError, AttributeError):
-        return False
-    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        if syncfs(fd) != 0:
-            raise AgentError(f"the disk did not take the objects: {os.strerror(ctypes.get_errno())}")
-    finally:
-        os.close(fd)
-    return True

@@ -22,15 +22,16 @@ class AttemptPaths:
         self.folder = os.path.join(job_folder, "attempts", str(attempt))
         self.log = os.path.join(self.folder, "output.log")
         self.records = os.path.join(self.folder, "records")
+        self.samples = os.path.join(self.folder, "samples.jsonl")
         self.supervisor = os.path.join(self.folder, "supervisor.json")
         self.exit = os.path.join(self.folder, "exit.json")
         self.work = os.path.join(self.folder, "work")
         self.bin = os.path.join(self.folder, "bin")
 
     def stream(self, name: str) -> str:
-        """Return the file of a stream: "log", or "records/<writer>"."""
-        if name == "log":
-            return self.log
+        """Return the file of a stream: "log", "samples", or "records/<writer>"."""
+        if name in ("log", "samples"):
+            return self.log if name == "log" else self.samples
         kind, _, writer = name.partition("/")
         if kind != "records" or not WRITER.match(writer):
             raise ValueError(f"no such stream: {name!r}")
@@ -43,6 +44,7 @@ class JobPaths:
     def __init__(self, root: str, job: str) -> None:
         self.folder = os.path.join(root, "jobs", job)
         self.spec = os.path.join(self.folder, "spec.json")
+        self.private = os.path.join(self.folder, "private.json")
         self.artifacts = os.path.join(self.folder, "artifacts")
         self.checkpoints = os.path.join(self.folder, "checkpoints")
 
@@ -63,6 +65,10 @@ class Paths:
         self.trash = os.path.join(root, "trash")
         self.agents = os.path.join(root, "agents")
         self.current_agent = os.path.join(root, "agents", "current")
+        self.samples = os.path.join(root, "samples")
+        self.settings = os.path.join(root, "settings.json")
+        self.ballast = os.path.join(root, "ballast")
+        self.crash = os.path.join(root, "crash")
         self.stopped = os.path.join(root, "stopped")
         self.daemon_log = os.path.join(root, "daemon.log")
 

@@ -1,80 +1,231 @@
-"""Asking nvidia-smi, in a child that can be killed: a driver that hangs must not hang the agent."""
+"""Looking at the GPUs by the vendors' tools, in children that can be killed: a hung driver must not hang the agent.
+
+One look asks everything at once. When a tool does not answer in time, each GPU is asked by itself, and only those that
+do not answer are sick.
+"""
 
 from __future__ import annotations
 
+import pwd
 import shutil
 import subprocess
 import tempfile
 import time
-from typing import IO, List, Optional
+from dataclasses import replace
+from typing import IO, Dict, List, Mapping, Optional, Sequence, Tuple
 
-from remote_agent import gpus
+from remote_agent import gpus, procs
+from remote_agent.backends.local import Eyes
+from remote_agent.claims import Claims
+from remote_agent.gpus import Gpu, GpuProcess
+from remote_agent.occupancy import Look, Occupancy
 
 DEADLINE = 10.0
-"""Seconds that one call of nvidia-smi may take."""
+"""Seconds that one call of a tool may take."""
 INTERVAL = 5.0
 """Seconds between two looks while anybody is interested."""
+_STALE = 3 * INTERVAL
+"""A look that is older is taken anew before a GPU is leased."""
+_CLAIMS_SECONDS = 0.5
+_MIG_EVERY = 12
+"""Looks between two questions about MIG devices, which hardly ever change."""
+_MOST_BYTES = 1 << 20
 
 
-class GpuProbe:
-    """The GPUs of this host as last seen."""
+class GpuProbe(Eyes):
+    """The GPUs of this host as last seen, and which of them may be leased."""
 
-    def __init__(self) -> None:
-        """Look once, waiting at most DEADLINE."""
-        self.gpus: List[gpus.Gpu] = []
+    def __init__(self, claims: Claims) -> None:
+        """Look once, waiting at most DEADLINE.
+
+        Args:
+            claims: what the agents of this machine say of its GPUs.
+        """
+        self.gpus: List[Gpu] = []
         self.problem = ""
         """Why the GPUs are not known, in words; empty when they are."""
-        self._child: Optional[subprocess.Popen[bytes]] = None
-        self._output: Optional[IO[bytes]] = None
-        self._started = 0.0
-        if shutil.which(gpus.QUERY[0]):
+        self.occupancy = Occupancy()
+        self.claims = claims
+        self._tool = next((tool for tool in _TOOLS if shutil.which(tool)), "")
+        self._calls: Dict[str, _Call] = {}
+        self._began = 0.0
+        self._looks = 0
+        self._mig: List[Tuple[str, str, str]] = []
+        self._sick: Dict[str, str] = {}
+        self._claims_at = 0.0
+        self._others: Dict[str, str] = {}
+        if self._tool:
             self._start()
             while self.busy:
                 time.sleep(0.01)
-                self.tick()
+                self.tick(True)
 
     @property
     def busy(self) -> bool:
         """Whether a look is under way."""
-        return self._child is not None
+        return bool(self._calls)
 
-    def tick(self) -> bool:
+    def due(self, wanted: bool) -> Optional[float]:
+        """Return in how many seconds ``tick`` has something to do; None for never."""
+        if self._calls:
+            return 0.05
+        if not self._tool or not (wanted or self.occupancy.awaits_look()):
+            return None
+        return max(0.0, self._began + self._pause() - time.monotonic())
+
+    def tick(self, wanted: bool) -> bool:
         """Go on with a look or begin the next; never waits.
 
+        Args:
+            wanted: whether anybody is interested.
         Returns:
-            Whether the picture has changed.
+            Whether a new look has been taken in.
         """
-        if self._child is not None:
+        if self._calls:
             return self._collect()
-        if (self.gpus or self.problem) and time.monotonic() - self._started > INTERVAL:
+        if self.due(wanted) == 0.0:
             self._start()
         return False
 
+    def lease(self, leased: Mapping[str, str]) -> None:
+        """Take in which GPUs are leased, and to which job."""
+        self.occupancy.lease(leased, time.monotonic())
+        self.claims.hold(leased)
+
+    def held(self) -> Dict[str, str]:
+        """Return why GPUs may not be leased, in words, by UUID."""
+        now = time.monotonic()
+        if not self.gpus:
+            return {}
+        if now - self._claims_at > _CLAIMS_SECONDS:
+            self._claims_at, self._others = now, self.claims.others()
+            self.occupancy.look = replace(self.occupancy.look, claims=self._others)
+        found = self.occupancy.held(now)
+        if now - self._began > _STALE:
+            for gpu in self.gpus:
+                found.setdefault(gpu.uuid, "being looked at")
+        return found
+
+    def _pause(self) -> float:
+        return 1.0 if self.occupancy.awaits_look() else INTERVAL
+
     def _start(self) -> None:
-        self._started = time.monotonic()
-        self._output = tempfile.TemporaryFile()  # noqa: SIM115 - read when the child has ended
-        try:
-            self._child = subprocess.Popen(
-                gpus.QUERY, stdin=subprocess.DEVNULL, stdout=self._output, stderr=self._output
-            )
-        except OSError as error:
-            self.problem = f"nvidia-smi cannot be run: {error.strerror}"
+        self._began = time.monotonic()
+        questions = dict(_TOOLS[self._tool])
+        if self._looks % _MIG_EVERY:
+            questions.pop("mig", None)
+        self._looks += 1
+        self._ask(questions)
+
+    def _ask(self, questions: Mapping[str, Sequence[str]]) -> None:
+        for name, words in questions.items():
+            try:
+                self._calls[name] = _Call(words)
+            except OSError as error:
+                self.problem = f"{words[0]} cannot be run: {error.strerror}"
 
     def _collect(self) -> bool:
-        assert self._child is not None and self._output is not None
+        if [call for call in self._calls.values() if not call.is_over()]:
+            return False
+        calls, self._calls = self._calls, {}
+        if any(name.startswith("one:") for name in calls):
+            return self._take_each(calls)
+        hung = [call for call in calls.values() if call.hung]
+        if hung and self.gpus and self._tool == "nvidia-smi":
+            self.problem = f"{self._tool} did not answer within {DEADLINE:.0f} s; each GPU is asked by itself"
+            self._ask({f"one:{gpu.uuid}": (*gpus.QUERY, "-i", gpu.uuid) for gpu in self.gpus if gpu.uuid[:3] == "GPU"})
+            return not self._calls
+        failed = [call for call in calls.values() if call.failed and not call.may_fail]
+        if hung or failed:
+            words = f"did not answer within {DEADLINE:.0f} s" if hung else f"failed: {failed[0].text.strip()[:200]}"
+            self.problem = f"{self._tool} {words}"
+            self._take(Look(self._began, tuple(self.gpus), sick={gpu.uuid: self.problem for gpu in self.gpus}))
+            return True
+        self.problem = ""
+        self._sick = {}
+        self._take_all({name: call.text for name, call in calls.items()})
+        return True
+
+    def _take_all(self, texts: Dict[str, str]) -> None:
+        if "mig" in texts:
+            self._mig = gpus.parse_mig(texts["mig"])
+        if "rocm" in texts:
+            self.gpus = gpus.parse_rocm(texts["rocm"])
+        elif "amd" in texts:
+            self.gpus = gpus.parse_amd(texts["amd_list"], texts["amd"])
+        else:
+            self.gpus = gpus.with_mig(gpus.parse(texts["gpus"]), self._mig)
+        processes = [_known(process) for process in gpus.parse_processes(texts.get("processes", ""))]
+        self._take(Look(self._began, tuple(self.gpus), tuple(processes)))
+
+    def _take_each(self, calls: Mapping[str, "_Call"]) -> bool:
+        """Take in what the GPUs said one by one: those that said nothing are sick."""
+        now = time.strftime("%H:%M")
+        self._sick = {
+            name[4:]: self._sick.get(name[4:], f"not healthy: its driver does not answer, since {now}")
+            for name, call in calls.items()
+            if call.hung or call.failed
+        }
+        fresh = {gpu.uuid: gpu for call in calls.values() for gpu in gpus.parse(call.text)}
+        self.gpus = [fresh.get(gpu.uuid, gpu) for gpu in self.gpus]
+        self.problem = f"{len(self._sick)} of {len(self.gpus)} GPUs do not answer" if self._sick else ""
+        self._take(Look(self._began, tuple(self.gpus), self.occupancy.look.processes, sick=self._sick))
+        return True
+
+    def _take(self, look: Look) -> None:
+        self.occupancy.take(replace(look, claims=self._others))
+
+
+class _Call:
+    """One call of a tool, in a child."""
+
+    def __init__(self, words: Sequence[str]) -> None:
+        self.may_fail = words in (gpus.QUERY_PROCESSES, gpus.QUERY_MIG)
+        """Old drivers know no MIG, and some GPUs no processes."""
+        self.hung = self.failed = False
+        self.text = ""
+        self._began = time.monotonic()
+        self._output: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - read when the child has ended
+        self._child = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=self._output, stderr=self._output)
+
+    def is_over(self) -> bool:
+        """Say whether it has ended, or its time is up; one that cannot even be killed is waited for no longer."""
+        if self.hung or self._output.closed:
+            return True
         if self._child.poll() is None:
-            if time.monotonic() - self._started < DEADLINE:
+            if time.monotonic() - self._began < DEADLINE:
                 return False
             self._child.kill()
-            self.problem = f"nvidia-smi did not answer within {DEADLINE:.0f} s"
-            self._child = None
-            return True
-        self._output.seek(0)
-        text = self._output.read(1 << 20).decode("utf-8", "replace")
-        failed = self._child.returncode != 0
-        self._child = None
-        before = (self.gpus, self.problem)
-        self.problem = f"nvidia-smi failed: {text.strip()[:200]}" if failed else ""
-        if not failed:
-            self.gpus = gpus.parse(text)
-        return before != (self.gpus, self.problem)
+            self._child.poll()
+            self.hung = True
+        else:
+            self.failed = self._child.returncode != 0
+            self._output.seek(0)
+            self.text = self._output.read(_MOST_BYTES).decode("utf-8", "replace")
+        self._output.close()
+        return True
+
+
+_TOOLS: Dict[str, Dict[str, Sequence[str]]] = {
+    "nvidia-smi": {"gpus": gpus.QUERY, "processes": gpus.QUERY_PROCESSES, "mig": gpus.QUERY_MIG},
+    "rocm-smi": {"rocm": gpus.QUERY_ROCM},
+    "amd-smi": {"amd_list": gpus.QUERY_AMD_LIST, "amd": gpus.QUERY_AMD},
+}
+"""The vendors' tools, the first that is there, and what each is asked."""
+
+
+def _known(process: GpuProcess) -> GpuProcess:
+    """Return a process with what this host knows of it: in a container that may be nothing."""
+    uid = procs.owner(process.pid)
+    if uid is None:
+        return process
+    started = procs.started_at(process.pid)
+    since = time.strftime("%H:%M", time.localtime(started)) if started is not None else ""
+    return replace(process, uid=uid, user=_user(uid), since=since, job=procs.job_of(process.pid))
+
+
+def _user(uid: int) -> str:
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return ""

@@ -7,10 +7,11 @@ Sources: proc(5) for /proc/PID/stat, prctl(2) for the option numbers.
 
 from __future__ import annotations
 
+import functools
 import os
 import signal
 import time
-from typing import Any, Callable, Dict, Iterable, List, Optional, Set
+from typing import Any, Callable, Dict, Iterable, List, Optional, Set, Tuple
 
 try:
     import ctypes
@@ -43,6 +44,7 @@ def die_with_parent() -> None:
         _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
 
 
+@functools.lru_cache(None)
 def boot_id() -> str:
     """Return the id of this boot of the machine."""
     return _read("/proc/sys/kernel/random/boot_id").strip()
@@ -70,6 +72,30 @@ def identity(pid: int) -> Dict[str, Any]:
 def is_alive(who: Dict[str, Any]) -> bool:
     """Say whether exactly this process still runs."""
     return bool(who) and who.get("boot") == boot_id() and start_time(who["pid"]) == who.get("start") is not None
+
+
+def owner(pid: int) -> Optional[int]:
+    """Return the user id that a process runs as; None when it cannot be seen."""
+    try:
+        return os.stat(f"/proc/{pid}").st_uid
+    except OSError:
+        return None
+
+
+def started_at(pid: int) -> Optional[float]:
+    """Return when a process started, seconds since the epoch."""
+    ticks = start_time(pid)
+    uptime = _read("/proc/uptime").split()
+    if ticks is None or not uptime:
+        return None
+    return time.time() - float(uptime[0]) + ticks / os.sysconf("SC_CLK_TCK")
+
+
+def job_of(pid: int) -> str:
+    """Return the job whose environment a process has; empty when there is none, or it is not ours."""
+    prefix = b"FOUNDATIONS_JOB_ID="
+    found = [entry for entry in environment_of(pid) if entry.startswith(prefix) and len(entry) > len(prefix)]
+    return found[0][len(prefix) :].decode("ascii", "replace") if found else ""
 
 
 def send_signal(pid: int, number: int, started: Optional[int]) -> None:
@@ -146,6 +172,57 @@ def environment_of(pid: int) -> Set[bytes]:
     except OSError:
         return set()
     return set(entries) | {entry.split(b"=", 1)[0] + b"=" for entry in entries}
+
+
+def has_children() -> bool:
+    """Say whether this process has children, dead ones collected: a subreaper without any has no descendants."""
+    return _reap()
+
+
+def usage_below(pids: Set[int]) -> Dict[int, Tuple[float, int]]:
+    """Return (CPU seconds, bytes of RAM) of all that runs below each of some processes, in one look at /proc."""
+    parents: Dict[int, int] = {}
+    facts: Dict[int, Tuple[float, int]] = {}
+    tick, page = os.sysconf("SC_CLK_TCK"), os.sysconf("SC_PAGE_SIZE")
+    for pid in _own_pids():
+        stat = _stat(pid)
+        if stat is not None:
+            parents[pid] = int(stat[1])
+            facts[pid] = (sum(map(int, stat[11:15])) / tick, int(stat[21]) * page)
+    used: Dict[int, Tuple[float, int]] = {}
+    for pid, (cpu, ram) in facts.items():
+        top = parents[pid]
+        while top not in pids and top in parents:
+            top = parents[top]
+        if top in pids:
+            before = used.get(top, (0.0, 0))
+            used[top] = (before[0] + cpu, before[1] + ram)
+    return used
+
+
+def memory_used() -> int:
+    """Return how much of the host's memory is in use, bytes."""
+    facts = {}
+    for line in _read("/proc/meminfo").splitlines():
+        name, _, value = line.partition(":")
+        if name in ("MemTotal", "MemAvailable"):
+            facts[name] = int(value.split()[0]) * 1024
+    return max(0, facts.get("MemTotal", 0) - facts.get("MemAvailable", 0))
+
+
+def oom_kills() -> int:
+    """Return how many processes the kernel has killed for memory, on this host or in its part of it; 0 if not known."""
+    for line in _read("/proc/vmstat").splitlines():
+        if line.startswith("oom_kill "):
+            return int(line.split()[1])
+    return 0
+
+
+def memory_total() -> int:
+    """Return the host's memory, or what a control group leaves of it, bytes."""
+    total: int = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    limit = _read("/sys/fs/cgroup/memory.max").strip()
+    return min(total, int(limit)) if limit.isdigit() else total
 
 
 def _reap() -> bool:

@@ -6,7 +6,7 @@ import os
 import select
 import socket
 
-from remote_agent import launch, peers, protocol
+from remote_agent import crash, launch, peers, protocol
 from remote_agent.paths import Paths
 
 _START_SECONDS = 30.0
@@ -34,6 +34,8 @@ def main(root: str, agent: str) -> int:
         words = problem or f"the agent did not start; see {paths.daemon_log} on the host"
         os.write(1, protocol.encode(protocol.refusal(0, "agent_failed", words)))
         return 1
+    crash.arm(paths.crash)
+    crash.point("proxy.connected")
     _bridge(daemon)
     return 0
 

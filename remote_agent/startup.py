@@ -9,15 +9,14 @@ import time
 import zipfile
 from typing import Optional, Tuple
 
-from remote_agent import files, owner, peers
+from remote_agent import crash, files, owner, peers
 from remote_agent.backends.local import LocalBackend
+from remote_agent.claims import Claims
 from remote_agent.engine import Engine
 from remote_agent.journal import Journal
 from remote_agent.paths import Paths
 from remote_agent.probe import GpuProbe
 from remote_agent.zygote import Zygote
-
-SETTINGS = "settings.json"
 
 
 def start(paths: Paths, agent: str, report: Optional[int] = None) -> Optional[Tuple[Engine, GpuProbe, socket.socket]]:
@@ -33,6 +32,7 @@ def start(paths: Paths, agent: str, report: Optional[int] = None) -> Optional[Tu
     """
     for folder in (paths.jobs, paths.objects, paths.trash):
         os.makedirs(folder, 0o700, exist_ok=True)
+    crash.arm(paths.crash)
     zygote = Zygote(paths, report)
     listener = peers.listen(paths.socket_names(), socket.SOCK_STREAM)
     if listener is None:
@@ -42,10 +42,12 @@ def start(paths: Paths, agent: str, report: Optional[int] = None) -> Optional[Tu
     files.write_bytes(paths.current_agent, agent.encode())
     if os.path.exists(paths.stopped):
         os.unlink(paths.stopped)
-    probe = GpuProbe()
-    backend = LocalBackend(paths, agent, zygote.start, lambda: probe.gpus)
-    backend.settings = files.read_json(os.path.join(paths.root, SETTINGS)) or {}
+    files.keep_ballast(paths.ballast)
+    probe = GpuProbe(Claims(paths.root))
+    backend = LocalBackend(paths, agent, zygote.start, probe)
+    backend.settings = files.read_json(paths.settings) or {}
     engine = Engine(paths, Journal(paths.journal, time.time()), backend, time.time)
+    engine.compact_if_due()
     return engine, probe, listener
 
 

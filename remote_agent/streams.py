@@ -35,8 +35,11 @@ _EVENT = struct.Struct("iIII")
 
 
 def sizes(attempt: AttemptPaths) -> Dict[str, int]:
-    """Return the size of each stream of an attempt, bytes: "log" and "records/<writer>"."""
+    """Return the size of each stream of an attempt, bytes: "log", "samples" and "records/<writer>"."""
     found = {"log": files.size(attempt.log)}
+    samples = files.size(attempt.samples)
+    if samples:
+        found["samples"] = samples
     try:
         for entry in os.scandir(attempt.records):
             writer, dot, kind = entry.name.rpartition(".")

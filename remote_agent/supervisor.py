@@ -2,7 +2,8 @@
 
 It outlives the daemon. It listens on a socket of its own; a daemon that connects is told where the attempt is, may
 ask it to stop, and learns of the supervisor's death by the end of the connection. The exit record on disk is the
-truth: a temporary name, fsync, rename.
+truth: a temporary name, fsync, rename. A daemon that is connected when its attempt has ended may hand it the next
+one: that saves a process, and nothing else differs.
 """
 
 from __future__ import annotations
@@ -17,14 +18,17 @@ import time
 import traceback
 from typing import Any, Dict, List, Optional
 
-from remote_agent import environment, files, launch, peers, procs, workspace
+from remote_agent import crash, ending, environment, files, launch, loglimit, peers, procs, workspace
 from remote_agent.errors import AgentError
-from remote_agent.jobs import EndReason, JobSpec, Lease, exit_words
+from remote_agent.jobs import EndReason, JobSpec, Lease
 from remote_agent.objects import ObjectStore
 from remote_agent.paths import Paths
 
 _RECORD_TRIES = 600
 """How often, a second apart, the exit record is tried on a full disk."""
+_NEXT_SECONDS = 1.0
+"""So long a daemon may take to hand over the next attempt."""
+_LOG_LOOK_SECONDS = 5.0
 
 
 class _Stopped(Exception):
@@ -32,7 +36,7 @@ class _Stopped(Exception):
 
 
 def run(paths: Paths, order: Dict[str, Any], listener: socket.socket) -> None:
-    """Own the attempt that an order of the daemon names, from its folder to its exit record.
+    """Own the attempt that an order of the daemon names, from its folder to its exit record; then, perhaps, the next.
 
     Args:
         paths: the agent's files.
@@ -41,46 +45,89 @@ def run(paths: Paths, order: Dict[str, Any], listener: socket.socket) -> None:
     """
     os.setsid()
     procs.become_subreaper()
-    try:
-        os.makedirs(paths.job(order["job"]).attempt(order["attempt"]).folder, 0o700)
-    except FileExistsError:
-        return  # another supervisor has, or had, this attempt
-    supervisor = _Supervisor(paths, order, listener)
-    try:
-        record = supervisor.attempt()
-    except Exception:  # a fault of ours must not leave the job without an end
-        record = supervisor.failed(traceback.format_exc())
-    supervisor.write_exit(record)
-    supervisor.wake_daemon()
+    daemon: Optional[socket.socket] = None
+    while True:
+        crash.point("supervisor.begun")
+        try:
+            os.makedirs(paths.job(order["job"]).attempt(order["attempt"]).folder, 0o700)
+        except FileExistsError:
+            return  # another supervisor has, or had, this attempt
+        supervisor = _Supervisor(paths, order, listener, daemon)
+        try:
+            record = supervisor.attempt()
+        except Exception:  # a fault of ours must not leave the job without an end
+            record = supervisor.failed(traceback.format_exc())
+        supervisor.write_exit(record)
+        daemon = supervisor.hand_back(record)
+        following = _next_order(daemon)
+        if "job" not in following:
+            if not following:
+                supervisor.wake_daemon()
+            return
+        taken = peers.listen([paths.supervisor_socket(following["job"], following["attempt"])], socket.SOCK_SEQPACKET)
+        if taken is None:
+            return
+        order, listener = following, taken
+
+
+def _next_order(daemon: Optional[socket.socket]) -> Dict[str, Any]:
+    """Return what the daemon says once it has written down the end: an order, or that there is none ("dismissed").
+
+    Empty when there is no daemon, or it dies before it says anything.
+    """
+    deadline = time.monotonic() + _NEXT_SECONDS
+    while daemon is not None and time.monotonic() < deadline:
+        daemon.settimeout(max(0.001, deadline - time.monotonic()))
+        try:
+            message = daemon.recv(65536)
+        except OSError:
+            break
+        if not message:
+            break
+        said: Dict[str, Any] = json.loads(message)
+        if "job" in said or "dismissed" in said:  # anything else is a stop that crossed the end
+            return said
+    return {}
 
 
 class _Supervisor:
-    def __init__(self, paths: Paths, order: Dict[str, Any], listener: socket.socket) -> None:
+    def __init__(
+        self, paths: Paths, order: Dict[str, Any], listener: socket.socket, daemon: Optional[socket.socket] = None
+    ) -> None:
         self.paths = paths
         self.order = order
         self.job = paths.job(order["job"])
         self.files = self.job.attempt(order["attempt"])
         self.spec = JobSpec.from_wire(files.read_json(self.job.spec) or {})
-        self.lease = Lease(order["lease"]["cpus"], tuple(order["lease"]["gpus"]), tuple(order["lease"]["gpu_indices"]))
+        self.lease = Lease.from_wire(order["lease"])
         self.token = os.urandom(16).hex()
         self.log = os.open(self.files.log, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
         self.daemons: List[socket.socket] = []
         self.status: Dict[str, Any] = {"type": "preparing"}
-        self.stop: Optional[Dict[str, Any]] = None
+        self.ended_by: Optional[EndReason] = None
+        """Why we end the attempt, once we do."""
+        self.end_words = ""
         self.kill_at: Optional[float] = None
+        self.limit_at: Optional[float] = None
+        self.log_look_at: Optional[float] = None
         self.pid = 0
         self.process: Optional[subprocess.Popen[bytes]] = None  # kept: one that is dropped collects its own child
         self.started_at: Optional[float] = None
+        self._began = 0.0
+        self._oom_kills = procs.oom_kills()
         self._listen(listener)
+        if daemon is not None:
+            daemon.setblocking(False)
+            self._add_daemon(daemon)
 
     def _listen(self, listener: socket.socket) -> None:
         self.selector = selectors.DefaultSelector()
         self.listener = listener
         self.listener.setblocking(False)
         self.selector.register(self.listener, selectors.EVENT_READ, self._accept)
-        woken, wake = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-        self.selector.register(woken, selectors.EVENT_READ, lambda: os.read(woken, 4096))
-        signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
+        self._woken, self._wake = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        self.selector.register(self._woken, selectors.EVENT_READ, lambda: os.read(self._woken, 4096))
+        signal.set_wakeup_fd(self._wake, warn_on_full_buffer=False)
         signal.signal(signal.SIGCHLD, lambda *_: None)
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             # Only the daemon stops an attempt. A handler, not SIG_IGN: the job's process would inherit that.
@@ -94,22 +141,25 @@ class _Supervisor:
             self._write_own_record()
             argv, env, cwd = self._prepare()
         except _Stopped:
-            return self._record(EndReason.STOPPED_BY_USER, self._stop_words())
+            return ending.record(EndReason.STOPPED_BY_USER, self.end_words)
         except (OSError, ValueError, AgentError) as error:
             self._say(f"the job's folder could not be made: {error}")
-            return self._record(EndReason.WORKSPACE_FAILED, f"the job's folder could not be made: {error}")
+            return ending.record(EndReason.WORKSPACE_FAILED, f"the job's folder could not be made: {error}")
+        crash.point("supervisor.prepared")
         try:
             self._start(argv, env, cwd)
         except FileNotFoundError:
             words = f"command not found on the host: {argv[0]}{_advice(argv[0])}"
             self._say(words)
-            return self._record(EndReason.COMMAND_NOT_FOUND, words, 127)
+            return ending.record(EndReason.COMMAND_NOT_FOUND, words, 127)
         except (OSError, ValueError) as error:
             words = f"cannot run {argv[0]}: {getattr(error, 'strerror', None) or error}"
             self._say(words)
-            return self._record(EndReason.COMMAND_NOT_EXECUTABLE, words, 126)
+            return ending.record(EndReason.COMMAND_NOT_EXECUTABLE, words, 126)
         self._tell_of_start()
+        crash.point("supervisor.running")
         status, usage = self._wait()
+        crash.point("supervisor.ended")
         self._end_leftovers()
         return self._exit_record(status, usage)
 
@@ -117,25 +167,21 @@ class _Supervisor:
         """End what runs and return the exit record for a fault of the agent's own."""
         procs.kill_all(self._tree, reap=True)
         self._say(f"the agent failed, which is a bug; the job was ended\n{trace}")
-        return self._record(EndReason.AGENT_FAILED, f"the agent failed: {trace.strip().splitlines()[-1]}")
+        return ending.record(EndReason.AGENT_FAILED, f"the agent failed: {trace.strip().splitlines()[-1]}")
 
     def _prepare(self) -> Any:
         for folder in (self.files.records, self.job.artifacts, self.job.checkpoints):
             os.makedirs(folder, 0o700, exist_ok=True)
         workspace.make(ObjectStore(self.paths.objects), self.spec.snapshot, self.files.work, self._check_for_stop)
         cwd = workspace.start_folder(self.files.work, self.spec.subdir)
+        workspace.link_data(self.files.work, self.spec.data)
         workspace.write_parameters(cwd, self.spec.params)
         python = environment.interpreter(self.spec)
-        environment.write_python_commands(self.files.bin, python)
-        env = environment.variables(
-            self.spec,
-            self.order["attempt"],
-            self.lease,
-            self.token,
-            self.job,
-            self.files,
-            self.paths.sdk(self.order["agent"]),
-        )
+        commands = environment.python_commands(self.paths.agents, python)
+        sdk = self.paths.sdk(self.order["agent"])
+        env = environment.variables(self.spec, self.order["attempt"], self.lease, self.job, sdk, commands)
+        env.update(environment.secrets(self.spec, self.job))
+        env[procs.TOKEN_VARIABLE] = self.token
         if self.order["host_has_gpus"] and not self.lease.gpus:
             self._say("this job asked for no GPU (--gpus), so CUDA_VISIBLE_DEVICES is empty")
         self._check_for_stop()
@@ -157,8 +203,12 @@ class _Supervisor:
     def _tell_of_start(self) -> None:
         assert self.process is not None
         self.pid = self.process.pid
-        self.started_at = time.time()
-        self.status = {"type": "running", "pid": self.pid, "started_at": self.started_at}
+        self.started_at, self._began = time.time(), time.monotonic()
+        if self.spec.time_limit:
+            self.limit_at = self._began + self.spec.time_limit
+        if self.spec.log_limit:
+            self.log_look_at = self._began + _LOG_LOOK_SECONDS
+        self.status = {"type": "running", "pid": self.pid, "supervisor": os.getpid(), "started_at": self.started_at}
         try:
             self._write_own_record()
         except OSError:
@@ -172,7 +222,7 @@ class _Supervisor:
             ended = self._reap()
             if ended:
                 return ended
-            self._serve(timeout=self._until_kill())
+            self._serve(timeout=self._until_due())
 
     def _reap(self) -> Any:
         """Collect dead children; return (wait status, resource usage) when the main process is among them."""
@@ -188,8 +238,10 @@ class _Supervisor:
             return ended
 
     def _end_leftovers(self) -> None:
+        if procs.has_prctl() and not procs.has_children():
+            return  # what the job left running would be a child of ours by now
         killed = procs.kill_all(self._tree, reap=True)
-        if killed and not self.stop:
+        if killed and self.ended_by is None:
             self._say(f"the job's command has ended; {killed} of its processes were still running and were ended")
 
     def _tree(self) -> List[int]:
@@ -197,35 +249,42 @@ class _Supervisor:
         return sorted(mine - {os.getpid()})
 
     def _exit_record(self, status: int, usage: Any) -> Dict[str, Any]:
-        used = {
-            "wall_seconds": round(time.time() - (self.started_at or 0), 3),
+        record = ending.of_process(status, self.ended_by, self.end_words)
+        record["usage"] = {
+            "wall_seconds": round(time.monotonic() - self._began, 3),
             "cpu_seconds": round(usage.ru_utime + usage.ru_stime, 3),
             "peak_memory": usage.ru_maxrss * 1024,
         }
-        name = _signal_name(os.WTERMSIG(status)) if os.WIFSIGNALED(status) else None
-        code = 128 + os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
-        if self.stop:
-            return self._record(EndReason.STOPPED_BY_USER, self._stop_words(), code, used)
-        if code == 0:
-            return self._record(EndReason.FINISHED, "finished", code, used)
-        reason = EndReason.SIGNAL if name else EndReason.EXIT_CODE
-        return self._record(reason, exit_words(code, name), code, used)
+        disk = ending.disk_used(self.files.folder)
+        if disk is not None:
+            record["usage"]["disk"] = disk
+        if self.spec.log_limit:
+            loglimit.bound(self.files.log, self.spec.log_limit)
+        return ending.with_cause(record, self.files, procs.oom_kills() - self._oom_kills)
 
-    # --- what the daemon wants --------------------------------------------------------------------------------
+    # --- what is due, and what the daemon wants ---------------------------------------------------------------
 
     def _serve(self, timeout: Optional[float]) -> None:
         for key, _ in self.selector.select(timeout):
             key.data()
-        if self.kill_at is not None and time.monotonic() >= self.kill_at:
+        now = time.monotonic()
+        if self.limit_at is not None and now >= self.limit_at:
+            self.limit_at = None
+            self._end_it(EndReason.TIME_LIMIT, f"its time limit of {self.spec.time_limit:g} s was reached")
+        if self.kill_at is not None and now >= self.kill_at:
             procs.kill_all(self._tree)
             self.kill_at = time.monotonic() + 1.0
+        if self.log_look_at is not None and now >= self.log_look_at:
+            loglimit.bound(self.files.log, self.spec.log_limit)
+            self.log_look_at = now + _LOG_LOOK_SECONDS
 
-    def _until_kill(self) -> Optional[float]:
-        return None if self.kill_at is None else max(0.0, self.kill_at - time.monotonic())
+    def _until_due(self) -> Optional[float]:
+        due = [moment for moment in (self.limit_at, self.kill_at, self.log_look_at) if moment is not None]
+        return max(0.0, min(due) - time.monotonic()) if due else None
 
     def _check_for_stop(self) -> None:
         self._serve(timeout=0)
-        if self.stop:
+        if self.ended_by is not None:
             raise _Stopped
 
     def _accept(self) -> None:
@@ -237,6 +296,9 @@ class _Supervisor:
             connection.close()
             return
         connection.setblocking(False)
+        self._add_daemon(connection)
+
+    def _add_daemon(self, connection: socket.socket) -> None:
         self.daemons.append(connection)
         self.selector.register(connection, selectors.EVENT_READ, lambda: self._hear(connection))
         self._tell(connection)
@@ -257,14 +319,19 @@ class _Supervisor:
             self.daemons.remove(daemon)
             daemon.close()
             return
-        self._request_stop(json.loads(message))
+        wish = json.loads(message)
+        if "by" in wish:
+            self._end_it(EndReason.STOPPED_BY_USER, f"stopped by {wish['by'] or 'its owner'}", wish["grace"])
 
-    def _request_stop(self, wish: Dict[str, Any]) -> None:
-        first = self.stop is None
-        self.stop = wish
-        if self.pid and (first or wish["grace"] == 0):
-            self._signal_group(signal.SIGTERM)
-        deadline = time.monotonic() + wish["grace"]
+    def _end_it(self, why: EndReason, words: str, grace: Optional[float] = None) -> None:
+        """Begin to end the attempt: its signal to the group now, KILL to everything after the grace time."""
+        grace = self.spec.grace if grace is None else grace
+        first = self.ended_by is None
+        if first or why is EndReason.STOPPED_BY_USER:
+            self.ended_by, self.end_words = why, words
+        if self.pid and (first or grace == 0):
+            self._signal_group(getattr(signal, f"SIG{self.spec.stop_signal}"))
+        deadline = time.monotonic() + grace
         self.kill_at = deadline if self.kill_at is None else min(self.kill_at, deadline)
 
     def _signal_group(self, number: int) -> None:
@@ -282,37 +349,51 @@ class _Supervisor:
             "token": self.token,
             "session": self.pid or None,
             "session_start": procs.start_time(self.pid) if self.pid else None,
+            "lease": self.lease.to_wire(),
         }
         temporary = self.files.supervisor + ".tmp"
         with open(temporary, "w", encoding="utf-8") as file:
             json.dump(mine, file)
         os.replace(temporary, self.files.supervisor)
 
-    def _record(self, reason: EndReason, words: str, code: Optional[int] = None, usage: Any = None) -> Dict[str, Any]:
-        return {
-            "reason_code": reason.value,
-            "reason": words,
-            "exit_code": code,
-            "started_at": self.started_at,
-            "ended_at": time.time(),
-            "usage": usage or {},
-        }
-
     def write_exit(self, record: Dict[str, Any]) -> None:
-        """Put the exit record in place; on a full disk, try for a while."""
+        """Put the exit record in place; on a full disk, give up the reserve, and try for a while."""
+        record["started_at"] = self.started_at
         for _ in range(_RECORD_TRIES):
             try:
-                return files.write_json(self.files.exit, record)
-            except OSError:
-                time.sleep(1)
+                files.write_json(self.files.exit, record)
+                break
+            except OSError as error:
+                if error.errno not in files.FULL or not files.drop_ballast(self.paths.ballast):
+                    time.sleep(1)
+        crash.point("supervisor.recorded")
+
+    def hand_back(self, record: Dict[str, Any]) -> Optional[socket.socket]:
+        """Tell the daemon of the end and leave the attempt.
+
+        Returns:
+            The daemon's connection, on which it may send the next order; None when there is none, or when something
+            of this attempt may still be there.
+        """
+        self.status = {"type": "ended", **record}
+        for connection in self.daemons:
+            self._tell(connection)
+        crash.point("supervisor.told")
+        daemon = self.daemons.pop() if len(self.daemons) == 1 and not procs.has_children() else None
+        for other in self.daemons:
+            other.close()
+        self.daemons = []
+        signal.set_wakeup_fd(-1)
+        self.selector.close()
+        self.listener.close()
+        for descriptor in (self.log, self._woken, self._wake):
+            os.close(descriptor)
+        return daemon
 
     def wake_daemon(self) -> None:
-        """Start the current daemon when none is listening to us, so that the queue goes on."""
-        if not self.daemons and not os.path.exists(self.paths.stopped):
+        """Start the current daemon, so that the queue goes on; where one is, this one ends at once."""
+        if not os.path.exists(self.paths.stopped):
             launch.start_current_daemon(self.paths)
-
-    def _stop_words(self) -> str:
-        return f"stopped by {(self.stop or {}).get('by') or 'its owner'}"
 
     def _say(self, words: str) -> None:
         """Write a line of the agent's into the job's log."""
@@ -327,10 +408,3 @@ def _advice(command: str) -> str:
     if " " in command:
         return " (a whole line is run with --shell)"
     return f" (did you mean: python {command}?)" if command.endswith(".py") else ""
-
-
-def _signal_name(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"signal {number}"  # one of the real-time signals

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import sys
 import tarfile
 from typing import Any, BinaryIO, Dict, Iterator, List, NamedTuple, Optional, Tuple
@@ -53,17 +54,19 @@ def send(root: str, nonce: str, wish: str) -> int:
     Args:
         root: the agent's folder.
         nonce: what the line begins with.
-        wish: JSON: "job", "attempt", "snapshot", "what" ("written", "paths", "code", "artifacts"), "paths".
+        wish: JSON: "job", "attempt", "snapshot", "what" ("written", "paths", "code", "artifacts", "outputs"), "paths",
+            "limit" (bytes of outputs).
     """
     wanted: Dict[str, Any] = json.loads(wish)
     paths = Paths(root)
     try:
         members, unreadable = _readable(_members(paths, wanted))
+        members, left = _within(members, int(wanted.get("limit") or 0))
     except (AgentError, OSError) as error:
         _say(nonce, error=_refusal(error))
         return 1
     total = sum(member.size for member in members)
-    _say(nonce, ready=True, files=len(members), bytes=total, unreadable=unreadable[:_MOST_NAMED])
+    _say(nonce, ready=True, files=len(members), bytes=total, unreadable=unreadable[:_MOST_NAMED], left=left)
     with tarfile.open(fileobj=sys.stdout.buffer, mode="w|", format=tarfile.PAX_FORMAT) as tar:
         for member in members:
             _add(tar, member)
@@ -83,6 +86,18 @@ def _readable(members: Iterator[_Member]) -> Tuple[List[_Member], List[str]]:
     return good, unreadable
 
 
+def _within(members: List[_Member], limit: int) -> Tuple[List[_Member], List[Tuple[str, int]]]:
+    """Return (the files that fit into a limit, name and bytes of those that do not); 0 is no limit."""
+    fitting, left, total = [], [], 0
+    for member in members:
+        if limit and total + member.size > limit:
+            left.append((member.name, member.size))
+        else:
+            fitting.append(member)
+            total += member.size
+    return fitting, left
+
+
 def _members(paths: Paths, wanted: Dict[str, Any]) -> Iterator[_Member]:
     """Yield the files that are wished for."""
     job = paths.job(wanted["job"])
@@ -93,11 +108,24 @@ def _members(paths: Paths, wanted: Dict[str, Any]) -> Iterator[_Member]:
             yield _of_snapshot(os.fsdecode(name), store.path(oid), mode)
     elif wanted["what"] == "artifacts":
         yield from _below(job.artifacts, "")
+    elif wanted["what"] == "outputs":
+        chosen, top = _pattern(wanted["paths"]), files.inside(attempt.work, wanted.get("base", ""))
+        yield from (member for member in _below(top, "") if chosen.match(member.name))
     elif wanted["what"] == "written":
         yield from _written(store, wanted["snapshot"], attempt)
     else:
         for path in wanted["paths"]:
             yield from _named(attempt.work, path)
+
+
+def _pattern(patterns: List[str]) -> "re.Pattern[str]":
+    """Return what matches the files that patterns mean: * within a folder, ** through folders, a folder whole."""
+    parts = []
+    for pattern in patterns:
+        words = re.split(r"(\*\*/|\*\*|\*|\?)", pattern.strip("/"))
+        known = {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}
+        parts.append("".join(known.get(word, re.escape(word)) for word in words) + "(?:/.*)?")
+    return re.compile("(?:" + "|".join(parts) + r")\Z", re.DOTALL)
 
 
 def _of_snapshot(name: str, source: str, mode: str) -> _Member:

@@ -8,6 +8,7 @@ import os
 import shutil
 from typing import Any, Callable, Dict
 
+from remote_agent import files
 from remote_agent.errors import AgentError
 from remote_agent.objects import ObjectStore
 
@@ -65,6 +66,28 @@ def start_folder(work: str, subdir: str) -> str:
     if not os.path.isdir(folder):
         raise AgentError(f"the snapshot has no folder {subdir!r}: a folder without files is not kept")
     return folder
+
+
+def link_data(work: str, data: Dict[str, Any]) -> None:
+    """Link what lies on the host into the job's folder, at the paths that its code knows.
+
+    Raises:
+        AgentError: it is not on this host, or its place is taken.
+    """
+    for name, entry in sorted(data.items()):
+        path, at = os.path.expanduser(entry["path"]), entry.get("at", "")
+        if not os.path.exists(path):
+            raise AgentError(f"data {name!r}: {path} is not on this host")
+        if not at:
+            continue
+        link = os.path.join(work, at)
+        if not files.is_inside(work, os.path.dirname(link)):
+            raise AgentError(f"data {name!r}: {at!r} leads out of the job's folder")
+        os.makedirs(os.path.dirname(link), 0o700, exist_ok=True)
+        try:
+            os.symlink(path, link)
+        except FileExistsError:
+            raise AgentError(f"data {name!r}: the snapshot has a file or folder at {at!r} already") from None
 
 
 def write_parameters(folder: str, params: Dict[str, Any]) -> None:

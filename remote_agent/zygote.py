@@ -13,7 +13,7 @@ import sys
 import traceback
 from typing import Any, Dict, Optional
 
-from remote_agent import peers, supervisor
+from remote_agent import crash, peers, supervisor
 from remote_agent.paths import Paths
 
 _ORDER_BYTES = 64 * 1024
@@ -58,6 +58,7 @@ def _serve(orders: socket.socket, paths: Paths) -> None:
         if not message:
             return
         order = json.loads(message)
+        crash.point("zygote.order")
         name = paths.supervisor_socket(order["job"], order["attempt"])
         listener = peers.listen([name], socket.SOCK_SEQPACKET)
         answer = _DONE

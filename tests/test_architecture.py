@@ -19,6 +19,7 @@ CLIENT_LAYERS = [
     ["submit"],
     ["actions", "placement", "shipping"],
     ["sync"],
+    ["fetching"],
     ["session"],
     ["snapshot", "hosts", "store", "examples"],
     ["listing"],
@@ -29,15 +30,18 @@ CLIENT_LAYERS = [
 """Top first: a module imports its own layer and those below."""
 AGENT_LAYERS = [
     ["__main__"],
-    ["daemon", "supervisor", "zygote", "startup", "handlers", "proxy", "transfer"],
-    ["engine"],
-    ["scheduler", "backends", "journal", "streams", "workspace", "environment", "objects", "launch", "probe", "owner"],
-    ["state", "gpus", "procs", "paths", "peers", "files", "bootstrap"],
+    ["daemon", "supervisor", "zygote", "startup", "handlers", "proxy", "transfer", "notify", "enter", "uninstall"],
+    ["engine", "autostart"],
+    ["probe", "sampler", "notices", "recovery"],
+    ["scheduler", "backends", "journal", "streams", "workspace", "environment", "objects", "launch", "owner"],
+    ["ending", "claims", "syncer", "loglimit", "postmortem"],
+    ["state", "occupancy", "procs", "paths", "peers", "files", "bootstrap", "crash"],
+    ["gpus"],
     ["protocol"],
     ["jobs"],
     ["errors"],
 ]
-PURE = {"jobs", "protocol", "state", "scheduler", "gpus"}
+PURE = {"jobs", "protocol", "state", "scheduler", "gpus", "occupancy", "postmortem"}
 IMPURE_MODULES = {"os", "subprocess", "socket", "time", "threading", "pathlib"}
 CLIENT_SEES = {"remote_agent.jobs", "remote_agent.protocol", "remote_agent.errors", "foundations.records"}
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from foundations_tui import actions, submit as submission
+from foundations_tui import fetching, submit as submission
 from foundations_tui.errors import FoundationsError, HostRefused, HostUnreachable
 from foundations_tui.hosts.agent import Agent, _Rpc
 from foundations_tui.session import Session
@@ -112,7 +112,7 @@ def test_a_tar_stream_never_writes_through_a_link(tmp_path: Path) -> None:
             member.size = 4
             tar.addfile(member, io.BytesIO(b"evil"))
     stream.seek(0)
-    actions._unpack(stream, target)  # type: ignore[arg-type]
+    fetching._unpack(stream, target)  # type: ignore[arg-type]
     assert outside.read_text() == "mine" and (target / "x").read_text() == (target / "y").read_text() == "evil"
     for name in ("../z", "/tmp/z"):
         stream = io.BytesIO()
@@ -120,7 +120,7 @@ def test_a_tar_stream_never_writes_through_a_link(tmp_path: Path) -> None:
             tar.addfile(tarfile.TarInfo(name), io.BytesIO())
         stream.seek(0)
         with pytest.raises(FoundationsError, match="leads out"):
-            actions._unpack(stream, target)  # type: ignore[arg-type]
+            fetching._unpack(stream, target)  # type: ignore[arg-type]
 
 
 def test_an_accepted_submit_is_never_taken_for_a_refused_one(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -130,7 +130,7 @@ def test_an_accepted_submit_is_never_taken_for_a_refused_one(client: Client, mon
 
     def cut(self: Agent, method: str, *words: Any, **options: Any) -> Any:
         answer = call(self, method, *words, **options)
-        if method == "submit":
+        if method == "submit_many":
             monkeypatch.setattr(Session, "agent", refused)
             self._rpc.close()
             raise HostUnreachable("cut")
@@ -243,7 +243,8 @@ class _Backend:
 
 def _engine(tmp_path: Path, backend: _Backend) -> Engine:
     paths = Paths(str(tmp_path))
-    os.makedirs(paths.objects, exist_ok=True)
+    for folder in (paths.objects, paths.trash):
+        os.makedirs(folder, exist_ok=True)
     engine = Engine(paths, Journal(paths.journal, 0.0), backend, time.time)  # type: ignore[arg-type]
     engine.objects.has = lambda oid: True  # type: ignore[method-assign]
     return engine
@@ -324,16 +325,16 @@ def test_a_lease_that_could_not_be_written_is_tried_again(tmp_path: Path, monkey
     engine = _engine(tmp_path, backend)
     engine.submit(JobSpec("a", ("true",), "0" * 40))
     engine.commit()
-    commit = engine.journal.commit
+    write = engine.journal.write
 
     def full() -> bool:
         raise StorageBroken("full")
 
-    monkeypatch.setattr(engine.journal, "commit", full)
+    monkeypatch.setattr(engine.journal, "write", full)
     engine.advance()
     with pytest.raises(StorageBroken):
         engine.commit()
-    monkeypatch.setattr(engine.journal, "commit", commit)
+    monkeypatch.setattr(engine.journal, "write", write)
     assert backend.repeated and engine.is_unsettled
     engine.advance()
     engine.commit()

@@ -37,6 +37,9 @@ class Backend:
         """Return where these attempts are; one that is missing in the answer has not changed."""
         raise NotImplementedError
 
+    def dismiss(self) -> None:
+        """Nothing more is to be started now: let go of what was kept for it."""
+
     def repeat_news(self) -> None:
         """Have ``poll`` give again what it gave: it could not be kept."""
         raise NotImplementedError

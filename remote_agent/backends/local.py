@@ -6,7 +6,7 @@ import json
 import os
 import selectors
 import socket
-from typing import Any, Callable, Dict, List, Optional
+from typing import Any, Callable, Dict, List, Optional, Set
 
 from remote_agent import files, peers, procs
 from remote_agent.backends import Attempt, Backend, Status
@@ -15,30 +15,51 @@ from remote_agent.jobs import EndReason, Lease
 from remote_agent.paths import Paths
 from remote_agent.scheduler import Capacity
 
+_ENDED = "ended"
+DISMISSED = b'{"dismissed": true}'
+
+
+class Eyes:
+    """What the backend asks about GPUs; a host without any has these."""
+
+    gpus: List[Gpu] = []
+
+    def held(self) -> Dict[str, str]:
+        """Return why GPUs may not be leased, in words, by UUID."""
+        return {}
+
 
 class LocalBackend(Backend):
     """Starts supervisors through the zygote, adopts those that run, and ends what a dead one left."""
 
-    def __init__(
-        self, paths: Paths, agent: str, start: Callable[[Dict[str, Any]], None], gpus: Callable[[], List[Gpu]]
-    ) -> None:
+    def __init__(self, paths: Paths, agent: str, start: Callable[[Dict[str, Any]], None], eyes: Eyes) -> None:
         """Make the backend.
 
         Args:
             paths: the agent's files.
             agent: content hash of this agent.
             start: has a supervisor forked for an order (the zygote's).
-            gpus: the GPUs as last seen.
+            eyes: sees the GPUs.
         """
         self._paths = paths
         self._agent = agent
         self._start = start
-        self._gpus = gpus
+        self._eyes = eyes
         self.settings: Dict[str, Any] = {}
         """What hosts.toml says of this host: "max_jobs", "gpus"."""
+        self._cpus = len(os.sched_getaffinity(0))
+        self._ram = procs.memory_total()
         self._sockets: Dict[Attempt, socket.socket] = {}
         self._selector = selectors.EpollSelector()
         self._stops: Dict[Attempt, Dict[str, Any]] = {}
+        self._orders: Dict[Attempt, Dict[str, Any]] = {}
+        """Orders of this daemon whose attempts have not been heard of."""
+        self._done: List[socket.socket] = []
+        """Supervisors of this daemon whose attempts have ended: each may take another one, before it goes."""
+        self.supervisors: Dict[Attempt, int] = {}
+        """Pid of the supervisor of each running attempt, as it said itself."""
+        self._own: Set[Attempt] = set()
+        """Attempts that this daemon started: supervisors of an earlier version take none of ours."""
 
     def fileno(self) -> int:
         """Return a descriptor that is readable when ``poll`` has something new."""
@@ -49,23 +70,41 @@ class LocalBackend(Backend):
 
         There is a slot for each CPU this process may use; a larger ``max_jobs`` is meant as it is said.
         """
-        gpus = tuple(allowed(self._gpus(), self.settings.get("gpus")))
+        gpus = tuple(allowed(self._eyes.gpus, self.settings.get("gpus")))
         max_jobs = int(self.settings.get("max_jobs") or 0)
-        return Capacity(max(len(os.sched_getaffinity(0)), max_jobs), gpus, max_jobs)
+        return Capacity(max(self._cpus, max_jobs), gpus, max_jobs, self._ram, self._eyes.held())
 
     def start(self, attempt: Attempt, lease: Lease) -> None:
-        """Have a supervisor forked and connect to it."""
+        """Hand the attempt to a supervisor that has just become free, or have one forked and connect to it."""
         job, number = attempt
-        self._start(
-            {
-                "job": job,
-                "attempt": number,
-                "lease": {"cpus": lease.cpus, "gpus": lease.gpus, "gpu_indices": lease.gpu_indices},
-                "agent": self._agent,
-                "host_has_gpus": bool(self._gpus()),
-            }
-        )
+        order = {
+            "job": job,
+            "attempt": number,
+            "lease": lease.to_wire(),
+            "agent": self._agent,
+            "host_has_gpus": bool(self._eyes.gpus),
+        }
+        self._orders[attempt] = order
+        self._own.add(attempt)
+        while self._done:
+            connection = self._done.pop()
+            try:
+                connection.send(json.dumps(order).encode())
+            except OSError:
+                connection.close()
+                continue
+            return self._keep(attempt, connection)
+        self._start(order)
         self._connect(attempt)
+
+    def dismiss(self) -> None:
+        """Let the supervisors go that have nothing more to do."""
+        while self._done:
+            with self._done.pop() as connection:
+                try:
+                    connection.send(DISMISSED)
+                except OSError:
+                    pass  # it has gone already
 
     def poll(self, attempts: List[Attempt]) -> Dict[Attempt, Status]:
         """Return the attempts that have news: what their supervisors said, and those whose supervisor is gone."""
@@ -110,10 +149,13 @@ class LocalBackend(Backend):
         if connection is None:
             return False
         connection.setblocking(False)
+        self._keep(attempt, connection)
+        return True
+
+    def _keep(self, attempt: Attempt, connection: socket.socket) -> None:
         self._sockets[attempt] = connection
         self._selector.register(connection, selectors.EVENT_READ, attempt)
         self._send_stop(attempt)
-        return True
 
     def _hear(self, attempt: Attempt) -> Optional[Status]:
         connection = self._sockets[attempt]
@@ -123,13 +165,28 @@ class LocalBackend(Backend):
             return None
         except OSError:
             message = b""
-        if message:
-            facts = json.loads(message)
-            return Status(facts.pop("type"), facts)
-        self._selector.unregister(connection)
-        connection.close()
-        del self._sockets[attempt]
-        return self._look(attempt)
+        if not message:
+            self._leave(attempt)
+            connection.close()
+            return self._look(attempt)
+        facts = json.loads(message)
+        phase = facts.pop("type")
+        self._orders.pop(attempt, None)
+        if phase == "running" and "supervisor" in facts:
+            self.supervisors[attempt] = facts["supervisor"]
+        if phase == _ENDED:
+            self._leave(attempt)
+            if attempt in self._own:
+                self._own.discard(attempt)
+                self._done.append(connection)
+            else:
+                connection.close()
+        return Status(phase, facts)
+
+    def _leave(self, attempt: Attempt) -> None:
+        self._selector.unregister(self._sockets.pop(attempt))
+        self.supervisors.pop(attempt, None)
+        self._stops.pop(attempt, None)
 
     def _look(self, attempt: Attempt) -> Optional[Status]:
         """Find out, from its files and processes, about an attempt whose supervisor is not connected."""
@@ -137,14 +194,19 @@ class LocalBackend(Backend):
         record = files.read_json(attempt_files.exit)
         if record is not None:
             self._stops.pop(attempt, None)
-            return Status("ended", record)
+            return Status(_ENDED, record)
         if self._connect(attempt):
+            return None
+        order = self._orders.pop(attempt, None)
+        if order is not None and not self.was_begun(attempt):
+            self._start(order)  # the supervisor that it was handed to had gone
+            self._connect(attempt)
             return None
         owner = files.read_json(attempt_files.supervisor) or {}
         if procs.is_alive(owner.get("supervisor", {})):
             return None  # alive, out of reach of our sockets: looked at again by the clock
         record = files.read_json(attempt_files.exit)  # it may have ended since the first look
-        return Status("ended", record or self._bury(owner))
+        return Status(_ENDED, record or self._bury(owner))
 
     def _bury(self, owner: Dict[str, Any]) -> Dict[str, Any]:
         """End what a dead supervisor left and return the exit record of a lost attempt."""

@@ -1,0 +1,149 @@
+"""Which GPUs the agents of one machine say that they have, in a folder that all users can see. Advice, not a lock.
+
+A claim is a small file, named by GPU, user and root, whose content is read only as data. One whose agent is dead, or
+that has not been touched for long, counts no more.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import pwd
+import re
+import stat
+import time
+from typing import Dict, Mapping, Optional
+
+from remote_agent import procs
+
+FOLDER = "/var/tmp/foundations-claims"
+_STALE_SECONDS = 120.0
+"""After so long without a touch a claim counts no more, when its process cannot be looked up."""
+_MOST_BYTES = 4096
+_NAME = re.compile(r"(?P<uuid>[A-Za-z0-9-]{1,80})\.(?P<uid>\d{1,10})-(?P<root>[0-9a-f]{8})\.json\Z")
+
+
+class Claims:
+    """The claims of one agent, and its view of the others'."""
+
+    def __init__(self, root: str, folder: str = FOLDER) -> None:
+        """Make the folder, when it is not there and can be made.
+
+        Args:
+            root: the agent's root: two agents of one user are two.
+            folder: where all agents of the machine look.
+        """
+        self._folder = folder
+        self._mark = f"{os.getuid()}-{hashlib.sha256(root.encode()).hexdigest()[:8]}"
+        self._held: Dict[str, str] = {}
+        try:
+            os.mkdir(folder)
+            os.chmod(folder, 0o1777)
+        except OSError:
+            pass
+        self._usable = _is_shared(folder)
+
+    def hold(self, leased: Mapping[str, str]) -> None:
+        """Say which GPUs we have, and for which job; give up the claims to others."""
+        for uuid in set(self._held) - set(leased):
+            self._unlink(uuid)
+        for uuid, job in leased.items():
+            if self._held.get(uuid) != job:
+                self._write(uuid, job)
+        self._held = dict(leased)
+
+    def touch(self) -> None:
+        """Show that our claims still hold."""
+        for uuid in self._held:
+            try:
+                os.utime(self._path(uuid))
+            except OSError:
+                self._write(uuid, self._held[uuid])
+
+    def others(self) -> Dict[str, str]:
+        """Return who else claims which GPU, in words, by UUID."""
+        found: Dict[str, str] = {}
+        try:
+            names = os.listdir(self._folder) if self._usable else []
+        except OSError:
+            names = []
+        for name in names:
+            match = _NAME.match(name)
+            if match and not name.endswith(f".{self._mark}.json"):
+                words = self._words(name, int(match.group("uid")))
+                if words:
+                    found[match.group("uuid")] = words
+        return found
+
+    def _words(self, name: str, uid: int) -> Optional[str]:
+        try:
+            fd = os.open(os.path.join(self._folder, name), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        except OSError:
+            return None
+        try:
+            stats = os.fstat(fd)
+            if not stat.S_ISREG(stats.st_mode) or stats.st_uid != uid:
+                return None  # somebody claims in another's name
+            claim = json.loads(os.read(fd, _MOST_BYTES))
+            if not isinstance(claim, dict) or _is_stale(claim, stats.st_mtime):
+                return None
+        except (OSError, ValueError):
+            return None
+        finally:
+            os.close(fd)
+        since = time.strftime(
+            "%H:%M", time.localtime(stats.st_mtime if "since" not in claim else float(claim["since"]))
+        )
+        whose = "yours" if uid == os.getuid() else f"{_user(uid)} (uid {uid})"
+        return f"another agent of {whose}, since {since}"
+
+    def _write(self, uuid: str, job: str) -> None:
+        if not self._usable or not _NAME.match(f"{uuid}.{self._mark}.json"):
+            return
+        temporary = os.path.join(self._folder, f".{self._mark}-{os.getpid()}")
+        claim = {
+            "who": procs.identity(os.getpid()),
+            "namespace": procs.pid_namespace(),
+            "job": job,
+            "since": time.time(),
+        }
+        try:
+            fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
+            with open(fd, "w", encoding="utf-8") as file:
+                json.dump(claim, file)
+            os.replace(temporary, self._path(uuid))
+        except OSError:
+            pass  # a full disk: the claim is only advice
+
+    def _unlink(self, uuid: str) -> None:
+        try:
+            os.unlink(self._path(uuid))
+        except OSError:
+            pass
+
+    def _path(self, uuid: str) -> str:
+        return os.path.join(self._folder, f"{uuid}.{self._mark}.json")
+
+
+def _is_shared(folder: str) -> bool:
+    """Say whether a folder is one that everybody may write to, each only their own files."""
+    try:
+        mode = os.lstat(folder).st_mode
+    except OSError:
+        return False
+    return stat.S_ISDIR(mode) and bool(mode & stat.S_ISVTX) and bool(mode & stat.S_IWOTH)
+
+
+def _is_stale(claim: Dict[str, object], touched: float) -> bool:
+    who = claim.get("who")
+    if isinstance(who, dict) and claim.get("namespace") == procs.pid_namespace():
+        return not procs.is_alive(who)
+    return time.time() - touched > _STALE_SECONDS
+
+
+def _user(uid: int) -> str:
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return "somebody"

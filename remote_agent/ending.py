@@ -1,0 +1,108 @@
+"""How an attempt ended: the exit record, with what it used and why it failed."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from typing import Any, Dict, Optional
+
+from remote_agent import files, postmortem, procs
+from remote_agent.jobs import STATE_OF_REASON, EndReason, JobState, exit_words
+from remote_agent.paths import AttemptPaths
+
+TIME_LIMIT_CODE = 124
+"""Exit code of an attempt that its time limit ended, as timeout(1) has it."""
+_DISK_SECONDS = 2.0
+"""So long the files of an attempt are counted at most."""
+
+
+def of_process(status: int, ended_by: Optional[EndReason], words: str) -> Dict[str, Any]:
+    """Return the part of the exit record that the process's wait status says.
+
+    Args:
+        status: as wait4(2) gives it.
+        ended_by: why we ended it; None when it ended by itself.
+        words: that in words.
+    """
+    number = os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0
+    name = signal_name(number) if number else None
+    code = 128 + number if number else os.WEXITSTATUS(status)
+    if ended_by is EndReason.TIME_LIMIT:
+        return record(ended_by, words, TIME_LIMIT_CODE, name)
+    if ended_by is not None:
+        return record(ended_by, words, code, name)
+    if code == 0:
+        return record(EndReason.FINISHED, "finished", code)
+    return record(EndReason.SIGNAL if number else EndReason.EXIT_CODE, exit_words(code, name), code, name)
+
+
+def record(reason: EndReason, words: str, code: Optional[int] = None, name: Optional[str] = None) -> Dict[str, Any]:
+    """Return an exit record without usage and cause."""
+    return {
+        "reason_code": reason.value,
+        "reason": words,
+        "exit_code": code,
+        "signal": name,
+        "ended_at": time.time(),
+        "usage": {},
+    }
+
+
+def with_cause(record: Dict[str, Any], attempt: AttemptPaths, oom_kills: int) -> Dict[str, Any]:
+    """Return an exit record with the post-mortem of a failure.
+
+    Args:
+        record: the exit record.
+        attempt: whose log is looked at.
+        oom_kills: how many processes the kernel killed for memory while it ran.
+    """
+    failed = STATE_OF_REASON[EndReason(record["reason_code"])] is JobState.FAILED
+    if not failed or record["reason_code"] == EndReason.TIME_LIMIT.value:
+        return record
+    name = record.get("signal") or ""
+    evidence = postmortem.Evidence(
+        exit_code=record["exit_code"],
+        signal=name,
+        oom_kills=oom_kills if name == "SIGKILL" else 0,
+        peak_memory=record["usage"].get("peak_memory", 0),
+        memory_total=procs.memory_total(),
+        disk_free=files.free_bytes(attempt.folder),
+    )
+    cause = postmortem.explain(_tail(attempt.log), evidence)
+    return {**record, "cause": cause.to_wire()} if cause else record
+
+
+def disk_used(folder: str) -> Optional[int]:
+    """Return the bytes that a folder takes on the disk; None when counting takes too long."""
+    deadline = time.monotonic() + _DISK_SECONDS
+    total, todo = 0, [folder]
+    while todo:
+        if time.monotonic() > deadline:
+            return None
+        try:
+            with os.scandir(todo.pop()) as entries:
+                for entry in entries:
+                    total += entry.stat(follow_symlinks=False).st_blocks * 512
+                    if entry.is_dir(follow_symlinks=False):
+                        todo.append(entry.path)
+        except OSError:
+            pass  # a job may leave folders that cannot be read
+    return total
+
+
+def signal_name(number: int) -> str:
+    """Return "SIGTERM" and the like."""
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"  # one of the real-time signals
+
+
+def _tail(log: str) -> bytes:
+    try:
+        with open(log, "rb") as file:
+            file.seek(max(0, os.fstat(file.fileno()).st_size - postmortem.TAIL_BYTES))
+            return file.read(postmortem.TAIL_BYTES)
+    except OSError:
+        return b""

@@ -1,0 +1,73 @@
+"""Becoming a command in a job's folder, with its environment and its GPUs: what ``shell`` and ``exec`` run.
+
+It is not part of the job: it has no token of it, and outlives it.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import pwd
+import sys
+from typing import Any, Dict, List, Tuple
+
+from remote_agent import environment, files
+from remote_agent.errors import AgentError, NotFound
+from remote_agent.jobs import JobSpec, Lease
+from remote_agent.paths import Paths
+
+
+def main(root: str, agent: str, nonce: str, wish: str) -> int:
+    """Say that all is well, behind a nonce, and become the command; 125 and a message when it cannot be.
+
+    Args:
+        root: the agent's folder.
+        agent: content hash of this agent.
+        nonce: what the line begins with.
+        wish: JSON in URL-safe base64: "job" ("" for none), "attempt", "command" (empty for a login shell).
+    """
+    wanted: Dict[str, Any] = json.loads(base64.urlsafe_b64decode(wish))
+    try:
+        folder, env = _inside(Paths(root), agent, wanted) if wanted["job"] else (os.path.expanduser("~"), _own())
+        words = wanted["command"] or _login_shell()
+        os.chdir(folder)
+    except (AgentError, OSError) as error:
+        _say(nonce, {"error": str(error)})
+        return 125
+    _say(nonce, {"folder": folder})
+    try:
+        os.execvpe(words[0], words, env)
+    except OSError as error:
+        sys.stderr.write(f"foundations: cannot run {words[0]}: {error.strerror}\n")
+        return 127 if isinstance(error, FileNotFoundError) else 126
+
+
+def _inside(paths: Paths, agent: str, wanted: Dict[str, Any]) -> Tuple[str, Dict[str, str]]:
+    job = paths.job(wanted["job"])
+    attempt = job.attempt(int(wanted["attempt"]))
+    if not os.path.isdir(attempt.work):
+        raise NotFound("the job has no folder on this host: it has not started, or was pruned")
+    spec = JobSpec.from_wire(files.read_json(job.spec) or {})
+    owner = files.read_json(attempt.supervisor) or {}
+    lease = Lease.from_wire(owner.get("lease") or {"cpus": spec.cpus})
+    commands = environment.python_commands(paths.agents, environment.interpreter(spec))
+    env = environment.variables(spec, int(wanted["attempt"]), lease, job, paths.sdk(agent), commands)
+    try:
+        env.update(environment.secrets(spec, job))
+    except AgentError:
+        pass  # the job has ended, and its secrets went with it
+    return os.path.join(attempt.work, spec.subdir), env
+
+
+def _own() -> Dict[str, str]:
+    return {key: value for key, value in os.environ.items() if not key.startswith(environment.PREFIX)}
+
+
+def _login_shell() -> List[str]:
+    shell = os.environ.get("SHELL") or pwd.getpwuid(os.getuid()).pw_shell or "/bin/sh"
+    return [shell, "-i"]
+
+
+def _say(nonce: str, words: Dict[str, Any]) -> None:
+    os.write(1, f"\n{nonce} {json.dumps(words)}\n".encode())

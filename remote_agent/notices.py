@@ -1,0 +1,104 @@
+"""Telling somebody that a job has ended, from the host itself, so that it works with every laptop closed.
+
+Each notice is a child process of its own (``notify``): a web server that hangs holds up nothing. What is to be told and
+to whom goes to it by standard input, since an address may be a secret. An end is told at least once.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from typing import Any, Dict, List
+
+from remote_agent import environment, files
+from remote_agent.jobs import JobState, JobView
+from remote_agent.paths import Paths
+
+_AT_ONCE = 4
+ALWAYS = ("completed", "failed", "lost")
+"""The ends that are told when ``on`` does not say which."""
+
+
+class Notices:
+    """The notices that are under way."""
+
+    def __init__(self, paths: Paths) -> None:
+        self._paths = paths
+        self._waiting: List[JobView] = []
+        self._running: Dict[str, "subprocess.Popen[bytes]"] = {}
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether some have not been delivered."""
+        return bool(self._waiting or self._running)
+
+    def is_wanted(self, job: str, state: JobState) -> bool:
+        """Say whether a job asked to tell of such an end."""
+        wish = self._wish(job)
+        return bool(wish) and state.value in wish.get("on", ALWAYS)
+
+    def send(self, view: JobView) -> None:
+        """Tell of a job's end, soon."""
+        self._waiting.append(view)
+        self._go_on()
+
+    def delivered(self) -> List[str]:
+        """Return the jobs whose notice has been delivered, or given up after all its tries."""
+        ended = [job for job, child in self._running.items() if child.poll() is not None]
+        for job in ended:
+            del self._running[job]
+        self._go_on()
+        return ended
+
+    def _go_on(self) -> None:
+        while self._waiting and len(self._running) < _AT_ONCE:
+            view = self._waiting.pop(0)
+            self._running[view.spec.job] = self._start(view)
+
+    def _start(self, view: JobView) -> "subprocess.Popen[bytes]":
+        with open(self._paths.current_agent, encoding="ascii") as file:
+            agent = self._paths.agent(file.read().strip())
+        child = subprocess.Popen(
+            [sys.executable, "-I", "-S", "-E", agent, "notify", self._paths.root],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            env=environment.scrubbed(dict(os.environ)),
+        )
+        assert child.stdin is not None
+        with child.stdin as pipe:
+            pipe.write(json.dumps({"wish": self._wish(view.spec.job), "message": message(view)}).encode())
+        return child
+
+    def _wish(self, job: str) -> Dict[str, Any]:
+        private = files.read_json(self._paths.job(job).private)
+        wish = private.get("notify") if isinstance(private, dict) else None
+        return wish if isinstance(wish, dict) else {}
+
+
+def message(view: JobView) -> Dict[str, Any]:
+    """Return what is told of a job's end; ``text`` says it in one line, as chat webhooks want it."""
+    spec = view.spec
+    name = spec.name or spec.job[:6]
+    host = os.uname().nodename
+    why = f": {view.reason}" if view.reason and view.state is not JobState.COMPLETED else ""
+    duration = round(view.ended_at - view.started_at, 3) if view.ended_at and view.started_at else None
+    return {
+        "event": "job_ended",
+        "text": f"{name} ({spec.project}) {view.state.value} on {host}{why}",
+        "job": spec.job,
+        "name": spec.name or None,
+        "project": spec.project,
+        "owner": spec.owner or None,
+        "host": host,
+        "state": view.state.value,
+        "reason": view.reason,
+        "cause": view.cause.get("words"),
+        "exit_code": view.exit_code,
+        "attempt": view.attempt,
+        "command": list(spec.command),
+        "started_at": view.started_at,
+        "ended_at": view.ended_at,
+        "duration": duration,
+    }

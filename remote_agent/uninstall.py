@@ -1,0 +1,56 @@
+"""Removing all that the agent has on a host: its root, and what starts it at boot. Nothing may run."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+from typing import Any, Dict
+
+from remote_agent import autostart, files, peers, procs
+from remote_agent.paths import Paths
+
+
+def main(root: str, nonce: str) -> int:
+    """Remove it, and say so behind the nonce; refuse while an agent or a job of it lives."""
+    said = remove(root)
+    os.write(1, f"\n{nonce} {json.dumps(said)}\n".encode())
+    return 1 if "error" in said else 0
+
+
+def remove(root: str) -> Dict[str, Any]:
+    """Remove a root; return what was removed, or why not."""
+    paths = Paths(root)
+    serving = peers.connect(paths.socket_names(), socket.SOCK_STREAM)
+    if serving is not None:
+        serving.close()
+        return _no("the agent is still running")
+    if any(procs.is_alive(owner.get("supervisor", {})) for owner in _supervisors(paths)):
+        return _no("jobs are still running")
+    autostart.turn_off(root)
+    try:
+        shutil.rmtree(root)
+        _remove_if_empty(os.path.dirname(root))
+    except OSError as error:
+        return _no(f"{error.strerror}: {error.filename}")
+    return {"removed": root}
+
+
+def _supervisors(paths: Paths) -> Any:
+    for job in os.listdir(paths.jobs) if os.path.isdir(paths.jobs) else ():
+        attempts = os.path.join(paths.job(job).folder, "attempts")
+        for number in os.listdir(attempts) if os.path.isdir(attempts) else ():
+            yield files.read_json(os.path.join(attempts, number, "supervisor.json")) or {}
+
+
+def _remove_if_empty(folder: str) -> None:
+    if os.path.basename(folder) in (".foundations", f"foundations-{os.getuid()}"):
+        try:
+            os.rmdir(folder)
+        except OSError:
+            pass  # another machine's root lies in it
+
+
+def _no(words: str) -> Dict[str, Any]:
+    return {"error": {"code": "conflict", "message": words}}
