@@ -1,49 +1,56 @@
-"""What is done with jobs that exist: stop, delete, look at their files, fetch them, follow their log, wait for them."""
+"""What is done with jobs that exist, with queues and with hosts: stop, delete, prune, move, follow, wait."""
 
 from __future__ import annotations
 
-import json
-import os
-import tarfile
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from foundations_tui import locations, sync
-from foundations_tui.errors import FoundationsError, HostUnreachable, NotFoundError, as_ours
+from foundations_tui.errors import FoundationsError, NotFoundError, as_ours
 from foundations_tui.hosts.agent import refusal
-from foundations_tui.hosts.shell import NonceLines
-from foundations_tui.hosts.transport import Channel
 from foundations_tui.session import Session
 from foundations_tui.store import queries, writes
 from foundations_tui.store.rows import JobRow
 from remote_agent.jobs import JobView
 
+_PAGE = 500
+"""Jobs in one request."""
 
-def stop(session: Session, job: JobRow, by: str, grace: float) -> None:
-    """Ask a job's host to end it: TERM to its processes, KILL after ``grace`` seconds.
 
+def stop(session: Session, job: JobRow, by: str, grace: float | None = None) -> None:
+    """Ask a job's host to end it: its stop signal to its processes, KILL after ``grace`` seconds.
+
+    Args:
+        session: the client's.
+        job: which.
+        by: who asks.
+        grace: seconds; None for the job's own.
     Raises:
         FoundationsError: it has ended already. HostError: its host is out of reach.
     """
     answer = session.retrying(job.host, lambda agent: agent.call("stop", {"job": job.job, "by": by, "grace": grace})[0])
     view = JobView.from_wire(answer["job"])
-    writes.put_acknowledged(session.store, job.host, session.agent(job.host).hello["journal"], view)
+    writes.put_acknowledged(session.store, job.host, session.agent(job.host).hello["journal"], [view])
 
 
-def delete(session: Session, job: JobRow) -> None:
+def delete(session: Session, job: JobRow, force: bool = False) -> None:
     """Remove an ended job: its folder on the host, then all of it here.
 
+    Args:
+        session: the client's.
+        job: which.
+        force: even when it was submitted elsewhere and has not been fetched there.
     Raises:
         FoundationsError: it has not ended. HostError: its host is out of reach.
     """
     if not job.is_final and job.state != "submitting":
         raise FoundationsError(f"job {job.job} has not ended ({job.state})", f"foundations stop {job.job}")
     if job.reason_code not in ("host_reinstalled", "submit_interrupted"):
+        wish = {"job": job.job, "client": session.client_id(), "force": force}
         try:
-            session.retrying(job.host, lambda agent: agent.call("delete", {"job": job.job}))
+            session.retrying(job.host, lambda agent: agent.call("delete", wish))
         except NotFoundError:
             pass  # the host has forgotten it already
     writes.remove_job(session.store, job.job)
@@ -60,6 +67,114 @@ def end_agent(session: Session, host: str) -> None:
     agent.wait_for_end(10.0)
 
 
+@dataclass(frozen=True)
+class Pruned:
+    """What came of a wish to free a host's disk."""
+
+    pruned: list[str]
+    kept: dict[str, str]
+    """Why a job's folder stays, by job."""
+    fetched_by: dict[str, list[str]]
+    """The clients that have everything of a job, by job."""
+
+
+def prune(session: Session, host: str, jobs: list[str], force: bool, preview: bool) -> Pruned:
+    """Remove the folders of ended jobs on a host; they stay listed, with what was fetched.
+
+    Args:
+        session: the client's.
+        host: where.
+        jobs: whole ids.
+        force: even when the client that submitted a job has not fetched all of it.
+        preview: only say what would go.
+    Raises:
+        HostError: the host is out of reach.
+    """
+    found = Pruned([], {}, {})
+    for start in range(0, len(jobs), _PAGE):
+        wish = {"jobs": jobs[start : start + _PAGE], "force": force, "preview": preview}
+        answer = session.retrying(host, lambda agent, wish=wish: agent.call("prune", wish)[0])  # type: ignore[misc]
+        found.pruned.extend(answer["pruned"])
+        found.kept.update(answer["kept"])
+        found.fetched_by.update(answer["fetched_by"])
+    return found
+
+
+def pause(session: Session, host: str, group: str, paused: bool) -> None:
+    """Start no job of a group on a host any more, or again; an empty group means the whole host.
+
+    Raises:
+        HostError: it is out of reach.
+    """
+    session.retrying(host, lambda agent: agent.call("pause", {"group": group, "paused": paused}))
+
+
+def move(session: Session, job: JobRow, where: str, other: str = "", priority: int | None = None) -> None:
+    """Give a waiting job another place in its host's queue.
+
+    Args:
+        session: the client's.
+        job: which.
+        where: "first", "last", "before" or "after"; "" to change only its priority.
+        other: the other job, whole id.
+        priority: the new priority.
+    Raises:
+        FoundationsError: it does not wait. HostError: its host is out of reach.
+    """
+    wish = {"job": job.job, "where": where, "other": other, "priority": priority}
+    answer = session.retrying(job.host, lambda agent: agent.call("move", wish)[0])
+    journal = session.agent(job.host).hello["journal"]
+    writes.put_acknowledged(session.store, job.host, journal, [JobView.from_wire(answer["job"])])
+
+
+def queue(session: Session, host: str) -> dict[str, Any]:
+    """Return a host's queue: "jobs" ([job, priority, why it waits, when it is expected to start]), "more", "paused".
+
+    Raises:
+        HostError: it is out of reach.
+    """
+    return session.retrying(host, lambda agent: agent.call("queue")[0])
+
+
+def forgive(session: Session, host: str, gpu: str) -> list[str]:
+    """End the quarantine of a GPU, by index or UUID; return the UUIDs that were in quarantine.
+
+    Raises:
+        NotFoundError: there is no such GPU. HostError: the host is out of reach.
+    """
+    answer = session.retrying(host, lambda agent: agent.call("forgive", {"gpu": gpu})[0])
+    return list(answer["forgiven"])
+
+
+def ask_host(session: Session, host: str, role: str, *words: str) -> dict[str, Any]:
+    """Run a short role of the agent on a host and return what it says.
+
+    Raises:
+        FoundationsError: it refuses. HostError: the host is out of reach.
+    """
+    channel, _, said = session.agent(host).open_bulk(role, *words)
+    channel.close()
+    if "error" in said:
+        raise refusal(host, said["error"])
+    return said
+
+
+def uninstall(session: Session, host: str) -> str:
+    """Remove all that the agent has on a host; return the folder that was removed.
+
+    Raises:
+        FoundationsError: jobs run or wait there. HostError: the host is out of reach.
+    """
+    agent = session.agent(host)
+    agent.call("shutdown")
+    channel, _, said = agent.open_bulk("uninstall")
+    channel.close()
+    agent.wait_for_end(10.0)
+    if "error" in said:
+        raise refusal(host, said["error"])
+    return str(said["removed"])
+
+
 def list_files(session: Session, job: JobRow, path: str) -> dict[str, Any]:
     """Return a folder of a job's working directory: "entries" (name, kind, size, modified_at), "truncated".
 
@@ -68,139 +183,6 @@ def list_files(session: Session, job: JobRow, path: str) -> dict[str, Any]:
     """
     wish = {"job": job.job, "attempt": max(job.attempt, 1), "path": path}
     return session.retrying(job.host, lambda agent: agent.call("list", wish)[0])
-
-
-# --- fetching ---------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Wish:
-    """Which files of a job are to be fetched."""
-
-    what: str
-    """"written" (all that it wrote in its folder), "paths", "code" (its snapshot) or "artifacts"."""
-    paths: tuple[str, ...] = ()
-
-
-def fetch(
-    session: Session, job: JobRow, wish: Wish, target: Path, progress: Callable[[int, int], None]
-) -> list[tuple[str, int]]:
-    """Bring files of a job into a folder.
-
-    Args:
-        session: the client's.
-        job: whose files.
-        wish: which.
-        target: made when it is not there; files of the same name are replaced whole or not at all.
-        progress: called with (bytes that came, bytes in all).
-    Returns:
-        (path below the folder, bytes) of each file.
-    Raises:
-        NotFoundError: there is no such file. HostError: the host is out of reach. FoundationsError: the disk is full.
-    """
-    words = {
-        "job": job.job,
-        "attempt": max(job.attempt, 1),
-        "snapshot": job.snapshot,
-        "what": wish.what,
-        "paths": list(wish.paths),
-    }
-
-    def pull(agent: Any) -> list[tuple[str, int]]:
-        channel, lines, said = agent.open_bulk("send", json.dumps(words))
-        try:
-            if "error" in said:
-                raise refusal(job.host, said["error"])
-            found = _unpack(_TarBytes(channel, lines, said["bytes"], progress), target)
-            _say_unreadable(session, job, said["unreadable"], bool(found))
-            return found
-        finally:
-            channel.close()
-
-    try:
-        return session.retrying(job.host, pull)
-    except OSError as error:
-        raise FoundationsError(f"{target}: {error.strerror or error}") from None
-
-
-def _say_unreadable(session: Session, job: JobRow, names: list[str], others_came: bool) -> None:
-    if not names:
-        return
-    words = f"{job.host}: the job left files that cannot be read: {', '.join(names[:5])}"
-    if not others_came:
-        raise FoundationsError(words)
-    session.say(f"warning: {words}")
-
-
-class _TarBytes:
-    """The bytes of a bulk channel as a file that tarfile can read."""
-
-    def __init__(self, channel: Channel, lines: NonceLines, total: int, progress: Callable[[int, int], None]) -> None:
-        self._channel, self._buffer = channel, lines.rest
-        self._total, self._came, self._progress = total, 0, progress
-        channel.set_timeout(120)
-
-    def read(self, size: int = -1) -> bytes:
-        while len(self._buffer) < size:
-            try:
-                data = self._channel.recv(1 << 18)
-            except TimeoutError:
-                raise HostUnreachable("the connection was lost while fetching: nothing came for 120 s") from None
-            if not data:
-                break
-            self._buffer += data
-        page, self._buffer = self._buffer[:size], self._buffer[size:]
-        self._came += len(page)
-        self._progress(min(self._came, self._total), self._total)
-        return page
-
-
-def _unpack(source: _TarBytes, target: Path) -> list[tuple[str, int]]:
-    """Write the files of a tar stream below a folder: no name leads out of it, no file is left half written."""
-    target.mkdir(parents=True, exist_ok=True)
-    found = []
-    try:
-        with tarfile.open(fileobj=source, mode="r|") as tar:  # type: ignore[call-overload]
-            for member in tar:
-                _write_member(tar, member, target)
-                found.append((member.name, member.size))
-    except (tarfile.ReadError, EOFError) as error:
-        raise HostUnreachable(f"the connection was lost while fetching ({error})") from None
-    return found
-
-
-def _write_member(tar: tarfile.TarFile, member: tarfile.TarInfo, target: Path) -> None:
-    path = target / member.name
-    inside = os.path.realpath(path.parent) + os.sep
-    if (
-        member.name.startswith("/")
-        or ".." in Path(member.name).parts
-        or not inside.startswith(os.path.realpath(target) + os.sep)
-    ):
-        raise FoundationsError(f"the host sent a file name that leads out of the folder: {member.name!r}")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name[:200]}.part")
-    temporary.unlink(missing_ok=True)
-    try:
-        if member.issym():
-            os.symlink(member.linkname, temporary)
-        elif member.isreg():
-            _copy(tar, member, temporary)
-        else:
-            return
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def _copy(tar: tarfile.TarFile, member: tarfile.TarInfo, path: Path) -> None:
-    reader = tar.extractfile(member)
-    assert reader is not None
-    with path.open("xb") as writer:  # never through a link that came before
-        while page := reader.read(1 << 20):
-            writer.write(page)
-    os.chmod(path, 0o755 if member.mode & 0o100 else 0o644)
-    os.utime(path, (member.mtime, member.mtime))
 
 
 # --- following and waiting --------------------------------------------------------------------------------------

@@ -49,7 +49,8 @@ class HostConfig:
     """Shell lines before each job (modules, conda)."""
     env: dict[str, str] = field(default_factory=dict)
     """Variables of each job."""
-    data: dict[str, Any] = field(default_factory=dict)
+    data: dict[str, dict[str, str]] = field(default_factory=dict)
+    """What lies there, by name: {"path": where, "at": its place in a job's folder}."""
     tags: list[str] = field(default_factory=list)
     slurm: dict[str, Any] = field(default_factory=dict)
 
@@ -79,7 +80,6 @@ KEYS = tuple(_TYPES)
 _NOT_YET = {
     "backend": ("process", "the slurm backend"),
     "transport": ("paramiko", "another transport"),
-    "data": ({}, "host data"),
     "slurm": ({}, "the slurm backend"),
 }
 
@@ -91,6 +91,8 @@ class HostsConfig:
     hosts: dict[str, HostConfig]
     default_host: str = ""
     owner: str = ""
+    notify: dict[str, Any] = field(default_factory=dict)
+    """Whom a host tells that a job has ended: "url", "command", "on"."""
 
     def host(self, name: str) -> HostConfig:
         """Return a host.
@@ -112,8 +114,8 @@ def load_hosts(path: Path | None = None) -> HostsConfig:
     path = path or locations.hosts_file()
     table = _read_toml(path)
     for key in table:
-        if key not in ("hosts", "defaults", "default_host", "owner"):
-            raise _unknown_key(path, key, ("hosts", "defaults", "default_host", "owner"))
+        if key not in _TOP_KEYS:
+            raise _unknown_key(path, key, _TOP_KEYS)
     defaults = _table(path, table.get("defaults", {}), "defaults")
     if "address" in defaults:
         raise ConfigError(f"{_at(path, 'address')}: address belongs to one host, not to [defaults]")
@@ -129,7 +131,33 @@ def load_hosts(path: Path | None = None) -> HostsConfig:
         raise ConfigError(
             f"{_at(path, 'default_host')}: default_host names no host: {default!r}", _nearest(default, hosts)
         )
-    return HostsConfig(hosts, default, _string(path, table, "owner"))
+    return HostsConfig(hosts, default, _string(path, table, "owner"), _notify(path, table))
+
+
+_TOP_KEYS = ("hosts", "defaults", "default_host", "owner", "notify")
+_NOTIFY_KEYS = ("url", "command", "on")
+_ENDS = ("completed", "failed", "stopped", "lost")
+
+
+def _notify(path: Path, table: dict[str, Any]) -> dict[str, Any]:
+    """Return whom to tell of ends, checked."""
+    found = _table(path, table.get("notify", {}), "notify")
+    for key, value in found.items():
+        if key not in _NOTIFY_KEYS:
+            raise _unknown_key(path, key, _NOTIFY_KEYS)
+        if key == "url" and not (isinstance(value, str) and value.startswith(("http://", "https://"))):
+            raise ConfigError(f"{_at(path, key)}: url of [notify] begins with http:// or https://")
+        if key == "command" and not _is_command(value):
+            raise ConfigError(f"{_at(path, key)}: command of [notify] is a string or a list of strings")
+        if key == "on" and not (isinstance(value, list) and set(value) <= set(_ENDS)):
+            raise ConfigError(f"{_at(path, key)}: on of [notify] is a list of {', '.join(_ENDS)}")
+    return found
+
+
+def _is_command(value: Any) -> bool:
+    if isinstance(value, str):
+        return bool(value.strip())
+    return isinstance(value, list) and bool(value) and all(isinstance(word, str) for word in value)
 
 
 def check_name(name: str, allow_local: bool = False) -> None:
@@ -233,10 +261,21 @@ class ProjectConfig:
     env: dict[str, str] = field(default_factory=dict)
     max_file: int = 100 << 20
     """Untracked files above this many bytes stop a submit."""
+    include: tuple[str, ...] = ()
+    """Patterns of files that git ignores and that are shipped all the same."""
+    data: dict[str, dict[str, str]] = field(default_factory=dict)
+    """What lies on the hosts already, by name: {"path": where, "at": its place in the job's folder}."""
+    outputs: tuple[str, ...] = ()
+    """Patterns of the files that come back by themselves when a job ends."""
+    output_limit: int = 1 << 30
+    """Bytes of them that come back at most."""
+    notify: dict[str, Any] = field(default_factory=dict)
+    """Whom a host tells that a job has ended; over hosts.toml's."""
 
 
-_PROJECT_KEYS = ("project", "host", "env", "snapshot")
-_SNAPSHOT_KEYS = ("max_file_mb",)
+_PROJECT_KEYS = ("project", "host", "env", "snapshot", "data", "outputs", "notify")
+_SNAPSHOT_KEYS = ("max_file_mb", "include")
+_OUTPUT_KEYS = ("collect", "limit_mb")
 
 
 def load_project(folder: Path) -> ProjectConfig:
@@ -267,13 +306,71 @@ def _project(path: Path, table: dict[str, Any]) -> ProjectConfig:
     for key in snapshot:
         if key not in _SNAPSHOT_KEYS:
             raise _unknown_key(path, key, _SNAPSHOT_KEYS)
-    max_file = snapshot.get("max_file_mb", 100)
-    if isinstance(max_file, bool) or not isinstance(max_file, int | float) or not 0 <= max_file < 1 << 40:
-        raise ConfigError(f"{_at(path, 'max_file_mb')}: max_file_mb is a number of megabytes")
-    env = _env(path, _table(path, table.get("env", {}), "env"))
+    outputs = _table(path, table.get("outputs", {}), "outputs")
+    for key in outputs:
+        if key not in _OUTPUT_KEYS:
+            raise _unknown_key(path, key, _OUTPUT_KEYS)
     return ProjectConfig(
-        path, _string(path, table, "project"), _string(path, table, "host"), env, int(max_file * (1 << 20))
+        path=path,
+        project=_string(path, table, "project"),
+        host=_string(path, table, "host"),
+        env=_env(path, _table(path, table.get("env", {}), "env")),
+        max_file=_megabytes(path, snapshot, "max_file_mb", 100),
+        include=_strings(path, snapshot, "include"),
+        data=_data(path, _table(path, table.get("data", {}), "data")),
+        outputs=_strings(path, outputs, "collect"),
+        output_limit=_megabytes(path, outputs, "limit_mb", 1024),
+        notify=_notify(path, table),
     )
+
+
+def _megabytes(path: Path, table: dict[str, Any], key: str, default: int) -> int:
+    """Return a size in bytes."""
+    value = table.get(key, default)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1 << 40:
+        raise ConfigError(f"{_at(path, key)}: {key} is a number of megabytes")
+    return int(value * (1 << 20))
+
+
+def _strings(path: Path, table: dict[str, Any], key: str) -> tuple[str, ...]:
+    value = table.get(key, [])
+    if not isinstance(value, list) or not all(isinstance(word, str) and word for word in value):
+        raise ConfigError(f"{_at(path, key)}: {key} is a list of patterns")
+    return tuple(value)
+
+
+def _data(path: Path, table: dict[str, Any]) -> dict[str, dict[str, str]]:
+    """Return what lies on hosts, each as {"path", "at"}; a bare path has no place in the job's folder."""
+    found = {}
+    for name, value in table.items():
+        entry = {"path": value} if isinstance(value, str) else value
+        if not ENV_NAME.match(name):
+            raise ConfigError(f"{_at(path, name)}: data {name!r}: a name of letters, digits and _ is needed")
+        if not isinstance(entry, dict) or not all(isinstance(text, str) for text in entry.values()):
+            raise ConfigError(f'{_at(path, name)}: data {name} is a path, or {{ path = "/...", at = "data/x" }}')
+        for key in entry:
+            if key not in ("path", "at"):
+                raise _unknown_key(path, key, ("path", "at"))
+        found[name] = entry
+    return found
+
+
+def data_of(project: ProjectConfig, host: HostConfig) -> dict[str, dict[str, str]]:
+    """Return where a project's data lies on a host: hosts.toml says another path where it differs.
+
+    Raises:
+        ConfigError: no path is known, or none that begins at the root or at ~.
+    """
+    merged = {}
+    for name, entry in project.data.items():
+        found = {"at": "", **entry, **{key: value for key, value in host.data.get(name, {}).items() if value}}
+        if not str(found.get("path", "")).startswith(("/", "~/")):
+            raise ConfigError(
+                f"{project.path}: data {name}: on {host.name} it has no path that begins with / or ~/",
+                f'set path there, or in hosts.toml: data = {{ {name} = "/where/it/is" }} for {host.name}',
+            )
+        merged[name] = found
+    return merged
 
 
 # --- reading ----------------------------------------------------------------------------------------------------
@@ -316,7 +413,8 @@ def _host(path: Path, name: str, defaults: dict[str, Any], entry: dict[str, Any]
         raise ConfigError(f"{_at(path, 'max_jobs')}: max_jobs is 1 to {_MOST_JOBS:,}, or 0 for as many as CPUs")
     if not all(isinstance(tag, str) for tag in merged.get("tags", [])):
         raise ConfigError(f"{_at(path, 'tags')}: tags are strings")
-    return HostConfig(name=name, **{**merged, "env": _env(path, merged.get("env", {}))})
+    data = _data(path, merged.get("data", {}))
+    return HostConfig(name=name, **{**merged, "env": _env(path, merged.get("env", {})), "data": data})
 
 
 def _are_gpus(value: Any) -> bool:

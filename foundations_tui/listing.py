@@ -35,6 +35,12 @@ class Listing:
         """Folders of the repositories inside, with a slash at the end."""
         self._links: dict[bytes, bool] = {}
 
+    def include(self, names: set[bytes]) -> None:
+        """Take in files that git ignores; the user wants just these, whatever their size."""
+        self.names |= names
+        for path in names:
+            self._look_at(path)
+
     def add(self, top: Path, is_repository: bool) -> None:
         """Take in what git lists below a folder that is a repository, or any folder."""
         names, untracked = _listed(top, None if is_repository else self._shadow)
@@ -84,6 +90,21 @@ def _is_submodule(root: Path, path: bytes) -> bool:
     """Say whether the user's repository holds a name as a link to another repository's commit."""
     listed = plumbing.run(root, "ls-files", "-z", "--stage", "--", os.fsdecode(path), check=False).stdout
     return listed.startswith(b"160000 ")
+
+
+def included(top: Path, patterns: tuple[str, ...]) -> set[bytes]:
+    """Return the files below a folder that git ignores and that the project wants shipped all the same.
+
+    Args:
+        top: the top of the tree.
+        patterns: as .gitignore has them, below the top.
+    """
+    if not patterns:
+        return set()
+    rules = [f":(glob){pattern.rstrip('/')}" for pattern in patterns]
+    rules += [f":(glob){pattern.rstrip('/')}/**" for pattern in patterns]
+    found = plumbing.names(top, "ls-files", "-z", "--others", "--ignored", "--exclude-standard", "--", *rules)
+    return {name for name in found if not name.endswith(b"/")}
 
 
 def _listed(top: Path, shadow: Path | None) -> tuple[set[bytes], set[bytes]]:

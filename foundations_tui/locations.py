@@ -60,6 +60,11 @@ def log_file(job: str, attempt: int) -> Path:
     return data_folder() / "logs" / job / f"{attempt}.log"
 
 
+def outputs_folder(job: str) -> Path:
+    """Return where the outputs of a job come to by themselves."""
+    return data_folder() / "outputs" / job
+
+
 def snapshots_folder() -> Path:
     """Return the folder of the shadow repositories."""
     return data_folder() / "snapshots"

@@ -1,14 +1,30 @@
-"""Where a job goes: the one host that is meant, or the best of several."""
+"""Where jobs go: the one host that is meant, or the best of several; many at once are spread."""
 
 from __future__ import annotations
 
 import threading
+from dataclasses import dataclass
+from typing import Any
 
 from foundations_tui.config import LOCAL, HostsConfig
-from foundations_tui.errors import FoundationsError, HostUnreachable, NotFoundError
+from foundations_tui.errors import FoundationsError, HostRefused, HostUnreachable, NotFoundError
 from foundations_tui.session import Session, contact_facts
+from foundations_tui.snapshot import Snapshot
+from foundations_tui.store import writes
 
 ANY = "any"
+
+
+@dataclass(frozen=True)
+class Need:
+    """What a job takes of a host."""
+
+    cpus: int = 1
+    gpus: int = 0
+    gpu_memory: int = 0
+    """MiB of each GPU; 0 for whole ones."""
+    ram: int = 0
+    """Bytes."""
 
 
 def candidates(hosts: HostsConfig, wish: str) -> list[str]:
@@ -30,39 +46,92 @@ def candidates(hosts: HostsConfig, wish: str) -> list[str]:
     return [hosts.host(name.strip()).name for name in wish.split(",")]
 
 
-def choose(session: Session, wish: str, cpus: int, gpus: int) -> str:
-    """Return the host for a job: the one that is meant, else the one with the most free of what the job needs.
+def choose(session: Session, wish: str, needs: list[Need], frozen: Snapshot) -> list[str]:
+    """Return the host for each of some jobs: the one that is meant, else where it starts soonest.
+
+    Free GPUs and CPUs count, then how much waits there, then whether the host has the snapshot's last version.
 
     Raises:
-        NotFoundError: there is no such host. HostError: none of several answers.
+        NotFoundError: there is no such host. HostError: none of several answers, or none could ever run them.
     """
     names = candidates(session.hosts, wish)
     if len(names) == 1:
-        return names[0]
-    found, problems = _ask_all(session, names)
-    if not found:
+        return names * len(needs)
+    facts, problems = _ask_all(session, names)
+    if not facts:
         raise HostUnreachable("no host answers: " + "; ".join(str(error) for error in problems.values()))
-    return max(found, key=lambda name: (*_fitness(found[name], cpus, gpus), -names.index(name)))
+    offers = [
+        _Offer(name, resources, _has_shipped(session, name, frozen), -names.index(name))
+        for name, resources in facts.items()
+    ]
+    chosen = []
+    for need in needs:
+        able = [offer for offer in offers if offer.could_ever(need)]
+        if not able:
+            raise HostRefused(
+                f"no host that answers has {need.gpus} GPUs and {need.cpus} CPUs: "
+                + ", ".join(offer.words for offer in offers)
+            )
+        best = max(able, key=lambda offer: offer.fitness(need))
+        best.take(need)
+        chosen.append(best.name)
+    return chosen
 
 
-def _fitness(resources: dict[str, object], cpus: int, gpus: int) -> tuple[bool, bool, int, int]:
-    """Return how well a host suits, best highest: can run it at all, can run it now, free GPUs, free CPUs."""
-    all_gpus = resources.get("gpus")
-    gpu_list = all_gpus if isinstance(all_gpus, list) else []
-    free_gpus = sum(1 for gpu in gpu_list if not gpu.get("job") and not gpu.get("busy"))
-    free_cpus, all_cpus = int(str(resources.get("cpus_free") or 0)), int(str(resources.get("cpus") or 0))
-    ever = len(gpu_list) >= gpus and all_cpus >= cpus
-    return ever, ever and free_gpus >= gpus and free_cpus >= cpus, free_gpus if gpus else -free_gpus, free_cpus
+class _Offer:
+    """What one host has left, while jobs are being placed."""
+
+    def __init__(self, name: str, resources: dict[str, Any], has_code: bool, order: int) -> None:
+        self.name = name
+        gpus = resources.get("gpus") or []
+        self._sizes = sorted((int(gpu.get("memory_total") or 0) for gpu in gpus), reverse=True)
+        self._free_gpus = sum(1 for gpu in gpus if not gpu.get("job") and not gpu.get("busy"))
+        self._cpus = int(resources.get("cpus") or 0)
+        self._free_cpus = int(resources.get("cpus_free") or 0)
+        self._ram = int(resources.get("memory") or 0)
+        self._queued = int(resources.get("queued") or 0)
+        self._has_code = has_code
+        self._order = order
+
+    @property
+    def words(self) -> str:
+        return f"{self.name} has {len(self._sizes)} GPUs and {self._cpus} CPUs"
+
+    def could_ever(self, need: Need) -> bool:
+        large = sum(1 for size in self._sizes if size >= need.gpu_memory)
+        return large >= need.gpus and self._cpus >= need.cpus and (not self._ram or self._ram >= need.ram)
+
+    def fitness(self, need: Need) -> tuple[float, ...]:
+        """Return how well it suits, best highest: starts now, short queue, free GPUs (few for a CPU job)."""
+        now = self._free_gpus >= need.gpus and self._free_cpus >= need.cpus and not self._queued
+        slots = max(1, len(self._sizes) // max(1, need.gpus) if need.gpus else self._cpus // need.cpus)
+        free = self._free_gpus if need.gpus else -len(self._sizes)
+        return now, -self._queued / slots, free, self._has_code, self._free_cpus, self._order
+
+    def take(self, need: Need) -> None:
+        """Count a job in."""
+        if self._free_gpus >= need.gpus and self._free_cpus >= need.cpus and not self._queued:
+            self._free_gpus -= need.gpus
+            self._free_cpus -= need.cpus
+        else:
+            self._queued += 1
 
 
-def _ask_all(session: Session, names: list[str]) -> tuple[dict[str, dict[str, object]], dict[str, FoundationsError]]:
+def _has_shipped(session: Session, name: str, frozen: Snapshot) -> bool:
+    journal, _ = writes.cursor(session.store, name)
+    return bool(journal) and writes.shipped_tree(session.store, journal, str(frozen.shadow)) is not None
+
+
+def _ask_all(session: Session, names: list[str]) -> tuple[dict[str, dict[str, Any]], dict[str, FoundationsError]]:
     """Return what each host has, asked at once, and what went wrong with the others."""
-    found: dict[str, dict[str, object]] = {}
+    found: dict[str, dict[str, Any]] = {}
     problems: dict[str, FoundationsError] = {}
 
     def ask(name: str) -> None:
         try:
-            resources = contact_facts(session.agent(name))["resources"]
+            agent = session.agent(name)
+            agent.hello, _ = agent.call("hello", {})
+            resources = contact_facts(agent)["resources"]
             assert isinstance(resources, dict)
             found[name] = resources
         except FoundationsError as error:
@@ -73,4 +142,4 @@ def _ask_all(session: Session, names: list[str]) -> tuple[dict[str, dict[str, ob
         thread.start()
     for thread in threads:
         thread.join()
-    return found, problems
+    return {name: found[name] for name in names if name in found}, problems

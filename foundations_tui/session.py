@@ -132,7 +132,7 @@ class Session:
 
 def contact_facts(agent: Agent) -> dict[str, object]:
     """Return what an agent's hello says, as the store keeps it."""
-    names = ("cpus", "cpus_free", "memory", "disk_free", "gpus")
+    names = "cpus cpus_free memory memory_free disk_free disk_total disk_jobs queued paused gpus".split()
     return {
         "resources": {name: agent.hello.get(name) for name in names},
         "problems": agent.hello.get("problems", []),

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 from foundations_tui import locations, plumbing
 from foundations_tui.errors import SnapshotError
-from foundations_tui.listing import IGNORE_FILE, Listing
+from foundations_tui.listing import IGNORE_FILE, Listing, included
 
 if TYPE_CHECKING:
     import git
@@ -77,12 +77,13 @@ class Entry:
     path: bytes
 
 
-def take(folder: Path, max_file: int = 100 << 20) -> Snapshot:
+def take(folder: Path, max_file: int = 100 << 20, include: tuple[str, ...] = ()) -> Snapshot:
     """Freeze the working tree that a folder is in.
 
     Args:
         folder: the folder the user stands in; a repository's is taken from its root.
         max_file: untracked files above this many bytes are refused.
+        include: patterns of files that git ignores and that are taken all the same.
     Raises:
         SnapshotError: no such folder, files that are too large, or git cannot do it.
     """
@@ -93,17 +94,19 @@ def take(folder: Path, max_file: int = 100 << 20) -> Snapshot:
     root = Path(repository.working_tree_dir or folder).resolve() if repository else folder
     shadow = _shadow(root)
     try:
-        tree, files, size = _freeze(root, shadow, repository is not None, max_file)
+        tree, files, size = _freeze(root, shadow, repository is not None, max_file, include)
     except plumbing.GitFailed:
         shutil.rmtree(shadow, ignore_errors=True)  # perhaps it is damaged: it holds nothing that cannot be made again
-        tree, files, size = _freeze(root, _shadow(root), repository is not None, max_file)
+        tree, files, size = _freeze(root, _shadow(root), repository is not None, max_file, include)
     subdir = "" if folder == root else folder.relative_to(root).as_posix()
     return Snapshot(tree, shadow, root, subdir, files, size, _provenance(repository, tree) if repository else {})
 
 
-def _freeze(root: Path, shadow: Path, is_repository: bool, max_file: int) -> tuple[str, int, int]:
+def _freeze(
+    root: Path, shadow: Path, is_repository: bool, max_file: int, include: tuple[str, ...]
+) -> tuple[str, int, int]:
     """Return (tree, files, bytes) of the files on disk."""
-    tree = _write_tree(root, shadow, is_repository, max_file)
+    tree = _write_tree(root, shadow, is_repository, max_file, include)
     return tree, *_totals(root, shadow, tree)
 
 
@@ -195,7 +198,7 @@ def _size(root: Path, path: bytes) -> int:
         return 0  # deleted a moment ago
 
 
-def _write_tree(root: Path, shadow: Path, is_repository: bool, max_file: int) -> str:
+def _write_tree(root: Path, shadow: Path, is_repository: bool, max_file: int, include: tuple[str, ...]) -> str:
     """Bring the shadow index up to the files on disk and return its tree.
 
     The index is a copy that is put back at the end: two submits at once cannot disturb each other. The copy keeps
@@ -207,7 +210,7 @@ def _write_tree(root: Path, shadow: Path, is_repository: bool, max_file: int) ->
     try:
         if (shadow / "index").exists():
             shutil.copy2(shadow / "index", index)
-        _update_index(root, shadow, index, is_repository, max_file)
+        _update_index(root, shadow, index, is_repository, max_file, include)
         tree = plumbing.run(root, "write-tree", shadow=shadow, index=index).stdout.decode().strip()
         os.replace(index, shadow / "index")
         return tree
@@ -217,7 +220,9 @@ def _write_tree(root: Path, shadow: Path, is_repository: bool, max_file: int) ->
                 os.unlink(leftover)
 
 
-def _update_index(root: Path, shadow: Path, index: str, is_repository: bool, max_file: int) -> None:
+def _update_index(
+    root: Path, shadow: Path, index: str, is_repository: bool, max_file: int, include: tuple[str, ...]
+) -> None:
     """Put into the index what is new or changed, and take out what is gone; three gits look at once."""
     with ThreadPoolExecutor() as pool:
 
@@ -227,6 +232,8 @@ def _update_index(root: Path, shadow: Path, index: str, is_repository: bool, max
         known, changed = ask("ls-files"), ask("diff-files", "--name-only")
         listing = Listing(root, shadow, known, changed)
         listing.add(root, is_repository)
+        if is_repository:
+            listing.include(included(root, include))
     _refuse_large(root, listing, max_file)
     gone = known.result() - listing.names
     fresh = (listing.names - known.result()) | (listing.names & changed.result())

@@ -11,20 +11,21 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from foundations_tui import config, placement, shipping, snapshot
+from foundations_tui import __version__, config, placement, shipping, snapshot
 from foundations_tui.config import ProjectConfig
 from foundations_tui.errors import FoundationsError, HostRefused, HostUnreachable, NotFoundError, UsageError
 from foundations_tui.hosts.agent import Agent
 from foundations_tui.session import Session, own_identity
 from foundations_tui.snapshot import Snapshot
-from foundations_tui.store import writes
+from foundations_tui.store import queries, writes
 from remote_agent import protocol
 from remote_agent.errors import BadRequest
-from remote_agent.jobs import JobSpec, JobView
+from remote_agent.jobs import JobSpec, JobState, JobView
 
 _SECRET = re.compile(r"(TOKEN|KEY|PASSWORD|PASSWD|SECRET|CREDENTIAL)S?(?![A-Z])", re.IGNORECASE)
 """Names of secrets; TOKENIZERS_PARALLELISM is none."""
 _MOST = 100_000
+_LEAST_LOG = 64 << 10
 _OF_THIS_SHELL = ("PATH", "VIRTUAL_ENV", "CONDA_PREFIX", "CONDA_DEFAULT_ENV", "LD_LIBRARY_PATH", "FOUNDATIONS_HOME")
 """What a job on this machine takes over from the shell that submits it."""
 
@@ -44,6 +45,29 @@ class Request:
     name: str = ""
     cpus: int = 1
     gpus: int = 0
+    gpu_memory: int = 0
+    """MiB of each GPU; other jobs may share the rest. 0 for whole GPUs."""
+    ram: int = 0
+    """Bytes of the host's memory to plan with."""
+    priority: int = 0
+    after: tuple[str, ...] = ()
+    """Whole ids of jobs that have to complete first."""
+    after_any: tuple[str, ...] = ()
+    """Whole ids of jobs that have to end first, however."""
+    group: str = ""
+    time_limit: float = 0.0
+    """Seconds; 0 for none."""
+    retries: int = 0
+    retry_on: tuple[str, ...] = ("lost",)
+    stop_signal: str = "TERM"
+    grace: float = 30.0
+    """Seconds between that and KILL."""
+    outputs: tuple[str, ...] = ()
+    """Patterns of files that come back by themselves; empty for the project's."""
+    log_limit: int = 0
+    """Bytes; 0 for none."""
+    secrets: tuple[str, ...] = ()
+    """Variables of this process that the job gets, and that are written down nowhere."""
     params: dict[str, Any] = field(default_factory=dict)
     env: dict[str, str] = field(default_factory=dict)
     tags: dict[str, Any] = field(default_factory=dict)
@@ -65,33 +89,98 @@ def submit(
     progress: shipping.Progress = lambda done, total, sent: None,
     frozen: Snapshot | None = None,
 ) -> Submitted:
-    """Run a command somewhere, on the working tree as it is now.
+    """Run a command somewhere, on the working tree as it is now; see ``submit_all``."""
+    return submit_all(session, [request], progress, frozen)[0]
+
+
+def submit_all(
+    session: Session,
+    requests: list[Request],
+    progress: shipping.Progress = lambda done, total, sent: None,
+    frozen: Snapshot | None = None,
+) -> list[Submitted]:
+    """Run commands of one folder somewhere, on the working tree as it is now; each host accepts all of its or none.
 
     Args:
         session: the client's.
-        request: what to run.
+        requests: what to run, at least one; they share folder and host wish.
         progress: called while the snapshot travels.
-        frozen: the snapshot, when it has been taken already: the jobs of a sweep share it.
+        frozen: the snapshot, when it has been taken already.
     Raises:
-        FoundationsError: why not; then nothing runs and nothing is left to be sent.
+        FoundationsError: why not; then nothing runs and nothing is left to be sent. When several hosts are involved,
+            what the ones before have accepted runs.
     """
-    project = config.load_project(request.folder)
-    check(request)
+    first = requests[0]
+    project = config.load_project(first.folder)
+    for request in requests:
+        check(request)
     _refuse_secrets(project.env, f"[env] of {project.path}:")
-    wish = host_wish(session, request, project)
+    private = _private(session, first, project)
+    wish = host_wish(session, first, project)
     early = _connect_early(session, wish)
-    frozen = frozen or snapshot.take(request.folder, project.max_file)
+    frozen = frozen or snapshot.take(first.folder, project.max_file, project.include)
     early.join()
-    host = placement.choose(session, wish, request.cpus, request.gpus)
-    agent = session.agent(host)
-    _refuse_if_newer(agent)
-    spec = make_spec(session, request, project, frozen, host)
-    try:
-        spec.check()
-    except BadRequest as error:
-        raise UsageError(str(error)) from None
-    writes.add_intent(session.store, spec, host, own_identity())
-    return _send(session, spec, host, frozen, progress)
+    hosts = placement.choose(session, wish, [_need(request) for request in requests], frozen)
+    submitted: dict[int, Submitted] = {}
+    for host in dict.fromkeys(hosts):
+        mine = [number for number, name in enumerate(hosts) if name == host]
+        specs = [make_spec(session, requests[number], project, frozen, host, bool(private)) for number in mine]
+        submitted.update(zip(mine, _submit_to(session, host, specs, private, frozen, progress), strict=True))
+    return [submitted[number] for number in range(len(requests))]
+
+
+def _submit_to(
+    session: Session,
+    host: str,
+    specs: list[JobSpec],
+    private: dict[str, Any],
+    frozen: Snapshot,
+    progress: shipping.Progress,
+) -> list[Submitted]:
+    _refuse_if_newer(session.agent(host))
+    for spec in specs:
+        _refuse_after_elsewhere(session, spec, host)
+        try:
+            spec.check()
+        except BadRequest as error:
+            raise UsageError(str(error)) from None
+    writes.add_intents(session.store, specs, host, own_identity())
+    return _send(session, specs, host, private, frozen, progress)
+
+
+def _need(request: Request) -> placement.Need:
+    return placement.Need(request.cpus, request.gpus, request.gpu_memory, request.ram)
+
+
+def _private(session: Session, request: Request, project: ProjectConfig) -> dict[str, Any]:
+    """Return what goes to the host beside the specification, and is kept only until the job has ended."""
+    found: dict[str, Any] = {}
+    if request.secrets:
+        missing = [name for name in request.secrets if name not in os.environ]
+        if missing:
+            raise UsageError(
+                f"--secret {missing[0]}: there is no such variable here", f"export {missing[0]}=... and submit again"
+            )
+        found["secrets"] = {name: os.environ[name] for name in request.secrets}
+    notify = project.notify or session.hosts.notify
+    if notify:
+        found["notify"] = notify
+    return found
+
+
+def _refuse_after_elsewhere(session: Session, spec: JobSpec, host: str) -> None:
+    """Refuse to wait for a job of another host: hosts cannot see each other."""
+    for other in (*spec.after, *spec.after_any):
+        try:
+            there = queries.job(session.store.conn, other).host
+        except NotFoundError:
+            continue  # one of the same submit, or one that only the host knows
+        if there != host:
+            raise UsageError(
+                f"--after {other[:6]}: that job is on {there}, this one would go to {host};"
+                " hosts cannot see each other's jobs, so a job waits only for jobs of its own host",
+                f"submit it with --host {there}",
+            )
 
 
 def check(request: Request) -> None:
@@ -102,6 +191,10 @@ def check(request: Request) -> None:
         raise UsageError("--cpus is at least 1")
     if request.gpus < 0:
         raise UsageError("--gpus is 0 or more")
+    if request.gpu_memory and not request.gpus:
+        raise UsageError("--gpu-memory is a share of a GPU, and --gpus is 0")
+    if request.log_limit and request.log_limit < _LEAST_LOG:
+        raise UsageError(f"--log-limit is at least {_LEAST_LOG >> 10} kB")
     if max(request.cpus, request.gpus) > _MOST:
         raise UsageError(f"no host has more than {_MOST:,} CPUs or GPUs")
     _refuse_secrets(request.env, "--env")
@@ -121,7 +214,9 @@ def host_wish(session: Session, request: Request, project: ProjectConfig) -> str
     return request.host or project.host or session.hosts.default_host or placement.ANY
 
 
-def make_spec(session: Session, request: Request, project: ProjectConfig, frozen: Snapshot, host: str) -> JobSpec:
+def make_spec(
+    session: Session, request: Request, project: ProjectConfig, frozen: Snapshot, host: str, private: bool = False
+) -> JobSpec:
     """Return the specification of a job; it never changes again."""
     settings = session.hosts.host(host)
     _refuse_secrets(settings.env, f"hosts.toml: env of {host}:")
@@ -140,6 +235,23 @@ def make_spec(session: Session, request: Request, project: ProjectConfig, frozen
         setup=settings.setup,
         cpus=request.cpus,
         gpus=request.gpus,
+        gpu_memory=request.gpu_memory,
+        ram=request.ram,
+        priority=request.priority,
+        after=request.after,
+        after_any=request.after_any,
+        group=request.group,
+        time_limit=request.time_limit,
+        retries=request.retries,
+        retry_on=request.retry_on,
+        stop_signal=request.stop_signal,
+        grace=request.grace,
+        data=config.data_of(project, settings),
+        outputs=request.outputs or project.outputs,
+        output_limit=project.output_limit,
+        log_limit=request.log_limit,
+        secrets=request.secrets,
+        private=private,
         params=request.params,
         env={**own, **settings.env, **project.env, **request.env},
         tags=request.tags,
@@ -177,39 +289,58 @@ def _refuse_if_newer(agent: Agent) -> None:
         )
 
 
-def _send(session: Session, spec: JobSpec, host: str, frozen: Snapshot, progress: shipping.Progress) -> Submitted:
-    """Ship and submit, over dropped connections; the id makes sending twice harmless."""
+def _send(
+    session: Session,
+    specs: list[JobSpec],
+    host: str,
+    private: dict[str, Any],
+    frozen: Snapshot,
+    progress: shipping.Progress,
+) -> list[Submitted]:
+    """Ship and submit, over dropped connections; the ids make sending twice harmless."""
     sent, answered = threading.Event(), threading.Event()
-    wish = {"spec": spec.to_wire(), "protocol": protocol.VERSION}
+    wish = _wish(specs, private)
 
-    def attempt(agent: Agent) -> Submitted:
-        if sent.is_set() and _has_job(agent, spec.job):
+    def attempt(agent: Agent) -> list[Submitted]:
+        if sent.is_set() and _has_job(agent, specs[0].job):
             shipped = shipping.Shipment(0, 0)
         else:
             shipped = shipping.ship(agent, session.store, frozen, progress)
         sent.set()
         try:
-            answer, _ = agent.call("submit", wish)
+            answer, _ = agent.call("submit_many", wish, timeout=120)
         except HostUnreachable:
             raise
         except FoundationsError:
             answered.set()  # it is no
             raise
-        view = JobView.from_wire(answer["job"])
-        writes.put_acknowledged(session.store, host, agent.hello["journal"], view)
-        return Submitted(view, host, frozen, shipped)
+        views = [
+            JobView(spec, JobState.QUEUED, seq, queued_at=queued_at, priority=spec.priority, rank=rank)
+            for spec, (_, seq, queued_at, rank) in zip(specs, answer["jobs"], strict=True)
+        ]
+        writes.put_acknowledged(session.store, host, agent.hello["journal"], views)
+        return [Submitted(view, host, frozen, shipped) for view in views]
 
     try:
         return session.retrying(host, attempt)
     except BaseException as error:
         if answered.is_set() or not sent.is_set():
-            writes.drop_intent(session.store, spec.job)
+            writes.drop_intents(session.store, [spec.job for spec in specs])
         elif isinstance(error, FoundationsError):
             raise type(error)(
-                f"{error}. Whether job {spec.job} has arrived is not known",
+                f"{error}. Whether job {specs[0].job} has arrived is not known",
                 "foundations sync settles it when the host is back",
             ) from None
         raise
+
+
+def _wish(specs: list[JobSpec], private: dict[str, Any]) -> dict[str, Any]:
+    """Return the request that submits jobs: what they share is said once."""
+    wires = [spec.to_wire() for spec in specs]
+    base = {key: value for key, value in wires[0].items() if all(wire[key] == value for wire in wires)}
+    own = [{key: value for key, value in wire.items() if key not in base or key == "job"} for wire in wires]
+    wish = {"base": base, "specs": own, "protocol": protocol.VERSION, "version": __version__}
+    return {**wish, "private": private} if private else wish
 
 
 def _has_job(agent: Agent, job: str) -> bool:

@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable, Collection
 from typing import Any
 
+from foundations_tui import fetching
 from foundations_tui.errors import FoundationsError, HostError, HostUnreachable, NotFoundError, StoreError, as_ours
 from foundations_tui.hosts.agent import Agent, Answer
 from foundations_tui.session import Session, is_running
@@ -22,6 +23,7 @@ _PAGES_AHEAD = 8
 _PAGES_A_ROUND = 64
 """So many pages of one stream are pulled before states are looked at again."""
 _LONGEST_LINE = 1 << 20
+_JOBS_A_PAGE = 2000
 _WATCH_SECONDS = 30.0
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 30.0
 
@@ -78,6 +80,32 @@ class HostSync:
                 continue  # deleted on the host: the next changes say so
         writes.mark_complete(self._store, self._host)
         return whole
+
+    def pull_samples(self) -> None:
+        """Bring what the host itself used over time, as far as it has been written down.
+
+        Raises:
+            HostError: the connection was lost.
+        """
+        while True:
+            base = writes.samples_offset(self._store, self._host)
+            answer, page = self._agent.call("samples", {"offset": base})
+            if not page:
+                return
+            if writes.put_host_samples(self._store, self._host, base, answer["offset"], page) == base:
+                return
+
+    def acknowledge(self, client: str) -> None:
+        """Tell the host which ended jobs are here whole, so that it may give up their folders when the user says so.
+
+        Raises:
+            HostError: the connection was lost.
+        """
+        jobs = writes.to_acknowledge(self._store, self._host)
+        for start in range(0, len(jobs), _JOBS_A_PAGE):
+            page = jobs[start : start + _JOBS_A_PAGE]
+            self._agent.call("acknowledge", {"client": client, "jobs": page})
+            writes.put_told(self._store, page)
 
     def ask_for_news(self) -> Answer:
         """Ask the host to answer when a job changes or a stream grows, or after half a minute."""
@@ -147,7 +175,10 @@ class _StreamPull:
         if name == "log":
             writes.put_log_page(self._store, job, attempt, offset, data)
             return b"", offset + len(data)
-        taken = writes.put_records_page(self._store, job, attempt, name, offset, data)
+        if name == "samples":
+            taken = writes.put_samples_page(self._store, job, attempt, offset, data)
+        else:
+            taken = writes.put_records_page(self._store, job, attempt, name, offset, data)
         left = data[taken:]
         if len(left) > _LONGEST_LINE:
             writes.skip_unfinished(self._store, job, attempt, name, offset + taken, offset + len(data))
@@ -181,8 +212,17 @@ def catch_up(session: Session, host: str, jobs: Collection[str] | None = None, s
             host_sync.pull_sizes()
             while not host_sync.pull_streams(jobs):
                 pass
+            host_sync.pull_samples()
+            if jobs is None:
+                _settle(session, host, host_sync)
 
     with_contact_noted(session, host, lambda: session.retrying(host, pull, seconds=10))
+
+
+def _settle(session: Session, host: str, host_sync: HostSync) -> None:
+    """When all streams are here: bring declared outputs, and tell the host what is here whole."""
+    fetching.collect_outputs(session, host)
+    host_sync.acknowledge(session.client_id())
 
 
 def with_contact_noted(session: Session, host: str, action: Callable[[], None]) -> None:
@@ -278,6 +318,10 @@ class Follower:
         while not self._stopped.is_set():
             whole = host_sync.pull_streams(self._jobs) if self._streams else True
             self._changed()
+            if whole and self._streams:
+                host_sync.pull_samples()
+                if self._jobs is None:
+                    _settle(self._session, self._host, host_sync)
             if whole:
                 self._asked = host_sync.ask_for_news()
                 if self._stopped.is_set():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from datetime import datetime
 
@@ -52,6 +53,41 @@ def size(count: float | None) -> str:
         if count < 1000 or unit == "TB":
             return f"{count:.1f} {unit}" if count < 10 else f"{count:.0f} {unit}"
     return ""
+
+
+def parse_size(text: str) -> int:
+    """Return the bytes in "20G", "512 MB" or "1.5t"; powers of 1024.
+
+    Raises:
+        ValueError: it is no size.
+    """
+    match = _SIZE.match(text.strip())
+    if match is None:
+        raise ValueError(f"not a size: {text!r} (20G, 512M)")
+    return int(float(match.group(1)) * 1024 ** " KMGT".index(match.group(2).upper() or " "))
+
+
+def parse_duration(text: str) -> float:
+    """Return the seconds in "90", "45m", "2h30m", "1d" or "1:30:00".
+
+    Raises:
+        ValueError: it is no duration.
+    """
+    text = text.strip().lower()
+    if re.fullmatch(r"\d+(:\d\d){1,2}", text):
+        seconds = 0
+        for part in text.split(":"):
+            seconds = seconds * 60 + int(part)
+        return float(seconds if text.count(":") == 2 else seconds * 60)
+    if re.fullmatch(r"\d+(\.\d+)?", text):
+        return float(text)
+    parts = re.findall(r"(\d+(?:\.\d+)?)\s*([smhd])", text)
+    if not parts or re.sub(r"(\d+(?:\.\d+)?)\s*([smhd])", "", text).strip():
+        raise ValueError(f"not a duration: {text!r} (90, 45m, 2h30m, 1d)")
+    return sum(float(count) * {"s": 1, "m": 60, "h": 3600, "d": 86400}[unit] for count, unit in parts)
+
+
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgtKMGT]?)(?:i?[bB])?\Z")
 
 
 def number(value: object) -> str:

@@ -353,7 +353,8 @@ def test_gpus_are_leased_by_uuid(client: Client, tmp_path: Path, monkeypatch: py
     show = 'echo "$CUDA_VISIBLE_DEVICES|$CUDA_DEVICE_ORDER|$FOUNDATIONS_GPU_INDICES"; sleep 3'
     first, second = (client.submit("--gpus", "1", "--", "sh", "-c", show) for _ in range(2))
     third = client.submit("--gpus", "1", "--", "sh", "-c", show)
-    assert "used by others" in client.wait_until(third, "queued")["reason"]
+    words = "waits for 1 GPU: 0 free, 2 leased to jobs, 1 held by a process that cannot be seen (60 GB)"
+    assert client.wait_until(third, "queued")["reason"] == words
     client.run("wait", first, second, third)
     logs = [client.run("logs", job).stdout.strip() for job in (first, second, third)]
     assert logs[0] == "GPU-5d1c3a9e-0000|PCI_BUS_ID|0" and logs[1] == "GPU-5d1c3a9e-0002|PCI_BUS_ID|2"

@@ -18,7 +18,7 @@ from foundations_tui.store.rows import iso
 from foundations_tui.terminal import one_line
 
 if TYPE_CHECKING:
-    from foundations_tui.actions import Wish
+    from foundations_tui.fetching import Wish
     from foundations_tui.session import Session
     from foundations_tui.store.rows import JobRow
 
@@ -71,7 +71,7 @@ def get(
       foundations get 3f2a91                       all that it wrote, into ./3f2a91/
       foundations get 3f2a91 runs/x/model.pt       one file, into ./3f2a91/runs/x/
     """
-    from foundations_tui.actions import Wish
+    from foundations_tui.fetching import Wish
 
     row = queries.find(session.store.conn, job)
     if row.attempt == 0:
@@ -108,10 +108,10 @@ def _keep_out_of_snapshots(folder: Path) -> None:
 
 
 def _fetch(session: Session, row: JobRow, wish: Wish, target: Path) -> list[tuple[str, int]]:
-    from foundations_tui import actions
+    from foundations_tui import fetching
 
     try:
-        return actions.fetch(session, row, wish, target, _progress)
+        return fetching.fetch(session, row, wish, target, _progress).files
     except NotFoundError as error:
         raise NotFoundError(str(error), f"foundations ls {row.job[:6]} lists the job's folder") from None
     finally:

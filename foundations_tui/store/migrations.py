@@ -87,3 +87,33 @@ def m001_spine(db: Any) -> None:
     db["tags"].create({"job": str, "key": str, "value": str, "time": float}, pk=("job", "key"))
     db["shipped"].create({"journal": str, "folder": str, "tree": str}, pk=("journal", "folder"))
     db.execute("PRAGMA user_version = 1")
+
+
+@migrations()
+def m002_agent(db: Any) -> None:
+    """What a scheduler knows of a job, its attempts, what it and its host use over time."""
+    for column, kind in (
+        ("signal", "TEXT"),
+        ("cause", "TEXT"),
+        ("priority", "INTEGER NOT NULL DEFAULT 0"),
+        ("rank", "REAL NOT NULL DEFAULT 0"),
+        ("group_name", "TEXT NOT NULL DEFAULT ''"),
+        ("attempts", "TEXT NOT NULL DEFAULT '[]'"),
+        ("pruned", "INTEGER NOT NULL DEFAULT 0"),
+        ("starts_at", "REAL"),
+        ("outputs", "TEXT"),
+        ("acknowledged", "INTEGER NOT NULL DEFAULT 0"),
+    ):
+        db.execute(f"ALTER TABLE jobs ADD COLUMN {column} {kind}")
+    db.execute("ALTER TABLE hosts ADD COLUMN samples_offset INTEGER NOT NULL DEFAULT 0")
+    db.execute("CREATE INDEX idx_jobs_group ON jobs (group_name) WHERE group_name != ''")
+    db.execute("CREATE INDEX idx_jobs_unacknowledged ON jobs (host) WHERE acknowledged = 0")
+    db.execute(
+        "CREATE TABLE job_samples (job TEXT, attempt INTEGER, offset INTEGER, time REAL, cpus REAL, ram INTEGER,"
+        " gpu INTEGER, gpu_memory INTEGER, PRIMARY KEY (job, attempt, offset)) WITHOUT ROWID"
+    )
+    db.execute(
+        "CREATE TABLE host_samples (host TEXT, time REAL, load REAL, ram INTEGER, disk_free INTEGER, gpus TEXT,"
+        " PRIMARY KEY (host, time)) WITHOUT ROWID"
+    )
+    db.execute("PRAGMA user_version = 2")

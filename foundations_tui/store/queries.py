@@ -9,7 +9,16 @@ from dataclasses import dataclass
 from typing import Any
 
 from foundations_tui.errors import NotFoundError, UsageError
-from foundations_tui.store.rows import HostRow, JobRow, MetricRow, MetricSummary, ProjectRow, StreamRow
+from foundations_tui.store.rows import (
+    HostRow,
+    HostSample,
+    JobRow,
+    JobSample,
+    MetricRow,
+    MetricSummary,
+    ProjectRow,
+    StreamRow,
+)
 
 FINAL = ("completed", "failed", "stopped", "lost")
 SORTS = {
@@ -106,6 +115,19 @@ def job(conn: sqlite3.Connection, job_id: str) -> JobRow:
     return _rows(conn, found, True)[0]
 
 
+def spec(conn: sqlite3.Connection, job_id: str) -> dict[str, Any]:
+    """Return a job's specification as its host has it.
+
+    Raises:
+        NotFoundError: there is no such job.
+    """
+    row = conn.execute("SELECT spec FROM jobs WHERE job = ?", [job_id]).fetchone()
+    if row is None:
+        raise NotFoundError(f"there is no job {job_id}")
+    found: dict[str, Any] = json.loads(row["spec"])
+    return found
+
+
 def find(conn: sqlite3.Connection, words: str) -> JobRow:
     """Return the job that a user means; see ``resolve``."""
     return job(conn, resolve(conn, words))
@@ -190,6 +212,36 @@ def streams(conn: sqlite3.Connection, job_id: str) -> list[StreamRow]:
     return [StreamRow(*row) for row in conn.execute(query, [job_id])]
 
 
+def job_samples(conn: sqlite3.Connection, job_id: str, attempt: int) -> list[JobSample]:
+    """Return what an attempt used over time."""
+    query = "SELECT time, cpus, ram, gpu, gpu_memory FROM job_samples WHERE job = ? AND attempt = ? ORDER BY offset"
+    return [JobSample(*row) for row in conn.execute(query, [job_id, attempt])]
+
+
+def host_samples(conn: sqlite3.Connection, host: str, since: float) -> list[HostSample]:
+    """Return what a host used since a moment."""
+    query = "SELECT time, load, ram, disk_free, gpus FROM host_samples WHERE host = ? AND time >= ? ORDER BY time"
+    return [
+        HostSample(row[0], row[1], row[2], row[3], json.loads(row[4])) for row in conn.execute(query, [host, since])
+    ]
+
+
+def groups(conn: sqlite3.Connection, group: str) -> list[str]:
+    """Return the hosts that have unfinished jobs of a group."""
+    query = "SELECT DISTINCT host FROM jobs WHERE group_name = ? AND state IN ('queued', 'preparing', 'running')"
+    return [row[0] for row in conn.execute(query, [group])]
+
+
+def ended(conn: sqlite3.Connection, which: JobFilter, before: float) -> list[JobRow]:
+    """Return the jobs that ended before a moment and whose folder on the host still stands, oldest first."""
+    where, args = which.where()
+    query = (
+        f"{_JOB} WHERE {where} AND j.pruned = 0 AND j.attempt > 0 AND j.state IN ({_marks(FINAL)})"
+        " AND COALESCE(j.ended_at, 0) < ? ORDER BY j.ended_at"
+    )
+    return _rows(conn, conn.execute(query, [*args, *FINAL, before]).fetchall(), False)
+
+
 def changed_since(conn: sqlite3.Connection, moment: float) -> list[JobRow]:
     """Return the jobs that ended, as far as this client noticed, after a moment; oldest first."""
     query = f"{_JOB} WHERE j.noticed_at > ? AND j.state IN ({_marks(FINAL)}) ORDER BY j.noticed_at"
@@ -212,6 +264,7 @@ def _rows(conn: sqlite3.Connection, found: list[sqlite3.Row], details: bool) -> 
 
 def _row(row: sqlite3.Row, extra: _Details | None) -> JobRow:
     job_id = row["job"]
+    spec = json.loads(row["spec"])
     return JobRow(
         job=job_id,
         host=row["host"],
@@ -232,6 +285,22 @@ def _row(row: sqlite3.Row, extra: _Details | None) -> JobRow:
         started_at=row["started_at"],
         ended_at=row["ended_at"],
         stop_requested_by=row["stop_requested_by"],
+        cpus=row["cpus"],
+        gpu_memory=spec.get("gpu_memory", 0),
+        signal=row["signal"],
+        cause=json.loads(row["cause"] or "{}"),
+        usage=json.loads(row["usage"] or "{}"),
+        priority=row["priority"],
+        group=row["group_name"],
+        after=spec.get("after", []),
+        after_any=spec.get("after_any", []),
+        time_limit=spec.get("time_limit", 0.0),
+        retries=spec.get("retries", 0),
+        attempts=json.loads(row["attempts"]),
+        starts_at=row["starts_at"] if row["state"] == "queued" else None,
+        outputs=json.loads(row["outputs"]) if row["outputs"] else None,
+        pruned=bool(row["pruned"]),
+        client=row["client"] or "",
         complete=bool(row["complete"]),
         data_as_of=row["data_as_of"],
         unreachable_since=row["unreachable_since"],

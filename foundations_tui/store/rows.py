@@ -50,6 +50,28 @@ class JobRow:
     started_at: float | None
     ended_at: float | None
     stop_requested_by: str | None
+    cpus: int
+    gpu_memory: int
+    """MiB of each GPU that it asked for; 0 for whole ones."""
+    signal: str | None
+    cause: dict[str, Any]
+    """The post-mortem of a failure: "code", "words", "line", "evidence"."""
+    usage: dict[str, Any]
+    priority: int
+    group: str
+    after: list[str]
+    after_any: list[str]
+    time_limit: float
+    retries: int
+    attempts: list[dict[str, Any]]
+    """The attempts before the current one."""
+    starts_at: float | None
+    """When it is expected to start."""
+    outputs: dict[str, Any] | None
+    """What was brought back of its outputs; None when nothing was, yet."""
+    pruned: bool
+    """Whether its folder on the host was removed."""
+    client: str
     complete: bool
     """Whether every byte of its streams is here."""
     data_as_of: float | None
@@ -88,7 +110,10 @@ class JobRow:
         """What stands behind its state: why it waits or how it ended, when there is more to say than the state."""
         if self.stop_requested_by and not self.is_final:
             return "stopping"
-        return "" if self.state in ("running", "completed") else self.reason or ""
+        if self.state in ("running", "completed"):
+            return ""
+        words_ = self.reason or ""
+        return f"{words_}: {self.cause['words']}" if self.cause.get("words") else words_
 
     @property
     def facts(self) -> str:
@@ -115,6 +140,21 @@ class JobRow:
             "params": {key: json_value(value) for key, value in self.params.items()},
             "metrics": {key: summary.to_json() for key, summary in self.metrics.items()},
             "tags": {key: json_value(value) for key, value in self.tags.items()},
+            "signal": self.signal,
+            "cause": self.cause or None,
+            "usage": self.usage,
+            "priority": self.priority,
+            "group": self.group or None,
+            "after": self.after,
+            "after_any": self.after_any,
+            "time_limit": self.time_limit or None,
+            "retries": self.retries,
+            "attempts": [_past(past) for past in self.attempts],
+            "estimated_start": iso(self.starts_at),
+            "outputs": self.outputs,
+            "pruned": self.pruned,
+            "cpus_requested": self.cpus,
+            "gpu_memory_requested": self.gpu_memory << 20 or None,
             "gpus_requested": self.gpus_requested,
             "gpus": self.gpus,
             "snapshot": self.snapshot,
@@ -163,6 +203,10 @@ class HostRow:
             "cpus_free": self.resources.get("cpus_free"),
             "memory": self.resources.get("memory"),
             "disk_free": self.resources.get("disk_free"),
+            "memory_free": self.resources.get("memory_free"),
+            "disk_total": self.resources.get("disk_total"),
+            "disk_jobs": self.resources.get("disk_jobs"),
+            "paused": self.resources.get("paused", []),
             "gpus": self.resources.get("gpus", []),
             "problems": self.problems,
             "python": self.python,
@@ -214,6 +258,42 @@ class StreamRow:
     """Bytes that are here."""
     size: int
     """Bytes that the host has, as last heard."""
+
+
+@dataclass(frozen=True, slots=True)
+class JobSample:
+    """What an attempt used at one moment."""
+
+    time: float
+    cpus: float | None
+    """CPUs."""
+    ram: int | None
+    """Bytes."""
+    gpu: int | None
+    """Percent, the mean of its GPUs."""
+    gpu_memory: int | None
+    """MiB of its GPUs together."""
+
+
+@dataclass(frozen=True, slots=True)
+class HostSample:
+    """What a host used at one moment."""
+
+    time: float
+    load: float | None
+    ram: int | None
+    """Bytes in use."""
+    disk_free: int | None
+    """Bytes."""
+    gpus: list[list[Any]]
+    """UUID, percent, MiB, degrees, watts of each GPU."""
+
+
+def _past(past: dict[str, Any]) -> dict[str, Any]:
+    """Return an attempt as ``--json`` prints it."""
+    times = {name: iso(past.get(name)) for name in ("started_at", "ended_at")}
+    names = ("attempt", "state", "reason_code", "reason", "exit_code", "signal", "cause", "gpus", "usage")
+    return {**{name: past.get(name) for name in names}, **times}
 
 
 def iso(seconds: float | None) -> str | None:

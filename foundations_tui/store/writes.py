@@ -22,26 +22,29 @@ _NUMBERS_ARE_FLOATS = (int, float)
 # --- submitting -------------------------------------------------------------------------------------------------
 
 
-def add_intent(store: Store, spec: JobSpec, host: str, submitter: str) -> None:
-    """Write down that a job is about to be sent, before anything is."""
+def add_intents(store: Store, specs: list[JobSpec], host: str, submitter: str) -> None:
+    """Write down that jobs are about to be sent, before anything is."""
     with store.transaction():
-        _put_view(store, host, "", JobView(spec, JobState.SUBMITTING, 0))
-        store.conn.execute("UPDATE jobs SET submitter = ? WHERE job = ?", [submitter, spec.job])
+        for spec in specs:
+            _put_view(store, host, "", JobView(spec, JobState.SUBMITTING, 0))
+        store.conn.executemany("UPDATE jobs SET submitter = ? WHERE job = ?", [(submitter, spec.job) for spec in specs])
 
 
-def drop_intent(store: Store, job: str) -> None:
-    """Forget a job that was never sent."""
+def drop_intents(store: Store, jobs: Iterable[str]) -> None:
+    """Forget jobs that were never sent."""
     with store.transaction():
-        if store.conn.execute("SELECT 1 FROM jobs WHERE job = ? AND state = 'submitting'", [job]).fetchone():
-            _forget(store, job)
+        for job in jobs:
+            if store.conn.execute("SELECT 1 FROM jobs WHERE job = ? AND state = 'submitting'", [job]).fetchone():
+                _forget(store, job)
 
 
-def put_acknowledged(store: Store, host: str, journal: str, view: JobView) -> None:
+def put_acknowledged(store: Store, host: str, journal: str, views: Iterable[JobView]) -> None:
     """Take in what the host answered to a submit or a stop, unless a sync was faster."""
     with store.transaction():
         known, seq = cursor(store, host)
-        if journal != known or view.seq > seq:
-            _put_view(store, host, journal, view)
+        for view in views:
+            if journal != known or view.seq > seq:
+                _put_view(store, host, journal, view)
 
 
 def intents(store: Store, host: str) -> list[tuple[str, str]]:
@@ -114,7 +117,7 @@ def put_changes(store: Store, host: str, base: tuple[str, int], page: dict[str, 
         for job in page["deleted"]:
             if conn.execute("SELECT 1 FROM jobs WHERE job = ? AND host = ?", [job, host]).fetchone():
                 _forget(store, job)
-        _put_waits(store, page.get("waits"))
+        _put_waits(store, host, page)
         if not page["more"]:
             _lose_unknown(store, host, page["journal"])
         conn.execute(
@@ -236,6 +239,100 @@ def skip_unfinished(store: Store, job: str, attempt: int, name: str, offset: int
         _move(store, job, attempt, name, offset, size)
 
 
+def put_samples_page(store: Store, job: str, attempt: int, offset: int, page: bytes) -> int:
+    """Take in the whole lines of a page of a job's samples, with the cursor behind them; return how many bytes."""
+    taken = page.rfind(b"\n") + 1
+    if not taken:
+        return 0
+    rows = [(job, attempt, offset + at, *values) for at, values in _sample_lines(page[:taken], 5)]
+    with store.transaction() as conn:
+        if _move(store, job, attempt, "samples", offset, offset + taken):
+            conn.executemany("INSERT OR IGNORE INTO job_samples VALUES (?, ?, ?, ?, ?, ?, ?, ?)", rows)
+    return taken
+
+
+def samples_offset(store: Store, host: str) -> int:
+    """Return up to where a host's own samples are here."""
+    row = store.conn.execute("SELECT samples_offset FROM hosts WHERE name = ?", [host]).fetchone()
+    return int(row[0]) if row else 0
+
+
+def put_host_samples(store: Store, host: str, base: int, offset: int, page: bytes) -> int:
+    """Take in the whole lines of a page of a host's samples; what is older than some days goes.
+
+    Args:
+        store: open for writing.
+        host: whose.
+        base: the cursor that the page was asked for with.
+        offset: where the page begins.
+        page: its bytes.
+    Returns:
+        The cursor behind it.
+    """
+    end = offset + page.rfind(b"\n") + 1
+    rows = [(host, *values[:4], json.dumps(values[4])) for _, values in _sample_lines(page, 5)]
+    with store.transaction() as conn:
+        moved = conn.execute(
+            "UPDATE hosts SET samples_offset = ? WHERE name = ? AND samples_offset = ?", [end, host, base]
+        )
+        if moved.rowcount == 1:
+            conn.executemany("INSERT OR IGNORE INTO host_samples VALUES (?, ?, ?, ?, ?, ?)", rows)
+            conn.execute("DELETE FROM host_samples WHERE host = ? AND time < ?", [host, time.time() - _SAMPLES_KEPT])
+    return end
+
+
+_SAMPLES_KEPT = 7 * 86400.0
+
+
+def _sample_lines(page: bytes, width: int) -> list[tuple[int, list[Any]]]:
+    """Return (where it begins, its values) of each whole line that is a sample."""
+    found, start = [], 0
+    while (end := page.find(b"\n", start)) >= 0:
+        try:
+            values = json.loads(page[start:end])
+            if isinstance(values, list) and len(values) == width and isinstance(values[0], int | float):
+                found.append((start, values))
+        except (ValueError, RecursionError):
+            pass
+        start = end + 1
+    return found
+
+
+def to_acknowledge(store: Store, host: str) -> list[str]:
+    """Return the ended jobs of a host of which everything is here and the host has not been told so."""
+    query = (
+        "SELECT job FROM jobs WHERE host = ? AND acknowledged = 0 AND complete = 1"
+        " AND state IN ('completed', 'failed', 'stopped', 'lost') AND reason_code NOT IN"
+        " ('host_reinstalled', 'submit_interrupted')"
+        " AND (outputs IS NOT NULL OR client IS NOT (SELECT value FROM meta WHERE key = 'client')"
+        " OR COALESCE(json_array_length(json_extract(spec, '$.outputs')), 0) = 0)"
+    )
+    return [row["job"] for row in store.conn.execute(query, [host])]
+
+
+def put_told(store: Store, jobs: Iterable[str]) -> None:
+    """Note that a host has been told that everything of these jobs is here."""
+    with store.transaction() as conn:
+        conn.executemany("UPDATE jobs SET acknowledged = 1 WHERE job = ?", [(job,) for job in jobs])
+
+
+def to_collect(store: Store, host: str) -> list[str]:
+    """Return the ended jobs of this client whose outputs are still to be brought from a host."""
+    query = (
+        "SELECT job FROM jobs WHERE host = ? AND outputs IS NULL AND acknowledged = 0 AND pruned = 0 AND attempt > 0"
+        " AND state IN ('completed', 'failed', 'stopped', 'lost')"
+        " AND json_array_length(json_extract(spec, '$.outputs')) > 0"
+        " AND client = (SELECT value FROM meta WHERE key = 'client')"
+    )
+    return [row["job"] for row in store.conn.execute(query, [host])]
+
+
+def put_outputs(store: Store, job: str, facts: dict[str, Any]) -> None:
+    """Note which outputs of a job were brought: "folder", "files", "bytes", "left"."""
+    with store.transaction() as conn:
+        conn.execute("UPDATE jobs SET outputs = ? WHERE job = ?", [json.dumps(facts), job])
+
+
 def mark_complete(store: Store, host: str) -> None:
     """Mark the ended jobs of a host whose streams are here whole."""
     with store.transaction() as conn:
@@ -278,19 +375,27 @@ def _put_view(store: Store, host: str, journal: str, view: JobView) -> None:
         "stop_requested_by": view.stop_requested_by,
         "usage": json.dumps(view.usage),
         "noticed_at": time.time(),
+        "signal": view.signal,
+        "cause": json.dumps(view.cause) if view.cause else None,
+        "priority": view.priority,
+        "rank": view.rank,
+        "group_name": spec.group,
+        "attempts": json.dumps(view.attempts),
+        "pruned": int(view.pruned),
     }
     clean = {key: valid_text(value) if isinstance(value, str) else value for key, value in row.items()}
     store.conn.execute(_PUT_JOB, clean)
     _put_pairs(store, "params", spec.job, 0.0, spec.params)
     _put_pairs(store, "tags", spec.job, 0.0, spec.tags)
-    store.conn.executemany(
-        _PUT_SIZE, [(spec.job, view.attempt, valid_text(name), size, host) for name, size in view.streams.items()]
-    )
+    streams = [(view.attempt, view.streams), *((past["attempt"], past["streams"]) for past in view.attempts)]
+    sizes = [(spec.job, int(n), valid_text(name), size, host) for n, found in streams for name, size in found.items()]
+    store.conn.executemany(_PUT_SIZE, sizes)
 
 
 _JOB_COLUMNS = (
     "job host journal project name owner client state reason_code reason exit_code attempt command spec snapshot cpus"
-    " gpus_requested gpus created_at queued_at started_at ended_at stop_requested_by usage noticed_at"
+    " gpus_requested gpus created_at queued_at started_at ended_at stop_requested_by usage noticed_at signal cause"
+    " priority rank group_name attempts pruned"
 ).split()
 _KEPT_WHILE_QUEUED = ("reason_code", "reason")
 """Why a queued job waits comes apart from its view."""
@@ -329,13 +434,20 @@ _PUT_PAIR = (
 )
 
 
-def _put_waits(store: Store, groups: list[tuple[str, list[str]]] | None) -> None:
-    """Write the reasons of waiting jobs; None says that nothing has changed."""
-    for reason, jobs in groups or ():
+def _put_waits(store: Store, host: str, page: dict[str, Any]) -> None:
+    """Write why jobs wait and when they are expected to start; a page without says that nothing has changed."""
+    if "waits" not in page:
+        return
+    for reason, jobs in page["waits"]:
         store.conn.executemany(
-            "UPDATE jobs SET reason_code = 'waits', reason = ? WHERE job = ? AND state = 'queued'",
-            [(reason, job) for job in jobs],
+            "UPDATE jobs SET reason_code = 'waits', reason = ? WHERE job = ? AND state = 'queued' AND reason IS NOT ?",
+            [(valid_text(reason), job, reason) for job in jobs],
         )
+    store.conn.execute("UPDATE jobs SET starts_at = NULL WHERE host = ? AND starts_at IS NOT NULL", [host])
+    store.conn.executemany(
+        "UPDATE jobs SET starts_at = ? WHERE job = ? AND state = 'queued'",
+        [(moment, job) for job, moment in page.get("estimates", {}).items()],
+    )
 
 
 def _put_records(store: Store, job: str, attempt: int, writer: str, found: list[Record]) -> None:
@@ -404,5 +516,5 @@ def _end(store: Store, job: str, reason: EndReason, state: JobState, words: str)
 def _forget(store: Store, job: str) -> None:
     """Remove a job's rows and its local log: what remains of the log without rows would be overwritten anyway."""
     shutil.rmtree(locations.log_file(job, 1).parent, ignore_errors=True)
-    for table in ("metrics", "metric_summary", "params", "tags", "streams", "jobs"):
+    for table in ("metrics", "metric_summary", "job_samples", "params", "tags", "streams", "jobs"):
         store.conn.execute(f"DELETE FROM {table} WHERE job = ?", [job])

@@ -1,0 +1,194 @@
+"""Files of a job, brought here: by wish, or by themselves when a job has ended that declared its outputs."""
+
+from __future__ import annotations
+
+import json
+import os
+import tarfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from foundations_tui import locations, words
+from foundations_tui.errors import FoundationsError, HostError, HostUnreachable
+from foundations_tui.hosts.agent import refusal
+from foundations_tui.hosts.shell import NonceLines
+from foundations_tui.hosts.transport import Channel
+from foundations_tui.session import Session
+from foundations_tui.store import queries, writes
+from foundations_tui.store.rows import JobRow
+
+
+@dataclass(frozen=True)
+class Wish:
+    """Which files of a job are to be fetched."""
+
+    what: str
+    """"written" (all that it wrote in its folder), "paths", "code" (its snapshot), "artifacts" or "outputs"."""
+    paths: tuple[str, ...] = ()
+    """For "paths" names, for "outputs" patterns."""
+    limit: int = 0
+    """For "outputs": bytes that come at most."""
+    base: str = ""
+    """For "outputs": the folder below the job's that patterns begin in."""
+
+
+@dataclass(frozen=True)
+class Fetched:
+    """What came of a wish."""
+
+    files: list[tuple[str, int]]
+    """(path below the folder, bytes)."""
+    left: list[list[Any]]
+    """[path, bytes] of those that a limit kept away."""
+
+
+def fetch(session: Session, job: JobRow, wish: Wish, target: Path, progress: Callable[[int, int], None]) -> Fetched:
+    """Bring files of a job into a folder.
+
+    Args:
+        session: the client's.
+        job: whose files.
+        wish: which.
+        target: made when it is not there; files of the same name are replaced whole or not at all.
+        progress: called with (bytes that came, bytes in all).
+    Returns:
+        The files that came, and those that did not.
+    Raises:
+        NotFoundError: there is no such file. HostError: the host is out of reach. FoundationsError: the disk is full.
+    """
+    words = {
+        "job": job.job,
+        "attempt": max(job.attempt, 1),
+        "snapshot": job.snapshot,
+        "what": wish.what,
+        "paths": list(wish.paths),
+        "limit": wish.limit,
+        "base": wish.base,
+    }
+
+    def pull(agent: Any) -> Fetched:
+        channel, lines, said = agent.open_bulk("send", json.dumps(words))
+        try:
+            if "error" in said:
+                raise refusal(job.host, said["error"])
+            found = _unpack(_TarBytes(channel, lines, said["bytes"], progress), target)
+            _say_unreadable(session, job, said["unreadable"], bool(found))
+            return Fetched(found, said.get("left", []))
+        finally:
+            channel.close()
+
+    try:
+        return session.retrying(job.host, pull)
+    except OSError as error:
+        raise FoundationsError(f"{target}: {error.strerror or error}") from None
+
+
+def _say_unreadable(session: Session, job: JobRow, names: list[str], others_came: bool) -> None:
+    if not names:
+        return
+    words = f"{job.host}: the job left files that cannot be read: {', '.join(names[:5])}"
+    if not others_came:
+        raise FoundationsError(words)
+    session.say(f"warning: {words}")
+
+
+class _TarBytes:
+    """The bytes of a bulk channel as a file that tarfile can read."""
+
+    def __init__(self, channel: Channel, lines: NonceLines, total: int, progress: Callable[[int, int], None]) -> None:
+        self._channel, self._buffer = channel, lines.rest
+        self._total, self._came, self._progress = total, 0, progress
+        channel.set_timeout(120)
+
+    def read(self, size: int = -1) -> bytes:
+        while len(self._buffer) < size:
+            try:
+                data = self._channel.recv(1 << 18)
+            except TimeoutError:
+                raise HostUnreachable("the connection was lost while fetching: nothing came for 120 s") from None
+            if not data:
+                break
+            self._buffer += data
+        page, self._buffer = self._buffer[:size], self._buffer[size:]
+        self._came += len(page)
+        self._progress(min(self._came, self._total), self._total)
+        return page
+
+
+def _unpack(source: _TarBytes, target: Path) -> list[tuple[str, int]]:
+    """Write the files of a tar stream below a folder: no name leads out of it, no file is left half written."""
+    target.mkdir(parents=True, exist_ok=True)
+    found = []
+    try:
+        with tarfile.open(fileobj=source, mode="r|") as tar:  # type: ignore[call-overload]
+            for member in tar:
+                _write_member(tar, member, target)
+                found.append((member.name, member.size))
+    except (tarfile.ReadError, EOFError) as error:
+        raise HostUnreachable(f"the connection was lost while fetching ({error})") from None
+    return found
+
+
+def _write_member(tar: tarfile.TarFile, member: tarfile.TarInfo, target: Path) -> None:
+    path = target / member.name
+    inside = os.path.realpath(path.parent) + os.sep
+    if (
+        member.name.startswith("/")
+        or ".." in Path(member.name).parts
+        or not inside.startswith(os.path.realpath(target) + os.sep)
+    ):
+        raise FoundationsError(f"the host sent a file name that leads out of the folder: {member.name!r}")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name[:200]}.part")
+    temporary.unlink(missing_ok=True)
+    try:
+        if member.issym():
+            os.symlink(member.linkname, temporary)
+        elif member.isreg():
+            _copy(tar, member, temporary)
+        else:
+            return
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _copy(tar: tarfile.TarFile, member: tarfile.TarInfo, path: Path) -> None:
+    reader = tar.extractfile(member)
+    assert reader is not None
+    with path.open("xb") as writer:  # never through a link that came before
+        while page := reader.read(1 << 20):
+            writer.write(page)
+    os.chmod(path, 0o755 if member.mode & 0o100 else 0o644)
+    os.utime(path, (member.mtime, member.mtime))
+
+
+def collect_outputs(session: Session, host: str) -> None:
+    """Bring the declared outputs of this client's ended jobs from a host, each once; what cannot come is said.
+
+    Raises:
+        HostError: the host is out of reach.
+    """
+    for job in writes.to_collect(session.store, host):
+        row = queries.job(session.store.conn, job)
+        spec = queries.spec(session.store.conn, job)
+        wish = Wish("outputs", tuple(spec.get("outputs", ())), int(spec.get("output_limit") or 0), spec["subdir"])
+        folder = locations.outputs_folder(job)
+        try:
+            came = fetch(session, row, wish, folder, lambda done, total: None)
+        except HostError:
+            raise
+        except FoundationsError as error:
+            session.say(f"warning: outputs of {job[:6]}: {error}")
+            writes.put_outputs(session.store, job, {"folder": None, "files": 0, "bytes": 0, "error": str(error)})
+            continue
+        left = sum(size for _, size in came.left)
+        facts = {"folder": str(folder), "files": len(came.files), "bytes": sum(size for _, size in came.files)}
+        writes.put_outputs(session.store, job, {**facts, "left": came.left[:100], "left_bytes": left})
+        if left:
+            session.say(
+                f"warning: outputs of {job[:6]}: {words.plural(len(came.left), 'file')}, {words.size(left)}, stayed on"
+                f" {host}: they are over the limit of {words.size(wish.limit)} (limit_mb under [outputs])"
+            )
