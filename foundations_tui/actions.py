@@ -74,8 +74,8 @@ class Pruned:
     pruned: list[str]
     kept: dict[str, str]
     """Why a job's folder stays, by job."""
-    fetched_by: dict[str, list[str]]
-    """The clients that have everything of a job, by job."""
+    not_fetched_by: dict[str, list[str]]
+    """Clients of that host that have not fetched all of a job, by job."""
 
 
 def prune(session: Session, host: str, jobs: list[str], force: bool, preview: bool) -> Pruned:
@@ -96,7 +96,7 @@ def prune(session: Session, host: str, jobs: list[str], force: bool, preview: bo
         answer = session.retrying(host, lambda agent, wish=wish: agent.call("prune", wish)[0])  # type: ignore[misc]
         found.pruned.extend(answer["pruned"])
         found.kept.update(answer["kept"])
-        found.fetched_by.update(answer["fetched_by"])
+        found.not_fetched_by.update(answer["not_fetched_by"])
     return found
 
 

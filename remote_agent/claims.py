@@ -86,7 +86,11 @@ class Claims:
             if not stat.S_ISREG(stats.st_mode) or stats.st_uid != uid:
                 return None  # somebody claims in another's name
             claim = json.loads(os.read(fd, _MOST_BYTES))
-            if not isinstance(claim, dict) or _is_stale(claim, stats.st_mtime):
+            if not isinstance(claim, dict):
+                return None
+            if _is_stale(claim, stats.st_mtime):
+                if uid == os.getuid():
+                    os.unlink(os.path.join(self._folder, name))  # of an agent of ours that was killed
                 return None
         except (OSError, ValueError):
             return None

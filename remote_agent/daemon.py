@@ -136,7 +136,6 @@ class Daemon:
         """Look at the GPUs and take samples, while anybody is interested."""
         wanted = self._is_watched or not self.engine.is_idle
         leases = self.engine.state.leases
-        self.probe.lease({uuid: job for job, lease in leases.items() for uuid in lease.gpus})
         if self.probe.tick(wanted):
             self.engine.replan()
         if (leases or self._is_watched) and self.sampler.due() == 0.0:

@@ -469,9 +469,11 @@ class Engine:
         return {"reason_code": "dependency_failed", "reason": words, "ended_at": self._clock()}
 
     def _plan(self) -> None:
+        self.backend.hold(self.state.leases)
         plan = scheduler.plan(self.state, self.backend.capacity(), self._clock())
         for job, lease in plan.starts:
             self._lease(job, lease)
+        self.backend.hold(self.state.leases)
         self._replan = False
 
     def _lease(self, job: str, lease: Lease) -> None:

@@ -24,7 +24,7 @@ def main(root: str, agent: str, nonce: str, wish: str) -> int:
     Args:
         root: the agent's folder.
         agent: content hash of this agent.
-        nonce: what the line begins with.
+        nonce: what the line begins with; "-" says nothing, and complains on standard error.
         wish: JSON in URL-safe base64: "job" ("" for none), "attempt", "command" (empty for a login shell).
     """
     wanted: Dict[str, Any] = json.loads(base64.urlsafe_b64decode(wish))
@@ -70,4 +70,8 @@ def _login_shell() -> List[str]:
 
 
 def _say(nonce: str, words: Dict[str, Any]) -> None:
+    if nonce == "-":
+        if "error" in words:
+            sys.stderr.write(f"error: {words['error']}\n")
+        return
     os.write(1, f"\n{nonce} {json.dumps(words)}\n".encode())

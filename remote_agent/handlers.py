@@ -79,8 +79,8 @@ def _hello(daemon: "Daemon", connection: "Connection", frame: protocol.Frame) ->
 
 
 def _resources(daemon: "Daemon") -> Dict[str, Any]:
-    capacity = daemon.engine.backend.capacity()
     state = daemon.engine.state
+    capacity = daemon.engine.backend.capacity()
     holders: Dict[str, List[str]] = {}
     for job, lease in state.leases.items():
         for uuid in lease.gpus:
@@ -267,8 +267,9 @@ def _prune(daemon: "Daemon", connection: "Connection", frame: protocol.Frame) ->
             pruned.append(job)
         except AgentError as error:
             kept[job] = str(error)
-    fetched = {job: sorted(engine.state.acknowledged.get(job, ())) for job in pruned}
-    return {"pruned": pruned, "kept": kept, "fetched_by": fetched}
+    clients = engine.state.clients
+    missing = {job: sorted(clients - engine.state.acknowledged.get(job, set())) for job in pruned}
+    return {"pruned": pruned, "kept": kept, "not_fetched_by": {job: who for job, who in missing.items() if who}}
 
 
 def _acknowledge(daemon: "Daemon", connection: "Connection", frame: protocol.Frame) -> Any:

@@ -24,7 +24,7 @@ DEADLINE = 10.0
 """Seconds that one call of a tool may take."""
 INTERVAL = 5.0
 """Seconds between two looks while anybody is interested."""
-_STALE = 3 * INTERVAL
+_STALE = 3 * INTERVAL + 2 * DEADLINE
 """A look that is older is taken anew before a GPU is leased."""
 _CLAIMS_SECONDS = 0.5
 _MIG_EVERY = 12
@@ -48,12 +48,13 @@ class GpuProbe(Eyes):
         self.claims = claims
         self._tool = next((tool for tool in _TOOLS if shutil.which(tool)), "")
         self._calls: Dict[str, _Call] = {}
-        self._began = 0.0
+        self._began = self._seen = 0.0
         self._looks = 0
         self._mig: List[Tuple[str, str, str]] = []
         self._sick: Dict[str, str] = {}
         self._claims_at = 0.0
         self._others: Dict[str, str] = {}
+        self._leased: Dict[str, str] = {}
         if self._tool:
             self._start()
             while self.busy:
@@ -88,7 +89,10 @@ class GpuProbe(Eyes):
         return False
 
     def lease(self, leased: Mapping[str, str]) -> None:
-        """Take in which GPUs are leased, and to which job."""
+        """Take in which GPUs are leased, and to which job; claims follow."""
+        if leased == self._leased:
+            return
+        self._leased = dict(leased)
         self.occupancy.lease(leased, time.monotonic())
         self.claims.hold(leased)
 
@@ -101,7 +105,7 @@ class GpuProbe(Eyes):
             self._claims_at, self._others = now, self.claims.others()
             self.occupancy.look = replace(self.occupancy.look, claims=self._others)
         found = self.occupancy.held(now)
-        if now - self._began > _STALE:
+        if now - self._seen > _STALE:
             for gpu in self.gpus:
                 found.setdefault(gpu.uuid, "being looked at")
         return found
@@ -173,6 +177,7 @@ class GpuProbe(Eyes):
         return True
 
     def _take(self, look: Look) -> None:
+        self._seen = time.monotonic()
         self.occupancy.take(replace(look, claims=self._others))
 
 

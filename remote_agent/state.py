@@ -76,6 +76,8 @@ class HostState:
         """Groups of which no job starts; ALL_GROUPS for all."""
         self.acknowledged: Dict[str, Set[str]] = {}
         """The clients that have everything of an ended job, by job."""
+        self.clients: Set[str] = set()
+        """The clients that ever acknowledged something."""
         self.untold: Set[str] = set()
         """Ended jobs whose end is still to be told to whom they asked to notify."""
         self.disk = 0
@@ -194,6 +196,7 @@ def _view(state: HostState, event: Event) -> None:
         state.disk += _disk(view)
     if event.get("acknowledged"):
         state.acknowledged[job] = set(event["acknowledged"])
+        state.clients.update(event["acknowledged"])
     if event.get("untold"):
         state.untold.add(job)
     state.touch(job, event["seq"])
@@ -336,6 +339,7 @@ def _resumed(state: HostState, event: Event) -> None:
 
 def _acknowledged(state: HostState, event: Event) -> None:
     """A client has everything of these jobs; no view changes by that."""
+    state.clients.add(event["client"])
     for job in event["jobs"]:
         if job in state.jobs:
             state.acknowledged.setdefault(job, set()).add(event["client"])

@@ -224,6 +224,9 @@ class _Backend:
         self.fails = self.repeated = False
         self.started: list[Any] = []
 
+    def hold(self, leases: Any) -> None:
+        pass
+
     def capacity(self) -> Any:
         from remote_agent.scheduler import Capacity
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from foundations_tui import words
-from foundations_tui.cli import output
+from foundations_tui.cli import agents, output
 from foundations_tui.cli.main import tell
 from foundations_tui.cli.options import HostName, LocalPath, connecting, json_option, open_session, say
 from foundations_tui.config import HostConfig
@@ -65,8 +65,9 @@ def hosts(ctx: click.Context, sync_first: bool, as_json: bool) -> None:
         output.print_json([{**row.to_json(), "address": host.address or None} for host, row in rows])
         return
     cells = [_cells(host, row) for host, row in rows]
-    headers = ("HOST", "ADDRESS", "STATE", "RUNNING", "QUEUED", "CPUS", "GPUS", "DISK FREE", "HEARD", "")
-    output.print_table(headers, cells, [_STATE_COLORS.get(row.state) for _, row in rows])
+    headers = ("HOST", "ADDRESS", "STATE", "RUNNING", "QUEUED", "CPUS", "GPUS", "DISK FREE", "JOBS HOLD", "HEARD", "")
+    colors = [_STATE_COLORS.get(row.state) for _, row in rows]
+    output.print_table(headers, cells, colors, ("JOBS HOLD", "ADDRESS", "HEARD"))
 
 
 @hosts.command()
@@ -117,6 +118,7 @@ def test(session: Session, name: str, as_json: bool) -> None:
         ("python", f"{facts['python']} ({facts['python_version']})"),
         ("CPUs", f"{facts['cpus']}, memory {words.size(facts['memory'])}, disk free {words.size(facts['disk_free'])}"),
         ("GPUs", "; ".join(gpus) or "none"),
+        ("jobs' disk", words.size(facts["disk_jobs"])),
     ]
     for key, value in lines:
         click.echo(f"  {key:<13} {one_line(value)}")
@@ -131,6 +133,10 @@ def remove(name: str) -> None:
     from foundations_tui.config import remove_host
 
     say(f"removed from {remove_host(name)}")
+
+
+hosts.add_command(agents.agent)
+hosts.add_command(agents.autostart)
 
 
 def _gpus(text: str) -> int | list[int]:
@@ -151,7 +157,7 @@ def _facts(agent: Agent, connected: float, round_trip: float) -> dict[str, Any]:
         "root": hello["root"],
         "python": agent.place.python,
         "python_version": agent.place.version,
-        **{key: hello[key] for key in ("cpus", "memory", "disk_free", "gpus", "problems")},
+        **{key: hello[key] for key in ("cpus", "memory", "disk_free", "disk_jobs", "gpus", "problems")},
     }
 
 
@@ -184,6 +190,7 @@ def _cells(host: HostConfig, row: HostRow) -> list[str]:
         f"{has['cpus_free']}/{has['cpus']} free" if has else "",
         f"{free}/{len(gpus)} free" if gpus else ("none" if has else ""),
         words.size(has.get("disk_free")),
+        words.size(has.get("disk_jobs")),
         words.ago(row.last_contact, now),
         since + (row.error or "; ".join(row.problems)),
     ]

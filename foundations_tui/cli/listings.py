@@ -185,6 +185,36 @@ def _remember_look(now: float) -> None:
     store.close()
 
 
+def _attempt_words(row: JobRow) -> str | None:
+    if not row.attempt:
+        return None
+    return f"{row.attempt} of at most {row.retries + 1}" if row.retries else str(row.attempt)
+
+
+def _starts_words(row: JobRow, now: float) -> str | None:
+    return None if row.starts_at is None else f"in about {words.duration(max(0.0, row.starts_at - now))}"
+
+
+def _usage_words(usage: dict[str, Any]) -> str:
+    parts = [
+        f"{words.duration(usage['cpu_seconds'])} of CPU" if "cpu_seconds" in usage else "",
+        f"{words.size(usage['peak_memory'])} RAM at most" if usage.get("peak_memory") else "",
+        f"{words.size(usage['peak_gpu_memory'])} GPU memory at most" if usage.get("peak_gpu_memory") else "",
+        f"{words.size(usage['disk'])} on disk" if usage.get("disk") else "",
+    ]
+    return ", ".join(filter(None, parts))
+
+
+def _outputs_words(row: JobRow) -> str | None:
+    found = row.outputs
+    if not found:
+        return None
+    left = f"; {words.size(found['left_bytes'])} stayed on the host" if found.get("left_bytes") else ""
+    if not found.get("folder"):
+        return f"none: {found.get('error')}"
+    return f"{words.plural(found['files'], 'file')}, {words.size(found['bytes'])}, in {found['folder']}{left}"
+
+
 def _reader(sync_first: bool) -> sqlite3.Connection:
     if sync_first:
         from foundations_tui import sync
@@ -204,8 +234,14 @@ def _show_lines(row: JobRow, now: float) -> list[str]:
         ("host", row.host + (" (out of reach)" if row.unreachable_since is not None else "")),
         ("state", click.style(row.state, fg=output.STATE_COLORS.get(row.state))),
         ("reason", row.why),
+        ("cause", row.cause.get("line")),
         ("exit code", row.exit_code),
-        ("attempt", row.attempt or None),
+        ("attempt", _attempt_words(row)),
+        ("group", row.group),
+        ("priority", row.priority or None),
+        ("after", ", ".join(job[:6] for job in (*row.after, *row.after_any))),
+        ("starts", _starts_words(row, now)),
+        ("used", _usage_words(row.usage)),
         ("command", words.command(row.command)),
         ("GPUs", ", ".join(row.gpus) or (f"{row.gpus_requested} requested" if row.gpus_requested else None)),
         ("created", iso(row.created_at)),
@@ -213,12 +249,19 @@ def _show_lines(row: JobRow, now: float) -> list[str]:
         ("ended", iso(row.ended_at)),
         ("took", words.duration(row.duration(now))),
         ("snapshot", row.snapshot),
+        ("outputs", _outputs_words(row)),
+        ("folder", "removed from the host (pruned)" if row.pruned else None),
     ]
     safe: Callable[[Any], str] = lambda value: one_line(str(value))  # noqa: E731
     lines = [f"{key:<10} {value if key == 'state' else safe(value)}" for key, value in facts if value not in (None, "")]
     for title, pairs in (("params", row.params), ("tags", row.tags)):
         if pairs:
             lines += ["", title, *(f"  {safe(k)} = {safe(v)}" for k, v in pairs.items())]
+    if row.attempts:
+        lines += ["", "earlier attempts"]
+        for past in row.attempts:
+            why = ": ".join(filter(None, [past.get("reason"), past.get("cause", {}).get("words")]))
+            lines.append(f"  {past['attempt']}  {past['state']}  {safe(why)}".rstrip())
     if row.metrics:
         lines += ["", "metrics (last, min, max, values)"]
         for key, m in sorted(row.metrics.items()):

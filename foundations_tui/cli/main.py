@@ -25,7 +25,16 @@ _VERBS = {
     "logs": ("work", "Print the log of a job; -f follows it."),
     "wait": ("work", "Wait for jobs and exit with their exit code."),
     "stop": ("work", "Stop jobs."),
+    "queue": ("queue", "Show what waits on the hosts, in order, with why and until when."),
+    "move": ("queue", "Give a waiting job another place or priority."),
+    "pause": ("queue", "Start no more jobs of a group, or of a host."),
+    "resume": ("queue", "Start them again."),
+    "clear-queue": ("queue", "Stop your waiting jobs."),
+    "gpus": ("gpus", "Show GPUs, their load, and whose they are."),
+    "shell": ("enter", "Open a shell on a host, or in a job's folder with its environment."),
+    "exec": ("enter", "Run a command in a job's folder with its environment and GPUs."),
     "delete": ("work", "Delete ended jobs, here and on their host."),
+    "prune": ("prune", "Free a host's disk: remove folders of ended jobs that are fetched."),
     "ls": ("files", "List the files in a job's folder."),
     "get": ("files", "Fetch files of a job."),
     "sync": ("hosts", "Bring the local store up to date with the hosts."),
@@ -35,6 +44,8 @@ _VERBS = {
     "completion": ("completion", "Print the completion script for bash, zsh or fish."),
 }
 """Each verb's module and its line in the help."""
+_FUNCTIONS = {"clear-queue": "clear_queue", "exec": "exec_"}
+"""Verbs whose function cannot be called like them."""
 _MEANT = {
     "run": "submit",
     "cancel": "stop",
@@ -43,6 +54,9 @@ _MEANT = {
     "ps": "jobs",
     "rm": "delete",
     "tail": "logs",
+    "ssh": "shell",
+    "nvidia-smi": "gpus",
+    "gc": "prune",
 }
 """What other tools call a verb of ours."""
 
@@ -57,7 +71,7 @@ class LazyGroup(click.Group):
         if name not in _VERBS:
             return None
         module = importlib.import_module(f"foundations_tui.cli.{_VERBS[name][0]}")
-        command: click.Command = getattr(module, name)
+        command: click.Command = getattr(module, _FUNCTIONS.get(name, name))
         return command
 
     def resolve_command(

@@ -50,6 +50,34 @@ class JobName(click.ParamType[str]):
             return found[:_MOST_COMPLETIONS]
 
 
+class Size(click.ParamType[int]):
+    """An amount of bytes: 20G, 512M."""
+
+    name = "size"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        from foundations_tui import words
+
+        try:
+            return value if isinstance(value, int) else words.parse_size(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+class Duration(click.ParamType[float]):
+    """A span of time in seconds: 90, 45m, 2h30m, 1d."""
+
+    name = "time"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        from foundations_tui import words
+
+        try:
+            return float(value) if isinstance(value, int | float) else words.parse_duration(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
 class HostName(click.ParamType[str]):
     """A host of hosts.toml."""
 
@@ -66,6 +94,16 @@ class HostName(click.ParamType[str]):
         except FoundationsError:
             return []
         return [CompletionItem(name) for name in names if name.startswith(incomplete)]
+
+
+class HostOrJob(HostName):
+    """A host of hosts.toml, or a job."""
+
+    name = "host or job"
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        jobs = JobName(("preparing", "running", "failed", "completed")).shell_complete(ctx, param, incomplete)
+        return [*super().shell_complete(ctx, param, incomplete), *jobs]
 
 
 class LocalPath(click.ParamType[str]):
@@ -118,9 +156,10 @@ def _for_shell(text: str) -> str:
 job_argument = click.argument("job", type=JobName())
 
 
-def jobs_argument(*states: str) -> Callable[..., Any]:
+def jobs_argument(*states: str, required: bool = True) -> Callable[..., Any]:
     """Return the argument for several jobs; those in some states are completed."""
-    return click.argument("jobs", type=JobName(states), nargs=-1, required=True, metavar="JOB...")
+    metavar = "JOB..." if required else "[JOB...]"
+    return click.argument("jobs", type=JobName(states), nargs=-1, required=required, metavar=metavar)
 
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")

@@ -12,26 +12,33 @@ import click
 
 from foundations_tui import words
 from foundations_tui.cli import output
-from foundations_tui.cli.options import HostName, LocalPath, ProjectName, connecting, json_option, parse_pair, say
+from foundations_tui.cli.options import (
+    MANY,
+    Duration,
+    HostName,
+    JobName,
+    LocalPath,
+    ProjectName,
+    Size,
+    connecting,
+    json_option,
+    parse_pair,
+    say,
+)
 from foundations_tui.errors import FoundationsError, UsageError
+from remote_agent.jobs import MOST_RETRIES, STOP_SIGNALS
 
 if TYPE_CHECKING:
     from foundations_tui.session import Session
     from foundations_tui.submit import Request, Submitted
 
-_LATER = {
-    "ram": "--ram",
-    "time_limit": "--time-limit",
-    "priority": "--priority",
-    "retries": "--retries",
-    "after": "--after",
-}
-
 
 @click.command(context_settings={"ignore_unknown_options": False, "allow_interspersed_args": False})
 @click.option("--host", default="", type=HostName(("any",)), help="Where: a host, 'a,b', 'tag:x' or 'any'.")
-@click.option("--gpus", default=0, type=int, help="Whole GPUs (default 0).")
+@click.option("--gpus", default=None, type=int, help="Whole GPUs (default 0).")
+@click.option("--gpu-memory", default=0, type=Size(), help="Share a GPU: this much of its memory (20G).")
 @click.option("--cpus", default=1, type=int, help="CPU slots (default 1).")
+@click.option("--ram", default=0, type=Size(), help="Memory of the host to plan with (64G).")
 @click.option("--name", default="", help="A name for the job.")
 @click.option(
     "--project", default="", type=ProjectName(), help="Its project (default: the config's, else the folder's name)."
@@ -55,11 +62,18 @@ _LATER = {
 @click.option("--wait", "then", flag_value="wait", help="Wait for its end and exit with its exit code.")
 @click.option("--follow", "then", flag_value="follow", help="As --wait, and print its log meanwhile.")
 @click.option("--detach", "then", flag_value="detach", default="detach", help="Return at once (the default).")
-@click.option("--ram", hidden=True)
-@click.option("--time-limit", hidden=True)
-@click.option("--priority", hidden=True)
-@click.option("--retries", hidden=True)
-@click.option("--after", hidden=True, multiple=True)
+@click.option("--priority", default=0, type=click.IntRange(-MANY, MANY), help="Higher goes first (default 0).")
+@click.option("--after", multiple=True, type=JobName(), help="Start when this job has completed (repeatable).")
+@click.option("--after-any", multiple=True, type=JobName(), help="Start when this job has ended, however.")
+@click.option("--group", default="", help="A group: jobs that are paused and resumed together.")
+@click.option("--time-limit", default=0.0, type=Duration(), help="End it after this time (90, 45m, 2h30m).")
+@click.option("--retries", default=0, type=click.IntRange(0, MOST_RETRIES), help="More attempts (default 0).")
+@click.option("--retry-on", default="lost", help="After which ends: lost,oom,signal,failed (default lost).")
+@click.option("--stop-signal", default="TERM", type=click.Choice(STOP_SIGNALS), help="What a stop sends first.")
+@click.option("--grace", default=30.0, type=Duration(), help="Time between that and KILL (default 30).")
+@click.option("--output", "outputs", multiple=True, metavar="GLOB", help="Files that come back when it has ended.")
+@click.option("--log-limit", default=0, type=Size(), help="Most of its log on the host's disk (1G).")
+@click.option("--secret", "secrets", multiple=True, metavar="NAME", help="Give it this variable, kept nowhere.")
 @json_option
 @click.argument("command", nargs=-1, required=True, type=LocalPath(), metavar="-- COMMAND...")
 @connecting
@@ -73,8 +87,7 @@ def submit(session: Session, command: tuple[str, ...], then: str, dry_run: bool,
     The command runs without a shell in between, in a folder of its own. What .gitignore and .foundationsignore
     exclude is not shipped. With --wait or --follow the exit code is the job's own; Ctrl-C there leaves the job running.
     """
-    _refuse_later(options)
-    request = _request(command, options)
+    request = _request(session, command, options)
     if dry_run:
         _print_dry_run(session, request, as_json)
         return 0
@@ -107,26 +120,55 @@ def _submit(session: Session, request: Request) -> Submitted:
         progress.end()
 
 
-def _request(command: tuple[str, ...], options: dict[str, Any]) -> Request:
+def _request(session: Session, command: tuple[str, ...], options: dict[str, Any]) -> Request:
     from foundations_tui.submit import Request
 
     folder = Path(options["folder"])
     if not folder.is_dir():
         raise UsageError(f"there is no folder {options['folder']!r}", "--dir names the folder to ship")
     shell = options["shell"]
+    after, after_any = (_jobs(session, options[key]) for key in ("after", "after_any"))
     return Request(
         command=(" ".join(command),) if shell else command,
         folder=folder,
         shell=shell,
-        host=options["host"],
+        host=options["host"] or _host_of(session, (*after, *after_any)),
         project=options["project"],
         name=options["name"],
         cpus=options["cpus"],
-        gpus=options["gpus"],
+        gpus=(1 if options["gpu_memory"] else 0) if options["gpus"] is None else options["gpus"],
+        gpu_memory=-(-options["gpu_memory"] // (1 << 20)),
+        ram=options["ram"],
+        priority=options["priority"],
+        after=after,
+        after_any=after_any,
+        group=options["group"],
+        time_limit=options["time_limit"],
+        retries=options["retries"],
+        retry_on=tuple(word.strip() for word in options["retry_on"].split(",") if word.strip()),
+        stop_signal=options["stop_signal"],
+        grace=options["grace"],
+        outputs=options["outputs"],
+        log_limit=options["log_limit"],
+        secrets=options["secrets"],
         params=_params(options["params"], options["params_file"]),
         env={key: value or "" for key, value in (parse_pair(text, "--env") for text in options["env"])},
         tags={key: value or "" for key, value in (parse_pair(text, "--tag", False) for text in options["tags"])},
     )
+
+
+def _jobs(session: Session, words: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the whole ids of jobs that a user names."""
+    from foundations_tui.store import queries
+
+    return tuple(queries.resolve(session.store.conn, word) for word in words)
+
+
+def _host_of(session: Session, jobs: tuple[str, ...]) -> str:
+    """Return the host of the jobs to wait for: there the new one has to be; empty when there are none."""
+    from foundations_tui.store import queries
+
+    return queries.job(session.store.conn, jobs[0]).host if jobs else ""
 
 
 def _params(pairs: tuple[str, ...], file: str | None) -> dict[str, Any]:
@@ -154,19 +196,13 @@ def _params_of_file(file: str) -> dict[str, Any]:
     return found
 
 
-def _refuse_later(options: dict[str, Any]) -> None:
-    for key, option in _LATER.items():
-        if options.pop(key):
-            raise UsageError(f"{option} is not available in this version yet", "submit without it")
-
-
 def _print_dry_run(session: Session, request: Request, as_json: bool) -> None:
     """Say what would be shipped; no host is asked."""
     from foundations_tui import config, snapshot, submit as submission
 
     submission.check(request)
     project = config.load_project(request.folder)
-    frozen = snapshot.take(request.folder, project.max_file)
+    frozen = snapshot.take(request.folder, project.max_file, project.include)
     host = submission.host_wish(session, request, project)
     largest = [(path.decode("utf-8", "replace"), size) for size, path in snapshot.largest(frozen)]
     if as_json:

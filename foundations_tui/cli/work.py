@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from foundations_tui.cli.main import tell
-from foundations_tui.cli.options import connecting, job_argument, jobs_argument, say
+from foundations_tui.cli.options import Duration, connecting, job_argument, jobs_argument, say
 from foundations_tui.errors import FoundationsError, HostError, UsageError
 from foundations_tui.store import queries
 from foundations_tui.terminal import RESET, LogFilter
@@ -67,23 +67,25 @@ def wait(session: Session, jobs: tuple[str, ...]) -> int:
 
 @click.command()
 @jobs_argument(*_ACTIVE)
-@click.option("--grace", default=30.0, help="Seconds between TERM and KILL (default 30).")
+@click.option("--grace", default=None, type=Duration(), help="Time between its stop signal and KILL (its own: 30 s).")
 @click.option("--others", is_flag=True, help="Also jobs of other people.")
 @connecting
-def stop(session: Session, jobs: tuple[str, ...], grace: float, others: bool) -> int:
-    """Stop jobs: TERM to their processes, KILL to all of them after the grace time."""
+def stop(session: Session, jobs: tuple[str, ...], grace: float | None, others: bool) -> int:
+    """Stop jobs: TERM (or their --stop-signal) to their processes, KILL to all of them after the grace time."""
     from foundations_tui import actions, config
 
-    if not 0 <= grace <= LONGEST_GRACE:
+    if grace is not None and not 0 <= grace <= LONGEST_GRACE:
         raise UsageError(f"--grace takes 0 to {LONGEST_GRACE} seconds")
     owner = config.owner_name(session.hosts)
 
     def one(row: JobRow) -> None:
-        _refuse_others(row, owner, others)
+        refuse_others(row, owner, others)
         actions.stop(session, row, owner, grace)
         click.echo(row.job)
         if row.state != "queued":
-            say(f"{row.job[:6]} is being stopped: TERM now, KILL in {grace:g} s")
+            spec = queries.spec(session.store.conn, row.job)
+            after = spec.get("grace", 30.0) if grace is None else grace
+            say(f"{row.job[:6]} is being stopped: {spec.get('stop_signal', 'TERM')} now, KILL in {after:g} s")
 
     return _each(session, jobs, one)
 
@@ -92,8 +94,9 @@ def stop(session: Session, jobs: tuple[str, ...], grace: float, others: bool) ->
 @jobs_argument("completed", "failed", "stopped", "lost")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.option("--others", is_flag=True, help="Also jobs of other people.")
+@click.option("--force", is_flag=True, help="Also what the client that submitted it has not fetched.")
 @connecting
-def delete(session: Session, jobs: tuple[str, ...], yes: bool, others: bool) -> int:
+def delete(session: Session, jobs: tuple[str, ...], yes: bool, others: bool, force: bool) -> int:
     """Delete ended jobs: their folder on the host with all files in it, their log and their metrics."""
     from foundations_tui import actions, config
 
@@ -107,8 +110,8 @@ def delete(session: Session, jobs: tuple[str, ...], yes: bool, others: bool) -> 
         click.confirm(f"Delete {len(rows)} of your jobs with all their files?", abort=True, err=True)
 
     def one(row: JobRow) -> None:
-        _refuse_others(row, owner, others)
-        actions.delete(session, row)
+        refuse_others(row, owner, others)
+        actions.delete(session, row, force)
         click.echo(row.job)
 
     return _each(session, tuple(row.job for row in rows), one)
@@ -141,6 +144,14 @@ def watch_to_end(session: Session, ids: list[str], log: bool = False, log_to_std
     return next((code for code in map(exit_code_of, rows) if code), 0)
 
 
+def refuse_others(row: JobRow, owner: str, others: bool) -> None:
+    """Raise UsageError when a job is somebody else's and that was not asked for."""
+    if row.owner != owner and not others:
+        raise UsageError(
+            f"job {row.job} belongs to {row.owner or 'somebody else'}, not to {owner}", "--others allows it"
+        )
+
+
 def exit_code_of(row: JobRow) -> int:
     """Return what ``wait`` exits with for one ended job."""
     if row.state == "completed":
@@ -168,13 +179,6 @@ def _print_log(session: Session, row: JobRow, writer: _LogWriter) -> int:
                 while page := file.read(1 << 16):
                     writer.write(page)
     return code
-
-
-def _refuse_others(row: JobRow, owner: str, others: bool) -> None:
-    if row.owner != owner and not others:
-        raise UsageError(
-            f"job {row.job} belongs to {row.owner or 'somebody else'}, not to {owner}", "--others allows it"
-        )
 
 
 def _each(session: Session, jobs: tuple[str, ...], action: Callable[[JobRow], None]) -> int:

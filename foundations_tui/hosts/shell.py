@@ -49,10 +49,14 @@ class Place:
     agent: str
     """Content hash of the agent."""
 
+    @property
+    def zipapp(self) -> str:
+        """The agent's file there."""
+        return f"{self.root}/agents/{self.agent}/agent.pyz"
+
     def command(self, role: str, *words: str) -> str:
         """Return the shell line that becomes the agent in a role."""
-        zipapp = f"{self.root}/agents/{self.agent}/agent.pyz"
-        argv = [self.python, "-I", "-S", "-E", zipapp, role, self.root, *words]
+        argv = [self.python, "-I", "-S", "-E", self.zipapp, role, self.root, *words]
         return "exec " + shlex.join(argv) + "\n"
 
 

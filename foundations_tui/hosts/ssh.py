@@ -20,7 +20,7 @@ import paramiko
 from foundations_tui import locations
 from foundations_tui.config import HostConfig
 from foundations_tui.errors import ConfigError, HostKeyChanged, HostKeyUnknown, HostRefused, HostUnreachable
-from foundations_tui.hosts import hostkeys
+from foundations_tui.hosts import console, hostkeys
 from foundations_tui.hosts.addresses import split_address
 from foundations_tui.hosts.hostkeys import HostKeyAsker, UnknownKey
 
@@ -89,6 +89,22 @@ class SshTransport:
             channel = self._connection.transport.open_session(window_size=_WINDOW, timeout=20)
             channel.exec_command("/bin/sh")
             return SshChannel(channel, self._host.name)
+        except (paramiko.SSHException, EOFError, OSError) as error:
+            raise HostUnreachable(f"{self._host.name}: the connection was lost ({error})") from None
+
+    def console(self, line: str, nonce: str, tty: bool) -> int:
+        """Run a shell line on this process's own input and output, and return its exit code.
+
+        Raises:
+            HostUnreachable: the connection is gone.
+        """
+        try:
+            channel = self._connection.transport.open_session(window_size=_WINDOW, timeout=20)
+            if tty:
+                columns, lines = shutil.get_terminal_size()
+                channel.get_pty(os.environ.get("TERM", "xterm"), columns, lines)
+            channel.exec_command(line)
+            return console.bridge(channel, nonce, tty)
         except (paramiko.SSHException, EOFError, OSError) as error:
             raise HostUnreachable(f"{self._host.name}: the connection was lost ({error})") from None
 

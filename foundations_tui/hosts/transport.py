@@ -44,6 +44,17 @@ class Transport(Protocol):
             HostError: the host does not answer or does not let us in.
         """
 
+    def console(self, line: str, nonce: str, tty: bool) -> int:
+        """Run a shell line on this process's own input and output, and return its exit code.
+
+        Args:
+            line: what to run: words that every shell takes alike.
+            nonce: what its first line begins with; what comes before is not the command's.
+            tty: whether it gets a terminal.
+        Raises:
+            HostError: the connection is gone.
+        """
+
     def close(self) -> None:
         """End all channels."""
 

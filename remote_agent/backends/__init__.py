@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Dict, List, Tuple
+from typing import Any, Dict, List, Mapping, Tuple
 
 from remote_agent.jobs import Lease
 from remote_agent.scheduler import Capacity
@@ -26,7 +26,11 @@ class Backend:
     """The port. Every verb is used for every backend."""
 
     def capacity(self) -> Capacity:
-        """Return what can be leased."""
+        """Return what the host has, and what of it may not be leased now."""
+        raise NotImplementedError
+
+    def hold(self, leases: Mapping[str, Lease]) -> None:
+        """Take in which leases there are now, by job: what is no longer leased has to be looked at."""
         raise NotImplementedError
 
     def start(self, attempt: Attempt, lease: Lease) -> None:

@@ -6,7 +6,7 @@ import json
 import os
 import selectors
 import socket
-from typing import Any, Callable, Dict, List, Optional, Set
+from typing import Any, Callable, Dict, List, Mapping, Optional, Set
 
 from remote_agent import files, peers, procs
 from remote_agent.backends import Attempt, Backend, Status
@@ -23,6 +23,9 @@ class Eyes:
     """What the backend asks about GPUs; a host without any has these."""
 
     gpus: List[Gpu] = []
+
+    def lease(self, leased: Mapping[str, str]) -> None:
+        """Take in which GPUs are leased, and to which job."""
 
     def held(self) -> Dict[str, str]:
         """Return why GPUs may not be leased, in words, by UUID."""
@@ -66,13 +69,17 @@ class LocalBackend(Backend):
         return self._selector.fileno()
 
     def capacity(self) -> Capacity:
-        """Return the CPU slots and the GPUs that hosts.toml allows.
+        """Return the CPU slots and the GPUs that hosts.toml allows, and which of those are held.
 
         There is a slot for each CPU this process may use; a larger ``max_jobs`` is meant as it is said.
         """
         gpus = tuple(allowed(self._eyes.gpus, self.settings.get("gpus")))
         max_jobs = int(self.settings.get("max_jobs") or 0)
         return Capacity(max(self._cpus, max_jobs), gpus, max_jobs, self._ram, self._eyes.held())
+
+    def hold(self, leases: Mapping[str, Lease]) -> None:
+        """Have the GPUs of ended leases looked at, and say to other agents which are ours."""
+        self._eyes.lease({uuid: job for job, lease in leases.items() for uuid in lease.gpus})
 
     def start(self, attempt: Attempt, lease: Lease) -> None:
         """Hand the attempt to a supervisor that has just become free, or have one forked and connect to it."""

@@ -1,0 +1,113 @@
+"""The verbs below hosts for the agent itself: agent status, stop, uninstall, and autostart."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from foundations_tui import words
+from foundations_tui.cli import output
+from foundations_tui.cli.options import HostName, connecting, json_option, say
+from foundations_tui.errors import FoundationsError, UsageError
+from foundations_tui.terminal import one_line
+
+if TYPE_CHECKING:
+    from foundations_tui.session import Session
+
+
+@click.group()
+def agent() -> None:
+    """Look at the agent of a host, end it, or remove it with all that it has there."""
+
+
+@agent.command()
+@click.argument("name", type=HostName())
+@json_option
+@connecting
+def status(session: Session, name: str, as_json: bool) -> None:
+    """Say what runs there: version, folder, jobs, what they hold, and whether it starts at boot."""
+    from foundations_tui import actions
+
+    hello = session.agent(session.hosts.host(name).name).hello
+    boot = actions.ask_host(session, name, "autostart", "status")
+    facts: dict[str, Any] = {
+        "host": name,
+        "agent_version": hello["version"],
+        "protocol": hello["protocol"],
+        "agent": hello["agent"],
+        "root": hello["root"],
+        "running": hello["active"],
+        "queued": hello["queued"],
+        "paused": hello["paused"],
+        "disk_jobs": hello["disk_jobs"],
+        "autostart": boot["by"] or None,
+        "problems": [*hello["problems"], *([boot["problem"]] if boot["problem"] else [])],
+    }
+    if as_json:
+        output.print_json(facts)
+        return
+    lines = [
+        ("agent", f"{facts['agent_version']} (protocol {facts['protocol']}) in {facts['root']}"),
+        ("jobs", f"{facts['running']} running, {facts['queued']} waiting" + (", paused" if facts["paused"] else "")),
+        ("disk", f"folders of ended jobs hold {words.size(facts['disk_jobs'])}"),
+        ("at boot", f"started by {facts['autostart']}" if facts["autostart"] else "not started: hosts autostart NAME"),
+        *(("warning", problem) for problem in facts["problems"]),
+    ]
+    for key, value in lines:
+        click.echo(f"{key:<8} {one_line(value)}")
+
+
+@agent.command()
+@click.argument("name", type=HostName())
+@connecting
+def stop(session: Session, name: str) -> None:
+    """End the agent; it refuses while jobs run or wait. The next contact starts it again."""
+    from foundations_tui import actions
+
+    actions.end_agent(session, session.hosts.host(name).name)
+    say(f"the agent of {name} has ended")
+
+
+@agent.command()
+@click.argument("name", type=HostName())
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@connecting
+def uninstall(session: Session, name: str, yes: bool) -> None:
+    """Remove the agent with all jobs' folders and files from a host; it refuses while jobs run or wait.
+
+    What was fetched stays here. Jobs whose files were not fetched lose them.
+    """
+    from foundations_tui import actions, sync
+
+    host = session.hosts.host(name).name
+    sync.catch_up(session, host)
+    if not yes:
+        if not sys.stdin.isatty():
+            raise UsageError("uninstall asks before it removes anything, and there is no terminal", "say --yes")
+        root = session.agent(host).place.root
+        click.confirm(f"Remove {root} on {name}, with all jobs' files?", abort=True, err=True)
+    say(f"removed {one_line(actions.uninstall(session, host))} from {name}")
+
+
+@click.command()
+@click.argument("name", type=HostName())
+@click.option("--off", is_flag=True, help="Start it at boot no more.")
+@connecting
+def autostart(session: Session, name: str, off: bool) -> None:
+    """Have a host start its agent at boot, so that its queue goes on before anybody looks.
+
+    By systemd --user where there is one, else by cron; no root is needed.
+    """
+    from foundations_tui import actions
+
+    said = actions.ask_host(session, session.hosts.host(name).name, "autostart", "off" if off else "on")
+    if off:
+        say(f"{name}: the agent is no longer started at boot")
+        return
+    if not said["by"]:
+        raise FoundationsError(f"{name}: {said['problem']}")
+    say(f"{name}: the agent is started at boot by {said['by']}")
+    if said["problem"]:
+        say(f"warning: {one_line(said['problem'])}")

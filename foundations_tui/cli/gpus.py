@@ -1,0 +1,103 @@
+"""The verb gpus."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from foundations_tui import words
+from foundations_tui.cli import output
+from foundations_tui.cli.main import tell
+from foundations_tui.cli.options import HostName, connecting, json_option, say
+from foundations_tui.errors import NotFoundError, UsageError
+from foundations_tui.store import queries
+
+if TYPE_CHECKING:
+    import sqlite3
+
+    from foundations_tui.session import Session
+
+_PAUSE = 2.0
+
+
+@click.command()
+@click.argument("names", nargs=-1, type=HostName(), metavar="[HOST...]")
+@click.option("--watch", is_flag=True, help="Show them anew every 2 seconds.")
+@click.option("--release", default="", metavar="HOST:GPU", help="End the quarantine of a GPU (index or UUID).")
+@json_option
+@connecting
+def gpus(session: Session, names: tuple[str, ...], watch: bool, release: str, as_json: bool) -> int:
+    """Show the GPUs of the hosts: memory, load, heat, and whose they are: a job of ours, or somebody else's process."""
+    from foundations_tui import sync
+
+    if release:
+        return _release(session, release)
+    wanted = [session.hosts.host(name).name for name in names] or list(session.hosts.hosts)
+    while True:
+        problems = sync.catch_up_all(session, wanted, streams=False)
+        known = queries.hosts(session.store.conn)
+        rows = [(host, gpu) for host in wanted if host in known for gpu in known[host].resources.get("gpus", [])]
+        if watch and sys.stdout.isatty():
+            click.echo("\x1b[H\x1b[J", nl=False)
+        if as_json:
+            output.print_json([{"host": host, **gpu} for host, gpu in rows])
+        elif rows:
+            cells = [_cells(session.store.conn, host, gpu) for host, gpu in rows]
+            headers = ("HOST", "GPU", "NAME", "MEMORY", "LOAD", "HEAT", "POWER", "HELD BY")
+            output.print_table(headers, cells, droppable=("POWER", "HEAT", "NAME"))
+        else:
+            say("no GPUs")
+        for error in problems.values():
+            tell(error)
+        if not watch:
+            return next((error.exit_code for error in problems.values()), 0)
+        sys.stdout.flush()
+        time.sleep(_PAUSE)
+
+
+def _release(session: Session, wish: str) -> int:
+    from foundations_tui import actions
+
+    host, found, gpu = wish.partition(":")
+    if not found:
+        raise UsageError("--release takes HOST:GPU, for example gpu1:0")
+    if not actions.forgive(session, session.hosts.host(host).name, gpu):
+        say(f"GPU {gpu} of {host} is not in quarantine")
+    return 0
+
+
+def _cells(conn: sqlite3.Connection, host: str, gpu: dict[str, Any]) -> list[str]:
+    used, total = gpu.get("memory_used"), gpu.get("memory_total")
+    memory = f"{words.size((used or 0) << 20)} of {words.size(total << 20)}" if total else ""
+    return [
+        host,
+        str(gpu["index"]),
+        gpu["name"],
+        memory,
+        _with_unit(gpu.get("utilization"), "%"),
+        _with_unit(gpu.get("temperature"), "°C"),
+        _with_unit(gpu.get("power"), "W"),
+        _holder(conn, gpu),
+    ]
+
+
+def _holder(conn: sqlite3.Connection, gpu: dict[str, Any]) -> str:
+    jobs = gpu.get("jobs") or []
+    if not jobs:
+        return str(gpu.get("held") or "free")
+    return ", ".join(_job_words(conn, job) for job in jobs)
+
+
+def _job_words(conn: sqlite3.Connection, job: str) -> str:
+    try:
+        row = queries.job(conn, job)
+    except NotFoundError:
+        return f"job {job[:6]}"
+    return f"{job[:6]} {row.name or words.command(row.command)}" + (f" ({row.owner})" if row.owner else "")
+
+
+def _with_unit(value: int | None, unit: str) -> str:
+    return "" if value is None else f"{value} {unit}"

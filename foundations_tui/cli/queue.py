@@ -1,0 +1,213 @@
+"""The verbs for what waits: queue, move, pause, resume, clear-queue."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from foundations_tui import words
+from foundations_tui.cli import output
+from foundations_tui.cli.main import tell
+from foundations_tui.cli.options import (
+    MANY,
+    HostName,
+    JobName,
+    ProjectName,
+    connecting,
+    job_argument,
+    json_option,
+    say,
+)
+from foundations_tui.cli.work import refuse_others
+from foundations_tui.errors import FoundationsError, NotFoundError, UsageError
+from foundations_tui.store import queries
+from foundations_tui.store.rows import iso
+
+if TYPE_CHECKING:
+    from foundations_tui.session import Session
+    from foundations_tui.store.rows import JobRow
+
+
+@click.command()
+@click.argument("names", nargs=-1, type=HostName(), metavar="[HOST...]")
+@json_option
+@connecting
+def queue(session: Session, names: tuple[str, ...], as_json: bool) -> int:
+    """Show what waits on the hosts: in the order in which it starts, with why, and when that is expected."""
+    from foundations_tui import actions, sync
+
+    wanted = [session.hosts.host(name).name for name in names] or list(session.hosts.hosts)
+    problems = sync.catch_up_all(session, wanted, streams=False)
+    rows: list[dict[str, Any]] = []
+    for host in wanted:
+        if host in problems:
+            tell(problems[host])
+            continue
+        found = actions.queue(session, host)
+        if found["paused"]:
+            groups = ", ".join("all jobs" if group == "*" else f"group {group}" for group in found["paused"])
+            say(f"{host}: paused: {groups}")
+        rows += [_entry(session, host, place, *facts) for place, facts in enumerate(found["jobs"], 1)]
+        if found["more"]:
+            say(f"{host}: {found['more']:,} more wait")
+    if as_json:
+        output.print_json(rows)
+    elif rows:
+        cells = [_cells(row) for row in rows]
+        headers = ("HOST", "PLACE", "ID", "NAME", "PRIORITY", "STARTS", "WHY")
+        output.print_table(headers, cells, droppable=("PRIORITY", "HOST"))
+    elif not problems:
+        say("nothing waits")
+    return next((error.exit_code for error in problems.values()), 0)
+
+
+def _entry(
+    session: Session, host: str, place: int, job: str, priority: int, why: str, starts_at: float | None
+) -> dict[str, Any]:
+    try:
+        row = queries.job(session.store.conn, job)
+        name, owner, group = row.name or words.command(row.command), row.owner, row.group
+    except NotFoundError:
+        name, owner, group = "", "", ""  # submitted a moment ago by somebody else
+    facts = {"host": host, "place": place, "job": job, "name": name, "owner": owner or None, "group": group or None}
+    starts_in = None if starts_at is None else round(max(0.0, starts_at - time.time()), 1)
+    return {**facts, "priority": priority, "reason": why, "estimated_start": iso(starts_at), "starts_in": starts_in}
+
+
+def _cells(row: dict[str, Any]) -> list[str]:
+    starts_in = row["starts_in"]
+    starts = "" if starts_in is None else f"in {words.duration(starts_in)}"
+    return [
+        row["host"],
+        str(row["place"]),
+        row["job"][:6],
+        row["name"],
+        str(row["priority"] or ""),
+        starts,
+        row["reason"],
+    ]
+
+
+@click.command()
+@job_argument
+@click.option("--first", "where", flag_value="first", help="Before all others.")
+@click.option("--last", "where", flag_value="last", help="Behind all others.")
+@click.option("--before", default=None, type=JobName(("queued",)), help="Just before this job.")
+@click.option("--behind", default=None, type=JobName(("queued",)), help="Just behind this job.")
+@click.option("--priority", default=None, type=click.IntRange(-MANY, MANY), help="With this priority.")
+@click.option("--others", is_flag=True, help="Also a job of other people.")
+@connecting
+def move(
+    session: Session,
+    job: str,
+    where: str | None,
+    before: str | None,
+    behind: str | None,
+    priority: int | None,
+    others: bool,
+) -> None:
+    """Give a waiting job another place in its host's queue, or another priority."""
+    from foundations_tui import actions, config
+
+    if sum(wish is not None for wish in (where, before, behind, priority)) != 1:
+        raise UsageError("say one of --first, --last, --before JOB, --behind JOB, --priority N")
+    row = queries.find(session.store.conn, job)
+    refuse_others(row, config.owner_name(session.hosts), others)
+    if where or priority is not None:
+        actions.move(session, row, where or "", priority=priority)
+    else:
+        other = queries.find(session.store.conn, before or behind or "")
+        if other.host != row.host:
+            raise UsageError(f"{other.job[:6]} waits on {other.host}, {row.job[:6]} on {row.host}")
+        actions.move(session, row, "before" if before else "after", other.job)
+    click.echo(row.job)
+
+
+@click.command()
+@click.argument("group", default="")
+@click.option("--host", default="", type=HostName(), help="Only there; without GROUP, all its jobs.")
+@connecting
+def pause(session: Session, group: str, host: str) -> int:
+    """Start no more jobs of a GROUP (submit --group), or of a whole --host; what runs goes on."""
+    return _pause(session, group, host, True)
+
+
+@click.command()
+@click.argument("group", default="")
+@click.option("--host", default="", type=HostName(), help="Only there; without GROUP, all its jobs.")
+@connecting
+def resume(session: Session, group: str, host: str) -> int:
+    """Start the jobs of a GROUP, or of a whole --host, again."""
+    return _pause(session, group, host, False)
+
+
+def _pause(session: Session, group: str, host: str, paused: bool) -> int:
+    from foundations_tui import actions
+
+    if not group and not host:
+        raise UsageError("name a group, or a host with --host")
+    hosts = [session.hosts.host(host).name] if host else queries.groups(session.store.conn, group)
+    if not hosts:
+        raise NotFoundError(f"no unfinished job is in a group {group!r}", "submit --group NAME puts it there")
+    code = 0
+    for name in hosts:
+        try:
+            actions.pause(session, name, group, paused)
+            what = f"group {group}" if group else "all jobs"
+            say(f"{name}: {what} {'paused: what runs goes on' if paused else 'resumed'}")
+        except FoundationsError as error:
+            tell(error)
+            code = code or error.exit_code
+    return code
+
+
+@click.command(name="clear-queue")
+@click.option("--host", default="", type=HostName(), help="Only jobs of this host.")
+@click.option("--project", default="", type=ProjectName(), help="Only jobs of this project.")
+@click.option("--group", default="", help="Only jobs of this group.")
+@click.option("--others", is_flag=True, help="Also jobs of other people.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@connecting
+def clear_queue(session: Session, host: str, project: str, group: str, others: bool, yes: bool) -> int:
+    """Stop your waiting jobs: what runs goes on."""
+    from foundations_tui import actions, config, sync
+
+    hosts = [session.hosts.host(host).name] if host else list(session.hosts.hosts)
+    for error in sync.catch_up_all(session, hosts, streams=False).values():
+        say(f"warning: {error}")
+    owner = config.owner_name(session.hosts)
+    which = queries.JobFilter(("queued",), host, project)
+    waiting = queries.jobs(session.store.conn, which, details=False)
+    rows = [row for row in waiting if _is_meant(row, owner, group, others)]
+    if not rows:
+        say("none of your jobs waits" if not others else "no job waits")
+        return 0
+    _confirm(rows, yes)
+    code = 0
+    for row in rows:
+        try:
+            actions.stop(session, row, owner)
+            click.echo(row.job)
+        except FoundationsError as error:
+            tell(error)
+            code = code or error.exit_code
+    return code
+
+
+def _is_meant(row: JobRow, owner: str, group: str, others: bool) -> bool:
+    return (others or row.owner == owner) and (not group or row.group == group)
+
+
+def _confirm(rows: list[JobRow], yes: bool) -> None:
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise UsageError("clear-queue asks before it stops jobs, and there is no terminal", "say --yes")
+    for row in rows[:20]:
+        click.echo(f"  {row.job}  {row.host}  {row.name or words.command(row.command)}", err=True)
+    if len(rows) > 20:
+        click.echo(f"  and {len(rows) - 20} more", err=True)
+    click.confirm(f"Stop {words.plural(len(rows), 'waiting job')}?", abort=True, err=True)
