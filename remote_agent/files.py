@@ -103,6 +103,13 @@ def write_bytes(path: str, data: bytes, durable: bool = True) -> None:
         disk.sync_folder(os.path.dirname(path))
 
 
+def sync_path(folder: str, top: str) -> None:
+    """Make a folder's own name durable, and those of the folders above it, up to a folder that is durable."""
+    while len(folder) > len(top):
+        folder = os.path.dirname(folder)
+        disk.sync_folder(folder)
+
+
 def keep_ballast(path: str) -> None:
     """Keep a reserve of disk space, as long as there is enough of it."""
     if not os.path.exists(path) and free_bytes(os.path.dirname(path)) > _ENOUGH_BYTES:

@@ -209,7 +209,6 @@ class Journal:
         aside = f"{self._path}.torn-{good}"
         files.write_bytes(aside, tail)
         files.disk.truncate(self._fd, good)
-        files.disk.sync(self._fd)
         found = f"; {len(self.salvaged)} events behind the damage were read" if self.salvaged else ""
         self.problems.append(f"{len(tail)} bytes of the journal were damaged or cut off; they are in {aside}{found}")
 

@@ -362,6 +362,8 @@ class _Supervisor:
         for _ in range(_RECORD_TRIES):
             try:
                 files.write_json(self.files.exit, record)
+                if not self.daemons:  # nobody writes it into the journal soon
+                    files.sync_path(self.files.folder, self.paths.jobs)
                 break
             except OSError as error:
                 if error.errno not in files.FULL or not files.drop_ballast(self.paths.ballast):
