@@ -311,15 +311,23 @@ def _provenance(repository: git.Repo, tree: str) -> dict[str, Any]:
 
 
 def _shadow(root: Path) -> Path:
-    """Return the shadow GIT_DIR of a tree, made when it is not there."""
+    """Return the shadow GIT_DIR of a tree, made when it is not there; several processes may make it at once."""
     shadow = locations.snapshots_folder() / hashlib.sha256(os.fsencode(root)).hexdigest()[:16]
     if (shadow / "info" / "attributes").exists():
         return shadow
     shadow.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    plumbing.run(root, "init", "-q", "--bare", "--template=", "--object-format=sha1", str(shadow))
+    made = Path(tempfile.mkdtemp(prefix=f"{shadow.name}.", dir=shadow.parent))
+    plumbing.run(root, "init", "-q", "--bare", "--template=", "--object-format=sha1", str(made))
     for key, value in _SETTINGS.items():
-        plumbing.run(root, "--git-dir", str(shadow), "config", key, value)
-    (shadow / "info").mkdir(exist_ok=True)
-    (shadow / "info" / "exclude").write_text(_NO_REPOSITORY_EXCLUDES)
-    (shadow / "info" / "attributes").write_text(_ATTRIBUTES)
+        plumbing.run(root, "--git-dir", str(made), "config", key, value)
+    (made / "info").mkdir(exist_ok=True)
+    (made / "info" / "exclude").write_text(_NO_REPOSITORY_EXCLUDES)
+    (made / "info" / "attributes").write_text(_ATTRIBUTES)
+    try:
+        os.rename(made, shadow)
+    except OSError:
+        if not (shadow / "info" / "attributes").exists():
+            shutil.rmtree(shadow, ignore_errors=True)  # half made by an earlier version
+            os.rename(made, shadow)
+        shutil.rmtree(made, ignore_errors=True)  # another process was faster
     return shadow

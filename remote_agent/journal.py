@@ -220,17 +220,20 @@ def _first_event(journal: str, now: float) -> Dict[str, Any]:
 def encode_line(event: Dict[str, Any]) -> bytes:
     """Return the line of an event."""
     body = json.dumps(event, separators=(",", ":")).encode()
-    return b"%08x %08x %s\n" % (len(body), zlib.crc32(body), body)
+    return b"%s%s\n" % (_head(body), body)
+
+
+def _head(body: bytes) -> bytes:
+    return b"%08x %08x " % (len(body), zlib.crc32(body))
 
 
 def decode_lines(data: bytes, start: int = 0) -> Iterator[Tuple[Dict[str, Any], int]]:
     """Yield (event, where its line ends) up to the first line that is not whole."""
     while start + _HEAD < len(data):
         try:
-            length, crc = int(data[start : start + 8], 16), int(data[start + 9 : start + 17], 16)
-            end = start + _HEAD + length
+            end = start + _HEAD + int(data[start : start + 8], 16)
             body = data[start + _HEAD : end]
-            if len(body) != length or data[end : end + 1] != b"\n" or zlib.crc32(body) != crc:
+            if data[start : start + _HEAD] != _head(body) or data[end : end + 1] != b"\n":
                 return
             event = json.loads(body)
         except ValueError:

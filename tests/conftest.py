@@ -12,7 +12,7 @@ from tests.support import agents
 from tests.support.client import Client
 from tests.support.sshd import Sshd
 
-_LAST = ("test_faults", "test_ui", "test_demo", "test_completion")
+_LAST = ("test_agent", "test_reliability", "test_faults", "test_ui", "test_demo", "test_completion", "test_crashes")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
