@@ -7,7 +7,7 @@ import os
 import sys
 import tempfile
 
-_ALL = ("submit", "listing", "snapshot")
+_ALL = ("submit", "listing", "snapshot", "agent", "scheduler")
 
 
 def main(names: list[str]) -> None:
@@ -16,9 +16,10 @@ def main(names: list[str]) -> None:
     for name in names or _ALL:
         with tempfile.TemporaryDirectory(prefix="foundations-bench-") as home:
             os.environ["FOUNDATIONS_HOME"] = home
-            pair = importlib.import_module(f"benchmarks.{name}").run()
-        figures = f"{pair.ours * 1000:8.1f} {pair.floor * 1000:8.1f} {pair.ratio:6.2f} {pair.aim:5.1f}"
-        print(f"{figures}  {pair.name}", flush=True)
+            found = importlib.import_module(f"benchmarks.{name}").run()
+        for pair in found if isinstance(found, list) else [found]:
+            figures = f"{pair.ours * 1000:8.1f} {pair.floor * 1000:8.1f} {pair.ratio:6.2f} {pair.aim:5.1f}"
+            print(f"{figures}  {pair.name}", flush=True)
 
 
 main(sys.argv[1:])

@@ -318,7 +318,7 @@ def _send(
             JobView(spec, JobState.QUEUED, seq, queued_at=queued_at, priority=spec.priority, rank=rank)
             for spec, (_, seq, queued_at, rank) in zip(specs, answer["jobs"], strict=True)
         ]
-        writes.put_acknowledged(session.store, host, agent.hello["journal"], views)
+        writes.put_accepted(session.store, host, agent.hello["journal"], views)
         return [Submitted(view, host, frozen, shipped) for view in views]
 
     try:

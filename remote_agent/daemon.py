@@ -27,6 +27,8 @@ from remote_agent.syncer import Syncer
 IDLE_EXIT = 30 * 60.0
 _GROWTH_PAUSE = 0.05
 """Least seconds between two notices of grown streams."""
+_WRITE_LATER = 0.02
+"""Seconds that an event may stay unwritten which nobody waits for."""
 _LOOK_AGAIN = 1.0
 """Seconds between two looks at attempts whose supervisor is not connected, while any is active."""
 
@@ -63,6 +65,7 @@ class Daemon:
         """Requests that have to wait until a slow disk has answered."""
         self._grown: Set[str] = set()
         self._last_notice = 0.0
+        self._unwritten_since = 0.0
         self._last_busy = time.monotonic()
         self._last_beat = time.monotonic()
         self._selector = selectors.DefaultSelector()
@@ -109,6 +112,8 @@ class Daemon:
             self._handle(connection, frame)
         self.engine.advance()
         self._is_broken = False
+        if not self._has_to_write():
+            return self.engine.backend.dismiss()
         try:
             if not self.engine.begin_commit():
                 self._send_answers()
@@ -117,6 +122,15 @@ class Daemon:
                 self._finish_commit(self.syncer.take_result())
         except StorageBroken as error:
             self._break(error)
+
+    def _has_to_write(self) -> bool:
+        """Say whether something waits for being written down; what nobody waits for is written a little later."""
+        now = time.monotonic()
+        if not self.engine.journal.has_pending:
+            self._unwritten_since = now
+        elif now - self._unwritten_since > _WRITE_LATER:
+            return True
+        return self.engine.is_urgent or bool(self._answers)
 
     def _finish_commit(self, error: Optional[OSError]) -> None:
         try:
@@ -303,6 +317,8 @@ class Daemon:
         waits = [60.0]
         if self.engine.is_unsettled and not self.syncer.is_busy:
             waits.append(_LOOK_AGAIN if self._is_broken else 0.0)
+        if self.engine.journal.has_pending:
+            waits.append(_WRITE_LATER)
         if self._grown:
             waits.append(max(0.0, self._last_notice + _GROWTH_PAUSE - now))
         if self.growth.by_clock:

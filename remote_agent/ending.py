@@ -64,7 +64,7 @@ def with_cause(record: Dict[str, Any], attempt: AttemptPaths, oom_kills: int) ->
     evidence = postmortem.Evidence(
         exit_code=record["exit_code"],
         signal=name,
-        oom_kills=oom_kills if name == "SIGKILL" else 0,
+        oom_kills=oom_kills,
         peak_memory=record["usage"].get("peak_memory", 0),
         memory_total=procs.memory_total(),
         disk_free=files.free_bytes(attempt.folder),

@@ -37,6 +37,8 @@ LEAST_FREE_BYTES = 8 << 20
 """A host with less than this free on its disk takes no job."""
 _MANY = 16
 """More private files than this are made durable by one sync of the file system."""
+_BRIEF_SECONDS = 2.0
+"""Jobs that usually take less are brief."""
 _ESTIMATES_AGE = 30.0
 """Seconds after which changed estimates alone are worth telling."""
 
@@ -77,6 +79,8 @@ class Engine:
         self._after_commit: List[Callable[[], None]] = []
         self._removals: List[subprocess.Popen[bytes]] = []
         self._replan = True
+        self.is_urgent = False
+        """Whether something was decided that has to be written down at once."""
         journal.make_room = lambda: files.drop_ballast(paths.ballast)
         self.state = _replay(journal.take_history())
         self._recover()
@@ -258,6 +262,7 @@ class Engine:
             StorageBroken: as for ``commit``.
         """
         crash.point("daemon.before_commit")
+        self.is_urgent = False
         try:
             wrote = self.journal.write()
         except StorageBroken:
@@ -316,7 +321,7 @@ class Engine:
     @property
     def is_unsettled(self) -> bool:
         """Whether a turn of the loop has something to decide or to write at once."""
-        return self._replan or self.journal.has_pending
+        return self._replan or self.is_urgent
 
     @property
     def is_idle(self) -> bool:
@@ -392,10 +397,16 @@ class Engine:
     # --- inside: deciding -------------------------------------------------------------------------------------
 
     def _record(self, kind: str, **facts: Any) -> None:
+        """Decide something: fold it into the state, and have it written down soon."""
+        self._append(kind, **facts)
+        self.is_urgent = True
+        self.replan()
+
+    def _append(self, kind: str, **facts: Any) -> None:
+        """Take in something that nobody waits for: it is written down with the next thing that is."""
         event = {"seq": self.state.seq + 1, "time": self._clock(), "type": kind, **facts}
         states.apply(self.state, event)
         self.journal.append(event)
-        self.replan()
 
     def _later(self, action: Callable[[], None]) -> None:
         self._after_commit.append(action)
@@ -419,7 +430,7 @@ class Engine:
         if view is None or view.attempt != number or view.state not in ACTIVE_STATES:
             return
         if phase == "running" and view.state is JobState.PREPARING:
-            self._record("started", job=job, started_at=facts["started_at"])
+            self._append("started", job=job, started_at=facts["started_at"])
         elif phase == "ended":
             crash.point("daemon.ended")
             self._end(job, **self._end_facts(attempt, facts))
@@ -488,7 +499,8 @@ class Engine:
             os.makedirs(job.folder, 0o700, exist_ok=True)
             if not os.path.exists(job.spec):  # the journal has it: this one need not be durable
                 files.write_bytes(job.spec, _json(self.state.jobs[attempt[0]].spec.to_wire()), durable=False)
-            self.backend.start(attempt, lease)
+            usual = self.state.usual_duration(self.state.jobs[attempt[0]].spec)
+            self.backend.start(attempt, lease, usual is not None and usual < _BRIEF_SECONDS)
         except ConnectionError:
             raise  # the zygote is gone: nothing can be started before the daemon begins again
         except OSError as error:

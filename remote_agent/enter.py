@@ -29,7 +29,8 @@ def main(root: str, agent: str, nonce: str, wish: str) -> int:
     """
     wanted: Dict[str, Any] = json.loads(base64.urlsafe_b64decode(wish))
     try:
-        folder, env = _inside(Paths(root), agent, wanted) if wanted["job"] else (os.path.expanduser("~"), _own())
+        home = (os.path.expanduser("~"), environment.own())
+        folder, env = _inside(Paths(root), agent, wanted) if wanted["job"] else home
         words = wanted["command"] or _login_shell()
         os.chdir(folder)
     except (AgentError, OSError) as error:
@@ -58,10 +59,6 @@ def _inside(paths: Paths, agent: str, wanted: Dict[str, Any]) -> Tuple[str, Dict
     except AgentError:
         pass  # the job has ended, and its secrets went with it
     return os.path.join(attempt.work, spec.subdir), env
-
-
-def _own() -> Dict[str, str]:
-    return {key: value for key, value in os.environ.items() if not key.startswith(environment.PREFIX)}
 
 
 def _login_shell() -> List[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import os
@@ -45,8 +46,7 @@ def variables(
         sdk: the folder that makes ``import foundations`` work.
         python_commands: the folder in which ``python`` is the job's interpreter.
     """
-    env = {k: v for k, v in os.environ.items() if not k.startswith(PREFIX)}
-    env.update(spec.env)
+    env = {**own(), **spec.env}
     env.update(
         PYTHONUNBUFFERED="1",
         PYTHONPATH=os.pathsep.join(filter(None, [sdk, env.get("PYTHONPATH", "")])),
@@ -64,6 +64,12 @@ def variables(
     for name, entry in spec.data.items():
         env[PREFIX + "DATA_" + name.upper()] = os.path.expanduser(entry["path"])
     return env
+
+
+@functools.lru_cache(None)
+def own() -> Dict[str, str]:
+    """Return this process's own environment, as a job may have it."""
+    return {k: v for k, v in os.environ.items() if not k.startswith(PREFIX)}
 
 
 def _visible_gpus(lease: Lease) -> Dict[str, str]:

@@ -59,7 +59,7 @@ _RULES: Tuple[Tuple[str, str, str], ...] = (
     ("gpu_driver", "the GPU driver does not fit the program", r"driver .*is too old|driver version is ins"),
     ("nccl", _APART, r"NCCL (error|WARN.*(fail|error))|ncclInt"),
     ("nccl", _APART, r"ProcessGroupNCCL.*timeout|Connection closed by peer \["),
-    ("shared_memory", "too little shared memory for the data loader", r"insufficient shared memory|out of shared memory"),
+    ("shared_memory", "too little shared memory for the data loader", r"(insufficient|out of) shared memory"),
     ("host_oom", _NO_MEMORY, r"^MemoryError|DefaultCPUAllocator: can't allocate memory"),
     ("host_oom", _NO_MEMORY, r"Cannot allocate memory|std::bad_alloc|Unable to allocate .* for an array"),
     ("worker_killed", "a data loader's process was killed, often for memory", r"DataLoader worker .* (killed|exited)"),

@@ -40,11 +40,13 @@ def run(paths: Paths, order: Dict[str, Any], listener: socket.socket) -> None:
 
     Args:
         paths: the agent's files.
-        order: "job", "attempt", "lease", "agent" (its content hash), "host_has_gpus".
+        order: "job", "attempt", "lease", "agent" (its content hash), "host_has_gpus", "is_brief" (like jobs take
+            only moments).
         listener: the attempt's own socket, bound and listening.
     """
     os.setsid()
     procs.become_subreaper()
+    oom_kills = procs.oom_kills()
     daemon: Optional[socket.socket] = None
     while True:
         crash.point("supervisor.begun")
@@ -52,7 +54,7 @@ def run(paths: Paths, order: Dict[str, Any], listener: socket.socket) -> None:
             os.makedirs(paths.job(order["job"]).attempt(order["attempt"]).folder, 0o700)
         except FileExistsError:
             return  # another supervisor has, or had, this attempt
-        supervisor = _Supervisor(paths, order, listener, daemon)
+        supervisor = _Supervisor(paths, order, listener, daemon, oom_kills)
         try:
             record = supervisor.attempt()
         except Exception:  # a fault of ours must not leave the job without an end
@@ -92,7 +94,12 @@ def _next_order(daemon: Optional[socket.socket]) -> Dict[str, Any]:
 
 class _Supervisor:
     def __init__(
-        self, paths: Paths, order: Dict[str, Any], listener: socket.socket, daemon: Optional[socket.socket] = None
+        self,
+        paths: Paths,
+        order: Dict[str, Any],
+        listener: socket.socket,
+        daemon: Optional[socket.socket] = None,
+        oom_kills: int = 0,
     ) -> None:
         self.paths = paths
         self.order = order
@@ -114,7 +121,8 @@ class _Supervisor:
         self.process: Optional[subprocess.Popen[bytes]] = None  # kept: one that is dropped collects its own child
         self.started_at: Optional[float] = None
         self._began = 0.0
-        self._oom_kills = procs.oom_kills()
+        self._oom_kills = oom_kills
+        """How many processes the kernel had killed for memory when this process began."""
         self._listen(listener)
         if daemon is not None:
             daemon.setblocking(False)
@@ -197,7 +205,8 @@ class _Supervisor:
                 stdout=self.log,
                 stderr=self.log,
                 start_new_session=True,
-                preexec_fn=procs.die_with_parent,
+                # The parent-death signal costs a whole fork instead of a vfork: more than a brief job itself.
+                preexec_fn=None if self.order.get("is_brief") else procs.die_with_parent,
             )
 
     def _tell_of_start(self) -> None:
@@ -210,7 +219,8 @@ class _Supervisor:
             self.log_look_at = self._began + _LOG_LOOK_SECONDS
         self.status = {"type": "running", "pid": self.pid, "supervisor": os.getpid(), "started_at": self.started_at}
         try:
-            self._write_own_record()
+            if not self.order.get("is_brief"):
+                self._write_own_record()
         except OSError:
             pass  # the disk is full; the first record has the token, which is enough to find the job's processes
         for daemon in list(self.daemons):
@@ -260,7 +270,8 @@ class _Supervisor:
             record["usage"]["disk"] = disk
         if self.spec.log_limit:
             loglimit.bound(self.files.log, self.spec.log_limit)
-        return ending.with_cause(record, self.files, procs.oom_kills() - self._oom_kills)
+        killed = procs.oom_kills() - self._oom_kills if record["signal"] == "SIGKILL" else 0
+        return ending.with_cause(record, self.files, killed)
 
     # --- what is due, and what the daemon wants ---------------------------------------------------------------
 
@@ -351,18 +362,16 @@ class _Supervisor:
             "session_start": procs.start_time(self.pid) if self.pid else None,
             "lease": self.lease.to_wire(),
         }
-        temporary = self.files.supervisor + ".tmp"
-        with open(temporary, "w", encoding="utf-8") as file:
-            json.dump(mine, file)
-        os.replace(temporary, self.files.supervisor)
+        files.write_bytes(self.files.supervisor, json.dumps(mine).encode(), durable=False)
 
     def write_exit(self, record: Dict[str, Any]) -> None:
         """Put the exit record in place; on a full disk, give up the reserve, and try for a while."""
         record["started_at"] = self.started_at
         for _ in range(_RECORD_TRIES):
             try:
-                files.write_json(self.files.exit, record)
-                if not self.daemons:  # nobody writes it into the journal soon
+                # A daemon that listens writes it into its journal, durably, before anybody is told of the end.
+                files.write_bytes(self.files.exit, json.dumps(record).encode(), durable=not self.daemons)
+                if not self.daemons:
                     files.sync_path(self.files.folder, self.paths.jobs)
                 break
             except OSError as error:

@@ -72,7 +72,7 @@ class _Backend(_Silent):
     def hold(self, leases: Any) -> None:
         pass
 
-    def start(self, attempt: tuple[str, int], lease: Any) -> None:
+    def start(self, attempt: tuple[str, int], lease: Any, is_brief: bool) -> None:
         self.world.started.append(attempt)
 
     def was_begun(self, attempt: tuple[str, int]) -> bool:

@@ -232,7 +232,7 @@ class _Backend:
 
         return Capacity(1)
 
-    def start(self, attempt: Any, lease: Any) -> None:
+    def start(self, attempt: Any, lease: Any, is_brief: bool) -> None:
         if self.fails:
             raise OSError(28, "No space left on device")
         self.started.append(attempt)

@@ -93,7 +93,7 @@ class _Backend:
     def was_begun(self, attempt: Any) -> bool:
         return os.path.exists(self._paths.job(attempt[0]).attempt(attempt[1]).folder)
 
-    def start(self, attempt: Any, lease: Any) -> None:
+    def start(self, attempt: Any, lease: Any, is_brief: bool) -> None:
         one = self._paths.job(attempt[0]).attempt(attempt[1])
         os.makedirs(one.folder)
         files.write_json(one.supervisor, {"lease": lease.to_wire()})

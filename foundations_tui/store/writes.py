@@ -38,8 +38,19 @@ def drop_intents(store: Store, jobs: Iterable[str]) -> None:
                 _forget(store, job)
 
 
+def put_accepted(store: Store, host: str, journal: str, views: Iterable[JobView]) -> None:
+    """Take in that a host has accepted jobs whose intent is written down, unless a sync was faster."""
+    rows = [(journal, view.queued_at, view.rank, time.time(), view.spec.job) for view in views]
+    with store.transaction() as conn:
+        conn.executemany(
+            "UPDATE jobs SET state = 'queued', journal = ?, queued_at = ?, rank = ?, noticed_at = ?"
+            " WHERE job = ? AND state = 'submitting'",
+            rows,
+        )
+
+
 def put_acknowledged(store: Store, host: str, journal: str, views: Iterable[JobView]) -> None:
-    """Take in what the host answered to a submit or a stop, unless a sync was faster."""
+    """Take in what the host answered to a stop or a move, unless a sync was faster."""
     with store.transaction():
         known, seq = cursor(store, host)
         for view in views:
@@ -383,13 +394,16 @@ def _put_view(store: Store, host: str, journal: str, view: JobView) -> None:
         "attempts": json.dumps(view.attempts),
         "pruned": int(view.pruned),
     }
-    clean = {key: valid_text(value) if isinstance(value, str) else value for key, value in row.items()}
-    store.conn.execute(_PUT_JOB, clean)
+    for key in _FREE_TEXT:
+        if row[key]:
+            row[key] = valid_text(str(row[key]))
+    store.conn.execute(_PUT_JOB, row)
     _put_pairs(store, "params", spec.job, 0.0, spec.params)
     _put_pairs(store, "tags", spec.job, 0.0, spec.tags)
     streams = [(view.attempt, view.streams), *((past["attempt"], past["streams"]) for past in view.attempts)]
     sizes = [(spec.job, int(n), valid_text(name), size, host) for n, found in streams for name, size in found.items()]
-    store.conn.executemany(_PUT_SIZE, sizes)
+    if sizes:
+        store.conn.executemany(_PUT_SIZE, sizes)
 
 
 _JOB_COLUMNS = (
@@ -397,6 +411,8 @@ _JOB_COLUMNS = (
     " gpus_requested gpus created_at queued_at started_at ended_at stop_requested_by usage noticed_at signal cause"
     " priority rank group_name attempts pruned"
 ).split()
+_FREE_TEXT = ("project", "name", "owner", "client", "reason", "stop_requested_by", "signal", "group_name")
+"""Columns whose text somebody made up; what is written as JSON is ASCII."""
 _KEPT_WHILE_QUEUED = ("reason_code", "reason")
 """Why a queued job waits comes apart from its view."""
 
@@ -424,6 +440,8 @@ def _lose_unknown(store: Store, host: str, journal: str) -> None:
 
 
 def _put_pairs(store: Store, table: str, job: str, moment: float, pairs: dict[str, Any]) -> None:
+    if not pairs:
+        return
     rows = [(job, key, json.dumps(value), moment) for key, value in pairs.items()]
     store.conn.executemany(_PUT_PAIR.format(table=table), rows)
 

@@ -33,8 +33,14 @@ class Backend:
         """Take in which leases there are now, by job: what is no longer leased has to be looked at."""
         raise NotImplementedError
 
-    def start(self, attempt: Attempt, lease: Lease) -> None:
-        """Start an attempt; how it goes is learnt by ``poll``."""
+    def start(self, attempt: Attempt, lease: Lease, is_brief: bool) -> None:
+        """Start an attempt; how it goes is learnt by ``poll``.
+
+        Args:
+            attempt: which.
+            lease: what it holds.
+            is_brief: like jobs take only moments.
+        """
         raise NotImplementedError
 
     def poll(self, attempts: List[Attempt]) -> Dict[Attempt, Status]:

@@ -81,7 +81,7 @@ class LocalBackend(Backend):
         """Have the GPUs of ended leases looked at, and say to other agents which are ours."""
         self._eyes.lease({uuid: job for job, lease in leases.items() for uuid in lease.gpus})
 
-    def start(self, attempt: Attempt, lease: Lease) -> None:
+    def start(self, attempt: Attempt, lease: Lease, is_brief: bool) -> None:
         """Hand the attempt to a supervisor that has just become free, or have one forked and connect to it."""
         job, number = attempt
         order = {
@@ -90,6 +90,7 @@ class LocalBackend(Backend):
             "lease": lease.to_wire(),
             "agent": self._agent,
             "host_has_gpus": bool(self._eyes.gpus),
+            "is_brief": is_brief,
         }
         self._orders[attempt] = order
         self._own.add(attempt)
