@@ -19,7 +19,7 @@ check: $(VENV)/ready
 	$(BIN)/mypy
 
 bench: $(VENV)/ready programs
-	$(BIN)/python -m benchmarks
+	$(BIN)/python -m benchmarks $(NAMES)
 
 screenshot: $(VENV)/ready
 	$(BIN)/python docs/screenshot.py

@@ -124,6 +124,13 @@ def test_agent_and_sdk_need_only_the_standard_library_of_python_3_8() -> None:
                 assert top in sys.stdlib_module_names or top == package, f"{path.relative_to(ROOT)} imports {module}"
 
 
+def test_the_agent_uses_neither_sqlite_nor_flock() -> None:
+    """Its folder may lie on NFS."""
+    for path in sources("remote_agent"):
+        assert all(module.split(".")[0] != "sqlite3" for module, _ in imports(path))
+        assert "flock(" not in path.read_text() and "lockf(" not in path.read_text()
+
+
 def test_pure_modules_touch_nothing() -> None:
     for name in PURE:
         for module, _ in imports(ROOT / "remote_agent" / f"{name}.py"):

@@ -7,6 +7,7 @@ import os
 import random
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -17,16 +18,27 @@ from typing import Any
 
 import pytest
 
-from remote_agent import ending, files, journal as journals, loglimit, procs, scheduler, state as states
+from remote_agent import (
+    bootstrap,
+    ending,
+    files,
+    journal as journals,
+    loglimit,
+    owner,
+    peers,
+    procs,
+    scheduler,
+)
 from remote_agent.backends import Status
 from remote_agent.engine import Engine
-from remote_agent.jobs import EndReason, JobSpec, JobState
+from remote_agent.errors import AlreadyRunning
+from remote_agent.jobs import EndReason, JobSpec
 from remote_agent.journal import Journal
 from remote_agent.paths import Paths
 from remote_agent.sampler import SEGMENT_BYTES, SEGMENTS, Ring
 from remote_agent.state import HostState, apply, snapshot_events
 from tests.support import agents
-from tests.support.client import FOUNDATIONS, Client, wait_until
+from tests.support.client import Client, wait_until
 
 DATA = Path(__file__).parent / "data"
 TREE = "a" * 40
@@ -624,4 +636,72 @@ def test_threads_that_submit_at_once_make_each_job_once(client: Client) -> None:
         thread.join()
     client.run("wait", *found)
     assert len(client.json("jobs", "--sync")) == 8
-    assert JobState.COMPLETED.is_final and states and FOUNDATIONS
+
+
+# --- whose root it is -------------------------------------------------------------------------------------------
+
+
+def test_a_home_that_several_machines_share(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each machine has a root of its own in it, and a root that another agent lives in is not taken."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    roots = set()
+    for name in ("one", "two"):
+        monkeypatch.setattr(bootstrap, "machine_id", lambda name=name: name)
+        roots.add(bootstrap.choose_root(""))
+    assert roots == {f"{tmp_path}/.foundations/one", f"{tmp_path}/.foundations/two"}
+    monkeypatch.setattr(owner, "_HANDOVER", 0.1)
+    paths = Paths(f"{tmp_path}/.foundations/one")
+    owner.claim(paths)
+    line = json.loads(Path(paths.owner).read_text())
+    for change in ({"who": procs.identity(os.getppid())}, {"host": "another", "namespace": "pid:[7]"}):
+        files.write_json(paths.owner, {**line, **change})
+        with pytest.raises(AlreadyRunning, match="belongs to an agent on"):
+            owner.claim(paths)
+    os.utime(paths.owner, (1, 1))
+    owner.claim(paths)  # the other machine has not been heard of for long
+    assert owner.beat(paths)
+    files.write_json(paths.owner, {**line, "who": procs.identity(1)})
+    assert not owner.beat(paths), "who was taken over steps down"
+
+
+def test_a_name_that_another_user_squats_on(tmp_path: Path) -> None:
+    """The daemon takes the next name, and clients find it there: neither speaks to a process of somebody else."""
+    if os.getuid() != 0:
+        pytest.skip("needs root to be two users")
+    names = Paths(str(tmp_path)).socket_names()
+    script = f"import os, socket, time\nos.setuid(65534)\ns = socket.socket(socket.AF_UNIX)\ns.bind({names[0]!r})\n"
+    script += "s.listen(5)\nprint('ready', flush=True)\ntime.sleep(60)\n"
+    squatter = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE)
+    try:
+        assert squatter.stdout is not None and squatter.stdout.readline() == b"ready\n"
+        ours = peers.listen(names, socket.SOCK_STREAM)
+        assert ours is not None and ours.getsockname() == names[1]
+        found = peers.connect(names, socket.SOCK_STREAM)
+        assert found is not None and found.getpeername() == names[1]
+        assert peers.listen(names, socket.SOCK_STREAM) is None, "a second daemon is refused"
+        found.close()
+        ours.close()
+    finally:
+        squatter.kill()
+        squatter.wait()
+
+
+@pytest.mark.parametrize("number", files.FULL)
+def test_a_full_disk_or_quota_takes_the_reserve_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    journal = Journal(str(tmp_path / "journal"), 0.0)
+    ballast = tmp_path / "ballast"
+    ballast.write_bytes(b"x" * 1000)
+    journal.make_room = lambda: files.drop_ballast(str(ballast))
+
+    class Full(files.Disk):
+        def write(self, fd: int, data: bytes) -> None:
+            if ballast.exists():
+                raise OSError(number, os.strerror(number))
+            super().write(fd, data)
+
+    monkeypatch.setattr(files, "disk", Full())
+    journal.append({"seq": 2, "time": 1.0, "type": "told", "job": "x"})
+    assert journal.commit() and not ballast.exists()
+    assert [event["seq"] for event in journal.reload()] == [1, 2] and not journal.problems
