@@ -6,6 +6,8 @@ do not answer are sick.
 
 from __future__ import annotations
 
+import functools
+import os
 import pwd
 import shutil
 import subprocess
@@ -46,7 +48,7 @@ class GpuProbe(Eyes):
         """Why the GPUs are not known, in words; empty when they are."""
         self.occupancy = Occupancy()
         self.claims = claims
-        self._tool = next((tool for tool in _TOOLS if shutil.which(tool)), "")
+        self._tool = next((tool for tool in _TOOLS if _find(tool)), "")
         self._calls: Dict[str, _Call] = {}
         self._began = self._seen = 0.0
         self._looks = 0
@@ -124,7 +126,7 @@ class GpuProbe(Eyes):
     def _ask(self, questions: Mapping[str, Sequence[str]]) -> None:
         for name, words in questions.items():
             try:
-                self._calls[name] = _Call(words)
+                self._calls[name] = _Call([_find(words[0]) or words[0], *words[1:]], name in _MAY_FAIL)
             except OSError as error:
                 self.problem = f"{words[0]} cannot be run: {error.strerror}"
 
@@ -184,9 +186,8 @@ class GpuProbe(Eyes):
 class _Call:
     """One call of a tool, in a child."""
 
-    def __init__(self, words: Sequence[str]) -> None:
-        self.may_fail = words in (gpus.QUERY_PROCESSES, gpus.QUERY_MIG)
-        """Old drivers know no MIG, and some GPUs no processes."""
+    def __init__(self, words: Sequence[str], may_fail: bool) -> None:
+        self.may_fail = may_fail
         self.hung = self.failed = False
         self.text = ""
         self._began = time.monotonic()
@@ -217,6 +218,16 @@ _TOOLS: Dict[str, Dict[str, Sequence[str]]] = {
     "amd-smi": {"amd_list": gpus.QUERY_AMD_LIST, "amd": gpus.QUERY_AMD},
 }
 """The vendors' tools, the first that is there, and what each is asked."""
+_MAY_FAIL = ("processes", "mig")
+"""Old drivers know no MIG, and some GPUs no processes."""
+_USUAL_PLACES = ("/usr/bin", "/usr/local/bin", "/usr/local/nvidia/bin", "/usr/lib/wsl/lib", "/opt/rocm/bin")
+"""Where the tools are when the PATH of a non-interactive shell does not say so."""
+
+
+@functools.lru_cache(None)
+def _find(tool: str) -> Optional[str]:
+    path = os.pathsep.join([os.environ.get("PATH", os.defpath), *_USUAL_PLACES])
+    return shutil.which(tool, path=path)
 
 
 def _known(process: GpuProcess) -> GpuProcess:

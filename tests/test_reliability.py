@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -22,6 +23,7 @@ from remote_agent import (
     bootstrap,
     ending,
     files,
+    handlers,
     journal as journals,
     loglimit,
     owner,
@@ -705,3 +707,15 @@ def test_a_full_disk_or_quota_takes_the_reserve_once(
     journal.append({"seq": 2, "time": 1.0, "type": "told", "job": "x"})
     assert journal.commit() and not ballast.exists()
     assert [event["seq"] for event in journal.reload()] == [1, 2] and not journal.problems
+
+
+def test_pruning_is_suggested_before_a_disk_is_full(monkeypatch: pytest.MonkeyPatch) -> None:
+    state = HostState()
+    daemon: Any = SimpleNamespace(paths=Paths("/x"), engine=SimpleNamespace(state=state))
+    monkeypatch.setattr(files, "free_bytes", lambda path: 50 << 30)
+    monkeypatch.setattr(files, "total_bytes", lambda path: 1000 << 30)
+    assert handlers._disk_problem(daemon) == "", "nothing of ours could go"
+    state.disk = 400 << 30
+    assert handlers._disk_problem(daemon).startswith("the disk is 95% full; folders of ended jobs hold 429.5 GB")
+    monkeypatch.setattr(files, "free_bytes", lambda path: 500 << 30)
+    assert handlers._disk_problem(daemon) == ""

@@ -47,7 +47,7 @@ def gpus(session: Session, names: tuple[str, ...], watch: bool, release: str, as
         elif rows:
             cells = [_cells(session.store.conn, host, gpu) for host, gpu in rows]
             headers = ("HOST", "GPU", "NAME", "MEMORY", "LOAD", "HEAT", "POWER", "HELD BY")
-            output.print_table(headers, cells, droppable=("POWER", "HEAT", "NAME"))
+            output.print_table(headers, cells, droppable=("POWER", "HEAT", "NAME", "LOAD"), last_wants=40)
         else:
             say("no GPUs")
         for error in problems.values():

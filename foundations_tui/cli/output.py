@@ -45,6 +45,7 @@ def print_table(
     rows: Sequence[Sequence[str]],
     colors: Sequence[str | None] = (),
     droppable: Sequence[str] = (),
+    last_wants: int = _NARROWEST,
 ) -> None:
     """Print rows in columns.
 
@@ -53,10 +54,11 @@ def print_table(
         rows: cells; a terminal narrower than all of them clips the last column, then the widest.
         colors: one a row, for its STATE cell.
         droppable: headers of columns that go, in this order, when clipping is not enough.
+        last_wants: cells that the last column is to keep, at the cost of those.
     """
     cells = [[one_line(cell) for cell in row] for row in rows]
     room = shutil.get_terminal_size((200, 24)).columns if sys.stdout.isatty() else 1 << 20
-    headers, cells, widths = _drop(list(headers), cells, droppable, room)
+    headers, cells, widths = _drop(list(headers), cells, droppable, room, last_wants)
     _fit(widths, room)
     state = headers.index("STATE") if "STATE" in headers else -1
     lines = [_line(headers, widths, -1, None)]
@@ -104,15 +106,17 @@ def _job_cells(row: JobRow, short: str, now: float) -> list[str]:
 
 
 def _drop(
-    headers: list[str], cells: list[list[str]], droppable: Sequence[str], room: int
+    headers: list[str], cells: list[list[str]], droppable: Sequence[str], room: int, last_wants: int
 ) -> tuple[list[str], list[list[str]], list[int]]:
     """Leave out columns until the rest fits when it is clipped; return headers, cells and the widths they want."""
     widths = [max(width(row[i]) for row in [headers, *cells]) for i in range(len(headers))]
-    narrowest = sum(min(wanted, _NARROWEST) for wanted in widths) + 2 * (len(widths) - 1)
+    least = [min(wanted, _NARROWEST) for wanted in widths[:-1]] + [min(widths[-1], last_wants)]
+    narrowest = sum(least) + 2 * (len(widths) - 1)
     if narrowest <= room or not droppable:
         return headers, cells, widths
     kept = [i for i, name in enumerate(headers) if name != droppable[0]]
-    return _drop([headers[i] for i in kept], [[row[i] for i in kept] for row in cells], droppable[1:], room)
+    cells = [[row[i] for i in kept] for row in cells]
+    return _drop([headers[i] for i in kept], cells, droppable[1:], room, last_wants)
 
 
 def _fit(widths: list[int], room: int) -> None:

@@ -58,7 +58,7 @@ def queue(session: Session, names: tuple[str, ...], as_json: bool) -> int:
     elif rows:
         cells = [_cells(row) for row in rows]
         headers = ("HOST", "PLACE", "ID", "NAME", "PRIORITY", "STARTS", "WHY")
-        output.print_table(headers, cells, droppable=("PRIORITY", "HOST"))
+        output.print_table(headers, cells, droppable=("PRIORITY", "PLACE", "STARTS"), last_wants=40)
     elif not problems:
         say("nothing waits")
     return next((error.exit_code for error in problems.values()), 0)
