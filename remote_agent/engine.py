@@ -9,14 +9,13 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import time
-from dataclasses import dataclass
 from typing import Any, Callable, Dict, Iterable, List, Optional, Tuple
 
-from remote_agent import crash, files, recovery, scheduler, state as states, streams
+from remote_agent import admission, crash, files, recovery, scheduler, state as states, streams
+from remote_agent.admission import Submission
 from remote_agent.backends import Attempt
 from remote_agent.backends.local import LocalBackend
-from remote_agent.errors import Conflict, DiskFull, NotFound, StorageBroken, Unsatisfiable
+from remote_agent.errors import Conflict, NotFound, StorageBroken
 from remote_agent.jobs import (
     ACTIVE_STATES,
     STATE_OF_REASON,
@@ -32,24 +31,10 @@ from remote_agent.notices import Notices
 from remote_agent.objects import ObjectStore
 from remote_agent.paths import Paths
 from remote_agent.state import HostState
+from remote_agent.waits import Waits
 
-LEAST_FREE_BYTES = 8 << 20
-"""A host with less than this free on its disk takes no job."""
-_MANY = 16
-"""More private files than this are made durable by one sync of the file system."""
 _BRIEF_SECONDS = 2.0
 """Jobs that usually take less are brief."""
-_ESTIMATES_AGE = 30.0
-"""Seconds after which changed estimates alone are worth telling."""
-
-
-@dataclass(frozen=True)
-class Submission:
-    """One job of a submit, with what may be written into no journal."""
-
-    spec: JobSpec
-    private: Optional[Dict[str, Any]] = None
-    """"secrets" and "notify": kept in a file of the job's own until it has ended."""
 
 
 class Engine:
@@ -71,10 +56,7 @@ class Engine:
         self.notices = Notices(paths)
         self.more_usage: Callable[[Attempt], Dict[str, Any]] = lambda attempt: {}
         """Says what else is known of what an attempt used."""
-        self.waits: Dict[str, scheduler.Wait] = {}
-        self.waits_version = 0
-        self._waits_stale = True
-        self._waits_told = self._waits_due = 0.0
+        self.waits = Waits()
         self._clock = clock
         self._after_commit: List[Callable[[], None]] = []
         self._removals: List[subprocess.Popen[bytes]] = []
@@ -99,17 +81,8 @@ class Engine:
             NotFound: a snapshot or a job to wait for is not here. Unsatisfiable, DiskFull, Conflict: why not.
         """
         fresh = [one for one in wanted if one.spec.job not in self.state.jobs]
-        if fresh:
-            self._check_disk()
-        capacity = self.backend.capacity()
-        together = {one.spec.job for one in fresh}
-        snapshots = {one.spec.snapshot for one in fresh}
-        for snapshot in snapshots:
-            if not self.objects.has(snapshot):
-                raise NotFound(f"snapshot {snapshot} is not on this host")
-        for one in fresh:
-            self._check(one.spec, capacity, together)
-        self._write_private(fresh)
+        admission.check(fresh, self.state, self.backend.capacity(), self.paths, self.objects)
+        admission.keep_private(fresh, self.paths)
         for one in fresh:
             self._record("submitted", job=one.spec.job, spec=one.spec.to_wire())
         return [self.state.jobs[one.spec.job] for one in wanted]
@@ -208,7 +181,7 @@ class Engine:
         view = self._waiting(job)
         place = (view.priority if priority is None else priority, view.rank)
         if where:
-            place = self._place(job, where, other)
+            place = scheduler.place(self.state, job, where, other)
         self._record("moved", job=job, priority=place[0], rank=place[1])
         return self.state.jobs[job]
 
@@ -297,22 +270,11 @@ class Engine:
     def replan(self) -> None:
         """Look at the queue again: the capacity may have changed."""
         self._replan = True
-        self._waits_stale = True
+        self.waits.expire()
 
     def refresh_waits(self, at_once: bool = False) -> None:
-        """Find out anew why jobs wait, unless that was just done; it takes a moment when thousands wait."""
-        began = time.monotonic()
-        if not self._waits_stale or (began < self._waits_due and not at_once):
-            return
-        now = self._clock()
-        waits = scheduler.explain(self.state, self.backend.capacity(), now)
-        self._waits_stale = False
-        changed = {job: wait.words for job, wait in waits.items()} != {j: w.words for j, w in self.waits.items()}
-        if changed or (waits != self.waits and began - self._waits_told > _ESTIMATES_AGE):
-            self._waits_told = began
-            self.waits_version += 1
-            self.waits = waits
-        self._waits_due = time.monotonic() + max(0.2, 10 * (time.monotonic() - began))
+        """Find out anew why jobs wait, unless that was just done."""
+        self.waits.refresh(self.state, self.backend.capacity(), self._clock(), at_once)
 
     def active_attempts(self) -> List[Attempt]:
         """Return the attempts that are preparing or running."""
@@ -328,73 +290,13 @@ class Engine:
         """Whether nothing waits or runs."""
         return not self.state.active and not self.state.queue and not self.notices.is_busy
 
-    # --- inside: accepting ------------------------------------------------------------------------------------
-
-    def _check_disk(self) -> None:
-        if files.free_bytes(self.paths.root) < LEAST_FREE_BYTES:
-            raise DiskFull("the disk of the host is full; foundations prune frees what ended jobs hold there")
-        if files.is_read_only(self.paths.root):
-            raise StorageBroken(f"the disk of {self.paths.root} can only be read")
-
-    def _check(self, spec: JobSpec, capacity: scheduler.Capacity, together: Iterable[str]) -> None:
-        if spec.job in self.state.deleted:
-            raise Conflict(f"job {spec.job} was submitted before and has been deleted")
-        refusal = capacity.refusal(spec)
-        if refusal:
-            raise Unsatisfiable(refusal)
-        if spec.command[0].startswith("./") and files.forbids_programs(self.paths.root):
-            raise StorageBroken(
-                f"{spec.command[0]} cannot be run: the root is on a disk that runs no programs (noexec)"
-            )
-        for other in (*spec.after, *spec.after_any):
-            if other in together:
-                continue
-            if other not in self.state.jobs:
-                raise NotFound(
-                    f"job {other}, to be waited for, is not on this host: jobs wait only for jobs beside them"
-                )
-            state = self.state.jobs[other].state
-            if other in spec.after and state.is_final and state is not JobState.COMPLETED:
-                raise Conflict(f"job {other}, to be waited for, has ended already: {state.value}")
-
-    def _write_private(self, fresh: List[Submission]) -> None:
-        """Keep secrets and the like in files of their own, durable before the jobs are accepted."""
-        private = [one for one in fresh if one.private]
-        few = len(private) <= _MANY
-        for one in private:
-            job = self.paths.job(one.spec.job)
-            os.makedirs(job.folder, 0o700, exist_ok=True)
-            files.write_bytes(job.private, _json(one.private), durable=few)
-        if private:
-            files.disk.sync_folder(self.paths.jobs)
-        if not few:
-            files.disk.sync_all(self.paths.jobs)
+    # --- inside: deciding -------------------------------------------------------------------------------------
 
     def _waiting(self, job: str) -> JobView:
         view = self.job(job)
         if view.state is not JobState.QUEUED:
             raise Conflict(f"job {job} does not wait any more ({view.state.value})")
         return view
-
-    def _place(self, job: str, where: str, other: str) -> Tuple[int, float]:
-        """Return the priority and rank of a place in the queue."""
-        others = [view for view in map(self.state.jobs.__getitem__, self.state.queue) if view.spec.job != job]
-        if not others:
-            return self.state.jobs[job].priority, self.state.jobs[job].rank
-        if where in ("first", "last"):
-            end = others[0 if where == "first" else -1]
-            return end.priority, end.rank + (-1.0 if where == "first" else 1.0)
-        at = next((n for n, view in enumerate(others) if view.spec.job == other), None)
-        if at is None:
-            raise Conflict(f"job {other} does not wait for its turn")
-        beside = others[at]
-        step = at - 1 if where == "before" else at + 1
-        neighbour = others[step] if 0 <= step < len(others) else None
-        if neighbour is not None and neighbour.priority == beside.priority:
-            return beside.priority, (beside.rank + neighbour.rank) / 2
-        return beside.priority, beside.rank + (-1.0 if where == "before" else 1.0)
-
-    # --- inside: deciding -------------------------------------------------------------------------------------
 
     def _record(self, kind: str, **facts: Any) -> None:
         """Decide something: fold it into the state, and have it written down soon."""
@@ -569,11 +471,3 @@ def _replay(history: List[Dict[str, Any]]) -> HostState:
 
 def _json(value: Any) -> bytes:
     return json.dumps(value).encode()
-
-
-def waiting_groups(waits: Dict[str, scheduler.Wait]) -> List[Tuple[str, List[str]]]:
-    """Return the reasons of waiting jobs, each with its jobs: thousands wait for the same thing."""
-    groups: Dict[str, List[str]] = {}
-    for job, wait in waits.items():
-        groups.setdefault(wait.words, []).append(job)
-    return list(groups.items())

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Callable, Dict, List
 
 from remote_agent import __version__, engine as engines, files, procs, protocol, streams
+from remote_agent.admission import Submission
 from remote_agent.errors import AgentError, BadRequest, Conflict, NotFound
 from remote_agent.jobs import LONGEST_GRACE, JobSpec
 from remote_agent.state import ALL_GROUPS
@@ -38,7 +39,7 @@ class Watch:
 
     def is_over(self, engine: engines.Engine, now: float) -> bool:
         """Say whether there is news of jobs, or the time is up."""
-        return engine.state.seq > self.seq or engine.waits_version != self.waits_version or now >= self.deadline
+        return engine.state.seq > self.seq or engine.waits.version != self.waits_version or now >= self.deadline
 
 
 def handle(daemon: "Daemon", connection: "Connection", frame: protocol.Frame) -> Any:
@@ -150,10 +151,12 @@ def _changes(daemon: "Daemon", connection: "Connection", frame: protocol.Frame) 
         "resources": _resources(daemon),
         "problems": _problems(daemon),
     }
-    if params.get("waits_version") != engine.waits_version:
-        answer["waits_version"] = engine.waits_version
-        answer["waits"] = engines.waiting_groups(engine.waits)
-        answer["estimates"] = {job: round(w.starts_at) for job, w in engine.waits.items() if w.starts_at is not None}
+    if params.get("waits_version") != engine.waits.version:
+        answer["waits_version"] = engine.waits.version
+        answer["waits"] = engine.waits.groups()
+        answer["estimates"] = {
+            job: round(w.starts_at) for job, w in engine.waits.by_job.items() if w.starts_at is not None
+        }
     return answer
 
 
@@ -221,7 +224,7 @@ def _submit_many(daemon: "Daemon", connection: "Connection", frame: protocol.Fra
     for own in params["specs"]:
         spec = JobSpec.from_wire({**params["base"], **own})
         spec.check()
-        wanted.append(engines.Submission(spec, params.get("private")))
+        wanted.append(Submission(spec, params.get("private")))
     views = daemon.engine.submit_all(wanted)
     return {"jobs": [[view.spec.job, view.seq, view.queued_at, view.rank] for view in views]}
 
@@ -303,7 +306,7 @@ def _queue(daemon: "Daemon", connection: "Connection", frame: protocol.Frame) ->
     limit = int(frame.message["params"].get("limit", 1000))
     listed = []
     for job in list(engine.state.queue.everyone())[:limit]:
-        wait = engine.waits.get(job)
+        wait = engine.waits.by_job.get(job)
         words, at = (wait.words, wait.starts_at) if wait else ("", None)
         listed.append([job, engine.state.jobs[job].priority, words, at])
     return {"jobs": listed, "more": len(engine.state.queue) - len(listed), "paused": sorted(engine.state.paused)}

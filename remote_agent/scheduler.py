@@ -13,6 +13,7 @@ import math
 from dataclasses import dataclass, field
 from typing import Dict, Iterable, List, Mapping, Optional, Set, Tuple
 
+from remote_agent.errors import Conflict
 from remote_agent.gpus import Gpu, size_words
 from remote_agent.jobs import JobSpec, Lease
 from remote_agent.state import ALL_GROUPS, HostState
@@ -130,6 +131,34 @@ def explain(state: HostState, capacity: Capacity, now: float) -> Dict[str, Wait]
         more = f" and {len(others) - 3} more" if len(others) > 3 else ""
         waits[job] = Wait(f"waits for {'job' if len(others) == 1 else 'jobs'} {some}{more}")
     return waits
+
+
+def place(state: HostState, job: str, where: str, other: str) -> Tuple[int, float]:
+    """Return the priority and the rank of a place in the queue.
+
+    Args:
+        state: jobs and queue.
+        job: the one that is to be put there.
+        where: "first", "last", "before" or "after".
+        other: for "before" and "after", of which waiting job.
+    Raises:
+        Conflict: that job does not wait.
+    """
+    others = [view for view in map(state.jobs.__getitem__, state.queue) if view.spec.job != job]
+    if not others:
+        return state.jobs[job].priority, state.jobs[job].rank
+    if where in ("first", "last"):
+        end = others[0 if where == "first" else -1]
+        return end.priority, end.rank + (-1.0 if where == "first" else 1.0)
+    at = next((n for n, view in enumerate(others) if view.spec.job == other), None)
+    if at is None:
+        raise Conflict(f"job {other} does not wait for its turn")
+    beside = others[at]
+    step = at - 1 if where == "before" else at + 1
+    neighbour = others[step] if 0 <= step < len(others) else None
+    if neighbour is not None and neighbour.priority == beside.priority:
+        return beside.priority, (beside.rank + neighbour.rank) / 2
+    return beside.priority, beside.rank + (-1.0 if where == "before" else 1.0)
 
 
 def _shape(spec: JobSpec) -> Tuple[int, int, int, int]:

@@ -32,6 +32,7 @@ AGENT_LAYERS = [
     ["__main__"],
     ["daemon", "supervisor", "zygote", "startup", "handlers", "proxy", "transfer", "notify", "enter", "uninstall"],
     ["engine", "autostart"],
+    ["admission", "waits"],
     ["probe", "sampler", "notices", "recovery"],
     ["scheduler", "backends", "journal", "streams", "workspace", "environment", "objects", "launch", "owner"],
     ["ending", "claims", "syncer", "loglimit", "postmortem"],

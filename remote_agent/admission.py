@@ -1,0 +1,90 @@
+"""Whether jobs may be taken: checked before anything is written down; and what comes beside their specifications."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from typing import Any, Collection, Dict, List, Optional
+
+from remote_agent import files
+from remote_agent.errors import Conflict, DiskFull, NotFound, StorageBroken, Unsatisfiable
+from remote_agent.jobs import JobSpec, JobState
+from remote_agent.objects import ObjectStore
+from remote_agent.paths import Paths
+from remote_agent.scheduler import Capacity
+from remote_agent.state import HostState
+
+LEAST_FREE_BYTES = 8 << 20
+"""A host with less than this free on its disk takes no job."""
+_MANY = 16
+"""More private files than this are made durable by one sync of the file system."""
+
+
+@dataclass(frozen=True)
+class Submission:
+    """One job of a submit, with what may be written into no journal."""
+
+    spec: JobSpec
+    private: Optional[Dict[str, Any]] = None
+    """"secrets" and "notify": kept in a file of the job's own until it has ended."""
+
+
+def check(fresh: List[Submission], state: HostState, capacity: Capacity, paths: Paths, objects: ObjectStore) -> None:
+    """Refuse jobs that come together, when one of them cannot be taken.
+
+    Raises:
+        NotFound: a snapshot, or a job to wait for, is not here. AgentError: why not.
+    """
+    if not fresh:
+        return
+    _check_disk(paths.root)
+    for snapshot in {one.spec.snapshot for one in fresh}:
+        if not objects.has(snapshot):
+            raise NotFound(f"snapshot {snapshot} is not on this host")
+    together = {one.spec.job for one in fresh}
+    for one in fresh:
+        _check_spec(one.spec, state, capacity, paths.root)
+        _check_dependencies(one.spec, state, together)
+
+
+def keep_private(fresh: List[Submission], paths: Paths) -> None:
+    """Keep secrets and the like in files of their own, durable before the jobs are accepted."""
+    private = [one for one in fresh if one.private]
+    few = len(private) <= _MANY
+    for one in private:
+        job = paths.job(one.spec.job)
+        os.makedirs(job.folder, 0o700, exist_ok=True)
+        files.write_bytes(job.private, json.dumps(one.private).encode(), durable=few)
+    if private and few:
+        files.disk.sync_folder(paths.jobs)
+    elif private:
+        files.disk.sync_all(paths.jobs)
+
+
+def _check_disk(root: str) -> None:
+    if files.free_bytes(root) < LEAST_FREE_BYTES:
+        raise DiskFull("the disk of the host is full; foundations prune frees what ended jobs hold there")
+    if files.is_read_only(root):
+        raise StorageBroken(f"the disk of {root} can only be read")
+
+
+def _check_spec(spec: JobSpec, state: HostState, capacity: Capacity, root: str) -> None:
+    if spec.job in state.deleted:
+        raise Conflict(f"job {spec.job} was submitted before and has been deleted")
+    refusal = capacity.refusal(spec)
+    if refusal:
+        raise Unsatisfiable(refusal)
+    if spec.command[0].startswith("./") and files.forbids_programs(root):
+        raise StorageBroken(f"{spec.command[0]} cannot be run: the root is on a disk that runs no programs (noexec)")
+
+
+def _check_dependencies(spec: JobSpec, state: HostState, together: Collection[str]) -> None:
+    for other in (*spec.after, *spec.after_any):
+        if other in together:
+            continue
+        if other not in state.jobs:
+            raise NotFound(f"job {other}, to be waited for, is not on this host: jobs wait only for jobs beside them")
+        there = state.jobs[other].state
+        if other in spec.after and there.is_final and there is not JobState.COMPLETED:
+            raise Conflict(f"job {other}, to be waited for, has ended already: {there.value}")
