@@ -15,12 +15,11 @@ import sys
 import time
 from typing import Any, Dict, List, Optional, Set, Tuple
 
-from remote_agent import crash, files, handlers, owner, peers, protocol, streams
+from remote_agent import crash, files, handlers, owner, peers, probe, protocol, streams
 from remote_agent.engine import Engine
 from remote_agent.errors import AgentError, ProtocolError, StorageBroken
 from remote_agent.jobs import JobState
 from remote_agent.paths import Paths
-from remote_agent.probe import GpuProbe
 from remote_agent.sampler import Sampler
 from remote_agent.syncer import Syncer
 
@@ -50,11 +49,11 @@ class Connection:
 class Daemon:
     """The loop and its connections."""
 
-    def __init__(self, paths: Paths, agent: str, engine: Engine, probe: GpuProbe, listener: socket.socket) -> None:
+    def __init__(self, paths: Paths, agent: str, engine: Engine, eyes: probe.GpuProbe, listener: socket.socket) -> None:
         self.paths = paths
         self.agent = agent
         self.engine = engine
-        self.probe = probe
+        self.probe = eyes
         self.sampler = Sampler(paths)
         self.syncer = Syncer()
         self.growth = streams.GrowthWatch()
@@ -148,13 +147,19 @@ class Daemon:
 
     def _look_around(self) -> None:
         """Look at the GPUs and take samples, while anybody is interested."""
-        wanted = self._is_watched or not self.engine.is_idle
         leases = self.engine.state.leases
-        if self.probe.tick(wanted):
+        if self.probe.tick(self._look_interval):
             self.engine.replan()
         if (leases or self._is_watched) and self.sampler.due() == 0.0:
             held = {job: lease.gpus for job, lease in leases.items()}
             self.sampler.sample(self.engine.backend.supervisors, held, self.probe.gpus)
+
+    @property
+    def _look_interval(self) -> Optional[float]:
+        """Seconds between two looks at the GPUs; None for none."""
+        if self._is_watched or self.engine.state.queue:
+            return probe.CLOSE_INTERVAL
+        return None if self.engine.is_idle else probe.INTERVAL
 
     @property
     def _is_watched(self) -> bool:
@@ -325,8 +330,7 @@ class Daemon:
             waits.append(streams.LOOK_PAUSE)
         if self.engine.state.active:
             waits.append(_LOOK_AGAIN)
-        wanted = self._is_watched or not self.engine.is_idle
-        due = self.probe.due(wanted)
+        due = self.probe.due(self._look_interval)
         if due is not None:
             waits.append(due)
         if self.engine.state.leases or self._is_watched:
@@ -382,8 +386,8 @@ def main(root: str, agent: str, report: Optional[int] = None) -> int:
     _report(report, "")
     if started is None:
         return 0
-    engine, probe, listener = started
-    daemon = Daemon(paths, agent, engine, probe, listener)
+    engine, eyes, listener = started
+    daemon = Daemon(paths, agent, engine, eyes, listener)
     daemon.wake_on_signals()
     signal.signal(signal.SIGTERM, lambda *_: setattr(daemon, "stopping", True))
     try:

@@ -80,9 +80,10 @@ class Occupancy:
             past.released_at, past.is_quarantined = None, False
         return was
 
-    def awaits_look(self) -> bool:
-        """Say whether a fresh look would decide something."""
-        return any(past.released_at is not None or past.busy_until is not None for past in self._past.values())
+    def awaits_look(self, now: float) -> bool:
+        """Say whether a GPU was released a moment ago, so that a fresh look would tell whether it is free."""
+        released = [past.released_at for past in self._past.values() if past.released_at is not None]
+        return any(now - moment < CLEAR_SECONDS for moment in released)
 
     def held(self, now: float) -> Dict[str, str]:
         """Return why each GPU that may not be leased may not, in words, by UUID; ours are not in it.

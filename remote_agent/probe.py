@@ -24,9 +24,11 @@ from remote_agent.occupancy import Look, Occupancy
 
 DEADLINE = 10.0
 """Seconds that one call of a tool may take."""
-INTERVAL = 5.0
-"""Seconds between two looks while anybody is interested."""
-_STALE = 3 * INTERVAL + 2 * DEADLINE
+CLOSE_INTERVAL, INTERVAL = 5.0, 10.0
+"""Seconds between two looks: while somebody watches or a job waits; while jobs only run."""
+_RELEASED_INTERVAL = 1.0
+"""The same while a GPU that was released has to show that it is free."""
+_STALE = 2 * INTERVAL + 2 * DEADLINE
 """A look that is older is taken anew before a GPU is leased."""
 _CLAIMS_SECONDS = 0.5
 _MIG_EVERY = 12
@@ -61,32 +63,34 @@ class GpuProbe(Eyes):
             self._start()
             while self.busy:
                 time.sleep(0.01)
-                self.tick(True)
+                self.tick(INTERVAL)
 
     @property
     def busy(self) -> bool:
         """Whether a look is under way."""
         return bool(self._calls)
 
-    def due(self, wanted: bool) -> Optional[float]:
+    def due(self, interval: Optional[float]) -> Optional[float]:
         """Return in how many seconds ``tick`` has something to do; None for never."""
         if self._calls:
             return 0.05
-        if not self._tool or not (wanted or self.occupancy.awaits_look()):
+        if not self._tool or interval is None:
             return None
-        return max(0.0, self._began + self._pause() - time.monotonic())
+        now = time.monotonic()
+        pause = _RELEASED_INTERVAL if self.occupancy.awaits_look(now) else interval
+        return max(0.0, self._began + pause - now)
 
-    def tick(self, wanted: bool) -> bool:
+    def tick(self, interval: Optional[float]) -> bool:
         """Go on with a look or begin the next; never waits.
 
         Args:
-            wanted: whether anybody is interested.
+            interval: seconds between two looks; None when nobody is interested.
         Returns:
             Whether a new look has been taken in.
         """
         if self._calls:
             return self._collect()
-        if self.due(wanted) == 0.0:
+        if self.due(interval) == 0.0:
             self._start()
         return False
 
@@ -111,9 +115,6 @@ class GpuProbe(Eyes):
             for gpu in self.gpus:
                 found.setdefault(gpu.uuid, "being looked at")
         return found
-
-    def _pause(self) -> float:
-        return 1.0 if self.occupancy.awaits_look() else INTERVAL
 
     def _start(self) -> None:
         self._began = time.monotonic()

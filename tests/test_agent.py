@@ -322,7 +322,7 @@ def test_a_hanging_driver_makes_only_its_gpu_sick(client: Client, gpus: Gpus, mo
     while "do not answer" not in eyes.problem:
         assert time.monotonic() < deadline, (eyes.problem, eyes.held())
         began = time.monotonic()
-        eyes.tick(True)
+        eyes.tick(5.0)
         assert time.monotonic() - began < 0.5, "the loop is never held up"
         time.sleep(0.02)
     assert list(eyes.held()) == ["GPU-hung"] and "does not answer, since" in eyes.held()["GPU-hung"]

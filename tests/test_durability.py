@@ -113,10 +113,10 @@ class _Probe:
 
     gpus: list[Any] = []
 
-    def due(self, wanted: bool) -> None:
+    def due(self, interval: float | None) -> None:
         return None
 
-    def tick(self, wanted: bool) -> bool:
+    def tick(self, interval: float | None) -> bool:
         return False
 
 

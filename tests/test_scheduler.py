@@ -378,7 +378,7 @@ def test_memory_that_does_not_fall_back_quarantines_until_it_does_or_the_user_sa
     seen.take(Look(51.0, (gpu(0, used=30_000),)))
     assert "has ended, but 29 GB of it are still in use" in seen.held(52.0)["GPU-0"]
     assert "in quarantine: 29 GB are still in use" in seen.held(51.0 + CLEAR_SECONDS)["GPU-0"]
-    assert seen.quarantined() == ["GPU-0"] and seen.awaits_look()
+    assert seen.quarantined() == ["GPU-0"] and seen.awaits_look(51.0)
     seen.take(Look(200.0, (gpu(0),)))
     assert seen.held(200.0) == {} and seen.quarantined() == []
     seen.lease({"GPU-0": "x"}, 201.0), seen.lease({}, 202.0)
