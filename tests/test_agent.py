@@ -22,6 +22,7 @@ from foundations_tui.submit import Request, submit_all
 from remote_agent import files
 from tests.support import agents
 from tests.support.client import FOUNDATIONS, Client, wait_until
+from tests.support.screen import Tmux
 from tests.support.sshd import Sshd
 
 SMI = """\
@@ -556,6 +557,33 @@ def test_exec_runs_in_the_jobs_folder(client: Client, sshd: Sshd, gpus: Gpus, wh
     client.run("wait", job, code=None)
     assert client.run("exec", job, "--", "pwd").stdout.strip() == folder, "it is still there when the job has ended"
     assert "needs a terminal" in client.run("shell", job, code=2).stderr
+
+
+@pytest.mark.parametrize("where", ["local", "box"])
+def test_a_shell_in_a_jobs_folder_is_a_terminal(client: Client, sshd: Sshd, tmp_path: Path, where: str) -> None:
+    if where == "box":
+        client.add_host("box", sshd)
+    job = client.submit("--host", where, "--", "sleep", "300")
+    client.wait_until(job, "running")
+    window = Tmux(tmp_path, 90, 24)
+    try:
+        window.start([*FOUNDATIONS, "shell", job], {**client.env, "SHELL": "/bin/sh"}, client.project)
+        window.until(lambda shown: "$" in shown or "#" in shown)
+        window.type('echo "[$FOUNDATIONS_JOB_ID] $(stty size)"; pwd | tail -c 6')
+        window.send("Enter")
+        window.until(lambda shown: f"[{job}] 24 90" in shown and "/work" in shown)
+        window.resize(100, 30)
+        window.type("stty size")
+        window.send("Enter")
+        window.until(lambda shown: "30 100" in shown)
+        window.type("sleep 200")
+        window.send("Enter")
+        window.send("C-c")  # for what runs there, not for us
+        window.type("exit 3")
+        window.send("Enter")
+        assert window.exit_code() == 3
+    finally:
+        window.close()
 
 
 # --- the host's disk --------------------------------------------------------------------------------------------

@@ -18,7 +18,6 @@ from foundations_tui.ui.screens.help import Help
 from foundations_tui.ui.screens.main import MainScreen
 from foundations_tui.ui.workers import Followers, carry_out
 
-_GRACE = 30.0
 _RELOAD_PAUSE = 0.1
 
 
@@ -82,7 +81,7 @@ class FoundationsApp(App[None]):
         whose = "" if row.owner == owner else f" It belongs to {row.owner or 'somebody else'}, not to you."
 
         def stop() -> str:
-            actions.stop(self._session, row, owner, _GRACE)
+            actions.stop(self._session, row, owner)
             return f"{row.job[:6]} is being stopped"
 
         def answered(yes: bool | None) -> None:
