@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import json
 import os
 import tarfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from foundations_tui import locations, words
-from foundations_tui.errors import FoundationsError, HostError, HostUnreachable
+from foundations_tui.errors import FoundationsError, HostError, HostUnreachable, NotFoundError
 from foundations_tui.hosts.agent import refusal
 from foundations_tui.hosts.shell import NonceLines
 from foundations_tui.hosts.transport import Channel
@@ -141,8 +143,8 @@ def _write_member(tar: tarfile.TarFile, member: tarfile.TarInfo, target: Path) -
     ):
         raise FoundationsError(f"the host sent a file name that leads out of the folder: {member.name!r}")
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name[:200]}.part")
-    temporary.unlink(missing_ok=True)
+    # Several processes may fetch the same file: each writes one of its own, and the last one whole stands.
+    temporary = path.with_name(f".{path.name[:180]}.{os.getpid()}-{os.urandom(3).hex()}.part")
     try:
         if member.issym():
             os.symlink(member.linkname, temporary)
@@ -172,23 +174,49 @@ def collect_outputs(session: Session, host: str) -> None:
         HostError: the host is out of reach.
     """
     for job in writes.to_collect(session.store, host):
-        row = queries.job(session.store.conn, job)
-        spec = queries.spec(session.store.conn, job)
-        wish = Wish("outputs", tuple(spec.get("outputs", ())), int(spec.get("output_limit") or 0), spec["subdir"])
-        folder = locations.outputs_folder(job)
+        with _only_here(job) as alone:
+            if alone and queries.job(session.store.conn, job).outputs is None:
+                _collect(session, host, job)
+
+
+@contextlib.contextmanager
+def _only_here(job: str) -> Iterator[bool]:
+    """Say whether no other process collects a job's outputs meanwhile."""
+    path = locations.outputs_folder(job).with_suffix(".lock")
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with path.open("w") as lock:
         try:
-            came = fetch(session, row, wish, folder, lambda done, total: None)
-        except HostError:
-            raise
-        except FoundationsError as error:
-            session.say(f"warning: outputs of {job[:6]}: {error}")
-            writes.put_outputs(session.store, job, {"folder": None, "files": 0, "bytes": 0, "error": str(error)})
-            continue
-        left = sum(size for _, size in came.left)
-        facts = {"folder": str(folder), "files": len(came.files), "bytes": sum(size for _, size in came.files)}
-        writes.put_outputs(session.store, job, {**facts, "left": came.left[:100], "left_bytes": left})
-        if left:
-            session.say(
-                f"warning: outputs of {job[:6]}: {words.plural(len(came.left), 'file')}, {words.size(left)}, stayed on"
-                f" {host}: they are over the limit of {words.size(wish.limit)} (limit_mb under [outputs])"
-            )
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            yield False
+            return
+        yield True
+        path.unlink(missing_ok=True)
+
+
+def _collect(session: Session, host: str, job: str) -> None:
+    """Bring the outputs of one job; what fails on this side is tried again at the next sync."""
+    row = queries.job(session.store.conn, job)
+    spec = queries.spec(session.store.conn, job)
+    limit = int(spec.get("output_limit") or 0)
+    wish = Wish("outputs", tuple(spec.get("outputs", ())), limit, spec["subdir"])
+    folder = locations.outputs_folder(job)
+    try:
+        came = fetch(session, row, wish, folder, lambda done, total: None)
+    except HostError:
+        raise
+    except NotFoundError as error:
+        session.say(f"warning: outputs of {job[:6]}: {error}")
+        writes.put_outputs(session.store, job, {"folder": None, "files": 0, "bytes": 0, "error": str(error)})
+        return
+    except FoundationsError as error:
+        session.say(f"warning: outputs of {job[:6]}: {error}; they are tried again at the next sync")
+        return
+    left = sum(size for _, size in came.left)
+    facts = {"folder": str(folder), "files": len(came.files), "bytes": sum(size for _, size in came.files)}
+    writes.put_outputs(session.store, job, {**facts, "left": came.left[:100], "left_bytes": left})
+    if left:
+        session.say(
+            f"warning: outputs of {job[:6]}: {words.plural(len(came.left), 'file')}, {words.size(left)}, stayed on"
+            f" {host}: they are over the limit of {words.size(limit)} (limit_mb under [outputs])"
+        )

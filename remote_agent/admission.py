@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from dataclasses import dataclass
-from typing import Any, Collection, Dict, List, Optional
+from typing import Any, Collection, Dict, List, Optional, Set
 
 from remote_agent import files
 from remote_agent.errors import Conflict, DiskFull, NotFound, StorageBroken, Unsatisfiable
@@ -42,10 +42,11 @@ def check(fresh: List[Submission], state: HostState, capacity: Capacity, paths: 
     for snapshot in {one.spec.snapshot for one in fresh}:
         if not objects.has(snapshot):
             raise NotFound(f"snapshot {snapshot} is not on this host")
-    together = {one.spec.job for one in fresh}
+    before: Set[str] = set()
     for one in fresh:
         _check_spec(one.spec, state, capacity, paths.root)
-        _check_dependencies(one.spec, state, together)
+        _check_dependencies(one.spec, state, before)
+        before.add(one.spec.job)
 
 
 def keep_private(fresh: List[Submission], paths: Paths) -> None:
@@ -58,8 +59,10 @@ def keep_private(fresh: List[Submission], paths: Paths) -> None:
         files.write_bytes(job.private, json.dumps(one.private).encode(), durable=few)
     if private and few:
         files.disk.sync_folder(paths.jobs)
-    elif private:
-        files.disk.sync_all(paths.jobs)
+    elif private and not files.disk.sync_all(paths.jobs):
+        for one in private:
+            files.write_bytes(paths.job(one.spec.job).private, json.dumps(one.private).encode())
+        files.disk.sync_folder(paths.jobs)
 
 
 def _check_disk(root: str) -> None:
@@ -79,10 +82,10 @@ def _check_spec(spec: JobSpec, state: HostState, capacity: Capacity, root: str) 
         raise StorageBroken(f"{spec.command[0]} cannot be run: the root is on a disk that runs no programs (noexec)")
 
 
-def _check_dependencies(spec: JobSpec, state: HostState, together: Collection[str]) -> None:
+def _check_dependencies(spec: JobSpec, state: HostState, before: Collection[str]) -> None:
     for other in (*spec.after, *spec.after_any):
-        if other in together:
-            continue
+        if other in before:
+            continue  # it comes earlier in the same submit
         if other not in state.jobs:
             raise NotFound(f"job {other}, to be waited for, is not on this host: jobs wait only for jobs beside them")
         there = state.jobs[other].state

@@ -13,7 +13,7 @@ import pwd
 import re
 import stat
 import time
-from typing import Dict, Mapping, Optional
+from typing import Any, Dict, Mapping, Optional
 
 from remote_agent import procs
 
@@ -21,6 +21,10 @@ FOLDER = "/var/tmp/foundations-claims"
 _STALE_SECONDS = 120.0
 """After so long without a touch a claim counts no more, when its process cannot be looked up."""
 _MOST_BYTES = 4096
+_MOST_CLAIMS = 500
+"""So many files of the folder are looked at."""
+_END_OF_TIME = 253402300800
+"""The year 10000, seconds since the epoch."""
 _NAME = re.compile(r"(?P<uuid>[A-Za-z0-9-]{1,80})\.(?P<uid>\d{1,10})-(?P<root>[0-9a-f]{8})\.json\Z")
 
 
@@ -68,7 +72,7 @@ class Claims:
             names = os.listdir(self._folder) if self._usable else []
         except OSError:
             names = []
-        for name in names:
+        for name in names[:_MOST_CLAIMS]:
             match = _NAME.match(name)
             if match and not name.endswith(f".{self._mark}.json"):
                 words = self._words(name, int(match.group("uid")))
@@ -77,6 +81,7 @@ class Claims:
         return found
 
     def _words(self, name: str, uid: int) -> Optional[str]:
+        """Return what a claim says; None when it does not count. Whatever another user wrote there is only data."""
         try:
             fd = os.open(os.path.join(self._folder, name), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
         except OSError:
@@ -85,22 +90,17 @@ class Claims:
             stats = os.fstat(fd)
             if not stat.S_ISREG(stats.st_mode) or stats.st_uid != uid:
                 return None  # somebody claims in another's name
-            claim = json.loads(os.read(fd, _MOST_BYTES))
-            if not isinstance(claim, dict):
-                return None
-            if _is_stale(claim, stats.st_mtime):
-                if uid == os.getuid():
-                    os.unlink(os.path.join(self._folder, name))  # of an agent of ours that was killed
-                return None
-        except (OSError, ValueError):
+            claim = _Claim(json.loads(os.read(fd, _MOST_BYTES)))
+        except (OSError, ValueError, TypeError, KeyError, RecursionError):
             return None
         finally:
             os.close(fd)
-        since = time.strftime(
-            "%H:%M", time.localtime(stats.st_mtime if "since" not in claim else float(claim["since"]))
-        )
+        if claim.is_stale(stats.st_mtime):
+            if uid == os.getuid():
+                self._unlink_name(name)  # of an agent of ours that was killed
+            return None
         whose = "yours" if uid == os.getuid() else f"{_user(uid)} (uid {uid})"
-        return f"another agent of {whose}, since {since}"
+        return f"another agent of {whose}, since {time.strftime('%H:%M', time.localtime(claim.since))}"
 
     def _write(self, uuid: str, job: str) -> None:
         if not self._usable or not _NAME.match(f"{uuid}.{self._mark}.json"):
@@ -121,10 +121,13 @@ class Claims:
             pass  # a full disk: the claim is only advice
 
     def _unlink(self, uuid: str) -> None:
+        self._unlink_name(os.path.basename(self._path(uuid)))
+
+    def _unlink_name(self, name: str) -> None:
         try:
-            os.unlink(self._path(uuid))
+            os.unlink(os.path.join(self._folder, name))
         except OSError:
-            pass
+            pass  # it has gone already
 
     def _path(self, uuid: str) -> str:
         return os.path.join(self._folder, f"{uuid}.{self._mark}.json")
@@ -139,11 +142,23 @@ def _is_shared(folder: str) -> bool:
     return stat.S_ISDIR(mode) and bool(mode & stat.S_ISVTX) and bool(mode & stat.S_IWOTH)
 
 
-def _is_stale(claim: Dict[str, object], touched: float) -> bool:
-    who = claim.get("who")
-    if isinstance(who, dict) and claim.get("namespace") == procs.pid_namespace():
-        return not procs.is_alive(who)
-    return time.time() - touched > _STALE_SECONDS
+class _Claim:
+    """What one claim says, checked."""
+
+    def __init__(self, said: Any) -> None:
+        """Raise ValueError, TypeError or KeyError when it makes no sense."""
+        who = said["who"]
+        self._who: Dict[str, Any] = {"pid": int(who["pid"]), "start": int(who["start"]), "boot": str(who["boot"])}
+        self._namespace = str(said["namespace"])
+        self.since = float(said["since"])
+        if not 0 <= self.since < _END_OF_TIME or not 0 < self._who["pid"] < 1 << 31:
+            raise ValueError("out of all bounds")
+
+    def is_stale(self, touched: float) -> bool:
+        """Say whether its agent is dead, or has not touched it for long."""
+        if self._namespace == procs.pid_namespace():
+            return not procs.is_alive(self._who)
+        return time.time() - touched > _STALE_SECONDS
 
 
 def _user(uid: int) -> str:

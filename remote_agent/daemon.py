@@ -6,6 +6,7 @@ instant. With no client and no job it exits after IDLE_EXIT seconds.
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import selectors
@@ -170,7 +171,9 @@ class Daemon:
     def _accept(self, mask: int) -> None:
         try:
             sock, _ = self._listener.accept()
-        except (BlockingIOError, ConnectionAbortedError):
+        except OSError as error:  # a client that has gone again, or no descriptor left for one
+            if error.errno in (errno.EMFILE, errno.ENFILE):
+                time.sleep(0.05)
             return
         if not peers.is_own(sock):
             sock.close()
@@ -216,6 +219,11 @@ class Daemon:
             answer = ProtocolError(f"bad parameters of {frame.message.get('method')}: {error!r}")
         except OSError as error:
             answer = AgentError(f"{error.strerror}: {error.filename}" if error.filename else str(error))
+        except Exception as error:  # a fault of ours ends neither the daemon nor anybody's job
+            log.exception("a request failed")
+            self.engine.take_back()
+            self._break(StorageBroken("another request met a fault of the agent's; try again"))
+            answer = AgentError(f"this is a bug of the agent: {type(error).__name__}: {error}")
         if answer is not None and self.syncer.is_busy:
             self.send(connection, request_id, answer)
         elif answer is not None:

@@ -33,6 +33,7 @@ from remote_agent.paths import Paths
 from remote_agent.state import HostState
 from remote_agent.waits import Waits
 
+_GRAVES_AT_ONCE = 200
 _BRIEF_SECONDS = 2.0
 """Jobs that usually take less are brief."""
 
@@ -59,7 +60,11 @@ class Engine:
         self.waits = Waits()
         self._clock = clock
         self._after_commit: List[Callable[[], None]] = []
-        self._removals: List[subprocess.Popen[bytes]] = []
+        self._graves: List[str] = []
+        """Folders to be removed, by one process at a time."""
+        self._gravedigger: Optional[subprocess.Popen[bytes]] = None
+        self._unaccepted: List[str] = []
+        """Jobs with private files whose acceptance is not durable yet."""
         self._replan = True
         self.is_urgent = False
         """Whether something was decided that has to be written down at once."""
@@ -82,6 +87,7 @@ class Engine:
         """
         fresh = [one for one in wanted if one.spec.job not in self.state.jobs]
         admission.check(fresh, self.state, self.backend.capacity(), self.paths, self.objects)
+        self._unaccepted += [one.spec.job for one in fresh if one.private]
         admission.keep_private(fresh, self.paths)
         for one in fresh:
             self._record("submitted", job=one.spec.job, spec=one.spec.to_wire())
@@ -262,10 +268,18 @@ class Engine:
         crash.point("daemon.committed")
         self._carry_out()
 
+    def take_back(self) -> None:
+        """After a fault: nothing that was not written down was decided."""
+        self.journal.forget_pending()
+        self._take_back()
+
     def compact_if_due(self) -> None:
         """Make the journal short again when most of it is history; nothing may be pending."""
         if self.journal.wants_compaction(len(self.state.jobs) + len(self.state.deleted)):
-            self.journal.compact(states.snapshot_events(self.state, self._clock()), self._clock())
+            try:
+                self.journal.compact(states.snapshot_events(self.state, self._clock()), self._clock())
+            except StorageBroken:
+                pass  # the long one is as good; a disk that is full has no room for both
 
     def replan(self) -> None:
         """Look at the queue again: the capacity may have changed."""
@@ -317,11 +331,15 @@ class Engine:
         actions, self._after_commit = self._after_commit, []
         for action in actions:
             action()
-        self._removals = [child for child in self._removals if child.poll() is None]
+        self._unaccepted = []
+        self._dig()
 
     def _take_back(self) -> None:
         """Go back to what the journal says: what was decided could not be written."""
         self._after_commit = []
+        for job in self._unaccepted:
+            self._remove_private(job)
+        self._unaccepted = []
         self.replan()  # the next turn decides it again
         self.backend.repeat_news()
         self.state = _replay(self.journal.reload())
@@ -369,7 +387,8 @@ class Engine:
         tell = spec.private and self.notices.is_wanted(job, state)
         self._record("ended", job=job, **facts, **({"untold": True} if tell else {}))
         if tell:
-            self._later(lambda: self.notices.send(self.state.jobs[job]))
+            view = self.state.jobs[job]
+            self._later(lambda: self.notices.send(view))
         elif spec.private:
             self._later(lambda: self._remove_private(job))
 
@@ -399,7 +418,7 @@ class Engine:
         crash.point("daemon.before_start")
         try:
             os.makedirs(job.folder, 0o700, exist_ok=True)
-            if not os.path.exists(job.spec):  # the journal has it: this one need not be durable
+            if files.read_json(job.spec) is None:  # the journal has it: this one is not durable, and may be torn
                 files.write_bytes(job.spec, _json(self.state.jobs[attempt[0]].spec.to_wire()), durable=False)
             usual = self.state.usual_duration(self.state.jobs[attempt[0]].spec)
             self.backend.start(attempt, lease, usual is not None and usual < _BRIEF_SECONDS)
@@ -440,8 +459,14 @@ class Engine:
                     self.notices.send(view)
                 else:
                     self._remove_private(job)
-        for entry in os.scandir(self.paths.trash):
-            self._remove(entry.path)  # its removal was cut short
+        for job in [job for job in os.listdir(self.paths.jobs) if job not in self.state.jobs]:
+            self._remove_private(job)  # of a submit that was cut short before it was accepted
+        for other, unmet in list(self.state.queue.blocked.items()):
+            failed = [job for job in unmet if job in self.state.jobs and self.state.jobs[job].state.is_final]
+            if failed:  # its end was not written down with that of the job it waited for
+                self._end(other, **self._dependency_failed(failed[0]))
+        self._graves += [entry.path for entry in os.scandir(self.paths.trash)]  # their removal was cut short
+        self._dig()
 
     def _remove_private(self, job: str) -> None:
         try:
@@ -454,12 +479,19 @@ class Engine:
         grave = os.path.join(self.paths.trash, f"{job}-{os.urandom(4).hex()}")
         try:
             os.rename(self.paths.job(job).folder, grave)
-        except FileNotFoundError:
-            return  # it never started
-        self._remove(grave)
+        except OSError:
+            return  # it never started, or cannot be moved now: it is only space
+        self._graves.append(grave)
 
-    def _remove(self, path: str) -> None:
-        self._removals.append(subprocess.Popen(["/bin/rm", "-rf", "--", path]))
+    def _dig(self) -> None:
+        """Have what is in the trash removed, unless that is being done; what the host has no process for waits."""
+        if not self._graves or (self._gravedigger is not None and self._gravedigger.poll() is None):
+            return
+        try:
+            self._gravedigger = subprocess.Popen(["/bin/rm", "-rf", "--", *self._graves[:_GRAVES_AT_ONCE]])
+        except OSError:
+            return
+        del self._graves[:_GRAVES_AT_ONCE]
 
 
 def _replay(history: List[Dict[str, Any]]) -> HostState:

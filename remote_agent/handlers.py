@@ -295,6 +295,8 @@ def _move(daemon: "Daemon", connection: "Connection", frame: protocol.Frame) -> 
     where = params.get("where", "")
     if where not in ("", "first", "last", "before", "after"):
         raise BadRequest(f"not a place in the queue: {where!r}")
+    if not isinstance(params.get("priority", 0), (int, type(None))):
+        raise BadRequest("a priority is a whole number")
     view = daemon.engine.move(params["job"], where, params.get("other", ""), params.get("priority"))
     return {"job": view.to_wire()}
 

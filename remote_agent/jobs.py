@@ -204,6 +204,7 @@ class JobSpec:
     def check(self) -> None:
         """Raise BadRequest when the job could not be run as it is specified."""
         self.check_id()
+        self._check_types()
         if not re.match(r"[0-9a-f]{40}\Z", self.snapshot):
             raise BadRequest(f"not a snapshot id: {self.snapshot!r}")
         if not self.command or not self.command[0]:
@@ -237,6 +238,14 @@ class JobSpec:
             if not _can_be_written(getattr(self, what)):
                 raise BadRequest(f"{what}: a NUL character, or text that is not valid UTF-8")
 
+    def _check_types(self) -> None:
+        """What is no number here would only fail later, where it is reckoned with."""
+        for names, kinds in _SPEC_TYPES:
+            for name in names.split():
+                value = getattr(self, name)
+                if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds) or value != value:
+                    raise BadRequest(f"{name} is a {type(value).__name__}: {value!r}")
+
     def _check_data(self) -> None:
         for name, entry in self.data.items():
             path, at = str(entry.get("path", "")), str(entry.get("at", ""))
@@ -251,6 +260,13 @@ class JobSpec:
             raise BadRequest(f"not a job id: {self.job!r}")
 
 
+_SPEC_TYPES: Tuple[Tuple[str, Tuple[type, ...]], ...] = (
+    ("snapshot project name owner client kind subdir python setup group stop_signal", (str,)),
+    ("cpus gpus gpu_memory ram priority retries output_limit log_limit", (int,)),
+    ("time_limit grace created_at", (int, float)),
+    ("params env tags data git", (dict,)),
+    ("shell private", (bool,)),
+)
 _SPEC_FIELDS = tuple(f.name for f in fields(JobSpec))
 _SPEC_TUPLES = ("command", "after", "after_any", "retry_on", "outputs", "secrets")
 

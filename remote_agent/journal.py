@@ -46,6 +46,10 @@ class Journal:
         self._path = path
         self._pending: List[bytes] = []
         self._unsynced = 0
+        self._compacted = 0
+        """Size of the file when it was last compacted."""
+        self._owes_cut = False
+        """Whether what is behind the durable part has still to be cut off."""
         self.problems: List[str] = []
         """What was found damaged when it was opened, in words."""
         self.salvaged: List[Dict[str, Any]] = []
@@ -117,6 +121,10 @@ class Journal:
             return False
         data = b"".join(self._pending)
         self._pending = []
+        if self._owes_cut:
+            self.undo()
+        if self._owes_cut:
+            raise StorageBroken("the journal cannot be written: its last part cannot be cut off")
         try:
             self._write(data)
         except OSError as error:
@@ -134,6 +142,10 @@ class Journal:
                 raise
             files.disk.write(self._fd, data)
 
+    def forget_pending(self) -> None:
+        """Drop what was taken and not written."""
+        self._pending = []
+
     def sync(self) -> None:
         """Make what was written durable. It may take long; any thread may call it."""
         files.disk.sync(self._fd)
@@ -144,13 +156,18 @@ class Journal:
         self._unsynced = 0
 
     def undo(self) -> None:
-        """What was written could not be made durable: cut it off."""
+        """What was written could not be made durable: cut it off, now or before the next write."""
         self._unsynced = 0
-        files.disk.truncate(self._fd, self._size)
+        try:
+            files.disk.truncate(self._fd, self._size)
+            self._owes_cut = False
+        except OSError:
+            self._owes_cut = True
 
     def reload(self) -> List[Dict[str, Any]]:
         """Return the events that are durable, after a commit that failed."""
-        return self._load()[0]
+        with open(self._path, "rb") as file:
+            return [event for event, _ in decode_lines(file.read(self._size))]
 
     def close(self) -> None:
         """Close the file."""
@@ -160,7 +177,7 @@ class Journal:
 
     def wants_compaction(self, jobs: int) -> bool:
         """Say whether most of the file is history that the state of so many jobs no longer needs."""
-        return self._size > _COMPACT_FROM and self._size > 3000 * jobs
+        return self._size > _COMPACT_FROM and self._size > 2 * max(1500 * jobs, self._compacted)
 
     def compact(self, events: Iterable[Dict[str, Any]], now: float) -> None:
         """Put a journal of these events in the place of this one: same id, sequence numbers that go on.
@@ -175,7 +192,7 @@ class Journal:
             self._fd = files.disk.open_log(self._path)
         except OSError as error:
             raise StorageBroken(f"the journal cannot be compacted: {error.strerror}") from None
-        self._size = sum(map(len, lines))
+        self._size = self._compacted = sum(map(len, lines))
 
     # --- opening ----------------------------------------------------------------------------------------------
 

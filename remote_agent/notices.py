@@ -10,6 +10,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 from typing import Any, Dict, List
 
 from remote_agent import environment, files
@@ -54,22 +55,25 @@ class Notices:
 
     def _go_on(self) -> None:
         while self._waiting and len(self._running) < _AT_ONCE:
-            view = self._waiting.pop(0)
-            self._running[view.spec.job] = self._start(view)
+            try:
+                child = self._start(self._waiting[0])
+            except OSError:
+                return  # the host has no process for it now
+            self._running[self._waiting.pop(0).spec.job] = child
 
     def _start(self, view: JobView) -> "subprocess.Popen[bytes]":
+        """Start the process; what it is to tell waits for it in a file without a name."""
         with open(self._paths.current_agent, encoding="ascii") as file:
             agent = self._paths.agent(file.read().strip())
-        child = subprocess.Popen(
-            [sys.executable, "-I", "-S", "-E", agent, "notify", self._paths.root],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            env=environment.scrubbed(dict(os.environ)),
-        )
-        assert child.stdin is not None
-        with child.stdin as pipe:
-            pipe.write(json.dumps({"wish": self._wish(view.spec.job), "message": message(view)}).encode())
-        return child
+        with tempfile.TemporaryFile() as order:
+            order.write(json.dumps({"wish": self._wish(view.spec.job), "message": message(view)}).encode())
+            order.seek(0)
+            return subprocess.Popen(
+                [sys.executable, "-I", "-S", "-E", agent, "notify", self._paths.root],
+                stdin=order,
+                stdout=subprocess.DEVNULL,
+                env=environment.scrubbed(dict(os.environ)),
+            )
 
     def _wish(self, job: str) -> Dict[str, Any]:
         private = files.read_json(self._paths.job(job).private)

@@ -143,6 +143,8 @@ class GpuProbe(Eyes):
             self._ask({f"one:{gpu.uuid}": (*gpus.QUERY, "-i", gpu.uuid) for gpu in self.gpus if gpu.uuid[:3] == "GPU"})
             return not self._calls
         failed = [call for call in calls.values() if call.failed and not call.may_fail]
+        if not failed and [name for name in _TOOLS[self._tool] if name not in calls and name not in _MAY_FAIL]:
+            return False  # it could not even be called: the next look may
         if hung or failed:
             words = f"did not answer within {DEADLINE:.0f} s" if hung else f"failed: {failed[0].text.strip()[:200]}"
             self.problem = f"{self._tool} {words}"
@@ -150,7 +152,7 @@ class GpuProbe(Eyes):
             return True
         self.problem = ""
         self._sick = {}
-        self._take_all({name: call.text for name, call in calls.items()})
+        self._take_all({name: call.text for name, call in calls.items() if not call.failed})
         return True
 
     def _take_all(self, texts: Dict[str, str]) -> None:

@@ -212,10 +212,8 @@ def memory_used() -> int:
 
 def oom_kills() -> int:
     """Return how many processes the kernel has killed for memory, on this host or in its part of it; 0 if not known."""
-    for line in _read("/proc/vmstat").splitlines():
-        if line.startswith("oom_kill "):
-            return int(line.split()[1])
-    return 0
+    _, found, rest = _read("/proc/vmstat").partition("\noom_kill ")
+    return int(rest.split(None, 1)[0]) if found else 0
 
 
 def memory_total() -> int:

@@ -16,7 +16,7 @@ from typing import Dict, Iterable, List, Mapping, Optional, Set, Tuple
 from remote_agent.errors import Conflict
 from remote_agent.gpus import Gpu, size_words
 from remote_agent.jobs import JobSpec, Lease
-from remote_agent.state import ALL_GROUPS, HostState
+from remote_agent.state import ALL_GROUPS, HostState, likeness
 
 _MOST_ESTIMATES = 500
 """So many waiting jobs get an estimate."""
@@ -83,6 +83,8 @@ def plan(state: HostState, capacity: Capacity, now: float) -> Plan:
     decided = Plan()
     room = _Room(capacity, state.leases.values())
     reservation: Optional[_Reservation] = None
+    refused: Set[object] = set()
+    """Kinds of jobs that would delay the first one: thousands may be of a kind."""
     hopeless: Set[Tuple[int, int, int, int]] = set()
     for job in state.queue:
         if room.is_full:
@@ -90,6 +92,9 @@ def plan(state: HostState, capacity: Capacity, now: float) -> Plan:
         spec = state.jobs[job].spec
         shape = _shape(spec)
         if shape in hopeless or state.is_paused(spec.group):
+            continue
+        kind = (shape, spec.time_limit, likeness(spec)) if reservation else None
+        if kind in refused:
             continue
         chosen = room.fit(spec)
         if chosen is None:
@@ -100,6 +105,7 @@ def plan(state: HostState, capacity: Capacity, now: float) -> Plan:
             continue
         if reservation is not None:
             chosen = reservation.admit(state, spec, chosen, room.free_gpus(spec), now)
+            refused.update([kind] if chosen is None else [])
         if chosen is not None:
             lease = _lease(spec, chosen)
             room.take(lease)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bisect
+import functools
 import re
 import statistics
 from collections import deque
@@ -95,13 +96,16 @@ class HostState:
         """
         jobs: List[JobView] = []
         deleted: List[str] = []
+        count = 0  # of jobs and their earlier attempts: an answer has to fit into a frame
         start = bisect.bisect_right(self._touched, (after, "\U0010ffff"))
         for seq, job in self._touched[start:]:
             if self.deleted.get(job) == seq:
                 deleted.append(job)
             elif job in self.jobs and self.jobs[job].seq == seq:
                 jobs.append(self.jobs[job])
-            if len(jobs) + len(deleted) >= limit:
+                count += len(self.jobs[job].attempts)
+            count += 1
+            if count >= limit:
                 return jobs, deleted, seq
         return jobs, deleted, self.seq
 
@@ -141,8 +145,12 @@ class HostState:
 
 def likeness(spec: JobSpec) -> str:
     """Return what jobs have in common that take about as long: project, command without its numbers, GPUs."""
-    words = [_NUMBER.sub("#", word) for word in spec.command]
-    return "\0".join([spec.project, str(spec.gpus), *words])
+    return _likeness(spec.project, spec.gpus, spec.command)
+
+
+@functools.lru_cache(maxsize=20_000)
+def _likeness(project: str, gpus: int, command: Tuple[str, ...]) -> str:
+    return "\0".join([project, str(gpus), *(_NUMBER.sub("#", word) for word in command)])
 
 
 def apply(state: HostState, event: Event) -> None:
@@ -257,7 +265,8 @@ def _ended(state: HostState, event: Event) -> None:
         state.untold.add(job)
     for other in state.dependents.pop(job, ()):
         unmet = state.queue.blocked.get(other)
-        if unmet is not None:
+        is_met = view.state is JobState.COMPLETED or job not in state.jobs[other].spec.after
+        if unmet is not None and is_met:  # the end of what is not met is an event of its own
             unmet.discard(job)
             if not unmet:
                 del state.queue.blocked[other]

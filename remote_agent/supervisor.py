@@ -46,7 +46,6 @@ def run(paths: Paths, order: Dict[str, Any], listener: socket.socket) -> None:
     """
     os.setsid()
     procs.become_subreaper()
-    oom_kills = procs.oom_kills()
     daemon: Optional[socket.socket] = None
     while True:
         crash.point("supervisor.begun")
@@ -54,7 +53,7 @@ def run(paths: Paths, order: Dict[str, Any], listener: socket.socket) -> None:
             os.makedirs(paths.job(order["job"]).attempt(order["attempt"]).folder, 0o700)
         except FileExistsError:
             return  # another supervisor has, or had, this attempt
-        supervisor = _Supervisor(paths, order, listener, daemon, oom_kills)
+        supervisor = _Supervisor(paths, order, listener, daemon)
         try:
             record = supervisor.attempt()
         except Exception:  # a fault of ours must not leave the job without an end
@@ -99,7 +98,6 @@ class _Supervisor:
         order: Dict[str, Any],
         listener: socket.socket,
         daemon: Optional[socket.socket] = None,
-        oom_kills: int = 0,
     ) -> None:
         self.paths = paths
         self.order = order
@@ -121,8 +119,7 @@ class _Supervisor:
         self.process: Optional[subprocess.Popen[bytes]] = None  # kept: one that is dropped collects its own child
         self.started_at: Optional[float] = None
         self._began = 0.0
-        self._oom_kills = oom_kills
-        """How many processes the kernel had killed for memory when this process began."""
+        self._oom_kills = procs.oom_kills()
         self._listen(listener)
         if daemon is not None:
             daemon.setblocking(False)

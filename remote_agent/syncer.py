@@ -78,5 +78,5 @@ class Syncer:
                 action()
             except OSError as error:
                 self._error = error
-            self._over.set()
             os.write(self._wake, b"x")
+            self._over.set()

@@ -85,7 +85,8 @@ def log(client: Client, job: str) -> str:
 
 def test_priority_dependencies_and_places(client: Client) -> None:
     use_slots(client, 1)
-    first = client.submit("--name", "first", "--", "sleep", "2")
+    go = client.home / "go"
+    first = client.submit("--name", "first", "--", "sh", "-c", f"while [ ! -e {go} ]; do sleep 0.05; done")
     names = {}
     for name, more in {"b": [], "c": [], "d": ["--priority", "3"], "e": ["--after", "first"]}.items():
         names[name] = client.submit("--name", name, *more, "--", "sh", "-c", f"echo {name} >> {client.home}/order")
@@ -96,6 +97,7 @@ def test_priority_dependencies_and_places(client: Client) -> None:
     assert [row["place"] for row in waiting] == [1, 2, 3, 4] and waiting[3]["reason"] == f"waits for job {first[:6]}…"
     assert "at most 1 at once" in waiting[0]["reason"]
     assert "say one of" in client.run("move", "b", code=2).stderr
+    go.touch()
     client.run("wait", *names.values())
     assert (client.home / "order").read_text().split()[:3] == ["b", "c", "d"]
     assert "does not wait any more" in client.run("move", "b", "--first", code=1).stderr
@@ -251,12 +253,11 @@ def test_an_estimate_after_five_like_jobs(client: Client) -> None:
     use_slots(client, 1)
     ids = [client.submit("--", "sh", "-c", f"sleep 0.5; echo {n}") for n in range(5)]
     client.run("wait", *ids)
-    client.submit("--", "sh", "-c", "sleep 0.5; echo 50")
-    running = client.submit("--", "sh", "-c", "sleep 0.5; echo 51")
-    last = client.submit("--", "sh", "-c", "sleep 0.5; echo 52")
+    client.submit("--", "sh", "-c", "sleep 300; echo 50")  # like those, but for its numbers
+    last = [client.submit("--", "sh", "-c", f"sleep 300; echo {n}") for n in (51, 52)]
     waiting = {row["job"]: row for row in client.json("queue")}
-    assert 0 <= waiting[last]["starts_in"] < 3 and waiting[last]["estimated_start"]
-    client.run("wait", running, last)
+    assert all(row["estimated_start"] for row in waiting.values()) and set(waiting) == set(last)
+    assert 0 <= waiting[last[0]]["starts_in"] <= waiting[last[1]]["starts_in"] < 30
 
 
 # --- GPUs -------------------------------------------------------------------------------------------------------
@@ -363,6 +364,13 @@ def test_a_claim_of_a_dead_agent_counts_no_more(tmp_path: Path) -> None:
     os.symlink("/etc/passwd", f"{folder}/GPU-2.0-{'a' * 8}.json")
     (Path(folder) / f"GPU-3.12345-{'a' * 8}.json").write_text(json.dumps(claim))
     assert mine.others() == {}, "torn, a link, in another's name"
+    hostile: list[Any] = [{**claim, "since": value} for value in ("x", None, 1e300, [], float("nan"))]
+    hostile += [{**claim, "who": who} for who in ({}, [], {"pid": "../x", "start": 1, "boot": "b"}, {"boot": "b"}, 3)]
+    for value in [*hostile, 7, [], "x", None]:
+        path.write_text(json.dumps(value))
+        assert mine.others() == {}, value
+    path.write_text("[" * 4000)
+    assert mine.others() == {}
     theirs.hold({})
     assert not list(Path(folder).glob("GPU-1.*"))
 

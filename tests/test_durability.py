@@ -307,10 +307,16 @@ def play(
     return found, disk, whole
 
 
+def _dig_at_once(engine: Engine) -> None:
+    """Remove what is in the trash in this process."""
+    while engine._graves:
+        shutil.rmtree(engine._graves.pop())
+
+
 @pytest.fixture
 def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A folder in memory, where there is one: thousands of small files are written and lost."""
-    monkeypatch.setattr(Engine, "_remove", lambda self, path: shutil.rmtree(path))  # at once, in no other process
+    monkeypatch.setattr(Engine, "_dig", _dig_at_once)
     memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else tmp_path
     with tempfile.TemporaryDirectory(dir=memory) as name:
         yield Path(name)

@@ -22,9 +22,10 @@ from foundations_tui.hosts.agent import Agent, _Rpc
 from foundations_tui.session import Session
 from foundations_tui.submit import Request
 from remote_agent import bootstrap, files, procs, protocol, streams
+from remote_agent.admission import Submission
 from remote_agent.backends.local import LocalBackend
 from remote_agent.engine import Engine
-from remote_agent.errors import StorageBroken
+from remote_agent.errors import BadRequest, NotFound, StorageBroken
 from remote_agent.jobs import JobSpec, JobState
 from remote_agent.journal import Journal
 from remote_agent.paths import Paths
@@ -246,7 +247,7 @@ class _Backend:
 
 def _engine(tmp_path: Path, backend: _Backend) -> Engine:
     paths = Paths(str(tmp_path))
-    for folder in (paths.objects, paths.trash):
+    for folder in (paths.jobs, paths.objects, paths.trash):
         os.makedirs(folder, exist_ok=True)
     engine = Engine(paths, Journal(paths.journal, 0.0), backend, time.time)  # type: ignore[arg-type]
     engine.objects.has = lambda oid: True  # type: ignore[method-assign]
@@ -342,6 +343,77 @@ def test_a_lease_that_could_not_be_written_is_tried_again(tmp_path: Path, monkey
     engine.advance()
     engine.commit()
     assert backend.started == [("a", 1)] and not engine.is_unsettled
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"priority": "high"}, {"cpus": 1.5}, {"env": []}, {"time_limit": float("nan")}, {"retries": True}, {"name": 3}],
+)
+def test_a_specification_of_the_wrong_types_changes_nothing(tmp_path: Path, change: dict[str, Any]) -> None:
+    wire = {**JobSpec("a", ("true",), "0" * 40).to_wire(), **change}
+    with pytest.raises(BadRequest):
+        JobSpec.from_wire(wire).check()
+
+
+def test_a_fault_in_a_request_takes_back_what_it_began(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = _engine(tmp_path, _Backend())
+    engine.submit(JobSpec("a", ("true",), "0" * 40))
+    engine.commit()
+    engine.submit(JobSpec("b", ("true",), "0" * 40))
+    engine.take_back()
+    assert set(engine.state.jobs) == {"a"} and not engine.journal.has_pending
+    assert engine.submit(JobSpec("b", ("true",), "0" * 40)).state is JobState.QUEUED
+
+
+def test_jobs_wait_only_for_those_that_come_before_them(tmp_path: Path) -> None:
+    engine = _engine(tmp_path, _Backend())
+    first, second = JobSpec("a", ("true",), "0" * 40, after=("b",)), JobSpec("b", ("true",), "0" * 40)
+    with pytest.raises(NotFound, match="job b, to be waited for"):
+        engine.submit_all([Submission(first), Submission(second)])
+    assert engine.state.jobs == {}
+    engine.submit_all([Submission(second), Submission(first)])
+    assert list(engine.state.queue.blocked) == ["a"]
+
+
+def test_an_end_that_was_written_without_what_follows_from_it(tmp_path: Path) -> None:
+    """Two lines of one commit, of which the power kept only the first: what waited must not start."""
+    engine = _engine(tmp_path, _Backend())
+    specs = [JobSpec("a", ("true",), "0" * 40), JobSpec("b", ("true",), "0" * 40, after=("a",))]
+    engine.submit_all([Submission(spec) for spec in specs])
+    engine.stop("a", "me")
+    engine.commit()
+    path = Path(engine.paths.journal)
+    lines = path.read_bytes().splitlines(keepends=True)
+    assert b'"dependency_failed"' in lines[-1]
+    path.write_bytes(b"".join(lines[:-1]))
+    again = _engine(tmp_path, _Backend())
+    assert again.state.jobs["b"].reason_code == "dependency_failed"
+
+
+def test_secrets_of_a_job_that_was_not_accepted_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = _engine(tmp_path, _Backend())
+    spec = JobSpec("a", ("true",), "0" * 40, private=True)
+    private = Path(engine.paths.job("a").private)
+    engine.submit(spec, {"secrets": {"T": "x"}})
+    assert private.exists()
+    engine.take_back()
+    assert not private.exists()
+    engine.submit(spec, {"secrets": {"T": "x"}})
+    _engine(tmp_path, _Backend())  # killed before the commit
+    assert not private.exists()
+
+
+def test_a_specification_that_a_power_cut_has_emptied_is_written_anew(tmp_path: Path) -> None:
+    backend = _Backend()
+    engine = _engine(tmp_path, backend)
+    engine.submit(JobSpec("a", ("true",), "0" * 40))
+    path = Path(engine.paths.job("a").spec)
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"")
+    engine.commit()
+    engine.advance()
+    engine.commit()
+    assert backend.started and files.read_json(str(path))["command"] == ["true"]
 
 
 def test_a_killed_zygote_is_replaced(client: Client) -> None:

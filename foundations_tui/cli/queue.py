@@ -25,6 +25,7 @@ from foundations_tui.cli.work import refuse_others
 from foundations_tui.errors import FoundationsError, NotFoundError, UsageError
 from foundations_tui.store import queries
 from foundations_tui.store.rows import iso
+from foundations_tui.terminal import one_line
 
 if TYPE_CHECKING:
     from foundations_tui.session import Session
@@ -207,7 +208,7 @@ def _confirm(rows: list[JobRow], yes: bool) -> None:
     if not sys.stdin.isatty():
         raise UsageError("clear-queue asks before it stops jobs, and there is no terminal", "say --yes")
     for row in rows[:20]:
-        click.echo(f"  {row.job}  {row.host}  {row.name or words.command(row.command)}", err=True)
+        click.echo(one_line(f"  {row.job}  {row.host}  {row.name or words.command(row.command)}"), err=True)
     if len(rows) > 20:
         click.echo(f"  and {len(rows) - 20} more", err=True)
     click.confirm(f"Stop {words.plural(len(rows), 'waiting job')}?", abort=True, err=True)

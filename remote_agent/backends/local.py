@@ -184,6 +184,7 @@ class LocalBackend(Backend):
             self.supervisors[attempt] = facts["supervisor"]
         if phase == _ENDED:
             self._leave(attempt)
+            self._stops.pop(attempt, None)
             if attempt in self._own:
                 self._own.discard(attempt)
                 self._done.append(connection)
@@ -194,7 +195,6 @@ class LocalBackend(Backend):
     def _leave(self, attempt: Attempt) -> None:
         self._selector.unregister(self._sockets.pop(attempt))
         self.supervisors.pop(attempt, None)
-        self._stops.pop(attempt, None)
 
     def _look(self, attempt: Attempt) -> Optional[Status]:
         """Find out, from its files and processes, about an attempt whose supervisor is not connected."""
@@ -207,14 +207,24 @@ class LocalBackend(Backend):
             return None
         order = self._orders.pop(attempt, None)
         if order is not None and not self.was_begun(attempt):
-            self._start(order)  # the supervisor that it was handed to had gone
-            self._connect(attempt)
+            self._start_again(attempt, order)
             return None
         owner = files.read_json(attempt_files.supervisor) or {}
         if procs.is_alive(owner.get("supervisor", {})):
             return None  # alive, out of reach of our sockets: looked at again by the clock
         record = files.read_json(attempt_files.exit)  # it may have ended since the first look
         return Status(_ENDED, record or self._bury(owner))
+
+    def _start_again(self, attempt: Attempt, order: Dict[str, Any]) -> None:
+        """Start an attempt whose supervisor went before it had begun; without a process for it, at the next look."""
+        self._orders[attempt] = order
+        try:
+            self._start(order)
+        except ConnectionError:
+            raise
+        except OSError:
+            return
+        self._connect(attempt)
 
     def _bury(self, owner: Dict[str, Any]) -> Dict[str, Any]:
         """End what a dead supervisor left and return the exit record of a lost attempt."""
