@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import importlib.util
 import os
 import shutil
 import subprocess
@@ -42,11 +44,10 @@ def _others(folder: Path) -> list[tuple[str, float, Callable[[], None]]]:
             found.append((label, aim, lambda action=action: action(folder)))  # type: ignore[misc]
         else:
             print(f"not here: {label} (apt install {label.lower().replace('gnu ', '')})", file=sys.stderr)
-    hq = Path(sys.executable).with_name("hq")
-    if hq.exists():
-        found.append(("HyperQueue", 1.0, lambda: _hyperqueue(str(hq), folder)))
+    if importlib.util.find_spec("hyperqueue"):
+        found.append(("HyperQueue", 1.0, _HyperQueue(folder).run))
     else:
-        print("not here: HyperQueue (pip install hyperqueue)", file=sys.stderr)
+        print("not here: HyperQueue (pip install hyperqueue cloudpickle tqdm)", file=sys.stderr)
     return found
 
 
@@ -83,29 +84,46 @@ def _parallel() -> None:
     )
 
 
-def _hyperqueue(hq: str, folder: Path) -> None:
-    """A server with its journal and a worker of two CPUs; their start is not timed."""
-    server = _HyperQueue.of(hq, folder)
-    words = ["submit", "--array", f"1-{_JOBS}", "--wait", "--stdout", "none", "--stderr", "none", "/bin/true"]
-    subprocess.run([hq, *server.options, *words], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+_HYPERQUEUE = f"""
+import sys
+from hyperqueue import Job, LocalCluster
+from hyperqueue.cluster import WorkerConfig
+with LocalCluster(worker_config=WorkerConfig(cores={_AT_ONCE})) as cluster:
+    client = cluster.client()
+    print("ready", flush=True)
+    for line in sys.stdin:
+        job = Job()
+        for _ in range({_JOBS}):
+            job.program(["/bin/true"])
+        client.wait_for_jobs([client.submit(job)])
+        print("done", flush=True)
+"""
 
 
 class _HyperQueue:
-    _one: _HyperQueue | None = None
+    """A server and a worker in a process of their own, whose start is not timed; it keeps no journal."""
 
-    def __init__(self, hq: str, folder: Path) -> None:
-        self.options = ["--server-dir", str(folder / "hq")]
-        journal = ["--journal", str(folder / "hq-journal")]
-        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-        subprocess.Popen([hq, *self.options, "server", "start", "--host", "127.0.0.1", *journal], **quiet)  # type: ignore[call-overload]
-        time.sleep(1.0)
-        subprocess.Popen([hq, *self.options, "worker", "start", "--cpus", str(_AT_ONCE)], **quiet)  # type: ignore[call-overload]
-        time.sleep(1.0)
-        import atexit
+    def __init__(self, folder: Path) -> None:
+        self._child = subprocess.Popen(
+            [sys.executable, "-c", _HYPERQUEUE],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            cwd=folder,
+            text=True,
+        )
+        self._wait_for("ready")
+        atexit.register(self._child.kill)
 
-        atexit.register(lambda: subprocess.run([hq, *self.options, "server", "stop"], **quiet))  # type: ignore[call-overload]
+    def run(self) -> None:
+        assert self._child.stdin is not None
+        self._child.stdin.write("go\n")
+        self._child.stdin.flush()
+        self._wait_for("done")
 
-    @classmethod
-    def of(cls, hq: str, folder: Path) -> _HyperQueue:
-        cls._one = cls._one or cls(hq, folder)
-        return cls._one
+    def _wait_for(self, word: str) -> None:
+        assert self._child.stdout is not None
+        for line in self._child.stdout:
+            if line.strip() == word:
+                return
+        raise RuntimeError("HyperQueue has ended")

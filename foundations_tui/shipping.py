@@ -49,17 +49,18 @@ def ship(agent: Agent, store: Store, snapshot: Snapshot, progress: Progress) -> 
     Raises:
         HostRefused: not enough disk there, nothing was sent. HostUnreachable: the connection was lost.
     """
-    missing = _missing(agent, store, snapshot)
+    base = writes.shipped_tree(store, agent.hello["journal"], str(snapshot.shadow))
+    missing = _missing(agent, snapshot, base)
     shipment = Shipment(0, 0)
     if missing:
         shipment = _send(agent, snapshot, missing, progress)
-    writes.put_shipped(store, agent.hello["journal"], str(snapshot.shadow), snapshot.tree)
+    if base != snapshot.tree:
+        writes.put_shipped(store, agent.hello["journal"], str(snapshot.shadow), snapshot.tree)
     return shipment
 
 
-def _missing(agent: Agent, store: Store, snapshot: Snapshot) -> list[str]:
+def _missing(agent: Agent, snapshot: Snapshot, base: str | None) -> list[str]:
     """Return the ids of the objects to send, what a tree names before the tree."""
-    base = writes.shipped_tree(store, agent.hello["journal"], str(snapshot.shadow))
     oids = _oids(snapshot, base)
     answers = _ask(agent, snapshot, oids, base)
     if not all(answer["base_known"] for answer in answers):
@@ -81,6 +82,8 @@ def _ask(agent: Agent, snapshot: Snapshot, oids: list[str], base: str | None) ->
 
 def _oids(snapshot: Snapshot, base: str | None) -> list[str]:
     """Return the distinct objects of a snapshot beyond a base, the root tree last."""
+    if base == snapshot.tree:
+        return [base]
     entries = [entry for entry in snapshots.entries(snapshot, base) if entry.kind in ("blob", "tree")]
     ordered = dict.fromkeys(entry.oid for entry in entries if entry.kind == "blob")
     trees = sorted((entry for entry in entries if entry.kind == "tree"), key=lambda e: -e.path.count(b"/"))

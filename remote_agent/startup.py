@@ -6,7 +6,6 @@ import os
 import shutil
 import socket
 import time
-import zipfile
 from typing import Optional, Tuple
 
 from remote_agent import crash, files, owner, peers
@@ -56,6 +55,8 @@ def unpack_sdk(paths: Paths, agent: str) -> None:
     target = paths.sdk(agent)
     if os.path.isdir(target):
         return
+    import zipfile  # 2 MB that most daemons never need
+
     temporary = f"{target}.{os.getpid()}.tmp"
     with zipfile.ZipFile(paths.agent(agent)) as bundle:
         bundle.extractall(temporary, [name for name in bundle.namelist() if name.startswith("foundations/")])

@@ -5,6 +5,7 @@ A supervisor so inherits neither, and costs a fork of a few pages. It ends with 
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import signal
@@ -51,6 +52,7 @@ class Zygote:
 
 
 def _serve(orders: socket.socket, paths: Paths) -> None:
+    gc.freeze()  # the collector would touch, and so copy, every page in each supervisor
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     while True:
