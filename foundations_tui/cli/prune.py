@@ -73,6 +73,7 @@ def prune(session: Session, jobs: tuple[str, ...], dry_run: bool, yes: bool, as_
         done, problem = _prune(session, going, options["force"], preview=False)
         found = done
         code = code or problem
+        sync.catch_up_all(session, list({row.host for row in going}), streams=False)
         if not as_json:
             say(f"removed {words.plural(len(done.pruned), 'folder')}, {words.size(sum(map(_size, going)))}")
     if as_json:
