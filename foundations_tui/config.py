@@ -10,8 +10,10 @@ import functools
 import getpass
 import os
 import re
+import shlex
 import subprocess
 import tomllib
+import urllib.parse
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -145,19 +147,29 @@ def _notify(path: Path, table: dict[str, Any]) -> dict[str, Any]:
     for key, value in found.items():
         if key not in _NOTIFY_KEYS:
             raise _unknown_key(path, key, _NOTIFY_KEYS)
-        if key == "url" and not (isinstance(value, str) and value.startswith(("http://", "https://"))):
+        if key == "url" and not _is_url(value):
             raise ConfigError(f"{_at(path, key)}: url of [notify] begins with http:// or https://")
         if key == "command" and not _is_command(value):
             raise ConfigError(f"{_at(path, key)}: command of [notify] is a string or a list of strings")
-        if key == "on" and not (isinstance(value, list) and set(value) <= set(_ENDS)):
+        if key == "on" and not (isinstance(value, list) and all(end in _ENDS for end in value)):
             raise ConfigError(f"{_at(path, key)}: on of [notify] is a list of {', '.join(_ENDS)}")
     return found
 
 
 def _is_command(value: Any) -> bool:
-    if isinstance(value, str):
-        return bool(value.strip())
-    return isinstance(value, list) and bool(value) and all(isinstance(word, str) for word in value)
+    try:
+        words = shlex.split(value) if isinstance(value, str) else value
+    except ValueError:
+        return False  # a quote is not closed
+    return isinstance(words, list) and all(isinstance(word, str) for word in words) and bool(words and words[0])
+
+
+def _is_url(value: Any) -> bool:
+    try:
+        parts = urllib.parse.urlsplit(value) if isinstance(value, str) else None
+        return parts is not None and parts.scheme in ("http", "https") and bool(parts.hostname) and " " not in value
+    except ValueError:
+        return False
 
 
 def check_name(name: str, allow_local: bool = False) -> None:

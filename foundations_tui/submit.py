@@ -20,7 +20,7 @@ from foundations_tui.snapshot import Snapshot
 from foundations_tui.store import queries, writes
 from remote_agent import protocol
 from remote_agent.errors import BadRequest
-from remote_agent.jobs import JobSpec, JobState, JobView
+from remote_agent.jobs import ENV_NAME, JobSpec, JobState, JobView
 
 _SECRET = re.compile(r"(TOKEN|KEY|PASSWORD|PASSWD|SECRET|CREDENTIAL)S?(?![A-Z])", re.IGNORECASE)
 """Names of secrets; TOKENIZERS_PARALLELISM is none."""
@@ -156,6 +156,9 @@ def _private(session: Session, request: Request, project: ProjectConfig) -> dict
     """Return what goes to the host beside the specification, and is kept only until the job has ended."""
     found: dict[str, Any] = {}
     if request.secrets:
+        for name in request.secrets:
+            if not ENV_NAME.match(name):
+                raise UsageError(f"--secret takes the name of a variable; got {name!r}")
         missing = [name for name in request.secrets if name not in os.environ]
         if missing:
             raise UsageError(

@@ -27,6 +27,8 @@ from remote_agent.syncer import Syncer
 IDLE_EXIT = 30 * 60.0
 _GROWTH_PAUSE = 0.05
 """Least seconds between two notices of grown streams."""
+_ASKED_LATELY = 15.0
+"""So many seconds a client that asked what the host has counts as interested."""
 _WRITE_LATER = 0.02
 """Seconds that an event may stay unwritten which nobody waits for."""
 _LOOK_AGAIN = 1.0
@@ -64,6 +66,8 @@ class Daemon:
         self._deferred: List[Tuple[Connection, protocol.Frame]] = []
         """Requests that have to wait until a slow disk has answered."""
         self._grown: Set[str] = set()
+        self.asked_at = 0.0
+        """When a client last asked what this host has, on the monotonic clock."""
         self._last_notice = 0.0
         self._unwritten_since = 0.0
         self._last_busy = time.monotonic()
@@ -158,7 +162,8 @@ class Daemon:
     @property
     def _look_interval(self) -> Optional[float]:
         """Seconds between two looks at the GPUs; None for none."""
-        if self._is_watched or self.engine.state.queue:
+        was_asked = time.monotonic() - self.asked_at < _ASKED_LATELY
+        if self._is_watched or was_asked or self.engine.state.queue:
             return probe.CLOSE_INTERVAL
         return None if self.engine.is_idle else probe.INTERVAL
 

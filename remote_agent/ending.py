@@ -13,6 +13,7 @@ from remote_agent.paths import AttemptPaths
 
 TIME_LIMIT_CODE = 124
 """Exit code of an attempt that its time limit ended, as timeout(1) has it."""
+_LONGEST_REASON = 500
 _DISK_SECONDS = 2.0
 """So long the files of an attempt are counted at most."""
 
@@ -41,7 +42,7 @@ def record(reason: EndReason, words: str, code: Optional[int] = None, name: Opti
     """Return an exit record without usage and cause."""
     return {
         "reason_code": reason.value,
-        "reason": words,
+        "reason": words if len(words) <= _LONGEST_REASON else words[:_LONGEST_REASON] + "…",
         "exit_code": code,
         "signal": name,
         "ended_at": time.time(),

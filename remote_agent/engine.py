@@ -186,6 +186,8 @@ class Engine:
         """
         view = self._waiting(job)
         place = (view.priority if priority is None else priority, view.rank)
+        if where and job in self.state.queue.blocked:
+            raise Conflict(f"job {job} waits for other jobs: it has no place in the queue yet (--priority may be set)")
         if where:
             place = scheduler.place(self.state, job, where, other)
         self._record("moved", job=job, priority=place[0], rank=place[1])

@@ -57,6 +57,9 @@ def handle(daemon: "Daemon", connection: "Connection", frame: protocol.Frame) ->
 
 def _hello(daemon: "Daemon", connection: "Connection", frame: protocol.Frame) -> Any:
     """Who we are and what this host has; takes in what hosts.toml says of the host."""
+    daemon.asked_at = time.monotonic()
+    if frame.message["params"].get("look"):
+        daemon.probe.hurry()
     settings = frame.message["params"].get("settings")
     backend = daemon.engine.backend
     if settings is not None and settings != backend.settings:
@@ -74,6 +77,7 @@ def _hello(daemon: "Daemon", connection: "Connection", frame: protocol.Frame) ->
         "python": sys.executable,
         "time": time.time(),
         "active": len(daemon.engine.state.active),
+        "gpus_age": daemon.probe.age,
         **_resources(daemon),
         "problems": _problems(daemon),
     }
@@ -113,7 +117,9 @@ def _resources(daemon: "Daemon") -> Dict[str, Any]:
 
 def _problems(daemon: "Daemon") -> List[str]:
     problems = list(daemon.engine.journal.problems)
-    problems += filter(None, [daemon.probe.problem, daemon.syncer.problem(), _disk_problem(daemon)])
+    problems += filter(
+        None, [daemon.engine.notices.problem, daemon.probe.problem, daemon.syncer.problem(), _disk_problem(daemon)]
+    )
     if not procs.has_prctl():
         problems.append("this Python has no ctypes: processes that leave a job's session are found only by its token")
     root = daemon.paths.root

@@ -42,6 +42,8 @@ class JobState(str, enum.Enum):
 
 LONGEST_GRACE = 86400
 """Seconds that a stop may leave a job at most."""
+LONGEST_LIMIT = 3650 * 86400
+"""Seconds of the longest time limit."""
 STOP_SIGNALS = ("TERM", "INT", "HUP", "QUIT", "USR1", "USR2")
 """Signals that a job may ask to be stopped with."""
 RETRY_CLASSES = ("lost", "oom", "signal", "failed")
@@ -221,6 +223,13 @@ class JobSpec:
             raise BadRequest(f"retries are 0 to {MOST_RETRIES}, on {', '.join(RETRY_CLASSES)}")
         if self.stop_signal not in STOP_SIGNALS or not 0 <= self.grace <= LONGEST_GRACE:
             raise BadRequest(f"a stop is one of {', '.join(STOP_SIGNALS)}, and 0 to {LONGEST_GRACE} seconds until KILL")
+        if self.time_limit > LONGEST_LIMIT:
+            raise BadRequest(f"a time limit is at most {LONGEST_LIMIT // 86400} days")
+        if self.group == "*":
+            raise BadRequest("a group cannot be called *")
+        for pattern in self.outputs:
+            if not pattern.strip("/") or pattern.startswith("/") or ".." in pattern.split("/"):
+                raise BadRequest(f"outputs are files below the job's folder; {pattern!r} matches none")
         if self.job in (*self.after, *self.after_any):
             raise BadRequest("a job cannot wait for itself")
         self._check_data()

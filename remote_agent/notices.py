@@ -29,6 +29,8 @@ class Notices:
         self._paths = paths
         self._waiting: List[JobView] = []
         self._running: Dict[str, "subprocess.Popen[bytes]"] = {}
+        self.problem = ""
+        """Which end could last not be told to anybody, in words."""
 
     @property
     def is_busy(self) -> bool:
@@ -49,7 +51,8 @@ class Notices:
         """Return the jobs whose notice has been delivered, or given up after all its tries."""
         ended = [job for job, child in self._running.items() if child.poll() is not None]
         for job in ended:
-            del self._running[job]
+            if self._running.pop(job).returncode:
+                self.problem = f"[notify] does not work: the end of job {job[:6]} could not be told; see daemon.log"
         self._go_on()
         return ended
 

@@ -94,6 +94,15 @@ class GpuProbe(Eyes):
             self._start()
         return False
 
+    @property
+    def age(self) -> float:
+        """Seconds since the GPUs were last seen; 0 where there are none."""
+        return time.monotonic() - self._seen if self._tool else 0.0
+
+    def hurry(self) -> None:
+        """Look again at the next tick: somebody wants to see the GPUs as they are now."""
+        self._began = -INTERVAL
+
     def lease(self, leased: Mapping[str, str]) -> None:
         """Take in which GPUs are leased, and to which job; claims follow."""
         if leased == self._leased:

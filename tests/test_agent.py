@@ -136,8 +136,16 @@ def test_a_group_is_paused_and_resumed_and_the_queue_cleared(client: Client) -> 
     client.run("pause", "sweep")
     client.run("resume", "--host", "local")
     assert {row["reason"] for row in client.json("queue")} == {"paused"}
+    client.run("stop", ids.pop())
     client.run("resume", "sweep")
     client.run("wait", *ids)
+    client.run("pause", "--host", "local")
+    client.run("resume", "--host", "local")
+    client.run("pause", "sweep", "--host", "local")
+    client.run("sync")
+    client.run("resume", "sweep")  # none of its jobs is left, but it is paused there
+    client.run("pause", "*", code=2)
+    client.run("submit", "--group", "*", "--", "true", code=2)
     client.run("pause", "--host", "local")
     waiting = client.submit("--", "true")
     assert "asks before it stops" in client.run("clear-queue", code=2).stderr
@@ -387,6 +395,15 @@ def test_shares_of_one_gpu_run_side_by_side(client: Client, gpus: Gpus) -> None:
     assert {log(client, job).strip() for job in ids} == {gpus.uuids[0]}
 
 
+def test_an_idle_host_looks_when_it_is_asked(client: Client, gpus: Gpus) -> None:
+    client.run("submit", "--gpus", "1", "--wait", "--", "true")
+    time.sleep(9)
+    gpus.show([4, 70_000])
+    shown = client.json("gpus")
+    assert [gpu["memory_used"] for gpu in shown] == [4, 70_000] and shown[0]["held"] is None
+    assert "68.4 of 80 GB" in client.run("gpus").stdout
+
+
 # --- data, outputs, secrets -------------------------------------------------------------------------------------
 
 
@@ -427,15 +444,17 @@ def test_outputs_come_back_by_themselves_even_when_it_failed(client: Client) -> 
     script = "mkdir -p runs/a/b; echo one > runs/a/b/x.txt; echo no > runs/a/y.log; head -c 5000 /dev/zero > runs/z.txt"
     script += "; exit 3"
     job = client.submit("--", "sh", "-c", script)
-    client.run("wait", job, code=3)
-    done = client.run("sync")
+    done = client.run("wait", job, code=3)
     assert "1 file, 5.0 kB, stayed on local: they are over the limit" in done.stderr
     found = client.job(job)["outputs"]
     assert (found["files"], found["bytes"], found["left_bytes"], found["left"]) == (1, 4, 5000, [["runs/z.txt", 5000]])
     assert (Path(found["folder"]) / "runs/a/b/x.txt").read_text() == "one\n"
-    other = client.submit("--output", "*.out", "--", "sh", "-c", "echo 1 > a.out; echo 2 > b.txt")
-    client.run("wait", other)
+    words = ["--output", "*.out", "--", "sh", "-c", "echo 1 > a.out; echo 2 > b.txt"]
+    other = json.loads(client.run("submit", "--json", "--wait", *words).stdout)[0]["job"]
+    assert (client.home / "outputs" / other / "a.out").read_text() == "1\n", "they are here when submit returns"
     assert client.job(other)["outputs"]["files"] == 1
+    for pattern in ("/etc/passwd", "../**", ""):
+        assert "matches none" in client.run("submit", "--output", pattern, "--", "true", code=2).stderr
     assert "in " + client.job(other)["outputs"]["folder"] in client.run("show", other).stdout
 
 
@@ -535,6 +554,16 @@ def test_a_command_is_told(client: Client, tmp_path: Path) -> None:
     client.run("submit", "--", "true", code=2)
 
 
+def test_a_notice_that_cannot_be_delivered_is_said(client: Client) -> None:
+    (client.project / "foundations.toml").write_text('[notify]\ncommand = ["/not/there"]\n')
+    from remote_agent import notify
+
+    assert notify._run(["/not/there"], b"") == "FileNotFoundError" and notify._post("http://127.0.0.1:1/a b", b"")
+    for text in ('on = [["x"]]', 'url = "http://[bad"', "command = 'sh -c \"open'", 'command = [""]', "url = 3"):
+        (client.project / "foundations.toml").write_text(f"[notify]\n{text}\n")
+        assert "[notify]" in client.run("submit", "--", "true", code=2).stderr, text
+
+
 # --- shell and exec ---------------------------------------------------------------------------------------------
 
 
@@ -559,12 +588,21 @@ def test_exec_runs_in_the_jobs_folder(client: Client, sshd: Sshd, gpus: Gpus, wh
     assert facts == f"{job} 1 []" and typed == "typed"
     assert stderr.splitlines()[-1] == "err"
     assert client.run("exec", job, "--", "not-a-command", code=127).stderr
+    client.run("exec", job, "--", "", code=2)
     big = client.run("exec", job, "--", "head", "-c", "3000000", "/dev/zero", text=False).stdout
     assert len(big) == 3_000_000
     client.run("stop", "--grace", "0", job)
     client.run("wait", job, code=None)
     assert client.run("exec", job, "--", "pwd").stdout.strip() == folder, "it is still there when the job has ended"
     assert "needs a terminal" in client.run("shell", job, code=2).stderr
+
+
+def test_exec_finds_the_attempt_that_runs_now(client: Client) -> None:
+    script = "echo $FOUNDATIONS_ATTEMPT > at; [ $FOUNDATIONS_ATTEMPT = 2 ] || exit 1; sleep 60"
+    job = client.submit("--retries", "1", "--retry-on", "failed", "--", "sh", "-c", script)
+    attempts = client.home / "agent/jobs" / job / "attempts"
+    wait_until(lambda: (attempts / "2/work/at").exists())
+    assert client.run("exec", job, "--", "cat", "at").stdout == "2\n", "though nothing was synced since the submit"
 
 
 @pytest.mark.parametrize("where", ["local", "box"])
@@ -622,6 +660,8 @@ def test_prune_frees_what_is_fetched_and_keeps_what_is_not(client: Client, tmp_p
     found = client.job(old)
     assert found["pruned"] and found["state"] == "completed" and log(client, old) == "done\n"
     assert "pruned" in client.run("ls", old, code=3).stderr
+    assert "pruned" in client.run("get", old, code=3).stderr
+    assert "was removed already" in client.run("prune", old, "--yes").stderr
     refused = client.run("delete", "--yes", theirs, code=1)
     assert "has not fetched everything" in refused.stderr
     other.run("sync")

@@ -262,6 +262,8 @@ BAD = [
     (["submit", "--cpus", "0", "--", "true"], 2, "at least 1"),
     (["submit", "--ram", "9000T", "--", "true"], 4, "of memory; this host has"),
     (["submit", "--ram", "much", "--", "true"], 2, "not a size: 'much' (20G, 512M)"),
+    (["submit", "--time-limit", "99999999999d", "--", "true"], 2, "at most 3650 days"),
+    (["submit", "--secret", "A=B", "--", "true"], 2, "takes the name of a variable"),
     (["submit", "--time-limit", "soon", "--", "true"], 2, "not a duration: 'soon' (90, 45m, 2h30m, 1d)"),
     (["submit", "--priority", "high", "--", "true"], 2, "'high' is not a valid integer"),
     (["submit", "--retries", "-1", "--", "true"], 2, "not in the range"),

@@ -50,13 +50,18 @@ def status(session: Session, name: str, as_json: bool) -> None:
         return
     lines = [
         ("agent", f"{facts['agent_version']} (protocol {facts['protocol']}) in {facts['root']}"),
-        ("jobs", f"{facts['running']} running, {facts['queued']} waiting" + (", paused" if facts["paused"] else "")),
+        ("jobs", f"{facts['running']} running, {facts['queued']} waiting" + _paused(facts["paused"])),
         ("disk", f"folders of ended jobs hold {words.size(facts['disk_jobs'])}"),
         ("at boot", f"started by {facts['autostart']}" if facts["autostart"] else "not started: hosts autostart NAME"),
         *(("warning", problem) for problem in facts["problems"]),
     ]
     for key, value in lines:
         click.echo(f"{key:<8} {one_line(value)}")
+
+
+def _paused(groups: list[str]) -> str:
+    names = ["all jobs" if group == "*" else f"group {group}" for group in groups]
+    return f", paused: {', '.join(names)}" if names else ""
 
 
 @agent.command()

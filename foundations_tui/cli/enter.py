@@ -39,11 +39,12 @@ def shell(session: Session, name: str) -> int:
 def exec_(session: Session, job: str, command: tuple[str, ...]) -> int:
     """Run a command in a job's folder, with its environment and its GPUs; the exit code is the command's.
 
-    It is no part of the job: it is not stopped with it. 125: it could not be run at all.
+    It is no part of the job: it is not stopped with it, and on another host it goes on when this command is
+    interrupted. 125: it could not be run at all.
     """
     if command[0] == "--":
         command = command[1:]
-    if not command:
+    if not command or not command[0]:
         raise UsageError("there is no command", "foundations exec JOB -- nvidia-smi")
     try:
         row = queries.find(session.store.conn, job)
@@ -56,8 +57,12 @@ def exec_(session: Session, job: str, command: tuple[str, ...]) -> int:
 
 
 def _enter(session: Session, host: str, row: JobRow | None, command: tuple[str, ...]) -> int:
+    from foundations_tui import sync
     from foundations_tui.hosts import console
 
+    if row is not None:
+        sync.catch_up(session, host, streams=False)  # it may have started, or be at another attempt by now
+        row = queries.job(session.store.conn, row.job)
     if row is not None and not row.attempt:
         raise NotFoundError(f"job {row.job} has not started: it has no folder yet")
     agent = session.agent(host)

@@ -76,6 +76,8 @@ def get(
     row = queries.find(session.store.conn, job)
     if row.attempt == 0:
         raise NotFoundError(f"job {row.job} has not started: it has no files yet")
+    if row.pruned and not (log and not (paths or code or artifacts)):
+        raise NotFoundError(f"the folder of job {row.job} was removed from {row.host} (pruned)", "--log is still here")
     target = Path(dest or queries.short_ids(session.store.conn, [row.job])[row.job])
     if target.exists() and not target.is_dir():
         raise UsageError(f"{target} is no folder", "--dest names a folder")

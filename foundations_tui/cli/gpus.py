@@ -12,7 +12,7 @@ from foundations_tui import words
 from foundations_tui.cli import output
 from foundations_tui.cli.main import tell
 from foundations_tui.cli.options import HostName, connecting, json_option, say
-from foundations_tui.errors import NotFoundError, UsageError
+from foundations_tui.errors import FoundationsError, NotFoundError, UsageError
 from foundations_tui.store import queries
 
 if TYPE_CHECKING:
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from foundations_tui.session import Session
 
 _PAUSE = 2.0
+_FRESH, _PATIENCE = 1.0, 5.0
+"""Seconds: a look that old is shown; so long a newer one is waited for."""
 
 
 @click.command()
@@ -37,6 +39,8 @@ def gpus(session: Session, names: tuple[str, ...], watch: bool, release: str, as
         return _release(session, release)
     wanted = [session.hosts.host(name).name for name in names] or list(session.hosts.hosts)
     while True:
+        for host in wanted:
+            _have_looked(session, host)
         problems = sync.catch_up_all(session, wanted, streams=False)
         known = queries.hosts(session.store.conn)
         rows = [(host, gpu) for host in wanted if host in known for gpu in known[host].resources.get("gpus", [])]
@@ -58,11 +62,23 @@ def gpus(session: Session, names: tuple[str, ...], watch: bool, release: str, as
         time.sleep(_PAUSE)
 
 
+def _have_looked(session: Session, host: str) -> None:
+    """Wait a moment until a host has looked at its GPUs: while nothing runs there it does so only when it is asked."""
+    deadline = time.monotonic() + _PATIENCE
+    try:
+        age = session.agent(host).call("hello", {"look": True})[0].get("gpus_age", 0.0)
+        while age > _FRESH and time.monotonic() < deadline:
+            time.sleep(0.05)
+            age = session.agent(host).call("hello", {})[0]["gpus_age"]
+    except FoundationsError:
+        return  # it is said by the sync that follows
+
+
 def _release(session: Session, wish: str) -> int:
     from foundations_tui import actions
 
     host, found, gpu = wish.partition(":")
-    if not found:
+    if not found or not gpu:
         raise UsageError("--release takes HOST:GPU, for example gpu1:0")
     if not actions.forgive(session, session.hosts.host(host).name, gpu):
         say(f"GPU {gpu} of {host} is not in quarantine")
@@ -71,7 +87,7 @@ def _release(session: Session, wish: str) -> int:
 
 def _cells(conn: sqlite3.Connection, host: str, gpu: dict[str, Any]) -> list[str]:
     used, total = gpu.get("memory_used"), gpu.get("memory_total")
-    memory = f"{words.size((used or 0) << 20)} of {words.size(total << 20)}" if total else ""
+    memory = f"{(used or 0) / 1024:.1f} of {total / 1024:.0f} GB" if total else ""
     return [
         host,
         str(gpu["index"]),

@@ -64,6 +64,7 @@ def prune(session: Session, jobs: tuple[str, ...], dry_run: bool, yes: bool, as_
         say(f"warning: {error}")
     owner = config.owner_name(session.hosts)
     rows = [row for row in _chosen(session, jobs, options) if options["others"] or row.owner == owner]
+    _say_left_out(session, jobs, rows)
     found, code = _prune(session, rows, options["force"], preview=True)
     going = [row for row in rows if row.job in found.pruned]
     if not as_json:
@@ -89,6 +90,17 @@ def _chosen(session: Session, jobs: tuple[str, ...], options: dict[str, Any]) ->
         wanted = {queries.resolve(conn, job) for job in jobs}
         rows = [row for row in rows if row.job in wanted]
     return [row for row in rows if _size(row) >= options["larger_than"]]
+
+
+def _say_left_out(session: Session, jobs: tuple[str, ...], rows: list[JobRow]) -> None:
+    """Say of each job that was named and is not among the rows why it is not."""
+    meant = {row.job for row in rows}
+    for name in jobs:
+        row = queries.find(session.store.conn, name)
+        if row.job not in meant:
+            why = "its folder was removed already" if row.pruned else f"it is {row.state}"
+            why = why if row.pruned or not row.is_final else "it has no folder, or the other options leave it out"
+            say(f"stays: {row.job[:6]}: {why}")
 
 
 def _prune(session: Session, rows: list[JobRow], force: bool, preview: bool) -> tuple[Pruned, int]:

@@ -150,7 +150,9 @@ def _pause(session: Session, group: str, host: str, paused: bool) -> int:
 
     if not group and not host:
         raise UsageError("name a group, or a host with --host")
-    hosts = [session.hosts.host(host).name] if host else queries.groups(session.store.conn, group)
+    if group == "*":
+        raise UsageError("* is no group", "--host HOST without a group means all jobs there")
+    hosts = [session.hosts.host(host).name] if host else _hosts_of(session, group)
     if not hosts:
         raise NotFoundError(f"no unfinished job is in a group {group!r}", "submit --group NAME puts it there")
     code = 0
@@ -163,6 +165,13 @@ def _pause(session: Session, group: str, host: str, paused: bool) -> int:
             tell(error)
             code = code or error.exit_code
     return code
+
+
+def _hosts_of(session: Session, group: str) -> list[str]:
+    """Return the hosts that have unfinished jobs of a group, and those on which it is paused."""
+    conn = session.store.conn
+    known = [name for name, row in queries.hosts(conn).items() if group in row.resources.get("paused", [])]
+    return list(dict.fromkeys([*queries.groups(conn, group), *(name for name in known if name in session.hosts.hosts)]))
 
 
 @click.command(name="clear-queue")
