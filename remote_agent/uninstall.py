@@ -8,7 +8,7 @@ import shutil
 import socket
 from typing import Any, Dict
 
-from remote_agent import autostart, files, peers, procs
+from remote_agent import autostart, claims, files, peers, procs
 from remote_agent.paths import Paths
 
 
@@ -32,6 +32,7 @@ def remove(root: str) -> Dict[str, Any]:
     try:
         shutil.rmtree(root)
         _remove_if_empty(os.path.dirname(root))
+        _remove_if_empty(claims.FOLDER)
     except OSError as error:
         return _no(f"{error.strerror}: {error.filename}")
     return {"removed": root}
@@ -45,11 +46,11 @@ def _supervisors(paths: Paths) -> Any:
 
 
 def _remove_if_empty(folder: str) -> None:
-    if os.path.basename(folder) in (".foundations", f"foundations-{os.getuid()}"):
+    if os.path.basename(folder) in (".foundations", f"foundations-{os.getuid()}", os.path.basename(claims.FOLDER)):
         try:
             os.rmdir(folder)
         except OSError:
-            pass  # another machine's root lies in it
+            pass  # another machine's root, or another agent's claim, lies in it
 
 
 def _no(words: str) -> Dict[str, Any]:

@@ -255,6 +255,7 @@ def test_why_a_job_failed_is_said(client: Client) -> None:
     unknown = client.submit("--", "sh", "-c", "echo fine; exit 9")
     client.run("wait", unknown, code=9)
     assert client.job(unknown)["cause"] is None, "what is not known is not guessed"
+    assert "cause      unknown" in client.run("show", unknown).stdout
 
 
 def test_an_estimate_after_five_like_jobs(client: Client) -> None:
