@@ -29,6 +29,8 @@ _RECORD_TRIES = 600
 _NEXT_SECONDS = 1.0
 """So long a daemon may take to hand over the next attempt."""
 _LOG_LOOK_SECONDS = 5.0
+_BRIEF_SECONDS = 0.05
+"""A job that is expected to be brief is told of as running only when it still runs then."""
 
 
 class _Stopped(Exception):
@@ -115,6 +117,7 @@ class _Supervisor:
         self.kill_at: Optional[float] = None
         self.limit_at: Optional[float] = None
         self.log_look_at: Optional[float] = None
+        self.tell_at: Optional[float] = None
         self.pid = 0
         self.process: Optional[subprocess.Popen[bytes]] = None  # kept: one that is dropped collects its own child
         self.started_at: Optional[float] = None
@@ -215,9 +218,16 @@ class _Supervisor:
         if self.spec.log_limit:
             self.log_look_at = self._began + _LOG_LOOK_SECONDS
         self.status = {"type": "running", "pid": self.pid, "supervisor": os.getpid(), "started_at": self.started_at}
+        if self.order.get("is_brief"):
+            self.tell_at = self._began + _BRIEF_SECONDS
+        else:
+            self._tell_all()
+
+    def _tell_all(self) -> None:
+        """Write down what runs, and tell the daemon."""
+        self.tell_at = None
         try:
-            if not self.order.get("is_brief"):
-                self._write_own_record()
+            self._write_own_record()
         except OSError:
             pass  # the disk is full; the first record has the token, which is enough to find the job's processes
         for daemon in list(self.daemons):
@@ -282,12 +292,15 @@ class _Supervisor:
         if self.kill_at is not None and now >= self.kill_at:
             procs.kill_all(self._tree)
             self.kill_at = time.monotonic() + 1.0
+        if self.tell_at is not None and now >= self.tell_at:
+            self._tell_all()
         if self.log_look_at is not None and now >= self.log_look_at:
             loglimit.bound(self.files.log, self.spec.log_limit)
             self.log_look_at = now + _LOG_LOOK_SECONDS
 
     def _until_due(self) -> Optional[float]:
-        due = [moment for moment in (self.limit_at, self.kill_at, self.log_look_at) if moment is not None]
+        moments = (self.tell_at, self.limit_at, self.kill_at, self.log_look_at)
+        due = [moment for moment in moments if moment is not None]
         return max(0.0, min(due) - time.monotonic()) if due else None
 
     def _check_for_stop(self) -> None:
