@@ -9,7 +9,7 @@ from typing import Any
 
 from foundations_tui import locations, sync
 from foundations_tui.errors import FoundationsError, NotFoundError, as_ours
-from foundations_tui.hosts.agent import refusal
+from foundations_tui.hosts.agent import Agent, refusal
 from foundations_tui.session import Session
 from foundations_tui.store import queries, writes
 from foundations_tui.store.rows import JobRow
@@ -152,10 +152,14 @@ def ask_host(session: Session, host: str, role: str, *words: str) -> dict[str, A
     Raises:
         FoundationsError: it refuses. HostError: the host is out of reach.
     """
-    channel, _, said = session.agent(host).open_bulk(role, *words)
+    return _run_role(session.agent(host), role, *words)
+
+
+def _run_role(agent: Agent, role: str, *words: str) -> dict[str, Any]:
+    channel, _, said = agent.open_bulk(role, *words)
     channel.close()
     if "error" in said:
-        raise refusal(host, said["error"])
+        raise refusal(agent.host.name, said["error"])
     return said
 
 
@@ -167,12 +171,9 @@ def uninstall(session: Session, host: str) -> str:
     """
     agent = session.agent(host)
     agent.call("shutdown")
-    channel, _, said = agent.open_bulk("uninstall")
-    channel.close()
+    removed = _run_role(agent, "uninstall")["removed"]
     agent.wait_for_end(10.0)
-    if "error" in said:
-        raise refusal(host, said["error"])
-    return str(said["removed"])
+    return str(removed)
 
 
 def list_files(session: Session, job: JobRow, path: str) -> dict[str, Any]:
