@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from foundations_tui import words
 from foundations_tui.cli import output
-from foundations_tui.cli.options import HostName, connecting, json_option, say
-from foundations_tui.errors import FoundationsError, UsageError
+from foundations_tui.cli.options import HostName, connecting, json_option, need_terminal, say
+from foundations_tui.errors import FoundationsError
 from foundations_tui.terminal import one_line
 
 if TYPE_CHECKING:
@@ -89,8 +88,7 @@ def uninstall(session: Session, name: str, yes: bool) -> None:
     host = session.hosts.host(name).name
     sync.catch_up(session, host)
     if not yes:
-        if not sys.stdin.isatty():
-            raise UsageError("uninstall asks before it removes anything, and there is no terminal", "say --yes")
+        need_terminal("uninstall asks before it removes anything")
         root = session.agent(host).place.root
         click.confirm(f"Remove {root} on {name}, with all jobs' files?", abort=True, err=True)
     say(f"removed {one_line(actions.uninstall(session, host))} from {name}")

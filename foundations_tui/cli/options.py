@@ -13,7 +13,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from foundations_tui import locations
-from foundations_tui.errors import FoundationsError
+from foundations_tui.errors import FoundationsError, UsageError
 
 if TYPE_CHECKING:
     from foundations_tui.hosts.hostkeys import UnknownKey
@@ -194,6 +194,17 @@ def say(words: str) -> None:
     from foundations_tui.terminal import several_lines
 
     click.echo(several_lines(words), err=True)
+
+
+def need_terminal(asks: str, hint: str = "say --yes") -> None:
+    """Raise UsageError when there is nobody to ask.
+
+    Args:
+        asks: what is asked before what: "delete asks before it deletes".
+        hint: how to do without.
+    """
+    if not sys.stdin.isatty():
+        raise UsageError(f"{asks}, and there is no terminal", hint)
 
 
 def _ask(key: UnknownKey) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +18,7 @@ from foundations_tui.cli.options import (
     connecting,
     jobs_argument,
     json_option,
+    need_terminal,
     say,
 )
 from foundations_tui.errors import FoundationsError, UsageError
@@ -146,8 +146,7 @@ def _others(clients: list[str], own: str) -> str:
 def _confirm(rows: list[JobRow], yes: bool) -> None:
     if yes:
         return
-    if not sys.stdin.isatty():
-        raise UsageError("prune asks before it removes anything, and there is no terminal", "say --yes, or --dry-run")
+    need_terminal("prune asks before it removes anything", "say --yes, or --dry-run")
     what = f"{words.plural(len(rows), 'folder')}, {words.size(sum(map(_size, rows)))}"
     click.confirm(f"Remove {what}?", abort=True, err=True)
 

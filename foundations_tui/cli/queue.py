@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +18,7 @@ from foundations_tui.cli.options import (
     connecting,
     job_argument,
     json_option,
+    need_terminal,
     say,
 )
 from foundations_tui.cli.work import refuse_others
@@ -214,8 +214,7 @@ def _is_meant(row: JobRow, owner: str, group: str, others: bool) -> bool:
 def _confirm(rows: list[JobRow], yes: bool) -> None:
     if yes:
         return
-    if not sys.stdin.isatty():
-        raise UsageError("clear-queue asks before it stops jobs, and there is no terminal", "say --yes")
+    need_terminal("clear-queue asks before it stops jobs")
     for row in rows[:20]:
         click.echo(one_line(f"  {row.job}  {row.host}  {row.name or words.command(row.command)}"), err=True)
     if len(rows) > 20:

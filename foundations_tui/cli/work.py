@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from foundations_tui.cli.main import tell
-from foundations_tui.cli.options import Duration, connecting, job_argument, jobs_argument, say
+from foundations_tui.cli.options import Duration, connecting, job_argument, jobs_argument, need_terminal, say
 from foundations_tui.errors import FoundationsError, HostError, UsageError
 from foundations_tui.store import queries
 from foundations_tui.terminal import RESET, LogFilter
@@ -103,8 +103,7 @@ def delete(session: Session, jobs: tuple[str, ...], yes: bool, others: bool, for
     owner = config.owner_name(session.hosts)
     rows = [queries.find(session.store.conn, job) for job in jobs]
     if not yes:
-        if not sys.stdin.isatty():
-            raise UsageError("delete asks before it deletes, and there is no terminal", "say --yes")
+        need_terminal("delete asks before it deletes")
         for row in rows:
             click.echo(f"  {row.job}  {row.state}  {row.host}  {row.name}", err=True)
         click.confirm(f"Delete {len(rows)} of your jobs with all their files?", abort=True, err=True)
