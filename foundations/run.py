@@ -125,9 +125,11 @@ def _open() -> int | None:
     host = re.sub(r"[^A-Za-z0-9._-]", "_", socket.gethostname())
     name = f"{host}-{os.getpid()}-{time.time_ns():x}.jsonl"
     flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-    _fd = os.open(os.path.join(folder, name), flags, 0o600)
-    os.write(_fd, records.HEADER)
-    return _fd
+    fd = os.open(os.path.join(folder, name), flags, 0o600)
+    os.write(fd, records.HEADER)
+    if _fd is None:
+        _fd = fd  # only now: another thread that finds it may write at once
+    return fd
 
 
 def _after_fork() -> None:
