@@ -48,7 +48,7 @@ def delete(session: Session, job: JobRow, force: bool = False) -> None:
     if not job.is_final and job.state != "submitting":
         raise FoundationsError(f"job {job.job} has not ended ({job.state})", f"foundations stop {job.job}")
     if job.reason_code not in ("host_reinstalled", "submit_interrupted"):
-        wish = {"job": job.job, "client": session.client_id(), "force": force}
+        wish = {"job": job.job, "client": session.client_id, "force": force}
         try:
             session.retrying(job.host, lambda agent: agent.call("delete", wish))
         except NotFoundError:

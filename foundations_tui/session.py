@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import threading
 import time
@@ -125,8 +126,9 @@ class Session:
             if agent is not None:
                 agent.close()
 
+    @functools.cached_property
     def client_id(self) -> str:
-        """Return the id of this installation."""
+        """The id of this installation."""
         return writes.put_client_id(self.store, uuid.uuid4().hex[:12])
 
 

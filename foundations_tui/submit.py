@@ -231,7 +231,7 @@ def make_spec(
         project=request.project or project.project or _named_by(frozen.root) or "default",
         name=request.name,
         owner=config.owner_name(session.hosts),
-        client=session.client_id(),
+        client=session.client_id,
         shell=request.shell,
         subdir=frozen.subdir,
         python=settings.python,

@@ -222,7 +222,7 @@ def catch_up(session: Session, host: str, jobs: Collection[str] | None = None, s
 def _settle(session: Session, host: str, host_sync: HostSync) -> None:
     """When all streams are here: bring declared outputs, and tell the host what is here whole."""
     fetching.collect_outputs(session, host)
-    host_sync.acknowledge(session.client_id())
+    host_sync.acknowledge(session.client_id)
 
 
 def with_contact_noted(session: Session, host: str, action: Callable[[], None]) -> None:

@@ -419,8 +419,10 @@ class Engine:
         job = self.paths.job(attempt[0])
         crash.point("daemon.before_start")
         try:
+            is_new = not os.path.isdir(job.folder)
             os.makedirs(job.folder, 0o700, exist_ok=True)
-            if files.read_json(job.spec) is None:  # the journal has it: this one is not durable, and may be torn
+            # The journal has the specification: this file is not durable, and may be torn.
+            if is_new or files.read_json(job.spec) is None:
                 files.write_bytes(job.spec, _json(self.state.jobs[attempt[0]].spec.to_wire()), durable=False)
             usual = self.state.usual_duration(self.state.jobs[attempt[0]].spec)
             self.backend.start(attempt, lease, usual is not None and usual < _BRIEF_SECONDS)

@@ -122,7 +122,7 @@ def _prune(session: Session, rows: list[JobRow], force: bool, preview: bool) -> 
 
 def _show(session: Session, going: list[JobRow], found: Pruned) -> None:
     now = time.time()
-    own = session.client_id()
+    own = session.client_id
     if going:
         cells = [
             [row.job[:6], row.name or words.command(row.command), row.host, row.state, words.ago(row.ended_at, now)]
