@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from foundations_tui import locations, sync
-from foundations_tui.errors import FoundationsError, NotFoundError, as_ours
+from foundations_tui.errors import FoundationsError, NotFoundError, UsageError, as_ours
 from foundations_tui.hosts.agent import Agent, refusal
 from foundations_tui.session import Session
 from foundations_tui.store import queries, writes
 from foundations_tui.store.rows import JobRow
-from remote_agent.jobs import JobView
+from remote_agent.errors import BadRequest
+from remote_agent.jobs import JobView, check_annotations
 
 _PAGE = 500
 """Jobs in one request."""
@@ -125,6 +126,35 @@ def move(session: Session, job: JobRow, where: str, other: str = "", priority: i
     answer = session.retrying(job.host, lambda agent: agent.call("move", wish)[0])
     journal = session.agent(job.host).hello["journal"]
     writes.put_acknowledged(session.store, job.host, journal, [JobView.from_wire(answer["job"])])
+
+
+def annotate(
+    session: Session, rows: list[JobRow], changes: dict[str, Any], moment: float
+) -> dict[str, FoundationsError]:
+    """Say something of jobs: here at once, then to their hosts.
+
+    Args:
+        session: the client's.
+        rows: the jobs.
+        changes: "note", "starred", "archived", "project", "tag:KEY" (None takes a tag away).
+        moment: when it was said, seconds since the epoch.
+    Returns:
+        What went wrong with which host; that one is told at the next contact.
+    Raises:
+        UsageError: it cannot be kept.
+    """
+    try:
+        check_annotations({key: [value, moment] for key, value in changes.items()})
+    except BadRequest as error:
+        raise UsageError(str(error)) from None
+    writes.put_annotations(session.store, [row.job for row in rows], changes, moment)
+    problems = {}
+    for host in dict.fromkeys(row.host for row in rows):
+        try:
+            session.retrying(host, lambda agent: sync.HostSync(session.store, agent).push_annotations())
+        except FoundationsError as error:
+            problems[host] = error
+    return problems
 
 
 def queue(session: Session, host: str) -> dict[str, Any]:

@@ -283,9 +283,14 @@ class ProjectConfig:
     """Bytes of them that come back at most."""
     notify: dict[str, Any] = field(default_factory=dict)
     """Whom a host tells that a job has ended; over hosts.toml's."""
+    directions: dict[str, str] = field(default_factory=dict)
+    """Whether the smallest or the largest value of a metric is best: "min" or "max", by its key."""
+    patterns: tuple[str, ...] = ()
+    """Regular expressions whose named groups make metrics of the lines of a log."""
 
 
-_PROJECT_KEYS = ("project", "host", "env", "snapshot", "data", "outputs", "notify")
+_PROJECT_KEYS = ("project", "host", "env", "snapshot", "data", "outputs", "notify", "metrics")
+_METRICS_KEYS = ("direction", "patterns")
 _SNAPSHOT_KEYS = ("max_file_mb", "include")
 _OUTPUT_KEYS = ("collect", "limit_mb")
 
@@ -322,6 +327,10 @@ def _project(path: Path, table: dict[str, Any]) -> ProjectConfig:
     for key in outputs:
         if key not in _OUTPUT_KEYS:
             raise _unknown_key(path, key, _OUTPUT_KEYS)
+    metrics = _table(path, table.get("metrics", {}), "metrics")
+    for key in metrics:
+        if key not in _METRICS_KEYS:
+            raise _unknown_key(path, key, _METRICS_KEYS)
     return ProjectConfig(
         path=path,
         project=_string(path, table, "project"),
@@ -333,7 +342,30 @@ def _project(path: Path, table: dict[str, Any]) -> ProjectConfig:
         outputs=_strings(path, outputs, "collect"),
         output_limit=_megabytes(path, outputs, "limit_mb", 1024),
         notify=_notify(path, table),
+        directions=_directions(path, metrics),
+        patterns=_patterns(path, metrics),
     )
+
+
+def _directions(path: Path, metrics: dict[str, Any]) -> dict[str, str]:
+    found = _table(path, metrics.get("direction", {}), "metrics.direction")
+    for key, value in found.items():
+        if value not in ("min", "max"):
+            raise ConfigError(f'{_at(path, key)}: the direction of {key!r} is "min" or "max"')
+    return found
+
+
+def _patterns(path: Path, metrics: dict[str, Any]) -> tuple[str, ...]:
+    found = _strings(path, metrics, "patterns")
+    for pattern in found:
+        try:
+            names = re.compile(pattern).groupindex
+        except (re.error, OverflowError, RecursionError) as error:
+            raise ConfigError(f"{_at(path, 'patterns')}: {pattern!r}: {error}") from None
+        if not names:
+            hint = r"""patterns = ['epoch (?P<step>\d+) loss (?P<loss>\S+)']"""
+            raise ConfigError(f"{_at(path, 'patterns')}: {pattern!r} has no named group", hint)
+    return found
 
 
 def _megabytes(path: Path, table: dict[str, Any], key: str, default: int) -> int:

@@ -217,6 +217,11 @@ def host_wish(session: Session, request: Request, project: ProjectConfig) -> str
     return request.host or project.host or session.hosts.default_host or placement.ANY
 
 
+def _metrics(project: ProjectConfig) -> dict[str, Any]:
+    found = {"direction": project.directions, "patterns": list(project.patterns)}
+    return {key: value for key, value in found.items() if value}
+
+
 def make_spec(
     session: Session, request: Request, project: ProjectConfig, frozen: Snapshot, host: str, private: bool = False
 ) -> JobSpec:
@@ -258,6 +263,7 @@ def make_spec(
         params=request.params,
         env={**own, **settings.env, **project.env, **request.env},
         tags=request.tags,
+        metrics=_metrics(project),
         git=frozen.git,
         created_at=time.time(),
     )

@@ -58,6 +58,16 @@ class HostSync:
         for job in unknown.intersection(dead):
             writes.fail_intent(self._store, job)
 
+    def push_annotations(self) -> None:
+        """Tell the host what was said of its jobs here.
+
+        Raises:
+            HostError: the connection was lost.
+        """
+        while unsent := writes.unsent_annotations(self._store, self._host):
+            self._agent.call("annotate", {"jobs": unsent})
+            writes.put_annotations_sent(self._store, unsent)
+
     def pull_sizes(self) -> None:
         """Learn how long the streams of running jobs are."""
         answer, _ = self._agent.call("stream_sizes")
@@ -207,6 +217,7 @@ def catch_up(session: Session, host: str, jobs: Collection[str] | None = None, s
 
     def pull(agent: Agent) -> None:
         host_sync = HostSync(session.store, agent)
+        host_sync.push_annotations()
         host_sync.pull_changes()
         if streams:
             host_sync.pull_sizes()
@@ -291,6 +302,7 @@ class Follower:
         while not self._stopped.is_set():
             try:
                 host_sync = HostSync(self._session.store, self._session.agent(self._host))
+                host_sync.push_annotations()
                 host_sync.pull_changes()
                 if self._streams:
                     host_sync.pull_sizes()
@@ -327,4 +339,5 @@ class Follower:
                 if self._stopped.is_set():
                     return
                 host_sync.take_news(self._asked)
+            host_sync.push_annotations()
             host_sync.pull_changes()

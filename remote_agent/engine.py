@@ -24,6 +24,7 @@ from remote_agent.jobs import (
     JobState,
     JobView,
     Lease,
+    check_annotations,
     retry_class,
 )
 from remote_agent.journal import Journal
@@ -167,6 +168,23 @@ class Engine:
         ]
         if fresh:
             self._record("acknowledged", client=client, jobs=fresh)
+
+    def annotate(self, changes: Dict[str, Dict[str, Any]]) -> List[str]:
+        """Take note of what people say of jobs; those that are not here are passed over.
+
+        Args:
+            changes: by job: key -> [value, seconds since the epoch].
+        Returns:
+            The jobs that are not here.
+        Raises:
+            BadRequest: something is no annotation; nothing was taken.
+        """
+        for wanted in changes.values():
+            check_annotations(wanted)
+        for job, wanted in changes.items():
+            if job in self.state.jobs:
+                self._record("annotated", job=job, changes=wanted)
+        return [job for job in changes if job not in self.state.jobs]
 
     def pause(self, group: str, paused: bool) -> None:
         """Start no job of a group any more, or again; ``*`` is the whole host. What runs goes on."""

@@ -307,6 +307,14 @@ def _move(daemon: "Daemon", connection: "Connection", frame: protocol.Frame) -> 
     return {"job": view.to_wire()}
 
 
+def _annotate(daemon: "Daemon", connection: "Connection", frame: protocol.Frame) -> Any:
+    """Take note of what people say of jobs: notes, stars, tags; "jobs" has by job: key -> [value, when]."""
+    changes = frame.message["params"]["jobs"]
+    if not isinstance(changes, dict) or not all(isinstance(one, dict) for one in changes.values()):
+        raise BadRequest("annotations are a table for each job")
+    return {"unknown": daemon.engine.annotate(changes)}
+
+
 def _queue(daemon: "Daemon", connection: "Connection", frame: protocol.Frame) -> Any:
     """The waiting jobs in their order, each with its reason, and when it is expected to start."""
     engine = daemon.engine
@@ -391,6 +399,7 @@ _TABLE: Dict[str, Callable[["Daemon", "Connection", protocol.Frame], Any]] = {
     "acknowledge": _acknowledge,
     "pause": _pause,
     "move": _move,
+    "annotate": _annotate,
     "queue": _queue,
     "forgive": _forgive,
     "samples": _samples,

@@ -172,6 +172,8 @@ class JobSpec:
     params: Dict[str, Any] = field(default_factory=dict)
     env: Dict[str, str] = field(default_factory=dict)
     tags: Dict[str, Any] = field(default_factory=dict)
+    metrics: Dict[str, Any] = field(default_factory=dict)
+    """What its project says of metrics: "direction" ("min" or "max" by key), "patterns" (of lines of the log)."""
     priority: int = 0
     git: Dict[str, Any] = field(default_factory=dict)
     """Where the tree came from: commit, branch, dirty."""
@@ -243,7 +245,7 @@ class JobSpec:
                 raise BadRequest(f"not the name of a variable: {name!r}")
             if "\0" in value:
                 raise BadRequest(f"the variable {name} contains a NUL character")
-        for what in ("project", "name", "owner", "group", "params", "tags", "outputs"):
+        for what in ("project", "name", "owner", "group", "params", "tags", "outputs", "metrics"):
             if not _can_be_written(getattr(self, what)):
                 raise BadRequest(f"{what}: a NUL character, or text that is not valid UTF-8")
 
@@ -273,7 +275,7 @@ _SPEC_TYPES: Tuple[Tuple[str, Tuple[type, ...]], ...] = (
     ("snapshot project name owner client kind subdir python setup group stop_signal", (str,)),
     ("cpus gpus gpu_memory ram priority retries output_limit log_limit", (int,)),
     ("time_limit grace created_at", (int, float)),
-    ("params env tags data git", (dict,)),
+    ("params env tags data git metrics", (dict,)),
     ("shell private", (bool,)),
 )
 _SPEC_FIELDS = tuple(f.name for f in fields(JobSpec))
@@ -319,6 +321,8 @@ class JobView:
     "cause", "gpus", "started_at", "ended_at", "streams", "usage"."""
     pruned: bool = False
     """Whether its folder on the host was removed to free the disk."""
+    annotations: Dict[str, Any] = field(default_factory=dict)
+    """What people said of it: [value, when] of "note", "starred", "archived", "project" and "tag:KEY"."""
 
     def to_wire(self) -> Dict[str, Any]:
         """Return the view as JSON can carry it."""
@@ -372,6 +376,27 @@ class Lease:
         known = _known(cls, wire)
         known.update(gpus=tuple(wire.get("gpus", ())), gpu_indices=tuple(wire.get("gpu_indices", ())))
         return cls(**known)
+
+
+LONGEST_NOTE = 1 << 16
+"""Characters of an annotation's value, as JSON."""
+
+
+def check_annotations(changes: Dict[str, Any]) -> None:
+    """Raise BadRequest when something is no annotation: key -> [value, seconds since the epoch]."""
+    for key, entry in changes.items():
+        if key not in ("note", "starred", "archived", "project") and not key.startswith("tag:"):
+            raise BadRequest(f"not an annotation: {key!r}")
+        if not isinstance(entry, (list, tuple)) or len(entry) != 2 or not isinstance(entry[1], (int, float)):
+            raise BadRequest(f"annotation {key!r}: a value and a time are needed")
+        value = entry[0]
+        kinds = {"note": (str,), "project": (str,), "starred": (bool,), "archived": (bool,)}
+        if not isinstance(value, kinds.get(key, (str, int, float, type(None)))):
+            raise BadRequest(f"annotation {key!r}: {type(value).__name__} is not taken")
+        if len(key) > 1000 or len(str(value)) > LONGEST_NOTE:
+            raise BadRequest(f"annotation {key[:40]!r}: longer than {LONGEST_NOTE:,} characters")
+        if not _can_be_written(key) or not _can_be_written(value) or (key == "project" and not value):
+            raise BadRequest(f"annotation {key!r}: text that cannot be kept")
 
 
 def exit_words(exit_code: int, signal_name: Optional[str]) -> str:

@@ -338,6 +338,15 @@ def _pruned(state: HostState, event: Event) -> None:
     _update(state, event, pruned=True)
 
 
+def _annotated(state: HostState, event: Event) -> None:
+    """Of two values the later one stands, in whatever order they arrive."""
+    known = dict(state.jobs[event["job"]].annotations)
+    for key, entry in event["changes"].items():
+        if key not in known or entry[1] >= known[key][1]:
+            known[key] = entry
+    _update(state, event, annotations=known)
+
+
 def _paused(state: HostState, event: Event) -> None:
     state.paused.update(event["groups"])
 
@@ -375,6 +384,7 @@ _HANDLERS: Dict[str, Callable[[HostState, Event], None]] = {
     "moved": _moved,
     "deleted": _deleted,
     "pruned": _pruned,
+    "annotated": _annotated,
     "paused": _paused,
     "resumed": _resumed,
     "acknowledged": _acknowledged,

@@ -1,4 +1,4 @@
-"""The verbs that only read the store: jobs, projects, show, metrics, status."""
+"""The verbs that only read the store: projects, show, metrics, status."""
 
 from __future__ import annotations
 
@@ -12,55 +12,13 @@ import click
 from foundations_tui import words
 from foundations_tui.cli import output
 from foundations_tui.cli.main import use_color
-from foundations_tui.cli.options import MANY, HostName, ProjectName, job_argument, json_option, open_session, say
+from foundations_tui.cli.options import job_argument, json_option, reader, say, sync_option
 from foundations_tui.errors import NotFoundError
 from foundations_tui.store import queries
-from foundations_tui.store.db import open_reader
 from foundations_tui.store.rows import JobRow, iso
 from foundations_tui.terminal import one_line
 
 _DEFAULT_ROWS = 50
-_STATES = ("submitting", "queued", "preparing", "running", "completed", "failed", "stopped", "lost")
-sync_option = click.option("--sync", "sync_first", is_flag=True, help="Ask the hosts first.")
-
-
-@click.command()
-@click.option(
-    "--state", "states", multiple=True, type=click.Choice(_STATES), help="Only jobs in this state (repeatable)."
-)
-@click.option("--host", default="", type=HostName(), help="Only jobs of this host.")
-@click.option("--project", default="", type=ProjectName(), help="Only jobs of this project.")
-@click.option(
-    "--limit",
-    default=None,
-    type=click.IntRange(0, MANY),
-    help=f"Most rows; 0 for all (default {_DEFAULT_ROWS}; JSON: all).",
-)
-@click.option(
-    "--sort", default="created", type=click.Choice(list(queries.SORTS)), help="Order (default: created, newest first)."
-)
-@sync_option
-@json_option
-def jobs(
-    states: tuple[str, ...], host: str, project: str, limit: int | None, sort: str, sync_first: bool, as_json: bool
-) -> None:
-    """List jobs, newest first, from the local store."""
-    conn = _reader(sync_first)
-    which = queries.JobFilter(states, host, project)
-    if limit is None:
-        limit = 0 if as_json else _DEFAULT_ROWS
-    rows = queries.jobs(conn, which, sort, limit)
-    now = time.time()
-    if as_json:
-        output.print_json([row.to_json(now) for row in rows])
-    elif rows:
-        output.print_jobs(conn, rows)
-        total = queries.count_jobs(conn, which)
-        if total > len(rows):
-            say(f"{len(rows)} of {total:,} jobs (--limit 0 shows all)")
-    else:
-        say("no jobs" + (" like that" if states or host or project else " yet: foundations submit -- python train.py"))
-    output.print_age(conn, {row.host for row in rows}, now)
 
 
 @click.command()
@@ -68,7 +26,7 @@ def jobs(
 @json_option
 def projects(sync_first: bool, as_json: bool) -> None:
     """List projects: named groups of jobs."""
-    rows = queries.projects(_reader(sync_first))
+    rows = queries.projects(reader(sync_first))
     if as_json:
         output.print_json([row.to_json() for row in rows])
         return
@@ -81,11 +39,12 @@ def projects(sync_first: bool, as_json: bool) -> None:
             str(r.queued),
             str(r.completed),
             str(r.failed),
+            str(r.lost),
             words.ago(r.last_job_at, now),
         ]
         for r in rows
     ]
-    output.print_table(("PROJECT", "JOBS", "RUNNING", "QUEUED", "COMPLETED", "FAILED", "LAST JOB"), cells)
+    output.print_table(("PROJECT", "JOBS", "RUNNING", "QUEUED", "COMPLETED", "FAILED", "LOST", "LAST JOB"), cells)
 
 
 @click.command()
@@ -94,7 +53,7 @@ def projects(sync_first: bool, as_json: bool) -> None:
 @json_option
 def show(job: str, sync_first: bool, as_json: bool) -> None:
     """Show one job in full."""
-    conn = _reader(sync_first)
+    conn = reader(sync_first)
     row = queries.find(conn, job)
     now = time.time()
     if as_json:
@@ -111,7 +70,7 @@ def show(job: str, sync_first: bool, as_json: bool) -> None:
 @json_option
 def metrics(job: str, key: str, sync_first: bool, as_json: bool) -> None:
     """Show the metrics of a job: a line each, or with --key every value of one."""
-    conn = _reader(sync_first)
+    conn = reader(sync_first)
     row = queries.find(conn, job)
     if key and key not in row.metrics:
         known = ", ".join(row.metrics) or "none"
@@ -138,7 +97,7 @@ def metrics(job: str, key: str, sync_first: bool, as_json: bool) -> None:
 @json_option
 def status(sync_first: bool, as_json: bool) -> None:
     """Show what ended, failed or waits since you last looked."""
-    conn = _reader(sync_first)
+    conn = reader(sync_first)
     now = time.time()
     since = float(queries.meta(conn, "looked_at") or 0)
     ended = queries.changed_since(conn, since)
@@ -205,6 +164,11 @@ def _usage_words(usage: dict[str, Any]) -> str:
     return ", ".join(filter(None, parts))
 
 
+def _artifact_words(facts: Any) -> str:
+    size = facts.get("size") if isinstance(facts, dict) else None
+    return words.size(size) if isinstance(size, int) else ""
+
+
 def _outputs_words(row: JobRow) -> str | None:
     found = row.outputs
     if not found:
@@ -215,22 +179,13 @@ def _outputs_words(row: JobRow) -> str | None:
     return f"{words.plural(found['files'], 'file')}, {words.size(found['bytes'])}, in {found['folder']}{left}"
 
 
-def _reader(sync_first: bool) -> sqlite3.Connection:
-    if sync_first:
-        from foundations_tui import sync
-
-        with open_session() as session:
-            for error in sync.catch_up_all(session, list(session.hosts.hosts)).values():
-                say(f"warning: {error}")
-    return open_reader()
-
-
 def _show_lines(row: JobRow, now: float) -> list[str]:
     facts: list[tuple[str, Any]] = [
         ("job", row.job),
         ("name", row.name),
         ("project", row.project),
         ("owner", row.owner),
+        ("marks", ", ".join(filter(None, ["starred" * row.starred, "archived" * row.archived]))),
         ("host", row.host + (" (out of reach)" if row.unreachable_since is not None else "")),
         ("state", click.style(row.state, fg=output.STATE_COLORS.get(row.state))),
         ("reason", row.why),
@@ -254,9 +209,19 @@ def _show_lines(row: JobRow, now: float) -> list[str]:
     ]
     safe: Callable[[Any], str] = lambda value: one_line(str(value))  # noqa: E731
     lines = [f"{key:<10} {value if key == 'state' else safe(value)}" for key, value in facts if value not in (None, "")]
-    for title, pairs in (("params", row.params), ("tags", row.tags)):
+    for title, pairs in (("params", row.params), ("arguments", row.args), ("tags", row.tags)):
         if pairs:
             lines += ["", title, *(f"  {safe(k)} = {safe(v)}" for k, v in pairs.items())]
+    if row.artifacts:
+        lines += [
+            "",
+            "artifacts",
+            *(f"  {safe(key)}  {_artifact_words(facts)}" for key, facts in row.artifacts.items()),
+        ]
+    if row.uses:
+        lines += ["", "uses", *(f"  {safe(key)} of {safe(job)}" for key, job in row.uses.items())]
+    if row.note:
+        lines += ["", "note", *(f"  {safe(line)}" for line in row.note.splitlines())]
     if row.attempts:
         lines += ["", "earlier attempts"]
         for past in row.attempts:

@@ -7,17 +7,20 @@ import functools
 import sqlite3
 import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 from click.shell_completion import CompletionItem
 
 from foundations_tui import locations
-from foundations_tui.errors import FoundationsError, UsageError
+from foundations_tui.errors import FoundationsError, NotFoundError, UsageError
 
 if TYPE_CHECKING:
     from foundations_tui.hosts.hostkeys import UnknownKey
     from foundations_tui.session import Session
+    from foundations_tui.store.queries import JobFilter
+    from foundations_tui.store.rows import JobRow
 
 MANY = (1 << 31) - 1
 """Bound of all numbers that are counts."""
@@ -162,7 +165,75 @@ def jobs_argument(*states: str, required: bool = True) -> Callable[..., Any]:
     return click.argument("jobs", type=JobName(states), nargs=-1, required=required, metavar=metavar)
 
 
+where_option = click.option("--where", default="", metavar="QUERY", help="Jobs that a query finds.")
+yes_option = click.option("--yes", is_flag=True, help="Do not ask.")
+
+
+def chosen_jobs(conn: sqlite3.Connection, jobs: tuple[str, ...], where: str, yes: bool, verb: str) -> list[JobRow]:
+    """Return the jobs that a verb is to work on: the named ones, or those that a query finds, shown and asked about.
+
+    Args:
+        conn: a connection of the store.
+        jobs: as the user named them.
+        where: a query; empty when there is none.
+        yes: do not ask.
+        verb: what is to be done, for the question.
+    Raises:
+        UsageError: neither jobs nor a query, or nobody to ask. NotFoundError: there is no such job.
+    """
+    from foundations_tui.store import queries
+
+    if bool(jobs) == bool(where):
+        raise UsageError(f"{verb} takes jobs, or --where QUERY", f"foundations {verb} --help")
+    if jobs:
+        return [queries.find(conn, job) for job in dict.fromkeys(jobs)]
+    rows = queries.jobs(conn, project_filter(conn, query=where))
+    if not rows:
+        raise NotFoundError(f"no job is found by {where!r}")
+    if not yes:
+        from foundations_tui.cli import output
+
+        need_terminal(f"{verb} --where asks first")
+        output.print_jobs(conn, rows[:_PREVIEW])
+        more = f" ({len(rows) - _PREVIEW} more not shown)" if len(rows) > _PREVIEW else ""
+        click.confirm(
+            f"{verb} {'this job' if len(rows) == 1 else f'these {len(rows)} jobs'}{more}?", abort=True, err=True
+        )
+    return rows
+
+
+_PREVIEW = 20
+
+
+def project_filter(conn: sqlite3.Connection, **wanted: Any) -> JobFilter:
+    """Return a filter of jobs that knows which way metrics get better: foundations.toml says so, or the jobs do."""
+    from foundations_tui import config
+    from foundations_tui.store import queries
+
+    try:
+        own = config.load_project(Path.cwd()).directions
+    except (FoundationsError, OSError):
+        own = {}  # only submit refuses a file that is wrong
+    return queries.JobFilter(**wanted, directions={**queries.directions(conn, wanted.get("project", "")), **own})
+
+
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+sync_option = click.option("--sync", "sync_first", is_flag=True, help="Ask the hosts first.")
+
+
+def reader(sync_first: bool) -> sqlite3.Connection:
+    """Return a connection that reads the store, brought up to date first when that is wanted."""
+    from foundations_tui.store.db import open_reader
+
+    if sync_first:
+        from foundations_tui import sync
+
+        with open_session() as session:
+            for error in sync.catch_up_all(session, list(session.hosts.hosts)).values():
+                say(f"warning: {error}")
+    return open_reader()
 
 
 def connecting(command: Callable[..., Any]) -> Callable[..., Any]:

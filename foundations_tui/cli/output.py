@@ -15,6 +15,7 @@ import click
 from foundations_tui import words
 from foundations_tui.cli.main import use_color
 from foundations_tui.store import queries
+from foundations_tui.store.expressions import FIELDS, Expression
 from foundations_tui.store.rows import JobRow
 from foundations_tui.terminal import clip, one_line, width
 
@@ -38,6 +39,12 @@ _JOB_COLUMNS = ("ID", "NAME", "PROJECT", "HOST", "STATE", "STARTED", "TOOK", "EX
 def print_json(value: Any) -> None:
     """Print a value as JSON."""
     click.echo(json.dumps(value, ensure_ascii=False, indent=2 if sys.stdout.isatty() else None))
+
+
+def print_json_lines(values: Sequence[Any]) -> None:
+    """Print values as JSON, one a line."""
+    for value in values:
+        click.echo(json.dumps(value, ensure_ascii=False))
 
 
 def print_table(
@@ -73,6 +80,41 @@ def print_jobs(conn: sqlite3.Connection, rows: Sequence[JobRow]) -> None:
     short = queries.short_ids(conn, [row.job for row in rows])
     table = [_job_cells(row, short[row.job], now) for row in rows]
     print_table(_JOB_COLUMNS, table, [STATE_COLORS.get(row.state) for row in rows], _DROPPED_FIRST)
+
+
+def print_columns(
+    conn: sqlite3.Connection, rows: Sequence[JobRow], wanted: Sequence[Expression], values: dict[str, list[Any]]
+) -> None:
+    """Print what was asked for of each job, an id shortened and times in words."""
+    now = time.time()
+    short = queries.short_ids(conn, [row.job for row in rows])
+    headers = ["STATE" if e.kind == "field" and e.name == "state" else e.text for e in wanted]
+    table = []
+    for row in rows:
+        cells = values.get(row.job, [None] * len(wanted))
+        table.append([field_cell(e, value, short, now) for e, value in zip(wanted, cells, strict=True)])
+    print_table(headers, table, [STATE_COLORS.get(row.state) for row in rows])
+
+
+def field_cell(expression: Expression, value: Any, short: dict[str, str], now: float) -> str:
+    """Return a value as a table shows it."""
+    if value is None or expression.kind != "field":
+        return cell(value)
+    if expression.name == "job":
+        return short.get(value, str(value))
+    kind = FIELDS[expression.name].kind
+    if kind == "duration":
+        return words.duration(value)
+    return words.ago(value, now) if kind == "time" else cell(value)
+
+
+def cell(value: Any) -> str:
+    """Return a value of a parameter, tag or metric as a table shows it."""
+    if value is None:
+        return ""
+    if isinstance(value, bool | dict | list):
+        return json.dumps(value, ensure_ascii=False)
+    return clip(one_line(words.number(value)), _WIDEST_NAME)
 
 
 def print_age(conn: sqlite3.Connection, hosts: set[str], now: float) -> None:

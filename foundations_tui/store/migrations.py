@@ -117,3 +117,62 @@ def m002_agent(db: Any) -> None:
         " PRIMARY KEY (host, time)) WITHOUT ROWID"
     )
     db.execute("PRAGMA user_version = 2")
+
+
+@migrations()
+def m003_tracking(db: Any) -> None:
+    """Parameters, arguments and tags in one table by key; metrics as series of points with rollups; annotations."""
+    for column, kind in (
+        ("note", "TEXT NOT NULL DEFAULT ''"),
+        ("starred", "INTEGER NOT NULL DEFAULT 0"),
+        ("archived", "INTEGER NOT NULL DEFAULT 0"),
+    ):
+        db.execute(f"ALTER TABLE jobs ADD COLUMN {column} {kind}")
+    db.execute(
+        "CREATE TABLE facts (kind TEXT, key TEXT, job TEXT, value TEXT, number REAL, time REAL, writer TEXT,"
+        " offset INTEGER, PRIMARY KEY (kind, key, job)) WITHOUT ROWID"
+    )
+    db.execute("CREATE INDEX idx_facts_job ON facts (job)")
+    db.execute(
+        "CREATE TABLE annotations (job TEXT, key TEXT, value TEXT, time REAL, sent INTEGER NOT NULL DEFAULT 1,"
+        " PRIMARY KEY (job, key)) WITHOUT ROWID"
+    )
+    db.execute("CREATE INDEX idx_annotations_unsent ON annotations (job) WHERE sent = 0")
+    for kind, table in (("param", "params"), ("tag", "tags")):
+        db.execute(
+            f"INSERT INTO facts SELECT '{kind}', key, job, value, CASE WHEN json_valid(value) AND json_type(value)"
+            f" IN ('integer', 'real') THEN json_extract(value, '$') END, time, '', 0 FROM {table}"
+        )
+        db.execute(f"DROP TABLE {table}")
+    db.execute("CREATE TABLE writers (id INTEGER PRIMARY KEY, name TEXT UNIQUE)")
+    db.execute(
+        "CREATE TABLE series (key TEXT, job TEXT, attempt INTEGER, id INTEGER, first, last, min REAL, max REAL,"
+        " count INTEGER, step INTEGER, time REAL, PRIMARY KEY (key, job, attempt)) WITHOUT ROWID"
+    )
+    db.execute("CREATE UNIQUE INDEX idx_series_id ON series (id)")
+    db.execute("CREATE INDEX idx_series_job ON series (job, attempt)")
+    db.execute(
+        "CREATE TABLE points (series INTEGER, time REAL, writer INTEGER, offset INTEGER, step INTEGER, value,"
+        " PRIMARY KEY (series, time, writer, offset)) WITHOUT ROWID"
+    )
+    db.execute(
+        "CREATE TABLE rollups (series INTEGER, bucket INTEGER, count INTEGER, min REAL, max REAL, last REAL,"
+        " step_min INTEGER, step_max INTEGER, time_min REAL, time_max REAL, odd INTEGER,"
+        " PRIMARY KEY (series, bucket)) WITHOUT ROWID"
+    )
+    db.execute("INSERT INTO writers (name) SELECT DISTINCT writer FROM metrics")
+    db.execute(
+        "INSERT INTO series (key, job, attempt, id, last, min, max, count, step, time)"
+        " SELECT key, job, attempt, ROW_NUMBER() OVER (), last, min, max, count, step, time FROM metric_summary"
+    )
+    db.execute(
+        "INSERT OR IGNORE INTO points SELECT s.id, m.time, w.id, m.offset, m.step, m.value FROM metrics m"
+        " JOIN series s ON s.key = m.key AND s.job = m.job AND s.attempt = m.attempt"
+        " JOIN writers w ON w.name = m.writer"
+    )
+    db.execute(
+        "UPDATE series SET first = (SELECT value FROM points WHERE series = id ORDER BY time, writer, offset LIMIT 1)"
+    )
+    db.execute("DROP TABLE metrics")
+    db.execute("DROP TABLE metric_summary")
+    db.execute("PRAGMA user_version = 3")

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import math
 import sqlite3
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
+from foundations_tui import words
 from foundations_tui.errors import NotFoundError, UsageError
+from foundations_tui.store import expressions, search, series
 from foundations_tui.store.rows import (
+    CurvePoint,
     HostRow,
     HostSample,
     JobRow,
@@ -20,18 +24,11 @@ from foundations_tui.store.rows import (
     StreamRow,
 )
 
+FACTS = {"param": "params", "arg": "args", "tag": "tags", "artifact": "artifacts", "used": "uses"}
+"""The kinds of facts, and what each is called of a job."""
 FINAL = ("completed", "failed", "stopped", "lost")
-SORTS = {
-    "created": "j.created_at DESC",
-    "started": "j.started_at DESC",
-    "ended": "j.ended_at DESC",
-    "name": "j.name",
-    "project": "j.project, j.created_at DESC",
-    "host": "j.host, j.created_at DESC",
-    "state": "j.state, j.created_at DESC",
-    "duration": "(COALESCE(j.ended_at, unixepoch()) - j.started_at) DESC",
-}
-"""What ``--sort`` takes, and the order it means; the last tie is always broken by the id."""
+FALLING = ("created", "started", "ended", "duration", "priority")
+"""Fields whose largest value comes first unless the user says otherwise."""
 SHORTEST = 6
 _LONGEST_ID = 64
 """Least characters of a job's id that are shown or taken."""
@@ -49,23 +46,43 @@ class JobFilter:
     states: tuple[str, ...] = ()
     host: str = ""
     project: str = ""
+    query: str = ""
+    """In the language of docs/queries.md."""
+    archived: bool = True
+    """With those that are archived; a query that speaks of ``is:archived`` decides by itself."""
+    directions: Mapping[str, str] = field(default_factory=dict)
+    """"min" or "max" of metrics, for ``:best``."""
 
-    def where(self) -> tuple[str, list[Any]]:
-        """Return the SQL condition and its arguments."""
-        parts, args = ["1"], list[Any]()
+    def where(self, conn: sqlite3.Connection) -> search.Sql:
+        """Return the SQL condition over ``jobs j``.
+
+        Raises:
+            QueryError: the query cannot be understood.
+        """
+        parts = [search.Sql("1")]
         if self.states:
-            parts.append(f"j.state IN ({_marks(self.states)})")
-            args += self.states
+            parts.append(search.Sql(f"j.state IN ({_marks(self.states)})", self.states))
         for column, value in (("j.host", self.host), ("j.project", self.project)):
             if value:
-                parts.append(f"{column} = ?")
-                args.append(value)
-        return " AND ".join(parts), args
+                parts.append(search.Sql(f"{column} = ?", (value,)))
+        if self.query.strip():
+            found = self.search(conn).where(self.query)
+            parts.append(search.Sql(f"({found.text})", found.args))
+        if not self.archived and "is:archived" not in self.query:
+            parts.append(search.Sql("j.archived = 0"))
+        return search.Sql(" AND ".join(part.text for part in parts), tuple(a for part in parts for a in part.args))
+
+    def search(self, conn: sqlite3.Connection) -> search.Search:
+        """Return what compiles expressions for these jobs."""
+        return search.Search(conn, self.directions)
+
+
+ALL = JobFilter()
 
 
 def jobs(
     conn: sqlite3.Connection,
-    which: JobFilter = JobFilter(),  # noqa: B008 - frozen
+    which: JobFilter = ALL,
     sort: str = "created",
     limit: int = 0,
     offset: int = 0,
@@ -76,22 +93,84 @@ def jobs(
     Args:
         conn: a connection of the store.
         which: which jobs.
-        sort: a key of SORTS.
+        sort: an expression, with ``:asc`` or ``:desc``; ties go by the newest.
         limit: most rows; 0 for all.
         offset: how many rows to pass over.
         details: with params, metrics and tags.
+    Raises:
+        QueryError: the sort or the query cannot be understood.
     """
-    where, args = which.where()
-    found = conn.execute(
-        f"{_JOB} WHERE {where} ORDER BY {SORTS[sort]}, j.rowid DESC LIMIT ? OFFSET ?", [*args, limit or -1, offset]
-    ).fetchall()
+    where, order = which.where(conn), sort_order(which.search(conn), sort)
+    query = f"{_JOB} WHERE {where.text} ORDER BY {order.text} LIMIT ? OFFSET ?"
+    found = conn.execute(query, [*where.args, *order.args, limit or -1, offset]).fetchall()
     return _rows(conn, found, details)
 
 
-def count_jobs(conn: sqlite3.Connection, which: JobFilter = JobFilter()) -> int:  # noqa: B008 - frozen
+def sort_order(compiler: search.Search, sort: str) -> search.Sql:
+    """Return the ORDER BY of an expression with or without its way.
+
+    Raises:
+        QueryError: it cannot be understood.
+    """
+    if sort == "created":
+        return search.Sql("j.created_at DESC, j.rowid DESC")  # as the index has it
+    expression, descending = expressions.parse_sort(sort)
+    if descending is None:
+        descending = expression.kind == "field" and expression.name in FALLING
+    return compiler.order(expression, descending) + search.Sql(", j.created_at DESC, j.rowid DESC")
+
+
+def values(
+    conn: sqlite3.Connection, which: JobFilter, wanted: Sequence[expressions.Expression], ids: Sequence[str]
+) -> dict[str, list[Any]]:
+    """Return the values of expressions for jobs, by id; None where a job has none.
+
+    Args:
+        conn: a connection of the store.
+        which: the filter the jobs were found with.
+        wanted: which values.
+        ids: whole ids.
+    Raises:
+        QueryError: an expression stands for nothing.
+    """
+    compiler = which.search(conn)
+    meanings = [compiler.meaning(expression) for expression in wanted]
+    columns = [compiler.shown(meaning) for meaning in meanings]
+    text, args = ", ".join(column.text for column in columns), [a for column in columns for a in column.args]
+    found: dict[str, list[Any]] = {}
+    for start in range(0, len(ids), 500):
+        page = ids[start : start + 500]
+        query = f"SELECT j.job, {text} FROM jobs j WHERE j.job IN ({_marks(page)})"
+        for job_id, *cells in conn.execute(query, [*args, *page]):
+            found[job_id] = [_cell(meaning, cell) for meaning, cell in zip(meanings, cells, strict=True)]
+    return found
+
+
+def _cell(meaning: search.Meaning, value: Any) -> Any:
+    if meaning.kinds[0] in FACTS:
+        return None if value is None else json.loads(value)
+    if meaning.kinds == ("is",):
+        return bool(value)
+    if meaning.expression.name == "command" and meaning.kinds == ("field",):
+        return words.command(json.loads(value))
+    return series.from_column(value)
+
+
+def count_jobs(conn: sqlite3.Connection, which: JobFilter = ALL) -> int:
     """Return how many jobs there are."""
-    where, args = which.where()
-    return int(conn.execute(f"SELECT COUNT(*) FROM jobs j WHERE {where}", args).fetchone()[0])
+    where = which.where(conn)
+    return int(conn.execute(f"SELECT COUNT(*) FROM jobs j WHERE {where.text}", where.args).fetchone()[0])
+
+
+def directions(conn: sqlite3.Connection, project: str = "") -> dict[str, str]:
+    """Return which way metrics get better ("min" or "max"), as the newest job of a project, or of all, was told."""
+    condition, args = ("project = ? AND", [project]) if project else ("", [])
+    query = (
+        f"SELECT json_extract(spec, '$.metrics.direction') FROM jobs WHERE {condition}"
+        " json_extract(spec, '$.metrics.direction') IS NOT NULL ORDER BY created_at DESC LIMIT 1"
+    )
+    row = conn.execute(query, args).fetchone()
+    return {} if row is None else dict(json.loads(row[0]))
 
 
 def position(conn: sqlite3.Connection, job_id: str) -> int | None:
@@ -128,31 +207,31 @@ def spec(conn: sqlite3.Connection, job_id: str) -> dict[str, Any]:
     return found
 
 
-def find(conn: sqlite3.Connection, words: str) -> JobRow:
+def find(conn: sqlite3.Connection, wanted: str) -> JobRow:
     """Return the job that a user means; see ``resolve``."""
-    return job(conn, resolve(conn, words))
+    return job(conn, resolve(conn, wanted))
 
 
-def resolve(conn: sqlite3.Connection, words: str) -> str:
+def resolve(conn: sqlite3.Connection, wanted: str) -> str:
     """Return the id of the job that a user means: an id, a prefix of one, a unique name, @last or @last-failed.
 
     Raises:
         NotFoundError: no job is meant. UsageError: several are.
     """
-    if words in ("@last", "@last-failed"):
-        states = "AND state = 'failed'" if words == "@last-failed" else ""
+    if wanted in ("@last", "@last-failed"):
+        states = "AND state = 'failed'" if wanted == "@last-failed" else ""
         row = conn.execute(f"SELECT job FROM jobs WHERE 1 {states} ORDER BY created_at DESC, rowid DESC").fetchone()
         if row is None:
             raise NotFoundError("there is no such job yet", "foundations jobs lists them")
         return str(row[0])
-    if conn.execute("SELECT 1 FROM jobs WHERE job = ?", [words]).fetchone():
-        return words
-    named = [str(row[0]) for row in conn.execute("SELECT job FROM jobs WHERE name = ? LIMIT 20", [words])]
+    if conn.execute("SELECT 1 FROM jobs WHERE job = ?", [wanted]).fetchone():
+        return wanted
+    named = [str(row[0]) for row in conn.execute("SELECT job FROM jobs WHERE name = ? LIMIT 20", [wanted])]
     if len(named) == 1:
         return named[0]
     prefixed: list[str] = []
-    if SHORTEST <= len(words) <= _LONGEST_ID:
-        pattern = words.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_") + "%"
+    if SHORTEST <= len(wanted) <= _LONGEST_ID:
+        pattern = wanted.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_") + "%"
         query = "SELECT job FROM jobs WHERE job LIKE ? ESCAPE '\\' ORDER BY job LIMIT 20"
         prefixed = [str(row[0]) for row in conn.execute(query, [pattern])]
     if len(prefixed) == 1 and not named:
@@ -160,10 +239,12 @@ def resolve(conn: sqlite3.Connection, words: str) -> str:
     several = named or prefixed
     if several:
         what = "are named" if named else "begin with"
-        raise UsageError(f"several jobs {what} {words!r}: {', '.join(several[:8])}", "give more of the id")
-    if len(words) < SHORTEST:
-        raise NotFoundError(f"there is no job {words!r}", f"give at least {SHORTEST} characters of its id, or its name")
-    raise NotFoundError(f"there is no job {words!r}", "foundations jobs lists them; foundations sync asks the hosts")
+        raise UsageError(f"several jobs {what} {wanted!r}: {', '.join(several[:8])}", "give more of the id")
+    if len(wanted) < SHORTEST:
+        raise NotFoundError(
+            f"there is no job {wanted!r}", f"give at least {SHORTEST} characters of its id, or its name"
+        )
+    raise NotFoundError(f"there is no job {wanted!r}", "foundations jobs lists them; foundations sync asks the hosts")
 
 
 def short_ids(conn: sqlite3.Connection, ids: Iterable[str]) -> dict[str, str]:
@@ -193,17 +274,45 @@ def projects(conn: sqlite3.Connection) -> list[ProjectRow]:
     """Return the projects, the one with the newest job first."""
     query = (
         "SELECT project, COUNT(*), SUM(state IN ('preparing', 'running')), SUM(state IN ('submitting', 'queued')),"
-        " SUM(state = 'completed'), SUM(state IN ('failed', 'lost')), MAX(created_at)"
-        " FROM jobs GROUP BY project ORDER BY 7 DESC"
+        " SUM(state = 'completed'), SUM(state = 'failed'), SUM(state = 'lost'), MAX(created_at)"
+        " FROM jobs GROUP BY project ORDER BY 8 DESC"
     )
     return [ProjectRow(*row) for row in conn.execute(query)]
 
 
 def metrics(conn: sqlite3.Connection, job_id: str, attempt: int, key: str = "") -> list[MetricRow]:
     """Return the values of a job's metrics, as they were logged."""
-    condition, args = ("AND key = ?", [key]) if key else ("", [])
-    query = f"SELECT key, step, value, time FROM metrics WHERE job = ? AND attempt = ? {condition}"
-    return [MetricRow(*row) for row in conn.execute(query + " ORDER BY time, writer, offset", [job_id, attempt, *args])]
+    condition, args = ("AND s.key = ?", [key]) if key else ("", [])
+    query = (
+        "SELECT s.key, p.step, p.value, p.time FROM series s JOIN points p ON p.series = s.id"
+        f" WHERE s.job = ? AND s.attempt = ? {condition} ORDER BY p.time, p.writer, p.offset"
+    )
+    found = conn.execute(query, [job_id, attempt, *args])
+    return [MetricRow(key, step, series.from_column(value), time) for key, step, value, time in found]
+
+
+def curve(conn: sqlite3.Connection, job_id: str, attempt: int, key: str) -> list[CurvePoint]:
+    """Return a metric as a chart needs it: every point of a short series, a row for each 256 of a long one.
+
+    Points without a number (text, NaN, infinities) are counted as odd.
+    """
+    query = "SELECT id, count FROM series WHERE key = ? AND job = ? AND attempt = ?"
+    found = conn.execute(query, [key, job_id, attempt]).fetchone()
+    if found is None:
+        return []
+    if found["count"] >= series.LONG:
+        columns = "count, min, max, last, step_min, step_max, time_min, time_max, odd"
+        rows = conn.execute(f"SELECT {columns} FROM rollups WHERE series = ? ORDER BY bucket", [found["id"]])
+        return [CurvePoint(*row) for row in rows]
+    query = "SELECT value, step, time FROM points WHERE series = ? ORDER BY time, writer, offset"
+    return [_point(*row) for row in conn.execute(query, [found["id"]])]
+
+
+def _point(value: Any, step: int, time: float) -> CurvePoint:
+    number = series.number_of(series.from_column(value))
+    if number is not None and math.isinf(number):
+        number = None
+    return CurvePoint(1, number, number, number, step, step, time, time, int(number is None))
 
 
 def streams(conn: sqlite3.Connection, job_id: str) -> list[StreamRow]:
@@ -234,12 +343,12 @@ def groups(conn: sqlite3.Connection, group: str) -> list[str]:
 
 def ended(conn: sqlite3.Connection, which: JobFilter, before: float) -> list[JobRow]:
     """Return the jobs that ended before a moment and whose folder on the host still stands, oldest first."""
-    where, args = which.where()
+    where = which.where(conn)
     query = (
-        f"{_JOB} WHERE {where} AND j.pruned = 0 AND j.attempt > 0 AND j.state IN ({_marks(FINAL)})"
+        f"{_JOB} WHERE {where.text} AND j.pruned = 0 AND j.attempt > 0 AND j.state IN ({_marks(FINAL)})"
         " AND COALESCE(j.ended_at, 0) < ? ORDER BY j.ended_at"
     )
-    return _rows(conn, conn.execute(query, [*args, *FINAL, before]).fetchall(), False)
+    return _rows(conn, conn.execute(query, [*where.args, *FINAL, before]).fetchall(), False)
 
 
 def changed_since(conn: sqlite3.Connection, moment: float) -> list[JobRow]:
@@ -252,6 +361,12 @@ def meta(conn: sqlite3.Connection, key: str) -> str | None:
     """Return one remembered value."""
     row = conn.execute("SELECT value FROM meta WHERE key = ?", [key]).fetchone()
     return None if row is None else str(row[0])
+
+
+def metas(conn: sqlite3.Connection, prefix: str) -> dict[str, str]:
+    """Return remembered values by what stands behind a prefix of their names."""
+    query = "SELECT key, value FROM meta WHERE key >= ?1 AND key < ?1 || char(0x10ffff) ORDER BY key"
+    return {row[0][len(prefix) :]: str(row[1]) for row in conn.execute(query, [prefix])}
 
 
 # --- inside -----------------------------------------------------------------------------------------------------
@@ -304,31 +419,34 @@ def _row(row: sqlite3.Row, extra: _Details | None) -> JobRow:
         complete=bool(row["complete"]),
         data_as_of=row["data_as_of"],
         unreachable_since=row["unreachable_since"],
-        params=extra.params.get(job_id, {}) if extra else {},
+        note=row["note"],
+        starred=bool(row["starred"]),
+        archived=bool(row["archived"]),
         metrics=extra.metrics.get(job_id, {}) if extra else {},
-        tags=extra.tags.get(job_id, {}) if extra else {},
+        **{name: extra.facts[kind].get(job_id, {}) if extra else {} for kind, name in FACTS.items()},
     )
 
 
 class _Details:
-    """Params, metrics and tags of some jobs, a few queries for all of them."""
+    """Facts and metrics of some jobs, a few queries for all of them."""
 
     def __init__(self, conn: sqlite3.Connection, ids: list[tuple[str, int]]) -> None:
-        self.params: dict[str, dict[str, Any]] = {}
-        self.tags: dict[str, dict[str, Any]] = {}
+        self.facts: dict[str, dict[str, dict[str, Any]]] = {kind: {} for kind in FACTS}
         self.metrics: dict[str, dict[str, MetricSummary]] = {}
         attempts = dict(ids)
         for start in range(0, len(ids), 500):
             page = [job_id for job_id, _ in ids[start : start + 500]]
             marks = _marks(page)
-            for table, target in (("params", self.params), ("tags", self.tags)):
-                query = f"SELECT job, key, value FROM {table} WHERE job IN ({marks}) ORDER BY job, time, key"
-                for job_id, key, value in conn.execute(query, page):
-                    target.setdefault(job_id, {})[key] = json.loads(value)
-            query = f"SELECT job, attempt, key, last, min, max, count, step FROM metric_summary WHERE job IN ({marks})"
-            for job_id, attempt, key, *numbers in conn.execute(query, page):
+            query = f"SELECT job, kind, key, value FROM facts WHERE job IN ({marks}) ORDER BY job, time, key"
+            for job_id, kind, key, value in conn.execute(query, page):
+                value = json.loads(value)
+                if value is not None or kind != "tag":
+                    self.facts[kind].setdefault(job_id, {})[key] = value
+            query = f"SELECT job, attempt, key, first, last, min, max, count, step FROM series WHERE job IN ({marks})"
+            for job_id, attempt, key, first, last, *numbers in conn.execute(query, page):
                 if attempt == attempts[job_id]:
-                    self.metrics.setdefault(job_id, {})[key] = MetricSummary(*numbers)
+                    ends = series.from_column(first), series.from_column(last)
+                    self.metrics.setdefault(job_id, {})[key] = MetricSummary(*ends, *numbers)
 
 
 def _host(row: sqlite3.Row, counts: dict[str, int]) -> HostRow:

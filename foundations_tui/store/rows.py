@@ -12,8 +12,9 @@ from foundations_tui import words
 
 @dataclass(frozen=True, slots=True)
 class MetricSummary:
-    """One metric of a job in five numbers."""
+    """One metric of a job in six numbers."""
 
+    first: Any
     last: Any
     min: float | None
     max: float | None
@@ -23,7 +24,7 @@ class MetricSummary:
 
     def to_json(self) -> dict[str, Any]:
         """Return it as ``--json`` prints it."""
-        numbers = {"last": self.last, "min": self.min, "max": self.max}
+        numbers = {"first": self.first, "last": self.last, "min": self.min, "max": self.max}
         return {**{k: json_number(v) for k, v in numbers.items()}, "count": self.count, "step": self.step}
 
 
@@ -77,9 +78,19 @@ class JobRow:
     data_as_of: float | None
     """When its host was last heard."""
     unreachable_since: float | None
+    note: str = ""
+    """Markdown."""
+    starred: bool = False
+    archived: bool = False
     params: dict[str, Any] = field(default_factory=dict)
+    args: dict[str, Any] = field(default_factory=dict)
+    """What its command line says."""
     metrics: dict[str, MetricSummary] = field(default_factory=dict)
     tags: dict[str, Any] = field(default_factory=dict)
+    artifacts: dict[str, Any] = field(default_factory=dict)
+    """By key: "path" below its folder of artifacts, and what else is known."""
+    uses: dict[str, Any] = field(default_factory=dict)
+    """Artifacts of other jobs that it used."""
 
     @property
     def is_final(self) -> bool:
@@ -140,6 +151,12 @@ class JobRow:
             "params": {key: json_value(value) for key, value in self.params.items()},
             "metrics": {key: summary.to_json() for key, summary in self.metrics.items()},
             "tags": {key: json_value(value) for key, value in self.tags.items()},
+            "args": {key: json_value(value) for key, value in self.args.items()},
+            "artifacts": {key: json_value(value) for key, value in self.artifacts.items()},
+            "uses": self.uses,
+            "note": self.note or None,
+            "starred": self.starred,
+            "archived": self.archived,
             "signal": self.signal,
             "cause": self.cause or None,
             "usage": self.usage,
@@ -225,11 +242,12 @@ class ProjectRow:
     queued: int
     completed: int
     failed: int
+    lost: int
     last_job_at: float
 
     def to_json(self) -> dict[str, Any]:
         """Return it as ``--json`` prints it."""
-        names = ("project", "jobs", "running", "queued", "completed", "failed")
+        names = ("project", "jobs", "running", "queued", "completed", "failed", "lost")
         return {**{name: getattr(self, name) for name in names}, "last_job_at": iso(self.last_job_at)}
 
 
@@ -245,6 +263,22 @@ class MetricRow:
     def to_json(self) -> dict[str, Any]:
         """Return it as ``--json`` prints it."""
         return {"key": self.key, "step": self.step, "value": json_number(self.value), "time": iso(self.time)}
+
+
+@dataclass(frozen=True, slots=True)
+class CurvePoint:
+    """One point of a chart, or many summed up."""
+
+    count: int
+    min: float | None
+    max: float | None
+    last: float | None
+    step_min: int
+    step_max: int
+    time_min: float
+    time_max: float
+    odd: int
+    """How many of them are no finite number."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,14 +10,12 @@ import time
 from collections.abc import Iterable
 from typing import Any
 
-from foundations.records import METRIC, PARAM, TAG, Record, decode, nonfinite_name, valid_text
-from foundations_tui import locations
+from foundations.records import ARTIFACT, METRIC, PARAM, TAG, USED, Record, decode, valid_text
+from foundations_tui import arguments, locations
 from foundations_tui.errors import StoreError
+from foundations_tui.store import series
 from foundations_tui.store.db import Store
 from remote_agent.jobs import EndReason, JobSpec, JobState, JobView
-
-_NUMBERS_ARE_FLOATS = (int, float)
-
 
 # --- submitting -------------------------------------------------------------------------------------------------
 
@@ -146,9 +144,12 @@ def put_client_id(store: Store, made: str) -> str:
         return str(conn.execute("SELECT value FROM meta WHERE key = 'client'").fetchone()[0])
 
 
-def put_meta(store: Store, key: str, value: str) -> None:
-    """Remember one value."""
-    with store.transaction():
+def put_meta(store: Store, key: str, value: str | None) -> None:
+    """Remember one value; None forgets it."""
+    with store.transaction() as conn:
+        if value is None:
+            conn.execute("DELETE FROM meta WHERE key = ?", [key])
+            return
         store.db.table("meta").upsert({"key": key, "value": value}, pk="key")
 
 
@@ -355,6 +356,42 @@ def mark_complete(store: Store, host: str) -> None:
         )
 
 
+# --- annotations ------------------------------------------------------------------------------------------------
+
+
+def put_annotations(store: Store, jobs: Iterable[str], changes: dict[str, Any], moment: float) -> None:
+    """Say something of jobs: it stands here at once, and is sent to their hosts.
+
+    Args:
+        store: open for writing.
+        jobs: whole ids.
+        changes: "note", "starred", "archived", "project", "tag:KEY" (None takes a tag away).
+        moment: when it was said, seconds since the epoch.
+    """
+    with store.transaction():
+        for job in jobs:
+            _put_annotations(store, job, {key: [value, moment] for key, value in changes.items()}, sent=False)
+
+
+def unsent_annotations(store: Store, host: str) -> dict[str, dict[str, Any]]:
+    """Return what was said of jobs and their host does not know, as the host takes it."""
+    found: dict[str, dict[str, Any]] = {}
+    query = (
+        "SELECT a.job, a.key, a.value, a.time FROM annotations a JOIN jobs j ON j.job = a.job"
+        " WHERE a.sent = 0 AND j.host = ? AND j.state != 'submitting' ORDER BY a.job LIMIT 200"
+    )
+    for job, key, value, moment in store.conn.execute(query, [host]):
+        found.setdefault(job, {})[key] = [json.loads(value), moment]
+    return found
+
+
+def put_annotations_sent(store: Store, sent: dict[str, dict[str, Any]]) -> None:
+    """Note that a host knows these annotations, unless newer ones were made meanwhile."""
+    rows = [(job, key, entry[1]) for job, changes in sent.items() for key, entry in changes.items()]
+    with store.transaction() as conn:
+        conn.executemany("UPDATE annotations SET sent = 1 WHERE job = ? AND key = ? AND time = ?", rows)
+
+
 # --- inside: called within a transaction ------------------------------------------------------------------------
 
 
@@ -397,9 +434,14 @@ def _put_view(store: Store, host: str, journal: str, view: JobView) -> None:
     for key in _FREE_TEXT:
         if row[key]:
             row[key] = valid_text(str(row[key]))
+    is_new = store.conn.execute("SELECT 1 FROM jobs WHERE job = ?", [spec.job]).fetchone() is None
     store.conn.execute(_PUT_JOB, row)
-    _put_pairs(store, "params", spec.job, 0.0, spec.params)
-    _put_pairs(store, "tags", spec.job, 0.0, spec.tags)
+    if is_new:  # a specification never changes
+        _put_facts(store, spec.job, "param", spec.params)
+        _put_facts(store, spec.job, "tag", spec.tags)
+        _put_facts(store, spec.job, "arg", arguments.parse(spec.command, spec.shell))
+    if not is_new or view.annotations:
+        _put_annotations(store, spec.job, view.annotations, sent=True)
     streams = [(view.attempt, view.streams), *((past["attempt"], past["streams"]) for past in view.attempts)]
     sizes = [(spec.job, int(n), valid_text(name), size, host) for n, found in streams for name, size in found.items()]
     if sizes:
@@ -429,6 +471,33 @@ _PUT_JOB = (
 )
 
 
+def _put_annotations(store: Store, job: str, changes: dict[str, Any], sent: bool) -> None:
+    """Take in what was said of a job, where it is newer than what is known, and let it show."""
+    rows = [
+        (job, valid_text(key), json.dumps(value), float(moment), int(sent)) for key, (value, moment) in changes.items()
+    ]
+    store.conn.executemany(
+        "INSERT INTO annotations (job, key, value, time, sent) VALUES (?, ?, ?, ?, ?) ON CONFLICT (job, key) DO UPDATE"
+        " SET value = excluded.value, time = excluded.time, sent = excluded.sent WHERE excluded.time >= time",
+        rows,
+    )
+    known = store.conn.execute("SELECT key, value, time FROM annotations WHERE job = ?", [job]).fetchall()
+    for key, text, moment in known:
+        value = json.loads(text)
+        if key in _ANNOTATED:
+            shown = valid_text(value) if isinstance(value, str) else int(value)
+            store.conn.execute(f"UPDATE jobs SET {key} = ? WHERE job = ?", [shown, job])
+        elif key.startswith("tag:"):
+            row = ("tag", key[4:], job, *_fact_value(value), moment, _PEOPLE, 0)
+            store.conn.execute(_PUT_FACT, row)
+
+
+_ANNOTATED = ("note", "starred", "archived", "project")
+"""Annotations that are columns of a job."""
+_PEOPLE = "\x7f"
+"""The writer of what people say: behind every file's name, should the time be the same."""
+
+
 def _lose_unknown(store: Store, host: str, journal: str) -> None:
     """End the jobs of a host that was reinstalled: it answers with another journal and does not know them."""
     query = (
@@ -439,17 +508,25 @@ def _lose_unknown(store: Store, host: str, journal: str) -> None:
         _end(store, row["job"], EndReason.HOST_REINSTALLED, JobState.LOST, "host was reinstalled")
 
 
-def _put_pairs(store: Store, table: str, job: str, moment: float, pairs: dict[str, Any]) -> None:
-    if not pairs:
-        return
-    rows = [(job, key, json.dumps(value), moment) for key, value in pairs.items()]
-    store.conn.executemany(_PUT_PAIR.format(table=table), rows)
+def _put_facts(store: Store, job: str, kind: str, pairs: dict[str, Any]) -> None:
+    """Take in what a specification says; whatever a record says of the same key is newer."""
+    rows = [(kind, valid_text(key), job, *_fact_value(value), 0.0, "", 0) for key, value in pairs.items()]
+    store.conn.executemany(_PUT_FACT, rows)
 
 
-_PUT_PAIR = (
-    "INSERT INTO {table} (job, key, value, time) VALUES (?, ?, ?, ?) ON CONFLICT (job, key) DO UPDATE"
-    " SET value = excluded.value, time = excluded.time WHERE excluded.time >= time"
+def _fact_value(value: Any) -> tuple[str, float | None]:
+    """Return a value as JSON, and as the number it is sorted and compared by."""
+    is_number = isinstance(value, int | float) and not _is_nan(value)
+    return json.dumps(value), _as_float(value) if is_number else None
+
+
+_PUT_FACT = (
+    "INSERT INTO facts (kind, key, job, value, number, time, writer, offset) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+    " ON CONFLICT (kind, key, job) DO UPDATE SET value = excluded.value, number = excluded.number,"
+    " time = excluded.time, writer = excluded.writer, offset = excluded.offset"
+    " WHERE (excluded.time, excluded.writer, excluded.offset) >= (time, writer, offset)"
 )
+"""Of several values for one key the last stands: by time, then writer, then place in its file."""
 
 
 def _put_waits(store: Store, host: str, page: dict[str, Any]) -> None:
@@ -469,50 +546,33 @@ def _put_waits(store: Store, host: str, page: dict[str, Any]) -> None:
 
 
 def _put_records(store: Store, job: str, attempt: int, writer: str, found: list[Record]) -> None:
-    metrics = [record for record in found if record.kind == METRIC]
-    store.conn.executemany(
-        "INSERT OR IGNORE INTO metrics (job, attempt, writer, offset, key, step, value, time) VALUES (?,?,?,?,?,?,?,?)",
-        [(job, attempt, writer, r.offset, r.key, r.step, _metric_value(r.value), r.time) for r in metrics],
-    )
-    _put_summaries(store, job, attempt, metrics)
-    for table, kind in (("params", PARAM), ("tags", TAG)):
-        for record in found:
-            if record.kind == kind:
-                _put_pairs(store, table, job, record.time, {record.key: record.value})
-
-
-def _put_summaries(store: Store, job: str, attempt: int, metrics: list[Record]) -> None:
     by_key: dict[str, list[Record]] = {}
-    for record in metrics:
-        by_key.setdefault(record.key, []).append(record)
-    rows = []
-    for key, group in by_key.items():
-        numbers = [r.value for r in group if isinstance(r.value, _NUMBERS_ARE_FLOATS) and not _is_nan(r.value)]
-        last = max(group, key=lambda r: r.time)
-        last = [r for r in group if r.time == last.time][-1]
-        bounds = (min(numbers), max(numbers)) if numbers else (None, None)
-        rows.append((job, attempt, key, _metric_value(last.value), *bounds, len(group), last.step, last.time))
-    store.conn.executemany(
-        "INSERT INTO metric_summary (job, attempt, key, last, min, max, count, step, time) VALUES (?,?,?,?,?,?,?,?,?)"
-        " ON CONFLICT (job, attempt, key) DO UPDATE SET"
-        " last = CASE WHEN excluded.time >= time THEN excluded.last ELSE last END,"
-        " step = CASE WHEN excluded.time >= time THEN excluded.step ELSE step END,"
-        " min = COALESCE(MIN(min, excluded.min), min, excluded.min),"
-        " max = COALESCE(MAX(max, excluded.max), max, excluded.max),"
-        " count = count + excluded.count, time = MAX(time, excluded.time)",
-        rows,
-    )
+    facts = []
+    for record in found:
+        if record.kind == METRIC:
+            by_key.setdefault(record.key, []).append(record)
+        elif record.kind in _FACTS:
+            value, number = _fact_value(record.value)
+            facts.append((_FACTS[record.kind], record.key, job, value, number, record.time, writer, record.offset))
+    if facts:
+        store.conn.executemany(_PUT_FACT, facts)
+    if by_key:
+        series.put(store.conn, job, attempt, writer, by_key)
 
 
-def _metric_value(value: Any) -> Any:
-    """Return what SQLite can hold: it turns NaN into NULL, so floats that are not finite are kept by name."""
-    if isinstance(value, float) and not math.isfinite(value):
-        return nonfinite_name(value)
-    return value if isinstance(value, int | float | str) else json.dumps(value)
+_FACTS = {PARAM: "param", TAG: "tag", ARTIFACT: "artifact", USED: "used"}
+"""What the kinds of records are called in the table of facts."""
 
 
 def _is_nan(value: float) -> bool:
     return isinstance(value, float) and math.isnan(value)
+
+
+def _as_float(value: float) -> float:
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf if value > 0 else -math.inf
 
 
 def _move(store: Store, job: str, attempt: int, name: str, base: int, to: int) -> bool:
@@ -534,5 +594,6 @@ def _end(store: Store, job: str, reason: EndReason, state: JobState, words: str)
 def _forget(store: Store, job: str) -> None:
     """Remove a job's rows and its local log: what remains of the log without rows would be overwritten anyway."""
     shutil.rmtree(locations.log_file(job, 1).parent, ignore_errors=True)
-    for table in ("metrics", "metric_summary", "job_samples", "params", "tags", "streams", "jobs"):
+    series.forget(store.conn, job)
+    for table in ("job_samples", "facts", "annotations", "streams", "jobs"):
         store.conn.execute(f"DELETE FROM {table} WHERE job = ?", [job])

@@ -1,0 +1,221 @@
+"""Finding jobs: the verbs jobs and views."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import time
+from typing import Any
+
+import click
+
+from foundations_tui import summaries, words
+from foundations_tui.cli import output
+from foundations_tui.cli.options import (
+    MANY,
+    HostName,
+    ProjectName,
+    json_option,
+    project_filter,
+    reader,
+    say,
+    sync_option,
+    yes_option,
+)
+from foundations_tui.errors import NotFoundError
+from foundations_tui.store import expressions, queries
+from foundations_tui.store.rows import JobRow, json_value
+from foundations_tui.terminal import one_line
+
+_DEFAULT_ROWS = 50
+_STATES = ("submitting", "queued", "preparing", "running", "completed", "failed", "stopped", "lost")
+_VIEW_OPTIONS = ("where", "sort", "columns", "group_by")
+_VIEW = "view:"
+
+
+def _view_options(command: Any) -> Any:
+    """Give a verb the options that a view is made of."""
+    for option in (
+        click.option("--group-by", default="", metavar="EXPR", help="A line for each value, over its jobs."),
+        click.option("--columns", default="", metavar="EXPR,EXPR", help="What to show; 'help' lists what there is."),
+        click.option("--sort", default="", metavar="EXPR[:asc|:desc]", help="Order (default: newest first)."),
+        click.option("--where", default="", metavar="QUERY", help="Only jobs that a query finds."),
+    ):
+        command = option(command)
+    return command
+
+
+@click.command()
+@_view_options
+@click.option(
+    "--state", "states", multiple=True, type=click.Choice(_STATES), help="Only jobs in this state (repeatable)."
+)
+@click.option("--host", default="", type=HostName(), help="Only jobs of this host.")
+@click.option("--project", default="", type=ProjectName(), help="Only jobs of this project.")
+@click.option("--archived", is_flag=True, help="Archived jobs, too.")
+@click.option("--view", default="", metavar="NAME", help="As a saved view has it; options given here come on top.")
+@click.option(
+    "--limit",
+    default=None,
+    type=click.IntRange(0, MANY),
+    help=f"Most rows; 0 for all (default {_DEFAULT_ROWS}; JSON: all).",
+)
+@sync_option
+@click.option("--jsonl", "as_lines", is_flag=True, help="Print JSON, a line for each job.")
+@json_option
+def jobs(
+    where: str,
+    sort: str,
+    columns: str,
+    group_by: str,
+    states: tuple[str, ...],
+    host: str,
+    project: str,
+    archived: bool,
+    view: str,
+    limit: int | None,
+    sync_first: bool,
+    as_lines: bool,
+    as_json: bool,
+) -> None:
+    """List jobs, newest first, from the local store.
+
+    \b
+      foundations jobs --where 'state=failed and lr<1e-3 and age<2d'
+      foundations jobs --sort val_loss:min --columns job,lr,val_loss:min,acc,age
+      foundations jobs --group-by bs --columns val_loss:min
+    The language: docs/queries.md
+    """
+    conn = reader(sync_first)
+    saved = _view_of(conn, view)
+    where = " and ".join(f"({part})" for part in (saved.get("where"), where) if part)
+    sort = sort or saved.get("sort", "created")
+    columns, group_by = columns or saved.get("columns", ""), group_by or saved.get("group_by", "")
+    which = project_filter(conn, states=states, host=host, project=project, query=where, archived=archived)
+    if columns == "help":
+        return _print_names(conn, which)
+    wanted = expressions.parse_columns(columns) if columns else []
+    if group_by:
+        return _print_groups(conn, which, expressions.parse_expression(group_by), wanted, as_json or as_lines)
+    if limit is None:
+        limit = 0 if as_json or as_lines else _DEFAULT_ROWS
+    rows = queries.jobs(conn, which, sort, limit, details=as_json or as_lines or not wanted)
+    values = queries.values(conn, which, wanted, [row.job for row in rows]) if wanted else {}
+    now = time.time()
+    if as_json or as_lines:
+        found = [_json_row(row, wanted, values, now) for row in rows]
+        (output.print_json_lines if as_lines else output.print_json)(found)
+    elif rows:
+        output.print_columns(conn, rows, wanted, values) if wanted else output.print_jobs(conn, rows)
+        total = queries.count_jobs(conn, which)
+        if total > len(rows):
+            say(f"{len(rows)} of {total:,} jobs (--limit 0 shows all)")
+    else:
+        is_any = bool(states or host or project or where)
+        say("no jobs" + (" like that" if is_any else " yet: foundations submit -- python train.py"))
+    output.print_age(conn, {row.host for row in rows}, now)
+
+
+def _json_row(row: JobRow, wanted: list[expressions.Expression], values: dict[str, list[Any]], now: float) -> Any:
+    if not wanted:
+        return row.to_json(now)
+    cells = values.get(row.job, [None] * len(wanted))
+    shown = {e.text: json_value(value) for e, value in zip(wanted, cells, strict=True)}
+    return {**row.to_json(now), "columns": shown}
+
+
+def _print_names(conn: sqlite3.Connection, which: queries.JobFilter) -> None:
+    """Say what can stand in an expression."""
+    rows = [[name, field.words] for name, field in expressions.FIELDS.items()]
+    rows += [[f"{kind}:{name}", ""] for kind, name in which.search(conn).names()]
+    output.print_table(("EXPRESSION", "WHAT IT IS"), rows)
+    say(f"behind a metric: {', '.join(':' + name for name in expressions.AGGREGATES)}")
+
+
+def _print_groups(
+    conn: sqlite3.Connection,
+    which: queries.JobFilter,
+    by: expressions.Expression,
+    wanted: list[expressions.Expression],
+    as_json: bool,
+) -> None:
+    rows = queries.jobs(conn, which, details=False)
+    values = queries.values(conn, which, [by, *wanted], [row.job for row in rows])
+    groups = summaries.group([values[row.job] for row in rows])
+    names = [e.text for e in wanted]
+    if as_json:
+        output.print_json([group.to_json(by.text, names) for group in groups])
+        return
+    table = [
+        [output.cell(group.value), str(group.jobs), *(_spread(spread) for spread in group.columns)] for group in groups
+    ]
+    output.print_table((by.text, "JOBS", *names), table)
+
+
+def _spread(spread: summaries.Spread | None) -> str:
+    if spread is None:
+        return ""
+    if spread.count == 1:
+        return words.number(spread.mean)
+    return f"{words.number(spread.mean)} ± {words.number(spread.deviation)}"
+
+
+# --- views ------------------------------------------------------------------------------------------------------
+
+
+@click.group(invoke_without_command=True)
+@json_option
+@click.pass_context
+def views(ctx: click.Context, as_json: bool) -> None:
+    """List saved views; save and remove them."""
+    if ctx.invoked_subcommand is not None:
+        return
+    found = queries.metas(reader(False), _VIEW)
+    if as_json:
+        output.print_json([{"view": name, **json.loads(text)} for name, text in found.items()])
+        return
+    table = [[name, *(json.loads(text).get(option, "") for option in _VIEW_OPTIONS)] for name, text in found.items()]
+    output.print_table(("VIEW", "WHERE", "SORT", "COLUMNS", "GROUP BY"), table)
+
+
+@views.command("save")
+@click.argument("name")
+@_view_options
+def save_view(name: str, **options: str) -> None:
+    """Save a view: foundations jobs --view NAME shows it."""
+    conn = reader(False)
+    which = project_filter(conn, query=options["where"])
+    expressions.parse_query(options["where"])
+    for column in expressions.parse_columns(options["columns"]) if options["columns"] else []:
+        which.search(conn).meaning(column, options["columns"])
+    _put_meta(_VIEW + name, json.dumps({key: value for key, value in options.items() if value}))
+    say(f"saved: foundations jobs --view {one_line(name)}")
+
+
+@views.command("remove")
+@click.argument("name")
+@yes_option
+def remove_view(name: str, yes: bool) -> None:
+    """Remove a saved view."""
+    _view_of(reader(False), name)
+    _put_meta(_VIEW + name, None)
+
+
+def _view_of(conn: sqlite3.Connection, name: str) -> dict[str, str]:
+    if not name:
+        return {}
+    text = queries.meta(conn, _VIEW + name)
+    if text is None:
+        known = ", ".join(queries.metas(conn, _VIEW)) or "none"
+        raise NotFoundError(f"there is no view {name!r}", f"there are: {known}")
+    found: dict[str, str] = json.loads(text)
+    return found
+
+
+def _put_meta(key: str, value: str | None) -> None:
+    from foundations_tui.store import writes
+    from foundations_tui.store.db import Store
+
+    store = Store()
+    writes.put_meta(store, key, value)
+    store.close()

@@ -1,0 +1,356 @@
+"""Expressions and queries as SQL over the store's tables, every value a parameter.
+
+A compiled expression is a piece of SQL over ``jobs j``: what it sorts and compares by, and what it shows.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import re
+import sqlite3
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from foundations_tui import words
+from foundations_tui.arguments import literal
+from foundations_tui.store.expressions import (
+    FIELDS,
+    Both,
+    Compare,
+    Either,
+    Expression,
+    Has,
+    Node,
+    Not,
+    QueryError,
+    Value,
+    Word,
+    parse_query,
+)
+from remote_agent.jobs import JobState
+
+_FIELD_SQL = {
+    "job": "j.job",
+    "name": "j.name",
+    "project": "j.project",
+    "host": "j.host",
+    "owner": "j.owner",
+    "group": "j.group_name",
+    "state": "j.state",
+    "reason": "j.reason",
+    "command": "j.command",
+    "note": "j.note",
+    "snapshot": "j.snapshot",
+    "exit": "j.exit_code",
+    "attempt": "j.attempt",
+    "gpus": "j.gpus_requested",
+    "cpus": "j.cpus",
+    "priority": "j.priority",
+    "age": "(?now - j.created_at)",
+    "duration": "(COALESCE(j.ended_at, ?now) - j.started_at)",
+    "created": "j.created_at",
+    "started": "j.started_at",
+    "ended": "j.ended_at",
+}
+_FLAG_SQL = {
+    "starred": "j.starred = 1",
+    "archived": "j.archived = 1",
+    "final": "j.state IN ('completed', 'failed', 'stopped', 'lost')",
+}
+_FACT_KINDS = ("param", "arg", "tag")
+
+
+@dataclass(frozen=True)
+class Sql:
+    """A piece of SQL and its arguments."""
+
+    text: str
+    args: tuple[Any, ...] = ()
+
+    def __add__(self, other: Sql) -> Sql:
+        return Sql(self.text + other.text, self.args + other.args)
+
+
+@dataclass(frozen=True)
+class Meaning:
+    """What an expression stands for in this store: kinds that are taken in this order, the first that a job has."""
+
+    expression: Expression
+    kinds: tuple[str, ...]
+    aggregate: str = ""
+
+
+class Search:
+    """Compiles what a user asked for against one store."""
+
+    def __init__(
+        self, conn: sqlite3.Connection, directions: Mapping[str, str] | None = None, now: float | None = None
+    ) -> None:
+        """Make one.
+
+        Args:
+            conn: a connection of the store: bare names are looked up there.
+            directions: "min" or "max" of metrics, for ``:best``.
+            now: seconds since the epoch; the clock's when not given.
+        """
+        self._conn = conn
+        self._directions = directions or {}
+        self._now = time.time() if now is None else now
+
+    # --- what is meant ----------------------------------------------------------------------------------------
+
+    def meaning(self, expression: Expression, whole: str = "") -> Meaning:
+        """Return what an expression stands for.
+
+        A bare name that is both a parameter and an argument is one thing: what the script said, else its command line.
+
+        Raises:
+            QueryError: no job has such a thing, or several kinds do.
+        """
+        whole = whole or expression.text
+        if expression.kind:
+            if expression.kind in ("field", "is"):
+                return Meaning(expression, (expression.kind,))
+            return Meaning(expression, (expression.kind,), self._aggregate(expression, whole))
+        kinds = [kind for kind in _FACT_KINDS if not expression.aggregate and self._has_fact(kind, expression.name)]
+        if self._has_metric(expression.name):
+            kinds.append("metric")
+        if not kinds:
+            problem = f"no job has a parameter, argument, metric or tag {expression.name!r}"
+            raise QueryError(whole, expression.position, problem, self._nearest(expression.name))
+        if len(kinds) > 1 and kinds != ["param", "arg"]:
+            named = [f"{kind}:{expression.name}" for kind in kinds]
+            raise QueryError(whole, expression.position, f"{expression.name!r} is {' and '.join(named)}", "say which")
+        return Meaning(expression, tuple(kinds), self._aggregate(expression, whole) if kinds == ["metric"] else "")
+
+    def _aggregate(self, expression: Expression, whole: str) -> str:
+        if expression.aggregate != "best":
+            return expression.aggregate or "last"
+        if expression.name not in self._directions:
+            hint = f'in foundations.toml: [metrics.direction] "{expression.name}" = "min"'
+            raise QueryError(whole, expression.position, f"which {expression.name!r} is best is not known", hint)
+        return self._directions[expression.name]
+
+    def _has_fact(self, kind: str, key: str) -> bool:
+        query = "SELECT 1 FROM facts WHERE kind = ? AND key = ? LIMIT 1"
+        return self._conn.execute(query, [kind, key]).fetchone() is not None
+
+    def _has_metric(self, key: str) -> bool:
+        return self._conn.execute("SELECT 1 FROM series WHERE key = ? LIMIT 1", [key]).fetchone() is not None
+
+    def _nearest(self, name: str) -> str:
+        known = [*FIELDS, *(key for _, key in self.names())]
+        near = difflib.get_close_matches(name, known, 1)
+        return f"did you mean {near[0]!r}?" if near else "foundations jobs --columns help lists what there is"
+
+    def names(self) -> list[tuple[str, str]]:
+        """Return (kind, name) of all that jobs have; each name costs one look into an index."""
+        found = []
+        for kind in _FACT_KINDS:
+            found += [(kind, key) for key in self._distinct("facts WHERE kind = ? AND", [kind])]
+        return found + [("metric", key) for key in self._distinct("series WHERE", [])]
+
+    def _distinct(self, source: str, args: list[Any]) -> list[str]:
+        query = (
+            f"WITH RECURSIVE k(key) AS (SELECT (SELECT MIN(key) FROM {source} 1) UNION ALL"
+            f" SELECT (SELECT MIN(key) FROM {source} key > k.key) FROM k WHERE k.key IS NOT NULL)"
+            " SELECT key FROM k WHERE key IS NOT NULL LIMIT 10000"
+        )
+        return [row[0] for row in self._conn.execute(query, args + args)]
+
+    # --- values -----------------------------------------------------------------------------------------------
+
+    def number(self, meaning: Meaning) -> Sql:
+        """Return the SQL of an expression's value as a number; NULL where it is none."""
+        if meaning.kinds == ("field",):
+            return self._field(meaning.expression.name)
+        return self._first([self._lookup(meaning, kind, "number") for kind in meaning.kinds])
+
+    def shown(self, meaning: Meaning) -> Sql:
+        """Return the SQL of what is shown of an expression: JSON of a fact, else the value itself."""
+        if meaning.kinds == ("field",):
+            return self._field(meaning.expression.name)
+        if meaning.kinds == ("is",):
+            return Sql(_FLAG_SQL[meaning.expression.name])
+        return self._first([self._lookup(meaning, kind, "value") for kind in meaning.kinds])
+
+    def order(self, expression: Expression, descending: bool) -> Sql:
+        """Return an ORDER BY: numbers, then text, then what has no value, whichever way the numbers go."""
+        meaning = self.meaning(expression)
+        way = "DESC" if descending else "ASC"
+        if meaning.kinds == ("field",):
+            value = self._field(expression.name)
+            return Sql(f"{value.text} IS NULL, {value.text} {way}", value.args * 2)
+        number, value = self.number(meaning), self.shown(meaning)
+        text = f"{number.text} IS NULL, {number.text} {way}, {value.text} IS NULL, {value.text} {way}"
+        return Sql(text, number.args * 2 + value.args * 2)
+
+    def _field(self, name: str) -> Sql:
+        text = _FIELD_SQL[name]
+        return Sql(text.replace("?now", "?"), (self._now,) * text.count("?now"))
+
+    @staticmethod
+    def _first(parts: list[Sql]) -> Sql:
+        if len(parts) == 1:
+            return parts[0]
+        return Sql(f"COALESCE({', '.join(p.text for p in parts)})", tuple(a for p in parts for a in p.args))
+
+    @staticmethod
+    def _lookup(meaning: Meaning, kind: str, what: str) -> Sql:
+        name = meaning.expression.name
+        if kind == "metric":
+            column = meaning.aggregate
+            if what == "number" and column in ("first", "last"):
+                column = f"CASE WHEN typeof({column}) IN ('integer', 'real') THEN {column} END"
+            query = f"(SELECT {column} FROM series WHERE key = ? AND job = j.job AND attempt = j.attempt)"
+            return Sql(query, (name,))
+        return Sql(f"(SELECT {what} FROM facts WHERE kind = ? AND key = ? AND job = j.job)", (kind, name))
+
+    # --- conditions -------------------------------------------------------------------------------------------
+
+    def where(self, query: str) -> Sql:
+        """Return the condition of a query over ``jobs j``.
+
+        Raises:
+            QueryError: it cannot be understood.
+        """
+        return self._node(parse_query(query), query)
+
+    def _node(self, node: Node, whole: str) -> Sql:
+        if isinstance(node, Not):
+            return Sql("NOT ") + self._wrapped(self._node(node.part, whole))
+        if isinstance(node, Both | Either):
+            parts = [self._wrapped(self._node(part, whole)) for part in node.parts]
+            joint = " AND " if isinstance(node, Both) else " OR "
+            return Sql(joint.join(p.text for p in parts) or "1", tuple(a for p in parts for a in p.args))
+        if isinstance(node, Has):
+            return self._has(node)
+        if isinstance(node, Word):
+            return self._word(node.text)
+        return self._compare(node, whole)
+
+    @staticmethod
+    def _wrapped(part: Sql) -> Sql:
+        """A condition whose value is not known does not hold, and its contrary does."""
+        return Sql(f"COALESCE(({part.text}), 0)", part.args)
+
+    @staticmethod
+    def _has(node: Has) -> Sql:
+        what = node.what
+        if what.kind == "is":
+            return Sql(_FLAG_SQL[what.name])
+        if what.kind == "metric":
+            return Sql("EXISTS (SELECT 1 FROM series WHERE key = ? AND job = j.job)", (what.name,))
+        condition = "kind = ? AND key = ? AND job = j.job AND value != 'null'"
+        return Sql(f"EXISTS (SELECT 1 FROM facts WHERE {condition})", (what.kind, what.name))
+
+    @staticmethod
+    def _word(word: str) -> Sql:
+        like, in_json = _like(word), _like(json.dumps(word)[1:-1])
+        escaped = "LIKE ? ESCAPE '\\'"
+        text = (
+            f"j.name {escaped} OR j.project {escaped} OR j.command {escaped} OR j.job LIKE ? ESCAPE '\\'"
+            f" OR EXISTS (SELECT 1 FROM facts WHERE job = j.job AND kind = 'tag'"
+            f" AND (key {escaped} OR value {escaped}))"
+        )
+        return Sql(text, (like, like, in_json, like[1:], like, in_json))
+
+    def _compare(self, node: Compare, whole: str) -> Sql:
+        meaning = self.meaning(node.left, whole)
+        parts = [self._one_value(meaning, node, value, whole) for value in node.values]
+        is_negative = node.op.startswith("!")
+        joint = " AND " if is_negative else " OR "
+        return Sql(joint.join(f"({p.text})" for p in parts), tuple(a for p in parts for a in p.args))
+
+    def _one_value(self, meaning: Meaning, node: Compare, value: Value, whole: str) -> Sql:
+        if meaning.kinds == ("field",):
+            return self._field_value(node, value, whole)
+        if node.op in ("~", "!~"):
+            shown = self.shown(meaning)
+            return self._contains(shown, node.op, json.dumps(value.text)[1:-1])
+        found = value.text if value.is_quoted else literal(value.text)
+        if node.op in ("=", "!="):
+            return self._equal(meaning, node.op, found)
+        if not _is_number(found):
+            raise QueryError(whole, value.position, f"{node.op} needs a number")
+        number = self.number(meaning)
+        return Sql(f"{number.text} {node.op} ?", (*number.args, found))
+
+    def _equal(self, meaning: Meaning, op: str, found: Any) -> Sql:
+        shown = self.shown(meaning)
+        is_metric = meaning.kinds == ("metric",)
+        same = [found if is_metric else json.dumps(found)]
+        if not is_metric and not isinstance(found, str):
+            same.append(json.dumps(str(found)))
+        if _is_number(found):
+            left = self.number(meaning)
+            text = f"COALESCE({left.text} = ?, {shown.text} IN ({','.join('?' * len(same))}))"
+            args = (*left.args, float(found), *shown.args, *same)
+        else:
+            text, args = f"{shown.text} IN ({','.join('?' * len(same))})", (*shown.args, *same)
+        return Sql(text if op == "=" else f"NOT ({text})", args)
+
+    @staticmethod
+    def _contains(value: Sql, op: str, text: str) -> Sql:
+        word = "LIKE" if op == "~" else "NOT LIKE"
+        return Sql(f"{value.text} {word} ? ESCAPE '\\'", (*value.args, _like(text)))
+
+    def _field_value(self, node: Compare, value: Value, whole: str) -> Sql:
+        name, field = node.left.name, FIELDS[node.left.name]
+        sql = self._field(name)
+        if field.kind in ("text", "state"):
+            return self._text_field(node, value, whole, sql)
+        if node.op in ("~", "!~"):
+            raise QueryError(whole, node.left.position, f"{name} is no text: {node.op} does not go with it")
+        readers: dict[str, Callable[[str], float]] = {
+            "number": float,
+            "duration": words.parse_duration,
+            "time": self._moment,
+        }
+        wanted = {"number": "a number", "duration": "a time such as 90s, 45m, 2h30m or 3d", "time": _WHEN}[field.kind]
+        try:
+            number = readers[field.kind](value.text)
+        except (ValueError, OverflowError):
+            raise QueryError(whole, value.position, f"{name} is compared with {wanted}") from None
+        return Sql(f"{sql.text} {node.op} ?", (*sql.args, number))
+
+    @staticmethod
+    def _text_field(node: Compare, value: Value, whole: str, sql: Sql) -> Sql:
+        name, text = node.left.name, value.text
+        if node.op in ("<", "<=", ">", ">="):
+            raise QueryError(whole, value.position, f"{name} is text: = != ~ !~ go with it")
+        if FIELDS[name].kind == "state" and node.op in ("=", "!="):
+            states = [state.value for state in JobState]
+            if text not in states:
+                near = difflib.get_close_matches(text, states, 1)
+                hint = f"did you mean {near[0]!r}?" if near else f"states: {', '.join(states)}"
+                raise QueryError(whole, value.position, f"there is no state {text!r}", hint)
+        if name == "command":
+            text = json.dumps(text)[1:-1]
+        if node.op in ("~", "!~"):
+            return Search._contains(sql, node.op, text)
+        if name in ("job", "snapshot"):
+            word = "LIKE" if node.op == "=" else "NOT LIKE"
+            return Sql(f"{sql.text} {word} ? ESCAPE '\\'", (*sql.args, _like(text)[1:]))
+        return Sql(f"{sql.text} {node.op} ?", (*sql.args, text))
+
+    def _moment(self, text: str) -> float:
+        """Return a point in time: a date, a date and time, or a span before now."""
+        if re.match(r"\d{4}-", text):
+            return datetime.fromisoformat(text).timestamp()
+        return self._now - words.parse_duration(text)
+
+
+_WHEN = "a date (2026-11-01), a time (2026-11-01T14:30) or a span before now (2d)"
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _like(text: str) -> str:
+    return "%" + text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_") + "%"

@@ -1,0 +1,90 @@
+"""Many jobs in few numbers: groups by a value, with mean and deviation; and which of several values is best."""
+
+from __future__ import annotations
+
+import json
+import math
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from foundations_tui.store.rows import json_value
+
+
+@dataclass(frozen=True)
+class Spread:
+    """The numbers of one column over a group."""
+
+    count: int
+    mean: float
+    deviation: float
+    """Sample standard deviation; 0 of one number."""
+    min: float
+    max: float
+
+
+@dataclass(frozen=True)
+class Group:
+    """Jobs that share a value."""
+
+    value: Any
+    jobs: int
+    columns: list[Spread | None]
+    """One for each further column; None where no job has a number."""
+
+    def to_json(self, by: str, names: Sequence[str]) -> dict[str, Any]:
+        """Return it as ``--json`` prints it."""
+        spreads = zip(names, self.columns, strict=True)
+        return {
+            "group": {by: json_value(self.value)},
+            "jobs": self.jobs,
+            "columns": {name: None if spread is None else json_value(dict(vars(spread))) for name, spread in spreads},
+        }
+
+
+def group(rows: Sequence[Sequence[Any]]) -> list[Group]:
+    """Group rows by their first value, the most numerous first.
+
+    Args:
+        rows: one a job: the value it is grouped by, then the columns.
+    """
+    found: dict[str, list[Sequence[Any]]] = {}
+    for row in rows:
+        found.setdefault(json.dumps(row[0], sort_keys=True), []).append(row)
+    groups = [Group(part[0][0], len(part), _columns(part)) for part in found.values()]
+    return sorted(groups, key=lambda one: -one.jobs)
+
+
+def _columns(rows: list[Sequence[Any]]) -> list[Spread | None]:
+    return [spread(column) for column in list(zip(*rows, strict=True))[1:]]
+
+
+def spread(values: Sequence[Any]) -> Spread | None:
+    """Return the spread of the finite numbers among values; None when there is none."""
+    numbers = [float(v) for v in values if is_number(v)]
+    if not numbers:
+        return None
+    deviation = statistics.stdev(numbers) if len(numbers) > 1 else 0.0
+    return Spread(len(numbers), statistics.fmean(numbers), deviation, min(numbers), max(numbers))
+
+
+def is_number(value: Any) -> bool:
+    """Say whether a value is a finite number and no truth value."""
+    try:
+        return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    except OverflowError:
+        return False
+
+
+def best(values: Sequence[Any], direction: str) -> int | None:
+    """Return the index of the best of some values; None when none is a number.
+
+    Args:
+        values: numbers and what is none.
+        direction: "min" or "max".
+    """
+    numbers = [(float(value), index) for index, value in enumerate(values) if is_number(value)]
+    if not numbers:
+        return None
+    return min(numbers)[1] if direction == "min" else min((-value, index) for value, index in numbers)[1]
