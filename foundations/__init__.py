@@ -1,12 +1,60 @@
 """The SDK that a training script imports: ``import foundations``.
 
 It is there by itself inside every job, needs nothing installed, and only the standard library of Python 3.8 or newer.
-Logging never stops or slows a training: a call is one write to a file that this process alone appends to.
+Logging never stops or slows a training: a call is one write to a file that this process alone appends to. Outside a
+job the first call begins a run on this machine, which is listed like a job.
 """
 
 from __future__ import annotations
 
-from foundations.parameters import load_parameters
-from foundations.run import log_metric, log_param, set_tag
+from foundations.run import job_id, log_metric, log_metrics, log_param, log_params, set_tag, set_tags
 
-__all__ = ["load_parameters", "log_metric", "log_param", "set_tag"]
+__all__ = [
+    "artifact",
+    "create_syncable_directory",
+    "generate_random_parameters",
+    "get_metrics_for_all_jobs",
+    "history",
+    "job_id",
+    "jobs",
+    "load_parameters",
+    "log_metric",
+    "log_metrics",
+    "log_param",
+    "log_params",
+    "save_artifact",
+    "set_job_resources",
+    "set_project_name",
+    "set_tag",
+    "set_tags",
+    "set_tensorboard_logdir",
+    "submit",
+]
+
+_LATER = {
+    "load_parameters": "parameters",
+    "generate_random_parameters": "parameters.generate_random_parameters",
+    "save_artifact": "artifacts",
+    "create_syncable_directory": "artifacts",
+    "set_tensorboard_logdir": "artifacts",
+    "set_project_name": "submission",
+    "set_job_resources": "submission",
+    "submit": "submission",
+    "artifact": "queries",
+    "get_metrics_for_all_jobs": "queries",
+    "history": "queries",
+    "jobs": "queries",
+}
+"""What is imported when it is first used: the import of a script that only logs costs next to nothing."""
+
+
+def __getattr__(name: str) -> object:
+    import importlib
+
+    if name in _LATER:
+        value = getattr(importlib.import_module("foundations." + _LATER[name]), name)
+        globals()[name] = value
+        return value
+    if name in ("artifacts", "parameters", "queries", "submission", "integrations"):
+        return importlib.import_module("foundations." + name)
+    raise AttributeError("module 'foundations' has no attribute %r" % name)

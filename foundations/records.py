@@ -1,4 +1,4 @@
-"""The record format: what the SDK writes and the client reads.
+"""The record format: what the SDK writes (``foundations.encoding``) and the client reads.
 
 A records file is append-only and has one writer. Its lines are JSON arrays:
 
@@ -17,14 +17,36 @@ line need no bump, readers skip them. This module opens no file.
 from __future__ import annotations
 
 import json
-import math
 from typing import Any, Dict, Iterator, List, NamedTuple, Optional
 
-FORMAT = "foundations-records"
-VERSION = 1
-HEADER = f'["{FORMAT}",{VERSION}]\n'.encode()
+from foundations.encoding import (
+    ARTIFACT,
+    HEADER,
+    METRIC,
+    PARAM,
+    TAG,
+    USED,
+    VERSION,
+    metric as encode_metric,
+    nonfinite_name,
+    pair as encode_pair,
+)
 
-METRIC, PARAM, TAG, ARTIFACT, USED = "m", "p", "t", "a", "u"
+__all__ = [
+    "ARTIFACT",
+    "HEADER",
+    "METRIC",
+    "PARAM",
+    "TAG",
+    "USED",
+    "VERSION",
+    "Record",
+    "decode",
+    "encode_metric",
+    "encode_pair",
+    "nonfinite_name",
+    "valid_text",
+]
 _PAIRS = (PARAM, TAG, ARTIFACT, USED)
 _INTEGERS = 1 << 63
 """Bound of a step."""
@@ -45,32 +67,6 @@ class Record(NamedTuple):
     value: Any
     offset: int
     """Where its line begins in the writer's file, bytes: with the writer's name, the identity of the record."""
-
-
-def encode_value(value: Any) -> str:
-    """Return a value as JSON, floats that JSON lacks included."""
-    if isinstance(value, float) and not math.isfinite(value):
-        return json.dumps({"float": nonfinite_name(value)})
-    return json.dumps(value, ensure_ascii=False)
-
-
-def nonfinite_name(value: float) -> str:
-    """Return "NaN", "Infinity" or "-Infinity" for a float that is not finite."""
-    if math.isnan(value):
-        return "NaN"
-    return "Infinity" if value > 0 else "-Infinity"
-
-
-def encode_metric(time: float, key: str, step: int, value: Any) -> bytes:
-    """Return the line of one metric value."""
-    line = f'["m",{time:.3f},{json.dumps(key, ensure_ascii=False)},{step},{encode_value(value)}]\n'
-    return line.encode("utf-8", "surrogatepass")
-
-
-def encode_pair(kind: str, time: float, key: str, value: Any) -> bytes:
-    """Return the line of a parameter or tag."""
-    line = f'["{kind}",{time:.3f},{json.dumps(key, ensure_ascii=False)},{encode_value(value)}]\n'
-    return line.encode("utf-8", "surrogatepass")
 
 
 def decode(page: bytes, base: int) -> Iterator[Record]:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from foundations_tui import locations, sync
+from foundations_tui import locations, runs, sync
 from foundations_tui.errors import FoundationsError, NotFoundError, UsageError, as_ours
 from foundations_tui.hosts.agent import Agent, refusal
 from foundations_tui.session import Session
@@ -31,6 +31,8 @@ def stop(session: Session, job: JobRow, by: str, grace: float | None = None) -> 
     Raises:
         FoundationsError: it has ended already. HostError: its host is out of reach.
     """
+    if job.kind == runs.KIND:
+        return runs.stop(job.job, job.attempt)
     answer = session.retrying(job.host, lambda agent: agent.call("stop", {"job": job.job, "by": by, "grace": grace})[0])
     view = JobView.from_wire(answer["job"])
     writes.put_acknowledged(session.store, job.host, session.agent(job.host).hello["journal"], [view])
@@ -48,7 +50,9 @@ def delete(session: Session, job: JobRow, force: bool = False) -> None:
     """
     if not job.is_final and job.state != "submitting":
         raise FoundationsError(f"job {job.job} has not ended ({job.state})", f"foundations stop {job.job}")
-    if job.reason_code not in ("host_reinstalled", "submit_interrupted"):
+    if job.kind == runs.KIND:
+        runs.remove(job.job)
+    elif job.reason_code not in ("host_reinstalled", "submit_interrupted"):
         wish = {"job": job.job, "client": session.client_id, "force": force}
         try:
             session.retrying(job.host, lambda agent: agent.call("delete", wish))

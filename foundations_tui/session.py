@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import functools
-import os
 import threading
 import time
 import uuid
 from collections.abc import Callable
-from pathlib import Path
 from typing import TypeVar
 
 from foundations_tui import config
@@ -141,28 +139,3 @@ def contact_facts(agent: Agent) -> dict[str, object]:
         "python": agent.hello.get("python"),
         "agent_version": agent.hello.get("version"),
     }
-
-
-def own_identity() -> str:
-    """Return what tells this process from a later one with the same pid."""
-    pid = os.getpid()
-    return f"{pid}:{_start_time(pid)}"
-
-
-def is_running(identity: str) -> bool:
-    """Say whether the process of an identity still runs on this machine."""
-    pid, _, started = identity.partition(":")
-    return pid.isdigit() and _start_time(int(pid)) == started != ""
-
-
-def _start_time(pid: int) -> str:
-    """Return when a process started, as /proc has it; where there is no /proc, whether it is there."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
-    except (OSError, IndexError):
-        pass
-    try:
-        os.kill(pid, 0)
-    except (OSError, OverflowError):
-        return ""
-    return "" if Path("/proc/self").exists() else "running"

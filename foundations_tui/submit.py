@@ -15,7 +15,8 @@ from foundations_tui import __version__, config, placement, shipping, snapshot
 from foundations_tui.config import ProjectConfig
 from foundations_tui.errors import FoundationsError, HostRefused, HostUnreachable, NotFoundError, UsageError
 from foundations_tui.hosts.agent import Agent
-from foundations_tui.session import Session, own_identity
+from foundations_tui.processes import own_identity
+from foundations_tui.session import Session
 from foundations_tui.snapshot import Snapshot
 from foundations_tui.store import queries, writes
 from remote_agent import protocol

@@ -13,7 +13,8 @@ from typing import Any
 from foundations_tui import fetching
 from foundations_tui.errors import FoundationsError, HostError, HostUnreachable, NotFoundError, StoreError, as_ours
 from foundations_tui.hosts.agent import Agent, Answer
-from foundations_tui.session import Session, is_running
+from foundations_tui.processes import is_running
+from foundations_tui.session import Session
 from foundations_tui.store import writes
 from foundations_tui.store.db import Store
 from remote_agent.protocol import PAGE_BYTES

@@ -21,13 +21,14 @@ CLIENT_LAYERS = [
     ["actions", "placement", "shipping"],
     ["sync"],
     ["fetching"],
+    ["runs"],
     ["session"],
     ["snapshot", "hosts", "store", "examples"],
     ["listing"],
     ["arguments"],
     ["plumbing"],
     ["config"],
-    ["locations", "errors", "terminal", "words"],
+    ["locations", "errors", "terminal", "words", "processes"],
 ]
 """Top first: a module imports its own layer and those below."""
 AGENT_LAYERS = [

@@ -224,9 +224,11 @@ sync_option = click.option("--sync", "sync_first", is_flag=True, help="Ask the h
 
 
 def reader(sync_first: bool) -> sqlite3.Connection:
-    """Return a connection that reads the store, brought up to date first when that is wanted."""
+    """Return a connection that reads the store, with the runs of this machine; the hosts are asked when wanted."""
+    from foundations_tui import runs
     from foundations_tui.store.db import open_reader
 
+    runs.take_in()
     if sync_first:
         from foundations_tui import sync
 

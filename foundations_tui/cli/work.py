@@ -10,7 +10,7 @@ import click
 
 from foundations_tui.cli.main import tell
 from foundations_tui.cli.options import Duration, connecting, job_argument, jobs_argument, need_terminal, say
-from foundations_tui.errors import FoundationsError, HostError, UsageError
+from foundations_tui.errors import FoundationsError, HostError, NotFoundError, UsageError
 from foundations_tui.store import queries
 from foundations_tui.terminal import RESET, LogFilter
 from remote_agent.jobs import LONGEST_GRACE
@@ -36,6 +36,9 @@ def logs(session: Session, job: str, follow: bool) -> int:
     from foundations_tui import actions
 
     row = queries.find(session.store.conn, job)
+    if row.kind == "run":
+        where = "its output went to the terminal that started it"
+        raise NotFoundError(f"job {row.job} has no captured log: {where}", "foundations submit keeps logs")
     writer = _LogWriter(to_stderr=False)
     try:
         if follow:

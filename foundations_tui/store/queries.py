@@ -419,6 +419,7 @@ def _row(row: sqlite3.Row, extra: _Details | None) -> JobRow:
         complete=bool(row["complete"]),
         data_as_of=row["data_as_of"],
         unreachable_since=row["unreachable_since"],
+        kind=spec.get("kind", "batch"),
         note=row["note"],
         starred=bool(row["starred"]),
         archived=bool(row["archived"]),

@@ -78,6 +78,8 @@ class JobRow:
     data_as_of: float | None
     """When its host was last heard."""
     unreachable_since: float | None
+    kind: str = "batch"
+    """"batch", or "run" for one that was started by hand on this machine."""
     note: str = ""
     """Markdown."""
     starred: bool = False
@@ -154,6 +156,7 @@ class JobRow:
             "args": {key: json_value(value) for key, value in self.args.items()},
             "artifacts": {key: json_value(value) for key, value in self.artifacts.items()},
             "uses": self.uses,
+            "kind": self.kind,
             "note": self.note or None,
             "starred": self.starred,
             "archived": self.archived,

@@ -356,6 +356,30 @@ def mark_complete(store: Store, host: str) -> None:
         )
 
 
+# --- runs outside of jobs ---------------------------------------------------------------------------------------
+
+
+def put_run(store: Store, view: JobView) -> None:
+    """Take in a run of this machine: a job of ``local`` that no agent knows."""
+    with store.transaction():
+        _put_view(store, "local", "", view)
+
+
+def put_run_complete(store: Store, job: str) -> None:
+    """Note that a run has ended and all its records are here; there is nobody to be told."""
+    with store.transaction() as conn:
+        conn.execute("UPDATE jobs SET complete = 1, acknowledged = 1 WHERE job = ?", [job])
+        conn.execute("UPDATE annotations SET sent = 1 WHERE job = ?", [job])
+
+
+def run_offset(store: Store, job: str, attempt: int, name: str) -> int:
+    """Return up to where a records file of a run is here."""
+    with store.transaction() as conn:
+        conn.execute(_PUT_SIZE, [job, attempt, name, 0, ""])
+        query = "SELECT offset FROM streams WHERE job = ? AND attempt = ? AND name = ?"
+        return int(conn.execute(query, [job, attempt, name]).fetchone()[0])
+
+
 # --- annotations ------------------------------------------------------------------------------------------------
 
 
@@ -378,7 +402,8 @@ def unsent_annotations(store: Store, host: str) -> dict[str, dict[str, Any]]:
     found: dict[str, dict[str, Any]] = {}
     query = (
         "SELECT a.job, a.key, a.value, a.time FROM annotations a JOIN jobs j ON j.job = a.job"
-        " WHERE a.sent = 0 AND j.host = ? AND j.state != 'submitting' ORDER BY a.job LIMIT 200"
+        " WHERE a.sent = 0 AND j.host = ? AND j.journal IS NOT NULL AND j.state != 'submitting'"
+        " ORDER BY a.job LIMIT 200"
     )
     for job, key, value, moment in store.conn.execute(query, [host]):
         found.setdefault(job, {})[key] = [json.loads(value), moment]

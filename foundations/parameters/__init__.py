@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
-from typing import Any, Iterator
 
 from foundations import run
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Dict
 
 FILE_NAME = "foundations_job_parameters.json"
 
 
-def load_parameters(log_parameters: bool = True) -> dict[str, Any]:
+def load_parameters(log_parameters: bool = True) -> "Dict[str, Any]":
     """Return the parameters in ``foundations_job_parameters.json`` of the working directory.
 
     Args:
@@ -29,18 +32,5 @@ def load_parameters(log_parameters: bool = True) -> dict[str, Any]:
     if not isinstance(parameters, dict):
         raise ValueError(f"{FILE_NAME} holds a {type(parameters).__name__}; a JSON object is needed")
     if log_parameters:
-        for key, value in flatten(parameters):
-            run.log_param(key, value)
+        run.log_params(parameters)
     return parameters
-
-
-def flatten(value: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield (key, value) of nested dicts and lists as ``a_b`` and ``l_0``; an empty one counts as None."""
-    if isinstance(value, (dict, list)):
-        items = value.items() if isinstance(value, dict) else enumerate(value)
-        if not value and prefix:
-            yield prefix, None
-        for key, item in items:
-            yield from flatten(item, f"{prefix}_{key}" if prefix else str(key))
-    else:
-        yield prefix, value

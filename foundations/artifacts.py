@@ -1,0 +1,213 @@
+"""Files that belong to a job: artifacts by key, and directories that are kept in step."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+
+from foundations import encoding, run
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Iterator, Optional
+
+SYNCED = "synced"
+"""Folder of the kept directories, beside the artifacts."""
+
+
+def save_artifact(filepath: str, key: "Optional[str]" = None) -> None:
+    """Keep a copy of a file or directory with this job.
+
+    Args:
+        filepath: what to keep.
+        key: its name among the job's artifacts; the base name when not given. The same key again replaces it.
+    Raises:
+        FileNotFoundError: there is nothing at the path. ValueError: the key is not a string, or empty.
+    """
+    path = os.fspath(filepath)
+    if not os.path.exists(path):
+        raise FileNotFoundError(2, "there is no such file or directory", path)
+    base = os.path.basename(os.path.abspath(path))
+    key = encoding.checked_key(base if key is None else key)
+    if not key:
+        raise ValueError("an artifact's key is not empty")
+    folder = _folder("FOUNDATIONS_ARTIFACTS_DIR")
+    if folder is None:
+        return
+    name = quoted(key)
+    target = os.path.join(folder, name)
+    if os.path.lexists(target):
+        _say(f'Artifact "{key}" already exists - overwriting.')
+    try:
+        os.makedirs(folder, 0o700, exist_ok=True)
+        size = _copy(path, target)
+    except OSError as error:
+        run.warn(f"the artifact {key!r} was not saved: {error}")
+        return
+    kind = "directory" if os.path.isdir(path) else "file"
+    run.record(encoding.ARTIFACT, key, {"path": name, "name": base, "kind": kind, "size": size})
+
+
+def quoted(key: str) -> str:
+    """Return a key as a file name: letters, digits and ``._- `` as they are, all else as %XX."""
+    data = key.encode("utf-8", "surrogatepass")
+    plain = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_- "
+    text = "".join(
+        chr(byte) if byte in plain or (byte == 46 and place > 0) else f"%{byte:02X}" for place, byte in enumerate(data)
+    )
+    if len(text) <= 200:
+        return text
+    import hashlib
+
+    return text[:160] + "%" + hashlib.sha256(data).hexdigest()[:32]
+
+
+def _copy(source: str, target: str) -> int:
+    """Put a copy in place at once, and return its bytes."""
+    temporary = f"{target}.{os.getpid()}.part"
+    if os.path.isdir(source):
+        shutil.copytree(source, temporary, symlinks=True)
+    else:
+        shutil.copy2(source, temporary)
+    if os.path.isdir(target) and not os.path.islink(target):
+        shutil.rmtree(target)
+    elif os.path.isdir(temporary) and os.path.lexists(target):
+        os.unlink(target)
+    os.replace(temporary, target)
+    return _size(target)
+
+
+def _size(path: str) -> int:
+    if not os.path.isdir(path):
+        return os.path.getsize(path)
+    return sum(os.lstat(os.path.join(folder, name)).st_size for folder, _, names in os.walk(path) for name in names)
+
+
+def _folder(variable: str) -> "Optional[str]":
+    """Return a folder of this job, or of the run that begins with it; None when nothing is tracked."""
+    if run.job_id() is None:
+        return None
+    return os.environ.get(variable)
+
+
+def _say(words: str) -> None:
+    import sys
+
+    print("Foundations WARNING: " + words, file=sys.stderr)
+
+
+# --- directories kept in step -----------------------------------------------------------------------------------
+
+
+class SyncableDirectory:
+    """A directory of this process and a copy of it that stays with the job; ``str()`` gives its path."""
+
+    def __init__(self, key: str, path: "Optional[str]", source_job_id: "Optional[str]") -> None:
+        """Make the directory and bring what its source holds.
+
+        Args:
+            key: its name among the job's directories.
+            path: where it is here; a new temporary one when not given.
+            source_job_id: the job whose copy it begins with; this job when not given.
+        Raises:
+            FileNotFoundError: the other job has no such directory here.
+        """
+        self.key = encoding.checked_key(key)
+        self._path = path or tempfile.mkdtemp(prefix="foundations-")
+        os.makedirs(self._path, exist_ok=True)
+        self._source = source_job_id
+        self.download()
+
+    def __str__(self) -> str:
+        return self._path
+
+    __fspath__ = __str__
+
+    def upload(self) -> int:
+        """Copy what is new or has changed to the job; return how many files."""
+        target = self._remote(None)
+        if target is None:
+            return 0
+        count = _bring(self._path, target)
+        run.record(encoding.ARTIFACT, f"{SYNCED}/{self.key}", {"path": None, "kind": SYNCED, "name": quoted(self.key)})
+        return count
+
+    def download(self) -> int:
+        """Copy what is new or has changed from the source; return how many files."""
+        source = self._remote(self._source)
+        if source is None or not os.path.isdir(source):
+            if self._source is not None:
+                raise FileNotFoundError(2, f"job {self._source} has no directory {self.key!r} on this host", source)
+            return 0
+        return _bring(source, self._path)
+
+    def _remote(self, job: "Optional[str]") -> "Optional[str]":
+        folder = _folder("FOUNDATIONS_ARTIFACTS_DIR")
+        if folder is None:
+            return None
+        own = os.path.dirname(folder)
+        if job is not None and job != os.environ.get("FOUNDATIONS_JOB_ID"):
+            own = _job_beside(own, job)
+        return os.path.join(own, SYNCED, quoted(self.key))
+
+
+def _job_beside(own: str, job: str) -> str:
+    """Return the folder of another job of this host."""
+    if not encoding.is_job_id(job):
+        raise ValueError(f"not a job id: {job!r}")
+    if "FOUNDATIONS_RUN" not in os.environ:
+        return os.path.join(os.path.dirname(own), job)
+    runs = os.path.join(os.path.dirname(os.path.dirname(own)), job)
+    attempts = sorted(os.listdir(runs), key=lambda name: (len(name), name)) if os.path.isdir(runs) else ["1"]
+    return os.path.join(runs, attempts[-1])
+
+
+def _bring(source: str, target: str) -> int:
+    """Copy the files that the target lacks, or has older or of another size."""
+    count = 0
+    for path in _files(source):
+        there = os.path.join(target, path)
+        stats = os.stat(os.path.join(source, path))
+        try:
+            known = os.stat(there)
+            if known.st_size == stats.st_size and known.st_mtime >= stats.st_mtime:
+                continue
+        except OSError:
+            os.makedirs(os.path.dirname(there), exist_ok=True)
+        shutil.copy2(os.path.join(source, path), there + ".part")
+        os.replace(there + ".part", there)
+        count += 1
+    return count
+
+
+def _files(top: str) -> "Iterator[str]":
+    for folder, _, names in os.walk(top):
+        for name in names:
+            path = os.path.join(folder, name)
+            if os.path.isfile(path) and not name.endswith(".part"):
+                yield os.path.relpath(path, top)
+
+
+def create_syncable_directory(
+    key: str, directory_path: "Optional[str]" = None, source_job_id: "Optional[str]" = None
+) -> SyncableDirectory:
+    """Return a directory whose files ``upload()`` keeps with this job, and that begins with what is kept already.
+
+    Args:
+        key: its name.
+        directory_path: where it is; a new temporary one when not given.
+        source_job_id: another job of this host whose directory it begins with.
+    Raises:
+        FileNotFoundError: that job has none of this name here.
+    """
+    return SyncableDirectory(key, directory_path, source_job_id)
+
+
+def set_tensorboard_logdir(path: str) -> None:
+    """Say where this job writes TensorBoard's event files: they are read as metrics, and the job has the tag ``tf``.
+
+    Raises:
+        ValueError: the path is not a string.
+    """
+    run.set_tag("tf", encoding.checked_key(os.fspath(path)))

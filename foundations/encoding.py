@@ -1,0 +1,120 @@
+"""How records are written: the lines of ``foundations.records``, and which values they take."""
+
+from __future__ import annotations
+
+import json
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Iterator, Tuple
+
+FORMAT = "foundations-records"
+VERSION = 1
+HEADER = f'["{FORMAT}",{VERSION}]\n'.encode()
+METRIC, PARAM, TAG, ARTIFACT, USED = "m", "p", "t", "a", "u"
+
+_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+_INFINITY = float("inf")
+
+
+def value(item: "Any") -> str:
+    """Return a value as JSON, floats that JSON lacks included."""
+    if isinstance(item, float):
+        if item - item == 0.0:
+            return float.__repr__(item)
+        return '{"float":"%s"}' % nonfinite_name(item)
+    return _encode(item)
+
+
+def nonfinite_name(item: float) -> str:
+    """Return "NaN", "Infinity" or "-Infinity" for a float that is not finite."""
+    if item != item:
+        return "NaN"
+    return "Infinity" if item > 0 else "-Infinity"
+
+
+def metric(time: float, key: str, step: int, item: "Any") -> bytes:
+    """Return the line of one metric value."""
+    return f'["m",{time:.3f},{_encode(key)},{step},{value(item)}]\n'.encode("utf-8", "surrogatepass")
+
+
+def pair(kind: str, time: float, key: str, item: "Any") -> bytes:
+    """Return the line of a parameter, tag, artifact or use."""
+    return f'["{kind}",{time:.3f},{_encode(key)},{value(item)}]\n'.encode("utf-8", "surrogatepass")
+
+
+def checked_key(key: "Any") -> str:
+    """Return a key.
+
+    Raises:
+        ValueError: it is not a string.
+    """
+    if not isinstance(key, str):
+        raise ValueError(f"a key is a string; got {type(key).__name__}: {key!r}")
+    return key
+
+
+def plain(item: "Any") -> "Any":
+    """Return the Python number in a NumPy or torch scalar, without importing either."""
+    if not isinstance(item, (str, bytes, bool, int, float)) and callable(getattr(item, "item", None)):
+        try:
+            return item.item()
+        except (ValueError, RuntimeError, TypeError):
+            return item  # an array of several values has no single one
+    return item
+
+
+def scalar(key: str, item: "Any") -> "Any":
+    """Return a value of a metric or tag.
+
+    Raises:
+        TypeError: it is no string, bool, int or float, and holds none.
+    """
+    item = plain(item)
+    if isinstance(item, (str, bool, int, float)):
+        return item
+    raise TypeError(f"{key!r}: a string, bool, int or float is needed; got {type(item).__name__}: {item!r}")
+
+
+def json_value(item: "Any") -> "Any":
+    """Return a value of a parameter; a nested float that is not finite becomes its name.
+
+    Raises:
+        TypeError: it has no JSON form.
+    """
+    item = plain(item)
+    if isinstance(item, dict):
+        return {str(key): _nested(inner) for key, inner in item.items()}
+    if isinstance(item, (list, tuple)):
+        return [_nested(inner) for inner in item]
+    if item is None or isinstance(item, (str, bool, int, float)):
+        return item
+    raise TypeError(f"a parameter is something JSON can say; got {type(item).__name__}: {item!r}")
+
+
+def _nested(item: "Any") -> "Any":
+    found = json_value(item)
+    return nonfinite_name(found) if isinstance(found, float) and found - found != 0.0 else found
+
+
+def flatten(item: "Any", prefix: str = "") -> "Iterator[Tuple[str, Any]]":
+    """Yield (key, value) of nested dicts and lists as ``a_b`` and ``l_0``; an empty one counts as None."""
+    if isinstance(item, (dict, list, tuple)):
+        items = item.items() if isinstance(item, dict) else enumerate(item)
+        if not item and prefix:
+            yield prefix, None
+        for key, inner in items:
+            yield from flatten(inner, f"{prefix}_{key}" if prefix else str(key))
+    else:
+        yield prefix, item
+
+
+def is_job_id(text: "Any") -> bool:
+    """Say whether a text can be the id of a job."""
+    plain_ones = "._-"
+    return (
+        isinstance(text, str)
+        and 1 <= len(text) <= 64
+        and text not in (".", "..")
+        and all(c.isascii() and (c.isalnum() or c in plain_ones) for c in text)
+    )

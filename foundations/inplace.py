@@ -1,0 +1,334 @@
+"""A run outside of a job: ``python train.py`` on this machine, tracked in place.
+
+The run has a folder in the client's data: what it is (``run.json``), its records, its artifacts, and how it ended
+(``end.json``). A marker beside it tells the client that there is something to take in. A run that is killed writes no
+end; the client finds that out by its pid and start time.
+"""
+
+from __future__ import annotations
+
+import atexit
+import hashlib
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Dict, Optional
+
+_JOB_ID = re.compile(r"[A-Za-z0-9._-]{1,64}\Z")
+_GIT_SECONDS = 2.0
+
+_folder = ""
+_owner = 0
+"""Pid of the process that the run is; a forked child is only a part of it."""
+_end: "Dict[str, Any]" = {}
+"""How it ends, as far as that is known."""
+_exit: "Optional[SystemExit]" = None
+_program: "Any" = None
+"""The code that the main thread began with."""
+
+
+def begin() -> None:
+    """Begin a run of this process: records have a place then.
+
+    Raises:
+        OSError: its folder cannot be made.
+    """
+    global _folder, _owner
+    identity = _identity()
+    top = os.path.join(data_folder(), "runs")
+    _folder = _make_folder(top, identity)
+    facts = _facts(identity)
+    if _is_first_rank():
+        _write_json(os.path.join(_folder, "run.json"), facts)
+        os.makedirs(os.path.join(top, "new"), 0o700, exist_ok=True)
+        with open(os.path.join(top, "new", identity), "w"):
+            pass
+    os.environ.update(
+        FOUNDATIONS_JOB_ID=identity,
+        FOUNDATIONS_PROJECT_NAME=facts["project"],
+        FOUNDATIONS_RECORDS_DIR=os.path.join(_folder, "records"),
+        FOUNDATIONS_ARTIFACTS_DIR=os.path.join(_folder, "artifacts"),
+        FOUNDATIONS_RUN=_folder,
+    )
+    if _is_first_rank():
+        _owner = os.getpid()
+        _watch_end()
+
+
+def set_project(name: str) -> None:
+    """Move the run of this process to another project."""
+    if _owner == os.getpid():
+        path = os.path.join(_folder, "run.json")
+        with open(path, encoding="utf-8") as file:
+            facts = json.load(file)
+        _write_json(path, {**facts, "project": name})
+
+
+def data_folder() -> str:
+    """Return where the client keeps its data: the same folder as its own platformdirs gives."""
+    home = os.environ.get("FOUNDATIONS_HOME")
+    if home:
+        return os.path.abspath(os.path.expanduser(home))
+    if sys.platform == "darwin":
+        return os.path.expanduser("~/Library/Application Support/foundations")
+    given = os.environ.get("XDG_DATA_HOME", "").strip()
+    return os.path.join(given or os.path.expanduser("~/.local/share"), "foundations")
+
+
+def project_name(folder: str) -> str:
+    """Return the project that a folder belongs to: the environment's, that of foundations.toml, else its own name."""
+    given = os.environ.get("FOUNDATIONS_PROJECT_NAME") or os.environ.get("PROJECT_NAME")
+    if given:
+        return given
+    at = folder
+    while True:
+        for name, table in (("foundations.toml", ""), ("pyproject.toml", "tool.foundations")):
+            found = _project_in(os.path.join(at, name), table)
+            if found:
+                return found
+        above = os.path.dirname(at)
+        if above == at or os.path.exists(os.path.join(at, ".git")):
+            return os.path.basename(folder) or "default"
+        at = above
+
+
+def _project_in(path: str, table: str) -> str:
+    """Return ``project`` of a TOML file; by its lines, for there is no reader before Python 3.11."""
+    try:
+        with open(path, encoding="utf-8") as file:
+            lines = file.read().splitlines()
+    except (OSError, UnicodeDecodeError):
+        return ""
+    here = ""
+    for line in lines:
+        header = re.match(r"\s*\[\s*([\w.\"-]+)\s*\]", line)
+        if header:
+            here = header.group(1)
+        value = re.match(r"\s*project\s*=\s*(?:\"([^\"\\]*)\"|'([^']*)')", line)
+        if value and here == table:
+            return value.group(1) or value.group(2) or ""
+    return ""
+
+
+# --- beginning --------------------------------------------------------------------------------------------------
+
+
+def _identity() -> str:
+    given = os.environ.get("FOUNDATIONS_JOB_ID", "")
+    if _JOB_ID.match(given) and given not in (".", ".."):
+        return given
+    if _ranks() > 1:  # the ranks of one launcher are one run
+        parent = f"{os.uname().nodename}:{os.getppid()}:{start_time(os.getppid())}:{boot_id()}"
+        return hashlib.sha256(parent.encode()).hexdigest()[:12]
+    return os.urandom(6).hex()
+
+
+def _ranks() -> int:
+    try:
+        return int(os.environ.get("WORLD_SIZE", "1"))
+    except ValueError:
+        return 1
+
+
+def _is_first_rank() -> bool:
+    return _ranks() <= 1 or os.environ.get("RANK", "0") == "0"
+
+
+def _make_folder(top: str, identity: str) -> str:
+    """Return the run's folder, a new one for each attempt of a given id."""
+    job = os.path.join(top, "jobs", identity)
+    number = 1
+    while True:
+        folder = os.path.join(job, str(number))
+        try:
+            os.makedirs(folder, 0o700, exist_ok=_ranks() > 1)
+            break
+        except FileExistsError:
+            number += 1
+    for name in ("records", "artifacts"):
+        os.makedirs(os.path.join(folder, name), 0o700, exist_ok=True)
+    return folder
+
+
+def _facts(identity: str) -> "Dict[str, Any]":
+    here = os.getcwd()
+    return {
+        "job": identity,
+        "project": project_name(here),
+        "command": list(getattr(sys, "orig_argv", None) or [sys.executable, *sys.argv]),
+        "cwd": here,
+        "git": _git(here),
+        "python": "%d.%d.%d" % sys.version_info[:3],
+        "pid": os.getpid(),
+        "start_time": start_time(os.getpid()),
+        "boot": boot_id(),
+        "interactive": _is_interactive(),
+        "started_at": time.time(),
+    }
+
+
+def _git(folder: str) -> "Dict[str, Any]":
+    """Return where the working tree stands; nothing where there is no git or it takes long."""
+    try:
+        words = ["git", "-C", folder, "status", "--porcelain=v2", "--branch", "--untracked-files=no"]
+        env = {**os.environ, "GIT_OPTIONAL_LOCKS": "0"}
+        asked = subprocess.run(
+            words,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            stdin=subprocess.DEVNULL,
+            timeout=_GIT_SECONDS,
+            env=env,
+        )
+        lines = asked.stdout.decode("utf-8", "replace").splitlines()
+    except (OSError, subprocess.SubprocessError):
+        return {}
+    heads = dict(line[2:].split(" ", 1) for line in lines if line.startswith("# ") and " " in line[2:])
+    if "branch.oid" not in heads:
+        return {}
+    dirty = any(not line.startswith("#") for line in lines)
+    return {"commit": heads["branch.oid"], "branch": heads.get("branch.head", ""), "dirty": dirty}
+
+
+def start_time(pid: int) -> "Optional[int]":
+    """Return when a process started, in the kernel's ticks: with its pid, its identity. None where that is unknown."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            return int(file.read().rpartition(b")")[2].split()[19])
+    except (OSError, ValueError, IndexError):
+        return None
+
+
+def boot_id() -> str:
+    """Return the id of the machine's boot; empty where there is none."""
+    try:
+        with open("/proc/sys/kernel/random/boot_id") as file:
+            return file.read().strip()
+    except OSError:
+        return ""
+
+
+def _is_interactive() -> bool:
+    return hasattr(sys, "ps1") or "ipykernel" in sys.modules
+
+
+def _write_json(path: str, value: "Any") -> None:
+    temporary = f"{path}.{os.getpid()}"
+    with open(temporary, "w", encoding="utf-8", errors="surrogateescape") as file:
+        json.dump(value, file)
+    os.replace(temporary, path)
+
+
+# --- ending -----------------------------------------------------------------------------------------------------
+
+
+def _watch_end() -> None:
+    """Have the end of this process written down: an uncaught exception, an exit code, Ctrl-C."""
+    global _program
+    previous, _program = sys.excepthook, _outermost_code()
+
+    def hook(kind: "Any", error: "Any", trace: "Any") -> None:
+        if not _is_interactive():  # there, what fails does not end the process
+            _note_exception(kind, error)
+        previous(kind, error, trace)
+
+    sys.excepthook = hook
+    if not _monitor_exits():
+        sys.exit = _noted_exit  # type: ignore[assignment]
+    atexit.register(_write_end)
+
+
+def _monitor_exits() -> bool:
+    """From Python 3.12 on, see an exit leave the program, however it was raised; it costs nothing until that."""
+    monitoring = getattr(sys, "monitoring", None)
+    if monitoring is None:
+        return False
+
+    def unwound(code: "Any", offset: int, error: BaseException) -> None:
+        global _exit
+        if code is _program and isinstance(error, SystemExit):
+            _exit = error
+
+    for tool in (4, 3):  # ids that no debugger, coverage or profiler takes
+        try:
+            monitoring.use_tool_id(tool, "foundations")
+        except ValueError:
+            continue
+        monitoring.register_callback(tool, monitoring.events.PY_UNWIND, unwound)
+        monitoring.set_events(tool, monitoring.events.PY_UNWIND)
+        return True
+    return False
+
+
+def _outermost_code() -> "Any":
+    """Return the code that the main thread began with: what leaves it ends the program."""
+    import threading
+
+    frame = sys._current_frames().get(threading.main_thread().ident or 0)
+    while frame is not None and frame.f_back is not None:
+        frame = frame.f_back
+    return frame.f_code if frame is not None else None
+
+
+def _noted_exit(status: "Any" = None) -> None:
+    """``sys.exit`` before Python 3.12, which keeps the exception: whether it ended the process is seen at the end."""
+    global _exit
+    _exit = SystemExit(status)
+    raise _exit
+
+
+def _was_caught(error: SystemExit) -> bool:
+    """Say whether a program went on after an exit was raised.
+
+    Before Python 3.12 an exception bears a traceback once something has caught it. That frame is the first; it has gone
+    on when it ended by returning, and not when it raised the exception again, as ``finally`` and ``with`` do.
+    """
+    trace = error.__traceback__
+    if trace is None or hasattr(sys, "monitoring"):
+        return False
+    import opcode
+
+    frame = trace.tb_frame
+    return opcode.opname[frame.f_code.co_code[frame.f_lasti]].startswith("RETURN")
+
+
+def _note_exception(kind: "Any", error: "Any") -> None:
+    if issubclass(kind, KeyboardInterrupt):
+        _end.update(reason_code="stopped_by_user", reason="stopped with Ctrl-C", exit_code=130, signal="SIGINT")
+        return
+    try:
+        words = f"{kind.__name__}: {error}" if str(error) else kind.__name__
+    except Exception:  # an exception whose text cannot be had
+        words = kind.__name__
+    cause: "Dict[str, Any]" = {"code": "exception", "words": words[:500], "line": words[:500], "evidence": []}
+    _end.update(reason_code="exit_code", reason="exit code 1", exit_code=1, cause=cause)
+
+
+def _write_end() -> None:
+    if os.getpid() != _owner:
+        return
+    facts = {"reason_code": "finished", "reason": "finished", "exit_code": 0, **_end}
+    code = _exit_code() if not _end else 0
+    if code is None:
+        facts.update(reason="ended; its exit code is not seen before Python 3.12", exit_code=None)
+    elif code:
+        facts.update(reason_code="exit_code", reason=f"exit code {code}", exit_code=code)
+    try:
+        _write_json(os.path.join(_folder, "end.json"), {**facts, "ended_at": time.time()})
+    except OSError:
+        pass  # then the client takes it for lost, and says that its end was not seen
+
+
+def _exit_code() -> "Optional[int]":
+    """Return what the process exits with, as far as an exit was seen that nobody caught; None when it is not known."""
+    if _exit is None and not hasattr(sys, "monitoring") and "SystemExit" in getattr(_program, "co_names", ()):
+        return None  # raise SystemExit(main())
+    if _exit is None or _exit.code is None or _was_caught(_exit):
+        return 0
+    return _exit.code & 0xFF if isinstance(_exit.code, int) else 1

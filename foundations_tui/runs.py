@@ -1,0 +1,219 @@
+"""Runs outside of jobs (``python train.py``): what the SDK writes beside the store, taken in like jobs of ``local``.
+
+The SDK leaves a marker for each run that has begun; a run whose end is taken in, whole, has none any more.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+from pathlib import Path
+from typing import Any
+
+from foundations_tui import locations
+from foundations_tui.config import load_hosts, owner_name
+from foundations_tui.errors import FoundationsError
+from foundations_tui.processes import is_running
+from foundations_tui.store import queries, writes
+from foundations_tui.store.db import Store
+from remote_agent.errors import BadRequest
+from remote_agent.jobs import JOB_ID, STATE_OF_REASON, EndReason, JobSpec, JobState, JobView
+
+KIND = "run"
+"""What a run is called among the kinds of jobs."""
+_SCANNED = "runs_scanned"
+"""Set in a store that has seen all runs: a new one takes in those again whose markers are gone."""
+_PAGE = 1 << 22
+
+
+def folder() -> Path:
+    """Return where the SDK keeps runs."""
+    return locations.data_folder() / "runs"
+
+
+def take_in() -> None:
+    """Bring the store up to date with the runs of this machine; it costs nothing when there is nothing new."""
+    if not _markers() and not (_is_unscanned() and (folder() / "jobs").is_dir()):
+        return
+    store = Store()
+    try:
+        take_into(store)
+    finally:
+        store.close()
+
+
+def take_into(store: Store) -> bool:
+    """Bring a store up to date with the runs of this machine; say whether there was any to look at."""
+    wanted = _markers()
+    if queries.meta(store.conn, _SCANNED) is None:
+        wanted = sorted({*wanted, *_names(folder() / "jobs")})
+        writes.put_meta(store, _SCANNED, "1")
+    for job in wanted:
+        if _Run(store, job).take_in():
+            (folder() / "new" / job).unlink(missing_ok=True)
+    return bool(wanted)
+
+
+def stop(job: str, attempt: int) -> None:
+    """Ask a run's process to end (TERM).
+
+    Raises:
+        FoundationsError: it has ended.
+    """
+    facts = _read(folder() / "jobs" / job / str(attempt) / "run.json")
+    if not facts or not _is_alive(facts):
+        raise FoundationsError(f"job {job} has already ended")
+    os.kill(int(facts["pid"]), signal.SIGTERM)
+
+
+def remove(job: str) -> None:
+    """Remove a run's own files."""
+    (folder() / "new" / job).unlink(missing_ok=True)
+    shutil.rmtree(folder() / "jobs" / job, ignore_errors=True)
+
+
+def artifacts(job: str, attempt: int) -> Path:
+    """Return the folder of a run's artifacts."""
+    return folder() / "jobs" / job / str(attempt) / "artifacts"
+
+
+class _Run:
+    """One run, with its attempts."""
+
+    def __init__(self, store: Store, job: str) -> None:
+        self._store = store
+        self._job = job
+        self._top = folder() / "jobs" / job
+
+    def take_in(self) -> bool:
+        """Take in what is new; say whether that was all there will ever be."""
+        attempts = sorted(int(name) for name in _names(self._top) if name.isdigit())
+        if not attempts:
+            return True
+        views = [self._view(attempt) for attempt in attempts]
+        known = [view for view in views if view is not None]
+        if known:
+            writes.put_run(self._store, _with_past(known))
+        is_whole = True
+        for attempt, view in zip(attempts, views, strict=True):
+            is_final = view is None or view.state.is_final
+            is_whole &= self._take_records(attempt, is_final) and is_final
+        if is_whole:
+            writes.put_run_complete(self._store, self._job)
+        return is_whole
+
+    def _view(self, attempt: int) -> JobView | None:
+        """Return what a run is now; None for one whose beginning was not written."""
+        facts = _read(self._top / str(attempt) / "run.json")
+        if not facts:
+            return None
+        try:
+            spec = _spec(self._job, facts)
+            spec.check_id()
+            view = JobView(spec, JobState.RUNNING, 0, attempt, started_at=float(facts["started_at"]))
+        except (BadRequest, KeyError, TypeError, ValueError):
+            return None
+        is_alive = _is_alive(facts)
+        end = _read(self._top / str(attempt) / "end.json")  # after that: an end that comes in between is seen
+        return view if is_alive and not end else _ended(view, end)
+
+    def _take_records(self, attempt: int, is_final: bool) -> bool:
+        folder = self._top / str(attempt) / "records"
+        is_whole = True
+        for name in _names(folder):
+            writer, _, kind = name.rpartition(".")
+            if kind == "jsonl":
+                is_whole &= self._take_file(folder / name, attempt, f"records/{writer}", is_final)
+        return is_whole
+
+    def _take_file(self, path: Path, attempt: int, stream: str, is_final: bool) -> bool:
+        size = path.stat().st_size
+        offset = writes.run_offset(self._store, self._job, attempt, stream)
+        with path.open("rb") as file:
+            file.seek(offset)
+            while offset < size:
+                page = file.read(_PAGE)
+                taken = writes.put_records_page(self._store, self._job, attempt, stream, offset, page)
+                if taken == 0:
+                    if is_final:  # a torn last line
+                        writes.skip_unfinished(self._store, self._job, attempt, stream, offset, size)
+                    return is_final
+                offset += taken
+                file.seek(offset)
+        return True
+
+
+def _spec(job: str, facts: dict[str, Any]) -> JobSpec:
+    return JobSpec(
+        job=job,
+        command=tuple(str(word) for word in facts["command"]),
+        snapshot="",
+        project=str(facts["project"]),
+        owner=owner_name(load_hosts()),
+        kind=KIND,
+        subdir=str(facts.get("cwd", "")),
+        git=facts.get("git") or {},
+        created_at=float(facts["started_at"]),
+    )
+
+
+def _ended(view: JobView, end: dict[str, Any]) -> JobView:
+    reason = EndReason.SUPERVISOR_DIED
+    words = "its process was killed, or the machine went down: its end was not seen"
+    if end:
+        reason, words = EndReason(end["reason_code"]), str(end.get("reason", ""))
+    wire = view.to_wire()
+    wire.update(
+        state=STATE_OF_REASON[reason].value,
+        reason_code=reason.value,
+        reason=words,
+        exit_code=end.get("exit_code"),
+        signal=end.get("signal"),
+        cause=end.get("cause") or {},
+        ended_at=end.get("ended_at"),
+    )
+    if end.get("ended_at") and view.started_at:
+        wire["usage"] = {"wall_seconds": round(end["ended_at"] - view.started_at, 3)}
+    return JobView.from_wire(wire)
+
+
+def _with_past(views: list[JobView]) -> JobView:
+    """Return the last attempt as the job, with those before it."""
+    wire = views[-1].to_wire()
+    wire["attempts"] = [view.past() for view in views[:-1]]
+    return JobView.from_wire(wire)
+
+
+def _is_alive(facts: dict[str, Any]) -> bool:
+    """Say whether a run's process still runs: the same pid, started at the same time since the same boot."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        boot = ""
+    started = "running" if facts.get("start_time") is None else facts["start_time"]
+    return facts.get("boot", "") == boot and is_running(f"{facts.get('pid')}:{started}")
+
+
+def _is_unscanned() -> bool:
+    return not locations.store_file().exists()
+
+
+def _markers() -> list[str]:
+    return [name for name in _names(folder() / "new") if JOB_ID.match(name)]
+
+
+def _names(path: Path) -> list[str]:
+    try:
+        return sorted(os.listdir(path))
+    except OSError:
+        return []
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8", errors="replace"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}

@@ -1,0 +1,213 @@
+"""Runs outside of jobs: real scripts, started by hand, killed, interrupted, as modules, in several ranks."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from foundations import inplace
+from foundations_tui import locations
+from tests.support.client import Client, wait_until
+
+PROJECT = Path(__file__).parents[1]
+
+
+def start(
+    client: Client, *words: str, env: dict[str, str] | None = None, program: str = sys.executable
+) -> subprocess.Popen[str]:
+    """Start a Python process in the project's folder as a user would."""
+    own = {k: v for k, v in os.environ.items() if not k.startswith("FOUNDATIONS_") and k != "PYTEST_CURRENT_TEST"}
+    own.update(client.env, PYTHONPATH=str(PROJECT), **(env or {}))
+    own.pop("FOUNDATIONS_TRACK", None) if not env or "FOUNDATIONS_TRACK" not in env else None
+    return subprocess.Popen(
+        [program, *words],
+        cwd=client.project,
+        env=own,
+        text=True,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+
+
+def script(client: Client, text: str) -> str:
+    (client.project / "train.py").write_text("import foundations, os, sys\n" + text)
+    return "train.py"
+
+
+def the_run(client: Client) -> dict[str, Any]:
+    (found,) = client.json("jobs")
+    return found
+
+
+ENDS = [
+    ("pass", 0, "completed", "finished", None),
+    ("raise ValueError('no such shape')", 1, "failed", "exit code 1", "ValueError: no such shape"),
+    ("sys.exit(3)", 3, "failed", "exit code 3", None),
+    ("def main(): sys.exit('bad')\nmain()", 1, "failed", "exit code 1", None),
+    ("sys.exit()", 0, "completed", "finished", None),
+    ("try: sys.exit(3)\nexcept SystemExit: pass\nprint(1)", 0, "completed", "", None),
+    ("try: sys.exit(5)\nfinally: print(1)", 5, "failed", "exit code 5", None),
+    ("try: sys.exit(3)\nexcept SystemExit: print(1)\nsys.exit(6)", 6, "failed", "exit code 6", None),
+    ("os._exit(0)", 0, "lost", "its process was killed", None),
+]
+
+
+@pytest.mark.parametrize(("text", "code", "state", "reason", "cause"), ENDS)
+def test_how_a_run_ends(client: Client, text: str, code: int, state: str, reason: str, cause: str | None) -> None:
+    process = start(client, script(client, "foundations.set_tag('x')\n" + text), "--lr", "0.1")
+    _, errors = process.communicate(timeout=30)
+    assert process.returncode == code, errors
+    run = the_run(client)
+    assert (run["state"], run["kind"], run["host"], run["project"]) == (state, "run", "local", client.project.name)
+    assert run["reason"].startswith(reason) and (run["cause"] or {}).get("words") == cause
+    assert run["args"] == {"lr": 0.1} and run["command"][1:] == ["train.py", "--lr", "0.1"]
+    assert the_run(client) == {
+        **run,
+        "duration": the_run(client)["duration"],
+        "data_as_of": the_run(client)["data_as_of"],
+    }
+    assert not os.listdir(locations.data_folder() / "runs" / "new")
+
+
+def pythons() -> dict[int, str]:
+    """Return the Pythons of this machine that the SDK promises to work with, by their minor version."""
+    programs = [shutil.which(f"python3.{minor}") for minor in range(8, 15)]
+    programs += map(str, Path.home().glob(".pyenv/versions/3.*/bin/python3"))
+    found = {}
+    for program in filter(None, programs):
+        asked = subprocess.run(
+            [program, "-c", "import sys; print(sys.version_info[1])"], capture_output=True, text=True
+        )
+        if asked.returncode == 0 and int(asked.stdout) >= 8:
+            found[int(asked.stdout)] = program
+    return found
+
+
+def test_ends_are_seen_by_every_python(client: Client) -> None:
+    for minor, program in pythons().items():
+        for text, code, state, _, _ in [*ENDS, ("raise SystemExit(4)", 4, "failed", "", None)]:
+            process = start(client, script(client, "foundations.set_tag('x')\n" + text), program=program)
+            _, errors = process.communicate(timeout=30)
+            assert process.returncode == code, errors
+            run = client.json("jobs", "--limit", "1")[0]
+            if "raise SystemExit" in text and minor < 12:
+                assert run["exit_code"] is None and "not seen before Python 3.12" in run["reason"]
+            else:
+                known = code if state != "lost" else None
+                assert (run["state"], run["exit_code"]) == (state, known), (program, text)
+
+
+def test_records_of_a_run_are_seen_while_it_runs_and_after_a_kill(client: Client) -> None:
+    code = "import time\nfor i in range(3): foundations.log_metric('loss', i)\nprint('up', flush=True)\ntime.sleep(60)"
+    process = start(client, script(client, code))
+    assert process.stdout is not None and process.stdout.readline() == "up\n"
+    run = the_run(client)
+    assert run["state"] == "running" and run["metrics"]["loss"]["count"] == 3
+    process.kill()
+    process.wait()
+    run = the_run(client)
+    assert run["state"] == "lost" and run["metrics"]["loss"]["last"] == 2
+    assert "no captured log" in client.run("logs", run["job"], code=3).stderr
+
+
+def test_ctrl_c_is_stopped_and_stop_ends_a_run(client: Client) -> None:
+    code = "import time\nfoundations.set_tag('x')\nprint('up', flush=True)\ntime.sleep(60)"
+    process = start(client, script(client, code))
+    assert process.stdout is not None and process.stdout.readline() == "up\n"
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=30)
+    run = the_run(client)
+    assert (run["state"], run["reason"]) == ("stopped", "stopped with Ctrl-C")
+    process = start(client, script(client, code))
+    assert process.stdout is not None and process.stdout.readline() == "up\n"
+    running = client.json("jobs", "--state", "running")[0]["job"]
+    client.run("stop", running)
+    assert process.wait(30) == -signal.SIGTERM
+    wait_until(lambda: client.json("show", running)["state"] == "lost")
+    client.run("delete", running, "--yes")
+    assert [one["job"] for one in client.json("jobs")] == [run["job"]]
+    assert not (locations.data_folder() / "runs" / "jobs" / running).exists()
+
+
+def test_a_module_a_given_id_and_a_second_attempt(client: Client) -> None:
+    package = client.project / "pkg"
+    package.mkdir()
+    (package / "__main__.py").write_text(
+        "import foundations, sys\nfoundations.log_param('n', sys.argv[1])\nprint(foundations.job_id())"
+    )
+    (client.project / "foundations.toml").write_text('# mine\nproject = "digits"\n')
+    for n in ("1", "2"):
+        process = start(client, "-m", "pkg", n, env={"FOUNDATIONS_JOB_ID": "my-run"})
+        assert process.communicate(timeout=30)[0] == "my-run\n"
+    run = the_run(client)
+    assert (run["job"], run["project"], run["attempt"], run["params"]) == ("my-run", "digits", 2, {"n": "2"})
+    assert [past["state"] for past in run["attempts"]] == ["completed"]
+    assert run["command"][1:4] == ["-m", "pkg", "2"]
+
+
+def test_ranks_of_one_launcher_are_one_run(client: Client) -> None:
+    script(
+        client, "import os\nfoundations.log_param('seed', 1)\nfoundations.log_metric('loss', int(os.environ['RANK']))"
+    )
+    launch = (
+        "import os, subprocess, sys\n"
+        "ranks = [subprocess.Popen([sys.executable, 'train.py'], env={**os.environ, 'RANK': str(n), 'WORLD_SIZE': '4'})"
+        " for n in range(4)]\n"
+        "sys.exit(max(rank.wait() for rank in ranks))"
+    )
+    process = start(client, "-c", launch)
+    assert process.communicate(timeout=60)[1] == "" and process.returncode == 0
+    run = the_run(client)
+    assert run["state"] == "completed" and run["metrics"]["loss"]["count"] == 4 and run["params"] == {"seed": 1}
+
+
+@pytest.mark.parametrize("env", [{"FOUNDATIONS_TRACK": "off"}, {"PRETEND": "pytest"}])
+def test_nothing_is_tracked_when_that_is_wished(client: Client, env: dict[str, str]) -> None:
+    text = "foundations.log_metric('x', 1); foundations.log_param('x', 1); foundations.set_tag('t')\n"
+    text += "print(foundations.job_id())"
+    if "PRETEND" in env:
+        (client.project / "train.py").write_text("import pytest, foundations\n" + text)
+    else:
+        script(client, text)
+    process = start(client, "train.py", env=env)
+    out, errors = process.communicate(timeout=30)
+    assert (out, errors, process.returncode) == ("None\n", "", 0)
+    assert client.json("jobs") == [] and not (locations.data_folder() / "runs").exists()
+
+
+def test_a_folder_that_cannot_be_made_gives_one_warning(client: Client) -> None:
+    (locations.data_folder() / "runs").write_text("in the way")
+    process = start(client, script(client, "for i in range(9): foundations.log_metric('x', i)\nprint('trained')"))
+    out, errors = process.communicate(timeout=30)
+    assert out == "trained\n" and errors.count("this run is not tracked") == 1 and process.returncode == 0
+    (locations.data_folder() / "runs").unlink()
+
+
+def test_a_wiped_store_takes_the_runs_in_again(client: Client) -> None:
+    start(client, script(client, "foundations.log_metric('loss', 2)")).communicate(timeout=30)
+    run = the_run(client)
+    for path in locations.data_folder().glob("store.db*"):
+        path.unlink()
+    assert the_run(client)["metrics"] == run["metrics"]
+
+
+def test_the_sdk_and_the_client_mean_the_same_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    assert inplace.data_folder() == str(locations.data_folder())
+    monkeypatch.delenv("FOUNDATIONS_HOME")
+    for name, value in (("XDG_DATA_HOME", str(tmp_path / "xdg")), ("HOME", str(tmp_path)), ("XDG_DATA_HOME", "")):
+        monkeypatch.setenv(name, value)
+        assert inplace.data_folder() == str(locations.data_folder())
+
+
+def test_a_script_without_records_costs_nothing_to_list(client: Client) -> None:
+    start(client, script(client, "print(1)")).communicate(timeout=30)
+    assert client.json("jobs") == [] and not (locations.data_folder() / "runs").exists()
+    shutil.rmtree(client.project / "__pycache__", ignore_errors=True)
