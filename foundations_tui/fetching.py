@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from foundations_tui import locations, words
+from foundations_tui import locations, runs, words
 from foundations_tui.errors import FoundationsError, HostError, HostUnreachable, NotFoundError
 from foundations_tui.hosts.agent import refusal
 from foundations_tui.hosts.shell import NonceLines
@@ -27,11 +27,12 @@ class Wish:
     """Which files of a job are to be fetched."""
 
     what: str
-    """"written" (all that it wrote in its folder), "paths", "code" (its snapshot), "artifacts" or "outputs"."""
+    """"written" (all that it wrote in its folder), "paths", "code" (its snapshot), "artifacts", "synced" or
+    "outputs"."""
     paths: tuple[str, ...] = ()
-    """For "paths" names, for "outputs" patterns."""
+    """For "paths" names, for "outputs" patterns, for "artifacts" and "synced" which of them; none for all."""
     limit: int = 0
-    """For "outputs": bytes that come at most."""
+    """For "outputs" and "artifacts": bytes that come at most."""
     base: str = ""
     """For "outputs": the folder below the job's that patterns begin in."""
 
@@ -199,10 +200,16 @@ def _collect(session: Session, host: str, job: str) -> None:
     row = queries.job(session.store.conn, job)
     spec = queries.spec(session.store.conn, job)
     limit = int(spec.get("output_limit") or 0)
-    wish = Wish("outputs", tuple(spec.get("outputs", ())), limit, spec["subdir"])
-    folder = locations.outputs_folder(job)
+    wishes = []
+    if spec.get("outputs"):
+        wishes.append((Wish("outputs", tuple(spec["outputs"]), limit, spec["subdir"]), locations.outputs_folder(job)))
+    if row.artifacts:
+        wishes.append((Wish("artifacts", limit=limit), locations.artifacts_folder(job)))
+    came = Fetched([], [])
     try:
-        came = fetch(session, row, wish, folder, lambda done, total: None)
+        for wish, folder in wishes:
+            part = fetch(session, row, wish, folder, lambda done, total: None)
+            came = Fetched(came.files + part.files, came.left + part.left)
     except HostError:
         raise
     except NotFoundError as error:
@@ -213,10 +220,29 @@ def _collect(session: Session, host: str, job: str) -> None:
         session.say(f"warning: outputs of {job[:6]}: {error}; they are tried again at the next sync")
         return
     left = sum(size for _, size in came.left)
-    facts = {"folder": str(folder), "files": len(came.files), "bytes": sum(size for _, size in came.files)}
+    facts = {"folder": str(wishes[0][1]), "files": len(came.files), "bytes": sum(size for _, size in came.files)}
     writes.put_outputs(session.store, job, {**facts, "left": came.left[:100], "left_bytes": left})
     if left:
         session.say(
             f"warning: outputs of {job[:6]}: {words.plural(len(came.left), 'file')}, {words.size(left)}, stayed on"
             f" {host}: they are over the limit of {words.size(limit)} (limit_mb under [outputs])"
         )
+
+
+def artifact(session: Session, row: JobRow, key: str) -> Path:
+    """Return the path of one artifact of a job on this machine, fetched when it is not here yet.
+
+    Raises:
+        NotFoundError: the job has none of this name. HostError: its host is out of reach.
+    """
+    facts = row.artifacts.get(key)
+    if not isinstance(facts, dict) or not isinstance(facts.get("path"), str):
+        known = ", ".join(row.artifacts) or "none"
+        raise NotFoundError(f"job {row.job} has no artifact {key!r}", f"it has: {known}")
+    name = Path(facts["path"]).name
+    folder = runs.artifacts(row.job, row.attempt) if row.kind == runs.KIND else locations.artifacts_folder(row.job)
+    if not (folder / name).exists() and row.kind != runs.KIND:
+        fetch(session, row, Wish("artifacts", (name,)), folder, lambda done, total: None)
+    if not (folder / name).exists():
+        raise NotFoundError(f"the artifact {key!r} of job {row.job} is gone")
+    return folder / name

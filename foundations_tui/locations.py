@@ -65,6 +65,11 @@ def outputs_folder(job: str) -> Path:
     return data_folder() / "outputs" / job
 
 
+def artifacts_folder(job: str) -> Path:
+    """Return where the artifacts of a job come to."""
+    return data_folder() / "artifacts" / job
+
+
 def snapshots_folder() -> Path:
     """Return the folder of the shadow repositories."""
     return data_folder() / "snapshots"

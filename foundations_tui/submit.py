@@ -7,7 +7,7 @@ import re
 import threading
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from foundations_tui.processes import own_identity
 from foundations_tui.session import Session
 from foundations_tui.snapshot import Snapshot
 from foundations_tui.store import queries, writes
+from foundations_tui.store.rows import JobRow
 from remote_agent import protocol
 from remote_agent.errors import BadRequest
 from remote_agent.jobs import ENV_NAME, JobSpec, JobState, JobView
@@ -80,7 +81,8 @@ class Submitted:
 
     view: JobView
     host: str
-    snapshot: Snapshot
+    snapshot: Snapshot | None
+    """None when the host had the code of an earlier job."""
     shipped: shipping.Shipment
 
 
@@ -100,7 +102,7 @@ def submit_all(
     progress: shipping.Progress = lambda done, total, sent: None,
     frozen: Snapshot | None = None,
 ) -> list[Submitted]:
-    """Run commands of one folder somewhere, on the working tree as it is now; each host accepts all of its or none.
+    """Run commands of one folder somewhere, on the working tree as it is now; all are submitted, or none.
 
     Args:
         session: the client's.
@@ -109,7 +111,7 @@ def submit_all(
         frozen: the snapshot, when it has been taken already.
     Raises:
         FoundationsError: why not; then nothing runs and nothing is left to be sent. When several hosts are involved,
-            what the ones before have accepted runs.
+            what the ones before have accepted is stopped.
     """
     first = requests[0]
     project = config.load_project(first.folder)
@@ -123,11 +125,56 @@ def submit_all(
     early.join()
     hosts = placement.choose(session, wish, [_need(request) for request in requests], frozen)
     submitted: dict[int, Submitted] = {}
-    for host in dict.fromkeys(hosts):
-        mine = [number for number, name in enumerate(hosts) if name == host]
-        specs = [make_spec(session, requests[number], project, frozen, host, bool(private)) for number in mine]
-        submitted.update(zip(mine, _submit_to(session, host, specs, private, frozen, progress), strict=True))
+    try:
+        for host in dict.fromkeys(hosts):
+            mine = [number for number, name in enumerate(hosts) if name == host]
+            specs = [make_spec(session, requests[number], project, frozen, host, bool(private)) for number in mine]
+            submitted.update(zip(mine, _submit_to(session, host, specs, private, frozen, progress), strict=True))
+    except FoundationsError:
+        _call_back(session, submitted.values())
+        raise
     return [submitted[number] for number in range(len(requests))]
+
+
+def _call_back(session: Session, accepted: Iterable[Submitted]) -> None:
+    """Stop what some hosts have accepted of jobs that another host refused: all of them are submitted, or none."""
+    left = []
+    for one in accepted:
+        wish = {"job": one.view.spec.job, "by": own_name(session), "grace": 0}
+        try:
+            session.retrying(one.host, lambda agent, wish=wish: agent.call("stop", wish))  # type: ignore[misc]
+        except FoundationsError:
+            left.append(one.view.spec.job)
+    if left:
+        session.say(f"warning: {len(left)} jobs were accepted elsewhere and could not be stopped: {' '.join(left[:5])}")
+
+
+def own_name(session: Session) -> str:
+    """Return whose jobs these are."""
+    return config.owner_name(session.hosts)
+
+
+def submit_again(session: Session, rows: list[JobRow]) -> list[tuple[JobSpec, str]]:
+    """Submit jobs anew as they were specified, on their hosts: the same code, which is still there.
+
+    Raises:
+        FoundationsError: why not; a host may have forgotten the code.
+    """
+    done = []
+    for host in dict.fromkeys(row.host for row in rows):
+        old = [JobSpec.from_wire(queries.spec(session.store.conn, row.job)) for row in rows if row.host == host]
+        if any(spec.private for spec in old):
+            raise UsageError("jobs with secrets or notices are submitted anew by hand: those are kept nowhere")
+        specs = [
+            replace(spec, job=os.urandom(6).hex(), created_at=time.time(), client=session.client_id) for spec in old
+        ]
+        writes.add_intents(session.store, specs, host, own_identity())
+        try:
+            _send(session, specs, host, {}, None, lambda *_: None)
+        except NotFoundError as error:
+            raise NotFoundError(f"{host}: {error}", "submit it from the working tree") from None
+        done += [(spec, host) for spec in specs]
+    return done
 
 
 def _submit_to(
@@ -304,15 +351,15 @@ def _send(
     specs: list[JobSpec],
     host: str,
     private: dict[str, Any],
-    frozen: Snapshot,
+    frozen: Snapshot | None,
     progress: shipping.Progress,
 ) -> list[Submitted]:
-    """Ship and submit, over dropped connections; the ids make sending twice harmless."""
+    """Ship (unless it is there) and submit, over dropped connections; the ids make sending twice harmless."""
     sent, answered = threading.Event(), threading.Event()
     wish = _wish(specs, private)
 
     def attempt(agent: Agent) -> list[Submitted]:
-        if sent.is_set() and _has_job(agent, specs[0].job):
+        if frozen is None or (sent.is_set() and _has_job(agent, specs[0].job)):
             shipped = shipping.Shipment(0, 0)
         else:
             shipped = shipping.ship(agent, session.store, frozen, progress)

@@ -44,7 +44,7 @@ class Group:
 
 
 def group(rows: Sequence[Sequence[Any]]) -> list[Group]:
-    """Group rows by their first value, the most numerous first.
+    """Group rows by their first value: numbers in order, then text, then what has none.
 
     Args:
         rows: one a job: the value it is grouped by, then the columns.
@@ -53,7 +53,13 @@ def group(rows: Sequence[Sequence[Any]]) -> list[Group]:
     for row in rows:
         found.setdefault(json.dumps(row[0], sort_keys=True), []).append(row)
     groups = [Group(part[0][0], len(part), _columns(part)) for part in found.values()]
-    return sorted(groups, key=lambda one: -one.jobs)
+    return sorted(groups, key=lambda one: _order(one.value))
+
+
+def _order(value: Any) -> tuple[int, float, str]:
+    if value is None:
+        return 2, 0.0, ""
+    return (0, float(value), "") if is_number(value) else (1, 0.0, json.dumps(value))
 
 
 def _columns(rows: list[Sequence[Any]]) -> list[Spread | None]:

@@ -46,6 +46,7 @@ class JobPaths:
         self.spec = os.path.join(self.folder, "spec.json")
         self.private = os.path.join(self.folder, "private.json")
         self.artifacts = os.path.join(self.folder, "artifacts")
+        self.synced = os.path.join(self.folder, "synced")
         self.checkpoints = os.path.join(self.folder, "checkpoints")
 
     def attempt(self, number: int) -> AttemptPaths:

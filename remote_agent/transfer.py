@@ -54,7 +54,8 @@ def send(root: str, nonce: str, wish: str) -> int:
     Args:
         root: the agent's folder.
         nonce: what the line begins with.
-        wish: JSON: "job", "attempt", "snapshot", "what" ("written", "paths", "code", "artifacts", "outputs"), "paths",
+        wish: JSON: "job", "attempt", "snapshot", "what" ("written", "paths", "code", "artifacts", "synced", "outputs"),
+            "paths",
             "limit" (bytes of outputs).
     """
     wanted: Dict[str, Any] = json.loads(wish)
@@ -106,8 +107,10 @@ def _members(paths: Paths, wanted: Dict[str, Any]) -> Iterator[_Member]:
     if wanted["what"] == "code":
         for mode, name, oid in store.walk(wanted["snapshot"]):
             yield _of_snapshot(os.fsdecode(name), store.path(oid), mode)
-    elif wanted["what"] == "artifacts":
-        yield from _below(job.artifacts, "")
+    elif wanted["what"] in ("artifacts", "synced"):
+        top = job.artifacts if wanted["what"] == "artifacts" else job.synced
+        names = set(wanted.get("paths") or ())
+        yield from (member for member in _below(top, "") if not names or member.name.split(os.sep)[0] in names)
     elif wanted["what"] == "outputs":
         chosen, top = _pattern(wanted["paths"]), files.inside(attempt.work, wanted.get("base", ""))
         yield from (member for member in _below(top, "") if chosen.match(member.name))

@@ -25,6 +25,7 @@ CLIENT_LAYERS = [
     ["session"],
     ["snapshot", "hosts", "store", "examples"],
     ["listing"],
+    ["sweeps"],
     ["arguments"],
     ["plumbing"],
     ["config"],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 import time
 from pathlib import Path
@@ -52,6 +53,7 @@ def ls(session: Session, job: str, path: str, as_json: bool) -> None:
 @click.argument("paths", nargs=-1, metavar="[PATH...]")
 @click.option("--code", is_flag=True, help="The code it ran, into code/.")
 @click.option("--artifacts", is_flag=True, help="What it saved as artifacts, into artifacts/.")
+@click.option("--artifact", "keys", multiple=True, metavar="KEY", help="One artifact, into artifacts/ (repeatable).")
 @click.option("--log", is_flag=True, help="Its log, as output.log.")
 @click.option(
     "--dest",
@@ -63,7 +65,15 @@ def ls(session: Session, job: str, path: str, as_json: bool) -> None:
 @json_option
 @connecting
 def get(
-    session: Session, job: str, paths: tuple[str, ...], code: bool, artifacts: bool, log: bool, dest: str, as_json: bool
+    session: Session,
+    job: str,
+    paths: tuple[str, ...],
+    code: bool,
+    artifacts: bool,
+    keys: tuple[str, ...],
+    log: bool,
+    dest: str,
+    as_json: bool,
 ) -> None:
     """Fetch files of a job: by default all that it wrote in its folder; or PATHs, files and folders.
 
@@ -74,9 +84,11 @@ def get(
     from foundations_tui.fetching import Wish
 
     row = queries.find(session.store.conn, job)
+    if row.kind == "run" and (paths or code or log):
+        raise NotFoundError(f"job {row.job} was started by hand: it ran in your own folder", "--artifacts are kept")
     if row.attempt == 0:
         raise NotFoundError(f"job {row.job} has not started: it has no files yet")
-    if row.pruned and not (log and not (paths or code or artifacts)):
+    if row.pruned and (paths or code or not (log or artifacts or keys)):
         raise NotFoundError(f"the folder of job {row.job} was removed from {row.host} (pruned)", "--log is still here")
     target = Path(dest or queries.short_ids(session.store.conn, [row.job])[row.job])
     if target.exists() and not target.is_dir():
@@ -84,11 +96,12 @@ def get(
     if not dest:
         _keep_out_of_snapshots(target)
     found: list[tuple[str, int]] = []
-    if paths or not (code or artifacts or log):
+    if paths or not (code or artifacts or keys or log or row.kind == "run"):
         found += _fetch(session, row, Wish("paths" if paths else "written", paths), target)
-    for wanted, what in ((code, "code"), (artifacts, "artifacts")):
-        if wanted:
-            found += [(f"{what}/{name}", size) for name, size in _fetch(session, row, Wish(what), target / what)]
+    if code:
+        found += [(f"code/{name}", size) for name, size in _fetch(session, row, Wish("code"), target / "code")]
+    if artifacts or keys:
+        found += _copy_artifacts(session, row, keys, target)
     if log:
         found.append(_fetch_log(session, row, target))
     if as_json:
@@ -119,6 +132,24 @@ def _fetch(session: Session, row: JobRow, wish: Wish, target: Path) -> list[tupl
     finally:
         if sys.stderr.isatty():
             sys.stderr.write("\r\x1b[K")
+
+
+def _copy_artifacts(session: Session, row: JobRow, keys: tuple[str, ...], target: Path) -> list[tuple[str, int]]:
+    """Put artifacts into artifacts/, each under its key; what is here already is not fetched again."""
+    from foundations_tui import fetching
+
+    found = []
+    for key in keys or tuple(key for key, facts in row.artifacts.items() if facts.get("kind") != "synced"):
+        source = fetching.artifact(session, row, key)
+        there = target / "artifacts" / source.name
+        there.parent.mkdir(parents=True, exist_ok=True)
+        if source.is_dir():
+            shutil.copytree(source, there, symlinks=True, dirs_exist_ok=True)
+        else:
+            shutil.copy2(source, there)
+        files = [path for path in (there.rglob("*") if there.is_dir() else [there]) if path.is_file()]
+        found += [(str(path.relative_to(target)), path.stat().st_size) for path in files]
+    return found
 
 
 def _fetch_log(session: Session, row: JobRow, target: Path) -> tuple[str, int]:

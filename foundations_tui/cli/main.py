@@ -17,6 +17,7 @@ from foundations_tui.terminal import several_lines
 _VERBS = {
     "init": ("project", "Make an example project, or a config in an existing one."),
     "submit": ("submit", "Run a command on a host, on the working tree as it is now."),
+    "sweep": ("sweep", "Sweeps: list, show, stop, resume."),
     "jobs": ("jobs", "List jobs: find, sort, group, choose columns."),
     "views": ("jobs", "Saved ways to list jobs."),
     "projects": ("listings", "List projects."),

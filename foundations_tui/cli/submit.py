@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from foundations_tui import words
+from foundations_tui import sweeps, words
 from foundations_tui.cli import output
 from foundations_tui.cli.options import (
     MANY,
@@ -26,6 +28,7 @@ from foundations_tui.cli.options import (
     say,
 )
 from foundations_tui.errors import FoundationsError, UsageError
+from foundations_tui.store.rows import json_value
 from remote_agent.jobs import MOST_RETRIES, STOP_SIGNALS
 
 if TYPE_CHECKING:
@@ -74,6 +77,12 @@ if TYPE_CHECKING:
 @click.option("--output", "outputs", multiple=True, metavar="GLOB", help="Files that come back when it has ended.")
 @click.option("--log-limit", default=0, type=Size(), help="Most of its log on the host's disk (1G).")
 @click.option("--secret", "secrets", multiple=True, metavar="NAME", help="Give it this variable, kept nowhere.")
+@click.option("--sweep", "sweeps", multiple=True, metavar="K=VALUES", help="A job for each value (repeatable).")
+@click.option("--sweep-file", type=click.Path(dir_okay=False), help="The sweep of a TOML file's table [sweep].")
+@click.option("--zip", "is_zip", is_flag=True, help="Sweep the values side by side, not all combinations.")
+@click.option("--random", "draws", default=0, type=click.IntRange(0, MANY), help="Draw so many jobs from the sweep.")
+@click.option("--seed", default=None, type=int, help="The same seed draws the same jobs.")
+@click.option("--yes", is_flag=True, help="Do not ask before a large sweep.")
 @json_option
 @click.argument("command", nargs=-1, required=True, type=LocalPath(), metavar="-- COMMAND...")
 @connecting
@@ -83,11 +92,19 @@ def submit(session: Session, command: tuple[str, ...], then: str, dry_run: bool,
     \b
       foundations submit -- python train.py --lr 3e-4
       foundations submit --host gpu1 --gpus 1 --name big --follow -- python train.py
+      foundations submit --sweep lr=1e-4,3e-4 --sweep bs=32:128:x2 -- python train.py --lr {lr} --bs {bs}
+
+    A sweep's parameters reach its jobs as {name} in the command, as foundations_job_parameters.json, and as
+    FOUNDATIONS_PARAM_NAME. VALUES: a,b,c; 0:1:0.25; 32:128:x2; log:1e-5:1e-2:8; with --random 0:1 and log:1e-5:1e-2
+    as well.
 
     The command runs without a shell in between, in a folder of its own. What .gitignore and .foundationsignore
     exclude is not shipped. With --wait or --follow the exit code is the job's own; Ctrl-C there leaves the job running.
     """
+    sweep = _sweep_of(options)
     request = _request(session, command, options)
+    if sweep is not None:
+        return _submit_sweep(session, request, sweep, then, dry_run, as_json, options["yes"])
     if dry_run:
         _print_dry_run(session, request, as_json)
         return 0
@@ -108,6 +125,117 @@ def submit(session: Session, command: tuple[str, ...], then: str, dry_run: bool,
     if not as_json:
         say(f"job {submitted.view.spec.job} submitted to {submitted.host}")
     return watch_to_end(session, [submitted.view.spec.job], log=then == "follow", log_to_stderr=as_json)
+
+
+_ASKED_FROM = 50
+"""So many jobs are asked about on a terminal."""
+
+
+def _sweep_of(options: dict[str, Any]) -> sweeps.Plan | None:
+    """Return the sweep that a command line asks for."""
+    if options["sweep_file"] and options["sweeps"]:
+        raise UsageError("either --sweep or --sweep-file")
+    plan = sweeps.read(Path(options["sweep_file"])) if options["sweep_file"] else None
+    if options["sweeps"]:
+        plan = sweeps.Plan(dict(sweeps.parse(text) for text in options["sweeps"]))
+    given = options["is_zip"], options["draws"], options["seed"]
+    if plan is None:
+        if any(given):
+            raise UsageError("--zip, --random and --seed belong to a sweep", "--sweep lr=1e-4,3e-4")
+        return None
+    if options["is_zip"] and options["draws"]:
+        raise UsageError("either --zip or --random")
+    mode = "zip" if options["is_zip"] else "random" if options["draws"] else plan.mode
+    seed = plan.seed if options["seed"] is None else options["seed"]
+    return replace(plan, mode=mode, count=options["draws"] or plan.count, seed=seed)
+
+
+def _submit_sweep(
+    session: Session, request: Request, plan: sweeps.Plan, then: str, dry_run: bool, as_json: bool, yes: bool
+) -> int:
+    """Submit one job for each set of parameters, after a word on how many and how long."""
+    from foundations_tui import submit as submission
+
+    found = sweeps.expand(plan.axes, plan.mode, plan.count, plan.seed)
+    group = request.group or f"sweep-{os.urandom(3).hex()}"
+    requests = [
+        replace(
+            request,
+            command=sweeps.fill(request.command, {**request.params, **params}),
+            params={**request.params, **params},
+            name=f"{request.name}-{number}" if request.name else "",
+            group=group,
+        )
+        for number, params in enumerate(found, 1)
+    ]
+    _say_preview(session, request, requests, plan)
+    if dry_run:
+        if as_json:
+            output.print_json([{"params": json_value(r.params), "command": list(r.command)} for r in requests])
+        else:
+            output.print_table(
+                ("N", *plan.axes, "COMMAND"),
+                [
+                    [str(n), *(output.cell(r.params[key]) for key in plan.axes), words.command(list(r.command))]
+                    for n, r in enumerate(requests, 1)
+                ],
+            )
+        return 0
+    if len(requests) >= _ASKED_FROM and not yes and sys.stdin.isatty() and sys.stderr.isatty():
+        click.confirm(f"Submit {len(requests):,} jobs?", abort=True, err=True)
+    progress = _Progress()
+    try:
+        submitted = submission.submit_all(session, requests, progress)
+    except FoundationsError as error:
+        if then == "detach":
+            raise
+        return _failed_before(error)
+    finally:
+        progress.end()
+    if as_json:
+        output.print_json(
+            [{**_wire(one), "sweep": group, "params": json_value(one.view.spec.params)} for one in submitted]
+        )
+    elif then == "detach":
+        click.echo("\n".join(one.view.spec.job for one in submitted))
+    say(f"sweep {group}: {words.plural(len(submitted), 'job')} submitted to {_hosts_of(submitted)}")
+    say(f"  foundations sweep show {group}    how far it is, and the best so far")
+    if then == "detach":
+        return 0
+    if then == "follow":
+        raise UsageError("--follow follows one job; the sweep is submitted", f"foundations sweep show {group}")
+    from foundations_tui.cli.work import watch_to_end
+
+    return watch_to_end(session, [one.view.spec.job for one in submitted])
+
+
+def _hosts_of(submitted: list[Submitted]) -> str:
+    hosts = dict.fromkeys(one.host for one in submitted)
+    return ", ".join(f"{host} ({sum(one.host == host for one in submitted)})" for host in hosts)
+
+
+def _say_preview(session: Session, request: Request, requests: list[Request], plan: sweeps.Plan) -> None:
+    from foundations_tui import config
+    from foundations_tui.store import queries
+
+    project = request.project or config.load_project(request.folder).project or request.folder.resolve().name
+    axes = {
+        "random": ", ".join(plan.axes) + " drawn at random",
+        "zip": ", ".join(plan.axes) + " side by side",
+        "grid": " x ".join(f"{key} ({len(one.values)})" for key, one in plan.axes.items() if hasattr(one, "values")),
+    }[plan.mode]
+    usual = queries.usual_duration(session.store.conn, project)
+    cost = ""
+    if usual is not None:
+        what, each = ("GPU", request.gpus) if request.gpus else ("CPU", request.cpus)
+        cost = (
+            f"; about {words.duration(usual * each * len(requests))} of {what} time, as jobs of {project} took before"
+        )
+    gpus = f", {words.plural(request.gpus, 'GPU')} each" if request.gpus else ""
+    say(f"{words.plural(len(requests), 'job')}: {axes}{gpus}{cost}")
+    unused = [key for key in plan.axes if not sweeps.uses(request.command, key)]
+    if unused and any(sweeps.uses(request.command, key) for key in plan.axes):
+        say(f"note: {', '.join(unused)} stands in no {{placeholder}} of the command; the script has to read it")
 
 
 def _submit(session: Session, request: Request) -> Submitted:
@@ -232,11 +360,12 @@ def _wire(submitted: Submitted) -> dict[str, str]:
 
 
 def _print_next_steps(submitted: Submitted) -> None:
-    job = submitted.view.spec.job
+    job, snapshot = submitted.view.spec.job, submitted.snapshot
+    assert snapshot is not None
     click.echo(job)
     sent = f"{words.size(submitted.shipped.bytes)} sent" if submitted.shipped.objects else "nothing new to send"
     say(
-        f"submitted to {submitted.host} ({words.plural(submitted.snapshot.files, 'file')}, {sent})\n"
+        f"submitted to {submitted.host} ({words.plural(snapshot.files, 'file')}, {sent})\n"
         f"  foundations logs -f {job[:6]}    follow its log\n"
         f"  foundations                watch all jobs"
     )

@@ -22,6 +22,7 @@ from foundations_tui.store.rows import (
     MetricSummary,
     ProjectRow,
     StreamRow,
+    SweepRow,
 )
 
 FACTS = {"param": "params", "arg": "args", "tag": "tags", "artifact": "artifacts", "used": "uses"}
@@ -339,6 +340,33 @@ def groups(conn: sqlite3.Connection, group: str) -> list[str]:
     """Return the hosts that have unfinished jobs of a group."""
     query = "SELECT DISTINCT host FROM jobs WHERE group_name = ? AND state IN ('queued', 'preparing', 'running')"
     return [row[0] for row in conn.execute(query, [group])]
+
+
+def jobs_of_group(conn: sqlite3.Connection, group: str) -> list[JobRow]:
+    """Return the jobs of a group, oldest first."""
+    query = f"{_JOB} WHERE j.group_name = ? AND j.group_name != '' ORDER BY j.created_at, j.rowid"
+    return _rows(conn, conn.execute(query, [group]).fetchall(), True)
+
+
+def sweeps(conn: sqlite3.Connection) -> list[SweepRow]:
+    """Return the groups of jobs, the newest first."""
+    query = (
+        "SELECT group_name, MIN(project), COUNT(*), SUM(state IN ('preparing', 'running')),"
+        " SUM(state IN ('submitting', 'queued')), SUM(state = 'completed'),"
+        " SUM(state IN ('failed', 'stopped', 'lost')), MIN(created_at)"
+        " FROM jobs WHERE group_name != '' GROUP BY group_name ORDER BY 8 DESC"
+    )
+    return [SweepRow(*row) for row in conn.execute(query)]
+
+
+def usual_duration(conn: sqlite3.Connection, project: str) -> float | None:
+    """Return the median of what the last completed jobs of a project took, seconds; None when there is none."""
+    query = (
+        "SELECT ended_at - started_at FROM jobs WHERE project = ? AND state = 'completed' AND started_at IS NOT NULL"
+        " AND ended_at IS NOT NULL ORDER BY created_at DESC LIMIT 50"
+    )
+    found = sorted(row[0] for row in conn.execute(query, [project]))
+    return found[len(found) // 2] if found else None
 
 
 def ended(conn: sqlite3.Connection, which: JobFilter, before: float) -> list[JobRow]:

@@ -255,6 +255,26 @@ class ProjectRow:
 
 
 @dataclass(frozen=True, slots=True)
+class SweepRow:
+    """One sweep, or other group of jobs, and how its jobs stand."""
+
+    group: str
+    project: str
+    jobs: int
+    running: int
+    waiting: int
+    completed: int
+    failed: int
+    """Failed, stopped or lost."""
+    created_at: float
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as ``--json`` prints it."""
+        names = ("project", "jobs", "running", "waiting", "completed", "failed")
+        return {"sweep": self.group, **{n: getattr(self, n) for n in names}, "created_at": iso(self.created_at)}
+
+
+@dataclass(frozen=True, slots=True)
 class MetricRow:
     """One value of a metric."""
 

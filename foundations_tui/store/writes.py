@@ -310,6 +310,13 @@ def _sample_lines(page: bytes, width: int) -> list[tuple[int, list[Any]]]:
     return found
 
 
+_HAS_FILES = (
+    "(COALESCE(json_array_length(json_extract(spec, '$.outputs')), 0) > 0 OR EXISTS"
+    " (SELECT 1 FROM facts f WHERE f.job = jobs.job AND f.kind = 'artifact' AND f.key NOT LIKE 'synced/%'))"
+)
+"""Whether files of a job come by themselves: outputs that it declared, artifacts that it saved."""
+
+
 def to_acknowledge(store: Store, host: str) -> list[str]:
     """Return the ended jobs of a host of which everything is here and the host has not been told so."""
     query = (
@@ -317,7 +324,7 @@ def to_acknowledge(store: Store, host: str) -> list[str]:
         " AND state IN ('completed', 'failed', 'stopped', 'lost') AND reason_code NOT IN"
         " ('host_reinstalled', 'submit_interrupted')"
         " AND (outputs IS NOT NULL OR client IS NOT (SELECT value FROM meta WHERE key = 'client')"
-        " OR COALESCE(json_array_length(json_extract(spec, '$.outputs')), 0) = 0)"
+        f" OR NOT ({_HAS_FILES}))"
     )
     return [row["job"] for row in store.conn.execute(query, [host])]
 
@@ -333,7 +340,7 @@ def to_collect(store: Store, host: str) -> list[str]:
     query = (
         "SELECT job FROM jobs WHERE host = ? AND outputs IS NULL AND acknowledged = 0 AND pruned = 0 AND attempt > 0"
         " AND state IN ('completed', 'failed', 'stopped', 'lost')"
-        " AND json_array_length(json_extract(spec, '$.outputs')) > 0"
+        f" AND {_HAS_FILES}"
         " AND client = (SELECT value FROM meta WHERE key = 'client')"
     )
     return [row["job"] for row in store.conn.execute(query, [host])]

@@ -73,6 +73,10 @@ class Client:
         """Run a verb with --json and return what it prints."""
         return json.loads(self.run(*words[:1], "--json", *words[1:], **options).stdout)
 
+    def json_of(self, *words: str, **options: Any) -> Any:
+        """Run words that ask for JSON themselves and return what they print."""
+        return json.loads(self.run(*words, **options).stdout)
+
     def submit(self, *words: str, **options: Any) -> str:
         """Submit and return the job's id."""
         return str(self.json("submit", *words, **options)[0]["job"])

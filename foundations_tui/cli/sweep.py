@@ -1,0 +1,170 @@
+"""The verb sweep: what has become of many jobs that were submitted as one."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from foundations_tui import summaries, words
+from foundations_tui.cli import output
+from foundations_tui.cli.options import connecting, json_option, need_terminal, project_filter, reader, say, sync_option
+from foundations_tui.errors import FoundationsError, NotFoundError
+from foundations_tui.store import expressions, queries
+from foundations_tui.store.rows import JobRow, json_value
+
+if TYPE_CHECKING:
+    from foundations_tui.session import Session
+
+_BEST_SHOWN = 5
+_NOT_DONE = ("failed", "stopped", "lost")
+
+
+@click.group(invoke_without_command=True)
+@json_option
+@click.pass_context
+def sweep(ctx: click.Context, as_json: bool) -> None:
+    """List sweeps; show, stop and resume one. foundations submit --sweep lr=1e-4,3e-4 begins one."""
+    if ctx.invoked_subcommand is not None:
+        return
+    rows = queries.sweeps(reader(False))
+    if as_json:
+        output.print_json([row.to_json() for row in rows])
+        return
+    now = time.time()
+    table = [
+        [
+            r.group,
+            r.project,
+            *map(str, (r.jobs, r.running, r.waiting, r.completed, r.failed)),
+            words.ago(r.created_at, now),
+        ]
+        for r in rows
+    ]
+    output.print_table(("SWEEP", "PROJECT", "JOBS", "RUNNING", "WAITING", "COMPLETED", "NOT DONE", "CREATED"), table)
+
+
+@sweep.command()
+@click.argument("sweep_id", metavar="ID")
+@click.option("--metric", "metric", default="", metavar="EXPR", help="By which the best are chosen (loss:min).")
+@sync_option
+@json_option
+def show(sweep_id: str, metric: str, sync_first: bool, as_json: bool) -> None:
+    """Show how far a sweep is, and the best so far."""
+    conn = reader(sync_first)
+    rows = _jobs_of(conn, sweep_id)
+    which = project_filter(conn, query=f"group='{sweep_id}'", project=rows[0].project)
+    best = _best(conn, which, rows, metric)
+    counts = {state: sum(row.state == state for row in rows) for state in sorted({row.state for row in rows})}
+    if as_json:
+        found = [{"job": row.job, "params": json_value(row.params), "value": json_value(v)} for row, v in best[1]]
+        output.print_json(
+            {
+                "sweep": sweep_id,
+                "project": rows[0].project,
+                "jobs": len(rows),
+                "states": counts,
+                "by": best[0],
+                "best": found,
+            }
+        )
+        return
+    click.echo(f"{words.plural(len(rows), 'job')}: " + ", ".join(f"{n} {state}" for state, n in counts.items()))
+    if best[1]:
+        click.echo(f"\nbest by {best[0]}")
+        varying = _varying(rows)
+        short = queries.short_ids(conn, [row.job for row, _ in best[1]])
+        table = [
+            [short[row.job], row.state, words.number(value), *(output.cell(row.params.get(key)) for key in varying)]
+            for row, value in best[1][:_BEST_SHOWN]
+        ]
+        output.print_table(("ID", "STATE", best[0], *varying), table)
+    elif not metric:
+        say('which metric is best is not known: --metric loss:min, or [metrics.direction] loss = "min" before a submit')
+
+
+@sweep.command()
+@click.argument("sweep_id", metavar="ID")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@connecting
+def stop(session: Session, sweep_id: str, yes: bool) -> int:
+    """Stop all jobs of a sweep that have not ended."""
+    from foundations_tui import actions, config
+    from foundations_tui.cli.main import tell
+
+    rows = [row for row in _jobs_of(session.store.conn, sweep_id) if not row.is_final]
+    if not rows:
+        say(f"all jobs of {sweep_id} have ended")
+        return 0
+    if not yes:
+        need_terminal("sweep stop asks first")
+        click.confirm(f"Stop {words.plural(len(rows), 'job')} of {sweep_id}?", abort=True, err=True)
+    code = 0
+    for row in reversed(rows):  # the newest first: what waits would take the place of what ends
+        try:
+            actions.stop(session, row, config.owner_name(session.hosts))
+            click.echo(row.job)
+        except FoundationsError as error:
+            tell(error)
+            code = error.exit_code
+    return code
+
+
+@sweep.command()
+@click.argument("sweep_id", metavar="ID")
+@json_option
+@connecting
+def resume(session: Session, sweep_id: str, as_json: bool) -> None:
+    """Submit again, with the same code, what did not complete: failed, stopped and lost jobs of a sweep."""
+    from foundations_tui import submit as submission
+
+    rows = _jobs_of(session.store.conn, sweep_id)
+    done = {_key(row) for row in rows if row.state == "completed" or not row.is_final}
+    again = {_key(row): row for row in rows if row.state in _NOT_DONE and _key(row) not in done}
+    submitted = submission.submit_again(session, list(again.values())) if again else []
+    if as_json:
+        output.print_json(
+            [{"job": spec.job, "host": host, "params": json_value(spec.params)} for spec, host in submitted]
+        )
+        return
+    for spec, _ in submitted:
+        click.echo(spec.job)
+    say(f"{words.plural(len(submitted), 'job')} submitted again" if submitted else "there is nothing to resume")
+
+
+def _key(row: JobRow) -> tuple[str, str]:
+    return repr(sorted(row.params.items())), repr(row.command)
+
+
+def _jobs_of(conn: sqlite3.Connection, sweep_id: str) -> list[JobRow]:
+    rows = queries.jobs_of_group(conn, sweep_id)
+    if not rows:
+        raise NotFoundError(f"there is no sweep {sweep_id!r}", "foundations sweep lists them")
+    return rows
+
+
+def _best(
+    conn: sqlite3.Connection, which: queries.JobFilter, rows: list[JobRow], metric: str
+) -> tuple[str, list[tuple[JobRow, Any]]]:
+    """Return (what by, jobs with their values, the best first)."""
+    if not metric:
+        known = [key for key in which.directions if any(key in row.metrics for row in rows)]
+        if not known:
+            return "", []
+        metric = f"{known[0]}:best"
+    expression, descending = expressions.parse_sort(metric)
+    values = queries.values(conn, which, [expression], [row.job for row in rows])
+    if descending is None:
+        descending = expression.aggregate == "max" or (
+            expression.aggregate in ("best", "") and which.directions.get(expression.name) == "max"
+        )
+    found = [(row, values[row.job][0]) for row in rows if summaries.is_number(values[row.job][0])]
+    return metric, sorted(found, key=lambda one: -one[1] if descending else one[1])
+
+
+def _varying(rows: list[JobRow]) -> list[str]:
+    """Return the parameters in which the jobs differ."""
+    keys = dict.fromkeys(key for row in rows for key in row.params)
+    return [key for key in keys if len({repr(row.params.get(key)) for row in rows}) > 1]

@@ -1,0 +1,286 @@
+"""Sweeps: which parameters, how they are combined, and what becomes of a command. Pure: nothing is sent from here.
+
+    lr=1e-4,3e-4        these values           batch=32:128:x2     32, 64, 128
+    p=0:1:0.25          0, 0.25, 0.5, 0.75, 1  lr=log:1e-5:1e-2:8  eight values, evenly spaced in the exponent
+
+For ``--random`` a range needs no step: ``0:1`` is uniform, ``log:1e-5:1e-2`` in the exponent; whole ends give whole
+numbers.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import random
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from foundations_tui.arguments import literal
+from foundations_tui.errors import UsageError
+
+MOST_JOBS = 20_000
+"""A sweep is no larger: a slip of the finger should not fill a host's queue."""
+MODES = ("grid", "zip", "random")
+_KEY = re.compile(r"[A-Za-z_][\w.-]*\Z")
+_PLACEHOLDER = re.compile(r"\{\{([A-Za-z_][\w.-]*)\}\}|\{([A-Za-z_][\w.-]*)\}")
+
+
+@dataclass(frozen=True)
+class Values:
+    """These values and no others."""
+
+    values: tuple[Any, ...]
+
+    def draw(self, dice: random.Random) -> Any:
+        """Return one of them."""
+        return dice.choice(self.values)
+
+
+@dataclass(frozen=True)
+class Range:
+    """All numbers between two."""
+
+    low: float
+    high: float
+    is_log: bool
+
+    def draw(self, dice: random.Random) -> float:
+        """Return a number between its ends; a whole one when both are."""
+        if self.is_log:
+            value = math.exp(dice.uniform(math.log(self.low), math.log(self.high)))
+            value = min(max(value, self.low), self.high)
+        elif isinstance(self.low, int) and isinstance(self.high, int):
+            return dice.randint(self.low, self.high)
+        else:
+            value = dice.uniform(self.low, self.high)
+        return round(value) if isinstance(self.low, int) and isinstance(self.high, int) else float(f"{value:.6g}")
+
+
+Axis = Values | Range
+
+
+def parse(text: str) -> tuple[str, Axis]:
+    """Return (name, what it ranges over) of ``KEY=VALUES``.
+
+    Raises:
+        UsageError: it cannot be understood.
+    """
+    key, found, given = text.partition("=")
+    if not found or not _KEY.match(key) or not given:
+        raise UsageError(f"--sweep takes KEY=VALUES; got {text!r}", "--sweep lr=1e-4,3e-4 or --sweep batch=32:128:x2")
+    return key, axis(key, given)
+
+
+def axis(key: str, given: Any) -> Axis:
+    """Return what a parameter ranges over.
+
+    Args:
+        key: its name, for messages.
+        given: text as ``--sweep`` takes it, a list of values, or one value.
+    Raises:
+        UsageError: it cannot be understood.
+    """
+    if isinstance(given, list):
+        if not given:
+            raise UsageError(f"sweep {key}: the list is empty")
+        return Values(tuple(given))
+    if not isinstance(given, str):
+        return Values((given,))
+    if "," not in given and given.count(":") in (1, 2, 3):
+        try:
+            return _range(key, given.split(":"))
+        except ValueError:
+            pass  # a text with colons in it
+    parts = [part.strip() for part in _split(given)]
+    if any(not part for part in parts):
+        raise UsageError(f"sweep {key}: a value is empty in {given!r}")
+    return Values(tuple(literal(part) for part in parts))
+
+
+def _split(text: str) -> list[str]:
+    """Return what stands between the commas outside brackets."""
+    parts, depth, start = [], 0, 0
+    for place, character in enumerate(text):
+        depth += (character in "[{(") - (character in "]})")
+        if character == "," and depth == 0:
+            parts.append(text[start:place])
+            start = place + 1
+    return [*parts, text[start:]]
+
+
+def _range(key: str, parts: list[str]) -> Axis:
+    """Return a range or its values.
+
+    Raises:
+        ValueError: these are no numbers. UsageError: they make no range.
+    """
+    is_log = parts[0] == "log"
+    ends = [_number(part) for part in (parts[1:3] if is_log else parts[:2])]
+    if len(ends) < 2:
+        raise ValueError(parts)
+    low, high = ends
+    if high < low or (is_log and low <= 0):
+        raise UsageError(f"sweep {key}: {':'.join(parts)} goes from the smaller to the larger, above 0 for log")
+    step = parts[3:] if is_log else parts[2:]
+    if not step:
+        return Range(low, high, is_log)
+    if is_log:
+        return Values(_log_spaced(key, low, high, step[0]))
+    if step[0].startswith("x"):
+        return Values(_times(key, low, high, _number(step[0][1:])))
+    return Values(_evenly(key, low, high, _number(step[0])))
+
+
+def _number(text: str) -> float:
+    try:
+        return int(text)
+    except ValueError:
+        number = float(text)
+        if not math.isfinite(number):
+            raise
+        return number
+
+
+def _log_spaced(key: str, low: float, high: float, text: str) -> tuple[float, ...]:
+    if not text.isdigit() or not 2 <= int(text) <= MOST_JOBS:
+        raise UsageError(f"sweep {key}: log:FROM:TO:COUNT takes a count of at least 2; got {text!r}")
+    count = int(text)
+    ratio = math.log(high / low) / (count - 1)
+    return tuple(float(f"{low * math.exp(n * ratio):.6g}") for n in range(count))
+
+
+def _times(key: str, low: float, high: float, factor: float) -> tuple[float, ...]:
+    if factor <= 1 or low <= 0:
+        raise UsageError(f"sweep {key}: xN multiplies by more than 1, from above 0")
+    values: list[float] = []
+    value = low
+    while value <= high * (1 + 1e-9) and len(values) < MOST_JOBS:
+        values.append(value if isinstance(value, int) else float(f"{value:.10g}"))
+        value = value * factor
+    return tuple(values)
+
+
+def _evenly(key: str, low: float, high: float, step: float) -> tuple[float, ...]:
+    if step <= 0 or (high - low) / step > MOST_JOBS:
+        raise UsageError(f"sweep {key}: FROM:TO:STEP takes a step above 0, and gives at most {MOST_JOBS:,} values")
+    count = math.floor((high - low) / step + 1e-9) + 1
+    values = [low + n * step for n in range(count)]
+    return tuple(value if isinstance(value, int) else float(f"{value:.10g}") for value in values)
+
+
+def expand(axes: dict[str, Axis], mode: str = "grid", count: int = 0, seed: int | None = None) -> list[dict[str, Any]]:
+    """Return the parameters of each job.
+
+    Args:
+        axes: what each parameter ranges over.
+        mode: "grid" (all combinations), "zip" (the first of each, the second of each, ...) or "random".
+        count: how many jobs, for "random".
+        seed: the same gives the same draws.
+    Raises:
+        UsageError: they cannot be combined so, or give too many jobs.
+    """
+    if mode == "random":
+        if not 1 <= count <= MOST_JOBS:
+            raise UsageError(f"--random takes 1 to {MOST_JOBS:,} jobs")
+        dice = random.Random(seed)
+        return [{key: one.draw(dice) for key, one in axes.items()} for _ in range(count)]
+    values = {key: _listed(key, one) for key, one in axes.items()}
+    if mode == "zip":
+        lengths = {len(one) for one in values.values()}
+        if len(lengths) > 1:
+            told = ", ".join(f"{key} has {len(one)}" for key, one in values.items())
+            raise UsageError(f"--zip takes lists of one length: {told}")
+        return [dict(zip(values, row, strict=True)) for row in zip(*values.values(), strict=True)]
+    total = math.prod(len(one) for one in values.values())
+    if total > MOST_JOBS:
+        raise UsageError(f"this sweep has {total:,} jobs; at most {MOST_JOBS:,} are taken", "--random N draws some")
+    return [dict(zip(values, row, strict=True)) for row in itertools.product(*values.values())]
+
+
+def _listed(key: str, one: Axis) -> tuple[Any, ...]:
+    if isinstance(one, Range):
+        raise UsageError(
+            f"sweep {key}: {one.low:g}:{one.high:g} has no step", f"{key}={one.low:g}:{one.high:g}:STEP, or --random N"
+        )
+    return one.values
+
+
+def fill(command: Sequence[str], params: dict[str, Any]) -> tuple[str, ...]:
+    """Return a command with ``{name}`` replaced by the parameter of that name.
+
+    Only names of parameters are replaced, so JSON and ``find -exec {}`` pass; ``{{name}}`` stands for ``{name}``.
+    """
+
+    def value_of(match: re.Match[str]) -> str:
+        name = match[1] or match[2]
+        if name not in params:
+            return match[0]
+        return f"{{{name}}}" if match[1] else text_of(params[name])
+
+    return tuple(_PLACEHOLDER.sub(value_of, word) for word in command)
+
+
+def text_of(value: Any) -> str:
+    """Return a parameter as a word of a command line."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, float):
+        return repr(value)
+    import json
+
+    return json.dumps(value)
+
+
+def uses(command: Iterable[str], name: str) -> bool:
+    """Say whether a command has a parameter's placeholder."""
+    return any(match[2] == name for word in command for match in _PLACEHOLDER.finditer(word))
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a sweep's file says."""
+
+    axes: dict[str, Axis]
+    mode: str = "grid"
+    count: int = 0
+    seed: int | None = None
+
+
+_FILE_KEYS = ("mode", "count", "seed", "parameters")
+
+
+def read(path: Path) -> Plan:
+    """Return the plan in the ``[sweep]`` table of a TOML file.
+
+        [sweep]
+        mode = "random"
+        count = 50
+        seed = 7
+        [sweep.parameters]
+        lr = "log:1e-5:1e-2"
+        optimizer = ["adam", "sgd"]
+
+    Raises:
+        UsageError: it cannot be read or understood.
+    """
+    import tomllib
+
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8")).get("sweep")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path}: {getattr(error, 'strerror', None) or error}") from None
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        raise UsageError(f"{path}: {error}") from None
+    if not isinstance(table, dict) or not isinstance(table.get("parameters"), dict) or not table["parameters"]:
+        raise UsageError(f"{path} has no table [sweep.parameters]", 'lr = [1e-4, 3e-4], or lr = "log:1e-5:1e-2:8"')
+    for key in table:
+        if key not in _FILE_KEYS:
+            raise UsageError(f"{path}: unknown key {key!r} in [sweep]", f"known: {', '.join(_FILE_KEYS)}")
+    mode, count, seed = table.get("mode", "grid"), table.get("count", 0), table.get("seed")
+    if mode not in MODES or not isinstance(count, int) or not isinstance(seed, int | None):
+        raise UsageError(f"{path}: mode is one of {', '.join(MODES)}; count and seed are whole numbers")
+    axes = {key: axis(key, value) for key, value in table["parameters"].items()}
+    return Plan(axes, mode, count, seed)
