@@ -148,11 +148,11 @@ class SyncableDirectory:
             return None
         own = os.path.dirname(folder)
         if job is not None and job != os.environ.get("FOUNDATIONS_JOB_ID"):
-            own = _job_beside(own, job)
+            own = job_beside(own, job)
         return os.path.join(own, SYNCED, quoted(self.key))
 
 
-def _job_beside(own: str, job: str) -> str:
+def job_beside(own: str, job: str) -> str:
     """Return the folder of another job of this host."""
     if not encoding.is_job_id(job):
         raise ValueError(f"not a job id: {job!r}")

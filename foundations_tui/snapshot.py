@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from foundations_tui import locations, plumbing
-from foundations_tui.errors import SnapshotError
+from foundations_tui.errors import NotFoundError, SnapshotError
 from foundations_tui.listing import IGNORE_FILE, Listing, included
 
 if TYPE_CHECKING:
@@ -158,6 +158,35 @@ def read_objects(snapshot: Snapshot, oids: list[str]) -> Iterator[tuple[str, str
                 content = git.stdout.read(int(head[2]))
                 git.stdout.read(1)
                 yield oid, head[1].decode(), content
+
+
+def difference(one: str, other: str) -> str:
+    """Return what ``git diff`` says of two snapshots that were taken on this machine.
+
+    Args:
+        one: tree id.
+        other: tree id.
+    Raises:
+        NotFoundError: one of them is not here.
+    """
+    shadows = [path.parent for path in locations.snapshots_folder().glob("*/HEAD")]
+    homes = {tree: next((path for path in shadows if _has_tree(path, tree)), None) for tree in (one, other)}
+    for tree, home in homes.items():
+        if home is None:
+            hint = "foundations get JOB --code fetches the code of a job"
+            raise NotFoundError(f"the code {tree[:12]} was not submitted from this machine", hint)
+    both = os.pathsep.join(str(home / "objects") for home in homes.values() if home is not None)
+    words = ["git", "--git-dir", str(homes[one]), "diff", "--no-color", "--no-ext-diff", "--no-textconv", one, other]
+    env = plumbing.environment({"GIT_ALTERNATE_OBJECT_DIRECTORIES": both, "GIT_CONFIG_GLOBAL": os.devnull})
+    done = subprocess.run(words, env=env, capture_output=True)
+    if done.returncode != 0:
+        raise SnapshotError(f"git diff failed: {done.stderr.decode(errors='replace').strip()}")
+    return done.stdout.decode("utf-8", "replace")
+
+
+def _has_tree(shadow: Path, tree: str) -> bool:
+    words = ["git", "--git-dir", str(shadow), "cat-file", "-e", tree + "^{tree}"]
+    return subprocess.run(words, env=plumbing.environment({}), capture_output=True).returncode == 0
 
 
 def _damaged(snapshot: Snapshot) -> SnapshotError:

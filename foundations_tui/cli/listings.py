@@ -1,4 +1,4 @@
-"""The verbs that only read the store: projects, show, metrics, status."""
+"""The verbs that only read the store: projects, show, status."""
 
 from __future__ import annotations
 
@@ -12,8 +12,7 @@ import click
 from foundations_tui import words
 from foundations_tui.cli import output
 from foundations_tui.cli.main import use_color
-from foundations_tui.cli.options import job_argument, json_option, reader, say, sync_option
-from foundations_tui.errors import NotFoundError
+from foundations_tui.cli.options import job_argument, json_option, reader, sync_option
 from foundations_tui.store import queries
 from foundations_tui.store.rows import JobRow, iso
 from foundations_tui.terminal import one_line
@@ -61,35 +60,6 @@ def show(job: str, sync_first: bool, as_json: bool) -> None:
     else:
         click.echo("\n".join(_show_lines(row, now)), color=use_color())
     output.print_age(conn, {row.host}, now)
-
-
-@click.command()
-@job_argument
-@click.option("--key", default="", help="Only this metric.")
-@sync_option
-@json_option
-def metrics(job: str, key: str, sync_first: bool, as_json: bool) -> None:
-    """Show the metrics of a job: a line each, or with --key every value of one."""
-    conn = reader(sync_first)
-    row = queries.find(conn, job)
-    if key and key not in row.metrics:
-        known = ", ".join(row.metrics) or "none"
-        raise NotFoundError(f"job {row.job} has no metric {key!r}", f"it has: {known}")
-    if as_json:
-        output.print_json([value.to_json() for value in queries.metrics(conn, row.job, row.attempt, key)])
-    elif key:
-        values = queries.metrics(conn, row.job, row.attempt, key)
-        cells = [["" if v.step is None else str(v.step), words.number(v.value), iso(v.time) or ""] for v in values]
-        output.print_table(("STEP", key, "TIME"), cells)
-    elif row.metrics:
-        cells = [
-            [name, *(words.number(x) if x is not None else "" for x in (m.last, m.min, m.max)), str(m.count)]
-            for name, m in sorted(row.metrics.items())
-        ]
-        output.print_table(("METRIC", "LAST", "MIN", "MAX", "VALUES"), cells)
-    else:
-        say(f"job {row.job} has logged no metrics")
-    output.print_age(conn, {row.host}, time.time())
 
 
 @click.command()

@@ -466,7 +466,7 @@ class _Details:
         for start in range(0, len(ids), 500):
             page = [job_id for job_id, _ in ids[start : start + 500]]
             marks = _marks(page)
-            query = f"SELECT job, kind, key, value FROM facts WHERE job IN ({marks}) ORDER BY job, time, key"
+            query = f"SELECT job, kind, key, value FROM facts WHERE job IN ({marks}) ORDER BY job, time, writer, offset"
             for job_id, kind, key, value in conn.execute(query, page):
                 value = json.loads(value)
                 if value is not None or kind != "tag":

@@ -1,0 +1,151 @@
+"""The client for Python: what the SDK calls when it submits and reads. A thread has a session once it needs one."""
+
+from __future__ import annotations
+
+import atexit
+import threading
+import time
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from foundations_tui import actions, fetching, locations, runs, submit as submission, sync
+from foundations_tui.errors import HostError, NotFoundError
+from foundations_tui.session import Session
+from foundations_tui.store import queries
+from foundations_tui.store.db import open_reader
+from foundations_tui.store.rows import JobRow
+
+_own = threading.local()
+
+
+def session() -> Session:
+    """Return this thread's session."""
+    if not hasattr(_own, "session"):
+        _own.session = Session()
+        atexit.register(_own.session.close)  # a connection left open is a process left behind
+    found: Session = _own.session
+    return found
+
+
+def submit(command: list[str], folder: str, **wanted: Any) -> str:
+    """Submit a job and return its id; see ``foundations_tui.submit.Request`` for what can be wanted.
+
+    Raises:
+        FoundationsError: why not.
+    """
+    request = submission.Request(tuple(command), Path(folder), **wanted)
+    return submission.submit(session(), request).view.spec.job
+
+
+def jobs(where: str, sort: str, limit: int) -> list[dict[str, Any]]:
+    """Return jobs as ``--json`` prints them."""
+    conn = _reader()
+    which = queries.JobFilter(query=where, directions=queries.directions(conn))
+    return [row.to_json(time.time()) for row in queries.jobs(conn, which, sort or "created", limit)]
+
+
+def job(wanted: str, fresh: bool = False) -> dict[str, Any]:
+    """Return one job as ``--json`` prints it.
+
+    Args:
+        wanted: as a user names it.
+        fresh: ask its host first, when that can be reached.
+    Raises:
+        NotFoundError: there is none.
+    """
+    return _row(wanted, fresh).to_json(time.time())
+
+
+def wait(wanted: list[str]) -> None:
+    """Wait until jobs have ended."""
+    own = session()
+    ids = [queries.resolve(own.store.conn, one) for one in wanted]
+    actions.wait_for(own, ids, lambda row: None)
+
+
+def log(wanted: str) -> bytes:
+    """Return the log of a job's last attempt, as it is now."""
+    row = _row(wanted, fresh=True)
+    try:
+        return locations.log_file(row.job, row.attempt).read_bytes()
+    except FileNotFoundError:
+        return b""
+
+
+def follow_log(wanted: str) -> Iterator[bytes]:
+    """Yield a job's log as it grows, to its end."""
+    own = session()
+    yield from actions.follow_log(own, queries.resolve(own.store.conn, wanted))
+
+
+def history(wanted: str, key: str) -> list[dict[str, Any]]:
+    """Return all values of a metric.
+
+    Raises:
+        NotFoundError: there is no such job or metric.
+    """
+    conn = _reader()
+    row = queries.find(conn, wanted)
+    if key not in row.metrics:
+        raise NotFoundError(f"job {row.job} has no metric {key!r}", f"it has: {', '.join(row.metrics) or 'none'}")
+    values = queries.metrics(conn, row.job, row.attempt, key)
+    return [{"step": value.step, "value": _python(value.value), "time": value.time} for value in values]
+
+
+def artifact(wanted: str, key: str) -> tuple[str, str]:
+    """Return (the job's whole id, the path of its artifact here)."""
+    row = _row(wanted, fresh=False)
+    if key not in row.artifacts:
+        row = _row(wanted, fresh=True)
+    return row.job, str(fetching.artifact(session(), row, key))
+
+
+def project_rows(project: str) -> list[dict[str, Any]]:
+    """Return a project's jobs, oldest first, with the names that the predecessor gave them."""
+    rows = queries.jobs(_reader(), queries.JobFilter(project=project), "created:asc")
+    return [_project_row(row) for row in rows]
+
+
+def _project_row(row: JobRow) -> dict[str, Any]:
+    return {
+        "project_name": row.project,
+        "job_id": row.job,
+        "user": row.owner,
+        "status": row.state,
+        "start_time": _local(row.started_at),
+        "completed_time": _local(row.ended_at),
+        "creation_time": row.created_at,
+        "tags": row.tags,
+        **row.params,
+        **{key: _python(summary.last) for key, summary in row.metrics.items()},
+        **{f"tag_{key}": value for key, value in row.tags.items()},
+    }
+
+
+def _local(moment: float | None) -> str | None:
+    return None if moment is None else datetime.fromtimestamp(moment).isoformat()
+
+
+def _python(value: Any) -> Any:
+    """Return a metric's value as it was logged: what the store keeps by name is a float again."""
+    return float(value) if value in ("NaN", "Infinity", "-Infinity") else value
+
+
+def _row(wanted: str, fresh: bool) -> JobRow:
+    own = session()
+    row = queries.find(own.store.conn, wanted)
+    if row.kind == runs.KIND:
+        runs.take_into(own.store)
+    elif fresh and not (row.is_final and row.complete):
+        try:
+            sync.catch_up(own, row.host, jobs=[row.job])
+        except HostError as error:
+            own.say(f"warning: {error}; this is as of the last contact")
+    return queries.job(own.store.conn, row.job)
+
+
+def _reader() -> Any:
+    runs.take_in()
+    return open_reader()

@@ -1,0 +1,97 @@
+"""Curves as braille: a chart for a terminal, in plain text. Pure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from foundations_tui import words
+
+_DOTS = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))
+"""Bits of a braille cell, by row and column (Unicode, Braille Patterns)."""
+_EMPTY = 0x2800
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One line of a chart: places on the x axis, and the least and largest value there."""
+
+    xs: Sequence[float]
+    lows: Sequence[float]
+    highs: Sequence[float]
+
+
+def draw(curves: Sequence[Curve], columns: int, rows: int, log: bool = False) -> list[list[str]]:
+    """Return the cells of a chart for each curve, to be laid over each other: "" where a curve is not.
+
+    Args:
+        curves: with at least one point in all.
+        columns: cells wide.
+        rows: cells high.
+        log: logarithmic values; those not above 0 are left out.
+    Returns:
+        For each curve its rows, each a string of ``columns`` characters, blank where nothing is.
+    """
+    left, right, low, high = bounds(curves, log)
+    return [_draw_one(curve, columns, rows, (left, right, low, high), log) for curve in curves]
+
+
+def bounds(curves: Sequence[Curve], log: bool = False) -> tuple[float, float, float, float]:
+    """Return (least x, largest x, least value, largest value); with ``log`` the values' logarithms."""
+    xs = [x for curve in curves for x in curve.xs]
+    values = [_scale(v, log) for curve in curves for v in (*curve.lows, *curve.highs)]
+    known = [v for v in values if v is not None]
+    if not xs or not known:
+        return 0.0, 1.0, 0.0, 1.0
+    low, high = min(known), max(known)
+    if low == high:
+        low, high = low - (abs(low) or 1) * 0.5, high + (abs(high) or 1) * 0.5
+    return min(xs), max(xs), low, high
+
+
+def _draw_one(curve: Curve, columns: int, rows: int, box: tuple[float, float, float, float], log: bool) -> list[str]:
+    left, right, low, high = box
+    cells = [[_EMPTY] * columns for _ in range(rows)]
+    width, height = columns * 2 - 1, rows * 4 - 1
+    before: tuple[int, int] | None = None
+    for x, lowest, highest in zip(curve.xs, curve.lows, curve.highs, strict=True):
+        ends = [_scale(v, log) for v in (lowest, highest)]
+        if ends[0] is None or ends[1] is None:
+            before = None
+            continue
+        column = round((x - left) / (right - left) * width) if right > left else 0
+        bottom, top = (height - round((v - low) / (high - low) * height) for v in ends if v is not None)
+        for y in range(top, bottom + 1):
+            _dot(cells, column, y)
+        if before is not None:
+            _join(cells, before, (column, (top + bottom) // 2))
+        before = column, (top + bottom) // 2
+    return ["".join(chr(cell) if cell != _EMPTY else " " for cell in row) for row in cells]
+
+
+def _join(cells: list[list[int]], start: tuple[int, int], end: tuple[int, int]) -> None:
+    steps = max(abs(end[0] - start[0]), abs(end[1] - start[1]), 1)
+    for n in range(steps + 1):
+        _dot(
+            cells, round(start[0] + (end[0] - start[0]) * n / steps), round(start[1] + (end[1] - start[1]) * n / steps)
+        )
+
+
+def _dot(cells: list[list[int]], x: int, y: int) -> None:
+    cells[y // 4][x // 2] |= _DOTS[y % 4][x % 2]
+
+
+def _scale(value: float, log: bool) -> float | None:
+    if not log:
+        return value
+    return math.log10(value) if value > 0 else None
+
+
+def labels(low: float, high: float, rows: int, log: bool = False) -> list[str]:
+    """Return what stands on the y axis at each row: the ends and the middle."""
+    found = [""] * rows
+    for row in {0, rows // 2, rows - 1}:
+        value = high - (high - low) * (row / (rows - 1) if rows > 1 else 0)
+        found[row] = words.number(float(f"{10**value if log else value:.4g}"))
+    return found

@@ -1,0 +1,339 @@
+"""Looking closer: the verbs compare, metrics, chart and export."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import shutil
+import sqlite3
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from foundations_tui import charts, comparing, words
+from foundations_tui.cli import output
+from foundations_tui.cli.main import use_color
+from foundations_tui.cli.options import (
+    JobName,
+    chosen_jobs,
+    json_option,
+    project_filter,
+    reader,
+    say,
+    sync_option,
+    where_option,
+)
+from foundations_tui.errors import FoundationsError, NotFoundError, UsageError
+from foundations_tui.store import expressions, queries
+from foundations_tui.store.rows import JobRow, MetricRow, json_number, json_value
+from foundations_tui.terminal import one_line, several_lines
+
+_COLORS = ("cyan", "yellow", "magenta", "green", "blue", "red", "bright_cyan", "bright_yellow", "white")
+_MOST_CURVES = 9
+
+
+def _several(required: bool = True) -> Callable[[Any], Any]:
+    return click.argument(
+        "jobs", type=JobName(), nargs=-1, required=required, metavar="JOB..." if required else "[JOB...]"
+    )
+
+
+@click.command()
+@_several(required=False)
+@where_option
+@click.option("--all", "everything", is_flag=True, help="Also what is the same.")
+@click.option("--code", is_flag=True, help="And what differs in the code of the first two (git diff).")
+@sync_option
+@json_option
+def compare(jobs: tuple[str, ...], where: str, everything: bool, code: bool, sync_first: bool, as_json: bool) -> None:
+    """Compare jobs: parameters, arguments, hosts, code and metrics in which they differ, the best marked with *."""
+    conn = reader(sync_first)
+    rows = chosen_jobs(conn, jobs, where, True, "compare")
+    if len(rows) < 2:
+        raise UsageError("compare takes at least two jobs")
+    directions = project_filter(conn, project=rows[0].project).directions
+    lines = comparing.compare(rows, directions, time.time(), everything)
+    difference = _code_difference(rows[0], rows[1]) if code else ""
+    if as_json:
+        found = {"jobs": [row.job for row in rows], "lines": [line.to_json() for line in lines]}
+        output.print_json({**found, "code": difference} if code else found)
+        return
+    short = queries.short_ids(conn, [row.job for row in rows])
+    table = [[_title(line), *(_value_cell(line, n) for n in range(len(rows)))] for line in lines]
+    output.print_table(("", *(short[row.job] for row in rows)), table)
+    if not lines:
+        say("they do not differ in anything that is known")
+    if difference:
+        click.echo("\n" + several_lines(difference))
+    output.print_age(conn, {row.host for row in rows}, time.time())
+
+
+def _title(line: comparing.Line) -> str:
+    return line.name if line.kind == "job" else f"{line.kind}:{line.name}"
+
+
+def _value_cell(line: comparing.Line, number: int) -> str:
+    value = line.values[number]
+    if line.name == "duration" and line.kind == "job" and value is not None:
+        return words.duration(value)
+    if line.kind == "job" and line.name.startswith("peak") and value is not None:
+        return words.size(value)
+    return output.cell(value) + (" *" if line.best == number else "")
+
+
+def _code_difference(one: JobRow, other: JobRow) -> str:
+    from foundations_tui import snapshot
+
+    if not one.snapshot or not other.snapshot:
+        raise NotFoundError("a run that was started by hand has no snapshot to compare")
+    return snapshot.difference(one.snapshot, other.snapshot)
+
+
+@click.command()
+@_several()
+@click.option("--key", default="", help="Only this metric: every value of it.")
+@click.option("--csv", "as_csv", is_flag=True, help="Print CSV: job, key, step, value, time.")
+@sync_option
+@json_option
+def metrics(jobs: tuple[str, ...], key: str, as_csv: bool, sync_first: bool, as_json: bool) -> None:
+    """Show metrics of jobs: a line each, or with --key every value of one."""
+    conn = reader(sync_first)
+    rows = [queries.find(conn, job) for job in jobs]
+    for row in rows:
+        if key and key not in row.metrics:
+            known = ", ".join(row.metrics) or "none"
+            raise NotFoundError(f"job {row.job} has no metric {key!r}", f"it has: {known}")
+    if as_csv or as_json:
+        values = [(row.job, value) for row in rows for value in queries.metrics(conn, row.job, row.attempt, key)]
+        if as_csv:
+            cells = [[job, v.key, v.step, json_number(v.value), repr(v.time)] for job, v in values]
+            click.echo(_csv(("job", "key", "step", "value", "time"), cells), nl=False)
+        else:
+            output.print_json([({} if len(rows) == 1 else {"job": job}) | v.to_json() for job, v in values])
+    else:
+        for row in rows:
+            if len(rows) > 1:
+                click.echo(f"{row.job[: queries.SHORTEST]}  {one_line(row.name or words.command(row.command))}")
+            _print_metrics(conn, row, key)
+    output.print_age(conn, {row.host for row in rows}, time.time())
+
+
+def _print_metrics(conn: sqlite3.Connection, row: JobRow, key: str) -> None:
+    if key:
+        values = queries.metrics(conn, row.job, row.attempt, key)
+        output.print_table(("STEP", key, "TIME"), [_metric_cells(value) for value in values])
+    elif row.metrics:
+        cells = [
+            [name, *(words.number(x) if x is not None else "" for x in (m.last, m.min, m.max)), str(m.count)]
+            for name, m in sorted(row.metrics.items())
+        ]
+        output.print_table(("METRIC", "LAST", "MIN", "MAX", "VALUES"), cells)
+    else:
+        say(f"job {row.job} has logged no metrics")
+
+
+def _metric_cells(value: MetricRow) -> list[str]:
+    shown = value.to_json()
+    return ["" if value.step is None else str(value.step), words.number(value.value), shown["time"] or ""]
+
+
+@click.command()
+@_several()
+@click.option("--key", required=True, help="The metric.")
+@click.option(
+    "--x", "axis", default="step", type=click.Choice(("step", "time")), help="Along steps, or time since the start."
+)
+@click.option("--log", is_flag=True, help="Logarithmic values.")
+@click.option("--height", default=15, type=click.IntRange(3, 100), help="Lines high (default 15).")
+@sync_option
+def chart(jobs: tuple[str, ...], key: str, axis: str, log: bool, height: int, sync_first: bool) -> None:
+    """Draw a metric of jobs in the terminal."""
+    conn = reader(sync_first)
+    rows = [queries.find(conn, job) for job in jobs]
+    if len(rows) > _MOST_CURVES:
+        raise UsageError(f"a chart takes at most {_MOST_CURVES} jobs")
+    curves = [_curve(conn, row, key, axis) for row in rows]
+    if not any(curve.xs for curve in curves):
+        known = ", ".join(dict.fromkeys(name for row in rows for name in row.metrics)) or "none"
+        raise NotFoundError(f"there are no numbers of {key!r}", f"there are: {known}")
+    columns = min(shutil.get_terminal_size((80, 24)).columns, 200)
+    click.echo("\n".join(_chart_lines(rows, curves, key, axis, log, columns, height)), color=use_color())
+    output.print_age(conn, {row.host for row in rows}, time.time())
+
+
+def _curve(conn: sqlite3.Connection, row: JobRow, key: str, axis: str) -> charts.Curve:
+    points = [p for p in queries.curve(conn, row.job, row.attempt, key) if p.min is not None and p.max is not None]
+    start = row.started_at or (points[0].time_min if points else 0.0)
+    xs = [float(p.step_max) if axis == "step" else p.time_max - start for p in points]
+    return charts.Curve(xs, [p.min or 0.0 for p in points], [p.max or 0.0 for p in points])
+
+
+def _chart_lines(
+    rows: Sequence[JobRow], curves: Sequence[charts.Curve], key: str, axis: str, log: bool, columns: int, height: int
+) -> list[str]:
+    left, right, low, high = charts.bounds(curves, log)
+    labels = charts.labels(low, high, height, log)
+    margin = max(map(len, labels)) + 1
+    drawn = charts.draw(curves, columns - margin - 1, height, log)
+    lines = [one_line(key) + (" (log)" if log else "")]
+    for number in range(height):
+        lines.append(f"{labels[number]:>{margin - 1}} ┤{_overlaid([one[number] for one in drawn])}")
+    ends = words.number(left), words.number(right)
+    unit = "" if axis == "step" else " s"
+    room = columns - margin - 1 - len(ends[0]) - len(ends[1]) - len(unit)
+    lines.append(f"{'':>{margin}}└{ends[0]}{'─' * max(1, room)}{ends[1]}{unit}")
+    for number, row in enumerate(rows):
+        mark = click.style("──", fg=_COLORS[number])
+        lines.append(
+            f"{'':>{margin}} {mark} {row.job[: queries.SHORTEST]} {one_line(row.name or words.command(row.command))}"
+        )
+    return lines
+
+
+def _overlaid(layers: Sequence[str]) -> str:
+    """Return the layers in their colours; where several are, the dots of all in the colour of the last."""
+    cells = []
+    for column in zip(*layers, strict=True):
+        owners = [number for number, cell in enumerate(column) if cell != " "]
+        if not owners:
+            cells.append(" ")
+            continue
+        bits = 0
+        for number in owners:
+            bits |= ord(column[number]) - 0x2800
+        cells.append(click.style(chr(0x2800 + bits), fg=_COLORS[owners[-1]]))
+    return "".join(cells)
+
+
+@click.command()
+@_several(required=False)
+@where_option
+@click.option("--columns", default="", metavar="EXPR,EXPR", help="What to export (default: all that the jobs have).")
+@click.option(
+    "--format",
+    "kind",
+    default="csv",
+    type=click.Choice(("csv", "json", "parquet", "md", "latex")),
+    help="(default csv)",
+)
+@click.option("--out", default="", type=click.Path(dir_okay=False), help="A file (default: standard output).")
+@sync_option
+def export(jobs: tuple[str, ...], where: str, columns: str, kind: str, out: str, sync_first: bool) -> None:
+    """Write jobs as a table: a line each, a column for each parameter, argument, tag and metric."""
+    conn = reader(sync_first)
+    rows = chosen_jobs(conn, jobs, where, True, "export") if jobs or where else queries.jobs(conn)
+    which = project_filter(conn)
+    wanted = expressions.parse_columns(columns) if columns else _all_columns(conn, rows)
+    values = queries.values(conn, which, wanted, [row.job for row in rows])
+    names = [e.text for e in wanted]
+    table = [values[row.job] for row in rows]
+    if kind == "parquet":
+        return _write_parquet(names, table, out)
+    text = _TEXTS[kind](names, table)
+    if out:
+        _write(out, text.encode())
+        say(f"{words.plural(len(rows), 'job')} in {out}")
+    else:
+        click.echo(text, nl=False)
+
+
+def _all_columns(conn: sqlite3.Connection, rows: Sequence[JobRow]) -> list[expressions.Expression]:
+    fields = "job name project host owner state exit attempt group created started ended duration command".split()
+    names = dict.fromkeys(
+        f'{kind}:"{key}"' if '"' not in key else f"{kind}:'{key}'"
+        for kind, tables in (
+            ("param", [row.params for row in rows]),
+            ("arg", [row.args for row in rows]),
+            ("tag", [row.tags for row in rows]),
+            ("metric", [row.metrics for row in rows]),
+        )
+        for table in tables
+        for key in table
+        if not ('"' in key and "'" in key)
+    )
+    found = [expressions.parse_expression(name) for name in [*fields, *names]]
+    return [e if e.kind == "field" else _named(e) for e in found]
+
+
+def _named(expression: expressions.Expression) -> expressions.Expression:
+    from dataclasses import replace
+
+    return replace(expression, text=f"{expression.kind}:{expression.name}")
+
+
+def _csv(names: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(names)
+    writer.writerows([[_plain(value) for value in row] for row in rows])
+    return buffer.getvalue()
+
+
+def _plain(value: Any) -> Any:
+    if value is None:
+        return ""
+    if isinstance(value, bool | dict | list):
+        return json.dumps(value, ensure_ascii=False)
+    return repr(value) if isinstance(value, float) else value
+
+
+def _json(names: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
+    found = [dict(zip(names, map(json_value, row), strict=True)) for row in rows]
+    return json.dumps(found, ensure_ascii=False, indent=2) + "\n"
+
+
+def _markdown(names: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
+    lines = [names, ["---"] * len(names), *([output.cell(value) for value in row] for row in rows)]
+    escape = {ord("|"): "\\|", ord("\n"): " ", ord("<"): "&lt;"}
+    return "".join("| " + " | ".join(str(c).translate(escape) for c in line) + " |\n" for line in lines)
+
+
+def _latex(names: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
+    """Return a table as booktabs would have it."""
+    special = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
+    special |= {character: "\\" + character for character in "&%$#_{}"}
+
+    def line(cells: Sequence[Any]) -> str:
+        return " & ".join("".join(special.get(c, c) for c in str(cell)) for cell in cells) + r" \\" + "\n"
+
+    body = "".join(line([output.cell(value) for value in row]) for row in rows)
+    head = f"\\begin{{tabular}}{{{'l' * len(names)}}}\n\\toprule\n{line(names)}\\midrule\n"
+    return head + body + "\\bottomrule\n\\end{tabular}\n"
+
+
+_TEXTS = {"csv": _csv, "json": _json, "md": _markdown, "latex": _latex}
+
+
+def _write_parquet(names: Sequence[str], rows: Sequence[Sequence[Any]], out: str) -> None:
+    try:
+        import pyarrow
+        from pyarrow import parquet
+    except ImportError:
+        raise FoundationsError("parquet needs pyarrow", "pip install 'foundations-tui[export]'") from None
+    if not out:
+        raise UsageError("parquet goes into a file", "--out jobs.parquet")
+    table = pyarrow.table({name: _column([row[n] for row in rows]) for n, name in enumerate(names)})
+    try:
+        parquet.write_table(table, out)
+    except OSError as error:
+        raise FoundationsError(f"{out}: {error.strerror or error}") from None
+    say(f"{words.plural(len(rows), 'job')} in {out}")
+
+
+def _column(values: list[Any]) -> list[Any]:
+    """Return a column of one type: numbers where all are, else text."""
+    known = [v for v in values if v is not None]
+    if known and all(isinstance(v, int | float) and not isinstance(v, bool) for v in known):
+        return [None if v is None else float(v) for v in values]
+    return [None if v is None else str(_plain(v)) for v in values]
+
+
+def _write(out: str, data: bytes) -> None:
+    try:
+        Path(out).write_bytes(data)
+    except OSError as error:
+        raise FoundationsError(f"{out}: {error.strerror}") from None

@@ -1,0 +1,88 @@
+"""Jobs side by side: what differs, and which is best."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from foundations_tui import summaries, words
+from foundations_tui.store.rows import JobRow, json_value
+
+
+@dataclass(frozen=True)
+class Line:
+    """One thing that is known of several jobs."""
+
+    kind: str
+    """"job", "param", "arg", "tag", "metric" or "code"."""
+    name: str
+    values: list[Any]
+    """One a job; None where it is not known."""
+    best: int | None = None
+    """Index of the best value."""
+
+    @property
+    def differs(self) -> bool:
+        """Whether the jobs do not agree."""
+        return any(repr(value) != repr(self.values[0]) for value in self.values[1:])
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as ``--json`` prints it."""
+        return {"kind": self.kind, "name": self.name, "values": json_value(self.values), "best": self.best}
+
+
+_OF_A_JOB: dict[str, Callable[[JobRow, float], Any]] = {
+    "name": lambda row, now: row.name or None,
+    "project": lambda row, now: row.project,
+    "owner": lambda row, now: row.owner or None,
+    "host": lambda row, now: row.host,
+    "state": lambda row, now: row.state,
+    "reason": lambda row, now: row.why or None,
+    "exit code": lambda row, now: row.exit_code,
+    "attempt": lambda row, now: row.attempt,
+    "command": lambda row, now: words.command(row.command),
+    "GPUs": lambda row, now: ", ".join(row.gpus) or row.gpus_requested,
+    "CPUs": lambda row, now: row.cpus,
+    "group": lambda row, now: row.group or None,
+    "snapshot": lambda row, now: row.snapshot[:12] or None,
+    "duration": lambda row, now: row.duration(now),
+    "CPU seconds": lambda row, now: row.usage.get("cpu_seconds"),
+    "peak memory": lambda row, now: row.usage.get("peak_memory"),
+    "peak GPU memory": lambda row, now: row.usage.get("peak_gpu_memory"),
+    "note": lambda row, now: row.note or None,
+}
+
+
+def compare(rows: Sequence[JobRow], directions: Mapping[str, str], now: float, everything: bool = False) -> list[Line]:
+    """Return what is known of jobs, side by side.
+
+    Args:
+        rows: the jobs, with details.
+        directions: "min" or "max" of metrics: their best is marked.
+        now: seconds since the epoch.
+        everything: also that in which they agree.
+    """
+    lines = [Line("job", name, [value(row, now) for row in rows]) for name, value in _OF_A_JOB.items()]
+    for kind, tables in (
+        ("param", [row.params for row in rows]),
+        ("arg", [row.args for row in rows]),
+        ("tag", [row.tags for row in rows]),
+    ):
+        lines += [Line(kind, key, [table.get(key) for table in tables]) for key in _keys(tables)]
+    for key in _keys([row.metrics for row in rows]):
+        lines.append(_metric(key, rows, directions.get(key, "")))
+    return [line for line in lines if everything or line.differs]
+
+
+def _metric(key: str, rows: Sequence[JobRow], direction: str) -> Line:
+    """Return the best values of a metric where its direction is known, else the last ones."""
+    summaries_ = [row.metrics.get(key) for row in rows]
+    if not direction:
+        return Line("metric", key, [None if one is None else one.last for one in summaries_])
+    values = [None if one is None else getattr(one, direction) for one in summaries_]
+    return Line("metric", f"{key}:{direction}", values, summaries.best(values, direction))
+
+
+def _keys(tables: Iterable[Mapping[str, Any]]) -> list[str]:
+    return list(dict.fromkeys(key for table in tables for key in table))
