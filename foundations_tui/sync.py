@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable, Collection
 from typing import Any
 
-from foundations_tui import fetching
+from foundations_tui import fetching, patterns
 from foundations_tui.errors import FoundationsError, HostError, HostUnreachable, NotFoundError, StoreError, as_ours
 from foundations_tui.hosts.agent import Agent, Answer
 from foundations_tui.processes import is_running
@@ -87,6 +87,8 @@ class HostSync:
         for job, attempt, name, offset in writes.behind(self._store, self._host, jobs, logs):
             try:
                 whole &= _StreamPull(self._store, self._agent, job, attempt, name).run(offset)
+                if name == "log":
+                    patterns.take_in(self._store, job, attempt)
             except NotFoundError:
                 continue  # deleted on the host: the next changes say so
         writes.mark_complete(self._store, self._host)

@@ -21,7 +21,7 @@ CLIENT_LAYERS = [
     ["submit"],
     ["actions", "placement", "shipping"],
     ["sync"],
-    ["fetching"],
+    ["fetching", "patterns"],
     ["runs"],
     ["session"],
     ["snapshot", "hosts", "store", "examples"],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 
 from foundations.records import HEADER, Record, decode
+from foundations_tui import __version__
 
 
 def run(code: str, folder: Path | None, cwd: Path, program: str = sys.executable) -> subprocess.CompletedProcess[str]:
@@ -89,6 +91,21 @@ def test_a_full_disk_warns_once_and_the_training_goes_on(tmp_path: Path) -> None
     assert done.stderr.count("records are no longer written") == 1
     (records,) = recorded(tmp_path / "records").values()
     assert 10 < len(records) < 100 and [record.value for record in records] == list(range(len(records)))
+
+
+def test_the_sdk_is_a_distribution_of_its_own(tmp_path: Path) -> None:
+    root = Path(__file__).parents[1]
+    for name in ("foundations", "sdk"):
+        shutil.copytree(root / name, tmp_path / "src" / name, ignore=shutil.ignore_patterns("__pycache__"))
+    words = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps"]
+    subprocess.run([*words, "--target", str(tmp_path / "lib"), str(tmp_path / "src" / "sdk")], check=True, timeout=300)
+    (info,) = (tmp_path / "lib").glob("*.dist-info")
+    assert info.name == f"foundations_sdk-{__version__}.dist-info"
+    shipped = {path.relative_to(tmp_path / "lib") for path in (tmp_path / "lib" / "foundations").rglob("*.py")}
+    assert shipped == {path.relative_to(root) for path in (root / "foundations").rglob("*.py")}
+    assert (
+        not (tmp_path / "lib" / "foundations_tui").exists() and "Requires-Dist" not in (info / "METADATA").read_text()
+    )
 
 
 @pytest.mark.parametrize(

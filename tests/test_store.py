@@ -5,6 +5,7 @@ from __future__ import annotations
 import stat
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -12,6 +13,7 @@ from foundations_tui import locations
 from foundations_tui.errors import StoreError
 from foundations_tui.store import db, migrations
 from foundations_tui.store.db import Store, open_reader
+from tests.support.client import Client
 
 _TRY_TO_LOCK = "import sqlite3, sys; sqlite3.connect(sys.argv[1], timeout=0).execute('BEGIN IMMEDIATE')"
 
@@ -35,6 +37,23 @@ def test_only_the_user_may_read_it() -> None:
         for path in locations.data_folder().glob("store.db*"):
             assert stat.S_IMODE(path.stat().st_mode) == 0o600
     store.close()
+
+
+def test_a_backup_is_whole_and_a_damaged_store_is_said(client: Client, tmp_path: Path) -> None:
+    client.run("submit", "--wait", "--", "true")
+    client.run("store", "backup", str(tmp_path / "copy.db"))
+    assert stat.S_IMODE((tmp_path / "copy.db").stat().st_mode) == 0o600
+    assert "exists already" in client.run("store", "backup", str(tmp_path / "copy.db"), code=2).stderr
+    assert client.json_of("store", "check", "--json")["jobs"] == 1
+    store = client.home / "store.db"
+    for path in client.home.glob("store.db-*"):
+        path.unlink()
+    store.write_bytes((tmp_path / "copy.db").read_bytes())
+    assert len(client.json("jobs")) == 1
+    data = bytearray(store.read_bytes())
+    data[8192:16384] = b"\xff" * 8192
+    store.write_bytes(data)
+    assert client.run("store", "check", code=1).code == 1
 
 
 def test_every_migration_counts() -> None:

@@ -205,6 +205,36 @@ def test_a_chart_shows_its_ends() -> None:
     assert any(cell != " " for row in charts.draw([flat], 3, 2)[0] for cell in row)
 
 
+PLAIN = """
+import sys
+for n in range(5):
+    print(f'epoch {n * 10}: loss {1 / (n + 1)}', flush=True)
+    sys.stderr.write(f'\\r{n}/5 acc={n}%')
+print('\\nnothing here, loss nan')
+print('epoch 50: loss nan')
+sys.stdout.write('best=0.25')
+"""
+
+
+def test_lines_of_a_log_become_metrics(client: Client) -> None:
+    patterns = r"""patterns = ['epoch (?P<step>\d+): loss (?P<loss>\S+)', 'acc=(?P<acc>\d+)%', 'best=(?P<best>.*)']"""
+    (client.project / "foundations.toml").write_text("[metrics]\n" + patterns)
+    (client.project / "plain.py").write_text(PLAIN)
+    job = client.submit("--", "python", "plain.py")
+    client.run("wait", job)
+    client.run("sync")
+    values = client.json("metrics", job, "--key", "loss")
+    assert [(one["step"], one["value"]) for one in values][3:] == [(30, 0.25), (40, 0.2), (50, "NaN")]
+    row = client.job(job, sync=False)
+    assert row["metrics"]["best"]["last"] == 0.25 and row["metrics"]["loss"]["count"] == 6
+    assert row["metrics"]["acc"]["last"] == 4
+    client.run("sync")
+    assert client.job(job, sync=False)["metrics"] == row["metrics"], "nothing comes twice"
+    for text, part in (("patterns = ['(']", "missing )"), ("patterns = ['x']", "no named group")):
+        (client.project / "foundations.toml").write_text("[metrics]\n" + text)
+        assert part in client.run("submit", "--", "true", code=2).stderr
+
+
 # --- the SDK's submit and queries -------------------------------------------------------------------------------
 
 SEARCH = """

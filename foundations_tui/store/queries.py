@@ -385,6 +385,12 @@ def changed_since(conn: sqlite3.Connection, moment: float) -> list[JobRow]:
     return _rows(conn, conn.execute(query, [moment, *FINAL]).fetchall(), True)
 
 
+def counts(conn: sqlite3.Connection) -> dict[str, int]:
+    """Return how much there is of everything."""
+    tables = {"jobs": "jobs", "facts": "facts", "metrics": "series", "points": "points", "hosts": "hosts"}
+    return {name: int(conn.execute(f"SELECT COUNT(*) FROM {t}").fetchone()[0]) for name, t in tables.items()}
+
+
 def meta(conn: sqlite3.Connection, key: str) -> str | None:
     """Return one remembered value."""
     row = conn.execute("SELECT value FROM meta WHERE key = ?", [key]).fetchone()

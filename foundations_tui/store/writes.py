@@ -245,6 +245,26 @@ def put_records_page(store: Store, job: str, attempt: int, name: str, offset: in
     return taken
 
 
+def put_found(
+    store: Store, job: str, attempt: int, name: str, offset: int, taken: int, writer: str, found: list[Record]
+) -> None:
+    """Take in metrics that were found in a file here, with the cursor behind what was read.
+
+    Args:
+        store: open for writing.
+        job: whole id.
+        attempt: which of its attempts.
+        name: the cursor's.
+        offset: where the page began.
+        taken: its bytes.
+        writer: whose records they are.
+        found: in their order.
+    """
+    with store.transaction():
+        if _move(store, job, attempt, name, offset, offset + taken):
+            _put_records(store, job, attempt, writer, found)
+
+
 def skip_unfinished(store: Store, job: str, attempt: int, name: str, offset: int, size: int) -> None:
     """Pass over the torn last line of a writer that has ended."""
     with store.transaction():
