@@ -287,10 +287,12 @@ class ProjectConfig:
     """Whether the smallest or the largest value of a metric is best: "min" or "max", by its key."""
     patterns: tuple[str, ...] = ()
     """Regular expressions whose named groups make metrics of the lines of a log."""
+    tensorboard: bool = False
+    """Whether TensorBoard's event files of a job are brought and read as metrics when it has ended."""
 
 
 _PROJECT_KEYS = ("project", "host", "env", "snapshot", "data", "outputs", "notify", "metrics")
-_METRICS_KEYS = ("direction", "patterns")
+_METRICS_KEYS = ("direction", "patterns", "tensorboard")
 _SNAPSHOT_KEYS = ("max_file_mb", "include")
 _OUTPUT_KEYS = ("collect", "limit_mb")
 
@@ -344,6 +346,7 @@ def _project(path: Path, table: dict[str, Any]) -> ProjectConfig:
         notify=_notify(path, table),
         directions=_directions(path, metrics),
         patterns=_patterns(path, metrics),
+        tensorboard=_boolean(path, metrics, "tensorboard"),
     )
 
 
@@ -353,6 +356,13 @@ def _directions(path: Path, metrics: dict[str, Any]) -> dict[str, str]:
         if value not in ("min", "max"):
             raise ConfigError(f'{_at(path, key)}: the direction of {key!r} is "min" or "max"')
     return found
+
+
+def _boolean(path: Path, table: dict[str, Any], key: str) -> bool:
+    value = table.get(key, False)
+    if not isinstance(value, bool):
+        raise ConfigError(f"{_at(path, key)}: {key} is true or false")
+    return value
 
 
 def _patterns(path: Path, metrics: dict[str, Any]) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from foundations_tui import locations, runs, words
+from foundations_tui import eventfiles, locations, runs, words
 from foundations_tui.errors import FoundationsError, HostError, HostUnreachable, NotFoundError
 from foundations_tui.hosts.agent import refusal
 from foundations_tui.hosts.shell import NonceLines
@@ -203,6 +203,10 @@ def _collect(session: Session, host: str, job: str) -> None:
     wishes = []
     if spec.get("outputs"):
         wishes.append((Wish("outputs", tuple(spec["outputs"]), limit, spec["subdir"]), locations.outputs_folder(job)))
+    events = bool(spec.get("metrics", {}).get("tensorboard"))
+    if events:
+        wish = Wish("outputs", (eventfiles.PATTERN,), limit, spec["subdir"])
+        wishes.append((wish, locations.outputs_folder(job)))
     if row.artifacts:
         wishes.append((Wish("artifacts", limit=limit), locations.artifacts_folder(job)))
     came = Fetched([], [])
@@ -219,6 +223,8 @@ def _collect(session: Session, host: str, job: str) -> None:
     except FoundationsError as error:
         session.say(f"warning: outputs of {job[:6]}: {error}; they are tried again at the next sync")
         return
+    if events:
+        _take_in_events(session, row)
     left = sum(size for _, size in came.left)
     facts = {"folder": str(wishes[0][1]), "files": len(came.files), "bytes": sum(size for _, size in came.files)}
     writes.put_outputs(session.store, job, {**facts, "left": came.left[:100], "left_bytes": left})
@@ -227,6 +233,21 @@ def _collect(session: Session, host: str, job: str) -> None:
             f"warning: outputs of {job[:6]}: {words.plural(len(came.left), 'file')}, {words.size(left)}, stayed on"
             f" {host}: they are over the limit of {words.size(limit)} (limit_mb under [outputs])"
         )
+
+
+def _take_in_events(session: Session, row: JobRow) -> None:
+    """Read the event files that came as metrics, each folder's scalars by the folder's name."""
+    top = locations.outputs_folder(row.job)
+    try:
+        for folder in eventfiles.runs_below(top):
+            place = "" if len(eventfiles.runs_below(top)) == 1 else f"{folder.relative_to(top)}/"
+            records = eventfiles.read(folder, place)
+            size = len(records)
+            writer = f"tensorboard/{place}"
+            if writes.run_offset(session.store, row.job, row.attempt, writer) == 0 and records:
+                writes.put_found(session.store, row.job, row.attempt, writer, 0, size, writer, records)
+    except FoundationsError as error:
+        session.say(f"warning: {row.job[:6]}: {error}")
 
 
 def artifact(session: Session, row: JobRow, key: str) -> Path:

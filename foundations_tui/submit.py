@@ -266,7 +266,8 @@ def host_wish(session: Session, request: Request, project: ProjectConfig) -> str
 
 
 def _metrics(project: ProjectConfig) -> dict[str, Any]:
-    found = {"direction": project.directions, "patterns": list(project.patterns)}
+    found: dict[str, Any] = {"direction": project.directions, "patterns": list(project.patterns)}
+    found["tensorboard"] = project.tensorboard
     return {key: value for key, value in found.items() if value}
 
 

@@ -18,6 +18,7 @@ CLIENT_LAYERS = [
     ["ui", "api"],
     ["comparing", "charts"],
     ["summaries"],
+    ["imports"],
     ["submit"],
     ["actions", "placement", "shipping"],
     ["sync"],
@@ -30,6 +31,7 @@ CLIENT_LAYERS = [
     ["arguments"],
     ["plumbing"],
     ["config"],
+    ["eventfiles"],
     ["locations", "errors", "terminal", "words", "processes"],
 ]
 """Top first: a module imports its own layer and those below."""

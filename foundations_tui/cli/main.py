@@ -51,13 +51,14 @@ _VERBS = {
     "get": ("files", "Fetch files of a job."),
     "sync": ("hosts", "Bring the local store up to date with the hosts."),
     "hosts": ("hosts", "List, add, test and remove hosts."),
+    "import": ("imports", "Take in runs of MLflow or TensorBoard."),
     "store": ("store", "Back up and check the local store."),
     "demo": ("demo", "Try it: a sweep of small trainings on this machine."),
     "ui": ("ui", "Open the terminal app (also: bare 'foundations')."),
     "completion": ("completion", "Print the completion script for bash, zsh or fish."),
 }
 """Each verb's module and its line in the help."""
-_FUNCTIONS = {"clear-queue": "clear_queue", "exec": "exec_"}
+_FUNCTIONS = {"clear-queue": "clear_queue", "exec": "exec_", "import": "import_"}
 """Verbs whose function cannot be called like them."""
 _MEANT = {
     "run": "submit",

@@ -331,7 +331,8 @@ def _sample_lines(page: bytes, width: int) -> list[tuple[int, list[Any]]]:
 
 
 _HAS_FILES = (
-    "(COALESCE(json_array_length(json_extract(spec, '$.outputs')), 0) > 0 OR EXISTS"
+    "(COALESCE(json_array_length(json_extract(spec, '$.outputs')), 0) > 0"
+    " OR COALESCE(json_extract(spec, '$.metrics.tensorboard'), 0) OR EXISTS"
     " (SELECT 1 FROM facts f WHERE f.job = jobs.job AND f.kind = 'artifact' AND f.key NOT LIKE 'synced/%'))"
 )
 """Whether files of a job come by themselves: outputs that it declared, artifacts that it saved."""
@@ -390,6 +391,17 @@ def put_run(store: Store, view: JobView) -> None:
     """Take in a run of this machine: a job of ``local`` that no agent knows."""
     with store.transaction():
         _put_view(store, "local", "", view)
+
+
+def put_imported(store: Store, view: JobView, records: list[Record]) -> bool:
+    """Take in a run of another tool, whole; say whether it is new."""
+    with store.transaction() as conn:
+        if conn.execute("SELECT 1 FROM jobs WHERE job = ?", [view.spec.job]).fetchone():
+            return False
+        _put_view(store, "local", "", view)
+        _put_records(store, view.spec.job, view.attempt, "import", records)
+        conn.execute("UPDATE jobs SET complete = 1, acknowledged = 1 WHERE job = ?", [view.spec.job])
+        return True
 
 
 def put_run_complete(store: Store, job: str) -> None:

@@ -1,0 +1,170 @@
+"""What people have from elsewhere: runs of MLflow and TensorBoard, taken in as runs of this machine."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from foundations.records import METRIC, PARAM, TAG, Record, valid_text
+from foundations_tui import eventfiles, runs
+from foundations_tui.arguments import literal
+from foundations_tui.config import load_hosts, owner_name
+from foundations_tui.errors import FoundationsError, NotFoundError
+from foundations_tui.store import writes
+from foundations_tui.store.db import Store
+from remote_agent.jobs import STATE_OF_REASON, EndReason, JobSpec, JobState, JobView
+
+
+@dataclass(frozen=True)
+class Imported:
+    """A run of another tool."""
+
+    source: str
+    """What it is there, for good: the same source is the same job."""
+    project: str
+    name: str
+    records: list[Record]
+    started_at: float
+    ended_at: float | None
+    reason: EndReason = EndReason.FINISHED
+    words: str = "imported"
+
+    @property
+    def job(self) -> str:
+        """Its id here."""
+        return hashlib.sha256(self.source.encode("utf-8", "surrogateescape")).hexdigest()[:12]
+
+
+def take_in(store: Store, found: Iterator[Imported], progress: Callable[[Imported, bool], None]) -> int:
+    """Take in runs, those that are not here yet; return how many.
+
+    Args:
+        store: open for writing.
+        found: the runs.
+        progress: called with each, and whether it was new.
+    """
+    count = 0
+    for one in found:
+        is_new = writes.put_imported(store, _view(one), one.records)
+        count += is_new
+        progress(one, is_new)
+    return count
+
+
+def _view(one: Imported) -> JobView:
+    spec = JobSpec(
+        one.job,
+        (one.name or one.source,),
+        "",
+        project=valid_text(one.project),
+        name=valid_text(one.name),
+        owner=owner_name(load_hosts()),
+        kind=runs.KIND,
+        created_at=one.started_at,
+    )
+    state = STATE_OF_REASON[one.reason] if one.ended_at is not None else JobState.LOST
+    reason = one.reason if one.ended_at is not None else EndReason.SUPERVISOR_DIED
+    words = one.words if one.ended_at is not None else "imported; its end was not seen"
+    return JobView(
+        spec,
+        state,
+        0,
+        1,
+        reason_code=reason.value,
+        reason=words,
+        exit_code=0 if state is JobState.COMPLETED else None,
+        started_at=one.started_at,
+        ended_at=one.ended_at,
+    )
+
+
+def tensorboard(path: str, project: str) -> Iterator[Imported]:
+    """Yield the runs in a log folder of TensorBoard: each folder with event files is one.
+
+    Raises:
+        NotFoundError: there are none. FoundationsError: the reader is not installed.
+    """
+    top = Path(path).absolute()
+    folders = eventfiles.runs_below(top)
+    if not folders:
+        raise NotFoundError(f"{path} has no event files", "name the folder that tensorboard --logdir takes")
+    for folder in folders:
+        records = eventfiles.read(folder)
+        name = str(folder.relative_to(top)) if folder != top else top.name
+        times = [record.time for record in records] or [folder.stat().st_mtime]
+        yield Imported(f"tensorboard:{folder}", project or top.name, name, records, min(times), max(times))
+
+
+_STATES = {"FINISHED": EndReason.FINISHED, "FAILED": EndReason.EXIT_CODE, "KILLED": EndReason.STOPPED_BY_USER}
+
+
+def mlflow(path: str, project: str) -> Iterator[Imported]:
+    """Yield the runs of an MLflow store: a folder (``mlruns``), a database, or an address, as its tracking URI.
+
+    Raises:
+        NotFoundError: there are none. FoundationsError: MLflow is not installed, or cannot read it.
+    """
+    try:
+        os.environ.setdefault("MLFLOW_ALLOW_FILE_STORE", "true")  # newer versions want to be asked for old folders
+        from mlflow.exceptions import MlflowException
+        from mlflow.tracking import MlflowClient
+    except ImportError:
+        raise FoundationsError("this needs mlflow", "pip install 'foundations-tui[mlflow]'") from None
+    uri = path
+    if "://" not in path:
+        if not Path(path).exists():
+            raise NotFoundError(f"there is no {path}")
+        real = Path(path).absolute()
+        uri = real.as_uri() if real.is_dir() else f"sqlite:///{real}"
+    try:
+        client = MlflowClient(uri)
+        experiments = list(client.search_experiments())
+        for experiment in experiments:
+            for run in _pages(client, experiment.experiment_id):
+                yield _of_mlflow(client, uri, experiment.name, run, project)
+    except MlflowException as error:
+        raise FoundationsError(f"{path}: MLflow says: {error}") from None
+
+
+def _pages(client: Any, experiment: str) -> Iterator[Any]:
+    token = None
+    while True:
+        page = client.search_runs([experiment], max_results=1000, page_token=token)
+        yield from page
+        token = page.token
+        if not token:
+            return
+
+
+def _of_mlflow(client: Any, uri: str, experiment: str, run: Any, project: str) -> Imported:
+    start = (run.info.start_time or 0) / 1000
+    found: list[tuple[str, float, str, int | None, Any]] = []
+    for key, value in run.data.params.items():
+        found.append((PARAM, start, key, None, literal(value)))
+    for key, value in run.data.tags.items():
+        if not key.startswith("mlflow."):
+            found.append((TAG, start, key, None, value))
+    for key in run.data.metrics:
+        found += [
+            (METRIC, one.timestamp / 1000, key, int(one.step), float(one.value))
+            for one in client.get_metric_history(run.info.run_id, key)
+        ]
+    records = [
+        Record(kind, moment, valid_text(key), step, value, place)
+        for place, (kind, moment, key, step, value) in enumerate(found)
+    ]
+    status = run.info.status
+    return Imported(
+        source=f"mlflow:{run.info.run_id}",
+        project=project or experiment,
+        name=run.info.run_name or "",
+        records=records,
+        started_at=start,
+        ended_at=run.info.end_time / 1000 if run.info.end_time else None,
+        reason=_STATES.get(status, EndReason.FINISHED),
+        words=f"imported from MLflow ({status.lower()})",
+    )

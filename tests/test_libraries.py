@@ -1,0 +1,147 @@
+"""With the real libraries: NumPy, pandas, TensorBoard and MLflow. How many of them are here is printed."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.support.client import Client
+
+LIBRARIES = ("numpy", "pandas", "pyarrow", "tensorboard", "mlflow", "optuna", "sklearn")
+PROJECT = Path(__file__).parents[1]
+
+
+def needs(*names: str) -> pytest.MarkDecorator:
+    missing = [name for name in names if importlib.util.find_spec(name) is None]
+    return pytest.mark.skipif(bool(missing), reason=f"not installed: {', '.join(missing)}")
+
+
+def python(client: Client, code: str) -> str:
+    env = {k: v for k, v in os.environ.items() if not k.startswith("FOUNDATIONS_") and k != "PYTEST_CURRENT_TEST"}
+    env.update(client.env, PYTHONPATH=str(PROJECT), TF_CPP_MIN_LOG_LEVEL="3", MLFLOW_ALLOW_FILE_STORE="true")
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=client.project, env=env, capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_how_many_of_them_are_here(capsys: pytest.CaptureFixture[str]) -> None:
+    here = [name for name in LIBRARIES if importlib.util.find_spec(name) is not None]
+    with capsys.disabled():
+        print(f"\nlibraries under test: {len(here)} of {len(LIBRARIES)} ({', '.join(here)})")
+    assert len(here) == len(LIBRARIES), "make test installs them"
+
+
+@needs("numpy")
+def test_numpy_scalars_are_the_numbers_they_hold(client: Client) -> None:
+    values = (
+        "np.float32(0.5), np.float64('nan'), np.int64(2**40), np.bool_(True), np.array(3.0), np.uint8(7), np.str_('x')"
+    )
+    code = f"""
+import numpy as np, foundations
+for value in ({values}): foundations.log_metric('v', value)
+foundations.log_metric('v', [np.float16(1), 2], step=np.int32(9))
+foundations.log_params({{'a': np.int32(4), 'l': [np.float32(0.5)], 't': (1, np.int8(2))}})
+for wrong in (np.array([1, 2]), None, object()):
+    try: foundations.log_metric('v', wrong)
+    except TypeError as error: print(type(wrong).__name__, str(error)[:50])
+"""
+    said = python(client, code)
+    assert said.splitlines()[0].startswith("ndarray 'v': a string, bool, int or float is needed")
+    run = client.json("jobs")[0]
+    shown = [one["value"] for one in client.json("metrics", run["job"], "--key", "v")]
+    assert shown == [0.5, "NaN", 2**40, 1, 3.0, 7, "x", 1.0, 2]
+    assert run["params"] == {"a": 4, "l_0": 0.5, "t_0": 1, "t_1": 2}
+
+
+@needs("pandas")
+def test_all_metrics_are_a_frame_whatever_their_types(client: Client) -> None:
+    for value in ("1", "'text'", "[1.0, float('nan')]"):
+        python(client, f"import foundations; foundations.log_metric('m', {value}); foundations.log_param('p', {value})")
+    said = python(
+        client,
+        "import foundations\n"
+        f"frame = foundations.get_metrics_for_all_jobs({client.project.name!r})\n"
+        "print(type(frame).__name__, len(frame), list(map(str, frame['m'])), frame['status'].tolist())",
+    )
+    assert said.strip() == "DataFrame 3 ['1', 'text', 'nan'] ['completed', 'completed', 'completed']"
+    assert len(client.json("jobs", "--sort", "m", "--columns", "m,p")) == 3
+
+
+EVENTS = """
+import sys
+from tensorboard.compat.proto import event_pb2, summary_pb2
+from tensorboard.summary.writer.event_file_writer import EventFileWriter
+from tensorboard.plugins.scalar.summary_v2 import scalar_pb
+writer = EventFileWriter(sys.argv[1] if len(sys.argv) > 1 else 'runs/a')
+for n in range(20):
+    old = summary_pb2.Summary(value=[summary_pb2.Summary.Value(tag='loss', simple_value=1 / (n + 1))])
+    writer.add_event(event_pb2.Event(step=n, wall_time=1000 + n, summary=old))
+    writer.add_event(event_pb2.Event(step=n, wall_time=1000 + n, summary=scalar_pb('acc', n / 20)))
+writer.close()
+print('trained')
+"""
+
+
+@needs("tensorboard")
+def test_event_files_of_a_job_are_its_metrics_without_any_change(client: Client) -> None:
+    (client.project / "train.py").write_text(EVENTS)
+    (client.project / "foundations.toml").write_text("[metrics]\ntensorboard = true\n")
+    job = client.submit("--", sys.executable, "train.py")
+    client.run("wait", job)
+    client.run("sync")
+    metrics = client.job(job, sync=False)["metrics"]
+    assert metrics["loss"]["count"] == 20 and metrics["loss"]["min"] == pytest.approx(0.05)
+    assert metrics["acc"]["count"] == 20 and metrics["acc"]["step"] == 19
+    client.run("sync")
+    assert client.job(job, sync=False)["metrics"] == metrics
+
+
+@needs("tensorboard")
+def test_a_log_folder_of_tensorboard_is_imported_once(client: Client) -> None:
+    python(client, f"import sys; sys.argv = ['x', 'runs/a']\n{EVENTS}\nsys.argv[1] = 'runs/b/c'\n{EVENTS}")
+    (client.project / "runs" / "b" / "c" / "events.out.tfevents.9.cut").write_bytes(b"\x18\0\0\0garbage")
+    assert len(client.run("import", "tensorboard", "runs").stdout.split()) == 2
+    rows = {row["name"]: row for row in client.json("jobs")}
+    assert set(rows) == {"a", "b/c"} and rows["a"]["project"] == "runs" and rows["a"]["kind"] == "run"
+    assert rows["b/c"]["metrics"]["loss"]["last"] == pytest.approx(0.05) and rows["b/c"]["state"] == "completed"
+    again = client.run("import", "tensorboard", "runs")
+    assert again.stdout == "" and "2 were here already" in again.stderr
+    assert "no event files" in client.run("import", "tensorboard", "nowhere", code=3).stderr
+
+
+@needs("mlflow")
+@pytest.mark.parametrize("kind", ["folder", "sqlite"])
+def test_a_store_of_mlflow_is_imported(client: Client, kind: str) -> None:
+    path = client.project / ("mlruns" if kind == "folder" else "mlflow.db")
+    uri = path.as_uri() if kind == "folder" else f"sqlite:///{path}"
+    code = f"""
+import mlflow
+mlflow.set_tracking_uri({uri!r})
+mlflow.set_experiment('digits')
+for lr in (0.1, 0.2):
+    with mlflow.start_run(run_name='lr' + str(lr)):
+        mlflow.log_param('lr', lr); mlflow.log_param('opt', 'adam'); mlflow.set_tag('team', 'vision')
+        for n in range(5): mlflow.log_metric('loss', lr / (n + 1), step=n * 10)
+try:
+    with mlflow.start_run(run_name='broken'): raise ValueError
+except ValueError: pass
+"""
+    python(client, code)
+    assert len(client.run("import", "mlflow", str(path)).stdout.split()) == 3
+    rows = {row["name"]: row for row in client.json("jobs")}
+    assert set(rows) == {"lr0.1", "lr0.2", "broken"} and rows["broken"]["state"] == "failed"
+    good = rows["lr0.2"]
+    assert good["params"] == {"lr": 0.2, "opt": "adam"} and good["tags"] == {"team": "vision"}
+    assert good["project"] == "digits" and good["state"] == "completed"
+    values = client.json("metrics", good["job"], "--key", "loss")
+    assert [(one["step"], one["value"]) for one in values] == [(n * 10, 0.2 / (n + 1)) for n in range(5)]
+    assert [row["name"] for row in client.json("jobs", "--where", "lr<0.15 and loss:min<0.05")] == ["lr0.1"]
+    assert "3 were here already" in client.run("import", "mlflow", str(path)).stderr
+    assert client.run("import", "mlflow", "nowhere", code=3).code == 3
