@@ -68,7 +68,7 @@ def test_tab_completes(shell: Tmux, client: Client) -> None:
     (client.project / "training.py").write_text("")
     client.run("hosts", "add", "gpubox", "user@gpubox.example.org")
     for typed, completed in [
-        ("foundations proj", "foundations projects"),
+        ("foundations unarch", "foundations unarchive"),
         (f"foundations logs {job[:4]}", f"foundations logs {job}"),
         ("foundations submit --host gp", "foundations submit --host gpubox"),
         ("foundations jobs --project vi", "foundations jobs --project vision"),

@@ -388,6 +388,6 @@ def test_many_processes_sync_at_once_and_nothing_is_doubled(client: Client) -> N
     client.run("sync")
     for job in jobs:
         found = client.job(job, sync=False)["metrics"]["n"]
-        assert found == {"last": 2999, "min": 0, "max": 2999, "count": 3000, "step": 2999}
+        assert found == {"first": 0, "last": 2999, "min": 0, "max": 2999, "count": 3000, "step": 2999}
         assert [value["value"] for value in client.json("metrics", job)] == list(range(3000))
         assert client.run("logs", job).stdout == log

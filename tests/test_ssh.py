@@ -40,7 +40,8 @@ def test_submit_stream_and_get(client: Client, sshd: Sshd, tmp_path: Path) -> No
     assert job["state"] == "completed" and job["exit_code"] == 0 and job["host"] == "box"
     assert job["params"] == {"lr": 0.5, "name": "x"}
     client.run("sync")
-    assert client.json("jobs")[0]["metrics"]["loss"] == {"last": 0.2, "min": 0.2, "max": 1.0, "count": 5, "step": 4}
+    loss = {"first": 1.0, "last": 0.2, "min": 0.2, "max": 1.0, "count": 5, "step": 4}
+    assert client.json("jobs")[0]["metrics"]["loss"] == loss
     client.run("get", job["job"], "--dest", str(tmp_path / "out"))
     assert (tmp_path / "out/runs/x/model.pt").read_bytes() == b"weights" * 1000
     assert not (tmp_path / "out/train.py").exists(), "only what the job wrote comes back"

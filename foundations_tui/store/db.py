@@ -36,6 +36,7 @@ def open_reader() -> sqlite3.Connection:
             Store().close()
         connection = _connect(path)
         connection.execute("PRAGMA query_only = 1")
+        connection.execute("PRAGMA cache_size = -65536")  # KiB; sorting a large store reads all over the file
         _refuse_newer(connection, path)
         return connection
 

@@ -102,9 +102,20 @@ def jobs(
         QueryError: the sort or the query cannot be understood.
     """
     where, order = which.where(conn), sort_order(which.search(conn), sort)
-    query = f"{_JOB} WHERE {where.text} ORDER BY {order.text} LIMIT ? OFFSET ?"
-    found = conn.execute(query, [*where.args, *order.args, limit or -1, offset]).fetchall()
-    return _rows(conn, found, details)
+    # The ids first: to sort whole rows takes several times as long.
+    query = f"SELECT j.job FROM jobs j WHERE {where.text} ORDER BY {order.text} LIMIT ? OFFSET ?"
+    ids = [row[0] for row in conn.execute(query, [*where.args, *order.args, limit or -1, offset])]
+    return _of_ids(conn, ids, details)
+
+
+def _of_ids(conn: sqlite3.Connection, ids: Sequence[str], details: bool) -> list[JobRow]:
+    """Return jobs by their whole ids, in that order."""
+    found: dict[str, sqlite3.Row] = {}
+    for start in range(0, len(ids), 500):
+        page = ids[start : start + 500]
+        for row in conn.execute(f"{_JOB} WHERE j.job IN ({_marks(page)})", page):
+            found[row["job"]] = row
+    return _rows(conn, [found[job_id] for job_id in ids if job_id in found], details)
 
 
 def sort_order(compiler: search.Search, sort: str) -> search.Sql:

@@ -181,13 +181,27 @@ class Search:
     def order(self, expression: Expression, descending: bool) -> Sql:
         """Return an ORDER BY: numbers, then text, then what has no value, whichever way the numbers go."""
         meaning = self.meaning(expression)
-        way = "DESC" if descending else "ASC"
         if meaning.kinds == ("field",):
-            value = self._field(expression.name)
-            return Sql(f"{value.text} IS NULL, {value.text} {way}", value.args * 2)
-        number, value = self.number(meaning), self.shown(meaning)
-        text = f"{number.text} IS NULL, {number.text} {way}, {value.text} IS NULL, {value.text} {way}"
-        return Sql(text, number.args * 2 + value.args * 2)
+            if expression.name == "age":  # as an index has it
+                return Sql(f"j.created_at {'ASC' if descending else 'DESC'}")
+            return self._field(expression.name) + _way(descending)
+        number = self.number(meaning) + _way(descending)
+        if not self._has_text(meaning):
+            return number
+        return number + Sql(", ") + self.shown(meaning) + _way(descending)
+
+    def _has_text(self, meaning: Meaning) -> bool:
+        """Say whether anything besides numbers is to be sorted: looking costs less than sorting by it."""
+        if meaning.kinds == ("metric",):
+            if meaning.aggregate not in ("first", "last"):
+                return False
+            query = (
+                f"SELECT 1 FROM series WHERE key = ? AND typeof({meaning.aggregate}) NOT IN ('integer', 'real') LIMIT 1"
+            )
+            return self._conn.execute(query, [meaning.expression.name]).fetchone() is not None
+        query = "SELECT 1 FROM facts WHERE kind = ? AND key = ? AND number IS NULL LIMIT 1"
+        name = meaning.expression.name
+        return any(self._conn.execute(query, [kind, name]).fetchone() for kind in meaning.kinds)
 
     def _field(self, name: str) -> Sql:
         text = _FIELD_SQL[name]
@@ -222,21 +236,17 @@ class Search:
 
     def _node(self, node: Node, whole: str) -> Sql:
         if isinstance(node, Not):
-            return Sql("NOT ") + self._wrapped(self._node(node.part, whole))
+            part = self._node(node.part, whole)  # whose value is not known does not hold, and its contrary does
+            return Sql(f"NOT COALESCE(({part.text}), 0)", part.args)
         if isinstance(node, Both | Either):
-            parts = [self._wrapped(self._node(part, whole)) for part in node.parts]
+            parts = [self._node(part, whole) for part in node.parts]
             joint = " AND " if isinstance(node, Both) else " OR "
-            return Sql(joint.join(p.text for p in parts) or "1", tuple(a for p in parts for a in p.args))
+            return Sql(joint.join(f"({p.text})" for p in parts) or "1", tuple(a for p in parts for a in p.args))
         if isinstance(node, Has):
             return self._has(node)
         if isinstance(node, Word):
             return self._word(node.text)
         return self._compare(node, whole)
-
-    @staticmethod
-    def _wrapped(part: Sql) -> Sql:
-        """A condition whose value is not known does not hold, and its contrary does."""
-        return Sql(f"COALESCE(({part.text}), 0)", part.args)
 
     @staticmethod
     def _has(node: Has) -> Sql:
@@ -254,8 +264,7 @@ class Search:
         escaped = "LIKE ? ESCAPE '\\'"
         text = (
             f"j.name {escaped} OR j.project {escaped} OR j.command {escaped} OR j.job LIKE ? ESCAPE '\\'"
-            f" OR EXISTS (SELECT 1 FROM facts WHERE job = j.job AND kind = 'tag'"
-            f" AND (key {escaped} OR value {escaped}))"
+            f" OR j.job IN (SELECT job FROM facts WHERE kind = 'tag' AND (key {escaped} OR value {escaped}))"
         )
         return Sql(text, (like, like, in_json, like[1:], like, in_json))
 
@@ -277,22 +286,43 @@ class Search:
             return self._equal(meaning, node.op, found)
         if not _is_number(found):
             raise QueryError(whole, value.position, f"{node.op} needs a number")
-        number = self.number(meaning)
-        return Sql(f"{number.text} {node.op} ?", (*number.args, found))
+        return self._compared(meaning, node.op, float(found))
+
+    def _compared(self, meaning: Meaning, op: str, number: float) -> Sql:
+        """Return a comparison of numbers; one kind is looked through in one go: much faster than job by job."""
+        name = meaning.expression.name
+        if meaning.kinds == ("metric",):
+            column = meaning.aggregate
+            condition = f"{column} {op} ?"
+            if column in ("first", "last"):
+                condition += f" AND typeof({column}) IN ('integer', 'real')"
+            chosen = f"(SELECT job, attempt FROM series WHERE key = ? AND {condition})"
+            return Sql(f"(j.job, j.attempt) IN {chosen}", (name, number))
+        if len(meaning.kinds) == 1:
+            chosen = f"(SELECT job FROM facts WHERE kind = ? AND key = ? AND number {op} ?)"
+            return Sql(f"j.job IN {chosen}", (meaning.kinds[0], name, number))
+        value = self.number(meaning)
+        return Sql(f"{value.text} {op} ?", (*value.args, number))
 
     def _equal(self, meaning: Meaning, op: str, found: Any) -> Sql:
-        shown = self.shown(meaning)
-        is_metric = meaning.kinds == ("metric",)
-        same = [found if is_metric else json.dumps(found)]
-        if not is_metric and not isinstance(found, str):
-            same.append(json.dumps(str(found)))
-        if _is_number(found):
-            left = self.number(meaning)
-            text = f"COALESCE({left.text} = ?, {shown.text} IN ({','.join('?' * len(same))}))"
-            args = (*left.args, float(found), *shown.args, *same)
-        else:
-            text, args = f"{shown.text} IN ({','.join('?' * len(same))})", (*shown.args, *same)
-        return Sql(text if op == "=" else f"NOT ({text})", args)
+        """Return whether a value is this one, or with != is there and is another one."""
+        name, is_metric = meaning.expression.name, meaning.kinds == ("metric",)
+        same = [found] if is_metric else list(dict.fromkeys([json.dumps(found), json.dumps(str(found))]))
+        column = meaning.aggregate if is_metric else "value"
+        condition = f"{column} IN ({','.join('?' * len(same))})"
+        if _is_number(found) and not is_metric:
+            condition, same = f"(number = ? OR {condition})", [float(found), *same]
+        if op == "!=":
+            condition = f"NOT COALESCE({condition}, 0) AND {column} IS NOT NULL"
+        if is_metric:
+            chosen = f"(SELECT job, attempt FROM series WHERE key = ? AND {condition})"
+            return Sql(f"(j.job, j.attempt) IN {chosen}", (name, *same))
+        parts, behind = [], Sql("")
+        for kind in meaning.kinds:  # what the script said goes before the command line
+            chosen = f"j.job IN (SELECT job FROM facts WHERE kind = ? AND key = ? AND {condition})"
+            parts.append(Sql(chosen, (kind, name, *same)) + behind)
+            behind = Sql(" AND j.job NOT IN (SELECT job FROM facts WHERE kind = ? AND key = ?)", (kind, name))
+        return Sql(" OR ".join(f"({p.text})" for p in parts), tuple(a for p in parts for a in p.args))
 
     @staticmethod
     def _contains(value: Sql, op: str, text: str) -> Sql:
@@ -346,6 +376,10 @@ class Search:
 
 
 _WHEN = "a date (2026-11-01), a time (2026-11-01T14:30) or a span before now (2d)"
+
+
+def _way(descending: bool) -> Sql:
+    return Sql(" DESC NULLS LAST" if descending else " ASC NULLS LAST")
 
 
 def _is_number(value: Any) -> bool:
