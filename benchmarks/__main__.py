@@ -7,7 +7,7 @@ import os
 import sys
 import tempfile
 
-_ALL = ("submit", "listing", "snapshot", "agent", "scheduler")
+_ALL = ("submit", "listing", "snapshot", "agent", "scheduler", "tracking")
 
 
 def main(names: list[str]) -> None:

@@ -133,7 +133,8 @@ def m003_tracking(db: Any) -> None:
         " offset INTEGER, PRIMARY KEY (kind, key, job)) WITHOUT ROWID"
     )
     db.execute("CREATE INDEX idx_facts_job ON facts (job)")
-    db.execute("CREATE INDEX idx_jobs_listed ON jobs (created_at, job, attempt, state, host, project, archived)")
+    # In the order of ids, as facts and series are: looking up their values for all jobs then takes half the time.
+    db.execute("CREATE INDEX idx_jobs_by_id ON jobs (job, attempt, created_at, state, host, project, archived)")
     db.execute(
         "CREATE TABLE annotations (job TEXT, key TEXT, value TEXT, time REAL, sent INTEGER NOT NULL DEFAULT 1,"
         " PRIMARY KEY (job, key)) WITHOUT ROWID"

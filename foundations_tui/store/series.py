@@ -8,6 +8,7 @@ thousand rows.
 from __future__ import annotations
 
 import math
+import operator
 import sqlite3
 from typing import Any
 
@@ -34,11 +35,12 @@ def put(conn: sqlite3.Connection, job: str, attempt: int, writer: str, by_key: d
     number = _writer(conn, writer)
     for key, records in by_key.items():
         identity, count = _series(conn, job, attempt, key)
-        rows = [(identity, r.time, number, r.offset, r.step, to_column(r.value)) for r in records]
+        rows = [(identity, time, number, offset, step, to_column(v)) for _, time, _, step, v, offset in records]
         conn.executemany("INSERT OR IGNORE INTO points VALUES (?, ?, ?, ?, ?, ?)", rows)
-        _put_summary(conn, identity, records)
+        numbers = [number_of(record[4]) for record in records]
+        _put_summary(conn, identity, records, numbers)
         if count + len(records) >= LONG:
-            _put_rollups(conn, identity, count, records)
+            _put_rollups(conn, identity, count, records, numbers)
 
 
 def forget(conn: sqlite3.Connection, job: str) -> None:
@@ -52,7 +54,7 @@ def forget(conn: sqlite3.Connection, job: str) -> None:
 def to_column(value: Any) -> Any:
     """Return what SQLite can hold: it has no NaN and no large integers, so those are kept by name and by digits."""
     if isinstance(value, float):
-        return value if math.isfinite(value) else nonfinite_name(value)
+        return value if value - value == 0.0 else nonfinite_name(value)
     if isinstance(value, int) and not -_INTEGERS <= value < _INTEGERS:
         return str(value).encode()
     return value
@@ -65,12 +67,13 @@ def from_column(value: Any) -> Any:
 
 def number_of(value: Any) -> float | None:
     """Return a value as the number that a chart shows; None for text, NaN and what has none."""
-    if isinstance(value, int | float):
+    if type(value) is float:
+        return value if value == value else None
+    if isinstance(value, int):
         try:
-            number = float(value)
+            return float(value)
         except OverflowError:
             return math.inf if value > 0 else -math.inf
-        return None if math.isnan(number) else number
     return None
 
 
@@ -94,10 +97,10 @@ def _series(conn: sqlite3.Connection, job: str, attempt: int, key: str) -> tuple
     return int(found[0]), int(found[1])
 
 
-def _put_summary(conn: sqlite3.Connection, identity: int, records: list[Record]) -> None:
-    numbers = [n for n in (number_of(r.value) for r in records) if n is not None]
+def _put_summary(conn: sqlite3.Connection, identity: int, records: list[Record], numbers: list[float | None]) -> None:
+    known = [n for n in numbers if n is not None]
     first, last = min(records, key=_order), max(records, key=_order)
-    low, high = (min(numbers), max(numbers)) if numbers else (None, None)
+    low, high = (min(known), max(known)) if known else (None, None)
     conn.execute(
         "UPDATE series SET count = count + ?1, min = COALESCE(MIN(min, ?2), min, ?2),"
         " max = COALESCE(MAX(max, ?3), max, ?3),"
@@ -112,18 +115,20 @@ def _put_summary(conn: sqlite3.Connection, identity: int, records: list[Record])
     )
 
 
-def _order(record: Record) -> tuple[float, int]:
-    return record.time, record.offset
+_order = operator.itemgetter(1, 5)
+"""Time and offset of a record."""
 
 
-def _put_rollups(conn: sqlite3.Connection, identity: int, count: int, records: list[Record]) -> None:
+def _put_rollups(
+    conn: sqlite3.Connection, identity: int, count: int, records: list[Record], numbers: list[float | None]
+) -> None:
     """Add points to the rollups; those that a series has when it becomes long are summed up then."""
     if count < LONG:
         conn.execute("DELETE FROM rollups WHERE series = ?", [identity])
         query = "SELECT value, step, time FROM points WHERE series = ? ORDER BY time, writer, offset"
-        points, count = [(row[0], row[1], row[2]) for row in conn.execute(query, [identity])], 0
+        points, count = [(number_of(row[0]), row[1], row[2]) for row in conn.execute(query, [identity])], 0
     else:
-        points = [(r.value, r.step, r.time) for r in records]
+        points = [(n, record[3], record[1]) for n, record in zip(numbers, records, strict=True)]
     rows = []
     while points:
         room = BUCKET - count % BUCKET
@@ -141,9 +146,9 @@ def _put_rollups(conn: sqlite3.Connection, identity: int, count: int, records: l
     )
 
 
-def _summed(points: list[tuple[Any, int, float]]) -> tuple[Any, ...]:
+def _summed(points: list[tuple[float | None, int, float]]) -> tuple[Any, ...]:
     """Return the columns of a row of rollups; "odd" counts what is no finite number."""
-    numbers = [n for n in (number_of(value) for value, _, _ in points) if n is not None and math.isfinite(n)]
-    steps, times = [step for _, step, _ in points], [time for _, _, time in points]
-    low, high, last = (min(numbers), max(numbers), numbers[-1]) if numbers else (None, None, None)
-    return len(points), low, high, last, min(steps), max(steps), min(times), max(times), len(points) - len(numbers)
+    numbers, steps, times = zip(*points, strict=True)
+    known = [n for n in numbers if n is not None and n - n == 0.0]
+    low, high, last = (min(known), max(known), known[-1]) if known else (None, None, None)
+    return len(points), low, high, last, min(steps), max(steps), min(times), max(times), len(points) - len(known)
