@@ -98,6 +98,30 @@ def test_the_sdk_example_runs_in_a_job(client: Client) -> None:
     assert found["tags"] == {"dataset": "v2"}
 
 
+def test_the_page_about_tracking(client: Client, typed: dict[str, str]) -> None:
+    text = (ROOT / "docs/tracking.md").read_text()
+    (example,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    (client.project / "train.py").write_text(example)
+    client.run("submit", "--wait", "--", "python", "train.py")
+    client.run("sync")
+    (job,) = client.json("jobs")
+    assert job["params"] == {"optimizer": "adam", "net_layers_0": 64, "net_layers_1": 32}
+    assert job["metrics"]["acc"]["count"] == 3 and set(job["artifacts"]) == {"model.pt"}
+    for block in blocks("docs/tracking.md"):
+        assert "6 jobs: lr (2) x bs (3)" in type_into_shell(block, client.project, typed)
+    for number, table in enumerate(re.findall(r"```toml\n(.*?)```", text, re.DOTALL)):
+        file = client.project / ("sweep.toml" if "[sweep]" in table else "foundations.toml")
+        file.write_text(table)
+        words = ["--sweep-file", "sweep.toml"] if "[sweep]" in table else []
+        client.run("submit", "--dry-run", *words, "--", "true", str(number))
+
+
+def test_the_page_about_queries(client: Client, typed: dict[str, str]) -> None:
+    client.run("submit", "--wait", "--tag", "cnn", "--", "true")
+    for block in blocks("docs/queries.md"):
+        type_into_shell(block, client.project, typed)
+
+
 def test_every_failure_mode_names_a_test_that_exists() -> None:
     """The only rows without one are a real loss of power, D state, and the known gap."""
     text = (ROOT / "docs/reliability.md").read_text()
