@@ -259,6 +259,18 @@ def wait_for(session: Session, ids: list[str], changed: Callable[[JobRow], None]
                 return rows
 
 
+def wait_for_any(session: Session, ids: list[str]) -> None:
+    """Wait until at least one of some jobs has ended and its records are here.
+
+    Args:
+        session: the client's.
+        ids: whole ids.
+    """
+    with _Watched(session, ids) as watched:
+        while not any(row.is_final and row.complete for row in watched.next()):
+            pass
+
+
 class _Watched:
     """Jobs whose hosts are followed in the background."""
 

@@ -16,7 +16,7 @@ CLIENT_LAYERS = [
     ["__main__"],
     ["cli"],
     ["ui", "api"],
-    ["comparing", "charts"],
+    ["comparing", "charts", "searches"],
     ["summaries"],
     ["imports"],
     ["submit"],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -145,3 +146,42 @@ except ValueError: pass
     assert [row["name"] for row in client.json("jobs", "--where", "lr<0.15 and loss:min<0.05")] == ["lr0.1"]
     assert "3 were here already" in client.run("import", "mlflow", str(path)).stderr
     assert client.run("import", "mlflow", "nowhere", code=3).code == 3
+
+
+SEARCH = """
+[search]
+metric = "loss"
+trials = 8
+at_once = 2
+seed = 3
+command = ["python", "train.py", "{x}", "{kind}"]
+
+[search.parameters]
+x = "0.0:1.0"
+kind = ["a", "b"]
+"""
+
+
+@needs("optuna")
+def test_a_search_asks_tells_and_goes_on_after_ctrl_c(client: Client) -> None:
+    text = "import foundations, sys\nif sys.argv[2] == 'b': sys.exit(1)\n"
+    (client.project / "train.py").write_text(text + "foundations.log_metric('loss', (float(sys.argv[1]) - 0.3) ** 2)\n")
+    (client.project / "tune.toml").write_text(SEARCH)
+    process = client.start("sweep", "run", "tune.toml")
+    assert process.stderr is not None
+    for line in process.stderr:
+        if line.split()[:1] == ["2"]:
+            break
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=60)
+    assert process.returncode == 130
+    found = client.json_of("sweep", "run", "tune.toml", "--json")
+    rows = client.json("jobs", "--where", "group=tune", "--sync")
+    assert len(rows) == 8 and {row["name"] for row in rows} == {f"tune-{n}" for n in range(8)}
+    good = [row["metrics"]["loss"]["last"] for row in rows if row["state"] == "completed"]
+    assert found["best"]["value"] == min(good) and 3 <= found["trials"] <= 6
+    assert all(row["params"]["kind"] == "b" for row in rows if row["state"] == "failed")
+    again = client.json_of("sweep", "run", "tune.toml", "--json")
+    assert again["trials"] == 0 and again["best"] == found["best"], "a search that is done stays as it is"
+    (client.project / "tune.toml").write_text(SEARCH.replace("metric", "metrik"))
+    assert "unknown key 'metrik'" in client.run("sweep", "run", "tune.toml", code=2).stderr

@@ -88,7 +88,8 @@ def jobs(
     """
     conn = reader(sync_first)
     saved = _view_of(conn, view)
-    where = " and ".join(f"({part})" for part in (saved.get("where"), where) if part)
+    parts = [part for part in (saved.get("where"), where) if part]
+    where = " and ".join(f"({part})" for part in parts) if len(parts) > 1 else "".join(parts)
     sort = sort or saved.get("sort", "created")
     columns, group_by = columns or saved.get("columns", ""), group_by or saved.get("group_by", "")
     which = project_filter(conn, states=states, host=host, project=project, query=where, archived=archived)

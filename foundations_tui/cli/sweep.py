@@ -4,13 +4,23 @@ from __future__ import annotations
 
 import sqlite3
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from foundations_tui import summaries, words
 from foundations_tui.cli import output
-from foundations_tui.cli.options import connecting, json_option, need_terminal, project_filter, reader, say, sync_option
+from foundations_tui.cli.options import (
+    HostName,
+    connecting,
+    json_option,
+    need_terminal,
+    project_filter,
+    reader,
+    say,
+    sync_option,
+)
 from foundations_tui.errors import FoundationsError, NotFoundError
 from foundations_tui.store import expressions, queries
 from foundations_tui.store.rows import JobRow, json_value
@@ -132,6 +142,55 @@ def resume(session: Session, sweep_id: str, as_json: bool) -> None:
     for spec, _ in submitted:
         click.echo(spec.job)
     say(f"{words.plural(len(submitted), 'job')} submitted again" if submitted else "there is nothing to resume")
+
+
+@sweep.command("run")
+@click.argument("file", type=click.Path(dir_okay=False, exists=True))
+@click.option("--host", default="", type=HostName(("any",)), help="Where: a host, 'a,b', 'tag:x' or 'any'.")
+@click.option("--gpus", default=0, type=click.IntRange(0), help="Whole GPUs of each job.")
+@click.option("--project", default="", help="Their project.")
+@json_option
+@connecting
+def run_search(session: Session, file: str, host: str, gpus: int, project: str, as_json: bool) -> int:
+    """Search adaptively: Optuna proposes parameters, jobs try them, what they measured guides what comes next.
+
+    \b
+      [search]
+      metric = "val_loss"
+      direction = "min"
+      trials = 40
+      at_once = 4
+      command = ["python", "train.py", "--lr", "{lr}"]
+      [search.parameters]
+      lr = "log:1e-5:1e-2"
+      optimizer = ["adam", "sgd"]
+
+    Ctrl-C leaves it; the same command goes on with it. The study is named by the file.
+    """
+    from foundations_tui import searches
+    from foundations_tui.submit import Request
+
+    search = searches.read(Path(file))
+    base = Request((), Path.cwd(), host=host, gpus=gpus, project=project)
+    found: list[searches.Told] = []
+
+    def told(one: searches.Told) -> None:
+        found.append(one)
+        value = "failed" if one.value is None else words.number(one.value)
+        say(f"{one.number:>4}  {one.job[:6]}  {value:>12}  " + "  ".join(f"{k}={v}" for k, v in one.params.items()))
+
+    try:
+        best = searches.run(session, search, base, told)
+    except KeyboardInterrupt:
+        say(f"\nleft the search; its jobs run on, and foundations sweep run {file} goes on with it")
+        return 130
+    if as_json:
+        output.print_json({"sweep": search.name, "trials": len(found), "best": None if best is None else vars(best)})
+    elif best is not None:
+        click.echo(f"best: {best.job[:6]}  {search.metric} {words.number(best.value)}  {best.params}")
+    else:
+        say("no trial has completed")
+    return 0 if best is not None else 1
 
 
 def _key(row: JobRow) -> tuple[str, str]:

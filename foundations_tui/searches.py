@@ -1,0 +1,191 @@
+"""Adaptive search: Optuna asks and tells over the jobs of a sweep. The study lies beside the store, so it can go on."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from foundations_tui import actions, locations, sweeps
+from foundations_tui.errors import FoundationsError, UsageError
+from foundations_tui.session import Session
+from foundations_tui.store import queries
+from foundations_tui.submit import Request, submit_all
+from foundations_tui.summaries import is_number
+
+_KEYS = ("metric", "direction", "trials", "at_once", "command", "seed", "parameters")
+_JOB = "job"
+
+
+@dataclass(frozen=True)
+class Search:
+    """What a search's file says."""
+
+    name: str
+    """The group of its jobs, and the name of its study."""
+    metric: str
+    """The key whose last value is told."""
+    direction: str
+    """"min" or "max"."""
+    trials: int
+    at_once: int
+    seed: int | None
+    command: tuple[str, ...]
+    axes: dict[str, sweeps.Axis]
+
+
+def read(path: Path) -> Search:
+    """Return the search in the ``[search]`` table of a TOML file.
+
+        [search]
+        metric = "val_loss"
+        direction = "min"
+        trials = 40
+        at_once = 4
+        command = ["python", "train.py", "--lr", "{lr}"]
+        [search.parameters]
+        lr = "log:1e-5:1e-2"
+        layers = "1:4"
+        optimizer = ["adam", "sgd"]
+
+    Raises:
+        UsageError: it cannot be read or understood.
+    """
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8")).get("search")
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
+        raise UsageError(f"{path}: {getattr(error, 'strerror', None) or error}") from None
+    if not isinstance(table, dict):
+        raise UsageError(f"{path} has no table [search]", "foundations sweep run --help shows one")
+    for key in table:
+        if key not in _KEYS:
+            raise UsageError(f"{path}: unknown key {key!r} in [search]", f"known: {', '.join(_KEYS)}")
+    command, parameters = table.get("command"), table.get("parameters")
+    if not isinstance(command, list) or not command or not all(isinstance(word, str) for word in command):
+        raise UsageError(f'{path}: command is a list of words: ["python", "train.py", "--lr", "{{lr}}"]')
+    if not isinstance(parameters, dict) or not parameters:
+        raise UsageError(f"{path} has no table [search.parameters]", 'lr = "log:1e-5:1e-2"')
+    metric, direction = table.get("metric"), table.get("direction", "min")
+    if not isinstance(metric, str) or not metric or direction not in ("min", "max"):
+        raise UsageError(f'{path}: metric is a key, and direction "min" or "max"')
+    numbers = {key: table.get(key, default) for key, default in (("trials", 20), ("at_once", 2))}
+    for key, value in numbers.items():
+        if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= sweeps.MOST_JOBS:
+            raise UsageError(f"{path}: {key} is a whole number of at least 1")
+    seed = table.get("seed")
+    if not isinstance(seed, int | None):
+        raise UsageError(f"{path}: seed is a whole number")
+    axes = {key: sweeps.axis(key, value) for key, value in parameters.items()}
+    return Search(path.stem, metric, direction, seed=seed, command=tuple(command), axes=axes, **numbers)
+
+
+@dataclass(frozen=True)
+class Told:
+    """A trial that has ended."""
+
+    number: int
+    job: str
+    params: dict[str, Any]
+    value: float | None
+    """None when its job did not complete, or logged no number."""
+
+
+def run(session: Session, search: Search, base: Request, told: Callable[[Told], None]) -> Told | None:
+    """Ask, submit, wait and tell until all trials are done; return the best.
+
+    What an earlier call has submitted is waited for and told first, so that an interrupted search goes on.
+
+    Args:
+        session: the client's.
+        search: what is searched.
+        base: how its jobs run: folder, host, resources.
+        told: called with each trial that has ended.
+    Raises:
+        FoundationsError: Optuna is not installed, or a submit failed.
+    """
+    study = _study(search)
+    open_trials = {t.user_attrs[_JOB]: t for t in study.get_trials(deepcopy=False) if _is_open(t)}
+    while True:
+        done = sum(trial.state.is_finished() for trial in study.get_trials(deepcopy=False))
+        room = min(search.at_once - len(open_trials), search.trials - done - len(open_trials))
+        for _ in range(max(0, room)):
+            trial = study.ask()
+            job = _submit(session, search, base, trial)
+            trial.set_user_attr(_JOB, job)
+            open_trials[job] = trial
+        if not open_trials:
+            return _best(study, search)
+        for job in _ended(session, list(open_trials)):
+            trial = open_trials.pop(job)
+            value = _value(session, search, job)
+            _tell(study, trial, value)
+            told(Told(trial.number, job, dict(trial.params), value))
+
+
+def _study(search: Search) -> Any:
+    try:
+        import optuna
+    except ImportError:
+        raise FoundationsError("a search needs optuna", "pip install 'foundations-tui[optuna]'") from None
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    return optuna.create_study(
+        study_name=search.name,
+        storage=f"sqlite:///{locations.data_folder() / 'studies.db'}",
+        sampler=optuna.samplers.TPESampler(seed=search.seed),
+        direction="minimize" if search.direction == "min" else "maximize",
+        load_if_exists=True,
+    )
+
+
+def _is_open(trial: Any) -> bool:
+    return not trial.state.is_finished() and _JOB in trial.user_attrs
+
+
+def _submit(session: Session, search: Search, base: Request, trial: Any) -> str:
+    params = {key: _suggest(trial, key, axis) for key, axis in search.axes.items()}
+    command = sweeps.fill(search.command, {**base.params, **params})
+    request = replace(
+        base, command=command, params={**base.params, **params}, group=search.name, name=f"{search.name}-{trial.number}"
+    )
+    return submit_all(session, [request])[0].view.spec.job
+
+
+def _suggest(trial: Any, key: str, axis: sweeps.Axis) -> Any:
+    if isinstance(axis, sweeps.Values):
+        return trial.suggest_categorical(key, list(axis.values))
+    if isinstance(axis.low, int) and isinstance(axis.high, int):
+        return trial.suggest_int(key, axis.low, axis.high, log=axis.is_log)
+    return trial.suggest_float(key, axis.low, axis.high, log=axis.is_log)
+
+
+def _ended(session: Session, jobs: list[str]) -> list[str]:
+    """Wait until at least one of some jobs has ended, and return those that have."""
+    actions.wait_for_any(session, jobs)
+    rows = [queries.job(session.store.conn, job) for job in jobs]
+    return [row.job for row in rows if row.is_final and row.complete]
+
+
+def _value(session: Session, search: Search, job: str) -> float | None:
+    row = queries.job(session.store.conn, job)
+    found = row.metrics.get(search.metric)
+    is_told = row.state == "completed" and found is not None and is_number(found.last)
+    return float(found.last) if is_told and found is not None else None
+
+
+def _tell(study: Any, trial: Any, value: float | None) -> None:
+    from optuna.trial import TrialState
+
+    if value is None:
+        study.tell(trial.number, state=TrialState.FAIL)
+    else:
+        study.tell(trial.number, value)
+
+
+def _best(study: Any, search: Search) -> Told | None:
+    try:
+        best = study.best_trial
+    except ValueError:
+        return None  # none has completed
+    return Told(best.number, best.user_attrs.get(_JOB, ""), dict(best.params), best.value)
