@@ -125,6 +125,17 @@ def test_what_is_said_of_a_job_reaches_a_second_laptop(client: Client, sshd: Ssh
     assert (back["note"], back["project"], back["tags"]) == ("made offline", "renamed", {"good": "", "n": 2})
 
 
+def test_stop_and_delete_take_a_query(client: Client) -> None:
+    jobs = [client.submit("--tag", f"n={n}", "--", "sleep", "60") for n in range(3)]
+    assert "no terminal" in client.run("stop", "--where", "tag:n>0", code=2).stderr
+    assert set(client.run("stop", "--where", "tag:n>0", "--yes", "--grace", "0").stdout.split()) == set(jobs[1:])
+    client.run("wait", *jobs[1:], code=None)
+    assert client.json("jobs", "--state", "stopped", "--sync")
+    client.run("delete", "--where", "state=stopped", "--yes")
+    assert [row["job"] for row in client.json("jobs")] == jobs[:1]
+    client.run("stop", jobs[0])
+
+
 @pytest.mark.parametrize(
     ("words", "code", "part"),
     [

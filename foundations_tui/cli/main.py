@@ -51,6 +51,7 @@ _VERBS = {
     "get": ("files", "Fetch files of a job."),
     "sync": ("hosts", "Bring the local store up to date with the hosts."),
     "hosts": ("hosts", "List, add, test and remove hosts."),
+    "tensorboard": ("board", "Open TensorBoard over the event files of jobs."),
     "import": ("imports", "Take in runs of MLflow or TensorBoard."),
     "store": ("store", "Back up and check the local store."),
     "demo": ("demo", "Try it: a sweep of small trainings on this machine."),

@@ -9,7 +9,17 @@ from typing import TYPE_CHECKING
 import click
 
 from foundations_tui.cli.main import tell
-from foundations_tui.cli.options import Duration, connecting, job_argument, jobs_argument, need_terminal, say
+from foundations_tui.cli.options import (
+    Duration,
+    chosen_jobs,
+    connecting,
+    job_argument,
+    jobs_argument,
+    need_terminal,
+    say,
+    where_option,
+    yes_option,
+)
 from foundations_tui.errors import FoundationsError, HostError, NotFoundError, UsageError
 from foundations_tui.store import queries
 from foundations_tui.terminal import RESET, LogFilter
@@ -69,17 +79,24 @@ def wait(session: Session, jobs: tuple[str, ...]) -> int:
 
 
 @click.command()
-@jobs_argument(*_ACTIVE)
+@jobs_argument(*_ACTIVE, required=False)
+@where_option
+@yes_option
 @click.option("--grace", default=None, type=Duration(), help="Time between its stop signal and KILL (its own: 30 s).")
 @click.option("--others", is_flag=True, help="Also jobs of other people.")
 @connecting
-def stop(session: Session, jobs: tuple[str, ...], grace: float | None, others: bool) -> int:
+def stop(session: Session, jobs: tuple[str, ...], where: str, yes: bool, grace: float | None, others: bool) -> int:
     """Stop jobs: TERM (or their --stop-signal) to their processes, KILL to all of them after the grace time."""
     from foundations_tui import actions, config
 
     if grace is not None and not 0 <= grace <= LONGEST_GRACE:
         raise UsageError(f"--grace takes 0 to {LONGEST_GRACE} seconds")
     owner = config.owner_name(session.hosts)
+    if where:
+        rows = chosen_jobs(session.store.conn, jobs, where, yes, "stop")
+        jobs = tuple(row.job for row in rows if not row.is_final)
+    elif not jobs:
+        raise UsageError("stop takes jobs, or --where QUERY", "foundations stop --help")
 
     def one(row: JobRow) -> None:
         refuse_others(row, owner, others)
@@ -94,18 +111,19 @@ def stop(session: Session, jobs: tuple[str, ...], grace: float | None, others: b
 
 
 @click.command()
-@jobs_argument("completed", "failed", "stopped", "lost")
+@jobs_argument("completed", "failed", "stopped", "lost", required=False)
+@where_option
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.option("--others", is_flag=True, help="Also jobs of other people.")
 @click.option("--force", is_flag=True, help="Also what the client that submitted it has not fetched.")
 @connecting
-def delete(session: Session, jobs: tuple[str, ...], yes: bool, others: bool, force: bool) -> int:
+def delete(session: Session, jobs: tuple[str, ...], where: str, yes: bool, others: bool, force: bool) -> int:
     """Delete ended jobs: their folder on the host with all files in it, their log and their metrics."""
     from foundations_tui import actions, config
 
     owner = config.owner_name(session.hosts)
-    rows = [queries.find(session.store.conn, job) for job in jobs]
-    if not yes:
+    rows = chosen_jobs(session.store.conn, jobs, where, yes, "delete")
+    if not yes and not where:
         need_terminal("delete asks before it deletes")
         for row in rows:
             click.echo(f"  {row.job}  {row.state}  {row.host}  {row.name}", err=True)

@@ -579,9 +579,13 @@ def _put_facts(store: Store, job: str, kind: str, pairs: dict[str, Any]) -> None
 
 
 def _fact_value(value: Any) -> tuple[str, float | None]:
-    """Return a value as JSON, and as the number it is sorted and compared by."""
-    is_number = isinstance(value, int | float) and not _is_nan(value)
-    return json.dumps(value), _as_float(value) if is_number else None
+    """Return a value as JSON, and as the number it is sorted and compared by; a text may say one."""
+    number = arguments.literal(value) if isinstance(value, str) and len(value) < _LONGEST_NUMBER else value
+    is_number = isinstance(number, int | float) and not _is_nan(number)
+    return json.dumps(value), _as_float(number) if is_number else None
+
+
+_LONGEST_NUMBER = 40
 
 
 _PUT_FACT = (
