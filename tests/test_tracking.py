@@ -34,6 +34,53 @@ def script(client: Client, text: str, name: str = "train.py") -> None:
     (client.project / name).write_text("import foundations\n" + text)
 
 
+# --- records ----------------------------------------------------------------------------------------------------
+
+EIGHT = """
+import multiprocessing, os, signal, sys, time
+def work(n):
+    with open(f'said{n}', 'w', buffering=1) as said:
+        for i in range(100_000):
+            foundations.log_metric(f'm{n}', i)
+            said.write(f'{i}\\n')
+children = [multiprocessing.Process(target=work, args=(n,)) for n in range(8)]
+for child in children: child.start()
+time.sleep(0.6)
+for child in children: os.kill(child.pid, signal.SIGKILL)
+print(open('said0').read().count('\\n') > 5)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_what_eight_processes_logged_before_a_kill_is_there_once(client: Client) -> None:
+    script(client, EIGHT)
+    job = client.submit("--", "python", "train.py")
+    client.run("wait", job, code=137)
+    assert client.run("logs", job).stdout.startswith("True\n")
+    client.run("get", job, *[f"said{n}" for n in range(8)], "--dest", "got")
+    client.run("sync")
+    for n in range(8):
+        said = (client.project / "got" / f"said{n}").read_text().count("\n")
+        values = [one["value"] for one in client.json("metrics", job, "--key", f"m{n}")]
+        assert values == list(range(len(values))) and len(values) >= said > 0
+
+
+KEYS = ["", "a\nb", "k" * 10_000, "\x1b[31m", "loss", "lоss", "a:b", '"', "'", "%", "[/]", "日本"]
+
+
+def test_odd_keys_and_values_come_through_as_they_are(client: Client) -> None:
+    script(client, f"for key in {KEYS!r}:\n    foundations.log_metric(key, 1)\n    foundations.log_param(key, key)\n")
+    job = client.submit("--", "python", "train.py")
+    client.run("wait", job)
+    client.run("sync")
+    row = client.job(job, sync=False)
+    assert set(row["metrics"]) == set(KEYS) and row["params"] == {key: key for key in KEYS}
+    for words in (("show", job), ("metrics", job), ("jobs",), ("jobs", "--columns", "help"), ("export", job)):
+        shown = client.run(*words).stdout
+        assert "\x1b[31m" not in shown or words[0] == "export"
+    json.loads(client.run("export", job, "--format", "json").stdout)
+
+
 # --- artifacts --------------------------------------------------------------------------------------------------
 
 SAVES = """

@@ -7,6 +7,7 @@ import io
 import json
 import shutil
 import sqlite3
+import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -238,7 +239,7 @@ def export(jobs: tuple[str, ...], where: str, columns: str, kind: str, out: str,
         _write(out, text.encode())
         say(f"{words.plural(len(rows), 'job')} in {out}")
     else:
-        click.echo(text, nl=False)
+        click.echo(several_lines(text) if sys.stdout.isatty() else text, nl=False)
 
 
 def _all_columns(conn: sqlite3.Connection, rows: Sequence[JobRow]) -> list[expressions.Expression]:
