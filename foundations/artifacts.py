@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import shutil
 import tempfile
@@ -10,10 +11,13 @@ from foundations import encoding, run
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Iterator, Optional
+    from typing import Callable, Iterator, List, Optional
 
 SYNCED = "synced"
 """Folder of the kept directories, beside the artifacts."""
+_PART = ".foundations-part-"
+"""How names of files begin that are not whole yet."""
+_numbers = itertools.count()
 
 
 def save_artifact(filepath: str, key: "Optional[str]" = None) -> None:
@@ -42,7 +46,7 @@ def save_artifact(filepath: str, key: "Optional[str]" = None) -> None:
     try:
         os.makedirs(folder, 0o700, exist_ok=True)
         size = _copy(path, target)
-    except OSError as error:
+    except (OSError, RecursionError) as error:
         run.warn(f"the artifact {key!r} was not saved: {error}")
         return
     kind = "directory" if os.path.isdir(path) else "file"
@@ -64,18 +68,36 @@ def quoted(key: str) -> str:
 
 
 def _copy(source: str, target: str) -> int:
-    """Put a copy in place at once, and return its bytes."""
-    temporary = f"{target}.{os.getpid()}.part"
-    if os.path.isdir(source):
-        shutil.copytree(source, temporary, symlinks=True)
-    else:
-        shutil.copy2(source, temporary)
+    """Put a copy in place at once, and return its bytes; what is left half done is removed."""
+    temporary = os.path.join(os.path.dirname(target), f"{_PART}{os.getpid()}-{next(_numbers)}")
+    own = os.path.realpath(os.path.dirname(target))
+
+    def without_own(folder: str, names: "List[str]") -> "List[str]":
+        return [name for name in names if os.path.realpath(os.path.join(folder, name)) == own]
+
+    try:
+        if os.path.isdir(source):
+            if os.path.realpath(source) == own:
+                raise OSError(22, "the artifacts cannot be an artifact", source)
+            shutil.copytree(source, temporary, symlinks=True, ignore=without_own)
+        else:
+            shutil.copy2(source, temporary)
+        _put_in_place(temporary, target)
+    except BaseException:
+        if os.path.isdir(temporary):
+            shutil.rmtree(temporary, ignore_errors=True)
+        elif os.path.lexists(temporary):
+            os.unlink(temporary)
+        raise
+    return _size(target)
+
+
+def _put_in_place(temporary: str, target: str) -> None:
     if os.path.isdir(target) and not os.path.islink(target):
         shutil.rmtree(target)
     elif os.path.isdir(temporary) and os.path.lexists(target):
         os.unlink(target)
     os.replace(temporary, target)
-    return _size(target)
 
 
 def _size(path: str) -> int:
@@ -114,6 +136,8 @@ class SyncableDirectory:
             FileNotFoundError: the other job has no such directory here.
         """
         self.key = encoding.checked_key(key)
+        if not key:
+            raise ValueError("a directory's key is not empty")
         self._path = path or tempfile.mkdtemp(prefix="foundations-")
         os.makedirs(self._path, exist_ok=True)
         self._source = source_job_id
@@ -129,7 +153,7 @@ class SyncableDirectory:
         target = self._remote(None)
         if target is None:
             return 0
-        count = _bring(self._path, target)
+        count = _bring(self._path, target, lambda mine, kept: mine != kept)
         run.record(encoding.ARTIFACT, f"{SYNCED}/{self.key}", {"path": None, "kind": SYNCED, "name": quoted(self.key)})
         return count
 
@@ -140,7 +164,7 @@ class SyncableDirectory:
             if self._source is not None:
                 raise FileNotFoundError(2, f"job {self._source} has no directory {self.key!r} on this host", source)
             return 0
-        return _bring(source, self._path)
+        return _bring(source, self._path, lambda kept, mine: kept > mine)
 
     def _remote(self, job: "Optional[str]") -> "Optional[str]":
         folder = _folder("FOUNDATIONS_ARTIFACTS_DIR")
@@ -163,29 +187,47 @@ def job_beside(own: str, job: str) -> str:
     return os.path.join(runs, attempts[-1])
 
 
-def _bring(source: str, target: str) -> int:
-    """Copy the files that the target lacks, or has older or of another size."""
+def _bring(source: str, target: str, is_other: "Callable[[int, int], bool]") -> int:
+    """Copy the files that the target lacks, or has of another size or time; one that fails is warned of.
+
+    Args:
+        source: a folder.
+        target: a folder, made when it is not there.
+        is_other: says of the times of both, in ns, whether a file is to be copied.
+    """
     count = 0
     for path in _files(source):
-        there = os.path.join(target, path)
-        stats = os.stat(os.path.join(source, path))
         try:
-            known = os.stat(there)
-            if known.st_size == stats.st_size and known.st_mtime >= stats.st_mtime:
-                continue
-        except OSError:
-            os.makedirs(os.path.dirname(there), exist_ok=True)
-        shutil.copy2(os.path.join(source, path), there + ".part")
-        os.replace(there + ".part", there)
-        count += 1
+            count += _bring_one(os.path.join(source, path), os.path.join(target, path), is_other)
+        except OSError as error:
+            run.warn(f"{path} was not copied: {error}")
     return count
+
+
+def _bring_one(source: str, target: str, is_other: "Callable[[int, int], bool]") -> bool:
+    stats = os.stat(source)
+    try:
+        known = os.stat(target)
+        if known.st_size == stats.st_size and not is_other(stats.st_mtime_ns, known.st_mtime_ns):
+            return False
+    except OSError:
+        os.makedirs(os.path.dirname(target), exist_ok=True)
+    temporary = os.path.join(os.path.dirname(target), f"{_PART}{os.getpid()}-{next(_numbers)}")
+    try:
+        shutil.copy2(source, temporary)
+        os.replace(temporary, target)
+    except BaseException:
+        if os.path.lexists(temporary):
+            os.unlink(temporary)
+        raise
+    return True
 
 
 def _files(top: str) -> "Iterator[str]":
     for folder, _, names in os.walk(top):
         for name in names:
             path = os.path.join(folder, name)
-            if os.path.isfile(path) and not name.endswith(".part"):
+            if os.path.isfile(path) and not name.startswith(_PART):
                 yield os.path.relpath(path, top)
 
 

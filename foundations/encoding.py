@@ -14,7 +14,8 @@ HEADER = f'["{FORMAT}",{VERSION}]\n'.encode()
 METRIC, PARAM, TAG, ARTIFACT, USED = "m", "p", "t", "a", "u"
 
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
-_INFINITY = float("inf")
+_MOST_BITS = 13_000
+_DEEPEST = 200
 
 
 def value(item: "Any") -> str:
@@ -23,6 +24,8 @@ def value(item: "Any") -> str:
         if item - item == 0.0:
             return float.__repr__(item)
         return '{"float":"%s"}' % nonfinite_name(item)
+    if isinstance(item, int) and item.bit_length() > _MOST_BITS:
+        raise ValueError("an integer has at most 4,000 digits")  # Python itself reads 4,300
     return _encode(item)
 
 
@@ -59,7 +62,7 @@ def plain(item: "Any") -> "Any":
     if not isinstance(item, (str, bytes, bool, int, float)) and callable(getattr(item, "item", None)):
         try:
             return item.item()
-        except (ValueError, RuntimeError, TypeError):
+        except Exception:
             return item  # an array of several values has no single one
     return item
 
@@ -73,38 +76,56 @@ def scalar(key: str, item: "Any") -> "Any":
     item = plain(item)
     if isinstance(item, (str, bool, int, float)):
         return item
-    raise TypeError(f"{key!r}: a string, bool, int or float is needed; got {type(item).__name__}: {item!r}")
+    raise TypeError(f"{key!r}: a string, bool, int or float is needed; got {type(item).__name__}: {_shown(item)}")
 
 
-def json_value(item: "Any") -> "Any":
+def _shown(item: "Any") -> str:
+    try:
+        return repr(item)[:200]
+    except Exception:
+        return "a value that cannot be shown"
+
+
+def json_value(item: "Any", depth: int = 0) -> "Any":
     """Return a value of a parameter; a nested float that is not finite becomes its name.
 
     Raises:
-        TypeError: it has no JSON form.
+        TypeError: it has no JSON form. ValueError: it is nested too deep, or holds itself.
     """
     item = plain(item)
+    _check_depth(depth)
     if isinstance(item, dict):
-        return {str(key): _nested(inner) for key, inner in item.items()}
+        return {str(key): _nested(inner, depth + 1) for key, inner in item.items()}
     if isinstance(item, (list, tuple)):
-        return [_nested(inner) for inner in item]
+        return [_nested(inner, depth + 1) for inner in item]
     if item is None or isinstance(item, (str, bool, int, float)):
         return item
-    raise TypeError(f"a parameter is something JSON can say; got {type(item).__name__}: {item!r}")
+    raise TypeError(f"a parameter is something JSON can say; got {type(item).__name__}: {_shown(item)}")
 
 
-def _nested(item: "Any") -> "Any":
-    found = json_value(item)
+def _check_depth(depth: int) -> None:
+    if depth > _DEEPEST:
+        raise ValueError(f"a parameter is nested more than {_DEEPEST} deep, or holds itself")
+
+
+def _nested(item: "Any", depth: int) -> "Any":
+    found = json_value(item, depth)
     return nonfinite_name(found) if isinstance(found, float) and found - found != 0.0 else found
 
 
-def flatten(item: "Any", prefix: str = "") -> "Iterator[Tuple[str, Any]]":
-    """Yield (key, value) of nested dicts and lists as ``a_b`` and ``l_0``; an empty one counts as None."""
+def flatten(item: "Any", prefix: str = "", depth: int = 0) -> "Iterator[Tuple[str, Any]]":
+    """Yield (key, value) of nested dicts and lists as ``a_b`` and ``l_0``; an empty one counts as None.
+
+    Raises:
+        ValueError: it is nested too deep, or holds itself.
+    """
+    _check_depth(depth)
     if isinstance(item, (dict, list, tuple)):
         items = item.items() if isinstance(item, dict) else enumerate(item)
         if not item and prefix:
             yield prefix, None
         for key, inner in items:
-            yield from flatten(inner, f"{prefix}_{key}" if prefix else str(key))
+            yield from flatten(inner, f"{prefix}_{key}" if prefix else str(key), depth + 1)
     else:
         yield prefix, item
 

@@ -26,8 +26,8 @@ _GIT_SECONDS = 2.0
 _folder = ""
 _owner = 0
 """Pid of the process that the run is; a forked child is only a part of it."""
-_end: "Dict[str, Any]" = {}
-"""How it ends, as far as that is known."""
+_is_interactive_run = False
+"""Whether a console or notebook drives it: what fails there does not end the process."""
 _exit: "Optional[SystemExit]" = None
 _program: "Any" = None
 """The code that the main thread began with."""
@@ -44,11 +44,8 @@ def begin() -> None:
     top = os.path.join(data_folder(), "runs")
     _folder = _make_folder(top, identity)
     facts = _facts(identity)
-    if _is_first_rank():
-        _write_json(os.path.join(_folder, "run.json"), facts)
-        os.makedirs(os.path.join(top, "new"), 0o700, exist_ok=True)
-        with open(os.path.join(top, "new", identity), "w"):
-            pass
+    _write_json(os.path.join(_folder, "run.json"), facts, replaces=_is_first_rank())
+    _mark(_folder)
     os.environ.update(
         FOUNDATIONS_JOB_ID=identity,
         FOUNDATIONS_PROJECT_NAME=facts["project"],
@@ -61,13 +58,39 @@ def begin() -> None:
         _watch_end()
 
 
+def join() -> None:
+    """Take part in the run that the environment names: a child of its process, or that process after an exec."""
+    global _folder, _owner
+    folder = os.environ["FOUNDATIONS_RUN"]
+    try:
+        _mark(folder)
+        facts = _read_json(os.path.join(folder, "run.json"))
+    except (OSError, ValueError):
+        return
+    mine = facts.get("pid") == os.getpid() and facts.get("start_time") == start_time(os.getpid())
+    if mine and _owner != os.getpid():
+        _folder, _owner = folder, os.getpid()
+        _watch_end()
+
+
+def _mark(folder: str) -> None:
+    """Tell the client that there is something to take in."""
+    job = os.path.basename(os.path.dirname(folder))
+    new = os.path.join(os.path.dirname(os.path.dirname(os.path.dirname(folder))), "new")
+    os.makedirs(new, 0o700, exist_ok=True)
+    with open(os.path.join(new, job), "w"):
+        pass
+
+
 def set_project(name: str) -> None:
     """Move the run of this process to another project."""
-    if _owner == os.getpid():
-        path = os.path.join(_folder, "run.json")
-        with open(path, encoding="utf-8") as file:
-            facts = json.load(file)
-        _write_json(path, {**facts, "project": name})
+    if _owner != os.getpid():
+        return
+    path = os.path.join(_folder, "run.json")
+    try:
+        _write_json(path, {**_read_json(path), "project": name})
+    except (OSError, ValueError):
+        pass  # the folder is gone, and the run with it
 
 
 def data_folder() -> str:
@@ -125,8 +148,13 @@ def _identity() -> str:
         return given
     if _ranks() > 1:  # the ranks of one launcher are one run
         parent = f"{os.uname().nodename}:{os.getppid()}:{start_time(os.getppid())}:{boot_id()}"
+        parent += "".join(":" + os.environ.get(name, "") for name in _OF_A_LAUNCH)
         return hashlib.sha256(parent.encode()).hexdigest()[:12]
     return os.urandom(6).hex()
+
+
+_OF_A_LAUNCH = ("TORCHELASTIC_RUN_ID", "TORCHELASTIC_RESTART_COUNT", "MASTER_PORT", "SLURM_JOB_ID", "SLURM_STEP_ID")
+"""What tells one launch from the next of the same parent."""
 
 
 def _ranks() -> int:
@@ -141,12 +169,16 @@ def _is_first_rank() -> bool:
 
 
 def _make_folder(top: str, identity: str) -> str:
-    """Return the run's folder, a new one for each attempt of a given id."""
+    """Return the run's folder, a new one for each attempt of a given id; ranks go where their first one is."""
     job = os.path.join(top, "jobs", identity)
     number = 1
     while True:
         folder = os.path.join(job, str(number))
+        is_over = _is_first_rank() and os.path.exists(os.path.join(folder, "end.json"))
+        is_old = not _is_first_rank() and os.path.exists(os.path.join(job, str(number + 1)))
         try:
+            if is_over or is_old:
+                raise FileExistsError
             os.makedirs(folder, 0o700, exist_ok=_ranks() > 1)
             break
         except FileExistsError:
@@ -218,11 +250,23 @@ def _is_interactive() -> bool:
     return hasattr(sys, "ps1") or "ipykernel" in sys.modules
 
 
-def _write_json(path: str, value: "Any") -> None:
+def _read_json(path: str) -> "Dict[str, Any]":
+    with open(path, encoding="utf-8", errors="surrogateescape") as file:
+        found: "Dict[str, Any]" = json.load(file)
+    return found
+
+
+def _write_json(path: str, value: "Any", replaces: bool = True) -> None:
     temporary = f"{path}.{os.getpid()}"
     with open(temporary, "w", encoding="utf-8", errors="surrogateescape") as file:
         json.dump(value, file)
-    os.replace(temporary, path)
+    if replaces:
+        return os.replace(temporary, path)
+    try:
+        os.link(temporary, path)
+    except FileExistsError:
+        pass  # the first rank's stands
+    os.unlink(temporary)
 
 
 # --- ending -----------------------------------------------------------------------------------------------------
@@ -230,18 +274,21 @@ def _write_json(path: str, value: "Any") -> None:
 
 def _watch_end() -> None:
     """Have the end of this process written down: an uncaught exception, an exit code, Ctrl-C."""
-    global _program
-    previous, _program = sys.excepthook, _outermost_code()
-
-    def hook(kind: "Any", error: "Any", trace: "Any") -> None:
-        if not _is_interactive():  # there, what fails does not end the process
-            _note_exception(kind, error)
-        previous(kind, error, trace)
-
-    sys.excepthook = hook
+    global _program, _is_interactive_run
+    _program, _is_interactive_run = _outermost_code(), _is_interactive()
     if not _monitor_exits():
         sys.exit = _noted_exit  # type: ignore[assignment]
+        _note_quitters()
     atexit.register(_write_end)
+    util = sys.modules.get("multiprocessing.util")
+    if util is not None and _is_child():
+        util.Finalize(None, _write_end, exitpriority=100)  # such a child ends without atexit
+
+
+def _is_child() -> bool:
+    """Say whether multiprocessing started this process."""
+    process = sys.modules.get("multiprocessing.process")
+    return process is not None and process.parent_process() is not None
 
 
 def _monitor_exits() -> bool:
@@ -283,6 +330,15 @@ def _noted_exit(status: "Any" = None) -> None:
     raise _exit
 
 
+def _note_quitters() -> None:
+    """The same for ``exit()`` and ``quit()``, which raise by themselves."""
+    import builtins
+
+    quitter = type(getattr(builtins, "exit", None))
+    if quitter.__name__ == "Quitter":
+        setattr(quitter, "__call__", lambda self, code=None: _noted_exit(code))  # noqa: B010 - for type checkers
+
+
 def _was_caught(error: SystemExit) -> bool:
     """Say whether a program went on after an exit was raised.
 
@@ -295,28 +351,40 @@ def _was_caught(error: SystemExit) -> bool:
     import opcode
 
     frame = trace.tb_frame
-    return opcode.opname[frame.f_code.co_code[frame.f_lasti]].startswith("RETURN")
+    return opcode.opname[frame.f_code.co_code[frame.f_lasti]].startswith(("RETURN", "YIELD"))
 
 
-def _note_exception(kind: "Any", error: "Any") -> None:
-    if issubclass(kind, KeyboardInterrupt):
-        _end.update(reason_code="stopped_by_user", reason="stopped with Ctrl-C", exit_code=130, signal="SIGINT")
-        return
+def _uncaught() -> "Dict[str, Any]":
+    """Return how an exception that nobody caught ended the process; empty when none did.
+
+    The interpreter keeps it in ``sys`` before any excepthook runs; one that was raised in a console, or shown by hand,
+    did not leave the program.
+    """
+    error, trace = getattr(sys, "last_value", None), getattr(sys, "last_traceback", None)
+    if error is None or _is_interactive_run or trace is None or trace.tb_frame.f_code is not _program:
+        return {}
+    if isinstance(error, KeyboardInterrupt):
+        return {"reason_code": "stopped_by_user", "reason": "stopped with Ctrl-C", "exit_code": 130, "signal": "SIGINT"}
+    kind = type(error).__name__
     try:
-        words = f"{kind.__name__}: {error}" if str(error) else kind.__name__
+        words = f"{kind}: {error}" if str(error) else kind
     except Exception:  # an exception whose text cannot be had
-        words = kind.__name__
-    cause: "Dict[str, Any]" = {"code": "exception", "words": words[:500], "line": words[:500], "evidence": []}
-    _end.update(reason_code="exit_code", reason="exit code 1", exit_code=1, cause=cause)
+        words = kind
+    cause = {"code": "exception", "words": words[:500], "line": words[:500], "evidence": []}
+    return {"reason_code": "exit_code", "reason": "exit code 1", "exit_code": 1, "cause": cause}
 
 
 def _write_end() -> None:
     if os.getpid() != _owner:
         return
-    facts = {"reason_code": "finished", "reason": "finished", "exit_code": 0, **_end}
-    code = _exit_code() if not _end else 0
+    uncaught = _uncaught()
+    facts = {"reason_code": "finished", "reason": "finished", "exit_code": 0, **uncaught}
+    code = 0 if uncaught else None if _is_child() else _exit_code()
     if code is None:
-        facts.update(reason="ended; its exit code is not seen before Python 3.12", exit_code=None)
+        why = "of a child process" if _is_child() else "not seen before Python 3.12"
+        facts.update(
+            reason=f"ended; its exit code is {why}" if not _is_child() else "ended; a child process", exit_code=None
+        )
     elif code:
         facts.update(reason_code="exit_code", reason=f"exit code {code}", exit_code=code)
     try:
@@ -327,8 +395,24 @@ def _write_end() -> None:
 
 def _exit_code() -> "Optional[int]":
     """Return what the process exits with, as far as an exit was seen that nobody caught; None when it is not known."""
-    if _exit is None and not hasattr(sys, "monitoring") and "SystemExit" in getattr(_program, "co_names", ()):
-        return None  # raise SystemExit(main())
-    if _exit is None or _exit.code is None or _was_caught(_exit):
+    if _exit is None:
+        return None if not hasattr(sys, "monitoring") and _may_raise_exit() else 0
+    if _exit.code is None or _was_caught(_exit):
         return 0
     return _exit.code & 0xFF if isinstance(_exit.code, int) else 1
+
+
+def _may_raise_exit() -> bool:
+    """Say whether the program has ways to exit that are not seen: ``raise SystemExit``, or its own ``sys.exit``."""
+    main = vars(sys.modules.get("__main__", sys))
+    original = [value for value in main.values() if getattr(value, "__name__", "") == "exit" and callable(value)]
+    if any(value is not sys.exit for value in original):
+        return True
+    codes, seen = [_program, *(getattr(value, "__code__", None) for value in main.values())], 0
+    while codes and seen < 10_000:
+        code = codes.pop()
+        seen += 1
+        if "SystemExit" in getattr(code, "co_names", ()):
+            return True
+        codes += [inner for inner in getattr(code, "co_consts", ()) if hasattr(inner, "co_names")]
+    return False

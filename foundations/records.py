@@ -155,6 +155,6 @@ def valid_text(text: str) -> str:
 def _value(value: Any) -> Any:
     if isinstance(value, str):
         return valid_text(value)
-    if isinstance(value, dict) and set(value) == {"float"}:
+    if isinstance(value, dict) and set(value) == {"float"} and value["float"] in ("NaN", "Infinity", "-Infinity"):
         return float(value["float"])
     return value

@@ -7,6 +7,7 @@ job the agent says where the records go; outside of one ``foundations.inplace`` 
 
 from __future__ import annotations
 
+import _thread
 import itertools
 import os
 import sys
@@ -18,6 +19,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:  # typing itself is never imported: that would cost more than all the rest
     from typing import Any, Dict, Iterator, Optional
 
+_STEPS = 1 << 63
 LONGEST_LINE = 1 << 18
 """Bytes of a record; what is longer is not written."""
 MOST_BYTES = 1 << 30
@@ -32,6 +34,8 @@ _steps: "Dict[str, Iterator[int]]" = {}
 _heads: "Dict[str, str]" = {}
 """The beginning of a metric's line behind the time, by key."""
 _too_long: "Dict[str, bool]" = {}
+_lock = _thread.allocate_lock()
+"""Held while the file is opened: threads that log first at the same time have one run and one file."""
 
 
 def log_metric(key: str, value: "Any", step: "Optional[int]" = None) -> None:
@@ -64,6 +68,8 @@ def log_metrics(values: "Dict[str, Any]", step: "Optional[int]" = None) -> None:
     """
     if _is_broken:
         return
+    if not isinstance(values, dict):
+        raise TypeError(f"log_metrics takes a dict; got {type(values).__name__}")
     lines = b"".join(line for key, value in values.items() for line in _metric_lines(key, value, step))
     if lines:
         _write(lines)
@@ -90,6 +96,8 @@ def log_params(parameters: "Dict[str, Any]") -> None:
     """
     if _is_broken:
         return
+    if not isinstance(parameters, dict):
+        raise TypeError(f"log_params takes a dict; got {type(parameters).__name__}")
     now = time.time()
     lines = [
         encoding.pair(encoding.PARAM, now, key, encoding.json_value(value))
@@ -144,7 +152,10 @@ def warn(words: str) -> None:
     """Tell the user something on stderr, once for each line of theirs."""
     import warnings
 
-    warnings.warn("foundations: " + words, RuntimeWarning, stacklevel=4)
+    try:
+        warnings.warn("foundations: " + words, RuntimeWarning, stacklevel=4)
+    except Warning:  # python -W error: what is no error of the training must not end it
+        print("foundations: " + words, file=sys.stderr)
 
 
 # --- inside -----------------------------------------------------------------------------------------------------
@@ -160,7 +171,9 @@ def _metric_lines(key: str, value: "Any", step: "Optional[int]") -> "Iterator[by
 
 def _new_key(key: str) -> str:
     _steps.setdefault(key, itertools.count())
-    head = _heads[key] = encoding.value(key) + ","
+    head = encoding.value(key) + ","
+    if key.isascii():  # a key that UTF-8 cannot say takes the slow way
+        _heads[key] = head
     return head
 
 
@@ -168,8 +181,10 @@ def _set_step(key: str, step: "Any") -> int:
     """Take a step that was given; what follows without one counts from there."""
     try:
         at = int(encoding.plain(step))
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise TypeError(f"a step is a whole number; got {type(step).__name__}: {step!r}") from None
+    if not -_STEPS <= at < _STEPS:
+        raise ValueError("a step is a whole number of at most 64 bits")
     _steps[key] = itertools.count(at + 1)
     return at
 
@@ -181,7 +196,7 @@ def _write(line: bytes) -> None:
     if len(line) > LONGEST_LINE:
         return _leave_out(line)
     try:
-        fd = _fd if _fd is not None else _open()
+        fd = _fd if _fd is not None else _opened()
         if fd is None:
             return
         if os.write(fd, line) < len(line):
@@ -212,16 +227,26 @@ def _open_if_needed() -> None:
     global _is_broken
     try:
         if _fd is None and not _is_broken:
-            _open()
+            _opened()
     except OSError as error:
         _is_broken = True
         warn(f"nothing is recorded: {error}")
 
 
+def _opened() -> "Optional[int]":
+    """Return this process's own records file, opened by one thread; outside a job a run begins."""
+    with _lock:
+        return _fd if _fd is not None or _is_broken else _open()
+
+
 def _open() -> "Optional[int]":
-    """Open this process's own records file; outside a job a run begins."""
     global _fd, _is_broken
-    if not in_job():
+    if in_job():
+        if "FOUNDATIONS_RUN" in os.environ:
+            from foundations import inplace
+
+            inplace.join()
+    else:
         from foundations import inplace
 
         try:
@@ -236,13 +261,13 @@ def _open() -> "Optional[int]":
     flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
     fd = os.open(os.path.join(folder, name), flags, 0o600)
     os.write(fd, encoding.HEADER)
-    if _fd is None:
-        _fd = fd  # only now: another thread that finds it may write at once
+    _fd = fd  # only now: another thread that finds it may write at once
     return fd
 
 
 def _after_fork() -> None:
-    global _fd, _written
+    global _fd, _written, _lock
+    _lock = _thread.allocate_lock()  # another thread may have held it
     if _fd is not None:
         os.close(_fd)  # the child appends to a file of its own
         _fd, _written = None, 0

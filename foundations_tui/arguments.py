@@ -36,9 +36,9 @@ def parse(command: Sequence[str], shell: bool = False) -> dict[str, Any]:
         option = _OPTION.match(word)
         if option and not _is_number(word):
             name, value = option[1], option[2]
-            found[name] = literal(value) if value is not None else _values(rest)
+            found[name] = _cut(literal(value) if value is not None else _values(rest))
         elif assignment := _ASSIGNMENT.match(word):
-            found[assignment[1]] = literal(assignment[2])
+            found[assignment[1]] = _cut(literal(assignment[2]))
     return found
 
 
@@ -70,6 +70,10 @@ def _values(rest: list[str]) -> Any:
     return values[0] if len(values) == 1 else values
 
 
+def _cut(value: Any) -> Any:
+    return value[:_LONGEST] if isinstance(value, str) else value
+
+
 def _is_number(word: str) -> bool:
     try:
         float(word)
@@ -84,8 +88,8 @@ def literal(text: str) -> Any:
         value = json.loads(text)
     except (ValueError, RecursionError):
         value = {"True": True, "False": False}.get(text)
-        if value is None and re.fullmatch(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?", text):
+        if value is None and re.fullmatch(r"-?((0|[1-9]\d*)\.?\d*|\.\d+)([eE][-+]?\d+)?", text):
             value = float(text)
     if value is None or isinstance(value, dict) or (isinstance(value, float) and not math.isfinite(value)):
-        return text[:_LONGEST]
+        return text
     return value

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -11,6 +12,7 @@ from foundations_tui import words
 _DOTS = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))
 """Bits of a braille cell, by row and column (Unicode, Braille Patterns)."""
 _EMPTY = 0x2800
+_LARGEST = sys.float_info.max
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,8 @@ def bounds(curves: Sequence[Curve], log: bool = False) -> tuple[float, float, fl
         return 0.0, 1.0, 0.0, 1.0
     low, high = min(known), max(known)
     if low == high:
-        low, high = low - (abs(low) or 1) * 0.5, high + (abs(high) or 1) * 0.5
+        room = 0.5 if log else max(abs(low) * 0.5, 1e-300) if low else 1.0
+        low, high = max(low - room, -_LARGEST), min(high + room, _LARGEST)
     return min(xs), max(xs), low, high
 
 
@@ -60,14 +63,20 @@ def _draw_one(curve: Curve, columns: int, rows: int, box: tuple[float, float, fl
         if ends[0] is None or ends[1] is None:
             before = None
             continue
-        column = round((x - left) / (right - left) * width) if right > left else 0
-        bottom, top = (height - round((v - low) / (high - low) * height) for v in ends if v is not None)
+        column = round(_share(x, left, right) * width)
+        bottom, top = (height - round(_share(v, low, high) * height) for v in ends if v is not None)
         for y in range(top, bottom + 1):
             _dot(cells, column, y)
         if before is not None:
             _join(cells, before, (column, (top + bottom) // 2))
         before = column, (top + bottom) // 2
     return ["".join(chr(cell) if cell != _EMPTY else " " for cell in row) for row in cells]
+
+
+def _share(value: float, low: float, high: float) -> float:
+    """Return where a value lies between two, 0 to 1; by halves, so that the largest floats fit."""
+    span = high / 2 - low / 2
+    return min(max((value / 2 - low / 2) / span, 0.0), 1.0) if span > 0 else 0.0
 
 
 def _join(cells: list[list[int]], start: tuple[int, int], end: tuple[int, int]) -> None:
@@ -92,6 +101,10 @@ def labels(low: float, high: float, rows: int, log: bool = False) -> list[str]:
     """Return what stands on the y axis at each row: the ends and the middle."""
     found = [""] * rows
     for row in {0, rows // 2, rows - 1}:
-        value = high - (high - low) * (row / (rows - 1) if rows > 1 else 0)
-        found[row] = words.number(float(f"{10**value if log else value:.4g}"))
+        part = row / (rows - 1) if rows > 1 else 0.0
+        value = high * (1 - part) + low * part
+        try:
+            found[row] = words.number(float(f"{10**value if log else value:.4g}"))
+        except OverflowError:
+            found[row] = "inf"
     return found

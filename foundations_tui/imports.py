@@ -114,20 +114,36 @@ def mlflow(path: str, project: str) -> Iterator[Imported]:
         from mlflow.tracking import MlflowClient
     except ImportError:
         raise FoundationsError("this needs mlflow", "pip install 'foundations-tui[mlflow]'") from None
-    uri = path
-    if "://" not in path:
-        if not Path(path).exists():
-            raise NotFoundError(f"there is no {path}")
-        real = Path(path).absolute()
-        uri = real.as_uri() if real.is_dir() else f"sqlite:///{real}"
+    uri = _tracking_uri(path)
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
     try:
         client = MlflowClient(uri)
         experiments = list(client.search_experiments())
         for experiment in experiments:
             for run in _pages(client, experiment.experiment_id):
                 yield _of_mlflow(client, uri, experiment.name, run, project)
-    except MlflowException as error:
+    except (MlflowException, OSError) as error:
         raise FoundationsError(f"{path}: MLflow says: {error}") from None
+
+
+def _tracking_uri(path: str) -> str:
+    """Return what MLflow calls a place; a file that is none of its databases is not touched.
+
+    Raises:
+        NotFoundError: there is nothing. FoundationsError: it is no database.
+    """
+    if "://" in path and not path.startswith("sqlite:///"):
+        return path
+    real = Path(path.removeprefix("sqlite:///")).absolute() if path else None
+    if real is None or not real.exists():
+        raise NotFoundError(f"there is no {path!r}")
+    if real.is_dir():
+        return real.as_uri()
+    with real.open("rb") as file:
+        if file.read(16) != b"SQLite format 3\0":
+            raise FoundationsError(f"{path} is no database of MLflow", "name a folder (mlruns), a database or a URI")
+    return f"sqlite:///{real}"
 
 
 def _pages(client: Any, experiment: str) -> Iterator[Any]:

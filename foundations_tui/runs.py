@@ -51,8 +51,11 @@ def take_into(store: Store) -> bool:
         wanted = sorted({*wanted, *_names(folder() / "jobs")})
         writes.put_meta(store, _SCANNED, "1")
     for job in wanted:
-        if _Run(store, job).take_in():
-            (folder() / "new" / job).unlink(missing_ok=True)
+        marker = folder() / "new" / job
+        marker.unlink(missing_ok=True)  # before anything is read: an attempt that begins meanwhile makes a new one
+        if not _Run(store, job).take_in():
+            marker.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            marker.touch()
     return bool(wanted)
 
 
@@ -99,7 +102,7 @@ class _Run:
         is_whole = True
         for attempt, view in zip(attempts, views, strict=True):
             is_final = view is None or view.state.is_final
-            is_whole &= self._take_records(attempt, is_final) and is_final
+            is_whole &= self._take_records(attempt, is_final) and is_final and not self._has_writers(attempt)
         if is_whole:
             writes.put_run_complete(self._store, self._job)
         return is_whole
@@ -127,6 +130,15 @@ class _Run:
             if kind == "jsonl":
                 is_whole &= self._take_file(folder / name, attempt, f"records/{writer}", is_final)
         return is_whole
+
+    def _has_writers(self, attempt: int) -> bool:
+        """Say whether a process that has logged still runs: children may outlive the one that the run is."""
+        here = "".join(c if c.isascii() and (c.isalnum() or c in "._-") else "_" for c in os.uname().nodename)
+        for name in _names(self._top / str(attempt) / "records"):
+            host, _, rest = name.removesuffix(".jsonl").rpartition("-")[0].rpartition("-")
+            if host == here and rest.isdigit() and Path(f"/proc/{rest}").exists():
+                return True
+        return False
 
     def _take_file(self, path: Path, attempt: int, stream: str, is_final: bool) -> bool:
         size = path.stat().st_size

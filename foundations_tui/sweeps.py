@@ -83,6 +83,9 @@ def axis(key: str, given: Any) -> Axis:
     Raises:
         UsageError: it cannot be understood.
     """
+    for value in given if isinstance(given, list) else [given]:
+        if not isinstance(value, str | bool | int | float | list | dict):
+            raise UsageError(f"sweep {key}: a {type(value).__name__} is no parameter", "write it as a string")
     if isinstance(given, list):
         if not given:
             raise UsageError(f"sweep {key}: the list is empty")
@@ -136,12 +139,15 @@ def _range(key: str, parts: list[str]) -> Axis:
 
 def _number(text: str) -> float:
     try:
-        return int(text)
+        number: float = int(text)
     except ValueError:
         number = float(text)
-        if not math.isfinite(number):
-            raise
-        return number
+    try:
+        if math.isfinite(number):
+            return number
+    except OverflowError:
+        pass
+    raise UsageError(f"sweep: {text[:20]}{'...' * (len(text) > 20)} is too large for a range")
 
 
 def _log_spaced(key: str, low: float, high: float, text: str) -> tuple[float, ...]:
@@ -280,7 +286,8 @@ def read(path: Path) -> Plan:
         if key not in _FILE_KEYS:
             raise UsageError(f"{path}: unknown key {key!r} in [sweep]", f"known: {', '.join(_FILE_KEYS)}")
     mode, count, seed = table.get("mode", "grid"), table.get("count", 0), table.get("seed")
-    if mode not in MODES or not isinstance(count, int) or not isinstance(seed, int | None):
+    are_numbers = type(count) is int and (seed is None or type(seed) is int)
+    if mode not in MODES or not are_numbers:
         raise UsageError(f"{path}: mode is one of {', '.join(MODES)}; count and seed are whole numbers")
     axes = {key: axis(key, value) for key, value in table["parameters"].items()}
     return Plan(axes, mode, count, seed)

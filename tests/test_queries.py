@@ -148,6 +148,8 @@ def found(conn: sqlite3.Connection, query: str) -> str:
         ("name=''", "12"),
         ("exit=0", ""),
         ("not exit=0", "123"),
+        ("bs<1" + "0" * 400, "12"),
+        ("metric:loss=1000000000000000000000000000001", ""),
     ],
 )
 def test_what_a_query_finds(conn: sqlite3.Connection, query: str, jobs: str) -> None:
@@ -175,6 +177,8 @@ def test_what_a_query_finds(conn: sqlite3.Connection, query: str, jobs: str) -> 
         ("is:old", 0, "is:old is not known"),
         ("is:starred=1", 10, "is:starred stands alone"),
         ("acc:best>1", 0, "no job has"),
+        ("metric:loss=[1]", 12, "one value at a time"),
+        ("(" * 61, 60, "nested at most"),
     ],
 )
 def test_an_error_points_at_its_place(conn: sqlite3.Connection, query: str, at: int, problem: str) -> None:

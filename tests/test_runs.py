@@ -211,3 +211,51 @@ def test_a_script_without_records_costs_nothing_to_list(client: Client) -> None:
     start(client, script(client, "print(1)")).communicate(timeout=30)
     assert client.json("jobs") == [] and not (locations.data_folder() / "runs").exists()
     shutil.rmtree(client.project / "__pycache__", ignore_errors=True)
+
+
+def test_threads_that_log_first_at_the_same_time_are_one_run(client: Client) -> None:
+    code = (
+        "import threading\nbarrier = threading.Barrier(4)\n"
+        "def work(n):\n    barrier.wait()\n    for i in range(3): foundations.log_metric(f't{n}', i)\n"
+        "threads = [threading.Thread(target=work, args=(n,)) for n in range(4)]\n"
+        "[t.start() for t in threads]; [t.join() for t in threads]\n"
+    )
+    start(client, script(client, code)).communicate(timeout=30)
+    assert {key: metric["count"] for key, metric in the_run(client)["metrics"].items()} == {
+        f"t{n}": 3 for n in range(4)
+    }
+
+
+def test_an_excepthook_of_somebody_else_hides_no_failure(client: Client) -> None:
+    hook = "foundations.set_tag('x')\nsys.excepthook = lambda *_: print('shown')\n"
+    start(client, script(client, hook + "raise ValueError('bad')")).communicate(timeout=30)
+    assert (the_run(client)["state"], the_run(client)["cause"]["words"]) == ("failed", "ValueError: bad")
+    handled = "foundations.set_tag('y')\ntry: 1 / 0\nexcept ZeroDivisionError: sys.excepthook(*sys.exc_info())\n"
+    start(client, script(client, handled)).communicate(timeout=30)
+    assert client.json("jobs", "--where", "tag:y")[0]["state"] == "completed"
+
+
+def test_a_child_that_outlives_the_run_is_heard_to_its_end(client: Client) -> None:
+    child = "import time, foundations\nfor i in range(4): foundations.log_metric('child', i); time.sleep(0.4)\n"
+    (client.project / "child.py").write_text(child)
+    code = "import subprocess\nfoundations.set_tag('x')\nsubprocess.Popen([sys.executable, 'child.py'])\n"
+    start(client, script(client, code)).wait(timeout=30)
+    assert the_run(client)["state"] == "completed"
+    wait_until(lambda: the_run(client)["metrics"].get("child", {}).get("count") == 4)
+    wait_until(lambda: the_run(client) and not os.listdir(locations.data_folder() / "runs" / "new"))
+
+
+def test_a_process_that_becomes_another_program_is_the_same_run(client: Client) -> None:
+    code = (
+        "if len(sys.argv) == 1:\n    foundations.log_metric('a', 1)\n"
+        "    os.execv(sys.executable, [sys.executable, __file__, '2'])\n"
+        "foundations.log_metric('b', 2)\n"
+    )
+    start(client, script(client, code)).communicate(timeout=30)
+    assert the_run(client)["state"] == "completed" and set(the_run(client)["metrics"]) == {"a", "b"}
+
+
+def test_warnings_as_errors_end_no_training(client: Client) -> None:
+    code = "foundations.log_metric('a', 'x' * 300_000)\nfoundations.log_metric('b', 1)\nprint('trained')"
+    out, errors = start(client, "-W", "error", script(client, code)).communicate(timeout=30)
+    assert out == "trained\n" and "is left out" in errors and set(the_run(client)["metrics"]) == {"b"}

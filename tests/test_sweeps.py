@@ -201,3 +201,25 @@ def test_a_sweep_file_and_what_is_wrong_with_one(client: Client, tmp_path: Path)
         assert part in client.run("submit", "--sweep-file", str(file), "--", "true", code=2).stderr
     assert "belong to a sweep" in client.run("submit", "--zip", "--", "true", code=2).stderr
     assert "there is no sweep 'x'" in client.run("sweep", "show", "x", code=3).stderr
+
+
+def test_a_parameter_that_is_no_number_breaks_no_listing(client: Client) -> None:
+    job = client.submit("--param", "lr=NaN", "--", "true")
+    client.run("wait", job)
+    client.run("sync")
+    assert client.json("jobs")[0]["params"] == {"lr": "NaN"}
+    assert client.json("compare", job, client.submit("--", "true"))["lines"]
+
+
+def test_equal_jobs_that_failed_are_all_resumed_once(client: Client) -> None:
+    done = client.run(
+        "submit", "--json", "--random", "4", "--seed", "1", "--sweep", "a=1,2", "--group", "g", "--", "false"
+    )
+    client.run("wait", *[one["job"] for one in json.loads(done.stdout)], code=1)
+    client.run("sync")
+    again = client.run("sweep", "resume", "g").stdout.split()
+    assert len(again) == 4
+    client.run("wait", *again, code=1)
+    client.run("sync")
+    assert len(client.run("sweep", "resume", "g").stdout.split()) == 4, "those that failed again"
+    assert "is swept twice" in client.run("submit", "--sweep", "a=1", "--sweep", "a=2", "--", "true", code=2).stderr

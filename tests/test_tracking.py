@@ -187,7 +187,7 @@ def test_stop_and_delete_take_a_query(client: Client) -> None:
     ("words", "code", "part"),
     [
         (["tag", "nope", "x"], 3, "there is no job"),
-        (["tag"], 2, "Missing argument"),
+        (["tag"], 2, "which tag?"),
         (["star"], 2, "star takes jobs, or --where"),
         (["star", "--where", "state=oops"], 2, "there is no state"),
         (["archive", "--where", "state=failed", "--yes"], 3, "no job is found"),
@@ -259,6 +259,11 @@ def test_a_chart_shows_its_ends() -> None:
     assert len(drawn) == 3 and all(len(row) == 4 for row in drawn)
     assert drawn[0][3] != " " and drawn[2][0] != " " and drawn[0][0] == " "
     assert charts.labels(0.0, 3.0, 3) == ["3", "1.5", "0"]
+    for values in ([1e308], [-1.7e308, 1.7e308], [5e-324], [0.0]):
+        for log in (False, True):
+            edge = charts.Curve(list(range(len(values))), values, values)
+            charts.draw([edge], 5, 3, log)
+            charts.labels(*charts.bounds([edge], log)[2:], 3, log)
     flat = charts.Curve([5], [2.0], [2.0])
     assert any(cell != " " for row in charts.draw([flat], 3, 2)[0] for cell in row)
 

@@ -28,7 +28,7 @@ from foundations_tui.store.rows import JobRow
 
 
 @click.command()
-@click.argument("words_", metavar="[JOB...] KEY[=VALUE]...", nargs=-1, required=True)
+@click.argument("words_", metavar="[JOB...] KEY[=VALUE]...", nargs=-1)
 @click.option("--remove", "removed", multiple=True, metavar="KEY", help="Take this tag away (repeatable).")
 @where_option
 @yes_option
@@ -57,6 +57,8 @@ def _jobs_and_tags(
 ) -> tuple[tuple[str, ...], list[str]]:
     """Return (jobs, tags): the words in front that name jobs, and the rest."""
     if is_query:
+        if not given and not removes:
+            raise UsageError("which tag?", "foundations tag --where QUERY KEY or KEY=VALUE")
         return (), list(given)
     jobs: list[str] = []
     rest = list(given)
@@ -69,7 +71,7 @@ def _jobs_and_tags(
             break
         rest.pop(0)
     if not rest and not removes:
-        raise UsageError("which tag?", f"foundations tag {given[0]} KEY or KEY=VALUE")
+        raise UsageError("which tag?", "foundations tag JOB KEY or KEY=VALUE")
     return tuple(jobs), rest
 
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import click
 
-from foundations_tui import charts, comparing, words
+from foundations_tui import charts, comparing, summaries, words
 from foundations_tui.cli import output
 from foundations_tui.cli.main import use_color
 from foundations_tui.cli.options import (
@@ -112,7 +112,8 @@ def metrics(jobs: tuple[str, ...], key: str, as_csv: bool, sync_first: bool, as_
         values = [(row.job, value) for row in rows for value in queries.metrics(conn, row.job, row.attempt, key)]
         if as_csv:
             cells = [[job, v.key, v.step, json_number(v.value), repr(v.time)] for job, v in values]
-            click.echo(_csv(("job", "key", "step", "value", "time"), cells), nl=False)
+            text = _csv(("job", "key", "step", "value", "time"), cells)
+            click.echo(several_lines(text) if sys.stdout.isatty() else text, nl=False)
         else:
             output.print_json([({} if len(rows) == 1 else {"job": job}) | v.to_json() for job, v in values])
     else:
@@ -179,7 +180,7 @@ def _chart_lines(
     left, right, low, high = charts.bounds(curves, log)
     labels = charts.labels(low, high, height, log)
     margin = max(map(len, labels)) + 1
-    drawn = charts.draw(curves, columns - margin - 1, height, log)
+    drawn = charts.draw(curves, max(1, columns - margin - 1), height, log)
     lines = [one_line(key) + (" (log)" if log else "")]
     for number in range(height):
         lines.append(f"{labels[number]:>{margin - 1}} ┤{_overlaid([one[number] for one in drawn])}")
@@ -244,26 +245,17 @@ def export(jobs: tuple[str, ...], where: str, columns: str, kind: str, out: str,
 
 def _all_columns(conn: sqlite3.Connection, rows: Sequence[JobRow]) -> list[expressions.Expression]:
     fields = "job name project host owner state exit attempt group created started ended duration command".split()
-    names = dict.fromkeys(
-        f'{kind}:"{key}"' if '"' not in key else f"{kind}:'{key}'"
-        for kind, tables in (
-            ("param", [row.params for row in rows]),
-            ("arg", [row.args for row in rows]),
-            ("tag", [row.tags for row in rows]),
-            ("metric", [row.metrics for row in rows]),
-        )
-        for table in tables
-        for key in table
-        if not ('"' in key and "'" in key)
-    )
-    found = [expressions.parse_expression(name) for name in [*fields, *names]]
-    return [e if e.kind == "field" else _named(e) for e in found]
-
-
-def _named(expression: expressions.Expression) -> expressions.Expression:
-    from dataclasses import replace
-
-    return replace(expression, text=f"{expression.kind}:{expression.name}")
+    tables = {
+        "param": [row.params for row in rows],
+        "arg": [row.args for row in rows],
+        "tag": [row.tags for row in rows],
+        "metric": [row.metrics for row in rows],
+    }
+    found = [expressions.parse_expression(name) for name in fields]
+    for kind, of_jobs in tables.items():
+        names = dict.fromkeys(key for table in of_jobs for key in table)
+        found += [expressions.Expression(kind, name, text=f"{kind}:{name}") for name in names]
+    return found
 
 
 def _csv(names: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
@@ -284,11 +276,15 @@ def _plain(value: Any) -> Any:
 
 def _json(names: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
     found = [dict(zip(names, map(json_value, row), strict=True)) for row in rows]
-    return json.dumps(found, ensure_ascii=False, indent=2) + "\n"
+    return output.to_json(found, indent=2) + "\n"
 
 
 def _markdown(names: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
-    lines = [names, ["---"] * len(names), *([output.cell(value) for value in row] for row in rows)]
+    lines = [
+        [one_line(name) for name in names],
+        ["---"] * len(names),
+        *([output.cell(value) for value in row] for row in rows),
+    ]
     escape = {ord("|"): "\\|", ord("\n"): " ", ord("<"): "&lt;"}
     return "".join("| " + " | ".join(str(c).translate(escape) for c in line) + " |\n" for line in lines)
 
@@ -302,7 +298,7 @@ def _latex(names: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
         return " & ".join("".join(special.get(c, c) for c in str(cell)) for cell in cells) + r" \\" + "\n"
 
     body = "".join(line([output.cell(value) for value in row]) for row in rows)
-    head = f"\\begin{{tabular}}{{{'l' * len(names)}}}\n\\toprule\n{line(names)}\\midrule\n"
+    head = f"\\begin{{tabular}}{{{'l' * len(names)}}}\n\\toprule\n{line([one_line(n) for n in names])}\\midrule\n"
     return head + body + "\\bottomrule\n\\end{tabular}\n"
 
 
@@ -328,7 +324,9 @@ def _write_parquet(names: Sequence[str], rows: Sequence[Sequence[Any]], out: str
 def _column(values: list[Any]) -> list[Any]:
     """Return a column of one type: numbers where all are, else text."""
     known = [v for v in values if v is not None]
-    if known and all(isinstance(v, int | float) and not isinstance(v, bool) for v in known):
+    if known and all(type(v) is int and -(1 << 63) <= v < 1 << 63 for v in known):
+        return values
+    if known and all(summaries.is_number(v) or isinstance(v, float) for v in known):
         return [None if v is None else float(v) for v in values]
     return [None if v is None else str(_plain(v)) for v in values]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import sqlite3
 import sys
@@ -38,13 +39,22 @@ _JOB_COLUMNS = ("ID", "NAME", "PROJECT", "HOST", "STATE", "STARTED", "TOOK", "EX
 
 def print_json(value: Any) -> None:
     """Print a value as JSON."""
-    click.echo(json.dumps(value, ensure_ascii=False, indent=2 if sys.stdout.isatty() else None))
+    click.echo(to_json(value, indent=2 if sys.stdout.isatty() else None))
+
+
+def to_json(value: Any, indent: int | None = None) -> str:
+    """Return a value as JSON in which nothing moves a terminal: JSON alone leaves DEL, C1 and bidi controls."""
+    text = json.dumps(value, ensure_ascii=False, indent=indent)
+    return _CONTROLS.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
+
+
+_CONTROLS = re.compile("[\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 
 
 def print_json_lines(values: Sequence[Any]) -> None:
     """Print values as JSON, one a line."""
     for value in values:
-        click.echo(json.dumps(value, ensure_ascii=False))
+        click.echo(to_json(value))
 
 
 def print_table(

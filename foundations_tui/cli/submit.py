@@ -137,7 +137,11 @@ def _sweep_of(options: dict[str, Any]) -> sweeps.Plan | None:
         raise UsageError("either --sweep or --sweep-file")
     plan = sweeps.read(Path(options["sweep_file"])) if options["sweep_file"] else None
     if options["sweeps"]:
-        plan = sweeps.Plan(dict(sweeps.parse(text) for text in options["sweeps"]))
+        axes = [sweeps.parse(text) for text in options["sweeps"]]
+        twice = [key for number, (key, _) in enumerate(axes) if key in dict(axes[:number])]
+        if twice:
+            raise UsageError(f"{twice[0]!r} is swept twice", f"--sweep {twice[0]}=A,B,C")
+        plan = sweeps.Plan(dict(axes))
     given = options["is_zip"], options["draws"], options["seed"]
     if plan is None:
         if any(given):

@@ -22,7 +22,7 @@ from foundations_tui.cli.options import (
     sync_option,
 )
 from foundations_tui.errors import FoundationsError, NotFoundError
-from foundations_tui.store import expressions, queries
+from foundations_tui.store import expressions, queries, writes
 from foundations_tui.store.rows import JobRow, json_value
 
 if TYPE_CHECKING:
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 _BEST_SHOWN = 5
 _NOT_DONE = ("failed", "stopped", "lost")
+_RESUMED = "resumed:"
+"""Which job took the place of one that did not complete."""
 
 
 @click.group(invoke_without_command=True)
@@ -131,9 +133,12 @@ def resume(session: Session, sweep_id: str, as_json: bool) -> None:
     from foundations_tui import submit as submission
 
     rows = _jobs_of(session.store.conn, sweep_id)
-    done = {_key(row) for row in rows if row.state == "completed" or not row.is_final}
-    again = {_key(row): row for row in rows if row.state in _NOT_DONE and _key(row) not in done}
-    submitted = submission.submit_again(session, list(again.values())) if again else []
+    replaced = queries.metas(session.store.conn, _RESUMED)
+    again = [row for row in rows if row.state in _NOT_DONE and row.job not in replaced]
+    submitted = submission.submit_again(session, again) if again else []
+    by_host = [row for host in dict.fromkeys(row.host for row in again) for row in again if row.host == host]
+    for row, (spec, _) in zip(by_host, submitted, strict=True):
+        writes.put_meta(session.store, _RESUMED + row.job, spec.job)
     if as_json:
         output.print_json(
             [{"job": spec.job, "host": host, "params": json_value(spec.params)} for spec, host in submitted]
@@ -191,10 +196,6 @@ def run_search(session: Session, file: str, host: str, gpus: int, project: str, 
     else:
         say("no trial has completed")
     return 0 if best is not None else 1
-
-
-def _key(row: JobRow) -> tuple[str, str]:
-    return repr(sorted(row.params.items())), repr(row.command)
 
 
 def _jobs_of(conn: sqlite3.Connection, sweep_id: str) -> list[JobRow]:

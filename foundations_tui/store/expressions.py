@@ -18,6 +18,8 @@ AGGREGATES = ("last", "first", "min", "max", "count", "step", "best")
 """What may stand behind a metric; ``last`` when nothing does."""
 FLAGS = ("starred", "archived", "final")
 _ORDERS = ("asc", "desc")
+_LONGEST, _MOST_TOKENS, _DEEPEST, _MOST_COLUMNS = 10_000, 600, 60, 200
+"""Bounds of what is taken: beyond them SQLite, too, says no."""
 _TOKEN = re.compile(
     r"""(?P<space>\s+)
       | (?P<paren>[()])
@@ -186,6 +188,8 @@ def parse_columns(text: str) -> list[Expression]:
             part = text[start : token.position]
             found.append(parse_expression(part.strip(), start, text))
             start = token.position + 1
+    if len(found) > _MOST_COLUMNS:
+        raise QueryError(text[:60] + "...", 0, f"at most {_MOST_COLUMNS} columns")
     return found
 
 
@@ -229,8 +233,14 @@ class _Parser:
 
     def __init__(self, text: str) -> None:
         self.text = text
+        if len(text) > _LONGEST:
+            raise QueryError(text[:60] + "...", 0, f"a query has at most {_LONGEST:,} characters")
         self.tokens = _tokens(text)
+        if len(self.tokens) > _MOST_TOKENS:
+            place = self.tokens[_MOST_TOKENS].position
+            raise QueryError(text[place : place + 60], 0, f"a query has at most {_MOST_TOKENS} words")
         self.at = 0
+        self.depth = 0
 
     def query(self) -> Node:
         if not self.tokens:
@@ -256,6 +266,14 @@ class _Parser:
 
     def _one(self) -> Node:
         token = self._take("a condition is needed here")
+        self.depth += 1
+        if self.depth > _DEEPEST:
+            raise self._error(token.position, f"a query is nested at most {_DEEPEST} deep")
+        found = self._beginning_with(token)
+        self.depth -= 1
+        return found
+
+    def _beginning_with(self, token: _Token) -> Node:
         if self._is(token, "not"):
             return Not(self._one())
         if token.text == "(":

@@ -17,6 +17,7 @@ from typing import Any
 
 from foundations_tui import words
 from foundations_tui.arguments import literal
+from foundations_tui.store import series
 from foundations_tui.store.expressions import (
     FIELDS,
     Both,
@@ -280,13 +281,16 @@ class Search:
             return self._field_value(node, value, whole)
         if node.op in ("~", "!~"):
             shown = self.shown(meaning)
-            return self._contains(shown, node.op, json.dumps(value.text)[1:-1])
+            is_metric = meaning.kinds == ("metric",)
+            return self._contains(shown, node.op, value.text if is_metric else json.dumps(value.text)[1:-1])
         found = value.text if value.is_quoted else literal(value.text)
         if node.op in ("=", "!="):
+            if isinstance(found, list) and meaning.kinds == ("metric",):
+                raise QueryError(whole, value.position, "a metric has one value at a time")
             return self._equal(meaning, node.op, found)
         if not _is_number(found):
             raise QueryError(whole, value.position, f"{node.op} needs a number")
-        return self._compared(meaning, node.op, float(found))
+        return self._compared(meaning, node.op, _float(found))
 
     def _compared(self, meaning: Meaning, op: str, number: float) -> Sql:
         """Return a comparison of numbers; one kind is looked through in one go: much faster than job by job."""
@@ -307,11 +311,13 @@ class Search:
     def _equal(self, meaning: Meaning, op: str, found: Any) -> Sql:
         """Return whether a value is this one, or with != is there and is another one."""
         name, is_metric = meaning.expression.name, meaning.kinds == ("metric",)
-        same = [found] if is_metric else list(dict.fromkeys([json.dumps(found), json.dumps(str(found))]))
+        same = (
+            [series.to_column(found)] if is_metric else list(dict.fromkeys([json.dumps(found), json.dumps(str(found))]))
+        )
         column = meaning.aggregate if is_metric else "value"
         condition = f"{column} IN ({','.join('?' * len(same))})"
         if _is_number(found) and not is_metric:
-            condition, same = f"(number = ? OR {condition})", [float(found), *same]
+            condition, same = f"(number = ? OR {condition})", [_float(found), *same]
         if op == "!=":
             condition = f"NOT COALESCE({condition}, 0) AND {column} IS NOT NULL"
         if is_metric:
@@ -376,6 +382,11 @@ class Search:
 
 
 _WHEN = "a date (2026-11-01), a time (2026-11-01T14:30) or a span before now (2d)"
+
+
+def _float(number: Any) -> float:
+    found = series.number_of(number)
+    return 0.0 if found is None else found
 
 
 def _way(descending: bool) -> Sql:

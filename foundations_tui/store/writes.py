@@ -15,6 +15,7 @@ from foundations_tui import arguments, locations
 from foundations_tui.errors import StoreError
 from foundations_tui.store import series
 from foundations_tui.store.db import Store
+from foundations_tui.store.rows import json_value
 from remote_agent.jobs import EndReason, JobSpec, JobState, JobView
 
 # --- submitting -------------------------------------------------------------------------------------------------
@@ -475,7 +476,7 @@ def _put_view(store: Store, host: str, journal: str, view: JobView) -> None:
         "exit_code": view.exit_code,
         "attempt": view.attempt,
         "command": json.dumps(list(spec.command)),
-        "spec": json.dumps(wire),
+        "spec": json.dumps(json_value(wire)),  # SQLite's JSON has no NaN
         "snapshot": spec.snapshot,
         "cpus": spec.cpus,
         "gpus_requested": spec.gpus,
