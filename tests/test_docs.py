@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from foundations_tui import searches
 from foundations_tui.cli.main import cli
 from tests.support import agents
 from tests.support.client import Client
@@ -110,6 +111,10 @@ def test_the_page_about_tracking(client: Client, typed: dict[str, str]) -> None:
     for block in blocks("docs/tracking.md"):
         assert "6 jobs: lr (2) x bs (3)" in type_into_shell(block, client.project, typed)
     for number, table in enumerate(re.findall(r"```toml\n(.*?)```", text, re.DOTALL)):
+        if "[search]" in table:
+            (client.project / "search.toml").write_text(table)
+            assert searches.read(client.project / "search.toml").trials == 40
+            continue
         file = client.project / ("sweep.toml" if "[sweep]" in table else "foundations.toml")
         file.write_text(table)
         words = ["--sweep-file", "sweep.toml"] if "[sweep]" in table else []
