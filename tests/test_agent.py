@@ -103,12 +103,14 @@ def test_priority_dependencies_and_places(client: Client) -> None:
     assert "does not wait any more" in client.run("move", "b", "--first", code=1).stderr
 
 
-def test_what_waited_for_a_failure_is_stopped_with_its_reason(client: Client) -> None:
+def test_what_waited_for_a_failure_is_stopped_with_its_reason(client: Client, tmp_path: Path) -> None:
     use_slots(client, 4)
-    bad = client.submit("--name", "bad", "--", "sh", "-c", "sleep 0.7; exit 3")
+    mark = tmp_path / "fail-now"
+    bad = client.submit("--name", "bad", "--", "sh", "-c", f"until [ -e {mark} ]; do sleep 0.05; done; exit 3")
     chain = [client.submit("--after", "bad", "--name", "one", "--", "true")]
     chain.append(client.submit("--after", "one", "--name", "two", "--", "true"))
     anyhow = client.submit("--after-any", "bad", "--", "true")
+    mark.write_text("")
     client.run("wait", anyhow)
     for job, why in zip(chain, (f"dependency {bad} failed", f"dependency {chain[0]} stopped"), strict=True):
         found = client.job(job)

@@ -37,7 +37,10 @@ from tests.support.client import FOUNDATIONS, Client
 ODD_RECORDS = """\
 import foundations, os
 foundations.log_metric("good", 1)
-foundations.log_metric("step", 1, step=2**70)
+try:
+    foundations.log_metric("step", 1, step=2**70)
+except ValueError:
+    pass
 foundations.log_metric("large", 10**400)
 foundations.log_metric("nan", float("nan"))
 foundations.log_metric("text", "\\ud800")
@@ -45,6 +48,7 @@ foundations.log_metric("good", 2)
 folder = os.environ["FOUNDATIONS_RECORDS_DIR"]
 with open(os.path.join(folder, "odd.jsonl"), "w") as file:
     file.write('["foundations-records",1]\\n["m",NaN,"k",0,1]\\n["m",1e300,"k",0,1]\\n')
+    file.write('["m",1,"step",1180591620717411303424,1]\\n')
 open(os.fsencode(folder) + b"/b\\xff.jsonl", "w").write("{")
 os.mkdir(os.path.join(folder, "folder.jsonl"))
 os.mkfifo(os.path.join(folder, "fifo.jsonl"))
