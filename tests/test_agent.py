@@ -386,14 +386,16 @@ def test_a_claim_of_a_dead_agent_counts_no_more(tmp_path: Path) -> None:
     assert not list(Path(folder).glob("GPU-1.*"))
 
 
-def test_shares_of_one_gpu_run_side_by_side(client: Client, gpus: Gpus) -> None:
+def test_shares_of_one_gpu_run_side_by_side(client: Client, gpus: Gpus, tmp_path: Path) -> None:
     use_slots(client, 8)
     gpus.show([4])
-    show = "echo $CUDA_VISIBLE_DEVICES; sleep 1.5"
+    mark = tmp_path / "go-on"
+    show = f"echo $CUDA_VISIBLE_DEVICES; until [ -e {mark} ]; do sleep 0.05; done"
     ids = [client.submit("--gpu-memory", "30G", "--", "sh", "-c", show) for _ in range(3)]
     client.wait_until(ids[1], "running")
     assert "30 GB on 1 GPU" in client.json("queue")[0]["reason"]
     assert len(client.json("gpus")[0]["jobs"]) == 2
+    mark.write_text("")
     client.run("wait", *ids, timeout=60)
     assert {log(client, job).strip() for job in ids} == {gpus.uuids[0]}
 

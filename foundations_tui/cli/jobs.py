@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import sqlite3
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from foundations_tui import summaries, words
+from foundations_tui import words
 from foundations_tui.cli import output
 from foundations_tui.cli.options import (
     MANY,
@@ -26,6 +26,9 @@ from foundations_tui.errors import NotFoundError
 from foundations_tui.store import expressions, queries
 from foundations_tui.store.rows import JobRow, json_value
 from foundations_tui.terminal import one_line
+
+if TYPE_CHECKING:
+    from foundations_tui import summaries
 
 _DEFAULT_ROWS = 50
 _STATES = ("submitting", "queued", "preparing", "running", "completed", "failed", "stopped", "lost")
@@ -140,6 +143,8 @@ def _print_groups(
     wanted: list[expressions.Expression],
     as_json: bool,
 ) -> None:
+    from foundations_tui import summaries
+
     rows = queries.jobs(conn, which, details=False)
     values = queries.values(conn, which, [by, *wanted], [row.job for row in rows])
     groups = summaries.group([values[row.job] for row in rows])

@@ -225,10 +225,12 @@ sync_option = click.option("--sync", "sync_first", is_flag=True, help="Ask the h
 
 def reader(sync_first: bool) -> sqlite3.Connection:
     """Return a connection that reads the store, with the runs of this machine; the hosts are asked when wanted."""
-    from foundations_tui import runs
     from foundations_tui.store.db import open_reader
 
-    runs.take_in()
+    if (locations.data_folder() / "runs").exists():
+        from foundations_tui import runs  # 15 ms
+
+        runs.take_in()
     if sync_first:
         from foundations_tui import sync
 

@@ -8,9 +8,10 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import sqlite3
+import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from foundations_tui import locations
 from foundations_tui.errors import StoreError
@@ -50,12 +51,10 @@ class Store:
         Raises:
             StoreError: it cannot be used.
         """
-        from sqlite_utils import Database  # 85 ms
-
         self.path = locations.store_file()
         with _translated(self.path):
             self.conn = _connect(self.path)
-            self.db: Database = Database(self.conn)
+            self.db: Database = _database()(self.conn)
             _refuse_newer(self.conn, self.path)
             if self._user_version() < SCHEMA:
                 self._migrate()
@@ -97,6 +96,19 @@ class Store:
             mode = "DELETE" if _is_on_network(self.path) else "WAL"
             self.conn.execute(f"PRAGMA journal_mode = {mode}")
             migrations.apply(self.db)
+
+
+def _database() -> Any:
+    """Return the class of sqlite-utils: 85 ms, and 300 more for pandas, which it would import and we do not need."""
+    hides = "pandas" not in sys.modules
+    if hides:
+        sys.modules["pandas"] = None  # type: ignore[assignment]
+    try:
+        from sqlite_utils import Database
+    finally:
+        if hides:
+            del sys.modules["pandas"]
+    return Database
 
 
 def _connect(path: Path) -> sqlite3.Connection:
