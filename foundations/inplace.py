@@ -16,11 +16,12 @@ import subprocess
 import sys
 import time
 
+from foundations import encoding
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Dict, Optional
 
-_JOB_ID = re.compile(r"[A-Za-z0-9._-]{1,64}\Z")
 _GIT_SECONDS = 2.0
 
 _folder = ""
@@ -144,7 +145,7 @@ def _project_in(path: str, table: str) -> str:
 
 def _identity() -> str:
     given = os.environ.get("FOUNDATIONS_JOB_ID", "")
-    if _JOB_ID.match(given) and given not in (".", ".."):
+    if encoding.is_job_id(given):
         return given
     if _ranks() > 1:  # the ranks of one launcher are one run
         parent = f"{os.uname().nodename}:{os.getppid()}:{start_time(os.getppid())}:{boot_id()}"
@@ -381,10 +382,8 @@ def _write_end() -> None:
     facts = {"reason_code": "finished", "reason": "finished", "exit_code": 0, **uncaught}
     code = 0 if uncaught else None if _is_child() else _exit_code()
     if code is None:
-        why = "of a child process" if _is_child() else "not seen before Python 3.12"
-        facts.update(
-            reason=f"ended; its exit code is {why}" if not _is_child() else "ended; a child process", exit_code=None
-        )
+        why = "a child process" if _is_child() else "its exit code is not seen before Python 3.12"
+        facts.update(reason=f"ended; {why}", exit_code=None)
     elif code:
         facts.update(reason_code="exit_code", reason=f"exit code {code}", exit_code=code)
     try:

@@ -239,13 +239,13 @@ def _take_in_events(session: Session, row: JobRow) -> None:
     """Read the event files that came as metrics, each folder's scalars by the folder's name."""
     top = locations.outputs_folder(row.job)
     try:
-        for folder in eventfiles.runs_below(top):
-            place = "" if len(eventfiles.runs_below(top)) == 1 else f"{folder.relative_to(top)}/"
-            records = eventfiles.read(folder, place)
-            size = len(records)
+        folders = eventfiles.runs_below(top)
+        for folder in folders:
+            place = "" if len(folders) == 1 else f"{folder.relative_to(top)}/"
             writer = f"tensorboard/{place}"
-            if writes.run_offset(session.store, row.job, row.attempt, writer) == 0 and records:
-                writes.put_found(session.store, row.job, row.attempt, writer, 0, size, writer, records)
+            records = eventfiles.read(folder, place)
+            if records and writes.run_offset(session.store, row.job, row.attempt, writer) == 0:
+                writes.put_found(session.store, row.job, row.attempt, writer, 0, len(records), writer, records)
     except FoundationsError as error:
         session.say(f"warning: {row.job[:6]}: {error}")
 

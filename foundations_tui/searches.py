@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -53,15 +52,9 @@ def read(path: Path) -> Search:
     Raises:
         UsageError: it cannot be read or understood.
     """
-    try:
-        table = tomllib.loads(path.read_text(encoding="utf-8")).get("search")
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
-        raise UsageError(f"{path}: {getattr(error, 'strerror', None) or error}") from None
-    if not isinstance(table, dict):
+    table = sweeps.read_table(path, "search", _KEYS)
+    if table is None:
         raise UsageError(f"{path} has no table [search]", "foundations sweep run --help shows one")
-    for key in table:
-        if key not in _KEYS:
-            raise UsageError(f"{path}: unknown key {key!r} in [search]", f"known: {', '.join(_KEYS)}")
     command, parameters = table.get("command"), table.get("parameters")
     if not isinstance(command, list) or not command or not all(isinstance(word, str) for word in command):
         raise UsageError(f'{path}: command is a list of words: ["python", "train.py", "--lr", "{{lr}}"]')

@@ -140,18 +140,13 @@ def _call_back(session: Session, accepted: Iterable[Submitted]) -> None:
     """Stop what some hosts have accepted of jobs that another host refused: all of them are submitted, or none."""
     left = []
     for one in accepted:
-        wish = {"job": one.view.spec.job, "by": own_name(session), "grace": 0}
+        wish = {"job": one.view.spec.job, "by": config.owner_name(session.hosts), "grace": 0}
         try:
             session.retrying(one.host, lambda agent, wish=wish: agent.call("stop", wish))  # type: ignore[misc]
         except FoundationsError:
             left.append(one.view.spec.job)
     if left:
         session.say(f"warning: {len(left)} jobs were accepted elsewhere and could not be stopped: {' '.join(left[:5])}")
-
-
-def own_name(session: Session) -> str:
-    """Return whose jobs these are."""
-    return config.owner_name(session.hosts)
 
 
 def submit_again(session: Session, rows: list[JobRow]) -> list[tuple[JobSpec, str]]:

@@ -245,6 +245,26 @@ def uses(command: Iterable[str], name: str) -> bool:
     return any(match[2] == name for word in command for match in _PLACEHOLDER.finditer(word))
 
 
+def read_table(path: Path, name: str, known: Sequence[str]) -> dict[str, Any] | None:
+    """Return one table of a TOML file; None when the file has none of this name.
+
+    Raises:
+        UsageError: it cannot be read, or has a key that is not known.
+    """
+    import tomllib
+
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8")).get(name)
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
+        raise UsageError(f"{path}: {getattr(error, 'strerror', None) or error}") from None
+    if not isinstance(table, dict):
+        return None
+    for key in table:
+        if key not in known:
+            raise UsageError(f"{path}: unknown key {key!r} in [{name}]", f"known: {', '.join(known)}")
+    return table
+
+
 @dataclass(frozen=True)
 class Plan:
     """What a sweep's file says."""
@@ -272,19 +292,9 @@ def read(path: Path) -> Plan:
     Raises:
         UsageError: it cannot be read or understood.
     """
-    import tomllib
-
-    try:
-        table = tomllib.loads(path.read_text(encoding="utf-8")).get("sweep")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path}: {getattr(error, 'strerror', None) or error}") from None
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
-        raise UsageError(f"{path}: {error}") from None
-    if not isinstance(table, dict) or not isinstance(table.get("parameters"), dict) or not table["parameters"]:
+    table = read_table(path, "sweep", _FILE_KEYS) or {}
+    if not isinstance(table.get("parameters"), dict) or not table["parameters"]:
         raise UsageError(f"{path} has no table [sweep.parameters]", 'lr = [1e-4, 3e-4], or lr = "log:1e-5:1e-2:8"')
-    for key in table:
-        if key not in _FILE_KEYS:
-            raise UsageError(f"{path}: unknown key {key!r} in [sweep]", f"known: {', '.join(_FILE_KEYS)}")
     mode, count, seed = table.get("mode", "grid"), table.get("count", 0), table.get("seed")
     are_numbers = type(count) is int and (seed is None or type(seed) is int)
     if mode not in MODES or not are_numbers:

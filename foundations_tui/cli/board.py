@@ -13,14 +13,14 @@ from pathlib import Path
 import click
 
 from foundations_tui import eventfiles, locations, words
-from foundations_tui.cli.options import JobName, chosen_jobs, reader, say, where_option
+from foundations_tui.cli.options import chosen_jobs, jobs_argument, reader, say, where_option
 from foundations_tui.errors import FoundationsError, NotFoundError
 from foundations_tui.store import queries
 from foundations_tui.store.rows import JobRow
 
 
 @click.command()
-@click.argument("jobs", type=JobName(), nargs=-1, metavar="[JOB...]")
+@jobs_argument(required=False)
 @where_option
 @click.option("--port", default=6006, type=click.IntRange(1, 65535), help="On this port of this machine (6006).")
 def tensorboard(jobs: tuple[str, ...], where: str, port: int) -> int:

@@ -9,7 +9,7 @@ import shutil
 import sqlite3
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +19,8 @@ from foundations_tui import charts, comparing, summaries, words
 from foundations_tui.cli import output
 from foundations_tui.cli.main import use_color
 from foundations_tui.cli.options import (
-    JobName,
     chosen_jobs,
+    jobs_argument,
     json_option,
     project_filter,
     reader,
@@ -37,14 +37,8 @@ _COLORS = ("cyan", "yellow", "magenta", "green", "blue", "red", "bright_cyan", "
 _MOST_CURVES = 9
 
 
-def _several(required: bool = True) -> Callable[[Any], Any]:
-    return click.argument(
-        "jobs", type=JobName(), nargs=-1, required=required, metavar="JOB..." if required else "[JOB...]"
-    )
-
-
 @click.command()
-@_several(required=False)
+@jobs_argument(required=False)
 @where_option
 @click.option("--all", "everything", is_flag=True, help="Also what is the same.")
 @click.option("--code", is_flag=True, help="And what differs in the code of the first two (git diff).")
@@ -95,7 +89,7 @@ def _code_difference(one: JobRow, other: JobRow) -> str:
 
 
 @click.command()
-@_several()
+@jobs_argument()
 @click.option("--key", default="", help="Only this metric: every value of it.")
 @click.option("--csv", "as_csv", is_flag=True, help="Print CSV: job, key, step, value, time.")
 @sync_option
@@ -144,7 +138,7 @@ def _metric_cells(value: MetricRow) -> list[str]:
 
 
 @click.command()
-@_several()
+@jobs_argument()
 @click.option("--key", required=True, help="The metric.")
 @click.option(
     "--x", "axis", default="step", type=click.Choice(("step", "time")), help="Along steps, or time since the start."
@@ -212,7 +206,7 @@ def _overlaid(layers: Sequence[str]) -> str:
 
 
 @click.command()
-@_several(required=False)
+@jobs_argument(required=False)
 @where_option
 @click.option("--columns", default="", metavar="EXPR,EXPR", help="What to export (default: all that the jobs have).")
 @click.option(

@@ -244,9 +244,8 @@ def resolve(conn: sqlite3.Connection, wanted: str) -> str:
         return named[0]
     prefixed: list[str] = []
     if SHORTEST <= len(wanted) <= _LONGEST_ID:
-        pattern = wanted.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_") + "%"
         query = "SELECT job FROM jobs WHERE job LIKE ? ESCAPE '\\' ORDER BY job LIMIT 20"
-        prefixed = [str(row[0]) for row in conn.execute(query, [pattern])]
+        prefixed = [str(row[0]) for row in conn.execute(query, [search.like(wanted)[1:]])]
     if len(prefixed) == 1 and not named:
         return prefixed[0]
     several = named or prefixed

@@ -261,13 +261,13 @@ class Search:
 
     @staticmethod
     def _word(word: str) -> Sql:
-        like, in_json = _like(word), _like(json.dumps(word)[1:-1])
+        plain, in_json = like(word), like(json.dumps(word)[1:-1])
         escaped = "LIKE ? ESCAPE '\\'"
         text = (
             f"j.name {escaped} OR j.project {escaped} OR j.command {escaped} OR j.job LIKE ? ESCAPE '\\'"
             f" OR j.job IN (SELECT job FROM facts WHERE kind = 'tag' AND (key {escaped} OR value {escaped}))"
         )
-        return Sql(text, (like, like, in_json, like[1:], like, in_json))
+        return Sql(text, (plain, plain, in_json, plain[1:], plain, in_json))
 
     def _compare(self, node: Compare, whole: str) -> Sql:
         meaning = self.meaning(node.left, whole)
@@ -333,7 +333,7 @@ class Search:
     @staticmethod
     def _contains(value: Sql, op: str, text: str) -> Sql:
         word = "LIKE" if op == "~" else "NOT LIKE"
-        return Sql(f"{value.text} {word} ? ESCAPE '\\'", (*value.args, _like(text)))
+        return Sql(f"{value.text} {word} ? ESCAPE '\\'", (*value.args, like(text)))
 
     def _field_value(self, node: Compare, value: Value, whole: str) -> Sql:
         name, field = node.left.name, FIELDS[node.left.name]
@@ -371,7 +371,7 @@ class Search:
             return Search._contains(sql, node.op, text)
         if name in ("job", "snapshot"):
             word = "LIKE" if node.op == "=" else "NOT LIKE"
-            return Sql(f"{sql.text} {word} ? ESCAPE '\\'", (*sql.args, _like(text)[1:]))
+            return Sql(f"{sql.text} {word} ? ESCAPE '\\'", (*sql.args, like(text)[1:]))
         return Sql(f"{sql.text} {node.op} ?", (*sql.args, text))
 
     def _moment(self, text: str) -> float:
@@ -397,5 +397,6 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def _like(text: str) -> str:
+def like(text: str) -> str:
+    """Return the LIKE pattern (ESCAPE '\\') of what contains a text; without its first character, of what begins so."""
     return "%" + text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_") + "%"

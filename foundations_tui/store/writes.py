@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import os
 import shutil
 import time
@@ -582,8 +581,7 @@ def _put_facts(store: Store, job: str, kind: str, pairs: dict[str, Any]) -> None
 def _fact_value(value: Any) -> tuple[str, float | None]:
     """Return a value as JSON, and as the number it is sorted and compared by; a text may say one."""
     number = arguments.literal(value) if isinstance(value, str) and len(value) < _LONGEST_NUMBER else value
-    is_number = isinstance(number, int | float) and not _is_nan(number)
-    return json.dumps(value), _as_float(number) if is_number else None
+    return json.dumps(value), series.number_of(number)
 
 
 _LONGEST_NUMBER = 40
@@ -631,17 +629,6 @@ def _put_records(store: Store, job: str, attempt: int, writer: str, found: list[
 
 _FACTS = {PARAM: "param", TAG: "tag", ARTIFACT: "artifact", USED: "used"}
 """What the kinds of records are called in the table of facts."""
-
-
-def _is_nan(value: float) -> bool:
-    return isinstance(value, float) and math.isnan(value)
-
-
-def _as_float(value: float) -> float:
-    try:
-        return float(value)
-    except OverflowError:
-        return math.inf if value > 0 else -math.inf
 
 
 def _move(store: Store, job: str, attempt: int, name: str, base: int, to: int) -> bool:
