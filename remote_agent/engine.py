@@ -454,17 +454,20 @@ class Engine:
     # --- inside: coming up, and going -------------------------------------------------------------------------
 
     def _recover(self) -> None:
-        """After damage to the journal: take up what can be found elsewhere."""
-        if not self.journal.problems:
-            return
+        """Take up what the journal no longer says and can be found elsewhere."""
         before = len(self.state.jobs)
         for event in recovery.from_salvage(self.state, self.journal.salvaged):
             self._record(event.pop("type"), **event)
-        for event in recovery.from_folders(self.state, self.paths):
+        self.journal.salvaged = []
+        begun = recovery.from_folders(self.state, self.paths)
+        if begun and not self.journal.problems:
+            self.journal.problems.append("the end of the journal is missing: jobs have begun that it does not know of")
+            self._append("renewed", journal=self.journal.renew())
+        for event in begun:
             self._record(event.pop("type"), **event)
         self.journal.commit()
-        self.journal.salvaged = []
-        self.journal.problems.append(f"{len(self.state.jobs) - before} jobs were found again")
+        if self.journal.problems:
+            self.journal.problems.append(f"{len(self.state.jobs) - before} jobs were found again")
 
     def _resume(self) -> None:
         """After a start: begin the attempts that were leased but never begun, pass on stops that were asked for."""

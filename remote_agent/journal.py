@@ -3,12 +3,14 @@
     LENGTH CRC {"seq": 1, "time": 1732380000.0, "type": "created", ...}\n
 
 LENGTH is the number of bytes of the JSON in 8 hex digits, CRC its zlib.crc32 in 8 more. The first line's type is
-"created": it bears the journal's id and the format's VERSION. Bump VERSION when an old agent would misread a line;
-unknown event types need no bump.
+"created": it bears the journal's id, the format's VERSION and "compacted", the sequence number up to which lines were
+left out by a compaction; behind it each line's number is that of the line before plus one. Bump VERSION when an old
+agent would misread a line; unknown event types need no bump.
 
-What is damaged is cut at the last good line, set aside and reported. Whole lines behind the damage are kept as
-``salvaged``: the engine takes up what still makes sense. The journal then bears a new id (type "renewed"): events that
-a client has seen may be gone, so it takes the full state.
+What is damaged, lines that are missing included, is cut at the last good line, set aside and reported. Whole lines
+behind the damage are kept as ``salvaged``: the engine takes up what still makes sense. The journal then bears a new id
+(type "renewed"): events that a client has seen may be gone, so it takes the full state. An end that is missing from
+between two lines on cannot be seen here; the engine sees it by the jobs' folders.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ import os
 import re
 import uuid
 import zlib
-from typing import Any, Callable, Dict, Iterable, Iterator, List, Tuple
+from typing import Any, Callable, Dict, Iterable, Iterator, List, Optional, Tuple
 
 from remote_agent import files
 from remote_agent.errors import StorageBroken
@@ -56,6 +58,7 @@ class Journal:
         """Events behind a damage, in their order."""
         self.make_room: Callable[[], bool] = lambda: False
         """Called on a full disk; says whether it is worth another try."""
+        self.id = ""
         try:
             self._fd = files.disk.open_log(path)
             self._events, self._size = self._load()
@@ -70,12 +73,17 @@ class Journal:
             raise StorageBroken(
                 f"the journal is of format {first['version']}; this agent reads up to {VERSION}: use a newer client"
             )
-        self.id: str = [event["journal"] for event in self._events if event["type"] in ("created", "renewed")][-1]
+        self.id = [event["journal"] for event in self._events if event["type"] in ("created", "renewed")][-1]
 
     def take_history(self) -> List[Dict[str, Any]]:
         """Return the events found at opening, once; the journal keeps no copy."""
         events, self._events = self._events, []
         return events
+
+    def renew(self) -> str:
+        """Take a new id, for an event of type "renewed", and return it."""
+        self.id = uuid.uuid4().hex
+        return self.id
 
     @property
     def has_pending(self) -> bool:
@@ -185,7 +193,9 @@ class Journal:
         Raises:
             StorageBroken: it could not be written; the old one stands.
         """
-        lines = [encode_line(_first_event(self.id, now)), *map(encode_line, events)]
+        kept = list(events)
+        first = _first_event(self.id, now, kept[-1]["seq"] if kept else 1)
+        lines = [encode_line(event) for event in (first, *kept)]
         try:
             files.write_bytes(self._path, b"".join(lines))
             os.close(self._fd)
@@ -205,7 +215,7 @@ class Journal:
 
     def _renew(self, now: float) -> None:
         seq = max(event["seq"] for event in [*self._events, *self.salvaged])
-        renewed = {"seq": seq + 1, "time": now, "type": "renewed", "journal": uuid.uuid4().hex}
+        renewed = {"seq": seq + 1, "time": now, "type": "renewed", "journal": self.renew()}
         self._events.append(renewed)
         self.append(renewed)
         self.commit()
@@ -213,8 +223,11 @@ class Journal:
     def _load(self) -> Tuple[List[Dict[str, Any]], int]:
         with open(self._path, "rb") as file:
             data = file.read()
-        events, good = [], 0
+        events: List[Dict[str, Any]] = []
+        good = 0
         for event, end in decode_lines(data):
+            if events and not _follows(event, events[-1], events[0].get("compacted")):
+                break
             events.append(event)
             good = end
         if good < len(data):
@@ -230,8 +243,22 @@ class Journal:
         self.problems.append(f"{len(tail)} bytes of the journal were damaged or cut off; they are in {aside}{found}")
 
 
-def _first_event(journal: str, now: float) -> Dict[str, Any]:
-    return {"seq": 1, "time": now, "type": "created", "journal": journal, "version": VERSION}
+def _first_event(journal: str, now: float, compacted: int = 1) -> Dict[str, Any]:
+    return {
+        "seq": 1,
+        "time": now,
+        "type": "created",
+        "journal": journal,
+        "version": VERSION,
+        "compacted": compacted,
+    }
+
+
+def _follows(event: Dict[str, Any], last: Dict[str, Any], compacted: Optional[int]) -> bool:
+    """Say whether no line is missing between two. An older agent did not write what it had compacted."""
+    if compacted is None or event["type"] == "renewed":
+        return True
+    return bool(event["seq"] == last["seq"] + 1 or last["seq"] <= event["seq"] <= compacted)
 
 
 def encode_line(event: Dict[str, Any]) -> bytes:

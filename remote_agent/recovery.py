@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import Any, Dict, Iterator, List
+from typing import Any, Dict, Iterator, List, Optional
 
 from remote_agent import files
 from remote_agent.errors import BadRequest
@@ -31,29 +31,39 @@ def from_salvage(state: HostState, salvaged: List[Event]) -> Iterator[Event]:
             yield {key: value for key, value in event.items() if key not in ("seq", "time")}
 
 
-def from_folders(state: HostState, paths: Paths) -> Iterator[Event]:
-    """Yield what the jobs' folders know and the state does not: jobs, and attempts that have begun."""
+def from_folders(state: HostState, paths: Paths) -> List[Event]:
+    """Return what the jobs' folders know and the state does not: jobs, and attempts that have begun."""
+    found: List[Event] = []
     for name in sorted(_names(paths.jobs)):
         if name in state.deleted:
             continue
-        if name not in state.jobs:
-            spec = files.read_json(paths.job(name).spec)
-            if not _is_spec(spec, name):
+        view = state.jobs.get(name)
+        if view is None:
+            spec = _spec(files.read_json(paths.job(name).spec))
+            if spec is None or spec.job != name:
                 continue
-            yield {"type": "submitted", "job": name, "spec": spec}
-        last = max((int(n) for n in _names(os.path.join(paths.job(name).folder, "attempts")) if n.isdigit()), default=0)
-        view = state.jobs[name]
-        if view.state is JobState.QUEUED and last > view.attempt:
-            owner: Dict[str, Any] = files.read_json(paths.job(name).attempt(last).supervisor) or {}
-            lease = owner.get("lease") or {"cpus": view.spec.cpus, "gpus": [], "gpu_indices": []}
-            yield {"type": "leased", "job": name, "attempt": last, **lease}
+            found.append({"type": "submitted", "job": name, "spec": spec.to_wire()})
+            found += _begun(paths, spec, 0)
+        elif view.state is JobState.QUEUED:
+            found += _begun(paths, view.spec, view.attempt)
+    return found
 
 
-def _is_spec(spec: Any, job: str) -> bool:
+def _begun(paths: Paths, spec: JobSpec, known: int) -> List[Event]:
+    job = paths.job(spec.job)
+    last = max((int(n) for n in _names(os.path.join(job.folder, "attempts")) if n.isdigit()), default=0)
+    if last <= known:
+        return []
+    owner: Dict[str, Any] = files.read_json(job.attempt(last).supervisor) or {}
+    lease = owner.get("lease") or {"cpus": spec.cpus, "gpus": [], "gpu_indices": []}
+    return [{"type": "leased", "job": spec.job, "attempt": last, **lease}]
+
+
+def _spec(wire: Any) -> Optional[JobSpec]:
     try:
-        return isinstance(spec, dict) and JobSpec.from_wire(spec).job == job
+        return JobSpec.from_wire(wire) if isinstance(wire, dict) else None
     except BadRequest:
-        return False
+        return None
 
 
 def _names(folder: str) -> List[str]:
