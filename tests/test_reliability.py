@@ -574,7 +574,8 @@ def test_a_killed_by_memory_is_told_from_a_kill(monkeypatch: pytest.MonkeyPatch,
 
 def test_a_newer_client_replaces_the_daemon_under_running_jobs(client: Client, tmp_path: Path) -> None:
     root = client.home / "agent"
-    job = client.submit("--", "sh", "-c", "sleep 4; exit 6")
+    go = tmp_path / "go"
+    job = client.submit("--", "sh", "-c", f"while ! [ -e {go} ]; do sleep 0.1; done; exit 6")
     waiting = client.submit("--after-any", job, "--", "true")
     client.wait_until(job, "running")
     old, pid = (root / "agents/current").read_text(), agents.daemon_pid(root)
@@ -584,6 +585,7 @@ def test_a_newer_client_replaces_the_daemon_under_running_jobs(client: Client, t
     assert (root / "agents/current").read_text() != old and agents.daemon_pid(root) != pid
     facts = json.loads(client.run("hosts", "agent", "status", "local", "--json", env=env).stdout)
     assert facts["agent_version"] == "99.0.0" and facts["running"] == 1
+    go.touch()
     client.run("wait", job, code=6, env=env)
     client.run("wait", waiting, env=env)
 
