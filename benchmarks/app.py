@@ -1,0 +1,178 @@
+"""The terminal app, as its terminal sees it: the first rows, and how soon a key shows."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import pty
+import statistics
+import struct
+import subprocess
+import sys
+import tempfile
+import termios
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from benchmarks.agent import Host
+from benchmarks.paired import Pair
+from foundations_tui.submit import submit_all
+from tests.support.store import fill
+
+_JOBS = 100_000
+_MANY = 10_000
+_KEYS = 200
+_HELLO = """
+from textual.app import App
+from textual.widgets import Static
+
+class Hello(App):
+    def compose(self):
+        yield Static("hello, world")
+
+Hello().run()
+"""
+
+
+class Terminal:
+    """A program in a pty of 160x50, read all the time."""
+
+    def __init__(self, command: list[str]) -> None:
+        self.began = time.perf_counter()
+        pid, self._fd = pty.fork()
+        if pid == 0:
+            os.environ.update(TERM="xterm-256color", COLORTERM="truecolor")
+            os.execv(command[0], command)
+        self._pid = pid
+        fcntl.ioctl(self._fd, termios.TIOCSWINSZ, struct.pack("HHHH", 50, 160, 0, 0))
+        self._news = threading.Condition()
+        self.output = bytearray()
+        threading.Thread(target=self._read, daemon=True).start()
+
+    def _read(self) -> None:
+        while True:
+            try:
+                data = os.read(self._fd, 1 << 16)
+            except OSError:
+                return
+            with self._news:
+                self.output += data
+                self._news.notify_all()
+
+    def wait_for(self, shown: Callable[[], bool], seconds: float = 60) -> float:
+        """Wait until the output satisfies; return when, in seconds of ``perf_counter``."""
+        with self._news:
+            assert self._news.wait_for(shown, seconds), bytes(self.output[-2000:])
+            return time.perf_counter()
+
+    def press(self, key: bytes) -> float:
+        """Press a key; return how many seconds passed until something was drawn."""
+        with self._news:
+            before = len(self.output)
+        began = time.perf_counter()
+        os.write(self._fd, key)
+        return self.wait_for(lambda: len(self.output) > before) - began
+
+    def end(self) -> None:
+        """Quit with control and q, and collect the program."""
+        os.write(self._fd, b"\x11")
+        try:
+            deadline = time.monotonic() + 10
+            while os.waitpid(self._pid, os.WNOHANG) == (0, 0):
+                if time.monotonic() > deadline:
+                    os.kill(self._pid, 9)
+                time.sleep(0.01)
+        finally:
+            os.close(self._fd)
+
+
+def run() -> list[Pair]:
+    """Return the pairs."""
+    fill(_JOBS, host="elsewhere")
+    return [_first_row(), *_keys("100,000 jobs in the store"), *_while_many_are_submitted()]
+
+
+def _program() -> list[str]:
+    return [str(Path(sys.executable).with_name("foundations")), "ui"]
+
+
+def _first_row() -> Pair:
+    with tempfile.NamedTemporaryFile("w", suffix=".py") as hello:
+        hello.write(_HELLO)
+        hello.flush()
+
+        def start(command: list[str], words: bytes) -> float:
+            terminal = Terminal(command)
+            taken = terminal.wait_for(lambda: words in terminal.output) - terminal.began
+            terminal.end()
+            return taken
+
+        hellos, ours = [], []
+        for _ in range(5):
+            hellos.append(start([sys.executable, hello.name], b"world"))
+            ours.append(start(_program(), b"completed"))
+        name = "app, first row of 100,000 jobs / hello world of Textual"
+        return Pair(name, statistics.median(hellos), statistics.median(ours), 2.5)
+
+
+def _keys(what: str) -> list[Pair]:
+    terminal = Terminal(_program())
+    terminal.wait_for(lambda: b"completed" in terminal.output)
+    time.sleep(1)
+    taken = sorted(_press_for(terminal, lambda presses: presses < _KEYS))
+    terminal.end()
+    return _figures(what, taken, 0.030)
+
+
+def _press_for(terminal: Terminal, goes_on: Callable[[int], bool]) -> list[float]:
+    taken: list[float] = []
+    while goes_on(len(taken)):
+        taken.append(terminal.press(b"j"))
+        time.sleep(0.02)
+    return taken
+
+
+def _figures(what: str, taken: list[float], aim: float) -> list[Pair]:
+    taken = sorted(taken)
+    return [
+        Pair(f"app, key to paint, {what}: {name} / {aim * 1000:.0f} ms", aim, figure, 1.0)
+        for name, figure in (
+            ("median", statistics.median(taken)),
+            ("95 %", taken[int(len(taken) * 0.95)]),
+            ("longest", taken[-1]),
+        )
+    ]
+
+
+def _while_many_are_submitted() -> list[Pair]:
+    """Another process submits 10,000 jobs in one call; the app follows."""
+    with Host(max_jobs=1) as host:
+        (host.root.parent / "hosts.toml").write_text(f'[hosts.local]\nroot = "{host.root}"\nmax_jobs = 1\n')
+        submit_all(host.session, [host.request("/bin/sleep", "600")], frozen=host.frozen)
+        terminal = Terminal(_program())
+        terminal.wait_for(lambda: b"running" in terminal.output)
+        time.sleep(2)
+        child = subprocess.Popen([sys.executable, "-c", _SUBMIT.format(project=str(host.project), count=_MANY)])
+        ended: list[float] = []
+
+        def goes_on(presses: int) -> bool:
+            if child.poll() is not None and not ended:
+                ended.append(time.monotonic())
+            return not ended or time.monotonic() < ended[0] + 5
+
+        taken = _press_for(terminal, goes_on)
+        terminal.end()
+        return _figures("while 10,000 jobs are submitted", taken, 0.050)
+
+
+_SUBMIT = """
+from pathlib import Path
+from foundations_tui import config, snapshot
+from foundations_tui.session import Session
+from foundations_tui.submit import Request, submit_all
+project = Path({project!r})
+requests = [Request(("/bin/sleep", "600"), project, host="local")] * {count}
+submit_all(Session(config.load_hosts()), requests, frozen=snapshot.take(project))
+"""
