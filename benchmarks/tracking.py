@@ -15,7 +15,7 @@ from pathlib import Path
 
 from benchmarks.paired import Pair, time_pair
 from foundations import records
-from foundations_tui import charts
+from foundations_tui import charts, sync
 from foundations_tui.store import queries, writes
 from foundations_tui.store.db import Store, open_reader
 from remote_agent.jobs import JobSpec, JobState, JobView
@@ -23,7 +23,7 @@ from remote_agent.jobs import JobSpec, JobState, JobView
 _CALLS = 100_000
 _RECORDS = 1_000_000
 _JOBS, _KEYS = 100_000, 50
-_PAGE = 64 << 10
+_PAGE = sync.BATCH_BYTES
 
 
 def run() -> list[Pair]:

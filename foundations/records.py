@@ -16,8 +16,11 @@ line need no bump, readers skip them. This module opens no file.
 
 from __future__ import annotations
 
+import itertools
 import json
-from typing import Any, Dict, Iterator, List, NamedTuple, Optional
+import math
+import operator
+from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Tuple
 
 from foundations.encoding import (
     ARTIFACT,
@@ -40,8 +43,10 @@ __all__ = [
     "TAG",
     "USED",
     "VERSION",
+    "Point",
     "Record",
     "decode",
+    "decode_points",
     "encode_metric",
     "encode_pair",
     "nonfinite_name",
@@ -69,6 +74,10 @@ class Record(NamedTuple):
     """Where its line begins in the writer's file, bytes: with the writer's name, the identity of the record."""
 
 
+Point = Tuple[float, int, int, Any]
+"""A value of a metric: its time, the offset of its record, its step, the value."""
+
+
 def decode(page: bytes, base: int) -> Iterator[Record]:
     """Yield the records of the whole lines in a page of a records file.
 
@@ -81,35 +90,51 @@ def decode(page: bytes, base: int) -> Iterator[Record]:
     lines = page.split(b"\n")[:-1]
     texts: Dict[str, str] = {}
     offset = base
-    make = tuple.__new__
-    for line, fields in zip(lines, _parse(lines)):
-        if _is_usual(fields) and fields[2] in texts:  # what nearly every line is, at a third of the time
-            yield make(Record, (METRIC, fields[1], texts[fields[2]], fields[3], fields[4], offset))
-        else:
-            record = _record(fields, offset, texts)
-            if record is not None:
-                yield record
+    for line, fields in zip(lines, _parse(page, lines)):
+        record = _record(fields, offset, texts)
+        if record is not None:
+            yield record
         offset += len(line) + 1
 
 
-def _is_usual(fields: Any) -> bool:
-    """Say whether a line is a number of a metric with nothing odd about it."""
-    return (
-        type(fields) is list
-        and len(fields) == 5
-        and fields[0] == METRIC
-        and type(fields[4]) is float
-        and type(fields[3]) is int
-        and type(fields[2]) is str
-        and type(fields[1]) is float
-        and -_INTEGERS <= fields[3] < _INTEGERS
-        and 0 <= fields[1] < _END_OF_TIME
-    )
+def decode_points(page: bytes, base: int) -> Optional[Dict[str, List[Point]]]:
+    """Return the points of a page by metric, or None where it holds anything but finite numbers of metrics.
+
+    What nearly every page is, read by columns at a quarter of the time that ``decode`` takes.
+
+    Args:
+        page: whole lines of a records file.
+        base: offset of the page in the file, bytes.
+    """
+    lines = page.split(b"\n")[:-1]
+    try:
+        kinds, times, keys, steps, values = zip(*_parse(page, lines))
+        usual = (
+            set(kinds) == {METRIC}
+            and set(map(type, keys)) == {str}
+            and set(map(type, times)) == {float}
+            and math.isfinite(sum(times))
+            and 0 <= min(times) <= max(times) < _END_OF_TIME
+            and set(map(type, steps)) == {int}
+            and -_INTEGERS <= min(steps) <= max(steps) < _INTEGERS
+            and {float, int}.issuperset(map(type, values))
+            and math.isfinite(sum(values))  # no NaN and no infinity is among them
+        )
+    except (ValueError, TypeError, OverflowError):
+        return None  # a line that is no list of five, or a number out of all bounds
+    if not usual:
+        return None
+    ends = itertools.accumulate(map(len, lines[:-1]), initial=0)
+    offsets = map(operator.add, ends, itertools.count(base))  # and a newline behind each
+    found: Dict[str, List[Point]] = {key: [] for key in dict.fromkeys(keys)}
+    for key, point in zip(keys, zip(times, offsets, steps, values)):
+        found[key].append(point)
+    return found if all(valid_text(key) == key for key in found) else None
 
 
-def _parse(lines: List[bytes]) -> List[Any]:
+def _parse(page: bytes, lines: List[bytes]) -> List[Any]:
     """Return what each line holds, None for what is no JSON: all at once when all are well, which is thrice as fast."""
-    if all(line[:1] == b"[" and line[-1:] == b"]" for line in lines):
+    if page[:1] == b"[" and page.count(b"]\n") == len(lines) == page.count(b"\n[") + 1:
         try:
             found: List[Any] = json.loads(b"[" + b",".join(lines) + b"]")
             if len(found) == len(lines):

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from foundations_tui import locations, runs, sync
-from foundations_tui.errors import FoundationsError, NotFoundError, UsageError, as_ours
+from foundations_tui.errors import FoundationsError, UsageError, as_ours
 from foundations_tui.hosts.agent import Agent, refusal
 from foundations_tui.session import Session
 from foundations_tui.store import queries, writes
@@ -36,29 +36,6 @@ def stop(session: Session, job: JobRow, by: str, grace: float | None = None) -> 
     answer = session.retrying(job.host, lambda agent: agent.call("stop", {"job": job.job, "by": by, "grace": grace})[0])
     view = JobView.from_wire(answer["job"])
     writes.put_acknowledged(session.store, job.host, session.agent(job.host).hello["journal"], [view])
-
-
-def delete(session: Session, job: JobRow, force: bool = False) -> None:
-    """Remove an ended job: its folder on the host, then all of it here.
-
-    Args:
-        session: the client's.
-        job: which.
-        force: even when it was submitted elsewhere and has not been fetched there.
-    Raises:
-        FoundationsError: it has not ended. HostError: its host is out of reach.
-    """
-    if not job.is_final and job.state != "submitting":
-        raise FoundationsError(f"job {job.job} has not ended ({job.state})", f"foundations stop {job.job}")
-    if job.kind == runs.KIND:
-        runs.remove(job.job)
-    elif job.reason_code not in ("host_reinstalled", "submit_interrupted"):
-        wish = {"job": job.job, "client": session.client_id, "force": force}
-        try:
-            session.retrying(job.host, lambda agent: agent.call("delete", wish))
-        except NotFoundError:
-            pass  # the host has forgotten it already
-    writes.remove_job(session.store, job.job)
 
 
 def end_agent(session: Session, host: str) -> None:
@@ -140,7 +117,7 @@ def annotate(
     Args:
         session: the client's.
         rows: the jobs.
-        changes: "note", "starred", "archived", "project", "tag:KEY" (None takes a tag away).
+        changes: "note", "starred", "archived", "trashed", "project", "tag:KEY" (None takes a tag away).
         moment: when it was said, seconds since the epoch.
     Returns:
         What went wrong with which host; that one is told at the next contact.

@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable, Collection
 from typing import Any
 
-from foundations_tui import fetching, patterns
+from foundations_tui import fetching, patterns, trash
 from foundations_tui.errors import FoundationsError, HostError, HostUnreachable, NotFoundError, StoreError, as_ours
 from foundations_tui.hosts.agent import Agent, Answer
 from foundations_tui.processes import is_running
@@ -23,6 +23,8 @@ _PAGES_AHEAD = 8
 """So many pages are asked for at once: a far host's round trips overlap."""
 _PAGES_A_ROUND = 64
 """So many pages of one stream are pulled before states are looked at again."""
+BATCH_BYTES = 8 * PAGE_BYTES
+"""So much of a stream is stored at once: a transaction costs as much as many records."""
 _LONGEST_LINE = 1 << 20
 _JOBS_A_PAGE = 2000
 _WATCH_SECONDS = 30.0
@@ -160,13 +162,19 @@ class _StreamPull:
         asked = [self._ask(offset)]
         end = offset
         while asked:
-            answer, page = asked.pop(0).get()
+            try:
+                answer, page = asked.pop(0).get()
+            except HostError:
+                self._take(carry, offset)  # what has come has come
+                raise
             size = answer["size"]
             end += len(page)
             pages += 1
+            carry += page
+            if len(carry) >= BATCH_BYTES:
+                carry, offset = self._take(carry, offset)
             if not page:
                 break
-            carry, offset = self._take(carry + page, offset)
             if len(page) == PAGE_BYTES and pages + len(asked) < _PAGES_A_ROUND:
                 ahead = end + len(asked) * PAGE_BYTES
                 while len(asked) < _PAGES_AHEAD and ahead < size:
@@ -174,6 +182,8 @@ class _StreamPull:
                     ahead += PAGE_BYTES
             elif len(page) < PAGE_BYTES:
                 break
+        if carry:
+            carry, offset = self._take(carry, offset)
         if end >= size and carry:
             self._pass_over_torn_line(offset, end)
         return end >= size
@@ -234,9 +244,10 @@ def catch_up(session: Session, host: str, jobs: Collection[str] | None = None, s
 
 
 def _settle(session: Session, host: str, host_sync: HostSync) -> None:
-    """When all streams are here: bring declared outputs, and tell the host what is here whole."""
+    """When all streams are here: bring declared outputs, tell the host what is here whole, empty the trash."""
     fetching.collect_outputs(session, host)
     host_sync.acknowledge(session.client_id)
+    trash.empty(session, host)
 
 
 def with_contact_noted(session: Session, host: str, action: Callable[[], None]) -> None:

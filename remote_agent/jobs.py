@@ -322,7 +322,7 @@ class JobView:
     pruned: bool = False
     """Whether its folder on the host was removed to free the disk."""
     annotations: Dict[str, Any] = field(default_factory=dict)
-    """What people said of it: [value, when] of "note", "starred", "archived", "project" and "tag:KEY"."""
+    """What people said of it: [value, when] of "note", "starred", "archived", "trashed", "project" and "tag:KEY"."""
 
     def to_wire(self) -> Dict[str, Any]:
         """Return the view as JSON can carry it."""
@@ -378,6 +378,13 @@ class Lease:
         return cls(**known)
 
 
+_KIND_OF_ANNOTATION: Dict[str, Tuple[type, ...]] = {
+    "note": (str,),
+    "project": (str,),
+    "starred": (bool,),
+    "archived": (bool,),
+    "trashed": (bool,),
+}
 LONGEST_NOTE = 1 << 16
 """Characters of an annotation's value, as JSON."""
 
@@ -385,13 +392,12 @@ LONGEST_NOTE = 1 << 16
 def check_annotations(changes: Dict[str, Any]) -> None:
     """Raise BadRequest when something is no annotation: key -> [value, seconds since the epoch]."""
     for key, entry in changes.items():
-        if key not in ("note", "starred", "archived", "project") and not key.startswith("tag:"):
+        if key not in _KIND_OF_ANNOTATION and not key.startswith("tag:"):
             raise BadRequest(f"not an annotation: {key!r}")
         if not isinstance(entry, (list, tuple)) or len(entry) != 2 or not isinstance(entry[1], (int, float)):
             raise BadRequest(f"annotation {key!r}: a value and a time are needed")
         value = entry[0]
-        kinds = {"note": (str,), "project": (str,), "starred": (bool,), "archived": (bool,)}
-        if not isinstance(value, kinds.get(key, (str, int, float, type(None)))):
+        if not isinstance(value, _KIND_OF_ANNOTATION.get(key, (str, int, float, type(None)))):
             raise BadRequest(f"annotation {key!r}: {type(value).__name__} is not taken")
         if len(key) > 1000 or len(str(value)) > LONGEST_NOTE:
             raise BadRequest(f"annotation {key[:40]!r}: longer than {LONGEST_NOTE:,} characters")

@@ -667,12 +667,12 @@ def test_prune_frees_what_is_fetched_and_keeps_what_is_not(client: Client, tmp_p
     assert "pruned" in client.run("ls", old, code=3).stderr
     assert "pruned" in client.run("get", old, code=3).stderr
     assert "was removed already" in client.run("prune", old, "--yes").stderr
-    refused = client.run("delete", "--yes", theirs, code=1)
+    refused = client.run("delete", "--now", "--yes", theirs, code=1)
     assert "has not fetched everything" in refused.stderr
     other.run("sync")
     unfetched = client.json("prune", theirs, "--dry-run")[0]
     assert unfetched["would_remove"] and unfetched["not_fetched_by"] == []
-    client.run("delete", "--yes", theirs)
+    client.run("delete", "--now", "--yes", theirs)
     client.run("prune", "--older-than", "0", "--force", "--yes")
 
 

@@ -15,7 +15,7 @@ JOB_FIELDS = set(
     "job name project owner host host_state state reason_code reason exit_code attempt command params metrics tags"
     " gpus_requested gpus snapshot created_at queued_at started_at ended_at duration data_as_of"
     " signal cause usage priority group after after_any time_limit retries attempts estimated_start outputs pruned"
-    " cpus_requested gpu_memory_requested kind note starred archived args artifacts uses".split()
+    " cpus_requested gpu_memory_requested kind note starred archived trashed_at args artifacts uses".split()
 )
 
 
@@ -162,8 +162,8 @@ def test_init_inside_a_repository_says_what_will_be_shipped(client: Client) -> N
 def test_delete_removes_here_and_there(client: Client) -> None:
     job = client.submit("--", "sh", "-c", "echo hi > file")
     client.run("wait", job)
-    assert "say --yes" in client.run("delete", job, code=2).stderr
-    client.run("delete", "--yes", job)
+    assert "say --yes" in client.run("delete", "--now", job, code=2).stderr
+    client.run("delete", "--now", "--yes", job)
     assert client.json("jobs", "--sync") == []
     wait_until(lambda: not (client.home / "agent/jobs" / job).exists())
     assert not (client.home / "logs" / job).exists()

@@ -311,7 +311,7 @@ def test_two_clients_on_one_host(client: Client, sshd: Sshd, tmp_path: Path) -> 
     other.run("wait", job)
     client.run("wait", job)
     assert client.run("logs", job).stdout == other.run("logs", job).stdout == "one\ntwo\n"
-    client.run("delete", "--yes", job)
+    client.run("delete", job)
     assert other.json("jobs", "--sync") == []
 
 

@@ -132,7 +132,7 @@ def test_ctrl_c_is_stopped_and_stop_ends_a_run(client: Client) -> None:
     client.run("stop", running)
     assert process.wait(30) == -signal.SIGTERM
     wait_until(lambda: client.json("show", running)["state"] == "lost")
-    client.run("delete", running, "--yes")
+    client.run("delete", running, "--now", "--yes")
     assert [one["job"] for one in client.json("jobs")] == [run["job"]]
     assert not (locations.data_folder() / "runs" / "jobs" / running).exists()
 

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import os
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -170,6 +171,38 @@ def test_what_is_said_of_a_job_reaches_a_second_laptop(client: Client, sshd: Ssh
     client.run("sync")
     back = client.job(job, sync=False)
     assert (back["note"], back["project"], back["tags"]) == ("made offline", "renamed", {"good": "", "n": 2})
+
+
+def test_what_is_deleted_can_be_restored_for_thirty_days(client: Client, sshd: Sshd, tmp_path: Path) -> None:
+    root = client.add_host("gpu1", sshd)
+    kept, gone, queued = (client.submit("--host", "gpu1", "--name", name, "--", "true") for name in ("a", "b", "c"))
+    client.run("wait", kept, gone, queued)
+    running = client.submit("--host", "gpu1", "--", "sleep", "60")
+    refused = client.run("delete", running, gone, code=1)
+    assert "has not ended" in refused.stderr and refused.stdout.split() == [gone]
+    client.run("delete", "--where", "name=c", "--yes")
+    assert {row["job"] for row in client.json("jobs")} == {kept, running}
+    assert {row["job"] for row in client.json("jobs", "--where", "is:trashed")} == {gone, queued}
+    assert client.json("projects")[0]["jobs"] == 2 and "b" not in client.run("export").stdout.split(",")
+    assert client.json("show", gone)["trashed_at"] and (root / "jobs" / gone).exists()
+    second = Client(tmp_path / "laptop2", tmp_path / "project2")
+    second.add_host("box", sshd, root=str(root))
+    second.run("sync")
+    assert {row["job"] for row in second.json("jobs")} == {kept, running}
+    assert second.run("restore", gone).stdout.split() == [gone]
+    client.run("sync")
+    assert {row["job"] for row in client.json("jobs")} == {kept, running, gone}
+    assert "no job is found" in client.run("restore", "--where", "name=a", "--yes", code=3).stderr
+    with sqlite3.connect(client.home / "store.db") as conn:
+        conn.execute("UPDATE jobs SET trashed = trashed - 31 * 86400 WHERE trashed > 0")
+    conn.close()
+    client.run("sync")
+    wait_until(lambda: not (root / "jobs" / queued).exists())
+    assert (
+        client.json("jobs", "--where", "is:trashed") == []
+        and "there is no job" in client.run("show", queued, code=3).stderr
+    )
+    client.run("stop", running)
 
 
 def test_stop_and_delete_take_a_query(client: Client) -> None:

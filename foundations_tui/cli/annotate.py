@@ -49,7 +49,7 @@ def tag(session: Session, words_: tuple[str, ...], removed: tuple[str, ...], whe
         found = literal(value) if value is not None else ""
         changes[f"tag:{key}"] = found if isinstance(found, str | int | float) else value
     rows = chosen_jobs(session.store.conn, jobs, where, yes, "tag")
-    _annotate(session, rows, changes)
+    annotate(session, rows, changes)
 
 
 def _jobs_and_tags(
@@ -88,19 +88,20 @@ def note(session: Session, job: str, text: str | None) -> None:
         text = click.edit(row.note, extension=".md", require_save=False)
     if text is None:
         raise FoundationsError("the editor was left without a note", "foundations note JOB TEXT")
-    _annotate(session, [row], {"note": text.strip()})
+    annotate(session, [row], {"note": text.strip()})
 
 
 def _marking(verb: str, key: str, value: bool, help_text: str) -> click.Command:
     """Return a verb that sets one mark."""
+    trashed = verb == "restore"
 
     @click.command(verb, help=help_text)
-    @jobs_argument(required=False)
+    @jobs_argument(required=False, trashed=trashed)
     @where_option
     @yes_option
     @connecting
     def command(session: Session, jobs: tuple[str, ...], where: str, yes: bool) -> None:
-        _annotate(session, chosen_jobs(session.store.conn, jobs, where, yes, verb), {key: value})
+        annotate(session, chosen_jobs(session.store.conn, jobs, where, yes, verb, trashed), {key: value})
 
     return command
 
@@ -108,6 +109,9 @@ def _marking(verb: str, key: str, value: bool, help_text: str) -> click.Command:
 star = _marking("star", "starred", True, "Star jobs: is:starred finds them.")
 unstar = _marking("unstar", "starred", False, "Take the star away.")
 archive = _marking("archive", "archived", True, "Put jobs away: listings leave them out, nothing is deleted.")
+restore = _marking(
+    "restore", "trashed", False, "Bring deleted jobs back; `foundations jobs --where is:trashed` lists them."
+)
 unarchive = _marking("unarchive", "archived", False, "Bring archived jobs back into the listings.")
 
 
@@ -122,16 +126,16 @@ def project() -> None:
 @connecting
 def rename(session: Session, old: str, new: str) -> None:
     """Give a project's jobs, all of them, another project name; what is submitted later says its own."""
-    rows = queries.jobs(session.store.conn, queries.JobFilter(project=old), details=False)
+    rows = queries.jobs(session.store.conn, queries.JobFilter(project=old, trashed=True), details=False)
     if not rows:
         raise NotFoundError(f"there is no project {old!r}", "foundations projects lists them")
     if not new.strip():
         raise UsageError("a project needs a name")
-    _annotate(session, rows, {"project": new})
+    annotate(session, rows, {"project": new})
     say(f"{words.plural(len(rows), 'job')} of {old} now belong to {new}; in foundations.toml: project = {new!r}")
 
 
-def _annotate(session: Session, rows: list[JobRow], changes: dict[str, Any]) -> None:
+def annotate(session: Session, rows: list[JobRow], changes: dict[str, Any]) -> None:
     """Say it here, then to the hosts; one that is out of reach is told at the next contact."""
     from foundations_tui import actions
 
@@ -148,6 +152,7 @@ def _undo(rows: list[JobRow], changes: dict[str, Any]) -> str:
     jobs = " ".join(row.job[: queries.SHORTEST] for row in rows[:3]) + (" ..." if len(rows) > 3 else "")
     verbs = {("starred", True): "unstar", ("starred", False): "star"}
     verbs |= {("archived", True): "unarchive", ("archived", False): "archive"}
+    verbs |= {("trashed", True): "restore", ("trashed", False): "delete"}
     for key, value in changes.items():
         if (key, value) in verbs:
             return f"foundations {verbs[key, value]} {jobs}"

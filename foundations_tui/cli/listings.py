@@ -149,13 +149,18 @@ def _outputs_words(row: JobRow) -> str | None:
     return f"{words.plural(found['files'], 'file')}, {words.size(found['bytes'])}, in {found['folder']}{left}"
 
 
+def _marks(row: JobRow) -> str:
+    marks = {"starred": row.starred, "archived": row.archived, "deleted": row.trashed_at}
+    return ", ".join(mark for mark, is_set in marks.items() if is_set)
+
+
 def _show_lines(row: JobRow, now: float) -> list[str]:
     facts: list[tuple[str, Any]] = [
         ("job", row.job),
         ("name", row.name),
         ("project", row.project),
         ("owner", row.owner),
-        ("marks", ", ".join(filter(None, ["starred" * row.starred, "archived" * row.archived]))),
+        ("marks", _marks(row)),
         ("host", row.host + (" (out of reach)" if row.unreachable_since is not None else "")),
         ("state", click.style(row.state, fg=output.STATE_COLORS.get(row.state))),
         ("reason", row.why),

@@ -32,9 +32,10 @@ class JobName(click.ParamType[str]):
 
     name = "job"
 
-    def __init__(self, states: tuple[str, ...] = ()) -> None:
-        """Complete jobs in some states; none means all."""
+    def __init__(self, states: tuple[str, ...] = (), trashed: bool = False) -> None:
+        """Complete jobs in some states, none means all; or those that are deleted."""
         self._states = states
+        self._query = "is:trashed" if trashed else ""
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
         from foundations_tui.store import queries
@@ -42,7 +43,7 @@ class JobName(click.ParamType[str]):
         with _quiet_reader() as conn:
             if conn is None:
                 return []
-            rows = queries.jobs(conn, queries.JobFilter(self._states), limit=2000, details=False)
+            rows = queries.jobs(conn, queries.JobFilter(self._states, query=self._query), limit=2000, details=False)
             found = [CompletionItem(word) for word in ("@last", "@last-failed") if word.startswith(incomplete or "?")]
             for row in rows:
                 if row.job.startswith(incomplete):
@@ -159,17 +160,19 @@ def _for_shell(text: str) -> str:
 job_argument = click.argument("job", type=JobName())
 
 
-def jobs_argument(*states: str, required: bool = True) -> Callable[..., Any]:
-    """Return the argument for several jobs; those in some states are completed."""
+def jobs_argument(*states: str, required: bool = True, trashed: bool = False) -> Callable[..., Any]:
+    """Return the argument for several jobs; those in some states are completed, or those that are deleted."""
     metavar = "JOB..." if required else "[JOB...]"
-    return click.argument("jobs", type=JobName(states), nargs=-1, required=required, metavar=metavar)
+    return click.argument("jobs", type=JobName(states, trashed), nargs=-1, required=required, metavar=metavar)
 
 
 where_option = click.option("--where", default="", metavar="QUERY", help="Jobs that a query finds.")
 yes_option = click.option("--yes", is_flag=True, help="Do not ask.")
 
 
-def chosen_jobs(conn: sqlite3.Connection, jobs: tuple[str, ...], where: str, yes: bool, verb: str) -> list[JobRow]:
+def chosen_jobs(
+    conn: sqlite3.Connection, jobs: tuple[str, ...], where: str, yes: bool, verb: str, trashed: bool = False
+) -> list[JobRow]:
     """Return the jobs that a verb is to work on: the named ones, or those that a query finds, shown and asked about.
 
     Args:
@@ -178,6 +181,7 @@ def chosen_jobs(conn: sqlite3.Connection, jobs: tuple[str, ...], where: str, yes
         where: a query; empty when there is none.
         yes: do not ask.
         verb: what is to be done, for the question.
+        trashed: a query looks among the deleted ones, not among the others.
     Raises:
         UsageError: neither jobs nor a query, or nobody to ask. NotFoundError: there is no such job.
     """
@@ -187,7 +191,8 @@ def chosen_jobs(conn: sqlite3.Connection, jobs: tuple[str, ...], where: str, yes
         raise UsageError(f"{verb} takes jobs, or --where QUERY", f"foundations {verb} --help")
     if jobs:
         return [queries.find(conn, job) for job in dict.fromkeys(jobs)]
-    rows = queries.jobs(conn, project_filter(conn, query=where))
+    rows = queries.jobs(conn, project_filter(conn, query=where, trashed=trashed))
+    rows = [row for row in rows if row.trashed_at or not trashed]
     if not rows:
         raise NotFoundError(f"no job is found by {where!r}")
     if not yes:

@@ -84,7 +84,7 @@ def prune(session: Session, jobs: tuple[str, ...], dry_run: bool, yes: bool, as_
 
 def _chosen(session: Session, jobs: tuple[str, ...], options: dict[str, Any]) -> list[JobRow]:
     conn = session.store.conn
-    which = queries.JobFilter(options["states"], options["host"], options["project"])
+    which = queries.JobFilter(options["states"], options["host"], options["project"], trashed=True)
     rows = queries.ended(conn, which, time.time() - (options["older_than"] or 0.0))
     if jobs:
         wanted = {queries.resolve(conn, job) for job in jobs}

@@ -115,26 +115,43 @@ def stop(session: Session, jobs: tuple[str, ...], where: str, yes: bool, grace: 
 @where_option
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.option("--others", is_flag=True, help="Also jobs of other people.")
-@click.option("--force", is_flag=True, help="Also what the client that submitted it has not fetched.")
+@click.option("--now", is_flag=True, help="For good, and free the space.")
+@click.option("--force", is_flag=True, help="For good, also what the client that submitted it has not fetched.")
 @connecting
-def delete(session: Session, jobs: tuple[str, ...], where: str, yes: bool, others: bool, force: bool) -> int:
-    """Delete ended jobs: their folder on the host with all files in it, their log and their metrics."""
-    from foundations_tui import actions, config
+def delete(session: Session, jobs: tuple[str, ...], where: str, yes: bool, others: bool, now: bool, force: bool) -> int:
+    """Delete ended jobs; 30 days long `foundations restore` brings them back.
+
+    \b
+      foundations delete 8f3a12                 out of all listings
+      foundations jobs --where is:trashed       what can be restored
+      foundations delete --now 8f3a12           its folder on the host, its log and metrics, for good
+    """
+    from foundations_tui import config, trash
+    from foundations_tui.cli.annotate import annotate
 
     owner = config.owner_name(session.hosts)
     rows = chosen_jobs(session.store.conn, jobs, where, yes, "delete")
-    if not yes and not where:
-        need_terminal("delete asks before it deletes")
+    for_good = now or force
+    if for_good and not yes and not where:
+        need_terminal("delete --now asks before it deletes")
         for row in rows:
             click.echo(f"  {row.job}  {row.state}  {row.host}  {row.name}", err=True)
         click.confirm(f"Delete {len(rows)} of your jobs with all their files?", abort=True, err=True)
+    going: list[JobRow] = []
 
     def one(row: JobRow) -> None:
         refuse_others(row, owner, others)
-        actions.delete(session, row, force)
-        click.echo(row.job)
+        if for_good:
+            trash.remove(session, row, force)
+            click.echo(row.job)
+        else:
+            trash.check_can_go(row)
+            going.append(row)
 
-    return _each(session, tuple(row.job for row in rows), one)
+    code = _each(session, tuple(row.job for row in rows), one)
+    if going:
+        annotate(session, going, {"trashed": True})
+    return code
 
 
 def watch_to_end(session: Session, ids: list[str], log: bool = False, log_to_stderr: bool = False) -> int:

@@ -178,3 +178,15 @@ def m003_tracking(db: Any) -> None:
     db.execute("DROP TABLE metrics")
     db.execute("DROP TABLE metric_summary")
     db.execute("PRAGMA user_version = 3")
+
+
+@migrations()
+def m004_trash(db: Any) -> None:
+    """When a job was deleted; 0 while it was not."""
+    db.execute("ALTER TABLE jobs ADD COLUMN trashed REAL NOT NULL DEFAULT 0")
+    db.execute("CREATE INDEX idx_jobs_trashed ON jobs (trashed) WHERE trashed > 0")
+    db.execute("DROP INDEX idx_jobs_by_id")
+    db.execute(
+        "CREATE INDEX idx_jobs_by_id ON jobs (job, attempt, created_at, state, host, project, archived, trashed)"
+    )
+    db.execute("PRAGMA user_version = 4")

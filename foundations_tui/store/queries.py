@@ -51,6 +51,8 @@ class JobFilter:
     """In the language of docs/queries.md."""
     archived: bool = True
     """With those that are archived; a query that speaks of ``is:archived`` decides by itself."""
+    trashed: bool = False
+    """With those that are deleted; a query that speaks of ``is:trashed`` decides by itself."""
     directions: Mapping[str, str] = field(default_factory=dict)
     """"min" or "max" of metrics, for ``:best``."""
 
@@ -71,6 +73,8 @@ class JobFilter:
             parts.append(search.Sql(f"({found.text})", found.args))
         if not self.archived and "is:archived" not in self.query:
             parts.append(search.Sql("j.archived = 0"))
+        if not self.trashed and "is:trashed" not in self.query:
+            parts.append(search.Sql("j.trashed = 0"))
         return search.Sql(" AND ".join(part.text for part in parts), tuple(a for part in parts for a in part.args))
 
     def search(self, conn: sqlite3.Connection) -> search.Search:
@@ -191,7 +195,7 @@ def position(conn: sqlite3.Connection, job_id: str) -> int | None:
     found = conn.execute("SELECT created_at, rowid FROM jobs WHERE job = ?", [job_id]).fetchone()
     if found is None:
         return None
-    query = "SELECT COUNT(*) FROM jobs WHERE (created_at, rowid) > (?, ?)"
+    query = "SELECT COUNT(*) FROM jobs WHERE (created_at, rowid) > (?, ?) AND trashed = 0"
     return int(conn.execute(query, tuple(found)).fetchone()[0])
 
 
@@ -233,13 +237,17 @@ def resolve(conn: sqlite3.Connection, wanted: str) -> str:
     """
     if wanted in ("@last", "@last-failed"):
         states = "AND state = 'failed'" if wanted == "@last-failed" else ""
-        row = conn.execute(f"SELECT job FROM jobs WHERE 1 {states} ORDER BY created_at DESC, rowid DESC").fetchone()
+        row = conn.execute(
+            f"SELECT job FROM jobs WHERE trashed = 0 {states} ORDER BY created_at DESC, rowid DESC"
+        ).fetchone()
         if row is None:
             raise NotFoundError("there is no such job yet", "foundations jobs lists them")
         return str(row[0])
     if conn.execute("SELECT 1 FROM jobs WHERE job = ?", [wanted]).fetchone():
         return wanted
-    named = [str(row[0]) for row in conn.execute("SELECT job FROM jobs WHERE name = ? LIMIT 20", [wanted])]
+    named = [
+        str(row[0]) for row in conn.execute("SELECT job FROM jobs WHERE name = ? AND trashed = 0 LIMIT 20", [wanted])
+    ]
     if len(named) == 1:
         return named[0]
     prefixed: list[str] = []
@@ -287,7 +295,7 @@ def projects(conn: sqlite3.Connection) -> list[ProjectRow]:
     query = (
         "SELECT project, COUNT(*), SUM(state IN ('preparing', 'running')), SUM(state IN ('submitting', 'queued')),"
         " SUM(state = 'completed'), SUM(state = 'failed'), SUM(state = 'lost'), MAX(created_at)"
-        " FROM jobs GROUP BY project ORDER BY 8 DESC"
+        " FROM jobs WHERE trashed = 0 GROUP BY project ORDER BY 8 DESC"
     )
     return [ProjectRow(*row) for row in conn.execute(query)]
 
@@ -365,7 +373,7 @@ def sweeps(conn: sqlite3.Connection) -> list[SweepRow]:
         "SELECT group_name, MIN(project), COUNT(*), SUM(state IN ('preparing', 'running')),"
         " SUM(state IN ('submitting', 'queued')), SUM(state = 'completed'),"
         " SUM(state IN ('failed', 'stopped', 'lost')), MIN(created_at)"
-        " FROM jobs WHERE group_name != '' GROUP BY group_name ORDER BY 8 DESC"
+        " FROM jobs WHERE group_name != '' AND trashed = 0 GROUP BY group_name ORDER BY 8 DESC"
     )
     return [SweepRow(*row) for row in conn.execute(query)]
 
@@ -468,6 +476,7 @@ def _row(row: sqlite3.Row, extra: _Details | None) -> JobRow:
         note=row["note"],
         starred=bool(row["starred"]),
         archived=bool(row["archived"]),
+        trashed_at=row["trashed"] or None,
         metrics=extra.metrics.get(job_id, {}) if extra else {},
         **{name: extra.facts[kind].get(job_id, {}) if extra else {} for kind, name in FACTS.items()},
     )

@@ -84,6 +84,8 @@ class JobRow:
     """Markdown."""
     starred: bool = False
     archived: bool = False
+    trashed_at: float | None = None
+    """When it was deleted."""
     params: dict[str, Any] = field(default_factory=dict)
     args: dict[str, Any] = field(default_factory=dict)
     """What its command line says."""
@@ -160,6 +162,7 @@ class JobRow:
             "note": self.note or None,
             "starred": self.starred,
             "archived": self.archived,
+            "trashed_at": self.trashed_at,
             "signal": self.signal,
             "cause": self.cause or None,
             "usage": self.usage,

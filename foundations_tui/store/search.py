@@ -60,6 +60,7 @@ _FIELD_SQL = {
 _FLAG_SQL = {
     "starred": "j.starred = 1",
     "archived": "j.archived = 1",
+    "trashed": "j.trashed > 0",
     "final": "j.state IN ('completed', 'failed', 'stopped', 'lost')",
 }
 _FACT_KINDS = ("param", "arg", "tag")

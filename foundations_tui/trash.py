@@ -1,0 +1,61 @@
+"""Jobs that were deleted: listings leave them out, thirty days later they are removed for good."""
+
+from __future__ import annotations
+
+import time
+
+from foundations_tui import runs
+from foundations_tui.errors import FoundationsError, HostError, NotFoundError
+from foundations_tui.session import Session
+from foundations_tui.store import queries, writes
+from foundations_tui.store.rows import JobRow
+
+KEPT_SECONDS = 30 * 86400.0
+_NOT_ON_A_HOST = ("host_reinstalled", "submit_interrupted")
+
+
+def check_can_go(job: JobRow) -> None:
+    """Refuse to delete a job that has not ended.
+
+    Raises:
+        FoundationsError: it has not.
+    """
+    if not job.is_final and job.state != "submitting":
+        raise FoundationsError(f"job {job.job} has not ended ({job.state})", f"foundations stop {job.job}")
+
+
+def remove(session: Session, job: JobRow, force: bool = False) -> None:
+    """Remove an ended job for good: its folder on the host, then all of it here.
+
+    Args:
+        session: the client's.
+        job: which.
+        force: even when it was submitted elsewhere and has not been fetched there.
+    Raises:
+        FoundationsError: it has not ended. HostError: its host is out of reach.
+    """
+    check_can_go(job)
+    if job.kind == runs.KIND:
+        runs.remove(job.job)
+    elif job.reason_code not in _NOT_ON_A_HOST:
+        wish = {"job": job.job, "client": session.client_id, "force": force}
+        try:
+            session.retrying(job.host, lambda agent: agent.call("delete", wish))
+        except NotFoundError:
+            pass  # the host has forgotten it already
+    writes.remove_job(session.store, job.job)
+
+
+def empty(session: Session, host: str) -> None:
+    """Remove for good what has been in the trash for long; what its submitter has not fetched stays.
+
+    Raises:
+        HostError: the host is out of reach.
+    """
+    for job in writes.long_in_trash(session.store, host, time.time() - KEPT_SECONDS):
+        try:
+            remove(session, queries.job(session.store.conn, job))
+        except HostError:
+            raise
+        except FoundationsError:
+            continue
