@@ -22,7 +22,7 @@ CLIENT_LAYERS = [
     ["submit"],
     ["actions", "placement", "shipping"],
     ["sync"],
-    ["fetching", "patterns"],
+    ["fetching", "patterns", "trash"],
     ["runs"],
     ["session"],
     ["snapshot", "hosts", "store", "examples"],
