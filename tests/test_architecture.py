@@ -17,7 +17,7 @@ CLIENT_LAYERS = [
     ["cli"],
     ["ui", "api"],
     ["comparing", "charts", "searches"],
-    ["summaries"],
+    ["summaries", "cells"],
     ["imports"],
     ["submit"],
     ["actions", "placement", "shipping"],

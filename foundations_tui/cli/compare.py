@@ -16,6 +16,7 @@ from typing import Any
 import click
 
 from foundations_tui import charts, comparing, summaries, words
+from foundations_tui.cells import cell
 from foundations_tui.cli import output
 from foundations_tui.cli.main import use_color
 from foundations_tui.cli.options import (
@@ -77,7 +78,7 @@ def _value_cell(line: comparing.Line, number: int) -> str:
         return words.duration(value)
     if line.kind == "job" and line.name.startswith("peak") and value is not None:
         return words.size(value)
-    return output.cell(value) + (" *" if line.best == number else "")
+    return cell(value) + (" *" if line.best == number else "")
 
 
 def _code_difference(one: JobRow, other: JobRow) -> str:
@@ -277,7 +278,7 @@ def _markdown(names: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
     lines = [
         [one_line(name) for name in names],
         ["---"] * len(names),
-        *([output.cell(value) for value in row] for row in rows),
+        *([cell(value) for value in row] for row in rows),
     ]
     escape = {ord("|"): "\\|", ord("\n"): " ", ord("<"): "&lt;"}
     return "".join("| " + " | ".join(str(c).translate(escape) for c in line) + " |\n" for line in lines)
@@ -291,7 +292,7 @@ def _latex(names: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
     def line(cells: Sequence[Any]) -> str:
         return " & ".join("".join(special.get(c, c) for c in str(cell)) for cell in cells) + r" \\" + "\n"
 
-    body = "".join(line([output.cell(value) for value in row]) for row in rows)
+    body = "".join(line([cell(value) for value in row]) for row in rows)
     head = f"\\begin{{tabular}}{{{'l' * len(names)}}}\n\\toprule\n{line([one_line(n) for n in names])}\\midrule\n"
     return head + body + "\\bottomrule\n\\end{tabular}\n"
 

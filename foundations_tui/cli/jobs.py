@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from foundations_tui import words
+from foundations_tui.cells import cell
 from foundations_tui.cli import output
 from foundations_tui.cli.options import (
     MANY,
@@ -152,9 +153,7 @@ def _print_groups(
     if as_json:
         output.print_json([group.to_json(by.text, names) for group in groups])
         return
-    table = [
-        [output.cell(group.value), str(group.jobs), *(_spread(spread) for spread in group.columns)] for group in groups
-    ]
+    table = [[cell(group.value), str(group.jobs), *(_spread(spread) for spread in group.columns)] for group in groups]
     output.print_table((by.text, "JOBS", *names), table)
 
 

@@ -14,7 +14,7 @@ from foundations_tui import __version__
 from foundations_tui.errors import FoundationsError, UsageError, as_ours
 from foundations_tui.terminal import several_lines
 
-_VERBS = {
+VERBS = {
     "init": ("project", "Make an example project, or a config in an existing one."),
     "submit": ("submit", "Run a command on a host, on the working tree as it is now."),
     "sweep": ("sweep", "Sweeps: list, show, stop, resume."),
@@ -81,28 +81,28 @@ class LazyGroup(click.Group):
     """A group that imports a verb's module only when the verb is used."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(_VERBS)
+        return list(VERBS)
 
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
-        if name not in _VERBS:
+        if name not in VERBS:
             return None
-        module = importlib.import_module(f"foundations_tui.cli.{_VERBS[name][0]}")
+        module = importlib.import_module(f"foundations_tui.cli.{VERBS[name][0]}")
         command: click.Command = getattr(module, _FUNCTIONS.get(name, name))
         return command
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        if args[0] not in _VERBS:
+        if args[0] not in VERBS:
             import difflib
 
-            near = [_MEANT[args[0]]] if args[0] in _MEANT else difflib.get_close_matches(args[0], _VERBS, 1)
+            near = [_MEANT[args[0]]] if args[0] in _MEANT else difflib.get_close_matches(args[0], VERBS, 1)
             ctx.fail(f"there is no verb {args[0]!r}" + (f"; did you mean {near[0]!r}?" if near else ""))
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Verbs"):
-            formatter.write_dl([(name, words) for name, (_, words) in _VERBS.items()])
+            formatter.write_dl([(name, words) for name, (_, words) in VERBS.items()])
 
 
 @click.group(

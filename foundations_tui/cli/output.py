@@ -14,9 +14,10 @@ from typing import Any
 import click
 
 from foundations_tui import words
+from foundations_tui.cells import WIDEST, field_cell
 from foundations_tui.cli.main import use_color
 from foundations_tui.store import queries
-from foundations_tui.store.expressions import FIELDS, Expression
+from foundations_tui.store.expressions import Expression
 from foundations_tui.store.rows import JobRow
 from foundations_tui.terminal import clip, one_line, width
 
@@ -32,7 +33,6 @@ STATE_COLORS = {
 }
 _FRESH_SECONDS = 5
 _NARROWEST = 8
-_WIDEST_NAME = 40
 _DROPPED_FIRST = ("STARTED", "PROJECT", "HOST", "TOOK")
 _JOB_COLUMNS = ("ID", "NAME", "PROJECT", "HOST", "STATE", "STARTED", "TOOK", "EXIT", "")
 
@@ -106,27 +106,6 @@ def print_columns(
     print_table(headers, table, [STATE_COLORS.get(row.state) for row in rows])
 
 
-def field_cell(expression: Expression, value: Any, short: dict[str, str], now: float) -> str:
-    """Return a value as a table shows it."""
-    if value is None or expression.kind != "field":
-        return cell(value)
-    if expression.name == "job":
-        return short.get(value, str(value))
-    kind = FIELDS[expression.name].kind
-    if kind == "duration":
-        return words.duration(value)
-    return words.ago(value, now) if kind == "time" else cell(value)
-
-
-def cell(value: Any) -> str:
-    """Return a value of a parameter, tag or metric as a table shows it."""
-    if value is None:
-        return ""
-    if isinstance(value, bool | dict | list):
-        return json.dumps(value, ensure_ascii=False)
-    return clip(one_line(words.number(value)), _WIDEST_NAME)
-
-
 def print_age(conn: sqlite3.Connection, hosts: set[str], now: float) -> None:
     """Say on stderr how old what was listed is, and which host is out of reach."""
     known = queries.hosts(conn)
@@ -146,7 +125,7 @@ def _job_cells(row: JobRow, short: str, now: float) -> list[str]:
     state = row.state + (" ?" if row.unreachable_since is not None and not row.is_final else "")
     return [
         short,
-        clip(one_line(row.name or words.command(row.command)), _WIDEST_NAME),
+        clip(one_line(row.name or words.command(row.command)), WIDEST),
         row.project,
         row.host,
         state,

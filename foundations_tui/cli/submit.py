@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from foundations_tui import sweeps, words
+from foundations_tui.cells import cell
 from foundations_tui.cli import output
 from foundations_tui.cli.options import (
     MANY,
@@ -180,7 +181,7 @@ def _submit_sweep(
             output.print_table(
                 ("N", *plan.axes, "COMMAND"),
                 [
-                    [str(n), *(output.cell(r.params[key]) for key in plan.axes), words.command(list(r.command))]
+                    [str(n), *(cell(r.params[key]) for key in plan.axes), words.command(list(r.command))]
                     for n, r in enumerate(requests, 1)
                 ],
             )

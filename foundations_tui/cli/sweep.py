@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from foundations_tui import summaries, words
+from foundations_tui.cells import cell
 from foundations_tui.cli import output
 from foundations_tui.cli.options import (
     HostName,
@@ -89,7 +90,7 @@ def show(sweep_id: str, metric: str, sync_first: bool, as_json: bool) -> None:
         varying = _varying(rows)
         short = queries.short_ids(conn, [row.job for row, _ in best[1]])
         table = [
-            [short[row.job], row.state, words.number(value), *(output.cell(row.params.get(key)) for key in varying)]
+            [short[row.job], row.state, words.number(value), *(cell(row.params.get(key)) for key in varying)]
             for row, value in best[1][:_BEST_SHOWN]
         ]
         output.print_table(("ID", "STATE", best[0], *varying), table)

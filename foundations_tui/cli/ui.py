@@ -26,8 +26,9 @@ def open_app() -> None:
             "the terminal app needs a terminal", "foundations jobs lists jobs; foundations --help shows more"
         )
     from foundations_tui import runs
+    from foundations_tui.cli.main import VERBS
     from foundations_tui.session import Session
     from foundations_tui.ui.app import FoundationsApp  # Textual: 190 ms
 
     runs.take_in()
-    FoundationsApp(Session()).run()
+    FoundationsApp(Session(), verbs=VERBS).run()

@@ -105,11 +105,8 @@ def jobs(
     Raises:
         QueryError: the sort or the query cannot be understood.
     """
-    where, order = which.where(conn), sort_order(which.search(conn), sort)
     # The ids first: to sort whole rows takes several times as long.
-    source = "jobs j INDEXED BY idx_jobs_by_id" if "SELECT" in order.text else "jobs j"
-    query = f"SELECT j.job FROM {source} WHERE {where.text} ORDER BY {order.text} LIMIT ? OFFSET ?"
-    ids = [row[0] for row in conn.execute(query, [*where.args, *order.args, limit or -1, offset])]
+    ids = ordered_ids(conn, which, sort, limit, offset)
     return _of_ids(conn, ids, details)
 
 
@@ -190,13 +187,37 @@ def directions(conn: sqlite3.Connection, project: str = "") -> dict[str, str]:
     return {} if row is None else dict(json.loads(row[0]))
 
 
-def position(conn: sqlite3.Connection, job_id: str) -> int | None:
-    """Return where a job stands among all, newest first; None when there is no such job."""
-    found = conn.execute("SELECT created_at, rowid FROM jobs WHERE job = ?", [job_id]).fetchone()
+def position(conn: sqlite3.Connection, job_id: str, which: JobFilter = ALL, sort: str = "created") -> int | None:
+    """Return where a job stands among others in an order; None when it is not among them.
+
+    Raises:
+        QueryError: the sort or the query cannot be understood.
+    """
+    where = which.where(conn)
+    if sort != "created":
+        ids = ordered_ids(conn, which, sort)
+        return ids.index(job_id) if job_id in ids else None
+    query = f"SELECT j.created_at, j.rowid FROM jobs j WHERE j.job = ? AND {where.text}"
+    found = conn.execute(query, [job_id, *where.args]).fetchone()
     if found is None:
         return None
-    query = "SELECT COUNT(*) FROM jobs WHERE (created_at, rowid) > (?, ?) AND trashed = 0"
-    return int(conn.execute(query, tuple(found)).fetchone()[0])
+    query = f"SELECT COUNT(*) FROM jobs j WHERE (j.created_at, j.rowid) > (?, ?) AND {where.text}"
+    return int(conn.execute(query, [*found, *where.args]).fetchone()[0])
+
+
+def ordered_ids(
+    conn: sqlite3.Connection, which: JobFilter, sort: str = "created", limit: int = 0, offset: int = 0
+) -> list[str]:
+    """Return the ids of jobs in order; see ``jobs``."""
+    where, order = which.where(conn), sort_order(which.search(conn), sort)
+    source = "jobs j INDEXED BY idx_jobs_by_id" if "SELECT" in order.text else "jobs j"
+    query = f"SELECT j.job FROM {source} WHERE {where.text} ORDER BY {order.text} LIMIT ? OFFSET ?"
+    return [row[0] for row in conn.execute(query, [*where.args, *order.args, limit or -1, offset])]
+
+
+def jobs_by_id(conn: sqlite3.Connection, ids: Sequence[str], details: bool = True) -> list[JobRow]:
+    """Return jobs by their whole ids, in that order; those that are not there are left out."""
+    return _of_ids(conn, ids, details)
 
 
 def job(conn: sqlite3.Connection, job_id: str) -> JobRow:
@@ -402,6 +423,23 @@ def changed_since(conn: sqlite3.Connection, moment: float) -> list[JobRow]:
     """Return the jobs that ended, as far as this client noticed, after a moment; oldest first."""
     query = f"{_JOB} WHERE j.noticed_at > ? AND j.state IN ({_marks(FINAL)}) ORDER BY j.noticed_at"
     return _rows(conn, conn.execute(query, [moment, *FINAL]).fetchall(), True)
+
+
+def waiting(conn: sqlite3.Connection, limit: int) -> list[JobRow]:
+    """Return the queued jobs, each host's in the order in which it looks at them."""
+    query = (
+        "SELECT job FROM jobs WHERE state = 'queued' AND trashed = 0"
+        " ORDER BY host, priority DESC, rank, created_at LIMIT ?"
+    )
+    return _of_ids(conn, [row[0] for row in conn.execute(query, [limit])], False)
+
+
+def state_counts(conn: sqlite3.Connection) -> dict[str, int]:
+    """Return how many jobs are in each state that is not final."""
+    active = "('submitting', 'queued', 'preparing', 'running')"
+    return dict(
+        tuple(row) for row in conn.execute(f"SELECT state, COUNT(*) FROM jobs WHERE state IN {active} GROUP BY 1")
+    )
 
 
 def counts(conn: sqlite3.Connection) -> dict[str, int]:

@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from textual.message import Message
 
 
 class StoreChanged(Message):
     """The store has something new."""
+
+
+class Answered(Message):
+    """Something was read from the store; the call shows it."""
+
+    def __init__(self, call: Callable[[], None]) -> None:
+        super().__init__()
+        self.call = call
 
 
 class ActionEnded(Message):
@@ -24,3 +34,7 @@ class JobSelected(Message):
     def __init__(self, job: str | None) -> None:
         super().__init__()
         self.job = job
+
+
+class JobsChosen(Message):
+    """Other jobs are marked."""

@@ -1,38 +1,59 @@
-"""The hosts: a line each, with state, jobs and GPUs."""
+"""The hosts: state, jobs and GPUs; where there is room, what they used lately and whose the GPUs are."""
 
 from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
 from textual.content import Content
 from textual.widgets import Static
 
 from foundations_tui import words
 from foundations_tui.store import queries
-from foundations_tui.store.rows import HostRow
+from foundations_tui.store.rows import HostRow, HostSample
 from foundations_tui.terminal import one_line
+from foundations_tui.ui.curves import sparkline
+from foundations_tui.ui.look import LOOK
+from foundations_tui.ui.reader import Reader
 
-_DOTS = {
-    "reachable": ("●", "#009E73"),
-    "unreachable": ("✗", "#D55E00"),
-    "unknown": ("◌", "#999999"),
-}
+_LATELY = 600.0
+"""Seconds of history that are drawn."""
+_HISTORY_CELLS = 12
+_FULL_FROM = 70
+"""Cells from which everything is shown."""
+_IDLE_SECONDS = 300.0
+_IDLE_PERCENT = 5
 
-_ONE_LINE_FROM = 60
-"""Cells from which a host's resources stand beside its jobs, not below."""
+
+@dataclass(frozen=True)
+class _Known:
+    hosts: dict[str, HostRow]
+    samples: dict[str, list[HostSample]]
+    names: dict[str, str]
+    """What the jobs on the GPUs are called."""
 
 
 class HostsPane(VerticalScroll):
     """All hosts of hosts.toml."""
 
-    def __init__(self, conn: sqlite3.Connection, names: Iterable[str], id: str | None = None) -> None:
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("j", "scroll_down", "down", show=False, id="hosts.down"),
+        Binding("k", "scroll_up", "up", show=False, id="hosts.up"),
+        Binding("g", "scroll_home", "top", show=False, id="hosts.top"),
+        Binding("G", "scroll_end", "bottom", show=False, id="hosts.bottom"),
+    ]
+
+    def __init__(self, reader: Reader, names: Iterable[str], id: str | None = None) -> None:
         super().__init__(id=id)
-        self._conn = conn
+        self._reader = reader
         self._names = list(names)
+        self._text = ""
         self.border_title = "hosts"
 
     def compose(self) -> ComposeResult:
@@ -41,16 +62,42 @@ class HostsPane(VerticalScroll):
 
     def reload(self) -> None:
         """Show what the store has now."""
-        known = queries.hosts(self._conn)
+        if not self.display:
+            return
+        since = time.time() - _LATELY
+        is_full = self.size.width >= _FULL_FROM
+
+        def read(conn: sqlite3.Connection) -> _Known:
+            hosts = queries.hosts(conn)
+            samples = {name: queries.host_samples(conn, name, since) if is_full else [] for name in hosts}
+            jobs = {str(g["job"]) for host in hosts.values() for g in host.resources.get("gpus", []) if g.get("job")}
+            rows = queries.jobs_by_id(conn, sorted(jobs), details=False)
+            return _Known(hosts, samples, {row.job: row.name or words.command(row.command) for row in rows})
+
+        self._reader.ask(self, read, self._take)
+
+    def _take(self, known: _Known) -> None:
         now = time.time()
-        rows = [known.get(name) or HostRow(name, {}, [], None, None, None) for name in self._names]
-        lines = [_host(row, now, self.size.width >= _ONE_LINE_FROM) for row in rows]
-        self.query_one("#hosts-text", Static).update(Content("\n").join(lines))
+        lines: list[Content] = []
+        for name in self._names:
+            row = known.hosts.get(name) or HostRow(name, {}, [], None, None, None)
+            lines += _host(row, known, now, self.size.width >= _FULL_FROM)
+        text = Content("\n").join(lines)
+        if text.markup != self._text:
+            self._text = text.markup
+            self.query_one("#hosts-text", Static).update(text)
+
+    def on_resize(self) -> None:
+        """Show as much as fits."""
+        self.reload()
 
 
-def _host(row: HostRow, now: float, one_line_each: bool) -> Content:
-    glyph, style = _DOTS[row.state]
+def _host(row: HostRow, known: _Known, now: float, is_full: bool) -> list[Content]:
     has = row.resources
+    dot, colour = {"reachable": ("●", "completed"), "unreachable": ("✗", "failed"), "unknown": ("◌", "queued")}[
+        row.state
+    ]
+    dot = {"●": "*", "✗": "x", "◌": "o"}[dot] if LOOK.ascii else dot
     gpus = has.get("gpus", [])
     free = sum(1 for gpu in gpus if not gpu.get("job") and not gpu.get("busy"))
     jobs = f"{row.running} running  {row.queued} queued"
@@ -61,19 +108,64 @@ def _host(row: HostRow, now: float, one_line_each: bool) -> Content:
         resources = ""
     elif row.state == "unknown":
         jobs = "connecting"
-    between = "  " if one_line_each else "\n  "
+    between = "  " if is_full else "\n  "
     text = one_line(jobs) + (between + one_line(resources) if resources else "")
     name = Content.styled(one_line(row.name), "bold")
-    lines = [Content.assemble(Content.styled(glyph, style), " ", name, "  ", text)]
-    lines += [_gpu(gpu) for gpu in gpus]
-    return Content("\n").join(lines)
+    lines = [Content.assemble(Content.styled(dot, LOOK.style(colour)), " ", name, "  ", text)]
+    samples = known.samples.get(row.name, [])
+    if is_full and row.state == "reachable":
+        lines += _machine(row, samples, now)
+    lines += [_gpu(gpu, n, samples, known, is_full) for n, gpu in enumerate(gpus)]
+    lines += [Content.styled("  ! " + one_line(problem), LOOK.style("lost")) for problem in row.problems]
+    return lines
 
 
-def _gpu(gpu: dict[str, object]) -> Content:
-    job = str(gpu.get("job") or "")[:6]
-    holder = job or ("others" if gpu.get("busy") else "free")
+def _machine(row: HostRow, samples: list[HostSample], now: float) -> list[Content]:
+    """Return what the machine used lately, a line each."""
+    if not samples:
+        return []
+    last = samples[-1]
+    facts: list[tuple[str, Sequence[float | None], str]] = [
+        ("load", [s.load for s in samples], "" if last.load is None else f"{last.load:.1f}"),
+        ("RAM", [s.ram for s in samples], words.size(last.ram)),
+    ]
+    parts = [f"{name} {sparkline(values, _HISTORY_CELLS)} {value}" for name, values, value in facts if value]
+    parts.append(f"disk {words.size(last.disk_free)} free" if last.disk_free is not None else "")
+    parts.append(f"as of {words.ago(row.last_contact, now)}")
+    return [Content.styled("    " + one_line("   ".join(part for part in parts if part)), "dim")]
+
+
+def _gpu(gpu: dict[str, Any], number: int, samples: list[HostSample], known: _Known, is_full: bool) -> Content:
+    job = str(gpu.get("job") or "")
+    held = gpu.get("held") or {}
+    holder = f"{job[:6]} {known.names.get(job, '') if is_full else ''}".strip() or (
+        "others" if gpu.get("busy") else "free"
+    )
+    if is_full and not job and isinstance(held, dict) and held.get("words"):
+        holder = str(held["words"])
     used, total = gpu.get("memory_used"), gpu.get("memory_total")
     memory = f"{used}/{total} MiB" if total else ""
     load = "" if gpu.get("utilization") is None else f"{gpu['utilization']} %"
-    text = "  ".join(part for part in (f"    {gpu['index']} {gpu['name']}", holder, load, memory) if part)
-    return Content.styled(one_line(text), "dim" if holder == "free" else "")
+    parts = [f"    {gpu['index']} {gpu['name']}", holder, load, memory]
+    style = "dim" if holder == "free" else ""
+    if is_full:
+        history = _history(samples, str(gpu.get("uuid", "")))
+        parts.append(sparkline(history, _HISTORY_CELLS))
+        parts.append(f"{gpu['temperature']} C" if gpu.get("temperature") is not None else "")
+        parts.append(f"{gpu['power']:.0f} W" if isinstance(gpu.get("power"), int | float) else "")
+        if job and _is_idle(samples, history):
+            parts.append("idle, but held")
+            style = LOOK.style("lost")
+    return Content.styled(one_line("  ".join(part for part in parts if part)), style)
+
+
+def _history(samples: list[HostSample], uuid: str) -> list[float | None]:
+    return [next((gpu[1] for gpu in sample.gpus if gpu[0] == uuid), None) for sample in samples]
+
+
+def _is_idle(samples: list[HostSample], history: list[float | None]) -> bool:
+    """Say whether a GPU has done next to nothing for minutes."""
+    if not samples or samples[-1].time - samples[0].time < _IDLE_SECONDS:
+        return False
+    late = [v for s, v in zip(samples, history, strict=True) if s.time >= samples[-1].time - _IDLE_SECONDS]
+    return bool(late) and all(value is not None and value < _IDLE_PERCENT for value in late)

@@ -2,125 +2,194 @@
 
 from __future__ import annotations
 
-import sqlite3
+import dataclasses
 import time
+from typing import ClassVar
 
 from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.message import Message
 
 from foundations_tui import words
-from foundations_tui.store import queries
-from foundations_tui.store.rows import JobRow
-from foundations_tui.ui.messages import JobSelected
-from foundations_tui.ui.widgets.virtual_table import Column, TableRow, VirtualTable
+from foundations_tui.errors import FoundationsError
+from foundations_tui.terminal import one_line
+from foundations_tui.ui import view as views
+from foundations_tui.ui.messages import JobsChosen, JobSelected
+from foundations_tui.ui.reader import Reader
+from foundations_tui.ui.view import JobsView, JobsWindow, Wish
+from foundations_tui.ui.widgets.virtual_table import VirtualTable, Window
 
-GLYPHS = {
-    "submitting": "◌",
-    "queued": "◌",
-    "preparing": "◍",
-    "running": "●",
-    "completed": "✓",
-    "failed": "✗",
-    "stopped": "⊘",
-    "lost": "?",
-}
-STYLES = {
-    "submitting": "#999999",
-    "queued": "#999999",
-    "preparing": "#56B4E9",
-    "running": "#56B4E9",
-    "completed": "#009E73",
-    "failed": "#D55E00",
-    "stopped": "#CC79A7",
-    "lost": "#E69F00",
-}
-"""The palette of Okabe and Ito: told apart with any colour vision."""
-
-_STATE, _ID, _NAME = Column("STATE", 12), Column("ID", 8), Column("NAME", 0)
-_NARROW = (_STATE, _ID, _NAME, Column("HOST", 10), Column("TOOK", 11, right=True), Column("EXIT", 4, right=True))
-_WIDE = (
-    _STATE,
-    _ID,
-    _NAME,
-    Column("PROJECT", 10),
-    Column("HOST", 10),
-    Column("STARTED", 10, right=True),
-    Column("TOOK", 11, right=True),
-    Column("EXIT", 4, right=True),
-    Column("", 0),
-)
-WIDE_FROM = 100
-"""Cells from which the table shows all columns."""
+_MOST_MARKED = 10_000
+_NO_JOBS = "no jobs yet: foundations submit -- python train.py"
 
 
 class JobsPane(Vertical):
-    """All jobs, newest first."""
+    """The jobs of a view, the newest first unless it says otherwise."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("v", "range", "mark range", show=False, id="jobs.range"),
+        Binding("a", "mark_all", "mark all", show=False, id="jobs.mark_all"),
+        Binding("A", "unmark", "no marks", show=False, id="jobs.unmark"),
+        Binding("S", "reverse", "reverse", show=False, id="jobs.reverse"),
+        Binding("less_than_sign", "sort_column(-1)", "sort by the column left", show=False, id="jobs.sort_left"),
+        Binding("greater_than_sign", "sort_column(1)", "sort by the column right", show=False, id="jobs.sort_right"),
+    ]
 
     class Opened(Message):
-        """The user wants to see a job's log."""
+        """The user wants to see a job."""
 
-    def __init__(self, conn: sqlite3.Connection, id: str | None = None) -> None:
+    class ViewChanged(Message):
+        """The table shows something else, or cannot: then with the error."""
+
+        def __init__(self, view: JobsView, error: FoundationsError | None = None) -> None:
+            super().__init__()
+            self.view = view
+            self.error = error
+
+    def __init__(self, reader: Reader, id: str | None = None) -> None:
         super().__init__(id=id)
-        self._rows = _JobRows(conn)
+        self._reader = reader
+        self.view = JobsView()
+        self._folded: frozenset[str] = frozenset()
+        self._range_from: str | None = None
+        self._columns: tuple[object, ...] = ()
         self.border_title = "jobs"
 
     def compose(self) -> ComposeResult:
         """Lay out the pane."""
-        empty = "no jobs yet: foundations submit -- python train.py"
-        yield VirtualTable(self._rows, _NARROW, empty, id="jobs-table")
+        yield VirtualTable(self._ask, (), _NO_JOBS, id="jobs-table")
 
     @property
     def table(self) -> VirtualTable:
         """The table."""
         return self.query_one(VirtualTable)
 
+    @property
+    def chosen(self) -> list[str]:
+        """The marked jobs, or the one under the cursor."""
+        marked = [key for key in self.table.marked if not views.is_group(key)]
+        key = self.table.key
+        return marked or ([key] if key is not None and not views.is_group(key) else [])
+
     def reload(self) -> None:
         """Show what the store has now."""
         self.table.reload()
-        self.border_subtitle = words.plural(self._rows.count(), "job")
+
+    def show(self, view: JobsView) -> None:
+        """Show another view."""
+        self.view = view
+        self.table.empty = "no jobs like that; esc clears the filter" if view.query else _NO_JOBS
+        self.table.begin_anew()
+
+    def _ask(self, start: int, count: int, key: str | None) -> None:
+        view, wide = self.view, self.size.width >= views.WIDE_FROM
+        wish = Wish(start, count, key, wide, self._folded)
+
+        def take(window: JobsWindow) -> None:
+            if view == self.view:
+                self._take(window)
+
+        def failed(error: FoundationsError) -> None:
+            if view == self.view:
+                self.post_message(self.ViewChanged(view, error))
+
+        self._reader.ask((self, "rows"), lambda conn: views.read(conn, view, wish, time.time()), take, failed)
+
+    def _take(self, window: JobsWindow) -> None:
+        if self._columns != tuple(window.columns):
+            self._columns = tuple(window.columns)
+            self.table.set_columns(window.columns)
+            self.table.refresh()
+        self.table.take(Window(window.count, window.start, window.rows, window.position))
+        self._say_counts()
+        self.post_message(self.ViewChanged(self.view))
+
+    def _say_counts(self) -> None:
+        marked = f"{len(self.table.marked)} marked  " if self.table.marked else ""
+        lines = "line" if self.view.group_by else "job"
+        self.border_subtitle = one_line(f"{marked}{words.plural(self.table.count, lines)}").replace("[", r"\[")
+        title = f"jobs  {self.view.words}" if self.view.words else "jobs"
+        self.border_title = one_line(title).replace("[", r"\[")
 
     def on_resize(self) -> None:
         """Show as many columns as fit."""
-        self._rows.wide = self.size.width >= WIDE_FROM
-        self.table.set_columns(_WIDE if self._rows.wide else _NARROW)
+        self.table.reload()
 
     def on_virtual_table_moved(self, event: VirtualTable.Moved) -> None:
         """Tell the screen which job is selected."""
-        self.post_message(JobSelected(event.key))
+        event.stop()
+        key = event.key
+        self.post_message(JobSelected(None if key is None or views.is_group(key) else key))
 
-    def on_virtual_table_opened(self) -> None:
-        """Tell the screen that a job is to be opened."""
-        self.post_message(self.Opened())
+    def on_virtual_table_opened(self, event: VirtualTable.Opened) -> None:
+        """Fold a group; of a job, tell the screen that it is to be opened."""
+        event.stop()
+        if views.is_group(event.key):
+            self._folded ^= {event.key}
+            self.table.begin_anew()
+        else:
+            self.post_message(self.Opened())
 
+    def on_virtual_table_marked(self, event: VirtualTable.Marked) -> None:
+        """Tell the screen that other jobs are meant."""
+        event.stop()
+        self._say_counts()
+        self.post_message(JobsChosen())
 
-class _JobRows:
-    """Windows of jobs."""
+    def on_virtual_table_title_clicked(self, event: VirtualTable.TitleClicked) -> None:
+        """Sort by the column, or the other way round."""
+        event.stop()
+        self.sort_by(event.column.sort)
 
-    def __init__(self, conn: sqlite3.Connection) -> None:
-        self._conn = conn
-        self.wide = False
+    def sort_by(self, expression: str) -> None:
+        """Sort by an expression; by the one that it is sorted by already: the other way round."""
+        if expression == self.view.sort.rpartition(":")[0] or expression == self.view.sort:
+            self.action_reverse()
+        else:
+            self.show(dataclasses.replace(self.view, sort=expression))
 
-    def count(self) -> int:
-        return queries.count_jobs(self._conn)
+    # --- keys ---------------------------------------------------------------------------------------------------
 
-    def window(self, start: int, count: int) -> list[TableRow]:
-        now = time.time()
-        rows = queries.jobs(self._conn, limit=count, offset=start, details=self.wide)
-        short = queries.short_ids(self._conn, [row.job for row in rows])
-        return [self._table_row(row, short[row.job], now) for row in rows]
+    def action_reverse(self) -> None:
+        """Sort the other way round."""
+        sort = self.view.sort
+        if sort.endswith(":asc"):
+            sort = sort.removesuffix(":asc") + ":desc"
+        elif sort.endswith(":desc"):
+            sort = sort.removesuffix(":desc") + ":asc"
+        else:
+            sort += ":asc" if sort == "created" else ":desc"
+        self.show(dataclasses.replace(self.view, sort=sort))
 
-    def position(self, key: str) -> int | None:
-        return queries.position(self._conn, key)
+    def action_sort_column(self, step: int) -> None:
+        """Sort by the next column that can be sorted."""
+        sorts = [column.sort for column in self._columns if getattr(column, "sort", "")]  # type: ignore[attr-defined]
+        if not sorts:
+            return
+        now = self.view.sort.removesuffix(":asc").removesuffix(":desc")
+        place = sorts.index(now) + step if now in sorts else (0 if step > 0 else -1)
+        self.show(dataclasses.replace(self.view, sort=sorts[place % len(sorts)]))
 
-    def _table_row(self, row: JobRow, short: str, now: float) -> TableRow:
-        unsure = "?" if row.unreachable_since is not None and not row.is_final else ""
-        state = f"{GLYPHS[row.state]} {row.state}{unsure}"
-        name = row.name or words.command(row.command)
-        took = words.duration(row.duration(now))
-        code = "" if row.exit_code is None else str(row.exit_code)
-        started = words.ago(row.started_at, now) if row.started_at else ""
-        cells = [state, short, name, row.host, took, code]
-        if self.wide:
-            cells = [state, short, name, row.project, row.host, started, took, code, row.facts]
-        return TableRow(row.job, cells, [STYLES[row.state], "dim"])
+    def action_range(self) -> None:
+        """Begin a range of marks at the cursor; a second time, end it there."""
+        key = self.table.key
+        if key is None or views.is_group(key):
+            return
+        if self._range_from is None:
+            self._range_from = key
+            self.table.mark([key])
+            return
+        ends, self._range_from = {self._range_from, key}, None
+        view = self.view
+        self._reader.ask((self, "range"), lambda conn: views.between(conn, view, ends), self.table.mark)
+
+    def action_mark_all(self) -> None:
+        """Mark all jobs of the view."""
+        view = self.view
+        self._reader.ask((self, "range"), lambda conn: views.ids(conn, view, _MOST_MARKED), self.table.mark)
+
+    def action_unmark(self) -> None:
+        """Take all marks away."""
+        self._range_from = None
+        self.table.mark(list(self.table.marked), False)

@@ -11,20 +11,48 @@ from textual.screen import ModalScreen
 from textual.widgets import Static
 
 _TEXT = """\
+Screens     1 jobs   2 metrics   3 log   4 hosts   5 compare
+            6 queue   0 overview (from 120 columns)
+
 Move        j k  or arrows      one line
             ctrl+d ctrl+u       half a page
             pgdn pgup           a page
             g  G                top, bottom
             tab                 next pane
 
-Jobs        enter               the log of the job, in full
-            x                   stop the job (asks first)
+Jobs        enter               all about the job
+            /                   filter, as in docs/queries.md
+            s  S  < >           sort by, reverse, next column
+            c                   choose columns
+            b                   group by
+            space v a A         mark, range, all, none
+            D                   with archived jobs, or without
+
+Metrics     h l                 cursor, in all charts
+            + - =               smooth more, less, not
+            L  X  #             log scale, x axis, tiles
+            / n N               find metrics, next, previous
 
 Log         G  or  f            follow the end
-            k                   scroll up: stops following
+            /  n N              search, next, previous
+            &                   only lines with ...
+            [ ]  t              previous, next error; traceback
+            R                   progress bars as they were
+            P                   open it in $PAGER
+
+Compare     o  p                all or what differs; baseline
+
+Do          x                   stop, kill, star, archive, delete ...
+            e                   edit the command and run it anew
+            ctrl+n              a new job
+            :                   any verb of the command line
+            y                   copy
+            u                   undo
+            w                   saved views
 
 Anywhere    r                   draw anew
             esc                 back
+            ctrl+p              palette
             ?                   this help
             q                   quit; jobs run on
 
@@ -38,8 +66,10 @@ class Help(ModalScreen[None]):
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,q,question_mark,f1,enter", "close", "close", id="help.close"),
-        Binding("j", "scroll(1)", "down", show=False, id="help.down"),
-        Binding("k", "scroll(-1)", "up", show=False, id="help.up"),
+        Binding("j,down", "scroll(1)", "down", show=False, id="help.down"),
+        Binding("k,up", "scroll(-1)", "up", show=False, id="help.up"),
+        Binding("ctrl+d,pagedown", "scroll(12)", "page down", show=False, id="help.page_down"),
+        Binding("ctrl+u,pageup", "scroll(-12)", "page up", show=False, id="help.page_up"),
         Binding("g", "scroll(-99)", "top", show=False, id="help.top"),
         Binding("G", "scroll(99)", "bottom", show=False, id="help.bottom"),
     ]
@@ -48,6 +78,12 @@ class Help(ModalScreen[None]):
         """Lay out the box."""
         with VerticalScroll(id="box"):
             yield Static(_TEXT, markup=False)
+
+    def on_mount(self) -> None:
+        """Say how to go on."""
+        box = self.query_one("#box")
+        box.border_title = "keys"
+        box.border_subtitle = "j k scroll   esc back"
 
     def action_scroll(self, lines: int) -> None:
         """Scroll, where the terminal is too low for all of it."""

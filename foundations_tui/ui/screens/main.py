@@ -1,25 +1,56 @@
-"""The main screen: hosts, jobs, and the selected job's log."""
+"""The main screen: its pages are panes over one store, shown one or several at a time."""
 
 from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
+from textual import events
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Horizontal
+from textual.containers import Container, Horizontal
+from textual.content import Content
 from textual.screen import Screen
-from textual.widgets import Footer
+from textual.widget import Widget
+from textual.widgets import Footer, Static
 
-from foundations_tui.errors import NotFoundError
+from foundations_tui import words
 from foundations_tui.store import queries
-from foundations_tui.store.rows import JobRow
+from foundations_tui.store.rows import HostRow, JobRow
+from foundations_tui.terminal import one_line
+from foundations_tui.ui.look import LOOK
 from foundations_tui.ui.messages import JobSelected
+from foundations_tui.ui.panes.compare import ComparePane
 from foundations_tui.ui.panes.hosts import HostsPane
 from foundations_tui.ui.panes.jobs import JobsPane
 from foundations_tui.ui.panes.log import LogPane
+from foundations_tui.ui.panes.metrics import MetricsPane
+from foundations_tui.ui.panes.queue import QueuePane
+from foundations_tui.ui.reader import Reader
+from foundations_tui.ui.widgets.log_view import LogView
+from foundations_tui.ui.widgets.prompt import Prompt
 
+if TYPE_CHECKING:
+    from foundations_tui.ui.app import FoundationsApp
+
+PAGES = ("overview", "jobs", "metrics", "log", "hosts", "compare", "queue")
+"""By their key, 0 to 6."""
+_PANES = {
+    "overview": ("jobs", "metrics", "log", "hosts"),
+    "jobs": ("jobs", "log"),
+    "metrics": ("metrics",),
+    "log": ("log",),
+    "hosts": ("hosts",),
+    "compare": ("compare",),
+    "queue": ("queue",),
+}
+"""What a page shows, the pane that gets the keys first."""
+_OVERVIEW_FROM = (120, 30)
+"""Columns and lines from which the overview is offered."""
+_TITLE_FROM = 100
+"""Columns from which the first line begins with the app's name."""
+_SMALLEST = (40, 8)
 _TICK = 1.0
 
 
@@ -28,89 +59,305 @@ class MainScreen(Screen[None]):
 
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (120, "-wide")]
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("x", "stop_job", "stop", id="main.stop"),
-        Binding("r,f5", "reload", "refresh", id="main.refresh", show=False),
+        *(Binding(str(n), f"page('{page}')", page, show=False, id=f"main.{page}") for n, page in enumerate(PAGES)),
+        Binding("enter", "open", "open", show=False, id="main.open"),
+        Binding("slash", "find", "filter", key_display="/", id="main.find"),
+        Binding("ampersand", "filter_log", "only lines with", show=False, id="main.filter_log"),
+        Binding("s", "sort", "sort", show=False, id="main.sort"),
+        Binding("c", "columns", "columns", show=False, id="main.columns"),
+        Binding("b", "group", "group by", show=False, id="main.group"),
+        Binding("w", "views", "views", show=False, id="main.views"),
+        Binding("D", "archived", "archived", show=False, id="main.archived"),
+        Binding("x", "act", "actions", id="main.act"),
+        Binding("e", "edit", "edit and run", show=False, id="main.edit"),
+        Binding("ctrl+n", "new", "new job", show=False, id="main.new"),
+        Binding("colon", "command", "command", key_display=":", id="main.command"),
+        Binding("y", "copy", "copy", show=False, id="main.copy"),
+        Binding("u", "undo", "undo", show=False, id="main.undo"),
+        Binding("P", "pager", "pager", show=False, id="main.pager"),
+        Binding("z", "zoom", "zoom", show=False, id="main.zoom"),
+        Binding("r,f5", "reload", "refresh", show=False, id="main.refresh"),
         Binding("escape", "back", "back", id="main.back"),
         Binding("question_mark,f1", "app.help", "help", id="main.help", key_display="?"),
         Binding("q", "app.quit", "quit", id="main.quit"),
     ]
 
-    def __init__(self, conn: sqlite3.Connection, hosts: Iterable[str]) -> None:
+    def __init__(self, reader: Reader, hosts: Iterable[str], page: str = "") -> None:
         super().__init__()
-        self._conn = conn
+        self._reader = reader
         self._hosts = list(hosts)
+        self._wanted_page = page
+        self.page = ""
         self.selected: JobRow | None = None
+        self._selected_id: str | None = None
+        self._head = ""
+
+    @property
+    def owner(self) -> FoundationsApp:
+        """The app, which carries out what is asked for."""
+        return self.app  # type: ignore[return-value]
 
     def compose(self) -> ComposeResult:
         """Lay out the panes."""
-        with Horizontal(id="top"):
-            yield JobsPane(self._conn, id="jobs")
-            yield HostsPane(self._conn, self._hosts, id="hosts")
-        yield LogPane(id="log")
+        yield Static(id="head", markup=False)
+        with Container(id="body"):
+            with Horizontal(id="top"):
+                yield JobsPane(self._reader, id="jobs")
+                yield MetricsPane(self._reader, id="metrics")
+            with Horizontal(id="bottom"):
+                yield LogPane(id="log")
+                yield HostsPane(self._reader, self._hosts, id="hosts")
+            yield ComparePane(self._reader, id="compare")
+            yield QueuePane(self._reader, id="queue")
+        yield Prompt(id="prompt")
         yield Footer()
 
     def on_mount(self) -> None:
         """Begin."""
-        self.query_one(JobsPane).table.focus()
+        self.action_page(self._wanted_page or ("overview" if self._has_room else "jobs"))
+        self.set_interval(_TICK, self.owner.look)
+
+    @property
+    def _has_room(self) -> bool:
+        return self.app.size.width >= _OVERVIEW_FROM[0] and self.app.size.height >= _OVERVIEW_FROM[1]
+
+    @property
+    def jobs(self) -> JobsPane:
+        """The jobs."""
+        return self.query_one(JobsPane)
+
+    @property
+    def prompt(self) -> Prompt:
+        """The line at the bottom."""
+        return self.query_one(Prompt)
+
+    @property
+    def chosen(self) -> list[str]:
+        """The marked jobs, or the one under the cursor."""
+        if self.page == "queue":
+            key = self.query_one(QueuePane).table.key
+            return [key] if key else []
+        return self.jobs.chosen
+
+    # --- pages --------------------------------------------------------------------------------------------------
+
+    def action_page(self, page: str) -> None:
+        """Show a page."""
+        if page == "overview" and not self._has_room:
+            self.owner.say(f"the overview needs {_OVERVIEW_FROM[0]} columns and {_OVERVIEW_FROM[1]} lines")
+            return
+        if page != self.page:
+            self.remove_class(f"-page-{self.page}")
+            self.add_class(f"-page-{page}")
+            self.page = page
+        for pane in ("jobs", "metrics", "log", "hosts", "compare", "queue"):
+            self.query_one(f"#{pane}").display = pane in _PANES[page]
+        self.query_one("#top").display = page in ("overview", "jobs", "metrics")
+        self.query_one("#bottom").display = page in ("overview", "jobs", "log", "hosts")
+        self._target(_PANES[page][0]).focus()
+        if page == "compare":
+            self.query_one(ComparePane).show(self.jobs.chosen)
         self.reload()
-        self.set_interval(_TICK, self.reload)
+        self.refresh_bindings()
+
+    def _target(self, pane: str) -> Widget:
+        """Return what gets the keys in a pane."""
+        found = {"jobs": "#jobs-table", "log": "#log-view", "compare": "#compare-table", "queue": "#queue-table"}
+        return self.query_one(found.get(pane, f"#{pane}"))
 
     def reload(self) -> None:
         """Show what the store has now."""
-        if not self.is_attached:
+        if not self.is_attached or not self.page:
             return
-        self.query_one(JobsPane).reload()
-        self.query_one(HostsPane).reload()
-        self._show_selected(self.selected.job if self.selected else None)
+        shown = _PANES[self.page]
+        if "jobs" in shown or self.page in ("metrics", "log", "compare"):
+            self.jobs.reload()
+        for pane in (self.query_one(HostsPane), self.query_one(ComparePane), self.query_one(QueuePane)):
+            pane.reload()
+        self._show_selected()
+        if self.query_one(MetricsPane).display:
+            self.query_one(MetricsPane).show(self.jobs.chosen)
+        self._reader.ask("head", _read_head, self._show_head)
+
+    def _show_head(self, found: tuple[dict[str, int], dict[str, HostRow]]) -> None:
+        counts, hosts = found
+        known = [hosts[name] for name in self._hosts if name in hosts]
+        text = _head(self.page, self.size.width, self._has_room, counts, known)
+        if text.markup != self._head:
+            self._head = text.markup
+            self.query_one("#head", Static).update(text)
 
     def on_job_selected(self, event: JobSelected) -> None:
         """Show the job under the cursor; when the one whose log is open has gone, go back to the jobs."""
-        if self.has_class("log-only"):
-            self.action_back()
-        self._show_selected(event.job)
+        if self.page == "log" and event.job != self._selected_id and self._selected_id is not None:
+            self.action_page("jobs")
+        self._selected_id = event.job
+        self._show_selected()
+        if self.query_one(MetricsPane).display:
+            self.query_one(MetricsPane).show(self.jobs.chosen)
+
+    def on_jobs_chosen(self) -> None:
+        """Draw the metrics of the marked jobs."""
+        if self.query_one(MetricsPane).display:
+            self.query_one(MetricsPane).show(self.jobs.chosen)
+
+    def _show_selected(self) -> None:
+        job = self._selected_id
+
+        def read(conn: sqlite3.Connection) -> JobRow | None:
+            found = queries.jobs_by_id(conn, [job]) if job is not None else []
+            return found[0] if found else None
+
+        self._reader.ask("selected", read, self._take_selected)
+
+    def _take_selected(self, row: JobRow | None) -> None:
+        if row is not None and row.job != self._selected_id:
+            return
+        self.selected = row
+        log = self.query_one(LogPane)
+        if log.display:
+            log.show(row)
 
     def on_jobs_pane_opened(self) -> None:
-        """Give the log all the room."""
-        self._open_log()
+        """Show all that is known of the job."""
+        self.action_open()
 
-    def _show_selected(self, job: str | None) -> None:
-        could_stop = self._can_stop()
-        try:
-            self.selected = queries.job(self._conn, job) if job else None
-        except NotFoundError:
-            self.selected = None  # deleted meanwhile
-        self.query_one(LogPane).show(self.selected)
-        if self._can_stop() != could_stop:
-            self.refresh_bindings()
+    def on_jobs_pane_view_changed(self, event: JobsPane.ViewChanged) -> None:
+        """Say what is wrong with a filter, where it is typed."""
+        if event.error is not None:
+            if self.prompt.is_asking:
+                self.prompt.say(str(event.error).splitlines()[0], is_error=True)
+            else:
+                self.owner.say(str(event.error), failed=True)
+        elif self.prompt.is_asking:
+            self.prompt.say(words.plural(self.jobs.table.count, "job"))
 
-    def _can_stop(self) -> bool:
-        return self.selected is not None and not self.selected.is_final
+    def on_log_view_said(self, event: LogView.Said) -> None:
+        """Say how a search ended."""
+        self.owner.say(event.words)
 
-    def _open_log(self) -> None:
-        """Give the log all the room."""
-        if self.selected is not None:
-            self.add_class("log-only")
-            self.query_one(LogPane).log_view.focus()
-            self.refresh_bindings()
+    def on_resize(self, event: events.Resize) -> None:
+        """Leave the overview where there is no room for it."""
+        if self.page == "overview" and not self._has_room:
+            self.action_page("jobs")
+        too_small = event.size.width < _SMALLEST[0] or event.size.height < _SMALLEST[1]
+        self.set_class(too_small, "-too-small")
+
+    # --- keys ---------------------------------------------------------------------------------------------------
 
     def action_back(self) -> None:
-        """Go back to the jobs."""
-        self.remove_class("log-only")
-        self.query_one(JobsPane).table.focus()
-        self.refresh_bindings()
+        """Close what is open, then clear the filter, then the marks, then go back to the jobs: one at a time."""
+        log = self.query_one(LogPane).log_view
+        home = "overview" if self._has_room and self.page == "overview" else "jobs"
+        if self.maximized is not None:
+            self.minimize()
+        elif log.has_focus and log.filter:
+            log.set_filter("")
+        elif self.page not in ("jobs", "overview"):
+            self.action_page(home)
+        elif not self.jobs.table.has_focus:
+            self.jobs.table.focus()
+        elif self.jobs.view.query or self.jobs.view.group_by:
+            self.owner.asks.clear()
+        elif self.jobs.table.marked:
+            self.jobs.action_unmark()
 
-    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Offer the way back only where there is one, and a stop only of what runs or waits."""
-        if action == "stop_job":
-            return self._can_stop()
-        return action != "back" or self.has_class("log-only") or not self.query_one(JobsPane).table.has_focus
+    def action_open(self) -> None:
+        """Show all that is known of the job under the cursor."""
+        if self.chosen:
+            self.owner.show_job(self.chosen[-1] if self.page == "queue" else (self._selected_id or self.chosen[0]))
+
+    def action_zoom(self) -> None:
+        """Give the pane with the keys all the room, or take it back."""
+        if self.maximized is not None:
+            self.minimize()
+        elif self.focused is not None:
+            self.maximize(self.focused)
 
     def action_reload(self) -> None:
         """Draw anew."""
         self.reload()
         self.refresh(layout=True)
 
-    def action_stop_job(self) -> None:
-        """Ask whether the selected job is to be stopped."""
-        if self.selected is not None:
-            self.app.ask_to_stop(self.selected)  # type: ignore[attr-defined]
+    def action_find(self) -> None:
+        """Search in the log where that has the keys, find metrics on their page, filter the jobs everywhere else."""
+        if self.query_one(LogPane).log_view.has_focus:
+            self.owner.asks.search()
+        elif self.query_one(MetricsPane).has_focus:
+            self.owner.asks.metric()
+        else:
+            self.owner.asks.filter()
+
+    def action_filter_log(self) -> None:
+        """Show only the lines of the log with some words."""
+        self.owner.asks.log_filter()
+
+    def action_sort(self) -> None:
+        """Ask what to sort by."""
+        self.owner.asks.sort()
+
+    def action_columns(self) -> None:
+        """Ask which columns to show."""
+        self.owner.asks.columns()
+
+    def action_group(self) -> None:
+        """Ask what to group by."""
+        self.owner.asks.group()
+
+    def action_views(self) -> None:
+        """Offer the saved views."""
+        self.owner.asks.views()
+
+    def action_archived(self) -> None:
+        """Show archived jobs too, or not."""
+        self.owner.asks.toggle_archived()
+
+    def action_act(self) -> None:
+        """Offer what can be done with the chosen jobs."""
+        self.owner.deeds.offer_actions()
+
+    def action_edit(self) -> None:
+        """Edit the command of the job and run it anew."""
+        self.owner.deeds.edit_and_run()
+
+    def action_new(self) -> None:
+        """Ask for a new job."""
+        self.owner.deeds.ask_command("submit -- ")
+
+    def action_command(self) -> None:
+        """Ask for a verb."""
+        self.owner.deeds.ask_command("")
+
+    def action_copy(self) -> None:
+        """Offer what can be copied."""
+        self.owner.deeds.offer_copies()
+
+    def action_undo(self) -> None:
+        """Take back what was done last."""
+        self.owner.deeds.undo()
+
+    def action_pager(self) -> None:
+        """Open the log in $PAGER."""
+        self.owner.deeds.open_pager()
+
+
+def _read_head(conn: sqlite3.Connection) -> tuple[dict[str, int], dict[str, HostRow]]:
+    return queries.state_counts(conn), queries.hosts(conn)
+
+
+def _head(page: str, room: int, has_overview: bool, counts: dict[str, int], hosts: list[HostRow]) -> Content:
+    """Return the first line: the pages, what runs and waits, and how the hosts are."""
+    parts: list[Content | str] = [Content.styled(" foundations ", "bold"), " "] if room >= _TITLE_FROM else []
+    for number, name in [*list(enumerate(PAGES))[1:], *([(0, PAGES[0])] if has_overview else [])]:
+        parts += [Content.styled(f" {number} {name} ", "reverse" if name == page else "dim")]
+    gpus = [gpu for host in hosts for gpu in host.resources.get("gpus", [])]
+    free = sum(1 for gpu in gpus if not gpu.get("job") and not gpu.get("busy"))
+    running = counts.get("running", 0) + counts.get("preparing", 0)
+    waiting = counts.get("queued", 0) + counts.get("submitting", 0)
+    away = [host.name for host in hosts if host.state == "unreachable"]
+    parts += ["  ", Content.styled(f"{LOOK.glyph('running')} {running} running", LOOK.style("running"))]
+    parts += [f"  {LOOK.glyph('queued')} {waiting} queued"]
+    parts += [f"  GPU {free}/{len(gpus)} free"] if gpus else []
+    if away:
+        parts.append(Content.styled(one_line(f"  {', '.join(away)} out of reach"), LOOK.style("failed")))
+    return Content.assemble(*parts)

@@ -1,10 +1,11 @@
-"""A file of lines that grows, however long: an index of line starts, and only the visible lines are read."""
+"""A log, however long: the visible lines are read, searches and filters go through it in a thread."""
 
 from __future__ import annotations
 
-import os
 import re
+import threading
 from array import array
+from collections.abc import Callable
 from pathlib import Path
 from typing import ClassVar
 
@@ -13,21 +14,26 @@ from rich.style import Style
 from rich.text import Text
 from textual.binding import Binding, BindingType
 from textual.geometry import Size
+from textual.message import Message
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
 from foundations_tui.terminal import LogFilter, clip
+from foundations_tui.ui.logfile import ERRORS, LogFile, compile_words, matches
 
-_SCAN_BYTES = 512 << 10
-"""So many new bytes are indexed at once; a longer file takes several looks."""
-_NEWLINE = re.compile(b"\n")
-_LONGEST_LINE = 4096
+_SCAN_BYTES = 4 << 20
+"""So many new bytes are counted at once; a longer file takes several looks."""
+_TRACEBACK = re.compile(rb"^Traceback \(most recent call last\)", re.MULTILINE)
 
 
 class LogView(ScrollView, can_focus=True):
     """The viewer. It follows the end of the file until the user scrolls up."""
 
-    DEFAULT_CSS = "LogView { height: 1fr; overflow-x: hidden; }"
+    COMPONENT_CLASSES: ClassVar[set[str]] = {"log--found"}
+    DEFAULT_CSS = """
+    LogView { height: 1fr; overflow-x: hidden; }
+    LogView > .log--found { background: $warning 30%; text-style: bold; }
+    """
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("j,down", "move(1)", "down", show=False, id="log.down"),
         Binding("k,up", "move(-1)", "up", show=False, id="log.up"),
@@ -37,92 +43,276 @@ class LogView(ScrollView, can_focus=True):
         Binding("pageup", "page(-1)", "page up", show=False, id="log.page_up"),
         Binding("g,home", "top", "top", show=False, id="log.top"),
         Binding("G,end,f", "follow", "follow", show=False, id="log.follow"),
+        Binding("n", "search(1)", "next", show=False, id="log.next"),
+        Binding("N", "search(-1)", "previous", show=False, id="log.previous"),
+        Binding("right_square_bracket", "error(1)", "next error", show=False, id="log.next_error"),
+        Binding("left_square_bracket", "error(-1)", "previous error", show=False, id="log.previous_error"),
+        Binding("t", "traceback", "traceback", show=False, id="log.traceback"),
+        Binding("R", "raw", "raw", show=False, id="log.raw"),
     ]
+
+    class Said(Message):
+        """Something to be said of a search."""
+
+        def __init__(self, words: str) -> None:
+            super().__init__()
+            self.words = words
+
+    class _Found(Message):
+        """From the thread that searches: the offset of a line."""
+
+        def __init__(self, search: _Search, offset: int | None) -> None:
+            super().__init__()
+            self.search = search
+            self.offset = offset
+
+    class _Filtered(Message):
+        """From the thread that filters: offsets of lines, and up to where it has come."""
+
+        def __init__(self, search: _Search, offsets: list[int], upto: int, ended: bool = False) -> None:
+            super().__init__()
+            self.search = search
+            self.offsets = offsets
+            self.upto = upto
+            self.ended = ended
 
     def __init__(self, id: str | None = None) -> None:
         super().__init__(id=id)
-        self._path: Path | None = None
-        self._starts = array("Q", [0])
-        self._scanned = 0
-        self._inode = 0
+        self._file: LogFile | None = None
         self._empty = ""
+        self._tail: list[bytes] = []
+        self._cache: tuple[int, list[bytes]] = (0, [])
+        self.words = ""
+        """What was searched for last."""
+        self._found: int | None = None
+        """The line that was found."""
+        self._search: _Search | None = None
+        self.filter = ""
+        """Only lines with these words are shown; empty for all."""
+        self._filtered = 0
+        """Up to where the filter has come, bytes."""
+        self._shown = array("Q")
+        """Offsets of the lines that the filter lets through."""
+        self._is_raw = False
         self.following = True
         """Whether the end of the file is kept in view."""
 
     def show(self, path: Path | None, empty: str) -> None:
         """Show another file, or words when it is not there or empty."""
-        if path != self._path:
-            self._path = path
-            self._starts = array("Q", [0])
-            self._scanned = 0
-            self.following = True
+        if path != (self._file.path if self._file else None):
+            self._file = LogFile(path) if path is not None else None
+            self.following, self._found = True, None
+            self._end_search()
+            self.filter, self._shown = "", array("Q")
+            self._cache = (0, [])
         self._empty = empty
         self.look()
 
+    @property
+    def path(self) -> Path | None:
+        """The file that is shown."""
+        return self._file.path if self._file else None
+
     def look(self) -> None:
         """Take in what the file has gained, a slice at a time: other work goes on between them."""
-        grown = self._scan()
-        self.virtual_size = Size(self.size.width, self.line_count)
-        if self.following:
-            self.scroll_end(animate=False, immediate=True)
-        self.refresh()
-        if grown == _SCAN_BYTES:
+        file = self._file
+        if file is None:
+            self._resize()
+            return
+        grown = file.scan(_SCAN_BYTES)
+        if grown and self.filter and self._search is None:
+            self._go_on_filtering()
+        self._resize()
+        if grown:
+            self._cache = (0, [])
+        if grown >= _SCAN_BYTES:
             self.call_later(self.look)
+
+    def _resize(self) -> None:
+        size = Size(self.size.width, self.line_count)
+        is_new = size != self.virtual_size
+        self.virtual_size = size
+        if self.following:
+            self._tail = self._file.tail(self.size.height) if self._file and self._is_behind else []
+            self.scroll_end(animate=False, immediate=True)
+        if is_new or self._tail or not self.line_count:
+            self.refresh()
+
+    @property
+    def _is_behind(self) -> bool:
+        """Whether lines are still being counted: then the end is shown without their numbers."""
+        return self._file is not None and not self.filter and self._file.scanned < self._file.size()
 
     @property
     def line_count(self) -> int:
         """How many lines are known."""
-        return len(self._starts) - 1 + (self._scanned > self._starts[-1])
+        if self.filter:
+            return len(self._shown)
+        return self._file.line_count if self._file else 0
 
-    def _scan(self) -> int:
-        try:
-            with self._path.open("rb") as file:  # type: ignore[union-attr]
-                self._begin_anew_if_replaced(os.fstat(file.fileno()))
-                file.seek(self._scanned)
-                data = file.read(_SCAN_BYTES)
-        except (OSError, AttributeError):
-            return 0
-        self._starts.extend(self._scanned + end.end() for end in _NEWLINE.finditer(data))
-        self._scanned += len(data)
-        return len(data)
-
-    def _begin_anew_if_replaced(self, stats: os.stat_result) -> None:
-        if stats.st_ino != self._inode or stats.st_size < self._scanned:
-            self._inode = stats.st_ino
-            self._starts, self._scanned = array("Q", [0]), 0
+    # --- drawing ------------------------------------------------------------------------------------------------
 
     def render_line(self, y: int) -> Strip:
         """Draw one line of the file."""
         room = self.scrollable_content_region.width
         number = self.scroll_offset.y + y
         if not self.line_count:
-            words = self._empty if y == 0 else ""
+            words = (f"no line with {self.filter!r}" if self.filter else self._empty) if y == 0 else ""
             return self._strip(Text(clip(words, room), style="dim"), room)
-        if number >= self.line_count:
+        if self.following and self._tail:
+            place = y - max(0, self.size.height - len(self._tail))
+            return self._strip(self._text(self._tail[place]) if 0 <= place < len(self._tail) else Text(""), room)
+        line = self._line(number)
+        if line is None:
             return self._strip(Text(""), room)
-        return self._strip(self._text(number), room)
+        style = self.get_component_rich_style("log--found") if number == self._found else Style.null()
+        return self._strip(self._text(line), room, style)
 
-    def _text(self, number: int) -> Text:
+    def _line(self, number: int) -> bytes | None:
+        """Return a line, from the lines around the screen that are kept."""
+        if number >= self.line_count or self._file is None:
+            return None
+        start, lines = self._cache
+        if not start <= number < start + len(lines):
+            start = max(0, number - self.size.height)
+            lines = self._read(start, 3 * max(1, self.size.height))
+            self._cache = (start, lines)
+        return lines[number - start] if number - start < len(lines) else None
+
+    def _read(self, start: int, count: int) -> list[bytes]:
+        assert self._file is not None
+        if not self.filter:
+            return self._file.lines(start, count)
+        return [
+            line
+            for offset in self._shown[start : start + count]
+            for line in self._file.lines(self._file.line_at(offset), 1)
+        ]
+
+    def _text(self, line: bytes) -> Text:
         """Return a line with its colours: of a progress bar that redraws itself, what it showed last."""
-        start = self._starts[number]
-        end = self._starts[number + 1] if number + 1 < len(self._starts) else self._scanned
-        try:
-            with self._path.open("rb") as file:  # type: ignore[union-attr]
-                file.seek(max(start, end - _LONGEST_LINE))
-                line = file.read(end - file.tell()).rstrip(b"\r\n")
-        except (OSError, AttributeError):
-            line = b""
         shown = LogFilter()
-        safe = shown.feed(line.rpartition(b"\r")[2]) + shown.end()
+        line = line.replace(b"\r", b"\xe2\x90\x8d") if self._is_raw else line.rpartition(b"\r")[2]
+        safe = shown.feed(line) + shown.end()
         text = Text.from_ansi(safe.expandtabs(8)) if "\x1b" in safe else Text(safe.expandtabs(8))
         text.end = ""
         return text
 
-    def _strip(self, text: Text, room: int) -> Strip:
+    def _strip(self, text: Text, room: int, style: Style | None = None) -> Strip:
         text.no_wrap = True
         text.truncate(room, overflow="ellipsis")
-        segments = [Segment(s.text, self.rich_style + (s.style or Style.null())) for s in text.render(self.app.console)]
-        return Strip(segments).adjust_cell_length(room, self.rich_style)
+        base = self.rich_style + style if style else self.rich_style
+        segments = [Segment(s.text, base + (s.style or Style.null())) for s in text.render(self.app.console)]
+        return Strip(segments).adjust_cell_length(room, base)
+
+    # --- searching ----------------------------------------------------------------------------------------------
+
+    def search(self, words: str, direction: int = 1) -> None:
+        """Go to the next line with some words, or the one before."""
+        self.words = words
+        if words:
+            self._look_for(compile_words(words), direction, words)
+
+    def action_search(self, direction: int) -> None:
+        """Go to the next line with what was searched for last."""
+        self.search(self.words, direction)
+
+    def action_error(self, direction: int) -> None:
+        """Go to the next line that speaks of an error."""
+        self._look_for(ERRORS, direction, "an error")
+
+    def action_traceback(self) -> None:
+        """Go to the first traceback."""
+        self._found = None
+        self.action_top()
+        self._look_for(_TRACEBACK, 1, "a traceback", from_start=True)
+
+    def action_raw(self) -> None:
+        """Show all that a line was, or of a progress bar only what it shows last."""
+        self._is_raw = not self._is_raw
+        self.refresh()
+
+    def _look_for(self, pattern: re.Pattern[bytes], direction: int, words: str, from_start: bool = False) -> None:
+        file = self._file
+        if file is None or self.filter:
+            return
+        self._end_search()
+        here = -1 if from_start else self._found if self._found is not None else self.scroll_offset.y - 1
+        search = self._search = _Search(words)
+
+        def run() -> None:
+            before = None
+            for offsets, _ in matches(file.path, pattern, lambda: search.ended):
+                for offset in offsets:
+                    number = file.line_at(offset)
+                    if direction > 0 and number > here:
+                        self.post_message(self._Found(search, offset))
+                        return
+                    if direction < 0 and number >= max(here, 0):
+                        self.post_message(self._Found(search, before))
+                        return
+                    before = offset
+            self.post_message(self._Found(search, before if direction < 0 else None))
+
+        threading.Thread(target=_quietly, args=(run,), daemon=True).start()
+
+    def on_log_view__found(self, event: _Found) -> None:
+        """Go to what was found."""
+        event.stop()
+        if event.search is not self._search or self._file is None:
+            return
+        if event.offset is None:
+            self.post_message(self.Said(f"no further line with {event.search.words}"))
+            return
+        self.following = False
+        self._found = self._file.line_at(event.offset)
+        self.scroll_to(y=max(0, self._found - self.size.height // 3), animate=False, immediate=True)
+        self.refresh()
+
+    def set_filter(self, words: str) -> None:
+        """Show only the lines with some words; all of them when there are none."""
+        self._end_search()
+        self.filter, self._shown, self._cache, self._found = words, array("Q"), (0, []), None
+        self._filtered = 0
+        if words:
+            self._go_on_filtering()
+        self._resize()
+        self.refresh()
+
+    def _go_on_filtering(self) -> None:
+        """Filter what has not been filtered yet, in a thread."""
+        file = self._file
+        if file is None:
+            return
+        search = self._search = _Search(self.filter)
+        pattern, start = compile_words(self.filter), self._filtered
+
+        def run() -> None:
+            upto = start
+            for offsets, upto in matches(file.path, pattern, lambda: search.ended, start):
+                if offsets:
+                    self.post_message(self._Filtered(search, offsets, upto))
+            self.post_message(self._Filtered(search, [], upto, ended=True))
+
+        threading.Thread(target=_quietly, args=(run,), daemon=True).start()
+
+    def on_log_view__filtered(self, event: _Filtered) -> None:
+        """Show more lines that the filter lets through."""
+        event.stop()
+        if event.search is not self._search:
+            return
+        self._filtered = event.upto
+        if event.ended:
+            self._search = None
+        self._shown.extend(event.offsets)
+        self._cache = (0, [])
+        self._resize()
+        self.refresh()
+
+    def _end_search(self) -> None:
+        if self._search is not None:
+            self._search.ended = True
+            self._search = None
 
     # --- keys and mouse -----------------------------------------------------------------------------------------
 
@@ -141,7 +331,7 @@ class LogView(ScrollView, can_focus=True):
     def action_follow(self) -> None:
         """Scroll to the end and stay there."""
         self.following = True
-        self.scroll_end(animate=False, immediate=True)
+        self._resize()
 
     def watch_scroll_y(self, old: float, new: float) -> None:
         """Follow while the end is in view."""
@@ -154,3 +344,19 @@ class LogView(ScrollView, can_focus=True):
     def on_resize(self) -> None:
         """Fit the new size."""
         self.look()
+
+
+class _Search:
+    """A search that goes on in a thread until it is ended."""
+
+    def __init__(self, words: str) -> None:
+        self.words = words
+        self.ended = False
+
+
+def _quietly(run: Callable[[], None]) -> None:
+    """Run a search; a file that has gone is no news."""
+    try:
+        run()
+    except OSError:
+        pass

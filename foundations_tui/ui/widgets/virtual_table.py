@@ -1,10 +1,11 @@
-"""A table that holds only the rows on screen: it asks its source for windows, however many rows there are."""
+"""A table that holds only the rows around the screen: it asks for windows of rows, however many rows there are."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Protocol
+from typing import ClassVar
 
 from rich.segment import Segment
 from rich.style import Style
@@ -17,6 +18,8 @@ from textual.strip import Strip
 
 from foundations_tui.terminal import clip, one_line, width
 
+_CHANGED_SECONDS = 1.0
+
 
 @dataclass(frozen=True)
 class Column:
@@ -26,6 +29,8 @@ class Column:
     width: int
     """Cells; 0 for what is left."""
     right: bool = False
+    sort: str = ""
+    """The expression to sort by when its title is clicked; empty when it cannot be sorted."""
 
 
 @dataclass(frozen=True)
@@ -37,30 +42,47 @@ class TableRow:
     """Any text: it is made safe when it is drawn."""
     styles: Sequence[str] = ()
     """Rich styles, one a cell; a missing or empty one is none."""
+    version: object = None
+    """Another one means that the row says something new: it is marked for a second."""
 
 
-class RowSource(Protocol):
-    """Where rows come from."""
+@dataclass(frozen=True)
+class Window:
+    """Some rows in order, and where they stand."""
 
-    def count(self) -> int:
-        """Return how many rows there are."""
+    count: int
+    """How many rows there are in all."""
+    start: int
+    rows: list[TableRow]
+    position: int | None = None
+    """Where the row stands that was asked for by its key."""
 
-    def window(self, start: int, count: int) -> list[TableRow]:
-        """Return some rows in order."""
 
-    def position(self, key: str) -> int | None:
-        """Return where a row stands, or None."""
+AskForRows = Callable[[int, int, "str | None"], None]
+"""Called with (where a window begins, how many rows, the key of a row to be found); ``take`` gets the answer."""
 
 
 class VirtualTable(ScrollView, can_focus=True):
     """The table. The cursor stays on its row, by key, whatever comes above it."""
 
-    COMPONENT_CLASSES: ClassVar[set[str]] = {"table--header", "table--cursor", "table--cursor-blurred"}
+    COMPONENT_CLASSES: ClassVar[set[str]] = {
+        "table--header",
+        "table--cursor",
+        "table--cursor-blurred",
+        "table--marked",
+        "table--changed",
+    }
     DEFAULT_CSS = """
     VirtualTable { height: 1fr; overflow-x: hidden; }
     VirtualTable > .table--header { text-style: bold; color: $text-muted; }
-    VirtualTable > .table--cursor { text-style: reverse; }
-    VirtualTable > .table--cursor-blurred { text-style: bold underline; }
+    VirtualTable > .table--cursor { background: $primary 35%; text-style: bold; }
+    VirtualTable > .table--cursor-blurred { background: $primary 15%; }
+    VirtualTable > .table--marked { color: $accent; text-style: bold; }
+    VirtualTable > .table--changed { text-style: bold; }
+    VirtualTable:ansi > .table--cursor { text-style: reverse; }
+    VirtualTable:ansi > .table--cursor-blurred { text-style: bold underline; }
+    VirtualTable:nocolor > .table--cursor { text-style: reverse; }
+    VirtualTable:nocolor > .table--cursor-blurred { text-style: bold underline; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("j,down", "move(1)", "down", show=False, id="table.down"),
@@ -72,63 +94,119 @@ class VirtualTable(ScrollView, can_focus=True):
         Binding("g,home", "end(-1)", "top", show=False, id="table.top"),
         Binding("G,end", "end(1)", "bottom", show=False, id="table.bottom"),
         Binding("enter", "open", "open", id="table.open"),
+        Binding("space", "mark", "mark", id="table.mark"),
     ]
 
     class Moved(Message):
         """The cursor is on another row."""
 
-        def __init__(self, key: str | None) -> None:
+        def __init__(self, table: VirtualTable, key: str | None) -> None:
             super().__init__()
+            self.table = table
             self.key = key
 
     class Opened(Message):
         """The user opens a row."""
 
-        def __init__(self, key: str) -> None:
+        def __init__(self, table: VirtualTable, key: str) -> None:
             super().__init__()
+            self.table = table
             self.key = key
 
-    def __init__(self, source: RowSource, columns: Sequence[Column], empty: str = "", id: str | None = None) -> None:
+    class Marked(Message):
+        """Other rows are marked."""
+
+    class TitleClicked(Message):
+        """The user clicked the title of a column."""
+
+        def __init__(self, column: Column) -> None:
+            super().__init__()
+            self.column = column
+
+    def __init__(self, ask: AskForRows, columns: Sequence[Column], empty: str = "", id: str | None = None) -> None:
         super().__init__(id=id)
-        self._source = source
+        self._ask = ask
         self._columns = columns
-        self._empty = empty
-        self._window: list[TableRow] = []
-        self._window_start = 0
-        self._count = 0
+        self.empty = empty
+        """What is said where there are no rows."""
+        self._window = Window(0, 0, [])
+        self._is_known = False
         self.cursor = 0
         self.key: str | None = None
         """Key of the row under the cursor."""
+        self.marked: dict[str, None] = {}
+        """Keys of marked rows, in the order they were marked."""
         self._was_moved = False
+        self._changed: dict[str, float] = {}
+
+    @property
+    def count(self) -> int:
+        """How many rows there are."""
+        return self._window.count
 
     def set_columns(self, columns: Sequence[Column]) -> None:
-        """Show other columns; the source must give cells for them."""
+        """Show other columns; the rows that come have to fit them."""
         self._columns = columns
-        self.reload()
 
     def reload(self) -> None:
-        """Ask the source again; the cursor stays on its row."""
-        self._count = self._source.count()
-        position = self._source.position(self.key) if self.key is not None else None
-        if position is not None and (self._was_moved or self.cursor > 0):
-            shift, self.cursor = position - self.cursor, position
-            if shift and self.scroll_offset.y > 0:
-                self.scroll_to(y=self.scroll_offset.y + shift, animate=False, immediate=True)
-        self._window = []
-        self.virtual_size = Size(self.size.width, self._count + 1)
+        """Ask for the rows around the cursor again; it stays on its row, or at the top where it never left it."""
+        keeps = self._was_moved or self.cursor > 0
+        self._ask_around(self.cursor, self.key if keeps else None)
+
+    def begin_anew(self) -> None:
+        """Other rows are to be shown: the cursor keeps its row if that is among them, and goes to the top if not."""
+        self._ask_around(self.cursor, self.key)
+
+    def take(self, window: Window) -> None:
+        """Show rows that were asked for."""
+        old = {row.key: row for row in self._window.rows}
+        self._note_changes(old, window.rows)
+        keeps_scroll = self.cursor - self.scroll_offset.y
+        was_same = self._is_known and window == self._window
+        self._window, self._is_known = window, True
+        if was_same:
+            return
+        self.virtual_size = Size(self.size.width, window.count + 1)
+        if window.position is not None and window.position != self.cursor:
+            self.cursor = window.position
+            if self.scroll_offset.y > 0 or self.cursor >= self.size.height - 1:
+                self.scroll_to(y=self.cursor - keeps_scroll, animate=False, immediate=True)
         self._put_cursor(self.cursor)
-        self.refresh()
+
+    def _note_changes(self, old: dict[str, TableRow], rows: list[TableRow]) -> None:
+        now = time.monotonic()
+        fresh = [row.key for row in rows if row.key in old and old[row.key].version != row.version]
+        if fresh:
+            self._changed = {key: end for key, end in self._changed.items() if end > now}
+            self._changed.update(dict.fromkeys(fresh, now + _CHANGED_SECONDS))
+            self.set_timer(_CHANGED_SECONDS + 0.05, self.refresh)
+
+    def _ask_around(self, position: int, key: str | None = None) -> None:
+        screen = max(10, self.size.height)
+        self._ask(max(0, position - screen), 3 * screen, key)
 
     def _put_cursor(self, position: int) -> None:
         """Move the cursor, within bounds, and keep it in view."""
-        self.cursor = max(0, min(position, self._count - 1))
+        self.cursor = max(0, min(position, self._window.count - 1))
         row = self._row(self.cursor)
-        key = row.key if row else None
         self._keep_in_view()
         self.refresh()
+        self._fetch_ahead()
+        if row is None and self._window.count and self._is_known:
+            return  # its window is on the way
+        key = row.key if row else None
         if key != self.key:
             self.key = key
-            self.post_message(self.Moved(key))
+            self.post_message(self.Moved(self, key))
+
+    def _fetch_ahead(self) -> None:
+        """Ask for the next window before the cursor leaves the rows that are here."""
+        screen = max(10, self.size.height)
+        start, end = self._window.start, self._window.start + len(self._window.rows)
+        if (start > 0 and self.cursor < start + screen // 2) or (
+            end < self._window.count and self.cursor >= end - screen // 2
+        ):
+            self._ask_around(self.cursor)
 
     def _keep_in_view(self) -> None:
         rows = max(1, self.size.height - 1)
@@ -139,43 +217,56 @@ class VirtualTable(ScrollView, can_focus=True):
             self.scroll_to(y=self.cursor - rows + 1, animate=False, immediate=True)
 
     def _row(self, position: int) -> TableRow | None:
-        """Return a row, fetching the window around it when it is not at hand."""
-        if not 0 <= position < self._count:
-            return None
-        if not self._window_start <= position < self._window_start + len(self._window):
-            screen = max(10, self.size.height)
-            self._window_start = max(0, position - screen)
-            self._window = self._source.window(self._window_start, 3 * screen)
-        index = position - self._window_start
-        return self._window[index] if 0 <= index < len(self._window) else None
+        index = position - self._window.start
+        return self._window.rows[index] if 0 <= index < len(self._window.rows) else None
+
+    def row_of(self, key: str) -> TableRow | None:
+        """Return a row that is here."""
+        return next((row for row in self._window.rows if row.key == key), None)
 
     # --- drawing ------------------------------------------------------------------------------------------------
 
     def render_line(self, y: int) -> Strip:
-        """Draw one line: the header, or a row."""
+        """Draw one line: the titles, or a row."""
         room = self.scrollable_content_region.width
         if y == 0:
             style = self.get_component_rich_style("table--header")
             cells = [column.title for column in self._columns]
-            return Strip(self._segments(cells, [], room, style), room)
+            return Strip(self._segments(cells, [], room, style, " "), room)
         position = self.scroll_offset.y + y - 1
         row = self._row(position)
         if row is None:
-            words = self._empty if y == 2 and not self._count else ""
+            words = self.empty if y == 2 and not self._window.count and self._is_known else ""
+            words = "…" if self._is_known and position < self._window.count else words
             return Strip([Segment(clip(f"  {words}", room), self.rich_style)]).adjust_cell_length(room, self.rich_style)
-        style, styles = self.rich_style, row.styles
-        if position == self.cursor:
-            style += self.get_component_rich_style("table--cursor" if self.has_focus else "table--cursor-blurred")
-            styles = () if self.has_focus else styles  # reversed, each colour would be a patch of its own
-        return Strip(self._segments(row.cells, styles, room, style), room)
+        return Strip(self._row_segments(row, position, room), room)
 
-    def _segments(self, cells: Sequence[str], styles: Sequence[str], room: int, base: Style) -> list[Segment]:
-        segments = []
-        for i, (column, cells_wide) in enumerate(zip(self._columns, self._widths(room), strict=True)):
+    def _row_segments(self, row: TableRow, position: int, room: int) -> list[Segment]:
+        style, styles = self.rich_style, row.styles
+        if self._changed.get(row.key, 0.0) > time.monotonic():
+            style += self.get_component_rich_style("table--changed")
+        mark = " "
+        if row.key in self.marked:
+            style += self.get_component_rich_style("table--marked")
+            mark = "▌"
+        if position == self.cursor:
+            cursor = self.get_component_rich_style("table--cursor" if self.has_focus else "table--cursor-blurred")
+            style += cursor
+            if cursor.reverse:
+                styles = ()  # reversed, each colour would be a patch of its own
+        return self._segments(row.cells, styles, room, style, mark)
+
+    def _segments(
+        self, cells: Sequence[str], styles: Sequence[str], room: int, base: Style, mark: str
+    ) -> list[Segment]:
+        segments = [Segment(mark, base)]
+        for i, (column, cells_wide) in enumerate(zip(self._columns, self._widths(room - 1), strict=True)):
             text = clip(one_line(cells[i] if i < len(cells) else ""), cells_wide)
             padding = " " * (cells_wide - width(text))
             style = Style.parse(styles[i]) if i < len(styles) and styles[i] else Style.null()
             segments.append(Segment((padding + text if column.right else text + padding) + " ", base + style))
+        used = sum(len(segment.text) for segment in segments)
+        segments.append(Segment(" " * max(0, room - used), base))
         return segments
 
     def _widths(self, room: int) -> list[int]:
@@ -186,6 +277,14 @@ class VirtualTable(ScrollView, can_focus=True):
         for n, i in enumerate(open_ended):
             widths[i] = left // len(open_ended) + (n < left % len(open_ended))
         return widths
+
+    def _column_at(self, x: int) -> Column | None:
+        edge = 1
+        for column, cells in zip(self._columns, self._widths(self.scrollable_content_region.width - 1), strict=True):
+            edge += cells + 1
+            if x < edge:
+                return column
+        return None
 
     # --- keys and mouse -----------------------------------------------------------------------------------------
 
@@ -200,21 +299,51 @@ class VirtualTable(ScrollView, can_focus=True):
 
     def action_end(self, direction: int) -> None:
         """Move the cursor to the top or the bottom."""
-        self.action_move(direction * self._count)
+        self.action_move(direction * self._window.count)
 
     def action_open(self) -> None:
         """Open the row under the cursor."""
         if self.key is not None:
             self._was_moved = True  # new rows above do not take the cursor from what is open
-            self.post_message(self.Opened(self.key))
+            self.post_message(self.Opened(self, self.key))
+
+    def action_mark(self) -> None:
+        """Mark the row under the cursor, or take its mark away, and go on to the next."""
+        if self.key is not None:
+            self.mark([self.key], self.key not in self.marked)
+            self.action_move(1)
+
+    def mark(self, keys: Sequence[str], is_marked: bool = True) -> None:
+        """Mark rows, or take their marks away."""
+        for key in keys:
+            if is_marked:
+                self.marked[key] = None
+            else:
+                self.marked.pop(key, None)
+        self.post_message(self.Marked())
+        self.refresh()
 
     def on_click(self, event: events.Click) -> None:
-        """Put the cursor where the mouse is; a double click opens."""
-        if event.y > 0:
-            self._was_moved = True
-            self._put_cursor(self.scroll_offset.y + event.y - 1)
-            if event.chain == 2:
-                self.action_open()
+        """Put the cursor where the mouse is; a double click opens; a click on a title sorts."""
+        if event.y == 0:
+            column = self._column_at(event.x)
+            if column is not None and column.sort:
+                self.post_message(self.TitleClicked(column))
+            return
+        if self.scroll_offset.y + event.y - 1 >= self._window.count:
+            return
+        self._was_moved = True
+        self._put_cursor(self.scroll_offset.y + event.y - 1)
+        if event.chain == 2:
+            self.action_open()
+
+    def watch_scroll_y(self, old: float, new: float) -> None:
+        """Ask for rows that the wheel brings into view."""
+        super().watch_scroll_y(old, new)
+        top, end = round(new), round(new) + self.size.height
+        here = self._window.start, self._window.start + len(self._window.rows)
+        if self._is_known and (top < here[0] or min(end, self._window.count) > here[1]):
+            self._ask_around(top)
 
     def on_resize(self) -> None:
         """Ask for as many rows as there are lines now."""

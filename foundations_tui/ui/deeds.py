@@ -1,0 +1,315 @@
+"""What the user has done from the app: stop, mark, copy, undo, and every verb of the command line."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import subprocess
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from foundations_tui import actions, config, locations, trash, words
+from foundations_tui.errors import FoundationsError, UsageError
+from foundations_tui.session import Session
+from foundations_tui.store import queries
+from foundations_tui.store.rows import JobRow
+from foundations_tui.terminal import one_line
+from foundations_tui.ui.commands import Command, parse, suggestions
+from foundations_tui.ui.panes.log import LogPane
+from foundations_tui.ui.screens.confirm import Confirm
+from foundations_tui.ui.screens.menu import Choice, Menu
+from foundations_tui.ui.screens.output import Output
+from foundations_tui.ui.view import JobsView
+from foundations_tui.ui.widgets.prompt import Question
+from foundations_tui.ui.workers import carry_out
+
+if TYPE_CHECKING:
+    from foundations_tui.ui.app import FoundationsApp
+
+_MOST_UNDONE = 100
+
+
+@dataclass(frozen=True)
+class _Undo:
+    """How something is taken back."""
+
+    words: str
+    rows: list[JobRow]
+    before: list[dict[str, Any]]
+    """What each job's annotations were."""
+
+
+class Deeds:
+    """Carries out what the user asks for, in threads and processes of their own."""
+
+    def __init__(self, app: FoundationsApp, session: Session, verbs: Mapping[str, object]) -> None:
+        self._app = app
+        self._session = session
+        self._verbs = verbs
+        self._undos: list[_Undo] = []
+        self.done: list[str] = []
+        """What was done, the newest last."""
+
+    # --- menus --------------------------------------------------------------------------------------------------
+
+    def offer_actions(self) -> None:
+        """Offer what can be done with the chosen jobs."""
+        self._with_chosen(self._offer_actions)
+
+    def _offer_actions(self, rows: list[JobRow]) -> None:
+        live, ended = [r for r in rows if not r.is_final], [r for r in rows if r.is_final]
+        waiting = [row for row in rows if row.state == "queued"]
+        choices = []
+        if live:
+            choices += [Choice("s", "stop: its signal, then KILL", "stop"), Choice("K", "KILL at once", "kill")]
+        if waiting:
+            choices += [Choice("f", "first in the queue", "first"), Choice("l", "last in the queue", "last")]
+        if any(row.group for row in live):
+            choices += [Choice("p", "pause its group", "pause"), Choice("r", "resume its group", "resume")]
+        choices += [
+            Choice("*", "star, or take the star away", "star"),
+            Choice("a", "archive, or bring back", "archive"),
+        ]
+        choices += [Choice("t", "tag ...", "tag"), Choice("n", "note ...", "note")]
+        if ended:
+            choices += [Choice("d", "delete (30 days in the trash)", "delete")]
+        choices += [Choice("e", "edit and run anew", "edit")] if len(rows) == 1 else []
+        title = _name(rows[0]) if len(rows) == 1 else words.plural(len(rows), "job")
+        self._app.push_screen(Menu(title, choices), lambda answer: self._act(answer or "", rows))
+
+    def _act(self, action: str, rows: list[JobRow]) -> None:
+        if action in ("stop", "kill"):
+            self.ask_to_stop([row for row in rows if not row.is_final], at_once=action == "kill")
+        elif action in ("first", "last"):
+            for row in rows:
+                self._do(lambda row=row: _move(self._session, row, action))  # type: ignore[misc]
+        elif action in ("pause", "resume"):
+            group = next(row.group for row in rows if row.group)
+            self.run_quietly([action, group], f"{group} {'is paused' if action == 'pause' else 'goes on'}")
+        elif action == "star":
+            self._annotate(rows, "starred", not rows[0].starred, "starred" if not rows[0].starred else "not starred")
+        elif action == "archive":
+            self._annotate(rows, "archived", not rows[0].archived, "brought back" if rows[0].archived else "archived")
+        elif action == "delete":
+            self._delete([row for row in rows if row.is_final])
+        elif action in ("tag", "note"):
+            self._ask_what_to_say(action, rows)
+        elif action == "edit":
+            self.edit_and_run()
+
+    def ask_to_stop(self, rows: Sequence[JobRow], at_once: bool = False) -> None:
+        """Ask before jobs are stopped, then stop them."""
+        if not rows:
+            return
+        owner = config.owner_name(self._session.hosts)
+        others = sorted({row.owner or "somebody else" for row in rows if row.owner != owner})
+        whose = f" Not yours, but of {', '.join(others)}!" if others else ""
+        verb = "Kill" if at_once else "Stop"
+        what = f"job {rows[0].job[:6]} on {rows[0].host}" if len(rows) == 1 else words.plural(len(rows), "job")
+        names = ", ".join(_name(row) for row in rows[:6]) + (" ..." if len(rows) > 6 else "")
+
+        def answered(yes: bool | None) -> None:
+            for row in rows if yes else ():
+                self._do(lambda row=row: _stop(self._session, row, owner, 0.0 if at_once else None))  # type: ignore[misc]
+
+        self._app.push_screen(Confirm(f"{verb} {what}?{whose}", names[:200]), answered)
+
+    def _delete(self, rows: list[JobRow]) -> None:
+        owner = config.owner_name(self._session.hosts)
+        theirs = [row for row in rows if row.owner != owner and row.kind != "run"]
+        for row in theirs:
+            self._app.say(f"{row.job[:6]} belongs to {row.owner}: foundations delete --others", failed=True)
+        rows = [row for row in rows if row not in theirs]
+        for row in rows:
+            trash.check_can_go(row)
+        self._annotate(rows, "trashed", True, "in the trash for 30 days")
+
+    def _ask_what_to_say(self, kind: str, rows: list[JobRow]) -> None:
+        before = rows[0].note if kind == "note" and len(rows) == 1 else ""
+
+        def submit(text: str) -> None:
+            if kind == "note":
+                self._annotate(rows, "note", text.strip(), "noted")
+            elif text.strip():
+                key, _, value = text.strip().partition("=")
+                self._annotate(rows, f"tag:{key}", value, f"tagged {key}")
+
+        self._app.main.prompt.ask(Question(kind, before, submit, hint="KEY or KEY=VALUE" * (kind == "tag")))
+
+    # --- saying things of jobs, and taking them back ------------------------------------------------------------
+
+    def _annotate(self, rows: list[JobRow], key: str, value: Any, done: str) -> None:
+        if not rows:
+            return
+        before = [{key: _said(row, key)} for row in rows]
+        what = f"{_name(rows[0]) if len(rows) == 1 else words.plural(len(rows), 'job')}: {done}"
+        self._undos = [*self._undos, _Undo(what, rows, before)][-_MOST_UNDONE:]
+        self._do(lambda: _say(self._session, rows, [{key: value}] * len(rows), f"{what}   u takes it back"))
+
+    def undo(self) -> None:
+        """Take back what was said of jobs last."""
+        if not self._undos:
+            self._app.say("there is nothing to take back")
+            return
+        last = self._undos.pop()
+        self._do(lambda: _say(self._session, last.rows, last.before, f"taken back: {last.words}"))
+
+    # --- verbs of the command line ------------------------------------------------------------------------------
+
+    def ask_command(self, line: str) -> None:
+        """Ask for a verb and its words."""
+
+        def submit(text: str) -> None:
+            if text.strip():
+                self.run(text)
+
+        hint = "% the chosen jobs   tab completes   --help"
+        own = list(self._app.own_commands)
+        suggest = lambda text: suggestions(text, self._verbs, own)  # noqa: E731
+        self._app.main.prompt.ask(Question(":", line, submit, suggest=suggest, hint=hint))
+
+    def run(self, line: str) -> None:
+        """Carry out a line of the app's command line."""
+        verb, _, rest = line.strip().partition(" ")
+        if verb in self._app.own_commands:
+            self._app.own_commands[verb](rest.strip())
+            return
+        try:
+            command = parse(line, self._verbs, self._app.main.chosen)
+        except UsageError as error:
+            self._app.say(f"{error}" + (f" ({error.hint})" if error.hint else ""), failed=True)
+            return
+        self.done.append(line)
+        if command.needs_terminal:
+            self._run_in_terminal(command.argv)
+        else:
+            self._app.push_screen(Output(command), lambda _: self._app.look())
+
+    def run_quietly(self, argv: list[str], done: str) -> None:
+        """Carry out a verb that says nothing worth reading; its error is said."""
+
+        def run() -> str:
+            found = subprocess.run(
+                Command(argv[0], tuple(argv[1:])).argv, capture_output=True, text=True, stdin=subprocess.DEVNULL
+            )
+            if found.returncode:
+                raise FoundationsError(found.stderr.strip() or f"exit {found.returncode}")
+            return done
+
+        self._do(run)
+
+    def _run_in_terminal(self, argv: list[str]) -> None:
+        """Give a verb the terminal until it ends."""
+        with self._app.suspend():
+            code = subprocess.run(argv).returncode
+            if code:
+                input(f"\nexit {code}; enter goes back ")
+        self._app.refresh()
+
+    def edit_and_run(self) -> None:
+        """Put the chosen job's command line into the prompt, to be changed and run anew."""
+        self._with_chosen(lambda rows: self.ask_command(_submit_line(rows[0])))
+
+    def open_pager(self) -> None:
+        """Open the log in $PAGER."""
+        path = self._app.main.query_one(LogPane).log_view.path
+        if path is None or not path.exists():
+            self._app.say("there is no log yet")
+            return
+        pager = shlex.split(os.environ.get("PAGER") or "less -R")
+        with self._app.suspend():
+            try:
+                subprocess.run([*pager, str(path)])
+            except OSError as error:
+                input(f"{pager[0]}: {error.strerror}; enter goes back ")
+        self._app.refresh()
+
+    # --- copying ------------------------------------------------------------------------------------------------
+
+    def offer_copies(self) -> None:
+        """Offer what can be copied."""
+        view = self._app.main.jobs.view
+        self._with_chosen(lambda rows: self._offer_copies(rows, view), none_is_fine=True)
+
+    def _offer_copies(self, rows: list[JobRow], view: JobsView) -> None:
+        texts: dict[str, tuple[str, str]] = {"v": ("the command line that lists what is shown", view.cli())}
+        if rows:
+            ids = [row.job for row in rows]
+            texts["i"] = ("id" if len(ids) == 1 else f"{len(ids)} ids", " ".join(ids))
+            texts["c"] = ("command", words.command(rows[0].command))
+            texts["s"] = ("command line that shows it", f"foundations show {rows[0].job[:8]}")
+            texts["r"] = ("command line that runs it anew", "foundations " + _submit_line(rows[0]))
+            texts["l"] = ("path of its log", str(locations.log_file(rows[0].job, rows[0].attempt or 1)))
+            texts["j"] = ("all of it, as JSON", json.dumps([row.to_json(time.time()) for row in rows], indent=1))
+        choices = [Choice(key, label, key) for key, (label, _) in texts.items()]
+
+        def copy(key: str | None) -> None:
+            if key in texts:
+                self._app.copy_to_clipboard(texts[key][1])
+                self._app.say(f"copied: {texts[key][1][:120]}")
+
+        self._app.push_screen(Menu("copy", choices), copy)
+
+    # --- inside -------------------------------------------------------------------------------------------------
+
+    def _with_chosen(self, then: Callable[[list[JobRow]], None], none_is_fine: bool = False) -> None:
+        """Read the chosen jobs, and go on with them."""
+        chosen = self._app.main.chosen
+
+        def take(rows: list[JobRow]) -> None:
+            if rows or none_is_fine:
+                then(rows)
+
+        self._app.reader.ask("chosen", lambda conn: queries.jobs_by_id(conn, chosen), take)
+
+    def _do(self, action: Callable[[], str]) -> None:
+        def noted() -> str:
+            done = action()
+            self.done.append(done)
+            return done
+
+        carry_out(self._app.post_message, noted)
+
+
+def _name(row: JobRow) -> str:
+    return one_line(f"{row.job[:6]} {row.name or words.command(row.command)}"[:60])
+
+
+def _said(row: JobRow, key: str) -> Any:
+    """Return what is said of a job now."""
+    if key.startswith("tag:"):
+        return row.tags.get(key[4:])
+    return bool(row.trashed_at) if key == "trashed" else getattr(row, key)
+
+
+def _say(session: Session, rows: list[JobRow], changes: list[dict[str, Any]], done: str) -> str:
+    problems: dict[str, FoundationsError] = {}
+    for row, change in zip(rows, changes, strict=True):
+        problems.update(actions.annotate(session, [row], change, time.time()))
+    later = "".join(f"; {host} will be told at the next contact" for host in problems)
+    return done + later
+
+
+def _stop(session: Session, row: JobRow, owner: str, grace: float | None) -> str:
+    actions.stop(session, row, owner, grace)
+    return f"{row.job[:6]} is being stopped"
+
+
+def _move(session: Session, row: JobRow, where: str) -> str:
+    actions.move(session, row, where)
+    return f"{row.job[:6]} is {where} in the queue of {row.host}"
+
+
+def _submit_line(row: JobRow) -> str:
+    """Return the verb and words that run a job's command anew."""
+    options = ["--host", row.host] if row.host != "local" else []
+    options += ["--name", row.name] if row.name else []
+    options += ["--project", row.project] if row.project else []
+    options += ["--gpus", str(row.gpus_requested)] if row.gpus_requested else []
+    options += ["--group", row.group] if row.group else []
+    for key, value in row.params.items():
+        options += ["--param", f"{key}={words.number(value) if isinstance(value, float) else value}"]
+    return words.command(["submit", *options, "--", *row.command])

@@ -1,0 +1,111 @@
+"""How the app looks: glyphs and colours of states, markers of jobs, and its themes."""
+
+from __future__ import annotations
+
+from textual.theme import Theme
+
+GLYPHS = {
+    "submitting": "◌",
+    "queued": "◌",
+    "preparing": "◍",
+    "running": "●",
+    "completed": "✓",
+    "failed": "✗",
+    "stopped": "⊘",
+    "lost": "?",
+}
+ASCII_GLYPHS = {
+    "submitting": ".",
+    "queued": "o",
+    "preparing": "-",
+    "running": "*",
+    "completed": "+",
+    "failed": "x",
+    "stopped": "/",
+    "lost": "?",
+}
+STYLES = {
+    "submitting": "#999999",
+    "queued": "#999999",
+    "preparing": "#56B4E9",
+    "running": "#56B4E9",
+    "completed": "#009E73",
+    "failed": "#D55E00",
+    "stopped": "#CC79A7",
+    "lost": "#E69F00",
+}
+"""The palette of Okabe and Ito: told apart with any colour vision."""
+DARK_STYLES = {**STYLES, "completed": "#2FBF93", "failed": "#F2793A", "stopped": "#DD93BE"}
+LIGHT_STYLES = {
+    "submitting": "#5F6368",
+    "queued": "#5F6368",
+    "preparing": "#00608F",
+    "running": "#00608F",
+    "completed": "#00664B",
+    "failed": "#A84300",
+    "stopped": "#8F3F6C",
+    "lost": "#7A5200",
+}
+"""The same hues, dark enough for a light ground: a contrast of 4.5 at least."""
+CURVES = ("#56B4E9", "#E69F00", "#2FBF93", "#DD93BE", "#F0E442", "#F2793A", "#7FA7E8", "#BBBBBB")
+LIGHT_CURVES = ("#00608F", "#8A5A00", "#00664B", "#8F3F6C", "#6B6400", "#A84300", "#2F4FA8", "#555555")
+MARKERS = "●▲■◆○△□◇"
+"""A job's curve is told by its marker where there are no colours."""
+
+CALM_DARK = Theme(
+    name="foundations-dark",
+    primary="#6CB6E8",
+    secondary="#8AA4B8",
+    accent="#E6B455",
+    warning="#E6B455",
+    error="#F2793A",
+    success="#2FBF93",
+    foreground="#D8DEE4",
+    background="#14181D",
+    surface="#1A1F26",
+    panel="#242B34",
+    dark=True,
+    variables={"footer-key-foreground": "#6CB6E8", "block-cursor-text-style": "none"},
+)
+CALM_LIGHT = Theme(
+    name="foundations-light",
+    primary="#00608F",
+    secondary="#4A5D6B",
+    accent="#7A5200",
+    warning="#7A5200",
+    error="#A84300",
+    success="#00664B",
+    foreground="#1E2429",
+    background="#FAFAF7",
+    surface="#F1F1EC",
+    panel="#E3E3DC",
+    dark=False,
+    variables={"footer-key-foreground": "#00608F", "block-cursor-text-style": "none"},
+)
+THEMES = (CALM_DARK, CALM_LIGHT)
+
+
+class Look:
+    """What the panes draw with, as the theme and the options of the app have it."""
+
+    def __init__(self) -> None:
+        self.ascii = False
+        self.dark = True
+
+    def glyph(self, state: str) -> str:
+        """Return the glyph of a state."""
+        return (ASCII_GLYPHS if self.ascii else GLYPHS)[state]
+
+    def style(self, state: str) -> str:
+        """Return the colour of a state."""
+        return (DARK_STYLES if self.dark else LIGHT_STYLES)[state]
+
+    def curve(self, number: int) -> tuple[str, str]:
+        """Return (colour, marker) of the job with a number."""
+        colours = CURVES if self.dark else LIGHT_CURVES
+        markers = "ox+*sd^v" if self.ascii else MARKERS
+        return colours[number % len(colours)], markers[number % len(markers)]
+
+
+LOOK = Look()
+"""Of the one app of this process."""

@@ -1,0 +1,131 @@
+"""The chosen jobs side by side: what differs, the baseline first."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical
+from textual.content import Content
+
+from foundations_tui import comparing, summaries, words
+from foundations_tui.cells import cell
+from foundations_tui.store import queries
+from foundations_tui.store.rows import JobRow
+from foundations_tui.ui.look import LOOK
+from foundations_tui.ui.reader import Reader
+from foundations_tui.ui.widgets.virtual_table import Column, TableRow, VirtualTable, Window
+
+_MOST = 12
+
+
+class ComparePane(Vertical):
+    """A line for each thing in which jobs differ."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("o", "everything", "all / what differs", id="compare.everything"),
+        Binding("p", "baseline", "next baseline", id="compare.baseline"),
+    ]
+
+    def __init__(self, reader: Reader, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self._reader = reader
+        self._jobs: list[str] = []
+        self._baseline = ""
+        self._everything = False
+        self._rows: list[TableRow] = []
+        self.border_title = "compare"
+
+    def compose(self) -> ComposeResult:
+        """Lay out the pane."""
+        yield VirtualTable(self._ask, (), "mark two jobs or more with space, then come back", id="compare-table")
+
+    @property
+    def table(self) -> VirtualTable:
+        """The table."""
+        return self.query_one(VirtualTable)
+
+    def show(self, jobs: Sequence[str]) -> None:
+        """Compare these jobs."""
+        self._jobs = list(jobs)[:_MOST]
+        if self._baseline not in self._jobs:
+            self._baseline = self._jobs[0] if self._jobs else ""
+        self.reload()
+
+    def reload(self) -> None:
+        """Show what the store has now."""
+        if not self.display:
+            return
+        jobs, everything = list(self._jobs), self._everything
+        jobs.sort(key=lambda job: job != self._baseline)  # the baseline first, the others as they were marked
+
+        def read(conn: sqlite3.Connection) -> tuple[list[JobRow], list[comparing.Line]]:
+            rows = queries.jobs_by_id(conn, jobs)
+            project = rows[0].project if rows else ""
+            return rows, comparing.compare(rows, queries.directions(conn, project), time.time(), everything)
+
+        self._reader.ask(self, read, lambda found: self._take(*found))
+
+    def _take(self, rows: list[JobRow], lines: list[comparing.Line]) -> None:
+        if len(rows) < 2:
+            rows, lines = [], []
+        heads = [f"{'* ' if row.job == self._baseline else ''}{row.job[:6]}" for row in rows]
+        room = max(8, min(24, (self.size.width - 30) // max(1, len(rows)) - 1))
+        columns = [Column("", 22), *(Column(head, room, right=True) for head in heads), Column("", 0)]
+        self.table.set_columns(columns if rows else ())
+        self._rows = [_row(line) for line in lines]
+        self.table.refresh()
+        self.table.reload()
+        what = "everything" if self._everything else "what differs"
+        self.border_title = Content(f"compare  {words.plural(len(rows), 'job')}: {what}" if rows else "compare")
+
+    def _ask(self, start: int, count: int, key: str | None) -> None:
+        place = next((n for n, row in enumerate(self._rows) if row.key == key), None)
+        self.table.take(Window(len(self._rows), 0, self._rows, place))
+
+    # --- keys ---------------------------------------------------------------------------------------------------
+
+    def action_everything(self) -> None:
+        """Show also that in which they agree."""
+        self._everything = not self._everything
+        self.reload()
+
+    def action_baseline(self) -> None:
+        """Compare with the next of the jobs."""
+        if self._jobs:
+            place = self._jobs.index(self._baseline) if self._baseline in self._jobs else -1
+            self._baseline = self._jobs[(place + 1) % len(self._jobs)]
+            self.reload()
+
+    def on_resize(self) -> None:
+        """Give each job its share."""
+        self.reload()
+
+
+def _row(line: comparing.Line) -> TableRow:
+    name = line.name if line.kind in ("job", "metric") else f"{line.kind}:{line.name}"
+    shown = []
+    for number, value in enumerate(line.values):
+        best = (" +" if LOOK.ascii else " ✓") if line.best == number else ""
+        delta = _delta(value, line.values[0], number) if line.kind != "job" else ""
+        shown.append(_SHOWN.get(line.name, cell)(value) + delta + best)
+    styles = ["", *("bold" if line.best == number else "" for number in range(len(line.values)))]
+    return TableRow(f"{line.kind}:{line.name}", [name, *shown], styles, tuple(shown))
+
+
+_SHOWN: dict[str, Callable[[Any], str]] = {
+    "duration": words.duration,
+    "CPU seconds": words.duration,
+    "peak memory": words.size,
+}
+
+
+def _delta(value: Any, base: Any, number: int) -> str:
+    """Return by how much a number is more or less than the baseline's."""
+    if number == 0 or not summaries.is_number(value) or not summaries.is_number(base) or value == base:
+        return ""
+    return f" ({value - base:+.3g})"

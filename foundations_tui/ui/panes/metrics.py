@@ -1,0 +1,167 @@
+"""The metrics of the chosen jobs: one to nine charts at once."""
+
+from __future__ import annotations
+
+import dataclasses
+import sqlite3
+from collections.abc import Sequence
+from typing import ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Grid
+from textual.content import Content
+
+from foundations_tui import words
+from foundations_tui.store import queries
+from foundations_tui.terminal import one_line
+from foundations_tui.ui import curves
+from foundations_tui.ui.curves import How, JobOfChart
+from foundations_tui.ui.reader import Reader
+from foundations_tui.ui.widgets.chart import Chart, Line
+
+_TILES = {1: (1, 1), 2: (1, 2), 4: (2, 2), 6: (3, 2), 9: (3, 3)}
+"""Columns and rows of so many charts."""
+_MOST_JOBS = 8
+_SMOOTHER = 0.1
+_CURSOR_STEP = 0.02
+
+
+class MetricsPane(Grid, can_focus=True):
+    """Charts, the metrics that most of the jobs have first."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("n,pagedown", "page(1)", "next metrics", id="metrics.next"),
+        Binding("N,pageup", "page(-1)", "previous", show=False, id="metrics.previous"),
+        Binding("number_sign", "tiles", "tiles", key_display="#", id="metrics.tiles"),
+        Binding("plus", "smooth(1)", "smoother", key_display="+", id="metrics.smoother"),
+        Binding("minus", "smooth(-1)", "less", show=False, id="metrics.less"),
+        Binding("equals_sign", "smooth(0)", "not smoothed", show=False, id="metrics.plain"),
+        Binding("L", "log", "log", id="metrics.log"),
+        Binding("X", "x", "x axis", id="metrics.x"),
+        Binding("h,left", "cursor(-1)", "cursor left", show=False, id="metrics.left"),
+        Binding("l,right", "cursor(1)", "cursor right", show=False, id="metrics.right"),
+    ]
+
+    def __init__(self, reader: Reader, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self._reader = reader
+        self._jobs: list[str] = []
+        self._labels: dict[str, str] = {}
+        self._keys: list[str] = []
+        self._first = 0
+        self._tiles = 0
+        self._filter = ""
+        self.how = How()
+        self._cursor: float | None = None
+        self.border_title = "metrics"
+
+    def compose(self) -> ComposeResult:
+        """Lay out the pane."""
+        for number in range(9):
+            yield Chart(id=f"chart-{number}")
+
+    def show(self, jobs: Sequence[str]) -> None:
+        """Show the metrics of these jobs."""
+        if self._jobs != list(jobs)[:_MOST_JOBS]:
+            self._jobs = list(jobs)[:_MOST_JOBS]
+            self._first = 0
+        self.reload()
+
+    def reload(self) -> None:
+        """Show what the store has now."""
+        jobs, how, wanted, tiles, first = list(self._jobs), self.how, self._filter, self.tiles, self._first
+        if not self.display:
+            return
+
+        def read(conn: sqlite3.Connection) -> tuple[list[str], list[tuple[str, list[Line]]]]:
+            if not jobs:
+                return [], []
+            rows = queries.jobs_by_id(conn, jobs, details=False)
+            named = [
+                JobOfChart(row.job, f"{row.job[:6]} {row.name or words.command(row.command)}", n)
+                for n, row in enumerate(rows)
+            ]
+            keys = [key for key in curves.keys(conn, jobs) if wanted.lower() in key.lower()]
+            page = keys[first : first + tiles]
+            return keys, [(key, curves.lines(conn, key, named, how)) for key in page]
+
+        self._reader.ask(self, read, self._take)
+
+    @property
+    def tiles(self) -> int:
+        """How many charts are shown: as many as there are metrics and room for."""
+        if self._tiles:
+            return self._tiles
+        fits = 1 if self.size.height < 20 or self.size.width < 60 else 4 if self.size.height < 45 else 6
+        return next((n for n in _TILES if n >= min(fits, len(self._keys) or 1)), 1)
+
+    def _take(self, found: tuple[list[str], list[tuple[str, list[Line]]]]) -> None:
+        tiles = self.tiles
+        self._keys, page = found
+        if self.tiles != tiles:
+            self.reload()
+        columns, rows = _TILES[self.tiles]
+        self.styles.grid_size_columns, self.styles.grid_size_rows = columns, rows
+        for number, chart in enumerate(self.query(Chart)):
+            chart.display = number < max(1, min(len(page), self.tiles))
+            key, lines = page[number] if number < len(page) else ("", [])
+            chart.cursor = self._cursor
+            chart.show(key or ("no metrics" if self._jobs else "no job is selected"), lines, self.how.x, self.how.log)
+        self._say(len(page))
+
+    def _say(self, shown: int) -> None:
+        many = f"{self._first + 1}-{self._first + shown} of {len(self._keys)}" if shown else "none"
+        parts = [f"metrics  {many}", f"filter: {self._filter}" if self._filter else "", "log" if self.how.log else ""]
+        parts.append(f"smoothed {self.how.smooth:.1f}" if self.how.smooth else "")
+        self.border_title = Content(one_line("  ".join(part for part in parts if part)))
+        self.border_subtitle = Content(words.plural(len(self._jobs), "job"))
+
+    def set_filter(self, text: str) -> None:
+        """Show only the metrics with a text in their name."""
+        self._filter, self._first = text, 0
+        self.reload()
+
+    # --- keys ---------------------------------------------------------------------------------------------------
+
+    def action_page(self, step: int) -> None:
+        """Show the next metrics."""
+        first = self._first + step * self.tiles
+        if 0 <= first < len(self._keys):
+            self._first = first
+            self.reload()
+
+    def action_tiles(self) -> None:
+        """Show more charts at once, or one again."""
+        sizes = list(_TILES)
+        self._tiles = sizes[(sizes.index(self.tiles) + 1) % len(sizes)]
+        self.reload()
+
+    def action_smooth(self, direction: int) -> None:
+        """Smooth more, less, or not at all."""
+        smooth = 0.0 if direction == 0 else self.how.smooth + direction * _SMOOTHER
+        self.how = dataclasses.replace(self.how, smooth=round(max(0.0, min(smooth, 0.9)), 1))
+        self.reload()
+
+    def action_log(self) -> None:
+        """Values on a logarithmic scale, or not."""
+        self.how = dataclasses.replace(self.how, log=not self.how.log)
+        self.reload()
+
+    def action_x(self) -> None:
+        """Steps, time since the start, or the time of day."""
+        names = curves.X_NAMES
+        self.how = dataclasses.replace(self.how, x=names[(names.index(self.how.x) + 1) % len(names)])
+        self.reload()
+
+    def action_cursor(self, step: int) -> None:
+        """Move the cursor, in all charts at once."""
+        now = 1.0 if self._cursor is None else self._cursor
+        self._cursor = min(1.0, max(0.0, now + step * _CURSOR_STEP))
+        for chart in self.query(Chart):
+            chart.cursor = self._cursor
+            chart.refresh()
+
+    def on_resize(self) -> None:
+        """Show as many as fit."""
+        self.reload()

@@ -1,0 +1,80 @@
+"""What waits on the hosts, in order, with why and until when."""
+
+from __future__ import annotations
+
+import time
+
+from textual.app import ComposeResult
+from textual.containers import Vertical
+from textual.content import Content
+
+from foundations_tui import words
+from foundations_tui.store import queries
+from foundations_tui.store.rows import JobRow
+from foundations_tui.ui.look import LOOK
+from foundations_tui.ui.messages import JobSelected
+from foundations_tui.ui.reader import Reader
+from foundations_tui.ui.widgets.virtual_table import Column, TableRow, VirtualTable, Window
+
+_COLUMNS = (
+    *(Column("ID", 8), Column("NAME", 0), Column("HOST", 10), Column("GROUP", 10), Column("PRIO", 4, right=True)),
+    *(Column("GPUS", 4, right=True), Column("STARTS", 11, right=True), Column("WHY IT WAITS", 0)),
+)
+_NARROW = (Column("ID", 8), Column("NAME", 0), Column("HOST", 10), Column("STARTS", 11), Column("WHY IT WAITS", 0))
+_WIDE_FROM = 100
+_MOST = 2000
+
+
+class QueuePane(Vertical):
+    """The waiting jobs, each host's in the order in which it looks at them."""
+
+    def __init__(self, reader: Reader, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self._reader = reader
+        self._rows: list[TableRow] = []
+        self.border_title = "queue"
+
+    def compose(self) -> ComposeResult:
+        """Lay out the pane."""
+        yield VirtualTable(self._ask, (), "nothing waits; : submit -- python train.py", id="queue-table")
+
+    @property
+    def table(self) -> VirtualTable:
+        """The table."""
+        return self.query_one(VirtualTable)
+
+    def reload(self) -> None:
+        """Show what the store has now."""
+        if not self.display:
+            return
+
+        self._reader.ask(self, lambda conn: queries.waiting(conn, _MOST), self._take)
+
+    def _take(self, jobs: list[JobRow]) -> None:
+        wide, now = self.size.width >= _WIDE_FROM, time.time()
+        self._rows = [_row(job, wide, now) for job in jobs]
+        self.table.set_columns(_COLUMNS if wide else _NARROW)
+        self.table.reload()
+        self.border_subtitle = Content(words.plural(len(jobs), "job"))
+
+    def _ask(self, start: int, count: int, key: str | None) -> None:
+        place = next((n for n, row in enumerate(self._rows) if row.key == key), None)
+        self.table.take(Window(len(self._rows), 0, self._rows, place))
+
+    def on_virtual_table_moved(self, event: VirtualTable.Moved) -> None:
+        """Tell the screen which job is selected."""
+        event.stop()
+        self.post_message(JobSelected(event.key))
+
+    def on_resize(self) -> None:
+        """Show as many columns as fit."""
+        self.reload()
+
+
+def _row(job: JobRow, wide: bool, now: float) -> TableRow:
+    starts = "" if job.starts_at is None else f"in {words.duration(max(0.0, job.starts_at - now))}"
+    name = job.name or words.command(job.command)
+    cells = [job.job[:8], name, job.host, starts, job.why]
+    if wide:
+        cells = [job.job[:8], name, job.host, job.group, str(job.priority), str(job.gpus_requested), starts, job.why]
+    return TableRow(job.job, cells, ["dim", LOOK.style("queued")], (job.why, job.priority))

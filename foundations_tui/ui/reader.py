@@ -1,0 +1,96 @@
+"""The store's thread: what the app shows is read here, so that no key ever waits for a disk."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Callable, Hashable
+from typing import Any, TypeVar
+
+from foundations_tui.errors import FoundationsError, as_ours
+from foundations_tui.store.db import open_reader
+
+T = TypeVar("T")
+Read = Callable[[sqlite3.Connection], Any]
+Deliver = Callable[[Callable[[], None]], Any]
+
+
+class Reader:
+    """Answers questions about the store one after the other; of several in one slot only the last is answered."""
+
+    def __init__(self, deliver: Deliver) -> None:
+        """Make one; ``start`` begins.
+
+        Args:
+            deliver: takes a call from this thread and has the app's thread make it.
+        """
+        self._deliver = deliver
+        self._wanted: dict[Hashable, tuple[Read, Callable[[Any], None], Callable[[FoundationsError], None] | None]] = {}
+        self._news = threading.Condition()
+        self._ended = False
+        self._conn: sqlite3.Connection | None = None
+
+    def start(self) -> None:
+        """Open the store and begin to answer."""
+        threading.Thread(target=self._run, name="store", daemon=True).start()
+
+    def stop(self) -> None:
+        """End at once, in the middle of a question too."""
+        with self._news:
+            self._ended = True
+            self._wanted.clear()
+            self._news.notify()
+        if self._conn is not None:
+            self._conn.interrupt()
+
+    def ask(
+        self,
+        slot: Hashable,
+        read: Callable[[sqlite3.Connection], T],
+        then: Callable[[T], None],
+        failed: Callable[[FoundationsError], None] | None = None,
+    ) -> None:
+        """Have something read, and hand it to the app's thread.
+
+        Args:
+            slot: whose question it is; a newer one of the same slot takes the place of one that still waits.
+            read: reads it, in the store's thread.
+            then: takes it, in the app's thread.
+            failed: takes the error; without it the error goes unsaid, and the old answer stays on the screen.
+        """
+        with self._news:
+            self._wanted.pop(slot, None)
+            self._wanted[slot] = (read, then, failed)
+            self._news.notify()
+
+    def _run(self) -> None:
+        while True:
+            with self._news:
+                self._news.wait_for(lambda: self._wanted or self._ended)
+                if self._ended:
+                    break
+                slot = next(iter(self._wanted))
+                read, then, failed = self._wanted.pop(slot)
+            self._answer(read, then, failed)
+        if self._conn is not None:
+            self._conn.close()
+
+    def _answer(
+        self, read: Read, then: Callable[[Any], None], failed: Callable[[FoundationsError], None] | None
+    ) -> None:
+        try:
+            if self._conn is None:
+                self._conn = open_reader()
+            found = read(self._conn)
+        except Exception as error:
+            if failed is not None and not self._ended:
+                ours = as_ours(error)
+                self._deliver(lambda: failed(ours))
+            return
+        if not self._ended:
+            self._deliver(lambda: then(found))
+
+
+def version(conn: sqlite3.Connection) -> int:
+    """Return a number that changes when anybody has written to the store."""
+    return int(conn.execute("PRAGMA data_version").fetchone()[0])

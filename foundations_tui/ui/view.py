@@ -1,0 +1,226 @@
+"""What the table of jobs shows: which jobs, in which order, which columns; read in the store's thread. No widgets."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from foundations_tui import summaries, words
+from foundations_tui.cells import WIDEST, cell, field_cell
+from foundations_tui.store import expressions, queries
+from foundations_tui.store.rows import JobRow
+from foundations_tui.terminal import one_line, width
+from foundations_tui.ui.look import LOOK
+from foundations_tui.ui.widgets.virtual_table import Column, TableRow, Window
+
+WIDE_FROM = 100
+"""Cells from which the table shows all of its usual columns."""
+_MOST_GROUPED = 20_000
+_GROUP = "group:"
+
+_STATE = Column("STATE", 12, sort="state")
+_ID = Column("ID", 8, sort="job")
+_NAME = Column("NAME", 0, sort="name")
+_HOST = Column("HOST", 10, sort="host")
+_TOOK = Column("TOOK", 11, right=True, sort="duration")
+_EXIT = Column("EXIT", 4, right=True, sort="exit")
+_NARROW = (_STATE, _ID, _NAME, _HOST, _TOOK, _EXIT)
+_WIDE = (
+    *(_STATE, _ID, _NAME, Column("PROJECT", 10, sort="project"), _HOST),
+    *(Column("STARTED", 10, right=True, sort="started"), _TOOK, _EXIT, Column("", 0)),
+)
+
+
+@dataclass(frozen=True)
+class JobsView:
+    """What the table shows."""
+
+    query: str = ""
+    """In the language of docs/queries.md."""
+    sort: str = "created"
+    """An expression, with ``:asc`` or ``:desc``."""
+    columns: str = ""
+    """Expressions with commas; empty for the usual columns."""
+    group_by: str = ""
+    """An expression: jobs with the same value stand below one line."""
+    archived: bool = False
+    """With those that are archived."""
+
+    def filter(self, conn: sqlite3.Connection) -> queries.JobFilter:
+        """Return the filter of the store's queries."""
+        return queries.JobFilter(query=self.query, archived=self.archived, directions=queries.directions(conn))
+
+    @property
+    def words(self) -> str:
+        """What is unusual about it, for the border of the table."""
+        parts = [f"filter: {self.query}" if self.query else "", "" if self.sort == "created" else f"sort: {self.sort}"]
+        parts += [f"by {self.group_by}" if self.group_by else "", "with archived" if self.archived else ""]
+        return "  ".join(part for part in parts if part)
+
+    def cli(self) -> str:
+        """Return the command line that lists the same."""
+        options = {"--where": self.query, "--columns": self.columns, "--group-by": self.group_by}
+        options["--sort"] = "" if self.sort == "created" else self.sort
+        given = [word for option, value in options.items() if value for word in (option, value)]
+        return words.command(["foundations", "jobs", *given, *(["--archived"] if self.archived else [])])
+
+
+@dataclass(frozen=True)
+class JobsWindow(Window):
+    """Rows of jobs, and the columns they fit."""
+
+    columns: Sequence[Column] = ()
+
+
+@dataclass(frozen=True)
+class Wish:
+    """Which part of a view is wanted."""
+
+    start: int
+    count: int
+    key: str | None
+    """A row to be found."""
+    wide: bool
+    folded: frozenset[str] = frozenset()
+    """Keys of groups whose jobs are not shown."""
+
+
+def is_group(key: str) -> bool:
+    """Say whether a row's key is that of a group, not of a job."""
+    return key.startswith(_GROUP)
+
+
+def read(conn: sqlite3.Connection, view: JobsView, wish: Wish, now: float) -> JobsWindow:
+    """Return a window of a view.
+
+    Raises:
+        QueryError: the query, the sort, a column or the group cannot be understood.
+    """
+    which = view.filter(conn)
+    wanted = expressions.parse_columns(view.columns) if view.columns else []
+    if view.group_by:
+        return _read_groups(conn, view, which, wanted, wish, now)
+    total = queries.count_jobs(conn, which)
+    start, position = wish.start, None
+    if wish.key is not None:
+        position = queries.position(conn, wish.key, which, view.sort)
+        if position is not None and not start <= position < start + wish.count:
+            start = max(0, position - wish.count // 2)
+    start = min(start, max(0, total - wish.count))
+    ids = queries.ordered_ids(conn, which, view.sort, wish.count, start)
+    columns, rows = _rows(conn, which, wanted, ids, wish.wide, now)
+    return JobsWindow(total, start, rows, position, columns)
+
+
+def _rows(
+    conn: sqlite3.Connection,
+    which: queries.JobFilter,
+    wanted: list[expressions.Expression],
+    ids: list[str],
+    wide: bool,
+    now: float,
+) -> tuple[Sequence[Column], list[TableRow]]:
+    jobs = queries.jobs_by_id(conn, ids, details=wide and not wanted)
+    short = queries.short_ids(conn, ids)
+    if not wanted:
+        return (_WIDE if wide else _NARROW), [_usual_row(job, short[job.job], wide, now) for job in jobs]
+    values = queries.values(conn, which, wanted, ids)
+    rows = [_row(job, wanted, values.get(job.job, []), short, now) for job in jobs]
+    return _columns(wanted, rows), rows
+
+
+def _usual_row(job: JobRow, short: str, wide: bool, now: float) -> TableRow:
+    took = words.duration(job.duration(now))
+    code = "" if job.exit_code is None else str(job.exit_code)
+    cells = [_state(job), short, _name(job), job.host, took, code]
+    if wide:
+        started = words.ago(job.started_at, now) if job.started_at else ""
+        cells = [_state(job), short, _name(job), job.project, job.host, started, took, code, job.facts]
+    return TableRow(job.job, cells, [LOOK.style(job.state), "dim"], (job.state, job.exit_code))
+
+
+def _state(job: JobRow) -> str:
+    unsure = "?" if job.unreachable_since is not None and not job.is_final else ""
+    return f"{LOOK.glyph(job.state)} {job.state}{unsure}"
+
+
+def _name(job: JobRow) -> str:
+    star = ("* " if LOOK.ascii else "★ ") if job.starred else ""
+    return star + (job.name or words.command(job.command))
+
+
+def _row(
+    job: JobRow, wanted: list[expressions.Expression], values: list[Any], short: dict[str, str], now: float
+) -> TableRow:
+    shown = [field_cell(e, value, short, now) for e, value in zip(wanted, values, strict=False)]
+    cells = [_state(job), short[job.job], *shown]
+    return TableRow(job.job, cells, [LOOK.style(job.state), "dim"], (job.state, tuple(map(repr, values))))
+
+
+def _columns(wanted: list[expressions.Expression], rows: list[TableRow]) -> list[Column]:
+    """Return columns as wide as what stands in them."""
+    columns = [_STATE, _ID]
+    for n, expression in enumerate(wanted):
+        widest = max([width(one_line(row.cells[n + 2])) for row in rows if len(row.cells) > n + 2], default=0)
+        right = expression.kind != "field"
+        cells = min(WIDEST, max(len(expression.text), widest))
+        columns.append(Column(expression.text, cells, right=right, sort=expression.text))
+    return columns
+
+
+def _read_groups(
+    conn: sqlite3.Connection,
+    view: JobsView,
+    which: queries.JobFilter,
+    wanted: list[expressions.Expression],
+    wish: Wish,
+    now: float,
+) -> JobsWindow:
+    """Return a window of the tree: a line for each value, its jobs below it."""
+    by = expressions.parse_expression(view.group_by)
+    ids = queries.ordered_ids(conn, which, view.sort, _MOST_GROUPED)
+    values = queries.values(conn, which, [by, *wanted], ids)
+    jobs_of: dict[str, list[str]] = {}
+    for job in ids:
+        jobs_of.setdefault(_GROUP + cell(values[job][0]), []).append(job)
+    groups = {_GROUP + cell(group.value): group for group in summaries.group([values[job] for job in ids])}
+    lines: list[str] = []
+    for key in groups:
+        lines += [key, *([] if key in wish.folded else jobs_of[key])]
+    position = lines.index(wish.key) if wish.key in lines else None
+    start = wish.start
+    if position is not None and not start <= position < start + wish.count:
+        start = max(0, position - wish.count // 2)
+    shown = lines[start : start + wish.count]
+    columns, rows = _rows(conn, which, wanted, [line for line in shown if not is_group(line)], wish.wide, now)
+    by_key = {row.key: row for row in rows}
+    made = [
+        _group_row(line, groups[line], line in wish.folded) if is_group(line) else by_key[line]
+        for line in shown
+        if is_group(line) or line in by_key
+    ]
+    return JobsWindow(len(lines), start, made, position, columns)
+
+
+def _group_row(key: str, group: summaries.Group, folded: bool) -> TableRow:
+    fold = ("+" if folded else "-") if LOOK.ascii else ("▸" if folded else "▾")
+    label = f"{fold} {cell(group.value) or '(none)'}"
+    if not group.columns:
+        return TableRow(key, [label, "", words.plural(group.jobs, "job")], ["bold", "", "dim"], group.jobs)
+    means = ["" if s is None else words.number(float(f"{s.mean:.4g}")) for s in group.columns]
+    return TableRow(key, [label, str(group.jobs), *means], ["bold"], tuple(means))
+
+
+def ids(conn: sqlite3.Connection, view: JobsView, most: int) -> list[str]:
+    """Return the ids of the first jobs of a view, in its order."""
+    return queries.ordered_ids(conn, view.filter(conn), view.sort, most)
+
+
+def between(conn: sqlite3.Connection, view: JobsView, ends: Collection[str]) -> list[str]:
+    """Return the ids of the jobs from one to another, both with them."""
+    places = sorted(p for job in ends if (p := queries.position(conn, job, view.filter(conn), view.sort)) is not None)
+    if not places:
+        return []
+    return queries.ordered_ids(conn, view.filter(conn), view.sort, places[-1] - places[0] + 1, places[0])

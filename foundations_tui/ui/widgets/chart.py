@@ -1,0 +1,134 @@
+"""A chart of several curves in braille: axes, a cursor with values, markers that tell curves apart without colours."""
+
+from __future__ import annotations
+
+import bisect
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from rich.segment import Segment
+from rich.style import Style
+from textual.strip import Strip
+from textual.widget import Widget
+
+from foundations_tui import charts, words
+from foundations_tui.terminal import clip, one_line, width
+
+_AXIS = 10
+"""Cells of the labels of the y axis."""
+
+
+@dataclass(frozen=True)
+class Line:
+    """One curve of a chart."""
+
+    label: str
+    colour: str
+    marker: str
+    curve: charts.Curve
+    values: Sequence[float]
+    """What the cursor reads out at each place."""
+    odd: int = 0
+    """How many points are no finite number."""
+
+
+class Chart(Widget):
+    """The chart. Everything it shows is given to it; it redraws only what is new."""
+
+    DEFAULT_CSS = "Chart { height: 1fr; width: 1fr; min-height: 5; }"
+
+    def __init__(self, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self.title = ""
+        self._lines: Sequence[Line] = ()
+        self._x_name = "step"
+        self._log = False
+        self.cursor: float | None = None
+        """Where the cursor stands, as a share of the width; None while there is none."""
+        self._drawn: tuple[object, list[Strip]] = (None, [])
+
+    def show(self, title: str, lines: Sequence[Line], x_name: str, log: bool) -> None:
+        """Show curves.
+
+        Args:
+            title: what they are of.
+            lines: the curves, none without a point.
+            x_name: "step", "time" or "clock".
+            log: logarithmic values.
+        """
+        if (title, lines, x_name, log) != (self.title, self._lines, self._x_name, self._log):
+            self.title, self._lines, self._x_name, self._log = title, lines, x_name, log
+            self.refresh()
+
+    def render_line(self, y: int) -> Strip:
+        """Draw one line; all of them are made at once and kept."""
+        style = self.rich_style
+        key = (self.title, self._lines, self._x_name, self._log, self.cursor, self.size, str(style))
+        if self._drawn[0] != key:
+            self._drawn = (key, self._draw(style))
+        strips = self._drawn[1]
+        return strips[y] if y < len(strips) else Strip.blank(self.size.width, style)
+
+    def _draw(self, style: Style) -> list[Strip]:
+        room, height = self.size.width, self.size.height
+        columns = room - _AXIS - 1
+        legend = min(len(self._lines), max(1, height // 4))
+        rows = height - 2 - legend
+        dim = style + Style(dim=True)
+        strips = [Strip([Segment(clip(one_line(self.title), room), style + Style(bold=True))])]
+        if columns < 4 or rows < 2 or not self._lines:
+            strips.append(Strip([Segment(clip("no numbers yet", room), dim)]))
+            return [strip.adjust_cell_length(room, style) for strip in strips]
+        curves = [line.curve for line in self._lines]
+        left, right, low, high = charts.bounds(curves, self._log)
+        labels = charts.labels(low, high, rows, self._log)
+        drawn = charts.draw(curves, columns, rows, self._log)
+        at = None if self.cursor is None else round(self.cursor * (columns - 1))
+        for row in range(rows):
+            label = clip(labels[row], _AXIS - 1).rjust(_AXIS - 1)
+            strips.append(Strip([Segment(f"{label} │", dim), *self._row(drawn, row, columns, at, style)]))
+        strips.append(Strip([Segment(" " * _AXIS + "└" + _x_axis(left, right, columns, self._x_name), dim)]))
+        x = None if self.cursor is None else left + (right - left) * self.cursor
+        strips += [Strip(self._legend(line, x, room, style)) for line in self._lines[:legend]]
+        return [strip.adjust_cell_length(room, style) for strip in strips]
+
+    def _row(self, drawn: list[list[str]], row: int, columns: int, at: int | None, style: Style) -> list[Segment]:
+        segments: list[Segment] = []
+        for column in range(columns):
+            char, look = " ", style
+            for number, cells in enumerate(drawn):
+                if cells[row][column] != " ":
+                    char, look = cells[row][column], style + Style.parse(self._lines[number].colour)
+            if column == at:
+                char, look = ("│" if char == " " else char), look + Style(bold=True)
+            if segments and segments[-1].style == look:
+                segments[-1] = Segment(segments[-1].text + char, look)
+            else:
+                segments.append(Segment(char, look))
+        return segments
+
+    def _legend(self, line: Line, x: float | None, room: int, style: Style) -> list[Segment]:
+        place = len(line.values) - 1
+        if x is not None:
+            place = min(bisect.bisect_left(line.curve.xs, x), place)
+        value = words.number(float(f"{line.values[place]:.6g}")) if line.values else ""
+        odd = f"  {line.odd} not finite" if line.odd else ""
+        head = f"{line.marker} "
+        text = clip(one_line(f"{line.label}  {value}{odd}"), max(0, room - width(head)))
+        return [Segment(head, style + Style.parse(line.colour)), Segment(text, style)]
+
+
+def _x_axis(left: float, right: float, columns: int, name: str) -> str:
+    """Return the line below a chart: its ends, and how much one column holds."""
+    ends = (_x_label(left, name), _x_label(right, name))
+    each = (right - left) / max(1, columns)
+    middle = f"{name}, 1 col = {words.number(float(f'{each:.3g}'))}" + (" s" if name != "step" else " steps")
+    room = columns - len(ends[0]) - len(ends[1])
+    middle = middle if len(middle) + 4 <= room else ""
+    return ends[0] + middle.center(max(0, room), "─").replace("─" * max(0, room), "─" * max(0, room)) + ends[1]
+
+
+def _x_label(value: float, name: str) -> str:
+    if name == "clock":
+        return words.clock(value, value)
+    return words.number(float(f"{value:.6g}"))

@@ -1,0 +1,162 @@
+"""One line at the bottom of the screen in which something is typed: a filter, a search, a command."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal
+from textual.content import Content
+from textual.suggester import Suggester
+from textual.widget import Widget
+from textual.widgets import Input, Static
+
+from foundations_tui.terminal import one_line
+
+Suggest = Callable[[str], Sequence[str]]
+
+
+@dataclass(frozen=True)
+class Question:
+    """What is asked for."""
+
+    label: str
+    value: str = ""
+    """What stands there to begin with."""
+    submit: Callable[[str], None] = lambda text: None
+    """Called with what was typed, at enter."""
+    change: Callable[[str], None] | None = None
+    """Called with what has been typed so far, at each key."""
+    cancel: Callable[[], None] = lambda: None
+    """Called when the user leaves it with escape."""
+    suggest: Suggest | None = None
+    """Whole lines that begin with what was typed; tab or the right arrow takes the first."""
+    hint: str = ""
+
+
+class Prompt(Horizontal):
+    """The line. It is hidden while nothing is asked."""
+
+    DEFAULT_CSS = """
+    Prompt { height: 1; display: none; background: $panel; }
+    Prompt.-asking { display: block; }
+    Prompt #prompt-label { width: auto; text-style: bold; padding: 0 1; }
+    Prompt Input { width: 1fr; border: none; height: 1; padding: 0; background: $panel; }
+    Prompt Input:focus { border: none; }
+    Prompt #prompt-hint { width: auto; max-width: 50%; color: $text-muted; padding: 0 1; }
+    Prompt #prompt-hint { text-wrap: nowrap; text-overflow: ellipsis; }
+    Prompt #prompt-hint.-error { color: $error; text-style: bold; }
+    """
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape", "cancel", "cancel", id="prompt.cancel"),
+        Binding("tab", "complete", "complete", show=False, priority=True, id="prompt.complete"),
+        Binding("up", "recall(-1)", "earlier", show=False, id="prompt.earlier"),
+        Binding("down", "recall(1)", "later", show=False, id="prompt.later"),
+    ]
+
+    def __init__(self, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self._question = Question("")
+        self._history: dict[str, list[str]] = {}
+        self._place = 0
+        self._back: Widget | None = None
+        """What had the keys before."""
+
+    def compose(self) -> ComposeResult:
+        """Lay out the line."""
+        yield Static(id="prompt-label", markup=False)
+        yield Input(id="prompt-input", select_on_focus=False, suggester=_Suggester(self))
+        yield Static(id="prompt-hint", markup=False)
+
+    @property
+    def input(self) -> Input:
+        """Where it is typed."""
+        return self.query_one(Input)
+
+    @property
+    def is_asking(self) -> bool:
+        """Whether something is asked."""
+        return self.has_class("-asking")
+
+    def ask(self, question: Question) -> None:
+        """Ask something; the keys go there until it is answered or left."""
+        self._question = question
+        if not self.is_asking:
+            self._back = self.screen.focused
+        self._place = len(self._earlier)
+        self.query_one("#prompt-label", Static).update(Content(one_line(question.label)))
+        self.say(question.hint)
+        self.add_class("-asking")
+        with self.prevent(Input.Changed):
+            self.input.value = question.value
+        self.input.cursor_position = len(question.value)
+        self.input.focus()
+
+    def say(self, words: str, is_error: bool = False) -> None:
+        """Say something behind what is typed."""
+        hint = self.query_one("#prompt-hint", Static)
+        hint.set_class(is_error, "-error")
+        hint.update(Content(one_line(words)))
+
+    def suggestion(self, text: str) -> str | None:
+        """Return the first whole line that begins with a text."""
+        if self._question.suggest is None or not text:
+            return None
+        return next((line for line in self._question.suggest(text) if line.startswith(text) and line != text), None)
+
+    @property
+    def _earlier(self) -> list[str]:
+        return self._history.setdefault(self._question.label, [])
+
+    def _close(self) -> None:
+        self.remove_class("-asking")
+        self.say("")
+        if self._back is not None and self._back.is_attached:
+            self._back.focus()
+
+    def on_input_changed(self, event: Input.Changed) -> None:
+        """Pass on what has been typed so far."""
+        event.stop()
+        if self._question.change is not None and self.is_asking:
+            self._question.change(event.value)
+
+    def on_input_submitted(self, event: Input.Submitted) -> None:
+        """Close, and pass on what was typed."""
+        event.stop()
+        if event.value and self._earlier[-1:] != [event.value]:
+            self._earlier.append(event.value)
+        question = self._question
+        self._close()
+        question.submit(event.value)
+
+    def action_cancel(self) -> None:
+        """Close without an answer."""
+        question = self._question
+        self._close()
+        question.cancel()
+
+    def action_complete(self) -> None:
+        """Take the suggestion."""
+        line = self.suggestion(self.input.value)
+        if line is not None:
+            self.input.value = line
+            self.input.cursor_position = len(line)
+
+    def action_recall(self, step: int) -> None:
+        """Bring back what was typed earlier."""
+        self._place = max(0, min(self._place + step, len(self._earlier)))
+        text = self._earlier[self._place] if self._place < len(self._earlier) else ""
+        self.input.value = text
+        self.input.cursor_position = len(text)
+
+
+class _Suggester(Suggester):
+    def __init__(self, prompt: Prompt) -> None:
+        super().__init__(use_cache=False, case_sensitive=True)
+        self._prompt = prompt
+
+    async def get_suggestion(self, value: str) -> str | None:
+        return self._prompt.suggestion(value)
