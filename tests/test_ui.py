@@ -16,6 +16,7 @@ from foundations_tui.ui.app import FoundationsApp
 from foundations_tui.ui.panes.jobs import JobsPane
 from foundations_tui.ui.panes.log import LogPane
 from foundations_tui.ui.screens.confirm import Confirm
+from foundations_tui.ui.screens.menu import Menu
 from foundations_tui.ui.widgets.log_view import LogView
 from tests.support import screen
 from tests.support.client import FOUNDATIONS, Client
@@ -69,14 +70,14 @@ async def test_keys(client: Client, size: tuple[int, int]) -> None:
         await screen.until(pilot, lambda: "log of 1" in screen.text(app))
         await pilot.press("k", "G")
         await screen.until(pilot, lambda: "log of 0" in screen.text(app))
-        await pilot.press("g", "enter")
+        await pilot.press("g", "3")
         await screen.until(pilot, lambda: "log of 2" in screen.text(app) and "job-1" not in screen.text(app))
         await pilot.press("escape")
         await screen.until(pilot, lambda: "job-1" in screen.text(app))
         await pilot.press("question_mark")
-        await screen.until(pilot, lambda: "q                   quit" in screen.text(app))
+        await screen.until(pilot, lambda: "Screens     1 jobs" in screen.text(app))
         await pilot.press("q")
-        await screen.until(pilot, lambda: "q                   quit" not in screen.text(app))
+        await screen.until(pilot, lambda: "Screens     1 jobs" not in screen.text(app))
         await pilot.press("q")
     assert app.return_code == 0
 
@@ -87,10 +88,16 @@ async def test_stop_asks_first(client: Client) -> None:
     app = make_app()
     async with app.run_test(size=(80, 24)) as pilot:
         await screen.until(pilot, lambda: "● running" in screen.text(app))
-        await pilot.press("x", "n")
+        await pilot.press("x")
+        await screen.until(pilot, lambda: isinstance(app.screen, Menu))
+        await pilot.press("s")
+        await screen.until(pilot, lambda: isinstance(app.screen, Confirm))
+        await pilot.press("n")
         assert not isinstance(app.screen, Confirm) and client.job(job)["state"] == "running"
         await pilot.press("x")
-        assert f"Stop job {job[:6]}" in screen.text(app)
+        await screen.until(pilot, lambda: isinstance(app.screen, Menu))
+        await pilot.press("s")
+        await screen.until(pilot, lambda: f"Stop job {job[:6]}" in screen.text(app))
         await pilot.press("y")
         await screen.until(pilot, lambda: "⊘ stopped" in screen.text(app))
     assert client.job(job)["reason_code"] == "stopped_by_user"
@@ -119,8 +126,9 @@ async def test_a_host_that_hangs_blocks_nothing(client: Client) -> None:
         app = make_app()
         async with app.run_test(size=(80, 24)) as pilot:
             await screen.until(pilot, lambda: "✓ completed" in screen.text(app) and "meanwhile" in screen.text(app))
-            assert "mute" in screen.text(app)
-            await screen.until(pilot, lambda: "out of reach" in screen.text(app))
+            await screen.until(pilot, lambda: "mute out of reach" in screen.text(app))
+            await pilot.press("4")
+            await screen.until(pilot, lambda: "out of reach since" in screen.text(app))
             await pilot.press("q")
 
 
@@ -160,7 +168,7 @@ async def test_a_long_log_scrolls_and_follows(client: Client) -> None:
     app = make_app()
     async with app.run_test(size=(80, 24)) as pilot:
         await screen.until(pilot, lambda: "│ 100000 " in screen.text(app))
-        await pilot.press("enter", "g")
+        await pilot.press("3", "g")
         await screen.until(pilot, lambda: "│ 100000 " not in screen.text(app))
         log = app.screen.query_one(LogView)
         assert not log.following and "│ 1 " in screen.text(app)
@@ -199,8 +207,8 @@ async def test_the_table_asks_for_what_is_on_screen(client: Client) -> None:
         table = app.screen.query_one(JobsPane).table
         await pilot.press("G")
         await screen.until(pilot, lambda: table.cursor == 4999)
-        assert "job 0 " in screen.text(app)
-        assert len(table._window) < 100
+        await screen.until(pilot, lambda: "job 0 " in screen.text(app))
+        assert len(table._window.rows) < 100
 
 
 async def test_the_cursor_stays_on_its_job(client: Client) -> None:
@@ -210,14 +218,14 @@ async def test_the_cursor_stays_on_its_job(client: Client) -> None:
     async with app.run_test(size=(80, 24)) as pilot:
         await screen.until(pilot, lambda: screen.text(app).count("completed") >= 2)
         await pilot.press("j")
-        table = app.screen.query_one(JobsPane).table
+        table = app.main.jobs.table
         assert table.key == first
         third = client.submit("--name", "third", "--", "true")
         await screen.until(pilot, lambda: "third" in screen.text(app))
-        assert table.key == first and "first" in str(app.screen.query_one(LogPane).query_one("#job-facts").render())
-        client.run("delete", "--yes", first, third)
+        assert table.key == first and "first" in str(app.main.query_one(LogPane).query_one("#job-facts").render())
+        client.run("delete", first, third)
         await screen.until(pilot, lambda: "third" not in screen.text(app))
-        assert table.key == second
+        await screen.until(pilot, lambda: table.key == second)
 
 
 @pytest.mark.parametrize("size", [(20, 5), (40, 10), (300, 100)])
@@ -227,10 +235,10 @@ async def test_any_size_and_no_jobs(client: Client, size: tuple[int, int]) -> No
         await pilot.press("j", "k", "g", "G", "enter", "escape", "x", "question_mark", "escape", "r", "tab", "tab", "j")
         job = client.submit("--name", "late", "--", "seq", "100")
         client.run("wait", job)
-        await screen.until(pilot, lambda: app.screen.query_one(JobsPane).table.key == job)
+        await screen.until(pilot, lambda: app.main.jobs.table.key == job)
         await pilot.press("enter", "g", "G", "escape")
-        client.run("delete", "--yes", job)
-        await screen.until(pilot, lambda: app.screen.query_one(JobsPane).table.key is None)
+        client.run("delete", job)
+        await screen.until(pilot, lambda: app.main.jobs.table.key is None)
         await pilot.press("enter", "x", "q")
     assert app.return_code == 0
 
@@ -253,11 +261,16 @@ def test_the_real_program_in_tmux(client: Client, sshd: Sshd, tmux: Tmux, new_ss
     tmux.resize(160, 50)
     tmux.until(lambda shown: "PROJECT" in shown and "42 lines" in shown)
     tmux.send("x")
+    tmux.until(lambda shown: "KILL at once" in shown)
+    tmux.send("s")
     tmux.until(lambda shown: f"Stop job {job[:6]} on box?" in shown)
     tmux.send("y")
     tmux.until(lambda shown: "⊘ stopped" in shown)
     tmux.resize(80, 24)
     tmux.send("Enter")
+    tmux.until(lambda shown: "143 (SIGTERM)" in shown)
+    tmux.send("Escape")
+    tmux.send("3")
     tmux.until(lambda shown: "STATE" not in shown and "42 lines" in shown)
     tmux.send("Escape")
     tmux.until(lambda shown: "STATE" in shown)

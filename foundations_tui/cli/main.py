@@ -1,4 +1,4 @@
-"""The entry point: the table of verbs, and where errors become messages and exit codes."""
+"""The entry point, and where errors become messages and exit codes."""
 
 from __future__ import annotations
 
@@ -11,55 +11,10 @@ from typing import Any
 import click
 
 from foundations_tui import __version__
+from foundations_tui.cli.verbs import VERBS
 from foundations_tui.errors import FoundationsError, UsageError, as_ours
 from foundations_tui.terminal import several_lines
 
-VERBS = {
-    "init": ("project", "Make an example project, or a config in an existing one."),
-    "submit": ("submit", "Run a command on a host, on the working tree as it is now."),
-    "sweep": ("sweep", "Sweeps: list, show, stop, resume."),
-    "jobs": ("jobs", "List jobs: find, sort, group, choose columns."),
-    "views": ("jobs", "Saved ways to list jobs."),
-    "projects": ("listings", "List projects."),
-    "show": ("listings", "Show one job in full."),
-    "metrics": ("compare", "Show the metrics of jobs."),
-    "compare": ("compare", "Show in what jobs differ, and which is best."),
-    "chart": ("compare", "Draw a metric of jobs in the terminal."),
-    "export": ("compare", "Write jobs as a table: CSV, JSON, Parquet, Markdown, LaTeX."),
-    "tag": ("annotate", "Put tags on jobs."),
-    "note": ("annotate", "Write a note for a job."),
-    "star": ("annotate", "Star jobs."),
-    "unstar": ("annotate", "Take the star away."),
-    "archive": ("annotate", "Put jobs away; nothing is deleted."),
-    "unarchive": ("annotate", "Bring archived jobs back."),
-    "project": ("annotate", "Rename a project."),
-    "status": ("listings", "Show what ended, failed or waits since you last looked."),
-    "logs": ("work", "Print the log of a job; -f follows it."),
-    "wait": ("work", "Wait for jobs and exit with their exit code."),
-    "stop": ("work", "Stop jobs."),
-    "queue": ("queue", "Show what waits on the hosts, in order, with why and until when."),
-    "move": ("queue", "Give a waiting job another place or priority."),
-    "pause": ("queue", "Start no more jobs of a group, or of a host."),
-    "resume": ("queue", "Start them again."),
-    "clear-queue": ("queue", "Stop your waiting jobs."),
-    "gpus": ("gpus", "Show GPUs, their load, and whose they are."),
-    "shell": ("enter", "Open a shell on a host, or in a job's folder with its environment."),
-    "exec": ("enter", "Run a command in a job's folder with its environment and GPUs."),
-    "delete": ("work", "Delete ended jobs; 30 days long they can be restored."),
-    "restore": ("annotate", "Bring deleted jobs back."),
-    "prune": ("prune", "Free a host's disk: remove folders of ended jobs that are fetched."),
-    "ls": ("files", "List the files in a job's folder."),
-    "get": ("files", "Fetch files of a job."),
-    "sync": ("hosts", "Bring the local store up to date with the hosts."),
-    "hosts": ("hosts", "List, add, test and remove hosts."),
-    "tensorboard": ("board", "Open TensorBoard over the event files of jobs."),
-    "import": ("imports", "Take in runs of MLflow or TensorBoard."),
-    "store": ("store", "Back up and check the local store."),
-    "demo": ("demo", "Try it: a sweep of small trainings on this machine."),
-    "ui": ("ui", "Open the terminal app (also: bare 'foundations')."),
-    "completion": ("completion", "Print the completion script for bash, zsh or fish."),
-}
-"""Each verb's module and its line in the help."""
 _FUNCTIONS = {"clear-queue": "clear_queue", "exec": "exec_", "import": "import_"}
 """Verbs whose function cannot be called like them."""
 _MEANT = {

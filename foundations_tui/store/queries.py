@@ -71,7 +71,7 @@ class JobFilter:
         if self.query.strip():
             found = self.search(conn).where(self.query)
             parts.append(search.Sql(f"({found.text})", found.args))
-        if not self.archived and "is:archived" not in self.query:
+        if not self.archived and "is:archived" not in self.query and "is:trashed" not in self.query:
             parts.append(search.Sql("j.archived = 0"))
         if not self.trashed and "is:trashed" not in self.query:
             parts.append(search.Sql("j.trashed = 0"))

@@ -71,6 +71,7 @@ class FoundationsApp(App[None]):
         self.theme = theme if theme in self.available_themes else "foundations-dark"
         LOOK.ascii = ascii_only
         LOOK.dark = self.current_theme.dark
+        self.set_class(ascii_only, "-ascii")
         self._session = session
         self._follows = follow
         self._page = page

@@ -38,8 +38,9 @@ class Command:
     @property
     def needs_terminal(self) -> bool:
         """Whether it talks to the user."""
-        edits = self.verb == "note" and len(self.words) < 2
-        return self.verb in NEED_A_TERMINAL or edits
+        if {"--help", "-h"} & set(self.words):
+            return False
+        return self.verb in NEED_A_TERMINAL or (self.verb == "note" and len(self.words) < 2)
 
     @property
     def argv(self) -> list[str]:

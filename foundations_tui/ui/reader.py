@@ -28,11 +28,18 @@ class Reader:
         self._wanted: dict[Hashable, tuple[Read, Callable[[Any], None], Callable[[FoundationsError], None] | None]] = {}
         self._news = threading.Condition()
         self._ended = False
+        self._is_busy = False
         self._conn: sqlite3.Connection | None = None
 
     def start(self) -> None:
         """Open the store and begin to answer."""
         threading.Thread(target=self._run, name="store", daemon=True).start()
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether everything that was asked is answered."""
+        with self._news:
+            return not self._wanted and not self._is_busy
 
     def stop(self) -> None:
         """End at once, in the middle of a question too."""
@@ -71,7 +78,9 @@ class Reader:
                     break
                 slot = next(iter(self._wanted))
                 read, then, failed = self._wanted.pop(slot)
+                self._is_busy = True
             self._answer(read, then, failed)
+            self._is_busy = False
         if self._conn is not None:
             self._conn.close()
 

@@ -15,7 +15,7 @@ from foundations_tui.terminal import one_line, width
 from foundations_tui.ui.look import LOOK
 from foundations_tui.ui.widgets.virtual_table import Column, TableRow, Window
 
-WIDE_FROM = 100
+WIDE_FROM = 90
 """Cells from which the table shows all of its usual columns."""
 _MOST_GROUPED = 20_000
 _GROUP = "group:"

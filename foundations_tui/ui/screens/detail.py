@@ -77,13 +77,16 @@ class Detail(ModalScreen[None]):
         self._reader.ask(self, read, self._take, self._failed)
 
     def _take(self, known: _Known) -> None:
+        if not self.is_attached:
+            return  # it was closed meanwhile
         now = time.time()
         title = f"{known.row.job}  {known.row.name}".strip()
         self.query_one("#box").border_title = Content(one_line(title))
         self.query_one("#detail-text", Static).update(Content("\n").join(_lines(known, now)))
 
     def _failed(self, error: FoundationsError) -> None:
-        self.query_one("#detail-text", Static).update(Content(several_lines(str(error))))
+        if self.is_attached:
+            self.query_one("#detail-text", Static).update(Content(several_lines(str(error))))
 
     def action_scroll(self, lines: int) -> None:
         """Scroll."""

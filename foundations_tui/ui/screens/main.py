@@ -60,7 +60,7 @@ class MainScreen(Screen[None]):
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (120, "-wide")]
     BINDINGS: ClassVar[list[BindingType]] = [
         *(Binding(str(n), f"page('{page}')", page, show=False, id=f"main.{page}") for n, page in enumerate(PAGES)),
-        Binding("enter", "open", "open", show=False, id="main.open"),
+        Binding("enter", "open", "open", key_display="enter", show=False, id="main.open"),
         Binding("slash", "find", "filter", key_display="/", id="main.find"),
         Binding("ampersand", "filter_log", "only lines with", show=False, id="main.filter_log"),
         Binding("s", "sort", "sort", show=False, id="main.sort"),
@@ -77,7 +77,7 @@ class MainScreen(Screen[None]):
         Binding("P", "pager", "pager", show=False, id="main.pager"),
         Binding("z", "zoom", "zoom", show=False, id="main.zoom"),
         Binding("r,f5", "reload", "refresh", show=False, id="main.refresh"),
-        Binding("escape", "back", "back", id="main.back"),
+        Binding("escape", "back", "back", show=False, id="main.back"),
         Binding("question_mark,f1", "app.help", "help", id="main.help", key_display="?"),
         Binding("q", "app.quit", "quit", id="main.quit"),
     ]
@@ -110,7 +110,7 @@ class MainScreen(Screen[None]):
             yield ComparePane(self._reader, id="compare")
             yield QueuePane(self._reader, id="queue")
         yield Prompt(id="prompt")
-        yield Footer()
+        yield Footer(show_command_palette=False)
 
     def on_mount(self) -> None:
         """Begin."""
@@ -347,17 +347,23 @@ def _read_head(conn: sqlite3.Connection) -> tuple[dict[str, int], dict[str, Host
 
 def _head(page: str, room: int, has_overview: bool, counts: dict[str, int], hosts: list[HostRow]) -> Content:
     """Return the first line: the pages, what runs and waits, and how the hosts are."""
-    parts: list[Content | str] = [Content.styled(" foundations ", "bold"), " "] if room >= _TITLE_FROM else []
+    is_wide = room >= _TITLE_FROM
+    parts: list[Content | str] = [Content.styled(" foundations ", "bold"), " "] if is_wide else []
     for number, name in [*list(enumerate(PAGES))[1:], *([(0, PAGES[0])] if has_overview else [])]:
-        parts += [Content.styled(f" {number} {name} ", "reverse" if name == page else "dim")]
+        label = f" {number} {name} " if is_wide else f"{number} {name}"
+        parts += [Content.styled(label, "reverse" if name == page else "dim"), "" if is_wide else " "]
     gpus = [gpu for host in hosts for gpu in host.resources.get("gpus", [])]
     free = sum(1 for gpu in gpus if not gpu.get("job") and not gpu.get("busy"))
     running = counts.get("running", 0) + counts.get("preparing", 0)
     waiting = counts.get("queued", 0) + counts.get("submitting", 0)
     away = [host.name for host in hosts if host.state == "unreachable"]
-    parts += ["  ", Content.styled(f"{LOOK.glyph('running')} {running} running", LOOK.style("running"))]
-    parts += [f"  {LOOK.glyph('queued')} {waiting} queued"]
-    parts += [f"  GPU {free}/{len(gpus)} free"] if gpus else []
+    brief = bool(away) and not is_wide
+    parts += [
+        " ",
+        Content.styled(f"{LOOK.glyph('running')} {running}{'' if brief else ' running'}", LOOK.style("running")),
+    ]
+    parts += [f"  {LOOK.glyph('queued')} {waiting}{'' if brief else ' queued'}"]
+    parts += [f"  GPU {free}/{len(gpus)} free"] if gpus and not brief else []
     if away:
         parts.append(Content.styled(one_line(f"  {', '.join(away)} out of reach"), LOOK.style("failed")))
     return Content.assemble(*parts)

@@ -13,6 +13,7 @@ from textual.widget import Widget
 
 from foundations_tui import charts, words
 from foundations_tui.terminal import clip, one_line, width
+from foundations_tui.ui.look import LOOK
 
 _AXIS = 10
 """Cells of the labels of the y axis."""
@@ -86,8 +87,9 @@ class Chart(Widget):
         at = None if self.cursor is None else round(self.cursor * (columns - 1))
         for row in range(rows):
             label = clip(labels[row], _AXIS - 1).rjust(_AXIS - 1)
-            strips.append(Strip([Segment(f"{label} │", dim), *self._row(drawn, row, columns, at, style)]))
-        strips.append(Strip([Segment(" " * _AXIS + "└" + _x_axis(left, right, columns, self._x_name), dim)]))
+            strips.append(Strip([Segment(f"{label} {_upright()}", dim), *self._row(drawn, row, columns, at, style)]))
+        corner = "+" if LOOK.ascii else "└"
+        strips.append(Strip([Segment(" " * _AXIS + corner + _x_axis(left, right, columns, self._x_name), dim)]))
         x = None if self.cursor is None else left + (right - left) * self.cursor
         strips += [Strip(self._legend(line, x, room, style)) for line in self._lines[:legend]]
         return [strip.adjust_cell_length(room, style) for strip in strips]
@@ -98,9 +100,10 @@ class Chart(Widget):
             char, look = " ", style
             for number, cells in enumerate(drawn):
                 if cells[row][column] != " ":
-                    char, look = cells[row][column], style + Style.parse(self._lines[number].colour)
+                    char = self._lines[number].marker if LOOK.ascii else cells[row][column]
+                    look = style + Style.parse(self._lines[number].colour)
             if column == at:
-                char, look = ("│" if char == " " else char), look + Style(bold=True)
+                char, look = (_upright() if char == " " else char), look + Style(bold=True)
             if segments and segments[-1].style == look:
                 segments[-1] = Segment(segments[-1].text + char, look)
             else:
@@ -125,7 +128,11 @@ def _x_axis(left: float, right: float, columns: int, name: str) -> str:
     middle = f"{name}, 1 col = {words.number(float(f'{each:.3g}'))}" + (" s" if name != "step" else " steps")
     room = columns - len(ends[0]) - len(ends[1])
     middle = middle if len(middle) + 4 <= room else ""
-    return ends[0] + middle.center(max(0, room), "─").replace("─" * max(0, room), "─" * max(0, room)) + ends[1]
+    return ends[0] + middle.center(max(0, room), "-" if LOOK.ascii else "─") + ends[1]
+
+
+def _upright() -> str:
+    return "|" if LOOK.ascii else "│"
 
 
 def _x_label(value: float, name: str) -> str:

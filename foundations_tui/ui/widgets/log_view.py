@@ -135,8 +135,14 @@ class LogView(ScrollView, can_focus=True):
         if self.following:
             self._tail = self._file.tail(self.size.height) if self._file and self._is_behind else []
             self.scroll_end(animate=False, immediate=True)
+            if is_new:
+                self.call_after_refresh(self._keep_end)  # the new size counts from then on
         if is_new or self._tail or not self.line_count:
             self.refresh()
+
+    def _keep_end(self) -> None:
+        if self.following:
+            self.scroll_end(animate=False, immediate=True)
 
     @property
     def _is_behind(self) -> bool:
@@ -325,7 +331,9 @@ class LogView(ScrollView, can_focus=True):
         self.action_move(round(pages * max(1, self.size.height - 1)))
 
     def action_top(self) -> None:
-        """Scroll to the first line."""
+        """Scroll to the first line, and stay there if that is not the last page."""
+        self.following = self.line_count <= self.size.height
+        self._tail = []
         self.scroll_to(y=0, animate=False, immediate=True)
 
     def action_follow(self) -> None:

@@ -93,7 +93,7 @@ class VirtualTable(ScrollView, can_focus=True):
         Binding("pageup", "page(-1)", "page up", show=False, id="table.page_up"),
         Binding("g,home", "end(-1)", "top", show=False, id="table.top"),
         Binding("G,end", "end(1)", "bottom", show=False, id="table.bottom"),
-        Binding("enter", "open", "open", id="table.open"),
+        Binding("enter", "open", "open", key_display="enter", id="table.open"),
         Binding("space", "mark", "mark", id="table.mark"),
     ]
 

@@ -1,0 +1,447 @@
+"""The app's pages, driven with keys: filter, mark, compare, charts, logs, verbs, undo; and that nothing blocks it."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import re
+import time
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings, strategies as st
+from textual.app import App, ComposeResult
+
+from foundations_tui.cli.verbs import VERBS
+from foundations_tui.errors import UsageError
+from foundations_tui.session import Session
+from foundations_tui.store import queries
+from foundations_tui.ui import logfile
+from foundations_tui.ui.app import FoundationsApp
+from foundations_tui.ui.commands import parse
+from foundations_tui.ui.frame import frame
+from foundations_tui.ui.panes.metrics import MetricsPane
+from foundations_tui.ui.screens.detail import Detail
+from foundations_tui.ui.screens.main import PAGES
+from foundations_tui.ui.screens.menu import Menu
+from foundations_tui.ui.screens.output import Output
+from foundations_tui.ui.widgets.chart import Chart
+from foundations_tui.ui.widgets.log_view import LogView
+from tests.support import screen
+from tests.support.client import FOUNDATIONS, Client
+from tests.support.store import fill
+
+TRAIN = """
+import sys, foundations
+lr, bs = float(sys.argv[1]), int(sys.argv[2])
+foundations.log_params({"lr": lr, "bs": bs})
+for step in range(40):
+    foundations.log_metric("loss", lr * 10 / (step + 1))
+    foundations.log_metric("acc", 1 - lr / (step + 1))
+print("trained")
+"""
+
+
+def make_app(**options: object) -> FoundationsApp:
+    return FoundationsApp(Session(connect_timeout=3), VERBS, **options)  # type: ignore[arg-type]
+
+
+def some_jobs(client: Client) -> list[str]:
+    """Run four jobs that differ in two parameters, and one that fails."""
+    (client.project / "train.py").write_text(TRAIN)
+    jobs = [
+        client.submit("--name", f"lr{lr}-bs{bs}", "--", "python", "train.py", lr, bs)
+        for lr in ("0.1", "0.2")
+        for bs in ("16", "32")
+    ]
+    jobs.append(client.submit("--name", "broken", "--", "sh", "-c", "echo all is well; echo no error: 7; exit 7"))
+    client.run("wait", *jobs, code=7)
+    client.run("sync")
+    return jobs
+
+
+async def type_text(pilot: object, text: str) -> None:
+    for char in text:
+        await pilot.press(_KEYS.get(char, char))  # type: ignore[attr-defined]
+
+
+_KEYS = {
+    " ": "space",
+    "=": "equals_sign",
+    "<": "less_than_sign",
+    ":": "colon",
+    "-": "minus",
+    ".": "full_stop",
+    "_": "underscore",
+    ",": "comma",
+    "%": "percent_sign",
+}
+
+
+@pytest.mark.parametrize("size", [(60, 15), (80, 24), (120, 30), (160, 50)])
+async def test_every_page_at_every_size(client: Client, size: tuple[int, int]) -> None:
+    some_jobs(client)
+    app = make_app()
+    async with app.run_test(size=size) as pilot:
+        await screen.until(pilot, lambda: "broken" in screen.text(app))
+        for number, page in enumerate(PAGES):
+            await pilot.press(str(number))
+            await screen.until(pilot, lambda: app.reader.is_idle)
+            await pilot.pause()
+            shown = screen.text(app).splitlines()
+            assert len(shown) == size[1] and all(len(line) == size[0] for line in shown), page
+            assert app.main.page == (page if page != "overview" or size[0] >= 120 else "jobs"), page
+        for width, height in ((41, 9), (200, 60), (20, 5), (80, 24)) * 2:
+            await pilot.resize_terminal(width, height)
+        await pilot.press("1")
+        await screen.until(pilot, lambda: "broken" in screen.text(app))
+
+
+async def test_a_filter_is_live_and_its_error_is_shown_in_place(client: Client) -> None:
+    some_jobs(client)
+    app = make_app()
+    async with app.run_test(size=(120, 40)) as pilot:
+        await screen.until(pilot, lambda: "5 jobs" in screen.text(app))
+        await pilot.press("1", "slash")
+        await type_text(pilot, "lr<0.15 and bs=")
+        await screen.until(pilot, lambda: "expected" in screen.text(app) or "a value" in screen.text(app))
+        assert app.main.prompt.is_asking
+        await type_text(pilot, "32")
+        await screen.until(pilot, lambda: app.main.jobs.table.count == 1 and "lr0.1-bs32" in screen.text(app))
+        await pilot.press("enter")
+        assert not app.main.prompt.is_asking and "filter: lr<0.15 and bs=32" in screen.text(app)
+        await pilot.press("y")
+        await screen.until(pilot, lambda: isinstance(app.screen, Menu))
+        await pilot.press("v")
+        await screen.until(pilot, lambda: app.clipboard == "foundations jobs --where 'lr<0.15 and bs=32'")
+        await pilot.press("escape")
+        await screen.until(pilot, lambda: app.main.jobs.table.count == 5)
+
+
+async def test_sort_columns_groups_and_views(client: Client) -> None:
+    some_jobs(client)
+    app = make_app()
+    async with app.run_test(size=(120, 40)) as pilot:
+        await screen.until(pilot, lambda: "5 jobs" in screen.text(app))
+        await pilot.press("1", "s")
+        await pilot.press(*["backspace"] * 10)
+        await type_text(pilot, "loss:min:asc")
+        await pilot.press("enter", "c")
+        await type_text(pilot, "name,loss:min,lr")
+        await pilot.press("enter")
+        await screen.until(pilot, lambda: "loss:min" in screen.text(app) and "sort: loss:min:asc" in screen.text(app))
+        rows = [row.cells for row in app.main.jobs.table._window.rows]
+        assert [row[3] for row in rows] == ["0.025", "0.025", "0.05", "0.05", ""]
+        await pilot.press("S")
+        await screen.until(pilot, lambda: app.main.jobs.table._window.rows[0].cells[3] == "0.05")
+        await pilot.press("b")
+        await type_text(pilot, "lr")
+        await pilot.press("enter")
+        await screen.until(pilot, lambda: "▾ 0.1" in screen.text(app) and "▾ (none)" in screen.text(app))
+        assert app.main.jobs.table.count == 8
+        await pilot.press("g", "enter")
+        await screen.until(pilot, lambda: "▸ 0.1" in screen.text(app) and app.main.jobs.table.count == 6)
+        await pilot.press("w")
+        await screen.until(pilot, lambda: isinstance(app.screen, Menu))
+        await pilot.press("s")
+        await type_text(pilot, "mine")
+        await pilot.press("enter")
+        await screen.until(pilot, lambda: client.json("views") != [])
+        saved = client.json("views")[0]
+        assert (saved["view"], saved["columns"], saved["group_by"]) == ("mine", "name,loss:min,lr", "lr")
+        await pilot.press("w")
+        await screen.until(pilot, lambda: isinstance(app.screen, Menu))
+        await pilot.press("0")
+        await screen.until(pilot, lambda: app.main.jobs.table.count == 5)
+
+
+async def test_marked_jobs_are_compared_and_charted(client: Client) -> None:
+    jobs = some_jobs(client)
+    app = make_app()
+    async with app.run_test(size=(160, 50)) as pilot:
+        await screen.until(pilot, lambda: "5 jobs" in screen.text(app))
+        await pilot.press("j", "space", "v", "j", "v")
+        await screen.until(pilot, lambda: len(app.main.chosen) == 3)
+        assert set(app.main.chosen) == set(jobs[1:4])
+        await pilot.press("2")
+        charts = [chart for chart in app.main.query(Chart) if chart.display]
+        await screen.until(pilot, lambda: [chart.title for chart in charts[:2]] == ["acc", "loss"])
+        assert "lr0.1-bs32  0.0025" in screen.text(app).replace("0.025", "0.0025") and "▲" in screen.text(app)
+        await pilot.press("h", "h", "plus", "L", "X")
+        await screen.until(pilot, lambda: "smoothed 0.1" in screen.text(app) and "log" in screen.text(app))
+        assert app.main.query_one(MetricsPane).how.x == "time"
+        await pilot.press("5")
+        await screen.until(pilot, lambda: "param:lr" in screen.text(app))
+        assert "param:bs" in screen.text(app) and "(-0.1)" in screen.text(app) and "project" not in screen.text(app)
+        await pilot.press("o")
+        await screen.until(pilot, lambda: "project" in screen.text(app))
+        await pilot.press("escape", "A")
+        await screen.until(pilot, lambda: len(app.main.chosen) == 1)
+
+
+async def test_a_job_in_full(client: Client) -> None:
+    some_jobs(client)
+    app = make_app()
+    async with app.run_test(size=(100, 45)) as pilot:
+        await screen.until(pilot, lambda: "5 jobs" in screen.text(app))
+        await pilot.press("enter")
+        await screen.until(pilot, lambda: isinstance(app.screen, Detail) and "exit code     7" in screen.text(app))
+        await pilot.press("escape", "j", "enter")
+        await screen.until(pilot, lambda: "min 0.05  max 2  40 values" in screen.text(app))
+        assert "▁" in screen.text(app) and "timeline" in screen.text(app)
+
+
+async def test_what_was_said_of_jobs_is_taken_back(client: Client) -> None:
+    jobs = some_jobs(client)
+    app = make_app()
+    async with app.run_test(size=(120, 40)) as pilot:
+        await screen.until(pilot, lambda: "5 jobs" in screen.text(app))
+        await pilot.press("1", "space", "space")
+        for key in ("asterisk", "a", "d"):
+            await pilot.press("x")
+            await screen.until(pilot, lambda: isinstance(app.screen, Menu))
+            await pilot.press(key)
+            await screen.until(pilot, lambda: not isinstance(app.screen, Menu))
+            done = {"asterisk": "is:starred", "a": "is:archived", "d": "is:trashed"}[key]
+            await screen.until(pilot, lambda done=done: len(client.json("jobs", "--where", done)) == 2)  # type: ignore[misc]
+        await screen.until(pilot, lambda: app.main.jobs.table.count == 3)
+        assert {row["job"] for row in client.json("jobs", "--where", "is:trashed")} == set(jobs[3:])
+        for query in ("is:trashed", "is:archived", "is:starred"):
+            await pilot.press("u")
+            await screen.until(pilot, lambda query=query: client.json("jobs", "--where", query) == [])  # type: ignore[misc]
+        await screen.until(pilot, lambda: app.main.jobs.table.count == 5)
+
+
+async def test_a_job_is_edited_and_run_anew(client: Client) -> None:
+    jobs = some_jobs(client)
+    app = make_app()
+    async with app.run_test(size=(120, 40)) as pilot:
+        await screen.until(pilot, lambda: "5 jobs" in screen.text(app))
+        await pilot.press("1", "j", "e")
+        await screen.until(pilot, lambda: app.main.prompt.is_asking)
+        assert app.main.prompt.input.value.endswith("-- python train.py 0.2 32")
+        await pilot.press("backspace", "backspace")
+        await type_text(pilot, "64")
+        await pilot.press("enter")
+        await screen.until(pilot, lambda: isinstance(app.screen, Output) and "exit 0" in screen.text(app))
+        await pilot.press("escape")
+        await screen.until(pilot, lambda: app.main.jobs.table.count == 6)
+    new = client.json("jobs")[0]
+    assert new["command"] == ["python", "train.py", "0.2", "64"] and new["name"] == "lr0.2-bs32"
+    assert new["job"] not in jobs
+
+
+async def test_every_verb_can_be_typed(client: Client) -> None:
+    app = make_app()
+    async with app.run_test(size=(120, 40), notifications=True) as pilot:
+        await screen.until(pilot, lambda: "no jobs yet" in screen.text(app))
+        for verb in VERBS:
+            await pilot.press("colon")
+            app.main.prompt.input.value = f"{verb} --help"
+            await pilot.press("enter")
+            await screen.until(pilot, lambda: isinstance(app.screen, Output) and "exit 0" in screen.text(app))
+            assert f"Usage: foundations {verb}" in screen.text(app), verb
+            await pilot.press("escape")
+        await pilot.press("colon")
+        app.main.prompt.input.value = "nonsense"
+        await pilot.press("enter")
+        await screen.until(pilot, lambda: "there is no verb 'nonsense'" in screen.text(app))
+
+
+def test_what_is_typed_behind_a_colon() -> None:
+    ids = ["aaa", "bbb"]
+    assert parse("stop", VERBS, ids).words == ("aaa", "bbb")
+    assert parse("logs", VERBS, ids).words == ("aaa",)
+    assert parse("foundations tag % good=1", VERBS, ids).words == ("aaa", "bbb", "good=1")
+    assert parse("stop --where 'a b'", VERBS, ids).words == ("--where", "a b")
+    assert parse("show ccc", VERBS, ids).words == ("ccc",)
+    assert parse("jobs", VERBS, ids).words == ()
+    for line in ("", "foundations", "nope", "show '", "stop %"):
+        with pytest.raises(UsageError):
+            parse(line, VERBS, [])
+
+
+async def test_a_slow_store_and_dead_hosts_block_no_key(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    fill(300)
+    (client.home / "hosts.toml").write_text('[hosts.dead]\naddress = "192.0.2.1"\n')
+    slow = queries.jobs_by_id
+
+    def slowly(*args: object, **options: object) -> object:
+        time.sleep(0.7)
+        return slow(*args, **options)  # type: ignore[arg-type]
+
+    app = make_app()
+    async with app.run_test(size=(120, 40)) as pilot:
+        await screen.until(pilot, lambda: "300 jobs" in screen.text(app))
+        monkeypatch.setattr(queries, "jobs_by_id", slowly)
+        longest, last = 0.0, time.monotonic()
+        for key in ("j", "j", "G", "1", "2", "3", "1", "g", "k", "enter", "escape", "slash", "a", "escape") * 3:
+            app.post_message(_key(key))
+            for _ in range(5):
+                await asyncio.sleep(0.01)
+                longest, last = max(longest, time.monotonic() - last), time.monotonic()
+        assert longest < 0.5, "a handler waited for the store"
+        began = time.monotonic()
+        app.exit()
+    assert time.monotonic() - began < 5
+
+
+def _key(key: str) -> object:
+    from textual.events import Key
+
+    return Key(key, key if len(key) == 1 else None)
+
+
+async def test_hostile_text_on_every_page(client: Client) -> None:
+    evil = "[red]x[/] [@click=app.quit]y[/]\x1b]52;c;aGk=\x07\x1b[2J\u202e"
+    (client.project / "evil.py").write_text(
+        f"import foundations\nevil = {evil!r}\n"
+        "foundations.log_param('p' + evil, evil)\nfoundations.set_tag('t' + evil, evil)\n"
+        "for n in range(5): foundations.log_metric('m' + evil, n)\nprint(evil)\n"
+    )
+    jobs = [client.submit("--name", f"{evil}{n}", "--", "python", "evil.py") for n in range(2)]
+    client.run("wait", *jobs)
+    client.run("note", jobs[0], evil)
+    app = make_app()
+    async with app.run_test(size=(160, 50)) as pilot:
+        await screen.until(pilot, lambda: "2 jobs" in screen.text(app))
+        await pilot.press("space", "space")
+        for key in ("0", "1", "2", "3", "4", "5", "6", "1", "enter", "escape", "x", "escape", "y", "escape", "e"):
+            await pilot.press(key)
+            await screen.until(pilot, lambda: app.reader.is_idle)
+            await pilot.pause()
+            shown = screen.text(app)
+            assert not set(shown) & {"\x1b", "\x07", "\u202e", "\x9b"}, key
+            if key in ("1", "2", "5"):
+                assert "[red]x[/]" in shown, key
+        await pilot.press("escape")
+        assert app.is_running
+
+
+# --- logs -------------------------------------------------------------------------------------------------------
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(st.binary(max_size=40).map(lambda b: b.replace(b"\n", b"")), max_size=60), st.booleans(), st.integers(1, 9)
+)
+def test_lines_of_a_file_are_found(
+    tmp_path_factory: pytest.TempPathFactory, lines: list[bytes], ends: bool, step: int
+) -> None:
+    path = tmp_path_factory.mktemp("log") / "log"
+    path.write_bytes(b"\n".join(lines) + (b"\n" if ends and lines else b""))
+    data = path.read_bytes()
+    expected = data.split(b"\n")
+    if expected[-1] == b"":
+        expected.pop()
+    small, logfile.CHUNK_BYTES = logfile.CHUNK_BYTES, 16
+    try:
+        file = logfile.LogFile(path)
+        while file.scan(step):
+            pass
+        assert file.line_count == len(expected)
+        wanted = [line.rstrip(b"\r") for line in expected]
+        assert file.lines(0, 1000) == wanted
+        for number in range(len(expected)):
+            assert file.lines(number, 1) == wanted[number : number + 1]
+        assert [line.rstrip(b"\r") for line in file.tail(3)] == wanted[-3:]
+    finally:
+        logfile.CHUNK_BYTES = small
+
+
+def test_searching_a_file_finds_each_line_once(tmp_path: Path) -> None:
+    dice = random.Random(1)
+    lines = [dice.choice(["epoch", "an Error", "nan", "fine error error"]) + str(n) for n in range(200_000)]
+    path = tmp_path / "log"
+    path.write_text("\n".join(lines) + "\n")
+    file = logfile.LogFile(path)
+    while file.scan(1 << 22):
+        pass
+    found = [o for offsets, _ in logfile.matches(path, logfile.compile_words("error"), lambda: False) for o in offsets]
+    assert [file.line_at(offset) for offset in found[:500]] == [
+        n for n, line in enumerate(lines) if "error" in line.lower()
+    ][:500]
+    assert len(found) == sum("error" in line.lower() for line in lines)
+    assert logfile.compile_words("(a+)+b").pattern == re.escape(b"(a+)+b"), "a pattern that could take forever is text"
+
+
+async def test_a_log_is_searched_and_filtered(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    log.write_text("".join(f"line {n}{' ERROR here' if n % 1000 == 999 else ''}\n" for n in range(50_000)))
+
+    class LogApp(App[None]):
+        def compose(self) -> ComposeResult:
+            yield LogView()
+
+    app = LogApp()
+    async with app.run_test(size=(40, 10)) as pilot:
+        view = app.query_one(LogView)
+        view.focus()
+        view.show(log, "")
+        await screen.until(pilot, lambda: "line 49999 ERROR" in screen.text(app))
+        await pilot.press("g", "right_square_bracket")
+        await screen.until(pilot, lambda: "line 999 ERROR" in screen.text(app))
+        await pilot.press("right_square_bracket")
+        await screen.until(pilot, lambda: "line 1999 ERROR" in screen.text(app))
+        await pilot.press("left_square_bracket")
+        await screen.until(pilot, lambda: "line 999 ERROR" in screen.text(app))
+        view.search("line 3141")
+        await screen.until(pilot, lambda: "line 3141" in screen.text(app))
+        await pilot.press("n")
+        await screen.until(pilot, lambda: "line 31410" in screen.text(app))
+        view.set_filter("error")
+        await screen.until(pilot, lambda: view.line_count == 50)
+        with log.open("a") as file:
+            file.write("one more error\n")
+        view.look()
+        await screen.until(pilot, lambda: view.line_count == 51 and "one more error" in screen.text(app))
+        view.set_filter("")
+        assert view.line_count == 50_001
+
+
+async def test_a_large_log_shows_its_end_at_once_and_takes_no_memory(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    block = b"".join(b"a line of the log, number %06d\n" % n for n in range(30_000))
+    with log.open("wb") as file:
+        for _ in range(300):
+            file.write(block)
+        file.write(b"the very end\n")
+    view = LogView()
+
+    class LogApp(App[None]):
+        def compose(self) -> ComposeResult:
+            yield view
+
+    app = LogApp()
+    async with app.run_test(size=(60, 12)) as pilot:
+        view.show(log, "")
+        await pilot.pause()
+        assert "the very end" in screen.text(app)
+        await screen.until(pilot, lambda: view.line_count == 9_000_001)
+        assert "the very end" in screen.text(app)
+        assert view._file is not None and len(view._file._before) * 8 < 100_000
+
+
+# --- frames -----------------------------------------------------------------------------------------------------
+
+
+def test_one_frame_for_scripts(client: Client) -> None:
+    some_jobs(client)
+    for page in ("jobs", "metrics", "hosts"):
+        shown = client.run("ui", "--once", page, "--size", "100x30").stdout
+        assert len(shown.splitlines()) == 30 and max(map(len, shown.splitlines())) <= 100
+        assert {"jobs": "lr0.1-bs16", "metrics": "no metrics", "hosts": "● local"}[page] in shown
+    plain = client.run("ui", "--once", "jobs", "--ascii").stdout
+    assert "x failed" in plain and not re.search("[╭│●✓]", plain)
+    assert "is no size" in client.run("ui", "--once", "--size", "1x1", code=2).stderr
+
+
+async def test_the_app_in_a_light_theme_and_without_one(client: Client) -> None:
+    some_jobs(client)
+    for theme in ("foundations-light", "ansi-dark", "nonsense"):
+        shown = await frame(make_app(theme=theme, follow=False), (120, 40))
+        assert "lr0.1-bs16" in shown, theme
+
+
+def test_the_program_is_the_app() -> None:
+    assert FOUNDATIONS
