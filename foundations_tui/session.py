@@ -7,14 +7,15 @@ import threading
 import time
 import uuid
 from collections.abc import Callable
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from foundations_tui import config
 from foundations_tui.errors import HostUnreachable
-from foundations_tui.hosts.agent import Agent
-from foundations_tui.hosts.hostkeys import HostKeyAsker, UnknownKey
-from foundations_tui.store import writes
-from foundations_tui.store.db import Store
+
+if TYPE_CHECKING:  # 100 ms of imports, which the app's first picture need not wait for
+    from foundations_tui.hosts.agent import Agent
+    from foundations_tui.hosts.hostkeys import HostKeyAsker, UnknownKey
+    from foundations_tui.store.db import Store
 
 T = TypeVar("T")
 Say = Callable[[str], None]
@@ -64,6 +65,8 @@ class Session:
     @property
     def store(self) -> Store:
         """This thread's store."""
+        from foundations_tui.store.db import Store
+
         if not hasattr(self._threads, "store"):
             self._threads.store = Store()
         store: Store = self._threads.store
@@ -75,6 +78,9 @@ class Session:
         Raises:
             NotFoundError: there is no such host. HostError: it is out of reach or refuses.
         """
+        from foundations_tui.hosts.agent import Agent
+        from foundations_tui.store import writes
+
         settings = self.hosts.host(host)
         with self._locks[host]:
             found = self._agents.get(host)
@@ -127,6 +133,8 @@ class Session:
     @functools.cached_property
     def client_id(self) -> str:
         """The id of this installation."""
+        from foundations_tui.store import writes
+
         return writes.put_client_id(self.store, uuid.uuid4().hex[:12])
 
 

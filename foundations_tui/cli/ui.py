@@ -63,11 +63,9 @@ def open_app(page: str = "", theme: str = "", ascii_only: bool = False, mouse: b
             "the terminal app needs a terminal",
             "foundations jobs lists jobs; foundations ui --once prints one frame; foundations --help shows more",
         )
-    from foundations_tui import runs
     from foundations_tui.session import Session
     from foundations_tui.ui.app import FoundationsApp  # Textual: 190 ms
 
-    runs.take_in()
     app = FoundationsApp(Session(), VERBS, page, theme, ascii_only)
     if theme and theme not in app.available_themes:
         raise UsageError(f"there is no theme {theme!r}", ", ".join(sorted(app.available_themes)))

@@ -189,4 +189,9 @@ def m004_trash(db: Any) -> None:
     db.execute(
         "CREATE INDEX idx_jobs_by_id ON jobs (job, attempt, created_at, state, host, project, archived, trashed)"
     )
+    final = "'completed', 'failed', 'stopped', 'lost'"
+    # What listings, and the app once a second, ask of a hundred thousand jobs.
+    db.execute("CREATE INDEX idx_jobs_shown ON jobs (created_at) WHERE archived = 0 AND trashed = 0")
+    db.execute("CREATE INDEX idx_jobs_state ON jobs (state, host)")
+    db.execute(f"CREATE INDEX idx_jobs_ended ON jobs (noticed_at) WHERE state IN ({final})")
     db.execute("PRAGMA user_version = 4")

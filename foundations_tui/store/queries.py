@@ -28,6 +28,7 @@ from foundations_tui.store.rows import (
 FACTS = {"param": "params", "arg": "args", "tag": "tags", "artifact": "artifacts", "used": "uses"}
 """The kinds of facts, and what each is called of a job."""
 FINAL = ("completed", "failed", "stopped", "lost")
+FINAL_SQL = ", ".join(f"'{state}'" for state in FINAL)
 FALLING = ("created", "started", "ended", "duration", "priority")
 """Fields whose largest value comes first unless the user says otherwise."""
 SHORTEST = 6
@@ -176,12 +177,16 @@ def count_jobs(conn: sqlite3.Connection, which: JobFilter = ALL) -> int:
     return int(conn.execute(f"SELECT COUNT(*) FROM jobs j WHERE {where.text}", where.args).fetchone()[0])
 
 
+_TOLD_WITHIN = 200
+"""So many of the newest jobs are asked which way metrics get better."""
+
+
 def directions(conn: sqlite3.Connection, project: str = "") -> dict[str, str]:
     """Return which way metrics get better ("min" or "max"), as the newest job of a project, or of all, was told."""
-    condition, args = ("project = ? AND", [project]) if project else ("", [])
+    condition, args = ("WHERE project = ?", [project]) if project else ("", [])
     query = (
-        f"SELECT json_extract(spec, '$.metrics.direction') FROM jobs WHERE {condition}"
-        " json_extract(spec, '$.metrics.direction') IS NOT NULL ORDER BY created_at DESC LIMIT 1"
+        "SELECT direction FROM (SELECT json_extract(spec, '$.metrics.direction') AS direction FROM jobs"
+        f" {condition} ORDER BY created_at DESC LIMIT {_TOLD_WITHIN}) WHERE direction IS NOT NULL LIMIT 1"
     )
     row = conn.execute(query, args).fetchone()
     return {} if row is None else dict(json.loads(row[0]))
@@ -421,8 +426,11 @@ def ended(conn: sqlite3.Connection, which: JobFilter, before: float) -> list[Job
 
 def changed_since(conn: sqlite3.Connection, moment: float) -> list[JobRow]:
     """Return the jobs that ended, as far as this client noticed, after a moment; oldest first."""
-    query = f"{_JOB} WHERE j.noticed_at > ? AND j.state IN ({_marks(FINAL)}) ORDER BY j.noticed_at"
-    return _rows(conn, conn.execute(query, [moment, *FINAL]).fetchall(), True)
+    query = (
+        f"SELECT job FROM jobs INDEXED BY idx_jobs_ended WHERE noticed_at > ? AND state IN ({FINAL_SQL})"
+        " AND trashed = 0 ORDER BY noticed_at"
+    )
+    return _of_ids(conn, [row[0] for row in conn.execute(query, [moment])], True)
 
 
 def waiting(conn: sqlite3.Connection, limit: int) -> list[JobRow]:

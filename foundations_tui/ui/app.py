@@ -16,7 +16,6 @@ from textual.screen import Screen
 from foundations_tui import words
 from foundations_tui.session import Session
 from foundations_tui.store import queries
-from foundations_tui.store.db import Store
 from foundations_tui.store.rows import JobRow
 from foundations_tui.terminal import one_line
 from foundations_tui.ui.asks import Asks
@@ -30,6 +29,7 @@ from foundations_tui.ui.screens.main import PAGES, MainScreen
 from foundations_tui.ui.workers import Followers
 
 _RELOAD_PAUSE = 0.1
+_FOLLOW_AFTER = 0.3
 _MOST_SAID = 3
 """Jobs that ended at once and are named one by one."""
 _REDRAW_SECONDS = 10.0
@@ -65,7 +65,6 @@ class FoundationsApp(App[None]):
             follow: keep the store up to date with the hosts.
         """
         super().__init__()
-        Store().close()  # made or migrated before anything reads it
         for one in THEMES:
             self.register_theme(one)
         self.theme = theme if theme in self.available_themes else "foundations-dark"
@@ -108,7 +107,7 @@ class FoundationsApp(App[None]):
         self.reader.start()
         self.push_screen(MainScreen(self.reader, self._session.hosts.hosts, self._page))
         if self._follows:
-            self._followers.start()
+            self.set_timer(_FOLLOW_AFTER, self._followers.start)  # connecting would delay the first rows
 
     def on_unmount(self) -> None:
         """Leave the hosts; jobs run on."""

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from foundations_tui import actions, config, locations, trash, words
+from foundations_tui import config, locations, words
 from foundations_tui.errors import FoundationsError, UsageError
 from foundations_tui.session import Session
 from foundations_tui.store import queries
@@ -123,8 +123,6 @@ class Deeds:
         for row in theirs:
             self._app.say(f"{row.job[:6]} belongs to {row.owner}: foundations delete --others", failed=True)
         rows = [row for row in rows if row not in theirs]
-        for row in rows:
-            trash.check_can_go(row)
         self._annotate(rows, "trashed", True, "in the trash for 30 days")
 
     def _ask_what_to_say(self, kind: str, rows: list[JobRow]) -> None:
@@ -286,6 +284,8 @@ def _said(row: JobRow, key: str) -> Any:
 
 
 def _say(session: Session, rows: list[JobRow], changes: list[dict[str, Any]], done: str) -> str:
+    from foundations_tui import actions
+
     problems: dict[str, FoundationsError] = {}
     for row, change in zip(rows, changes, strict=True):
         problems.update(actions.annotate(session, [row], change, time.time()))
@@ -294,11 +294,15 @@ def _say(session: Session, rows: list[JobRow], changes: list[dict[str, Any]], do
 
 
 def _stop(session: Session, row: JobRow, owner: str, grace: float | None) -> str:
+    from foundations_tui import actions
+
     actions.stop(session, row, owner, grace)
     return f"{row.job[:6]} is being stopped"
 
 
 def _move(session: Session, row: JobRow, where: str) -> str:
+    from foundations_tui import actions
+
     actions.move(session, row, where)
     return f"{row.job[:6]} is {where} in the queue of {row.host}"
 

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from textual.message import Message
 
-from foundations_tui import sync
 from foundations_tui.errors import as_ours
 from foundations_tui.session import Session
 from foundations_tui.ui.messages import ActionEnded, StoreChanged
+
+if TYPE_CHECKING:
+    from foundations_tui.sync import Follower
 
 Post = Callable[[Message], Any]
 
@@ -27,20 +29,39 @@ class Followers:
             post: takes messages from any thread.
         """
         self._post = post
-        hosts = session.hosts.hosts
-        self._followers = {host: sync.Follower(session, host, self._changed, patient=True) for host in hosts}
+        self._session = session
+        self._followers: dict[str, Follower] = {}
+        self._is_stopped = False
 
     def _changed(self) -> None:
         self._post(StoreChanged())
 
     def start(self) -> None:
-        """Begin to follow the hosts of hosts.toml."""
-        for host in self._followers:
-            threading.Thread(target=self._follow, args=(host,), name=f"follow {host}", daemon=True).start()
+        """Begin to follow the hosts of hosts.toml, and take in what was run by hand on this machine."""
+        threading.Thread(target=self._begin, daemon=True).start()
+
+    def _begin(self) -> None:
+        from foundations_tui import sync  # what only connecting needs is not imported before the first picture
+
+        for host in self._session.hosts.hosts:
+            self._followers[host] = sync.Follower(self._session, host, self._changed, patient=True)
+            if not self._is_stopped:
+                threading.Thread(target=self._follow, args=(host,), name=f"follow {host}", daemon=True).start()
+        self._take_in()
+
+    def _take_in(self) -> None:
+        from foundations_tui import runs
+
+        try:
+            runs.take_in()
+        except Exception as error:
+            self._post(ActionEnded(f"runs of this machine: {as_ours(error)}", failed=True))
+        self._changed()
 
     def stop(self) -> None:
         """End them, without waiting for a host."""
-        for follower in self._followers.values():
+        self._is_stopped = True
+        for follower in list(self._followers.values()):
             follower.stop()
 
     def _follow(self, host: str) -> None:

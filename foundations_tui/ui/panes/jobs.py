@@ -9,6 +9,7 @@ from typing import ClassVar
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
+from textual.content import Content
 from textual.message import Message
 
 from foundations_tui import words
@@ -54,6 +55,7 @@ class JobsPane(Vertical):
         self._folded: frozenset[str] = frozenset()
         self._range_from: str | None = None
         self._columns: tuple[object, ...] = ()
+        self._said = ("", "")
         self.border_title = "jobs"
 
     def compose(self) -> ComposeResult:
@@ -100,7 +102,6 @@ class JobsPane(Vertical):
         if self._columns != tuple(window.columns):
             self._columns = tuple(window.columns)
             self.table.set_columns(window.columns)
-            self.table.refresh()
         self.table.take(Window(window.count, window.start, window.rows, window.position))
         self._say_counts()
         self.post_message(self.ViewChanged(self.view))
@@ -108,9 +109,11 @@ class JobsPane(Vertical):
     def _say_counts(self) -> None:
         marked = f"{len(self.table.marked)} marked  " if self.table.marked else ""
         lines = "line" if self.view.group_by else "job"
-        self.border_subtitle = one_line(f"{marked}{words.plural(self.table.count, lines)}").replace("[", r"\[")
         title = f"jobs  {self.view.words}" if self.view.words else "jobs"
-        self.border_title = one_line(title).replace("[", r"\[")
+        said = one_line(title), one_line(f"{marked}{words.plural(self.table.count, lines)}")
+        if said != self._said:
+            self._said = said
+            self.border_title, self.border_subtitle = map(Content, said)
 
     def on_resize(self) -> None:
         """Show as many columns as fit."""

@@ -22,7 +22,7 @@ class LogPane(Vertical):
     def __init__(self, id: str | None = None) -> None:
         super().__init__(id=id)
         self.row: JobRow | None = None
-        self._facts = ""
+        self._facts = self._said = ""
         self.border_title = "log"
 
     def compose(self) -> ComposeResult:
@@ -41,7 +41,7 @@ class LogPane(Vertical):
         facts = Content("") if row is None else _facts(row)
         if facts.markup != self._facts:
             self._facts = facts.markup
-            self.query_one("#job-facts", Static).update(facts)
+            self.query_one("#job-facts", Static).update(facts, layout=False)
         if row is None:
             self.log_view.show(None, "")
             return
@@ -54,7 +54,10 @@ class LogPane(Vertical):
         view = self.log_view
         parts = [f"filter: {view.filter}" if view.filter else "", words.plural(view.line_count, "line")]
         parts.append("" if view.following else "G follows")
-        self.border_subtitle = Content(one_line("  ".join(part for part in parts if part)))
+        said = one_line("  ".join(part for part in parts if part))
+        if said != self._said:
+            self._said = said
+            self.border_subtitle = Content(said)
 
 
 def _facts(row: JobRow) -> Content:

@@ -7,7 +7,6 @@ import sqlite3
 from collections.abc import Sequence
 from typing import ClassVar
 
-from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Grid
 from textual.content import Content
@@ -54,12 +53,9 @@ class MetricsPane(Grid, can_focus=True):
         self._filter = ""
         self.how = How()
         self._cursor: float | None = None
+        self._laid_out = (0, 0, 0)
+        self._said = ("", "")
         self.border_title = "metrics"
-
-    def compose(self) -> ComposeResult:
-        """Lay out the pane."""
-        for number in range(9):
-            yield Chart(id=f"chart-{number}")
 
     def show(self, jobs: Sequence[str]) -> None:
         """Show the metrics of these jobs."""
@@ -102,9 +98,14 @@ class MetricsPane(Grid, can_focus=True):
         if self.tiles != tiles:
             self.reload()
         columns, rows = _TILES[self.tiles]
-        self.styles.grid_size_columns, self.styles.grid_size_rows = columns, rows
+        shown = max(1, min(len(page), self.tiles))
+        if (columns, rows, shown) != self._laid_out:  # laying out costs more than all the drawing
+            self._laid_out = columns, rows, shown
+            self.styles.grid_size_columns, self.styles.grid_size_rows = columns, rows
+            self.mount_all(Chart() for _ in range(shown - len(self.query(Chart))))
+            for number, chart in enumerate(self.query(Chart)):
+                chart.display = number < shown
         for number, chart in enumerate(self.query(Chart)):
-            chart.display = number < max(1, min(len(page), self.tiles))
             key, lines = page[number] if number < len(page) else ("", [])
             chart.cursor = self._cursor
             chart.show(key or ("no metrics" if self._jobs else "no job is selected"), lines, self.how.x, self.how.log)
@@ -114,8 +115,10 @@ class MetricsPane(Grid, can_focus=True):
         many = f"{self._first + 1}-{self._first + shown} of {len(self._keys)}" if shown else "none"
         parts = [f"metrics  {many}", f"filter: {self._filter}" if self._filter else "", "log" if self.how.log else ""]
         parts.append(f"smoothed {self.how.smooth:.1f}" if self.how.smooth else "")
-        self.border_title = Content(one_line("  ".join(part for part in parts if part)))
-        self.border_subtitle = Content(words.plural(len(self._jobs), "job"))
+        said = one_line("  ".join(part for part in parts if part)), words.plural(len(self._jobs), "job")
+        if said != self._said:
+            self._said = said
+            self.border_title, self.border_subtitle = map(Content, said)
 
     def set_filter(self, text: str) -> None:
         """Show only the metrics with a text in their name."""

@@ -46,6 +46,15 @@ _PANES = {
     "queue": ("queue",),
 }
 """What a page shows, the pane that gets the keys first."""
+_HOMES = {
+    "jobs": "#top",
+    "metrics": "#top",
+    "log": "#bottom",
+    "hosts": "#bottom",
+    "compare": "#body",
+    "queue": "#body",
+}
+"""Where each pane belongs."""
 _OVERVIEW_FROM = (120, 30)
 """Columns and lines from which the overview is offered."""
 _TITLE_FROM = 100
@@ -103,12 +112,8 @@ class MainScreen(Screen[None]):
         with Container(id="body"):
             with Horizontal(id="top"):
                 yield JobsPane(self._reader, id="jobs")
-                yield MetricsPane(self._reader, id="metrics")
             with Horizontal(id="bottom"):
                 yield LogPane(id="log")
-                yield HostsPane(self._reader, self._hosts, id="hosts")
-            yield ComparePane(self._reader, id="compare")
-            yield QueuePane(self._reader, id="queue")
         yield Prompt(id="prompt")
         yield Footer(show_command_palette=False)
 
@@ -150,20 +155,48 @@ class MainScreen(Screen[None]):
             self.remove_class(f"-page-{self.page}")
             self.add_class(f"-page-{page}")
             self.page = page
-        for pane in ("jobs", "metrics", "log", "hosts", "compare", "queue"):
-            self.query_one(f"#{pane}").display = pane in _PANES[page]
+        for pane in _PANES[page]:
+            self._have(pane)
+        for pane in _HOMES:
+            for found in self.query(f"#{pane}"):
+                found.display = pane in _PANES[page]
         self.query_one("#top").display = page in ("overview", "jobs", "metrics")
         self.query_one("#bottom").display = page in ("overview", "jobs", "log", "hosts")
+        self.call_after_refresh(self._begin_page, page)
+        self.refresh_bindings()
+
+    def _begin_page(self, page: str) -> None:
+        """Give the page the keys and its jobs, once its panes are there."""
+        if page != self.page:
+            return
         self._target(_PANES[page][0]).focus()
         if page == "compare":
             self.query_one(ComparePane).show(self.jobs.chosen)
         self.reload()
-        self.refresh_bindings()
+
+    def _have(self, pane: str) -> None:
+        """Make a pane when it is shown for the first time: a widget costs milliseconds at the start."""
+        if self.query(f"#{pane}"):
+            return
+        if pane == "metrics":
+            made: Widget = MetricsPane(self._reader, id=pane)
+        elif pane == "hosts":
+            made = HostsPane(self._reader, self._hosts, id=pane)
+        elif pane == "compare":
+            made = ComparePane(self._reader, id=pane)
+        else:
+            made = QueuePane(self._reader, id=pane)
+        self.query_one(_HOMES[pane]).mount(made)
 
     def _target(self, pane: str) -> Widget:
         """Return what gets the keys in a pane."""
         found = {"jobs": "#jobs-table", "log": "#log-view", "compare": "#compare-table", "queue": "#queue-table"}
         return self.query_one(found.get(pane, f"#{pane}"))
+
+    @property
+    def _metrics(self) -> MetricsPane | None:
+        """The charts, while they are shown."""
+        return next((pane for pane in self.query(MetricsPane) if pane.display), None)
 
     def reload(self) -> None:
         """Show what the store has now."""
@@ -172,11 +205,11 @@ class MainScreen(Screen[None]):
         shown = _PANES[self.page]
         if "jobs" in shown or self.page in ("metrics", "log", "compare"):
             self.jobs.reload()
-        for pane in (self.query_one(HostsPane), self.query_one(ComparePane), self.query_one(QueuePane)):
+        for pane in (*self.query(HostsPane), *self.query(ComparePane), *self.query(QueuePane)):
             pane.reload()
         self._show_selected()
-        if self.query_one(MetricsPane).display:
-            self.query_one(MetricsPane).show(self.jobs.chosen)
+        if self._metrics is not None:
+            self._metrics.show(self.jobs.chosen)
         self._reader.ask("head", _read_head, self._show_head)
 
     def _show_head(self, found: tuple[dict[str, int], dict[str, HostRow]]) -> None:
@@ -185,7 +218,7 @@ class MainScreen(Screen[None]):
         text = _head(self.page, self.size.width, self._has_room, counts, known)
         if text.markup != self._head:
             self._head = text.markup
-            self.query_one("#head", Static).update(text)
+            self.query_one("#head", Static).update(text, layout=False)
 
     def on_job_selected(self, event: JobSelected) -> None:
         """Show the job under the cursor; when the one whose log is open has gone, go back to the jobs."""
@@ -193,13 +226,13 @@ class MainScreen(Screen[None]):
             self.action_page("jobs")
         self._selected_id = event.job
         self._show_selected()
-        if self.query_one(MetricsPane).display:
-            self.query_one(MetricsPane).show(self.jobs.chosen)
+        if self._metrics is not None:
+            self._metrics.show(self.jobs.chosen)
 
     def on_jobs_chosen(self) -> None:
         """Draw the metrics of the marked jobs."""
-        if self.query_one(MetricsPane).display:
-            self.query_one(MetricsPane).show(self.jobs.chosen)
+        if self._metrics is not None:
+            self._metrics.show(self.jobs.chosen)
 
     def _show_selected(self) -> None:
         job = self._selected_id
@@ -283,7 +316,7 @@ class MainScreen(Screen[None]):
         """Search in the log where that has the keys, find metrics on their page, filter the jobs everywhere else."""
         if self.query_one(LogPane).log_view.has_focus:
             self.owner.asks.search()
-        elif self.query_one(MetricsPane).has_focus:
+        elif self._metrics is not None and self._metrics.has_focus:
             self.owner.asks.metric()
         else:
             self.owner.asks.filter()

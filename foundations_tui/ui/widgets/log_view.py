@@ -94,6 +94,7 @@ class LogView(ScrollView, can_focus=True):
         self._shown = array("Q")
         """Offsets of the lines that the filter lets through."""
         self._is_raw = False
+        self._shown_last: object = None
         self.following = True
         """Whether the end of the file is kept in view."""
 
@@ -137,7 +138,9 @@ class LogView(ScrollView, can_focus=True):
             self.scroll_end(animate=False, immediate=True)
             if is_new:
                 self.call_after_refresh(self._keep_end)  # the new size counts from then on
-        if is_new or self._tail or not self.line_count:
+        shown = (self.path, self._empty, self.filter, self.line_count, self._tail)
+        if is_new or shown != self._shown_last:
+            self._shown_last = shown
             self.refresh()
 
     def _keep_end(self) -> None:

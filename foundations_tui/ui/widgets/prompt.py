@@ -91,8 +91,8 @@ class Prompt(Horizontal):
         self.say(question.hint)
         self.add_class("-asking")
         with self.prevent(Input.Changed):
-            self.input.value = question.value
-        self.input.cursor_position = len(question.value)
+            self.input.value = one_line(question.value)
+        self.input.cursor_position = len(self.input.value)
         self.input.focus()
 
     def say(self, words: str, is_error: bool = False) -> None:
@@ -120,6 +120,9 @@ class Prompt(Horizontal):
     def on_input_changed(self, event: Input.Changed) -> None:
         """Pass on what has been typed so far."""
         event.stop()
+        if event.value != one_line(event.value):  # pasted
+            self.input.value = one_line(event.value)
+            return
         if self._question.change is not None and self.is_asking:
             self._question.change(event.value)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -146,7 +146,9 @@ class VirtualTable(ScrollView, can_focus=True):
 
     def set_columns(self, columns: Sequence[Column]) -> None:
         """Show other columns; the rows that come have to fit them."""
-        self._columns = columns
+        if columns != self._columns:
+            self._columns = columns
+            self.refresh()
 
     def reload(self) -> None:
         """Ask for the rows around the cursor again; it stays on its row, or at the top where it never left it."""
@@ -163,15 +165,25 @@ class VirtualTable(ScrollView, can_focus=True):
         self._note_changes(old, window.rows)
         keeps_scroll = self.cursor - self.scroll_offset.y
         was_same = self._is_known and window == self._window
+        old_window = self._window
         self._window, self._is_known = window, True
         if was_same:
             return
         self.virtual_size = Size(self.size.width, window.count + 1)
+        self._refresh_what_differs(old_window, window)
         if window.position is not None and window.position != self.cursor:
             self.cursor = window.position
             if self.scroll_offset.y > 0 or self.cursor >= self.size.height - 1:
                 self.scroll_to(y=self.cursor - keeps_scroll, animate=False, immediate=True)
         self._put_cursor(self.cursor)
+
+    def _refresh_what_differs(self, old: Window, new: Window) -> None:
+        """Draw anew the lines that say something else than before."""
+        if (old.count, old.start, len(old.rows)) != (new.count, new.start, len(new.rows)):
+            self.refresh()
+            return
+        pairs = enumerate(zip(old.rows, new.rows, strict=True))
+        self._refresh_rows(new.start + n for n, (was, row) in pairs if was != row)
 
     def _note_changes(self, old: dict[str, TableRow], rows: list[TableRow]) -> None:
         now = time.monotonic()
@@ -187,10 +199,14 @@ class VirtualTable(ScrollView, can_focus=True):
 
     def _put_cursor(self, position: int) -> None:
         """Move the cursor, within bounds, and keep it in view."""
+        before, top = self.cursor, self.scroll_offset.y
         self.cursor = max(0, min(position, self._window.count - 1))
         row = self._row(self.cursor)
         self._keep_in_view()
-        self.refresh()
+        if self.scroll_offset.y != top:
+            self.refresh()
+        else:
+            self._refresh_rows({before, self.cursor})
         self._fetch_ahead()
         if row is None and self._window.count and self._is_known:
             return  # its window is on the way
@@ -198,6 +214,10 @@ class VirtualTable(ScrollView, can_focus=True):
         if key != self.key:
             self.key = key
             self.post_message(self.Moved(self, key))
+
+    def _refresh_rows(self, positions: Iterable[int]) -> None:
+        for position in positions:
+            self.refresh_line(position + 1)  # the first line is that of the titles
 
     def _fetch_ahead(self) -> None:
         """Ask for the next window before the cursor leaves the rows that are here."""
@@ -321,7 +341,10 @@ class VirtualTable(ScrollView, can_focus=True):
             else:
                 self.marked.pop(key, None)
         self.post_message(self.Marked())
-        self.refresh()
+        if len(keys) == 1:
+            self._refresh_rows([self.cursor])
+        else:
+            self.refresh()
 
     def on_click(self, event: events.Click) -> None:
         """Put the cursor where the mouse is; a double click opens; a click on a title sorts."""
