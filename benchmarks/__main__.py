@@ -12,6 +12,7 @@ _ALL = ("submit", "listing", "snapshot", "agent", "scheduler", "tracking", "app"
 
 def main(names: list[str]) -> None:
     """Run benchmarks in a home of their own."""
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # users have compiled modules
     print(f"{'ms':>8} {'floor':>8} {'ratio':>6} {'aim':>5}")
     for name in names or _ALL:
         with tempfile.TemporaryDirectory(prefix="foundations-bench-") as home:

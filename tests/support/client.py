@@ -26,7 +26,7 @@ class Client:
         home.mkdir(parents=True, exist_ok=True)
         project.mkdir(parents=True, exist_ok=True)
         self.env = {**os.environ, "FOUNDATIONS_HOME": str(home), "PYTHONPATH": str(Path.cwd())}
-        for name in ("FOUNDATIONS_JOB_ID", "NO_COLOR"):
+        for name in ("FOUNDATIONS_JOB_ID", "NO_COLOR", "PYTHONDONTWRITEBYTECODE"):
             self.env.pop(name, None)
 
     def add_host(self, name: str, sshd: Sshd, known: bool = True, **options: Any) -> Path:
