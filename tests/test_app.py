@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings, strategies as st
 from textual.app import App, ComposeResult
+from textual.widgets import Input
 
 from foundations_tui.cli.verbs import VERBS
 from foundations_tui.errors import UsageError
@@ -19,9 +20,12 @@ from foundations_tui.store import queries
 from foundations_tui.ui import logfile
 from foundations_tui.ui.app import FoundationsApp
 from foundations_tui.ui.commands import parse
+from foundations_tui.ui.curves import means_at
 from foundations_tui.ui.frame import frame
+from foundations_tui.ui.launching import submit_words
 from foundations_tui.ui.panes.metrics import MetricsPane
 from foundations_tui.ui.screens.detail import Detail
+from foundations_tui.ui.screens.launch import Launch
 from foundations_tui.ui.screens.main import PAGES
 from foundations_tui.ui.screens.menu import Menu
 from foundations_tui.ui.screens.output import Output
@@ -218,11 +222,18 @@ async def test_a_job_is_edited_and_run_anew(client: Client) -> None:
     async with app.run_test(size=(120, 40)) as pilot:
         await screen.until(pilot, lambda: "5 jobs" in screen.text(app))
         await pilot.press("1", "j", "e")
-        await screen.until(pilot, lambda: app.main.prompt.is_asking)
-        assert app.main.prompt.input.value.endswith("-- python train.py 0.2 32")
+        await screen.until(pilot, lambda: isinstance(app.screen, Launch))
+        command = app.screen.query_one("#field-command", Input)
+        assert command.value == "python train.py 0.2 32" and "foundations submit" in screen.text(app)
         await pilot.press("backspace", "backspace")
-        await type_text(pilot, "64")
-        await pilot.press("enter")
+        await type_text(pilot, "'64")
+        await screen.until(pilot, lambda: "command: no closing quotation" in screen.text(app))
+        await pilot.press("left", "left", "backspace")
+        await screen.until(pilot, lambda: "* command" in screen.text(app) and "train.py 0.2 64" in screen.text(app))
+        await pilot.press("f2")
+        await screen.until(pilot, lambda: isinstance(app.screen, Output) and "exit 0" in screen.text(app))
+        assert "train.py" in screen.text(app) and len(client.json("jobs")) == 5
+        await pilot.press("escape", "f3")
         await screen.until(pilot, lambda: isinstance(app.screen, Output) and "exit 0" in screen.text(app))
         await pilot.press("escape")
         await screen.until(pilot, lambda: app.main.jobs.table.count == 6)
@@ -246,6 +257,23 @@ async def test_every_verb_can_be_typed(client: Client) -> None:
         app.main.prompt.input.value = "nonsense"
         await pilot.press("enter")
         await screen.until(pilot, lambda: "there is no verb 'nonsense'" in screen.text(app))
+
+
+def test_what_a_form_comes_to() -> None:
+    filled = {
+        "command": "python t.py '{lr}'",
+        "gpus": "2",
+        "sweep": "lr=1,2 bs=3",
+        "options": "--retries 2",
+        "name": "a b",
+    }
+    assert submit_words(filled) == [
+        *("--name", "a b", "--gpus", "2", "--sweep", "lr=1,2", "--sweep", "bs=3", "--retries", "2"),
+        *("--", "python", "t.py", "{lr}"),
+    ]
+    for wrong in ({}, {"command": " "}, {"command": "a 'b"}, {"command": "a", "params": "x='"}):
+        with pytest.raises(UsageError):
+            submit_words(wrong)
 
 
 def test_what_is_typed_behind_a_colon() -> None:
@@ -445,3 +473,15 @@ async def test_the_app_in_a_light_theme_and_without_one(client: Client) -> None:
 
 def test_the_program_is_the_app() -> None:
     assert FOUNDATIONS
+
+
+@given(st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=300), st.integers(1, 50), st.floats(0.1, 0.95))
+def test_smoothing_is_of_all_values_however_they_are_bundled(values: list[float], run: int, weight: float) -> None:
+    one_by_one = means_at(values, [1] * len(values), weight)
+    counts = [len(values[start : start + run]) for start in range(0, len(values), run)]
+    bundled = means_at(values, counts, weight)
+    ends = [sum(counts[: n + 1]) - 1 for n in range(len(counts))]
+    assert bundled == [one_by_one[end] for end in ends]
+    assert one_by_one[0] == pytest.approx(values[0])
+    low, high = min(values), max(values)
+    assert all(low - 1e-6 <= mean <= high + 1e-6 for mean in one_by_one)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import sqlite3
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -352,6 +352,17 @@ def curve(conn: sqlite3.Connection, job_id: str, attempt: int, key: str) -> list
         return [CurvePoint(*row) for row in rows]
     query = "SELECT value, step, time FROM points WHERE series = ? ORDER BY time, writer, offset"
     return [_point(*row) for row in conn.execute(query, [found["id"]])]
+
+
+def numbers(conn: sqlite3.Connection, job_id: str, attempt: int, key: str) -> Iterator[float | None]:
+    """Yield all values of a metric as numbers, in order; None for what is no finite number."""
+    query = (
+        "SELECT p.value FROM series s JOIN points p ON p.series = s.id WHERE s.key = ? AND s.job = ? AND s.attempt = ?"
+        " ORDER BY p.time, p.writer, p.offset"
+    )
+    for row in conn.execute(query, [key, job_id, attempt]):
+        number = series.number_of(series.from_column(row[0]))
+        yield None if number is None or math.isinf(number) else number
 
 
 def _point(value: Any, step: int, time: float) -> CurvePoint:

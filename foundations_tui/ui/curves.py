@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from foundations_tui import charts
@@ -52,32 +53,66 @@ def lines(conn: sqlite3.Connection, key: str, jobs: Sequence[JobOfChart], how: H
         shown = [point for point in points if point.last is not None]
         if shown:
             colour, marker = LOOK.curve(one.number)
+            values = [point.last or 0.0 for point in shown]
+            if how.smooth:
+                values = _smoothed(conn, (one.job, attempt[0], key), shown, how.smooth)
             odd = sum(point.odd for point in points)
-            found.append(Line(one.label, colour, marker, _curve(shown, how), _values(shown, how), odd))
+            found.append(Line(one.label, colour, marker, _curve(shown, values, how), values, odd))
     return found
 
 
-def _curve(points: list[CurvePoint], how: How) -> charts.Curve:
+def _curve(points: list[CurvePoint], values: list[float], how: How) -> charts.Curve:
     if how.x == "step":
         xs: list[float] = [point.step_max for point in points]
     else:
         zero = points[0].time_min if how.x == "time" else 0.0
         xs = [point.time_max - zero for point in points]
     if how.smooth:
-        values = _values(points, how)
         return charts.Curve(xs, values, values)
     return charts.Curve(xs, [point.min or 0.0 for point in points], [point.max or 0.0 for point in points])
 
 
-def _values(points: list[CurvePoint], how: How) -> list[float]:
-    """Return the last value of each place, smoothed; the first values are not pulled towards 0."""
-    values, mean, weight = [], 0.0, 0.0
-    for point in points:
-        keep = how.smooth**point.count
-        mean = mean * keep + (point.last or 0.0) * (1 - keep)
-        weight = weight * keep + (1 - keep)
-        values.append(mean / weight if weight else point.last or 0.0)
-    return values if how.smooth else [point.last or 0.0 for point in points]
+_Series = tuple[str, int, str]
+"""Job, attempt, key."""
+_smoothed_before: dict[tuple[_Series, float, int], list[float]] = {}
+"""What was smoothed already: a long series is read as a whole for it."""
+_MOST_KEPT = 64
+
+
+def _smoothed(conn: sqlite3.Connection, series: _Series, points: list[CurvePoint], weight: float) -> list[float]:
+    """Return the mean of all values up to each place, those long past weighing less and less."""
+    count = sum(point.count for point in points)
+    found = _smoothed_before.get((series, weight, count))
+    if found is None:
+        values: Iterable[float | None] = (point.last for point in points)
+        if count > len(points):
+            values = queries.numbers(conn, *series)
+        found = means_at(values, [point.count for point in points], weight)
+        while len(_smoothed_before) >= _MOST_KEPT:
+            del _smoothed_before[next(iter(_smoothed_before))]
+        _smoothed_before[series, weight, count] = found
+    return found
+
+
+def means_at(values: Iterable[float | None], counts: Sequence[int], weight: float) -> list[float]:
+    """Return the exponential moving mean behind each run of values.
+
+    The first values are not pulled towards 0: the mean is divided by the sum of its weights, as TensorBoard does.
+
+    Args:
+        values: in order; None is passed over.
+        counts: how many values each run has.
+        weight: of what came before, 0 to below 1.
+    """
+    found, mean, known = [], 0.0, 0.0
+    source = iter(values)
+    for count in counts:
+        for value in itertools.islice(source, count):
+            if value is not None:
+                mean = mean * weight + value * (1 - weight)
+                known = known * weight + (1 - weight)
+        found.append(mean / known if known else 0.0)
+    return found
 
 
 def sparkline(values: Sequence[float | None], cells: int) -> str:

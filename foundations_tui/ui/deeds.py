@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shlex
+import sqlite3
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -18,8 +19,10 @@ from foundations_tui.store import queries
 from foundations_tui.store.rows import JobRow
 from foundations_tui.terminal import one_line
 from foundations_tui.ui.commands import Command, parse, suggestions
+from foundations_tui.ui.launching import of_job
 from foundations_tui.ui.panes.log import LogPane
 from foundations_tui.ui.screens.confirm import Confirm
+from foundations_tui.ui.screens.launch import Launch
 from foundations_tui.ui.screens.menu import Choice, Menu
 from foundations_tui.ui.screens.output import Output
 from foundations_tui.ui.view import JobsView
@@ -166,8 +169,8 @@ class Deeds:
 
         hint = "% the chosen jobs   tab completes   --help"
         own = list(self._app.own_commands)
-        suggest = lambda text: suggestions(text, self._verbs, own)  # noqa: E731
-        self._app.main.prompt.ask(Question(":", line, submit, suggest=suggest, hint=hint))
+        question = Question(":", line, submit, suggest=lambda text: suggestions(text, self._verbs, own), hint=hint)
+        self._app.main.prompt.ask(question)
 
     def run(self, line: str) -> None:
         """Carry out a line of the app's command line."""
@@ -208,8 +211,27 @@ class Deeds:
         self._app.refresh()
 
     def edit_and_run(self) -> None:
-        """Put the chosen job's command line into the prompt, to be changed and run anew."""
-        self._with_chosen(lambda rows: self.ask_command(_submit_line(rows[0])))
+        """Show the form filled from the chosen job, to be changed and run anew."""
+        chosen = self._app.main.chosen[:1]
+
+        def read(conn: sqlite3.Connection) -> list[tuple[JobRow, dict[str, Any]]]:
+            return [(row, queries.spec(conn, row.job)) for row in queries.jobs_by_id(conn, chosen)]
+
+        def show(found: list[tuple[JobRow, dict[str, Any]]]) -> None:
+            for row, spec in found:
+                self.launch(of_job(row, spec), f"as {_name(row)}")
+
+        self._app.reader.ask("chosen", read, show)
+
+    def launch(self, values: Mapping[str, str], title: str = "a new job") -> None:
+        """Ask for a job, and submit it."""
+
+        def submit(found: list[str] | None) -> None:
+            if found:
+                self.done.append(words.command(["submit", *found]))
+                self._app.push_screen(Output(Command("submit", ("--yes", *found))), lambda _: self._app.look())
+
+        self._app.push_screen(Launch(values, title), submit)
 
     def open_pager(self) -> None:
         """Open the log in $PAGER."""
@@ -239,7 +261,6 @@ class Deeds:
             texts["i"] = ("id" if len(ids) == 1 else f"{len(ids)} ids", " ".join(ids))
             texts["c"] = ("command", words.command(rows[0].command))
             texts["s"] = ("command line that shows it", f"foundations show {rows[0].job[:8]}")
-            texts["r"] = ("command line that runs it anew", "foundations " + _submit_line(rows[0]))
             texts["l"] = ("path of its log", str(locations.log_file(rows[0].job, rows[0].attempt or 1)))
             texts["j"] = ("all of it, as JSON", json.dumps([row.to_json(time.time()) for row in rows], indent=1))
         choices = [Choice(key, label, key) for key, (label, _) in texts.items()]
@@ -305,15 +326,3 @@ def _move(session: Session, row: JobRow, where: str) -> str:
 
     actions.move(session, row, where)
     return f"{row.job[:6]} is {where} in the queue of {row.host}"
-
-
-def _submit_line(row: JobRow) -> str:
-    """Return the verb and words that run a job's command anew."""
-    options = ["--host", row.host] if row.host != "local" else []
-    options += ["--name", row.name] if row.name else []
-    options += ["--project", row.project] if row.project else []
-    options += ["--gpus", str(row.gpus_requested)] if row.gpus_requested else []
-    options += ["--group", row.group] if row.group else []
-    for key, value in row.params.items():
-        options += ["--param", f"{key}={words.number(value) if isinstance(value, float) else value}"]
-    return words.command(["submit", *options, "--", *row.command])

@@ -355,7 +355,7 @@ class MainScreen(Screen[None]):
 
     def action_new(self) -> None:
         """Ask for a new job."""
-        self.owner.deeds.ask_command("submit -- ")
+        self.owner.deeds.launch({})
 
     def action_command(self) -> None:
         """Ask for a verb."""
