@@ -216,7 +216,9 @@ class _StreamPull:
             writes.skip_unfinished(self._store, job, attempt, name, offset, end)
 
 
-def catch_up(session: Session, host: str, jobs: Collection[str] | None = None, streams: bool = True) -> None:
+def catch_up(
+    session: Session, host: str, jobs: Collection[str] | None = None, streams: bool = True, logs: bool = True
+) -> None:
     """Bring all that a host has into the store.
 
     Args:
@@ -224,6 +226,7 @@ def catch_up(session: Session, host: str, jobs: Collection[str] | None = None, s
         host: which.
         jobs: bring only the streams of these; None for all.
         streams: with logs and records, or only the states.
+        logs: the logs too, or only the records.
     Raises:
         HostError: it is out of reach.
     """
@@ -234,7 +237,7 @@ def catch_up(session: Session, host: str, jobs: Collection[str] | None = None, s
         host_sync.pull_changes()
         if streams:
             host_sync.pull_sizes()
-            while not host_sync.pull_streams(jobs):
+            while not host_sync.pull_streams(jobs, logs):
                 pass
             host_sync.pull_samples()
             if jobs is None:

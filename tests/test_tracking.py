@@ -373,3 +373,9 @@ def test_a_job_that_submits_jobs_waits_for_them(client: Client) -> None:
     client.run("wait", job)
     assert client.run("logs", job).stdout.splitlines()[-1] == "got 4"
     wait_until(lambda: len(client.json("jobs", "--state", "completed", "--sync")) == 2)
+
+
+def test_whoever_waited_finds_what_was_logged(client: Client) -> None:
+    (client.project / "train.py").write_text("import foundations\nfoundations.log_metric('loss', 0.5)\n")
+    client.run("submit", "--wait", "--name", "a", "--", "python", "train.py")
+    assert client.json("jobs")[0]["metrics"]["loss"]["last"] == 0.5

@@ -175,22 +175,23 @@ def watch_to_end(session: Session, ids: list[str], log: bool = False, log_to_std
     except KeyboardInterrupt:
         say(f"\ndetached; the job runs on: foundations logs -f {ids[0][:6]}")
         return 130
-    _collect_outputs(session, rows)
+    _bring_what_they_made(session, rows)
     for row in rows:
         if row.state != "completed":
             say(f"{row.job[:6]} {row.state}" + (f": {row.reason}" if row.reason else ""))
     return next((code for code in map(exit_code_of, rows) if code), 0)
 
 
-def _collect_outputs(session: Session, rows: list[JobRow]) -> None:
-    """Bring what the jobs declared as outputs, before whoever waited goes on with it."""
-    from foundations_tui import fetching
+def _bring_what_they_made(session: Session, rows: list[JobRow]) -> None:
+    """Bring what the jobs logged and declared as outputs, before whoever waited goes on with it."""
+    from foundations_tui import fetching, sync
 
-    for host in {row.host for row in rows}:
+    for host in {row.host for row in rows if row.kind != "run"}:
         try:
+            sync.catch_up(session, host, [row.job for row in rows if row.host == host], logs=False)
             fetching.collect_outputs(session, host)
         except FoundationsError as error:
-            say(f"warning: {error}; foundations sync brings the outputs")
+            say(f"warning: {error}; foundations sync brings what the jobs made")
 
 
 def refuse_others(row: JobRow, owner: str, others: bool) -> None:
