@@ -95,7 +95,38 @@ def _others(folder: Path) -> list[tuple[str, int, Callable[[], None]]]:
                 mlflow.log_metric("val_loss", 0.1 + n, step=n)
 
         found.append(("MLflow (sqlite)", 200, flow))
-    for name in ("tensorboard", "mlflow"):
+    if importlib.util.find_spec("trackio"):
+        import trackio
+
+        os.environ["TRACKIO_DIR"] = str(folder / "trackio")
+        trackio.init(project="bench", embed=False)
+
+        def track() -> None:
+            for n in range(1000):
+                trackio.log({"val_loss": 0.1 + n})
+
+        found.append(("trackio", 1000, track))
+    if importlib.util.find_spec("wandb"):
+        import wandb
+
+        run = wandb.init(mode="offline", dir=str(folder), settings=wandb.Settings(silent=True))
+
+        def wandb_offline() -> None:
+            for n in range(1000):
+                run.log({"val_loss": 0.1 + n})
+
+        found.append(("wandb offline", 1000, wandb_offline))
+    if importlib.util.find_spec("aim"):
+        import aim
+
+        aim_run = aim.Run(repo=str(folder), system_tracking_interval=None, log_system_params=False)
+
+        def aimed() -> None:
+            for n in range(1000):
+                aim_run.track(0.1 + n, name="val_loss", step=n)
+
+        found.append(("Aim", 1000, aimed))
+    for name in ("tensorboard", "mlflow", "trackio", "wandb", "aim"):
         if not importlib.util.find_spec(name):
             print(f"not here: {name}", file=sys.stderr)
     return found
