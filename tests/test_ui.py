@@ -278,3 +278,27 @@ def test_the_real_program_in_tmux(client: Client, sshd: Sshd, tmux: Tmux, new_ss
     assert tmux.exit_code() == 0
     assert client.job(job)["state"] == "stopped"
     assert os.listdir(client.home / "logs") == [job]
+
+
+async def test_the_wheel_looks_elsewhere_and_new_jobs_move_nothing(client: Client) -> None:
+    fill(400)
+    app = make_app()
+    async with app.run_test(size=(80, 24)) as pilot:
+        await screen.until(pilot, lambda: "400 jobs" in screen.text(app))
+        table = app.main.jobs.table
+        await pilot.press("j", "j")
+        key = table.key
+        for _ in range(40):
+            table.scroll_to(y=table.scroll_offset.y + 3, animate=False, immediate=True)
+            await pilot.pause(0.02)
+        await screen.until(pilot, lambda: "job 279 " in screen.text(app))
+        job = client.submit("--name", "late", "--", "true")
+        await screen.until(pilot, lambda: table.count == 401)
+        await pilot.pause(1.2)
+        assert table.key == key and table.cursor == 3 and "job 279 " in screen.text(app)
+        await pilot.press("g", "3")
+        client.run("wait", job)
+        await screen.until(pilot, lambda: f"{job[:8]}  late" in screen.text(app))
+        client.submit("--name", "later", "--", "true")
+        await screen.until(pilot, lambda: table.count == 402)
+        assert app.main.page == "log" and table.key == job

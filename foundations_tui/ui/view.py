@@ -82,6 +82,8 @@ class Wish:
     count: int
     key: str | None
     """A row to be found."""
+    follow: bool
+    """Whether the window has to hold that row."""
     wide: bool
     folded: frozenset[str] = frozenset()
     """Keys of groups whose jobs are not shown."""
@@ -106,7 +108,7 @@ def read(conn: sqlite3.Connection, view: JobsView, wish: Wish, now: float) -> Jo
     start, position = wish.start, None
     if wish.key is not None:
         position = queries.position(conn, wish.key, which, view.sort)
-        if position is not None and not start <= position < start + wish.count:
+        if wish.follow and position is not None and not start <= position < start + wish.count:
             start = max(0, position - wish.count // 2)
     start = min(start, max(0, total - wish.count))
     ids = queries.ordered_ids(conn, which, view.sort, wish.count, start)
@@ -191,7 +193,7 @@ def _read_groups(
         lines += [key, *([] if key in wish.folded else jobs_of[key])]
     position = lines.index(wish.key) if wish.key in lines else None
     start = wish.start
-    if position is not None and not start <= position < start + wish.count:
+    if wish.follow and position is not None and not start <= position < start + wish.count:
         start = max(0, position - wish.count // 2)
     shown = lines[start : start + wish.count]
     columns, rows = _rows(conn, which, wanted, [line for line in shown if not is_group(line)], wish.wide, now)

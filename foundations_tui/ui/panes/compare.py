@@ -83,7 +83,7 @@ class ComparePane(Vertical):
         what = "everything" if self._everything else "what differs"
         self.border_title = Content(f"compare  {words.plural(len(rows), 'job')}: {what}" if rows else "compare")
 
-    def _ask(self, start: int, count: int, key: str | None) -> None:
+    def _ask(self, start: int, count: int, key: str | None, follow: bool) -> None:
         place = next((n for n, row in enumerate(self._rows) if row.key == key), None)
         self.table.take(Window(len(self._rows), 0, self._rows, place))
 

@@ -84,9 +84,9 @@ class JobsPane(Vertical):
         self.table.empty = "no jobs like that; esc clears the filter" if view.query else _NO_JOBS
         self.table.begin_anew()
 
-    def _ask(self, start: int, count: int, key: str | None) -> None:
+    def _ask(self, start: int, count: int, key: str | None, follow: bool) -> None:
         view, wide = self.view, self.size.width >= views.WIDE_FROM
-        wish = Wish(start, count, key, wide, self._folded)
+        wish = Wish(start, count, key, follow, wide, self._folded)
 
         def take(window: JobsWindow) -> None:
             if view == self.view:

@@ -57,7 +57,7 @@ class QueuePane(Vertical):
         self.table.reload()
         self.border_subtitle = Content(words.plural(len(jobs), "job"))
 
-    def _ask(self, start: int, count: int, key: str | None) -> None:
+    def _ask(self, start: int, count: int, key: str | None, follow: bool) -> None:
         place = next((n for n, row in enumerate(self._rows) if row.key == key), None)
         self.table.take(Window(len(self._rows), 0, self._rows, place))
 

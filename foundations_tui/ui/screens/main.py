@@ -155,6 +155,8 @@ class MainScreen(Screen[None]):
             self.remove_class(f"-page-{self.page}")
             self.add_class(f"-page-{page}")
             self.page = page
+        if page not in ("overview", "jobs"):
+            self.jobs.table.pin()
         for pane in _PANES[page]:
             self._have(pane)
         for pane in _HOMES:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -58,8 +59,9 @@ class Window:
     """Where the row stands that was asked for by its key."""
 
 
-AskForRows = Callable[[int, int, "str | None"], None]
-"""Called with (where a window begins, how many rows, the key of a row to be found); ``take`` gets the answer."""
+AskForRows = Callable[[int, int, "str | None", bool], None]
+"""Called with (where a window begins, how many rows, the key of a row to be found, whether the window has to hold that
+row); ``take`` gets the answer."""
 
 
 class VirtualTable(ScrollView, can_focus=True):
@@ -137,6 +139,9 @@ class VirtualTable(ScrollView, can_focus=True):
         self.marked: dict[str, None] = {}
         """Keys of marked rows, in the order they were marked."""
         self._was_moved = False
+        self._is_ahead = False
+        """Whether the cursor is on a row that is not here yet: the key is still that of the row before."""
+        self._begins_anew = False
         self._changed: dict[str, float] = {}
 
     @property
@@ -151,19 +156,29 @@ class VirtualTable(ScrollView, can_focus=True):
             self.refresh()
 
     def reload(self) -> None:
-        """Ask for the rows around the cursor again; it stays on its row, or at the top where it never left it."""
-        keeps = self._was_moved or self.cursor > 0
-        self._ask_around(self.cursor, self.key if keeps else None)
+        """Ask for the rows again; the cursor stays on its row, or at the top where it never left it."""
+        is_in_view = self._is_in_view
+        self._ask_around(self.cursor if is_in_view else self.scroll_offset.y, follow=is_in_view)
 
     def begin_anew(self) -> None:
         """Other rows are to be shown: the cursor keeps its row if that is among them, and goes to the top if not."""
-        self._ask_around(self.cursor, self.key)
+        self._begins_anew = True
+        self._ask_around(self.cursor, follow=True)
+
+    def pin(self) -> None:
+        """Keep the cursor on its row from now on, even at the top: what is looked at must not change by itself."""
+        self._was_moved = True
 
     def take(self, window: Window) -> None:
         """Show rows that were asked for."""
         old = {row.key: row for row in self._window.rows}
         self._note_changes(old, window.rows)
         keeps_scroll = self.cursor - self.scroll_offset.y
+        was_in_view = self._is_in_view
+        if self._begins_anew:
+            self._begins_anew = False
+            if window.position is None:
+                window = dataclasses.replace(window, position=0)
         was_same = self._is_known and window == self._window
         old_window = self._window
         self._window, self._is_known = window, True
@@ -172,10 +187,11 @@ class VirtualTable(ScrollView, can_focus=True):
         self.virtual_size = Size(self.size.width, window.count + 1)
         self._refresh_what_differs(old_window, window)
         if window.position is not None and window.position != self.cursor:
-            self.cursor = window.position
+            before, self.cursor = self.cursor, window.position
             if self.scroll_offset.y > 0 or self.cursor >= self.size.height - 1:
-                self.scroll_to(y=self.cursor - keeps_scroll, animate=False, immediate=True)
-        self._put_cursor(self.cursor)
+                self.scroll_to(y=max(0, self.cursor - keeps_scroll), animate=False, immediate=True)
+            self._refresh_rows({before})
+        self._put_cursor(self.cursor, keep_in_view=was_in_view)
 
     def _refresh_what_differs(self, old: Window, new: Window) -> None:
         """Draw anew the lines that say something else than before."""
@@ -185,6 +201,11 @@ class VirtualTable(ScrollView, can_focus=True):
         pairs = enumerate(zip(old.rows, new.rows, strict=True))
         self._refresh_rows(new.start + n for n, (was, row) in pairs if was != row)
 
+    @property
+    def _is_in_view(self) -> bool:
+        """Whether the cursor is: the wheel may have left it behind."""
+        return 0 <= self.cursor - self.scroll_offset.y < max(1, self.size.height - 1)
+
     def _note_changes(self, old: dict[str, TableRow], rows: list[TableRow]) -> None:
         now = time.monotonic()
         fresh = [row.key for row in rows if row.key in old and old[row.key].version != row.version]
@@ -193,23 +214,27 @@ class VirtualTable(ScrollView, can_focus=True):
             self._changed.update(dict.fromkeys(fresh, now + _CHANGED_SECONDS))
             self.set_timer(_CHANGED_SECONDS + 0.05, self.refresh)
 
-    def _ask_around(self, position: int, key: str | None = None) -> None:
+    def _ask_around(self, position: int, follow: bool = False) -> None:
         screen = max(10, self.size.height)
-        self._ask(max(0, position - screen), 3 * screen, key)
+        keeps = (self._was_moved or self.cursor > 0) and not self._is_ahead
+        self._ask(max(0, position - screen), 3 * screen, self.key if keeps else None, follow)
 
-    def _put_cursor(self, position: int) -> None:
-        """Move the cursor, within bounds, and keep it in view."""
+    def _put_cursor(self, position: int, keep_in_view: bool = True) -> None:
+        """Move the cursor, within bounds."""
         before, top = self.cursor, self.scroll_offset.y
         self.cursor = max(0, min(position, self._window.count - 1))
         row = self._row(self.cursor)
-        self._keep_in_view()
+        if keep_in_view:
+            self._keep_in_view()
         if self.scroll_offset.y != top:
             self.refresh()
         else:
             self._refresh_rows({before, self.cursor})
-        self._fetch_ahead()
+        self._is_ahead = keep_in_view and row is None and self._window.count > 0
+        if keep_in_view:
+            self._fetch_ahead()
         if row is None and self._window.count and self._is_known:
-            return  # its window is on the way
+            return  # its window is on the way, or the wheel has gone elsewhere
         key = row.key if row else None
         if key != self.key:
             self.key = key
@@ -324,7 +349,7 @@ class VirtualTable(ScrollView, can_focus=True):
     def action_open(self) -> None:
         """Open the row under the cursor."""
         if self.key is not None:
-            self._was_moved = True  # new rows above do not take the cursor from what is open
+            self.pin()
             self.post_message(self.Opened(self, self.key))
 
     def action_mark(self) -> None:
