@@ -120,6 +120,11 @@ async def test_a_filter_is_live_and_its_error_is_shown_in_place(client: Client) 
         await screen.until(pilot, lambda: app.clipboard == "foundations jobs --where 'lr<0.15 and bs=32'")
         await pilot.press("escape")
         await screen.until(pilot, lambda: app.main.jobs.table.count == 5)
+        await pilot.press("slash")
+        await type_text(pilot, "nothing_like_it<3")
+        await pilot.press("enter")
+        await screen.until(pilot, lambda: app.main.jobs.view.query == "" and app.main.jobs.error is None)
+        assert app.main.jobs.table.count == 5
 
 
 async def test_sort_columns_groups_and_views(client: Client) -> None:

@@ -182,6 +182,7 @@ class FoundationsApp(App[None]):
 
     def _show_view(self, **changes: str) -> None:
         pane = self.main.jobs
+        pane.fallback = pane.view
         pane.show(dataclasses.replace(pane.view, **changes))  # type: ignore[arg-type]
 
     def _set_theme(self, name: str) -> None:

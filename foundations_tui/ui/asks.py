@@ -54,11 +54,11 @@ class Asks:
     def filter(self) -> None:
         """Ask for a query; the table follows while it is typed."""
         self.learn_names()
-        before = self._jobs.view
+        before = self._jobs.fallback = self._jobs.view
         question = Question(
             "/",
             before.query,
-            submit=self._filter_submitted(before),
+            submit=self._filter_submitted,
             change=lambda text: self._jobs.show(dataclasses.replace(self._jobs.view, query=text.strip())),
             cancel=lambda: self._leave(before),
             suggest=_last_word(lambda: self._names),
@@ -66,15 +66,10 @@ class Asks:
         )
         self._main.prompt.ask(question)
 
-    def _filter_submitted(self, before: JobsView) -> Callable[[str], None]:
-        def submitted(text: str) -> None:
-            try:
-                expressions.parse_query(text)
-            except FoundationsError as error:
-                self._jobs.show(before)
-                self._app.say(str(error), failed=True)
-
-        return submitted
+    def _filter_submitted(self, text: str) -> None:
+        if self._jobs.error is not None:
+            self._app.say(str(self._jobs.error), failed=True)
+            self._jobs.fall_back()
 
     def _leave(self, view: JobsView) -> None:
         if self._jobs.view != view:
@@ -106,6 +101,7 @@ class Asks:
             except FoundationsError as error:
                 self._app.say(str(error), failed=True)
                 return
+            self._jobs.fallback = self._jobs.view
             self._jobs.show(dataclasses.replace(self._jobs.view, **{field: text}))  # type: ignore[arg-type]
 
         suggest = _last_word(lambda: self._names)

@@ -52,6 +52,10 @@ class JobsPane(Vertical):
         super().__init__(id=id)
         self._reader = reader
         self.view = JobsView()
+        self.fallback = JobsView()
+        """What is shown again when the view turns out to be wrong."""
+        self.error: FoundationsError | None = None
+        """What is wrong with the view; the rows are those of the last one that could be read."""
         self._folded: frozenset[str] = frozenset()
         self._range_from: str | None = None
         self._columns: tuple[object, ...] = ()
@@ -94,11 +98,17 @@ class JobsPane(Vertical):
 
         def failed(error: FoundationsError) -> None:
             if view == self.view:
+                self.error = error
                 self.post_message(self.ViewChanged(view, error))
 
         self._reader.ask((self, "rows"), lambda conn: views.read(conn, view, wish, time.time()), take, failed)
 
+    def fall_back(self) -> None:
+        """Show the view again that was right."""
+        self.show(self.fallback)
+
     def _take(self, window: JobsWindow) -> None:
+        self.error = None
         if self._columns != tuple(window.columns):
             self._columns = tuple(window.columns)
             self.table.set_columns(window.columns)

@@ -264,6 +264,7 @@ class MainScreen(Screen[None]):
                 self.prompt.say(str(event.error).splitlines()[0], is_error=True)
             else:
                 self.owner.say(str(event.error), failed=True)
+                self.jobs.fall_back()
         elif self.prompt.is_asking:
             self.prompt.say(words.plural(self.jobs.table.count, "job"))
 
