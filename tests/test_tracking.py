@@ -261,6 +261,8 @@ def test_two_jobs_are_compared_exported_and_drawn(client: Client) -> None:
     table = json.loads(client.run("export", "--format", "json", "--columns", "name,loss:min", *jobs).stdout)
     assert table == [{"name": "n|1", "loss:min": 1 / 50}, {"name": "n|2", "loss:min": 1 / 51}]
     assert "| n\\|1 | 0.02 |" in client.run("export", "--format", "md", "--columns", "name,loss:min", *jobs).stdout
+    best = client.run("export", "--sort", "loss:min:asc", "--limit", "1", "--columns", "job,loss:min").stdout
+    assert best.splitlines()[1].startswith(min(rows, key=lambda row: float(row["metric:loss"]))["job"])
     latex = client.run("export", "--format", "latex", "--columns", "name,loss:min", *jobs).stdout
     assert "\\toprule" in latex and "n|1 & 0.02 \\\\" in latex
     points = list(csv.DictReader(io.StringIO(client.run("metrics", *jobs, "--key", "loss", "--csv").stdout)))

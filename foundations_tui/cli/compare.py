@@ -20,6 +20,7 @@ from foundations_tui.cells import cell
 from foundations_tui.cli import output
 from foundations_tui.cli.main import use_color
 from foundations_tui.cli.options import (
+    MANY,
     chosen_jobs,
     jobs_argument,
     json_option,
@@ -217,13 +218,19 @@ def _overlaid(layers: Sequence[str]) -> str:
     type=click.Choice(("csv", "json", "parquet", "md", "latex")),
     help="(default csv)",
 )
+@click.option("--sort", default="created", metavar="EXPR", help="Sort by this, as jobs --sort does.")
+@click.option("--limit", default=0, type=click.IntRange(0, MANY), help="Most jobs; 0 for all (the default).")
 @click.option("--out", default="", type=click.Path(dir_okay=False), help="A file (default: standard output).")
 @sync_option
-def export(jobs: tuple[str, ...], where: str, columns: str, kind: str, out: str, sync_first: bool) -> None:
+def export(
+    jobs: tuple[str, ...], where: str, columns: str, kind: str, sort: str, limit: int, out: str, sync_first: bool
+) -> None:
     """Write jobs as a table: a line each, a column for each parameter, argument, tag and metric."""
     conn = reader(sync_first)
-    rows = chosen_jobs(conn, jobs, where, True, "export") if jobs or where else queries.jobs(conn)
-    which = project_filter(conn)
+    which = project_filter(conn, query=where)
+    rows = chosen_jobs(conn, jobs, where, True, "export") if jobs else queries.jobs(conn, which, sort, limit)
+    if where and not rows:
+        raise NotFoundError(f"no job is found by {where!r}")
     wanted = expressions.parse_columns(columns) if columns else _all_columns(conn, rows)
     values = queries.values(conn, which, wanted, [row.job for row in rows])
     names = [e.text for e in wanted]
