@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
 import sys
 import time
@@ -12,6 +13,7 @@ from foundations_tui import examples
 from foundations_tui.cli.demo import end_agent, own_home, submit_sweep
 from foundations_tui.session import Session
 from foundations_tui.store import queries
+from foundations_tui.store.db import open_reader
 from foundations_tui.ui.app import FoundationsApp
 
 _FILE = Path(__file__).parent / "screenshot.svg"
@@ -43,7 +45,7 @@ async def _take(columns: int, lines: int, file: Path) -> None:
     app = FoundationsApp(Session())
     async with app.run_test(size=(columns, lines)) as pilot:
         deadline = time.monotonic() + _SECONDS
-        while not _some_have_ended(app) and time.monotonic() < deadline:
+        while not _some_have_ended() and time.monotonic() < deadline:
             await asyncio.sleep(0.2)
         await pilot.press("j", "j", "j")
         await asyncio.sleep(1)
@@ -57,8 +59,9 @@ def _self_contained(svg: str) -> str:
     return svg.replace("<svg ", '<svg xml:space="preserve" ', 1)
 
 
-def _some_have_ended(app: FoundationsApp) -> bool:
-    states = [row.state for row in queries.jobs(app.reader)]
+def _some_have_ended() -> bool:
+    with contextlib.closing(open_reader()) as conn:
+        states = [row.state for row in queries.jobs(conn)]
     return states.count("completed") >= 3 and "running" in states
 
 
