@@ -7,6 +7,7 @@ thousand rows.
 
 from __future__ import annotations
 
+import itertools
 import math
 import operator
 import sqlite3
@@ -42,11 +43,29 @@ def put(conn: sqlite3.Connection, job: str, attempt: int, writer: str, by_key: d
         if set(map(type, values)) != {float} or not all(map(math.isfinite, values)):
             numbers = [number_of(value) for value in values]
             rows = [(time, offset, step, to_column(value)) for time, offset, step, value in points]
-        # Numbers of ours in the text of the query: rows go as they are, in two thirds of the time.
-        conn.executemany(f"INSERT OR IGNORE INTO points VALUES ({identity:d}, ?, {number:d}, ?, ?, ?)", rows)
+        _insert(conn, identity, number, rows)
         _put_summary(conn, identity, points, numbers)
         if count + len(points) >= LONG:
             _put_rollups(conn, identity, count, times, steps, numbers)
+
+
+def _insert(conn: sqlite3.Connection, identity: int, writer: int, rows: Sequence[Point]) -> None:
+    """Add points, many with one statement: half the time of ``executemany``."""
+    start = 0
+    for size, query in _INSERTS.items():
+        while len(rows) - start >= size:
+            part = itertools.chain.from_iterable(rows[start : start + size])
+            conn.execute(query, [identity, writer, *part])
+            start += size
+
+
+def _insert_of(rows: int) -> str:
+    places = (f"(?1, ?{n}, ?2, ?{n + 1}, ?{n + 2}, ?{n + 3})" for n in range(3, 3 + 4 * rows, 4))
+    return f"INSERT OR IGNORE INTO points VALUES {', '.join(places)}"
+
+
+_INSERTS = {size: _insert_of(size) for size in (64, 8, 1)}
+"""Statements by how many points they add."""
 
 
 def forget(conn: sqlite3.Connection, job: str) -> None:

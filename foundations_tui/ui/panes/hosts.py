@@ -116,7 +116,10 @@ def _host(row: HostRow, known: _Known, now: float, is_full: bool) -> list[Conten
     if is_full and row.state == "reachable":
         lines += _machine(row, samples, now)
     lines += [_gpu(gpu, n, samples, known, is_full) for n, gpu in enumerate(gpus)]
-    lines += [Content.styled("  ! " + one_line(problem), LOOK.style("lost")) for problem in row.problems]
+    problems = row.problems
+    if problems and not is_full:
+        problems = [f"{words.plural(len(problems), 'problem')}: 4 shows more"]
+    lines += [Content.styled("  ! " + one_line(problem), LOOK.style("lost")) for problem in problems]
     return lines
 
 
