@@ -497,3 +497,17 @@ def test_smoothing_is_of_all_values_however_they_are_bundled(values: list[float]
     assert one_by_one[0] == pytest.approx(values[0])
     low, high = min(values), max(values)
     assert all(low - 1e-6 <= mean <= high + 1e-6 for mean in one_by_one)
+
+
+async def test_each_end_is_told_once(client: Client) -> None:
+    app = make_app()
+    said: list[str] = []
+    async with app.run_test(size=(120, 40)) as pilot:
+        await screen.until(pilot, lambda: "no jobs yet" in screen.text(app))
+        app.say = lambda text, failed=False: said.append(text)  # type: ignore[method-assign]
+        job = client.submit("--name", "short", "--", "true")
+        await screen.until(pilot, lambda: any("short completed" in text for text in said))
+        client.run("note", job, "something is said of it later")
+        await screen.until(pilot, lambda: app.main.selected is not None and app.main.selected.note != "")
+        await pilot.pause(1.5)
+    assert len([text for text in said if "short completed" in text]) == 1

@@ -30,6 +30,8 @@ from foundations_tui.ui.workers import Followers
 
 _RELOAD_PAUSE = 0.1
 _FOLLOW_AFTER = 0.3
+_TOLD_WITHIN = 60.0
+"""Seconds after which an end is no news."""
 _MOST_SAID = 3
 """Jobs that ended at once and are named one by one."""
 _REDRAW_SECONDS = 10.0
@@ -81,7 +83,9 @@ class FoundationsApp(App[None]):
         self._is_reload_due = False
         self._version: int | None = None
         self._drawn_at = 0.0
-        self._seen_until = time.time()
+        self._began_at = time.time()
+        self._told: set[tuple[str, int]] = set()
+        """Ends that were told, by job and attempt."""
         self._followers = Followers(session, self.post_message)
         self.own_commands: dict[str, Callable[[str], None]] = {
             "quit": lambda _: self.exit(),
@@ -134,8 +138,8 @@ class FoundationsApp(App[None]):
         for screen in self.screen_stack:
             if isinstance(screen, MainScreen | Detail):
                 screen.reload()
-        since = self._seen_until
-        self.reader.ask("ended", lambda conn: _ended_since(conn, since), self._say_ended)
+        since = max(self._began_at, time.time() - _TOLD_WITHIN)
+        self.reader.ask("ended", lambda conn: queries.changed_since(conn, since), self._say_ended)
 
     def look(self) -> None:
         """See whether anybody has written to the store, and draw what only time changes."""
@@ -148,10 +152,11 @@ class FoundationsApp(App[None]):
             self._reload()
 
     def _say_ended(self, rows: list[JobRow]) -> None:
-        """Tell what has ended since the last time."""
+        """Tell what has ended since the last time, each end once."""
+        rows = [row for row in rows if (row.job, row.attempt) not in self._told]
         if not rows:
             return
-        self._seen_until = max(self._seen_until, time.time() - 0.5)
+        self._told.update((row.job, row.attempt) for row in rows)
         for row in rows[:_MOST_SAID]:
             name = row.name or words.command(row.command)
             self.say(
@@ -222,7 +227,3 @@ class FoundationsApp(App[None]):
 def _version_and_life(conn: sqlite3.Connection) -> tuple[int, bool]:
     """Return the store's version, and whether anything runs."""
     return version(conn), bool(queries.state_counts(conn).keys() & {"running", "preparing"})
-
-
-def _ended_since(conn: sqlite3.Connection, moment: float) -> list[JobRow]:
-    return queries.changed_since(conn, moment)
