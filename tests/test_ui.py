@@ -270,6 +270,7 @@ def test_the_real_program_in_tmux(client: Client, sshd: Sshd, tmux: Tmux, new_ss
     tmux.send("Enter")
     tmux.until(lambda shown: "143 (SIGTERM)" in shown)
     tmux.send("Escape")
+    tmux.until(lambda shown: "143 (SIGTERM)" not in shown)  # a key right behind it would be one with alt
     tmux.send("3")
     tmux.until(lambda shown: "STATE" not in shown and "42 lines" in shown)
     tmux.send("Escape")
