@@ -11,6 +11,7 @@ from foundations_tui.errors import FoundationsError, HostRefused, HostUnreachabl
 from foundations_tui.session import Session, contact_facts
 from foundations_tui.snapshot import Snapshot
 from foundations_tui.store import writes
+from foundations_tui.store.rows import free_gpus
 
 ANY = "any"
 
@@ -85,7 +86,7 @@ class _Offer:
         self.name = name
         gpus = resources.get("gpus") or []
         self._sizes = sorted((int(gpu.get("memory_total") or 0) for gpu in gpus), reverse=True)
-        self._free_gpus = sum(1 for gpu in gpus if not gpu.get("job") and not gpu.get("busy"))
+        self._free_gpus = free_gpus(gpus)
         self._cpus = int(resources.get("cpus") or 0)
         self._free_cpus = int(resources.get("cpus_free") or 0)
         self._ram = int(resources.get("memory") or 0)

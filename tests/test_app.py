@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 from hypothesis import given, settings, strategies as st
-from textual.app import App, ComposeResult
 from textual.widgets import Input
 
 from foundations_tui.cli.verbs import VERBS
@@ -24,16 +23,16 @@ from foundations_tui.ui.commands import parse
 from foundations_tui.ui.curves import means_at
 from foundations_tui.ui.frame import frame
 from foundations_tui.ui.launching import submit_words
+from foundations_tui.ui.pages import PAGES
 from foundations_tui.ui.panes.metrics import MetricsPane
 from foundations_tui.ui.screens.detail import Detail
 from foundations_tui.ui.screens.launch import Launch
-from foundations_tui.ui.screens.main import PAGES
 from foundations_tui.ui.screens.menu import Menu
 from foundations_tui.ui.screens.output import Output
 from foundations_tui.ui.widgets.chart import Chart
 from foundations_tui.ui.widgets.log_view import LogView
 from tests.support import screen
-from tests.support.client import FOUNDATIONS, Client
+from tests.support.client import Client
 from tests.support.store import fill
 
 TRAIN = """
@@ -409,11 +408,7 @@ async def test_a_log_is_searched_and_filtered(tmp_path: Path) -> None:
     log = tmp_path / "log"
     log.write_text("".join(f"line {n}{' ERROR here' if n % 1000 == 999 else ''}\n" for n in range(50_000)))
 
-    class LogApp(App[None]):
-        def compose(self) -> ComposeResult:
-            yield LogView()
-
-    app = LogApp()
+    app = screen.OneWidget(LogView())
     async with app.run_test(size=(40, 10)) as pilot:
         view = app.query_one(LogView)
         view.focus()
@@ -448,11 +443,7 @@ async def test_a_large_log_shows_its_end_at_once_and_takes_no_memory(tmp_path: P
         file.write(b"the very end\n")
     view = LogView()
 
-    class LogApp(App[None]):
-        def compose(self) -> ComposeResult:
-            yield view
-
-    app = LogApp()
+    app = screen.OneWidget(view)
     async with app.run_test(size=(60, 12)) as pilot:
         view.show(log, "")
         await pilot.pause()
@@ -481,10 +472,6 @@ async def test_the_app_in_a_light_theme_and_without_one(client: Client) -> None:
     for theme in ("foundations-light", "ansi-dark", "nonsense"):
         shown = await frame(make_app(theme=theme, follow=False), (120, 40))
         assert "lr0.1-bs16" in shown, theme
-
-
-def test_the_program_is_the_app() -> None:
-    assert FOUNDATIONS
 
 
 @given(st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=300), st.integers(1, 50), st.floats(0.1, 0.95))

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from textual.app import App, ComposeResult
+from textual.app import App
 from textual.color import Color
 
 from foundations_tui.session import Session
@@ -184,11 +184,7 @@ async def test_a_log_that_is_replaced_is_read_anew(tmp_path: Path) -> None:
     log = tmp_path / "log"
     log.write_bytes(b"x\n" * 1_000_000)
 
-    class LogApp(App[None]):
-        def compose(self) -> ComposeResult:
-            yield LogView()
-
-    app = LogApp()
+    app = screen.OneWidget(LogView())
     async with app.run_test(size=(40, 10)) as pilot:
         view = app.query_one(LogView)
         view.show(log, "")

@@ -115,7 +115,7 @@ def metrics(jobs: tuple[str, ...], key: str, as_csv: bool, sync_first: bool, as_
     else:
         for row in rows:
             if len(rows) > 1:
-                click.echo(f"{row.job[: queries.SHORTEST]}  {one_line(row.name or words.command(row.command))}")
+                click.echo(f"{row.job[: queries.SHORTEST]}  {one_line(row.label)}")
             _print_metrics(conn, row, key)
     output.print_age(conn, {row.host for row in rows}, time.time())
 
@@ -186,9 +186,7 @@ def _chart_lines(
     lines.append(f"{'':>{margin}}└{ends[0]}{'─' * max(1, room)}{ends[1]}{unit}")
     for number, row in enumerate(rows):
         mark = click.style("──", fg=_COLORS[number])
-        lines.append(
-            f"{'':>{margin}} {mark} {row.job[: queries.SHORTEST]} {one_line(row.name or words.command(row.command))}"
-        )
+        lines.append(f"{'':>{margin}} {mark} {row.job[: queries.SHORTEST]} {one_line(row.label)}")
     return lines
 
 

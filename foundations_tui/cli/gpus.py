@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from foundations_tui import words
 from foundations_tui.cli import output
 from foundations_tui.cli.main import tell
 from foundations_tui.cli.options import HostName, connecting, json_option, say
@@ -112,7 +111,7 @@ def _job_words(conn: sqlite3.Connection, job: str) -> str:
         row = queries.job(conn, job)
     except NotFoundError:
         return f"job {job[:6]}"
-    return f"{job[:6]} {row.name or words.command(row.command)}" + (f" ({row.owner})" if row.owner else "")
+    return f"{job[:6]} {row.label}" + (f" ({row.owner})" if row.owner else "")
 
 
 def _with_unit(value: int | None, unit: str) -> str:

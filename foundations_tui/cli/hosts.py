@@ -14,7 +14,7 @@ from foundations_tui.cli.main import tell
 from foundations_tui.cli.options import HostName, LocalPath, connecting, json_option, open_session, say
 from foundations_tui.config import HostConfig
 from foundations_tui.store import queries
-from foundations_tui.store.rows import HostRow
+from foundations_tui.store.rows import HostRow, free_gpus
 from foundations_tui.terminal import one_line
 
 if TYPE_CHECKING:
@@ -179,7 +179,7 @@ def _cells(host: HostConfig, row: HostRow) -> list[str]:
     now = time.time()
     has = row.resources
     gpus = has.get("gpus", [])
-    free = sum(1 for gpu in gpus if not gpu.get("job") and not gpu.get("busy"))
+    free = free_gpus(gpus)
     since = f"since {words.clock(row.unreachable_since, now)}: " if row.unreachable_since else ""
     return [
         row.name,

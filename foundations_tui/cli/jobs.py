@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 _DEFAULT_ROWS = 50
 _STATES = ("submitting", "queued", "preparing", "running", "completed", "failed", "stopped", "lost")
 _VIEW_OPTIONS = ("where", "sort", "columns", "group_by")
-_VIEW = "view:"
 
 
 def _view_options(command: Any) -> Any:
@@ -175,7 +174,7 @@ def views(ctx: click.Context, as_json: bool) -> None:
     """List saved views; save and remove them."""
     if ctx.invoked_subcommand is not None:
         return
-    found = queries.metas(reader(False), _VIEW)
+    found = queries.metas(reader(False), queries.VIEW)
     if as_json:
         output.print_json([{"view": name, **json.loads(text)} for name, text in found.items()])
         return
@@ -193,7 +192,7 @@ def save_view(name: str, **options: str) -> None:
     expressions.parse_query(options["where"])
     for column in expressions.parse_columns(options["columns"]) if options["columns"] else []:
         which.search(conn).meaning(column, options["columns"])
-    _put_meta(_VIEW + name, json.dumps({key: value for key, value in options.items() if value}))
+    _put_meta(queries.VIEW + name, json.dumps({key: value for key, value in options.items() if value}))
     say(f"saved: foundations jobs --view {one_line(name)}")
 
 
@@ -203,15 +202,15 @@ def save_view(name: str, **options: str) -> None:
 def remove_view(name: str, yes: bool) -> None:
     """Remove a saved view."""
     _view_of(reader(False), name)
-    _put_meta(_VIEW + name, None)
+    _put_meta(queries.VIEW + name, None)
 
 
 def _view_of(conn: sqlite3.Connection, name: str) -> dict[str, str]:
     if not name:
         return {}
-    text = queries.meta(conn, _VIEW + name)
+    text = queries.meta(conn, queries.VIEW + name)
     if text is None:
-        known = ", ".join(queries.metas(conn, _VIEW)) or "none"
+        known = ", ".join(queries.metas(conn, queries.VIEW)) or "none"
         raise NotFoundError(f"there is no view {name!r}", f"there are: {known}")
     found: dict[str, str] = json.loads(text)
     return found

@@ -125,7 +125,7 @@ def _job_cells(row: JobRow, short: str, now: float) -> list[str]:
     state = row.state + (" ?" if row.unreachable_since is not None and not row.is_final else "")
     return [
         short,
-        clip(one_line(row.name or words.command(row.command)), WIDEST),
+        clip(one_line(row.label), WIDEST),
         row.project,
         row.host,
         state,

@@ -125,7 +125,7 @@ def _show(session: Session, going: list[JobRow], found: Pruned) -> None:
     own = session.client_id
     if going:
         cells = [
-            [row.job[:6], row.name or words.command(row.command), row.host, row.state, words.ago(row.ended_at, now)]
+            [row.job[:6], row.label, row.host, row.state, words.ago(row.ended_at, now)]
             + [words.size(_size(row)), _others(found.not_fetched_by.get(row.job, []), own)]
             for row in going[:_MOST_SHOWN]
         ]

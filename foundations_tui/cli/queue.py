@@ -70,7 +70,7 @@ def _entry(
 ) -> dict[str, Any]:
     try:
         row = queries.job(session.store.conn, job)
-        name, owner, group = row.name or words.command(row.command), row.owner, row.group
+        name, owner, group = row.label, row.owner, row.group
     except NotFoundError:
         name, owner, group = "", "", ""  # submitted a moment ago by somebody else
     facts = {"host": host, "place": place, "job": job, "name": name, "owner": owner or None, "group": group or None}
@@ -216,7 +216,7 @@ def _confirm(rows: list[JobRow], yes: bool) -> None:
         return
     need_terminal("clear-queue asks before it stops jobs")
     for row in rows[:20]:
-        click.echo(one_line(f"  {row.job}  {row.host}  {row.name or words.command(row.command)}"), err=True)
+        click.echo(one_line(f"  {row.job}  {row.host}  {row.label}"), err=True)
     if len(rows) > 20:
         click.echo(f"  and {len(rows) - 20} more", err=True)
     click.confirm(f"Stop {words.plural(len(rows), 'waiting job')}?", abort=True, err=True)

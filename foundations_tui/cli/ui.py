@@ -9,8 +9,8 @@ import click
 
 from foundations_tui.cli.verbs import VERBS
 from foundations_tui.errors import UsageError
+from foundations_tui.ui.pages import PAGES
 
-_PAGES = ("overview", "jobs", "metrics", "log", "hosts", "compare", "queue")
 _SMALLEST, _LARGEST = (40, 10), (500, 300)
 
 
@@ -28,7 +28,7 @@ class _Size(click.ParamType[tuple[int, int]]):
 
 
 @click.command()
-@click.argument("page", required=False, default="", type=click.Choice(("", *_PAGES)), metavar="[PAGE]")
+@click.argument("page", required=False, default="", type=click.Choice(("", *PAGES)), metavar="[PAGE]")
 @click.option("--once", is_flag=True, help="Print one frame as plain text, from the store alone, and end.")
 @click.option("--size", default="120x40", type=_Size(), help="Of that frame: COLUMNSxLINES (default 120x40).")
 @click.option("--theme", default="", help="A theme's name; :theme in the app lists them.")

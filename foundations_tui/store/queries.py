@@ -354,6 +354,12 @@ def curve(conn: sqlite3.Connection, job_id: str, attempt: int, key: str) -> list
     return [_point(*row) for row in conn.execute(query, [found["id"]])]
 
 
+def metric_keys(conn: sqlite3.Connection, jobs: Sequence[str]) -> list[str]:
+    """Return the metrics of some jobs, those of most jobs first."""
+    query = f"SELECT key FROM series WHERE job IN ({_marks(jobs)}) GROUP BY key ORDER BY COUNT(DISTINCT job) DESC, key"
+    return [str(row[0]) for row in conn.execute(query, list(jobs))]
+
+
 def numbers(conn: sqlite3.Connection, job_id: str, attempt: int, key: str) -> Iterator[float | None]:
     """Yield all values of a metric as numbers, in order; None for what is no finite number."""
     query = (
@@ -465,6 +471,10 @@ def counts(conn: sqlite3.Connection) -> dict[str, int]:
     """Return how much there is of everything."""
     tables = {"jobs": "jobs", "facts": "facts", "metrics": "series", "points": "points", "hosts": "hosts"}
     return {name: int(conn.execute(f"SELECT COUNT(*) FROM {t}").fetchone()[0]) for name, t in tables.items()}
+
+
+VIEW = "view:"
+"""What the names of saved views begin with among the remembered values."""
 
 
 def meta(conn: sqlite3.Connection, key: str) -> str | None:

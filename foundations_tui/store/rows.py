@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -97,6 +98,11 @@ class JobRow:
     """Artifacts of other jobs that it used."""
 
     @property
+    def label(self) -> str:
+        """Its name, or its command where it has none."""
+        return self.name or words.command(self.command)
+
+    @property
     def is_final(self) -> bool:
         """Whether nothing more happens to it."""
         return self.state in ("completed", "failed", "stopped", "lost")
@@ -188,6 +194,11 @@ class JobRow:
             "duration": self.duration(now),
             "data_as_of": iso(self.data_as_of),
         }
+
+
+def free_gpus(gpus: Iterable[Mapping[str, Any]]) -> int:
+    """Return how many GPUs of a host's resources neither a job of ours nor somebody else holds."""
+    return sum(1 for gpu in gpus if not gpu.get("job") and not gpu.get("busy"))
 
 
 @dataclass(frozen=True, slots=True)

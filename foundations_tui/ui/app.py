@@ -13,7 +13,6 @@ from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
 from textual.screen import Screen
 
-from foundations_tui import words
 from foundations_tui.session import Session
 from foundations_tui.store import queries
 from foundations_tui.store.rows import JobRow
@@ -22,10 +21,11 @@ from foundations_tui.ui.asks import Asks
 from foundations_tui.ui.deeds import Deeds
 from foundations_tui.ui.look import LOOK, THEMES
 from foundations_tui.ui.messages import ActionEnded, Answered, StoreChanged
+from foundations_tui.ui.pages import PAGES
 from foundations_tui.ui.reader import Reader, version
 from foundations_tui.ui.screens.detail import Detail
 from foundations_tui.ui.screens.help import Help
-from foundations_tui.ui.screens.main import PAGES, MainScreen
+from foundations_tui.ui.screens.main import MainScreen
 from foundations_tui.ui.workers import Followers
 
 _RELOAD_PAUSE = 0.1
@@ -158,7 +158,7 @@ class FoundationsApp(App[None]):
             return
         self._told.update((row.job, row.attempt) for row in rows)
         for row in rows[:_MOST_SAID]:
-            name = row.name or words.command(row.command)
+            name = row.label
             self.say(
                 f"{LOOK.glyph(row.state)} {row.job[:6]} {name} {row.state} {row.why}", row.state in ("failed", "lost")
             )

@@ -21,9 +21,6 @@ if TYPE_CHECKING:
     from foundations_tui.ui.app import FoundationsApp
     from foundations_tui.ui.screens.main import MainScreen
 
-_VIEW = "view:"
-"""What the names of saved views begin with in the store."""
-
 
 class Asks:
     """Asks for filters, orders, columns and searches."""
@@ -122,7 +119,7 @@ class Asks:
             choices += [Choice("s", "save what is shown as ...", "\0save"), Choice("0", "the usual view", "\0usual")]
             self._app.push_screen(Menu("views", choices), lambda name: self._show_view(name or "", found))
 
-        self._app.reader.ask("views", lambda conn: queries.metas(conn, _VIEW), offer)
+        self._app.reader.ask("views", lambda conn: queries.metas(conn, queries.VIEW), offer)
 
     def _show_view(self, name: str, found: dict[str, str]) -> None:
         if name == "\0save":
@@ -137,14 +134,11 @@ class Asks:
             )
 
     def _ask_for_name(self) -> None:
-        view = self._jobs.view
-        options = {"--where": view.query, "--columns": view.columns, "--group-by": view.group_by}
-        options["--sort"] = "" if view.sort == "created" else view.sort
-        words = [word for option, value in options.items() if value for word in (option, value)]
+        options = self._jobs.view.options
 
         def submit(name: str) -> None:
             if name.strip():
-                self._app.deeds.run_quietly(["views", "save", name.strip(), *words], f"saved as {name.strip()}")
+                self._app.deeds.run_quietly(["views", "save", name.strip(), *options], f"saved as {name.strip()}")
 
         self._main.prompt.ask(Question("save view as", submit=submit))
 

@@ -32,30 +32,23 @@ class JobOfChart:
     """A job whose curves are drawn."""
 
     job: str
+    attempt: int
     label: str
     number: int
     """Its colour and marker."""
-
-
-def keys(conn: sqlite3.Connection, jobs: Sequence[str]) -> list[str]:
-    """Return the metrics of some jobs, those of most jobs first."""
-    marks = ",".join("?" * len(jobs))
-    query = f"SELECT key FROM series WHERE job IN ({marks}) GROUP BY key ORDER BY COUNT(DISTINCT job) DESC, key"
-    return [str(row[0]) for row in conn.execute(query, list(jobs))]
 
 
 def lines(conn: sqlite3.Connection, key: str, jobs: Sequence[JobOfChart], how: How) -> list[Line]:
     """Return a metric's curves of some jobs."""
     found = []
     for one in jobs:
-        attempt = conn.execute("SELECT attempt FROM jobs WHERE job = ?", [one.job]).fetchone()
-        points = queries.curve(conn, one.job, attempt[0], key) if attempt else []
+        points = queries.curve(conn, one.job, one.attempt, key)
         shown = [point for point in points if point.last is not None]
         if shown:
             colour, marker = LOOK.curve(one.number)
             values = [point.last or 0.0 for point in shown]
             if how.smooth:
-                values = _smoothed(conn, (one.job, attempt[0], key), shown, how.smooth)
+                values = _smoothed(conn, (one.job, one.attempt, key), shown, how.smooth)
             odd = sum(point.odd for point in points)
             found.append(Line(one.label, colour, marker, _curve(shown, values, how), values, odd))
     return found

@@ -294,7 +294,7 @@ class Deeds:
 
 
 def _name(row: JobRow) -> str:
-    return one_line(f"{row.job[:6]} {row.name or words.command(row.command)}"[:60])
+    return one_line(f"{row.job[:6]} {row.label}"[:60])
 
 
 def _said(row: JobRow, key: str) -> Any:
@@ -307,9 +307,12 @@ def _said(row: JobRow, key: str) -> Any:
 def _say(session: Session, rows: list[JobRow], changes: list[dict[str, Any]], done: str) -> str:
     from foundations_tui import actions
 
+    alike: dict[str, list[int]] = {}  # their hosts are told at once of all jobs of which the same is said
+    for number, change in enumerate(changes):
+        alike.setdefault(json.dumps(change), []).append(number)
     problems: dict[str, FoundationsError] = {}
-    for row, change in zip(rows, changes, strict=True):
-        problems.update(actions.annotate(session, [row], change, time.time()))
+    for numbers in alike.values():
+        problems.update(actions.annotate(session, [rows[n] for n in numbers], changes[numbers[0]], time.time()))
     later = "".join(f"; {host} will be told at the next contact" for host in problems)
     return done + later
 

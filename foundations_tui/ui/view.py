@@ -59,12 +59,16 @@ class JobsView:
         parts += [f"by {self.group_by}" if self.group_by else "", "with archived" if self.archived else ""]
         return "  ".join(part for part in parts if part)
 
-    def cli(self) -> str:
-        """Return the command line that lists the same."""
+    @property
+    def options(self) -> list[str]:
+        """The options of ``foundations jobs``, and of ``views save``, that say the same."""
         options = {"--where": self.query, "--columns": self.columns, "--group-by": self.group_by}
         options["--sort"] = "" if self.sort == "created" else self.sort
-        given = [word for option, value in options.items() if value for word in (option, value)]
-        return words.command(["foundations", "jobs", *given, *(["--archived"] if self.archived else [])])
+        return [word for option, value in options.items() if value for word in (option, value)]
+
+    def cli(self) -> str:
+        """Return the command line that lists the same."""
+        return words.command(["foundations", "jobs", *self.options, *(["--archived"] if self.archived else [])])
 
 
 @dataclass(frozen=True)
@@ -88,6 +92,12 @@ class Wish:
     folded: frozenset[str] = frozenset()
     """Keys of groups whose jobs are not shown."""
 
+    def start_with(self, position: int | None) -> int:
+        """Return where the window begins when the row to be found stands at a position, or nowhere."""
+        if not self.follow or position is None or self.start <= position < self.start + self.count:
+            return self.start
+        return max(0, position - self.count // 2)
+
 
 def is_group(key: str) -> bool:
     """Say whether a row's key is that of a group, not of a job."""
@@ -108,8 +118,7 @@ def read(conn: sqlite3.Connection, view: JobsView, wish: Wish, now: float) -> Jo
     start, position = wish.start, None
     if wish.key is not None:
         position = queries.position(conn, wish.key, which, view.sort)
-        if wish.follow and position is not None and not start <= position < start + wish.count:
-            start = max(0, position - wish.count // 2)
+        start = wish.start_with(position)
     start = min(start, max(0, total - wish.count))
     ids = queries.ordered_ids(conn, which, view.sort, wish.count, start)
     columns, rows = _rows(conn, which, wanted, ids, wish.wide, now)
@@ -150,7 +159,7 @@ def _state(job: JobRow) -> str:
 
 def _name(job: JobRow) -> str:
     star = ("* " if LOOK.ascii else "★ ") if job.starred else ""
-    return star + (job.name or words.command(job.command))
+    return star + job.label
 
 
 def _row(
@@ -192,9 +201,7 @@ def _read_groups(
     for key in groups:
         lines += [key, *([] if key in wish.folded else jobs_of[key])]
     position = lines.index(wish.key) if wish.key in lines else None
-    start = wish.start
-    if wish.follow and position is not None and not start <= position < start + wish.count:
-        start = max(0, position - wish.count // 2)
+    start = wish.start_with(position)
     shown = lines[start : start + wish.count]
     columns, rows = _rows(conn, which, wanted, [line for line in shown if not is_group(line)], wish.wide, now)
     by_key = {row.key: row for row in rows}

@@ -9,8 +9,9 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from textual.app import App
+from textual.app import App, ComposeResult
 from textual.pilot import Pilot
+from textual.widget import Widget
 
 
 def text(app: App[None]) -> str:
@@ -25,6 +26,17 @@ async def until(pilot: Pilot[None], condition: Callable[[], bool], seconds: floa
         assert time.monotonic() < deadline, text(pilot.app)
         await pilot.pause()
         await asyncio.sleep(0.05)
+
+
+class OneWidget(App[None]):
+    """An app of one widget."""
+
+    def __init__(self, widget: Widget) -> None:
+        super().__init__()
+        self._widget = widget
+
+    def compose(self) -> ComposeResult:
+        yield self._widget
 
 
 class Tmux:

@@ -18,7 +18,7 @@ from foundations_tui.store import queries
 from foundations_tui.store.rows import JobRow
 from foundations_tui.ui.look import LOOK
 from foundations_tui.ui.reader import Reader
-from foundations_tui.ui.widgets.virtual_table import Column, TableRow, VirtualTable, Window
+from foundations_tui.ui.widgets.virtual_table import Column, TableRow, VirtualTable, whole
 
 _MOST = 12
 
@@ -84,8 +84,7 @@ class ComparePane(Vertical):
         self.border_title = Content(f"compare  {words.plural(len(rows), 'job')}: {what}" if rows else "compare")
 
     def _ask(self, start: int, count: int, key: str | None, follow: bool) -> None:
-        place = next((n for n, row in enumerate(self._rows) if row.key == key), None)
-        self.table.take(Window(len(self._rows), 0, self._rows, place))
+        self.table.take(whole(self._rows, key))
 
     # --- keys ---------------------------------------------------------------------------------------------------
 

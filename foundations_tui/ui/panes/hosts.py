@@ -16,7 +16,7 @@ from textual.widgets import Static
 
 from foundations_tui import words
 from foundations_tui.store import queries
-from foundations_tui.store.rows import HostRow, HostSample
+from foundations_tui.store.rows import HostRow, HostSample, free_gpus
 from foundations_tui.terminal import one_line
 from foundations_tui.ui.curves import sparkline
 from foundations_tui.ui.look import LOOK
@@ -72,7 +72,7 @@ class HostsPane(VerticalScroll):
             samples = {name: queries.host_samples(conn, name, since) if is_full else [] for name in hosts}
             jobs = {str(g["job"]) for host in hosts.values() for g in host.resources.get("gpus", []) if g.get("job")}
             rows = queries.jobs_by_id(conn, sorted(jobs), details=False)
-            return _Known(hosts, samples, {row.job: row.name or words.command(row.command) for row in rows})
+            return _Known(hosts, samples, {row.job: row.label for row in rows})
 
         self._reader.ask(self, read, self._take)
 
@@ -99,7 +99,7 @@ def _host(row: HostRow, known: _Known, now: float, is_full: bool) -> list[Conten
     ]
     dot = {"●": "*", "✗": "x", "◌": "o"}[dot] if LOOK.ascii else dot
     gpus = has.get("gpus", [])
-    free = sum(1 for gpu in gpus if not gpu.get("job") and not gpu.get("busy"))
+    free = free_gpus(gpus)
     jobs = f"{row.running} running  {row.queued} queued"
     resources = f"CPU {has['cpus_free']}/{has['cpus']} free" if has else ""
     resources += f"  GPU {free}/{len(gpus)} free" if gpus else ""
@@ -115,7 +115,7 @@ def _host(row: HostRow, known: _Known, now: float, is_full: bool) -> list[Conten
     samples = known.samples.get(row.name, [])
     if is_full and row.state == "reachable":
         lines += _machine(row, samples, now)
-    lines += [_gpu(gpu, n, samples, known, is_full) for n, gpu in enumerate(gpus)]
+    lines += [_gpu(gpu, samples, known, is_full) for gpu in gpus]
     problems = row.problems
     if problems and not is_full:
         problems = [f"{words.plural(len(problems), 'problem')}: 4 shows more"]
@@ -138,7 +138,7 @@ def _machine(row: HostRow, samples: list[HostSample], now: float) -> list[Conten
     return [Content.styled("    " + one_line("   ".join(part for part in parts if part)), "dim")]
 
 
-def _gpu(gpu: dict[str, Any], number: int, samples: list[HostSample], known: _Known, is_full: bool) -> Content:
+def _gpu(gpu: dict[str, Any], samples: list[HostSample], known: _Known, is_full: bool) -> Content:
     job = str(gpu.get("job") or "")
     held = gpu.get("held") or {}
     holder = f"{job[:6]} {known.names.get(job, '') if is_full else ''}".strip() or (

@@ -19,7 +19,7 @@ from foundations_tui.ui import view as views
 from foundations_tui.ui.messages import JobsChosen, JobSelected
 from foundations_tui.ui.reader import Reader
 from foundations_tui.ui.view import JobsView, JobsWindow, Wish
-from foundations_tui.ui.widgets.virtual_table import VirtualTable, Window
+from foundations_tui.ui.widgets.virtual_table import Column, VirtualTable
 
 _MOST_MARKED = 10_000
 _NO_JOBS = "no jobs yet: foundations submit -- python train.py"
@@ -43,9 +43,8 @@ class JobsPane(Vertical):
     class ViewChanged(Message):
         """The table shows something else, or cannot: then with the error."""
 
-        def __init__(self, view: JobsView, error: FoundationsError | None = None) -> None:
+        def __init__(self, error: FoundationsError | None = None) -> None:
             super().__init__()
-            self.view = view
             self.error = error
 
     def __init__(self, reader: Reader, id: str | None = None) -> None:
@@ -58,7 +57,7 @@ class JobsPane(Vertical):
         """What is wrong with the view; the rows are those of the last one that could be read."""
         self._folded: frozenset[str] = frozenset()
         self._range_from: str | None = None
-        self._columns: tuple[object, ...] = ()
+        self._columns: tuple[Column, ...] = ()
         self._said = ("", "")
         self.border_title = "jobs"
 
@@ -99,7 +98,7 @@ class JobsPane(Vertical):
         def failed(error: FoundationsError) -> None:
             if view == self.view:
                 self.error = error
-                self.post_message(self.ViewChanged(view, error))
+                self.post_message(self.ViewChanged(error))
 
         self._reader.ask((self, "rows"), lambda conn: views.read(conn, view, wish, time.time()), take, failed)
 
@@ -112,9 +111,9 @@ class JobsPane(Vertical):
         if self._columns != tuple(window.columns):
             self._columns = tuple(window.columns)
             self.table.set_columns(window.columns)
-        self.table.take(Window(window.count, window.start, window.rows, window.position))
+        self.table.take(window)
         self._say_counts()
-        self.post_message(self.ViewChanged(self.view))
+        self.post_message(self.ViewChanged())
 
     def _say_counts(self) -> None:
         marked = f"{len(self.table.marked)} marked  " if self.table.marked else ""
@@ -177,7 +176,7 @@ class JobsPane(Vertical):
 
     def action_sort_column(self, step: int) -> None:
         """Sort by the next column that can be sorted."""
-        sorts = [column.sort for column in self._columns if getattr(column, "sort", "")]  # type: ignore[attr-defined]
+        sorts = [column.sort for column in self._columns if column.sort]
         if not sorts:
             return
         now = self.view.sort.removesuffix(":asc").removesuffix(":desc")

@@ -46,7 +46,6 @@ class MetricsPane(Grid, can_focus=True):
         super().__init__(id=id)
         self._reader = reader
         self._jobs: list[str] = []
-        self._labels: dict[str, str] = {}
         self._keys: list[str] = []
         self._first = 0
         self._tiles = 0
@@ -74,11 +73,8 @@ class MetricsPane(Grid, can_focus=True):
             if not jobs:
                 return [], []
             rows = queries.jobs_by_id(conn, jobs, details=False)
-            named = [
-                JobOfChart(row.job, f"{row.job[:6]} {row.name or words.command(row.command)}", n)
-                for n, row in enumerate(rows)
-            ]
-            keys = [key for key in curves.keys(conn, jobs) if wanted.lower() in key.lower()]
+            named = [JobOfChart(row.job, row.attempt, f"{row.job[:6]} {row.label}", n) for n, row in enumerate(rows)]
+            keys = [key for key in queries.metric_keys(conn, jobs) if wanted.lower() in key.lower()]
             page = keys[first : first + tiles]
             return keys, [(key, curves.lines(conn, key, named, how)) for key in page]
 

@@ -14,7 +14,7 @@ from foundations_tui.store.rows import JobRow
 from foundations_tui.ui.look import LOOK
 from foundations_tui.ui.messages import JobSelected
 from foundations_tui.ui.reader import Reader
-from foundations_tui.ui.widgets.virtual_table import Column, TableRow, VirtualTable, Window
+from foundations_tui.ui.widgets.virtual_table import Column, TableRow, VirtualTable, whole
 
 _COLUMNS = (
     *(Column("ID", 8), Column("NAME", 0), Column("HOST", 10), Column("GROUP", 10), Column("PRIO", 4, right=True)),
@@ -58,8 +58,7 @@ class QueuePane(Vertical):
         self.border_subtitle = Content(words.plural(len(jobs), "job"))
 
     def _ask(self, start: int, count: int, key: str | None, follow: bool) -> None:
-        place = next((n for n, row in enumerate(self._rows) if row.key == key), None)
-        self.table.take(Window(len(self._rows), 0, self._rows, place))
+        self.table.take(whole(self._rows, key))
 
     def on_virtual_table_moved(self, event: VirtualTable.Moved) -> None:
         """Tell the screen which job is selected."""
@@ -73,7 +72,7 @@ class QueuePane(Vertical):
 
 def _row(job: JobRow, wide: bool, now: float) -> TableRow:
     starts = "" if job.starts_at is None else f"in {words.duration(max(0.0, job.starts_at - now))}"
-    name = job.name or words.command(job.command)
+    name = job.label
     cells = [job.job[:8], name, job.host, starts, job.why]
     if wide:
         cells = [job.job[:8], name, job.host, job.group, str(job.priority), str(job.gpus_requested), starts, job.why]

@@ -17,10 +17,11 @@ from textual.widgets import Footer, Static
 
 from foundations_tui import words
 from foundations_tui.store import queries
-from foundations_tui.store.rows import HostRow, JobRow
+from foundations_tui.store.rows import HostRow, JobRow, free_gpus
 from foundations_tui.terminal import one_line
 from foundations_tui.ui.look import LOOK
 from foundations_tui.ui.messages import JobSelected
+from foundations_tui.ui.pages import PAGES
 from foundations_tui.ui.panes.compare import ComparePane
 from foundations_tui.ui.panes.hosts import HostsPane
 from foundations_tui.ui.panes.jobs import JobsPane
@@ -34,8 +35,6 @@ from foundations_tui.ui.widgets.prompt import Prompt
 if TYPE_CHECKING:
     from foundations_tui.ui.app import FoundationsApp
 
-PAGES = ("overview", "jobs", "metrics", "log", "hosts", "compare", "queue")
-"""By their key, 0 to 6."""
 _PANES = {
     "overview": ("jobs", "metrics", "log", "hosts"),
     "jobs": ("jobs", "log"),
@@ -66,7 +65,6 @@ _TICK = 1.0
 class MainScreen(Screen[None]):
     """Everything at a glance."""
 
-    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (120, "-wide")]
     BINDINGS: ClassVar[list[BindingType]] = [
         *(Binding(str(n), f"page('{page}')", page, show=False, id=f"main.{page}") for n, page in enumerate(PAGES)),
         Binding("enter", "open", "open", key_display="enter", show=False, id="main.open"),
@@ -389,7 +387,7 @@ def _head(page: str, room: int, has_overview: bool, counts: dict[str, int], host
         label = f" {number} {name} " if is_wide else f"{number} {name}"
         parts += [Content.styled(label, "reverse" if name == page else "dim"), "" if is_wide else " "]
     gpus = [gpu for host in hosts for gpu in host.resources.get("gpus", [])]
-    free = sum(1 for gpu in gpus if not gpu.get("job") and not gpu.get("busy"))
+    free = free_gpus(gpus)
     running = counts.get("running", 0) + counts.get("preparing", 0)
     waiting = counts.get("queued", 0) + counts.get("submitting", 0)
     away = [host.name for host in hosts if host.state == "unreachable"]

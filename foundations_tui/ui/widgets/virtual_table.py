@@ -59,6 +59,11 @@ class Window:
     """Where the row stands that was asked for by its key."""
 
 
+def whole(rows: list[TableRow], key: str | None) -> Window:
+    """Return the window of a table whose rows are all at hand."""
+    return Window(len(rows), 0, rows, next((n for n, row in enumerate(rows) if row.key == key), None))
+
+
 AskForRows = Callable[[int, int, "str | None", bool], None]
 """Called with (where a window begins, how many rows, the key of a row to be found, whether the window has to hold that
 row); ``take`` gets the answer."""
@@ -264,10 +269,6 @@ class VirtualTable(ScrollView, can_focus=True):
     def _row(self, position: int) -> TableRow | None:
         index = position - self._window.start
         return self._window.rows[index] if 0 <= index < len(self._window.rows) else None
-
-    def row_of(self, key: str) -> TableRow | None:
-        """Return a row that is here."""
-        return next((row for row in self._window.rows if row.key == key), None)
 
     # --- drawing ------------------------------------------------------------------------------------------------
 
