@@ -6,6 +6,7 @@ import importlib.util
 import os
 import random
 import sqlite3
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -23,6 +24,7 @@ from remote_agent.jobs import JobSpec, JobState, JobView
 _CALLS = 100_000
 _RECORDS = 1_000_000
 _JOBS, _KEYS = 100_000, 50
+_POINTS = 10_000_000
 _PAGE = sync.BATCH_BYTES
 
 
@@ -30,7 +32,7 @@ def run() -> list[Pair]:
     """Return the pairs."""
     with tempfile.TemporaryDirectory() as name:
         os.environ["FOUNDATIONS_HOME"] = name
-        return [*_logging(Path(name)), _importing(), *_taking_in(Path(name)), *_at_size()]
+        return [*_logging(Path(name)), _importing(), *_taking_in(Path(name)), *_at_size(), *_many_points()]
 
 
 def _logging(folder: Path) -> list[Pair]:
@@ -227,6 +229,54 @@ def _at_size() -> list[Pair]:
             pairs.append(time_pair(label, 1.0, lambda: time.sleep(0.1), ask, 3))
         conn.close()
         return pairs
+
+
+def _many_points() -> list[Pair]:
+    """10,000,000 points in the store: more of them beside the first ones, the chart and the table beside their aims."""
+    with tempfile.TemporaryDirectory() as name:
+        os.environ["FOUNDATIONS_HOME"] = name
+        store = Store()
+        steps = [
+            [records.encode_metric(1e9 + n, f"metric{k}", n, n * 0.37 + k) for k in range(10)] for n in range(10_000)
+        ]
+        pages = [b"".join(line for step in steps[at : at + 1000] for line in step) for at in range(0, 10_000, 1000)]
+        times = [_time_of(store, f"{n:012x}", pages) for n in range(_POINTS // 100_000)]
+        store.close()
+        reader = open_reader()
+
+        def chart() -> None:
+            queries.curve(reader, f"{50:012x}", 1, "metric3")
+
+        def table() -> None:
+            queries.jobs(reader, queries.JobFilter(query="metric3:max>1"), "metric3:min", 100)
+
+        size = sum(path.stat().st_size for path in Path(name).rglob("*.db*"))
+        return [
+            Pair(
+                "the last of 10,000,000 points into the store / the first",
+                statistics.median(times[:10]),
+                statistics.median(times[-10:]),
+                1.5,
+            ),
+            time_pair("a chart among 10,000,000 points / 30 ms", 1.0, lambda: time.sleep(0.03), chart, 5),
+            time_pair("a query among 10,000,000 points / 100 ms", 1.0, lambda: time.sleep(0.1), table, 5),
+        ]
+
+
+def _lines_of(step: int) -> bytes:
+    """Return the lines of ten metrics at a step."""
+    return b"".join(records.encode_metric(1e9 + step, f"metric{k}", step, step * 0.37 + k) for k in range(10))
+
+
+def _time_of(store: Store, job: str, pages: list[bytes]) -> float:
+    """Return how long the pages of a job take to get into the store, seconds."""
+    _put_job(store, job, 0)
+    writes.put_sizes(store, "local", [(job, 1, "records/w", 1 << 40)])
+    began = time.perf_counter()
+    offset = 0
+    for page in pages:
+        offset += writes.put_records_page(store, job, 1, "records/w", offset, page)
+    return time.perf_counter() - began
 
 
 def fill(jobs: int, keys: int) -> None:

@@ -15,6 +15,7 @@ from foundations import records
 from foundations_tui import config, terminal, words
 from foundations_tui.errors import ConfigError, NotFoundError, UsageError
 from foundations_tui.hosts import addresses, hostkeys
+from foundations_tui.store.points import decode_points
 from remote_agent import gpus, journal, protocol
 from remote_agent.errors import BadRequest, ProtocolError
 from remote_agent.gpus import Gpu
@@ -35,13 +36,8 @@ TREE = "a" * 40
 def test_records_come_back_as_they_went(pairs: list[tuple[str, Any]]) -> None:
     page = records.HEADER + b"".join(records.encode_metric(1.5, key, n, value) for n, (key, value) in enumerate(pairs))
     found = list(records.decode(page, 0))
-    assert [(r.step, r.value) for r in found] == [(n, _as_stored(value)) for n, (_, value) in enumerate(pairs)]
+    assert [(r.step, r.value) for r in found] == [(n, value) for n, (_, value) in enumerate(pairs)]
     assert all(page[r.offset : r.offset + 1] == b"[" for r in found)
-
-
-def _as_stored(value: Any) -> Any:
-    """Return what becomes of a value: an integer beyond 64 bits is kept as a float."""
-    return float(value) if isinstance(value, int) and not -(1 << 63) <= value < 1 << 63 else value
 
 
 def test_records_keep_nan_and_infinities() -> None:
@@ -49,6 +45,46 @@ def test_records_keep_nan_and_infinities() -> None:
     page = b"".join(records.encode_metric(0, "x", n, value) for n, value in enumerate(values))
     found = [r.value for r in records.decode(page, 0)]
     assert math.isnan(found[0]) and found[1:] == [math.inf, -math.inf]
+
+
+_LINES = st.one_of(
+    st.builds(
+        records.encode_metric,
+        st.floats(-1e12, 1e12),
+        st.sampled_from(["loss", "acc", "\ud800"]),
+        st.integers(-(1 << 65), 1 << 65),
+        st.one_of(st.floats(), st.integers(), st.text(max_size=3), st.booleans()),
+    ),
+    st.sampled_from([b"\n", b"torn\n", b'["m",1.5,"loss",1,1e999]\n', b'["m",1.5,"loss",1,2,3]\n', records.HEADER]),
+)
+_USUAL_LINES = st.builds(
+    records.encode_metric,
+    st.floats(0, 1e9),
+    st.sampled_from(["loss", "\n", "é"]),
+    st.integers(-9, 9),
+    st.floats(allow_nan=False, allow_infinity=False) | st.integers(),
+)
+
+
+@given(st.lists(_LINES, max_size=6), st.integers(0, 1 << 40))
+def test_points_are_what_the_records_say(lines: list[bytes], base: int) -> None:
+    page = b"".join(lines)
+    points = decode_points(page, base)
+    assert points is None or points == _points_of(page, base)
+
+
+@given(st.lists(_USUAL_LINES, min_size=1, max_size=6), st.integers(0, 1 << 40))
+def test_usual_records_are_read_as_points(lines: list[bytes], base: int) -> None:
+    page = b"".join(lines)
+    assert decode_points(page, base) == _points_of(page, base)
+
+
+def _points_of(page: bytes, base: int) -> dict[str, list[records.Point]]:
+    found: dict[str, list[records.Point]] = {}
+    for record in records.decode(page, base):
+        assert record.kind == records.METRIC and record.step is not None
+        found.setdefault(record.key, []).append((record.time, record.offset, record.step, record.value))
+    return found
 
 
 @given(st.binary())

@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from foundations.records import ARTIFACT, METRIC, PARAM, TAG, USED, Point, Record, decode, decode_points, valid_text
+from foundations.records import ARTIFACT, METRIC, PARAM, TAG, USED, Point, Record, decode, valid_text
 from foundations_tui import arguments, locations
 from foundations_tui.errors import StoreError
 from foundations_tui.store import series
@@ -238,6 +238,8 @@ def put_records_page(store: Store, job: str, attempt: int, name: str, offset: in
     taken = page.rfind(b"\n") + 1
     if not taken:
         return 0
+    from foundations_tui.store.points import decode_points  # its library takes longer to load than most verbs run
+
     writer = name.partition("/")[2]
     with store.transaction() as conn:
         if _move(store, job, attempt, name, offset, offset + taken):
