@@ -236,10 +236,7 @@ def _many_points() -> list[Pair]:
     with tempfile.TemporaryDirectory() as name:
         os.environ["FOUNDATIONS_HOME"] = name
         store = Store()
-        steps = [
-            [records.encode_metric(1e9 + n, f"metric{k}", n, n * 0.37 + k) for k in range(10)] for n in range(10_000)
-        ]
-        pages = [b"".join(line for step in steps[at : at + 1000] for line in step) for at in range(0, 10_000, 1000)]
+        pages = [b"".join(_lines_of(n) for n in range(start, start + 1000)) for start in range(0, 10_000, 1000)]
         times = [_time_of(store, f"{n:012x}", pages) for n in range(_POINTS // 100_000)]
         store.close()
         reader = open_reader()
@@ -250,14 +247,9 @@ def _many_points() -> list[Pair]:
         def table() -> None:
             queries.jobs(reader, queries.JobFilter(query="metric3:max>1"), "metric3:min", 100)
 
-        size = sum(path.stat().st_size for path in Path(name).rglob("*.db*"))
+        first, last = statistics.median(times[:10]), statistics.median(times[-10:])
         return [
-            Pair(
-                "the last of 10,000,000 points into the store / the first",
-                statistics.median(times[:10]),
-                statistics.median(times[-10:]),
-                1.5,
-            ),
+            Pair("the last of 10,000,000 points into the store / the first", first, last, 1.5),
             time_pair("a chart among 10,000,000 points / 30 ms", 1.0, lambda: time.sleep(0.03), chart, 5),
             time_pair("a query among 10,000,000 points / 100 ms", 1.0, lambda: time.sleep(0.1), table, 5),
         ]
