@@ -5,20 +5,18 @@ Unknown keys are errors that name the key and the nearest right one.
 
 from __future__ import annotations
 
-import difflib
 import functools
 import getpass
 import os
 import re
 import shlex
 import subprocess
-import tomllib
 import urllib.parse
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from foundations_tui import locations
+from foundations_tui import locations, toml
 from foundations_tui.errors import ConfigError, NotFoundError, UsageError
 from remote_agent.jobs import ENV_NAME
 
@@ -103,7 +101,9 @@ class HostsConfig:
             NotFoundError: there is none of this name.
         """
         if name not in self.hosts:
-            raise NotFoundError(f"unknown host {name!r}", _nearest(name, self.hosts) or "foundations hosts lists them")
+            raise NotFoundError(
+                f"unknown host {name!r}", toml.nearest(name, self.hosts) or "foundations hosts lists them"
+            )
         return self.hosts[name]
 
 
@@ -114,26 +114,27 @@ def load_hosts(path: Path | None = None) -> HostsConfig:
         ConfigError: what is wrong, with file and line.
     """
     path = path or locations.hosts_file()
-    table = _read_toml(path)
+    table = toml.read(path)
     for key in table:
         if key not in _TOP_KEYS:
-            raise _unknown_key(path, key, _TOP_KEYS)
-    defaults = _table(path, table.get("defaults", {}), "defaults")
+            raise toml.unknown_key(path, key, _TOP_KEYS)
+    defaults = toml.table_of(path, table.get("defaults", {}), "defaults")
     if "address" in defaults:
-        raise ConfigError(f"{_at(path, 'address')}: address belongs to one host, not to [defaults]")
+        raise ConfigError(f"{toml.at(path, 'address')}: address belongs to one host, not to [defaults]")
     hosts = {LOCAL: _host(path, LOCAL, defaults, {})}
-    for name, entry in _table(path, table.get("hosts", {}), "hosts").items():
+    for name, entry in toml.table_of(path, table.get("hosts", {}), "hosts").items():
         try:
             check_name(name, allow_local=True)
         except UsageError as error:
-            raise ConfigError(f"{_at(path, name)}: {error}") from None
-        hosts[name] = _host(path, name, defaults, _table(path, entry, f"hosts.{name}"))
-    default = _string(path, table, "default_host")
+            raise ConfigError(f"{toml.at(path, name)}: {error}") from None
+        hosts[name] = _host(path, name, defaults, toml.table_of(path, entry, f"hosts.{name}"))
+    default = toml.string(path, table, "default_host")
     if default and default != "any" and default not in hosts:
         raise ConfigError(
-            f"{_at(path, 'default_host')}: default_host names no host: {default!r}", _nearest(default, hosts)
+            f"{toml.at(path, 'default_host')}: default_host names no host: {default!r}",
+            toml.nearest(default, hosts),
         )
-    return HostsConfig(hosts, default, _string(path, table, "owner"), _notify(path, table))
+    return HostsConfig(hosts, default, toml.string(path, table, "owner"), _notify(path, table))
 
 
 _TOP_KEYS = ("hosts", "defaults", "default_host", "owner", "notify")
@@ -143,16 +144,16 @@ _ENDS = ("completed", "failed", "stopped", "lost")
 
 def _notify(path: Path, table: dict[str, Any]) -> dict[str, Any]:
     """Return whom to tell of ends, checked."""
-    found = _table(path, table.get("notify", {}), "notify")
+    found = toml.table_of(path, table.get("notify", {}), "notify")
     for key, value in found.items():
         if key not in _NOTIFY_KEYS:
-            raise _unknown_key(path, key, _NOTIFY_KEYS)
+            raise toml.unknown_key(path, key, _NOTIFY_KEYS)
         if key == "url" and not _is_url(value):
-            raise ConfigError(f"{_at(path, key)}: url of [notify] begins with http:// or https://")
+            raise ConfigError(f"{toml.at(path, key)}: url of [notify] begins with http:// or https://")
         if key == "command" and not _is_command(value):
-            raise ConfigError(f"{_at(path, key)}: command of [notify] is a string or a list of strings")
+            raise ConfigError(f"{toml.at(path, key)}: command of [notify] is a string or a list of strings")
         if key == "on" and not (isinstance(value, list) and all(end in _ENDS for end in value)):
-            raise ConfigError(f"{_at(path, key)}: on of [notify] is a list of {', '.join(_ENDS)}")
+            raise ConfigError(f"{toml.at(path, key)}: on of [notify] is a list of {', '.join(_ENDS)}")
     return found
 
 
@@ -306,12 +307,12 @@ def load_project(folder: Path) -> ProjectConfig:
     for parent in (folder, *folder.parents):
         path = parent / "foundations.toml"
         if path.is_file():
-            return _project(path, _read_toml(path))
+            return _project(path, toml.read(path))
         path = parent / "pyproject.toml"
         if path.is_file():
-            tools = _table(path, _read_toml(path).get("tool", {}), "tool")
+            tools = toml.table_of(path, toml.read(path).get("tool", {}), "tool")
             if "foundations" in tools:
-                return _project(path, _table(path, tools["foundations"], "tool.foundations"))
+                return _project(path, toml.table_of(path, tools["foundations"], "tool.foundations"))
         if (parent / ".git").exists():
             break
     return ProjectConfig()
@@ -320,61 +321,54 @@ def load_project(folder: Path) -> ProjectConfig:
 def _project(path: Path, table: dict[str, Any]) -> ProjectConfig:
     for key in table:
         if key not in _PROJECT_KEYS:
-            raise _unknown_key(path, key, _PROJECT_KEYS)
-    snapshot = _table(path, table.get("snapshot", {}), "snapshot")
+            raise toml.unknown_key(path, key, _PROJECT_KEYS)
+    snapshot = toml.table_of(path, table.get("snapshot", {}), "snapshot")
     for key in snapshot:
         if key not in _SNAPSHOT_KEYS:
-            raise _unknown_key(path, key, _SNAPSHOT_KEYS)
-    outputs = _table(path, table.get("outputs", {}), "outputs")
+            raise toml.unknown_key(path, key, _SNAPSHOT_KEYS)
+    outputs = toml.table_of(path, table.get("outputs", {}), "outputs")
     for key in outputs:
         if key not in _OUTPUT_KEYS:
-            raise _unknown_key(path, key, _OUTPUT_KEYS)
-    metrics = _table(path, table.get("metrics", {}), "metrics")
+            raise toml.unknown_key(path, key, _OUTPUT_KEYS)
+    metrics = toml.table_of(path, table.get("metrics", {}), "metrics")
     for key in metrics:
         if key not in _METRICS_KEYS:
-            raise _unknown_key(path, key, _METRICS_KEYS)
+            raise toml.unknown_key(path, key, _METRICS_KEYS)
     return ProjectConfig(
         path=path,
-        project=_string(path, table, "project"),
-        host=_string(path, table, "host"),
-        env=_env(path, _table(path, table.get("env", {}), "env")),
+        project=toml.string(path, table, "project"),
+        host=toml.string(path, table, "host"),
+        env=_env(path, toml.table_of(path, table.get("env", {}), "env")),
         max_file=_megabytes(path, snapshot, "max_file_mb", 100),
-        include=_strings(path, snapshot, "include"),
-        data=_data(path, _table(path, table.get("data", {}), "data")),
-        outputs=_strings(path, outputs, "collect"),
+        include=toml.strings(path, snapshot, "include"),
+        data=_data(path, toml.table_of(path, table.get("data", {}), "data")),
+        outputs=toml.strings(path, outputs, "collect"),
         output_limit=_megabytes(path, outputs, "limit_mb", 1024),
         notify=_notify(path, table),
         directions=_directions(path, metrics),
         patterns=_patterns(path, metrics),
-        tensorboard=_boolean(path, metrics, "tensorboard"),
+        tensorboard=toml.boolean(path, metrics, "tensorboard"),
     )
 
 
 def _directions(path: Path, metrics: dict[str, Any]) -> dict[str, str]:
-    found = _table(path, metrics.get("direction", {}), "metrics.direction")
+    found = toml.table_of(path, metrics.get("direction", {}), "metrics.direction")
     for key, value in found.items():
         if value not in ("min", "max"):
-            raise ConfigError(f'{_at(path, key)}: the direction of {key!r} is "min" or "max"')
+            raise ConfigError(f'{toml.at(path, key)}: the direction of {key!r} is "min" or "max"')
     return found
 
 
-def _boolean(path: Path, table: dict[str, Any], key: str) -> bool:
-    value = table.get(key, False)
-    if not isinstance(value, bool):
-        raise ConfigError(f"{_at(path, key)}: {key} is true or false")
-    return value
-
-
 def _patterns(path: Path, metrics: dict[str, Any]) -> tuple[str, ...]:
-    found = _strings(path, metrics, "patterns")
+    found = toml.strings(path, metrics, "patterns")
     for pattern in found:
         try:
             names = re.compile(pattern).groupindex
         except (re.error, OverflowError, RecursionError) as error:
-            raise ConfigError(f"{_at(path, 'patterns')}: {pattern!r}: {error}") from None
+            raise ConfigError(f"{toml.at(path, 'patterns')}: {pattern!r}: {error}") from None
         if not names:
             hint = r"""patterns = ['epoch (?P<step>\d+) loss (?P<loss>\S+)']"""
-            raise ConfigError(f"{_at(path, 'patterns')}: {pattern!r} has no named group", hint)
+            raise ConfigError(f"{toml.at(path, 'patterns')}: {pattern!r} has no named group", hint)
     return found
 
 
@@ -382,15 +376,8 @@ def _megabytes(path: Path, table: dict[str, Any], key: str, default: int) -> int
     """Return a size in bytes."""
     value = table.get(key, default)
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1 << 40:
-        raise ConfigError(f"{_at(path, key)}: {key} is a number of megabytes")
+        raise ConfigError(f"{toml.at(path, key)}: {key} is a number of megabytes")
     return int(value * (1 << 20))
-
-
-def _strings(path: Path, table: dict[str, Any], key: str) -> tuple[str, ...]:
-    value = table.get(key, [])
-    if not isinstance(value, list) or not all(isinstance(word, str) and word for word in value):
-        raise ConfigError(f"{_at(path, key)}: {key} is a list of patterns")
-    return tuple(value)
 
 
 def _data(path: Path, table: dict[str, Any]) -> dict[str, dict[str, str]]:
@@ -399,12 +386,12 @@ def _data(path: Path, table: dict[str, Any]) -> dict[str, dict[str, str]]:
     for name, value in table.items():
         entry = {"path": value} if isinstance(value, str) else value
         if not ENV_NAME.match(name):
-            raise ConfigError(f"{_at(path, name)}: data {name!r}: a name of letters, digits and _ is needed")
+            raise ConfigError(f"{toml.at(path, name)}: data {name!r}: a name of letters, digits and _ is needed")
         if not isinstance(entry, dict) or not all(isinstance(text, str) for text in entry.values()):
-            raise ConfigError(f'{_at(path, name)}: data {name} is a path, or {{ path = "/...", at = "data/x" }}')
+            raise ConfigError(f'{toml.at(path, name)}: data {name} is a path, or {{ path = "/...", at = "data/x" }}')
         for key in entry:
             if key not in ("path", "at"):
-                raise _unknown_key(path, key, ("path", "at"))
+                raise toml.unknown_key(path, key, ("path", "at"))
         found[name] = entry
     return found
 
@@ -427,22 +414,7 @@ def data_of(project: ProjectConfig, host: HostConfig) -> dict[str, dict[str, str
     return merged
 
 
-# --- reading ----------------------------------------------------------------------------------------------------
-
-
-def _read_toml(path: Path) -> dict[str, Any]:
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return {}
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{path}: {error}", "this is no valid TOML") from None
-    except OSError as error:
-        raise ConfigError(f"{path}: {error.strerror}") from None
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"{path}: {error}") from None
-    except RecursionError:
-        raise ConfigError(f"{path}: it is nested too deep") from None
+# --- a host ---------------------------------------------------------------------------------------------------------
 
 
 def _host(path: Path, name: str, defaults: dict[str, Any], entry: dict[str, Any]) -> HostConfig:
@@ -450,23 +422,25 @@ def _host(path: Path, name: str, defaults: dict[str, Any], entry: dict[str, Any]
     merged = {**defaults, **entry}
     for key, value in merged.items():
         if key not in known:
-            raise _unknown_key(path, key, known)
+            raise toml.unknown_key(path, key, known)
         if not isinstance(value, _TYPES[key]) or isinstance(value, bool):
             raise ConfigError(
-                f"{_at(path, key)}: {key} of {name} is a {type(value).__name__}; {_wanted(key)} is needed"
+                f"{toml.at(path, key)}: {key} of {name} is a {type(value).__name__}; {_wanted(key)} is needed"
             )
         if key in _NOT_YET and value != _NOT_YET[key][0]:
-            raise ConfigError(f"{_at(path, key)}: {_NOT_YET[key][1]} is not available in this version yet")
+            raise ConfigError(f"{toml.at(path, key)}: {_NOT_YET[key][1]} is not available in this version yet")
     if name == LOCAL and merged.get("address"):
-        raise ConfigError(f"{_at(path, 'address')}: local is this machine and has no address", "give it another name")
+        raise ConfigError(
+            f"{toml.at(path, 'address')}: local is this machine and has no address", "give it another name"
+        )
     if name != LOCAL and not merged.get("address"):
-        raise ConfigError(f"{_at(path, name)}: host {name} has no address", 'address = "user@host:port"')
+        raise ConfigError(f"{toml.at(path, name)}: host {name} has no address", 'address = "user@host:port"')
     if not _are_gpus(merged.get("gpus", "auto")):
-        raise ConfigError(f'{_at(path, "gpus")}: gpus is "auto", a count or a list of indices')
+        raise ConfigError(f'{toml.at(path, "gpus")}: gpus is "auto", a count or a list of indices')
     if not 0 <= merged.get("max_jobs", 0) <= _MOST_JOBS:
-        raise ConfigError(f"{_at(path, 'max_jobs')}: max_jobs is 1 to {_MOST_JOBS:,}, or 0 for as many as CPUs")
+        raise ConfigError(f"{toml.at(path, 'max_jobs')}: max_jobs is 1 to {_MOST_JOBS:,}, or 0 for as many as CPUs")
     if not all(isinstance(tag, str) for tag in merged.get("tags", [])):
-        raise ConfigError(f"{_at(path, 'tags')}: tags are strings")
+        raise ConfigError(f"{toml.at(path, 'tags')}: tags are strings")
     data = _data(path, merged.get("data", {}))
     return HostConfig(name=name, **{**merged, "env": _env(path, merged.get("env", {})), "data": data})
 
@@ -480,46 +454,12 @@ def _env(path: Path, table: dict[str, Any]) -> dict[str, str]:
     """Return environment variables as text."""
     for name, value in table.items():
         if not ENV_NAME.match(name):
-            raise ConfigError(f"{_at(path, name)}: not the name of a variable: {name!r}")
+            raise ConfigError(f"{toml.at(path, name)}: not the name of a variable: {name!r}")
         if isinstance(value, dict | list) or "\0" in str(value):
-            raise ConfigError(f"{_at(path, name)}: the variable {name} is a string or a number")
+            raise ConfigError(f"{toml.at(path, name)}: the variable {name} is a string or a number")
     return {name: str(value) for name, value in table.items()}
 
 
 def _wanted(key: str) -> str:
     words = {str: "a string", int: "a whole number", list: "a list", dict: "a table"}
     return " or ".join(words[kind] for kind in _TYPES[key])
-
-
-def _table(path: Path, value: Any, name: str) -> dict[str, Any]:
-    if not isinstance(value, dict):
-        raise ConfigError(f"{_at(path, name.rpartition('.')[2])}: [{name}] is a table")
-    return value
-
-
-def _string(path: Path, table: dict[str, Any], key: str) -> str:
-    value = table.get(key, "")
-    if not isinstance(value, str):
-        raise ConfigError(f"{_at(path, key)}: {key} is a string")
-    return value
-
-
-def _unknown_key(path: Path, key: str, known: Any) -> ConfigError:
-    return ConfigError(f"{_at(path, key)}: unknown key {key!r}", _nearest(key, known))
-
-
-def _nearest(name: str, known: Any) -> str:
-    match = difflib.get_close_matches(name, list(known), 1, 0.5)
-    return f"did you mean {match[0]!r}?" if match else ""
-
-
-def _at(path: Path, key: str) -> str:
-    """Return "file:line" of a key; tomllib keeps no positions, so the text is searched."""
-    pattern = re.compile(rf"^\s*(\[.*)?[\"']?{re.escape(key)}[\"']?\s*(=|\.|\])")
-    try:
-        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
-            if pattern.match(line):
-                return f"{path}:{number}"
-    except OSError:
-        pass
-    return str(path)
