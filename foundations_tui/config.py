@@ -12,6 +12,7 @@ import re
 import shlex
 import subprocess
 import urllib.parse
+from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -134,7 +135,7 @@ def load_hosts(path: Path | None = None) -> HostsConfig:
             f"{toml.at(path, 'default_host')}: default_host names no host: {default!r}",
             toml.nearest(default, hosts),
         )
-    return HostsConfig(hosts, default, toml.string(path, table, "owner"), _notify(path, table))
+    return HostsConfig(hosts, default, toml.string(path, table, "owner"), notify_of(path, table))
 
 
 _TOP_KEYS = ("hosts", "defaults", "default_host", "owner", "notify")
@@ -142,12 +143,20 @@ _NOTIFY_KEYS = ("url", "command", "on")
 _ENDS = ("completed", "failed", "stopped", "lost")
 
 
-def _notify(path: Path, table: dict[str, Any]) -> dict[str, Any]:
-    """Return whom to tell of ends, checked."""
+def notify_of(path: Path, table: dict[str, Any], known: Sequence[str] = _NOTIFY_KEYS) -> dict[str, Any]:
+    """Return whom to tell of ends, as a file says in its table ``notify``.
+
+    Args:
+        path: the file.
+        table: all of it.
+        known: the keys that may stand there.
+    Raises:
+        ConfigError: what is wrong, with file and line.
+    """
     found = toml.table_of(path, table.get("notify", {}), "notify")
     for key, value in found.items():
-        if key not in _NOTIFY_KEYS:
-            raise toml.unknown_key(path, key, _NOTIFY_KEYS)
+        if key not in known:
+            raise toml.unknown_key(path, key, known)
         if key == "url" and not _is_url(value):
             raise ConfigError(f"{toml.at(path, key)}: url of [notify] begins with http:// or https://")
         if key == "command" and not _is_command(value):
@@ -344,7 +353,7 @@ def _project(path: Path, table: dict[str, Any]) -> ProjectConfig:
         data=_data(path, toml.table_of(path, table.get("data", {}), "data")),
         outputs=toml.strings(path, outputs, "collect"),
         output_limit=_megabytes(path, outputs, "limit_mb", 1024),
-        notify=_notify(path, table),
+        notify=notify_of(path, table),
         directions=_directions(path, metrics),
         patterns=_patterns(path, metrics),
         tensorboard=toml.boolean(path, metrics, "tensorboard"),

@@ -10,6 +10,7 @@ import pytest
 
 from tests.support import agents
 from tests.support.client import Client
+from tests.support.hook import Hook
 from tests.support.sshd import Sshd
 
 _LAST = ("test_agent", "test_reliability", "test_faults", "test_ui", "test_demo", "test_completion", "test_crashes")
@@ -58,3 +59,11 @@ def new_sshd(tmp_path: Path) -> Iterator[Callable[[], Sshd]]:
 def sshd(new_sshd: Callable[[], Sshd]) -> Sshd:
     """One server."""
     return new_sshd()
+
+
+@pytest.fixture
+def hook() -> Iterator[Hook]:
+    """A web server that takes notices."""
+    hook = Hook()
+    yield hook
+    hook.close()

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import http.server
 import json
 import os
 import subprocess
 import sys
-import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +19,7 @@ from foundations_tui.submit import Request, submit_all
 from remote_agent import files
 from tests.support import agents
 from tests.support.client import FOUNDATIONS, Client, wait_until
+from tests.support.hook import Hook
 from tests.support.screen import Tmux
 from tests.support.sshd import Sshd
 
@@ -486,35 +484,8 @@ def test_a_secret_is_nowhere_but_in_the_job(client: Client) -> None:
     )
 
 
-class _Hook(http.server.BaseHTTPRequestHandler):
-    def do_POST(self) -> None:  # noqa: N802 - the library's name
-        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        self.server.refusals -= 1  # type: ignore[attr-defined]
-        if self.server.refusals >= 0:  # type: ignore[attr-defined]
-            self.send_error(503)
-            return
-        self.server.bodies.append(body)  # type: ignore[attr-defined]
-        self.send_response(204)
-        self.end_headers()
-
-    def log_message(self, *_: Any) -> None:
-        pass
-
-
-@pytest.fixture
-def hook() -> Iterator[Any]:
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Hook)
-    server.bodies, server.refusals = [], 0  # type: ignore[attr-defined]
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield server
-    server.shutdown()
-    thread.join()
-    server.server_close()
-
-
-def test_the_host_tells_of_ends_with_the_laptop_closed(client: Client, hook: Any) -> None:
-    url = f"http://127.0.0.1:{hook.server_port}/hook?key=s3cret-key"
+def test_the_host_tells_of_ends_with_the_laptop_closed(client: Client, hook: Hook) -> None:
+    url = f"http://127.0.0.1:{hook.port}/hook?key=s3cret-key"
     use_slots(client, 4, f'[notify]\nurl = "{url}"\non = ["failed", "completed"]\n')
     hook.refusals = 1
     ok = client.submit("--name", "good", "--", "true")
@@ -535,8 +506,8 @@ def test_the_host_tells_of_ends_with_the_laptop_closed(client: Client, hook: Any
     assert len(hook.bodies) == 2, "stopped is not among the ends that were asked for"
 
 
-def test_an_end_is_told_even_when_the_daemon_dies_first(client: Client, hook: Any) -> None:
-    use_slots(client, 4, f'[notify]\nurl = "http://127.0.0.1:{hook.server_port}/"\n')
+def test_an_end_is_told_even_when_the_daemon_dies_first(client: Client, hook: Hook) -> None:
+    use_slots(client, 4, f'[notify]\nurl = "http://127.0.0.1:{hook.port}/"\n')
     hook.refusals = 3
     client.submit("--", "true")
     wait_until(lambda: hook.refusals < 3)

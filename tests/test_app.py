@@ -16,6 +16,7 @@ from textual.widgets import Input
 from foundations_tui.cli.verbs import VERBS
 from foundations_tui.errors import UsageError
 from foundations_tui.session import Session
+from foundations_tui.settings import Settings
 from foundations_tui.store import queries
 from foundations_tui.ui import logfile
 from foundations_tui.ui.app import FoundationsApp
@@ -469,8 +470,8 @@ def test_one_frame_for_scripts(client: Client) -> None:
 
 async def test_the_app_in_a_light_theme_and_without_one(client: Client) -> None:
     some_jobs(client)
-    for theme in ("foundations-light", "ansi-dark", "nonsense"):
-        shown = await frame(make_app(theme=theme, follow=False), (120, 40))
+    for theme in ("foundations-light", "ansi-dark", ""):
+        shown = await frame(make_app(settings=Settings(theme=theme), follow=False), (120, 40))
         assert "lr0.1-bs16" in shown, theme
 
 

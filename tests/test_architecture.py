@@ -30,7 +30,9 @@ CLIENT_LAYERS = [
     ["sweeps"],
     ["arguments"],
     ["plumbing"],
+    ["settings"],
     ["config"],
+    ["toml"],
     ["eventfiles"],
     ["locations", "errors", "terminal", "words", "processes"],
 ]

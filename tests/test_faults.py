@@ -354,11 +354,13 @@ def test_gpus_are_leased_by_uuid(client: Client, tmp_path: Path, monkeypatch: py
     smi.chmod(0o755)
     client.env["PATH"] = f"{smi.parent}:{client.env['PATH']}"
     use_slots(client, 8)
-    show = 'echo "$CUDA_VISIBLE_DEVICES|$CUDA_DEVICE_ORDER|$FOUNDATIONS_GPU_INDICES"; sleep 3'
+    show = 'echo "$CUDA_VISIBLE_DEVICES|$CUDA_DEVICE_ORDER|$FOUNDATIONS_GPU_INDICES"'
+    show += f"; until [ -e {tmp_path}/go ]; do sleep 0.1; done"
     first, second = (client.submit("--gpus", "1", "--", "sh", "-c", show) for _ in range(2))
     third = client.submit("--gpus", "1", "--", "sh", "-c", show)
     words = "waits for 1 GPU: 0 free, 2 leased to jobs, 1 held by a process that cannot be seen (60 GB)"
     assert client.wait_until(third, "queued")["reason"] == words
+    (tmp_path / "go").touch()
     client.run("wait", first, second, third)
     logs = [client.run("logs", job).stdout.strip() for job in (first, second, third)]
     assert logs[0] == "GPU-5d1c3a9e-0000|PCI_BUS_ID|0" and logs[1] == "GPU-5d1c3a9e-0002|PCI_BUS_ID|2"

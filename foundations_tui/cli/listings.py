@@ -67,9 +67,11 @@ def show(job: str, sync_first: bool, as_json: bool) -> None:
 @json_option
 def status(sync_first: bool, as_json: bool) -> None:
     """Show what ended, failed or waits since you last looked."""
+    from foundations_tui.store import writes
+
     conn = reader(sync_first)
     now = time.time()
-    since = float(queries.meta(conn, "looked_at") or 0)
+    since = queries.looked_at(conn)
     ended = queries.changed_since(conn, since)
     running = queries.jobs(conn, queries.JobFilter(("preparing", "running")))
     waiting = queries.jobs(conn, queries.JobFilter(("submitting", "queued")), details=False)
@@ -82,7 +84,7 @@ def status(sync_first: bool, as_json: bool) -> None:
     else:
         _print_status(conn, since, now, ended, running, waiting)
     output.print_age(conn, hosts, now)
-    _remember_look(now)
+    writes.put_looked_at(now)
 
 
 def _print_status(
@@ -103,15 +105,6 @@ def _print_status(
             output.print_jobs(conn, rows[:_DEFAULT_ROWS])
             if len(rows) > _DEFAULT_ROWS:
                 click.echo(f"and {len(rows) - _DEFAULT_ROWS} more")
-
-
-def _remember_look(now: float) -> None:
-    from foundations_tui.store import writes
-    from foundations_tui.store.db import Store
-
-    store = Store()
-    writes.put_meta(store, "looked_at", repr(now))
-    store.close()
 
 
 def _attempt_words(row: JobRow) -> str | None:

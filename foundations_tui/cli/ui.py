@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 import sys
 
 import click
 
+from foundations_tui import settings
 from foundations_tui.cli.verbs import VERBS
 from foundations_tui.errors import UsageError
+from foundations_tui.settings import Settings
 from foundations_tui.ui.pages import PAGES
 
 _SMALLEST, _LARGEST = (40, 10), (500, 300)
@@ -34,7 +37,8 @@ class _Size(click.ParamType[tuple[int, int]]):
 @click.option("--theme", default="", help="A theme's name; :theme in the app lists them.")
 @click.option("--ascii", "ascii_only", is_flag=True, help="Draw states and borders without special characters.")
 @click.option("--no-mouse", is_flag=True, help="Leave the mouse to the terminal.")
-def ui(page: str, once: bool, size: tuple[int, int], theme: str, ascii_only: bool, no_mouse: bool) -> None:
+@click.option("--keys", is_flag=True, help="List the keys, by the names that app.toml can give others to.")
+def ui(page: str, once: bool, size: tuple[int, int], theme: str, ascii_only: bool, no_mouse: bool, keys: bool) -> None:
     """Open the terminal app on all jobs, live.
 
     \b
@@ -42,21 +46,25 @@ def ui(page: str, once: bool, size: tuple[int, int], theme: str, ascii_only: boo
       foundations ui hosts                    begin with one of them
       foundations ui --once jobs --size 100x30
     """
+    if keys:
+        return _print_keys()
+    found = settings.load()
+    found = dataclasses.replace(
+        found, theme=theme or found.theme, ascii=found.ascii or ascii_only, mouse=found.mouse and not no_mouse
+    )
     if once:
-        return _print_frame(page, size, ascii_only)
-    open_app(page, theme, ascii_only, mouse=not no_mouse)
+        return _print_frame(page, size, found)
+    open_app(page, found)
 
 
-def open_app(page: str = "", theme: str = "", ascii_only: bool = False, mouse: bool = True) -> None:
+def open_app(page: str = "", found: Settings | None = None) -> None:
     """Open the terminal app.
 
     Args:
         page: the page to begin with.
-        theme: a theme's name.
-        ascii_only: no glyph beyond ASCII.
-        mouse: listen to it.
+        found: the settings; those of app.toml when they are not given.
     Raises:
-        UsageError: there is no terminal, or no such theme.
+        UsageError: there is no terminal. ConfigError: a wrong setting.
     """
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         raise UsageError(
@@ -66,13 +74,21 @@ def open_app(page: str = "", theme: str = "", ascii_only: bool = False, mouse: b
     from foundations_tui.session import Session
     from foundations_tui.ui.app import FoundationsApp  # Textual: 190 ms
 
-    app = FoundationsApp(Session(), VERBS, page, theme, ascii_only)
-    if theme and theme not in app.available_themes:
-        raise UsageError(f"there is no theme {theme!r}", ", ".join(sorted(app.available_themes)))
-    app.run(mouse=mouse)
+    found = found or settings.load()
+    FoundationsApp(Session(), VERBS, page, found).run(mouse=found.mouse)
 
 
-def _print_frame(page: str, size: tuple[int, int], ascii_only: bool) -> None:
+def _print_keys() -> None:
+    from foundations_tui.cli import output
+    from foundations_tui.ui.app import FoundationsApp
+    from foundations_tui.ui.keys import keymap
+
+    own = keymap(settings.load().keys)
+    rows = [[name, own.get(name, one.key), one.description] for name, one in FoundationsApp.catalog().items()]
+    output.print_table(["NAME", "KEYS", "DOES"], rows)
+
+
+def _print_frame(page: str, size: tuple[int, int], found: Settings) -> None:
     """Print what the app would show, without a terminal and without asking the hosts."""
     import asyncio
 
@@ -80,5 +96,5 @@ def _print_frame(page: str, size: tuple[int, int], ascii_only: bool) -> None:
     from foundations_tui.ui.app import FoundationsApp
     from foundations_tui.ui.frame import frame
 
-    app = FoundationsApp(Session(), VERBS, page, ascii_only=ascii_only, follow=False)
+    app = FoundationsApp(Session(), VERBS, page, found, follow=False)
     click.echo(asyncio.run(frame(app, size)))

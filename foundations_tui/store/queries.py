@@ -477,6 +477,15 @@ VIEW = "view:"
 """What the names of saved views begin with among the remembered values."""
 
 
+LOOKED_AT = "looked_at"
+"""The remembered value that says until when the user has seen what ended."""
+
+
+def looked_at(conn: sqlite3.Connection) -> float:
+    """Return until when the user has seen what ended, seconds since the epoch; 0 for never."""
+    return float(meta(conn, LOOKED_AT) or 0)
+
+
 def meta(conn: sqlite3.Connection, key: str) -> str | None:
     """Return one remembered value."""
     row = conn.execute("SELECT value FROM meta WHERE key = ?", [key]).fetchone()

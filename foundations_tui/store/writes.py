@@ -14,6 +14,7 @@ from foundations_tui import arguments, locations
 from foundations_tui.errors import StoreError
 from foundations_tui.store import series
 from foundations_tui.store.db import Store
+from foundations_tui.store.queries import LOOKED_AT
 from foundations_tui.store.rows import json_value
 from remote_agent.jobs import EndReason, JobSpec, JobState, JobView
 
@@ -151,6 +152,15 @@ def put_meta(store: Store, key: str, value: str | None) -> None:
             conn.execute("DELETE FROM meta WHERE key = ?", [key])
             return
         store.db.table("meta").upsert({"key": key, "value": value}, pk="key")
+
+
+def put_looked_at(now: float) -> None:
+    """Remember that the user has seen what ended until now, seconds since the epoch."""
+    store = Store()
+    try:
+        put_meta(store, LOOKED_AT, repr(now))
+    finally:
+        store.close()
 
 
 # --- snapshots that a host has ----------------------------------------------------------------------------------

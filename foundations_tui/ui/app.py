@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import sqlite3
 import threading
 import time
@@ -13,12 +14,18 @@ from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
 from textual.screen import Screen
 
+from foundations_tui import words
+from foundations_tui.errors import ConfigError
 from foundations_tui.session import Session
+from foundations_tui.settings import BY_ITSELF, Settings
 from foundations_tui.store import queries
 from foundations_tui.store.rows import JobRow
 from foundations_tui.terminal import one_line
+from foundations_tui.ui import notices
 from foundations_tui.ui.asks import Asks
+from foundations_tui.ui.commands import Command
 from foundations_tui.ui.deeds import Deeds
+from foundations_tui.ui.keys import catalog, keymap
 from foundations_tui.ui.look import LOOK, THEMES
 from foundations_tui.ui.messages import ActionEnded, Answered, StoreChanged
 from foundations_tui.ui.pages import PAGES
@@ -26,6 +33,7 @@ from foundations_tui.ui.reader import Reader, version
 from foundations_tui.ui.screens.detail import Detail
 from foundations_tui.ui.screens.help import Help
 from foundations_tui.ui.screens.main import MainScreen
+from foundations_tui.ui.screens.output import Output
 from foundations_tui.ui.workers import Followers
 
 _RELOAD_PAUSE = 0.1
@@ -52,8 +60,7 @@ class FoundationsApp(App[None]):
         session: Session,
         verbs: Mapping[str, object] | None = None,
         page: str = "",
-        theme: str = "",
-        ascii_only: bool = False,
+        settings: Settings = BY_ITSELF,
         follow: bool = True,
     ) -> None:
         """Make the app.
@@ -62,17 +69,23 @@ class FoundationsApp(App[None]):
             session: the client's; it must not talk to the terminal.
             verbs: the verbs of the command line.
             page: the page to begin with; one that fits when it is not given.
-            theme: a theme's name; the app's own when it is not given.
-            ascii_only: no glyph beyond ASCII.
+            settings: how it looks, its keys, whom it tells.
             follow: keep the store up to date with the hosts.
+        Raises:
+            ConfigError: the settings name a theme or a key that there is not.
         """
         super().__init__()
         for one in THEMES:
             self.register_theme(one)
-        self.theme = theme if theme in self.available_themes else "foundations-dark"
-        LOOK.ascii = ascii_only
+        if settings.theme and settings.theme not in self.available_themes:
+            raise ConfigError(f"there is no theme {settings.theme!r}", ", ".join(sorted(self.available_themes)))
+        self.theme = settings.theme or "foundations-dark"
+        if settings.keys:
+            self.set_keymap(keymap(settings.keys))
+        LOOK.ascii = settings.ascii
         LOOK.dark = self.current_theme.dark
-        self.set_class(ascii_only, "-ascii")
+        self.set_class(settings.ascii, "-ascii")
+        self._notify = settings.notify
         self._session = session
         self._follows = follow
         self._page = page
@@ -97,9 +110,14 @@ class FoundationsApp(App[None]):
             "page": lambda text: self.main.action_page(text) if text in PAGES else self.say(", ".join(PAGES)),
             "undo": lambda _: self.deeds.undo(),
             "done": lambda _: self.say("\n".join(self.deeds.done[-15:]) or "nothing yet"),
-            "keys": lambda _: self.action_help(),
+            "keys": lambda _: self._show_keys(),
         }
         """What the command line of the app has beside the CLI's verbs."""
+
+    @staticmethod
+    def catalog() -> dict[str, Binding]:
+        """Return what can be given other keys, by id."""
+        return catalog()
 
     @property
     def main(self) -> MainScreen:
@@ -110,6 +128,7 @@ class FoundationsApp(App[None]):
         """Show what the store has, and begin to follow the hosts."""
         self.reader.start()
         self.push_screen(MainScreen(self.reader, self._session.hosts.hosts, self._page))
+        self.reader.ask("since", _since_last_look, self._say_since)
         if self._follows:
             self.set_timer(_FOLLOW_AFTER, self._followers.start)  # connecting would delay the first rows
 
@@ -151,6 +170,23 @@ class FoundationsApp(App[None]):
             self._version = number
             self._reload()
 
+    def _say_since(self, found: tuple[float, list[JobRow], int]) -> None:
+        """Tell what happened while nobody looked."""
+        since, ended, waiting = found
+        failed = [row for row in ended if row.state in ("failed", "lost")]
+        if ended:
+            text = f"since you looked {words.ago(since, time.time())}: {words.plural(len(ended), 'job')} ended"
+            text += f", {len(failed)} failed or lost" if failed else ""
+            text += f", {waiting} wait" if waiting else ""
+            names = [f"{LOOK.glyph(row.state)} {row.job[:6]} {row.label}" for row in failed[-_MOST_SAID:]]
+            self.say("\n".join([text, *names]), bool(failed))
+        self._have_looked()
+
+    def _have_looked(self) -> None:
+        if self._follows:
+            now = time.time()
+            threading.Thread(target=_remember_look, args=(now,), daemon=True).start()
+
     def _say_ended(self, rows: list[JobRow]) -> None:
         """Tell what has ended since the last time, each end once."""
         rows = [row for row in rows if (row.job, row.attempt) not in self._told]
@@ -158,13 +194,32 @@ class FoundationsApp(App[None]):
             return
         self._told.update((row.job, row.attempt) for row in rows)
         for row in rows[:_MOST_SAID]:
-            name = row.label
             self.say(
-                f"{LOOK.glyph(row.state)} {row.job[:6]} {name} {row.state} {row.why}", row.state in ("failed", "lost")
+                f"{LOOK.glyph(row.state)} {row.job[:6]} {row.label} {row.state} {row.why}",
+                row.state in ("failed", "lost"),
             )
         if len(rows) > _MOST_SAID:
             self.say(f"{len(rows) - _MOST_SAID} more jobs have ended")
-        self.bell()
+        self._have_looked()
+        self._notify_of([row for row in rows if row.state in self._notify.on])
+
+    def _notify_of(self, rows: list[JobRow]) -> None:
+        """Tell of ends beyond the app: the terminal once, a command or web hook of each."""
+        if not rows:
+            return
+        if self._notify.bell:
+            self.bell()
+        told = f"{rows[0].label} {rows[0].state}" + (f" and {len(rows) - 1} more" if len(rows) > 1 else "")
+        self._to_terminal(notices.sequence(self._notify.terminal, "foundations", told, os.environ))
+        for row in rows if self._notify.delivery else ():
+            notices.deliver(self._notify.delivery, notices.message(row, "job_ended", time.time()), self._not_delivered)
+
+    def _to_terminal(self, text: str) -> None:
+        if text and self._driver is not None and not self.is_headless:
+            self._driver.write(text)
+
+    def _not_delivered(self, problem: str) -> None:
+        self.post_message(ActionEnded(f"[notify] of app.toml does not work: {problem}", failed=True))
 
     def on_action_ended(self, event: ActionEnded) -> None:
         """Say how it went."""
@@ -180,6 +235,9 @@ class FoundationsApp(App[None]):
     def action_help(self) -> None:
         """Show the keys."""
         self.push_screen(Help())
+
+    def _show_keys(self) -> None:
+        self.push_screen(Output(Command("ui", ("--keys",))))
 
     def show_job(self, job: str) -> None:
         """Show all that is known of a job."""
@@ -222,6 +280,19 @@ class FoundationsApp(App[None]):
             ("Undo", "", self.deeds.undo),
         ):
             yield SystemCommand(name, words_, call)
+
+
+def _since_last_look(conn: sqlite3.Connection) -> tuple[float, list[JobRow], int]:
+    """Return when the user looked last, what ended since, and how much waits."""
+    since, counts = queries.looked_at(conn), queries.state_counts(conn)
+    ended = queries.changed_since(conn, since) if since else []
+    return since, ended, counts.get("queued", 0) + counts.get("submitting", 0)
+
+
+def _remember_look(now: float) -> None:
+    from foundations_tui.store import writes
+
+    writes.put_looked_at(now)
 
 
 def _version_and_life(conn: sqlite3.Connection) -> tuple[int, bool]:

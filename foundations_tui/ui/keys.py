@@ -1,0 +1,62 @@
+"""The keys of the app by the ids of what they do, and what app.toml makes of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from textual.binding import Binding
+from textual.dom import DOMNode
+from textual.keys import _character_to_key as name_of_character
+
+from foundations_tui.errors import ConfigError
+from foundations_tui.toml import nearest
+
+_OURS = __name__.rpartition(".")[0]
+
+
+def catalog() -> dict[str, Binding]:
+    """Return what can be given other keys, by id: of all screens and panes that were imported."""
+    found = {binding.id: binding for node in _nodes(DOMNode) for binding in _bindings(node)}
+    return {name: found[name] for name in sorted(name for name in found if name)}
+
+
+def _nodes(node: type[DOMNode]) -> Iterator[type[DOMNode]]:
+    for child in node.__subclasses__():
+        yield from _nodes(child)
+        if child.__module__.startswith(_OURS):
+            yield child
+
+
+def _bindings(node: type[DOMNode]) -> Iterator[Binding]:
+    for binding in node.__dict__.get("BINDINGS", ()):
+        if isinstance(binding, Binding) and binding.id:
+            yield binding
+
+
+def keymap(wanted: Mapping[str, str]) -> dict[str, str]:
+    """Return Textual's keymap for what app.toml wants.
+
+    Args:
+        wanted: keys by id; a character such as "/" may stand for its name.
+    Raises:
+        ConfigError: there is no such id, or two of one place want the same key.
+    """
+    known = catalog()
+    for name in wanted:
+        if name not in known:
+            hint = nearest(name, known) or "foundations ui --keys lists them"
+            raise ConfigError(f"app.toml: [keys] has {name!r}, which nothing is called", hint)
+    named = {name: ",".join(_name(key) for key in keys.split(",")) for name, keys in wanted.items()}
+    taken: dict[tuple[str, str], str] = {}
+    for name in (*named, *(name for name in known if name not in named)):
+        for key in named.get(name, known[name].key).split(","):
+            place = (name.partition(".")[0], key)
+            if place in taken:
+                hint = f"give {name} another key, too" if name not in named else "give one of them another key"
+                raise ConfigError(f"app.toml: [keys]: {taken[place]} and {name} are both {key!r}", hint)
+            taken[place] = name
+    return named
+
+
+def _name(key: str) -> str:
+    return name_of_character(key) if len(key) == 1 else key

@@ -1,0 +1,114 @@
+"""app.toml: keys, themes, and whom the app tells of ends; and what happened since the last look."""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+from pathlib import Path
+
+import pytest
+from hypothesis import given, strategies as st
+
+from foundations_tui import settings
+from foundations_tui.cli.verbs import VERBS
+from foundations_tui.session import Session
+from foundations_tui.ui import notices
+from foundations_tui.ui.app import FoundationsApp
+from tests.support import screen
+from tests.support.client import Client
+from tests.support.hook import Hook
+
+
+def make_app() -> FoundationsApp:
+    return FoundationsApp(Session(connect_timeout=3), VERBS, settings=settings.load())
+
+
+async def test_other_keys_from_a_file(client: Client) -> None:
+    (client.home / "app.toml").write_text('theme = "nord"\n[keys]\n"main.hosts" = "H"\n"main.find" = "ctrl+f,4"\n')
+    app = make_app()
+    async with app.run_test(size=(100, 30)) as pilot:
+        await screen.until(pilot, lambda: "no jobs yet" in screen.text(app))
+        assert app.theme == "nord"
+        await pilot.press("H")
+        await screen.until(pilot, lambda: app.main.page == "hosts")
+        await pilot.press("1", "4")
+        await screen.until(pilot, lambda: app.main.prompt.is_asking)
+    listed = client.run("ui", "--keys").stdout
+    assert re.search(r"^main.hosts +H +hosts$", listed, re.M) and re.search(r"^main.sort +s ", listed, re.M)
+
+
+@pytest.mark.parametrize(
+    ("text", "error"),
+    [
+        ("thme = 1", "app.toml:1: unknown key 'thme'"),
+        ('theme = "nosuch"', "there is no theme 'nosuch'"),
+        ("\nmouse = 3", "app.toml:2: mouse is true or false"),
+        ('[keys]\n"main.hots" = "H"', "did you mean 'main.hosts'?"),
+        ('[keys]\n"main.hosts" = ""', "app.toml:2: the keys of main.hosts"),
+        ('[keys]\n"main.hosts" = "s"', "main.hosts and main.sort are both 's'"),
+        ('[notify]\nurl = "ftp://x"', "app.toml:2: url of [notify]"),
+        ('[notify]\nterminal = "loud"', "app.toml:2: terminal of [notify] is one of auto, osc9, osc777, off"),
+        ("[notify", "app.toml"),
+    ],
+)
+def test_wrong_settings_are_named(client: Client, text: str, error: str) -> None:
+    (client.home / "app.toml").write_text(text)
+    assert error in client.run("ui", "--once", "--size", "60x15", code=2).stderr
+
+
+async def test_ends_are_told_to_a_command_and_a_web_hook(client: Client, hook: Hook, tmp_path: Path) -> None:
+    (client.home / "app.toml").write_text(
+        f'[notify]\nurl = "http://127.0.0.1:{hook.port}/"\ncommand = ["tee", "{tmp_path}/told"]\non = ["failed"]\n'
+    )
+    app = make_app()
+    async with app.run_test(size=(100, 30)) as pilot:
+        await screen.until(pilot, lambda: "no jobs yet" in screen.text(app))
+        client.submit("--name", "fine", "--", "true")
+        job = client.submit("--name", "[/]bad", "--", "false")
+        await screen.until(pilot, lambda: bool(hook.bodies) and (tmp_path / "told").exists(), 30)
+    assert [told["job"] for told in hook.bodies] == [job]
+    assert hook.bodies[0]["event"] == "job_ended" and hook.bodies[0]["exit_code"] == 1
+    assert hook.bodies[0]["text"].startswith("[/]bad (project) failed on local")
+
+
+@given(st.text(), st.text(), st.sampled_from(["osc9", "osc777"]))
+def test_a_notice_is_one_sequence_whatever_it_says(title: str, body: str, how: str) -> None:
+    told = notices.sequence(how, title, body, {})
+    assert told.startswith("\x1b]") and told.endswith("\x07")
+    assert not re.search("[\x00-\x1f\x7f-\x9f]", told[1:-1])
+
+
+@pytest.mark.parametrize(
+    ("environ", "starts"),
+    [
+        ({"TERM_PROGRAM": "WezTerm"}, "\x1b]9;"),
+        ({"TERM": "xterm-kitty"}, "\x1b]9;"),
+        ({"TERM": "foot"}, "\x1b]777;notify;"),
+        ({"TERM": "xterm-256color", "VTE_VERSION": "7006"}, "\x1b]777;notify;"),
+        ({"TERM": "xterm-256color"}, ""),
+        ({"TERM_PROGRAM": "WezTerm", "TMUX": "/tmp/x"}, ""),
+    ],
+)
+def test_only_terminals_that_take_it_are_asked_to_notify(environ: dict[str, str], starts: str) -> None:
+    told = notices.sequence("auto", "foundations", "done", environ)
+    assert told.startswith(starts) and bool(told) is bool(starts)
+
+
+async def test_what_happened_since_the_last_look(client: Client) -> None:
+    async with make_app().run_test(size=(100, 30)) as pilot:
+        await screen.until(pilot, lambda: (client.home / "store.db").exists() and _has_looked(client))
+    client.run("wait", client.submit("--name", "broken", "--", "false"), code=None)
+    app = make_app()
+    said: list[str] = []
+    app.say = lambda text, failed=False: said.append(text)  # type: ignore[method-assign]
+    async with app.run_test(size=(100, 30)) as pilot:
+        await screen.until(pilot, lambda: bool(said))
+    assert "1 job ended, 1 failed or lost" in said[0] and "broken" in said[0]
+
+
+def _has_looked(client: Client) -> bool:
+    try:
+        with sqlite3.connect(client.home / "store.db") as conn:
+            return conn.execute("SELECT 1 FROM meta WHERE key = 'looked_at'").fetchone() is not None
+    except sqlite3.OperationalError:
+        return False  # it is being made
