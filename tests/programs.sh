@@ -4,6 +4,7 @@
 
 PATH="$PATH:/usr/sbin:/sbin"
 programs="git:git ssh:openssh-client ssh-keygen:openssh-client sshd:openssh-server tmux:tmux bash:bash zsh:zsh fish:fish"
+programs="$programs chromium:chromium chromedriver:chromium-driver"
 
 missing() {
     for pair in $programs; do
