@@ -13,7 +13,19 @@ from tests.support.client import Client
 from tests.support.hook import Hook
 from tests.support.sshd import Sshd
 
-_LAST = ("test_agent", "test_reliability", "test_faults", "test_ui", "test_demo", "test_completion", "test_crashes")
+_LAST = (
+    *("test_agent", "test_reliability", "test_faults", "test_ui", "test_demo", "test_completion", "test_web"),
+    "test_crashes",
+)
+    "test_agent",
+    "test_reliability",
+    "test_faults",
+    "test_ui",
+    "test_demo",
+    "test_completion",
+    "test_web",
+    "test_crashes",
+)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

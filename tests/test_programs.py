@@ -33,7 +33,10 @@ def test_what_is_missing_is_named(tmp_path: Path) -> None:
 
 def test_what_is_missing_is_installed_where_it_may(tmp_path: Path) -> None:
     folder = tmp_path / "bin"
-    made = " ".join(str(folder / name) for name in ("ssh", "ssh-keygen", "sshd", "tmux", "bash", "zsh", "fish", "chromium", "chromedriver"))
+    made = " ".join(
+        str(folder / name)
+        for name in ("ssh", "ssh-keygen", "sshd", "tmux", "bash", "zsh", "fish", "chromium", "chromedriver")
+    )
     apt = f'echo "$*" >>"$LOG"; [ "$1" = update ] || for p in {made}; do : >"$p"; chmod +x "$p"; done'
     done = run(folder, id="echo 1000", sudo='shift; exec "$@"', git="", **{"apt-get": apt}, true="", touch="")
     assert done.returncode == 0, done.stderr

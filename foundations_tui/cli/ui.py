@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import re
 import sys
 
@@ -48,13 +49,29 @@ def ui(page: str, once: bool, size: tuple[int, int], theme: str, ascii_only: boo
     """
     if keys:
         return _print_keys()
-    found = settings.load()
-    found = dataclasses.replace(
-        found, theme=theme or found.theme, ascii=found.ascii or ascii_only, mouse=found.mouse and not no_mouse
-    )
+    found = _settings(theme, ascii_only, no_mouse)
     if once:
         return _print_frame(page, size, found)
     open_app(page, found)
+
+
+def _settings(theme: str, ascii_only: bool = False, no_mouse: bool = False) -> Settings:
+    """Return what app.toml says, and the options before that."""
+    found = settings.load()
+    mouse = found.mouse and not no_mouse
+    return dataclasses.replace(found, theme=theme or found.theme, ascii=found.ascii or ascii_only, mouse=mouse)
+
+
+def check_settings(theme: str) -> None:
+    """Say what is wrong with app.toml or a theme before the app is opened elsewhere.
+
+    Raises:
+        ConfigError: a wrong setting.
+    """
+    from foundations_tui.session import Session
+    from foundations_tui.ui.app import FoundationsApp
+
+    FoundationsApp(Session(), VERBS, settings=_settings(theme))
 
 
 def open_app(page: str = "", found: Settings | None = None) -> None:
@@ -66,7 +83,7 @@ def open_app(page: str = "", found: Settings | None = None) -> None:
     Raises:
         UsageError: there is no terminal. ConfigError: a wrong setting.
     """
-    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+    if not (sys.stdin.isatty() and sys.stdout.isatty()) and not os.environ.get("TEXTUAL_DRIVER"):
         raise UsageError(
             "the terminal app needs a terminal",
             "foundations jobs lists jobs; foundations ui --once prints one frame; foundations --help shows more",

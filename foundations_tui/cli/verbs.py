@@ -45,6 +45,7 @@ VERBS = {
     "store": ("store", "Back up and check the local store."),
     "demo": ("demo", "Try it: a sweep of small trainings on this machine."),
     "ui": ("ui", "Open the terminal app (also: bare 'foundations')."),
+    "web": ("web", "Serve the terminal app to a browser on this machine."),
     "completion": ("completion", "Print the completion script for bash, zsh or fish."),
 }
 """Each verb's module and its line in the help."""

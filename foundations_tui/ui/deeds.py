@@ -12,6 +12,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from textual.app import SuspendNotSupported
+
 from foundations_tui import config, locations, words
 from foundations_tui.errors import FoundationsError, UsageError
 from foundations_tui.session import Session
@@ -204,10 +206,21 @@ class Deeds:
 
     def _run_in_terminal(self, argv: list[str]) -> None:
         """Give a verb the terminal until it ends."""
-        with self._app.suspend():
+
+        def run() -> None:
             code = subprocess.run(argv).returncode
             if code:
                 input(f"\nexit {code}; enter goes back ")
+
+        self._with_terminal(run)
+
+    def _with_terminal(self, run: Callable[[], None]) -> None:
+        """Do something while the app leaves the terminal alone."""
+        try:
+            with self._app.suspend():
+                run()
+        except SuspendNotSupported:
+            self._app.say("this needs a terminal of its own, which a browser has not", failed=True)
         self._app.refresh()
 
     def edit_and_run(self) -> None:
@@ -240,12 +253,14 @@ class Deeds:
             self._app.say("there is no log yet")
             return
         pager = shlex.split(os.environ.get("PAGER") or "less -R")
-        with self._app.suspend():
+
+        def show() -> None:
             try:
                 subprocess.run([*pager, str(path)])
             except OSError as error:
                 input(f"{pager[0]}: {error.strerror}; enter goes back ")
-        self._app.refresh()
+
+        self._with_terminal(show)
 
     # --- copying ------------------------------------------------------------------------------------------------
 

@@ -81,6 +81,11 @@ class Prompt(Horizontal):
         """Whether something is asked."""
         return self.has_class("-asking")
 
+    @property
+    def is_live(self) -> bool:
+        """Whether something is shown while it is typed."""
+        return self.is_asking and self._question.change is not None
+
     def ask(self, question: Question) -> None:
         """Ask something; the keys go there until it is answered or left."""
         self._question = question
