@@ -17,15 +17,6 @@ _LAST = (
     *("test_agent", "test_reliability", "test_faults", "test_ui", "test_demo", "test_completion", "test_web"),
     "test_crashes",
 )
-    "test_agent",
-    "test_reliability",
-    "test_faults",
-    "test_ui",
-    "test_demo",
-    "test_completion",
-    "test_web",
-    "test_crashes",
-)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
