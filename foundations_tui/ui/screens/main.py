@@ -162,6 +162,7 @@ class MainScreen(Screen[None]):
                 found.display = pane in _PANES[page]
         self.query_one("#top").display = page in ("overview", "jobs", "metrics")
         self.query_one("#bottom").display = page in ("overview", "jobs", "log", "hosts")
+        self.set_focus(self._target(_PANES[page][0]))  # at once: the next key may be there already
         self.call_after_refresh(self._begin_page, page)
         self.refresh_bindings()
 
@@ -169,7 +170,7 @@ class MainScreen(Screen[None]):
         """Give the page the keys and its jobs, once its panes are there."""
         if page != self.page:
             return
-        self._target(_PANES[page][0]).focus()
+        self.set_focus(self._target(_PANES[page][0]))
         if page == "compare":
             self.query_one(ComparePane).show(self.jobs.chosen)
         self.reload()
@@ -188,10 +189,11 @@ class MainScreen(Screen[None]):
             made = QueuePane(self._reader, id=pane)
         self.query_one(_HOMES[pane]).mount(made)
 
-    def _target(self, pane: str) -> Widget:
-        """Return what gets the keys in a pane."""
+    def _target(self, pane: str) -> Widget | None:
+        """Return what gets the keys in a pane; None while that is being made."""
         found = {"jobs": "#jobs-table", "log": "#log-view", "compare": "#compare-table", "queue": "#queue-table"}
-        return self.query_one(found.get(pane, f"#{pane}"))
+        made = self.query(found.get(pane, f"#{pane}"))
+        return made.first() if made else None
 
     @property
     def _metrics(self) -> MetricsPane | None:
