@@ -24,7 +24,13 @@ class Curve:
     highs: Sequence[float]
 
 
-def draw(curves: Sequence[Curve], columns: int, rows: int, log: bool = False) -> list[list[str]]:
+Span = tuple[float, float]
+"""From where to where the x axis goes."""
+
+
+def draw(
+    curves: Sequence[Curve], columns: int, rows: int, log: bool = False, span: Span | None = None
+) -> list[list[str]]:
     """Return the cells of a chart for each curve, to be laid over each other: "" where a curve is not.
 
     Args:
@@ -32,10 +38,12 @@ def draw(curves: Sequence[Curve], columns: int, rows: int, log: bool = False) ->
         columns: cells wide.
         rows: cells high.
         log: logarithmic values; those not above 0 are left out.
+        span: of the x axis; as far as the curves go when it is not given. What lies beyond is left out.
     Returns:
         For each curve its rows, each a string of ``columns`` characters, blank where nothing is.
     """
     left, right, low, high = bounds(curves, log)
+    left, right = span or (left, right)
     return [_draw_one(curve, columns, rows, (left, right, low, high), log) for curve in curves]
 
 
@@ -57,34 +65,47 @@ def _draw_one(curve: Curve, columns: int, rows: int, box: tuple[float, float, fl
     left, right, low, high = box
     cells = [[_EMPTY] * columns for _ in range(rows)]
     width, height = columns * 2 - 1, rows * 4 - 1
-    before: tuple[int, int] | None = None
+    before: tuple[float, int] | None = None
     for x, lowest, highest in zip(curve.xs, curve.lows, curve.highs, strict=True):
         ends = [_scale(v, log) for v in (lowest, highest)]
         if ends[0] is None or ends[1] is None:
             before = None
             continue
-        column = round(_share(x, left, right) * width)
-        bottom, top = (height - round(_share(v, low, high) * height) for v in ends if v is not None)
-        for y in range(top, bottom + 1):
-            _dot(cells, column, y)
+        column = _share(x, left, right) * width
+        bottom, top = (height - round(_inside(_share(v, low, high)) * height) for v in ends if v is not None)
+        if -0.5 <= column <= width + 0.5:
+            for y in range(top, bottom + 1):
+                _dot(cells, round(_inside(column, width)), y)
         if before is not None:
-            _join(cells, before, (column, (top + bottom) // 2))
+            _join(cells, before, (column, (top + bottom) // 2), width)
         before = column, (top + bottom) // 2
     return ["".join(chr(cell) if cell != _EMPTY else " " for cell in row) for row in cells]
 
 
 def _share(value: float, low: float, high: float) -> float:
-    """Return where a value lies between two, 0 to 1; by halves, so that the largest floats fit."""
+    """Return where a value lies, 0 at one and 1 at the other of two; by halves, so that the largest floats fit."""
     span = high / 2 - low / 2
-    return min(max((value / 2 - low / 2) / span, 0.0), 1.0) if span > 0 else 0.0
+    return (value / 2 - low / 2) / span if span > 0 else 0.0
 
 
-def _join(cells: list[list[int]], start: tuple[int, int], end: tuple[int, int]) -> None:
-    steps = max(abs(end[0] - start[0]), abs(end[1] - start[1]), 1)
+def _inside(value: float, most: float = 1.0) -> float:
+    return min(max(value, 0.0), most)
+
+
+def _join(cells: list[list[int]], start: tuple[float, float], end: tuple[float, float], width: int) -> None:
+    """Draw a line between two points, as far as it lies within the width."""
+    (x0, y0), (x1, y1) = sorted((start, end))
+    if x1 < 0 or x0 > width:
+        return
+    slope = (y1 - y0) / (x1 - x0) if x1 > x0 else 0.0
+    if x0 < 0:
+        x0, y0 = 0.0, y0 - slope * x0
+    if x1 > width:
+        x1, y1 = width, y1 - slope * (x1 - width)
+    x0, y0, x1, y1 = round(x0), round(y0), round(x1), round(y1)
+    steps = max(abs(x1 - x0), abs(y1 - y0), 1)
     for n in range(steps + 1):
-        _dot(
-            cells, round(start[0] + (end[0] - start[0]) * n / steps), round(start[1] + (end[1] - start[1]) * n / steps)
-        )
+        _dot(cells, round(x0 + (x1 - x0) * n / steps), round(y0 + (y1 - y0) * n / steps))
 
 
 def _dot(cells: list[list[int]], x: int, y: int) -> None:

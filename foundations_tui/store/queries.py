@@ -354,6 +354,24 @@ def curve(conn: sqlite3.Connection, job_id: str, attempt: int, key: str) -> list
     return [_point(*row) for row in conn.execute(query, [found["id"]])]
 
 
+def curve_between(
+    conn: sqlite3.Connection, job_id: str, attempt: int, key: str, times: tuple[float, float]
+) -> list[CurvePoint]:
+    """Return every point of a metric between two times, seconds since the epoch."""
+    query = (
+        "SELECT p.value, p.step, p.time FROM series s JOIN points p ON p.series = s.id"
+        " WHERE s.key = ? AND s.job = ? AND s.attempt = ? AND p.time BETWEEN ? AND ?"
+        " ORDER BY p.time, p.writer, p.offset"
+    )
+    return [_point(*row) for row in conn.execute(query, [key, job_id, attempt, *times])]
+
+
+def attempts_with(conn: sqlite3.Connection, job_id: str, key: str) -> list[int]:
+    """Return the attempts of a job that have a metric."""
+    query = "SELECT attempt FROM series WHERE key = ? AND job = ? ORDER BY attempt"
+    return [int(row[0]) for row in conn.execute(query, [key, job_id])]
+
+
 def metric_keys(conn: sqlite3.Connection, jobs: Sequence[str]) -> list[str]:
     """Return the metrics of some jobs, those of most jobs first."""
     query = f"SELECT key FROM series WHERE job IN ({_marks(jobs)}) GROUP BY key ORDER BY COUNT(DISTINCT job) DESC, key"

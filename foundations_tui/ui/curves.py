@@ -11,8 +11,12 @@ from foundations_tui import charts
 from foundations_tui.store import queries
 from foundations_tui.store.rows import CurvePoint
 from foundations_tui.ui.look import LOOK
-from foundations_tui.ui.widgets.chart import Line
+from foundations_tui.ui.widgets.chart import Line, Plot
 
+_Series = tuple[str, int, str]
+"""Job, attempt, key."""
+_MOST_POINTS = 20_000
+"""So many are drawn one by one when a part of a long series is looked at."""
 X_NAMES = ("step", "time", "clock")
 """What the x axis can be: steps, seconds since the first value, the time of day."""
 
@@ -25,6 +29,8 @@ class How:
     log: bool = False
     smooth: float = 0.0
     """Weight of what came before, 0 to below 1 (exponential moving average)."""
+    window: tuple[float, float] = (0.0, 1.0)
+    """Which part of the x axis is shown, as shares of all of it."""
 
 
 @dataclass(frozen=True)
@@ -38,35 +44,98 @@ class JobOfChart:
     """Its colour and marker."""
 
 
-def lines(conn: sqlite3.Connection, key: str, jobs: Sequence[JobOfChart], how: How) -> list[Line]:
-    """Return a metric's curves of some jobs."""
-    found = []
-    for one in jobs:
-        points = queries.curve(conn, one.job, one.attempt, key)
-        shown = [point for point in points if point.last is not None]
-        if shown:
-            colour, marker = LOOK.curve(one.number)
-            values = [point.last or 0.0 for point in shown]
-            if how.smooth:
-                values = _smoothed(conn, (one.job, one.attempt, key), shown, how.smooth)
-            odd = sum(point.odd for point in points)
-            found.append(Line(one.label, colour, marker, _curve(shown, values, how), values, odd))
-    return found
+@dataclass(frozen=True)
+class _Part:
+    """A metric of one attempt."""
+
+    attempt: int
+    points: list[CurvePoint]
+    zero: float
+    """Where its x axis begins."""
 
 
-def _curve(points: list[CurvePoint], values: list[float], how: How) -> charts.Curve:
-    if how.x == "step":
-        xs: list[float] = [point.step_max for point in points]
-    else:
-        zero = points[0].time_min if how.x == "time" else 0.0
-        xs = [point.time_max - zero for point in points]
+def plot(conn: sqlite3.Connection, key: str, jobs: Sequence[JobOfChart], how: How) -> Plot:
+    """Return a metric's curves of some jobs, and from where to where they are shown."""
+    found = [(one, parts) for one in jobs if (parts := _parts(conn, one, key, how))]
+    xs = [x for _, parts in found for part in parts for x in _xs(part.points, part.zero, how)]
+    if not xs:
+        return Plot()
+    left, right = min(xs), max(xs)
+    span = left + (right - left) * how.window[0], left + (right - left) * how.window[1]
+    return Plot([_line(conn, key, one, parts, how, span) for one, parts in found], span)
+
+
+def _parts(conn: sqlite3.Connection, one: JobOfChart, key: str, how: How) -> list[_Part]:
+    """Return the attempts of a job that have numbers, the one that counts last."""
+    attempts = queries.attempts_with(conn, one.job, key) if one.attempt > 1 else [one.attempt]
+    read = [(attempt, queries.curve(conn, one.job, attempt, key)) for attempt in attempts]
+    read = [(attempt, points) for attempt, points in read if any(point.last is not None for point in points)]
+    zero = read[0][1][0].time_min if read and how.x == "time" else 0.0
+    return [_Part(attempt, points, zero) for attempt, points in read]
+
+
+def _line(conn: sqlite3.Connection, key: str, one: JobOfChart, parts: list[_Part], how: How, span: charts.Span) -> Line:
+    colour, marker = LOOK.curve(one.number)
+    last = parts[-1]
+    curve, values = _shown(conn, (one.job, last.attempt, key), last, how, span)
+    return Line(
+        label=one.label,
+        colour=colour,
+        marker=marker,
+        curve=curve,
+        values=values,
+        odd=sum(point.odd for part in parts for point in part.points),
+        odd_at=[x for part in parts for x in _xs([p for p in part.points if p.odd], part.zero, how)],
+        earlier=[_shown(conn, (one.job, part.attempt, key), part, how, span)[0] for part in parts[:-1]],
+        seams=[_xs(part.points[:1], part.zero, how)[0] for part in parts[1:]],
+    )
+
+
+def _shown(
+    conn: sqlite3.Connection, series: _Series, part: _Part, how: How, span: charts.Span
+) -> tuple[charts.Curve, list[float]]:
+    """Return what is seen of a metric of one attempt, and its values there."""
+    points = [point for point in part.points if point.last is not None]
+    values = [point.last or 0.0 for point in points]
     if how.smooth:
-        return charts.Curve(xs, values, values)
-    return charts.Curve(xs, [point.min or 0.0 for point in points], [point.max or 0.0 for point in points])
+        values = _smoothed(conn, series, points, how.smooth)
+    elif how.window != (0.0, 1.0):
+        near = _within(points, _xs(points, part.zero, how), span)
+        if sum(point.count for point in points[near]) <= _MOST_POINTS:
+            points = _each(conn, series, points[near])
+            values = [point.last or 0.0 for point in points]
+    xs = _xs(points, part.zero, how)
+    near = _within(points, xs, span)
+    points, values, xs = points[near], values[near], xs[near]
+    if how.smooth:
+        return charts.Curve(xs, values, values), values
+    return charts.Curve(xs, [p.min or 0.0 for p in points], [p.max or 0.0 for p in points]), values
 
 
-_Series = tuple[str, int, str]
-"""Job, attempt, key."""
+def _each(conn: sqlite3.Connection, series: _Series, points: list[CurvePoint]) -> list[CurvePoint]:
+    """Return every point of what stands summed up."""
+    if not any(point.count > 1 for point in points):
+        return points
+    job, attempt, key = series
+    times = min(point.time_min for point in points), max(point.time_max for point in points)
+    return [point for point in queries.curve_between(conn, job, attempt, key, times) if point.last is not None]
+
+
+def _within(points: list[CurvePoint], xs: list[float], span: charts.Span) -> slice:
+    """Return which points are seen, with a neighbour at either side: lines to them go over the edge."""
+    inside = [n for n, x in enumerate(xs) if span[0] <= x <= span[1]]
+    if inside:
+        return slice(max(0, inside[0] - 1), inside[-1] + 2)
+    before = max((n for n, x in enumerate(xs) if x < span[0]), default=len(points))
+    return slice(before, before + 2)
+
+
+def _xs(points: list[CurvePoint], zero: float, how: How) -> list[float]:
+    if how.x == "step":
+        return [float(point.step_max) for point in points]
+    return [point.time_max - zero for point in points]
+
+
 _smoothed_before: dict[tuple[_Series, float, int], list[float]] = {}
 """What was smoothed already: a long series is read as a whole for it."""
 _MOST_KEPT = 64

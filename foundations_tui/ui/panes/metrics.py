@@ -17,13 +17,17 @@ from foundations_tui.terminal import one_line
 from foundations_tui.ui import curves
 from foundations_tui.ui.curves import How, JobOfChart
 from foundations_tui.ui.reader import Reader
-from foundations_tui.ui.widgets.chart import Chart, Line
+from foundations_tui.ui.widgets.chart import Chart, Plot
 
 _TILES = {1: (1, 1), 2: (1, 2), 4: (2, 2), 6: (3, 2), 9: (3, 3)}
 """Columns and rows of so many charts."""
 _MOST_JOBS = 8
 _SMOOTHER = 0.1
 _CURSOR_STEP = 0.02
+_ZOOM_STEP = 2.0
+_PAN_STEP = 0.5
+"""Of what is seen."""
+_LEAST_WINDOW = 1e-6
 
 
 class MetricsPane(Grid, can_focus=True):
@@ -38,6 +42,11 @@ class MetricsPane(Grid, can_focus=True):
         Binding("equals_sign", "smooth(0)", "not smoothed", show=False, id="metrics.plain"),
         Binding("L", "log", "log", id="metrics.log"),
         Binding("X", "x", "x axis", id="metrics.x"),
+        Binding("i", "zoom(1)", "closer", id="metrics.closer"),
+        Binding("o", "zoom(-1)", "see more", show=False, id="metrics.away"),
+        Binding("a", "whole", "see all", show=False, id="metrics.all"),
+        Binding("H,shift+left", "pan(-1)", "go left", show=False, id="metrics.pan_left"),
+        Binding("shift+right", "pan(1)", "go right", show=False, id="metrics.pan_right"),
         Binding("h,left", "cursor(-1)", "cursor left", show=False, id="metrics.left"),
         Binding("l,right", "cursor(1)", "cursor right", show=False, id="metrics.right"),
     ]
@@ -61,6 +70,7 @@ class MetricsPane(Grid, can_focus=True):
         if self._jobs != list(jobs)[:_MOST_JOBS]:
             self._jobs = list(jobs)[:_MOST_JOBS]
             self._first = 0
+            self.how = dataclasses.replace(self.how, window=(0.0, 1.0))
         self.reload()
 
     def reload(self) -> None:
@@ -69,14 +79,14 @@ class MetricsPane(Grid, can_focus=True):
         if not self.display:
             return
 
-        def read(conn: sqlite3.Connection) -> tuple[list[str], list[tuple[str, list[Line]]]]:
+        def read(conn: sqlite3.Connection) -> tuple[list[str], list[tuple[str, Plot]]]:
             if not jobs:
                 return [], []
             rows = queries.jobs_by_id(conn, jobs, details=False)
             named = [JobOfChart(row.job, row.attempt, f"{row.job[:6]} {row.label}", n) for n, row in enumerate(rows)]
             keys = [key for key in queries.metric_keys(conn, jobs) if wanted.lower() in key.lower()]
             page = keys[first : first + tiles]
-            return keys, [(key, curves.lines(conn, key, named, how)) for key in page]
+            return keys, [(key, curves.plot(conn, key, named, how)) for key in page]
 
         self._reader.ask(self, read, self._take)
 
@@ -88,7 +98,7 @@ class MetricsPane(Grid, can_focus=True):
         fits = 1 if self.size.height < 20 or self.size.width < 60 else 4 if self.size.height < 45 else 6
         return next((n for n in _TILES if n >= min(fits, len(self._keys) or 1)), 1)
 
-    def _take(self, found: tuple[list[str], list[tuple[str, list[Line]]]]) -> None:
+    def _take(self, found: tuple[list[str], list[tuple[str, Plot]]]) -> None:
         tiles = self.tiles
         self._keys, page = found
         if self.tiles != tiles:
@@ -102,14 +112,16 @@ class MetricsPane(Grid, can_focus=True):
             for number, chart in enumerate(self.query(Chart)):
                 chart.display = number < shown
         for number, chart in enumerate(self.query(Chart)):
-            key, lines = page[number] if number < len(page) else ("", [])
+            key, plot = page[number] if number < len(page) else ("", Plot())
             chart.cursor = self._cursor
-            chart.show(key or ("no metrics" if self._jobs else "no job is selected"), lines, self.how.x, self.how.log)
+            chart.show(key or ("no metrics" if self._jobs else "no job is selected"), plot, self.how.x, self.how.log)
         self._say(len(page))
 
     def _say(self, shown: int) -> None:
         many = f"{self._first + 1}-{self._first + shown} of {len(self._keys)}" if shown else "none"
         parts = [f"metrics  {many}", f"filter: {self._filter}" if self._filter else "", "log" if self.how.log else ""]
+        low, high = self.how.window
+        parts.append(f"{low:.0%} to {high:.0%} of it" if high - low < 1 else "")
         parts.append(f"smoothed {self.how.smooth:.1f}" if self.how.smooth else "")
         said = one_line("  ".join(part for part in parts if part)), words.plural(len(self._jobs), "job")
         if said != self._said:
@@ -154,12 +166,61 @@ class MetricsPane(Grid, can_focus=True):
         self.reload()
 
     def action_cursor(self, step: int) -> None:
-        """Move the cursor, in all charts at once."""
+        """Move the cursor, in all charts at once; at the edge of a part, go on to the next."""
         now = 1.0 if self._cursor is None else self._cursor
-        self._cursor = min(1.0, max(0.0, now + step * _CURSOR_STEP))
+        before = self.how.window
+        if not 0.0 <= now + step * _CURSOR_STEP <= 1.0:
+            self.action_pan(step)
+            now = now if self.how.window == before else 1.0 - round(now)
+        self._put_cursor(min(1.0, max(0.0, now + step * _CURSOR_STEP)))
+
+    def _put_cursor(self, place: float) -> None:
+        self._cursor = place
         for chart in self.query(Chart):
             chart.cursor = self._cursor
             chart.refresh()
+
+    def action_zoom(self, direction: int) -> None:
+        """Look closer at what is around the cursor, or see more."""
+        self._zoom(direction > 0, 1.0 if self._cursor is None else self._cursor)
+
+    def action_whole(self) -> None:
+        """See all of it."""
+        self._look_at(0.0, 1.0)
+
+    def action_pan(self, step: int) -> None:
+        """Look at the part beside."""
+        low, high = self.how.window
+        move = step * (high - low) * _PAN_STEP
+        move = max(-low, min(move, 1.0 - high))
+        self._look_at(low + move, high + move)
+
+    def on_chart_pointed(self, event: Chart.Pointed) -> None:
+        """Read out the values under the mouse, in all charts."""
+        event.stop()
+        self._put_cursor(event.place)
+
+    def on_chart_zoomed(self, event: Chart.Zoomed) -> None:
+        """Look closer at what is around the mouse, or see more."""
+        event.stop()
+        self._zoom(event.closer, event.place)
+
+    def on_chart_dragged(self, event: Chart.Dragged) -> None:
+        """Look at what was chosen with the mouse."""
+        event.stop()
+        low, high = self.how.window
+        self._look_at(low + (high - low) * event.start, low + (high - low) * event.end)
+
+    def _zoom(self, closer: bool, place: float) -> None:
+        low, high = self.how.window
+        width = min(1.0, (high - low) * (1 / _ZOOM_STEP if closer else _ZOOM_STEP))
+        start = max(0.0, min(low + (high - low - width) * place, 1.0 - width))
+        self._look_at(start, start + width)
+
+    def _look_at(self, low: float, high: float) -> None:
+        if high - low >= _LEAST_WINDOW:
+            self.how = dataclasses.replace(self.how, window=(low, min(1.0, high)))
+            self.reload()
 
     def on_resize(self) -> None:
         """Show as many as fit."""

@@ -29,6 +29,8 @@ Jobs        enter               all about the job
             D                   with archived jobs, or without
 
 Metrics     h l                 cursor, in all charts
+            i o a               closer, back, all of it
+            H  shift+right      the part beside
             + - =               smooth more, less, not
             L  X  #             log scale, x axis, tiles
             / n N               find metrics, next, previous

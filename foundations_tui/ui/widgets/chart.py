@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 from rich.segment import Segment
 from rich.style import Style
+from textual import events
+from textual.message import Message
 from textual.strip import Strip
 from textual.widget import Widget
 
@@ -31,6 +33,21 @@ class Line:
     """What the cursor reads out at each place."""
     odd: int = 0
     """How many points are no finite number."""
+    odd_at: Sequence[float] = ()
+    """... and where."""
+    earlier: Sequence[charts.Curve] = ()
+    """Of earlier attempts."""
+    seams: Sequence[float] = ()
+    """Where a new attempt began."""
+
+
+@dataclass(frozen=True)
+class Plot:
+    """What a chart shows."""
+
+    lines: Sequence[Line] = ()
+    span: charts.Span = (0.0, 1.0)
+    """From where to where the x axis goes."""
 
 
 class Chart(Widget):
@@ -41,30 +58,55 @@ class Chart(Widget):
     def __init__(self, id: str | None = None) -> None:
         super().__init__(id=id)
         self.title = ""
-        self._lines: Sequence[Line] = ()
+        self._plot = Plot()
         self._x_name = "step"
         self._log = False
         self.cursor: float | None = None
         """Where the cursor stands, as a share of the width; None while there is none."""
+        self._drag: float | None = None
+        """Where the mouse began to choose a part."""
         self._drawn: tuple[object, list[Strip]] = (None, [])
 
-    def show(self, title: str, lines: Sequence[Line], x_name: str, log: bool) -> None:
+    class Pointed(Message):
+        """The mouse is somewhere: a share of the width."""
+
+        def __init__(self, place: float) -> None:
+            super().__init__()
+            self.place = place
+
+    class Zoomed(Message):
+        """The wheel was turned somewhere: a share of the width; closer, or away."""
+
+        def __init__(self, place: float, closer: bool) -> None:
+            super().__init__()
+            self.place = place
+            self.closer = closer
+
+    class Dragged(Message):
+        """A part was chosen with the mouse: two shares of the width."""
+
+        def __init__(self, start: float, end: float) -> None:
+            super().__init__()
+            self.start = start
+            self.end = end
+
+    def show(self, title: str, plot: Plot, x_name: str, log: bool) -> None:
         """Show curves.
 
         Args:
             title: what they are of.
-            lines: the curves, none without a point.
+            plot: the curves, none without a point.
             x_name: "step", "time" or "clock".
             log: logarithmic values.
         """
-        if (title, lines, x_name, log) != (self.title, self._lines, self._x_name, self._log):
-            self.title, self._lines, self._x_name, self._log = title, lines, x_name, log
+        if (title, plot, x_name, log) != (self.title, self._plot, self._x_name, self._log):
+            self.title, self._plot, self._x_name, self._log = title, plot, x_name, log
             self.refresh()
 
     def render_line(self, y: int) -> Strip:
         """Draw one line; all of them are made at once and kept."""
         style = self.rich_style
-        key = (self.title, self._lines, self._x_name, self._log, self.cursor, self.size, str(style))
+        key = (self.title, self._plot, self._x_name, self._log, self.cursor, self._drag, self.size, str(style))
         if self._drawn[0] != key:
             self._drawn = (key, self._draw(style))
         strips = self._drawn[1]
@@ -72,36 +114,55 @@ class Chart(Widget):
 
     def _draw(self, style: Style) -> list[Strip]:
         room, height = self.size.width, self.size.height
+        lines, (left, right) = self._plot.lines, self._plot.span
         columns = room - _AXIS - 1
-        legend = min(len(self._lines), max(1, height // 4))
+        legend = min(len(lines), max(1, height // 4))
         rows = height - 2 - legend
         dim = style + Style(dim=True)
         strips = [Strip([Segment(clip(one_line(self.title), room), style + Style(bold=True))])]
-        if columns < 4 or rows < 2 or not self._lines:
+        if columns < 4 or rows < 2 or not lines:
             strips.append(Strip([Segment(clip("no numbers yet", room), dim)]))
             return [strip.adjust_cell_length(room, style) for strip in strips]
-        curves = [line.curve for line in self._lines]
-        left, right, low, high = charts.bounds(curves, self._log)
+        owners = [line for line in lines for _ in (*line.earlier, line.curve)]
+        curves = [curve for line in lines for curve in (*line.earlier, line.curve)]
+        _, _, low, high = charts.bounds(curves, self._log)
         labels = charts.labels(low, high, rows, self._log)
-        drawn = charts.draw(curves, columns, rows, self._log)
+        drawn = list(zip(owners, charts.draw(curves, columns, rows, self._log, (left, right)), strict=True))
         at = None if self.cursor is None else round(self.cursor * (columns - 1))
         for row in range(rows):
             label = clip(labels[row], _AXIS - 1).rjust(_AXIS - 1)
             strips.append(Strip([Segment(f"{label} {_upright()}", dim), *self._row(drawn, row, columns, at, style)]))
         corner = "+" if LOOK.ascii else "└"
-        strips.append(Strip([Segment(" " * _AXIS + corner + _x_axis(left, right, columns, self._x_name), dim)]))
+        axis = self._marked(_x_axis(left, right, columns, self._x_name), columns)
+        strips.append(Strip([Segment(" " * _AXIS + corner + axis, dim)]))
         x = None if self.cursor is None else left + (right - left) * self.cursor
-        strips += [Strip(self._legend(line, x, room, style)) for line in self._lines[:legend]]
+        strips += [Strip(self._legend(line, x, room, style)) for line in lines[:legend]]
         return [strip.adjust_cell_length(room, style) for strip in strips]
 
-    def _row(self, drawn: list[list[str]], row: int, columns: int, at: int | None, style: Style) -> list[Segment]:
+    def _marked(self, axis: str, columns: int) -> str:
+        """Mark on the axis where a new attempt began, and where a value is no finite number."""
+        left, right = self._plot.span
+        cells = list(axis)
+        for line in self._plot.lines:
+            seam, odd = ("+", "x") if LOOK.ascii else ("┴", "×")
+            for mark, places in ((seam, line.seams), (odd, line.odd_at)):
+                for x in places:
+                    if left <= x <= right:
+                        cells[round((x - left) / (right - left or 1.0) * (columns - 1))] = mark
+        return "".join(cells)
+
+    def _row(
+        self, drawn: list[tuple[Line, list[str]]], row: int, columns: int, at: int | None, style: Style
+    ) -> list[Segment]:
         segments: list[Segment] = []
         for column in range(columns):
             char, look = " ", style
-            for number, cells in enumerate(drawn):
+            for line, cells in drawn:
                 if cells[row][column] != " ":
-                    char = self._lines[number].marker if LOOK.ascii else cells[row][column]
-                    look = style + Style.parse(self._lines[number].colour)
+                    char = line.marker if LOOK.ascii else cells[row][column]
+                    look = style + Style.parse(line.colour)
+            if self._is_chosen(column, columns):
+                look += Style(reverse=True)
             if column == at:
                 char, look = (_upright() if char == " " else char), look + Style(bold=True)
             if segments and segments[-1].style == look:
@@ -109,6 +170,46 @@ class Chart(Widget):
             else:
                 segments.append(Segment(char, look))
         return segments
+
+    # --- the mouse ----------------------------------------------------------------------------------------------
+
+    def _place(self, x: int) -> float:
+        """Return the share of the width at a column of the widget."""
+        columns = self.size.width - _AXIS - 1
+        return min(1.0, max(0.0, (x - _AXIS - 1) / max(1, columns - 1)))
+
+    def _is_chosen(self, column: int, columns: int) -> bool:
+        if self._drag is None or self.cursor is None:
+            return False
+        return min(self._drag, self.cursor) <= column / max(1, columns - 1) <= max(self._drag, self.cursor)
+
+    def on_mouse_move(self, event: events.MouseMove) -> None:
+        """Read out the values under the mouse."""
+        self.post_message(self.Pointed(self._place(event.x)))
+
+    def on_mouse_down(self, event: events.MouseDown) -> None:
+        """Begin to choose a part."""
+        self._drag = self._place(event.x)
+        self.capture_mouse()
+
+    def on_mouse_up(self, event: events.MouseUp) -> None:
+        """Look at the part that was chosen; a click chooses none."""
+        start, self._drag = self._drag, None
+        self.release_mouse()
+        end = self._place(event.x)
+        if start is not None and abs(end - start) > 2 / max(1, self.size.width):
+            self.post_message(self.Dragged(min(start, end), max(start, end)))
+        self.refresh()
+
+    def on_mouse_scroll_up(self, event: events.MouseScrollUp) -> None:
+        """Look closer."""
+        event.stop()
+        self.post_message(self.Zoomed(self._place(event.x), True))
+
+    def on_mouse_scroll_down(self, event: events.MouseScrollDown) -> None:
+        """See more."""
+        event.stop()
+        self.post_message(self.Zoomed(self._place(event.x), False))
 
     def _legend(self, line: Line, x: float | None, room: int, style: Style) -> list[Segment]:
         place = len(line.values) - 1

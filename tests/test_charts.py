@@ -1,0 +1,116 @@
+"""Charts in the app: a part of the x axis, every point where one looks closely, attempts, values that are no number."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import pytest
+from hypothesis import given, strategies as st
+from textual.events import MouseScrollUp
+
+from foundations import records
+from foundations_tui import charts
+from foundations_tui.session import Session
+from foundations_tui.store import writes
+from foundations_tui.store.db import Store, open_reader
+from foundations_tui.ui import curves
+from foundations_tui.ui.app import FoundationsApp
+from foundations_tui.ui.curves import How, JobOfChart
+from foundations_tui.ui.panes.metrics import MetricsPane
+from foundations_tui.ui.widgets.chart import Chart, Plot
+from tests.support import screen
+from tests.support.store import fill
+
+JOB = "0" * 12
+LONG = 40_000
+
+
+def log(values: list[float], attempt: int = 1, first: int = 0, time: float = 1e9) -> None:
+    """Put a metric of the first job into the store."""
+    store = Store()
+    writes.put_sizes(store, "local", [(JOB, attempt, "records/w", 1 << 40)])
+    lines = (records.encode_metric(time + n, "loss", first + n, value) for n, value in enumerate(values))
+    writes.put_records_page(store, JOB, attempt, "records/w", 0, b"".join(lines))
+    store.close()
+
+
+def plotted(how: How, attempt: int = 1) -> Plot:
+    conn = open_reader()
+    found = curves.plot(conn, "loss", [JobOfChart(JOB, attempt, "a job", 0)], how)
+    conn.close()
+    return found
+
+
+def test_a_closer_look_shows_every_point_of_a_long_series() -> None:
+    fill(1)
+    log([float(n % 100) for n in range(LONG)])
+    (line,) = plotted(How()).lines
+    assert len(line.curve.xs) < LONG / 200
+    plot = plotted(How(window=(0.5, 0.505)))
+    (line,) = plot.lines
+    assert plot.span == pytest.approx((0.5 * LONG, 0.505 * LONG), rel=0.02)
+    assert line.curve.lows == line.curve.highs and len(line.curve.xs) == pytest.approx(0.005 * LONG, rel=0.1)
+    assert line.values == [x % 100 for x in line.curve.xs]
+
+
+def test_attempts_are_joined_and_what_is_no_number_is_marked() -> None:
+    fill(1)
+    log([5.0, 4.0, 3.0])
+    log([3.5, math.nan, 2.0], attempt=2, first=3, time=1e9 + 100)
+    (line,) = plotted(How(), attempt=2).lines
+    assert [list(curve.xs) for curve in line.earlier] == [[0, 1, 2]] and list(line.curve.xs) == [3, 5]
+    assert list(line.seams) == [3] and list(line.odd_at) == [4] and line.odd == 1
+    (line,) = plotted(How(x="time"), attempt=2).lines
+    assert list(line.seams) == [100]
+
+
+@given(
+    st.lists(st.tuples(st.floats(-1e9, 1e9), st.floats()), max_size=20),
+    st.floats(-1e9, 1e9),
+    st.floats(0, 1e9),
+    st.booleans(),
+)
+def test_any_part_of_any_curve_can_be_drawn(
+    points: list[tuple[float, float]], left: float, room: float, log: bool
+) -> None:
+    xs, values = [x for x, _ in points], [v for _, v in points if math.isfinite(v)]
+    curve = charts.Curve(xs[: len(values)], values, values)
+    (drawn,) = charts.draw([curve], 7, 4, log, (left, left + room))
+    assert [len(row) for row in drawn] == [7] * 4
+
+
+def test_a_line_goes_over_the_edge_of_what_is_seen() -> None:
+    curve = charts.Curve([0, 10], [0.0, 10.0], [0.0, 10.0])
+    (drawn,) = charts.draw([curve], 5, 5, span=(4, 6))
+    assert all(any(row[column] != " " for row in drawn) for column in range(5))
+    (drawn,) = charts.draw([curve], 5, 5, span=(11, 12))
+    assert not "".join(drawn).strip()
+
+
+async def test_charts_are_moved_with_keys_and_mouse() -> None:
+    fill(1)
+    log([1.0 / (n + 1) for n in range(200)])
+    app = FoundationsApp(Session(), page="metrics", follow=False)
+    async with app.run_test(size=(100, 30)) as pilot:
+        await screen.until(pilot, lambda: "1 col" in screen.text(app))
+        pane = app.main.query_one(MetricsPane)
+
+        async def shows(condition: Callable[[], bool]) -> None:
+            await screen.until(pilot, condition)
+
+        await pilot.press("i", "i")
+        await shows(lambda: "75% to 100% of it" in screen.text(app))
+        await pilot.press("H")
+        await shows(lambda: pane.how.window == (0.625, 0.875))
+        await pilot.press("a")
+        await shows(lambda: pane.how.window == (0.0, 1.0) and "of it" not in screen.text(app))
+        chart = app.main.query(Chart).first()
+        await pilot.hover(chart, offset=(11, 5))
+        await shows(lambda: "job 0  1" in screen.text(app))
+        await pilot.mouse_down(chart, offset=(20, 5))
+        await pilot.hover(chart, offset=(50, 5))
+        await pilot.mouse_up(chart, offset=(50, 5))
+        await shows(lambda: 0.05 < pane.how.window[0] < 0.2 and 0.4 < pane.how.window[1] < 0.6)
+        await pilot._post_mouse_events([MouseScrollUp], chart, offset=(50, 5))
+        await shows(lambda: pane.how.window[1] - pane.how.window[0] < 0.3)
