@@ -42,7 +42,7 @@ class MetricsPane(Grid, can_focus=True):
         Binding("equals_sign", "smooth(0)", "not smoothed", show=False, id="metrics.plain"),
         Binding("L", "log", "log", id="metrics.log"),
         Binding("X", "x", "x axis", id="metrics.x"),
-        Binding("i", "zoom(1)", "closer", id="metrics.closer"),
+        Binding("i", "zoom(1)", "closer", show=False, id="metrics.closer"),
         Binding("o", "zoom(-1)", "see more", show=False, id="metrics.away"),
         Binding("a", "whole", "see all", show=False, id="metrics.all"),
         Binding("H,shift+left", "pan(-1)", "go left", show=False, id="metrics.pan_left"),

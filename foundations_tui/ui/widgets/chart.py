@@ -147,8 +147,9 @@ class Chart(Widget):
             seam, odd = ("+", "x") if LOOK.ascii else ("┴", "×")
             for mark, places in ((seam, line.seams), (odd, line.odd_at)):
                 for x in places:
-                    if left <= x <= right:
-                        cells[round((x - left) / (right - left or 1.0) * (columns - 1))] = mark
+                    place = round((x - left) / (right - left or 1.0) * (columns - 1))
+                    if left <= x <= right and axis[place] == _level():
+                        cells[place] = mark
         return "".join(cells)
 
     def _row(
@@ -229,7 +230,11 @@ def _x_axis(left: float, right: float, columns: int, name: str) -> str:
     middle = f"{name}, 1 col = {words.number(float(f'{each:.3g}'))}" + (" s" if name != "step" else " steps")
     room = columns - len(ends[0]) - len(ends[1])
     middle = middle if len(middle) + 4 <= room else ""
-    return ends[0] + middle.center(max(0, room), "-" if LOOK.ascii else "─") + ends[1]
+    return ends[0] + middle.center(max(0, room), _level()) + ends[1]
+
+
+def _level() -> str:
+    return "-" if LOOK.ascii else "─"
 
 
 def _upright() -> str:
@@ -239,4 +244,4 @@ def _upright() -> str:
 def _x_label(value: float, name: str) -> str:
     if name == "clock":
         return words.clock(value, value)
-    return words.number(float(f"{value:.6g}"))
+    return words.number(round(value) if name == "step" else float(f"{value:.4g}"))
