@@ -12,7 +12,7 @@ from foundations_tui import words
 _DOTS = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))
 """Bits of a braille cell, by row and column (Unicode, Braille Patterns)."""
 _EMPTY = 0x2800
-_LARGEST = sys.float_info.max
+LARGEST = sys.float_info.max
 
 
 @dataclass(frozen=True)
@@ -22,6 +22,8 @@ class Curve:
     xs: Sequence[float]
     lows: Sequence[float]
     highs: Sequence[float]
+    joined: bool = True
+    """Whether lines go from point to point; a value that is NaN ends one."""
 
 
 Span = tuple[float, float]
@@ -57,7 +59,7 @@ def bounds(curves: Sequence[Curve], log: bool = False) -> tuple[float, float, fl
     low, high = min(known), max(known)
     if low == high:
         room = 0.5 if log else max(abs(low) * 0.5, 1e-300) if low else 1.0
-        low, high = max(low - room, -_LARGEST), min(high + room, _LARGEST)
+        low, high = max(low - room, -LARGEST), min(high + room, LARGEST)
     return min(xs), max(xs), low, high
 
 
@@ -71,18 +73,18 @@ def _draw_one(curve: Curve, columns: int, rows: int, box: tuple[float, float, fl
         if ends[0] is None or ends[1] is None:
             before = None
             continue
-        column = _share(x, left, right) * width
-        bottom, top = (height - round(_inside(_share(v, low, high)) * height) for v in ends if v is not None)
+        column = share(x, left, right) * width
+        bottom, top = (height - round(_inside(share(v, low, high)) * height) for v in ends if v is not None)
         if -0.5 <= column <= width + 0.5:
             for y in range(top, bottom + 1):
                 _dot(cells, round(_inside(column, width)), y)
-        if before is not None:
+        if before is not None and curve.joined:
             _join(cells, before, (column, (top + bottom) // 2), width)
         before = column, (top + bottom) // 2
     return ["".join(chr(cell) if cell != _EMPTY else " " for cell in row) for row in cells]
 
 
-def _share(value: float, low: float, high: float) -> float:
+def share(value: float, low: float, high: float) -> float:
     """Return where a value lies, 0 at one and 1 at the other of two; by halves, so that the largest floats fit."""
     span = high / 2 - low / 2
     return (value / 2 - low / 2) / span if span > 0 else 0.0
@@ -114,7 +116,7 @@ def _dot(cells: list[list[int]], x: int, y: int) -> None:
 
 def _scale(value: float, log: bool) -> float | None:
     if not log:
-        return value
+        return value if value == value else None
     return math.log10(value) if value > 0 else None
 
 

@@ -14,10 +14,11 @@ from foundations_tui import charts
 from foundations_tui.session import Session
 from foundations_tui.store import writes
 from foundations_tui.store.db import Store, open_reader
-from foundations_tui.ui import curves
+from foundations_tui.ui import curves, sweepcharts
 from foundations_tui.ui.app import FoundationsApp
 from foundations_tui.ui.curves import How, JobOfChart
 from foundations_tui.ui.panes.metrics import MetricsPane
+from foundations_tui.ui.view import JobsView
 from foundations_tui.ui.widgets.chart import Chart, Plot
 from tests.support import screen
 from tests.support.store import fill
@@ -114,3 +115,61 @@ async def test_charts_are_moved_with_keys_and_mouse() -> None:
         await shows(lambda: 0.05 < pane.how.window[0] < 0.2 and 0.4 < pane.how.window[1] < 0.6)
         await pilot._post_mouse_events([MouseScrollUp], chart, offset=(50, 5))
         await shows(lambda: pane.how.window[1] - pane.how.window[0] < 0.3)
+
+
+def sweep(results: dict[int, float]) -> None:
+    """Put a result of each job of the store into it."""
+    store = Store()
+    for number, value in results.items():
+        job = f"{number:012x}"
+        writes.put_sizes(store, "local", [(job, 1, "records/w", 1 << 40)])
+        writes.put_records_page(store, job, 1, "records/w", 0, records.encode_metric(1e9, "loss", 0, value))
+    store.close()
+
+
+def test_a_sweep_as_a_scatter_and_as_parallel_axes() -> None:
+    fill(9)
+    sweep({n: 9.0 - n for n in range(8)})  # the ninth has no result
+    conn = open_reader()
+    found = sweepcharts.read(conn, [], JobsView(), "loss")
+    assert found.params == ["lr"] and sorted(found.results) == [float(n) for n in range(2, 10)]
+    plot = sweepcharts.scatter(found, "lr", "000000000003")
+    everything, chosen = plot.lines
+    assert sorted(zip(everything.curve.xs, everything.values or everything.curve.lows, strict=True)) == [
+        (n / 1000, 9.0 - n) for n in range(8)
+    ]
+    assert "job 3" in chosen.label and "lr 0.003  6" in chosen.label and list(chosen.curve.xs) == [0.003]
+    plot = sweepcharts.parallel(found)
+    assert [line.label for line in plot.lines] == [
+        *("lowest quarter  2 to 3", "second quarter  4 to 5", "third quarter  6 to 7", "highest quarter  8 to 9"),
+    ]
+    assert [label for _, label in plot.ticks] == ["lr 0..0.007", "loss 2..9"]
+    lowest = plot.lines[0].curve
+    assert list(lowest.lows)[:2] == pytest.approx([1.0, 0.0]) and math.isnan(lowest.lows[2])
+    only = sweepcharts.read(conn, ["000000000001", "000000000002"], JobsView(), "loss")
+    assert len(only.jobs) == 2
+    conn.close()
+
+
+@given(st.lists(st.one_of(st.floats(), st.integers(), st.text(max_size=4), st.none(), st.booleans()), min_size=1))
+def test_an_axis_takes_any_values(values: list[object]) -> None:
+    axis = sweepcharts._Axis(values)
+    low, high = axis.span
+    assert low < high and all(low <= axis.place(value) <= high for value in values)
+    assert all(low <= x <= high and label for x, label in axis.ticks)
+    assert all(0.0 <= axis.share(value) <= 1.0 for value in values)
+
+
+async def test_the_metrics_page_turns_to_the_sweep() -> None:
+    fill(9)
+    sweep({n: float(n) for n in range(9)})
+    app = FoundationsApp(Session(), page="metrics", follow=False)
+    async with app.run_test(size=(100, 30)) as pilot:
+        await screen.until(pilot, lambda: "1 col" in screen.text(app))
+        await pilot.press("v")
+        await screen.until(pilot, lambda: "loss (last) over lr" in screen.text(app) and "9 jobs" in screen.text(app))
+        await pilot.press("v")
+        await screen.until(pilot, lambda: "loss (last) of 9 jobs" in screen.text(app))
+        assert "lr 0..0.008" in screen.text(app) and "highest quarter" in screen.text(app)
+        await pilot.press("v")
+        await screen.until(pilot, lambda: "1 col" in screen.text(app))

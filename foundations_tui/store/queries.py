@@ -48,6 +48,7 @@ class JobFilter:
     states: tuple[str, ...] = ()
     host: str = ""
     project: str = ""
+    group: str = ""
     query: str = ""
     """In the language of docs/queries.md."""
     archived: bool = True
@@ -66,7 +67,7 @@ class JobFilter:
         parts = [search.Sql("1")]
         if self.states:
             parts.append(search.Sql(f"j.state IN ({_marks(self.states)})", self.states))
-        for column, value in (("j.host", self.host), ("j.project", self.project)):
+        for column, value in (("j.host", self.host), ("j.project", self.project), ("j.group_name", self.group)):
             if value:
                 parts.append(search.Sql(f"{column} = ?", (value,)))
         if self.query.strip():

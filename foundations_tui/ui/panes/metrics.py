@@ -14,13 +14,15 @@ from textual.content import Content
 from foundations_tui import words
 from foundations_tui.store import queries
 from foundations_tui.terminal import one_line
-from foundations_tui.ui import curves
+from foundations_tui.ui import curves, sweepcharts
 from foundations_tui.ui.curves import How, JobOfChart
 from foundations_tui.ui.reader import Reader
+from foundations_tui.ui.view import JobsView
 from foundations_tui.ui.widgets.chart import Chart, Plot
 
 _TILES = {1: (1, 1), 2: (1, 2), 4: (2, 2), 6: (3, 2), 9: (3, 3)}
 """Columns and rows of so many charts."""
+KINDS = ("curves", "scatter", "parallel")
 _MOST_JOBS = 8
 _SMOOTHER = 0.1
 _CURSOR_STEP = 0.02
@@ -36,6 +38,7 @@ class MetricsPane(Grid, can_focus=True):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("n,pagedown", "page(1)", "next metrics", id="metrics.next"),
         Binding("N,pageup", "page(-1)", "previous", show=False, id="metrics.previous"),
+        Binding("v", "kind", "curves, scatter, parallel", show=False, id="metrics.kind"),
         Binding("number_sign", "tiles", "tiles", key_display="#", id="metrics.tiles"),
         Binding("plus", "smooth(1)", "smoother", key_display="+", id="metrics.smoother"),
         Binding("minus", "smooth(-1)", "less", show=False, id="metrics.less"),
@@ -55,7 +58,12 @@ class MetricsPane(Grid, can_focus=True):
         super().__init__(id=id)
         self._reader = reader
         self._jobs: list[str] = []
+        self._chosen: list[str] = []
+        self._view = JobsView()
+        self._kind = KINDS[0]
         self._keys: list[str] = []
+        self._count = 0
+        """Charts that there could be."""
         self._first = 0
         self._tiles = 0
         self._filter = ""
@@ -65,8 +73,10 @@ class MetricsPane(Grid, can_focus=True):
         self._said = ("", "")
         self.border_title = "metrics"
 
-    def show(self, jobs: Sequence[str]) -> None:
-        """Show the metrics of these jobs."""
+    def show(self, jobs: Sequence[str], view: JobsView) -> None:
+        """Show the metrics of these jobs, or a sweep of all of a view."""
+        self._view = view
+        self._chosen = list(jobs)
         if self._jobs != list(jobs)[:_MOST_JOBS]:
             self._jobs = list(jobs)[:_MOST_JOBS]
             self._first = 0
@@ -75,18 +85,37 @@ class MetricsPane(Grid, can_focus=True):
 
     def reload(self) -> None:
         """Show what the store has now."""
-        jobs, how, wanted, tiles, first = list(self._jobs), self.how, self._filter, self.tiles, self._first
         if not self.display:
             return
+        if self._kind != KINDS[0]:
+            return self._reload_sweep()
+        jobs, how, wanted, tiles, first = list(self._jobs), self.how, self._filter, self.tiles, self._first
 
-        def read(conn: sqlite3.Connection) -> tuple[list[str], list[tuple[str, Plot]]]:
+        def read(conn: sqlite3.Connection) -> tuple[list[str], int, list[tuple[str, Plot]]]:
             if not jobs:
-                return [], []
+                return [], 0, []
             rows = queries.jobs_by_id(conn, jobs, details=False)
             named = [JobOfChart(row.job, row.attempt, f"{row.job[:6]} {row.label}", n) for n, row in enumerate(rows)]
             keys = [key for key in queries.metric_keys(conn, jobs) if wanted.lower() in key.lower()]
             page = keys[first : first + tiles]
-            return keys, [(key, curves.plot(conn, key, named, how)) for key in page]
+            return keys, len(keys), [(key, curves.plot(conn, key, named, how)) for key in page]
+
+        self._reader.ask(self, read, self._take)
+
+    def _reload_sweep(self) -> None:
+        jobs, view, kind, wanted, first = list(self._chosen), self._view, self._kind, self._filter, self._first
+        tiles = self.tiles
+
+        def read(conn: sqlite3.Connection) -> tuple[list[str], int, list[tuple[str, Plot]]]:
+            keys = [key for key in sweepcharts.metrics(conn, jobs, view) if wanted.lower() in key.lower()]
+            if first >= len(keys):
+                return keys, 0, []
+            sweep = sweepcharts.read(conn, jobs, view, keys[first])
+            if kind == "parallel":
+                return keys, 1, [(f"{sweep.title} of {len(sweep.jobs)} jobs", sweepcharts.parallel(sweep))]
+            chosen = jobs[0] if jobs else None
+            shown = [(f"{sweep.title} over {p}", sweepcharts.scatter(sweep, p, chosen)) for p in sweep.params[:tiles]]
+            return keys, len(sweep.params), shown
 
         self._reader.ask(self, read, self._take)
 
@@ -96,11 +125,11 @@ class MetricsPane(Grid, can_focus=True):
         if self._tiles:
             return self._tiles
         fits = 1 if self.size.height < 20 or self.size.width < 60 else 4 if self.size.height < 45 else 6
-        return next((n for n in _TILES if n >= min(fits, len(self._keys) or 1)), 1)
+        return next((n for n in _TILES if n >= min(fits, self._count or 1)), 1)
 
-    def _take(self, found: tuple[list[str], list[tuple[str, Plot]]]) -> None:
+    def _take(self, found: tuple[list[str], int, list[tuple[str, Plot]]]) -> None:
         tiles = self.tiles
-        self._keys, page = found
+        self._keys, self._count, page = found
         if self.tiles != tiles:
             self.reload()
         columns, rows = _TILES[self.tiles]
@@ -114,16 +143,32 @@ class MetricsPane(Grid, can_focus=True):
         for number, chart in enumerate(self.query(Chart)):
             key, plot = page[number] if number < len(page) else ("", Plot())
             chart.cursor = self._cursor
-            chart.show(key or ("no metrics" if self._jobs else "no job is selected"), plot, self.how.x, self.how.log)
-        self._say(len(page))
+            chart.show(key or self._nothing, plot, self.how.x, self.how.log and self._kind != "parallel")
+        self._say(len(page) if self._kind == KINDS[0] else min(1, len(page)))
+
+    @property
+    def _nothing(self) -> str:
+        """What is said where there is nothing to draw."""
+        if self._kind != KINDS[0] and self._keys:
+            return "no parameter differs between these jobs"
+        return "no metrics" if self._jobs else "no job is selected"
 
     def _say(self, shown: int) -> None:
-        many = f"{self._first + 1}-{self._first + shown} of {len(self._keys)}" if shown else "none"
-        parts = [f"metrics  {many}", f"filter: {self._filter}" if self._filter else "", "log" if self.how.log else ""]
+        to = f"-{self._first + shown}" if shown > 1 else ""
+        many = f"{self._first + 1}{to} of {len(self._keys)}" if shown else "none"
+        parts = [
+            f"metrics  {many}",
+            "" if self._kind == KINDS[0] else self._kind,
+            f"filter: {self._filter}" if self._filter else "",
+            "log" if self.how.log else "",
+        ]
         low, high = self.how.window
         parts.append(f"{low:.0%} to {high:.0%} of it" if high - low < 1 else "")
         parts.append(f"smoothed {self.how.smooth:.1f}" if self.how.smooth else "")
-        said = one_line("  ".join(part for part in parts if part)), words.plural(len(self._jobs), "job")
+        said = (
+            one_line("  ".join(part for part in parts if part)),
+            words.plural(len(self._jobs), "job") if self._kind == KINDS[0] else "",
+        )
         if said != self._said:
             self._said = said
             self.border_title, self.border_subtitle = map(Content, said)
@@ -137,10 +182,16 @@ class MetricsPane(Grid, can_focus=True):
 
     def action_page(self, step: int) -> None:
         """Show the next metrics."""
-        first = self._first + step * self.tiles
+        first = self._first + step * (self.tiles if self._kind == KINDS[0] else 1)
         if 0 <= first < len(self._keys):
             self._first = first
             self.reload()
+
+    def action_kind(self) -> None:
+        """Curves, each parameter of the sweep against a metric, or all of them beside each other."""
+        self._kind = KINDS[(KINDS.index(self._kind) + 1) % len(KINDS)]
+        self._first = 0
+        self.reload()
 
     def action_tiles(self) -> None:
         """Show more charts at once, or one again."""

@@ -34,6 +34,7 @@ Metrics     h l                 cursor, in all charts
             + - =               smooth more, less, not
             L  X  #             log scale, x axis, tiles
             / n N               find metrics, next, previous
+            v                   curves, scatter of a sweep, parallel
 
 Log         G  or  f            follow the end
             /  n N              search, next, previous

@@ -211,7 +211,7 @@ class MainScreen(Screen[None]):
             pane.reload()
         self._show_selected()
         if self._metrics is not None:
-            self._metrics.show(self.jobs.chosen)
+            self._metrics.show(self.jobs.chosen, self.jobs.view)
         self._reader.ask("head", _read_head, self._show_head)
 
     def _show_head(self, found: tuple[dict[str, int], dict[str, HostRow]]) -> None:
@@ -229,12 +229,12 @@ class MainScreen(Screen[None]):
         self._selected_id = event.job
         self._show_selected()
         if self._metrics is not None:
-            self._metrics.show(self.jobs.chosen)
+            self._metrics.show(self.jobs.chosen, self.jobs.view)
 
     def on_jobs_chosen(self) -> None:
         """Draw the metrics of the marked jobs."""
         if self._metrics is not None:
-            self._metrics.show(self.jobs.chosen)
+            self._metrics.show(self.jobs.chosen, self.jobs.view)
 
     def _show_selected(self) -> None:
         job = self._selected_id

@@ -39,6 +39,8 @@ class Line:
     """Of earlier attempts."""
     seams: Sequence[float] = ()
     """Where a new attempt began."""
+    marks: bool = False
+    """Each point is drawn as the marker."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,10 @@ class Plot:
     lines: Sequence[Line] = ()
     span: charts.Span = (0.0, 1.0)
     """From where to where the x axis goes."""
+    ticks: Sequence[tuple[float, str]] = ()
+    """What is written on the x axis, and where; its ends and how much a column holds when nothing is given."""
+    uprights: bool = False
+    """Whether each of these is an axis of its own, from 0 to 1."""
 
 
 class Chart(Widget):
@@ -126,14 +132,19 @@ class Chart(Widget):
         owners = [line for line in lines for _ in (*line.earlier, line.curve)]
         curves = [curve for line in lines for curve in (*line.earlier, line.curve)]
         _, _, low, high = charts.bounds(curves, self._log)
-        labels = charts.labels(low, high, rows, self._log)
+        if self._plot.uprights:
+            low, high = 0.0, 1.0
+        labels = charts.labels(low, high, rows, self._log) if not self._plot.uprights else [""] * rows
         drawn = list(zip(owners, charts.draw(curves, columns, rows, self._log, (left, right)), strict=True))
         at = None if self.cursor is None else round(self.cursor * (columns - 1))
         for row in range(rows):
             label = clip(labels[row], _AXIS - 1).rjust(_AXIS - 1)
             strips.append(Strip([Segment(f"{label} {_upright()}", dim), *self._row(drawn, row, columns, at, style)]))
         corner = "+" if LOOK.ascii else "└"
-        axis = self._marked(_x_axis(left, right, columns, self._x_name), columns)
+        if self._plot.ticks:
+            axis = _ticks(self._plot, columns)
+        else:
+            axis = self._marked(_x_axis(left, right, columns, self._x_name), columns)
         strips.append(Strip([Segment(" " * _AXIS + corner + axis, dim)]))
         x = None if self.cursor is None else left + (right - left) * self.cursor
         strips += [Strip(self._legend(line, x, room, style)) for line in lines[:legend]]
@@ -147,7 +158,7 @@ class Chart(Widget):
             seam, odd = ("+", "x") if LOOK.ascii else ("┴", "×")
             for mark, places in ((seam, line.seams), (odd, line.odd_at)):
                 for x in places:
-                    place = round((x - left) / (right - left or 1.0) * (columns - 1))
+                    place = _column(x, (left, right), columns)
                     if left <= x <= right and axis[place] == _level():
                         cells[place] = mark
         return "".join(cells)
@@ -156,11 +167,12 @@ class Chart(Widget):
         self, drawn: list[tuple[Line, list[str]]], row: int, columns: int, at: int | None, style: Style
     ) -> list[Segment]:
         segments: list[Segment] = []
+        uprights = {_column(x, self._plot.span, columns) for x, _ in self._plot.ticks if self._plot.uprights}
         for column in range(columns):
-            char, look = " ", style
+            char, look = (_upright(), style + Style(dim=True)) if column in uprights else (" ", style)
             for line, cells in drawn:
                 if cells[row][column] != " ":
-                    char = line.marker if LOOK.ascii else cells[row][column]
+                    char = line.marker if LOOK.ascii or line.marks else cells[row][column]
                     look = style + Style.parse(line.colour)
             if self._is_chosen(column, columns):
                 look += Style(reverse=True)
@@ -231,6 +243,24 @@ def _x_axis(left: float, right: float, columns: int, name: str) -> str:
     room = columns - len(ends[0]) - len(ends[1])
     middle = middle if len(middle) + 4 <= room else ""
     return ends[0] + middle.center(max(0, room), _level()) + ends[1]
+
+
+def _column(x: float, span: charts.Span, columns: int) -> int:
+    return round((x - span[0]) / (span[1] - span[0] or 1.0) * (columns - 1))
+
+
+def _ticks(plot: Plot, columns: int) -> str:
+    """Return the line below a chart with what is written on it; what would touch its neighbour is left out."""
+    found = [_level()] * columns
+    free = 0
+    for x, label in sorted(plot.ticks):
+        text = clip(one_line(label), max(1, columns // max(1, len(plot.ticks)) - 1))
+        wide = width(text)
+        start = min(max(0, _column(x, plot.span, columns) - wide // 2), columns - wide)
+        if start >= free:
+            found[start : start + wide] = [text, *[""] * (wide - 1)]
+            free = start + wide + 1
+    return "".join(found)
 
 
 def _level() -> str:
