@@ -140,16 +140,19 @@ def load_hosts(path: Path | None = None) -> HostsConfig:
 
 _TOP_KEYS = ("hosts", "defaults", "default_host", "owner", "notify")
 _NOTIFY_KEYS = ("url", "command", "on")
-_ENDS = ("completed", "failed", "stopped", "lost")
+ENDS = ("completed", "failed", "stopped", "lost")
 
 
-def notify_of(path: Path, table: dict[str, Any], known: Sequence[str] = _NOTIFY_KEYS) -> dict[str, Any]:
+def notify_of(
+    path: Path, table: dict[str, Any], known: Sequence[str] = _NOTIFY_KEYS, events: Sequence[str] = ENDS
+) -> dict[str, Any]:
     """Return whom to tell of ends, as a file says in its table ``notify``.
 
     Args:
         path: the file.
         table: all of it.
         known: the keys that may stand there.
+        events: what may be told.
     Raises:
         ConfigError: what is wrong, with file and line.
     """
@@ -161,8 +164,8 @@ def notify_of(path: Path, table: dict[str, Any], known: Sequence[str] = _NOTIFY_
             raise ConfigError(f"{toml.at(path, key)}: url of [notify] begins with http:// or https://")
         if key == "command" and not _is_command(value):
             raise ConfigError(f"{toml.at(path, key)}: command of [notify] is a string or a list of strings")
-        if key == "on" and not (isinstance(value, list) and all(end in _ENDS for end in value)):
-            raise ConfigError(f"{toml.at(path, key)}: on of [notify] is a list of {', '.join(_ENDS)}")
+        if key == "on" and not (isinstance(value, list) and all(end in events for end in value)):
+            raise ConfigError(f"{toml.at(path, key)}: on of [notify] is a list of {', '.join(events)}")
     return found
 
 

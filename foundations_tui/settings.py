@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from foundations_tui import locations, toml
-from foundations_tui.config import notify_of
+from foundations_tui.config import ENDS, notify_of
 from foundations_tui.errors import ConfigError
 
 _KEYS = ("theme", "ascii", "mouse", "keys", "notify")
@@ -20,8 +20,8 @@ TERMINAL = ("auto", "osc9", "osc777", "off")
 class Notify:
     """Whom the app tells that a job has ended."""
 
-    on: tuple[str, ...] = ("completed", "failed", "lost")
-    """States that are told."""
+    on: tuple[str, ...] = ("completed", "failed", "lost", "stalled")
+    """What is told: ends by their state, and silence of a job."""
     bell: bool = True
     terminal: str = "auto"
     """One of TERMINAL."""
@@ -78,12 +78,12 @@ def _keys(path: Path, table: dict[str, Any]) -> dict[str, str]:
 
 
 def _notify(path: Path, whole: dict[str, Any]) -> Notify:
-    table = notify_of(path, whole, _NOTIFY_KEYS)
+    table = notify_of(path, whole, _NOTIFY_KEYS, (*ENDS, "stalled"))
     terminal = table.get("terminal", "auto")
     if terminal not in TERMINAL:
         raise ConfigError(f"{toml.at(path, 'terminal')}: terminal of [notify] is one of {', '.join(TERMINAL)}")
     return Notify(
-        on=tuple(table.get("on", ("completed", "failed", "lost"))),
+        on=tuple(table.get("on", Notify().on)),
         bell=toml.boolean(path, table, "bell", True),
         terminal=terminal,
         delivery={key: table[key] for key in ("url", "command") if key in table},

@@ -12,6 +12,8 @@ from hypothesis import given, strategies as st
 from foundations_tui import settings
 from foundations_tui.cli.verbs import VERBS
 from foundations_tui.session import Session
+from foundations_tui.store import writes
+from foundations_tui.store.db import Store
 from foundations_tui.ui import notices
 from foundations_tui.ui.app import FoundationsApp
 from tests.support import screen
@@ -112,3 +114,38 @@ def _has_looked(client: Client) -> bool:
             return conn.execute("SELECT 1 FROM meta WHERE key = 'looked_at'").fetchone() is not None
     except sqlite3.OperationalError:
         return False  # it is being made
+
+
+def silent(seconds: float) -> None:
+    """Move what the store knows of all jobs into the past."""
+    store = Store()
+    with store.transaction() as conn:
+        conn.execute("UPDATE activity SET at = at - ?", [seconds])
+        conn.execute("UPDATE jobs SET started_at = started_at - ?", [seconds])
+    store.close()
+
+
+async def test_a_job_that_goes_silent_is_told_once(client: Client, hook: Hook) -> None:
+    (client.home / "app.toml").write_text(f'[notify]\nurl = "http://127.0.0.1:{hook.port}/"\non = ["stalled"]\n')
+    job = client.submit("--name", "quiet", "--", "sh", "-c", "echo begun; sleep 600")
+    client.wait_until(job, "running")
+    app = make_app()
+    async with app.run_test(size=(160, 40), notifications=True) as pilot:
+        await screen.until(pilot, lambda: "begun" in screen.text(app))
+        assert client.json("jobs", "--where", "is:stalled") == []
+        silent(500)
+        assert client.json("jobs", "--where", "is:stalled") == []
+        silent(200)
+        await screen.until(pilot, lambda: "◐ running" in screen.text(app) and bool(hook.bodies))
+        assert "stalled: no output for 11" in screen.text(app) or "stalled: no output for 12" in screen.text(app)
+        await pilot.pause(2.5)
+    assert [(told["event"], told["job"]) for told in hook.bodies] == [("job_stalled", job)]
+    (found,) = client.json("jobs", "--where", "is:stalled")
+    assert found["state"] == "running" and found["stalled_since"] is not None
+    client.run("stop", "--grace", "0", job)
+
+
+@given(st.lists(st.floats(1, 1e5), max_size=64))
+def test_patience_is_ten_times_what_is_usual(gaps: list[float]) -> None:
+    found = writes.patience(gaps)
+    assert found >= 600 and sum(gap > found / 10 for gap in gaps) <= max(0.05 * len(gaps), 0)

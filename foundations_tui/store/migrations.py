@@ -195,3 +195,10 @@ def m004_trash(db: Any) -> None:
     db.execute("CREATE INDEX idx_jobs_state ON jobs (state, host)")
     db.execute(f"CREATE INDEX idx_jobs_ended ON jobs (noticed_at) WHERE state IN ({final})")
     db.execute("PRAGMA user_version = 4")
+
+
+@migrations()
+def m005_activity(db: Any) -> None:
+    """When a job last wrote a byte or a record, and how long it is usually quiet."""
+    db.execute("CREATE TABLE activity (job TEXT PRIMARY KEY, at REAL, patience REAL, gaps TEXT) WITHOUT ROWID")
+    db.execute("PRAGMA user_version = 5")

@@ -36,8 +36,9 @@ _LONGEST_ID = 64
 """Least characters of a job's id that are shown or taken."""
 
 _JOB = (
-    "SELECT j.*, h.last_contact AS data_as_of, h.unreachable_since AS unreachable_since"
-    " FROM jobs j LEFT JOIN hosts h ON h.name = j.host"
+    "SELECT j.*, h.last_contact AS data_as_of, h.unreachable_since AS unreachable_since,"
+    f" {search.STALLED_SINCE} AS stalled_since"
+    " FROM jobs j LEFT JOIN hosts h ON h.name = j.host LEFT JOIN activity a ON a.job = j.job"
 )
 
 
@@ -469,6 +470,11 @@ def changed_since(conn: sqlite3.Connection, moment: float) -> list[JobRow]:
     return _of_ids(conn, [row[0] for row in conn.execute(query, [moment])], True)
 
 
+def stalled(conn: sqlite3.Connection) -> list[JobRow]:
+    """Return the jobs that run and have been silent for longer than they ever are."""
+    return jobs(conn, JobFilter(query="is:stalled"), details=False)
+
+
 def waiting(conn: sqlite3.Connection, limit: int) -> list[JobRow]:
     """Return the queued jobs, each host's in the order in which it looks at them."""
     query = (
@@ -567,6 +573,7 @@ def _row(row: sqlite3.Row, extra: _Details | None) -> JobRow:
         complete=bool(row["complete"]),
         data_as_of=row["data_as_of"],
         unreachable_since=row["unreachable_since"],
+        stalled_since=row["stalled_since"],
         kind=spec.get("kind", "batch"),
         note=row["note"],
         starred=bool(row["starred"]),

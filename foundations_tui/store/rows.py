@@ -29,6 +29,10 @@ class MetricSummary:
         return {**{k: json_number(v) for k, v in numbers.items()}, "count": self.count, "step": self.step}
 
 
+PATIENCE = 600.0
+"""Seconds for which any job may be silent before it counts as stalled."""
+
+
 @dataclass(frozen=True, slots=True)
 class JobRow:
     """One job as the store knows it. Times are seconds since the epoch."""
@@ -79,6 +83,8 @@ class JobRow:
     data_as_of: float | None
     """When its host was last heard."""
     unreachable_since: float | None
+    stalled_since: float | None = None
+    """Since when it has written nothing, where that is longer than it ever is silent: a flag, no state."""
     kind: str = "batch"
     """"batch", or "run" for one that was started by hand on this machine."""
     note: str = ""
@@ -131,6 +137,8 @@ class JobRow:
         """What stands behind its state: why it waits or how it ended, when there is more to say than the state."""
         if self.stop_requested_by and not self.is_final:
             return "stopping"
+        if self.stalled_since is not None:
+            return f"stalled: no output for {words.duration((self.data_as_of or 0) - self.stalled_since)}"
         if self.state in ("running", "completed"):
             return ""
         words_ = self.reason or ""
@@ -192,6 +200,7 @@ class JobRow:
             "started_at": iso(self.started_at),
             "ended_at": iso(self.ended_at),
             "duration": self.duration(now),
+            "stalled_since": iso(self.stalled_since),
             "data_as_of": iso(self.data_as_of),
         }
 

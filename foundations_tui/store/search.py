@@ -32,6 +32,7 @@ from foundations_tui.store.expressions import (
     Word,
     parse_query,
 )
+from foundations_tui.store.rows import PATIENCE
 from remote_agent.jobs import JobState
 
 _FIELD_SQL = {
@@ -57,7 +58,18 @@ _FIELD_SQL = {
     "started": "j.started_at",
     "ended": "j.ended_at",
 }
+_QUIET_SINCE = "MAX(COALESCE(a.at, 0), COALESCE(j.started_at, 0))"
+STALLED_SINCE = (
+    "CASE WHEN j.state = 'running' AND h.unreachable_since IS NULL"
+    " AND COALESCE(json_extract(j.spec, '$.kind'), 'batch') = 'batch'"
+    f" AND h.last_contact - {_QUIET_SINCE} > COALESCE(a.patience, {PATIENCE}) THEN {_QUIET_SINCE} END"
+)
+"""Since when a job that runs has been silent for longer than it ever is; over jobs j, hosts h and activity a."""
 _FLAG_SQL = {
+    "stalled": (
+        "j.state = 'running' AND (SELECT " + STALLED_SINCE + " FROM hosts h LEFT JOIN activity a ON a.job = j.job"
+        " WHERE h.name = j.host) IS NOT NULL"
+    ),
     "starred": "j.starred = 1",
     "archived": "j.archived = 1",
     "trashed": "j.trashed > 0",

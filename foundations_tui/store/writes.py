@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import sqlite3
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from foundations.records import ARTIFACT, METRIC, PARAM, TAG, USED, Point, Record, decode, valid_text
@@ -15,7 +16,7 @@ from foundations_tui.errors import StoreError
 from foundations_tui.store import series
 from foundations_tui.store.db import Store
 from foundations_tui.store.queries import LOOKED_AT
-from foundations_tui.store.rows import json_value
+from foundations_tui.store.rows import PATIENCE, json_value
 from remote_agent.jobs import EndReason, JobSpec, JobState, JobView
 
 # --- submitting -------------------------------------------------------------------------------------------------
@@ -187,7 +188,45 @@ def put_sizes(store: Store, host: str, sizes: Iterable[tuple[str, int, str, int]
     rows = [(job, int(attempt), valid_text(name), int(size), host) for job, attempt, name, size in sizes]
     if rows:
         with store.transaction() as conn:
+            _note_activity(conn, rows, time.time())
             conn.executemany(_PUT_SIZE, rows)
+
+
+_LEAST_GAP = 1.0
+"""Seconds of silence that count as one."""
+_MOST_GAPS = 64
+_PUT_ACTIVITY = (
+    "INSERT INTO activity VALUES (?1, ?2, ?3, ?4) ON CONFLICT (job) DO UPDATE SET at = ?2, patience = ?3, gaps = ?4"
+)
+
+
+def _note_activity(conn: sqlite3.Connection, rows: Iterable[tuple[str, int, str, int, str]], now: float) -> None:
+    """Remember which jobs have written something, and for how long they are usually silent."""
+    query = "SELECT size FROM streams WHERE job = ? AND attempt = ? AND name = ?"
+    for job, attempt, name, size, _ in rows:
+        if name != "log" and not name.startswith("records/"):
+            continue
+        known = conn.execute(query, [job, attempt, name]).fetchone()
+        if size <= (known[0] if known else 0):
+            continue
+        found = conn.execute("SELECT at, gaps FROM activity WHERE job = ?", [job]).fetchone()
+        gaps = json.loads(found["gaps"]) if found else []
+        gap = now - found["at"] if found else 0.0
+        if found and 0 <= gap < _LEAST_GAP:
+            continue  # no need to write each of many a second
+        if gap >= _LEAST_GAP:
+            gaps = [*gaps, round(gap, 1)][-_MOST_GAPS:]
+        conn.execute(_PUT_ACTIVITY, [job, now, patience(gaps), json.dumps(gaps)])
+
+
+def patience(gaps: Sequence[float]) -> float:
+    """Return how long a job may be silent before it counts as stalled, seconds: ten times what it seldom exceeds.
+
+    Args:
+        gaps: how long it was silent lately, seconds.
+    """
+    usual = sorted(gaps)[min(len(gaps) - 1, int(len(gaps) * 0.95))] if gaps else 0.0
+    return max(PATIENCE, 10 * usual)
 
 
 _PUT_SIZE = (
@@ -686,5 +725,5 @@ def _forget(store: Store, job: str) -> None:
     """Remove a job's rows and its local log: what remains of the log without rows would be overwritten anyway."""
     shutil.rmtree(locations.log_file(job, 1).parent, ignore_errors=True)
     series.forget(store.conn, job)
-    for table in ("job_samples", "facts", "annotations", "streams", "jobs"):
+    for table in ("job_samples", "facts", "annotations", "streams", "activity", "jobs"):
         store.conn.execute(f"DELETE FROM {table} WHERE job = ?", [job])

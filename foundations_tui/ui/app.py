@@ -97,8 +97,8 @@ class FoundationsApp(App[None]):
         self._version: int | None = None
         self._drawn_at = 0.0
         self._began_at = time.time()
-        self._told: set[tuple[str, int]] = set()
-        """Ends that were told, by job and attempt."""
+        self._told: set[tuple[str, int, float | None]] = set()
+        """What was told, by job and attempt: its end, or since when it is silent."""
         self._followers = Followers(session, self.post_message)
         self.own_commands: dict[str, Callable[[str], None]] = {
             "quit": lambda _: self.exit(),
@@ -158,6 +158,7 @@ class FoundationsApp(App[None]):
             if isinstance(screen, MainScreen | Detail):
                 screen.reload()
         since = max(self._began_at, time.time() - _TOLD_WITHIN)
+        self.reader.ask("stalled", queries.stalled, self._say_stalled)
         self.reader.ask("ended", lambda conn: queries.changed_since(conn, since), self._say_ended)
 
     def look(self) -> None:
@@ -189,10 +190,10 @@ class FoundationsApp(App[None]):
 
     def _say_ended(self, rows: list[JobRow]) -> None:
         """Tell what has ended since the last time, each end once."""
-        rows = [row for row in rows if (row.job, row.attempt) not in self._told]
+        rows = [row for row in rows if (row.job, row.attempt, None) not in self._told]
         if not rows:
             return
-        self._told.update((row.job, row.attempt) for row in rows)
+        self._told.update((row.job, row.attempt, None) for row in rows)
         for row in rows[:_MOST_SAID]:
             self.say(
                 f"{LOOK.glyph(row.state)} {row.job[:6]} {row.label} {row.state} {row.why}",
@@ -203,16 +204,26 @@ class FoundationsApp(App[None]):
         self._have_looked()
         self._notify_of([row for row in rows if row.state in self._notify.on])
 
+    def _say_stalled(self, rows: list[JobRow]) -> None:
+        """Tell of jobs that went silent, each once."""
+        rows = [row for row in rows if (row.job, row.attempt, row.stalled_since) not in self._told]
+        self._told.update((row.job, row.attempt, row.stalled_since) for row in rows)
+        for row in rows[:_MOST_SAID]:
+            self.say(f"{LOOK.glyph('stalled')} {row.job[:6]} {row.label} {row.why}", failed=True)
+        if "stalled" in self._notify.on:
+            self._notify_of(rows)
+
     def _notify_of(self, rows: list[JobRow]) -> None:
-        """Tell of ends beyond the app: the terminal once, a command or web hook of each."""
+        """Tell of jobs beyond the app: the terminal once, a command or web hook of each."""
         if not rows:
             return
         if self._notify.bell:
             self.bell()
-        told = f"{rows[0].label} {rows[0].state}" + (f" and {len(rows) - 1} more" if len(rows) > 1 else "")
+        state = "stalled" if rows[0].stalled_since else rows[0].state
+        told = f"{rows[0].label} {state}" + (f" and {len(rows) - 1} more" if len(rows) > 1 else "")
         self._to_terminal(notices.sequence(self._notify.terminal, "foundations", told, os.environ))
         for row in rows if self._notify.delivery else ():
-            notices.deliver(self._notify.delivery, notices.message(row, "job_ended", time.time()), self._not_delivered)
+            notices.deliver(self._notify.delivery, notices.message(row, time.time()), self._not_delivered)
 
     def _to_terminal(self, text: str) -> None:
         if text and self._driver is not None and not self.is_headless:

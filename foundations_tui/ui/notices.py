@@ -45,17 +45,16 @@ def _taken(environ: Mapping[str, str]) -> str:
     return "osc777" if any(name in names for name in _OSC777) or environ.get("VTE_VERSION") else "off"
 
 
-def message(row: JobRow, event: str, now: float) -> dict[str, Any]:
+def message(row: JobRow, now: float) -> dict[str, Any]:
     """Return what a command or web hook gets: the job as ``show --json`` has it, the event, and a line of text.
 
     Args:
         row: the job.
-        event: "job_ended" or "job_stalled".
         now: seconds since the epoch.
     """
-    state = row.state if event == "job_ended" else "stalled"
     why = f": {row.why}" if row.why and row.state != "completed" else ""
-    return {"event": event, "text": f"{row.label} ({row.project}) {state} on {row.host}{why}", **row.to_json(now)}
+    event = "job_stalled" if row.stalled_since else "job_ended"
+    return {"event": event, "text": f"{row.label} ({row.project}) {row.state} on {row.host}{why}", **row.to_json(now)}
 
 
 def deliver(wish: Mapping[str, Any], told: Mapping[str, Any], failed: Callable[[str], Any]) -> None:

@@ -149,12 +149,16 @@ def _usual_row(job: JobRow, short: str, wide: bool, now: float) -> TableRow:
     if wide:
         started = words.ago(job.started_at, now) if job.started_at else ""
         cells = [_state(job), short, _name(job), job.project, job.host, started, took, code, job.facts]
-    return TableRow(job.job, cells, [LOOK.style(job.state), "dim"], (job.state, job.exit_code))
+    return TableRow(job.job, cells, [LOOK.style(_look(job)), "dim"], (job.state, job.exit_code))
 
 
 def _state(job: JobRow) -> str:
     unsure = "?" if job.unreachable_since is not None and not job.is_final else ""
-    return f"{LOOK.glyph(job.state)} {job.state}{unsure}"
+    return f"{LOOK.glyph(_look(job))} {job.state}{unsure}"
+
+
+def _look(job: JobRow) -> str:
+    return "stalled" if job.stalled_since else job.state
 
 
 def _name(job: JobRow) -> str:
@@ -167,7 +171,12 @@ def _row(
 ) -> TableRow:
     shown = [field_cell(e, value, short, now) for e, value in zip(wanted, values, strict=False)]
     cells = [_state(job), short[job.job], *shown]
-    return TableRow(job.job, cells, [LOOK.style(job.state), "dim"], (job.state, tuple(map(repr, values))))
+    return TableRow(
+        job.job,
+        cells,
+        [LOOK.style(_look(job)), "dim"],
+        (job.state, tuple(map(repr, values))),
+    )
 
 
 def _columns(wanted: list[expressions.Expression], rows: list[TableRow]) -> list[Column]:

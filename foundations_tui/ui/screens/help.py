@@ -61,6 +61,7 @@ Anywhere    r                   draw anew
 
 States      ◌ queued   ◍ preparing   ● running
             ✓ completed   ✗ failed   ⊘ stopped   ? lost
+            ◐ running, but silent for unusually long
             a ? behind a state: its host is out of reach"""
 
 
