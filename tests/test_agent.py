@@ -18,7 +18,7 @@ from foundations_tui.store.db import Store
 from foundations_tui.submit import Request, submit_all
 from remote_agent import files
 from tests.support import agents
-from tests.support.client import FOUNDATIONS, Client, wait_until
+from tests.support.client import FOUNDATIONS, Client, use_slots, wait_until
 from tests.support.hook import Hook
 from tests.support.screen import Tmux
 from tests.support.sshd import Sshd
@@ -68,10 +68,6 @@ class Gpus:
 @pytest.fixture
 def gpus(client: Client, tmp_path: Path) -> Gpus:
     return Gpus(tmp_path / "smi", client)
-
-
-def use_slots(client: Client, slots: int, more: str = "") -> None:
-    (client.home / "hosts.toml").write_text(f"{more}\n[hosts.local]\nmax_jobs = {slots}\n")
 
 
 def log(client: Client, job: str) -> str:

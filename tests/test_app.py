@@ -30,10 +30,11 @@ from foundations_tui.ui.screens.detail import Detail
 from foundations_tui.ui.screens.launch import Launch
 from foundations_tui.ui.screens.menu import Menu
 from foundations_tui.ui.screens.output import Output
+from foundations_tui.ui.screens.preview import Preview
 from foundations_tui.ui.widgets.chart import Chart
 from foundations_tui.ui.widgets.log_view import LogView
 from tests.support import screen
-from tests.support.client import Client
+from tests.support.client import Client, use_slots
 from tests.support.store import fill
 
 TRAIN = """
@@ -452,6 +453,73 @@ async def test_a_large_log_shows_its_end_at_once_and_takes_no_memory(tmp_path: P
         await screen.until(pilot, lambda: view.line_count == 9_000_001)
         assert "the very end" in screen.text(app)
         assert view._file is not None and len(view._file._before) * 8 < 100_000
+
+
+ARTIFACTS = """
+import foundations
+open("notes.txt", "w").write("all went well")
+open("plot.png", "wb").write(bytes(range(256)))
+foundations.save_artifact("notes.txt")
+foundations.save_artifact("plot.png")
+"""
+
+
+async def test_from_a_job_to_its_artifacts_code_and_tags(client: Client) -> None:
+    (client.project / "train.py").write_text(ARTIFACTS)
+    first = client.submit("--", "python", "train.py")
+    (client.project / "train.py").write_text(ARTIFACTS + "# changed\n")
+    second = client.submit("--", "python", "train.py")
+    client.run("wait", first, second)
+    client.run("sync")
+    app = make_app(follow=False)
+    async with app.run_test(size=(100, 40), notifications=True) as pilot:
+        await screen.until(pilot, lambda: "2 jobs" in screen.text(app))
+        await pilot.press("enter")
+        await screen.until(pilot, lambda: isinstance(app.screen, Detail) and "notes.txt" in screen.text(app))
+        await pilot.press("a")
+        await screen.until(pilot, lambda: isinstance(app.screen, Menu))
+        await pilot.press("1")
+        await screen.until(pilot, lambda: isinstance(app.screen, Preview) and "all went well" in screen.text(app))
+        await pilot.press("escape", "a")
+        await screen.until(pilot, lambda: isinstance(app.screen, Menu))
+        await pilot.press("2")
+        await screen.until(pilot, lambda: "plot.png is" in screen.text(app))
+        assert isinstance(app.screen, Detail)
+        await pilot.press("d")
+        await screen.until(pilot, lambda: isinstance(app.screen, Output) and "+# changed" in screen.text(app))
+        await pilot.press("escape", "f")
+        await screen.until(pilot, lambda: isinstance(app.screen, Output) and "train.py" in screen.text(app))
+        await pilot.press("escape", "x")
+        await screen.until(pilot, lambda: isinstance(app.screen, Menu))
+        await pilot.press("t")
+        await screen.until(pilot, lambda: app.main.prompt.is_asking)
+        await pilot.press(*"good", "enter")
+        await screen.until(pilot, lambda: client.job(second)["tags"] == {"good": ""})
+        assert client.job(first)["tags"] == {}
+        await pilot.press("enter")
+        await screen.until(pilot, lambda: isinstance(app.screen, Detail) and "artifacts" in screen.text(app))
+        await pilot.press("l")
+        await screen.until(pilot, lambda: app.main.page == "log")
+
+
+async def test_waiting_jobs_trade_places(client: Client) -> None:
+    use_slots(client, 1)
+    running = client.submit("--", "sleep", "600")
+    waiting = [client.submit("--name", name, "--", "true") for name in ("one", "two", "three")]
+    client.wait_until(running, "running")
+    app = make_app(page="queue")
+    async with app.run_test(size=(120, 30)) as pilot:
+        await screen.until(pilot, lambda: "3 jobs" in screen.text(app))
+        await pilot.press("g", "j", "j", "K", "K")
+        await screen.until(pilot, lambda: _queue_of(client) == [waiting[2], waiting[0], waiting[1]])
+        await screen.until(pilot, lambda: screen.text(app).index("three") < screen.text(app).index("one"))
+        await pilot.press("K", "J")
+        await screen.until(pilot, lambda: _queue_of(client) == [waiting[0], waiting[2], waiting[1]])
+    client.run("stop", "--grace", "0", *waiting, running, "--yes", code=None)
+
+
+def _queue_of(client: Client) -> list[str]:
+    return [entry["job"] for entry in client.json("queue")]
 
 
 # --- frames -----------------------------------------------------------------------------------------------------

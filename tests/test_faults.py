@@ -19,7 +19,7 @@ from foundations_tui.store import queries
 from foundations_tui.store.db import Store
 from remote_agent import files, procs
 from tests.support import agents
-from tests.support.client import Client, wait_until
+from tests.support.client import Client, use_slots, wait_until
 from tests.support.sshd import Sshd
 
 pytestmark = pytest.mark.slow
@@ -31,10 +31,6 @@ for n in range(400):
     foundations.log_metric("n", n)
     time.sleep(0.005)
 """
-
-
-def use_slots(client: Client, slots: int) -> None:
-    (client.home / "hosts.toml").write_text(f"[hosts.local]\nmax_jobs = {slots}\n")
 
 
 def kill(pid: int) -> None:

@@ -470,6 +470,15 @@ def changed_since(conn: sqlite3.Connection, moment: float) -> list[JobRow]:
     return _of_ids(conn, [row[0] for row in conn.execute(query, [moment])], True)
 
 
+def jobs_before(conn: sqlite3.Connection, row: JobRow, limit: int) -> list[str]:
+    """Return the jobs with code that were made before one in its project, the last of them first."""
+    query = (
+        "SELECT job FROM jobs WHERE project = ? AND created_at < ? AND snapshot != '' AND trashed = 0"
+        " ORDER BY created_at DESC LIMIT ?"
+    )
+    return [str(found[0]) for found in conn.execute(query, [row.project, row.created_at, limit])]
+
+
 def stalled(conn: sqlite3.Connection) -> list[JobRow]:
     """Return the jobs that run and have been silent for longer than they ever are."""
     return jobs(conn, JobFilter(query="is:stalled"), details=False)

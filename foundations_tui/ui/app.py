@@ -124,6 +124,12 @@ class FoundationsApp(App[None]):
         """The main screen."""
         return next(screen for screen in self.screen_stack if isinstance(screen, MainScreen))
 
+    def back_to_main(self) -> MainScreen:
+        """Close what lies above the main screen, and return that."""
+        while not isinstance(self.screen, MainScreen):
+            self.pop_screen()
+        return self.main
+
     def on_mount(self) -> None:
         """Show what the store has, and begin to follow the hosts."""
         self.reader.start()

@@ -5,11 +5,15 @@ from __future__ import annotations
 import json
 import os
 import shlex
+import shutil
 import sqlite3
 import subprocess
+import sys
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from textual.app import SuspendNotSupported
@@ -27,6 +31,7 @@ from foundations_tui.ui.screens.confirm import Confirm
 from foundations_tui.ui.screens.launch import Launch
 from foundations_tui.ui.screens.menu import Choice, Menu
 from foundations_tui.ui.screens.output import Output
+from foundations_tui.ui.screens.preview import Preview
 from foundations_tui.ui.view import JobsView
 from foundations_tui.ui.widgets.prompt import Question
 from foundations_tui.ui.workers import carry_out
@@ -35,6 +40,9 @@ if TYPE_CHECKING:
     from foundations_tui.ui.app import FoundationsApp
 
 _MOST_UNDONE = 100
+_MENU_KEYS = "123456789abcdefghijklmnoprstuvwyz"
+_TEXT_BYTES = 4096
+"""So much of a file is looked at to tell text from all else."""
 
 
 @dataclass(frozen=True)
@@ -55,14 +63,16 @@ class Deeds:
         self._session = session
         self._verbs = verbs
         self._undos: list[_Undo] = []
+        self._moving: threading.Thread | None = None
+        """What gave a waiting job its place last: the next move comes after it."""
         self.done: list[str] = []
         """What was done, the newest last."""
 
     # --- menus --------------------------------------------------------------------------------------------------
 
-    def offer_actions(self) -> None:
-        """Offer what can be done with the chosen jobs."""
-        self._with_chosen(self._offer_actions)
+    def offer_actions(self, jobs: list[str] | None = None) -> None:
+        """Offer what can be done with the chosen jobs, or with these."""
+        self._with_chosen(self._offer_actions, jobs=jobs)
 
     def _offer_actions(self, rows: list[JobRow]) -> None:
         live, ended = [r for r in rows if not r.is_final], [r for r in rows if r.is_final]
@@ -103,7 +113,11 @@ class Deeds:
         elif action in ("tag", "note"):
             self._ask_what_to_say(action, rows)
         elif action == "edit":
-            self.edit_and_run()
+            self.edit_and_run([row.job for row in rows])
+
+    def put_in_queue(self, row: JobRow, where: str, other: JobRow) -> None:
+        """Let a waiting job stand before or after another one of its host."""
+        self._moving = self._do(lambda: _move(self._session, row, where, other), after=self._moving)
 
     def ask_to_stop(self, rows: Sequence[JobRow], at_once: bool = False) -> None:
         """Ask before jobs are stopped, then stop them."""
@@ -140,7 +154,7 @@ class Deeds:
                 key, _, value = text.strip().partition("=")
                 self._annotate(rows, f"tag:{key}", value, f"tagged {key}")
 
-        self._app.main.prompt.ask(Question(kind, before, submit, hint="KEY or KEY=VALUE" * (kind == "tag")))
+        self._app.back_to_main().prompt.ask(Question(kind, before, submit, hint="KEY or KEY=VALUE" * (kind == "tag")))
 
     # --- saying things of jobs, and taking them back ------------------------------------------------------------
 
@@ -223,9 +237,9 @@ class Deeds:
             self._app.say("this needs a terminal of its own, which a browser has not", failed=True)
         self._app.refresh()
 
-    def edit_and_run(self) -> None:
-        """Show the form filled from the chosen job, to be changed and run anew."""
-        chosen = self._app.main.chosen[:1]
+    def edit_and_run(self, jobs: list[str] | None = None) -> None:
+        """Show the form filled from the chosen job, or from one of these, to be changed and run anew."""
+        chosen = (jobs or self._app.main.chosen)[:1]
 
         def read(conn: sqlite3.Connection) -> list[tuple[JobRow, dict[str, Any]]]:
             return [(row, queries.spec(conn, row.job)) for row in queries.jobs_by_id(conn, chosen)]
@@ -262,6 +276,55 @@ class Deeds:
 
         self._with_terminal(show)
 
+    # --- artifacts and code -------------------------------------------------------------------------------------
+
+    def offer_artifacts(self, row: JobRow) -> None:
+        """Offer the artifacts of a job; one that is chosen is shown, or opened by what this machine has for it."""
+        if not row.artifacts:
+            self._app.say("it has no artifacts")
+            return
+        keys = dict(zip(_MENU_KEYS, row.artifacts, strict=False))
+        choices = [Choice(key, one_line(artifact), artifact) for key, artifact in keys.items()]
+
+        def show(artifact: str | None) -> None:
+            if artifact is not None:
+                self._do(lambda: self._open_artifact(row, artifact))
+
+        self._app.push_screen(Menu("artifacts", choices), show)
+
+    def _open_artifact(self, row: JobRow, key: str) -> str:
+        """Fetch an artifact if need be, and show it; in a thread."""
+        from foundations_tui import fetching
+
+        path = fetching.artifact(self._session, row, key)
+        if path.is_file() and _is_text(path):
+            self._app.call_from_thread(self._app.push_screen, Preview(path, f"{row.job[:6]}  {key}"))
+            return f"{key} is {path}"
+        opener = _opener()
+        if opener is None:
+            return f"{key} is {path}"
+        subprocess.Popen([opener, path], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+        return f"{key} is opened: {path}"
+
+    def show_files(self, row: JobRow) -> None:
+        """List the files of a job's folder."""
+        self._app.push_screen(Output(Command("ls", (row.job,))))
+
+    def show_code_difference(self, row: JobRow) -> None:
+        """Show in what the code of a job differs from a marked one, or from the job before it in its project."""
+        others = [job for job in self._app.main.chosen if job != row.job][:1]
+
+        def read(conn: sqlite3.Connection) -> list[str]:
+            return others or queries.jobs_before(conn, row, 1)
+
+        def show(found: list[str]) -> None:
+            if found:
+                self._app.push_screen(Output(Command("compare", ("--code", found[0], row.job))))
+            else:
+                self._app.say("there is no other job with code in its project")
+
+        self._app.reader.ask("before", read, show)
+
     # --- copying ------------------------------------------------------------------------------------------------
 
     def offer_copies(self) -> None:
@@ -289,9 +352,11 @@ class Deeds:
 
     # --- inside -------------------------------------------------------------------------------------------------
 
-    def _with_chosen(self, then: Callable[[list[JobRow]], None], none_is_fine: bool = False) -> None:
-        """Read the chosen jobs, and go on with them."""
-        chosen = self._app.main.chosen
+    def _with_chosen(
+        self, then: Callable[[list[JobRow]], None], none_is_fine: bool = False, jobs: list[str] | None = None
+    ) -> None:
+        """Read the chosen jobs, or these, and go on with them."""
+        chosen = self._app.main.chosen if jobs is None else jobs
 
         def take(rows: list[JobRow]) -> None:
             if rows or none_is_fine:
@@ -299,13 +364,30 @@ class Deeds:
 
         self._app.reader.ask("chosen", lambda conn: queries.jobs_by_id(conn, chosen), take)
 
-    def _do(self, action: Callable[[], str]) -> None:
+    def _do(self, action: Callable[[], str], after: threading.Thread | None = None) -> threading.Thread:
         def noted() -> str:
             done = action()
             self.done.append(done)
             return done
 
-        carry_out(self._app.post_message, noted)
+        return carry_out(self._app.post_message, noted, after)
+
+
+def _opener() -> str | None:
+    """Return the program that opens a file as the desktop would; None without a desktop."""
+    if sys.platform == "darwin":
+        return shutil.which("open")
+    return shutil.which("xdg-open") if os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY") else None
+
+
+def _is_text(path: Path) -> bool:
+    with path.open("rb") as file:
+        begin = file.read(_TEXT_BYTES)
+    try:
+        begin.decode()
+    except UnicodeDecodeError as error:
+        return error.start > len(begin) - 4  # it was cut within a character
+    return b"\0" not in begin
 
 
 def _name(row: JobRow) -> str:
@@ -339,8 +421,9 @@ def _stop(session: Session, row: JobRow, owner: str, grace: float | None) -> str
     return f"{row.job[:6]} is being stopped"
 
 
-def _move(session: Session, row: JobRow, where: str) -> str:
+def _move(session: Session, row: JobRow, where: str, other: JobRow | None = None) -> str:
     from foundations_tui import actions
 
-    actions.move(session, row, where)
-    return f"{row.job[:6]} is {where} in the queue of {row.host}"
+    actions.move(session, row, where, other.job if other else "")
+    behind = f" {other.job[:6]}" if other else ""
+    return f"{row.job[:6]} is {where}{behind} in the queue of {row.host}"

@@ -71,13 +71,23 @@ class Followers:
             self._post(ActionEnded(f"{host} is no longer followed: {as_ours(error)}", failed=True))
 
 
-def carry_out(post: Post, action: Callable[[], str]) -> None:
-    """Do something in a thread, and post how it went: what it returns, or its error."""
+def carry_out(post: Post, action: Callable[[], str], after: threading.Thread | None = None) -> threading.Thread:
+    """Do something in a thread, and post how it went: what it returns, or its error.
+
+    Args:
+        post: takes messages from any thread.
+        action: what is to be done.
+        after: the thread of something that has to be done before.
+    """
 
     def run() -> None:
+        if after is not None:
+            after.join()
         try:
             post(ActionEnded(action()))
         except Exception as error:
             post(ActionEnded(str(as_ours(error)), failed=True))
 
-    threading.Thread(target=run, daemon=True).start()
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    return thread

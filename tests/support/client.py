@@ -111,3 +111,7 @@ def wait_until(condition: Callable[[], bool], seconds: float = 30, words: Callab
     while not condition():
         assert time.monotonic() < deadline, words()
         time.sleep(0.05)
+
+
+def use_slots(client: Client, slots: int, more: str = "") -> None:
+    (client.home / "hosts.toml").write_text(f"{more}\n[hosts.local]\nmax_jobs = {slots}\n")

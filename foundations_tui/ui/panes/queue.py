@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import time
+from typing import ClassVar
 
 from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.content import Content
+from textual.message import Message
 
 from foundations_tui import words
 from foundations_tui.store import queries
@@ -28,9 +31,24 @@ _MOST = 2000
 class QueuePane(Vertical):
     """The waiting jobs, each host's in the order in which it looks at them."""
 
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("K", "put(-1)", "earlier", id="queue.earlier"),
+        Binding("J", "put(1)", "later", id="queue.later"),
+    ]
+
+    class Put(Message):
+        """A job is to stand before or after another one of its host."""
+
+        def __init__(self, job: JobRow, where: str, other: JobRow) -> None:
+            super().__init__()
+            self.job = job
+            self.where = where
+            self.other = other
+
     def __init__(self, reader: Reader, id: str | None = None) -> None:
         super().__init__(id=id)
         self._reader = reader
+        self._jobs: list[JobRow] = []
         self._rows: list[TableRow] = []
         self.border_title = "queue"
 
@@ -51,6 +69,7 @@ class QueuePane(Vertical):
         self._reader.ask(self, lambda conn: queries.waiting(conn, _MOST), self._take)
 
     def _take(self, jobs: list[JobRow]) -> None:
+        self._jobs = jobs
         wide, now = self.size.width >= _WIDE_FROM, time.time()
         self._rows = [_row(job, wide, now) for job in jobs]
         self.table.set_columns(_COLUMNS if wide else _NARROW)
@@ -59,6 +78,17 @@ class QueuePane(Vertical):
 
     def _ask(self, start: int, count: int, key: str | None, follow: bool) -> None:
         self.table.take(whole(self._rows, key))
+
+    def action_put(self, step: int) -> None:
+        """Let the job under the cursor trade places with the one beside it, where that is of the same host."""
+        place = next((n for n, job in enumerate(self._jobs) if job.job == self.table.key), -1)
+        beside = place + step
+        if place < 0 or not 0 <= beside < len(self._jobs) or self._jobs[beside].host != self._jobs[place].host:
+            return
+        self.post_message(self.Put(self._jobs[place], "before" if step < 0 else "after", self._jobs[beside]))
+        jobs = list(self._jobs)
+        jobs[place], jobs[beside] = jobs[beside], jobs[place]
+        self._take(jobs)  # at once: the next key means the new place
 
     def on_virtual_table_moved(self, event: VirtualTable.Moved) -> None:
         """Tell the screen which job is selected."""

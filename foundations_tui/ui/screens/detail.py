@@ -7,7 +7,7 @@ import sqlite3
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
@@ -24,6 +24,9 @@ from foundations_tui.terminal import one_line, several_lines
 from foundations_tui.ui.curves import sparkline
 from foundations_tui.ui.look import LOOK
 from foundations_tui.ui.reader import Reader
+
+if TYPE_CHECKING:
+    from foundations_tui.ui.app import FoundationsApp
 
 _CELLS = 24
 _MOST_METRICS = 40
@@ -42,6 +45,11 @@ class Detail(ModalScreen[None]):
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,q,enter", "close", "back", id="detail.close"),
+        Binding("x", "act", "actions", id="detail.act"),
+        Binding("a", "artifacts", "artifacts", id="detail.artifacts"),
+        Binding("f", "files", "files", id="detail.files"),
+        Binding("d", "difference", "code diff", id="detail.difference"),
+        Binding("l", "log", "log", id="detail.log"),
         Binding("j,down", "scroll(1)", "down", show=False, id="detail.down"),
         Binding("k,up", "scroll(-1)", "up", show=False, id="detail.up"),
         Binding("ctrl+d,pagedown", "scroll(12)", "page down", show=False, id="detail.page_down"),
@@ -54,6 +62,11 @@ class Detail(ModalScreen[None]):
         super().__init__()
         self._reader = reader
         self._job = job
+        self._row: JobRow | None = None
+
+    @property
+    def _owner(self) -> FoundationsApp:
+        return self.app  # type: ignore[return-value]
 
     def compose(self) -> ComposeResult:
         """Lay out the box."""
@@ -62,6 +75,7 @@ class Detail(ModalScreen[None]):
 
     def on_mount(self) -> None:
         """Begin."""
+        self.query_one("#box").border_subtitle = "x actions  a artifacts  f files  d code diff  l log  esc back"
         self.reload()
 
     def reload(self) -> None:
@@ -79,6 +93,7 @@ class Detail(ModalScreen[None]):
     def _take(self, known: _Known) -> None:
         if not self.is_attached:
             return  # it was closed meanwhile
+        self._row = known.row
         now = time.time()
         title = f"{known.row.job}  {known.row.name}".strip()
         self.query_one("#box").border_title = Content(one_line(title))
@@ -91,6 +106,30 @@ class Detail(ModalScreen[None]):
     def action_scroll(self, lines: int) -> None:
         """Scroll."""
         self.query_one("#box").scroll_relative(y=lines, animate=False)
+
+    def action_act(self) -> None:
+        """Offer what can be done with it: stop, tag, note ..."""
+        self._owner.deeds.offer_actions([self._job])
+
+    def action_artifacts(self) -> None:
+        """Offer its artifacts, to be looked at."""
+        if self._row is not None:
+            self._owner.deeds.offer_artifacts(self._row)
+
+    def action_files(self) -> None:
+        """List its files."""
+        if self._row is not None:
+            self._owner.deeds.show_files(self._row)
+
+    def action_difference(self) -> None:
+        """Show how its code differs from that of another job."""
+        if self._row is not None:
+            self._owner.deeds.show_code_difference(self._row)
+
+    def action_log(self) -> None:
+        """Go to its log."""
+        self.dismiss(None)
+        self._owner.main.action_page("log")
 
     def action_close(self) -> None:
         """Go back."""

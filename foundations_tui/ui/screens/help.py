@@ -20,7 +20,8 @@ Move        j k  or arrows      one line
             g  G                top, bottom
             tab                 next pane
 
-Jobs        enter               all about the job
+Jobs        enter               all about the job; there x a f d l:
+                                actions, artifacts, files, code, log
             /                   filter, as in docs/queries.md
             s  S  < >           sort by, reverse, next column
             c                   choose columns
@@ -42,6 +43,8 @@ Log         G  or  f            follow the end
             [ ]  t              previous, next error; traceback
             R                   progress bars as they were
             P                   open it in $PAGER
+
+Queue       K  J                earlier, later
 
 Compare     o  p                all or what differs; baseline
 

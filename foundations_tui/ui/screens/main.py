@@ -231,6 +231,10 @@ class MainScreen(Screen[None]):
         if self._metrics is not None:
             self._metrics.show(self.jobs.chosen, self.jobs.view)
 
+    def on_queue_pane_put(self, event: QueuePane.Put) -> None:
+        """Give a waiting job another place."""
+        self.owner.deeds.put_in_queue(event.job, event.where, event.other)
+
     def on_jobs_chosen(self) -> None:
         """Draw the metrics of the marked jobs."""
         if self._metrics is not None:

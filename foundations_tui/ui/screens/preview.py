@@ -1,0 +1,43 @@
+"""A text file on this machine, of any size."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical
+from textual.content import Content
+from textual.screen import ModalScreen
+
+from foundations_tui.terminal import one_line
+from foundations_tui.ui.widgets.log_view import LogView
+
+
+class Preview(ModalScreen[None]):
+    """Shows it from its beginning; any way back closes it."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,q", "close", "back", id="preview.close")]
+
+    def __init__(self, path: Path, title: str) -> None:
+        super().__init__()
+        self._path = path
+        self._title = title
+
+    def compose(self) -> ComposeResult:
+        """Lay out the box."""
+        with Vertical(id="box"):
+            yield LogView(id="preview-text")
+
+    def on_mount(self) -> None:
+        """Show the file."""
+        box, view = self.query_one("#box"), self.query_one(LogView)
+        box.border_title, box.border_subtitle = Content(one_line(self._title)), "j k scroll   esc back"
+        view.focus()
+        view.show(self._path, "an empty file")
+        self.call_after_refresh(view.action_top)
+
+    def action_close(self) -> None:
+        """Go back."""
+        self.dismiss(None)
