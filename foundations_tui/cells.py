@@ -7,6 +7,7 @@ from typing import Any
 
 from foundations_tui import words
 from foundations_tui.store.expressions import FIELDS, Expression
+from foundations_tui.summaries import Spread
 from foundations_tui.terminal import clip, one_line
 
 WIDEST = 40
@@ -36,6 +37,8 @@ def cell(value: Any) -> str:
     """Return a value of a parameter, tag or metric as a table shows it."""
     if value is None:
         return ""
+    if isinstance(value, Spread):
+        return value.words
     if isinstance(value, bool | dict | list):
         return json.dumps(value, ensure_ascii=False)
     return clip(one_line(words.number(value)), WIDEST)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -29,7 +30,8 @@ class Line:
 
     def to_json(self) -> dict[str, Any]:
         """Return it as ``--json`` prints it."""
-        return {"kind": self.kind, "name": self.name, "values": json_value(self.values), "best": self.best}
+        values = [vars(value) if isinstance(value, summaries.Spread) else value for value in self.values]
+        return {"kind": self.kind, "name": self.name, "values": json_value(values), "best": self.best}
 
 
 _OF_A_JOB: dict[str, Callable[[JobRow, float], Any]] = {
@@ -73,6 +75,51 @@ def compare(rows: Sequence[JobRow], directions: Mapping[str, str], now: float, e
     for key in _keys([row.metrics for row in rows]):
         lines.append(_metric(key, rows, directions.get(key, "")))
     return [line for line in lines if everything or line.differs]
+
+
+@dataclass(frozen=True)
+class Averaged:
+    """Groups of jobs that are alike but for one parameter, side by side."""
+
+    groups: list[list[JobRow]]
+    lines: list[Line]
+    """Parameters have a value for each group, metrics a ``Spread``."""
+
+
+def average(rows: Sequence[JobRow], over: str, directions: Mapping[str, str], everything: bool = False) -> Averaged:
+    """Return what is known of jobs when those count as one that differ only in a parameter, as in their seed.
+
+    Args:
+        rows: the jobs, with details.
+        over: the parameter, of the SDK or the command line.
+        directions: "min" or "max" of metrics: the best mean is marked.
+        everything: also that in which the groups agree.
+    """
+    found: dict[str, list[JobRow]] = {}
+    for row in rows:
+        alike = [{key: value for key, value in table.items() if key != over} for table in (row.params, _options(row))]
+        found.setdefault(json.dumps([row.project, *alike], sort_keys=True), []).append(row)
+    groups = list(found.values())
+    lines = [Line("job", "jobs", [len(group) for group in groups])]
+    for kind, tables in (("param", [g[0].params for g in groups]), ("arg", [_options(g[0]) for g in groups])):
+        lines += [Line(kind, key, [table.get(key) for table in tables]) for key in _keys(tables) if key != over]
+    lines = [line for line in lines if everything or line.differs or line.name == "jobs"]
+    for key in _keys([row.metrics for row in rows]):
+        direction = directions.get(key, "")
+        spreads = [_spread(group, key, direction) for group in groups]
+        best = summaries.best([one and one.mean for one in spreads], direction) if direction else None
+        lines.append(Line("metric", f"{key}:{direction}" if direction else key, spreads, best))
+    return Averaged(groups, lines)
+
+
+def _options(row: JobRow) -> dict[str, Any]:
+    """Return what the command line says beyond what the SDK said anyway."""
+    return {key: value for key, value in row.args.items() if key not in row.params}
+
+
+def _spread(group: list[JobRow], key: str, direction: str) -> summaries.Spread | None:
+    found = [row.metrics[key] for row in group if key in row.metrics]
+    return summaries.spread([getattr(one, direction or "last") for one in found])
 
 
 def _metric(key: str, rows: Sequence[JobRow], direction: str) -> Line:

@@ -23,6 +23,11 @@ class Spread:
     min: float
     max: float
 
+    @property
+    def words(self) -> str:
+        """The mean and how far the numbers lie from it."""
+        return f"{self.mean:.5g}" + (f" ±{self.deviation:.2g}" if self.count > 1 else "")
+
 
 @dataclass(frozen=True)
 class Group:

@@ -186,8 +186,24 @@ async def test_marked_jobs_are_compared_and_charted(client: Client) -> None:
         assert "param:bs" in screen.text(app) and "(-0.1)" in screen.text(app) and "project" not in screen.text(app)
         await pilot.press("o")
         await screen.until(pilot, lambda: "project" in screen.text(app))
+        await pilot.press("o", "m")
+        await screen.until(pilot, lambda: "3 groups: mean over" in screen.text(app) or "2 groups" in screen.text(app))
+        assert "±" in screen.text(app)
         await pilot.press("escape", "A")
         await screen.until(pilot, lambda: len(app.main.chosen) == 1)
+
+
+def test_jobs_that_differ_only_in_a_parameter_count_as_one(client: Client) -> None:
+    jobs = some_jobs(client)[:4]
+    client.run("sync")
+    found = client.json("compare", *jobs, "--over", "bs")
+    assert found["groups"] == [jobs[:2], jobs[2:]] and found["over"] == "bs"
+    lines = {(line["kind"], line["name"]): line["values"] for line in found["lines"]}
+    assert lines["param", "lr"] == [0.1, 0.2] and lines["job", "jobs"] == [2, 2]
+    assert lines["metric", "loss"][0] == {"count": 2, "mean": 0.025, "deviation": 0.0, "min": 0.025, "max": 0.025}
+    shown = client.run("compare", *jobs, "--over", "lr").stdout
+    assert "+1" in shown and "0.0375 ±0.018" in shown
+    assert "they have: lr, bs" in client.run("compare", *jobs, "--over", "seed", code=3).stderr
 
 
 async def test_a_job_in_full(client: Client) -> None:

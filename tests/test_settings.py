@@ -8,6 +8,9 @@ from pathlib import Path
 
 import pytest
 from hypothesis import given, strategies as st
+from textual.color import Color
+from textual.constants import DIM_FACTOR
+from textual.theme import Theme
 
 from foundations_tui import settings
 from foundations_tui.cli.verbs import VERBS
@@ -16,6 +19,7 @@ from foundations_tui.store import writes
 from foundations_tui.store.db import Store
 from foundations_tui.ui import notices
 from foundations_tui.ui.app import FoundationsApp
+from foundations_tui.ui.look import CURVES, DARK_STYLES, LIGHT_CURVES, LIGHT_STYLES, THEMES
 from tests.support import screen
 from tests.support.client import Client
 from tests.support.hook import Hook
@@ -149,3 +153,28 @@ async def test_a_job_that_goes_silent_is_told_once(client: Client, hook: Hook) -
 def test_patience_is_ten_times_what_is_usual(gaps: list[float]) -> None:
     found = writes.patience(gaps)
     assert found >= 600 and sum(10 * gap > found for gap in gaps) <= 0.05 * len(gaps)
+
+
+def contrast(one: Color, other: Color) -> float:
+    """Return the contrast of two colours, 1 to 21 (WCAG 2, relative luminance)."""
+
+    def luminance(color: Color) -> float:
+        parts = [n / 12.92 if n <= 0.03928 else ((n + 0.055) / 1.055) ** 2.4 for n in color.normalized]
+        return 0.2126 * parts[0] + 0.7152 * parts[1] + 0.0722 * parts[2]
+
+    high, low = sorted((luminance(one), luminance(other)), reverse=True)
+    return (high + 0.05) / (low + 0.05)
+
+
+@pytest.mark.parametrize("theme", THEMES, ids=lambda theme: str(theme.name))
+def test_all_text_can_be_read(theme: Theme) -> None:
+    assert theme.background and theme.surface and theme.panel and theme.foreground and theme.primary
+    grounds = [Color.parse(name) for name in (theme.background, theme.surface, theme.panel)]
+    states = DARK_STYLES if theme.dark else LIGHT_STYLES
+    texts = {"text": theme.foreground, "keys": theme.primary, "error": theme.error, "warning": theme.warning, **states}
+    texts |= {f"curve {n}": colour for n, colour in enumerate(CURVES if theme.dark else LIGHT_CURVES)}
+    for name, text in texts.items():
+        for ground in grounds:
+            assert contrast(Color.parse(str(text)), ground) >= 4.5, (name, ground.hex)
+    for ground in grounds:  # what is dim is drawn so
+        assert contrast(ground.blend(Color.parse(theme.foreground), DIM_FACTOR), ground) >= 4.5, ground.hex

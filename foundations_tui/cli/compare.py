@@ -43,16 +43,24 @@ _MOST_CURVES = 9
 @jobs_argument(required=False)
 @where_option
 @click.option("--all", "everything", is_flag=True, help="Also what is the same.")
+@click.option(
+    "--over", default="", metavar="PARAM", help="Mean and deviation of jobs that differ only in this, a seed."
+)
 @click.option("--code", is_flag=True, help="And what differs in the code of the first two (git diff).")
 @sync_option
 @json_option
-def compare(jobs: tuple[str, ...], where: str, everything: bool, code: bool, sync_first: bool, as_json: bool) -> None:
+def compare(
+    jobs: tuple[str, ...], where: str, everything: bool, over: str, code: bool, sync_first: bool, as_json: bool
+) -> None:
     """Compare jobs: parameters, arguments, hosts, code and metrics in which they differ, the best marked with *."""
     conn = reader(sync_first)
     rows = chosen_jobs(conn, jobs, where, True, "compare")
     if len(rows) < 2:
         raise UsageError("compare takes at least two jobs")
     directions = project_filter(conn, project=rows[0].project).directions
+    if over:
+        _print_average(conn, rows, over, comparing.average(rows, over, directions, everything), as_json)
+        return output.print_age(conn, {row.host for row in rows}, time.time())
     lines = comparing.compare(rows, directions, time.time(), everything)
     difference = _code_difference(rows[0], rows[1]) if code else ""
     if as_json:
@@ -67,6 +75,22 @@ def compare(jobs: tuple[str, ...], where: str, everything: bool, code: bool, syn
     if difference:
         click.echo("\n" + several_lines(difference))
     output.print_age(conn, {row.host for row in rows}, time.time())
+
+
+def _print_average(
+    conn: sqlite3.Connection, rows: Sequence[JobRow], over: str, found: comparing.Averaged, as_json: bool
+) -> None:
+    if not any(over in row.params or over in row.args for row in rows):
+        known = ", ".join(dict.fromkeys(key for row in rows for key in (*row.params, *row.args))) or "none"
+        raise NotFoundError(f"none of these jobs has a parameter {over!r}", f"they have: {known}")
+    if as_json:
+        groups = [[row.job for row in group] for group in found.groups]
+        output.print_json({"over": over, "groups": groups, "lines": [line.to_json() for line in found.lines]})
+        return
+    short = queries.short_ids(conn, [row.job for row in rows])
+    heads = [short[group[0].job] + (f" +{len(group) - 1}" if len(group) > 1 else "") for group in found.groups]
+    table = [[_title(line), *(_value_cell(line, n) for n in range(len(heads)))] for line in found.lines]
+    output.print_table(("", *heads), table)
 
 
 def _title(line: comparing.Line) -> str:

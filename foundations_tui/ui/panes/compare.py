@@ -16,6 +16,7 @@ from foundations_tui import comparing, summaries, words
 from foundations_tui.cells import cell
 from foundations_tui.store import queries
 from foundations_tui.store.rows import JobRow
+from foundations_tui.terminal import one_line
 from foundations_tui.ui.look import LOOK
 from foundations_tui.ui.reader import Reader
 from foundations_tui.ui.widgets.virtual_table import Column, TableRow, VirtualTable, whole
@@ -28,6 +29,7 @@ class ComparePane(Vertical):
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("o", "everything", "all / what differs", id="compare.everything"),
+        Binding("m", "over", "mean over", id="compare.over"),
         Binding("p", "baseline", "next baseline", id="compare.baseline"),
     ]
 
@@ -37,6 +39,9 @@ class ComparePane(Vertical):
         self._jobs: list[str] = []
         self._baseline = ""
         self._everything = False
+        self._over = ""
+        """The parameter in which jobs that count as one may differ."""
+        self._differing: list[str] = []
         self._rows: list[TableRow] = []
         self.border_title = "compare"
 
@@ -51,7 +56,7 @@ class ComparePane(Vertical):
 
     def show(self, jobs: Sequence[str]) -> None:
         """Compare these jobs."""
-        self._jobs = list(jobs)[:_MOST]
+        self._jobs = list(jobs)
         if self._baseline not in self._jobs:
             self._baseline = self._jobs[0] if self._jobs else ""
         self.reload()
@@ -60,7 +65,9 @@ class ComparePane(Vertical):
         """Show what the store has now."""
         if not self.display:
             return
-        jobs, everything = list(self._jobs), self._everything
+        if self._over:
+            return self._reload_averaged()
+        jobs, everything = self._jobs[:_MOST], self._everything
         jobs.sort(key=lambda job: job != self._baseline)  # the baseline first, the others as they were marked
 
         def read(conn: sqlite3.Connection) -> tuple[list[JobRow], list[comparing.Line]]:
@@ -70,18 +77,41 @@ class ComparePane(Vertical):
 
         self._reader.ask(self, read, lambda found: self._take(*found))
 
+    def _reload_averaged(self) -> None:
+        jobs, over, everything = list(self._jobs), self._over, self._everything
+
+        def read(conn: sqlite3.Connection) -> comparing.Averaged:
+            rows = queries.jobs_by_id(conn, jobs)
+            directions = queries.directions(conn, rows[0].project if rows else "")
+            return comparing.average(rows, over, directions, everything)
+
+        self._reader.ask(self, read, self._take_averaged)
+
     def _take(self, rows: list[JobRow], lines: list[comparing.Line]) -> None:
         if len(rows) < 2:
             rows, lines = [], []
-        heads = [f"{'* ' if row.job == self._baseline else ''}{row.job[:6]}" for row in rows]
-        room = max(8, min(24, (self.size.width - 30) // max(1, len(rows)) - 1))
+        self._differing = list(
+            dict.fromkeys(line.name for line in lines if line.kind in ("param", "arg") and line.differs)
+        )
+        what = "everything" if self._everything else "what differs"
+        title = f"compare  {words.plural(len(rows), 'job')}: {what}" if rows else "compare"
+        self._show([f"{'* ' if row.job == self._baseline else ''}{row.job[:6]}" for row in rows], lines, title)
+
+    def _take_averaged(self, found: comparing.Averaged) -> None:
+        groups = found.groups[:_MOST]
+        heads = [group[0].job[:6] + (f" +{len(group) - 1}" if len(group) > 1 else "") for group in groups]
+        self._show(
+            heads, found.lines, one_line(f"compare  {words.plural(len(found.groups), 'group')}: mean over {self._over}")
+        )
+
+    def _show(self, heads: list[str], lines: list[comparing.Line], title: str) -> None:
+        room = max(8, min(24, (self.size.width - 30) // max(1, len(heads)) - 1))
         columns = [Column("", 22), *(Column(head, room, right=True) for head in heads), Column("", 0)]
-        self.table.set_columns(columns if rows else ())
+        self.table.set_columns(columns if heads else ())
         self._rows = [_row(line) for line in lines]
         self.table.refresh()
         self.table.reload()
-        what = "everything" if self._everything else "what differs"
-        self.border_title = Content(f"compare  {words.plural(len(rows), 'job')}: {what}" if rows else "compare")
+        self.border_title = Content(title)
 
     def _ask(self, start: int, count: int, key: str | None, follow: bool) -> None:
         self.table.take(whole(self._rows, key))
@@ -100,6 +130,13 @@ class ComparePane(Vertical):
             self._baseline = self._jobs[(place + 1) % len(self._jobs)]
             self.reload()
 
+    def action_over(self) -> None:
+        """Take jobs as one that differ only in one parameter, the next of those in which they differ; or none."""
+        choices = ["", *self._differing]
+        place = choices.index(self._over) if self._over in choices else 0
+        self._over = choices[(place + 1) % len(choices)]
+        self.reload()
+
     def on_resize(self) -> None:
         """Give each job its share."""
         self.reload()
@@ -111,7 +148,8 @@ def _row(line: comparing.Line) -> TableRow:
     for number, value in enumerate(line.values):
         best = (" +" if LOOK.ascii else " ✓") if line.best == number else ""
         delta = _delta(value, line.values[0], number) if line.kind != "job" else ""
-        shown.append(_SHOWN.get(line.name, cell)(value) + delta + best)
+        text = _SHOWN.get(line.name, cell)(value) + delta + best
+        shown.append(text.replace("±", "+-") if LOOK.ascii else text)
     styles = ["", *("bold" if line.best == number else "" for number in range(len(line.values)))]
     return TableRow(f"{line.kind}:{line.name}", [name, *shown], styles, tuple(shown))
 

@@ -47,6 +47,7 @@ Log         G  or  f            follow the end
 Queue       K  J                earlier, later
 
 Compare     o  p                all or what differs; baseline
+            m                   mean and deviation over a parameter
 
 Do          x                   stop, kill, star, archive, delete ...
             e                   edit the command and run it anew
