@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 import re
 import threading
@@ -536,6 +537,35 @@ async def test_waiting_jobs_trade_places(client: Client) -> None:
 
 def _queue_of(client: Client) -> list[str]:
     return [entry["job"] for entry in client.json("queue")]
+
+
+async def test_earlier_attempts_and_lines_to_copy(
+    client: Client, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    script = "echo attempt $FOUNDATIONS_ATTEMPT; [ $FOUNDATIONS_ATTEMPT = 2 ]"
+    client.run("wait", client.submit("--retries", "1", "--retry-on", "failed", "--", "sh", "-c", script))
+    client.run("sync")
+    (tmp_path / "editor").write_text(f'#!/bin/sh\ncp "$1" {tmp_path}/edited\n')
+    (tmp_path / "editor").chmod(0o755)
+    monkeypatch.setenv("EDITOR", str(tmp_path / "editor"))
+    app = make_app(page="log", follow=False)
+
+    def shows(attempt: int) -> bool:
+        text = screen.text(app)
+        return f"attempt {attempt} of 2" in text and f"│ attempt {attempt} " in text
+
+    async with app.run_test(size=(100, 30)) as pilot:
+        app.suspend = contextlib.nullcontext  # type: ignore[method-assign, assignment]
+        await screen.until(pilot, lambda: shows(2))
+        await pilot.press("(")
+        await screen.until(pilot, lambda: shows(1))
+        await pilot.press("(", "Y")
+        await screen.until(pilot, lambda: app.clipboard == "attempt 1")
+        await pilot.press("E")
+        await screen.until(pilot, lambda: (tmp_path / "edited").exists())
+        assert (tmp_path / "edited").read_text() == "attempt 1\n"
+        await pilot.press(")")
+        await screen.until(pilot, lambda: "attempt 2 of 2" in screen.text(app))
 
 
 # --- frames -----------------------------------------------------------------------------------------------------

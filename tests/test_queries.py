@@ -17,6 +17,7 @@ from foundations_tui.store import queries, search, series, writes
 from foundations_tui.store.db import Store, open_reader
 from foundations_tui.store.expressions import QueryError, parse_columns, parse_expression, parse_query, parse_sort
 from remote_agent.jobs import JobSpec, JobState, JobView
+from tests.support.store import fill
 
 NOW = 1_800_000_000.0
 JOBS: dict[str, dict[str, Any]] = {
@@ -371,3 +372,15 @@ def test_a_store_of_the_first_version_is_taken_over() -> None:
     assert [one.value for one in queries.metrics(conn, "dddddd000001", 1)] == [3.0, "NaN", 1.0]
     assert found(conn, "lr=0.1 and loss<2") == "1"
     conn.close()
+
+
+def test_gpu_hours_are_those_of_the_time_that_is_asked_for() -> None:
+    fill(3)
+    store = Store()
+    with store.transaction() as conn:
+        conn.execute("UPDATE jobs SET project = 'p', gpus = '[\"a\", \"b\"]', started_at = 100, ended_at = 200")
+        conn.execute("UPDATE jobs SET ended_at = NULL WHERE job = ?", ["0" * 12])
+        conn.execute("UPDATE jobs SET gpus = '[]' WHERE job = ?", [f"{2:012x}"])
+    assert queries.gpu_seconds(store.conn, 150, 300) == {("local", "p"): 2 * 50 + 2 * 150}
+    assert queries.gpu_seconds(store.conn, 400, 500) == {("local", "p"): 200.0}
+    store.close()

@@ -328,6 +328,15 @@ def projects(conn: sqlite3.Connection) -> list[ProjectRow]:
     return [ProjectRow(*row) for row in conn.execute(query)]
 
 
+def gpu_seconds(conn: sqlite3.Connection, since: float, now: float) -> dict[tuple[str, str], float]:
+    """Return for how long GPUs were held since a moment, seconds by host and project."""
+    query = (
+        "SELECT host, project, SUM((COALESCE(ended_at, ?2) - MAX(started_at, ?1)) * json_array_length(gpus))"
+        " FROM jobs WHERE gpus != '[]' AND started_at IS NOT NULL AND COALESCE(ended_at, ?2) > ?1 GROUP BY 1, 2"
+    )
+    return {(row[0], row[1]): float(row[2]) for row in conn.execute(query, [since, now])}
+
+
 def metrics(conn: sqlite3.Connection, job_id: str, attempt: int, key: str = "") -> list[MetricRow]:
     """Return the values of a job's metrics, as they were logged."""
     condition, args = ("AND s.key = ?", [key]) if key else ("", [])

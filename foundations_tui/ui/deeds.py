@@ -260,19 +260,19 @@ class Deeds:
 
         self._app.push_screen(Launch(values, title), submit)
 
-    def open_pager(self) -> None:
-        """Open the log in $PAGER."""
+    def open_log(self, variable: str, usual: str) -> None:
+        """Open the log in the program that a variable of the environment names, in $PAGER or $EDITOR."""
         path = self._app.main.query_one(LogPane).log_view.path
         if path is None or not path.exists():
             self._app.say("there is no log yet")
             return
-        pager = shlex.split(os.environ.get("PAGER") or "less -R")
+        program = shlex.split(os.environ.get(variable) or usual)
 
         def show() -> None:
             try:
-                subprocess.run([*pager, str(path)])
+                subprocess.run([*program, str(path)])
             except OSError as error:
-                input(f"{pager[0]}: {error.strerror}; enter goes back ")
+                input(f"{program[0]}: {error.strerror}; enter goes back ")
 
         self._with_terminal(show)
 

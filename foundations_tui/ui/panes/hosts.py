@@ -27,6 +27,8 @@ _LATELY = 600.0
 _HISTORY_CELLS = 12
 _FULL_FROM = 70
 """Cells from which everything is shown."""
+_WEEK = 7 * 86400.0
+_MOST_PROJECTS = 6
 _IDLE_SECONDS = 300.0
 _IDLE_PERCENT = 5
 
@@ -37,6 +39,8 @@ class _Known:
     samples: dict[str, list[HostSample]]
     names: dict[str, str]
     """What the jobs on the GPUs are called."""
+    gpu_seconds: dict[tuple[str, str], float]
+    """For how long GPUs were held lately, by host and project."""
 
 
 class HostsPane(VerticalScroll):
@@ -72,7 +76,9 @@ class HostsPane(VerticalScroll):
             samples = {name: queries.host_samples(conn, name, since) if is_full else [] for name in hosts}
             jobs = {str(g["job"]) for host in hosts.values() for g in host.resources.get("gpus", []) if g.get("job")}
             rows = queries.jobs_by_id(conn, sorted(jobs), details=False)
-            return _Known(hosts, samples, {row.job: row.label for row in rows})
+            now = time.time()
+            held = queries.gpu_seconds(conn, now - _WEEK, now) if is_full else {}
+            return _Known(hosts, samples, {row.job: row.label for row in rows}, held)
 
         self._reader.ask(self, read, self._take)
 
@@ -116,6 +122,13 @@ def _host(row: HostRow, known: _Known, now: float, is_full: bool) -> list[Conten
     if is_full and row.state == "reachable":
         lines += _machine(row, samples, now)
     lines += [_gpu(gpu, samples, known, is_full) for gpu in gpus]
+    held = {project: seconds for (host, project), seconds in known.gpu_seconds.items() if host == row.name}
+    if held:
+        most = sorted(held.items(), key=lambda item: -item[1])[:_MOST_PROJECTS]
+        text = "   ".join(f"{project} {seconds / 3600:.1f}" for project, seconds in most)
+        lines.append(
+            Content.styled(one_line(f"    GPU hours of 7 days: {sum(held.values()) / 3600:.1f}   {text}"), "dim")
+        )
     problems = row.problems
     if problems and not is_full:
         problems = [f"{words.plural(len(problems), 'problem')}: 4 shows more"]

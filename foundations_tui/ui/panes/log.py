@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import time
+from typing import ClassVar
 
 from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.content import Content
 from textual.widgets import Static
@@ -19,9 +21,16 @@ from foundations_tui.ui.widgets.log_view import LogView
 class LogPane(Vertical):
     """Shows one job."""
 
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("left_parenthesis", "attempt(-1)", "attempt before", show=False, id="log.attempt_before"),
+        Binding("right_parenthesis", "attempt(1)", "attempt behind", show=False, id="log.attempt_behind"),
+    ]
+
     def __init__(self, id: str | None = None) -> None:
         super().__init__(id=id)
         self.row: JobRow | None = None
+        self._attempt: int | None = None
+        """An earlier attempt that is looked at; None for the one that counts."""
         self._facts = self._said = ""
         self.border_title = "log"
 
@@ -37,17 +46,31 @@ class LogPane(Vertical):
 
     def show(self, row: JobRow | None) -> None:
         """Show a job as it is now, or none."""
+        if row is None or self.row is None or row.job != self.row.job:
+            self._attempt = None
         self.row = row
-        facts = Content("") if row is None else _facts(row)
+        facts = Content("") if row is None else _facts(row, self.attempt)
         if facts.markup != self._facts:
             self._facts = facts.markup
             self.query_one("#job-facts", Static).update(facts, layout=False)
         if row is None:
             self.log_view.show(None, "")
             return
-        path = locations.log_file(row.job, row.attempt) if row.attempt else None
+        path = locations.log_file(row.job, self.attempt) if row.attempt else None
         self.log_view.show(path, _empty_words(row))
         self.say_where()
+
+    @property
+    def attempt(self) -> int:
+        """The attempt whose log is shown."""
+        return self._attempt or (self.row.attempt if self.row is not None else 0)
+
+    def action_attempt(self, step: int) -> None:
+        """Show the log of the attempt before or behind."""
+        if self.row is not None and 1 <= self.attempt + step <= self.row.attempt:
+            wanted = self.attempt + step
+            self._attempt = wanted if wanted < self.row.attempt else None
+            self.show(self.row)
 
     def say_where(self) -> None:
         """Say what of the log is shown."""
@@ -60,10 +83,11 @@ class LogPane(Vertical):
             self.border_subtitle = Content(said)
 
 
-def _facts(row: JobRow) -> Content:
+def _facts(row: JobRow, attempt: int) -> Content:
     """Return a job in two lines; nothing in it is markup."""
     state = Content.styled(f"{LOOK.glyph(row.state)} {row.state}", LOOK.style(row.state))
     parts = [row.job[:8], row.name, f"on {row.host}", words.duration(row.duration(time.time()))]
+    parts.append(f"attempt {attempt} of {row.attempt}" if row.attempt > 1 else "")
     parts.append("" if row.exit_code is None else f"exit {row.exit_code}")
     parts.append(row.why if row.why and row.state != "completed" else "")
     first = Content.assemble(state, "  ", one_line("  ".join(part for part in parts if part)))

@@ -182,6 +182,8 @@ def _timeline(row: JobRow, now: float) -> Iterator[Content]:
     waited = row.started_at - row.queued_at if row.queued_at and row.started_at else None
     spans = [("waited", waited), ("ran" if row.is_final else "has run", row.duration(now))]
     known = [f"{name} {words.duration(max(0.0, span))}" for name, span in spans if span is not None]
+    if row.gpus and row.duration(now):
+        known.append(f"{len(row.gpus) * (row.duration(now) or 0.0) / 3600:.2f} GPU hours")
     if known:
         yield _fact("took", ", ".join(known))
 

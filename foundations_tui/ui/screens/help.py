@@ -42,7 +42,9 @@ Log         G  or  f            follow the end
             &                   only lines with ...
             [ ]  t              previous, next error; traceback
             R                   progress bars as they were
-            P                   open it in $PAGER
+            (  )                attempt before, behind
+            Y                   copy the lines on the screen
+            P  E                open it in $PAGER, in $EDITOR
 
 Queue       K  J                earlier, later
 

@@ -82,6 +82,7 @@ class MainScreen(Screen[None]):
         Binding("y", "copy", "copy", show=False, id="main.copy"),
         Binding("u", "undo", "undo", show=False, id="main.undo"),
         Binding("P", "pager", "pager", show=False, id="main.pager"),
+        Binding("E", "editor", "editor", show=False, id="main.editor"),
         Binding("z", "zoom", "zoom", show=False, id="main.zoom"),
         Binding("r,f5", "reload", "refresh", show=False, id="main.refresh"),
         Binding("escape", "back", "back", show=False, id="main.back"),
@@ -378,7 +379,11 @@ class MainScreen(Screen[None]):
 
     def action_pager(self) -> None:
         """Open the log in $PAGER."""
-        self.owner.deeds.open_pager()
+        self.owner.deeds.open_log("PAGER", "less -R")
+
+    def action_editor(self) -> None:
+        """Open the log in $EDITOR."""
+        self.owner.deeds.open_log("EDITOR", "vi")
 
 
 def _read_head(conn: sqlite3.Connection) -> tuple[dict[str, int], dict[str, HostRow]]:

@@ -20,6 +20,7 @@ from textual.strip import Strip
 
 from foundations_tui.terminal import LogFilter, clip
 from foundations_tui.ui.logfile import ERRORS, LogFile, compile_words, matches
+from foundations_tui.words import plural
 
 _SCAN_BYTES = 4 << 20
 """So many new bytes are counted at once; a longer file takes several looks."""
@@ -48,6 +49,7 @@ class LogView(ScrollView, can_focus=True):
         Binding("right_square_bracket", "error(1)", "next error", show=False, id="log.next_error"),
         Binding("left_square_bracket", "error(-1)", "previous error", show=False, id="log.previous_error"),
         Binding("t", "traceback", "traceback", show=False, id="log.traceback"),
+        Binding("Y", "copy", "copy what is shown", show=False, id="log.copy"),
         Binding("R", "raw", "raw", show=False, id="log.raw"),
     ]
 
@@ -235,6 +237,15 @@ class LogView(ScrollView, can_focus=True):
         self._found = None
         self.action_top()
         self._look_for(_TRACEBACK, 1, "a traceback", from_start=True)
+
+    def action_copy(self) -> None:
+        """Copy the lines that are on the screen."""
+        if self._file is None or not self.line_count:
+            return
+        start = self.scroll_offset.y
+        shown = self._tail if self._is_behind else self._read(start, min(self.size.height, self.line_count - start))
+        self.app.copy_to_clipboard("\n".join(self._text(line).plain.rstrip() for line in shown))
+        self.post_message(self.Said(f"copied: {plural(len(shown), 'line')}"))
 
     def action_raw(self) -> None:
         """Show all that a line was, or of a progress bar only what it shows last."""
