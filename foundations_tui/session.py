@@ -62,6 +62,22 @@ class Session:
         self._locks: dict[str, threading.Lock] = {name: threading.Lock() for name in self.hosts.hosts}
         self._threads = threading.local()
 
+    def ask_about_keys(self, ask: HostKeyAsker) -> None:
+        """Let somebody else answer for unknown host keys from now on."""
+        self._ask = ask
+
+    def reload_hosts(self) -> list[str]:
+        """Read hosts.toml again; return the hosts that are new.
+
+        Raises:
+            ConfigError: it is wrong; what was read before still holds.
+        """
+        found = config.load_hosts()
+        new = [name for name in found.hosts if name not in self.hosts.hosts]
+        self._locks.update((name, threading.Lock()) for name in new if name not in self._locks)
+        self.hosts = found
+        return new
+
     @property
     def store(self) -> Store:
         """This thread's store."""

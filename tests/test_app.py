@@ -27,6 +27,7 @@ from foundations_tui.ui.frame import frame
 from foundations_tui.ui.launching import submit_words
 from foundations_tui.ui.pages import PAGES
 from foundations_tui.ui.panes.metrics import MetricsPane
+from foundations_tui.ui.screens.confirm import Confirm
 from foundations_tui.ui.screens.detail import Detail
 from foundations_tui.ui.screens.launch import Launch
 from foundations_tui.ui.screens.menu import Menu
@@ -36,6 +37,7 @@ from foundations_tui.ui.widgets.chart import Chart
 from foundations_tui.ui.widgets.log_view import LogView
 from tests.support import screen
 from tests.support.client import Client, use_slots
+from tests.support.sshd import Sshd
 from tests.support.store import fill
 
 TRAIN = """
@@ -566,6 +568,43 @@ async def test_earlier_attempts_and_lines_to_copy(
         assert (tmp_path / "edited").read_text() == "attempt 1\n"
         await pilot.press(")")
         await screen.until(pilot, lambda: "attempt 2 of 2" in screen.text(app))
+
+
+async def test_a_host_is_added_and_its_key_asked_about(client: Client, sshd: Sshd) -> None:
+    root = client.home / "root-box"
+    client.roots.append(root)
+    app = make_app()
+    async with app.run_test(size=(120, 30), notifications=True) as pilot:
+        await screen.until(pilot, lambda: "no jobs yet" in screen.text(app))
+        await pilot.press("ctrl+t")
+        await screen.until(pilot, lambda: app.main.prompt.is_asking)
+        app.main.prompt.input.value = "not!a!name x@y"
+        await pilot.press("enter")
+        await screen.until(pilot, lambda: "not!a!name" in screen.text(app) and "name" in screen.text(app))
+        await pilot.press("4", "ctrl+t")
+        await screen.until(pilot, lambda: app.main.prompt.is_asking)
+        app.main.prompt.input.value = f"box {sshd.address} --identity {sshd.identity} --root {root}"
+        await pilot.press("enter")
+        await screen.until(pilot, lambda: isinstance(app.screen, Confirm) and "SHA256:" in screen.text(app))
+        await pilot.press("y")
+        assert isinstance(app.screen, Confirm), "it takes no answer at first"
+        await pilot.pause(1.2)
+        await pilot.press("y")
+        await screen.until(pilot, lambda: "● box" in screen.text(app))
+    assert client.run("submit", "--host", "box", "--wait", "--", "true").code == 0
+
+
+async def test_a_key_that_is_not_trusted_is_asked_about_once(client: Client, sshd: Sshd) -> None:
+    client.add_host("box", sshd, known=False)
+    app = make_app(page="hosts")
+    async with app.run_test(size=(120, 30), notifications=True) as pilot:
+        await screen.until(pilot, lambda: isinstance(app.screen, Confirm))
+        await pilot.pause(1.2)
+        await pilot.press("n")
+        await screen.until(pilot, lambda: "✗ box" in screen.text(app) and "not known" in screen.text(app))
+        await pilot.pause(2.0)
+        assert not isinstance(app.screen, Confirm)
+    assert "box" in client.run("hosts", "test", "box", code=4).stderr
 
 
 # --- frames -----------------------------------------------------------------------------------------------------

@@ -27,14 +27,15 @@ from foundations_tui.ui.commands import Command
 from foundations_tui.ui.deeds import Deeds
 from foundations_tui.ui.keys import catalog, keymap
 from foundations_tui.ui.look import LOOK, THEMES
-from foundations_tui.ui.messages import ActionEnded, Answered, StoreChanged
+from foundations_tui.ui.messages import ActionEnded, Answered, KeyAsked, StoreChanged
 from foundations_tui.ui.pages import PAGES
 from foundations_tui.ui.reader import Reader, version
+from foundations_tui.ui.screens.confirm import Confirm
 from foundations_tui.ui.screens.detail import Detail
 from foundations_tui.ui.screens.help import Help
 from foundations_tui.ui.screens.main import MainScreen
 from foundations_tui.ui.screens.output import Output
-from foundations_tui.ui.workers import Followers
+from foundations_tui.ui.workers import Followers, KeyAsks
 
 _RELOAD_PAUSE = 0.1
 _FOLLOW_AFTER = 0.3
@@ -100,6 +101,9 @@ class FoundationsApp(App[None]):
         self._told: set[tuple[str, int, float | None]] = set()
         """What was told, by job and attempt: its end, or since when it is silent."""
         self._followers = Followers(session, self.post_message)
+        self._key_asks = KeyAsks(self.post_message)
+        self._asked_keys: list[KeyAsked] = []
+        session.ask_about_keys(self._key_asks.ask)
         self.own_commands: dict[str, Callable[[str], None]] = {
             "quit": lambda _: self.exit(),
             "theme": self._set_theme,
@@ -141,6 +145,7 @@ class FoundationsApp(App[None]):
     def on_unmount(self) -> None:
         """Leave the hosts; jobs run on."""
         self._followers.stop()
+        self._key_asks.stop()
         self.reader.stop()
         threading.Thread(target=self._session.close, daemon=True).start()
 
@@ -169,6 +174,7 @@ class FoundationsApp(App[None]):
 
     def look(self) -> None:
         """See whether anybody has written to the store, and draw what only time changes."""
+        self._ask_about_key()
         self.reader.ask("version", _version_and_life, self._take_version)
 
     def _take_version(self, found: tuple[int, bool]) -> None:
@@ -238,6 +244,31 @@ class FoundationsApp(App[None]):
     def _not_delivered(self, problem: str) -> None:
         self.post_message(ActionEnded(f"[notify] of app.toml does not work: {problem}", failed=True))
 
+    # --- hosts --------------------------------------------------------------------------------------------------
+
+    def on_key_asked(self, event: KeyAsked) -> None:
+        """Ask about a host's key, as soon as nothing else is typed."""
+        self._asked_keys.append(event)
+        self._ask_about_key()
+
+    def _ask_about_key(self) -> None:
+        if self._asked_keys and isinstance(self.screen, MainScreen) and not self.screen.prompt.is_asking:
+            asked = self._asked_keys.pop(0)
+            question = f"{asked.key.host} shows a key that is not known yet. Is it the right one?"
+            detail = f"{asked.key.kind} {asked.key.fingerprint}: it will be remembered"
+            self.push_screen(Confirm(question, detail, uncalled=True), lambda yes: asked.answer(bool(yes)))
+
+    def on_hosts_changed(self) -> None:
+        """Show and follow hosts that are new."""
+        try:
+            new = self._session.reload_hosts()
+        except ConfigError as error:
+            self.say(str(error), failed=True)
+            return
+        if self._follows:
+            self._followers.follow(new)
+        self.main.show_hosts(self._session.hosts.hosts)
+
     def on_action_ended(self, event: ActionEnded) -> None:
         """Say how it went."""
         self.say(event.words, event.failed)
@@ -291,6 +322,7 @@ class FoundationsApp(App[None]):
             ("Group jobs", "", self.asks.group),
             ("Saved views", "", self.asks.views),
             ("New job", "", screen.action_new),
+            ("New host", "", self.asks.host),
             ("Edit and run anew", "", self.deeds.edit_and_run),
             ("Actions on the chosen jobs", "", self.deeds.offer_actions),
             ("Copy", "", self.deeds.offer_copies),

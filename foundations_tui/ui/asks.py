@@ -72,6 +72,11 @@ class Asks:
         if self._jobs.view != view:
             self._jobs.show(view)
 
+    def host(self) -> None:
+        """Ask for a new host."""
+        hint = "NAME user@host:port, options as of hosts add"
+        self._main.prompt.ask(Question("new host", submit=self._app.deeds.add_host, hint=hint))
+
     def clear(self) -> None:
         """Show all jobs again."""
         self._jobs.show(dataclasses.replace(self._jobs.view, query="", group_by=""))

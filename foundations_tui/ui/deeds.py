@@ -26,6 +26,7 @@ from foundations_tui.store.rows import JobRow
 from foundations_tui.terminal import one_line
 from foundations_tui.ui.commands import Command, parse, suggestions
 from foundations_tui.ui.launching import of_job
+from foundations_tui.ui.messages import HostsChanged
 from foundations_tui.ui.panes.log import LogPane
 from foundations_tui.ui.screens.confirm import Confirm
 from foundations_tui.ui.screens.launch import Launch
@@ -203,20 +204,42 @@ class Deeds:
         if command.needs_terminal:
             self._run_in_terminal(command.argv)
         else:
-            self._app.push_screen(Output(command), lambda _: self._app.look())
+            self._app.push_screen(Output(command), lambda _: self._have_run(command))
+
+    def _have_run(self, command: Command) -> None:
+        if command.verb == "hosts":
+            self._app.post_message(HostsChanged())
+        self._app.look()
 
     def run_quietly(self, argv: list[str], done: str) -> None:
         """Carry out a verb that says nothing worth reading; its error is said."""
 
         def run() -> str:
-            found = subprocess.run(
-                Command(argv[0], tuple(argv[1:])).argv, capture_output=True, text=True, stdin=subprocess.DEVNULL
-            )
-            if found.returncode:
-                raise FoundationsError(found.stderr.strip() or f"exit {found.returncode}")
+            _run(argv)
             return done
 
         self._do(run)
+
+    def add_host(self, line: str) -> None:
+        """Add a host, and connect to it.
+
+        Args:
+            line: its name, its address, and options of ``hosts add``.
+        """
+        try:
+            argv = shlex.split(line)
+        except ValueError as error:
+            self._app.say(f"{line}: {error}", failed=True)
+            return
+        if not argv:
+            return
+
+        def add() -> str:
+            _run(["hosts", "add", *argv])
+            self._app.post_message(HostsChanged())
+            return f"{argv[0]} is added; connecting"
+
+        self._do(add)
 
     def _run_in_terminal(self, argv: list[str]) -> None:
         """Give a verb the terminal until it ends."""
@@ -371,6 +394,18 @@ class Deeds:
             return done
 
         return carry_out(self._app.post_message, noted, after)
+
+
+def _run(argv: list[str]) -> None:
+    """Carry out a verb to its end.
+
+    Raises:
+        FoundationsError: what it said when it failed.
+    """
+    command = Command(argv[0], tuple(argv[1:])).argv
+    found = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+    if found.returncode:
+        raise FoundationsError(found.stderr.strip().removeprefix("error: ") or f"exit {found.returncode}")
 
 
 def _opener() -> str | None:

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from textual.message import Message
+
+if TYPE_CHECKING:
+    from foundations_tui.hosts.hostkeys import UnknownKey
 
 
 class StoreChanged(Message):
@@ -26,6 +30,19 @@ class ActionEnded(Message):
         super().__init__()
         self.words = words
         self.failed = failed
+
+
+class KeyAsked(Message):
+    """A host shows a key that nobody knows; whoever connects waits for the answer."""
+
+    def __init__(self, key: UnknownKey, answer: Callable[[bool], None]) -> None:
+        super().__init__()
+        self.key = key
+        self.answer = answer
+
+
+class HostsChanged(Message):
+    """There may be other hosts in hosts.toml."""
 
 
 class JobSelected(Message):

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from textual.message import Message
 
 from foundations_tui.errors import as_ours
 from foundations_tui.session import Session
-from foundations_tui.ui.messages import ActionEnded, StoreChanged
+from foundations_tui.ui.messages import ActionEnded, KeyAsked, StoreChanged
 
 if TYPE_CHECKING:
+    from foundations_tui.hosts.hostkeys import UnknownKey
     from foundations_tui.sync import Follower
 
 Post = Callable[[Message], Any]
@@ -41,13 +42,17 @@ class Followers:
         threading.Thread(target=self._begin, daemon=True).start()
 
     def _begin(self) -> None:
+        self.follow(self._session.hosts.hosts)
+        self._take_in()
+
+    def follow(self, hosts: Iterable[str]) -> None:
+        """Follow these hosts, too."""
         from foundations_tui import sync  # what only connecting needs is not imported before the first picture
 
-        for host in self._session.hosts.hosts:
+        for host in hosts:
             self._followers[host] = sync.Follower(self._session, host, self._changed, patient=True)
             if not self._is_stopped:
                 threading.Thread(target=self._follow, args=(host,), name=f"follow {host}", daemon=True).start()
-        self._take_in()
 
     def _take_in(self) -> None:
         from foundations_tui import runs
@@ -69,6 +74,36 @@ class Followers:
             self._followers[host].run()
         except Exception as error:
             self._post(ActionEnded(f"{host} is no longer followed: {as_ours(error)}", failed=True))
+
+
+class KeyAsks:
+    """Asks the user about unknown host keys, from the threads that connect; each key once."""
+
+    def __init__(self, post: Post) -> None:
+        self._post = post
+        self._answers: dict[UnknownKey, bool] = {}
+        self._waiting: set[threading.Event] = set()
+
+    def ask(self, key: UnknownKey) -> bool:
+        """Return whether the user trusts a key; blocks until that is answered."""
+        if key in self._answers:
+            return self._answers[key]
+        answered = threading.Event()
+        self._waiting.add(answered)
+
+        def answer(trusted: bool) -> None:
+            self._answers[key] = trusted
+            answered.set()
+
+        self._post(KeyAsked(key, answer))
+        answered.wait()
+        self._waiting.discard(answered)
+        return self._answers.get(key, False)
+
+    def stop(self) -> None:
+        """Let go whoever waits: nothing that was not answered is trusted."""
+        for answered in list(self._waiting):
+            answered.set()
 
 
 def carry_out(post: Post, action: Callable[[], str], after: threading.Thread | None = None) -> threading.Thread:

@@ -56,7 +56,7 @@ class HostsPane(VerticalScroll):
     def __init__(self, reader: Reader, names: Iterable[str], id: str | None = None) -> None:
         super().__init__(id=id)
         self._reader = reader
-        self._names = list(names)
+        self.names = list(names)
         self._text = ""
         self.border_title = "hosts"
 
@@ -85,7 +85,7 @@ class HostsPane(VerticalScroll):
     def _take(self, known: _Known) -> None:
         now = time.time()
         lines: list[Content] = []
-        for name in self._names:
+        for name in self.names:
             row = known.hosts.get(name) or HostRow(name, {}, [], None, None, None)
             lines += _host(row, known, now, self.size.width >= _FULL_FROM)
         text = Content("\n").join(lines)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import ClassVar
 
 from textual.app import ComposeResult
@@ -12,17 +13,23 @@ from textual.widgets import Static
 
 from foundations_tui.terminal import one_line
 
+_UNCALLED_SECONDS = 1.0
+
 
 class Confirm(ModalScreen[bool]):
-    """Asks; only y is yes: enter, which opens things elsewhere, is not."""
+    """Asks; only y is yes: enter, which opens things elsewhere, is not.
+
+    A question that the user did not call for takes no answer at first: a key may have been meant for something else.
+    """
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("y", "answer(True)", "yes", id="confirm.yes"),
         Binding("n,escape,q", "answer(False)", "no", id="confirm.no"),
     ]
 
-    def __init__(self, question: str, detail: str = "") -> None:
+    def __init__(self, question: str, detail: str = "", uncalled: bool = False) -> None:
         super().__init__()
+        self._from = time.monotonic() + (_UNCALLED_SECONDS if uncalled else 0.0)
         self._question = question
         self._detail = detail
 
@@ -36,4 +43,5 @@ class Confirm(ModalScreen[bool]):
 
     def action_answer(self, answer: bool) -> None:
         """Close with the answer."""
-        self.dismiss(answer)
+        if time.monotonic() >= self._from:
+            self.dismiss(answer)

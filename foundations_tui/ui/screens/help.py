@@ -53,7 +53,7 @@ Compare     o  p                all or what differs; baseline
 
 Do          x                   stop, kill, star, archive, delete ...
             e                   edit the command and run it anew
-            ctrl+n              a new job
+            ctrl+n  ctrl+t      a new job, a new host
             :                   any verb of the command line
             y                   copy
             u                   undo

@@ -83,6 +83,7 @@ class MainScreen(Screen[None]):
         Binding("u", "undo", "undo", show=False, id="main.undo"),
         Binding("P", "pager", "pager", show=False, id="main.pager"),
         Binding("E", "editor", "editor", show=False, id="main.editor"),
+        Binding("ctrl+t", "new_host", "new host", show=False, id="main.new_host"),
         Binding("z", "zoom", "zoom", show=False, id="main.zoom"),
         Binding("r,f5", "reload", "refresh", show=False, id="main.refresh"),
         Binding("escape", "back", "back", show=False, id="main.back"),
@@ -200,6 +201,13 @@ class MainScreen(Screen[None]):
     def _metrics(self) -> MetricsPane | None:
         """The charts, while they are shown."""
         return next((pane for pane in self.query(MetricsPane) if pane.display), None)
+
+    def show_hosts(self, names: Iterable[str]) -> None:
+        """Show these hosts from now on."""
+        self._hosts = list(names)
+        for pane in self.query(HostsPane):
+            pane.names = self._hosts
+        self.reload()
 
     def reload(self) -> None:
         """Show what the store has now."""
@@ -364,6 +372,10 @@ class MainScreen(Screen[None]):
     def action_new(self) -> None:
         """Ask for a new job."""
         self.owner.deeds.launch({})
+
+    def action_new_host(self) -> None:
+        """Ask for a new host."""
+        self.owner.asks.host()
 
     def action_command(self) -> None:
         """Ask for a verb."""
