@@ -541,6 +541,24 @@ def _queue_of(client: Client) -> list[str]:
     return [entry["job"] for entry in client.json("queue")]
 
 
+async def test_two_logs_side_by_side(client: Client) -> None:
+    client.run("wait", *(client.submit("--", "echo", text) for text in ("from the one", "from the other")))
+    client.run("sync")
+    app = make_app(follow=False)
+    async with app.run_test(size=(120, 30)) as pilot:
+        await screen.until(pilot, lambda: "2 jobs" in screen.text(app))
+        await pilot.press("a", "3")
+        await screen.until(
+            pilot, lambda: "│ from the one" in screen.text(app) and "│ from the other" in screen.text(app)
+        )
+        await pilot.press("tab", "ampersand", *"nothing", "enter")
+        await screen.until(pilot, lambda: "filter: nothing" in screen.text(app))
+        assert screen.text(app).count("│ from the o") == 1
+        await pilot.press("escape", "1")
+        await screen.until(pilot, lambda: "2 jobs" in screen.text(app))
+        assert screen.text(app).count("│ from the o") == 1
+
+
 async def test_earlier_attempts_and_lines_to_copy(
     client: Client, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

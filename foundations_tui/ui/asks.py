@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 from foundations_tui.errors import FoundationsError
 from foundations_tui.store import expressions, queries
 from foundations_tui.ui.panes.jobs import JobsPane
-from foundations_tui.ui.panes.log import LogPane
 from foundations_tui.ui.panes.metrics import MetricsPane
 from foundations_tui.ui.screens.menu import Choice, Menu
 from foundations_tui.ui.view import JobsView
@@ -151,7 +150,7 @@ class Asks:
 
     def search(self) -> None:
         """Ask for words to search for in the log."""
-        log = self._main.query_one(LogPane).log_view
+        log = self._main.log_pane.log_view
 
         def submit(text: str) -> None:
             log.search(text or log.words)
@@ -161,13 +160,13 @@ class Asks:
 
     def log_filter(self) -> None:
         """Ask for words; only lines with them are shown."""
-        if not self._main.query_one(LogPane).display:
+        if not self._main.log_pane.display:
             self._main.action_page("log")
-        log = self._main.query_one(LogPane).log_view
+        log = self._main.log_pane.log_view
 
         def submit(text: str) -> None:
             log.set_filter(text)
-            self._main.query_one(LogPane).say_where()
+            self._main.log_pane.say_where()
 
         self._main.prompt.ask(Question("only lines with", log.filter, submit))
 

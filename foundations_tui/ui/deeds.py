@@ -27,7 +27,6 @@ from foundations_tui.terminal import one_line
 from foundations_tui.ui.commands import Command, parse, suggestions
 from foundations_tui.ui.launching import of_job
 from foundations_tui.ui.messages import HostsChanged
-from foundations_tui.ui.panes.log import LogPane
 from foundations_tui.ui.screens.confirm import Confirm
 from foundations_tui.ui.screens.launch import Launch
 from foundations_tui.ui.screens.menu import Choice, Menu
@@ -285,7 +284,7 @@ class Deeds:
 
     def open_log(self, variable: str, usual: str) -> None:
         """Open the log in the program that a variable of the environment names, in $PAGER or $EDITOR."""
-        path = self._app.main.query_one(LogPane).log_view.path
+        path = self._app.main.log_pane.log_view.path
         if path is None or not path.exists():
             self._app.say("there is no log yet")
             return

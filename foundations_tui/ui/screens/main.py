@@ -132,6 +132,12 @@ class MainScreen(Screen[None]):
         return self.query_one(JobsPane)
 
     @property
+    def log_pane(self) -> LogPane:
+        """The log with the keys, where two stand side by side; else the first."""
+        panes = [pane for pane in self.query(LogPane) if pane.display]
+        return next((pane for pane in panes if pane.log_view.has_focus), panes[0] if panes else self.query_one(LogPane))
+
+    @property
     def prompt(self) -> Prompt:
         """The line at the bottom."""
         return self.query_one(Prompt)
@@ -250,21 +256,37 @@ class MainScreen(Screen[None]):
             self._metrics.show(self.jobs.chosen, self.jobs.view)
 
     def _show_selected(self) -> None:
-        job = self._selected_id
+        job, beside = self._selected_id, self._beside
 
-        def read(conn: sqlite3.Connection) -> JobRow | None:
-            found = queries.jobs_by_id(conn, [job]) if job is not None else []
-            return found[0] if found else None
+        def read(conn: sqlite3.Connection) -> tuple[JobRow | None, JobRow | None]:
+            found = {row.job: row for row in queries.jobs_by_id(conn, [one for one in (job, beside) if one])}
+            return found.get(job or ""), found.get(beside or "")
 
-        self._reader.ask("selected", read, self._take_selected)
+        self._reader.ask("selected", read, lambda rows: self._take_selected(*rows))
 
-    def _take_selected(self, row: JobRow | None) -> None:
+    @property
+    def _beside(self) -> str | None:
+        """The job whose log stands beside that of the selected one: the first other one that is marked."""
+        others = [job for job in self.jobs.chosen if job != self._selected_id]
+        return others[0] if self.page == "log" and others else None
+
+    def _take_selected(self, row: JobRow | None, beside: JobRow | None) -> None:
         if row is not None and row.job != self._selected_id:
             return
         self.selected = row
         log = self.query_one(LogPane)
         if log.display:
             log.show(row)
+        self._show_beside(beside)
+
+    def _show_beside(self, row: JobRow | None) -> None:
+        panes = list(self.query(LogPane))[1:]
+        if row is not None and not panes:
+            self.query_one("#bottom").mount(LogPane(id="log-beside"))
+        for pane in panes:
+            pane.display = row is not None and self.page == "log"
+            if row is not None:
+                pane.show(row)
 
     def on_jobs_pane_opened(self) -> None:
         """Show all that is known of the job."""
@@ -296,7 +318,7 @@ class MainScreen(Screen[None]):
 
     def action_back(self) -> None:
         """Close what is open, then clear the filter, then the marks, then go back to the jobs: one at a time."""
-        log = self.query_one(LogPane).log_view
+        log = self.log_pane.log_view
         home = "overview" if self._has_room and self.page == "overview" else "jobs"
         if self.maximized is not None:
             self.minimize()
@@ -330,7 +352,7 @@ class MainScreen(Screen[None]):
 
     def action_find(self) -> None:
         """Search in the log where that has the keys, find metrics on their page, filter the jobs everywhere else."""
-        if self.query_one(LogPane).log_view.has_focus:
+        if self.log_pane.log_view.has_focus:
             self.owner.asks.search()
         elif self._metrics is not None and self._metrics.has_focus:
             self.owner.asks.metric()
