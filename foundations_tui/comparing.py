@@ -86,7 +86,9 @@ class Averaged:
     """Parameters have a value for each group, metrics a ``Spread``."""
 
 
-def average(rows: Sequence[JobRow], over: str, directions: Mapping[str, str], everything: bool = False) -> Averaged:
+def average(
+    rows: Sequence[JobRow], over: str, directions: Mapping[str, str], everything: bool = False, most: int = 0
+) -> Averaged:
     """Return what is known of jobs when those count as one that differ only in a parameter, as in their seed.
 
     Args:
@@ -94,17 +96,18 @@ def average(rows: Sequence[JobRow], over: str, directions: Mapping[str, str], ev
         over: the parameter, of the SDK or the command line.
         directions: "min" or "max" of metrics: the best mean is marked.
         everything: also that in which the groups agree.
+        most: only so many groups, the first ones; 0 for all.
     """
     found: dict[str, list[JobRow]] = {}
     for row in rows:
         alike = [{key: value for key, value in table.items() if key != over} for table in (row.params, _options(row))]
         found.setdefault(json.dumps([row.project, *alike], sort_keys=True), []).append(row)
-    groups = list(found.values())
+    groups = list(found.values())[: most or None]
     lines = [Line("job", "jobs", [len(group) for group in groups])]
     for kind, tables in (("param", [g[0].params for g in groups]), ("arg", [_options(g[0]) for g in groups])):
         lines += [Line(kind, key, [table.get(key) for table in tables]) for key in _keys(tables) if key != over]
     lines = [line for line in lines if everything or line.differs or line.name == "jobs"]
-    for key in _keys([row.metrics for row in rows]):
+    for key in _keys([row.metrics for group in groups for row in group]):
         direction = directions.get(key, "")
         spreads = [_spread(group, key, direction) for group in groups]
         best = summaries.best([one and one.mean for one in spreads], direction) if direction else None

@@ -76,8 +76,11 @@ def spread(values: Sequence[Any]) -> Spread | None:
     numbers = [float(v) for v in values if is_number(v)]
     if not numbers:
         return None
-    deviation = statistics.stdev(numbers) if len(numbers) > 1 else 0.0
-    return Spread(len(numbers), statistics.fmean(numbers), deviation, min(numbers), max(numbers))
+    try:
+        mean, deviation = statistics.fmean(numbers), statistics.stdev(numbers) if len(numbers) > 1 else 0.0
+    except OverflowError:
+        mean, deviation = math.inf, math.inf  # the sum of the largest floats is none
+    return Spread(len(numbers), mean, deviation, min(numbers), max(numbers))
 
 
 def is_number(value: Any) -> bool:

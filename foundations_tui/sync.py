@@ -346,6 +346,8 @@ class Follower:
     def _follow(self, host_sync: HostSync) -> None:
         while not self._stopped.is_set():
             whole = host_sync.pull_streams(self._jobs) if self._streams else True
+            if not whole:
+                host_sync.pull_sizes()
             self._changed()
             if whole and self._streams:
                 host_sync.pull_samples()

@@ -69,7 +69,7 @@ class Notices:
         with open(self._paths.current_agent, encoding="ascii") as file:
             agent = self._paths.agent(file.read().strip())
         with tempfile.TemporaryFile() as order:
-            order.write(json.dumps({"wish": self._wish(view.spec.job), "message": message(view)}).encode())
+            order.write(json.dumps({"wish": self._wish(view.spec.job), "messages": [message(view)]}).encode())
             order.seek(0)
             return subprocess.Popen(
                 [sys.executable, "-I", "-S", "-E", agent, "notify", self._paths.root],

@@ -1,4 +1,4 @@
-"""The process that delivers one notice: an HTTP POST of JSON, or a command that gets the JSON on standard input."""
+"""The process that delivers notices: an HTTP POST of JSON each, or a command that gets the JSON on standard input."""
 
 from __future__ import annotations
 
@@ -20,13 +20,18 @@ _TIMEOUT = 15
 def main() -> int:
     """Deliver what standard input says; 1 when it could not be delivered after all tries."""
     order: Dict[str, Any] = json.load(sys.stdin)
-    wish, body = order["wish"], json.dumps(order["message"]).encode()
+    delivered = [_tell(order["wish"], message) for message in order["messages"]]
+    return 0 if all(delivered) else 1
+
+
+def _tell(wish: Dict[str, Any], message: Any) -> bool:
+    body = json.dumps(message).encode()
     url, command = wish.get("url"), wish.get("command")
     delivered = [_try_all(lambda: _post(url, body))] if url else []
     if command:
         words = shlex.split(command) if isinstance(command, str) else [str(word) for word in command]
         delivered.append(_try_all(lambda: _run(words, body)))
-    return 0 if all(delivered) else 1
+    return all(delivered)
 
 
 def _try_all(deliver: Any) -> bool:

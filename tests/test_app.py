@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given, settings, strategies as st
 from textual.widgets import Input
 
+from foundations_tui import comparing, summaries
 from foundations_tui.cli.verbs import VERBS
 from foundations_tui.errors import UsageError
 from foundations_tui.session import Session
@@ -26,6 +27,7 @@ from foundations_tui.ui.curves import means_at
 from foundations_tui.ui.frame import frame
 from foundations_tui.ui.launching import submit_words
 from foundations_tui.ui.pages import PAGES
+from foundations_tui.ui.panes import compare
 from foundations_tui.ui.panes.metrics import MetricsPane
 from foundations_tui.ui.screens.confirm import Confirm
 from foundations_tui.ui.screens.detail import Detail
@@ -207,6 +209,12 @@ def test_jobs_that_differ_only_in_a_parameter_count_as_one(client: Client) -> No
     shown = client.run("compare", *jobs, "--over", "lr").stdout
     assert "+1" in shown and "0.0375 ±0.018" in shown
     assert "they have: lr, bs" in client.run("compare", *jobs, "--over", "seed", code=3).stderr
+
+
+def test_a_metric_may_be_called_as_a_fact_of_a_job() -> None:
+    spread = summaries.spread([1.0, 2.0])
+    for kind, values in (("metric", [spread, None]), ("param", ["long", 3]), ("tag", [{}, ""])):
+        assert compare._row(comparing.Line(kind, "duration", values)).cells
 
 
 async def test_a_job_in_full(client: Client) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Callable
 
@@ -10,7 +11,7 @@ from hypothesis import given, strategies as st
 from textual.events import MouseScrollUp
 
 from foundations import records
-from foundations_tui import charts
+from foundations_tui import charts, summaries
 from foundations_tui.session import Session
 from foundations_tui.store import writes
 from foundations_tui.store.db import Store, open_reader
@@ -173,3 +174,30 @@ async def test_the_metrics_page_turns_to_the_sweep() -> None:
         assert "lr 0..0.008" in screen.text(app) and "highest quarter" in screen.text(app)
         await pilot.press("v")
         await screen.until(pilot, lambda: "1 col" in screen.text(app))
+
+
+@pytest.mark.parametrize("values", [[1.7e308, -1.7e308, 0.0], [5.0], [None, None], [math.inf]])
+def test_a_sparkline_of_any_numbers(values: list[float | None]) -> None:
+    known = [v if v is None or math.isfinite(v) else None for v in values]
+    assert len(curves.sparkline(known, 3)) <= 3
+
+
+def test_missing_parameters_leave_an_axis_as_it_is() -> None:
+    fill(3)
+    sweep({n: float(n) for n in range(3)})
+    conn = open_reader()
+    found = sweepcharts.read(conn, [], JobsView(), "loss")
+    jobs = [
+        dataclasses.replace(row, params={"p": p} if p else {})
+        for row, p in zip(found.jobs, (9, 100, None), strict=True)
+    ]
+    found = dataclasses.replace(found, jobs=jobs, params=["p"])
+    plot = sweepcharts.parallel(found)
+    assert plot.ticks[0][1] == "p 9..100"
+    assert sum(math.isnan(y) for line in plot.lines for y in line.curve.lows) == 4
+    conn.close()
+
+
+def test_means_of_the_largest_numbers() -> None:
+    found = summaries.spread([1.7e308, 1.7e308])
+    assert found is not None and found.count == 2 and "inf" in found.words

@@ -55,6 +55,7 @@ _LINES = st.one_of(
         st.integers(-(1 << 65), 1 << 65),
         st.one_of(st.floats(), st.integers(), st.text(max_size=3), st.booleans()),
     ),
+    st.just(b'["m",1.5,"loss",1,2]["m",1.5,"loss",1,2]\n'),
     st.sampled_from([b"\n", b"torn\n", b'["m",1.5,"loss",1,1e999]\n', b'["m",1.5,"loss",1,2,3]\n', records.HEADER]),
 )
 _USUAL_LINES = st.builds(

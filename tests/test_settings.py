@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
 import re
 import sqlite3
 from pathlib import Path
@@ -15,14 +17,16 @@ from textual.theme import Theme
 from foundations_tui import settings
 from foundations_tui.cli.verbs import VERBS
 from foundations_tui.session import Session
-from foundations_tui.store import writes
-from foundations_tui.store.db import Store
+from foundations_tui.store import queries, writes
+from foundations_tui.store.db import Store, open_reader
+from foundations_tui.store.rows import JobRow
 from foundations_tui.ui import notices
 from foundations_tui.ui.app import FoundationsApp
 from foundations_tui.ui.look import CURVES, DARK_STYLES, LIGHT_CURVES, LIGHT_STYLES, THEMES
 from tests.support import screen
-from tests.support.client import Client
+from tests.support.client import Client, wait_until
 from tests.support.hook import Hook
+from tests.support.store import fill
 
 
 def make_app() -> FoundationsApp:
@@ -147,6 +151,53 @@ async def test_a_job_that_goes_silent_is_told_once(client: Client, hook: Hook) -
     (found,) = client.json("jobs", "--where", "is:stalled")
     assert found["state"] == "running" and found["stalled_since"] is not None
     client.run("stop", "--grace", "0", job)
+
+
+def test_time_in_which_nobody_watched_is_no_silence(monkeypatch: pytest.MonkeyPatch) -> None:
+    fill(1)
+    now = [1e9]
+    monkeypatch.setattr("time.time", lambda: now[0])
+    store = Store()
+    with store.transaction() as conn:
+        conn.execute("UPDATE jobs SET state = 'running', started_at = 1e9, ended_at = NULL")
+
+    def hear(seconds: float, size: int) -> bool:
+        now[0] += seconds
+        writes.put_sizes(store, "local", [("0" * 12, 1, "log", size)])
+        return bool(queries.stalled(store.conn))
+
+    assert not any(hear(30, n) for n in range(10))
+    assert not hear(8 * 3600, 9), "the laptop was closed"
+    assert not hear(30, 10)
+    patience = store.conn.execute("SELECT patience, gaps FROM activity").fetchone()
+    assert patience[0] == 600 and max(json.loads(patience[1])) <= 90
+    assert [hear(60, 10) for _ in range(11)] == [False] * 10 + [True]
+    assert not hear(30, 11)
+    store.close()
+
+
+def test_each_event_is_told_to_others_by_one_of_many_apps() -> None:
+    fill(2)
+    assert writes.claim_notices([("0" * 12, 1, "job_ended"), ("0" * 12, 2, "job_ended")]) == [True, True]
+    assert writes.claim_notices([("0" * 12, 1, "job_ended"), ("0" * 12, 1, "job_stalled")]) == [False, True]
+
+
+async def test_many_ends_at_once_are_told_in_few_words(client: Client, hook: Hook) -> None:
+    told: list[str] = []
+    rows = [dataclasses.replace(_row(client), job=f"{n:012x}") for n in range(30)]
+    wish = {"url": f"http://127.0.0.1:{hook.port}/"}
+    notices.deliver(wish, rows, 1e9, told.append)
+    wait_until(lambda: len(hook.bodies) == 21)
+    assert hook.bodies[-1]["event"] == "more" and len(hook.bodies[-1]["jobs"]) == 10
+    assert told == []
+
+
+def _row(client: Client) -> JobRow:
+    fill(1)
+    conn = open_reader()
+    (row,) = queries.jobs(conn)
+    conn.close()
+    return row
 
 
 @given(st.lists(st.floats(1, 1e5), max_size=64))

@@ -199,6 +199,12 @@ def m004_trash(db: Any) -> None:
 
 @migrations()
 def m005_activity(db: Any) -> None:
-    """When a job last wrote a byte or a record, and how long it is usually quiet."""
-    db.execute("CREATE TABLE activity (job TEXT PRIMARY KEY, at REAL, patience REAL, gaps TEXT) WITHOUT ROWID")
+    """When a job last wrote a byte or a record, how long it is usually quiet, and of what the app has told others."""
+    db.execute("ALTER TABLE hosts ADD COLUMN sizes_at REAL")
+    db.execute(
+        "CREATE TABLE activity (job TEXT PRIMARY KEY, attempt INTEGER, at REAL, patience REAL, gaps TEXT) WITHOUT ROWID"
+    )
+    db.execute(
+        "CREATE TABLE told (job TEXT, attempt INTEGER, event TEXT, PRIMARY KEY (job, attempt, event)) WITHOUT ROWID"
+    )
     db.execute("PRAGMA user_version = 5")

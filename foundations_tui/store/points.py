@@ -28,9 +28,10 @@ def decode_points(page: bytes, base: int) -> dict[str, list[Point]] | None:
         records = _LINE.decode_lines(page)
     except (MsgspecError, ValueError):
         return None
-    lengths = [len(line) + 1 for line in page.split(b"\n")[:-1]]
-    if not records or len(records) != len(lengths):
-        return None  # the decoder passes over empty lines
+    lines = page.split(b"\n")[:-1]
+    if not records or len(records) != len(lines) or not all(line[:1] == b"[" and line[-1:] == b"]" for line in lines):
+        return None  # the decoder takes several records of a line, and one over several
+    lengths = [len(line) + 1 for line in lines]
     offsets = itertools.accumulate(lengths[:-1], initial=base)
     _, times, keys, steps, values = zip(*records, strict=True)
     found: dict[str, list[Point]] = {key: [] for key in dict.fromkeys(keys)}

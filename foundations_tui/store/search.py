@@ -62,7 +62,7 @@ _QUIET_SINCE = "MAX(COALESCE(a.at, 0), COALESCE(j.started_at, 0))"
 STALLED_SINCE = (
     "CASE WHEN j.state = 'running' AND h.unreachable_since IS NULL"
     " AND COALESCE(json_extract(j.spec, '$.kind'), 'batch') = 'batch'"
-    f" AND h.last_contact - {_QUIET_SINCE} > COALESCE(a.patience, {PATIENCE}) THEN {_QUIET_SINCE} END"
+    f" AND h.sizes_at - {_QUIET_SINCE} > COALESCE(a.patience, {PATIENCE}) THEN {_QUIET_SINCE} END"
 )
 """Since when a job that runs has been silent for longer than it ever is; over jobs j, hosts h and activity a."""
 _FLAG_SQL = {

@@ -186,17 +186,36 @@ def put_shipped(store: Store, journal: str, folder: str, tree: str) -> None:
 def put_sizes(store: Store, host: str, sizes: Iterable[tuple[str, int, str, int]]) -> None:
     """Note how long streams are on their host: (job, attempt, name, bytes)."""
     rows = [(job, int(attempt), valid_text(name), int(size), host) for job, attempt, name, size in sizes]
-    if rows:
-        with store.transaction() as conn:
-            _note_activity(conn, rows, time.time())
-            conn.executemany(_PUT_SIZE, rows)
+    now = time.time()
+    with store.transaction() as conn:
+        _note_watched(conn, host, now)
+        _note_activity(conn, rows, now)
+        conn.executemany(_PUT_SIZE, rows)
+
+
+_WATCHED_SECONDS = 90.0
+"""A host that is watched says how long its streams are at least so often."""
+
+
+def _note_watched(conn: sqlite3.Connection, host: str, now: float) -> None:
+    """Note that the sizes of a host are known; time in which nobody watched is no silence of its jobs."""
+    found = conn.execute("SELECT sizes_at FROM hosts WHERE name = ?", [host]).fetchone()
+    conn.execute("UPDATE hosts SET sizes_at = ? WHERE name = ?", [now, host])
+    before = found["sizes_at"] if found else None
+    if before is not None and now - before > _WATCHED_SECONDS:
+        query = (
+            "UPDATE activity SET at = at + ? WHERE job IN"
+            " (SELECT job FROM jobs WHERE host = ? AND state IN ('preparing', 'running'))"
+        )
+        conn.execute(query, [now - before, host])
 
 
 _LEAST_GAP = 1.0
 """Seconds of silence that count as one."""
 _MOST_GAPS = 64
 _PUT_ACTIVITY = (
-    "INSERT INTO activity VALUES (?1, ?2, ?3, ?4) ON CONFLICT (job) DO UPDATE SET at = ?2, patience = ?3, gaps = ?4"
+    "INSERT INTO activity VALUES (?1, ?2, ?3, ?4, ?5)"
+    " ON CONFLICT (job) DO UPDATE SET attempt = ?2, at = ?3, patience = ?4, gaps = ?5"
 )
 
 
@@ -209,14 +228,29 @@ def _note_activity(conn: sqlite3.Connection, rows: Iterable[tuple[str, int, str,
         known = conn.execute(query, [job, attempt, name]).fetchone()
         if size <= (known[0] if known else 0):
             continue
-        found = conn.execute("SELECT at, gaps FROM activity WHERE job = ?", [job]).fetchone()
+        found = conn.execute("SELECT attempt, at, gaps FROM activity WHERE job = ?", [job]).fetchone()
         gaps = json.loads(found["gaps"]) if found else []
-        gap = now - found["at"] if found else 0.0
-        if found and 0 <= gap < _LEAST_GAP:
-            continue  # no need to write each of many a second
-        if gap >= _LEAST_GAP:
-            gaps = [*gaps, round(gap, 1)][-_MOST_GAPS:]
-        conn.execute(_PUT_ACTIVITY, [job, now, patience(gaps), json.dumps(gaps)])
+        if found and found["attempt"] == attempt:
+            gap = now - found["at"]
+            if 0 <= gap < _LEAST_GAP:
+                continue  # no need to write each of many a second
+            if gap > 0:
+                gaps = [*gaps, round(gap, 1)][-_MOST_GAPS:]
+        conn.execute(_PUT_ACTIVITY, [job, attempt, now, patience(gaps), json.dumps(gaps)])
+
+
+def claim_notices(told: Sequence[tuple[str, int, str]]) -> list[bool]:
+    """Note that others are told of events of jobs; return of which nobody has told them yet.
+
+    Args:
+        told: (job, attempt, event).
+    """
+    store = Store()
+    try:
+        with store.transaction() as conn:
+            return [conn.execute("INSERT OR IGNORE INTO told VALUES (?, ?, ?)", one).rowcount == 1 for one in told]
+    finally:
+        store.close()
 
 
 def patience(gaps: Sequence[float]) -> float:
@@ -725,5 +759,5 @@ def _forget(store: Store, job: str) -> None:
     """Remove a job's rows and its local log: what remains of the log without rows would be overwritten anyway."""
     shutil.rmtree(locations.log_file(job, 1).parent, ignore_errors=True)
     series.forget(store.conn, job)
-    for table in ("job_samples", "facts", "annotations", "streams", "activity", "jobs"):
+    for table in ("job_samples", "facts", "annotations", "streams", "activity", "told", "jobs"):
         store.conn.execute(f"DELETE FROM {table} WHERE job = ?", [job])

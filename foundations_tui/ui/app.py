@@ -227,15 +227,15 @@ class FoundationsApp(App[None]):
 
     def _notify_of(self, rows: list[JobRow]) -> None:
         """Tell of jobs beyond the app: the terminal once, a command or web hook of each."""
-        if not rows:
+        if not rows or not self._follows:
             return
         if self._notify.bell:
             self.bell()
         state = "stalled" if rows[0].stalled_since else rows[0].state
         told = f"{rows[0].label} {state}" + (f" and {len(rows) - 1} more" if len(rows) > 1 else "")
         self._to_terminal(notices.sequence(self._notify.terminal, "foundations", told, os.environ))
-        for row in rows if self._notify.delivery else ():
-            notices.deliver(self._notify.delivery, notices.message(row, time.time()), self._not_delivered)
+        if self._notify.delivery:
+            notices.deliver(self._notify.delivery, rows, time.time(), self._not_delivered)
 
     def _to_terminal(self, text: str) -> None:
         if text and self._driver is not None and not self.is_headless:

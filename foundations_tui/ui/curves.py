@@ -188,6 +188,6 @@ def sparkline(values: Sequence[float | None], cells: int) -> str:
     found = []
     for cell in range(cells):
         part = [v for v in values[cell * len(values) // cells : (cell + 1) * len(values) // cells] if v is not None]
-        share = (max(part) - low) / (high - low) if part and high > low else 0.0
+        share = charts.share(max(part), low, high) if part else 0.0
         found.append(blocks[min(7, int(share * 8))] if part else " ")
     return "".join(found)

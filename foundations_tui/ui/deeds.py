@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import shlex
@@ -305,8 +306,10 @@ class Deeds:
         if not row.artifacts:
             self._app.say("it has no artifacts")
             return
-        keys = dict(zip(_MENU_KEYS, row.artifacts, strict=False))
-        choices = [Choice(key, one_line(artifact), artifact) for key, artifact in keys.items()]
+        keys = itertools.chain(_MENU_KEYS, itertools.repeat(" "))
+        choices = [
+            Choice(key, one_line(artifact), artifact) for key, artifact in zip(keys, row.artifacts, strict=False)
+        ]
 
         def show(artifact: str | None) -> None:
             if artifact is not None:

@@ -7,9 +7,11 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from foundations_tui.errors import FoundationsError
+from foundations_tui.store import writes
 from foundations_tui.store.rows import JobRow
 from foundations_tui.terminal import one_line
 
@@ -17,6 +19,8 @@ _OSC9 = ("iTerm.app", "WezTerm", "ghostty", "kitty", "WarpTerminal")
 """What TERM_PROGRAM, or TERM, says of terminals that take OSC 9."""
 _OSC777 = ("foot", "rxvt-unicode", "VTE", "contour")
 """... and of those that take OSC 777."""
+_MOST_TOLD = 20
+"""Jobs that are told of one by one when many end at once."""
 
 
 def sequence(how: str, title: str, body: str, environ: Mapping[str, str]) -> str:
@@ -57,14 +61,38 @@ def message(row: JobRow, now: float) -> dict[str, Any]:
     return {"event": event, "text": f"{row.label} ({row.project}) {row.state} on {row.host}{why}", **row.to_json(now)}
 
 
-def deliver(wish: Mapping[str, Any], told: Mapping[str, Any], failed: Callable[[str], Any]) -> None:
-    """Tell a command and a web hook, in a process that outlives the app.
+def deliver(wish: Mapping[str, Any], rows: Sequence[JobRow], now: float, failed: Callable[[str], Any]) -> None:
+    """Tell a command and a web hook of jobs, in a process that outlives the app; each event once, whoever notices it.
 
     Args:
         wish: "url" and "command".
-        told: what they get.
-        failed: called from a thread when it could not be delivered after several tries.
+        rows: the jobs.
+        now: seconds since the epoch.
+        failed: called from a thread when they could not be told after several tries.
     """
+
+    def run() -> None:
+        try:
+            problem = _deliver(wish, rows, now)
+        except (OSError, FoundationsError) as error:
+            problem = str(error)
+        if problem:
+            failed(problem)
+
+    threading.Thread(target=run, daemon=True).start()
+
+
+def _deliver(wish: Mapping[str, Any], rows: Sequence[JobRow], now: float) -> str:
+    """Return what went wrong."""
+    told = [message(row, now) for row in rows]
+    new = writes.claim_notices([(row.job, row.attempt, one["event"]) for row, one in zip(rows, told, strict=True)])
+    told = [one for one, is_new in zip(told, new, strict=True) if is_new]
+    if len(told) > _MOST_TOLD:
+        rest = told[_MOST_TOLD:]
+        more = {"event": "more", "text": f"and {len(rest)} more jobs", "jobs": [one["job"] for one in rest]}
+        told = [*told[:_MOST_TOLD], more]
+    if not told:
+        return ""
     process = subprocess.Popen(
         [sys.executable, "-P", "-m", "remote_agent", "notify", "-"],
         stdin=subprocess.PIPE,
@@ -73,10 +101,7 @@ def deliver(wish: Mapping[str, Any], told: Mapping[str, Any], failed: Callable[[
         cwd=os.path.expanduser("~"),
         start_new_session=True,
     )
-
-    def wait() -> None:
-        _, stderr = process.communicate(json.dumps({"wish": dict(wish), "message": dict(told)}).encode())
-        if process.returncode:
-            failed(stderr.decode("utf-8", "replace").strip().rpartition("\n")[2] or f"exit {process.returncode}")
-
-    threading.Thread(target=wait, daemon=True).start()
+    _, stderr = process.communicate(json.dumps({"wish": dict(wish), "messages": told}).encode())
+    if not process.returncode:
+        return ""
+    return stderr.decode("utf-8", "replace").strip().rpartition("\n")[2] or f"exit {process.returncode}"

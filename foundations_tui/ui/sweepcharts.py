@@ -178,7 +178,7 @@ def parallel(sweep: Sweep) -> Plot:
     if not sweep.jobs or not sweep.params:
         return Plot()
     params = sweep.params[: _MOST_AXES - 1]
-    axes = [_Axis([_params(row).get(param) for row in sweep.jobs]) for param in params]
+    axes = [_Axis([_params(row)[param] for row in sweep.jobs if param in _params(row)]) for param in params]
     last = _Axis(sweep.results)
     order = sorted(range(len(sweep.jobs)), key=lambda n: sweep.results[n], reverse=sweep.direction == "min")
     lines = []
@@ -187,7 +187,8 @@ def parallel(sweep: Sweep) -> Plot:
         ys: list[float] = []
         for number in part:
             row = sweep.jobs[number]
-            ys += [axis.share(_params(row).get(param)) for axis, param in zip(axes, params, strict=True)]
+            known = _params(row)
+            ys += [axis.share(known[p]) if p in known else math.nan for axis, p in zip(axes, params, strict=True)]
             ys += [last.share(sweep.results[number]), math.nan]
         if part:
             colour, marker = LOOK.curve((5, 1, 0, 2)[quarter])

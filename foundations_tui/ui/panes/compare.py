@@ -22,6 +22,7 @@ from foundations_tui.ui.reader import Reader
 from foundations_tui.ui.widgets.virtual_table import Column, TableRow, VirtualTable, whole
 
 _MOST = 12
+_MOST_AVERAGED = 500
 
 
 class ComparePane(Vertical):
@@ -81,9 +82,9 @@ class ComparePane(Vertical):
         jobs, over, everything = list(self._jobs), self._over, self._everything
 
         def read(conn: sqlite3.Connection) -> comparing.Averaged:
-            rows = queries.jobs_by_id(conn, jobs)
+            rows = queries.jobs_by_id(conn, jobs[:_MOST_AVERAGED])
             directions = queries.directions(conn, rows[0].project if rows else "")
-            return comparing.average(rows, over, directions, everything)
+            return comparing.average(rows, over, directions, everything, most=_MOST)
 
         self._reader.ask(self, read, self._take_averaged)
 
@@ -98,7 +99,7 @@ class ComparePane(Vertical):
         self._show([f"{'* ' if row.job == self._baseline else ''}{row.job[:6]}" for row in rows], lines, title)
 
     def _take_averaged(self, found: comparing.Averaged) -> None:
-        groups = found.groups[:_MOST]
+        groups = found.groups
         heads = [group[0].job[:6] + (f" +{len(group) - 1}" if len(group) > 1 else "") for group in groups]
         self._show(
             heads, found.lines, one_line(f"compare  {words.plural(len(found.groups), 'group')}: mean over {self._over}")
@@ -148,10 +149,14 @@ def _row(line: comparing.Line) -> TableRow:
     for number, value in enumerate(line.values):
         best = (" +" if LOOK.ascii else " ✓") if line.best == number else ""
         delta = _delta(value, line.values[0], number) if line.kind != "job" else ""
-        text = _SHOWN.get(line.name, cell)(value) + delta + best
+        text = _shown(line, value) + delta + best
         shown.append(text.replace("±", "+-") if LOOK.ascii else text)
     styles = ["", *("bold" if line.best == number else "" for number in range(len(line.values)))]
     return TableRow(f"{line.kind}:{line.name}", [name, *shown], styles, tuple(shown))
+
+
+def _shown(line: comparing.Line, value: Any) -> str:
+    return _SHOWN.get(line.name, cell)(value) if line.kind == "job" else cell(value)
 
 
 _SHOWN: dict[str, Callable[[Any], str]] = {

@@ -22,6 +22,8 @@ from foundations_tui.ui.widgets.chart import Chart, Plot
 
 _TILES = {1: (1, 1), 2: (1, 2), 4: (2, 2), 6: (3, 2), 9: (3, 3)}
 """Columns and rows of so many charts."""
+_Found = tuple[list[str], int, list[tuple[str, Plot]]]
+"""All metrics, how many charts there could be, and those that are shown."""
 KINDS = ("curves", "scatter", "parallel")
 _MOST_JOBS = 8
 _SMOOTHER = 0.1
@@ -90,8 +92,9 @@ class MetricsPane(Grid, can_focus=True):
         if self._kind != KINDS[0]:
             return self._reload_sweep()
         jobs, how, wanted, tiles, first = list(self._jobs), self.how, self._filter, self.tiles, self._first
+        kind = self._kind
 
-        def read(conn: sqlite3.Connection) -> tuple[list[str], int, list[tuple[str, Plot]]]:
+        def read(conn: sqlite3.Connection) -> _Found:
             if not jobs:
                 return [], 0, []
             rows = queries.jobs_by_id(conn, jobs, details=False)
@@ -100,13 +103,13 @@ class MetricsPane(Grid, can_focus=True):
             page = keys[first : first + tiles]
             return keys, len(keys), [(key, curves.plot(conn, key, named, how)) for key in page]
 
-        self._reader.ask(self, read, self._take)
+        self._reader.ask(self, read, lambda found: self._take(found, how, kind))
 
     def _reload_sweep(self) -> None:
         jobs, view, kind, wanted, first = list(self._chosen), self._view, self._kind, self._filter, self._first
-        tiles = self.tiles
+        tiles, how = self.tiles, self.how
 
-        def read(conn: sqlite3.Connection) -> tuple[list[str], int, list[tuple[str, Plot]]]:
+        def read(conn: sqlite3.Connection) -> _Found:
             keys = [key for key in sweepcharts.metrics(conn, jobs, view) if wanted.lower() in key.lower()]
             if first >= len(keys):
                 return keys, 0, []
@@ -117,7 +120,7 @@ class MetricsPane(Grid, can_focus=True):
             shown = [(f"{sweep.title} over {p}", sweepcharts.scatter(sweep, p, chosen)) for p in sweep.params[:tiles]]
             return keys, len(sweep.params), shown
 
-        self._reader.ask(self, read, self._take)
+        self._reader.ask(self, read, lambda found: self._take(found, how, kind))
 
     @property
     def tiles(self) -> int:
@@ -127,7 +130,9 @@ class MetricsPane(Grid, can_focus=True):
         fits = 1 if self.size.height < 20 or self.size.width < 60 else 4 if self.size.height < 45 else 6
         return next((n for n in _TILES if n >= min(fits, self._count or 1)), 1)
 
-    def _take(self, found: tuple[list[str], int, list[tuple[str, Plot]]]) -> None:
+    def _take(self, found: _Found, how: How, kind: str) -> None:
+        if (how, kind) != (self.how, self._kind):
+            return  # it was asked for before a key was pressed: the next answer is on its way
         tiles = self.tiles
         self._keys, self._count, page = found
         if self.tiles != tiles:
@@ -163,7 +168,7 @@ class MetricsPane(Grid, can_focus=True):
             "log" if self.how.log else "",
         ]
         low, high = self.how.window
-        parts.append(f"{low:.0%} to {high:.0%} of it" if high - low < 1 else "")
+        parts.append(f"{low:.0%} to {high:.0%} of it" if high - low < 1 and self._kind == KINDS[0] else "")
         parts.append(f"smoothed {self.how.smooth:.1f}" if self.how.smooth else "")
         said = (
             one_line("  ".join(part for part in parts if part)),
@@ -269,7 +274,7 @@ class MetricsPane(Grid, can_focus=True):
         self._look_at(start, start + width)
 
     def _look_at(self, low: float, high: float) -> None:
-        if high - low >= _LEAST_WINDOW:
+        if high - low >= _LEAST_WINDOW and self._kind == KINDS[0]:
             self.how = dataclasses.replace(self.how, window=(low, min(1.0, high)))
             self.reload()
 

@@ -63,7 +63,7 @@ class Menu(ModalScreen[str]):
     def on_key(self, event: events.Key) -> None:
         """Take a choice by its key."""
         for choice in self._choices:
-            if event.character == choice.key:
+            if event.character == choice.key != " ":
                 event.stop()
                 self.dismiss(choice.answer)
                 return

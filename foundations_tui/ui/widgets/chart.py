@@ -17,6 +17,8 @@ from foundations_tui import charts, words
 from foundations_tui.terminal import clip, one_line, width
 from foundations_tui.ui.look import LOOK
 
+_END_OF_TIME = 253402214400
+"""A day before the year 10000, seconds since the epoch."""
 _AXIS = 10
 """Cells of the labels of the y axis."""
 
@@ -246,7 +248,7 @@ def _x_axis(left: float, right: float, columns: int, name: str) -> str:
 
 
 def _column(x: float, span: charts.Span, columns: int) -> int:
-    return round((x - span[0]) / (span[1] - span[0] or 1.0) * (columns - 1))
+    return round(charts.share(x, *span) * (columns - 1))
 
 
 def _ticks(plot: Plot, columns: int) -> str:
@@ -273,5 +275,5 @@ def _upright() -> str:
 
 def _x_label(value: float, name: str) -> str:
     if name == "clock":
-        return words.clock(value, value)
+        return words.clock(value, value) if abs(value) < _END_OF_TIME else ""
     return words.number(round(value) if name == "step" else float(f"{value:.4g}"))
