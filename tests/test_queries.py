@@ -384,3 +384,18 @@ def test_gpu_hours_are_those_of_the_time_that_is_asked_for() -> None:
     assert queries.gpu_seconds(store.conn, 150, 300) == {("local", "p"): 2 * 50 + 2 * 150}
     assert queries.gpu_seconds(store.conn, 400, 500) == {("local", "p"): 200.0}
     store.close()
+
+
+@pytest.mark.parametrize(
+    ("query", "count"),
+    [("param:x=inf", 1), ("param:x=Infinity", 1), ("param:x=-inf", 0), ("param:y=nan", 1), ("m=inf", 1), ("m=NaN", 0)],
+)
+def test_what_is_no_finite_number_is_found(query: str, count: int) -> None:
+    fill(2)
+    store, job = Store(), "0" * 12
+    writes.put_sizes(store, "local", [(job, 1, "records/w", 1 << 40)])
+    said = [("x", math.inf), ("y", math.nan)]
+    page = b"".join(records.encode_pair(records.PARAM, 1e9, key, value) for key, value in said)
+    writes.put_records_page(store, job, 1, "records/w", 0, page + records.encode_metric(1e9, "m", 0, math.inf))
+    assert len(queries.jobs(store.conn, queries.JobFilter(query=query))) == count
+    store.close()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import math
 import re
 import sqlite3
 import time
@@ -75,6 +76,12 @@ _FLAG_SQL = {
     "trashed": "j.trashed > 0",
     "final": "j.state IN ('completed', 'failed', 'stopped', 'lost')",
 }
+_NOT_FINITE = {
+    **dict.fromkeys(("inf", "+inf", "infinity"), math.inf),
+    **dict.fromkeys(("-inf", "-infinity"), -math.inf),
+    "nan": math.nan,
+}
+"""What is no finite number, as Python and JSON write it."""
 _FACT_KINDS = ("param", "arg", "tag")
 
 
@@ -296,7 +303,7 @@ class Search:
             shown = self.shown(meaning)
             is_metric = meaning.kinds == ("metric",)
             return self._contains(shown, node.op, value.text if is_metric else json.dumps(value.text)[1:-1])
-        found = value.text if value.is_quoted else literal(value.text)
+        found = value.text if value.is_quoted else _NOT_FINITE.get(value.text.lower(), literal(value.text))
         if node.op in ("=", "!="):
             if isinstance(found, list) and meaning.kinds == ("metric",):
                 raise QueryError(whole, value.position, "a metric has one value at a time")
