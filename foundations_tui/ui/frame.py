@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import time
 
+from textual.pilot import Pilot
+
 from foundations_tui.ui.app import FoundationsApp
 
 _PATIENCE = 20.0
@@ -20,12 +22,17 @@ async def frame(app: FoundationsApp, size: tuple[int, int]) -> str:
         size: columns and lines.
     """
     async with app.run_test(size=size) as pilot:
-        deadline, quiet = time.monotonic() + _PATIENCE, 0
-        while quiet < _QUIET and time.monotonic() < deadline:
-            await pilot.pause()
-            quiet = quiet + 1 if app.reader.is_idle else 0
-            await asyncio.sleep(0.02)
+        await settle(app, pilot)
         return text(app)
+
+
+async def settle(app: FoundationsApp, pilot: Pilot[None]) -> None:
+    """Wait until everything that the panes want to show is read."""
+    deadline, quiet = time.monotonic() + _PATIENCE, 0
+    while quiet < _QUIET and time.monotonic() < deadline:
+        await pilot.pause()
+        quiet = quiet + 1 if app.reader.is_idle else 0
+        await asyncio.sleep(0.02)
 
 
 def text(app: FoundationsApp) -> str:

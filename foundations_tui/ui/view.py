@@ -26,7 +26,7 @@ _NAME = Column("NAME", 0, sort="name")
 _HOST = Column("HOST", 10, sort="host")
 _TOOK = Column("TOOK", 11, right=True, sort="duration")
 _EXIT = Column("EXIT", 4, right=True, sort="exit")
-_NARROW = (_STATE, _ID, _NAME, _HOST, _TOOK, _EXIT)
+_NARROW = (_STATE, _ID, _NAME, Column("HOST", 8, sort="host"), _TOOK, _EXIT)
 _WIDE = (
     *(_STATE, _ID, _NAME, Column("PROJECT", 10, sort="project"), _HOST),
     *(Column("STARTED", 10, right=True, sort="started"), _TOOK, _EXIT, Column("", 0)),

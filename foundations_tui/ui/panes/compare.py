@@ -109,7 +109,7 @@ class ComparePane(Vertical):
         room = max(8, min(24, (self.size.width - 30) // max(1, len(heads)) - 1))
         columns = [Column("", 22), *(Column(head, room, right=True) for head in heads), Column("", 0)]
         self.table.set_columns(columns if heads else ())
-        self._rows = [_row(line) for line in lines]
+        self._rows = [_row(line, room) for line in lines]
         self.table.refresh()
         self.table.reload()
         self.border_title = Content(title)
@@ -143,13 +143,15 @@ class ComparePane(Vertical):
         self.reload()
 
 
-def _row(line: comparing.Line) -> TableRow:
+def _row(line: comparing.Line, room: int) -> TableRow:
     name = line.name if line.kind in ("job", "metric") else f"{line.kind}:{line.name}"
     shown = []
     for number, value in enumerate(line.values):
         best = (" +" if LOOK.ascii else " ✓") if line.best == number else ""
         delta = _delta(value, line.values[0], number) if line.kind != "job" else ""
         text = _shown(line, value) + delta + best
+        if len(text) > room and isinstance(value, float) and line.kind != "job":
+            text = f"{value:.4g}{delta}{best}"
         shown.append(text.replace("±", "+-") if LOOK.ascii else text)
     styles = ["", *("bold" if line.best == number else "" for number in range(len(line.values)))]
     return TableRow(f"{line.kind}:{line.name}", [name, *shown], styles, tuple(shown))
@@ -170,4 +172,4 @@ def _delta(value: Any, base: Any, number: int) -> str:
     """Return by how much a number is more or less than the baseline's."""
     if number == 0 or not summaries.is_number(value) or not summaries.is_number(base) or value == base:
         return ""
-    return f" ({value - base:+.3g})"
+    return f" ({value - base:+.2g})"
