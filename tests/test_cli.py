@@ -15,7 +15,8 @@ JOB_FIELDS = set(
     "job name project owner host host_state state reason_code reason exit_code attempt command params metrics tags"
     " gpus_requested gpus snapshot created_at queued_at started_at ended_at duration data_as_of"
     " signal cause usage priority group after after_any time_limit retries attempts estimated_start outputs pruned"
-    " cpus_requested gpu_memory_requested kind note starred archived trashed_at stalled_since args artifacts uses".split()
+    " cpus_requested gpu_memory_requested kind note starred archived trashed_at stalled_since"
+    " args artifacts uses".split()
 )
 
 
