@@ -26,6 +26,8 @@ _COLUMNS = (
 _NARROW = (Column("ID", 8), Column("NAME", 0), Column("HOST", 10), Column("STARTS", 11), Column("WHY IT WAITS", 0))
 _WIDE_FROM = 100
 _MOST = 2000
+_ORDER_SECONDS = 5.0
+"""A move is in the store by then."""
 
 
 class QueuePane(Vertical):
@@ -49,6 +51,9 @@ class QueuePane(Vertical):
         super().__init__(id=id)
         self._reader = reader
         self._jobs: list[JobRow] = []
+        self._order: dict[str, int] = {}
+        """Places that were given to jobs lately, by id: what was read before that counts no more."""
+        self._order_until = 0.0
         self._rows: list[TableRow] = []
         self.border_title = "queue"
 
@@ -69,6 +74,8 @@ class QueuePane(Vertical):
         self._reader.ask(self, lambda conn: queries.waiting(conn, _MOST), self._take)
 
     def _take(self, jobs: list[JobRow]) -> None:
+        if time.monotonic() < self._order_until:
+            jobs = sorted(jobs, key=lambda job: self._order.get(job.job, len(self._order)))
         self._jobs = jobs
         wide, now = self.size.width >= _WIDE_FROM, time.time()
         self._rows = [_row(job, wide, now) for job in jobs]
@@ -88,6 +95,8 @@ class QueuePane(Vertical):
         self.post_message(self.Put(self._jobs[place], "before" if step < 0 else "after", self._jobs[beside]))
         jobs = list(self._jobs)
         jobs[place], jobs[beside] = jobs[beside], jobs[place]
+        self._order = {job.job: n for n, job in enumerate(jobs)}
+        self._order_until = time.monotonic() + _ORDER_SECONDS
         self._take(jobs)  # at once: the next key means the new place
 
     def on_virtual_table_moved(self, event: VirtualTable.Moved) -> None:
