@@ -37,8 +37,11 @@ def ago(moment: float | None, now: float) -> str:
 
 
 def clock(moment: float, now: float) -> str:
-    """Return a moment in local time: the hour today, with the date otherwise."""
-    there, here = datetime.fromtimestamp(moment), datetime.fromtimestamp(now)
+    """Return a moment in local time: the hour today, with the date otherwise; nothing for what no calendar has."""
+    try:
+        there, here = datetime.fromtimestamp(moment), datetime.fromtimestamp(now)
+    except (ValueError, OverflowError, OSError):
+        return ""
     return there.strftime("%H:%M" if there.date() == here.date() else "%Y-%m-%d %H:%M")
 
 

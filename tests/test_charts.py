@@ -132,7 +132,7 @@ def test_a_sweep_as_a_scatter_and_as_parallel_axes() -> None:
     fill(9)
     sweep({n: 9.0 - n for n in range(8)})  # the ninth has no result
     conn = open_reader()
-    found = sweepcharts.read(conn, [], JobsView(), "loss")
+    found = sweepcharts.read(conn, sweepcharts.members(conn, [], JobsView()), "loss")
     assert found.params == ["lr"] and sorted(found.results) == [float(n) for n in range(2, 10)]
     plot = sweepcharts.scatter(found, "lr", "000000000003")
     everything, chosen = plot.lines
@@ -147,7 +147,7 @@ def test_a_sweep_as_a_scatter_and_as_parallel_axes() -> None:
     assert [label for _, label in plot.ticks] == ["lr 0..0.007", "loss 2..9"]
     lowest = plot.lines[0].curve
     assert list(lowest.lows)[:2] == pytest.approx([1.0, 0.0]) and math.isnan(lowest.lows[2])
-    only = sweepcharts.read(conn, ["000000000001", "000000000002"], JobsView(), "loss")
+    only = sweepcharts.read(conn, sweepcharts.members(conn, ["000000000001", "000000000002"], JobsView()), "loss")
     assert len(only.jobs) == 2
     conn.close()
 
@@ -186,7 +186,7 @@ def test_missing_parameters_leave_an_axis_as_it_is() -> None:
     fill(3)
     sweep({n: float(n) for n in range(3)})
     conn = open_reader()
-    found = sweepcharts.read(conn, [], JobsView(), "loss")
+    found = sweepcharts.read(conn, sweepcharts.members(conn, [], JobsView()), "loss")
     jobs = [
         dataclasses.replace(row, params={"p": p} if p else {})
         for row, p in zip(found.jobs, (9, 100, None), strict=True)

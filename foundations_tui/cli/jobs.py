@@ -187,12 +187,14 @@ def views(ctx: click.Context, as_json: bool) -> None:
 @_view_options
 def save_view(name: str, **options: str) -> None:
     """Save a view: foundations jobs --view NAME shows it."""
+    from foundations_tui.store import writes
+
     conn = reader(False)
     which = project_filter(conn, query=options["where"])
     expressions.parse_query(options["where"])
     for column in expressions.parse_columns(options["columns"]) if options["columns"] else []:
         which.search(conn).meaning(column, options["columns"])
-    _put_meta(queries.VIEW + name, json.dumps({key: value for key, value in options.items() if value}))
+    writes.remember(queries.VIEW + name, json.dumps({key: value for key, value in options.items() if value}))
     say(f"saved: foundations jobs --view {one_line(name)}")
 
 
@@ -201,8 +203,10 @@ def save_view(name: str, **options: str) -> None:
 @yes_option
 def remove_view(name: str, yes: bool) -> None:
     """Remove a saved view."""
+    from foundations_tui.store import writes
+
     _view_of(reader(False), name)
-    _put_meta(queries.VIEW + name, None)
+    writes.remember(queries.VIEW + name, None)
 
 
 def _view_of(conn: sqlite3.Connection, name: str) -> dict[str, str]:
@@ -214,12 +218,3 @@ def _view_of(conn: sqlite3.Connection, name: str) -> dict[str, str]:
         raise NotFoundError(f"there is no view {name!r}", f"there are: {known}")
     found: dict[str, str] = json.loads(text)
     return found
-
-
-def _put_meta(key: str, value: str | None) -> None:
-    from foundations_tui.store import writes
-    from foundations_tui.store.db import Store
-
-    store = Store()
-    writes.put_meta(store, key, value)
-    store.close()

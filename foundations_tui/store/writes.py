@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -155,13 +156,15 @@ def put_meta(store: Store, key: str, value: str | None) -> None:
         store.db.table("meta").upsert({"key": key, "value": value}, pk="key")
 
 
+def remember(key: str, value: str | None) -> None:
+    """Remember one value where no store is open; None forgets it."""
+    with contextlib.closing(Store()) as store:
+        put_meta(store, key, value)
+
+
 def put_looked_at(now: float) -> None:
     """Remember that the user has seen what ended until now, seconds since the epoch."""
-    store = Store()
-    try:
-        put_meta(store, LOOKED_AT, repr(now))
-    finally:
-        store.close()
+    remember(LOOKED_AT, repr(now))
 
 
 # --- snapshots that a host has ----------------------------------------------------------------------------------
@@ -245,12 +248,8 @@ def claim_notices(told: Sequence[tuple[str, int, str]]) -> list[bool]:
     Args:
         told: (job, attempt, event).
     """
-    store = Store()
-    try:
-        with store.transaction() as conn:
-            return [conn.execute("INSERT OR IGNORE INTO told VALUES (?, ?, ?)", one).rowcount == 1 for one in told]
-    finally:
-        store.close()
+    with contextlib.closing(Store()) as store, store.transaction() as conn:
+        return [conn.execute("INSERT OR IGNORE INTO told VALUES (?, ?, ?)", one).rowcount == 1 for one in told]
 
 
 def patience(gaps: Sequence[float]) -> float:

@@ -47,30 +47,14 @@ class Sweep:
         return f"{self.metric} ({self.direction or 'last'})"
 
 
-def read(conn: sqlite3.Connection, jobs: Sequence[str], view: JobsView, metric: str) -> Sweep:
-    """Return the jobs of a sweep that have a metric.
+def members(conn: sqlite3.Connection, jobs: Sequence[str], view: JobsView) -> list[str]:
+    """Return the ids of the jobs of a sweep, 500 at most.
 
     Args:
         conn: reads the store.
-        jobs: whole ids; one alone stands for the sweep it belongs to, or else for all of the view, 500 at most.
+        jobs: whole ids; one alone stands for the sweep it belongs to, or else for all of the view.
         view: of the jobs.
-        metric: which.
     """
-    rows = queries.jobs_by_id(conn, _meant(conn, jobs, view))
-    direction = queries.directions(conn).get(metric, "")
-    found = [(row, _result(row, metric, direction)) for row in rows]
-    known = [(row, value) for row, value in found if value is not None]
-    return Sweep(
-        [row for row, _ in known], _varying([row for row, _ in known]), metric, direction, [v for _, v in known]
-    )
-
-
-def metrics(conn: sqlite3.Connection, jobs: Sequence[str], view: JobsView) -> list[str]:
-    """Return the metrics of the jobs of a sweep, those of most of them first."""
-    return queries.metric_keys(conn, _meant(conn, jobs, view))
-
-
-def _meant(conn: sqlite3.Connection, jobs: Sequence[str], view: JobsView) -> list[str]:
     if len(jobs) > 1:
         return list(jobs)[:_MOST_JOBS]
     groups = [row.group for row in queries.jobs_by_id(conn, jobs, details=False) if row.group]
@@ -78,6 +62,21 @@ def _meant(conn: sqlite3.Connection, jobs: Sequence[str], view: JobsView) -> lis
     if groups:
         which = dataclasses.replace(which, group=groups[0])
     return queries.ordered_ids(conn, which, view.sort, _MOST_JOBS)
+
+
+def read(conn: sqlite3.Connection, jobs: Sequence[str], metric: str) -> Sweep:
+    """Return those of some jobs that have a metric.
+
+    Args:
+        conn: reads the store.
+        jobs: whole ids.
+        metric: which.
+    """
+    direction = queries.directions(conn).get(metric, "")
+    found = [(row, _result(row, metric, direction)) for row in queries.jobs_by_id(conn, jobs)]
+    known = [(row, value) for row, value in found if value is not None]
+    rows = [row for row, _ in known]
+    return Sweep(rows, _varying(rows), metric, direction, [value for _, value in known])
 
 
 def _result(row: JobRow, metric: str, direction: str) -> float | None:

@@ -24,7 +24,8 @@ _TILES = {1: (1, 1), 2: (1, 2), 4: (2, 2), 6: (3, 2), 9: (3, 3)}
 """Columns and rows of so many charts."""
 _Found = tuple[list[str], int, list[tuple[str, Plot]]]
 """All metrics, how many charts there could be, and those that are shown."""
-KINDS = ("curves", "scatter", "parallel")
+_CURVES = "curves"
+_KINDS = (_CURVES, "scatter", "parallel")
 _MOST_JOBS = 8
 _SMOOTHER = 0.1
 _CURSOR_STEP = 0.02
@@ -62,7 +63,7 @@ class MetricsPane(Grid, can_focus=True):
         self._jobs: list[str] = []
         self._chosen: list[str] = []
         self._view = JobsView()
-        self._kind = KINDS[0]
+        self._kind = _CURVES
         self._keys: list[str] = []
         self._count = 0
         """Charts that there could be."""
@@ -89,7 +90,7 @@ class MetricsPane(Grid, can_focus=True):
         """Show what the store has now."""
         if not self.display:
             return
-        if self._kind != KINDS[0]:
+        if not self._has_curves:
             return self._reload_sweep()
         jobs, how, wanted, tiles, first = list(self._jobs), self.how, self._filter, self.tiles, self._first
         kind = self._kind
@@ -110,10 +111,11 @@ class MetricsPane(Grid, can_focus=True):
         tiles, how = self.tiles, self.how
 
         def read(conn: sqlite3.Connection) -> _Found:
-            keys = [key for key in sweepcharts.metrics(conn, jobs, view) if wanted.lower() in key.lower()]
+            ids = sweepcharts.members(conn, jobs, view)
+            keys = [key for key in queries.metric_keys(conn, ids) if wanted.lower() in key.lower()]
             if first >= len(keys):
                 return keys, 0, []
-            sweep = sweepcharts.read(conn, jobs, view, keys[first])
+            sweep = sweepcharts.read(conn, ids, keys[first])
             if kind == "parallel":
                 return keys, 1, [(f"{sweep.title} of {len(sweep.jobs)} jobs", sweepcharts.parallel(sweep))]
             chosen = jobs[0] if jobs else None
@@ -121,6 +123,11 @@ class MetricsPane(Grid, can_focus=True):
             return keys, len(sweep.params), shown
 
         self._reader.ask(self, read, lambda found: self._take(found, how, kind))
+
+    @property
+    def _has_curves(self) -> bool:
+        """Whether the charts are of single jobs, not of a sweep."""
+        return self._kind == _CURVES
 
     @property
     def tiles(self) -> int:
@@ -149,12 +156,12 @@ class MetricsPane(Grid, can_focus=True):
             key, plot = page[number] if number < len(page) else ("", Plot())
             chart.cursor = self._cursor
             chart.show(key or self._nothing, plot, self.how.x, self.how.log and self._kind != "parallel")
-        self._say(len(page) if self._kind == KINDS[0] else min(1, len(page)))
+        self._say(len(page) if self._has_curves else min(1, len(page)))
 
     @property
     def _nothing(self) -> str:
         """What is said where there is nothing to draw."""
-        if self._kind != KINDS[0] and self._keys:
+        if not self._has_curves and self._keys:
             return "no parameter differs between these jobs"
         return "no metrics" if self._jobs else "no job is selected"
 
@@ -163,16 +170,16 @@ class MetricsPane(Grid, can_focus=True):
         many = f"{self._first + 1}{to} of {len(self._keys)}" if shown else "none"
         parts = [
             f"metrics  {many}",
-            "" if self._kind == KINDS[0] else self._kind,
+            "" if self._has_curves else self._kind,
             f"filter: {self._filter}" if self._filter else "",
             "log" if self.how.log else "",
         ]
         low, high = self.how.window
-        parts.append(f"{low:.0%} to {high:.0%} of it" if high - low < 1 and self._kind == KINDS[0] else "")
+        parts.append(f"{low:.0%} to {high:.0%} of it" if high - low < 1 and self._has_curves else "")
         parts.append(f"smoothed {self.how.smooth:.1f}" if self.how.smooth else "")
         said = (
             one_line("  ".join(part for part in parts if part)),
-            words.plural(len(self._jobs), "job") if self._kind == KINDS[0] else "",
+            words.plural(len(self._jobs), "job") if self._has_curves else "",
         )
         if said != self._said:
             self._said = said
@@ -187,14 +194,14 @@ class MetricsPane(Grid, can_focus=True):
 
     def action_page(self, step: int) -> None:
         """Show the next metrics."""
-        first = self._first + step * (self.tiles if self._kind == KINDS[0] else 1)
+        first = self._first + step * (self.tiles if self._has_curves else 1)
         if 0 <= first < len(self._keys):
             self._first = first
             self.reload()
 
     def action_kind(self) -> None:
         """Curves, each parameter of the sweep against a metric, or all of them beside each other."""
-        self._kind = KINDS[(KINDS.index(self._kind) + 1) % len(KINDS)]
+        self._kind = _KINDS[(_KINDS.index(self._kind) + 1) % len(_KINDS)]
         self._first = 0
         self.reload()
 
@@ -274,7 +281,7 @@ class MetricsPane(Grid, can_focus=True):
         self._look_at(start, start + width)
 
     def _look_at(self, low: float, high: float) -> None:
-        if high - low >= _LEAST_WINDOW and self._kind == KINDS[0]:
+        if high - low >= _LEAST_WINDOW and self._has_curves:
             self.how = dataclasses.replace(self.how, window=(low, min(1.0, high)))
             self.reload()
 

@@ -17,8 +17,6 @@ from foundations_tui import charts, words
 from foundations_tui.terminal import clip, one_line, width
 from foundations_tui.ui.look import LOOK
 
-_END_OF_TIME = 253402214400
-"""A day before the year 10000, seconds since the epoch."""
 _AXIS = 10
 """Cells of the labels of the y axis."""
 
@@ -275,5 +273,5 @@ def _upright() -> str:
 
 def _x_label(value: float, name: str) -> str:
     if name == "clock":
-        return words.clock(value, value) if abs(value) < _END_OF_TIME else ""
+        return words.clock(value, value)
     return words.number(round(value) if name == "step" else float(f"{value:.4g}"))
