@@ -36,13 +36,14 @@ def ago(moment: float | None, now: float) -> str:
     return "now"
 
 
-def clock(moment: float, now: float) -> str:
+def clock(moment: float, now: float, seconds: bool = False) -> str:
     """Return a moment in local time: the hour today, with the date otherwise; nothing for what no calendar has."""
     try:
         there, here = datetime.fromtimestamp(moment), datetime.fromtimestamp(now)
     except (ValueError, OverflowError, OSError):
         return ""
-    return there.strftime("%H:%M" if there.date() == here.date() else "%Y-%m-%d %H:%M")
+    form = "%H:%M:%S" if seconds else "%H:%M"
+    return there.strftime(form if there.date() == here.date() else f"%Y-%m-%d {form}")
 
 
 def size(count: float | None) -> str:

@@ -1,9 +1,9 @@
 """What the host and its jobs use, over time: a ring for the host, a file for each attempt.
 
 A line is a JSON array. Host: [time, CPU load, RAM used, disk free, [[UUID, utilisation, MiB, degrees, watts], ...]];
-job: [time, CPUs used, RAM, GPU utilisation, GPU MiB]. Times are seconds since the epoch, RAM and disk bytes, load and
-CPUs counts of CPUs, utilisation percent (of a job's GPUs the mean). The host's ring is one stream: its segments are
-named by the offset at which they begin, and the oldest go.
+job: [time, CPUs used, RAM, GPU utilisation, GPU MiB, log]. Times are seconds since the epoch, RAM, disk and log bytes,
+load and CPUs counts of CPUs, utilisation percent (of a job's GPUs the mean). The host's ring is one stream: its
+segments are named by the offset at which they begin, and the oldest go.
 """
 
 from __future__ import annotations
@@ -126,9 +126,9 @@ class Sampler:
             load = round(sum(loads) / len(loads)) if loads else None
             cpus = self._cpus(attempt, moment, cpu)
             if cpus is not None:
-                path = self._paths.job(attempt[0]).attempt(attempt[1]).samples
-                with open(path, "ab") as file:
-                    file.write(_line([moment, cpus, ram, load, memory if held else None]))
+                paths = self._paths.job(attempt[0]).attempt(attempt[1])
+                with open(paths.samples, "ab") as file:
+                    file.write(_line([moment, cpus, ram, load, memory if held else None, files.size(paths.log)]))
 
     def _cpus(self, attempt: Attempt, moment: float, cpu: float) -> Optional[float]:
         """Return how many CPUs an attempt used since the last sample; None for the first one."""

@@ -11,11 +11,11 @@ from hypothesis import given, strategies as st
 from textual.events import MouseScrollUp
 
 from foundations import records
-from foundations_tui import charts, summaries
+from foundations_tui import charts, locations, summaries
 from foundations_tui.session import Session
 from foundations_tui.store import writes
 from foundations_tui.store.db import Store, open_reader
-from foundations_tui.ui import curves, sweepcharts
+from foundations_tui.ui import curves, moments, sweepcharts
 from foundations_tui.ui.app import FoundationsApp
 from foundations_tui.ui.curves import How, JobOfChart
 from foundations_tui.ui.panes.metrics import MetricsPane
@@ -116,6 +116,51 @@ async def test_charts_are_moved_with_keys_and_mouse() -> None:
         await shows(lambda: 0.05 < pane.how.window[0] < 0.2 and 0.4 < pane.how.window[1] < 0.6)
         await pilot._post_mouse_events([MouseScrollUp], chart, offset=(50, 5))
         await shows(lambda: pane.how.window[1] - pane.how.window[0] < 0.3)
+
+
+knots = st.lists(st.tuples(st.floats(0, 1e9), st.integers(0, 1 << 50)), max_size=20)
+
+
+@given(knots)
+def test_a_log_clock_never_goes_back(known: list[tuple[float, int]]) -> None:
+    found = moments.clock(known)
+    assert (found.offset_at(5.0) is None) == (found.time_at(5) is None) == (not known)
+    offsets = [found.offset_at(time) or 0 for time in (-1.0, 0.0, *sorted(time for time, _ in known), 2e9)]
+    times = [found.time_at(offset) or 0.0 for offset in (0, *sorted(size for _, size in known), 1 << 51)]
+    assert offsets == sorted(offsets) and times == sorted(times)
+
+
+def test_a_log_grows_evenly_between_two_samples() -> None:
+    found = moments.clock([(100.0, 0), (110.0, 1000), (120.0, 1000), (130.0, 3000)])
+    assert [found.offset_at(time) for time in (99, 105, 115, 125, 999)] == [0, 500, 1000, 2000, 3000]
+    assert [found.time_at(offset) for offset in (0, 500, 999, 1000, 2000, 3000)] == [100, 105, 109.99, 120, 125, 130]
+
+
+async def test_charts_and_log_are_linked_in_time() -> None:
+    fill(1)
+    log([float(n) for n in range(100)], time=1e9)
+    text = b"".join(b"line %02d of it\n" % n for n in range(100))
+    path = locations.log_file(JOB, 1)
+    path.parent.mkdir(parents=True)
+    path.write_bytes(text)
+    store = Store()
+    writes.put_sizes(store, "local", [(JOB, 1, "samples", 1 << 40)])
+    samples = b"".join(b"[%d,1,1,null,null,%d]\n" % (1e9 + at, at * 14) for at in (0, 50, 100))
+    assert writes.put_samples_page(store, JOB, 1, 0, b"[0,1,1,null,null]\n" + samples)
+    store.close()
+    app = FoundationsApp(Session(), page="metrics", follow=False)
+    async with app.run_test(size=(100, 30)) as pilot:
+        await screen.until(pilot, lambda: "1 col" in screen.text(app))
+        for _ in range(25):
+            await pilot.press("h")
+        await screen.until(pilot, lambda: "job 0  49" in screen.text(app))
+        await pilot.press("t")
+        view = app.main.log_pane.log_view
+        await screen.until(pilot, lambda: app.main.page == "log" and view.place == 49 * 14)
+        assert "│ line 49 of it" in screen.text(app) and "about" in screen.text(app)
+        view.go_to(20 * 14)
+        await pilot.press("m")
+        await screen.until(pilot, lambda: app.main.page == "metrics" and "job 0  20" in screen.text(app))
 
 
 def sweep(results: dict[int, float]) -> None:

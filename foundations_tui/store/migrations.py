@@ -208,3 +208,10 @@ def m005_activity(db: Any) -> None:
         "CREATE TABLE told (job TEXT, attempt INTEGER, event TEXT, PRIMARY KEY (job, attempt, event)) WITHOUT ROWID"
     )
     db.execute("PRAGMA user_version = 5")
+
+
+@migrations()
+def m006_log_times(db: Any) -> None:
+    """How long a job's log was at each sample: when a line was written follows from it."""
+    db.execute("ALTER TABLE job_samples ADD COLUMN log INTEGER")
+    db.execute("PRAGMA user_version = 6")

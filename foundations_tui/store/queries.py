@@ -415,7 +415,9 @@ def streams(conn: sqlite3.Connection, job_id: str) -> list[StreamRow]:
 
 def job_samples(conn: sqlite3.Connection, job_id: str, attempt: int) -> list[JobSample]:
     """Return what an attempt used over time."""
-    query = "SELECT time, cpus, ram, gpu, gpu_memory FROM job_samples WHERE job = ? AND attempt = ? ORDER BY offset"
+    query = (
+        "SELECT time, cpus, ram, gpu, gpu_memory, log FROM job_samples WHERE job = ? AND attempt = ? ORDER BY offset"
+    )
     return [JobSample(*row) for row in conn.execute(query, [job_id, attempt])]
 
 

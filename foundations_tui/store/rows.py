@@ -114,6 +114,11 @@ class JobRow:
         return self.state in ("completed", "failed", "stopped", "lost")
 
     @property
+    def shown_state(self) -> str:
+        """Its state, or "stalled" for one that runs and is silent."""
+        return "stalled" if self.stalled_since is not None else self.state
+
+    @property
     def host_state(self) -> str | None:
         """ "reachable", "unreachable", or None when its host was never asked."""
         if self.unreachable_since is not None:
@@ -353,6 +358,8 @@ class JobSample:
     """Percent, the mean of its GPUs."""
     gpu_memory: int | None
     """MiB of its GPUs together."""
+    log: int | None = None
+    """Bytes of its log by then; None from an agent that did not say."""
 
 
 @dataclass(frozen=True, slots=True)

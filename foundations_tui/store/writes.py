@@ -378,10 +378,11 @@ def put_samples_page(store: Store, job: str, attempt: int, offset: int, page: by
     taken = page.rfind(b"\n") + 1
     if not taken:
         return 0
-    rows = [(job, attempt, offset + at, *values) for at, values in _sample_lines(page[:taken], 5)]
+    known = _sample_lines(page[:taken], 5, 6)
+    rows = [(job, attempt, offset + at, *values, *[None] * (6 - len(values))) for at, values in known]
     with store.transaction() as conn:
         if _move(store, job, attempt, "samples", offset, offset + taken):
-            conn.executemany("INSERT OR IGNORE INTO job_samples VALUES (?, ?, ?, ?, ?, ?, ?, ?)", rows)
+            conn.executemany("INSERT OR IGNORE INTO job_samples VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
     return taken
 
 
@@ -418,13 +419,13 @@ def put_host_samples(store: Store, host: str, base: int, offset: int, page: byte
 _SAMPLES_KEPT = 7 * 86400.0
 
 
-def _sample_lines(page: bytes, width: int) -> list[tuple[int, list[Any]]]:
+def _sample_lines(page: bytes, *widths: int) -> list[tuple[int, list[Any]]]:
     """Return (where it begins, its values) of each whole line that is a sample."""
     found, start = [], 0
     while (end := page.find(b"\n", start)) >= 0:
         try:
             values = json.loads(page[start:end])
-            if isinstance(values, list) and len(values) == width and isinstance(values[0], int | float):
+            if isinstance(values, list) and len(values) in widths and isinstance(values[0], int | float):
                 found.append((start, values))
         except (ValueError, RecursionError):
             pass

@@ -222,6 +222,8 @@ class FoundationsApp(App[None]):
         self._told.update((row.job, row.attempt, row.stalled_since) for row in rows)
         for row in rows[:_MOST_SAID]:
             self.say(f"{LOOK.glyph('stalled')} {row.job[:6]} {row.label} {row.why}", failed=True)
+        if len(rows) > _MOST_SAID:
+            self.say(f"{words.plural(len(rows) - _MOST_SAID, 'more job')} went silent: / is:stalled", failed=True)
         if "stalled" in self._notify.on:
             self._notify_of(rows)
 
@@ -231,8 +233,7 @@ class FoundationsApp(App[None]):
             return
         if self._notify.bell:
             self.bell()
-        state = "stalled" if rows[0].stalled_since else rows[0].state
-        told = f"{rows[0].label} {state}" + (f" and {len(rows) - 1} more" if len(rows) > 1 else "")
+        told = f"{rows[0].label} {rows[0].shown_state}" + (f" and {len(rows) - 1} more" if len(rows) > 1 else "")
         self._to_terminal(notices.sequence(self._notify.terminal, "foundations", told, os.environ))
         if self._notify.delivery:
             notices.deliver(self._notify.delivery, rows, time.time(), self._not_delivered)

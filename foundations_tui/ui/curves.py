@@ -77,7 +77,7 @@ def _parts(conn: sqlite3.Connection, one: JobOfChart, key: str, how: How) -> lis
 def _line(conn: sqlite3.Connection, key: str, one: JobOfChart, parts: list[_Part], how: How, span: charts.Span) -> Line:
     colour, marker = LOOK.curve(one.number)
     last = parts[-1]
-    curve, values = _shown(conn, (one.job, last.attempt, key), last, how, span)
+    curve, values, times = _shown(conn, (one.job, last.attempt, key), last, how, span)
     return Line(
         label=one.label,
         colour=colour,
@@ -88,13 +88,15 @@ def _line(conn: sqlite3.Connection, key: str, one: JobOfChart, parts: list[_Part
         odd_at=[x for part in parts for x in _xs([p for p in part.points if p.odd], part.zero, how)],
         earlier=[_shown(conn, (one.job, part.attempt, key), part, how, span)[0] for part in parts[:-1]],
         seams=[_xs(part.points[:1], part.zero, how)[0] for part in parts[1:]],
+        job=one.job,
+        times=times,
     )
 
 
 def _shown(
     conn: sqlite3.Connection, series: _Series, part: _Part, how: How, span: charts.Span
-) -> tuple[charts.Curve, list[float]]:
-    """Return what is seen of a metric of one attempt, and its values there."""
+) -> tuple[charts.Curve, list[float], list[float]]:
+    """Return what is seen of a metric of one attempt, its values there and their times."""
     points = [point for point in part.points if point.last is not None]
     values = [point.last or 0.0 for point in points]
     if how.smooth:
@@ -107,9 +109,10 @@ def _shown(
     xs = _xs(points, part.zero, how)
     near = _within(points, xs, span)
     points, values, xs = points[near], values[near], xs[near]
+    times = [point.time_max for point in points]
     if how.smooth:
-        return charts.Curve(xs, values, values), values
-    return charts.Curve(xs, [p.min or 0.0 for p in points], [p.max or 0.0 for p in points]), values
+        return charts.Curve(xs, values, values), values, times
+    return charts.Curve(xs, [p.min or 0.0 for p in points], [p.max or 0.0 for p in points]), values, times
 
 
 def _each(conn: sqlite3.Connection, series: _Series, points: list[CurvePoint]) -> list[CurvePoint]:

@@ -96,6 +96,16 @@ class LogFile:
         except OSError:
             return 0
 
+    def offset_of(self, number: int) -> int:
+        """Return the offset at which a line begins, as far as lines are counted."""
+        if not 0 <= number < self.line_count:
+            return self._scanned
+        try:
+            with self.path.open("rb") as file:
+                return self._start_of(file, number)
+        except OSError:
+            return 0
+
     def tail(self, count: int) -> list[bytes]:
         """Return the last lines, however much of the file has been counted."""
         want = count * 400

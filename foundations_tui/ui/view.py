@@ -149,16 +149,12 @@ def _usual_row(job: JobRow, short: str, wide: bool, now: float) -> TableRow:
     if wide:
         started = words.ago(job.started_at, now) if job.started_at else ""
         cells = [_state(job), short, _name(job), job.project, job.host, started, took, code, job.facts]
-    return TableRow(job.job, cells, [LOOK.style(_look(job)), "dim"], (job.state, job.exit_code))
+    return TableRow(job.job, cells, [LOOK.style(job.shown_state), "dim"], (job.state, job.exit_code))
 
 
 def _state(job: JobRow) -> str:
     unsure = "?" if job.unreachable_since is not None and not job.is_final else ""
-    return f"{LOOK.glyph(_look(job))} {job.state}{unsure}"
-
-
-def _look(job: JobRow) -> str:
-    return "stalled" if job.stalled_since else job.state
+    return f"{LOOK.glyph(job.shown_state)} {job.state}{unsure}"
 
 
 def _name(job: JobRow) -> str:
@@ -174,7 +170,7 @@ def _row(
     return TableRow(
         job.job,
         cells,
-        [LOOK.style(_look(job)), "dim"],
+        [LOOK.style(job.shown_state), "dim"],
         (job.state, tuple(map(repr, values))),
     )
 

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import ClassVar
 
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.content import Content
+from textual.message import Message
 from textual.widgets import Static
 
 from foundations_tui import locations, words
 from foundations_tui.store.rows import JobRow
 from foundations_tui.terminal import one_line
+from foundations_tui.ui import moments
 from foundations_tui.ui.look import LOOK
+from foundations_tui.ui.moments import LogClock
+from foundations_tui.ui.reader import Reader
 from foundations_tui.ui.widgets.log_view import LogView
 
 
@@ -24,10 +29,22 @@ class LogPane(Vertical):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("left_parenthesis", "attempt(-1)", "attempt before", show=False, id="log.attempt_before"),
         Binding("right_parenthesis", "attempt(1)", "attempt behind", show=False, id="log.attempt_behind"),
+        Binding("m", "metrics_then", "metrics at this line", show=False, id="log.metrics_then"),
     ]
 
-    def __init__(self, id: str | None = None) -> None:
+    class Pointed(Message):
+        """The metrics at the moment of a line are asked for."""
+
+        def __init__(self, job: str, time: float) -> None:
+            super().__init__()
+            self.job = job
+            self.time = time
+
+    def __init__(self, reader: Reader, id: str | None = None) -> None:
         super().__init__(id=id)
+        self._reader = reader
+        self._moment = ""
+        """About when the line was written that was gone to."""
         self.row: JobRow | None = None
         self._attempt: int | None = None
         """An earlier attempt that is looked at; None for the one that counts."""
@@ -47,7 +64,7 @@ class LogPane(Vertical):
     def show(self, row: JobRow | None) -> None:
         """Show a job as it is now, or none."""
         if row is None or self.row is None or row.job != self.row.job:
-            self._attempt = None
+            self._attempt, self._moment = None, ""
         self.row = row
         facts = Content("") if row is None else _facts(row, self.attempt)
         if facts.markup != self._facts:
@@ -72,11 +89,44 @@ class LogPane(Vertical):
             self._attempt = wanted if wanted < self.row.attempt else None
             self.show(self.row)
 
+    def go_to(self, time: float) -> None:
+        """Show what was written about a moment, seconds since the epoch."""
+
+        def go(found: LogClock) -> None:
+            offset = found.offset_at(time)
+            if offset is not None:
+                self._moment = f"about {words.clock(time, time, seconds=True)}"
+                self.log_view.go_to(offset)
+                self.say_where()
+
+        self._with_clock(go)
+
+    def action_metrics_then(self) -> None:
+        """Show the metrics as they were when this line was written."""
+        row, offset = self.row, self.log_view.place
+
+        def point(found: LogClock) -> None:
+            time = None if offset is None else found.time_at(offset)
+            if row is not None and time is not None:
+                self._moment = f"about {words.clock(time, time, seconds=True)}"
+                self.say_where()
+                self.post_message(self.Pointed(row.job, time))
+
+        self._with_clock(point)
+
+    def _with_clock(self, then: Callable[[LogClock], None]) -> None:
+        row, attempt = self.row, self.attempt
+        if row is None or not attempt:
+            return
+        path = locations.log_file(row.job, attempt)
+        size = path.stat().st_size if path.exists() else 0
+        self._reader.ask("moments", lambda conn: moments.read(conn, row, attempt, size), then)
+
     def say_where(self) -> None:
         """Say what of the log is shown."""
         view = self.log_view
         parts = [f"filter: {view.filter}" if view.filter else "", words.plural(view.line_count, "line")]
-        parts.append("" if view.following else "G follows")
+        parts += ["", ""] if view.following else [self._moment, "G follows"]
         said = one_line("  ".join(part for part in parts if part))
         if said != self._said:
             self._said = said
@@ -85,7 +135,7 @@ class LogPane(Vertical):
 
 def _facts(row: JobRow, attempt: int) -> Content:
     """Return a job in two lines; nothing in it is markup."""
-    state = Content.styled(f"{LOOK.glyph(row.state)} {row.state}", LOOK.style(row.state))
+    state = Content.styled(f"{LOOK.glyph(row.shown_state)} {row.state}", LOOK.style(row.shown_state))
     parts = [row.job[:8], row.name, f"on {row.host}", words.duration(row.duration(time.time()))]
     parts.append(f"attempt {attempt} of {row.attempt}" if row.attempt > 1 else "")
     parts.append("" if row.exit_code is None else f"exit {row.exit_code}")

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 from textual.binding import Binding, BindingType
 from textual.containers import Grid
 from textual.content import Content
+from textual.message import Message
 
 from foundations_tui import words
 from foundations_tui.store import queries
@@ -55,7 +56,18 @@ class MetricsPane(Grid, can_focus=True):
         Binding("shift+right", "pan(1)", "go right", show=False, id="metrics.pan_right"),
         Binding("h,left", "cursor(-1)", "cursor left", show=False, id="metrics.left"),
         Binding("l,right", "cursor(1)", "cursor right", show=False, id="metrics.right"),
+        Binding("t", "log_then", "log at the cursor", show=False, id="metrics.log_then"),
     ]
+
+    class Moved(Message):
+        """The cursor stands somewhere else, or its place in the log is asked for."""
+
+        def __init__(self, moments: Mapping[str, float], opens: bool = False) -> None:
+            super().__init__()
+            self.moments = moments
+            """When each job was there, seconds since the epoch."""
+            self.opens = opens
+            """Whether the log is to be opened."""
 
     def __init__(self, reader: Reader, id: str | None = None) -> None:
         super().__init__(id=id)
@@ -72,6 +84,8 @@ class MetricsPane(Grid, can_focus=True):
         self._filter = ""
         self.how = How()
         self._cursor: float | None = None
+        self._sought: tuple[str, float] | None = None
+        """A job and a moment that the cursor is to be put at."""
         self._laid_out = (0, 0, 0)
         self._said = ("", "")
         self.border_title = "metrics"
@@ -157,6 +171,7 @@ class MetricsPane(Grid, can_focus=True):
             chart.cursor = self._cursor
             chart.show(key or self._nothing, plot, self.how.x, self.how.log and self._kind != "parallel")
         self._say(len(page) if self._has_curves else min(1, len(page)))
+        self._seek()
 
     @property
     def _nothing(self) -> str:
@@ -236,12 +251,46 @@ class MetricsPane(Grid, can_focus=True):
             self.action_pan(step)
             now = now if self.how.window == before else 1.0 - round(now)
         self._put_cursor(min(1.0, max(0.0, now + step * _CURSOR_STEP)))
+        self.post_message(self.Moved(self.moments))
 
     def _put_cursor(self, place: float) -> None:
         self._cursor = place
         for chart in self.query(Chart):
             chart.cursor = self._cursor
             chart.refresh()
+
+    @property
+    def moments(self) -> dict[str, float]:
+        """When each job was where the cursor stands: of its metric that comes first."""
+        found: dict[str, float] = {}
+        for chart in self.query(Chart):
+            if chart.display and self._has_curves:
+                found = {**chart.moments, **found}
+        return found
+
+    def action_log_then(self) -> None:
+        """Open the log where it was when the cursor's values came."""
+        self.post_message(self.Moved(self.moments, opens=True))
+
+    def point_at(self, job: str, time: float) -> None:
+        """Put the cursor at a moment of a job, as soon as its curves are here."""
+        self._sought = (job, time)
+        self._kind = _CURVES
+        self.reload()
+
+    def _seek(self) -> None:
+        if self._sought is None:
+            return
+        for chart in self.query(Chart):
+            place = chart.place_of(*self._sought) if chart.display else None
+            if place is None:
+                continue
+            if 0.0 <= place <= 1.0 or self.how.window == (0.0, 1.0):
+                self._sought = None
+                self._put_cursor(min(1.0, max(0.0, place)))
+            else:
+                self._look_at(0.0, 1.0)
+            return
 
     def action_zoom(self, direction: int) -> None:
         """Look closer at what is around the cursor, or see more."""
@@ -262,6 +311,12 @@ class MetricsPane(Grid, can_focus=True):
         """Read out the values under the mouse, in all charts."""
         event.stop()
         self._put_cursor(event.place)
+
+    def on_chart_chosen(self, event: Chart.Chosen) -> None:
+        """Let the log follow a click: what only passes over a chart moves nothing."""
+        event.stop()
+        self._put_cursor(event.place)
+        self.post_message(self.Moved(self.moments))
 
     def on_chart_zoomed(self, event: Chart.Zoomed) -> None:
         """Look closer at what is around the mouse, or see more."""

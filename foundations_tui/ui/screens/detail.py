@@ -138,7 +138,7 @@ class Detail(ModalScreen[None]):
 
 def _lines(known: _Known, now: float) -> Iterator[Content]:
     row = known.row
-    state = Content.styled(f"{LOOK.glyph(row.state)} {row.state}", LOOK.style(row.state))
+    state = Content.styled(f"{LOOK.glyph(row.shown_state)} {row.state}", LOOK.style(row.shown_state))
     yield Content.assemble(state, "  ", one_line(row.why))
     if row.cause.get("line"):
         yield Content.styled("  " + one_line(str(row.cause["line"])), LOOK.style("failed"))

@@ -113,7 +113,7 @@ class MainScreen(Screen[None]):
             with Horizontal(id="top"):
                 yield JobsPane(self._reader, id="jobs")
             with Horizontal(id="bottom"):
-                yield LogPane(id="log")
+                yield LogPane(self._reader, id="log")
         yield Prompt(id="prompt")
         yield Footer(show_command_palette=False)
 
@@ -246,6 +246,22 @@ class MainScreen(Screen[None]):
         if self._metrics is not None:
             self._metrics.show(self.jobs.chosen, self.jobs.view)
 
+    def on_metrics_pane_moved(self, event: MetricsPane.Moved) -> None:
+        """Let the log follow the cursor of the charts, or open it there."""
+        pane = self.query_one(LogPane)
+        if event.opens and self.selected is not None and self.selected.job in event.moments:
+            self.action_page("log")
+            pane.show(self.selected)
+        if pane.display and pane.row is not None and pane.row.job in event.moments:
+            pane.go_to(event.moments[pane.row.job])
+
+    def on_log_pane_pointed(self, event: LogPane.Pointed) -> None:
+        """Let the charts' cursor follow the log."""
+        if self._metrics is None:
+            self.action_page("metrics")
+        if self._metrics is not None:
+            self._metrics.point_at(event.job, event.time)
+
     def on_queue_pane_put(self, event: QueuePane.Put) -> None:
         """Give a waiting job another place."""
         self.owner.deeds.put_in_queue(event.job, event.where, event.other)
@@ -282,7 +298,7 @@ class MainScreen(Screen[None]):
     def _show_beside(self, row: JobRow | None) -> None:
         panes = list(self.query(LogPane))[1:]
         if row is not None and not panes:
-            self.query_one("#bottom").mount(LogPane(id="log-beside"))
+            self.query_one("#bottom").mount(LogPane(self._reader, id="log-beside"))
         for pane in panes:
             pane.display = row is not None and self.page == "log"
             if row is not None:

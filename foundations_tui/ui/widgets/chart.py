@@ -41,6 +41,10 @@ class Line:
     """Where a new attempt began."""
     marks: bool = False
     """Each point is drawn as the marker."""
+    job: str = ""
+    """Whose it is."""
+    times: Sequence[float] = ()
+    """When each place was logged, seconds since the epoch."""
 
 
 @dataclass(frozen=True)
@@ -80,6 +84,13 @@ class Chart(Widget):
             super().__init__()
             self.place = place
 
+    class Chosen(Message):
+        """The mouse was clicked somewhere: a share of the width."""
+
+        def __init__(self, place: float) -> None:
+            super().__init__()
+            self.place = place
+
     class Zoomed(Message):
         """The wheel was turned somewhere: a share of the width; closer, or away."""
 
@@ -108,6 +119,24 @@ class Chart(Widget):
         if (title, plot, x_name, log) != (self.title, self._plot, self._x_name, self._log):
             self.title, self._plot, self._x_name, self._log = title, plot, x_name, log
             self.refresh()
+
+    @property
+    def moments(self) -> dict[str, float]:
+        """When each job was where the cursor stands, seconds since the epoch."""
+        if self.cursor is None:
+            return {}
+        left, right = self._plot.span
+        x = left + (right - left) * self.cursor
+        return {line.job: line.times[_nearest(line.curve.xs, x)] for line in self._plot.lines if line.times}
+
+    def place_of(self, job: str, time: float) -> float | None:
+        """Return where a job was at a moment, as a share of the width (beyond 0 to 1 where that is not seen)."""
+        left, right = self._plot.span
+        for line in self._plot.lines:
+            if line.job == job and line.times:
+                x = line.curve.xs[_nearest(line.times, time)]
+                return (x - left) / (right - left) if right > left else 0.0
+        return None
 
     def render_line(self, y: int) -> Strip:
         """Draw one line; all of them are made at once and kept."""
@@ -212,6 +241,8 @@ class Chart(Widget):
         end = self._place(event.x)
         if start is not None and abs(end - start) > 2 / max(1, self.size.width):
             self.post_message(self.Dragged(min(start, end), max(start, end)))
+        elif start is not None:
+            self.post_message(self.Chosen(end))
         self.refresh()
 
     def on_mouse_scroll_up(self, event: events.MouseScrollUp) -> None:
@@ -227,12 +258,20 @@ class Chart(Widget):
     def _legend(self, line: Line, x: float | None, room: int, style: Style) -> list[Segment]:
         place = len(line.values) - 1
         if x is not None:
-            place = min(bisect.bisect_left(line.curve.xs, x), place)
+            place = min(_nearest(line.curve.xs, x), place)
         value = words.number(float(f"{line.values[place]:.6g}")) if line.values else ""
         odd = f"  {line.odd} not finite" if line.odd else ""
         head = f"{line.marker} "
         text = clip(one_line(f"{line.label}  {value}{odd}"), max(0, room - width(head)))
         return [Segment(head, style + Style.parse(line.colour)), Segment(text, style)]
+
+
+def _nearest(places: Sequence[float], x: float) -> int:
+    """Return which of some rising numbers is nearest."""
+    behind = bisect.bisect_left(places, x)
+    if behind == len(places) or (behind and x - places[behind - 1] <= places[behind] - x):
+        return behind - 1
+    return behind
 
 
 def _x_axis(left: float, right: float, columns: int, name: str) -> str:

@@ -95,6 +95,8 @@ class LogView(ScrollView, can_focus=True):
         """Up to where the filter has come, bytes."""
         self._shown = array("Q")
         """Offsets of the lines that the filter lets through."""
+        self._sought: int | None = None
+        """An offset that is to be shown as soon as lines are counted up to it."""
         self._is_raw = False
         self._shown_last: object = None
         self.following = True
@@ -104,7 +106,7 @@ class LogView(ScrollView, can_focus=True):
         """Show another file, or words when it is not there or empty."""
         if path != (self._file.path if self._file else None):
             self._file = LogFile(path) if path is not None else None
-            self.following, self._found = True, None
+            self.following, self._found, self._sought = True, None, None
             self._end_search()
             self.filter, self._shown = "", array("Q")
             self._cache = (0, [])
@@ -128,6 +130,9 @@ class LogView(ScrollView, can_focus=True):
         self._resize()
         if grown:
             self._cache = (0, [])
+        if self._sought is not None and self.size.height and (file.scanned > self._sought or grown < _SCAN_BYTES):
+            self.call_after_refresh(self._go_to_line, file.line_at(self._sought))  # the new size counts from then on
+            self._sought = None
         if grown >= _SCAN_BYTES:
             self.call_later(self.look)
 
@@ -284,8 +289,30 @@ class LogView(ScrollView, can_focus=True):
         if event.offset is None:
             self.post_message(self.Said(f"no further line with {event.search.words}"))
             return
+        self._go_to_line(self._file.line_at(event.offset))
+
+    def go_to(self, offset: int) -> None:
+        """Show the line in which a byte stands, as soon as lines are counted up to there."""
+        if self.filter:
+            self.set_filter("")
         self.following = False
-        self._found = self._file.line_at(event.offset)
+        self._sought = offset
+        self.look()
+
+    @property
+    def place(self) -> int | None:
+        """The offset of the line that was found, or of the first one on the screen; None without a log."""
+        if self._file is None or not self.line_count:
+            return None
+        number = self.scroll_offset.y if self._found is None else self._found
+        if self.filter:
+            return self._shown[min(number, len(self._shown) - 1)]
+        return self._file.offset_of(number)
+
+    def _go_to_line(self, number: int) -> None:
+        self.following = False
+        self._found = min(number, max(0, self.line_count - 1))
+        self._tail = []
         self.scroll_to(y=max(0, self._found - self.size.height // 3), animate=False, immediate=True)
         self.refresh()
 
