@@ -34,6 +34,8 @@ _NO_REPOSITORY_EXCLUDES = "__pycache__/\n*.pyc\n.venv/\nvenv/\nnode_modules/\n.i
 """What a folder without a repository, and so perhaps without a .gitignore, hardly wants to ship."""
 _EMPTY_TREE = "4b825dc642cb6eb9a060e54bf8d69288fbee4904"
 _NO_OBJECT = b"0" * 40
+_ROOT = "root"
+"""File of a shadow GIT_DIR that names the top of the tree."""
 _SETTINGS = {
     "core.autocrlf": "false",
     "core.safecrlf": "false",
@@ -93,6 +95,8 @@ def take(folder: Path, max_file: int = 100 << 20, include: tuple[str, ...] = ())
     repository = _repository_of(folder)
     root = Path(repository.working_tree_dir or folder).resolve() if repository else folder
     shadow = _shadow(root)
+    if not (shadow / _ROOT).exists():
+        (shadow / _ROOT).write_bytes(os.fsencode(root))
     try:
         tree, files, size = _freeze(root, shadow, repository is not None, max_file, include)
     except plumbing.GitFailed:
@@ -169,24 +173,53 @@ def difference(one: str, other: str) -> str:
     Raises:
         NotFoundError: one of them is not here.
     """
-    shadows = [path.parent for path in locations.snapshots_folder().glob("*/HEAD")]
-    homes = {tree: next((path for path in shadows if _has_tree(path, tree)), None) for tree in (one, other)}
-    for tree, home in homes.items():
-        if home is None:
-            hint = "foundations get JOB --code fetches the code of a job"
-            raise NotFoundError(f"the code {tree[:12]} was not submitted from this machine", hint)
-    both = os.pathsep.join(str(home / "objects") for home in homes.values() if home is not None)
-    words = ["git", "--git-dir", str(homes[one]), "diff", "--no-color", "--no-ext-diff", "--no-textconv", one, other]
-    env = plumbing.environment({"GIT_ALTERNATE_OBJECT_DIRECTORIES": both, "GIT_CONFIG_GLOBAL": os.devnull})
+    homes = [_home_of(tree) for tree in (one, other)]
+    return _diff(homes[0], [home / "objects" for home in homes], one, other)
+
+
+def since_commit(tree: str, commit: str) -> str:
+    """Return what ``git diff`` says of a commit of the user's repository and a snapshot that was taken there later.
+
+    Args:
+        tree: tree id.
+        commit: id of the commit.
+    Raises:
+        NotFoundError: the snapshot was taken elsewhere, or the repository or the commit is gone.
+    """
+    home = _home_of(tree)
+    try:
+        root = Path(os.fsdecode((home / _ROOT).read_bytes()))
+    except OSError:
+        root = Path.cwd()  # an earlier version did not note it
+    if not root.is_dir():
+        raise NotFoundError(f"the repository {root}, from which it was submitted, is not there any more")
+    asked = plumbing.run(root, "rev-parse", "--path-format=absolute", "--git-path", "objects", check=False)
+    objects = Path(os.fsdecode(asked.stdout.rstrip(b"\n")))
+    if plumbing.run(root, "cat-file", "-e", commit + "^{tree}", check=False).returncode != 0:
+        raise NotFoundError(f"commit {commit[:12]} is not in the repository {root}", "git fetch may bring it back")
+    return _diff(home, [home / "objects", objects], commit, tree)
+
+
+def _home_of(tree: str) -> Path:
+    """Return the shadow GIT_DIR that holds a tree."""
+    shadows = (path.parent for path in locations.snapshots_folder().glob("*/HEAD"))
+    for shadow in shadows:
+        words = ["git", "--git-dir", str(shadow), "cat-file", "-e", tree + "^{tree}"]
+        if subprocess.run(words, env=plumbing.environment({}), capture_output=True).returncode == 0:
+            return shadow
+    hint = "foundations get JOB --code fetches the code of a job"
+    raise NotFoundError(f"the code {tree[:12]} was not submitted from this machine", hint)
+
+
+def _diff(home: Path, objects: list[Path], one: str, other: str) -> str:
+    """Return the difference of two trees whose objects are in several places."""
+    words = ["git", "--git-dir", str(home), "diff", "--no-color", "--no-ext-diff", "--no-textconv", one, other]
+    places = os.pathsep.join(map(str, objects))
+    env = plumbing.environment({"GIT_ALTERNATE_OBJECT_DIRECTORIES": places, "GIT_CONFIG_GLOBAL": os.devnull})
     done = subprocess.run(words, env=env, capture_output=True)
     if done.returncode != 0:
         raise SnapshotError(f"git diff failed: {done.stderr.decode(errors='replace').strip()}")
     return done.stdout.decode("utf-8", "replace")
-
-
-def _has_tree(shadow: Path, tree: str) -> bool:
-    words = ["git", "--git-dir", str(shadow), "cat-file", "-e", tree + "^{tree}"]
-    return subprocess.run(words, env=plumbing.environment({}), capture_output=True).returncode == 0
 
 
 def _damaged(snapshot: Snapshot) -> SnapshotError:

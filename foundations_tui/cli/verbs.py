@@ -12,6 +12,7 @@ VERBS = {
     "show": ("listings", "Show one job in full."),
     "metrics": ("compare", "Show the metrics of jobs."),
     "compare": ("compare", "Show in what jobs differ, and which is best."),
+    "diff": ("diff", "Show what differs in the code or the logs of jobs."),
     "chart": ("compare", "Draw a metric of jobs in the terminal."),
     "export": ("compare", "Write jobs as a table: CSV, JSON, Parquet, Markdown, LaTeX."),
     "tag": ("annotate", "Put tags on jobs."),

@@ -27,6 +27,7 @@ from foundations_tui.ui.commands import Command
 from foundations_tui.ui.deeds import Deeds
 from foundations_tui.ui.keys import catalog, keymap
 from foundations_tui.ui.look import LOOK, THEMES
+from foundations_tui.ui.looking import Looking
 from foundations_tui.ui.messages import ActionEnded, Answered, KeyAsked, StoreChanged
 from foundations_tui.ui.pages import PAGES
 from foundations_tui.ui.reader import Reader, version
@@ -94,6 +95,7 @@ class FoundationsApp(App[None]):
         """Reads the store for the panes."""
         self.asks = Asks(self)
         self.deeds = Deeds(self, session, verbs or {})
+        self.looking = Looking(self, session)
         self._is_reload_due = False
         self._version: int | None = None
         self._drawn_at = 0.0

@@ -18,7 +18,7 @@ from foundations_tui.errors import UsageError
 CHOSEN = "%"
 """Stands for the marked jobs, or the one under the cursor."""
 TAKE_JOBS = tuple(
-    "show logs metrics compare chart tag note star unstar archive unarchive restore stop delete prune ls get move"
+    "show logs metrics compare diff chart tag note star unstar archive unarchive restore stop delete prune ls get move"
     " export tensorboard wait exec shell".split()
 )
 """Verbs that mean the chosen jobs when none is named."""

@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import itertools
 import json
-import os
 import shlex
-import shutil
 import sqlite3
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from textual.app import SuspendNotSupported
@@ -32,7 +27,6 @@ from foundations_tui.ui.screens.confirm import Confirm
 from foundations_tui.ui.screens.launch import Launch
 from foundations_tui.ui.screens.menu import Choice, Menu
 from foundations_tui.ui.screens.output import Output
-from foundations_tui.ui.screens.preview import Preview
 from foundations_tui.ui.view import JobsView
 from foundations_tui.ui.widgets.prompt import Question
 from foundations_tui.ui.workers import carry_out
@@ -41,9 +35,6 @@ if TYPE_CHECKING:
     from foundations_tui.ui.app import FoundationsApp
 
 _MOST_UNDONE = 100
-_MENU_KEYS = "123456789abcdefghijklmnoprstuvwyz"
-_TEXT_BYTES = 4096
-"""So much of a file is looked at to tell text from all else."""
 
 
 @dataclass(frozen=True)
@@ -101,7 +92,7 @@ class Deeds:
             self.ask_to_stop([row for row in rows if not row.is_final], at_once=action == "kill")
         elif action in ("first", "last"):
             for row in rows:
-                self._do(lambda row=row: _move(self._session, row, action))  # type: ignore[misc]
+                self.do(lambda row=row: _move(self._session, row, action))  # type: ignore[misc]
         elif action in ("pause", "resume"):
             group = next(row.group for row in rows if row.group)
             self.run_quietly([action, group], f"{group} {'is paused' if action == 'pause' else 'goes on'}")
@@ -118,7 +109,7 @@ class Deeds:
 
     def put_in_queue(self, row: JobRow, where: str, other: JobRow) -> None:
         """Let a waiting job stand before or after another one of its host."""
-        self._moving = self._do(lambda: _move(self._session, row, where, other), after=self._moving)
+        self._moving = self.do(lambda: _move(self._session, row, where, other), after=self._moving)
 
     def ask_to_stop(self, rows: Sequence[JobRow], at_once: bool = False) -> None:
         """Ask before jobs are stopped, then stop them."""
@@ -133,7 +124,7 @@ class Deeds:
 
         def answered(yes: bool | None) -> None:
             for row in rows if yes else ():
-                self._do(lambda row=row: _stop(self._session, row, owner, 0.0 if at_once else None))  # type: ignore[misc]
+                self.do(lambda row=row: _stop(self._session, row, owner, 0.0 if at_once else None))  # type: ignore[misc]
 
         self._app.push_screen(Confirm(f"{verb} {what}?{whose}", names[:200]), answered)
 
@@ -165,7 +156,7 @@ class Deeds:
         before = [{key: _said(row, key)} for row in rows]
         what = f"{_name(rows[0]) if len(rows) == 1 else words.plural(len(rows), 'job')}: {done}"
         self._undos = [*self._undos, _Undo(what, rows, before)][-_MOST_UNDONE:]
-        self._do(lambda: _say(self._session, rows, [{key: value}] * len(rows), f"{what}   u takes it back"))
+        self.do(lambda: _say(self._session, rows, [{key: value}] * len(rows), f"{what}   u takes it back"))
 
     def undo(self) -> None:
         """Take back what was said of jobs last."""
@@ -173,7 +164,7 @@ class Deeds:
             self._app.say("there is nothing to take back")
             return
         last = self._undos.pop()
-        self._do(lambda: _say(self._session, last.rows, last.before, f"taken back: {last.words}"))
+        self.do(lambda: _say(self._session, last.rows, last.before, f"taken back: {last.words}"))
 
     # --- verbs of the command line ------------------------------------------------------------------------------
 
@@ -218,7 +209,7 @@ class Deeds:
             _run(argv)
             return done
 
-        self._do(run)
+        self.do(run)
 
     def add_host(self, line: str) -> None:
         """Add a host, and connect to it.
@@ -239,7 +230,7 @@ class Deeds:
             self._app.post_message(HostsChanged())
             return f"{argv[0]} is added; connecting"
 
-        self._do(add)
+        self.do(add)
 
     def _run_in_terminal(self, argv: list[str]) -> None:
         """Give a verb the terminal until it ends."""
@@ -249,9 +240,9 @@ class Deeds:
             if code:
                 input(f"\nexit {code}; enter goes back ")
 
-        self._with_terminal(run)
+        self.with_terminal(run)
 
-    def _with_terminal(self, run: Callable[[], None]) -> None:
+    def with_terminal(self, run: Callable[[], None]) -> None:
         """Do something while the app leaves the terminal alone."""
         try:
             with self._app.suspend():
@@ -282,73 +273,6 @@ class Deeds:
                 self._app.push_screen(Output(Command("submit", ("--yes", *found))), lambda _: self._app.look())
 
         self._app.push_screen(Launch(values, title), submit)
-
-    def open_log(self, variable: str, usual: str) -> None:
-        """Open the log in the program that a variable of the environment names, in $PAGER or $EDITOR."""
-        path = self._app.main.log_pane.log_view.path
-        if path is None or not path.exists():
-            self._app.say("there is no log yet")
-            return
-        program = shlex.split(os.environ.get(variable) or usual)
-
-        def show() -> None:
-            try:
-                subprocess.run([*program, str(path)])
-            except OSError as error:
-                input(f"{program[0]}: {error.strerror}; enter goes back ")
-
-        self._with_terminal(show)
-
-    # --- artifacts and code -------------------------------------------------------------------------------------
-
-    def offer_artifacts(self, row: JobRow) -> None:
-        """Offer the artifacts of a job; one that is chosen is shown, or opened by what this machine has for it."""
-        if not row.artifacts:
-            self._app.say("it has no artifacts")
-            return
-        keys = itertools.chain(_MENU_KEYS, itertools.repeat(" "))
-        choices = [
-            Choice(key, one_line(artifact), artifact) for key, artifact in zip(keys, row.artifacts, strict=False)
-        ]
-
-        def show(artifact: str | None) -> None:
-            if artifact is not None:
-                self._do(lambda: self._open_artifact(row, artifact))
-
-        self._app.push_screen(Menu("artifacts", choices), show)
-
-    def _open_artifact(self, row: JobRow, key: str) -> str:
-        """Fetch an artifact if need be, and show it; in a thread."""
-        from foundations_tui import fetching
-
-        path = fetching.artifact(self._session, row, key)
-        if path.is_file() and _is_text(path):
-            self._app.call_from_thread(self._app.push_screen, Preview(path, f"{row.job[:6]}  {key}"))
-            return f"{key} is {path}"
-        opener = _opener()
-        if opener is None:
-            return f"{key} is {path}"
-        subprocess.Popen([opener, path], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
-        return f"{key} is opened: {path}"
-
-    def show_files(self, row: JobRow) -> None:
-        """List the files of a job's folder."""
-        self._app.push_screen(Output(Command("ls", (row.job,))))
-
-    def show_code_difference(self, row: JobRow) -> None:
-        """Show in what the code of a job differs from a marked one, or from the job before it in its project."""
-        others = [job for job in self._app.main.chosen if job != row.job][:1]
-
-        def read(conn: sqlite3.Connection) -> list[str]:
-            return others or queries.jobs_before(conn, row, 1)
-
-        def show(found: list[str]) -> None:
-            if found:
-                self._app.push_screen(Output(Command("compare", ("--code", found[0], row.job))))
-            else:
-                self._app.say("there is no other job with code in its project")
-
-        self._app.reader.ask("before", read, show)
 
     # --- copying ------------------------------------------------------------------------------------------------
 
@@ -389,7 +313,9 @@ class Deeds:
 
         self._app.reader.ask("chosen", lambda conn: queries.jobs_by_id(conn, chosen), take)
 
-    def _do(self, action: Callable[[], str], after: threading.Thread | None = None) -> threading.Thread:
+    def do(self, action: Callable[[], str], after: threading.Thread | None = None) -> threading.Thread:
+        """Do something in a thread; what it returns, or its error, is said."""
+
         def noted() -> str:
             done = action()
             self.done.append(done)
@@ -408,23 +334,6 @@ def _run(argv: list[str]) -> None:
     found = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL)
     if found.returncode:
         raise FoundationsError(found.stderr.strip().removeprefix("error: ") or f"exit {found.returncode}")
-
-
-def _opener() -> str | None:
-    """Return the program that opens a file as the desktop would; None without a desktop."""
-    if sys.platform == "darwin":
-        return shutil.which("open")
-    return shutil.which("xdg-open") if os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY") else None
-
-
-def _is_text(path: Path) -> bool:
-    with path.open("rb") as file:
-        begin = file.read(_TEXT_BYTES)
-    try:
-        begin.decode()
-    except UnicodeDecodeError as error:
-        return error.start > len(begin) - 4  # it was cut within a character
-    return b"\0" not in begin
 
 
 def _name(row: JobRow) -> str:

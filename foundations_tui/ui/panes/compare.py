@@ -55,6 +55,11 @@ class ComparePane(Vertical):
         """The table."""
         return self.query_one(VirtualTable)
 
+    @property
+    def jobs(self) -> list[str]:
+        """The compared jobs, the baseline last: what is new of another one is seen against it."""
+        return sorted(self._jobs, key=lambda job: job == self._baseline)[-2:]
+
     def show(self, jobs: Sequence[str]) -> None:
         """Compare these jobs."""
         self._jobs = list(jobs)

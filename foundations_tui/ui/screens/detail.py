@@ -48,7 +48,7 @@ class Detail(ModalScreen[None]):
         Binding("x", "act", "actions", id="detail.act"),
         Binding("a", "artifacts", "artifacts", id="detail.artifacts"),
         Binding("f", "files", "files", id="detail.files"),
-        Binding("d", "difference", "code diff", id="detail.difference"),
+        Binding("d", "difference", "differences", id="detail.difference"),
         Binding("l", "log", "log", id="detail.log"),
         Binding("j,down", "scroll(1)", "down", show=False, id="detail.down"),
         Binding("k,up", "scroll(-1)", "up", show=False, id="detail.up"),
@@ -75,7 +75,7 @@ class Detail(ModalScreen[None]):
 
     def on_mount(self) -> None:
         """Begin."""
-        self.query_one("#box").border_subtitle = "x actions  a artifacts  f files  d code diff  l log  esc back"
+        self.query_one("#box").border_subtitle = "x actions  a artifacts  f files  d differences  l log  esc back"
         self.reload()
 
     def reload(self) -> None:
@@ -114,17 +114,17 @@ class Detail(ModalScreen[None]):
     def action_artifacts(self) -> None:
         """Offer its artifacts, to be looked at."""
         if self._row is not None:
-            self._owner.deeds.offer_artifacts(self._row)
+            self._owner.looking.offer_artifacts(self._row)
 
     def action_files(self) -> None:
         """List its files."""
         if self._row is not None:
-            self._owner.deeds.show_files(self._row)
+            self._owner.looking.show_files(self._row)
 
     def action_difference(self) -> None:
-        """Show how its code differs from that of another job."""
-        if self._row is not None:
-            self._owner.deeds.show_code_difference(self._row)
+        """Offer to compare its code and its log: with another marked job, the one before it, or its commit."""
+        others = [job for job in self._owner.main.chosen if job != self._job]
+        self._owner.looking.offer_differences([self._job, *others])
 
     def action_log(self) -> None:
         """Go to its log."""

@@ -79,6 +79,7 @@ class MainScreen(Screen[None]):
         Binding("e", "edit", "edit and run", show=False, id="main.edit"),
         Binding("ctrl+n", "new", "new job", show=False, id="main.new"),
         Binding("colon", "command", "command", key_display=":", id="main.command"),
+        Binding("d", "difference", "differences", show=False, id="main.difference"),
         Binding("y", "copy", "copy", show=False, id="main.copy"),
         Binding("u", "undo", "undo", show=False, id="main.undo"),
         Binding("P", "pager", "pager", show=False, id="main.pager"),
@@ -429,11 +430,16 @@ class MainScreen(Screen[None]):
 
     def action_pager(self) -> None:
         """Open the log in $PAGER."""
-        self.owner.deeds.open_log("PAGER", "less -R")
+        self.owner.looking.open_log("PAGER", "less -R")
 
     def action_editor(self) -> None:
         """Open the log in $EDITOR."""
-        self.owner.deeds.open_log("EDITOR", "vi")
+        self.owner.looking.open_log("EDITOR", "vi")
+
+    def action_difference(self) -> None:
+        """Offer to compare the code and the logs of the chosen jobs."""
+        jobs = self.query_one(ComparePane).jobs if self.page == "compare" else self.chosen[1::-1]
+        self.owner.looking.offer_differences(jobs)
 
 
 def _read_head(conn: sqlite3.Connection) -> tuple[dict[str, int], dict[str, HostRow]]:

@@ -16,6 +16,9 @@ from textual.widgets import Static
 
 from foundations_tui.terminal import one_line
 
+KEYS = "123456789abcdefghijklmnoprstuvwyz"
+"""Keys of choices that have none of their own: all but those that leave or move."""
+
 
 @dataclass(frozen=True)
 class Choice:

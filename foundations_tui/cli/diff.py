@@ -1,0 +1,78 @@
+"""The verb diff: what is different in the code or the log of jobs."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+import click
+
+from foundations_tui import locations
+from foundations_tui.cli import output
+from foundations_tui.cli.options import JobName, job_argument, json_option, reader, say, sync_option
+from foundations_tui.errors import NotFoundError, UsageError
+from foundations_tui.store import queries
+from foundations_tui.terminal import one_line, several_lines
+
+if TYPE_CHECKING:
+    import sqlite3
+
+    from foundations_tui.store.rows import JobRow
+
+
+@click.command()
+@job_argument
+@click.argument("other", type=JobName(), default="", metavar="[JOB]")
+@click.option("--log", "of_log", is_flag=True, help="What differs in their logs.")
+@click.option("--numbers", is_flag=True, help="With --log: also lines in which only numbers differ.")
+@sync_option
+@json_option
+def diff(job: str, other: str, of_log: bool, numbers: bool, sync_first: bool, as_json: bool) -> None:
+    """Show what differs in the code of two jobs; of one, what had been changed since the commit it stood on.
+
+    With --log, what differs in their logs: lines that are the same but for their numbers count as the same.
+    """
+    conn = reader(sync_first)
+    rows = [queries.find(conn, name) for name in (job, other) if name]
+    if of_log and len(rows) < 2:
+        raise UsageError("--log compares the logs of two jobs", "foundations diff JOB JOB --log")
+    if numbers and not of_log:
+        raise UsageError("--numbers is for logs", "foundations diff JOB JOB --log --numbers")
+    found = _logs(rows, numbers) if of_log else _code(conn, rows)
+    if as_json:
+        output.print_json({"jobs": [r.job for r in rows], "of": "log" if of_log else "code", "difference": found})
+        return
+    if found:
+        click.echo(several_lines(found))
+    else:
+        say("the logs say the same" if of_log else "the code is the same")
+    output.print_age(conn, {row.host for row in rows}, time.time())
+
+
+def _code(conn: sqlite3.Connection, rows: list[JobRow]) -> str:
+    from foundations_tui import snapshot
+
+    for row in rows:
+        if not row.snapshot:
+            raise NotFoundError(f"{row.job} is a run that was started by hand: it has no snapshot to compare")
+    if len(rows) == 2:
+        return snapshot.difference(rows[0].snapshot, rows[1].snapshot)
+    git = queries.spec(conn, rows[0].job).get("git")
+    commit = git.get("commit") if isinstance(git, dict) else None
+    if not commit:
+        hint = "foundations diff JOB JOB compares two jobs"
+        raise NotFoundError(f"job {rows[0].job} was not submitted from a commit", hint)
+    return snapshot.since_commit(rows[0].snapshot, str(commit))
+
+
+def _logs(rows: list[JobRow], numbers: bool) -> str:
+    from foundations_tui import logdiff
+
+    one, other = (locations.log_file(row.job, row.attempt) for row in rows)
+    found = logdiff.pairs(one, other, numbers)
+    lines = [line.decode("utf-8", "replace") for line in logdiff.unified(found)]
+    heads = [
+        f"{sign} {row.job[: queries.SHORTEST]} {one_line(row.label)}"
+        for sign, row in zip(("---", "+++"), rows, strict=True)
+    ]
+    return "\n".join([*heads, *lines]) + "\n" if lines else ""

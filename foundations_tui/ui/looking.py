@@ -1,0 +1,147 @@
+"""Looking closer at jobs: their artifacts, files, code, logs, and in what two of them differ."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import shlex
+import shutil
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from foundations_tui import locations
+from foundations_tui.session import Session
+from foundations_tui.store import queries
+from foundations_tui.store.rows import JobRow
+from foundations_tui.terminal import one_line
+from foundations_tui.ui.commands import Command
+from foundations_tui.ui.screens.difference import Difference
+from foundations_tui.ui.screens.menu import KEYS, Choice, Menu
+from foundations_tui.ui.screens.output import Output
+from foundations_tui.ui.screens.preview import Preview
+
+if TYPE_CHECKING:
+    from foundations_tui.ui.app import FoundationsApp
+
+_TEXT_BYTES = 4096
+"""So much of a file is looked at to tell text from all else."""
+
+
+class Looking:
+    """Shows what belongs to jobs."""
+
+    def __init__(self, app: FoundationsApp, session: Session) -> None:
+        self._app = app
+        self._session = session
+
+    def open_log(self, variable: str, usual: str) -> None:
+        """Open the log in the program that a variable of the environment names, in $PAGER or $EDITOR."""
+        path = self._app.main.log_pane.log_view.path
+        if path is None or not path.exists():
+            self._app.say("there is no log yet")
+            return
+        program = shlex.split(os.environ.get(variable) or usual)
+
+        def show() -> None:
+            try:
+                subprocess.run([*program, str(path)])
+            except OSError as error:
+                input(f"{program[0]}: {error.strerror}; enter goes back ")
+
+        self._app.deeds.with_terminal(show)
+
+    # --- artifacts and files ------------------------------------------------------------------------------------
+
+    def offer_artifacts(self, row: JobRow) -> None:
+        """Offer the artifacts of a job; one that is chosen is shown, or opened by what this machine has for it."""
+        if not row.artifacts:
+            self._app.say("it has no artifacts")
+            return
+        keys = itertools.chain(KEYS, itertools.repeat(" "))
+        choices = [
+            Choice(key, one_line(artifact), artifact) for key, artifact in zip(keys, row.artifacts, strict=False)
+        ]
+
+        def show(artifact: str | None) -> None:
+            if artifact is not None:
+                self._app.deeds.do(lambda: self._open_artifact(row, artifact))
+
+        self._app.push_screen(Menu("artifacts", choices), show)
+
+    def _open_artifact(self, row: JobRow, key: str) -> str:
+        """Fetch an artifact if need be, and show it; in a thread."""
+        from foundations_tui import fetching
+
+        path = fetching.artifact(self._session, row, key)
+        if path.is_file() and _is_text(path):
+            self._app.call_from_thread(self._app.push_screen, Preview(path, f"{row.job[:6]}  {key}"))
+            return f"{key} is {path}"
+        opener = _opener()
+        if opener is None:
+            return f"{key} is {path}"
+        subprocess.Popen([opener, path], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+        return f"{key} is opened: {path}"
+
+    def show_files(self, row: JobRow) -> None:
+        """List the files of a job's folder."""
+        self._app.push_screen(Output(Command("ls", (row.job,))))
+
+    # --- differences --------------------------------------------------------------------------------------------
+
+    def offer_differences(self, jobs: list[str]) -> None:
+        """Offer what can be compared of two jobs; of one, with the one before it in its project, or with its commit."""
+
+        def read(conn: sqlite3.Connection) -> list[JobRow]:
+            rows = queries.jobs_by_id(conn, jobs[:2], details=False)
+            if len(rows) == 1:
+                rows += queries.jobs_by_id(conn, queries.jobs_before(conn, rows[0], 1), details=False)[:1]
+            return rows
+
+        self._app.reader.ask("differences", read, self._offer_differences)
+
+    def _offer_differences(self, rows: list[JobRow]) -> None:
+        if not rows:
+            return
+        row, others = rows[0], rows[1:]
+        choices = [Choice("c", "its code since the commit it stood on", "commit")]
+        for other in others:
+            choices.append(Choice("d", f"its code and that of {_name(other)}", "code"))
+            choices.append(Choice("l", f"its log and that of {_name(other)}", "log"))
+
+        def show(answer: str | None) -> None:
+            if answer == "commit":
+                self._app.push_screen(Output(Command("diff", (row.job,))))
+            elif answer == "code":
+                self._app.push_screen(Output(Command("diff", (others[0].job, row.job))))
+            elif answer == "log":
+                self._show_logs(others[0], row)
+
+        self._app.push_screen(Menu(f"differences of {_name(row)}", choices), show)
+
+    def _show_logs(self, one: JobRow, other: JobRow) -> None:
+        left, right = (locations.log_file(row.job, row.attempt or 1) for row in (one, other))
+        self._app.push_screen(Difference(left, right, f"{_name(one)}  and  {_name(other)}"))
+
+
+def _opener() -> str | None:
+    """Return the program that opens a file as the desktop would; None without a desktop."""
+    if sys.platform == "darwin":
+        return shutil.which("open")
+    return shutil.which("xdg-open") if os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY") else None
+
+
+def _is_text(path: Path) -> bool:
+    with path.open("rb") as file:
+        begin = file.read(_TEXT_BYTES)
+    try:
+        begin.decode()
+    except UnicodeDecodeError as error:
+        return error.start > len(begin) - 4  # it was cut within a character
+    return b"\0" not in begin
+
+
+def _name(row: JobRow) -> str:
+    return one_line(f"{row.job[:6]} {row.label}"[:60])
