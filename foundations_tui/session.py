@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, TypeVar
 
 from foundations_tui import config
 from foundations_tui.errors import HostUnreachable
+from foundations_tui.hosts.asking import NOBODY, Asker
 
 if TYPE_CHECKING:  # 100 ms of imports, which the app's first picture need not wait for
     from foundations_tui.hosts.agent import Agent
-    from foundations_tui.hosts.hostkeys import HostKeyAsker, UnknownKey
     from foundations_tui.store.db import Store
 
 T = TypeVar("T")
@@ -23,11 +23,6 @@ Say = Callable[[str], None]
 
 _RETRY_SECONDS = 60.0
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 8.0
-
-
-def refuse_unknown(key: UnknownKey) -> bool:
-    """Trust no host key that known_hosts does not have."""
-    return False
 
 
 def silent(words: str) -> None:
@@ -40,7 +35,7 @@ class Session:
     def __init__(
         self,
         hosts: config.HostsConfig | None = None,
-        ask: HostKeyAsker = refuse_unknown,
+        asker: Asker = NOBODY,
         say: Say = silent,
         connect_timeout: float = 10.0,
     ) -> None:
@@ -48,7 +43,7 @@ class Session:
 
         Args:
             hosts: hosts.toml; read when not given.
-            ask: called with an unknown host key.
+            asker: answers what connections ask: about unknown host keys, and for passphrases.
             say: takes lines about reconnecting and the like.
             connect_timeout: seconds for a connection.
         Raises:
@@ -56,15 +51,15 @@ class Session:
         """
         self.hosts = hosts or config.load_hosts()
         self.say = say
-        self._ask = ask
+        self._asker = asker
         self._connect_timeout = connect_timeout
         self._agents: dict[str, Agent] = {}
         self._locks: dict[str, threading.Lock] = {name: threading.Lock() for name in self.hosts.hosts}
         self._threads = threading.local()
 
-    def ask_about_keys(self, ask: HostKeyAsker) -> None:
-        """Let somebody else answer for unknown host keys from now on."""
-        self._ask = ask
+    def answered_by(self, asker: Asker) -> None:
+        """Let somebody else answer what connections ask from now on."""
+        self._asker = asker
 
     def reload_hosts(self) -> list[str]:
         """Read hosts.toml again; return the hosts that are new.
@@ -106,7 +101,7 @@ class Session:
                 found.close()
                 del self._agents[host]
             try:
-                agent = Agent(settings, self._ask, self._connect_timeout)
+                agent = Agent(settings, self._asker, self._connect_timeout)
             except HostUnreachable as error:
                 writes.put_unreachable(self.store, host, str(error))
                 raise

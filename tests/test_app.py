@@ -17,6 +17,7 @@ from textual.widgets import Input
 from foundations_tui import comparing, summaries
 from foundations_tui.cli.verbs import VERBS
 from foundations_tui.errors import UsageError
+from foundations_tui.hosts import unlocking
 from foundations_tui.session import Session
 from foundations_tui.settings import Settings
 from foundations_tui.store import queries
@@ -34,12 +35,13 @@ from foundations_tui.ui.screens.detail import Detail
 from foundations_tui.ui.screens.launch import Launch
 from foundations_tui.ui.screens.menu import Menu
 from foundations_tui.ui.screens.output import Output
+from foundations_tui.ui.screens.passphrase import Passphrase
 from foundations_tui.ui.screens.preview import Preview
 from foundations_tui.ui.widgets.chart import Chart
 from foundations_tui.ui.widgets.log_view import LogView
 from tests.support import screen
 from tests.support.client import Client, use_slots
-from tests.support.sshd import Sshd
+from tests.support.sshd import Sshd, lock_key
 from tests.support.store import fill
 
 TRAIN = """
@@ -519,7 +521,9 @@ async def test_from_a_job_to_its_artifacts_code_and_tags(client: Client) -> None
         await pilot.press("escape", "d")
         await screen.until(pilot, lambda: isinstance(app.screen, Menu))
         await pilot.press("c")
-        await screen.until(pilot, lambda: isinstance(app.screen, Output) and "not submitted from a commit" in screen.text(app))
+        await screen.until(
+            pilot, lambda: isinstance(app.screen, Output) and "not submitted from a commit" in screen.text(app)
+        )
         await pilot.press("escape", "f")
         await screen.until(pilot, lambda: isinstance(app.screen, Output) and "train.py" in screen.text(app))
         await pilot.press("escape", "x")
@@ -640,6 +644,33 @@ async def test_a_key_that_is_not_trusted_is_asked_about_once(client: Client, ssh
 
 
 # --- frames -----------------------------------------------------------------------------------------------------
+
+
+async def test_a_passphrase_is_asked_for(client: Client, sshd: Sshd) -> None:
+    lock_key(sshd)
+    client.add_host("box", sshd)
+    app = make_app(page="hosts")
+    async with app.run_test(size=(120, 30), notifications=True) as pilot:
+        for words, typed in (("The private key has a passphrase", "wrong"), ("That is not it", "open sesame")):
+            await screen.until(pilot, lambda words=words: words in screen.text(app))
+            app.screen.query_one(Input).value = typed
+            assert typed not in screen.text(app)
+            await pilot.press("enter")
+        await screen.until(pilot, lambda: "● box" in screen.text(app))
+    unlocking._unlocked.clear()
+
+
+async def test_a_passphrase_that_is_not_said_is_asked_for_once(client: Client, sshd: Sshd) -> None:
+    lock_key(sshd)
+    client.add_host("box", sshd)
+    app = make_app(page="hosts")
+    async with app.run_test(size=(120, 30), notifications=True) as pilot:
+        await screen.until(pilot, lambda: isinstance(app.screen, Passphrase))
+        await pilot.press("escape")
+        await screen.until(pilot, lambda: "✗ box" in screen.text(app) and "passphrase" in screen.text(app))
+        await pilot.pause(2.0)
+        assert not isinstance(app.screen, Passphrase)
+    assert "ssh-add" in client.run("hosts", "test", "box", code=4).stderr
 
 
 def test_one_frame_for_scripts(client: Client) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from tests.support.client import FOUNDATIONS, Client
 from tests.support.screen import Tmux
-from tests.support.sshd import Sshd
+from tests.support.sshd import Sshd, lock_key
 
 
 @pytest.fixture
@@ -37,6 +37,18 @@ def test_an_unknown_host_key_is_shown_and_asked_for(client: Client, sshd: Sshd, 
     assert tmux.exit_code() == 0
     assert "box works" in tmux.shown()
     client.run("hosts", "test", "box")
+
+
+def test_a_passphrase_is_asked_for_on_a_terminal(client: Client, sshd: Sshd, tmux: Tmux) -> None:
+    lock_key(sshd)
+    client.add_host("box", sshd)
+    start(tmux, client, "hosts", "test", "box")
+    tmux.until(lambda shown: "passphrase of" in shown)
+    tmux.send("no", "Enter")
+    tmux.until(lambda shown: "that is not it" in shown)
+    tmux.send("open sesame", "Enter")
+    assert tmux.exit_code() == 0
+    assert "box works" in tmux.shown() and "sesame" not in tmux.shown()
 
 
 def test_a_log_keeps_its_colours_and_nothing_else(client: Client, tmux: Tmux) -> None:

@@ -17,7 +17,7 @@ from foundations_tui import locations
 from foundations_tui.errors import FoundationsError, NotFoundError, UsageError
 
 if TYPE_CHECKING:
-    from foundations_tui.hosts.hostkeys import UnknownKey
+    from foundations_tui.hosts.asking import LockedKey, UnknownKey
     from foundations_tui.session import Session
     from foundations_tui.store.queries import JobFilter
     from foundations_tui.store.rows import JobRow
@@ -260,9 +260,11 @@ def connecting(command: Callable[..., Any]) -> Callable[..., Any]:
 @contextlib.contextmanager
 def open_session(accept_new_host_key: bool = False) -> Iterator[Session]:
     """Give a session that talks on stderr and asks about unknown host keys on a terminal."""
+    from foundations_tui.hosts.asking import Asker
     from foundations_tui.session import Session
 
-    session = Session(ask=_accept if accept_new_host_key else _ask, say=say)
+    asker = Asker(_accept if accept_new_host_key else _ask, _ask_passphrase)
+    session = Session(asker=asker, say=say)
     try:
         yield session
     finally:
@@ -292,6 +294,16 @@ def _ask(key: UnknownKey) -> bool:
         return False
     click.echo(f"The host key of {key.host} is not known yet: {key.kind}\n  {key.fingerprint}", err=True)
     return click.confirm("Is it the right one? It will be remembered", default=False, err=True)
+
+
+def _ask_passphrase(key: LockedKey) -> str | None:
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        return None
+    wrong = "that is not it; " if key.attempt > 1 else ""
+    said: str = click.prompt(
+        f"{wrong}passphrase of {key.path}", hide_input=True, default="", show_default=False, err=True
+    )
+    return said or None
 
 
 def _accept(key: UnknownKey) -> bool:

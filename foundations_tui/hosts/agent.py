@@ -12,7 +12,7 @@ from foundations_tui import __version__, locations
 from foundations_tui.config import HostConfig
 from foundations_tui.errors import FoundationsError, HostRefused, HostUnreachable, NotFoundError, UsageError
 from foundations_tui.hosts import bundle, shell
-from foundations_tui.hosts.hostkeys import HostKeyAsker
+from foundations_tui.hosts.asking import Asker
 from foundations_tui.hosts.transport import Channel, Transport, connect
 from remote_agent import protocol
 from remote_agent.errors import ProtocolError
@@ -29,18 +29,18 @@ _ERRORS: dict[str, type[FoundationsError]] = {
 class Agent:
     """One host's agent, connected."""
 
-    def __init__(self, host: HostConfig, ask: HostKeyAsker, timeout: float = 10.0) -> None:
+    def __init__(self, host: HostConfig, asker: Asker, timeout: float = 10.0) -> None:
         """Connect, and bring the agent there up to our own version.
 
         Args:
             host: where.
-            ask: called with an unknown host key.
+            asker: answers what the connection asks.
             timeout: seconds for the connection.
         Raises:
             HostError: out of reach, refused, or its host key is not what it should be.
         """
         self.host = host
-        self.transport: Transport = connect(host, ask, timeout)
+        self.transport: Transport = connect(host, asker, timeout)
         try:
             self._start()
             if self._is_outdated():

@@ -11,21 +11,9 @@ import fnmatch
 import hashlib
 import hmac
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-
-HostKeyAsker = Callable[["UnknownKey"], bool]
-
-
-@dataclass(frozen=True)
-class UnknownKey:
-    """A host key that no known_hosts file has."""
-
-    host: str
-    """The host's name as known_hosts would have it."""
-    kind: str
-    fingerprint: str
 
 
 @dataclass(frozen=True)

@@ -20,9 +20,9 @@ import paramiko
 from foundations_tui import locations
 from foundations_tui.config import HostConfig
 from foundations_tui.errors import ConfigError, HostKeyChanged, HostKeyUnknown, HostRefused, HostUnreachable
-from foundations_tui.hosts import console, hostkeys
+from foundations_tui.hosts import console, hostkeys, unlocking
 from foundations_tui.hosts.addresses import split_address
-from foundations_tui.hosts.hostkeys import HostKeyAsker, UnknownKey
+from foundations_tui.hosts.asking import Asker, UnknownKey
 
 # Its errors come to us as exceptions; a handler of last resort would print them over the app, too.
 logging.getLogger("paramiko").addHandler(logging.NullHandler())
@@ -57,8 +57,8 @@ class Destination:
 class SshTransport:
     """One SSH connection, used for many channels."""
 
-    def __init__(self, host: HostConfig, ask: HostKeyAsker, timeout: float) -> None:
-        """Connect.
+    def __init__(self, host: HostConfig, asker: Asker, timeout: float) -> None:
+        """Connect; a key with a passphrase is asked about when no other key, and no agent, opens the door.
 
         Raises:
             HostError: out of reach, refused, or a host key that is unknown or changed.
@@ -66,9 +66,22 @@ class SshTransport:
         self._host = host
         self._jump: subprocess.Popen[bytes] | None = None
         where = resolve(host)
+        key = unlocking.known(where.identities)
+        try:
+            self._connect(where, asker, timeout, key)
+        except paramiko.PasswordRequiredException:
+            key = unlocking.unlock(unlocking.locked(where.identities), asker)
+            if key is None:
+                raise self._locked() from None
+            try:
+                self._connect(where, asker, timeout, key)
+            except paramiko.PasswordRequiredException:
+                raise self._not_accepted(where) from None
+
+    def _connect(self, where: Destination, asker: Asker, timeout: float, key: paramiko.PKey | None) -> None:
         self._socket = CountingSocket(self._connect_socket(where, timeout))
         try:
-            self._connection = self._handshake(where, ask, timeout)
+            self._connection = self._handshake(where, asker, timeout, key)
         except BaseException:
             self._socket.close()
             self._end_jump()
@@ -147,7 +160,9 @@ class SshTransport:
             self._jump.terminate()
             self._jump.wait()
 
-    def _handshake(self, where: Destination, ask: HostKeyAsker, timeout: float) -> fabric.Connection:
+    def _handshake(
+        self, where: Destination, asker: Asker, timeout: float, key: paramiko.PKey | None
+    ) -> fabric.Connection:
         connection = fabric.Connection(
             where.hostname,
             user=where.user,
@@ -156,6 +171,7 @@ class SshTransport:
             connect_timeout=timeout,
             connect_kwargs={
                 "sock": self._socket,
+                "pkey": key,
                 "key_filename": where.identities,
                 "look_for_keys": False,
                 "allow_agent": not where.only_identities,
@@ -165,21 +181,15 @@ class SshTransport:
             },
         )
         trust = _trust_known_keys(connection.client, where)
-        connection.client.set_missing_host_key_policy(_AskPolicy(self._host, where, ask))
+        connection.client.set_missing_host_key_policy(_AskPolicy(self._host, where, asker))
         try:
             connection.open()
         except paramiko.BadHostKeyException as error:
             raise _key_changed(self._host, where, error, trust) from None
         except paramiko.PasswordRequiredException:
-            raise HostRefused(
-                f"{self._host.name}: the private key has a passphrase", "add it to your ssh agent first: ssh-add"
-            ) from None
+            raise
         except paramiko.AuthenticationException:
-            tried = ", ".join(where.identities) or "no key file"
-            raise HostRefused(
-                f"{self._host.name}: {where.user}@{where.hostname} does not accept our keys ({tried})",
-                f"set identity in hosts.toml, or add your key to the host: ssh-copy-id {self._host.address}",
-            ) from None
+            raise self._not_accepted(where) from None
         except (paramiko.SSHException, EOFError, OSError) as error:
             if "No authentication methods" in str(error):
                 raise HostRefused(
@@ -189,6 +199,19 @@ class SshTransport:
             raise HostUnreachable(f"{self._host.name}: no SSH connection to {where.hostname}: {error}") from None
         connection.client.get_transport().set_keepalive(_KEEPALIVE)
         return connection
+
+    def _locked(self) -> HostRefused:
+        return HostRefused(
+            f"{self._host.name}: the private key has a passphrase",
+            f"add it to your ssh agent: ssh-add; or say it: foundations hosts test {self._host.name}",
+        )
+
+    def _not_accepted(self, where: Destination) -> HostRefused:
+        tried = ", ".join(where.identities) or "no key file"
+        return HostRefused(
+            f"{self._host.name}: {where.user}@{where.hostname} does not accept our keys ({tried})",
+            f"set identity in hosts.toml, or add your key to the host: ssh-copy-id {self._host.address}",
+        )
 
 
 class SshChannel:
@@ -354,8 +377,8 @@ def _trust_known_keys(client: paramiko.SSHClient, where: Destination) -> list[ho
 class _AskPolicy(paramiko.MissingHostKeyPolicy):  # type: ignore[misc]
     """Asks about an unknown key; Fabric's own policy takes every key."""
 
-    def __init__(self, host: HostConfig, where: Destination, ask: HostKeyAsker) -> None:
-        self._host, self._where, self._ask = host, where, ask
+    def __init__(self, host: HostConfig, where: Destination, asker: Asker) -> None:
+        self._host, self._where, self._asker = host, where, asker
 
     def missing_host_key(self, client: Any, hostname: str, key: paramiko.PKey) -> None:
         blob = key.asbytes()
@@ -363,7 +386,7 @@ class _AskPolicy(paramiko.MissingHostKeyPolicy):  # type: ignore[misc]
             if known.revoked and known.blob == blob:
                 raise HostKeyChanged(f"{self._host.name}: its host key is marked as revoked ({known.where})")
         unknown = UnknownKey(self._where.key_name, key.get_name(), hostkeys.fingerprint(blob))
-        if not self._ask(unknown):
+        if not self._asker.trusts(unknown):
             raise HostKeyUnknown(
                 f"{self._host.name}: the host key of {unknown.host} is not known: {unknown.kind} {unknown.fingerprint}",
                 f"compare it with what the host's owner says, then: foundations hosts test {self._host.name}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from foundations_tui.config import HostConfig
-from foundations_tui.hosts.hostkeys import HostKeyAsker
+from foundations_tui.hosts.asking import Asker
 
 
 class Channel(Protocol):
@@ -59,12 +59,12 @@ class Transport(Protocol):
         """End all channels."""
 
 
-def connect(host: HostConfig, ask: HostKeyAsker, timeout: float) -> Transport:
+def connect(host: HostConfig, asker: Asker, timeout: float) -> Transport:
     """Return an open transport to a host.
 
     Args:
         host: where.
-        ask: called with an unknown host key; says whether it is to be trusted.
+        asker: answers what the connection asks.
         timeout: seconds for the connection.
     Raises:
         HostError: it is out of reach, refuses us, or its key is not what it should be.
@@ -75,4 +75,4 @@ def connect(host: HostConfig, ask: HostKeyAsker, timeout: float) -> Transport:
         return LocalTransport()
     from foundations_tui.hosts.ssh import SshTransport  # paramiko and Fabric: 250 ms
 
-    return SshTransport(host, ask, timeout)
+    return SshTransport(host, asker, timeout)

@@ -16,6 +16,7 @@ from textual.screen import Screen
 
 from foundations_tui import words
 from foundations_tui.errors import ConfigError
+from foundations_tui.hosts.asking import LockedKey
 from foundations_tui.session import Session
 from foundations_tui.settings import BY_ITSELF, Settings
 from foundations_tui.store import queries
@@ -28,7 +29,7 @@ from foundations_tui.ui.deeds import Deeds
 from foundations_tui.ui.keys import catalog, keymap
 from foundations_tui.ui.look import LOOK, THEMES
 from foundations_tui.ui.looking import Looking
-from foundations_tui.ui.messages import ActionEnded, Answered, KeyAsked, StoreChanged
+from foundations_tui.ui.messages import ActionEnded, Answered, Asked, StoreChanged
 from foundations_tui.ui.pages import PAGES
 from foundations_tui.ui.reader import Reader, version
 from foundations_tui.ui.screens.confirm import Confirm
@@ -36,7 +37,8 @@ from foundations_tui.ui.screens.detail import Detail
 from foundations_tui.ui.screens.help import Help
 from foundations_tui.ui.screens.main import MainScreen
 from foundations_tui.ui.screens.output import Output
-from foundations_tui.ui.workers import Followers, KeyAsks
+from foundations_tui.ui.screens.passphrase import Passphrase
+from foundations_tui.ui.workers import ConnectionAsks, Followers
 
 _RELOAD_PAUSE = 0.1
 _FOLLOW_AFTER = 0.3
@@ -103,9 +105,9 @@ class FoundationsApp(App[None]):
         self._told: set[tuple[str, int, float | None]] = set()
         """What was told, by job and attempt: its end, or since when it is silent."""
         self._followers = Followers(session, self.post_message)
-        self._key_asks = KeyAsks(self.post_message)
-        self._asked_keys: list[KeyAsked] = []
-        session.ask_about_keys(self._key_asks.ask)
+        self._connection_asks = ConnectionAsks(self.post_message)
+        self._asked: list[Asked] = []
+        session.answered_by(self._connection_asks.asker)
         self.own_commands: dict[str, Callable[[str], None]] = {
             "quit": lambda _: self.exit(),
             "theme": self._set_theme,
@@ -147,7 +149,7 @@ class FoundationsApp(App[None]):
     def on_unmount(self) -> None:
         """Leave the hosts; jobs run on."""
         self._followers.stop()
-        self._key_asks.stop()
+        self._connection_asks.stop()
         self.reader.stop()
         threading.Thread(target=self._session.close, daemon=True).start()
 
@@ -176,7 +178,7 @@ class FoundationsApp(App[None]):
 
     def look(self) -> None:
         """See whether anybody has written to the store, and draw what only time changes."""
-        self._ask_about_key()
+        self._ask_next()
         self.reader.ask("version", _version_and_life, self._take_version)
 
     def _take_version(self, found: tuple[int, bool]) -> None:
@@ -249,17 +251,25 @@ class FoundationsApp(App[None]):
 
     # --- hosts --------------------------------------------------------------------------------------------------
 
-    def on_key_asked(self, event: KeyAsked) -> None:
-        """Ask about a host's key, as soon as nothing else is typed."""
-        self._asked_keys.append(event)
-        self._ask_about_key()
+    def on_asked(self, event: Asked) -> None:
+        """Ask what a connection asks, as soon as nothing else is typed."""
+        self._asked.append(event)
+        self._ask_next()
 
-    def _ask_about_key(self) -> None:
-        if self._asked_keys and isinstance(self.screen, MainScreen) and not self.screen.prompt.is_asking:
-            asked = self._asked_keys.pop(0)
-            question = f"{asked.key.host} shows a key that is not known yet. Is it the right one?"
-            detail = f"{asked.key.kind} {asked.key.fingerprint}: it will be remembered"
-            self.push_screen(Confirm(question, detail, uncalled=True), lambda yes: asked.answer(bool(yes)))
+    def _ask_next(self) -> None:
+        if not self._asked or not isinstance(self.screen, MainScreen) or self.screen.prompt.is_asking:
+            return
+        asked = self._asked.pop(0)
+        about = asked.about
+        if isinstance(about, LockedKey):
+            wrong = "That is not it. " if about.attempt > 1 else ""
+            question = f"{wrong}The private key has a passphrase; what is it?"
+            detail = f"{about.path}: kept in memory until you quit. ssh-add keeps it for longer"
+            self.push_screen(Passphrase(question, detail), asked.answer)
+        else:
+            question = f"{about.host} shows a key that is not known yet. Is it the right one?"
+            detail = f"{about.kind} {about.fingerprint}: it will be remembered"
+            self.push_screen(Confirm(question, detail, uncalled=True), asked.answer)
 
     def on_hosts_changed(self) -> None:
         """Show and follow hosts that are new."""

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from textual.message import Message
 
 if TYPE_CHECKING:
-    from foundations_tui.hosts.hostkeys import UnknownKey
+    from foundations_tui.hosts.asking import LockedKey, UnknownKey
 
 
 class StoreChanged(Message):
@@ -32,12 +32,12 @@ class ActionEnded(Message):
         self.failed = failed
 
 
-class KeyAsked(Message):
-    """A host shows a key that nobody knows; whoever connects waits for the answer."""
+class Asked(Message):
+    """A connection asks something; it waits for the answer."""
 
-    def __init__(self, key: UnknownKey, answer: Callable[[bool], None]) -> None:
+    def __init__(self, about: UnknownKey | LockedKey, answer: Callable[[Any], None]) -> None:
         super().__init__()
-        self.key = key
+        self.about = about
         self.answer = answer
 
 

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 from textual.message import Message
 
 from foundations_tui.errors import as_ours
+from foundations_tui.hosts.asking import Asker
 from foundations_tui.session import Session
-from foundations_tui.ui.messages import ActionEnded, KeyAsked, StoreChanged
+from foundations_tui.ui.messages import ActionEnded, Asked, StoreChanged
 
 if TYPE_CHECKING:
-    from foundations_tui.hosts.hostkeys import UnknownKey
+    from foundations_tui.hosts.asking import LockedKey, UnknownKey
     from foundations_tui.sync import Follower
 
 Post = Callable[[Message], Any]
@@ -76,29 +77,39 @@ class Followers:
             self._post(ActionEnded(f"{host} is no longer followed: {as_ours(error)}", failed=True))
 
 
-class KeyAsks:
-    """Asks the user about unknown host keys, from the threads that connect; each key once."""
+class ConnectionAsks:
+    """Asks the user what connections ask, from the threads that connect; what was answered is not asked again."""
 
     def __init__(self, post: Post) -> None:
         self._post = post
-        self._answers: dict[UnknownKey, bool] = {}
+        self._answers: dict[UnknownKey | LockedKey, Any] = {}
         self._waiting: set[threading.Event] = set()
 
-    def ask(self, key: UnknownKey) -> bool:
-        """Return whether the user trusts a key; blocks until that is answered."""
-        if key in self._answers:
-            return self._answers[key]
+    @property
+    def asker(self) -> Asker:
+        """Who answers: the user."""
+        return Asker(lambda key: bool(self._ask(key)), self._ask_passphrase)
+
+    def _ask_passphrase(self, key: LockedKey) -> str | None:
+        found: str | None = self._ask(key)
+        self._answers[key] = None  # a passphrase is kept nowhere; who did not say it is not asked again
+        return found
+
+    def _ask(self, about: UnknownKey | LockedKey) -> Any:
+        """Return the answer; blocks until there is one."""
+        if about in self._answers:
+            return self._answers[about]
         answered = threading.Event()
         self._waiting.add(answered)
 
-        def answer(trusted: bool) -> None:
-            self._answers[key] = trusted
+        def answer(found: Any) -> None:
+            self._answers[about] = found
             answered.set()
 
-        self._post(KeyAsked(key, answer))
+        self._post(Asked(about, answer))
         answered.wait()
         self._waiting.discard(answered)
-        return self._answers.get(key, False)
+        return self._answers.get(about)
 
     def stop(self) -> None:
         """Let go whoever waits: nothing that was not answered is trusted."""

@@ -93,6 +93,11 @@ def make_key(path: Path) -> None:
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "test", "-f", path], check=True)
 
 
+def lock_key(sshd: Sshd, passphrase: str = "open sesame") -> None:
+    """Give the user's key a passphrase."""
+    subprocess.run(["ssh-keygen", "-q", "-p", "-P", "", "-N", passphrase, "-f", sshd.identity], check=True)
+
+
 def _servers_below(pid: int) -> list[int]:
     """Return the sshd processes below one: not what runs in their sessions, that has to see the connection end."""
     return [child for child in procs.descendants(pid) if _name(child).startswith("sshd")]

@@ -1,0 +1,71 @@
+"""Private keys with a passphrase: asked about once in the life of a process, kept in its memory only."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable
+
+import paramiko
+
+from foundations_tui.hosts.asking import Asker, LockedKey
+
+_ATTEMPTS = 3
+_KINDS = (paramiko.Ed25519Key, paramiko.ECDSAKey, paramiko.RSAKey)
+_unlocked: dict[str, paramiko.PKey] = {}
+_asking = threading.Lock()
+"""Several hosts with the same key connect at once; it is asked about once."""
+
+
+def locked(paths: Iterable[str]) -> list[str]:
+    """Return those of some private keys that have a passphrase."""
+    return [path for path in paths if _is_locked(path)]
+
+
+def known(paths: Iterable[str]) -> paramiko.PKey | None:
+    """Return the first key whose passphrase was said already; None when there is none."""
+    return next((_unlocked[path] for path in paths if path in _unlocked), None)
+
+
+def unlock(paths: Iterable[str], asker: Asker) -> paramiko.PKey | None:
+    """Return the first of some locked keys whose passphrase is known; None when nobody says one."""
+    paths = list(paths)
+    with _asking:
+        found = known(paths)
+        for path in paths if found is None else ():
+            found = _ask(path, asker)
+            if found is not None:
+                _unlocked[path] = found
+                break
+    return found
+
+
+def _ask(path: str, asker: Asker) -> paramiko.PKey | None:
+    for attempt in range(1, _ATTEMPTS + 1):
+        passphrase = asker.passphrase(LockedKey(path, attempt))
+        if passphrase is None:
+            return None
+        found = _load(path, passphrase)
+        if found is not None:
+            return found
+    return None
+
+
+def _load(path: str, passphrase: str) -> paramiko.PKey | None:
+    """Return a key; None when the passphrase is a wrong one."""
+    for kind in _KINDS:
+        try:
+            return kind.from_private_key_file(path, passphrase)
+        except (paramiko.SSHException, ValueError, OSError):
+            continue  # of another kind, or wrong
+    return None
+
+
+def _is_locked(path: str) -> bool:
+    for kind in _KINDS:
+        try:
+            kind.from_private_key_file(path)
+        except paramiko.PasswordRequiredException:
+            return True
+        except (paramiko.SSHException, ValueError, OSError):
+            continue  # of another kind, or one that the connection itself complains of
+    return False

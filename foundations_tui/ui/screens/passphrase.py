@@ -1,0 +1,45 @@
+"""A passphrase, typed without being seen."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical
+from textual.screen import ModalScreen
+from textual.widgets import Input, Static
+
+from foundations_tui.terminal import one_line
+
+
+class Passphrase(ModalScreen[str | None]):
+    """Asks for a passphrase; escape says none."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "leave", "not now", id="passphrase.close")]
+
+    def __init__(self, question: str, detail: str) -> None:
+        super().__init__()
+        self._question = question
+        self._detail = detail
+
+    def compose(self) -> ComposeResult:
+        """Lay out the box."""
+        with Vertical(id="box"):
+            yield Static(one_line(self._question), id="question", markup=False)
+            yield Static(one_line(self._detail), id="detail", markup=False)
+            yield Input(password=True, id="passphrase")
+            yield Static("enter goes on    esc not now", id="answers", markup=False)
+
+    def on_mount(self) -> None:
+        """Begin to type."""
+        self.query_one(Input).focus()
+
+    def on_input_submitted(self, event: Input.Submitted) -> None:
+        """Close with what was typed."""
+        event.stop()
+        self.dismiss(event.value)
+
+    def action_leave(self) -> None:
+        """Close with nothing."""
+        self.dismiss(None)
