@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import random
 import re
+import subprocess
 import threading
 import time
 from pathlib import Path
@@ -644,6 +645,48 @@ async def test_a_key_that_is_not_trusted_is_asked_about_once(client: Client, ssh
 
 
 # --- frames -----------------------------------------------------------------------------------------------------
+
+
+async def test_what_can_be_done_to_a_host(client: Client, sshd: Sshd) -> None:
+    client.add_host("box", sshd)
+    app = make_app(page="hosts")
+    async with app.run_test(size=(120, 30), notifications=True) as pilot:
+        await screen.until(pilot, lambda: "● box" in screen.text(app))
+
+        async def choose(*keys: str) -> None:
+            await pilot.press("x")
+            for key, title in zip(keys, ("which host?", "test it"), strict=True):
+                await screen.until(pilot, lambda title=title: title in screen.text(app))
+                await pilot.press(key)
+
+        await choose("2", "t")
+        await screen.until(pilot, lambda: isinstance(app.screen, Output) and "box works" in screen.text(app))
+        await pilot.press("escape")
+        await choose("2", "p")
+        await screen.until(pilot, lambda: "box is paused" in screen.text(app))
+        await choose("2", "r")
+        await screen.until(pilot, lambda: "box goes on" in screen.text(app))
+        await choose("2", "d")
+        await screen.until(pilot, lambda: isinstance(app.screen, Confirm))
+        await pilot.press("y")
+        await screen.until(pilot, lambda: "● box" not in screen.text(app) and "● local" in screen.text(app))
+    assert [host["host"] for host in client.json("hosts")] == ["local"]
+
+
+async def test_the_strip_below_the_jobs_shows_more_than_the_log(client: Client) -> None:
+    subprocess.run(["git", "init", "-q"], cwd=client.project, check=True)
+    jobs = some_jobs(client)
+    app = make_app(follow=False)
+    async with app.run_test(size=(120, 40)) as pilot:
+        await screen.until(pilot, lambda: f"{len(jobs)} jobs" in screen.text(app))
+        await pilot.press("j")
+        await screen.until(pilot, lambda: "trained" in screen.text(app))
+        for words in ("timeline", "command line", "snapshot"):
+            await pilot.press("p")
+            await screen.until(pilot, lambda words=words: words in screen.text(app))
+            assert "trained" not in screen.text(app)
+        await pilot.press("p")
+        await screen.until(pilot, lambda: "trained" in screen.text(app))
 
 
 async def test_a_passphrase_is_asked_for(client: Client, sshd: Sshd) -> None:

@@ -26,6 +26,7 @@ from foundations_tui.ui import notices
 from foundations_tui.ui.asks import Asks
 from foundations_tui.ui.commands import Command
 from foundations_tui.ui.deeds import Deeds
+from foundations_tui.ui.hosting import Hosting
 from foundations_tui.ui.keys import catalog, keymap
 from foundations_tui.ui.look import LOOK, THEMES
 from foundations_tui.ui.looking import Looking
@@ -98,6 +99,7 @@ class FoundationsApp(App[None]):
         self.asks = Asks(self)
         self.deeds = Deeds(self, session, verbs or {})
         self.looking = Looking(self, session)
+        self.hosting = Hosting(self)
         self._is_reload_due = False
         self._version: int | None = None
         self._drawn_at = 0.0
@@ -280,6 +282,7 @@ class FoundationsApp(App[None]):
             return
         if self._follows:
             self._followers.follow(new)
+            self._followers.leave_all_but(self._session.hosts.hosts)
         self.main.show_hosts(self._session.hosts.hosts)
 
     def on_action_ended(self, event: ActionEnded) -> None:

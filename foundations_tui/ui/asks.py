@@ -74,7 +74,7 @@ class Asks:
     def host(self) -> None:
         """Ask for a new host."""
         hint = "NAME user@host:port, options as of hosts add"
-        self._main.prompt.ask(Question("new host", submit=self._app.deeds.add_host, hint=hint))
+        self._main.prompt.ask(Question("new host", submit=self._app.hosting.add, hint=hint))
 
     def clear(self) -> None:
         """Show all jobs again."""

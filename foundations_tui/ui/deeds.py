@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shlex
 import sqlite3
 import subprocess
 import threading
@@ -193,7 +192,7 @@ class Deeds:
             return
         self.done.append(line)
         if command.needs_terminal:
-            self._run_in_terminal(command.argv)
+            self.run_in_terminal(command.argv)
         else:
             self._app.push_screen(Output(command), lambda _: self._have_run(command))
 
@@ -202,37 +201,17 @@ class Deeds:
             self._app.post_message(HostsChanged())
         self._app.look()
 
-    def run_quietly(self, argv: list[str], done: str) -> None:
-        """Carry out a verb that says nothing worth reading; its error is said."""
+    def run_quietly(self, argv: list[str], done: str, then: Callable[[], object] = lambda: None) -> None:
+        """Carry out a verb that says nothing worth reading, and then something else; its error is said."""
 
         def run() -> str:
             _run(argv)
+            then()
             return done
 
         self.do(run)
 
-    def add_host(self, line: str) -> None:
-        """Add a host, and connect to it.
-
-        Args:
-            line: its name, its address, and options of ``hosts add``.
-        """
-        try:
-            argv = shlex.split(line)
-        except ValueError as error:
-            self._app.say(f"{line}: {error}", failed=True)
-            return
-        if not argv:
-            return
-
-        def add() -> str:
-            _run(["hosts", "add", *argv])
-            self._app.post_message(HostsChanged())
-            return f"{argv[0]} is added; connecting"
-
-        self.do(add)
-
-    def _run_in_terminal(self, argv: list[str]) -> None:
+    def run_in_terminal(self, argv: list[str]) -> None:
         """Give a verb the terminal until it ends."""
 
         def run() -> None:

@@ -51,9 +51,14 @@ class Followers:
         from foundations_tui import sync  # what only connecting needs is not imported before the first picture
 
         for host in hosts:
-            self._followers[host] = sync.Follower(self._session, host, self._changed, patient=True)
+            follower = self._followers[host] = sync.Follower(self._session, host, self._changed, patient=True)
             if not self._is_stopped:
-                threading.Thread(target=self._follow, args=(host,), name=f"follow {host}", daemon=True).start()
+                threading.Thread(target=self._follow, args=(host, follower), name=f"follow {host}", daemon=True).start()
+
+    def leave_all_but(self, hosts: Iterable[str]) -> None:
+        """Follow no other hosts any more."""
+        for host in set(self._followers) - set(hosts):
+            self._followers.pop(host).stop()
 
     def _take_in(self) -> None:
         from foundations_tui import runs
@@ -70,9 +75,9 @@ class Followers:
         for follower in list(self._followers.values()):
             follower.stop()
 
-    def _follow(self, host: str) -> None:
+    def _follow(self, host: str, follower: Follower) -> None:
         try:
-            self._followers[host].run()
+            follower.run()
         except Exception as error:
             self._post(ActionEnded(f"{host} is no longer followed: {as_ours(error)}", failed=True))
 

@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Vertical
+from textual.containers import Vertical, VerticalScroll
 from textual.content import Content
 from textual.message import Message
 from textual.widgets import Static
@@ -16,7 +16,7 @@ from textual.widgets import Static
 from foundations_tui import locations, words
 from foundations_tui.store.rows import JobRow
 from foundations_tui.terminal import one_line
-from foundations_tui.ui import moments
+from foundations_tui.ui import facts, moments
 from foundations_tui.ui.look import LOOK
 from foundations_tui.ui.moments import LogClock
 from foundations_tui.ui.reader import Reader
@@ -48,13 +48,18 @@ class LogPane(Vertical):
         self.row: JobRow | None = None
         self._attempt: int | None = None
         """An earlier attempt that is looked at; None for the one that counts."""
-        self._facts = self._said = ""
+        self._head = self._said = self._about = ""
+        self._part = ""
+        """What stands in the log's place; empty for the log."""
         self.border_title = "log"
 
     def compose(self) -> ComposeResult:
         """Lay out the pane."""
         yield Static(id="job-facts", markup=False)
         yield LogView(id="log-view")
+        with VerticalScroll(id="about") as about:
+            about.display = False
+            yield Static(id="about-text", markup=False)
 
     @property
     def log_view(self) -> LogView:
@@ -66,16 +71,39 @@ class LogPane(Vertical):
         if row is None or self.row is None or row.job != self.row.job:
             self._attempt, self._moment = None, ""
         self.row = row
-        facts = Content("") if row is None else _facts(row, self.attempt)
-        if facts.markup != self._facts:
-            self._facts = facts.markup
-            self.query_one("#job-facts", Static).update(facts, layout=False)
+        head = Content("") if row is None else _head(row, self.attempt)
+        if head.markup != self._head:
+            self._head = head.markup
+            self.query_one("#job-facts", Static).update(head, layout=False)
         if row is None:
             self.log_view.show(None, "")
             return
         path = locations.log_file(row.job, self.attempt) if row.attempt else None
         self.log_view.show(path, _empty_words(row))
         self.say_where()
+        if self._part:
+            part = self._part
+            self._reader.ask(
+                (self, "about"), lambda conn: facts.read(conn, row.job), lambda known: self._take(known, part)
+            )
+
+    def _take(self, known: facts.Known, part: str) -> None:
+        if self.row is not None and (known.row.job, part) == (self.row.job, self._part):
+            text = facts.part(known, part)
+            if text.markup != self._about:
+                self._about = text.markup
+                self.query_one("#about-text", Static).update(text)
+
+    def show_next_part(self) -> None:
+        """Show the job's summary, its configuration, its code, or its log again."""
+        parts = ("", *facts.PARTS)
+        self._part = parts[(parts.index(self._part) + 1) % len(parts)]
+        had_keys = self.log_view.has_focus or self.query_one("#about").has_focus
+        self.log_view.display, self.query_one("#about").display = not self._part, bool(self._part)
+        self.border_title = self._part or "log"
+        if had_keys:
+            (self.query_one("#about") if self._part else self.log_view).focus()
+        self.show(self.row)
 
     @property
     def attempt(self) -> int:
@@ -127,13 +155,13 @@ class LogPane(Vertical):
         view = self.log_view
         parts = [f"filter: {view.filter}" if view.filter else "", words.plural(view.line_count, "line")]
         parts += ["", ""] if view.following else [self._moment, "G follows"]
-        said = one_line("  ".join(part for part in parts if part))
+        said = "" if self._part else one_line("  ".join(part for part in parts if part))
         if said != self._said:
             self._said = said
             self.border_subtitle = Content(said)
 
 
-def _facts(row: JobRow, attempt: int) -> Content:
+def _head(row: JobRow, attempt: int) -> Content:
     """Return a job in two lines; nothing in it is markup."""
     state = Content.styled(f"{LOOK.glyph(row.shown_state)} {row.state}", LOOK.style(row.shown_state))
     parts = [row.job[:8], row.name, f"on {row.host}", words.duration(row.duration(time.time()))]

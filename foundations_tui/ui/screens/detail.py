@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import sqlite3
-import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from textual.app import ComposeResult
@@ -16,28 +11,14 @@ from textual.content import Content
 from textual.screen import ModalScreen
 from textual.widgets import Static
 
-from foundations_tui import words
 from foundations_tui.errors import FoundationsError
-from foundations_tui.store import queries
-from foundations_tui.store.rows import CurvePoint, JobRow, JobSample
+from foundations_tui.store.rows import JobRow
 from foundations_tui.terminal import one_line, several_lines
-from foundations_tui.ui.curves import sparkline
-from foundations_tui.ui.look import LOOK
+from foundations_tui.ui import facts
 from foundations_tui.ui.reader import Reader
 
 if TYPE_CHECKING:
     from foundations_tui.ui.app import FoundationsApp
-
-_CELLS = 24
-_MOST_METRICS = 40
-
-
-@dataclass(frozen=True)
-class _Known:
-    row: JobRow
-    spec: dict[str, object]
-    curves: dict[str, list[CurvePoint]]
-    samples: list[JobSample]
 
 
 class Detail(ModalScreen[None]):
@@ -82,22 +63,15 @@ class Detail(ModalScreen[None]):
         """Show what the store has now."""
         job = self._job
 
-        def read(conn: sqlite3.Connection) -> _Known:
-            row = queries.job(conn, job)
-            keys = list(row.metrics)[:_MOST_METRICS]
-            curves = {key: queries.curve(conn, job, row.attempt, key) for key in keys}
-            return _Known(row, queries.spec(conn, job), curves, queries.job_samples(conn, job, row.attempt))
+        self._reader.ask(self, lambda conn: facts.read(conn, job), self._take, self._failed)
 
-        self._reader.ask(self, read, self._take, self._failed)
-
-    def _take(self, known: _Known) -> None:
+    def _take(self, known: facts.Known) -> None:
         if not self.is_attached:
             return  # it was closed meanwhile
         self._row = known.row
-        now = time.time()
         title = f"{known.row.job}  {known.row.name}".strip()
         self.query_one("#box").border_title = Content(one_line(title))
-        self.query_one("#detail-text", Static).update(Content("\n").join(_lines(known, now)))
+        self.query_one("#detail-text", Static).update(facts.everything(known))
 
     def _failed(self, error: FoundationsError) -> None:
         if self.is_attached:
@@ -134,102 +108,3 @@ class Detail(ModalScreen[None]):
     def action_close(self) -> None:
         """Go back."""
         self.dismiss(None)
-
-
-def _lines(known: _Known, now: float) -> Iterator[Content]:
-    row = known.row
-    state = Content.styled(f"{LOOK.glyph(row.shown_state)} {row.state}", LOOK.style(row.shown_state))
-    yield Content.assemble(state, "  ", one_line(row.why))
-    if row.cause.get("line"):
-        yield Content.styled("  " + one_line(str(row.cause["line"])), LOOK.style("failed"))
-    facts = {
-        "project": row.project,
-        "host": row.host + (" (out of reach)" if row.unreachable_since is not None else ""),
-        "owner": row.owner,
-        "command": words.command(row.command),
-        "exit code": "" if row.exit_code is None else f"{row.exit_code}" + (f" ({row.signal})" if row.signal else ""),
-        "attempt": str(row.attempt or "") + (f", {row.retries} retries allowed" if row.retries else ""),
-        "group": row.group,
-        "GPUs": ", ".join(row.gpus) or (f"{row.gpus_requested} asked for" if row.gpus_requested else ""),
-        "snapshot": row.snapshot[:12],
-        "note": row.note,
-        "tags": "  ".join(key if value == "" else f"{key}={words.number(value)}" for key, value in row.tags.items()),
-    }
-    for name, value in facts.items():
-        if value:
-            yield _fact(name, value)
-    yield from _timeline(row, now)
-    yield from _table("parameters", {key: words.number(value) for key, value in row.params.items()})
-    yield from _table("command line", {key: words.number(value) for key, value in row.args.items()})
-    yield from _metrics(known)
-    yield from _resources(known.samples)
-    yield from _table("artifacts", {key: json.dumps(value, ensure_ascii=False) for key, value in row.artifacts.items()})
-    yield from _table("environment", _environment(known.spec))
-    for past in row.attempts:
-        yield _fact(f"attempt {past.get('attempt')}", f"{past.get('state', '')} {past.get('reason', '')}")
-
-
-def _fact(name: str, value: str) -> Content:
-    first, *rest = several_lines(value).split("\n")
-    text = "\n".join([first, *(" " * 14 + line for line in rest)])
-    return Content.assemble(Content.styled(f"{name:<12}  ", "dim"), text)
-
-
-def _timeline(row: JobRow, now: float) -> Iterator[Content]:
-    moments = [("created", row.created_at), ("started", row.started_at), ("ended", row.ended_at)]
-    arrow = " > " if LOOK.ascii else " → "
-    yield _fact("timeline", arrow.join(f"{name} {words.clock(moment, now)}" for name, moment in moments if moment))
-    waited = row.started_at - row.queued_at if row.queued_at and row.started_at else None
-    spans = [("waited", waited), ("ran" if row.is_final else "has run", row.duration(now))]
-    known = [f"{name} {words.duration(max(0.0, span))}" for name, span in spans if span is not None]
-    if row.gpus and row.duration(now):
-        known.append(f"{len(row.gpus) * (row.duration(now) or 0.0) / 3600:.2f} GPU hours")
-    if known:
-        yield _fact("took", ", ".join(known))
-
-
-def _heading(words_: str) -> Content:
-    return Content.assemble("\n", Content.styled(words_, "bold"))
-
-
-def _table(name: str, facts: dict[str, str]) -> Iterator[Content]:
-    if not facts:
-        return
-    yield _heading(name)
-    wide = min(24, max(len(one_line(key)) for key in facts))
-    for key, value in facts.items():
-        yield Content.assemble("  ", Content.styled(one_line(key).ljust(wide), "dim"), "  ", one_line(value))
-
-
-def _metrics(known: _Known) -> Iterator[Content]:
-    if not known.row.metrics:
-        return
-    yield _heading("metrics")
-    wide = min(24, max(len(one_line(key)) for key in known.row.metrics))
-    for key, metric in known.row.metrics.items():
-        line = sparkline([point.last for point in known.curves.get(key, [])], _CELLS)
-        ends = "" if metric.min is None else f"min {words.number(metric.min)}  max {words.number(metric.max)}"
-        text = f"{words.number(metric.last)}  {ends}  {words.plural(metric.count, 'value')}"
-        yield Content.assemble("  ", Content.styled(one_line(key).ljust(wide), "dim"), f"  {line:<{_CELLS}}  ", text)
-
-
-def _resources(samples: list[JobSample]) -> Iterator[Content]:
-    if not samples:
-        return
-    yield _heading("used over time")
-    last = samples[-1]
-    rows: list[tuple[str, Sequence[float | None], str]] = [
-        ("CPUs", [s.cpus for s in samples], "" if last.cpus is None else f"{last.cpus:.1f}"),
-        ("RAM", [s.ram for s in samples], words.size(last.ram)),
-        ("GPU %", [s.gpu for s in samples], "" if last.gpu is None else f"{last.gpu}"),
-        ("GPU MiB", [s.gpu_memory for s in samples], "" if last.gpu_memory is None else f"{last.gpu_memory}"),
-    ]
-    for name, values, now in rows:
-        if any(value is not None for value in values):
-            line = sparkline(values, _CELLS)
-            yield Content.assemble("  ", Content.styled(f"{name:<8}", "dim"), f"  {line:<{_CELLS}}  {now}")
-
-
-def _environment(spec: dict[str, object]) -> dict[str, str]:
-    env = spec.get("env")
-    return {str(key): str(value) for key, value in env.items()} if isinstance(env, dict) else {}

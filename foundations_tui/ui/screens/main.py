@@ -80,6 +80,7 @@ class MainScreen(Screen[None]):
         Binding("ctrl+n", "new", "new job", show=False, id="main.new"),
         Binding("colon", "command", "command", key_display=":", id="main.command"),
         Binding("d", "difference", "differences", show=False, id="main.difference"),
+        Binding("p", "part", "log, summary, config, git", show=False, id="main.part"),
         Binding("y", "copy", "copy", show=False, id="main.copy"),
         Binding("u", "undo", "undo", show=False, id="main.undo"),
         Binding("P", "pager", "pager", show=False, id="main.pager"),
@@ -401,8 +402,11 @@ class MainScreen(Screen[None]):
         self.owner.asks.toggle_archived()
 
     def action_act(self) -> None:
-        """Offer what can be done with the chosen jobs."""
-        self.owner.deeds.offer_actions()
+        """Offer what can be done with the chosen jobs; on the hosts' page, with a host."""
+        if self.page == "hosts":
+            self.owner.hosting.offer(self._hosts)
+        else:
+            self.owner.deeds.offer_actions()
 
     def action_edit(self) -> None:
         """Edit the command of the job and run it anew."""
@@ -435,6 +439,12 @@ class MainScreen(Screen[None]):
     def action_editor(self) -> None:
         """Open the log in $EDITOR."""
         self.owner.looking.open_log("EDITOR", "vi")
+
+    def action_part(self) -> None:
+        """Show another part of the job where its log is."""
+        if not self.query_one(LogPane).display:
+            self.action_page("jobs")
+        self.query_one(LogPane).show_next_part()
 
     def action_difference(self) -> None:
         """Offer to compare the code and the logs of the chosen jobs."""

@@ -14,7 +14,7 @@ from textual.content import Content
 from textual.screen import ModalScreen
 from textual.widgets import Static
 
-from foundations_tui.terminal import one_line
+from foundations_tui.terminal import one_line, width
 
 KEYS = "123456789abcdefghijklmnoprstuvwyz"
 """Keys of choices that have none of their own: all but those that leave or move."""
@@ -53,7 +53,9 @@ class Menu(ModalScreen[str]):
 
     def on_mount(self) -> None:
         """Draw."""
-        self.query_one("#box").border_title = Content(one_line(self._title))
+        title = one_line(self._title)
+        self.query_one("#box").border_title = Content(title)
+        self.query_one("#menu-text").styles.min_width = width(title) + 4
         self._draw()
 
     def _draw(self) -> None:

@@ -1,0 +1,187 @@
+"""What is known of a job, as text: all of it, or a part for the strip below the jobs; read in the store's thread."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from textual.content import Content
+
+from foundations_tui import words
+from foundations_tui.store import queries
+from foundations_tui.store.rows import CurvePoint, JobRow, JobSample
+from foundations_tui.terminal import one_line, several_lines
+from foundations_tui.ui.curves import sparkline
+from foundations_tui.ui.look import LOOK
+
+_CELLS = 24
+_MOST_METRICS = 40
+PARTS = ("summary", "config", "git")
+"""What can stand in the log's place."""
+
+
+@dataclass(frozen=True)
+class Known:
+    """A job, and what belongs to it."""
+
+    row: JobRow
+    spec: dict[str, object]
+    curves: dict[str, list[CurvePoint]]
+    samples: list[JobSample]
+
+
+def read(conn: sqlite3.Connection, job: str) -> Known:
+    """Return what is known of a job.
+
+    Raises:
+        NotFoundError: there is no such job.
+    """
+    row = queries.job(conn, job)
+    keys = list(row.metrics)[:_MOST_METRICS]
+    curves = {key: queries.curve(conn, job, row.attempt, key) for key in keys}
+    return Known(row, queries.spec(conn, job), curves, queries.job_samples(conn, job, row.attempt))
+
+
+def everything(known: Known) -> Content:
+    """Return all of it."""
+    row, now = known.row, time.time()
+    lines = [
+        *_state(row),
+        *_facts(known),
+        *_timeline(row, now),
+        *_config(known),
+        *_metrics(known),
+        *_resources(known.samples),
+        *_table("artifacts", _artifacts(row)),
+        *_table("environment", _environment(known.spec)),
+        *(_fact(f"attempt {past.get('attempt')}", _how_it_ended(past)) for past in row.attempts),
+    ]
+    return Content("\n").join(lines)
+
+
+def part(known: Known, name: str) -> Content:
+    """Return one of the parts, without a head."""
+    if name == "summary":
+        lines = [*_state(known.row), *_timeline(known.row, time.time()), *_metrics(known), *_resources(known.samples)]
+    elif name == "config":
+        lines = [*_config(known), *_table("environment", _environment(known.spec))]
+    else:
+        lines = [_fact(name, value) for name, value in _code(known).items() if value]
+    text = Content("\n").join(lines or [Content.styled("there is nothing of it", "dim")])
+    return text[1:] if text.plain.startswith("\n") else text
+
+
+def _state(row: JobRow) -> Iterator[Content]:
+    state = Content.styled(f"{LOOK.glyph(row.shown_state)} {row.state}", LOOK.style(row.shown_state))
+    yield Content.assemble(state, "  ", one_line(row.why))
+    if row.cause.get("line"):
+        yield Content.styled("  " + one_line(str(row.cause["line"])), LOOK.style("failed"))
+
+
+def _facts(known: Known) -> Iterator[Content]:
+    row = known.row
+    facts = {
+        "project": row.project,
+        "host": row.host + (" (out of reach)" if row.unreachable_since is not None else ""),
+        "owner": row.owner,
+        "command": words.command(row.command),
+        "exit code": "" if row.exit_code is None else f"{row.exit_code}" + (f" ({row.signal})" if row.signal else ""),
+        "attempt": str(row.attempt or "") + (f", {row.retries} retries allowed" if row.retries else ""),
+        "group": row.group,
+        "GPUs": ", ".join(row.gpus) or (f"{row.gpus_requested} asked for" if row.gpus_requested else ""),
+        **_code(known),
+        "note": row.note,
+        "tags": "  ".join(key if value == "" else f"{key}={words.number(value)}" for key, value in row.tags.items()),
+    }
+    yield from (_fact(name, value) for name, value in facts.items() if value)
+
+
+def _code(known: Known) -> dict[str, str]:
+    """Return which code it ran."""
+    git = known.spec.get("git")
+    git = git if isinstance(git, dict) else {}
+    changed = ", with changes: d shows them" if git.get("dirty") else ""
+    commit = f"{str(git['commit'])[:12]}{changed}" if git.get("commit") else ""
+    return {"commit": commit, "branch": str(git.get("branch") or ""), "snapshot": known.row.snapshot[:12]}
+
+
+def _config(known: Known) -> Iterator[Content]:
+    yield from _table("parameters", {key: words.number(value) for key, value in known.row.params.items()})
+    yield from _table("command line", {key: words.number(value) for key, value in known.row.args.items()})
+
+
+def _how_it_ended(attempt: dict[str, object]) -> str:
+    return f"{attempt.get('state', '')} {attempt.get('reason', '')}"
+
+
+def _artifacts(row: JobRow) -> dict[str, str]:
+    return {key: json.dumps(value, ensure_ascii=False) for key, value in row.artifacts.items()}
+
+
+def _fact(name: str, value: str) -> Content:
+    first, *rest = several_lines(value).split("\n")
+    text = "\n".join([first, *(" " * 14 + line for line in rest)])
+    return Content.assemble(Content.styled(f"{name:<12}  ", "dim"), text)
+
+
+def _timeline(row: JobRow, now: float) -> Iterator[Content]:
+    moments = [("created", row.created_at), ("started", row.started_at), ("ended", row.ended_at)]
+    arrow = " > " if LOOK.ascii else " → "
+    yield _fact("timeline", arrow.join(f"{name} {words.clock(moment, now)}" for name, moment in moments if moment))
+    waited = row.started_at - row.queued_at if row.queued_at and row.started_at else None
+    spans = [("waited", waited), ("ran" if row.is_final else "has run", row.duration(now))]
+    known = [f"{name} {words.duration(max(0.0, span))}" for name, span in spans if span is not None]
+    if row.gpus and row.duration(now):
+        known.append(f"{len(row.gpus) * (row.duration(now) or 0.0) / 3600:.2f} GPU hours")
+    if known:
+        yield _fact("took", ", ".join(known))
+
+
+def _heading(words_: str) -> Content:
+    return Content.assemble("\n", Content.styled(words_, "bold"))
+
+
+def _table(name: str, facts: dict[str, str]) -> Iterator[Content]:
+    if not facts:
+        return
+    yield _heading(name)
+    wide = min(24, max(len(one_line(key)) for key in facts))
+    for key, value in facts.items():
+        yield Content.assemble("  ", Content.styled(one_line(key).ljust(wide), "dim"), "  ", one_line(value))
+
+
+def _metrics(known: Known) -> Iterator[Content]:
+    if not known.row.metrics:
+        return
+    yield _heading("metrics")
+    wide = min(24, max(len(one_line(key)) for key in known.row.metrics))
+    for key, metric in known.row.metrics.items():
+        line = sparkline([point.last for point in known.curves.get(key, [])], _CELLS)
+        ends = "" if metric.min is None else f"min {words.number(metric.min)}  max {words.number(metric.max)}"
+        text = f"{words.number(metric.last)}  {ends}  {words.plural(metric.count, 'value')}"
+        yield Content.assemble("  ", Content.styled(one_line(key).ljust(wide), "dim"), f"  {line:<{_CELLS}}  ", text)
+
+
+def _resources(samples: list[JobSample]) -> Iterator[Content]:
+    if not samples:
+        return
+    yield _heading("used over time")
+    last = samples[-1]
+    rows: list[tuple[str, Sequence[float | None], str]] = [
+        ("CPUs", [s.cpus for s in samples], "" if last.cpus is None else f"{last.cpus:.1f}"),
+        ("RAM", [s.ram for s in samples], words.size(last.ram)),
+        ("GPU %", [s.gpu for s in samples], "" if last.gpu is None else f"{last.gpu}"),
+        ("GPU MiB", [s.gpu_memory for s in samples], "" if last.gpu_memory is None else f"{last.gpu_memory}"),
+    ]
+    for name, values, now in rows:
+        if any(value is not None for value in values):
+            line = sparkline(values, _CELLS)
+            yield Content.assemble("  ", Content.styled(f"{name:<8}", "dim"), f"  {line:<{_CELLS}}  {now}")
+
+
+def _environment(spec: dict[str, object]) -> dict[str, str]:
+    env = spec.get("env")
+    return {str(key): str(value) for key, value in env.items()} if isinstance(env, dict) else {}
