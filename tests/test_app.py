@@ -17,12 +17,12 @@ from textual.widgets import Input
 
 from foundations_tui import comparing, summaries
 from foundations_tui.cli.verbs import VERBS
-from foundations_tui.errors import UsageError
+from foundations_tui.errors import FoundationsError, UsageError
 from foundations_tui.hosts import unlocking
 from foundations_tui.session import Session
 from foundations_tui.settings import Settings
 from foundations_tui.store import queries
-from foundations_tui.ui import logfile
+from foundations_tui.ui import logfile, pictures
 from foundations_tui.ui.app import FoundationsApp
 from foundations_tui.ui.commands import parse
 from foundations_tui.ui.curves import means_at
@@ -37,6 +37,7 @@ from foundations_tui.ui.screens.launch import Launch
 from foundations_tui.ui.screens.menu import Menu
 from foundations_tui.ui.screens.output import Output
 from foundations_tui.ui.screens.passphrase import Passphrase
+from foundations_tui.ui.screens.picture import Picture
 from foundations_tui.ui.screens.preview import Preview
 from foundations_tui.ui.widgets.chart import Chart
 from foundations_tui.ui.widgets.log_view import LogView
@@ -540,6 +541,43 @@ async def test_from_a_job_to_its_artifacts_code_and_tags(client: Client) -> None
         await screen.until(pilot, lambda: app.main.page == "log")
 
 
+async def test_a_picture_is_shown(client: Client, tmp_path: Path) -> None:
+    from PIL import Image
+
+    picture = Image.new("RGB", (400, 200), "#ff0000")
+    picture.paste("#0000ff", (200, 0, 400, 200))
+    picture.save(client.project / "plot.png")
+    (client.project / "train.py").write_text("import foundations\nfoundations.save_artifact('plot.png')\n")
+    client.run("wait", client.submit("--", "python", "train.py"))
+    client.run("sync")
+    app = make_app(follow=False)
+    async with app.run_test(size=(80, 24), notifications=True) as pilot:
+        await screen.until(pilot, lambda: "1 job" in screen.text(app))
+        await pilot.press("enter")
+        await screen.until(pilot, lambda: isinstance(app.screen, Detail) and "plot.png" in screen.text(app))
+        await pilot.press("a", "1")
+        await screen.until(pilot, lambda: isinstance(app.screen, Picture) and "▀" in screen.text(app))
+        line = next(line for line in app.screen._compositor.render_strips() if "▀" in line.text)
+        colours = [segment.style.color.name for segment in line if segment.text == "▀" and segment.style]
+        assert colours[0] == "#ff0000" and colours[-1] == "#0000ff" and 40 < len(colours) < 80
+        await pilot.press("escape")
+        await screen.until(pilot, lambda: isinstance(app.screen, Detail))
+
+
+def test_pictures_that_are_none_or_too_large(tmp_path: Path) -> None:
+    from PIL import Image
+
+    (tmp_path / "words.png").write_text("no picture")
+    assert pictures.load(tmp_path / "words.png") is None
+    Image.new("1", (12_000, 10_000)).save(tmp_path / "bomb.png")
+    with pytest.raises(FoundationsError, match="too large"):
+        pictures.load(tmp_path / "bomb.png")
+    Image.new("RGB", (500, 500)).save(tmp_path / "cut.png")
+    (tmp_path / "cut.png").write_bytes((tmp_path / "cut.png").read_bytes()[:200])
+    with pytest.raises(FoundationsError, match="cannot be shown"):
+        pictures.load(tmp_path / "cut.png")
+
+
 async def test_waiting_jobs_trade_places(client: Client) -> None:
     use_slots(client, 1)
     running = client.submit("--", "sleep", "600")
@@ -681,7 +719,7 @@ async def test_the_strip_below_the_jobs_shows_more_than_the_log(client: Client) 
         await screen.until(pilot, lambda: f"{len(jobs)} jobs" in screen.text(app))
         await pilot.press("j")
         await screen.until(pilot, lambda: "trained" in screen.text(app))
-        for words in ("timeline", "command line", "snapshot"):
+        for words in ("timeline", "parameters", "snapshot"):
             await pilot.press("p")
             await screen.until(pilot, lambda words=words: words in screen.text(app))
             assert "trained" not in screen.text(app)

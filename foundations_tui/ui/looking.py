@@ -17,13 +17,18 @@ from foundations_tui.session import Session
 from foundations_tui.store import queries
 from foundations_tui.store.rows import JobRow
 from foundations_tui.terminal import one_line
+from foundations_tui.ui import pictures
 from foundations_tui.ui.commands import Command
+from foundations_tui.ui.look import LOOK
 from foundations_tui.ui.screens.difference import Difference
 from foundations_tui.ui.screens.menu import KEYS, Choice, Menu
 from foundations_tui.ui.screens.output import Output
+from foundations_tui.ui.screens.picture import Picture
 from foundations_tui.ui.screens.preview import Preview
 
 if TYPE_CHECKING:
+    from PIL.Image import Image
+
     from foundations_tui.ui.app import FoundationsApp
 
 _TEXT_BYTES = 4096
@@ -79,11 +84,18 @@ class Looking:
         if path.is_file() and _is_text(path):
             self._app.call_from_thread(self._app.push_screen, Preview(path, f"{row.job[:6]}  {key}"))
             return f"{key} is {path}"
+        picture = pictures.load(path) if path.is_file() and not LOOK.ascii and pictures.can_show() else None
+        if picture is not None:
+            self._app.call_from_thread(self._show_picture, picture, f"{row.job[:6]}  {key}")
+            return f"{key} is {path}"
         opener = _opener()
         if opener is None:
             return f"{key} is {path}"
         subprocess.Popen([opener, path], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
         return f"{key} is opened: {path}"
+
+    def _show_picture(self, picture: Image, title: str) -> None:
+        self._app.push_screen(Picture(pictures.widget(self._app, picture), title))
 
     def show_files(self, row: JobRow) -> None:
         """List the files of a job's folder."""

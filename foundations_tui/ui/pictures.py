@@ -1,0 +1,71 @@
+"""Pictures in the terminal, by textual-image: as the terminal can show them, else as coloured half cells."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from textual.app import App, SuspendNotSupported
+from textual.widget import Widget
+
+from foundations_tui.errors import FoundationsError
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+_FORMATS = ("PNG", "JPEG", "GIF", "WEBP", "BMP", "TIFF")
+_MOST_PIXELS = 100_000_000
+_LARGEST = (1600, 1600)
+"""Pixels that are kept: more than a terminal shows."""
+
+
+def can_show() -> bool:
+    """Return whether the library is there."""
+    try:
+        import PIL.Image  # noqa: F401
+    except ImportError:
+        return False
+    return True
+
+
+def load(path: Path) -> Image | None:
+    """Return a picture, scaled down to what a terminal can show; None when the file is none.
+
+    Raises:
+        FoundationsError: it is a picture, and too large or damaged.
+    """
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        with Image.open(path, formats=_FORMATS) as found:
+            if found.width * found.height > _MOST_PIXELS:
+                raise FoundationsError(f"{path} is too large to be shown: {found.width} x {found.height} pixels")
+            found.thumbnail(_LARGEST)
+            return found.convert("RGBA")
+    except UnidentifiedImageError:
+        return None
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise FoundationsError(f"{path} cannot be shown: {error}") from None
+
+
+def widget(app: App[Any], picture: Image) -> Widget:
+    """Return a widget that shows a picture.
+
+    The terminal is asked what it can do when the library is imported; the app leaves it alone meanwhile, since it
+    would take the answers for keys.
+    """
+    from PIL import Image
+
+    with contextlib.ExitStack() as stack:
+        if "textual_image.widget" not in sys.modules:
+            with contextlib.suppress(SuspendNotSupported):
+                stack.enter_context(app.suspend())
+        from textual_image import renderable, widget as widgets
+
+    ground = Image.new("RGBA", picture.size, app.current_theme.surface or "black")
+    flat = Image.alpha_composite(ground, picture).convert("RGB")
+    kind = widgets.HalfcellImage if renderable.Image is renderable.UnicodeImage else widgets.Image
+    made: Widget = kind(flat)
+    return made

@@ -1,0 +1,39 @@
+"""A picture."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical
+from textual.content import Content
+from textual.screen import ModalScreen
+from textual.widget import Widget
+
+from foundations_tui.terminal import one_line
+
+
+class Picture(ModalScreen[None]):
+    """Shows it as large as fits; any way back closes it."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,q,enter", "close", "back", id="picture.close")]
+
+    def __init__(self, picture: Widget, title: str) -> None:
+        super().__init__()
+        self._picture = picture
+        self._title = title
+
+    def compose(self) -> ComposeResult:
+        """Lay out the box."""
+        with Vertical(id="box"):
+            yield self._picture
+
+    def on_mount(self) -> None:
+        """Say what it is."""
+        box = self.query_one("#box")
+        box.border_title, box.border_subtitle = Content(one_line(self._title)), "esc back"
+
+    def action_close(self) -> None:
+        """Go back."""
+        self.dismiss(None)
