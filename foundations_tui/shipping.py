@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from foundations_tui import snapshot as snapshots
 from foundations_tui.errors import HostRefused, HostUnreachable
 from foundations_tui.hosts.agent import Agent, refusal
+from foundations_tui.progress import Progress
 from foundations_tui.snapshot import Snapshot
 from foundations_tui.store import writes
 from foundations_tui.store.db import Store
@@ -23,8 +24,6 @@ from remote_agent.protocol import (
     SMALL_PACK_OBJECTS,
 )
 
-Progress = Callable[[int, int, int], None]
-"""Called with (objects sent, objects to send, bytes sent)."""
 _MARGIN = 16 << 20
 """Bytes that are to stay free on the host's disk."""
 
@@ -45,7 +44,7 @@ def ship(agent: Agent, store: Store, snapshot: Snapshot, progress: Progress) -> 
         agent: the host's.
         store: remembers what the host has.
         snapshot: what to send.
-        progress: called now and then.
+        progress: is told now and then.
     Raises:
         HostRefused: not enough disk there, nothing was sent. HostUnreachable: the connection was lost.
     """
@@ -151,8 +150,8 @@ def _pack(snapshot: Snapshot, oids: list[str], progress: Progress) -> Iterator[b
         chunk += compress.compress(content)
         if chunk:
             sent += len(chunk)
-            progress(done, len(oids), sent)
+            progress.sent(done, len(oids), sent)
             yield chunk
     last = compress.compress(PACK_TRAILER) + compress.flush()
-    progress(len(oids), len(oids), sent + len(last))
+    progress.sent(len(oids), len(oids), sent + len(last))
     yield last

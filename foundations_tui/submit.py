@@ -16,6 +16,7 @@ from foundations_tui.config import ProjectConfig
 from foundations_tui.errors import FoundationsError, HostRefused, HostUnreachable, NotFoundError, UsageError
 from foundations_tui.hosts.agent import Agent
 from foundations_tui.processes import own_identity
+from foundations_tui.progress import SILENT, Progress
 from foundations_tui.session import Session
 from foundations_tui.snapshot import Snapshot
 from foundations_tui.store import queries, writes
@@ -89,7 +90,7 @@ class Submitted:
 def submit(
     session: Session,
     request: Request,
-    progress: shipping.Progress = lambda done, total, sent: None,
+    progress: Progress = SILENT,
     frozen: Snapshot | None = None,
 ) -> Submitted:
     """Run a command somewhere, on the working tree as it is now; see ``submit_all``."""
@@ -99,7 +100,7 @@ def submit(
 def submit_all(
     session: Session,
     requests: list[Request],
-    progress: shipping.Progress = lambda done, total, sent: None,
+    progress: Progress = SILENT,
     frozen: Snapshot | None = None,
 ) -> list[Submitted]:
     """Run commands of one folder somewhere, on the working tree as it is now; all are submitted, or none.
@@ -107,7 +108,7 @@ def submit_all(
     Args:
         session: the client's.
         requests: what to run, at least one; they share folder and host wish.
-        progress: called while the snapshot travels.
+        progress: is told how far it is.
         frozen: the snapshot, when it has been taken already.
     Raises:
         FoundationsError: why not; then nothing runs and nothing is left to be sent. When several hosts are involved,
@@ -121,7 +122,9 @@ def submit_all(
     private = _private(session, first, project)
     wish = host_wish(session, first, project)
     early = _connect_early(session, wish)
+    progress.stage("taking the snapshot")
     frozen = frozen or snapshot.take(first.folder, project.max_file, project.include)
+    progress.stage(f"connecting to {wish}")
     early.join()
     hosts = placement.choose(session, wish, [_need(request) for request in requests], frozen)
     submitted: dict[int, Submitted] = {}
@@ -165,7 +168,7 @@ def submit_again(session: Session, rows: list[JobRow]) -> list[tuple[JobSpec, st
         ]
         writes.add_intents(session.store, specs, host, own_identity())
         try:
-            _send(session, specs, host, {}, None, lambda *_: None)
+            _send(session, specs, host, {}, None, SILENT)
         except NotFoundError as error:
             raise NotFoundError(f"{host}: {error}", "submit it from the working tree") from None
         done += [(spec, host) for spec in specs]
@@ -178,7 +181,7 @@ def _submit_to(
     specs: list[JobSpec],
     private: dict[str, Any],
     frozen: Snapshot,
-    progress: shipping.Progress,
+    progress: Progress,
 ) -> list[Submitted]:
     _refuse_if_newer(session.agent(host))
     for spec in specs:
@@ -348,7 +351,7 @@ def _send(
     host: str,
     private: dict[str, Any],
     frozen: Snapshot | None,
-    progress: shipping.Progress,
+    progress: Progress,
 ) -> list[Submitted]:
     """Ship (unless it is there) and submit, over dropped connections; the ids make sending twice harmless."""
     sent, answered = threading.Event(), threading.Event()
@@ -358,8 +361,10 @@ def _send(
         if frozen is None or (sent.is_set() and _has_job(agent, specs[0].job)):
             shipped = shipping.Shipment(0, 0)
         else:
+            progress.stage(f"asking {host} what it lacks")
             shipped = shipping.ship(agent, session.store, frozen, progress)
         sent.set()
+        progress.stage(f"submitting to {host}")
         try:
             answer, _ = agent.call("submit_many", wish, timeout=120)
         except HostUnreachable:

@@ -33,6 +33,7 @@ from foundations_tui.ui.panes import compare
 from foundations_tui.ui.panes.metrics import MetricsPane
 from foundations_tui.ui.screens.confirm import Confirm
 from foundations_tui.ui.screens.detail import Detail
+from foundations_tui.ui.screens.files import Files, FileTree
 from foundations_tui.ui.screens.launch import Launch
 from foundations_tui.ui.screens.menu import Menu
 from foundations_tui.ui.screens.output import Output
@@ -278,6 +279,41 @@ async def test_a_job_is_edited_and_run_anew(client: Client) -> None:
     new = client.json("jobs")[0]
     assert new["command"] == ["python", "train.py", "0.2", "64"] and new["name"] == "lr0.2-bs32"
     assert new["job"] not in jobs
+
+
+async def test_a_new_job_from_files_that_are_here(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(client.project)
+    (client.project / "sub dir").mkdir()
+    (client.project / "sub dir" / "[b]\x1b[2Jtrain.py").write_text("print('hi')\n")
+    (client.project / "tune.py").write_text("print('tuned')\n")
+    app = make_app()
+    async with app.run_test(size=(80, 24)) as pilot:
+        await screen.until(pilot, lambda: "no jobs yet" in screen.text(app))
+        await pilot.press("ctrl+n")
+        await screen.until(pilot, lambda: isinstance(app.screen, Launch))
+        command = app.screen.query_one("#field-command", Input)
+        await type_text(pilot, "python tun")
+        await screen.until(pilot, lambda: command._suggestion == "python tune.py")
+        await pilot.press("right")
+        assert command.value == "python tune.py"
+        command.value = "python"
+        command.cursor_position = 6
+        await pilot.press("f4")
+        await screen.until(pilot, lambda: isinstance(app.screen, Files) and "sub dir" in screen.text(app))
+        await pilot.press("j", "enter")
+        await screen.until(pilot, lambda: "[b]" in screen.text(app) and "train.py" in screen.text(app))
+        assert "\x1b" not in screen.text(app)
+        await pilot.press("escape", "f4")
+        await screen.until(pilot, lambda: isinstance(app.screen, Files) and "tune.py" in screen.text(app))
+        while "tune.py" not in str(app.screen.query_one(FileTree).cursor_node.data.path):  # type: ignore[union-attr]
+            await pilot.press("j")
+        await pilot.press("enter")
+        await screen.until(pilot, lambda: isinstance(app.screen, Launch) and command.value == "python tune.py")
+        await pilot.press("f3")
+        await screen.until(pilot, lambda: isinstance(app.screen, Output) and "exit 0" in screen.text(app))
+        shown = screen.text(app)
+        assert "taking the snapshot" in shown and "sending  ████████████████████████ 100%" in shown
+    assert client.json("jobs")[0]["command"] == ["python", "tune.py"]
 
 
 async def test_every_verb_can_be_typed(client: Client) -> None:

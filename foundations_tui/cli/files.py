@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +12,7 @@ import click
 from foundations_tui import words
 from foundations_tui.cli import output
 from foundations_tui.cli.options import LocalPath, connecting, job_argument, json_option, say
+from foundations_tui.cli.progress import Line
 from foundations_tui.errors import FoundationsError, NotFoundError, UsageError
 from foundations_tui.store import queries
 from foundations_tui.store.rows import iso
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from foundations_tui.fetching import Wish
     from foundations_tui.session import Session
     from foundations_tui.store.rows import JobRow
+
+_SHOWN_FROM = 1 << 20
+"""Bytes: less is here sooner than it is read."""
 
 
 @click.command()
@@ -125,13 +128,18 @@ def _keep_out_of_snapshots(folder: Path) -> None:
 def _fetch(session: Session, row: JobRow, wish: Wish, target: Path) -> list[tuple[str, int]]:
     from foundations_tui import fetching
 
+    line = Line()
+
+    def came(so_far: int, total: int) -> None:
+        if total > _SHOWN_FROM:
+            line.bar("fetching", so_far, total, f"{words.size(so_far)} of {words.size(total)}")
+
     try:
-        return fetching.fetch(session, row, wish, target, _progress).files
+        return fetching.fetch(session, row, wish, target, came).files
     except NotFoundError as error:
         raise NotFoundError(str(error), f"foundations ls {row.job[:6]} lists the job's folder") from None
     finally:
-        if sys.stderr.isatty():
-            sys.stderr.write("\r\x1b[K")
+        line.end()
 
 
 def _copy_artifacts(session: Session, row: JobRow, keys: tuple[str, ...], target: Path) -> list[tuple[str, int]]:
@@ -168,12 +176,6 @@ def _fetch_log(session: Session, row: JobRow, target: Path) -> tuple[str, int]:
     except OSError as error:
         raise FoundationsError(f"{target}: {error.strerror}") from None
     return "output.log", len(data)
-
-
-def _progress(came: int, total: int) -> None:
-    if sys.stderr.isatty() and total > 1 << 20:
-        sys.stderr.write(f"\rfetching: {words.size(came)} of {words.size(total)} \x1b[K")
-        sys.stderr.flush()
 
 
 def _shown_name(entry: dict[str, object]) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,12 +27,15 @@ from foundations_tui.cli.options import (
     parse_pair,
     say,
 )
+from foundations_tui.cli.progress import Line
 from foundations_tui.errors import FoundationsError, UsageError
 from foundations_tui.store.rows import json_value
+from foundations_tui.terminal import one_line
 from remote_agent.jobs import MOST_RETRIES, STOP_SIGNALS
 
 if TYPE_CHECKING:
     from foundations_tui.session import Session
+    from foundations_tui.snapshot import Snapshot
     from foundations_tui.submit import Request, Submitted
 
 
@@ -159,7 +161,7 @@ def _submit_sweep(
     session: Session, request: Request, plan: sweeps.Plan, then: str, dry_run: bool, as_json: bool, yes: bool
 ) -> int:
     """Submit one job for each set of parameters, after a word on how many and how long."""
-    from foundations_tui import submit as submission
+    from foundations_tui import config, snapshot, submit as submission
 
     found = sweeps.expand(plan.axes, plan.mode, plan.count, plan.seed)
     group = request.group or f"sweep-{os.urandom(3).hex()}"
@@ -185,10 +187,14 @@ def _submit_sweep(
                     for n, r in enumerate(requests, 1)
                 ],
             )
+            project = config.load_project(request.folder)
+            frozen = snapshot.take(request.folder, project.max_file, project.include)
+            click.echo()
+            _say_transfer(frozen, submission.host_wish(session, request, project))
         return 0
     if len(requests) >= _ASKED_FROM and not yes and sys.stdin.isatty() and sys.stderr.isatty():
         click.confirm(f"Submit {len(requests):,} jobs?", abort=True, err=True)
-    progress = _Progress()
+    progress = Line()
     try:
         submitted = submission.submit_all(session, requests, progress)
     except FoundationsError as error:
@@ -246,7 +252,7 @@ def _say_preview(session: Session, request: Request, requests: list[Request], pl
 def _submit(session: Session, request: Request) -> Submitted:
     from foundations_tui import submit as submission
 
-    progress = _Progress()
+    progress = Line()
     try:
         return submission.submit(session, request, progress)
     finally:
@@ -329,6 +335,12 @@ def _params_of_file(file: str) -> dict[str, Any]:
     return found
 
 
+def _say_transfer(frozen: Snapshot, host: str) -> None:
+    files, size = words.plural(frozen.files, "file"), words.size(frozen.size)
+    click.echo(f"would ship {files}, {size}, of {one_line(str(frozen.root))} to {host}")
+    click.echo("(a host that has some of it already gets only the rest)")
+
+
 def _print_dry_run(session: Session, request: Request, as_json: bool) -> None:
     """Say what would be shipped; no host is asked."""
     from foundations_tui import config, snapshot, submit as submission
@@ -344,10 +356,7 @@ def _print_dry_run(session: Session, request: Request, as_json: bool) -> None:
             {**facts, "bytes": frozen.size, "largest": [{"path": path, "bytes": size} for path, size in largest]}
         )
         return
-    click.echo(
-        f"would ship {words.plural(frozen.files, 'file')}, {words.size(frozen.size)}, of {frozen.root} to {host}"
-    )
-    click.echo("(a host that has some of it already gets only the rest)")
+    _say_transfer(frozen, host)
     if largest:
         click.echo()
         output.print_table(("BYTES", "LARGEST FILES"), [[words.size(size), path] for path, size in largest])
@@ -382,23 +391,3 @@ def _failed_before(error: FoundationsError) -> int:
 
     tell(error)
     return error.exit_code if isinstance(error, UsageError) else 125
-
-
-class _Progress:
-    """One line on a terminal that says how far the upload is."""
-
-    def __init__(self) -> None:
-        self._shown = False
-        self._next = time.monotonic() + 0.5
-
-    def __call__(self, done: int, total: int, sent: int) -> None:
-        if sys.stderr.isatty() and time.monotonic() >= self._next:
-            self._next = time.monotonic() + 0.1
-            self._shown = True
-            sys.stderr.write(f"\rsending: {done:,} of {total:,} objects, {words.size(sent)} \x1b[K")
-            sys.stderr.flush()
-
-    def end(self) -> None:
-        """Clear the line."""
-        if self._shown:
-            sys.stderr.write("\r\x1b[K")

@@ -99,7 +99,7 @@ class Running:
         handle, name = tempfile.mkstemp(prefix="foundations-", suffix=".txt")
         self.output = Path(name)
         self.code: int | None = None
-        env = {**os.environ, "COLUMNS": "150", "NO_COLOR": "1", "PYTHONUNBUFFERED": "1"}
+        env = {**os.environ, "COLUMNS": "150", "NO_COLOR": "1", "PYTHONUNBUFFERED": "1", "FOUNDATIONS_PROGRESS": "1"}
         with os.fdopen(handle, "wb") as output:
             self._process = subprocess.Popen(
                 command.argv,
@@ -121,11 +121,14 @@ class Running:
             self._process.send_signal(signal.SIGINT)
 
     def close(self) -> None:
-        """End it if it still runs, and remove its output."""
+        """End it if it still runs, without waiting for it, and remove its output."""
         if self.code is None:
-            self._process.terminate()
-            try:
-                self._process.wait(_STOP_SECONDS)
-            except subprocess.TimeoutExpired:
-                self._process.kill()
+            self.interrupt()  # it may have something to put in order: what was not sent, say
+            threading.Thread(target=self._insist, daemon=True).start()
         self.output.unlink(missing_ok=True)
+
+    def _insist(self) -> None:
+        try:
+            self._process.wait(_STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._process.kill()

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
+import shlex
 from collections.abc import Mapping
+from pathlib import Path
 from typing import ClassVar
 
 from textual import events
@@ -11,6 +15,7 @@ from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, VerticalScroll
 from textual.content import Content
 from textual.screen import ModalScreen
+from textual.suggester import Suggester
 from textual.widgets import Input, Static
 
 from foundations_tui import words
@@ -18,7 +23,39 @@ from foundations_tui.errors import UsageError
 from foundations_tui.terminal import one_line
 from foundations_tui.ui.commands import Command
 from foundations_tui.ui.launching import FIELDS, changed, submit_words
+from foundations_tui.ui.screens.files import Files
 from foundations_tui.ui.screens.output import Output
+
+_KEYS = "f2 what would be sent    f3 submit    f4 files    enter next line    esc back"
+_WITH_FILES = ("command",)
+
+
+class FileNames(Suggester):
+    """Completes the last word of a line with the name of a file; the right arrow takes it."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(use_cache=False, case_sensitive=True)
+        self._folder = folder
+
+    async def get_suggestion(self, value: str) -> str | None:
+        """Return the line with a whole name in it."""
+        word = value.rpartition(" ")[2]
+        parent, _, begin = word.rpartition("/")
+        if not begin:
+            return None
+        names = await asyncio.to_thread(_names, self._folder / parent)
+        found = next((name for name in names if name.startswith(begin) and name != begin), None)
+        return None if found is None else value[: len(value) - len(begin)] + found
+
+
+def _names(folder: Path) -> list[str]:
+    """Return the names in a folder that can be typed as they are, folders with a slash."""
+    try:
+        with os.scandir(folder) as entries:
+            found = sorted(entry.name + ("/" if entry.is_dir() else "") for entry in entries)
+    except (OSError, ValueError):
+        return []
+    return [name for name in found if shlex.quote(name) == name]
 
 
 class Launch(ModalScreen[list[str]]):
@@ -28,6 +65,7 @@ class Launch(ModalScreen[list[str]]):
         Binding("escape", "leave", "back", id="launch.close"),
         Binding("f2,ctrl+p", "preview", "what would be sent", priority=True, id="launch.preview"),
         Binding("f3,ctrl+o", "submit", "submit", priority=True, id="launch.submit"),
+        Binding("f4,ctrl+f", "files", "choose a file", priority=True, id="launch.files"),
         Binding("down", "app.focus_next", "next", show=False, id="launch.next"),
         Binding("up", "app.focus_previous", "previous", show=False, id="launch.previous"),
     ]
@@ -50,9 +88,16 @@ class Launch(ModalScreen[list[str]]):
                 with Horizontal(classes="launch-line"):
                     yield Static(field.name, id=f"label-{field.name}", classes="launch-label", markup=False)
                     value = one_line(self._before.get(field.name, ""))
-                    yield Input(value, placeholder=field.hint, id=f"field-{field.name}", select_on_focus=False)
+                    has_files = field.name in _WITH_FILES
+                    yield Input(
+                        value,
+                        placeholder=field.hint,
+                        id=f"field-{field.name}",
+                        select_on_focus=False,
+                        suggester=FileNames(self._folder) if has_files else None,
+                    )
             yield Static(id="launch-said", markup=False)
-            yield Static("f2 what would be sent    f3 submit    enter next line    esc back", id="launch-keys")
+            yield Static(_KEYS, id="launch-keys")
 
     def on_mount(self) -> None:
         """Begin with the command."""
@@ -95,10 +140,12 @@ class Launch(ModalScreen[list[str]]):
         line = self.query_one("#launch-keys").region
         if event.screen_y == line.y and event.screen_x >= line.x:
             place = event.screen_x - line.x
-            if place < 22:
+            if place < _KEYS.index("f3"):
                 self.action_preview()
-            elif place < 36:
+            elif place < _KEYS.index("f4"):
                 self.action_submit()
+            elif place < _KEYS.index("enter"):
+                self.action_files()
 
     def action_preview(self) -> None:
         """Show what would be sent, and how many jobs that are."""
@@ -111,6 +158,34 @@ class Launch(ModalScreen[list[str]]):
         found = self._words()
         if found is not None:
             self.dismiss(found)
+
+    def action_files(self) -> None:
+        """Choose a file for the command, or the folder."""
+        focused = self.focused
+        wants_folder = focused is not None and focused.id == "field-folder"
+        field = self.query_one("#field-folder" if wants_folder else "#field-command", Input)
+
+        def take(path: Path | None) -> None:
+            if path is not None and wants_folder:
+                field.value = str(path if path.is_dir() else path.parent)
+            elif path is not None:
+                word = shlex.quote(os.path.relpath(path, self._folder))
+                before, behind = field.value[: field.cursor_position], field.value[field.cursor_position :]
+                gap = " " if before and not before.endswith(" ") else ""
+                field.value = f"{before}{gap}{word}{behind}"
+                field.cursor_position = len(before + gap + word)
+            field.focus()
+
+        title = "which folder is shipped?" if wants_folder else "which file?"
+        self.app.push_screen(Files(self._folder, title), take)
+
+    @property
+    def _folder(self) -> Path:
+        """The folder that is shipped."""
+        found = self.query("#field-folder")
+        said = found.first(Input).value.strip() if found else self._before.get("folder", "")
+        folder = Path(said).expanduser() if said else Path.cwd()
+        return folder if folder.is_dir() else Path.cwd()
 
     def _words(self) -> list[str] | None:
         try:

@@ -1,0 +1,64 @@
+"""What long work says of itself while it goes on: one line on stderr that is drawn over."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+
+from foundations_tui import words
+from foundations_tui.progress import Progress
+from foundations_tui.terminal import one_line
+
+VARIABLE = "FOUNDATIONS_PROGRESS"
+"""Set by who shows our output in a window: the line is written although stderr is no terminal."""
+_CELLS = 24
+_PATIENCE, _PAUSE = 0.5, 0.1
+"""Seconds: what is done sooner needs no line; between two lines."""
+
+
+class Line(Progress):
+    """The line."""
+
+    def __init__(self) -> None:
+        self._is_window = bool(os.environ.get(VARIABLE)) and not sys.stderr.isatty()
+        self._is_shown = False
+        self._next = time.monotonic() + (0.0 if self._is_window else _PATIENCE)
+
+    def stage(self, what: str) -> None:
+        """Say what begins."""
+        if self._is_window and self._is_shown:
+            self._write("\n")  # there each stage keeps a line of its own
+        self._next = min(self._next, time.monotonic()) if self._is_window else self._next
+        self._show(what)
+
+    def sent(self, done: int, total: int, size: int) -> None:
+        """Say how much of a snapshot has gone."""
+        self.bar("sending", done, total, f"{done:,} of {total:,} objects, {words.size(size)}")
+
+    def bar(self, what: str, done: int, total: int, said: str) -> None:
+        """Say how far something is."""
+        share = min(1.0, done / total) if total else 1.0
+        if done >= total:
+            self._next = 0.0 if self._is_shown else self._next  # the end is never left out
+        full = round(share * _CELLS)
+        self._show(f"{what}  {'█' * full}{'░' * (_CELLS - full)} {share:4.0%}  {said}")
+
+    def end(self) -> None:
+        """Clear the line; in a window it stays."""
+        if self._is_shown:
+            self._write("\n" if self._is_window else "\r\x1b[K")
+            self._is_shown = False
+
+    def _show(self, text: str) -> None:
+        now = time.monotonic()
+        if now < self._next or not (self._is_window or sys.stderr.isatty()):
+            return
+        self._next = now + _PAUSE
+        self._is_shown = True
+        self._write("\r" + one_line(text) + ("" if self._is_window else " \x1b[K"))
+
+    @staticmethod
+    def _write(text: str) -> None:
+        sys.stderr.write(text)
+        sys.stderr.flush()
