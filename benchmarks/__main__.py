@@ -7,7 +7,7 @@ import os
 import sys
 import tempfile
 
-_ALL = ("submit", "listing", "snapshot", "agent", "scheduler", "tracking", "app")
+_ALL = ("submit", "listing", "snapshot", "agent", "scheduler", "tracking", "app", "live")
 
 
 def main(names: list[str]) -> None:

@@ -15,6 +15,7 @@ from types import TracebackType
 from benchmarks.paired import Pair, time_pair
 from foundations_tui import shipping, snapshot
 from foundations_tui.config import HostConfig, HostsConfig
+from foundations_tui.progress import SILENT
 from foundations_tui.session import Session
 from foundations_tui.submit import Request, submit, submit_all
 from remote_agent import procs
@@ -40,7 +41,7 @@ class Host:
         self.session = Session(hosts)
         self.agent = self.session.agent("local")
         self.frozen = snapshot.take(self.project)
-        shipping.ship(self.agent, self.session.store, self.frozen, lambda *_: None)
+        shipping.ship(self.agent, self.session.store, self.frozen, SILENT)
 
     def __enter__(self) -> Host:
         return self

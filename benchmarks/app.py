@@ -41,11 +41,10 @@ class Terminal:
 
     def __init__(self, command: list[str]) -> None:
         self.began = time.perf_counter()
-        pid, self._fd = pty.fork()
-        if pid == 0:
+        self.pid, self._fd = pty.fork()
+        if self.pid == 0:
             os.environ.update(TERM="xterm-256color", COLORTERM="truecolor")
             os.execv(command[0], command)
-        self._pid = pid
         fcntl.ioctl(self._fd, termios.TIOCSWINSZ, struct.pack("HHHH", 50, 160, 0, 0))
         self._news = threading.Condition()
         self.output = bytearray()
@@ -75,14 +74,18 @@ class Terminal:
         os.write(self._fd, key)
         return self.wait_for(lambda: len(self.output) > before) - began
 
+    def type(self, keys: bytes) -> None:
+        """Press keys."""
+        os.write(self._fd, keys)
+
     def end(self) -> None:
         """Quit with control and q, and collect the program."""
         os.write(self._fd, b"\x11")
         try:
             deadline = time.monotonic() + 10
-            while os.waitpid(self._pid, os.WNOHANG) == (0, 0):
+            while os.waitpid(self.pid, os.WNOHANG) == (0, 0):
                 if time.monotonic() > deadline:
-                    os.kill(self._pid, 9)
+                    os.kill(self.pid, 9)
                 time.sleep(0.01)
         finally:
             os.close(self._fd)
@@ -94,7 +97,8 @@ def run() -> list[Pair]:
     return [_first_row(), *_keys("100,000 jobs in the store"), *_while_many_are_submitted()]
 
 
-def _program() -> list[str]:
+def program() -> list[str]:
+    """Return the command that opens the app."""
     return [str(Path(sys.executable).with_name("foundations")), "ui"]
 
 
@@ -112,29 +116,31 @@ def _first_row() -> Pair:
         hellos, ours = [], []
         for _ in range(5):
             hellos.append(start([sys.executable, hello.name], b"world"))
-            ours.append(start(_program(), b"completed"))
+            ours.append(start(program(), b"completed"))
         name = "app, first row of 100,000 jobs / hello world of Textual"
         return Pair(name, statistics.median(hellos), statistics.median(ours), 2.5)
 
 
 def _keys(what: str) -> list[Pair]:
-    terminal = Terminal(_program())
+    terminal = Terminal(program())
     terminal.wait_for(lambda: b"completed" in terminal.output)
     time.sleep(1)
-    taken = sorted(_press_for(terminal, lambda presses: presses < _KEYS))
+    taken = sorted(press_for(terminal, lambda presses: presses < _KEYS))
     terminal.end()
-    return _figures(what, taken, 0.030)
+    return figures(what, taken, 0.030)
 
 
-def _press_for(terminal: Terminal, goes_on: Callable[[int], bool]) -> list[float]:
+def press_for(terminal: Terminal, goes_on: Callable[[int], bool], keys: tuple[bytes, ...] = (b"j",)) -> list[float]:
+    """Press keys in turn, and return how many seconds passed until each showed."""
     taken: list[float] = []
     while goes_on(len(taken)):
-        taken.append(terminal.press(b"j"))
+        taken.append(terminal.press(keys[len(taken) % len(keys)]))
         time.sleep(0.02)
     return taken
 
 
-def _figures(what: str, taken: list[float], aim: float) -> list[Pair]:
+def figures(what: str, taken: list[float], aim: float) -> list[Pair]:
+    """Return median, 95 % and longest of such times."""
     taken = sorted(taken)
     return [
         Pair(f"app, key to paint, {what}: {name} / {aim * 1000:.0f} ms", aim, figure, 1.0)
@@ -151,7 +157,7 @@ def _while_many_are_submitted() -> list[Pair]:
     with Host(max_jobs=1) as host:
         (host.root.parent / "hosts.toml").write_text(f'[hosts.local]\nroot = "{host.root}"\nmax_jobs = 1\n')
         submit_all(host.session, [host.request("/bin/sleep", "600")], frozen=host.frozen)
-        terminal = Terminal(_program())
+        terminal = Terminal(program())
         terminal.wait_for(lambda: b"running" in terminal.output)
         time.sleep(2)
         child = subprocess.Popen([sys.executable, "-c", _SUBMIT.format(project=str(host.project), count=_MANY)])
@@ -162,9 +168,9 @@ def _while_many_are_submitted() -> list[Pair]:
                 ended.append(time.monotonic())
             return not ended or time.monotonic() < ended[0] + 5
 
-        taken = _press_for(terminal, goes_on)
+        taken = press_for(terminal, goes_on)
         terminal.end()
-        return _figures("while 10,000 jobs are submitted", taken, 0.050)
+        return figures("while 10,000 jobs are submitted", taken, 0.050)
 
 
 _SUBMIT = """

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from textual.app import App
 from textual.color import Color
+from textual.events import Key
 
 from foundations_tui.session import Session
 from foundations_tui.ui.app import FoundationsApp
@@ -80,6 +81,28 @@ async def test_keys(client: Client, size: tuple[int, int]) -> None:
         await screen.until(pilot, lambda: "Screens     1 jobs" not in screen.text(app))
         await pilot.press("q")
     assert app.return_code == 0
+
+
+async def test_keys_that_come_at_once_have_their_effect_in_order(client: Client) -> None:
+    client.run("wait", *(client.submit("--name", name, "--", "echo", name) for name in ("first", "second")))
+    client.run("sync")
+    app = make_app()
+
+    def type_at_once(text: str) -> None:
+        for char in text:
+            key = {"\r": "enter", "/": "slash", ":": "colon", "=": "equals_sign", " ": "space"}.get(char, char)
+            app.post_message(Key(key, char if char.isprintable() else None))
+
+    async with app.run_test(size=(100, 30), notifications=True) as pilot:
+        await screen.until(pilot, lambda: "2 jobs" in screen.text(app))
+        type_at_once("/name=first\r")
+        await screen.until(pilot, lambda: "1 job" in screen.text(app) and "filter: name=first" in screen.text(app))
+        type_at_once("xt")
+        await screen.until(pilot, lambda: app.main.prompt.is_asking)
+        type_at_once("good\r")
+        await screen.until(pilot, lambda: [row["name"] for row in client.json("jobs") if row["tags"]] == ["first"])
+        type_at_once(":page queue\r")
+        await screen.until(pilot, lambda: app.main.page == "queue" and not app.main.prompt.is_asking)
 
 
 async def test_stop_asks_first(client: Client) -> None:

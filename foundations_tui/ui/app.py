@@ -8,9 +8,9 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
-from typing import ClassVar
+from typing import ClassVar, TypeVar
 
-from textual.app import App, SystemCommand
+from textual.app import SystemCommand
 from textual.binding import Binding, BindingType
 from textual.screen import Screen
 
@@ -39,8 +39,10 @@ from foundations_tui.ui.screens.help import Help
 from foundations_tui.ui.screens.main import MainScreen
 from foundations_tui.ui.screens.output import Output
 from foundations_tui.ui.screens.passphrase import Passphrase
+from foundations_tui.ui.typing import KeysInOrder
 from foundations_tui.ui.workers import ConnectionAsks, Followers
 
+T = TypeVar("T")
 _RELOAD_PAUSE = 0.1
 _FOLLOW_AFTER = 0.3
 _TOLD_WITHIN = 60.0
@@ -51,7 +53,7 @@ _REDRAW_SECONDS = 10.0
 """What only time changes (ages) is drawn anew so often while nothing runs."""
 
 
-class FoundationsApp(App[None]):
+class FoundationsApp(KeysInOrder):
     """The terminal app."""
 
     CSS_PATH = "app.tcss"
@@ -154,6 +156,16 @@ class FoundationsApp(App[None]):
         self._connection_asks.stop()
         self.reader.stop()
         threading.Thread(target=self._session.close, daemon=True).start()
+
+    def read_for_key(self, slot: str, read: Callable[[sqlite3.Connection], T], then: Callable[[T], None]) -> None:
+        """Have something read that the last key is to show; the next key waits for it."""
+        self.hold_keys()
+
+        def take(found: T) -> None:
+            self.release_keys()
+            then(found)
+
+        self.reader.ask(slot, read, take, lambda _: self.release_keys())
 
     # --- news ---------------------------------------------------------------------------------------------------
 

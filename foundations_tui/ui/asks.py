@@ -123,7 +123,7 @@ class Asks:
             choices += [Choice("s", "save what is shown as ...", "\0save"), Choice("0", "the usual view", "\0usual")]
             self._app.push_screen(Menu("views", choices), lambda name: self._show_view(name or "", found))
 
-        self._app.reader.ask("views", lambda conn: queries.metas(conn, queries.VIEW), offer)
+        self._app.read_for_key("views", lambda conn: queries.metas(conn, queries.VIEW), offer)
 
     def _show_view(self, name: str, found: dict[str, str]) -> None:
         if name == "\0save":

@@ -241,7 +241,7 @@ class Deeds:
             for row, spec in found:
                 self.launch(of_job(row, spec), f"as {_name(row)}")
 
-        self._app.reader.ask("chosen", read, show)
+        self._app.read_for_key("chosen", read, show)
 
     def launch(self, values: Mapping[str, str], title: str = "a new job") -> None:
         """Ask for a job, and submit it."""
@@ -290,7 +290,7 @@ class Deeds:
             if rows or none_is_fine:
                 then(rows)
 
-        self._app.reader.ask("chosen", lambda conn: queries.jobs_by_id(conn, chosen), take)
+        self._app.read_for_key("chosen", lambda conn: queries.jobs_by_id(conn, chosen), take)
 
     def do(self, action: Callable[[], str], after: threading.Thread | None = None) -> threading.Thread:
         """Do something in a thread; what it returns, or its error, is said."""

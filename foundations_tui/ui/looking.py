@@ -112,7 +112,7 @@ class Looking:
                 rows += queries.jobs_by_id(conn, queries.jobs_before(conn, rows[0], 1), details=False)[:1]
             return rows
 
-        self._app.reader.ask("differences", read, self._offer_differences)
+        self._app.read_for_key("differences", read, self._offer_differences)
 
     def _offer_differences(self, rows: list[JobRow]) -> None:
         if not rows:

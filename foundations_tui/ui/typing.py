@@ -1,0 +1,75 @@
+"""Keys in their order: each has its effect before the next one is taken.
+
+Textual hands a key to the widget that has the keys when it arrives. Several that arrive at once, as over a slow line or
+from a paste, would all go to the same widget: of ":stop" only the colon would open the prompt, and "s" would sort.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from typing import Any
+
+from textual import events
+from textual.app import App
+from textual.message_pump import MessagePump
+
+_AT_MOST = 0.5
+"""Seconds after which the next key is taken all the same."""
+_AGAIN = 0.01
+
+
+class KeysInOrder(App[None]):
+    """An app that takes one key at a time."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._typed: deque[events.Key] = deque()
+        self._key: object | None = None
+        """Stands for the key that has not had its effect yet."""
+        self._held_until = 0.0
+
+    def hold_keys(self) -> None:
+        """Take no further key until ``release_keys``: what is to be shown for the last one is being read."""
+        self._held_until = time.monotonic() + _AT_MOST
+
+    def release_keys(self) -> None:
+        """Take keys again."""
+        self._held_until = 0.0
+
+    async def on_event(self, event: events.Event) -> None:
+        """Put a key behind those that wait; everything else goes its way."""
+        if not isinstance(event, events.Key) or event.is_forwarded:
+            await super().on_event(event)
+            return
+        self._typed.append(event)
+        if self._key is None:
+            await self._take_next()
+        elif len(self._typed) == 1:
+            self.set_timer(_AT_MOST, lambda key=self._key: self._ended(key))
+
+    async def _take_next(self) -> None:
+        if not self._typed:
+            return
+        key = self._key = object()
+        target: MessagePump = self.focused or self.screen
+        await super().on_event(self._typed.popleft())
+        self._climb(target, key)
+
+    def _climb(self, node: MessagePump | None, key: object) -> None:
+        """Follow the key: from the widget that got it through all above, each does what was asked of it before."""
+        if node is None or isinstance(node, App) or not node.call_later(self._climb, node._parent, key):
+            self.call_later(self._settle, key)
+
+    def _settle(self, key: object) -> None:
+        """Wait for what the key has opened."""
+        if time.monotonic() < self._held_until or not self.screen_stack or not self.screen.is_mounted:
+            if key is self._key:
+                self.set_timer(_AGAIN, lambda: self._settle(key))
+        elif not self.screen.call_later(self.call_later, self._ended, key):
+            self.call_later(self._ended, key)
+
+    async def _ended(self, key: object) -> None:
+        if key is self._key:
+            self._key = None
+            await self._take_next()
