@@ -53,7 +53,8 @@ while True:
 
 def run() -> list[Pair]:
     """Return the pairs."""
-    return [*_long_log(), *_filter(), *_long_curve(), *_four_jobs(), *_ten_jobs(), *_pouring_log()]
+    parts = (_long_log, _filter, _long_curve, _four_jobs, _ten_jobs, _pouring_log)
+    return [pair for part in parts for pair in part()]
 
 
 def _long_log() -> list[Pair]:

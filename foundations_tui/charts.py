@@ -52,8 +52,8 @@ def draw(
 def bounds(curves: Sequence[Curve], log: bool = False) -> tuple[float, float, float, float]:
     """Return (least x, largest x, least value, largest value); with ``log`` the values' logarithms."""
     xs = [x for curve in curves for x in curve.xs]
-    values = [_scale(v, log) for curve in curves for v in (*curve.lows, *curve.highs)]
-    known = [v for v in values if v is not None]
+    values = [v for curve in curves for side in (curve.lows, curve.highs) for v in side if v == v]
+    known = [math.log10(v) for v in values if v > 0] if log else values
     if not xs or not known:
         return 0.0, 1.0, 0.0, 1.0
     low, high = min(known), max(known)
@@ -65,6 +65,7 @@ def bounds(curves: Sequence[Curve], log: bool = False) -> tuple[float, float, fl
 
 def _draw_one(curve: Curve, columns: int, rows: int, box: tuple[float, float, float, float], log: bool) -> list[str]:
     left, right, low, high = box
+    curve = _bundled(curve, left, right, columns * 2)
     cells = [[_EMPTY] * columns for _ in range(rows)]
     width, height = columns * 2 - 1, rows * 4 - 1
     before: tuple[float, int] | None = None
@@ -82,6 +83,29 @@ def _draw_one(curve: Curve, columns: int, rows: int, box: tuple[float, float, fl
             _join(cells, before, (column, (top + bottom) // 2), width)
         before = column, (top + bottom) // 2
     return ["".join(chr(cell) if cell != _EMPTY else " " for cell in row) for row in cells]
+
+
+def _bundled(curve: Curve, left: float, right: float, dots: int) -> Curve:
+    """Return a curve with at most about one point for each column of dots: no more can be told apart."""
+    if len(curve.xs) <= 2 * dots or not left < right:
+        return curve
+    xs: list[float] = []
+    lows: list[float] = []
+    highs: list[float] = []
+    before = None
+    for x, low, high in zip(curve.xs, curve.lows, curve.highs, strict=True):
+        column = round(share(x, left, right) * (dots - 1))
+        if column != before or low != low or high != high:
+            xs.append(x)
+            lows.append(low)
+            highs.append(high)
+            before = column if low == low and high == high else None
+            continue
+        if low < lows[-1]:
+            lows[-1] = low
+        if high > highs[-1]:
+            highs[-1] = high
+    return Curve(xs, lows, highs, curve.joined)
 
 
 def share(value: float, low: float, high: float) -> float:

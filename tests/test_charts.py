@@ -163,6 +163,18 @@ async def test_charts_and_log_are_linked_in_time() -> None:
         await screen.until(pilot, lambda: app.main.page == "metrics" and "job 0  20" in screen.text(app))
 
 
+def test_many_points_are_drawn_as_the_few_that_can_be_told_apart() -> None:
+    """Bundled or not: the same dots, but for the lines within a column of them."""
+    values = [math.sin(n / 300) + (n == 2000) * 5 for n in range(4000)]
+    many = charts.Curve([float(n) for n in range(4000)], values, values)
+    drawn = charts.draw([many], 60, 12)[0]
+    few, dots = charts._bundled, charts.draw([charts.Curve(many.xs, values, values, joined=False)], 60, 12)[0]
+    assert few(many, 0.0, 3999.0, 120).xs[0] == 0.0 and len(few(many, 0.0, 3999.0, 120).xs) == 120
+    assert max(few(many, 0.0, 3999.0, 120).highs) == max(values)
+    for line, points in zip(drawn, dots, strict=True):
+        assert all(char != " " for char, point in zip(line, points, strict=True) if point != " ")
+
+
 def sweep(results: dict[int, float]) -> None:
     """Put a result of each job of the store into it."""
     store = Store()

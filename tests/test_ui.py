@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import os
+import pty
+import shlex
+import signal
 import socket
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -322,3 +326,58 @@ async def test_the_wheel_looks_elsewhere_and_new_jobs_move_nothing(client: Clien
         client.submit("--name", "later", "--", "true")
         await screen.until(pilot, lambda: table.count == 402)
         assert app.main.page == "log" and table.key == job
+
+
+@pytest.mark.parametrize("term", ["xterm-256color", "screen", "tmux-256color", "dumb", "vt100"])
+def test_any_kind_of_terminal(client: Client, tmux: Tmux, term: str) -> None:
+    tmux.start(FOUNDATIONS, {**client.env, "TERM": term}, client.project)
+    tmux.until(lambda shown: "no jobs yet" in shown)
+    tmux.send("?")
+    tmux.until(lambda shown: "Screens" in shown)
+    tmux.send("q")
+    tmux.until(lambda shown: "Screens" not in shown)
+    tmux.send("q")
+    assert tmux.exit_code() == 0
+
+
+def test_the_app_is_put_aside_and_goes_on(client: Client, tmux: Tmux) -> None:
+    env = {**client.env, "TERM": "xterm-256color", "PS1": "shell> "}
+    tmux.start(["bash", "--norc", "-i"], env, client.project)
+    tmux.until(lambda shown: "shell>" in shown)
+    tmux.type(shlex.join([*map(str, FOUNDATIONS), "ui"]))
+    tmux.send("Enter")
+    tmux.until(lambda shown: "no jobs yet" in shown)
+    tmux.send("C-z")
+    tmux.until(lambda shown: "Stopped" in shown and "no jobs yet" not in shown)
+    tmux.type("echo $((6*7))")
+    tmux.send("Enter")
+    tmux.until(lambda shown: "\n42" in shown)
+    tmux.type("fg")
+    tmux.send("Enter")
+    tmux.until(lambda shown: "no jobs yet" in shown)
+    tmux.send("q")
+    tmux.until(lambda shown: "shell>" in shown and "no jobs yet" not in shown)
+    tmux.type("exit $?")
+    tmux.send("Enter")
+    assert tmux.exit_code() == 0
+
+
+@pytest.mark.parametrize("ignored", [False, True])
+def test_a_terminal_that_goes_away_ends_the_app(client: Client, ignored: bool) -> None:
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.chdir(client.project)
+        signal.signal(signal.SIGHUP, signal.SIG_IGN if ignored else signal.SIG_DFL)  # as nohup does
+        os.execve(FOUNDATIONS[0], [*FOUNDATIONS], {**client.env, "TERM": "xterm-256color"})
+    shown = b""
+    while b"no jobs" not in shown:
+        shown += os.read(terminal, 1 << 16)
+    os.close(terminal)
+    deadline = time.monotonic() + 30
+    while os.waitpid(pid, os.WNOHANG) == (0, 0):
+        if time.monotonic() > deadline:
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+            raise AssertionError("it did not end")
+        time.sleep(0.05)
+    assert client.json("jobs") == []

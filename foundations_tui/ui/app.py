@@ -60,6 +60,7 @@ class FoundationsApp(KeysInOrder):
     TITLE = "foundations"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("ctrl+q", "quit", "quit", show=False, priority=True, id="app.quit"),
+        Binding("ctrl+z", "suspend_process", "put aside", show=False, id="app.suspend"),
     ]
 
     def __init__(

@@ -4,18 +4,60 @@ from __future__ import annotations
 
 import os
 import re
+import time
 from array import array
 from bisect import bisect_right
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
 CHUNK_BYTES = 64 << 10
 LONGEST_LINE = 4096
 """Bytes of a line that are shown: the last ones, where a progress bar stands."""
-_SEARCH_BYTES = 1 << 20
-ERRORS = re.compile(rb"(?i)\b(?:error|exception|traceback|fatal|critical|out of memory|nan)\b")
+_SEARCH_BYTES = 256 << 10
+"""So much is searched at once: a search holds up the app's own thread, and must not for longer than a key may wait."""
+_PAUSE = 0.002
+"""Seconds: who searches lets the app's thread have its turn."""
+_LONGEST_SEARCHED = 1 << 20
+"""Bytes of a line that are searched."""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What is looked for in lines."""
+
+    pattern: re.Pattern[bytes]
+    texts: tuple[bytes, ...] = ()
+    """In small letters: the pattern has to look only where one of them stands, which is found much sooner."""
+    text: bytes = b""
+    """What the pattern looks for, when that is a text as it stands."""
+
+    def lines(self, block: bytes, base: int) -> list[int]:
+        """Return the offsets of the lines in a block of whole lines that begins at an offset."""
+        small = block.lower() if self.texts else b""
+        if self.texts and not any(text in small for text in self.texts):
+            return []
+        heap = small if self.pattern.flags & re.IGNORECASE else block
+        found: list[int] = []
+        place = self._find(heap, block, 0)
+        while place >= 0:
+            found.append(base + block.rfind(b"\n", 0, place) + 1)
+            end = block.find(b"\n", place)
+            place = self._find(heap, block, end + 1) if end >= 0 else -1
+        return found
+
+    def _find(self, heap: bytes, block: bytes, start: int) -> int:
+        if self.text:
+            return heap.find(self.text, start)
+        match = self.pattern.search(block, start)
+        return match.start() if match else -1
+
+
+_ERROR_WORDS = (b"error", b"exception", b"traceback", b"fatal", b"critical", b"out of memory", b"nan")
+ERRORS = Wanted(re.compile(rb"(?i)\b(?:%s)\b" % b"|".join(_ERROR_WORDS)), _ERROR_WORDS)
 """What the jump to the next error looks for."""
+TRACEBACK = Wanted(re.compile(rb"^Traceback \(most recent call last\)", re.MULTILINE), (b"traceback",))
 
 
 class LogFile:
@@ -79,6 +121,18 @@ class LogFile:
             with self.path.open("rb") as file:
                 file.seek(self._start_of(file, first))
                 while len(found) < min(count, self.line_count - first):
+                    found.append(_rest_of_line(file))
+        except OSError:
+            pass
+        return found
+
+    def lines_from(self, offsets: Iterable[int]) -> list[bytes]:
+        """Return the lines that begin at some offsets."""
+        found: list[bytes] = []
+        try:
+            with self.path.open("rb") as file:
+                for offset in offsets:
+                    file.seek(offset)
                     found.append(_rest_of_line(file))
         except OSError:
             pass
@@ -149,50 +203,47 @@ def _rest_of_line(file: BinaryIO) -> bytes:
 Ended = Callable[[], bool]
 
 
-def matches(path: Path, pattern: re.Pattern[bytes], ended: Ended, start: int = 0) -> Iterator[tuple[list[int], int]]:
-    """Yield (offsets of lines that match, up to where was searched) for each MiB.
+def matches(path: Path, wanted: Wanted, ended: Ended, start: int = 0) -> Iterator[tuple[list[int], int]]:
+    """Yield (offsets of lines that match, up to where was searched), piece by piece.
 
     Args:
         path: the file.
-        pattern: looked for in each line.
+        wanted: looked for in each line.
         ended: whether nobody waits any more.
         start: the offset of a line to begin at.
     """
     with path.open("rb") as file:
         file.seek(start)
-        carry, base = b"", start
+        carry, base, pause = b"", start, 0.0
         while not ended():
             data = file.read(_SEARCH_BYTES)
             block = carry + data
             whole = block.rfind(b"\n") + 1 if data else len(block)
-            yield _lines_that_match(block[:whole], pattern, base), base + whole
+            yield wanted.lines(block[:whole], base), base + whole
+            if time.monotonic() > pause:
+                time.sleep(_PAUSE)
+                pause = time.monotonic() + 2 * _PAUSE
             base += whole
-            carry = block[whole:][-_SEARCH_BYTES:]
+            carry = block[whole:][-_LONGEST_SEARCHED:]
             if not data:
                 return
 
 
-def _lines_that_match(block: bytes, pattern: re.Pattern[bytes], base: int) -> list[int]:
-    found, place = [], 0
-    while (match := pattern.search(block, place)) is not None:
-        start = block.rfind(b"\n", 0, match.start()) + 1
-        found.append(base + start)
-        end = block.find(b"\n", match.start())
-        if end < 0:
-            break
-        place = end + 1
-    return found
-
-
-def compile_words(words: str) -> re.Pattern[bytes]:
+def compile_words(words: str) -> Wanted:
     """Return what looks for words: as a regular expression where it is one, else as they stand; small letters match
     capitals too."""
     flags = re.IGNORECASE if words == words.lower() else 0
     data = words.encode("utf-8", "surrogateescape")
+    text = Wanted(re.compile(re.escape(data), flags), (data.lower(),), data.lower() if flags else data)
+    if not _is_tame(words) or not _SPECIAL.search(words):
+        return text
     try:
-        return re.compile(data, flags | re.MULTILINE) if _is_tame(words) else re.compile(re.escape(data), flags)
+        return Wanted(re.compile(data, flags | re.MULTILINE))
     except re.error:
-        return re.compile(re.escape(data), flags)
+        return text
+
+
+_SPECIAL = re.compile(r"[\\.^$*+?{}\[\]|()]")
 
 
 def _is_tame(words: str) -> bool:

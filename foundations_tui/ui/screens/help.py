@@ -21,13 +21,15 @@ Move        j k  or arrows      one line
             tab                 next pane
 
 Jobs        enter               all about the job; there x a f d l:
-                                actions, artifacts, files, code, log
+                                actions, artifacts, files, what
+                                differs, log
             /                   filter, as in docs/queries.md
             s  S  < >           sort by, reverse, next column
             c                   choose columns
             b                   group by
             space v a A         mark, range, all, none
             D                   with archived jobs, or without
+            p                   log, summary, config or git below
 
 Metrics     h l                 cursor, in all charts
             i o a               closer, back, all of it
@@ -36,6 +38,7 @@ Metrics     h l                 cursor, in all charts
             L  X  #             log scale, x axis, tiles
             / n N               find metrics, next, previous
             v                   curves, scatter of a sweep, parallel
+            t                   the log at the cursor's moment
 
 Log         G  or  f            follow the end
             /  n N              search, next, previous
@@ -43,6 +46,7 @@ Log         G  or  f            follow the end
             [ ]  t              previous, next error; traceback
             R                   progress bars as they were
             (  )                attempt before, behind
+            m                   the metrics when this was written
             Y                   copy the lines on the screen
             P  E                open it in $PAGER, in $EDITOR
 
@@ -52,7 +56,9 @@ Compare     o  p                all or what differs; baseline
             m                   mean and deviation over a parameter
 
 Do          x                   stop, kill, star, archive, delete ...
+                                on page 4: test, shell, pause, remove
             e                   edit the command and run it anew
+            d                   differences: code, log, commit
             ctrl+n  ctrl+t      a new job, a new host
             :                   any verb of the command line
             y                   copy
@@ -62,6 +68,7 @@ Do          x                   stop, kill, star, archive, delete ...
 Anywhere    r                   draw anew
             esc                 back
             ctrl+p              palette
+            ctrl+z              put the app aside; fg brings it back
             ?                   this help
             q                   quit; jobs run on
 

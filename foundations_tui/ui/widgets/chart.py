@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import bisect
-from collections.abc import Sequence
+import itertools
+import re
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 from rich.segment import Segment
@@ -19,6 +21,9 @@ from foundations_tui.ui.look import LOOK
 
 _AXIS = 10
 """Cells of the labels of the y axis."""
+_NOBODY, _AXES = -1, -2
+"""Owners of cells that no curve has."""
+_INK = re.compile(r"[^ ]+")
 
 
 @dataclass(frozen=True)
@@ -58,6 +63,33 @@ class Plot:
     """What is written on the x axis, and where; its ends and how much a column holds when nothing is given."""
     uprights: bool = False
     """Whether each of these is an axis of its own, from 0 to 1."""
+
+
+class _Looks:
+    """The styles of a chart's cells, each made once: thousands of cells have a dozen of them."""
+
+    def __init__(self, style: Style, colours: Sequence[str], uprights: Collection[int]) -> None:
+        self._style = style
+        self._colours = colours
+        self.uprights = uprights
+        """Columns that are axes."""
+        self._made: dict[tuple[int, bool, bool], Style] = {}
+
+    def of(self, owner: int, chosen: bool, cursor: bool) -> Style:
+        """Return the style of a cell: whose it is, whether it is chosen, whether the cursor is there."""
+        key = (owner, chosen, cursor)
+        if key not in self._made:
+            found = self._style
+            if owner == _AXES:
+                found += Style(dim=True)
+            elif owner != _NOBODY:
+                found += Style.parse(self._colours[owner])
+            if chosen:
+                found += Style(reverse=True)
+            if cursor:
+                found += Style(bold=True)
+            self._made[key] = found
+        return self._made[key]
 
 
 class Chart(Widget):
@@ -166,9 +198,12 @@ class Chart(Widget):
         labels = charts.labels(low, high, rows, self._log) if not self._plot.uprights else [""] * rows
         drawn = list(zip(owners, charts.draw(curves, columns, rows, self._log, (left, right)), strict=True))
         at = None if self.cursor is None else round(self.cursor * (columns - 1))
+        uprights = {_column(x, (left, right), columns) for x, _ in self._plot.ticks if self._plot.uprights}
+        looks = _Looks(style, [line.colour for line in owners], uprights)
         for row in range(rows):
             label = clip(labels[row], _AXIS - 1).rjust(_AXIS - 1)
-            strips.append(Strip([Segment(f"{label} {_upright()}", dim), *self._row(drawn, row, columns, at, style)]))
+            upright = Segment(f"{label} {_upright()}", dim)
+            strips.append(Strip([upright, *self._row(drawn, row, looks, at, columns)]))
         corner = "+" if LOOK.ascii else "└"
         if self._plot.ticks:
             axis = _ticks(self._plot, columns)
@@ -193,24 +228,24 @@ class Chart(Widget):
         return "".join(cells)
 
     def _row(
-        self, drawn: list[tuple[Line, list[str]]], row: int, columns: int, at: int | None, style: Style
+        self, drawn: list[tuple[Line, list[str]]], row: int, looks: _Looks, at: int | None, columns: int
     ) -> list[Segment]:
-        segments: list[Segment] = []
-        uprights = {_column(x, self._plot.span, columns) for x, _ in self._plot.ticks if self._plot.uprights}
-        for column in range(columns):
-            char, look = (_upright(), style + Style(dim=True)) if column in uprights else (" ", style)
-            for line, cells in drawn:
-                if cells[row][column] != " ":
-                    char = line.marker if LOOK.ascii or line.marks else cells[row][column]
-                    look = style + Style.parse(line.colour)
-            if self._is_chosen(column, columns):
-                look += Style(reverse=True)
-            if column == at:
-                char, look = (_upright() if char == " " else char), look + Style(bold=True)
-            if segments and segments[-1].style == look:
-                segments[-1] = Segment(segments[-1].text + char, look)
-            else:
-                segments.append(Segment(char, look))
+        """Return a row of cells: where several curves are, the last of them."""
+        chars, owners = [" "] * columns, [_NOBODY] * columns
+        for column in looks.uprights:
+            chars[column], owners[column] = _upright(), _AXES
+        for number, (line, cells) in enumerate(drawn):
+            marked = LOOK.ascii or line.marks
+            for column, char in _visible(cells[row]):
+                chars[column], owners[column] = line.marker if marked else char, number
+        if at is not None and chars[at] == " ":
+            chars[at] = _upright()
+        keys = [(owners[column], self._is_chosen(column, columns), column == at) for column in range(columns)]
+        segments, start = [], 0
+        for key, run in itertools.groupby(keys):
+            end = start + len(list(run))
+            segments.append(Segment("".join(chars[start:end]), looks.of(*key)))
+            start = end
         return segments
 
     # --- the mouse ----------------------------------------------------------------------------------------------
@@ -272,6 +307,12 @@ def _nearest(places: Sequence[float], x: float) -> int:
     if behind == len(places) or (behind and x - places[behind - 1] <= places[behind] - x):
         return behind - 1
     return behind
+
+
+def _visible(cells: str) -> Iterator[tuple[int, str]]:
+    """Yield (column, character) of the cells that are not blank."""
+    for match in _INK.finditer(cells):
+        yield from enumerate(match.group(), match.start())
 
 
 def _x_axis(left: float, right: float, columns: int, name: str) -> str:

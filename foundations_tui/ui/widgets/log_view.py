@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import re
 import threading
+import time
 from array import array
 from collections.abc import Callable
 from pathlib import Path
@@ -19,12 +19,15 @@ from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
 from foundations_tui.terminal import LogFilter, clip
-from foundations_tui.ui.logfile import ERRORS, LogFile, compile_words, matches
+from foundations_tui.ui.logfile import ERRORS, TRACEBACK, LogFile, Wanted, compile_words, matches
 from foundations_tui.words import plural
 
-_SCAN_BYTES = 4 << 20
+_SCAN_BYTES = 2 << 20
 """So many new bytes are counted at once; a longer file takes several looks."""
-_TRACEBACK = re.compile(rb"^Traceback \(most recent call last\)", re.MULTILINE)
+_PAUSE = 0.002
+"""Seconds between two slices: nothing is drawn by a widget whose next call is waiting already."""
+_TOLD_EVERY = 0.05
+"""Seconds between two messages of a filter."""
 
 
 class LogView(ScrollView, can_focus=True):
@@ -97,6 +100,7 @@ class LogView(ScrollView, can_focus=True):
         """Offsets of the lines that the filter lets through."""
         self._sought: int | None = None
         """An offset that is to be shown as soon as lines are counted up to it."""
+        self._is_scanning = False
         self._is_raw = False
         self._shown_last: object = None
         self.following = True
@@ -133,8 +137,13 @@ class LogView(ScrollView, can_focus=True):
         if self._sought is not None and self.size.height and (file.scanned > self._sought or grown < _SCAN_BYTES):
             self.call_after_refresh(self._go_to_line, file.line_at(self._sought))  # the new size counts from then on
             self._sought = None
-        if grown >= _SCAN_BYTES:
-            self.call_later(self.look)
+        if grown >= _SCAN_BYTES and not self._is_scanning:
+            self._is_scanning = True
+            self.set_timer(_PAUSE, self._look_again)
+
+    def _look_again(self) -> None:
+        self._is_scanning = False
+        self.look()
 
     def _resize(self) -> None:
         size = Size(self.size.width, self.line_count)
@@ -199,11 +208,7 @@ class LogView(ScrollView, can_focus=True):
         assert self._file is not None
         if not self.filter:
             return self._file.lines(start, count)
-        return [
-            line
-            for offset in self._shown[start : start + count]
-            for line in self._file.lines(self._file.line_at(offset), 1)
-        ]
+        return self._file.lines_from(self._shown[start : start + count])
 
     def _text(self, line: bytes) -> Text:
         """Return a line with its colours: of a progress bar that redraws itself, what it showed last."""
@@ -241,7 +246,7 @@ class LogView(ScrollView, can_focus=True):
         """Go to the first traceback."""
         self._found = None
         self.action_top()
-        self._look_for(_TRACEBACK, 1, "a traceback", from_start=True)
+        self._look_for(TRACEBACK, 1, "a traceback", from_start=True)
 
     def action_copy(self) -> None:
         """Copy the lines that are on the screen."""
@@ -257,7 +262,7 @@ class LogView(ScrollView, can_focus=True):
         self._is_raw = not self._is_raw
         self.refresh()
 
-    def _look_for(self, pattern: re.Pattern[bytes], direction: int, words: str, from_start: bool = False) -> None:
+    def _look_for(self, wanted: Wanted, direction: int, words: str, from_start: bool = False) -> None:
         file = self._file
         if file is None or self.filter:
             return
@@ -267,7 +272,7 @@ class LogView(ScrollView, can_focus=True):
 
         def run() -> None:
             before = None
-            for offsets, _ in matches(file.path, pattern, lambda: search.ended):
+            for offsets, _ in matches(file.path, wanted, lambda: search.ended):
                 for offset in offsets:
                     number = file.line_at(offset)
                     if direction > 0 and number > here:
@@ -332,14 +337,16 @@ class LogView(ScrollView, can_focus=True):
         if file is None:
             return
         search = self._search = _Search(self.filter)
-        pattern, start = compile_words(self.filter), self._filtered
+        wanted, start = compile_words(self.filter), self._filtered
 
         def run() -> None:
-            upto = start
-            for offsets, upto in matches(file.path, pattern, lambda: search.ended, start):
-                if offsets:
-                    self.post_message(self._Filtered(search, offsets, upto))
-            self.post_message(self._Filtered(search, [], upto, ended=True))
+            upto, found, told = start, [], 0.0
+            for offsets, upto in matches(file.path, wanted, lambda: search.ended, start):
+                found += offsets
+                if found and time.monotonic() - told > _TOLD_EVERY:
+                    self.post_message(self._Filtered(search, found, upto))
+                    found, told = [], time.monotonic()
+            self.post_message(self._Filtered(search, found, upto, ended=True))
 
         threading.Thread(target=_quietly, args=(run,), daemon=True).start()
 
