@@ -43,7 +43,8 @@ from foundations_tui.ui.typing import KeysInOrder
 from foundations_tui.ui.workers import ConnectionAsks, Followers
 
 T = TypeVar("T")
-_RELOAD_PAUSE = 0.1
+_RELOAD_PAUSE, _RELOADS_APART = 0.1, 0.5
+"""Seconds: what changes together is shown together; from one picture to the next while much changes."""
 _FOLLOW_AFTER = 0.3
 _TOLD_WITHIN = 60.0
 """Seconds after which an end is no news."""
@@ -175,11 +176,12 @@ class FoundationsApp(KeysInOrder):
         if self.is_running and self.screen_stack:
             event.call()
 
-    def on_store_changed(self, event: StoreChanged) -> None:
+    def on_store_changed(self, event: StoreChanged | None = None) -> None:
         """Show what is new, soon: many changes at once are shown once."""
         if not self._is_reload_due:
             self._is_reload_due = True
-            self.set_timer(_RELOAD_PAUSE, self._reload)
+            since = time.monotonic() - self._drawn_at
+            self.set_timer(max(_RELOAD_PAUSE, _RELOADS_APART - since), self._reload)
 
     def _reload(self) -> None:
         self._is_reload_due = False
@@ -198,9 +200,10 @@ class FoundationsApp(KeysInOrder):
 
     def _take_version(self, found: tuple[int, bool]) -> None:
         number, lives = found
-        if number != self._version or lives or time.monotonic() - self._drawn_at > _REDRAW_SECONDS:
+        age = time.monotonic() - self._drawn_at
+        if number != self._version or (lives and age > _RELOADS_APART) or age > _REDRAW_SECONDS:
             self._version = number
-            self._reload()
+            self.on_store_changed()
 
     def _say_since(self, found: tuple[float, list[JobRow], int]) -> None:
         """Tell what happened while nobody looked."""
