@@ -374,10 +374,11 @@ def test_a_terminal_that_goes_away_ends_the_app(client: Client, ignored: bool) -
         shown += os.read(terminal, 1 << 16)
     os.close(terminal)
     deadline = time.monotonic() + 30
-    while os.waitpid(pid, os.WNOHANG) == (0, 0):
+    while (ended := os.waitpid(pid, os.WNOHANG)) == (0, 0):
         if time.monotonic() > deadline:
             os.kill(pid, signal.SIGKILL)
             os.waitpid(pid, 0)
             raise AssertionError("it did not end")
         time.sleep(0.05)
+    assert signal.SIGHUP in (os.waitstatus_to_exitcode(ended[1]) - 128, -os.waitstatus_to_exitcode(ended[1]))
     assert client.json("jobs") == []

@@ -40,7 +40,7 @@ from foundations_tui.ui.screens.main import MainScreen
 from foundations_tui.ui.screens.output import Output
 from foundations_tui.ui.screens.passphrase import Passphrase
 from foundations_tui.ui.typing import KeysInOrder
-from foundations_tui.ui.workers import ConnectionAsks, Followers
+from foundations_tui.ui.workers import ConnectionAsks, Followers, end_with_terminal
 
 T = TypeVar("T")
 _RELOAD_PAUSE, _RELOADS_APART = 0.1, 0.5
@@ -147,6 +147,8 @@ class FoundationsApp(KeysInOrder):
     def on_mount(self) -> None:
         """Show what the store has, and begin to follow the hosts."""
         self.reader.start()
+        if not self.is_headless and not self.is_web:
+            end_with_terminal()
         self.push_screen(MainScreen(self.reader, self._session.hosts.hosts, self._page))
         self.reader.ask("since", _since_last_look, self._say_since)
         if self._follows:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import termios
 import threading
+import time
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +21,7 @@ if TYPE_CHECKING:
     from foundations_tui.hosts.asking import LockedKey, UnknownKey
     from foundations_tui.sync import Follower
 
+_LOOK_SECONDS = 1.0
 Post = Callable[[Message], Any]
 
 
@@ -120,6 +125,23 @@ class ConnectionAsks:
         """Let go whoever waits: nothing that was not answered is trusted."""
         for answered in list(self._waiting):
             answered.set()
+
+
+def end_with_terminal() -> None:
+    """End this process when its terminal has gone, even one that is deaf to the hangup (nohup): whoever reads and draws
+    would do so for ever, and drawing blocks when nothing takes it."""
+    if not os.isatty(0):
+        return
+
+    def watch() -> None:
+        while True:
+            time.sleep(_LOOK_SECONDS)
+            try:
+                termios.tcgetattr(0)
+            except termios.error:
+                os._exit(128 + signal.SIGHUP)  # nothing is lost: the store takes whole transactions only
+
+    threading.Thread(target=watch, name="terminal", daemon=True).start()
 
 
 def carry_out(post: Post, action: Callable[[], str], after: threading.Thread | None = None) -> threading.Thread:
