@@ -16,7 +16,7 @@ CLIENT_LAYERS = [
     ["__main__"],
     ["cli"],
     ["ui", "api"],
-    ["comparing", "charts", "searches"],
+    ["comparing", "charts", "searches", "logdiff"],
     ["summaries", "cells"],
     ["imports"],
     ["submit"],
@@ -34,7 +34,7 @@ CLIENT_LAYERS = [
     ["config"],
     ["toml"],
     ["eventfiles"],
-    ["locations", "errors", "terminal", "words", "processes"],
+    ["locations", "errors", "terminal", "words", "processes", "progress"],
 ]
 """Top first: a module imports its own layer and those below."""
 AGENT_LAYERS = [
