@@ -124,7 +124,7 @@ def submit_all(
     early = _connect_early(session, wish)
     progress.stage("taking the snapshot")
     frozen = frozen or snapshot.take(first.folder, project.max_file, project.include)
-    progress.stage(f"connecting to {wish}")
+    progress.stage("connecting" if wish == "any" else f"connecting to {wish}")
     early.join()
     hosts = placement.choose(session, wish, [_need(request) for request in requests], frozen)
     submitted: dict[int, Submitted] = {}

@@ -50,6 +50,7 @@ _TOLD_WITHIN = 60.0
 """Seconds after which an end is no news."""
 _MOST_SAID = 3
 """Jobs that ended at once and are named one by one."""
+_SAID_TOGETHER = 1.0
 _REDRAW_SECONDS = 10.0
 """What only time changes (ages) is drawn anew so often while nothing runs."""
 
@@ -110,6 +111,8 @@ class FoundationsApp(KeysInOrder):
         self._began_at = time.time()
         self._told: set[tuple[str, int, float | None]] = set()
         """What was told, by job and attempt: its end, or since when it is silent."""
+        self._ended_lately: list[JobRow] = []
+        """What is to be said of together."""
         self._followers = Followers(session, self.post_message)
         self._connection_asks = ConnectionAsks(self.post_message)
         self._asked: list[Asked] = []
@@ -230,15 +233,22 @@ class FoundationsApp(KeysInOrder):
         if not rows:
             return
         self._told.update((row.job, row.attempt, None) for row in rows)
-        for row in rows[:_MOST_SAID]:
-            self.say(
-                f"{LOOK.glyph(row.state)} {row.job[:6]} {row.label} {row.state} {row.why}",
-                row.state in ("failed", "lost"),
-            )
-        if len(rows) > _MOST_SAID:
-            self.say(f"{len(rows) - _MOST_SAID} more jobs have ended")
+        if not self._ended_lately:
+            self.set_timer(_SAID_TOGETHER, self._say_ended_lately)
+        self._ended_lately += rows
         self._have_looked()
         self._notify_of([row for row in rows if row.state in self._notify.on])
+
+    def _say_ended_lately(self) -> None:
+        """Say in one piece what has ended within a second: a sweep's jobs end together."""
+        rows, self._ended_lately = self._ended_lately, []
+        rows.sort(key=lambda row: row.state not in ("failed", "lost"))
+        lines = [
+            f"{LOOK.glyph(row.state)} {row.job[:6]} {row.label} {row.state} {row.why}" for row in rows[:_MOST_SAID]
+        ]
+        if len(rows) > _MOST_SAID:
+            lines.append(f"and {words.plural(len(rows) - _MOST_SAID, 'more job')} ended")
+        self.say("\n".join(lines), rows[0].state in ("failed", "lost"))
 
     def _say_stalled(self, rows: list[JobRow]) -> None:
         """Tell of jobs that went silent, each once."""
@@ -287,8 +297,8 @@ class FoundationsApp(KeysInOrder):
             detail = f"{about.path}: kept in memory until you quit. ssh-add keeps it for longer"
             self.push_screen(Passphrase(question, detail), asked.answer)
         else:
-            question = f"{about.host} shows a key that is not known yet. Is it the right one?"
-            detail = f"{about.kind} {about.fingerprint}: it will be remembered"
+            question = f"{about.host} shows a key that is not known yet. Is it the right one? It will be remembered."
+            detail = f"{about.kind} {about.fingerprint}"
             self.push_screen(Confirm(question, detail, uncalled=True), asked.answer)
 
     def on_hosts_changed(self) -> None:

@@ -15,8 +15,8 @@ from foundations_tui.terminal import one_line, width
 from foundations_tui.ui.look import LOOK
 from foundations_tui.ui.widgets.virtual_table import Column, TableRow, Window
 
-WIDE_FROM = 90
-"""Cells from which the table shows all of its usual columns."""
+_MIDDLE_FROM, _WIDE_FROM = 90, 110
+"""Cells from which the table says when a job started and what is special about it, and its project."""
 _MOST_GROUPED = 20_000
 _GROUP = "group:"
 
@@ -31,6 +31,7 @@ _WIDE = (
     *(_STATE, _ID, _NAME, Column("PROJECT", 10, sort="project"), _HOST),
     *(Column("STARTED", 10, right=True, sort="started"), _TOOK, _EXIT, Column("", 0)),
 )
+_MIDDLE = tuple(column for column in _WIDE if column.title != "PROJECT")
 
 
 @dataclass(frozen=True)
@@ -88,7 +89,8 @@ class Wish:
     """A row to be found."""
     follow: bool
     """Whether the window has to hold that row."""
-    wide: bool
+    room: int
+    """Cells that the table has."""
     folded: frozenset[str] = frozenset()
     """Keys of groups whose jobs are not shown."""
 
@@ -121,7 +123,7 @@ def read(conn: sqlite3.Connection, view: JobsView, wish: Wish, now: float) -> Jo
         start = wish.start_with(position)
     start = min(start, max(0, total - wish.count))
     ids = queries.ordered_ids(conn, which, view.sort, wish.count, start)
-    columns, rows = _rows(conn, which, wanted, ids, wish.wide, now)
+    columns, rows = _rows(conn, which, wanted, ids, wish.room, now)
     return JobsWindow(total, start, rows, position, columns)
 
 
@@ -130,25 +132,32 @@ def _rows(
     which: queries.JobFilter,
     wanted: list[expressions.Expression],
     ids: list[str],
-    wide: bool,
+    room: int,
     now: float,
 ) -> tuple[Sequence[Column], list[TableRow]]:
-    jobs = queries.jobs_by_id(conn, ids, details=wide and not wanted)
+    usual = _WIDE if room >= _WIDE_FROM else _MIDDLE if room >= _MIDDLE_FROM else _NARROW
+    jobs = queries.jobs_by_id(conn, ids, details=usual is not _NARROW and not wanted)
     short = queries.short_ids(conn, ids)
     if not wanted:
-        return (_WIDE if wide else _NARROW), [_usual_row(job, short[job.job], wide, now) for job in jobs]
+        return usual, [_usual_row(job, short[job.job], usual, now) for job in jobs]
     values = queries.values(conn, which, wanted, ids)
     rows = [_row(job, wanted, values.get(job.job, []), short, now) for job in jobs]
     return _columns(wanted, rows), rows
 
 
-def _usual_row(job: JobRow, short: str, wide: bool, now: float) -> TableRow:
-    took = words.duration(job.duration(now))
-    code = "" if job.exit_code is None else str(job.exit_code)
-    cells = [_state(job), short, _name(job), job.host, took, code]
-    if wide:
-        started = words.ago(job.started_at, now) if job.started_at else ""
-        cells = [_state(job), short, _name(job), job.project, job.host, started, took, code, job.facts]
+def _usual_row(job: JobRow, short: str, columns: Sequence[Column], now: float) -> TableRow:
+    known = {
+        "STATE": _state(job),
+        "ID": short,
+        "NAME": _name(job),
+        "PROJECT": job.project,
+        "HOST": job.host,
+        "STARTED": words.ago(job.started_at, now) if job.started_at else "",
+        "TOOK": words.duration(job.duration(now)),
+        "EXIT": "" if job.exit_code is None else str(job.exit_code),
+        "": job.facts,
+    }
+    cells = [known[column.title] for column in columns]
     return TableRow(job.job, cells, [LOOK.style(job.shown_state), "dim"], (job.state, job.exit_code))
 
 
@@ -208,7 +217,7 @@ def _read_groups(
     position = lines.index(wish.key) if wish.key in lines else None
     start = wish.start_with(position)
     shown = lines[start : start + wish.count]
-    columns, rows = _rows(conn, which, wanted, [line for line in shown if not is_group(line)], wish.wide, now)
+    columns, rows = _rows(conn, which, wanted, [line for line in shown if not is_group(line)], wish.room, now)
     by_key = {row.key: row for row in rows}
     made = [
         _group_row(line, groups[line], line in wish.folded) if is_group(line) else by_key[line]

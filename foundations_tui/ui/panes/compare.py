@@ -16,7 +16,7 @@ from foundations_tui import comparing, summaries, words
 from foundations_tui.cells import cell
 from foundations_tui.store import queries
 from foundations_tui.store.rows import JobRow
-from foundations_tui.terminal import one_line
+from foundations_tui.terminal import one_line, width
 from foundations_tui.ui.look import LOOK
 from foundations_tui.ui.reader import Reader
 from foundations_tui.ui.widgets.virtual_table import Column, TableRow, VirtualTable, whole
@@ -154,12 +154,18 @@ def _row(line: comparing.Line, room: int) -> TableRow:
     for number, value in enumerate(line.values):
         best = (" +" if LOOK.ascii else " ✓") if line.best == number else ""
         delta = _delta(value, line.values[0], number) if line.kind != "job" else ""
-        text = _shown(line, value) + delta + best
-        if len(text) > room and isinstance(value, float) and line.kind != "job":
-            text = f"{value:.4g}{delta}{best}"
+        text = _fitting(line, value, delta, best, room)
         shown.append(text.replace("±", "+-") if LOOK.ascii else text)
     styles = ["", *("bold" if line.best == number else "" for number in range(len(line.values)))]
     return TableRow(f"{line.kind}:{line.name}", [name, *shown], styles, tuple(shown))
+
+
+def _fitting(line: comparing.Line, value: Any, delta: str, best: str, room: int) -> str:
+    """Return a value with its difference and its mark; where that is too long, fewer digits, then no difference."""
+    whole = _shown(line, value)
+    short = f"{value:.4g}" if isinstance(value, float) and line.kind != "job" else whole
+    ways = (whole + delta + best, short + delta + best, whole + best, short + best)
+    return next((way for way in ways if width(way) <= room), short + best)
 
 
 def _shown(line: comparing.Line, value: Any) -> str:

@@ -22,7 +22,7 @@ from foundations_tui.ui.view import JobsView, JobsWindow, Wish
 from foundations_tui.ui.widgets.virtual_table import Column, VirtualTable
 
 _MOST_MARKED = 10_000
-_NO_JOBS = "no jobs yet: foundations submit -- python train.py"
+_NO_JOBS = "no jobs yet: ctrl+n makes one, or foundations submit -- python train.py"
 
 
 class JobsPane(Vertical):
@@ -88,8 +88,8 @@ class JobsPane(Vertical):
         self.table.begin_anew()
 
     def _ask(self, start: int, count: int, key: str | None, follow: bool) -> None:
-        view, wide = self.view, self.size.width >= views.WIDE_FROM
-        wish = Wish(start, count, key, follow, wide, self._folded)
+        view, room = self.view, self.size.width
+        wish = Wish(start, count, key, follow, room, self._folded)
 
         def take(window: JobsWindow) -> None:
             if view == self.view:

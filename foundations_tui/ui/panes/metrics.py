@@ -21,6 +21,7 @@ from foundations_tui.ui.reader import Reader
 from foundations_tui.ui.view import JobsView
 from foundations_tui.ui.widgets.chart import Chart, Plot
 
+_NONE = "no metrics: foundations.log_metric() in the script, or [metrics] patterns in foundations.toml"
 _TILES = {1: (1, 1), 2: (1, 2), 4: (2, 2), 6: (3, 2), 9: (3, 3)}
 """Columns and rows of so many charts."""
 _Found = tuple[list[str], int, list[tuple[str, Plot]]]
@@ -178,13 +179,13 @@ class MetricsPane(Grid, can_focus=True):
         """What is said where there is nothing to draw."""
         if not self._has_curves and self._keys:
             return "no parameter differs between these jobs"
-        return "no metrics" if self._jobs else "no job is selected"
+        return _NONE if self._jobs else "no job is selected"
 
     def _say(self, shown: int) -> None:
         to = f"-{self._first + shown}" if shown > 1 else ""
-        many = f"{self._first + 1}{to} of {len(self._keys)}" if shown else "none"
+        many = f"{self._first + 1}{to} of {len(self._keys)}" if shown else ""
         parts = [
-            f"metrics  {many}",
+            f"metrics  {many}".rstrip(),
             "" if self._has_curves else self._kind,
             f"filter: {self._filter}" if self._filter else "",
             "log" if self.how.log else "",

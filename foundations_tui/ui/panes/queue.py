@@ -23,7 +23,7 @@ _COLUMNS = (
     *(Column("ID", 8), Column("NAME", 0), Column("HOST", 10), Column("GROUP", 10), Column("PRIO", 4, right=True)),
     *(Column("GPUS", 4, right=True), Column("STARTS", 11, right=True), Column("WHY IT WAITS", 0)),
 )
-_NARROW = (Column("ID", 8), Column("NAME", 0), Column("HOST", 10), Column("STARTS", 11), Column("WHY IT WAITS", 0))
+_NARROW = (Column("ID", 8), Column("NAME", 12), Column("HOST", 8), Column("STARTS", 8), Column("WHY IT WAITS", 0))
 _WIDE_FROM = 100
 _MOST = 2000
 _ORDER_SECONDS = 5.0

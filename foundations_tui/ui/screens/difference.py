@@ -100,6 +100,11 @@ class PairsView(ScrollView, can_focus=True):
             place = ahead[0 if direction > 0 else -1]
             self.scroll_to(y=max(0, place - self.size.height // 3), animate=False, immediate=True)
 
+    def show_first(self) -> None:
+        """Go to the first difference where it is out of sight."""
+        if self._starts and self._starts[0] >= self.size.height:
+            self.scroll_to(y=self._starts[0] - self.size.height // 3, animate=False, immediate=True)
+
     def on_resize(self) -> None:
         """Give each log its half."""
         self.virtual_size = Size(self.size.width, len(self._pairs))
@@ -161,6 +166,7 @@ class Difference(ModalScreen[None]):
             return
         view = self.query_one(PairsView)
         view.show(event.pairs, event.problem or "both are empty")
+        self.call_after_refresh(view.show_first)
         numbers = "numbers count" if self._numbers else "numbers do not count"
         many = words.plural(view.differences, "difference")
         said = f"{many}, {numbers}   n next  # numbers  esc back"

@@ -45,6 +45,7 @@ Log         G  or  f            follow the end
             &                   only lines with ...
             [ ]  t              previous, next error; traceback
             R                   progress bars as they were
+            h  l                left, right in long lines
             (  )                attempt before, behind
             m                   the metrics when this was written
             Y                   copy the lines on the screen

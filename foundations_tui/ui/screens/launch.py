@@ -26,7 +26,7 @@ from foundations_tui.ui.launching import FIELDS, changed, submit_words
 from foundations_tui.ui.screens.files import Files
 from foundations_tui.ui.screens.output import Output
 
-_KEYS = "f2 what would be sent    f3 submit    f4 files    enter next line    esc back"
+_KEYS = "f2 what would be sent   f3 submit   f4 files   enter next   esc back"
 _WITH_FILES = ("command",)
 
 

@@ -66,6 +66,8 @@ class Output(ModalScreen[None]):
         """Show how it ended."""
         self._look()
         view = self.query_one(LogView)
+        if self._command.verb == "submit":
+            return  # what came of it stands at the end
         if view.line_count > view.size.height and self._process is not None and self._process.code == 0:
             view.action_top()
 

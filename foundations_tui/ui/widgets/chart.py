@@ -21,6 +21,8 @@ from foundations_tui.ui.look import LOOK
 
 _AXIS = 10
 """Cells of the labels of the y axis."""
+_LEGEND_CELLS = 34
+"""Cells that an entry of the legend gets where several stand abreast."""
 _NOBODY, _AXES = -1, -2
 """Owners of cells that no curve has."""
 _INK = re.compile(r"[^ ]+")
@@ -183,7 +185,8 @@ class Chart(Widget):
         room, height = self.size.width, self.size.height
         lines, (left, right) = self._plot.lines, self._plot.span
         columns = room - _AXIS - 1
-        legend = min(len(lines), max(1, height // 4))
+        abreast = max(1, min(len(lines), room // _LEGEND_CELLS))
+        legend = min(-(-len(lines) // abreast), max(1, height // 4))
         rows = height - 2 - legend
         dim = style + Style(dim=True)
         strips = [Strip([Segment(clip(one_line(self.title), room), style + Style(bold=True))])]
@@ -211,7 +214,9 @@ class Chart(Widget):
             axis = self._marked(_x_axis(left, right, columns, self._x_name), columns)
         strips.append(Strip([Segment(" " * _AXIS + corner + axis, dim)]))
         x = None if self.cursor is None else left + (right - left) * self.cursor
-        strips += [Strip(self._legend(line, x, room, style)) for line in lines[:legend]]
+        for first in range(0, legend * abreast, abreast):
+            entries = [self._legend(line, x, room // abreast, style) for line in lines[first : first + abreast]]
+            strips.append(Strip([segment for entry in entries for segment in entry]))
         return [strip.adjust_cell_length(room, style) for strip in strips]
 
     def _marked(self, axis: str, columns: int) -> str:
@@ -297,8 +302,9 @@ class Chart(Widget):
         value = words.number(float(f"{line.values[place]:.6g}")) if line.values else ""
         odd = f"  {line.odd} not finite" if line.odd else ""
         head = f"{line.marker} "
-        text = clip(one_line(f"{line.label}  {value}{odd}"), max(0, room - width(head)))
-        return [Segment(head, style + Style.parse(line.colour)), Segment(text, style)]
+        text = clip(one_line(f"{line.label}  {value}{odd}"), max(0, room - width(head) - 1))
+        gap = " " * max(0, room - width(head) - width(text))
+        return [Segment(head, style + Style.parse(line.colour)), Segment(text + gap, style)]
 
 
 def _nearest(places: Sequence[float], x: float) -> int:

@@ -54,6 +54,8 @@ class LogView(ScrollView, can_focus=True):
         Binding("t", "traceback", "traceback", show=False, id="log.traceback"),
         Binding("Y", "copy", "copy what is shown", show=False, id="log.copy"),
         Binding("R", "raw", "raw", show=False, id="log.raw"),
+        Binding("l,right", "shift(1)", "right", show=False, id="log.right"),
+        Binding("h,left", "shift(-1)", "left", show=False, id="log.left"),
     ]
 
     class Said(Message):
@@ -100,6 +102,8 @@ class LogView(ScrollView, can_focus=True):
         """Offsets of the lines that the filter lets through."""
         self._sought: int | None = None
         """An offset that is to be shown as soon as lines are counted up to it."""
+        self._left = 0
+        """Cells of each line that are passed over."""
         self._is_scanning = False
         self._is_raw = False
         self._shown_last: object = None
@@ -114,6 +118,7 @@ class LogView(ScrollView, can_focus=True):
             self._end_search()
             self.filter, self._shown = "", array("Q")
             self._cache = (0, [])
+            self._left = 0
         self._empty = empty
         self.look()
 
@@ -221,6 +226,9 @@ class LogView(ScrollView, can_focus=True):
 
     def _strip(self, text: Text, room: int, style: Style | None = None) -> Strip:
         text.no_wrap = True
+        if self._left:
+            text = text[self._left :]
+            text.end = ""
         text.truncate(room, overflow="ellipsis")
         base = self.rich_style + style if style else self.rich_style
         segments = [Segment(s.text, base + (s.style or Style.null())) for s in text.render(self.app.console)]
@@ -377,6 +385,11 @@ class LogView(ScrollView, can_focus=True):
     def action_page(self, pages: float) -> None:
         """Scroll by pages."""
         self.action_move(round(pages * max(1, self.size.height - 1)))
+
+    def action_shift(self, direction: int) -> None:
+        """Show what stands further right in lines that are too long, or go back."""
+        self._left = max(0, self._left + direction * max(8, self.size.width // 2))
+        self.refresh()
 
     def action_top(self) -> None:
         """Scroll to the first line, and stay there if that is not the last page."""
