@@ -15,6 +15,7 @@ from foundations_tui.errors import FoundationsError, NotFoundError
 
 MOST_BYTES = 16 << 20
 """So much of each log is compared, from its beginning."""
+_MOST_SECONDS = 60
 _CONTEXT = 3
 _HUNK = re.compile(rb"^@@ -(\d+)(?:,(\d+))? \+(\d+)(?:,(\d+))? @@", re.MULTILINE)
 _NUMBER = re.compile(rb"\d+(?:[.:,]\d+)*(?:e[+-]?\d+)?%?")
@@ -50,6 +51,14 @@ def pairs(one: Path, other: Path, numbers: bool = False) -> list[Pair]:
     return found + _same(left[at_left:], right[at_right:])
 
 
+def is_cut(path: Path) -> bool:
+    """Return whether a log is longer than what is compared of it."""
+    try:
+        return path.stat().st_size > MOST_BYTES
+    except OSError:
+        return False
+
+
 def unified(found: Sequence[Pair]) -> Iterator[bytes]:
     """Yield what differs as ``diff -u`` shows it: lines with ``-`` and ``+``, and some around them."""
     near = {n + d for n, pair in enumerate(found) if pair.differs for d in range(-_CONTEXT, _CONTEXT + 1)}
@@ -79,6 +88,8 @@ def _lines(path: Path) -> list[bytes]:
     try:
         with path.open("rb") as file:
             data = file.read(MOST_BYTES)
+            if file.read(1):
+                data = data[: data.rfind(b"\n") + 1]
     except OSError:
         raise NotFoundError(f"there is no log {path.parent.name}/{path.name} here", "foundations sync") from None
     lines = _COLOURS.sub(b"", data).split(b"\n")
@@ -96,7 +107,10 @@ def _hunks(left: list[bytes], right: list[bytes], numbers: bool) -> Iterator[tup
         words = ["git", "diff", "--no-index", "--no-color", "--no-ext-diff", "--text", "-U0", "--histogram"]
         env = plumbing.environment({"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1"})
         try:
-            done = subprocess.run([*words, "left", "right"], cwd=folder, env=env, capture_output=True)
+            command = [*words, "left", "right"]
+            done = subprocess.run(command, cwd=folder, env=env, capture_output=True, timeout=_MOST_SECONDS)
+        except subprocess.TimeoutExpired:
+            raise FoundationsError("the logs are too different to be compared line by line") from None
         except FileNotFoundError:
             raise FoundationsError("git is not installed", "install git, for example: apt install git") from None
     if done.returncode > 1:

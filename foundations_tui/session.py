@@ -83,9 +83,12 @@ class Session:
         store: Store = self._threads.store
         return store
 
-    def agent(self, host: str) -> Agent:
+    def agent(self, host: str, asks: bool = True) -> Agent:
         """Return the connected agent of a host.
 
+        Args:
+            host: which.
+            asks: whether a connection may ask something; it asks in this thread.
         Raises:
             NotFoundError: there is no such host. HostError: it is out of reach or refuses.
         """
@@ -101,7 +104,7 @@ class Session:
                 found.close()
                 del self._agents[host]
             try:
-                agent = Agent(settings, self._asker, self._connect_timeout)
+                agent = Agent(settings, self._asker if asks else NOBODY, self._connect_timeout)
             except HostUnreachable as error:
                 writes.put_unreachable(self.store, host, str(error))
                 raise

@@ -173,8 +173,12 @@ def difference(one: str, other: str) -> str:
     Raises:
         NotFoundError: one of them is not here.
     """
-    homes = [_home_of(tree) for tree in (one, other)]
-    return _diff(homes[0], [home / "objects" for home in homes], one, other)
+    homes = [next(_homes_of(tree), None) for tree in (one, other)]
+    for tree, home in zip((one, other), homes, strict=True):
+        if home is None:
+            raise _elsewhere(tree)
+    found = [home for home in homes if home is not None]
+    return _diff(found[0], [home / "objects" for home in found], one, other)
 
 
 def since_commit(tree: str, commit: str) -> str:
@@ -186,29 +190,39 @@ def since_commit(tree: str, commit: str) -> str:
     Raises:
         NotFoundError: the snapshot was taken elsewhere, or the repository or the commit is gone.
     """
-    home = _home_of(tree)
+    problem: SnapshotError | NotFoundError = _elsewhere(tree)
+    for home in _homes_of(tree):
+        root = _root_of(home)
+        if not root.is_dir():
+            problem = NotFoundError(f"the repository {root}, from which it was submitted, is not there any more")
+        elif plumbing.run(root, "cat-file", "-e", commit + "^{tree}", check=False).returncode != 0:
+            hint = "git fetch may bring it back"
+            problem = NotFoundError(f"commit {commit[:12]} is not in the repository {root}", hint)
+        else:
+            asked = plumbing.run(root, "rev-parse", "--path-format=absolute", "--git-path", "objects")
+            return _diff(home, [home / "objects", Path(os.fsdecode(asked.stdout.rstrip(b"\n")))], commit, tree)
+    raise problem
+
+
+def _root_of(home: Path) -> Path:
+    """Return the top of the tree that a shadow GIT_DIR is of."""
     try:
-        root = Path(os.fsdecode((home / _ROOT).read_bytes()))
+        return Path(os.fsdecode((home / _ROOT).read_bytes()))
     except OSError:
-        root = Path.cwd()  # an earlier version did not note it
-    if not root.is_dir():
-        raise NotFoundError(f"the repository {root}, from which it was submitted, is not there any more")
-    asked = plumbing.run(root, "rev-parse", "--path-format=absolute", "--git-path", "objects", check=False)
-    objects = Path(os.fsdecode(asked.stdout.rstrip(b"\n")))
-    if plumbing.run(root, "cat-file", "-e", commit + "^{tree}", check=False).returncode != 0:
-        raise NotFoundError(f"commit {commit[:12]} is not in the repository {root}", "git fetch may bring it back")
-    return _diff(home, [home / "objects", objects], commit, tree)
+        return Path.cwd()  # an earlier version did not note it
 
 
-def _home_of(tree: str) -> Path:
-    """Return the shadow GIT_DIR that holds a tree."""
-    shadows = (path.parent for path in locations.snapshots_folder().glob("*/HEAD"))
-    for shadow in shadows:
+def _homes_of(tree: str) -> Iterator[Path]:
+    """Yield the shadow GIT_DIRs that hold a tree: two clones may have had the same one."""
+    for shadow in sorted(path.parent for path in locations.snapshots_folder().glob("*/HEAD")):
         words = ["git", "--git-dir", str(shadow), "cat-file", "-e", tree + "^{tree}"]
         if subprocess.run(words, env=plumbing.environment({}), capture_output=True).returncode == 0:
-            return shadow
+            yield shadow
+
+
+def _elsewhere(tree: str) -> NotFoundError:
     hint = "foundations get JOB --code fetches the code of a job"
-    raise NotFoundError(f"the code {tree[:12]} was not submitted from this machine", hint)
+    return NotFoundError(f"the code {tree[:12]} was not submitted from this machine", hint)
 
 
 def _diff(home: Path, objects: list[Path], one: str, other: str) -> str:

@@ -328,7 +328,7 @@ def _connect_early(session: Session, wish: str) -> threading.Thread:
         try:
             names = placement.candidates(session.hosts, wish)
             if len(names) == 1:
-                session.agent(names[0])
+                session.agent(names[0], asks=False)  # a question is asked in the main thread, which may be interrupted
         except FoundationsError:
             pass
 

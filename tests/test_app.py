@@ -34,6 +34,7 @@ from foundations_tui.ui.panes.metrics import MetricsPane
 from foundations_tui.ui.screens.confirm import Confirm
 from foundations_tui.ui.screens.detail import Detail
 from foundations_tui.ui.screens.files import Files, FileTree
+from foundations_tui.ui.screens.help import Help
 from foundations_tui.ui.screens.launch import Launch
 from foundations_tui.ui.screens.menu import Menu
 from foundations_tui.ui.screens.output import Output
@@ -724,6 +725,23 @@ async def test_a_key_that_is_not_trusted_is_asked_about_once(client: Client, ssh
 # --- frames -----------------------------------------------------------------------------------------------------
 
 
+async def test_pages_and_windows_with_the_mouse(client: Client) -> None:
+    app = make_app(follow=False)
+    async with app.run_test(size=(120, 30)) as pilot:
+        for page, x in (("metrics", 25), ("hosts", 45), ("overview", 78), ("jobs", 17)):
+            await pilot.click(offset=(x, 0))
+            await screen.until(pilot, lambda page=page: app.main.page == page)  # type: ignore[misc]
+        await pilot.resize_terminal(80, 24)
+        await pilot.click(offset=(20, 0))
+        await screen.until(pilot, lambda: app.main.page == "log")
+        await pilot.press("?")
+        await screen.until(pilot, lambda: isinstance(app.screen, Help))
+        await pilot.click(offset=(40, 12))
+        assert isinstance(app.screen, Help)
+        await pilot.click(offset=(1, 1))
+        await screen.until(pilot, lambda: not isinstance(app.screen, Help))
+
+
 async def test_what_can_be_done_to_a_host(client: Client, sshd: Sshd) -> None:
     client.add_host("box", sshd)
     app = make_app(page="hosts")
@@ -767,13 +785,16 @@ async def test_the_strip_below_the_jobs_shows_more_than_the_log(client: Client) 
 
 
 async def test_a_passphrase_is_asked_for(client: Client, sshd: Sshd) -> None:
-    lock_key(sshd)
+    lock_key(sshd.identity)
     client.add_host("box", sshd)
     app = make_app(page="hosts")
     async with app.run_test(size=(120, 30), notifications=True) as pilot:
         for words, typed in (("The private key has a passphrase", "wrong"), ("That is not it", "open sesame")):
             await screen.until(pilot, lambda words=words: words in screen.text(app))
-            app.screen.query_one(Input).value = typed
+            field = app.screen.query_one(Input)
+            assert field.disabled, "it takes no key at first"
+            await screen.until(pilot, lambda field=field: field.has_focus)
+            field.value = typed
             assert typed not in screen.text(app)
             await pilot.press("enter")
         await screen.until(pilot, lambda: "● box" in screen.text(app))
@@ -781,15 +802,18 @@ async def test_a_passphrase_is_asked_for(client: Client, sshd: Sshd) -> None:
 
 
 async def test_a_passphrase_that_is_not_said_is_asked_for_once(client: Client, sshd: Sshd) -> None:
-    lock_key(sshd)
+    lock_key(sshd.identity)
     client.add_host("box", sshd)
     app = make_app(page="hosts")
     async with app.run_test(size=(120, 30), notifications=True) as pilot:
         await screen.until(pilot, lambda: isinstance(app.screen, Passphrase))
+        await screen.until(pilot, lambda: app.screen.query_one(Input).has_focus)
         await pilot.press("escape")
         await screen.until(pilot, lambda: "✗ box" in screen.text(app) and "passphrase" in screen.text(app))
         await pilot.pause(2.0)
         assert not isinstance(app.screen, Passphrase)
+        await pilot.press("r")
+        await screen.until(pilot, lambda: isinstance(app.screen, Passphrase))
     assert "ssh-add" in client.run("hosts", "test", "box", code=4).stderr
 
 
@@ -835,3 +859,57 @@ async def test_each_end_is_told_once(client: Client) -> None:
         await screen.until(pilot, lambda: app.main.selected is not None and app.main.selected.note != "")
         await pilot.pause(1.5)
     assert len([text for text in said if "short completed" in text]) == 1
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(st.sampled_from([b"", b"loss 1", b"an Error", b"x" * 50, b"\rbar\r100%", b"nan"]), max_size=30),
+    st.booleans(),
+    st.sampled_from(["loss", "error", ".*", "^", "lo.*1", "$", "x{3}", "E", "r\\b"]),
+    st.integers(4, 40),
+)
+def test_a_search_finds_what_each_line_holds(
+    tmp_path_factory: pytest.TempPathFactory, lines: list[bytes], ends: bool, words: str, step: int
+) -> None:
+    path = tmp_path_factory.mktemp("log") / "log"
+    path.write_bytes(b"\n".join(lines) + (b"\n" if ends and lines else b""))
+    wanted = logfile.compile_words(words)
+    whole = path.read_bytes().split(b"\n")
+    if whole[-1] == b"":
+        whole.pop()
+    starts = [sum(len(line) + 1 for line in whole[:n]) for n in range(len(whole))]
+    expected = [at for at, line in zip(starts, whole, strict=True) if wanted.pattern.search(line)]
+    usual, logfile._SEARCH_BYTES, logfile._PAUSE = logfile._SEARCH_BYTES, step, 0.0
+    try:
+        pieces = list(logfile.matches(path, wanted, lambda: False))
+    finally:
+        logfile._SEARCH_BYTES, logfile._PAUSE = usual, 0.002
+    assert [offset for offsets, _ in pieces for offset in offsets] == expected
+    assert path.read_bytes()[: pieces[-1][1]] == b"".join(line + b"\n" for line in whole)[: pieces[-1][1]]
+    assert pieces[-1][1] == path.read_bytes().rfind(b"\n") + 1
+
+
+def test_lines_behind_a_very_long_one_are_where_they_are(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    path.write_bytes(b"first\n" + b"x" * (3 << 20) + b"needle\nneedle\n")
+    found = [o for offsets, _ in logfile.matches(path, logfile.compile_words("needle"), lambda: False) for o in offsets]
+    assert found == [6, 6 + (3 << 20) + 7]
+
+
+async def test_a_filter_follows_a_log_that_comes_late_and_in_pieces(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    view = LogView()
+    app = screen.OneWidget(view)
+    async with app.run_test(size=(60, 10)) as pilot:
+        view.show(path, "nothing yet")
+        view.set_filter("loss")
+        await pilot.pause(0.3)
+        for piece, expected in (("lo", []), ("ss 0.", ["loss 0."]), ("10\nepoch\n", ["loss 0.10"]), ("loss 2", 2)):
+            with path.open("a") as file:
+                file.write(piece)
+            view.look()
+            count = expected if isinstance(expected, int) else len(expected)
+            await screen.until(pilot, lambda count=count: view.line_count == count)  # type: ignore[misc]
+            await pilot.pause(0.1)
+            assert view.line_count == count
+        assert "loss 0.10" in screen.text(app) and "loss 2" in screen.text(app) and "epoch" not in screen.text(app)

@@ -73,6 +73,15 @@ def test_a_job_without_a_commit_has_nothing_to_differ_from(client: Client) -> No
     assert "--numbers is for logs" in client.run("diff", job, "--numbers", code=2).stderr
 
 
+def test_a_log_that_is_longer_than_what_is_compared(client: Client) -> None:
+    jobs = [client.submit("--", "sh", "-c", f"yes a line | head -n 2500000; echo {end}") for end in ("one", "other")]
+    client.run("wait", *jobs)
+    client.run("sync")
+    done = client.run("diff", *jobs, "--log")
+    assert "no difference; only the first 17 MB" in done.stderr and not done.stdout
+    assert client.json("diff", *jobs, "--log")["cut"] is True
+
+
 async def test_two_logs_side_by_side_in_what_they_differ(client: Client) -> None:
     script = "for n in 1 2 3 4 5 6 7 8 9; do echo loss 0.$n$1; done; echo $2; echo the end"
     words = (("1", "all is well"), ("2", "\x1b]52;c;aGk=\x07 [/] it diverged"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import shutil
 import socket
@@ -10,12 +11,17 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from foundations_tui.hosts import bundle
+import pytest
+
+from foundations_tui import config
+from foundations_tui.errors import HostRefused
+from foundations_tui.hosts import bundle, ssh, unlocking
+from foundations_tui.hosts.asking import NOBODY, Asker, LockedKey
 from foundations_tui.session import Session
 from remote_agent import procs
 from tests.support import agents
 from tests.support.client import Client, wait_until
-from tests.support.sshd import Sshd, make_key
+from tests.support.sshd import Sshd, lock_key, make_key
 
 TRAIN = """\
 import os, sys, time, foundations
@@ -47,6 +53,42 @@ def test_submit_stream_and_get(client: Client, sshd: Sshd, tmp_path: Path) -> No
     assert not (tmp_path / "out/train.py").exists(), "only what the job wrote comes back"
     names = [entry["name"] for entry in client.json("ls", job["job"], "runs")]
     assert names == ["x"]
+
+
+def test_any_key_of_several_may_have_a_passphrase(
+    client: Client, sshd: Sshd, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client.add_host("box", sshd)
+    refused, other = tmp_path / "refused", tmp_path / "other"
+    for key in (refused, other):
+        make_key(key)
+    lock_key(sshd.identity, "right")
+    lock_key(other, "other")
+    host = config.load_hosts().host("box")
+    found = ssh.resolve(host)
+    asked: list[str] = []
+
+    def passphrase(key: LockedKey) -> str | None:
+        asked.append(Path(key.path).name)
+        return {"other": "other", "user_key": "right"}[asked[-1]]
+
+    def connect(*identities: Path, asker: Asker = Asker(passphrase=passphrase)) -> None:
+        where = dataclasses.replace(found, identities=[str(path) for path in identities])
+        monkeypatch.setattr(ssh, "resolve", lambda host: where)
+        ssh.SshTransport(host, asker, 10).close()
+
+    monkeypatch.setattr(unlocking, "_unlocked", {})
+    with pytest.raises(HostRefused, match="has a passphrase"):
+        connect(sshd.identity, refused, asker=NOBODY)
+    connect(sshd.identity, refused)
+    assert asked == ["user_key"], "the last word was of another key"
+    connect(other, sshd.identity)
+    assert asked == ["user_key"], "what was said is used first"
+    unlocking._unlocked.clear()
+    connect(other, sshd.identity)
+    assert asked == ["user_key", "other", "user_key"], "a key that is refused is not the last"
+    with pytest.raises(HostRefused, match="does not accept our keys"):
+        connect(refused, other)
 
 
 def test_stop_ends_the_whole_tree(client: Client, sshd: Sshd) -> None:
@@ -158,7 +200,12 @@ def _bytes_sent(client: Client, change: str | None) -> int:
     code = """
 import sys
 from pathlib import Path
-from foundations_tui.hosts import bundle
+import pytest
+
+from foundations_tui import config
+from foundations_tui.errors import HostRefused
+from foundations_tui.hosts import bundle, ssh, unlocking
+from foundations_tui.hosts.asking import NOBODY, Asker, LockedKey
 from foundations_tui.session import Session
 from foundations_tui.submit import Request, submit
 session = Session()

@@ -40,7 +40,7 @@ def test_an_unknown_host_key_is_shown_and_asked_for(client: Client, sshd: Sshd, 
 
 
 def test_a_passphrase_is_asked_for_on_a_terminal(client: Client, sshd: Sshd, tmux: Tmux) -> None:
-    lock_key(sshd)
+    lock_key(sshd.identity)
     client.add_host("box", sshd)
     start(tmux, client, "hosts", "test", "box")
     tmux.until(lambda shown: "passphrase of" in shown)

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from foundations_tui import locations
+from foundations_tui import locations, logdiff, words
 from foundations_tui.cli import output
 from foundations_tui.cli.options import JobName, job_argument, json_option, reader, say, sync_option
 from foundations_tui.errors import NotFoundError, UsageError
+from foundations_tui.logdiff import MOST_BYTES
 from foundations_tui.store import queries
 from foundations_tui.terminal import one_line, several_lines
 
@@ -38,14 +39,18 @@ def diff(job: str, other: str, of_log: bool, numbers: bool, sync_first: bool, as
         raise UsageError("--log compares the logs of two jobs", "foundations diff JOB JOB --log")
     if numbers and not of_log:
         raise UsageError("--numbers is for logs", "foundations diff JOB JOB --log --numbers")
-    found = _logs(rows, numbers) if of_log else _code(conn, rows)
+    found, is_cut = _logs(rows, numbers) if of_log else (_code(conn, rows), False)
     if as_json:
-        output.print_json({"jobs": [r.job for r in rows], "of": "log" if of_log else "code", "difference": found})
+        of = "log" if of_log else "code"
+        output.print_json({"jobs": [r.job for r in rows], "of": of, "difference": found, "cut": is_cut})
         return
     if found:
         click.echo(several_lines(found))
-    else:
+    elif not is_cut:
         say("the logs say the same" if of_log else "the code is the same")
+    if is_cut:
+        none = "" if found else "no difference; "
+        say(f"{none}only the first {words.size(MOST_BYTES)} of each log were compared")
     output.print_age(conn, {row.host for row in rows}, time.time())
 
 
@@ -65,9 +70,8 @@ def _code(conn: sqlite3.Connection, rows: list[JobRow]) -> str:
     return snapshot.since_commit(rows[0].snapshot, str(commit))
 
 
-def _logs(rows: list[JobRow], numbers: bool) -> str:
-    from foundations_tui import logdiff
-
+def _logs(rows: list[JobRow], numbers: bool) -> tuple[str, bool]:
+    """Return the difference, and whether a part of a log was not looked at."""
     one, other = (locations.log_file(row.job, row.attempt) for row in rows)
     found = logdiff.pairs(one, other, numbers)
     lines = [line.decode("utf-8", "replace") for line in logdiff.unified(found)]
@@ -75,4 +79,5 @@ def _logs(rows: list[JobRow], numbers: bool) -> str:
         f"{sign} {row.job[: queries.SHORTEST]} {one_line(row.label)}"
         for sign, row in zip(("---", "+++"), rows, strict=True)
     ]
-    return "\n".join([*heads, *lines]) + "\n" if lines else ""
+    text = "\n".join([*heads, *lines]) + "\n" if lines else ""
+    return text, logdiff.is_cut(one) or logdiff.is_cut(other)

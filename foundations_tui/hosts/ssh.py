@@ -66,17 +66,32 @@ class SshTransport:
         self._host = host
         self._jump: subprocess.Popen[bytes] | None = None
         where = resolve(host)
-        key = unlocking.known(where.identities)
+        found = unlocking.known(where.identities)
         try:
-            self._connect(where, asker, timeout, key)
-        except paramiko.PasswordRequiredException:
-            key = unlocking.unlock(unlocking.locked(where.identities), asker)
+            self._connect(where, asker, timeout, found.key if found else None)
+        except paramiko.AuthenticationException:
+            self._connect_unlocking(where, asker, timeout, tried=found.path if found else "")
+
+    def _connect_unlocking(self, where: Destination, asker: Asker, timeout: float, tried: str) -> None:
+        """Connect with a key that has a passphrase: paramiko's last word may be of any of the others."""
+        for path in unlocking.locked(where.identities):
+            if path == tried:
+                continue
+            key = unlocking.unlock(path, asker)
             if key is None:
-                raise self._locked() from None
+                raise HostRefused(
+                    f"{self._host.name}: the private key {path} has a passphrase",
+                    f"add it to your ssh agent: ssh-add {shlex.quote(path)}",
+                )
             try:
-                self._connect(where, asker, timeout, key)
-            except paramiko.PasswordRequiredException:
-                raise self._not_accepted(where) from None
+                return self._connect(where, asker, timeout, key)
+            except paramiko.AuthenticationException:
+                continue  # the host wants another one
+        tried = ", ".join(where.identities) or "no key file"
+        raise HostRefused(
+            f"{self._host.name}: {where.user}@{where.hostname} does not accept our keys ({tried})",
+            f"set identity in hosts.toml, or add your key to the host: ssh-copy-id {self._host.address}",
+        )
 
     def _connect(self, where: Destination, asker: Asker, timeout: float, key: paramiko.PKey | None) -> None:
         self._socket = CountingSocket(self._connect_socket(where, timeout))
@@ -186,10 +201,8 @@ class SshTransport:
             connection.open()
         except paramiko.BadHostKeyException as error:
             raise _key_changed(self._host, where, error, trust) from None
-        except paramiko.PasswordRequiredException:
-            raise
         except paramiko.AuthenticationException:
-            raise self._not_accepted(where) from None
+            raise
         except (paramiko.SSHException, EOFError, OSError) as error:
             if "No authentication methods" in str(error):
                 raise HostRefused(
@@ -199,19 +212,6 @@ class SshTransport:
             raise HostUnreachable(f"{self._host.name}: no SSH connection to {where.hostname}: {error}") from None
         connection.client.get_transport().set_keepalive(_KEEPALIVE)
         return connection
-
-    def _locked(self) -> HostRefused:
-        return HostRefused(
-            f"{self._host.name}: the private key has a passphrase",
-            f"add it to your ssh agent: ssh-add; or say it: foundations hosts test {self._host.name}",
-        )
-
-    def _not_accepted(self, where: Destination) -> HostRefused:
-        tried = ", ".join(where.identities) or "no key file"
-        return HostRefused(
-            f"{self._host.name}: {where.user}@{where.hostname} does not accept our keys ({tried})",
-            f"set identity in hosts.toml, or add your key to the host: ssh-copy-id {self._host.address}",
-        )
 
 
 class SshChannel:

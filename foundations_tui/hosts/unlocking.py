@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 import paramiko
 
@@ -16,27 +17,32 @@ _asking = threading.Lock()
 """Several hosts with the same key connect at once; it is asked about once."""
 
 
+@dataclass(frozen=True)
+class Unlocked:
+    """A key whose passphrase was said."""
+
+    path: str
+    key: paramiko.PKey
+
+
 def locked(paths: Iterable[str]) -> list[str]:
     """Return those of some private keys that have a passphrase."""
     return [path for path in paths if _is_locked(path)]
 
 
-def known(paths: Iterable[str]) -> paramiko.PKey | None:
+def known(paths: Iterable[str]) -> Unlocked | None:
     """Return the first key whose passphrase was said already; None when there is none."""
-    return next((_unlocked[path] for path in paths if path in _unlocked), None)
+    return next((Unlocked(path, _unlocked[path]) for path in paths if path in _unlocked), None)
 
 
-def unlock(paths: Iterable[str], asker: Asker) -> paramiko.PKey | None:
-    """Return the first of some locked keys whose passphrase is known; None when nobody says one."""
-    paths = list(paths)
+def unlock(path: str, asker: Asker) -> paramiko.PKey | None:
+    """Return a locked key; None when nobody says its passphrase."""
     with _asking:
-        found = known(paths)
-        for path in paths if found is None else ():
+        if path not in _unlocked:
             found = _ask(path, asker)
             if found is not None:
                 _unlocked[path] = found
-                break
-    return found
+        return _unlocked.get(path)
 
 
 def _ask(path: str, asker: Asker) -> paramiko.PKey | None:

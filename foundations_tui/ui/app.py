@@ -281,6 +281,10 @@ class FoundationsApp(KeysInOrder):
 
     # --- hosts --------------------------------------------------------------------------------------------------
 
+    def ask_again(self) -> None:
+        """Ask anew what connections asked and the user did not want to answer."""
+        self._connection_asks.ask_again()
+
     def on_asked(self, event: Asked) -> None:
         """Ask what a connection asks, as soon as nothing else is typed."""
         self._asked.append(event)
@@ -294,7 +298,7 @@ class FoundationsApp(KeysInOrder):
         if isinstance(about, LockedKey):
             wrong = "That is not it. " if about.attempt > 1 else ""
             question = f"{wrong}The private key has a passphrase; what is it?"
-            detail = f"{about.path}: kept in memory until you quit. ssh-add keeps it for longer"
+            detail = f"{about.path}: kept in memory until you quit; submitting from here needs ssh-add"
             self.push_screen(Passphrase(question, detail), asked.answer)
         else:
             question = f"{about.host} shows a key that is not known yet. Is it the right one? It will be remembered."

@@ -38,20 +38,29 @@ class Wanted:
         small = block.lower() if self.texts else b""
         if self.texts and not any(text in small for text in self.texts):
             return []
-        heap = small if self.pattern.flags & re.IGNORECASE else block
-        found: list[int] = []
-        place = self._find(heap, block, 0)
+        if self.text:
+            return self._lines_with_text(small if self.pattern.flags & re.IGNORECASE else block, base)
+        return self._lines_by_line(block, base)
+
+    def _lines_with_text(self, block: bytes, base: int) -> list[int]:
+        found = []
+        place = block.find(self.text)
         while place >= 0:
             found.append(base + block.rfind(b"\n", 0, place) + 1)
             end = block.find(b"\n", place)
-            place = self._find(heap, block, end + 1) if end >= 0 else -1
+            place = block.find(self.text, end + 1) if end >= 0 else -1
         return found
 
-    def _find(self, heap: bytes, block: bytes, start: int) -> int:
-        if self.text:
-            return heap.find(self.text, start)
-        match = self.pattern.search(block, start)
-        return match.start() if match else -1
+    def _lines_by_line(self, block: bytes, base: int) -> list[int]:
+        """Let the pattern look at the end of each line for itself: it could take very long over a long one."""
+        found, start = [], 0
+        while start < len(block):
+            end = block.find(b"\n", start)
+            end = len(block) if end < 0 else end
+            if self.pattern.search(block, max(start, end - LONGEST_LINE), end):
+                found.append(base + start)
+            start = end + 1
+        return found
 
 
 _ERROR_WORDS = (b"error", b"exception", b"traceback", b"fatal", b"critical", b"out of memory", b"nan")
@@ -204,7 +213,9 @@ Ended = Callable[[], bool]
 
 
 def matches(path: Path, wanted: Wanted, ended: Ended, start: int = 0) -> Iterator[tuple[list[int], int]]:
-    """Yield (offsets of lines that match, up to where was searched), piece by piece.
+    """Yield (offsets of lines that match, up to where whole lines were searched), piece by piece.
+
+    An unfinished last line is searched too, and again by whoever goes on from where whole lines end.
 
     Args:
         path: the file.
@@ -214,19 +225,23 @@ def matches(path: Path, wanted: Wanted, ended: Ended, start: int = 0) -> Iterato
     """
     with path.open("rb") as file:
         file.seek(start)
-        carry, base, pause = b"", start, 0.0
+        carry, line, base, pause = b"", start, start, 0.0  # the line that is not whole yet begins at ``line``
         while not ended():
             data = file.read(_SEARCH_BYTES)
             block = carry + data
             whole = block.rfind(b"\n") + 1 if data else len(block)
-            yield wanted.lines(block[:whole], base), base + whole
+            found = [line if offset == base else offset for offset in wanted.lines(block[:whole], base)]
+            if not data:
+                yield found, line
+                return
+            if whole:
+                line = base + whole
+            yield found, line
+            carry = block[whole:][-_LONGEST_SEARCHED:]
+            base += len(block) - len(carry)
             if time.monotonic() > pause:
                 time.sleep(_PAUSE)
                 pause = time.monotonic() + 2 * _PAUSE
-            base += whole
-            carry = block[whole:][-_LONGEST_SEARCHED:]
-            if not data:
-                return
 
 
 def compile_words(words: str) -> Wanted:

@@ -71,6 +71,12 @@ def read(conn: sqlite3.Connection, row: JobRow, attempt: int, size: int) -> LogC
     knots = [(sample.time, sample.log) for sample in samples if sample.log is not None]
     if attempt == row.attempt:
         knots += [(row.started_at, 0)] if row.started_at else []
-        end = row.ended_at or row.data_as_of
+        end = row.ended_at or _now_here(row, knots)
         knots += [(end, size)] if end else []
     return clock(knots)
+
+
+def _now_here(row: JobRow, knots: Sequence[tuple[float, int]]) -> float | None:
+    """Return the last contact, by this machine's clock, unless the host's own clock is ahead of it."""
+    last = max((time for time, _ in knots), default=0.0)
+    return row.data_as_of if row.data_as_of is not None and row.data_as_of > last else None

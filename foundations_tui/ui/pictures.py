@@ -64,7 +64,10 @@ def widget(app: App[Any], picture: Image) -> Widget:
                 stack.enter_context(app.suspend())
         from textual_image import renderable, widget as widgets
 
-    ground = Image.new("RGBA", picture.size, app.current_theme.surface or "black")
+    try:
+        ground = Image.new("RGBA", picture.size, app.current_theme.surface or "black")
+    except ValueError:  # the terminal's own colour, which nobody knows
+        ground = Image.new("RGBA", picture.size, "black" if app.current_theme.dark else "white")
     flat = Image.alpha_composite(ground, picture).convert("RGB")
     kind = widgets.HalfcellImage if renderable.Image is renderable.UnicodeImage else widgets.Image
     made: Widget = kind(flat)

@@ -46,7 +46,7 @@ class KeysInOrder(App[None]):
         if self._key is None:
             await self._take_next()
         elif len(self._typed) == 1:
-            self.set_timer(_AT_MOST, lambda key=self._key: self._ended(key))
+            self._wait_at_most(self._key)
 
     async def _take_next(self) -> None:
         if not self._typed:
@@ -55,6 +55,11 @@ class KeysInOrder(App[None]):
         target: MessagePump = self.focused or self.screen
         await super().on_event(self._typed.popleft())
         self._climb(target, key)
+        if self._typed:
+            self._wait_at_most(key)
+
+    def _wait_at_most(self, key: object) -> None:
+        self.set_timer(_AT_MOST, lambda: self._ended(key))
 
     def _climb(self, node: MessagePump | None, key: object) -> None:
         """Follow the key: from the widget that got it through all above, each does what was asked of it before."""

@@ -55,7 +55,7 @@ class Followers:
         """Follow these hosts, too."""
         from foundations_tui import sync  # what only connecting needs is not imported before the first picture
 
-        for host in hosts:
+        for host in [host for host in hosts if host not in self._followers]:
             follower = self._followers[host] = sync.Follower(self._session, host, self._changed, patient=True)
             if not self._is_stopped:
                 threading.Thread(target=self._follow, args=(host, follower), name=f"follow {host}", daemon=True).start()
@@ -120,6 +120,10 @@ class ConnectionAsks:
         answered.wait()
         self._waiting.discard(answered)
         return self._answers.get(about)
+
+    def ask_again(self) -> None:
+        """Ask anew what was answered with no."""
+        self._answers = {about: answer for about, answer in self._answers.items() if answer}
 
     def stop(self) -> None:
         """Let go whoever waits: nothing that was not answered is trusted."""

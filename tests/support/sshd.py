@@ -93,9 +93,9 @@ def make_key(path: Path) -> None:
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "test", "-f", path], check=True)
 
 
-def lock_key(sshd: Sshd, passphrase: str = "open sesame") -> None:
-    """Give the user's key a passphrase."""
-    subprocess.run(["ssh-keygen", "-q", "-p", "-P", "", "-N", passphrase, "-f", sshd.identity], check=True)
+def lock_key(path: Path, passphrase: str = "open sesame") -> None:
+    """Give a private key a passphrase."""
+    subprocess.run(["ssh-keygen", "-q", "-p", "-P", "", "-N", passphrase, "-f", path], check=True)
 
 
 def _servers_below(pid: int) -> list[int]:

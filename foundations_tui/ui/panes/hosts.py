@@ -51,6 +51,7 @@ class HostsPane(VerticalScroll):
         Binding("k", "scroll_up", "up", show=False, id="hosts.up"),
         Binding("g", "scroll_home", "top", show=False, id="hosts.top"),
         Binding("G", "scroll_end", "bottom", show=False, id="hosts.bottom"),
+        Binding("ctrl+t", "screen.new_host", "new host", key_display="ctrl+t", id="hosts.new"),
     ]
 
     def __init__(self, reader: Reader, names: Iterable[str], id: str | None = None) -> None:
@@ -86,6 +87,8 @@ class HostsPane(VerticalScroll):
         now = time.time()
         lines: list[Content] = []
         for name in self.names:
+            if lines and self.size.width >= _FULL_FROM:
+                lines.append(Content(""))
             row = known.hosts.get(name) or HostRow(name, {}, [], None, None, None)
             lines += _host(row, known, now, self.size.width >= _FULL_FROM)
         text = Content("\n").join(lines)

@@ -17,6 +17,7 @@ from foundations_tui import locations, words
 from foundations_tui.store.rows import JobRow
 from foundations_tui.terminal import one_line
 from foundations_tui.ui import facts, moments
+from foundations_tui.ui.logfile import LogFile
 from foundations_tui.ui.look import LOOK
 from foundations_tui.ui.moments import LogClock
 from foundations_tui.ui.reader import Reader
@@ -146,9 +147,13 @@ class LogPane(Vertical):
         row, attempt = self.row, self.attempt
         if row is None or not attempt:
             return
-        path = locations.log_file(row.job, attempt)
-        size = path.stat().st_size if path.exists() else 0
-        self._reader.ask("moments", lambda conn: moments.read(conn, row, attempt, size), then)
+        size = LogFile(locations.log_file(row.job, attempt)).size()
+
+        def take(found: LogClock) -> None:
+            if self.row is not None and (self.row.job, self.attempt) == (row.job, attempt):
+                then(found)
+
+        self._reader.ask((self, "moments"), lambda conn: moments.read(conn, row, attempt, size), take)
 
     def say_where(self) -> None:
         """Say what of the log is shown."""

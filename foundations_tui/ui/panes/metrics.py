@@ -87,6 +87,8 @@ class MetricsPane(Grid, can_focus=True):
         self._cursor: float | None = None
         self._sought: tuple[str, float] | None = None
         """A job and a moment that the cursor is to be put at."""
+        self._has_moved = False
+        """Whether the cursor was moved and nobody was told yet."""
         self._laid_out = (0, 0, 0)
         self._said = ("", "")
         self.border_title = "metrics"
@@ -173,6 +175,7 @@ class MetricsPane(Grid, can_focus=True):
             chart.show(key or self._nothing, plot, self.how.x, self.how.log and self._kind != "parallel")
         self._say(len(page) if self._has_curves else min(1, len(page)))
         self._seek()
+        self._tell_moved()
 
     @property
     def _nothing(self) -> str:
@@ -252,7 +255,14 @@ class MetricsPane(Grid, can_focus=True):
             self.action_pan(step)
             now = now if self.how.window == before else 1.0 - round(now)
         self._put_cursor(min(1.0, max(0.0, now + step * _CURSOR_STEP)))
-        self.post_message(self.Moved(self.moments))
+        self._has_moved = True
+        if self.how.window == before:
+            self._tell_moved()  # else when what is there has been read
+
+    def _tell_moved(self) -> None:
+        if self._has_moved:
+            self._has_moved = False
+            self.post_message(self.Moved(self.moments))
 
     def _put_cursor(self, place: float) -> None:
         self._cursor = place
@@ -292,6 +302,8 @@ class MetricsPane(Grid, can_focus=True):
             else:
                 self._look_at(0.0, 1.0)
             return
+        if self._sought[0] in self._jobs:
+            self._sought = None  # it has no such curve
 
     def action_zoom(self, direction: int) -> None:
         """Look closer at what is around the cursor, or see more."""

@@ -13,7 +13,7 @@ from textual.widgets import Static
 
 from foundations_tui.terminal import one_line
 
-_UNCALLED_SECONDS = 1.0
+UNCALLED_SECONDS = 1.0
 
 
 class Confirm(ModalScreen[bool]):
@@ -29,7 +29,7 @@ class Confirm(ModalScreen[bool]):
 
     def __init__(self, question: str, detail: str = "", uncalled: bool = False) -> None:
         super().__init__()
-        self._from = time.monotonic() + (_UNCALLED_SECONDS if uncalled else 0.0)
+        self._from = time.monotonic() + (UNCALLED_SECONDS if uncalled else 0.0)
         self._question = question
         self._detail = detail
 

@@ -8,7 +8,6 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
 from textual.content import Content
-from textual.screen import ModalScreen
 from textual.widgets import Static
 
 from foundations_tui.errors import FoundationsError
@@ -16,12 +15,13 @@ from foundations_tui.store.rows import JobRow
 from foundations_tui.terminal import one_line, several_lines
 from foundations_tui.ui import facts
 from foundations_tui.ui.reader import Reader
+from foundations_tui.ui.screens.window import Window
 
 if TYPE_CHECKING:
     from foundations_tui.ui.app import FoundationsApp
 
 
-class Detail(ModalScreen[None]):
+class Detail(Window):
     """Shows all that is known of a job; any way back closes it."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -104,7 +104,3 @@ class Detail(ModalScreen[None]):
         """Go to its log."""
         self.dismiss(None)
         self._owner.main.action_page("log")
-
-    def action_close(self) -> None:
-        """Go back."""
-        self.dismiss(None)

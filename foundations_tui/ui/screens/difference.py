@@ -15,7 +15,6 @@ from textual.containers import Vertical
 from textual.content import Content
 from textual.geometry import Size
 from textual.message import Message
-from textual.screen import ModalScreen
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
@@ -24,6 +23,7 @@ from foundations_tui.errors import FoundationsError, as_ours
 from foundations_tui.logdiff import Pair
 from foundations_tui.terminal import clip, one_line, width
 from foundations_tui.ui.look import LOOK
+from foundations_tui.ui.screens.window import Window
 
 
 class PairsView(ScrollView, can_focus=True):
@@ -115,7 +115,7 @@ def _half(line: bytes | None, room: int, style: Style) -> Segment:
     return Segment(text + " " * (room - width(text)), style)
 
 
-class Difference(ModalScreen[None]):
+class Difference(Window):
     """Compares two logs and shows them; any way back closes it."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -169,6 +169,8 @@ class Difference(ModalScreen[None]):
         self.call_after_refresh(view.show_first)
         numbers = "numbers count" if self._numbers else "numbers do not count"
         many = words.plural(view.differences, "difference")
+        if any(map(logdiff.is_cut, self._logs)):
+            many += f" in the first {words.size(logdiff.MOST_BYTES)}"
         said = f"{many}, {numbers}   n next  # numbers  esc back"
         self.query_one("#box").border_subtitle = Content(said)
 
@@ -176,7 +178,3 @@ class Difference(ModalScreen[None]):
         """Let lines differ in which only numbers differ, or not."""
         self._numbers = not self._numbers
         self._compare()
-
-    def action_close(self) -> None:
-        """Go back."""
-        self.dismiss(None)

@@ -7,8 +7,9 @@ from typing import ClassVar
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
-from textual.screen import ModalScreen
 from textual.widgets import Static
+
+from foundations_tui.ui.screens.window import Window
 
 _TEXT = """\
 Screens     1 jobs   2 metrics   3 log   4 hosts   5 compare
@@ -79,7 +80,7 @@ States      ◌ queued   ◍ preparing   ● running
             a ? behind a state: its host is out of reach"""
 
 
-class Help(ModalScreen[None]):
+class Help(Window):
     """Shows the keys; any way back closes it."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -106,7 +107,3 @@ class Help(ModalScreen[None]):
     def action_scroll(self, lines: int) -> None:
         """Scroll, where the terminal is too low for all of it."""
         self.query_one("#box").scroll_relative(y=lines, animate=False)
-
-    def action_close(self) -> None:
-        """Go back."""
-        self.dismiss(None)

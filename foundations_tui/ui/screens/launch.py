@@ -166,7 +166,9 @@ class Launch(ModalScreen[list[str]]):
         field = self.query_one("#field-folder" if wants_folder else "#field-command", Input)
 
         def take(path: Path | None) -> None:
-            if path is not None and wants_folder:
+            if path is not None and one_line(str(path)) != str(path):
+                self.app.notify("its name holds what no line can: rename it first", severity="error", markup=False)
+            elif path is not None and wants_folder:
                 field.value = str(path if path.is_dir() else path.parent)
             elif path is not None:
                 word = shlex.quote(os.path.relpath(path, self._folder))
@@ -184,7 +186,7 @@ class Launch(ModalScreen[list[str]]):
         """The folder that is shipped."""
         found = self.query("#field-folder")
         said = found.first(Input).value.strip() if found else self._before.get("folder", "")
-        folder = Path(said).expanduser() if said else Path.cwd()
+        folder = Path(os.path.expanduser(said)) if said else Path.cwd()
         return folder if folder.is_dir() else Path.cwd()
 
     def _words(self) -> list[str] | None:

@@ -56,7 +56,7 @@ _HOMES = {
 """Where each pane belongs."""
 _OVERVIEW_FROM = (120, 30)
 """Columns and lines from which the overview is offered."""
-_TITLE_FROM = 100
+_TITLE, _TITLE_FROM = " foundations ", 100
 """Columns from which the first line begins with the app's name."""
 _SMALLEST = (40, 8)
 _TICK = 1.0
@@ -332,6 +332,12 @@ class MainScreen(Screen[None]):
         too_small = event.size.width < _SMALLEST[0] or event.size.height < _SMALLEST[1]
         self.set_class(too_small, "-too-small")
 
+    def on_click(self, event: events.Click) -> None:
+        """Go to the page whose name is clicked."""
+        page = _page_at(event.screen_x, self.size.width, self._has_room) if event.screen_y == 0 else None
+        if page is not None:
+            self.action_page(page)
+
     # --- keys ---------------------------------------------------------------------------------------------------
 
     def action_back(self) -> None:
@@ -364,7 +370,8 @@ class MainScreen(Screen[None]):
             self.maximize(self.focused)
 
     def action_reload(self) -> None:
-        """Draw anew."""
+        """Draw anew; what was not answered when a host was connected to is asked again."""
+        self.owner.ask_again()
         self.reload()
         self.refresh(layout=True)
 
@@ -456,12 +463,28 @@ def _read_head(conn: sqlite3.Connection) -> tuple[dict[str, int], dict[str, Host
     return queries.state_counts(conn), queries.hosts(conn)
 
 
+def _labels(is_wide: bool, has_overview: bool) -> list[tuple[str, str]]:
+    """Return (page, what stands in the first line for it)."""
+    numbered = [*list(enumerate(PAGES))[1:], *([(0, PAGES[0])] if has_overview else [])]
+    return [(name, f" {number} {name} " if is_wide else f"{number} {name}") for number, name in numbered]
+
+
+def _page_at(x: int, room: int, has_overview: bool) -> str | None:
+    """Return the page whose name stands at a column of the first line."""
+    is_wide = room >= _TITLE_FROM
+    start = len(_TITLE) + 1 if is_wide else 0
+    for name, label in _labels(is_wide, has_overview):
+        if start <= x < start + len(label):
+            return name
+        start += len(label) + (not is_wide)
+    return None
+
+
 def _head(page: str, room: int, has_overview: bool, counts: dict[str, int], hosts: list[HostRow]) -> Content:
     """Return the first line: the pages, what runs and waits, and how the hosts are."""
     is_wide = room >= _TITLE_FROM
-    parts: list[Content | str] = [Content.styled(" foundations ", "bold"), " "] if is_wide else []
-    for number, name in [*list(enumerate(PAGES))[1:], *([(0, PAGES[0])] if has_overview else [])]:
-        label = f" {number} {name} " if is_wide else f"{number} {name}"
+    parts: list[Content | str] = [Content.styled(_TITLE, "bold"), " "] if is_wide else []
+    for name, label in _labels(is_wide, has_overview):
         parts += [Content.styled(label, "reverse" if name == page else "dim"), "" if is_wide else " "]
     gpus = [gpu for host in hosts for gpu in host.resources.get("gpus", [])]
     free = free_gpus(gpus)

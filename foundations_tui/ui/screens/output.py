@@ -9,18 +9,18 @@ from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.content import Content
 from textual.message import Message
-from textual.screen import ModalScreen
 from textual.widgets import Static
 
 from foundations_tui import words
 from foundations_tui.terminal import one_line
 from foundations_tui.ui.commands import Command, Running
+from foundations_tui.ui.screens.window import Window
 from foundations_tui.ui.widgets.log_view import LogView
 
 _TICK = 0.15
 
 
-class Output(ModalScreen[None]):
+class Output(Window):
     """Runs a verb and shows what it says; leaving it ends a verb that still runs."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -75,10 +75,6 @@ class Output(ModalScreen[None]):
         """Ask the verb to end."""
         if self._process is not None:
             self._process.interrupt()
-
-    def action_close(self) -> None:
-        """Go back."""
-        self.dismiss(None)
 
     def on_unmount(self) -> None:
         """Leave nothing running and no file."""

@@ -11,10 +11,11 @@ from textual.screen import ModalScreen
 from textual.widgets import Input, Static
 
 from foundations_tui.terminal import one_line
+from foundations_tui.ui.screens.confirm import UNCALLED_SECONDS
 
 
 class Passphrase(ModalScreen[str | None]):
-    """Asks for a passphrase; escape says none."""
+    """Asks for a passphrase; escape says none. It takes no key at first: one may have been meant for something else."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "leave", "not now", id="passphrase.close")]
 
@@ -28,12 +29,17 @@ class Passphrase(ModalScreen[str | None]):
         with Vertical(id="box"):
             yield Static(one_line(self._question), id="question", markup=False)
             yield Static(one_line(self._detail), id="detail", markup=False)
-            yield Input(password=True, id="passphrase")
+            yield Input(password=True, id="passphrase", disabled=True)
             yield Static("enter goes on    esc not now", id="answers", markup=False)
 
     def on_mount(self) -> None:
-        """Begin to type."""
-        self.query_one(Input).focus()
+        """Begin to take keys, after a while."""
+        self.set_timer(UNCALLED_SECONDS, self._begin)
+
+    def _begin(self) -> None:
+        field = self.query_one(Input)
+        field.disabled = False
+        field.focus()
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
         """Close with what was typed."""
@@ -42,4 +48,5 @@ class Passphrase(ModalScreen[str | None]):
 
     def action_leave(self) -> None:
         """Close with nothing."""
-        self.dismiss(None)
+        if not self.query_one(Input).disabled:
+            self.dismiss(None)

@@ -8,13 +8,13 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.content import Content
-from textual.screen import ModalScreen
 from textual.widget import Widget
 
 from foundations_tui.terminal import one_line
+from foundations_tui.ui.screens.window import Window
 
 
-class Picture(ModalScreen[None]):
+class Picture(Window):
     """Shows it as large as fits; any way back closes it."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,q,enter", "close", "back", id="picture.close")]
@@ -33,7 +33,3 @@ class Picture(ModalScreen[None]):
         """Say what it is."""
         box = self.query_one("#box")
         box.border_title, box.border_subtitle = Content(one_line(self._title)), "esc back"
-
-    def action_close(self) -> None:
-        """Go back."""
-        self.dismiss(None)

@@ -9,13 +9,13 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.content import Content
-from textual.screen import ModalScreen
 
 from foundations_tui.terminal import one_line
+from foundations_tui.ui.screens.window import Window
 from foundations_tui.ui.widgets.log_view import LogView
 
 
-class Preview(ModalScreen[None]):
+class Preview(Window):
     """Shows it from its beginning; any way back closes it."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,q", "close", "back", id="preview.close")]
@@ -37,7 +37,3 @@ class Preview(ModalScreen[None]):
         view.focus()
         view.show(self._path, "an empty file")
         self.call_after_refresh(view.action_top)
-
-    def action_close(self) -> None:
-        """Go back."""
-        self.dismiss(None)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 import time
 from array import array
-from collections.abc import Callable
 from pathlib import Path
 from typing import ClassVar
 
@@ -74,14 +73,14 @@ class LogView(ScrollView, can_focus=True):
             self.offset = offset
 
     class _Filtered(Message):
-        """From the thread that filters: offsets of lines, and up to where it has come."""
+        """From the thread that filters: offsets of lines, and how far it has come; at its end, how long the file was."""
 
-        def __init__(self, search: _Search, offsets: list[int], upto: int, ended: bool = False) -> None:
+        def __init__(self, search: _Search, offsets: list[int], upto: int, seen: int | None = None) -> None:
             super().__init__()
             self.search = search
             self.offsets = offsets
             self.upto = upto
-            self.ended = ended
+            self.seen = seen
 
     def __init__(self, id: str | None = None) -> None:
         super().__init__(id=id)
@@ -275,24 +274,27 @@ class LogView(ScrollView, can_focus=True):
         if file is None or self.filter:
             return
         self._end_search()
-        here = -1 if from_start else self._found if self._found is not None else self.scroll_offset.y - 1
         search = self._search = _Search(words)
+        here = -1 if from_start else self._found if self._found is not None else self.scroll_offset.y - 1
+        start = file.offset_of(here + 1) if direction > 0 and here >= 0 else 0
+        end = file.offset_of(max(here, 0)) if direction < 0 else None
 
         def run() -> None:
-            before = None
-            for offsets, _ in matches(file.path, wanted, lambda: search.ended):
-                for offset in offsets:
-                    number = file.line_at(offset)
-                    if direction > 0 and number > here:
-                        self.post_message(self._Found(search, offset))
-                        return
-                    if direction < 0 and number >= max(here, 0):
-                        self.post_message(self._Found(search, before))
-                        return
-                    before = offset
-            self.post_message(self._Found(search, before if direction < 0 else None))
+            last = None
+            try:
+                for offsets, upto in matches(file.path, wanted, lambda: search.ended, start):
+                    before = [offset for offset in offsets if end is None or offset < end]
+                    if before and direction > 0:
+                        last = before[0]
+                        break
+                    last = before[-1] if before else last
+                    if end is not None and upto >= end:
+                        break
+            except OSError:
+                pass  # it is not here (any more): nothing is found
+            self.post_message(self._Found(search, last))
 
-        threading.Thread(target=_quietly, args=(run,), daemon=True).start()
+        threading.Thread(target=run, daemon=True).start()
 
     def on_log_view__found(self, event: _Found) -> None:
         """Go to what was found."""
@@ -348,15 +350,18 @@ class LogView(ScrollView, can_focus=True):
         wanted, start = compile_words(self.filter), self._filtered
 
         def run() -> None:
-            upto, found, told = start, [], 0.0
-            for offsets, upto in matches(file.path, wanted, lambda: search.ended, start):
-                found += offsets
-                if found and time.monotonic() - told > _TOLD_EVERY:
-                    self.post_message(self._Filtered(search, found, upto))
-                    found, told = [], time.monotonic()
-            self.post_message(self._Filtered(search, found, upto, ended=True))
+            upto, found, told, seen = start, [], 0.0, file.size()
+            try:
+                for offsets, upto in matches(file.path, wanted, lambda: search.ended, start):
+                    found += offsets
+                    if found and time.monotonic() - told > _TOLD_EVERY:
+                        self.post_message(self._Filtered(search, found, upto))
+                        found, told = [], time.monotonic()
+            except OSError:
+                pass  # not here yet
+            self.post_message(self._Filtered(search, found, upto, seen))
 
-        threading.Thread(target=_quietly, args=(run,), daemon=True).start()
+        threading.Thread(target=run, daemon=True).start()
 
     def on_log_view__filtered(self, event: _Filtered) -> None:
         """Show more lines that the filter lets through."""
@@ -364,12 +369,15 @@ class LogView(ScrollView, can_focus=True):
         if event.search is not self._search:
             return
         self._filtered = event.upto
-        if event.ended:
-            self._search = None
-        self._shown.extend(event.offsets)
+        last = self._shown[-1] if self._shown else -1
+        self._shown.extend(offset for offset in event.offsets if offset > last)  # an unfinished line comes again
         self._cache = (0, [])
         self._resize()
         self.refresh()
+        if event.seen is not None:
+            self._search = None
+            if self._file is not None and self._file.scanned > event.seen:
+                self._go_on_filtering()
 
     def _end_search(self) -> None:
         if self._search is not None:
@@ -421,11 +429,3 @@ class _Search:
     def __init__(self, words: str) -> None:
         self.words = words
         self.ended = False
-
-
-def _quietly(run: Callable[[], None]) -> None:
-    """Run a search; a file that has gone is no news."""
-    try:
-        run()
-    except OSError:
-        pass
