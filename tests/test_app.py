@@ -146,9 +146,11 @@ async def test_sort_columns_groups_and_views(client: Client) -> None:
     async with app.run_test(size=(120, 40)) as pilot:
         await screen.until(pilot, lambda: "5 jobs" in screen.text(app))
         await pilot.press("1", "s")
-        await pilot.press(*["backspace"] * 10)
         await type_text(pilot, "loss:min:asc")
-        await pilot.press("enter", "c")
+        await pilot.press("enter")
+        await screen.until(pilot, lambda: [c.title for c in app.main.jobs.table._columns][3] == "loss:min")
+        assert [row.cells[3] for row in app.main.jobs.table._window.rows] == ["0.025", "0.025", "0.05", "0.05", ""]
+        await pilot.press("c")
         await type_text(pilot, "name,loss:min,lr")
         await pilot.press("enter")
         await screen.until(pilot, lambda: "loss:min" in screen.text(app) and "sort: loss:min:asc" in screen.text(app))

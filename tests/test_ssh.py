@@ -72,10 +72,10 @@ def test_any_key_of_several_may_have_a_passphrase(
         asked.append(Path(key.path).name)
         return {"other": "other", "user_key": "right"}[asked[-1]]
 
-    def connect(*identities: Path, asker: Asker = Asker(passphrase=passphrase)) -> None:
+    def connect(*identities: Path, asker: Asker | None = None) -> None:
         where = dataclasses.replace(found, identities=[str(path) for path in identities])
         monkeypatch.setattr(ssh, "resolve", lambda host: where)
-        ssh.SshTransport(host, asker, 10).close()
+        ssh.SshTransport(host, asker or Asker(passphrase=passphrase), 10).close()
 
     monkeypatch.setattr(unlocking, "_unlocked", {})
     with pytest.raises(HostRefused, match="has a passphrase"):

@@ -82,7 +82,8 @@ class Asks:
 
     def sort(self) -> None:
         """Ask what to sort by."""
-        self._ask_for("sort", self._jobs.view.sort, "sort", "val_loss:min, lr:desc, created")
+        now = self._jobs.view.sort
+        self._ask_for("sort", "" if now == "created" else now, "sort", "val_loss:min, lr:desc; empty: newest first")
 
     def columns(self) -> None:
         """Ask which columns to show."""

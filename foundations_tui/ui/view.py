@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sqlite3
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -124,6 +125,9 @@ def read(conn: sqlite3.Connection, view: JobsView, wish: Wish, now: float) -> Jo
     start = min(start, max(0, total - wish.count))
     ids = queries.ordered_ids(conn, which, view.sort, wish.count, start)
     columns, rows = _rows(conn, which, wanted, ids, wish.room, now)
+    by = None if wanted or view.sort == "created" else expressions.parse_sort(view.sort)[0]
+    if by is not None and by.kind != "field":
+        columns, rows = _with_values(conn, which, by, columns, rows)
     return JobsWindow(total, start, rows, position, columns)
 
 
@@ -143,6 +147,26 @@ def _rows(
     values = queries.values(conn, which, wanted, ids)
     rows = [_row(job, wanted, values.get(job.job, []), short, now) for job in jobs]
     return _columns(wanted, rows), rows
+
+
+def _with_values(
+    conn: sqlite3.Connection,
+    which: queries.JobFilter,
+    by: expressions.Expression,
+    columns: Sequence[Column],
+    rows: list[TableRow],
+) -> tuple[Sequence[Column], list[TableRow]]:
+    """Put what the jobs are sorted by behind their names: an order whose reason cannot be seen is none."""
+    values = queries.values(conn, which, [by], [row.key for row in rows])
+    shown = [cell(values[row.key][0]) if row.key in values else "" for row in rows]
+    place = columns.index(_NAME) + 1
+    wide = min(WIDEST, max([len(by.text), *(width(one_line(text)) for text in shown)]))
+    added = Column(by.text, wide, right=True, sort=by.text)
+    made = [
+        dataclasses.replace(row, cells=[*row.cells[:place], text, *row.cells[place:]], version=(row.version, text))
+        for row, text in zip(rows, shown, strict=True)
+    ]
+    return [*columns[:place], added, *columns[place:]], made
 
 
 def _usual_row(job: JobRow, short: str, columns: Sequence[Column], now: float) -> TableRow:

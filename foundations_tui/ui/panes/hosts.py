@@ -51,7 +51,6 @@ class HostsPane(VerticalScroll):
         Binding("k", "scroll_up", "up", show=False, id="hosts.up"),
         Binding("g", "scroll_home", "top", show=False, id="hosts.top"),
         Binding("G", "scroll_end", "bottom", show=False, id="hosts.bottom"),
-        Binding("ctrl+t", "screen.new_host", "new host", key_display="ctrl+t", id="hosts.new"),
     ]
 
     def __init__(self, reader: Reader, names: Iterable[str], id: str | None = None) -> None:
@@ -60,6 +59,7 @@ class HostsPane(VerticalScroll):
         self.names = list(names)
         self._text = ""
         self.border_title = "hosts"
+        self.border_subtitle = "ctrl+t new host"
 
     def compose(self) -> ComposeResult:
         """Lay out the pane."""

@@ -73,7 +73,7 @@ class LogView(ScrollView, can_focus=True):
             self.offset = offset
 
     class _Filtered(Message):
-        """From the thread that filters: offsets of lines, and how far it has come; at its end, how long the file was."""
+        """From the thread that filters: offsets of lines, how far it has come, and at its end how long the file was."""
 
         def __init__(self, search: _Search, offsets: list[int], upto: int, seen: int | None = None) -> None:
             super().__init__()
