@@ -239,7 +239,7 @@ class Deeds:
 
         def show(found: list[tuple[JobRow, dict[str, Any]]]) -> None:
             for row, spec in found:
-                self.launch(of_job(row, spec), f"as {_name(row)}")
+                self.launch(of_job(row, spec), f"a new job like {_name(row)}")
 
         self._app.read_for_key("chosen", read, show)
 

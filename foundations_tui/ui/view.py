@@ -16,8 +16,8 @@ from foundations_tui.terminal import one_line, width
 from foundations_tui.ui.look import LOOK
 from foundations_tui.ui.widgets.virtual_table import Column, TableRow, Window
 
-_MIDDLE_FROM, _WIDE_FROM = 90, 110
-"""Cells from which the table says when a job started and what is special about it, and its project."""
+_NARROW_FROM, _MIDDLE_FROM, _WIDE_FROM = 70, 90, 110
+"""Cells from which the table has the exit code; when a job started and what is special about it; its project."""
 _MOST_GROUPED = 20_000
 _GROUP = "group:"
 
@@ -27,10 +27,11 @@ _NAME = Column("NAME", 0, sort="name")
 _HOST = Column("HOST", 10, sort="host")
 _TOOK = Column("TOOK", 11, right=True, sort="duration")
 _EXIT = Column("EXIT", 4, right=True, sort="exit")
+_TINY = (_STATE, Column("ID", 6, sort="job"), _NAME, Column("HOST", 6, sort="host"), _TOOK)
 _NARROW = (_STATE, _ID, _NAME, Column("HOST", 8, sort="host"), _TOOK, _EXIT)
 _WIDE = (
     *(_STATE, _ID, _NAME, Column("PROJECT", 10, sort="project"), _HOST),
-    *(Column("STARTED", 10, right=True, sort="started"), _TOOK, _EXIT, Column("", 0)),
+    *(Column("STARTED", 10, right=True, sort="started"), _TOOK, _EXIT, Column(" ABOUT", 0)),
 )
 _MIDDLE = tuple(column for column in _WIDE if column.title != "PROJECT")
 
@@ -139,8 +140,9 @@ def _rows(
     room: int,
     now: float,
 ) -> tuple[Sequence[Column], list[TableRow]]:
-    usual = _WIDE if room >= _WIDE_FROM else _MIDDLE if room >= _MIDDLE_FROM else _NARROW
-    jobs = queries.jobs_by_id(conn, ids, details=usual is not _NARROW and not wanted)
+    sizes = ((_WIDE_FROM, _WIDE), (_MIDDLE_FROM, _MIDDLE), (_NARROW_FROM, _NARROW), (0, _TINY))
+    usual = next(columns for least, columns in sizes if room >= least)
+    jobs = queries.jobs_by_id(conn, ids, details=room >= _MIDDLE_FROM and not wanted)
     short = queries.short_ids(conn, ids)
     if not wanted:
         return usual, [_usual_row(job, short[job.job], usual, now) for job in jobs]
@@ -179,7 +181,7 @@ def _usual_row(job: JobRow, short: str, columns: Sequence[Column], now: float) -
         "STARTED": words.ago(job.started_at, now) if job.started_at else "",
         "TOOK": words.duration(job.duration(now)),
         "EXIT": "" if job.exit_code is None else str(job.exit_code),
-        "": job.facts,
+        " ABOUT": " " + job.facts,
     }
     cells = [known[column.title] for column in columns]
     return TableRow(job.job, cells, [LOOK.style(job.shown_state), "dim"], (job.state, job.exit_code))

@@ -100,7 +100,7 @@ class ComparePane(Vertical):
             dict.fromkeys(line.name for line in lines if line.kind in ("param", "arg") and line.differs)
         )
         what = "everything" if self._everything else "what differs"
-        title = f"compare  {words.plural(len(rows), 'job')}: {what}" if rows else "compare"
+        title = f"compare  {words.plural(len(rows), 'job')}: {what}, * is the baseline" if rows else "compare"
         self._show([f"{'* ' if row.job == self._baseline else ''}{row.job[:6]}" for row in rows], lines, title)
 
     def _take_averaged(self, found: comparing.Averaged) -> None:
@@ -112,7 +112,8 @@ class ComparePane(Vertical):
 
     def _show(self, heads: list[str], lines: list[comparing.Line], title: str) -> None:
         room = max(8, min(24, (self.size.width - 30) // max(1, len(heads)) - 1))
-        columns = [Column("", 22), *(Column(head, room, right=True) for head in heads), Column("", 0)]
+        wide = max([len(_name(line)) for line in lines], default=8)
+        columns = [Column("", min(22, wide)), *(Column(head, room, right=True) for head in heads), Column("", 0)]
         self.table.set_columns(columns if heads else ())
         self._rows = [_row(line, room) for line in lines]
         self.table.refresh()
@@ -149,7 +150,7 @@ class ComparePane(Vertical):
 
 
 def _row(line: comparing.Line, room: int) -> TableRow:
-    name = line.name if line.kind in ("job", "metric") else f"{line.kind}:{line.name}"
+    name = _name(line)
     shown = []
     for number, value in enumerate(line.values):
         best = (" +" if LOOK.ascii else " ✓") if line.best == number else ""
@@ -158,6 +159,10 @@ def _row(line: comparing.Line, room: int) -> TableRow:
         shown.append(text.replace("±", "+-") if LOOK.ascii else text)
     styles = ["", *("bold" if line.best == number else "" for number in range(len(line.values)))]
     return TableRow(f"{line.kind}:{line.name}", [name, *shown], styles, tuple(shown))
+
+
+def _name(line: comparing.Line) -> str:
+    return one_line(line.name if line.kind in ("job", "metric") else f"{line.kind}:{line.name}")
 
 
 def _fitting(line: comparing.Line, value: Any, delta: str, best: str, room: int) -> str:

@@ -31,6 +31,7 @@ _WEEK = 7 * 86400.0
 _MOST_PROJECTS = 6
 _IDLE_SECONDS = 300.0
 _IDLE_PERCENT = 5
+_OLD_SECONDS = 30.0
 
 
 @dataclass(frozen=True)
@@ -110,11 +111,13 @@ def _host(row: HostRow, known: _Known, now: float, is_full: bool) -> list[Conten
     gpus = has.get("gpus", [])
     free = free_gpus(gpus)
     jobs = f"{row.running} running  {row.queued} queued"
+    problems = list(row.problems)
     resources = f"CPU {has['cpus_free']}/{has['cpus']} free" if has else ""
     resources += f"  GPU {free}/{len(gpus)} free" if gpus else ""
     if row.state == "unreachable":
-        jobs = f"out of reach since {words.clock(row.unreachable_since or now, now)}: {row.error}"
+        jobs = f"out of reach since {words.clock(row.unreachable_since or now, now)}"
         resources = ""
+        problems = [(row.error or "").removeprefix(f"{row.name}: "), *problems]
     elif row.state == "unknown":
         jobs = "connecting"
     between = "  " if is_full else "\n  "
@@ -132,9 +135,8 @@ def _host(row: HostRow, known: _Known, now: float, is_full: bool) -> list[Conten
         lines.append(
             Content.styled(one_line(f"    GPU hours of 7 days: {sum(held.values()) / 3600:.1f}   {text}"), "dim")
         )
-    problems = row.problems
-    if problems and not is_full:
-        problems = [f"{words.plural(len(problems), 'problem')}: 4 shows more"]
+    if len(problems) > 1 and not is_full:
+        problems = [f"{words.plural(len(problems), 'problem')} (press 4)"]
     lines += [Content.styled("  ! " + one_line(problem), LOOK.style("lost")) for problem in problems]
     return lines
 
@@ -150,7 +152,8 @@ def _machine(row: HostRow, samples: list[HostSample], now: float) -> list[Conten
     ]
     parts = [f"{name} {sparkline(values, _HISTORY_CELLS)} {value}" for name, values, value in facts if value]
     parts.append(f"disk {words.size(last.disk_free)} free" if last.disk_free is not None else "")
-    parts.append(f"as of {words.ago(row.last_contact, now)}")
+    is_old = row.last_contact is not None and now - row.last_contact > _OLD_SECONDS
+    parts.append(f"as of {words.ago(row.last_contact, now)}" if is_old else "")
     return [Content.styled("    " + one_line("   ".join(part for part in parts if part)), "dim")]
 
 

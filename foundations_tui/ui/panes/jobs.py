@@ -22,7 +22,13 @@ from foundations_tui.ui.view import JobsView, JobsWindow, Wish
 from foundations_tui.ui.widgets.virtual_table import Column, VirtualTable
 
 _MOST_MARKED = 10_000
-_NO_JOBS = "no jobs yet: ctrl+n makes one, or foundations submit -- python train.py"
+_NO_JOBS = """no jobs yet
+
+ctrl+n   a new job, here
+ctrl+t   add a host
+?        all keys
+
+or in a shell:  foundations submit -- python train.py"""
 
 
 class JobsPane(Vertical):

@@ -15,13 +15,16 @@ from textual.widgets import Static
 
 from foundations_tui import locations, words
 from foundations_tui.store.rows import JobRow
-from foundations_tui.terminal import one_line
+from foundations_tui.terminal import clip, one_line
 from foundations_tui.ui import facts, moments
 from foundations_tui.ui.logfile import LogFile
 from foundations_tui.ui.look import LOOK
 from foundations_tui.ui.moments import LogClock
 from foundations_tui.ui.reader import Reader
 from foundations_tui.ui.widgets.log_view import LogView
+
+_NAME_CELLS = 28
+"""Of a name in the first line: how the job ended has to be seen, too."""
 
 
 class LogPane(Vertical):
@@ -169,7 +172,12 @@ class LogPane(Vertical):
 def _head(row: JobRow, attempt: int) -> Content:
     """Return a job in two lines; nothing in it is markup."""
     state = Content.styled(f"{LOOK.glyph(row.shown_state)} {row.state}", LOOK.style(row.shown_state))
-    parts = [row.job[:8], row.name, f"on {row.host}", words.duration(row.duration(time.time()))]
+    parts = [
+        row.job[:8],
+        clip(one_line(row.name), _NAME_CELLS),
+        f"on {row.host}",
+        words.duration(row.duration(time.time())),
+    ]
     parts.append(f"attempt {attempt} of {row.attempt}" if row.attempt > 1 else "")
     parts.append("" if row.exit_code is None else f"exit {row.exit_code}")
     parts.append(row.why if row.why and row.state != "completed" else "")

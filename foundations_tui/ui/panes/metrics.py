@@ -44,8 +44,8 @@ class MetricsPane(Grid, can_focus=True):
         Binding("n,pagedown", "page(1)", "next metrics", id="metrics.next"),
         Binding("N,pageup", "page(-1)", "previous", show=False, id="metrics.previous"),
         Binding("v", "kind", "curves, scatter, parallel", show=False, id="metrics.kind"),
-        Binding("number_sign", "tiles", "tiles", key_display="#", id="metrics.tiles"),
-        Binding("plus", "smooth(1)", "smoother", key_display="+", id="metrics.smoother"),
+        Binding("number_sign", "tiles", "tiles", show=False, id="metrics.tiles"),
+        Binding("plus", "smooth(1)", "smoother", show=False, id="metrics.smoother"),
         Binding("minus", "smooth(-1)", "less", show=False, id="metrics.less"),
         Binding("equals_sign", "smooth(0)", "not smoothed", show=False, id="metrics.plain"),
         Binding("L", "log", "log", id="metrics.log"),
@@ -170,9 +170,9 @@ class MetricsPane(Grid, can_focus=True):
             for number, chart in enumerate(self.query(Chart)):
                 chart.display = number < shown
         for number, chart in enumerate(self.query(Chart)):
-            key, plot = page[number] if number < len(page) else ("", Plot())
+            key, plot = page[number] if number < len(page) else ("", Plot(words=self._nothing))
             chart.cursor = self._cursor
-            chart.show(key or self._nothing, plot, self.how.x, self.how.log and self._kind != "parallel")
+            chart.show(key, plot, self.how.x, self.how.log and self._kind != "parallel")
         self._say(len(page) if self._has_curves else min(1, len(page)))
         self._seek()
         self._tell_moved()

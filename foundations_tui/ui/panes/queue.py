@@ -34,8 +34,8 @@ class QueuePane(Vertical):
     """The waiting jobs, each host's in the order in which it looks at them."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("K", "put(-1)", "earlier", id="queue.earlier"),
-        Binding("J", "put(1)", "later", id="queue.later"),
+        Binding("K", "put(-1)", "earlier, later", key_display="K J", id="queue.earlier"),
+        Binding("J", "put(1)", "later", show=False, id="queue.later"),
     ]
 
     class Put(Message):
@@ -59,7 +59,7 @@ class QueuePane(Vertical):
 
     def compose(self) -> ComposeResult:
         """Lay out the pane."""
-        yield VirtualTable(self._ask, (), "nothing waits; : submit -- python train.py", id="queue-table")
+        yield VirtualTable(self._ask, (), "nothing waits; ctrl+n makes a new job", id="queue-table")
 
     @property
     def table(self) -> VirtualTable:

@@ -21,16 +21,16 @@ Move        j k  or arrows      one line
             g  G                top, bottom
             tab                 next pane
 
-Jobs        enter               all about the job; there x a f d l:
-                                actions, artifacts, files, what
-                                differs, log
-            /                   filter, as in docs/queries.md
+Jobs        enter               all about the job, and there:
+              a f d l x         artifacts, files, differences, log,
+                                actions
+            /                   filter: state=failed and lr<1e-3
             s  S  < >           sort by, reverse, next column
             c                   choose columns
             b                   group by
             space v a A         mark, range, all, none
             D                   with archived jobs, or without
-            p                   log, summary, config or git below
+            p                   below: log, summary, config, git
 
 Metrics     h l                 cursor, in all charts
             i o a               closer, back, all of it

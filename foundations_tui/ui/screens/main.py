@@ -17,9 +17,9 @@ from textual.widgets import Footer, Static
 
 from foundations_tui import words
 from foundations_tui.store import queries
-from foundations_tui.store.rows import HostRow, JobRow, free_gpus
+from foundations_tui.store.rows import HostRow, JobRow
 from foundations_tui.terminal import one_line
-from foundations_tui.ui.look import LOOK
+from foundations_tui.ui import head
 from foundations_tui.ui.messages import JobSelected
 from foundations_tui.ui.pages import PAGES
 from foundations_tui.ui.panes.compare import ComparePane
@@ -56,8 +56,6 @@ _HOMES = {
 """Where each pane belongs."""
 _OVERVIEW_FROM = (120, 30)
 """Columns and lines from which the overview is offered."""
-_TITLE, _TITLE_FROM = " foundations ", 100
-"""Columns from which the first line begins with the app's name."""
 _SMALLEST = (40, 8)
 _TICK = 1.0
 
@@ -234,7 +232,7 @@ class MainScreen(Screen[None]):
     def _show_head(self, found: tuple[dict[str, int], dict[str, HostRow]]) -> None:
         counts, hosts = found
         known = [hosts[name] for name in self._hosts if name in hosts]
-        text = _head(self.page, self.size.width, self._has_room, counts, known)
+        text = head.line(self.page, self.size.width, self._has_room, counts, known)
         if text.markup != self._head:
             self._head = text.markup
             self.query_one("#head", Static).update(text, layout=False)
@@ -303,6 +301,7 @@ class MainScreen(Screen[None]):
             self.query_one("#bottom").mount(LogPane(self._reader, id="log-beside"))
         for pane in panes:
             pane.display = row is not None and self.page == "log"
+            pane.border_title = "" if row is None else Content(one_line(f"log  {row.job[:6]} {row.label}"))
             if row is not None:
                 pane.show(row)
 
@@ -334,8 +333,8 @@ class MainScreen(Screen[None]):
 
     def on_click(self, event: events.Click) -> None:
         """Go to the page whose name is clicked."""
-        page = _page_at(event.screen_x, self.size.width, self._has_room) if event.screen_y == 0 else None
-        if page is not None:
+        page = head.page_at(event.screen_x, self.page, self.size.width, self._has_room)
+        if page is not None and event.screen_y == 0:
             self.action_page(page)
 
     # --- keys ---------------------------------------------------------------------------------------------------
@@ -461,43 +460,3 @@ class MainScreen(Screen[None]):
 
 def _read_head(conn: sqlite3.Connection) -> tuple[dict[str, int], dict[str, HostRow]]:
     return queries.state_counts(conn), queries.hosts(conn)
-
-
-def _labels(is_wide: bool, has_overview: bool) -> list[tuple[str, str]]:
-    """Return (page, what stands in the first line for it)."""
-    numbered = [*list(enumerate(PAGES))[1:], *([(0, PAGES[0])] if has_overview else [])]
-    return [(name, f" {number} {name} " if is_wide else f"{number} {name}") for number, name in numbered]
-
-
-def _page_at(x: int, room: int, has_overview: bool) -> str | None:
-    """Return the page whose name stands at a column of the first line."""
-    is_wide = room >= _TITLE_FROM
-    start = len(_TITLE) + 1 if is_wide else 0
-    for name, label in _labels(is_wide, has_overview):
-        if start <= x < start + len(label):
-            return name
-        start += len(label) + (not is_wide)
-    return None
-
-
-def _head(page: str, room: int, has_overview: bool, counts: dict[str, int], hosts: list[HostRow]) -> Content:
-    """Return the first line: the pages, what runs and waits, and how the hosts are."""
-    is_wide = room >= _TITLE_FROM
-    parts: list[Content | str] = [Content.styled(_TITLE, "bold"), " "] if is_wide else []
-    for name, label in _labels(is_wide, has_overview):
-        parts += [Content.styled(label, "reverse" if name == page else "dim"), "" if is_wide else " "]
-    gpus = [gpu for host in hosts for gpu in host.resources.get("gpus", [])]
-    free = free_gpus(gpus)
-    running = counts.get("running", 0) + counts.get("preparing", 0)
-    waiting = counts.get("queued", 0) + counts.get("submitting", 0)
-    away = [host.name for host in hosts if host.state == "unreachable"]
-    brief = bool(away) and not is_wide
-    parts += [
-        " ",
-        Content.styled(f"{LOOK.glyph('running')} {running}{'' if brief else ' running'}", LOOK.style("running")),
-    ]
-    parts += [f"  {LOOK.glyph('queued')} {waiting}{'' if brief else ' queued'}"]
-    parts += [f"  GPU {free}/{len(gpus)} free"] if gpus and not brief else []
-    if away:
-        parts.append(Content.styled(one_line(f"  {', '.join(away)} out of reach"), LOOK.style("failed")))
-    return Content.assemble(*parts)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import bisect
 import itertools
 import re
+import textwrap
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -63,6 +64,8 @@ class Plot:
     """From where to where the x axis goes."""
     ticks: Sequence[tuple[float, str]] = ()
     """What is written on the x axis, and where; its ends and how much a column holds when nothing is given."""
+    words: str = "no numbers yet"
+    """What is said where there are no curves."""
     uprights: bool = False
     """Whether each of these is an axis of its own, from 0 to 1."""
 
@@ -75,6 +78,8 @@ class _Looks:
         self._colours = colours
         self.uprights = uprights
         """Columns that are axes."""
+        self.ends: dict[int, tuple[int, int]] = {}
+        """Row and column at which each curve ends: there its marker stands, for who cannot tell the colours."""
         self._made: dict[tuple[int, bool, bool], Style] = {}
 
     def of(self, owner: int, chosen: bool, cursor: bool) -> Style:
@@ -189,9 +194,10 @@ class Chart(Widget):
         legend = min(-(-len(lines) // abreast), max(1, height // 4))
         rows = height - 2 - legend
         dim = style + Style(dim=True)
-        strips = [Strip([Segment(clip(one_line(self.title), room), style + Style(bold=True))])]
+        strips = [Strip([Segment(clip(one_line(self.title), room), style + Style(bold=True))])] if self.title else []
         if columns < 4 or rows < 2 or not lines:
-            strips.append(Strip([Segment(clip("no numbers yet", room), dim)]))
+            said = textwrap.wrap(self._plot.words, max(1, room)) or [""]
+            strips += [Strip([Segment(clip(line, room), dim)]) for line in said]
             return [strip.adjust_cell_length(room, style) for strip in strips]
         owners = [line for line in lines for _ in (*line.earlier, line.curve)]
         curves = [curve for line in lines for curve in (*line.earlier, line.curve)]
@@ -203,6 +209,8 @@ class Chart(Widget):
         at = None if self.cursor is None else round(self.cursor * (columns - 1))
         uprights = {_column(x, (left, right), columns) for x, _ in self._plot.ticks if self._plot.uprights}
         looks = _Looks(style, [line.colour for line in owners], uprights)
+        if len(lines) > 1 and not self._plot.uprights:
+            looks.ends = {n: end for n, (line, cells) in enumerate(drawn) if (end := _end(cells)) and not line.marks}
         for row in range(rows):
             label = clip(labels[row], _AXIS - 1).rjust(_AXIS - 1)
             upright = Segment(f"{label} {_upright()}", dim)
@@ -242,7 +250,12 @@ class Chart(Widget):
         for number, (line, cells) in enumerate(drawn):
             marked = LOOK.ascii or line.marks
             for column, char in _visible(cells[row]):
+                if owners[column] >= 0 and column // 2 % 2:
+                    continue  # where two curves meet, each is seen in turn
                 chars[column], owners[column] = line.marker if marked else char, number
+            last = looks.ends.get(number)
+            if last is not None and last[0] == row:
+                chars[last[1]], owners[last[1]] = line.marker, number
         if at is not None and chars[at] == " ":
             chars[at] = _upright()
         keys = [(owners[column], self._is_chosen(column, columns), column == at) for column in range(columns)]
@@ -313,6 +326,12 @@ def _nearest(places: Sequence[float], x: float) -> int:
     if behind == len(places) or (behind and x - places[behind - 1] <= places[behind] - x):
         return behind - 1
     return behind
+
+
+def _end(cells: Sequence[str]) -> tuple[int, int] | None:
+    """Return row and column of the rightmost cell of a curve."""
+    column, row = max((len(line.rstrip()) - 1, row) for row, line in enumerate(cells))
+    return (row, column) if column >= 0 else None
 
 
 def _visible(cells: str) -> Iterator[tuple[int, str]]:

@@ -282,7 +282,8 @@ class VirtualTable(ScrollView, can_focus=True):
         position = self.scroll_offset.y + y - 1
         row = self._row(position)
         if row is None:
-            words = self.empty if y == 2 and not self._window.count and self._is_known else ""
+            said = self.empty.split("\n") if not self._window.count and self._is_known else []
+            words = said[y - 2] if 2 <= y < 2 + len(said) else ""
             words = "…" if self._is_known and position < self._window.count else words
             return Strip([Segment(clip(f"  {words}", room), self.rich_style)]).adjust_cell_length(room, self.rich_style)
         return Strip(self._row_segments(row, position, room), room)

@@ -1,0 +1,69 @@
+"""The first line: the pages, hosts that are out of reach, what runs and waits. No widgets."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from textual.content import Content
+
+from foundations_tui.store.rows import HostRow, free_gpus
+from foundations_tui.terminal import one_line
+from foundations_tui.ui.look import LOOK
+from foundations_tui.ui.pages import PAGES
+
+_TITLE, _TITLE_FROM = " foundations ", 100
+"""The app's name, and the columns from which it stands there."""
+_NAMES_FROM = 70
+"""Columns from which all pages are named; below that the others have only their numbers."""
+_WORDS_FROM = 130
+
+
+def line(page: str, room: int, has_overview: bool, counts: dict[str, int], hosts: Sequence[HostRow]) -> Content:
+    """Return the first line.
+
+    Args:
+        page: the one that is shown.
+        room: cells.
+        has_overview: whether that page is offered.
+        counts: jobs by state.
+        hosts: those that are known.
+    """
+    is_wide = room >= _TITLE_FROM
+    parts: list[Content | str] = [Content.styled(_TITLE, "bold"), " "] if is_wide else []
+    for name, label in _labels(page, room, has_overview):
+        parts += [Content.styled(label, "reverse" if name == page else "dim"), "" if is_wide else " "]
+    away = [host.name for host in hosts if host.state == "unreachable"]
+    if away:  # before the counts: it must not be what is cut
+        mark = "x" if LOOK.ascii else "✗"
+        names = ", ".join(away) if room >= _NAMES_FROM else str(len(away))
+        said = f" {mark} {names}" + (" out of reach " if room >= _WORDS_FROM else "")
+        parts.append(Content.styled(one_line(said), LOOK.style("failed")))
+    gpus = [gpu for host in hosts for gpu in host.resources.get("gpus", [])]
+    running = counts.get("running", 0) + counts.get("preparing", 0)
+    waiting = counts.get("queued", 0) + counts.get("submitting", 0)
+    brief = bool(away) and room < _WORDS_FROM
+    shown = f" {LOOK.glyph('running')} {running}{'' if brief else ' running'}"
+    parts += [" " * bool(away), Content.styled(shown, LOOK.style("running"))]
+    parts += [f"  {LOOK.glyph('queued')} {waiting}{'' if brief else ' queued'}"]
+    parts += [f"  GPU {free_gpus(gpus)}/{len(gpus)} free"] if gpus and not (brief and not is_wide) else []
+    return Content.assemble(*parts)
+
+
+def page_at(x: int, page: str, room: int, has_overview: bool) -> str | None:
+    """Return the page whose name stands at a column of the first line."""
+    is_wide = room >= _TITLE_FROM
+    start = len(_TITLE) + 1 if is_wide else 0
+    for name, label in _labels(page, room, has_overview):
+        if start <= x < start + len(label):
+            return name
+        start += len(label) + (not is_wide)
+    return None
+
+
+def _labels(page: str, room: int, has_overview: bool) -> list[tuple[str, str]]:
+    """Return (page, what stands for it)."""
+    found = []
+    for number, name in [*list(enumerate(PAGES))[1:], *([(0, PAGES[0])] if has_overview else [])]:
+        label = f"{number} {name}" if room >= _NAMES_FROM or name == page else str(number)
+        found.append((name, f" {label} " if room >= _TITLE_FROM else label))
+    return found
