@@ -24,7 +24,7 @@ from foundations_tui.ui.reader import Reader
 from foundations_tui.ui.widgets.log_view import LogView
 
 _NAME_CELLS = 28
-"""Of a name in the first line: how the job ended has to be seen, too."""
+"""Of a name in the first line, at least, and half of the room: how the job ended has to be seen, too."""
 
 
 class LogPane(Vertical):
@@ -75,7 +75,7 @@ class LogPane(Vertical):
         if row is None or self.row is None or row.job != self.row.job:
             self._attempt, self._moment = None, ""
         self.row = row
-        head = Content("") if row is None else _head(row, self.attempt)
+        head = Content("") if row is None else _head(row, self.attempt, self.size.width)
         if head.markup != self._head:
             self._head = head.markup
             self.query_one("#job-facts", Static).update(head, layout=False)
@@ -169,12 +169,12 @@ class LogPane(Vertical):
             self.border_subtitle = Content(said)
 
 
-def _head(row: JobRow, attempt: int) -> Content:
+def _head(row: JobRow, attempt: int, room: int) -> Content:
     """Return a job in two lines; nothing in it is markup."""
     state = Content.styled(f"{LOOK.glyph(row.shown_state)} {row.state}", LOOK.style(row.shown_state))
     parts = [
         row.job[:8],
-        clip(one_line(row.name), _NAME_CELLS),
+        clip(one_line(row.name), max(_NAME_CELLS, room // 2 - 10)),
         f"on {row.host}",
         words.duration(row.duration(time.time())),
     ]
