@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pty
+import random
 import shlex
 import signal
 import socket
@@ -14,7 +15,8 @@ from pathlib import Path
 import pytest
 from textual.app import App
 from textual.color import Color
-from textual.events import Key
+from textual.events import Key, Resize
+from textual.geometry import Size
 
 from foundations_tui.session import Session
 from foundations_tui.ui.app import FoundationsApp
@@ -264,6 +266,23 @@ async def test_any_size_and_no_jobs(client: Client, size: tuple[int, int]) -> No
         await screen.until(pilot, lambda: app.main.jobs.table.key is None)
         await pilot.press("enter", "x", "q")
     assert app.return_code == 0
+
+
+async def test_a_storm_of_sizes(client: Client) -> None:
+    fill(200)
+    dice = random.Random(3)
+    app = make_app()
+    async with app.run_test(size=(80, 24)) as pilot:
+        await screen.until(pilot, lambda: "200 jobs" in screen.text(app) and "0 lines" in screen.text(app))
+        before = screen.text(app)
+        for page in "123456":
+            await pilot.press(page)
+            for _ in range(12):
+                app.post_message(Resize(size := Size(dice.randrange(1, 200), dice.randrange(1, 60)), size))
+            await pilot.pause()
+        await pilot.press("1")
+        await pilot.resize_terminal(80, 24)
+        await screen.until(pilot, lambda: screen.text(app) == before)
 
 
 def test_the_app_needs_a_terminal(client: Client) -> None:

@@ -29,9 +29,9 @@ class ComparePane(Vertical):
     """A line for each thing in which jobs differ."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("o", "everything", "all / what differs", id="compare.everything"),
+        Binding("o", "everything", "all", id="compare.everything"),
         Binding("m", "over", "mean over", id="compare.over"),
-        Binding("p", "baseline", "next baseline", id="compare.baseline"),
+        Binding("p", "baseline", "baseline", id="compare.baseline"),
     ]
 
     def __init__(self, reader: Reader, id: str | None = None) -> None:
