@@ -271,7 +271,7 @@ async def test_any_size_and_no_jobs(client: Client, size: tuple[int, int]) -> No
 async def test_a_storm_of_sizes(client: Client) -> None:
     fill(200)
     dice = random.Random(3)
-    app = make_app()
+    app = FoundationsApp(Session(), follow=False)
     async with app.run_test(size=(80, 24)) as pilot:
         await screen.until(pilot, lambda: "200 jobs" in screen.text(app) and "0 lines" in screen.text(app))
         before = screen.text(app)

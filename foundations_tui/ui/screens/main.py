@@ -227,6 +227,9 @@ class MainScreen(Screen[None]):
         self._show_selected()
         if self._metrics is not None:
             self._metrics.show(self.jobs.chosen, self.jobs.view)
+        self._reload_head()
+
+    def _reload_head(self) -> None:
         self._reader.ask("head", _read_head, self._show_head)
 
     def _show_head(self, found: tuple[dict[str, int], dict[str, HostRow]]) -> None:
@@ -330,6 +333,7 @@ class MainScreen(Screen[None]):
             self.action_page("jobs")
         too_small = event.size.width < _SMALLEST[0] or event.size.height < _SMALLEST[1]
         self.set_class(too_small, "-too-small")
+        self._reload_head()
 
     def on_click(self, event: events.Click) -> None:
         """Go to the page whose name is clicked."""
