@@ -66,7 +66,7 @@ class Output(Window):
         """Show how it ended."""
         self._look()
         view = self.query_one(LogView)
-        if self._command.verb == "submit":
+        if self._command.verb == "submit" and not {"--help", "-h", "--dry-run"} & set(self._command.words):
             return  # what came of it stands at the end
         if view.line_count > view.size.height and self._process is not None and self._process.code == 0:
             view.action_top()
