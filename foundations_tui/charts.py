@@ -13,6 +13,8 @@ _DOTS = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))
 """Bits of a braille cell, by row and column (Unicode, Braille Patterns)."""
 _EMPTY = 0x2800
 LARGEST = sys.float_info.max
+_FAR = 1e12
+"""Columns: what lies beyond might as well lie there, and infinity has no slope."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +76,7 @@ def _draw_one(curve: Curve, columns: int, rows: int, box: tuple[float, float, fl
         if ends[0] is None or ends[1] is None:
             before = None
             continue
-        column = share(x, left, right) * width
+        column = max(-_FAR, min(share(x, left, right) * width, _FAR))
         bottom, top = (height - round(_inside(share(v, low, high)) * height) for v in ends if v is not None)
         if -0.5 <= column <= width + 0.5:
             for y in range(top, bottom + 1):

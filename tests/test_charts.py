@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable
 
 import pytest
-from hypothesis import given, strategies as st
+from hypothesis import example, given, strategies as st
 from textual.events import MouseScrollUp
 
 from foundations import records
@@ -73,6 +73,7 @@ def test_attempts_are_joined_and_what_is_no_number_is_marked() -> None:
     st.floats(0, 1e9),
     st.booleans(),
 )
+@example([(0.0, 0.0), (1.0, 0.0)], 0.0, 2.2250738585072014e-308, False)
 def test_any_part_of_any_curve_can_be_drawn(
     points: list[tuple[float, float]], left: float, room: float, log: bool
 ) -> None:

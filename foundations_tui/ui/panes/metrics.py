@@ -43,9 +43,9 @@ class MetricsPane(Grid, can_focus=True):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("n,pagedown", "page(1)", "next metrics", id="metrics.next"),
         Binding("N,pageup", "page(-1)", "previous", show=False, id="metrics.previous"),
-        Binding("v", "kind", "curves, scatter, parallel", show=False, id="metrics.kind"),
-        Binding("number_sign", "tiles", "tiles", show=False, id="metrics.tiles"),
-        Binding("plus", "smooth(1)", "smoother", show=False, id="metrics.smoother"),
+        Binding("v", "kind", "kind", id="metrics.kind"),
+        Binding("number_sign", "tiles", "tiles", key_display="#", id="metrics.tiles"),
+        Binding("plus", "smooth(1)", "smoother", key_display="+", id="metrics.smoother"),
         Binding("minus", "smooth(-1)", "less", show=False, id="metrics.less"),
         Binding("equals_sign", "smooth(0)", "not smoothed", show=False, id="metrics.plain"),
         Binding("L", "log", "log", id="metrics.log"),

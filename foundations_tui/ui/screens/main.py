@@ -13,7 +13,7 @@ from textual.containers import Container, Horizontal
 from textual.content import Content
 from textual.screen import Screen
 from textual.widget import Widget
-from textual.widgets import Footer, Static
+from textual.widgets import Static
 
 from foundations_tui import words
 from foundations_tui.store import queries
@@ -29,6 +29,7 @@ from foundations_tui.ui.panes.log import LogPane
 from foundations_tui.ui.panes.metrics import MetricsPane
 from foundations_tui.ui.panes.queue import QueuePane
 from foundations_tui.ui.reader import Reader
+from foundations_tui.ui.widgets.key_line import KeyLine
 from foundations_tui.ui.widgets.log_view import LogView
 from foundations_tui.ui.widgets.prompt import Prompt
 
@@ -115,7 +116,7 @@ class MainScreen(Screen[None]):
             with Horizontal(id="bottom"):
                 yield LogPane(self._reader, id="log")
         yield Prompt(id="prompt")
-        yield Footer(show_command_palette=False)
+        yield KeyLine(show_command_palette=False)
 
     def on_mount(self) -> None:
         """Begin."""
