@@ -161,7 +161,7 @@ def _metrics(known: Known) -> Iterator[Content]:
     for key, metric in known.row.metrics.items():
         line = sparkline([point.last for point in known.curves.get(key, [])], _CELLS)
         ends = "" if metric.min is None else f"min {words.number(metric.min)}  max {words.number(metric.max)}"
-        text = f"{words.number(metric.last)}  {ends}  {words.plural(metric.count, 'value')}"
+        text = f"{words.number(metric.last)}  {ends}  of {metric.count:,}"
         yield Content.assemble("  ", Content.styled(one_line(key).ljust(wide), "dim"), f"  {line:<{_CELLS}}  ", text)
 
 
