@@ -17,7 +17,7 @@ from foundations_tui.terminal import one_line, several_lines
 from foundations_tui.ui.curves import sparkline
 from foundations_tui.ui.look import LOOK
 
-_CELLS = 24
+_CELLS = 18
 _MOST_METRICS = 40
 PARTS = ("summary", "config", "git")
 """What can stand in the log's place."""
