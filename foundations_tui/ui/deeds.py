@@ -251,7 +251,7 @@ class Deeds:
                 self.done.append(words.command(["submit", *found]))
                 self._app.push_screen(Output(Command("submit", ("--yes", *found))), lambda _: self._app.look())
 
-        self._app.push_screen(Launch(values, title), submit)
+        self._app.push_screen(Launch(values, title, self._app.main.away), submit)
 
     # --- copying ------------------------------------------------------------------------------------------------
 

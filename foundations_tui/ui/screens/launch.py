@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import shlex
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import ClassVar
 
@@ -23,6 +23,7 @@ from foundations_tui.errors import UsageError
 from foundations_tui.terminal import one_line
 from foundations_tui.ui.commands import Command
 from foundations_tui.ui.launching import FIELDS, changed, submit_words
+from foundations_tui.ui.look import LOOK
 from foundations_tui.ui.screens.files import Files
 from foundations_tui.ui.screens.output import Output
 
@@ -70,16 +71,18 @@ class Launch(ModalScreen[list[str]]):
         Binding("up", "app.focus_previous", "previous", show=False, id="launch.previous"),
     ]
 
-    def __init__(self, values: Mapping[str, str], title: str) -> None:
+    def __init__(self, values: Mapping[str, str], title: str, away: Collection[str] = ()) -> None:
         """Make one.
 
         Args:
             values: what stands there to begin with, by the fields' names.
             title: where that comes from.
+            away: hosts that are out of reach.
         """
         super().__init__()
         self._before = values
         self._title = title
+        self._away = away
 
     def compose(self) -> ComposeResult:
         """Lay out the form."""
@@ -119,7 +122,10 @@ class Launch(ModalScreen[list[str]]):
             self.query_one(f"#label-{field.name}", Static).update(f"{mark} {field.name}", layout=False)
         said = self.query_one("#launch-said", Static)
         try:
-            said.update(Content(one_line(words.command(["foundations", "submit", *submit_words(values)]))))
+            line = one_line(words.command(["foundations", "submit", *submit_words(values)]))
+            host = values["host"].strip()
+            warning = f"\n{one_line(host)} is out of reach" if host in self._away else ""
+            said.update(Content.assemble(line, Content.styled(warning, LOOK.style("failed"))))
             said.remove_class("-error")
         except UsageError as error:
             said.update(Content(one_line(str(error))))

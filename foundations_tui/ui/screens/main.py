@@ -101,6 +101,8 @@ class MainScreen(Screen[None]):
         self.selected: JobRow | None = None
         self._selected_id: str | None = None
         self._head = ""
+        self.away: list[str] = []
+        """Hosts that are out of reach."""
 
     @property
     def owner(self) -> FoundationsApp:
@@ -236,6 +238,7 @@ class MainScreen(Screen[None]):
     def _show_head(self, found: tuple[dict[str, int], dict[str, HostRow]]) -> None:
         counts, hosts = found
         known = [hosts[name] for name in self._hosts if name in hosts]
+        self.away = [host.name for host in known if host.state == "unreachable"]
         text = head.line(self.page, self.size.width, self._has_room, counts, known)
         if text.markup != self._head:
             self._head = text.markup
