@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import textwrap
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -91,7 +92,7 @@ class HostsPane(VerticalScroll):
             if lines and self.size.width >= _FULL_FROM:
                 lines.append(Content(""))
             row = known.hosts.get(name) or HostRow(name, {}, [], None, None, None)
-            lines += _host(row, known, now, self.size.width >= _FULL_FROM)
+            lines += _host(row, known, now, self.size.width)
         text = Content("\n").join(lines)
         if text.markup != self._text:
             self._text = text.markup
@@ -102,8 +103,8 @@ class HostsPane(VerticalScroll):
         self.reload()
 
 
-def _host(row: HostRow, known: _Known, now: float, is_full: bool) -> list[Content]:
-    has = row.resources
+def _host(row: HostRow, known: _Known, now: float, room: int) -> list[Content]:
+    has, is_full = row.resources, room >= _FULL_FROM
     dot, colour = {"reachable": ("●", "completed"), "unreachable": ("✗", "failed"), "unknown": ("◌", "queued")}[
         row.state
     ]
@@ -137,7 +138,9 @@ def _host(row: HostRow, known: _Known, now: float, is_full: bool) -> list[Conten
         )
     if len(problems) > 1 and not is_full:
         problems = [f"{words.plural(len(problems), 'problem')} (press 4)"]
-    lines += [Content.styled("  ! " + one_line(problem), LOOK.style("lost")) for problem in problems]
+    for problem in problems:
+        text = "\n    ".join(textwrap.wrap(one_line(problem), max(20, room - 8)))
+        lines.append(Content.styled("  ! " + text, LOOK.style("lost")))
     return lines
 
 
