@@ -21,7 +21,7 @@ from foundations_tui.ui.widgets.chart import Line, Plot
 _MOST_JOBS = 500
 _MOST_TICKS = 8
 _MOST_AXES = 10
-_LOG_FROM = 100
+_LOG_FROM = 16
 """An axis is logarithmic when its largest value is so many times its smallest."""
 _QUARTERS = ("worst quarter", "third quarter", "second quarter", "best quarter")
 _BY_VALUE = ("lowest quarter", "second quarter", "third quarter", "highest quarter")
