@@ -23,6 +23,7 @@ from foundations_tui.ui.app import FoundationsApp
 from foundations_tui.ui.panes.jobs import JobsPane
 from foundations_tui.ui.panes.log import LogPane
 from foundations_tui.ui.screens.confirm import Confirm
+from foundations_tui.ui.screens.detail import Detail
 from foundations_tui.ui.screens.menu import Menu
 from foundations_tui.ui.widgets.log_view import LogView
 from tests.support import screen
@@ -101,6 +102,9 @@ async def test_keys_that_come_at_once_have_their_effect_in_order(client: Client)
 
     async with app.run_test(size=(100, 30), notifications=True) as pilot:
         await screen.until(pilot, lambda: "2 jobs" in screen.text(app))
+        type_at_once("j\r")
+        await screen.until(pilot, lambda: isinstance(app.screen, Detail) and "echo first" in screen.text(app))
+        await pilot.press("escape")
         type_at_once("/name=first\r")
         await screen.until(pilot, lambda: "1 job" in screen.text(app) and "filter: name=first" in screen.text(app))
         type_at_once("xt")

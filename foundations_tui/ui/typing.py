@@ -17,6 +17,8 @@ from textual.message_pump import MessagePump
 _AT_MOST = 0.5
 """Seconds after which the next key is taken all the same."""
 _AGAIN = 0.01
+_ROUNDS = 2
+"""How often what a key has changed is waited for: a table tells its pane, and that tells the screen."""
 
 
 class KeysInOrder(App[None]):
@@ -54,24 +56,26 @@ class KeysInOrder(App[None]):
         key = self._key = object()
         target: MessagePump = self.focused or self.screen
         await super().on_event(self._typed.popleft())
-        self._climb(target, key)
+        self._climb(target, key, _ROUNDS)
         if self._typed:
             self._wait_at_most(key)
 
     def _wait_at_most(self, key: object) -> None:
         self.set_timer(_AT_MOST, lambda: self._ended(key))
 
-    def _climb(self, node: MessagePump | None, key: object) -> None:
+    def _climb(self, node: MessagePump | None, key: object, rounds: int) -> None:
         """Follow the key: from the widget that got it through all above, each does what was asked of it before."""
-        if node is None or isinstance(node, App) or not node.call_later(self._climb, node._parent, key):
-            self.call_later(self._settle, key)
+        if node is None or isinstance(node, App) or not node.call_later(self._climb, node._parent, key, rounds):
+            self.call_later(self._settle, key, rounds)
 
-    def _settle(self, key: object) -> None:
-        """Wait for what the key has opened."""
+    def _settle(self, key: object, rounds: int) -> None:
+        """Wait for what the key has opened, and for what has the keys now to tell those above what has changed."""
         if time.monotonic() < self._held_until or not self.screen_stack or not self.screen.is_mounted:
             if key is self._key:
-                self.set_timer(_AGAIN, lambda: self._settle(key))
-        elif not self.screen.call_later(self.call_later, self._ended, key):
+                self.set_timer(_AGAIN, lambda: self._settle(key, rounds))
+        elif rounds:
+            self._climb(self.focused or self.screen, key, rounds - 1)
+        else:
             self.call_later(self._ended, key)
 
     async def _ended(self, key: object) -> None:
