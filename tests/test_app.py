@@ -594,7 +594,7 @@ async def test_a_picture_is_shown(client: Client, tmp_path: Path) -> None:
     client.run("sync")
     app = make_app(follow=False)
     async with app.run_test(size=(80, 24), notifications=True) as pilot:
-        await screen.until(pilot, lambda: "1 job" in screen.text(app))
+        await screen.until(pilot, lambda: "✓ completed" in screen.text(app))
         await pilot.press("enter")
         await screen.until(pilot, lambda: isinstance(app.screen, Detail) and "plot.png" in screen.text(app))
         await pilot.press("a", "1")
