@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+VARIABLE = "FOUNDATIONS_PROGRESS"
+"""Set by who shows a verb's output in a window: it says how far it is although its stderr is no terminal."""
+
 
 class Progress:
     """Takes it in; this one keeps it to itself."""

@@ -173,12 +173,8 @@ def difference(one: str, other: str) -> str:
     Raises:
         NotFoundError: one of them is not here.
     """
-    homes = [next(_homes_of(tree), None) for tree in (one, other)]
-    for tree, home in zip((one, other), homes, strict=True):
-        if home is None:
-            raise _elsewhere(tree)
-    found = [home for home in homes if home is not None]
-    return _diff(found[0], [home / "objects" for home in found], one, other)
+    homes = [_home_of(tree) for tree in (one, other)]
+    return _diff(homes[0], [home / "objects" for home in homes], one, other)
 
 
 def since_commit(tree: str, commit: str) -> str:
@@ -218,6 +214,13 @@ def _homes_of(tree: str) -> Iterator[Path]:
         words = ["git", "--git-dir", str(shadow), "cat-file", "-e", tree + "^{tree}"]
         if subprocess.run(words, env=plumbing.environment({}), capture_output=True).returncode == 0:
             yield shadow
+
+
+def _home_of(tree: str) -> Path:
+    home = next(_homes_of(tree), None)
+    if home is None:
+        raise _elsewhere(tree)
+    return home
 
 
 def _elsewhere(tree: str) -> NotFoundError:

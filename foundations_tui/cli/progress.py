@@ -7,11 +7,9 @@ import sys
 import time
 
 from foundations_tui import words
-from foundations_tui.progress import Progress
+from foundations_tui.progress import VARIABLE, Progress
 from foundations_tui.terminal import one_line
 
-VARIABLE = "FOUNDATIONS_PROGRESS"
-"""Set by who shows our output in a window: the line is written although stderr is no terminal."""
 _CELLS = 24
 _PATIENCE, _PAUSE = 0.5, 0.1
 """Seconds: what is done sooner needs no line; between two lines."""

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from foundations_tui.errors import UsageError
+from foundations_tui.progress import VARIABLE
 
 CHOSEN = "%"
 """Stands for the marked jobs, or the one under the cursor."""
@@ -99,7 +100,7 @@ class Running:
         handle, name = tempfile.mkstemp(prefix="foundations-", suffix=".txt")
         self.output = Path(name)
         self.code: int | None = None
-        env = {**os.environ, "COLUMNS": "150", "NO_COLOR": "1", "PYTHONUNBUFFERED": "1", "FOUNDATIONS_PROGRESS": "1"}
+        env = {**os.environ, "COLUMNS": "150", "NO_COLOR": "1", "PYTHONUNBUFFERED": "1", VARIABLE: "1"}
         with os.fdopen(handle, "wb") as output:
             self._process = subprocess.Popen(
                 command.argv,

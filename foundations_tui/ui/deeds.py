@@ -18,9 +18,9 @@ from foundations_tui.errors import FoundationsError, UsageError
 from foundations_tui.session import Session
 from foundations_tui.store import queries
 from foundations_tui.store.rows import JobRow
-from foundations_tui.terminal import one_line
 from foundations_tui.ui.commands import Command, parse, suggestions
 from foundations_tui.ui.launching import of_job
+from foundations_tui.ui.look import name_of
 from foundations_tui.ui.messages import HostsChanged
 from foundations_tui.ui.screens.confirm import Confirm
 from foundations_tui.ui.screens.launch import Launch
@@ -83,7 +83,7 @@ class Deeds:
         if ended:
             choices += [Choice("d", "delete (30 days in the trash)", "delete")]
         choices += [Choice("e", "edit and run anew", "edit")] if len(rows) == 1 else []
-        title = _name(rows[0]) if len(rows) == 1 else words.plural(len(rows), "job")
+        title = name_of(rows[0]) if len(rows) == 1 else words.plural(len(rows), "job")
         self._app.push_screen(Menu(title, choices), lambda answer: self._act(answer or "", rows))
 
     def _act(self, action: str, rows: list[JobRow]) -> None:
@@ -119,7 +119,7 @@ class Deeds:
         whose = f" Not yours, but of {', '.join(others)}!" if others else ""
         verb = "Kill" if at_once else "Stop"
         what = f"job {rows[0].job[:6]} on {rows[0].host}" if len(rows) == 1 else words.plural(len(rows), "job")
-        names = ", ".join(_name(row) for row in rows[:6]) + (" ..." if len(rows) > 6 else "")
+        names = ", ".join(name_of(row) for row in rows[:6]) + (" ..." if len(rows) > 6 else "")
 
         def answered(yes: bool | None) -> None:
             for row in rows if yes else ():
@@ -153,7 +153,7 @@ class Deeds:
         if not rows:
             return
         before = [{key: _said(row, key)} for row in rows]
-        what = f"{_name(rows[0]) if len(rows) == 1 else words.plural(len(rows), 'job')}: {done}"
+        what = f"{name_of(rows[0]) if len(rows) == 1 else words.plural(len(rows), 'job')}: {done}"
         self._undos = [*self._undos, _Undo(what, rows, before)][-_MOST_UNDONE:]
         self.do(lambda: _say(self._session, rows, [{key: value}] * len(rows), f"{what}   u takes it back"))
 
@@ -239,7 +239,7 @@ class Deeds:
 
         def show(found: list[tuple[JobRow, dict[str, Any]]]) -> None:
             for row, spec in found:
-                self.launch(of_job(row, spec), f"a new job like {_name(row)}")
+                self.launch(of_job(row, spec), f"a new job like {name_of(row)}")
 
         self._app.read_for_key("chosen", read, show)
 
@@ -313,10 +313,6 @@ def _run(argv: list[str]) -> None:
     found = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL)
     if found.returncode:
         raise FoundationsError(found.stderr.strip().removeprefix("error: ") or f"exit {found.returncode}")
-
-
-def _name(row: JobRow) -> str:
-    return one_line(f"{row.job[:6]} {row.label}"[:60])
 
 
 def _said(row: JobRow, key: str) -> Any:

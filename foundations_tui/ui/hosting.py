@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import itertools
 import shlex
 from typing import TYPE_CHECKING
 
 from foundations_tui.ui.commands import Command
 from foundations_tui.ui.messages import HostsChanged
 from foundations_tui.ui.screens.confirm import Confirm
-from foundations_tui.ui.screens.menu import KEYS, Choice, Menu
+from foundations_tui.ui.screens.menu import Choice, Menu, choices_of
 from foundations_tui.ui.screens.output import Output
 
 if TYPE_CHECKING:
@@ -40,8 +39,8 @@ class Hosting:
         """Offer the hosts, then what can be done to the chosen one."""
         if len(names) == 1:
             return self._offer_actions(names[0])
-        choices = [Choice(key, name, name) for key, name in zip(itertools.chain(KEYS, " " * 999), names, strict=False)]
-        self._app.push_screen(Menu("which host?", choices), lambda name: self._offer_actions(name) if name else None)
+        menu = Menu("which host?", choices_of(names))
+        self._app.push_screen(menu, lambda name: self._offer_actions(name) if name else None)
 
     def _offer_actions(self, name: str) -> None:
         choices = [

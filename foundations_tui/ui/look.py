@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from textual.theme import Theme
 
+from foundations_tui.store.rows import JobRow
+from foundations_tui.terminal import one_line
+
 GLYPHS = {
     "submitting": "◌",
     "queued": "◌",
@@ -113,3 +116,8 @@ class Look:
 
 LOOK = Look()
 """Of the one app of this process."""
+
+
+def name_of(row: JobRow) -> str:
+    """Return what a job is called in menus and questions: its short id and its label."""
+    return one_line(f"{row.job[:6]} {row.label}"[:60])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import os
 import shlex
 import shutil
@@ -16,12 +15,11 @@ from foundations_tui import locations
 from foundations_tui.session import Session
 from foundations_tui.store import queries
 from foundations_tui.store.rows import JobRow
-from foundations_tui.terminal import one_line
 from foundations_tui.ui import pictures
 from foundations_tui.ui.commands import Command
-from foundations_tui.ui.look import LOOK
+from foundations_tui.ui.look import LOOK, name_of
 from foundations_tui.ui.screens.difference import Difference
-from foundations_tui.ui.screens.menu import KEYS, Choice, Menu
+from foundations_tui.ui.screens.menu import Choice, Menu, choices_of
 from foundations_tui.ui.screens.output import Output
 from foundations_tui.ui.screens.picture import Picture
 from foundations_tui.ui.screens.preview import Preview
@@ -65,16 +63,12 @@ class Looking:
         if not row.artifacts:
             self._app.say("it has no artifacts")
             return
-        keys = itertools.chain(KEYS, itertools.repeat(" "))
-        choices = [
-            Choice(key, one_line(artifact), artifact) for key, artifact in zip(keys, row.artifacts, strict=False)
-        ]
 
         def show(artifact: str | None) -> None:
             if artifact is not None:
                 self._app.deeds.do(lambda: self._open_artifact(row, artifact))
 
-        self._app.push_screen(Menu("artifacts", choices), show)
+        self._app.push_screen(Menu("artifacts", choices_of(row.artifacts)), show)
 
     def _open_artifact(self, row: JobRow, key: str) -> str:
         """Fetch an artifact if need be, and show it; in a thread."""
@@ -120,8 +114,8 @@ class Looking:
         row, others = rows[0], rows[1:]
         choices = [Choice("c", "its code since the commit it stood on", "commit")]
         for other in others:
-            choices.append(Choice("d", f"its code and that of {_name(other)}", "code"))
-            choices.append(Choice("l", f"its log and that of {_name(other)}", "log"))
+            choices.append(Choice("d", f"its code and that of {name_of(other)}", "code"))
+            choices.append(Choice("l", f"its log and that of {name_of(other)}", "log"))
 
         def show(answer: str | None) -> None:
             if answer == "commit":
@@ -131,11 +125,11 @@ class Looking:
             elif answer == "log":
                 self._show_logs(others[0], row)
 
-        self._app.push_screen(Menu(f"differences of {_name(row)}", choices), show)
+        self._app.push_screen(Menu(f"differences of {name_of(row)}", choices), show)
 
     def _show_logs(self, one: JobRow, other: JobRow) -> None:
         left, right = (locations.log_file(row.job, row.attempt or 1) for row in (one, other))
-        self._app.push_screen(Difference(left, right, f"{_name(one)}  and  {_name(other)}"))
+        self._app.push_screen(Difference(left, right, f"{name_of(one)}  and  {name_of(other)}"))
 
 
 def _opener() -> str | None:
@@ -153,7 +147,3 @@ def _is_text(path: Path) -> bool:
     except UnicodeDecodeError as error:
         return error.start > len(begin) - 4  # it was cut within a character
     return b"\0" not in begin
-
-
-def _name(row: JobRow) -> str:
-    return one_line(f"{row.job[:6]} {row.label}"[:60])

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -16,7 +17,7 @@ from textual.widgets import Static
 
 from foundations_tui.terminal import one_line, width
 
-KEYS = "123456789abcdefghijklmnoprstuvwyz"
+_KEYS = "123456789abcdefghijklmnoprstuvwyz"
 """Keys of choices that have none of their own: all but those that leave or move."""
 
 
@@ -28,6 +29,12 @@ class Choice:
     words: str
     answer: str
     """What the menu returns."""
+
+
+def choices_of(names: Iterable[str]) -> list[Choice]:
+    """Return a choice for each name, with the keys there are; beyond those the arrows choose."""
+    keys = itertools.chain(_KEYS, itertools.repeat(" "))
+    return [Choice(key, name, name) for key, name in zip(keys, names, strict=False)]
 
 
 class Menu(ModalScreen[str]):
