@@ -18,6 +18,7 @@ import click
 from foundations_tui import charts, comparing, summaries, words
 from foundations_tui.cells import cell
 from foundations_tui.cli import output
+from foundations_tui.cli.diff import code_difference
 from foundations_tui.cli.main import use_color
 from foundations_tui.cli.options import (
     MANY,
@@ -62,7 +63,7 @@ def compare(
         _print_average(conn, rows, over, comparing.average(rows, over, directions, everything), as_json)
         return output.print_age(conn, {row.host for row in rows}, time.time())
     lines = comparing.compare(rows, directions, time.time(), everything)
-    difference = _code_difference(rows[0], rows[1]) if code else ""
+    difference = code_difference(conn, rows[:2]) if code else ""
     if as_json:
         found = {"jobs": [row.job for row in rows], "lines": [line.to_json() for line in lines]}
         output.print_json({**found, "code": difference} if code else found)
@@ -104,14 +105,6 @@ def _value_cell(line: comparing.Line, number: int) -> str:
     if line.kind == "job" and line.name.startswith("peak") and value is not None:
         return words.size(value)
     return cell(value) + (" *" if line.best == number else "")
-
-
-def _code_difference(one: JobRow, other: JobRow) -> str:
-    from foundations_tui import snapshot
-
-    if not one.snapshot or not other.snapshot:
-        raise NotFoundError("a run that was started by hand has no snapshot to compare")
-    return snapshot.difference(one.snapshot, other.snapshot)
 
 
 @click.command()

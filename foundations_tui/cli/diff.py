@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import click
@@ -39,7 +40,7 @@ def diff(job: str, other: str, of_log: bool, numbers: bool, sync_first: bool, as
         raise UsageError("--log compares the logs of two jobs", "foundations diff JOB JOB --log")
     if numbers and not of_log:
         raise UsageError("--numbers is for logs", "foundations diff JOB JOB --log --numbers")
-    found, is_cut = _logs(rows, numbers) if of_log else (_code(conn, rows), False)
+    found, is_cut = _logs(rows, numbers) if of_log else (code_difference(conn, rows), False)
     if as_json:
         of = "log" if of_log else "code"
         output.print_json({"jobs": [r.job for r in rows], "of": of, "difference": found, "cut": is_cut})
@@ -54,12 +55,16 @@ def diff(job: str, other: str, of_log: bool, numbers: bool, sync_first: bool, as
     output.print_age(conn, {row.host for row in rows}, time.time())
 
 
-def _code(conn: sqlite3.Connection, rows: list[JobRow]) -> str:
+def code_difference(conn: sqlite3.Connection, rows: Sequence[JobRow]) -> str:
+    """Return what differs in the code of two jobs, or of one since its commit.
+
+    Raises:
+        NotFoundError: one has no snapshot or no commit, or that is not here.
+    """
     from foundations_tui import snapshot
 
-    for row in rows:
-        if not row.snapshot:
-            raise NotFoundError(f"{row.job} is a run that was started by hand: it has no snapshot to compare")
+    if not all(row.snapshot for row in rows):
+        raise NotFoundError("a run that was started by hand has no snapshot to compare")
     if len(rows) == 2:
         return snapshot.difference(rows[0].snapshot, rows[1].snapshot)
     git = queries.spec(conn, rows[0].job).get("git")
