@@ -26,6 +26,7 @@ from foundations_tui.ui.screens.confirm import Confirm
 from foundations_tui.ui.screens.detail import Detail
 from foundations_tui.ui.screens.menu import Menu
 from foundations_tui.ui.widgets.log_view import LogView
+from foundations_tui.ui.widgets.virtual_table import Column, TableRow, VirtualTable, whole
 from tests.support import screen
 from tests.support.client import FOUNDATIONS, Client
 from tests.support.screen import Tmux
@@ -238,6 +239,27 @@ async def test_the_table_asks_for_what_is_on_screen(client: Client) -> None:
         await screen.until(pilot, lambda: table.cursor == 4999)
         await screen.until(pilot, lambda: "job 0 " in screen.text(app))
         assert len(table._window.rows) < 100
+
+
+async def test_an_answer_that_comes_after_a_key_leaves_the_cursor_where_the_key_put_it() -> None:
+    asked: list[str | None] = []
+    table = VirtualTable(lambda start, count, key, follow: asked.append(key), [Column("NAME", 0)])
+
+    def answer(names: str, key: str | None) -> None:
+        table.take(whole([TableRow(name, [name]) for name in names], key))
+
+    async with screen.OneWidget(table).run_test(size=(40, 30)) as pilot:
+        answer("abc", None)
+        table.focus()
+        table.reload()
+        await pilot.press("j")
+        answer("nabc", asked[-1])
+        assert (table.key, table.cursor) == ("b", 2)
+        table.reload()
+        await pilot.press("j")
+        assert asked[-1] == "b"
+        answer("nabc", "b")
+        assert (table.key, table.cursor) == ("c", 3)
 
 
 async def test_the_cursor_stays_on_its_job(client: Client) -> None:

@@ -129,7 +129,7 @@ def read(conn: sqlite3.Connection, view: JobsView, wish: Wish, now: float) -> Jo
     by = None if wanted or view.sort == "created" else expressions.parse_sort(view.sort)[0]
     if by is not None and by.kind != "field":
         columns, rows = _with_values(conn, which, by, columns, rows)
-    return JobsWindow(total, start, rows, position, columns)
+    return JobsWindow(total, start, rows, wish.key, position, columns)
 
 
 def _rows(
@@ -250,7 +250,7 @@ def _read_groups(
         for line in shown
         if is_group(line) or line in by_key
     ]
-    return JobsWindow(len(lines), start, made, position, columns)
+    return JobsWindow(len(lines), start, made, wish.key, position, columns)
 
 
 def _group_row(key: str, group: summaries.Group, folded: bool) -> TableRow:

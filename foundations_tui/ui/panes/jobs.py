@@ -46,6 +46,10 @@ class JobsPane(Vertical):
     class Opened(Message):
         """The user wants to see a job."""
 
+        def __init__(self, job: str) -> None:
+            super().__init__()
+            self.job = job
+
     class ViewChanged(Message):
         """The table shows something else, or cannot: then with the error."""
 
@@ -147,7 +151,7 @@ class JobsPane(Vertical):
             self._folded ^= {event.key}
             self.table.begin_anew()
         else:
-            self.post_message(self.Opened())
+            self.post_message(self.Opened(event.key))
 
     def on_virtual_table_marked(self, event: VirtualTable.Marked) -> None:
         """Tell the screen that other jobs are meant."""

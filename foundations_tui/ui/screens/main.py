@@ -312,9 +312,9 @@ class MainScreen(Screen[None]):
             if row is not None:
                 pane.show(row)
 
-    def on_jobs_pane_opened(self) -> None:
-        """Show all that is known of the job."""
-        self.action_open()
+    def on_jobs_pane_opened(self, event: JobsPane.Opened) -> None:
+        """Show all that is known of a job."""
+        self.owner.show_job(event.job)
 
     def on_jobs_pane_view_changed(self, event: JobsPane.ViewChanged) -> None:
         """Say what is wrong with a filter, where it is typed."""

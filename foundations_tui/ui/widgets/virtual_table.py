@@ -55,13 +55,15 @@ class Window:
     """How many rows there are in all."""
     start: int
     rows: list[TableRow]
+    key: str | None = None
+    """Key of the row that was to be found."""
     position: int | None = None
-    """Where the row stands that was asked for by its key."""
+    """Where that row stands; None when it is not there."""
 
 
 def whole(rows: list[TableRow], key: str | None) -> Window:
     """Return the window of a table whose rows are all at hand."""
-    return Window(len(rows), 0, rows, next((n for n, row in enumerate(rows) if row.key == key), None))
+    return Window(len(rows), 0, rows, key, next((n for n, row in enumerate(rows) if row.key == key), None))
 
 
 AskForRows = Callable[[int, int, "str | None", bool], None]
@@ -180,6 +182,7 @@ class VirtualTable(ScrollView, can_focus=True):
         self._note_changes(old, window.rows)
         keeps_scroll = self.cursor - self.scroll_offset.y
         was_in_view = self._is_in_view
+        window = self._about_the_cursor(window)
         if self._begins_anew:
             self._begins_anew = False
             if window.position is None:
@@ -197,6 +200,19 @@ class VirtualTable(ScrollView, can_focus=True):
                 self.scroll_to(y=max(0, self.cursor - keeps_scroll), animate=False, immediate=True)
             self._refresh_rows({before})
         self._put_cursor(self.cursor, keep_in_view=was_in_view)
+
+    def _about_the_cursor(self, window: Window) -> Window:
+        """Return a window that says where the cursor's row is: a key may have moved it since it was asked for."""
+        key = self._kept_key
+        if window.key == key:
+            return window
+        places = (window.start + n for n, row in enumerate(window.rows) if row.key == key)
+        return dataclasses.replace(window, key=key, position=next(places, None))
+
+    @property
+    def _kept_key(self) -> str | None:
+        """Key of the row the cursor stays on; None where it stays at its place."""
+        return self.key if (self._was_moved or self.cursor > 0) and not self._is_ahead else None
 
     def _refresh_what_differs(self, old: Window, new: Window) -> None:
         """Draw anew the lines that say something else than before."""
@@ -221,8 +237,7 @@ class VirtualTable(ScrollView, can_focus=True):
 
     def _ask_around(self, position: int, follow: bool = False) -> None:
         screen = max(10, self.size.height)
-        keeps = (self._was_moved or self.cursor > 0) and not self._is_ahead
-        self._ask(max(0, position - screen), 3 * screen, self.key if keeps else None, follow)
+        self._ask(max(0, position - screen), 3 * screen, self._kept_key, follow)
 
     def _put_cursor(self, position: int, keep_in_view: bool = True) -> None:
         """Move the cursor, within bounds."""
