@@ -11,7 +11,7 @@ BIN = $(VENV)/bin
 .PHONY: test check bench screenshot programs
 
 test: $(VENV)/ready programs
-	$(BIN)/python -m pytest -q $(TESTS)
+	$(BIN)/python -m pytest -q --numprocesses auto --maxschedchunk 1 $(TESTS)
 
 check: $(VENV)/ready
 	$(BIN)/ruff format --check .

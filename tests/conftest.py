@@ -24,6 +24,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: any(part in item.nodeid for part in _LAST))
 
 
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print what tests had to tell, with ``record_property("told", text)``: what they print themselves is captured."""
+    reports = [report for reports in terminalreporter.stats.values() for report in reports]
+    for report in reports:
+        if isinstance(report, pytest.TestReport) and report.when == "call":
+            for text in (text for name, text in report.user_properties if name == "told"):
+                terminalreporter.write_line(f"\n{text}")
+
+
 @pytest.fixture(autouse=True)
 def _no_home_of_the_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Keep every test out of the user's own files."""

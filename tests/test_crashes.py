@@ -54,16 +54,16 @@ class Tally:
         self.attempts[point] += row.attempt
         self.seconds[point] += time.monotonic() - began if began else 0.0
 
-    def print(self, title: str, capsys: pytest.CaptureFixture[str]) -> None:
-        with capsys.disabled():
-            print(
-                f"\n{title}, seed {SEED}\n{'':34}{'kills':>7}{'attempts':>10}{'s a round':>11}{'lost':>6}{'doubled':>9}"
-            )
-            for name, count in sorted(self.hits.items()):
-                mean = self.seconds[name] / count
-                figures = f"{count:>7}{self.attempts[name]:>10}{mean:>11.2f}{self.lost[name]:>6}{self.doubled[name]:>9}"
-                print(f"{name:34}{figures}")
+    def tell(self, title: str, record_property: Callable[[str, object], None]) -> None:
+        """Have the table printed at the end, and fail where anything was found."""
+        head = f"{title}, seed {SEED}\n{'':34}{'kills':>7}{'attempts':>10}{'s a round':>11}{'lost':>6}{'doubled':>9}"
+        record_property("told", "\n".join([head, *map(self._line, sorted(self.hits))]))
         assert self.found == []
+
+    def _line(self, name: str) -> str:
+        count = self.hits[name]
+        mean = self.seconds[name] / count
+        return f"{name:34}{count:>7}{self.attempts[name]:>10}{mean:>11.2f}{self.lost[name]:>6}{self.doubled[name]:>9}"
 
 
 @pytest.fixture
@@ -106,7 +106,7 @@ def was_used(root: Path, point: str) -> bool:
     return not (root / "crash" / point).exists()
 
 
-def test_kill_9_at_every_point(client: Client, root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_kill_9_at_every_point(client: Client, root: Path, record_property: Callable[[str, object], None]) -> None:
     rng = random.Random(SEED)
     points = [point for point in crash.POINTS for _ in range(HITS)]
     rng.shuffle(points)
@@ -125,11 +125,11 @@ def test_kill_9_at_every_point(client: Client, root: Path, capsys: pytest.Captur
     session.close()
     known = queries.jobs(Session().store.conn)
     assert len(known) == len(points) and min(tally.hits.values()) >= HITS
-    tally.print("kill -9 of daemon, zygote, supervisor and proxy", capsys)
+    tally.tell("kill -9 of daemon, zygote, supervisor and proxy", record_property)
 
 
 def test_kill_9_of_sshd_at_every_point(
-    client: Client, root: Path, sshd: Sshd, capsys: pytest.CaptureFixture[str]
+    client: Client, root: Path, sshd: Sshd, record_property: Callable[[str, object], None]
 ) -> None:
     """The connection's server dies while the agent is just there; the agent goes on, the client comes again."""
     rng = random.Random(SEED + 1)
@@ -151,7 +151,7 @@ def test_kill_9_of_sshd_at_every_point(
         assert was_used(root, point) and row.attempt == 1, f"{point}: {row}"
         tally.hits[point] += 1
     session.close()
-    tally.print("kill -9 of the connection's sshd", capsys)
+    tally.tell("kill -9 of the connection's sshd", record_property)
 
 
 def _server(sshd: Sshd) -> int:
@@ -164,7 +164,7 @@ def _server(sshd: Sshd) -> int:
 
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_kill_9_of_the_client_at_every_request(
-    client: Client, root: Path, when: str, capsys: pytest.CaptureFixture[str]
+    client: Client, root: Path, when: str, record_property: Callable[[str, object], None]
 ) -> None:
     rng = random.Random(SEED + 2)
     tally, session = Tally(), Session()
@@ -193,7 +193,7 @@ def test_kill_9_of_the_client_at_every_request(
         tally.hits[name] += 1
     session.close()
     assert tally.attempts[f"{when} request {steps}"] == (HITS if when == "after" else 0)
-    tally.print("kill -9 of the client", capsys)
+    tally.tell("kill -9 of the client", record_property)
 
 
 def _count_requests(client: Client) -> int:
@@ -237,7 +237,7 @@ def _submit_and_die(client: Client, mark: Path, step: int, when: str) -> None:
         os._exit(1)
 
 
-def test_a_storm(client: Client, root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_storm(client: Client, root: Path, record_property: Callable[[str, object], None]) -> None:
     """Many jobs at once, and something of the agent dies every few moments."""
     rng = random.Random(SEED + 3)
     session, tally = Session(), Tally()
@@ -254,7 +254,7 @@ def test_a_storm(client: Client, root: Path, capsys: pytest.CaptureFixture[str])
     session.close()
     left = [who for who in agents.supervisors(root) if procs.members_of_attempt(who["token"], None)]
     assert left == []
-    tally.print("a storm over 60 jobs", capsys)
+    tally.tell("a storm over 60 jobs", record_property)
 
 
 def _kill_some(root: Path, victim: str) -> None:

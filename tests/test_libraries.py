@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -32,10 +33,9 @@ def python(client: Client, code: str) -> str:
     return done.stdout
 
 
-def test_how_many_of_them_are_here(capsys: pytest.CaptureFixture[str]) -> None:
+def test_how_many_of_them_are_here(record_property: Callable[[str, object], None]) -> None:
     here = [name for name in LIBRARIES if importlib.util.find_spec(name) is not None]
-    with capsys.disabled():
-        print(f"\nlibraries under test: {len(here)} of {len(LIBRARIES)} ({', '.join(here)})")
+    record_property("told", f"libraries under test: {len(here)} of {len(LIBRARIES)} ({', '.join(here)})")
     assert len(here) == len(LIBRARIES), "make test installs them"
 
 
@@ -77,6 +77,7 @@ def test_all_metrics_are_a_frame_whatever_their_types(client: Client) -> None:
 
 EVENTS = """
 import sys
+from collections.abc import Callable
 from tensorboard.compat.proto import event_pb2, summary_pb2
 from tensorboard.summary.writer.event_file_writer import EventFileWriter
 from tensorboard.plugins.scalar.summary_v2 import scalar_pb
