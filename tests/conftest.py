@@ -35,8 +35,10 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 @pytest.fixture(autouse=True)
 def _no_home_of_the_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Keep every test out of the user's own files."""
+    """Keep every test out of the user's own files, and from what the processes of tests inherit."""
     monkeypatch.setenv("FOUNDATIONS_HOME", str(tmp_path / "home"))
+    for name in ("COLUMNS", "LINES"):  # readline sets them, and they would stand before a terminal's own size
+        monkeypatch.delenv(name, raising=False)
     for name in list(os.environ):
         if name.startswith(("GIT_", "FOUNDATIONS_")) and name != "FOUNDATIONS_HOME":
             monkeypatch.delenv(name)

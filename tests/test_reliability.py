@@ -319,16 +319,18 @@ def test_a_disk_that_stalls_holds_up_nobody_who_only_looks(client: Client, tmp_p
         client.run("sync")
         flag.touch()
         submitting = client.start("submit", "--", "true")
-        time.sleep(1.0)
         from foundations_tui.session import Session
 
         session = Session()
+
+        def problems() -> list[str]:
+            return list(session.agent("local").call("hello", {}, timeout=5)[0]["problems"])
+
+        wait_until(lambda: any("disk slow" in problem for problem in problems()))
         answer, page = session.agent("local").call(
             "read", {"job": job, "attempt": 1, "stream": "log", "offset": 0}, timeout=5
         )
         assert page.startswith(b"line 1\n")
-        hello, _ = session.agent("local").call("hello", {}, timeout=5)
-        assert any("disk slow" in problem for problem in hello["problems"])
         assert submitting.poll() is None, "it is acknowledged only when it is durable"
         flag.unlink()
         stdout, stderr = submitting.communicate(timeout=30)
