@@ -262,6 +262,17 @@ async def test_an_answer_that_comes_after_a_key_leaves_the_cursor_where_the_key_
         assert (table.key, table.cursor) == ("c", 3)
 
 
+async def test_the_cursor_stays_in_sight_when_rows_outgrow_the_room() -> None:
+    table = VirtualTable(lambda start, count, key, follow: None, [Column("NAME", 0)])
+    async with screen.OneWidget(table).run_test(size=(40, 8)) as pilot:
+        table.take(whole([TableRow("old", ["old"])], None))
+        table.pin()
+        rows = [TableRow(str(n), [str(n)]) for n in range(20)]
+        table.take(whole([*rows, TableRow("old", ["old"])], "old"))
+        await pilot.pause()
+        assert table.key == "old" and "old" in screen.text(pilot.app)
+
+
 async def test_the_cursor_stays_on_its_job(client: Client) -> None:
     first, second = (client.submit("--name", name, "--", "true") for name in ("first", "second"))
     client.run("wait", first, second)

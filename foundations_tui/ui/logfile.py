@@ -244,6 +244,36 @@ def matches(path: Path, wanted: Wanted, ended: Ended, start: int = 0) -> Iterato
                 pause = time.monotonic() + 2 * _PAUSE
 
 
+def next_match(path: Path, wanted: Wanted, ended: Ended, place: int, direction: int) -> tuple[int | None, bool]:
+    """Return the offset of the next line that matches, or None, and whether the search went on from the other end.
+
+    Args:
+        path: the file.
+        wanted: looked for in each line.
+        ended: whether nobody waits any more.
+        place: the offset of a line to begin at; backwards, the line before it comes first.
+        direction: 1 forwards, -1 backwards.
+    """
+    parts = [(place, None), (0, place)] if direction > 0 else [(0, place), (place, None)]
+    for number, (start, end) in enumerate(parts):
+        found = _match_between(path, wanted, ended, start, end, is_last=direction < 0)
+        if found is not None:
+            return found, number > 0
+    return None, False
+
+
+def _match_between(path: Path, wanted: Wanted, ended: Ended, start: int, end: int | None, is_last: bool) -> int | None:
+    last = None
+    for offsets, upto in matches(path, wanted, ended, start):
+        found = [offset for offset in offsets if end is None or offset < end]
+        if found and not is_last:
+            return found[0]
+        last = found[-1] if found else last
+        if end is not None and upto >= end:
+            break
+    return last
+
+
 def compile_words(words: str) -> Wanted:
     """Return what looks for words: as a regular expression where it is one, else as they stand; small letters match
     capitals too."""

@@ -161,7 +161,8 @@ class LogPane(Vertical):
     def say_where(self) -> None:
         """Say what of the log is shown."""
         view = self.log_view
-        parts = [f"filter: {view.filter}" if view.filter else "", words.plural(view.line_count, "line")]
+        count = words.plural(view.line_count, "line") + (" so far" if view.is_counting else "")
+        parts = [f"filter: {view.filter}" if view.filter else "", count]
         parts += ["", ""] if view.following else [self._moment, "G follows"]
         said = "" if self._part else one_line("  ".join(part for part in parts if part))
         if said != self._said:

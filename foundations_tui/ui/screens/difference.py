@@ -24,6 +24,7 @@ from foundations_tui.logdiff import Pair
 from foundations_tui.terminal import clip, one_line, width
 from foundations_tui.ui.look import LOOK
 from foundations_tui.ui.screens.window import Window
+from foundations_tui.ui.widgets.scrolling import scroll_now
 
 
 class PairsView(ScrollView, can_focus=True):
@@ -86,7 +87,7 @@ class PairsView(ScrollView, can_focus=True):
 
     def action_move(self, lines: int) -> None:
         """Scroll by lines."""
-        self.scroll_to(y=self.scroll_offset.y + lines, animate=False, immediate=True)
+        scroll_now(self, self.scroll_offset.y + lines)
 
     def action_page(self, pages: int) -> None:
         """Scroll by pages."""
@@ -98,12 +99,12 @@ class PairsView(ScrollView, can_focus=True):
         ahead = [n for n in self._starts if (n > here if direction > 0 else n < here)]
         if ahead:
             place = ahead[0 if direction > 0 else -1]
-            self.scroll_to(y=max(0, place - self.size.height // 3), animate=False, immediate=True)
+            scroll_now(self, max(0, place - self.size.height // 3))
 
     def show_first(self) -> None:
         """Go to the first difference where it is out of sight."""
         if self._starts and self._starts[0] >= self.size.height:
-            self.scroll_to(y=self._starts[0] - self.size.height // 3, animate=False, immediate=True)
+            scroll_now(self, self._starts[0] - self.size.height // 3)
 
     def on_resize(self) -> None:
         """Give each log its half."""

@@ -18,7 +18,8 @@ from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
 from foundations_tui.terminal import LogFilter, clip
-from foundations_tui.ui.logfile import ERRORS, TRACEBACK, LogFile, Wanted, compile_words, matches
+from foundations_tui.ui.logfile import ERRORS, TRACEBACK, LogFile, Wanted, compile_words, matches, next_match
+from foundations_tui.ui.widgets.scrolling import scroll_now, scroll_to_end
 from foundations_tui.words import plural
 
 _SCAN_BYTES = 2 << 20
@@ -65,12 +66,13 @@ class LogView(ScrollView, can_focus=True):
             self.words = words
 
     class _Found(Message):
-        """From the thread that searches: the offset of a line."""
+        """From the thread that searches: the offset of a line, and whether it went on from the other end."""
 
-        def __init__(self, search: _Search, offset: int | None) -> None:
+        def __init__(self, search: _Search, offset: int | None, is_anew: bool) -> None:
             super().__init__()
             self.search = search
             self.offset = offset
+            self.is_anew = is_anew
 
     class _Filtered(Message):
         """From the thread that filters: offsets of lines, how far it has come, and at its end how long the file was."""
@@ -155,7 +157,7 @@ class LogView(ScrollView, can_focus=True):
         self.virtual_size = size
         if self.following:
             self._tail = self._file.tail(self.size.height) if self._file and self._is_behind else []
-            self.scroll_end(animate=False, immediate=True)
+            scroll_to_end(self)
             if is_new:
                 self.call_after_refresh(self._keep_end)  # the new size counts from then on
         shown = (self.path, self._empty, self.filter, self.line_count, self._tail)
@@ -165,12 +167,17 @@ class LogView(ScrollView, can_focus=True):
 
     def _keep_end(self) -> None:
         if self.following:
-            self.scroll_end(animate=False, immediate=True)
+            scroll_to_end(self)
 
     @property
     def _is_behind(self) -> bool:
         """Whether lines are still being counted: then the end is shown without their numbers."""
         return self._file is not None and not self.filter and self._file.scanned < self._file.size()
+
+    @property
+    def is_counting(self) -> bool:
+        """Whether there are more lines than are known so far."""
+        return self._is_scanning or bool(self.filter and self._search is not None)
 
     @property
     def line_count(self) -> int:
@@ -276,23 +283,14 @@ class LogView(ScrollView, can_focus=True):
         self._end_search()
         search = self._search = _Search(words)
         here = -1 if from_start else self._found if self._found is not None else self.scroll_offset.y - 1
-        start = file.offset_of(here + 1) if direction > 0 and here >= 0 else 0
-        end = file.offset_of(max(here, 0)) if direction < 0 else None
+        place = file.offset_of(here + (direction > 0)) if here >= 0 else 0
 
         def run() -> None:
-            last = None
             try:
-                for offsets, upto in matches(file.path, wanted, lambda: search.ended, start):
-                    before = [offset for offset in offsets if end is None or offset < end]
-                    if before and direction > 0:
-                        last = before[0]
-                        break
-                    last = before[-1] if before else last
-                    if end is not None and upto >= end:
-                        break
+                found, is_anew = next_match(file.path, wanted, lambda: search.ended, place, direction)
             except OSError:
-                pass  # it is not here (any more): nothing is found
-            self.post_message(self._Found(search, last))
+                found, is_anew = None, False  # it is not here (any more)
+            self.post_message(self._Found(search, found, is_anew))
 
         threading.Thread(target=run, daemon=True).start()
 
@@ -302,8 +300,10 @@ class LogView(ScrollView, can_focus=True):
         if event.search is not self._search or self._file is None:
             return
         if event.offset is None:
-            self.post_message(self.Said(f"no further line with {event.search.words}"))
+            self.post_message(self.Said(f"no line with {event.search.words}"))
             return
+        if event.is_anew:
+            self.post_message(self.Said("the search went on from the other end"))
         self._go_to_line(self._file.line_at(event.offset))
 
     def go_to(self, offset: int) -> None:
@@ -328,7 +328,7 @@ class LogView(ScrollView, can_focus=True):
         self.following = False
         self._found = min(number, max(0, self.line_count - 1))
         self._tail = []
-        self.scroll_to(y=max(0, self._found - self.size.height // 3), animate=False, immediate=True)
+        scroll_now(self, max(0, self._found - self.size.height // 3))
         self.refresh()
 
     def set_filter(self, words: str) -> None:
@@ -388,7 +388,7 @@ class LogView(ScrollView, can_focus=True):
 
     def action_move(self, lines: int) -> None:
         """Scroll by lines."""
-        self.scroll_to(y=self.scroll_offset.y + lines, animate=False, immediate=True)
+        scroll_now(self, self.scroll_offset.y + lines)
 
     def action_page(self, pages: float) -> None:
         """Scroll by pages."""
@@ -403,7 +403,7 @@ class LogView(ScrollView, can_focus=True):
         """Scroll to the first line, and stay there if that is not the last page."""
         self.following = self.line_count <= self.size.height
         self._tail = []
-        self.scroll_to(y=0, animate=False, immediate=True)
+        scroll_now(self, 0)
 
     def action_follow(self) -> None:
         """Scroll to the end and stay there."""

@@ -18,6 +18,7 @@ from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
 from foundations_tui.terminal import clip, one_line, width
+from foundations_tui.ui.widgets.scrolling import scroll_now
 
 _CHANGED_SECONDS = 1.0
 
@@ -176,6 +177,15 @@ class VirtualTable(ScrollView, can_focus=True):
         """Keep the cursor on its row from now on, even at the top: what is looked at must not change by itself."""
         self._was_moved = True
 
+    def find(self, key: str) -> None:
+        """Put the cursor on a row, wherever it stands; to the top, if it is not there."""
+        self.pin()
+        self._is_ahead = False
+        if key != self.key:
+            self.key = key
+            self.post_message(self.Moved(self, key))
+        self.begin_anew()
+
     def take(self, window: Window) -> None:
         """Show rows that were asked for."""
         old = {row.key: row for row in self._window.rows}
@@ -197,7 +207,7 @@ class VirtualTable(ScrollView, can_focus=True):
         if window.position is not None and window.position != self.cursor:
             before, self.cursor = self.cursor, window.position
             if self.scroll_offset.y > 0 or self.cursor >= self.size.height - 1:
-                self.scroll_to(y=max(0, self.cursor - keeps_scroll), animate=False, immediate=True)
+                scroll_now(self, max(0, self.cursor - keeps_scroll))
             self._refresh_rows({before})
         self._put_cursor(self.cursor, keep_in_view=was_in_view)
 
@@ -277,9 +287,9 @@ class VirtualTable(ScrollView, can_focus=True):
         rows = max(1, self.size.height - 1)
         top = self.scroll_offset.y
         if self.cursor < top:
-            self.scroll_to(y=self.cursor, animate=False, immediate=True)
+            scroll_now(self, self.cursor)
         elif self.cursor >= top + rows:
-            self.scroll_to(y=self.cursor - rows + 1, animate=False, immediate=True)
+            scroll_now(self, self.cursor - rows + 1)
 
     def _row(self, position: int) -> TableRow | None:
         index = position - self._window.start
