@@ -146,14 +146,27 @@ def _scale(value: float, log: bool) -> float | None:
     return math.log10(value) if value > 0 else None
 
 
-def labels(low: float, high: float, rows: int, log: bool = False) -> list[str]:
-    """Return what stands on the y axis at each row: the ends and the middle."""
+def labels(low: float, high: float, rows: int, log: bool = False, cells: int = 9) -> list[str]:
+    """Return what stands on the y axis at each row: the ends and the middle.
+
+    Args:
+        low: the value at the last row, its logarithm where ``log`` is set.
+        high: the value at the first row.
+        rows: how many there are.
+        log: whether the axis is logarithmic.
+        cells: how long a label may be: digits are left out before any of an exponent would be.
+    """
     found = [""] * rows
     for row in {0, rows // 2, rows - 1}:
         part = row / (rows - 1) if rows > 1 else 0.0
         value = high * (1 - part) + low * part
         try:
-            found[row] = words.number(float(f"{10**value if log else value:.4g}"))
+            found[row] = _brief(10**value if log else value, cells)
         except OverflowError:
             found[row] = "inf"
     return found
+
+
+def _brief(value: float, cells: int) -> str:
+    shown = [words.number(float(f"{value:.{digits}g}")) for digits in (4, 3, 2, 1)]
+    return next((text for text in shown if len(text) <= cells), shown[-1])

@@ -221,17 +221,19 @@ def test_an_axis_takes_any_values(values: list[object]) -> None:
 
 async def test_the_metrics_page_turns_to_the_sweep() -> None:
     fill(9)
-    sweep({n: float(n) for n in range(9)})
+    sweep({n: float(n) if n else math.nan for n in range(9)})
     app = FoundationsApp(Session(), page="metrics", follow=False)
     async with app.run_test(size=(100, 30)) as pilot:
-        await screen.until(pilot, lambda: "1 col" in screen.text(app))
+        await screen.until(pilot, lambda: "000000 job 8 ─╯" in screen.text(app) and "─step─" in screen.text(app))
         await pilot.press("v")
-        await screen.until(pilot, lambda: "loss (last) over lr" in screen.text(app) and "9 jobs" in screen.text(app))
+        await screen.until(
+            pilot, lambda: "8 jobs, 1 without a value" in screen.text(app) and "over lr" in screen.text(app)
+        )
         await pilot.press("v")
-        await screen.until(pilot, lambda: "loss (last) of 9 jobs" in screen.text(app))
-        assert "lr 0..0.008" in screen.text(app) and "highest quarter" in screen.text(app)
+        await screen.until(pilot, lambda: "loss (last) of 8 jobs, 1 without" in screen.text(app))
+        assert "lr 0.001..0.008" in screen.text(app) and "highest quarter" in screen.text(app)
         await pilot.press("v")
-        await screen.until(pilot, lambda: "1 col" in screen.text(app))
+        await screen.until(pilot, lambda: "─step─" in screen.text(app))
 
 
 @pytest.mark.parametrize("values", [[1.7e308, -1.7e308, 0.0], [5.0], [None, None], [math.inf]])

@@ -294,6 +294,7 @@ def test_a_chart_shows_its_ends() -> None:
     assert len(drawn) == 3 and all(len(row) == 4 for row in drawn)
     assert drawn[0][3] != " " and drawn[2][0] != " " and drawn[0][0] == " "
     assert charts.labels(0.0, 3.0, 3) == ["3", "1.5", "0"]
+    assert charts.labels(-5.7917e275, 5.7917e275, 3) == ["5.79e+275", "0", "-5.8e+275"]
     for values in ([1e308], [-1.7e308, 1.7e308], [5e-324], [0.0]):
         for log in (False, True):
             edge = charts.Curve(list(range(len(values))), values, values)

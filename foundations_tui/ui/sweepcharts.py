@@ -40,11 +40,18 @@ class Sweep:
     """"min" or "max"; empty when it is not known, and then the last values count."""
     results: list[float]
     """One a job."""
+    left_out: int = 0
+    """How many jobs have no number of the metric."""
 
     @property
     def title(self) -> str:
         """The metric and which of its values counts."""
         return f"{self.metric} ({self.direction or 'last'})"
+
+    def count(self, shown: int) -> str:
+        """How many jobs a picture has, and how many it cannot have."""
+        left_out = len(self.jobs) + self.left_out - shown
+        return words.plural(shown, "job") + (f", {left_out} without a value" if left_out else "")
 
 
 def members(conn: sqlite3.Connection, jobs: Sequence[str], view: JobsView) -> list[str]:
@@ -76,7 +83,7 @@ def read(conn: sqlite3.Connection, jobs: Sequence[str], metric: str) -> Sweep:
     found = [(row, _result(row, metric, direction)) for row in queries.jobs_by_id(conn, jobs)]
     known = [(row, value) for row, value in found if value is not None]
     rows = [row for row, _ in known]
-    return Sweep(rows, _varying(rows), metric, direction, [value for _, value in known])
+    return Sweep(rows, _varying(rows), metric, direction, [value for _, value in known], len(found) - len(known))
 
 
 def _result(row: JobRow, metric: str, direction: str) -> float | None:
@@ -155,7 +162,7 @@ def scatter(sweep: Sweep, param: str, selected: str | None) -> Plot:
     pairs = [(row, _params(row)[param], result) for row, result in found if param in _params(row)]
     axis = _Axis([value for _, value, _ in pairs])
     points = [(axis.place(value), result) for _, value, result in pairs]
-    lines = [_marks(words.plural(len(points), "job"), 0, points)]
+    lines = [_marks(sweep.count(len(points)), 0, points)]
     winner = best([result for _, _, result in pairs], sweep.direction) if sweep.direction else None
     chosen = next((n for n, (row, _, _) in enumerate(pairs) if row.job == selected), None)
     for number, words_, colour in ((chosen, "", 4), (winner, "best: ", 2)):

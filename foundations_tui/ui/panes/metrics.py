@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import sqlite3
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 from textual.binding import Binding, BindingType
@@ -14,9 +15,11 @@ from textual.message import Message
 
 from foundations_tui import words
 from foundations_tui.store import queries
+from foundations_tui.store.rows import JobRow
 from foundations_tui.terminal import one_line
 from foundations_tui.ui import curves, sweepcharts
 from foundations_tui.ui.curves import How, JobOfChart
+from foundations_tui.ui.look import name_of
 from foundations_tui.ui.reader import Reader
 from foundations_tui.ui.view import JobsView
 from foundations_tui.ui.widgets.chart import Chart, Plot
@@ -24,8 +27,6 @@ from foundations_tui.ui.widgets.chart import Chart, Plot
 _NONE = "no metrics: foundations.log_metric() in the script, or [metrics] patterns in foundations.toml"
 _TILES = {1: (1, 1), 2: (1, 2), 4: (2, 2), 6: (3, 2), 9: (3, 3)}
 """Columns and rows of so many charts."""
-_Found = tuple[list[str], int, list[tuple[str, Plot]]]
-"""All metrics, how many charts there could be, and those that are shown."""
 _CURVES = "curves"
 _KINDS = (_CURVES, "scatter", "parallel")
 _MOST_JOBS = 8
@@ -35,6 +36,22 @@ _ZOOM_STEP = 2.0
 _PAN_STEP = 0.5
 """Of what is seen."""
 _LEAST_WINDOW = 1e-6
+
+
+@dataclass(frozen=True)
+class _Found:
+    """What was read."""
+
+    keys: list[str] = field(default_factory=list)
+    """All metrics."""
+    count: int = 0
+    """How many charts there could be."""
+    charts: Sequence[tuple[str, Plot]] = ()
+    """Those that are shown: a title and what is below it."""
+    about: str = ""
+    """Which jobs that is."""
+    nothing: str = "no job is selected"
+    """What is said where there is nothing to draw."""
 
 
 class MetricsPane(Grid, can_focus=True):
@@ -110,16 +127,17 @@ class MetricsPane(Grid, can_focus=True):
         if not self._has_curves:
             return self._reload_sweep()
         jobs, how, wanted, tiles, first = list(self._jobs), self.how, self._filter, self.tiles, self._first
-        kind = self._kind
+        kind, chosen = self._kind, len(self._chosen)
 
         def read(conn: sqlite3.Connection) -> _Found:
-            if not jobs:
-                return [], 0, []
             rows = queries.jobs_by_id(conn, jobs, details=False)
+            if not rows:
+                return _Found()
             named = [JobOfChart(row.job, row.attempt, f"{row.job[:6]} {row.label}", n) for n, row in enumerate(rows)]
             keys = [key for key in queries.metric_keys(conn, jobs) if wanted.lower() in key.lower()]
             page = keys[first : first + tiles]
-            return keys, len(keys), [(key, curves.plot(conn, key, named, how)) for key in page]
+            drawn = [(key, curves.plot(conn, key, named, how)) for key in page]
+            return _Found(keys, len(keys), drawn, _about(rows, chosen), _nothing(rows, wanted))
 
         self._reader.ask(self, read, lambda found: self._take(found, how, kind))
 
@@ -131,13 +149,15 @@ class MetricsPane(Grid, can_focus=True):
             ids = sweepcharts.members(conn, jobs, view)
             keys = [key for key in queries.metric_keys(conn, ids) if wanted.lower() in key.lower()]
             if first >= len(keys):
-                return keys, 0, []
+                return _Found(keys, nothing=_NONE)
             sweep = sweepcharts.read(conn, ids, keys[first])
+            nothing = "no parameter differs between these jobs"
             if kind == "parallel":
-                return keys, 1, [(f"{sweep.title} of {len(sweep.jobs)} jobs", sweepcharts.parallel(sweep))]
+                title = f"{sweep.title} of {sweep.count(len(sweep.jobs))}"
+                return _Found(keys, 1, [(title, sweepcharts.parallel(sweep))], nothing=nothing)
             chosen = jobs[0] if jobs else None
             shown = [(f"{sweep.title} over {p}", sweepcharts.scatter(sweep, p, chosen)) for p in sweep.params[:tiles]]
-            return keys, len(sweep.params), shown
+            return _Found(keys, len(sweep.params), shown, nothing=nothing)
 
         self._reader.ask(self, read, lambda found: self._take(found, how, kind))
 
@@ -158,7 +178,7 @@ class MetricsPane(Grid, can_focus=True):
         if (how, kind) != (self.how, self._kind):
             return  # it was asked for before a key was pressed: the next answer is on its way
         tiles = self.tiles
-        self._keys, self._count, page = found
+        self._keys, self._count, page = found.keys, found.count, found.charts
         if self.tiles != tiles:
             self.reload()
         columns, rows = _TILES[self.tiles]
@@ -170,21 +190,14 @@ class MetricsPane(Grid, can_focus=True):
             for number, chart in enumerate(self.query(Chart)):
                 chart.display = number < shown
         for number, chart in enumerate(self.query(Chart)):
-            key, plot = page[number] if number < len(page) else ("", Plot(words=self._nothing))
+            key, plot = page[number] if number < len(page) else ("", Plot(words=found.nothing))
             chart.cursor = self._cursor
             chart.show(key, plot, self.how.x, self.how.log and self._kind != "parallel")
-        self._say(len(page) if self._has_curves else min(1, len(page)))
+        self._say(len(page) if self._has_curves else min(1, len(page)), found.about)
         self._seek()
         self._tell_moved()
 
-    @property
-    def _nothing(self) -> str:
-        """What is said where there is nothing to draw."""
-        if not self._has_curves and self._keys:
-            return "no parameter differs between these jobs"
-        return _NONE if self._jobs else "no job is selected"
-
-    def _say(self, shown: int) -> None:
+    def _say(self, shown: int, about: str) -> None:
         to = f"-{self._first + shown}" if shown > 1 else ""
         many = f"{self._first + 1}{to} of {len(self._keys)}" if shown else ""
         parts = [
@@ -196,10 +209,7 @@ class MetricsPane(Grid, can_focus=True):
         low, high = self.how.window
         parts.append(f"{low:.0%} to {high:.0%} of it" if high - low < 1 and self._has_curves else "")
         parts.append(f"smoothed {self.how.smooth:.1f}" if self.how.smooth else "")
-        said = (
-            one_line("  ".join(part for part in parts if part)),
-            words.plural(len(self._jobs), "job") if self._has_curves else "",
-        )
+        said = one_line("  ".join(part for part in parts if part)), one_line(about)
         if said != self._said:
             self._said = said
             self.border_title, self.border_subtitle = map(Content, said)
@@ -356,3 +366,18 @@ class MetricsPane(Grid, can_focus=True):
     def on_resize(self) -> None:
         """Show as many as fit."""
         self.reload()
+
+
+def _about(rows: Sequence[JobRow], chosen: int) -> str:
+    if chosen == 1:
+        return name_of(rows[0])
+    return f"{len(rows)} of {words.plural(chosen, 'job')}" if len(rows) < chosen else words.plural(len(rows), "job")
+
+
+def _nothing(rows: Sequence[JobRow], wanted: str) -> str:
+    """Say why there is no metric of some jobs, or none with the words that are wanted."""
+    if wanted:
+        return f"no metric has {wanted} in its name"
+    if len(rows) == 1 and not rows[0].is_final:
+        return f"{name_of(rows[0])} is {rows[0].state}: no metrics yet"
+    return _NONE

@@ -204,7 +204,7 @@ class Chart(Widget):
         _, _, low, high = charts.bounds(curves, self._log)
         if self._plot.uprights:
             low, high = 0.0, 1.0
-        labels = charts.labels(low, high, rows, self._log) if not self._plot.uprights else [""] * rows
+        labels = charts.labels(low, high, rows, self._log, _AXIS - 1) if not self._plot.uprights else [""] * rows
         drawn = list(zip(owners, charts.draw(curves, columns, rows, self._log, (left, right)), strict=True))
         at = None if self.cursor is None else round(self.cursor * (columns - 1))
         uprights = {_column(x, (left, right), columns) for x, _ in self._plot.ticks if self._plot.uprights}
@@ -344,7 +344,8 @@ def _x_axis(left: float, right: float, columns: int, name: str) -> str:
     """Return the line below a chart: its ends, and how much one column holds."""
     ends = (_x_label(left, name), _x_label(right, name))
     each = (right - left) / max(1, columns)
-    middle = f"{name}, 1 col = {words.number(float(f'{each:.3g}'))}" + (" s" if name != "step" else " steps")
+    unit = " s" if name != "step" else " steps"
+    middle = f"{name}, 1 col = {words.number(float(f'{each:.3g}'))}{unit}" if each else name
     room = columns - len(ends[0]) - len(ends[1])
     middle = middle if len(middle) + 4 <= room else ""
     return ends[0] + middle.center(max(0, room), _level()) + ends[1]
