@@ -77,6 +77,12 @@ def compare(rows: Sequence[JobRow], directions: Mapping[str, str], now: float, e
     return [line for line in lines if everything or line.differs]
 
 
+def without_doubles(lines: Sequence[Line]) -> list[Line]:
+    """Return lines for who reads them: an argument that says what a parameter of its name says is left out."""
+    params = {line.name: line.values for line in lines if line.kind == "param"}
+    return [line for line in lines if line.kind != "arg" or params.get(line.name) != line.values]
+
+
 @dataclass(frozen=True)
 class Averaged:
     """Groups of jobs that are alike but for one parameter, side by side."""

@@ -69,7 +69,8 @@ def compare(
         output.print_json({**found, "code": difference} if code else found)
         return
     short = queries.short_ids(conn, [row.job for row in rows])
-    table = [[_title(line), *(_value_cell(line, n) for n in range(len(rows)))] for line in lines]
+    shown = comparing.without_doubles(lines)
+    table = [[_title(line), *(_value_cell(line, n) for n in range(len(rows)))] for line in shown]
     output.print_table(("", *(short[row.job] for row in rows)), table)
     if not lines:
         say("they do not differ in anything that is known")

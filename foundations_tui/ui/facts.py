@@ -110,7 +110,8 @@ def _code(known: Known) -> dict[str, str]:
 
 def _config(known: Known) -> Iterator[Content]:
     yield from _table("parameters", {key: words.number(value) for key, value in known.row.params.items()})
-    yield from _table("command line", {key: words.number(value) for key, value in known.row.args.items()})
+    args = {key: value for key, value in known.row.args.items() if known.row.params.get(key) != value}
+    yield from _table("command line", {key: words.number(value) for key, value in args.items()})
 
 
 def _how_it_ended(attempt: dict[str, object]) -> str:

@@ -21,7 +21,7 @@ from foundations_tui.ui.look import LOOK
 from foundations_tui.ui.reader import Reader
 from foundations_tui.ui.widgets.virtual_table import Column, TableRow, VirtualTable, whole
 
-_MOST = 12
+_MOST = 100
 _MOST_AVERAGED = 500
 
 
@@ -32,6 +32,8 @@ class ComparePane(Vertical):
         Binding("o", "everything", "all", id="compare.everything"),
         Binding("m", "over", "mean over", id="compare.over"),
         Binding("p", "baseline", "baseline", id="compare.baseline"),
+        Binding("l,right", "aside(1)", "further jobs", show=False, id="compare.right"),
+        Binding("h,left", "aside(-1)", "jobs before", show=False, id="compare.left"),
     ]
 
     def __init__(self, reader: Reader, id: str | None = None) -> None:
@@ -44,6 +46,8 @@ class ComparePane(Vertical):
         """The parameter in which jobs that count as one may differ."""
         self._differing: list[str] = []
         self._rows: list[TableRow] = []
+        self._aside = 0
+        """How many jobs behind the baseline have moved out of sight."""
         self.border_title = "compare"
 
     def compose(self) -> ComposeResult:
@@ -111,14 +115,20 @@ class ComparePane(Vertical):
         )
 
     def _show(self, heads: list[str], lines: list[comparing.Line], title: str) -> None:
+        lines = comparing.without_doubles(lines)
         room = max(8, min(24, (self.size.width - 30) // max(1, len(heads)) - 1))
-        wide = max([len(_name(line)) for line in lines], default=8)
-        columns = [Column("", min(22, wide)), *(Column(head, room, right=True) for head in heads), Column("", 0)]
+        wide = min(22, max([len(_name(line)) for line in lines], default=8))
+        fits = max(1, (self.table.scrollable_content_region.width - wide - 3) // (room + 1) - 1)  # behind the baseline
+        self._aside = max(0, min(self._aside, len(heads) - 1 - fits))
+        seen = [0, *range(1 + self._aside, min(len(heads), 1 + self._aside + fits))] if heads else []
+        columns = [Column("", wide), *(Column(heads[n], room, right=True) for n in seen), Column("", 0)]
         self.table.set_columns(columns if heads else ())
-        self._rows = [_row(line, room) for line in lines]
+        self._rows = [_row(line, room, seen) for line in lines]
         self.table.refresh()
         self.table.reload()
         self.border_title = Content(title)
+        hidden = len(heads) - len(seen)
+        self.border_subtitle = f"{seen[1] + 1}-{seen[-1] + 1} of {len(heads)}  h l" if hidden else ""
 
     def _ask(self, start: int, count: int, key: str | None, follow: bool) -> None:
         self.table.take(whole(self._rows, key))
@@ -144,20 +154,26 @@ class ComparePane(Vertical):
         self._over = choices[(place + 1) % len(choices)]
         self.reload()
 
+    def action_aside(self, step: int) -> None:
+        """Show the jobs for which there is no room; the baseline stays."""
+        self._aside = max(0, self._aside + step)
+        self.reload()
+
     def on_resize(self) -> None:
         """Give each job its share."""
         self.reload()
 
 
-def _row(line: comparing.Line, room: int) -> TableRow:
+def _row(line: comparing.Line, room: int, seen: Sequence[int]) -> TableRow:
+    """Return a line of the table: what is known of the jobs that are seen."""
     name = _name(line)
     shown = []
-    for number, value in enumerate(line.values):
+    for number, value in [(n, line.values[n]) for n in seen]:
         best = (" +" if LOOK.ascii else " ✓") if line.best == number else ""
         delta = _delta(value, line.values[0], number) if line.kind != "job" else ""
         text = _fitting(line, value, delta, best, room)
         shown.append(text.replace("±", "+-") if LOOK.ascii else text)
-    styles = ["", *("bold" if line.best == number else "" for number in range(len(line.values)))]
+    styles = ["", *("bold" if line.best == number else "" for number in seen)]
     return TableRow(f"{line.kind}:{line.name}", [name, *shown], styles, tuple(shown))
 
 
