@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 import sqlite3
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from foundations_tui.errors import FoundationsError
 from foundations_tui.store import expressions, queries
 from foundations_tui.ui.panes.jobs import JobsPane
 from foundations_tui.ui.panes.metrics import MetricsPane
@@ -49,31 +49,12 @@ class Asks:
 
     def filter(self) -> None:
         """Ask for a query; the table follows while it is typed."""
-        self.learn_names()
-        before = self._jobs.fallback = self._jobs.view
-        question = Question(
-            "/",
-            before.query,
-            submit=self._filter_submitted,
-            change=lambda text: self._jobs.show(dataclasses.replace(self._jobs.view, query=text.strip())),
-            cancel=lambda: self._leave(before),
-            suggest=_last_word(lambda: self._names),
-            hint="state=failed and lr<1e-3 and val_loss:min<0.3 and age<2d",
-        )
-        self._main.prompt.ask(question)
-
-    def _filter_submitted(self, text: str) -> None:
-        if self._jobs.error is not None:
-            self._app.say(str(self._jobs.error), failed=True)
-            self._jobs.fall_back()
-
-    def _leave(self, view: JobsView) -> None:
-        if self._jobs.view != view:
-            self._jobs.show(view)
+        hint = "state=failed and lr<1e-3 and val_loss:min<0.3 and age<2d"
+        self._ask_for("/", self._jobs.view.query, "query", hint)
 
     def host(self) -> None:
         """Ask for a new host."""
-        hint = "NAME user@host:port, options as of hosts add"
+        hint = "NAME user@host:port --identity KEY"
         self._main.prompt.ask(Question("new host", submit=self._app.hosting.add, hint=hint))
 
     def clear(self) -> None:
@@ -94,21 +75,24 @@ class Asks:
         self._ask_for("group by", self._jobs.view.group_by, "group_by", "bs; empty for no groups")
 
     def _ask_for(self, label: str, value: str, field: str, hint: str) -> None:
+        """Ask for a part of the view; the table follows while it is typed."""
         self.learn_names()
+        before = self._jobs.fallback = self._jobs.view
 
-        def submit(text: str) -> None:
-            text = text.strip() or ("created" if field == "sort" else "")
-            try:
-                _check(field, text)
-            except FoundationsError as error:
-                self._app.say(str(error), failed=True)
-                return
-            self._jobs.fallback = self._jobs.view
-            self._jobs.show(dataclasses.replace(self._jobs.view, **{field: text}))  # type: ignore[arg-type]
+        def show(text: str) -> None:
+            self._jobs.show(dataclasses.replace(self._jobs.view, **{field: _meant(field, text.strip())}))  # type: ignore[arg-type]
+
+        def submit(_: str) -> None:
+            if self._jobs.error is not None:
+                self._app.say(str(self._jobs.error), failed=True)
+                self._jobs.fall_back()
+
+        def cancel() -> None:
+            if self._jobs.view != before:
+                self._jobs.show(before)
 
         suggest = _last_word(lambda: self._names)
-        question = Question(label, value, submit, suggest=suggest, hint=hint)
-        self._main.prompt.ask(question)
+        self._main.prompt.ask(Question(label, value, submit, show, cancel, suggest, hint))
 
     def toggle_archived(self) -> None:
         """Show archived jobs too, or not."""
@@ -177,14 +161,11 @@ class Asks:
         self._main.prompt.ask(Question("metrics", change=pane.set_filter, cancel=lambda: pane.set_filter("")))
 
 
-def _check(field: str, text: str) -> None:
-    """Raise QueryError when a view cannot be like that."""
-    if field == "sort" and text != "created":
-        expressions.parse_sort(text)
-    elif field == "columns" and text:
-        expressions.parse_columns(text)
-    elif field == "group_by" and text:
-        expressions.parse_expression(text)
+def _meant(field: str, text: str) -> str:
+    """Return a part of a view for what was typed: an order may stand behind a space, as in SQL."""
+    if field != "sort":
+        return text
+    return re.sub(r"\s+(asc|desc)$", r":\1", text) or "created"
 
 
 def _view_words(text: str) -> str:

@@ -14,7 +14,7 @@ from textual.suggester import Suggester
 from textual.widget import Widget
 from textual.widgets import Input, Static
 
-from foundations_tui.terminal import one_line
+from foundations_tui.terminal import one_line, width
 
 Suggest = Callable[[str], Sequence[str]]
 
@@ -48,6 +48,7 @@ class Prompt(Horizontal):
     Prompt Input:focus { border: none; }
     Prompt #prompt-hint { width: auto; max-width: 50%; color: $text-muted; padding: 0 1; }
     Prompt #prompt-hint { text-wrap: nowrap; text-overflow: ellipsis; }
+    Prompt #prompt-hint.-hidden { display: none; }
     Prompt #prompt-hint.-error { color: $error; text-style: bold; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -62,6 +63,8 @@ class Prompt(Horizontal):
         self._question = Question("")
         self._history: dict[str, list[str]] = {}
         self._place = 0
+        self._is_wrong = False
+        """Whether what stands there is known to be."""
         self._back: Widget | None = None
         """What had the keys before."""
 
@@ -102,9 +105,19 @@ class Prompt(Horizontal):
 
     def say(self, words: str, is_error: bool = False) -> None:
         """Say something behind what is typed."""
+        self._is_wrong = is_error
         hint = self.query_one("#prompt-hint", Static)
         hint.set_class(is_error, "-error")
         hint.update(Content(one_line(words)))
+        self._make_room()
+
+    def _make_room(self) -> None:
+        """Let an example give way to what is typed; what is said of that stays."""
+        hint = self.query_one("#prompt-hint", Static)
+        said = str(hint.content)
+        label = self.query_one("#prompt-label", Static).region.width
+        needed = label + width(self.input.value) + width(said) + 4
+        hint.set_class(said == self._question.hint and needed > self.size.width, "-hidden")
 
     def suggestion(self, text: str) -> str | None:
         """Return the first whole line that begins with a text."""
@@ -128,12 +141,16 @@ class Prompt(Horizontal):
         if event.value != one_line(event.value):  # pasted
             self.input.value = one_line(event.value)
             return
+        self._is_wrong = False
+        self._make_room()
         if self._question.change is not None and self.is_asking:
             self._question.change(event.value)
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
-        """Close, and pass on what was typed."""
+        """Close, and pass on what was typed; what is known to be wrong is left to be mended."""
         event.stop()
+        if self._is_wrong:
+            return
         if event.value and self._earlier[-1:] != [event.value]:
             self._earlier.append(event.value)
         question = self._question
