@@ -31,6 +31,7 @@ from foundations_tui.ui.launching import submit_words
 from foundations_tui.ui.pages import PAGES
 from foundations_tui.ui.panes import compare
 from foundations_tui.ui.panes.metrics import MetricsPane
+from foundations_tui.ui.screens import passphrase
 from foundations_tui.ui.screens.confirm import Confirm
 from foundations_tui.ui.screens.detail import Detail
 from foundations_tui.ui.screens.files import Files, FileTree
@@ -135,7 +136,10 @@ async def test_a_filter_is_live_and_its_error_is_shown_in_place(client: Client) 
         await screen.until(pilot, lambda: app.main.jobs.table.count == 5)
         await pilot.press("slash")
         await type_text(pilot, "nothing_like_it<3")
+        await screen.until(pilot, lambda: "no job has a parameter" in screen.text(app))
         await pilot.press("enter")
+        assert app.main.prompt.is_asking and app.main.prompt.input.value == "nothing_like_it<3"
+        await pilot.press("escape")
         await screen.until(pilot, lambda: app.main.jobs.view.query == "" and app.main.jobs.error is None)
         assert app.main.jobs.table.count == 5
 
@@ -146,7 +150,7 @@ async def test_sort_columns_groups_and_views(client: Client) -> None:
     async with app.run_test(size=(120, 40)) as pilot:
         await screen.until(pilot, lambda: "5 jobs" in screen.text(app))
         await pilot.press("1", "s")
-        await type_text(pilot, "loss:min:asc")
+        await type_text(pilot, "loss:min asc")
         await pilot.press("enter")
         await screen.until(pilot, lambda: [c.title for c in app.main.jobs.table._columns][3] == "loss:min")
         assert [row.cells[3] for row in app.main.jobs.table._window.rows] == ["0.025", "0.025", "0.05", "0.05", ""]
@@ -177,6 +181,21 @@ async def test_sort_columns_groups_and_views(client: Client) -> None:
         await screen.until(pilot, lambda: isinstance(app.screen, Menu))
         await pilot.press("0")
         await screen.until(pilot, lambda: app.main.jobs.table.count == 5)
+
+
+async def test_more_jobs_are_compared_than_there_is_room_for(client: Client) -> None:
+    fill(30)
+    app = make_app()
+    async with app.run_test(size=(80, 24)) as pilot:
+        await screen.until(pilot, lambda: "30 jobs" in screen.text(app))
+        await pilot.press("a", "5")
+        await screen.until(pilot, lambda: "job 29" in screen.text(app) and "2-7 of 30" in screen.text(app))
+        assert "job 28" in screen.text(app) and "arg:lr" not in screen.text(app)
+        await pilot.press("l")
+        await screen.until(pilot, lambda: "3-8 of 30" in screen.text(app))
+        assert "job 29" in screen.text(app) and "job 28" not in screen.text(app)
+        await pilot.press("h", "h")
+        await screen.until(pilot, lambda: "2-7 of 30" in screen.text(app))
 
 
 async def test_marked_jobs_are_compared_and_charted(client: Client) -> None:
@@ -275,13 +294,44 @@ async def test_a_job_is_edited_and_run_anew(client: Client) -> None:
         await pilot.press("f2")
         await screen.until(pilot, lambda: isinstance(app.screen, Output) and "exit 0" in screen.text(app))
         assert "train.py" in screen.text(app) and len(client.json("jobs")) == 5
-        await pilot.press("escape", "f3")
-        await screen.until(pilot, lambda: isinstance(app.screen, Output) and "exit 0" in screen.text(app))
-        await pilot.press("escape")
-        await screen.until(pilot, lambda: app.main.jobs.table.count == 6)
+        await pilot.press("enter")
+        await screen.until(pilot, lambda: "enter shows the job" in screen.text(app))
+        assert "foundations logs" not in screen.text(app)
+        await pilot.press("enter")
+        await screen.until(pilot, lambda: app.main.jobs.table.count == 6 and app.screen is app.main)
+        assert (app.main.jobs.table.key, app.main.jobs.table.cursor) == (client.json("jobs")[0]["job"], 0)
     new = client.json("jobs")[0]
     assert new["command"] == ["python", "train.py", "0.2", "64"] and new["name"] == "lr0.2-bs32"
     assert new["job"] not in jobs
+
+
+async def test_a_form_that_is_left_and_a_submit_that_fails_lose_nothing(client: Client) -> None:
+    app = make_app()
+    async with app.run_test(size=(80, 24)) as pilot:
+        await screen.until(pilot, lambda: "no jobs yet" in screen.text(app))
+        await pilot.press("ctrl+n")
+        await screen.until(pilot, lambda: isinstance(app.screen, Launch))
+        await type_text(pilot, "true")
+        await pilot.press("escape", "ctrl+n")
+        await screen.until(pilot, lambda: "a new job, as it was left" in screen.text(app))
+        app.screen.query_one("#field-host", Input).value = "nowhere"
+        await pilot.press("f3")
+        await screen.until(pilot, lambda: "exit 3   esc back" in screen.text(app) and "nowhere" in screen.text(app))
+        await pilot.press("escape")
+        await screen.until(pilot, lambda: isinstance(app.screen, Launch))
+        assert app.screen.query_one("#field-command", Input).value == "true"
+        app.screen.query_one("#field-host", Input).value = "local"
+        await pilot.press("f3")
+        await screen.until(pilot, lambda: "enter shows the job" in screen.text(app))
+        await pilot.press("escape", "ctrl+n")
+        await screen.until(pilot, lambda: isinstance(app.screen, Launch) and "a new job ──" in screen.text(app))
+        await type_text(pilot, "false")
+        await pilot.press("f5")
+        assert app.screen.query_one("#field-command", Input).value == ""
+        app.screen.query_one("#field-params", Input).value = "lr=0.1,0.2 bs=32"
+        await type_text(pilot, "true")
+        await screen.until(pilot, lambda: "lr=0.1,0.2 belongs into sweep" in screen.text(app))
+    assert [row["host"] for row in client.json("jobs")] == ["local"]
 
 
 async def test_a_new_job_from_files_that_are_here(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -477,6 +527,19 @@ def test_searching_a_file_finds_each_line_once(tmp_path: Path) -> None:
     assert logfile.compile_words("(a+)+b").pattern.pattern == re.escape(b"(a+)+b"), (
         "a pattern that could take forever is text"
     )
+
+
+def test_a_search_goes_on_from_the_other_end(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    path.write_text("one\ntwo\nthree\n")
+    one, three = 0, 8
+
+    def found(words: str, place: int, direction: int) -> tuple[int | None, bool]:
+        return logfile.next_match(path, logfile.compile_words(words), lambda: False, place, direction)
+
+    assert found("three", one, 1) == (three, False) and found("one", three, -1) == (one, False)
+    assert found("one", three, 1) == (one, True) and found("three", one, -1) == (three, True)
+    assert found("four", three, 1) == (None, False)
 
 
 async def test_a_log_is_searched_and_filtered(tmp_path: Path) -> None:
@@ -786,7 +849,8 @@ async def test_the_strip_below_the_jobs_shows_more_than_the_log(client: Client) 
         await screen.until(pilot, lambda: "trained" in screen.text(app))
 
 
-async def test_a_passphrase_is_asked_for(client: Client, sshd: Sshd) -> None:
+async def test_a_passphrase_is_asked_for(client: Client, sshd: Sshd, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(passphrase, "UNCALLED_SECONDS", 3.0)  # time enough to see it
     lock_key(sshd.identity)
     client.add_host("box", sshd)
     app = make_app(page="hosts")

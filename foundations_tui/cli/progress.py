@@ -15,11 +15,16 @@ _PATIENCE, _PAUSE = 0.5, 0.1
 """Seconds: what is done sooner needs no line; between two lines."""
 
 
+def is_in_window() -> bool:
+    """Say whether what is said is shown in a window of the app, not on a terminal."""
+    return bool(os.environ.get(VARIABLE)) and not sys.stderr.isatty()
+
+
 class Line(Progress):
     """The line."""
 
     def __init__(self) -> None:
-        self._is_window = bool(os.environ.get(VARIABLE)) and not sys.stderr.isatty()
+        self._is_window = is_in_window()
         self._is_shown = False
         self._next = time.monotonic() + (0.0 if self._is_window else _PATIENCE)
 

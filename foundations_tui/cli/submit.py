@@ -27,7 +27,7 @@ from foundations_tui.cli.options import (
     parse_pair,
     say,
 )
-from foundations_tui.cli.progress import Line
+from foundations_tui.cli.progress import Line, is_in_window
 from foundations_tui.errors import FoundationsError, UsageError
 from foundations_tui.store.rows import json_value
 from foundations_tui.terminal import one_line
@@ -210,7 +210,8 @@ def _submit_sweep(
     elif then == "detach":
         click.echo("\n".join(one.view.spec.job for one in submitted))
     say(f"sweep {group}: {words.plural(len(submitted), 'job')} submitted to {_hosts_of(submitted)}")
-    say(f"  foundations sweep show {group}    how far it is, and the best so far")
+    if not is_in_window():
+        say(f"  foundations sweep show {group}    how far it is, and the best so far")
     if then == "detach":
         return 0
     if then == "follow":
@@ -378,11 +379,9 @@ def _print_next_steps(submitted: Submitted) -> None:
     assert snapshot is not None
     click.echo(job)
     sent = f"{words.size(submitted.shipped.bytes)} sent" if submitted.shipped.objects else "nothing new to send"
-    say(
-        f"submitted to {submitted.host} ({words.plural(snapshot.files, 'file')}, {sent})\n"
-        f"  foundations logs -f {job[:6]}    follow its log\n"
-        f"  foundations                watch all jobs"
-    )
+    say(f"submitted to {submitted.host} ({words.plural(snapshot.files, 'file')}, {sent})")
+    if not is_in_window():
+        say(f"  foundations logs -f {job[:6]}    follow its log\n  foundations                   watch all jobs")
 
 
 def _failed_before(error: FoundationsError) -> int:

@@ -243,9 +243,7 @@ class FoundationsApp(KeysInOrder):
         """Say in one piece what has ended within a second: a sweep's jobs end together."""
         rows, self._ended_lately = self._ended_lately, []
         rows.sort(key=lambda row: row.state not in ("failed", "lost"))
-        lines = [
-            f"{LOOK.glyph(row.state)} {row.job[:6]} {row.label} {row.state} {row.why}" for row in rows[:_MOST_SAID]
-        ]
+        lines = [f"{LOOK.glyph(row.state)} {row.job[:6]} {row.label} {_how_it_ended(row)}" for row in rows[:_MOST_SAID]]
         if len(rows) > _MOST_SAID:
             lines.append(f"and {words.plural(len(rows) - _MOST_SAID, 'more job')} ended")
         self.say("\n".join(lines), rows[0].state in ("failed", "lost"))
@@ -377,6 +375,10 @@ class FoundationsApp(KeysInOrder):
             ("Undo", "", self.deeds.undo),
         ):
             yield SystemCommand(name, words_, call)
+
+
+def _how_it_ended(row: JobRow) -> str:
+    return row.why if row.why.startswith(row.state) else f"{row.state} {row.why}"
 
 
 def _since_last_look(conn: sqlite3.Connection) -> tuple[float, list[JobRow], int]:

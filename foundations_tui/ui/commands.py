@@ -89,18 +89,19 @@ def suggestions(line: str, verbs: Mapping[str, object], own: Sequence[str]) -> l
 class Running:
     """A verb that runs as a process of its own; its output goes to a file that can be shown while it grows."""
 
-    def __init__(self, command: Command, ended: Callable[[int], None]) -> None:
+    def __init__(self, command: Command, ended: Callable[[int], None], columns: int) -> None:
         """Start it.
 
         Args:
             command: what to do.
             ended: called with the exit code, from a thread.
+            columns: how many cells its lines may have.
         """
         self.command = command
         handle, name = tempfile.mkstemp(prefix="foundations-", suffix=".txt")
         self.output = Path(name)
         self.code: int | None = None
-        env = {**os.environ, "COLUMNS": "150", "NO_COLOR": "1", "PYTHONUNBUFFERED": "1", VARIABLE: "1"}
+        env = {**os.environ, "COLUMNS": str(columns), "NO_COLOR": "1", "PYTHONUNBUFFERED": "1", VARIABLE: "1"}
         with os.fdopen(handle, "wb") as output:
             self._process = subprocess.Popen(
                 command.argv,

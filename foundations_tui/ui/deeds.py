@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sqlite3
 import subprocess
 import threading
@@ -19,13 +20,13 @@ from foundations_tui.session import Session
 from foundations_tui.store import queries
 from foundations_tui.store.rows import JobRow
 from foundations_tui.ui.commands import Command, parse, suggestions
-from foundations_tui.ui.launching import of_job
+from foundations_tui.ui.launching import changed, of_job
 from foundations_tui.ui.look import name_of
 from foundations_tui.ui.messages import HostsChanged
 from foundations_tui.ui.screens.confirm import Confirm
-from foundations_tui.ui.screens.launch import Launch
+from foundations_tui.ui.screens.launch import Launch, Launched
 from foundations_tui.ui.screens.menu import Choice, Menu
-from foundations_tui.ui.screens.output import Output
+from foundations_tui.ui.screens.output import Onward, Output
 from foundations_tui.ui.view import JobsView
 from foundations_tui.ui.widgets.prompt import Question
 from foundations_tui.ui.workers import carry_out
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from foundations_tui.ui.app import FoundationsApp
 
 _MOST_UNDONE = 100
+_JOB = re.compile(r"[0-9a-f]{12}")
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,8 @@ class Deeds:
         self._session = session
         self._verbs = verbs
         self._undos: list[_Undo] = []
+        self._draft: Mapping[str, str] = {}
+        """What stood in the form for a new job when it was left without a submit."""
         self._moving: threading.Thread | None = None
         """What gave a waiting job its place last: the next move comes after it."""
         self.done: list[str] = []
@@ -194,7 +198,9 @@ class Deeds:
         if command.needs_terminal:
             self.run_in_terminal(command.argv)
         else:
-            self._app.push_screen(Output(command), lambda _: self._have_run(command))
+            submits = command.verb == "submit" and not {"--help", "-h", "--dry-run"} & set(command.words)
+            onward = Onward("shows the job", self._show_submitted) if submits else None
+            self._app.push_screen(Output(command, onward), lambda _: self._have_run(command))
 
     def _have_run(self, command: Command) -> None:
         if command.verb == "hosts":
@@ -239,19 +245,36 @@ class Deeds:
 
         def show(found: list[tuple[JobRow, dict[str, Any]]]) -> None:
             for row, spec in found:
-                self.launch(of_job(row, spec), f"a new job like {name_of(row)}")
+                self._launch(of_job(row, spec), f"a new job like {name_of(row)}")
 
         self._app.read_for_key("chosen", read, show)
 
-    def launch(self, values: Mapping[str, str], title: str = "a new job") -> None:
-        """Ask for a job, and submit it."""
+    def launch_new(self) -> None:
+        """Show the form as it was left without a submit, empty if it was not."""
+        self._launch(self._draft, "a new job, as it was left" if self._draft else "a new job")
 
-        def submit(found: list[str] | None) -> None:
-            if found:
-                self.done.append(words.command(["submit", *found]))
-                self._app.push_screen(Output(Command("submit", ("--yes", *found))), lambda _: self._app.look())
+    def _launch(self, values: Mapping[str, str], title: str) -> None:
+        def left(launched: Launched | None) -> None:
+            if launched is None:
+                return
+            if launched.words:
+                self._draft = {}
+                self.done.append(words.command(["submit", *launched.words]))
+                self._app.look()
+            elif changed(launched.values, values):
+                self._draft = launched.values
+            if launched.said:
+                self._show_submitted(launched.said)
 
-        self._app.push_screen(Launch(values, title, self._app.main.away), submit)
+        self._app.push_screen(Launch(values, title, self._app.main.away), left)
+
+    def _show_submitted(self, said: str) -> None:
+        """Show the first job that a submit names, each in a line of its own."""
+        found = next((line for line in said.splitlines() if _JOB.fullmatch(line)), None)
+        main = self._app.back_to_main()
+        main.action_page("jobs")
+        if found is not None:
+            main.jobs.table.find(found)
 
     # --- copying ------------------------------------------------------------------------------------------------
 

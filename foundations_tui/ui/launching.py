@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -61,6 +61,28 @@ def submit_words(values: Mapping[str, str]) -> list[str]:
     if not command:
         raise UsageError("command: what is to be run?")
     return [*found, "--", *command]
+
+
+def doubts(values: Mapping[str, str], away: Collection[str]) -> list[str]:
+    """Return what may not be meant although it can be submitted.
+
+    Args:
+        values: what stands in the form, by the fields' names.
+        away: hosts that are out of reach.
+    """
+    host = values.get("host", "").strip()
+    found = [f"{host} is out of reach"] if host in away else []
+    lists = [part for part in values.get("params", "").split() if _looks_like_values(part.partition("=")[2])]
+    return found + [f"params gives one value each: {part} belongs into sweep, if several are meant" for part in lists]
+
+
+def _looks_like_values(text: str) -> bool:
+    """Say whether a text is several numbers with commas."""
+    parts = text.split(",")
+    try:
+        return len([float(part) for part in parts]) > 1
+    except ValueError:
+        return False
 
 
 def _split(field: Field, text: str) -> list[str]:

@@ -56,6 +56,7 @@ Queue       K  J                earlier, later
 
 Compare     o  p                all or what differs; baseline
             m                   mean and deviation over a parameter
+            h  l                further jobs
 
 Do          x                   stop, kill, star, archive, delete ...
                                 on page 4: test, shell, pause, remove

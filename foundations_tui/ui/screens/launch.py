@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import shlex
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
@@ -22,12 +23,12 @@ from foundations_tui import words
 from foundations_tui.errors import UsageError
 from foundations_tui.terminal import one_line
 from foundations_tui.ui.commands import Command
-from foundations_tui.ui.launching import FIELDS, changed, submit_words
+from foundations_tui.ui.launching import FIELDS, changed, doubts, submit_words
 from foundations_tui.ui.look import LOOK
 from foundations_tui.ui.screens.files import Files
-from foundations_tui.ui.screens.output import Output
+from foundations_tui.ui.screens.output import Onward, Output
 
-_KEYS = "f2 what would be sent   f3 submit   f4 files   enter next   esc back"
+_KEYS = "f2 what would be sent   f3 submit   f4 files   f5 empty   esc back"
 _WITH_FILES = ("command",)
 
 
@@ -59,14 +60,27 @@ def _names(folder: Path) -> list[str]:
     return [name for name in found if shlex.quote(name) == name]
 
 
-class Launch(ModalScreen[list[str]]):
-    """Asks for a job; returns the words behind ``foundations submit``, none when the user leaves it."""
+@dataclass(frozen=True)
+class Launched:
+    """How a form was left."""
+
+    values: Mapping[str, str]
+    """What stood in it."""
+    words: Sequence[str] = ()
+    """The words behind ``foundations submit``; none when nothing was submitted."""
+    said: str = ""
+    """What that said, when the user wants to see what came of it."""
+
+
+class Launch(ModalScreen[Launched]):
+    """Asks for a job, and submits it."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "leave", "back", id="launch.close"),
         Binding("f2,ctrl+p", "preview", "what would be sent", priority=True, id="launch.preview"),
         Binding("f3,ctrl+o", "submit", "submit", priority=True, id="launch.submit"),
         Binding("f4,ctrl+f", "files", "choose a file", priority=True, id="launch.files"),
+        Binding("f5", "clear", "empty", priority=True, id="launch.clear"),
         Binding("down", "app.focus_next", "next", show=False, id="launch.next"),
         Binding("up", "app.focus_previous", "previous", show=False, id="launch.previous"),
     ]
@@ -123,9 +137,8 @@ class Launch(ModalScreen[list[str]]):
         said = self.query_one("#launch-said", Static)
         try:
             line = one_line(words.command(["foundations", "submit", *submit_words(values)]))
-            host = values["host"].strip()
-            warning = f"\n{one_line(host)} is out of reach" if host in self._away else ""
-            said.update(Content.assemble(line, Content.styled(warning, LOOK.style("failed"))))
+            warnings = "".join(f"\n{one_line(text)}" for text in doubts(values, self._away))
+            said.update(Content.assemble(line, Content.styled(warnings, LOOK.style("failed"))))
             said.remove_class("-error")
         except UsageError as error:
             said.update(Content(one_line(str(error))))
@@ -150,20 +163,44 @@ class Launch(ModalScreen[list[str]]):
                 self.action_preview()
             elif place < _KEYS.index("f4"):
                 self.action_submit()
-            elif place < _KEYS.index("enter"):
+            elif place < _KEYS.index("f5"):
                 self.action_files()
+            elif place < _KEYS.index("esc"):
+                self.action_clear()
+            else:
+                self.action_leave()
 
     def action_preview(self) -> None:
         """Show what would be sent, and how many jobs that are."""
         found = self._words()
         if found is not None:
-            self.app.push_screen(Output(Command("submit", ("--dry-run", *found))))
+            onward = Onward("submits it", lambda _: self.action_submit())
+            self.app.push_screen(Output(Command("submit", ("--dry-run", *found)), onward))
 
     def action_submit(self) -> None:
-        """Return the words."""
+        """Submit it; the form stays where that fails."""
         found = self._words()
-        if found is not None:
-            self.dismiss(found)
+        if found is None:
+            return
+        values, said = self.values, ""
+
+        def keep(text: str) -> None:
+            nonlocal said
+            said = text
+
+        output = Output(Command("submit", ("--yes", *found)), Onward("shows the job", keep))
+
+        def back(_: None) -> None:
+            if output.is_done:
+                self.dismiss(Launched(values, found, said))
+
+        self.app.push_screen(output, back)
+
+    def action_clear(self) -> None:
+        """Begin anew."""
+        for field in FIELDS:
+            self.query_one(f"#field-{field.name}", Input).value = ""
+        self.query_one("#field-command", Input).focus()
 
     def action_files(self) -> None:
         """Choose a file for the command, or the folder."""
@@ -204,4 +241,4 @@ class Launch(ModalScreen[list[str]]):
 
     def action_leave(self) -> None:
         """Go back."""
-        self.dismiss([])
+        self.dismiss(Launched(self.values))

@@ -428,7 +428,7 @@ class MainScreen(Screen[None]):
 
     def action_new(self) -> None:
         """Ask for a new job."""
-        self.owner.deeds.launch({})
+        self.owner.deeds.launch_new()
 
     def action_new_host(self) -> None:
         """Ask for a new host."""

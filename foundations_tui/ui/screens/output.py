@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import ClassVar
 
 from textual.app import ComposeResult
@@ -20,20 +22,32 @@ from foundations_tui.ui.widgets.log_view import LogView
 _TICK = 0.15
 
 
+@dataclass(frozen=True)
+class Onward:
+    """Where enter leads once a verb has ended well."""
+
+    words: str
+    """What it does."""
+    go: Callable[[str], None]
+    """Called with what the verb has said, when its window is closed."""
+
+
 class Output(Window):
     """Runs a verb and shows what it says; leaving it ends a verb that still runs."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,q", "close", "back", id="output.close"),
         Binding("i", "interrupt", "interrupt", id="output.interrupt"),
+        Binding("enter,f3", "onward", "go on", id="output.onward"),
     ]
 
     class _Ended(Message):
         """The verb has ended."""
 
-    def __init__(self, command: Command) -> None:
+    def __init__(self, command: Command, onward: Onward | None = None) -> None:
         super().__init__()
         self._command = command
+        self._onward = onward
         self._process: Running | None = None
 
     def compose(self) -> ComposeResult:
@@ -43,13 +57,22 @@ class Output(Window):
             yield Static(id="output-state", markup=False)
 
     def on_mount(self) -> None:
-        """Start the verb."""
+        """Start the verb once it is known how much room there is."""
         line = words.command(["foundations", self._command.verb, *self._command.words])
         self.query_one("#box").border_title = Content(one_line(line))
-        self._process = Running(self._command, self._has_ended)
         self.query_one(LogView).focus()
+        self.call_after_refresh(self._start)
+
+    def _start(self) -> None:
+        room = self.query_one(LogView).size.width - 1  # the scroll bar's
+        self._process = Running(self._command, self._has_ended, room)
         self.set_interval(_TICK, self._look)
         self._look()
+
+    @property
+    def is_done(self) -> bool:
+        """Whether the verb has ended well."""
+        return self._process is not None and self._process.code == 0
 
     def _has_ended(self, code: int) -> None:
         self.post_message(self._Ended())
@@ -59,7 +82,8 @@ class Output(Window):
             return
         code = self._process.code
         self.query_one(LogView).show(self._process.output, "…" if code is None else "it said nothing")
-        state = "runs   i interrupts   esc ends it" if code is None else f"exit {code}   esc back"
+        ended = f"   enter {self._onward.words}" if self._onward is not None and self.is_done else ""
+        state = "runs   i interrupts   esc ends it" if code is None else f"exit {code}{ended}   esc back"
         self.query_one("#output-state", Static).update(Content(state))
 
     def on_output__ended(self) -> None:
@@ -68,8 +92,16 @@ class Output(Window):
         view = self.query_one(LogView)
         if self._command.verb == "submit" and not {"--help", "-h", "--dry-run"} & set(self._command.words):
             return  # what came of it stands at the end
-        if view.line_count > view.size.height and self._process is not None and self._process.code == 0:
+        if view.line_count > view.size.height and self.is_done:
             view.action_top()
+
+    def action_onward(self) -> None:
+        """Close it, and go on from there."""
+        if self._onward is None or not self.is_done or self._process is None:
+            return
+        said = self._process.output.read_text(errors="replace")
+        self.dismiss(None)
+        self._onward.go(said)
 
     def action_interrupt(self) -> None:
         """Ask the verb to end."""
