@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given, settings, strategies as st
 from textual.widgets import Input
 
-from foundations_tui import comparing, summaries
+from foundations_tui import comparing, locations, summaries
 from foundations_tui.cli.verbs import VERBS
 from foundations_tui.errors import FoundationsError, UsageError
 from foundations_tui.hosts import unlocking
@@ -589,6 +589,16 @@ async def test_a_large_log_shows_its_end_at_once_and_takes_no_memory(tmp_path: P
         await screen.until(pilot, lambda: view.line_count == 9_000_001)
         assert "the very end" in screen.text(app)
         assert view._file is not None and len(view._file._before) * 8 < 100_000
+
+
+async def test_lines_are_counted_until_all_are_known() -> None:
+    fill(1)
+    log = locations.log_file("0" * 12, 1)
+    log.parent.mkdir(parents=True)
+    log.write_text("a line\n" * 1_000_000)
+    app = FoundationsApp(Session(), page="log", follow=False)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await screen.until(pilot, lambda: " 1,000,000 lines ─" in screen.text(app))
 
 
 ARTIFACTS = """

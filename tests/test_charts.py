@@ -49,6 +49,7 @@ def test_a_closer_look_shows_every_point_of_a_long_series() -> None:
     log([float(n % 100) for n in range(LONG)])
     (line,) = plotted(How()).lines
     assert len(line.curve.xs) < LONG / 200
+    assert (line.curve.xs[0], line.values[0]) == (0, 0.0) and plotted(How()).span == (0, LONG - 1)
     plot = plotted(How(window=(0.5, 0.505)))
     (line,) = plot.lines
     assert plot.span == pytest.approx((0.5 * LONG, 0.505 * LONG), rel=0.02)

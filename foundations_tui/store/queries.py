@@ -377,6 +377,16 @@ def curve_between(
     return [_point(*row) for row in conn.execute(query, [key, job_id, attempt, *times])]
 
 
+def first_point(conn: sqlite3.Connection, job_id: str, attempt: int, key: str) -> CurvePoint | None:
+    """Return the first point of a metric."""
+    query = (
+        "SELECT p.value, p.step, p.time FROM series s JOIN points p ON p.series = s.id"
+        " WHERE s.key = ? AND s.job = ? AND s.attempt = ? ORDER BY p.time, p.writer, p.offset LIMIT 1"
+    )
+    found = conn.execute(query, [key, job_id, attempt]).fetchone()
+    return _point(*found) if found else None
+
+
 def attempts_with(conn: sqlite3.Connection, job_id: str, key: str) -> list[int]:
     """Return the attempts of a job that have a metric."""
     query = "SELECT attempt FROM series WHERE key = ? AND job = ? ORDER BY attempt"

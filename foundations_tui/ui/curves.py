@@ -52,12 +52,14 @@ class _Part:
     points: list[CurvePoint]
     zero: float
     """Where its x axis begins."""
+    first: list[CurvePoint]
+    """The point with which a long series begins."""
 
 
 def plot(conn: sqlite3.Connection, key: str, jobs: Sequence[JobOfChart], how: How) -> Plot:
     """Return a metric's curves of some jobs, and from where to where they are shown."""
     found = [(one, parts) for one in jobs if (parts := _parts(conn, one, key, how))]
-    xs = [x for _, parts in found for part in parts for x in _xs(part.points, part.zero, how)]
+    xs = [x for _, parts in found for part in parts for x in _xs([*part.first, *part.points], part.zero, how)]
     if not xs:
         return Plot()
     left, right = min(xs), max(xs)
@@ -71,7 +73,13 @@ def _parts(conn: sqlite3.Connection, one: JobOfChart, key: str, how: How) -> lis
     read = [(attempt, queries.curve(conn, one.job, attempt, key)) for attempt in attempts]
     read = [(attempt, points) for attempt, points in read if any(point.last is not None for point in points)]
     zero = read[0][1][0].time_min if read and how.x == "time" else 0.0
-    return [_Part(attempt, points, zero) for attempt, points in read]
+    return [_Part(attempt, points, zero, _first(conn, (one.job, attempt, key), points)) for attempt, points in read]
+
+
+def _first(conn: sqlite3.Connection, series: _Series, points: list[CurvePoint]) -> list[CurvePoint]:
+    """Return the point with which a long series begins: what stands summed up is drawn where it ends."""
+    first = queries.first_point(conn, *series) if points[0].count > 1 else None
+    return [first] if first is not None and first.last is not None else []
 
 
 def _line(conn: sqlite3.Connection, key: str, one: JobOfChart, parts: list[_Part], how: How, span: charts.Span) -> Line:
@@ -107,6 +115,9 @@ def _shown(
             points = _each(conn, series, points[near])
             values = [point.last or 0.0 for point in points]
     xs = _xs(points, part.zero, how)
+    if part.first and points[:1] == part.points[:1]:
+        points, values = [*part.first, *points], [part.first[0].last or 0.0, *values]
+        xs = [*_xs(part.first, part.zero, how), *xs]
     near = _within(points, xs, span)
     points, values, xs = points[near], values[near], xs[near]
     times = [point.time_max for point in points]

@@ -158,6 +158,11 @@ class LogPane(Vertical):
 
         self._reader.ask((self, "moments"), lambda conn: moments.read(conn, row, attempt, size), take)
 
+    def on_log_view_counted(self, event: LogView.Counted) -> None:
+        """Say how many lines there are."""
+        event.stop()
+        self.say_where()
+
     def say_where(self) -> None:
         """Say what of the log is shown."""
         view = self.log_view

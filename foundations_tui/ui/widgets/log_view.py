@@ -26,6 +26,8 @@ _SCAN_BYTES = 2 << 20
 """So many new bytes are counted at once; a longer file takes several looks."""
 _PAUSE = 0.002
 """Seconds between two slices: nothing is drawn by a widget whose next call is waiting already."""
+_COUNTED_EVERY = 0.2
+"""Seconds between two messages of a count that goes on."""
 _TOLD_EVERY = 0.05
 """Seconds between two messages of a filter."""
 
@@ -64,6 +66,9 @@ class LogView(ScrollView, can_focus=True):
         def __init__(self, words: str) -> None:
             super().__init__()
             self.words = words
+
+    class Counted(Message):
+        """More lines are known, or that these are all."""
 
     class _Found(Message):
         """From the thread that searches: the offset of a line, and whether it went on from the other end."""
@@ -106,6 +111,8 @@ class LogView(ScrollView, can_focus=True):
         self._left = 0
         """Cells of each line that are passed over."""
         self._is_scanning = False
+        self._told, self._told_at = (0, False), 0.0
+        """How many lines were known when that was said last, whether they were being counted, and when that was."""
         self._is_raw = False
         self._shown_last: object = None
         self.following = True
@@ -146,6 +153,14 @@ class LogView(ScrollView, can_focus=True):
         if grown >= _SCAN_BYTES and not self._is_scanning:
             self._is_scanning = True
             self.set_timer(_PAUSE, self._look_again)
+        self._tell()
+
+    def _tell(self) -> None:
+        """Say how many lines are known, a few times a second while they are counted."""
+        known = self.line_count, self.is_counting
+        if known != self._told and not (self.is_counting and time.monotonic() - self._told_at < _COUNTED_EVERY):
+            self._told, self._told_at = known, time.monotonic()
+            self.post_message(self.Counted())
 
     def _look_again(self) -> None:
         self._is_scanning = False
@@ -378,6 +393,7 @@ class LogView(ScrollView, can_focus=True):
             self._search = None
             if self._file is not None and self._file.scanned > event.seen:
                 self._go_on_filtering()
+        self._tell()
 
     def _end_search(self) -> None:
         if self._search is not None:
