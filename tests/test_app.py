@@ -22,7 +22,7 @@ from foundations_tui.hosts import unlocking
 from foundations_tui.session import Session
 from foundations_tui.settings import Settings
 from foundations_tui.store import queries
-from foundations_tui.ui import logfile, pictures
+from foundations_tui.ui import logfile, pictures, view
 from foundations_tui.ui.app import FoundationsApp
 from foundations_tui.ui.commands import parse
 from foundations_tui.ui.curves import means_at
@@ -142,6 +142,22 @@ async def test_a_filter_is_live_and_its_error_is_shown_in_place(client: Client) 
         await pilot.press("escape")
         await screen.until(pilot, lambda: app.main.jobs.view.query == "" and app.main.jobs.error is None)
         assert app.main.jobs.table.count == 5
+
+
+async def test_a_filter_that_is_typed_faster_than_it_is_read(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    some_jobs(client)
+    app = make_app()
+    async with app.run_test(size=(120, 40)) as pilot:
+        await screen.until(pilot, lambda: "5 jobs" in screen.text(app))
+        await pilot.press("1", "slash")
+        await type_text(pilot, "bs=")
+        await screen.until(pilot, lambda: app.main.jobs.error is not None)
+        read = view.read
+        monkeypatch.setattr(view, "read", lambda *words: time.sleep(0.5) or read(*words))
+        await type_text(pilot, "32")
+        await pilot.press("enter")
+        await screen.until(pilot, lambda: app.main.jobs.table.count == 2)
+        assert app.main.jobs.view.query == "bs=32" and not app.main.prompt.is_asking
 
 
 async def test_sort_columns_groups_and_views(client: Client) -> None:

@@ -93,7 +93,7 @@ class JobsPane(Vertical):
 
     def show(self, view: JobsView) -> None:
         """Show another view."""
-        self.view = view
+        self.view, self.error = view, None  # what was wrong with the last one says nothing of this one
         self.table.empty = "no jobs like that; esc clears the filter" if view.query else _NO_JOBS
         self.table.begin_anew()
 
