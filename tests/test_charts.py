@@ -15,6 +15,7 @@ from foundations_tui import charts, locations, summaries
 from foundations_tui.session import Session
 from foundations_tui.store import writes
 from foundations_tui.store.db import Store, open_reader
+from foundations_tui.store.rows import CurvePoint
 from foundations_tui.ui import curves, moments, sweepcharts
 from foundations_tui.ui.app import FoundationsApp
 from foundations_tui.ui.curves import How, JobOfChart
@@ -48,13 +49,37 @@ def test_a_closer_look_shows_every_point_of_a_long_series() -> None:
     fill(1)
     log([float(n % 100) for n in range(LONG)])
     (line,) = plotted(How()).lines
-    assert len(line.curve.xs) < LONG / 200
+    assert len(line.curve.xs) < LONG / 256 + 256
     assert (line.curve.xs[0], line.values[0]) == (0, 0.0) and plotted(How()).span == (0, LONG - 1)
     plot = plotted(How(window=(0.5, 0.505)))
     (line,) = plot.lines
     assert plot.span == pytest.approx((0.5 * LONG, 0.505 * LONG), rel=0.02)
     assert line.curve.lows == line.curve.highs and len(line.curve.xs) == pytest.approx(0.005 * LONG, rel=0.1)
     assert line.values == [x % 100 for x in line.curve.xs]
+
+
+@given(st.lists(st.one_of(st.none(), st.floats(-9, 9)), min_size=1, max_size=40), st.integers(1, 12))
+def test_what_is_summed_up_keeps_every_extreme(values: list[float | None], most: int) -> None:
+    points = [CurvePoint(1, v, v, v, n, n, n, n, int(v is None)) for n, v in enumerate(values)]
+    found = curves.merged(points, most)
+    assert len(found) <= most and sum(point.count for point in found) == len(values)
+    known = [value for value in values if value is not None]
+    lows, highs = [p.min for p in found if p.min is not None], [p.max for p in found if p.max is not None]
+    assert (min(lows, default=None), max(highs, default=None)) == (min(known, default=None), max(known, default=None))
+    assert sum(point.odd for point in found) == len(values) - len(known)
+    assert (found[0].step_min, found[-1].step_max) == (0, len(values) - 1)
+
+
+def test_a_series_of_some_thousand_points_is_drawn_finely() -> None:
+    fill(1)
+    log([float(n % 100) for n in range(6000)])
+    (line,) = plotted(How()).lines
+    assert 400 < len(line.curve.xs) < 600 and (min(line.curve.lows), max(line.curve.highs)) == (0.0, 99.0)
+    (smooth,) = plotted(How(smooth=0.9)).lines
+    mean = known = 0.0
+    for n in range(6000):
+        mean, known = mean * 0.9 + (n % 100) * 0.1, known * 0.9 + 0.1
+    assert smooth.values[-1] == pytest.approx(mean / known)
 
 
 def test_attempts_are_joined_and_what_is_no_number_is_marked() -> None:

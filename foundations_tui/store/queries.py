@@ -348,16 +348,23 @@ def metrics(conn: sqlite3.Connection, job_id: str, attempt: int, key: str = "") 
     return [MetricRow(key, step, series.from_column(value), time) for key, step, value, time in found]
 
 
-def curve(conn: sqlite3.Connection, job_id: str, attempt: int, key: str) -> list[CurvePoint]:
+def curve(conn: sqlite3.Connection, job_id: str, attempt: int, key: str, most: int = series.LONG) -> list[CurvePoint]:
     """Return a metric as a chart needs it: every point of a short series, a row for each 256 of a long one.
 
     Points without a number (text, NaN, infinities) are counted as odd.
+
+    Args:
+        conn: reads the store.
+        job_id: the whole id.
+        attempt: which attempt's.
+        key: the metric.
+        most: a series of so many points is long; not less than ``series.LONG``.
     """
     query = "SELECT id, count FROM series WHERE key = ? AND job = ? AND attempt = ?"
     found = conn.execute(query, [key, job_id, attempt]).fetchone()
     if found is None:
         return []
-    if found["count"] >= series.LONG:
+    if found["count"] >= most:
         columns = "count, min, max, last, step_min, step_max, time_min, time_max, odd"
         rows = conn.execute(f"SELECT {columns} FROM rollups WHERE series = ? ORDER BY bucket", [found["id"]])
         return [CurvePoint(*row) for row in rows]
@@ -375,16 +382,6 @@ def curve_between(
         " ORDER BY p.time, p.writer, p.offset"
     )
     return [_point(*row) for row in conn.execute(query, [key, job_id, attempt, *times])]
-
-
-def first_point(conn: sqlite3.Connection, job_id: str, attempt: int, key: str) -> CurvePoint | None:
-    """Return the first point of a metric."""
-    query = (
-        "SELECT p.value, p.step, p.time FROM series s JOIN points p ON p.series = s.id"
-        " WHERE s.key = ? AND s.job = ? AND s.attempt = ? ORDER BY p.time, p.writer, p.offset LIMIT 1"
-    )
-    found = conn.execute(query, [key, job_id, attempt]).fetchone()
-    return _point(*found) if found else None
 
 
 def attempts_with(conn: sqlite3.Connection, job_id: str, key: str) -> list[int]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from foundations_tui import charts
 from foundations_tui.store import queries
 from foundations_tui.store.rows import CurvePoint
+from foundations_tui.store.series import LONG
 from foundations_tui.ui.look import LOOK
 from foundations_tui.ui.widgets.chart import Line, Plot
 
@@ -17,6 +18,10 @@ _Series = tuple[str, int, str]
 """Job, attempt, key."""
 _MOST_POINTS = 20_000
 """So many are drawn one by one when a part of a long series is looked at."""
+_MOST_DRAWN = 4 * LONG
+"""So many points of all jobs are read for a chart that shows all of them; of longer series what stands summed up is."""
+_FINEST = 512
+"""So many points of a series are drawn: a wide chart has about as many dots from left to right."""
 X_NAMES = ("step", "time", "clock")
 """What the x axis can be: steps, seconds since the first value, the time of day."""
 
@@ -52,14 +57,13 @@ class _Part:
     points: list[CurvePoint]
     zero: float
     """Where its x axis begins."""
-    first: list[CurvePoint]
-    """The point with which a long series begins."""
 
 
 def plot(conn: sqlite3.Connection, key: str, jobs: Sequence[JobOfChart], how: How) -> Plot:
     """Return a metric's curves of some jobs, and from where to where they are shown."""
-    found = [(one, parts) for one in jobs if (parts := _parts(conn, one, key, how))]
-    xs = [x for _, parts in found for part in parts for x in _xs([*part.first, *part.points], part.zero, how)]
+    most = max(LONG, _MOST_DRAWN // max(1, len(jobs)))
+    found = [(one, parts) for one in jobs if (parts := _parts(conn, one, key, how, most))]
+    xs = [x for _, parts in found for part in parts for x in _xs(part.points, part.zero, how)]
     if not xs:
         return Plot()
     left, right = min(xs), max(xs)
@@ -67,19 +71,50 @@ def plot(conn: sqlite3.Connection, key: str, jobs: Sequence[JobOfChart], how: Ho
     return Plot([_line(conn, key, one, parts, how, span) for one, parts in found], span)
 
 
-def _parts(conn: sqlite3.Connection, one: JobOfChart, key: str, how: How) -> list[_Part]:
+def _parts(conn: sqlite3.Connection, one: JobOfChart, key: str, how: How, most: int) -> list[_Part]:
     """Return the attempts of a job that have numbers, the one that counts last."""
     attempts = queries.attempts_with(conn, one.job, key) if one.attempt > 1 else [one.attempt]
-    read = [(attempt, queries.curve(conn, one.job, attempt, key)) for attempt in attempts]
+    read = [(attempt, merged(queries.curve(conn, one.job, attempt, key, most), _FINEST)) for attempt in attempts]
     read = [(attempt, points) for attempt, points in read if any(point.last is not None for point in points)]
     zero = read[0][1][0].time_min if read and how.x == "time" else 0.0
-    return [_Part(attempt, points, zero, _first(conn, (one.job, attempt, key), points)) for attempt, points in read]
+    return [_Part(attempt, _from_start(conn, (one.job, attempt, key), points), zero) for attempt, points in read]
 
 
-def _first(conn: sqlite3.Connection, series: _Series, points: list[CurvePoint]) -> list[CurvePoint]:
-    """Return the point with which a long series begins: what stands summed up is drawn where it ends."""
-    first = queries.first_point(conn, *series) if points[0].count > 1 else None
-    return [first] if first is not None and first.last is not None else []
+def merged(points: list[CurvePoint], most: int) -> list[CurvePoint]:
+    """Return points summed up to at most so many: a chart has no room for more.
+
+    Args:
+        points: in order.
+        most: how many there may be.
+    """
+    each = -(-len(points) // most)
+    if each <= 1:
+        return points
+    return [_sum(points[first : first + each]) for first in range(0, len(points), each)]
+
+
+def _sum(points: list[CurvePoint]) -> CurvePoint:
+    known = [point for point in points if point.last is not None]
+    return CurvePoint(
+        count=sum(point.count for point in points),
+        min=min((point.min for point in known if point.min is not None), default=None),
+        max=max((point.max for point in known if point.max is not None), default=None),
+        last=known[-1].last if known else None,
+        step_min=min(point.step_min for point in points),
+        step_max=max(point.step_max for point in points),
+        time_min=points[0].time_min,
+        time_max=points[-1].time_max,
+        odd=sum(point.odd for point in points),
+    )
+
+
+def _from_start(conn: sqlite3.Connection, series: _Series, points: list[CurvePoint]) -> list[CurvePoint]:
+    """Return a series with every point of its beginning: there most happens, and a sum stands where it ends."""
+    first = points[0]
+    if first.count == 1:
+        return points
+    each = queries.curve_between(conn, *series, (first.time_min, first.time_max))
+    return [*each[: first.count], *points[1:]]
 
 
 def _line(conn: sqlite3.Connection, key: str, one: JobOfChart, parts: list[_Part], how: How, span: charts.Span) -> Line:
@@ -115,9 +150,6 @@ def _shown(
             points = _each(conn, series, points[near])
             values = [point.last or 0.0 for point in points]
     xs = _xs(points, part.zero, how)
-    if part.first and points[:1] == part.points[:1]:
-        points, values = [*part.first, *points], [part.first[0].last or 0.0, *values]
-        xs = [*_xs(part.first, part.zero, how), *xs]
     near = _within(points, xs, span)
     points, values, xs = points[near], values[near], xs[near]
     times = [point.time_max for point in points]
@@ -157,13 +189,14 @@ _MOST_KEPT = 64
 
 def _smoothed(conn: sqlite3.Connection, series: _Series, points: list[CurvePoint], weight: float) -> list[float]:
     """Return the mean of all values up to each place, those long past weighing less and less."""
-    count = sum(point.count for point in points)
+    counts = [point.count - point.odd for point in points]
+    count = sum(counts)
     found = _smoothed_before.get((series, weight, count))
     if found is None:
         values: Iterable[float | None] = (point.last for point in points)
         if count > len(points):
-            values = queries.numbers(conn, *series)
-        found = means_at(values, [point.count for point in points], weight)
+            values = (value for value in queries.numbers(conn, *series) if value is not None)
+        found = means_at(values, counts, weight)
         while len(_smoothed_before) >= _MOST_KEPT:
             del _smoothed_before[next(iter(_smoothed_before))]
         _smoothed_before[series, weight, count] = found
