@@ -160,6 +160,18 @@ async def test_a_filter_that_is_typed_faster_than_it_is_read(client: Client, mon
         assert app.main.jobs.view.query == "bs=32" and not app.main.prompt.is_asking
 
 
+async def test_an_example_gives_way_to_what_is_typed(client: Client) -> None:
+    app = make_app()
+    async with app.run_test(size=(80, 24)) as pilot:
+        await screen.until(pilot, lambda: "no jobs yet" in screen.text(app))
+        await pilot.press("ctrl+t")
+        await screen.until(pilot, lambda: "NAME user@host:port --identity KEY" in screen.text(app))
+        await type_text(pilot, "a" * 60)
+        await screen.until(pilot, lambda: "a" * 60 in screen.text(app))
+        await pilot.resize_terminal(160, 24)
+        await screen.until(pilot, lambda: "NAME user@host:port --identity KEY" in screen.text(app))
+
+
 async def test_sort_columns_groups_and_views(client: Client) -> None:
     some_jobs(client)
     app = make_app()

@@ -135,6 +135,10 @@ class Prompt(Horizontal):
         if self._back is not None and self._back.is_attached:
             self._back.focus()
 
+    def on_resize(self) -> None:
+        """Show the example where there is room for it."""
+        self._make_room()
+
     def on_input_changed(self, event: Input.Changed) -> None:
         """Pass on what has been typed so far."""
         event.stop()
