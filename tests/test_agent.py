@@ -125,7 +125,7 @@ def test_after_a_job_of_another_host_is_refused_with_the_reason(client: Client, 
 
 def test_a_group_is_paused_and_resumed_and_the_queue_cleared(client: Client) -> None:
     use_slots(client, 2)
-    client.submit("--name", "running", "--", "sleep", "30")
+    client.submit("--name", "running", "--", "sleep", "600")
     client.run("pause", "--host", "local")
     ids = [client.submit("--group", "sweep", "--", "true") for _ in range(2)]
     assert {row["reason"] for row in client.json("queue")} == {"paused: this host starts no jobs"}
@@ -153,7 +153,7 @@ def test_a_group_is_paused_and_resumed_and_the_queue_cleared(client: Client) -> 
 
 def test_other_peoples_jobs_are_left_alone(client: Client) -> None:
     use_slots(client, 1, 'owner = "Ada"')
-    client.submit("--", "sleep", "30")
+    client.submit("--", "sleep", "600")
     hers = client.submit("--", "true")
     use_slots(client, 1, 'owner = "Grace"')
     assert "none of your jobs waits" in client.run("clear-queue").stderr
@@ -294,13 +294,15 @@ def test_a_foreign_process_is_named_and_its_gpu_left_alone(client: Client, gpus:
 
 
 def test_memory_that_stays_quarantines_the_gpu_until_the_user_says_so(
-    client: Client, gpus: Gpus, monkeypatch: pytest.MonkeyPatch
+    client: Client, gpus: Gpus, tmp_path: Path
 ) -> None:
     use_slots(client, 8)
     gpus.show([4])
-    client.run("submit", "--gpus", "1", "--wait", "--", "true")
+    first = client.submit("--gpus", "1", "--", "sh", "-c", f"while [ ! -e {tmp_path}/go ]; do sleep 0.1; done")
+    client.wait_until(first, "running")
     gpus.show([30_000])
     job = client.submit("--gpus", "1", "--", "true")
+    (tmp_path / "go").touch()
 
     def reason() -> str:
         waiting = client.json("queue")

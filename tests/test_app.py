@@ -269,7 +269,7 @@ def test_jobs_that_differ_only_in_a_parameter_count_as_one(client: Client) -> No
 def test_a_metric_may_be_called_as_a_fact_of_a_job() -> None:
     spread = summaries.spread([1.0, 2.0])
     for kind, values in (("metric", [spread, None]), ("param", ["long", 3]), ("tag", [{}, ""])):
-        assert compare._row(comparing.Line(kind, "duration", values), 9).cells
+        assert compare._row(comparing.Line(kind, "duration", values), 9, range(len(values))).cells
 
 
 async def test_a_job_in_full(client: Client) -> None:

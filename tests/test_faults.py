@@ -197,7 +197,7 @@ def test_a_full_disk_is_refused_before_anything_is_shipped(client: Client, sshd:
 
 def test_the_reason_of_a_waiting_job(client: Client) -> None:
     use_slots(client, 1)
-    client.submit("--cpus", "1", "--", "sleep", "30")
+    client.submit("--cpus", "1", "--", "sleep", "600")
     job = client.submit("--", "true")
     wait_until(lambda: "waits for" in (client.job(job)["reason"] or ""))
     client.run("stop", job)

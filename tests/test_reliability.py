@@ -614,15 +614,16 @@ def _copy_of_the_tree(target: Path, version: str) -> Path:
     return target
 
 
-def test_an_upgrade_leaves_an_old_agents_supervisors_their_attempts(client: Client) -> None:
+def test_an_upgrade_leaves_an_old_agents_supervisors_their_attempts(client: Client, tmp_path: Path) -> None:
     """A supervisor of an earlier daemon gets no further order: it would run the old code."""
     (client.home / "hosts.toml").write_text("[hosts.local]\nmax_jobs = 1\n")
     root = client.home / "agent"
-    first = client.submit("--", "sleep", "2")
+    first = client.submit("--", "sh", "-c", f"while [ ! -e {tmp_path}/go ]; do sleep 0.1; done")
     client.wait_until(first, "running")
     supervisor = agents.supervisors(root)[0]["supervisor"]["pid"]
     agents.kill_daemon(root)
     second = client.submit("--", "sh", "-c", "sleep 0.1")
+    (tmp_path / "go").touch()
     client.run("wait", first, second)
     record = json.loads((root / "jobs" / second / "attempts/1/supervisor.json").read_text())
     assert record["supervisor"]["pid"] != supervisor

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pyte
 from selenium import webdriver
+from selenium.common.exceptions import ElementClickInterceptedException
 from selenium.webdriver.common.action_chains import ActionChains
 
 _HEAR = """
@@ -47,7 +48,15 @@ class Browser:
     def open(self, address: str) -> None:
         """Go to a page and give its terminal the keys."""
         self.driver.get(address)
-        self.driver.find_element("css selector", "#terminal").click()
+        self.until(self._has_clicked)
+
+    def _has_clicked(self) -> bool:
+        """Click on the terminal, unless what is shown while it connects still lies over it."""
+        try:
+            self.driver.find_element("css selector", "#terminal").click()
+        except ElementClickInterceptedException:
+            return False
+        return True
 
     def press(self, keys: str) -> None:
         """Type keys."""
