@@ -42,6 +42,7 @@ from foundations_tui.ui.screens.output import Output
 from foundations_tui.ui.screens.passphrase import Passphrase
 from foundations_tui.ui.screens.picture import Picture
 from foundations_tui.ui.screens.preview import Preview
+from foundations_tui.ui.view import JobsView
 from foundations_tui.ui.widgets.chart import Chart
 from foundations_tui.ui.widgets.log_view import LogView
 from tests.support import screen
@@ -354,12 +355,57 @@ async def test_a_form_that_is_left_and_a_submit_that_fails_lose_nothing(client: 
         await pilot.press("escape", "ctrl+n")
         await screen.until(pilot, lambda: isinstance(app.screen, Launch) and "a new job ──" in screen.text(app))
         await type_text(pilot, "false")
+        await pilot.press("escape", "e")
+        await screen.until(pilot, lambda: "a new job like" in screen.text(app))
+        await pilot.press("f3")
+        await screen.until(pilot, lambda: "enter shows the job" in screen.text(app))
+        await pilot.press("escape", "ctrl+n")
+        await screen.until(pilot, lambda: "a new job, as it was left" in screen.text(app))
+        await pilot.press("f5", "escape", "ctrl+n")
+        await screen.until(pilot, lambda: isinstance(app.screen, Launch) and "a new job ──" in screen.text(app))
+        await type_text(pilot, "false")
         await pilot.press("f5")
         assert app.screen.query_one("#field-command", Input).value == ""
         app.screen.query_one("#field-params", Input).value = "lr=0.1,0.2 bs=32"
         await type_text(pilot, "true")
         await screen.until(pilot, lambda: "lr=0.1,0.2 belongs into sweep" in screen.text(app))
-    assert [row["host"] for row in client.json("jobs")] == ["local"]
+    assert [row["host"] for row in client.json("jobs")] == ["local", "local"]
+
+
+async def test_enter_shows_the_job_also_where_the_table_has_it_not(client: Client) -> None:
+    first = client.submit("--name", "one", "--", "true")
+    client.run("wait", first)
+    app = make_app()
+    async with app.run_test(size=(80, 24)) as pilot:
+        await screen.until(pilot, lambda: "one" in screen.text(app))
+        await pilot.press("slash")
+        await type_text(pilot, "name=one")
+        await pilot.press("enter", "colon")
+        await type_text(pilot, "submit -- true")
+        await pilot.press("enter")
+        await screen.until(pilot, lambda: "enter shows the job" in screen.text(app))
+        await pilot.press("enter")
+        await screen.until(pilot, lambda: isinstance(app.screen, Detail))
+        new = client.json("jobs")[0]["job"]
+        await screen.until(pilot, lambda: new in screen.text(app))
+
+
+async def test_a_view_that_becomes_wrong_is_told_once(client: Client) -> None:
+    job = client.submit("--param", "lr=0.1", "--", "true")
+    client.run("wait", job)
+    app = make_app()
+    said: list[str] = []
+    async with app.run_test(size=(80, 24)) as pilot:
+        await screen.until(pilot, lambda: "1 job ─" in screen.text(app))
+        app.say = lambda text, failed=False: said.append(text)  # type: ignore[method-assign]
+        await pilot.press("slash")
+        await type_text(pilot, "lr<1")
+        await pilot.press("enter", "s", "escape")
+        await screen.until(pilot, lambda: "filter: lr<1" in screen.text(app))
+        client.run("delete", "--now", "--yes", job)
+        await screen.until(pilot, lambda: app.main.jobs.view == JobsView())
+        await screen.until(pilot, lambda: app.reader.is_idle)
+        assert sum("no job has" in text for text in said) == 1
 
 
 async def test_a_new_job_from_files_that_are_here(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -82,6 +82,18 @@ def test_a_series_of_some_thousand_points_is_drawn_finely() -> None:
     assert smooth.values[-1] == pytest.approx(mean / known)
 
 
+def test_a_smoothed_series_is_as_fine_as_the_chart_whatever_was_drawn_before() -> None:
+    fill(2)
+    log([float(n) for n in range(5000)])
+    conn = open_reader()
+    for jobs in (8, 1, 8):
+        named = [JobOfChart(JOB, 1, "a job", 0), *(JobOfChart("0" * 11 + "1", 1, "none", n) for n in range(1, jobs))]
+        for window in ((0.0, 1.0), (0.5, 0.51)):
+            (line,) = curves.plot(conn, "loss", named, How(smooth=0.5, window=window)).lines
+            assert len(line.values) == len(line.curve.xs) and line.values[-1] == pytest.approx(line.curve.xs[-1], abs=2)
+    conn.close()
+
+
 def test_attempts_are_joined_and_what_is_no_number_is_marked() -> None:
     fill(1)
     log([5.0, 4.0, 3.0])

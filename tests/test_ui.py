@@ -262,6 +262,22 @@ async def test_an_answer_that_comes_after_a_key_leaves_the_cursor_where_the_key_
         assert (table.key, table.cursor) == ("c", 3)
 
 
+async def test_a_row_is_found_although_an_older_answer_comes_first() -> None:
+    asked: list[str | None] = []
+    table = VirtualTable(lambda start, count, key, follow: asked.append(key), [Column("NAME", 0)])
+
+    def answer(names: str, key: str | None) -> None:
+        table.take(whole([TableRow(name, [name]) for name in names], key))
+
+    async with screen.OneWidget(table).run_test(size=(40, 30)):
+        answer("abc", None)
+        table.find("z")
+        answer("abc", None)
+        assert table.key == "z" == asked[-1]
+        answer("abcz", "z")
+        assert (table.key, table.cursor) == ("z", 3)
+
+
 async def test_the_cursor_stays_in_sight_when_rows_outgrow_the_room() -> None:
     table = VirtualTable(lambda start, count, key, follow: None, [Column("NAME", 0)])
     async with screen.OneWidget(table).run_test(size=(40, 8)) as pilot:

@@ -92,7 +92,7 @@ class Asks:
                 self._jobs.show(before)
 
         suggest = _last_word(lambda: self._names)
-        self._main.prompt.ask(Question(label, value, submit, show, cancel, suggest, hint))
+        self._main.prompt.ask(Question(label, value, submit, show, cancel, suggest, hint, is_of_view=True))
 
     def toggle_archived(self) -> None:
         """Show archived jobs too, or not."""

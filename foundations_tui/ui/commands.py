@@ -49,6 +49,12 @@ class Command:
         return [sys.executable, "-m", "foundations_tui", self.verb, *self.words]
 
 
+def submits(command: Command) -> bool:
+    """Say whether a command makes jobs, and does not only say what it would do."""
+    own = command.words[: command.words.index("--")] if "--" in command.words else command.words
+    return command.verb == "submit" and not {"--help", "-h", "--dry-run"} & set(own)
+
+
 def parse(line: str, verbs: Mapping[str, object], chosen: Sequence[str]) -> Command:
     """Understand a line: a verb and its words; ``%`` and a missing job stand for the chosen jobs.
 

@@ -74,7 +74,8 @@ def plot(conn: sqlite3.Connection, key: str, jobs: Sequence[JobOfChart], how: Ho
 def _parts(conn: sqlite3.Connection, one: JobOfChart, key: str, how: How, most: int) -> list[_Part]:
     """Return the attempts of a job that have numbers, the one that counts last."""
     attempts = queries.attempts_with(conn, one.job, key) if one.attempt > 1 else [one.attempt]
-    read = [(attempt, merged(queries.curve(conn, one.job, attempt, key, most), _FINEST)) for attempt in attempts]
+    finest = _FINEST if how.window == (0.0, 1.0) else most
+    read = [(attempt, merged(queries.curve(conn, one.job, attempt, key, most), finest)) for attempt in attempts]
     read = [(attempt, points) for attempt, points in read if any(point.last is not None for point in points)]
     zero = read[0][1][0].time_min if read and how.x == "time" else 0.0
     return [_Part(attempt, _from_start(conn, (one.job, attempt, key), points), zero) for attempt, points in read]
@@ -182,24 +183,23 @@ def _xs(points: list[CurvePoint], zero: float, how: How) -> list[float]:
     return [point.time_max - zero for point in points]
 
 
-_smoothed_before: dict[tuple[_Series, float, int], list[float]] = {}
+_smoothed_before: dict[tuple[_Series, float, tuple[int, ...]], list[float]] = {}
 """What was smoothed already: a long series is read as a whole for it."""
 _MOST_KEPT = 64
 
 
 def _smoothed(conn: sqlite3.Connection, series: _Series, points: list[CurvePoint], weight: float) -> list[float]:
     """Return the mean of all values up to each place, those long past weighing less and less."""
-    counts = [point.count - point.odd for point in points]
-    count = sum(counts)
-    found = _smoothed_before.get((series, weight, count))
+    counts = tuple(point.count - point.odd for point in points)
+    found = _smoothed_before.get((series, weight, counts))
     if found is None:
         values: Iterable[float | None] = (point.last for point in points)
-        if count > len(points):
+        if sum(counts) > len(points):
             values = (value for value in queries.numbers(conn, *series) if value is not None)
         found = means_at(values, counts, weight)
         while len(_smoothed_before) >= _MOST_KEPT:
             del _smoothed_before[next(iter(_smoothed_before))]
-        _smoothed_before[series, weight, count] = found
+        _smoothed_before[series, weight, counts] = found
     return found
 
 

@@ -19,7 +19,7 @@ from foundations_tui.errors import FoundationsError, UsageError
 from foundations_tui.session import Session
 from foundations_tui.store import queries
 from foundations_tui.store.rows import JobRow
-from foundations_tui.ui.commands import Command, parse, suggestions
+from foundations_tui.ui.commands import Command, parse, submits, suggestions
 from foundations_tui.ui.launching import changed, of_job
 from foundations_tui.ui.look import name_of
 from foundations_tui.ui.messages import HostsChanged
@@ -56,8 +56,8 @@ class Deeds:
         self._session = session
         self._verbs = verbs
         self._undos: list[_Undo] = []
-        self._draft: Mapping[str, str] = {}
-        """What stood in the form for a new job when it was left without a submit."""
+        self._drafts: dict[str, Mapping[str, str]] = {}
+        """What stood in forms that were left without a submit, by their titles."""
         self._moving: threading.Thread | None = None
         """What gave a waiting job its place last: the next move comes after it."""
         self.done: list[str] = []
@@ -198,8 +198,7 @@ class Deeds:
         if command.needs_terminal:
             self.run_in_terminal(command.argv)
         else:
-            submits = command.verb == "submit" and not {"--help", "-h", "--dry-run"} & set(command.words)
-            onward = Onward("shows the job", self._show_submitted) if submits else None
+            onward = Onward("shows the job", self._show_submitted) if submits(command) else None
             self._app.push_screen(Output(command, onward), lambda _: self._have_run(command))
 
     def _have_run(self, command: Command) -> None:
@@ -250,31 +249,42 @@ class Deeds:
         self._app.read_for_key("chosen", read, show)
 
     def launch_new(self) -> None:
-        """Show the form as it was left without a submit, empty if it was not."""
-        self._launch(self._draft, "a new job, as it was left" if self._draft else "a new job")
+        """Show the form for a new job."""
+        self._launch({}, "a new job")
 
     def _launch(self, values: Mapping[str, str], title: str) -> None:
+        """Show a form as it was left without a submit, else with the values it begins with."""
+
         def left(launched: Launched | None) -> None:
             if launched is None:
                 return
+            self._drafts.pop(title, None)
             if launched.words:
-                self._draft = {}
                 self.done.append(words.command(["submit", *launched.words]))
                 self._app.look()
             elif changed(launched.values, values):
-                self._draft = launched.values
+                self._drafts[title] = launched.values
             if launched.said:
                 self._show_submitted(launched.said)
 
-        self._app.push_screen(Launch(values, title, self._app.main.away), left)
+        self._app.push_screen(Launch(values, title, self._app.main.away, self._drafts.get(title)), left)
 
     def _show_submitted(self, said: str) -> None:
-        """Show the first job that a submit names, each in a line of its own."""
+        """Show the first job that a submit names, each in a line of its own; by itself, where the table has it not."""
         found = next((line for line in said.splitlines() if _JOB.fullmatch(line)), None)
         main = self._app.back_to_main()
         main.action_page("jobs")
-        if found is not None:
-            main.jobs.table.find(found)
+        if found is None:
+            return
+        view = main.jobs.view
+
+        def show(place: int | None) -> None:
+            if place is None or view.group_by or view != main.jobs.view:
+                self._app.show_job(found)
+            else:
+                main.jobs.table.find(found)
+
+        self._app.read_for_key("chosen", lambda conn: queries.position(conn, found, view.filter(conn), view.sort), show)
 
     # --- copying ------------------------------------------------------------------------------------------------
 

@@ -110,7 +110,11 @@ def _code(known: Known) -> dict[str, str]:
 
 def _config(known: Known) -> Iterator[Content]:
     yield from _table("parameters", {key: words.number(value) for key, value in known.row.params.items()})
-    args = {key: value for key, value in known.row.args.items() if known.row.params.get(key) != value}
+    args = {
+        key: value
+        for key, value in known.row.args.items()
+        if key not in known.row.params or known.row.params[key] != value
+    }
     yield from _table("command line", {key: words.number(value) for key, value in args.items()})
 
 

@@ -66,6 +66,8 @@ class ComparePane(Vertical):
 
     def show(self, jobs: Sequence[str]) -> None:
         """Compare these jobs."""
+        if self._jobs != list(jobs):
+            self._aside = 0
         self._jobs = list(jobs)
         if self._baseline not in self._jobs:
             self._baseline = self._jobs[0] if self._jobs else ""
@@ -77,8 +79,9 @@ class ComparePane(Vertical):
             return
         if self._over:
             return self._reload_averaged()
-        jobs, everything = self._jobs[:_MOST], self._everything
-        jobs.sort(key=lambda job: job != self._baseline)  # the baseline first, the others as they were marked
+        everything = self._everything
+        # the baseline first, the others as they were marked
+        jobs = sorted(self._jobs, key=lambda job: job != self._baseline)[:_MOST]
 
         def read(conn: sqlite3.Connection) -> tuple[list[JobRow], list[comparing.Line]]:
             rows = queries.jobs_by_id(conn, jobs)
@@ -104,7 +107,9 @@ class ComparePane(Vertical):
             dict.fromkeys(line.name for line in lines if line.kind in ("param", "arg") and line.differs)
         )
         what = "everything" if self._everything else "what differs"
-        title = f"compare  {words.plural(len(rows), 'job')}: {what}, * is the baseline" if rows else "compare"
+        count = words.plural(len(self._jobs), "job")
+        many = f"{len(rows)} of {count}" if len(rows) < len(self._jobs) else count
+        title = f"compare  {many}: {what}, * is the baseline" if rows else "compare"
         self._show([f"{'* ' if row.job == self._baseline else ''}{row.job[:6]}" for row in rows], lines, title)
 
     def _take_averaged(self, found: comparing.Averaged) -> None:

@@ -51,10 +51,11 @@ class JobsPane(Vertical):
             self.job = job
 
     class ViewChanged(Message):
-        """The table shows something else, or cannot: then with the error."""
+        """The table shows a view, or cannot: then with the error."""
 
-        def __init__(self, error: FoundationsError | None = None) -> None:
+        def __init__(self, view: JobsView, error: FoundationsError | None = None) -> None:
             super().__init__()
+            self.view = view
             self.error = error
 
     def __init__(self, reader: Reader, id: str | None = None) -> None:
@@ -108,13 +109,16 @@ class JobsPane(Vertical):
         def failed(error: FoundationsError) -> None:
             if view == self.view:
                 self.error = error
-                self.post_message(self.ViewChanged(error))
+                self.post_message(self.ViewChanged(view, error))
 
         self._reader.ask((self, "rows"), lambda conn: views.read(conn, view, wish, time.time()), take, failed)
 
     def fall_back(self) -> None:
-        """Show the view again that was right."""
-        self.show(self.fallback)
+        """Show the view again that was right; the usual one, where that has become wrong itself."""
+        if self.view == self.fallback:
+            self.fallback = JobsView()
+        if self.view != self.fallback:
+            self.show(self.fallback)
 
     def _take(self, window: JobsWindow) -> None:
         self.error = None
@@ -123,7 +127,7 @@ class JobsPane(Vertical):
             self.table.set_columns(window.columns)
         self.table.take(window)
         self._say_counts()
-        self.post_message(self.ViewChanged())
+        self.post_message(self.ViewChanged(self.view))
 
     def _say_counts(self) -> None:
         marked = f"{len(self.table.marked)} marked  " if self.table.marked else ""

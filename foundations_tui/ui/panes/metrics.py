@@ -149,7 +149,7 @@ class MetricsPane(Grid, can_focus=True):
             ids = sweepcharts.members(conn, jobs, view)
             keys = [key for key in queries.metric_keys(conn, ids) if wanted.lower() in key.lower()]
             if first >= len(keys):
-                return _Found(keys, nothing=_NONE)
+                return _Found(keys, nothing=_nothing([], wanted))
             sweep = sweepcharts.read(conn, ids, keys[first])
             nothing = "no parameter differs between these jobs"
             if kind == "parallel":

@@ -63,6 +63,7 @@ Do          x                   stop, kill, star, archive, delete ...
             e                   edit the command and run it anew
             d                   differences: code, log, commit
             ctrl+n  ctrl+t      a new job, a new host
+            f2 f3 f4 f5         in that form: preview, submit, a file, empty
             :                   any verb of the command line
             y                   copy
             u                   undo

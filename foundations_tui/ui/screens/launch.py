@@ -85,18 +85,24 @@ class Launch(ModalScreen[Launched]):
         Binding("up", "app.focus_previous", "previous", show=False, id="launch.previous"),
     ]
 
-    def __init__(self, values: Mapping[str, str], title: str, away: Collection[str] = ()) -> None:
+    def __init__(
+        self, values: Mapping[str, str], title: str, away: Collection[str] = (), draft: Mapping[str, str] | None = None
+    ) -> None:
         """Make one.
 
         Args:
             values: what stands there to begin with, by the fields' names.
             title: where that comes from.
             away: hosts that are out of reach.
+            draft: what was made of the values before; it stands there instead.
         """
         super().__init__()
         self._before = values
-        self._title = title
+        self._draft = values if draft is None else draft
+        self._title = title if draft is None else f"{title}, as it was left"
         self._away = away
+        self._launched: Launched | None = None
+        """How it ends as soon as nothing lies over it."""
 
     def compose(self) -> ComposeResult:
         """Lay out the form."""
@@ -104,7 +110,7 @@ class Launch(ModalScreen[Launched]):
             for field in FIELDS:
                 with Horizontal(classes="launch-line"):
                     yield Static(field.name, id=f"label-{field.name}", classes="launch-label", markup=False)
-                    value = one_line(self._before.get(field.name, ""))
+                    value = one_line(self._draft.get(field.name, ""))
                     has_files = field.name in _WITH_FILES
                     yield Input(
                         value,
@@ -167,7 +173,7 @@ class Launch(ModalScreen[Launched]):
                 self.action_files()
             elif place < _KEYS.index("esc"):
                 self.action_clear()
-            else:
+            elif place < len(_KEYS):
                 self.action_leave()
 
     def action_preview(self) -> None:
@@ -192,9 +198,17 @@ class Launch(ModalScreen[Launched]):
 
         def back(_: None) -> None:
             if output.is_done:
-                self.dismiss(Launched(values, found, said))
+                self._launched = Launched(values, found, said)
+                if self.is_current:
+                    self.on_screen_resume()
 
         self.app.push_screen(output, back)
+
+    def on_screen_resume(self) -> None:
+        """Close when what was to be submitted has been."""
+        launched, self._launched = self._launched, None
+        if launched is not None:
+            self.dismiss(launched)
 
     def action_clear(self) -> None:
         """Begin anew."""
@@ -228,7 +242,7 @@ class Launch(ModalScreen[Launched]):
     def _folder(self) -> Path:
         """The folder that is shipped."""
         found = self.query("#field-folder")
-        said = found.first(Input).value.strip() if found else self._before.get("folder", "")
+        said = found.first(Input).value.strip() if found else self._draft.get("folder", "")
         folder = Path(os.path.expanduser(said)) if said else Path.cwd()
         return folder if folder.is_dir() else Path.cwd()
 

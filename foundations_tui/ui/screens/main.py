@@ -318,13 +318,15 @@ class MainScreen(Screen[None]):
 
     def on_jobs_pane_view_changed(self, event: JobsPane.ViewChanged) -> None:
         """Say what is wrong with a filter, where it is typed."""
+        if event.view != self.jobs.view:
+            return
         if event.error is not None:
-            if self.prompt.is_live:
+            if self.prompt.is_of_view:
                 self.prompt.say(str(event.error).splitlines()[0], is_error=True)
             else:
                 self.owner.say(str(event.error), failed=True)
                 self.jobs.fall_back()
-        elif self.prompt.is_live:
+        elif self.prompt.is_of_view:
             self.prompt.say(words.plural(self.jobs.table.count, "job"))
 
     def on_log_view_said(self, event: LogView.Said) -> None:

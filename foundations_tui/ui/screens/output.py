@@ -15,11 +15,12 @@ from textual.widgets import Static
 
 from foundations_tui import words
 from foundations_tui.terminal import one_line
-from foundations_tui.ui.commands import Command, Running
+from foundations_tui.ui.commands import Command, Running, submits
 from foundations_tui.ui.screens.window import Window
 from foundations_tui.ui.widgets.log_view import LogView
 
 _TICK = 0.15
+_COLUMNS = 150
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,8 @@ class Output(Window):
 
     def _start(self) -> None:
         room = self.query_one(LogView).size.width - 1  # the scroll bar's
+        if "--help" not in self._command.words:
+            room = max(room, _COLUMNS)  # a table is cut to what it is given: what is too wide here is scrolled to
         self._process = Running(self._command, self._has_ended, room)
         self.set_interval(_TICK, self._look)
         self._look()
@@ -90,7 +93,7 @@ class Output(Window):
         """Show how it ended."""
         self._look()
         view = self.query_one(LogView)
-        if self._command.verb == "submit" and not {"--help", "-h", "--dry-run"} & set(self._command.words):
+        if submits(self._command):
             return  # what came of it stands at the end
         if view.line_count > view.size.height and self.is_done:
             view.action_top()

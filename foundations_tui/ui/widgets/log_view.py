@@ -100,6 +100,7 @@ class LogView(ScrollView, can_focus=True):
         self._found: int | None = None
         """The line that was found."""
         self._search: _Search | None = None
+        self._search_began = 0.0
         self.filter = ""
         """Only lines with these words are shown; empty for all."""
         self._filtered = 0
@@ -192,7 +193,8 @@ class LogView(ScrollView, can_focus=True):
     @property
     def is_counting(self) -> bool:
         """Whether there are more lines than are known so far."""
-        return self._is_scanning or bool(self.filter and self._search is not None)
+        filters = self._search is not None and bool(self.filter)
+        return self._is_scanning or (filters and time.monotonic() - self._search_began > _COUNTED_EVERY)
 
     @property
     def line_count(self) -> int:
@@ -319,7 +321,10 @@ class LogView(ScrollView, can_focus=True):
             return
         if event.is_anew:
             self.post_message(self.Said("the search went on from the other end"))
-        self._go_to_line(self._file.line_at(event.offset))
+        if event.offset < self._file.scanned:
+            self._go_to_line(self._file.line_at(event.offset))
+        else:
+            self.go_to(event.offset)
 
     def go_to(self, offset: int) -> None:
         """Show the line in which a byte stands, as soon as lines are counted up to there."""
@@ -355,6 +360,7 @@ class LogView(ScrollView, can_focus=True):
             self._go_on_filtering()
         self._resize()
         self.refresh()
+        self._tell()
 
     def _go_on_filtering(self) -> None:
         """Filter what has not been filtered yet, in a thread."""
@@ -362,6 +368,7 @@ class LogView(ScrollView, can_focus=True):
         if file is None:
             return
         search = self._search = _Search(self.filter)
+        self._search_began = time.monotonic()
         wanted, start = compile_words(self.filter), self._filtered
 
         def run() -> None:

@@ -35,6 +35,8 @@ class Question:
     suggest: Suggest | None = None
     """Whole lines that begin with what was typed; tab or the right arrow takes the first."""
     hint: str = ""
+    is_of_view: bool = False
+    """Whether it is a part of what the table of jobs shows: then the table's error is that of what is typed."""
 
 
 class Prompt(Horizontal):
@@ -85,9 +87,9 @@ class Prompt(Horizontal):
         return self.has_class("-asking")
 
     @property
-    def is_live(self) -> bool:
-        """Whether something is shown while it is typed."""
-        return self.is_asking and self._question.change is not None
+    def is_of_view(self) -> bool:
+        """Whether a part of what the table of jobs shows is asked for."""
+        return self.is_asking and self._question.is_of_view
 
     def ask(self, question: Question) -> None:
         """Ask something; the keys go there until it is answered or left."""

@@ -150,6 +150,8 @@ class VirtualTable(ScrollView, can_focus=True):
         self._is_ahead = False
         """Whether the cursor is on a row that is not here yet: the key is still that of the row before."""
         self._begins_anew = False
+        self._asked_for: str | None = None
+        """Key of the row that was to be found by the last question."""
         self._changed: dict[str, float] = {}
 
     @property
@@ -188,6 +190,8 @@ class VirtualTable(ScrollView, can_focus=True):
 
     def take(self, window: Window) -> None:
         """Show rows that were asked for."""
+        if self._begins_anew and window.key != self._asked_for:
+            return  # it was asked for before; the other rows are on their way
         old = {row.key: row for row in self._window.rows}
         self._note_changes(old, window.rows)
         keeps_scroll = self.cursor - self.scroll_offset.y
@@ -247,7 +251,8 @@ class VirtualTable(ScrollView, can_focus=True):
 
     def _ask_around(self, position: int, follow: bool = False) -> None:
         screen = max(10, self.size.height)
-        self._ask(max(0, position - screen), 3 * screen, self._kept_key, follow)
+        self._asked_for = self._kept_key
+        self._ask(max(0, position - screen), 3 * screen, self._asked_for, follow)
 
     def _put_cursor(self, position: int, keep_in_view: bool = True) -> None:
         """Move the cursor, within bounds."""
