@@ -262,7 +262,7 @@ async def test_the_metrics_page_turns_to_the_sweep() -> None:
     sweep({n: float(n) if n else math.nan for n in range(9)})
     app = FoundationsApp(Session(), page="metrics", follow=False)
     async with app.run_test(size=(100, 30)) as pilot:
-        await screen.until(pilot, lambda: "000000 job 8 ─╯" in screen.text(app) and "─step─" in screen.text(app))
+        await screen.until(pilot, lambda: "1 job ─╯" in screen.text(app) and "─step─" in screen.text(app))
         await pilot.press("v")
         await screen.until(
             pilot, lambda: "8 jobs, 1 without a value" in screen.text(app) and "over lr" in screen.text(app)

@@ -369,8 +369,7 @@ class MetricsPane(Grid, can_focus=True):
 
 
 def _about(rows: Sequence[JobRow], chosen: int) -> str:
-    if chosen == 1:
-        return name_of(rows[0])
+    """Say how many jobs that are: their names stand below the curves, and a border that changes is drawn as a whole."""
     return f"{len(rows)} of {words.plural(chosen, 'job')}" if len(rows) < chosen else words.plural(len(rows), "job")
 
 
@@ -378,6 +377,8 @@ def _nothing(rows: Sequence[JobRow], wanted: str) -> str:
     """Say why there is no metric of some jobs, or none with the words that are wanted."""
     if wanted:
         return f"no metric has {wanted} in its name"
-    if len(rows) == 1 and not rows[0].is_final:
-        return f"{name_of(rows[0])} is {rows[0].state}: no metrics yet"
-    return _NONE
+    if len(rows) != 1:
+        return _NONE
+    if rows[0].is_final:
+        return f"{name_of(rows[0])} has {_NONE}"
+    return f"{name_of(rows[0])} is {rows[0].state}: no metrics yet"

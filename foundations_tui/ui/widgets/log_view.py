@@ -26,7 +26,7 @@ _SCAN_BYTES = 2 << 20
 """So many new bytes are counted at once; a longer file takes several looks."""
 _PAUSE = 0.002
 """Seconds between two slices: nothing is drawn by a widget whose next call is waiting already."""
-_COUNTED_EVERY = 0.2
+_COUNTED_EVERY = 0.4
 """Seconds between two messages of a count that goes on."""
 _TOLD_EVERY = 0.05
 """Seconds between two messages of a filter."""
@@ -112,6 +112,8 @@ class LogView(ScrollView, can_focus=True):
         self._left = 0
         """Cells of each line that are passed over."""
         self._is_scanning = False
+        self._scan_began: float | None = None
+        """Since when more is counted than one look can; None while it is not."""
         self._told, self._told_at = (0, False), 0.0
         """How many lines were known when that was said last, whether they were being counted, and when that was."""
         self._is_raw = False
@@ -151,6 +153,7 @@ class LogView(ScrollView, can_focus=True):
         if self._sought is not None and self.size.height and (file.scanned > self._sought or grown < _SCAN_BYTES):
             self.call_after_refresh(self._go_to_line, file.line_at(self._sought))  # the new size counts from then on
             self._sought = None
+        self._scan_began = None if grown < _SCAN_BYTES else self._scan_began or time.monotonic()
         if grown >= _SCAN_BYTES and not self._is_scanning:
             self._is_scanning = True
             self.set_timer(_PAUSE, self._look_again)
@@ -192,9 +195,9 @@ class LogView(ScrollView, can_focus=True):
 
     @property
     def is_counting(self) -> bool:
-        """Whether there are more lines than are known so far."""
-        filters = self._search is not None and bool(self.filter)
-        return self._is_scanning or (filters and time.monotonic() - self._search_began > _COUNTED_EVERY)
+        """Whether there are more lines than are known so far, and have been for a while."""
+        began = self._search_began if self.filter and self._search is not None else self._scan_began
+        return began is not None and time.monotonic() - began > _COUNTED_EVERY
 
     @property
     def line_count(self) -> int:
