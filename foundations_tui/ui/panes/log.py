@@ -159,9 +159,10 @@ class LogPane(Vertical):
         self._reader.ask((self, "moments"), lambda conn: moments.read(conn, row, attempt, size), take)
 
     def on_log_view_counted(self, event: LogView.Counted) -> None:
-        """Say how many lines there are."""
+        """Say how many lines there are; of a job that runs, that is said with all else that is new of it."""
         event.stop()
-        self.say_where()
+        if self.row is None or self.row.is_final:
+            self.say_where()
 
     def say_where(self) -> None:
         """Say what of the log is shown."""

@@ -114,8 +114,8 @@ class LogView(ScrollView, can_focus=True):
         self._is_scanning = False
         self._scan_began: float | None = None
         """Since when more is counted than one look can; None while it is not."""
-        self._told, self._told_at = (0, False), 0.0
-        """How many lines were known when that was said last, whether they were being counted, and when that was."""
+        self._told_at = 0.0
+        """When it was said last that counting goes on."""
         self._is_raw = False
         self._shown_last: object = None
         self.following = True
@@ -153,17 +153,18 @@ class LogView(ScrollView, can_focus=True):
         if self._sought is not None and self.size.height and (file.scanned > self._sought or grown < _SCAN_BYTES):
             self.call_after_refresh(self._go_to_line, file.line_at(self._sought))  # the new size counts from then on
             self._sought = None
+        has_begun = self._scan_began is not None
         self._scan_began = None if grown < _SCAN_BYTES else self._scan_began or time.monotonic()
         if grown >= _SCAN_BYTES and not self._is_scanning:
             self._is_scanning = True
             self.set_timer(_PAUSE, self._look_again)
-        self._tell()
+        self._tell(is_whole=has_begun and self._scan_began is None)
 
-    def _tell(self) -> None:
-        """Say how many lines are known, a few times a second while they are counted."""
-        known = self.line_count, self.is_counting
-        if known != self._told and not (self.is_counting and time.monotonic() - self._told_at < _COUNTED_EVERY):
-            self._told, self._told_at = known, time.monotonic()
+    def _tell(self, is_whole: bool) -> None:
+        """Say that all is counted, or from time to time that it goes on: what says so on the screen takes its time."""
+        now = time.monotonic()
+        if is_whole or (self.is_counting and now - self._told_at > _COUNTED_EVERY):
+            self._told_at = now
             self.post_message(self.Counted())
 
     def _look_again(self) -> None:
@@ -363,7 +364,7 @@ class LogView(ScrollView, can_focus=True):
             self._go_on_filtering()
         self._resize()
         self.refresh()
-        self._tell()
+        self._tell(is_whole=True)
 
     def _go_on_filtering(self) -> None:
         """Filter what has not been filtered yet, in a thread."""
@@ -403,7 +404,7 @@ class LogView(ScrollView, can_focus=True):
             self._search = None
             if self._file is not None and self._file.scanned > event.seen:
                 self._go_on_filtering()
-        self._tell()
+        self._tell(is_whole=event.seen is not None)
 
     def _end_search(self) -> None:
         if self._search is not None:
