@@ -77,7 +77,6 @@ def test_all_metrics_are_a_frame_whatever_their_types(client: Client) -> None:
 
 EVENTS = """
 import sys
-from collections.abc import Callable
 from tensorboard.compat.proto import event_pb2, summary_pb2
 from tensorboard.summary.writer.event_file_writer import EventFileWriter
 from tensorboard.plugins.scalar.summary_v2 import scalar_pb

@@ -241,40 +241,41 @@ async def test_the_table_asks_for_what_is_on_screen(client: Client) -> None:
         assert len(table._window.rows) < 100
 
 
-async def test_an_answer_that_comes_after_a_key_leaves_the_cursor_where_the_key_put_it() -> None:
+def table_that_asks() -> tuple[VirtualTable, list[str | None]]:
+    """Return a table and the keys of the rows it asks for, in the order of its questions."""
     asked: list[str | None] = []
-    table = VirtualTable(lambda start, count, key, follow: asked.append(key), [Column("NAME", 0)])
+    return VirtualTable(lambda start, count, key, follow: asked.append(key), [Column("NAME", 0)]), asked
 
-    def answer(names: str, key: str | None) -> None:
-        table.take(whole([TableRow(name, [name]) for name in names], key))
 
+def answer(table: VirtualTable, names: str, key: str | None) -> None:
+    """Give it a row for each letter, as was asked for with a key."""
+    table.take(whole([TableRow(name, [name]) for name in names], key))
+
+
+async def test_an_answer_that_comes_after_a_key_leaves_the_cursor_where_the_key_put_it() -> None:
+    table, asked = table_that_asks()
     async with screen.OneWidget(table).run_test(size=(40, 30)) as pilot:
-        answer("abc", None)
+        answer(table, "abc", None)
         table.focus()
         table.reload()
         await pilot.press("j")
-        answer("nabc", asked[-1])
+        answer(table, "nabc", asked[-1])
         assert (table.key, table.cursor) == ("b", 2)
         table.reload()
         await pilot.press("j")
         assert asked[-1] == "b"
-        answer("nabc", "b")
+        answer(table, "nabc", "b")
         assert (table.key, table.cursor) == ("c", 3)
 
 
 async def test_a_row_is_found_although_an_older_answer_comes_first() -> None:
-    asked: list[str | None] = []
-    table = VirtualTable(lambda start, count, key, follow: asked.append(key), [Column("NAME", 0)])
-
-    def answer(names: str, key: str | None) -> None:
-        table.take(whole([TableRow(name, [name]) for name in names], key))
-
+    table, asked = table_that_asks()
     async with screen.OneWidget(table).run_test(size=(40, 30)):
-        answer("abc", None)
+        answer(table, "abc", None)
         table.find("z")
-        answer("abc", None)
+        answer(table, "abc", None)
         assert table.key == "z" == asked[-1]
-        answer("abcz", "z")
+        answer(table, "abcz", "z")
         assert (table.key, table.cursor) == ("z", 3)
 
 

@@ -100,7 +100,6 @@ class LogView(ScrollView, can_focus=True):
         self._found: int | None = None
         """The line that was found."""
         self._search: _Search | None = None
-        self._search_began = 0.0
         self.filter = ""
         """Only lines with these words are shown; empty for all."""
         self._filtered = 0
@@ -197,7 +196,7 @@ class LogView(ScrollView, can_focus=True):
     @property
     def is_counting(self) -> bool:
         """Whether there are more lines than are known so far, and have been for a while."""
-        began = self._search_began if self.filter and self._search is not None else self._scan_began
+        began = self._search.began if self.filter and self._search is not None else self._scan_began
         return began is not None and time.monotonic() - began > _COUNTED_EVERY
 
     @property
@@ -372,7 +371,6 @@ class LogView(ScrollView, can_focus=True):
         if file is None:
             return
         search = self._search = _Search(self.filter)
-        self._search_began = time.monotonic()
         wanted, start = compile_words(self.filter), self._filtered
 
         def run() -> None:
@@ -455,4 +453,5 @@ class _Search:
 
     def __init__(self, words: str) -> None:
         self.words = words
+        self.began = time.monotonic()
         self.ended = False
