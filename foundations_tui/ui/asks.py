@@ -82,17 +82,13 @@ class Asks:
         def show(text: str) -> None:
             self._jobs.show(dataclasses.replace(self._jobs.view, **{field: _meant(field, text.strip())}))  # type: ignore[arg-type]
 
-        def submit(_: str) -> None:
-            if self._jobs.error is not None:
-                self._app.say(str(self._jobs.error), failed=True)
-                self._jobs.fall_back()
-
         def cancel() -> None:
             if self._jobs.view != before:
                 self._jobs.show(before)
 
         suggest = _last_word(lambda: self._names)
-        self._main.prompt.ask(Question(label, value, submit, show, cancel, suggest, hint, is_of_view=True))
+        question = Question(label, value, change=show, cancel=cancel, suggest=suggest, hint=hint, is_of_view=True)
+        self._main.prompt.ask(question)  # what turns out to be wrong after enter, the screen says when it is read
 
     def toggle_archived(self) -> None:
         """Show archived jobs too, or not."""
