@@ -18,6 +18,10 @@ from remote_agent.jobs import JobView, check_annotations
 
 _PAGE = 500
 """Jobs in one request."""
+_MOST_QUEUED = 1000
+"""So many waiting jobs of a host are listed."""
+_MOST_ENTRIES = 5000
+"""So many names of a folder are listed."""
 
 
 def stop(session: Session, job: JobRow, by: str, grace: float | None = None) -> None:
@@ -34,8 +38,17 @@ def stop(session: Session, job: JobRow, by: str, grace: float | None = None) -> 
     if job.kind == runs.KIND:
         return runs.stop(job.job, job.attempt)
     answer = session.retrying(job.host, lambda agent: agent.call("stop", {"job": job.job, "by": by, "grace": grace})[0])
-    view = JobView.from_wire(answer["job"])
-    writes.put_acknowledged(session.store, job.host, session.agent(job.host).hello["journal"], [view])
+    _put_acknowledged(session, job, answer)
+
+
+def _put_acknowledged(session: Session, job: JobRow, answer: dict[str, Any]) -> None:
+    """Take in what a host answered about a job, where that makes sense: the next sync says it again."""
+    try:
+        view = JobView.received(answer["job"], [])
+    except BadRequest:
+        return
+    if view.spec.job == job.job:
+        writes.put_acknowledged(session.store, job.host, session.agent(job.host).hello["journal"], [view])
 
 
 def end_agent(session: Session, host: str) -> None:
@@ -76,9 +89,10 @@ def prune(session: Session, host: str, jobs: list[str], force: bool, preview: bo
     for start in range(0, len(jobs), _PAGE):
         wish = {"jobs": jobs[start : start + _PAGE], "force": force, "preview": preview}
         answer = session.retrying(host, lambda agent, wish=wish: agent.call("prune", wish)[0])  # type: ignore[misc]
-        found.pruned.extend(answer["pruned"])
-        found.kept.update(answer["kept"])
-        found.not_fetched_by.update(answer["not_fetched_by"])
+        asked = set(wish["jobs"])  # type: ignore[call-overload]
+        found.pruned.extend(job for job in answer["pruned"] if job in asked)
+        found.kept.update({job: why for job, why in answer["kept"].items() if job in asked})
+        found.not_fetched_by.update({job: who for job, who in answer["not_fetched_by"].items() if job in asked})
     return found
 
 
@@ -104,9 +118,17 @@ def move(session: Session, job: JobRow, where: str, other: str = "", priority: i
         FoundationsError: it does not wait. HostError: its host is out of reach.
     """
     wish = {"job": job.job, "where": where, "other": other, "priority": priority}
-    answer = session.retrying(job.host, lambda agent: agent.call("move", wish)[0])
-    journal = session.agent(job.host).hello["journal"]
-    writes.put_acknowledged(session.store, job.host, journal, [JobView.from_wire(answer["job"])])
+    _put_acknowledged(session, job, session.retrying(job.host, lambda agent: agent.call("move", wish)[0]))
+
+
+def resume(session: Session, job: JobRow) -> None:
+    """Let a job start that its host holds because something of it may have been lost.
+
+    Raises:
+        FoundationsError: it is not held. HostError: its host is out of reach.
+    """
+    wish = {"job": job.job}
+    _put_acknowledged(session, job, session.retrying(job.host, lambda agent: agent.call("resume", wish)[0]))
 
 
 def annotate(
@@ -144,7 +166,16 @@ def queue(session: Session, host: str) -> dict[str, Any]:
     Raises:
         HostError: it is out of reach.
     """
-    return session.retrying(host, lambda agent: agent.call("queue")[0])
+
+    def pull(agent: Agent) -> dict[str, Any]:
+        listed: list[Any] = []
+        while True:
+            answer, _ = agent.call("queue", {"offset": len(listed)})
+            listed += answer["jobs"]
+            if not answer["more"] or not answer["jobs"] or len(listed) >= _MOST_QUEUED:
+                return {**answer, "jobs": listed}
+
+    return session.retrying(host, pull)
 
 
 def forgive(session: Session, host: str, gpu: str) -> list[str]:
@@ -193,8 +224,17 @@ def list_files(session: Session, job: JobRow, path: str) -> dict[str, Any]:
     Raises:
         NotFoundError: there is no such path. HostError: its host is out of reach.
     """
-    wish = {"job": job.job, "attempt": max(job.attempt, 1), "path": path}
-    return session.retrying(job.host, lambda agent: agent.call("list", wish)[0])
+
+    def pull(agent: Agent) -> dict[str, Any]:
+        entries: list[Any] = []
+        while True:
+            wish = {"job": job.job, "attempt": max(job.attempt, 1), "path": path, "offset": len(entries)}
+            answer, _ = agent.call("list", wish)
+            entries += answer["entries"]
+            if not answer.get("truncated") or not answer["entries"] or len(entries) >= _MOST_ENTRIES:
+                return {"entries": entries, "truncated": bool(answer.get("truncated"))}
+
+    return session.retrying(job.host, pull)
 
 
 # --- following and waiting --------------------------------------------------------------------------------------

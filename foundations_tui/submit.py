@@ -21,13 +21,15 @@ from foundations_tui.session import Session
 from foundations_tui.snapshot import Snapshot
 from foundations_tui.store import queries, writes
 from foundations_tui.store.rows import JobRow
-from remote_agent import protocol
+from remote_agent import checks, protocol
 from remote_agent.errors import BadRequest
 from remote_agent.jobs import ENV_NAME, JobSpec, JobState, JobView
 
 _SECRET = re.compile(r"(TOKEN|KEY|PASSWORD|PASSWD|SECRET|CREDENTIAL)S?(?![A-Z])", re.IGNORECASE)
 """Names of secrets; TOKENIZERS_PARALLELISM is none."""
 _MOST = 100_000
+_MOST_SENT_BYTES = 4 << 20
+"""So many bytes of specifications travel in one message."""
 _LEAST_LOG = 64 << 10
 _OF_THIS_SHELL = ("PATH", "VIRTUAL_ENV", "CONDA_PREFIX", "CONDA_DEFAULT_ENV", "LD_LIBRARY_PATH", "FOUNDATIONS_HOME")
 """What a job on this machine takes over from the shell that submits it."""
@@ -355,7 +357,8 @@ def _send(
 ) -> list[Submitted]:
     """Ship (unless it is there) and submit, over dropped connections; the ids make sending twice harmless."""
     sent, answered = threading.Event(), threading.Event()
-    wish = _wish(specs, private)
+    wishes = _wishes(specs, private)
+    """Each fits into one message; what comes in several is called back when one is refused."""
 
     def attempt(agent: Agent) -> list[Submitted]:
         if frozen is None or (sent.is_set() and _has_job(agent, specs[0].job)):
@@ -365,16 +368,19 @@ def _send(
             shipped = shipping.ship(agent, session.store, frozen, progress)
         sent.set()
         progress.stage(f"submitting to {host}")
+        accepted: list[list[Any]] = []
         try:
-            answer, _ = agent.call("submit_many", wish, timeout=120)
+            for wish in wishes:
+                accepted += agent.call("submit_many", wish, timeout=120)[0]["jobs"]
         except HostUnreachable:
             raise
         except FoundationsError:
+            _stop_all(session, agent, [entry[0] for entry in accepted])
             answered.set()  # it is no
             raise
         views = [
             JobView(spec, JobState.QUEUED, seq, queued_at=queued_at, priority=spec.priority, rank=rank)
-            for spec, (_, seq, queued_at, rank) in zip(specs, answer["jobs"], strict=True)
+            for spec, (_, seq, queued_at, rank) in zip(specs, accepted, strict=True)
         ]
         writes.put_accepted(session.store, host, agent.hello["journal"], views)
         return [Submitted(view, host, frozen, shipped) for view in views]
@@ -392,13 +398,29 @@ def _send(
         raise
 
 
-def _wish(specs: list[JobSpec], private: dict[str, Any]) -> dict[str, Any]:
-    """Return the request that submits jobs: what they share is said once."""
+def _stop_all(session: Session, agent: Agent, jobs: list[str]) -> None:
+    """Stop what the host has taken of jobs of which it then refused others."""
+    for job in jobs:
+        agent.call("stop", {"job": job, "by": config.owner_name(session.hosts), "grace": 0})
+
+
+def _wishes(specs: list[JobSpec], private: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the requests that submit jobs: what they share is said once in each."""
     wires = [spec.to_wire() for spec in specs]
     base = {key: value for key, value in wires[0].items() if all(wire[key] == value for wire in wires)}
-    own = [{key: value for key, value in wire.items() if key not in base or key == "job"} for wire in wires]
-    wish = {"base": base, "specs": own, "protocol": protocol.VERSION, "version": __version__}
-    return {**wish, "private": private} if private else wish
+    shared: dict[str, Any] = {"base": base, "protocol": protocol.VERSION, "version": __version__}
+    if private:
+        shared["private"] = private
+    wishes: list[dict[str, Any]] = []
+    room = 0
+    for wire in wires:
+        own = {key: value for key, value in wire.items() if key not in base or key == "job"}
+        room -= checks.json_size(own)
+        if room < 0:
+            wishes.append({**shared, "specs": []})
+            room = _MOST_SENT_BYTES - checks.json_size(own)
+        wishes[-1]["specs"].append(own)
+    return wishes
 
 
 def _has_job(agent: Agent, job: str) -> bool:

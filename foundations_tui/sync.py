@@ -6,17 +6,30 @@ client, the next pull goes on where the last whole page ended.
 
 from __future__ import annotations
 
+import json
 import threading
+from collections import deque
 from collections.abc import Callable, Collection
 from typing import Any
 
-from foundations_tui import fetching, patterns, trash
-from foundations_tui.errors import FoundationsError, HostError, HostUnreachable, NotFoundError, StoreError, as_ours
+from foundations_tui import fetching, locations, patterns, trash
+from foundations_tui.errors import (
+    FoundationsError,
+    HostError,
+    HostRefused,
+    HostUnreachable,
+    NotFoundError,
+    StoreError,
+    as_ours,
+)
 from foundations_tui.hosts.agent import Agent, Answer
 from foundations_tui.processes import is_running
 from foundations_tui.session import Session
-from foundations_tui.store import writes
+from foundations_tui.store import queries, writes
 from foundations_tui.store.db import Store
+from remote_agent import loglimit
+from remote_agent.errors import BadRequest
+from remote_agent.jobs import JobView
 from remote_agent.protocol import PAGE_BYTES
 
 _PAGES_AHEAD = 8
@@ -27,6 +40,11 @@ BATCH_BYTES = 8 * PAGE_BYTES
 """So much of a stream is stored at once: a transaction costs as much as many records."""
 _LONGEST_LINE = 1 << 20
 _JOBS_A_PAGE = 2000
+_TRIES = 5
+_MOST_SAID = 20
+"""So many wrong entries of a page are named."""
+_SAMPLE_PAGES = 200
+"""Pages of samples in one round; a host keeps fewer."""
 _WATCH_SECONDS = 30.0
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 30.0
 
@@ -50,16 +68,76 @@ class HostSync:
         dead = [job for job, submitter in writes.intents(self._store, self._host) if not is_running(submitter)]
         while True:
             base = writes.cursor(self._store, self._host)
-            wish = {"journal": base[0], "after": base[1], "waits_version": self._waits_version}
-            page, _ = self._agent.call("changes", wish)
+            page, _ = self._agent.call("changes", {"journal": base[0], "after": base[1]})
+            self._check_progress(base, page)
+            problems: list[str] = []
+            page["jobs"] = self._views(page, problems)
+            page["problems"] = page.get("problems", []) + problems[:_MOST_SAID]
             if writes.put_changes(self._store, self._host, base, page):
-                self._waits_version = page.get("waits_version", self._waits_version)
                 self._note_contact(page)
                 if not page["more"]:
                     break
+        if page.get("waits_version", self._waits_version) != self._waits_version:
+            self._pull_waits()
         unknown = {job for job, _ in writes.intents(self._store, self._host)}
         for job in unknown.intersection(dead):
             writes.fail_intent(self._store, job)
+
+    def _check_progress(self, base: tuple[str, int], page: dict[str, Any]) -> None:
+        """Refuse a page that leads to no end."""
+        reached = base[1] if page["journal"] == base[0] else 0
+        if page["more"] and (page["seq"] <= reached or not (page["jobs"] or page.get("large") or page["deleted"])):
+            raise self._endless("its list of jobs")
+
+    def _endless(self, what: str) -> HostRefused:
+        return HostRefused(f"{self._host}: {what} has no end: the agent there says that there is more, and gives none")
+
+    def _views(self, page: dict[str, Any], problems: list[str]) -> list[JobView]:
+        """Return the jobs of a page; one that makes no sense costs only itself."""
+        views = []
+        wires = [*page["jobs"], *(self._pull_entry(job) for job, _, _ in page.get("large", ()))]
+        for wire in wires:
+            try:
+                views.append(JobView.received(wire, problems))
+            except BadRequest as error:
+                problems.append(f"a job of this host makes no sense and is left out: {error}")
+        return views
+
+    def _pull_entry(self, job: str) -> dict[str, Any]:
+        """Return one job that is too large for a page, brought page by page."""
+        for _ in range(_TRIES):
+            data, seq, size = b"", -1, 0
+            while seq < 0 or len(data) < size:
+                answer, page = self._agent.call("entry", {"job": job, "offset": len(data)})
+                if seq not in (-1, answer["seq"]):
+                    break  # it changed meanwhile
+                seq, size = answer["seq"], answer["size"]
+                data += page
+                if not page:
+                    raise self._endless(f"job {job}")
+            else:
+                return _json_table(data[:size])
+        raise HostRefused(f"{self._host}: job {job} changes faster than it can be brought here")
+
+    def _pull_waits(self) -> None:
+        """Learn why jobs wait; when it changes meanwhile, the next round brings it anew."""
+        groups: list[tuple[str, list[str]]] = []
+        estimates: dict[str, float] = {}
+        after: int | None = 0
+        version = -1
+        while after is not None:
+            answer, _ = self._agent.call("waits", {"after": after})
+            if version not in (-1, answer["version"]):
+                return
+            version = answer["version"]
+            groups += answer["groups"]
+            estimates.update(answer["estimates"])
+            following = answer.get("next")
+            if following is not None and following <= after:
+                raise self._endless("its list of waiting jobs")
+            after = following
+        writes.put_waits(self._store, self._host, groups, estimates)
+        self._waits_version = version
 
     def push_annotations(self) -> None:
         """Tell the host what was said of its jobs here.
@@ -73,8 +151,15 @@ class HostSync:
 
     def pull_sizes(self) -> None:
         """Learn how long the streams of running jobs are."""
-        answer, _ = self._agent.call("stream_sizes")
-        self._put_sizes(answer["streams"])
+        last: list[Any] | None = None
+        while True:
+            answer, _ = self._agent.call("stream_sizes", {"after": last})
+            self._put_sizes(answer["streams"])
+            if not answer.get("more"):
+                return
+            if not answer["streams"] or answer["streams"][-1][:3] <= (last or []):
+                raise self._endless("its list of logs and records")
+            last = answer["streams"][-1][:3]
 
     def pull_streams(self, jobs: Collection[str] | None = None, logs: bool = True) -> bool:
         """Bring logs and records here, as far as sizes are known.
@@ -86,11 +171,12 @@ class HostSync:
             Whether all was brought; a long stream takes several rounds.
         """
         whole = True
-        for job, attempt, name, offset in writes.behind(self._store, self._host, jobs, logs):
+        for job, attempt, name, offset, size in writes.behind(self._store, self._host, jobs, logs):
             try:
-                whole &= _StreamPull(self._store, self._agent, job, attempt, name).run(offset)
+                whole &= _StreamPull(self._store, self._agent, job, attempt, name).run(offset, size)
                 if name == "log":
                     patterns.take_in(self._store, job, attempt)
+                    _bound_log(self._store, job, attempt)
             except NotFoundError:
                 continue  # deleted on the host: the next changes say so
         writes.mark_complete(self._store, self._host)
@@ -102,12 +188,14 @@ class HostSync:
         Raises:
             HostError: the connection was lost.
         """
-        while True:
+        for _ in range(_SAMPLE_PAGES):
             base = writes.samples_offset(self._store, self._host)
             answer, page = self._agent.call("samples", {"offset": base})
             if not page:
                 return
-            if writes.put_host_samples(self._store, self._host, base, answer["offset"], page) == base:
+            if answer["offset"] < base:
+                raise HostRefused(f"{self._host}: its samples go back in time: {answer['offset']} after {base}")
+            if writes.put_host_samples(self._store, self._host, base, answer["offset"], page) <= base:
                 return
 
     def acknowledge(self, client: str) -> None:
@@ -146,67 +234,110 @@ class HostSync:
             writes.put_contact(self._store, self._host, page)
 
 
+def _json_table(data: bytes) -> dict[str, Any]:
+    """Return what a host's JSON says; an empty table when it is none."""
+    try:
+        found = json.loads(data)
+    except (ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _bound_log(store: Store, job: str, attempt: int) -> None:
+    """Keep a log that its job bounded as short here as its host does."""
+    limit = int(queries.spec(store.conn, job).get("log_limit") or 0)
+    if limit:
+        loglimit.bound(str(locations.log_file(job, attempt)), limit)
+
+
 class _StreamPull:
     """The pull of one stream, pages asked for ahead."""
 
     def __init__(self, store: Store, agent: Agent, job: str, attempt: int, name: str) -> None:
         self._store, self._agent = store, agent
         self._key = (job, attempt, name)
+        self._carry = b""
+        """What has come and is not stored yet."""
+        self._stored = 0
+        """Up to where the stream is stored."""
 
-    def run(self, offset: int) -> bool:
-        """Pull from an offset; say whether the stream's end was reached."""
-        job, attempt, name = self._key
-        size = offset + 1
-        pages = 0
-        carry = b""
-        asked = [self._ask(offset)]
-        end = offset
-        while asked:
+    def run(self, offset: int, known: int) -> bool:
+        """Pull from an offset.
+
+        Args:
+            offset: up to where it is here.
+            known: its size as last heard: one that grows all the time is pulled up to there.
+        Returns:
+            Whether that was reached.
+        """
+        self._carry, self._stored = b"", offset
+        end, size, pages = offset, known, 0
+        asked: deque[tuple[int, Answer]] = deque()
+        while end < size and (end < known or asked):
+            if not asked or asked[0][0] > end:
+                if pages >= _PAGES_A_ROUND:
+                    break
+                asked = deque((at, self._ask(at)) for at in self._ahead(end, size))
+            at, answer = asked.popleft()
+            before = end
             try:
-                answer, page = asked.pop(0).get()
+                said, page = answer.get()
             except HostError:
-                self._take(carry, offset)  # what has come has come
+                self._take()  # what has come has come
                 raise
-            size = answer["size"]
-            end += len(page)
+            size, begin = said["size"], max(at, said.get("offset", at))
             pages += 1
-            carry += page
-            if len(carry) >= BATCH_BYTES:
-                carry, offset = self._take(carry, offset)
-            if not page:
-                break
-            if len(page) == PAGE_BYTES and pages + len(asked) < _PAGES_A_ROUND:
-                ahead = end + len(asked) * PAGE_BYTES
-                while len(asked) < _PAGES_AHEAD and ahead < size:
-                    asked.append(self._ask(ahead))
-                    ahead += PAGE_BYTES
-            elif len(page) < PAGE_BYTES:
-                break
-        if carry:
-            carry, offset = self._take(carry, offset)
-        if end >= size and carry:
-            self._pass_over_torn_line(offset, end)
-        return end >= size
+            if begin > end:
+                self._pass_over(end, min(begin, size))
+                end = min(begin, size)
+            page = page[end - begin :]
+            end += len(page)
+            self._carry += page
+            if len(self._carry) >= BATCH_BYTES:
+                self._take()
+            if end == before == at and end < size:
+                size = end  # it says that there is more, and gives none
+                writes.put_size(self._store, *self._key, size)
+        self._take()
+        if end >= size and self._carry:
+            self._pass_over_torn_line(self._stored, end)
+        return end >= min(known, size)
+
+    def _ahead(self, end: int, size: int) -> list[int]:
+        """Return where the next pages begin that are asked for at once."""
+        return list(range(end, max(end + 1, size), PAGE_BYTES))[:_PAGES_AHEAD]
+
+    def _pass_over(self, begin: int, end: int) -> None:
+        """Pass over a hole: what the host does not keep costs no space here."""
+        self._take()
+        job, attempt, name = self._key
+        if name == "log":
+            writes.put_log_hole(self._store, job, attempt, begin, end)
+        else:
+            writes.skip_unfinished(self._store, job, attempt, name, self._stored, end)
+        self._carry, self._stored = b"", end
 
     def _ask(self, offset: int) -> Any:
         job, attempt, name = self._key
         return self._agent.ask("read", {"job": job, "attempt": attempt, "stream": name, "offset": offset})
 
-    def _take(self, data: bytes, offset: int) -> tuple[bytes, int]:
-        """Store what can be stored and return (what is left for later, where that begins)."""
+    def _take(self) -> None:
+        """Store what can be stored of what has come; an unfinished line is left for later."""
         job, attempt, name = self._key
+        data, offset = self._carry, self._stored
+        if not data:
+            return
         if name == "log":
             writes.put_log_page(self._store, job, attempt, offset, data)
-            return b"", offset + len(data)
-        if name == "samples":
+            taken = len(data)
+        elif name == "samples":
             taken = writes.put_samples_page(self._store, job, attempt, offset, data)
         else:
             taken = writes.put_records_page(self._store, job, attempt, name, offset, data)
-        left = data[taken:]
-        if len(left) > _LONGEST_LINE:
+        if len(data) - taken > _LONGEST_LINE:
             writes.skip_unfinished(self._store, job, attempt, name, offset + taken, offset + len(data))
-            return b"", offset + len(data)
-        return left, offset + taken
+            taken = len(data)
+        self._carry, self._stored = data[taken:], offset + taken
 
     def _pass_over_torn_line(self, offset: int, end: int) -> None:
         """A writer that has ended finishes its line no more."""

@@ -7,6 +7,7 @@ instant. With no client and no job it exits after IDLE_EXIT seconds.
 from __future__ import annotations
 
 import errno
+import itertools
 import logging
 import os
 import selectors
@@ -18,7 +19,7 @@ from typing import Any, Dict, List, Optional, Set, Tuple
 
 from remote_agent import crash, files, handlers, owner, peers, probe, protocol, streams
 from remote_agent.engine import Engine
-from remote_agent.errors import AgentError, ProtocolError, StorageBroken
+from remote_agent.errors import AgentError, BadRequest, ProtocolError, StorageBroken
 from remote_agent.jobs import JobState
 from remote_agent.paths import Paths
 from remote_agent.sampler import Sampler
@@ -27,6 +28,9 @@ from remote_agent.syncer import Syncer
 IDLE_EXIT = 30 * 60.0
 _GROWTH_PAUSE = 0.05
 """Least seconds between two notices of grown streams."""
+_LONGEST_WORDS = 4000
+_MOST_GROWN = 500
+"""Grown streams in one notice; the others are in the next."""
 _ASKED_LATELY = 15.0
 """So many seconds a client that asked what the host has counts as interested."""
 _WRITE_LATER = 0.02
@@ -60,6 +64,7 @@ class Daemon:
         self.sampler = Sampler(paths)
         self.syncer = Syncer()
         self.growth = streams.GrowthWatch()
+        self.entries = handlers.Entries()
         self.stopping = False
         self._connections: List[Connection] = []
         self._answers: List[Tuple[Connection, int, Any]] = []
@@ -212,6 +217,8 @@ class Daemon:
 
     def _handle(self, connection: Connection, frame: protocol.Frame) -> None:
         request_id = frame.message.get("id", 0)
+        if type(request_id) is not int or not 0 <= request_id < 1 << 53:
+            raise ProtocolError("a request whose id is no number")
         if self.syncer.is_busy and frame.message.get("method") not in handlers.AT_ANY_TIME:
             self._deferred.append((connection, frame))
             return
@@ -221,7 +228,7 @@ class Daemon:
         except AgentError as error:
             answer = error
         except (KeyError, TypeError, ValueError) as error:
-            answer = ProtocolError(f"bad parameters of {frame.message.get('method')}: {error!r}")
+            answer = BadRequest(f"bad parameters of {frame.message.get('method')}: {ascii(error)[:200]}")
         except OSError as error:
             answer = AgentError(f"{error.strerror}: {error.filename}" if error.filename else str(error))
         except Exception as error:  # a fault of ours ends neither the daemon nor anybody's job
@@ -243,11 +250,13 @@ class Daemon:
 
     def send(self, connection: Connection, request_id: int, answer: Any) -> None:
         """Send an answer, its blob behind it, or a refusal."""
-        if isinstance(answer, AgentError):
-            frame = protocol.encode(protocol.refusal(request_id, answer.code, str(answer)))
-        else:
-            value, blob = answer if isinstance(answer, tuple) else (answer, b"")
+        value, blob = answer if isinstance(answer, tuple) else (answer, b"")
+        try:
+            if isinstance(answer, AgentError):
+                raise answer
             frame = protocol.encode(protocol.result(request_id, value), blob)
+        except AgentError as error:
+            frame = protocol.encode(protocol.refusal(request_id, error.code, _shown(error)))
         connection.outbox += frame
         self._flush(connection)
 
@@ -311,7 +320,9 @@ class Daemon:
         for connection in self._watchers():
             watch = connection.watch
             assert watch is not None
-            grown = {key: size for key, size in sizes.items() if connection.told.get(key, 0) != size}
+            changed = {key: size for key, size in sizes.items() if connection.told.get(key, 0) != size}
+            grown = dict(itertools.islice(changed.items(), _MOST_GROWN))
+            self._grown.update(job for job, _, _ in itertools.islice(changed, _MOST_GROWN, None))
             if grown:
                 self._last_notice = now
             if grown or watch.is_over(self.engine, now):
@@ -409,6 +420,12 @@ def main(root: str, agent: str, report: Optional[int] = None) -> int:
         os.execv(sys.executable, [sys.executable, "-I", "-S", "-E", paths.agent(agent), "daemon", root])
     log.info("the agent has ended, free disk %d bytes", files.free_bytes(root))
     return 0
+
+
+def _shown(error: AgentError) -> str:
+    """Return the words of a refusal, of a length and form that any client takes."""
+    words = str(error).replace("\0", "\\0").encode("utf-8", "backslashreplace").decode()
+    return words if len(words) <= _LONGEST_WORDS else words[:_LONGEST_WORDS] + "..."
 
 
 def _report(descriptor: Optional[int], words: str) -> None:

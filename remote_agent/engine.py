@@ -11,13 +11,14 @@ import os
 import subprocess
 from typing import Any, Callable, Dict, Iterable, List, Optional, Tuple
 
-from remote_agent import admission, crash, files, recovery, scheduler, state as states, streams
+from remote_agent import admission, checks, crash, files, recovery, scheduler, state as states, streams
 from remote_agent.admission import Submission
 from remote_agent.backends import Attempt
 from remote_agent.backends.local import LocalBackend
-from remote_agent.errors import Conflict, NotFound, StorageBroken
+from remote_agent.errors import BadRequest, Conflict, NotFound, StorageBroken
 from remote_agent.jobs import (
     ACTIVE_STATES,
+    MOST_SPEC_BYTES,
     STATE_OF_REASON,
     EndReason,
     JobSpec,
@@ -35,6 +36,8 @@ from remote_agent.state import HostState
 from remote_agent.waits import Waits
 
 _GRAVES_AT_ONCE = 200
+_MOST_PAUSED = 1000
+"""Groups that may be paused at once."""
 _BRIEF_SECONDS = 2.0
 """Jobs that usually take less are brief."""
 
@@ -179,15 +182,27 @@ class Engine:
         Raises:
             BadRequest: something is no annotation; nothing was taken.
         """
-        for wanted in changes.values():
+        for job, wanted in changes.items():
             check_annotations(wanted)
+            if job in self.state.jobs:
+                size = checks.json_size({**self.state.jobs[job].annotations, **wanted})
+                if size > MOST_SPEC_BYTES:
+                    raise BadRequest(
+                        f"what is said of job {job} has {size:,} bytes; at most {MOST_SPEC_BYTES:,} are kept"
+                    )
         for job, wanted in changes.items():
             if job in self.state.jobs:
                 self._record("annotated", job=job, changes=wanted)
         return [job for job in changes if job not in self.state.jobs]
 
     def pause(self, group: str, paused: bool) -> None:
-        """Start no job of a group any more, or again; ``*`` is the whole host. What runs goes on."""
+        """Start no job of a group any more, or again; ``*`` is the whole host. What runs goes on.
+
+        Raises:
+            Conflict: too many groups are paused.
+        """
+        if paused and len(self.state.paused) >= _MOST_PAUSED:
+            raise Conflict(f"{_MOST_PAUSED} groups of this host are paused already; resume some")
         if (group in self.state.paused) != paused:
             self._record("paused" if paused else "resumed", groups=[group])
 
@@ -209,6 +224,17 @@ class Engine:
         if where:
             place = scheduler.place(self.state, job, where, other)
         self._record("moved", job=job, priority=place[0], rank=place[1])
+        return self.state.jobs[job]
+
+    def release(self, job: str) -> JobView:
+        """Let a job start that is held.
+
+        Raises:
+            NotFound: there is no such job. Conflict: it is not held.
+        """
+        if not self._waiting(job).held:
+            raise Conflict(f"job {job} is not held: it waits for its turn")
+        self._record("released", job=job)
         return self.state.jobs[job]
 
     def job(self, job: str) -> JobView:

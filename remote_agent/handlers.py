@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import itertools
+import json
 import os
 import shutil
 import stat
@@ -11,10 +13,10 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Callable, Dict, List
 
-from remote_agent import __version__, engine as engines, files, procs, protocol, streams
+from remote_agent import __version__, checks, engine as engines, files, messages, procs, protocol, streams
 from remote_agent.admission import Submission
 from remote_agent.errors import AgentError, BadRequest, Conflict, NotFound
-from remote_agent.jobs import LONGEST_GRACE, JobSpec
+from remote_agent.jobs import JobSpec, JobView
 from remote_agent.state import ALL_GROUPS
 
 if TYPE_CHECKING:
@@ -22,7 +24,10 @@ if TYPE_CHECKING:
 
 Params = Dict[str, Any]
 _LONGEST_WATCH = 60.0
-_MOST_ENTRIES = 5000
+_PAGE = protocol.PAGE_BYTES
+"""Bytes at which a page of entries closes."""
+_MOST_PROCESSES = 20
+"""So many processes of a GPU are told of."""
 _LITTLE_SPACE = 0.1
 """Less than this share of a disk free, and ended jobs' folders there: pruning is suggested."""
 
@@ -49,10 +54,11 @@ def handle(daemon: "Daemon", connection: "Connection", frame: protocol.Frame) ->
         AgentError: why not.
     """
     method = frame.message.get("method")
-    handler = _TABLE.get(str(method))
+    handler = _TABLE.get(method) if isinstance(method, str) else None
     if handler is None:
-        raise BadRequest(f"this agent ({__version__}) does not know the request {method!r}")
-    return handler(daemon, connection, frame)
+        raise BadRequest(f"this agent ({__version__}) does not know the request {ascii(method)[:100]}")
+    params = messages.check_request(str(method), frame.message.get("params"))
+    return handler(daemon, connection, frame._replace(message={**frame.message, "params": params}))
 
 
 def _hello(daemon: "Daemon", connection: "Connection", frame: protocol.Frame) -> Any:
@@ -64,8 +70,11 @@ def _hello(daemon: "Daemon", connection: "Connection", frame: protocol.Frame) ->
     backend = daemon.engine.backend
     if settings is not None and settings != backend.settings:
         backend.settings = settings
-        files.write_json(daemon.paths.settings, settings)
         daemon.engine.replan()
+        try:
+            files.write_json(daemon.paths.settings, settings)
+        except OSError:
+            pass  # a full disk; every client says it again
     return {
         "protocol": protocol.VERSION,
         "version": __version__,
@@ -100,7 +109,7 @@ def _resources(daemon: "Daemon") -> Dict[str, Any]:
         "disk_total": files.total_bytes(daemon.paths.root),
         "disk_jobs": state.disk,
         "queued": len(state.queue),
-        "paused": sorted(state.paused),
+        "paused": _some(sorted(state.paused)),
         "gpus": [
             {
                 **gpu.to_wire(),
@@ -108,11 +117,22 @@ def _resources(daemon: "Daemon") -> Dict[str, Any]:
                 "jobs": holders.get(gpu.uuid, []),
                 "busy": gpu.uuid in capacity.held and gpu.uuid not in holders,
                 "held": capacity.held.get(gpu.uuid) if gpu.uuid not in holders else None,
-                "processes": [process.to_wire() for process in processes if process.uuid == gpu.uuid],
+                "processes": [process.to_wire() for process in processes if process.uuid == gpu.uuid][:_MOST_PROCESSES],
             }
             for gpu in capacity.gpus
         ],
     }
+
+
+def _some(names: List[str]) -> List[str]:
+    """Return names up to half a page of them."""
+    room, some = _PAGE // 2, []
+    for name in names:
+        room -= checks.json_size(name) + 1
+        if room < 0:
+            break
+        some.append(name)
+    return some
 
 
 def _problems(daemon: "Daemon") -> List[str]:
@@ -143,33 +163,72 @@ def _disk_problem(daemon: "Daemon") -> str:
 
 
 def _changes(daemon: "Daemon", connection: "Connection", frame: protocol.Frame) -> Any:
-    """The jobs that changed after a sequence number; all of them when the client knew another journal."""
+    """The jobs that changed after a sequence number; all of them when the client knew another journal.
+
+    A page closes at 64 kB. A job that alone is larger is only named, in "large": ``entry`` gives it by pages.
+    """
     params, engine = frame.message["params"], daemon.engine
     engine.refresh_waits()
     after = params["after"] if params.get("journal") == engine.journal.id else 0
-    jobs, deleted, seq = engine.state.changes(after, min(params.get("limit", 500), 2000))
-    answer: Params = {
+    page = engine.state.changes(after, _PAGE, min(params.get("limit", 2000), 2000))
+    return {
         "journal": engine.journal.id,
-        "seq": seq,
-        "more": seq < engine.state.seq,
-        "jobs": [view.to_wire() for view in jobs],
-        "deleted": deleted,
+        "seq": page.seq,
+        "more": page.seq < engine.state.seq,
+        "jobs": page.jobs,
+        "large": page.large,
+        "deleted": page.deleted,
         "resources": _resources(daemon),
         "problems": _problems(daemon),
+        "waits_version": engine.waits.version,
     }
-    if params.get("waits_version") != engine.waits.version:
-        answer["waits_version"] = engine.waits.version
-        answer["waits"] = engine.waits.groups()
-        answer["estimates"] = {
-            job: round(w.starts_at) for job, w in engine.waits.by_job.items() if w.starts_at is not None
-        }
-    return answer
+
+
+def _entry(daemon: "Daemon", connection: "Connection", frame: protocol.Frame) -> Any:
+    """A page of a job that is too large for a page of changes: its JSON, from an offset."""
+    params = frame.message["params"]
+    view = daemon.engine.job(params["job"])
+    data = daemon.entries.encoded(view)
+    return {"seq": view.seq, "size": len(data)}, data[params["offset"] :][:_PAGE]
+
+
+class Entries:
+    """The last large job that was asked for, as bytes: it is asked for page by page."""
+
+    def __init__(self) -> None:
+        self._key = ("", 0)
+        self._data = b""
+
+    def encoded(self, view: JobView) -> bytes:
+        """Return a job as JSON."""
+        if self._key != (view.spec.job, view.seq):
+            self._key, self._data = (view.spec.job, view.seq), json.dumps(view.to_wire()).encode()
+        return self._data
+
+
+def _waits(daemon: "Daemon", connection: "Connection", frame: protocol.Frame) -> Any:
+    """Why jobs wait and when they are expected to start, from some job on: "next" is where the next page begins."""
+    waits = daemon.engine.waits
+    groups: Dict[str, List[str]] = {}
+    estimates: Dict[str, int] = {}
+    after = frame.message["params"]["after"]
+    answer: Params = {"version": waits.version, "estimates": estimates, "next": None}
+    room = _PAGE
+    for place, (job, wait) in enumerate(itertools.islice(waits.by_job.items(), after, None), after):
+        room -= 2 * len(job) + 24 + (0 if wait.words in groups else checks.json_size(wait.words))
+        if room < 0 and groups:
+            answer["next"] = place
+            break
+        groups.setdefault(wait.words, []).append(job)
+        if wait.starts_at is not None:
+            estimates[job] = round(wait.starts_at)
+    return {**answer, "groups": list(groups.items())}
 
 
 def _watch(daemon: "Daemon", connection: "Connection", frame: protocol.Frame) -> Any:
     """Answered when something is new: a job changed, a stream grew, or the time is up."""
     params = frame.message["params"]
-    deadline = time.monotonic() + min(float(params.get("timeout", 30.0)), _LONGEST_WATCH)
+    deadline = time.monotonic() + min(params.get("timeout", 30.0), _LONGEST_WATCH)
     connection.watch = Watch(frame.message["id"], params["seq"], params.get("waits_version", -1), deadline)
     daemon.look_at_all_streams()
     return None
@@ -179,19 +238,27 @@ def _read(daemon: "Daemon", connection: "Connection", frame: protocol.Frame) -> 
     """A page of a stream from an offset."""
     params = frame.message["params"]
     daemon.engine.job(params["job"])
-    attempt = daemon.paths.job(params["job"]).attempt(int(params["attempt"]))
-    limit = min(int(params.get("limit", protocol.PAGE_BYTES)), protocol.PAGE_BYTES)
-    page, size = streams.read(attempt.stream(params["stream"]), int(params["offset"]), limit)
-    return {"size": size}, page
+    attempt = daemon.paths.job(params["job"]).attempt(params["attempt"])
+    limit = min(params.get("limit", _PAGE), _PAGE)
+    offset, page, size = streams.read(attempt.stream(params["stream"]), params["offset"], limit)
+    return {"size": size, "offset": offset}, page
 
 
 def _stream_sizes(daemon: "Daemon", connection: "Connection", frame: protocol.Frame) -> Any:
-    """The sizes of the streams of jobs that run now."""
-    sizes = []
-    for job, number in daemon.engine.active_attempts():
-        for name, size in streams.sizes(daemon.paths.job(job).attempt(number)).items():
-            sizes.append([job, number, name, size])
-    return {"streams": sizes}
+    """The sizes of the streams of jobs that run now, behind the stream "after" in their order."""
+    after = tuple(frame.message["params"].get("after") or ("", 0, ""))
+    sizes: List[List[Any]] = []
+    room = _PAGE
+    for job, number in sorted(daemon.engine.active_attempts()):
+        if (job, number, "\U0010ffff") < after:
+            continue
+        for name, size in sorted(streams.sizes(daemon.paths.job(job).attempt(number)).items()):
+            if (job, number, name) > after:
+                sizes.append([job, number, name, size])
+                room -= len(job) + len(name) + 40
+        if room < 0:
+            return {"streams": sizes, "more": True}
+    return {"streams": sizes, "more": False}
 
 
 def _missing(daemon: "Daemon", connection: "Connection", frame: protocol.Frame) -> Any:
@@ -217,7 +284,7 @@ def _submit(daemon: "Daemon", connection: "Connection", frame: protocol.Frame) -
     """Accept a job; answered when it is durable."""
     params = frame.message["params"]
     _refuse_older(params)
-    spec = JobSpec.from_wire(params["spec"])
+    spec = JobSpec.from_wire(params.get("spec") or {})
     spec.check()
     return {"job": daemon.engine.submit(spec, params.get("private")).to_wire()}
 
@@ -226,10 +293,10 @@ def _submit_many(daemon: "Daemon", connection: "Connection", frame: protocol.Fra
     """Accept jobs, all or none: ``base`` is what their specifications share, ``specs`` what each adds."""
     params = frame.message["params"]
     _refuse_older(params)
-    wanted = []
+    wanted: List[Submission] = []
     for own in params["specs"]:
         spec = JobSpec.from_wire({**params["base"], **own})
-        spec.check()
+        spec.check(wanted[0].spec if wanted else None)
         wanted.append(Submission(spec, params.get("private")))
     views = daemon.engine.submit_all(wanted)
     return {"jobs": [[view.spec.job, view.seq, view.queued_at, view.rank] for view in views]}
@@ -247,17 +314,28 @@ def _refuse_older(params: Params) -> None:
 def _stop(daemon: "Daemon", connection: "Connection", frame: protocol.Frame) -> Any:
     """End a job."""
     params = frame.message["params"]
-    grace = params.get("grace")
-    if grace is not None and not 0 <= float(grace) <= LONGEST_GRACE:
-        raise BadRequest(f"a grace time is 0 to {LONGEST_GRACE} seconds")
-    view = daemon.engine.stop(params["job"], params["by"], None if grace is None else float(grace))
-    return {"job": view.to_wire()}
+    return {"job": _brief(daemon.engine.stop(params["job"], params["by"], params.get("grace")))}
+
+
+def _brief(view: JobView) -> Params:
+    """Return a job as an answer has it: without what is large, which the next page of changes brings."""
+    wire = view.to_wire()
+    if checks.json_size(wire) > _PAGE:
+        kept = {name: value for name, value in wire["spec"].items() if checks.json_size(value) < 1024}
+        wire.update(spec=kept, attempts=[], streams={}, annotations={})
+        wire["spec"].update(command=[], snapshot=view.spec.snapshot)
+    return wire
+
+
+def _resume(daemon: "Daemon", connection: "Connection", frame: protocol.Frame) -> Any:
+    """Let a job start that is held because something of it may have been lost."""
+    return {"job": _brief(daemon.engine.release(frame.message["params"]["job"]))}
 
 
 def _delete(daemon: "Daemon", connection: "Connection", frame: protocol.Frame) -> Any:
     """Forget an ended job and its files."""
     params = frame.message["params"]
-    daemon.engine.delete(params["job"], str(params.get("client", "")), bool(params.get("force")))
+    daemon.engine.delete(params["job"], params.get("client", ""), params.get("force", False))
     return {}
 
 
@@ -272,7 +350,7 @@ def _prune(daemon: "Daemon", connection: "Connection", frame: protocol.Frame) ->
                 if why_not:
                     raise Conflict(why_not)
             else:
-                engine.prune(job, bool(params.get("force")))
+                engine.prune(job, params.get("force", False))
             pruned.append(job)
         except AgentError as error:
             kept[job] = str(error)
@@ -284,53 +362,50 @@ def _prune(daemon: "Daemon", connection: "Connection", frame: protocol.Frame) ->
 def _acknowledge(daemon: "Daemon", connection: "Connection", frame: protocol.Frame) -> Any:
     """A client has everything of these ended jobs."""
     params = frame.message["params"]
-    daemon.engine.acknowledge(str(params["client"]), [str(job) for job in params["jobs"]])
+    daemon.engine.acknowledge(params["client"], params["jobs"])
     return {}
 
 
 def _pause(daemon: "Daemon", connection: "Connection", frame: protocol.Frame) -> Any:
     """Start no job of a group any more, or again; without a group, of the whole host."""
     params = frame.message["params"]
-    daemon.engine.pause(str(params.get("group") or ALL_GROUPS), bool(params["paused"]))
-    return {"paused": sorted(daemon.engine.state.paused)}
+    daemon.engine.pause(params.get("group") or ALL_GROUPS, params["paused"])
+    return {"paused": _some(sorted(daemon.engine.state.paused))}
 
 
 def _move(daemon: "Daemon", connection: "Connection", frame: protocol.Frame) -> Any:
     """Give a waiting job another place in the queue, or another priority."""
     params = frame.message["params"]
-    where = params.get("where", "")
-    if where not in ("", "first", "last", "before", "after"):
-        raise BadRequest(f"not a place in the queue: {where!r}")
-    if not isinstance(params.get("priority", 0), (int, type(None))):
-        raise BadRequest("a priority is a whole number")
-    view = daemon.engine.move(params["job"], where, params.get("other", ""), params.get("priority"))
-    return {"job": view.to_wire()}
+    view = daemon.engine.move(params["job"], params.get("where", ""), params.get("other") or "", params.get("priority"))
+    return {"job": _brief(view)}
 
 
 def _annotate(daemon: "Daemon", connection: "Connection", frame: protocol.Frame) -> Any:
     """Take note of what people say of jobs: notes, stars, tags; "jobs" has by job: key -> [value, when]."""
-    changes = frame.message["params"]["jobs"]
-    if not isinstance(changes, dict) or not all(isinstance(one, dict) for one in changes.values()):
-        raise BadRequest("annotations are a table for each job")
-    return {"unknown": daemon.engine.annotate(changes)}
+    return {"unknown": daemon.engine.annotate(frame.message["params"]["jobs"])}
 
 
 def _queue(daemon: "Daemon", connection: "Connection", frame: protocol.Frame) -> Any:
     """The waiting jobs in their order, each with its reason, and when it is expected to start."""
     engine = daemon.engine
     engine.refresh_waits(at_once=True)
-    limit = int(frame.message["params"].get("limit", 1000))
-    listed = []
-    for job in list(engine.state.queue.everyone())[:limit]:
+    offset = frame.message["params"].get("offset", 0)
+    listed: List[List[Any]] = []
+    room = _PAGE
+    for job in itertools.islice(engine.state.queue.everyone(), offset, None):
         wait = engine.waits.by_job.get(job)
         words, at = (wait.words, wait.starts_at) if wait else ("", None)
+        room -= len(job) + checks.json_size(words) + 40
+        if room < 0 and listed:
+            break
         listed.append([job, engine.state.jobs[job].priority, words, at])
-    return {"jobs": listed, "more": len(engine.state.queue) - len(listed), "paused": sorted(engine.state.paused)}
+    more = max(0, len(engine.state.queue) - offset - len(listed))
+    return {"jobs": listed, "more": more, "paused": _some(sorted(engine.state.paused))}
 
 
 def _forgive(daemon: "Daemon", connection: "Connection", frame: protocol.Frame) -> Any:
     """End the quarantine of GPUs, because the user says so."""
-    wanted = str(frame.message["params"]["gpu"])
+    wanted = frame.message["params"]["gpu"]
     found = [gpu for gpu in daemon.probe.gpus if wanted in (gpu.uuid, str(gpu.index))]
     if not found:
         raise NotFound(f"there is no GPU {wanted} on this host")
@@ -341,7 +416,7 @@ def _forgive(daemon: "Daemon", connection: "Connection", frame: protocol.Frame) 
 def _samples(daemon: "Daemon", connection: "Connection", frame: protocol.Frame) -> Any:
     """A page of the host's samples; it begins later than asked for where that part is gone."""
     ring = daemon.sampler.ring
-    offset, page = ring.read(int(frame.message["params"]["offset"]), protocol.PAGE_BYTES)
+    offset, page = ring.read(frame.message["params"]["offset"], _PAGE)
     return {"offset": offset, "end": ring.end}, page
 
 
@@ -358,15 +433,25 @@ def _list(daemon: "Daemon", connection: "Connection", frame: protocol.Frame) -> 
     if not os.path.lexists(folder):
         raise NotFound(f"the job's folder has no {params.get('path') or '.'!r}")
     if not os.path.isdir(folder):
-        return {"entries": [_entry(os.path.basename(folder), os.lstat(folder))], "truncated": False}
+        return {"entries": [_listed(os.path.basename(folder), os.lstat(folder))], "truncated": False}
     names = sorted(os.listdir(folder))
-    entries = [_entry(name, os.lstat(os.path.join(folder, name))) for name in names[:_MOST_ENTRIES]]
-    return {"entries": entries, "truncated": len(names) > _MOST_ENTRIES}
+    entries: List[Params] = []
+    room = _PAGE
+    for name in names[params.get("offset", 0) :]:
+        room -= checks.json_size(name) + 80
+        if room < 0 and entries:
+            return {"entries": entries, "truncated": True}
+        try:
+            entries.append(_listed(name, os.lstat(os.path.join(folder, name))))
+        except FileNotFoundError:
+            entries.append({"name": name, "kind": "file", "size": 0, "modified_at": 0.0})  # it went meanwhile
+    return {"entries": entries, "truncated": False}
 
 
-def _entry(name: str, stats: os.stat_result) -> Params:
+def _listed(name: str, stats: os.stat_result) -> Params:
     kind = "folder" if stat.S_ISDIR(stats.st_mode) else "link" if stat.S_ISLNK(stats.st_mode) else "file"
-    return {"name": name, "kind": kind, "size": stats.st_size, "modified_at": stats.st_mtime}
+    moment = min(max(0.0, stats.st_mtime), checks.END_OF_TIME)
+    return {"name": name, "kind": kind, "size": stats.st_size, "modified_at": moment}
 
 
 def _shutdown(daemon: "Daemon", connection: "Connection", frame: protocol.Frame) -> Any:
@@ -386,6 +471,8 @@ AT_ANY_TIME = {"hello", "read", "stream_sizes", "list", "samples"}
 _TABLE: Dict[str, Callable[["Daemon", "Connection", protocol.Frame], Any]] = {
     "hello": _hello,
     "changes": _changes,
+    "entry": _entry,
+    "waits": _waits,
     "watch": _watch,
     "read": _read,
     "stream_sizes": _stream_sizes,
@@ -394,6 +481,7 @@ _TABLE: Dict[str, Callable[["Daemon", "Connection", protocol.Frame], Any]] = {
     "submit": _submit,
     "submit_many": _submit_many,
     "stop": _stop,
+    "resume": _resume,
     "delete": _delete,
     "prune": _prune,
     "acknowledge": _acknowledge,

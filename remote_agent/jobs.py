@@ -7,11 +7,11 @@ import re
 from dataclasses import dataclass, field, fields
 from typing import Any, Dict, List, Optional, Tuple
 
+from remote_agent import checks
 from remote_agent.errors import BadRequest
 
 JOB_ID = re.compile(r"[A-Za-z0-9._-]{1,64}\Z")
 ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
-_NOT_WRITABLE = re.compile("[\\0\\ud800-\\udfff]")
 
 
 class JobState(str, enum.Enum):
@@ -49,6 +49,10 @@ STOP_SIGNALS = ("TERM", "INT", "HUP", "QUIT", "USR1", "USR2")
 RETRY_CLASSES = ("lost", "oom", "signal", "failed")
 """Kinds of ends that ``--retry-on`` names; ``retry_class`` says which one an end is."""
 MOST_RETRIES = 1000
+MOST_SPEC_BYTES = 1 << 20
+"""A specification, as JSON, is at most so large."""
+LONGEST_NOTE = 1 << 16
+"""Characters of an annotation's value, as JSON."""
 FINAL_STATES = (JobState.COMPLETED, JobState.FAILED, JobState.STOPPED, JobState.LOST)
 ACTIVE_STATES = (JobState.PREPARING, JobState.RUNNING)
 
@@ -205,28 +209,24 @@ class JobSpec:
         spec.check_id()  # it becomes a path on either side
         return spec
 
-    def check(self) -> None:
-        """Raise BadRequest when the job could not be run as it is specified."""
+    def check(self, like: Optional["JobSpec"] = None) -> None:
+        """Raise BadRequest when the job could not be run as it is specified.
+
+        Args:
+            like: one that was checked: what this one shares with it is right.
+        """
         self.check_id()
-        self._check_types()
+        wire = self.to_wire()
+        for name, check in SPEC_CHECKS.items():
+            if getattr(self, name) is not getattr(like, name, self) and not _is_usual(name, wire[name]):
+                check(wire[name], name)
+        _check_size(wire)
         if not re.match(r"[0-9a-f]{40}\Z", self.snapshot):
             raise BadRequest(f"not a snapshot id: {self.snapshot!r}")
         if not self.command or not self.command[0]:
             raise BadRequest("the command is empty")
-        if any("\0" in word for word in self.command):
-            raise BadRequest("a word of the command contains a NUL byte")
-        if self.cpus < 1 or self.gpus < 0:
-            raise BadRequest("a job needs at least 1 CPU and 0 or more GPUs")
-        if min(self.gpu_memory, self.ram, self.time_limit, self.output_limit, self.log_limit) < 0:
-            raise BadRequest("memory, time and size are 0 or more")
         if self.gpu_memory and not self.gpus:
             raise BadRequest("a share of a GPU's memory needs a GPU")
-        if not 0 <= self.retries <= MOST_RETRIES or not set(self.retry_on) <= set(RETRY_CLASSES):
-            raise BadRequest(f"retries are 0 to {MOST_RETRIES}, on {', '.join(RETRY_CLASSES)}")
-        if self.stop_signal not in STOP_SIGNALS or not 0 <= self.grace <= LONGEST_GRACE:
-            raise BadRequest(f"a stop is one of {', '.join(STOP_SIGNALS)}, and 0 to {LONGEST_GRACE} seconds until KILL")
-        if self.time_limit > LONGEST_LIMIT:
-            raise BadRequest(f"a time limit is at most {LONGEST_LIMIT // 86400} days")
         if self.group == "*":
             raise BadRequest("a group cannot be called *")
         for pattern in self.outputs:
@@ -235,27 +235,8 @@ class JobSpec:
         if self.job in (*self.after, *self.after_any):
             raise BadRequest("a job cannot wait for itself")
         self._check_data()
-        for name in self.secrets:
-            if not ENV_NAME.match(name):
-                raise BadRequest(f"not the name of a secret: {name!r}")
         if self.subdir.startswith("/") or ".." in self.subdir.split("/"):
             raise BadRequest(f"not a folder of the snapshot: {self.subdir!r}")
-        for name, value in self.env.items():
-            if not ENV_NAME.match(name):
-                raise BadRequest(f"not the name of a variable: {name!r}")
-            if "\0" in value:
-                raise BadRequest(f"the variable {name} contains a NUL character")
-        for what in ("project", "name", "owner", "group", "params", "tags", "outputs", "metrics"):
-            if not _can_be_written(getattr(self, what)):
-                raise BadRequest(f"{what}: a NUL character, or text that is not valid UTF-8")
-
-    def _check_types(self) -> None:
-        """What is no number here would only fail later, where it is reckoned with."""
-        for names, kinds in _SPEC_TYPES:
-            for name in names.split():
-                value = getattr(self, name)
-                if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds) or value != value:
-                    raise BadRequest(f"{name} is a {type(value).__name__}: {value!r}")
 
     def _check_data(self) -> None:
         for name, entry in self.data.items():
@@ -271,15 +252,84 @@ class JobSpec:
             raise BadRequest(f"not a job id: {self.job!r}")
 
 
-_SPEC_TYPES: Tuple[Tuple[str, Tuple[type, ...]], ...] = (
-    ("snapshot project name owner client kind subdir python setup group stop_signal", (str,)),
-    ("cpus gpus gpu_memory ram priority retries output_limit log_limit", (int,)),
-    ("time_limit grace created_at", (int, float)),
-    ("params env tags data git metrics", (dict,)),
-    ("shell private", (bool,)),
-)
 _SPEC_FIELDS = tuple(f.name for f in fields(JobSpec))
 _SPEC_TUPLES = ("command", "after", "after_any", "retry_on", "outputs", "secrets")
+_NAME = checks.text(1000)
+_PATH = checks.text(4096, as_bytes=True)
+_ARGUMENT = checks.text(131_071, as_bytes=True)
+"""Linux takes no longer argument or variable: MAX_ARG_STRLEN, execve(2)."""
+_ID = checks.text(64, JOB_ID, "a job's id")
+_VARIABLE = checks.text(1000, ENV_NAME, "the name of a variable: letters, digits and _")
+_METRICS = checks.record(
+    {
+        "direction": checks.table(checks.one_of("min", "max"), 1000, _NAME),
+        "patterns": checks.listing(checks.text(10_000), 100),
+        "tensorboard": checks.flag,
+    }
+)
+SPEC_CHECKS: Dict[str, checks.Check] = {
+    "command": checks.listing(_ARGUMENT, 100_000),
+    "snapshot": checks.text(40),
+    "project": _NAME,
+    "name": _NAME,
+    "owner": _NAME,
+    "client": checks.text(64),
+    "kind": checks.text(32),
+    "shell": checks.flag,
+    "subdir": _PATH,
+    "python": _PATH,
+    "setup": checks.text(131_071, as_bytes=True),
+    "cpus": checks.whole(1, 1_000_000),
+    "gpus": checks.whole(0, 1_000_000),
+    "gpu_memory": checks.whole(0, 1 << 40),
+    "ram": checks.whole(),
+    "after": checks.listing(_ID, 10_000),
+    "after_any": checks.listing(_ID, 10_000),
+    "group": _NAME,
+    "time_limit": checks.number(0, LONGEST_LIMIT, f"0 (none), or at most {LONGEST_LIMIT // 86400} days, in seconds"),
+    "retries": checks.whole(0, MOST_RETRIES),
+    "retry_on": checks.listing(checks.one_of(*RETRY_CLASSES), len(RETRY_CLASSES)),
+    "stop_signal": checks.one_of(*STOP_SIGNALS),
+    "grace": checks.number(0, LONGEST_GRACE),
+    "data": checks.table(checks.record({"path": _PATH, "at": _PATH}), 1000, _VARIABLE),
+    "outputs": checks.listing(_PATH, 1000),
+    "output_limit": checks.whole(),
+    "log_limit": checks.whole(),
+    "secrets": checks.listing(_VARIABLE, 1000),
+    "private": checks.flag,
+    "params": checks.json_table(MOST_SPEC_BYTES),
+    "env": checks.table(_ARGUMENT, 10_000, _VARIABLE),
+    "tags": checks.table(checks.json_value(LONGEST_NOTE), 10_000, _NAME),
+    "metrics": _METRICS,
+    "priority": checks.whole(-(2**31), 2**31 - 1),
+    "git": checks.json_table(1 << 16),
+    "created_at": checks.moment,
+}
+"""What each field of a specification has to be, whoever it comes from."""
+
+
+_USUAL = {
+    name: value
+    for name, value in JobSpec(job="-", command=(), snapshot="").to_wire().items()
+    if name not in ("job", "command", "snapshot")
+}
+
+
+def _is_usual(name: str, value: Any) -> bool:
+    """Say whether a field has the value that it has when nothing is said: there is nothing to check."""
+    usual = _USUAL.get(name)
+    return type(value) is type(usual) and bool(value == usual)
+
+
+def _check_size(wire: Dict[str, Any]) -> None:
+    """Refuse a specification that is too large, and name its largest part."""
+    if checks.json_size(wire) > MOST_SPEC_BYTES:
+        sizes = {name: checks.json_size(value) for name, value in wire.items()}
+        largest = max(sizes, key=lambda name: sizes[name])
+        raise BadRequest(
+            f"{largest} is too large: it has {sizes[largest]:,} bytes, and all of a job's specification has at most"
+            f" {MOST_SPEC_BYTES:,}; put what is large into a file"
+        )
 
 
 @dataclass(frozen=True)
@@ -321,6 +371,8 @@ class JobView:
     "cause", "gpus", "started_at", "ended_at", "streams", "usage"."""
     pruned: bool = False
     """Whether its folder on the host was removed to free the disk."""
+    held: bool = False
+    """Whether it starts only when somebody says so: a stop or delete of it may have been lost."""
     annotations: Dict[str, Any] = field(default_factory=dict)
     """What people said of it: [value, when] of "note", "starred", "archived", "trashed", "project" and "tag:KEY"."""
 
@@ -343,12 +395,97 @@ class JobView:
         )
         return cls(**known)
 
+    @classmethod
+    def received(cls, wire: Any, problems: List[str]) -> "JobView":
+        """Return the view that a host sent: what makes no sense in it is left out, and named.
+
+        Args:
+            wire: from a message.
+            problems: takes a line of words for each part that was left out.
+        Raises:
+            BadRequest: not even its id and state make sense.
+        """
+        _IDENTITY(wire, "a job")
+        found: List[str] = []
+        told = {name: value for name, value in wire["spec"].items() if not _is_usual(name, value)}
+        spec = checks.mended(SPEC_CHECKS, told, found)
+        job = _ID(wire["spec"].get("job"), "a job's id")
+        try:
+            _check_size({**spec, "job": job})
+        except BadRequest as error:
+            found.append(str(error))
+            spec = {name: value for name, value in spec.items() if checks.json_size(value) < MOST_SPEC_BYTES // 8}
+        spec.update(job=job, command=spec.get("command") or ["?"], snapshot=spec.get("snapshot", "0" * 40))
+        view = checks.mended(VIEW_CHECKS, wire, found)
+        view.update(spec=spec, state=wire["state"], seq=wire["seq"])
+        problems += [f"job {job}: {words}" for words in found]
+        return cls.from_wire(view)
+
     def past(self) -> Dict[str, Any]:
         """Return the ended attempt as an entry of ``attempts``."""
         facts = {name: getattr(self, name) for name in _OF_AN_ATTEMPT}
         return {**facts, "state": self.state.value, "gpus": list(self.gpus)}
 
 
+STATES = tuple(state.value for state in JobState)
+MOST_STREAMS = 1000
+"""Of so many records files of an attempt is taken note."""
+_TEXT = checks.text(10_000)
+_UUIDS = checks.listing(checks.text(200), 1024)
+_MOMENT = checks.optional(checks.moment)
+_ATTEMPT: Dict[str, checks.Check] = {
+    "attempt": checks.whole(0, 1_000_000),
+    "reason_code": checks.optional(checks.one_of(*(reason.value for reason in EndReason))),
+    "reason": checks.optional(_TEXT),
+    "exit_code": checks.optional(checks.whole(-(2**31), 2**31)),
+    "gpus": _UUIDS,
+    "started_at": _MOMENT,
+    "ended_at": _MOMENT,
+    "streams": checks.table(checks.whole(), 2 * MOST_STREAMS, checks.text(300)),
+    "usage": checks.table(checks.optional(checks.number()), 100, checks.text(100)),
+    "signal": checks.optional(checks.text(100)),
+    "cause": checks.json_table(1 << 16),
+}
+"""What each field of an attempt has to be."""
+
+
+def _any_table(value: Any, where: str) -> Any:
+    if not isinstance(value, dict):
+        raise checks.wrong(where, "a table", value)
+    return value
+
+
+def _annotations(value: Any, where: str) -> Any:
+    """Keep the annotations that are some."""
+    good = {}
+    for key, entry in _any_table(value, where).items():
+        try:
+            check_annotations({key: entry})
+            good[key] = [entry[0], checks.moment(entry[1], where)]
+        except BadRequest:
+            continue
+    return good
+
+
+_IDENTITY = checks.record(
+    {"spec": _any_table, "state": checks.one_of(*STATES), "seq": checks.whole()}, ("spec", "state", "seq")
+)
+VIEW_CHECKS: Dict[str, checks.Check] = {
+    **_ATTEMPT,
+    "queued_at": _MOMENT,
+    "stop_requested_by": checks.optional(checks.text(1000)),
+    "stop_deadline": _MOMENT,
+    "priority": checks.whole(-(2**31), 2**31 - 1),
+    "rank": checks.number(-checks.LARGEST, checks.LARGEST),
+    "attempts": checks.listing(
+        checks.record({**_ATTEMPT, "state": checks.one_of(*STATES)}, ("attempt", "state", "streams", "usage")),
+        MOST_RETRIES + 1,
+    ),
+    "pruned": checks.flag,
+    "held": checks.flag,
+    "annotations": _annotations,
+}
+"""What each field of a view has to be, but its specification, state and sequence number."""
 _OF_AN_ATTEMPT = "attempt reason_code reason exit_code signal cause started_at ended_at streams usage".split()
 
 
@@ -385,8 +522,6 @@ _KIND_OF_ANNOTATION: Dict[str, Tuple[type, ...]] = {
     "archived": (bool,),
     "trashed": (bool,),
 }
-LONGEST_NOTE = 1 << 16
-"""Characters of an annotation's value, as JSON."""
 
 
 def check_annotations(changes: Dict[str, Any]) -> None:
@@ -396,13 +531,15 @@ def check_annotations(changes: Dict[str, Any]) -> None:
             raise BadRequest(f"not an annotation: {key!r}")
         if not isinstance(entry, (list, tuple)) or len(entry) != 2 or not isinstance(entry[1], (int, float)):
             raise BadRequest(f"annotation {key!r}: a value and a time are needed")
+        checks.moment(entry[1], f"annotation {key[:40]!r}: its time")
         value = entry[0]
         if not isinstance(value, _KIND_OF_ANNOTATION.get(key, (str, int, float, type(None)))):
             raise BadRequest(f"annotation {key!r}: {type(value).__name__} is not taken")
         if len(key) > 1000 or len(str(value)) > LONGEST_NOTE:
             raise BadRequest(f"annotation {key[:40]!r}: longer than {LONGEST_NOTE:,} characters")
-        if not _can_be_written(key) or not _can_be_written(value) or (key == "project" and not value):
-            raise BadRequest(f"annotation {key!r}: text that cannot be kept")
+        checks.json_value(2 * LONGEST_NOTE * 6)([key, value], f"annotation {key[:40]!r}")
+        if key == "project" and not value:
+            raise BadRequest("a project's name is not empty")
 
 
 def exit_words(exit_code: int, signal_name: Optional[str]) -> str:
@@ -410,15 +547,5 @@ def exit_words(exit_code: int, signal_name: Optional[str]) -> str:
     return f"killed by {signal_name}" if signal_name else f"exit code {exit_code}"
 
 
-def _can_be_written(value: Any) -> bool:
-    """Say whether all text in a value can go into a file, a variable and a store."""
-    if isinstance(value, dict):
-        return all(_can_be_written(key) and _can_be_written(item) for key, item in value.items())
-    if isinstance(value, (list, tuple)):
-        return all(_can_be_written(item) for item in value)
-    return not isinstance(value, str) or not _NOT_WRITABLE.search(value)
-
-
 def _known(cls: Any, wire: Dict[str, Any]) -> Dict[str, Any]:
-    names: List[str] = [f.name for f in fields(cls)]
-    return {name: wire[name] for name in names if name in wire}
+    return {name: wire[name] for name in cls.__dataclass_fields__ if name in wire}

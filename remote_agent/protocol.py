@@ -41,8 +41,14 @@ class Frame(NamedTuple):
 
 
 def encode(message: Dict[str, Any], blob: bytes = b"") -> bytes:
-    """Return the bytes of one frame."""
+    """Return the bytes of one frame.
+
+    Raises:
+        ProtocolError: it is larger than the other side takes.
+    """
     body = json.dumps(message, separators=(",", ":")).encode()
+    if len(body) > MAX_JSON_BYTES or len(blob) > MAX_BLOB_BYTES:
+        raise ProtocolError(f"a message of {len(body) + len(blob):,} bytes is more than this protocol carries")
     return _HEAD.pack(len(body), len(blob)) + body + blob
 
 

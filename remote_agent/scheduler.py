@@ -18,6 +18,10 @@ from remote_agent.gpus import Gpu, size_words
 from remote_agent.jobs import JobSpec, Lease
 from remote_agent.state import ALL_GROUPS, HostState, likeness
 
+HELD = (
+    "held: the journal was damaged, and a stop or delete of this job may be among what is missing;"
+    " foundations resume starts it"
+)
 _MOST_ESTIMATES = 500
 """So many waiting jobs get an estimate."""
 
@@ -91,7 +95,7 @@ def plan(state: HostState, capacity: Capacity, now: float) -> Plan:
             break
         spec = state.jobs[job].spec
         shape = _shape(spec)
-        if shape in hopeless or state.is_paused(spec.group):
+        if shape in hopeless or not state.may_start(job):
             continue
         kind = (shape, spec.time_limit, likeness(spec)) if reservation else None
         if kind in refused:
@@ -126,7 +130,9 @@ def explain(state: HostState, capacity: Capacity, now: float) -> Dict[str, Wait]
         if shape not in words_of:
             words_of[shape] = room.why_not(spec, len(state.leases))
         words = words_of[shape]
-        if state.is_paused(spec.group):
+        if state.jobs[job].held:
+            words = HELD
+        elif state.is_paused(spec.group):
             words = "paused" if ALL_GROUPS not in state.paused else "paused: this host starts no jobs"
         elif not words:
             first = reserved[:6] if reserved and reserved != job else ""
@@ -351,7 +357,7 @@ def _estimates(state: HostState, capacity: Capacity, now: float) -> Dict[str, fl
     clock = now
     for number, job in enumerate(state.queue):
         spec = state.jobs[job].spec
-        if state.is_paused(spec.group):
+        if not state.may_start(job):
             continue
         usual = state.usual_duration(spec)
         chosen = room.fit(spec)

@@ -6,12 +6,13 @@ import os
 import shutil
 import socket
 import time
-from typing import Optional, Tuple
+from typing import Any, Dict, Optional, Tuple
 
-from remote_agent import crash, files, owner, peers
+from remote_agent import crash, files, messages, owner, peers
 from remote_agent.backends.local import LocalBackend
 from remote_agent.claims import Claims
 from remote_agent.engine import Engine
+from remote_agent.errors import BadRequest
 from remote_agent.journal import Journal
 from remote_agent.paths import Paths
 from remote_agent.probe import GpuProbe
@@ -44,10 +45,19 @@ def start(paths: Paths, agent: str, report: Optional[int] = None) -> Optional[Tu
     files.keep_ballast(paths.ballast)
     probe = GpuProbe(Claims(paths.root))
     backend = LocalBackend(paths, agent, zygote.start, probe)
-    backend.settings = files.read_json(paths.settings) or {}
+    backend.settings = _settings(paths)
     engine = Engine(paths, Journal(paths.journal, time.time()), backend, time.time)
     engine.compact_if_due()
     return engine, probe, listener
+
+
+def _settings(paths: Paths) -> Dict[str, Any]:
+    """Return what hosts.toml said of this host; what makes no sense is not kept: each client says it again."""
+    try:
+        checked: Dict[str, Any] = messages.SETTINGS(files.read_json(paths.settings) or {}, "settings")
+    except BadRequest:
+        return {}
+    return checked
 
 
 def unpack_sdk(paths: Paths, agent: str) -> None:

@@ -7,9 +7,10 @@ import functools
 import re
 import statistics
 from collections import deque
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Callable, Deque, Dict, Iterable, Iterator, List, Optional, Set, Tuple
 
+from remote_agent import checks
 from remote_agent.jobs import ACTIVE_STATES, STATE_OF_REASON, EndReason, JobSpec, JobState, JobView, Lease
 
 Event = Dict[str, Any]
@@ -62,6 +63,22 @@ class Queue:
             del self._order[bisect.bisect_left(self._order, key)]
 
 
+@dataclass
+class Changes:
+    """A page of what changed."""
+
+    seq: int
+    """The sequence number that a reader who took it has reached."""
+    jobs: List[Dict[str, Any]] = field(default_factory=list)
+    """Views as JSON can carry them."""
+    large: List[List[Any]] = field(default_factory=list)
+    """(job, its sequence number, bytes) of those that are too large for a page."""
+    deleted: List[str] = field(default_factory=list)
+    count: int = 0
+    bytes: int = 0
+    last: int = 0
+
+
 class HostState:
     """All that the agent knows about its jobs, as of one journal sequence number."""
 
@@ -88,32 +105,45 @@ class HostState:
         self._durations: Dict[str, Deque[float]] = {}
         self._touched: List[Tuple[int, str]] = []
 
-    def changes(self, after: int, limit: int) -> Tuple[List[JobView], List[str], int]:
+    def changes(self, after: int, room: int, limit: int) -> Changes:
         """Return what changed after a sequence number, oldest first.
 
-        Returns:
-            (jobs, ids of deleted jobs, the sequence number that a reader who took these has reached).
+        Args:
+            after: that number.
+            room: bytes at which the page closes; a job that alone has more is only named.
+            limit: entries at most.
         """
-        jobs: List[JobView] = []
-        deleted: List[str] = []
-        count = 0  # of jobs and their earlier attempts: an answer has to fit into a frame
+        page = Changes(self.seq)
         start = bisect.bisect_right(self._touched, (after, "\U0010ffff"))
         for seq, job in self._touched[start:]:
-            if self.deleted.get(job) == seq:
-                deleted.append(job)
-            elif job in self.jobs and self.jobs[job].seq == seq:
-                jobs.append(self.jobs[job])
-                count += len(self.jobs[job].attempts)
-            count += 1
-            if count >= limit:
-                return jobs, deleted, seq
-        return jobs, deleted, self.seq
+            is_deleted = self.deleted.get(job) == seq
+            if not is_deleted and (job not in self.jobs or self.jobs[job].seq != seq):
+                continue
+            wire = {} if is_deleted else self.jobs[job].to_wire()
+            size = checks.json_size(wire)
+            cost = size if size <= room else 100
+            if page.count and (page.bytes + cost > room or page.count >= limit):
+                page.seq = page.last
+                return page
+            if is_deleted:
+                page.deleted.append(job)
+            elif size <= room:
+                page.jobs.append(wire)
+            else:
+                page.large.append([job, seq, size])
+            page.count, page.last, page.bytes = page.count + 1, seq, page.bytes + cost + len(job)
+        return page
 
     def touch(self, job: str, seq: int) -> None:
         """Remember that an event changed a job; forget the older marks of jobs now and then."""
         self._touched.append((seq, job))
         if len(self._touched) > 2 * (len(self.jobs) + len(self.deleted)) + 1000:
             self._touched = [(s, j) for s, j in self._touched if s == self._last_seq(j)]
+
+    def may_start(self, job: str) -> bool:
+        """Say whether nobody wants a waiting job to stay where it is."""
+        view = self.jobs[job]
+        return not (view.held or self.is_paused(view.spec.group))
 
     def is_paused(self, group: str) -> bool:
         """Say whether the jobs of a group may not start."""
@@ -214,6 +244,7 @@ def _submitted(state: HostState, event: Event) -> None:
     spec = JobSpec.from_wire(event["spec"])
     seq = event["seq"]
     view = JobView(spec, JobState.QUEUED, seq, queued_at=event["time"], priority=spec.priority, rank=float(seq))
+    view = replace(view, held=bool(event.get("held")))
     state.jobs[spec.job] = view
     _enqueue(state, view, {job for job in (*spec.after, *spec.after_any) if not _has_ended(state, job)})
     state.touch(spec.job, seq)
@@ -227,6 +258,11 @@ def _enqueue(state: HostState, view: JobView, unmet: Set[str]) -> None:
         state.queue.blocked[job] = unmet
     else:
         state.queue.add(view)
+
+
+def _released(state: HostState, event: Event) -> None:
+    """A job that was held may start."""
+    _update(state, event, held=False)
 
 
 def _has_ended(state: HostState, job: str) -> bool:
@@ -376,6 +412,7 @@ def _update(host: HostState, event: Event, **changes: Any) -> None:
 _HANDLERS: Dict[str, Callable[[HostState, Event], None]] = {
     "view": _view,
     "submitted": _submitted,
+    "released": _released,
     "leased": _leased,
     "started": _started,
     "stop_requested": _stop_requested,

@@ -6,6 +6,7 @@ while a client watches.
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import struct
@@ -13,6 +14,7 @@ import time
 from typing import Dict, Optional, Set, Tuple
 
 from remote_agent import files
+from remote_agent.jobs import MOST_STREAMS
 from remote_agent.paths import WRITER, AttemptPaths
 
 try:
@@ -45,22 +47,41 @@ def sizes(attempt: AttemptPaths) -> Dict[str, int]:
             writer, dot, kind = entry.name.rpartition(".")
             if kind == "jsonl" and WRITER.match(writer) and entry.is_file(follow_symlinks=False):
                 found["records/" + writer] = entry.stat().st_size
+            if len(found) >= MOST_STREAMS:
+                break  # more than any training has processes: somebody else's files
     except OSError:
         pass
     return found
 
 
-def read(path: str, offset: int, limit: int) -> Tuple[bytes, int]:
-    """Return (a page of a stream, its size now); empty when the stream is not there, or is no plain file."""
+def read(path: str, offset: int, limit: int) -> Tuple[int, bytes, int]:
+    """Return (where the page begins, a page of a stream, its size now); empty when it is not there, or no plain file.
+
+    A page begins later than asked for where the file has a hole: what was dropped, or never written, does not travel.
+    """
     try:
         fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError:
-        return b"", 0
+        return offset, b"", 0
     try:
         stats = os.fstat(fd)
-        return (os.pread(fd, limit, offset), stats.st_size) if stat.S_ISREG(stats.st_mode) else (b"", 0)
+        if not stat.S_ISREG(stats.st_mode):
+            return offset, b"", 0
+        begin, end = _data(fd, offset, stats.st_size)
+        return begin, os.pread(fd, min(limit, end - begin), begin), stats.st_size
     finally:
         os.close(fd)
+
+
+def _data(fd: int, offset: int, size: int) -> Tuple[int, int]:
+    """Return (where bytes begin behind an offset, up to where they go): a file system without holes has none."""
+    if offset >= size:
+        return offset, offset
+    try:
+        begin = os.lseek(fd, offset, os.SEEK_DATA)
+        return begin, min(size, os.lseek(fd, begin, os.SEEK_HOLE))
+    except OSError as error:
+        return (size, size) if error.errno == errno.ENXIO else (offset, size)
 
 
 class GrowthWatch:

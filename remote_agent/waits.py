@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import Dict, List, Tuple
+from typing import Dict
 
 from remote_agent import scheduler
 from remote_agent.state import HostState
@@ -47,13 +47,6 @@ class Waits:
             self.version += 1
             self.by_job = found
         self._due = time.monotonic() + max(_LEAST_PAUSE, 10 * (time.monotonic() - began))
-
-    def groups(self) -> List[Tuple[str, List[str]]]:
-        """Return the reasons, each with its jobs: thousands wait for the same thing."""
-        groups: Dict[str, List[str]] = {}
-        for job, wait in self.by_job.items():
-            groups.setdefault(wait.words, []).append(job)
-        return list(groups.items())
 
 
 def _words(waits: Dict[str, scheduler.Wait]) -> Dict[str, str]:

@@ -47,13 +47,20 @@ AGENT_LAYERS = [
     ["ending", "claims", "syncer", "loglimit", "postmortem"],
     ["state", "occupancy", "procs", "paths", "peers", "files", "bootstrap", "crash"],
     ["gpus"],
+    ["messages"],
     ["protocol"],
     ["jobs"],
+    ["checks"],
     ["errors"],
 ]
-PURE = {"jobs", "protocol", "state", "scheduler", "gpus", "occupancy", "postmortem"}
+PURE = {"jobs", "protocol", "checks", "messages", "state", "scheduler", "gpus", "occupancy", "postmortem"}
 IMPURE_MODULES = {"os", "subprocess", "socket", "time", "threading", "pathlib"}
-CLIENT_SEES = {"remote_agent.jobs", "remote_agent.protocol", "remote_agent.errors", "foundations.records"}
+CLIENT_SEES = {
+    *("remote_agent.jobs", "remote_agent.protocol", "remote_agent.messages", "remote_agent.checks"),
+    "remote_agent.errors",
+    "remote_agent.loglimit",  # a bounded log is bounded in the same way on both sides
+    "foundations.records",
+}
 
 
 def sources(package: str) -> Iterator[Path]:

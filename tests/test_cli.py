@@ -257,7 +257,7 @@ BAD = [
     (["submit", "--param", "x", "--", "true"], 2, "KEY=VALUE"),
     (["submit", "--params-file", "none.json", "--", "true"], 2, "none.json"),
     (["submit", "--env", "API_TOKEN=x", "--", "true"], 2, "secret"),
-    (["submit", "--env", "1X=x", "--", "true"], 2, "not the name of a variable"),
+    (["submit", "--env", "1X=x", "--", "true"], 2, "must be the name of a variable"),
     (["submit", "--gpus", "1000", "--", "true"], 4, "GPUs; this host has"),
     (["submit", "--cpus", "1000", "--", "true"], 4, "CPUs; this host has"),
     (["submit", "--cpus", "0", "--", "true"], 2, "at least 1"),

@@ -84,7 +84,7 @@ def test_a_signal_without_a_name(client: Client) -> None:
 
 def test_a_fault_in_the_supervisor_is_an_end_with_a_reason(client: Client) -> None:
     """A parameter too large for the environment is refused by the kernel, not taken for a killed supervisor."""
-    (client.project / "params.json").write_text('{"a": "' + "x" * 3_000_000 + '"}')
+    (client.project / "params.json").write_text('{"a": "' + "x" * 200_000 + '"}')
     client.run("submit", "--wait", "--params-file", "params.json", "--", "true", code=126)
     assert "cannot run true" in client.json("jobs")[0]["reason"]
 
@@ -163,8 +163,8 @@ def test_answers_come_while_much_is_sent(client: Client) -> None:
     ended = threading.Event()
 
     def send() -> None:
-        for _ in range(20):
-            agent.call("missing", {"snapshot": "0" * 40, "oids": [f"{n:040x}" for n in range(20_000)], "base": None})
+        for _ in range(100):
+            agent.call("missing", {"snapshot": "0" * 40, "oids": [f"{n:040x}" for n in range(4096)], "base": None})
         ended.set()
 
     threading.Thread(target=send, daemon=True).start()
@@ -308,7 +308,15 @@ class _Channel:
         pass
 
 
-@pytest.mark.parametrize("message", [{"id": 1}, {"id": 1, "error": {}}, {"id": 0}, {"id": [1], "result": {}}])
+@pytest.mark.parametrize("message", [{"id": 1}, {"id": 1, "error": {}}, {"id": 1, "error": 5}, {"id": 1, "result": []}])
+def test_an_answer_that_makes_no_sense_costs_only_its_request(message: dict[str, Any]) -> None:
+    rpc = _Rpc(_Channel(message), "box")  # type: ignore[arg-type]
+    with pytest.raises(HostRefused, match="makes no sense"):
+        rpc.ask("hello", {}, b"").get(5)
+    assert rpc.problem is None
+
+
+@pytest.mark.parametrize("message", [{"id": 0}, {"id": [1], "result": {}}, {"result": {}}, {"id": True, "error": {}}])
 def test_an_answer_that_makes_no_sense_ends_the_connection(message: dict[str, Any]) -> None:
     rpc = _Rpc(_Channel(message), "box")  # type: ignore[arg-type]
     with pytest.raises(HostUnreachable, match="makes no sense"):

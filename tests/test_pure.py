@@ -217,11 +217,14 @@ def test_changes_after_a_cursor_in_pages() -> None:
     apply(state, {"seq": 11, "time": 2.0, "type": "deleted", "job": "j0"})
     seen, deleted, after = [], [], 0
     while after < state.seq:
-        jobs, gone, after = state.changes(after, 3)
-        seen += [view.spec.job for view in jobs]
-        deleted += gone
+        page = state.changes(after, 1 << 20, 3)
+        assert page.count <= 3
+        after = page.seq
+        seen += [wire["spec"]["job"] for wire in page.jobs]
+        deleted += page.deleted
     assert seen == [f"j{n}" for n in range(1, 10)] and deleted == ["j0"]
-    assert state.changes(after, 3) == ([], [], state.seq)
+    last = state.changes(after, 1 << 20, 3)
+    assert (last.jobs, last.deleted, last.seq) == ([], [], state.seq)
 
 
 def test_a_stop_before_the_start() -> None:

@@ -495,7 +495,7 @@ def test_clocks_that_jump(tmp_path: Path) -> None:
     engine.commit()
     engine.submit(JobSpec("b", ("true",), TREE))
     engine.commit()
-    assert [view.spec.job for view in engine.state.changes(0, 10)[0]] == ["a", "b"]
+    assert [wire["spec"]["job"] for wire in engine.state.changes(0, 1 << 20, 10).jobs] == ["a", "b"]
     engine.journal.close()
     stops: list[float] = []
     backend = _Backend(host.paths)

@@ -256,7 +256,7 @@ def test_a_compacted_state_is_the_same_state() -> None:
         assert getattr(again, name) == getattr(host.state, name), name
     assert list(again.queue) == list(host.state.queue) and again.queue.blocked == host.state.queue.blocked
     for after in range(host.state.seq + 1):
-        assert again.changes(after, 100) == host.state.changes(after, 100)
+        assert again.changes(after, 1 << 20, 100) == host.state.changes(after, 1 << 20, 100)
 
 
 # --- estimates --------------------------------------------------------------------------------------------------

@@ -14,8 +14,8 @@ from foundations_tui.errors import FoundationsError, HostRefused, HostUnreachabl
 from foundations_tui.hosts import bundle, shell
 from foundations_tui.hosts.asking import Asker
 from foundations_tui.hosts.transport import Channel, Transport, connect
-from remote_agent import protocol
-from remote_agent.errors import ProtocolError
+from remote_agent import messages, protocol
+from remote_agent.errors import BadRequest, ProtocolError
 
 _ERRORS: dict[str, type[FoundationsError]] = {
     "bad_request": UsageError,
@@ -170,20 +170,25 @@ class _Rpc:
         self._lock = threading.Lock()
         """Guards what waits; never held while sending: the reader needs it to go on reading."""
         self._sending = threading.Lock()
-        self._waiting: dict[int, Answer] = {}
+        self._waiting: dict[int, tuple[Answer, str]] = {}
+        """What was promised, and to which request."""
         self.problem: FoundationsError | None = None
         self._reader = threading.Thread(target=self._read, name=f"agent {host}", daemon=True)
         self._reader.start()
 
     def ask(self, method: str, params: dict[str, Any], blob: bytes) -> Answer:
         answer = Answer(f"{self._host}: no answer to {method!r}", self.close)
+        number = next(self._ids)
+        try:
+            frame = protocol.encode(protocol.request(number, method, params), blob)
+        except ProtocolError as error:
+            raise UsageError(f"{self._host}: {method}: {error}") from None
         with self._lock:
             if self.problem is not None:
                 raise self._lost(str(self.problem)) if isinstance(self.problem, HostUnreachable) else self.problem
-            number = next(self._ids)
-            self._waiting[number] = answer
+            self._waiting[number] = (answer, method)
         with self._sending:
-            self._send(protocol.encode(protocol.request(number, method, params), blob))
+            self._send(frame)
         return answer
 
     def wait_for_end(self, timeout: float) -> None:
@@ -214,23 +219,30 @@ class _Rpc:
 
     def _take(self, frame: protocol.Frame) -> None:
         message = frame.message
-        if message.get("id") == 0:  # the proxy's own word: there is no agent to speak for itself
-            self._end(refusal(self._host, message["error"]))
+        number = message.get("id")
+        error = message.get("error")
+        refused = refusal(self._host, error) if error is not None else None
+        if number == 0 and refused is not None:  # the proxy's own word: there is no agent to speak for itself
+            self._end(refused)
             return
-        refused = refusal(self._host, message["error"]) if "error" in message else None
-        result = {} if refused else message["result"]
+        if type(number) is not int or number == 0:
+            raise ProtocolError("an answer that makes no sense: nobody can have asked for it")
         with self._lock:
-            answer = self._waiting.pop(message["id"], None)
-        if answer is not None and refused is not None:
-            answer.fail(refused)
-        elif answer is not None:
-            answer.put(result, frame.blob)
+            answer, method = self._waiting.pop(number, (None, ""))
+        if answer is None:
+            return
+        if refused is not None:
+            return answer.fail(refused)
+        try:
+            answer.put(messages.check_answer(method, message.get("result"), frame.blob), frame.blob)
+        except (BadRequest, ValueError, RecursionError) as wrong:
+            answer.fail(HostRefused(f"{self._host}: its answer to {method!r} makes no sense: {wrong}"))
 
     def _end(self, problem: FoundationsError) -> None:
         with self._lock:
             self.problem = self.problem or problem
             waiting, self._waiting = self._waiting, {}
-        for answer in waiting.values():
+        for answer, _ in waiting.values():
             answer.fail(problem)
 
     def _lost(self, words: str) -> HostUnreachable:
@@ -238,13 +250,17 @@ class _Rpc:
         return HostUnreachable(words if words.startswith(prefix) else f"{prefix} ({words})")
 
 
-def refusal(host: str, error: dict[str, Any]) -> FoundationsError:
+def refusal(host: str, error: Any) -> FoundationsError:
     """Return a host's refusal as an error of ours.
 
     Args:
         host: its name.
         error: the refusal as it came: "code" and "message".
     """
+    try:
+        messages.REFUSAL(error, "a refusal")
+    except BadRequest:
+        return HostRefused(f"{host}: it refused, and its reason makes no sense")
     kind: Callable[[str], FoundationsError] = _ERRORS.get(error["code"], HostRefused)
     return kind(f"{host}: {error['message']}")
 
@@ -255,4 +271,4 @@ def _python_of(host: HostConfig) -> str:
 
 
 def _version(text: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in text.split(".") if part.isdigit())
+    return tuple(int(part) for part in text.split(".") if part.isascii() and part.isdigit() and len(part) < 10)

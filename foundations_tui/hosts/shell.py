@@ -84,12 +84,20 @@ class NonceLines:
                 self.rest = rest
                 noise += len(line)
                 if line.startswith(self.nonce.encode() + b" "):
-                    said: dict[str, Any] = json.loads(line[len(self.nonce) + 1 :])
-                    return said
+                    return self._parsed(line[len(self.nonce) + 1 :])
                 continue
             self._receive(deadline)
             if noise + len(self.rest) > _MOST_NOISE:
                 raise HostUnreachable(f"{self._host}: the login shell prints without end")
+
+    def _parsed(self, text: bytes) -> dict[str, Any]:
+        try:
+            said = json.loads(text)
+        except (ValueError, RecursionError):
+            said = None
+        if not isinstance(said, dict):
+            raise HostRefused(f"{self._host}: what the agent there says makes no sense: {ascii(text[:100])}")
+        return said
 
     def _receive(self, deadline: float) -> None:
         left = deadline - time.monotonic()

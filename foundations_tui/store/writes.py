@@ -41,11 +41,11 @@ def drop_intents(store: Store, jobs: Iterable[str]) -> None:
 
 def put_accepted(store: Store, host: str, journal: str, views: Iterable[JobView]) -> None:
     """Take in that a host has accepted jobs whose intent is written down, unless a sync was faster."""
-    rows = [(journal, view.queued_at, view.rank, time.time(), view.spec.job) for view in views]
+    rows = [(journal, view.queued_at, view.rank, time.time(), view.spec.job, host) for view in views]
     with store.transaction() as conn:
         conn.executemany(
             "UPDATE jobs SET state = 'queued', journal = ?, queued_at = ?, rank = ?, noticed_at = ?"
-            " WHERE job = ? AND state = 'submitting'",
+            " WHERE job = ? AND host = ? AND state = 'submitting'",
             rows,
         )
 
@@ -55,7 +55,7 @@ def put_acknowledged(store: Store, host: str, journal: str, views: Iterable[JobV
     with store.transaction():
         known, seq = cursor(store, host)
         for view in views:
-            if journal != known or view.seq > seq:
+            if (journal != known or view.seq > seq) and _may_speak_of(store.conn, host, view.spec.job, journal):
                 _put_view(store, host, journal, view)
 
 
@@ -117,19 +117,19 @@ def put_changes(store: Store, host: str, base: tuple[str, int], page: dict[str, 
         store: open for writing.
         host: whose changes.
         base: the cursor that the page was asked for with.
-        page: the host's answer.
+        page: the host's answer, its "jobs" as JobView.
     Returns:
         Whether it was applied; not when another client process has moved the cursor meanwhile.
     """
     with store.transaction() as conn:
         if cursor(store, host) != base:
             return False
-        for wire in page["jobs"]:
-            _put_view(store, host, page["journal"], JobView.from_wire(wire))
+        for view in page["jobs"]:
+            if _may_speak_of(conn, host, view.spec.job, page["journal"]):
+                _put_view(store, host, page["journal"], view)
         for job in page["deleted"]:
             if conn.execute("SELECT 1 FROM jobs WHERE job = ? AND host = ?", [job, host]).fetchone():
                 _forget(store, job)
-        _put_waits(store, host, page)
         if not page["more"]:
             _lose_unknown(store, host, page["journal"])
         conn.execute(
@@ -138,6 +138,29 @@ def put_changes(store: Store, host: str, base: tuple[str, int], page: dict[str, 
             [host, page["journal"], page["seq"], time.time()],
         )
         return True
+
+
+def put_waits(store: Store, host: str, groups: Iterable[tuple[str, list[str]]], estimates: dict[str, float]) -> None:
+    """Write why jobs of a host wait and when they are expected to start.
+
+    Args:
+        store: open for writing.
+        host: whose jobs.
+        groups: (why, the jobs that wait for it).
+        estimates: seconds since the epoch, by job.
+    """
+    with store.transaction() as conn:
+        for reason, jobs in groups:
+            conn.executemany(
+                "UPDATE jobs SET reason_code = 'waits', reason = ?"
+                " WHERE job = ? AND host = ? AND state = 'queued' AND reason IS NOT ?",
+                [(valid_text(reason), job, host, reason) for job in jobs],
+            )
+        conn.execute("UPDATE jobs SET starts_at = NULL WHERE host = ? AND starts_at IS NOT NULL", [host])
+        conn.executemany(
+            "UPDATE jobs SET starts_at = ? WHERE job = ? AND host = ? AND state = 'queued'",
+            [(moment, job, host) for job, moment in estimates.items()],
+        )
 
 
 def put_client_id(store: Store, made: str) -> str:
@@ -188,9 +211,13 @@ def put_shipped(store: Store, journal: str, folder: str, tree: str) -> None:
 
 def put_sizes(store: Store, host: str, sizes: Iterable[tuple[str, int, str, int]]) -> None:
     """Note how long streams are on their host: (job, attempt, name, bytes)."""
-    rows = [(job, int(attempt), valid_text(name), int(size), host) for job, attempt, name, size in sizes]
     now = time.time()
     with store.transaction() as conn:
+        rows = [
+            (job, int(attempt), valid_text(name), int(size), host)
+            for job, attempt, name, size in sizes
+            if _may_speak_of(conn, host, job)
+        ]
         _note_watched(conn, host, now)
         _note_activity(conn, rows, now)
         conn.executemany(_PUT_SIZE, rows)
@@ -264,14 +291,14 @@ def patience(gaps: Sequence[float]) -> float:
 
 _PUT_SIZE = (
     "INSERT INTO streams (job, attempt, name, offset, size, host) VALUES (?1, ?2, ?3, 0, ?4, ?5)"
-    " ON CONFLICT (job, attempt, name) DO UPDATE SET size = MAX(size, ?4)"
+    " ON CONFLICT (job, attempt, name) DO UPDATE SET size = IIF(host = ?5, MAX(size, ?4), ?4), host = ?5"
 )
 
 
 def behind(
     store: Store, host: str, jobs: Iterable[str] | None = None, logs: bool = True
-) -> list[tuple[str, int, str, int]]:
-    """Return the streams of a host of which bytes are missing here: (job, attempt, name, offset).
+) -> list[tuple[str, int, str, int, int]]:
+    """Return the streams of a host of which bytes are missing here: (job, attempt, name, offset, size).
 
     Args:
         store: open.
@@ -280,15 +307,40 @@ def behind(
         logs: with the logs, or only the records.
     """
     query = (
-        "SELECT s.job, s.attempt, s.name, s.offset FROM streams s JOIN jobs j ON j.job = s.job"
-        " WHERE s.host = ? AND s.offset < s.size ORDER BY s.name = 'log', j.created_at"
+        "SELECT s.job, s.attempt, s.name, s.offset, s.size FROM streams s JOIN jobs j ON j.job = s.job"
+        " WHERE s.host = ?1 AND j.host = ?1 AND s.offset < s.size ORDER BY s.name = 'log', j.created_at"
     )
     wanted = None if jobs is None else set(jobs)
     return [
-        (row["job"], row["attempt"], row["name"], row["offset"])
+        (row["job"], row["attempt"], row["name"], row["offset"], row["size"])
         for row in store.conn.execute(query, [host])
         if (wanted is None or row["job"] in wanted) and (logs or row["name"] != "log")
     ]
+
+
+def put_size(store: Store, job: str, attempt: int, name: str, size: int) -> None:
+    """Note that a stream ends earlier than its host said."""
+    with store.transaction() as conn:
+        query = "UPDATE streams SET size = MAX(offset, ?) WHERE job = ? AND attempt = ? AND name = ?"
+        conn.execute(query, [size, job, attempt, name])
+
+
+def put_log_hole(store: Store, job: str, attempt: int, offset: int, end: int) -> None:
+    """Move a log's cursor over a part that its host does not keep: it takes no space here either.
+
+    Raises:
+        StoreError: the disk does not take it.
+    """
+    path = locations.log_file(job, attempt)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600), "wb", buffering=0) as file:
+            if os.fstat(file.fileno()).st_size < end:
+                os.ftruncate(file.fileno(), end)
+    except OSError as error:
+        raise StoreError(f"{path} cannot be written: {error.strerror}", "free space on this machine's disk") from None
+    with store.transaction():
+        _move(store, job, attempt, "log", offset, end)
 
 
 def put_log_page(store: Store, job: str, attempt: int, offset: int, page: bytes) -> None:
@@ -547,9 +599,17 @@ def unsent_annotations(store: Store, host: str) -> dict[str, dict[str, Any]]:
         " WHERE a.sent = 0 AND j.host = ? AND j.journal IS NOT NULL AND j.state != 'submitting'"
         " ORDER BY a.job LIMIT 200"
     )
+    room = _MOST_UNSENT
     for job, key, value, moment in store.conn.execute(query, [host]):
+        room -= len(key) + len(value)
+        if room < 0 and found:
+            break
         found.setdefault(job, {})[key] = [json.loads(value), moment]
     return found
+
+
+_MOST_UNSENT = 1 << 20
+"""Characters of annotations in one message."""
 
 
 def put_annotations_sent(store: Store, sent: dict[str, dict[str, Any]]) -> None:
@@ -566,6 +626,16 @@ def long_in_trash(store: Store, host: str, before: float) -> list[str]:
 
 
 # --- inside: called within a transaction ------------------------------------------------------------------------
+
+
+def _may_speak_of(conn: sqlite3.Connection, host: str, job: str, journal: str = "") -> bool:
+    """Say whether a host may say something of a job: one of its own, or one that nobody knows yet.
+
+    What a host says of another host's job is passed over, everywhere. A host that the user has given a new name shows
+    itself by its journal's id, which is told to nobody else.
+    """
+    found = conn.execute("SELECT host, journal FROM jobs WHERE job = ?", [job]).fetchone()
+    return found is None or found["host"] == host or bool(journal and found["journal"] == journal)
 
 
 def _put_view(store: Store, host: str, journal: str, view: JobView) -> None:
@@ -626,6 +696,11 @@ _JOB_COLUMNS = (
     " gpus_requested gpus created_at queued_at started_at ended_at stop_requested_by usage noticed_at signal cause"
     " priority rank group_name attempts pruned"
 ).split()
+_VIEW_COLUMNS = (
+    "host journal state reason_code reason exit_code attempt gpus queued_at started_at ended_at stop_requested_by usage"
+    " noticed_at signal cause priority rank attempts pruned"
+).split()
+"""What may change: a specification is what it was when it first came, whatever its host says later."""
 _FREE_TEXT = ("project", "name", "owner", "client", "reason", "stop_requested_by", "signal", "group_name")
 """Columns whose text somebody made up; what is written as JSON is ASCII."""
 _KEPT_WHILE_QUEUED = ("reason_code", "reason")
@@ -640,7 +715,7 @@ def _update_of(column: str) -> str:
 
 _PUT_JOB = (
     f"INSERT INTO jobs ({', '.join(_JOB_COLUMNS)}) VALUES ({', '.join(':' + c for c in _JOB_COLUMNS)})"
-    f" ON CONFLICT (job) DO UPDATE SET {', '.join(map(_update_of, _JOB_COLUMNS[1:]))}, complete = 0"
+    f" ON CONFLICT (job) DO UPDATE SET {', '.join(map(_update_of, _VIEW_COLUMNS))}, complete = 0"
 )
 
 
@@ -703,22 +778,6 @@ _PUT_FACT = (
     " WHERE (excluded.time, excluded.writer, excluded.offset) >= (time, writer, offset)"
 )
 """Of several values for one key the last stands: by time, then writer, then place in its file."""
-
-
-def _put_waits(store: Store, host: str, page: dict[str, Any]) -> None:
-    """Write why jobs wait and when they are expected to start; a page without says that nothing has changed."""
-    if "waits" not in page:
-        return
-    for reason, jobs in page["waits"]:
-        store.conn.executemany(
-            "UPDATE jobs SET reason_code = 'waits', reason = ? WHERE job = ? AND state = 'queued' AND reason IS NOT ?",
-            [(valid_text(reason), job, reason) for job in jobs],
-        )
-    store.conn.execute("UPDATE jobs SET starts_at = NULL WHERE host = ? AND starts_at IS NOT NULL", [host])
-    store.conn.executemany(
-        "UPDATE jobs SET starts_at = ? WHERE job = ? AND state = 'queued'",
-        [(moment, job) for job, moment in page.get("estimates", {}).items()],
-    )
 
 
 def _put_records(store: Store, job: str, attempt: int, writer: str, found: Iterable[Record]) -> None:

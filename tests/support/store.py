@@ -16,7 +16,7 @@ def fill(count: int, host: str = "local") -> None:
     store = Store()
     for first in range(0, count, _PAGE):
         numbers = range(first, min(first + _PAGE, count))
-        page = {"jobs": [_view(n).to_wire() for n in numbers], "deleted": [], "journal": "j", "more": False}
+        page = {"jobs": [_view(n) for n in numbers], "deleted": [], "journal": "j", "more": False}
         assert writes.put_changes(store, host, writes.cursor(store, host), {**page, "seq": numbers[-1] + 1})
     store.close()
 
