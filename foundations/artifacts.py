@@ -133,7 +133,7 @@ class SyncableDirectory:
             path: where it is here; a new temporary one when not given.
             source_job_id: the job whose copy it begins with; this job when not given.
         Raises:
-            FileNotFoundError: the other job has no such directory here.
+            FileNotFoundError: the other job has no such directory, here or where the client can fetch it from.
         """
         self.key = encoding.checked_key(key)
         if not key:
@@ -160,16 +160,16 @@ class SyncableDirectory:
     def download(self) -> int:
         """Copy what is new or has changed from the source; return how many files."""
         source = self._remote(self._source)
+        if (source is None or not os.path.isdir(source)) and self._source is not None:
+            source = _fetched(self._source, f"{SYNCED}/{self.key}")
         if source is None or not os.path.isdir(source):
-            if self._source is not None:
-                raise FileNotFoundError(2, f"job {self._source} has no directory {self.key!r} on this host", source)
             return 0
         return _bring(source, self._path, lambda kept, mine: kept > mine)
 
     def _remote(self, job: "Optional[str]") -> "Optional[str]":
         folder = _folder("FOUNDATIONS_ARTIFACTS_DIR")
-        if folder is None:
-            return None
+        if folder is None or (job is not None and not encoding.is_job_id(job)):
+            return None  # only the client knows jobs by other names
         own = os.path.dirname(folder)
         if job is not None and job != os.environ.get("FOUNDATIONS_JOB_ID"):
             own = job_beside(own, job)
@@ -181,10 +181,37 @@ def job_beside(own: str, job: str) -> str:
     if not encoding.is_job_id(job):
         raise ValueError(f"not a job id: {job!r}")
     if "FOUNDATIONS_RUN" not in os.environ:
-        return os.path.join(os.path.dirname(own), job)
-    runs = os.path.join(os.path.dirname(os.path.dirname(own)), job)
+        return _whole(os.path.dirname(own), job)
+    runs = _whole(os.path.dirname(os.path.dirname(own)), job)
     attempts = sorted(os.listdir(runs), key=lambda name: (len(name), name)) if os.path.isdir(runs) else ["1"]
     return os.path.join(runs, attempts[-1])
+
+
+def _whole(folder: str, job: str) -> str:
+    """Return the folder of a job among others: its id may be cut short, to six characters or more."""
+    exact = os.path.join(folder, job)
+    if os.path.isdir(exact) or len(job) < 6 or not os.path.isdir(folder):
+        return exact
+    meant = [name for name in os.listdir(folder) if name.startswith(job)]
+    return os.path.join(folder, meant[0]) if len(meant) == 1 else exact
+
+
+def _fetched(job: str, key: str) -> str:
+    """Return the path of another job's artifact, brought here by the client.
+
+    Raises:
+        FileNotFoundError: there is none, or no client.
+    """
+    try:
+        from foundations import submission
+
+        client = submission.client()
+    except ImportError:
+        raise FileNotFoundError(2, f"job {job} has no {key!r} on this host") from None
+    try:
+        return str(client.artifact(job, key)[1])
+    except client.NotFoundError as error:
+        raise FileNotFoundError(2, str(error)) from None
 
 
 def _bring(source: str, target: str, is_other: "Callable[[int, int], bool]") -> int:
@@ -239,9 +266,9 @@ def create_syncable_directory(
     Args:
         key: its name.
         directory_path: where it is; a new temporary one when not given.
-        source_job_id: another job of this host whose directory it begins with.
+        source_job_id: another job whose directory it begins with; from another host, the client fetches it.
     Raises:
-        FileNotFoundError: that job has none of this name here.
+        FileNotFoundError: that job has none of this name.
     """
     return SyncableDirectory(key, directory_path, source_job_id)
 

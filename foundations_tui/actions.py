@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import json
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from foundations_tui import locations, runs, sync
+from foundations_tui import locations, runs, sparse, sync, words
 from foundations_tui.errors import FoundationsError, UsageError, as_ours
 from foundations_tui.hosts.agent import Agent, refusal
 from foundations_tui.session import Session
 from foundations_tui.store import queries, writes
 from foundations_tui.store.rows import JobRow
+from remote_agent import checks
 from remote_agent.errors import BadRequest
 from remote_agent.jobs import JobView, check_annotations
 
+_SURVEYED_AT_ONCE = 100
+"""Jobs whose folders are looked through in one call: their ids go on a command line."""
+_GONE = ("host_reinstalled", "submit_interrupted")
 _PAGE = 500
 """Jobs in one request."""
 _MOST_QUEUED = 1000
@@ -93,6 +98,64 @@ def prune(session: Session, host: str, jobs: list[str], force: bool, preview: bo
         found.pruned.extend(job for job in answer["pruned"] if job in asked)
         found.kept.update({job: why for job, why in answer["kept"].items() if job in asked})
         found.not_fetched_by.update({job: who for job, who in answer["not_fetched_by"].items() if job in asked})
+    return found
+
+
+@dataclass(frozen=True)
+class Unfetched:
+    """Files of a job that are on its host only, and lost with its folder."""
+
+    files: int
+    bytes: int
+    largest: tuple[str, int]
+    """Name below the job's folder, and bytes, of the largest."""
+
+    @property
+    def words(self) -> str:
+        """Return it in words."""
+        name, size = self.largest
+        return (
+            f"{words.plural(self.files, 'file')} that it wrote ({words.size(self.bytes)}) were never fetched, the"
+            f" largest {name} ({words.size(size)})"
+        )
+
+
+_UNFETCHED = checks.sifted_table(
+    checks.record(
+        {
+            "files": checks.whole(1),
+            "bytes": checks.whole(),
+            "largest": checks.row(checks.text(10_000), checks.whole()),
+        },
+        ["files", "bytes", "largest"],
+    ),
+    100_000,
+    checks.text(64),
+)
+
+
+def survey(session: Session, rows: Iterable[JobRow]) -> dict[str, Unfetched]:
+    """Have hosts look for what ended jobs wrote and nobody fetched; before a folder goes, each is looked at.
+
+    Args:
+        session: the client's.
+        rows: the jobs; those without a folder on a host are passed over.
+    Returns:
+        What would be lost, by job; a job that is not in it loses nothing.
+    Raises:
+        HostError: a host is out of reach.
+    """
+    wanted: dict[str, list[list[str]]] = {}
+    for one in rows:
+        if one.kind != runs.KIND and one.is_final and one.attempt and not one.pruned and one.reason_code not in _GONE:
+            wanted.setdefault(one.host, []).append([one.job, one.snapshot])
+    found: dict[str, Unfetched] = {}
+    for host, jobs in wanted.items():
+        for start in range(0, len(jobs), _SURVEYED_AT_ONCE):
+            page = json.dumps(jobs[start : start + _SURVEYED_AT_ONCE])
+            said = session.retrying(host, lambda agent, page=page: _run_role(agent, "survey", page))  # type: ignore[misc]
+            for job, left in _UNFETCHED(said.get("unfetched", {}), "unfetched").items():
+                found[job] = Unfetched(left["files"], left["bytes"], tuple(left["largest"]))
     return found
 
 
@@ -188,17 +251,17 @@ def forgive(session: Session, host: str, gpu: str) -> list[str]:
     return list(answer["forgiven"])
 
 
-def ask_host(session: Session, host: str, role: str, *words: str) -> dict[str, Any]:
+def ask_host(session: Session, host: str, role: str, *arguments: str) -> dict[str, Any]:
     """Run a short role of the agent on a host and return what it says.
 
     Raises:
         FoundationsError: it refuses. HostError: the host is out of reach.
     """
-    return _run_role(session.agent(host), role, *words)
+    return _run_role(session.agent(host), role, *arguments)
 
 
-def _run_role(agent: Agent, role: str, *words: str) -> dict[str, Any]:
-    channel, _, said = agent.open_bulk(role, *words)
+def _run_role(agent: Agent, role: str, *arguments: str) -> dict[str, Any]:
+    channel, _, said = agent.open_bulk(role, *arguments)
     channel.close()
     if "error" in said:
         raise refusal(agent.host.name, said["error"])
@@ -371,9 +434,8 @@ class _LocalLog:
     def _of_attempt(self) -> Iterator[bytes]:
         try:
             with locations.log_file(self._job, self._attempt).open("rb") as file:
-                file.seek(self._offset)
-                while page := file.read(1 << 16):
-                    self._offset += len(page)
+                for begin, page in sparse.pages(file.fileno(), self._offset):
+                    self._offset = begin + len(page)
                     yield page
         except FileNotFoundError:
             return

@@ -10,7 +10,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from foundations_tui import actions, fetching, locations, runs, submit as submission, sync
+from foundations_tui import actions, fetching, locations, runs, sparse, submit as submission, sync
 from foundations_tui.errors import HostError, NotFoundError
 from foundations_tui.session import Session
 from foundations_tui.store import queries
@@ -69,7 +69,8 @@ def log(wanted: str) -> bytes:
     """Return the log of a job's last attempt, as it is now."""
     row = _row(wanted, fresh=True)
     try:
-        return locations.log_file(row.job, row.attempt).read_bytes()
+        with locations.log_file(row.job, row.attempt).open("rb") as file:
+            return b"".join(page for _, page in sparse.pages(file.fileno(), 0))
     except FileNotFoundError:
         return b""
 

@@ -5,21 +5,42 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import json
-import os
-import tarfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from foundations_tui import eventfiles, locations, runs, words
-from foundations_tui.errors import FoundationsError, HostError, HostUnreachable, NotFoundError
+from foundations_tui import eventfiles, locations, runs, unpacking, words
+from foundations_tui.errors import FoundationsError, HostRefused, HostUnreachable, NotFoundError
 from foundations_tui.hosts.agent import refusal
 from foundations_tui.hosts.shell import NonceLines
 from foundations_tui.hosts.transport import Channel
 from foundations_tui.session import Session
 from foundations_tui.store import queries, writes
 from foundations_tui.store.rows import JobRow
+from remote_agent.checks import flag, listing, record, row, text, whole
+from remote_agent.errors import BadRequest
+
+_MOST_SAID = 5
+"""So many files that do not come are named."""
+_NAME = text(100_000, as_bytes=True)
+_ANNOUNCED = record(
+    {
+        "bytes": whole(),
+        "left": listing(row(_NAME, whole()), 1000),
+        "left_count": whole(),
+        "left_bytes": whole(),
+        "refused": listing(row(_NAME, text(1000)), 1000),
+        "refused_count": whole(),
+        "in_git": whole(),
+        "receipt": text(64),
+        "ready": flag,
+    },
+    ["bytes"],
+)
+"""What a host says before it sends files."""
+SYNCED = "synced"
+"""Kind of the artifacts that are directories kept in step."""
 
 
 @dataclass(frozen=True)
@@ -27,27 +48,41 @@ class Wish:
     """Which files of a job are to be fetched."""
 
     what: str
-    """"written" (all that it wrote in its folder), "paths", "code" (its snapshot), "artifacts", "synced" or
-    "outputs"."""
+    """"written" (all that it wrote in its folder), "paths", "code" (its snapshot), "artifacts", "synced", "checkpoints"
+    or "outputs"."""
     paths: tuple[str, ...] = ()
     """For "paths" names, for "outputs" patterns, for "artifacts" and "synced" which of them; none for all."""
     limit: int = 0
     """For "outputs" and "artifacts": bytes that come at most."""
     base: str = ""
     """For "outputs": the folder below the job's that patterns begin in."""
+    with_git: bool = False
+    """Whether files below a ``.git`` come, too."""
+    attempt: int = 0
+    """Which attempt's folder; 0 for the last one's."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class Fetched:
     """What came of a wish."""
 
     files: list[tuple[str, int]]
     """(path below the folder, bytes)."""
     left: list[list[Any]]
-    """[path, bytes] of those that a limit kept away."""
+    """[path, bytes] of those that a limit kept away, as far as they are named."""
+    left_bytes: int = 0
+    refused: list[tuple[str, str]] = field(default_factory=list)
+    """(path, why) of those that cannot be written here."""
 
 
-def fetch(session: Session, job: JobRow, wish: Wish, target: Path, progress: Callable[[int, int], None]) -> Fetched:
+def fetch(
+    session: Session,
+    job: JobRow,
+    wish: Wish,
+    target: Path,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+    within: str = "",
+) -> Fetched:
     """Bring files of a job into a folder.
 
     Args:
@@ -56,6 +91,7 @@ def fetch(session: Session, job: JobRow, wish: Wish, target: Path, progress: Cal
         wish: which.
         target: made when it is not there; files of the same name are replaced whole or not at all.
         progress: called with (bytes that came, bytes in all).
+        within: folders below the target that the files come into; no link among them is followed.
     Returns:
         The files that came, and those that did not.
     Raises:
@@ -63,22 +99,29 @@ def fetch(session: Session, job: JobRow, wish: Wish, target: Path, progress: Cal
     """
     words = {
         "job": job.job,
-        "attempt": max(job.attempt, 1),
+        "attempt": wish.attempt or max(job.attempt, 1),
         "snapshot": job.snapshot,
         "what": wish.what,
         "paths": list(wish.paths),
         "limit": wish.limit,
         "base": wish.base,
+        "git": wish.with_git,
     }
+    frozen_here = wish.what == "code" and queries.was_frozen_here(session.store.conn, job.job)
 
     def pull(agent: Any) -> Fetched:
         channel, lines, said = agent.open_bulk("send", json.dumps(words))
         try:
             if "error" in said:
                 raise refusal(job.host, said["error"])
-            found = _unpack(_TarBytes(channel, lines, said["bytes"], progress), target)
-            _say_unreadable(session, job, said["unreadable"], bool(found))
-            return Fetched(found, said.get("left", []))
+            said = _announced(job.host, said)
+            source = _TarBytes(channel, lines, said["bytes"], progress)
+            with unpacking.Folder(target, within, wish.with_git) as folder:
+                came = unpacking.unpack(source, folder, wish.limit, job.snapshot if frozen_here else "", job.host)
+            if said.get("receipt") and not came.refused:
+                agent.call("received", {"job": job.job, "receipt": said["receipt"]})
+            _say_what_stays(session, job, said, bool(came.files))
+            return Fetched(came.files, said.get("left", []), said.get("left_bytes", 0), came.refused)
         finally:
             channel.close()
 
@@ -88,13 +131,36 @@ def fetch(session: Session, job: JobRow, wish: Wish, target: Path, progress: Cal
         raise FoundationsError(f"{target}: {error.strerror or error}") from None
 
 
-def _say_unreadable(session: Session, job: JobRow, names: list[str], others_came: bool) -> None:
-    if not names:
-        return
-    words = f"{job.host}: the job left files that cannot be read: {', '.join(names[:5])}"
-    if not others_came:
-        raise FoundationsError(words)
-    session.say(f"warning: {words}")
+def _announced(host: str, said: dict[str, Any]) -> dict[str, Any]:
+    try:
+        checked: dict[str, Any] = _ANNOUNCED(said, "what it sends")
+    except BadRequest as error:
+        raise HostRefused(f"{host}: what it says of its files makes no sense: {error}") from None
+    return checked
+
+
+def _say_what_stays(session: Session, job: JobRow, said: dict[str, Any], others_came: bool) -> None:
+    """Say what stays on the host because it cannot travel."""
+    refused = said.get("refused", [])
+    if refused:
+        shown = "; ".join(f"{name}: {why}" for name, why in refused[:_MOST_SAID])
+        more = said.get("refused_count", len(refused)) - min(len(refused), _MOST_SAID)
+        text_ = f"{job.host}: left there: {shown}" + (f"; and {more} more" if more > 0 else "")
+        if not others_came:
+            raise FoundationsError(text_)
+        session.say(f"warning: {text_}")
+    if said.get("in_git"):
+        count = words.plural(said["in_git"], "file")
+        session.say(f"{job.host}: left there: {count} below .git/; --with-git fetches them")
+
+
+def say_refused(session: Session, where: str, refused: list[tuple[str, str]]) -> str:
+    """Return which files could not be written here, in words; empty for none."""
+    if not refused:
+        return ""
+    shown = "; ".join(f"{name[:200]!a}: {why}" for name, why in refused[:_MOST_SAID])
+    more = f"; and {len(refused) - _MOST_SAID} more" if len(refused) > _MOST_SAID else ""
+    return f"{where}: {words.plural(len(refused), 'file')} refused: {shown}{more}"
 
 
 class _TarBytes:
@@ -103,6 +169,8 @@ class _TarBytes:
     def __init__(self, channel: Channel, lines: NonceLines, total: int, progress: Callable[[int, int], None]) -> None:
         self._channel, self._buffer = channel, lines.rest
         self._total, self._came, self._progress = total, 0, progress
+        self.is_cut = False
+        """Whether the channel ended before as much had come as was promised."""
         channel.set_timeout(120)
 
     def read(self, size: int = -1) -> bytes:
@@ -112,60 +180,13 @@ class _TarBytes:
             except TimeoutError:
                 raise HostUnreachable("the connection was lost while fetching: nothing came for 120 s") from None
             if not data:
+                self.is_cut = self._came + len(self._buffer) < self._total
                 break
             self._buffer += data
         page, self._buffer = self._buffer[:size], self._buffer[size:]
         self._came += len(page)
         self._progress(min(self._came, self._total), self._total)
         return page
-
-
-def _unpack(source: _TarBytes, target: Path) -> list[tuple[str, int]]:
-    """Write the files of a tar stream below a folder: no name leads out of it, no file is left half written."""
-    target.mkdir(parents=True, exist_ok=True)
-    found = []
-    try:
-        with tarfile.open(fileobj=source, mode="r|") as tar:  # type: ignore[call-overload]
-            for member in tar:
-                _write_member(tar, member, target)
-                found.append((member.name, member.size))
-    except (tarfile.ReadError, EOFError) as error:
-        raise HostUnreachable(f"the connection was lost while fetching ({error})") from None
-    return found
-
-
-def _write_member(tar: tarfile.TarFile, member: tarfile.TarInfo, target: Path) -> None:
-    path = target / member.name
-    inside = os.path.realpath(path.parent) + os.sep
-    if (
-        member.name.startswith("/")
-        or ".." in Path(member.name).parts
-        or not inside.startswith(os.path.realpath(target) + os.sep)
-    ):
-        raise FoundationsError(f"the host sent a file name that leads out of the folder: {member.name!r}")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # Several processes may fetch the same file: each writes one of its own, and the last one whole stands.
-    temporary = path.with_name(f".{path.name[:180]}.{os.getpid()}-{os.urandom(3).hex()}.part")
-    try:
-        if member.issym():
-            os.symlink(member.linkname, temporary)
-        elif member.isreg():
-            _copy(tar, member, temporary)
-        else:
-            return
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def _copy(tar: tarfile.TarFile, member: tarfile.TarInfo, path: Path) -> None:
-    reader = tar.extractfile(member)
-    assert reader is not None
-    with path.open("xb") as writer:  # never through a link that came before
-        while page := reader.read(1 << 20):
-            writer.write(page)
-    os.chmod(path, 0o755 if member.mode & 0o100 else 0o644)
-    os.utime(path, (member.mtime, member.mtime))
 
 
 def collect_outputs(session: Session, host: str) -> None:
@@ -200,21 +221,23 @@ def _collect(session: Session, host: str, job: str) -> None:
     row = queries.job(session.store.conn, job)
     spec = queries.spec(session.store.conn, job)
     limit = int(spec.get("output_limit") or 0)
-    wishes = []
-    if spec.get("outputs"):
-        wishes.append((Wish("outputs", tuple(spec["outputs"]), limit, spec["subdir"]), locations.outputs_folder(job)))
     events = bool(spec.get("metrics", {}).get("tensorboard"))
-    if events:
-        wish = Wish("outputs", (eventfiles.PATTERN,), limit, spec["subdir"])
+    patterns = [*spec.get("outputs", ()), *([eventfiles.PATTERN] if events else [])]
+    wishes = []
+    if patterns:
+        wish = Wish("outputs", tuple(dict.fromkeys(patterns)), limit, spec["subdir"])
         wishes.append((wish, locations.outputs_folder(job)))
-    if row.artifacts:
+    if any(facts.get("kind") != SYNCED for facts in row.artifacts.values() if isinstance(facts, dict)):
         wishes.append((Wish("artifacts", limit=limit), locations.artifacts_folder(job)))
+    if any(facts.get("kind") == SYNCED for facts in row.artifacts.values() if isinstance(facts, dict)):
+        wishes.append((Wish(SYNCED, limit=limit), locations.synced_folder(job)))
     came = Fetched([], [])
     try:
         for wish, folder in wishes:
-            part = fetch(session, row, wish, folder, lambda done, total: None)
-            came = Fetched(came.files + part.files, came.left + part.left)
-    except HostError:
+            part = fetch(session, row, wish, folder)
+            left_bytes = came.left_bytes + part.left_bytes
+            came = Fetched(came.files + part.files, came.left + part.left, left_bytes, came.refused + part.refused)
+    except HostUnreachable:
         raise
     except NotFoundError as error:
         session.say(f"warning: outputs of {job[:6]}: {error}")
@@ -225,14 +248,17 @@ def _collect(session: Session, host: str, job: str) -> None:
         return
     if events:
         _take_in_events(session, row)
-    left = sum(size for _, size in came.left)
     facts = {"folder": str(wishes[0][1]), "files": len(came.files), "bytes": sum(size for _, size in came.files)}
-    writes.put_outputs(session.store, job, {**facts, "left": came.left[:100], "left_bytes": left})
-    if left:
+    refused = [[name[:200], why] for name, why in came.refused[:100]]
+    kept = {"left": came.left[:100], "left_bytes": came.left_bytes, "refused": refused}
+    writes.put_outputs(session.store, job, {**facts, **kept})
+    if came.left:
         session.say(
-            f"warning: outputs of {job[:6]}: {words.plural(len(came.left), 'file')}, {words.size(left)}, stayed on"
-            f" {host}: they are over the limit of {words.size(limit)} (limit_mb under [outputs])"
+            f"warning: outputs of {job[:6]}: {words.plural(len(came.left), 'file')}, {words.size(came.left_bytes)},"
+            f" stayed on {host}: they are over the limit of {words.size(limit)} (limit_mb under [outputs])"
         )
+    if came.refused:
+        session.say("warning: " + say_refused(session, f"outputs of {job[:6]}", came.refused))
 
 
 def _take_in_events(session: Session, row: JobRow) -> None:
@@ -253,17 +279,28 @@ def _take_in_events(session: Session, row: JobRow) -> None:
 def artifact(session: Session, row: JobRow, key: str) -> Path:
     """Return the path of one artifact of a job on this machine, fetched when it is not here yet.
 
+    A directory that is kept in step is one, too: its key begins with "synced/".
+
     Raises:
         NotFoundError: the job has none of this name. HostError: its host is out of reach.
     """
     facts = row.artifacts.get(key)
-    if not isinstance(facts, dict) or not isinstance(facts.get("path"), str):
+    if not isinstance(facts, dict):
         known = ", ".join(row.artifacts) or "none"
         raise NotFoundError(f"job {row.job} has no artifact {key!r}", f"it has: {known}")
-    name = Path(facts["path"]).name
-    folder = runs.artifacts(row.job, row.attempt) if row.kind == runs.KIND else locations.artifacts_folder(row.job)
-    if not (folder / name).exists() and row.kind != runs.KIND:
-        fetch(session, row, Wish("artifacts", (name,)), folder, lambda done, total: None)
+    is_synced = facts.get("kind") == SYNCED
+    name = facts.get("name" if is_synced else "path")
+    if not isinstance(name, str) or "/" in name or name in ("", ".", "..") or "\0" in name:
+        raise NotFoundError(f"the artifact {key!r} of job {row.job} has no name that a file can have")
+    if row.kind == runs.KIND:
+        folder = runs.synced(row.job, row.attempt) if is_synced else runs.artifacts(row.job, row.attempt)
+    else:
+        folder = locations.synced_folder(row.job) if is_synced else locations.artifacts_folder(row.job)
+        may_have_grown = is_synced and not row.is_final
+        if may_have_grown or not (folder / name).exists():
+            came = fetch(session, row, Wish(SYNCED if is_synced else "artifacts", (name,)), folder)
+            if came.refused:
+                session.say("warning: " + say_refused(session, f"{row.job[:6]}: {key}", came.refused))
     if not (folder / name).exists():
         raise NotFoundError(f"the artifact {key!r} of job {row.job} is gone")
     return folder / name

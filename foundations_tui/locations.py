@@ -70,6 +70,11 @@ def artifacts_folder(job: str) -> Path:
     return data_folder() / "artifacts" / job
 
 
+def synced_folder(job: str) -> Path:
+    """Return where the directories come to that a job keeps in step."""
+    return data_folder() / "synced" / job
+
+
 def snapshots_folder() -> Path:
     """Return the folder of the shadow repositories."""
     return data_folder() / "snapshots"

@@ -82,6 +82,11 @@ def artifacts(job: str, attempt: int) -> Path:
     return folder() / "jobs" / job / str(attempt) / "artifacts"
 
 
+def synced(job: str, attempt: int) -> Path:
+    """Return the folder of the directories that a run keeps in step."""
+    return folder() / "jobs" / job / str(attempt) / "synced"
+
+
 class _Run:
     """One run, with its attempts."""
 

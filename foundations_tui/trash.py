@@ -30,7 +30,7 @@ def remove(session: Session, job: JobRow, force: bool = False) -> None:
     Args:
         session: the client's.
         job: which.
-        force: even when it was submitted elsewhere and has not been fetched there.
+        force: even what was never fetched: by its submitter, or, of the files it wrote, by anybody.
     Raises:
         FoundationsError: it has not ended. HostError: its host is out of reach.
     """
@@ -47,14 +47,14 @@ def remove(session: Session, job: JobRow, force: bool = False) -> None:
 
 
 def empty(session: Session, host: str) -> None:
-    """Remove for good what has been in the trash for long; what its submitter has not fetched stays.
+    """Remove for good what has been in the trash for long: what it would lose was said when it was deleted.
 
     Raises:
         HostError: the host is out of reach.
     """
     for job in writes.long_in_trash(session.store, host, time.time() - KEPT_SECONDS):
         try:
-            remove(session, queries.job(session.store.conn, job))
+            remove(session, queries.job(session.store.conn, job), force=True)
         except HostError:
             raise
         except FoundationsError:

@@ -26,6 +26,10 @@ def main(argv: List[str]) -> int:
         from remote_agent import transfer
 
         return transfer.send(root, *rest)
+    if role == "survey":
+        from remote_agent import transfer
+
+        return transfer.survey(root, *rest)
     if role == "notify":
         from remote_agent import notify
 

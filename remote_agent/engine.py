@@ -11,7 +11,7 @@ import os
 import subprocess
 from typing import Any, Callable, Dict, Iterable, List, Optional, Tuple
 
-from remote_agent import admission, checks, crash, files, recovery, scheduler, state as states, streams
+from remote_agent import admission, checks, crash, files, recovery, scheduler, state as states, streams, unfetched
 from remote_agent.admission import Submission
 from remote_agent.backends import Attempt
 from remote_agent.backends.local import LocalBackend
@@ -131,7 +131,13 @@ class Engine:
         """
         if not self.job(job).state.is_final:
             raise Conflict(f"job {job} has not ended; stop it first")
-        why_not = "" if force or client == self.job(job).spec.client else self.not_fetched(job)
+        view = self.job(job)
+        if force or view.pruned or not view.attempt:
+            why_not = ""
+        elif client == view.spec.client:
+            why_not = unfetched.words(self.paths.job(job))
+        else:
+            why_not = self.not_fetched(job)
         if why_not:
             raise Conflict(why_not)
         self._record("deleted", job=job)
@@ -154,12 +160,17 @@ class Engine:
             self._later(lambda: self._remove_folder(job))
 
     def not_fetched(self, job: str) -> str:
-        """Return that the client which submitted a job has not acknowledged all of it, in words; empty when it has."""
+        """Return what of a job would be lost with its folder, in words; empty for nothing.
+
+        That is what the client which submitted it has not acknowledged, and files that nobody has brought home.
+        """
         view = self.job(job)
-        if not view.attempt or view.spec.client in self.state.acknowledged.get(job, ()):
+        if not view.attempt or view.pruned:
             return ""
-        owner = view.spec.owner or "somebody"
-        return f"the client of {owner} that submitted job {job} has not fetched everything of it yet"
+        if view.spec.client not in self.state.acknowledged.get(job, ()):
+            owner = view.spec.owner or "somebody"
+            return f"the client of {owner} that submitted job {job} has not fetched everything of it yet"
+        return unfetched.words(self.paths.job(job))
 
     def acknowledge(self, client: str, jobs: Iterable[str]) -> None:
         """Take note that a client has everything of these ended jobs."""

@@ -13,7 +13,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Callable, Dict, List
 
-from remote_agent import __version__, checks, engine as engines, files, messages, procs, protocol, streams
+from remote_agent import __version__, checks, engine as engines, files, messages, procs, protocol, streams, unfetched
 from remote_agent.admission import Submission
 from remote_agent.errors import AgentError, BadRequest, Conflict, NotFound
 from remote_agent.jobs import JobSpec, JobView
@@ -366,6 +366,14 @@ def _acknowledge(daemon: "Daemon", connection: "Connection", frame: protocol.Fra
     return {}
 
 
+def _received(daemon: "Daemon", connection: "Connection", frame: protocol.Frame) -> Any:
+    """The files of a fetch have arrived."""
+    params = frame.message["params"]
+    daemon.engine.job(params["job"])
+    unfetched.confirm(daemon.paths.job(params["job"]), params["receipt"])
+    return {}
+
+
 def _pause(daemon: "Daemon", connection: "Connection", frame: protocol.Frame) -> Any:
     """Start no job of a group any more, or again; without a group, of the whole host."""
     params = frame.message["params"]
@@ -485,6 +493,7 @@ _TABLE: Dict[str, Callable[["Daemon", "Connection", protocol.Frame], Any]] = {
     "delete": _delete,
     "prune": _prune,
     "acknowledge": _acknowledge,
+    "received": _received,
     "pause": _pause,
     "move": _move,
     "annotate": _annotate,

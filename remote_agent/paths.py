@@ -48,6 +48,8 @@ class JobPaths:
         self.artifacts = os.path.join(self.folder, "artifacts")
         self.synced = os.path.join(self.folder, "synced")
         self.checkpoints = os.path.join(self.folder, "checkpoints")
+        self.receipts = os.path.join(self.folder, "receipts")
+        self.unfetched = os.path.join(self.folder, "unfetched.json")
 
     def attempt(self, number: int) -> AttemptPaths:
         """Return the files of one attempt, counted from 1."""

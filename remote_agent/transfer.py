@@ -1,6 +1,7 @@
 """Bulk bytes, on channels of their own and in processes of their own: the daemon's loop never waits for them.
 
-``receive`` takes a pack of objects from standard input; ``send`` writes files of a job as a tar stream.
+``receive`` takes a pack of objects from standard input; ``send`` writes files of a job as a tar stream; ``survey``
+looks for what jobs left here only.
 """
 
 from __future__ import annotations
@@ -11,17 +12,23 @@ import os
 import re
 import sys
 import tarfile
-from typing import Any, BinaryIO, Dict, Iterator, List, NamedTuple, Optional, Tuple
+from typing import Any, BinaryIO, Dict, Iterator, List, NamedTuple, Optional, Set, Tuple
 
-from remote_agent import files
+from remote_agent import files, unfetched
+from remote_agent.checks import listing, row, text
 from remote_agent.errors import AgentError, NotFound, StorageBroken
+from remote_agent.jobs import JOB_ID
 from remote_agent.objects import ObjectStore
 from remote_agent.paths import AttemptPaths, Paths
 from remote_agent.workspace import PARAMETERS_FILE
 
-_NOISE = {"__pycache__", ".ipynb_checkpoints"}
+_NOISE = set(unfetched.NOISE)
+_GIT = ".git"
 _LINK = "120000"
 _MOST_NAMED = 100
+_SURVEYED = listing(row(text(64, JOB_ID), text(40)), 10_000)
+_OUTWARD = "a link that leads out of the job's folder"
+_ODD = "a device, pipe or socket: there is nothing to fetch"
 
 
 class _Member(NamedTuple):
@@ -31,9 +38,11 @@ class _Member(NamedTuple):
     source: str
     """Where its bytes lie on this host."""
     size: int
-    executable: bool = False
+    mode: int = 0o644
     link: Optional[str] = None
     """Where a symbolic link leads."""
+    why_not: str = ""
+    """Why it does not travel, in words."""
 
 
 def receive(root: str, nonce: str) -> int:
@@ -48,26 +57,54 @@ def receive(root: str, nonce: str) -> int:
     return 0
 
 
+def survey(root: str, nonce: str, wish: str) -> int:
+    """Print, in one line, what jobs left on this host only.
+
+    Args:
+        root: the agent's folder.
+        nonce: what the line begins with.
+        wish: JSON: [job, snapshot] of each.
+    """
+    try:
+        wanted = _SURVEYED(json.loads(wish), "jobs")
+        found = {job: unfetched.survey(Paths(root), job, snapshot) for job, snapshot in wanted}
+    except (AgentError, OSError, ValueError) as error:
+        _say(nonce, error=_refusal(error))
+        return 1
+    _say(nonce, unfetched={job: left for job, left in found.items() if left["files"]})
+    return 0
+
+
 def send(root: str, nonce: str, wish: str) -> int:
     """Write what a client wishes for as a tar stream, after one line that says it begins.
 
     Args:
         root: the agent's folder.
         nonce: what the line begins with.
-        wish: JSON: "job", "attempt", "snapshot", "what" ("written", "paths", "code", "artifacts", "synced", "outputs"),
-            "paths",
-            "limit" (bytes of outputs).
+        wish: JSON: "job", "attempt", "snapshot", "what" ("written", "paths", "code", "artifacts", "synced", "outputs",
+            "checkpoints"), "paths", "limit" (bytes of outputs), "git" (with .git/, too).
     """
     wanted: Dict[str, Any] = json.loads(wish)
     paths = Paths(root)
     try:
-        members, unreadable = _readable(_members(paths, wanted))
+        members, refused, in_git = _sorted_out(_members(paths, wanted), bool(wanted.get("git")))
         members, left = _within(members, int(wanted.get("limit") or 0))
     except (AgentError, OSError) as error:
         _say(nonce, error=_refusal(error))
         return 1
-    total = sum(member.size for member in members)
-    _say(nonce, ready=True, files=len(members), bytes=total, unreadable=unreadable[:_MOST_NAMED], left=left)
+    _say(
+        nonce,
+        ready=True,
+        files=len(members),
+        bytes=sum(member.size for member in members),
+        refused=refused[:_MOST_NAMED],
+        refused_count=len(refused),
+        in_git=in_git,
+        left=left[:_MOST_NAMED],
+        left_count=len(left),
+        left_bytes=sum(size for _, size in left),
+        receipt=_receipt(paths, wanted, members),
+    )
     with tarfile.open(fileobj=sys.stdout.buffer, mode="w|", format=tarfile.PAX_FORMAT) as tar:
         for member in members:
             _add(tar, member)
@@ -75,16 +112,27 @@ def send(root: str, nonce: str, wish: str) -> int:
     return 0
 
 
-def _readable(members: Iterator[_Member]) -> Tuple[List[_Member], List[str]]:
-    """Return (what can be read, the names of what cannot)."""
-    good: List[_Member] = []
-    unreadable: List[str] = []
+def _receipt(paths: Paths, wanted: Dict[str, Any], members: List[_Member]) -> str:
+    if wanted["what"] == "code":
+        return ""  # it came from home
+    return unfetched.write_receipt(paths.job(wanted["job"]), [m.source for m in members if m.link is None])
+
+
+def _sorted_out(members: Iterator[_Member], with_git: bool) -> Tuple[List[_Member], List[Tuple[str, str]], int]:
+    """Return (what travels, name and reason of what does not, how many files below .git/ were left out)."""
+    good: Dict[str, _Member] = {}
+    refused: List[Tuple[str, str]] = []
+    in_git = 0
     for member in members:
-        if member.link is not None or os.access(member.source, os.R_OK):
-            good.append(member)
+        if not with_git and _GIT in member.name.split(os.sep):
+            in_git += 1
+        elif member.why_not:
+            refused.append((member.name, member.why_not))
+        elif member.link is None and not os.access(member.source, os.R_OK):
+            refused.append((member.name, "it cannot be read"))
         else:
-            unreadable.append(member.name)
-    return good, unreadable
+            good[member.name] = member  # once, however many of the wishes mean it
+    return list(good.values()), refused, in_git
 
 
 def _within(members: List[_Member], limit: int) -> Tuple[List[_Member], List[Tuple[str, int]]]:
@@ -104,7 +152,9 @@ def _members(paths: Paths, wanted: Dict[str, Any]) -> Iterator[_Member]:
     job = paths.job(wanted["job"])
     attempt = job.attempt(int(wanted["attempt"]))
     store = ObjectStore(paths.objects)
-    if wanted["what"] == "code":
+    if wanted["what"] == "checkpoints":
+        yield from _below(job.checkpoints, "")
+    elif wanted["what"] == "code":
         for mode, name, oid in store.walk(wanted["snapshot"]):
             yield _of_snapshot(os.fsdecode(name), store.path(oid), mode)
     elif wanted["what"] in ("artifacts", "synced"):
@@ -115,7 +165,7 @@ def _members(paths: Paths, wanted: Dict[str, Any]) -> Iterator[_Member]:
         chosen, top = _pattern(wanted["paths"]), files.inside(attempt.work, wanted.get("base", ""))
         yield from (member for member in _below(top, "") if chosen.match(member.name))
     elif wanted["what"] == "written":
-        yield from _written(store, wanted["snapshot"], attempt)
+        yield from _written(store, wanted["snapshot"], attempt, _data_links(files.read_json(job.spec)))
     else:
         for path in wanted["paths"]:
             yield from _named(attempt.work, path)
@@ -135,7 +185,7 @@ def _of_snapshot(name: str, source: str, mode: str) -> _Member:
     if mode == _LINK:
         with open(source, "rb") as file:
             return _Member(name, source, 0, link=os.fsdecode(file.read()))
-    return _Member(name, source, os.stat(source).st_size, mode == "100755")
+    return _Member(name, source, os.stat(source).st_size, 0o755 if mode == "100755" else 0o644)
 
 
 def _named(work: str, path: str) -> Iterator[_Member]:
@@ -153,7 +203,7 @@ def _named(work: str, path: str) -> Iterator[_Member]:
 
 def _on_disk(name: str, source: str) -> _Member:
     stats = os.stat(source)
-    return _Member(name, source, stats.st_size, bool(stats.st_mode & 0o100))
+    return _Member(name, source, stats.st_size, stats.st_mode & 0o777)
 
 
 def _below(top: str, folder: str) -> Iterator[_Member]:
@@ -166,21 +216,32 @@ def _below(top: str, folder: str) -> Iterator[_Member]:
             relative = os.path.normpath(os.path.relpath(source, top))
             if os.path.islink(source):
                 target = os.readlink(source)
-                if not os.path.isabs(target) and files.is_inside(top, source):
-                    yield _Member(relative, source, 0, link=target)
+                leads_out = os.path.isabs(target) or not files.is_inside(top, source)
+                yield _Member(relative, source, 0, link=target, why_not=_OUTWARD if leads_out else "")
             elif os.path.isfile(source):
                 yield _on_disk(relative, source)
+            else:
+                yield _Member(relative, source, 0, why_not=_ODD)
 
 
-def _written(store: ObjectStore, snapshot: str, attempt: AttemptPaths) -> Iterator[_Member]:
-    """Yield the files of the job's folder that are not as the snapshot had them."""
+def _data_links(spec: Any) -> Set[str]:
+    """Return where the agent itself has put links to data of the host."""
+    data = spec.get("data") if isinstance(spec, dict) else None
+    entries = data.values() if isinstance(data, dict) else ()
+    return {os.path.normpath(str(entry.get("at"))) for entry in entries if isinstance(entry, dict) and entry.get("at")}
+
+
+def _written(store: ObjectStore, snapshot: str, attempt: AttemptPaths, ours: Set[str]) -> Iterator[_Member]:
+    """Yield the files of the job's folder that are not as the snapshot had them, nor put there by the agent."""
     shipped = {os.fsdecode(name): oid for _, name, oid in store.walk(snapshot)}
     for member in _below(attempt.work, ""):
         parts = member.name.split(os.sep)
+        if member.link is not None and member.name in ours:
+            continue
         if _NOISE.intersection(parts) or (parts[-1] == PARAMETERS_FILE and member.name not in shipped):
             continue
         oid = shipped.get(member.name)
-        if oid is None or _differs(member, store.path(oid), oid):
+        if oid is None or (member.why_not and member.link is None) or _differs(member, store.path(oid), oid):
             yield member
 
 
@@ -188,15 +249,7 @@ def _differs(member: _Member, shipped: str, oid: str) -> bool:
     if member.link is not None:
         link = os.fsencode(member.link)
         return hashlib.sha1(b"blob %d\0%s" % (len(link), link)).hexdigest() != oid
-    return member.size != os.stat(shipped).st_size or _blob_id(member.source, member.size) != oid
-
-
-def _blob_id(path: str, size: int) -> str:
-    digest = hashlib.sha1(b"blob %d\0" % size)
-    with open(path, "rb") as file:
-        for chunk in iter(lambda: file.read(1 << 20), b""):
-            digest.update(chunk)
-    return digest.hexdigest()
+    return member.size != os.stat(shipped).st_size or unfetched.blob_id(member.source, member.size) != oid
 
 
 def _add(tar: tarfile.TarFile, member: _Member) -> None:
@@ -211,7 +264,7 @@ def _add(tar: tarfile.TarFile, member: _Member) -> None:
         return
     with open(fd, "rb") as file:
         stats = os.fstat(fd)
-        info.size, info.mtime, info.mode = stats.st_size, int(stats.st_mtime), 0o755 if member.executable else 0o644
+        info.size, info.mtime, info.mode = stats.st_size, int(stats.st_mtime), member.mode
         tar.addfile(info, _Padded(file))  # type: ignore[arg-type]
 
 

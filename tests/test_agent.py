@@ -620,6 +620,11 @@ def test_prune_frees_what_is_fetched_and_keeps_what_is_not(client: Client, tmp_p
     theirs = other.submit("--", "true")
     wait_until(lambda: client.job(theirs)["state"] == "completed")
     assert "say what may go" in client.run("prune", code=2).stderr
+    kept = client.json("prune", old, "--dry-run")[0]
+    assert not kept["would_remove"] and kept["unfetched"]["largest"] == ["attempts/1/work/big", 3_000_000]
+    assert "1 file that it wrote (3.0 MB)" in client.run("prune", old, "--yes").stderr
+    assert (root / "jobs" / old).exists(), "nobody has fetched what it wrote"
+    client.run("get", old, "--dest", str(tmp_path / "got"))
     preview = client.json("prune", "--older-than", "0", "--dry-run")
     assert {row["job"]: (row["would_remove"], row["removed"]) for row in preview} == {
         old: (True, False),

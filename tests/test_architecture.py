@@ -33,8 +33,8 @@ CLIENT_LAYERS = [
     ["settings"],
     ["config"],
     ["toml"],
-    ["eventfiles"],
-    ["locations", "errors", "terminal", "words", "processes", "progress"],
+    ["eventfiles", "unpacking"],
+    ["locations", "errors", "sparse", "terminal", "words", "processes", "progress"],
 ]
 """Top first: a module imports its own layer and those below."""
 AGENT_LAYERS = [
@@ -43,6 +43,7 @@ AGENT_LAYERS = [
     ["engine", "autostart"],
     ["admission", "waits"],
     ["probe", "sampler", "notices", "recovery"],
+    ["unfetched"],
     ["scheduler", "backends", "journal", "streams", "workspace", "environment", "objects", "launch", "owner"],
     ["ending", "claims", "syncer", "loglimit", "postmortem"],
     ["state", "occupancy", "procs", "paths", "peers", "files", "bootstrap", "crash"],

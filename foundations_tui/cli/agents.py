@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -10,10 +11,14 @@ from foundations_tui import words
 from foundations_tui.cli import output
 from foundations_tui.cli.options import HostName, connecting, json_option, need_terminal, say
 from foundations_tui.errors import FoundationsError
+from foundations_tui.store import queries
 from foundations_tui.terminal import one_line
 
 if TYPE_CHECKING:
     from foundations_tui.session import Session
+
+
+_MOST_SHOWN = 20
 
 
 @click.group()
@@ -77,8 +82,9 @@ def stop(session: Session, name: str) -> None:
 @agent.command()
 @click.argument("name", type=HostName())
 @click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--force", is_flag=True, help="With --yes: also what nobody has fetched.")
 @connecting
-def uninstall(session: Session, name: str, yes: bool) -> None:
+def uninstall(session: Session, name: str, yes: bool, force: bool) -> None:
     """Remove the agent with all jobs' folders and files from a host; it refuses while jobs run or wait.
 
     What was fetched stays here. Jobs whose files were not fetched lose them.
@@ -87,6 +93,15 @@ def uninstall(session: Session, name: str, yes: bool) -> None:
 
     host = session.hosts.host(name).name
     sync.catch_up(session, host)
+    lost = actions.survey(
+        session, queries.ended(session.store.conn, queries.JobFilter(host=host, trashed=True), time.time())
+    )
+    for job, left in list(lost.items())[:_MOST_SHOWN]:
+        say(f"{job[:6]}: {left.words}")
+    if len(lost) > _MOST_SHOWN:
+        say(f"and files of {len(lost) - _MOST_SHOWN:,} more jobs")
+    if lost and yes and not force:
+        raise FoundationsError(f"{words.plural(len(lost), 'job')} on {name} would lose files", "--force removes them")
     if not yes:
         need_terminal("uninstall asks before it removes anything")
         root = session.agent(host).place.root

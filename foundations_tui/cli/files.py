@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import shutil
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,10 +19,12 @@ from foundations_tui.store.rows import iso
 from foundations_tui.terminal import one_line
 
 if TYPE_CHECKING:
-    from foundations_tui.fetching import Wish
+    from foundations_tui.fetching import Fetched, Wish
     from foundations_tui.session import Session
     from foundations_tui.store.rows import JobRow
+    from foundations_tui.unpacking import Unpacked
 
+_MOST_REFUSED = 20
 _SHOWN_FROM = 1 << 20
 """Bytes: less is here sooner than it is read."""
 
@@ -58,6 +60,11 @@ def ls(session: Session, job: str, path: str, as_json: bool) -> None:
 @click.option("--artifacts", is_flag=True, help="What it saved as artifacts, into artifacts/.")
 @click.option("--artifact", "keys", multiple=True, metavar="KEY", help="One artifact, into artifacts/ (repeatable).")
 @click.option("--log", is_flag=True, help="Its log, as output.log.")
+@click.option("--checkpoints", is_flag=True, help="What it left in its folder of checkpoints, into checkpoints/.")
+@click.option(
+    "--attempt", default=None, type=click.IntRange(1), help="Which attempt's files (default: the last one's)."
+)
+@click.option("--with-git", is_flag=True, help="Also what lies below a .git/ there.")
 @click.option(
     "--dest",
     default="",
@@ -75,44 +82,74 @@ def get(
     artifacts: bool,
     keys: tuple[str, ...],
     log: bool,
+    checkpoints: bool,
+    attempt: int | None,
+    with_git: bool,
     dest: str,
     as_json: bool,
-) -> None:
+) -> int:
     """Fetch files of a job: by default all that it wrote in its folder; or PATHs, files and folders.
 
     \b
       foundations get 3f2a91                       all that it wrote, into ./3f2a91/
       foundations get 3f2a91 runs/x/model.pt       one file, into ./3f2a91/runs/x/
     """
-    from foundations_tui.fetching import Wish
+    from foundations_tui.fetching import Fetched, Wish
 
     row = queries.find(session.store.conn, job)
-    if row.kind == "run" and (paths or code or log):
+    if row.kind == "run" and (paths or code or log or checkpoints):
         raise NotFoundError(f"job {row.job} was started by hand: it ran in your own folder", "--artifacts are kept")
     if row.attempt == 0:
         raise NotFoundError(f"job {row.job} has not started: it has no files yet")
-    if row.pruned and (paths or code or not (log or artifacts or keys)):
+    if (attempt or 0) > row.attempt:
+        raise NotFoundError(f"job {row.job} has no attempt {attempt}", f"it has {row.attempt}")
+    if row.pruned and (paths or code or checkpoints or not (log or artifacts or keys)):
         raise NotFoundError(f"the folder of job {row.job} was removed from {row.host} (pruned)", "--log is still here")
     target = Path(dest or queries.short_ids(session.store.conn, [row.job])[row.job])
     if target.exists() and not target.is_dir():
         raise UsageError(f"{target} is no folder", "--dest names a folder")
     if not dest:
         _keep_out_of_snapshots(target)
-    found: list[tuple[str, int]] = []
-    if paths or not (code or artifacts or keys or log or row.kind == "run"):
-        found += _fetch(session, row, Wish("paths" if paths else "written", paths), target)
+    found = Fetched([], [])
+
+    def bring(wish: Wish, within: str = "") -> None:
+        _add(
+            found, _fetch(session, row, replace(wish, attempt=attempt or 0, with_git=with_git), target, within), within
+        )
+
+    if paths or not (code or artifacts or keys or log or checkpoints or row.kind == "run"):
+        bring(Wish("paths" if paths else "written", paths))
     if code:
-        found += [(f"code/{name}", size) for name, size in _fetch(session, row, Wish("code"), target / "code")]
+        bring(Wish("code"), "code")
+    if checkpoints:
+        bring(Wish("checkpoints"), "checkpoints")
     if artifacts or keys:
-        found += _copy_artifacts(session, row, keys, target)
+        _copy_artifacts(session, row, keys, target, with_git, found)
     if log:
-        found.append(_fetch_log(session, row, target))
+        _copy_log(session, row, attempt or row.attempt, target, found)
+    return _tell(target, found, as_json)
+
+
+def _add(found: Fetched, came: Fetched | Unpacked, within: str) -> None:
+    prefix = f"{within}/" if within else ""
+    found.files.extend((prefix + name, size) for name, size in came.files)
+    found.refused.extend((prefix + name, why) for name, why in came.refused)
+
+
+def _tell(target: Path, found: Fetched, as_json: bool) -> int:
+    """Print what came, say what was refused, and return the exit code."""
     if as_json:
-        output.print_json([{"path": str(target / name), "bytes": size} for name, size in found])
+        output.print_json([{"path": str(target / name), "bytes": size} for name, size in found.files])
     else:
-        for name, _ in found:
+        for name, _ in found.files:
             click.echo(one_line(str(target / name)))
-        say(f"{words.plural(len(found), 'file')}, {words.size(sum(size for _, size in found))}, in {target}/")
+        size = words.size(sum(size for _, size in found.files))
+        say(f"{words.plural(len(found.files), 'file')}, {size}, in {target}/")
+    for name, why in found.refused[:_MOST_REFUSED]:
+        say(f"refused: {name}: {why}")
+    if len(found.refused) > _MOST_REFUSED:
+        say(f"refused: {len(found.refused) - _MOST_REFUSED} more")
+    return 1 if found.refused else 0
 
 
 def _keep_out_of_snapshots(folder: Path) -> None:
@@ -125,7 +162,7 @@ def _keep_out_of_snapshots(folder: Path) -> None:
         pass
 
 
-def _fetch(session: Session, row: JobRow, wish: Wish, target: Path) -> list[tuple[str, int]]:
+def _fetch(session: Session, row: JobRow, wish: Wish, target: Path, within: str) -> Fetched:
     from foundations_tui import fetching
 
     line = Line()
@@ -135,47 +172,48 @@ def _fetch(session: Session, row: JobRow, wish: Wish, target: Path) -> list[tupl
             line.bar("fetching", so_far, total, f"{words.size(so_far)} of {words.size(total)}")
 
     try:
-        return fetching.fetch(session, row, wish, target, came).files
+        return fetching.fetch(session, row, wish, target, came, within)
     except NotFoundError as error:
         raise NotFoundError(str(error), f"foundations ls {row.job[:6]} lists the job's folder") from None
     finally:
         line.end()
 
 
-def _copy_artifacts(session: Session, row: JobRow, keys: tuple[str, ...], target: Path) -> list[tuple[str, int]]:
+def _copy_artifacts(
+    session: Session, row: JobRow, keys: tuple[str, ...], target: Path, with_git: bool, found: Fetched
+) -> None:
     """Put artifacts into artifacts/, each under its key; what is here already is not fetched again."""
-    from foundations_tui import fetching
+    from foundations_tui import fetching, unpacking
 
-    found = []
-    for key in keys or tuple(key for key, facts in row.artifacts.items() if facts.get("kind") != "synced"):
+    for key in keys or tuple(row.artifacts):
         source = fetching.artifact(session, row, key)
-        there = target / "artifacts" / source.name
-        there.parent.mkdir(parents=True, exist_ok=True)
-        if source.is_dir():
-            shutil.copytree(source, there, symlinks=True, dirs_exist_ok=True)
-        else:
-            shutil.copy2(source, there)
-        files = [path for path in (there.rglob("*") if there.is_dir() else [there]) if path.is_file()]
-        found += [(str(path.relative_to(target)), path.stat().st_size) for path in files]
-    return found
+        within = "artifacts/synced" if row.artifacts[key].get("kind") == fetching.SYNCED else "artifacts"
+        try:
+            with unpacking.Folder(target, within, with_git) as folder:
+                copied = unpacking.copy(source, folder, source.name)
+        except OSError as error:
+            raise FoundationsError(f"{target}: {error.strerror or error}") from None
+        _add(found, copied, within)
 
 
-def _fetch_log(session: Session, row: JobRow, target: Path) -> tuple[str, int]:
-    from foundations_tui import locations, sync
+def _copy_log(session: Session, row: JobRow, attempt: int, target: Path, found: Fetched) -> None:
+    from foundations_tui import locations, sync, unpacking
 
     if not row.complete:
         sync.catch_up(session, row.host, jobs=[row.job])
+    source = locations.log_file(row.job, attempt)
     try:
-        data = locations.log_file(row.job, row.attempt).read_bytes()
-    except FileNotFoundError:
-        data = b""  # it wrote nothing
-    try:
-        target.mkdir(parents=True, exist_ok=True)
-        (target / "output.log").unlink(missing_ok=True)  # it may be a link that an earlier fetch brought
-        (target / "output.log").write_bytes(data)
+        with unpacking.Folder(target) as folder:
+            copied = unpacking.copy(source, folder, "output.log") if source.exists() else None
+            if copied is None:  # it wrote nothing
+                with folder.new_file("output.log"):
+                    found.files.append(("output.log", 0))
+    except unpacking.Refused as error:
+        raise FoundationsError(f"{target}/output.log: {error}") from None
     except OSError as error:
         raise FoundationsError(f"{target}: {error.strerror}") from None
-    return "output.log", len(data)
+    if copied is not None:
+        _add(found, copied, "")
 
 
 def _shown_name(entry: dict[str, object]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -21,11 +22,11 @@ from foundations_tui.cli.options import (
     need_terminal,
     say,
 )
-from foundations_tui.errors import FoundationsError, UsageError
+from foundations_tui.errors import FoundationsError, HostError, UsageError
 from foundations_tui.store import queries
 
 if TYPE_CHECKING:
-    from foundations_tui.actions import Pruned
+    from foundations_tui.actions import Pruned, Unfetched
     from foundations_tui.session import Session
     from foundations_tui.store.rows import JobRow
 
@@ -40,7 +41,7 @@ _STATES = ("completed", "failed", "stopped", "lost")
 @click.option("--larger-than", default=0, type=Size(), help="Only folders larger than this (1G).")
 @click.option("--host", default="", type=HostName(), help="Only on this host.")
 @click.option("--project", default="", type=ProjectName(), help="Only of this project.")
-@click.option("--force", is_flag=True, help="Also what the client that submitted it has not fetched.")
+@click.option("--force", is_flag=True, help="Also what nobody has fetched: it is lost.")
 @click.option("--others", is_flag=True, help="Also jobs of other people.")
 @click.option("--dry-run", is_flag=True, help="Only show what would go.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
@@ -53,7 +54,8 @@ def prune(session: Session, jobs: tuple[str, ...], dry_run: bool, yes: bool, as_
       foundations prune --older-than 7d               what ended a week ago
       foundations prune --larger-than 10G --dry-run   only show it
 
-    What the client that submitted a job has not fetched yet stays, unless --force is given.
+    A job of which something was not fetched stays, unless --force is given: logs and metrics that the client that
+    submitted it does not have yet, and files that it wrote and nobody got.
     """
     from foundations_tui import config, sync
 
@@ -65,10 +67,11 @@ def prune(session: Session, jobs: tuple[str, ...], dry_run: bool, yes: bool, as_
     owner = config.owner_name(session.hosts)
     rows = [row for row in _chosen(session, jobs, options) if options["others"] or row.owner == owner]
     _say_left_out(session, jobs, rows)
+    unfetched = _survey(session, rows)
     found, code = _prune(session, rows, options["force"], preview=True)
     going = [row for row in rows if row.job in found.pruned]
     if not as_json:
-        _show(session, going, found)
+        _show(session, going, found, unfetched)
     if going and not dry_run:
         _confirm(going, yes)
         done, problem = _prune(session, going, options["force"], preview=False)
@@ -78,7 +81,7 @@ def prune(session: Session, jobs: tuple[str, ...], dry_run: bool, yes: bool, as_
         if not as_json:
             say(f"removed {words.plural(len(done.pruned), 'folder')}, {words.size(sum(map(_size, going)))}")
     if as_json:
-        output.print_json(_wire(rows, found, dry_run))
+        output.print_json(_wire(rows, found, dry_run, unfetched))
     return code
 
 
@@ -103,6 +106,19 @@ def _say_left_out(session: Session, jobs: tuple[str, ...], rows: list[JobRow]) -
             say(f"stays: {row.job[:6]}: {why}")
 
 
+def _survey(session: Session, rows: list[JobRow]) -> dict[str, Unfetched]:
+    """Have each host look for what was never fetched; one that is out of reach is met again, and said, by prune."""
+    from foundations_tui import actions
+
+    found: dict[str, Unfetched] = {}
+    for host in dict.fromkeys(row.host for row in rows):
+        try:
+            found.update(actions.survey(session, [row for row in rows if row.host == host]))
+        except HostError:
+            continue
+    return found
+
+
 def _prune(session: Session, rows: list[JobRow], force: bool, preview: bool) -> tuple[Pruned, int]:
     from foundations_tui import actions
 
@@ -120,7 +136,7 @@ def _prune(session: Session, rows: list[JobRow], force: bool, preview: bool) -> 
     return found, code
 
 
-def _show(session: Session, going: list[JobRow], found: Pruned) -> None:
+def _show(session: Session, going: list[JobRow], found: Pruned, unfetched: dict[str, Unfetched]) -> None:
     now = time.time()
     own = session.client_id
     if going:
@@ -134,8 +150,12 @@ def _show(session: Session, going: list[JobRow], found: Pruned) -> None:
         say("nothing to remove")
     if len(going) > _MOST_SHOWN:
         say(f"and {len(going) - _MOST_SHOWN:,} more (--json lists all)")
+    for row in [row for row in going if row.job in unfetched][:_MOST_SHOWN]:
+        say(f"is lost: {row.job[:6]}: {unfetched[row.job].words}")
     for job, why in list(found.kept.items())[:_MOST_SHOWN]:
-        say(f"stays: {job[:6]}: {why}")
+        say(f"stays: {job[:6]}: {unfetched[job].words if job in unfetched else why}")
+    if found.kept:
+        say("foundations get JOB fetches what a job wrote, --checkpoints its checkpoints; --force lets it go")
 
 
 def _others(clients: list[str], own: str) -> str:
@@ -155,7 +175,7 @@ def _size(row: JobRow) -> int:
     return int(row.usage.get("disk") or 0) + sum(int(past["usage"].get("disk") or 0) for past in row.attempts)
 
 
-def _wire(rows: list[JobRow], found: Pruned, dry_run: bool) -> list[dict[str, Any]]:
+def _wire(rows: list[JobRow], found: Pruned, dry_run: bool, unfetched: dict[str, Unfetched]) -> list[dict[str, Any]]:
     return [
         {
             "job": row.job,
@@ -165,6 +185,7 @@ def _wire(rows: list[JobRow], found: Pruned, dry_run: bool) -> list[dict[str, An
             "would_remove": row.job in found.pruned,
             "kept_because": found.kept.get(row.job),
             "not_fetched_by": found.not_fetched_by.get(row.job, []),
+            "unfetched": asdict(unfetched[row.job]) if row.job in unfetched else None,
         }
         for row in rows
     ]

@@ -22,7 +22,7 @@ from foundations_tui.cli.options import (
 )
 from foundations_tui.errors import FoundationsError, HostError, NotFoundError, UsageError
 from foundations_tui.store import queries
-from foundations_tui.terminal import RESET, LogFilter
+from foundations_tui.terminal import RESET, LogFilter, one_line
 from remote_agent.jobs import LONGEST_GRACE
 
 if TYPE_CHECKING:
@@ -116,7 +116,7 @@ def stop(session: Session, jobs: tuple[str, ...], where: str, yes: bool, grace: 
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.option("--others", is_flag=True, help="Also jobs of other people.")
 @click.option("--now", is_flag=True, help="For good, and free the space.")
-@click.option("--force", is_flag=True, help="For good, also what the client that submitted it has not fetched.")
+@click.option("--force", is_flag=True, help="For good, also what nobody has fetched.")
 @connecting
 def delete(session: Session, jobs: tuple[str, ...], where: str, yes: bool, others: bool, now: bool, force: bool) -> int:
     """Delete ended jobs; 30 days long `foundations restore` brings them back.
@@ -132,17 +132,20 @@ def delete(session: Session, jobs: tuple[str, ...], where: str, yes: bool, other
     owner = config.owner_name(session.hosts)
     rows = chosen_jobs(session.store.conn, jobs, where, yes, "delete")
     for_good = now or force
+    mine = [row for row in rows if row.owner == owner or others]
     if for_good and not yes and not where:
         need_terminal("delete --now asks before it deletes")
-        for row in rows:
-            click.echo(f"  {row.job}  {row.state}  {row.host}  {row.name}", err=True)
-        click.confirm(f"Delete {len(rows)} of your jobs with all their files?", abort=True, err=True)
+    lost = _say_what_is_lost(session, mine, for_good)
+    if not yes and sys.stdin.isatty() and ((for_good and not where) or lost):
+        for row in rows if for_good else ():
+            click.echo(one_line(f"  {row.job}  {row.state}  {row.host}  {row.name}"), err=True)
+        click.confirm(_question(len(rows), for_good), abort=True, err=True)
     going: list[JobRow] = []
 
     def one(row: JobRow) -> None:
         refuse_others(row, owner, others)
         if for_good:
-            trash.remove(session, row, force)
+            trash.remove(session, row, force or row.job in lost)
             click.echo(row.job)
         else:
             trash.check_can_go(row)
@@ -152,6 +155,31 @@ def delete(session: Session, jobs: tuple[str, ...], where: str, yes: bool, other
     if going:
         annotate(session, going, {"trashed": True})
     return code
+
+
+def _say_what_is_lost(session: Session, rows: list[JobRow], for_good: bool) -> set[str]:
+    """Name what nobody has fetched of jobs that are deleted, and return which lose something."""
+    from foundations_tui import actions
+
+    lost: set[str] = set()
+    when = "now" if for_good else "in 30 days"
+    for host in dict.fromkeys(row.host for row in rows):
+        try:
+            found = actions.survey(session, [row for row in rows if row.host == host])
+        except FoundationsError as error:
+            if for_good:
+                continue  # it is met again, and said, when the job is to go
+            say(f"warning: {error}: what was not fetched there is not known")
+            continue
+        lost.update(found)
+        for job, left in found.items():
+            say(f"{job[:6]}: {left.words}; they go with it {when} (foundations get {job[:6]})")
+    return lost
+
+
+def _question(count: int, for_good: bool) -> str:
+    jobs = "this job" if count == 1 else f"these {count} jobs"
+    return f"Delete {jobs} for good, with all files?" if for_good else f"Delete {jobs}?"
 
 
 def watch_to_end(session: Session, ids: list[str], log: bool = False, log_to_stderr: bool = False) -> int:
@@ -213,7 +241,7 @@ def exit_code_of(row: JobRow) -> int:
 
 def _print_log(session: Session, row: JobRow, writer: _LogWriter) -> int:
     """Print the whole log; when the host is out of reach, what is here, and say so."""
-    from foundations_tui import locations, sync
+    from foundations_tui import locations, sparse, sync
 
     code = 0
     if not row.complete:
@@ -226,7 +254,7 @@ def _print_log(session: Session, row: JobRow, writer: _LogWriter) -> int:
         path = locations.log_file(row.job, attempt)
         if path.exists():
             with path.open("rb") as file:
-                while page := file.read(1 << 16):
+                for _, page in sparse.pages(file.fileno(), 0):
                     writer.write(page)
     return code
 

@@ -239,6 +239,12 @@ def job(conn: sqlite3.Connection, job_id: str) -> JobRow:
     return _rows(conn, found, True)[0]
 
 
+def was_frozen_here(conn: sqlite3.Connection, job: str) -> bool:
+    """Say whether this client itself made the job's snapshot: then its id is not only its host's word."""
+    found = conn.execute("SELECT submitter FROM jobs WHERE job = ?", [job]).fetchone()
+    return found is not None and bool(found["submitter"])
+
+
 def spec(conn: sqlite3.Connection, job_id: str) -> dict[str, Any]:
     """Return a job's specification as its host has it.
 

@@ -488,7 +488,7 @@ def _sample_lines(page: bytes, *widths: int) -> list[tuple[int, list[Any]]]:
 _HAS_FILES = (
     "(COALESCE(json_array_length(json_extract(spec, '$.outputs')), 0) > 0"
     " OR COALESCE(json_extract(spec, '$.metrics.tensorboard'), 0) OR EXISTS"
-    " (SELECT 1 FROM facts f WHERE f.job = jobs.job AND f.kind = 'artifact' AND f.key NOT LIKE 'synced/%'))"
+    " (SELECT 1 FROM facts f WHERE f.job = jobs.job AND f.kind = 'artifact'))"
 )
 """Whether files of a job come by themselves: outputs that it declared, artifacts that it saved."""
 

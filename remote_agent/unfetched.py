@@ -1,0 +1,198 @@
+"""What a job left on this host that nobody has brought home: the files that are lost when its folder goes.
+
+Every fetch leaves a receipt in the job's folder: which files it carried, with size and time. The client confirms it
+when they are whole on its disk. A file counts as brought home when it is as some confirmed receipt has it, or as the
+snapshot had it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import stat
+from typing import Any, Dict, Iterable, Iterator, List, Optional, Set, Tuple
+
+from remote_agent import files
+from remote_agent.errors import NotFound
+from remote_agent.objects import ObjectStore
+from remote_agent.paths import JobPaths, Paths
+from remote_agent.workspace import PARAMETERS_FILE
+
+NOISE = ("__pycache__", ".ipynb_checkpoints")
+"""Folders of which nothing counts as a result."""
+_ENVIRONMENT = "pyvenv.cfg"
+"""What makes a folder a virtual environment (PEP 405)."""
+_RECEIPT = re.compile(r"[0-9a-f]{16}\Z")
+_Fact = Tuple[str, int, int]
+"""(path below the job's folder, bytes, time of change in ns)."""
+
+
+def write_receipt(job: JobPaths, carried: Iterable[str]) -> str:
+    """Write down which files a fetch is about to carry; return the receipt's name, empty when it cannot be written.
+
+    Args:
+        job: whose.
+        carried: their paths on this host.
+    """
+    name = os.urandom(8).hex()
+    facts: List[_Fact] = []
+    for path in carried:
+        try:
+            stats = os.lstat(path)
+        except OSError:
+            continue
+        facts.append((os.path.relpath(path, os.path.realpath(job.folder)), stats.st_size, stats.st_mtime_ns))
+    try:
+        os.makedirs(job.receipts, 0o700, exist_ok=True)
+        files.write_bytes(os.path.join(job.receipts, name + ".sent"), json.dumps(facts).encode(), durable=False)
+    except OSError:
+        return ""  # a full disk must not keep anybody from fetching
+    return name
+
+
+def confirm(job: JobPaths, name: str) -> None:
+    """Take note that what a receipt names has arrived.
+
+    Raises:
+        NotFound: there is no such receipt.
+    """
+    try:
+        if not _RECEIPT.match(name):
+            raise FileNotFoundError
+        os.rename(os.path.join(job.receipts, name + ".sent"), os.path.join(job.receipts, name + ".json"))
+    except OSError:
+        raise NotFound("there is no such receipt") from None
+
+
+def survey(paths: Paths, name: str, snapshot: str) -> Dict[str, Any]:
+    """Look for what a job left here only, and keep the answer in its folder for whoever is about to remove that.
+
+    Args:
+        paths: the agent's files.
+        name: the job.
+        snapshot: the tree that it began with.
+    Returns:
+        "files" and "bytes" of all that, "largest": [path, bytes] of the largest.
+    """
+    job = paths.job(name)
+    left = sorted(_left(job, ObjectStore(paths.objects), snapshot), key=lambda fact: -fact[1])
+    found = {
+        "files": len(left),
+        "bytes": sum(size for _, size, _ in left),
+        "largest": [_shown(left[0][0]), left[0][1]] if left else None,
+    }
+    if os.path.isdir(job.folder):
+        try:
+            files.write_bytes(job.unfetched, json.dumps(found).encode(), durable=False)
+        except OSError:
+            pass  # without it nothing is removed that is not forced
+    return found
+
+
+def words(job: JobPaths) -> str:
+    """Return why a job's folder must not go unasked, in words: the last survey's answer. Empty when it may."""
+    if not os.path.isdir(job.folder):
+        return ""
+    found = files.read_json(job.unfetched)
+    if not isinstance(found, dict) or not isinstance(found.get("files"), int):
+        return "nobody has looked yet whether all that it wrote was fetched"
+    if not found["files"]:
+        return ""
+    name, size = found["largest"]
+    return (
+        f"{found['files']} file{'' if found['files'] == 1 else 's'} that it wrote {_amount(found['bytes'])} were never"
+        f" fetched, the largest {name} ({_amount(size).strip('()')})"
+    )
+
+
+def _amount(count: int) -> str:
+    for unit, size in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
+        if count >= size:
+            return f"({count / size:.3g} {unit})"
+    return f"({count} B)"
+
+
+def _left(job: JobPaths, objects: ObjectStore, snapshot: str) -> Iterator[_Fact]:
+    home, copies = _brought_home(job)
+    shipped: Optional[Dict[bytes, str]] = None
+    for area in _areas(job):
+        is_work = os.path.basename(area) == "work"
+        if is_work and shipped is None:
+            shipped = _shipped(objects, snapshot)
+        for path in _regular_files(area):
+            stats = os.lstat(path)
+            fact = (os.path.relpath(path, os.path.realpath(job.folder)), stats.st_size, stats.st_mtime_ns)
+            if fact in home or (os.path.basename(path), *fact[1:]) in copies:
+                continue
+            if is_work and _is_as_shipped(objects, shipped or {}, area, path, stats.st_size):
+                continue
+            yield fact
+
+
+def _areas(job: JobPaths) -> Iterator[str]:
+    attempts = os.path.join(job.folder, "attempts")
+    names = sorted(os.listdir(attempts)) if os.path.isdir(attempts) else []
+    tops = [job.attempt(int(name)).work for name in names if name.isdigit()]
+    for top in [*tops, job.checkpoints, job.artifacts, job.synced]:
+        if os.path.isdir(top) and not os.path.islink(top):
+            yield os.path.realpath(top)
+
+
+def _regular_files(top: str) -> Iterator[str]:
+    for folder, folders, names in os.walk(top):
+        folders[:] = [
+            name
+            for name in folders
+            if name not in NOISE and not os.path.lexists(os.path.join(folder, name, _ENVIRONMENT))
+        ]
+        for name in names:
+            path = os.path.join(folder, name)
+            try:
+                if stat.S_ISREG(os.lstat(path).st_mode) and name != PARAMETERS_FILE:
+                    yield path
+            except OSError:
+                continue
+
+
+def _shipped(objects: ObjectStore, snapshot: str) -> Dict[bytes, str]:
+    try:
+        return {name: oid for _, name, oid in objects.walk(snapshot)}
+    except NotFound:
+        return {}
+
+
+def _is_as_shipped(objects: ObjectStore, shipped: Dict[bytes, str], work: str, path: str, size: int) -> bool:
+    oid = shipped.get(os.fsencode(os.path.relpath(path, work)))
+    try:
+        return oid is not None and size == os.stat(objects.path(oid)).st_size and blob_id(path, size) == oid
+    except OSError:
+        return False
+
+
+def blob_id(path: str, size: int) -> str:
+    """Return git's object id of a file's content."""
+    digest = hashlib.sha1(b"blob %d\0" % size)
+    with open(path, "rb") as file:
+        for chunk in iter(lambda: file.read(1 << 20), b""):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def _brought_home(job: JobPaths) -> Tuple[Set[_Fact], Set[_Fact]]:
+    """Return (the files that have arrived somewhere, those of them that are copies of a file elsewhere: artifacts)."""
+    home: Set[_Fact] = set()
+    for receipt in os.listdir(job.receipts) if os.path.isdir(job.receipts) else ():
+        facts = files.read_json(os.path.join(job.receipts, receipt)) if receipt.endswith(".json") else None
+        for fact in facts if isinstance(facts, list) else ():
+            if isinstance(fact, list) and len(fact) == 3 and isinstance(fact[0], str):
+                home.add((fact[0], fact[1], fact[2]))
+    kept = (os.path.basename(job.artifacts), os.path.basename(job.synced))
+    copies = {(os.path.basename(path), size, at) for path, size, at in home if path.split(os.sep)[0] in kept}
+    return home, copies
+
+
+def _shown(path: str) -> str:
+    """Return a file's name as text that may be shown anywhere."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")[:300]
