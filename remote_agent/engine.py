@@ -332,6 +332,11 @@ class Engine:
 
     def compact_if_due(self) -> None:
         """Make the journal short again when most of it is history; nothing may be pending."""
+        if self.journal.wants_shorter_copies:
+            try:
+                self.journal.shorten_copies(states.submits(self.state, self._clock()))
+            except StorageBroken:
+                pass
         if self.journal.wants_compaction(len(self.state.jobs) + len(self.state.deleted)):
             try:
                 self.journal.compact(states.snapshot_events(self.state, self._clock()), self._clock())
@@ -493,18 +498,30 @@ class Engine:
     def _recover(self) -> None:
         """Take up what the journal no longer says and can be found elsewhere."""
         before = len(self.state.jobs)
-        for event in recovery.from_salvage(self.state, self.journal.salvaged):
+        journal = self.journal
+        behind, more_is_lost = recovery.with_copies(self.state, journal.good, journal.salvaged, journal.copies)
+        if behind and not self.journal.problems:
+            self._renew_for("the end of the journal is missing: jobs were submitted that it does not know of")
+        for event in recovery.from_salvage(self.state, behind):
             self._record(event.pop("type"), **event)
-        self.journal.salvaged = []
+        self.journal.salvaged = self.journal.copies = []
         begun = recovery.from_folders(self.state, self.paths)
         if begun and not self.journal.problems:
-            self.journal.problems.append("the end of the journal is missing: jobs have begun that it does not know of")
-            self._append("renewed", journal=self.journal.renew())
+            self._renew_for("the end of the journal is missing: jobs have begun that it does not know of")
         for event in begun:
             self._record(event.pop("type"), **event)
+        for job in list(self.state.queue.everyone()) if more_is_lost else ():
+            self._record("held", job=job)  # a stop or delete of it may be among what is missing
         self.journal.commit()
         if self.journal.problems:
-            self.journal.problems.append(f"{len(self.state.jobs) - before} jobs were found again")
+            held = sum(1 for job in self.state.queue.everyone() if self.state.jobs[job].held)
+            words = f"; {held} of them are held, since a stop may be lost: foundations resume JOB" if held else ""
+            self.journal.problems.append(f"{len(self.state.jobs) - before} jobs were found again{words}")
+
+    def _renew_for(self, problem: str) -> None:
+        """Give the journal a new id: clients have seen what it does not know."""
+        self.journal.problems.append(problem)
+        self._append("renewed", journal=self.journal.renew())
 
     def _resume(self) -> None:
         """After a start: begin the attempts that were leased but never begun, pass on stops that were asked for."""

@@ -173,6 +173,7 @@ def _changes(daemon: "Daemon", connection: "Connection", frame: protocol.Frame) 
     page = engine.state.changes(after, _PAGE, min(params.get("limit", 2000), 2000))
     return {
         "journal": engine.journal.id,
+        "earlier": engine.journal.earlier,
         "seq": page.seq,
         "more": page.seq < engine.state.seq,
         "jobs": page.jobs,

@@ -10,7 +10,10 @@ agent would misread a line; unknown event types need no bump.
 What is damaged, lines that are missing included, is cut at the last good line, set aside and reported. Whole lines
 behind the damage are kept as ``salvaged``: the engine takes up what still makes sense. The journal then bears a new id
 (type "renewed"): events that a client has seen may be gone, so it takes the full state. An end that is missing from
-between two lines on cannot be seen here; the engine sees it by the jobs' folders.
+between two lines on cannot be seen here; the engine sees it by the jobs' folders and by the copies.
+
+A submit that is acknowledged lies in a second file, too (``copies``, of the same lines): it is written behind the
+journal and synced with it, so that a journal cut anywhere loses no job.
 """
 
 from __future__ import annotations
@@ -31,6 +34,10 @@ _HEAD = 18
 _LINE_START = re.compile(rb"[0-9a-f]{8} [0-9a-f]{8} \{")
 _COMPACT_FROM = 4 << 20
 """Bytes from which a journal may be compacted."""
+_COPIED = "submitted"
+"""The type of the events of which there is a copy."""
+_MOST_EARLIER = 20
+"""So many earlier ids of a journal are remembered."""
 
 
 class Journal:
@@ -40,7 +47,7 @@ class Journal:
         """Open or create the journal; ``events`` holds its history until ``take_history`` is called.
 
         Args:
-            path: its file.
+            path: its file; that of the copies lies beside it.
             now: seconds since the epoch.
         Raises:
             StorageBroken: it cannot be read or written, or is of a newer version.
@@ -52,20 +59,27 @@ class Journal:
         """Size of the file when it was last compacted."""
         self._owes_cut = False
         """Whether what is behind the durable part has still to be cut off."""
+        self.good = 0
+        """Number of the last line before the first damage."""
         self.problems: List[str] = []
         """What was found damaged when it was opened, in words."""
         self.salvaged: List[Dict[str, Any]] = []
         """Events behind a damage, in their order."""
+        self._copies = _Copies(path + ".copies")
         self.make_room: Callable[[], bool] = lambda: False
         """Called on a full disk; says whether it is worth another try."""
         self.id = ""
         try:
             self._fd = files.disk.open_log(path)
+            self.copies = self._copies.read()
+            """Copies of submits, in their order; those of ended jobs are left out now and then."""
             self._events, self._size = self._load()
             if not self._events:
                 self._create(now)
             elif self.problems:
                 self._renew(now)
+            elif self._copies.is_new:
+                files.disk.sync_folder(os.path.dirname(path))  # of an agent that kept no copies
         except OSError as error:
             raise StorageBroken(f"the journal cannot be used: {error}") from None
         first = self._events[0]
@@ -73,7 +87,10 @@ class Journal:
             raise StorageBroken(
                 f"the journal is of format {first['version']}; this agent reads up to {VERSION}: use a newer client"
             )
-        self.id = [event["journal"] for event in self._events if event["type"] in ("created", "renewed")][-1]
+        ids = [event["journal"] for event in self._events if event["type"] in ("created", "renewed")]
+        self.id = ids[-1]
+        self.earlier: List[str] = [*first.get("earlier", ()), *ids[:-1]][-_MOST_EARLIER:]
+        """Ids that it had before it was damaged."""
 
     def take_history(self) -> List[Dict[str, Any]]:
         """Return the events found at opening, once; the journal keeps no copy."""
@@ -82,6 +99,8 @@ class Journal:
 
     def renew(self) -> str:
         """Take a new id, for an event of type "renewed", and return it."""
+        if self.id:
+            self.earlier = [*self.earlier, self.id][-_MOST_EARLIER:]
         self.id = uuid.uuid4().hex
         return self.id
 
@@ -97,7 +116,10 @@ class Journal:
 
     def append(self, event: Dict[str, Any]) -> None:
         """Take an event for the next commit."""
-        self._pending.append(encode_line(event))
+        line = encode_line(event)
+        self._pending.append(line)
+        if event["type"] == _COPIED:
+            self._copies.pending.append(line)
 
     def commit(self) -> bool:
         """Make all events taken since the last commit durable, with one write and one sync.
@@ -135,10 +157,11 @@ class Journal:
             raise StorageBroken("the journal cannot be written: its last part cannot be cut off")
         try:
             self._write(data)
+            self._unsynced = len(data)
+            self._copies.write()
         except OSError as error:
             self.undo()
             raise StorageBroken(f"the journal cannot be written: {error.strerror}") from None
-        self._unsynced = len(data)
         return True
 
     def _write(self, data: bytes) -> None:
@@ -153,21 +176,25 @@ class Journal:
     def forget_pending(self) -> None:
         """Drop what was taken and not written."""
         self._pending = []
+        self._copies.pending = []
 
     def sync(self) -> None:
         """Make what was written durable. It may take long; any thread may call it."""
         files.disk.sync(self._fd)
+        self._copies.sync()
 
     def settle(self) -> None:
         """What was written is durable."""
         self._size += self._unsynced
         self._unsynced = 0
+        self._copies.settle()
 
     def undo(self) -> None:
         """What was written could not be made durable: cut it off, now or before the next write."""
         self._unsynced = 0
         try:
             files.disk.truncate(self._fd, self._size)
+            self._copies.undo()
             self._owes_cut = False
         except OSError:
             self._owes_cut = True
@@ -178,14 +205,31 @@ class Journal:
             return [event for event, _ in decode_lines(file.read(self._size))]
 
     def close(self) -> None:
-        """Close the file."""
+        """Close the files."""
         os.close(self._fd)
+        self._copies.close()
 
     # --- compaction -------------------------------------------------------------------------------------------
 
     def wants_compaction(self, jobs: int) -> bool:
         """Say whether most of the file is history that the state of so many jobs no longer needs."""
         return self._size > _COMPACT_FROM and self._size > 2 * max(1500 * jobs, self._compacted)
+
+    @property
+    def wants_shorter_copies(self) -> bool:
+        """Whether the copies have grown much since they were last made short."""
+        return self._copies.size > _COMPACT_FROM and self._copies.size > 2 * self._copies.shortest
+
+    def shorten_copies(self, events: Iterable[Dict[str, Any]]) -> None:
+        """Keep only the copies of these submits; nothing may be pending.
+
+        Raises:
+            StorageBroken: they could not be written; the old ones stand.
+        """
+        try:
+            self._copies.replace(b"".join(map(encode_line, events)))
+        except OSError as error:
+            raise StorageBroken(f"the copies of submits cannot be written: {error.strerror}") from None
 
     def compact(self, events: Iterable[Dict[str, Any]], now: float) -> None:
         """Put a journal of these events in the place of this one: same id, sequence numbers that go on.
@@ -194,7 +238,7 @@ class Journal:
             StorageBroken: it could not be written; the old one stands.
         """
         kept = list(events)
-        first = _first_event(self.id, now, kept[-1]["seq"] if kept else 1)
+        first = {**_first_event(self.id, now, kept[-1]["seq"] if kept else 1), "earlier": self.earlier}
         lines = [encode_line(event) for event in (first, *kept)]
         try:
             files.write_bytes(self._path, b"".join(lines))
@@ -230,6 +274,7 @@ class Journal:
                 break
             events.append(event)
             good = end
+        self.good = events[-1]["seq"] if events else 0
         if good < len(data):
             self.salvaged = salvage(data[good:])
             self._set_tail_aside(data[good:], good)
@@ -241,6 +286,63 @@ class Journal:
         files.disk.truncate(self._fd, good)
         found = f"; {len(self.salvaged)} events behind the damage were read" if self.salvaged else ""
         self.problems.append(f"{len(tail)} bytes of the journal were damaged or cut off; they are in {aside}{found}")
+
+
+class _Copies:
+    """The file of copies: lines as the journal has them, in any condition."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._fd = -1
+        self.is_new = False
+        self.pending: List[bytes] = []
+        self.size = 0
+        """Bytes that are durable."""
+        self.shortest = 0
+        """Bytes when it was last made short."""
+        self._unsynced = 0
+
+    def read(self) -> List[Dict[str, Any]]:
+        """Open it and return what it holds; what is damaged in it is passed over."""
+        self.is_new = not os.path.exists(self._path)
+        self._fd = files.disk.open_log(self._path)
+        with open(self._path, "rb") as file:
+            data = file.read()
+        self.size = len(data)
+        if data and not data.endswith(b"\n"):
+            files.disk.write(self._fd, b"\n")  # what comes next begins a line of its own
+            self.size += 1
+        return [event for event in salvage(data) if event["type"] == _COPIED]
+
+    def write(self) -> None:
+        data = b"".join(self.pending)
+        self.pending = []
+        if data:
+            files.disk.write(self._fd, data)
+            self._unsynced = len(data)
+
+    def sync(self) -> None:
+        if self._unsynced:
+            files.disk.sync(self._fd)
+
+    def settle(self) -> None:
+        self.size += self._unsynced
+        self._unsynced = 0
+
+    def undo(self) -> None:
+        self.pending, self._unsynced = [], 0
+        if self._fd >= 0:
+            files.disk.truncate(self._fd, self.size)
+
+    def replace(self, data: bytes) -> None:
+        files.write_bytes(self._path, data)
+        os.close(self._fd)
+        self._fd = files.disk.open_log(self._path)
+        self.size = self.shortest = len(data)
+
+    def close(self) -> None:
+        if self._fd >= 0:
+            os.close(self._fd)
 
 
 def _first_event(journal: str, now: float, compacted: int = 1) -> Dict[str, Any]:

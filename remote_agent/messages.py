@@ -191,6 +191,7 @@ ANSWERS: Dict[str, Check] = {
             "seq": whole(),
             "more": flag,
             "jobs": sieve(_table, MOST_JOBS),
+            "earlier": sieve(text(64), 100),
             "large": sieve(row(_JOB, whole(), whole(0, MOST_ENTRY_BYTES)), MOST_JOBS),
             "deleted": sieve(_JOB, MOST_JOBS),
             "resources": RESOURCES,

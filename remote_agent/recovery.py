@@ -1,9 +1,11 @@
-"""What a damaged journal no longer says, found again: in the whole lines behind the damage, and in jobs' folders."""
+"""What a damaged journal no longer says, found again: in the whole lines behind the damage, in the copies of submits,
+and in jobs' folders.
+"""
 
 from __future__ import annotations
 
 import os
-from typing import Any, Dict, Iterator, List, Optional
+from typing import Any, Dict, Iterator, List, Optional, Tuple
 
 from remote_agent import files
 from remote_agent.errors import BadRequest
@@ -29,6 +31,35 @@ def from_salvage(state: HostState, salvaged: List[Event]) -> Iterator[Event]:
             makes_sense = known and (event["type"] in ("deleted", "told") or not state.jobs[job].state.is_final)
         if makes_sense:
             yield {key: value for key, value in event.items() if key not in ("seq", "time")}
+
+
+def with_copies(state: HostState, good: int, salvaged: List[Event], copies: List[Event]) -> Tuple[List[Event], bool]:
+    """Return the events behind the damage together with the submits that are only in their copies, in order.
+
+    Args:
+        state: what the good part of the journal says.
+        good: number of the last line of that part.
+        salvaged: the events behind the damage.
+        copies: all copies of submits.
+    Returns:
+        (the events, whether something else may be missing, too: a stop, a delete).
+    """
+    there = {event.get("job") for event in salvaged if event["type"] in ("submitted", "view")}
+    lost: Dict[str, Event] = {}
+    for event in copies:
+        job = event.get("job")
+        if _is_submit(event) and not (job in state.jobs or job in state.deleted or job in there):
+            lost[str(job)] = event
+    known = {event["seq"] for event in salvaged}
+    last = max([good, *known])
+    missing = set(range(good + 1, last)) - known
+    found = {event["seq"] for event in lost.values()}
+    return sorted([*salvaged, *lost.values()], key=lambda event: int(event["seq"])), missing != found
+
+
+def _is_submit(event: Event) -> bool:
+    spec = _spec(event.get("spec"))
+    return spec is not None and spec.job == event.get("job") and isinstance(event.get("time"), (int, float))
 
 
 def from_folders(state: HostState, paths: Paths) -> List[Event]:

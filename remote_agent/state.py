@@ -205,6 +205,13 @@ def snapshot_events(state: HostState, now: float) -> Iterable[Event]:
     yield {"seq": state.seq, "time": now, "type": "paused", "groups": sorted(state.paused)}
 
 
+def submits(state: HostState, now: float) -> Iterable[Event]:
+    """Yield the submits of the jobs that have not ended."""
+    for job, view in state.jobs.items():
+        if not view.state.is_final:
+            yield {"seq": view.seq, "time": now, "type": "submitted", "job": job, "spec": view.spec.to_wire()}
+
+
 def _view_event(state: HostState, view: JobView, now: float) -> Event:
     job = view.spec.job
     event: Event = {"seq": view.seq, "time": now, "type": "view", "job": job, "view": view.to_wire()}
@@ -244,7 +251,6 @@ def _submitted(state: HostState, event: Event) -> None:
     spec = JobSpec.from_wire(event["spec"])
     seq = event["seq"]
     view = JobView(spec, JobState.QUEUED, seq, queued_at=event["time"], priority=spec.priority, rank=float(seq))
-    view = replace(view, held=bool(event.get("held")))
     state.jobs[spec.job] = view
     _enqueue(state, view, {job for job in (*spec.after, *spec.after_any) if not _has_ended(state, job)})
     state.touch(spec.job, seq)
@@ -258,6 +264,11 @@ def _enqueue(state: HostState, view: JobView, unmet: Set[str]) -> None:
         state.queue.blocked[job] = unmet
     else:
         state.queue.add(view)
+
+
+def _held(state: HostState, event: Event) -> None:
+    """A waiting job starts only when somebody says so."""
+    _update(state, event, held=True)
 
 
 def _released(state: HostState, event: Event) -> None:
@@ -274,7 +285,7 @@ def _leased(state: HostState, event: Event) -> None:
     state.queue.remove(event["job"])
     state.active.add(event["job"])
     state.leases[event["job"]] = lease
-    _update(state, event, state=JobState.PREPARING, attempt=event["attempt"], gpus=lease.gpus)
+    _update(state, event, state=JobState.PREPARING, attempt=event["attempt"], gpus=lease.gpus, held=False)
 
 
 def _started(state: HostState, event: Event) -> None:
@@ -361,6 +372,9 @@ def _moved(state: HostState, event: Event) -> None:
 
 def _deleted(state: HostState, event: Event) -> None:
     view = state.jobs.pop(event["job"], None)
+    state.queue.remove(event["job"])  # its end may be missing from a damaged journal
+    state.active.discard(event["job"])
+    state.leases.pop(event["job"], None)
     if view is not None and not view.pruned:
         state.disk -= _disk(view)
     state.acknowledged.pop(event["job"], None)
@@ -412,6 +426,7 @@ def _update(host: HostState, event: Event, **changes: Any) -> None:
 _HANDLERS: Dict[str, Callable[[HostState, Event], None]] = {
     "view": _view,
     "submitted": _submitted,
+    "held": _held,
     "released": _released,
     "leased": _leased,
     "started": _started,

@@ -26,7 +26,7 @@ from remote_agent.daemon import Daemon
 from remote_agent.engine import Engine
 from remote_agent.errors import AgentError
 from remote_agent.jobs import JobSpec, JobState
-from remote_agent.journal import Journal
+from remote_agent.journal import Journal, salvage
 from remote_agent.objects import ObjectStore
 from remote_agent.paths import Paths
 from remote_agent.protocol import PACK_BLOB, PACK_ENTRY, PACK_TRAILER, PACK_TREE
@@ -246,6 +246,8 @@ def violations(root: Path, world: World) -> list[str]:
         if not record or record["exit_code"] != facts["exit_code"]:
             found.append(f"the exit record of {job} is gone")
     before = list(world.started)
+    copies = root / "journal.copies"
+    copied = {event["job"] for event in salvage(copies.read_bytes())} if copies.exists() else set()
     promised = {**world.answers}
     agent = Agent(root, world)
     jobs = agent.engine.state.jobs
@@ -258,6 +260,9 @@ def violations(root: Path, world: World) -> list[str]:
         private = files.read_json(str(root / "jobs" / name / "private.json"))
         if name in jobs and not jobs[name].state.is_final and private != PRIVATE:
             found.append(f"the secrets of {name} are gone")
+    for name in (*(name for name in ("late", "last") if name in promised), *(SWEEP if "sweep" in promised else ())):
+        if name not in copied:
+            found.append(f"{name} was acknowledged and lies in one place only")
     if "delete a" in promised and "a" in jobs:
         found.append("a was deleted and is back")
     if "stop s9" in promised and jobs["s9"].state is not JobState.STOPPED:

@@ -199,6 +199,61 @@ def test_a_journal_damaged_anywhere(tmp_path: Path, how: str) -> None:
         again.journal.close()
 
 
+@pytest.mark.parametrize("how", ["truncated", "cut out", "zeroed", "flipped", "between lines", "gone"])
+def test_a_queued_job_is_lost_by_no_damage_and_a_stopped_one_never_runs(tmp_path: Path, how: str) -> None:
+    engine = _Host(tmp_path / "whole").engine()
+    for number in range(12):
+        engine.submit(JobSpec(f"j{number}", ("true",), TREE))
+        engine.commit()
+        if number in (4, 9):
+            engine.stop(f"j{number - 1}", "me")
+            engine.commit()
+    engine.delete("j3", "", force=True)
+    engine.commit()
+    engine.journal.close()
+    rng = random.Random(how)
+    for turn in range(40):
+        root = tmp_path / f"{turn}"
+        shutil.copytree(tmp_path / "whole", root)
+        path = root / "journal"
+        lines = path.read_bytes().splitlines(keepends=True)
+        cut = {"between lines": b"".join(lines[: rng.randrange(1, len(lines))]), "gone": b""}
+        path.write_bytes(cut[how] if how in cut else damaged(path.read_bytes(), rng, how))
+        host = _Host(root)
+        again = host.engine()
+        for _ in range(20):
+            again.advance()
+            again.commit()
+        jobs = again.state.jobs
+        assert {f"j{n}" for n in range(12)} - jobs.keys() - again.state.deleted.keys() == set(), (turn, how)
+        begun = {name for name in os.listdir(root / "jobs") if _attempts(root, name)}
+        assert not begun & {"j3", "j8"}, "what was stopped is held, if anything"
+        held = [job for job in again.state.queue.everyone() if jobs[job].held]
+        assert not held or any("foundations resume" in words for words in again.journal.problems)
+        for job in held:
+            assert again.release(job).held is False
+        again.commit()
+        again.journal.close()
+        once_more = host.engine()
+        assert not any(view.held for view in once_more.state.jobs.values())
+        once_more.journal.close()
+
+
+def test_only_submits_are_missing_so_they_start(tmp_path: Path) -> None:
+    """The numbers of the lines say that nothing else is gone: nobody has to be asked."""
+    engine = _Host(tmp_path).engine()
+    for number in range(4):
+        engine.submit(JobSpec(f"j{number}", ("true",), TREE))
+    engine.commit()
+    engine.journal.close()
+    path = tmp_path / "journal"
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join([*lines[:2], b"\0" * 50 + b"\n", lines[4]]))
+    again = _Host(tmp_path).engine()
+    assert {job: view.held for job, view in again.state.jobs.items()} == {f"j{n}": False for n in range(4)}
+    again.journal.close()
+
+
 def _attempts(root: Path, job: str) -> list[str]:
     folder = root / "jobs" / job / "attempts"
     return sorted(os.listdir(folder)) if folder.exists() else []

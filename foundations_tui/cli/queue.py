@@ -139,10 +139,30 @@ def pause(session: Session, group: str, host: str) -> int:
 @click.command()
 @click.argument("group", default="")
 @click.option("--host", default="", type=HostName(), help="Only there; without GROUP, all its jobs.")
+@click.option("--others", is_flag=True, help="Also a job of other people.")
 @connecting
-def resume(session: Session, group: str, host: str) -> int:
-    """Start the jobs of a GROUP, or of a whole --host, again."""
+def resume(session: Session, group: str, host: str, others: bool) -> int:
+    """Start the jobs of a GROUP, or of a whole --host, again; or one JOB that its host holds.
+
+    A host holds a job that it found again in its copy after its journal was damaged: a stop or delete of it may be
+    among what is missing.
+    """
+    if group and not host and not _hosts_of(session, group):
+        return _release(session, group, others)
     return _pause(session, group, host, False)
+
+
+def _release(session: Session, job: str, others: bool) -> int:
+    from foundations_tui import actions, config
+
+    try:
+        row = queries.find(session.store.conn, job)
+    except NotFoundError:
+        raise NotFoundError(f"there is neither a group nor a job {job!r} that waits") from None
+    refuse_others(row, config.owner_name(session.hosts), others)
+    actions.resume(session, row)
+    click.echo(row.job)
+    return 0
 
 
 def _pause(session: Session, group: str, host: str, paused: bool) -> int:

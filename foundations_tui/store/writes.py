@@ -131,7 +131,7 @@ def put_changes(store: Store, host: str, base: tuple[str, int], page: dict[str, 
             if conn.execute("SELECT 1 FROM jobs WHERE job = ? AND host = ?", [job, host]).fetchone():
                 _forget(store, job)
         if not page["more"]:
-            _lose_unknown(store, host, page["journal"])
+            _lose_unknown(store, host, page["journal"], page.get("earlier", []))
         conn.execute(
             "INSERT INTO hosts (name, journal, seq, last_contact) VALUES (?1, ?2, ?3, ?4) ON CONFLICT (name) DO UPDATE"
             " SET journal = ?2, seq = ?3, last_contact = ?4, error = NULL, unreachable_since = NULL",
@@ -746,14 +746,24 @@ _PEOPLE = "\x7f"
 """The writer of what people say: behind every file's name, should the time be the same."""
 
 
-def _lose_unknown(store: Store, host: str, journal: str) -> None:
-    """End the jobs of a host that was reinstalled: it answers with another journal and does not know them."""
+def _lose_unknown(store: Store, host: str, journal: str, earlier: list[str]) -> None:
+    """End the jobs of a host that answers with another journal and does not know them: it was reinstalled, or damaged.
+
+    Args:
+        store: within a transaction.
+        host: which.
+        journal: its journal's id.
+        earlier: ids that the same journal had before it was damaged.
+    """
     query = (
-        "SELECT job FROM jobs WHERE host = ? AND state IN ('queued', 'preparing', 'running') AND journal IS NOT NULL"
-        " AND journal != ?"
+        "SELECT job, journal FROM jobs WHERE host = ? AND state IN ('queued', 'preparing', 'running')"
+        " AND journal IS NOT NULL AND journal != ?"
     )
     for row in store.conn.execute(query, [host, journal]).fetchall():
-        _end(store, row["job"], EndReason.HOST_REINSTALLED, JobState.LOST, "host was reinstalled")
+        words = "host was reinstalled"
+        if row["journal"] in earlier:
+            words = "the journal of its host was damaged, and nothing of this job is left there"
+        _end(store, row["job"], EndReason.HOST_REINSTALLED, JobState.LOST, words)
 
 
 def _put_facts(store: Store, job: str, kind: str, pairs: dict[str, Any]) -> None:
