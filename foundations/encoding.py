@@ -58,13 +58,27 @@ def checked_key(key: "Any") -> str:
 
 
 def plain(item: "Any") -> "Any":
-    """Return the Python number in a NumPy or torch scalar, without importing either."""
-    if not isinstance(item, (str, bytes, bool, int, float)) and callable(getattr(item, "item", None)):
-        try:
-            return item.item()
-        except Exception:
-            return item  # an array of several values has no single one
-    return item
+    """Return the Python number in a scalar of NumPy, torch or another library, without importing any; masked is NaN."""
+    if isinstance(item, _PLAIN):
+        return item
+    try:
+        found = item
+        if callable(getattr(item, "item", None)):
+            found = float("nan") if _is_masked(item) else item.item()
+        if not isinstance(found, _PLAIN) and callable(getattr(type(found), "__float__", None)):
+            return float(found)  # longdouble, Decimal, Fraction
+        return found
+    except Exception:
+        return item  # an array of several values has no single one
+
+
+_PLAIN = (str, bytes, bool, int, float, dict, list, tuple, type(None))
+
+
+def _is_masked(item: "Any") -> bool:
+    """Say whether a scalar is NumPy's masked one: its value is not known."""
+    mask = getattr(item, "mask", None)
+    return mask is not None and getattr(item, "size", 0) == 1 and bool(mask)
 
 
 def scalar(key: str, item: "Any") -> "Any":

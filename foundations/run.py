@@ -17,7 +17,7 @@ from foundations import encoding
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:  # typing itself is never imported: that would cost more than all the rest
-    from typing import Any, Dict, Iterator, Optional
+    from typing import Any, Dict, Iterator, Optional, Set
 
 _STEPS = 1 << 63
 LONGEST_LINE = 1 << 18
@@ -177,12 +177,20 @@ def _new_key(key: str) -> str:
     return head
 
 
+_told_fractions: "Set[str]" = set()
+"""Keys of which was said that their steps are no whole numbers."""
+
+
 def _set_step(key: str, step: "Any") -> int:
     """Take a step that was given; what follows without one counts from there."""
+    number = encoding.plain(step)
     try:
-        at = int(encoding.plain(step))
+        at = int(number)
     except (TypeError, ValueError, OverflowError):
         raise TypeError(f"a step is a whole number; got {type(step).__name__}: {step!r}") from None
+    if at != number and isinstance(number, float) and key not in _told_fractions:
+        _told_fractions.add(key)
+        warn(f"a step is a whole number: of {key!r}, step {number!r} is kept as {at}")
     if not -_STEPS <= at < _STEPS:
         raise ValueError("a step is a whole number of at most 64 bits")
     _steps[key] = itertools.count(at + 1)

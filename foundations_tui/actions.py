@@ -251,6 +251,20 @@ def forgive(session: Session, host: str, gpu: str) -> list[str]:
     return list(answer["forgiven"])
 
 
+def ignore_claims(session: Session, host: str, gpu: str, ignored: bool) -> None:
+    """Overrule what other agents of a host claim of a GPU, or heed it again.
+
+    Args:
+        session: the client's.
+        host: where.
+        gpu: its index or UUID.
+        ignored: whether claims do not count.
+    Raises:
+        NotFoundError: there is no such GPU. HostError: the host is out of reach.
+    """
+    session.retrying(host, lambda agent: agent.call("claims", {"gpu": gpu, "ignored": ignored}))
+
+
 def ask_host(session: Session, host: str, role: str, *arguments: str) -> dict[str, Any]:
     """Run a short role of the agent on a host and return what it says.
 

@@ -7,6 +7,7 @@ import math
 import re
 import shlex
 from collections.abc import Sequence
+from decimal import Decimal
 from typing import Any
 
 _OPTION = re.compile(r"--?([A-Za-z_][\w.:/-]*)(?:=(.*))?\Z", re.DOTALL)
@@ -63,8 +64,9 @@ def _values(rest: list[str]) -> Any:
     """Take the value of an option off what follows it: one word, or all numbers that stand there."""
     if not rest or (rest[0].startswith("-") and not _is_number(rest[0])) or _ASSIGNMENT.match(rest[0]):
         return True
-    values = [literal(rest.pop(0))]
-    if isinstance(values[0], int | float):
+    first = rest.pop(0)
+    values = [literal(first)]
+    if _is_number(first):
         while rest and _is_number(rest[0]):
             values.append(literal(rest.pop(0)))
     return values[0] if len(values) == 1 else values
@@ -75,21 +77,92 @@ def _cut(value: Any) -> Any:
 
 
 def _is_number(word: str) -> bool:
-    try:
-        float(word)
-    except ValueError:
-        return False
-    return True
+    return number(word) is not None
 
 
-def literal(text: str) -> Any:
-    """Return what a word says: a JSON literal, or a number or truth value as Python writes it, else the word."""
+class Typed(float):
+    """A number that remembers how it was typed: a command line gets it so again."""
+
+    typed: str
+
+    @classmethod
+    def of(cls, text: str) -> Typed:
+        """Return the number that a text says."""
+        self = cls(text)
+        self.typed = text
+        return self
+
+    def __repr__(self) -> str:
+        return float.__repr__(self)
+
+    __str__ = __repr__
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (Typed.of, (self.typed,))
+
+
+_SCIENTIFIC = re.compile(
+    r"-?[1-9](\.(0|\d*[1-9]))?[eE][-+]?0?(0|[1-9]\d?)\Z|-?[1-9](\.(0|\d*[1-9]))?[eE][-+]?[1-9]\d{2}\Z"
+)
+"""How people and programs write a number with an exponent: one digit, not 0, before the point."""
+_DECIMAL = re.compile(r"-?(0|[1-9]\d*)?\.(0|\d*[1-9])?\Z")
+"""Without leading zeros, and without trailing ones but in ``1.0``."""
+_WHOLE = re.compile(r"-?(0|[1-9]\d*)\Z")
+_NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?\Z", re.ASCII)
+_MOST_DIGITS = 4000
+"""Python reads no longer whole number (``sys.get_int_max_str_digits``)."""
+
+
+def literal(text: str, any_json: bool = False) -> Any:
+    """Return what a typed word says: a number, a truth value, a list, a quoted text, else the word itself.
+
+    A word counts as a number only if that writes back to what was typed: ``7`` and ``3e-4`` do; ``007``, ``3.10``,
+    ``67217e15``, ``3e563`` and a number of more digits than are kept are ids, versions and hashes, and stay text.
+
+    Args:
+        text: the word.
+        any_json: also null, objects, NaN and infinities, as JSON readers take them.
+    """
+    if text in ("NaN", "Infinity", "-Infinity"):
+        return float(text) if any_json else text
+    if _NUMBER.match(text) or text in ("-", "."):
+        return _number(text)
     try:
-        value = json.loads(text)
-    except (ValueError, RecursionError):
-        value = {"True": True, "False": False}.get(text)
-        if value is None and re.fullmatch(r"-?((0|[1-9]\d*)\.?\d*|\.\d+)([eE][-+]?\d+)?", text):
-            value = float(text)
-    if value is None or isinstance(value, dict) or (isinstance(value, float) and not math.isfinite(value)):
+        value = json.loads(text, parse_float=_json_float, parse_constant=_no_constant if not any_json else None)
+    except (ValueError, RecursionError, OverflowError):
+        return {"True": True, "False": False}.get(text, text)
+    if not any_json and (value is None or isinstance(value, dict)):
         return text
     return value
+
+
+def _number(text: str) -> Any:
+    """Return a number as it was typed, when it is one of the ways in which that number is written; else the text."""
+    if len(text) > _MOST_DIGITS:
+        return text
+    if _WHOLE.match(text) and text != "-0":
+        return int(text)
+    if not (_DECIMAL.match(text) or _SCIENTIFIC.match(text)) or not any(map(str.isdigit, text)):
+        return text
+    value = float(text)
+    if not math.isfinite(value) or Decimal(repr(value)) != Decimal(text):
+        return text
+    return value if repr(value) == text else Typed.of(text)
+
+
+def _json_float(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(text)
+    return value
+
+
+def _no_constant(text: str) -> float:
+    raise ValueError(text)
+
+
+def number(text: str) -> int | float | None:
+    """Return the number that a word is sorted and compared by, however it is written; None for what is none."""
+    if not _NUMBER.match(text) or len(text) > _MOST_DIGITS:
+        return None
+    return int(text) if text.lstrip("+-").isdigit() else float(text)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import functools
 import json
+import math
 import re
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from foundations.records import METRIC, Record
-from foundations_tui import locations
-from foundations_tui.arguments import literal
-from foundations_tui.store import writes
+from foundations_tui import locations, moments, sparse
+from foundations_tui.store import queries, writes
 from foundations_tui.store.db import Store
 
 WRITER = "log"
@@ -24,28 +24,35 @@ _PAGE = 1 << 22
 def take_in(store: Store, job: str, attempt: int) -> None:
     """Read the lines of a log that are new here, and keep what the job's patterns find in them.
 
-    A log has no times: what is found bears the moment at which its line was seen.
+    A log has no times of its own: what is found bears the moment at which its line was written, as far as the samples
+    of the job's log tell, else at which it was seen.
     """
-    row = store.conn.execute("SELECT spec, ended_at FROM jobs WHERE job = ?", [job]).fetchone()
+    row = store.conn.execute("SELECT spec, started_at, ended_at FROM jobs WHERE job = ?", [job]).fetchone()
     patterns = json.loads(row["spec"]).get("metrics", {}).get("patterns", ()) if row is not None else ()
     if not patterns:
         return
     offset = writes.run_offset(store, job, attempt, "patterns")
+    path = locations.log_file(job, attempt)
     try:
-        with locations.log_file(job, attempt).open("rb") as file:
-            file.seek(offset)
-            page = file.read(_PAGE)
+        with path.open("rb") as file:
+            offset, page = _page(file.fileno(), offset)
     except FileNotFoundError:
         return
     taken = page.rfind(b"\n") + 1
     if row["ended_at"] is not None and len(page) < _PAGE:
         taken = len(page)  # the last line of a log may lack its end
-    moment = min(time.time(), row["ended_at"] or time.time())
     steps = functools.partial(_next_step, store, job, attempt)
-    found = _records(compiled(tuple(patterns)), page[:taken], offset, moment, steps)
+    clock = moments.read(store.conn, queries.job(store.conn, job), attempt, path.stat().st_size)
+    now = row["ended_at"] or time.time()
+    found = _records(compiled(tuple(patterns)), page[:taken], offset, lambda at: clock.time_at(at) or now, steps)
     writes.put_found(store, job, attempt, "patterns", offset, taken, WRITER, list(found))
     if taken == _PAGE:
         take_in(store, job, attempt)
+
+
+def _page(fd: int, offset: int) -> tuple[int, bytes]:
+    """Return (where it begins, a page of a log): later than asked for where the log has a hole."""
+    return next(sparse.pages(fd, offset, _PAGE), (offset, b""))
 
 
 @functools.lru_cache(64)
@@ -71,33 +78,78 @@ def find(patterns: Sequence[re.Pattern[str]], line: str) -> dict[str, str]:
 
 
 def _records(
-    patterns: Sequence[re.Pattern[str]], page: bytes, base: int, moment: float, first_step: functools.partial[int]
+    patterns: Sequence[re.Pattern[str]],
+    page: bytes,
+    base: int,
+    written_at: Callable[[int], float],
+    first_step: functools.partial[int],
 ) -> Iterator[Record]:
     steps: dict[str, int] = {}
     offset = base
-    for number, line in enumerate(page.splitlines(keepends=True)):
-        # Progress bars write over their line: what stands there last counts.
-        text = line[-_LONGEST_LINE:].decode("utf-8", "replace").rstrip("\r\n").rpartition("\r")[2]
-        found = find(patterns, text)
-        given = literal(found.pop(_STEP, ""))
-        for key, value_text in found.items():
-            value = literal(value_text)
-            if not isinstance(value, int | float):
-                value = _not_finite(value_text)
-            if value is None:
-                continue
+    for number, line in enumerate(page.split(b"\n")):
+        for key, step, value in _values(patterns, as_read(line)):
             steps.setdefault(key, first_step(key))
-            step = given if isinstance(given, int) and not isinstance(given, bool) else steps[key]
-            steps[key] = step + 1
-            yield Record(METRIC, moment + number * 1e-6, key, step, value, offset)
-        offset += len(line)
+            at = steps[key] if step is None else step
+            steps[key] = min(at + 1, _LARGEST_STEP)
+            yield Record(METRIC, written_at(offset) + number * 1e-6, key, at, value, offset)
+        offset += len(line) + 1
 
 
-def _not_finite(text: str) -> float | None:
-    try:
-        return float(text)  # nan, inf
-    except ValueError:
+def as_read(line: bytes) -> str:
+    """Return a line as a person reads it: what stands there last, without colours.
+
+    Progress bars write over their line, and nested ones go up by an escape sequence: the last text of each counts.
+    """
+    text = line[-_LONGEST_LINE:].decode("utf-8", "replace")
+    return _ESCAPE.sub("", text).rstrip("\r").rpartition("\r")[2]
+
+
+_ESCAPE = re.compile("\x1b(\\[[0-?]*[ -/]*[@-~]|\\][^\x07\x1b]*(\x07|\x1b\\\\)?|[ -/]*[0-~])")
+"""Control sequences as ECMA-48 has them, and operating system commands (xterm's)."""
+
+
+def _values(patterns: Sequence[re.Pattern[str]], line: str) -> Iterator[tuple[str, int | None, int | float]]:
+    """Yield (metric, its step, its value) of what a line says; what cannot be kept costs only itself."""
+    found = find(patterns, line)
+    step_text = found.pop(_STEP, None)
+    step = read_number(step_text) if step_text is not None else None
+    if step is not None and (step != step or step in (math.inf, -math.inf) or abs(step) > _LARGEST_STEP):
+        return  # a place that no series has
+    for key, text in found.items():
+        value = read_number(text)
+        if value is not None:
+            yield key, None if step is None else int(step), value
+
+
+_LARGEST_STEP = 2**63 - 1
+_READ = re.compile(r"\s*([-+]?)((?:\d{1,3}(?:,\d{3})+|\d[\d_]*)?(?:\.\d*)?)([eE][-+]?\d+)?(.?)", re.DOTALL)
+_NOT_FINITE = {"nan": math.nan, "inf": math.inf, "infinity": math.inf}
+
+
+def read_number(text: str) -> int | float | None:
+    """Return the number in a text as a person reads it: leading zeros, thousands with commas, a unit behind it.
+
+    Args:
+        text: as a pattern found it: "007", "1,234.5", "12.5%", "3.2s", "-inf".
+    Returns:
+        The number; None where there is none.
+    """
+    word = text.strip().lower().lstrip("+").rstrip(",;)]}")
+    if word.lstrip("-") in _NOT_FINITE:
+        return -_NOT_FINITE[word[1:]] if word.startswith("-") else _NOT_FINITE[word]
+    match = _READ.match(text)
+    if match is None or not any(map(str.isdigit, match[2])) or not match[2].isascii():
         return None
+    if match[4] and (match[4].isalnum() and match[3] is None and match[4].isdigit()):
+        return None
+    digits = match[2].replace(",", "").replace("_", "")
+    if "." not in digits and match[3] is None and len(digits) <= _MOST_DIGITS:
+        return int(match[1] + digits)
+    return float(match[1] + digits + (match[3] or ""))
+
+
+_MOST_DIGITS = 4000
+"""Python reads no longer whole number; beyond, it is infinite as a float."""
 
 
 def _next_step(store: Store, job: str, attempt: int, key: str) -> int:

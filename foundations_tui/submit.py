@@ -31,8 +31,11 @@ _MOST = 100_000
 _MOST_SENT_BYTES = 4 << 20
 """So many bytes of specifications travel in one message."""
 _LEAST_LOG = 64 << 10
-_OF_THIS_SHELL = ("PATH", "VIRTUAL_ENV", "CONDA_PREFIX", "CONDA_DEFAULT_ENV", "LD_LIBRARY_PATH", "FOUNDATIONS_HOME")
-"""What a job on this machine takes over from the shell that submits it."""
+_OF_THIS_SHELL = (
+    *("PATH", "VIRTUAL_ENV", "CONDA_PREFIX", "CONDA_DEFAULT_ENV", "LD_LIBRARY_PATH"),
+    *("LANG", "LANGUAGE", "TZ", "FOUNDATIONS_HOME"),
+)
+"""What a job on this machine takes over from the shell that submits it; LC_* are beside it."""
 
 
 @dataclass(frozen=True)
@@ -73,6 +76,8 @@ class Request:
     """Bytes; 0 for none."""
     secrets: tuple[str, ...] = ()
     """Variables of this process that the job gets, and that are written down nowhere."""
+    inherit_env: tuple[str, ...] = ()
+    """Variables of this process that the job gets, too."""
     params: dict[str, Any] = field(default_factory=dict)
     env: dict[str, str] = field(default_factory=dict)
     tags: dict[str, Any] = field(default_factory=dict)
@@ -249,6 +254,7 @@ def check(request: Request) -> None:
     if max(request.cpus, request.gpus) > _MOST:
         raise UsageError(f"no host has more than {_MOST:,} CPUs or GPUs")
     _refuse_secrets(request.env, "--env")
+    _refuse_secrets(request.inherit_env, "--inherit-env")
 
 
 def _refuse_secrets(names: Iterable[str], where: str) -> None:
@@ -277,7 +283,7 @@ def make_spec(
     """Return the specification of a job; it never changes again."""
     settings = session.hosts.host(host)
     _refuse_secrets(settings.env, f"hosts.toml: env of {host}:")
-    own = {key: os.environ[key] for key in _OF_THIS_SHELL if key in os.environ} if settings.is_local else {}
+    own = _of_this_shell(request.inherit_env, settings.is_local)
     return JobSpec(
         job=os.urandom(6).hex(),
         command=request.command,
@@ -316,6 +322,19 @@ def make_spec(
         git=frozen.git,
         created_at=time.time(),
     )
+
+
+def _of_this_shell(names: tuple[str, ...], is_local: bool) -> dict[str, str]:
+    """Return the variables that a job takes over from this process: those that were named, and on this machine a few.
+
+    Raises:
+        UsageError: there is no such variable.
+    """
+    missing = [name for name in names if name not in os.environ]
+    if missing:
+        raise UsageError(f"--inherit-env {missing[0]}: there is no such variable here")
+    usual = [name for name in os.environ if name in _OF_THIS_SHELL or name.startswith("LC_")] if is_local else []
+    return {name: os.environ[name] for name in (*usual, *names)}
 
 
 def _named_by(folder: Path) -> str:

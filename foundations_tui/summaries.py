@@ -64,7 +64,7 @@ def group(rows: Sequence[Sequence[Any]]) -> list[Group]:
 def _order(value: Any) -> tuple[int, float, str]:
     if value is None:
         return 2, 0.0, ""
-    return (0, float(value), "") if is_number(value) else (1, 0.0, json.dumps(value))
+    return (0, _float(value), "") if is_number(value) else (1, 0.0, json.dumps(value))
 
 
 def _columns(rows: list[Sequence[Any]]) -> list[Spread | None]:
@@ -72,10 +72,13 @@ def _columns(rows: list[Sequence[Any]]) -> list[Spread | None]:
 
 
 def spread(values: Sequence[Any]) -> Spread | None:
-    """Return the spread of the finite numbers among values; None when there is none."""
-    numbers = [float(v) for v in values if is_number(v)]
+    """Return the spread of the numbers among values, infinities included; None when there is none."""
+    numbers = [_float(v) for v in values if is_number(v)]
     if not numbers:
         return None
+    if any(map(math.isinf, numbers)):
+        mean = sum(number for number in numbers if math.isinf(number))  # inf, -inf, or of both NaN
+        return Spread(len(numbers), mean, math.nan, min(numbers), max(numbers))
     try:
         mean, deviation = statistics.fmean(numbers), statistics.stdev(numbers) if len(numbers) > 1 else 0.0
     except OverflowError:
@@ -84,11 +87,15 @@ def spread(values: Sequence[Any]) -> Spread | None:
 
 
 def is_number(value: Any) -> bool:
-    """Say whether a value is a finite number and no truth value."""
+    """Say whether a value is a number and no truth value; infinities are numbers, NaN alone is none."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and value == value
+
+
+def _float(value: float) -> float:
     try:
-        return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-    except OverflowError:
-        return False
+        return float(value)
+    except OverflowError:  # an integer of very many digits
+        return math.inf if value > 0 else -math.inf
 
 
 def best(values: Sequence[Any], direction: str) -> int | None:
@@ -98,7 +105,7 @@ def best(values: Sequence[Any], direction: str) -> int | None:
         values: numbers and what is none.
         direction: "min" or "max".
     """
-    numbers = [(float(value), index) for index, value in enumerate(values) if is_number(value)]
+    numbers = [(_float(value), index) for index, value in enumerate(values) if is_number(value)]
     if not numbers:
         return None
     return min(numbers)[1] if direction == "min" else min((-value, index) for value, index in numbers)[1]

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from foundations_tui.arguments import literal
+from foundations_tui.arguments import Typed, literal
 from foundations_tui.errors import UsageError
 
 MOST_JOBS = 20_000
@@ -97,20 +97,54 @@ def axis(key: str, given: Any) -> Axis:
             return _range(key, given.split(":"))
         except ValueError:
             pass  # a text with colons in it
-    parts = [part.strip() for part in _split(given)]
-    if any(not part for part in parts):
-        raise UsageError(f"sweep {key}: a value is empty in {given!r}")
-    return Values(tuple(literal(part) for part in parts))
+    try:
+        parts = [part.strip() for part in _split(given)]
+    except ValueError as error:
+        raise UsageError(
+            f"sweep {key}: {error} in {given!r}", "a comma inside of quotes, or \\, belongs to the value"
+        ) from None
+    if any(not part for part in parts[:-1]) or parts == [""]:
+        raise UsageError(
+            f"sweep {key}: a value is empty in {given!r}", f"{key}=A, sweeps over A and nothing: one comma at the end"
+        )
+    return Values(tuple(_value_of(part) for part in parts))
+
+
+NOTHING = ""
+"""A value that takes the whole word away where it stands alone: an option that is there or not."""
+
+
+def _value_of(part: str) -> Any:
+    if len(part) >= 2 and part[0] == part[-1] == "'":
+        return part[1:-1]
+    return literal(part.replace("\\,", ","))
 
 
 def _split(text: str) -> list[str]:
-    """Return what stands between the commas outside brackets."""
-    parts, depth, start = [], 0, 0
+    """Return what stands between the commas outside brackets and quotes; a comma behind a backslash is no end.
+
+    Raises:
+        ValueError: a quote or a bracket is not closed.
+    """
+    parts, depth, start, quote = [], 0, 0, ""
     for place, character in enumerate(text):
-        depth += (character in "[{(") - (character in "]})")
-        if character == "," and depth == 0:
+        if place and text[place - 1] == "\\":
+            continue
+        if quote:
+            quote = "" if character == quote else quote
+        elif character in "\"'" and not text[start:place].strip():
+            quote = character
+        elif character in "[{(":
+            depth += 1
+        elif character in "]})":
+            depth -= 1
+        elif character == "," and depth <= 0:
             parts.append(text[start:place])
             start = place + 1
+    if quote:
+        raise ValueError(f"a {quote} is not closed")
+    if depth > 0:
+        raise ValueError("a bracket is not closed")
     return [*parts, text[start:]]
 
 
@@ -217,7 +251,8 @@ def _listed(key: str, one: Axis) -> tuple[Any, ...]:
 def fill(command: Sequence[str], params: dict[str, Any]) -> tuple[str, ...]:
     """Return a command with ``{name}`` replaced by the parameter of that name.
 
-    Only names of parameters are replaced, so JSON and ``find -exec {}`` pass; ``{{name}}`` stands for ``{name}``.
+    Only names of parameters are replaced, so JSON and ``find -exec {}`` pass; ``{{name}}`` stands for ``{name}``. A
+    word that is only the placeholder of an empty value is left out.
     """
 
     def value_of(match: re.Match[str]) -> str:
@@ -226,13 +261,16 @@ def fill(command: Sequence[str], params: dict[str, Any]) -> tuple[str, ...]:
             return match[0]
         return f"{{{name}}}" if match[1] else text_of(params[name])
 
-    return tuple(_PLACEHOLDER.sub(value_of, word) for word in command)
+    whole = {f"{{{name}}}" for name, value in params.items() if value == NOTHING and isinstance(value, str)}
+    return tuple(_PLACEHOLDER.sub(value_of, word) for word in command if word not in whole)
 
 
 def text_of(value: Any) -> str:
     """Return a parameter as a word of a command line."""
     if isinstance(value, str):
         return value
+    if isinstance(value, Typed):
+        return value.typed
     if isinstance(value, float):
         return repr(value)
     import json
@@ -245,6 +283,13 @@ def uses(command: Iterable[str], name: str) -> bool:
     return any(match[2] == name for word in command for match in _PLACEHOLDER.finditer(word))
 
 
+def unfilled(command: Iterable[str], params: Iterable[str]) -> list[str]:
+    """Return the placeholders of a command that no parameter fills, as they stand there."""
+    known = set(params)
+    names = [match[2] for word in command for match in _PLACEHOLDER.finditer(word) if match[2]]
+    return [f"{{{name}}}" for name in dict.fromkeys(names) if name not in known]
+
+
 def read_table(path: Path, name: str, known: Sequence[str]) -> dict[str, Any] | None:
     """Return one table of a TOML file; None when the file has none of this name.
 
@@ -254,7 +299,7 @@ def read_table(path: Path, name: str, known: Sequence[str]) -> dict[str, Any] | 
     import tomllib
 
     try:
-        table = tomllib.loads(path.read_text(encoding="utf-8")).get(name)
+        table = tomllib.loads(path.read_text(encoding="utf-8-sig"), parse_float=Typed.of).get(name)
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
         raise UsageError(f"{path}: {getattr(error, 'strerror', None) or error}") from None
     if not isinstance(table, dict):

@@ -4,10 +4,12 @@ The client sends this file's text to ``python -I -S -E -c``, so it imports nothi
 prints begins with the client's nonce: whatever a login shell printed before is passed over.
 """
 
+import errno
 import functools
 import hashlib
 import json
 import os
+import stat
 import sys
 
 
@@ -43,11 +45,26 @@ def choose_root(given: str) -> str:
     for place in places:
         root = os.path.join(place, machine_id())
         try:
+            if place.startswith("/var/tmp/"):
+                own_folder(place)
             probe(root)
             return os.path.realpath(root)
         except OSError as error:
             problems.append(str(error))
     raise OSError("no folder for the agent: " + "; ".join(problems))
+
+
+def own_folder(path: str) -> None:
+    """Make a folder where everybody may make one; refuse one that somebody else has made, or may change."""
+    try:
+        os.mkdir(path, 0o700)
+    except FileExistsError:
+        pass
+    stats = os.lstat(path)
+    if stats.st_uid != os.getuid():
+        raise OSError("%s belongs to uid %d, not to us (uid %d)" % (path, stats.st_uid, os.getuid()))
+    if not stat.S_ISDIR(stats.st_mode) or stats.st_mode & 0o022:
+        raise OSError("%s is a link, or others may write to it" % path)
 
 
 def probe(root: str) -> None:
@@ -56,11 +73,13 @@ def probe(root: str) -> None:
     One that an agent has used already is taken as it is: a full disk must not keep anybody from looking and stopping.
     """
     os.makedirs(root, 0o700, exist_ok=True)
-    if os.stat(root).st_uid != os.getuid():
-        raise OSError("%s belongs to another user" % root)
-    os.chmod(root, 0o700)
+    owner = os.stat(root).st_uid
+    if owner != os.getuid():
+        raise OSError("%s belongs to uid %d, not to us (uid %d)" % (root, owner, os.getuid()))
     if os.path.exists(os.path.join(root, "owner.json")):
+        os.chmod(root, 0o700)
         return
+    os.chmod(root, 0o700)
     path = os.path.join(root, ".probe-%d" % os.getpid())
     fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     try:
@@ -90,6 +109,18 @@ def receive_agent(folder: str) -> None:
     if hashlib.sha256(data).hexdigest() != digest:
         raise OSError("the agent arrived damaged")
     os.makedirs(folder, 0o700, exist_ok=True)
+    try:
+        store(folder, data)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        # The reserve of the root is there for this, too: without an agent nobody can look, stop and prune.
+        os.unlink(os.path.join(os.path.dirname(os.path.dirname(folder)), "ballast"))
+        store(folder, data)
+
+
+def store(folder: str, data: bytes) -> None:
+    """Put the agent's file in place at once."""
     temporary = os.path.join(folder, ".incoming-%d" % os.getpid())
     fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     try:
@@ -97,6 +128,9 @@ def receive_agent(folder: str) -> None:
         while view:
             view = view[os.write(fd, view) :]
         os.fsync(fd)
+    except OSError:
+        os.unlink(temporary)
+        raise
     finally:
         os.close(fd)
     os.replace(temporary, os.path.join(folder, "agent.pyz"))

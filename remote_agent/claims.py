@@ -21,10 +21,13 @@ FOLDER = "/var/tmp/foundations-claims"
 _STALE_SECONDS = 120.0
 """After so long without a touch a claim counts no more, when its process cannot be looked up."""
 _MOST_BYTES = 4096
-_MOST_CLAIMS = 500
-"""So many files of the folder are looked at."""
+_MOST_CLAIMS = 200
+"""So many claims of one user are looked at: a user who makes thousands hides only their own."""
+_MOST_NAMES = 100_000
 _END_OF_TIME = 253402300800
 """The year 10000, seconds since the epoch."""
+_NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+"""Never a file, a link or a FIFO that somebody has put there."""
 _NAME = re.compile(r"(?P<uuid>[A-Za-z0-9-]{1,80})\.(?P<uid>\d{1,10})-(?P<root>[0-9a-f]{8})\.json\Z")
 
 
@@ -72,9 +75,13 @@ class Claims:
             names = os.listdir(self._folder) if self._usable else []
         except OSError:
             names = []
-        for name in names[:_MOST_CLAIMS]:
+        counts: Dict[str, int] = {}
+        for name in names[:_MOST_NAMES]:
             match = _NAME.match(name)
-            if match and not name.endswith(f".{self._mark}.json"):
+            if match is None or name.endswith(f".{self._mark}.json"):
+                continue
+            counts[match.group("uid")] = counts.get(match.group("uid"), 0) + 1
+            if counts[match.group("uid")] <= _MOST_CLAIMS:
                 words = self._words(name, int(match.group("uid")))
                 if words:
                     found[match.group("uuid")] = words
@@ -90,7 +97,7 @@ class Claims:
             stats = os.fstat(fd)
             if not stat.S_ISREG(stats.st_mode) or stats.st_uid != uid:
                 return None  # somebody claims in another's name
-            claim = _Claim(json.loads(os.read(fd, _MOST_BYTES)))
+            claim = _Claim(json.loads(os.read(fd, _MOST_BYTES)), uid)
         except (OSError, ValueError, TypeError, KeyError, RecursionError):
             return None
         finally:
@@ -105,7 +112,7 @@ class Claims:
     def _write(self, uuid: str, job: str) -> None:
         if not self._usable or not _NAME.match(f"{uuid}.{self._mark}.json"):
             return
-        temporary = os.path.join(self._folder, f".{self._mark}-{os.getpid()}")
+        temporary = os.path.join(self._folder, f".{self._mark}-{os.urandom(8).hex()}")
         claim = {
             "who": procs.identity(os.getpid()),
             "namespace": procs.pid_namespace(),
@@ -113,7 +120,7 @@ class Claims:
             "since": time.time(),
         }
         try:
-            fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
+            fd = os.open(temporary, _NEW_FILE, 0o644)
             with open(fd, "w", encoding="utf-8") as file:
                 json.dump(claim, file)
             os.replace(temporary, self._path(uuid))
@@ -145,8 +152,14 @@ def _is_shared(folder: str) -> bool:
 class _Claim:
     """What one claim says, checked."""
 
-    def __init__(self, said: Any) -> None:
-        """Raise ValueError, TypeError or KeyError when it makes no sense."""
+    def __init__(self, said: Any, uid: int) -> None:
+        """Raise ValueError, TypeError or KeyError when it makes no sense.
+
+        Args:
+            said: as it was read.
+            uid: whose file it is.
+        """
+        self._uid = uid
         who = said["who"]
         self._who: Dict[str, Any] = {"pid": int(who["pid"]), "start": int(who["start"]), "boot": str(who["boot"])}
         self._namespace = str(said["namespace"])
@@ -157,7 +170,7 @@ class _Claim:
     def is_stale(self, touched: float) -> bool:
         """Say whether its agent is dead, or has not touched it for long."""
         if self._namespace == procs.pid_namespace():
-            return not procs.is_alive(self._who)
+            return not procs.is_alive(self._who) or procs.owner(self._who["pid"]) != self._uid
         return time.time() - touched > _STALE_SECONDS
 
 

@@ -17,7 +17,7 @@ import sys
 import time
 from typing import Any, Dict, List, Optional, Set, Tuple
 
-from remote_agent import crash, files, handlers, owner, peers, probe, protocol, streams
+from remote_agent import crash, files, handlers, login, owner, peers, probe, procs, protocol, streams
 from remote_agent.engine import Engine
 from remote_agent.errors import AgentError, BadRequest, ProtocolError, StorageBroken
 from remote_agent.jobs import JobState
@@ -33,6 +33,8 @@ _MOST_GROWN = 500
 """Grown streams in one notice; the others are in the next."""
 _ASKED_LATELY = 15.0
 """So many seconds a client that asked what the host has counts as interested."""
+_LOGIN_LOOK = 0.005
+"""Seconds between two looks whether the login shell has answered."""
 _WRITE_LATER = 0.02
 """Seconds that an event may stay unwritten which nobody waits for."""
 _LOOK_AGAIN = 1.0
@@ -56,8 +58,20 @@ class Connection:
 class Daemon:
     """The loop and its connections."""
 
-    def __init__(self, paths: Paths, agent: str, engine: Engine, eyes: probe.GpuProbe, listener: socket.socket) -> None:
+    def __init__(
+        self,
+        paths: Paths,
+        agent: str,
+        engine: Engine,
+        eyes: probe.GpuProbe,
+        listener: socket.socket,
+        question: Optional[login.Question] = None,
+    ) -> None:
         self.paths = paths
+        self.question = question
+        """What the user's login shell was asked."""
+        if question is not None:
+            engine.is_ready = lambda: not question.is_open
         self.agent = agent
         self.engine = engine
         self.probe = eyes
@@ -343,7 +357,7 @@ class Daemon:
 
     def _timeout(self) -> float:
         now = time.monotonic()
-        waits = [60.0]
+        waits = [60.0 if self.engine.is_ready() else _LOGIN_LOOK]
         if self.engine.is_unsettled and not self.syncer.is_busy:
             waits.append(_LOOK_AGAIN if self._is_broken else 0.0)
         if self.engine.journal.has_pending:
@@ -401,6 +415,7 @@ def main(root: str, agent: str, report: Optional[int] = None) -> int:
 
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(name)s: %(message)s")
     paths = Paths(root)
+    procs.forget_shell()
     try:
         started = startup.start(paths, agent, report)
     except (AgentError, OSError) as error:
@@ -410,8 +425,7 @@ def main(root: str, agent: str, report: Optional[int] = None) -> int:
     _report(report, "")
     if started is None:
         return 0
-    engine, eyes, listener = started
-    daemon = Daemon(paths, agent, engine, eyes, listener)
+    daemon = Daemon(paths, agent, *started)
     daemon.wake_on_signals()
     signal.signal(signal.SIGTERM, lambda *_: setattr(daemon, "stopping", True))
     try:

@@ -68,7 +68,7 @@ def with_cause(record: Dict[str, Any], attempt: AttemptPaths, oom_kills: int) ->
         oom_kills=oom_kills,
         peak_memory=record["usage"].get("peak_memory", 0),
         memory_total=procs.memory_total(),
-        disk_free=files.free_bytes(attempt.folder),
+        disk_free=_free_bytes(attempt.folder),
     )
     cause = postmortem.explain(_tail(attempt.log), evidence)
     return {**record, "cause": cause.to_wire()} if cause else record
@@ -98,6 +98,13 @@ def signal_name(number: int) -> str:
         return signal.Signals(number).name
     except ValueError:
         return f"signal {number}"  # one of the real-time signals
+
+
+def _free_bytes(folder: str) -> Optional[int]:
+    try:
+        return files.free_bytes(folder)
+    except OSError:
+        return None  # the job has removed it
 
 
 def _tail(log: str) -> bytes:

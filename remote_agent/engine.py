@@ -61,6 +61,8 @@ class Engine:
         self.notices = Notices(paths)
         self.more_usage: Callable[[Attempt], Dict[str, Any]] = lambda attempt: {}
         """Says what else is known of what an attempt used."""
+        self.is_ready: Callable[[], bool] = lambda: True
+        """Says whether jobs may be started: at the very beginning it is not known yet in what environment."""
         self.waits = Waits()
         self._clock = clock
         self._after_commit: List[Callable[[], None]] = []
@@ -72,7 +74,6 @@ class Engine:
         self._replan = True
         self.is_urgent = False
         """Whether something was decided that has to be written down at once."""
-        journal.make_room = lambda: files.drop_ballast(paths.ballast)
         self.state = _replay(journal.take_history())
         self._recover()
         self._resume()
@@ -268,7 +269,7 @@ class Engine:
         for job in self.notices.delivered():
             self._record("told", job=job)
             self._later(lambda job=job: self._remove_private(job))  # type: ignore[misc]
-        if self._replan:
+        if self._replan and self.is_ready():
             self._plan()
 
     def commit(self) -> bool:
@@ -359,7 +360,7 @@ class Engine:
     @property
     def is_unsettled(self) -> bool:
         """Whether a turn of the loop has something to decide or to write at once."""
-        return self._replan or self.is_urgent
+        return (self._replan and self.is_ready()) or self.is_urgent
 
     @property
     def is_idle(self) -> bool:

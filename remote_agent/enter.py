@@ -29,7 +29,7 @@ def main(root: str, agent: str, nonce: str, wish: str) -> int:
     """
     wanted: Dict[str, Any] = json.loads(base64.urlsafe_b64decode(wish))
     try:
-        home = (os.path.expanduser("~"), environment.own())
+        home = (os.path.expanduser("~"), dict(os.environ))
         folder, env = _inside(Paths(root), agent, wanted) if wanted["job"] else home
         words = wanted["command"] or _login_shell()
         os.chdir(folder)
@@ -52,8 +52,7 @@ def _inside(paths: Paths, agent: str, wanted: Dict[str, Any]) -> Tuple[str, Dict
     spec = JobSpec.from_wire(files.read_json(job.spec) or {})
     owner = files.read_json(attempt.supervisor) or {}
     lease = Lease.from_wire(owner.get("lease") or {"cpus": spec.cpus})
-    commands = environment.python_commands(paths.agents, environment.interpreter(spec))
-    env = environment.variables(spec, int(wanted["attempt"]), lease, job, paths.sdk(agent), commands)
+    env = environment.variables(spec, int(wanted["attempt"]), lease, paths, paths.sdk(agent))
     try:
         env.update(environment.secrets(spec, job))
     except AgentError:

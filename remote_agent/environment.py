@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import json
 import os
 import shlex
+import shutil
 import sys
-from typing import Any, Dict, List
+from typing import Any, Dict, List, Sequence
 
-from remote_agent import files, procs
+from remote_agent import files, login, procs
 from remote_agent.errors import AgentError
 from remote_agent.jobs import JobSpec, Lease
-from remote_agent.paths import JobPaths
+from remote_agent.paths import JobPaths, Paths
 
 PREFIX = "FOUNDATIONS_"
 _OF_AN_OUTER_JOB = (
@@ -33,24 +33,25 @@ def scrubbed(environment: Dict[str, str]) -> Dict[str, str]:
     return clean
 
 
-def variables(
-    spec: JobSpec, attempt: int, lease: Lease, job: JobPaths, sdk: str, python_commands: str
-) -> Dict[str, str]:
-    """Return the environment of a job's process: the agent's own, then what the user gave, then ours.
+def variables(spec: JobSpec, attempt: int, lease: Lease, paths: Paths, sdk: str) -> Dict[str, str]:
+    """Return the environment of a job's process: who the user is, then what was given, then ours.
+
+    Nothing of it comes from the shell that happened to start the agent.
 
     Args:
         spec: the job.
         attempt: which attempt.
         lease: what it holds.
-        job: its files.
+        paths: the agent's files.
         sdk: the folder that makes ``import foundations`` work.
-        python_commands: the folder in which ``python`` is the job's interpreter.
     """
-    env = {**own(), **spec.env}
+    job = paths.job(spec.job)
+    env = {**login.identity(), "PATH": login.path(paths.login_path), **spec.env}
+    search = env.get("PATH") or login.USUAL_PATH
     env.update(
         PYTHONUNBUFFERED="1",
         PYTHONPATH=os.pathsep.join(filter(None, [sdk, env.get("PYTHONPATH", "")])),
-        PATH=os.pathsep.join([python_commands, env.get("PATH") or os.defpath]),
+        PATH=os.pathsep.join([*_python_folders(spec, paths.agents, search), search]),
         FOUNDATIONS_GPU_INDICES=",".join(map(str, lease.gpu_indices)),
         FOUNDATIONS_JOB_ID=spec.job,
         FOUNDATIONS_PROJECT_NAME=spec.project,
@@ -64,12 +65,6 @@ def variables(
     for name, entry in spec.data.items():
         env[PREFIX + "DATA_" + name.upper()] = os.path.expanduser(entry["path"])
     return env
-
-
-@functools.lru_cache(None)
-def own() -> Dict[str, str]:
-    """Return this process's own environment, as a job may have it."""
-    return {k: v for k, v in os.environ.items() if not k.startswith(PREFIX)}
 
 
 def _visible_gpus(lease: Lease) -> Dict[str, str]:
@@ -93,23 +88,47 @@ def secrets(spec: JobSpec, job: JobPaths) -> Dict[str, str]:
     return {name: str(known[name]) for name in spec.secrets} if known else {}
 
 
-def interpreter(spec: JobSpec) -> str:
-    """Return the Python that ``python`` means in the job."""
-    return os.path.expanduser(spec.python) if spec.python else sys.executable
+def interpreter(spec: JobSpec, search: str) -> str:
+    """Return the Python that ``python`` means in the job.
+
+    That is the one of hosts.toml, else the first ``python``, else the first ``python3`` on the job's PATH, else the
+    agent's own: so ``python``, ``pip`` and ``torchrun`` belong together.
+
+    Args:
+        spec: the job.
+        search: its PATH.
+    """
+    if spec.python:
+        return os.path.expanduser(spec.python)
+    return shutil.which("python", path=search) or shutil.which("python3", path=search) or sys.executable
 
 
-def python_commands(agents: str, python: str) -> str:
-    """Return a folder in which ``python`` and ``python3`` are the interpreter, made when it is not there.
+def _python_folders(spec: JobSpec, agents: str, search: str) -> List[str]:
+    """Return what stands before the job's PATH, so that ``python`` is its interpreter, and its programs are found."""
+    python = interpreter(spec, search)
+    if not spec.python and python == shutil.which("python", path=search):
+        return []
+    folders = [_python_commands(agents, python, ("python", "python3") if spec.python else ("python",))]
+    programs = os.path.dirname(python)
+    if spec.python and os.sep in python and programs not in (*_SYSTEM_FOLDERS, *search.split(os.pathsep)):
+        folders.append(programs)  # torchrun, accelerate
+    return folders
+
+
+_SYSTEM_FOLDERS = ("/usr/bin", "/bin", "/usr/local/bin")
+
+
+def _python_commands(agents: str, python: str, names: Sequence[str]) -> str:
+    """Return a folder in which names such as ``python`` are the interpreter, made when it is not there.
 
     They are scripts and not links: a link would hide a virtual environment from its own interpreter.
     """
-    folder = os.path.join(
-        agents, "python-" + hashlib.sha256(python.encode("utf-8", "surrogateescape")).hexdigest()[:16]
-    )
-    if os.path.exists(os.path.join(folder, "python3")):
+    mark = "\0".join([python, *names]).encode("utf-8", "surrogateescape")
+    folder = os.path.join(agents, "python-" + hashlib.sha256(mark).hexdigest()[:16])
+    if os.path.exists(os.path.join(folder, names[-1])):
         return folder
     os.makedirs(folder, 0o700, exist_ok=True)
-    for name in ("python", "python3"):
+    for name in names:
         temporary = os.path.join(folder, f"{name}.{os.getpid()}")
         with open(temporary, "w", encoding="utf-8", errors="surrogateescape") as file:
             file.write(f'#!/bin/sh\nexec {shlex.quote(python)} "$@"\n')
@@ -118,21 +137,31 @@ def python_commands(agents: str, python: str) -> str:
     return folder
 
 
+SETUP_FAILED = "foundations: a line of this host's setup failed, so the command was not run (exit code "
+"""What the log says then, and the exit code behind it."""
+_SETUP = """set -e
+trap 'code=$?; [ "$code" = 0 ] || { echo "%s$code)"; exit 125; }' EXIT
+%s
+trap - EXIT
+set +e
+"""
+
+
 def command(spec: JobSpec, python: str) -> List[str]:
-    """Return the argument vector: no shell but where the user asked for one or the host has setup lines."""
-    words = ["/bin/sh", "-c", spec.command[0]] if spec.shell else list(spec.command)
-    if words[0] in ("python", "python3"):
-        words[0] = python
+    """Return the argument vector: no shell but where the user asked for one or the host has setup lines.
+
+    Args:
+        spec: the job.
+        python: what ``python`` means, for a command that is just that.
+    """
     if spec.setup:
-        return (
-            ["/bin/sh", "-c", spec.setup + '\nexec "$@"', "sh", *spec.command]
-            if not spec.shell
-            else [
-                "/bin/sh",
-                "-c",
-                spec.setup + "\n" + spec.command[0],
-            ]
-        )
+        setup = _SETUP % (SETUP_FAILED, spec.setup)
+        if spec.shell:
+            return ["/bin/sh", "-c", setup + spec.command[0]]
+        return ["/bin/sh", "-c", setup + 'exec "$@"', "sh", *spec.command]
+    words = ["/bin/sh", "-c", spec.command[0]] if spec.shell else list(spec.command)
+    if words[0] == "python" or (words[0] == "python3" and spec.python):
+        words[0] = python
     return words
 
 

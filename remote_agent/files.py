@@ -16,6 +16,8 @@ BALLAST_BYTES = 1 << 20
 """What is kept in reserve for the records of ends, on a disk that is full."""
 _ENOUGH_BYTES = 64 << 20
 """With so much free the reserve is made anew."""
+_KEEP_SIZE = 1
+"""FALLOC_FL_KEEP_SIZE of fallocate(2)."""
 FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -67,6 +69,16 @@ class Disk:
         finally:
             os.close(fd)
         return True
+
+    def reserve(self, fd: int, offset: int, length: int) -> bool:
+        """Keep space behind the end of a file, whose size stays (fallocate(2)); say whether that is possible."""
+        try:
+            import ctypes  # absent in some minimal Pythons
+
+            fallocate = ctypes.CDLL(None, use_errno=True).fallocate
+        except (ImportError, OSError, AttributeError):
+            return False
+        return bool(fallocate(fd, _KEEP_SIZE, ctypes.c_longlong(offset), ctypes.c_longlong(length)) == 0)
 
     def sync_folder(self, path: str) -> None:
         """Make the names in a folder durable."""

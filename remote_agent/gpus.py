@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass, replace
-from typing import Any, Dict, Iterable, List, Optional, Tuple
+from typing import Any, Dict, Iterable, List, Mapping, Optional, Sequence, Tuple
 
 QUERY = (
     "nvidia-smi",
@@ -57,6 +57,8 @@ class Gpu:
     power: Optional[int] = None
     """Watts."""
     vendor: str = "nvidia"
+    sick: str = ""
+    """What is wrong with it, in the tool's words: it is never leased then."""
 
     def to_wire(self) -> Dict[str, Any]:
         """Return the GPU as JSON can carry it."""
@@ -89,17 +91,60 @@ class GpuProcess:
         return dict(self.__dict__)
 
 
-def parse(text: str) -> List[Gpu]:
-    """Return the GPUs in the output of QUERY; lines that are no such row are passed over."""
-    return [gpu for gpu in map(_parse_line, text.splitlines()) if gpu is not None]
+_UNKNOWN = re.compile(
+    r"\[?(n/?a|(not |function not |no )?(supported|available|found|active)|insufficient permissions?|deprecated.*"
+    r"|disabled|enabled)\]?\Z",
+    re.IGNORECASE,
+)
+"""What nvidia-smi writes where a GPU that is well has no such value; any other word in place of a number is a fault."""
+_FAULT = re.compile(r"ERR!|\berror\b|\blost\b|requires? reset|reset required|fallen off|unable to", re.IGNORECASE)
 
 
-def _parse_line(line: str) -> Optional[Gpu]:
+def parse(text: str, known: Sequence[Gpu] = ()) -> List[Gpu]:
+    """Return the GPUs in the output of QUERY; lines that are no such row are passed over.
+
+    Args:
+        text: the output.
+        known: as last seen: a row that is all faults is known by its index.
+    """
+    by_index = {gpu.index: gpu for gpu in known}
+    return [gpu for line in text.splitlines() for gpu in [_parse_line(line, by_index)] if gpu is not None]
+
+
+def _parse_line(line: str, known: Mapping[int, Gpu]) -> Optional[Gpu]:
     cells = [cell.strip() for cell in line.split(",")]
-    if len(cells) < 7 or not cells[0].isdigit() or not cells[1].startswith(("GPU-", "MIG-")):
+    if len(cells) < 7 or not (cells[0].isascii() and cells[0].isdigit()) or len(cells[0]) > 4:
         return None
+    index, uuid, name = int(cells[0]), cells[1], cells[2]
+    faults = [cell for cell in cells[3:8] if _whole(cell) is None and cell and not _UNKNOWN.match(cell)]
+    faults += [name] if _FAULT.search(name) else []
+    if not uuid.startswith(("GPU-", "MIG-")):
+        if not (faults or _FAULT.search(uuid)):
+            return None
+        faults = faults or [uuid]
+        before = known.get(index)
+        uuid, name = (before.uuid, before.name) if before else (f"GPU-unknown-{index}", "unknown GPU")
     total, used, load, heat, power = ([_whole(cell) for cell in cells[3:8]] + [None])[:5]
-    return Gpu(int(cells[0]), cells[1], cells[2], total, used, load, heat, power)
+    return Gpu(index, uuid, name, total, used, load, heat, power, sick=sick_words(faults[0]) if faults else "")
+
+
+def sick_words(said: str) -> str:
+    """Return what a tool says of a GPU that is not well, in words."""
+    return f"not healthy: {said.strip('[] ')[:200]}"
+
+
+def with_lost(seen: List[Gpu], known: Iterable[Gpu], said: str) -> List[Gpu]:
+    """Return the GPUs that were seen, and those that have gone from the tool's list, as sick.
+
+    Args:
+        seen: now.
+        known: as last seen.
+        said: what else the tool wrote, which may name the reason.
+    """
+    there = {gpu.uuid for gpu in seen}
+    reason = next((line.strip() for line in said.splitlines() if _FAULT.search(line)), "the driver lists it no more")
+    lost = [replace(gpu, sick=gpu.sick or sick_words(reason)) for gpu in known if gpu.uuid not in there]
+    return sorted([*seen, *lost], key=lambda gpu: gpu.index)
 
 
 def parse_processes(text: str) -> List[GpuProcess]:

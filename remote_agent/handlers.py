@@ -142,6 +142,13 @@ def _problems(daemon: "Daemon") -> List[str]:
     )
     if not procs.has_prctl():
         problems.append("this Python has no ctypes: processes that leave a job's session are found only by its token")
+    if daemon.question is not None and daemon.question.problem:
+        problems.append(daemon.question.problem)
+    limits = procs.tight_limits()
+    if limits:
+        problems.append(
+            f"jobs run under limits that a shell has set: {', '.join(limits)}; end the agent to be free of them"
+        )
     root = daemon.paths.root
     if root.startswith(_FORGETFUL):
         problems.append(f"the root {root} does not survive a reboot: what jobs leave there is then lost")
@@ -422,6 +429,20 @@ def _forgive(daemon: "Daemon", connection: "Connection", frame: protocol.Frame) 
     return {"forgiven": [gpu.uuid for gpu in found if daemon.probe.occupancy.forgive(gpu.uuid)]}
 
 
+def _claims(daemon: "Daemon", connection: "Connection", frame: protocol.Frame) -> Any:
+    """Overrule what other agents claim of a GPU, or heed it again: claims only ask."""
+    params = frame.message["params"]
+    wanted = params["gpu"]
+    uuids = {gpu.uuid for gpu in daemon.probe.gpus if wanted in (gpu.uuid, str(gpu.index))}
+    if not uuids:
+        raise NotFound(f"there is no GPU {wanted} on this host")
+    ignored = daemon.probe.ignored | uuids if params["ignored"] else daemon.probe.ignored - uuids
+    files.write_json(daemon.paths.ignored_claims, sorted(ignored))
+    daemon.probe.heed(ignored)
+    daemon.engine.replan()
+    return {"ignored": sorted(ignored)}
+
+
 def _samples(daemon: "Daemon", connection: "Connection", frame: protocol.Frame) -> Any:
     """A page of the host's samples; it begins later than asked for where that part is gone."""
     ring = daemon.sampler.ring
@@ -500,6 +521,7 @@ _TABLE: Dict[str, Callable[["Daemon", "Connection", protocol.Frame], Any]] = {
     "annotate": _annotate,
     "queue": _queue,
     "forgive": _forgive,
+    "claims": _claims,
     "samples": _samples,
     "list": _list,
     "shutdown": _shutdown,

@@ -34,6 +34,8 @@ _HEAD = 18
 _LINE_START = re.compile(rb"[0-9a-f]{8} [0-9a-f]{8} \{")
 _COMPACT_FROM = 4 << 20
 """Bytes from which a journal may be compacted."""
+_RESERVE = 256 * 1024
+"""Bytes that are kept free behind the end of the file."""
 _COPIED = "submitted"
 """The type of the events of which there is a copy."""
 _MOST_EARLIER = 20
@@ -43,12 +45,13 @@ _MOST_EARLIER = 20
 class Journal:
     """The open journal of a root. There is one writer: the daemon."""
 
-    def __init__(self, path: str, now: float) -> None:
+    def __init__(self, path: str, now: float, make_room: Callable[[], bool] = lambda: False) -> None:
         """Open or create the journal; ``events`` holds its history until ``take_history`` is called.
 
         Args:
             path: its file; that of the copies lies beside it.
             now: seconds since the epoch.
+            make_room: called on a full disk; says whether it is worth another try.
         Raises:
             StorageBroken: it cannot be read or written, or is of a newer version.
         """
@@ -66,8 +69,9 @@ class Journal:
         self.salvaged: List[Dict[str, Any]] = []
         """Events behind a damage, in their order."""
         self._copies = _Copies(path + ".copies")
-        self.make_room: Callable[[], bool] = lambda: False
-        """Called on a full disk; says whether it is worth another try."""
+        self._make_room = make_room
+        self._reserved = 0
+        """Up to where the disk keeps space for it that nobody else can take."""
         self.id = ""
         try:
             self._fd = files.disk.open_log(path)
@@ -169,9 +173,16 @@ class Journal:
             files.disk.write(self._fd, data)
         except OSError as error:
             self.undo()
-            if error.errno not in files.FULL or not self.make_room():
+            if error.errno not in files.FULL or not self._make_room():
                 raise
             files.disk.write(self._fd, data)
+        self._reserve()
+
+    def _reserve(self) -> None:
+        """Keep some space behind the end: a stop or a prune has to be written even where a job has filled the disk."""
+        end = self._size + self._unsynced
+        if self._reserved - end < _RESERVE // 2:
+            self._reserved = end + _RESERVE if files.disk.reserve(self._fd, end, _RESERVE) else end + (1 << 62)
 
     def forget_pending(self) -> None:
         """Drop what was taken and not written."""
@@ -194,6 +205,7 @@ class Journal:
         self._unsynced = 0
         try:
             files.disk.truncate(self._fd, self._size)
+            self._reserved = 0
             self._copies.undo()
             self._owes_cut = False
         except OSError:
@@ -244,6 +256,7 @@ class Journal:
             files.write_bytes(self._path, b"".join(lines))
             os.close(self._fd)
             self._fd = files.disk.open_log(self._path)
+            self._reserved = 0
         except OSError as error:
             raise StorageBroken(f"the journal cannot be compacted: {error.strerror}") from None
         self._size = self._compacted = sum(map(len, lines))

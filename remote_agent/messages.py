@@ -29,7 +29,7 @@ from remote_agent.checks import (
     whole,
 )
 from remote_agent.errors import BadRequest
-from remote_agent.jobs import JOB_ID, LONGEST_GRACE, MOST_SPEC_BYTES
+from remote_agent.jobs import JOB_ID, LONGEST_GRACE, MOST_SPEC_BYTES, EndReason
 from remote_agent.protocol import MOST_OIDS, PAGE_BYTES
 
 MOST_JOBS = 10_000
@@ -110,6 +110,7 @@ REQUESTS: Dict[str, Check] = {
     "annotate": record({"jobs": table(_table, MOST_JOBS, _JOB)}, ["jobs"]),
     "queue": record({"offset": whole()}),
     "forgive": record({"gpu": text(200)}, ["gpu"]),
+    "claims": record({"gpu": text(200), "ignored": flag}, ["gpu", "ignored"]),
     "samples": record({"offset": whole()}, ["offset"]),
     "list": record({**_OF_A_JOB, "attempt": _ATTEMPT, "path": _PATH, "offset": whole()}, ["job"]),
     "shutdown": record({"replace": flag}),
@@ -143,7 +144,7 @@ _GPU = record(
         "jobs": listing(text(64), 1000),
         "busy": flag,
         "held": optional(_WORDS),
-        "sick": optional(_WORDS),
+        "sick": _WORDS,
         "processes": sieve(_PROCESS, 1000),
     },
     ["index", "uuid", "name"],
@@ -180,7 +181,6 @@ ANSWERS: Dict[str, Check] = {
             "time": moment,
             "active": whole(),
             "gpus_age": number(),
-            "gpus_problem": _WORDS,
             "problems": _PROBLEMS,
         },
         ["protocol", "version", "agent", "journal"],
@@ -242,6 +242,7 @@ ANSWERS: Dict[str, Check] = {
         ["jobs", "more", "paused"],
     ),
     "forgive": record({"forgiven": sieve(text(200), 1000)}, ["forgiven"]),
+    "claims": record({"ignored": sieve(text(200), 1000)}, ["ignored"]),
     "samples": record({"offset": whole(), "end": whole()}, ["offset"]),
     "list": record(
         {
@@ -265,6 +266,30 @@ ANSWERS: Dict[str, Check] = {
     "shutdown": record({}),
 }
 """What each answer may say."""
+EXIT: Check = record(
+    {
+        "reason_code": one_of(*(reason.value for reason in EndReason)),
+        "reason": _WORDS,
+        "exit_code": optional(whole(-(2**31), 2**31)),
+        "signal": optional(text(100)),
+        "cause": json_table(1 << 16),
+        "usage": table(optional(number()), 100, text(100)),
+        "started_at": optional(moment),
+        "ended_at": moment,
+    },
+    ["reason_code", "reason"],
+)
+"""What a supervisor says of an attempt's end; the file lies in a folder that the job can write to."""
+NEWS: Check = record(
+    {
+        "type": one_of("preparing", "running", "ended"),
+        "pid": whole(0, 2**31),
+        "supervisor": whole(0, 2**31),
+        "started_at": optional(moment),
+    },
+    ["type"],
+)
+"""What a supervisor says while it has an attempt; when it has ended, what ``EXIT`` says, too."""
 REFUSAL: Check = record({"code": text(100), "message": text(PAGE_BYTES)}, ["code", "message"])
 """Why a request was refused."""
 MOST_BLOB = {"read": PAGE_BYTES, "samples": PAGE_BYTES, "entry": PAGE_BYTES}

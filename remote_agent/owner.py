@@ -27,10 +27,10 @@ def claim(paths: Paths) -> None:
         AlreadyRunning: one is.
     """
     deadline = time.monotonic() + _HANDOVER
-    held = files.read_json(paths.owner)
+    held = _line(paths)
     while held and _is_alive(paths, held) and time.monotonic() < deadline:
         time.sleep(0.02)  # the one that we replace is about to end
-        held = files.read_json(paths.owner)
+        held = _line(paths)
     if held and _is_alive(paths, held):
         raise AlreadyRunning(
             f"the root {paths.root} belongs to an agent on {held.get('host')} (pid {held['who']['pid']})"
@@ -40,7 +40,7 @@ def claim(paths: Paths) -> None:
 
 def beat(paths: Paths) -> bool:
     """Show that we live; say whether the root is still ours."""
-    held = files.read_json(paths.owner)
+    held = _line(paths)
     if held and held["who"] != procs.identity(os.getpid()):
         return False
     try:
@@ -48,6 +48,14 @@ def beat(paths: Paths) -> bool:
     except OSError:
         pass
     return True
+
+
+def _line(paths: Paths) -> Dict[str, Any]:
+    """Return the owner's line; empty when there is none, or it makes no sense."""
+    held = files.read_json(paths.owner)
+    if not isinstance(held, dict) or not isinstance(held.get("who"), dict):
+        return {}
+    return held if isinstance(held["who"].get("pid"), int) else {}
 
 
 def _own_line() -> Dict[str, Any]:

@@ -74,6 +74,9 @@ class Paths:
         self.crash = os.path.join(root, "crash")
         self.stopped = os.path.join(root, "stopped")
         self.daemon_log = os.path.join(root, "daemon.log")
+        self.login_path = os.path.join(root, "login-path")
+        self.secret_name = os.path.join(root, "socket-name")
+        self.ignored_claims = os.path.join(root, "ignored-claims.json")
 
     def agent(self, sha: str) -> str:
         """Return the zipapp of one version of the agent."""
@@ -88,12 +91,23 @@ class Paths:
         return JobPaths(self.root, job)
 
     def socket_names(self) -> List[bytes]:
-        """Return the daemon's abstract socket names, in the order in which they are tried."""
-        return [self._abstract(f"daemon/{n}") for n in range(SOCKET_NAMES)]
+        """Return the daemon's abstract socket names, in the order in which they are tried.
 
-    def supervisor_socket(self, job: str, attempt: int) -> bytes:
-        """Return the abstract socket name of the supervisor of one attempt."""
-        return self._abstract(f"supervisor/{job}/{attempt}")
+        The last one is known only to who can read the root: it is made when others hold the usual ones.
+        """
+        return [self._abstract(f"daemon/{n}") for n in range(SOCKET_NAMES)] + self._secret_names("daemon")
+
+    def supervisor_sockets(self, job: str, attempt: int) -> List[bytes]:
+        """Return the abstract socket names of the supervisor of one attempt, in the order in which they are tried."""
+        role = f"supervisor/{job}/{attempt}"
+        return [self._abstract(role), *self._secret_names(role)]
+
+    def _secret_names(self, role: str) -> List[bytes]:
+        try:
+            with open(self.secret_name, encoding="ascii") as file:
+                return [self._abstract(f"{file.read(64)}/{role}")]
+        except (OSError, ValueError):
+            return []
 
     def _abstract(self, role: str) -> bytes:
         """Return a name made of the user, the machine and the root, so that two roots never meet."""

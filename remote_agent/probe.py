@@ -14,7 +14,7 @@ import subprocess
 import tempfile
 import time
 from dataclasses import replace
-from typing import IO, Dict, List, Mapping, Optional, Sequence, Tuple
+from typing import IO, Dict, List, Mapping, Optional, Sequence, Set, Tuple
 
 from remote_agent import gpus, procs
 from remote_agent.backends.local import Eyes
@@ -55,10 +55,14 @@ class GpuProbe(Eyes):
         self._began = self._seen = 0.0
         self._looks = 0
         self._mig: List[Tuple[str, str, str]] = []
+        self._whole_gpus: List[Gpu] = []
+        """NVIDIA's GPUs as last seen, before they are divided into MIG devices."""
         self._sick: Dict[str, str] = {}
         self._claims_at = 0.0
         self._others: Dict[str, str] = {}
         self._leased: Dict[str, str] = {}
+        self.ignored: Set[str] = set()
+        """UUIDs of GPUs whose claims by other agents do not count, because the user says so."""
         if self._tool:
             self._start()
             while self.busy:
@@ -111,13 +115,19 @@ class GpuProbe(Eyes):
         self.occupancy.lease(leased, time.monotonic())
         self.claims.hold(leased)
 
+    def heed(self, ignored: Set[str]) -> None:
+        """Take in of which GPUs the claims of others do not count."""
+        self.ignored = ignored
+        self._claims_at = 0.0
+
     def held(self) -> Dict[str, str]:
         """Return why GPUs may not be leased, in words, by UUID."""
         now = time.monotonic()
         if not self.gpus:
             return {}
         if now - self._claims_at > _CLAIMS_SECONDS:
-            self._claims_at, self._others = now, self.claims.others()
+            self._claims_at = now
+            self._others = {uuid: who for uuid, who in self.claims.others().items() if uuid not in self.ignored}
             self.occupancy.look = replace(self.occupancy.look, claims=self._others)
         found = self.occupancy.held(now)
         if now - self._seen > _STALE:
@@ -154,15 +164,23 @@ class GpuProbe(Eyes):
         failed = [call for call in calls.values() if call.failed and not call.may_fail]
         if not failed and [name for name in _TOOLS[self._tool] if name not in calls and name not in _MAY_FAIL]:
             return False  # it could not even be called: the next look may
-        if hung or failed:
-            words = f"did not answer within {DEADLINE:.0f} s" if hung else f"failed: {failed[0].text.strip()[:200]}"
-            self.problem = f"{self._tool} {words}"
-            self._take(Look(self._began, tuple(self.gpus), sick={gpu.uuid: self.problem for gpu in self.gpus}))
+        if hung:
+            self._take_none(f"{self._tool} did not answer within {DEADLINE:.0f} s")
             return True
-        self.problem = ""
         self._sick = {}
-        self._take_all({name: call.text for name, call in calls.items() if not call.failed})
+        texts = {name: call.text for name, call in calls.items() if not (call.failed and call.may_fail)}
+        if failed and not (self._tool == "nvidia-smi" and gpus.parse(texts["gpus"], self._whole_gpus)):
+            self._take_none(f"{self._tool} failed: {_said(failed[0].text)}")
+            return True
+        # A tool that fails for one GPU still tells of the others.
+        self.problem = f"{self._tool}: {_said(_without_rows(failed[0].text))}" if failed else ""
+        self._take_all(texts)
         return True
+
+    def _take_none(self, problem: str) -> None:
+        """Take in that the tool told of no GPU: those that are known are not leased."""
+        self.problem = problem
+        self._take(Look(self._began, tuple(self.gpus), sick={gpu.uuid: problem for gpu in self.gpus}))
 
     def _take_all(self, texts: Dict[str, str]) -> None:
         if "mig" in texts:
@@ -172,19 +190,26 @@ class GpuProbe(Eyes):
         elif "amd" in texts:
             self.gpus = gpus.parse_amd(texts["amd_list"], texts["amd"])
         else:
-            self.gpus = gpus.with_mig(gpus.parse(texts["gpus"]), self._mig)
+            seen = gpus.parse(texts["gpus"], self._whole_gpus)
+            if not seen and not self._whole_gpus:
+                self.problem = f"{self._tool} lists no GPU: {_said(texts['gpus'])}"
+            self._whole_gpus = gpus.with_lost(seen, self._whole_gpus, _without_rows(texts["gpus"]))
+            self.gpus = gpus.with_mig(self._whole_gpus, self._mig)
         processes = [_known(process) for process in gpus.parse_processes(texts.get("processes", ""))]
-        self._take(Look(self._began, tuple(self.gpus), tuple(processes)))
+        sick = {gpu.uuid: gpu.sick for gpu in self.gpus if gpu.sick}
+        self._take(Look(self._began, tuple(self.gpus), tuple(processes), sick=sick))
 
     def _take_each(self, calls: Mapping[str, "_Call"]) -> bool:
         """Take in what the GPUs said one by one: those that said nothing are sick."""
         now = time.strftime("%H:%M")
+        silent = f"not healthy: its driver does not answer, since {now}"
         self._sick = {
-            name[4:]: self._sick.get(name[4:], f"not healthy: its driver does not answer, since {now}")
+            name[4:]: self._sick.get(name[4:], silent if call.hung else gpus.sick_words(_said(call.text)))
             for name, call in calls.items()
             if call.hung or call.failed
         }
         fresh = {gpu.uuid: gpu for call in calls.values() for gpu in gpus.parse(call.text)}
+        self._sick.update({uuid: gpu.sick for uuid, gpu in fresh.items() if gpu.sick and uuid not in self._sick})
         self.gpus = [fresh.get(gpu.uuid, gpu) for gpu in self.gpus]
         self.problem = f"{len(self._sick)} of {len(self.gpus)} GPUs do not answer" if self._sick else ""
         self._take(Look(self._began, tuple(self.gpus), self.occupancy.look.processes, sick=self._sick))
@@ -240,6 +265,16 @@ _USUAL_PLACES = ("/usr/bin", "/usr/local/bin", "/usr/local/nvidia/bin", "/usr/li
 def _find(tool: str) -> Optional[str]:
     path = os.pathsep.join([os.environ.get("PATH", os.defpath), *_USUAL_PLACES])
     return shutil.which(tool, path=path)
+
+
+def _said(text: str) -> str:
+    """Return what a tool said, as one line."""
+    return " ".join(text.split())[:200] or "it says nothing"
+
+
+def _without_rows(text: str) -> str:
+    """Return the lines of nvidia-smi's output that are no row of a GPU."""
+    return "\n".join(line for line in text.splitlines() if not gpus.parse(line))
 
 
 def _known(process: GpuProcess) -> GpuProcess:

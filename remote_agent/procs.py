@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import os
+import resource
 import signal
 import time
 from typing import Any, Callable, Dict, Iterable, List, Optional, Set, Tuple
@@ -30,6 +31,44 @@ TOKEN_VARIABLE = "FOUNDATIONS_TOKEN"
 def has_prctl() -> bool:
     """Say whether prctl can be called here."""
     return _libc is not None
+
+
+def forget_shell() -> None:
+    """Take back what the shell that happened to start this process has set for its children: umask and limits.
+
+    A limit is raised as far as it may be; one that cannot be is told of by ``tight_limits``.
+    """
+    os.umask(0o022)
+    for _, number in _LIMITS:
+        soft, hard = resource.getrlimit(number)
+        for wanted in ((resource.RLIM_INFINITY, resource.RLIM_INFINITY), (hard, hard)):
+            try:
+                resource.setrlimit(number, wanted)
+                break
+            except (ValueError, OSError):
+                continue  # only root may raise the hard one
+
+
+def tight_limits() -> List[str]:
+    """Return the limits under which jobs run that a shell has set, in words."""
+    return [
+        f"{words} ({resource.getrlimit(number)[1]})"
+        for words, number in _LIMITS
+        if resource.getrlimit(number)[1] != resource.RLIM_INFINITY and words in _SELDOM
+    ]
+
+
+_LIMITS = (
+    ("CPU time", resource.RLIMIT_CPU),
+    ("size of files", resource.RLIMIT_FSIZE),
+    ("data", resource.RLIMIT_DATA),
+    ("address space", resource.RLIMIT_AS),
+    ("resident memory", resource.RLIMIT_RSS),
+    ("processes", resource.RLIMIT_NPROC),
+    ("locked memory", resource.RLIMIT_MEMLOCK),
+)
+_SELDOM = ("CPU time", "size of files", "data", "address space")
+"""Those that no system sets by itself."""
 
 
 def become_subreaper() -> None:
@@ -64,6 +103,12 @@ def start_time(pid: int) -> Optional[int]:
     return None if stat is None or stat[0] == "Z" else int(stat[19])
 
 
+def is_stopped(pid: int) -> bool:
+    """Say whether a process is stopped by a signal."""
+    stat = _stat(pid)
+    return stat is not None and stat[0] == "T"
+
+
 def identity(pid: int) -> Dict[str, Any]:
     """Return what tells this process from a later one with the same pid."""
     return {"pid": pid, "start": start_time(pid), "boot": boot_id()}
@@ -71,7 +116,7 @@ def identity(pid: int) -> Dict[str, Any]:
 
 def is_alive(who: Dict[str, Any]) -> bool:
     """Say whether exactly this process still runs."""
-    return bool(who) and who.get("boot") == boot_id() and start_time(who["pid"]) == who.get("start") is not None
+    return bool(who) and who.get("boot") == boot_id() and start_time(who.get("pid", 0)) == who.get("start") is not None
 
 
 def owner(pid: int) -> Optional[int]:

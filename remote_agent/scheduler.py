@@ -39,6 +39,8 @@ class Capacity:
     """Bytes; 0 when it is not known."""
     held: Mapping[str, str] = field(default_factory=dict)
     """GPUs that may not be leased now, and why, in words, by UUID."""
+    gpu_problem: str = ""
+    """Why GPUs are not known, in words."""
 
     def refusal(self, spec: JobSpec) -> str:
         """Return why this host can never run a job, or an empty string when it can."""
@@ -48,7 +50,8 @@ class Capacity:
             return f"the job asks for {_bytes(spec.ram)} of memory; this host has {_bytes(self.ram)}"
         has = ", ".join(sorted({gpu.name for gpu in self.gpus})) or "none"
         if spec.gpus > len(self.gpus):
-            return f"the job asks for {_count(spec.gpus, 'GPU')}; this host has {len(self.gpus)} ({has})"
+            why = f"; {self.gpu_problem}" if self.gpu_problem else ""
+            return f"the job asks for {_count(spec.gpus, 'GPU')}; this host has {len(self.gpus)} ({has}){why}"
         large = [gpu for gpu in self.gpus if (gpu.memory_total or 0) >= spec.gpu_memory]
         if spec.gpus > len(large):
             return (

@@ -6,9 +6,9 @@ import os
 import shutil
 import socket
 import time
-from typing import Any, Dict, Optional, Tuple
+from typing import Any, Callable, Dict, List, Optional, Tuple
 
-from remote_agent import crash, files, messages, owner, peers
+from remote_agent import crash, files, login, messages, owner, peers
 from remote_agent.backends.local import LocalBackend
 from remote_agent.claims import Claims
 from remote_agent.engine import Engine
@@ -18,8 +18,10 @@ from remote_agent.paths import Paths
 from remote_agent.probe import GpuProbe
 from remote_agent.zygote import Zygote
 
+Started = Tuple[Engine, GpuProbe, socket.socket, login.Question]
 
-def start(paths: Paths, agent: str, report: Optional[int] = None) -> Optional[Tuple[Engine, GpuProbe, socket.socket]]:
+
+def start(paths: Paths, agent: str, report: Optional[int] = None) -> Optional[Started]:
     """Bring the agent up, or return None when this root is being served already.
 
     Args:
@@ -30,25 +32,62 @@ def start(paths: Paths, agent: str, report: Optional[int] = None) -> Optional[Tu
     Raises:
         AlreadyRunning: a daemon that our socket cannot see owns the root. StorageBroken: the journal cannot be used.
     """
-    for folder in (paths.jobs, paths.objects, paths.trash):
-        os.makedirs(folder, 0o700, exist_ok=True)
+    _with_room(paths, lambda: _make_folders(paths))
     crash.arm(paths.crash)
     zygote = Zygote(paths, report)
-    listener = peers.listen(paths.socket_names(), socket.SOCK_STREAM)
+    listener = _listen(paths)
     if listener is None:
         return None
-    owner.claim(paths)
-    unpack_sdk(paths, agent)
-    files.write_bytes(paths.current_agent, agent.encode())
+    _with_room(paths, lambda: owner.claim(paths))
+    question = login.Question(paths.login_path)
+    _with_room(paths, lambda: unpack_sdk(paths, agent))
+    _with_room(paths, lambda: files.write_bytes(paths.current_agent, agent.encode()))
     if os.path.exists(paths.stopped):
         os.unlink(paths.stopped)
     files.keep_ballast(paths.ballast)
     probe = GpuProbe(Claims(paths.root))
+    probe.ignored = set(_ignored(paths))
     backend = LocalBackend(paths, agent, zygote.start, probe)
     backend.settings = _settings(paths)
-    engine = Engine(paths, Journal(paths.journal, time.time()), backend, time.time)
+    journal = Journal(paths.journal, time.time(), lambda: files.drop_ballast(paths.ballast))
+    engine = Engine(paths, journal, backend, time.time)
     engine.compact_if_due()
-    return engine, probe, listener
+    return engine, probe, listener, question
+
+
+def _make_folders(paths: Paths) -> None:
+    for folder in (paths.jobs, paths.objects, paths.trash):
+        os.makedirs(folder, 0o700, exist_ok=True)
+
+
+def _with_room(paths: Paths, write: Callable[[], None]) -> None:
+    """Write something; on a full disk give up the reserve for it, and go on without when even that is not enough.
+
+    A full disk must keep nobody from looking, stopping and pruning: what is not written is made up for at the next
+    start, and jobs that need it fail with words.
+    """
+    for may_try_again in (True, False):
+        try:
+            return write()
+        except OSError as error:
+            if error.errno not in files.FULL:
+                raise
+            if not may_try_again or not files.drop_ballast(paths.ballast):
+                return
+
+
+def _listen(paths: Paths) -> Optional[socket.socket]:
+    """Take one of our socket names; where others hold all of them, one that nobody else can know."""
+    try:
+        return peers.listen(paths.socket_names(), socket.SOCK_STREAM)
+    except peers.AddressesTaken:
+        files.write_bytes(paths.secret_name, os.urandom(16).hex().encode())
+        return peers.listen(paths.socket_names(), socket.SOCK_STREAM)
+
+
+def _ignored(paths: Paths) -> List[str]:
+    found = files.read_json(paths.ignored_claims)
+    return [uuid for uuid in found if isinstance(uuid, str)] if isinstance(found, list) else []
 
 
 def _settings(paths: Paths) -> Dict[str, Any]:

@@ -25,7 +25,11 @@ from remote_agent.objects import ObjectStore
 from remote_agent.paths import Paths
 
 _RECORD_TRIES = 600
-"""How often, a second apart, the exit record is tried on a full disk."""
+"""How often, a second apart, the exit record is tried on a full disk, while no daemon listens."""
+_TOLD_TRIES = 3
+"""The same while a daemon does, which writes it into its journal."""
+_FOLDER_LOOK_SECONDS = 5.0
+"""Seconds between two looks whether the attempt's folder is still there."""
 _NEXT_SECONDS = 1.0
 """So long a daemon may take to hand over the next attempt."""
 _LOG_LOOK_SECONDS = 5.0
@@ -67,7 +71,11 @@ def run(paths: Paths, order: Dict[str, Any], listener: socket.socket) -> None:
             if not following:
                 supervisor.wake_daemon()
             return
-        taken = peers.listen([paths.supervisor_socket(following["job"], following["attempt"])], socket.SOCK_SEQPACKET)
+        try:
+            names = paths.supervisor_sockets(following["job"], following["attempt"])
+            taken = peers.listen(names, socket.SOCK_SEQPACKET)
+        except peers.AddressesTaken:
+            return  # the daemon has it started anew
         if taken is None:
             return
         order, listener = following, taken
@@ -118,6 +126,7 @@ class _Supervisor:
         self.limit_at: Optional[float] = None
         self.log_look_at: Optional[float] = None
         self.tell_at: Optional[float] = None
+        self.folder_look_at: Optional[float] = None
         self.pid = 0
         self.process: Optional[subprocess.Popen[bytes]] = None  # kept: one that is dropped collects its own child
         self.started_at: Optional[float] = None
@@ -184,16 +193,14 @@ class _Supervisor:
         cwd = workspace.start_folder(self.files.work, self.spec.subdir)
         workspace.link_data(self.files.work, self.spec.data)
         workspace.write_parameters(cwd, self.spec.params)
-        python = environment.interpreter(self.spec)
-        commands = environment.python_commands(self.paths.agents, python)
         sdk = self.paths.sdk(self.order["agent"])
-        env = environment.variables(self.spec, self.order["attempt"], self.lease, self.job, sdk, commands)
+        env = environment.variables(self.spec, self.order["attempt"], self.lease, self.paths, sdk)
         env.update(environment.secrets(self.spec, self.job))
         env[procs.TOKEN_VARIABLE] = self.token
         if self.order["host_has_gpus"] and not self.lease.gpus:
             self._say("this job asked for no GPU (--gpus), so CUDA_VISIBLE_DEVICES is empty")
         self._check_for_stop()
-        return environment.command(self.spec, python), env, cwd
+        return environment.command(self.spec, environment.interpreter(self.spec, env["PATH"])), env, cwd
 
     def _start(self, argv: List[str], env: Dict[str, str], cwd: str) -> None:
         with open(os.devnull, "rb") as nothing:
@@ -217,6 +224,7 @@ class _Supervisor:
             self.limit_at = self._began + self.spec.time_limit
         if self.spec.log_limit:
             self.log_look_at = self._began + _LOG_LOOK_SECONDS
+        self.folder_look_at = self._began + _FOLDER_LOOK_SECONDS
         self.status = {"type": "running", "pid": self.pid, "supervisor": os.getpid(), "started_at": self.started_at}
         if self.order.get("is_brief"):
             self.tell_at = self._began + _BRIEF_SECONDS
@@ -294,12 +302,25 @@ class _Supervisor:
             self.kill_at = time.monotonic() + 1.0
         if self.tell_at is not None and now >= self.tell_at:
             self._tell_all()
+        if self.folder_look_at is not None and now >= self.folder_look_at:
+            self._look_at_folder(now)
         if self.log_look_at is not None and now >= self.log_look_at:
             loglimit.bound(self.files.log, self.spec.log_limit)
             self.log_look_at = now + _LOG_LOOK_SECONDS
 
+    def _look_at_folder(self, now: float) -> None:
+        """End an attempt whose folder is gone, whoever removed it: nothing that it writes is kept any more."""
+        self.folder_look_at = now + _FOLDER_LOOK_SECONDS
+        try:
+            is_there = os.fstat(self.log).st_nlink > 0 and os.path.isdir(self.files.folder)
+        except OSError:
+            is_there = False
+        if not is_there and self.ended_by is None:
+            self.folder_look_at = None
+            self._end_it(EndReason.WORKSPACE_FAILED, "the job's folder on the host was removed while it ran")
+
     def _until_due(self) -> Optional[float]:
-        moments = (self.tell_at, self.limit_at, self.kill_at, self.log_look_at)
+        moments = (self.tell_at, self.limit_at, self.kill_at, self.log_look_at, self.folder_look_at)
         due = [moment for moment in moments if moment is not None]
         return max(0.0, min(due) - time.monotonic()) if due else None
 
@@ -377,7 +398,7 @@ class _Supervisor:
     def write_exit(self, record: Dict[str, Any]) -> None:
         """Put the exit record in place; on a full disk, give up the reserve, and try for a while."""
         record["started_at"] = self.started_at
-        for _ in range(_RECORD_TRIES):
+        for turn in range(_RECORD_TRIES):
             try:
                 # A daemon that listens writes it into its journal, durably, before anybody is told of the end.
                 files.write_bytes(self.files.exit, json.dumps(record).encode(), durable=not self.daemons)
@@ -385,9 +406,23 @@ class _Supervisor:
                     files.sync_path(self.files.folder, self.paths.jobs)
                 break
             except OSError as error:
-                if error.errno not in files.FULL or not files.drop_ballast(self.paths.ballast):
+                if self.daemons and turn + 1 >= _TOLD_TRIES:
+                    break
+                if error.errno not in files.FULL:
+                    self._mend_folder(turn)
+                elif not files.drop_ballast(self.paths.ballast):
                     time.sleep(1)
         crash.point("supervisor.recorded")
+
+    def _mend_folder(self, turn: int) -> None:
+        """Make place for the exit record where the job has wrecked its own folder."""
+        try:
+            os.makedirs(self.files.folder, 0o700, exist_ok=True)
+            if os.path.isdir(self.files.exit) and not os.path.islink(self.files.exit):
+                os.rename(self.files.exit, f"{self.files.exit}.{os.urandom(4).hex()}")
+            os.chmod(self.files.folder, 0o700)
+        except OSError:
+            time.sleep(1 if turn else 0)
 
     def hand_back(self, record: Dict[str, Any]) -> Optional[socket.socket]:
         """Tell the daemon of the end and leave the attempt.

@@ -61,15 +61,14 @@ def _serve(orders: socket.socket, paths: Paths) -> None:
             return
         order = json.loads(message)
         crash.point("zygote.order")
-        name = paths.supervisor_socket(order["job"], order["attempt"])
-        listener = peers.listen([name], socket.SOCK_SEQPACKET)
         answer = _DONE
-        if listener is not None:
-            try:
-                _fork_supervisor(orders, paths, order, listener)
-            except OSError as error:
-                answer = f"no process could be made: {error.strerror}".encode()
-            listener.close()
+        try:
+            listener = peers.listen(paths.supervisor_sockets(order["job"], order["attempt"]), socket.SOCK_SEQPACKET)
+            if listener is not None:
+                with listener:
+                    _fork_supervisor(orders, paths, order, listener)
+        except OSError as error:
+            answer = f"no process could be made: {error.strerror or error}".encode()
         orders.send(answer)
 
 

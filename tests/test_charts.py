@@ -11,12 +11,12 @@ from hypothesis import example, given, strategies as st
 from textual.events import MouseScrollUp
 
 from foundations import records
-from foundations_tui import charts, locations, summaries
+from foundations_tui import charts, locations, moments, summaries
 from foundations_tui.session import Session
 from foundations_tui.store import writes
 from foundations_tui.store.db import Store, open_reader
 from foundations_tui.store.rows import CurvePoint
-from foundations_tui.ui import curves, moments, sweepcharts
+from foundations_tui.ui import curves, sweepcharts
 from foundations_tui.ui.app import FoundationsApp
 from foundations_tui.ui.curves import How, JobOfChart
 from foundations_tui.ui.panes.metrics import MetricsPane

@@ -18,8 +18,10 @@ if TYPE_CHECKING:
     import sqlite3
 
     from foundations_tui.session import Session
+    from foundations_tui.store.rows import HostRow
 
 _PAUSE = 2.0
+_TOOLS = ("nvidia-smi", "rocm-smi", "amd-smi")
 _FRESH, _PATIENCE = 1.0, 5.0
 """Seconds: a look that old is shown; so long a newer one is waited for."""
 
@@ -28,14 +30,28 @@ _FRESH, _PATIENCE = 1.0, 5.0
 @click.argument("names", nargs=-1, type=HostName(), metavar="[HOST...]")
 @click.option("--watch", is_flag=True, help="Show them anew every 2 seconds.")
 @click.option("--release", default="", metavar="HOST:GPU", help="End the quarantine of a GPU (index or UUID).")
+@click.option(
+    "--ignore-claims", default="", metavar="HOST:GPU", help="Use a GPU whatever other agents claim: they only ask."
+)
+@click.option("--heed-claims", default="", metavar="HOST:GPU", help="Leave it again to whoever claims it.")
 @json_option
 @connecting
-def gpus(session: Session, names: tuple[str, ...], watch: bool, release: str, as_json: bool) -> int:
+def gpus(
+    session: Session,
+    names: tuple[str, ...],
+    watch: bool,
+    release: str,
+    ignore_claims: str,
+    heed_claims: str,
+    as_json: bool,
+) -> int:
     """Show the GPUs of the hosts: memory, load, heat, and whose they are: a job of ours, or somebody else's process."""
     from foundations_tui import sync
 
     if release:
         return _release(session, release)
+    if ignore_claims or heed_claims:
+        return _overrule(session, ignore_claims, heed_claims)
     wanted = [session.hosts.host(name).name for name in names] or list(session.hosts.hosts)
     while True:
         for host in wanted:
@@ -53,12 +69,21 @@ def gpus(session: Session, names: tuple[str, ...], watch: bool, release: str, as
             output.print_table(headers, cells, droppable=("POWER", "HEAT", "NAME", "LOAD"), last_wants=40)
         else:
             say("no GPUs")
+        for host in wanted if not as_json else ():
+            _say_why(known.get(host))
         for error in problems.values():
             tell(error)
         if not watch:
             return next((error.exit_code for error in problems.values()), 0)
         sys.stdout.flush()
         time.sleep(_PAUSE)
+
+
+def _say_why(host: HostRow | None) -> None:
+    """Say what is wrong with a host's GPUs, where its tool told."""
+    for problem in host.problems if host else ():
+        if any(tool in problem for tool in _TOOLS) or "GPU" in problem:
+            say(f"{host.name if host else ''}: {problem}")
 
 
 def _have_looked(session: Session, host: str) -> None:
@@ -76,12 +101,28 @@ def _have_looked(session: Session, host: str) -> None:
 def _release(session: Session, wish: str) -> int:
     from foundations_tui import actions
 
-    host, found, gpu = wish.partition(":")
-    if not found or not gpu:
-        raise UsageError("--release takes HOST:GPU, for example gpu1:0")
-    if not actions.forgive(session, session.hosts.host(host).name, gpu):
+    host, gpu = _named("--release", session, wish)
+    if not actions.forgive(session, host, gpu):
         say(f"GPU {gpu} of {host} is not in quarantine")
     return 0
+
+
+def _overrule(session: Session, ignore: str, heed: str) -> int:
+    from foundations_tui import actions
+
+    option, wish = ("--ignore-claims", ignore) if ignore else ("--heed-claims", heed)
+    host, gpu = _named(option, session, wish)
+    actions.ignore_claims(session, host, gpu, bool(ignore))
+    say(f"GPU {gpu} of {host}: claims of other agents {'do not count' if ignore else 'count again'}")
+    return 0
+
+
+def _named(option: str, session: Session, wish: str) -> tuple[str, str]:
+    """Return (host, GPU) of HOST:GPU."""
+    host, found, gpu = wish.partition(":")
+    if not found or not gpu:
+        raise UsageError(f"{option} takes HOST:GPU, for example gpu1:0")
+    return session.hosts.host(host).name, gpu
 
 
 def _cells(conn: sqlite3.Connection, host: str, gpu: dict[str, Any]) -> list[str]:
@@ -102,7 +143,7 @@ def _cells(conn: sqlite3.Connection, host: str, gpu: dict[str, Any]) -> list[str
 def _holder(conn: sqlite3.Connection, gpu: dict[str, Any]) -> str:
     jobs = gpu.get("jobs") or []
     if not jobs:
-        return str(gpu.get("held") or "free")
+        return str(gpu.get("held") or gpu.get("sick") or "free")
     return ", ".join(_job_words(conn, job) for job in jobs)
 
 

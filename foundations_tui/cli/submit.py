@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from foundations_tui import sweeps, words
+from foundations_tui.arguments import Typed, literal
 from foundations_tui.cells import cell
 from foundations_tui.cli import output
 from foundations_tui.cli.options import (
@@ -50,10 +51,15 @@ if TYPE_CHECKING:
     "--project", default="", type=ProjectName(), help="Its project (default: the config's, else the folder's name)."
 )
 @click.option(
-    "--param", "params", multiple=True, metavar="K=V", help="A parameter; V is a JSON literal, else a string."
+    "--param",
+    "params",
+    multiple=True,
+    metavar="K=V",
+    help="A parameter; V is a JSON literal that writes back as typed, else a string.",
 )
 @click.option("--params-file", type=click.Path(dir_okay=False), help="Parameters from a JSON file; --param wins.")
 @click.option("--env", "env", multiple=True, metavar="K=V", help="An environment variable of the job (no secrets).")
+@click.option("--inherit-env", multiple=True, metavar="NAME", help="Give it this variable as it is here (no secrets).")
 @click.option("--tag", "tags", multiple=True, metavar="K[=V]", help="A tag.")
 @click.option(
     "--dir",
@@ -106,6 +112,7 @@ def submit(session: Session, command: tuple[str, ...], then: str, dry_run: bool,
     """
     sweep = _sweep_of(options)
     request = _request(session, command, options)
+    _say_what_reaches_nothing(request, sweep)
     if sweep is not None:
         return _submit_sweep(session, request, sweep, then, dry_run, as_json, options["yes"])
     if dry_run:
@@ -128,6 +135,26 @@ def submit(session: Session, command: tuple[str, ...], then: str, dry_run: bool,
     if not as_json:
         say(f"job {submitted.view.spec.job} submitted to {submitted.host}")
     return watch_to_end(session, [submitted.view.spec.job], log=then == "follow", log_to_stderr=as_json)
+
+
+def _say_what_reaches_nothing(request: Request, sweep: sweeps.Plan | None) -> None:
+    """Refuse a parameter that has two values, and say which placeholders and parameters do not meet."""
+    axes = list(sweep.axes) if sweep is not None else []
+    for key in axes:
+        if key in request.params:
+            raise UsageError(f"{key!r} is both swept and given by --param or --params-file", "leave one of them out")
+    for hole in sweeps.unfilled(request.command, axes and [*axes, *request.params]):
+        name = hole.strip("{}")
+        if axes:
+            say(f"warning: nothing fills {hole} in the command: it has {', '.join(axes)}")
+        elif name in request.params:
+            say(f"warning: {hole} in the command is filled by a sweep only: --sweep {name}=VALUE")
+    for key in axes:
+        if not sweeps.uses(request.command, key):
+            say(
+                f"warning: the command has no {{{key}}}: its jobs get {key} only as a parameter"
+                f" (foundations.load_parameters(), FOUNDATIONS_PARAM_{key.upper()})"
+            )
 
 
 _ASKED_FROM = 50
@@ -291,9 +318,10 @@ def _request(session: Session, command: tuple[str, ...], options: dict[str, Any]
         outputs=options["outputs"],
         log_limit=options["log_limit"],
         secrets=options["secrets"],
+        inherit_env=options["inherit_env"],
         params=_params(options["params"], options["params_file"]),
-        env={key: value or "" for key, value in (parse_pair(text, "--env") for text in options["env"])},
-        tags={key: value or "" for key, value in (parse_pair(text, "--tag", False) for text in options["tags"])},
+        env=_pairs(options["env"], "--env"),
+        tags=_pairs(options["tags"], "--tag", value_needed=False),
     )
 
 
@@ -313,20 +341,28 @@ def _host_of(session: Session, jobs: tuple[str, ...]) -> str:
 
 def _params(pairs: tuple[str, ...], file: str | None) -> dict[str, Any]:
     params = _params_of_file(file) if file else {}
-    for text in pairs:
-        key, value = parse_pair(text, "--param")
-        try:
-            params[key] = json.loads(value or "")
-        except ValueError:
-            params[key] = value
-        except RecursionError:
-            raise UsageError(f"--param {key} is nested too deep") from None
-    return params
+    given = _pairs(pairs, "--param")
+    return {**params, **{key: literal(value, any_json=True) for key, value in given.items()}}
+
+
+def _pairs(texts: tuple[str, ...], option: str, value_needed: bool = True) -> dict[str, str]:
+    """Return what an option that may be repeated gives, by name.
+
+    Raises:
+        UsageError: a name is given twice.
+    """
+    given: dict[str, str] = {}
+    for text in texts:
+        key, value = parse_pair(text, option, value_needed)
+        if key in given:
+            raise UsageError(f"{option} {key} is given twice: {given[key]!r} and {value or ''!r}")
+        given[key] = value or ""
+    return given
 
 
 def _params_of_file(file: str) -> dict[str, Any]:
     try:
-        found = json.loads(Path(file).read_text(encoding="utf-8"))
+        found = json.loads(Path(file).read_text(encoding="utf-8-sig"), parse_float=Typed.of)
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"--params-file {file}: {getattr(error, 'strerror', None) or error}") from None
     except (ValueError, RecursionError) as error:

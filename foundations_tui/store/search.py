@@ -17,7 +17,7 @@ from datetime import datetime
 from typing import Any
 
 from foundations_tui import words
-from foundations_tui.arguments import literal
+from foundations_tui.arguments import literal, number
 from foundations_tui.store import series
 from foundations_tui.store.expressions import (
     FIELDS,
@@ -105,6 +105,18 @@ class Meaning:
     aggregate: str = ""
 
 
+_BARE = (("param", "arg"), ("metric",), ("tag",))
+"""What a bare name may be, the first that any job has; a field was found before."""
+
+
+def _numeric(column: str) -> str:
+    """Return the SQL of a metric's first or last value as a number: infinities are numbers, NaN alone is none."""
+    return (
+        f"CASE WHEN typeof({column}) IN ('integer', 'real') THEN {column} WHEN {column} = 'Infinity' THEN 9e999"
+        f" WHEN {column} = '-Infinity' THEN -9e999 WHEN typeof({column}) = 'blob' THEN CAST({column} AS REAL) END"
+    )
+
+
 class Search:
     """Compiles what a user asked for against one store."""
 
@@ -127,26 +139,28 @@ class Search:
     def meaning(self, expression: Expression, whole: str = "") -> Meaning:
         """Return what an expression stands for.
 
-        A bare name that is both a parameter and an argument is one thing: what the script said, else its command line.
+        A bare name is a parameter or an argument (what the script said, else its command line), else a metric, else a
+        tag: what a project logs later never changes what an earlier kind means.
 
         Raises:
-            QueryError: no job has such a thing, or several kinds do.
+            QueryError: no job has such a thing.
         """
         whole = whole or expression.text
         if expression.kind:
             if expression.kind in ("field", "is"):
                 return Meaning(expression, (expression.kind,))
             return Meaning(expression, (expression.kind,), self._aggregate(expression, whole))
-        kinds = [kind for kind in _FACT_KINDS if not expression.aggregate and self._has_fact(kind, expression.name)]
-        if self._has_metric(expression.name):
-            kinds.append("metric")
-        if not kinds:
-            problem = f"no job has a parameter, argument, metric or tag {expression.name!r}"
-            raise QueryError(whole, expression.position, problem, self._nearest(expression.name))
-        if len(kinds) > 1 and kinds != ["param", "arg"]:
-            named = [f"{kind}:{expression.name}" for kind in kinds]
-            raise QueryError(whole, expression.position, f"{expression.name!r} is {' and '.join(named)}", "say which")
-        return Meaning(expression, tuple(kinds), self._aggregate(expression, whole) if kinds == ["metric"] else "")
+        for kinds in _BARE:
+            found = tuple(kind for kind in kinds if self._is_known(kind, expression))
+            if found:
+                return Meaning(expression, found, self._aggregate(expression, whole) if found == ("metric",) else "")
+        problem = f"no job has a parameter, argument, metric or tag {expression.name!r}"
+        raise QueryError(whole, expression.position, problem, self._nearest(expression.name))
+
+    def _is_known(self, kind: str, expression: Expression) -> bool:
+        if kind == "metric":
+            return self._has_metric(expression.name)
+        return not expression.aggregate and self._has_fact(kind, expression.name)
 
     def _aggregate(self, expression: Expression, whole: str) -> str:
         if expression.aggregate != "best":
@@ -216,9 +230,7 @@ class Search:
         if meaning.kinds == ("metric",):
             if meaning.aggregate not in ("first", "last"):
                 return False
-            query = (
-                f"SELECT 1 FROM series WHERE key = ? AND typeof({meaning.aggregate}) NOT IN ('integer', 'real') LIMIT 1"
-            )
+            query = f"SELECT 1 FROM series WHERE key = ? AND {_numeric(meaning.aggregate)} IS NULL LIMIT 1"
             return self._conn.execute(query, [meaning.expression.name]).fetchone() is not None
         query = "SELECT 1 FROM facts WHERE kind = ? AND key = ? AND number IS NULL LIMIT 1"
         name = meaning.expression.name
@@ -240,7 +252,7 @@ class Search:
         if kind == "metric":
             column = meaning.aggregate
             if what == "number" and column in ("first", "last"):
-                column = f"CASE WHEN typeof({column}) IN ('integer', 'real') THEN {column} END"
+                column = _numeric(column)
             query = f"(SELECT {column} FROM series WHERE key = ? AND job = j.job AND attempt = j.attempt)"
             return Sql(query, (name,))
         return Sql(f"(SELECT {what} FROM facts WHERE kind = ? AND key = ? AND job = j.job)", (kind, name))
@@ -308,25 +320,25 @@ class Search:
             if isinstance(found, list) and meaning.kinds == ("metric",):
                 raise QueryError(whole, value.position, "a metric has one value at a time")
             return self._equal(meaning, node.op, found)
+        if isinstance(found, str) and not value.is_quoted:
+            found = number(found)  # an id such as 007 compares as a number all the same
         if not _is_number(found):
             raise QueryError(whole, value.position, f"{node.op} needs a number")
         return self._compared(meaning, node.op, _float(found))
 
-    def _compared(self, meaning: Meaning, op: str, number: float) -> Sql:
+    def _compared(self, meaning: Meaning, op: str, limit: float) -> Sql:
         """Return a comparison of numbers; one kind is looked through in one go: much faster than job by job."""
         name = meaning.expression.name
         if meaning.kinds == ("metric",):
             column = meaning.aggregate
-            condition = f"{column} {op} ?"
-            if column in ("first", "last"):
-                condition += f" AND typeof({column}) IN ('integer', 'real')"
+            condition = f"{_numeric(column) if column in ('first', 'last') else column} {op} ?"
             chosen = f"(SELECT job, attempt FROM series WHERE key = ? AND {condition})"
-            return Sql(f"(j.job, j.attempt) IN {chosen}", (name, number))
+            return Sql(f"(j.job, j.attempt) IN {chosen}", (name, limit))
         if len(meaning.kinds) == 1:
             chosen = f"(SELECT job FROM facts WHERE kind = ? AND key = ? AND number {op} ?)"
-            return Sql(f"j.job IN {chosen}", (meaning.kinds[0], name, number))
+            return Sql(f"j.job IN {chosen}", (meaning.kinds[0], name, limit))
         value = self.number(meaning)
-        return Sql(f"{value.text} {op} ?", (*value.args, number))
+        return Sql(f"{value.text} {op} ?", (*value.args, limit))
 
     def _equal(self, meaning: Meaning, op: str, found: Any) -> Sql:
         """Return whether a value is this one, or with != is there and is another one."""

@@ -92,7 +92,7 @@ def from_column(value: Any) -> Any:
 
 def number_of(value: Any) -> float | None:
     """Return a value as the number that a chart shows; None for text, NaN and what has none."""
-    if type(value) is float:
+    if isinstance(value, float):
         return value if value == value else None
     if isinstance(value, int):
         try:

@@ -774,7 +774,7 @@ def _put_facts(store: Store, job: str, kind: str, pairs: dict[str, Any]) -> None
 
 def _fact_value(value: Any) -> tuple[str, float | None]:
     """Return a value as JSON, and as the number it is sorted and compared by; a text may say one."""
-    number = arguments.literal(value) if isinstance(value, str) and len(value) < _LONGEST_NUMBER else value
+    number = arguments.number(value) if isinstance(value, str) and len(value) < _LONGEST_NUMBER else value
     return json.dumps(value), series.number_of(number)
 
 

@@ -5,17 +5,26 @@ from __future__ import annotations
 import json
 import os
 import selectors
+import signal
 import socket
-from typing import Any, Callable, Dict, List, Mapping, Optional, Set
+import time
+from typing import Any, Callable, Dict, List, Mapping, Optional, Set, Tuple
 
-from remote_agent import files, peers, procs
+from remote_agent import checks, files, messages, peers, procs
 from remote_agent.backends import Attempt, Backend, Status
+from remote_agent.errors import BadRequest
 from remote_agent.gpus import Gpu, allowed
 from remote_agent.jobs import EndReason, Lease
 from remote_agent.paths import Paths
 from remote_agent.scheduler import Capacity
 
 _ENDED = "ended"
+_LOOK_SECONDS = 3.0
+"""Seconds between two looks at the supervisors themselves."""
+_MOST_STOPPED = 3
+"""So many looks in a row may find a supervisor stopped, though it is woken each time."""
+_OVERDUE_SECONDS = 20.0
+"""So long after the grace time a supervisor has for the end of its attempt."""
 DISMISSED = b'{"dismissed": true}'
 
 
@@ -23,6 +32,8 @@ class Eyes:
     """What the backend asks about GPUs; a host without any has these."""
 
     gpus: List[Gpu] = []
+    problem = ""
+    """Why they are not all known, in words."""
 
     def lease(self, leased: Mapping[str, str]) -> None:
         """Take in which GPUs are leased, and to which job."""
@@ -61,6 +72,11 @@ class LocalBackend(Backend):
         """Supervisors of this daemon whose attempts have ended: each may take another one, before it goes."""
         self.supervisors: Dict[Attempt, int] = {}
         """Pid of the supervisor of each running attempt, as it said itself."""
+        self._overdue: Dict[Attempt, float] = {}
+        """When an attempt that is to stop has to be over, on the monotonic clock."""
+        self._stopped: Dict[Attempt, int] = {}
+        """How many looks in a row have found an attempt's supervisor stopped."""
+        self._looked_at = time.monotonic()
         self._own: Set[Attempt] = set()
         """Attempts that this daemon started: supervisors of an earlier version take none of ours."""
 
@@ -75,7 +91,7 @@ class LocalBackend(Backend):
         """
         gpus = tuple(allowed(self._eyes.gpus, self.settings.get("gpus")))
         max_jobs = int(self.settings.get("max_jobs") or 0)
-        return Capacity(max(self._cpus, max_jobs), gpus, max_jobs, self._ram, self._eyes.held())
+        return Capacity(max(self._cpus, max_jobs), gpus, max_jobs, self._ram, self._eyes.held(), self._eyes.problem)
 
     def hold(self, leases: Mapping[str, Lease]) -> None:
         """Have the GPUs of ended leases looked at, and say to other agents which are ours."""
@@ -117,7 +133,12 @@ class LocalBackend(Backend):
     def poll(self, attempts: List[Attempt]) -> Dict[Attempt, Status]:
         """Return the attempts that have news: what their supervisors said, and those whose supervisor is gone."""
         news: Dict[Attempt, Status] = {}
+        if time.monotonic() - self._looked_at > _LOOK_SECONDS:
+            self._looked_at = time.monotonic()
+            news.update(self.look_at_supervisors())
         for key, _ in self._selector.select(0):
+            if key.data not in self._sockets:
+                continue
             status = self._hear(key.data)
             if status is not None:
                 news[key.data] = status
@@ -140,8 +161,9 @@ class LocalBackend(Backend):
         return os.path.exists(self._paths.job(attempt[0]).attempt(attempt[1]).folder)
 
     def stop(self, attempt: Attempt, by: str, grace: float) -> None:
-        """Pass the wish on to the supervisor."""
+        """Pass the wish on to the supervisor; one that does not carry it out in time is overruled."""
         self._stops[attempt] = {"by": by, "grace": grace}
+        self._overdue[attempt] = time.monotonic() + grace + _OVERDUE_SECONDS
         self._send_stop(attempt)
 
     def _send_stop(self, attempt: Attempt) -> None:
@@ -153,7 +175,7 @@ class LocalBackend(Backend):
                 pass  # it is ending: the end of its socket says so
 
     def _connect(self, attempt: Attempt) -> bool:
-        connection = peers.connect([self._paths.supervisor_socket(*attempt)], socket.SOCK_SEQPACKET)
+        connection = peers.connect(self._paths.supervisor_sockets(*attempt), socket.SOCK_SEQPACKET)
         if connection is None:
             return False
         connection.setblocking(False)
@@ -177,8 +199,10 @@ class LocalBackend(Backend):
             self._leave(attempt)
             connection.close()
             return self._look(attempt)
-        facts = json.loads(message)
-        phase = facts.pop("type")
+        said = _said(message)
+        if said is None:
+            return None
+        phase, facts = said
         self._orders.pop(attempt, None)
         if phase == "running" and "supervisor" in facts:
             self.supervisors[attempt] = facts["supervisor"]
@@ -195,24 +219,25 @@ class LocalBackend(Backend):
     def _leave(self, attempt: Attempt) -> None:
         self._selector.unregister(self._sockets.pop(attempt))
         self.supervisors.pop(attempt, None)
+        self._overdue.pop(attempt, None)
 
     def _look(self, attempt: Attempt) -> Optional[Status]:
         """Find out, from its files and processes, about an attempt whose supervisor is not connected."""
         attempt_files = self._paths.job(attempt[0]).attempt(attempt[1])
-        record = files.read_json(attempt_files.exit)
+        if self._connect(attempt):
+            return None  # it speaks for itself, whatever lies in the folder that its job can write to
+        record = _record(attempt_files.exit)
         if record is not None:
             self._stops.pop(attempt, None)
             return Status(_ENDED, record)
-        if self._connect(attempt):
-            return None
         order = self._orders.pop(attempt, None)
         if order is not None and not self.was_begun(attempt):
             self._start_again(attempt, order)
             return None
-        owner = files.read_json(attempt_files.supervisor) or {}
+        owner = _owner(attempt_files.supervisor)
         if procs.is_alive(owner.get("supervisor", {})):
             return None  # alive, out of reach of our sockets: looked at again by the clock
-        record = files.read_json(attempt_files.exit)  # it may have ended since the first look
+        record = _record(attempt_files.exit)  # it may have ended since the first look
         return Status(_ENDED, record or self._bury(owner))
 
     def _start_again(self, attempt: Attempt, order: Dict[str, Any]) -> None:
@@ -239,6 +264,90 @@ class LocalBackend(Backend):
             killed = procs.kill_all(lambda: procs.members_of_attempt(owner["token"], session))
         words = "its supervisor was killed, so its end was not seen"
         return _lost(EndReason.SUPERVISOR_DIED, words + (f"; {killed} processes of it were ended" if killed else ""))
+
+    def look_at_supervisors(self) -> Dict[Attempt, Status]:
+        """Wake supervisors that were stopped (SIGSTOP), and end the attempts of those that cannot do their work.
+
+        Returns:
+            The attempts that were ended: one whose supervisor stays stopped, and one that was to stop and does not.
+        """
+        ended: Dict[Attempt, Status] = {}
+        now = time.monotonic()
+        for attempt, pid in list(self.supervisors.items()):
+            overdue = now > self._overdue.get(attempt, now)
+            if not procs.is_stopped(pid):
+                self._stopped.pop(attempt, None)
+            else:
+                self._stopped[attempt] = self._stopped.get(attempt, 0) + 1
+                procs.send_signal(pid, signal.SIGCONT, procs.start_time(pid))
+            if overdue or self._stopped.get(attempt, 0) > _MOST_STOPPED:
+                ended[attempt] = self._end_by_force(attempt, pid)
+        return ended
+
+    def _end_by_force(self, attempt: Attempt, pid: int) -> Status:
+        """End an attempt, and the supervisor that does not."""
+        stop = self._stops.pop(attempt, None)
+        words = "its supervisor was stopped again and again (SIGSTOP), so it was ended from outside"
+        procs.kill_all(lambda: [*procs.descendants(pid), pid])
+        owner = _owner(self._paths.job(attempt[0]).attempt(attempt[1]).supervisor)
+        record = self._bury({**owner, "supervisor": {}})
+        if stop is not None:
+            by = stop["by"] or "its owner"
+            record.update(reason_code=EndReason.STOPPED_BY_USER.value, reason=f"stopped by {by}, by force")
+        else:
+            record["reason"] = words
+        if attempt in self._sockets:
+            connection = self._sockets[attempt]
+            self._leave(attempt)
+            connection.close()
+        self._own.discard(attempt)
+        self._overdue.pop(attempt, None)
+        self._stopped.pop(attempt, None)
+        return Status(_ENDED, record)
+
+
+def _said(message: bytes) -> Optional[Tuple[str, Dict[str, Any]]]:
+    """Return (phase, facts) of what a supervisor said; None when it makes no sense."""
+    try:
+        said = json.loads(message)
+        facts = dict(messages.NEWS(said, "a supervisor's word"))
+        phase = facts.pop("type")
+        if phase == _ENDED:
+            facts.update(messages.EXIT(said, "a supervisor's word"))
+    except (BadRequest, ValueError, RecursionError):
+        return None
+    return phase, facts
+
+
+def _record(path: str) -> Optional[Dict[str, Any]]:
+    """Return an exit record; None when there is none that makes sense."""
+    try:
+        record: Dict[str, Any] = messages.EXIT(files.read_json(path), "an exit record")
+    except (BadRequest, RecursionError):
+        return None
+    return record
+
+
+def _owner(path: str) -> Dict[str, Any]:
+    """Return what a supervisor wrote about itself, as far as it makes sense."""
+    found = files.read_json(path)
+    try:
+        owner: Dict[str, Any] = _OWNER(found, "a supervisor's record")
+    except (BadRequest, RecursionError):
+        return {}
+    return owner
+
+
+_OWNER = checks.sift(
+    {
+        "supervisor": checks.record(
+            {"pid": checks.whole(1), "start": checks.optional(checks.whole()), "boot": checks.text(100)}, ["pid"]
+        ),
+        "token": checks.text(100),
+        "session": checks.optional(checks.whole(1)),
+        "session_start": checks.optional(checks.whole()),
+    }
+)
 
 
 def _lost(reason: EndReason, words: str) -> Dict[str, Any]:

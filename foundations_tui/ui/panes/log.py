@@ -13,13 +13,13 @@ from textual.content import Content
 from textual.message import Message
 from textual.widgets import Static
 
-from foundations_tui import locations, words
+from foundations_tui import locations, moments, words
+from foundations_tui.moments import LogClock
 from foundations_tui.store.rows import JobRow
 from foundations_tui.terminal import clip, one_line
-from foundations_tui.ui import facts, moments
+from foundations_tui.ui import facts
 from foundations_tui.ui.logfile import LogFile
 from foundations_tui.ui.look import LOOK
-from foundations_tui.ui.moments import LogClock
 from foundations_tui.ui.reader import Reader
 from foundations_tui.ui.widgets.log_view import LogView
 
