@@ -7,6 +7,7 @@ FoundationsError               1  the operation failed
 |-- HostError                  4  a host is unreachable or refuses
 |   |-- HostUnreachable
 |   |-- HostRefused            it is there, and does not let us in or do it
+|   |   `-- NoMoreChannels     the server gives no further session on a connection
 |   |-- HostKeyUnknown
 |   `-- HostKeyChanged
 |-- SnapshotError              1
@@ -16,6 +17,7 @@ FoundationsError               1  the operation failed
 from __future__ import annotations
 
 import os
+import sys
 
 
 class FoundationsError(Exception):
@@ -59,6 +61,10 @@ class HostRefused(HostError):
     """The host does not do it."""
 
 
+class NoMoreChannels(HostRefused):
+    """The server gives no further session on this connection."""
+
+
 class HostKeyUnknown(HostError):
     """The host's key is not known."""
 
@@ -75,10 +81,20 @@ class StoreError(FoundationsError):
     """The local store cannot be used."""
 
 
+def store_hint(words: str) -> str:
+    """Return what to do about what SQLite says."""
+    if "malformed" in words or "not a database" in words:
+        return "move the file away (foundations store check names it); the next sync fills a new one from the hosts"
+    return "is the disk full, or another program holding the file?"
+
+
 def as_ours(error: Exception) -> FoundationsError:
     """Return any exception as one of ours: what the system refuses in its own words, all else as the bug that it is."""
     if isinstance(error, FoundationsError):
         return error
+    sqlite3 = sys.modules.get("sqlite3")  # who has not loaded it has no such error
+    if sqlite3 is not None and isinstance(error, sqlite3.DatabaseError):
+        return StoreError(f"the local store cannot be used: {error}", store_hint(str(error)))
     if isinstance(error, OSError):
         where = f"{os.fsdecode(error.filename)}: " if isinstance(error.filename, str | bytes) else ""
         return FoundationsError(f"{where}{error.strerror or error}")

@@ -11,8 +11,10 @@ import re
 import unicodedata
 
 _SGR = re.compile(r"\x1b\[[0-9;:]*m")
-_UNSAFE = re.compile(r"\x1b\[[0-9;:]*m|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
-_ONE_LINE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+_STEERING = r"\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff"
+"""What steers a terminal, turns the direction of text around, or is no text at all."""
+_UNSAFE = re.compile(rf"\x1b\[[0-9;:]*m|[\x00-\x08\x0b\x0c\x0e-\x1f{_STEERING}]")
+_ONE_LINE = re.compile(rf"[\x00-\x1f{_STEERING}]")
 _UNFINISHED = re.compile(r"\x1b(\[[0-9;:]{0,32})?\Z")
 RESET = "\x1b[0m"
 

@@ -277,6 +277,9 @@ class _Channel:
             return b""
         return self._frames.pop(0)
 
+    def errors(self) -> str:
+        return ""
+
     def close(self) -> None:
         pass
 

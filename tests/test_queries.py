@@ -82,7 +82,8 @@ def put(store: Store, job: str, **facts: Any) -> None:
 
 
 def put_records(store: Store, job: str, page: bytes, writer: str = "w", offset: int = 0) -> None:
-    writes.put_sizes(store, "local", [(job, 1, f"records/{writer}", offset + len(page))])
+    host = store.conn.execute("SELECT host FROM jobs WHERE job = ?", [job]).fetchone()["host"]
+    writes.put_sizes(store, host, [(job, 1, f"records/{writer}", offset + len(page))])
     assert writes.put_records_page(store, job, 1, f"records/{writer}", offset, page) == len(page)
 
 
@@ -189,12 +190,11 @@ def test_an_error_points_at_its_place(conn: sqlite3.Connection, query: str, at: 
     assert problem in lines[0] and lines[1] == f"  {query}" and lines[2].index("^") == at + 2
 
 
-def test_an_ambiguous_name_names_both_and_a_wrong_one_the_nearest(conn: sqlite3.Connection) -> None:
+def test_a_parameter_wins_over_a_metric_and_a_wrong_name_tells_the_nearest(conn: sqlite3.Connection) -> None:
     store = Store()
     put_records(store, "bbbbbb000003", records.encode_pair("p", NOW, "loss", 1), "x")
     store.close()
-    with pytest.raises(QueryError, match="'loss' is param:loss and metric:loss"):
-        search.Search(conn).where("loss<1")
+    assert found(conn, "loss=1") == "3" and found(conn, "loss<1") == "", "a parameter wins, whatever is logged later"
     assert found(conn, "metric:loss<1") == "12" and found(conn, "param:loss=1") == "3"
     with pytest.raises(QueryError) as caught:
         search.Search(conn).where("los<1")

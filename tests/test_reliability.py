@@ -778,10 +778,9 @@ def test_a_name_that_another_user_squats_on(tmp_path: Path) -> None:
 def test_a_full_disk_or_quota_takes_the_reserve_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
-    journal = Journal(str(tmp_path / "journal"), 0.0)
     ballast = tmp_path / "ballast"
     ballast.write_bytes(b"x" * 1000)
-    journal.make_room = lambda: files.drop_ballast(str(ballast))
+    journal = Journal(str(tmp_path / "journal"), 0.0, lambda: files.drop_ballast(str(ballast)))
 
     class Full(files.Disk):
         def write(self, fd: int, data: bytes) -> None:

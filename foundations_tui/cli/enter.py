@@ -67,4 +67,4 @@ def _enter(session: Session, host: str, row: JobRow | None, command: tuple[str, 
         raise NotFoundError(f"job {row.job} has not started: it has no folder yet")
     agent = session.agent(host)
     wish = {"job": row.job if row else "", "attempt": row.attempt if row else 0, "command": list(command)}
-    return console.run(agent.transport, agent.place, wish, sys.stdin.isatty() and sys.stdout.isatty())
+    return console.run(agent, agent.place, wish, sys.stdin.isatty() and sys.stdout.isatty())

@@ -17,7 +17,7 @@ from foundations_tui import locations
 from foundations_tui.errors import FoundationsError, NotFoundError, UsageError
 
 if TYPE_CHECKING:
-    from foundations_tui.hosts.asking import LockedKey, UnknownKey
+    from foundations_tui.hosts.asking import LockedKey, Prompt, UnknownKey
     from foundations_tui.session import Session
     from foundations_tui.store.queries import JobFilter
     from foundations_tui.store.rows import JobRow
@@ -263,7 +263,7 @@ def open_session(accept_new_host_key: bool = False) -> Iterator[Session]:
     from foundations_tui.hosts.asking import Asker
     from foundations_tui.session import Session
 
-    asker = Asker(_accept if accept_new_host_key else _ask, _ask_passphrase)
+    asker = Asker(_accept if accept_new_host_key else _ask, _ask_passphrase, _ask_secret)
     session = Session(asker=asker, say=say)
     try:
         yield session
@@ -303,6 +303,21 @@ def _ask_passphrase(key: LockedKey) -> str | None:
     said: str = click.prompt(
         f"{wrong}passphrase of {key.path}", hide_input=True, default="", show_default=False, err=True
     )
+    return said or None
+
+
+def _ask_secret(prompt: Prompt) -> str | None:
+    """Ask what a server asks; what is typed is not shown."""
+    from foundations_tui.terminal import one_line
+
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        return None
+    if prompt.about:
+        say(prompt.about)
+    wrong = "that was not it; " if prompt.attempt > 1 else ""
+    who = f"{prompt.user}@{prompt.address}" if prompt.user else prompt.address
+    text = one_line(f"{wrong}{prompt.host} ({who}) asks: {prompt.text.rstrip(': ')}")
+    said: str = click.prompt(text, hide_input=True, default="", show_default=False, err=True)
     return said or None
 
 

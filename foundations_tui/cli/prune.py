@@ -23,6 +23,7 @@ from foundations_tui.cli.options import (
     say,
 )
 from foundations_tui.errors import FoundationsError, HostError, UsageError
+from foundations_tui.ownership import Actor
 from foundations_tui.store import queries
 
 if TYPE_CHECKING:
@@ -64,8 +65,8 @@ def prune(session: Session, jobs: tuple[str, ...], dry_run: bool, yes: bool, as_
     hosts = [session.hosts.host(options["host"]).name] if options["host"] else list(session.hosts.hosts)
     for error in sync.catch_up_all(session, hosts).values():
         say(f"warning: {error}")
-    owner = config.owner_name(session.hosts)
-    rows = [row for row in _chosen(session, jobs, options) if options["others"] or row.owner == owner]
+    actor = Actor(config.owner_name(session.hosts), options["others"])
+    rows = [row for row in _chosen(session, jobs, options) if actor.may_touch(row)]
     _say_left_out(session, jobs, rows)
     unfetched = _survey(session, rows)
     found, code = _prune(session, rows, options["force"], preview=True)

@@ -21,8 +21,8 @@ from foundations_tui.cli.options import (
     need_terminal,
     say,
 )
-from foundations_tui.cli.work import refuse_others
 from foundations_tui.errors import FoundationsError, NotFoundError, UsageError
+from foundations_tui.ownership import Actor
 from foundations_tui.store import queries
 from foundations_tui.store.rows import iso
 from foundations_tui.terminal import one_line
@@ -116,7 +116,7 @@ def move(
     if sum(wish is not None for wish in (where, before, behind, priority)) != 1:
         raise UsageError("say one of --first, --last, --before JOB, --behind JOB, --priority N")
     row = queries.find(session.store.conn, job)
-    refuse_others(row, config.owner_name(session.hosts), others)
+    Actor(config.owner_name(session.hosts), others).check(row)
     if where or priority is not None:
         actions.move(session, row, where or "", priority=priority)
     else:
@@ -159,7 +159,7 @@ def _release(session: Session, job: str, others: bool) -> int:
         row = queries.find(session.store.conn, job)
     except NotFoundError:
         raise NotFoundError(f"there is neither a group nor a job {job!r} that waits") from None
-    refuse_others(row, config.owner_name(session.hosts), others)
+    Actor(config.owner_name(session.hosts), others).check(row)
     actions.resume(session, row)
     click.echo(row.job)
     return 0
@@ -208,10 +208,10 @@ def clear_queue(session: Session, host: str, project: str, group: str, others: b
     hosts = [session.hosts.host(host).name] if host else list(session.hosts.hosts)
     for error in sync.catch_up_all(session, hosts, streams=False).values():
         say(f"warning: {error}")
-    owner = config.owner_name(session.hosts)
+    actor = Actor(config.owner_name(session.hosts), others)
     which = queries.JobFilter(("queued",), host, project)
     waiting = queries.jobs(session.store.conn, which, details=False)
-    rows = [row for row in waiting if _is_meant(row, owner, group, others)]
+    rows = [row for row in waiting if actor.may_touch(row) and (not group or row.group == group)]
     if not rows:
         say("none of your jobs waits" if not others else "no job waits")
         return 0
@@ -219,16 +219,12 @@ def clear_queue(session: Session, host: str, project: str, group: str, others: b
     code = 0
     for row in rows:
         try:
-            actions.stop(session, row, owner)
+            actions.stop(session, row, actor.owner)
             click.echo(row.job)
         except FoundationsError as error:
             tell(error)
             code = code or error.exit_code
     return code
-
-
-def _is_meant(row: JobRow, owner: str, group: str, others: bool) -> bool:
-    return (others or row.owner == owner) and (not group or row.group == group)
 
 
 def _confirm(rows: list[JobRow], yes: bool) -> None:

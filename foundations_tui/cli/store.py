@@ -46,9 +46,13 @@ def backup(file: str) -> None:
 @json_option
 def check(as_json: bool) -> int:
     """Look whether the store is sound, and say what is in it."""
-    with contextlib.closing(open_reader()) as conn:
-        problems = [row[0] for row in conn.execute("PRAGMA integrity_check(20)") if row[0] != "ok"]
-        counts = queries.counts(conn)
+    counts: dict[str, int] = {}
+    try:
+        with contextlib.closing(open_reader()) as conn:
+            problems = [row[0] for row in conn.execute("PRAGMA integrity_check(20)") if row[0] != "ok"]
+            counts = queries.counts(conn)
+    except sqlite3.DatabaseError as error:
+        problems = [str(error)]
     facts: dict[str, str | int] = {
         "file": str(locations.store_file()),
         "bytes": locations.store_file().stat().st_size,
@@ -61,4 +65,6 @@ def check(as_json: bool) -> int:
             ("WHAT", ""), [[key, f"{v:,}" if isinstance(v, int) else str(v)] for key, v in facts.items()]
         )
         say("\n".join(problems) if problems else "it is sound")
+        if problems:
+            say(f"not sound: move {locations.store_file()} away; the next sync fills a new one from the hosts")
     return 1 if problems else 0

@@ -23,6 +23,7 @@ from foundations_tui.cli.options import (
     sync_option,
 )
 from foundations_tui.errors import FoundationsError, NotFoundError
+from foundations_tui.ownership import Actor
 from foundations_tui.store import expressions, queries, writes
 from foundations_tui.store.rows import JobRow, json_value
 
@@ -101,8 +102,9 @@ def show(sweep_id: str, metric: str, sync_first: bool, as_json: bool) -> None:
 @sweep.command()
 @click.argument("sweep_id", metavar="ID")
 @click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--others", is_flag=True, help="Also jobs of other people.")
 @connecting
-def stop(session: Session, sweep_id: str, yes: bool) -> int:
+def stop(session: Session, sweep_id: str, yes: bool, others: bool) -> int:
     """Stop all jobs of a sweep that have not ended."""
     from foundations_tui import actions, config
     from foundations_tui.cli.main import tell
@@ -115,9 +117,11 @@ def stop(session: Session, sweep_id: str, yes: bool) -> int:
         need_terminal("sweep stop asks first")
         click.confirm(f"Stop {words.plural(len(rows), 'job')} of {sweep_id}?", abort=True, err=True)
     code = 0
+    actor = Actor(config.owner_name(session.hosts), others)
     for row in reversed(rows):  # the newest first: what waits would take the place of what ends
         try:
-            actions.stop(session, row, config.owner_name(session.hosts))
+            actor.check(row)
+            actions.stop(session, row, actor.owner)
             click.echo(row.job)
         except FoundationsError as error:
             tell(error)
@@ -127,15 +131,18 @@ def stop(session: Session, sweep_id: str, yes: bool) -> int:
 
 @sweep.command()
 @click.argument("sweep_id", metavar="ID")
+@click.option("--others", is_flag=True, help="Also jobs of other people.")
 @json_option
 @connecting
-def resume(session: Session, sweep_id: str, as_json: bool) -> None:
+def resume(session: Session, sweep_id: str, others: bool, as_json: bool) -> None:
     """Submit again, with the same code, what did not complete: failed, stopped and lost jobs of a sweep."""
-    from foundations_tui import submit as submission
+    from foundations_tui import config, submit as submission
 
     rows = _jobs_of(session.store.conn, sweep_id)
     replaced = queries.metas(session.store.conn, _RESUMED)
     again = [row for row in rows if row.state in _NOT_DONE and row.job not in replaced]
+    for row in again:
+        Actor(config.owner_name(session.hosts), others).check(row)
     submitted = submission.submit_again(session, again) if again else []
     by_host = [row for host in dict.fromkeys(row.host for row in again) for row in again if row.host == host]
     for row, (spec, _) in zip(by_host, submitted, strict=True):

@@ -88,10 +88,11 @@ def wait(session: Session, jobs: tuple[str, ...]) -> int:
 def stop(session: Session, jobs: tuple[str, ...], where: str, yes: bool, grace: float | None, others: bool) -> int:
     """Stop jobs: TERM (or their --stop-signal) to their processes, KILL to all of them after the grace time."""
     from foundations_tui import actions, config
+    from foundations_tui.ownership import Actor
 
     if grace is not None and not 0 <= grace <= LONGEST_GRACE:
         raise UsageError(f"--grace takes 0 to {LONGEST_GRACE} seconds")
-    owner = config.owner_name(session.hosts)
+    actor = Actor(config.owner_name(session.hosts), others)
     if where:
         rows = chosen_jobs(session.store.conn, jobs, where, yes, "stop")
         jobs = tuple(row.job for row in rows if not row.is_final)
@@ -99,8 +100,8 @@ def stop(session: Session, jobs: tuple[str, ...], where: str, yes: bool, grace: 
         raise UsageError("stop takes jobs, or --where QUERY", "foundations stop --help")
 
     def one(row: JobRow) -> None:
-        refuse_others(row, owner, others)
-        actions.stop(session, row, owner, grace)
+        actor.check(row)
+        actions.stop(session, row, actor.owner, grace)
         click.echo(row.job)
         if row.state != "queued":
             spec = queries.spec(session.store.conn, row.job)
@@ -128,11 +129,12 @@ def delete(session: Session, jobs: tuple[str, ...], where: str, yes: bool, other
     """
     from foundations_tui import config, trash
     from foundations_tui.cli.annotate import annotate
+    from foundations_tui.ownership import Actor
 
-    owner = config.owner_name(session.hosts)
+    actor = Actor(config.owner_name(session.hosts), others)
     rows = chosen_jobs(session.store.conn, jobs, where, yes, "delete")
     for_good = now or force
-    mine = [row for row in rows if row.owner == owner or others]
+    mine = [row for row in rows if actor.may_touch(row)]
     if for_good and not yes and not where:
         need_terminal("delete --now asks before it deletes")
     lost = _say_what_is_lost(session, mine, for_good)
@@ -143,7 +145,7 @@ def delete(session: Session, jobs: tuple[str, ...], where: str, yes: bool, other
     going: list[JobRow] = []
 
     def one(row: JobRow) -> None:
-        refuse_others(row, owner, others)
+        actor.check(row)
         if for_good:
             trash.remove(session, row, force or row.job in lost)
             click.echo(row.job)
@@ -215,19 +217,15 @@ def _bring_what_they_made(session: Session, rows: list[JobRow]) -> None:
     from foundations_tui import fetching, sync
 
     for host in {row.host for row in rows if row.kind != "run"}:
+        jobs = [row.job for row in rows if row.host == host]
+        with_patterns = [job for job in jobs if queries.spec(session.store.conn, job)["metrics"].get("patterns")]
         try:
-            sync.catch_up(session, host, [row.job for row in rows if row.host == host], logs=False)
+            sync.catch_up(session, host, jobs, logs=False)
+            if with_patterns:
+                sync.catch_up(session, host, with_patterns)
             fetching.collect_outputs(session, host)
         except FoundationsError as error:
             say(f"warning: {error}; foundations sync brings what the jobs made")
-
-
-def refuse_others(row: JobRow, owner: str, others: bool) -> None:
-    """Raise UsageError when a job is somebody else's and that was not asked for."""
-    if row.owner != owner and not others:
-        raise UsageError(
-            f"job {row.job} belongs to {row.owner or 'somebody else'}, not to {owner}", "--others allows it"
-        )
 
 
 def exit_code_of(row: JobRow) -> int:

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import sys
 import threading
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 from foundations_tui import __version__, locations
 from foundations_tui.config import HostConfig
-from foundations_tui.errors import FoundationsError, HostRefused, HostUnreachable, NotFoundError, UsageError
+from foundations_tui.errors import (
+    FoundationsError,
+    HostRefused,
+    HostUnreachable,
+    NoMoreChannels,
+    NotFoundError,
+    UsageError,
+)
 from foundations_tui.hosts import bundle, shell
 from foundations_tui.hosts.asking import Asker
 from foundations_tui.hosts.transport import Channel, Transport, connect
@@ -40,6 +48,7 @@ class Agent:
             HostError: out of reach, refused, or its host key is not what it should be.
         """
         self.host = host
+        self._asker, self._timeout = asker, timeout
         self.transport: Transport = connect(host, asker, timeout)
         try:
             self._start()
@@ -71,8 +80,28 @@ class Agent:
         return self._rpc.ask(method, params or {}, blob)
 
     def open_bulk(self, role: str, *words: str) -> tuple[Channel, shell.NonceLines, dict[str, Any]]:
-        """Open a channel of its own for bulk bytes; see ``shell.open_bulk``."""
-        return shell.open_bulk(self.transport, self.host.name, self.place, role, *words)
+        """Open a channel of its own for bulk bytes; see ``shell.open_bulk``.
+
+        Where the server gives only one session on a connection, on a connection of its own.
+        """
+        try:
+            return shell.open_bulk(self.transport, self.host.name, self.place, role, *words)
+        except NoMoreChannels:
+            other = connect(self.host, self._asker, self._timeout)
+        try:
+            channel, lines, said = shell.open_bulk(other, self.host.name, self.place, role, *words)
+        except BaseException:
+            other.close()
+            raise
+        return cast(Channel, _Alone(channel, other)), lines, said
+
+    def console(self, line: str, nonce: str, tty: bool) -> int:
+        """Run a shell line on this process's own input and output; see ``Transport.console``."""
+        try:
+            return self.transport.console(line, nonce, tty)
+        except NoMoreChannels:
+            with contextlib.closing(connect(self.host, self._asker, self._timeout)) as other:
+                return other.console(line, nonce, tty)
 
     @property
     def is_alive(self) -> bool:
@@ -117,6 +146,20 @@ class Agent:
         self.call("shutdown", {"replace": True})
         self._rpc.wait_for_end(10.0)
         self._start()
+
+
+class _Alone:
+    """The one channel of a connection, which ends with it."""
+
+    def __init__(self, channel: Channel, transport: Transport) -> None:
+        self._channel, self._transport = channel, transport
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._channel, name)
+
+    def close(self) -> None:
+        self._channel.close()
+        self._transport.close()
 
 
 class Answer:
@@ -211,7 +254,8 @@ class _Rpc:
             while data := self._channel.recv(1 << 18):
                 for frame in reader.feed(data):
                     self._take(frame)
-            self._end(self._lost("the connection ended"))
+            said = self._channel.errors().strip().splitlines()[-1:]
+            self._end(self._lost("the connection ended" + (f"; it said: {said[0].strip()[:300]}" if said else "")))
         except (OSError, ProtocolError, EOFError) as error:
             self._end(self._lost(str(error)))
         except Exception as error:

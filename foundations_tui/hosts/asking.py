@@ -1,4 +1,6 @@
-"""What a connection may have to ask somebody: whether a host's key is the right one, and for a passphrase."""
+"""What a connection may have to ask somebody: whether a host's key is the right one, for a passphrase, a password, a
+one-time code.
+"""
 
 from __future__ import annotations
 
@@ -25,11 +27,31 @@ class LockedKey:
     """How often its passphrase has been asked for, this time too: above 1, what was said before is wrong."""
 
 
+@dataclass(frozen=True)
+class Prompt:
+    """Something that a server asks at login: a password, a one-time code. What is typed is never shown."""
+
+    host: str
+    """Its name in hosts.toml."""
+    user: str
+    address: str
+    text: str
+    """What it asks, in its own words."""
+    about: str = ""
+    """What it says besides."""
+    attempt: int = 1
+    """How often it has asked this time; above 1, what was said before is wrong."""
+
+
 def _trusts_none(key: UnknownKey) -> bool:
     return False
 
 
 def _knows_none(key: LockedKey) -> str | None:
+    return None
+
+
+def _answers_none(prompt: Prompt) -> str | None:
     return None
 
 
@@ -41,7 +63,9 @@ class Asker:
     """Whether a host key is to be trusted, and remembered."""
     passphrase: Callable[[LockedKey], str | None] = _knows_none
     """The passphrase of a private key; None from who does not want to say it. It is kept nowhere."""
+    answer: Callable[[Prompt], str | None] = _answers_none
+    """What to tell a server; None from who does not want to say it. It is kept nowhere."""
 
 
 NOBODY = Asker()
-"""Trusts no key and knows no passphrase."""
+"""Trusts no key, knows no passphrase and answers nothing."""

@@ -12,19 +12,25 @@ import shutil
 import signal
 import sys
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Protocol
 
 from foundations_tui.hosts.shell import Place
-from foundations_tui.hosts.transport import Transport
 
 _CHUNK = 1 << 16
 
 
-def run(transport: Transport, place: Place, wish: dict[str, Any], tty: bool) -> int:
+class Console(Protocol):
+    """What runs a shell line on this process's own input and output."""
+
+    def console(self, line: str, nonce: str, tty: bool) -> int:
+        """See ``Transport.console``."""
+
+
+def run(transport: Console, place: Place, wish: dict[str, Any], tty: bool) -> int:
     """Run what a wish says (see ``remote_agent/enter.py``) and return its exit code.
 
     Args:
-        transport: to the host.
+        transport: to the host, or its agent.
         place: where the agent is there.
         wish: "job", "attempt", "command".
         tty: whether it gets a terminal.

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 
-from foundations_tui.errors import HostRefused
+from foundations_tui.errors import HostRefused, HostUnreachable
 
 
 class LocalTransport:
@@ -73,8 +73,15 @@ class LocalChannel:
             )
 
     def send(self, data: bytes) -> None:
-        """Send all of the data."""
-        self._socket.sendall(data)
+        """Send all of the data.
+
+        Raises:
+            HostUnreachable: the shell has ended.
+        """
+        try:
+            self._socket.sendall(data)
+        except (BrokenPipeError, ConnectionResetError) as error:
+            raise HostUnreachable(f"local: the connection was lost ({error.strerror})") from None
         self._transport.count(len(data))
 
     def recv(self, size: int) -> bytes:
@@ -95,6 +102,10 @@ class LocalChannel:
     def errors(self) -> str:
         """Return what came on standard error so far."""
         return os.pread(self._errors.fileno(), 4096, 0).decode("utf-8", "replace")
+
+    def exit_code(self) -> int | None:
+        """Return with what the shell ended; None while it runs."""
+        return self._shell.poll()
 
     def close(self) -> None:
         """End the shell, or what it became: it ends by itself when its input is closed."""

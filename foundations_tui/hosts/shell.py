@@ -19,6 +19,7 @@ from foundations_tui.hosts.transport import Channel, Transport
 
 _ANSWER_SECONDS = 30.0
 _MOST_NOISE = 1 << 20
+_MOST_QUOTED = 2000
 _PYTHONS = " ".join(
     [
         "python3",
@@ -64,6 +65,8 @@ class NonceLines:
     """Reads the lines of a channel that begin with a nonce."""
 
     def __init__(self, channel: Channel, host: str) -> None:
+        self._noise = b""
+        """What came that was not ours: the last words of a shell that ends."""
         self.nonce = os.urandom(12).hex()
         self.rest = b""
         """What came behind the last line that was read."""
@@ -83,12 +86,21 @@ class NonceLines:
             if found:
                 self.rest = rest
                 noise += len(line)
+                self._noise = (self._noise + line + b"\n")[-_MOST_QUOTED:]
                 if line.startswith(self.nonce.encode() + b" "):
                     return self._parsed(line[len(self.nonce) + 1 :])
                 continue
             self._receive(deadline)
             if noise + len(self.rest) > _MOST_NOISE:
                 raise HostUnreachable(f"{self._host}: the login shell prints without end")
+
+    def drain(self) -> None:
+        """Take in what had arrived before a channel ended."""
+        try:
+            while len(self.rest) < _MOST_NOISE and (data := self._channel.recv(1 << 16)):
+                self.rest += data
+        except (HostUnreachable, OSError, EOFError):
+            pass
 
     def _parsed(self, text: bytes) -> dict[str, Any]:
         try:
@@ -110,9 +122,18 @@ class NonceLines:
         except TimeoutError:
             raise HostUnreachable(f"{self._host}: the shell on the host did not answer in time") from None
         if not data:
-            words = self._channel.errors().strip().splitlines()
-            raise HostUnreachable(f"{self._host}: the connection ended before the agent answered" + _quoted(words))
+            raise self.ended()
         self.rest += data
+
+    def ended(self) -> HostUnreachable:
+        """Return the error of a shell that has ended before it answered, with its last words."""
+        code = self._channel.exit_code()
+        said = _quoted((self._noise + self.rest).decode("utf-8", "replace") + self._channel.errors())
+        with_code = "" if code is None else f" (exit code {code})"
+        return HostUnreachable(
+            f"{self._host}: the login shell ended{with_code} before it ran our command" + said,
+            f"does the account let you run commands? try: ssh {self._host} true" if not said else "",
+        )
 
 
 def become_agent(channel: Channel, host: str, root: str, python: str) -> Place:
@@ -129,7 +150,11 @@ def become_agent(channel: Channel, host: str, root: str, python: str) -> Place:
     lines = NonceLines(channel, host)
     agent = bundle.content_hash()
     wish = json.dumps({"nonce": lines.nonce, "root": root, "agent": agent})
-    channel.send(_find_python(python, lines.nonce, wish).encode())
+    try:
+        channel.send(_find_python(python, lines.nonce, wish).encode())
+    except HostUnreachable:
+        lines.drain()
+        raise lines.ended() from None
     said = lines.read()
     _raise_error(said, host, python)
     if said["need"]:
@@ -186,5 +211,7 @@ def _raise_error(said: dict[str, Any], host: str, python: str) -> None:
         )
 
 
-def _quoted(lines: list[str]) -> str:
-    return f": {lines[-1][:300]}" if lines else ""
+def _quoted(said: str) -> str:
+    """Return the last lines that a server or shell said, quoted; empty for none."""
+    lines = [line.strip() for line in said.splitlines() if line.strip()]
+    return f"; it said: {' / '.join(lines[-3:])[:300]}" if lines else ""

@@ -19,8 +19,15 @@ import paramiko
 
 from foundations_tui import locations
 from foundations_tui.config import HostConfig
-from foundations_tui.errors import ConfigError, HostKeyChanged, HostKeyUnknown, HostRefused, HostUnreachable
-from foundations_tui.hosts import console, hostkeys, unlocking
+from foundations_tui.errors import (
+    ConfigError,
+    HostKeyChanged,
+    HostKeyUnknown,
+    HostRefused,
+    HostUnreachable,
+    NoMoreChannels,
+)
+from foundations_tui.hosts import console, hostkeys, jumping, login
 from foundations_tui.hosts.addresses import split_address
 from foundations_tui.hosts.asking import Asker, UnknownKey
 
@@ -29,11 +36,10 @@ logging.getLogger("paramiko").addHandler(logging.NullHandler())
 
 _FAST_CIPHERS = ("aes128-gcm@openssh.com", "aes256-gcm@openssh.com")
 """First choice: paramiko's own order begins with aes-ctr and a separate MAC, which is several times slower."""
-_JUMP_OPTIONS = [
-    f"-o{option}"
-    for option in ("BatchMode=yes", "ConnectTimeout=10", "ServerAliveInterval=15", "ServerAliveCountMax=2")
-]
 _WINDOW = 4 << 20
+_LAST_WORDS = 2.0
+"""Seconds that an ending channel's last words may take."""
+_MOST_ERRORS = 64 << 10
 _KEEPALIVE = 15
 _DEAD_AFTER_MS = 30_000
 """How long sent bytes may stay unacknowledged before the connection counts as dead."""
@@ -64,39 +70,11 @@ class SshTransport:
             HostError: out of reach, refused, or a host key that is unknown or changed.
         """
         self._host = host
-        self._jump: subprocess.Popen[bytes] | None = None
+        self._jump: jumping.Jump | None = None
         where = resolve(host)
-        found = unlocking.known(where.identities)
+        self._socket = CountingSocket(self._connect_socket(where, asker, timeout))
         try:
-            self._connect(where, asker, timeout, found.key if found else None)
-        except paramiko.AuthenticationException:
-            self._connect_unlocking(where, asker, timeout, tried=found.path if found else "")
-
-    def _connect_unlocking(self, where: Destination, asker: Asker, timeout: float, tried: str) -> None:
-        """Connect with a key that has a passphrase: paramiko's last word may be of any of the others."""
-        for path in unlocking.locked(where.identities):
-            if path == tried:
-                continue
-            key = unlocking.unlock(path, asker)
-            if key is None:
-                raise HostRefused(
-                    f"{self._host.name}: the private key {path} has a passphrase",
-                    f"add it to your ssh agent: ssh-add {shlex.quote(path)}",
-                )
-            try:
-                return self._connect(where, asker, timeout, key)
-            except paramiko.AuthenticationException:
-                continue  # the host wants another one
-        tried = ", ".join(where.identities) or "no key file"
-        raise HostRefused(
-            f"{self._host.name}: {where.user}@{where.hostname} does not accept our keys ({tried})",
-            f"set identity in hosts.toml, or add your key to the host: ssh-copy-id {self._host.address}",
-        )
-
-    def _connect(self, where: Destination, asker: Asker, timeout: float, key: paramiko.PKey | None) -> None:
-        self._socket = CountingSocket(self._connect_socket(where, timeout))
-        try:
-            self._connection = self._handshake(where, asker, timeout, key)
+            self._connection = self._handshake(where, asker, timeout)
         except BaseException:
             self._socket.close()
             self._end_jump()
@@ -111,14 +89,25 @@ class SshTransport:
         """Return a channel to ``/bin/sh``.
 
         Raises:
-            HostUnreachable: the connection is gone.
+            NoMoreChannels: the server gives no other one on this connection. HostUnreachable: the connection is gone.
         """
         try:
             channel = self._connection.transport.open_session(window_size=_WINDOW, timeout=20)
             channel.exec_command("/bin/sh")
             return SshChannel(channel, self._host.name)
+        except paramiko.ChannelException as error:
+            raise self._no_channel(error) from None
         except (paramiko.SSHException, EOFError, OSError) as error:
-            raise HostUnreachable(f"{self._host.name}: the connection was lost ({error})") from None
+            raise self._lost(error) from None
+
+    def _lost(self, error: Exception) -> HostUnreachable:
+        return HostUnreachable(f"{self._host.name}: the connection was lost ({str(error) or type(error).__name__})")
+
+    def _no_channel(self, error: paramiko.ChannelException) -> NoMoreChannels:
+        return NoMoreChannels(
+            f"{self._host.name}: the server gives no (further) session on a connection (MaxSessions): {error.text}",
+            "ask its administrator for MaxSessions of at least 2",
+        )
 
     def console(self, line: str, nonce: str, tty: bool) -> int:
         """Run a shell line on this process's own input and output, and return its exit code.
@@ -133,8 +122,10 @@ class SshTransport:
                 channel.get_pty(os.environ.get("TERM", "xterm"), columns, lines)
             channel.exec_command(line)
             return console.bridge(channel, nonce, tty)
+        except paramiko.ChannelException as error:
+            raise self._no_channel(error) from None
         except (paramiko.SSHException, EOFError, OSError) as error:
-            raise HostUnreachable(f"{self._host.name}: the connection was lost ({error})") from None
+            raise self._lost(error) from None
 
     def close(self) -> None:
         """End the connection."""
@@ -143,9 +134,10 @@ class SshTransport:
         self._socket.close()
         self._end_jump()
 
-    def _connect_socket(self, where: Destination, timeout: float) -> socket.socket:
+    def _connect_socket(self, where: Destination, asker: Asker, timeout: float) -> socket.socket:
         if where.jump:
-            return self._through(where)
+            self._jump = jumping.Jump(self._host.name, where.hostname, where.port, where.jump, asker)
+            return self._jump.socket
         try:
             sock = socket.create_connection((where.hostname, where.port), timeout)
         except OSError as error:
@@ -160,24 +152,14 @@ class SshTransport:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _DEAD_AFTER_MS)
         return sock
 
-    def _through(self, where: Destination) -> socket.socket:
-        """Return a socket through the user's jump host: their own ssh makes the hop."""
-        ours, theirs = socket.socketpair()
-        with theirs:
-            command = ["ssh", "-W", f"[{where.hostname}]:{where.port}", *_JUMP_OPTIONS, *_jump_words(where.jump)]
-            self._jump = subprocess.Popen(
-                command, stdin=theirs.fileno(), stdout=theirs.fileno(), stderr=subprocess.DEVNULL
-            )
-        return ours
-
     def _end_jump(self) -> None:
         if self._jump is not None:
-            self._jump.terminate()
-            self._jump.wait()
+            self._jump.close()
 
-    def _handshake(
-        self, where: Destination, asker: Asker, timeout: float, key: paramiko.PKey | None
-    ) -> fabric.Connection:
+    def _handshake(self, where: Destination, asker: Asker, timeout: float) -> fabric.Connection:
+        log_in = login.Login(
+            self._host.name, where.hostname, where.user, where.identities, asker, agent=not where.only_identities
+        )
         connection = fabric.Connection(
             where.hostname,
             user=where.user,
@@ -186,13 +168,9 @@ class SshTransport:
             connect_timeout=timeout,
             connect_kwargs={
                 "sock": self._socket,
-                "pkey": key,
-                "key_filename": where.identities,
-                "look_for_keys": False,
-                "allow_agent": not where.only_identities,
+                "auth_strategy": log_in,
                 "transport_factory": _fast_transport,
-                "banner_timeout": timeout,
-                "auth_timeout": max(timeout, 30),
+                "banner_timeout": timeout if self._jump is None else max(timeout, jumping.PATIENCE),
             },
         )
         trust = _trust_known_keys(connection.client, where)
@@ -201,15 +179,15 @@ class SshTransport:
             connection.open()
         except paramiko.BadHostKeyException as error:
             raise _key_changed(self._host, where, error, trust) from None
-        except paramiko.AuthenticationException:
+        except HostRefused as error:
+            if "does not accept our keys" in str(error) or "takes only keys" in str(error):
+                hint = f"{error.hint or 'set identity in hosts.toml'}, or: {_copy_id(self._host)}"
+                raise HostRefused(str(error), hint) from None
             raise
         except (paramiko.SSHException, EOFError, OSError) as error:
-            if "No authentication methods" in str(error):
-                raise HostRefused(
-                    f"{self._host.name}: there is no key to show to {where.hostname}",
-                    "set identity in hosts.toml, or make a key: ssh-keygen",
-                ) from None
-            raise HostUnreachable(f"{self._host.name}: no SSH connection to {where.hostname}: {error}") from None
+            said = self._jump.words() if self._jump is not None else ""
+            words = said or str(error) or type(error).__name__
+            raise HostUnreachable(f"{self._host.name}: no SSH connection to {where.hostname}: {words}") from None
         connection.client.get_transport().set_keepalive(_KEEPALIVE)
         return connection
 
@@ -247,11 +225,18 @@ class SshChannel:
             raise HostUnreachable(f"{self._host}: the connection was lost ({error})") from None
 
     def errors(self) -> str:
-        """Return what came on standard error so far."""
+        """Return what came on standard error; of a channel that ends, also what is still on its way."""
         found = b""
-        while self._channel.recv_stderr_ready():
+        if self._channel.closed or self._channel.eof_received:
+            self._channel.status_event.wait(_LAST_WORDS)
+        while len(found) < _MOST_ERRORS and self._channel.recv_stderr_ready():
             found += self._channel.recv_stderr(4096)
         return found.decode("utf-8", "replace")
+
+    def exit_code(self) -> int | None:
+        """Return with what the shell ended, where the server has said so."""
+        self._channel.status_event.wait(_LAST_WORDS)
+        return self._channel.exit_status if self._channel.exit_status >= 0 else None
 
     def close(self) -> None:
         """End the channel; one whose connection is gone has ended already."""
@@ -318,6 +303,13 @@ def _ssh_command(host: HostConfig) -> str:
     return shlex.join([*words, f"{user}@{name}" if user else name])
 
 
+def _copy_id(host: HostConfig) -> str:
+    """Return what puts our key onto the host; it asks for the password."""
+    user, name, port = split_address(host.address)
+    words = ["ssh-copy-id", *(["-p", str(port)] if port else []), *(["-i", host.identity] if host.identity else [])]
+    return shlex.join([*words, f"{user}@{name}" if user else name])
+
+
 def _ssh_settings(user: str, name: str, port: int) -> dict[str, list[str]]:
     """Return what ``ssh -G`` says of a host; empty without an ssh."""
     if not shutil.which("ssh"):
@@ -344,16 +336,6 @@ def _known_hosts_files(settings: dict[str, list[str]]) -> list[Path]:
     system = settings.get("globalknownhostsfile", ["/etc/ssh/ssh_known_hosts"])[0].split()
     usual = [Path(os.path.expanduser(path)) for path in (*users, *system)]
     return [own, *usual] if own else usual
-
-
-def _jump_words(jump: str) -> list[str]:
-    """Return ssh's words for a jump: the last hop is the destination, those before it go into -J."""
-    *before, last = jump.split(",")
-    user, name, port = split_address(last)
-    words = ["-J", ",".join(before)] if before else []
-    words += ["-p", str(port)] if port else []
-    words += ["-l", user] if user else []
-    return [*words, "--", name]
 
 
 # --- host keys --------------------------------------------------------------------------------------------------

@@ -24,7 +24,10 @@ class Channel(Protocol):
         """Close the other side's standard input."""
 
     def errors(self) -> str:
-        """Return what came on standard error so far."""
+        """Return what came on standard error; of a channel that ends, also what is still on its way."""
+
+    def exit_code(self) -> int | None:
+        """Return with what the shell ended; None where that is not known."""
 
     def close(self) -> None:
         """End the channel and what runs behind it."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -23,6 +24,32 @@ class Unlocked:
 
     path: str
     key: paramiko.PKey
+
+
+def load(path: str) -> list[paramiko.PKey]:
+    """Return the key in a file, with the certificate beside it; nothing when it is locked, or no key."""
+    for kind in _KINDS:
+        try:
+            key = kind.from_private_key_file(path)
+        except paramiko.PasswordRequiredException:
+            return []
+        except (paramiko.SSHException, ValueError, OSError):
+            continue  # of another kind
+        return [_certified(path, key), key] if os.path.exists(path + _CERTIFICATE) else [key]
+    return []
+
+
+_CERTIFICATE = "-cert.pub"
+
+
+def _certified(path: str, key: paramiko.PKey) -> paramiko.PKey:
+    """Return a key that shows its certificate, too."""
+    try:
+        certified = type(key).from_private_key_file(path)
+        certified.load_certificate(path + _CERTIFICATE)
+        return certified
+    except (paramiko.SSHException, ValueError, OSError):
+        return key
 
 
 def locked(paths: Iterable[str]) -> list[str]:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from foundations_tui import locations
-from foundations_tui.errors import StoreError
+from foundations_tui.errors import StoreError, store_hint
 
 if TYPE_CHECKING:
     from sqlite_utils import Database
@@ -134,10 +134,7 @@ def _translated(path: Path) -> Iterator[None]:
     try:
         yield
     except sqlite3.DatabaseError as error:
-        hint = "is the disk full, or another program holding the file?"
-        if "malformed" in str(error) or "not a database" in str(error):
-            hint = "move the file away; the next sync fills a new one from the hosts"
-        raise StoreError(f"the store {path} cannot be used: {error}", hint) from None
+        raise StoreError(f"the store {path} cannot be used: {error}", store_hint(str(error))) from None
     except OSError as error:
         raise StoreError(f"the store {path} cannot be used: {error.strerror}") from None
 

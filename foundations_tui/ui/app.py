@@ -8,15 +8,16 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 from typing import ClassVar, TypeVar
 
 from textual.app import SystemCommand
 from textual.binding import Binding, BindingType
 from textual.screen import Screen
 
-from foundations_tui import words
+from foundations_tui import locations, words
 from foundations_tui.errors import ConfigError
-from foundations_tui.hosts.asking import LockedKey
+from foundations_tui.hosts.asking import LockedKey, Prompt
 from foundations_tui.session import Session
 from foundations_tui.settings import BY_ITSELF, Settings
 from foundations_tui.store import queries
@@ -108,6 +109,8 @@ class FoundationsApp(KeysInOrder):
         self._is_reload_due = False
         self._version: int | None = None
         self._drawn_at = 0.0
+        self._hosts_written = _written_at(locations.hosts_file())
+        """When hosts.toml was last written, as far as it was read."""
         self._began_at = time.time()
         self._told: set[tuple[str, int, float | None]] = set()
         """What was told, by job and attempt: its end, or since when it is silent."""
@@ -199,9 +202,24 @@ class FoundationsApp(KeysInOrder):
         self.reader.ask("ended", lambda conn: queries.changed_since(conn, since), self._say_ended)
 
     def look(self) -> None:
-        """See whether anybody has written to the store, and draw what only time changes."""
+        """See whether anybody has written to the store or to hosts.toml, and draw what only time changes."""
         self._ask_next()
+        self._look_at_hosts_file()
         self.reader.ask("version", _version_and_life, self._take_version)
+
+    def _look_at_hosts_file(self) -> None:
+        """Take in a host that was added or removed elsewhere, and say so."""
+        written = _written_at(locations.hosts_file())
+        if written == self._hosts_written:
+            return
+        self._hosts_written = written
+        before = set(self._session.hosts.hosts)
+        self.on_hosts_changed()
+        now = set(self._session.hosts.hosts)
+        changes = ((now - before, "added"), (before - now, "removed"))
+        told = [f"{', '.join(sorted(names))} {what}" for names, what in changes if names]
+        if told:
+            self.say(f"hosts.toml changed: {'; '.join(told)}")
 
     def _take_version(self, found: tuple[int, bool]) -> None:
         number, lives = found
@@ -298,6 +316,11 @@ class FoundationsApp(KeysInOrder):
             question = f"{wrong}The private key has a passphrase; what is it?"
             detail = f"{about.path}: kept in memory until you quit; submitting from here needs ssh-add"
             self.push_screen(Passphrase(question, detail), asked.answer)
+        elif isinstance(about, Prompt):
+            wrong = "That was not it. " if about.attempt > 1 else ""
+            question = f"{wrong}{about.host} ({about.user}@{about.address}) asks: {about.text}"
+            detail = about.about or "it is sent to that host and kept nowhere"
+            self.push_screen(Passphrase(question, detail), asked.answer)
         else:
             question = f"{about.host} shows a key that is not known yet. Is it the right one? It will be remembered."
             detail = f"{about.kind} {about.fingerprint}"
@@ -392,6 +415,14 @@ def _remember_look(now: float) -> None:
     from foundations_tui.store import writes
 
     writes.put_looked_at(now)
+
+
+def _written_at(path: Path) -> int:
+    """Return when a file was last written, in ns; 0 where there is none."""
+    try:
+        return path.stat().st_mtime_ns
+    except OSError:
+        return 0
 
 
 def _version_and_life(conn: sqlite3.Connection) -> tuple[int, bool]:

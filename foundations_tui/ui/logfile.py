@@ -66,7 +66,8 @@ class Wanted:
 _ERROR_WORDS = (b"error", b"exception", b"traceback", b"fatal", b"critical", b"out of memory", b"nan")
 ERRORS = Wanted(re.compile(rb"(?i)\b(?:%s)\b" % b"|".join(_ERROR_WORDS)), _ERROR_WORDS)
 """What the jump to the next error looks for."""
-TRACEBACK = Wanted(re.compile(rb"^Traceback \(most recent call last\)", re.MULTILINE), (b"traceback",))
+TRACEBACK = Wanted(re.compile(rb"\bTraceback \(most recent call last\)"), (b"traceback",))
+"""It may stand behind a progress bar, which ends no line."""
 
 
 class LogFile:

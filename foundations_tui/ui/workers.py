@@ -18,7 +18,7 @@ from foundations_tui.session import Session
 from foundations_tui.ui.messages import ActionEnded, Asked, StoreChanged
 
 if TYPE_CHECKING:
-    from foundations_tui.hosts.asking import LockedKey, UnknownKey
+    from foundations_tui.hosts.asking import LockedKey, Prompt, UnknownKey
     from foundations_tui.sync import Follower
 
 _LOOK_SECONDS = 1.0
@@ -92,20 +92,33 @@ class ConnectionAsks:
 
     def __init__(self, post: Post) -> None:
         self._post = post
-        self._answers: dict[UnknownKey | LockedKey, Any] = {}
+        self._answers: dict[UnknownKey | LockedKey | Prompt, Any] = {}
+        self._declined: set[tuple[str, str]] = set()
+        """Hosts, with users, whose questions were not answered."""
         self._waiting: set[threading.Event] = set()
 
     @property
     def asker(self) -> Asker:
         """Who answers: the user."""
-        return Asker(lambda key: bool(self._ask(key)), self._ask_passphrase)
+        return Asker(lambda key: bool(self._ask(key)), self._ask_passphrase, self._ask_secret)
+
+    def _ask_secret(self, prompt: Prompt) -> str | None:
+        """Ask what a server asks; who did not say it is not asked again at each new try to connect."""
+        whose = (prompt.host, prompt.user)
+        if whose in self._declined:
+            return None
+        said: str | None = self._ask(prompt)
+        self._answers.pop(prompt, None)  # kept nowhere, and a code is good once
+        if said is None:
+            self._declined.add(whose)
+        return said
 
     def _ask_passphrase(self, key: LockedKey) -> str | None:
         found: str | None = self._ask(key)
         self._answers[key] = None  # a passphrase is kept nowhere; who did not say it is not asked again
         return found
 
-    def _ask(self, about: UnknownKey | LockedKey) -> Any:
+    def _ask(self, about: UnknownKey | LockedKey | Prompt) -> Any:
         """Return the answer; blocks until there is one."""
         if about in self._answers:
             return self._answers[about]
@@ -124,6 +137,7 @@ class ConnectionAsks:
     def ask_again(self) -> None:
         """Ask anew what was answered with no."""
         self._answers = {about: answer for about, answer in self._answers.items() if answer}
+        self._declined.clear()
 
     def stop(self) -> None:
         """Let go whoever waits: nothing that was not answered is trusted."""

@@ -55,6 +55,11 @@ class Sshd:
         kind, blob, *_ = (self.folder / "host_key.pub").read_text().split()
         return f"[127.0.0.1]:{self.port} {kind} {blob}\n"
 
+    def configure(self, *lines: str) -> None:
+        """Put lines before its configuration: of two the first counts. They count from the next start."""
+        config = self.folder / "config"
+        config.write_text("\n".join(lines) + "\n" + config.read_text())
+
     def new_host_key(self) -> None:
         """Give the server another host key; it counts from the next start."""
         for name in ("host_key", "host_key.pub"):

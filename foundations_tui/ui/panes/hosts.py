@@ -162,12 +162,10 @@ def _machine(row: HostRow, samples: list[HostSample], now: float) -> list[Conten
 
 def _gpu(gpu: dict[str, Any], samples: list[HostSample], known: _Known, is_full: bool) -> Content:
     job = str(gpu.get("job") or "")
-    held = gpu.get("held") or {}
-    holder = f"{job[:6]} {known.names.get(job, '') if is_full else ''}".strip() or (
-        "others" if gpu.get("busy") else "free"
-    )
-    if is_full and not job and isinstance(held, dict) and held.get("words"):
-        holder = str(held["words"])
+    holder = f"{job[:6]} {known.names.get(job, '') if is_full else ''}".strip()
+    why_not = str(gpu.get("held") or gpu.get("sick") or "")
+    if not holder:
+        holder = why_not if is_full and why_not else "others" if gpu.get("busy") or why_not else "free"
     used, total = gpu.get("memory_used"), gpu.get("memory_total")
     memory = f"{used}/{total} MiB" if total else ""
     load = "" if gpu.get("utilization") is None else f"{gpu['utilization']} %"

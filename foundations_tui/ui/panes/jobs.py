@@ -88,6 +88,12 @@ class JobsPane(Vertical):
         key = self.table.key
         return marked or ([key] if key is not None and not views.is_group(key) else [])
 
+    @property
+    def pointed_at(self) -> str | None:
+        """The job under the cursor."""
+        key = self.table.key
+        return None if key is None or views.is_group(key) else key
+
     def reload(self) -> None:
         """Show what the store has now."""
         self.table.reload()

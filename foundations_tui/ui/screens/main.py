@@ -171,6 +171,9 @@ class MainScreen(Screen[None]):
         for pane in _HOMES:
             for found in self.query(f"#{pane}"):
                 found.display = pane in _PANES[page]
+        if page in ("overview", "jobs", "metrics") and self.jobs.pointed_at is not None:
+            self._selected_id = self.jobs.pointed_at  # every pane of a page shows the job that its table points at
+            self._show_selected()
         self.query_one("#top").display = page in ("overview", "jobs", "metrics")
         self.query_one("#bottom").display = page in ("overview", "jobs", "log", "hosts")
         self.set_focus(self._target(_PANES[page][0]))  # at once: the next key may be there already

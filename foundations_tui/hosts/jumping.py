@@ -1,0 +1,136 @@
+"""A way through the user's jump host: their own ssh makes the hop; what it asks goes through ``Asker``.
+
+ssh asks by a program of ours (SSH_ASKPASS of ssh(1)), which passes the question on over a socket in a private folder.
+What ssh says when it fails is kept, to be quoted.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+from foundations_tui.hosts.addresses import split_address
+from foundations_tui.hosts.asking import Asker, LockedKey, Prompt, UnknownKey
+
+PATIENCE = 120.0
+"""Seconds that the hop may take: somebody may have to type something for it."""
+_OPTIONS = [
+    f"-o{option}"
+    for option in ("ConnectTimeout=10", "ServerAliveInterval=15", "ServerAliveCountMax=2", "NumberOfPasswordPrompts=3")
+]
+_MOST_SAID = 64 << 10
+_LAST_WORDS = 1.0
+_PASSPHRASE = re.compile(r"Enter passphrase for (?:key )?'?(.+?)'?: ?\Z")
+_HOST_KEY = re.compile(
+    r"host '(.+?)(?: \(.*\))?' can't be established.*?(\w+) key fingerprint is (\S+?)\.?\s", re.DOTALL
+)
+_HELPER = """#!{python}
+import socket, sys
+link = socket.socket(socket.AF_UNIX)
+link.connect({path!r})
+link.sendall(sys.argv[1].encode("utf-8", "surrogateescape"))
+link.shutdown(socket.SHUT_WR)
+said = b"".join(iter(lambda: link.recv(4096), b""))
+if not said:
+    sys.exit(1)
+sys.stdout.buffer.write(said[1:] + b"\\n")
+"""
+
+
+class Jump:
+    """One hop: a socket that leads to the destination."""
+
+    def __init__(self, host: str, target: str, port: int, jump: str, asker: Asker) -> None:
+        """Start ssh.
+
+        Args:
+            host: name of the destination in hosts.toml.
+            target: its address, as seen from the jump host.
+            port: its port.
+            jump: the jump host or hosts, as ssh's ProxyJump has them.
+            asker: answers what ssh asks.
+        """
+        self._host, self._jump, self._asker = host, jump, asker
+        self._folder = Path(tempfile.mkdtemp(prefix="foundations-"))  # 0700
+        self._listener = socket.socket(socket.AF_UNIX)
+        self._listener.bind(str(self._folder / "ask"))
+        self._listener.listen()
+        helper = self._folder / "askpass"
+        helper.write_text(_HELPER.format(python=sys.executable, path=str(self._folder / "ask")))
+        helper.chmod(0o700)
+        self._said = (self._folder / "said").open("wb")
+        self.socket, theirs = socket.socketpair()
+        with theirs:
+            self._process = subprocess.Popen(
+                ["ssh", "-W", f"[{target}]:{port}", *_OPTIONS, *_words(jump)],
+                stdin=theirs.fileno(),
+                stdout=theirs.fileno(),
+                stderr=self._said,
+                start_new_session=True,
+                env={**os.environ, "SSH_ASKPASS": str(helper), "SSH_ASKPASS_REQUIRE": "force", "DISPLAY": ":0"},
+            )
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    def words(self) -> str:
+        """Return what ssh said, when it has ended; empty while it runs."""
+        deadline = time.monotonic() + _LAST_WORDS
+        while self._process.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.02)
+        try:
+            said = (self._folder / "said").read_bytes()[-_MOST_SAID:].decode("utf-8", "replace")
+        except OSError:
+            said = ""
+        lines = [line.strip() for line in said.splitlines() if line.strip()]
+        return f"at the jump host {self._jump}: {'; '.join(lines[-3:])[:500]}" if lines else ""
+
+    def close(self) -> None:
+        """End the hop."""
+        self._process.terminate()
+        self._process.wait()
+        self._listener.close()
+        self._said.close()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _serve(self) -> None:
+        while True:
+            try:
+                link, _ = self._listener.accept()
+            except OSError:
+                return
+            with link:
+                question = b"".join(iter(lambda link=link: link.recv(4096), b""))[:_MOST_SAID]  # type: ignore[misc]
+                said = self._answer(question.decode("utf-8", "replace"))
+                try:
+                    link.sendall(b"" if said is None else b"=" + said.encode("utf-8", "surrogateescape"))
+                except OSError:
+                    continue
+
+    def _answer(self, question: str) -> str | None:
+        key = _HOST_KEY.search(question)
+        if key is not None:
+            return "yes" if self._asker.trusts(UnknownKey(key[1], key[2], key[3])) else "no"
+        if "(yes/no" in question:
+            return "no"
+        passphrase = _PASSPHRASE.search(question)
+        if passphrase is not None:
+            return self._asker.passphrase(LockedKey(passphrase[1]))
+        user, name, _ = split_address(self._jump.split(",")[-1])
+        return self._asker.answer(Prompt(f"{self._host} (jump host {name})", user, name, question.strip()))
+
+
+def _words(jump: str) -> list[str]:
+    """Return ssh's words for a jump: the last hop is the destination, those before it go into -J."""
+    *before, last = jump.split(",")
+    user, name, port = split_address(last)
+    words = ["-J", ",".join(before)] if before else []
+    words += ["-p", str(port)] if port else []
+    words += ["-l", user] if user else []
+    return [*words, "--", name]
