@@ -360,7 +360,10 @@ def _replace(path: Path, text: str) -> None:
 
 def _repository_of(folder: Path) -> git.Repo | None:
     """Return the repository that a folder is in, or None."""
-    import git  # 80 ms
+    try:
+        import git  # 80 ms
+    except ImportError:  # GitPython looks for the program when it is imported
+        raise SnapshotError("git cannot be found on the PATH", "install git (Debian: apt install git)") from None
 
     try:
         repository = git.Repo(folder, search_parent_directories=True)

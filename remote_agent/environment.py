@@ -137,7 +137,7 @@ def _python_commands(agents: str, python: str, names: Sequence[str]) -> str:
     return folder
 
 
-SETUP_FAILED = "foundations: a line of this host's setup failed, so the command was not run (exit code "
+SETUP_FAILED = "foundations: a line of the setup of this host failed, so the command was not run (exit code "
 """What the log says then, and the exit code behind it."""
 _SETUP = """set -e
 trap 'code=$?; [ "$code" = 0 ] || { echo "%s$code)"; exit 125; }' EXIT

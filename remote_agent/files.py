@@ -115,6 +115,12 @@ def write_bytes(path: str, data: bytes, durable: bool = True) -> None:
         disk.sync_folder(os.path.dirname(path))
 
 
+def overwrite(path: str, data: bytes) -> None:
+    """Write over a file that is there, where the disk has no space for a new one; what it was longer is blank."""
+    with open(path, "r+b", buffering=0) as file:
+        file.write(data.ljust(os.fstat(file.fileno()).st_size))
+
+
 def sync_path(folder: str, top: str) -> None:
     """Make a folder's own name durable, and those of the folders above it, up to a folder that is durable."""
     while len(folder) > len(top):

@@ -142,8 +142,9 @@ def with_lost(seen: List[Gpu], known: Iterable[Gpu], said: str) -> List[Gpu]:
         said: what else the tool wrote, which may name the reason.
     """
     there = {gpu.uuid for gpu in seen}
-    reason = next((line.strip() for line in said.splitlines() if _FAULT.search(line)), "the driver lists it no more")
-    lost = [replace(gpu, sick=gpu.sick or sick_words(reason)) for gpu in known if gpu.uuid not in there]
+    reason = next((sick_words(line.strip()) for line in said.splitlines() if _FAULT.search(line)), "")
+    gone = sick_words("the driver lists it no more")
+    lost = [replace(gpu, sick=reason or gpu.sick or gone) for gpu in known if gpu.uuid not in there]
     return sorted([*seen, *lost], key=lambda gpu: gpu.index)
 
 

@@ -317,8 +317,7 @@ _USUAL = {
 
 def _is_usual(name: str, value: Any) -> bool:
     """Say whether a field has the value that it has when nothing is said: there is nothing to check."""
-    usual = _USUAL.get(name)
-    return type(value) is type(usual) and bool(value == usual)
+    return name in _USUAL and type(value) is type(_USUAL[name]) and bool(value == _USUAL[name])
 
 
 def _check_size(wire: Dict[str, Any]) -> None:

@@ -161,8 +161,15 @@ _RESOURCES: Dict[str, Check] = {
     "paused": sieve(_NAME, 10_000),
     "gpus": sieve(_GPU, 1000),
 }
-RESOURCES: Check = sift(_RESOURCES)
-"""What a host has."""
+
+
+def _resources(value: Any, where: str) -> Any:
+    """Return what a host has; what it says wrongly counts as nothing."""
+    empty: Dict[str, Any] = {name: [] if name in ("gpus", "paused") else 0 for name in _RESOURCES}
+    return {**empty, **sift(_RESOURCES)(value, where)}
+
+
+RESOURCES: Check = _resources
 _PROBLEMS = sieve(_WORDS, 100)
 _VIEW = record({"job": _table}, ["job"])
 _SIZES = sieve(row(_JOB, _ATTEMPT, _STREAM, whole()), 1_000_000)

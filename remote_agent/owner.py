@@ -6,6 +6,7 @@ each other: another container on the same root, another machine on the same NFS 
 
 from __future__ import annotations
 
+import json
 import os
 import time
 from typing import Any, Dict
@@ -35,7 +36,12 @@ def claim(paths: Paths) -> None:
         raise AlreadyRunning(
             f"the root {paths.root} belongs to an agent on {held.get('host')} (pid {held['who']['pid']})"
         )
-    files.write_json(paths.owner, _own_line())
+    try:
+        files.write_json(paths.owner, _own_line())
+    except OSError as error:
+        if error.errno not in files.FULL or files.drop_ballast(paths.ballast):
+            raise  # there is room now, for another try
+        files.overwrite(paths.owner, json.dumps(_own_line()).encode())
 
 
 def beat(paths: Paths) -> bool:

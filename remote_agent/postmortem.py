@@ -50,7 +50,7 @@ _NO_MEMORY = "the host had not enough memory"
 _NO_NETWORK = "something could not be reached over the network"
 _APART = "the processes of the training could not talk to each other"
 _RULES: Tuple[Tuple[str, str, str], ...] = (
-    ("setup_failed", "the setup of its host failed", r"^foundations: a line of this host's setup failed"),
+    ("setup_failed", "the setup of its host failed", r"^foundations: a line of the setup of this host failed"),
     ("cuda_oom", "the GPU had not enough memory", r"CUDA out of memory|CUDA_ERROR_OUT_OF_MEMORY"),
     ("cuda_oom", "the GPU had not enough memory", r"RESOURCE_EXHAUSTED: Out of memory|HIP out of memory"),
     ("cuda_oom", "the GPU had not enough memory", r"cublas(Create|Status).*ALLOC_FAILED|cuDNN.*ALLOC_FAILED"),

@@ -198,9 +198,7 @@ def test_what_a_server_says_before_it_ends_is_quoted(client: Client, tmp_path: P
 # --- jumps ------------------------------------------------------------------------------------------------------
 
 
-def through(
-    client: Client, sshd: Sshd, jump: Sshd, monkeypatch: pytest.MonkeyPatch, home: Path, **options: str
-) -> None:
+def through(sshd: Sshd, jump: Sshd, home: Path, **options: str) -> None:
     """Let the client go through a jump host, by an ssh configuration of its own."""
     (home / ".ssh").mkdir(parents=True, mode=0o700)
     lines = {"IdentityFile": str(jump.identity), "IdentitiesOnly": "yes", "UserKnownHostsFile": str(home / "known")}
