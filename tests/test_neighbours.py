@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
 import signal
 import socket
@@ -358,7 +359,7 @@ def test_a_setup_that_fails_ends_the_job_before_its_command(client: Client) -> N
     job = client.submit("--", "sh", "-c", "echo must not run")
     assert client.run("wait", job, code=None).code == 125
     said = client.run("logs", job).stdout
-    assert "must not run" not in said and "module" in said and "setup failed" in said
+    assert "must not run" not in said and "module" in said and "setup of this host failed" in said
     assert client.job(job)["cause"]["code"] == "setup_failed"
     (client.home / "hosts.toml").write_text('[hosts.local]\nsetup = "export A=1"\n')
     assert printed(client, "sh", "-c", "echo $A; exit 0", env={}) == "1"
