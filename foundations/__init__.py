@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from foundations.run import job_id, log_metric, log_metrics, log_param, log_params, set_tag, set_tags
 
+__version__ = "0.1.0"
+
 __all__ = [
     "artifact",
     "create_syncable_directory",
@@ -57,4 +59,14 @@ def __getattr__(name: str) -> object:
         return value
     if name in ("artifacts", "parameters", "queries", "submission", "integrations"):
         return importlib.import_module("foundations." + name)
-    raise AttributeError("module 'foundations' has no attribute %r" % name)
+    hint = "; write " + _INSTEAD[name] if name in _INSTEAD else ""
+    raise AttributeError("module 'foundations' has no attribute %r%s" % (name, hint))
+
+
+_INSTEAD = {
+    "current_foundations_job": "foundations.job_id() for its id, foundations.set_tag(...) and the like for the rest",
+    "current_foundations_context": "foundations.job_id()",
+    "get_metric": "foundations.history(job, key)",
+    "log_artifact": "foundations.save_artifact(path, key)",
+}
+"""What users of other versions look for here."""

@@ -20,7 +20,7 @@ from foundations import encoding
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Dict, Optional
+    from typing import Any, Dict, Optional, Tuple
 
 _GIT_SECONDS = 2.0
 
@@ -154,19 +154,42 @@ def _identity() -> str:
     return os.urandom(6).hex()
 
 
-_OF_A_LAUNCH = ("TORCHELASTIC_RUN_ID", "TORCHELASTIC_RESTART_COUNT", "MASTER_PORT", "SLURM_JOB_ID", "SLURM_STEP_ID")
+_OF_A_LAUNCH = (
+    "PMIX_NAMESPACE",
+    "TORCHELASTIC_RUN_ID",
+    "TORCHELASTIC_RESTART_COUNT",
+    "MASTER_PORT",
+    "SLURM_JOB_ID",
+    "SLURM_STEP_ID",
+)
 """What tells one launch from the next of the same parent."""
 
 
+_LAUNCHERS = (
+    ("RANK", "WORLD_SIZE", ""),  # torchrun
+    ("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE", ""),  # mpirun of Open MPI
+    ("PMI_RANK", "PMI_SIZE", ""),  # that of MPICH and Intel
+    ("SLURM_PROCID", "SLURM_NTASKS", "SLURM_STEP_ID"),  # srun; a batch script itself has no step
+)
+"""Variables by which launchers tell a process its rank and how many there are, and which has to be there, too."""
+
+
+def _rank_and_ranks() -> "Tuple[int, int]":
+    for rank, ranks, needed in _LAUNCHERS:
+        if ranks in os.environ and rank in os.environ and (not needed or needed in os.environ):
+            try:
+                return int(os.environ[rank]), int(os.environ[ranks])
+            except ValueError:
+                continue
+    return 0, 1
+
+
 def _ranks() -> int:
-    try:
-        return int(os.environ.get("WORLD_SIZE", "1"))
-    except ValueError:
-        return 1
+    return _rank_and_ranks()[1]
 
 
 def _is_first_rank() -> bool:
-    return _ranks() <= 1 or os.environ.get("RANK", "0") == "0"
+    return _ranks() <= 1 or _rank_and_ranks()[0] == 0
 
 
 def _make_folder(top: str, identity: str) -> str:

@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from foundations_tui import locations, plumbing
+from foundations_tui import locations, plumbing, words
 from foundations_tui.errors import NotFoundError, SnapshotError
 from foundations_tui.listing import IGNORE_FILE, Listing, included
 
@@ -103,6 +103,11 @@ def take(folder: Path, max_file: int = 100 << 20, include: tuple[str, ...] = ())
         shutil.rmtree(shadow, ignore_errors=True)  # perhaps it is damaged: it holds nothing that cannot be made again
         tree, files, size = _freeze(root, _shadow(root), repository is not None, max_file, include)
     subdir = "" if folder == root else folder.relative_to(root).as_posix()
+    if subdir and not plumbing.run(root, "ls-tree", tree, f"{subdir}/", shadow=shadow).stdout:
+        raise SnapshotError(
+            f"{folder} has no files that are shipped: it is empty, or git ignores what is in it",
+            f"start in another folder, or ship it: [snapshot] include = ['{subdir}/**'] in foundations.toml",
+        )
     return Snapshot(tree, shadow, root, subdir, files, size, _provenance(repository, tree) if repository else {})
 
 
@@ -118,6 +123,61 @@ def largest(snapshot: Snapshot, count: int = 10) -> list[tuple[int, bytes]]:
     """Return (bytes, path) of the largest files, the largest first."""
     files = ((entry.size, entry.path) for entry in entries(snapshot) if entry.kind == "blob")
     return heapq.nlargest(count, files)
+
+
+@dataclass(frozen=True)
+class LeftBehind:
+    """What git ignores, and so is not shipped; caches and environments are not counted."""
+
+    names: list[str]
+    """Files, and folders with a / at the end."""
+    size: int
+    """Bytes of the files among them."""
+
+    @property
+    def words(self) -> str:
+        """Return it in words; empty for nothing."""
+        if not self.names:
+            return ""
+        shown = ", ".join(self.names[:_MOST_NAMED]) + (", ..." if len(self.names) > _MOST_NAMED else "")
+        folders = sum(name.endswith("/") for name in self.names)
+        parts = [words.plural(len(self.names) - folders, "ignored file") + f", {words.size(self.size)}"]
+        parts += [words.plural(folders, "ignored folder")] if folders else []
+        return f"{' and '.join(parts[folders == len(self.names) :])}, not shipped: {shown}"
+
+
+_MOST_NAMED = 5
+_NEVER_MEANT = {
+    *("__pycache__", ".venv", "venv", "env", "node_modules", ".ipynb_checkpoints", ".git", ".idea", ".vscode"),
+    *(".mypy_cache", ".pytest_cache", ".ruff_cache", ".tox", ".eggs", ".DS_Store"),
+}
+
+
+def left_behind(snapshot: Snapshot, include: tuple[str, ...] = ()) -> LeftBehind:
+    """Return what git ignores in the tree of a snapshot.
+
+    Args:
+        snapshot: which.
+        include: patterns of what is shipped all the same.
+    """
+    listed = (
+        plumbing.names(snapshot.root, "ls-files", "-z", "--others", "--ignored", "--exclude-standard", "--directory")
+        if snapshot.git
+        else set()
+    )
+    shipped = included(snapshot.root, include)
+    found = []
+    size = 0
+    for name in sorted(set(listed) - shipped):
+        shown = os.fsdecode(name)
+        parts = shown.rstrip("/").split("/")
+        if _NEVER_MEANT.intersection(parts) or parts[-1].endswith((".pyc", ".egg-info", ".swp")):
+            continue
+        found.append(shown)
+        if not shown.endswith("/"):
+            with contextlib.suppress(OSError):
+                size += os.lstat(snapshot.root / shown).st_size
+    return LeftBehind(found, size)
 
 
 def entries(snapshot: Snapshot, base: str | None = None) -> Iterator[Entry]:

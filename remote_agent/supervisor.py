@@ -166,7 +166,7 @@ class _Supervisor:
         try:
             self._start(argv, env, cwd)
         except FileNotFoundError:
-            words = f"command not found on the host: {argv[0]}{_advice(argv[0])}"
+            words = _missing_interpreter(argv[0], cwd) or f"command not found on the host: {argv[0]}{_advice(argv[0])}"
             self._say(words)
             return ending.record(EndReason.COMMAND_NOT_FOUND, words, 127)
         except (OSError, ValueError) as error:
@@ -457,6 +457,21 @@ class _Supervisor:
             os.write(self.log, f"foundations: {words}\n".encode("utf-8", "replace"))
         except OSError:
             pass
+
+
+def _missing_interpreter(command: str, folder: str) -> str:
+    """Return that a script is there and what its first line names is not, in words; empty when that is not it."""
+    path = os.path.join(folder, command)
+    try:
+        with open(path, "rb") as file:
+            first = file.readline(300)
+    except OSError:
+        return ""
+    if os.sep not in command or not first.startswith(b"#!"):
+        return ""
+    interpreter = first[2:].rstrip(b"\n").decode("utf-8", "backslashreplace")
+    advice = ": it has Windows line endings (dos2unix takes them away)" if interpreter.endswith("\r") else ""
+    return f"{command} is there, but not the interpreter that its first line names, {interpreter!r}{advice}"
 
 
 def _advice(command: str) -> str:

@@ -36,7 +36,7 @@ from remote_agent.jobs import MOST_RETRIES, STOP_SIGNALS
 
 if TYPE_CHECKING:
     from foundations_tui.session import Session
-    from foundations_tui.snapshot import Snapshot
+    from foundations_tui.snapshot import LeftBehind, Snapshot
     from foundations_tui.submit import Request, Submitted
 
 
@@ -378,6 +378,11 @@ def _say_transfer(frozen: Snapshot, host: str) -> None:
     click.echo("(a host that has some of it already gets only the rest)")
 
 
+def _say_left_behind(left: LeftBehind) -> None:
+    if left.names:
+        say(f"{left.words}\n  [snapshot] include in foundations.toml ships them, [data] names what lies on a host")
+
+
 def _print_dry_run(session: Session, request: Request, as_json: bool) -> None:
     """Say what would be shipped; no host is asked."""
     from foundations_tui import config, snapshot, submit as submission
@@ -387,13 +392,21 @@ def _print_dry_run(session: Session, request: Request, as_json: bool) -> None:
     frozen = snapshot.take(request.folder, project.max_file, project.include)
     host = submission.host_wish(session, request, project)
     largest = [(path.decode("utf-8", "replace"), size) for size, path in snapshot.largest(frozen)]
+    left = snapshot.left_behind(frozen, project.include)
     if as_json:
         facts = {"host": host, "folder": str(frozen.root), "snapshot": frozen.tree, "files": frozen.files}
         output.print_json(
-            {**facts, "bytes": frozen.size, "largest": [{"path": path, "bytes": size} for path, size in largest]}
+            {
+                **facts,
+                "bytes": frozen.size,
+                "largest": [{"path": path, "bytes": size} for path, size in largest],
+                "ignored": left.names,
+                "ignored_bytes": left.size,
+            }
         )
         return
     _say_transfer(frozen, host)
+    _say_left_behind(left)
     if largest:
         click.echo()
         output.print_table(("BYTES", "LARGEST FILES"), [[words.size(size), path] for path, size in largest])
@@ -411,9 +424,13 @@ def _wire(submitted: Submitted) -> dict[str, str]:
 
 
 def _print_next_steps(submitted: Submitted) -> None:
+    from foundations_tui.config import load_project
+    from foundations_tui.snapshot import left_behind
+
     job, snapshot = submitted.view.spec.job, submitted.snapshot
     assert snapshot is not None
     click.echo(job)
+    _say_left_behind(left_behind(snapshot, load_project(snapshot.root / snapshot.subdir).include))
     sent = f"{words.size(submitted.shipped.bytes)} sent" if submitted.shipped.objects else "nothing new to send"
     say(f"submitted to {submitted.host} ({words.plural(snapshot.files, 'file')}, {sent})")
     if not is_in_window():

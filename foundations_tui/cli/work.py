@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import os
+import re
 import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -209,7 +212,22 @@ def watch_to_end(session: Session, ids: list[str], log: bool = False, log_to_std
     for row in rows:
         if row.state != "completed":
             say(f"{row.job[:6]} {row.state}" + (f": {row.reason}" if row.reason else ""))
+            _say_what_lies_here(row)
     return next((code for code in map(exit_code_of, rows) if code), 0)
+
+
+_QUOTED = re.compile(r"'([^'\n]{1,300})'\s*$|: ([^\s:][^:\n]{0,300}): No such file")
+
+
+def _say_what_lies_here(row: JobRow) -> None:
+    """Say that a file which a failed job did not find lies in the folder that it was submitted from."""
+    found = _QUOTED.search(row.cause.get("line") or "") if row.cause.get("code") == "file_missing" else None
+    name = (found[1] or found[2]) if found else ""
+    if name and not name.startswith(("/", "~")) and os.path.exists(name):
+        say(
+            f"  {name} lies here and was not shipped: git ignores it, or it is new;"
+            f" [snapshot] include = [{json.dumps(name)}] in foundations.toml ships it"
+        )
 
 
 def _bring_what_they_made(session: Session, rows: list[JobRow]) -> None:

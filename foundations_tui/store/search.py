@@ -13,7 +13,7 @@ import sqlite3
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from foundations_tui import words
@@ -380,6 +380,8 @@ class Search:
             "time": self._moment,
         }
         wanted = {"number": "a number", "duration": "a time such as 90s, 45m, 2h30m or 3d", "time": _WHEN}[field.kind]
+        if field.kind == "time" and node.op in ("=", "!=") and _DAY.match(value.text):
+            return self._on_day(node.op, value, sql, whole)
         try:
             number = readers[field.kind](value.text)
         except (ValueError, OverflowError):
@@ -406,6 +408,19 @@ class Search:
             return Sql(f"{sql.text} {word} ? ESCAPE '\\'", (*sql.args, like(text)[1:]))
         return Sql(f"{sql.text} {node.op} ?", (*sql.args, text))
 
+    @staticmethod
+    def _on_day(op: str, value: Value, sql: Sql, whole: str) -> Sql:
+        """Return whether a time is on a day, by the clock of this place."""
+        try:
+            begin = datetime.fromisoformat(value.text)
+        except ValueError:
+            raise QueryError(whole, value.position, f"{value.text} is no day") from None
+        ends = (begin.timestamp(), (begin + timedelta(days=1)).timestamp())
+        return Sql(
+            f"({'' if op == '=' else 'NOT '}({sql.text} >= ? AND {sql.text} < ?))",
+            (*sql.args, ends[0], *sql.args, ends[1]),
+        )
+
     def _moment(self, text: str) -> float:
         """Return a point in time: a date, a date and time, or a span before now."""
         if re.match(r"\d{4}-", text):
@@ -413,6 +428,7 @@ class Search:
         return self._now - words.parse_duration(text)
 
 
+_DAY = re.compile(r"\d{4}-\d\d-\d\d\Z", re.ASCII)
 _WHEN = "a date (2026-11-01), a time (2026-11-01T14:30) or a span before now (2d)"
 
 
