@@ -9,6 +9,8 @@ from typing import Any
 from foundations.records import METRIC, Record, valid_text
 from foundations_tui.errors import FoundationsError
 
+_START = 1
+"""SessionLog.START of TensorFlow's event.proto."""
 PATTERN = "**/*tfevents*"
 """Which files of a job are event files."""
 
@@ -33,9 +35,12 @@ def read(folder: Path, prefix: str = "") -> list[Record]:
     except ImportError:
         hint = "pip install 'foundations-tui[tensorboard]'"
         raise FoundationsError("event files are read by tensorboard, which is not installed", hint) from None
-    found = []
+    found: list[tuple[float, str, int, float]] = []
     for path in sorted(folder.glob("*tfevents*")):
         for event in _events(EventFileLoader, path):
+            if event.HasField("session_log") and event.session_log.status == _START:
+                # As TensorBoard does: what a writer that began again repeats was not to be.
+                found = [one for one in found if one[2] < event.step]
             for value in event.summary.value:
                 number = _number(value, tensor_util)
                 if number is not None:

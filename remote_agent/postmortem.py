@@ -66,6 +66,7 @@ _RULES: Tuple[Tuple[str, str, str], ...] = (
     ("worker_killed", "a data loader's process was killed, often for memory", r"DataLoader worker .* (killed|exited)"),
     ("disk_full", "the disk was full", r"No space left on device|Disk quota exceeded"),
     ("module_missing", "a Python package is missing", r"^(ModuleNotFoundError|ImportError): "),
+    ("module_missing", "a Python package is missing", r": No module named '?[\w.]+'?$"),
     ("file_missing", "a file is missing", r"^FileNotFoundError: |: No such file or directory$|can't open file"),
     ("permission", "something may not be read, written or run", r"^PermissionError: |: Permission denied$"),
     ("network", _NO_NETWORK, r"ConnectionError|MaxRetryError|URLError"),
@@ -128,13 +129,19 @@ def _by_log(tail: bytes) -> Optional[Tuple[str, str, str]]:
     for line in reversed(lines[-400:]):
         line = line.strip()[:2000]
         for code, words, pattern in _COMPILED:
-            if pattern.search(line):
+            if pattern.search(line) and not (code == "syntax" and _is_of_data(lines)):
                 found = (code, words, line[:_LONGEST_LINE])
                 if code != "exception":
                     return found if vague is None or code in _STRONGER else vague
                 vague = vague or found
                 break
     return vague
+
+
+def _is_of_data(lines: List[str]) -> bool:
+    """Say whether a SyntaxError is of a text that the program read (``ast.literal_eval``), not of the program."""
+    files = [line for line in lines[-20:] if line.lstrip().startswith('File "')]
+    return bool(files) and files[-1].lstrip().startswith(('File "<unknown>"', 'File "<string>"'))
 
 
 _STRONGER = {"cuda_oom", "host_oom", "disk_full", "shared_memory", "worker_killed", "nccl", "cuda_error"}

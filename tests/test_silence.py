@@ -181,3 +181,75 @@ def test_no_text_of_a_job_steers_a_terminal(client: Client) -> None:
             assert not set(text) & set("\x1b\x07\x9b\u202e\u200e\u061c"), (verb, text)
     assert terminal.one_line("\u200e\u200f\u061c\ud800") == "<200e><200f><61c><d800>"
     assert json.dumps(HOSTILE) and os.sep == "/"
+
+
+def test_what_is_pasted_in_several_lines_is_one(client: Client) -> None:
+    import asyncio
+
+    from textual import events
+
+    from foundations_tui.ui.screens.launch import OneLine
+    from tests.support.screen import OneWidget
+
+    async def paste() -> str:
+        field = OneLine()
+        async with OneWidget(field).run_test() as pilot:
+            field.focus()
+            field.post_message(events.Paste("python t.py \\\n  --lr 0.1 \\\r\n  --x 2\n"))
+            await pilot.pause()
+            await pilot.pause()
+            return field.value
+
+    assert asyncio.run(paste()) == "python t.py --lr 0.1 --x 2"
+
+
+@pytest.mark.parametrize(
+    ("log", "code"),
+    [
+        ('  File "<unknown>", line 1\n    ./x\nSyntaxError: invalid syntax', "exception"),
+        ('  File "t.py", line 1\n    def (\nSyntaxError: invalid syntax', "syntax"),
+        ("/usr/bin/python: No module named pytest", "module_missing"),
+        ("ModuleNotFoundError: No module named 'torch'", "module_missing"),
+    ],
+)
+def test_causes_and_their_false_friends(log: str, code: str) -> None:
+    from remote_agent.postmortem import Evidence, explain
+
+    found = explain(log.encode(), Evidence(exit_code=1))
+    assert found is not None and found.code == code
+
+
+def test_a_writer_that_began_again_orphans_what_it_repeats(tmp_path: Path) -> None:
+    pytest.importorskip("tensorboard")
+    from tensorboard.compat.proto import event_pb2, summary_pb2
+    from tensorboard.summary.writer.event_file_writer import EventFileWriter
+
+    from foundations_tui import eventfiles
+
+    for begin, start in ((0, None), (4, 4)):
+        writer = EventFileWriter(str(tmp_path), filename_suffix=f".{begin}")
+        if start is not None:
+            log = event_pb2.SessionLog(status=event_pb2.SessionLog.START)
+            writer.add_event(event_pb2.Event(session_log=log, step=start, wall_time=100.0))
+        for step in range(begin, 8):
+            value = summary_pb2.Summary.Value(tag="loss", simple_value=float(begin + step))
+            writer.add_event(
+                event_pb2.Event(summary=summary_pb2.Summary(value=[value]), step=step, wall_time=begin * 100 + step)
+            )
+        writer.close()
+    found = eventfiles.read(tmp_path)
+    assert [(record.step, record.value) for record in found] == [(n, float(n if n < 4 else 4 + n)) for n in range(8)]
+
+
+def test_who_types_the_order_of_atlas_is_told(client: Client) -> None:
+    (client.project / "code").mkdir()
+    said = client.run("submit", "scheduler", "code", "main.py", code=2).stderr
+    assert "foundations submit --dir code -- python main.py" in said
+    (client.project / "job.config.yaml").write_text("num_gpus: 1")
+    assert "job.config.yaml is not read" in client.run("submit", "--dry-run", "--", "true").stderr
+
+
+def test_a_logarithmic_chart_of_nothing_above_zero_says_so(client: Client) -> None:
+    code = "import foundations; foundations.log_metric('x', [-1.0, -2.0])"
+    client.run("submit", "--wait", "--name", "down", "--", "python", "-c", code)
+    assert "above 0" in client.run("chart", "down", "--key", "x", "--log", code=1).stderr

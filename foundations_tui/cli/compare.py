@@ -176,6 +176,10 @@ def chart(jobs: tuple[str, ...], key: str, axis: str, log: bool, height: int, sy
     if not any(curve.xs for curve in curves):
         known = ", ".join(dict.fromkeys(name for row in rows for name in row.metrics)) or "none"
         raise NotFoundError(f"there are no numbers of {key!r}", f"there are: {known}")
+    if log and not any(high > 0 for curve in curves for high in curve.highs):
+        raise FoundationsError(
+            f"no value of {key!r} is above 0: a logarithmic chart has nothing to draw", "leave out --log"
+        )
     columns = min(shutil.get_terminal_size((80, 24)).columns, 200)
     click.echo("\n".join(_chart_lines(rows, curves, key, axis, log, columns, height)), color=use_color())
     output.print_age(conn, {row.host for row in rows}, time.time())

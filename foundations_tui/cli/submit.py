@@ -110,6 +110,7 @@ def submit(session: Session, command: tuple[str, ...], then: str, dry_run: bool,
     The command runs without a shell in between, in a folder of its own. What .gitignore and .foundationsignore
     exclude is not shipped. With --wait or --follow the exit code is the job's own; Ctrl-C there leaves the job running.
     """
+    _say_what_atlas_took(command, Path(options["folder"]))
     sweep = _sweep_of(options)
     request = _request(session, command, options)
     _say_what_reaches_nothing(request, sweep)
@@ -135,6 +136,21 @@ def submit(session: Session, command: tuple[str, ...], then: str, dry_run: bool,
     if not as_json:
         say(f"job {submitted.view.spec.job} submitted to {submitted.host}")
     return watch_to_end(session, [submitted.view.spec.job], log=then == "follow", log_to_stderr=as_json)
+
+
+def _say_what_atlas_took(command: tuple[str, ...], folder: Path) -> None:
+    """Tell who comes from Foundations Atlas what to write instead."""
+    if command[0] == "scheduler" and len(command) >= 3 and Path(command[1]).is_dir():
+        rest = " ".join(command[2:])
+        raise UsageError(
+            f"'submit scheduler {command[1]} {rest}' is the order of Foundations Atlas",
+            f"foundations submit --dir {command[1]} -- python {rest}",
+        )
+    if (folder / "job.config.yaml").is_file():
+        say(
+            "note: job.config.yaml is not read; in foundations.toml: project = ..., and on the command line:"
+            " --gpus N, --ram 16G, --param K=V or --params-file FILE"
+        )
 
 
 def _say_what_reaches_nothing(request: Request, sweep: sweeps.Plan | None) -> None:

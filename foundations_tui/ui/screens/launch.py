@@ -72,6 +72,16 @@ class Launched:
     """What that said, when the user wants to see what came of it."""
 
 
+class OneLine(Input):
+    """A field that takes all lines of what is pasted, as one: a backslash at a line's end goes on."""
+
+    def _on_paste(self, event: events.Paste) -> None:
+        lines = [line.strip().removesuffix("\\").strip() for line in event.text.splitlines()]
+        event.stop()
+        event.prevent_default()
+        self.replace(" ".join(line for line in lines if line), *self.selection)
+
+
 class Launch(ModalScreen[Launched]):
     """Asks for a job, and submits it."""
 
@@ -112,7 +122,7 @@ class Launch(ModalScreen[Launched]):
                     yield Static(field.name, id=f"label-{field.name}", classes="launch-label", markup=False)
                     value = one_line(self._draft.get(field.name, ""))
                     has_files = field.name in _WITH_FILES
-                    yield Input(
+                    yield OneLine(
                         value,
                         placeholder=field.hint,
                         id=f"field-{field.name}",
