@@ -154,10 +154,8 @@ def _say_what_stays(session: Session, job: JobRow, said: dict[str, Any], others_
         session.say(f"{job.host}: left there: {count} below .git/; --with-git fetches them")
 
 
-def say_refused(session: Session, where: str, refused: list[tuple[str, str]]) -> str:
-    """Return which files could not be written here, in words; empty for none."""
-    if not refused:
-        return ""
+def refused_words(where: str, refused: list[tuple[str, str]]) -> str:
+    """Return which files could not be written here, in words."""
     shown = "; ".join(f"{name[:200]!a}: {why}" for name, why in refused[:_MOST_SAID])
     more = f"; and {len(refused) - _MOST_SAID} more" if len(refused) > _MOST_SAID else ""
     return f"{where}: {words.plural(len(refused), 'file')} refused: {shown}{more}"
@@ -258,7 +256,7 @@ def _collect(session: Session, host: str, job: str) -> None:
             f" stayed on {host}: they are over the limit of {words.size(limit)} (limit_mb under [outputs])"
         )
     if came.refused:
-        session.say("warning: " + say_refused(session, f"outputs of {job[:6]}", came.refused))
+        session.say("warning: " + refused_words(f"outputs of {job[:6]}", came.refused))
 
 
 def _take_in_events(session: Session, row: JobRow) -> None:
@@ -300,7 +298,7 @@ def artifact(session: Session, row: JobRow, key: str) -> Path:
         if may_have_grown or not (folder / name).exists():
             came = fetch(session, row, Wish(SYNCED if is_synced else "artifacts", (name,)), folder)
             if came.refused:
-                session.say("warning: " + say_refused(session, f"{row.job[:6]}: {key}", came.refused))
+                session.say("warning: " + refused_words(f"{row.job[:6]}: {key}", came.refused))
     if not (folder / name).exists():
         raise NotFoundError(f"the artifact {key!r} of job {row.job} is gone")
     return folder / name

@@ -30,6 +30,10 @@ def main(argv: List[str]) -> int:
         from remote_agent import transfer
 
         return transfer.survey(root, *rest)
+    if role == "trial":
+        from remote_agent import trial
+
+        return trial.main(root, *rest)
     if role == "notify":
         from remote_agent import notify
 

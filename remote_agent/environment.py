@@ -139,7 +139,7 @@ def _python_commands(agents: str, python: str, names: Sequence[str]) -> str:
 
 SETUP_FAILED = "foundations: a line of the setup of this host failed, so the command was not run (exit code "
 """What the log says then, and the exit code behind it."""
-_SETUP = """set -e
+SETUP = """set -e
 trap 'code=$?; [ "$code" = 0 ] || { echo "%s$code)"; exit 125; }' EXIT
 %s
 trap - EXIT
@@ -155,7 +155,7 @@ def command(spec: JobSpec, python: str) -> List[str]:
         python: what ``python`` means, for a command that is just that.
     """
     if spec.setup:
-        setup = _SETUP % (SETUP_FAILED, spec.setup)
+        setup = SETUP % (SETUP_FAILED, spec.setup)
         if spec.shell:
             return ["/bin/sh", "-c", setup + spec.command[0]]
         return ["/bin/sh", "-c", setup + 'exec "$@"', "sh", *spec.command]

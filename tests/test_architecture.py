@@ -23,7 +23,7 @@ CLIENT_LAYERS = [
     ["actions", "placement", "shipping"],
     ["sync"],
     ["fetching", "patterns", "trash"],
-    ["runs", "moments"],
+    ["runs", "moments", "ownership"],
     ["session"],
     ["snapshot", "hosts", "store", "examples"],
     ["listing"],
@@ -39,7 +39,19 @@ CLIENT_LAYERS = [
 """Top first: a module imports its own layer and those below."""
 AGENT_LAYERS = [
     ["__main__"],
-    ["daemon", "supervisor", "zygote", "startup", "handlers", "proxy", "transfer", "notify", "enter", "uninstall"],
+    [
+        "daemon",
+        "supervisor",
+        "zygote",
+        "startup",
+        "handlers",
+        "proxy",
+        "transfer",
+        "notify",
+        "enter",
+        "trial",
+        "uninstall",
+    ],
     ["engine", "autostart"],
     ["admission", "waits"],
     ["probe", "sampler", "notices", "recovery"],
@@ -136,6 +148,7 @@ def test_agent_and_sdk_know_neither_each_other_nor_the_client() -> None:
 
 ADAPTERS = {
     "foundations/submission.py": "foundations_tui",  # lazily, where the client is installed
+    "foundations/__main__.py": "foundations_tui",  # the command line, where the client is installed
     "foundations/queries.py": "pandas",  # lazily, where it is installed
     "foundations/integrations/huggingface.py": "transformers",
 }

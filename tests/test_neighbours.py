@@ -361,6 +361,7 @@ def test_a_setup_that_fails_ends_the_job_before_its_command(client: Client) -> N
     said = client.run("logs", job).stdout
     assert "must not run" not in said and "module" in said and "setup of this host failed" in said
     assert client.job(job)["cause"]["code"] == "setup_failed"
+    assert "its setup fails" in client.run("hosts", "test", "local").stdout
     (client.home / "hosts.toml").write_text('[hosts.local]\nsetup = "export A=1"\n')
     assert printed(client, "sh", "-c", "echo $A; exit 0", env={}) == "1"
 

@@ -107,6 +107,7 @@ def test(session: Session, name: str, as_json: bool) -> None:
     agent = session.agent(name)
     connected = time.monotonic() - began
     facts = _facts(agent, connected, _round_trip(agent))
+    facts["problems"] = [*facts["problems"], *_try_setup(session, name)]
     if as_json:
         output.print_json({"host": name, **facts})
         return
@@ -159,6 +160,20 @@ def _facts(agent: Agent, connected: float, round_trip: float) -> dict[str, Any]:
         "python_version": agent.place.version,
         **{key: hello[key] for key in ("cpus", "memory", "disk_free", "disk_jobs", "gpus", "problems")},
     }
+
+
+def _try_setup(session: Session, name: str) -> list[str]:
+    """Run the setup lines of a host as a job would, and return what is wrong with them, in words."""
+    from foundations_tui import actions
+
+    setup = session.hosts.host(name).setup
+    if not setup:
+        return []
+    said = actions.ask_host(session, name, "trial", setup)
+    if said.get("exit_code") == 0:
+        return []
+    lines = [line for line in str(said.get("said", "")).splitlines() if line.strip()]
+    return [f"its setup fails: {' / '.join(lines[-3:])[:500] or 'it says nothing'}; no job will run there"]
 
 
 def _round_trip(agent: Agent) -> float:

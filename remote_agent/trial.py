@@ -1,0 +1,43 @@
+"""Trying the setup lines of a host, as a job would run them: ``hosts test`` does, before the first job finds out."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+
+from remote_agent import environment, login
+from remote_agent.paths import Paths
+
+_SECONDS = 60
+_MOST_SAID = 2000
+
+
+def main(root: str, nonce: str, setup: str) -> int:
+    """Run the lines and print, behind the nonce, how they ended: "exit_code", "said".
+
+    Args:
+        root: the agent's folder.
+        nonce: what the line begins with.
+        setup: the lines.
+    """
+    env = {**login.identity(), "PATH": login.path(Paths(root).login_path)}
+    command = ["/bin/sh", "-c", environment.SETUP % (environment.SETUP_FAILED, setup) + "exit 0"]
+    try:
+        done = subprocess.run(
+            command,
+            env=env,
+            cwd=env["HOME"] if os.path.isdir(env["HOME"]) else "/",
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            timeout=_SECONDS,
+        )
+        code, said = done.returncode, done.stdout
+    except subprocess.TimeoutExpired:
+        code, said = 124, f"it did not end within {_SECONDS} s".encode()
+    except OSError as error:
+        code, said = 126, str(error).encode()
+    words = {"exit_code": code, "said": said[-_MOST_SAID:].decode("utf-8", "replace")}
+    os.write(1, f"\n{nonce} {json.dumps(words)}\n".encode())
+    return 0
