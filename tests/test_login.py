@@ -6,6 +6,7 @@ import os
 import pwd
 import shutil
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from foundations_tui.errors import HostRefused, HostUnreachable
 from foundations_tui.hosts import ssh
 from foundations_tui.hosts.asking import NOBODY, Asker, Prompt
 from foundations_tui.session import Session
-from tests.support.client import FOUNDATIONS, Client
+from tests.support.client import FOUNDATIONS, Client, wait_until
 from tests.support.screen import Tmux
 from tests.support.sshd import Sshd, make_key
 
@@ -285,3 +286,25 @@ def test_a_jump_that_works_and_asks_for_a_passphrase(
     assert asked and "user_key" in asked[0]
     with pytest.raises(HostUnreachable, match="jump host jump"):
         Session().agent("box")
+
+
+@needs_root
+def test_a_code_is_asked_for_in_a_dialog_of_the_app(client: Client, tmp_path: Path, account: str) -> None:
+    lines = ("AuthenticationMethods publickey,keyboard-interactive", "KbdInteractiveAuthentication yes")
+    server = asking_sshd(tmp_path, account, *lines)
+    tmux = Tmux(tmp_path, 80, 24)
+    try:
+        client.add_host("box", server, root=f"/home/{account}/root")
+        tmux.start(FOUNDATIONS, client.env, client.project)
+        tmux.until(lambda shown: "asks: Password" in shown)
+        tmux.send("4")  # typed before anybody can have read the question: no answer
+        time.sleep(1.5)
+        tmux.send(PASSWORD, "Enter")
+        wait_until(lambda: any(row["state"] == "reachable" for row in client.json("hosts") if row["host"] == "box"))
+        tmux.until(lambda shown: "asks: Password" not in shown)
+        assert PASSWORD not in tmux.shown()
+        tmux.send("q")
+        assert tmux.exit_code() == 0
+    finally:
+        tmux.close()
+        server.cut()
