@@ -5,9 +5,11 @@ from __future__ import annotations
 import functools
 import json
 import math
+import os
 import re
 import time
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 
 from foundations.records import METRIC, Record
 from foundations_tui import locations, moments, sparse
@@ -31,28 +33,39 @@ def take_in(store: Store, job: str, attempt: int) -> None:
     patterns = json.loads(row["spec"]).get("metrics", {}).get("patterns", ()) if row is not None else ()
     if not patterns:
         return
-    offset = writes.run_offset(store, job, attempt, "patterns")
     path = locations.log_file(job, attempt)
+    clock = moments.read(store.conn, queries.job(store.conn, job), attempt, path.stat().st_size if path.exists() else 0)
+    now = row["ended_at"] or time.time()
+    steps = functools.partial(_next_step, store, job, attempt)
+    is_whole = row["ended_at"] is not None and _is_here_whole(store, job, attempt)
+    while True:
+        known = writes.run_offset(store, job, attempt, "patterns")
+        offset, page, size = _page(path, known)
+        taken = page.rfind(b"\n") + 1
+        is_last = offset + len(page) >= size
+        if (is_last and is_whole) or len(page) - taken > _LONGEST_LINE:
+            taken = len(page)  # the last line of a log may lack its end, and one without end is passed over
+        if not taken:
+            return
+        if offset > known:
+            writes.skip_unfinished(store, job, attempt, "patterns", known, offset)
+        found = _records(compiled(tuple(patterns)), page[:taken], offset, lambda at: clock.time_at(at) or now, steps)
+        writes.put_found(store, job, attempt, "patterns", offset, taken, WRITER, list(found))
+
+
+def _is_here_whole(store: Store, job: str, attempt: int) -> bool:
+    query = "SELECT 1 FROM streams WHERE job = ? AND attempt = ? AND name = 'log' AND offset < size"
+    return store.conn.execute(query, [job, attempt]).fetchone() is None
+
+
+def _page(path: Path, offset: int) -> tuple[int, bytes, int]:
+    """Return (where it begins, a page of a log, its size): it begins later than asked for where the log has a hole."""
     try:
         with path.open("rb") as file:
-            offset, page = _page(file.fileno(), offset)
+            begin, page = next(sparse.pages(file.fileno(), offset, _PAGE), (offset, b""))
+            return begin, page, os.fstat(file.fileno()).st_size
     except FileNotFoundError:
-        return
-    taken = page.rfind(b"\n") + 1
-    if row["ended_at"] is not None and len(page) < _PAGE:
-        taken = len(page)  # the last line of a log may lack its end
-    steps = functools.partial(_next_step, store, job, attempt)
-    clock = moments.read(store.conn, queries.job(store.conn, job), attempt, path.stat().st_size)
-    now = row["ended_at"] or time.time()
-    found = _records(compiled(tuple(patterns)), page[:taken], offset, lambda at: clock.time_at(at) or now, steps)
-    writes.put_found(store, job, attempt, "patterns", offset, taken, WRITER, list(found))
-    if taken == _PAGE:
-        take_in(store, job, attempt)
-
-
-def _page(fd: int, offset: int) -> tuple[int, bytes]:
-    """Return (where it begins, a page of a log): later than asked for where the log has a hole."""
-    return next(sparse.pages(fd, offset, _PAGE), (offset, b""))
+        return offset, b"", 0
 
 
 @functools.lru_cache(64)

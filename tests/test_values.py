@@ -221,3 +221,75 @@ def test_a_step_with_a_fraction_is_told_once(client: Client) -> None:
     job = client.submit("--", "python", "-c", code)
     client.run("wait", job)
     assert client.run("logs", job).stdout.count("a step is a whole number") == 1
+
+
+GOES_ON = """
+import os, foundations
+path = os.path.join(os.environ["FOUNDATIONS_CHECKPOINT_DIR"], "step")
+begin = int(open(path).read()) if os.path.exists(path) else 0
+for step in range(begin, begin + 6):
+    foundations.log_metric("loss", step + 100.0 * (begin == 0), step=step)
+    if step % 2 == 0 and begin == 0:
+        foundations.log_metric("val", 1.0 * step, step=step)
+open(path, "w").write(str(begin + 4))
+print("attempt", os.environ["FOUNDATIONS_ATTEMPT"])
+raise SystemExit(begin == 0)
+"""
+
+
+def test_a_job_that_went_on_from_a_checkpoint_has_one_series(client: Client) -> None:
+    (client.project / "t.py").write_text(GOES_ON)
+    job = client.submit("--retries", "1", "--retry-on", "failed", "--", "python", "t.py")
+    client.run("wait", job)
+    client.run("sync")
+    whole = [(n, 100.0 + n) for n in range(4)] + [(n, float(n)) for n in range(4, 10)]
+    assert [(row["step"], row["value"]) for row in client.json("metrics", job, "--key", "loss")] == whole
+    found = client.job(job)["metrics"]
+    assert found["loss"] == {"first": 100.0, "last": 9.0, "min": 4.0, "max": 103.0, "count": 10, "step": 9}
+    assert found["val"]["count"] == 2, "what the later attempt has not logged goes up to where it took over"
+    alone = [client.json("metrics", job, "--key", "loss", "--attempt", n) for n in "12"]
+    assert [[row["step"] for row in rows] for rows in alone] == [list(range(6)), list(range(4, 10))]
+    assert client.run("logs", job, "--attempt", "1").stdout == "attempt 1\n"
+    assert client.run("logs", job).stdout == "attempt 1\nattempt 2\n"
+    assert "no attempt 3" in client.run("logs", job, "--attempt", "3", code=3).stderr
+
+
+def test_late_records_of_an_earlier_attempt_and_a_start_from_the_beginning() -> None:
+    from foundations_tui.store import queries, series
+    from foundations_tui.store.db import Store
+
+    store = Store()
+
+    def put(job: str, attempt: int, steps: range, time: float) -> None:
+        points = [(time + n, n, n, float(n)) for n in steps]
+        with store.transaction() as conn:
+            series.put(conn, job, attempt, "w", {"loss": points})
+
+    put("late", 1, range(3), 0.0)
+    put("late", 2, range(5, 8), 100.0)
+    put("late", 1, range(3, 7), 0.0)
+    assert [row.step for row in queries.metrics(store.conn, "late", 2)] == list(range(8))
+    put("anew", 1, range(5), 0.0)
+    put("anew", 2, range(3), 100.0)
+    assert [row.step for row in queries.metrics(store.conn, "anew", 2)] == [0, 1, 2]
+    put("long", 1, range(5000), 0.0)
+    put("long", 2, range(4000, 9000), 100_000.0)
+    assert len(queries.metrics(store.conn, "long", 2)) == 9000
+    assert sum(point.count for point in queries.curve(store.conn, "long", 2, "loss")) == 9000
+    assert len(queries.metrics(store.conn, "long", 2, alone=True)) == 5000
+    put("thrice", 1, range(4), 0.0)
+    put("thrice", 2, range(2, 6), 100.0)
+    put("thrice", 3, range(4, 8), 200.0)
+    rows = queries.metrics(store.conn, "thrice", 3)
+    assert [(row.step, row.time) for row in rows] == list(enumerate([0, 1, 102, 103, 204, 205, 206, 207]))
+    store.close()
+
+
+def test_what_stands_at_the_very_end_of_a_page_is_found(client: Client) -> None:
+    """A page of exactly 4 MiB whose last line goes on in the next one."""
+    (client.project / "foundations.toml").write_text("[metrics]\npatterns = ['last (?P<loss>\\S+)']\n")
+    code = "import sys; w = sys.stdout.write; w('x' * 99 + '\\n')"
+    code += "; [w('y' * 999 + '\\n') for _ in range(4194)]; w('last 5\\n' * 3); w('z' * 100)"
+    client.run("submit", "--wait", "--name", "log", "--", "python", "-c", code)
+    assert client.json("metrics", "log", "--key", "loss")[-1]["value"] == 5
+    assert client.job("log")["metrics"]["loss"]["count"] == 3

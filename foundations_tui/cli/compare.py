@@ -112,10 +112,18 @@ def _value_cell(line: comparing.Line, number: int) -> str:
 @jobs_argument()
 @click.option("--key", default="", help="Only this metric: every value of it.")
 @click.option("--csv", "as_csv", is_flag=True, help="Print CSV: job, key, step, value, time.")
+@click.option("--attempt", default=None, type=click.IntRange(1), help="What this attempt alone logged.")
 @sync_option
 @json_option
-def metrics(jobs: tuple[str, ...], key: str, as_csv: bool, sync_first: bool, as_json: bool) -> None:
-    """Show metrics of jobs: a line each, or with --key every value of one."""
+def metrics(
+    jobs: tuple[str, ...], key: str, as_csv: bool, attempt: int | None, sync_first: bool, as_json: bool
+) -> None:
+    """Show metrics of jobs: a line each, or with --key every value of one.
+
+    A job that went on from a checkpoint has one series: earlier attempts up to where the later one took over.
+    """
+    if attempt is not None and not (key or as_csv or as_json):
+        raise UsageError("--attempt shows values: it goes with --key, --csv or --json")
     conn = reader(sync_first)
     rows = [queries.find(conn, job) for job in jobs]
     for row in rows:
@@ -123,7 +131,7 @@ def metrics(jobs: tuple[str, ...], key: str, as_csv: bool, sync_first: bool, as_
             known = ", ".join(row.metrics) or "none"
             raise NotFoundError(f"job {row.job} has no metric {key!r}", f"it has: {known}")
     if as_csv or as_json:
-        values = [(row.job, value) for row in rows for value in queries.metrics(conn, row.job, row.attempt, key)]
+        values = [(row.job, value) for row in rows for value in _values_of(conn, row, key, attempt)]
         if as_csv:
             cells = [[job, v.key, v.step, json_number(v.value), repr(v.time)] for job, v in values]
             text = _csv(("job", "key", "step", "value", "time"), cells)
@@ -134,13 +142,19 @@ def metrics(jobs: tuple[str, ...], key: str, as_csv: bool, sync_first: bool, as_
         for row in rows:
             if len(rows) > 1:
                 click.echo(f"{row.job[: queries.SHORTEST]}  {one_line(row.label)}")
-            _print_metrics(conn, row, key)
+            _print_metrics(conn, row, key, attempt)
     output.print_age(conn, {row.host for row in rows}, time.time())
 
 
-def _print_metrics(conn: sqlite3.Connection, row: JobRow, key: str) -> None:
+def _values_of(conn: sqlite3.Connection, row: JobRow, key: str, attempt: int | None) -> list[MetricRow]:
+    if attempt is None:
+        return queries.metrics(conn, row.job, row.attempt, key)
+    return queries.metrics(conn, row.job, attempt, key, alone=True)
+
+
+def _print_metrics(conn: sqlite3.Connection, row: JobRow, key: str, attempt: int | None) -> None:
     if key:
-        values = queries.metrics(conn, row.job, row.attempt, key)
+        values = _values_of(conn, row, key, attempt)
         output.print_table(("STEP", key, "TIME"), [_metric_cells(value) for value in values])
     elif row.metrics:
         cells = [

@@ -40,8 +40,9 @@ OURS = 125
 @click.command()
 @job_argument
 @click.option("-f", "--follow", is_flag=True, help="Print what comes until the job ends.")
+@click.option("--attempt", default=None, type=click.IntRange(1), help="Only that of this attempt (default: of all).")
 @connecting
-def logs(session: Session, job: str, follow: bool) -> int:
+def logs(session: Session, job: str, follow: bool, attempt: int | None) -> int:
     """Print the log of a job: its standard output and error, byte for byte.
 
     To a terminal, colours pass and every other escape sequence is shown instead of obeyed.
@@ -54,11 +55,15 @@ def logs(session: Session, job: str, follow: bool) -> int:
         raise NotFoundError(f"job {row.job} has no captured log: {where}", "foundations submit keeps logs")
     writer = _LogWriter(to_stderr=False)
     try:
+        if follow and attempt is not None:
+            raise UsageError("--follow goes on with the attempts; --attempt names one")
+        if attempt is not None and attempt > row.attempt:
+            raise NotFoundError(f"job {row.job} has no attempt {attempt}", f"it has {row.attempt}")
         if follow:
             for page in actions.follow_log(session, row.job):
                 writer.write(page)
             return 0
-        return _print_log(session, row, writer)
+        return _print_log(session, row, writer, attempt)
     except KeyboardInterrupt:
         say("\nleft the log; the job runs on")
         return 130
@@ -255,8 +260,8 @@ def exit_code_of(row: JobRow) -> int:
     return OURS
 
 
-def _print_log(session: Session, row: JobRow, writer: _LogWriter) -> int:
-    """Print the whole log; when the host is out of reach, what is here, and say so."""
+def _print_log(session: Session, row: JobRow, writer: _LogWriter, only: int | None) -> int:
+    """Print the whole log, or one attempt's; when the host is out of reach, what is here, and say so."""
     from foundations_tui import locations, sparse, sync
 
     code = 0
@@ -266,7 +271,7 @@ def _print_log(session: Session, row: JobRow, writer: _LogWriter) -> int:
         except HostError as error:
             say(f"warning: {error}; this is the log as far as it is here")
             code = error.exit_code
-    for attempt in range(1, queries.job(session.store.conn, row.job).attempt + 1):
+    for attempt in [only] if only else range(1, queries.job(session.store.conn, row.job).attempt + 1):
         path = locations.log_file(row.job, attempt)
         if path.exists():
             with path.open("rb") as file:

@@ -343,9 +343,22 @@ def gpu_seconds(conn: sqlite3.Connection, since: float, now: float) -> dict[tupl
     return {(row[0], row[1]): float(row[2]) for row in conn.execute(query, [since, now])}
 
 
-def metrics(conn: sqlite3.Connection, job_id: str, attempt: int, key: str = "") -> list[MetricRow]:
-    """Return the values of a job's metrics, as they were logged."""
+_OWN = f" AND p.writer NOT IN (SELECT id FROM writers WHERE name = '{series.INHERITED}')"
+"""Only what an attempt logged itself."""
+
+
+def metrics(conn: sqlite3.Connection, job_id: str, attempt: int, key: str = "", alone: bool = False) -> list[MetricRow]:
+    """Return the values of a job's metrics, as they were logged.
+
+    Args:
+        conn: reads the store.
+        job_id: whole id.
+        attempt: which attempt: the last one's series are the job's.
+        key: only this metric.
+        alone: without what the attempt took over from earlier ones.
+    """
     condition, args = ("AND s.key = ?", [key]) if key else ("", [])
+    condition += _OWN if alone else ""
     query = (
         "SELECT s.key, p.step, p.value, p.time FROM series s JOIN points p ON p.series = s.id"
         f" WHERE s.job = ? AND s.attempt = ? {condition} ORDER BY p.time, p.writer, p.offset"
@@ -354,7 +367,9 @@ def metrics(conn: sqlite3.Connection, job_id: str, attempt: int, key: str = "") 
     return [MetricRow(key, step, series.from_column(value), time) for key, step, value, time in found]
 
 
-def curve(conn: sqlite3.Connection, job_id: str, attempt: int, key: str, most: int = series.LONG) -> list[CurvePoint]:
+def curve(
+    conn: sqlite3.Connection, job_id: str, attempt: int, key: str, most: int = series.LONG, alone: bool = False
+) -> list[CurvePoint]:
     """Return a metric as a chart needs it: every point of a short series, a row for each 256 of a long one.
 
     Points without a number (text, NaN, infinities) are counted as odd.
@@ -365,16 +380,19 @@ def curve(conn: sqlite3.Connection, job_id: str, attempt: int, key: str, most: i
         attempt: which attempt's.
         key: the metric.
         most: a series of so many points is long; not less than ``series.LONG``.
+        alone: without what the attempt took over from earlier ones.
     """
     query = "SELECT id, count FROM series WHERE key = ? AND job = ? AND attempt = ?"
     found = conn.execute(query, [key, job_id, attempt]).fetchone()
     if found is None:
         return []
+    own = _OWN if alone else ""
     if found["count"] >= most:
         columns = "count, min, max, last, step_min, step_max, time_min, time_max, odd"
-        rows = conn.execute(f"SELECT {columns} FROM rollups WHERE series = ? ORDER BY bucket", [found["id"]])
+        since = f" AND time_max >= (SELECT MIN(p.time) FROM points p WHERE p.series = ?1{own})" if alone else ""
+        rows = conn.execute(f"SELECT {columns} FROM rollups WHERE series = ?1{since} ORDER BY bucket", [found["id"]])
         return [CurvePoint(*row) for row in rows]
-    query = "SELECT value, step, time FROM points WHERE series = ? ORDER BY time, writer, offset"
+    query = f"SELECT value, step, time FROM points p WHERE series = ?{own} ORDER BY time, writer, offset"
     return [_point(*row) for row in conn.execute(query, [found["id"]])]
 
 

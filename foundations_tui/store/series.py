@@ -1,5 +1,8 @@
 """Metrics in the store: a series for each key of an attempt, its points, and rollups that keep a chart cheap.
 
+An attempt that goes on from a checkpoint takes over the points of the one before up to its own first step (their writer
+is ``INHERITED``): the last attempt's series is the job's. What one attempt alone logged are the other points.
+
 Points stand in the order of their time; a series also knows its first and last value, bounds and count. A long series
 has rollups besides: one row for each 256 points in the order they came, so that a chart of a million points reads four
 thousand rows.
@@ -20,6 +23,8 @@ BUCKET = 256
 """Points of a row of rollups."""
 LONG = 8 * BUCKET
 """Points from which a series has rollups."""
+INHERITED = "inherited"
+"""The writer of points that an attempt took over."""
 _INTEGERS = 1 << 63
 """SQLite's integers are smaller than this."""
 
@@ -35,6 +40,8 @@ def put(conn: sqlite3.Connection, job: str, attempt: int, writer: str, by_key: d
         by_key: the points of each metric, in the order of the file; none of them is here yet.
     """
     number = _writer(conn, writer) if by_key else 0
+    if attempt > 1 and by_key:
+        _take_over(conn, job, attempt, {key: min(point[2] for point in points) for key, points in by_key.items()})
     for key, points in by_key.items():
         identity, count = _series(conn, job, attempt, key)
         times, _, steps, values = zip(*points, strict=True)
@@ -47,6 +54,81 @@ def put(conn: sqlite3.Connection, job: str, attempt: int, writer: str, by_key: d
         _put_summary(conn, identity, points, numbers)
         if count + len(points) >= LONG:
             _put_rollups(conn, identity, count, times, steps, numbers)
+        _pass_on(conn, job, attempt, key, rows, number)
+
+
+def _take_over(conn: sqlite3.Connection, job: str, attempt: int, first_steps: dict[str, int]) -> None:
+    """Begin the series of an attempt with what the one before logged, up to where this one took over.
+
+    Args:
+        conn: a connection that writes.
+        job: whole id.
+        attempt: the later attempt.
+        first_steps: where it begins, by metric; a metric that it has not logged yet is taken over up to the least.
+    """
+    query = "SELECT key, attempt, id FROM series WHERE job = ? AND attempt <= ? ORDER BY attempt"
+    earlier: dict[str, int] = {}
+    known: set[str] = set()
+    for key, number, identity in conn.execute(query, [job, attempt]):
+        if number == attempt:
+            known.add(key)
+        else:
+            earlier[key] = identity
+    least = min(first_steps.values())
+    for key, source in earlier.items():
+        if key in known or (key not in first_steps and known):
+            continue
+        condition = [source, first_steps.get(key, least)]
+        if conn.execute("SELECT 1 FROM points WHERE series = ? AND step < ? LIMIT 1", condition).fetchone():
+            identity, _ = _series(conn, job, attempt, key)
+            conn.execute(_INHERIT, [identity, _writer(conn, INHERITED), *condition])
+            _sum_up_anew(conn, identity)
+
+
+_INHERIT = (
+    "INSERT OR IGNORE INTO points SELECT ?1, time, ?2, offset * 1024 + writer % 1024, step, value FROM points"
+    " WHERE series = ?3 AND step < ?4"
+)
+"""Places of several writers stay apart."""
+
+
+def _pass_on(conn: sqlite3.Connection, job: str, attempt: int, key: str, rows: Sequence[Point], writer: int) -> None:
+    """Give points of an attempt to later ones that are here already: records do not always come in their order."""
+    query = "SELECT id FROM series WHERE key = ? AND job = ? AND attempt > ?"
+    for (later,) in conn.execute(query, [key, job, attempt]).fetchall():
+        inherited = _writer(conn, INHERITED)
+        own = "SELECT MIN(step) FROM points WHERE series = ? AND writer != ?"
+        begins = conn.execute(own, [later, inherited]).fetchone()[0]
+        late = [
+            (later, time, inherited, offset * 1024 + writer % 1024, step, value)
+            for time, offset, step, value in rows
+            if begins is not None and step < begins
+        ]
+        if late:
+            conn.executemany("INSERT OR IGNORE INTO points VALUES (?, ?, ?, ?, ?, ?)", late)
+            _sum_up_anew(conn, later)
+
+
+def _sum_up_anew(conn: sqlite3.Connection, identity: int) -> None:
+    """Make the summary and the rollups of a series from its points."""
+    query = "SELECT time, step, value FROM points WHERE series = ? ORDER BY time, writer, offset"
+    points = conn.execute(query, [identity]).fetchall()
+    known = [number for number in (_number_in(value) for _, _, value in points) if number is not None]
+    low, high = (min(known), max(known)) if known else (None, None)
+    (_, _, first), (time, step, last) = points[0], points[-1]
+    conn.execute(
+        "UPDATE series SET count = ?, min = ?, max = ?, first = ?, last = ?, step = ?, time = ? WHERE id = ?",
+        [len(points), low, high, first, last, step, time, identity],
+    )
+    if len(points) >= LONG:
+        _put_rollups(conn, identity, 0, (), (), ())
+
+
+def _number_in(value: Any) -> float | None:
+    """Return the number in a column."""
+    if isinstance(value, str):
+        return {"Infinity": math.inf, "-Infinity": -math.inf}.get(value)
+    return number_of(from_column(value))
 
 
 def _insert(conn: sqlite3.Connection, identity: int, writer: int, rows: Sequence[Point]) -> None:

@@ -75,7 +75,8 @@ def _parts(conn: sqlite3.Connection, one: JobOfChart, key: str, how: How, most: 
     """Return the attempts of a job that have numbers, the one that counts last."""
     attempts = queries.attempts_with(conn, one.job, key) if one.attempt > 1 else [one.attempt]
     finest = _FINEST if how.window == (0.0, 1.0) else most
-    read = [(attempt, merged(queries.curve(conn, one.job, attempt, key, most), finest)) for attempt in attempts]
+    alone = len(attempts) > 1  # each attempt is drawn by itself, with a seam between two
+    read = [(attempt, merged(queries.curve(conn, one.job, attempt, key, most, alone), finest)) for attempt in attempts]
     read = [(attempt, points) for attempt, points in read if any(point.last is not None for point in points)]
     zero = read[0][1][0].time_min if read and how.x == "time" else 0.0
     return [_Part(attempt, _from_start(conn, (one.job, attempt, key), points), zero) for attempt, points in read]

@@ -171,7 +171,7 @@ class MainScreen(Screen[None]):
         for pane in _HOMES:
             for found in self.query(f"#{pane}"):
                 found.display = pane in _PANES[page]
-        if page in ("overview", "jobs", "metrics") and self.jobs.pointed_at is not None:
+        if page in ("overview", "jobs", "metrics") and self.jobs.pointed_at not in (None, self._selected_id):
             self._selected_id = self.jobs.pointed_at  # every pane of a page shows the job that its table points at
             self._show_selected()
         self.query_one("#top").display = page in ("overview", "jobs", "metrics")
