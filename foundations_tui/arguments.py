@@ -122,6 +122,8 @@ def literal(text: str, any_json: bool = False) -> Any:
     Args:
         text: the word.
         any_json: also null, objects, NaN and infinities, as JSON readers take them.
+    Raises:
+        RecursionError: ``any_json``, and it is nested deeper than JSON readers go.
     """
     if text in ("NaN", "Infinity", "-Infinity"):
         return float(text) if any_json else text
@@ -129,7 +131,11 @@ def literal(text: str, any_json: bool = False) -> Any:
         return _number(text)
     try:
         value = json.loads(text, parse_float=_json_float, parse_constant=_no_constant if not any_json else None)
-    except (ValueError, RecursionError, OverflowError):
+    except RecursionError:
+        if any_json:
+            raise
+        return text
+    except (ValueError, OverflowError):
         return {"True": True, "False": False}.get(text, text)
     if not any_json and (value is None or isinstance(value, dict)):
         return text

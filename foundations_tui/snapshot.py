@@ -422,6 +422,8 @@ def _repository_of(folder: Path) -> git.Repo | None:
     """Return the repository that a folder is in, or None."""
     try:
         import git  # 80 ms
+    except ModuleNotFoundError:
+        raise
     except ImportError:  # GitPython looks for the program when it is imported
         raise SnapshotError("git cannot be found on the PATH", "install git (Debian: apt install git)") from None
 

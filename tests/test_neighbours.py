@@ -305,14 +305,15 @@ def printed(client: Client, *words: str, env: dict[str, str], options: tuple[str
 
 
 def test_nothing_of_the_shell_that_started_the_agent_reaches_a_later_job(client: Client) -> None:
-    shell = ["sh", "-c", "echo $MODE-$WANDB_API_KEY-$OMP_NUM_THREADS; umask; ulimit -t; ulimit -n"]
-    limits = "ulimit -t 100; ulimit -S -f 1000; umask 077; "
+    shell = ["sh", "-c", "echo $MODE-$WANDB_API_KEY-$OMP_NUM_THREADS; umask; ulimit -t; ulimit -f"]
+    limits = "ulimit -t 100; ulimit -S -f 1000000; umask 077; "
     words = shlex.join([sys.executable, "-m", "foundations_tui", "submit", "--wait", "--", "true"])
     env = {**client.env, "MODE": "A", "WANDB_API_KEY": "from-A", "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path.cwd())}
     subprocess.run(["sh", "-c", limits + words], cwd=client.project, env=env, check=True, capture_output=True)
     found = printed(client, *shell, env={"MODE": "B"}).splitlines()
     assert found[0] == "--" and found[1] == "0022"
     assert found[2] == "unlimited" or not _may_raise_limits()
+    assert found[3] == "unlimited"
     options = ("--inherit-env", "MODE")
     assert printed(client, *shell, env={"MODE": "B"}, options=options).splitlines()[0] == "B--"
     assert "no such variable" in client.run("submit", "--inherit-env", "NOT_THERE", "--", "true", code=2).stderr

@@ -372,7 +372,7 @@ def test_a_job_that_submits_jobs_waits_for_them(client: Client) -> None:
         "job = foundations.submit(scheduler_config='local', command='inner.py')\nprint('got', job.get_metric('x'))\n"
     )
     script(client, outer, "outer.py")
-    job = client.submit("--env", f"PYTHONPATH={PROJECT}", "--cpus", "1", "--", "python", "outer.py")
+    job = client.submit("--env", f"PYTHONPATH={PROJECT}", "--cpus", "1", "--", sys.executable, "outer.py")
     client.run("wait", job)
     assert client.run("logs", job).stdout.splitlines()[-1] == "got 4"
     wait_until(lambda: len(client.json("jobs", "--state", "completed", "--sync")) == 2)

@@ -357,8 +357,12 @@ def _host_of(session: Session, jobs: tuple[str, ...]) -> str:
 
 def _params(pairs: tuple[str, ...], file: str | None) -> dict[str, Any]:
     params = _params_of_file(file) if file else {}
-    given = _pairs(pairs, "--param")
-    return {**params, **{key: literal(value, any_json=True) for key, value in given.items()}}
+    for key, value in _pairs(pairs, "--param").items():
+        try:
+            params[key] = literal(value, any_json=True)
+        except RecursionError:
+            raise UsageError(f"--param {key} is nested too deep") from None
+    return params
 
 
 def _pairs(texts: tuple[str, ...], option: str, value_needed: bool = True) -> dict[str, str]:
