@@ -129,8 +129,11 @@ def literal(text: str, any_json: bool = False) -> Any:
         return float(text) if any_json else text
     if _NUMBER.match(text) or text in ("-", "."):
         return _number(text)
+    if not any_json and text != text.strip():
+        return text
+    readers = (_json_float, None, None) if any_json else (_number_in_list, _number_in_list, _no_constant)
     try:
-        value = json.loads(text, parse_float=_json_float, parse_constant=_no_constant if not any_json else None)
+        value = json.loads(text, parse_float=readers[0], parse_int=readers[1], parse_constant=readers[2])
     except RecursionError:
         if any_json:
             raise
@@ -139,7 +142,11 @@ def literal(text: str, any_json: bool = False) -> Any:
         return {"True": True, "False": False}.get(text, text)
     if not any_json and (value is None or isinstance(value, dict)):
         return text
-    return value
+    return text if isinstance(value, str) and _NO_TEXT.search(value) else value
+
+
+_NO_TEXT = re.compile("[\0\ud800-\udfff]")
+"""What JSON can write and no file and no command line carries."""
 
 
 def _number(text: str) -> Any:
@@ -154,6 +161,13 @@ def _number(text: str) -> Any:
     if not math.isfinite(value) or Decimal(repr(value)) != Decimal(text):
         return text
     return value if repr(value) == text else Typed.of(text)
+
+
+def _number_in_list(text: str) -> int | float:
+    value = _number(text)
+    if isinstance(value, str):
+        raise ValueError(text)
+    return value  # type: ignore[no-any-return]
 
 
 def _json_float(text: str) -> float:

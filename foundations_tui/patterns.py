@@ -114,10 +114,24 @@ def as_read(line: bytes) -> str:
     Progress bars write over their line, and nested ones go up by an escape sequence: the last text of each counts.
     """
     text = line[-_LONGEST_LINE:].decode("utf-8", "replace")
-    return _ESCAPE.sub("", text).rstrip("\r").rpartition("\r")[2]
+    text = _ESCAPE.sub("", _TO_LINE_START.sub("\r", text)).rstrip("\r").rpartition("\r")[2]
+    return _typed_over(text) if "\b" in text else text
 
 
-_ESCAPE = re.compile("\x1b(\\[[0-?]*[ -/]*[@-~]|\\][^\x07\x1b]*(\x07|\x1b\\\\)?|[ -/]*[0-~])")
+def _typed_over(text: str) -> str:
+    """Return what backspaces leave of a text."""
+    left: list[str] = []
+    for character in text:
+        if character != "\b":
+            left.append(character)
+        elif left:
+            left.pop()
+    return "".join(left)
+
+
+_TO_LINE_START = re.compile("\x1b\\[0?1?G")
+"""CHA of ECMA-48."""
+_ESCAPE = re.compile("\x1b([PX^_][^\x1b]*\x1b\\\\|\\[[0-?]*[ -/]*[@-~]|\\][^\x07\x1b]*(\x07|\x1b\\\\)?|[ -/]*[0-~])")
 """Control sequences as ECMA-48 has them, and operating system commands (xterm's)."""
 
 
@@ -135,7 +149,9 @@ def _values(patterns: Sequence[re.Pattern[str]], line: str) -> Iterator[tuple[st
 
 
 _LARGEST_STEP = 2**63 - 1
-_READ = re.compile(r"\s*([-+]?)((?:\d{1,3}(?:,\d{3})+|\d[\d_]*)?(?:\.\d*)?)([eE][-+]?\d+)?(.?)", re.DOTALL)
+_READ = re.compile(r"\s*([-+]?)((?:\d{1,3}(?:,\d{3})+|\d[\d_]*)?(?:\.\d*)?)([eE][-+]?\d+)?", re.DOTALL)
+_BEHIND = re.compile(r"[^\s\d(\[±<>|;~]*([\s(\[±<>|;~]|\Z)")
+"""What may follow a number: a unit without digits, then anything that stands apart. ``0,5`` and ``0x1F`` are others."""
 _NOT_FINITE = {"nan": math.nan, "inf": math.inf, "infinity": math.inf}
 
 
@@ -147,13 +163,14 @@ def read_number(text: str) -> int | float | None:
     Returns:
         The number; None where there is none.
     """
-    word = text.strip().lower().lstrip("+").rstrip(",;)]}")
-    if word.lstrip("-") in _NOT_FINITE:
-        return -_NOT_FINITE[word[1:]] if word.startswith("-") else _NOT_FINITE[word]
+    text = text.replace("\u2212", "-")
+    word = text.strip().lower().rstrip(",;)]}")
+    if word.lstrip("+-") in _NOT_FINITE and len(word) - len(word.lstrip("+-")) <= 1:
+        return -_NOT_FINITE[word[1:]] if word.startswith("-") else _NOT_FINITE[word.lstrip("+")]
     match = _READ.match(text)
     if match is None or not any(map(str.isdigit, match[2])) or not match[2].isascii():
         return None
-    if match[4] and (match[4].isalnum() and match[3] is None and match[4].isdigit()):
+    if not _BEHIND.match(text, match.end(3) if match[3] else match.end(2)):
         return None
     digits = match[2].replace(",", "").replace("_", "")
     if "." not in digits and match[3] is None and len(digits) <= _MOST_DIGITS:

@@ -92,8 +92,10 @@ def axis(key: str, given: Any) -> Axis:
         return Values(tuple(given))
     if not isinstance(given, str):
         return Values((given,))
-    if "," not in given and given.count(":") in (1, 2, 3):
+    if "," not in given and not given.startswith("'") and given.count(":") in (1, 2, 3):
         try:
+            if given.count(":") == 3 and not given.startswith("log:"):
+                raise ValueError(given)
             return _range(key, given.split(":"))
         except ValueError:
             pass  # a text with colons in it
@@ -148,12 +150,21 @@ def _split(text: str) -> list[str]:
     return [*parts, text[start:]]
 
 
+_PADDED = re.compile(r"[-+]?0\d")
+"""How numbers of dates and times are written."""
+
+
 def _range(key: str, parts: list[str]) -> Axis:
     """Return a range or its values.
 
     Raises:
         ValueError: these are no numbers. UsageError: they make no range.
     """
+    if any(_PADDED.match(part) for part in parts):
+        raise UsageError(
+            f"sweep {key}: {':'.join(parts)} is no range: a number begins with a 0",
+            "a date or a time stands in quotes: \"'12:30:00'\"",
+        )
     is_log = parts[0] == "log"
     ends = [_number(part) for part in (parts[1:3] if is_log else parts[:2])]
     if len(ends) < 2:
@@ -188,8 +199,9 @@ def _log_spaced(key: str, low: float, high: float, text: str) -> tuple[float, ..
     if not text.isdigit() or not 2 <= int(text) <= MOST_JOBS:
         raise UsageError(f"sweep {key}: log:FROM:TO:COUNT takes a count of at least 2; got {text!r}")
     count = int(text)
-    ratio = math.log(high / low) / (count - 1)
-    return tuple(float(f"{low * math.exp(n * ratio):.6g}") for n in range(count))
+    first, last = math.log(low), math.log(high)
+    inner = [math.exp(first + (last - first) * n / (count - 1)) for n in range(1, count - 1)]
+    return tuple(float(f"{value:.6g}") for value in (low, *inner, high))
 
 
 def _times(key: str, low: float, high: float, factor: float) -> tuple[float, ...]:
@@ -197,7 +209,9 @@ def _times(key: str, low: float, high: float, factor: float) -> tuple[float, ...
         raise UsageError(f"sweep {key}: xN multiplies by more than 1, from above 0")
     values: list[float] = []
     value = low
-    while value <= high * (1 + 1e-9) and len(values) < MOST_JOBS:
+    while value <= high * (1 + 1e-9) and math.isfinite(value):
+        if len(values) == MOST_JOBS:
+            raise UsageError(f"sweep {key}: x{factor} gives more than {MOST_JOBS:,} values")
         values.append(value if isinstance(value, int) else float(f"{value:.10g}"))
         value = value * factor
     return tuple(values)
@@ -208,7 +222,10 @@ def _evenly(key: str, low: float, high: float, step: float) -> tuple[float, ...]
         raise UsageError(f"sweep {key}: FROM:TO:STEP takes a step above 0, and gives at most {MOST_JOBS:,} values")
     count = math.floor((high - low) / step + 1e-9) + 1
     values = [low + n * step for n in range(count)]
-    return tuple(value if isinstance(value, int) else float(f"{value:.10g}") for value in values)
+    shown = tuple(value if isinstance(value, int) else float(f"{value:.10g}") for value in values)
+    if len(set(shown)) < count:
+        raise UsageError(f"sweep {key}: a step of {step:g} is lost beside {high:g}: numbers have about 16 digits")
+    return shown
 
 
 def expand(axes: dict[str, Axis], mode: str = "grid", count: int = 0, seed: int | None = None) -> list[dict[str, Any]]:

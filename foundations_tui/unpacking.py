@@ -208,7 +208,21 @@ def _check_inward(depth: int, target: str) -> None:
 
 
 class _Member(tarfile.TarInfo):
-    """What a tar stream says of one file, of bounded size."""
+    """What a tar stream says of one file, of bounded size.
+
+    By itself tarfile takes a damaged header for the end of the stream, and forgives a size that is none.
+    """
+
+    @classmethod
+    def frombuf(cls, buf: Any, encoding: str, errors: str) -> Any:
+        try:
+            return super().frombuf(buf, encoding, errors)
+        except tarfile.EOFHeaderError:  # type: ignore[attr-defined]
+            raise
+        except (tarfile.EmptyHeaderError, tarfile.TruncatedHeaderError) as error:  # type: ignore[attr-defined]
+            raise EOFError(str(error)) from None
+        except tarfile.HeaderError as error:
+            raise ValueError(f"damaged within: {error}") from None
 
     def _proc_member(self, tar: Any) -> Any:
         if self.type not in (tarfile.REGTYPE, tarfile.AREGTYPE) and self.size > _LONGEST_HEADER:
@@ -235,6 +249,8 @@ def unpack(source: Any, folder: Folder, limit: int = 0, tree: str = "", host: st
     try:
         with tarfile.open(fileobj=source, mode="r|", tarinfo=_Member) as tar:
             for number, member in enumerate(tar):
+                if member.size < 0 or not str(member.pax_headers.get("size", "0")).isdecimal():
+                    raise HostRefused(f"{host}: it sends a file of an impossible size")
                 if number >= _MOST_FILES:
                     raise HostRefused(f"{host}: it sends more than {_MOST_FILES:,} files")
                 if member.issym():
@@ -249,7 +265,7 @@ def unpack(source: Any, folder: Folder, limit: int = 0, tree: str = "", host: st
                     room -= member.size
                     _unpack_file(tar, member, folder, done, content)
     except (tarfile.TarError, ValueError, EOFError, OverflowError, RecursionError, struct.error) as error:
-        if source.is_cut:
+        if source.is_cut or (isinstance(error, EOFError) and done.files):
             raise HostUnreachable(f"the connection was lost while fetching ({error})") from None
         raise HostRefused(f"{host}: the files that it sends make no sense: {error}") from None
     is_frozen = bool(tree) and not done.refused and _tree_of(content, links) == tree
@@ -351,12 +367,15 @@ def _walk(source: Path, name: str) -> Iterator[tuple[str, str]]:
     if os.path.islink(source) or not os.path.isdir(source):
         yield str(source), name
         return
-    for parent, folders, names in os.walk(source):
+    hidden: list[OSError] = []
+    for parent, folders, names in os.walk(source, onerror=hidden.append):
         below = os.path.relpath(parent, source)
         prefix = name if below == "." else f"{name}/{below}"
         links = [one for one in folders if os.path.islink(os.path.join(parent, one))]
         for one in sorted(names + links):
             yield os.path.join(parent, one), f"{prefix}/{one}"
+    if hidden:
+        raise hidden[0]
 
 
 def _copy(path: str, folder: Folder, name: str) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 import errno
 import json
 import os
-from typing import Any, Optional
+from typing import Any, Callable, Iterator, List, Optional, Tuple
 
 from remote_agent.errors import BadRequest
 
@@ -185,6 +185,29 @@ def forbids_programs(path: str) -> bool:
 def is_read_only(path: str) -> bool:
     """Say whether the file system of a path cannot be written."""
     return bool(os.statvfs(path).f_flag & os.ST_RDONLY)
+
+
+def walk(top: str, failed: Callable[[str, OSError], None]) -> Iterator[Tuple[str, List[str], List[str]]]:
+    """Yield (folder, names of folders, names of the rest) from the top down, however deep, through no link.
+
+    Args:
+        top: where to begin; whoever takes names out of a list of folders keeps the walk out of those.
+        failed: called with each folder that cannot be listed.
+    """
+    waiting = [top]
+    while waiting:
+        folder = waiting.pop()
+        folders: List[str] = []
+        names: List[str] = []
+        try:
+            with os.scandir(folder) as entries:
+                for entry in entries:
+                    (folders if entry.is_dir(follow_symlinks=False) else names).append(entry.name)
+        except OSError as error:
+            failed(folder, error)
+            continue
+        yield folder, folders, names
+        waiting += [os.path.join(folder, name) for name in sorted(folders, reverse=True)]
 
 
 def inside(folder: str, path: str) -> str:

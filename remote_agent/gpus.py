@@ -6,6 +6,7 @@ NVIDIA: the fields of ``nvidia-smi --help-query-gpu`` and ``--help-query-compute
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 from dataclasses import dataclass, replace
@@ -92,12 +93,13 @@ class GpuProcess:
 
 
 _UNKNOWN = re.compile(
-    r"\[?(n/?a|(not |function not |no )?(supported|available|found|active)|insufficient permissions?|deprecated.*"
-    r"|disabled|enabled)\]?\Z",
+    r"n/?a\b|not (supported|available|found|active|defined|applicable|permitted|allowed)|no (supported|active)"
+    r"|unavailable|unsupported|insufficient permission|deprecated|\A\[?(disabled|enabled|none|-+)\]?\Z",
     re.IGNORECASE,
 )
 """What nvidia-smi writes where a GPU that is well has no such value; any other word in place of a number is a fault."""
 _FAULT = re.compile(r"ERR!|\berror\b|\blost\b|requires? reset|reset required|fallen off|unable to", re.IGNORECASE)
+_SILENT = "the tool tells nothing of it"
 
 
 def parse(text: str, known: Sequence[Gpu] = ()) -> List[Gpu]:
@@ -105,26 +107,47 @@ def parse(text: str, known: Sequence[Gpu] = ()) -> List[Gpu]:
 
     Args:
         text: the output.
-        known: as last seen: a row that is all faults is known by its index.
+        known: as last seen: a row that is all faults is known by its index, unless another row is that GPU.
     """
-    by_index = {gpu.index: gpu for gpu in known}
-    return [gpu for line in text.splitlines() for gpu in [_parse_line(line, by_index)] if gpu is not None]
+    rows = [cells for cells in map(_cells, text.splitlines()) if cells]
+    return [_of_row(place, cells, _unseen(known, [cells[1] for cells in rows])) for place, cells in enumerate(rows)]
 
 
-def _parse_line(line: str, known: Mapping[int, Gpu]) -> Optional[Gpu]:
+def _unseen(known: Sequence[Gpu], uuids: Iterable[str]) -> Dict[int, Gpu]:
+    there = set(uuids)
+    return {gpu.index: gpu for gpu in known if gpu.uuid not in there}
+
+
+def _cells(line: str) -> List[str]:
+    """Return the cells of a row, none for another line; a name may hold commas, and old drivers tell no power."""
     cells = [cell.strip() for cell in line.split(",")]
-    if len(cells) < 7 or not (cells[0].isascii() and cells[0].isdigit()) or len(cells[0]) > 4:
-        return None
-    index, uuid, name = int(cells[0]), cells[1], cells[2]
-    faults = [cell for cell in cells[3:8] if _whole(cell) is None and cell and not _UNKNOWN.match(cell)]
-    faults += [name] if _FAULT.search(name) else []
-    if not uuid.startswith(("GPU-", "MIG-")):
-        if not (faults or _FAULT.search(uuid)):
-            return None
-        faults = faults or [uuid]
-        before = known.get(index)
+    if len(cells) == 7:
+        cells.append("")
+    if len(cells) < 8:
+        return []
+    cells = [*cells[:2], ", ".join(cells[2:-5]), *cells[-5:]]
+    index, uuid = cells[:2]
+    is_row = _is_index(index) and (_is_uuid(uuid) or not uuid or _UNKNOWN.search(uuid) or _FAULT.search(line))
+    return cells if is_row or _is_uuid(uuid) or (_FAULT.search(index) and _FAULT.search(uuid)) else []
+
+
+def _is_index(cell: str) -> bool:
+    return cell.isascii() and cell.isdigit() and len(cell) <= 4
+
+
+def _is_uuid(cell: str) -> bool:
+    return cell.startswith(("GPU-", "MIG-"))
+
+
+def _of_row(place: int, cells: List[str], unseen: Mapping[int, Gpu]) -> Gpu:
+    index, uuid, name = int(cells[0]) if _is_index(cells[0]) else place, cells[1], cells[2]
+    faults = [cell for cell in cells[3:] if _whole(cell) is None and cell and not _UNKNOWN.search(cell)]
+    faults += [cell for cell in cells[:3] if _FAULT.search(cell)]
+    if not _is_uuid(uuid):
+        faults = faults or ["the driver tells no UUID of it"]
+        before = unseen.get(index)
         uuid, name = (before.uuid, before.name) if before else (f"GPU-unknown-{index}", "unknown GPU")
-    total, used, load, heat, power = ([_whole(cell) for cell in cells[3:8]] + [None])[:5]
+    total, used, load, heat, power = [_whole(cell) for cell in cells[3:]]
     return Gpu(index, uuid, name, total, used, load, heat, power, sick=sick_words(faults[0]) if faults else "")
 
 
@@ -153,7 +176,7 @@ def parse_processes(text: str) -> List[GpuProcess]:
     found = []
     for line in text.splitlines():
         cells = [cell.strip() for cell in line.split(",")]
-        if len(cells) >= 3 and cells[0].startswith(("GPU-", "MIG-")) and cells[1].isdigit():
+        if len(cells) >= 3 and _is_uuid(cells[0]) and re.match(r"[0-9]{1,10}\Z", cells[1]):
             found.append(GpuProcess(cells[0], int(cells[1]), _whole(cells[2])))
     return found
 
@@ -185,57 +208,80 @@ def with_mig(gpus: Iterable[Gpu], devices: List[Tuple[str, str, str]]) -> List[G
     return found
 
 
-def parse_rocm(text: str) -> List[Gpu]:
-    """Return the GPUs in the output of QUERY_ROCM."""
-    found = []
-    for card, facts in _objects(text).items():
-        if not re.match(r"card\d+\Z", card) or not isinstance(facts, dict):
-            continue
-        index = int(card[4:])
-        unique = str(_first(facts, "Unique ID") or "").replace("0x", "")
-        name = _first(facts, "Card series", "Card Series", "Device Name", "Card model", "Card Model") or "AMD GPU"
-        found.append(
-            Gpu(
-                index,
-                f"GPU-{unique}" if unique and unique != "N/A" else f"GPU-amd-{index}",
-                str(name),
-                _mib(_first(facts, "VRAM Total Memory (B)")),
-                _mib(_first(facts, "VRAM Total Used Memory (B)")),
-                _whole(_first(facts, "GPU use (%)")),
-                _whole(_first(facts, "Temperature (Sensor junction) (C)", "Temperature (Sensor edge) (C)")),
-                _whole(
-                    _first(facts, "Current Socket Graphics Package Power (W)", "Average Graphics Package Power (W)")
-                ),
-                "amd",
-            )
-        )
-    return sorted(found, key=lambda gpu: gpu.index)
+def parse_rocm(text: str, known: Sequence[Gpu] = ()) -> List[Gpu]:
+    """Return the GPUs in the output of QUERY_ROCM.
+
+    Args:
+        text: the output.
+        known: as last seen: a card without an id of its own is known by its index.
+    """
+    cards = {
+        int(card[4:]): facts for card, facts in _json_in(text, dict).items() if re.match(r"card[0-9]{1,4}\Z", card)
+    }
+    ids = {index: _amd_uuid(_first(facts, "Unique ID")) for index, facts in cards.items()}
+    unseen = _unseen(known, ids.values())
+    return [_of_card(index, ids[index], cards[index], unseen.get(index)) for index in sorted(cards)]
 
 
-def parse_amd(listed: str, measured: str) -> List[Gpu]:
-    """Return the GPUs in the outputs of QUERY_AMD_LIST and QUERY_AMD."""
-    uuids = {entry.get("gpu"): str(entry.get("uuid")) for entry in _entries(listed)}
-    found = []
-    for entry in _entries(measured):
-        index = entry.get("gpu")
-        if not isinstance(index, int):
-            continue
-        memory, heat = _part(entry, "mem_usage"), _part(entry, "temperature")
-        temperature = _value(heat.get("hotspot"))
-        found.append(
-            Gpu(
-                index,
-                f"GPU-{uuids[index]}" if index in uuids else f"GPU-amd-{index}",
-                "AMD GPU",
-                _value(memory.get("total_vram")),
-                _value(memory.get("used_vram")),
-                _value(_part(entry, "usage").get("gfx_activity")),
-                temperature if temperature is not None else _value(heat.get("edge")),
-                _value(_part(entry, "power").get("socket_power")),
-                "amd",
-            )
-        )
-    return sorted(found, key=lambda gpu: gpu.index)
+def _of_card(index: int, uuid: str, facts: Any, before: Optional[Gpu]) -> Gpu:
+    names = ("Card series", "Card Series", "Device Name", "Card model", "Card Model")
+    numbers = (
+        _mib(_first(facts, "VRAM Total Memory (B)")),
+        _mib(_first(facts, "VRAM Total Used Memory (B)")),
+        _whole(_first(facts, "GPU use (%)")),
+        _whole(_first(facts, "Temperature (Sensor junction) (C)", "Temperature (Sensor edge) (C)")),
+        _whole(_first(facts, "Current Socket Graphics Package Power (W)", "Average Graphics Package Power (W)")),
+    )
+    uuid = uuid or (before.uuid if before else f"GPU-amd-{index}")
+    return Gpu(
+        index, uuid, str(_first(facts, *names) or "AMD GPU"), *numbers, vendor="amd", sick=_amd_sick(facts, numbers)
+    )
+
+
+def parse_amd(listed: str, measured: str, known: Sequence[Gpu] = ()) -> List[Gpu]:
+    """Return the GPUs in the outputs of QUERY_AMD_LIST and QUERY_AMD; known are those last seen."""
+    ids = {index: _amd_uuid(entry.get("uuid")) for index, entry in _entries(listed).items()}
+    parts = _entries(measured)
+    unseen = _unseen(known, ids.values())
+    return [_of_entry(index, ids.get(index, ""), parts[index], unseen.get(index)) for index in sorted(parts)]
+
+
+def _of_entry(index: int, uuid: str, entry: Dict[str, Any], before: Optional[Gpu]) -> Gpu:
+    memory, heat = _part(entry, "mem_usage"), _part(entry, "temperature")
+    temperature = _value(heat.get("hotspot"))
+    numbers = (
+        _memory(memory.get("total_vram")),
+        _memory(memory.get("used_vram")),
+        _value(_part(entry, "usage").get("gfx_activity")),
+        temperature if temperature is not None else _value(heat.get("edge")),
+        _value(_part(entry, "power").get("socket_power")),
+    )
+    uuid = uuid or (before.uuid if before else f"GPU-amd-{index}")
+    return Gpu(index, uuid, "AMD GPU", *numbers, vendor="amd", sick=_amd_sick(entry, numbers))
+
+
+def _amd_uuid(said: Any) -> str:
+    """Return the id of a GPU as we write it; empty for one that the tool does not know."""
+    unique = said.strip().replace("0x", "") if isinstance(said, str) else ""
+    return f"GPU-{unique}" if unique and not _UNKNOWN.search(unique) and not _FAULT.search(unique) else ""
+
+
+def _amd_sick(facts: Any, numbers: Sequence[Optional[int]]) -> str:
+    """Return what is wrong with an AMD GPU: a fault in place of a value, or no value at all."""
+    for said in _texts(facts):
+        if _FAULT.search(said):
+            return sick_words(said)
+    return sick_words(_SILENT) if all(number is None for number in numbers) else ""
+
+
+def _texts(facts: Any) -> Iterable[str]:
+    waiting = [facts]
+    while waiting:
+        one = waiting.pop()
+        if isinstance(one, str):
+            yield one
+        elif isinstance(one, (dict, list)):
+            waiting += one.values() if isinstance(one, dict) else one
 
 
 def allowed(gpus: List[Gpu], setting: Any) -> List[Gpu]:
@@ -254,26 +300,24 @@ def size_words(mib: Optional[int]) -> str:
     return f"{mib / 1024:.0f} GB" if mib >= 1024 else f"{mib} MB"
 
 
-def _objects(text: str) -> Dict[str, Any]:
-    """Return the JSON object in a tool's output; rocm-smi writes warnings before it."""
-    start = text.find("{")
-    try:
-        found = json.loads(text[start:]) if start >= 0 else {}
-    except (ValueError, RecursionError):
-        return {}
-    return found if isinstance(found, dict) else {}
+def _json_in(text: str, kind: type) -> Any:
+    """Return the JSON of a kind in a tool's output, empty when there is none; tools write warnings around it."""
+    decoder = json.JSONDecoder()
+    for start in itertools.islice(re.finditer(r"[\[{]", text), 200):
+        try:
+            found, _ = decoder.raw_decode(text, start.start())
+        except (ValueError, RecursionError):
+            continue
+        if isinstance(found, kind) and found:
+            return found
+    return kind()
 
 
-def _entries(text: str) -> List[Dict[str, Any]]:
-    """Return the list of objects in amd-smi's output; newer versions wrap it."""
-    starts = [at for at in (text.find("["), text.find("{")) if at >= 0]
-    try:
-        found = json.loads(text[min(starts) :]) if starts else []
-    except (ValueError, RecursionError):
-        return []
-    if isinstance(found, dict):
-        found = found.get("gpu_data", [])
-    return [entry for entry in found if isinstance(entry, dict)] if isinstance(found, list) else []
+def _entries(text: str) -> Dict[int, Dict[str, Any]]:
+    """Return the objects in amd-smi's output by the number of their GPU; newer versions wrap their list."""
+    wrapped = _json_in(text, dict).get("gpu_data")
+    found = wrapped if isinstance(wrapped, list) else _json_in(text, list)
+    return {entry["gpu"]: entry for entry in found if isinstance(entry, dict) and type(entry.get("gpu")) is int}
 
 
 def _part(entry: Dict[str, Any], key: str) -> Dict[str, Any]:
@@ -286,7 +330,20 @@ def _value(cell: Any) -> Optional[int]:
     return _whole(cell.get("value") if isinstance(cell, dict) else cell)
 
 
-def _first(facts: Dict[str, Any], *names: str) -> Any:
+def _memory(cell: Any) -> Optional[int]:
+    """Return an amount of memory in MiB; amd-smi tells the unit, MB unless it says another."""
+    said, unit = (cell.get("value"), cell.get("unit")) if isinstance(cell, dict) else (cell, "")
+    match = re.match(r"\s*([0-9]{1,15}(?:\.[0-9]*)?)\s*([A-Za-z]*)", str(said))
+    factor = _UNITS.get((str(unit) if unit else match[2]).upper()) if match else None
+    return None if match is None or factor is None else int(float(match[1]) * factor + 0.5)
+
+
+_UNITS = {"": 1.0, "B": 2.0**-20, "KB": 2.0**-10, "KIB": 2.0**-10, "MB": 1.0, "MIB": 1.0, "GB": 1024.0, "GIB": 1024.0}
+
+
+def _first(facts: Any, *names: str) -> Any:
+    if not isinstance(facts, dict):
+        return None
     return next((facts[name] for name in names if facts.get(name) not in (None, "", "N/A")), None)
 
 

@@ -10,7 +10,8 @@ from typing import Any, Dict, List, Optional, Tuple
 from remote_agent import checks
 from remote_agent.errors import BadRequest
 
-JOB_ID = re.compile(r"[A-Za-z0-9._-]{1,64}\Z")
+JOB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")
+"""It stands in paths and command lines."""
 ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 
 
@@ -220,6 +221,7 @@ class JobSpec:
         for name, check in SPEC_CHECKS.items():
             if getattr(self, name) is not getattr(like, name, self) and not _is_usual(name, wire[name]):
                 check(wire[name], name)
+                _ANYTHING(wire[name], name)
         _check_size(wire)
         if not re.match(r"[0-9a-f]{40}\Z", self.snapshot):
             raise BadRequest(f"not a snapshot id: {self.snapshot!r}")
@@ -248,7 +250,7 @@ class JobSpec:
 
     def check_id(self) -> None:
         """Raise BadRequest when the id is none."""
-        if not JOB_ID.match(self.job) or self.job in (".", ".."):
+        if not isinstance(self.job, str) or not JOB_ID.match(self.job):
             raise BadRequest(f"not a job id: {self.job!r}")
 
 
@@ -259,6 +261,8 @@ _PATH = checks.text(4096, as_bytes=True)
 _ARGUMENT = checks.text(131_071, as_bytes=True)
 """Linux takes no longer argument or variable: MAX_ARG_STRLEN, execve(2)."""
 _ID = checks.text(64, JOB_ID, "a job's id")
+_ANYTHING = checks.json_value(checks.LARGEST)
+"""Also of what is unknown in a table."""
 _VARIABLE = checks.text(1000, ENV_NAME, "the name of a variable: letters, digits and _")
 _METRICS = checks.record(
     {

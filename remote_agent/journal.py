@@ -283,7 +283,7 @@ class Journal:
         events: List[Dict[str, Any]] = []
         good = 0
         for event, end in decode_lines(data):
-            if events and not _follows(event, events[-1], events[0].get("compacted")):
+            if not (_follows(event, events[-1], events[0].get("compacted")) if events else event["type"] == "created"):
                 break
             events.append(event)
             good = end
@@ -395,10 +395,22 @@ def decode_lines(data: bytes, start: int = 0) -> Iterator[Tuple[Dict[str, Any], 
             if data[start : start + _HEAD] != _head(body) or data[end : end + 1] != b"\n":
                 return
             event = json.loads(body)
-        except ValueError:
+        except (ValueError, RecursionError):
+            return
+        if not _is_event(event):
             return
         yield event, end + 1
         start = end + 1
+
+
+def _is_event(event: Any) -> bool:
+    """Say whether a line has the parts that every event has: an agent wrote it."""
+    if not isinstance(event, dict) or type(event.get("seq")) is not int or not isinstance(event.get("type"), str):
+        return False
+    if event["type"] not in ("created", "renewed"):
+        return isinstance(event.get("job", ""), str)
+    numbers = (event.get("version", 0), event.get("compacted") or 0)
+    return isinstance(event.get("journal"), str) and all(type(number) is int for number in numbers)
 
 
 def salvage(data: bytes) -> List[Dict[str, Any]]:
@@ -411,6 +423,5 @@ def salvage(data: bytes) -> List[Dict[str, Any]]:
             return found
         at = start.start() + 1
         for event, end in decode_lines(data, start.start()):
-            if isinstance(event, dict) and isinstance(event.get("seq"), int) and "type" in event:
-                found.append(event)
+            found.append(event)
             at = end

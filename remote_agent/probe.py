@@ -56,7 +56,7 @@ class GpuProbe(Eyes):
         self._looks = 0
         self._mig: List[Tuple[str, str, str]] = []
         self._whole_gpus: List[Gpu] = []
-        """NVIDIA's GPUs as last seen, before they are divided into MIG devices."""
+        """As last seen, before NVIDIA's are divided into MIG devices."""
         self._sick: Dict[str, str] = {}
         self._claims_at = 0.0
         self._others: Dict[str, str] = {}
@@ -186,9 +186,11 @@ class GpuProbe(Eyes):
         if "mig" in texts:
             self._mig = gpus.parse_mig(texts["mig"])
         if "rocm" in texts:
-            self.gpus = gpus.parse_rocm(texts["rocm"])
+            seen = gpus.parse_rocm(texts["rocm"], self._whole_gpus)
+            self.gpus = self._whole_gpus = gpus.with_lost(seen, self._whole_gpus, "")
         elif "amd" in texts:
-            self.gpus = gpus.parse_amd(texts["amd_list"], texts["amd"])
+            seen = gpus.parse_amd(texts["amd_list"], texts["amd"], self._whole_gpus)
+            self.gpus = self._whole_gpus = gpus.with_lost(seen, self._whole_gpus, "")
         else:
             seen = gpus.parse(texts["gpus"], self._whole_gpus)
             if not seen and not self._whole_gpus:

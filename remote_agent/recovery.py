@@ -52,9 +52,10 @@ def with_copies(state: HostState, good: int, salvaged: List[Event], copies: List
             lost[str(job)] = event
     known = {event["seq"] for event in salvaged}
     last = max([good, *known])
-    missing = set(range(good + 1, last)) - known
+    missing = last - good - len({number for number in known if good < number})
     found = {event["seq"] for event in lost.values()}
-    return sorted([*salvaged, *lost.values()], key=lambda event: int(event["seq"])), missing != found
+    are_all = len(found) == missing and all(good < number < last for number in found - known)
+    return sorted([*salvaged, *lost.values()], key=lambda event: int(event["seq"])), not are_all
 
 
 def _is_submit(event: Event) -> bool:

@@ -208,10 +208,9 @@ def _on_disk(name: str, source: str) -> _Member:
 
 def _below(top: str, folder: str) -> Iterator[_Member]:
     """Yield the files below a folder, and its links as links; what a link to the outside shows does not travel."""
-    for parent, folders, names in os.walk(os.path.join(top, folder)):
-        folders.sort()
-        links = [name for name in folders if os.path.islink(os.path.join(parent, name))]
-        for name in sorted(names + links):
+    hidden: List[Tuple[str, OSError]] = []
+    for parent, _, names in files.walk(os.path.join(top, folder), lambda *failure: hidden.append(failure)):
+        for name in sorted(names):
             source = os.path.join(parent, name)
             relative = os.path.normpath(os.path.relpath(source, top))
             if os.path.islink(source):
@@ -220,8 +219,20 @@ def _below(top: str, folder: str) -> Iterator[_Member]:
                 yield _Member(relative, source, 0, link=target, why_not=_OUTWARD if leads_out else "")
             elif os.path.isfile(source):
                 yield _on_disk(relative, source)
+            elif error := _why_hidden(source):
+                hidden.append((source, error))
             else:
                 yield _Member(relative, source, 0, why_not=_ODD)
+    for source, error in hidden:
+        yield _Member(os.path.relpath(source, top), source, 0, why_not=f"it cannot be read: {error.strerror}")
+
+
+def _why_hidden(source: str) -> Optional[OSError]:
+    try:
+        os.lstat(source)
+    except OSError as error:
+        return error
+    return None
 
 
 def _data_links(spec: Any) -> Set[str]:

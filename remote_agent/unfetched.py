@@ -121,9 +121,12 @@ def _left(job: JobPaths, objects: ObjectStore, snapshot: str) -> Iterator[_Fact]
         is_work = os.path.basename(area) == "work"
         if is_work and shipped is None:
             shipped = _shipped(objects, snapshot)
-        for path in _regular_files(area):
-            stats = os.lstat(path)
-            fact = (os.path.relpath(path, os.path.realpath(job.folder)), stats.st_size, stats.st_mtime_ns)
+        for path, stats in _regular_files(area):
+            relative = os.path.relpath(path, os.path.realpath(job.folder))
+            if stats is None:
+                yield relative, 0, 0
+                continue
+            fact = (relative, stats.st_size, stats.st_mtime_ns)
             if fact in home or (os.path.basename(path), *fact[1:]) in copies:
                 continue
             if is_work and _is_as_shipped(objects, shipped or {}, area, path, stats.st_size):
@@ -140,8 +143,10 @@ def _areas(job: JobPaths) -> Iterator[str]:
             yield os.path.realpath(top)
 
 
-def _regular_files(top: str) -> Iterator[str]:
-    for folder, folders, names in os.walk(top):
+def _regular_files(top: str) -> Iterator[Tuple[str, Optional[os.stat_result]]]:
+    """Yield the files below a folder; what cannot be looked at comes without facts: a path that is too long."""
+    hidden: List[str] = []
+    for folder, folders, names in files.walk(top, lambda path, _: hidden.append(path)):
         folders[:] = [
             name
             for name in folders
@@ -150,10 +155,16 @@ def _regular_files(top: str) -> Iterator[str]:
         for name in names:
             path = os.path.join(folder, name)
             try:
-                if stat.S_ISREG(os.lstat(path).st_mode) and name != PARAMETERS_FILE:
-                    yield path
-            except OSError:
+                stats = os.lstat(path)
+            except FileNotFoundError:
                 continue
+            except OSError:
+                hidden.append(path)
+                continue
+            if stat.S_ISREG(stats.st_mode) and name != PARAMETERS_FILE:
+                yield path, stats
+    for path in hidden:
+        yield path, None
 
 
 def _shipped(objects: ObjectStore, snapshot: str) -> Dict[bytes, str]:

@@ -26,11 +26,13 @@ from remote_agent.daemon import Daemon
 from remote_agent.engine import Engine
 from remote_agent.errors import AgentError
 from remote_agent.jobs import JobSpec, JobState
-from remote_agent.journal import Journal, salvage
+from remote_agent.journal import Journal, encode_line, salvage
 from remote_agent.objects import ObjectStore
 from remote_agent.paths import Paths
 from remote_agent.protocol import PACK_BLOB, PACK_ENTRY, PACK_TRAILER, PACK_TREE
+from remote_agent.recovery import with_copies
 from remote_agent.scheduler import Capacity
+from remote_agent.state import HostState
 from tests.support.lossy import LossyDisk, PowerLoss
 
 
@@ -374,6 +376,28 @@ def test_starting_before_writing_would_be_noticed(root: Path, monkeypatch: pytes
 
     monkeypatch.setattr(Engine, "begin_commit", eager)
     assert any(play(root, monkeypatch, step)[0] for step in range(1, calls))
+
+
+def test_a_journal_without_its_beginning_is_damaged_and_its_jobs_are_found(root: Path) -> None:
+    path = str(root / "journal")
+    spec = JobSpec("a" * 12, ("true",), "0" * 40).to_wire()
+    lines = [{"seq": 2, "time": 1.0, "type": "submitted", "job": "a" * 12, "spec": spec}, {"seq": 3, "type": "paused"}]
+    Path(path).write_bytes(b"".join(map(encode_line, lines)))
+    journal = Journal(path, 0.0)
+    assert journal.problems and journal.salvaged == lines
+
+
+@pytest.mark.parametrize(
+    "line", [[1, 2], 5, {"a": 1}, {"seq": "2", "type": "paused"}, {"seq": 1, "type": "created", "version": "1"}]
+)
+def test_a_whole_line_that_is_no_event_is_damage(root: Path, line: Any) -> None:
+    Path(root / "journal").write_bytes(encode_line(line))
+    assert Journal(str(root / "journal"), 0.0).problems
+
+
+def test_a_far_number_behind_damage_costs_nothing() -> None:
+    salvaged = [{"seq": 10**15, "type": "stop", "job": "x"}]
+    assert with_copies(HostState(), 1, salvaged, []) == (salvaged, True)
 
 
 def test_the_story_as_it_ends(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,6 +18,7 @@ from hypothesis import HealthCheck, given, settings, strategies as some
 from foundations_tui import unpacking
 from foundations_tui.errors import HostRefused, HostUnreachable
 from foundations_tui.unpacking import Folder, Refused
+from remote_agent.files import walk
 from tests.support.client import Client, wait_until
 
 # --- unpacking --------------------------------------------------------------------------------------------------
@@ -164,6 +165,24 @@ def test_a_stream_that_is_none_is_refused_in_words(tmp_path: Path, stream: bytes
         unpack(source, tmp_path / "t")
 
 
+@pytest.mark.parametrize("size", ["-5", "1e3", "inf", "", "9" * 5000])
+def test_a_size_that_is_none_ends_the_stream_in_words(tmp_path: Path, size: str) -> None:
+    with pytest.raises((HostRefused, HostUnreachable)):
+        unpack(tar(member("t", b"123", pax_headers={"size": size}), member("after", b"4")), tmp_path / "t")
+
+
+def test_no_damage_within_a_stream_passes_for_its_end(tmp_path: Path) -> None:
+    whole = tar(member("a", b"1" * 600), member("b", b"2"), member("c", b"3")).getvalue()
+    for place in (1536, 1536 + 257, 2560 + 148):  # in the headers of b and c
+        data = bytearray(whole)
+        data[place] ^= 1
+        with pytest.raises(HostRefused, match="make no sense"):
+            unpack(Stream(bytes(data)), tmp_path / "flipped")
+    for end in range(512, 3584, 512):  # before the two empty blocks that end it
+        with pytest.raises((HostRefused, HostUnreachable)):
+            unpack(Stream(whole[:end]), tmp_path / "cut")
+
+
 def test_headers_of_any_size_and_depth_end_in_words(tmp_path: Path) -> None:
     large = tarfile.TarInfo("pax")
     large.type, large.size = tarfile.XHDTYPE, 1 << 33
@@ -258,6 +277,29 @@ def test_what_nobody_fetched_keeps_its_folder(client: Client) -> None:
     assert (client.project / "out" / "checkpoints" / "c.pt").read_bytes() == b"c" * 20
     assert client.json("prune", job, "--yes")[0]["removed"]
     wait_until(lambda: not folder.exists())
+
+
+DEEP = """
+import os
+for level in range({levels}):
+    os.mkdir("{name}"); os.chdir("{name}")
+open("deep.txt", "w").write("kept")
+"""
+
+
+def test_files_at_any_depth_come_or_are_named(client: Client, tmp_path: Path) -> None:
+    (client.project / "deep.py").write_text(DEEP.format(levels=1500, name="d"))
+    (client.project / "long.py").write_text(DEEP.format(levels=90, name="d" * 60))
+    deep = client.submit("--", sys.executable, "deep.py")
+    long = client.submit("--", sys.executable, "long.py")
+    client.run("wait", deep, long)
+    client.run("get", deep, "--dest", str(tmp_path / "deep"))
+    assert sum(names == ["deep.txt"] for _, _, names in walk(str(tmp_path / "deep"), lambda *_: None)) == 1
+    said = client.run("get", long, "--dest", str(tmp_path / "long"), code=None).stderr
+    assert "it cannot be read: File name too long" in said
+    kept = client.run("prune", deep, long, "--yes", code=None)
+    assert "never" in kept.stdout + kept.stderr
+    assert os.listdir(client.home / "agent" / "jobs") == [long]
 
 
 def test_force_prunes_what_nobody_fetched_and_delete_names_it(client: Client) -> None:

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from remote_agent import bootstrap, claims, files, peers, procs
-from remote_agent.gpus import Gpu, parse, with_lost
+from remote_agent.gpus import Gpu, parse, parse_amd, parse_processes, parse_rocm, with_lost
 from remote_agent.paths import Paths
 from tests.support import agents
 from tests.support.client import Client, wait_until
@@ -248,6 +248,56 @@ def test_a_sick_gpu_is_known_by_any_field(row: str) -> None:
 )
 def test_what_a_healthy_gpu_does_not_say_makes_it_not_sick(word: str) -> None:
     assert not parse(f"0, GPU-a, NVIDIA A100, 81559, 0, {word}, {word}, {word}")[0].sick
+
+
+def test_a_name_with_a_comma_and_an_old_drivers_row() -> None:
+    found = parse("0, GPU-a, NVIDIA A100, 80GB, 81559, 5, 0, 30, 50\n1, GPU-b, Tesla K80, 11441, 0, 0, 30")
+    assert [(gpu.name, gpu.memory_total, gpu.sick) for gpu in found] == [
+        ("NVIDIA A100, 80GB", 81559, ""),
+        ("Tesla K80", 11441, ""),
+    ]
+
+
+@pytest.mark.parametrize("cells", ["0, [N/A]", "0, ", "ERR!, GPU-a", "[GPU is lost], [GPU is lost]"])
+def test_a_gpu_that_cannot_be_named_is_there_and_sick(cells: str) -> None:
+    found = parse(f"{cells}, NVIDIA A100, 81559, 0, 0, 30, 50")
+    assert len(found) == 1 and found[0].sick
+
+
+def test_a_fault_stays_with_its_gpu_when_numbers_change() -> None:
+    known = parse("0, GPU-a, NVIDIA A100, 81559, 0, 0, 30, 50\n1, GPU-b, NVIDIA A100, 81559, 0, 0, 30, 50")
+    faults = ", ".join(["[Unknown Error]"] * 7)
+    found = with_lost(parse(f"0, GPU-b, NVIDIA A100, 81559, 0, 0, 30, 50\n1, {faults}", known), known, "")
+    assert [gpu.sick for gpu in found if gpu.uuid == "GPU-b"] == [""]
+    assert all(gpu.sick for gpu in found if gpu.uuid != "GPU-b")
+
+
+def test_sick_amd_gpus() -> None:
+    well = {"Unique ID": "0x12", "GPU use (%)": "0", "VRAM Total Memory (B)": "68719476736"}
+    cards = {
+        "card0": well,
+        "card1": "GPU is lost",
+        "card2": {**dict.fromkeys(well, "N/A")},
+        "card3": {**well, "Card Series": "ERROR", "Unique ID": "0x13"},
+    }
+    found = parse_rocm("WARNING: {x}\n" + json.dumps(cards) + "\nbye")
+    assert [bool(gpu.sick) for gpu in found] == [False, True, True, True]
+    assert [gpu.uuid for gpu in with_lost(parse_rocm(json.dumps({"card1": "lost"}), found), found, "")][:2] == [
+        "GPU-12",
+        "GPU-amd-1",
+    ]
+    listed = '[ERROR] one\n[{"gpu": 0, "uuid": "N/A"}, {"gpu": [0]}]'
+    measured = [{"gpu": 0, "mem_usage": {"total_vram": {"value": 1, "unit": "GB"}}}, {"gpu": 1, "usage": "N/A"}]
+    found = parse_amd(listed, json.dumps({"gpu_data": measured}))
+    assert [(gpu.uuid, gpu.memory_total, bool(gpu.sick)) for gpu in found] == [
+        ("GPU-amd-0", 1024, False),
+        ("GPU-amd-1", None, True),
+    ]
+
+
+@pytest.mark.parametrize("pid", ["²", "9" * 5000, "", "-1"])
+def test_a_process_without_a_number_is_none(pid: str) -> None:
+    assert parse_processes(f"GPU-a, {pid}, 3") == []
 
 
 def test_a_gpu_that_has_gone_from_the_list_is_sick_with_the_tools_words() -> None:

@@ -50,6 +50,31 @@ def test_what_people_write_as_a_number_is_one_and_goes_on_as_typed(word: str) ->
     assert json.loads(json.dumps(found)) == float(word)
 
 
+@pytest.mark.parametrize(
+    "word", ["[1.10,3.10]", "[67217e15]", "[1e-400]", "[[007]]", " 1", "1\n", '"\\ud800"', '"a\\u0000b"']
+)
+def test_lists_and_quoted_texts_that_do_not_write_back_stay_text(word: str) -> None:
+    assert literal(word) == word
+
+
+def test_dates_and_times_are_no_ranges() -> None:
+    with pytest.raises(UsageError, match="begins with a 0"):
+        sweeps.axis("when", "01:05:2024")
+    for text in ("'01:05:2024'", "'12:30:00'", "1:2:3:4", "09:00:17:00"):
+        assert sweeps.axis("when", text) == sweeps.Values((text.strip("'"),))
+
+
+@pytest.mark.parametrize("text", ["1:10:x1.0000001", "1e16:10000000000000004:1"])
+def test_a_range_that_cannot_be_met_is_refused(text: str) -> None:
+    with pytest.raises(UsageError):
+        sweeps.axis("x", text)
+
+
+def test_a_range_in_the_exponent_spans_all_numbers() -> None:
+    found = sweeps.axis("x", "log:1e-320:1e308:3")
+    assert isinstance(found, sweeps.Values) and all(map(math.isfinite, found.values))
+
+
 @given(some.one_of(some.floats(allow_nan=False, allow_infinity=False), some.integers()))
 def test_every_number_as_python_writes_it_is_that_number(value: float) -> None:
     found = literal(repr(value))
@@ -125,11 +150,24 @@ def test_what_reaches_nothing_is_said_or_refused(client: Client) -> None:
     [
         ("007", 7), ("1,234.5", 1234.5), ("12.5%", 12.5), ("3.2s", 3.2), ("-inf", -math.inf), ("1e-3,", 1e-3),
         ("0.125;", 0.125), (".5", 0.5), ("+3", 3), ("1_000", 1000), ("9" * 5000, math.inf), ("12abc", 12), ("5GB", 5),
-        ("abc", None), ("", None), ("-", None), ("--3", None),
+        ("abc", None), ("", None), ("-", None), ("--3", None), ("--inf", None), ("0,5", None), ("0x1F", None),
+        ("10^5", None), ("3/10", None), ("12:30", None), ("1.5D-03", None), ("\u22125", -5), ("12.5 (best)", 12.5),
+        ("3.2s/it", 3.2), ("12.5(\xb10.3)", 12.5), ("1.2.3", None),
     ],
 )  # fmt: skip
 def test_a_number_in_a_log_as_a_person_reads_it(text: str, value: float | None) -> None:
     assert patterns.read_number(text) == value
+
+
+@pytest.mark.parametrize(
+    ("line", "read"),
+    [
+        (b"12.5\b\b\b\b7.25", "7.25"), (b"loss=1\x1b[1Gloss=2", "loss=2"), (b"\x1bPq loss=3\x1b\\loss=1", "loss=1"),
+        (b"\b\bx", "x"), (b"a\rb\r", "b"),
+    ],
+)  # fmt: skip
+def test_a_line_is_read_as_it_stands_on_a_screen(line: bytes, read: str) -> None:
+    assert patterns.as_read(line) == read
 
 
 LOG = r"""
