@@ -114,8 +114,9 @@ class Unfetched:
     def words(self) -> str:
         """Return it in words."""
         name, size = self.largest
+        were = "was" if self.files == 1 else "were"
         return (
-            f"{words.plural(self.files, 'file')} that it wrote ({words.size(self.bytes)}) were never fetched, the"
+            f"{words.plural(self.files, 'file')} that it wrote ({words.size(self.bytes)}) {were} never fetched, the"
             f" largest {name} ({words.size(size)})"
         )
 

@@ -101,9 +101,10 @@ def words(job: JobPaths) -> str:
     if not found["files"]:
         return ""
     name, size = found["largest"]
+    one, were = ("file", "was") if found["files"] == 1 else ("files", "were")
     return (
-        f"{found['files']} file{'' if found['files'] == 1 else 's'} that it wrote {_amount(found['bytes'])} were never"
-        f" fetched, the largest {name} ({_amount(size).strip('()')})"
+        f"{found['files']} {one} that it wrote {_amount(found['bytes'])} {were} never fetched,"
+        f" the largest {name} ({_amount(size).strip('()')})"
     )
 
 

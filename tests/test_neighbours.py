@@ -216,6 +216,7 @@ def test_a_forged_exit_record_is_not_believed(client: Client) -> None:
     time.sleep(0.5)
     assert client.job(job)["state"] == "running"
     client.run("stop", "--grace", "0", job)
+    client.run("wait", job, code=None)
 
 
 # --- GPUs -------------------------------------------------------------------------------------------------------
