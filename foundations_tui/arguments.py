@@ -140,9 +140,10 @@ def literal(text: str, any_json: bool = False) -> Any:
         return text
     except (ValueError, OverflowError):
         return {"True": True, "False": False}.get(text, text)
-    if not any_json and (value is None or isinstance(value, dict)):
-        return text
-    return text if isinstance(value, str) and _NO_TEXT.search(value) else value
+    if any_json:
+        return value
+    is_kept = value is not None and not isinstance(value, dict)
+    return value if is_kept and not (isinstance(value, str) and _NO_TEXT.search(value)) else text
 
 
 _NO_TEXT = re.compile("[\0\ud800-\udfff]")

@@ -9,6 +9,7 @@ import stat
 import subprocess
 import sys
 import tarfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -287,18 +288,25 @@ open("deep.txt", "w").write("kept")
 """
 
 
-def test_files_at_any_depth_come_or_are_named(client: Client, tmp_path: Path) -> None:
+@pytest.fixture
+def emptied(tmp_path: Path) -> Iterator[Path]:
+    """Gives a folder that is emptied at the end, however deep: pytest itself removes no such folder."""
+    yield tmp_path
+    subprocess.run(["rm", "-rf", "--", *tmp_path.iterdir()], check=True)
+
+
+def test_files_at_any_depth_come_or_are_named(emptied: Path, client: Client) -> None:
     (client.project / "deep.py").write_text(DEEP.format(levels=1500, name="d"))
     (client.project / "long.py").write_text(DEEP.format(levels=90, name="d" * 60))
     deep = client.submit("--", sys.executable, "deep.py")
     long = client.submit("--", sys.executable, "long.py")
     client.run("wait", deep, long)
-    client.run("get", deep, "--dest", str(tmp_path / "deep"))
-    assert sum(names == ["deep.txt"] for _, _, names in walk(str(tmp_path / "deep"), lambda *_: None)) == 1
-    said = client.run("get", long, "--dest", str(tmp_path / "long"), code=None).stderr
+    client.run("get", deep, "--dest", str(emptied / "deep"))
+    assert sum(names == ["deep.txt"] for _, _, names in walk(str(emptied / "deep"), lambda *_: None)) == 1
+    said = client.run("get", long, "--dest", str(emptied / "long"), code=None).stderr
     assert "it cannot be read: File name too long" in said
     kept = client.run("prune", deep, long, "--yes", code=None)
-    assert "never" in kept.stdout + kept.stderr
+    assert "never fetched" in kept.stdout + kept.stderr
     assert os.listdir(client.home / "agent" / "jobs") == [long]
 
 
