@@ -44,11 +44,22 @@ def _no_home_of_the_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
             monkeypatch.delenv(name)
 
 
+@pytest.fixture(scope="session")
+def used_roots() -> Iterator[list[Path]]:
+    """Takes the roots of all agents: one that a supervisor or a late client started anew is ended in the end."""
+    roots: list[Path] = []
+    yield roots
+    for root in roots:
+        if agents.is_owned(root):
+            agents.end(root)
+
+
 @pytest.fixture
-def client(tmp_path: Path) -> Iterator[Client]:
+def client(tmp_path: Path, used_roots: list[Path]) -> Iterator[Client]:
     """A client with an empty project; its agents are ended afterwards."""
     client = Client(tmp_path / "home", tmp_path / "project")
     yield client
+    used_roots += client.roots
     for root in client.roots:
         agents.end(root)
 

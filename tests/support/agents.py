@@ -15,6 +15,12 @@ def daemon_pid(root: Path) -> int:
     return int(owner["who"]["pid"])
 
 
+def is_owned(root: Path) -> bool:
+    """Say whether a daemon runs for a root."""
+    owner = files.read_json(str(root / "owner.json"))
+    return bool(owner) and procs.is_alive(owner["who"])
+
+
 def kill_daemon(root: Path) -> None:
     """Kill a daemon, as a crash would."""
     pid = daemon_pid(root)
