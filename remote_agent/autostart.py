@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import shlex
 import shutil
@@ -12,6 +11,7 @@ import sys
 from typing import Any, Dict, List, Tuple
 
 from remote_agent import files
+from remote_agent.nonce import say
 from remote_agent.paths import Paths
 
 _UNIT = """\
@@ -34,7 +34,7 @@ def main(root: str, agent: str, nonce: str, wish: str) -> int:
         said = {"on": turn_on, "off": turn_off, "status": status}[wish](root)
     except OSError as error:
         said = {"error": {"code": "failed", "message": f"{error.strerror}: {error.filename}"}}
-    os.write(1, f"\n{nonce} {json.dumps(said)}\n".encode())
+    say(nonce, **said)
     return 0
 
 

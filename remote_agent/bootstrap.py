@@ -76,10 +76,9 @@ def probe(root: str) -> None:
     owner = os.stat(root).st_uid
     if owner != os.getuid():
         raise OSError("%s belongs to uid %d, not to us (uid %d)" % (root, owner, os.getuid()))
-    if os.path.exists(os.path.join(root, "owner.json")):
-        os.chmod(root, 0o700)
-        return
     os.chmod(root, 0o700)
+    if os.path.exists(os.path.join(root, "owner.json")):
+        return
     path = os.path.join(root, ".probe-%d" % os.getpid())
     fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     try:

@@ -97,6 +97,13 @@ def text(most: int, pattern: Optional[Pattern[str]] = None, must: str = "", as_b
     return check
 
 
+def any_table(value: Any, where: str) -> Any:
+    """Check that a value is a table, whatever is in it: that is looked at entry by entry."""
+    if not isinstance(value, dict):
+        raise wrong(where, "a table", value)
+    return value
+
+
 def one_of(*choices: Any) -> Check:
     """Return the check that a value is one of a few."""
 
@@ -141,8 +148,7 @@ def table(check: Check, most: int, key: Check) -> Check:
     """Return the check of a table with any keys."""
 
     def check_all(value: Any, where: str) -> Any:
-        if not isinstance(value, dict):
-            raise wrong(where, "a table", value)
+        any_table(value, where)
         if len(value) > most:
             raise BadRequest(f"{where} has {len(value):,} entries; at most {most:,} are taken")
         return {key(name, f"a name in {where}"): check(part, _at(where, name)) for name, part in value.items()}
@@ -160,14 +166,18 @@ def record(fields: Mapping[str, Check], needs: Iterable[str] = ()) -> Check:
     needed = tuple(needs)
 
     def check_all(value: Any, where: str) -> Any:
-        if not isinstance(value, dict):
-            raise wrong(where, "a table", value)
+        any_table(value, where)
         for name in needed:
             if name not in value:
                 raise BadRequest(f"{where or 'the message'} lacks {name}")
         return {name: check(value[name], _at(where, name)) for name, check in fields.items() if name in value}
 
     return check_all
+
+
+def writable(words: str) -> str:
+    """Return text as ``text`` takes it: what no file, variable or store carries is shown by escapes."""
+    return words.replace("\0", "\\0").encode("utf-8", "backslashreplace").decode()
 
 
 def json_value(most: int) -> Check:
@@ -188,8 +198,7 @@ def json_table(most: int) -> Check:
     anything = json_value(most)
 
     def check(value: Any, where: str) -> Any:
-        if not isinstance(value, dict):
-            raise wrong(where, "a table", value)
+        any_table(value, where)
         return anything(value, where)
 
     return check
@@ -216,8 +225,7 @@ def sift(fields: Mapping[str, Check]) -> Check:
     """Return the check of a table of a host's that costs wrong fields only themselves: they are left out."""
 
     def keep(value: Any, where: str) -> Any:
-        if not isinstance(value, dict):
-            raise wrong(where, "a table", value)
+        any_table(value, where)
         return mended(fields, value, [])
 
     return keep
@@ -227,8 +235,7 @@ def sifted_table(check: Check, most: int, key: Check) -> Check:
     """Return the check of a table with any keys, of which wrong entries are left out."""
 
     def keep(value: Any, where: str) -> Any:
-        if not isinstance(value, dict):
-            raise wrong(where, "a table", value)
+        any_table(value, where)
         good = {}
         for name, part in list(value.items())[:most]:
             try:

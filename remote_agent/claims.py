@@ -16,6 +16,7 @@ import time
 from typing import Any, Dict, Mapping, Optional
 
 from remote_agent import procs
+from remote_agent.checks import END_OF_TIME
 
 FOLDER = "/var/tmp/foundations-claims"
 _STALE_SECONDS = 120.0
@@ -24,8 +25,6 @@ _MOST_BYTES = 4096
 _MOST_CLAIMS = 200
 """So many claims of one user are looked at: a user who makes thousands hides only their own."""
 _MOST_NAMES = 100_000
-_END_OF_TIME = 253402300800
-"""The year 10000, seconds since the epoch."""
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 """Never a file, a link or a FIFO that somebody has put there."""
 _NAME = re.compile(r"(?P<uuid>[A-Za-z0-9-]{1,80})\.(?P<uid>\d{1,10})-(?P<root>[0-9a-f]{8})\.json\Z")
@@ -164,7 +163,7 @@ class _Claim:
         self._who: Dict[str, Any] = {"pid": int(who["pid"]), "start": int(who["start"]), "boot": str(who["boot"])}
         self._namespace = str(said["namespace"])
         self.since = float(said["since"])
-        if not 0 <= self.since < _END_OF_TIME or not 0 < self._who["pid"] < 1 << 31:
+        if not 0 <= self.since < END_OF_TIME or not 0 < self._who["pid"] < 1 << 31:
             raise ValueError("out of all bounds")
 
     def is_stale(self, touched: float) -> bool:

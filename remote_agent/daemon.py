@@ -17,7 +17,7 @@ import sys
 import time
 from typing import Any, Dict, List, Optional, Set, Tuple
 
-from remote_agent import crash, files, handlers, login, owner, peers, probe, procs, protocol, streams
+from remote_agent import checks, crash, files, handlers, login, owner, peers, probe, procs, protocol, streams
 from remote_agent.engine import Engine
 from remote_agent.errors import AgentError, BadRequest, ProtocolError, StorageBroken
 from remote_agent.jobs import JobState
@@ -438,7 +438,7 @@ def main(root: str, agent: str, report: Optional[int] = None) -> int:
 
 def _shown(error: AgentError) -> str:
     """Return the words of a refusal, of a length and form that any client takes."""
-    words = str(error).replace("\0", "\\0").encode("utf-8", "backslashreplace").decode()
+    words = checks.writable(str(error))
     return words if len(words) <= _LONGEST_WORDS else words[:_LONGEST_WORDS] + "..."
 
 

@@ -7,7 +7,7 @@ import signal
 import time
 from typing import Any, Dict, Optional
 
-from remote_agent import files, postmortem, procs
+from remote_agent import checks, files, postmortem, procs
 from remote_agent.jobs import STATE_OF_REASON, EndReason, JobState, exit_words
 from remote_agent.paths import AttemptPaths
 
@@ -40,7 +40,7 @@ def of_process(status: int, ended_by: Optional[EndReason], words: str) -> Dict[s
 
 def record(reason: EndReason, words: str, code: Optional[int] = None, name: Optional[str] = None) -> Dict[str, Any]:
     """Return an exit record without usage and cause."""
-    words = words.replace("\0", "\\0").encode("utf-8", "backslashreplace").decode()
+    words = checks.writable(words)
     return {
         "reason_code": reason.value,
         "reason": words if len(words) <= _LONGEST_REASON else words[:_LONGEST_REASON] + "…",

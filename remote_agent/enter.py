@@ -15,6 +15,7 @@ from typing import Any, Dict, List, Tuple
 from remote_agent import environment, files
 from remote_agent.errors import AgentError, NotFound
 from remote_agent.jobs import JobSpec, Lease
+from remote_agent.nonce import say
 from remote_agent.paths import Paths
 
 
@@ -70,4 +71,4 @@ def _say(nonce: str, words: Dict[str, Any]) -> None:
         if "error" in words:
             sys.stderr.write(f"error: {words['error']}\n")
         return
-    os.write(1, f"\n{nonce} {json.dumps(words)}\n".encode())
+    say(nonce, **words)

@@ -139,12 +139,17 @@ def _python_commands(agents: str, python: str, names: Sequence[str]) -> str:
 
 SETUP_FAILED = "foundations: a line of the setup of this host failed, so the command was not run (exit code "
 """What the log says then, and the exit code behind it."""
-SETUP = """set -e
+_SETUP = """set -e
 trap 'code=$?; [ "$code" = 0 ] || { echo "%s$code)"; exit 125; }' EXIT
 %s
 trap - EXIT
 set +e
 """
+
+
+def with_setup(setup: str, behind: str) -> List[str]:
+    """Return what runs the setup lines of a host, and behind them a line for the same shell."""
+    return ["/bin/sh", "-c", _SETUP % (SETUP_FAILED, setup) + behind]
 
 
 def command(spec: JobSpec, python: str) -> List[str]:
@@ -155,10 +160,9 @@ def command(spec: JobSpec, python: str) -> List[str]:
         python: what ``python`` means, for a command that is just that.
     """
     if spec.setup:
-        setup = SETUP % (SETUP_FAILED, spec.setup)
         if spec.shell:
-            return ["/bin/sh", "-c", setup + spec.command[0]]
-        return ["/bin/sh", "-c", setup + 'exec "$@"', "sh", *spec.command]
+            return with_setup(spec.setup, spec.command[0])
+        return [*with_setup(spec.setup, 'exec "$@"'), "sh", *spec.command]
     words = ["/bin/sh", "-c", spec.command[0]] if spec.shell else list(spec.command)
     if words[0] == "python" or (words[0] == "python3" and spec.python):
         words[0] = python

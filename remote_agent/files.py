@@ -16,8 +16,8 @@ BALLAST_BYTES = 1 << 20
 """What is kept in reserve for the records of ends, on a disk that is full."""
 _ENOUGH_BYTES = 64 << 20
 """With so much free the reserve is made anew."""
-_KEEP_SIZE = 1
-"""FALLOC_FL_KEEP_SIZE of fallocate(2)."""
+KEEP_SIZE, PUNCH_HOLE = 0x1, 0x2
+"""FALLOC_FL_KEEP_SIZE and FALLOC_FL_PUNCH_HOLE of fallocate(2)."""
 FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -72,13 +72,7 @@ class Disk:
 
     def reserve(self, fd: int, offset: int, length: int) -> bool:
         """Keep space behind the end of a file, whose size stays (fallocate(2)); say whether that is possible."""
-        try:
-            import ctypes  # absent in some minimal Pythons
-
-            fallocate = ctypes.CDLL(None, use_errno=True).fallocate
-        except (ImportError, OSError, AttributeError):
-            return False
-        return bool(fallocate(fd, _KEEP_SIZE, ctypes.c_longlong(offset), ctypes.c_longlong(length)) == 0)
+        return fallocate(fd, KEEP_SIZE, offset, length)
 
     def sync_folder(self, path: str) -> None:
         """Make the names in a folder durable."""
@@ -113,6 +107,17 @@ def write_bytes(path: str, data: bytes, durable: bool = True) -> None:
     disk.replace(temporary, path)
     if durable:
         disk.sync_folder(os.path.dirname(path))
+
+
+def fallocate(fd: int, mode: int, offset: int, length: int) -> bool:
+    """Call fallocate(2); say whether that is possible here, and was done."""
+    try:
+        import ctypes  # absent in some minimal Pythons
+
+        call = ctypes.CDLL(None, use_errno=True).fallocate
+    except (ImportError, OSError, AttributeError):
+        return False
+    return bool(call(fd, mode, ctypes.c_longlong(offset), ctypes.c_longlong(length)) == 0)
 
 
 def overwrite(path: str, data: bytes) -> None:

@@ -110,7 +110,8 @@ def parse(text: str, known: Sequence[Gpu] = ()) -> List[Gpu]:
         known: as last seen: a row that is all faults is known by its index, unless another row is that GPU.
     """
     rows = [cells for cells in map(_cells, text.splitlines()) if cells]
-    return [_of_row(place, cells, _unseen(known, [cells[1] for cells in rows])) for place, cells in enumerate(rows)]
+    unseen = _unseen(known, [cells[1] for cells in rows])
+    return [_of_row(place, cells, unseen) for place, cells in enumerate(rows)]
 
 
 def _unseen(known: Sequence[Gpu], uuids: Iterable[str]) -> Dict[int, Gpu]:

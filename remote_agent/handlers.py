@@ -421,21 +421,27 @@ def _queue(daemon: "Daemon", connection: "Connection", frame: protocol.Frame) ->
 
 def _forgive(daemon: "Daemon", connection: "Connection", frame: protocol.Frame) -> Any:
     """End the quarantine of GPUs, because the user says so."""
-    wanted = frame.message["params"]["gpu"]
-    found = [gpu for gpu in daemon.probe.gpus if wanted in (gpu.uuid, str(gpu.index))]
-    if not found:
-        raise NotFound(f"there is no GPU {wanted} on this host")
+    uuids = _gpus_named(daemon, frame.message["params"]["gpu"])
     daemon.engine.replan()
-    return {"forgiven": [gpu.uuid for gpu in found if daemon.probe.occupancy.forgive(gpu.uuid)]}
+    return {"forgiven": [uuid for uuid in uuids if daemon.probe.occupancy.forgive(uuid)]}
+
+
+def _gpus_named(daemon: "Daemon", wanted: str) -> List[str]:
+    """Return the UUIDs of the GPUs that an index or a UUID means: MIG devices share an index.
+
+    Raises:
+        NotFound: there is none.
+    """
+    uuids = [gpu.uuid for gpu in daemon.probe.gpus if wanted in (gpu.uuid, str(gpu.index))]
+    if not uuids:
+        raise NotFound(f"there is no GPU {wanted} on this host")
+    return uuids
 
 
 def _claims(daemon: "Daemon", connection: "Connection", frame: protocol.Frame) -> Any:
     """Overrule what other agents claim of a GPU, or heed it again: claims only ask."""
     params = frame.message["params"]
-    wanted = params["gpu"]
-    uuids = {gpu.uuid for gpu in daemon.probe.gpus if wanted in (gpu.uuid, str(gpu.index))}
-    if not uuids:
-        raise NotFound(f"there is no GPU {wanted} on this host")
+    uuids = set(_gpus_named(daemon, params["gpu"]))
     ignored = daemon.probe.ignored | uuids if params["ignored"] else daemon.probe.ignored - uuids
     files.write_json(daemon.paths.ignored_claims, sorted(ignored))
     daemon.probe.heed(ignored)

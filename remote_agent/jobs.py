@@ -453,16 +453,10 @@ _ATTEMPT: Dict[str, checks.Check] = {
 """What each field of an attempt has to be."""
 
 
-def _any_table(value: Any, where: str) -> Any:
-    if not isinstance(value, dict):
-        raise checks.wrong(where, "a table", value)
-    return value
-
-
 def _annotations(value: Any, where: str) -> Any:
     """Keep the annotations that are some."""
     good = {}
-    for key, entry in _any_table(value, where).items():
+    for key, entry in checks.any_table(value, where).items():
         try:
             check_annotations({key: entry})
             good[key] = [entry[0], checks.moment(entry[1], where)]
@@ -472,7 +466,7 @@ def _annotations(value: Any, where: str) -> Any:
 
 
 _IDENTITY = checks.record(
-    {"spec": _any_table, "state": checks.one_of(*STATES), "seq": checks.whole()}, ("spec", "state", "seq")
+    {"spec": checks.any_table, "state": checks.one_of(*STATES), "seq": checks.whole()}, ("spec", "state", "seq")
 )
 VIEW_CHECKS: Dict[str, checks.Check] = {
     **_ATTEMPT,

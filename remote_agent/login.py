@@ -44,7 +44,7 @@ class Question:
             self._child = subprocess.Popen(
                 [who["SHELL"], "-lc", script],
                 env={**who, "PATH": USUAL_PATH},
-                cwd=who["HOME"] if os.path.isdir(who["HOME"]) else "/",
+                cwd=home(who),
                 stdin=subprocess.DEVNULL,
                 stdout=self._output,
                 stderr=subprocess.DEVNULL,
@@ -99,6 +99,11 @@ def identity() -> Dict[str, str]:
         name, home, shell = os.environ.get("USER", ""), os.environ.get("HOME", "/"), ""
     name = name or str(os.getuid())
     return {"HOME": home, "USER": name, "LOGNAME": name, "SHELL": shell or "/bin/sh"}
+
+
+def home(who: Dict[str, str]) -> str:
+    """Return where a shell of the user begins: at home, where there is one."""
+    return who["HOME"] if os.path.isdir(who["HOME"]) else "/"
 
 
 def path(file: str) -> str:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import os
 
-_KEEP_SIZE, _PUNCH_HOLE = 0x1, 0x2
+from remote_agent import files
+
 _BLOCK = 4096
 HEAD_BYTES = 256 * 1024
 """So much of a log's beginning always stays."""
@@ -44,15 +45,8 @@ def bound(path: str, limit: int) -> int:
 
 
 def _punch(path: str, offset: int, length: int) -> bool:
-    try:
-        import ctypes  # absent in some minimal Pythons
-
-        fallocate = ctypes.CDLL(None, use_errno=True).fallocate
-    except (ImportError, OSError, AttributeError):
-        return False
     fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
     try:
-        result = fallocate(fd, _PUNCH_HOLE | _KEEP_SIZE, ctypes.c_longlong(offset), ctypes.c_longlong(length))
-        return bool(result == 0)
+        return files.fallocate(fd, files.PUNCH_HOLE | files.KEEP_SIZE, offset, length)
     finally:
         os.close(fd)

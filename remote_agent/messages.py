@@ -11,9 +11,9 @@ from typing import Any, Dict
 from remote_agent import checks
 from remote_agent.checks import (
     Check,
+    any_table,
     flag,
     json_table,
-    json_value,
     listing,
     moment,
     number,
@@ -43,7 +43,6 @@ _PATH = text(4096, as_bytes=True)
 _OID = text(40)
 _ATTEMPT = whole(0, 1_000_000)
 _STREAM = text(300)
-_ANY = json_value(MOST_SPEC_BYTES)
 
 
 def _gpu_setting(value: Any, where: str) -> Any:
@@ -52,13 +51,6 @@ def _gpu_setting(value: Any, where: str) -> Any:
     if isinstance(value, list):
         return listing(whole(0, 10_000), 1000)(value, where)
     return whole(0, 10_000)(value, where)
-
-
-def _table(value: Any, where: str) -> Any:
-    """Let any table pass: what is in it is looked at entry by entry."""
-    if not isinstance(value, dict):
-        raise checks.wrong(where, "a table", value)
-    return value
 
 
 SETTINGS: Check = record({"max_jobs": optional(whole(0, 1_000_000)), "gpus": optional(_gpu_setting)})
@@ -80,11 +72,13 @@ REQUESTS: Dict[str, Check] = {
         {"snapshot": _OID, "base": optional(text(40)), "oids": listing(_OID, MOST_OIDS)}, ["snapshot", "oids"]
     ),
     "put": record({}),
-    "submit": record({"spec": _table, "private": optional(json_table(MOST_SPEC_BYTES)), "protocol": whole(0, 10_000)}),
+    "submit": record(
+        {"spec": any_table, "private": optional(json_table(MOST_SPEC_BYTES)), "protocol": whole(0, 10_000)}
+    ),
     "submit_many": record(
         {
-            "base": _table,
-            "specs": listing(_table, 1_000_000),
+            "base": any_table,
+            "specs": listing(any_table, 1_000_000),
             "private": optional(json_table(MOST_SPEC_BYTES)),
             "protocol": whole(0, 10_000),
             "version": text(100),
@@ -107,7 +101,7 @@ REQUESTS: Dict[str, Check] = {
         },
         ["job"],
     ),
-    "annotate": record({"jobs": table(_table, MOST_JOBS, _JOB)}, ["jobs"]),
+    "annotate": record({"jobs": table(any_table, MOST_JOBS, _JOB)}, ["jobs"]),
     "queue": record({"offset": whole()}),
     "forgive": record({"gpu": text(200)}, ["gpu"]),
     "claims": record({"gpu": text(200), "ignored": flag}, ["gpu", "ignored"]),
@@ -171,7 +165,7 @@ def _resources(value: Any, where: str) -> Any:
 
 RESOURCES: Check = _resources
 _PROBLEMS = sieve(_WORDS, 100)
-_VIEW = record({"job": _table}, ["job"])
+_VIEW = record({"job": any_table}, ["job"])
 _SIZES = sieve(row(_JOB, _ATTEMPT, _STREAM, whole()), 1_000_000)
 
 ANSWERS: Dict[str, Check] = {
@@ -197,7 +191,7 @@ ANSWERS: Dict[str, Check] = {
             "journal": text(64),
             "seq": whole(),
             "more": flag,
-            "jobs": sieve(_table, MOST_JOBS),
+            "jobs": sieve(any_table, MOST_JOBS),
             "earlier": sieve(text(64), 100),
             "large": sieve(row(_JOB, whole(), whole(0, MOST_ENTRY_BYTES)), MOST_JOBS),
             "deleted": sieve(_JOB, MOST_JOBS),

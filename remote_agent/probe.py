@@ -186,17 +186,15 @@ class GpuProbe(Eyes):
         if "mig" in texts:
             self._mig = gpus.parse_mig(texts["mig"])
         if "rocm" in texts:
-            seen = gpus.parse_rocm(texts["rocm"], self._whole_gpus)
-            self.gpus = self._whole_gpus = gpus.with_lost(seen, self._whole_gpus, "")
+            seen, said = gpus.parse_rocm(texts["rocm"], self._whole_gpus), ""
         elif "amd" in texts:
-            seen = gpus.parse_amd(texts["amd_list"], texts["amd"], self._whole_gpus)
-            self.gpus = self._whole_gpus = gpus.with_lost(seen, self._whole_gpus, "")
+            seen, said = gpus.parse_amd(texts["amd_list"], texts["amd"], self._whole_gpus), ""
         else:
-            seen = gpus.parse(texts["gpus"], self._whole_gpus)
+            seen, said = gpus.parse(texts["gpus"], self._whole_gpus), _without_rows(texts["gpus"])
             if not seen and not self._whole_gpus:
                 self.problem = f"{self._tool} lists no GPU: {_said(texts['gpus'])}"
-            self._whole_gpus = gpus.with_lost(seen, self._whole_gpus, _without_rows(texts["gpus"]))
-            self.gpus = gpus.with_mig(self._whole_gpus, self._mig)
+        self._whole_gpus = gpus.with_lost(seen, self._whole_gpus, said)
+        self.gpus = gpus.with_mig(self._whole_gpus, self._mig)
         processes = [_known(process) for process in gpus.parse_processes(texts.get("processes", ""))]
         sick = {gpu.uuid: gpu.sick for gpu in self.gpus if gpu.sick}
         self._take(Look(self._began, tuple(self.gpus), tuple(processes), sick=sick))

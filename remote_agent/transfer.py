@@ -18,6 +18,7 @@ from remote_agent import files, unfetched
 from remote_agent.checks import listing, row, text
 from remote_agent.errors import AgentError, NotFound, StorageBroken
 from remote_agent.jobs import JOB_ID
+from remote_agent.nonce import say
 from remote_agent.objects import ObjectStore
 from remote_agent.paths import AttemptPaths, Paths
 from remote_agent.workspace import PARAMETERS_FILE
@@ -47,12 +48,12 @@ class _Member(NamedTuple):
 
 def receive(root: str, nonce: str) -> int:
     """Take in a pack and print one line: the nonce and how many objects were new, or the error."""
-    _say(nonce, ready=True)
+    say(nonce, ready=True)
     store = ObjectStore(Paths(root).objects)
     try:
-        _say(nonce, new=store.receive(sys.stdin.buffer))
+        say(nonce, new=store.receive(sys.stdin.buffer))
     except (AgentError, OSError) as error:
-        _say(nonce, error=_refusal(error))
+        say(nonce, error=_refusal(error))
         return 1
     return 0
 
@@ -69,9 +70,9 @@ def survey(root: str, nonce: str, wish: str) -> int:
         wanted = _SURVEYED(json.loads(wish), "jobs")
         found = {job: unfetched.survey(Paths(root), job, snapshot) for job, snapshot in wanted}
     except (AgentError, OSError, ValueError) as error:
-        _say(nonce, error=_refusal(error))
+        say(nonce, error=_refusal(error))
         return 1
-    _say(nonce, unfetched={job: left for job, left in found.items() if left["files"]})
+    say(nonce, unfetched={job: left for job, left in found.items() if left["files"]})
     return 0
 
 
@@ -90,9 +91,9 @@ def send(root: str, nonce: str, wish: str) -> int:
         members, refused, in_git = _sorted_out(_members(paths, wanted), bool(wanted.get("git")))
         members, left = _within(members, int(wanted.get("limit") or 0))
     except (AgentError, OSError) as error:
-        _say(nonce, error=_refusal(error))
+        say(nonce, error=_refusal(error))
         return 1
-    _say(
+    say(
         nonce,
         ready=True,
         files=len(members),
@@ -293,8 +294,3 @@ class _Padded:
 def _refusal(error: Exception) -> Dict[str, str]:
     """Return an error as the protocol's refusals have it."""
     return {"code": getattr(error, "code", StorageBroken.code), "message": str(error)}
-
-
-def _say(nonce: str, **words: Any) -> None:
-    line: List[str] = ["", f"{nonce} {json.dumps(words)}", ""]
-    os.write(1, "\n".join(line).encode())

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
-import os
 import subprocess
 
 from remote_agent import environment, login
+from remote_agent.nonce import say
 from remote_agent.paths import Paths
 
 _SECONDS = 60
@@ -22,12 +21,11 @@ def main(root: str, nonce: str, setup: str) -> int:
         setup: the lines.
     """
     env = {**login.identity(), "PATH": login.path(Paths(root).login_path)}
-    command = ["/bin/sh", "-c", environment.SETUP % (environment.SETUP_FAILED, setup) + "exit 0"]
     try:
         done = subprocess.run(
-            command,
+            environment.with_setup(setup, "exit 0"),
             env=env,
-            cwd=env["HOME"] if os.path.isdir(env["HOME"]) else "/",
+            cwd=login.home(env),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -38,6 +36,5 @@ def main(root: str, nonce: str, setup: str) -> int:
         code, said = 124, f"it did not end within {_SECONDS} s".encode()
     except OSError as error:
         code, said = 126, str(error).encode()
-    words = {"exit_code": code, "said": said[-_MOST_SAID:].decode("utf-8", "replace")}
-    os.write(1, f"\n{nonce} {json.dumps(words)}\n".encode())
+    say(nonce, exit_code=code, said=said[-_MOST_SAID:].decode("utf-8", "replace"))
     return 0

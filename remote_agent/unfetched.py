@@ -103,16 +103,16 @@ def words(job: JobPaths) -> str:
     name, size = found["largest"]
     one, were = ("file", "was") if found["files"] == 1 else ("files", "were")
     return (
-        f"{found['files']} {one} that it wrote {_amount(found['bytes'])} {were} never fetched,"
-        f" the largest {name} ({_amount(size).strip('()')})"
+        f"{found['files']} {one} that it wrote ({_amount(found['bytes'])}) {were} never fetched,"
+        f" the largest {name} ({_amount(size)})"
     )
 
 
 def _amount(count: int) -> str:
     for unit, size in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
         if count >= size:
-            return f"({count / size:.3g} {unit})"
-    return f"({count} B)"
+            return f"{count / size:.3g} {unit}"
+    return f"{count} B"
 
 
 def _left(job: JobPaths, objects: ObjectStore, snapshot: str) -> Iterator[_Fact]:

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import socket
 from typing import Any, Dict
 
 from remote_agent import autostart, claims, files, peers, procs
+from remote_agent.nonce import say
 from remote_agent.paths import Paths
 
 
 def main(root: str, nonce: str) -> int:
     """Remove it, and say so behind the nonce; refuse while an agent or a job of it lives."""
     said = remove(root)
-    os.write(1, f"\n{nonce} {json.dumps(said)}\n".encode())
+    say(nonce, **said)
     return 1 if "error" in said else 0
 
 

@@ -60,7 +60,7 @@ AGENT_LAYERS = [
     ["login"],
     ["ending", "claims", "syncer", "loglimit", "postmortem"],
     ["state", "occupancy", "procs", "paths", "peers", "files", "bootstrap", "crash"],
-    ["gpus"],
+    ["gpus", "nonce"],
     ["messages"],
     ["protocol"],
     ["jobs"],
