@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import threading
 from collections.abc import Callable, Iterable, Iterator
@@ -230,16 +231,26 @@ def queue(session: Session, host: str) -> dict[str, Any]:
     Raises:
         HostError: it is out of reach.
     """
+    return session.retrying(host, lambda agent: _listed(agent, "queue", {}, "jobs", "more", _MOST_QUEUED))
 
-    def pull(agent: Agent) -> dict[str, Any]:
-        listed: list[Any] = []
-        while True:
-            answer, _ = agent.call("queue", {"offset": len(listed)})
-            listed += answer["jobs"]
-            if not answer["more"] or not answer["jobs"] or len(listed) >= _MOST_QUEUED:
-                return {**answer, "jobs": listed}
 
-    return session.retrying(host, pull)
+def _listed(agent: Agent, method: str, wish: dict[str, Any], key: str, more: str, most: int) -> dict[str, Any]:
+    """Return the last page of a list that a host gives by pages, with the entries of all of them.
+
+    Args:
+        agent: the host's.
+        method: the request.
+        wish: its parameters, but the offset.
+        key: where the entries are in an answer.
+        more: what says there that further ones follow.
+        most: so many are enough.
+    """
+    entries: list[Any] = []
+    while True:
+        answer, _ = agent.call(method, {**wish, "offset": len(entries)})
+        entries += answer[key]
+        if not answer.get(more) or not answer[key] or len(entries) >= most:
+            return {**answer, key: entries}
 
 
 def forgive(session: Session, host: str, gpu: str) -> list[str]:
@@ -302,17 +313,10 @@ def list_files(session: Session, job: JobRow, path: str) -> dict[str, Any]:
     Raises:
         NotFoundError: there is no such path. HostError: its host is out of reach.
     """
-
-    def pull(agent: Agent) -> dict[str, Any]:
-        entries: list[Any] = []
-        while True:
-            wish = {"job": job.job, "attempt": max(job.attempt, 1), "path": path, "offset": len(entries)}
-            answer, _ = agent.call("list", wish)
-            entries += answer["entries"]
-            if not answer.get("truncated") or not answer["entries"] or len(entries) >= _MOST_ENTRIES:
-                return {"entries": entries, "truncated": bool(answer.get("truncated"))}
-
-    return session.retrying(job.host, pull)
+    wish = {"job": job.job, "attempt": max(job.attempt, 1), "path": path}
+    pull = functools.partial(_listed, method="list", wish=wish, key="entries", more="truncated", most=_MOST_ENTRIES)
+    found = session.retrying(job.host, pull)
+    return {"entries": found["entries"], "truncated": bool(found.get("truncated"))}
 
 
 # --- following and waiting --------------------------------------------------------------------------------------

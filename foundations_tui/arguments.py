@@ -109,7 +109,7 @@ _DECIMAL = re.compile(r"-?(0|[1-9]\d*)?\.(0|\d*[1-9])?\Z")
 """Without leading zeros, and without trailing ones but in ``1.0``."""
 _WHOLE = re.compile(r"-?(0|[1-9]\d*)\Z")
 _NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?\Z", re.ASCII)
-_MOST_DIGITS = 4000
+MOST_DIGITS = 4000
 """Python reads no longer whole number (``sys.get_int_max_str_digits``)."""
 
 
@@ -152,7 +152,7 @@ _NO_TEXT = re.compile("[\0\ud800-\udfff]")
 
 def _number(text: str) -> Any:
     """Return a number as it was typed, when it is one of the ways in which that number is written; else the text."""
-    if len(text) > _MOST_DIGITS:
+    if len(text) > MOST_DIGITS:
         return text
     if _WHOLE.match(text) and text != "-0":
         return int(text)
@@ -184,6 +184,6 @@ def _no_constant(text: str) -> float:
 
 def number(text: str) -> int | float | None:
     """Return the number that a word is sorted and compared by, however it is written; None for what is none."""
-    if not _NUMBER.match(text) or len(text) > _MOST_DIGITS:
+    if not _NUMBER.match(text) or len(text) > MOST_DIGITS:
         return None
     return int(text) if text.lstrip("+-").isdigit() else float(text)

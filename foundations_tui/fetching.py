@@ -225,9 +225,10 @@ def _collect(session: Session, host: str, job: str) -> None:
     if patterns:
         wish = Wish("outputs", tuple(dict.fromkeys(patterns)), limit, spec["subdir"])
         wishes.append((wish, locations.outputs_folder(job)))
-    if any(facts.get("kind") != SYNCED for facts in row.artifacts.values() if isinstance(facts, dict)):
+    are_synced = {facts.get("kind") == SYNCED for facts in row.artifacts.values() if isinstance(facts, dict)}
+    if False in are_synced:
         wishes.append((Wish("artifacts", limit=limit), locations.artifacts_folder(job)))
-    if any(facts.get("kind") == SYNCED for facts in row.artifacts.values() if isinstance(facts, dict)):
+    if True in are_synced:
         wishes.append((Wish(SYNCED, limit=limit), locations.synced_folder(job)))
     came = Fetched([], [])
     try:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from foundations.records import METRIC, Record
 from foundations_tui import locations, moments, sparse
+from foundations_tui.arguments import MOST_DIGITS
 from foundations_tui.store import queries, writes
 from foundations_tui.store.db import Store
 
@@ -173,13 +174,9 @@ def read_number(text: str) -> int | float | None:
     if not _BEHIND.match(text, match.end(3) if match[3] else match.end(2)):
         return None
     digits = match[2].replace(",", "").replace("_", "")
-    if "." not in digits and match[3] is None and len(digits) <= _MOST_DIGITS:
-        return int(match[1] + digits)
+    if "." not in digits and match[3] is None and len(digits) <= MOST_DIGITS:
+        return int(match[1] + digits)  # a longer one is infinite as a float
     return float(match[1] + digits + (match[3] or ""))
-
-
-_MOST_DIGITS = 4000
-"""Python reads no longer whole number; beyond, it is infinite as a float."""
 
 
 def _next_step(store: Store, job: str, attempt: int, key: str) -> int:

@@ -11,13 +11,8 @@ _CHUNK = 1 << 20
 
 def copy(source: int, target: int, size: int) -> None:
     """Copy the bytes of a file by descriptors; its holes stay holes."""
-    for begin, end in segments(source, 0, size):
-        while begin < end:
-            page = os.pread(source, min(_CHUNK, end - begin), begin)
-            if not page:
-                break
-            os.pwrite(target, page, begin)
-            begin += len(page)
+    for begin, page in pages(source, 0, _CHUNK):
+        os.pwrite(target, page, begin)
     os.ftruncate(target, size)
 
 

@@ -88,21 +88,13 @@ class Folder:
         """
         if moment is not None and not -1e10 < moment < END_OF_TIME:
             raise Refused("its time is none")
-        *parents, last = self._parts(name)
-        parent = self._open(tuple(parents))
-        # Several processes may fetch the same file: each writes one of its own, and the last one whole stands.
-        temporary = f".foundations-{os.urandom(8).hex()}.part"
-        fd = os.open(temporary, _NEW_FILE, mode & 0o777 | 0o400, dir_fd=parent)
-        try:
+        with self._replacing(self._parts(name)) as (temporary, parent):
+            fd = os.open(temporary, _NEW_FILE, mode & 0o777 | 0o400, dir_fd=parent)
             with open(fd, "wb") as file:
                 yield file
                 file.flush()
                 if moment is not None:
                     os.utime(fd, (moment, moment))
-            self._put_in_place(temporary, last, parent)
-        finally:
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(temporary, dir_fd=parent)
 
     def link(self, name: str, target: str, as_it_is: bool = False) -> None:
         """Make a symbolic link, which is never followed here.
@@ -114,16 +106,24 @@ class Folder:
         Raises:
             Refused: it leads out of the folder, or cannot be there.
         """
-        *parents, last = self._parts(name)
+        parts = self._parts(name)
         if not as_it_is:
-            _check_inward(len(parents), target)
+            _check_inward(len(parts) - 1, target)
+        with self._replacing(parts) as (temporary, parent):
+            try:
+                os.symlink(target, temporary, dir_fd=parent)
+            except (ValueError, OSError) as error:
+                raise Refused(_words(error)) from None
+
+    @contextlib.contextmanager
+    def _replacing(self, parts: list[str]) -> Iterator[tuple[str, int]]:
+        """Give (a name of its own, the folder that it is in) to make something by; it then takes its real name."""
+        *parents, last = parts
         parent = self._open(tuple(parents))
+        # Several processes may fetch the same file: each writes one of its own, and the last one whole stands.
         temporary = f".foundations-{os.urandom(8).hex()}.part"
         try:
-            os.symlink(target, temporary, dir_fd=parent)
-        except (ValueError, OSError) as error:
-            raise Refused(_words(error)) from None
-        try:
+            yield temporary, parent
             self._put_in_place(temporary, last, parent)
         finally:
             with contextlib.suppress(FileNotFoundError):

@@ -141,8 +141,9 @@ def resume(session: Session, sweep_id: str, others: bool, as_json: bool) -> None
     rows = _jobs_of(session.store.conn, sweep_id)
     replaced = queries.metas(session.store.conn, _RESUMED)
     again = [row for row in rows if row.state in _NOT_DONE and row.job not in replaced]
+    actor = Actor(config.owner_name(session.hosts), others)
     for row in again:
-        Actor(config.owner_name(session.hosts), others).check(row)
+        actor.check(row)
     submitted = submission.submit_again(session, again) if again else []
     by_host = [row for host in dict.fromkeys(row.host for row in again) for row in again if row.host == host]
     for row, (spec, _) in zip(by_host, submitted, strict=True):

@@ -34,7 +34,14 @@ class Login(AuthStrategy):  # type: ignore[misc]
     """One login on one connection."""
 
     def __init__(
-        self, host: str, address: str, user: str, identities: Sequence[str], asker: Asker, agent: bool
+        self,
+        host: str,
+        address: str,
+        user: str,
+        identities: Sequence[str],
+        asker: Asker,
+        agent: bool,
+        copy_id: str,
     ) -> None:
         """Make one.
 
@@ -45,9 +52,11 @@ class Login(AuthStrategy):  # type: ignore[misc]
             identities: files of private keys.
             asker: answers what the server asks.
             agent: whether keys of the ssh agent are shown.
+            copy_id: the command that puts a key onto the host, for hints.
         """
         self._host, self._address, self._user = host, address, user
         self._identities, self._asker, self._agent = identities, asker, agent
+        self._copy_id = copy_id
         self._shown = 0
         """How many keys were shown."""
 
@@ -174,11 +183,13 @@ class Login(AuthStrategy):  # type: ignore[misc]
         if "publickey" in methods and not self._shown:
             return HostRefused(
                 f"{self._who} takes only keys, and there is none to show",
-                "set identity in hosts.toml, or make a key: ssh-keygen",
+                f"set identity in hosts.toml, or make a key: ssh-keygen, or: {self._copy_id}",
             )
         tried = ", ".join(self._identities) or "those of the ssh agent"
         if "publickey" in methods:
-            return HostRefused(f"{self._who} does not accept our keys ({tried})")
+            return HostRefused(
+                f"{self._who} does not accept our keys ({tried})", f"set identity in hosts.toml, or: {self._copy_id}"
+            )
         return self._refused(f"it wants {', '.join(methods) or 'nothing that we know'}")
 
 

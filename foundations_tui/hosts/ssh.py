@@ -158,7 +158,13 @@ class SshTransport:
 
     def _handshake(self, where: Destination, asker: Asker, timeout: float) -> fabric.Connection:
         log_in = login.Login(
-            self._host.name, where.hostname, where.user, where.identities, asker, agent=not where.only_identities
+            self._host.name,
+            where.hostname,
+            where.user,
+            where.identities,
+            asker,
+            agent=not where.only_identities,
+            copy_id=_ssh_command(self._host, "ssh-copy-id"),
         )
         connection = fabric.Connection(
             where.hostname,
@@ -179,11 +185,6 @@ class SshTransport:
             connection.open()
         except paramiko.BadHostKeyException as error:
             raise _key_changed(self._host, where, error, trust) from None
-        except HostRefused as error:
-            if "does not accept our keys" in str(error) or "takes only keys" in str(error):
-                hint = f"{error.hint or 'set identity in hosts.toml'}, or: {_copy_id(self._host)}"
-                raise HostRefused(str(error), hint) from None
-            raise
         except (paramiko.SSHException, EOFError, OSError) as error:
             said = self._jump.words() if self._jump is not None else ""
             words = said or str(error) or type(error).__name__
@@ -296,17 +297,10 @@ def resolve(host: HostConfig) -> Destination:
     )
 
 
-def _ssh_command(host: HostConfig) -> str:
-    """Return what the user types to try the same with ssh."""
+def _ssh_command(host: HostConfig, program: str = "ssh") -> str:
+    """Return what the user types to try the same with ssh, or to put our key onto the host with ssh-copy-id."""
     user, name, port = split_address(host.address)
-    words = ["ssh", *(["-p", str(port)] if port else []), *(["-i", host.identity] if host.identity else [])]
-    return shlex.join([*words, f"{user}@{name}" if user else name])
-
-
-def _copy_id(host: HostConfig) -> str:
-    """Return what puts our key onto the host; it asks for the password."""
-    user, name, port = split_address(host.address)
-    words = ["ssh-copy-id", *(["-p", str(port)] if port else []), *(["-i", host.identity] if host.identity else [])]
+    words = [program, *(["-p", str(port)] if port else []), *(["-i", host.identity] if host.identity else [])]
     return shlex.join([*words, f"{user}@{name}" if user else name])
 
 

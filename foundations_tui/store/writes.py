@@ -331,14 +331,9 @@ def put_log_hole(store: Store, job: str, attempt: int, offset: int, end: int) ->
     Raises:
         StoreError: the disk does not take it.
     """
-    path = locations.log_file(job, attempt)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600), "wb", buffering=0) as file:
-            if os.fstat(file.fileno()).st_size < end:
-                os.ftruncate(file.fileno(), end)
-    except OSError as error:
-        raise StoreError(f"{path} cannot be written: {error.strerror}", "free space on this machine's disk") from None
+    with _log_to_write(job, attempt) as fd:
+        if os.fstat(fd).st_size < end:
+            os.ftruncate(fd, end)
     with store.transaction():
         _move(store, job, attempt, "log", offset, end)
 
@@ -349,18 +344,29 @@ def put_log_page(store: Store, job: str, attempt: int, offset: int, page: bytes)
     Raises:
         StoreError: the disk does not take it.
     """
+    with _log_to_write(job, attempt) as fd:
+        view, at = memoryview(page), offset
+        while view:
+            count = os.pwrite(fd, view, at)
+            view, at = view[count:], at + count
+    with store.transaction():
+        _move(store, job, attempt, "log", offset, offset + len(page))
+
+
+@contextlib.contextmanager
+def _log_to_write(job: str, attempt: int) -> Iterator[int]:
+    """Give a descriptor of a log's file, made when it is not there.
+
+    Raises:
+        StoreError: the disk does not take it.
+    """
     path = locations.log_file(job, attempt)
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600), "wb", buffering=0) as file:
-            view, at = memoryview(page), offset
-            while view:
-                count = os.pwrite(file.fileno(), view, at)
-                view, at = view[count:], at + count
+            yield file.fileno()
     except OSError as error:
         raise StoreError(f"{path} cannot be written: {error.strerror}", "free space on this machine's disk") from None
-    with store.transaction():
-        _move(store, job, attempt, "log", offset, offset + len(page))
 
 
 def put_records_page(store: Store, job: str, attempt: int, name: str, offset: int, page: bytes) -> int:
