@@ -24,13 +24,14 @@ def check_can_go(job: JobRow) -> None:
         raise FoundationsError(f"job {job.job} has not ended ({job.state})", f"foundations stop {job.job}")
 
 
-def remove(session: Session, job: JobRow, force: bool = False) -> None:
+def remove(session: Session, job: JobRow, files: bool = False, force: bool = False) -> None:
     """Remove an ended job for good: its folder on the host, then all of it here.
 
     Args:
         session: the client's.
         job: which.
-        force: even what was never fetched: by its submitter, or, of the files it wrote, by anybody.
+        files: whether files that it wrote and nobody fetched may go with it.
+        force: whether everything may, also what its submitter has not fetched.
     Raises:
         FoundationsError: it has not ended. HostError: its host is out of reach.
     """
@@ -38,7 +39,7 @@ def remove(session: Session, job: JobRow, force: bool = False) -> None:
     if job.kind == runs.KIND:
         runs.remove(job.job)
     elif job.reason_code not in _NOT_ON_A_HOST:
-        wish = {"job": job.job, "client": session.client_id, "force": force}
+        wish = {"job": job.job, "client": session.client_id, "files": files, "force": force}
         try:
             session.retrying(job.host, lambda agent: agent.call("delete", wish))
         except NotFoundError:
@@ -47,14 +48,17 @@ def remove(session: Session, job: JobRow, force: bool = False) -> None:
 
 
 def empty(session: Session, host: str) -> None:
-    """Remove for good what has been in the trash for long: what it would lose was said when it was deleted.
+    """Remove for good what has been in the trash for long, with all files: that was said when it was deleted.
+
+    A job that its submitter has not fetched stays until then, or until the submitter's own trash empties.
+
 
     Raises:
         HostError: the host is out of reach.
     """
     for job in writes.long_in_trash(session.store, host, time.time() - KEPT_SECONDS):
         try:
-            remove(session, queries.job(session.store.conn, job), force=True)
+            remove(session, queries.job(session.store.conn, job), files=True)
         except HostError:
             raise
         except FoundationsError:

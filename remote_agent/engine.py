@@ -120,25 +120,21 @@ class Engine:
             self._later(lambda: self.backend.stop((job, view.attempt), by, grace))
         return self.state.jobs[job]
 
-    def delete(self, job: str, client: str, force: bool) -> None:
+    def delete(self, job: str, client: str, files: bool = False, force: bool = False) -> None:
         """Forget an ended job and remove its folder.
 
         Args:
             job: which.
             client: who asks: the one that submitted it needs no acknowledgement of its own.
-            force: even when the client that submitted it has not fetched everything.
+            files: whether files that it wrote and nobody fetched may go with it.
+            force: whether everything may, also what the client that submitted it has not fetched.
         Raises:
             NotFound: there is no such job. Conflict: it has not ended, or is not fetched.
         """
         if not self.job(job).state.is_final:
             raise Conflict(f"job {job} has not ended; stop it first")
         view = self.job(job)
-        if force or view.pruned or not view.attempt:
-            why_not = ""
-        elif client == view.spec.client:
-            why_not = unfetched.words(self.paths.job(job))
-        else:
-            why_not = self.not_fetched(job)
+        why_not = "" if force else self.not_fetched(job, but_for=client, files=files)
         if why_not:
             raise Conflict(why_not)
         self._record("deleted", job=job)
@@ -160,18 +156,23 @@ class Engine:
             self._record("pruned", job=job)
             self._later(lambda: self._remove_folder(job))
 
-    def not_fetched(self, job: str) -> str:
+    def not_fetched(self, job: str, but_for: str = "", files: bool = False) -> str:
         """Return what of a job would be lost with its folder, in words; empty for nothing.
 
         That is what the client which submitted it has not acknowledged, and files that nobody has brought home.
+
+        Args:
+            job: which.
+            but_for: a client that knows what it lacks.
+            files: whether the files may be lost.
         """
         view = self.job(job)
         if not view.attempt or view.pruned:
             return ""
-        if view.spec.client not in self.state.acknowledged.get(job, ()):
+        if view.spec.client not in (but_for, *self.state.acknowledged.get(job, ())):
             owner = view.spec.owner or "somebody"
             return f"the client of {owner} that submitted job {job} has not fetched everything of it yet"
-        return unfetched.words(self.paths.job(job))
+        return "" if files else unfetched.words(self.paths.job(job))
 
     def acknowledge(self, client: str, jobs: Iterable[str]) -> None:
         """Take note that a client has everything of these ended jobs."""

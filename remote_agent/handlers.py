@@ -343,7 +343,9 @@ def _resume(daemon: "Daemon", connection: "Connection", frame: protocol.Frame) -
 def _delete(daemon: "Daemon", connection: "Connection", frame: protocol.Frame) -> Any:
     """Forget an ended job and its files."""
     params = frame.message["params"]
-    daemon.engine.delete(params["job"], params.get("client", ""), params.get("force", False))
+    daemon.engine.delete(
+        params["job"], params.get("client", ""), params.get("files", False), params.get("force", False)
+    )
     return {}
 
 

@@ -23,7 +23,7 @@ import os
 import re
 import uuid
 import zlib
-from typing import Any, Callable, Dict, Iterable, Iterator, List, Optional, Tuple
+from typing import Any, Callable, Dict, Iterable, Iterator, List, Optional, Tuple, TypeVar
 
 from remote_agent import files
 from remote_agent.errors import StorageBroken
@@ -38,6 +38,7 @@ _RESERVE = 256 * 1024
 """Bytes that are kept free behind the end of the file."""
 _COPIED = "submitted"
 """The type of the events of which there is a copy."""
+_T = TypeVar("_T")
 _MOST_EARLIER = 20
 """So many earlier ids of a journal are remembered."""
 
@@ -74,8 +75,8 @@ class Journal:
         """Up to where the disk keeps space for it that nobody else can take."""
         self.id = ""
         try:
-            self._fd = files.disk.open_log(path)
-            self.copies = self._copies.read()
+            self._fd = self._with_room(lambda: files.disk.open_log(path))
+            self.copies = self._with_room(self._copies.read)
             """Copies of submits, in their order; those of ended jobs are left out now and then."""
             self._events, self._size = self._load()
             if not self._events:
@@ -153,30 +154,36 @@ class Journal:
         """
         if not self._pending:
             return False
-        data = b"".join(self._pending)
-        self._pending = []
+        data, copies = b"".join(self._pending), b"".join(self._copies.pending)
+        self.forget_pending()
+        try:
+            self._with_room(lambda: self._write(data, copies))
+        except OSError as error:
+            raise StorageBroken(f"the journal cannot be written: {error.strerror}") from None
+        return True
+
+    def _write(self, data: bytes, copies: bytes) -> None:
         if self._owes_cut:
             self.undo()
         if self._owes_cut:
             raise StorageBroken("the journal cannot be written: its last part cannot be cut off")
         try:
-            self._write(data)
-            self._unsynced = len(data)
-            self._copies.write()
-        except OSError as error:
-            self.undo()
-            raise StorageBroken(f"the journal cannot be written: {error.strerror}") from None
-        return True
-
-    def _write(self, data: bytes) -> None:
-        try:
             files.disk.write(self._fd, data)
-        except OSError as error:
+            self._unsynced = len(data)
+            self._copies.write(copies)
+            self._reserve()
+        except OSError:
             self.undo()
+            raise
+
+    def _with_room(self, action: Callable[[], _T]) -> _T:
+        """Do something that needs space on the disk; if there is none, make some and try once more."""
+        try:
+            return action()
+        except OSError as error:
             if error.errno not in files.FULL or not self._make_room():
                 raise
-            files.disk.write(self._fd, data)
-        self._reserve()
+            return action()
 
     def _reserve(self) -> None:
         """Keep some space behind the end: a stop or a prune has to be written even where a job has filled the disk."""
@@ -314,6 +321,8 @@ class _Copies:
         self.shortest = 0
         """Bytes when it was last made short."""
         self._unsynced = 0
+        self._ends_open = False
+        """Whether its last line lacks its end: what comes next begins a line of its own."""
 
     def read(self) -> List[Dict[str, Any]]:
         """Open it and return what it holds; what is damaged in it is passed over."""
@@ -322,15 +331,12 @@ class _Copies:
         with open(self._path, "rb") as file:
             data = file.read()
         self.size = len(data)
-        if data and not data.endswith(b"\n"):
-            files.disk.write(self._fd, b"\n")  # what comes next begins a line of its own
-            self.size += 1
+        self._ends_open = not data.endswith(b"\n") and bool(data)
         return [event for event in salvage(data) if event["type"] == _COPIED]
 
-    def write(self) -> None:
-        data = b"".join(self.pending)
-        self.pending = []
+    def write(self, data: bytes) -> None:
         if data:
+            data = b"\n" + data if self._ends_open else data
             files.disk.write(self._fd, data)
             self._unsynced = len(data)
 
@@ -339,11 +345,12 @@ class _Copies:
             files.disk.sync(self._fd)
 
     def settle(self) -> None:
+        self._ends_open = self._ends_open and not self._unsynced
         self.size += self._unsynced
         self._unsynced = 0
 
     def undo(self) -> None:
-        self.pending, self._unsynced = [], 0
+        self._unsynced = 0
         if self._fd >= 0:
             files.disk.truncate(self._fd, self.size)
 
@@ -352,6 +359,7 @@ class _Copies:
         os.close(self._fd)
         self._fd = files.disk.open_log(self._path)
         self.size = self.shortest = len(data)
+        self._ends_open = False
 
     def close(self) -> None:
         if self._fd >= 0:

@@ -87,7 +87,7 @@ REQUESTS: Dict[str, Check] = {
     ),
     "stop": record({**_OF_A_JOB, "by": _NAME, "grace": optional(number(0, LONGEST_GRACE))}, ["job", "by"]),
     "resume": record(_OF_A_JOB, ["job"]),
-    "delete": record({**_OF_A_JOB, "client": text(64), "force": flag}, ["job"]),
+    "delete": record({**_OF_A_JOB, "client": text(64), "files": flag, "force": flag}, ["job"]),
     "prune": record({"jobs": listing(_JOB, MOST_JOBS), "force": flag, "preview": flag}, ["jobs"]),
     "acknowledge": record({"client": text(64), "jobs": listing(_JOB, MOST_JOBS)}, ["client", "jobs"]),
     "received": record({**_OF_A_JOB, "receipt": text(32)}, ["job", "receipt"]),

@@ -6,6 +6,7 @@ The real daemon, engine, journal, object store and supervisor's record, over a d
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import io
 import json
@@ -24,7 +25,8 @@ from remote_agent import files, protocol, supervisor
 from remote_agent.backends import Status
 from remote_agent.daemon import Daemon
 from remote_agent.engine import Engine
-from remote_agent.errors import AgentError
+from remote_agent.errors import AgentError, StorageBroken
+from remote_agent.files import Disk
 from remote_agent.jobs import JobSpec, JobState
 from remote_agent.journal import Journal, encode_line, salvage
 from remote_agent.objects import ObjectStore
@@ -406,3 +408,64 @@ def test_the_story_as_it_ends(root: Path, monkeypatch: pytest.MonkeyPatch) -> No
     journal = Journal(str(root / "journal"), 0.0)
     kinds = [event["type"] for event in journal.take_history()]
     assert "view" in kinds and json.dumps(kinds).count("submitted") >= 2
+
+
+class FullDisk(Disk):
+    """A disk on which the writes of some numbers find no space."""
+
+    def __init__(self, *full: int) -> None:
+        self._full, self._writes = full, 0
+
+    def write(self, fd: int, data: bytes) -> None:
+        self._writes += 1
+        if self._writes in self._full:
+            os.write(fd, data[: len(data) // 2])
+            raise OSError(errno.ENOSPC, "No space left on device")
+        super().write(fd, data)
+
+
+@pytest.mark.parametrize("full", [1, 2])
+def test_a_submit_for_which_room_was_made_lies_in_two_places(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, full: int
+) -> None:
+    journal = Journal(str(tmp_path / "journal"), 0.0, make_room=lambda: True)
+    monkeypatch.setattr(files, "disk", FullDisk(full))
+    journal.append({"seq": 2, "time": 0.0, "type": "submitted", "job": "one"})
+    assert journal.commit()
+    journal.close()
+    for name in ("journal", "journal.copies"):
+        assert [event["job"] for event in salvage((tmp_path / name).read_bytes()) if "job" in event] == ["one"], name
+        assert (tmp_path / name).read_bytes().count(b"one") == 1
+
+
+def test_a_submit_that_no_room_was_made_for_lies_nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    journal = Journal(str(tmp_path / "journal"), 0.0)
+    monkeypatch.setattr(files, "disk", FullDisk(2))
+    journal.append({"seq": 2, "time": 0.0, "type": "submitted", "job": "one"})
+    with pytest.raises(StorageBroken):
+        journal.commit()
+    journal.append({"seq": 2, "time": 0.0, "type": "submitted", "job": "two"})
+    assert journal.commit()
+    journal.close()
+    for name in ("journal", "journal.copies"):
+        assert [event["job"] for event in salvage((tmp_path / name).read_bytes()) if "job" in event] == ["two"], name
+
+
+def test_copies_that_end_within_a_line_are_read_and_gone_on_with(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal = Journal(str(tmp_path / "journal"), 0.0)
+    journal.append({"seq": 2, "time": 0.0, "type": "submitted", "job": "one"})
+    journal.commit()
+    journal.close()
+    copies = tmp_path / "journal.copies"
+    copies.write_bytes(copies.read_bytes() + b"00000040 12345678 {half")
+    monkeypatch.setattr(files, "disk", FullDisk(1))  # to look is possible on a full disk
+    journal = Journal(str(tmp_path / "journal"), 0.0, make_room=lambda: True)
+    journal.append({"seq": 3, "time": 0.0, "type": "submitted", "job": "two"})
+    journal.commit()
+    journal.append({"seq": 4, "time": 0.0, "type": "submitted", "job": "three"})
+    journal.commit()
+    journal.close()
+    assert [event["job"] for event in salvage(copies.read_bytes())] == ["one", "two", "three"]
+    assert b"}\n\n" not in copies.read_bytes()

@@ -319,9 +319,24 @@ def test_force_prunes_what_nobody_fetched_and_delete_names_it(client: Client) ->
     said = client.run("delete", other).stderr
     assert "were never fetched" in said and "in 30 days" in said
     client.run("restore", other)
-    said = client.run("delete", "--now", "--yes", other).stderr
-    assert "were never fetched" in said and "model.bin" in said
+    said = client.run("delete", "--now", "--yes", other, code=1).stderr  # nobody was asked
+    assert "were never fetched" in said and "model.bin" in said and "--force" in said
+    assert client.job(other)["state"] == "completed"
+    assert answered(client, "n", "delete", "--now", other) == 130
+    assert client.job(other)["state"] == "completed"
+    assert answered(client, "y", "delete", "--now", other) == 0
     client.run("show", other, code=3)
+
+
+def answered(client: Client, answer: str, *words: str) -> int:
+    """Run a verb on a terminal, give an answer to what it asks, and return how it exits."""
+    ours, its = os.openpty()
+    verb = client.start(*words, stdin=its)
+    os.write(ours, answer.encode() + b"\n")
+    verb.communicate(timeout=60)
+    os.close(ours)
+    os.close(its)
+    return int(verb.returncode)
 
 
 def test_a_changed_file_and_one_written_since_the_fetch_count(client: Client) -> None:

@@ -33,7 +33,7 @@ from remote_agent import (
 )
 from remote_agent.backends import Status
 from remote_agent.engine import Engine
-from remote_agent.errors import AlreadyRunning
+from remote_agent.errors import AlreadyRunning, Conflict
 from remote_agent.jobs import EndReason, JobSpec
 from remote_agent.journal import Journal
 from remote_agent.paths import Paths
@@ -148,7 +148,7 @@ def make_history(root: Path) -> _Host:
         engine.commit()
     engine.submit(JobSpec("gone", ("true",), TREE))
     engine.stop("gone", "me")
-    engine.delete("gone", "", True)
+    engine.delete("gone", "", force=True)
     engine.commit()
     engine.journal.close()
     return host
@@ -197,6 +197,28 @@ def test_a_journal_damaged_anywhere(tmp_path: Path, how: str) -> None:
         again = host.engine()
         assert {job: view.state for job, view in again.state.jobs.items()} == {job: v.state for job, v in jobs.items()}
         again.journal.close()
+
+
+def test_files_that_may_go_take_nothing_else_with_them(tmp_path: Path) -> None:
+    """That a person gives up a job's files says nothing about the logs that its submitter has not fetched."""
+    host = _Host(tmp_path)
+    engine = host.engine()
+    engine.submit(JobSpec("job", ("true",), TREE, client="submitter"))
+    engine.commit()
+    engine.advance()
+    engine.commit()
+    finish(host, "job", 0)
+    engine.advance()
+    engine.commit()
+    with pytest.raises(Conflict, match="has not fetched everything"):
+        engine.delete("job", "another", files=True)
+    with pytest.raises(Conflict, match="whether all that it wrote"):
+        engine.delete("job", "submitter")
+    engine.acknowledge("submitter", ["job"])
+    engine.delete("job", "another", files=True)
+    engine.commit()
+    assert "job" not in engine.state.jobs
+    engine.journal.close()
 
 
 @pytest.mark.parametrize("how", ["truncated", "cut out", "zeroed", "flipped", "between lines", "gone"])

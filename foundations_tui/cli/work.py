@@ -29,6 +29,7 @@ from foundations_tui.terminal import RESET, LogFilter, one_line
 from remote_agent.jobs import LONGEST_GRACE
 
 if TYPE_CHECKING:
+    from foundations_tui.actions import Unfetched
     from foundations_tui.session import Session
     from foundations_tui.store.rows import JobRow
 
@@ -130,6 +131,9 @@ def stop(session: Session, jobs: tuple[str, ...], where: str, yes: bool, grace: 
 def delete(session: Session, jobs: tuple[str, ...], where: str, yes: bool, others: bool, now: bool, force: bool) -> int:
     """Delete ended jobs; 30 days long `foundations restore` brings them back.
 
+    Files that a job wrote and nobody fetched are named. For good they go only when that is asked and answered on a
+    terminal, or with --force.
+
     \b
       foundations delete 8f3a12                 out of all listings
       foundations jobs --where is:trashed       what can be restored
@@ -146,7 +150,8 @@ def delete(session: Session, jobs: tuple[str, ...], where: str, yes: bool, other
     if for_good and not yes and not where:
         need_terminal("delete --now asks before it deletes")
     lost = _say_what_is_lost(session, mine, for_good)
-    if not yes and sys.stdin.isatty() and ((for_good and not where) or lost):
+    is_asked = not yes and sys.stdin.isatty() and bool((for_good and not where) or lost)
+    if is_asked:
         for row in rows if for_good else ():
             click.echo(one_line(f"  {row.job}  {row.state}  {row.host}  {row.name}"), err=True)
         click.confirm(_question(len(rows), for_good), abort=True, err=True)
@@ -155,7 +160,10 @@ def delete(session: Session, jobs: tuple[str, ...], where: str, yes: bool, other
     def one(row: JobRow) -> None:
         actor.check(row)
         if for_good:
-            trash.remove(session, row, force or row.job in lost)
+            if row.job in lost and not (is_asked or force):
+                how = f"foundations get {row.job[:6]} fetches them; --force deletes them, too"
+                raise FoundationsError(f"job {row.job}: {lost[row.job].words}", how)
+            trash.remove(session, row, files=row.job in lost, force=force)
             click.echo(row.job)
         else:
             trash.check_can_go(row)
@@ -167,11 +175,11 @@ def delete(session: Session, jobs: tuple[str, ...], where: str, yes: bool, other
     return code
 
 
-def _say_what_is_lost(session: Session, rows: list[JobRow], for_good: bool) -> set[str]:
-    """Name what nobody has fetched of jobs that are deleted, and return which lose something."""
+def _say_what_is_lost(session: Session, rows: list[JobRow], for_good: bool) -> dict[str, Unfetched]:
+    """Name what nobody has fetched of jobs that are deleted, and return it."""
     from foundations_tui import actions
 
-    lost: set[str] = set()
+    lost: dict[str, Unfetched] = {}
     when = "now" if for_good else "in 30 days"
     for host in dict.fromkeys(row.host for row in rows):
         try:

@@ -432,12 +432,14 @@ class LogView(ScrollView, can_focus=True):
 
     def action_follow(self) -> None:
         """Scroll to the end and stay there."""
-        self.following = True
+        self.following, self._sought = True, None
         self._resize()
 
     def watch_scroll_y(self, old: float, new: float) -> None:
         """Follow while the end is in view."""
         super().watch_scroll_y(old, new)
+        if self._sought is not None:
+            return  # what scrolls is a layout: the line that is sought has not been gone to yet
         if new < old:
             self.following = new >= self.max_scroll_y
         elif new >= self.max_scroll_y:
