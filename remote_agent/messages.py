@@ -267,20 +267,28 @@ ANSWERS: Dict[str, Check] = {
     "shutdown": record({}),
 }
 """What each answer may say."""
-EXIT: Check = record(
+_REASON = record({"reason_code": one_of(*(reason.value for reason in EndReason))}, ["reason_code"])
+_FACTS = sift(
     {
-        "reason_code": one_of(*(reason.value for reason in EndReason)),
         "reason": _WORDS,
         "exit_code": optional(whole(-(2**31), 2**31)),
         "signal": optional(text(100)),
         "cause": json_table(1 << 16),
-        "usage": table(optional(number()), 100, text(100)),
+        "usage": sifted_table(optional(number()), 100, text(100)),
         "started_at": optional(moment),
         "ended_at": moment,
-    },
-    ["reason_code", "reason"],
+    }
 )
-"""What a supervisor says of an attempt's end; the file lies in a folder that the job can write to."""
+
+
+def EXIT(value: Any, where: str) -> Dict[str, Any]:  # noqa: N802 - one of the checks
+    """Check what a supervisor says of an attempt's end; the file lies in a folder that the job can write to.
+
+    What is wrong about the end costs only itself: without its reason code there is no end.
+    """
+    return {**_REASON(value, where), "reason": "", **_FACTS(value, where)}
+
+
 NEWS: Check = record(
     {
         "type": one_of("preparing", "running", "ended"),

@@ -9,6 +9,8 @@ import re
 from dataclasses import dataclass, field
 from typing import Any, Dict, List, Optional, Tuple
 
+from remote_agent import checks
+
 TAIL_BYTES = 64 * 1024
 """So much of a log's end is looked at."""
 _LONGEST_LINE = 300
@@ -130,7 +132,7 @@ def _by_log(tail: bytes) -> Optional[Tuple[str, str, str]]:
         line = line.strip()[:2000]
         for code, words, pattern in _COMPILED:
             if pattern.search(line) and not (code == "syntax" and _is_of_data(lines)):
-                found = (code, words, line[:_LONGEST_LINE])
+                found = (code, words, checks.writable(line[:_LONGEST_LINE]))
                 if code != "exception":
                     return found if vague is None or code in _STRONGER else vague
                 vague = vague or found

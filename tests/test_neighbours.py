@@ -16,8 +16,11 @@ from pathlib import Path
 
 import pytest
 
-from remote_agent import bootstrap, claims, files, peers, procs
+from remote_agent import bootstrap, claims, ending, files, messages, peers, procs
+from remote_agent.backends import local
+from remote_agent.errors import BadRequest
 from remote_agent.gpus import Gpu, parse, parse_amd, parse_processes, parse_rocm, with_lost
+from remote_agent.jobs import EndReason
 from remote_agent.paths import Paths
 from tests.support import agents
 from tests.support.client import Client, wait_until
@@ -217,6 +220,50 @@ def test_a_forged_exit_record_is_not_believed(client: Client) -> None:
     assert client.job(job)["state"] == "running"
     client.run("stop", "--grace", "0", job)
     client.run("wait", job, code=None)
+
+
+def test_an_end_that_was_written_and_not_told_counts(tmp_path: Path) -> None:
+    """A supervisor that is slow to end (a hanging disk) is ended by force; what it wrote of the job stays true."""
+    paths = Paths(str(tmp_path))
+    attempt_files = paths.job("job").attempt(1)
+    os.makedirs(attempt_files.folder)
+    backend = local.LocalBackend(paths, "agent", lambda order: None, local.Eyes())
+    slow = subprocess.Popen(["sleep", "60"])
+    ours, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    for number, written in enumerate([True, False]):
+        if written:
+            files.write_json(attempt_files.exit, ending.record(EndReason.EXIT_CODE, "exit code 7", 7))
+        else:
+            os.unlink(attempt_files.exit)
+        backend._keep(("job", 1), ours.dup())
+        backend.supervisors[("job", 1)] = slow.pid if written else 2**22 + number
+        backend.stop(("job", 1), "somebody", -60.0)
+        status = backend.look_at_supervisors()[("job", 1)]
+        assert status.facts["reason_code"] == ("exit_code" if written else "stopped_by_user")
+    assert slow.wait(10) == -signal.SIGKILL
+    ours.close()
+    its.close()
+
+
+def test_what_is_wrong_about_an_end_costs_only_itself() -> None:
+    end = ending.record(EndReason.EXIT_CODE, "exit code 3", 3)
+    broken = {
+        "cause": {"line": "a\0b"},
+        "usage": {"x": "y", "cpu": 1.0},
+        "signal": 5,
+        "ended_at": float("inf"),
+        "reason": [],
+    }
+    found = messages.EXIT({**end, **broken}, "")
+    assert found == {"reason_code": "exit_code", "reason": "", "exit_code": 3, "usage": {"cpu": 1.0}}
+    with pytest.raises(BadRequest):
+        messages.EXIT({**end, "reason_code": "none"}, "")
+
+
+def test_a_nul_in_the_line_that_says_why_makes_no_lost_job(client: Client) -> None:
+    job = client.submit("--", "python", "-c", "raise ValueError('a\\0b\\udc80')", "--retry-on=lost")
+    assert client.run("wait", job, code=None).code == 1
+    assert client.job(job)["state"] == "failed" and client.job(job)["cause"]["code"] == "exception"
 
 
 # --- GPUs -------------------------------------------------------------------------------------------------------

@@ -289,9 +289,12 @@ class LocalBackend(Backend):
         stop = self._stops.pop(attempt, None)
         words = "its supervisor was stopped again and again (SIGSTOP), so it was ended from outside"
         procs.kill_all(lambda: [*procs.descendants(pid), pid])
-        owner = _owner(self._paths.job(attempt[0]).attempt(attempt[1]).supervisor)
-        record = self._bury({**owner, "supervisor": {}})
-        if stop is not None:
+        attempt_files = self._paths.job(attempt[0]).attempt(attempt[1])
+        record = self._bury({**_owner(attempt_files.supervisor), "supervisor": {}})
+        written = None if attempt in self._stopped else _record(attempt_files.exit)
+        if written is not None:
+            record = written  # it was only slow to say so
+        elif stop is not None:
             by = stop["by"] or "its owner"
             record.update(reason_code=EndReason.STOPPED_BY_USER.value, reason=f"stopped by {by}, by force")
         else:
