@@ -133,7 +133,6 @@ class Engine:
         """
         if not self.job(job).state.is_final:
             raise Conflict(f"job {job} has not ended; stop it first")
-        view = self.job(job)
         why_not = "" if force else self.not_fetched(job, but_for=client, files=files)
         if why_not:
             raise Conflict(why_not)
