@@ -42,16 +42,25 @@ def take_in(store: Store, job: str, attempt: int) -> None:
     while True:
         known = writes.run_offset(store, job, attempt, "patterns")
         offset, page, size = _page(path, known)
-        taken = page.rfind(b"\n") + 1
+        begin, end = 0, page.rfind(b"\n") + 1
+        taken = end
         is_last = offset + len(page) >= size
         if (is_last and is_whole) or len(page) - taken > _LONGEST_LINE:
-            taken = len(page)  # the last line of a log may lack its end, and one without end is passed over
+            end = taken = len(page)  # the last line of a log may lack its end, and one without end is passed over
+        elif not is_last and len(page) < _PAGE:
+            taken = len(page)  # a hole follows: what it left of a line says nothing
         if not taken:
             return
         if offset > known:
+            begin = page.find(b"\n") + 1
             writes.skip_unfinished(store, job, attempt, "patterns", known, offset)
-        found = _records(compiled(tuple(patterns)), page[:taken], offset, lambda at: clock.time_at(at) or now, steps)
+        when = functools.partial(_written_at, clock, now)
+        found = _records(compiled(tuple(patterns)), page[begin:end], offset + begin, when, steps)
         writes.put_found(store, job, attempt, "patterns", offset, taken, WRITER, list(found))
+
+
+def _written_at(clock: moments.LogClock, otherwise: float, offset: int) -> float:
+    return clock.time_at(offset) or otherwise
 
 
 def _is_here_whole(store: Store, job: str, attempt: int) -> bool:
