@@ -26,6 +26,7 @@ _MOST_SAID = 5
 _NAME = text(100_000, as_bytes=True)
 _ANNOUNCED = record(
     {
+        "files": whole(),
         "bytes": whole(),
         "left": listing(row(_NAME, whole()), 1000),
         "left_count": whole(),
@@ -97,7 +98,7 @@ def fetch(
     Raises:
         NotFoundError: there is no such file. HostError: the host is out of reach. FoundationsError: the disk is full.
     """
-    words = {
+    wanted = {
         "job": job.job,
         "attempt": wish.attempt or max(job.attempt, 1),
         "snapshot": job.snapshot,
@@ -110,7 +111,7 @@ def fetch(
     frozen_here = wish.what == "code" and queries.was_frozen_here(session.store.conn, job.job)
 
     def pull(agent: Any) -> Fetched:
-        channel, lines, said = agent.open_bulk("send", json.dumps(words))
+        channel, lines, said = agent.open_bulk("send", json.dumps(wanted))
         try:
             if "error" in said:
                 raise refusal(job.host, said["error"])
@@ -118,8 +119,12 @@ def fetch(
             source = _TarBytes(channel, lines, said["bytes"], progress)
             with unpacking.Folder(target, within, wish.with_git) as folder:
                 came = unpacking.unpack(source, folder, wish.limit, job.snapshot if frozen_here else "", job.host)
-            if said.get("receipt") and not came.refused:
-                agent.call("received", {"job": job.job, "receipt": said["receipt"]})
+            gone = said.get("files", 0) - len(came.files) - len(came.refused)
+            if gone > 0:
+                session.say(f"warning: {job.host}: {words.plural(gone, 'file')} went away before they were sent")
+            elif said.get("receipt") and not came.refused:
+                with contextlib.suppress(NotFoundError):  # its folder has gone: no receipt is needed any more
+                    agent.call("received", {"job": job.job, "receipt": said["receipt"]})
             _say_what_stays(session, job, said, bool(came.files))
             return Fetched(came.files, said.get("left", []), said.get("left_bytes", 0), came.refused)
         finally:
@@ -168,7 +173,7 @@ class _TarBytes:
         self._channel, self._buffer = channel, lines.rest
         self._total, self._came, self._progress = total, 0, progress
         self.is_cut = False
-        """Whether the channel ended before as much had come as was promised."""
+        """Whether more was read than came: a tar stream says itself where it ends."""
         channel.set_timeout(120)
 
     def read(self, size: int = -1) -> bytes:
@@ -178,7 +183,7 @@ class _TarBytes:
             except TimeoutError:
                 raise HostUnreachable("the connection was lost while fetching: nothing came for 120 s") from None
             if not data:
-                self.is_cut = self._came + len(self._buffer) < self._total
+                self.is_cut = not self._buffer
                 break
             self._buffer += data
         page, self._buffer = self._buffer[:size], self._buffer[size:]

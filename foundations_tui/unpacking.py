@@ -234,7 +234,7 @@ def unpack(source: Any, folder: Folder, limit: int = 0, tree: str = "", host: st
     """Write the files of a tar stream below a folder; links come last, and are followed by nothing here.
 
     Args:
-        source: has ``read``, and ``is_cut``: whether it ended before its time.
+        source: has ``read``, and ``is_cut``: whether more was read than it has.
         folder: where to.
         limit: bytes of files that are taken at most; 0 for no limit.
         tree: git tree id that this client froze: links are made as they are when the stream is exactly that tree.
@@ -265,7 +265,7 @@ def unpack(source: Any, folder: Folder, limit: int = 0, tree: str = "", host: st
                     room -= member.size
                     _unpack_file(tar, member, folder, done, content)
     except (tarfile.TarError, ValueError, EOFError, OverflowError, RecursionError, struct.error) as error:
-        if source.is_cut or (isinstance(error, EOFError) and done.files):
+        if source.is_cut:
             raise HostUnreachable(f"the connection was lost while fetching ({error})") from None
         raise HostRefused(f"{host}: the files that it sends make no sense: {error}") from None
     is_frozen = bool(tree) and not done.refused and _tree_of(content, links) == tree

@@ -399,6 +399,24 @@ def test_a_specification_is_what_it_was_when_it_first_came() -> None:
     store.close()
 
 
+def test_files_that_were_announced_and_do_not_come_are_said(client: Client, evil: Evil) -> None:
+    """Nothing says that they came: their folder is kept."""
+    evil.says(
+        f"PAGE['jobs'] = [json.loads({json.dumps(view('a1b2c3', state=JobState.FAILED).to_wire())!r})]\n"
+        "def answer(method, params, wish):\n"
+        "    HELLO['agent'] = wish['agent']\n"
+        "    if method == 'received':\n"
+        "        open(__file__ + '.received', 'w')\n"
+        "    return ANSWERS.get(method, {})\n"
+        "def bulk(role, nonce, rest):\n"
+        "    facts = {'files': 2, 'bytes': 0, 'receipt': 'a' * 16}\n"
+        "    return ('\\n%s %s\\n' % (nonce, json.dumps(facts))).encode() + bytes(10240)\n"
+    )
+    client.run("sync", "evil")
+    assert "2 files went away before they were sent" in client.run("get", "a1b2c3", code=None).stderr
+    assert not list(evil.folder.glob("*.received"))
+
+
 def test_get_from_a_hostile_host_writes_nowhere_else(client: Client, evil: Evil, tmp_path: Path) -> None:
     """The second fetch would go through the link that the first one brought."""
     target = tmp_path / "elsewhere"

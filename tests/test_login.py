@@ -6,16 +6,17 @@ import os
 import pwd
 import shutil
 import subprocess
+import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from foundations_tui import config
 from foundations_tui.errors import HostRefused, HostUnreachable
-from foundations_tui.hosts import ssh
-from foundations_tui.hosts.asking import NOBODY, Asker, Prompt
+from foundations_tui.hosts import jumping, ssh
+from foundations_tui.hosts.asking import NOBODY, Asker, LockedKey, Prompt
 from foundations_tui.session import Session
 from tests.support.client import FOUNDATIONS, Client, wait_until
 from tests.support.screen import Tmux
@@ -228,7 +229,7 @@ def ssh_in(folder: Path, home: Path) -> str:
     return f"{folder}:{os.environ['PATH']}"
 
 
-@pytest.mark.parametrize("what", ["unknown key", "down", "refuses", "target down"])
+@pytest.mark.parametrize("what", ["unknown key", "down", "refuses", "target down", "no ssh"])
 def test_what_goes_wrong_at_a_jump_is_said_in_sshs_words(
     client: Client, sshd: Sshd, jump: Sshd, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str
 ) -> None:
@@ -250,6 +251,10 @@ def test_what_goes_wrong_at_a_jump_is_said_in_sshs_words(
     elif what == "target down":
         sshd.cut()
         expected = "refused"
+    elif what == "no ssh":
+        (tmp_path / "empty").mkdir()
+        client.env["PATH"] = str(tmp_path / "empty")
+        expected = "OpenSSH's ssh on the PATH"
     else:
         expected = "verification failed"
     said = client.run("hosts", "test", "box", code=4, timeout=60).stderr
@@ -286,6 +291,82 @@ def test_a_jump_that_works_and_asks_for_a_passphrase(
     assert asked and "user_key" in asked[0]
     with pytest.raises(HostUnreachable, match="jump host jump"):
         Session().agent("box")
+
+
+@pytest.fixture
+def hop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., jumping.Jump]:
+    """Makes hops by an ssh that does nothing."""
+    program = tmp_path / "ssh"
+    program.write_text("#!/bin/sh\nexec sleep 600\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    return lambda asker=NOBODY: jumping.Jump("box", "127.0.0.1", 22, "me@gate", asker)
+
+
+def test_what_a_jump_host_asks_is_taken_for_no_question_of_sshs_own(
+    tmp_path: Path, hop: Callable[..., jumping.Jump]
+) -> None:
+    from tests.support.sshd import lock_key
+
+    make_key(tmp_path / "key")
+    lock_key(tmp_path / "key", "sesame")
+    asked: list[object] = []
+
+    def passphrase(key: LockedKey) -> str:
+        asked.append(key.attempt)
+        return "sesame"
+
+    def answer(prompt: Prompt) -> str | None:
+        asked.append(prompt.text)
+        return None
+
+    jump = hop(Asker(passphrase=passphrase, answer=answer))
+    its = f"Enter passphrase for key '{tmp_path / 'key'}': "
+    assert [jump._answer(its), jump._answer(its)] == ["sesame", "sesame"] and asked == [1, 2]  # the first was wrong
+    asked.clear()
+    theirs = [f"(me@gate) {its}", f"Hello\n{its}", f"Enter passphrase for key '{tmp_path / 'none'}': ", its + "?"]
+    theirs.append("(me@gate) The authenticity of host 'x' can't be established. RSA key fingerprint is SHA256:x. ")
+    assert [jump._answer(question) for question in theirs] == [None] * len(theirs)
+    assert asked == [question.strip() for question in theirs]
+    jump.close()
+
+
+def test_a_hop_that_ends_or_never_begins_leaves_nothing(
+    tmp_path: Path, hop: Callable[..., jumping.Jump], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[Path] = []
+    make = tempfile.mkdtemp
+    monkeypatch.setattr("tempfile.mkdtemp", lambda **options: made.append(Path(make(**options))) or str(made[-1]))
+    descriptors = len(os.listdir("/proc/self/fd"))
+    jump = hop()
+    assert made[0].is_dir()
+    jump.close()
+    jump._server.join(10)
+    assert not jump._server.is_alive()
+    (tmp_path / "ssh").unlink()
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(OSError, match="ssh"):
+        hop()
+    assert len(made) == 2 and not any(map(Path.exists, made))
+    assert len(os.listdir("/proc/self/fd")) == descriptors
+
+
+@needs_root
+def test_who_does_not_unlock_a_key_may_still_type_a_password(
+    client: Client, tmp_path: Path, account: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tests.support.sshd import lock_key
+
+    monkeypatch.setenv("FOUNDATIONS_HOME", str(client.home))
+    server = asking_sshd(tmp_path, account, "PasswordAuthentication yes")
+    try:
+        client.add_host("box", server)
+        lock_key(server.identity, "sesame")
+        connect(Answers(PASSWORD).asker)
+        with pytest.raises(HostRefused, match="has a passphrase"):
+            connect(NOBODY)
+    finally:
+        server.cut()
 
 
 @needs_root

@@ -6,6 +6,7 @@ What ssh says when it fails is kept, to be quoted.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shutil
@@ -17,6 +18,7 @@ import threading
 import time
 from pathlib import Path
 
+from foundations_tui.hosts import unlocking
 from foundations_tui.hosts.addresses import split_address
 from foundations_tui.hosts.asking import Asker, LockedKey, Prompt, UnknownKey
 
@@ -28,10 +30,13 @@ _OPTIONS = [
 ]
 _MOST_SAID = 64 << 10
 _LAST_WORDS = 1.0
-_PASSPHRASE = re.compile(r"Enter passphrase for (?:key )?'?(.+?)'?: ?\Z")
+_PASSPHRASE = re.compile(r"Enter passphrase for key '(.+)': \Z")
 _HOST_KEY = re.compile(
-    r"host '(.+?)(?: \(.*\))?' can't be established.*?(\w+) key fingerprint is (\S+?)\.?\s", re.DOTALL
+    r"The authenticity of host '(.+?)(?: \(.*\))?' can't be established.*?(\w+) key fingerprint is (\S+?)\.?\s",
+    re.DOTALL,
 )
+_LONGEST_FOLDER = 60
+"""Bytes: the path of a socket has room for 108 (unix(7))."""
 _HELPER = """#!{python}
 import socket, sys
 link = socket.socket(socket.AF_UNIX)
@@ -59,25 +64,33 @@ class Jump:
             asker: answers what ssh asks.
         """
         self._host, self._jump, self._asker = host, jump, asker
-        self._folder = Path(tempfile.mkdtemp(prefix="foundations-"))  # 0700
-        self._listener = socket.socket(socket.AF_UNIX)
-        self._listener.bind(str(self._folder / "ask"))
-        self._listener.listen()
-        helper = self._folder / "askpass"
-        helper.write_text(_HELPER.format(python=sys.executable, path=str(self._folder / "ask")))
-        helper.chmod(0o700)
-        self._said = (self._folder / "said").open("wb")
-        self.socket, theirs = socket.socketpair()
-        with theirs:
-            self._process = subprocess.Popen(
-                ["ssh", "-W", f"[{target}]:{port}", *_OPTIONS, *_words(jump)],
-                stdin=theirs.fileno(),
-                stdout=theirs.fileno(),
-                stderr=self._said,
-                start_new_session=True,
-                env={**os.environ, "SSH_ASKPASS": str(helper), "SSH_ASKPASS_REQUIRE": "force", "DISPLAY": ":0"},
-            )
-        threading.Thread(target=self._serve, daemon=True).start()
+        self._asked: dict[str, int] = {}
+        """How often the passphrase of each key was asked for."""
+        with contextlib.ExitStack() as stack:
+            self._folder = Path(_private_folder())
+            stack.callback(shutil.rmtree, self._folder, ignore_errors=True)
+            self._listener = stack.enter_context(socket.socket(socket.AF_UNIX))
+            self._listener.bind(str(self._folder / "ask"))
+            self._listener.listen()
+            helper = self._folder / "askpass"
+            helper.write_text(_HELPER.format(python=sys.executable, path=str(self._folder / "ask")))
+            helper.chmod(0o700)
+            said = stack.enter_context((self._folder / "said").open("wb"))
+            self.socket, theirs = socket.socketpair()
+            stack.callback(self.socket.close)
+            with theirs:
+                self._process = subprocess.Popen(
+                    ["ssh", "-W", f"[{target}]:{port}", *_OPTIONS, *_words(jump)],
+                    stdin=theirs.fileno(),
+                    stdout=theirs.fileno(),
+                    stderr=said,
+                    start_new_session=True,
+                    env={**os.environ, "SSH_ASKPASS": str(helper), "SSH_ASKPASS_REQUIRE": "force", "DISPLAY": ":0"},
+                )
+            stack.callback(self._end_ssh)
+            self._server = threading.Thread(target=self._serve, daemon=True)
+            self._server.start()
+            self._held = stack.pop_all()
 
     def words(self) -> str:
         """Return what ssh said, when it has ended; empty while it runs."""
@@ -93,11 +106,13 @@ class Jump:
 
     def close(self) -> None:
         """End the hop."""
+        self._held.close()
+
+    def _end_ssh(self) -> None:
         self._process.terminate()
         self._process.wait()
-        self._listener.close()
-        self._said.close()
-        shutil.rmtree(self._folder, ignore_errors=True)
+        with contextlib.suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)  # whoever accepts wakes up; a close alone wakes nobody
 
     def _serve(self) -> None:
         while True:
@@ -114,16 +129,23 @@ class Jump:
                     continue
 
     def _answer(self, question: str) -> str | None:
-        key = _HOST_KEY.search(question)
+        key = _HOST_KEY.match(question)
         if key is not None:
             return "yes" if self._asker.trusts(UnknownKey(key[1], key[2], key[3])) else "no"
         if "(yes/no" in question:
             return "no"
-        passphrase = _PASSPHRASE.search(question)
-        if passphrase is not None:
-            return self._asker.passphrase(LockedKey(passphrase[1]))
+        passphrase = _PASSPHRASE.match(question)
+        if passphrase is not None and unlocking.locked([passphrase[1]]):
+            path = passphrase[1]
+            self._asked[path] = self._asked.get(path, 0) + 1
+            return self._asker.passphrase(LockedKey(path, self._asked[path]))
         user, name, _ = split_address(self._jump.split(",")[-1])
         return self._asker.answer(Prompt(f"{self._host} (jump host {name})", user, name, question.strip()))
+
+
+def _private_folder() -> str:
+    usual = tempfile.gettempdir()
+    return tempfile.mkdtemp(prefix="foundations-", dir=usual if len(usual) < _LONGEST_FOLDER else "/tmp")  # 0700
 
 
 def _words(jump: str) -> list[str]:

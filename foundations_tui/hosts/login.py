@@ -16,7 +16,7 @@ from typing import Any
 import paramiko
 from paramiko.auth_strategy import AuthStrategy
 
-from foundations_tui.errors import HostRefused
+from foundations_tui.errors import HostRefused, HostUnreachable
 from foundations_tui.hosts import unlocking
 from foundations_tui.hosts.asking import NOBODY, Asker, Prompt
 
@@ -59,6 +59,8 @@ class Login(AuthStrategy):  # type: ignore[misc]
         self._copy_id = copy_id
         self._shown = 0
         """How many keys were shown."""
+        self._locked = ""
+        """A private key whose passphrase nobody said."""
 
     def authenticate(self, transport: paramiko.Transport) -> list[Any]:
         """Log in.
@@ -109,10 +111,8 @@ class Login(AuthStrategy):  # type: ignore[misc]
                 continue
             key = unlocking.unlock(path, self._asker)
             if key is None:
-                raise HostRefused(
-                    f"{self._host}: the private key {path} has a passphrase",
-                    f"add it to your ssh agent: ssh-add {shlex.quote(path)}",
-                )
+                self._locked = self._locked or path
+                continue
             yield key
 
     def _methods(self, transport: paramiko.Transport) -> list[str]:
@@ -133,7 +133,7 @@ class Login(AuthStrategy):  # type: ignore[misc]
         if not chosen:
             raise self._no_key_taken(methods)
         if self._asker.answer is NOBODY.answer:
-            raise self._nobody(chosen, key_taken)
+            raise self._nobody(chosen, key_taken) if key_taken or not self._locked else self._key_is_locked()
         for attempt in range(1, _ATTEMPTS + 1):
             try:
                 if chosen == _INTERACTIVE:
@@ -179,7 +179,13 @@ class Login(AuthStrategy):  # type: ignore[misc]
         hint = f"log in where it can be typed: foundations hosts test {self._host}, in a terminal, or the app"
         return HostRefused(f"{self._who} {after}{what}, and nobody has answered", hint)
 
+    def _key_is_locked(self) -> HostRefused:
+        how = f"add it to your ssh agent: ssh-add {shlex.quote(self._locked)}"
+        return HostRefused(f"{self._host}: the private key {self._locked} has a passphrase", how)
+
     def _no_key_taken(self, methods: list[str]) -> HostRefused:
+        if self._locked:
+            return self._key_is_locked()
         if "publickey" in methods and not self._shown:
             return HostRefused(
                 f"{self._who} takes only keys, and there is none to show",
@@ -212,7 +218,10 @@ def _in_a_thread(transport: paramiko.Transport, user: str, answer: Interactive) 
 
     threading.Thread(target=log_in, daemon=True).start()
     while True:
-        event = events.get(timeout=_PATIENCE)
+        try:
+            event = events.get(timeout=_PATIENCE)
+        except queue.Empty:
+            raise HostUnreachable(f"the server fell silent while we logged in: nothing for {_PATIENCE:g} s") from None
         if isinstance(event, list):
             return event
         if isinstance(event, Exception):

@@ -136,7 +136,12 @@ class SshTransport:
 
     def _connect_socket(self, where: Destination, asker: Asker, timeout: float) -> socket.socket:
         if where.jump:
-            self._jump = jumping.Jump(self._host.name, where.hostname, where.port, where.jump, asker)
+            try:
+                self._jump = jumping.Jump(self._host.name, where.hostname, where.port, where.jump, asker)
+            except OSError as error:
+                words = f"the way through the jump host {where.jump} cannot be begun: {error}"
+                hint = "a jump host takes OpenSSH's ssh on the PATH"
+                raise HostUnreachable(f"{self._host.name}: {words}", hint) from None
             return self._jump.socket
         try:
             sock = socket.create_connection((where.hostname, where.port), timeout)

@@ -73,7 +73,7 @@ class Evil:
 
     def __init__(self, client: Client, sshd: Sshd, folder: Path) -> None:
         folder.mkdir()
-        self._folder = folder
+        self.folder = folder
         program = folder / "python"
         program.write_text(_PYTHON.format(python=sys.executable, here=str(Path.cwd()), folder=str(folder)))
         program.chmod(0o755)
@@ -82,7 +82,7 @@ class Evil:
 
     def says(self, code: str) -> None:
         """Let the agent say what this code makes of the usual answers."""
-        (self._folder / "said.py").write_text(USUAL.format(agent="") + "\n" + code)
+        (self.folder / "said.py").write_text(USUAL.format(agent="") + "\n" + code)
 
     def says_answers(self, **answers: Any) -> None:
         """Let the agent give these answers, by request."""
