@@ -229,7 +229,7 @@ def ssh_in(folder: Path, home: Path) -> str:
     return f"{folder}:{os.environ['PATH']}"
 
 
-@pytest.mark.parametrize("what", ["unknown key", "down", "refuses", "target down", "no ssh"])
+@pytest.mark.parametrize("what", ["unknown key", "down", "refuses", "target down"])
 def test_what_goes_wrong_at_a_jump_is_said_in_sshs_words(
     client: Client, sshd: Sshd, jump: Sshd, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str
 ) -> None:
@@ -251,10 +251,6 @@ def test_what_goes_wrong_at_a_jump_is_said_in_sshs_words(
     elif what == "target down":
         sshd.cut()
         expected = "refused"
-    elif what == "no ssh":
-        (tmp_path / "empty").mkdir()
-        client.env["PATH"] = str(tmp_path / "empty")
-        expected = "OpenSSH's ssh on the PATH"
     else:
         expected = "verification failed"
     said = client.run("hosts", "test", "box", code=4, timeout=60).stderr

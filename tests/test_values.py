@@ -292,6 +292,28 @@ def test_a_job_that_went_on_from_a_checkpoint_has_one_series(client: Client) -> 
     assert "no attempt 3" in client.run("logs", job, "--attempt", "3", code=3).stderr
 
 
+def test_many_attempts_leave_each_point_once_at_a_whole_place() -> None:
+    from foundations_tui.store import series
+    from foundations_tui.store.db import Store
+
+    store, attempts = Store(), 12
+    job = "a" * 12
+    for attempt in range(1, attempts + 1):
+        with store.transaction() as conn:
+            begin = 4 * (attempt - 1)
+            points = [(float(begin + n), (1 << 40) + n, begin + n, 1.0 * n) for n in range(6)]
+            series.put(conn, job, attempt, "w", {"loss": points})
+    own, inherited = store.conn.execute(
+        "SELECT COUNT(*), SUM(p.writer IN (SELECT id FROM writers WHERE name = 'inherited')) FROM points p"
+        " JOIN series s ON s.id = p.series WHERE s.attempt = ?",
+        [attempts],
+    ).fetchone()
+    assert (own, inherited) == (4 * (attempts - 1) + 6, 4 * (attempts - 1))
+    assert store.conn.execute("SELECT DISTINCT typeof(offset) FROM points").fetchall()[0][0] == "integer"
+    assert store.conn.execute("SELECT MAX(offset) FROM points").fetchone()[0] < 1 << 52
+    store.close()
+
+
 def test_late_records_of_an_earlier_attempt_and_a_start_from_the_beginning() -> None:
     from foundations_tui.store import queries, series
     from foundations_tui.store.db import Store

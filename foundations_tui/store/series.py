@@ -85,11 +85,13 @@ def _take_over(conn: sqlite3.Connection, job: str, attempt: int, first_steps: di
             _sum_up_anew(conn, identity)
 
 
+_APART = 1024
+"""Places of the points of so many writers stay apart when one writer, ``INHERITED``, takes them over."""
 _INHERIT = (
-    "INSERT OR IGNORE INTO points SELECT ?1, time, ?2, offset * 1024 + writer % 1024, step, value FROM points"
+    "INSERT OR IGNORE INTO points SELECT ?1, time, ?2,"
+    f" CASE writer WHEN ?2 THEN offset ELSE offset * {_APART} + writer % {_APART} END, step, value FROM points"
     " WHERE series = ?3 AND step < ?4"
 )
-"""Places of several writers stay apart."""
 
 
 def _pass_on(conn: sqlite3.Connection, job: str, attempt: int, key: str, rows: Sequence[Point], writer: int) -> None:
@@ -100,7 +102,7 @@ def _pass_on(conn: sqlite3.Connection, job: str, attempt: int, key: str, rows: S
         own = "SELECT MIN(step) FROM points WHERE series = ? AND writer != ?"
         begins = conn.execute(own, [later, inherited]).fetchone()[0]
         late = [
-            (later, time, inherited, offset * 1024 + writer % 1024, step, value)
+            (later, time, inherited, offset * _APART + writer % _APART, step, value)
             for time, offset, step, value in rows
             if begins is not None and step < begins
         ]
