@@ -32,7 +32,7 @@ from remote_agent.journal import Journal
 from remote_agent.notices import Notices
 from remote_agent.objects import ObjectStore
 from remote_agent.paths import Paths
-from remote_agent.state import HostState
+from remote_agent.state import ALL_GROUPS, HostState
 from remote_agent.waits import Waits
 
 _GRAVES_AT_ONCE = 200
@@ -213,10 +213,11 @@ class Engine:
         Raises:
             Conflict: too many groups are paused.
         """
-        if paused and len(self.state.paused) >= _MOST_PAUSED:
+        if (group in self.state.paused) == paused:
+            return
+        if paused and group != ALL_GROUPS and len(self.state.paused) >= _MOST_PAUSED:
             raise Conflict(f"{_MOST_PAUSED} groups of this host are paused already; resume some")
-        if (group in self.state.paused) != paused:
-            self._record("paused" if paused else "resumed", groups=[group])
+        self._record("paused" if paused else "resumed", groups=[group])
 
     def move(self, job: str, where: str, other: str = "", priority: Optional[int] = None) -> JobView:
         """Give a waiting job another place.

@@ -108,7 +108,8 @@ def _python_folders(spec: JobSpec, agents: str, search: str) -> List[str]:
     python = interpreter(spec, search)
     if not spec.python and python == shutil.which("python", path=search):
         return []
-    folders = [_python_commands(agents, python, ("python", "python3") if spec.python else ("python",))]
+    has_python3 = not spec.python and shutil.which("python3", path=search)
+    folders = [_python_commands(agents, python, ("python",) if has_python3 else ("python", "python3"))]
     programs = os.path.dirname(python)
     if spec.python and os.sep in python and programs not in (*_SYSTEM_FOLDERS, *search.split(os.pathsep)):
         folders.append(programs)  # torchrun, accelerate

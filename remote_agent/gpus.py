@@ -147,7 +147,7 @@ def _of_row(place: int, cells: List[str], unseen: Mapping[int, Gpu]) -> Gpu:
     if not _is_uuid(uuid):
         faults = faults or ["the driver tells no UUID of it"]
         before = unseen.get(index)
-        uuid, name = (before.uuid, before.name) if before else (f"GPU-unknown-{index}", "unknown GPU")
+        uuid, name = (before.uuid, before.name) if before else (f"{_NAMELESS}{index}", "unknown GPU")
     total, used, load, heat, power = [_whole(cell) for cell in cells[3:]]
     return Gpu(index, uuid, name, total, used, load, heat, power, sick=sick_words(faults[0]) if faults else "")
 
@@ -155,6 +155,14 @@ def _of_row(place: int, cells: List[str], unseen: Mapping[int, Gpu]) -> Gpu:
 def sick_words(said: str) -> str:
     """Return what a tool says of a GPU that is not well, in words."""
     return f"not healthy: {said.strip('[] ')[:200]}"
+
+
+_NAMELESS = "GPU-unknown-"
+"""Begins the UUID of a GPU of which the driver tells none."""
+
+
+def _is_nameless(gpu: Gpu) -> bool:
+    return gpu.uuid.startswith(_NAMELESS)
 
 
 def with_lost(seen: List[Gpu], known: Iterable[Gpu], said: str) -> List[Gpu]:
@@ -168,7 +176,9 @@ def with_lost(seen: List[Gpu], known: Iterable[Gpu], said: str) -> List[Gpu]:
     there = {gpu.uuid for gpu in seen}
     reason = next((sick_words(line.strip()) for line in said.splitlines() if _FAULT.search(line)), "")
     gone = sick_words("the driver lists it no more")
-    lost = [replace(gpu, sick=reason or gpu.sick or gone) for gpu in known if gpu.uuid not in there]
+    places = {gpu.index for gpu in seen}
+    missing = [gpu for gpu in known if gpu.uuid not in there and not (_is_nameless(gpu) and gpu.index in places)]
+    lost = [replace(gpu, sick=reason or gpu.sick or gone) for gpu in missing]
     return sorted([*seen, *lost], key=lambda gpu: gpu.index)
 
 

@@ -415,14 +415,15 @@ class _Supervisor:
         crash.point("supervisor.recorded")
 
     def _mend_folder(self, turn: int) -> None:
-        """Make place for the exit record where the job has wrecked its own folder."""
+        """Make place for the exit record where the job has wrecked its own folder; from the second turn on, slowly."""
+        time.sleep(1 if turn else 0)
         try:
             os.makedirs(self.files.folder, 0o700, exist_ok=True)
             if os.path.isdir(self.files.exit) and not os.path.islink(self.files.exit):
                 os.rename(self.files.exit, f"{self.files.exit}.{os.urandom(4).hex()}")
             os.chmod(self.files.folder, 0o700)
         except OSError:
-            time.sleep(1 if turn else 0)
+            pass  # tried again at the next turn
 
     def hand_back(self, record: Dict[str, Any]) -> Optional[socket.socket]:
         """Tell the daemon of the end and leave the attempt.

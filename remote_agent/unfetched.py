@@ -14,8 +14,8 @@ import re
 import stat
 from typing import Any, Dict, Iterable, Iterator, List, Optional, Set, Tuple
 
-from remote_agent import files
-from remote_agent.errors import NotFound
+from remote_agent import checks, files
+from remote_agent.errors import BadRequest, NotFound
 from remote_agent.objects import ObjectStore
 from remote_agent.paths import JobPaths, Paths
 from remote_agent.workspace import PARAMETERS_FILE
@@ -25,6 +25,14 @@ NOISE = ("__pycache__", ".ipynb_checkpoints")
 _ENVIRONMENT = "pyvenv.cfg"
 """What makes a folder a virtual environment (PEP 405)."""
 _RECEIPT = re.compile(r"[0-9a-f]{16}\Z")
+_SURVEYED = checks.record(
+    {
+        "files": checks.whole(),
+        "bytes": checks.whole(),
+        "largest": checks.optional(checks.row(checks.text(1000), checks.whole())),
+    },
+    ["files", "bytes", "largest"],
+)
 _Fact = Tuple[str, int, int]
 """(path below the job's folder, bytes, time of change in ns)."""
 
@@ -95,10 +103,11 @@ def words(job: JobPaths) -> str:
     """Return why a job's folder must not go unasked, in words: the last survey's answer. Empty when it may."""
     if not os.path.isdir(job.folder):
         return ""
-    found = files.read_json(job.unfetched)
-    if not isinstance(found, dict) or not isinstance(found.get("files"), int):
+    try:
+        found = _SURVEYED(files.read_json(job.unfetched), "a survey")  # it lies in a folder that the job can write to
+    except (BadRequest, RecursionError):
         return "nobody has looked yet whether all that it wrote was fetched"
-    if not found["files"]:
+    if not found["files"] or not found["largest"]:
         return ""
     name, size = found["largest"]
     one, were = ("file", "was") if found["files"] == 1 else ("files", "were")

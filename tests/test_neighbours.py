@@ -291,6 +291,15 @@ def test_a_sick_gpu_is_known_by_any_field(row: str) -> None:
     assert [(gpu.uuid, bool(gpu.sick)) for gpu in found] == [("GPU-a", True), ("GPU-b", False)]
 
 
+def test_a_gpu_that_told_no_uuid_is_none_beside_itself() -> None:
+    first = parse("0, [Unknown Error], [Unknown Error], 81559, 0, 0, 30, 60")
+    assert first[0].sick
+    assert [(gpu.uuid, gpu.sick) for gpu in with_lost(parse(GOOD.replace("1, ", "0, ", 1)), first, "")] == [
+        ("GPU-b", "")
+    ]
+    assert [bool(gpu.sick) for gpu in with_lost(parse(GOOD), first, "")] == [True, False]
+
+
 @pytest.mark.parametrize(
     "word", ["[N/A]", "N/A", "[Not Supported]", "[Insufficient Permissions]", "[Function Not Found]"]
 )
@@ -441,6 +450,9 @@ def test_python_and_its_programs_are_those_of_the_submitting_path(client: Client
     for name in ("sh", "cat", "git"):
         (bare / name).symlink_to(str(shutil.which(name)))
     assert printed(client, "sh", "-c", "python -c 'print(5)'", env={"PATH": str(bare)}) == "5"
+    (bare / "python3").unlink()
+    for name in ("python", "python3"):  # without any, it is the agent's own
+        assert printed(client, "sh", "-c", f"{name} -c 'print(5)'", env={"PATH": str(bare)}) == "5"
 
 
 def test_programs_of_a_configured_python_are_found(client: Client, tmp_path: Path) -> None:

@@ -30,6 +30,7 @@ from remote_agent import (
     peers,
     procs,
     scheduler,
+    unfetched,
 )
 from remote_agent.backends import Status
 from remote_agent.engine import Engine
@@ -197,6 +198,31 @@ def test_a_journal_damaged_anywhere(tmp_path: Path, how: str) -> None:
         again = host.engine()
         assert {job: view.state for job, view in again.state.jobs.items()} == {job: v.state for job, v in jobs.items()}
         again.journal.close()
+
+
+def test_the_whole_host_is_paused_however_many_groups_are(tmp_path: Path) -> None:
+    engine = _Host(tmp_path).engine()
+    for number in range(1000):
+        engine.pause(f"group {number}", True)
+    with pytest.raises(Conflict):
+        engine.pause("one more", True)
+    engine.pause("group 5", True)
+    engine.pause("*", True)
+    assert "*" in engine.state.paused
+    engine.pause("*", False)
+    engine.journal.close()
+
+
+@pytest.mark.parametrize(
+    "found",
+    ['{"files": 3}', '{"files": 3, "bytes": "x", "largest": ["a", 1]}', '{"files": 3, "bytes": 1, "largest": 5}', "[]"]
+    + ['{"files": 1, "bytes": 1, "largest": ["\\ud800", 1]}', "[" * 100_000],
+)
+def test_a_survey_that_the_job_wrote_itself_is_none(tmp_path: Path, found: str) -> None:
+    job = Paths(str(tmp_path)).job("job")
+    os.makedirs(os.path.dirname(job.unfetched))
+    Path(job.unfetched).write_text(found)
+    assert "nobody has looked" in unfetched.words(job)
 
 
 def test_files_that_may_go_take_nothing_else_with_them(tmp_path: Path) -> None:
