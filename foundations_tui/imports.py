@@ -39,20 +39,34 @@ class Imported:
         return hashlib.sha256(self.source.encode("utf-8", "surrogateescape")).hexdigest()[:12]
 
 
-def take_in(store: Store, found: Iterator[Imported], progress: Callable[[Imported, bool], None]) -> int:
-    """Take in runs, those that are not here yet; return how many.
+@dataclass
+class Taken:
+    """How many runs were taken in."""
+
+    new: int = 0
+    changed: int = 0
+    """Were here already, and went on since."""
+    known: int = 0
+    """Were here as they are."""
+
+
+def take_in(store: Store, found: Iterator[Imported], progress: Callable[[Imported], None]) -> Taken:
+    """Take in runs, and what is new of those that are here already.
 
     Args:
         store: open for writing.
         found: the runs.
-        progress: called with each, and whether it was new.
+        progress: called with each that was new or changed.
     """
-    count = 0
+    taken = Taken()
     for one in found:
-        is_new = writes.put_imported(store, _view(one), one.records)
-        count += is_new
-        progress(one, is_new)
-    return count
+        is_new, is_changed = writes.put_imported(store, _view(one), one.records)
+        taken.new += is_new
+        taken.changed += is_changed and not is_new
+        taken.known += not is_changed
+        if is_changed:
+            progress(one)
+    return taken
 
 
 def _view(one: Imported) -> JobView:

@@ -114,6 +114,12 @@ def test_a_log_folder_of_tensorboard_is_imported_once(client: Client) -> None:
     assert rows["b/c"]["metrics"]["loss"]["last"] == pytest.approx(0.05) and rows["b/c"]["state"] == "completed"
     again = client.run("import", "tensorboard", "runs")
     assert again.stdout == "" and "2 were here already" in again.stderr
+    client.run("tag", rows["a"]["job"], "good")
+    python(client, f"import sys; sys.argv = ['x', 'runs/a']\n{EVENTS.replace('range(20)', 'range(20, 30)')}")
+    again = client.run("import", "tensorboard", "runs")
+    assert again.stdout.split() == [rows["a"]["job"]] and "1 brought up to date; 1 were here" in again.stderr
+    grown = {row["name"]: row for row in client.json("jobs")}["a"]
+    assert grown["metrics"]["loss"]["count"] == 30 and grown["tags"] == {"good": ""}
     assert "no event files" in client.run("import", "tensorboard", "nowhere", code=3).stderr
 
 
@@ -145,6 +151,17 @@ except ValueError: pass
     assert [(one["step"], one["value"]) for one in values] == [(n * 10, 0.2 / (n + 1)) for n in range(5)]
     assert [row["name"] for row in client.json("jobs", "--where", "lr<0.15 and loss:min<0.05")] == ["lr0.1"]
     assert "3 were here already" in client.run("import", "mlflow", str(path)).stderr
+    going = f"import mlflow; mlflow.set_tracking_uri({uri!r}); mlflow.set_experiment('digits')\n"
+    python(
+        client,
+        going + "mlflow.start_run(run_name='long'); mlflow.log_metric('loss', 3.0, step=1); import os; os._exit(0)",
+    )
+    job = client.run("import", "mlflow", str(path)).stdout.strip()
+    assert client.job(job)["state"] == "lost"
+    going += "run = mlflow.search_runs(filter_string=\"run_name = 'long'\").run_id[0]\n"
+    python(client, going + "with mlflow.start_run(run_id=run): mlflow.log_metric('loss', 2.0, step=2)")
+    assert client.run("import", "mlflow", str(path)).stdout.strip() == job
+    assert client.job(job)["state"] == "completed" and client.job(job)["metrics"]["loss"]["count"] == 2
     assert client.run("import", "mlflow", "nowhere", code=3).code == 3
 
 

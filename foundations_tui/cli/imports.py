@@ -18,23 +18,18 @@ def import_(tool: str, path: str, project: str) -> None:
     \b
       foundations import mlflow mlruns              a folder, a database file, or a tracking URI
       foundations import tensorboard runs           each folder with event files is a run
-    What is here already is left as it is, so it can be repeated.
+    It can be repeated: what went on since is brought up to date, and what was said here of a run stays.
     """
     from foundations_tui import imports
     from foundations_tui.store.db import Store
 
-    known: list[str] = []
-
-    def said(one: imports.Imported, is_new: bool) -> None:
-        if is_new:
-            click.echo(one.job)
-        else:
-            known.append(one.job)
-
     store = Store()
     try:
         found = {"mlflow": imports.mlflow, "tensorboard": imports.tensorboard}[tool](path, project)
-        count = imports.take_in(store, found, said)
+        taken = imports.take_in(store, found, lambda one: click.echo(one.job))
     finally:
         store.close()
-    say(f"{words.plural(count, 'run')} taken in" + (f"; {len(known):,} were here already" if known else ""))
+    parts = [f"{words.plural(taken.new, 'run')} taken in"]
+    parts += [f"{taken.changed:,} brought up to date"] if taken.changed else []
+    parts += [f"{taken.known:,} were here already"] if taken.known else []
+    say("; ".join(parts))

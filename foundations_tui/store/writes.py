@@ -554,15 +554,34 @@ def put_run(store: Store, view: JobView) -> None:
         _put_view(store, "local", "", view)
 
 
-def put_imported(store: Store, view: JobView, records: list[Record]) -> bool:
-    """Take in a run of another tool, whole; say whether it is new."""
+def put_imported(store: Store, view: JobView, records: list[Record]) -> tuple[bool, bool]:
+    """Take in a run of another tool, whole, or what became of it since; say whether it is new, and whether it changed.
+
+    What was said of it here stays.
+    """
+    job = view.spec.job
     with store.transaction() as conn:
-        if conn.execute("SELECT 1 FROM jobs WHERE job = ?", [view.spec.job]).fetchone():
-            return False
+        before = _imported(conn, job)
+        series.forget(conn, job)
+        conn.execute("DELETE FROM facts WHERE job = ? AND writer = ?", [job, _IMPORT])
         _put_view(store, "local", "", view)
-        _put_records(store, view.spec.job, view.attempt, "import", records)
-        conn.execute("UPDATE jobs SET complete = 1, acknowledged = 1 WHERE job = ?", [view.spec.job])
-        return True
+        _put_records(store, job, view.attempt, _IMPORT, records)
+        conn.execute("UPDATE jobs SET complete = 1, acknowledged = 1 WHERE job = ?", [job])
+        return not before, before != _imported(conn, job)
+
+
+_IMPORT = "import"
+"""The writer of what is taken in from other tools."""
+
+
+def _imported(conn: sqlite3.Connection, job: str) -> list[tuple[Any, ...]]:
+    """Return what there is of an imported run, to be compared."""
+    queries = (
+        "SELECT state, reason, started_at, ended_at FROM jobs WHERE job = ?",
+        "SELECT key, count, first, last, min, max, step, time FROM series WHERE job = ? ORDER BY key",
+        "SELECT kind, key, value FROM facts WHERE job = ? ORDER BY kind, key",
+    )
+    return [tuple(row) for query in queries for row in conn.execute(query, [job])]
 
 
 def put_run_complete(store: Store, job: str) -> None:
