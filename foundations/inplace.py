@@ -20,7 +20,7 @@ from foundations import encoding
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Dict, Optional, Tuple
+    from typing import Any, Dict, List, Optional, Tuple
 
 _GIT_SECONDS = 2.0
 
@@ -41,11 +41,11 @@ def begin() -> None:
         OSError: its folder cannot be made.
     """
     global _folder, _owner
-    identity = _identity()
     top = os.path.join(data_folder(), "runs")
+    identity = _identity(top)
     _folder = _make_folder(top, identity)
     facts = _facts(identity)
-    _write_json(os.path.join(_folder, "run.json"), facts, replaces=_is_first_rank())
+    _write_json(os.path.join(_folder, "run.json"), facts, replaces=_is_first_rank() and not _is_child())
     _mark(_folder)
     os.environ.update(
         FOUNDATIONS_JOB_ID=identity,
@@ -54,7 +54,7 @@ def begin() -> None:
         FOUNDATIONS_ARTIFACTS_DIR=os.path.join(_folder, "artifacts"),
         FOUNDATIONS_RUN=_folder,
     )
-    if _is_first_rank():
+    if _is_first_rank() and not _is_child():
         _owner = os.getpid()
         _watch_end()
 
@@ -143,15 +143,38 @@ def _project_in(path: str, table: str) -> str:
 # --- beginning --------------------------------------------------------------------------------------------------
 
 
-def _identity() -> str:
+def _identity(top: str) -> str:
     given = os.environ.get("FOUNDATIONS_JOB_ID", "")
     if encoding.is_job_id(given):
         return given
+    process = _process()
     if _ranks() > 1:  # the ranks of one launcher are one run
-        parent = f"{os.uname().nodename}:{os.getppid()}:{start_time(os.getppid())}:{boot_id()}"
-        parent += "".join(":" + os.environ.get(name, "") for name in _OF_A_LAUNCH)
-        return hashlib.sha256(parent.encode()).hexdigest()[:12]
-    return os.urandom(6).hex()
+        launch = ":".join(os.environ.get(name, "") for name in _OF_A_LAUNCH)
+        return _identity_of(_parent(process), launch)
+    of_children = _identity_of(process)
+    is_theirs = _is_child() or os.path.isdir(os.path.join(top, "jobs", of_children, "1"))
+    return of_children if is_theirs else os.urandom(6).hex()
+
+
+def _identity_of(process: int, words: str = "") -> str:
+    """Return the id of a run that several processes are, by the one that they have in common."""
+    known = f"{os.uname().nodename}:{process}:{start_time(process)}:{boot_id()}:{words}"
+    return hashlib.sha256(known.encode()).hexdigest()[:12]
+
+
+def _process() -> int:
+    """Return the process that the run is: this one, or the one whose child multiprocessing made this one."""
+    return sys.modules["multiprocessing.process"].parent_process().pid if _is_child() else os.getpid()
+
+
+def _parent(pid: int) -> int:
+    """Return the parent of a process, 0 where that is unknown."""
+    if pid == os.getpid():
+        return os.getppid()
+    try:
+        return int(_stat(pid)[1])
+    except (OSError, ValueError, IndexError):
+        return 0
 
 
 _OF_A_LAUNCH = (
@@ -198,12 +221,12 @@ def _make_folder(top: str, identity: str) -> str:
     number = 1
     while True:
         folder = os.path.join(job, str(number))
-        is_over = _is_first_rank() and os.path.exists(os.path.join(folder, "end.json"))
+        is_over = _is_first_rank() and not _is_child() and os.path.exists(os.path.join(folder, "end.json"))
         is_old = not _is_first_rank() and os.path.exists(os.path.join(job, str(number + 1)))
         try:
             if is_over or is_old:
                 raise FileExistsError
-            os.makedirs(folder, 0o700, exist_ok=_ranks() > 1)
+            os.makedirs(folder, 0o700, exist_ok=_ranks() > 1 or _is_child() or _is_of_our_children(folder))
             break
         except FileExistsError:
             number += 1
@@ -212,21 +235,42 @@ def _make_folder(top: str, identity: str) -> str:
     return folder
 
 
+def _is_of_our_children(folder: str) -> bool:
+    """Say whether a run's folder is the one in which children of this process have logged before it did."""
+    try:
+        facts = _read_json(os.path.join(folder, "run.json"))
+    except (OSError, ValueError):
+        return False
+    return facts.get("of_children") is True and facts.get("pid") == os.getpid()
+
+
 def _facts(identity: str) -> "Dict[str, Any]":
     here = os.getcwd()
+    process = _process()
     return {
         "job": identity,
         "project": project_name(here),
-        "command": list(getattr(sys, "orig_argv", None) or [sys.executable, *sys.argv]),
+        "command": _command(process),
         "cwd": here,
         "git": _git(here),
         "python": "%d.%d.%d" % sys.version_info[:3],
-        "pid": os.getpid(),
-        "start_time": start_time(os.getpid()),
+        "pid": process,
+        "start_time": start_time(process),
+        "of_children": _is_child(),
         "boot": boot_id(),
         "interactive": _is_interactive(),
         "started_at": time.time(),
     }
+
+
+def _command(process: int) -> "List[str]":
+    try:
+        with open(f"/proc/{process}/cmdline", "rb") as file:
+            words = os.fsdecode(file.read()).split("\0")[:-1]
+    except OSError:
+        words = []
+    own = list(getattr(sys, "orig_argv", None) or [sys.executable, *sys.argv])
+    return words if words and process != os.getpid() else own
 
 
 def _git(folder: str) -> "Dict[str, Any]":
@@ -255,10 +299,15 @@ def _git(folder: str) -> "Dict[str, Any]":
 def start_time(pid: int) -> "Optional[int]":
     """Return when a process started, in the kernel's ticks: with its pid, its identity. None where that is unknown."""
     try:
-        with open(f"/proc/{pid}/stat", "rb") as file:
-            return int(file.read().rpartition(b")")[2].split()[19])
+        return int(_stat(pid)[19])
     except (OSError, ValueError, IndexError):
         return None
+
+
+def _stat(pid: int) -> "List[bytes]":
+    """Return what the kernel says of a process, from its state on (proc(5))."""
+    with open(f"/proc/{pid}/stat", "rb") as file:
+        return file.read().rpartition(b")")[2].split()
 
 
 def boot_id() -> str:
@@ -304,9 +353,6 @@ def _watch_end() -> None:
         sys.exit = _noted_exit  # type: ignore[assignment]
         _note_quitters()
     atexit.register(_write_end)
-    util = sys.modules.get("multiprocessing.util")
-    if util is not None and _is_child():
-        util.Finalize(None, _write_end, exitpriority=100)  # such a child ends without atexit
 
 
 def _is_child() -> bool:
@@ -403,10 +449,9 @@ def _write_end() -> None:
         return
     uncaught = _uncaught()
     facts = {"reason_code": "finished", "reason": "finished", "exit_code": 0, **uncaught}
-    code = 0 if uncaught else None if _is_child() else _exit_code()
+    code = 0 if uncaught else _exit_code()
     if code is None:
-        why = "a child process" if _is_child() else "its exit code is not seen before Python 3.12"
-        facts.update(reason=f"ended; {why}", exit_code=None)
+        facts.update(reason="ended; its exit code is not seen before Python 3.12", exit_code=None)
     elif code:
         facts.update(reason_code="exit_code", reason=f"exit code {code}", exit_code=code)
     try:

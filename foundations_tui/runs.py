@@ -125,7 +125,16 @@ class _Run:
             return None
         is_alive = _is_alive(facts)
         end = _read(self._top / str(attempt) / "end.json")  # after that: an end that comes in between is seen
-        return view if is_alive and not end else _ended(view, end)
+        if is_alive and not end:
+            return view
+        return _ended(view, end or (self._end_of_children(attempt) if facts.get("of_children") is True else {}))
+
+    def _end_of_children(self, attempt: int) -> dict[str, Any]:
+        """Return how a run ended of which only child processes logged: nobody saw with what exit code."""
+        folder = self._top / str(attempt) / "records"
+        last = max((path.stat().st_mtime for path in folder.glob("*.jsonl")), default=None)
+        words = "ended; its exit code is not known, for only child processes of it logged"
+        return {"reason_code": EndReason.FINISHED.value, "reason": words, "ended_at": last}
 
     def _take_records(self, attempt: int, is_final: bool) -> bool:
         folder = self._top / str(attempt) / "records"

@@ -259,3 +259,42 @@ def test_warnings_as_errors_end_no_training(client: Client) -> None:
     code = "foundations.log_metric('a', 'x' * 300_000)\nfoundations.log_metric('b', 1)\nprint('trained')"
     out, errors = start(client, "-W", "error", script(client, code)).communicate(timeout=30)
     assert out == "trained\n" and "is left out" in errors and set(the_run(client)["metrics"]) == {"b"}
+
+
+CHILDREN = """
+import multiprocessing, sys, foundations
+
+def work(n):
+    foundations.log_metric("child", n)
+    foundations.set_tag(f"by {n}")
+
+if __name__ == "__main__":
+    context = multiprocessing.get_context(%r)
+    children = [context.Process(target=work, args=(n,)) for n in range(3)]
+    for child in children: child.start()
+    for child in children: child.join()
+    if %r:
+        foundations.log_metric("own", 5)
+        sys.exit(3)
+"""
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
+@pytest.mark.parametrize("logs_itself", [False, True])
+def test_children_of_multiprocessing_are_one_run_of_their_script(
+    client: Client, method: str, logs_itself: bool
+) -> None:
+    (client.project / "train.py").write_text(CHILDREN % (method, logs_itself))
+    process = start(client, "train.py")
+    said = process.communicate(timeout=60)[1]
+    assert process.returncode == (3 if logs_itself else 0), said
+    run = the_run(client)
+    assert run["metrics"]["child"]["count"] == 3 and set(run["tags"]) == {"by 0", "by 1", "by 2"}
+    assert run["command"][-1] == "train.py"
+    if logs_itself:
+        assert (run["state"], run["exit_code"]) == ("failed", 3) and run["metrics"]["own"]["last"] == 5
+    else:
+        assert (run["state"], run["exit_code"]) == ("completed", None) and "only child processes" in run["reason"]
+    process = start(client, "train.py")
+    process.communicate(timeout=60)
+    assert len(client.json("jobs")) == 2
