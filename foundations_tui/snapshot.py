@@ -63,6 +63,8 @@ class Snapshot:
     files: int
     size: int
     """Bytes of all its files."""
+    empty: tuple[str, ...] = ()
+    """Folders below the root that hold nothing: git keeps none, and programs write into them."""
     git: dict[str, Any] = field(default_factory=dict)
     """commit and branch of the user's repository, and whether the tree is another than the commit's ("dirty")."""
 
@@ -97,18 +99,52 @@ def take(folder: Path, max_file: int = 100 << 20, include: tuple[str, ...] = ())
     shadow = _shadow(root)
     if not (shadow / _ROOT).exists():
         (shadow / _ROOT).write_bytes(os.fsencode(root))
-    try:
-        tree, files, size = _freeze(root, shadow, repository is not None, max_file, include)
-    except plumbing.GitFailed:
-        shutil.rmtree(shadow, ignore_errors=True)  # perhaps it is damaged: it holds nothing that cannot be made again
-        tree, files, size = _freeze(root, _shadow(root), repository is not None, max_file, include)
+    with ThreadPoolExecutor(1) as pool:
+        looked = pool.submit(_empty_folders, root, None if repository else shadow)
+        try:
+            tree, files, size = _freeze(root, shadow, repository is not None, max_file, include)
+        except plumbing.GitFailed:
+            shutil.rmtree(shadow, ignore_errors=True)  # perhaps damaged: it holds nothing that cannot be made again
+            tree, files, size = _freeze(root, _shadow(root), repository is not None, max_file, include)
+        empty = looked.result()
     subdir = "" if folder == root else folder.relative_to(root).as_posix()
     if subdir and not plumbing.run(root, "ls-tree", tree, f"{subdir}/", shadow=shadow).stdout:
         raise SnapshotError(
             f"{folder} has no files that are shipped: it is empty, or git ignores what is in it",
             f"start in another folder, or ship it: [snapshot] include = ['{subdir}/**'] in foundations.toml",
         )
-    return Snapshot(tree, shadow, root, subdir, files, size, _provenance(repository, tree) if repository else {})
+    git_facts = _provenance(repository, tree) if repository else {}
+    return Snapshot(tree, shadow, root, subdir, files, size, empty, git_facts)
+
+
+_MOST_EMPTY = 1000
+_MOST_LOOKED_AT = 10_000
+"""So many folders are looked into for empty ones."""
+
+
+def _empty_folders(root: Path, shadow: Path | None) -> tuple[str, ...]:
+    """Return the folders below the top of a tree that hold nothing and that git does not ignore.
+
+    Args:
+        root: the top.
+        shadow: GIT_DIR for a folder that is no repository.
+    """
+    words = ["ls-files", "-z", "--others", "--directory", "--exclude-standard"]
+    listed = plumbing.run(root, *words, shadow=shadow, check=False).stdout.split(b"\0")
+    found, looks = [], 0
+    for name in sorted(name for name in listed if name.endswith(b"/")):
+        if _NEVER_MEANT.intersection(os.fsdecode(name).split("/")):
+            continue
+        for folder, below, files in os.walk(os.path.join(os.fsencode(root), name)):
+            looks += 1
+            below[:] = [one for one in below if os.fsdecode(one) not in _NEVER_MEANT]
+            if b".git" in files or os.path.exists(os.path.join(folder, b".git")):
+                below.clear()  # a repository of its own
+            elif not below and not os.listdir(folder):
+                found.append(os.fsdecode(os.path.relpath(folder, os.fsencode(root))))
+            if looks >= _MOST_LOOKED_AT or len(found) >= _MOST_EMPTY:
+                return tuple(found)
+    return tuple(found)
 
 
 def _freeze(

@@ -294,6 +294,7 @@ def make_spec(
         client=session.client_id,
         shell=request.shell,
         subdir=frozen.subdir,
+        folders=frozen.empty,
         python=settings.python,
         setup=settings.setup,
         cpus=request.cpus,

@@ -135,6 +135,8 @@ class JobSpec:
     shell: bool = False
     subdir: str = ""
     """Folder below the snapshot's root where the command starts."""
+    folders: Tuple[str, ...] = ()
+    """Folders below the snapshot's root that hold nothing: a snapshot has only files."""
     python: str = ""
     """Interpreter that ``python`` means in the job; empty for the one the agent runs with."""
     setup: str = ""
@@ -238,8 +240,9 @@ class JobSpec:
         if self.job in (*self.after, *self.after_any):
             raise BadRequest("a job cannot wait for itself")
         self._check_data()
-        if self.subdir.startswith("/") or ".." in self.subdir.split("/"):
-            raise BadRequest(f"not a folder of the snapshot: {self.subdir!r}")
+        for folder in (self.subdir, *self.folders):
+            if folder.startswith("/") or ".." in folder.split("/"):
+                raise BadRequest(f"not a folder of the snapshot: {folder!r}")
 
     def _check_data(self) -> None:
         for name, entry in self.data.items():
@@ -256,7 +259,7 @@ class JobSpec:
 
 
 _SPEC_FIELDS = tuple(f.name for f in fields(JobSpec))
-_SPEC_TUPLES = ("command", "after", "after_any", "retry_on", "outputs", "secrets")
+_SPEC_TUPLES = ("command", "folders", "after", "after_any", "retry_on", "outputs", "secrets")
 _NAME = checks.text(1000)
 _PATH = checks.text(4096, as_bytes=True)
 _ARGUMENT = checks.text(131_071, as_bytes=True)
@@ -282,6 +285,7 @@ SPEC_CHECKS: Dict[str, checks.Check] = {
     "kind": checks.text(32),
     "shell": checks.flag,
     "subdir": _PATH,
+    "folders": checks.listing(_PATH, 1000),
     "python": _PATH,
     "setup": checks.text(131_071, as_bytes=True),
     "cpus": checks.whole(1, 1_000_000),

@@ -190,6 +190,7 @@ class _Supervisor:
         for folder in (self.files.records, self.job.artifacts, self.job.checkpoints):
             os.makedirs(folder, 0o700, exist_ok=True)
         workspace.make(ObjectStore(self.paths.objects), self.spec.snapshot, self.files.work, self._check_for_stop)
+        workspace.add_folders(self.files.work, self.spec.folders)
         cwd = workspace.start_folder(self.files.work, self.spec.subdir)
         workspace.link_data(self.files.work, self.spec.data)
         workspace.write_parameters(cwd, self.spec.params)

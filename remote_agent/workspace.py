@@ -6,7 +6,7 @@ import fcntl
 import json
 import os
 import shutil
-from typing import Any, Callable, Dict
+from typing import Any, Callable, Dict, Iterable
 
 from remote_agent import files
 from remote_agent.errors import AgentError
@@ -54,6 +54,21 @@ def _copy(source: str, target: bytes, mode: int) -> None:
                 fcntl.ioctl(writer.fileno(), _FICLONE, reader.fileno())
             except OSError:
                 shutil.copyfileobj(reader, writer, 1 << 20)
+
+
+def add_folders(work: str, folders: Iterable[str]) -> None:
+    """Make the folders that were empty where the snapshot was taken: it has only files, and programs write into them.
+
+    Raises:
+        AgentError: one would lie elsewhere.
+    """
+    for folder in folders:
+        if not files.is_inside(work, os.path.join(work, folder)):
+            raise AgentError(f"{folder!r} leads out of the job's folder")
+        try:
+            os.makedirs(os.path.join(work, folder), 0o700, exist_ok=True)
+        except (FileExistsError, NotADirectoryError):
+            pass  # it became a file while the snapshot was taken
 
 
 def start_folder(work: str, subdir: str) -> str:

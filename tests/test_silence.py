@@ -14,6 +14,9 @@ import pytest
 
 from foundations import inplace
 from foundations_tui import terminal
+from remote_agent import workspace
+from remote_agent.errors import AgentError, BadRequest
+from remote_agent.jobs import JobSpec
 from tests.support.client import Client
 
 
@@ -53,6 +56,36 @@ def test_a_start_folder_without_files_is_refused_at_submit(client: Client) -> No
         said = client.run("submit", "--", "python", "t.py", code=1, cwd=client.project / name).stderr
         assert "has no files that are shipped" in said and "include" in said
     assert client.json("jobs") == []
+
+
+@pytest.mark.parametrize("is_repository", [True, False])
+def test_empty_folders_are_there_on_the_host(client: Client, is_repository: bool) -> None:
+    if is_repository:
+        repository(client)
+        (client.project / ".gitignore").write_text("ignored/\n")
+    for name in ("out", "src/logs/deep", "ignored", "been/.git", ".venv/lib", "odd\udcff"):
+        (client.project / name).mkdir(parents=True)
+    (client.project / "src" / "t.py").write_text("open('out/x', 'w'); open('src/logs/deep/y', 'w')\n")
+    said = client.run("submit", "--dry-run", "--", "true").stdout
+    assert "3 empty folders" in said or not is_repository
+    found = client.json("submit", "--dry-run", "--", "true")["empty_folders"]
+    assert {"out", "src/logs/deep"} <= set(found) and not {".venv/lib", "been"} & set(found)
+    assert ("ignored" in found) is not is_repository
+    job = client.submit("--", "python", "src/t.py")
+    assert client.run("wait", job, code=None).code == 0, client.run("logs", job).stdout
+
+
+def test_folders_lead_out_of_no_job(tmp_path: Path) -> None:
+    for folder in ("../x", "/x", "a/../../x"):
+        with pytest.raises(BadRequest):
+            JobSpec("a", ("true",), "0" * 40, folders=(folder,)).check()
+    (tmp_path / "work").mkdir()
+    (tmp_path / "work" / "link").symlink_to(tmp_path)
+    (tmp_path / "work" / "file").write_text("")
+    with pytest.raises(AgentError):
+        workspace.add_folders(str(tmp_path / "work"), ["link/x"])
+    workspace.add_folders(str(tmp_path / "work"), ["file", "file/below", "new/below"])
+    assert sorted(os.listdir(tmp_path)) == ["work"] and (tmp_path / "work" / "new" / "below").is_dir()
 
 
 def test_a_script_with_windows_line_endings(client: Client) -> None:

@@ -43,12 +43,15 @@ def print_json(value: Any) -> None:
 
 
 def to_json(value: Any, indent: int | None = None) -> str:
-    """Return a value as JSON in which nothing moves a terminal: JSON alone leaves DEL, C1 and bidi controls."""
+    """Return a value as JSON in which nothing moves a terminal: JSON alone leaves DEL, C1 and bidi controls.
+
+    A byte of a file's name that is no UTF-8 is escaped, as ``os.fsdecode`` has it: "\\udcff".
+    """
     text = json.dumps(value, ensure_ascii=False, indent=indent)
     return _CONTROLS.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
 
 
-_CONTROLS = re.compile("[\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+_CONTROLS = re.compile("[\x7f-\x9f\ud800-\udfff\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 
 
 def print_json_lines(values: Sequence[Any]) -> None:

@@ -422,10 +422,13 @@ def _print_dry_run(session: Session, request: Request, as_json: bool) -> None:
                 "largest": [{"path": path, "bytes": size} for path, size in largest],
                 "ignored": left.names,
                 "ignored_bytes": left.size,
+                "empty_folders": list(frozen.empty),
             }
         )
         return
     _say_transfer(frozen, host)
+    if frozen.empty:
+        click.echo(f"and {words.plural(len(frozen.empty), 'empty folder')}: {one_line(', '.join(frozen.empty[:5]))}")
     _say_left_behind(left)
     if largest:
         click.echo()
