@@ -316,6 +316,7 @@ def load_project(folder: Path) -> ProjectConfig:
     Raises:
         ConfigError: what is wrong, with file and line.
     """
+    folder = folder.resolve()
     for parent in (folder, *folder.parents):
         path = parent / "foundations.toml"
         if path.is_file():

@@ -310,7 +310,7 @@ def make_spec(
         retry_on=request.retry_on,
         stop_signal=request.stop_signal,
         grace=request.grace,
-        data=config.data_of(project, settings),
+        data=_placed(config.data_of(project, settings), frozen.subdir),
         outputs=request.outputs or project.outputs,
         output_limit=project.output_limit,
         log_limit=request.log_limit,
@@ -323,6 +323,14 @@ def make_spec(
         git=frozen.git,
         created_at=time.time(),
     )
+
+
+def _placed(data: dict[str, dict[str, str]], subdir: str) -> dict[str, dict[str, str]]:
+    """Return data with its places below the snapshot's root: they are said as the code knows them, from its folder."""
+    return {
+        name: {**entry, "at": os.path.normpath(os.path.join(subdir, entry["at"])) if entry["at"] else ""}
+        for name, entry in data.items()
+    }
 
 
 def _of_this_shell(names: tuple[str, ...], is_local: bool) -> dict[str, str]:

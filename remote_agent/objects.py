@@ -19,6 +19,8 @@ from remote_agent.protocol import PACK_BLOB, PACK_END, PACK_ENTRY, PACK_TREE, SM
 
 _CHUNK = 1 << 20
 _BATCH_OBJECTS, _BATCH_BYTES = 2000, 256 << 20
+_LARGEST_TREE = 32 << 20
+"""Bytes of one tree, which is kept whole in memory: half a million names."""
 GITLINK = "160000"
 
 
@@ -114,6 +116,8 @@ class _Batch:
         """Write one object and return its content when it is a tree."""
         if kind not in (PACK_BLOB, PACK_TREE):
             raise BadRequest(f"an object of unknown kind {kind!r}")
+        if kind == PACK_TREE and size > _LARGEST_TREE:
+            raise BadRequest(f"a folder of {size:,} bytes of names; at most {_LARGEST_TREE:,} are taken")
         name = b"tree" if kind == PACK_TREE else b"blob"
         digest = hashlib.sha1(b"%s %d\0" % (name, size))
         kept = []

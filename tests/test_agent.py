@@ -420,6 +420,16 @@ def test_data_of_the_host_is_linked_into_the_folder(client: Client, tmp_path: Pa
     (client.home / "hosts.toml").write_text(f'[hosts.local.data]\nimagenet = "{store}"\n')
     show = "cat data/imagenet/x $FOUNDATIONS_DATA_IMAGENET/x"
     assert client.run("submit", "--follow", "--", "sh", "-c", show).stdout == "pixelspixels"
+    (client.project / "below").mkdir()
+    (client.project / "below" / "x.txt").write_text("")
+    subprocess.run(["git", "init", "-q"], cwd=client.project, check=True)
+    (client.project / "foundations.toml").write_text(
+        '[data]\nimagenet = { path = "/elsewhere", at = "data/imagenet" }\n[outputs]\ncollect = ["out/*"]\n'
+    )
+    show = "cat data/imagenet/x; mkdir -p out; echo 1 > out/made"
+    done = client.run("submit", "--follow", "--", "sh", "-c", show, cwd=client.project / "below")
+    assert done.stdout == "pixels", "both are from where the job starts"
+    assert client.json("jobs", "--sync")[0]["outputs"]["files"] == 1
     (client.project / "foundations.toml").write_text(f'[data]\nx = {{ path = "{store}", at = "../x" }}\n')
     assert "leads out of the job's folder" in client.run("submit", "--", "true", code=2).stderr
     (client.project / "foundations.toml").write_text('[data]\nx = { pat = "/a" }\n')

@@ -33,7 +33,7 @@ def address_of(server: subprocess.Popen[str]) -> str:
     return server.stdout.readline().strip()
 
 
-def status(address: str) -> int:
+def status(address: str | urllib.request.Request) -> int:
     try:
         with urllib.request.urlopen(address, timeout=10) as answer:
             return int(answer.status)
@@ -89,3 +89,27 @@ def test_a_page_through_a_forwarded_port(server: subprocess.Popen[str]) -> None:
     with urllib.request.urlopen(request, timeout=10) as answer:
         page = answer.read().decode()
     assert "ws://localhost:9000/" in page and "127.0.0.1" not in page
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Host": "evil.example"},
+        {"Host": "evil.example:8017"},
+        {"Host": "127.0.0.1.evil.example"},
+        {"Host": "localhost.evil.example:1"},
+        {"Host": "10.0.0.1"},
+        {"Host": "[::ffff:10.0.0.1]"},
+        {"Host": "["},
+        {"Host": ""},
+        {"Origin": "http://evil.example"},
+        {"Origin": "null"},
+        {"Host": "localhost:9000", "Origin": "http://127.0.0.1:9000"},
+    ],
+)
+def test_a_page_of_somebody_else_is_let_in_nowhere(server: subprocess.Popen[str], headers: dict[str, str]) -> None:
+    address = address_of(server)
+    for path in ("", "ws"):
+        assert status(urllib.request.Request(address + path, headers=headers)) in (400, 403), headers
+    own = {"Host": "localhost:9000", "Origin": "http://localhost:9000"}
+    assert status(urllib.request.Request(address, headers=own)) == 200

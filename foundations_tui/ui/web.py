@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 import logging
 import secrets
 import socket
+import urllib.parse
 from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
 
@@ -100,9 +102,22 @@ class WebServer(Server):
         web.run_app(self._make_app(), sock=self._listener, print=lambda *_: None, access_log=None)
 
 
+def _is_of_this_machine(host: str) -> bool:
+    """Say whether a Host is loopback's: a name of somebody else's that leads here (DNS rebinding) is not."""
+    try:
+        name = urllib.parse.urlsplit(f"//{host}").hostname or ""
+        return name == "localhost" or ipaddress.ip_address(name).is_loopback
+    except ValueError:
+        return False
+
+
 @web.middleware
 async def _guard(request: web.Request, handler: _Handler) -> web.StreamResponse:
-    _ORIGIN.set(f"{request.scheme}://{request.host}")
+    """Let in only pages of this machine, though the token alone would do: it is a second line of defence."""
+    own = f"{request.scheme}://{request.host}"
+    if not _is_of_this_machine(request.host) or request.headers.get("Origin", own) != own:
+        raise web.HTTPForbidden(text="this page is for a browser of this machine, at 127.0.0.1 or localhost")
+    _ORIGIN.set(own)
     response = await handler(request)
     if not response.prepared:
         response.headers.update(_HEADERS)
