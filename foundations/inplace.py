@@ -269,8 +269,16 @@ def _command(process: int) -> "List[str]":
             words = os.fsdecode(file.read()).split("\0")[:-1]
     except OSError:
         words = []
-    own = list(getattr(sys, "orig_argv", None) or [sys.executable, *sys.argv])
+    own = [_notebook()] if "ipykernel" in sys.modules else []
+    own = own or list(getattr(sys, "orig_argv", None) or [sys.executable, *sys.argv])
     return words if words and process != os.getpid() else own
+
+
+def _notebook() -> str:
+    """Return the notebook that drives this process, as Jupyter's server or Visual Studio Code tells, else a word."""
+    told = os.environ.get("JPY_SESSION_NAME", "")
+    told = told if told.endswith(".ipynb") else getattr(sys.modules.get("__main__"), "__vsc_ipynb_file__", "")
+    return os.path.relpath(told) if told else "notebook"
 
 
 def _git(folder: str) -> "Dict[str, Any]":
@@ -431,24 +439,41 @@ def _uncaught() -> "Dict[str, Any]":
     did not leave the program.
     """
     error, trace = getattr(sys, "last_value", None), getattr(sys, "last_traceback", None)
-    if error is None or _is_interactive_run or trace is None or trace.tb_frame.f_code is not _program:
+    if error is None or trace is None:
+        return {}
+    if _last_cell_raised():
+        words = _words(error)
+        return {"reason_code": "exit_code", "reason": "its last cell raised " + words, "cause": _cause(words)}
+    if _is_interactive_run or trace.tb_frame.f_code is not _program:
         return {}
     if isinstance(error, KeyboardInterrupt):
         return {"reason_code": "stopped_by_user", "reason": "stopped with Ctrl-C", "exit_code": 130, "signal": "SIGINT"}
+    return {"reason_code": "exit_code", "reason": "exit code 1", "exit_code": 1, "cause": _cause(_words(error))}
+
+
+def _words(error: BaseException) -> str:
     kind = type(error).__name__
     try:
-        words = f"{kind}: {error}" if str(error) else kind
+        return (f"{kind}: {error}" if str(error) else kind)[:500]
     except Exception:  # an exception whose text cannot be had
-        words = kind
-    cause = {"code": "exception", "words": words[:500], "line": words[:500], "evidence": []}
-    return {"reason_code": "exit_code", "reason": "exit code 1", "exit_code": 1, "cause": cause}
+        return kind
+
+
+def _cause(words: str) -> "Dict[str, Any]":
+    return {"code": "exception", "words": words, "line": words, "evidence": []}
+
+
+def _last_cell_raised() -> bool:
+    """Say whether a notebook was left after a cell that failed."""
+    shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
+    return "ipykernel" in sys.modules and getattr(shell, "last_execution_succeeded", True) is False
 
 
 def _write_end() -> None:
     if os.getpid() != _owner:
         return
     uncaught = _uncaught()
-    facts = {"reason_code": "finished", "reason": "finished", "exit_code": 0, **uncaught}
+    facts = {"reason_code": "finished", "reason": "finished", "exit_code": None if uncaught else 0, **uncaught}
     code = 0 if uncaught else _exit_code()
     if code is None:
         facts.update(reason="ended; its exit code is not seen before Python 3.12", exit_code=None)

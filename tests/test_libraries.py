@@ -14,7 +14,7 @@ import pytest
 
 from tests.support.client import Client
 
-LIBRARIES = ("numpy", "pandas", "pyarrow", "tensorboard", "mlflow", "optuna", "sklearn")
+LIBRARIES = ("numpy", "pandas", "pyarrow", "tensorboard", "mlflow", "optuna", "sklearn", "ipykernel", "nbclient")
 PROJECT = Path(__file__).parents[1]
 
 
@@ -202,3 +202,34 @@ def test_a_search_asks_tells_and_goes_on_after_ctrl_c(client: Client) -> None:
     assert again["trials"] == 0 and again["best"] == found["best"], "a search that is done stays as it is"
     (client.project / "tune.toml").write_text(SEARCH.replace("metric", "metrik"))
     assert "unknown key 'metrik'" in client.run("sweep", "run", "tune.toml", code=2).stderr
+
+
+NOTEBOOK = """
+import nbformat, nbclient
+cells = ["import foundations\\nfoundations.log_metric('loss', 0.5)", %r, %r]
+notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
+try:
+    nbclient.NotebookClient(notebook, kernel_name="python3", allow_errors=%r).execute()
+except nbclient.exceptions.CellExecutionError:
+    pass
+"""
+
+
+@needs("ipykernel", "nbclient")
+@pytest.mark.parametrize(
+    ("cells", "goes_on", "state", "words"),
+    [
+        (("x = 1", "print(x)"), False, "completed", "finished"),
+        (("1 / 0", "print('never')"), False, "failed", "its last cell raised ZeroDivisionError: division by zero"),
+        (("1 / 0", "print('mended')"), True, "completed", "finished"),
+    ],
+)
+def test_a_notebook_is_named_and_its_last_cell_tells_how_it_ended(
+    client: Client, cells: tuple[str, str], goes_on: bool, state: str, words: str
+) -> None:
+    code = "import os; os.environ['JPY_SESSION_NAME'] = os.path.abspath('train.ipynb')\n"
+    python(client, code + NOTEBOOK % (*cells, goes_on))
+    (run,) = client.json("jobs")
+    assert (run["state"], run["reason"]) == (state, words)
+    assert run["command"] == ["train.ipynb"] and run["metrics"]["loss"]["last"] == 0.5
+    assert (run["cause"] or {}).get("code") == ("exception" if state == "failed" else None)
