@@ -15,6 +15,8 @@ _STEERING = r"\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\
 """What steers a terminal, turns the direction of text around, or is no text at all."""
 _UNSAFE = re.compile(rf"\x1b\[[0-9;:]*m|[\x00-\x08\x0b\x0c\x0e-\x1f{_STEERING}]")
 _ONE_LINE = re.compile(rf"[\x00-\x1f{_STEERING}]")
+_UNSURE = re.compile("[\u200d\ufe00-\ufe0f\U0001f3fb-\U0001f3ff]")
+"""Joiners, variation selectors and skin tones: terminals do not agree on how many cells they take."""
 _UNFINISHED = re.compile(r"\x1b(\[[0-9;:]{0,32})?\Z")
 RESET = "\x1b[0m"
 
@@ -40,8 +42,13 @@ class LogFilter:
 
 
 def one_line(text: str) -> str:
-    """Return a text without anything that could leave its line or steer a terminal."""
-    return _ONE_LINE.sub(lambda match: _caret(match.group()), text)
+    """Return a text without anything that could leave its line, steer a terminal, or take an unknown room there."""
+    return _ONE_LINE.sub(lambda match: _caret(match.group()), steady(text))
+
+
+def steady(text: str) -> str:
+    """Return a text that takes as many cells on every terminal: emoji without their joiners and variations."""
+    return text if text.isascii() else _UNSURE.sub("", text)
 
 
 def several_lines(text: str) -> str:
@@ -58,7 +65,13 @@ def width(text: str) -> int:
     """Return how many cells a text takes."""
     if text.isascii():
         return len(text)
-    return sum(0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text)
+    return sum(map(_cells, text))
+
+
+def _cells(char: str) -> int:
+    if unicodedata.category(char) in ("Mn", "Me", "Cf") and char != "\xad":
+        return 0
+    return 2 if unicodedata.east_asian_width(char) in "WF" else 1
 
 
 def clip(text: str, cells: int) -> str:

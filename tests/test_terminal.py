@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -94,3 +95,34 @@ def test_no_color(client: Client, tmux: Tmux) -> None:
     start(tmux, client, "jobs")
     assert tmux.exit_code() == 0
     assert "\x1b[3" not in tmux.shown("-e") and "completed" in tmux.shown()
+
+
+def test_texts_take_the_room_that_they_are_given_on_a_real_terminal(tmp_path: Path) -> None:
+    """What tmux and we count differently would draw a pane's border twice."""
+    from foundations_tui.terminal import one_line, width
+
+    odd = [
+        "🏕️ camp",
+        "❤️",
+        "👍🏽 up",
+        "👨‍👩‍👧 a",
+        "1️⃣ b",
+        "z҉a҉l҉g҉o҉",
+        "é",
+        "漢字",
+        "ｆｕｌｌ",
+        "a\u200bb",
+        "🇩🇪",
+        "soft\xadhyphen",
+    ]
+    tmux = Tmux(tmp_path, 40, len(odd) + 2)
+    try:
+        lines = "".join(f"{one_line(text)}{' ' * (20 - width(one_line(text)))}|\n" for text in odd)
+        (tmp_path / "text").write_text(lines)
+        over = "".join(f"\x1b[{row + 1};21H#" for row in range(len(odd)))  # in the column of the border, absolutely
+        (tmp_path / "text").write_text(lines + over)
+        tmux.start(["cat", str(tmp_path / "text")], {**os.environ, "LC_ALL": "C.UTF-8"}, tmp_path)
+        shown = tmux.until(lambda shown: shown.count("#") == len(odd))
+        assert "|" not in shown, shown
+    finally:
+        tmux.close()
