@@ -1,4 +1,7 @@
-"""Submitting jobs from Python, as the command line does; it needs the client (``foundations-tui``) installed."""
+"""Submitting jobs from Python, as the command line does, by the client (``foundations-tui``).
+
+A job on a host where that is not installed submits to its own host, through the agent there (``foundations.beside``).
+"""
 
 from __future__ import annotations
 
@@ -107,7 +110,7 @@ def submit(
 
 
 def client() -> "Any":
-    """Return the client's interface for Python.
+    """Return the client's interface for Python; inside a job of a host without it, what the host's agent can do.
 
     Raises:
         ImportError: the client is not installed.
@@ -115,6 +118,10 @@ def client() -> "Any":
     try:
         from foundations_tui import api
     except ImportError as error:
+        from foundations import beside
+
+        if beside.agent():
+            return beside
         raise ImportError("this needs the client: pip install foundations-tui (" + str(error) + ")") from None
     return api
 

@@ -34,6 +34,10 @@ def main(argv: List[str]) -> int:
         from remote_agent import trial
 
         return trial.main(root, *rest)
+    if role == "nested":
+        from remote_agent import nested
+
+        return nested.main(root, *rest)
     if role == "notify":
         from remote_agent import notify
 

@@ -49,6 +49,7 @@ AGENT_LAYERS = [
         "transfer",
         "notify",
         "enter",
+        "nested",
         "trial",
         "uninstall",
     ],

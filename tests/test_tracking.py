@@ -378,6 +378,47 @@ def test_a_job_that_submits_jobs_waits_for_them(client: Client) -> None:
     wait_until(lambda: len(client.json("jobs", "--state", "completed", "--sync")) == 2)
 
 
+NESTED = """
+import foundations, os, sys
+from foundations.submission import client
+assert client().__name__ == "foundations.beside"
+jobs = [foundations.submit(command="inner.py", params={"lr": lr}, name="inner", tags={"of": "search"}) for lr in (1, 2)]
+best = min(jobs, key=lambda job: job.get_metric("loss"))
+print("best", best.get_param("lr"), best.get_job_status(), best.get_job_details()["tags"]["of"])
+print(best.get_job_logs().strip(), foundations.history(best.job_name(), "loss")[-1]["value"])
+broken = foundations.submit(command=["python", "-c", "raise SystemExit(3)"])
+broken.wait_for_deployment_to_complete()
+print(broken.get_job_status(), broken.get_job_details()["exit_code"])
+for wrong in (dict(scheduler_config="other"), dict(job_directory="/tmp")):
+    try:
+        foundations.submit(command="inner.py", **wrong)
+    except ValueError as error:
+        print("refused:", error)
+try:
+    foundations.jobs()
+except ImportError as error:
+    print("refused:", error)
+"""
+
+
+def test_a_job_on_a_host_without_the_client_submits_jobs_there(client: Client, sshd: Sshd) -> None:
+    client.add_host("box", sshd)
+    (client.project / "inner.py").write_text(
+        "import foundations\nlr = foundations.load_parameters()['lr']\nprint('tried', lr)\n"
+        "foundations.log_metric('loss', [9, 1 / lr])\n"
+    )
+    (client.project / "outer.py").write_text(NESTED)
+    job = client.submit("--host", "box", "--env", "A=1", "--", "python", "outer.py")
+    client.run("wait", job, code=None)
+    said = client.run("logs", job).stdout.splitlines()
+    assert said[:3] == ["best 2 completed search", "tried 2 0.5", "failed 3"], said
+    assert len([line for line in said if line.startswith("refused")]) == 3
+    client.run("sync")
+    rows = client.json("jobs", "--where", "tag:of=search")
+    assert [row["params"]["lr"] for row in rows] == [2, 1] and {row["host"] for row in rows} == {"box"}
+    assert rows[0]["metrics"]["loss"]["min"] == 0.5 and rows[0]["snapshot"] == client.job(job)["snapshot"]
+
+
 def test_whoever_waited_finds_what_was_logged(client: Client) -> None:
     (client.project / "train.py").write_text("import foundations\nfoundations.log_metric('loss', 0.5)\n")
     client.run("submit", "--wait", "--name", "a", "--", "python", "train.py")

@@ -1,0 +1,179 @@
+"""Jobs of the host that this job runs on, without a client: submitted, watched and read through the host's agent.
+
+It has the functions of the client's ``foundations_tui.api`` that a job needs for the jobs that it submits. They begin
+from the snapshot that this job began from: what it wrote or changed since is not part of it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+
+from foundations import encoding
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Dict, Iterator, List
+
+_PAUSE = 0.5
+"""Seconds between two looks at a job that is waited for."""
+_FINAL = ("completed", "failed", "stopped", "lost")
+
+
+def agent() -> str:
+    """Return the program of the agent that runs this job; empty where there is none: the SDK lies beside it."""
+    path = os.path.join(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))), "agent.pyz")
+    return path if "FOUNDATIONS_JOB_ID" in os.environ and os.path.exists(path) else ""
+
+
+def submit(command: "List[str]", folder: str, **wanted: "Any") -> str:
+    """Submit a job to this host and return its id.
+
+    Args:
+        command: the argument vector.
+        folder: where it starts, this job's folder or below it.
+        **wanted: "host" (this one), "project", "params", "gpus", "ram" (bytes), "name", "tags", "group".
+    Raises:
+        ValueError: another host, or a folder that this job did not begin with. RuntimeError: the agent refuses.
+    """
+    if wanted.get("host", "") not in ("", "any"):
+        raise ValueError(f"a job on a host without the client submits to that host only; got {wanted['host']!r}")
+    own = {name: wanted[name] for name in ("params", "gpus", "ram", "name", "tags", "group") if wanted.get(name)}
+    if wanted.get("project"):
+        own["project"] = wanted["project"]
+    own.update(command=list(command), subdir=_below_top(folder))
+    return str(_ask("submit", parent=os.environ["FOUNDATIONS_JOB_ID"], spec=own)["job"])
+
+
+def job(wanted: str, fresh: bool = True) -> "Dict[str, Any]":
+    """Return a job of this host: its state, and what it has logged so far.
+
+    Raises:
+        RuntimeError: there is none.
+    """
+    view = _ask("view", job=wanted)["view"]
+    spec = view["spec"]
+    metrics: "Dict[str, Any]" = {}
+    params: "Dict[str, Any]" = dict(spec.get("params") or {})
+    tags: "Dict[str, Any]" = dict(spec.get("tags") or {})
+    for record in _records(wanted, int(view.get("attempt") or 0)):
+        if record.kind == encoding.METRIC:
+            metrics[record.key] = _summed(metrics.get(record.key), record.value, record.step)
+        elif record.kind in (encoding.PARAM, encoding.TAG):
+            (params if record.kind == encoding.PARAM else tags)[record.key] = record.value
+    facts = {name: view.get(name) for name in ("state", "reason", "exit_code", "attempt", "started_at", "ended_at")}
+    return {**facts, "job": wanted, "command": spec.get("command"), "params": params, "tags": tags, "metrics": metrics}
+
+
+def wait(wanted: "List[str]") -> None:
+    """Wait until jobs have ended."""
+    for one in wanted:
+        while _ask("view", job=one)["view"]["state"] not in _FINAL:
+            time.sleep(_PAUSE)
+
+
+def log(wanted: str) -> bytes:
+    """Return the log of a job's last attempt, as it is now."""
+    try:
+        with open(_log_file(wanted), "rb") as file:
+            return file.read()
+    except OSError:
+        return b""
+
+
+def follow_log(wanted: str) -> "Iterator[bytes]":
+    """Yield a job's log as it grows, to its end."""
+    offset = 0
+    while True:
+        is_over = _ask("view", job=wanted)["view"]["state"] in _FINAL
+        page = log(wanted)[offset:]
+        offset += len(page)
+        if page:
+            yield page
+        elif is_over:
+            return
+        else:
+            time.sleep(_PAUSE)
+
+
+def history(wanted: str, key: str) -> "List[Dict[str, Any]]":
+    """Return all values of a metric of a job's last attempt: "step", "value", "time".
+
+    Raises:
+        KeyError: the job has logged no such metric.
+    """
+    attempt = int(_ask("view", job=wanted)["view"].get("attempt") or 0)
+    found = [
+        {"step": record.step, "value": record.value, "time": record.time}
+        for record in _records(wanted, attempt)
+        if record.kind == encoding.METRIC and record.key == key
+    ]
+    if not found:
+        raise KeyError(key)
+    return found
+
+
+def __getattr__(name: str) -> object:
+    if name in ("artifact", "jobs", "project_rows"):
+        raise ImportError("looking at other jobs needs the client: pip install foundations-tui")
+    raise AttributeError(name)
+
+
+def _summed(known: "Any", value: "Any", step: "Any") -> "Dict[str, Any]":
+    """Return the summary of a metric with one value more."""
+    is_number = isinstance(value, (int, float)) and value == value
+    if known is None:
+        number = value if is_number else None
+        return {"first": value, "last": value, "min": number, "max": number, "count": 1, "step": step}
+    low, high = known["min"], known["max"]
+    if is_number:
+        low, high = value if low is None else min(low, value), value if high is None else max(high, value)
+    return {**known, "last": value, "min": low, "max": high, "count": known["count"] + 1, "step": step}
+
+
+def _records(wanted: str, attempt: int) -> "List[Any]":
+    """Return what a job's attempt has logged, in the order of time."""
+    from foundations import records
+
+    folder = os.path.join(_root(), "jobs", wanted, "attempts", str(attempt), "records")
+    found: "List[Any]" = []
+    for name in sorted(os.listdir(folder)) if os.path.isdir(folder) else ():
+        if name.endswith(".jsonl"):
+            with open(os.path.join(folder, name), "rb") as file:
+                found += records.decode(file.read(), 0)
+    return sorted(found, key=lambda record: record.time)
+
+
+def _log_file(wanted: str) -> str:
+    attempt = _ask("view", job=wanted)["view"].get("attempt") or 0
+    return os.path.join(_root(), "jobs", wanted, "attempts", str(attempt), "output.log")
+
+
+def _root() -> str:
+    return os.path.dirname(os.path.dirname(os.path.dirname(agent())))
+
+
+def _below_top(folder: str) -> str:
+    """Return a folder of this job below the top of its tree."""
+    top = os.path.dirname(os.environ["FOUNDATIONS_RECORDS_DIR"]) + os.sep + "work"
+    below = os.path.relpath(os.path.realpath(folder), os.path.realpath(top))
+    if below.split(os.sep)[0] == "..":
+        raise ValueError(f"a job on a host without the client submits from its own folder; {folder!r} is outside of it")
+    return "" if below == "." else below
+
+
+def _ask(method: str, **wish: "Any") -> "Dict[str, Any]":
+    nonce = os.urandom(8).hex()
+    words = [sys.executable, "-E", agent(), "nested", _root(), nonce]
+    asked = subprocess.run(words, input=json.dumps({"method": method, **wish}).encode(), stdout=subprocess.PIPE)
+    line = next((line for line in asked.stdout.splitlines() if line.startswith(nonce.encode())), b"")
+    try:
+        answer: "Dict[str, Any]" = json.loads(line[len(nonce) :])
+    except ValueError:
+        raise RuntimeError("the agent of this host gives no answer") from None
+    if "error" in answer:
+        raise RuntimeError(answer["error"]["message"])
+    return answer

@@ -1,0 +1,113 @@
+"""Jobs that a job of this host submits and looks at: what the SDK asks for where there is no client.
+
+A nested job begins from the snapshot, the environment and the owner of the job that submits it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import sys
+import time
+from typing import Any, Dict, Tuple
+
+from remote_agent import files, peers, protocol
+from remote_agent.errors import AgentError, BadRequest, Conflict, NotFound
+from remote_agent.jobs import JobSpec
+from remote_agent.nonce import say
+from remote_agent.paths import Paths
+
+_PATIENCE = 60.0
+"""Seconds that the agent may take to answer."""
+_OWN = ("job", "command", "params", "name", "tags", "project", "group", "gpus", "ram", "subdir")
+"""What a nested job has of its own."""
+
+
+def main(root: str, nonce: str) -> int:
+    """Do what standard input asks for, JSON, and say the answer behind a nonce.
+
+    Args:
+        root: the agent's folder.
+        nonce: what the line begins with.
+    """
+    try:
+        wish = json.loads(sys.stdin.buffer.read())
+        answer = _METHODS[wish["method"]](Paths(root), wish)
+    except (AgentError, OSError, ValueError, KeyError, TypeError) as error:
+        say(nonce, error={"code": getattr(error, "code", BadRequest.code), "message": str(error) or "no such wish"})
+        return 1
+    say(nonce, **answer)
+    return 0
+
+
+def _submit(paths: Paths, wish: Dict[str, Any]) -> Dict[str, Any]:
+    """Submit a job like the one that asks: "parent", "spec" (what it has of its own)."""
+    parent = files.read_json(paths.job(wish["parent"]).spec)
+    if not isinstance(parent, dict):
+        raise NotFound(f"job {wish['parent']} is not known here")
+    own = {name: wish["spec"][name] for name in _OWN if name in wish["spec"]}
+    if parent.get("secrets"):
+        raise Conflict("a job with secrets submits no others: they stay its own")
+    like = {name: parent[name] for name in _SHARED if name in parent}
+    spec = JobSpec.from_wire({**like, **own, "job": os.urandom(6).hex(), "created_at": time.time()})
+    spec.check()
+    answer, _ = _call(paths, "submit", {"spec": spec.to_wire(), "protocol": protocol.VERSION})
+    return {"job": answer["job"]["spec"]["job"]}
+
+
+_SHARED = (
+    *(
+        "snapshot",
+        "owner",
+        "client",
+        "project",
+        "subdir",
+        "folders",
+        "python",
+        "setup",
+        "env",
+        "data",
+        "metrics",
+        "git",
+    ),
+    *("priority", "outputs", "output_limit", "log_limit"),
+)
+"""What a nested job has of the one that submits it."""
+
+
+def _view(paths: Paths, wish: Dict[str, Any]) -> Dict[str, Any]:
+    """Return a job as it is now: "job"."""
+    data, size = b"", 1
+    while len(data) < size:
+        answer, page = _call(paths, "entry", {"job": wish["job"], "offset": len(data)})
+        data, size = data + page, answer["size"]
+        if not page:
+            raise Conflict("it changes faster than it can be read")
+    return {"view": json.loads(data)}
+
+
+_METHODS = {"submit": _submit, "view": _view}
+
+
+def _call(paths: Paths, method: str, params: Dict[str, Any]) -> Tuple[Dict[str, Any], bytes]:
+    """Ask the daemon of this host.
+
+    Raises:
+        AgentError: it refuses, or does not run.
+    """
+    daemon = peers.connect(paths.socket_names(), socket.SOCK_STREAM)
+    if daemon is None:
+        raise AgentError("the agent of this host does not run just now")
+    with daemon:
+        daemon.settimeout(_PATIENCE)
+        daemon.sendall(protocol.encode(protocol.request(1, method, params)))
+        reader = protocol.FrameReader()
+        while True:
+            data = daemon.recv(1 << 16)
+            if not data:
+                raise AgentError("the agent of this host ended while it was asked")
+            for frame in reader.feed(data):
+                if "error" in frame.message:
+                    raise BadRequest(frame.message["error"]["message"])
+                return frame.message["result"], frame.blob
