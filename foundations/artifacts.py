@@ -274,9 +274,20 @@ def create_syncable_directory(
 
 
 def set_tensorboard_logdir(path: str) -> None:
-    """Say where this job writes TensorBoard's event files: they are read as metrics, and the job has the tag ``tf``.
+    """Say where this job writes TensorBoard's event files: they are read as metrics while they grow.
+
+    The job has the tag ``tf``.
 
     Raises:
         ValueError: the path is not a string.
     """
     run.set_tag("tf", encoding.checked_key(os.fspath(path)))
+    records = os.environ.get("FOUNDATIONS_RECORDS_DIR", "")
+    if run.OFF or not records:
+        return
+    temporary = os.path.join(records, ".tensorboard-%d" % os.getpid())
+    try:
+        os.symlink(os.path.abspath(path), temporary)
+        os.replace(temporary, os.path.join(records, "tensorboard"))
+    except OSError as error:
+        run.warn("event files are not read as metrics: %s" % error)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import posixpath
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,6 @@ from foundations_tui.errors import FoundationsError
 
 _START = 1
 """SessionLog.START of TensorFlow's event.proto."""
-PATTERN = "**/*tfevents*"
-"""Which files of a job are event files."""
 
 
 def runs_below(top: Path) -> list[Path]:
@@ -20,11 +19,32 @@ def runs_below(top: Path) -> list[Path]:
     return sorted({path.parent for path in top.rglob("*tfevents*") if path.is_file()})
 
 
-def read(folder: Path, prefix: str = "") -> list[Record]:
+def below(folder: Path) -> list[Path]:
+    """Return the event files of one folder, the first first: the time at which one was begun stands in its name."""
+    return sorted(folder.glob("*tfevents*"))
+
+
+def by_folder(paths: dict[str, Path]) -> dict[str, list[Record]]:
+    """Return the scalars of event files by the prefix that they bear: the folder's name, where there are several.
+
+    Args:
+        paths: where each file lies, by its path below the folder of all.
+    Raises:
+        FoundationsError: the reader is not installed.
+    """
+    folders = sorted({posixpath.dirname(name) for name in paths})
+    found = {}
+    for folder in folders:
+        prefix = f"{folder}/" if folder and len(folders) > 1 else ""
+        found[prefix] = read([paths[name] for name in sorted(paths) if posixpath.dirname(name) == folder], prefix)
+    return found
+
+
+def read(files: Iterable[Path], prefix: str = "") -> list[Record]:
     """Return the scalars in the event files of one folder, in the order of their time.
 
     Args:
-        folder: where the files are.
+        files: in their order.
         prefix: put before the name of each.
     Raises:
         FoundationsError: the reader is not installed.
@@ -36,7 +56,7 @@ def read(folder: Path, prefix: str = "") -> list[Record]:
         hint = "pip install 'foundations-tui[tensorboard]'"
         raise FoundationsError("event files are read by tensorboard, which is not installed", hint) from None
     found: list[tuple[float, str, int, float]] = []
-    for path in sorted(folder.glob("*tfevents*")):
+    for path in files:
         for event in _events(EventFileLoader, path):
             if event.HasField("session_log") and event.session_log.status == _START:
                 # As TensorBoard does: what a writer that began again repeats was not to be.

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from foundations_tui import eventfiles, locations, runs, unpacking, words
+from foundations_tui import locations, runs, unpacking, words
 from foundations_tui.errors import FoundationsError, HostRefused, HostUnreachable, NotFoundError
 from foundations_tui.hosts.agent import refusal
 from foundations_tui.hosts.shell import NonceLines
@@ -224,11 +224,9 @@ def _collect(session: Session, host: str, job: str) -> None:
     row = queries.job(session.store.conn, job)
     spec = queries.spec(session.store.conn, job)
     limit = int(spec.get("output_limit") or 0)
-    events = bool(spec.get("metrics", {}).get("tensorboard"))
-    patterns = [*spec.get("outputs", ()), *([eventfiles.PATTERN] if events else [])]
     wishes = []
-    if patterns:
-        wish = Wish("outputs", tuple(dict.fromkeys(patterns)), limit, spec["subdir"])
+    if spec.get("outputs"):
+        wish = Wish("outputs", tuple(dict.fromkeys(spec["outputs"])), limit, spec["subdir"])
         wishes.append((wish, locations.outputs_folder(job)))
     are_synced = {facts.get("kind") == SYNCED for facts in row.artifacts.values() if isinstance(facts, dict)}
     if False in are_synced:
@@ -250,8 +248,6 @@ def _collect(session: Session, host: str, job: str) -> None:
     except FoundationsError as error:
         session.say(f"warning: outputs of {job[:6]}: {error}; they are tried again at the next sync")
         return
-    if events:
-        _take_in_events(session, row)
     facts = {"folder": str(wishes[0][1]), "files": len(came.files), "bytes": sum(size for _, size in came.files)}
     refused = [[name[:200], why] for name, why in came.refused[:100]]
     kept = {"left": came.left[:100], "left_bytes": came.left_bytes, "refused": refused}
@@ -263,21 +259,6 @@ def _collect(session: Session, host: str, job: str) -> None:
         )
     if came.refused:
         session.say("warning: " + refused_words(f"outputs of {job[:6]}", came.refused))
-
-
-def _take_in_events(session: Session, row: JobRow) -> None:
-    """Read the event files that came as metrics, each folder's scalars by the folder's name."""
-    top = locations.outputs_folder(row.job)
-    try:
-        folders = eventfiles.runs_below(top)
-        for folder in folders:
-            place = "" if len(folders) == 1 else f"{folder.relative_to(top)}/"
-            writer = f"tensorboard/{place}"
-            records = eventfiles.read(folder, place)
-            if records and writes.run_offset(session.store, row.job, row.attempt, writer) == 0:
-                writes.put_found(session.store, row.job, row.attempt, writer, 0, len(records), writer, records)
-    except FoundationsError as error:
-        session.say(f"warning: {row.job[:6]}: {error}")
 
 
 def artifact(session: Session, row: JobRow, key: str) -> Path:

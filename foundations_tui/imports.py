@@ -107,7 +107,7 @@ def tensorboard(path: str, project: str) -> Iterator[Imported]:
     if not folders:
         raise NotFoundError(f"{path} has no event files", "name the folder that tensorboard --logdir takes")
     for folder in folders:
-        records = eventfiles.read(folder)
+        records = eventfiles.read(eventfiles.below(folder))
         name = str(folder.relative_to(top)) if folder != top else top.name
         times = [record.time for record in records] or [folder.stat().st_mtime]
         yield Imported(f"tensorboard:{folder}", project or top.name, name, records, min(times), max(times))

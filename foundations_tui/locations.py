@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from pathlib import Path
 
@@ -58,6 +59,14 @@ def store_file() -> Path:
 def log_file(job: str, attempt: int) -> Path:
     """Return the local copy of an attempt's log."""
     return data_folder() / "logs" / job / f"{attempt}.log"
+
+
+def stream_file(job: str, attempt: int, name: str) -> Path:
+    """Return the local copy of a stream that is kept as a file: the log, or an event file, whatever it is called."""
+    if name == "log":
+        return log_file(job, attempt)
+    digest = hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:32]
+    return data_folder() / "logs" / job / f"{attempt}.events" / digest
 
 
 def outputs_folder(job: str) -> Path:

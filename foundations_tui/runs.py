@@ -5,6 +5,7 @@ The SDK leaves a marker for each run that has begun; a run whose end is taken in
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -12,7 +13,7 @@ import signal
 from pathlib import Path
 from typing import Any
 
-from foundations_tui import locations
+from foundations_tui import eventfiles, locations
 from foundations_tui.config import load_hosts, owner_name
 from foundations_tui.errors import FoundationsError
 from foundations_tui.processes import is_running
@@ -108,6 +109,7 @@ class _Run:
         for attempt, view in zip(attempts, views, strict=True):
             is_final = view is None or view.state.is_final
             is_whole &= self._take_records(attempt, is_final) and is_final and not self._has_writers(attempt)
+            self._take_events(attempt)
         if is_whole:
             writes.put_run_complete(self._store, self._job)
         return is_whole
@@ -144,6 +146,18 @@ class _Run:
             if kind == "jsonl":
                 is_whole &= self._take_file(folder / name, attempt, f"records/{writer}", is_final)
         return is_whole
+
+    def _take_events(self, attempt: int) -> None:
+        """Read the event files of TensorBoard's in the folder that the run has named, when they have grown."""
+        top = self._top / str(attempt) / "records" / "tensorboard"
+        paths = {
+            str(path.relative_to(top)): path for run in eventfiles.runs_below(top) for path in eventfiles.below(run)
+        }
+        size = sum(path.stat().st_size for path in paths.values())
+        known = writes.run_offset(self._store, self._job, attempt, writes.READ_EVENTS) if paths else size
+        if size > known:
+            with contextlib.suppress(FoundationsError):  # without the reader: they are read once it is installed
+                writes.put_events(self._store, self._job, attempt, known, size, eventfiles.by_folder(paths))
 
     def _has_writers(self, attempt: int) -> bool:
         """Say whether a process that has logged still runs: children may outlive the one that the run is."""

@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Callable, Collection
 from typing import Any
 
-from foundations_tui import fetching, locations, patterns, trash
+from foundations_tui import fetching, locations, patterns, scalars, trash
 from foundations_tui.errors import (
     FoundationsError,
     HostError,
@@ -172,6 +172,9 @@ class HostSync:
         """
         whole = True
         for job, attempt, name, offset, size in writes.behind(self._store, self._host, jobs, logs):
+            if name.startswith(writes.EVENTS) and self._is_over_limit(job, attempt, size - offset):
+                writes.put_size(self._store, job, attempt, name, offset)
+                continue
             try:
                 whole &= _StreamPull(self._store, self._agent, job, attempt, name).run(offset, size)
                 if name == "log":
@@ -181,6 +184,12 @@ class HostSync:
                 continue  # deleted on the host: the next changes say so
         writes.mark_complete(self._store, self._host)
         return whole
+
+    def _is_over_limit(self, job: str, attempt: int, more: int) -> bool:
+        """Say whether event files would take more than the outputs of a job may."""
+        limit = int(queries.spec(self._store.conn, job).get("output_limit") or 0)
+        here = sum(writes.event_files(self._store.conn, job, attempt).values())
+        return bool(limit) and here + more > limit
 
     def pull_samples(self) -> None:
         """Bring what the host itself used over time, as far as it has been written down.
@@ -311,8 +320,8 @@ class _StreamPull:
         """Pass over a hole: what the host does not keep costs no space here."""
         self._take()
         job, attempt, name = self._key
-        if name == "log":
-            writes.put_log_hole(self._store, job, attempt, begin, end)
+        if writes.is_file(name):
+            writes.put_hole(self._store, job, attempt, name, begin, end)
         else:
             writes.skip_unfinished(self._store, job, attempt, name, self._stored, end)
         self._carry, self._stored = b"", end
@@ -327,8 +336,8 @@ class _StreamPull:
         data, offset = self._carry, self._stored
         if not data:
             return
-        if name == "log":
-            writes.put_log_page(self._store, job, attempt, offset, data)
+        if writes.is_file(name):
+            writes.put_page(self._store, job, attempt, name, offset, data)
             taken = len(data)
         elif name == "samples":
             taken = writes.put_samples_page(self._store, job, attempt, offset, data)
@@ -370,11 +379,27 @@ def catch_up(
             host_sync.pull_sizes()
             while not host_sync.pull_streams(jobs, logs):
                 pass
+            _read_event_files(session, host)
             host_sync.pull_samples()
             if jobs is None:
                 _settle(session, host, host_sync)
 
     with_contact_noted(session, host, lambda: session.retrying(host, pull, seconds=10))
+
+
+def _read_event_files(session: Session, host: str) -> None:
+    """Take in what TensorBoard's event files say; that its reader is missing is said once."""
+    try:
+        scalars.take_in(session, host)
+    except StoreError:
+        raise
+    except FoundationsError as error:
+        if host not in _told:
+            _told.add(host)
+            session.say(f"warning: {host}: {error}" + (f" ({error.hint})" if error.hint else ""))
+
+
+_told: set[str] = set()
 
 
 def _settle(session: Session, host: str, host_sync: HostSync) -> None:
@@ -481,6 +506,7 @@ class Follower:
                 host_sync.pull_sizes()
             self._changed()
             if whole and self._streams:
+                _read_event_files(self._session, self._host)
                 host_sync.pull_samples()
                 if self._jobs is None:
                     _settle(self._session, self._host, host_sync)

@@ -17,7 +17,7 @@ import sys
 import time
 from typing import Any, Dict, List, Optional, Set, Tuple
 
-from remote_agent import checks, crash, files, handlers, login, owner, peers, probe, procs, protocol, streams
+from remote_agent import checks, crash, events, files, handlers, login, owner, peers, probe, procs, protocol, streams
 from remote_agent.engine import Engine
 from remote_agent.errors import AgentError, BadRequest, ProtocolError, StorageBroken
 from remote_agent.jobs import JobState
@@ -348,9 +348,12 @@ class Daemon:
     def _sizes(self) -> Dict[Tuple[str, int, str], int]:
         found = {}
         for job in self._grown:
-            attempt = self.engine.state.jobs[job].attempt
-            for name, size in streams.sizes(self.paths.job(job).attempt(attempt)).items():
-                found[(job, attempt, name)] = size
+            number = self.engine.state.jobs[job].attempt
+            attempt = self.paths.job(job).attempt(number)
+            if events.has(attempt):
+                self.growth.by_clock.add(job)
+            for name, size in streams.sizes(attempt).items():
+                found[(job, number, name)] = size
         return found
 
     # --- time -------------------------------------------------------------------------------------------------

@@ -424,7 +424,7 @@ class Engine:
         facts.update(
             ended_at=record.get("ended_at") or self._clock(),
             usage={**(record.get("usage") or {}), **self.more_usage(attempt)},
-            streams=streams.sizes(self.paths.job(attempt[0]).attempt(attempt[1])),
+            streams=streams.sizes(self.paths.job(attempt[0]).attempt(attempt[1]), fresh=True),
         )
         if record.get("started_at"):
             facts["started_at"] = record["started_at"]

@@ -7,10 +7,13 @@ import os
 import re
 from typing import List
 
+from remote_agent import files
 from remote_agent.bootstrap import machine_id
 
 WRITER = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,199}\Z")
 """What a records file may be called, without its ending: a job can put anything into that folder."""
+EVENTS = "events/"
+"""Begins the name of the stream of an event file; its path below the folder of event files follows."""
 SOCKET_NAMES = 8
 """How many names are tried when another user squats on ours."""
 
@@ -22,6 +25,8 @@ class AttemptPaths:
         self.folder = os.path.join(job_folder, "attempts", str(attempt))
         self.log = os.path.join(self.folder, "output.log")
         self.records = os.path.join(self.folder, "records")
+        self.events = os.path.join(self.records, "tensorboard")
+        """A link to the folder of TensorBoard's event files."""
         self.samples = os.path.join(self.folder, "samples.jsonl")
         self.supervisor = os.path.join(self.folder, "supervisor.json")
         self.exit = os.path.join(self.folder, "exit.json")
@@ -29,9 +34,14 @@ class AttemptPaths:
         self.bin = os.path.join(self.folder, "bin")
 
     def stream(self, name: str) -> str:
-        """Return the file of a stream: "log", "samples", or "records/<writer>"."""
+        """Return the file of a stream: "log", "samples", "records/<writer>", or "events/<path>"."""
         if name in ("log", "samples"):
             return self.log if name == "log" else self.samples
+        if name.startswith(EVENTS):
+            path = os.path.join(self.events, name[len(EVENTS) :])
+            if not files.is_inside(self.events, path):
+                raise ValueError(f"no such stream: {name!r}")
+            return path
         kind, _, writer = name.partition("/")
         if kind != "records" or not WRITER.match(writer):
             raise ValueError(f"no such stream: {name!r}")

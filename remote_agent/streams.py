@@ -13,7 +13,7 @@ import struct
 import time
 from typing import Dict, Optional, Set, Tuple
 
-from remote_agent import files
+from remote_agent import events, files
 from remote_agent.jobs import MOST_STREAMS
 from remote_agent.paths import WRITER, AttemptPaths
 
@@ -36,8 +36,13 @@ _IN_MODIFY, _IN_CREATE = 0x2, 0x100
 _EVENT = struct.Struct("iIII")
 
 
-def sizes(attempt: AttemptPaths) -> Dict[str, int]:
-    """Return the size of each stream of an attempt, bytes: "log", "samples" and "records/<writer>"."""
+def sizes(attempt: AttemptPaths, fresh: bool = False) -> Dict[str, int]:
+    """Return the size of each stream of an attempt, bytes: "log", "samples", "records/<writer>" and "events/<path>".
+
+    Args:
+        attempt: whose.
+        fresh: look for new event files now, for the last time.
+    """
     found = {"log": files.size(attempt.log)}
     samples = files.size(attempt.samples)
     if samples:
@@ -51,6 +56,7 @@ def sizes(attempt: AttemptPaths) -> Dict[str, int]:
                 break  # more than any training has processes: somebody else's files
     except OSError:
         pass
+    found.update(events.sizes(attempt, fresh))
     return found
 
 

@@ -18,7 +18,7 @@ import time
 import traceback
 from typing import Any, Dict, List, Optional
 
-from remote_agent import crash, ending, environment, files, launch, loglimit, peers, procs, workspace
+from remote_agent import crash, ending, environment, events, files, launch, loglimit, peers, procs, workspace
 from remote_agent.errors import AgentError
 from remote_agent.jobs import EndReason, JobSpec, Lease
 from remote_agent.objects import ObjectStore
@@ -192,6 +192,8 @@ class _Supervisor:
         workspace.make(ObjectStore(self.paths.objects), self.spec.snapshot, self.files.work, self._check_for_stop)
         workspace.add_folders(self.files.work, self.spec.folders)
         cwd = workspace.start_folder(self.files.work, self.spec.subdir)
+        if self.spec.metrics.get("tensorboard"):
+            events.link(self.files, cwd)
         workspace.link_data(self.files.work, self.spec.data)
         workspace.write_parameters(cwd, self.spec.params)
         sdk = self.paths.sdk(self.order["agent"])

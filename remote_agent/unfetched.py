@@ -14,10 +14,10 @@ import re
 import stat
 from typing import Any, Dict, Iterable, Iterator, List, Optional, Set, Tuple
 
-from remote_agent import checks, files
+from remote_agent import checks, events, files
 from remote_agent.errors import BadRequest, NotFound
 from remote_agent.objects import ObjectStore
-from remote_agent.paths import JobPaths, Paths
+from remote_agent.paths import EVENTS, AttemptPaths, JobPaths, Paths
 from remote_agent.workspace import PARAMETERS_FILE
 
 NOISE = ("__pycache__", ".ipynb_checkpoints")
@@ -126,6 +126,7 @@ def _amount(count: int) -> str:
 
 def _left(job: JobPaths, objects: ObjectStore, snapshot: str) -> Iterator[_Fact]:
     home, copies = _brought_home(job)
+    replicated = _event_files(job)
     shipped: Optional[Dict[bytes, str]] = None
     for area in _areas(job):
         is_work = os.path.basename(area) == "work"
@@ -137,17 +138,30 @@ def _left(job: JobPaths, objects: ObjectStore, snapshot: str) -> Iterator[_Fact]
                 yield relative, 0, 0
                 continue
             fact = (relative, stats.st_size, stats.st_mtime_ns)
-            if fact in home or (os.path.basename(path), *fact[1:]) in copies:
+            if path in replicated or fact in home or (os.path.basename(path), *fact[1:]) in copies:
                 continue
             if is_work and _is_as_shipped(objects, shipped or {}, area, path, stats.st_size):
                 continue
             yield fact
 
 
+def _event_files(job: JobPaths) -> Set[str]:
+    """Return the event files: clients have them as they have the log, and say so when they have all."""
+    found: Set[str] = set()
+    for attempt in _attempts(job):
+        names = events.sizes(attempt, fresh=True)
+        found.update(os.path.realpath(os.path.join(attempt.events, name[len(EVENTS) :])) for name in names)
+    return found
+
+
+def _attempts(job: JobPaths) -> List[AttemptPaths]:
+    folder = os.path.join(job.folder, "attempts")
+    names = sorted(os.listdir(folder)) if os.path.isdir(folder) else []
+    return [job.attempt(int(name)) for name in names if name.isdigit()]
+
+
 def _areas(job: JobPaths) -> Iterator[str]:
-    attempts = os.path.join(job.folder, "attempts")
-    names = sorted(os.listdir(attempts)) if os.path.isdir(attempts) else []
-    tops = [job.attempt(int(name)).work for name in names if name.isdigit()]
+    tops = [attempt.work for attempt in _attempts(job)]
     for top in [*tops, job.checkpoints, job.artifacts, job.synced]:
         if os.path.isdir(top) and not os.path.islink(top):
             yield os.path.realpath(top)

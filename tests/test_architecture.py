@@ -22,7 +22,7 @@ CLIENT_LAYERS = [
     ["submit"],
     ["actions", "placement", "shipping"],
     ["sync"],
-    ["fetching", "patterns", "trash"],
+    ["fetching", "patterns", "scalars", "trash"],
     ["runs", "moments", "ownership"],
     ["session"],
     ["snapshot", "hosts", "store", "examples"],

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.client import Client
+from tests.support.client import Client, wait_until
 
 LIBRARIES = ("numpy", "pandas", "pyarrow", "tensorboard", "mlflow", "optuna", "sklearn", "ipykernel", "nbclient")
 PROJECT = Path(__file__).parents[1]
@@ -102,6 +102,78 @@ def test_event_files_of_a_job_are_its_metrics_without_any_change(client: Client)
     assert metrics["acc"]["count"] == 20 and metrics["acc"]["step"] == 19
     client.run("sync")
     assert client.job(job, sync=False)["metrics"] == metrics
+
+
+GROWING = """
+import os, sys, time, foundations
+from tensorboard.compat.proto import event_pb2, summary_pb2
+from tensorboard.summary.writer.event_file_writer import EventFileWriter
+
+def write(writer, steps, tag='loss'):
+    for n in steps:
+        value = summary_pb2.Summary.Value(tag=tag, simple_value=float(n))
+        writer.add_event(event_pb2.Event(step=n, wall_time=1000 + n, summary=summary_pb2.Summary(value=[value])))
+    writer.flush()
+
+def wait_for(name):
+    while not os.path.exists(name): time.sleep(0.05)
+
+foundations.set_tensorboard_logdir('boards')
+first = EventFileWriter('boards/train')
+write(first, range(10))
+wait_for(sys.argv[1] + '/more')
+write(first, range(10, 20))
+with open(sorted(os.path.join('boards/train', f) for f in os.listdir('boards/train'))[-1], 'ab') as file:
+    file.write(b'half of a rec')
+if len(sys.argv) > 2:
+    write(EventFileWriter('boards/val'), range(3), 'acc')
+wait_for(sys.argv[1] + '/end')
+"""
+
+
+@needs("tensorboard")
+@pytest.mark.parametrize("folders", [1, 2])
+def test_event_files_are_metrics_while_they_grow(client: Client, tmp_path: Path, folders: int) -> None:
+    (client.project / "train.py").write_text(GROWING)
+    job = client.submit("--", sys.executable, "train.py", str(tmp_path), *["two"] * (folders - 1))
+    count = lambda key: (client.job(job)["metrics"].get(key) or {}).get("count")  # noqa: E731
+    wait_until(lambda: count("loss") == 10, 60)
+    assert client.job(job)["state"] == "running"
+    (tmp_path / "more").touch()
+    wait_until(lambda: count("loss" if folders == 1 else "train/loss") == 20, 60)
+    assert client.job(job)["state"] == "running"
+    (tmp_path / "end").touch()
+    client.run("wait", job)
+    client.run("sync")
+    metrics = client.job(job, sync=False)["metrics"]
+    assert set(metrics) == ({"loss"} if folders == 1 else {"train/loss", "val/acc"}), "names bear the folder or not"
+    assert client.job(job, sync=False)["tags"]["tf"] == "boards"
+    client.run("prune", "--yes", job)
+    assert client.job(job)["pruned"], "event files are here, as the log is"
+
+
+@needs("tensorboard")
+def test_event_files_are_read_once_a_reader_is_there(client: Client, tmp_path: Path) -> None:
+    (tmp_path / "none" / "tensorboard").mkdir(parents=True)
+    (tmp_path / "none" / "tensorboard" / "__init__.py").write_text("raise ImportError")
+    (client.project / "train.py").write_text(EVENTS)
+    (client.project / "foundations.toml").write_text("[metrics]\ntensorboard = true\n")
+    without = {"PYTHONPATH": f"{tmp_path / 'none'}:{client.env['PYTHONPATH']}"}
+    job = client.submit("--env", f"PYTHONPATH={PROJECT}", "--", sys.executable, "train.py")
+    said = client.run("wait", job, env=without).stderr
+    assert "tensorboard, which is not installed" in said and "pip install" in said
+    assert client.job(job, sync=False)["metrics"] == {}
+    client.run("sync")
+    assert client.job(job, sync=False)["metrics"]["loss"]["count"] == 20
+
+
+@needs("tensorboard")
+def test_event_files_of_a_run_by_hand_are_its_metrics(client: Client, tmp_path: Path) -> None:
+    for name in ("more", "end"):
+        (tmp_path / name).touch()
+    python(client, f"import sys; sys.argv = ['x', {str(tmp_path)!r}]\n{GROWING}")
+    (run,) = client.json("jobs")
+    assert run["metrics"]["loss"]["count"] == 20 and run["tags"]["tf"] == "boards"
 
 
 @needs("tensorboard")

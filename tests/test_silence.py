@@ -270,7 +270,7 @@ def test_a_writer_that_began_again_orphans_what_it_repeats(tmp_path: Path) -> No
                 event_pb2.Event(summary=summary_pb2.Summary(value=[value]), step=step, wall_time=begin * 100 + step)
             )
         writer.close()
-    found = eventfiles.read(tmp_path)
+    found = eventfiles.read(eventfiles.below(tmp_path))
     assert [(record.step, record.value) for record in found] == [(n, float(n if n < 4 else 4 + n)) for n in range(8)]
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import tempfile
@@ -15,7 +17,7 @@ import click
 from foundations_tui import eventfiles, locations, words
 from foundations_tui.cli.options import chosen_jobs, jobs_argument, reader, say, where_option
 from foundations_tui.errors import FoundationsError, NotFoundError
-from foundations_tui.store import queries
+from foundations_tui.store import queries, writes
 from foundations_tui.store.rows import JobRow
 
 
@@ -26,7 +28,8 @@ from foundations_tui.store.rows import JobRow
 def tensorboard(jobs: tuple[str, ...], where: str, port: int) -> int:
     """Open TensorBoard over the event files of jobs, until Ctrl-C.
 
-    They come home with [metrics] tensorboard = true, or as outputs or artifacts.
+    They come home while they grow with [metrics] tensorboard = true or foundations.set_tensorboard_logdir(), else as
+    outputs or artifacts.
     """
     conn = reader(False)
     rows = chosen_jobs(conn, jobs, where, True, "tensorboard")
@@ -35,7 +38,7 @@ def tensorboard(jobs: tuple[str, ...], where: str, port: int) -> int:
         raise FoundationsError("tensorboard is not installed", "pip install 'foundations-tui[tensorboard]'")
     with tempfile.TemporaryDirectory(prefix="foundations-tensorboard-") as folder:
         short = queries.short_ids(conn, [row.job for row in rows])
-        found = [row for row in rows if _link(row, Path(folder) / short[row.job])]
+        found = [row for row in rows if _link(conn, row, Path(folder) / short[row.job])]
         if not found:
             raise NotFoundError(
                 "these jobs brought no event files home", "[metrics] tensorboard = true before a submit"
@@ -50,8 +53,16 @@ def tensorboard(jobs: tuple[str, ...], where: str, port: int) -> int:
             return 0
 
 
-def _link(row: JobRow, place: Path) -> bool:
-    """Link the folders of a job that hold event files; say whether there are any."""
+def _link(conn: sqlite3.Connection, row: JobRow, place: Path) -> bool:
+    """Link the folders of a job that hold event files, or such files; say whether there are any."""
+    streams = [name for name in writes.event_files(conn, row.job, row.attempt) if _is_plain(name)]
+    for name in streams:
+        link = place / (name if "/" in name else f"run/{name}")
+        with contextlib.suppress(OSError):  # a host that calls a file and a folder the same
+            link.parent.mkdir(parents=True, exist_ok=True)
+            link.symlink_to(locations.stream_file(row.job, row.attempt, writes.EVENTS + name))
+    if streams:
+        return True
     tops = [locations.outputs_folder(row.job), locations.artifacts_folder(row.job)]
     folders = [(top, folder) for top in tops if top.is_dir() for folder in eventfiles.runs_below(top)]
     for top, folder in folders:
@@ -60,3 +71,9 @@ def _link(row: JobRow, place: Path) -> bool:
         if not link.exists():
             link.symlink_to(folder)
     return bool(folders)
+
+
+def _is_plain(name: str) -> bool:
+    """Say whether a host's name of a file leads below a folder."""
+    parts = name.split("/")
+    return not any(part in ("", ".", "..") or "\0" in part or len(part.encode()) > 255 for part in parts)

@@ -19,7 +19,7 @@ from foundations_tui.errors import StoreError, store_hint
 if TYPE_CHECKING:
     from sqlite_utils import Database
 
-SCHEMA = 6
+SCHEMA = 7
 """Number of the last migration."""
 _BUSY_SECONDS = 30.0
 _NETWORK_FILE_SYSTEMS = {"nfs", "nfs4", "cifs", "smb3", "fuse.sshfs", "lustre", "gpfs", "beegfs", "ceph"}

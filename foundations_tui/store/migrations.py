@@ -215,3 +215,10 @@ def m006_log_times(db: Any) -> None:
     """How long a job's log was at each sample: when a line was written follows from it."""
     db.execute("ALTER TABLE job_samples ADD COLUMN log INTEGER")
     db.execute("PRAGMA user_version = 6")
+
+
+@migrations()
+def m007_event_files(db: Any) -> None:
+    """Event files are streams: which of them were not read yet is asked after each pull."""
+    db.execute("CREATE INDEX idx_event_files ON streams (host, job, attempt) WHERE name GLOB 'events/*'")
+    db.execute("PRAGMA user_version = 7")

@@ -160,6 +160,20 @@ def forget(conn: sqlite3.Connection, job: str) -> None:
     conn.execute("DELETE FROM series WHERE job = ?", [job])
 
 
+def forget_writers(conn: sqlite3.Connection, job: str, attempt: int, begin: str) -> None:
+    """Remove the points of an attempt whose writers' names begin with some words."""
+    writers = "SELECT id FROM writers WHERE substr(name, 1, ?) = ?"
+    for (identity,) in conn.execute("SELECT id FROM series WHERE job = ? AND attempt = ?", [job, attempt]).fetchall():
+        gone = f"DELETE FROM points WHERE series = ? AND writer IN ({writers})"
+        if not conn.execute(gone, [identity, len(begin), begin]).rowcount:
+            continue
+        conn.execute("DELETE FROM rollups WHERE series = ?", [identity])
+        if conn.execute("SELECT 1 FROM points WHERE series = ? LIMIT 1", [identity]).fetchone():
+            _sum_up_anew(conn, identity)
+        else:
+            conn.execute("DELETE FROM series WHERE id = ?", [identity])
+
+
 def to_column(value: Any) -> Any:
     """Return what SQLite can hold: it has no NaN and no large integers, so those are kept by name and by digits."""
     if isinstance(value, float):

@@ -325,42 +325,53 @@ def put_size(store: Store, job: str, attempt: int, name: str, size: int) -> None
         conn.execute(query, [size, job, attempt, name])
 
 
-def put_log_hole(store: Store, job: str, attempt: int, offset: int, end: int) -> None:
-    """Move a log's cursor over a part that its host does not keep: it takes no space here either.
+EVENTS = "events/"
+"""Begins the name of the stream of an event file of TensorBoard's."""
+READ_EVENTS = "tensorboard"
+"""Name of the cursor up to which event files were read, bytes of all of them."""
+
+
+def is_file(name: str) -> bool:
+    """Say whether a stream is kept as a file: it is read by other programs, or line by line."""
+    return name == "log" or name.startswith(EVENTS)
+
+
+def put_hole(store: Store, job: str, attempt: int, name: str, offset: int, end: int) -> None:
+    """Move the cursor of a stream that is kept as a file over what its host does not keep: it takes no space here.
 
     Raises:
         StoreError: the disk does not take it.
     """
-    with _log_to_write(job, attempt) as fd:
+    with _to_write(job, attempt, name) as fd:
         if os.fstat(fd).st_size < end:
             os.ftruncate(fd, end)
     with store.transaction():
-        _move(store, job, attempt, "log", offset, end)
+        _move(store, job, attempt, name, offset, end)
 
 
-def put_log_page(store: Store, job: str, attempt: int, offset: int, page: bytes) -> None:
-    """Append a page of a log to its file, then move the cursor: bytes written twice are the same bytes.
+def put_page(store: Store, job: str, attempt: int, name: str, offset: int, page: bytes) -> None:
+    """Append a page of a stream to its file, then move the cursor: bytes written twice are the same bytes.
 
     Raises:
         StoreError: the disk does not take it.
     """
-    with _log_to_write(job, attempt) as fd:
+    with _to_write(job, attempt, name) as fd:
         view, at = memoryview(page), offset
         while view:
             count = os.pwrite(fd, view, at)
             view, at = view[count:], at + count
     with store.transaction():
-        _move(store, job, attempt, "log", offset, offset + len(page))
+        _move(store, job, attempt, name, offset, offset + len(page))
 
 
 @contextlib.contextmanager
-def _log_to_write(job: str, attempt: int) -> Iterator[int]:
-    """Give a descriptor of a log's file, made when it is not there.
+def _to_write(job: str, attempt: int, name: str) -> Iterator[int]:
+    """Give a descriptor of a stream's file, made when it is not there.
 
     Raises:
         StoreError: the disk does not take it.
     """
-    path = locations.log_file(job, attempt)
+    path = locations.stream_file(job, attempt, name)
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600), "wb", buffering=0) as file:
@@ -423,6 +434,40 @@ def put_found(
     with store.transaction():
         if _move(store, job, attempt, name, offset, offset + taken):
             _put_records(store, job, attempt, writer, found)
+
+
+def unread_events(store: Store, host: str) -> list[tuple[str, int]]:
+    """Return the attempts of a host's jobs (job, attempt) of whose event files more is here than was read."""
+    query = (
+        "SELECT s.job, s.attempt FROM streams s WHERE s.host = ? AND s.name GLOB 'events/*' GROUP BY s.job, s.attempt"
+        " HAVING SUM(s.offset) > COALESCE((SELECT c.offset FROM streams c WHERE c.job = s.job"
+        f" AND c.attempt = s.attempt AND c.name = '{READ_EVENTS}'), 0)"
+    )
+    return [(row["job"], row["attempt"]) for row in store.conn.execute(query, [host])]
+
+
+def event_files(conn: sqlite3.Connection, job: str, attempt: int) -> dict[str, int]:
+    """Return the event files of an attempt, by their path on the host, and how many bytes of each are here."""
+    query = "SELECT name, offset FROM streams WHERE job = ? AND attempt = ? AND name GLOB 'events/*' ORDER BY name"
+    return {row["name"].removeprefix(EVENTS): row["offset"] for row in conn.execute(query, [job, attempt])}
+
+
+def put_events(store: Store, job: str, attempt: int, known: int, size: int, found: dict[str, list[Record]]) -> None:
+    """Take in what event files say, in place of what was read out of them before.
+
+    Args:
+        store: open for writing.
+        job: whole id.
+        attempt: which of its attempts.
+        known: up to where they had been read, bytes of all of them.
+        size: up to where they are read now.
+        found: the records, by the prefix that their names bear.
+    """
+    with store.transaction() as conn:
+        if _move(store, job, attempt, READ_EVENTS, known, size):
+            series.forget_writers(conn, job, attempt, READ_EVENTS + "/")
+            for prefix, records in found.items():
+                _put_records(store, job, attempt, f"{READ_EVENTS}/{prefix}", records)
 
 
 def skip_unfinished(store: Store, job: str, attempt: int, name: str, offset: int, size: int) -> None:
@@ -492,8 +537,7 @@ def _sample_lines(page: bytes, *widths: int) -> list[tuple[int, list[Any]]]:
 
 
 _HAS_FILES = (
-    "(COALESCE(json_array_length(json_extract(spec, '$.outputs')), 0) > 0"
-    " OR COALESCE(json_extract(spec, '$.metrics.tensorboard'), 0) OR EXISTS"
+    "(COALESCE(json_array_length(json_extract(spec, '$.outputs')), 0) > 0 OR EXISTS"
     " (SELECT 1 FROM facts f WHERE f.job = jobs.job AND f.kind = 'artifact'))"
 )
 """Whether files of a job come by themselves: outputs that it declared, artifacts that it saved."""

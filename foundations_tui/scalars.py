@@ -1,0 +1,44 @@
+"""Metrics out of TensorBoard's event files, while they grow: they come as streams, and are read anew as wholes.
+
+That is simple, and right where a writer began again and what it had written before was not to be; a pause that grows
+with what the reading takes keeps it cheap.
+"""
+
+from __future__ import annotations
+
+import time
+
+from foundations_tui import eventfiles, locations
+from foundations_tui.session import Session
+from foundations_tui.store import queries, writes
+
+_SHORTEST_PAUSE = 2.0
+"""Seconds between two readings of the event files of a job that runs."""
+_SHARE = 10
+"""So many times as long as the last reading took is waited for the next one."""
+_due: dict[tuple[str, int], float] = {}
+
+
+def take_in(session: Session, host: str) -> None:
+    """Read the event files of a host's jobs of which something new is here.
+
+    Args:
+        session: the client's.
+        host: whose jobs.
+    Raises:
+        FoundationsError: the reader is not installed; they are read once it is.
+    """
+    for job, attempt in writes.unread_events(session.store, host):
+        key = (job, attempt)
+        if not queries.job(session.store.conn, job).is_final and time.monotonic() < _due.get(key, 0.0):
+            continue
+        began = time.monotonic()
+        _take_in_of(session, job, attempt)
+        _due[key] = time.monotonic() + max(_SHORTEST_PAUSE, _SHARE * (time.monotonic() - began))
+
+
+def _take_in_of(session: Session, job: str, attempt: int) -> None:
+    known = writes.run_offset(session.store, job, attempt, writes.READ_EVENTS)
+    files = writes.event_files(session.store.conn, job, attempt)
+    paths = {name: locations.stream_file(job, attempt, writes.EVENTS + name) for name in files}
+    writes.put_events(session.store, job, attempt, known, sum(files.values()), eventfiles.by_folder(paths))
