@@ -32,6 +32,11 @@ def segments(fd: int, start: int, end: int) -> Iterator[tuple[int, int]]:
         start = stop
 
 
+def next_data(fd: int, offset: int, size: int) -> int:
+    """Return where a file of a size holds bytes again, from an offset on; its size when nothing follows but a hole."""
+    return next((begin for begin, _ in segments(fd, offset, size)), size)
+
+
 def pages(fd: int, offset: int, size: int = 1 << 16) -> Iterator[tuple[int, bytes]]:
     """Yield (where it begins, its bytes) of each page that a file holds from an offset to its end, holes left out."""
     for begin, end in segments(fd, offset, os.fstat(fd).st_size):

@@ -59,7 +59,7 @@ AGENT_LAYERS = [
     ["unfetched"],
     ["scheduler", "backends", "journal", "streams", "workspace", "environment", "objects", "launch", "owner"],
     ["login"],
-    ["ending", "claims", "syncer", "loglimit", "postmortem"],
+    ["ending", "claims", "events", "syncer", "loglimit", "postmortem"],
     ["state", "occupancy", "procs", "paths", "peers", "files", "bootstrap", "crash"],
     ["gpus", "nonce"],
     ["messages"],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from foundations_tui import config, terminal, words
 from foundations_tui.errors import ConfigError, NotFoundError, UsageError
 from foundations_tui.hosts import addresses, hostkeys
 from foundations_tui.store.points import decode_points
+from foundations_tui.ui.logfile import LogFile, compile_words, next_match
 from remote_agent import gpus, journal, protocol
 from remote_agent.errors import BadRequest, ProtocolError
 from remote_agent.gpus import Gpu
@@ -438,3 +440,29 @@ def test_a_projects_config_is_found_upwards(tmp_path: Path) -> None:
     (tmp_path / "a/foundations.toml").write_text('projct = "q"\n')
     with pytest.raises(ConfigError, match=r"foundations\.toml:1: unknown key 'projct'"):
         config.load_project(tmp_path / "a/b")
+
+
+def test_a_log_with_a_hole_is_viewed_without_reading_it(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    head, end = b"".join(b"line %04d of it\n" % n for n in range(10_000)), b"its end\nnext\nlast\n"
+    with path.open("wb") as file:
+        file.write(head + b"cut in its midd")
+        file.seek(3 << 30)
+        file.write(b"le, too\n" + end)
+    log = LogFile(path)
+    counted = 0
+    while part := log.scan(1 << 20):
+        counted += part
+    assert counted < len(head) + (1 << 17) and log.line_count == 10_004
+    assert log.lines(9_999, 3) == [b"line 9999 of it", b"cut in its midd", b"its end"]
+    assert log.lines(10_002, 9) == [b"next", b"last"]
+    assert log.tail(2) == [b"next", b"last"]
+    found, _ = next_match(path, compile_words("its end"), lambda: False, 0, 1)
+    assert found is not None and log.lines_from([found]) == [b"its end"] and log.line_at(found) == 10_001
+    assert next_match(path, compile_words("of it"), lambda: False, found, 1) == (0, True)
+    cut, _ = next_match(path, compile_words("midd"), lambda: False, 0, 1)
+    assert cut == len(head)
+    assert next_match(path, compile_words("le, too"), lambda: False, 0, 1)[0] is not None
+    with path.open("r+b") as file:
+        os.truncate(file.fileno(), 4 << 30)  # a hole at its end
+    assert log.scan(1 << 20) < 1 << 17 and log.line_count == 10_005

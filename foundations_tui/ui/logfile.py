@@ -12,9 +12,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from foundations_tui import sparse
+
 CHUNK_BYTES = 64 << 10
 LONGEST_LINE = 4096
 """Bytes of a line that are shown: the last ones, where a progress bar stands."""
+_SMALLEST_HOLE = 4096
+"""So many zeros are what a log lost, and no text."""
+_LONGEST_SHOWN = 8 << 20
+"""Bytes of a line that are looked through for its end."""
 _SEARCH_BYTES = 256 << 10
 """So much is searched at once: a search holds up the app's own thread, and must not for longer than a key may wait."""
 _PAUSE = 0.002
@@ -107,10 +113,10 @@ class LogFile:
                 if stats.st_ino != self._inode or stats.st_size < self._scanned:
                     self._inode = stats.st_ino
                     self._before, self._scanned, self._lines, self._ends_open = array("Q"), 0, 0, False
-                file.seek(self._scanned)
-                began = self._scanned
-                while self._scanned - began < most:
-                    data = file.read(CHUNK_BYTES - self._scanned % CHUNK_BYTES)
+                done = 0
+                while done < most and self._scanned < stats.st_size:
+                    self._pass_over(sparse.next_data(file.fileno(), self._scanned, stats.st_size))
+                    data = os.pread(file.fileno(), CHUNK_BYTES - self._scanned % CHUNK_BYTES, self._scanned)
                     if not data:
                         break
                     if self._scanned % CHUNK_BYTES == 0:
@@ -118,9 +124,17 @@ class LogFile:
                     self._lines += data.count(b"\n")
                     self._ends_open = not data.endswith(b"\n")
                     self._scanned += len(data)
-                return self._scanned - began
+                    done += len(data)
+                return done
         except OSError:
             return 0
+
+    def _pass_over(self, end: int) -> None:
+        """Pass over a hole: what a log lost to its limit has no lines, and is not read."""
+        if end > self._scanned:
+            chunks = -(-end // CHUNK_BYTES)
+            self._before.extend([self._lines] * (chunks - len(self._before)))
+            self._scanned, self._ends_open = end, True
 
     def lines(self, first: int, count: int) -> list[bytes]:
         """Return lines by their numbers, from 0, as far as they are known."""
@@ -201,13 +215,25 @@ class LogFile:
 
 
 def _rest_of_line(file: BinaryIO) -> bytes:
-    """Read to the end of a line and return its last bytes, without the newline."""
-    kept = b""
+    """Read to the end of a line, or a hole, and return its last bytes, without the newline."""
+    kept, read = b"", 0
     while True:
         part = file.readline(CHUNK_BYTES)
-        kept = (kept + part)[-LONGEST_LINE - 2 :]
-        if not part or part.endswith(b"\n"):
+        read += len(part)
+        is_hole = len(part) >= _SMALLEST_HOLE and part.endswith(bytes(_SMALLEST_HOLE))
+        kept = (kept + part)[-LONGEST_LINE - 2 :] if not is_hole else (kept + part.rstrip(b"\0"))[-LONGEST_LINE - 2 :]
+        if is_hole:
+            _pass_over_hole(file)
+        if not part or is_hole or part.endswith(b"\n") or read > _LONGEST_SHOWN:
             return kept.rstrip(b"\r\n")
+
+
+def _pass_over_hole(file: BinaryIO) -> None:
+    """Go on behind a hole, and behind what it left of the line that it ends in."""
+    with open(file.name, "rb") as other:  # lseek(2) would move a buffered file behind its back
+        file.seek(sparse.next_data(other.fileno(), file.tell(), os.fstat(other.fileno()).st_size))
+    while (part := file.readline(CHUNK_BYTES)) and not part.endswith(b"\n"):
+        pass
 
 
 Ended = Callable[[], bool]
@@ -225,10 +251,13 @@ def matches(path: Path, wanted: Wanted, ended: Ended, start: int = 0) -> Iterato
         start: the offset of a line to begin at.
     """
     with path.open("rb") as file:
-        file.seek(start)
         carry, line, base, pause = b"", start, start, 0.0  # the line that is not whole yet begins at ``line``
+        pages = sparse.pages(file.fileno(), start, _SEARCH_BYTES)
         while not ended():
-            data = file.read(_SEARCH_BYTES)
+            begin, data = next(pages, (base + len(carry), b""))
+            if begin > base + len(carry):  # behind a hole another line begins
+                yield [line if offset == base else offset for offset in wanted.lines(carry, base)], line
+                carry, line, base = b"", begin, begin
             block = carry + data
             whole = block.rfind(b"\n") + 1 if data else len(block)
             found = [line if offset == base else offset for offset in wanted.lines(block[:whole], base)]
