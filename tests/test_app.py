@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import random
 import re
+import sqlite3
 import subprocess
 import threading
 import time
@@ -17,12 +18,13 @@ from textual.widgets import Input
 
 from foundations_tui import comparing, locations, summaries
 from foundations_tui.cli.verbs import VERBS
-from foundations_tui.errors import FoundationsError, UsageError
+from foundations_tui.errors import FoundationsError, NotFoundError, UsageError
 from foundations_tui.hosts import unlocking
 from foundations_tui.session import Session
 from foundations_tui.settings import Settings
 from foundations_tui.store import queries
-from foundations_tui.ui import logfile, pictures, view
+from foundations_tui.store.db import open_reader
+from foundations_tui.ui import facts, logfile, pictures, view
 from foundations_tui.ui.app import FoundationsApp
 from foundations_tui.ui.commands import parse
 from foundations_tui.ui.curves import means_at
@@ -1063,3 +1065,41 @@ async def test_a_filter_follows_a_log_that_comes_late_and_in_pieces(tmp_path: Pa
             await pilot.pause(0.1)
             assert view.line_count == count
         assert "loss 0.10" in screen.text(app) and "loss 2" in screen.text(app) and "epoch" not in screen.text(app)
+
+
+async def test_a_store_that_cannot_be_read_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    fill(2)
+    app = FoundationsApp(Session(), page="queue", follow=False)
+    async with app.run_test(size=(100, 30)) as pilot:
+        await screen.until(pilot, lambda: app.reader.is_idle)
+        said: list[str] = []
+        monkeypatch.setattr(app, "say", lambda text, failed=False: said.append(text))
+
+        def damaged(*_: object) -> None:
+            raise sqlite3.DatabaseError("database disk image is malformed")
+
+        monkeypatch.setattr(queries, "waiting", damaged)
+        app.main.reload()
+        await screen.until(pilot, lambda: bool(said))
+        assert "what is shown may be old" in said[0] and "damaged" in said[0] or "malformed" in said[0]
+        app.main.reload()
+        await screen.until(pilot, lambda: app.reader.is_idle)
+        await pilot.pause()
+        assert len(said) == 1, "once a minute"
+
+
+async def test_an_answer_finds_no_box_before_it_is_made_or_after_it_is_closed() -> None:
+    fill(1)
+    app = FoundationsApp(Session(), page="jobs", follow=False)
+    async with app.run_test(size=(100, 30)) as pilot:
+        await screen.until(pilot, lambda: "job 0" in screen.text(app))
+        detail = Detail(app.reader, f"{0:012x}")
+        app.push_screen(detail)
+        known = facts.read(open_reader(), f"{0:012x}")
+        detail._take(known)  # before compose
+        detail._failed(NotFoundError("gone"))
+        await screen.until(pilot, lambda: bool(detail.query("#box")))
+        await pilot.press("escape")
+        detail._take(known)
+        await screen.until(pilot, lambda: app.screen is not detail)
+        detail._take(known)

@@ -351,9 +351,18 @@ def test_nothing_that_a_host_says_changes_a_job_of_another() -> None:
     )
     writes.put_waits(store, "evil", [("hijacked", list(ids))], dict.fromkeys(ids, 5.0))
     writes.mark_complete(store, "evil")
-    assert writes.behind(store, "evil") == []
+    assert writes.behind(store, "evil") == [] and writes.unread_events(store, "evil") == []
     assert {job: rows_of(store, job) for job in ids} == before
-    walked = {"put_changes", "put_acknowledged", "put_accepted", "put_sizes", "put_waits", "mark_complete", "behind"}
+    walked = {
+        "put_changes",
+        "put_acknowledged",
+        "put_accepted",
+        "put_sizes",
+        "put_waits",
+        "mark_complete",
+        "behind",
+        "unread_events",
+    }
     import inspect
 
     about_hosts = {

@@ -16,7 +16,7 @@ from textual.binding import Binding, BindingType
 from textual.screen import Screen
 
 from foundations_tui import locations, words
-from foundations_tui.errors import ConfigError
+from foundations_tui.errors import ConfigError, FoundationsError, NotFoundError
 from foundations_tui.hosts.asking import LockedKey, Prompt
 from foundations_tui.session import Session
 from foundations_tui.settings import BY_ITSELF, Settings
@@ -52,6 +52,8 @@ _TOLD_WITHIN = 60.0
 _MOST_SAID = 3
 """Jobs that ended at once and are named one by one."""
 _SAID_TOGETHER = 1.0
+_SAID_AGAIN = 60.0
+"""Seconds until the same error is said again."""
 _REDRAW_SECONDS = 10.0
 """What only time changes (ages) is drawn anew so often while nothing runs."""
 
@@ -100,7 +102,9 @@ class FoundationsApp(KeysInOrder):
         self._session = session
         self._follows = follow
         self._page = page
-        self.reader = Reader(lambda call: self.post_message(Answered(call)))
+        self.reader = Reader(lambda call: self.post_message(Answered(call)), self._say_unread)
+        self._unread = ("", 0.0)
+        """What of the store could not be read, and when that was said."""
         """Reads the store for the panes."""
         self.asks = Asks(self)
         self.deeds = Deeds(self, session, verbs or {})
@@ -346,6 +350,15 @@ class FoundationsApp(KeysInOrder):
         """Say something in a corner for a while."""
         shown = "\n".join(one_line(line) for line in text.splitlines())
         self.notify(shown, severity="error" if failed else "information", markup=False)
+
+    def _say_unread(self, error: FoundationsError) -> None:
+        """Say that something cannot be read, once a minute: it is asked for again and again."""
+        if isinstance(error, NotFoundError):
+            return  # it is gone, and what asks for it goes, too
+        words, now = str(error), time.monotonic()
+        if words != self._unread[0] or now - self._unread[1] > _SAID_AGAIN:
+            self._unread = (words, now)
+            self.say(f"what is shown may be old: {words}", failed=True)
 
     # --- screens ------------------------------------------------------------------------------------------------
 

@@ -18,13 +18,14 @@ Deliver = Callable[[Callable[[], None]], Any]
 class Reader:
     """Answers questions about the store one after the other; of several in one slot only the last is answered."""
 
-    def __init__(self, deliver: Deliver) -> None:
+    def __init__(self, deliver: Deliver, complain: Callable[[FoundationsError], None]) -> None:
         """Make one; ``start`` begins.
 
         Args:
             deliver: takes a call from this thread and has the app's thread make it.
+            complain: takes, in the app's thread, an error that who asked does not take.
         """
-        self._deliver = deliver
+        self._deliver, self._complain = deliver, complain
         self._wanted: dict[Hashable, tuple[Read, Callable[[Any], None], Callable[[FoundationsError], None] | None]] = {}
         self._news = threading.Condition()
         self._ended = False
@@ -63,7 +64,7 @@ class Reader:
             slot: whose question it is; a newer one of the same slot takes the place of one that still waits.
             read: reads it, in the store's thread.
             then: takes it, in the app's thread.
-            failed: takes the error; without it the error goes unsaid, and the old answer stays on the screen.
+            failed: takes the error; without it the app says it, and the old answer stays on the screen.
         """
         with self._news:
             self._wanted.pop(slot, None)
@@ -92,9 +93,9 @@ class Reader:
                 self._conn = open_reader()
             found = read(self._conn)
         except Exception as error:
-            if failed is not None and not self._ended:
-                ours = as_ours(error)
-                self._deliver(lambda: failed(ours))
+            if not self._ended:
+                ours, taken_by = as_ours(error), failed or self._complain
+                self._deliver(lambda: taken_by(ours))
             return
         if not self._ended:
             self._deliver(lambda: then(found))

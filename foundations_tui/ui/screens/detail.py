@@ -65,16 +65,21 @@ class Detail(Window):
 
         self._reader.ask(self, lambda conn: facts.read(conn, job), self._take, self._failed)
 
+    @property
+    def _is_there(self) -> bool:
+        """Whether an answer has a place: it may come before the box is made, or while the screen is being closed."""
+        return self.is_attached and bool(self.query("#box")) and bool(self.query("#detail-text"))
+
     def _take(self, known: facts.Known) -> None:
-        if not self.is_attached:
-            return  # it was closed meanwhile
+        if not self._is_there:
+            return
         self._row = known.row
         title = f"{known.row.job}  {known.row.name}".strip()
         self.query_one("#box").border_title = Content(one_line(title))
         self.query_one("#detail-text", Static).update(facts.everything(known))
 
     def _failed(self, error: FoundationsError) -> None:
-        if self.is_attached:
+        if self._is_there:
             self.query_one("#detail-text", Static).update(Content(several_lines(str(error))))
 
     def action_scroll(self, lines: int) -> None:
