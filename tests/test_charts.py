@@ -99,10 +99,22 @@ def test_attempts_are_joined_and_what_is_no_number_is_marked() -> None:
     log([5.0, 4.0, 3.0])
     log([3.5, math.nan, 2.0], attempt=2, first=3, time=1e9 + 100)
     (line,) = plotted(How(), attempt=2).lines
-    assert [list(curve.xs) for curve in line.earlier] == [[0, 1, 2]] and list(line.curve.xs) == [3, 5]
+    assert list(line.curve.xs) == [0, 1, 2, 3, 5] and list(line.values or ()) == [5.0, 4.0, 3.0, 3.5, 2.0]
     assert list(line.seams) == [3] and list(line.odd_at) == [4] and line.odd == 1
     (line,) = plotted(How(x="time"), attempt=2).lines
     assert list(line.seams) == [100]
+
+
+def test_what_an_attempt_did_beyond_its_checkpoint_is_not_drawn() -> None:
+    """One series, as everywhere: the earlier attempt up to where the later one took over."""
+    fill(1)
+    log([9.0, 8.0, 7.0, 6.0])
+    log([7.5, 6.5], attempt=2, first=2, time=1e9 + 100)
+    (line,) = plotted(How(), attempt=2).lines
+    assert list(line.curve.xs) == [0, 1, 2, 3] and list(line.values or ()) == [9.0, 8.0, 7.5, 6.5]
+    assert list(line.seams) == [2]
+    (line,) = plotted(How(), attempt=3).lines
+    assert list(line.curve.xs) == [0, 1, 2, 3], "a third one has logged nothing yet"
 
 
 @given(

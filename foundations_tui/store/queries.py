@@ -367,9 +367,7 @@ def metrics(conn: sqlite3.Connection, job_id: str, attempt: int, key: str = "", 
     return [MetricRow(key, step, series.from_column(value), time) for key, step, value, time in found]
 
 
-def curve(
-    conn: sqlite3.Connection, job_id: str, attempt: int, key: str, most: int = series.LONG, alone: bool = False
-) -> list[CurvePoint]:
+def curve(conn: sqlite3.Connection, job_id: str, attempt: int, key: str, most: int = series.LONG) -> list[CurvePoint]:
     """Return a metric as a chart needs it: every point of a short series, a row for each 256 of a long one.
 
     Points without a number (text, NaN, infinities) are counted as odd.
@@ -380,19 +378,16 @@ def curve(
         attempt: which attempt's.
         key: the metric.
         most: a series of so many points is long; not less than ``series.LONG``.
-        alone: without what the attempt took over from earlier ones.
     """
     query = "SELECT id, count FROM series WHERE key = ? AND job = ? AND attempt = ?"
     found = conn.execute(query, [key, job_id, attempt]).fetchone()
     if found is None:
         return []
-    own = _OWN if alone else ""
     if found["count"] >= most:
         columns = "count, min, max, last, step_min, step_max, time_min, time_max, odd"
-        since = f" AND time_max >= (SELECT MIN(p.time) FROM points p WHERE p.series = ?1{own})" if alone else ""
-        rows = conn.execute(f"SELECT {columns} FROM rollups WHERE series = ?1{since} ORDER BY bucket", [found["id"]])
+        rows = conn.execute(f"SELECT {columns} FROM rollups WHERE series = ? ORDER BY bucket", [found["id"]])
         return [CurvePoint(*row) for row in rows]
-    query = f"SELECT value, step, time FROM points p WHERE series = ?{own} ORDER BY time, writer, offset"
+    query = "SELECT value, step, time FROM points p WHERE series = ? ORDER BY time, writer, offset"
     return [_point(*row) for row in conn.execute(query, [found["id"]])]
 
 
@@ -406,6 +401,16 @@ def curve_between(
         " ORDER BY p.time, p.writer, p.offset"
     )
     return [_point(*row) for row in conn.execute(query, [key, job_id, attempt, *times])]
+
+
+def first_own(conn: sqlite3.Connection, job_id: str, attempt: int, key: str) -> CurvePoint | None:
+    """Return the first point of a metric that an attempt logged itself; None when it took all of them over."""
+    query = (
+        "SELECT p.value, p.step, p.time FROM series s JOIN points p ON p.series = s.id"
+        f" WHERE s.key = ? AND s.job = ? AND s.attempt = ?{_OWN} ORDER BY p.time, p.writer, p.offset LIMIT 1"
+    )
+    found = conn.execute(query, [key, job_id, attempt]).fetchone()
+    return None if found is None else _point(*found)
 
 
 def attempts_with(conn: sqlite3.Connection, job_id: str, key: str) -> list[int]:

@@ -51,35 +51,41 @@ class JobOfChart:
 
 @dataclass(frozen=True)
 class _Part:
-    """A metric of one attempt."""
+    """A metric of a job: that of its last attempt, which begins with what it took over from those before."""
 
-    attempt: int
+    series: _Series
     points: list[CurvePoint]
     zero: float
     """Where its x axis begins."""
+    seams: list[CurvePoint]
+    """The first points of later attempts."""
 
 
 def plot(conn: sqlite3.Connection, key: str, jobs: Sequence[JobOfChart], how: How) -> Plot:
     """Return a metric's curves of some jobs, and from where to where they are shown."""
     most = max(LONG, _MOST_DRAWN // max(1, len(jobs)))
-    found = [(one, parts) for one in jobs if (parts := _parts(conn, one, key, how, most))]
-    xs = [x for _, parts in found for part in parts for x in _xs(part.points, part.zero, how)]
+    found = [(one, part) for one in jobs if (part := _part(conn, one, key, how, most)) is not None]
+    xs = [x for _, part in found for x in _xs(part.points, part.zero, how)]
     if not xs:
         return Plot()
     left, right = min(xs), max(xs)
     span = left + (right - left) * how.window[0], left + (right - left) * how.window[1]
-    return Plot([_line(conn, key, one, parts, how, span) for one, parts in found], span)
+    return Plot([_line(conn, one, part, how, span) for one, part in found], span)
 
 
-def _parts(conn: sqlite3.Connection, one: JobOfChart, key: str, how: How, most: int) -> list[_Part]:
-    """Return the attempts of a job that have numbers, the one that counts last."""
+def _part(conn: sqlite3.Connection, one: JobOfChart, key: str, how: How, most: int) -> _Part | None:
+    """Return a metric of a job, None when it has no numbers."""
     attempts = queries.attempts_with(conn, one.job, key) if one.attempt > 1 else [one.attempt]
+    if not attempts:
+        return None
+    series = (one.job, attempts[-1], key)
     finest = _FINEST if how.window == (0.0, 1.0) else most
-    alone = len(attempts) > 1  # each attempt is drawn by itself, with a seam between two
-    read = [(attempt, merged(queries.curve(conn, one.job, attempt, key, most, alone), finest)) for attempt in attempts]
-    read = [(attempt, points) for attempt, points in read if any(point.last is not None for point in points)]
-    zero = read[0][1][0].time_min if read and how.x == "time" else 0.0
-    return [_Part(attempt, _from_start(conn, (one.job, attempt, key), points), zero) for attempt, points in read]
+    points = merged(queries.curve(conn, *series, most), finest)
+    if not any(point.last is not None for point in points):
+        return None
+    zero = points[0].time_min if how.x == "time" else 0.0
+    later = [queries.first_own(conn, one.job, attempt, key) for attempt in attempts[1:]]
+    return _Part(series, _from_start(conn, series, points), zero, [point for point in later if point is not None])
 
 
 def merged(points: list[CurvePoint], most: int) -> list[CurvePoint]:
@@ -119,37 +125,35 @@ def _from_start(conn: sqlite3.Connection, series: _Series, points: list[CurvePoi
     return [*each[: first.count], *points[1:]]
 
 
-def _line(conn: sqlite3.Connection, key: str, one: JobOfChart, parts: list[_Part], how: How, span: charts.Span) -> Line:
+def _line(conn: sqlite3.Connection, one: JobOfChart, part: _Part, how: How, span: charts.Span) -> Line:
     colour, marker = LOOK.curve(one.number)
-    last = parts[-1]
-    curve, values, times = _shown(conn, (one.job, last.attempt, key), last, how, span)
+    curve, values, times = _shown(conn, part, how, span)
     return Line(
         label=one.label,
         colour=colour,
         marker=marker,
         curve=curve,
         values=values,
-        odd=sum(point.odd for part in parts for point in part.points),
-        odd_at=[x for part in parts for x in _xs([p for p in part.points if p.odd], part.zero, how)],
-        earlier=[_shown(conn, (one.job, part.attempt, key), part, how, span)[0] for part in parts[:-1]],
-        seams=[_xs(part.points[:1], part.zero, how)[0] for part in parts[1:]],
+        odd=sum(point.odd for point in part.points),
+        odd_at=_xs([point for point in part.points if point.odd], part.zero, how),
+        seams=_xs(part.seams, part.zero, how),
         job=one.job,
         times=times,
     )
 
 
 def _shown(
-    conn: sqlite3.Connection, series: _Series, part: _Part, how: How, span: charts.Span
+    conn: sqlite3.Connection, part: _Part, how: How, span: charts.Span
 ) -> tuple[charts.Curve, list[float], list[float]]:
-    """Return what is seen of a metric of one attempt, its values there and their times."""
+    """Return what is seen of a metric, its values there and their times."""
     points = [point for point in part.points if point.last is not None]
     values = [point.last or 0.0 for point in points]
     if how.smooth:
-        values = _smoothed(conn, series, points, how.smooth)
+        values = _smoothed(conn, part.series, points, how.smooth)
     elif how.window != (0.0, 1.0):
         near = _within(points, _xs(points, part.zero, how), span)
         if sum(point.count for point in points[near]) <= _MOST_POINTS:
-            points = _each(conn, series, points[near])
+            points = _each(conn, part.series, points[near])
             values = [point.last or 0.0 for point in points]
     xs = _xs(points, part.zero, how)
     near = _within(points, xs, span)

@@ -43,8 +43,6 @@ class Line:
     """How many points are no finite number."""
     odd_at: Sequence[float] = ()
     """... and where."""
-    earlier: Sequence[charts.Curve] = ()
-    """Of earlier attempts."""
     seams: Sequence[float] = ()
     """Where a new attempt began."""
     marks: bool = False
@@ -199,16 +197,15 @@ class Chart(Widget):
             said = textwrap.wrap(self._plot.words, max(1, room)) or [""]
             strips += [Strip([Segment(clip(line, room), dim)]) for line in said]
             return [strip.adjust_cell_length(room, style) for strip in strips]
-        owners = [line for line in lines for _ in (*line.earlier, line.curve)]
-        curves = [curve for line in lines for curve in (*line.earlier, line.curve)]
+        curves = [line.curve for line in lines]
         _, _, low, high = charts.bounds(curves, self._log)
         if self._plot.uprights:
             low, high = 0.0, 1.0
         labels = charts.labels(low, high, rows, self._log, _AXIS - 1) if not self._plot.uprights else [""] * rows
-        drawn = list(zip(owners, charts.draw(curves, columns, rows, self._log, (left, right)), strict=True))
+        drawn = list(zip(lines, charts.draw(curves, columns, rows, self._log, (left, right)), strict=True))
         at = None if self.cursor is None else round(self.cursor * (columns - 1))
         uprights = {_column(x, (left, right), columns) for x, _ in self._plot.ticks if self._plot.uprights}
-        looks = _Looks(style, [line.colour for line in owners], uprights)
+        looks = _Looks(style, [line.colour for line in lines], uprights)
         if len(lines) > 1 and not self._plot.uprights:
             looks.ends = {n: end for n, (line, cells) in enumerate(drawn) if (end := _end(cells)) and not line.marks}
         for row in range(rows):
