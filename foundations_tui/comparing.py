@@ -77,6 +77,12 @@ def compare(rows: Sequence[JobRow], directions: Mapping[str, str], now: float, e
     return [line for line in lines if everything or line.differs]
 
 
+def varying(rows: Sequence[JobRow]) -> list[str]:
+    """Return the parameters in which jobs differ."""
+    keys = dict.fromkeys(key for row in rows for key in row.params)
+    return [key for key in keys if len({repr(row.params.get(key)) for row in rows}) > 1]
+
+
 def without_doubles(lines: Sequence[Line]) -> list[Line]:
     """Return lines for who reads them: an argument that says what a parameter of its name says is left out."""
     params = {line.name: line.values for line in lines if line.kind == "param"}

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import os
+import re
 import sqlite3
 import subprocess
 import sys
@@ -286,6 +287,34 @@ def test_a_parquet_file_is_read_by_pandas(client: Client, tmp_path: Path) -> Non
     client.run("export", "--format", "parquet", "--out", str(tmp_path / "jobs.parquet"))
     frame = pandas.read_parquet(tmp_path / "jobs.parquet")
     assert frame["metric:loss"].tolist() == [0.5] and frame["param:o"].tolist() == ["adam"]
+
+
+def test_tables_charts_and_files_are_as_people_want_them(client: Client) -> None:
+    code = """
+import foundations, sys
+foundations.log_metric("text", "x" * 5000)
+foundations.log_metric("loss", [3, float(sys.argv[1])])
+open("puppy.jpg", "wb").write(b"j")
+foundations.save_artifact("puppy.jpg", key="Image")
+foundations.save_artifact("puppy.jpg", key="odd.name")
+print("started in", __import__("os").getcwd())
+"""
+    (client.project / "t.py").write_text(code)
+    sweep = client.json("submit", "--sweep", "x=1,2", "--", "python", "t.py", "{x}")
+    jobs = [one["job"] for one in sweep]
+    client.run("wait", *jobs)
+    client.run("sync")
+    assert max(map(len, client.run("jobs").stdout.splitlines())) < 200, "a long value is cut in a table"
+    markdown, table = (client.run("export", "--format", kind).stdout for kind in ("md", "latex"))
+    clock = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d")
+    assert len(clock.findall(markdown)) == len(clock.findall(table)) == 6 and "e+09" not in markdown + table
+    assert not clock.findall(client.run("export", "--format", "csv").stdout), "programs take seconds"
+    group = client.job(jobs[0])["group"]
+    drawn = client.run("chart", "--where", f"group={group}", "--key", "loss").stdout
+    assert "x=1" in drawn and "x=2" in drawn and "python t.py" not in drawn
+    assert "the logs say the same" in client.run("diff", *jobs, "--log").stderr
+    client.run("get", jobs[0], "--artifacts", "--dest", "out")
+    assert sorted(os.listdir(client.project / "out" / "artifacts")) == ["Image.jpg", "odd.name"]
 
 
 def test_a_chart_shows_its_ends() -> None:

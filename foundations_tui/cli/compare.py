@@ -10,6 +10,7 @@ import sqlite3
 import sys
 import time
 from collections.abc import Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -172,7 +173,8 @@ def _metric_cells(value: MetricRow) -> list[str]:
 
 
 @click.command()
-@jobs_argument()
+@jobs_argument(required=False)
+@where_option
 @click.option("--key", required=True, help="The metric.")
 @click.option(
     "--x", "axis", default="step", type=click.Choice(("step", "time")), help="Along steps, or time since the start."
@@ -180,10 +182,10 @@ def _metric_cells(value: MetricRow) -> list[str]:
 @click.option("--log", is_flag=True, help="Logarithmic values.")
 @click.option("--height", default=15, type=click.IntRange(3, 100), help="Lines high (default 15).")
 @sync_option
-def chart(jobs: tuple[str, ...], key: str, axis: str, log: bool, height: int, sync_first: bool) -> None:
-    """Draw a metric of jobs in the terminal."""
+def chart(jobs: tuple[str, ...], where: str, key: str, axis: str, log: bool, height: int, sync_first: bool) -> None:
+    """Draw a metric of jobs in the terminal; of a sweep: --where group=SWEEP."""
     conn = reader(sync_first)
-    rows = [queries.find(conn, job) for job in jobs]
+    rows = chosen_jobs(conn, jobs, where, True, "chart")
     if len(rows) > _MOST_CURVES:
         raise UsageError(f"a chart takes at most {_MOST_CURVES} jobs")
     curves = [_curve(conn, row, key, axis) for row in rows]
@@ -210,6 +212,7 @@ def _chart_lines(
     rows: Sequence[JobRow], curves: Sequence[charts.Curve], key: str, axis: str, log: bool, columns: int, height: int
 ) -> list[str]:
     left, right, low, high = charts.bounds(curves, log)
+    legend = _labels(rows)
     labels = charts.labels(low, high, height, log)
     margin = max(map(len, labels)) + 1
     drawn = charts.draw(curves, max(1, columns - margin - 1), height, log)
@@ -222,8 +225,16 @@ def _chart_lines(
     lines.append(f"{'':>{margin}}└{ends[0]}{'─' * max(1, room)}{ends[1]}{unit}")
     for number, row in enumerate(rows):
         mark = click.style("──", fg=_COLORS[number])
-        lines.append(f"{'':>{margin}} {mark} {row.job[: queries.SHORTEST]} {one_line(row.label)}")
+        lines.append(f"{'':>{margin}} {mark} {row.job[: queries.SHORTEST]} {one_line(legend[number])}")
     return lines
+
+
+def _labels(rows: Sequence[JobRow]) -> list[str]:
+    """Return what tells jobs apart in a legend: their parameters where those differ, else their names."""
+    varying = comparing.varying(rows)
+    if not varying or any(row.name for row in rows):
+        return [row.label for row in rows]
+    return [" ".join(f"{key}={cell(row.params.get(key))}" for key in varying) for row in rows]
 
 
 def _overlaid(layers: Sequence[str]) -> str:
@@ -269,6 +280,9 @@ def export(
     values = queries.values(conn, which, wanted, [row.job for row in rows])
     names = [e.text for e in wanted]
     table = [values[row.job] for row in rows]
+    if kind in ("md", "latex"):  # for people; the others are for programs, and have seconds since the epoch
+        moments = [place for place, one in enumerate(wanted) if one.kind == "field" and one.name in _MOMENTS]
+        table = [[_clock(value) if place in moments else value for place, value in enumerate(row)] for row in table]
     if kind == "parquet":
         return _write_parquet(names, table, out)
     text = _TEXTS[kind](names, table)
@@ -277,6 +291,13 @@ def export(
         say(f"{words.plural(len(rows), 'job')} in {out}")
     else:
         click.echo(several_lines(text) if sys.stdout.isatty() else text, nl=False)
+
+
+_MOMENTS = ("created", "started", "ended")
+
+
+def _clock(moment: Any) -> Any:
+    return f"{datetime.fromtimestamp(moment):%Y-%m-%d %H:%M:%S}" if isinstance(moment, int | float) else moment
 
 
 def _all_columns(conn: sqlite3.Connection, rows: Sequence[JobRow]) -> list[expressions.Expression]:

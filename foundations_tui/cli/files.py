@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -190,10 +190,16 @@ def _copy_artifacts(
         within = "artifacts/synced" if row.artifacts[key].get("kind") == fetching.SYNCED else "artifacts"
         try:
             with unpacking.Folder(target, within, with_git) as folder:
-                copied = unpacking.copy(source, folder, source.name)
+                copied = unpacking.copy(source, folder, _with_suffix(source.name, row.artifacts[key].get("name")))
         except OSError as error:
             raise FoundationsError(f"{target}: {error.strerror or error}") from None
         _add(found, copied, within)
+
+
+def _with_suffix(name: str, original: Any) -> str:
+    """Return an artifact's name with the ending of the file that it was, where its key has none: programs go by it."""
+    ending = Path(original).suffix if isinstance(original, str) and "\0" not in original else ""
+    return name + ending if ending.isascii() and len(ending) <= 10 and not Path(name).suffix else name
 
 
 def _copy_log(session: Session, row: JobRow, attempt: int, target: Path, found: Fetched) -> None:

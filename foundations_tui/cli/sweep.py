@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from foundations_tui import summaries, words
+from foundations_tui import comparing, summaries, words
 from foundations_tui.cells import cell
 from foundations_tui.cli import output
 from foundations_tui.cli.options import (
@@ -88,7 +88,7 @@ def show(sweep_id: str, metric: str, sync_first: bool, as_json: bool) -> None:
     click.echo(f"{words.plural(len(rows), 'job')}: " + ", ".join(f"{n} {state}" for state, n in counts.items()))
     if best[1]:
         click.echo(f"\nbest by {best[0]}")
-        varying = _varying(rows)
+        varying = comparing.varying(rows)
         short = queries.short_ids(conn, [row.job for row, _ in best[1]])
         table = [
             [short[row.job], row.state, words.number(value), *(cell(row.params.get(key)) for key in varying)]
@@ -231,9 +231,3 @@ def _best(
         )
     found = [(row, values[row.job][0]) for row in rows if summaries.is_number(values[row.job][0])]
     return metric, sorted(found, key=lambda one: -one[1] if descending else one[1])
-
-
-def _varying(rows: list[JobRow]) -> list[str]:
-    """Return the parameters in which the jobs differ."""
-    keys = dict.fromkeys(key for row in rows for key in row.params)
-    return [key for key in keys if len({repr(row.params.get(key)) for row in rows}) > 1]

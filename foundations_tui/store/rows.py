@@ -152,8 +152,8 @@ class JobRow:
     @property
     def facts(self) -> str:
         """What is worth knowing beside the state: that, else what it was given and what it measured last."""
-        params = [f"{key}={words.number(value)}" for key, value in self.params.items()]
-        metrics = [f"{key} {words.number(metric.last)}" for key, metric in self.metrics.items()]
+        params = [f"{key}={_brief(value)}" for key, value in self.params.items()]
+        metrics = [f"{key} {_brief(metric.last)}" for key, metric in self.metrics.items()]
         return self.why or "  ".join(params + metrics)
 
     def to_json(self, now: float) -> dict[str, Any]:
@@ -404,3 +404,12 @@ def json_value(value: Any) -> Any:
     if isinstance(value, list):
         return [json_value(item) for item in value]
     return json_number(value)
+
+
+_BRIEF = 40
+"""Characters of a value in a line of many."""
+
+
+def _brief(value: Any) -> str:
+    text = words.number(value)
+    return text if len(text) <= _BRIEF else text[: _BRIEF - 1] + "…"
