@@ -245,12 +245,19 @@ class JobSpec:
                 raise BadRequest(f"not a folder of the snapshot: {folder!r}")
 
     def _check_data(self) -> None:
+        places: Dict[str, str] = {}
         for name, entry in self.data.items():
             path, at = str(entry.get("path", "")), str(entry.get("at", ""))
             if not ENV_NAME.match(name) or not path.startswith(("/", "~/")) or "\0" in path + at:
                 raise BadRequest(f"data {name!r}: a name like a variable's, and a path from the root or ~/ is needed")
             if at.startswith("/") or ".." in at.split("/"):
                 raise BadRequest(f"data {name!r}: {at!r} leads out of the job's folder")
+            place = "/".join(part for part in at.split("/") if part not in ("", "."))
+            if place and place in places:
+                raise BadRequest(f"data {name!r}: {places[place]!r} is at {at!r} already")
+            if ".git" in place.split("/"):
+                raise BadRequest(f"data {name!r}: {at!r} is no place for data")
+            places[place] = name
 
     def check_id(self) -> None:
         """Raise BadRequest when the id is none."""

@@ -432,6 +432,12 @@ def test_data_of_the_host_is_linked_into_the_folder(client: Client, tmp_path: Pa
     assert client.json("jobs", "--sync")[0]["outputs"]["files"] == 1
     (client.project / "foundations.toml").write_text(f'[data]\nx = {{ path = "{store}", at = "../x" }}\n')
     assert "leads out of the job's folder" in client.run("submit", "--", "true", code=2).stderr
+    (client.project / "foundations.toml").write_text(
+        f'[data]\nx = {{ path = "{store}", at = "in" }}\ny = {{ path = "/b", at = "./in/" }}\n'
+    )
+    assert "'x' is at" in client.run("submit", "--", "true", code=2).stderr
+    (client.project / "foundations.toml").write_text(f'[data]\nx = {{ path = "{store}", at = ".git/hooks" }}\n')
+    assert "no place for data" in client.run("submit", "--", "true", code=2).stderr
     (client.project / "foundations.toml").write_text('[data]\nx = { pat = "/a" }\n')
     assert "did you mean 'path'?" in client.run("submit", "--", "true", code=2).stderr
 
