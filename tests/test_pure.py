@@ -9,6 +9,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+import pyte
 import pytest
 from hypothesis import given, strategies as st
 
@@ -17,7 +18,8 @@ from foundations_tui import config, terminal, words
 from foundations_tui.errors import ConfigError, NotFoundError, UsageError
 from foundations_tui.hosts import addresses, hostkeys
 from foundations_tui.store.points import decode_points
-from foundations_tui.ui.logfile import LogFile, compile_words, next_match
+from foundations_tui.ui import logfile
+from foundations_tui.ui.logfile import LogFile, compile_words, drawn_last, next_match
 from remote_agent import gpus, journal, protocol
 from remote_agent.errors import BadRequest, ProtocolError
 from remote_agent.gpus import Gpu
@@ -269,7 +271,7 @@ def test_the_gpus_that_hosts_toml_allows() -> None:
 def test_no_control_sequence_but_colours_passes(data: bytes, cut: int) -> None:
     shown = terminal.LogFilter()
     text = "".join(shown.feed(data[start : start + cut]) for start in range(0, len(data), cut)) + shown.end()
-    rest = terminal.plain(text)
+    rest = terminal.plain(text.replace("\r\x1b[K", "\r"))  # a line that is begun anew
     assert not any(c < " " and c not in "\n\t\r" or "\x7f" <= c <= "\x9f" for c in rest)
 
 
@@ -466,3 +468,75 @@ def test_a_log_with_a_hole_is_viewed_without_reading_it(tmp_path: Path) -> None:
     with path.open("r+b") as file:
         os.truncate(file.fileno(), 4 << 30)  # a hole at its end
     assert log.scan(1 << 20) < 1 << 17 and log.line_count == 10_005
+
+
+BARS = (
+    b"begin\n\router:   0%|  | 0/2\n\rinner:   0%|  | 0/2\x1b[A\n\rinner:  50%|# | 1/2\x1b[A\n\r       \x1b[A"
+    b"\router:  50%|# | 1/2\n\rinner:   0%|  | 0/2\x1b[A\n\rinner: 100%|##| 2/2\x1b[A\router: 100%|##| 2/2\n"
+    b"done\n"
+)
+"""What tqdm writes for two bars, one within the other."""
+
+
+def test_progress_bars_below_one_another_are_one_line(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    path.write_bytes(BARS)
+    log = LogFile(path)
+    log.scan(1 << 20)
+    assert [drawn_last(line) for line in log.lines(0, 9)] == [b"begin", b"outer: 100%|##| 2/2", b"done"]
+    assert [drawn_last(line) for line in log.tail(9)] == [drawn_last(line) for line in log.lines(0, 9)]
+    assert drawn_last(log.lines(log.line_count - 1, 1)[0]) == b"done"
+    shown = pyte.Screen(60, 20)
+    feed, filtered = pyte.Stream(shown), terminal.LogFilter()
+    for start in range(0, len(BARS), 7):
+        feed.feed(filtered.feed(BARS[start : start + 7]).replace("\n", "\r\n"))
+    feed.feed(filtered.end())
+    lines = [line.rstrip() for line in shown.display if line.strip()]
+    assert lines[0] == "begin" and lines[-1] == "done" and len(lines) <= 4, lines
+
+
+@given(
+    st.lists(
+        st.sampled_from([b"a", b"bc", b"\n", b"\n", b"\x1b[A", b"\x1b[1A", b"\r", b"\x1b[31m", b"\x1b", b"[A"]),
+        max_size=60,
+    ),
+    st.integers(1, 9),
+)
+def test_lines_that_step_up_are_counted_in_any_pieces(
+    tmp_path_factory: pytest.TempPathFactory, parts: list[bytes], step: int
+) -> None:
+    path = tmp_path_factory.mktemp("log") / "log"
+    data = b"".join(parts)
+    path.write_bytes(data)
+    expected = logfile._split(data)
+    starts = [0, *(end + 1 for end in logfile._ends(data)[0])][: len(expected)]
+    assert facts(path, step) == (len(expected), starts)
+    small, logfile.CHUNK_BYTES = logfile.CHUNK_BYTES, 8
+    try:
+        assert facts(path, step) == (len(expected), starts), "over the borders of chunks, too"
+    finally:
+        logfile.CHUNK_BYTES = small
+
+
+def facts(path: Path, step: int) -> tuple[int, list[int]]:
+    """Return how many lines a file has and where they begin, when it is counted in steps."""
+    log = LogFile(path)
+    while log.scan(step):
+        pass
+    starts = [log.offset_of(number) for number in range(log.line_count)]
+    assert [log.line_at(start) for start in starts] == list(range(log.line_count))
+    assert starts == sorted(set(starts))
+    return log.line_count, starts
+
+
+def test_the_end_of_a_very_long_progress_bar_is_shown(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    drawn = b"\router" + b"".join(b"\n\rinner %07d\x1b[A" % n for n in range(150_000))
+    path.write_bytes(
+        b"first\n" + drawn + b"\router all\nlast\n" + b"".join(b"\rsingle %07d" % n for n in range(150_000)) + b"\nx\n"
+    )
+    log = LogFile(path)
+    while log.scan(1 << 20):
+        pass
+    shown = [drawn_last(line) for line in log.lines(0, 9)]
+    assert shown == [b"first", b"outer all", b"last", b"single 0149999", b"x"]

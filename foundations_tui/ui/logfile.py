@@ -19,7 +19,7 @@ LONGEST_LINE = 4096
 """Bytes of a line that are shown: the last ones, where a progress bar stands."""
 _SMALLEST_HOLE = 4096
 """So many zeros are what a log lost, and no text."""
-_LONGEST_SHOWN = 8 << 20
+_LONGEST_SHOWN = 1 << 20
 """Bytes of a line that are looked through for its end."""
 _SEARCH_BYTES = 256 << 10
 """So much is searched at once: a search holds up the app's own thread, and must not for longer than a key may wait."""
@@ -87,6 +87,12 @@ class LogFile:
         self._lines = 0
         self._inode = 0
         self._ends_open = False
+        self._taken: dict[int, int] = {}
+        """How many line ends of a chunk were taken back behind it: progress bars below one another are one line."""
+        self._carry = b""
+        """The last bytes that were counted: a step up may go on in what follows."""
+        self._looked_at: tuple[int, int, list[int]] = (-1, 0, [])
+        """The chunk that was looked at last, its bytes, and the offsets behind the ends of its lines."""
 
     @property
     def line_count(self) -> int:
@@ -113,28 +119,51 @@ class LogFile:
                 if stats.st_ino != self._inode or stats.st_size < self._scanned:
                     self._inode = stats.st_ino
                     self._before, self._scanned, self._lines, self._ends_open = array("Q"), 0, 0, False
+                    self._taken, self._carry, self._looked_at = {}, b"", (-1, 0, [])
                 done = 0
                 while done < most and self._scanned < stats.st_size:
                     self._pass_over(sparse.next_data(file.fileno(), self._scanned, stats.st_size))
                     data = os.pread(file.fileno(), CHUNK_BYTES - self._scanned % CHUNK_BYTES, self._scanned)
                     if not data:
                         break
-                    if self._scanned % CHUNK_BYTES == 0:
-                        self._before.append(self._lines)
-                    self._lines += data.count(b"\n")
-                    self._ends_open = not data.endswith(b"\n")
-                    self._scanned += len(data)
+                    self._count(data)
                     done += len(data)
                 return done
         except OSError:
             return 0
+
+    def _count(self, data: bytes) -> None:
+        """Count the lines in what follows, within one chunk."""
+        if self._scanned % CHUNK_BYTES == 0:
+            self._before.append(self._lines)
+        across = _ups_across(self._carry, data)
+        if across or _has_ups(data):
+            ends, taken = _ends(data)
+            self._take_back(across + taken)
+            self._lines += len(ends)
+            self._ends_open = not ends or ends[-1] != len(data) - 1
+        else:
+            self._lines += data.count(b"\n")
+            self._ends_open = not data.endswith(b"\n")
+        self._carry = (self._carry + data[-_LONGEST_UP + 1 :])[-_LONGEST_UP + 1 :]
+        self._scanned += len(data)
+
+    def _take_back(self, count: int) -> None:
+        """Take line ends back, the last first: what follows was drawn over what stood before them."""
+        self._lines = max(0, self._lines - count)
+        chunk = len(self._before) - 1
+        while chunk > 0 and self._before[chunk] > self._lines:
+            lost = self._before[chunk] - max(self._lines, self._before[chunk - 1])
+            self._taken[chunk - 1] = self._taken.get(chunk - 1, 0) + lost
+            self._before[chunk] = self._lines
+            chunk -= 1
 
     def _pass_over(self, end: int) -> None:
         """Pass over a hole: what a log lost to its limit has no lines, and is not read."""
         if end > self._scanned:
             chunks = -(-end // CHUNK_BYTES)
             self._before.extend([self._lines] * (chunks - len(self._before)))
-            self._scanned, self._ends_open = end, True
+            self._scanned, self._ends_open, self._carry = end, True, b""
 
     def lines(self, first: int, count: int) -> list[bytes]:
         """Return lines by their numbers, from 0, as far as they are known."""
@@ -143,9 +172,11 @@ class LogFile:
             return found
         try:
             with self.path.open("rb") as file:
-                file.seek(self._start_of(file, first))
-                while len(found) < min(count, self.line_count - first):
-                    found.append(_rest_of_line(file))
+                begin = self._start_of(file, first)
+                for number in range(first, min(first + count, self.line_count)):
+                    end = self._start_of(file, number + 1) if number < self._lines else self._scanned
+                    found.append(_between(file, begin, end))
+                    begin = end
         except OSError:
             pass
         return found
@@ -169,8 +200,7 @@ class LogFile:
             return 0
         try:
             with self.path.open("rb") as file:
-                file.seek(chunk * CHUNK_BYTES)
-                return self._before[chunk] + file.read(offset - chunk * CHUNK_BYTES).count(b"\n")
+                return self._before[chunk] + bisect_right(self._ends_in(file, chunk), offset)
         except OSError:
             return 0
 
@@ -186,54 +216,115 @@ class LogFile:
 
     def tail(self, count: int) -> list[bytes]:
         """Return the last lines, however much of the file has been counted."""
-        want = count * 400
+        want = max(count * 400, LONGEST_LINE)
         try:
             with self.path.open("rb") as file:
                 size = os.fstat(file.fileno()).st_size
-                file.seek(max(0, size - max(want, LONGEST_LINE)))
-                data = file.read()
+                while True:
+                    file.seek(max(0, size - want))
+                    lines = _split(file.read(want))
+                    if len(lines) > count or want >= min(size, _LONGEST_SHOWN):
+                        return [line[-LONGEST_LINE:] for line in lines[-count:]]
+                    want *= 8
         except OSError:
             return []
-        lines = data.split(b"\n")
-        if lines and not lines[-1]:
-            lines.pop()
-        return [line[-LONGEST_LINE:] for line in lines[-count:]]
 
     def _start_of(self, file: BinaryIO, number: int) -> int:
         """Return the offset at which a line begins."""
         if number == 0:
             return 0
         chunk = bisect_right(self._before, number - 1) - 1
+        ends = self._ends_in(file, chunk)
         missing = number - self._before[chunk]
-        offset = chunk * CHUNK_BYTES
-        file.seek(offset)
-        data = file.read(CHUNK_BYTES)
-        place = -1
-        for _ in range(missing):
-            place = data.find(b"\n", place + 1)
-        return offset + place + 1
+        return ends[missing - 1] if missing <= len(ends) else min(self._scanned, (chunk + 1) * CHUNK_BYTES)
+
+    def _ends_in(self, file: BinaryIO, chunk: int) -> list[int]:
+        """Return the offsets behind the ends of the lines that end in a chunk; those of the last one are kept."""
+        begin = chunk * CHUNK_BYTES
+        size = min(CHUNK_BYTES, self._scanned - begin)
+        if self._looked_at[:2] != (chunk, size):
+            file.seek(begin)
+            self._looked_at = (chunk, size, [begin + end + 1 for end in _ends(file.read(size))[0]])
+        ends = self._looked_at[2]
+        return ends[: len(ends) - self._taken.get(chunk, 0)]
+
+
+_END = re.compile(rb"\n")
+_UP_OR_END = re.compile(rb"\x1b\[1?A|\n")
+_LONGEST_UP = 4
+
+
+def _has_ups(data: bytes) -> bool:
+    """Say whether a step up (CUU of ECMA-48) stands in some bytes; progress bars below one another make them."""
+    return b"\x1b" in data and (b"\x1b[A" in data or b"\x1b[1A" in data)  # one byte is found much sooner
+
+
+def _ups_across(before: bytes, data: bytes) -> int:
+    """Return how many steps up begin in the last bytes before some, and end in those: 0 or 1."""
+    joined = before + data[: _LONGEST_UP - 1]
+    found = [match.span() for match in _UP_OR_END.finditer(joined) if match.group() != b"\n"]
+    return sum(begin < len(before) < end for begin, end in found)
+
+
+def _ends(data: bytes) -> tuple[list[int], int]:
+    """Return where lines end in some bytes, and how many line ends before them are taken back.
+
+    Each step up takes the last line end back.
+    """
+    if not _has_ups(data):
+        return [match.start() for match in _END.finditer(data)], 0
+    found: list[int] = []
+    taken = 0
+    for match in _UP_OR_END.finditer(data):
+        if match.group() == b"\n":
+            found.append(match.start())
+        elif found:
+            found.pop()
+        else:
+            taken += 1
+    return found, taken
+
+
+def _split(data: bytes) -> list[bytes]:
+    """Return the lines in some bytes; within one, each time that it was drawn anew begins with a carriage return."""
+    lines, begin = [], 0
+    for end in [*_ends(data)[0], len(data)]:
+        lines.append(data[begin:end].replace(b"\n", b"\r"))
+        begin = end + 1
+    return lines if lines[-1] else lines[:-1]
+
+
+def _between(file: BinaryIO, begin: int, end: int) -> bytes:
+    """Return the last bytes of the line between two offsets; of one with a hole, those before that."""
+    stop = end
+    if end - begin >= _SMALLEST_HOLE:
+        with open(file.name, "rb") as other:  # lseek(2) would move a buffered file behind its back
+            stop = next((upto for start, upto in sparse.segments(other.fileno(), begin, end) if start == begin), end)
+    file.seek(max(begin, stop - LONGEST_LINE - 1))
+    data = file.read(stop - file.tell()).rstrip(b"\r\n" if stop == end else b"\0")
+    return data.replace(b"\n", b"\r")[-LONGEST_LINE:]
 
 
 def _rest_of_line(file: BinaryIO) -> bytes:
-    """Read to the end of a line, or a hole, and return its last bytes, without the newline."""
+    """Read to the end of a line, whatever takes it back, and return its last bytes, without the newline."""
     kept, read = b"", 0
     while True:
         part = file.readline(CHUNK_BYTES)
-        read += len(part)
-        is_hole = len(part) >= _SMALLEST_HOLE and part.endswith(bytes(_SMALLEST_HOLE))
-        kept = (kept + part)[-LONGEST_LINE - 2 :] if not is_hole else (kept + part.rstrip(b"\0"))[-LONGEST_LINE - 2 :]
-        if is_hole:
-            _pass_over_hole(file)
-        if not part or is_hole or part.endswith(b"\n") or read > _LONGEST_SHOWN:
+        kept, read = (kept + part)[-LONGEST_LINE - 2 :], read + len(part)
+        if not part or part.endswith(b"\n") or read > _LONGEST_SHOWN:
             return kept.rstrip(b"\r\n")
 
 
-def _pass_over_hole(file: BinaryIO) -> None:
-    """Go on behind a hole, and behind what it left of the line that it ends in."""
-    with open(file.name, "rb") as other:  # lseek(2) would move a buffered file behind its back
-        file.seek(sparse.next_data(other.fileno(), file.tell(), os.fstat(other.fileno()).st_size))
-    while (part := file.readline(CHUNK_BYTES)) and not part.endswith(b"\n"):
-        pass
+def drawn_last(line: bytes) -> bytes:
+    """Return what a line shows last: a progress bar writes over it, and those below one another step up to others."""
+    if not _has_ups(line):
+        return line.rpartition(b"\r")[2]
+    shown = (_STEERED.sub(b"", part).strip() for part in reversed(line.split(b"\r")))
+    return next((part for part in shown if part), b"")
+
+
+_STEERED = re.compile(rb"\x1b\[[0-9]*[A-KSTfsu]")
+"""Steps and erasures (CUU to EL of ECMA-48): of one line only what is drawn last is shown."""
 
 
 Ended = Callable[[], bool]

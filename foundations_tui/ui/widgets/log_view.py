@@ -18,7 +18,16 @@ from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
 from foundations_tui.terminal import LogFilter, clip, steady
-from foundations_tui.ui.logfile import ERRORS, TRACEBACK, LogFile, Wanted, compile_words, matches, next_match
+from foundations_tui.ui.logfile import (
+    ERRORS,
+    TRACEBACK,
+    LogFile,
+    Wanted,
+    compile_words,
+    drawn_last,
+    matches,
+    next_match,
+)
 from foundations_tui.ui.widgets.scrolling import scroll_now, scroll_to_end
 from foundations_tui.words import plural
 
@@ -244,7 +253,7 @@ class LogView(ScrollView, can_focus=True):
     def _text(self, line: bytes) -> Text:
         """Return a line with its colours: of a progress bar that redraws itself, what it showed last."""
         shown = LogFilter()
-        line = line.replace(b"\r", b"\xe2\x90\x8d") if self._is_raw else line.rpartition(b"\r")[2]
+        line = line.replace(b"\r", b"\xe2\x90\x8d") if self._is_raw else drawn_last(line)
         safe = steady(shown.feed(line) + shown.end())
         text = Text.from_ansi(safe.expandtabs(8)) if "\x1b" in safe else Text(safe.expandtabs(8))
         text.end = ""
