@@ -8,6 +8,7 @@ Sources: proc(5) for /proc/PID/stat, prctl(2) for the option numbers.
 from __future__ import annotations
 
 import functools
+import itertools
 import os
 import resource
 import signal
@@ -179,19 +180,20 @@ def descendants(of: int) -> List[int]:
     return found
 
 
-def kill_all(find: Callable[[], Iterable[int]], reap: bool = False, rounds: int = 20) -> int:
+def kill_all(find: Callable[[], Iterable[int]], reap: bool = False, patience: float = 10.0) -> int:
     """Kill what ``find`` returns until it returns nothing twice: a process may fork while it is being killed.
 
     Args:
         find: gives the pids that are still to be killed.
         reap: collect dead children on the way; for a process that waits for none of them itself.
-        rounds: how often to look at most.
+        patience: seconds after which what still forks is left: each look at it is a race.
     Returns:
         How many processes were killed.
     """
     killed: Set[int] = set()
     empty = 0
-    for turn in range(rounds):
+    deadline = time.monotonic() + patience
+    for turn in itertools.count():
         pids = [pid for pid in find() if pid != os.getpid() and start_time(pid) is not None]
         for pid in pids:
             send_signal(pid, signal.SIGKILL, start_time(pid))
@@ -200,7 +202,9 @@ def kill_all(find: Callable[[], Iterable[int]], reap: bool = False, rounds: int 
         children_left = reap and _reap()
         if empty >= (4 if children_left else 2):  # a child that forked and ended while we looked was not seen
             break
-        time.sleep(0.001 * turn)
+        if time.monotonic() > deadline:
+            break
+        time.sleep(0.001 * min(turn, 20))
     return len(killed)
 
 
