@@ -276,7 +276,7 @@ def create_syncable_directory(
 def set_tensorboard_logdir(path: str) -> None:
     """Say where this job writes TensorBoard's event files: they are read as metrics while they grow.
 
-    The job has the tag ``tf``.
+    There may be several such folders. The job has the tag ``tf``.
 
     Raises:
         ValueError: the path is not a string.
@@ -285,9 +285,21 @@ def set_tensorboard_logdir(path: str) -> None:
     records = os.environ.get("FOUNDATIONS_RECORDS_DIR", "")
     if run.OFF or not records:
         return
-    temporary = os.path.join(records, ".tensorboard-%d" % os.getpid())
+    folder, wanted = os.path.join(records, "tensorboard"), os.path.abspath(path)
     try:
-        os.symlink(os.path.abspath(path), temporary)
-        os.replace(temporary, os.path.join(records, "tensorboard"))
+        os.makedirs(folder, 0o700, exist_ok=True)
+        known = [os.readlink(os.path.join(folder, name)) for name in os.listdir(folder) if name.isdigit()]
+        if wanted not in known:
+            _link_next(folder, wanted)
     except OSError as error:
         run.warn("event files are not read as metrics: %s" % error)
+
+
+def _link_next(folder: str, target: str) -> None:
+    """Make a link under the next free number; other processes of the job may do the same."""
+    for number in range(1000):
+        try:
+            return os.symlink(target, os.path.join(folder, str(number)))
+        except FileExistsError:
+            continue
+    raise OSError(28, "a job has at most 1000 folders of event files")

@@ -18,6 +18,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Dict, Iterator, List
 
+_PATIENCE = 120.0
+"""Seconds in which an agent that is being started anew has to be there again."""
 _PAUSE = 0.5
 """Seconds between two looks at a job that is waited for."""
 _FINAL = ("completed", "failed", "stopped", "lost")
@@ -37,14 +39,15 @@ def submit(command: "List[str]", folder: str, **wanted: "Any") -> str:
         folder: where it starts, this job's folder or below it.
         **wanted: "host" (this one), "project", "params", "gpus", "ram" (bytes), "name", "tags", "group".
     Raises:
-        ValueError: another host, or a folder that this job did not begin with. RuntimeError: the agent refuses.
+        ValueError: another host, or a folder outside of this job's. RuntimeError: the agent refuses, as it does where
+            this job did not begin with the folder.
     """
     if wanted.get("host", "") not in ("", "any"):
         raise ValueError(f"a job on a host without the client submits to that host only; got {wanted['host']!r}")
     own = {name: wanted[name] for name in ("params", "gpus", "ram", "name", "tags", "group") if wanted.get(name)}
     if wanted.get("project"):
         own["project"] = wanted["project"]
-    own.update(command=list(command), subdir=_below_top(folder))
+    own.update(job=os.urandom(6).hex(), created_at=time.time(), command=list(command), subdir=_below_top(folder))
     return str(_ask("submit", parent=os.environ["FOUNDATIONS_JOB_ID"], spec=own)["job"])
 
 
@@ -77,26 +80,33 @@ def wait(wanted: "List[str]") -> None:
 
 def log(wanted: str) -> bytes:
     """Return the log of a job's last attempt, as it is now."""
-    try:
-        with open(_log_file(wanted), "rb") as file:
-            return file.read()
-    except OSError:
-        return b""
+    return _log_from(wanted, int(_ask("view", job=wanted)["view"].get("attempt") or 0), 0)
 
 
 def follow_log(wanted: str) -> "Iterator[bytes]":
     """Yield a job's log as it grows, to its end."""
-    offset = 0
+    attempt, offset = 1, 0
     while True:
-        is_over = _ask("view", job=wanted)["view"]["state"] in _FINAL
-        page = log(wanted)[offset:]
+        view = _ask("view", job=wanted)["view"]
+        page = _log_from(wanted, attempt, offset)
         offset += len(page)
         if page:
             yield page
-        elif is_over:
+        elif attempt < int(view.get("attempt") or 0):
+            attempt, offset = attempt + 1, 0
+        elif view["state"] in _FINAL:
             return
         else:
             time.sleep(_PAUSE)
+
+
+def _log_from(wanted: str, attempt: int, offset: int) -> bytes:
+    try:
+        with open(os.path.join(_root(), "jobs", wanted, "attempts", str(attempt), "output.log"), "rb") as file:
+            file.seek(offset)
+            return file.read()
+    except OSError:
+        return b""
 
 
 def history(wanted: str, key: str) -> "List[Dict[str, Any]]":
@@ -147,11 +157,6 @@ def _records(wanted: str, attempt: int) -> "List[Any]":
     return sorted(found, key=lambda record: record.time)
 
 
-def _log_file(wanted: str) -> str:
-    attempt = _ask("view", job=wanted)["view"].get("attempt") or 0
-    return os.path.join(_root(), "jobs", wanted, "attempts", str(attempt), "output.log")
-
-
 def _root() -> str:
     return os.path.dirname(os.path.dirname(os.path.dirname(agent())))
 
@@ -166,14 +171,24 @@ def _below_top(folder: str) -> str:
 
 
 def _ask(method: str, **wish: "Any") -> "Dict[str, Any]":
+    """Ask the agent, again where it is just being started anew: a job has its id before it is submitted."""
+    deadline = time.monotonic() + _PATIENCE
+    while True:
+        answer = _asked({"method": method, **wish})
+        error = answer.get("error")
+        if error is None:
+            return answer
+        if error["code"] != "away" or time.monotonic() > deadline:
+            raise RuntimeError(error["message"])
+
+
+def _asked(wish: "Dict[str, Any]") -> "Dict[str, Any]":
     nonce = os.urandom(8).hex()
     words = [sys.executable, "-E", agent(), "nested", _root(), nonce]
-    asked = subprocess.run(words, input=json.dumps({"method": method, **wish}).encode(), stdout=subprocess.PIPE)
+    asked = subprocess.run(words, input=json.dumps(wish).encode(), stdout=subprocess.PIPE)
     line = next((line for line in asked.stdout.splitlines() if line.startswith(nonce.encode())), b"")
     try:
         answer: "Dict[str, Any]" = json.loads(line[len(nonce) :])
     except ValueError:
         raise RuntimeError("the agent of this host gives no answer") from None
-    if "error" in answer:
-        raise RuntimeError(answer["error"]["message"])
     return answer

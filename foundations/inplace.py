@@ -42,7 +42,7 @@ def begin() -> None:
     """
     global _folder, _owner
     top = os.path.join(data_folder(), "runs")
-    identity = _identity(top)
+    identity = _identity()
     _folder = _make_folder(top, identity)
     facts = _facts(identity)
     _write_json(os.path.join(_folder, "run.json"), facts, replaces=_is_first_rank() and not _is_child())
@@ -54,7 +54,9 @@ def begin() -> None:
         FOUNDATIONS_ARTIFACTS_DIR=os.path.join(_folder, "artifacts"),
         FOUNDATIONS_RUN=_folder,
     )
-    if _is_first_rank() and not _is_child():
+    if _is_child():
+        _watch_child()
+    elif _is_first_rank():
         _owner = os.getpid()
         _watch_end()
 
@@ -143,17 +145,14 @@ def _project_in(path: str, table: str) -> str:
 # --- beginning --------------------------------------------------------------------------------------------------
 
 
-def _identity(top: str) -> str:
+def _identity() -> str:
     given = os.environ.get("FOUNDATIONS_JOB_ID", "")
     if encoding.is_job_id(given):
         return given
     process = _process()
     if _ranks() > 1:  # the ranks of one launcher are one run
-        launch = ":".join(os.environ.get(name, "") for name in _OF_A_LAUNCH)
-        return _identity_of(_parent(process), launch)
-    of_children = _identity_of(process)
-    is_theirs = _is_child() or os.path.isdir(os.path.join(top, "jobs", of_children, "1"))
-    return of_children if is_theirs else os.urandom(6).hex()
+        return _identity_of(_parent(process), ":".join(os.environ.get(name, "") for name in _OF_A_LAUNCH))
+    return _identity_of(process)
 
 
 def _identity_of(process: int, words: str = "") -> str:
@@ -163,8 +162,21 @@ def _identity_of(process: int, words: str = "") -> str:
 
 
 def _process() -> int:
-    """Return the process that the run is: this one, or the one whose child multiprocessing made this one."""
-    return sys.modules["multiprocessing.process"].parent_process().pid if _is_child() else os.getpid()
+    """Return the process that the run is: this one, or the one whose child, at any depth, multiprocessing made it."""
+    if not _is_child():
+        return os.getpid()
+    process: int = sys.modules["multiprocessing.process"].parent_process().pid
+    while b"multiprocessing" in _command_line(process):  # one that it spawned, or the server that forks
+        process = _parent(process)
+    return process
+
+
+def _command_line(process: int) -> bytes:
+    try:
+        with open(f"/proc/{process}/cmdline", "rb") as file:
+            return file.read()
+    except OSError:
+        return b""
 
 
 def _parent(pid: int) -> int:
@@ -226,7 +238,7 @@ def _make_folder(top: str, identity: str) -> str:
         try:
             if is_over or is_old:
                 raise FileExistsError
-            os.makedirs(folder, 0o700, exist_ok=_ranks() > 1 or _is_child() or _is_of_our_children(folder))
+            os.makedirs(folder, 0o700, exist_ok=_ranks() > 1 or _is_child() or not _is_named())
             break
         except FileExistsError:
             number += 1
@@ -235,13 +247,9 @@ def _make_folder(top: str, identity: str) -> str:
     return folder
 
 
-def _is_of_our_children(folder: str) -> bool:
-    """Say whether a run's folder is the one in which children of this process have logged before it did."""
-    try:
-        facts = _read_json(os.path.join(folder, "run.json"))
-    except (OSError, ValueError):
-        return False
-    return facts.get("of_children") is True and facts.get("pid") == os.getpid()
+def _is_named() -> bool:
+    """Say whether the environment names the run: else nobody but this process, and its children, has its folder."""
+    return encoding.is_job_id(os.environ.get("FOUNDATIONS_JOB_ID", ""))
 
 
 def _facts(identity: str) -> "Dict[str, Any]":
@@ -264,11 +272,7 @@ def _facts(identity: str) -> "Dict[str, Any]":
 
 
 def _command(process: int) -> "List[str]":
-    try:
-        with open(f"/proc/{process}/cmdline", "rb") as file:
-            words = os.fsdecode(file.read()).split("\0")[:-1]
-    except OSError:
-        words = []
+    words = os.fsdecode(_command_line(process)).split("\0")[:-1]
     own = [_notebook()] if "ipykernel" in sys.modules else []
     own = own or list(getattr(sys, "orig_argv", None) or [sys.executable, *sys.argv])
     return words if words and process != os.getpid() else own
@@ -361,6 +365,24 @@ def _watch_end() -> None:
         sys.exit = _noted_exit  # type: ignore[assignment]
         _note_quitters()
     atexit.register(_write_end)
+
+
+def _watch_child() -> None:
+    """Have written down how this child of the run's process ended: it does so without atexit."""
+    path, pid = os.path.join(_folder, "children", str(os.getpid())), os.getpid()
+    os.makedirs(os.path.dirname(path), 0o700, exist_ok=True)
+    _write_json(path, {"start_time": start_time(pid)})
+
+    def ended() -> None:
+        error = sys.exc_info()[1]  # multiprocessing calls this while what ended the child passes by
+        failed = error is not None and not (isinstance(error, SystemExit) and not error.code)
+        try:
+            if os.getpid() == pid:
+                _write_json(path, {"ended_at": time.time(), "error": _words(error) if failed and error else ""})
+        except OSError:
+            pass  # then it counts as killed
+
+    sys.modules["multiprocessing.util"].Finalize(None, ended, exitpriority=100)
 
 
 def _is_child() -> bool:

@@ -52,7 +52,7 @@ def take_in(store: Store, job: str, attempt: int) -> None:
         if not taken:
             return
         if offset > known:
-            begin = page.find(b"\n") + 1
+            begin = page.find(b"\n") + 1 or len(page)  # what a hole cut off the line before it says nothing
             writes.skip_unfinished(store, job, attempt, "patterns", known, offset)
         when = functools.partial(_written_at, clock, now)
         found = _records(compiled(tuple(patterns)), page[begin:end], offset + begin, when, steps)
@@ -72,8 +72,9 @@ def _page(path: Path, offset: int) -> tuple[int, bytes, int]:
     """Return (where it begins, a page of a log, its size): it begins later than asked for where the log has a hole."""
     try:
         with path.open("rb") as file:
+            size = os.fstat(file.fileno()).st_size  # before the page: what comes meanwhile is no part of it
             begin, page = next(sparse.pages(file.fileno(), offset, _PAGE), (offset, b""))
-            return begin, page, os.fstat(file.fileno()).st_size
+            return begin, page, max(size, begin + len(page))
     except FileNotFoundError:
         return offset, b"", 0
 

@@ -5,7 +5,6 @@ The SDK leaves a marker for each run that has begun; a run whose end is taken in
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import shutil
@@ -83,6 +82,12 @@ def artifacts(job: str, attempt: int) -> Path:
     return folder() / "jobs" / job / str(attempt) / "artifacts"
 
 
+def event_folders(job: str, attempt: int) -> list[Path]:
+    """Return links to the folders of TensorBoard's event files that a run has named."""
+    links = folder() / "jobs" / job / str(attempt) / "records" / "tensorboard"
+    return [links / name for name in _names(links)]
+
+
 def synced(job: str, attempt: int) -> Path:
     """Return the folder of the directories that a run keeps in step."""
     return folder() / "jobs" / job / str(attempt) / "synced"
@@ -109,7 +114,7 @@ class _Run:
         for attempt, view in zip(attempts, views, strict=True):
             is_final = view is None or view.state.is_final
             is_whole &= self._take_records(attempt, is_final) and is_final and not self._has_writers(attempt)
-            self._take_events(attempt)
+            is_whole &= self._take_events(attempt)
         if is_whole:
             writes.put_run_complete(self._store, self._job)
         return is_whole
@@ -132,11 +137,26 @@ class _Run:
         return _ended(view, end or (self._end_of_children(attempt) if facts.get("of_children") is True else {}))
 
     def _end_of_children(self, attempt: int) -> dict[str, Any]:
-        """Return how a run ended of which only child processes logged: nobody saw with what exit code."""
-        folder = self._top / str(attempt) / "records"
-        last = max((path.stat().st_mtime for path in folder.glob("*.jsonl")), default=None)
+        """Return how a run ended of which only child processes logged, by what they wrote down of their own ends.
+
+        The exit code of the run's own process was seen by nobody.
+        """
+        folder = self._top / str(attempt) / "children"
+        ends = [_read(folder / name) for name in _names(folder)]
+        if not all("ended_at" in end for end in ends):
+            return {}  # one was killed
+        ended_at = max((float(end["ended_at"]) for end in ends), default=None)
+        failed = next((str(end["error"]) for end in ends if end.get("error")), "")
+        if failed:
+            cause = {"code": "exception", "words": failed, "line": failed, "evidence": {}}
+            return {
+                "reason_code": EndReason.EXIT_CODE.value,
+                "reason": f"a child raised {failed}",
+                "cause": cause,
+                "ended_at": ended_at,
+            }
         words = "ended; its exit code is not known, for only child processes of it logged"
-        return {"reason_code": EndReason.FINISHED.value, "reason": words, "ended_at": last}
+        return {"reason_code": EndReason.FINISHED.value, "reason": words, "ended_at": ended_at}
 
     def _take_records(self, attempt: int, is_final: bool) -> bool:
         folder = self._top / str(attempt) / "records"
@@ -147,17 +167,25 @@ class _Run:
                 is_whole &= self._take_file(folder / name, attempt, f"records/{writer}", is_final)
         return is_whole
 
-    def _take_events(self, attempt: int) -> None:
-        """Read the event files of TensorBoard's in the folder that the run has named, when they have grown."""
-        top = self._top / str(attempt) / "records" / "tensorboard"
-        paths = {
-            str(path.relative_to(top)): path for run in eventfiles.runs_below(top) for path in eventfiles.below(run)
+    def _take_events(self, attempt: int) -> bool:
+        """Read TensorBoard's event files in the folders that the run has named; say whether all of them are read."""
+        began = float(_read(self._top / str(attempt) / "run.json").get("started_at") or 0.0)
+        tops = event_folders(self._job, attempt)
+        found = {
+            path.resolve(): path for top in tops for run in eventfiles.runs_below(top) for path in eventfiles.below(run)
         }
-        size = sum(path.stat().st_size for path in paths.values())
-        known = writes.run_offset(self._store, self._job, attempt, writes.READ_EVENTS) if paths else size
-        if size > known:
-            with contextlib.suppress(FoundationsError):  # without the reader: they are read once it is installed
-                writes.put_events(self._store, self._job, attempt, known, size, eventfiles.by_folder(paths))
+        sizes = {
+            path: stats.st_size for path in found if (stats := _stat(path)) is not None and stats.st_mtime >= began
+        }
+        known = writes.run_offset(self._store, self._job, attempt, writes.READ_EVENTS) if sizes else 0
+        if sum(sizes.values()) <= known:
+            return True
+        try:
+            records = eventfiles.by_folder({str(path): path for path in sizes})
+        except FoundationsError:
+            return False  # without the reader: they are read once it is installed
+        writes.put_events(self._store, self._job, attempt, known, sum(sizes.values()), records)
+        return True
 
     def _has_writers(self, attempt: int) -> bool:
         """Say whether a process that has logged still runs: children may outlive the one that the run is."""
@@ -242,6 +270,13 @@ def _is_unscanned() -> bool:
 
 def _markers() -> list[str]:
     return [name for name in _names(folder() / "new") if JOB_ID.match(name)]
+
+
+def _stat(path: Path) -> os.stat_result | None:
+    try:
+        return path.stat()
+    except OSError:
+        return None  # it has gone meanwhile
 
 
 def _names(path: Path) -> list[str]:

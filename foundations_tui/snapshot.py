@@ -117,7 +117,7 @@ def take(folder: Path, max_file: int = 100 << 20, include: tuple[str, ...] = ())
     return Snapshot(tree, shadow, root, subdir, files, size, empty, git_facts)
 
 
-_MOST_EMPTY = 1000
+_MOST_EMPTY, _MOST_EMPTY_BYTES = 200, 8192
 _MOST_LOOKED_AT = 10_000
 """So many folders are looked into for empty ones."""
 
@@ -131,7 +131,8 @@ def _empty_folders(root: Path, shadow: Path | None) -> tuple[str, ...]:
     """
     words = ["ls-files", "-z", "--others", "--directory", "--exclude-standard"]
     listed = plumbing.run(root, *words, shadow=shadow, check=False).stdout.split(b"\0")
-    found, looks = [], 0
+    found: list[bytes] = []
+    looks = 0
     for name in sorted(name for name in listed if name.endswith(b"/")):
         if _NEVER_MEANT.intersection(os.fsdecode(name).split("/")):
             continue
@@ -140,11 +141,26 @@ def _empty_folders(root: Path, shadow: Path | None) -> tuple[str, ...]:
             below[:] = [one for one in below if os.fsdecode(one) not in _NEVER_MEANT]
             if b".git" in files or os.path.exists(os.path.join(folder, b".git")):
                 below.clear()  # a repository of its own
-            elif not below and not os.listdir(folder):
-                found.append(os.fsdecode(os.path.relpath(folder, os.fsencode(root))))
+            elif not below and not files:
+                found.append(os.path.relpath(folder, os.fsencode(root)))
             if looks >= _MOST_LOOKED_AT or len(found) >= _MOST_EMPTY:
-                return tuple(found)
-    return tuple(found)
+                break
+    return tuple(map(os.fsdecode, _not_ignored(root, shadow, found)))
+
+
+def _not_ignored(root: Path, shadow: Path | None, folders: list[bytes]) -> list[bytes]:
+    """Return the folders that git does not ignore, as far as their names take little room: each job bears them."""
+    lines = b"".join(folder + b"/\0" for folder in folders)
+    asked = (
+        plumbing.run(root, "check-ignore", "-z", "--stdin", shadow=shadow, stdin=lines, check=False) if lines else None
+    )
+    ignored = set(asked.stdout.split(b"\0")) if asked else set()
+    kept, room = [], _MOST_EMPTY_BYTES
+    for folder in folders:
+        room -= len(folder)
+        if folder + b"/" not in ignored and room >= 0:
+            kept.append(folder)
+    return kept
 
 
 def _freeze(

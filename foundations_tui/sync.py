@@ -58,6 +58,8 @@ class HostSync:
         self._host = agent.host.name
         self._waits_version = -1
         self._resources: dict[str, Any] = {}
+        self.left: set[str] = set()
+        """Jobs of which event files stay on the host: they are over the limit of what comes back."""
 
     def pull_changes(self) -> None:
         """Bring the host's jobs up to date.
@@ -174,6 +176,7 @@ class HostSync:
         for job, attempt, name, offset, size in writes.behind(self._store, self._host, jobs, logs):
             if name.startswith(writes.EVENTS) and self._is_over_limit(job, attempt, size - offset):
                 writes.put_size(self._store, job, attempt, name, offset)
+                self.left.add(job)
                 continue
             try:
                 whole &= _StreamPull(self._store, self._agent, job, attempt, name).run(offset, size)
@@ -308,6 +311,8 @@ class _StreamPull:
                 size = end  # it says that there is more, and gives none
                 writes.put_size(self._store, *self._key, size)
         self._take()
+        if size < known and self._key[2].startswith(writes.EVENTS):
+            writes.put_size(self._store, *self._key, max(end, size))  # it has gone, or was begun anew
         if end >= size and self._carry:
             self._pass_over_torn_line(self._stored, end)
         return end >= min(known, size)
@@ -379,7 +384,7 @@ def catch_up(
             host_sync.pull_sizes()
             while not host_sync.pull_streams(jobs, logs):
                 pass
-            _read_event_files(session, host)
+            _read_event_files(session, host, host_sync.left)
             host_sync.pull_samples()
             if jobs is None:
                 _settle(session, host, host_sync)
@@ -387,16 +392,24 @@ def catch_up(
     with_contact_noted(session, host, lambda: session.retrying(host, pull, seconds=10))
 
 
-def _read_event_files(session: Session, host: str) -> None:
-    """Take in what TensorBoard's event files say; that its reader is missing is said once."""
+def _read_event_files(session: Session, host: str, left: Collection[str]) -> None:
+    """Take in what TensorBoard's event files say; what stays away, and that its reader is missing, is said once."""
+    for job in left:
+        _say_once(
+            session, f"warning: {job[:6]}: event files stay on {host}: they are over the limit of [outputs] limit_mb"
+        )
     try:
         scalars.take_in(session, host)
     except StoreError:
         raise
     except FoundationsError as error:
-        if host not in _told:
-            _told.add(host)
-            session.say(f"warning: {host}: {error}" + (f" ({error.hint})" if error.hint else ""))
+        _say_once(session, f"warning: {host}: {error}" + (f" ({error.hint})" if error.hint else ""))
+
+
+def _say_once(session: Session, words: str) -> None:
+    if words not in _told:
+        _told.add(words)
+        session.say(words)
 
 
 _told: set[str] = set()
@@ -506,7 +519,7 @@ class Follower:
                 host_sync.pull_sizes()
             self._changed()
             if whole and self._streams:
-                _read_event_files(self._session, self._host)
+                _read_event_files(self._session, self._host, host_sync.left)
                 host_sync.pull_samples()
                 if self._jobs is None:
                     _settle(self._session, self._host, host_sync)

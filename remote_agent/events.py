@@ -1,36 +1,48 @@
 """TensorBoard's event files of an attempt, which clients replicate like its log: where they are, and what they hold.
 
-A link beside the records leads to their folder: the supervisor makes it where a project wants all event files, the SDK
-where the job itself says where they are.
+A folder beside the records has links to the folders of event files: that in which the job starts, where its project
+wants all of them, and those that the job itself names through the SDK. Files that are older than the attempt came with
+its code.
 """
 
 from __future__ import annotations
 
 import os
-import stat
 import time
-from typing import Dict, List, Tuple
+from typing import Dict, Iterator, List, Set, Tuple
 
-from remote_agent import files
 from remote_agent.paths import EVENTS, AttemptPaths
 
 _LOOK_SECONDS = 5.0
-"""Between two walks through the folder of an attempt that runs."""
-_MOST_FOLDERS = 2000
+"""At least, between two walks through the folders of an attempt that runs."""
+_SHARE = 20
+"""So many times as long as the last walk took is waited for the next one: the daemon itself walks."""
+_MOST_ENTRIES = 20_000
 _MOST_FILES = 200
 _MARK = "tfevents"
 _LONGEST_NAME = 250
+_START, _ALL, _ELSEWHERE = "start", "all", "~"
+"""Links to the folder in which the job starts, and again when all is wanted; what marks streams from elsewhere."""
 _known: Dict[str, Tuple[float, List[str]]] = {}
+"""When an attempt is looked through next, and what was found."""
 
 
-def link(attempt: AttemptPaths, folder: str) -> None:
-    """Say where the event files of an attempt are."""
-    os.symlink(folder, attempt.events)
+def prepare(attempt: AttemptPaths, start: str, wants_all: bool) -> None:
+    """Make the folder of links, once the job's own folder is there.
+
+    Args:
+        attempt: whose.
+        start: the folder in which the job starts.
+        wants_all: whether all event files below it are wanted.
+    """
+    os.makedirs(attempt.events, 0o700, exist_ok=True)
+    for name in (_START, _ALL)[: 1 + wants_all]:
+        os.symlink(start, os.path.join(attempt.events, name))
 
 
 def has(attempt: AttemptPaths) -> bool:
-    """Say whether an attempt has a folder of event files."""
-    return os.path.islink(attempt.events)
+    """Say whether event files of an attempt are wanted."""
+    return bool(_tops(attempt))
 
 
 def sizes(attempt: AttemptPaths, fresh: bool = False) -> Dict[str, int]:
@@ -40,42 +52,90 @@ def sizes(attempt: AttemptPaths, fresh: bool = False) -> Dict[str, int]:
         attempt: whose.
         fresh: look for new files now, for the last time.
     """
-    if not has(attempt):
-        return {}
     found = {}
     for name in _names(attempt, fresh):
-        path = os.path.join(attempt.events, name)
         try:
-            stats = os.lstat(path)
+            found[EVENTS + name] = os.lstat(path(attempt, name)).st_size
         except OSError:
             continue  # it is gone
-        if stat.S_ISREG(stats.st_mode):
-            found[EVENTS + name] = stats.st_size
     return found
 
 
+def path(attempt: AttemptPaths, name: str) -> str:
+    """Return where an event file lies, by the name of its stream behind ``EVENTS``."""
+    link, _, below = name[1:].partition("/") if name.startswith(_ELSEWHERE) else (_START, "", name)
+    return os.path.join(attempt.events, link, below)
+
+
 def _names(attempt: AttemptPaths, fresh: bool) -> List[str]:
-    looked_at, names = _known.get(attempt.folder, (0.0, []))
-    now = time.monotonic()
-    if fresh or not looked_at or now - looked_at > _LOOK_SECONDS:
-        names = _below(attempt.events)
-        _known[attempt.folder] = (now, names)
+    due, names = _known.get(attempt.folder, (0.0, []))
+    began = time.monotonic()
+    if fresh or began >= due:
+        names = _find(attempt)
+        took = time.monotonic() - began
+        _known[attempt.folder] = (began + max(_LOOK_SECONDS, _SHARE * took), names)
     if fresh:
         _known.pop(attempt.folder, None)
     return names
 
 
-def _below(top: str) -> List[str]:
-    """Return the event files below a folder, with names that a stream can have."""
+def _tops(attempt: AttemptPaths) -> List[str]:
+    """Return the names of the links to folders of event files."""
+    try:
+        return sorted(name for name in os.listdir(attempt.events) if name != _START and not name.startswith("."))
+    except OSError:
+        return []
+
+
+def _find(attempt: AttemptPaths) -> List[str]:
+    """Return the event files of an attempt by the names of their streams."""
+    start = os.path.join(attempt.events, _START)
+    try:
+        began = os.lstat(start).st_mtime_ns
+    except OSError:
+        return []
+    home = os.path.realpath(start) + os.sep
     found: List[str] = []
-    for count, (folder, _, names) in enumerate(files.walk(os.path.realpath(top), lambda *failure: None)):
-        for name in names:
-            path = os.path.relpath(os.path.join(folder, name), os.path.realpath(top))
-            if _MARK in name and len(path) <= _LONGEST_NAME and _is_text(path):
-                found.append(path)
-        if count >= _MOST_FOLDERS or len(found) >= _MOST_FILES:
-            break
-    return sorted(found)[:_MOST_FILES]
+    seen: Set[str] = set()
+    for link in _tops(attempt):
+        top = os.path.realpath(os.path.join(attempt.events, link))
+        for entry in _event_files(top):
+            name = entry.path[len(home) :] if entry.path.startswith(home) else ""
+            name = (
+                name if name and not name.startswith(_ELSEWHERE) else f"{_ELSEWHERE}{link}/{entry.path[len(top) + 1 :]}"
+            )
+            if entry.path in seen or len(name) > _LONGEST_NAME or not _is_text(name) or _is_older(entry, began):
+                continue
+            seen.add(entry.path)
+            found.append(name)
+            if len(found) >= _MOST_FILES:
+                return sorted(found)
+    return sorted(found)
+
+
+def _event_files(top: str) -> "Iterator[os.DirEntry[str]]":
+    """Yield the event files below a folder, whose links are followed nowhere, as far as so many entries go."""
+    waiting, left = [top], _MOST_ENTRIES
+    while waiting:
+        try:
+            with os.scandir(waiting.pop()) as entries:
+                for entry in entries:
+                    left -= 1
+                    if left < 0:
+                        return
+                    if entry.is_dir(follow_symlinks=False):
+                        waiting.append(entry.path)
+                    elif _MARK in entry.name and entry.is_file(follow_symlinks=False):
+                        yield entry
+        except OSError:
+            continue  # it has gone, or may not be read
+
+
+def _is_older(entry: "os.DirEntry[str]", than: int) -> bool:
+    try:
+        return entry.stat(follow_symlinks=False).st_mtime_ns < than
+    except OSError:
+        return True
 
 
 def _is_text(name: str) -> bool:

@@ -248,7 +248,7 @@ def _read(daemon: "Daemon", connection: "Connection", frame: protocol.Frame) -> 
     daemon.engine.job(params["job"])
     attempt = daemon.paths.job(params["job"]).attempt(params["attempt"])
     limit = min(params.get("limit", _PAGE), _PAGE)
-    offset, page, size = streams.read(attempt.stream(params["stream"]), params["offset"], limit)
+    offset, page, size = streams.read(streams.path(attempt, params["stream"]), params["offset"], limit)
     return {"size": size, "offset": offset}, page
 
 

@@ -16,11 +16,14 @@ from remote_agent import files, peers, protocol
 from remote_agent.errors import AgentError, BadRequest, Conflict, NotFound
 from remote_agent.jobs import JobSpec
 from remote_agent.nonce import say
+from remote_agent.objects import ObjectStore
 from remote_agent.paths import Paths
 
 _PATIENCE = 60.0
 """Seconds that the agent may take to answer."""
-_OWN = ("job", "command", "params", "name", "tags", "project", "group", "gpus", "ram", "subdir")
+_RESTART = 10.0
+"""Seconds that an agent may take to be there again."""
+_OWN = ("job", "created_at", "command", "params", "name", "tags", "project", "group", "gpus", "ram", "subdir")
 """What a nested job has of its own."""
 
 
@@ -50,8 +53,13 @@ def _submit(paths: Paths, wish: Dict[str, Any]) -> Dict[str, Any]:
     if parent.get("secrets"):
         raise Conflict("a job with secrets submits no others: they stay its own")
     like = {name: parent[name] for name in _SHARED if name in parent}
-    spec = JobSpec.from_wire({**like, **own, "job": os.urandom(6).hex(), "created_at": time.time()})
+    spec = JobSpec.from_wire({**like, **own})
     spec.check()
+    begins = os.fsencode(spec.subdir) + b"/"
+    if spec.subdir and not any(
+        name.startswith(begins) for _, name, _ in ObjectStore(paths.objects).walk(spec.snapshot)
+    ):
+        raise BadRequest(f"the folder {spec.subdir!r} is not part of what this job began with")
     answer, _ = _call(paths, "submit", {"spec": spec.to_wire(), "protocol": protocol.VERSION})
     return {"job": answer["job"]["spec"]["job"]}
 
@@ -90,23 +98,38 @@ def _view(paths: Paths, wish: Dict[str, Any]) -> Dict[str, Any]:
 _METHODS = {"submit": _submit, "view": _view}
 
 
+def _daemon(paths: Paths) -> socket.socket:
+    """Return a connection to the daemon; one that is being started anew is waited for."""
+    deadline = time.monotonic() + _RESTART
+    while True:
+        daemon = peers.connect(paths.socket_names(), socket.SOCK_STREAM)
+        if daemon is not None:
+            return daemon
+        if time.monotonic() > deadline:
+            raise Away("the agent of this host does not run just now")
+        time.sleep(0.5)
+
+
+class Away(AgentError):
+    """The agent did not answer; asked again, it may."""
+
+    code = "away"
+
+
 def _call(paths: Paths, method: str, params: Dict[str, Any]) -> Tuple[Dict[str, Any], bytes]:
     """Ask the daemon of this host.
 
     Raises:
         AgentError: it refuses, or does not run.
     """
-    daemon = peers.connect(paths.socket_names(), socket.SOCK_STREAM)
-    if daemon is None:
-        raise AgentError("the agent of this host does not run just now")
-    with daemon:
+    with _daemon(paths) as daemon:
         daemon.settimeout(_PATIENCE)
         daemon.sendall(protocol.encode(protocol.request(1, method, params)))
         reader = protocol.FrameReader()
         while True:
             data = daemon.recv(1 << 16)
             if not data:
-                raise AgentError("the agent of this host ended while it was asked")
+                raise Away("the agent of this host ended while it was asked")
             for frame in reader.feed(data):
                 if "error" in frame.message:
                     raise BadRequest(frame.message["error"]["message"])

@@ -7,7 +7,6 @@ import os
 import re
 from typing import List
 
-from remote_agent import files
 from remote_agent.bootstrap import machine_id
 
 WRITER = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,199}\Z")
@@ -26,7 +25,7 @@ class AttemptPaths:
         self.log = os.path.join(self.folder, "output.log")
         self.records = os.path.join(self.folder, "records")
         self.events = os.path.join(self.records, "tensorboard")
-        """A link to the folder of TensorBoard's event files."""
+        """Links to the folders of TensorBoard's event files."""
         self.samples = os.path.join(self.folder, "samples.jsonl")
         self.supervisor = os.path.join(self.folder, "supervisor.json")
         self.exit = os.path.join(self.folder, "exit.json")
@@ -34,14 +33,9 @@ class AttemptPaths:
         self.bin = os.path.join(self.folder, "bin")
 
     def stream(self, name: str) -> str:
-        """Return the file of a stream: "log", "samples", "records/<writer>", or "events/<path>"."""
+        """Return the file of a stream: "log", "samples", or "records/<writer>"."""
         if name in ("log", "samples"):
             return self.log if name == "log" else self.samples
-        if name.startswith(EVENTS):
-            path = os.path.join(self.events, name[len(EVENTS) :])
-            if not files.is_inside(self.events, path):
-                raise ValueError(f"no such stream: {name!r}")
-            return path
         kind, _, writer = name.partition("/")
         if kind != "records" or not WRITER.match(writer):
             raise ValueError(f"no such stream: {name!r}")

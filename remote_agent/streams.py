@@ -15,7 +15,7 @@ from typing import Dict, Optional, Set, Tuple
 
 from remote_agent import events, files
 from remote_agent.jobs import MOST_STREAMS
-from remote_agent.paths import WRITER, AttemptPaths
+from remote_agent.paths import EVENTS, WRITER, AttemptPaths
 
 try:
     import ctypes
@@ -58,6 +58,19 @@ def sizes(attempt: AttemptPaths, fresh: bool = False) -> Dict[str, int]:
         pass
     found.update(events.sizes(attempt, fresh))
     return found
+
+
+def path(attempt: AttemptPaths, name: str) -> str:
+    """Return the file of a stream.
+
+    Raises:
+        ValueError: there is no such stream.
+    """
+    if not name.startswith(EVENTS):
+        return attempt.stream(name)
+    if any(part in ("", ".", "..") for part in name.split("/")):
+        raise ValueError(f"no such stream: {name!r}")
+    return events.path(attempt, name[len(EVENTS) :])
 
 
 def read(path: str, offset: int, limit: int) -> Tuple[int, bytes, int]:

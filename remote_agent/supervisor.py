@@ -190,11 +190,10 @@ class _Supervisor:
         for folder in (self.files.records, self.job.artifacts, self.job.checkpoints):
             os.makedirs(folder, 0o700, exist_ok=True)
         workspace.make(ObjectStore(self.paths.objects), self.spec.snapshot, self.files.work, self._check_for_stop)
-        workspace.add_folders(self.files.work, self.spec.folders)
         cwd = workspace.start_folder(self.files.work, self.spec.subdir)
-        if self.spec.metrics.get("tensorboard"):
-            events.link(self.files, cwd)
         workspace.link_data(self.files.work, self.spec.data)
+        workspace.add_folders(self.files.work, self.spec.folders)
+        events.prepare(self.files, cwd, bool(self.spec.metrics.get("tensorboard")))
         workspace.write_parameters(cwd, self.spec.params)
         sdk = self.paths.sdk(self.order["agent"])
         env = environment.variables(self.spec, self.order["attempt"], self.lease, self.paths, sdk)

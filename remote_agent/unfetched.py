@@ -147,10 +147,13 @@ def _left(job: JobPaths, objects: ObjectStore, snapshot: str) -> Iterator[_Fact]
 
 def _event_files(job: JobPaths) -> Set[str]:
     """Return the event files: clients have them as they have the log, and say so when they have all."""
+    spec = files.read_json(job.spec)
+    limit = spec.get("output_limit") if isinstance(spec, dict) else 0
     found: Set[str] = set()
     for attempt in _attempts(job):
-        names = events.sizes(attempt, fresh=True)
-        found.update(os.path.realpath(os.path.join(attempt.events, name[len(EVENTS) :])) for name in names)
+        sizes = events.sizes(attempt, fresh=True)
+        if not limit or sum(sizes.values()) <= limit:  # else clients leave some of them here, and say so
+            found.update(os.path.realpath(events.path(attempt, name[len(EVENTS) :])) for name in sizes)
     return found
 
 

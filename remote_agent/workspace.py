@@ -59,12 +59,11 @@ def _copy(source: str, target: bytes, mode: int) -> None:
 def add_folders(work: str, folders: Iterable[str]) -> None:
     """Make the folders that were empty where the snapshot was taken: it has only files, and programs write into them.
 
-    Raises:
-        AgentError: one would lie elsewhere.
+    Where data of the host is linked, or anything leads out of the job's folder, none is made.
     """
     for folder in folders:
         if not files.is_inside(work, os.path.join(work, folder)):
-            raise AgentError(f"{folder!r} leads out of the job's folder")
+            continue
         try:
             os.makedirs(os.path.join(work, folder), 0o700, exist_ok=True)
         except (FileExistsError, NotADirectoryError):

@@ -418,6 +418,7 @@ def test_data_of_the_host_is_linked_into_the_folder(client: Client, tmp_path: Pa
     done = client.run("submit", "--wait", "--", "true", code=125)
     assert "/elsewhere is not on this host" in client.json("jobs", "--sync")[0]["reason"], done.stderr
     (client.home / "hosts.toml").write_text(f'[hosts.local.data]\nimagenet = "{store}"\n')
+    (client.project / "data" / "imagenet" / "val").mkdir(parents=True)  # where it would be mounted
     show = "cat data/imagenet/x $FOUNDATIONS_DATA_IMAGENET/x"
     assert client.run("submit", "--follow", "--", "sh", "-c", show).stdout == "pixelspixels"
     (client.project / "below").mkdir()

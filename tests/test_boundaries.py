@@ -426,6 +426,24 @@ def test_files_that_were_announced_and_do_not_come_are_said(client: Client, evil
     assert not list(evil.folder.glob("*.received"))
 
 
+def test_an_event_file_that_has_gone_holds_nothing_up(client: Client, evil: Evil) -> None:
+    """A job may remove what it has written before it is brought home."""
+    gone = view(
+        "a1b2c3", state=JobState.FAILED, reason_code="exit_code", streams={"events/runs/a.tfevents.1": 5000, "log": 0}
+    )
+    evil.says(
+        f"PAGE['jobs'] = [json.loads({json.dumps(gone.to_wire())!r})]\nANSWERS['read'] = {{'size': 0}}\n"
+        "def answer(method, params, wish):\n"
+        "    HELLO['agent'] = wish['agent']\n"
+        "    if method == 'acknowledge':\n"
+        "        open(__file__ + '.told', 'w')\n"
+        "    return ANSWERS.get(method, {})\n"
+    )
+    client.run("sync", "evil")
+    client.run("sync", "evil")
+    assert list(evil.folder.glob("*.told"))
+
+
 def test_get_from_a_hostile_host_writes_nowhere_else(client: Client, evil: Evil, tmp_path: Path) -> None:
     """The second fetch would go through the link that the first one brought."""
     target = tmp_path / "elsewhere"

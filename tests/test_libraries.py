@@ -152,6 +152,49 @@ def test_event_files_are_metrics_while_they_grow(client: Client, tmp_path: Path,
     assert client.job(job)["pruned"], "event files are here, as the log is"
 
 
+FOLDS = """
+import os, sys, foundations
+from tensorboard.compat.proto import event_pb2, summary_pb2
+from tensorboard.summary.writer.event_file_writer import EventFileWriter
+for fold in range(3):
+    foundations.set_tensorboard_logdir(f'runs/fold{fold}')
+    writer = EventFileWriter(f'runs/fold{fold}')
+    for n in range(4):
+        value = summary_pb2.Summary.Value(tag='loss', simple_value=float(fold + n))
+        writer.add_event(event_pb2.Event(step=n, wall_time=1000 + n, summary=summary_pb2.Summary(value=[value])))
+    writer.close()
+"""
+
+
+@needs("tensorboard")
+@pytest.mark.parametrize("all_of_them", [True, False])
+def test_several_folders_and_what_came_with_the_code(client: Client, all_of_them: bool) -> None:
+    python(client, f"import sys; sys.argv = ['x', 'runs/old']\n{EVENTS}")
+    (client.project / "train.py").write_text(FOLDS)
+    if all_of_them:
+        (client.project / "foundations.toml").write_text("[metrics]\ntensorboard = true\n")
+    job = client.submit("--", sys.executable, "train.py")
+    client.run("wait", job)
+    client.run("sync")
+    metrics = client.job(job, sync=False)["metrics"]
+    assert set(metrics) == {"fold0/loss", "fold1/loss", "fold2/loss"}, "an old trial's are not this job's"
+    assert metrics["fold2/loss"]["first"] == 2.0 and metrics["fold2/loss"]["count"] == 4
+
+
+def test_event_files_over_the_limit_stay_and_that_is_said(client: Client) -> None:
+    (client.project / "foundations.toml").write_text("[metrics]\ntensorboard = true\n[outputs]\nlimit_mb = 1\n")
+    code = "open('events.out.tfevents.1', 'wb').write(b'x' * 3_000_000); open('events.out.tfevents.2', 'w').write('x')"
+    job = client.submit("--", "python", "-c", code)
+    said = client.run("wait", job).stderr
+    assert "event files stay on local" in said and "limit_mb" in said
+    client.run("sync")
+    client.run("prune", "--yes", job)
+    assert not client.job(job)["pruned"]
+    client.run("get", job, "--dest", "out")
+    client.run("prune", "--yes", job)
+    assert client.job(job)["pruned"]
+
+
 @needs("tensorboard")
 def test_event_files_are_read_once_a_reader_is_there(client: Client, tmp_path: Path) -> None:
     (tmp_path / "none" / "tensorboard").mkdir(parents=True)
@@ -172,6 +215,11 @@ def test_event_files_of_a_run_by_hand_are_its_metrics(client: Client, tmp_path: 
     for name in ("more", "end"):
         (tmp_path / name).touch()
     python(client, f"import sys; sys.argv = ['x', {str(tmp_path)!r}]\n{GROWING}")
+    (client.project / "boards" / "train" / "dangling.tfevents").symlink_to("nowhere")
+    (tmp_path / "none" / "tensorboard").mkdir(parents=True)
+    (tmp_path / "none" / "tensorboard" / "__init__.py").write_text("raise ImportError")
+    without = {"PYTHONPATH": f"{tmp_path / 'none'}:{client.env['PYTHONPATH']}"}
+    assert client.json("jobs", env=without)[0]["metrics"] == {}
     (run,) = client.json("jobs")
     assert run["metrics"]["loss"]["count"] == 20 and run["tags"]["tf"] == "boards"
 

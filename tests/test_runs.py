@@ -262,39 +262,80 @@ def test_warnings_as_errors_end_no_training(client: Client) -> None:
 
 
 CHILDREN = """
-import multiprocessing, sys, foundations
+import multiprocessing, sys, time, foundations
 
 def work(n):
+    time.sleep(0.3 * (%(when)r == "first"))
     foundations.log_metric("child", n)
     foundations.set_tag(f"by {n}")
 
+def deeper(n):
+    child = multiprocessing.get_context(%(method)r).Process(target=work, args=(n,))
+    child.start()
+    child.join()
+
 if __name__ == "__main__":
-    context = multiprocessing.get_context(%r)
-    children = [context.Process(target=work, args=(n,)) for n in range(3)]
-    for child in children: child.start()
-    for child in children: child.join()
-    if %r:
+    context = multiprocessing.get_context(%(method)r)
+    if %(when)r == "before":
         foundations.log_metric("own", 5)
-        sys.exit(3)
+    children = [context.Process(target=deeper if %(when)r == "deep" else work, args=(n,)) for n in range(3)]
+    for child in children: child.start()
+    if %(when)r == "first":
+        foundations.log_metric("own", 5)
+    for child in children: child.join()
+    if %(when)r == "last":
+        foundations.log_metric("own", 5)
+    sys.exit(3)
 """
 
 
 @pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
-@pytest.mark.parametrize("logs_itself", [False, True])
-def test_children_of_multiprocessing_are_one_run_of_their_script(
-    client: Client, method: str, logs_itself: bool
-) -> None:
-    (client.project / "train.py").write_text(CHILDREN % (method, logs_itself))
+@pytest.mark.parametrize("when", ["never", "before", "first", "last"])
+def test_children_of_multiprocessing_are_one_run_of_their_script(client: Client, method: str, when: str) -> None:
+    (client.project / "train.py").write_text(CHILDREN % {"method": method, "when": when})
     process = start(client, "train.py")
     said = process.communicate(timeout=60)[1]
-    assert process.returncode == (3 if logs_itself else 0), said
+    assert process.returncode == 3, said
     run = the_run(client)
     assert run["metrics"]["child"]["count"] == 3 and set(run["tags"]) == {"by 0", "by 1", "by 2"}
-    assert run["command"][-1] == "train.py"
-    if logs_itself:
-        assert (run["state"], run["exit_code"]) == ("failed", 3) and run["metrics"]["own"]["last"] == 5
-    else:
+    assert run["command"][-1] == "train.py" and run["attempt"] == 1
+    if when == "never":
         assert (run["state"], run["exit_code"]) == ("completed", None) and "only child processes" in run["reason"]
+    else:
+        assert (run["state"], run["exit_code"]) == ("failed", 3) and run["metrics"]["own"]["last"] == 5
     process = start(client, "train.py")
     process.communicate(timeout=60)
     assert len(client.json("jobs")) == 2
+
+
+def test_children_of_children_are_part_of_the_run(client: Client) -> None:
+    (client.project / "train.py").write_text(CHILDREN % {"method": "spawn", "when": "deep"})
+    start(client, "train.py").communicate(timeout=60)
+    assert the_run(client)["metrics"]["child"]["count"] == 3
+
+
+@pytest.mark.parametrize(
+    ("work", "state", "words"),
+    [
+        ("raise ValueError('no such shape')", "failed", "a child raised ValueError: no such shape"),
+        ("sys.exit('bad')", "failed", "a child raised SystemExit: bad"),
+        ("sys.exit()", "completed", "only child processes"),
+        ("os.kill(os.getpid(), 9)", "lost", "its end was not seen"),
+    ],
+)
+def test_how_children_ended_is_how_their_run_did(client: Client, work: str, state: str, words: str) -> None:
+    (client.project / "train.py").write_text(f"""
+import foundations, multiprocessing, os, sys
+
+def work():
+    foundations.log_metric("loss", 1)
+    {work}
+
+if __name__ == "__main__":
+    child = multiprocessing.get_context("spawn").Process(target=work)
+    child.start()
+    child.join()
+""")
+    start(client, "train.py").communicate(timeout=60)
+    run = the_run(client)
+    assert run["state"] == state and words in run["reason"]

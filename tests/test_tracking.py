@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from foundations_tui import charts
+from tests.support import agents
 from tests.support.client import Client, wait_until
 from tests.support.sshd import Sshd
 
@@ -446,6 +447,37 @@ def test_a_job_on_a_host_without_the_client_submits_jobs_there(client: Client, s
     rows = client.json("jobs", "--where", "tag:of=search")
     assert [row["params"]["lr"] for row in rows] == [2, 1] and {row["host"] for row in rows} == {"box"}
     assert rows[0]["metrics"]["loss"]["min"] == 0.5 and rows[0]["snapshot"] == client.job(job)["snapshot"]
+
+
+WAITS = """
+import foundations
+inner = foundations.submit(command=["sh", "-c", "sleep 4; echo inner"])
+print("submitted", flush=True)
+inner.stream_job_logs()
+print(inner.get_job_status())
+for folder in ("made", "shipped"):
+    import os
+    os.makedirs(folder, exist_ok=True)
+    try:
+        foundations.submit(command=["true"], job_directory=folder).wait_for_deployment_to_complete()
+        print("ran in", folder)
+    except RuntimeError as error:
+        print("refused:", error)
+"""
+
+
+def test_a_job_that_waits_for_another_outlives_the_agent(client: Client, sshd: Sshd) -> None:
+    root = client.add_host("box", sshd)
+    (client.project / "shipped").mkdir()
+    (client.project / "shipped" / "x").write_text("")
+    (client.project / "outer.py").write_text(WAITS)
+    job = client.submit("--host", "box", "--env", "A=1", "--", "python", "outer.py")
+    wait_until(lambda: "submitted" in client.run("logs", job).stdout)
+    agents.kill_daemon(root)
+    client.run("wait", job, code=None)
+    said = client.run("logs", job).stdout.splitlines()
+    assert said[:3] == ["submitted", "inner", "completed"], said
+    assert said[3].startswith("refused:") and "'made'" in said[3] and said[4] == "ran in shipped"
 
 
 def test_whoever_waited_finds_what_was_logged(client: Client) -> None:

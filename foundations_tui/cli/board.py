@@ -14,7 +14,7 @@ from pathlib import Path
 
 import click
 
-from foundations_tui import eventfiles, locations, words
+from foundations_tui import eventfiles, locations, runs, words
 from foundations_tui.cli.options import chosen_jobs, jobs_argument, reader, say, where_option
 from foundations_tui.errors import FoundationsError, NotFoundError
 from foundations_tui.store import queries, writes
@@ -55,7 +55,9 @@ def tensorboard(jobs: tuple[str, ...], where: str, port: int) -> int:
 
 def _link(conn: sqlite3.Connection, row: JobRow, place: Path) -> bool:
     """Link the folders of a job that hold event files, or such files; say whether there are any."""
-    streams = [name for name in writes.event_files(conn, row.job, row.attempt) if _is_plain(name)]
+    streams = [
+        name for name, size in writes.event_files(conn, row.job, row.attempt).items() if size and _is_plain(name)
+    ]
     for name in streams:
         link = place / (name if "/" in name else f"run/{name}")
         with contextlib.suppress(OSError):  # a host that calls a file and a folder the same
@@ -64,6 +66,8 @@ def _link(conn: sqlite3.Connection, row: JobRow, place: Path) -> bool:
     if streams:
         return True
     tops = [locations.outputs_folder(row.job), locations.artifacts_folder(row.job)]
+    if row.kind == runs.KIND:
+        tops += [link.resolve() for link in sorted(runs.event_folders(row.job, row.attempt))]
     folders = [(top, folder) for top in tops if top.is_dir() for folder in eventfiles.runs_below(top)]
     for top, folder in folders:
         link = place / folder.relative_to(top) if folder != top else place / "run"
