@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import time
 from pathlib import Path
 
 from remote_agent import files, procs
@@ -38,10 +39,16 @@ def end(root: Path) -> None:
     if not root.exists():
         return
     (root / "stopped").write_bytes(b"")  # no supervisor starts a new daemon
-    records = supervisors(root)
-    owner = files.read_json(str(root / "owner.json"))
-    for who in [record["supervisor"] for record in records] + ([owner["who"]] if owner else []):
-        if procs.is_alive(who):
+    while alive := _alive(root):  # again: a daemon that was just being started has its record later
+        for who in alive:
             procs.send_signal(who["pid"], signal.SIGKILL, who["start"])
-    for record in records:
+        time.sleep(0.01)
+    for record in supervisors(root):
         procs.kill_all(lambda record=record: procs.members_of_attempt(record["token"], record["session"]))
+
+
+def _alive(root: Path) -> list[dict]:
+    """Return the supervisors and the daemon of a root that run."""
+    owner = files.read_json(str(root / "owner.json"))
+    known = [record["supervisor"] for record in supervisors(root)] + ([owner["who"]] if owner else [])
+    return [who for who in known if procs.is_alive(who)]
