@@ -367,6 +367,29 @@ def _watch_end() -> None:
     atexit.register(_write_end)
 
 
+def end_of_children() -> None:
+    """Write down the end of a process that has not logged itself, where children of it that multiprocessing made have.
+
+    What it exits with is not known; an exception that nobody caught is.
+    """
+    if _owner or _is_child() or _is_named() or _ranks() > 1:
+        return
+    folder = os.path.join(data_folder(), "runs", "jobs", _identity(), "1")
+    if not os.path.isdir(folder) or os.path.exists(os.path.join(folder, "end.json")):
+        return
+    error = getattr(sys, "last_value", None)
+    words = "ended; its exit code is not known, for only child processes of it logged"
+    end: "Dict[str, Any]" = {"reason_code": "finished", "reason": words, "exit_code": None}
+    if isinstance(error, KeyboardInterrupt):
+        end = {"reason_code": "stopped_by_user", "reason": "stopped with Ctrl-C", "exit_code": 130, "signal": "SIGINT"}
+    elif isinstance(error, BaseException):
+        end = {"reason_code": "exit_code", "reason": "exit code 1", "exit_code": 1, "cause": _cause(_words(error))}
+    try:
+        _write_json(os.path.join(folder, "end.json"), {**end, "ended_at": time.time()})
+    except OSError:
+        pass  # then the children's own ends count
+
+
 def _watch_child() -> None:
     """Have written down how this child of the run's process ended: it does so without atexit."""
     path, pid = os.path.join(_folder, "children", str(os.getpid())), os.getpid()

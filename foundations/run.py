@@ -8,6 +8,7 @@ job the agent says where the records go; outside of one ``foundations.inplace`` 
 from __future__ import annotations
 
 import _thread
+import atexit
 import itertools
 import os
 import sys
@@ -285,3 +286,14 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)
 if "pytest" in sys.modules and not in_job() and os.environ.get("FOUNDATIONS_TRACK", "") == "":
     _is_broken = OFF = True  # tests of a training are no trainings
+
+
+def _at_end() -> None:
+    """Where only children of this process have logged, say how it ended itself."""
+    if "multiprocessing.process" in sys.modules and not OFF and not in_job():
+        from foundations import inplace
+
+        inplace.end_of_children()
+
+
+atexit.register(_at_end)

@@ -77,7 +77,7 @@ def _cut(value: Any) -> Any:
 
 
 def _is_number(word: str) -> bool:
-    return number(word) is not None
+    return number(word) is not None or word.lower() in ("-inf", "-infinity", "-nan")
 
 
 class Typed(float):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import json
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -62,6 +63,16 @@ class Wish:
     attempt: int = 0
     """Which attempt's folder; 0 for the last one's."""
 
+    def has_asked_for(self, name: str) -> bool:
+        """Say whether a name is what was wished for, or below it."""
+        if self.what == "paths":
+            return any(
+                path == "." or name == path or name.startswith(path + "/") for path in map(os.path.normpath, self.paths)
+            )
+        if self.what in ("artifacts", SYNCED) and self.paths:
+            return name.split("/")[0] in self.paths
+        return True
+
 
 @dataclass
 class Fetched:
@@ -118,7 +129,8 @@ def fetch(
             said = _announced(job.host, said)
             source = _TarBytes(channel, lines, said["bytes"], progress)
             with unpacking.Folder(target, within, wish.with_git) as folder:
-                came = unpacking.unpack(source, folder, wish.limit, job.snapshot if frozen_here else "", job.host)
+                tree = job.snapshot if frozen_here else ""
+                came = unpacking.unpack(source, folder, wish.limit, tree, job.host, wish.has_asked_for)
             gone = said.get("files", 0) - len(came.files) - len(came.refused)
             if gone > 0:
                 session.say(f"warning: {job.host}: {words.plural(gone, 'file')} went away before they were sent")
@@ -207,7 +219,8 @@ def collect_outputs(session: Session, host: str) -> None:
 @contextlib.contextmanager
 def _only_here(job: str) -> Iterator[bool]:
     """Say whether no other process collects a job's outputs meanwhile."""
-    path = locations.outputs_folder(job).with_suffix(".lock")
+    folder = locations.outputs_folder(job)
+    path = folder.parent / f".{folder.name}.lock"  # no job is called so
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     with path.open("w") as lock:
         try:

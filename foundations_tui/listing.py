@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 from concurrent.futures import Future
 from pathlib import Path
 
 from foundations_tui import locations, plumbing
+from foundations_tui.errors import SnapshotError
 
 IGNORE_FILE = ".foundationsignore"
 _OTHER = ord("?")
@@ -108,12 +110,16 @@ def included(top: Path, patterns: tuple[str, ...]) -> set[bytes]:
 
 
 def _listed(top: Path, shadow: Path | None) -> tuple[set[bytes], set[bytes]]:
-    """Return the names (all, untracked) below a folder but the ignored; without a repository all are untracked."""
+    """Return the names (all, untracked) below a folder but the ignored; without a repository all are untracked.
+
+    Raises:
+        SnapshotError: a folder cannot be read.
+    """
     if shadow is None:
-        lines = plumbing.names(top, "ls-files", "-z", "-t", "--cached", "--others", "--exclude-standard")
+        lines = _all_names(top, "ls-files", "-z", "-t", "--cached", "--others", "--exclude-standard")
         names, untracked = {line[2:] for line in lines}, {line[2:] for line in lines if line[0] == _OTHER}
     else:
-        names = set(plumbing.names(top, "ls-files", "-z", "--others", "--exclude-standard", shadow=shadow))
+        names = set(_all_names(top, "ls-files", "-z", "--others", "--exclude-standard", shadow=shadow))
         untracked = set(names)
     left_out = _ignored_by_us(top, shadow) | _our_own(top, untracked)
     names -= left_out
@@ -134,3 +140,19 @@ def _ignored_by_us(top: Path, shadow: Path | None) -> set[bytes]:
     rule = f"--exclude-from={top / IGNORE_FILE}"
     kinds = ("--cached", "--others") if shadow is None else ("--others",)
     return {path for kind in kinds for path in plumbing.names(top, "ls-files", "-z", "-i", kind, rule, shadow=shadow)}
+
+
+def _all_names(top: Path, *words: str, shadow: Path | None = None) -> list[bytes]:
+    """Return what git lists; that it could not look into a folder is only a warning of git's."""
+    done = plumbing.run(top, *words, shadow=shadow)
+    hidden = _HIDDEN.search(done.stderr)
+    if hidden is not None:
+        name = os.fsdecode(hidden[1])
+        raise SnapshotError(
+            f"{top / name}: the folder cannot be read: {os.fsdecode(hidden[2])}",
+            f"let it be read, or leave it out: a line {name!r} in {IGNORE_FILE} or .gitignore",
+        )
+    return done.stdout.split(b"\0")[:-1]
+
+
+_HIDDEN = re.compile(rb"could not open directory '([^\n]*)': ([^\n]*)")

@@ -69,11 +69,17 @@ def read(conn: sqlite3.Connection, row: JobRow, attempt: int, size: int) -> LogC
     """
     samples = queries.job_samples(conn, row.job, attempt)
     knots = [(sample.time, sample.log) for sample in samples if sample.log is not None]
-    if attempt == row.attempt:
-        knots += [(row.started_at, 0)] if row.started_at else []
-        end = row.ended_at or _now_here(row, knots)
-        knots += [(end, size)] if end else []
+    began, ended = span(row, attempt)
+    knots += [(began, 0)] if began else []
+    end = ended or _now_here(row, knots)
+    knots += [(end, size)] if end else []
     return clock(knots)
+
+
+def span(row: JobRow, attempt: int) -> tuple[float | None, float | None]:
+    """Return when an attempt of a job began and ended, as far as that is known and has happened."""
+    past = next((past for past in row.attempts if past.get("attempt") == attempt), None)
+    return (past.get("started_at"), past.get("ended_at")) if past else (row.started_at, row.ended_at)
 
 
 def _now_here(row: JobRow, knots: Sequence[tuple[float, int]]) -> float | None:

@@ -30,15 +30,17 @@ def take_in(store: Store, job: str, attempt: int) -> None:
     A log has no times of its own: what is found bears the moment at which its line was written, as far as the samples
     of the job's log tell, else at which it was seen.
     """
-    row = store.conn.execute("SELECT spec, started_at, ended_at FROM jobs WHERE job = ?", [job]).fetchone()
+    row = store.conn.execute("SELECT spec FROM jobs WHERE job = ?", [job]).fetchone()
     patterns = json.loads(row["spec"]).get("metrics", {}).get("patterns", ()) if row is not None else ()
     if not patterns:
         return
     path = locations.log_file(job, attempt)
-    clock = moments.read(store.conn, queries.job(store.conn, job), attempt, path.stat().st_size if path.exists() else 0)
-    now = row["ended_at"] or time.time()
+    job_row = queries.job(store.conn, job)
+    clock = moments.read(store.conn, job_row, attempt, path.stat().st_size if path.exists() else 0)
+    ended_at = moments.span(job_row, attempt)[1]
+    now = ended_at or time.time()
     steps = functools.partial(_next_step, store, job, attempt)
-    is_whole = row["ended_at"] is not None and _is_here_whole(store, job, attempt)
+    is_whole = ended_at is not None and _is_here_whole(store, job, attempt)
     while True:
         known = writes.run_offset(store, job, attempt, "patterns")
         offset, page, size = _page(path, known)
@@ -151,6 +153,8 @@ def _values(patterns: Sequence[re.Pattern[str]], line: str) -> Iterator[tuple[st
     found = find(patterns, line)
     step_text = found.pop(_STEP, None)
     step = read_number(step_text) if step_text is not None else None
+    if step_text is not None and step is None:
+        return  # it says a place, and nobody can read which
     if step is not None and (step != step or step in (math.inf, -math.inf) or abs(step) > _LARGEST_STEP):
         return  # a place that no series has
     for key, text in found.items():

@@ -134,29 +134,26 @@ class _Run:
         end = _read(self._top / str(attempt) / "end.json")  # after that: an end that comes in between is seen
         if is_alive and not end:
             return view
-        return _ended(view, end or (self._end_of_children(attempt) if facts.get("of_children") is True else {}))
+        if facts.get("of_children") is True and end.get("reason_code", "finished") == "finished":
+            end = self._end_of_children(attempt, end)
+        return _ended(view, end)
 
-    def _end_of_children(self, attempt: int) -> dict[str, Any]:
+    def _end_of_children(self, attempt: int, own: dict[str, Any]) -> dict[str, Any]:
         """Return how a run ended of which only child processes logged, by what they wrote down of their own ends.
 
-        The exit code of the run's own process was seen by nobody.
+        Args:
+            attempt: which of its attempts.
+            own: what the run's own process wrote: that it ended, with an exit code that nobody saw.
         """
         folder = self._top / str(attempt) / "children"
         ends = [_read(folder / name) for name in _names(folder)]
-        if not all("ended_at" in end for end in ends):
-            return {}  # one was killed
-        ended_at = max((float(end["ended_at"]) for end in ends), default=None)
         failed = next((str(end["error"]) for end in ends if end.get("error")), "")
         if failed:
+            ended_at = max(float(end.get("ended_at") or 0.0) for end in ends)
             cause = {"code": "exception", "words": failed, "line": failed, "evidence": {}}
-            return {
-                "reason_code": EndReason.EXIT_CODE.value,
-                "reason": f"a child raised {failed}",
-                "cause": cause,
-                "ended_at": ended_at,
-            }
-        words = "ended; its exit code is not known, for only child processes of it logged"
-        return {"reason_code": EndReason.FINISHED.value, "reason": words, "ended_at": ended_at}
+            words = f"a child raised {failed}"
+            return {"reason_code": EndReason.EXIT_CODE.value, "reason": words, "cause": cause, "ended_at": ended_at}
+        return own
 
     def _take_records(self, attempt: int, is_final: bool) -> bool:
         folder = self._top / str(attempt) / "records"

@@ -218,7 +218,10 @@ def left_behind(snapshot: Snapshot, include: tuple[str, ...] = ()) -> LeftBehind
         else set()
     )
     shipped = included(snapshot.root, include)
-    found = []
+    found = [
+        f"{name}/ (a submodule that is not here: git submodule update --init)"
+        for name in _missing_submodules(snapshot.root)
+    ]
     size = 0
     for name in sorted(set(listed) - shipped):
         shown = os.fsdecode(name)
@@ -230,6 +233,16 @@ def left_behind(snapshot: Snapshot, include: tuple[str, ...] = ()) -> LeftBehind
             with contextlib.suppress(OSError):
                 size += os.lstat(snapshot.root / shown).st_size
     return LeftBehind(found, size)
+
+
+def _missing_submodules(root: Path) -> list[str]:
+    """Return the submodules whose files are not here."""
+    if not (root / ".gitmodules").is_file():
+        return []
+    words = ["config", "-z", "--file", ".gitmodules", "--get-regexp", r"^submodule\..*\.path$"]
+    lines = plumbing.run(root, *words, check=False).stdout.split(b"\0")[:-1]
+    names = [os.fsdecode(line.partition(b"\n")[2]) for line in lines]
+    return [name for name in names if not (root / name).is_dir() or not os.listdir(root / name)]
 
 
 def entries(snapshot: Snapshot, base: str | None = None) -> Iterator[Entry]:

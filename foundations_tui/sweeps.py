@@ -13,8 +13,9 @@ import itertools
 import math
 import random
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from decimal import Context, Decimal
 from pathlib import Path
 from typing import Any
 
@@ -173,59 +174,74 @@ def _range(key: str, parts: list[str]) -> Axis:
     if high < low or (is_log and low <= 0):
         raise UsageError(f"sweep {key}: {':'.join(parts)} goes from the smaller to the larger, above 0 for log")
     step = parts[3:] if is_log else parts[2:]
+    whole = all(map(_WHOLE.match, [*(parts[1:3] if is_log else parts[:2]), *(part.lstrip("x") for part in step)]))
     if not step:
-        return Range(low, high, is_log)
+        return Range(int(low) if whole else float(low), int(high) if whole else float(high), is_log)
     if is_log:
         return Values(_log_spaced(key, low, high, step[0]))
     if step[0].startswith("x"):
-        return Values(_times(key, low, high, _number(step[0][1:])))
-    return Values(_evenly(key, low, high, _number(step[0])))
+        return Values(tuple(_typed(value, whole) for value in _times(key, low, high, _number(step[0][1:]))))
+    return Values(tuple(_typed(value, whole) for value in _evenly(key, low, high, _number(step[0]))))
 
 
-def _number(text: str) -> float:
-    try:
-        number: float = int(text)
-    except ValueError:
-        number = float(text)
-    try:
-        if math.isfinite(number):
-            return number
-    except OverflowError:
-        pass
-    raise UsageError(f"sweep: {text[:20]}{'...' * (len(text) > 20)} is too large for a range")
+_WHOLE = re.compile(r"[-+]?\d+\Z", re.ASCII)
+_PLAIN = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d{1,3})?\Z", re.ASCII)
+_EXACT = Context(prec=17)
+"""More digits than a float keeps."""
 
 
-def _log_spaced(key: str, low: float, high: float, text: str) -> tuple[float, ...]:
-    if not text.isdigit() or not 2 <= int(text) <= MOST_JOBS:
+def _number(text: str) -> Decimal:
+    """Return a number as it was typed, to its last digit.
+
+    Raises:
+        ValueError: it is none. UsageError: it is too large.
+    """
+    if not _PLAIN.match(text):
+        raise ValueError(text)
+    number = Decimal(text)
+    if math.isinf(float(number)):
+        raise UsageError(f"sweep: {text[:20]}{'...' * (len(text) > 20)} is too large for a range")
+    return number
+
+
+def _typed(value: Decimal, whole: bool) -> int | Typed:
+    """Return a value of a range as it would be typed: 0.25, 1, 1e-05."""
+    if whole and value == value.to_integral_value():
+        return int(value)
+    text = format(value.normalize(), "f")
+    return Typed.of(text if len(text) <= _LONGEST_TYPED else repr(float(value)))
+
+
+_LONGEST_TYPED = 20
+
+
+def _log_spaced(key: str, low: Decimal, high: Decimal, text: str) -> tuple[float, ...]:
+    if not text.isdecimal() or not 2 <= int(text) <= MOST_JOBS:
         raise UsageError(f"sweep {key}: log:FROM:TO:COUNT takes a count of at least 2; got {text!r}")
     count = int(text)
     first, last = math.log(low), math.log(high)
     inner = [math.exp(first + (last - first) * n / (count - 1)) for n in range(1, count - 1)]
-    return tuple(float(f"{value:.6g}") for value in (low, *inner, high))
+    return (_typed(low, False), *(_typed(Decimal(f"{value:.6g}"), False) for value in inner), _typed(high, False))
 
 
-def _times(key: str, low: float, high: float, factor: float) -> tuple[float, ...]:
+def _times(key: str, low: Decimal, high: Decimal, factor: Decimal) -> Iterator[Decimal]:
     if factor <= 1 or low <= 0:
         raise UsageError(f"sweep {key}: xN multiplies by more than 1, from above 0")
-    values: list[float] = []
-    value = low
-    while value <= high * (1 + 1e-9) and math.isfinite(value):
-        if len(values) == MOST_JOBS:
+    value, count = low, 0
+    while value <= high:
+        if count == MOST_JOBS:
             raise UsageError(f"sweep {key}: x{factor} gives more than {MOST_JOBS:,} values")
-        values.append(value if isinstance(value, int) else float(f"{value:.10g}"))
-        value = value * factor
-    return tuple(values)
+        yield value
+        value, count = _EXACT.multiply(value, factor), count + 1
 
 
-def _evenly(key: str, low: float, high: float, step: float) -> tuple[float, ...]:
+def _evenly(key: str, low: Decimal, high: Decimal, step: Decimal) -> Iterator[Decimal]:
     if step <= 0 or (high - low) / step > MOST_JOBS:
         raise UsageError(f"sweep {key}: FROM:TO:STEP takes a step above 0, and gives at most {MOST_JOBS:,} values")
-    count = math.floor((high - low) / step + 1e-9) + 1
-    values = [low + n * step for n in range(count)]
-    shown = tuple(value if isinstance(value, int) else float(f"{value:.10g}") for value in values)
-    if len(set(shown)) < count:
+    values = [low + n * step for n in range(int((high - low) / step) + 1)]
+    if len(set(map(float, values))) < len(values):
         raise UsageError(f"sweep {key}: a step of {step:g} is lost beside {high:g}: numbers have about 16 digits")
-    return shown
+    yield from values
 
 
 def expand(axes: dict[str, Axis], mode: str = "grid", count: int = 0, seed: int | None = None) -> list[dict[str, Any]]:

@@ -14,7 +14,7 @@ import os
 import stat
 import struct
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
@@ -230,7 +230,14 @@ class _Member(tarfile.TarInfo):
         return super()._proc_member(tar)  # type: ignore[misc]
 
 
-def unpack(source: Any, folder: Folder, limit: int = 0, tree: str = "", host: str = "the host") -> Unpacked:
+def unpack(
+    source: Any,
+    folder: Folder,
+    limit: int = 0,
+    tree: str = "",
+    host: str = "the host",
+    asked: Callable[[str], bool] = lambda name: True,
+) -> Unpacked:
     """Write the files of a tar stream below a folder; links come last, and are followed by nothing here.
 
     Args:
@@ -239,6 +246,7 @@ def unpack(source: Any, folder: Folder, limit: int = 0, tree: str = "", host: st
         limit: bytes of files that are taken at most; 0 for no limit.
         tree: git tree id that this client froze: links are made as they are when the stream is exactly that tree.
         host: who sends it, for messages.
+        asked: whether a name was asked for; nothing else is written.
     Raises:
         HostUnreachable: the stream was cut. HostRefused: it is no tar stream. OSError: the disk does not take it.
     """
@@ -253,7 +261,9 @@ def unpack(source: Any, folder: Folder, limit: int = 0, tree: str = "", host: st
                     raise HostRefused(f"{host}: it sends a file of an impossible size")
                 if number >= _MOST_FILES:
                     raise HostRefused(f"{host}: it sends more than {_MOST_FILES:,} files")
-                if member.issym():
+                if not asked(member.name):
+                    done.refused.append((member.name, "it was not asked for"))
+                elif member.issym():
                     links.append((member.name, member.linkname))
                 elif member.isdir():
                     continue

@@ -49,4 +49,7 @@ def point(name: str) -> None:
         return
     with open(taken, encoding="ascii") as file:
         victim = file.read().strip()
-    os.kill(int(victim or os.getpid()), signal.SIGKILL)
+    try:
+        os.kill(int(victim or os.getpid()), signal.SIGKILL)
+    except ProcessLookupError:
+        pass  # another process, which has ended by itself: that must not look like a fault of ours

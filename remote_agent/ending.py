@@ -110,7 +110,7 @@ def _free_bytes(folder: str) -> Optional[int]:
 
 def _tail(log: str) -> bytes:
     try:
-        with open(log, "rb") as file:
+        with files.open_regular(log) as file:
             file.seek(max(0, os.fstat(file.fileno()).st_size - postmortem.TAIL_BYTES))
             return file.read(postmortem.TAIL_BYTES)
     except OSError:

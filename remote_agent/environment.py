@@ -141,7 +141,7 @@ def _python_commands(agents: str, python: str, names: Sequence[str]) -> str:
 SETUP_FAILED = "foundations: a line of the setup of this host failed, so the command was not run (exit code "
 """What the log says then, and the exit code behind it."""
 _SETUP = """set -e
-trap 'code=$?; [ "$code" = 0 ] || { echo "%s$code)"; exit 125; }' EXIT
+trap 'code=$?; echo "%s$code)"; exit 125' EXIT
 %s
 trap - EXIT
 set +e

@@ -12,9 +12,9 @@ import sys
 import time
 from typing import Any, Dict, Tuple
 
-from remote_agent import files, peers, protocol
+from remote_agent import checks, files, peers, protocol
 from remote_agent.errors import AgentError, BadRequest, Conflict, NotFound
-from remote_agent.jobs import JobSpec
+from remote_agent.jobs import JOB_ID, JobSpec
 from remote_agent.nonce import say
 from remote_agent.objects import ObjectStore
 from remote_agent.paths import Paths
@@ -35,10 +35,10 @@ def main(root: str, nonce: str) -> int:
         nonce: what the line begins with.
     """
     try:
-        wish = json.loads(sys.stdin.buffer.read())
+        wish = _WISH(json.loads(sys.stdin.buffer.read()), "")
         answer = _METHODS[wish["method"]](Paths(root), wish)
-    except (AgentError, OSError, ValueError, KeyError, TypeError) as error:
-        say(nonce, error={"code": getattr(error, "code", BadRequest.code), "message": str(error) or "no such wish"})
+    except (AgentError, OSError, ValueError, RecursionError) as error:
+        say(nonce, error={"code": getattr(error, "code", BadRequest.code), "message": str(error)})
         return 1
     say(nonce, **answer)
     return 0
@@ -46,6 +46,8 @@ def main(root: str, nonce: str) -> int:
 
 def _submit(paths: Paths, wish: Dict[str, Any]) -> Dict[str, Any]:
     """Submit a job like the one that asks: "parent", "spec" (what it has of its own)."""
+    if "parent" not in wish or "spec" not in wish or "job" not in wish["spec"]:
+        raise BadRequest("a submit has a parent, and a spec with a job's id")
     parent = files.read_json(paths.job(wish["parent"]).spec)
     if not isinstance(parent, dict):
         raise NotFound(f"job {wish['parent']} is not known here")
@@ -86,6 +88,8 @@ _SHARED = (
 
 def _view(paths: Paths, wish: Dict[str, Any]) -> Dict[str, Any]:
     """Return a job as it is now: "job"."""
+    if "job" not in wish:
+        raise BadRequest("a view is of a job")
     data, size = b"", 1
     while len(data) < size:
         answer, page = _call(paths, "entry", {"job": wish["job"], "offset": len(data)})
@@ -96,6 +100,10 @@ def _view(paths: Paths, wish: Dict[str, Any]) -> Dict[str, Any]:
 
 
 _METHODS = {"submit": _submit, "view": _view}
+_JOB = checks.text(64, JOB_ID, "a job's id")
+_WISH = checks.record(
+    {"method": checks.one_of(*_METHODS), "job": _JOB, "parent": _JOB, "spec": checks.any_table}, ["method"]
+)
 
 
 def _daemon(paths: Paths) -> socket.socket:

@@ -35,11 +35,28 @@ def has_prctl() -> bool:
 
 
 def forget_shell() -> None:
-    """Take back what the shell that happened to start this process has set for its children: umask and limits.
+    """Take back what the shell that happened to start this process has set for its children.
 
     A limit is raised as far as it may be; one that cannot be is told of by ``tight_limits``.
     """
     os.umask(0o022)
+    for number in range(1, signal.NSIG):
+        try:
+            if signal.getsignal(number) is signal.SIG_IGN and number not in _OURS:
+                signal.signal(number, signal.SIG_DFL)
+        except (ValueError, OSError):
+            continue  # KILL, STOP, and those of the C library
+    for number, usual in _USUAL:
+        soft, hard = resource.getrlimit(number)
+        if soft != resource.RLIM_INFINITY and soft < usual:
+            try:
+                resource.setrlimit(number, (usual if hard == resource.RLIM_INFINITY else min(usual, hard), hard))
+            except (ValueError, OSError):
+                pass  # no more is allowed
+    try:
+        os.setpriority(os.PRIO_PROCESS, 0, min(0, os.getpriority(os.PRIO_PROCESS, 0)))
+    except OSError:
+        pass  # only root may take it back
     for _, number in _LIMITS:
         soft, hard = resource.getrlimit(number)
         for wanted in ((resource.RLIM_INFINITY, resource.RLIM_INFINITY), (hard, hard)):
@@ -59,6 +76,10 @@ def tight_limits() -> List[str]:
     ]
 
 
+_OURS = (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGCHLD)
+"""Signals that Python itself ignores, and gives back to its children, or that we set."""
+_USUAL = ((resource.RLIMIT_NOFILE, 1024), (resource.RLIMIT_STACK, 8 << 20))
+"""What every system sets at least."""
 _LIMITS = (
     ("CPU time", resource.RLIMIT_CPU),
     ("size of files", resource.RLIMIT_FSIZE),

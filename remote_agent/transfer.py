@@ -68,12 +68,20 @@ def survey(root: str, nonce: str, wish: str) -> int:
     """
     try:
         wanted = _SURVEYED(json.loads(wish), "jobs")
-        found = {job: unfetched.survey(Paths(root), job, snapshot) for job, snapshot in wanted}
+        found = {job: _surveyed(root, job, snapshot) for job, snapshot in wanted}
     except (AgentError, OSError, ValueError) as error:
         say(nonce, error=_refusal(error))
         return 1
     say(nonce, unfetched={job: left for job, left in found.items() if left["files"]})
     return 0
+
+
+def _surveyed(root: str, job: str, snapshot: str) -> Dict[str, Any]:
+    """Return what one job left here only; one whose folder cannot be understood costs the others nothing."""
+    try:
+        return unfetched.survey(Paths(root), job, snapshot)
+    except Exception as error:
+        return {"files": 1, "bytes": 0, "largest": [f"(its folder cannot be looked through: {error!r})"[:300], 0]}
 
 
 def send(root: str, nonce: str, wish: str) -> int:
@@ -195,7 +203,9 @@ def _named(work: str, path: str) -> Iterator[_Member]:
     if not os.path.exists(source):
         raise NotFound(f"the job's folder has no {path!r}")
     if os.path.isdir(source):
-        yield from _below(work, os.path.relpath(source, os.path.realpath(work)))
+        real = os.path.relpath(source, os.path.realpath(work))
+        for member in _below(work, real):  # under the name that was asked for, also where a link is on the way
+            yield member._replace(name=os.path.normpath(os.path.join(path, os.path.relpath(member.name, real))))
     elif not os.path.isfile(source):
         raise NotFound(f"{path!r} is no file: a device, pipe or socket has nothing to fetch")
     else:

@@ -24,6 +24,9 @@ NOISE = ("__pycache__", ".ipynb_checkpoints")
 """Folders of which nothing counts as a result."""
 _ENVIRONMENT = "pyvenv.cfg"
 """What makes a folder a virtual environment (PEP 405)."""
+_TEMPORARY = re.compile(r"\.[0-9]+-[0-9]+\.tmp\Z")
+"""What is written aside before it is put in place."""
+_NUMBER = re.compile(r"[1-9][0-9]{0,8}\Z")
 _RECEIPT = re.compile(r"[0-9a-f]{16}\Z")
 _SURVEYED = checks.record(
     {
@@ -128,6 +131,9 @@ def _left(job: JobPaths, objects: ObjectStore, snapshot: str) -> Iterator[_Fact]
     home, copies = _brought_home(job)
     replicated = _event_files(job)
     shipped: Optional[Dict[bytes, str]] = None
+    for path in _strange(job):
+        if os.path.isfile(path) and not os.path.islink(path) and not _TEMPORARY.search(path):
+            yield os.path.relpath(path, job.folder), os.lstat(path).st_size, 0
     for area in _areas(job):
         is_work = os.path.basename(area) == "work"
         if is_work and shipped is None:
@@ -152,22 +158,59 @@ def _event_files(job: JobPaths) -> Set[str]:
     found: Set[str] = set()
     for attempt in _attempts(job):
         sizes = events.sizes(attempt, fresh=True)
-        if not limit or sum(sizes.values()) <= limit:  # else clients leave some of them here, and say so
-            found.update(os.path.realpath(events.path(attempt, name[len(EVENTS) :])) for name in sizes)
+        if limit and sum(sizes.values()) > limit:
+            continue  # clients leave some of them here, and say so
+        paths = [os.path.realpath(events.path(attempt, name[len(EVENTS) :])) for name in sizes]
+        found.update(path for path in paths if _is_older(path, attempt.exit))  # what came later, no client has
     return found
+
+
+def _is_older(path: str, than: str) -> bool:
+    try:
+        return os.lstat(path).st_mtime_ns <= os.lstat(than).st_mtime_ns
+    except OSError:
+        return False
 
 
 def _attempts(job: JobPaths) -> List[AttemptPaths]:
     folder = os.path.join(job.folder, "attempts")
     names = sorted(os.listdir(folder)) if os.path.isdir(folder) else []
-    return [job.attempt(int(name)) for name in names if name.isdigit()]
+    return [job.attempt(int(name)) for name in names if _NUMBER.match(name)]
 
 
 def _areas(job: JobPaths) -> Iterator[str]:
     tops = [attempt.work for attempt in _attempts(job)]
-    for top in [*tops, job.checkpoints, job.artifacts, job.synced]:
+    for top in [*tops, job.checkpoints, job.artifacts, job.synced, *_strange(job)]:
         if os.path.isdir(top) and not os.path.islink(top):
             yield os.path.realpath(top)
+
+
+def _strange(job: JobPaths) -> List[str]:
+    """Return what a job has put beside its own folder, into those of ours."""
+    own = {os.path.basename(path) for path in (job.spec, job.private, job.artifacts, job.synced, job.checkpoints)}
+    own |= {os.path.basename(path) for path in (job.receipts, job.unfetched)} | {"attempts"}
+    found = _others(job.folder, own)
+    for attempt in _attempts(job):
+        ours = (
+            attempt.log,
+            attempt.records,
+            attempt.samples,
+            attempt.supervisor,
+            attempt.exit,
+            attempt.work,
+            attempt.bin,
+        )
+        found += _others(attempt.folder, set(map(os.path.basename, ours)))
+        if os.path.islink(attempt.work):
+            found.append(os.path.realpath(attempt.work))
+    return found
+
+
+def _others(folder: str, own: Set[str]) -> List[str]:
+    try:
+        return sorted(os.path.join(folder, name) for name in os.listdir(folder) if name not in own)
+    except OSError:
+        return []
 
 
 def _regular_files(top: str) -> Iterator[Tuple[str, Optional[os.stat_result]]]:
@@ -212,7 +255,7 @@ def _is_as_shipped(objects: ObjectStore, shipped: Dict[bytes, str], work: str, p
 def blob_id(path: str, size: int) -> str:
     """Return git's object id of a file's content."""
     digest = hashlib.sha1(b"blob %d\0" % size)
-    with open(path, "rb") as file:
+    with files.open_regular(path) as file:
         for chunk in iter(lambda: file.read(1 << 20), b""):
             digest.update(chunk)
     return digest.hexdigest()
@@ -224,7 +267,7 @@ def _brought_home(job: JobPaths) -> Tuple[Set[_Fact], Set[_Fact]]:
     for receipt in os.listdir(job.receipts) if os.path.isdir(job.receipts) else ():
         facts = files.read_json(os.path.join(job.receipts, receipt)) if receipt.endswith(".json") else None
         for fact in facts if isinstance(facts, list) else ():
-            if isinstance(fact, list) and len(fact) == 3 and isinstance(fact[0], str):
+            if isinstance(fact, list) and [type(part) for part in fact] == [str, int, int]:
                 home.add((fact[0], fact[1], fact[2]))
     kept = (os.path.basename(job.artifacts), os.path.basename(job.synced))
     copies = {(os.path.basename(path), size, at) for path, size, at in home if path.split(os.sep)[0] in kept}

@@ -42,7 +42,9 @@ def _supervisors(paths: Paths) -> Any:
     for job in os.listdir(paths.jobs) if os.path.isdir(paths.jobs) else ():
         attempts = os.path.join(paths.job(job).folder, "attempts")
         for number in os.listdir(attempts) if os.path.isdir(attempts) else ():
-            yield files.read_json(os.path.join(attempts, number, "supervisor.json")) or {}
+            found = files.read_json(os.path.join(attempts, number, "supervisor.json"))
+            if isinstance(found, dict) and isinstance(found.get("supervisor"), dict):
+                yield found
 
 
 def _remove_if_empty(folder: str) -> None:

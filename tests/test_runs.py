@@ -320,7 +320,8 @@ def test_children_of_children_are_part_of_the_run(client: Client) -> None:
         ("raise ValueError('no such shape')", "failed", "a child raised ValueError: no such shape"),
         ("sys.exit('bad')", "failed", "a child raised SystemExit: bad"),
         ("sys.exit()", "completed", "only child processes"),
-        ("os.kill(os.getpid(), 9)", "lost", "its end was not seen"),
+        ("os.kill(os.getpid(), 9)", "completed", "only child processes"),
+        ("os.kill(os.getppid(), 9)", "lost", "its end was not seen"),
     ],
 )
 def test_how_children_ended_is_how_their_run_did(client: Client, work: str, state: str, words: str) -> None:
@@ -339,3 +340,28 @@ if __name__ == "__main__":
     start(client, "train.py").communicate(timeout=60)
     run = the_run(client)
     assert run["state"] == state and words in run["reason"]
+
+
+@pytest.mark.parametrize(
+    ("ends", "state", "words"),
+    [
+        ("", "completed", "only child processes"),
+        ("raise ValueError('no such shape')", "failed", "exit code 1"),
+    ],
+)
+def test_a_pool_of_processes_ends_as_its_script_does(client: Client, ends: str, state: str, words: str) -> None:
+    """A pool ends its processes by a signal."""
+    (client.project / "train.py").write_text(f"""
+import multiprocessing, foundations
+
+def work(n):
+    foundations.log_metric("x", n)
+
+if __name__ == "__main__":
+    with multiprocessing.Pool(2) as pool:
+        pool.map(work, range(4))
+    {ends}
+""")
+    start(client, "train.py").communicate(timeout=60)
+    run = the_run(client)
+    assert run["state"] == state and words in run["reason"] and run["metrics"]["x"]["count"] == 4

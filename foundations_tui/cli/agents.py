@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from foundations_tui import words
+from foundations_tui import runs, words
 from foundations_tui.cli import output
 from foundations_tui.cli.options import HostName, connecting, json_option, need_terminal, say
-from foundations_tui.errors import FoundationsError
+from foundations_tui.errors import FoundationsError, UsageError
 from foundations_tui.store import queries
 from foundations_tui.terminal import one_line
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from foundations_tui.session import Session
 
 
+_MOST_OWNERS = 3
 _MOST_SHOWN = 20
 
 
@@ -83,25 +84,36 @@ def stop(session: Session, name: str) -> None:
 @click.argument("name", type=HostName())
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.option("--force", is_flag=True, help="With --yes: also what nobody has fetched.")
+@click.option("--others", is_flag=True, help="Also jobs of other people.")
 @connecting
-def uninstall(session: Session, name: str, yes: bool, force: bool) -> None:
+def uninstall(session: Session, name: str, yes: bool, force: bool, others: bool) -> None:
     """Remove the agent with all jobs' folders and files from a host; it refuses while jobs run or wait.
 
-    What was fetched stays here. Jobs whose files were not fetched lose them.
+    What was fetched stays here. Jobs whose files, logs or metrics were not fetched lose them.
     """
-    from foundations_tui import actions, sync
+    from foundations_tui import actions, config, sync
+    from foundations_tui.ownership import Actor
 
     host = session.hosts.host(name).name
     sync.catch_up(session, host)
-    lost = actions.survey(
-        session, queries.ended(session.store.conn, queries.JobFilter(host=host, trashed=True), time.time())
-    )
-    for job, left in list(lost.items())[:_MOST_SHOWN]:
-        say(f"{job[:6]}: {left.words}")
+    rows = queries.ended(session.store.conn, queries.JobFilter(host=host, trashed=True), time.time())
+    rows = [row for row in rows if row.kind != runs.KIND and not row.pruned]
+    actor = Actor(config.owner_name(session.hosts), others)
+    theirs = [row for row in rows if not actor.may_touch(row)]
+    if theirs:
+        owners = ", ".join(sorted({row.owner or "somebody else" for row in theirs})[:_MOST_OWNERS])
+        raise UsageError(f"{name} has {words.plural(len(theirs), 'job')} of {owners}", "--others removes them, too")
+    files = actions.survey(session, rows)
+    kept = actions.prune(session, host, [row.job for row in rows], force=False, preview=True).kept
+    lost = {**kept, **{job: left.words for job, left in files.items()}}
+    for job, why in list(lost.items())[:_MOST_SHOWN]:
+        say(f"{job[:6]}: {why}")
     if len(lost) > _MOST_SHOWN:
-        say(f"and files of {len(lost) - _MOST_SHOWN:,} more jobs")
+        say(f"and {len(lost) - _MOST_SHOWN:,} more jobs")
     if lost and yes and not force:
-        raise FoundationsError(f"{words.plural(len(lost), 'job')} on {name} would lose files", "--force removes them")
+        raise FoundationsError(
+            f"{words.plural(len(lost), 'job')} on {name} would lose what was not fetched", "--force removes them"
+        )
     if not yes:
         need_terminal("uninstall asks before it removes anything")
         root = session.agent(host).place.root

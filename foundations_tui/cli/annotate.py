@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from foundations_tui import words
+from foundations_tui import config, words
 from foundations_tui.arguments import literal
 from foundations_tui.cli.options import (
     ProjectName,
@@ -22,6 +22,7 @@ from foundations_tui.cli.options import (
     yes_option,
 )
 from foundations_tui.errors import FoundationsError, NotFoundError, UsageError
+from foundations_tui.ownership import Actor
 from foundations_tui.session import Session
 from foundations_tui.store import queries
 from foundations_tui.store.rows import JobRow
@@ -99,11 +100,30 @@ def _marking(verb: str, key: str, value: bool, help_text: str) -> click.Command:
     @jobs_argument(required=False, trashed=trashed)
     @where_option
     @yes_option
+    @click.option("--others", is_flag=True, help="Also jobs of other people.", hidden=key == "starred")
     @connecting
-    def command(session: Session, jobs: tuple[str, ...], where: str, yes: bool) -> None:
-        annotate(session, chosen_jobs(session.store.conn, jobs, where, yes, verb, trashed), {key: value})
+    def command(session: Session, jobs: tuple[str, ...], where: str, yes: bool, others: bool) -> None:
+        rows = chosen_jobs(session.store.conn, jobs, where, yes, verb, trashed)
+        if key != "starred":  # that hides jobs from everybody, or shows them again
+            rows = _own(session, rows, Actor(config.owner_name(session.hosts), others), bool(where))
+        annotate(session, rows, {key: value})
 
     return command
+
+
+def _own(session: Session, rows: list[JobRow], actor: Actor, by_query: bool) -> list[JobRow]:
+    """Return the jobs that somebody may touch.
+
+    Raises:
+        UsageError: one that was named is somebody else's, or all that a query finds are.
+    """
+    mine = [row for row in rows if actor.may_touch(row)]
+    for row in rows:
+        if not by_query or not mine:
+            actor.check(row)
+    if len(mine) < len(rows):
+        say(f"{words.plural(len(rows) - len(mine), 'job')} of other people left out (--others)")
+    return mine
 
 
 star = _marking("star", "starred", True, "Star jobs: is:starred finds them.")

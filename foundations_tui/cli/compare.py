@@ -128,8 +128,9 @@ def metrics(
     conn = reader(sync_first)
     rows = [queries.find(conn, job) for job in jobs]
     for row in rows:
-        if key and key not in row.metrics:
-            known = ", ".join(row.metrics) or "none"
+        known_keys = list(row.metrics) if attempt is None else queries.keys_of(conn, row.job, attempt)
+        if key and key not in known_keys:
+            known = ", ".join(known_keys) or "none"
             raise NotFoundError(f"job {row.job} has no metric {key!r}", f"it has: {known}")
     if as_csv or as_json:
         values = [(row.job, value) for row in rows for value in _values_of(conn, row, key, attempt)]

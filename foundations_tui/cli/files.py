@@ -13,7 +13,7 @@ from foundations_tui import words
 from foundations_tui.cli import output
 from foundations_tui.cli.options import LocalPath, connecting, job_argument, json_option, say
 from foundations_tui.cli.progress import Line
-from foundations_tui.errors import FoundationsError, NotFoundError, UsageError
+from foundations_tui.errors import FoundationsError, HostError, NotFoundError, UsageError
 from foundations_tui.store import queries
 from foundations_tui.store.rows import iso
 from foundations_tui.terminal import one_line
@@ -109,6 +109,7 @@ def get(
     if target.exists() and not target.is_dir():
         raise UsageError(f"{target} is no folder", "--dest names a folder")
     if not dest:
+        _refuse_other_folder(target, row)
         _keep_out_of_snapshots(target)
     found = Fetched([], [])
 
@@ -127,6 +128,8 @@ def get(
         _copy_artifacts(session, row, keys, target, with_git, found)
     if log:
         _copy_log(session, row, attempt or row.attempt, target, found)
+    if not dest:
+        _keep_out_of_snapshots(target)  # again: what came may say otherwise
     return _tell(target, found, as_json)
 
 
@@ -152,14 +155,36 @@ def _tell(target: Path, found: Fetched, as_json: bool) -> int:
     return 1 if found.refused else 0
 
 
+_MARK = "# fetched by foundations get: not part of the project\n*\n"
+"""The end of the .gitignore of a folder that we made: the last rule counts."""
+
+
+def _refuse_other_folder(folder: Path, row: JobRow) -> None:
+    """Refuse a folder that is named like a job and was not made by an earlier get: hosts choose their jobs' names.
+
+    Raises:
+        UsageError: it is there, and not empty.
+    """
+    if folder.is_dir() and any(folder.iterdir()) and not _is_marked(folder):
+        raise UsageError(f"{folder}/ is there already, and not from an earlier get", "--dest names a folder")
+
+
+def _is_marked(folder: Path) -> bool:
+    try:
+        return (folder / ".gitignore").read_bytes()[-1000:].endswith((_MARK.encode(), b"*\n"))
+    except OSError:
+        return False
+
+
 def _keep_out_of_snapshots(folder: Path) -> None:
     """Make git ignore the folder, and so the next submit: it lies in the middle of the user's project."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with (folder / ".gitignore").open("x") as file:
-            file.write("*\n")
-    except FileExistsError:
-        pass
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / ".gitignore"
+    if path.is_symlink():
+        path.unlink()
+    if not _is_marked(folder):
+        with path.open("a") as file:
+            file.write(("\n" if path.stat().st_size else "") + _MARK)
 
 
 def _fetch(session: Session, row: JobRow, wish: Wish, target: Path, within: str) -> Fetched:
@@ -186,7 +211,15 @@ def _copy_artifacts(
     from foundations_tui import fetching, unpacking
 
     for key in keys or tuple(row.artifacts):
-        source = fetching.artifact(session, row, key)
+        try:
+            source = fetching.artifact(session, row, key)
+        except HostError:
+            raise
+        except FoundationsError as error:
+            if keys:
+                raise
+            found.refused.append((key, str(error)))
+            continue
         within = "artifacts/synced" if row.artifacts[key].get("kind") == fetching.SYNCED else "artifacts"
         try:
             with unpacking.Folder(target, within, with_git) as folder:

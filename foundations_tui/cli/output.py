@@ -78,7 +78,7 @@ def print_table(
     """
     cells = [[one_line(cell) for cell in row] for row in rows]
     room = shutil.get_terminal_size((200, 24)).columns if sys.stdout.isatty() else 1 << 20
-    headers, cells, widths = _drop(list(headers), cells, droppable, room, last_wants)
+    headers, cells, widths = _drop([one_line(header) for header in headers], cells, droppable, room, last_wants)
     _fit(widths, room)
     state = headers.index("STATE") if "STATE" in headers else -1
     lines = [_line(headers, widths, -1, None)]

@@ -67,6 +67,8 @@ def prune(session: Session, jobs: tuple[str, ...], dry_run: bool, yes: bool, as_
         say(f"warning: {error}")
     actor = Actor(config.owner_name(session.hosts), options["others"])
     rows = [row for row in _chosen(session, jobs, options) if actor.may_touch(row)]
+    for name in jobs:
+        actor.check(queries.find(session.store.conn, name))
     _say_left_out(session, jobs, rows)
     unfetched = _survey(session, rows)
     found, code = _prune(session, rows, options["force"], preview=True)

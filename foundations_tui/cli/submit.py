@@ -307,6 +307,10 @@ def _request(session: Session, command: tuple[str, ...], options: dict[str, Any]
     from foundations_tui.submit import Request
 
     folder = Path(options["folder"])
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        raise UsageError("the folder in which you are is not there any more", "cd to another one") from None
     if not folder.is_dir():
         raise UsageError(f"there is no folder {options['folder']!r}", "--dir names the folder to ship")
     shell = options["shell"]

@@ -170,7 +170,13 @@ def _cell(meaning: search.Meaning, value: Any) -> Any:
         return bool(value)
     if meaning.expression.name == "command" and meaning.kinds == ("field",):
         return words.command(json.loads(value))
+    if meaning.kinds[0] == "metric" and value in _INFINITE:
+        return _INFINITE[value]
     return series.from_column(value)
+
+
+_INFINITE = {"Infinity": math.inf, "-Infinity": -math.inf, "NaN": math.nan}
+"""What a column of values has by name."""
 
 
 def count_jobs(conn: sqlite3.Connection, which: JobFilter = ALL) -> int:
@@ -401,6 +407,12 @@ def curve_between(
         " ORDER BY p.time, p.writer, p.offset"
     )
     return [_point(*row) for row in conn.execute(query, [key, job_id, attempt, *times])]
+
+
+def keys_of(conn: sqlite3.Connection, job_id: str, attempt: int) -> list[str]:
+    """Return the metrics of one attempt of a job."""
+    query = "SELECT key FROM series WHERE job = ? AND attempt = ? ORDER BY key"
+    return [str(row[0]) for row in conn.execute(query, [job_id, attempt])]
 
 
 def first_own(conn: sqlite3.Connection, job_id: str, attempt: int, key: str) -> CurvePoint | None:

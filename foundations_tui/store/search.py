@@ -324,6 +324,8 @@ class Search:
             found = number(found)  # an id such as 007 compares as a number all the same
         if not _is_number(found):
             raise QueryError(whole, value.position, f"{node.op} needs a number")
+        if found != found:
+            return Sql("0")  # nothing is larger than NaN, or smaller
         return self._compared(meaning, node.op, _float(found))
 
     def _compared(self, meaning: Meaning, op: str, limit: float) -> Sql:

@@ -67,21 +67,21 @@ def _take_over(conn: sqlite3.Connection, job: str, attempt: int, first_steps: di
         first_steps: where it begins, by metric; a metric that it has not logged yet is taken over up to the least.
     """
     query = "SELECT key, attempt, id FROM series WHERE job = ? AND attempt <= ? ORDER BY attempt"
-    earlier: dict[str, int] = {}
+    earlier: dict[str, tuple[int, int]] = {}
     known: set[str] = set()
     for key, number, identity in conn.execute(query, [job, attempt]):
         if number == attempt:
             known.add(key)
         else:
-            earlier[key] = identity
+            earlier[key] = identity, number
     least = min(first_steps.values())
-    for key, source in earlier.items():
+    for key, (source, number) in earlier.items():
         if key in known or (key not in first_steps and known):
             continue
         condition = [source, first_steps.get(key, least)]
         if conn.execute("SELECT 1 FROM points WHERE series = ? AND step < ? LIMIT 1", condition).fetchone():
             identity, _ = _series(conn, job, attempt, key)
-            conn.execute(_INHERIT, [identity, _writer(conn, INHERITED), *condition])
+            conn.execute(_INHERIT, [identity, _writer(conn, INHERITED), *condition, _apart(number)])
             _sum_up_anew(conn, identity)
 
 
@@ -89,9 +89,14 @@ _APART = 1024
 """Places of the points of so many writers stay apart when one writer, ``INHERITED``, takes them over."""
 _INHERIT = (
     "INSERT OR IGNORE INTO points SELECT ?1, time, ?2,"
-    f" CASE writer WHEN ?2 THEN offset ELSE offset * {_APART} + writer % {_APART} END, step, value FROM points"
+    f" CASE writer WHEN ?2 THEN offset ELSE offset * {_APART} + (writer + ?5) % {_APART} END, step, value FROM points"
     " WHERE series = ?3 AND step < ?4"
 )
+
+
+def _apart(attempt: int) -> int:
+    """Return what keeps places of one writer apart that are of several attempts."""
+    return attempt * 67 % _APART
 
 
 def _pass_on(conn: sqlite3.Connection, job: str, attempt: int, key: str, rows: Sequence[Point], writer: int) -> None:
@@ -102,7 +107,7 @@ def _pass_on(conn: sqlite3.Connection, job: str, attempt: int, key: str, rows: S
         own = "SELECT MIN(step) FROM points WHERE series = ? AND writer != ?"
         begins = conn.execute(own, [later, inherited]).fetchone()[0]
         late = [
-            (later, time, inherited, offset * _APART + writer % _APART, step, value)
+            (later, time, inherited, offset * _APART + (writer + _apart(attempt)) % _APART, step, value)
             for time, offset, step, value in rows
             if begins is not None and step < begins
         ]

@@ -758,6 +758,20 @@ def _put_view(store: Store, host: str, journal: str, view: JobView) -> None:
     sizes = [(spec.job, int(n), valid_text(name), size, host) for n, found in streams for name, size in found.items()]
     if sizes:
         store.conn.executemany(_PUT_SIZE, sizes)
+    if view.state.is_final and view.streams:
+        _forget_event_files(store, spec.job, view.attempt, view.streams)
+
+
+def _forget_event_files(store: Store, job: str, attempt: int, streams: Iterable[str]) -> None:
+    """Pass over the event files that an ended attempt has no more: it has removed them, or given them other names."""
+    known = set(streams)
+    gone = [EVENTS + name for name in event_files(store.conn, job, attempt) if EVENTS + name not in known]
+    for name in gone:
+        query = "DELETE FROM streams WHERE job = ? AND attempt = ? AND name = ?"
+        store.conn.execute(query, [job, attempt, name])
+    if gone:
+        again = "UPDATE streams SET offset = 0, size = 0 WHERE job = ? AND attempt = ? AND name = ?"
+        store.conn.execute(again, [job, attempt, READ_EVENTS])
 
 
 _JOB_COLUMNS = (
@@ -802,7 +816,12 @@ def _put_annotations(store: Store, job: str, changes: dict[str, Any], sent: bool
     for key, text, moment in known:
         value = json.loads(text)
         if key in _ANNOTATED:
-            shown = valid_text(value) if isinstance(value, str) else moment * value if key == "trashed" else int(value)
+            if key == "trashed":  # days are counted from when it was heard of: other clocks may be wrong
+                when = "CASE WHEN ? = 0 THEN 0 WHEN trashed > 0 THEN trashed ELSE ? END"
+                query = f"UPDATE jobs SET trashed = {when} WHERE job = ?"
+                store.conn.execute(query, [int(bool(value)), time.time(), job])
+                continue
+            shown = valid_text(value) if isinstance(value, str) else int(value)
             store.conn.execute(f"UPDATE jobs SET {key} = ? WHERE job = ?", [shown, job])
         elif key.startswith("tag:"):
             row = ("tag", key[4:], job, *_fact_value(value), moment, _PEOPLE, 0)

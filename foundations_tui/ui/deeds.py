@@ -102,7 +102,8 @@ class Deeds:
         elif action == "star":
             self._annotate(rows, "starred", not rows[0].starred, "starred" if not rows[0].starred else "not starred")
         elif action == "archive":
-            self._annotate(rows, "archived", not rows[0].archived, "brought back" if rows[0].archived else "archived")
+            done = "brought back" if rows[0].archived else "archived"
+            self._annotate(self._own(rows, "archive"), "archived", not rows[0].archived, done)
         elif action == "delete":
             self._delete([row for row in rows if row.is_final])
         elif action in ("tag", "note"):
@@ -132,12 +133,15 @@ class Deeds:
         self._app.push_screen(Confirm(f"{verb} {what}?{whose}", names[:200]), answered)
 
     def _delete(self, rows: list[JobRow]) -> None:
+        self._annotate(self._own(rows, "delete"), "trashed", True, "in the trash for 30 days")
+
+    def _own(self, rows: list[JobRow], verb: str) -> list[JobRow]:
+        """Return the jobs of this user's, and say whose the others are."""
         owner = config.owner_name(self._session.hosts)
         theirs = [row for row in rows if row.owner != owner and row.kind != "run"]
         for row in theirs:
-            self._app.say(f"{row.job[:6]} belongs to {row.owner}: foundations delete --others", failed=True)
-        rows = [row for row in rows if row not in theirs]
-        self._annotate(rows, "trashed", True, "in the trash for 30 days")
+            self._app.say(f"{row.job[:6]} belongs to {row.owner}: foundations {verb} --others", failed=True)
+        return [row for row in rows if row not in theirs]
 
     def _ask_what_to_say(self, kind: str, rows: list[JobRow]) -> None:
         before = rows[0].note if kind == "note" and len(rows) == 1 else ""

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import logging
+import re
 import secrets
 import socket
-import urllib.parse
 from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
 
@@ -104,11 +104,19 @@ class WebServer(Server):
 
 def _is_of_this_machine(host: str) -> bool:
     """Say whether a Host is loopback's: a name of somebody else's that leads here (DNS rebinding) is not."""
+    found = _HOST.match(host)
+    if found is None or int(found["port"] or 0) > 65535:
+        return False
+    if found["name"] == "localhost":
+        return True
     try:
-        name = urllib.parse.urlsplit(f"//{host}").hostname or ""
-        return name == "localhost" or ipaddress.ip_address(name).is_loopback
+        return ipaddress.ip_address(found["name"].strip("[]")).is_loopback
     except ValueError:
         return False
+
+
+_HOST = re.compile(r"(?P<name>localhost|[0-9.]{7,15}|\[[0-9A-Fa-f:.]{2,45}\])(:(?P<port>[0-9]{1,5}))?\Z")
+"""What a browser of this machine calls it, and the port."""
 
 
 @web.middleware
