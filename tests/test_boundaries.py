@@ -426,6 +426,25 @@ def test_files_that_were_announced_and_do_not_come_are_said(client: Client, evil
     assert not list(evil.folder.glob("*.received"))
 
 
+def test_get_takes_only_what_was_asked_for(client: Client, evil: Evil) -> None:
+    evil.says(
+        f"PAGE['jobs'] = [json.loads({json.dumps(view('a1b2c3', state=JobState.FAILED).to_wire())!r})]\n"
+        "import io, tarfile\n"
+        "def bulk(role, nonce, rest):\n"
+        "    stream = io.BytesIO()\n"
+        "    with tarfile.open(fileobj=stream, mode='w') as tar:\n"
+        "        for name in ('model.pt', 'train.py', '.envrc', 'sub/x', 'subx', 'model.pt2'):\n"
+        "            info = tarfile.TarInfo(name); info.size = 4; tar.addfile(info, io.BytesIO(b'evil'))\n"
+        "    facts = {'bytes': 24}\n"
+        "    return ('\\n%s %s\\n' % (nonce, json.dumps(facts))).encode() + stream.getvalue()\n"
+    )
+    client.run("sync", "evil")
+    (client.project / "train.py").write_text("mine")
+    said = client.run("get", "a1b2c3", "model.pt", "./sub/", "--dest", ".", code=1).stderr
+    assert "not asked for" in said and (client.project / "train.py").read_text() == "mine"
+    assert sorted(path.name for path in client.project.iterdir()) == ["model.pt", "sub", "train.py"]
+
+
 def test_an_event_file_that_has_gone_holds_nothing_up(client: Client, evil: Evil) -> None:
     """A job may remove what it has written before it is brought home."""
     gone = view(

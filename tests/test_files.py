@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import io
 import os
+import shutil
 import sqlite3
 import stat
 import subprocess
 import sys
 import tarfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,8 @@ from hypothesis import HealthCheck, given, settings, strategies as some
 
 from foundations_tui import unpacking
 from foundations_tui.errors import HostRefused, HostUnreachable
+from foundations_tui.store import writes
+from foundations_tui.store.db import Store
 from foundations_tui.unpacking import Folder, Refused
 from remote_agent.files import walk
 from tests.support.client import Client, wait_until
@@ -328,13 +332,12 @@ def test_force_prunes_what_nobody_fetched_and_delete_names_it(client: Client) ->
     said = client.run("delete", other).stderr
     assert "were never fetched" in said and "in 30 days" in said
     client.run("restore", other)
-    said = client.run("delete", "--now", "--yes", other, code=1).stderr  # nobody was asked
-    assert "were never fetched" in said and "model.bin" in said and "--force" in said
-    assert client.job(other)["state"] == "completed"
     assert answered(client, "n", "delete", "--now", other) == 130
     assert client.job(other)["state"] == "completed"
     assert answered(client, "y", "delete", "--now", other) == 0
     client.run("show", other, code=3)
+    said = client.run("delete", "--now", "--yes", one).stderr
+    assert "never fetched" not in said, "its folder is gone already"
 
 
 def answered(client: Client, answer: str, *words: str) -> int:
@@ -346,6 +349,80 @@ def answered(client: Client, answer: str, *words: str) -> int:
     os.close(ours)
     os.close(its)
     return int(verb.returncode)
+
+
+def test_what_a_job_leaves_beside_its_folder_counts(client: Client) -> None:
+    jobs = [
+        client.submit("--", "sh", "-c", words)
+        for words in (
+            "echo 1 > ../results.txt",
+            "mkdir ../../../more; echo 1 > ../../../more/x",
+            "mv ../work ../moved; ln -s moved ../work; echo 1 > ../moved/kept",
+            'mkdir "../../../attempts/\u00b2"; echo 1 > kept',
+            "mkdir -p ../../../receipts; echo '[[\"a\",[],{}]]' > ../../../receipts/x.json; echo 1 > kept",
+            "mkdir -p ../../../receipts; mkfifo ../../../receipts/x.json; echo 1 > kept",
+            "mkdir -p ../../../receipts ../../../unfetched.json; echo '[[' > ../../../receipts/x.json; echo 1 > k",
+            "true",
+        )
+    ]
+    client.run("wait", *jobs)
+    rows = {row["job"]: row for row in client.json("prune", *jobs, "--yes", timeout=60)}
+    assert [rows[job]["removed"] for job in jobs] == [False] * 7 + [True]
+
+
+def test_event_files_that_grew_after_the_end_count(client: Client) -> None:
+    (client.project / "foundations.toml").write_text("[metrics]\ntensorboard = true\n")
+    job = client.submit("--", "sh", "-c", "echo 1 > events.out.tfevents.1")
+    client.run("wait", job)
+    client.run("sync")
+    assert client.json("prune", job, "--dry-run")[0]["unfetched"] is None
+    client.run("exec", job, "--", "sh", "-c", "echo 2 > events.out.tfevents.2")
+    assert client.json("prune", job, "--dry-run")[0]["unfetched"]["files"] == 1
+
+
+def test_days_in_the_trash_are_counted_by_this_clock(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FOUNDATIONS_HOME", str(client.home))
+    job = client.submit("--", "sh", "-c", "echo 1 > kept")
+    client.run("wait", job)
+    store = Store()
+    writes.put_annotations(store, [job], {"trashed": True}, time.time() - 40 * 86400)
+    store.close()
+    client.run("sync")
+    assert client.json("jobs", "--where", "is:trashed")[0]["job"] == job
+    client.run("restore", job)
+    assert client.job(job)["state"] == "completed"
+
+
+def test_a_folder_of_the_users_is_no_place_for_a_get(client: Client) -> None:
+    job = client.submit("--", "sh", "-c", "echo '!*' > .gitignore; echo s > out.bin")
+    client.run("wait", job)
+    client.run("get", job)
+    short = next(path.name for path in client.project.iterdir() if job.startswith(path.name))
+    assert client.json("submit", "--dry-run", "--", "true")["files"] == 0, "what was fetched is not shipped"
+    assert (client.project / short / ".gitignore").read_text().startswith("!*\n")
+    client.run("get", job)  # again
+    shutil.rmtree(client.project / short)
+    (client.project / short).mkdir()
+    (client.project / short / "mine").write_text("")
+    assert "--dest" in client.run("get", job, code=2).stderr
+
+
+def test_whose_jobs_they_are_is_asked_of_uninstall_archive_and_restore(client: Client) -> None:
+    (client.home / "hosts.toml").write_text('owner = "ann"\n')
+    job = client.submit("--", "echo", "important")
+    client.run("wait", job)
+    (client.home / "hosts.toml").write_text('owner = "bob"\n')
+    for words in (
+        ["archive", job],
+        ["hosts", "agent", "uninstall", "local", "--yes", "--force"],
+        ["prune", job, "--yes"],
+    ):
+        assert "ann" in client.run(*words, code=2).stderr, words
+    client.run("delete", "--others", job)
+    assert "ann" in client.run("restore", job, code=2).stderr
+    client.run("restore", job, "--others")
+    client.run("archive", job, "--others")
+    assert client.job(job)["archived"]
 
 
 def test_a_changed_file_and_one_written_since_the_fetch_count(client: Client) -> None:

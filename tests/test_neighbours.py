@@ -23,7 +23,7 @@ from remote_agent.gpus import Gpu, parse, parse_amd, parse_processes, parse_rocm
 from remote_agent.jobs import EndReason
 from remote_agent.paths import Paths
 from tests.support import agents
-from tests.support.client import Client, wait_until
+from tests.support.client import FOUNDATIONS, Client, wait_until
 
 needs_root = pytest.mark.skipif(os.getuid() != 0, reason="another user is needed")
 NOBODY = 65534
@@ -266,6 +266,52 @@ def test_a_nul_in_the_line_that_says_why_makes_no_lost_job(client: Client) -> No
     assert client.job(job)["state"] == "failed" and client.job(job)["cause"]["code"] == "exception"
 
 
+@pytest.mark.parametrize(
+    "put", ["mkfifo exit.json", "ln -s /dev/zero exit.json", "mkdir exit.json", "echo [[[[ > exit.json"]
+)
+def test_what_a_job_puts_in_place_of_its_exit_record_holds_nobody_up(client: Client, put: str) -> None:
+    code = (
+        f"cd ..; {put}; python3 -c 'import json,os;"
+        """ os.kill(json.load(open("supervisor.json"))["supervisor"]["pid"], 9)'; sleep 1"""
+    )
+    job = client.submit("--", "sh", "-c", code)
+    client.run("wait", job, code=None, timeout=60)
+    assert client.job(job)["state"] == "lost"
+    assert client.run("submit", "--wait", "--", "true", timeout=60).code == 0
+
+
+def test_a_log_that_is_a_pipe_holds_nobody_up(client: Client) -> None:
+    job = client.submit("--", "sh", "-c", "rm ../output.log; mkfifo ../output.log; exit 3")
+    assert client.run("wait", job, code=None, timeout=60).code == 3
+
+
+def test_what_a_shell_ignores_or_limits_reaches_no_job(client: Client) -> None:
+    shell = "ulimit -S -n 64; ulimit -S -s 2048; trap '' USR1 QUIT ALRM; exec \"$@\""
+    words = [
+        *FOUNDATIONS,
+        "submit",
+        "--json",
+        "--",
+        "python",
+        "-c",
+        "import resource as r; print(r.getrlimit(r.RLIMIT_NOFILE)[0],",
+    ]
+    words[-1] += " r.getrlimit(r.RLIMIT_STACK)[0], open('/proc/self/status').read().split('SigIgn:')[1].split()[0])"
+    done = subprocess.run(
+        ["sh", "-c", shell, "sh", *words],
+        cwd=client.project,
+        env=client.env,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    job = json.loads(done.stdout)[0]["job"]
+    client.run("wait", job)
+    files_, stack, ignored = client.run("logs", job).stdout.split()
+    assert int(files_) >= 1024 and (int(stack) >= 8 << 20 or int(stack) == -1)
+    assert int(ignored, 16) & (1 << (signal.SIGUSR1 - 1) | 1 << (signal.SIGQUIT - 1) | 1 << (signal.SIGALRM - 1)) == 0
+
+
 # --- GPUs -------------------------------------------------------------------------------------------------------
 
 GOOD = "1, GPU-b, NVIDIA A100, 81559, 0, 0, 30, 60.1"
@@ -473,6 +519,9 @@ def test_a_setup_that_fails_ends_the_job_before_its_command(client: Client) -> N
     assert "must not run" not in said and "module" in said and "setup of this host failed" in said
     assert client.job(job)["cause"]["code"] == "setup_failed"
     assert "its setup fails" in client.run("hosts", "test", "local").stdout
+    for early in ("exit 0", "return 0"):
+        (client.home / "hosts.toml").write_text(f'[hosts.local]\nsetup = "{early}"\n')
+        assert client.run("submit", "--wait", "--", "echo", "x", code=None).code == 125
     (client.home / "hosts.toml").write_text('[hosts.local]\nsetup = "export A=1"\n')
     assert printed(client, "sh", "-c", "echo $A; exit 0", env={}) == "1"
 

@@ -17,7 +17,7 @@ from foundations_tui import terminal
 from remote_agent import workspace
 from remote_agent.errors import BadRequest
 from remote_agent.jobs import JobSpec
-from tests.support.client import Client
+from tests.support.client import FOUNDATIONS, Client
 
 
 def repository(client: Client) -> None:
@@ -73,6 +73,41 @@ def test_empty_folders_are_there_on_the_host(client: Client, is_repository: bool
     assert ("ignored" in found) is not is_repository
     job = client.submit("--", "python", "src/t.py")
     assert client.run("wait", job, code=None).code == 0, client.run("logs", job).stdout
+
+
+def test_what_cannot_be_read_or_is_not_there_is_said(client: Client) -> None:
+    repository(client)
+    (client.project / "hidden").mkdir()
+    (client.project / "hidden" / "x").write_text("")
+    (client.project / ".gitmodules").write_text('[submodule "sub"]\n\tpath = sub\n\turl = ../sub\n')
+    assert "sub/" in client.run("submit", "--dry-run", "--", "true").stderr
+    if os.getuid() == 0:
+        plain = [
+            "setpriv",
+            "--bounding-set=-dac_override,-dac_read_search",
+            "--inh-caps=-dac_override,-dac_read_search",
+        ]
+        (client.project / "hidden").chmod(0)
+        words = [*plain, *FOUNDATIONS, "submit", "--dry-run", "--", "true"]
+        done = subprocess.run(words, cwd=client.project, env=client.env, capture_output=True, text=True)
+        (client.project / "hidden").chmod(0o700)
+        assert done.returncode == 1 and "hidden" in done.stderr and "cannot be read" in done.stderr
+    gone = client.project / "gone"
+    gone.mkdir()
+    words = [
+        "sh",
+        "-c",
+        'rmdir ../gone; exec "$@"',
+        "sh",
+        *FOUNDATIONS,
+        "submit",
+        "--dir",
+        str(client.project),
+        "--",
+        "true",
+    ]
+    done = subprocess.run(words, cwd=gone, env=client.env, capture_output=True, text=True)
+    assert done.returncode == 2 and "not there any more" in done.stderr
 
 
 def test_folders_lead_out_of_no_job(tmp_path: Path) -> None:

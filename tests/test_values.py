@@ -292,6 +292,54 @@ def test_a_job_that_went_on_from_a_checkpoint_has_one_series(client: Client) -> 
     assert "no attempt 3" in client.run("logs", job, "--attempt", "3", code=3).stderr
 
 
+def test_lines_of_earlier_attempts_have_their_own_times(client: Client) -> None:
+    """Nobody looked while they ran: their lines are read all at once."""
+    (client.project / "foundations.toml").write_text(
+        "[metrics]\npatterns = ['step (?P<step>\\S+) loss (?P<loss>\\S+)']\n"
+    )
+    (client.project / "a.sh").write_text(
+        "case $FOUNDATIONS_ATTEMPT in\n1) echo step 0 loss 9; echo step 1 loss 8; exit 1;;\n"
+        "2) echo step 2 loss 7; echo step 3 loss 6; exit 1;;\n*) echo step 4 loss 5; echo step q loss 2;;\nesac\n"
+    )
+    job = client.submit("--retries", "2", "--retry-on", "failed", "--", "sh", "a.sh")
+    client.run("wait", job)
+    values = client.json("metrics", job, "--key", "loss")
+    assert [(one["step"], one["value"]) for one in values] == [(n, 9.0 - n) for n in range(5)]
+    assert client.job(job)["metrics"]["loss"]["last"] == 5.0
+    assert [one["step"] for one in client.json("metrics", job, "--key", "loss", "--attempt", "2")] == [2, 3]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("0:1:0.25", "0 0.25 0.5 0.75 1"),
+        ("0.12345678901:1:0.5", "0.12345678901 0.62345678901"),
+        ("12345678901.5:12345678999.5:49", "12345678901.5 12345678950.5 12345678999.5"),
+        ("log:1.23456789:10:3", "1.23456789 3.51364 10"),
+        ("log:1:1000:4", "1 10 100 1000"),
+        ("32:128:x2", "32 64 128"),
+        ("0.1:0.3:x3", "0.1 0.3"),
+        ("-1:1:1", "-1 0 1"),
+        ("1_0:2_0:5", "1_0:2_0:5"),
+        ("\u0663:\u0665:\u0661", "\u0663:\u0665:\u0661"),
+        ("nan:1:0.1", "nan:1:0.1"),
+    ],
+)
+def test_a_range_is_exact_to_its_last_digit(text: str, words: str) -> None:
+    found = sweeps.axis("a", text)
+    assert isinstance(found, sweeps.Values) and " ".join(map(sweeps.text_of, found.values)) == words
+
+
+def test_infinities_count_in_groups_and_nan_is_beyond_comparison(client: Client) -> None:
+    for value in ("inf", "3", "nan", "-1"):
+        code = f"import foundations; foundations.log_metric('q', float('{value}'))"
+        client.run("submit", "--wait", "--", "python", "-c", code)
+    (group,) = client.json("jobs", "--group-by", "project", "--columns", "metric:q")
+    assert group["columns"]["metric:q"]["count"] == 3 and group["columns"]["metric:q"]["max"] == "Infinity"
+    assert client.json("jobs", "--where", "metric:q>nan") == client.json("jobs", "--where", "metric:q<=nan") == []
+    assert arguments.parse(["t.py", "--low", "-inf", "--high", "inf"]) == {"low": "-inf", "high": "inf"}
+
+
 def test_many_attempts_leave_each_point_once_at_a_whole_place() -> None:
     from foundations_tui.store import series
     from foundations_tui.store.db import Store

@@ -171,7 +171,7 @@ def _refuse_other_folder(folder: Path, row: JobRow) -> None:
 
 def _is_marked(folder: Path) -> bool:
     try:
-        return (folder / ".gitignore").read_bytes()[-1000:].endswith((_MARK.encode(), b"*\n"))
+        return (folder / ".gitignore").read_bytes().splitlines()[-1:] == [b"*"]
     except OSError:
         return False
 

@@ -131,8 +131,7 @@ def stop(session: Session, jobs: tuple[str, ...], where: str, yes: bool, grace: 
 def delete(session: Session, jobs: tuple[str, ...], where: str, yes: bool, others: bool, now: bool, force: bool) -> int:
     """Delete ended jobs; 30 days long `foundations restore` brings them back.
 
-    Files that a job wrote and nobody fetched are named. For good they go only when that is asked and answered on a
-    terminal, or with --force.
+    Files that a job wrote and nobody fetched are named before it is asked; --yes takes them, too.
 
     \b
       foundations delete 8f3a12                 out of all listings
@@ -150,8 +149,7 @@ def delete(session: Session, jobs: tuple[str, ...], where: str, yes: bool, other
     if for_good and not yes and not where:
         need_terminal("delete --now asks before it deletes")
     lost = _say_what_is_lost(session, mine, for_good)
-    is_asked = not yes and sys.stdin.isatty() and bool((for_good and not where) or lost)
-    if is_asked:
+    if not yes and sys.stdin.isatty() and ((for_good and not where) or lost):
         for row in rows if for_good else ():
             click.echo(one_line(f"  {row.job}  {row.state}  {row.host}  {row.name}"), err=True)
         click.confirm(_question(len(rows), for_good), abort=True, err=True)
@@ -160,9 +158,6 @@ def delete(session: Session, jobs: tuple[str, ...], where: str, yes: bool, other
     def one(row: JobRow) -> None:
         actor.check(row)
         if for_good:
-            if row.job in lost and not (is_asked or force):
-                how = f"foundations get {row.job[:6]} fetches them; --force deletes them, too"
-                raise FoundationsError(f"job {row.job}: {lost[row.job].words}", how)
             trash.remove(session, row, files=row.job in lost, force=force)
             click.echo(row.job)
         else:
