@@ -82,4 +82,4 @@ def test_tab_completes(shell: Tmux, client: Client) -> None:
         shell.until(lambda shown, completed=completed: completed in shown)
         shell.send("C-c")
         shell.send("C-l")
-        shell.until(lambda shown: shown.strip() == "ready>")
+        shell.until(lambda shown: shown.strip() == "ready>", pressing=["C-c", "C-l"])
