@@ -13,10 +13,11 @@ import itertools
 import math
 import random
 import re
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from decimal import Context, Decimal
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from foundations_tui.arguments import Typed, literal
@@ -34,6 +35,8 @@ class Values:
     """These values and no others."""
 
     values: tuple[Any, ...]
+    typed: tuple[str, ...] = field(default=(), compare=False)
+    """Each as it was typed, where it was."""
 
     def draw(self, dice: random.Random) -> Any:
         """Return one of them."""
@@ -110,7 +113,7 @@ def axis(key: str, given: Any) -> Axis:
         raise UsageError(
             f"sweep {key}: a value is empty in {given!r}", f"{key}=A, sweeps over A and nothing: one comma at the end"
         )
-    return Values(tuple(_value_of(part) for part in parts))
+    return Values(tuple(_value_of(part) for part in parts), tuple(part.replace("\\,", ",") for part in parts))
 
 
 NOTHING = ""
@@ -281,18 +284,40 @@ def _listed(key: str, one: Axis) -> tuple[Any, ...]:
     return one.values
 
 
-def fill(command: Sequence[str], params: dict[str, Any]) -> tuple[str, ...]:
+def typed_words(axes: dict[str, Axis]) -> dict[str, dict[str, str]]:
+    """Return how truth values, lists and tables were typed, by parameter and JSON: ``True``, ``[1,2]``."""
+    return {
+        key: {
+            _json(value): word
+            for value, word in zip(one.values, one.typed, strict=False)
+            if isinstance(value, bool | list | dict)
+        }
+        for key, one in axes.items()
+        if isinstance(one, Values)
+    }
+
+
+def fill(
+    command: Sequence[str], params: dict[str, Any], typed: Mapping[str, Mapping[str, str]] = MappingProxyType({})
+) -> tuple[str, ...]:
     """Return a command with ``{name}`` replaced by the parameter of that name.
 
     Only names of parameters are replaced, so JSON and ``find -exec {}`` pass; ``{{name}}`` stands for ``{name}``. A
     word that is only the placeholder of an empty value is left out.
+
+    Args:
+        command: the argument vector.
+        params: the parameters.
+        typed: how some of their values were typed, see ``typed_words``.
     """
 
     def value_of(match: re.Match[str]) -> str:
         name = match[1] or match[2]
         if name not in params:
             return match[0]
-        return f"{{{name}}}" if match[1] else text_of(params[name])
+        if match[1]:
+            return f"{{{name}}}"
+        return typed.get(name, {}).get(_json(params[name])) or text_of(params[name])
 
     whole = {f"{{{name}}}" for name, value in params.items() if value == NOTHING and isinstance(value, str)}
     return tuple(_PLACEHOLDER.sub(value_of, word) for word in command if word not in whole)
@@ -306,6 +331,10 @@ def text_of(value: Any) -> str:
         return value.typed
     if isinstance(value, float):
         return repr(value)
+    return _json(value)
+
+
+def _json(value: Any) -> str:
     import json
 
     return json.dumps(value)

@@ -330,6 +330,14 @@ def test_a_range_is_exact_to_its_last_digit(text: str, words: str) -> None:
     assert isinstance(found, sweeps.Values) and " ".join(map(sweeps.text_of, found.values)) == words
 
 
+def test_truth_values_and_lists_reach_a_command_as_they_were_typed() -> None:
+    key, axis = sweeps.parse('a=True,false,[1,2],\'[1,2]\',["\u00e9"],{"k":1}')
+    typed = sweeps.typed_words({key: axis})
+    words = [sweeps.fill(("{a}",), one, typed)[0] for one in sweeps.expand({key: axis})]
+    assert words == ["True", "false", "[1,2]", "[1,2]", '["\u00e9"]', '{"k":1}']
+    assert [one["a"] for one in sweeps.expand({key: axis})][:3] == [True, False, [1, 2]], "they are what they are"
+
+
 def test_infinities_count_in_groups_and_nan_is_beyond_comparison(client: Client) -> None:
     for value in ("inf", "3", "nan", "-1"):
         code = f"import foundations; foundations.log_metric('q', float('{value}'))"

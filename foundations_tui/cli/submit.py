@@ -207,11 +207,12 @@ def _submit_sweep(
     from foundations_tui import config, snapshot, submit as submission
 
     found = sweeps.expand(plan.axes, plan.mode, plan.count, plan.seed)
+    typed = sweeps.typed_words(plan.axes)
     group = request.group or f"sweep-{os.urandom(3).hex()}"
     requests = [
         replace(
             request,
-            command=sweeps.fill(request.command, {**request.params, **params}),
+            command=sweeps.fill(request.command, {**request.params, **params}, typed),
             params={**request.params, **params},
             name=f"{request.name}-{number}" if request.name else "",
             group=group,
