@@ -237,6 +237,8 @@ def test_no_text_of_a_job_steers_a_terminal(client: Client) -> None:
         ["compare", job, job], ["projects"], ["sweep", "show", "g"], ["sweep"], ["ls", job], ["queue"], ["hosts"],
         ["get", job, "--dest", "out"], ["get", job, "--artifacts", "--dest", "out2"], ["diff", job], ["chart", job],
         ["prune", job, "--dry-run"], ["export"], ["wait", job], ["stop", job], ["views"], ["tag", job, "a=b"],
+        ["metrics", job, "--key", HOSTILE], ["chart", job, "--key", HOSTILE], ["jobs", "--columns", f'tag:"{HOSTILE}"'],
+        ["jobs", "--group-by", f'param:"{HOSTILE}"'], ["jobs", "--where", f'tag:"{HOSTILE}"=x'],
         ["star", job], ["archive", job], ["delete", job], ["restore", job], ["delete", "--now", "--yes", job],
     ]  # fmt: skip
     for verb in verbs:
