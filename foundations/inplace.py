@@ -45,7 +45,7 @@ def begin() -> None:
     identity = _identity()
     _folder = _make_folder(top, identity)
     facts = _facts(identity)
-    _write_json(os.path.join(_folder, "run.json"), facts, replaces=_is_first_rank() and not _is_child())
+    _write_json(os.path.join(_folder, "run.json"), facts, replaces=_is_leading())
     _mark(_folder)
     os.environ.update(
         FOUNDATIONS_JOB_ID=identity,
@@ -227,13 +227,18 @@ def _is_first_rank() -> bool:
     return _ranks() <= 1 or _rank_and_ranks()[0] == 0
 
 
+def _is_leading() -> bool:
+    """Say whether what is written about the run as a whole is this process's to write."""
+    return _is_first_rank() and not _is_child()
+
+
 def _make_folder(top: str, identity: str) -> str:
     """Return the run's folder, a new one for each attempt of a given id; ranks go where their first one is."""
     job = os.path.join(top, "jobs", identity)
     number = 1
     while True:
         folder = os.path.join(job, str(number))
-        is_over = _is_first_rank() and not _is_child() and os.path.exists(os.path.join(folder, "end.json"))
+        is_over = _is_leading() and os.path.exists(os.path.join(folder, "end.json"))
         is_old = not _is_first_rank() and os.path.exists(os.path.join(job, str(number + 1)))
         try:
             if is_over or is_old:

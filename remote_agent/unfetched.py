@@ -201,8 +201,6 @@ def _strange(job: JobPaths) -> List[str]:
             attempt.bin,
         )
         found += _others(attempt.folder, set(map(os.path.basename, ours)))
-        if os.path.islink(attempt.work):
-            found.append(os.path.realpath(attempt.work))
     return found
 
 
