@@ -1,4 +1,5 @@
-# make test        everything, in a virtual environment that it makes
+# make test        all but the storms of faults and the browser, in a virtual environment that it makes
+# make test-all    those, too
 # make check       format, lint and types
 # make bench       the benchmarks, each as a ratio to its floor
 # make screenshot  docs/screenshot.svg, from the real app on real jobs
@@ -8,10 +9,18 @@ PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: test check bench screenshot programs
+.PHONY: test test-rest test-all check bench screenshot programs
+
+WORKERS ?= $(shell echo $$((2 * $$(nproc))))
+PYTEST = $(BIN)/python -m pytest -q --numprocesses $(WORKERS) --maxschedchunk 1
 
 test: $(VENV)/ready programs
-	$(BIN)/python -m pytest -q --numprocesses auto --maxschedchunk 1 $(TESTS)
+	$(PYTEST) $(or $(TESTS),-m "not faults and not browser")
+
+test-rest: $(VENV)/ready programs
+	$(PYTEST) -m "faults or browser"
+
+test-all: test test-rest
 
 check: $(VENV)/ready
 	$(BIN)/ruff format --check .

@@ -1,27 +1,37 @@
-"""Fixtures: a client with a home of its own, sshd servers, and the end of all that they started."""
+"""Fixtures: a client with a home of its own, sshd servers, and the end of all that they started.
+
+A test's folder is its marker, and says when it runs: ``unit`` first, then the rest, the longest of them at once, so
+that none is left alone at the end.
+"""
 
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.support import agents
+from tests.support import leftovers
 from tests.support.client import Client
 from tests.support.hook import Hook
+from tests.support.paths import TESTS
 from tests.support.sshd import Sshd
 
-_LAST = (
-    *("test_agent", "test_reliability", "test_faults", "test_ui", "test_demo", "test_completion", "test_web"),
-    "test_crashes",
-)
+_FOLDERS = ("unit", "integration", "app", "faults", "browser")
+
+
+def pytest_configure() -> None:
+    """Let Ctrl-C reach what tests start: a shell that runs the tests in the background has it ignored."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Run the fast tests first."""
-    items.sort(key=lambda item: any(part in item.nodeid for part in _LAST))
+    """Mark tests by their folder; put the unit tests first, then the long ones."""
+    for item in items:
+        item.add_marker(item.path.relative_to(TESTS).parts[0])
+    items.sort(key=lambda item: (item.get_closest_marker("unit") is None, item.get_closest_marker("slow") is None))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
@@ -44,24 +54,29 @@ def _no_home_of_the_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
             monkeypatch.delenv(name)
 
 
-@pytest.fixture(scope="session")
-def used_roots() -> Iterator[list[Path]]:
-    """Takes the roots of all agents: one that a supervisor or a late client started anew is ended in the end."""
-    roots: list[Path] = []
-    yield roots
-    for root in roots:
-        if agents.is_owned(root):
-            agents.end(root)
+@pytest.fixture(scope="session", autouse=True)
+def _nothing_is_left(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """End what late processes of tests started anew; fail when anything of ours still runs at the end."""
+    yield
+    for client in Client.made:
+        client.end_agents()
+    left = leftovers.below(tmp_path_factory.getbasetemp())
+    assert not left, f"processes of tests are left: {left}"
+
+
+@pytest.fixture(autouse=True)
+def _agents_end() -> Iterator[None]:
+    """End the agents of every client that the test made."""
+    before = len(Client.made)
+    yield
+    for client in Client.made[before:]:
+        client.end_agents()
 
 
 @pytest.fixture
-def client(tmp_path: Path, used_roots: list[Path]) -> Iterator[Client]:
-    """A client with an empty project; its agents are ended afterwards."""
-    client = Client(tmp_path / "home", tmp_path / "project")
-    yield client
-    used_roots += client.roots
-    for root in client.roots:
-        agents.end(root)
+def client(tmp_path: Path) -> Client:
+    """A client with an empty project."""
+    return Client(tmp_path / "home", tmp_path / "project")
 
 
 @pytest.fixture
@@ -81,9 +96,18 @@ def new_sshd(tmp_path: Path) -> Iterator[Callable[[], Sshd]]:
 
 
 @pytest.fixture
-def sshd(new_sshd: Callable[[], Sshd]) -> Sshd:
-    """One server."""
+def own_sshd(new_sshd: Callable[[], Sshd]) -> Sshd:
+    """A server of this test: it may be cut, configured, and given other keys."""
     return new_sshd()
+
+
+@pytest.fixture(scope="session")
+def sshd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sshd]:
+    """The server that tests share which only connect to it."""
+    server = Sshd(tmp_path_factory.mktemp("shared") / "sshd")
+    server.start()
+    yield server
+    server.cut()
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 from remote_agent import files, procs
+from tests.support import leftovers
 
 
 def daemon_pid(root: Path) -> int:
@@ -45,6 +46,9 @@ def end(root: Path) -> None:
         time.sleep(0.01)
     for record in supervisors(root):
         procs.kill_all(lambda record=record: procs.members_of_attempt(record["token"], record["session"]))
+    for pid, command in leftovers.below(root).items():
+        if "agent.pyz" in command:  # a notice that is still being delivered
+            procs.send_signal(pid, signal.SIGKILL, procs.start_time(pid))
 
 
 def _alive(root: Path) -> list[dict]:

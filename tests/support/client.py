@@ -2,28 +2,49 @@
 
 from __future__ import annotations
 
+import atexit
+import functools
 import json
 import os
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from types import MappingProxyType
+from typing import IO, Any, ClassVar
 
+from tests.support import agents, golden
+from tests.support.forkserver import ForkServer
 from tests.support.sshd import Sshd
 
 FOUNDATIONS = [sys.executable, "-c", "from foundations_tui.cli.main import main; main()"]
+_MAIN = "foundations_tui.cli.main:main"
+_LOOK_SECONDS = 5.0
+"""So long one look for a state waits: a host that was cut off is tried again at once by the next look."""
+
+
+@functools.cache
+def fork_server() -> ForkServer:
+    """Return the one of this process."""
+    server = ForkServer()
+    atexit.register(server.close)
+    return server
 
 
 class Client:
     """One installation: a FOUNDATIONS_HOME, and the hosts in its hosts.toml."""
 
+    made: ClassVar[list[Client]] = []
+    """Every one that there has been: what they started is ended."""
+
     def __init__(self, home: Path, project: Path) -> None:
+        Client.made.append(self)
         self.home = home
         self.project = project
         self.roots = [home / "agent"]
-        home.mkdir(parents=True, exist_ok=True)
+        golden.lay(self.roots[0])
         project.mkdir(parents=True, exist_ok=True)
         self.env = {**os.environ, "FOUNDATIONS_HOME": str(home), "PYTHONPATH": str(Path.cwd())}
         for name in ("FOUNDATIONS_JOB_ID", "NO_COLOR", "PYTHONDONTWRITEBYTECODE"):
@@ -42,8 +63,13 @@ class Client:
                 file.write(sshd.known_hosts_line)
         return root
 
+    def end_agents(self) -> None:
+        """End everything that its agents run, and the agents."""
+        for root in self.roots:
+            agents.end(root)
+
     def start(self, *words: str, cwd: Path | None = None, **options: Any) -> subprocess.Popen[str]:
-        """Start the command line and return at once."""
+        """Start the command line as a program of its own, with pipes, and return at once."""
         return subprocess.Popen(
             [*FOUNDATIONS, *words],
             cwd=cwd or self.project,
@@ -57,6 +83,10 @@ class Client:
 
     def run(self, *words: str, code: int | None = 0, timeout: float = 120, **options: Any) -> Done:
         """Run the command line to its end; ``code`` is the exit code that is expected, None for any."""
+        return self._checked(self._run_fork(_MAIN, words, timeout, **options), words, code)
+
+    def spawn(self, *words: str, code: int | None = 0, timeout: float = 120, **options: Any) -> Done:
+        """As ``run``, but as a program of its own: for what is about imports, or about other code than this."""
         process = self.start(*words, **options)
         try:
             stdout, stderr = process.communicate(timeout=timeout)
@@ -64,10 +94,33 @@ class Client:
             process.kill()
             stdout, stderr = process.communicate()
             raise AssertionError(f"{words} did not end in {timeout} s\n{stdout}\n{stderr}") from None
-        done = Done(process.returncode, stdout, stderr)
-        assert "Traceback" not in str(stderr), stderr
-        assert code is None or done.code == code, f"{words} exited with {done.code}\n{stdout}\n{stderr}"
+        return self._checked(Done(process.returncode, stdout, stderr), words, code)
+
+    def _checked(self, done: Done, words: Sequence[str], code: int | None) -> Done:
+        assert "Traceback" not in str(done.stderr), done.stderr
+        assert code is None or done.code == code, f"{words} exited with {done.code}\n{done.stdout}\n{done.stderr}"
         return done
+
+    def _run_fork(
+        self,
+        call: str,
+        words: Sequence[str],
+        timeout: float,
+        cwd: Path | None = None,
+        env: Mapping[str, str] = MappingProxyType({}),
+        text: bool = True,
+    ) -> Done:
+        with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err, open(os.devnull) as nothing:
+            fds = [nothing.fileno(), out.fileno(), err.fileno()]
+            fork = fork_server().start(call, [*words], {**self.env, **env}, cwd or self.project, fds)
+            try:
+                code = fork.wait(timeout)
+            except TimeoutError:
+                fork.kill()
+                fork.wait(timeout)
+                raise AssertionError(f"{words} did not end in {timeout} s\n{_said(out)}\n{_said(err)}") from None
+            stdout, stderr = _said(out), _said(err)
+        return Done(code, *((stdout.decode(), stderr.decode()) if text else (stdout, stderr)))
 
     def json(self, *words: str, **options: Any) -> Any:
         """Run a verb with --json and return what it prints."""
@@ -88,14 +141,15 @@ class Client:
 
     def wait_until(self, job: str, state: str, seconds: float = 30) -> dict[str, Any]:
         """Return the job once it is in a state."""
-        found: dict[str, Any] = {}
-
-        def there() -> bool:
-            found.update(self.job(job))
-            return found["state"] == state
-
-        wait_until(there, seconds, lambda: f"{job} is {found.get('state')}, not {state}: {found}")
-        return found
+        deadline = time.monotonic() + seconds
+        while True:
+            left = min(_LOOK_SECONDS, max(0.0, deadline - time.monotonic()))
+            done = self._run_fork("tests.support.waiting:until_state", [job, state, f"{left}"], 120)
+            assert done.code == 0, done.stderr
+            row = dict(json.loads(done.stdout))
+            if row["state"] == state:
+                return row
+            assert time.monotonic() < deadline, f"{job} is {row['state']}, not {state}: {row}"
 
 
 class Done:
@@ -103,6 +157,11 @@ class Done:
 
     def __init__(self, code: int, stdout: Any, stderr: Any) -> None:
         self.code, self.stdout, self.stderr = code, stdout, stderr
+
+
+def _said(file: IO[bytes]) -> bytes:
+    file.seek(0)
+    return file.read()
 
 
 def wait_until(condition: Callable[[], bool], seconds: float = 30, words: Callable[[], str] = str) -> None:

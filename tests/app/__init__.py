@@ -1,0 +1,1 @@
+"""The terminal app, under Textual's pilot and in real terminals."""

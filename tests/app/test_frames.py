@@ -1,0 +1,78 @@
+"""What each page looks like at four sizes, cell by cell; FRAMES=write makes the pictures anew, to be looked at."""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+
+import pytest
+
+from foundations import records
+from foundations_tui import locations
+from foundations_tui.session import Session
+from foundations_tui.store import writes
+from foundations_tui.store.db import Store
+from foundations_tui.ui.app import FoundationsApp
+from foundations_tui.ui.frame import settle, text
+from tests.support.paths import DATA
+from tests.support.store import fill
+
+FRAMES = DATA / "frames"
+NOW = 1_800_000_000.0
+SIZES = ((60, 15), (80, 24), (120, 30), (160, 50))
+PAGES = ("jobs", "metrics", "log", "hosts", "compare", "queue")
+CASES = [(page, size) for page in PAGES for size in SIZES] + [("overview", size) for size in SIZES[2:]]
+
+
+@pytest.fixture(autouse=True)
+def _one_moment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TZ", "UTC")
+    time.tzset()
+    monkeypatch.setattr("time.time", lambda: NOW)
+
+
+def store_of_all_kinds() -> None:
+    """Jobs in every state, two hosts, metrics, a log."""
+    fill(40)
+    store = Store()
+    states = ("running", "queued", "preparing", "stopped", "lost")
+    with store.transaction() as conn:
+        for number, state in enumerate(states):
+            job = f"{39 - number:012x}"
+            conn.execute("UPDATE jobs SET state = ?, reason = '' WHERE job = ?", [state, job])
+            if state in ("running", "queued", "preparing"):
+                conn.execute("UPDATE jobs SET ended_at = NULL, exit_code = NULL WHERE job = ?", [job])
+        conn.execute("UPDATE jobs SET reason = 'waits for 2 GPUs: 1 free', started_at = NULL WHERE state = 'queued'")
+        conn.execute("UPDATE jobs SET starred = 1, note = 'the best so far' WHERE job = ?", [f"{38:012x}"])
+    for number in range(36, 40):
+        job = f"{number:012x}"
+        points = [records.encode_metric(NOW - 100 + n, "loss", n, math.exp(-n / number)) for n in range(60)]
+        points += [records.encode_metric(NOW - 100 + n, "acc", n, 1 - math.exp(-n / number)) for n in range(60)]
+        writes.put_sizes(store, "local", [(job, 1, "records/w", 1 << 40)])
+        writes.put_records_page(store, job, 1, "records/w", 0, b"".join(points))
+        log = locations.log_file(job, 1)
+        log.parent.mkdir(parents=True)
+        log.write_text("".join(f"epoch {n}  loss {math.exp(-n / number):.4f}\n" for n in range(60)))
+    store.close()
+
+
+def _name(value: str | tuple[int, int]) -> str:
+    return value if isinstance(value, str) else "x".join(map(str, value))
+
+
+@pytest.mark.parametrize(("page", "size"), CASES, ids=_name)
+async def test_a_page_looks_as_it_did(page: str, size: tuple[int, int]) -> None:
+    store_of_all_kinds()
+    app = FoundationsApp(Session(), page="jobs" if page == "compare" else page, follow=False)
+    async with app.run_test(size=size) as pilot:
+        await settle(app, pilot)
+        if page == "compare":
+            await pilot.press("space", "j", "space", "j", "space", "5")
+            await settle(app, pilot)
+        shown = text(app)
+    file = FRAMES / f"{page}-{size[0]}x{size[1]}.txt"
+    if os.environ.get("FRAMES") == "write":
+        file.parent.mkdir(exist_ok=True)
+        file.write_text(shown + "\n", encoding="utf-8")
+    assert shown + "\n" == file.read_text(encoding="utf-8"), shown

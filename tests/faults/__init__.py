@@ -1,0 +1,1 @@
+"""What breaks: power, processes and connections, at every point."""

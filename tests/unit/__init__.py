@@ -1,0 +1,1 @@
+"""Pure parts, and rules of the code base: no process, no server."""
