@@ -10,27 +10,11 @@ import shutil
 import sys
 from typing import Any, Dict, List, Sequence
 
-from remote_agent import files, login, procs
+from remote_agent import files, login
+from remote_agent.clean_environment import PREFIX
 from remote_agent.errors import AgentError
 from remote_agent.jobs import JobSpec, Lease
 from remote_agent.paths import JobPaths, Paths
-
-PREFIX = "FOUNDATIONS_"
-_OF_AN_OUTER_JOB = (
-    "CUDA_VISIBLE_DEVICES",
-    "CUDA_DEVICE_ORDER",
-    "ROCR_VISIBLE_DEVICES",
-    "PYTHONPATH",
-    "PYTHONUNBUFFERED",
-)
-
-
-def scrubbed(environment: Dict[str, str]) -> Dict[str, str]:
-    """Return an environment for an agent, with nothing in it of the job that may have started it."""
-    drop = _OF_AN_OUTER_JOB if "FOUNDATIONS_JOB_ID" in environment else ()
-    clean = {k: v for k, v in environment.items() if not k.startswith(PREFIX) and k not in drop}
-    clean[procs.AGENT_MARK] = "1"
-    return clean
 
 
 def variables(spec: JobSpec, attempt: int, lease: Lease, paths: Paths, sdk: str) -> Dict[str, str]:

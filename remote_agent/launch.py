@@ -7,7 +7,7 @@ import subprocess
 import sys
 from typing import Optional
 
-from remote_agent import environment
+from remote_agent.clean_environment import scrubbed
 from remote_agent.paths import Paths
 
 
@@ -26,7 +26,7 @@ def start_daemon(paths: Paths, agent: str, report: Optional[int] = None) -> None
         try:
             subprocess.Popen(
                 [sys.executable, "-I", "-S", "-E", agent, "daemon", paths.root, *words],
-                env=environment.scrubbed(dict(os.environ)),
+                env=scrubbed(dict(os.environ)),
                 cwd=paths.root,
                 stdin=subprocess.DEVNULL,
                 stdout=log,

@@ -13,7 +13,8 @@ import sys
 import tempfile
 from typing import Any, Dict, List
 
-from remote_agent import environment, files
+from remote_agent import files
+from remote_agent.clean_environment import scrubbed
 from remote_agent.jobs import JobState, JobView
 from remote_agent.paths import Paths
 
@@ -75,7 +76,7 @@ class Notices:
                 [sys.executable, "-I", "-S", "-E", agent, "notify", self._paths.root],
                 stdin=order,
                 stdout=subprocess.DEVNULL,
-                env=environment.scrubbed(dict(os.environ)),
+                env=scrubbed(dict(os.environ)),
             )
 
     def _wish(self, job: str) -> Dict[str, Any]:

@@ -17,8 +17,8 @@ from dataclasses import replace
 from typing import IO, Dict, List, Mapping, Optional, Sequence, Set, Tuple
 
 from remote_agent import gpus, procs
-from remote_agent.backends.local import Eyes
 from remote_agent.claims import Claims
+from remote_agent.gpu_source import Eyes
 from remote_agent.gpus import Gpu, GpuProcess
 from remote_agent.occupancy import Look, Occupancy
 

@@ -13,7 +13,8 @@ from typing import Any, Callable, Dict, List, Mapping, Optional, Set, Tuple
 from remote_agent import checks, files, messages, peers, procs
 from remote_agent.backends import Attempt, Backend, Status
 from remote_agent.errors import BadRequest
-from remote_agent.gpus import Gpu, allowed
+from remote_agent.gpu_source import Eyes
+from remote_agent.gpus import allowed
 from remote_agent.jobs import EndReason, Lease
 from remote_agent.paths import Paths
 from remote_agent.scheduler import Capacity
@@ -26,21 +27,6 @@ _MOST_STOPPED = 3
 _OVERDUE_SECONDS = 20.0
 """So long after the grace time a supervisor has for the end of its attempt."""
 DISMISSED = b'{"dismissed": true}'
-
-
-class Eyes:
-    """What the backend asks about GPUs; a host without any has these."""
-
-    gpus: List[Gpu] = []
-    problem = ""
-    """Why they are not all known, in words."""
-
-    def lease(self, leased: Mapping[str, str]) -> None:
-        """Take in which GPUs are leased, and to which job."""
-
-    def held(self) -> Dict[str, str]:
-        """Return why GPUs may not be leased, in words, by UUID."""
-        return {}
 
 
 class LocalBackend(Backend):

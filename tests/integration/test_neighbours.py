@@ -19,6 +19,7 @@ import pytest
 from remote_agent import bootstrap, claims, ending, files, messages, peers, procs
 from remote_agent.backends import local
 from remote_agent.errors import BadRequest
+from remote_agent.gpu_source import Eyes
 from remote_agent.gpus import Gpu, parse, parse_amd, parse_processes, parse_rocm, with_lost
 from remote_agent.jobs import EndReason
 from remote_agent.paths import Paths
@@ -229,7 +230,7 @@ def test_an_end_that_was_written_and_not_told_counts(tmp_path: Path) -> None:
     paths = Paths(str(tmp_path))
     attempt_files = paths.job("job").attempt(1)
     os.makedirs(attempt_files.folder)
-    backend = local.LocalBackend(paths, "agent", lambda order: None, local.Eyes())
+    backend = local.LocalBackend(paths, "agent", lambda order: None, Eyes())
     slow = subprocess.Popen(["sleep", "60"])
     ours, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     for number, written in enumerate([True, False]):

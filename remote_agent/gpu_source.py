@@ -1,0 +1,22 @@
+"""What a backend asks about GPUs."""
+
+from __future__ import annotations
+
+from typing import Dict, List, Mapping
+
+from remote_agent.gpus import Gpu
+
+
+class Eyes:
+    """What the backend asks about GPUs; a host without any has these."""
+
+    gpus: List[Gpu] = []
+    problem = ""
+    """Why they are not all known, in words."""
+
+    def lease(self, leased: Mapping[str, str]) -> None:
+        """Take in which GPUs are leased, and to which job."""
+
+    def held(self) -> Dict[str, str]:
+        """Return why GPUs may not be leased, in words, by UUID."""
+        return {}
