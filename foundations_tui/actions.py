@@ -9,12 +9,13 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from foundations_tui import locations, runs, sparse, sync, words
+from foundations_tui import locations, runs, sparse, sync
 from foundations_tui.errors import FoundationsError, UsageError, as_ours
 from foundations_tui.hosts.agent import Agent, refusal
 from foundations_tui.session import Session
 from foundations_tui.store import queries, writes
 from foundations_tui.store.rows import JobRow
+from foundations_tui.text import humanize
 from remote_agent import checks
 from remote_agent.errors import BadRequest
 from remote_agent.jobs import JobView, check_annotations
@@ -117,8 +118,8 @@ class Unfetched:
         name, size = self.largest
         were = "was" if self.files == 1 else "were"
         return (
-            f"{words.plural(self.files, 'file')} that it wrote ({words.size(self.bytes)}) {were} never fetched, the"
-            f" largest {name} ({words.size(size)})"
+            f"{humanize.plural(self.files, 'file')} that it wrote ({humanize.size(self.bytes)}) {were} never fetched,"
+            f" the largest {name} ({humanize.size(size)})"
         )
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from foundations_tui import words
 from foundations_tui.store.expressions import FIELDS, Expression
 from foundations_tui.summaries import Spread
-from foundations_tui.terminal import clip, one_line
+from foundations_tui.text import humanize
+from foundations_tui.text.sanitize import clip, one_line
 
 WIDEST = 40
 """Cells of a name or value."""
@@ -29,8 +29,8 @@ def field_cell(expression: Expression, value: Any, short: dict[str, str], now: f
         return short.get(value, str(value))
     kind = FIELDS[expression.name].kind
     if kind == "duration":
-        return words.duration(value)
-    return words.ago(value, now) if kind == "time" else cell(value)
+        return humanize.duration(value)
+    return humanize.ago(value, now) if kind == "time" else cell(value)
 
 
 def cell(value: Any) -> str:
@@ -41,4 +41,4 @@ def cell(value: Any) -> str:
         return value.words
     if isinstance(value, bool | dict | list):
         return json.dumps(value, ensure_ascii=False)
-    return clip(one_line(words.number(value)), WIDEST)
+    return clip(one_line(humanize.number(value)), WIDEST)

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from foundations_tui import words
+from foundations_tui.text import humanize
 
 _DOTS = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))
 """Bits of a braille cell, by row and column (Unicode, Braille Patterns)."""
@@ -168,5 +168,5 @@ def labels(low: float, high: float, rows: int, log: bool = False, cells: int = 9
 
 
 def _brief(value: float, cells: int) -> str:
-    shown = [words.number(float(f"{value:.{digits}g}")) for digits in (4, 3, 2, 1)]
+    shown = [humanize.number(float(f"{value:.{digits}g}")) for digits in (4, 3, 2, 1)]
     return next((text for text in shown if len(text) <= cells), shown[-1])

@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from foundations_tui import summaries, words
+from foundations_tui import summaries
 from foundations_tui.store.rows import JobRow, json_value
+from foundations_tui.text import humanize
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ _OF_A_JOB: dict[str, Callable[[JobRow, float], Any]] = {
     "reason": lambda row, now: row.why or None,
     "exit code": lambda row, now: row.exit_code,
     "attempt": lambda row, now: row.attempt,
-    "command": lambda row, now: words.command(row.command),
+    "command": lambda row, now: humanize.command(row.command),
     "GPUs": lambda row, now: ", ".join(row.gpus) or row.gpus_requested,
     "CPUs": lambda row, now: row.cpus,
     "group": lambda row, now: row.group or None,

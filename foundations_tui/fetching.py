@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from foundations_tui import locations, runs, unpacking, words
+from foundations_tui import locations, runs, unpacking
 from foundations_tui.errors import FoundationsError, HostRefused, HostUnreachable, NotFoundError
 from foundations_tui.hosts.agent import refusal
 from foundations_tui.hosts.shell import NonceLines
@@ -19,6 +19,7 @@ from foundations_tui.hosts.transport import Channel
 from foundations_tui.session import Session
 from foundations_tui.store import queries, writes
 from foundations_tui.store.rows import JobRow
+from foundations_tui.text import humanize
 from remote_agent.checks import flag, listing, record, row, text, whole
 from remote_agent.errors import BadRequest
 
@@ -133,7 +134,7 @@ def fetch(
                 came = unpacking.unpack(source, folder, wish.limit, tree, job.host, wish.has_asked_for)
             gone = said.get("files", 0) - len(came.files) - len(came.refused)
             if gone > 0:
-                session.say(f"warning: {job.host}: {words.plural(gone, 'file')} went away before they were sent")
+                session.say(f"warning: {job.host}: {humanize.plural(gone, 'file')} went away before they were sent")
             elif said.get("receipt") and not came.refused:
                 with contextlib.suppress(NotFoundError):  # its folder has gone: no receipt is needed any more
                     agent.call("received", {"job": job.job, "receipt": said["receipt"]})
@@ -167,7 +168,7 @@ def _say_what_stays(session: Session, job: JobRow, said: dict[str, Any], others_
             raise FoundationsError(text_)
         session.say(f"warning: {text_}")
     if said.get("in_git"):
-        count = words.plural(said["in_git"], "file")
+        count = humanize.plural(said["in_git"], "file")
         session.say(f"{job.host}: left there: {count} below .git/; --with-git fetches them")
 
 
@@ -175,7 +176,7 @@ def refused_words(where: str, refused: list[tuple[str, str]]) -> str:
     """Return which files could not be written here, in words."""
     shown = "; ".join(f"{name[:200]!a}: {why}" for name, why in refused[:_MOST_SAID])
     more = f"; and {len(refused) - _MOST_SAID} more" if len(refused) > _MOST_SAID else ""
-    return f"{where}: {words.plural(len(refused), 'file')} refused: {shown}{more}"
+    return f"{where}: {humanize.plural(len(refused), 'file')} refused: {shown}{more}"
 
 
 class _TarBytes:
@@ -267,8 +268,9 @@ def _collect(session: Session, host: str, job: str) -> None:
     writes.put_outputs(session.store, job, {**facts, **kept})
     if came.left:
         session.say(
-            f"warning: outputs of {job[:6]}: {words.plural(len(came.left), 'file')}, {words.size(came.left_bytes)},"
-            f" stayed on {host}: they are over the limit of {words.size(limit)} (limit_mb under [outputs])"
+            f"warning: outputs of {job[:6]}: {humanize.plural(len(came.left), 'file')},"
+            f" {humanize.size(came.left_bytes)}, stayed on {host}: they are over the limit of {humanize.size(limit)} "
+            "(limit_mb under [outputs])"
         )
     if came.refused:
         session.say("warning: " + refused_words(f"outputs of {job[:6]}", came.refused))

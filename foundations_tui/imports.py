@@ -11,11 +11,11 @@ from typing import Any
 
 from foundations.records import METRIC, PARAM, TAG, Record, valid_text
 from foundations_tui import eventfiles, runs
-from foundations_tui.arguments import literal
 from foundations_tui.config import load_hosts, owner_name
 from foundations_tui.errors import FoundationsError, NotFoundError
 from foundations_tui.store import writes
 from foundations_tui.store.db import Store
+from foundations_tui.text.command_line import literal
 from remote_agent.jobs import STATE_OF_REASON, EndReason, JobSpec, JobState, JobView
 
 

@@ -13,9 +13,9 @@ from pathlib import Path
 
 from foundations.records import METRIC, Record
 from foundations_tui import locations, moments, sparse
-from foundations_tui.arguments import MOST_DIGITS
 from foundations_tui.store import queries, writes
 from foundations_tui.store.db import Store
+from foundations_tui.text.command_line import MOST_DIGITS
 
 WRITER = "log"
 """The writer of metrics that were read out of a log."""

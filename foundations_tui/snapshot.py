@@ -22,9 +22,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from foundations_tui import locations, plumbing, words
+from foundations_tui import locations, plumbing
 from foundations_tui.errors import NotFoundError, SnapshotError
 from foundations_tui.listing import IGNORE_FILE, Listing, included
+from foundations_tui.text import humanize
 
 if TYPE_CHECKING:
     import git
@@ -193,8 +194,8 @@ class LeftBehind:
             return ""
         shown = ", ".join(self.names[:_MOST_NAMED]) + (", ..." if len(self.names) > _MOST_NAMED else "")
         folders = sum(name.endswith("/") for name in self.names)
-        parts = [words.plural(len(self.names) - folders, "ignored file") + f", {words.size(self.size)}"]
-        parts += [words.plural(folders, "ignored folder")] if folders else []
+        parts = [humanize.plural(len(self.names) - folders, "ignored file") + f", {humanize.size(self.size)}"]
+        parts += [humanize.plural(folders, "ignored folder")] if folders else []
         return f"{' and '.join(parts[folders == len(self.names) :])}, not shipped: {shown}"
 
 

@@ -20,8 +20,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from foundations_tui.arguments import Typed, literal
 from foundations_tui.errors import UsageError
+from foundations_tui.text.command_line import Typed, literal
 
 MOST_JOBS = 20_000
 """A sweep is no larger: a slip of the finger should not fill a host's queue."""

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from foundations_tui import runs, words
+from foundations_tui import runs
 from foundations_tui.cli import output
 from foundations_tui.cli.options import HostName, connecting, json_option, need_terminal, say
 from foundations_tui.errors import FoundationsError, UsageError
 from foundations_tui.store import queries
-from foundations_tui.terminal import one_line
+from foundations_tui.text import humanize
+from foundations_tui.text.sanitize import one_line
 
 if TYPE_CHECKING:
     from foundations_tui.session import Session
@@ -56,7 +57,7 @@ def status(session: Session, name: str, as_json: bool) -> None:
     lines = [
         ("agent", f"{facts['agent_version']} (protocol {facts['protocol']}) in {facts['root']}"),
         ("jobs", f"{facts['running']} running, {facts['queued']} waiting" + _paused(facts["paused"])),
-        ("disk", f"folders of ended jobs hold {words.size(facts['disk_jobs'])}"),
+        ("disk", f"folders of ended jobs hold {humanize.size(facts['disk_jobs'])}"),
         ("at boot", f"started by {facts['autostart']}" if facts["autostart"] else "not started: hosts autostart NAME"),
         *(("warning", problem) for problem in facts["problems"]),
     ]
@@ -102,7 +103,7 @@ def uninstall(session: Session, name: str, yes: bool, force: bool, others: bool)
     theirs = [row for row in rows if not actor.may_touch(row)]
     if theirs:
         owners = ", ".join(sorted({row.owner or "somebody else" for row in theirs})[:_MOST_OWNERS])
-        raise UsageError(f"{name} has {words.plural(len(theirs), 'job')} of {owners}", "--others removes them, too")
+        raise UsageError(f"{name} has {humanize.plural(len(theirs), 'job')} of {owners}", "--others removes them, too")
     files = actions.survey(session, rows)
     kept = actions.prune(session, host, [row.job for row in rows], force=False, preview=True).kept
     lost = {**kept, **{job: left.words for job, left in files.items()}}
@@ -112,7 +113,7 @@ def uninstall(session: Session, name: str, yes: bool, force: bool, others: bool)
         say(f"and {len(lost) - _MOST_SHOWN:,} more jobs")
     if lost and yes and not force:
         raise FoundationsError(
-            f"{words.plural(len(lost), 'job')} on {name} would lose what was not fetched", "--force removes them"
+            f"{humanize.plural(len(lost), 'job')} on {name} would lose what was not fetched", "--force removes them"
         )
     if not yes:
         need_terminal("uninstall asks before it removes anything")

@@ -9,8 +9,7 @@ from typing import Any
 
 import click
 
-from foundations_tui import config, words
-from foundations_tui.arguments import literal
+from foundations_tui import config
 from foundations_tui.cli.options import (
     ProjectName,
     chosen_jobs,
@@ -26,6 +25,8 @@ from foundations_tui.ownership import Actor
 from foundations_tui.session import Session
 from foundations_tui.store import queries
 from foundations_tui.store.rows import JobRow
+from foundations_tui.text import humanize
+from foundations_tui.text.command_line import literal
 
 
 @click.command()
@@ -122,7 +123,7 @@ def _own(session: Session, rows: list[JobRow], actor: Actor, by_query: bool) -> 
         if not by_query or not mine:
             actor.check(row)
     if len(mine) < len(rows):
-        say(f"{words.plural(len(rows) - len(mine), 'job')} of other people left out (--others)")
+        say(f"{humanize.plural(len(rows) - len(mine), 'job')} of other people left out (--others)")
     return mine
 
 
@@ -152,7 +153,7 @@ def rename(session: Session, old: str, new: str) -> None:
     if not new.strip():
         raise UsageError("a project needs a name")
     annotate(session, rows, {"project": new})
-    say(f"{words.plural(len(rows), 'job')} of {old} now belong to {new}; in foundations.toml: project = {new!r}")
+    say(f"{humanize.plural(len(rows), 'job')} of {old} now belong to {new}; in foundations.toml: project = {new!r}")
 
 
 def annotate(session: Session, rows: list[JobRow], changes: dict[str, Any]) -> None:

@@ -14,11 +14,12 @@ from pathlib import Path
 
 import click
 
-from foundations_tui import eventfiles, locations, runs, words
+from foundations_tui import eventfiles, locations, runs
 from foundations_tui.cli.options import chosen_jobs, jobs_argument, reader, say, where_option
 from foundations_tui.errors import FoundationsError, NotFoundError
 from foundations_tui.store import queries, writes
 from foundations_tui.store.rows import JobRow
+from foundations_tui.text import humanize
 
 
 @click.command()
@@ -43,7 +44,7 @@ def tensorboard(jobs: tuple[str, ...], where: str, port: int) -> int:
             raise NotFoundError(
                 "these jobs brought no event files home", "[metrics] tensorboard = true before a submit"
             )
-        say(f"{words.plural(len(found), 'job')} at http://127.0.0.1:{port}/ until Ctrl-C")
+        say(f"{humanize.plural(len(found), 'job')} at http://127.0.0.1:{port}/ until Ctrl-C")
         child = subprocess.Popen([program, "--logdir", folder, "--host", "127.0.0.1", "--port", str(port)])
         try:
             return child.wait()

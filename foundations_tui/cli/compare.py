@@ -16,7 +16,7 @@ from typing import Any
 
 import click
 
-from foundations_tui import charts, comparing, summaries, words
+from foundations_tui import charts, comparing, summaries
 from foundations_tui.cells import cell
 from foundations_tui.cli import output
 from foundations_tui.cli.diff import code_difference
@@ -35,7 +35,8 @@ from foundations_tui.cli.options import (
 from foundations_tui.errors import FoundationsError, NotFoundError, UsageError
 from foundations_tui.store import expressions, queries
 from foundations_tui.store.rows import JobRow, MetricRow, json_number, json_value
-from foundations_tui.terminal import one_line, several_lines
+from foundations_tui.text import humanize
+from foundations_tui.text.sanitize import one_line, several_lines
 
 _COLORS = ("cyan", "yellow", "magenta", "green", "blue", "red", "bright_cyan", "bright_yellow", "white")
 _MOST_CURVES = 9
@@ -103,9 +104,9 @@ def _title(line: comparing.Line) -> str:
 def _value_cell(line: comparing.Line, number: int) -> str:
     value = line.values[number]
     if line.name == "duration" and line.kind == "job" and value is not None:
-        return words.duration(value)
+        return humanize.duration(value)
     if line.kind == "job" and line.name.startswith("peak") and value is not None:
-        return words.size(value)
+        return humanize.size(value)
     return cell(value) + (" *" if line.best == number else "")
 
 
@@ -160,7 +161,7 @@ def _print_metrics(conn: sqlite3.Connection, row: JobRow, key: str, attempt: int
         output.print_table(("STEP", key, "TIME"), [_metric_cells(value) for value in values])
     elif row.metrics:
         cells = [
-            [name, *(words.number(x) if x is not None else "" for x in (m.last, m.min, m.max)), str(m.count)]
+            [name, *(humanize.number(x) if x is not None else "" for x in (m.last, m.min, m.max)), str(m.count)]
             for name, m in sorted(row.metrics.items())
         ]
         output.print_table(("METRIC", "LAST", "MIN", "MAX", "VALUES"), cells)
@@ -170,7 +171,7 @@ def _print_metrics(conn: sqlite3.Connection, row: JobRow, key: str, attempt: int
 
 def _metric_cells(value: MetricRow) -> list[str]:
     shown = value.to_json()
-    return ["" if value.step is None else str(value.step), words.number(value.value), shown["time"] or ""]
+    return ["" if value.step is None else str(value.step), humanize.number(value.value), shown["time"] or ""]
 
 
 @click.command()
@@ -220,7 +221,7 @@ def _chart_lines(
     lines = [one_line(key) + (" (log)" if log else "")]
     for number in range(height):
         lines.append(f"{labels[number]:>{margin - 1}} ┤{_overlaid([one[number] for one in drawn])}")
-    ends = words.number(left), words.number(right)
+    ends = humanize.number(left), humanize.number(right)
     unit = "" if axis == "step" else " s"
     room = columns - margin - 1 - len(ends[0]) - len(ends[1]) - len(unit)
     lines.append(f"{'':>{margin}}└{ends[0]}{'─' * max(1, room)}{ends[1]}{unit}")
@@ -289,7 +290,7 @@ def export(
     text = _TEXTS[kind](names, table)
     if out:
         _write(out, text.encode())
-        say(f"{words.plural(len(rows), 'job')} in {out}")
+        say(f"{humanize.plural(len(rows), 'job')} in {out}")
     else:
         click.echo(several_lines(text) if sys.stdout.isatty() else text, nl=False)
 
@@ -376,7 +377,7 @@ def _write_parquet(names: Sequence[str], rows: Sequence[Sequence[Any]], out: str
         parquet.write_table(table, out)
     except OSError as error:
         raise FoundationsError(f"{out}: {error.strerror or error}") from None
-    say(f"{words.plural(len(rows), 'job')} in {out}")
+    say(f"{humanize.plural(len(rows), 'job')} in {out}")
 
 
 def _column(values: list[Any]) -> list[Any]:

@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from foundations_tui import words
 from foundations_tui.cli import output
 from foundations_tui.cli.options import say
 from foundations_tui.errors import FoundationsError
+from foundations_tui.text import humanize
 
 if TYPE_CHECKING:
     from foundations_tui.session import Session
@@ -126,13 +126,13 @@ def _print_best(rows: list[JobRow]) -> None:
     rows = sorted(rows, key=_best_accuracy, reverse=True)
     cells = []
     for row in rows:
-        metrics = [words.number(row.metrics[key].last) if key in row.metrics else "" for key in ("loss", "accuracy")]
-        cells.append([row.job[:6], row.name, row.state, words.duration(row.duration(time.time())), *metrics])
+        metrics = [humanize.number(row.metrics[key].last) if key in row.metrics else "" for key in ("loss", "accuracy")]
+        cells.append([row.job[:6], row.name, row.state, humanize.duration(row.duration(time.time())), *metrics])
     colors = [output.STATE_COLORS.get(row.state) for row in rows]
     output.print_table(("ID", "NAME", "STATE", "TOOK", "LOSS", "ACCURACY"), cells, colors)
     best = rows[0]
     if "accuracy" in best.metrics:
-        click.echo(f"\nbest: {best.name} ({best.job[:6]}), accuracy {words.number(best.metrics['accuracy'].max)}")
+        click.echo(f"\nbest: {best.name} ({best.job[:6]}), accuracy {humanize.number(best.metrics['accuracy'].max)}")
     say("\nThe demo's files are gone. Your turn:\n  foundations init digits && cd digits")
     say("  foundations submit --follow -- python train.py")
 

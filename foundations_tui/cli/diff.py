@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from foundations_tui import locations, logdiff, words
+from foundations_tui import locations, logdiff
 from foundations_tui.cli import output
 from foundations_tui.cli.options import JobName, job_argument, json_option, reader, say, sync_option
 from foundations_tui.errors import NotFoundError, UsageError
 from foundations_tui.logdiff import MOST_BYTES
 from foundations_tui.store import queries
-from foundations_tui.terminal import one_line, several_lines
+from foundations_tui.text import humanize
+from foundations_tui.text.sanitize import one_line, several_lines
 
 if TYPE_CHECKING:
     import sqlite3
@@ -51,7 +52,7 @@ def diff(job: str, other: str, of_log: bool, numbers: bool, sync_first: bool, as
         say("the logs say the same" if of_log else "the code is the same")
     if is_cut:
         none = "" if found else "no difference; "
-        say(f"{none}only the first {words.size(MOST_BYTES)} of each log were compared")
+        say(f"{none}only the first {humanize.size(MOST_BYTES)} of each log were compared")
     output.print_age(conn, {row.host for row in rows}, time.time())
 
 

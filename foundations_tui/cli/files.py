@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from foundations_tui import words
 from foundations_tui.cli import output
 from foundations_tui.cli.options import LocalPath, connecting, job_argument, json_option, say
 from foundations_tui.cli.progress import Line
 from foundations_tui.errors import FoundationsError, HostError, NotFoundError, UsageError
 from foundations_tui.store import queries
 from foundations_tui.store.rows import iso
-from foundations_tui.terminal import one_line
+from foundations_tui.text import humanize
+from foundations_tui.text.sanitize import one_line
 
 if TYPE_CHECKING:
     from foundations_tui.fetching import Fetched, Wish
@@ -45,7 +45,11 @@ def ls(session: Session, job: str, path: str, as_json: bool) -> None:
     else:
         now = time.time()
         cells = [
-            ["" if e["kind"] == "folder" else words.size(e["size"]), words.ago(e["modified_at"], now), _shown_name(e)]
+            [
+                "" if e["kind"] == "folder" else humanize.size(e["size"]),
+                humanize.ago(e["modified_at"], now),
+                _shown_name(e),
+            ]
             for e in found["entries"]
         ]
         output.print_table(("SIZE", "CHANGED", "NAME"), cells)
@@ -146,8 +150,8 @@ def _tell(target: Path, found: Fetched, as_json: bool) -> int:
     else:
         for name, _ in found.files:
             click.echo(one_line(str(target / name)))
-        size = words.size(sum(size for _, size in found.files))
-        say(f"{words.plural(len(found.files), 'file')}, {size}, in {target}/")
+        size = humanize.size(sum(size for _, size in found.files))
+        say(f"{humanize.plural(len(found.files), 'file')}, {size}, in {target}/")
     for name, why in found.refused[:_MOST_REFUSED]:
         say(f"refused: {name}: {why}")
     if len(found.refused) > _MOST_REFUSED:
@@ -194,7 +198,7 @@ def _fetch(session: Session, row: JobRow, wish: Wish, target: Path, within: str)
 
     def came(so_far: int, total: int) -> None:
         if total > _SHOWN_FROM:
-            line.bar("fetching", so_far, total, f"{words.size(so_far)} of {words.size(total)}")
+            line.bar("fetching", so_far, total, f"{humanize.size(so_far)} of {humanize.size(total)}")
 
     try:
         return fetching.fetch(session, row, wish, target, came, within)

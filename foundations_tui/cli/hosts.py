@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from foundations_tui import words
 from foundations_tui.cli import agents, output
 from foundations_tui.cli.main import tell
 from foundations_tui.cli.options import HostName, LocalPath, connecting, json_option, open_session, say
 from foundations_tui.config import HostConfig
 from foundations_tui.store import queries
 from foundations_tui.store.rows import HostRow, free_gpus
-from foundations_tui.terminal import one_line
+from foundations_tui.text import humanize
+from foundations_tui.text.sanitize import one_line
 
 if TYPE_CHECKING:
     from foundations_tui.hosts.agent import Agent
@@ -117,9 +117,12 @@ def test(session: Session, name: str, as_json: bool) -> None:
         ("connected in", f"{facts['connect_seconds']:.2f} s, round trip {facts['round_trip_seconds'] * 1000:.1f} ms"),
         ("agent", f"{facts['agent_version']} in {facts['root']}"),
         ("python", f"{facts['python']} ({facts['python_version']})"),
-        ("CPUs", f"{facts['cpus']}, memory {words.size(facts['memory'])}, disk free {words.size(facts['disk_free'])}"),
+        (
+            "CPUs",
+            f"{facts['cpus']}, memory {humanize.size(facts['memory'])}, disk free {humanize.size(facts['disk_free'])}",
+        ),
         ("GPUs", "; ".join(gpus) or "none"),
-        ("jobs' disk", words.size(facts["disk_jobs"])),
+        ("jobs' disk", humanize.size(facts["disk_jobs"])),
     ]
     for key, value in lines:
         click.echo(f"  {key:<13} {one_line(value)}")
@@ -195,7 +198,7 @@ def _cells(host: HostConfig, row: HostRow) -> list[str]:
     has = row.resources
     gpus = has.get("gpus", [])
     free = free_gpus(gpus)
-    since = f"since {words.clock(row.unreachable_since, now)}: " if row.unreachable_since else ""
+    since = f"since {humanize.clock(row.unreachable_since, now)}: " if row.unreachable_since else ""
     return [
         row.name,
         host.address or "this machine",
@@ -204,8 +207,8 @@ def _cells(host: HostConfig, row: HostRow) -> list[str]:
         str(row.queued),
         f"{has['cpus_free']}/{has['cpus']} free" if has else "",
         f"{free}/{len(gpus)} free" if gpus else ("none" if has else ""),
-        words.size(has.get("disk_free")),
-        words.size(has.get("disk_jobs")),
-        words.ago(row.last_contact, now),
+        humanize.size(has.get("disk_free")),
+        humanize.size(has.get("disk_jobs")),
+        humanize.ago(row.last_contact, now),
         since + (row.error or "; ".join(row.problems)),
     ]

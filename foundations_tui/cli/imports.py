@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import click
 
-from foundations_tui import words
 from foundations_tui.cli.options import LocalPath, ProjectName, say
+from foundations_tui.text import humanize
 
 
 @click.command("import")
@@ -29,7 +29,7 @@ def import_(tool: str, path: str, project: str) -> None:
         taken = imports.take_in(store, found, lambda one: click.echo(one.job))
     finally:
         store.close()
-    parts = [f"{words.plural(taken.new, 'run')} taken in"]
+    parts = [f"{humanize.plural(taken.new, 'run')} taken in"]
     parts += [f"{taken.changed:,} brought up to date"] if taken.changed else []
     parts += [f"{taken.known:,} were here already"] if taken.known else []
     say("; ".join(parts))

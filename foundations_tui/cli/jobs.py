@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from foundations_tui import words
 from foundations_tui.cells import cell
 from foundations_tui.cli import output
 from foundations_tui.cli.options import (
@@ -26,7 +25,8 @@ from foundations_tui.cli.options import (
 from foundations_tui.errors import NotFoundError
 from foundations_tui.store import expressions, queries
 from foundations_tui.store.rows import JobRow, json_value
-from foundations_tui.terminal import one_line
+from foundations_tui.text import humanize
+from foundations_tui.text.sanitize import one_line
 
 if TYPE_CHECKING:
     from foundations_tui import summaries
@@ -160,8 +160,8 @@ def _spread(spread: summaries.Spread | None) -> str:
     if spread is None:
         return ""
     if spread.count == 1:
-        return words.number(spread.mean)
-    return f"{words.number(spread.mean)} ± {words.number(spread.deviation)}"
+        return humanize.number(spread.mean)
+    return f"{humanize.number(spread.mean)} ± {humanize.number(spread.deviation)}"
 
 
 # --- views ------------------------------------------------------------------------------------------------------

@@ -9,13 +9,13 @@ from typing import Any
 
 import click
 
-from foundations_tui import words
 from foundations_tui.cli import output
 from foundations_tui.cli.main import use_color
 from foundations_tui.cli.options import job_argument, json_option, reader, sync_option
 from foundations_tui.store import queries
 from foundations_tui.store.rows import JobRow, iso
-from foundations_tui.terminal import one_line
+from foundations_tui.text import humanize
+from foundations_tui.text.sanitize import one_line
 
 _DEFAULT_ROWS = 50
 
@@ -39,7 +39,7 @@ def projects(sync_first: bool, as_json: bool) -> None:
             str(r.completed),
             str(r.failed),
             str(r.lost),
-            words.ago(r.last_job_at, now),
+            humanize.ago(r.last_job_at, now),
         ]
         for r in rows
     ]
@@ -95,9 +95,9 @@ def _print_status(
     running: list[JobRow],
     waiting: list[JobRow],
 ) -> None:
-    when = f"since {words.ago(since, now)}" if since else "so far"
+    when = f"since {humanize.ago(since, now)}" if since else "so far"
     failed = sum(row.state in ("failed", "lost") for row in ended)
-    summary = f"{words.plural(len(ended), 'job')} ended {when}, {failed} of them failed; "
+    summary = f"{humanize.plural(len(ended), 'job')} ended {when}, {failed} of them failed; "
     click.echo(summary + f"{len(running)} running, {len(waiting)} waiting")
     for title, rows in (("Ended", ended), ("Running", running), ("Waiting", waiting)):
         if rows:
@@ -114,32 +114,32 @@ def _attempt_words(row: JobRow) -> str | None:
 
 
 def _starts_words(row: JobRow, now: float) -> str | None:
-    return None if row.starts_at is None else f"in about {words.duration(max(0.0, row.starts_at - now))}"
+    return None if row.starts_at is None else f"in about {humanize.duration(max(0.0, row.starts_at - now))}"
 
 
 def _usage_words(usage: dict[str, Any]) -> str:
     parts = [
-        f"{words.duration(usage['cpu_seconds'])} of CPU" if "cpu_seconds" in usage else "",
-        f"{words.size(usage['peak_memory'])} RAM at most" if usage.get("peak_memory") else "",
-        f"{words.size(usage['peak_gpu_memory'])} GPU memory at most" if usage.get("peak_gpu_memory") else "",
-        f"{words.size(usage['disk'])} on disk" if usage.get("disk") else "",
+        f"{humanize.duration(usage['cpu_seconds'])} of CPU" if "cpu_seconds" in usage else "",
+        f"{humanize.size(usage['peak_memory'])} RAM at most" if usage.get("peak_memory") else "",
+        f"{humanize.size(usage['peak_gpu_memory'])} GPU memory at most" if usage.get("peak_gpu_memory") else "",
+        f"{humanize.size(usage['disk'])} on disk" if usage.get("disk") else "",
     ]
     return ", ".join(filter(None, parts))
 
 
 def _artifact_words(facts: Any) -> str:
     size = facts.get("size") if isinstance(facts, dict) else None
-    return words.size(size) if isinstance(size, int) else ""
+    return humanize.size(size) if isinstance(size, int) else ""
 
 
 def _outputs_words(row: JobRow) -> str | None:
     found = row.outputs
     if not found:
         return None
-    left = f"; {words.size(found['left_bytes'])} stayed on the host" if found.get("left_bytes") else ""
+    left = f"; {humanize.size(found['left_bytes'])} stayed on the host" if found.get("left_bytes") else ""
     if not found.get("folder"):
         return f"none: {found.get('error')}"
-    return f"{words.plural(found['files'], 'file')}, {words.size(found['bytes'])}, in {found['folder']}{left}"
+    return f"{humanize.plural(found['files'], 'file')}, {humanize.size(found['bytes'])}, in {found['folder']}{left}"
 
 
 def _marks(row: JobRow) -> str:
@@ -165,12 +165,12 @@ def _show_lines(row: JobRow, now: float) -> list[str]:
         ("after", ", ".join(job[:6] for job in (*row.after, *row.after_any))),
         ("starts", _starts_words(row, now)),
         ("used", _usage_words(row.usage)),
-        ("command", words.command(row.command)),
+        ("command", humanize.command(row.command)),
         ("GPUs", ", ".join(row.gpus) or (f"{row.gpus_requested} requested" if row.gpus_requested else None)),
         ("created", iso(row.created_at)),
         ("started", iso(row.started_at)),
         ("ended", iso(row.ended_at)),
-        ("took", words.duration(row.duration(now))),
+        ("took", humanize.duration(row.duration(now))),
         ("snapshot", row.snapshot),
         ("outputs", _outputs_words(row)),
         ("folder", "removed from the host (pruned)" if row.pruned else None),
@@ -198,6 +198,6 @@ def _show_lines(row: JobRow, now: float) -> list[str]:
     if row.metrics:
         lines += ["", "metrics (last, min, max, values)"]
         for key, m in sorted(row.metrics.items()):
-            numbers = "  ".join(words.number(x) for x in (m.last, m.min, m.max) if x is not None)
+            numbers = "  ".join(humanize.number(x) for x in (m.last, m.min, m.max) if x is not None)
             lines.append(f"  {safe(key)}  {safe(numbers)}  {m.count}")
     return lines

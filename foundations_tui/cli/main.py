@@ -13,7 +13,7 @@ import click
 from foundations_tui import __version__
 from foundations_tui.cli.verbs import VERBS
 from foundations_tui.errors import FoundationsError, UsageError, as_ours
-from foundations_tui.terminal import several_lines
+from foundations_tui.text.sanitize import several_lines
 
 _FUNCTIONS = {"clear-queue": "clear_queue", "exec": "exec_", "import": "import_"}
 """Verbs whose function cannot be called like them."""

@@ -60,10 +60,10 @@ class Size(click.ParamType[int]):
     name = "size"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        from foundations_tui import words
+        from foundations_tui.text import humanize
 
         try:
-            return value if isinstance(value, int) else words.parse_size(value)
+            return value if isinstance(value, int) else humanize.parse_size(value)
         except ValueError as error:
             self.fail(str(error), param, ctx)
 
@@ -74,10 +74,10 @@ class Duration(click.ParamType[float]):
     name = "time"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        from foundations_tui import words
+        from foundations_tui.text import humanize
 
         try:
-            return float(value) if isinstance(value, int | float) else words.parse_duration(value)
+            return float(value) if isinstance(value, int | float) else humanize.parse_duration(value)
         except ValueError as error:
             self.fail(str(error), param, ctx)
 
@@ -273,7 +273,7 @@ def open_session(accept_new_host_key: bool = False) -> Iterator[Session]:
 
 def say(words: str) -> None:
     """Talk on stderr."""
-    from foundations_tui.terminal import several_lines
+    from foundations_tui.text.sanitize import several_lines
 
     click.echo(several_lines(words), err=True)
 
@@ -308,7 +308,7 @@ def _ask_passphrase(key: LockedKey) -> str | None:
 
 def _ask_secret(prompt: Prompt) -> str | None:
     """Ask what a server asks; what is typed is not shown."""
-    from foundations_tui.terminal import one_line
+    from foundations_tui.text.sanitize import one_line
 
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
         return None

@@ -13,13 +13,13 @@ from typing import Any
 
 import click
 
-from foundations_tui import words
 from foundations_tui.cells import WIDEST, field_cell
 from foundations_tui.cli.main import use_color
 from foundations_tui.store import queries
 from foundations_tui.store.expressions import Expression
 from foundations_tui.store.rows import JobRow
-from foundations_tui.terminal import clip, one_line, width
+from foundations_tui.text import humanize
+from foundations_tui.text.sanitize import clip, one_line, width
 
 STATE_COLORS = {
     "submitting": "cyan",
@@ -114,11 +114,11 @@ def print_age(conn: sqlite3.Connection, hosts: set[str], now: float) -> None:
     known = queries.hosts(conn)
     heard = [known[name].last_contact for name in hosts if name in known and known[name].last_contact is not None]
     oldest = min((moment for moment in heard if moment is not None), default=None)
-    parts = [f"as of {words.ago(oldest, now)}"] if oldest is not None else []
+    parts = [f"as of {humanize.ago(oldest, now)}"] if oldest is not None else []
     for name in sorted(hosts):
         since = known[name].unreachable_since if name in known else None
         if since is not None:
-            parts.append(f"{name} is out of reach since {words.clock(since, now)}")
+            parts.append(f"{name} is out of reach since {humanize.clock(since, now)}")
     fresh = len(parts) == 1 and oldest is not None and now - oldest < _FRESH_SECONDS
     if parts:
         click.echo("; ".join(parts) + ("" if fresh else " (--sync asks the hosts first)"), err=True)
@@ -132,8 +132,8 @@ def _job_cells(row: JobRow, short: str, now: float) -> list[str]:
         row.project,
         row.host,
         state,
-        words.ago(row.started_at, now) if row.started_at else "",
-        words.duration(row.duration(now)),
+        humanize.ago(row.started_at, now) if row.started_at else "",
+        humanize.duration(row.duration(now)),
         "" if row.exit_code is None else str(row.exit_code),
         row.facts,
     ]

@@ -6,9 +6,9 @@ import os
 import sys
 import time
 
-from foundations_tui import words
 from foundations_tui.progress import VARIABLE, Progress
-from foundations_tui.terminal import one_line
+from foundations_tui.text import humanize
+from foundations_tui.text.sanitize import one_line
 
 _CELLS = 24
 _PATIENCE, _PAUSE = 0.5, 0.1
@@ -37,7 +37,7 @@ class Line(Progress):
 
     def sent(self, done: int, total: int, size: int) -> None:
         """Say how much of a snapshot has gone."""
-        self.bar("sending", done, total, f"{done:,} of {total:,} objects, {words.size(size)}")
+        self.bar("sending", done, total, f"{done:,} of {total:,} objects, {humanize.size(size)}")
 
     def bar(self, what: str, done: int, total: int, said: str) -> None:
         """Say how far something is."""

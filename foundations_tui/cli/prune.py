@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from foundations_tui import words
 from foundations_tui.cli import output
 from foundations_tui.cli.main import tell
 from foundations_tui.cli.options import (
@@ -25,6 +24,7 @@ from foundations_tui.cli.options import (
 from foundations_tui.errors import FoundationsError, HostError, UsageError
 from foundations_tui.ownership import Actor
 from foundations_tui.store import queries
+from foundations_tui.text import humanize
 
 if TYPE_CHECKING:
     from foundations_tui.actions import Pruned, Unfetched
@@ -82,7 +82,7 @@ def prune(session: Session, jobs: tuple[str, ...], dry_run: bool, yes: bool, as_
         code = code or problem
         sync.catch_up_all(session, list({row.host for row in going}), streams=False)
         if not as_json:
-            say(f"removed {words.plural(len(done.pruned), 'folder')}, {words.size(sum(map(_size, going)))}")
+            say(f"removed {humanize.plural(len(done.pruned), 'folder')}, {humanize.size(sum(map(_size, going)))}")
     if as_json:
         output.print_json(_wire(rows, found, dry_run, unfetched))
     return code
@@ -144,8 +144,8 @@ def _show(session: Session, going: list[JobRow], found: Pruned, unfetched: dict[
     own = session.client_id
     if going:
         cells = [
-            [row.job[:6], row.label, row.host, row.state, words.ago(row.ended_at, now)]
-            + [words.size(_size(row)), _others(found.not_fetched_by.get(row.job, []), own)]
+            [row.job[:6], row.label, row.host, row.state, humanize.ago(row.ended_at, now)]
+            + [humanize.size(_size(row)), _others(found.not_fetched_by.get(row.job, []), own)]
             for row in going[:_MOST_SHOWN]
         ]
         output.print_table(("ID", "NAME", "HOST", "STATE", "ENDED", "SIZE", ""), cells, droppable=("HOST", "STATE"))
@@ -163,14 +163,14 @@ def _show(session: Session, going: list[JobRow], found: Pruned, unfetched: dict[
 
 def _others(clients: list[str], own: str) -> str:
     count = len([client for client in clients if client != own])
-    return f"{words.plural(count, 'other client')} of this host never fetched it" if count else ""
+    return f"{humanize.plural(count, 'other client')} of this host never fetched it" if count else ""
 
 
 def _confirm(rows: list[JobRow], yes: bool) -> None:
     if yes:
         return
     need_terminal("prune asks before it removes anything", "say --yes, or --dry-run")
-    what = f"{words.plural(len(rows), 'folder')}, {words.size(sum(map(_size, rows)))}"
+    what = f"{humanize.plural(len(rows), 'folder')}, {humanize.size(sum(map(_size, rows)))}"
     click.confirm(f"Remove {what}?", abort=True, err=True)
 
 

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from foundations_tui import words
 from foundations_tui.cli import output
 from foundations_tui.cli.main import tell
 from foundations_tui.cli.options import (
@@ -25,7 +24,8 @@ from foundations_tui.errors import FoundationsError, NotFoundError, UsageError
 from foundations_tui.ownership import Actor
 from foundations_tui.store import queries
 from foundations_tui.store.rows import iso
-from foundations_tui.terminal import one_line
+from foundations_tui.text import humanize
+from foundations_tui.text.sanitize import one_line
 
 if TYPE_CHECKING:
     from foundations_tui.session import Session
@@ -80,7 +80,7 @@ def _entry(
 
 def _cells(row: dict[str, Any]) -> list[str]:
     starts_in = row["starts_in"]
-    starts = "" if starts_in is None else f"in {words.duration(starts_in)}"
+    starts = "" if starts_in is None else f"in {humanize.duration(starts_in)}"
     return [
         row["host"],
         str(row["place"]),
@@ -235,4 +235,4 @@ def _confirm(rows: list[JobRow], yes: bool) -> None:
         click.echo(one_line(f"  {row.job}  {row.host}  {row.label}"), err=True)
     if len(rows) > 20:
         click.echo(f"  and {len(rows) - 20} more", err=True)
-    click.confirm(f"Stop {words.plural(len(rows), 'waiting job')}?", abort=True, err=True)
+    click.confirm(f"Stop {humanize.plural(len(rows), 'waiting job')}?", abort=True, err=True)

@@ -9,12 +9,13 @@ from pathlib import Path
 
 import click
 
-from foundations_tui import locations, words
+from foundations_tui import locations
 from foundations_tui.cli import output
 from foundations_tui.cli.options import json_option, say
 from foundations_tui.errors import FoundationsError, UsageError
 from foundations_tui.store import queries
 from foundations_tui.store.db import open_reader
+from foundations_tui.text import humanize
 
 
 @click.group()
@@ -39,7 +40,7 @@ def backup(file: str) -> None:
         raise FoundationsError(f"{file} cannot be written: {getattr(error, 'strerror', None) or error}") from None
     finally:
         part.unlink(missing_ok=True)
-    say(f"{words.size(target.stat().st_size)} in {file}; to use it: put it in the place of {locations.store_file()}")
+    say(f"{humanize.size(target.stat().st_size)} in {file}; to use it: put it in the place of {locations.store_file()}")
 
 
 @store.command()

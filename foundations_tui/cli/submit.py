@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from foundations_tui import sweeps, words
-from foundations_tui.arguments import Typed, literal
+from foundations_tui import sweeps
 from foundations_tui.cells import cell
 from foundations_tui.cli import output
 from foundations_tui.cli.options import (
@@ -31,7 +30,9 @@ from foundations_tui.cli.options import (
 from foundations_tui.cli.progress import Line, is_in_window
 from foundations_tui.errors import FoundationsError, UsageError
 from foundations_tui.store.rows import json_value
-from foundations_tui.terminal import one_line
+from foundations_tui.text import humanize
+from foundations_tui.text.command_line import Typed, literal
+from foundations_tui.text.sanitize import one_line
 from remote_agent.jobs import MOST_RETRIES, STOP_SIGNALS
 
 if TYPE_CHECKING:
@@ -227,7 +228,7 @@ def _submit_sweep(
             output.print_table(
                 ("N", *plan.axes, "COMMAND"),
                 [
-                    [str(n), *(cell(r.params[key]) for key in plan.axes), words.command(list(r.command))]
+                    [str(n), *(cell(r.params[key]) for key in plan.axes), humanize.command(list(r.command))]
                     for n, r in enumerate(requests, 1)
                 ],
             )
@@ -253,7 +254,7 @@ def _submit_sweep(
         )
     elif then == "detach":
         click.echo("\n".join(one.view.spec.job for one in submitted))
-    say(f"sweep {group}: {words.plural(len(submitted), 'job')} submitted to {_hosts_of(submitted)}")
+    say(f"sweep {group}: {humanize.plural(len(submitted), 'job')} submitted to {_hosts_of(submitted)}")
     if not is_in_window():
         say(f"  foundations sweep show {group}    how far it is, and the best so far")
     if then == "detach":
@@ -284,11 +285,10 @@ def _say_preview(session: Session, request: Request, requests: list[Request], pl
     cost = ""
     if usual is not None:
         what, each = ("GPU", request.gpus) if request.gpus else ("CPU", request.cpus)
-        cost = (
-            f"; about {words.duration(usual * each * len(requests))} of {what} time, as jobs of {project} took before"
-        )
-    gpus = f", {words.plural(request.gpus, 'GPU')} each" if request.gpus else ""
-    say(f"{words.plural(len(requests), 'job')}: {axes}{gpus}{cost}")
+        needed = humanize.duration(usual * each * len(requests))
+        cost = f"; about {needed} of {what} time, as jobs of {project} took before"
+    gpus = f", {humanize.plural(request.gpus, 'GPU')} each" if request.gpus else ""
+    say(f"{humanize.plural(len(requests), 'job')}: {axes}{gpus}{cost}")
     unused = [key for key in plan.axes if not sweeps.uses(request.command, key)]
     if unused and any(sweeps.uses(request.command, key) for key in plan.axes):
         say(f"note: {', '.join(unused)} stands in no {{placeholder}} of the command; the script has to read it")
@@ -398,7 +398,7 @@ def _params_of_file(file: str) -> dict[str, Any]:
 
 
 def _say_transfer(frozen: Snapshot, host: str) -> None:
-    files, size = words.plural(frozen.files, "file"), words.size(frozen.size)
+    files, size = humanize.plural(frozen.files, "file"), humanize.size(frozen.size)
     click.echo(f"would ship {files}, {size}, of {one_line(str(frozen.root))} to {host}")
     click.echo("(a host that has some of it already gets only the rest)")
 
@@ -433,11 +433,11 @@ def _print_dry_run(session: Session, request: Request, as_json: bool) -> None:
         return
     _say_transfer(frozen, host)
     if frozen.empty:
-        click.echo(f"and {words.plural(len(frozen.empty), 'empty folder')}: {one_line(', '.join(frozen.empty[:5]))}")
+        click.echo(f"and {humanize.plural(len(frozen.empty), 'empty folder')}: {one_line(', '.join(frozen.empty[:5]))}")
     _say_left_behind(left)
     if largest:
         click.echo()
-        output.print_table(("BYTES", "LARGEST FILES"), [[words.size(size), path] for path, size in largest])
+        output.print_table(("BYTES", "LARGEST FILES"), [[humanize.size(size), path] for path, size in largest])
 
 
 def _wire(submitted: Submitted) -> dict[str, str]:
@@ -459,8 +459,8 @@ def _print_next_steps(submitted: Submitted) -> None:
     assert snapshot is not None
     click.echo(job)
     _say_left_behind(left_behind(snapshot, load_project(snapshot.root / snapshot.subdir).include))
-    sent = f"{words.size(submitted.shipped.bytes)} sent" if submitted.shipped.objects else "nothing new to send"
-    say(f"submitted to {submitted.host} ({words.plural(snapshot.files, 'file')}, {sent})")
+    sent = f"{humanize.size(submitted.shipped.bytes)} sent" if submitted.shipped.objects else "nothing new to send"
+    say(f"submitted to {submitted.host} ({humanize.plural(snapshot.files, 'file')}, {sent})")
     if not is_in_window():
         say(f"  foundations logs -f {job[:6]}    follow its log\n  foundations                   watch all jobs")
 

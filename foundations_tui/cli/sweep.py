@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from foundations_tui import comparing, summaries, words
+from foundations_tui import comparing, summaries
 from foundations_tui.cells import cell
 from foundations_tui.cli import output
 from foundations_tui.cli.options import (
@@ -26,6 +26,7 @@ from foundations_tui.errors import FoundationsError, NotFoundError
 from foundations_tui.ownership import Actor
 from foundations_tui.store import expressions, queries, writes
 from foundations_tui.store.rows import JobRow, json_value
+from foundations_tui.text import humanize
 
 if TYPE_CHECKING:
     from foundations_tui.session import Session
@@ -53,7 +54,7 @@ def sweep(ctx: click.Context, as_json: bool) -> None:
             r.group,
             r.project,
             *map(str, (r.jobs, r.running, r.waiting, r.completed, r.failed)),
-            words.ago(r.created_at, now),
+            humanize.ago(r.created_at, now),
         ]
         for r in rows
     ]
@@ -85,13 +86,13 @@ def show(sweep_id: str, metric: str, sync_first: bool, as_json: bool) -> None:
             }
         )
         return
-    click.echo(f"{words.plural(len(rows), 'job')}: " + ", ".join(f"{n} {state}" for state, n in counts.items()))
+    click.echo(f"{humanize.plural(len(rows), 'job')}: " + ", ".join(f"{n} {state}" for state, n in counts.items()))
     if best[1]:
         click.echo(f"\nbest by {best[0]}")
         varying = comparing.varying(rows)
         short = queries.short_ids(conn, [row.job for row, _ in best[1]])
         table = [
-            [short[row.job], row.state, words.number(value), *(cell(row.params.get(key)) for key in varying)]
+            [short[row.job], row.state, humanize.number(value), *(cell(row.params.get(key)) for key in varying)]
             for row, value in best[1][:_BEST_SHOWN]
         ]
         output.print_table(("ID", "STATE", best[0], *varying), table)
@@ -115,7 +116,7 @@ def stop(session: Session, sweep_id: str, yes: bool, others: bool) -> int:
         return 0
     if not yes:
         need_terminal("sweep stop asks first")
-        click.confirm(f"Stop {words.plural(len(rows), 'job')} of {sweep_id}?", abort=True, err=True)
+        click.confirm(f"Stop {humanize.plural(len(rows), 'job')} of {sweep_id}?", abort=True, err=True)
     code = 0
     actor = Actor(config.owner_name(session.hosts), others)
     for row in reversed(rows):  # the newest first: what waits would take the place of what ends
@@ -155,7 +156,7 @@ def resume(session: Session, sweep_id: str, others: bool, as_json: bool) -> None
         return
     for spec, _ in submitted:
         click.echo(spec.job)
-    say(f"{words.plural(len(submitted), 'job')} submitted again" if submitted else "there is nothing to resume")
+    say(f"{humanize.plural(len(submitted), 'job')} submitted again" if submitted else "there is nothing to resume")
 
 
 @sweep.command("run")
@@ -190,7 +191,7 @@ def run_search(session: Session, file: str, host: str, gpus: int, project: str, 
 
     def told(one: searches.Told) -> None:
         found.append(one)
-        value = "failed" if one.value is None else words.number(one.value)
+        value = "failed" if one.value is None else humanize.number(one.value)
         say(f"{one.number:>4}  {one.job[:6]}  {value:>12}  " + "  ".join(f"{k}={v}" for k, v in one.params.items()))
 
     try:
@@ -201,7 +202,7 @@ def run_search(session: Session, file: str, host: str, gpus: int, project: str, 
     if as_json:
         output.print_json({"sweep": search.name, "trials": len(found), "best": None if best is None else vars(best)})
     elif best is not None:
-        click.echo(f"best: {best.job[:6]}  {search.metric} {words.number(best.value)}  {best.params}")
+        click.echo(f"best: {best.job[:6]}  {search.metric} {humanize.number(best.value)}  {best.params}")
     else:
         say("no trial has completed")
     return 0 if best is not None else 1

@@ -25,7 +25,7 @@ from foundations_tui.cli.options import (
 )
 from foundations_tui.errors import FoundationsError, HostError, NotFoundError, UsageError
 from foundations_tui.store import queries
-from foundations_tui.terminal import RESET, LogFilter, one_line
+from foundations_tui.text.sanitize import RESET, LogFilter, one_line
 from remote_agent.jobs import LONGEST_GRACE
 
 if TYPE_CHECKING:

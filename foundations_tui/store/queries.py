@@ -9,7 +9,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from foundations_tui import words
 from foundations_tui.errors import NotFoundError, UsageError
 from foundations_tui.store import expressions, search, series
 from foundations_tui.store.rows import (
@@ -24,6 +23,7 @@ from foundations_tui.store.rows import (
     StreamRow,
     SweepRow,
 )
+from foundations_tui.text import humanize
 
 FACTS = {"param": "params", "arg": "args", "tag": "tags", "artifact": "artifacts", "used": "uses"}
 """The kinds of facts, and what each is called of a job."""
@@ -169,7 +169,7 @@ def _cell(meaning: search.Meaning, value: Any) -> Any:
     if meaning.kinds == ("is",):
         return bool(value)
     if meaning.expression.name == "command" and meaning.kinds == ("field",):
-        return words.command(json.loads(value))
+        return humanize.command(json.loads(value))
     if meaning.kinds[0] == "metric" and value in _INFINITE:
         return _INFINITE[value]
     return series.from_column(value)

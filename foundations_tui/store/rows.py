@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from foundations_tui import words
+from foundations_tui.text import humanize
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +106,7 @@ class JobRow:
     @property
     def label(self) -> str:
         """Its name, or its command where it has none."""
-        return self.name or words.command(self.command)
+        return self.name or humanize.command(self.command)
 
     @property
     def is_final(self) -> bool:
@@ -143,7 +143,7 @@ class JobRow:
         if self.stop_requested_by and not self.is_final:
             return "stopping"
         if self.stalled_since is not None:
-            return f"stalled: no output for {words.duration((self.data_as_of or 0) - self.stalled_since)}"
+            return f"stalled: no output for {humanize.duration((self.data_as_of or 0) - self.stalled_since)}"
         if self.state in ("running", "completed"):
             return ""
         words_ = self.reason or ""
@@ -411,5 +411,5 @@ _BRIEF = 40
 
 
 def _brief(value: Any) -> str:
-    text = words.number(value)
+    text = humanize.number(value)
     return text if len(text) <= _BRIEF else text[: _BRIEF - 1] + "…"

@@ -16,8 +16,6 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from foundations_tui import words
-from foundations_tui.arguments import literal, number
 from foundations_tui.store import series
 from foundations_tui.store.expressions import (
     FIELDS,
@@ -34,6 +32,8 @@ from foundations_tui.store.expressions import (
     parse_query,
 )
 from foundations_tui.store.rows import PATIENCE
+from foundations_tui.text import humanize
+from foundations_tui.text.command_line import literal, number
 from remote_agent.jobs import JobState
 
 _FIELD_SQL = {
@@ -378,7 +378,7 @@ class Search:
             raise QueryError(whole, node.left.position, f"{name} is no text: {node.op} does not go with it")
         readers: dict[str, Callable[[str], float]] = {
             "number": float,
-            "duration": words.parse_duration,
+            "duration": humanize.parse_duration,
             "time": self._moment,
         }
         wanted = {"number": "a number", "duration": "a time such as 90s, 45m, 2h30m or 3d", "time": _WHEN}[field.kind]
@@ -427,7 +427,7 @@ class Search:
         """Return a point in time: a date, a date and time, or a span before now."""
         if re.match(r"\d{4}-", text):
             return datetime.fromisoformat(text).timestamp()
-        return self._now - words.parse_duration(text)
+        return self._now - humanize.parse_duration(text)
 
 
 _DAY = re.compile(r"\d{4}-\d\d-\d\d\Z", re.ASCII)

@@ -12,12 +12,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from foundations.records import ARTIFACT, METRIC, PARAM, TAG, USED, Point, Record, decode, valid_text
-from foundations_tui import arguments, locations
+from foundations_tui import locations
 from foundations_tui.errors import StoreError
 from foundations_tui.store import series
 from foundations_tui.store.db import Store
 from foundations_tui.store.queries import LOOKED_AT
 from foundations_tui.store.rows import PATIENCE, json_value
+from foundations_tui.text import command_line
 from remote_agent.jobs import EndReason, JobSpec, JobState, JobView
 
 # --- submitting -------------------------------------------------------------------------------------------------
@@ -751,7 +752,7 @@ def _put_view(store: Store, host: str, journal: str, view: JobView) -> None:
     if is_new:  # a specification never changes
         _put_facts(store, spec.job, "param", spec.params)
         _put_facts(store, spec.job, "tag", spec.tags)
-        _put_facts(store, spec.job, "arg", arguments.parse(spec.command, spec.shell))
+        _put_facts(store, spec.job, "arg", command_line.parse(spec.command, spec.shell))
     if not is_new or view.annotations:
         _put_annotations(store, spec.job, view.annotations, sent=True)
     streams = [(view.attempt, view.streams), *((past["attempt"], past["streams"]) for past in view.attempts)]
@@ -862,7 +863,7 @@ def _put_facts(store: Store, job: str, kind: str, pairs: dict[str, Any]) -> None
 
 def _fact_value(value: Any) -> tuple[str, float | None]:
     """Return a value as JSON, and as the number it is sorted and compared by; a text may say one."""
-    number = arguments.number(value) if isinstance(value, str) and len(value) < _LONGEST_NUMBER else value
+    number = command_line.number(value) if isinstance(value, str) and len(value) < _LONGEST_NUMBER else value
     return json.dumps(value), series.number_of(number)
 
 

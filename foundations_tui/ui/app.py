@@ -15,14 +15,15 @@ from textual.app import SystemCommand
 from textual.binding import Binding, BindingType
 from textual.screen import Screen
 
-from foundations_tui import locations, words
+from foundations_tui import locations
 from foundations_tui.errors import ConfigError, FoundationsError, NotFoundError
 from foundations_tui.hosts.asking import LockedKey, Prompt
 from foundations_tui.session import Session
 from foundations_tui.settings import BY_ITSELF, Settings
 from foundations_tui.store import queries
 from foundations_tui.store.rows import JobRow
-from foundations_tui.terminal import one_line
+from foundations_tui.text import humanize
+from foundations_tui.text.sanitize import one_line
 from foundations_tui.ui import notices
 from foundations_tui.ui.asks import Asks
 from foundations_tui.ui.commands import Command
@@ -237,7 +238,7 @@ class FoundationsApp(KeysInOrder):
         since, ended, waiting = found
         failed = [row for row in ended if row.state in ("failed", "lost")]
         if ended:
-            text = f"since you looked {words.ago(since, time.time())}: {words.plural(len(ended), 'job')} ended"
+            text = f"since you looked {humanize.ago(since, time.time())}: {humanize.plural(len(ended), 'job')} ended"
             text += f", {len(failed)} failed or lost" if failed else ""
             text += f", {waiting} wait" if waiting else ""
             names = [f"{LOOK.glyph(row.state)} {row.job[:6]} {row.label}" for row in failed[-_MOST_SAID:]]
@@ -267,7 +268,7 @@ class FoundationsApp(KeysInOrder):
         rows.sort(key=lambda row: row.state not in ("failed", "lost"))
         lines = [f"{LOOK.glyph(row.state)} {row.job[:6]} {row.label} {_how_it_ended(row)}" for row in rows[:_MOST_SAID]]
         if len(rows) > _MOST_SAID:
-            lines.append(f"and {words.plural(len(rows) - _MOST_SAID, 'more job')} ended")
+            lines.append(f"and {humanize.plural(len(rows) - _MOST_SAID, 'more job')} ended")
         self.say("\n".join(lines), rows[0].state in ("failed", "lost"))
 
     def _say_stalled(self, rows: list[JobRow]) -> None:
@@ -277,7 +278,7 @@ class FoundationsApp(KeysInOrder):
         for row in rows[:_MOST_SAID]:
             self.say(f"{LOOK.glyph('stalled')} {row.job[:6]} {row.label} {row.why}", failed=True)
         if len(rows) > _MOST_SAID:
-            self.say(f"{words.plural(len(rows) - _MOST_SAID, 'more job')} went silent: / is:stalled", failed=True)
+            self.say(f"{humanize.plural(len(rows) - _MOST_SAID, 'more job')} went silent: / is:stalled", failed=True)
         if "stalled" in self._notify.on:
             self._notify_of(rows)
 

@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, Any
 
 from textual.app import SuspendNotSupported
 
-from foundations_tui import config, locations, words
+from foundations_tui import config, locations
 from foundations_tui.errors import FoundationsError, UsageError
 from foundations_tui.session import Session
 from foundations_tui.store import queries
 from foundations_tui.store.rows import JobRow
+from foundations_tui.text import humanize
 from foundations_tui.ui.commands import Command, parse, submits, suggestions
 from foundations_tui.ui.launching import changed, of_job
 from foundations_tui.ui.look import name_of
@@ -87,7 +88,7 @@ class Deeds:
         if ended:
             choices += [Choice("d", "delete (30 days in the trash)", "delete")]
         choices += [Choice("e", "edit and run anew", "edit")] if len(rows) == 1 else []
-        title = name_of(rows[0]) if len(rows) == 1 else words.plural(len(rows), "job")
+        title = name_of(rows[0]) if len(rows) == 1 else humanize.plural(len(rows), "job")
         self._app.push_screen(Menu(title, choices), lambda answer: self._act(answer or "", rows))
 
     def _act(self, action: str, rows: list[JobRow]) -> None:
@@ -123,7 +124,7 @@ class Deeds:
         others = sorted({row.owner or "somebody else" for row in rows if row.owner != owner})
         whose = f" Not yours, but of {', '.join(others)}!" if others else ""
         verb = "Kill" if at_once else "Stop"
-        what = f"job {rows[0].job[:6]} on {rows[0].host}" if len(rows) == 1 else words.plural(len(rows), "job")
+        what = f"job {rows[0].job[:6]} on {rows[0].host}" if len(rows) == 1 else humanize.plural(len(rows), "job")
         names = ", ".join(name_of(row) for row in rows[:6]) + (" ..." if len(rows) > 6 else "")
 
         def answered(yes: bool | None) -> None:
@@ -161,7 +162,7 @@ class Deeds:
         if not rows:
             return
         before = [{key: _said(row, key)} for row in rows]
-        what = f"{name_of(rows[0]) if len(rows) == 1 else words.plural(len(rows), 'job')}: {done}"
+        what = f"{name_of(rows[0]) if len(rows) == 1 else humanize.plural(len(rows), 'job')}: {done}"
         self._undos = [*self._undos, _Undo(what, rows, before)][-_MOST_UNDONE:]
         self.do(lambda: _say(self._session, rows, [{key: value}] * len(rows), f"{what}   u takes it back"))
 
@@ -264,7 +265,7 @@ class Deeds:
                 return
             self._drafts.pop(title, None)
             if launched.words:
-                self.done.append(words.command(["submit", *launched.words]))
+                self.done.append(humanize.command(["submit", *launched.words]))
                 self._app.look()
             elif changed(launched.values, values):
                 self._drafts[title] = launched.values
@@ -302,7 +303,7 @@ class Deeds:
         if rows:
             ids = [row.job for row in rows]
             texts["i"] = ("id" if len(ids) == 1 else f"{len(ids)} ids", " ".join(ids))
-            texts["c"] = ("command", words.command(rows[0].command))
+            texts["c"] = ("command", humanize.command(rows[0].command))
             texts["s"] = ("command line that shows it", f"foundations show {rows[0].job[:8]}")
             texts["l"] = ("path of its log", str(locations.log_file(rows[0].job, rows[0].attempt or 1)))
             texts["j"] = ("all of it, as JSON", json.dumps([row.to_json(time.time()) for row in rows], indent=1))

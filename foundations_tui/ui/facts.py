@@ -10,10 +10,10 @@ from dataclasses import dataclass
 
 from textual.content import Content
 
-from foundations_tui import words
 from foundations_tui.store import queries
 from foundations_tui.store.rows import CurvePoint, JobRow, JobSample
-from foundations_tui.terminal import one_line, several_lines
+from foundations_tui.text import humanize
+from foundations_tui.text.sanitize import one_line, several_lines
 from foundations_tui.ui.curves import sparkline
 from foundations_tui.ui.look import LOOK
 
@@ -87,14 +87,14 @@ def _facts(known: Known) -> Iterator[Content]:
         "project": row.project,
         "host": row.host + (" (out of reach)" if row.unreachable_since is not None else ""),
         "owner": row.owner,
-        "command": words.command(row.command),
+        "command": humanize.command(row.command),
         "exit code": "" if row.exit_code is None else f"{row.exit_code}" + (f" ({row.signal})" if row.signal else ""),
         "attempt": str(row.attempt or "") + (f", {row.retries} retries allowed" if row.retries else ""),
         "group": row.group,
         "GPUs": ", ".join(row.gpus) or (f"{row.gpus_requested} asked for" if row.gpus_requested else ""),
         **_code(known),
         "note": row.note,
-        "tags": "  ".join(key if value == "" else f"{key}={words.number(value)}" for key, value in row.tags.items()),
+        "tags": "  ".join(key if value == "" else f"{key}={humanize.number(value)}" for key, value in row.tags.items()),
     }
     yield from (_fact(name, value) for name, value in facts.items() if value)
 
@@ -109,13 +109,13 @@ def _code(known: Known) -> dict[str, str]:
 
 
 def _config(known: Known) -> Iterator[Content]:
-    yield from _table("parameters", {key: words.number(value) for key, value in known.row.params.items()})
+    yield from _table("parameters", {key: humanize.number(value) for key, value in known.row.params.items()})
     args = {
         key: value
         for key, value in known.row.args.items()
         if key not in known.row.params or known.row.params[key] != value
     }
-    yield from _table("command line", {key: words.number(value) for key, value in args.items()})
+    yield from _table("command line", {key: humanize.number(value) for key, value in args.items()})
 
 
 def _how_it_ended(attempt: dict[str, object]) -> str:
@@ -135,10 +135,10 @@ def _fact(name: str, value: str) -> Content:
 def _timeline(row: JobRow, now: float) -> Iterator[Content]:
     moments = [("created", row.created_at), ("started", row.started_at), ("ended", row.ended_at)]
     arrow = " > " if LOOK.ascii else " → "
-    yield _fact("timeline", arrow.join(f"{name} {words.clock(moment, now)}" for name, moment in moments if moment))
+    yield _fact("timeline", arrow.join(f"{name} {humanize.clock(moment, now)}" for name, moment in moments if moment))
     waited = row.started_at - row.queued_at if row.queued_at and row.started_at else None
     spans = [("waited", waited), ("ran" if row.is_final else "has run", row.duration(now))]
-    known = [f"{name} {words.duration(max(0.0, span))}" for name, span in spans if span is not None]
+    known = [f"{name} {humanize.duration(max(0.0, span))}" for name, span in spans if span is not None]
     if row.gpus and row.duration(now):
         known.append(f"{len(row.gpus) * (row.duration(now) or 0.0) / 3600:.2f} GPU hours")
     if known:
@@ -165,8 +165,8 @@ def _metrics(known: Known) -> Iterator[Content]:
     wide = min(24, max(len(one_line(key)) for key in known.row.metrics))
     for key, metric in known.row.metrics.items():
         line = sparkline([point.last for point in known.curves.get(key, [])], _CELLS)
-        ends = "" if metric.min is None else f"min {words.number(metric.min)}  max {words.number(metric.max)}"
-        text = f"{words.number(metric.last)}  {ends}  of {metric.count:,}"
+        ends = "" if metric.min is None else f"min {humanize.number(metric.min)}  max {humanize.number(metric.max)}"
+        text = f"{humanize.number(metric.last)}  {ends}  of {metric.count:,}"
         yield Content.assemble("  ", Content.styled(one_line(key).ljust(wide), "dim"), f"  {line:<{_CELLS}}  ", text)
 
 
@@ -177,7 +177,7 @@ def _resources(samples: list[JobSample]) -> Iterator[Content]:
     last = samples[-1]
     rows: list[tuple[str, Sequence[float | None], str]] = [
         ("CPUs", [s.cpus for s in samples], "" if last.cpus is None else f"{last.cpus:.1f}"),
-        ("RAM", [s.ram for s in samples], words.size(last.ram)),
+        ("RAM", [s.ram for s in samples], humanize.size(last.ram)),
         ("GPU %", [s.gpu for s in samples], "" if last.gpu is None else f"{last.gpu}"),
         ("GPU MiB", [s.gpu_memory for s in samples], "" if last.gpu_memory is None else f"{last.gpu_memory}"),
     ]

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from textual.content import Content
 
 from foundations_tui.store.rows import HostRow, free_gpus
-from foundations_tui.terminal import one_line
+from foundations_tui.text.sanitize import one_line
 from foundations_tui.ui.look import LOOK
 from foundations_tui.ui.pages import PAGES
 

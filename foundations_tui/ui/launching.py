@@ -7,9 +7,9 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from foundations_tui import words
 from foundations_tui.errors import UsageError
 from foundations_tui.store.rows import JobRow
+from foundations_tui.text import humanize
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,7 @@ def of_job(row: JobRow, spec: Mapping[str, Any]) -> dict[str, str]:
     """
     options = [word for key, option in _OPTIONS.items() if spec.get(key) for word in (option, str(spec[key]))]
     return {
-        "command": words.command(row.command),
+        "command": humanize.command(row.command),
         "host": row.host,
         "name": row.name,
         "project": row.project,
@@ -124,7 +124,7 @@ def _pairs(facts: Mapping[str, object]) -> str:
     parts = []
     for key, value in facts.items():
         if isinstance(value, str | int | float | bool):
-            shown = words.number(value) if isinstance(value, float) else str(value)
+            shown = humanize.number(value) if isinstance(value, float) else str(value)
             parts.append(key if value == "" else f"{key}={shown}")
     return shlex.join(parts)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from textual.theme import Theme
 
 from foundations_tui.store.rows import JobRow
-from foundations_tui.terminal import one_line
+from foundations_tui.text.sanitize import one_line
 
 GLYPHS = {
     "submitting": "◌",

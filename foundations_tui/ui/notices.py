@@ -13,7 +13,7 @@ from typing import Any
 from foundations_tui.errors import FoundationsError
 from foundations_tui.store import writes
 from foundations_tui.store.rows import JobRow
-from foundations_tui.terminal import one_line
+from foundations_tui.text.sanitize import one_line
 
 _OSC9 = ("iTerm.app", "WezTerm", "ghostty", "kitty", "WarpTerminal")
 """What TERM_PROGRAM, or TERM, says of terminals that take OSC 9."""

@@ -10,10 +10,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from foundations_tui import charts, words
+from foundations_tui import charts
 from foundations_tui.store import queries
 from foundations_tui.store.rows import JobRow
 from foundations_tui.summaries import best, is_number
+from foundations_tui.text import humanize
 from foundations_tui.ui.look import LOOK
 from foundations_tui.ui.view import JobsView
 from foundations_tui.ui.widgets.chart import Line, Plot
@@ -51,7 +52,7 @@ class Sweep:
     def count(self, shown: int) -> str:
         """How many jobs a picture has, and how many it cannot have."""
         left_out = len(self.jobs) + self.left_out - shown
-        return words.plural(shown, "job") + (f", {left_out} without a value" if left_out else "")
+        return humanize.plural(shown, "job") + (f", {left_out} without a value" if left_out else "")
 
 
 def members(conn: sqlite3.Connection, jobs: Sequence[str], view: JobsView) -> list[str]:
@@ -153,7 +154,7 @@ def _shown(value: Any) -> str:
 
 
 def _brief(value: float) -> str:
-    return words.number(float(f"{value:.4g}"))
+    return humanize.number(float(f"{value:.4g}"))
 
 
 def scatter(sweep: Sweep, param: str, selected: str | None) -> Plot:

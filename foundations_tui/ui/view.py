@@ -8,11 +8,12 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from foundations_tui import summaries, words
+from foundations_tui import summaries
 from foundations_tui.cells import WIDEST, cell, field_cell
 from foundations_tui.store import expressions, queries
 from foundations_tui.store.rows import JobRow
-from foundations_tui.terminal import one_line, width
+from foundations_tui.text import humanize
+from foundations_tui.text.sanitize import one_line, width
 from foundations_tui.ui.look import LOOK
 from foundations_tui.ui.widgets.virtual_table import Column, TableRow, Window
 
@@ -71,7 +72,7 @@ class JobsView:
 
     def cli(self) -> str:
         """Return the command line that lists the same."""
-        return words.command(["foundations", "jobs", *self.options, *(["--archived"] if self.archived else [])])
+        return humanize.command(["foundations", "jobs", *self.options, *(["--archived"] if self.archived else [])])
 
 
 @dataclass(frozen=True)
@@ -178,8 +179,8 @@ def _usual_row(job: JobRow, short: str, columns: Sequence[Column], now: float) -
         "NAME": _name(job),
         "PROJECT": job.project,
         "HOST": job.host,
-        "STARTED": words.ago(job.started_at, now) if job.started_at else "",
-        "TOOK": words.duration(job.duration(now)),
+        "STARTED": humanize.ago(job.started_at, now) if job.started_at else "",
+        "TOOK": humanize.duration(job.duration(now)),
         "EXIT": "" if job.exit_code is None else str(job.exit_code),
         " ABOUT": " " + job.facts,
     }
@@ -257,8 +258,8 @@ def _group_row(key: str, group: summaries.Group, folded: bool) -> TableRow:
     fold = ("+" if folded else "-") if LOOK.ascii else ("▸" if folded else "▾")
     label = f"{fold} {cell(group.value) or '(none)'}"
     if not group.columns:
-        return TableRow(key, [label, "", words.plural(group.jobs, "job")], ["bold", "", "dim"], group.jobs)
-    means = ["" if s is None else words.number(float(f"{s.mean:.4g}")) for s in group.columns]
+        return TableRow(key, [label, "", humanize.plural(group.jobs, "job")], ["bold", "", "dim"], group.jobs)
+    means = ["" if s is None else humanize.number(float(f"{s.mean:.4g}")) for s in group.columns]
     return TableRow(key, [label, str(group.jobs), *means], ["bold"], tuple(means))
 
 

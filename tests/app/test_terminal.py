@@ -99,7 +99,7 @@ def test_no_color(client: Client, tmux: Tmux) -> None:
 
 def test_texts_take_the_room_that_they_are_given_on_a_real_terminal(tmp_path: Path) -> None:
     """What tmux and we count differently would draw a pane's border twice."""
-    from foundations_tui.terminal import one_line, width
+    from foundations_tui.text.sanitize import one_line, width
 
     odd = [
         "🏕️ camp",

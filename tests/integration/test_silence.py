@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from foundations import inplace
-from foundations_tui import terminal
+from foundations_tui.text import sanitize
 from remote_agent import workspace
 from remote_agent.errors import BadRequest
 from remote_agent.jobs import JobSpec
@@ -248,7 +248,7 @@ def test_no_text_of_a_job_steers_a_terminal(client: Client) -> None:
             if verb[0] == "export":
                 continue  # a file's format, for programs
             assert not set(text) & set("\x1b\x07\x9b\u202e\u200e\u061c"), (verb, text)
-    assert terminal.one_line("\u200e\u200f\u061c\ud800") == "<200e><200f><61c><d800>"
+    assert sanitize.one_line("\u200e\u200f\u061c\ud800") == "<200e><200f><61c><d800>"
     assert json.dumps(HOSTILE) and os.sep == "/"
 
 

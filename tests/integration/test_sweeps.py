@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, strategies as st
 
 from foundations_tui import sweeps
-from foundations_tui.arguments import Typed
 from foundations_tui.errors import UsageError
+from foundations_tui.text.command_line import Typed
 from tests.support.client import Client
 
 

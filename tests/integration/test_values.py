@@ -11,9 +11,10 @@ import pytest
 from hypothesis import given, strategies as some
 
 from foundations import encoding
-from foundations_tui import arguments, patterns, summaries, sweeps
-from foundations_tui.arguments import literal, number
+from foundations_tui import patterns, summaries, sweeps
 from foundations_tui.errors import UsageError
+from foundations_tui.text import command_line
+from foundations_tui.text.command_line import literal, number
 from tests.support.client import Client
 
 IDS = [
@@ -78,7 +79,7 @@ def test_a_range_in_the_exponent_spans_all_numbers() -> None:
 @given(some.one_of(some.floats(allow_nan=False, allow_infinity=False), some.integers()))
 def test_every_number_as_python_writes_it_is_that_number(value: float) -> None:
     found = literal(repr(value))
-    assert (type(found) in (int, arguments.Typed, float)) and found == value and sweeps.text_of(found) == repr(value)
+    assert (type(found) in (int, command_line.Typed, float)) and found == value and sweeps.text_of(found) == repr(value)
 
 
 @given(some.text(max_size=12))
@@ -345,7 +346,7 @@ def test_infinities_count_in_groups_and_nan_is_beyond_comparison(client: Client)
     (group,) = client.json("jobs", "--group-by", "project", "--columns", "metric:q")
     assert group["columns"]["metric:q"]["count"] == 3 and group["columns"]["metric:q"]["max"] == "Infinity"
     assert client.json("jobs", "--where", "metric:q>nan") == client.json("jobs", "--where", "metric:q<=nan") == []
-    assert arguments.parse(["t.py", "--low", "-inf", "--high", "inf"]) == {"low": "-inf", "high": "inf"}
+    assert command_line.parse(["t.py", "--low", "-inf", "--high", "inf"]) == {"low": "-inf", "high": "inf"}
 
 
 def test_many_attempts_leave_each_point_once_at_a_whole_place() -> None:

@@ -40,9 +40,6 @@ AGENT_LAYERS = [
 ]
 """Top first: what decides (core) knows no process and no file; what is written down (storage) knows no decision."""
 MOVING = {
-    "foundations_tui.words": "text",
-    "foundations_tui.terminal": "text",
-    "foundations_tui.arguments": "text",
     "foundations_tui.locations": "config",
     "foundations_tui.toml": "config",
     "foundations_tui.settings": "config",

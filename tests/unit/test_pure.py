@@ -14,10 +14,11 @@ import pytest
 from hypothesis import given, strategies as st
 
 from foundations import records
-from foundations_tui import config, terminal, words
+from foundations_tui import config
 from foundations_tui.errors import ConfigError, NotFoundError, UsageError
 from foundations_tui.hosts import addresses, hostkeys
 from foundations_tui.store.points import decode_points
+from foundations_tui.text import humanize, sanitize
 from foundations_tui.ui import logfile
 from foundations_tui.ui.logfile import LogFile, compile_words, drawn_last, next_match
 from remote_agent import gpus, journal, protocol
@@ -270,9 +271,9 @@ def test_the_gpus_that_hosts_toml_allows() -> None:
 
 @given(st.binary(), st.integers(1, 9))
 def test_no_control_sequence_but_colours_passes(data: bytes, cut: int) -> None:
-    shown = terminal.LogFilter()
+    shown = sanitize.LogFilter()
     text = "".join(shown.feed(data[start : start + cut]) for start in range(0, len(data), cut)) + shown.end()
-    rest = terminal.plain(text.replace("\r\x1b[K", "\r"))  # a line that is begun anew
+    rest = sanitize.plain(text.replace("\r\x1b[K", "\r"))  # a line that is begun anew
     assert not any(c < " " and c not in "\n\t\r" or "\x7f" <= c <= "\x9f" for c in rest)
 
 
@@ -289,21 +290,21 @@ def test_no_control_sequence_but_colours_passes(data: bytes, cut: int) -> None:
     ],
 )
 def test_what_a_terminal_gets(sent: bytes, shown: str) -> None:
-    one = terminal.LogFilter()
+    one = sanitize.LogFilter()
     assert one.feed(sent) + one.end() == shown
 
 
 @given(st.text(), st.integers(0, 40))
 def test_clipped_text_fits(text: str, cells: int) -> None:
-    assert terminal.width(terminal.clip(terminal.one_line(text), cells)) <= max(cells, 0) or cells == 0
+    assert sanitize.width(sanitize.clip(sanitize.one_line(text), cells)) <= max(cells, 0) or cells == 0
 
 
 def test_numbers_as_people_read_them() -> None:
-    assert [words.duration(s) for s in (None, 0.04, 59.6, 61, 3700, 90000)] == [
+    assert [humanize.duration(s) for s in (None, 0.04, 59.6, 61, 3700, 90000)] == [
         "", "0.0 s", "1 min 00 s", "1 min 01 s", "1 h 01 min", "1 d 1 h",
     ]  # fmt: skip
-    assert [words.size(n) for n in (0, 999, 1500, 57_000, 2e9)] == ["0 B", "999 B", "1.5 kB", "57 kB", "2.0 GB"]
-    assert words.ago(None, 0) == "never" and words.ago(0, 3 * 3600) == "3 h ago"
+    assert [humanize.size(n) for n in (0, 999, 1500, 57_000, 2e9)] == ["0 B", "999 B", "1.5 kB", "57 kB", "2.0 GB"]
+    assert humanize.ago(None, 0) == "never" and humanize.ago(0, 3 * 3600) == "3 h ago"
 
 
 # --- host keys and addresses ------------------------------------------------------------------------------------
@@ -488,7 +489,7 @@ def test_progress_bars_below_one_another_are_one_line(tmp_path: Path) -> None:
     assert [drawn_last(line) for line in log.tail(9)] == [drawn_last(line) for line in log.lines(0, 9)]
     assert drawn_last(log.lines(log.line_count - 1, 1)[0]) == b"done"
     shown = pyte.Screen(60, 20)
-    feed, filtered = pyte.Stream(shown), terminal.LogFilter()
+    feed, filtered = pyte.Stream(shown), sanitize.LogFilter()
     for start in range(0, len(BARS), 7):
         feed.feed(filtered.feed(BARS[start : start + 7]).replace("\n", "\r\n"))
     feed.feed(filtered.end())

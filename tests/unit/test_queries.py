@@ -12,10 +12,11 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from foundations import records
-from foundations_tui import arguments, summaries
+from foundations_tui import summaries
 from foundations_tui.store import queries, search, series, writes
 from foundations_tui.store.db import Store, open_reader
 from foundations_tui.store.expressions import QueryError, parse_columns, parse_expression, parse_query, parse_sort
+from foundations_tui.text import command_line
 from remote_agent.jobs import JobSpec, JobState, JobView
 from tests.support.store import fill
 
@@ -286,13 +287,13 @@ def test_no_key_and_no_value_becomes_sql(key: str, value: str) -> None:
     ],
 )
 def test_a_command_line_is_parameters(command: list[str], shown: dict[str, Any]) -> None:
-    assert arguments.parse(command) == shown
+    assert command_line.parse(command) == shown
 
 
 @given(st.lists(st.text(max_size=30), max_size=10))
 def test_any_command_line_is_read(words: list[str]) -> None:
-    json.dumps(arguments.parse(words))
-    json.dumps(arguments.parse(words[:1], shell=True))
+    json.dumps(command_line.parse(words))
+    json.dumps(command_line.parse(words[:1], shell=True))
 
 
 # --- series -----------------------------------------------------------------------------------------------------

@@ -12,11 +12,12 @@ from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.content import Content
 
-from foundations_tui import comparing, summaries, words
+from foundations_tui import comparing, summaries
 from foundations_tui.cells import cell
 from foundations_tui.store import queries
 from foundations_tui.store.rows import JobRow
-from foundations_tui.terminal import one_line, width
+from foundations_tui.text import humanize
+from foundations_tui.text.sanitize import one_line, width
 from foundations_tui.ui.look import LOOK
 from foundations_tui.ui.reader import Reader
 from foundations_tui.ui.widgets.virtual_table import Column, TableRow, VirtualTable, whole
@@ -107,7 +108,7 @@ class ComparePane(Vertical):
             dict.fromkeys(line.name for line in lines if line.kind in ("param", "arg") and line.differs)
         )
         what = "everything" if self._everything else "what differs"
-        count = words.plural(len(self._jobs), "job")
+        count = humanize.plural(len(self._jobs), "job")
         many = f"{len(rows)} of {count}" if len(rows) < len(self._jobs) else count
         title = f"compare  {many}: {what}, * is the baseline" if rows else "compare"
         self._show([f"{'* ' if row.job == self._baseline else ''}{row.job[:6]}" for row in rows], lines, title)
@@ -116,7 +117,9 @@ class ComparePane(Vertical):
         groups = found.groups
         heads = [group[0].job[:6] + (f" +{len(group) - 1}" if len(group) > 1 else "") for group in groups]
         self._show(
-            heads, found.lines, one_line(f"compare  {words.plural(len(found.groups), 'group')}: mean over {self._over}")
+            heads,
+            found.lines,
+            one_line(f"compare  {humanize.plural(len(found.groups), 'group')}: mean over {self._over}"),
         )
 
     def _show(self, heads: list[str], lines: list[comparing.Line], title: str) -> None:
@@ -199,9 +202,9 @@ def _shown(line: comparing.Line, value: Any) -> str:
 
 
 _SHOWN: dict[str, Callable[[Any], str]] = {
-    "duration": words.duration,
-    "CPU seconds": words.duration,
-    "peak memory": words.size,
+    "duration": humanize.duration,
+    "CPU seconds": humanize.duration,
+    "peak memory": humanize.size,
 }
 
 

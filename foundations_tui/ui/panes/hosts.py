@@ -15,10 +15,10 @@ from textual.containers import VerticalScroll
 from textual.content import Content
 from textual.widgets import Static
 
-from foundations_tui import words
 from foundations_tui.store import queries
 from foundations_tui.store.rows import HostRow, HostSample, free_gpus
-from foundations_tui.terminal import one_line
+from foundations_tui.text import humanize
+from foundations_tui.text.sanitize import one_line
 from foundations_tui.ui.curves import sparkline
 from foundations_tui.ui.look import LOOK
 from foundations_tui.ui.reader import Reader
@@ -116,7 +116,7 @@ def _host(row: HostRow, known: _Known, now: float, room: int) -> list[Content]:
     resources = f"CPU {has['cpus_free']}/{has['cpus']} free" if has else ""
     resources += f"  GPU {free}/{len(gpus)} free" if gpus else ""
     if row.state == "unreachable":
-        jobs = f"out of reach since {words.clock(row.unreachable_since or now, now)}"
+        jobs = f"out of reach since {humanize.clock(row.unreachable_since or now, now)}"
         resources = ""
         problems = [(row.error or "").removeprefix(f"{row.name}: "), *problems]
     elif row.state == "unknown":
@@ -137,7 +137,7 @@ def _host(row: HostRow, known: _Known, now: float, room: int) -> list[Content]:
             Content.styled(one_line(f"    GPU hours of 7 days: {sum(held.values()) / 3600:.1f}   {text}"), "dim")
         )
     if len(problems) > 1 and not is_full:
-        problems = [f"{words.plural(len(problems), 'problem')} (press 4)"]
+        problems = [f"{humanize.plural(len(problems), 'problem')} (press 4)"]
     for problem in problems:
         text = "\n    ".join(textwrap.wrap(one_line(problem), max(20, room - 8)))
         lines.append(Content.styled("  ! " + text, LOOK.style("lost")))
@@ -151,12 +151,12 @@ def _machine(row: HostRow, samples: list[HostSample], now: float) -> list[Conten
     last = samples[-1]
     facts: list[tuple[str, Sequence[float | None], str]] = [
         ("load", [s.load for s in samples], "" if last.load is None else f"{last.load:.1f}"),
-        ("RAM", [s.ram for s in samples], words.size(last.ram)),
+        ("RAM", [s.ram for s in samples], humanize.size(last.ram)),
     ]
     parts = [f"{name} {sparkline(values, _HISTORY_CELLS)} {value}" for name, values, value in facts if value]
-    parts.append(f"disk {words.size(last.disk_free)} free" if last.disk_free is not None else "")
+    parts.append(f"disk {humanize.size(last.disk_free)} free" if last.disk_free is not None else "")
     is_old = row.last_contact is not None and now - row.last_contact > _OLD_SECONDS
-    parts.append(f"as of {words.ago(row.last_contact, now)}" if is_old else "")
+    parts.append(f"as of {humanize.ago(row.last_contact, now)}" if is_old else "")
     return [Content.styled("    " + one_line("   ".join(part for part in parts if part)), "dim")]
 
 

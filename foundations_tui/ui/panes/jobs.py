@@ -12,9 +12,9 @@ from textual.containers import Vertical
 from textual.content import Content
 from textual.message import Message
 
-from foundations_tui import words
 from foundations_tui.errors import FoundationsError
-from foundations_tui.terminal import one_line
+from foundations_tui.text import humanize
+from foundations_tui.text.sanitize import one_line
 from foundations_tui.ui import view as views
 from foundations_tui.ui.messages import JobsChosen, JobSelected
 from foundations_tui.ui.reader import Reader
@@ -139,7 +139,7 @@ class JobsPane(Vertical):
         marked = f"{len(self.table.marked)} marked  " if self.table.marked else ""
         lines = "line" if self.view.group_by else "job"
         title = f"jobs  {self.view.words}" if self.view.words else "jobs"
-        said = one_line(title), one_line(f"{marked}{words.plural(self.table.count, lines)}")
+        said = one_line(title), one_line(f"{marked}{humanize.plural(self.table.count, lines)}")
         if said != self._said:
             self._said = said
             self.border_title, self.border_subtitle = map(Content, said)

@@ -13,10 +13,11 @@ from textual.content import Content
 from textual.message import Message
 from textual.widgets import Static
 
-from foundations_tui import locations, moments, words
+from foundations_tui import locations, moments
 from foundations_tui.moments import LogClock
 from foundations_tui.store.rows import JobRow
-from foundations_tui.terminal import clip, one_line
+from foundations_tui.text import humanize
+from foundations_tui.text.sanitize import clip, one_line
 from foundations_tui.ui import facts
 from foundations_tui.ui.logfile import LogFile
 from foundations_tui.ui.look import LOOK
@@ -127,7 +128,7 @@ class LogPane(Vertical):
         def go(found: LogClock) -> None:
             offset = found.offset_at(time)
             if offset is not None:
-                self._moment = f"about {words.clock(time, time, seconds=True)}"
+                self._moment = f"about {humanize.clock(time, time, seconds=True)}"
                 self.log_view.go_to(offset)
                 self.say_where()
 
@@ -140,7 +141,7 @@ class LogPane(Vertical):
         def point(found: LogClock) -> None:
             time = None if offset is None else found.time_at(offset)
             if row is not None and time is not None:
-                self._moment = f"about {words.clock(time, time, seconds=True)}"
+                self._moment = f"about {humanize.clock(time, time, seconds=True)}"
                 self.say_where()
                 self.post_message(self.Pointed(row.job, time))
 
@@ -167,7 +168,7 @@ class LogPane(Vertical):
     def say_where(self) -> None:
         """Say what of the log is shown."""
         view = self.log_view
-        count = words.plural(view.line_count, "line") + (" so far" if view.is_counting else "")
+        count = humanize.plural(view.line_count, "line") + (" so far" if view.is_counting else "")
         parts = [f"filter: {view.filter}" if view.filter else "", count]
         parts += ["", ""] if view.following else [self._moment, "G follows"]
         said = "" if self._part else one_line("  ".join(part for part in parts if part))
@@ -183,15 +184,15 @@ def _head(row: JobRow, attempt: int, room: int) -> Content:
         row.job[:8],
         clip(one_line(row.name), max(_NAME_CELLS, room // 2 - 10)),
         f"on {row.host}",
-        words.duration(row.duration(time.time())),
+        humanize.duration(row.duration(time.time())),
     ]
     parts.append(f"attempt {attempt} of {row.attempt}" if row.attempt > 1 else "")
     parts.append("" if row.exit_code is None else f"exit {row.exit_code}")
     parts.append(row.why if row.why and row.state != "completed" else "")
     first = Content.assemble(state, "  ", one_line("  ".join(part for part in parts if part)))
-    metrics = [f"{key} {words.number(metric.last)}" for key, metric in row.metrics.items()]
-    params = [f"{key}={words.number(value)}" for key, value in row.params.items()]
-    second = "  ".join(metrics + params) or words.command(row.command)
+    metrics = [f"{key} {humanize.number(metric.last)}" for key, metric in row.metrics.items()]
+    params = [f"{key}={humanize.number(value)}" for key, value in row.params.items()]
+    second = "  ".join(metrics + params) or humanize.command(row.command)
     return Content.assemble(first, "\n", Content.styled(one_line(second), "dim"))
 
 

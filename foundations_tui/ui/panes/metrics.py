@@ -13,10 +13,10 @@ from textual.containers import Grid
 from textual.content import Content
 from textual.message import Message
 
-from foundations_tui import words
 from foundations_tui.store import queries
 from foundations_tui.store.rows import JobRow
-from foundations_tui.terminal import one_line
+from foundations_tui.text import humanize
+from foundations_tui.text.sanitize import one_line
 from foundations_tui.ui import curves, sweepcharts
 from foundations_tui.ui.curves import How, JobOfChart
 from foundations_tui.ui.look import name_of
@@ -370,7 +370,9 @@ class MetricsPane(Grid, can_focus=True):
 
 def _about(rows: Sequence[JobRow], chosen: int) -> str:
     """Say how many jobs that are: their names stand below the curves, and a border that changes is drawn as a whole."""
-    return f"{len(rows)} of {words.plural(chosen, 'job')}" if len(rows) < chosen else words.plural(len(rows), "job")
+    return (
+        f"{len(rows)} of {humanize.plural(chosen, 'job')}" if len(rows) < chosen else humanize.plural(len(rows), "job")
+    )
 
 
 def _nothing(rows: Sequence[JobRow], wanted: str) -> str:

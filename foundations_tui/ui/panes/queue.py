@@ -11,9 +11,9 @@ from textual.containers import Vertical
 from textual.content import Content
 from textual.message import Message
 
-from foundations_tui import words
 from foundations_tui.store import queries
 from foundations_tui.store.rows import JobRow
+from foundations_tui.text import humanize
 from foundations_tui.ui.look import LOOK
 from foundations_tui.ui.messages import JobSelected
 from foundations_tui.ui.reader import Reader
@@ -81,7 +81,7 @@ class QueuePane(Vertical):
         self._rows = [_row(job, wide, now) for job in jobs]
         self.table.set_columns(_COLUMNS if wide else _NARROW)
         self.table.reload()
-        self.border_subtitle = Content(words.plural(len(jobs), "job"))
+        self.border_subtitle = Content(humanize.plural(len(jobs), "job"))
 
     def _ask(self, start: int, count: int, key: str | None, follow: bool) -> None:
         self.table.take(whole(self._rows, key))
@@ -110,7 +110,7 @@ class QueuePane(Vertical):
 
 
 def _row(job: JobRow, wide: bool, now: float) -> TableRow:
-    starts = "" if job.starts_at is None else f"in {words.duration(max(0.0, job.starts_at - now))}"
+    starts = "" if job.starts_at is None else f"in {humanize.duration(max(0.0, job.starts_at - now))}"
     name = job.label
     cells = [job.job[:8], name, job.host, starts, job.why]
     if wide:

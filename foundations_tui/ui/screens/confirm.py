@@ -11,7 +11,7 @@ from textual.containers import Vertical
 from textual.screen import ModalScreen
 from textual.widgets import Static
 
-from foundations_tui.terminal import one_line
+from foundations_tui.text.sanitize import one_line
 
 UNCALLED_SECONDS = 1.0
 

@@ -12,7 +12,7 @@ from textual.widgets import Static
 
 from foundations_tui.errors import FoundationsError
 from foundations_tui.store.rows import JobRow
-from foundations_tui.terminal import one_line, several_lines
+from foundations_tui.text.sanitize import one_line, several_lines
 from foundations_tui.ui import facts
 from foundations_tui.ui.reader import Reader
 from foundations_tui.ui.screens.window import Window

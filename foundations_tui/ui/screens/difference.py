@@ -18,10 +18,11 @@ from textual.message import Message
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
-from foundations_tui import logdiff, words
+from foundations_tui import logdiff
 from foundations_tui.errors import FoundationsError, as_ours
 from foundations_tui.logdiff import Pair
-from foundations_tui.terminal import clip, one_line, width
+from foundations_tui.text import humanize
+from foundations_tui.text.sanitize import clip, one_line, width
 from foundations_tui.ui.look import LOOK
 from foundations_tui.ui.screens.window import Window
 from foundations_tui.ui.widgets.scrolling import scroll_now
@@ -169,9 +170,9 @@ class Difference(Window):
         view.show(event.pairs, event.problem or "both are empty")
         self.call_after_refresh(view.show_first)
         numbers = "numbers count" if self._numbers else "numbers do not count"
-        many = words.plural(view.differences, "difference")
+        many = humanize.plural(view.differences, "difference")
         if any(map(logdiff.is_cut, self._logs)):
-            many += f" in the first {words.size(logdiff.MOST_BYTES)}"
+            many += f" in the first {humanize.size(logdiff.MOST_BYTES)}"
         said = f"{many}, {numbers}   n next  # numbers  esc back"
         self.query_one("#box").border_subtitle = Content(said)
 

@@ -17,7 +17,7 @@ from textual.widgets import DirectoryTree
 from textual.widgets.directory_tree import DirEntry
 from textual.widgets.tree import TreeNode
 
-from foundations_tui.terminal import one_line
+from foundations_tui.text.sanitize import one_line
 from foundations_tui.ui.look import LOOK
 
 _NOBODY_LOOKS_FOR = ("__pycache__", "node_modules", "venv")

@@ -19,9 +19,9 @@ from textual.screen import ModalScreen
 from textual.suggester import Suggester
 from textual.widgets import Input, Static
 
-from foundations_tui import words
 from foundations_tui.errors import UsageError
-from foundations_tui.terminal import one_line
+from foundations_tui.text import humanize
+from foundations_tui.text.sanitize import one_line
 from foundations_tui.ui.commands import Command
 from foundations_tui.ui.launching import FIELDS, changed, doubts, submit_words
 from foundations_tui.ui.look import LOOK
@@ -152,7 +152,7 @@ class Launch(ModalScreen[Launched]):
             self.query_one(f"#label-{field.name}", Static).update(f"{mark} {field.name}", layout=False)
         said = self.query_one("#launch-said", Static)
         try:
-            line = one_line(words.command(["foundations", "submit", *submit_words(values)]))
+            line = one_line(humanize.command(["foundations", "submit", *submit_words(values)]))
             warnings = "".join(f"\n{one_line(text)}" for text in doubts(values, self._away))
             said.update(Content.assemble(line, Content.styled(warnings, LOOK.style("failed"))))
             said.remove_class("-error")

@@ -15,10 +15,10 @@ from textual.screen import Screen
 from textual.widget import Widget
 from textual.widgets import Static
 
-from foundations_tui import words
 from foundations_tui.store import queries
 from foundations_tui.store.rows import HostRow, JobRow
-from foundations_tui.terminal import one_line
+from foundations_tui.text import humanize
+from foundations_tui.text.sanitize import one_line
 from foundations_tui.ui import head
 from foundations_tui.ui.messages import JobSelected
 from foundations_tui.ui.pages import PAGES
@@ -330,7 +330,7 @@ class MainScreen(Screen[None]):
                 self.owner.say(str(event.error), failed=True)
                 self.jobs.fall_back()
         elif self.prompt.is_of_view:
-            self.prompt.say(words.plural(self.jobs.table.count, "job"))
+            self.prompt.say(humanize.plural(self.jobs.table.count, "job"))
 
     def on_log_view_said(self, event: LogView.Said) -> None:
         """Say how a search ended."""

@@ -15,7 +15,7 @@ from textual.content import Content
 from textual.screen import ModalScreen
 from textual.widgets import Static
 
-from foundations_tui.terminal import one_line, width
+from foundations_tui.text.sanitize import one_line, width
 
 _KEYS = "123456789abcdefghijklmnoprstuvwyz"
 """Keys of choices that have none of their own: all but those that leave or move."""

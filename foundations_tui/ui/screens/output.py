@@ -13,8 +13,8 @@ from textual.content import Content
 from textual.message import Message
 from textual.widgets import Static
 
-from foundations_tui import words
-from foundations_tui.terminal import one_line
+from foundations_tui.text import humanize
+from foundations_tui.text.sanitize import one_line
 from foundations_tui.ui.commands import Command, Running, submits
 from foundations_tui.ui.screens.window import Window
 from foundations_tui.ui.widgets.log_view import LogView
@@ -59,7 +59,7 @@ class Output(Window):
 
     def on_mount(self) -> None:
         """Start the verb once it is known how much room there is."""
-        line = words.command(["foundations", self._command.verb, *self._command.words])
+        line = humanize.command(["foundations", self._command.verb, *self._command.words])
         self.query_one("#box").border_title = Content(one_line(line))
         self.query_one(LogView).focus()
         self.call_after_refresh(self._start)

@@ -10,7 +10,7 @@ from textual.containers import Vertical
 from textual.screen import ModalScreen
 from textual.widgets import Input, Static
 
-from foundations_tui.terminal import one_line
+from foundations_tui.text.sanitize import one_line
 from foundations_tui.ui.screens.confirm import UNCALLED_SECONDS
 
 

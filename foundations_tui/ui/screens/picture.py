@@ -10,7 +10,7 @@ from textual.containers import Vertical
 from textual.content import Content
 from textual.widget import Widget
 
-from foundations_tui.terminal import one_line
+from foundations_tui.text.sanitize import one_line
 from foundations_tui.ui.screens.window import Window
 
 

@@ -16,8 +16,9 @@ from textual.message import Message
 from textual.strip import Strip
 from textual.widget import Widget
 
-from foundations_tui import charts, words
-from foundations_tui.terminal import clip, one_line, width
+from foundations_tui import charts
+from foundations_tui.text import humanize
+from foundations_tui.text.sanitize import clip, one_line, width
 from foundations_tui.ui.look import LOOK
 
 _AXIS = 10
@@ -309,7 +310,7 @@ class Chart(Widget):
         place = len(line.values) - 1
         if x is not None:
             place = min(_nearest(line.curve.xs, x), place)
-        value = words.number(float(f"{line.values[place]:.6g}")) if line.values else ""
+        value = humanize.number(float(f"{line.values[place]:.6g}")) if line.values else ""
         odd = f"  {line.odd} not finite" if line.odd else ""
         head = f"{line.marker} "
         text = clip(one_line(f"{line.label}  {value}{odd}"), max(0, room - width(head) - 1))
@@ -342,7 +343,7 @@ def _x_axis(left: float, right: float, columns: int, name: str) -> str:
     ends = (_x_label(left, name), _x_label(right, name))
     each = (right - left) / max(1, columns)
     unit = " s" if name != "step" else " steps"
-    middle = f"{name}, 1 col = {words.number(float(f'{each:.3g}'))}{unit}" if each else name
+    middle = f"{name}, 1 col = {humanize.number(float(f'{each:.3g}'))}{unit}" if each else name
     room = columns - len(ends[0]) - len(ends[1])
     middle = middle if len(middle) + 4 <= room else ""
     return ends[0] + middle.center(max(0, room), _level()) + ends[1]
@@ -376,5 +377,5 @@ def _upright() -> str:
 
 def _x_label(value: float, name: str) -> str:
     if name == "clock":
-        return words.clock(value, value)
-    return words.number(round(value) if name == "step" else float(f"{value:.4g}"))
+        return humanize.clock(value, value)
+    return humanize.number(round(value) if name == "step" else float(f"{value:.4g}"))

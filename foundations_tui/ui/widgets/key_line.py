@@ -7,7 +7,7 @@ from textual.app import ComposeResult
 from textual.widgets import Footer
 from textual.widgets._footer import FooterKey
 
-from foundations_tui.terminal import width
+from foundations_tui.text.sanitize import width
 
 _LAST = ("app.help", "app.quit")
 """What is never left out."""

@@ -17,7 +17,8 @@ from textual.message import Message
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
-from foundations_tui.terminal import LogFilter, clip, steady
+from foundations_tui.text.humanize import plural
+from foundations_tui.text.sanitize import LogFilter, clip, steady
 from foundations_tui.ui.logfile import (
     ERRORS,
     TRACEBACK,
@@ -29,7 +30,6 @@ from foundations_tui.ui.logfile import (
     next_match,
 )
 from foundations_tui.ui.widgets.scrolling import scroll_now, scroll_to_end
-from foundations_tui.words import plural
 
 _SCAN_BYTES = 2 << 20
 """So many new bytes are counted at once; a longer file takes several looks."""

@@ -14,7 +14,7 @@ from textual.suggester import Suggester
 from textual.widget import Widget
 from textual.widgets import Input, Static
 
-from foundations_tui.terminal import one_line, width
+from foundations_tui.text.sanitize import one_line, width
 
 Suggest = Callable[[str], Sequence[str]]
 

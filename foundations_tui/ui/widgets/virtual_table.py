@@ -17,7 +17,7 @@ from textual.message import Message
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
-from foundations_tui.terminal import clip, one_line, width
+from foundations_tui.text.sanitize import clip, one_line, width
 from foundations_tui.ui.widgets.scrolling import scroll_now
 
 _CHANGED_SECONDS = 1.0
