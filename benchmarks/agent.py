@@ -14,7 +14,7 @@ from types import TracebackType
 
 from benchmarks.paired import Pair, time_pair
 from foundations_tui import shipping, snapshot
-from foundations_tui.config import HostConfig, HostsConfig
+from foundations_tui.config.hosts import HostConfig, HostsConfig
 from foundations_tui.progress import SILENT
 from foundations_tui.session import Session
 from foundations_tui.submit import Request, submit, submit_all

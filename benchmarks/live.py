@@ -14,7 +14,7 @@ from benchmarks.agent import Host
 from benchmarks.app import Terminal, figures, press_for, program
 from benchmarks.paired import Pair
 from foundations import records
-from foundations_tui import locations
+from foundations_tui.config import locations
 from foundations_tui.session import Session
 from foundations_tui.store import writes
 from foundations_tui.store.db import Store

@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from foundations_tui import locations, runs, sparse, sync
+from foundations_tui import runs, sparse, sync
+from foundations_tui.config import locations
 from foundations_tui.errors import FoundationsError, UsageError, as_ours
 from foundations_tui.hosts.agent import Agent, refusal
 from foundations_tui.session import Session

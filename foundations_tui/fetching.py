@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from foundations_tui import locations, runs, unpacking
+from foundations_tui import runs, unpacking
+from foundations_tui.config import locations
 from foundations_tui.errors import FoundationsError, HostRefused, HostUnreachable, NotFoundError
 from foundations_tui.hosts.agent import refusal
 from foundations_tui.hosts.shell import NonceLines

@@ -11,7 +11,7 @@ from typing import Any
 
 from foundations.records import METRIC, PARAM, TAG, Record, valid_text
 from foundations_tui import eventfiles, runs
-from foundations_tui.config import load_hosts, owner_name
+from foundations_tui.config.hosts import load_hosts, owner_name
 from foundations_tui.errors import FoundationsError, NotFoundError
 from foundations_tui.store import writes
 from foundations_tui.store.db import Store

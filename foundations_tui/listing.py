@@ -8,7 +8,8 @@ import stat
 from concurrent.futures import Future
 from pathlib import Path
 
-from foundations_tui import locations, plumbing
+from foundations_tui import plumbing
+from foundations_tui.config import locations
 from foundations_tui.errors import SnapshotError
 
 IGNORE_FILE = ".foundationsignore"

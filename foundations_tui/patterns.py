@@ -12,7 +12,8 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from foundations.records import METRIC, Record
-from foundations_tui import locations, moments, sparse
+from foundations_tui import moments, sparse
+from foundations_tui.config import locations
 from foundations_tui.store import queries, writes
 from foundations_tui.store.db import Store
 from foundations_tui.text.command_line import MOST_DIGITS

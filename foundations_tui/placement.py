@@ -6,7 +6,7 @@ import threading
 from dataclasses import dataclass
 from typing import Any
 
-from foundations_tui.config import LOCAL, HostsConfig
+from foundations_tui.config.hosts import LOCAL, HostsConfig
 from foundations_tui.errors import FoundationsError, HostRefused, HostUnreachable, NotFoundError
 from foundations_tui.session import Session, contact_facts
 from foundations_tui.snapshot import Snapshot

@@ -12,8 +12,9 @@ import signal
 from pathlib import Path
 from typing import Any
 
-from foundations_tui import eventfiles, locations
-from foundations_tui.config import load_hosts, owner_name
+from foundations_tui import eventfiles
+from foundations_tui.config import locations
+from foundations_tui.config.hosts import load_hosts, owner_name
 from foundations_tui.errors import FoundationsError
 from foundations_tui.processes import is_running
 from foundations_tui.store import queries, writes

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import time
 
-from foundations_tui import eventfiles, locations
+from foundations_tui import eventfiles
+from foundations_tui.config import locations
 from foundations_tui.session import Session
 from foundations_tui.store import queries, writes
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from foundations_tui import actions, locations, sweeps
+from foundations_tui import actions, sweeps
+from foundations_tui.config import locations
 from foundations_tui.errors import FoundationsError, UsageError
 from foundations_tui.session import Session
 from foundations_tui.store import queries

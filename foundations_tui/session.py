@@ -9,7 +9,7 @@ import uuid
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeVar
 
-from foundations_tui import config
+from foundations_tui.config.hosts import HostsConfig, load_hosts
 from foundations_tui.errors import HostUnreachable
 from foundations_tui.hosts.asking import NOBODY, Asker
 
@@ -34,7 +34,7 @@ class Session:
 
     def __init__(
         self,
-        hosts: config.HostsConfig | None = None,
+        hosts: HostsConfig | None = None,
         asker: Asker = NOBODY,
         say: Say = silent,
         connect_timeout: float = 10.0,
@@ -49,7 +49,7 @@ class Session:
         Raises:
             ConfigError: hosts.toml is wrong.
         """
-        self.hosts = hosts or config.load_hosts()
+        self.hosts = hosts or load_hosts()
         self.say = say
         self._asker = asker
         self._connect_timeout = connect_timeout
@@ -67,7 +67,7 @@ class Session:
         Raises:
             ConfigError: it is wrong; what was read before still holds.
         """
-        found = config.load_hosts()
+        found = load_hosts()
         new = [name for name in found.hosts if name not in self.hosts.hosts]
         self._locks.update((name, threading.Lock()) for name in new if name not in self._locks)
         self.hosts = found

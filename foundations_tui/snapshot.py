@@ -22,7 +22,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from foundations_tui import locations, plumbing
+from foundations_tui import plumbing
+from foundations_tui.config import locations
 from foundations_tui.errors import NotFoundError, SnapshotError
 from foundations_tui.listing import IGNORE_FILE, Listing, included
 from foundations_tui.text import humanize

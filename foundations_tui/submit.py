@@ -11,8 +11,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from foundations_tui import __version__, config, placement, shipping, snapshot
-from foundations_tui.config import ProjectConfig
+from foundations_tui import __version__, placement, shipping, snapshot
+from foundations_tui.config.hosts import owner_name
+from foundations_tui.config.project import ProjectConfig, data_of, load_project
 from foundations_tui.errors import FoundationsError, HostRefused, HostUnreachable, NotFoundError, UsageError
 from foundations_tui.hosts.agent import Agent
 from foundations_tui.processes import own_identity
@@ -122,7 +123,7 @@ def submit_all(
             what the ones before have accepted is stopped.
     """
     first = requests[0]
-    project = config.load_project(first.folder)
+    project = load_project(first.folder)
     for request in requests:
         check(request)
     _refuse_secrets(project.env, f"[env] of {project.path}:")
@@ -150,7 +151,7 @@ def _call_back(session: Session, accepted: Iterable[Submitted]) -> None:
     """Stop what some hosts have accepted of jobs that another host refused: all of them are submitted, or none."""
     left = []
     for one in accepted:
-        wish = {"job": one.view.spec.job, "by": config.owner_name(session.hosts), "grace": 0}
+        wish = {"job": one.view.spec.job, "by": owner_name(session.hosts), "grace": 0}
         try:
             session.retrying(one.host, lambda agent, wish=wish: agent.call("stop", wish))  # type: ignore[misc]
         except FoundationsError:
@@ -290,7 +291,7 @@ def make_spec(
         snapshot=frozen.tree,
         project=request.project or project.project or _named_by(frozen.root) or "default",
         name=request.name,
-        owner=config.owner_name(session.hosts),
+        owner=owner_name(session.hosts),
         client=session.client_id,
         shell=request.shell,
         subdir=frozen.subdir,
@@ -310,7 +311,7 @@ def make_spec(
         retry_on=request.retry_on,
         stop_signal=request.stop_signal,
         grace=request.grace,
-        data=_placed(config.data_of(project, settings), frozen.subdir),
+        data=_placed(data_of(project, settings), frozen.subdir),
         outputs=request.outputs or project.outputs,
         output_limit=project.output_limit,
         log_limit=request.log_limit,
@@ -429,7 +430,7 @@ def _send(
 def _stop_all(session: Session, agent: Agent, jobs: list[str]) -> None:
     """Stop what the host has taken of jobs of which it then refused others."""
     for job in jobs:
-        agent.call("stop", {"job": job, "by": config.owner_name(session.hosts), "grace": 0})
+        agent.call("stop", {"job": job, "by": owner_name(session.hosts), "grace": 0})
 
 
 def _wishes(specs: list[JobSpec], private: dict[str, Any]) -> list[dict[str, Any]]:

@@ -12,7 +12,8 @@ from collections import deque
 from collections.abc import Callable, Collection
 from typing import Any
 
-from foundations_tui import fetching, locations, patterns, scalars, trash
+from foundations_tui import fetching, patterns, scalars, trash
+from foundations_tui.config import locations
 from foundations_tui.errors import (
     FoundationsError,
     HostError,

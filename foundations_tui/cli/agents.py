@@ -92,14 +92,15 @@ def uninstall(session: Session, name: str, yes: bool, force: bool, others: bool)
 
     What was fetched stays here. Jobs whose files, logs or metrics were not fetched lose them.
     """
-    from foundations_tui import actions, config, sync
+    from foundations_tui import actions, sync
+    from foundations_tui.config.hosts import owner_name
     from foundations_tui.ownership import Actor
 
     host = session.hosts.host(name).name
     sync.catch_up(session, host)
     rows = queries.ended(session.store.conn, queries.JobFilter(host=host, trashed=True), time.time())
     rows = [row for row in rows if row.kind != runs.KIND and not row.pruned]
-    actor = Actor(config.owner_name(session.hosts), others)
+    actor = Actor(owner_name(session.hosts), others)
     theirs = [row for row in rows if not actor.may_touch(row)]
     if theirs:
         owners = ", ".join(sorted({row.owner or "somebody else" for row in theirs})[:_MOST_OWNERS])

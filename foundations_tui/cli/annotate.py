@@ -9,7 +9,6 @@ from typing import Any
 
 import click
 
-from foundations_tui import config
 from foundations_tui.cli.options import (
     ProjectName,
     chosen_jobs,
@@ -20,6 +19,7 @@ from foundations_tui.cli.options import (
     where_option,
     yes_option,
 )
+from foundations_tui.config.hosts import owner_name
 from foundations_tui.errors import FoundationsError, NotFoundError, UsageError
 from foundations_tui.ownership import Actor
 from foundations_tui.session import Session
@@ -106,7 +106,7 @@ def _marking(verb: str, key: str, value: bool, help_text: str) -> click.Command:
     def command(session: Session, jobs: tuple[str, ...], where: str, yes: bool, others: bool) -> None:
         rows = chosen_jobs(session.store.conn, jobs, where, yes, verb, trashed)
         if key != "starred":  # that hides jobs from everybody, or shows them again
-            rows = _own(session, rows, Actor(config.owner_name(session.hosts), others), bool(where))
+            rows = _own(session, rows, Actor(owner_name(session.hosts), others), bool(where))
         annotate(session, rows, {key: value})
 
     return command

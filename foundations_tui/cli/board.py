@@ -14,8 +14,9 @@ from pathlib import Path
 
 import click
 
-from foundations_tui import eventfiles, locations, runs
+from foundations_tui import eventfiles, runs
 from foundations_tui.cli.options import chosen_jobs, jobs_argument, reader, say, where_option
+from foundations_tui.config import locations
 from foundations_tui.errors import FoundationsError, NotFoundError
 from foundations_tui.store import queries, writes
 from foundations_tui.store.rows import JobRow

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from foundations_tui import locations, logdiff
+from foundations_tui import logdiff
 from foundations_tui.cli import output
 from foundations_tui.cli.options import JobName, job_argument, json_option, reader, say, sync_option
+from foundations_tui.config import locations
 from foundations_tui.errors import NotFoundError, UsageError
 from foundations_tui.logdiff import MOST_BYTES
 from foundations_tui.store import queries

@@ -240,7 +240,8 @@ def _with_suffix(name: str, original: Any) -> str:
 
 
 def _copy_log(session: Session, row: JobRow, attempt: int, target: Path, found: Fetched) -> None:
-    from foundations_tui import locations, sync, unpacking
+    from foundations_tui import sync, unpacking
+    from foundations_tui.config import locations
 
     if not row.complete:
         sync.catch_up(session, row.host, jobs=[row.job])

@@ -11,7 +11,7 @@ import click
 from foundations_tui.cli import agents, output
 from foundations_tui.cli.main import tell
 from foundations_tui.cli.options import HostName, LocalPath, connecting, json_option, open_session, say
-from foundations_tui.config import HostConfig
+from foundations_tui.config.hosts import HostConfig
 from foundations_tui.store import queries
 from foundations_tui.store.rows import HostRow, free_gpus
 from foundations_tui.text import humanize
@@ -50,7 +50,7 @@ def hosts(ctx: click.Context, sync_first: bool, as_json: bool) -> None:
     """List hosts with their state, CPUs and GPUs; add, test and remove them."""
     if ctx.invoked_subcommand is not None:
         return
-    from foundations_tui.config import load_hosts
+    from foundations_tui.config.hosts import load_hosts
     from foundations_tui.store.db import open_reader
 
     configured = load_hosts().hosts
@@ -81,7 +81,7 @@ def hosts(ctx: click.Context, sync_first: bool, as_json: bool) -> None:
 @click.option("--tag", "tags", multiple=True, help="A tag (repeatable).")
 def add(name: str, address: str, **options: Any) -> None:
     """Add a host: ADDRESS is user@host, user@host:port or an alias of ~/.ssh/config."""
-    from foundations_tui.config import add_host
+    from foundations_tui.config.hosts import add_host
     from foundations_tui.hosts.addresses import split_address
 
     split_address(address)
@@ -134,7 +134,7 @@ def test(session: Session, name: str, as_json: bool) -> None:
 @click.argument("name", type=HostName())
 def remove(name: str) -> None:
     """Take a host out of hosts.toml; its jobs there run on, and stay listed here."""
-    from foundations_tui.config import remove_host
+    from foundations_tui.config.hosts import remove_host
 
     say(f"removed from {remove_host(name)}")
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.shell_completion import CompletionItem
 
-from foundations_tui import locations
+from foundations_tui.config import locations
 from foundations_tui.errors import FoundationsError, NotFoundError, UsageError
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ class HostName(click.ParamType[str]):
         self._also = also
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-        from foundations_tui.config import load_hosts
+        from foundations_tui.config.hosts import load_hosts
 
         try:
             names = [*load_hosts().hosts, *self._also]
@@ -212,11 +212,11 @@ _PREVIEW = 20
 
 def project_filter(conn: sqlite3.Connection, **wanted: Any) -> JobFilter:
     """Return a filter of jobs that knows which way metrics get better: foundations.toml says so, or the jobs do."""
-    from foundations_tui import config
+    from foundations_tui.config.project import load_project
     from foundations_tui.store import queries
 
     try:
-        own = config.load_project(Path.cwd()).directions
+        own = load_project(Path.cwd()).directions
     except (FoundationsError, OSError):
         own = {}  # only submit refuses a file that is wrong
     return queries.JobFilter(**wanted, directions={**queries.directions(conn, wanted.get("project", "")), **own})

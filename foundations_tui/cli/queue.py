@@ -111,12 +111,13 @@ def move(
     others: bool,
 ) -> None:
     """Give a waiting job another place in its host's queue, or another priority."""
-    from foundations_tui import actions, config
+    from foundations_tui import actions
+    from foundations_tui.config.hosts import owner_name
 
     if sum(wish is not None for wish in (where, before, behind, priority)) != 1:
         raise UsageError("say one of --first, --last, --before JOB, --behind JOB, --priority N")
     row = queries.find(session.store.conn, job)
-    Actor(config.owner_name(session.hosts), others).check(row)
+    Actor(owner_name(session.hosts), others).check(row)
     if where or priority is not None:
         actions.move(session, row, where or "", priority=priority)
     else:
@@ -153,13 +154,14 @@ def resume(session: Session, group: str, host: str, others: bool) -> int:
 
 
 def _release(session: Session, job: str, others: bool) -> int:
-    from foundations_tui import actions, config
+    from foundations_tui import actions
+    from foundations_tui.config.hosts import owner_name
 
     try:
         row = queries.find(session.store.conn, job)
     except NotFoundError:
         raise NotFoundError(f"there is neither a group nor a job {job!r} that waits") from None
-    Actor(config.owner_name(session.hosts), others).check(row)
+    Actor(owner_name(session.hosts), others).check(row)
     actions.resume(session, row)
     click.echo(row.job)
     return 0
@@ -203,12 +205,13 @@ def _hosts_of(session: Session, group: str) -> list[str]:
 @connecting
 def clear_queue(session: Session, host: str, project: str, group: str, others: bool, yes: bool) -> int:
     """Stop your waiting jobs: what runs goes on."""
-    from foundations_tui import actions, config, sync
+    from foundations_tui import actions, sync
+    from foundations_tui.config.hosts import owner_name
 
     hosts = [session.hosts.host(host).name] if host else list(session.hosts.hosts)
     for error in sync.catch_up_all(session, hosts, streams=False).values():
         say(f"warning: {error}")
-    actor = Actor(config.owner_name(session.hosts), others)
+    actor = Actor(owner_name(session.hosts), others)
     which = queries.JobFilter(("queued",), host, project)
     waiting = queries.jobs(session.store.conn, which, details=False)
     rows = [row for row in waiting if actor.may_touch(row) and (not group or row.group == group)]

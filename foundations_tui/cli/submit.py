@@ -205,7 +205,8 @@ def _submit_sweep(
     session: Session, request: Request, plan: sweeps.Plan, then: str, dry_run: bool, as_json: bool, yes: bool
 ) -> int:
     """Submit one job for each set of parameters, after a word on how many and how long."""
-    from foundations_tui import config, snapshot, submit as submission
+    from foundations_tui import snapshot, submit as submission
+    from foundations_tui.config.project import load_project
 
     found = sweeps.expand(plan.axes, plan.mode, plan.count, plan.seed)
     typed = sweeps.typed_words(plan.axes)
@@ -232,7 +233,7 @@ def _submit_sweep(
                     for n, r in enumerate(requests, 1)
                 ],
             )
-            project = config.load_project(request.folder)
+            project = load_project(request.folder)
             frozen = snapshot.take(request.folder, project.max_file, project.include)
             click.echo()
             _say_transfer(frozen, submission.host_wish(session, request, project))
@@ -272,10 +273,10 @@ def _hosts_of(submitted: list[Submitted]) -> str:
 
 
 def _say_preview(session: Session, request: Request, requests: list[Request], plan: sweeps.Plan) -> None:
-    from foundations_tui import config
+    from foundations_tui.config.project import load_project
     from foundations_tui.store import queries
 
-    project = request.project or config.load_project(request.folder).project or request.folder.resolve().name
+    project = request.project or load_project(request.folder).project or request.folder.resolve().name
     axes = {
         "random": ", ".join(plan.axes) + " drawn at random",
         "zip": ", ".join(plan.axes) + " side by side",
@@ -410,10 +411,11 @@ def _say_left_behind(left: LeftBehind) -> None:
 
 def _print_dry_run(session: Session, request: Request, as_json: bool) -> None:
     """Say what would be shipped; no host is asked."""
-    from foundations_tui import config, snapshot, submit as submission
+    from foundations_tui import snapshot, submit as submission
+    from foundations_tui.config.project import load_project
 
     submission.check(request)
-    project = config.load_project(request.folder)
+    project = load_project(request.folder)
     frozen = snapshot.take(request.folder, project.max_file, project.include)
     host = submission.host_wish(session, request, project)
     largest = [(path.decode("utf-8", "replace"), size) for size, path in snapshot.largest(frozen)]
@@ -452,7 +454,7 @@ def _wire(submitted: Submitted) -> dict[str, str]:
 
 
 def _print_next_steps(submitted: Submitted) -> None:
-    from foundations_tui.config import load_project
+    from foundations_tui.config.project import load_project
     from foundations_tui.snapshot import left_behind
 
     job, snapshot = submitted.view.spec.job, submitted.snapshot

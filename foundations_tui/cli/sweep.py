@@ -107,8 +107,9 @@ def show(sweep_id: str, metric: str, sync_first: bool, as_json: bool) -> None:
 @connecting
 def stop(session: Session, sweep_id: str, yes: bool, others: bool) -> int:
     """Stop all jobs of a sweep that have not ended."""
-    from foundations_tui import actions, config
+    from foundations_tui import actions
     from foundations_tui.cli.main import tell
+    from foundations_tui.config.hosts import owner_name
 
     rows = [row for row in _jobs_of(session.store.conn, sweep_id) if not row.is_final]
     if not rows:
@@ -118,7 +119,7 @@ def stop(session: Session, sweep_id: str, yes: bool, others: bool) -> int:
         need_terminal("sweep stop asks first")
         click.confirm(f"Stop {humanize.plural(len(rows), 'job')} of {sweep_id}?", abort=True, err=True)
     code = 0
-    actor = Actor(config.owner_name(session.hosts), others)
+    actor = Actor(owner_name(session.hosts), others)
     for row in reversed(rows):  # the newest first: what waits would take the place of what ends
         try:
             actor.check(row)
@@ -137,12 +138,13 @@ def stop(session: Session, sweep_id: str, yes: bool, others: bool) -> int:
 @connecting
 def resume(session: Session, sweep_id: str, others: bool, as_json: bool) -> None:
     """Submit again, with the same code, what did not complete: failed, stopped and lost jobs of a sweep."""
-    from foundations_tui import config, submit as submission
+    from foundations_tui import submit as submission
+    from foundations_tui.config.hosts import owner_name
 
     rows = _jobs_of(session.store.conn, sweep_id)
     replaced = queries.metas(session.store.conn, _RESUMED)
     again = [row for row in rows if row.state in _NOT_DONE and row.job not in replaced]
-    actor = Actor(config.owner_name(session.hosts), others)
+    actor = Actor(owner_name(session.hosts), others)
     for row in again:
         actor.check(row)
     submitted = submission.submit_again(session, again) if again else []

@@ -9,10 +9,10 @@ import sys
 
 import click
 
-from foundations_tui import settings
 from foundations_tui.cli.verbs import VERBS
+from foundations_tui.config import app
+from foundations_tui.config.app import Settings
 from foundations_tui.errors import UsageError
-from foundations_tui.settings import Settings
 from foundations_tui.ui.pages import PAGES
 
 _SMALLEST, _LARGEST = (40, 10), (500, 300)
@@ -57,7 +57,7 @@ def ui(page: str, once: bool, size: tuple[int, int], theme: str, ascii_only: boo
 
 def _settings(theme: str, ascii_only: bool = False, no_mouse: bool = False) -> Settings:
     """Return what app.toml says, and the options before that."""
-    found = settings.load()
+    found = app.load()
     mouse = found.mouse and not no_mouse
     return dataclasses.replace(found, theme=theme or found.theme, ascii=found.ascii or ascii_only, mouse=mouse)
 
@@ -91,7 +91,7 @@ def open_app(page: str = "", found: Settings | None = None) -> None:
     from foundations_tui.session import Session
     from foundations_tui.ui.app import FoundationsApp  # Textual: 190 ms
 
-    found = found or settings.load()
+    found = found or app.load()
     FoundationsApp(Session(), VERBS, page, found).run(mouse=found.mouse)
 
 
@@ -100,7 +100,7 @@ def _print_keys() -> None:
     from foundations_tui.ui.app import FoundationsApp
     from foundations_tui.ui.keys import keymap
 
-    own = keymap(settings.load().keys)
+    own = keymap(app.load().keys)
     rows = [[name, own.get(name, one.key), one.description] for name, one in FoundationsApp.catalog().items()]
     output.print_table(["NAME", "KEYS", "DOES"], rows)
 

@@ -96,12 +96,13 @@ def wait(session: Session, jobs: tuple[str, ...]) -> int:
 @connecting
 def stop(session: Session, jobs: tuple[str, ...], where: str, yes: bool, grace: float | None, others: bool) -> int:
     """Stop jobs: TERM (or their --stop-signal) to their processes, KILL to all of them after the grace time."""
-    from foundations_tui import actions, config
+    from foundations_tui import actions
+    from foundations_tui.config.hosts import owner_name
     from foundations_tui.ownership import Actor
 
     if grace is not None and not 0 <= grace <= LONGEST_GRACE:
         raise UsageError(f"--grace takes 0 to {LONGEST_GRACE} seconds")
-    actor = Actor(config.owner_name(session.hosts), others)
+    actor = Actor(owner_name(session.hosts), others)
     if where:
         rows = chosen_jobs(session.store.conn, jobs, where, yes, "stop")
         jobs = tuple(row.job for row in rows if not row.is_final)
@@ -138,11 +139,12 @@ def delete(session: Session, jobs: tuple[str, ...], where: str, yes: bool, other
       foundations jobs --where is:trashed       what can be restored
       foundations delete --now 8f3a12           its folder on the host, its log and metrics, for good
     """
-    from foundations_tui import config, trash
+    from foundations_tui import trash
     from foundations_tui.cli.annotate import annotate
+    from foundations_tui.config.hosts import owner_name
     from foundations_tui.ownership import Actor
 
-    actor = Actor(config.owner_name(session.hosts), others)
+    actor = Actor(owner_name(session.hosts), others)
     rows = chosen_jobs(session.store.conn, jobs, where, yes, "delete")
     for_good = now or force
     mine = [row for row in rows if actor.may_touch(row)]
@@ -265,7 +267,8 @@ def exit_code_of(row: JobRow) -> int:
 
 def _print_log(session: Session, row: JobRow, writer: _LogWriter, only: int | None) -> int:
     """Print the whole log, or one attempt's; when the host is out of reach, what is here, and say so."""
-    from foundations_tui import locations, sparse, sync
+    from foundations_tui import sparse, sync
+    from foundations_tui.config import locations
 
     code = 0
     if not row.complete:

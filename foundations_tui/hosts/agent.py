@@ -9,8 +9,9 @@ import threading
 from collections.abc import Callable
 from typing import Any, cast
 
-from foundations_tui import __version__, locations
-from foundations_tui.config import HostConfig
+from foundations_tui import __version__
+from foundations_tui.config import locations
+from foundations_tui.config.hosts import HostConfig
 from foundations_tui.errors import (
     FoundationsError,
     HostRefused,

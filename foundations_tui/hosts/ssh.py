@@ -17,8 +17,8 @@ from typing import Any
 import fabric
 import paramiko
 
-from foundations_tui import locations
-from foundations_tui.config import HostConfig
+from foundations_tui.config import locations
+from foundations_tui.config.hosts import HostConfig
 from foundations_tui.errors import (
     ConfigError,
     HostKeyChanged,

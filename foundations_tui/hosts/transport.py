@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from foundations_tui.config import HostConfig
+from foundations_tui.config.hosts import HostConfig
 from foundations_tui.hosts.asking import Asker
 
 

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from foundations_tui import locations
+from foundations_tui.config import locations
 from foundations_tui.errors import StoreError, store_hint
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from foundations.records import ARTIFACT, METRIC, PARAM, TAG, USED, Point, Record, decode, valid_text
-from foundations_tui import locations
+from foundations_tui.config import locations
 from foundations_tui.errors import StoreError
 from foundations_tui.store import series
 from foundations_tui.store.db import Store

@@ -15,11 +15,11 @@ from textual.app import SystemCommand
 from textual.binding import Binding, BindingType
 from textual.screen import Screen
 
-from foundations_tui import locations
+from foundations_tui.config import locations
+from foundations_tui.config.app import BY_ITSELF, Settings
 from foundations_tui.errors import ConfigError, FoundationsError, NotFoundError
 from foundations_tui.hosts.asking import LockedKey, Prompt
 from foundations_tui.session import Session
-from foundations_tui.settings import BY_ITSELF, Settings
 from foundations_tui.store import queries
 from foundations_tui.store.rows import JobRow
 from foundations_tui.text import humanize

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from textual.app import SuspendNotSupported
 
-from foundations_tui import config, locations
+from foundations_tui.config import locations
+from foundations_tui.config.hosts import owner_name
 from foundations_tui.errors import FoundationsError, UsageError
 from foundations_tui.session import Session
 from foundations_tui.store import queries
@@ -120,7 +121,7 @@ class Deeds:
         """Ask before jobs are stopped, then stop them."""
         if not rows:
             return
-        owner = config.owner_name(self._session.hosts)
+        owner = owner_name(self._session.hosts)
         others = sorted({row.owner or "somebody else" for row in rows if row.owner != owner})
         whose = f" Not yours, but of {', '.join(others)}!" if others else ""
         verb = "Kill" if at_once else "Stop"
@@ -138,7 +139,7 @@ class Deeds:
 
     def _own(self, rows: list[JobRow], verb: str) -> list[JobRow]:
         """Return the jobs of this user's, and say whose the others are."""
-        owner = config.owner_name(self._session.hosts)
+        owner = owner_name(self._session.hosts)
         theirs = [row for row in rows if row.owner != owner and row.kind != "run"]
         for row in theirs:
             self._app.say(f"{row.job[:6]} belongs to {row.owner}: foundations {verb} --others", failed=True)

@@ -8,8 +8,8 @@ from textual.binding import Binding
 from textual.dom import DOMNode
 from textual.keys import _character_to_key as name_of_character
 
+from foundations_tui.config.toml import nearest
 from foundations_tui.errors import ConfigError
-from foundations_tui.toml import nearest
 
 _OURS = __name__.rpartition(".")[0]
 

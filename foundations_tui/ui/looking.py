@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from foundations_tui import locations
+from foundations_tui.config import locations
 from foundations_tui.session import Session
 from foundations_tui.store import queries
 from foundations_tui.store.rows import JobRow

@@ -16,12 +16,13 @@ import pytest
 from hypothesis import given, settings, strategies as st
 from textual.widgets import Input
 
-from foundations_tui import comparing, locations, summaries
+from foundations_tui import comparing, summaries
 from foundations_tui.cli.verbs import VERBS
+from foundations_tui.config import locations
+from foundations_tui.config.app import Settings
 from foundations_tui.errors import FoundationsError, NotFoundError, UsageError
 from foundations_tui.hosts import unlocking
 from foundations_tui.session import Session
-from foundations_tui.settings import Settings
 from foundations_tui.store import queries
 from foundations_tui.store.db import open_reader
 from foundations_tui.ui import facts, logfile, pictures, view

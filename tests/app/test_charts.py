@@ -11,7 +11,8 @@ from hypothesis import example, given, strategies as st
 from textual.events import MouseScrollUp
 
 from foundations import records
-from foundations_tui import charts, locations, moments, summaries
+from foundations_tui import charts, moments, summaries
+from foundations_tui.config import locations
 from foundations_tui.session import Session
 from foundations_tui.store import writes
 from foundations_tui.store.db import Store, open_reader

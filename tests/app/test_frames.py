@@ -9,7 +9,7 @@ import time
 import pytest
 
 from foundations import records
-from foundations_tui import locations
+from foundations_tui.config import locations
 from foundations_tui.session import Session
 from foundations_tui.store import writes
 from foundations_tui.store.db import Store

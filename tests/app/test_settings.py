@@ -14,8 +14,8 @@ from textual.color import Color
 from textual.constants import DIM_FACTOR
 from textual.theme import Theme
 
-from foundations_tui import settings
 from foundations_tui.cli.verbs import VERBS
+from foundations_tui.config import app
 from foundations_tui.session import Session
 from foundations_tui.store import queries, writes
 from foundations_tui.store.db import Store, open_reader
@@ -30,7 +30,7 @@ from tests.support.store import fill
 
 
 def make_app() -> FoundationsApp:
-    return FoundationsApp(Session(connect_timeout=3), VERBS, settings=settings.load())
+    return FoundationsApp(Session(connect_timeout=3), VERBS, settings=app.load())
 
 
 async def test_other_keys_from_a_file(client: Client) -> None:

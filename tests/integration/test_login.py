@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from foundations_tui import config
+from foundations_tui.config.hosts import load_hosts
 from foundations_tui.errors import HostRefused, HostUnreachable
 from foundations_tui.hosts import jumping, ssh
 from foundations_tui.hosts.asking import NOBODY, Asker, LockedKey, Prompt
@@ -67,7 +67,7 @@ class Answers:
 
 
 def connect(asker: Asker) -> None:
-    ssh.SshTransport(config.load_hosts().host("box"), asker, 10).close()
+    ssh.SshTransport(load_hosts().host("box"), asker, 10).close()
 
 
 @pytest.mark.slow

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from foundations import inplace
-from foundations_tui import locations
+from foundations_tui.config import locations
 from tests.support.client import Client, wait_until
 from tests.support.paths import ROOT
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from foundations_tui import config
+from foundations_tui.config.hosts import load_hosts
 from foundations_tui.errors import HostRefused
 from foundations_tui.hosts import bundle, ssh, unlocking
 from foundations_tui.hosts.asking import NOBODY, Asker, LockedKey
@@ -64,7 +64,7 @@ def test_any_key_of_several_may_have_a_passphrase(
         make_key(key)
     lock_key(own_sshd.identity, "right")
     lock_key(other, "other")
-    host = config.load_hosts().host("box")
+    host = load_hosts().host("box")
     found = ssh.resolve(host)
     asked: list[str] = []
 

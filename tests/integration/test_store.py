@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from foundations_tui import locations
+from foundations_tui.config import locations
 from foundations_tui.errors import StoreError
 from foundations_tui.store import db, migrations
 from foundations_tui.store.db import Store, open_reader

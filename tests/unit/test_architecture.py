@@ -40,9 +40,6 @@ AGENT_LAYERS = [
 ]
 """Top first: what decides (core) knows no process and no file; what is written down (storage) knows no decision."""
 MOVING = {
-    "foundations_tui.locations": "config",
-    "foundations_tui.toml": "config",
-    "foundations_tui.settings": "config",
     "foundations_tui.snapshot": "snapshot",
     "foundations_tui.listing": "snapshot",
     "foundations_tui.plumbing": "snapshot",
@@ -123,7 +120,6 @@ MOVING = {
     "remote_agent.sampler": "daemon",
     "remote_agent.zygote": "daemon",
     "remote_agent.owner": "daemon",
-    "foundations_tui.config": "config",
 }
 """Modules that are still to be moved into the folder that their subject is."""
 PURE = {

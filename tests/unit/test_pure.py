@@ -14,7 +14,8 @@ import pytest
 from hypothesis import given, strategies as st
 
 from foundations import records
-from foundations_tui import config
+from foundations_tui.config.hosts import KEYS, HostsConfig, add_host, load_hosts, remove_host
+from foundations_tui.config.project import load_project
 from foundations_tui.errors import ConfigError, NotFoundError, UsageError
 from foundations_tui.hosts import addresses, hostkeys
 from foundations_tui.store.points import decode_points
@@ -366,22 +367,22 @@ def test_what_is_no_address(text: str) -> None:
 # --- hosts.toml -------------------------------------------------------------------------------------------------
 
 
-def load(tmp_path: Path, text: str) -> config.HostsConfig:
+def load(tmp_path: Path, text: str) -> HostsConfig:
     path = tmp_path / "hosts.toml"
     path.write_text(text)
-    return config.load_hosts(path)
+    return load_hosts(path)
 
 
 def test_the_example_is_valid_and_has_every_key(tmp_path: Path) -> None:
     text = (ROOT / "hosts.example.toml").read_text()
     load(tmp_path, text)
     uncommented = "\n".join(line.removeprefix("# ") if " = " in line else line for line in text.splitlines())
-    for key in config.KEYS:
+    for key in KEYS:
         assert f"\n{key} = " in uncommented, f"hosts.example.toml lacks {key}"
 
 
 def test_local_is_there_without_configuration(tmp_path: Path) -> None:
-    assert list(config.load_hosts(tmp_path / "none.toml").hosts) == ["local"]
+    assert list(load_hosts(tmp_path / "none.toml").hosts) == ["local"]
 
 
 def test_defaults_hold_for_all(tmp_path: Path) -> None:
@@ -424,26 +425,26 @@ def test_hosts_are_added_and_removed_and_comments_stay(tmp_path: Path, monkeypat
     path = tmp_path / "home/hosts.toml"
     path.parent.mkdir()
     path.write_text('# mine\n[hosts.a] # first\naddress = "x"\n')
-    config.add_host("b", "me@y:22", {"max_jobs": 2})
-    assert config.load_hosts().hosts["b"].max_jobs == 2 and "# mine" in path.read_text()
+    add_host("b", "me@y:22", {"max_jobs": 2})
+    assert load_hosts().hosts["b"].max_jobs == 2 and "# mine" in path.read_text()
     with pytest.raises(UsageError):
-        config.add_host("b", "z", {})
+        add_host("b", "z", {})
     for name in ("local", "any", "-x", "a b", ""):
         with pytest.raises(UsageError):
-            config.add_host(name, "z", {})
-    config.remove_host("b")
-    assert list(config.load_hosts().hosts) == ["local", "a"] and "# first" in path.read_text()
+            add_host(name, "z", {})
+    remove_host("b")
+    assert list(load_hosts().hosts) == ["local", "a"] and "# first" in path.read_text()
     with pytest.raises(NotFoundError):
-        config.remove_host("b")
+        remove_host("b")
 
 
 def test_a_projects_config_is_found_upwards(tmp_path: Path) -> None:
     (tmp_path / "pyproject.toml").write_text('[tool.foundations]\nproject = "p"\n')
     (tmp_path / "a/b").mkdir(parents=True)
-    assert config.load_project(tmp_path / "a/b").project == "p"
+    assert load_project(tmp_path / "a/b").project == "p"
     (tmp_path / "a/foundations.toml").write_text('projct = "q"\n')
     with pytest.raises(ConfigError, match=r"foundations\.toml:1: unknown key 'projct'"):
-        config.load_project(tmp_path / "a/b")
+        load_project(tmp_path / "a/b")
 
 
 def test_a_log_with_a_hole_is_viewed_without_reading_it(tmp_path: Path) -> None:

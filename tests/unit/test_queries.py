@@ -346,7 +346,7 @@ def test_a_long_series_has_rollups_that_add_up() -> None:
 def test_a_store_of_the_first_version_is_taken_over() -> None:
     from sqlite_utils import Database
 
-    from foundations_tui import locations
+    from foundations_tui.config import locations
     from foundations_tui.store import migrations
 
     locations.store_file().parent.mkdir(parents=True, exist_ok=True)

@@ -13,7 +13,8 @@ from textual.content import Content
 from textual.message import Message
 from textual.widgets import Static
 
-from foundations_tui import locations, moments
+from foundations_tui import moments
+from foundations_tui.config import locations
 from foundations_tui.moments import LogClock
 from foundations_tui.store.rows import JobRow
 from foundations_tui.text import humanize

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from foundations_tui import locations, toml
-from foundations_tui.config import ENDS, notify_of
+from foundations_tui.config import locations, toml
+from foundations_tui.config.values import ENDS, notify_of
 from foundations_tui.errors import ConfigError
 
 _KEYS = ("theme", "ascii", "mouse", "keys", "notify")
