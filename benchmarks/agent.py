@@ -13,10 +13,11 @@ from pathlib import Path
 from types import TracebackType
 
 from benchmarks.paired import Pair, time_pair
-from foundations_tui import shipping, snapshot
+from foundations_tui import shipping
 from foundations_tui.config.hosts import HostConfig, HostsConfig
 from foundations_tui.progress import SILENT
 from foundations_tui.session import Session
+from foundations_tui.snapshot import freeze
 from foundations_tui.submit import Request, submit, submit_all
 from remote_agent import procs
 from tests.support import agents
@@ -40,7 +41,7 @@ class Host:
         hosts = HostsConfig({"local": HostConfig("local", root=str(self.root), max_jobs=max_jobs)})
         self.session = Session(hosts)
         self.agent = self.session.agent("local")
-        self.frozen = snapshot.take(self.project)
+        self.frozen = freeze.take(self.project)
         shipping.ship(self.agent, self.session.store, self.frozen, SILENT)
 
     def __enter__(self) -> Host:

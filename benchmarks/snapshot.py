@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path
 
 from benchmarks.paired import Pair, time_pair
-from foundations_tui import snapshot
+from foundations_tui.snapshot import freeze
 
 _FOLDERS, _FILES = 500, 100
 
@@ -33,7 +33,7 @@ def run() -> Pair:
 
         def ours() -> None:
             change()
-            snapshot.take(root)
+            freeze.take(root)
 
         return time_pair("snapshot of 50,000 files / git add -A && git write-tree", 1.5, add_and_write_tree, ours, 15)
 

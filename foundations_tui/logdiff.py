@@ -10,8 +10,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from foundations_tui import plumbing
 from foundations_tui.errors import FoundationsError, NotFoundError
+from foundations_tui.snapshot import git_cli
 
 MOST_BYTES = 16 << 20
 """So much of each log is compared, from its beginning."""
@@ -107,7 +107,7 @@ def _hunks(left: list[bytes], right: list[bytes], numbers: bool) -> Iterator[tup
             data = b"".join((line if numbers else _NUMBER.sub(b"0", line)) + b"\n" for line in lines)
             Path(folder, name).write_bytes(data)
         words = ["git", "diff", "--no-index", "--no-color", "--no-ext-diff", "--text", "-U0", "--histogram"]
-        env = plumbing.environment({"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1"})
+        env = git_cli.environment({"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1"})
         try:
             command = [*words, "left", "right"]
             done = subprocess.run(command, cwd=folder, env=env, capture_output=True, timeout=_MOST_SECONDS)

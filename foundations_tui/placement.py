@@ -9,7 +9,7 @@ from typing import Any
 from foundations_tui.config.hosts import LOCAL, HostsConfig
 from foundations_tui.errors import FoundationsError, HostRefused, HostUnreachable, NotFoundError
 from foundations_tui.session import Session, contact_facts
-from foundations_tui.snapshot import Snapshot
+from foundations_tui.snapshot.freeze import Snapshot
 from foundations_tui.store import writes
 from foundations_tui.store.rows import free_gpus
 

@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from foundations_tui import snapshot as snapshots
 from foundations_tui.errors import HostRefused, HostUnreachable
 from foundations_tui.hosts.agent import Agent, refusal
 from foundations_tui.progress import Progress
-from foundations_tui.snapshot import Snapshot
+from foundations_tui.snapshot import freeze as snapshots
+from foundations_tui.snapshot.freeze import Snapshot
 from foundations_tui.store import writes
 from foundations_tui.store.db import Store
 from remote_agent.protocol import (

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from foundations_tui import __version__, placement, shipping, snapshot
+from foundations_tui import __version__, placement, shipping
 from foundations_tui.config.hosts import owner_name
 from foundations_tui.config.project import ProjectConfig, data_of, load_project
 from foundations_tui.errors import FoundationsError, HostRefused, HostUnreachable, NotFoundError, UsageError
@@ -19,7 +19,8 @@ from foundations_tui.hosts.agent import Agent
 from foundations_tui.processes import own_identity
 from foundations_tui.progress import SILENT, Progress
 from foundations_tui.session import Session
-from foundations_tui.snapshot import Snapshot
+from foundations_tui.snapshot import freeze
+from foundations_tui.snapshot.freeze import Snapshot
 from foundations_tui.store import queries, writes
 from foundations_tui.store.rows import JobRow
 from remote_agent import checks, protocol
@@ -131,7 +132,7 @@ def submit_all(
     wish = host_wish(session, first, project)
     early = _connect_early(session, wish)
     progress.stage("taking the snapshot")
-    frozen = frozen or snapshot.take(first.folder, project.max_file, project.include)
+    frozen = frozen or freeze.take(first.folder, project.max_file, project.include)
     progress.stage("connecting" if wish == "any" else f"connecting to {wish}")
     early.join()
     hosts = placement.choose(session, wish, [_need(request) for request in requests], frozen)

@@ -80,11 +80,11 @@ def _interrupt(number: int, frame: Any) -> None:
 
 def submit_sweep(session: Session, project: Path) -> list[str]:
     """Submit the trainings and return their ids."""
-    from foundations_tui import snapshot
+    from foundations_tui.snapshot import freeze
     from foundations_tui.submit import Request, submit
 
     say(f"submitting {len(_SWEEP)} trainings to this machine")
-    frozen = snapshot.take(project)
+    frozen = freeze.take(project)
     ids = []
     for params in _SWEEP:
         name = f"lr {params['learning_rate']} hidden {params['hidden']}"

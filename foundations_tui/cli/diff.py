@@ -63,18 +63,18 @@ def code_difference(conn: sqlite3.Connection, rows: Sequence[JobRow]) -> str:
     Raises:
         NotFoundError: one has no snapshot or no commit, or that is not here.
     """
-    from foundations_tui import snapshot
+    from foundations_tui.snapshot import freeze
 
     if not all(row.snapshot for row in rows):
         raise NotFoundError("a run that was started by hand has no snapshot to compare")
     if len(rows) == 2:
-        return snapshot.difference(rows[0].snapshot, rows[1].snapshot)
+        return freeze.difference(rows[0].snapshot, rows[1].snapshot)
     git = queries.spec(conn, rows[0].job).get("git")
     commit = git.get("commit") if isinstance(git, dict) else None
     if not commit:
         hint = "foundations diff JOB JOB compares two jobs"
         raise NotFoundError(f"job {rows[0].job} was not submitted from a commit", hint)
-    return snapshot.since_commit(rows[0].snapshot, str(commit))
+    return freeze.since_commit(rows[0].snapshot, str(commit))
 
 
 def _logs(rows: list[JobRow], numbers: bool) -> tuple[str, bool]:

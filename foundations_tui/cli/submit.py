@@ -37,7 +37,7 @@ from remote_agent.jobs import MOST_RETRIES, STOP_SIGNALS
 
 if TYPE_CHECKING:
     from foundations_tui.session import Session
-    from foundations_tui.snapshot import LeftBehind, Snapshot
+    from foundations_tui.snapshot.freeze import LeftBehind, Snapshot
     from foundations_tui.submit import Request, Submitted
 
 
@@ -205,8 +205,9 @@ def _submit_sweep(
     session: Session, request: Request, plan: sweeps.Plan, then: str, dry_run: bool, as_json: bool, yes: bool
 ) -> int:
     """Submit one job for each set of parameters, after a word on how many and how long."""
-    from foundations_tui import snapshot, submit as submission
+    from foundations_tui import submit as submission
     from foundations_tui.config.project import load_project
+    from foundations_tui.snapshot import freeze
 
     found = sweeps.expand(plan.axes, plan.mode, plan.count, plan.seed)
     typed = sweeps.typed_words(plan.axes)
@@ -234,7 +235,7 @@ def _submit_sweep(
                 ],
             )
             project = load_project(request.folder)
-            frozen = snapshot.take(request.folder, project.max_file, project.include)
+            frozen = freeze.take(request.folder, project.max_file, project.include)
             click.echo()
             _say_transfer(frozen, submission.host_wish(session, request, project))
         return 0
@@ -411,15 +412,16 @@ def _say_left_behind(left: LeftBehind) -> None:
 
 def _print_dry_run(session: Session, request: Request, as_json: bool) -> None:
     """Say what would be shipped; no host is asked."""
-    from foundations_tui import snapshot, submit as submission
+    from foundations_tui import submit as submission
     from foundations_tui.config.project import load_project
+    from foundations_tui.snapshot import freeze
 
     submission.check(request)
     project = load_project(request.folder)
-    frozen = snapshot.take(request.folder, project.max_file, project.include)
+    frozen = freeze.take(request.folder, project.max_file, project.include)
     host = submission.host_wish(session, request, project)
-    largest = [(path.decode("utf-8", "replace"), size) for size, path in snapshot.largest(frozen)]
-    left = snapshot.left_behind(frozen, project.include)
+    largest = [(path.decode("utf-8", "replace"), size) for size, path in freeze.largest(frozen)]
+    left = freeze.left_behind(frozen, project.include)
     if as_json:
         facts = {"host": host, "folder": str(frozen.root), "snapshot": frozen.tree, "files": frozen.files}
         output.print_json(
@@ -455,7 +457,7 @@ def _wire(submitted: Submitted) -> dict[str, str]:
 
 def _print_next_steps(submitted: Submitted) -> None:
     from foundations_tui.config.project import load_project
-    from foundations_tui.snapshot import left_behind
+    from foundations_tui.snapshot.freeze import left_behind
 
     job, snapshot = submitted.view.spec.job, submitted.snapshot
     assert snapshot is not None

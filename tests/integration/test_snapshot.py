@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from foundations_tui import snapshot
 from foundations_tui.errors import SnapshotError
+from foundations_tui.snapshot import freeze
 
 
 def git(folder: Path, *words: str) -> str:
@@ -38,10 +38,10 @@ def repository(tmp_path: Path) -> Path:
     return folder
 
 
-def content(taken: snapshot.Snapshot) -> dict[bytes, tuple[str, bytes]]:
+def content(taken: freeze.Snapshot) -> dict[bytes, tuple[str, bytes]]:
     """Return (mode, bytes) of each file in a snapshot."""
-    entries = [entry for entry in snapshot.entries(taken) if entry.kind == "blob"]
-    blobs = {oid: data for oid, _, data in snapshot.read_objects(taken, [entry.oid for entry in entries])}
+    entries = [entry for entry in freeze.entries(taken) if entry.kind == "blob"]
+    blobs = {oid: data for oid, _, data in freeze.read_objects(taken, [entry.oid for entry in entries])}
     return {entry.path: (entry.mode, blobs[entry.oid]) for entry in entries}
 
 
@@ -62,7 +62,7 @@ def test_the_working_tree_as_it_stands(repository: Path) -> None:
     (repository / "gone.py").unlink()
     (repository / "untracked.py").write_text("new file")
     (repository / "model.ckpt").write_text("ignored")
-    found = content(snapshot.take(repository))
+    found = content(freeze.take(repository))
     assert found == {
         b".gitignore": ("100644", b"*.ckpt\n"),
         b"kept.py": ("100644", b"print(1)\n"),
@@ -77,8 +77,8 @@ def test_the_users_repository_is_untouched(repository: Path) -> None:
     (repository / "staged.py").write_text("staged")
     git(repository, "add", "staged.py")
     before = everything_below(repository / ".git")
-    snapshot.take(repository)
-    snapshot.take(repository / "sub")
+    freeze.take(repository)
+    freeze.take(repository / "sub")
     assert everything_below(repository / ".git") == before
 
 
@@ -94,7 +94,7 @@ def test_modes_links_and_hard_names(repository: Path) -> None:
     (repository / "link").symlink_to("kept.py")
     (repository / "dangling").symlink_to("/nowhere")
     (repository / "folder-link").symlink_to("sub")
-    found = content(snapshot.take(repository))
+    found = content(freeze.take(repository))
     for name in names:
         assert found[name.encode()] == ("100644", name.encode())
     assert found[b"not-utf8-\xff.py"] == ("100644", b"raw")
@@ -109,11 +109,11 @@ def test_the_bytes_on_disk_count_no_filter_runs(repository: Path) -> None:
     git(repository, "config", "filter.upper.clean", "tr a-z A-Z")
     git(repository, "config", "core.autocrlf", "true")
     (repository / "sub/inner.txt").write_bytes(b"line\nother\r\n$Id$\n")
-    assert content(snapshot.take(repository))[b"sub/inner.txt"][1] == b"line\nother\r\n$Id$\n"
+    assert content(freeze.take(repository))[b"sub/inner.txt"][1] == b"line\nother\r\n$Id$\n"
 
 
 def test_the_tree_is_gits_own(repository: Path) -> None:
-    assert snapshot.take(repository).tree == git(repository, "rev-parse", "HEAD^{tree}").strip()
+    assert freeze.take(repository).tree == git(repository, "rev-parse", "HEAD^{tree}").strip()
 
 
 def test_no_repository(tmp_path: Path) -> None:
@@ -121,7 +121,7 @@ def test_no_repository(tmp_path: Path) -> None:
     (folder / "__pycache__").mkdir(parents=True)
     (folder / "__pycache__/x.pyc").write_text("no")
     (folder / "a.py").write_text("a")
-    taken = snapshot.take(folder)
+    taken = freeze.take(folder)
     assert content(taken) == {b"a.py": ("100644", b"a")}
     assert taken.git == {} and taken.subdir == ""
 
@@ -129,18 +129,18 @@ def test_no_repository(tmp_path: Path) -> None:
 def test_no_commit_yet(tmp_path: Path) -> None:
     git(tmp_path, "init", "-q")
     (tmp_path / "a.py").write_text("a")
-    taken = snapshot.take(tmp_path)
+    taken = freeze.take(tmp_path)
     assert content(taken) == {b"a.py": ("100644", b"a")}
     assert taken.git["commit"] is None
 
 
 def test_an_empty_folder(tmp_path: Path) -> None:
-    taken = snapshot.take(tmp_path)
+    taken = freeze.take(tmp_path)
     assert content(taken) == {} and taken.files == 0
 
 
 def test_from_a_subfolder_the_repository_travels(repository: Path) -> None:
-    taken = snapshot.take(repository / "sub")
+    taken = freeze.take(repository / "sub")
     assert taken.subdir == "sub" and b"kept.py" in content(taken)
 
 
@@ -159,7 +159,7 @@ def test_submodules_and_nested_repositories(repository: Path, tmp_path: Path) ->
     nested.mkdir()
     git(nested, "init", "-q")
     (nested / "n.py").write_text("n")
-    found = content(snapshot.take(repository))
+    found = content(freeze.take(repository))
     assert found[b"vendor/lib.py"][1] == b"lib"
     assert found[b"nested/n.py"][1] == b"n"
     assert not any(b".git/" in path for path in found)
@@ -168,63 +168,63 @@ def test_submodules_and_nested_repositories(repository: Path, tmp_path: Path) ->
 def test_skip_worktree_and_sparse_files(repository: Path) -> None:
     git(repository, "update-index", "--skip-worktree", "changed.py")
     (repository / "changed.py").write_text("hidden change")
-    assert content(snapshot.take(repository))[b"changed.py"][1] == b"hidden change"
+    assert content(freeze.take(repository))[b"changed.py"][1] == b"hidden change"
 
 
 def test_a_worktree_of_a_repository(repository: Path, tmp_path: Path) -> None:
     git(repository, "worktree", "add", "-q", str(tmp_path / "tree"), "-b", "side")
-    taken = snapshot.take(tmp_path / "tree")
+    taken = freeze.take(tmp_path / "tree")
     assert b"kept.py" in content(taken) and taken.git["branch"] == "side"
 
 
 def test_a_file_becomes_a_folder_and_back(repository: Path) -> None:
-    snapshot.take(repository)
+    freeze.take(repository)
     (repository / "kept.py").unlink()
     (repository / "kept.py").mkdir()
     (repository / "kept.py/x").write_text("x")
-    assert content(snapshot.take(repository))[b"kept.py/x"][1] == b"x"
+    assert content(freeze.take(repository))[b"kept.py/x"][1] == b"x"
     (repository / "kept.py/x").unlink()
     (repository / "kept.py").rmdir()
     (repository / "kept.py").write_text("file")
-    assert content(snapshot.take(repository))[b"kept.py"][1] == b"file"
+    assert content(freeze.take(repository))[b"kept.py"][1] == b"file"
 
 
 def test_a_change_within_one_tick_of_the_clock_is_seen(repository: Path) -> None:
     for n in range(20):
         (repository / "changed.py").write_text(f"{n:04d}")
-        assert content(snapshot.take(repository))[b"changed.py"][1] == f"{n:04d}".encode()
+        assert content(freeze.take(repository))[b"changed.py"][1] == f"{n:04d}".encode()
 
 
 def test_a_hook_environment_does_not_mislead(repository: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("GIT_DIR", str(tmp_path / "elsewhere"))
     monkeypatch.setenv("GIT_INDEX_FILE", str(tmp_path / "index"))
-    assert b"kept.py" in content(snapshot.take(repository))
+    assert b"kept.py" in content(freeze.take(repository))
 
 
 def test_large_untracked_files_are_not_shipped_silently(repository: Path) -> None:
     (repository / "big.bin").write_bytes(bytes(2000))
     with pytest.raises(SnapshotError) as refused:
-        snapshot.take(repository, max_file=1000)
+        freeze.take(repository, max_file=1000)
     assert "big.bin" in str(refused.value) and "/big.bin" in refused.value.hint
     (repository / ".foundationsignore").write_text("/big.bin\n")
-    assert b"big.bin" not in content(snapshot.take(repository, max_file=1000))
+    assert b"big.bin" not in content(freeze.take(repository, max_file=1000))
 
 
 def test_foundationsignore_leaves_tracked_files_out_too(repository: Path) -> None:
     (repository / ".foundationsignore").write_text("sub/\n")
-    assert not any(path.startswith(b"sub/") for path in content(snapshot.take(repository)))
+    assert not any(path.startswith(b"sub/") for path in content(freeze.take(repository)))
 
 
 def test_entries_beyond_a_base_are_what_changed(repository: Path) -> None:
-    first = snapshot.take(repository)
+    first = freeze.take(repository)
     (repository / "sub/inner.txt").write_text("other")
-    second = snapshot.take(repository)
-    assert {entry.path for entry in snapshot.entries(second, first.tree)} == {b"sub", b"sub/inner.txt"}
+    second = freeze.take(repository)
+    assert {entry.path for entry in freeze.entries(second, first.tree)} == {b"sub", b"sub/inner.txt"}
 
 
 def test_no_such_folder(tmp_path: Path) -> None:
     with pytest.raises(SnapshotError, match="there is no folder"):
-        snapshot.take(tmp_path / "nowhere")
+        freeze.take(tmp_path / "nowhere")
 
 
 def test_a_tracked_folder_that_became_a_link(repository: Path) -> None:
@@ -232,21 +232,21 @@ def test_a_tracked_folder_that_became_a_link(repository: Path) -> None:
     (repository / "sub/inner.txt").rename(repository / "moved/inner.txt")
     (repository / "sub").rmdir()
     (repository / "sub").symlink_to("moved")
-    found = content(snapshot.take(repository))
+    found = content(freeze.take(repository))
     assert found[b"sub"] == ("120000", b"moved") and b"sub/inner.txt" not in found and b"moved/inner.txt" in found
 
 
 def test_a_damaged_cache_heals(repository: Path) -> None:
-    good = snapshot.take(repository)
+    good = freeze.take(repository)
     for path in (good.shadow / "objects").glob("??/*"):
         path.chmod(0o600)
         path.write_bytes(b"")
     (repository / "changed.py").write_text("newer\n")
-    taken = snapshot.take(repository)
+    taken = freeze.take(repository)
     assert content(taken)[b"changed.py"][1] == b"newer\n"
     for nonsense in ("5", "[]", '["' + "1" * 40 + '", 3, 4]'):
         (taken.shadow / "totals").write_text(nonsense)
-        again = snapshot.take(repository)
+        again = freeze.take(repository)
         assert (again.files, again.size) == (taken.files, taken.size)
 
 
@@ -254,7 +254,7 @@ def test_a_submodule_whose_repository_was_not_copied(repository: Path, tmp_path:
     add_submodule(repository, tmp_path / "other", "lib")
     git(repository, "commit", "-qam", "with a submodule")
     (repository / "lib/.git").unlink()
-    assert content(snapshot.take(repository))[b"lib/lib.py"][1] == b"lib"
+    assert content(freeze.take(repository))[b"lib/lib.py"][1] == b"lib"
 
 
 def test_the_hint_for_a_large_file_in_a_nested_repository_helps(repository: Path) -> None:
@@ -263,10 +263,10 @@ def test_the_hint_for_a_large_file_in_a_nested_repository_helps(repository: Path
     git(nested, "init", "-q")
     (nested / "big.bin").write_bytes(bytes(2000))
     with pytest.raises(SnapshotError) as refused:
-        snapshot.take(repository, max_file=1000)
+        freeze.take(repository, max_file=1000)
     file, line = refused.value.hint.splitlines()[0].removeprefix("add a line to ").split(", for example: ")
     Path(file).write_text(line + "\n")
-    assert b"nested/big.bin" not in content(snapshot.take(repository, max_file=1000))
+    assert b"nested/big.bin" not in content(freeze.take(repository, max_file=1000))
 
 
 def tree_by_git(root: Path, index: Path) -> str:
@@ -349,7 +349,7 @@ def test_any_edits_give_gits_own_tree(tmp_path: Path, seed: int) -> None:
             git(root, "add", "-A")
         if turn % 10 == 8:
             (root / ".gitignore").write_text(f"*.ckpt\n{'b.py' if turn % 20 == 8 else 'sub/'}\n")
-        taken = snapshot.take(root)
+        taken = freeze.take(root)
         assert taken.tree == tree_by_git(root, tmp_path / "index"), f"seed {seed}, turn {turn}"
-        blobs = [entry for entry in snapshot.entries(taken) if entry.kind == "blob"]
+        blobs = [entry for entry in freeze.entries(taken) if entry.kind == "blob"]
         assert (taken.files, taken.size) == (len(blobs), sum(entry.size for entry in blobs))

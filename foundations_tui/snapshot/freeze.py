@@ -22,10 +22,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from foundations_tui import plumbing
 from foundations_tui.config import locations
 from foundations_tui.errors import NotFoundError, SnapshotError
-from foundations_tui.listing import IGNORE_FILE, Listing, included
+from foundations_tui.snapshot import git_cli
+from foundations_tui.snapshot.files import IGNORE_FILE, Listing, included
 from foundations_tui.text import humanize
 
 if TYPE_CHECKING:
@@ -105,12 +105,12 @@ def take(folder: Path, max_file: int = 100 << 20, include: tuple[str, ...] = ())
         looked = pool.submit(_empty_folders, root, None if repository else shadow)
         try:
             tree, files, size = _freeze(root, shadow, repository is not None, max_file, include)
-        except plumbing.GitFailed:
+        except git_cli.GitFailed:
             shutil.rmtree(shadow, ignore_errors=True)  # perhaps damaged: it holds nothing that cannot be made again
             tree, files, size = _freeze(root, _shadow(root), repository is not None, max_file, include)
         empty = looked.result()
     subdir = "" if folder == root else folder.relative_to(root).as_posix()
-    if subdir and not plumbing.run(root, "ls-tree", tree, f"{subdir}/", shadow=shadow).stdout:
+    if subdir and not git_cli.run(root, "ls-tree", tree, f"{subdir}/", shadow=shadow).stdout:
         raise SnapshotError(
             f"{folder} has no files that are shipped: it is empty, or git ignores what is in it",
             f"start in another folder, or ship it: [snapshot] include = ['{subdir}/**'] in foundations.toml",
@@ -132,7 +132,7 @@ def _empty_folders(root: Path, shadow: Path | None) -> tuple[str, ...]:
         shadow: GIT_DIR for a folder that is no repository.
     """
     words = ["ls-files", "-z", "--others", "--directory", "--exclude-standard"]
-    listed = plumbing.run(root, *words, shadow=shadow, check=False).stdout.split(b"\0")
+    listed = git_cli.run(root, *words, shadow=shadow, check=False).stdout.split(b"\0")
     found: list[bytes] = []
     looks = 0
     for name in sorted(name for name in listed if name.endswith(b"/")):
@@ -154,7 +154,7 @@ def _not_ignored(root: Path, shadow: Path | None, folders: list[bytes]) -> list[
     """Return the folders that git does not ignore, as far as their names take little room: each job bears them."""
     lines = b"".join(folder + b"/\0" for folder in folders)
     asked = (
-        plumbing.run(root, "check-ignore", "-z", "--stdin", shadow=shadow, stdin=lines, check=False) if lines else None
+        git_cli.run(root, "check-ignore", "-z", "--stdin", shadow=shadow, stdin=lines, check=False) if lines else None
     )
     ignored = set(asked.stdout.split(b"\0")) if asked else set()
     kept, room = [], _MOST_EMPTY_BYTES
@@ -215,7 +215,7 @@ def left_behind(snapshot: Snapshot, include: tuple[str, ...] = ()) -> LeftBehind
         include: patterns of what is shipped all the same.
     """
     listed = (
-        plumbing.names(snapshot.root, "ls-files", "-z", "--others", "--ignored", "--exclude-standard", "--directory")
+        git_cli.names(snapshot.root, "ls-files", "-z", "--others", "--ignored", "--exclude-standard", "--directory")
         if snapshot.git
         else set()
     )
@@ -242,7 +242,7 @@ def _missing_submodules(root: Path) -> list[str]:
     if not (root / ".gitmodules").is_file():
         return []
     words = ["config", "-z", "--file", ".gitmodules", "--get-regexp", r"^submodule\..*\.path$"]
-    lines = plumbing.run(root, *words, check=False).stdout.split(b"\0")[:-1]
+    lines = git_cli.run(root, *words, check=False).stdout.split(b"\0")[:-1]
     names = [os.fsdecode(line.partition(b"\n")[2]) for line in lines]
     return [name for name in names if not (root / name).is_dir() or not os.listdir(root / name)]
 
@@ -256,11 +256,11 @@ def entries(snapshot: Snapshot, base: str | None = None) -> Iterator[Entry]:
     """
     if base and base != snapshot.tree:
         words = ["diff-tree", "-r", "-t", "-z", "--no-renames", base, snapshot.tree]
-        changed = plumbing.run(snapshot.root, *words, shadow=snapshot.shadow, check=False)
+        changed = git_cli.run(snapshot.root, *words, shadow=snapshot.shadow, check=False)
         if changed.returncode == 0:
             yield from _diff_entries(snapshot, changed.stdout)
             return
-    listed = plumbing.run(
+    listed = git_cli.run(
         snapshot.root, "ls-tree", "-r", "-t", "-z", "-l", "--full-tree", snapshot.tree, shadow=snapshot.shadow
     )
     for line in listed.stdout.split(b"\0")[:-1]:
@@ -279,7 +279,7 @@ def read_objects(snapshot: Snapshot, oids: list[str]) -> Iterator[tuple[str, str
         wishes.write("".join(oid + "\n" for oid in oids).encode())
         wishes.seek(0)
         command = ["git", "cat-file", "--batch", "--buffer"]
-        env = plumbing.environment({"GIT_DIR": str(snapshot.shadow)})
+        env = git_cli.environment({"GIT_DIR": str(snapshot.shadow)})
         with subprocess.Popen(command, env=env, stdin=wishes, stdout=subprocess.PIPE) as git:
             assert git.stdout is not None
             for oid in oids:
@@ -318,11 +318,11 @@ def since_commit(tree: str, commit: str) -> str:
         root = _root_of(home)
         if not root.is_dir():
             problem = NotFoundError(f"the repository {root}, from which it was submitted, is not there any more")
-        elif plumbing.run(root, "cat-file", "-e", commit + "^{tree}", check=False).returncode != 0:
+        elif git_cli.run(root, "cat-file", "-e", commit + "^{tree}", check=False).returncode != 0:
             hint = "git fetch may bring it back"
             problem = NotFoundError(f"commit {commit[:12]} is not in the repository {root}", hint)
         else:
-            asked = plumbing.run(root, "rev-parse", "--path-format=absolute", "--git-path", "objects")
+            asked = git_cli.run(root, "rev-parse", "--path-format=absolute", "--git-path", "objects")
             return _diff(home, [home / "objects", Path(os.fsdecode(asked.stdout.rstrip(b"\n")))], commit, tree)
     raise problem
 
@@ -339,7 +339,7 @@ def _homes_of(tree: str) -> Iterator[Path]:
     """Yield the shadow GIT_DIRs that hold a tree: two clones may have had the same one."""
     for shadow in sorted(path.parent for path in locations.snapshots_folder().glob("*/HEAD")):
         words = ["git", "--git-dir", str(shadow), "cat-file", "-e", tree + "^{tree}"]
-        if subprocess.run(words, env=plumbing.environment({}), capture_output=True).returncode == 0:
+        if subprocess.run(words, env=git_cli.environment({}), capture_output=True).returncode == 0:
             yield shadow
 
 
@@ -359,7 +359,7 @@ def _diff(home: Path, objects: list[Path], one: str, other: str) -> str:
     """Return the difference of two trees whose objects are in several places."""
     words = ["git", "--git-dir", str(home), "diff", "--no-color", "--no-ext-diff", "--no-textconv", one, other]
     places = os.pathsep.join(map(str, objects))
-    env = plumbing.environment({"GIT_ALTERNATE_OBJECT_DIRECTORIES": places, "GIT_CONFIG_GLOBAL": os.devnull})
+    env = git_cli.environment({"GIT_ALTERNATE_OBJECT_DIRECTORIES": places, "GIT_CONFIG_GLOBAL": os.devnull})
     done = subprocess.run(words, env=env, capture_output=True)
     if done.returncode != 0:
         raise SnapshotError(f"git diff failed: {done.stderr.decode(errors='replace').strip()}")
@@ -417,7 +417,7 @@ def _write_tree(root: Path, shadow: Path, is_repository: bool, max_file: int, in
         if (shadow / "index").exists():
             shutil.copy2(shadow / "index", index)
         _update_index(root, shadow, index, is_repository, max_file, include)
-        tree = plumbing.run(root, "write-tree", shadow=shadow, index=index).stdout.decode().strip()
+        tree = git_cli.run(root, "write-tree", shadow=shadow, index=index).stdout.decode().strip()
         os.replace(index, shadow / "index")
         return tree
     finally:
@@ -433,7 +433,7 @@ def _update_index(
     with ThreadPoolExecutor() as pool:
 
         def ask(*words: str) -> Future[set[bytes]]:
-            return pool.submit(lambda: set(plumbing.names(root, *words, "-z", shadow=shadow, index=index)))
+            return pool.submit(lambda: set(git_cli.names(root, *words, "-z", shadow=shadow, index=index)))
 
         known, changed = ask("ls-files"), ask("diff-files", "--name-only")
         listing = Listing(root, shadow, known, changed)
@@ -446,7 +446,7 @@ def _update_index(
     for flags, names in ((["--force-remove"], gone), (["--add", "--remove", "--replace"], fresh)):
         if names:
             lines = b"\0".join(sorted(names)) + b"\0"
-            plumbing.run(root, "update-index", *flags, "-z", "--stdin", shadow=shadow, index=index, stdin=lines)
+            git_cli.run(root, "update-index", *flags, "-z", "--stdin", shadow=shadow, index=index, stdin=lines)
 
 
 def _totals(root: Path, shadow: Path, tree: str) -> tuple[int, int]:
@@ -456,7 +456,7 @@ def _totals(root: Path, shadow: Path, tree: str) -> tuple[int, int]:
         base, files, size = json.loads((shadow / "totals").read_text())
     if base == tree:
         return files, size
-    diff = plumbing.run(root, "diff-tree", "-r", "-z", "--no-renames", base, tree, shadow=shadow).stdout
+    diff = git_cli.run(root, "diff-tree", "-r", "-z", "--no-renames", base, tree, shadow=shadow).stdout
     pairs = [line.split()[2:4] for line in diff.split(b"\0")[:-1:2]]
     sizes = _blob_sizes(root, shadow, {oid for pair in pairs for oid in pair})
     for before, after in pairs:
@@ -471,7 +471,7 @@ def _blob_sizes(root: Path, shadow: Path, oids: set[bytes]) -> dict[bytes, int]:
     if not oids:
         return {}
     lines = b"".join(oid + b"\n" for oid in oids)
-    found = plumbing.run(
+    found = git_cli.run(
         root, "cat-file", "--batch-check=%(objectname) %(objectsize)", shadow=shadow, stdin=lines
     ).stdout
     return {oid: int(size) if size.isdigit() else 0 for oid, size in map(bytes.split, found.splitlines())}
@@ -515,7 +515,7 @@ def _provenance(repository: git.Repo, tree: str) -> dict[str, Any]:
     except (ValueError, OSError):
         commit = None  # no commit yet
     branch = None if repository.head.is_detached else repository.head.reference.name
-    of_commit = plumbing.run(
+    of_commit = git_cli.run(
         Path(repository.working_dir), "rev-parse", "--verify", "-q", "HEAD^{tree}", check=False
     ).stdout
     return {"commit": commit or None, "branch": branch, "dirty": of_commit.decode().strip() != tree}
@@ -528,9 +528,9 @@ def _shadow(root: Path) -> Path:
         return shadow
     shadow.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     made = Path(tempfile.mkdtemp(prefix=f"{shadow.name}.", dir=shadow.parent))
-    plumbing.run(root, "init", "-q", "--bare", "--template=", "--object-format=sha1", str(made))
+    git_cli.run(root, "init", "-q", "--bare", "--template=", "--object-format=sha1", str(made))
     for key, value in _SETTINGS.items():
-        plumbing.run(root, "--git-dir", str(made), "config", key, value)
+        git_cli.run(root, "--git-dir", str(made), "config", key, value)
     (made / "info").mkdir(exist_ok=True)
     (made / "info" / "exclude").write_text(_NO_REPOSITORY_EXCLUDES)
     (made / "info" / "attributes").write_text(_ATTRIBUTES)

@@ -8,9 +8,9 @@ import stat
 from concurrent.futures import Future
 from pathlib import Path
 
-from foundations_tui import plumbing
 from foundations_tui.config import locations
 from foundations_tui.errors import SnapshotError
+from foundations_tui.snapshot import git_cli
 
 IGNORE_FILE = ".foundationsignore"
 _OTHER = ord("?")
@@ -86,12 +86,12 @@ class Listing:
 
 
 def _is_repository(folder: Path) -> bool:
-    return plumbing.run(folder, "rev-parse", "--git-dir", check=False).returncode == 0
+    return git_cli.run(folder, "rev-parse", "--git-dir", check=False).returncode == 0
 
 
 def _is_submodule(root: Path, path: bytes) -> bool:
     """Say whether the user's repository holds a name as a link to another repository's commit."""
-    listed = plumbing.run(root, "ls-files", "-z", "--stage", "--", os.fsdecode(path), check=False).stdout
+    listed = git_cli.run(root, "ls-files", "-z", "--stage", "--", os.fsdecode(path), check=False).stdout
     return listed.startswith(b"160000 ")
 
 
@@ -106,7 +106,7 @@ def included(top: Path, patterns: tuple[str, ...]) -> set[bytes]:
         return set()
     rules = [f":(glob){pattern.rstrip('/')}" for pattern in patterns]
     rules += [f":(glob){pattern.rstrip('/')}/**" for pattern in patterns]
-    found = plumbing.names(top, "ls-files", "-z", "--others", "--ignored", "--exclude-standard", "--", *rules)
+    found = git_cli.names(top, "ls-files", "-z", "--others", "--ignored", "--exclude-standard", "--", *rules)
     return {name for name in found if not name.endswith(b"/")}
 
 
@@ -140,12 +140,12 @@ def _ignored_by_us(top: Path, shadow: Path | None) -> set[bytes]:
         return set()
     rule = f"--exclude-from={top / IGNORE_FILE}"
     kinds = ("--cached", "--others") if shadow is None else ("--others",)
-    return {path for kind in kinds for path in plumbing.names(top, "ls-files", "-z", "-i", kind, rule, shadow=shadow)}
+    return {path for kind in kinds for path in git_cli.names(top, "ls-files", "-z", "-i", kind, rule, shadow=shadow)}
 
 
 def _all_names(top: Path, *words: str, shadow: Path | None = None) -> list[bytes]:
     """Return what git lists; that it could not look into a folder is only a warning of git's."""
-    done = plumbing.run(top, *words, shadow=shadow)
+    done = git_cli.run(top, *words, shadow=shadow)
     hidden = _HIDDEN.search(done.stderr)
     if hidden is not None:
         name = os.fsdecode(hidden[1])
