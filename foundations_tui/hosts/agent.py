@@ -22,7 +22,8 @@ from foundations_tui.errors import (
 )
 from foundations_tui.hosts import bundle, shell
 from foundations_tui.hosts.asking import Asker
-from foundations_tui.hosts.transport import Channel, Transport, connect
+from foundations_tui.hosts.connect import connect
+from foundations_tui.hosts.transport import Channel, Transport
 from remote_agent import messages, protocol
 from remote_agent.errors import BadRequest, ProtocolError
 

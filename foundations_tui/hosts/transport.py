@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from foundations_tui.config.hosts import HostConfig
-from foundations_tui.hosts.asking import Asker
-
 
 class Channel(Protocol):
     """A shell on a host: bytes to its standard input, bytes from its standard output."""
@@ -60,22 +57,3 @@ class Transport(Protocol):
 
     def close(self) -> None:
         """End all channels."""
-
-
-def connect(host: HostConfig, asker: Asker, timeout: float) -> Transport:
-    """Return an open transport to a host.
-
-    Args:
-        host: where.
-        asker: answers what the connection asks.
-        timeout: seconds for the connection.
-    Raises:
-        HostError: it is out of reach, refuses us, or its key is not what it should be.
-    """
-    if host.is_local:
-        from foundations_tui.hosts.local import LocalTransport
-
-        return LocalTransport()
-    from foundations_tui.hosts.ssh import SshTransport  # paramiko and Fabric: 250 ms
-
-    return SshTransport(host, asker, timeout)
