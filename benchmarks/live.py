@@ -16,7 +16,7 @@ from benchmarks.paired import Pair
 from foundations import records
 from foundations_tui.config import locations
 from foundations_tui.session import Session
-from foundations_tui.store import writes
+from foundations_tui.store import write_streams
 from foundations_tui.store.db import Store
 from foundations_tui.submit import submit_all
 from foundations_tui.ui.app import FoundationsApp
@@ -117,12 +117,12 @@ def _long_curve() -> list[Pair]:
     found = []
     for key, count in (("short", 100), ("long", _POINTS)):
         store = Store()
-        writes.put_sizes(store, "local", [(_JOB, 1, f"records/{key}", 1 << 40)])
+        write_streams.put_sizes(store, "local", [(_JOB, 1, f"records/{key}", 1 << 40)])
         offset = 0
         for first in range(0, count, 10_000):
             numbers = range(first, min(first + 10_000, count))
             page = b"".join(records.encode_metric(1e9 + n, key, n, 1 / (n + 1)) for n in numbers)
-            writes.put_records_page(store, _JOB, 1, f"records/{key}", offset, page)
+            write_streams.put_records_page(store, _JOB, 1, f"records/{key}", offset, page)
             offset += len(page)
         store.close()
         found.append(asyncio.run(_redraw(key)))

@@ -17,7 +17,7 @@ from pathlib import Path
 from benchmarks.paired import Pair, time_pair
 from foundations import records
 from foundations_tui import charts, sync
-from foundations_tui.store import queries, writes
+from foundations_tui.store import queries, write_streams, writes
 from foundations_tui.store.db import Store, open_reader
 from remote_agent.jobs import JobSpec, JobState, JobView
 
@@ -173,18 +173,18 @@ def _taking_in(folder: Path) -> list[Pair]:
     def ours() -> None:
         job = f"{next(count):012x}"
         _put_job(store, job, 0)
-        writes.put_sizes(store, "local", [(job, 1, "records/w", 1 << 40)])
+        write_streams.put_sizes(store, "local", [(job, 1, "records/w", 1 << 40)])
         offset = 0
         for one in pages:
-            offset += writes.put_records_page(store, job, 1, "records/w", offset, one)
+            offset += write_streams.put_records_page(store, job, 1, "records/w", offset, one)
 
     pair = time_pair("1,000,000 records into the store / executemany of the rows", 2.5, floor, ours, 2)
     _put_job(store, "f" * 12, 0)
-    writes.put_sizes(store, "local", [("f" * 12, 1, "records/w", 1 << 40)])
+    write_streams.put_sizes(store, "local", [("f" * 12, 1, "records/w", 1 << 40)])
     offset = 0
     for start in range(0, _RECORDS, 1000):
         page = [records.encode_metric(1e9 + n, "long", n, n * 0.37) for n in range(start, start + 1000)]
-        offset += writes.put_records_page(store, "f" * 12, 1, "records/w", offset, b"".join(page))
+        offset += write_streams.put_records_page(store, "f" * 12, 1, "records/w", offset, b"".join(page))
     store.close()
     reader = open_reader()
 
@@ -263,11 +263,11 @@ def _lines_of(step: int) -> bytes:
 def _time_of(store: Store, job: str, pages: list[bytes]) -> float:
     """Return how long the pages of a job take to get into the store, seconds."""
     _put_job(store, job, 0)
-    writes.put_sizes(store, "local", [(job, 1, "records/w", 1 << 40)])
+    write_streams.put_sizes(store, "local", [(job, 1, "records/w", 1 << 40)])
     began = time.perf_counter()
     offset = 0
     for page in pages:
-        offset += writes.put_records_page(store, job, 1, "records/w", offset, page)
+        offset += write_streams.put_records_page(store, job, 1, "records/w", offset, page)
     return time.perf_counter() - began
 
 

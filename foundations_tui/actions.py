@@ -9,12 +9,12 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from foundations_tui import runs, sparse, sync
+from foundations_tui import runs, sync
 from foundations_tui.config import locations
 from foundations_tui.errors import FoundationsError, UsageError, as_ours
 from foundations_tui.hosts.agent import Agent, refusal
 from foundations_tui.session import Session
-from foundations_tui.store import queries, writes
+from foundations_tui.store import queries, sparse, write_annotations, writes
 from foundations_tui.store.rows import JobRow
 from foundations_tui.text import humanize
 from remote_agent import checks
@@ -217,7 +217,7 @@ def annotate(
         check_annotations({key: [value, moment] for key, value in changes.items()})
     except BadRequest as error:
         raise UsageError(str(error)) from None
-    writes.put_annotations(session.store, [row.job for row in rows], changes, moment)
+    write_annotations.put_annotations(session.store, [row.job for row in rows], changes, moment)
     problems = {}
     for host in dict.fromkeys(row.host for row in rows):
         try:

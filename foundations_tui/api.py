@@ -10,11 +10,11 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from foundations_tui import actions, fetching, runs, sparse, submit as submission, sync
+from foundations_tui import actions, fetching, runs, submit as submission, sync
 from foundations_tui.config import locations
 from foundations_tui.errors import HostError, NotFoundError
 from foundations_tui.session import Session
-from foundations_tui.store import queries
+from foundations_tui.store import queries, sparse
 from foundations_tui.store.db import open_reader
 from foundations_tui.store.rows import JobRow
 

@@ -12,9 +12,9 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from foundations.records import METRIC, Record
-from foundations_tui import moments, sparse
+from foundations_tui import moments
 from foundations_tui.config import locations
-from foundations_tui.store import queries, writes
+from foundations_tui.store import queries, sparse, write_streams
 from foundations_tui.store.db import Store
 from foundations_tui.text.command_line import MOST_DIGITS
 
@@ -43,7 +43,7 @@ def take_in(store: Store, job: str, attempt: int) -> None:
     steps = functools.partial(_next_step, store, job, attempt)
     is_whole = ended_at is not None and _is_here_whole(store, job, attempt)
     while True:
-        known = writes.run_offset(store, job, attempt, "patterns")
+        known = write_streams.run_offset(store, job, attempt, "patterns")
         offset, page, size = _page(path, known)
         begin, end = 0, page.rfind(b"\n") + 1
         taken = end
@@ -56,10 +56,10 @@ def take_in(store: Store, job: str, attempt: int) -> None:
             return
         if offset > known:
             begin = page.find(b"\n") + 1 or len(page)  # what a hole cut off the line before it says nothing
-            writes.skip_unfinished(store, job, attempt, "patterns", known, offset)
+            write_streams.skip_unfinished(store, job, attempt, "patterns", known, offset)
         when = functools.partial(_written_at, clock, now)
         found = _records(compiled(tuple(patterns)), page[begin:end], offset + begin, when, steps)
-        writes.put_found(store, job, attempt, "patterns", offset, taken, WRITER, list(found))
+        write_streams.put_found(store, job, attempt, "patterns", offset, taken, WRITER, list(found))
 
 
 def _written_at(clock: moments.LogClock, otherwise: float, offset: int) -> float:

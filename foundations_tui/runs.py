@@ -17,7 +17,7 @@ from foundations_tui.config import locations
 from foundations_tui.config.hosts import load_hosts, owner_name
 from foundations_tui.errors import FoundationsError
 from foundations_tui.processes import is_running
-from foundations_tui.store import queries, writes
+from foundations_tui.store import queries, write_streams, writes
 from foundations_tui.store.db import Store
 from remote_agent.errors import BadRequest
 from remote_agent.jobs import JOB_ID, STATE_OF_REASON, EndReason, JobSpec, JobState, JobView
@@ -175,14 +175,14 @@ class _Run:
         sizes = {
             path: stats.st_size for path in found if (stats := _stat(path)) is not None and stats.st_mtime >= began
         }
-        known = writes.run_offset(self._store, self._job, attempt, writes.READ_EVENTS) if sizes else 0
+        known = write_streams.run_offset(self._store, self._job, attempt, write_streams.READ_EVENTS) if sizes else 0
         if sum(sizes.values()) <= known:
             return True
         try:
             records = eventfiles.by_folder({str(path): path for path in sizes})
         except FoundationsError:
             return False  # without the reader: they are read once it is installed
-        writes.put_events(self._store, self._job, attempt, known, sum(sizes.values()), records)
+        write_streams.put_events(self._store, self._job, attempt, known, sum(sizes.values()), records)
         return True
 
     def _has_writers(self, attempt: int) -> bool:
@@ -196,15 +196,15 @@ class _Run:
 
     def _take_file(self, path: Path, attempt: int, stream: str, is_final: bool) -> bool:
         size = path.stat().st_size
-        offset = writes.run_offset(self._store, self._job, attempt, stream)
+        offset = write_streams.run_offset(self._store, self._job, attempt, stream)
         with path.open("rb") as file:
             file.seek(offset)
             while offset < size:
                 page = file.read(_PAGE)
-                taken = writes.put_records_page(self._store, self._job, attempt, stream, offset, page)
+                taken = write_streams.put_records_page(self._store, self._job, attempt, stream, offset, page)
                 if taken == 0:
                     if is_final:  # a torn last line
-                        writes.skip_unfinished(self._store, self._job, attempt, stream, offset, size)
+                        write_streams.skip_unfinished(self._store, self._job, attempt, stream, offset, size)
                     return is_final
                 offset += taken
                 file.seek(offset)

@@ -11,7 +11,7 @@ import time
 from foundations_tui import eventfiles
 from foundations_tui.config import locations
 from foundations_tui.session import Session
-from foundations_tui.store import queries, writes
+from foundations_tui.store import queries, write_streams
 
 _SHORTEST_PAUSE = 2.0
 """Seconds between two readings of the event files of a job that runs."""
@@ -29,7 +29,7 @@ def take_in(session: Session, host: str) -> None:
     Raises:
         FoundationsError: the reader is not installed; they are read once it is.
     """
-    for job, attempt in writes.unread_events(session.store, host):
+    for job, attempt in write_streams.unread_events(session.store, host):
         key = (job, attempt)
         if not queries.job(session.store.conn, job).is_final and time.monotonic() < _due.get(key, 0.0):
             continue
@@ -39,7 +39,7 @@ def take_in(session: Session, host: str) -> None:
 
 
 def _take_in_of(session: Session, job: str, attempt: int) -> None:
-    known = writes.run_offset(session.store, job, attempt, writes.READ_EVENTS)
-    files = writes.event_files(session.store.conn, job, attempt)
-    paths = {name: locations.stream_file(job, attempt, writes.EVENTS + name) for name in files}
-    writes.put_events(session.store, job, attempt, known, sum(files.values()), eventfiles.by_folder(paths))
+    known = write_streams.run_offset(session.store, job, attempt, write_streams.READ_EVENTS)
+    files = write_streams.event_files(session.store.conn, job, attempt)
+    paths = {name: locations.stream_file(job, attempt, write_streams.EVENTS + name) for name in files}
+    write_streams.put_events(session.store, job, attempt, known, sum(files.values()), eventfiles.by_folder(paths))

@@ -26,7 +26,7 @@ from foundations_tui.errors import (
 from foundations_tui.hosts.agent import Agent, Answer
 from foundations_tui.processes import is_running
 from foundations_tui.session import Session
-from foundations_tui.store import queries, writes
+from foundations_tui.store import queries, write_annotations, write_streams, writes
 from foundations_tui.store.db import Store
 from remote_agent import loglimit
 from remote_agent.errors import BadRequest
@@ -148,9 +148,9 @@ class HostSync:
         Raises:
             HostError: the connection was lost.
         """
-        while unsent := writes.unsent_annotations(self._store, self._host):
+        while unsent := write_annotations.unsent_annotations(self._store, self._host):
             self._agent.call("annotate", {"jobs": unsent})
-            writes.put_annotations_sent(self._store, unsent)
+            write_annotations.put_annotations_sent(self._store, unsent)
 
     def pull_sizes(self) -> None:
         """Learn how long the streams of running jobs are."""
@@ -174,9 +174,9 @@ class HostSync:
             Whether all was brought; a long stream takes several rounds.
         """
         whole = True
-        for job, attempt, name, offset, size in writes.behind(self._store, self._host, jobs, logs):
-            if name.startswith(writes.EVENTS) and self._is_over_limit(job, attempt, size - offset):
-                writes.put_size(self._store, job, attempt, name, offset)
+        for job, attempt, name, offset, size in write_streams.behind(self._store, self._host, jobs, logs):
+            if name.startswith(write_streams.EVENTS) and self._is_over_limit(job, attempt, size - offset):
+                write_streams.put_size(self._store, job, attempt, name, offset)
                 self.left.add(job)
                 continue
             try:
@@ -186,13 +186,13 @@ class HostSync:
                     _bound_log(self._store, job, attempt)
             except NotFoundError:
                 continue  # deleted on the host: the next changes say so
-        writes.mark_complete(self._store, self._host)
+        write_streams.mark_complete(self._store, self._host)
         return whole
 
     def _is_over_limit(self, job: str, attempt: int, more: int) -> bool:
         """Say whether event files would take more than the outputs of a job may."""
         limit = int(queries.spec(self._store.conn, job).get("output_limit") or 0)
-        here = sum(writes.event_files(self._store.conn, job, attempt).values())
+        here = sum(write_streams.event_files(self._store.conn, job, attempt).values())
         return bool(limit) and here + more > limit
 
     def pull_samples(self) -> None:
@@ -202,13 +202,13 @@ class HostSync:
             HostError: the connection was lost.
         """
         for _ in range(_SAMPLE_PAGES):
-            base = writes.samples_offset(self._store, self._host)
+            base = write_streams.samples_offset(self._store, self._host)
             answer, page = self._agent.call("samples", {"offset": base})
             if not page:
                 return
             if answer["offset"] < base:
                 raise HostRefused(f"{self._host}: its samples go back in time: {answer['offset']} after {base}")
-            if writes.put_host_samples(self._store, self._host, base, answer["offset"], page) <= base:
+            if write_streams.put_host_samples(self._store, self._host, base, answer["offset"], page) <= base:
                 return
 
     def acknowledge(self, client: str) -> None:
@@ -239,7 +239,9 @@ class HostSync:
         self._put_sizes(answer["grown"])
 
     def _put_sizes(self, sizes: list[list[Any]]) -> None:
-        writes.put_sizes(self._store, self._host, [(job, attempt, name, size) for job, attempt, name, size in sizes])
+        write_streams.put_sizes(
+            self._store, self._host, [(job, attempt, name, size) for job, attempt, name, size in sizes]
+        )
 
     def _note_contact(self, page: dict[str, Any]) -> None:
         if page["resources"] != self._resources:
@@ -310,10 +312,10 @@ class _StreamPull:
                 self._take()
             if end == before == at and end < size:
                 size = end  # it says that there is more, and gives none
-                writes.put_size(self._store, *self._key, size)
+                write_streams.put_size(self._store, *self._key, size)
         self._take()
-        if size < known and self._key[2].startswith(writes.EVENTS):
-            writes.put_size(self._store, *self._key, max(end, size))  # it has gone, or was begun anew
+        if size < known and self._key[2].startswith(write_streams.EVENTS):
+            write_streams.put_size(self._store, *self._key, max(end, size))  # it has gone, or was begun anew
         if end >= size and self._carry:
             self._pass_over_torn_line(self._stored, end)
         return end >= min(known, size)
@@ -326,10 +328,10 @@ class _StreamPull:
         """Pass over a hole: what the host does not keep costs no space here."""
         self._take()
         job, attempt, name = self._key
-        if writes.is_file(name):
-            writes.put_hole(self._store, job, attempt, name, begin, end)
+        if write_streams.is_file(name):
+            write_streams.put_hole(self._store, job, attempt, name, begin, end)
         else:
-            writes.skip_unfinished(self._store, job, attempt, name, self._stored, end)
+            write_streams.skip_unfinished(self._store, job, attempt, name, self._stored, end)
         self._carry, self._stored = b"", end
 
     def _ask(self, offset: int) -> Any:
@@ -342,15 +344,15 @@ class _StreamPull:
         data, offset = self._carry, self._stored
         if not data:
             return
-        if writes.is_file(name):
-            writes.put_page(self._store, job, attempt, name, offset, data)
+        if write_streams.is_file(name):
+            write_streams.put_page(self._store, job, attempt, name, offset, data)
             taken = len(data)
         elif name == "samples":
-            taken = writes.put_samples_page(self._store, job, attempt, offset, data)
+            taken = write_streams.put_samples_page(self._store, job, attempt, offset, data)
         else:
-            taken = writes.put_records_page(self._store, job, attempt, name, offset, data)
+            taken = write_streams.put_records_page(self._store, job, attempt, name, offset, data)
         if len(data) - taken > _LONGEST_LINE:
-            writes.skip_unfinished(self._store, job, attempt, name, offset + taken, offset + len(data))
+            write_streams.skip_unfinished(self._store, job, attempt, name, offset + taken, offset + len(data))
             taken = len(data)
         self._carry, self._stored = data[taken:], offset + taken
 
@@ -359,7 +361,7 @@ class _StreamPull:
         job, attempt, name = self._key
         state = self._store.conn.execute("SELECT state FROM jobs WHERE job = ?", [job]).fetchone()
         if state is not None and state["state"] in ("completed", "failed", "stopped", "lost"):
-            writes.skip_unfinished(self._store, job, attempt, name, offset, end)
+            write_streams.skip_unfinished(self._store, job, attempt, name, offset, end)
 
 
 def catch_up(

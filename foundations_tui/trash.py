@@ -7,7 +7,7 @@ import time
 from foundations_tui import runs
 from foundations_tui.errors import FoundationsError, HostError, NotFoundError
 from foundations_tui.session import Session
-from foundations_tui.store import queries, writes
+from foundations_tui.store import queries, write_annotations, writes
 from foundations_tui.store.rows import JobRow
 
 KEPT_SECONDS = 30 * 86400.0
@@ -56,7 +56,7 @@ def empty(session: Session, host: str) -> None:
     Raises:
         HostError: the host is out of reach.
     """
-    for job in writes.long_in_trash(session.store, host, time.time() - KEPT_SECONDS):
+    for job in write_annotations.long_in_trash(session.store, host, time.time() - KEPT_SECONDS):
         try:
             remove(session, queries.job(session.store.conn, job), files=True)
         except HostError:

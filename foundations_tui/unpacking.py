@@ -19,8 +19,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
-from foundations_tui import sparse
 from foundations_tui.errors import FoundationsError, HostRefused, HostUnreachable
+from foundations_tui.store import sparse
 from remote_agent.checks import END_OF_TIME
 
 _LONGEST_NAME = 255

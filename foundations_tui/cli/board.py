@@ -18,7 +18,7 @@ from foundations_tui import eventfiles, runs
 from foundations_tui.cli.options import chosen_jobs, jobs_argument, reader, say, where_option
 from foundations_tui.config import locations
 from foundations_tui.errors import FoundationsError, NotFoundError
-from foundations_tui.store import queries, writes
+from foundations_tui.store import queries, write_streams
 from foundations_tui.store.rows import JobRow
 from foundations_tui.text import humanize
 
@@ -58,13 +58,13 @@ def tensorboard(jobs: tuple[str, ...], where: str, port: int) -> int:
 def _link(conn: sqlite3.Connection, row: JobRow, place: Path) -> bool:
     """Link the folders of a job that hold event files, or such files; say whether there are any."""
     streams = [
-        name for name, size in writes.event_files(conn, row.job, row.attempt).items() if size and _is_plain(name)
+        name for name, size in write_streams.event_files(conn, row.job, row.attempt).items() if size and _is_plain(name)
     ]
     for name in streams:
         link = place / (name if "/" in name else f"run/{name}")
         with contextlib.suppress(OSError):  # a host that calls a file and a folder the same
             link.parent.mkdir(parents=True, exist_ok=True)
-            link.symlink_to(locations.stream_file(row.job, row.attempt, writes.EVENTS + name))
+            link.symlink_to(locations.stream_file(row.job, row.attempt, write_streams.EVENTS + name))
     if streams:
         return True
     tops = [locations.outputs_folder(row.job), locations.artifacts_folder(row.job)]

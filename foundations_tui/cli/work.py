@@ -267,8 +267,9 @@ def exit_code_of(row: JobRow) -> int:
 
 def _print_log(session: Session, row: JobRow, writer: _LogWriter, only: int | None) -> int:
     """Print the whole log, or one attempt's; when the host is out of reach, what is here, and say so."""
-    from foundations_tui import sparse, sync
+    from foundations_tui import sync
     from foundations_tui.config import locations
+    from foundations_tui.store import sparse
 
     code = 0
     if not row.complete:

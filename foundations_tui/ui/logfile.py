@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from foundations_tui import sparse
+from foundations_tui.store import sparse
 
 CHUNK_BYTES = 64 << 10
 LONGEST_LINE = 4096

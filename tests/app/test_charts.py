@@ -14,7 +14,7 @@ from foundations import records
 from foundations_tui import charts, moments, summaries
 from foundations_tui.config import locations
 from foundations_tui.session import Session
-from foundations_tui.store import writes
+from foundations_tui.store import write_streams
 from foundations_tui.store.db import Store, open_reader
 from foundations_tui.store.rows import CurvePoint
 from foundations_tui.ui import curves, sweepcharts
@@ -33,9 +33,9 @@ LONG = 40_000
 def log(values: list[float], attempt: int = 1, first: int = 0, time: float = 1e9) -> None:
     """Put a metric of the first job into the store."""
     store = Store()
-    writes.put_sizes(store, "local", [(JOB, attempt, "records/w", 1 << 40)])
+    write_streams.put_sizes(store, "local", [(JOB, attempt, "records/w", 1 << 40)])
     lines = (records.encode_metric(time + n, "loss", first + n, value) for n, value in enumerate(values))
-    writes.put_records_page(store, JOB, attempt, "records/w", 0, b"".join(lines))
+    write_streams.put_records_page(store, JOB, attempt, "records/w", 0, b"".join(lines))
     store.close()
 
 
@@ -196,9 +196,9 @@ async def test_charts_and_log_are_linked_in_time() -> None:
     path.parent.mkdir(parents=True)
     path.write_bytes(text)
     store = Store()
-    writes.put_sizes(store, "local", [(JOB, 1, "samples", 1 << 40)])
+    write_streams.put_sizes(store, "local", [(JOB, 1, "samples", 1 << 40)])
     samples = b"".join(b"[%d,1,1,null,null,%d]\n" % (1e9 + at, at * 14) for at in (0, 50, 100))
-    assert writes.put_samples_page(store, JOB, 1, 0, b"[0,1,1,null,null]\n" + samples)
+    assert write_streams.put_samples_page(store, JOB, 1, 0, b"[0,1,1,null,null]\n" + samples)
     store.close()
     app = FoundationsApp(Session(), page="metrics", follow=False)
     async with app.run_test(size=(100, 30)) as pilot:
@@ -232,8 +232,8 @@ def sweep(results: dict[int, float]) -> None:
     store = Store()
     for number, value in results.items():
         job = f"{number:012x}"
-        writes.put_sizes(store, "local", [(job, 1, "records/w", 1 << 40)])
-        writes.put_records_page(store, job, 1, "records/w", 0, records.encode_metric(1e9, "loss", 0, value))
+        write_streams.put_sizes(store, "local", [(job, 1, "records/w", 1 << 40)])
+        write_streams.put_records_page(store, job, 1, "records/w", 0, records.encode_metric(1e9, "loss", 0, value))
     store.close()
 
 

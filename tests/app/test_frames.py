@@ -11,7 +11,7 @@ import pytest
 from foundations import records
 from foundations_tui.config import locations
 from foundations_tui.session import Session
-from foundations_tui.store import writes
+from foundations_tui.store import write_streams
 from foundations_tui.store.db import Store
 from foundations_tui.ui.app import FoundationsApp
 from foundations_tui.ui.frame import settle, text
@@ -49,8 +49,8 @@ def store_of_all_kinds() -> None:
         job = f"{number:012x}"
         points = [records.encode_metric(NOW - 100 + n, "loss", n, math.exp(-n / number)) for n in range(60)]
         points += [records.encode_metric(NOW - 100 + n, "acc", n, 1 - math.exp(-n / number)) for n in range(60)]
-        writes.put_sizes(store, "local", [(job, 1, "records/w", 1 << 40)])
-        writes.put_records_page(store, job, 1, "records/w", 0, b"".join(points))
+        write_streams.put_sizes(store, "local", [(job, 1, "records/w", 1 << 40)])
+        write_streams.put_records_page(store, job, 1, "records/w", 0, b"".join(points))
         log = locations.log_file(job, 1)
         log.parent.mkdir(parents=True)
         log.write_text("".join(f"epoch {n}  loss {math.exp(-n / number):.4f}\n" for n in range(60)))

@@ -17,7 +17,7 @@ from textual.theme import Theme
 from foundations_tui.cli.verbs import VERBS
 from foundations_tui.config import app
 from foundations_tui.session import Session
-from foundations_tui.store import queries, writes
+from foundations_tui.store import queries, write_streams, writes
 from foundations_tui.store.db import Store, open_reader
 from foundations_tui.store.rows import JobRow
 from foundations_tui.ui import notices
@@ -163,7 +163,7 @@ def test_time_in_which_nobody_watched_is_no_silence(monkeypatch: pytest.MonkeyPa
 
     def hear(seconds: float, size: int) -> bool:
         now[0] += seconds
-        writes.put_sizes(store, "local", [("0" * 12, 1, "log", size)])
+        write_streams.put_sizes(store, "local", [("0" * 12, 1, "log", size)])
         return bool(queries.stalled(store.conn))
 
     assert not any(hear(30, n) for n in range(10))
@@ -202,7 +202,7 @@ def _row(client: Client) -> JobRow:
 
 @given(st.lists(st.floats(1, 1e5), max_size=64))
 def test_patience_is_ten_times_what_is_usual(gaps: list[float]) -> None:
-    found = writes.patience(gaps)
+    found = write_streams.patience(gaps)
     assert found >= 600 and sum(10 * gap > found for gap in gaps) <= 0.05 * len(gaps)
 
 

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings, strategies as some
 
 from foundations_tui.session import Session
-from foundations_tui.store import writes
+from foundations_tui.store import write_streams, writes
 from foundations_tui.store.db import Store
 from remote_agent import checks, messages, protocol
 from remote_agent.errors import BadRequest
@@ -332,7 +332,7 @@ def test_nothing_that_a_host_says_changes_a_job_of_another() -> None:
     assert writes.put_changes(store, "local", ("", 0), page)
     waiting = view("victim02", state=JobState.QUEUED, attempt=0)
     assert writes.put_changes(store, "local", ("j" * 32, 4), {**page, "jobs": [waiting], "seq": 5})
-    writes.put_sizes(store, "local", [("victim01", 1, "log", 10), ("victim01", 1, "records/w", 10)])
+    write_streams.put_sizes(store, "local", [("victim01", 1, "log", 10), ("victim01", 1, "records/w", 10)])
     writes.add_intents(store, [view("victim03").spec], "local", "me")
     ids = ("victim01", "victim02", "victim03")
     before = {job: rows_of(store, job) for job in ids}
@@ -348,12 +348,12 @@ def test_nothing_that_a_host_says_changes_a_job_of_another() -> None:
     writes.put_changes(store, "evil", ("", 0), evil_page)
     writes.put_acknowledged(store, "evil", "e" * 32, evil_views)
     writes.put_accepted(store, "evil", "e" * 32, evil_views)
-    writes.put_sizes(
+    write_streams.put_sizes(
         store, "evil", [(job, 1, name, 1 << 40) for job in ids for name in ("log", "records/w", "samples")]
     )
     writes.put_waits(store, "evil", [("hijacked", list(ids))], dict.fromkeys(ids, 5.0))
-    writes.mark_complete(store, "evil")
-    assert writes.behind(store, "evil") == [] and writes.unread_events(store, "evil") == []
+    write_streams.mark_complete(store, "evil")
+    assert write_streams.behind(store, "evil") == [] and write_streams.unread_events(store, "evil") == []
     assert {job: rows_of(store, job) for job in ids} == before
     walked = {
         "put_changes",

@@ -20,7 +20,7 @@ from hypothesis import HealthCheck, given, settings, strategies as some
 
 from foundations_tui import unpacking
 from foundations_tui.errors import HostRefused, HostUnreachable
-from foundations_tui.store import writes
+from foundations_tui.store import write_annotations
 from foundations_tui.store.db import Store
 from foundations_tui.unpacking import Folder, Refused
 from remote_agent.files import walk
@@ -385,7 +385,7 @@ def test_days_in_the_trash_are_counted_by_this_clock(client: Client, monkeypatch
     job = client.submit("--", "sh", "-c", "echo 1 > kept")
     client.run("wait", job)
     store = Store()
-    writes.put_annotations(store, [job], {"trashed": True}, time.time() - 40 * 86400)
+    write_annotations.put_annotations(store, [job], {"trashed": True}, time.time() - 40 * 86400)
     store.close()
     client.run("sync")
     assert client.json("jobs", "--where", "is:trashed")[0]["job"] == job

@@ -40,7 +40,6 @@ AGENT_LAYERS = [
 ]
 """Top first: what decides (core) knows no process and no file; what is written down (storage) knows no decision."""
 MOVING = {
-    "foundations_tui.sparse": "store",
     "foundations_tui.patterns": "ingest",
     "foundations_tui.eventfiles": "ingest",
     "foundations_tui.runs": "ingest",

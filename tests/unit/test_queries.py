@@ -13,7 +13,7 @@ from hypothesis import given, settings, strategies as st
 
 from foundations import records
 from foundations_tui import summaries
-from foundations_tui.store import queries, search, series, writes
+from foundations_tui.store import queries, search, series, write_annotations, write_streams, writes
 from foundations_tui.store.db import Store, open_reader
 from foundations_tui.store.expressions import QueryError, parse_columns, parse_expression, parse_query, parse_sort
 from foundations_tui.text import command_line
@@ -56,7 +56,9 @@ def conn() -> Iterator[sqlite3.Connection]:
     store = Store()
     for job, facts in JOBS.items():
         put(store, job, **facts)
-    writes.put_annotations(store, ["aaaaaa000002"], {"starred": True, "archived": True, "note": "look here"}, NOW)
+    write_annotations.put_annotations(
+        store, ["aaaaaa000002"], {"starred": True, "archived": True, "note": "look here"}, NOW
+    )
     store.close()
     reader = open_reader()
     yield reader
@@ -84,8 +86,8 @@ def put(store: Store, job: str, **facts: Any) -> None:
 
 def put_records(store: Store, job: str, page: bytes, writer: str = "w", offset: int = 0) -> None:
     host = store.conn.execute("SELECT host FROM jobs WHERE job = ?", [job]).fetchone()["host"]
-    writes.put_sizes(store, host, [(job, 1, f"records/{writer}", offset + len(page))])
-    assert writes.put_records_page(store, job, 1, f"records/{writer}", offset, page) == len(page)
+    write_streams.put_sizes(store, host, [(job, 1, f"records/{writer}", offset + len(page))])
+    assert write_streams.put_records_page(store, job, 1, f"records/{writer}", offset, page) == len(page)
 
 
 def found(conn: sqlite3.Connection, query: str) -> str:
@@ -394,9 +396,9 @@ def test_gpu_hours_are_those_of_the_time_that_is_asked_for() -> None:
 def test_what_is_no_finite_number_is_found(query: str, count: int) -> None:
     fill(2)
     store, job = Store(), "0" * 12
-    writes.put_sizes(store, "local", [(job, 1, "records/w", 1 << 40)])
+    write_streams.put_sizes(store, "local", [(job, 1, "records/w", 1 << 40)])
     said = [("x", math.inf), ("y", math.nan)]
     page = b"".join(records.encode_pair(records.PARAM, 1e9, key, value) for key, value in said)
-    writes.put_records_page(store, job, 1, "records/w", 0, page + records.encode_metric(1e9, "m", 0, math.inf))
+    write_streams.put_records_page(store, job, 1, "records/w", 0, page + records.encode_metric(1e9, "m", 0, math.inf))
     assert len(queries.jobs(store.conn, queries.JobFilter(query=query))) == count
     store.close()
