@@ -9,10 +9,11 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from foundations_tui import runs, sync
+from foundations_tui import sync
 from foundations_tui.config import locations
 from foundations_tui.errors import FoundationsError, UsageError, as_ours
 from foundations_tui.hosts.agent import Agent, refusal
+from foundations_tui.ingest import local_runs
 from foundations_tui.session import Session
 from foundations_tui.store import queries, sparse, write_annotations, writes
 from foundations_tui.store.rows import JobRow
@@ -43,8 +44,8 @@ def stop(session: Session, job: JobRow, by: str, grace: float | None = None) -> 
     Raises:
         FoundationsError: it has ended already. HostError: its host is out of reach.
     """
-    if job.kind == runs.KIND:
-        return runs.stop(job.job, job.attempt)
+    if job.kind == local_runs.KIND:
+        return local_runs.stop(job.job, job.attempt)
     answer = session.retrying(job.host, lambda agent: agent.call("stop", {"job": job.job, "by": by, "grace": grace})[0])
     _put_acknowledged(session, job, answer)
 
@@ -151,7 +152,13 @@ def survey(session: Session, rows: Iterable[JobRow]) -> dict[str, Unfetched]:
     """
     wanted: dict[str, list[list[str]]] = {}
     for one in rows:
-        if one.kind != runs.KIND and one.is_final and one.attempt and not one.pruned and one.reason_code not in _GONE:
+        if (
+            one.kind != local_runs.KIND
+            and one.is_final
+            and one.attempt
+            and not one.pruned
+            and one.reason_code not in _GONE
+        ):
             wanted.setdefault(one.host, []).append([one.job, one.snapshot])
     found: dict[str, Unfetched] = {}
     for host, jobs in wanted.items():

@@ -10,9 +10,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from foundations_tui import actions, fetching, runs, submit as submission, sync
+from foundations_tui import actions, fetching, submit as submission, sync
 from foundations_tui.config import locations
 from foundations_tui.errors import HostError, NotFoundError
+from foundations_tui.ingest import local_runs
 from foundations_tui.session import Session
 from foundations_tui.store import queries, sparse
 from foundations_tui.store.db import open_reader
@@ -138,8 +139,8 @@ def _python(value: Any) -> Any:
 def _row(wanted: str, fresh: bool) -> JobRow:
     own = session()
     row = queries.find(own.store.conn, wanted)
-    if row.kind == runs.KIND:
-        runs.take_into(own.store)
+    if row.kind == local_runs.KIND:
+        local_runs.take_into(own.store)
     elif fresh and not (row.is_final and row.complete):
         try:
             sync.catch_up(own, row.host, jobs=[row.job])
@@ -149,5 +150,5 @@ def _row(wanted: str, fresh: bool) -> JobRow:
 
 
 def _reader() -> Any:
-    runs.take_in()
+    local_runs.take_in()
     return open_reader()

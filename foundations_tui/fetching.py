@@ -11,12 +11,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from foundations_tui import runs, unpacking
+from foundations_tui import unpacking
 from foundations_tui.config import locations
 from foundations_tui.errors import FoundationsError, HostRefused, HostUnreachable, NotFoundError
 from foundations_tui.hosts.agent import refusal
 from foundations_tui.hosts.shell import NonceLines
 from foundations_tui.hosts.transport import Channel
+from foundations_tui.ingest import local_runs
 from foundations_tui.session import Session
 from foundations_tui.store import queries, writes
 from foundations_tui.store.rows import JobRow
@@ -293,8 +294,8 @@ def artifact(session: Session, row: JobRow, key: str) -> Path:
     name = facts.get("name" if is_synced else "path")
     if not isinstance(name, str) or "/" in name or name in ("", ".", "..") or "\0" in name:
         raise NotFoundError(f"the artifact {key!r} of job {row.job} has no name that a file can have")
-    if row.kind == runs.KIND:
-        folder = runs.synced(row.job, row.attempt) if is_synced else runs.artifacts(row.job, row.attempt)
+    if row.kind == local_runs.KIND:
+        folder = local_runs.synced(row.job, row.attempt) if is_synced else local_runs.artifacts(row.job, row.attempt)
     else:
         folder = locations.synced_folder(row.job) if is_synced else locations.artifacts_folder(row.job)
         may_have_grown = is_synced and not row.is_final

@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Callable, Collection
 from typing import Any
 
-from foundations_tui import fetching, patterns, scalars, trash
+from foundations_tui import fetching, trash
 from foundations_tui.config import locations
 from foundations_tui.errors import (
     FoundationsError,
@@ -24,6 +24,7 @@ from foundations_tui.errors import (
     as_ours,
 )
 from foundations_tui.hosts.agent import Agent, Answer
+from foundations_tui.ingest import event_metrics, log_patterns
 from foundations_tui.processes import is_running
 from foundations_tui.session import Session
 from foundations_tui.store import queries, write_annotations, write_streams, writes
@@ -182,7 +183,7 @@ class HostSync:
             try:
                 whole &= _StreamPull(self._store, self._agent, job, attempt, name).run(offset, size)
                 if name == "log":
-                    patterns.take_in(self._store, job, attempt)
+                    log_patterns.take_in(self._store, job, attempt)
                     _bound_log(self._store, job, attempt)
             except NotFoundError:
                 continue  # deleted on the host: the next changes say so
@@ -402,7 +403,7 @@ def _read_event_files(session: Session, host: str, left: Collection[str]) -> Non
             session, f"warning: {job[:6]}: event files stay on {host}: they are over the limit of [outputs] limit_mb"
         )
     try:
-        scalars.take_in(session, host)
+        event_metrics.take_in(session, host)
     except StoreError:
         raise
     except FoundationsError as error:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import time
 
-from foundations_tui import runs
 from foundations_tui.errors import FoundationsError, HostError, NotFoundError
+from foundations_tui.ingest import local_runs
 from foundations_tui.session import Session
 from foundations_tui.store import queries, write_annotations, writes
 from foundations_tui.store.rows import JobRow
@@ -36,8 +36,8 @@ def remove(session: Session, job: JobRow, files: bool = False, force: bool = Fal
         FoundationsError: it has not ended. HostError: its host is out of reach.
     """
     check_can_go(job)
-    if job.kind == runs.KIND:
-        runs.remove(job.job)
+    if job.kind == local_runs.KIND:
+        local_runs.remove(job.job)
     elif job.reason_code not in _NOT_ON_A_HOST:
         wish = {"job": job.job, "client": session.client_id, "files": files, "force": force}
         try:

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from foundations_tui import runs
 from foundations_tui.cli import output
 from foundations_tui.cli.options import HostName, connecting, json_option, need_terminal, say
 from foundations_tui.errors import FoundationsError, UsageError
+from foundations_tui.ingest import local_runs
 from foundations_tui.store import queries
 from foundations_tui.text import humanize
 from foundations_tui.text.sanitize import one_line
@@ -99,7 +99,7 @@ def uninstall(session: Session, name: str, yes: bool, force: bool, others: bool)
     host = session.hosts.host(name).name
     sync.catch_up(session, host)
     rows = queries.ended(session.store.conn, queries.JobFilter(host=host, trashed=True), time.time())
-    rows = [row for row in rows if row.kind != runs.KIND and not row.pruned]
+    rows = [row for row in rows if row.kind != local_runs.KIND and not row.pruned]
     actor = Actor(owner_name(session.hosts), others)
     theirs = [row for row in rows if not actor.may_touch(row)]
     if theirs:

@@ -14,10 +14,10 @@ from pathlib import Path
 
 import click
 
-from foundations_tui import eventfiles, runs
 from foundations_tui.cli.options import chosen_jobs, jobs_argument, reader, say, where_option
 from foundations_tui.config import locations
 from foundations_tui.errors import FoundationsError, NotFoundError
+from foundations_tui.ingest import event_files, local_runs
 from foundations_tui.store import queries, write_streams
 from foundations_tui.store.rows import JobRow
 from foundations_tui.text import humanize
@@ -68,9 +68,9 @@ def _link(conn: sqlite3.Connection, row: JobRow, place: Path) -> bool:
     if streams:
         return True
     tops = [locations.outputs_folder(row.job), locations.artifacts_folder(row.job)]
-    if row.kind == runs.KIND:
-        tops += [link.resolve() for link in sorted(runs.event_folders(row.job, row.attempt))]
-    folders = [(top, folder) for top in tops if top.is_dir() for folder in eventfiles.runs_below(top)]
+    if row.kind == local_runs.KIND:
+        tops += [link.resolve() for link in sorted(local_runs.event_folders(row.job, row.attempt))]
+    folders = [(top, folder) for top in tops if top.is_dir() for folder in event_files.runs_below(top)]
     for top, folder in folders:
         link = place / folder.relative_to(top) if folder != top else place / "run"
         link.parent.mkdir(parents=True, exist_ok=True)

@@ -20,13 +20,13 @@ def import_(tool: str, path: str, project: str) -> None:
       foundations import tensorboard runs           each folder with event files is a run
     It can be repeated: what went on since is brought up to date, and what was said here of a run stays.
     """
-    from foundations_tui import imports
+    from foundations_tui.ingest import importers
     from foundations_tui.store.db import Store
 
     store = Store()
     try:
-        found = {"mlflow": imports.mlflow, "tensorboard": imports.tensorboard}[tool](path, project)
-        taken = imports.take_in(store, found, lambda one: click.echo(one.job))
+        found = {"mlflow": importers.mlflow, "tensorboard": importers.tensorboard}[tool](path, project)
+        taken = importers.take_in(store, found, lambda one: click.echo(one.job))
     finally:
         store.close()
     parts = [f"{humanize.plural(taken.new, 'run')} taken in"]

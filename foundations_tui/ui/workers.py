@@ -66,10 +66,10 @@ class Followers:
             self._followers.pop(host).stop()
 
     def _take_in(self) -> None:
-        from foundations_tui import runs
+        from foundations_tui.ingest import local_runs
 
         try:
-            runs.take_in()
+            local_runs.take_in()
         except Exception as error:
             self._post(ActionEnded(f"runs of this machine: {as_ours(error)}", failed=True))
         self._changed()

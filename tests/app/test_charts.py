@@ -11,8 +11,9 @@ from hypothesis import example, given, strategies as st
 from textual.events import MouseScrollUp
 
 from foundations import records
-from foundations_tui import charts, moments, summaries
+from foundations_tui import charts, summaries
 from foundations_tui.config import locations
+from foundations_tui.ingest import log_clock
 from foundations_tui.session import Session
 from foundations_tui.store import write_streams
 from foundations_tui.store.db import Store, open_reader
@@ -175,7 +176,7 @@ knots = st.lists(st.tuples(st.floats(0, 1e9), st.integers(0, 1 << 50)), max_size
 
 @given(knots)
 def test_a_log_clock_never_goes_back(known: list[tuple[float, int]]) -> None:
-    found = moments.clock(known)
+    found = log_clock.clock(known)
     assert (found.offset_at(5.0) is None) == (found.time_at(5) is None) == (not known)
     offsets = [found.offset_at(time) or 0 for time in (-1.0, 0.0, *sorted(time for time, _ in known), 2e9)]
     times = [found.time_at(offset) or 0.0 for offset in (0, *sorted(size for _, size in known), 1 << 51)]
@@ -183,7 +184,7 @@ def test_a_log_clock_never_goes_back(known: list[tuple[float, int]]) -> None:
 
 
 def test_a_log_grows_evenly_between_two_samples() -> None:
-    found = moments.clock([(100.0, 0), (110.0, 1000), (120.0, 1000), (130.0, 3000)])
+    found = log_clock.clock([(100.0, 0), (110.0, 1000), (120.0, 1000), (130.0, 3000)])
     assert [found.offset_at(time) for time in (99, 105, 115, 125, 999)] == [0, 500, 1000, 2000, 3000]
     assert [found.time_at(offset) for offset in (0, 500, 999, 1000, 2000, 3000)] == [100, 105, 109.99, 120, 125, 130]
 

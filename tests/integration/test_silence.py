@@ -293,7 +293,7 @@ def test_a_writer_that_began_again_orphans_what_it_repeats(tmp_path: Path) -> No
     from tensorboard.compat.proto import event_pb2, summary_pb2
     from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
-    from foundations_tui import eventfiles
+    from foundations_tui.ingest import event_files
 
     for begin, start in ((0, None), (4, 4)):
         writer = EventFileWriter(str(tmp_path), filename_suffix=f".{begin}")
@@ -306,7 +306,7 @@ def test_a_writer_that_began_again_orphans_what_it_repeats(tmp_path: Path) -> No
                 event_pb2.Event(summary=summary_pb2.Summary(value=[value]), step=step, wall_time=begin * 100 + step)
             )
         writer.close()
-    found = eventfiles.read(eventfiles.below(tmp_path))
+    found = event_files.read(event_files.below(tmp_path))
     assert [(record.step, record.value) for record in found] == [(n, float(n if n < 4 else 4 + n)) for n in range(8)]
 
 

@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given, strategies as some
 
 from foundations import encoding
-from foundations_tui import patterns, summaries, sweeps
+from foundations_tui import summaries, sweeps
 from foundations_tui.errors import UsageError
+from foundations_tui.ingest import log_patterns
 from foundations_tui.text import command_line
 from foundations_tui.text.command_line import literal, number
 from tests.support.client import Client
@@ -88,7 +89,7 @@ def test_any_word_goes_on_as_typed_or_is_json(word: str) -> None:
     if isinstance(found, int | float) and not isinstance(found, bool):
         assert sweeps.text_of(found) == word.strip() or word != word.strip()
     number(word)
-    patterns.read_number(word)
+    log_patterns.read_number(word)
 
 
 def test_ids_at_every_door(client: Client, tmp_path: Path) -> None:
@@ -157,7 +158,7 @@ def test_what_reaches_nothing_is_said_or_refused(client: Client) -> None:
     ],
 )  # fmt: skip
 def test_a_number_in_a_log_as_a_person_reads_it(text: str, value: float | None) -> None:
-    assert patterns.read_number(text) == value
+    assert log_patterns.read_number(text) == value
 
 
 @pytest.mark.parametrize(
@@ -168,7 +169,7 @@ def test_a_number_in_a_log_as_a_person_reads_it(text: str, value: float | None) 
     ],
 )  # fmt: skip
 def test_a_line_is_read_as_it_stands_on_a_screen(line: bytes, read: str) -> None:
-    assert patterns.as_read(line) == read
+    assert log_patterns.as_read(line) == read
 
 
 LOG = r"""

@@ -40,12 +40,6 @@ AGENT_LAYERS = [
 ]
 """Top first: what decides (core) knows no process and no file; what is written down (storage) knows no decision."""
 MOVING = {
-    "foundations_tui.patterns": "ingest",
-    "foundations_tui.eventfiles": "ingest",
-    "foundations_tui.runs": "ingest",
-    "foundations_tui.imports": "ingest",
-    "foundations_tui.moments": "ingest",
-    "foundations_tui.scalars": "ingest",
     "foundations_tui.sync": "sync",
     "foundations_tui.fetching": "sync",
     "foundations_tui.unpacking": "sync",

@@ -13,9 +13,9 @@ from textual.content import Content
 from textual.message import Message
 from textual.widgets import Static
 
-from foundations_tui import moments
 from foundations_tui.config import locations
-from foundations_tui.moments import LogClock
+from foundations_tui.ingest import log_clock
+from foundations_tui.ingest.log_clock import LogClock
 from foundations_tui.store.rows import JobRow
 from foundations_tui.text import humanize
 from foundations_tui.text.sanitize import clip, one_line
@@ -158,7 +158,7 @@ class LogPane(Vertical):
             if self.row is not None and (self.row.job, self.attempt) == (row.job, attempt):
                 then(found)
 
-        self._reader.ask((self, "moments"), lambda conn: moments.read(conn, row, attempt, size), take)
+        self._reader.ask((self, "moments"), lambda conn: log_clock.read(conn, row, attempt, size), take)
 
     def on_log_view_counted(self, event: LogView.Counted) -> None:
         """Say how many lines there are; of a job that runs, that is said with all else that is new of it."""

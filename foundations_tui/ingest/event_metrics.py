@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import time
 
-from foundations_tui import eventfiles
 from foundations_tui.config import locations
+from foundations_tui.ingest import event_files
 from foundations_tui.session import Session
 from foundations_tui.store import queries, write_streams
 
@@ -42,4 +42,4 @@ def _take_in_of(session: Session, job: str, attempt: int) -> None:
     known = write_streams.run_offset(session.store, job, attempt, write_streams.READ_EVENTS)
     files = write_streams.event_files(session.store.conn, job, attempt)
     paths = {name: locations.stream_file(job, attempt, write_streams.EVENTS + name) for name in files}
-    write_streams.put_events(session.store, job, attempt, known, sum(files.values()), eventfiles.by_folder(paths))
+    write_streams.put_events(session.store, job, attempt, known, sum(files.values()), event_files.by_folder(paths))

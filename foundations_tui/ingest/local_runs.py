@@ -12,10 +12,10 @@ import signal
 from pathlib import Path
 from typing import Any
 
-from foundations_tui import eventfiles
 from foundations_tui.config import locations
 from foundations_tui.config.hosts import load_hosts, owner_name
 from foundations_tui.errors import FoundationsError
+from foundations_tui.ingest import event_files
 from foundations_tui.processes import is_running
 from foundations_tui.store import queries, write_streams, writes
 from foundations_tui.store.db import Store
@@ -170,7 +170,10 @@ class _Run:
         began = float(_read(self._top / str(attempt) / "run.json").get("started_at") or 0.0)
         tops = event_folders(self._job, attempt)
         found = {
-            path.resolve(): path for top in tops for run in eventfiles.runs_below(top) for path in eventfiles.below(run)
+            path.resolve(): path
+            for top in tops
+            for run in event_files.runs_below(top)
+            for path in event_files.below(run)
         }
         sizes = {
             path: stats.st_size for path in found if (stats := _stat(path)) is not None and stats.st_mtime >= began
@@ -179,7 +182,7 @@ class _Run:
         if sum(sizes.values()) <= known:
             return True
         try:
-            records = eventfiles.by_folder({str(path): path for path in sizes})
+            records = event_files.by_folder({str(path): path for path in sizes})
         except FoundationsError:
             return False  # without the reader: they are read once it is installed
         write_streams.put_events(self._store, self._job, attempt, known, sum(sizes.values()), records)

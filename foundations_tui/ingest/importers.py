@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from foundations.records import METRIC, PARAM, TAG, Record, valid_text
-from foundations_tui import eventfiles, runs
 from foundations_tui.config.hosts import load_hosts, owner_name
 from foundations_tui.errors import FoundationsError, NotFoundError
+from foundations_tui.ingest import event_files, local_runs
 from foundations_tui.store import writes
 from foundations_tui.store.db import Store
 from foundations_tui.text.command_line import literal
@@ -77,7 +77,7 @@ def _view(one: Imported) -> JobView:
         project=valid_text(one.project),
         name=valid_text(one.name),
         owner=owner_name(load_hosts()),
-        kind=runs.KIND,
+        kind=local_runs.KIND,
         created_at=one.started_at,
     )
     state = STATE_OF_REASON[one.reason] if one.ended_at is not None else JobState.LOST
@@ -103,11 +103,11 @@ def tensorboard(path: str, project: str) -> Iterator[Imported]:
         NotFoundError: there are none. FoundationsError: the reader is not installed.
     """
     top = Path(path).absolute()
-    folders = eventfiles.runs_below(top)
+    folders = event_files.runs_below(top)
     if not folders:
         raise NotFoundError(f"{path} has no event files", "name the folder that tensorboard --logdir takes")
     for folder in folders:
-        records = eventfiles.read(eventfiles.below(folder))
+        records = event_files.read(event_files.below(folder))
         name = str(folder.relative_to(top)) if folder != top else top.name
         times = [record.time for record in records] or [folder.stat().st_mtime]
         yield Imported(f"tensorboard:{folder}", project or top.name, name, records, min(times), max(times))

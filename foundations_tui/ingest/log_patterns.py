@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from foundations.records import METRIC, Record
-from foundations_tui import moments
 from foundations_tui.config import locations
+from foundations_tui.ingest import log_clock
 from foundations_tui.store import queries, sparse, write_streams
 from foundations_tui.store.db import Store
 from foundations_tui.text.command_line import MOST_DIGITS
@@ -37,8 +37,8 @@ def take_in(store: Store, job: str, attempt: int) -> None:
         return
     path = locations.log_file(job, attempt)
     job_row = queries.job(store.conn, job)
-    clock = moments.read(store.conn, job_row, attempt, path.stat().st_size if path.exists() else 0)
-    ended_at = moments.span(job_row, attempt)[1]
+    clock = log_clock.read(store.conn, job_row, attempt, path.stat().st_size if path.exists() else 0)
+    ended_at = log_clock.span(job_row, attempt)[1]
     now = ended_at or time.time()
     steps = functools.partial(_next_step, store, job, attempt)
     is_whole = ended_at is not None and _is_here_whole(store, job, attempt)
@@ -62,7 +62,7 @@ def take_in(store: Store, job: str, attempt: int) -> None:
         write_streams.put_found(store, job, attempt, "patterns", offset, taken, WRITER, list(found))
 
 
-def _written_at(clock: moments.LogClock, otherwise: float, offset: int) -> float:
+def _written_at(clock: log_clock.LogClock, otherwise: float, offset: int) -> float:
     return clock.time_at(offset) or otherwise
 
 
