@@ -16,16 +16,17 @@ from pathlib import Path
 
 from benchmarks.paired import Pair, time_pair
 from foundations import records
-from foundations_tui import charts, sync
+from foundations_tui import charts
 from foundations_tui.store import queries, write_streams, writes
 from foundations_tui.store.db import Store, open_reader
+from foundations_tui.sync import pull
 from remote_agent.jobs import JobSpec, JobState, JobView
 
 _CALLS = 100_000
 _RECORDS = 1_000_000
 _JOBS, _KEYS = 100_000, 50
 _POINTS = 10_000_000
-_PAGE = sync.BATCH_BYTES
+_PAGE = pull.BATCH_BYTES
 
 
 def run() -> list[Pair]:

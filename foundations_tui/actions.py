@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from foundations_tui import sync
 from foundations_tui.config import locations
 from foundations_tui.errors import FoundationsError, UsageError, as_ours
 from foundations_tui.hosts.agent import Agent, refusal
@@ -17,6 +16,8 @@ from foundations_tui.ingest import local_runs
 from foundations_tui.session import Session
 from foundations_tui.store import queries, sparse, write_annotations, writes
 from foundations_tui.store.rows import JobRow
+from foundations_tui.sync import pull
+from foundations_tui.sync.follower import Follower
 from foundations_tui.text import humanize
 from remote_agent import checks
 from remote_agent.errors import BadRequest
@@ -228,7 +229,7 @@ def annotate(
     problems = {}
     for host in dict.fromkeys(row.host for row in rows):
         try:
-            session.retrying(host, lambda agent: sync.HostSync(session.store, agent).push_annotations())
+            session.retrying(host, lambda agent: pull.HostSync(session.store, agent).push_annotations())
         except FoundationsError as error:
             problems[host] = error
     return problems
@@ -388,7 +389,7 @@ class _Watched:
         self._streams = streams
         self._news = threading.Event()
         hosts = {queries.job(session.store.conn, job).host for job in ids}
-        self._followers = [sync.Follower(session, host, self._news.set, ids, streams) for host in hosts]
+        self._followers = [Follower(session, host, self._news.set, ids, streams) for host in hosts]
         self._told: dict[str, str | None] = {}
         self._first = True
         self._problem: FoundationsError | None = None
@@ -421,7 +422,7 @@ class _Watched:
             self._say_reach(row)
         return rows
 
-    def _follow(self, follower: sync.Follower) -> None:
+    def _follow(self, follower: Follower) -> None:
         try:
             follower.run()
         except Exception as error:

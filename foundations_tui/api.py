@@ -10,7 +10,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from foundations_tui import actions, fetching, submit as submission, sync
+from foundations_tui import actions, submit as submission
 from foundations_tui.config import locations
 from foundations_tui.errors import HostError, NotFoundError
 from foundations_tui.ingest import local_runs
@@ -18,6 +18,7 @@ from foundations_tui.session import Session
 from foundations_tui.store import queries, sparse
 from foundations_tui.store.db import open_reader
 from foundations_tui.store.rows import JobRow
+from foundations_tui.sync import outputs, pull
 
 _own = threading.local()
 
@@ -102,7 +103,7 @@ def artifact(wanted: str, key: str) -> tuple[str, str]:
     row = _row(wanted, fresh=False)
     if key not in row.artifacts:
         row = _row(wanted, fresh=True)
-    return row.job, str(fetching.artifact(session(), row, key))
+    return row.job, str(outputs.artifact(session(), row, key))
 
 
 def project_rows(project: str) -> list[dict[str, Any]]:
@@ -143,7 +144,7 @@ def _row(wanted: str, fresh: bool) -> JobRow:
         local_runs.take_into(own.store)
     elif fresh and not (row.is_final and row.complete):
         try:
-            sync.catch_up(own, row.host, jobs=[row.job])
+            pull.catch_up(own, row.host, jobs=[row.job])
         except HostError as error:
             own.say(f"warning: {error}; this is as of the last contact")
     return queries.job(own.store.conn, row.job)

@@ -92,12 +92,13 @@ def uninstall(session: Session, name: str, yes: bool, force: bool, others: bool)
 
     What was fetched stays here. Jobs whose files, logs or metrics were not fetched lose them.
     """
-    from foundations_tui import actions, sync
+    from foundations_tui import actions
     from foundations_tui.config.hosts import owner_name
     from foundations_tui.ownership import Actor
+    from foundations_tui.sync import pull
 
     host = session.hosts.host(name).name
-    sync.catch_up(session, host)
+    pull.catch_up(session, host)
     rows = queries.ended(session.store.conn, queries.JobFilter(host=host, trashed=True), time.time())
     rows = [row for row in rows if row.kind != local_runs.KIND and not row.pruned]
     actor = Actor(owner_name(session.hosts), others)

@@ -102,7 +102,8 @@ def _open_app() -> None:
 
 def _wait(session: Session, ids: list[str]) -> list[JobRow]:
     """Say what happens until all have ended, and return them with their metrics."""
-    from foundations_tui import actions, sync
+    from foundations_tui import actions
+    from foundations_tui.sync import pull
 
     began = time.monotonic()
 
@@ -111,7 +112,7 @@ def _wait(session: Session, ids: list[str]) -> list[JobRow]:
             say(f"{time.monotonic() - began:6.1f} s  {row.name:<22} {row.state}")
 
     actions.wait_for(session, ids, changed)
-    sync.catch_up(session, _HOST)
+    pull.catch_up(session, _HOST)
     return _rows(session, ids)
 
 

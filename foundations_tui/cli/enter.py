@@ -57,11 +57,11 @@ def exec_(session: Session, job: str, command: tuple[str, ...]) -> int:
 
 
 def _enter(session: Session, host: str, row: JobRow | None, command: tuple[str, ...]) -> int:
-    from foundations_tui import sync
     from foundations_tui.hosts import console
+    from foundations_tui.sync import pull
 
     if row is not None:
-        sync.catch_up(session, host, streams=False)  # it may have started, or be at another attempt by now
+        pull.catch_up(session, host, streams=False)  # it may have started, or be at another attempt by now
         row = queries.job(session.store.conn, row.job)
     if row is not None and not row.attempt:
         raise NotFoundError(f"job {row.job} has not started: it has no folder yet")

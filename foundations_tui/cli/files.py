@@ -19,10 +19,10 @@ from foundations_tui.text import humanize
 from foundations_tui.text.sanitize import one_line
 
 if TYPE_CHECKING:
-    from foundations_tui.fetching import Fetched, Wish
     from foundations_tui.session import Session
     from foundations_tui.store.rows import JobRow
-    from foundations_tui.unpacking import Unpacked
+    from foundations_tui.sync.outputs import Fetched, Wish
+    from foundations_tui.sync.unpacking import Unpacked
 
 _MOST_REFUSED = 20
 _SHOWN_FROM = 1 << 20
@@ -98,7 +98,7 @@ def get(
       foundations get 3f2a91                       all that it wrote, into ./3f2a91/
       foundations get 3f2a91 runs/x/model.pt       one file, into ./3f2a91/runs/x/
     """
-    from foundations_tui.fetching import Fetched, Wish
+    from foundations_tui.sync.outputs import Fetched, Wish
 
     row = queries.find(session.store.conn, job)
     if row.kind == "run" and (paths or code or log or checkpoints):
@@ -192,7 +192,7 @@ def _keep_out_of_snapshots(folder: Path) -> None:
 
 
 def _fetch(session: Session, row: JobRow, wish: Wish, target: Path, within: str) -> Fetched:
-    from foundations_tui import fetching
+    from foundations_tui.sync import outputs
 
     line = Line()
 
@@ -201,7 +201,7 @@ def _fetch(session: Session, row: JobRow, wish: Wish, target: Path, within: str)
             line.bar("fetching", so_far, total, f"{humanize.size(so_far)} of {humanize.size(total)}")
 
     try:
-        return fetching.fetch(session, row, wish, target, came, within)
+        return outputs.fetch(session, row, wish, target, came, within)
     except NotFoundError as error:
         raise NotFoundError(str(error), f"foundations ls {row.job[:6]} lists the job's folder") from None
     finally:
@@ -212,11 +212,11 @@ def _copy_artifacts(
     session: Session, row: JobRow, keys: tuple[str, ...], target: Path, with_git: bool, found: Fetched
 ) -> None:
     """Put artifacts into artifacts/, each under its key; what is here already is not fetched again."""
-    from foundations_tui import fetching, unpacking
+    from foundations_tui.sync import outputs, unpacking
 
     for key in keys or tuple(row.artifacts):
         try:
-            source = fetching.artifact(session, row, key)
+            source = outputs.artifact(session, row, key)
         except HostError:
             raise
         except FoundationsError as error:
@@ -224,7 +224,7 @@ def _copy_artifacts(
                 raise
             found.refused.append((key, str(error)))
             continue
-        within = "artifacts/synced" if row.artifacts[key].get("kind") == fetching.SYNCED else "artifacts"
+        within = "artifacts/synced" if row.artifacts[key].get("kind") == outputs.SYNCED else "artifacts"
         try:
             with unpacking.Folder(target, within, with_git) as folder:
                 copied = unpacking.copy(source, folder, _with_suffix(source.name, row.artifacts[key].get("name")))
@@ -240,11 +240,11 @@ def _with_suffix(name: str, original: Any) -> str:
 
 
 def _copy_log(session: Session, row: JobRow, attempt: int, target: Path, found: Fetched) -> None:
-    from foundations_tui import sync, unpacking
     from foundations_tui.config import locations
+    from foundations_tui.sync import pull, unpacking
 
     if not row.complete:
-        sync.catch_up(session, row.host, jobs=[row.job])
+        pull.catch_up(session, row.host, jobs=[row.job])
     source = locations.log_file(row.job, attempt)
     try:
         with unpacking.Folder(target) as folder:

@@ -46,7 +46,7 @@ def gpus(
     as_json: bool,
 ) -> int:
     """Show the GPUs of the hosts: memory, load, heat, and whose they are: a job of ours, or somebody else's process."""
-    from foundations_tui import sync
+    from foundations_tui.sync import pull
 
     if release:
         return _release(session, release)
@@ -56,7 +56,7 @@ def gpus(
     while True:
         for host in wanted:
             _have_looked(session, host)
-        problems = sync.catch_up_all(session, wanted, streams=False)
+        problems = pull.catch_up_all(session, wanted, streams=False)
         known = queries.hosts(session.store.conn)
         rows = [(host, gpu) for host in wanted if host in known for gpu in known[host].resources.get("gpus", [])]
         if watch and sys.stdout.isatty():

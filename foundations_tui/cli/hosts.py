@@ -29,7 +29,7 @@ _STATE_COLORS = {"reachable": "green", "unreachable": "red"}
 @connecting
 def sync(session: Session, names: tuple[str, ...]) -> int:
     """Bring the local store up to date with the hosts: states, logs, metrics."""
-    from foundations_tui import sync as syncing
+    from foundations_tui.sync import pull as syncing
 
     wanted = [session.hosts.host(name).name for name in names] or list(session.hosts.hosts)
     problems = syncing.catch_up_all(session, wanted)
@@ -55,7 +55,7 @@ def hosts(ctx: click.Context, sync_first: bool, as_json: bool) -> None:
 
     configured = load_hosts().hosts
     if sync_first:
-        from foundations_tui import sync as syncing
+        from foundations_tui.sync import pull as syncing
 
         with open_session() as session:
             syncing.catch_up_all(session, list(configured), streams=False)

@@ -237,10 +237,10 @@ def reader(sync_first: bool) -> sqlite3.Connection:
 
         local_runs.take_in()
     if sync_first:
-        from foundations_tui import sync
+        from foundations_tui.sync import pull
 
         with open_session() as session:
-            for error in sync.catch_up_all(session, list(session.hosts.hosts)).values():
+            for error in pull.catch_up_all(session, list(session.hosts.hosts)).values():
                 say(f"warning: {error}")
     return open_reader()
 

@@ -58,13 +58,13 @@ def prune(session: Session, jobs: tuple[str, ...], dry_run: bool, yes: bool, as_
     A job of which something was not fetched stays, unless --force is given: logs and metrics that the client that
     submitted it does not have yet, and files that it wrote and nobody got.
     """
-    from foundations_tui import sync
     from foundations_tui.config.hosts import owner_name
+    from foundations_tui.sync import pull
 
     if not jobs and options["older_than"] is None and not options["larger_than"] and not options["states"]:
         raise UsageError("say what may go: JOBs, --older-than 7d, --larger-than 1G or --state failed")
     hosts = [session.hosts.host(options["host"]).name] if options["host"] else list(session.hosts.hosts)
-    for error in sync.catch_up_all(session, hosts).values():
+    for error in pull.catch_up_all(session, hosts).values():
         say(f"warning: {error}")
     actor = Actor(owner_name(session.hosts), options["others"])
     rows = [row for row in _chosen(session, jobs, options) if actor.may_touch(row)]
@@ -81,7 +81,7 @@ def prune(session: Session, jobs: tuple[str, ...], dry_run: bool, yes: bool, as_
         done, problem = _prune(session, going, options["force"], preview=False)
         found = done
         code = code or problem
-        sync.catch_up_all(session, list({row.host for row in going}), streams=False)
+        pull.catch_up_all(session, list({row.host for row in going}), streams=False)
         if not as_json:
             say(f"removed {humanize.plural(len(done.pruned), 'folder')}, {humanize.size(sum(map(_size, going)))}")
     if as_json:

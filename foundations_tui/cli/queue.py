@@ -38,10 +38,11 @@ if TYPE_CHECKING:
 @connecting
 def queue(session: Session, names: tuple[str, ...], as_json: bool) -> int:
     """Show what waits on the hosts: in the order in which it starts, with why, and when that is expected."""
-    from foundations_tui import actions, sync
+    from foundations_tui import actions
+    from foundations_tui.sync import pull
 
     wanted = [session.hosts.host(name).name for name in names] or list(session.hosts.hosts)
-    problems = sync.catch_up_all(session, wanted, streams=False)
+    problems = pull.catch_up_all(session, wanted, streams=False)
     rows: list[dict[str, Any]] = []
     for host in wanted:
         if host in problems:
@@ -205,11 +206,12 @@ def _hosts_of(session: Session, group: str) -> list[str]:
 @connecting
 def clear_queue(session: Session, host: str, project: str, group: str, others: bool, yes: bool) -> int:
     """Stop your waiting jobs: what runs goes on."""
-    from foundations_tui import actions, sync
+    from foundations_tui import actions
     from foundations_tui.config.hosts import owner_name
+    from foundations_tui.sync import pull
 
     hosts = [session.hosts.host(host).name] if host else list(session.hosts.hosts)
-    for error in sync.catch_up_all(session, hosts, streams=False).values():
+    for error in pull.catch_up_all(session, hosts, streams=False).values():
         say(f"warning: {error}")
     actor = Actor(owner_name(session.hosts), others)
     which = queries.JobFilter(("queued",), host, project)

@@ -139,10 +139,10 @@ def delete(session: Session, jobs: tuple[str, ...], where: str, yes: bool, other
       foundations jobs --where is:trashed       what can be restored
       foundations delete --now 8f3a12           its folder on the host, its log and metrics, for good
     """
-    from foundations_tui import trash
     from foundations_tui.cli.annotate import annotate
     from foundations_tui.config.hosts import owner_name
     from foundations_tui.ownership import Actor
+    from foundations_tui.sync import trash
 
     actor = Actor(owner_name(session.hosts), others)
     rows = chosen_jobs(session.store.conn, jobs, where, yes, "delete")
@@ -242,16 +242,16 @@ def _say_what_lies_here(row: JobRow) -> None:
 
 def _bring_what_they_made(session: Session, rows: list[JobRow]) -> None:
     """Bring what the jobs logged and declared as outputs, before whoever waited goes on with it."""
-    from foundations_tui import fetching, sync
+    from foundations_tui.sync import outputs, pull
 
     for host in {row.host for row in rows if row.kind != "run"}:
         jobs = [row.job for row in rows if row.host == host]
         with_patterns = [job for job in jobs if queries.spec(session.store.conn, job)["metrics"].get("patterns")]
         try:
-            sync.catch_up(session, host, jobs, logs=False)
+            pull.catch_up(session, host, jobs, logs=False)
             if with_patterns:
-                sync.catch_up(session, host, with_patterns)
-            fetching.collect_outputs(session, host)
+                pull.catch_up(session, host, with_patterns)
+            outputs.collect_outputs(session, host)
         except FoundationsError as error:
             say(f"warning: {error}; foundations sync brings what the jobs made")
 
@@ -267,14 +267,14 @@ def exit_code_of(row: JobRow) -> int:
 
 def _print_log(session: Session, row: JobRow, writer: _LogWriter, only: int | None) -> int:
     """Print the whole log, or one attempt's; when the host is out of reach, what is here, and say so."""
-    from foundations_tui import sync
     from foundations_tui.config import locations
     from foundations_tui.store import sparse
+    from foundations_tui.sync import pull
 
     code = 0
     if not row.complete:
         try:
-            sync.catch_up(session, row.host, jobs=[row.job])
+            pull.catch_up(session, row.host, jobs=[row.job])
         except HostError as error:
             say(f"warning: {error}; this is the log as far as it is here")
             code = error.exit_code

@@ -72,9 +72,9 @@ class Looking:
 
     def _open_artifact(self, row: JobRow, key: str) -> str:
         """Fetch an artifact if need be, and show it; in a thread."""
-        from foundations_tui import fetching
+        from foundations_tui.sync import outputs
 
-        path = fetching.artifact(self._session, row, key)
+        path = outputs.artifact(self._session, row, key)
         if path.is_file() and _is_text(path):
             self._app.call_from_thread(self._app.push_screen, Preview(path, f"{row.job[:6]}  {key}"))
             return f"{key} is {path}"

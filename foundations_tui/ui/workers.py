@@ -19,7 +19,7 @@ from foundations_tui.ui.messages import ActionEnded, Asked, StoreChanged
 
 if TYPE_CHECKING:
     from foundations_tui.hosts.asking import LockedKey, Prompt, UnknownKey
-    from foundations_tui.sync import Follower
+    from foundations_tui.sync.follower import Follower
 
 _LOOK_SECONDS = 1.0
 Post = Callable[[Message], Any]
@@ -53,10 +53,10 @@ class Followers:
 
     def follow(self, hosts: Iterable[str]) -> None:
         """Follow these hosts, too."""
-        from foundations_tui import sync  # what only connecting needs is not imported before the first picture
+        from foundations_tui.sync.follower import Follower
 
         for host in [host for host in hosts if host not in self._followers]:
-            follower = self._followers[host] = sync.Follower(self._session, host, self._changed, patient=True)
+            follower = self._followers[host] = Follower(self._session, host, self._changed, patient=True)
             if not self._is_stopped:
                 threading.Thread(target=self._follow, args=(host, follower), name=f"follow {host}", daemon=True).start()
 

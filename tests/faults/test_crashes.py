@@ -13,11 +13,11 @@ from typing import Any
 
 import pytest
 
-from foundations_tui import sync
 from foundations_tui.hosts.agent import Agent
 from foundations_tui.session import Session
 from foundations_tui.store import queries
 from foundations_tui.submit import Request, submit
+from foundations_tui.sync import pull
 from remote_agent import crash, files, procs
 from tests.support import agents
 from tests.support.client import Client
@@ -86,7 +86,7 @@ def settle(session: Session, host: str, job: str) -> Any:
     deadline = time.monotonic() + 60
     while True:
         try:
-            sync.catch_up(session, host, streams=False)
+            pull.catch_up(session, host, streams=False)
         except Exception:
             assert time.monotonic() < deadline
         row = queries.job(session.store.conn, job)
@@ -179,7 +179,7 @@ def test_kill_9_of_the_client_at_every_request(
         if pid == 0:
             _submit_and_die(client, mark, step, when)
         assert os.WIFSIGNALED(os.waitpid(pid, 0)[1])
-        sync.catch_up(session, "local", streams=False)
+        pull.catch_up(session, "local", streams=False)
         row = queries.jobs(session.store.conn, limit=1, sort="created")[0]
         name = f"{when} request {step}"
         if str(mark) not in row.command[-1]:

@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from foundations_tui import sync
 from foundations_tui.session import Session
 from foundations_tui.store import queries
 from foundations_tui.store.db import Store
+from foundations_tui.sync import pull
 from remote_agent import files, procs
 from tests.support import agents
 from tests.support.client import Client, use_slots, wait_until
@@ -240,7 +240,7 @@ def _sync_killed_at(n: int, what: str) -> bool:
     if pid == 0:
         _die_at_transaction(n, what)
         session = Session()
-        sync.catch_up(session, "local")
+        pull.catch_up(session, "local")
         session.close()
         os._exit(0)
     status = os.waitpid(pid, 0)[1]

@@ -18,11 +18,11 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings, strategies as some
 
-from foundations_tui import unpacking
 from foundations_tui.errors import HostRefused, HostUnreachable
 from foundations_tui.store import write_annotations
 from foundations_tui.store.db import Store
-from foundations_tui.unpacking import Folder, Refused
+from foundations_tui.sync import unpacking
+from foundations_tui.sync.unpacking import Folder, Refused
 from remote_agent.files import walk
 from tests.support.client import Client, wait_until
 

@@ -40,10 +40,6 @@ AGENT_LAYERS = [
 ]
 """Top first: what decides (core) knows no process and no file; what is written down (storage) knows no decision."""
 MOVING = {
-    "foundations_tui.sync": "sync",
-    "foundations_tui.fetching": "sync",
-    "foundations_tui.unpacking": "sync",
-    "foundations_tui.trash": "sync",
     "foundations_tui.submit": "submit",
     "foundations_tui.placement": "submit",
     "foundations_tui.shipping": "submit",

@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from foundations_tui import unpacking
 from foundations_tui.config import locations
 from foundations_tui.errors import FoundationsError, HostRefused, HostUnreachable, NotFoundError
 from foundations_tui.hosts.agent import refusal
@@ -21,6 +20,7 @@ from foundations_tui.ingest import local_runs
 from foundations_tui.session import Session
 from foundations_tui.store import queries, writes
 from foundations_tui.store.rows import JobRow
+from foundations_tui.sync import unpacking
 from foundations_tui.text import humanize
 from remote_agent.checks import flag, listing, record, row, text, whole
 from remote_agent.errors import BadRequest

@@ -12,7 +12,6 @@ from collections import deque
 from collections.abc import Callable, Collection
 from typing import Any
 
-from foundations_tui import fetching, trash
 from foundations_tui.config import locations
 from foundations_tui.errors import (
     FoundationsError,
@@ -29,6 +28,7 @@ from foundations_tui.processes import is_running
 from foundations_tui.session import Session
 from foundations_tui.store import queries, write_annotations, write_streams, writes
 from foundations_tui.store.db import Store
+from foundations_tui.sync import outputs, trash
 from remote_agent import loglimit
 from remote_agent.errors import BadRequest
 from remote_agent.jobs import JobView
@@ -48,7 +48,6 @@ _MOST_SAID = 20
 _SAMPLE_PAGES = 200
 """Pages of samples in one round; a host keeps fewer."""
 _WATCH_SECONDS = 30.0
-_FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 30.0
 
 
 class HostSync:
@@ -388,15 +387,15 @@ def catch_up(
             host_sync.pull_sizes()
             while not host_sync.pull_streams(jobs, logs):
                 pass
-            _read_event_files(session, host, host_sync.left)
+            read_event_files(session, host, host_sync.left)
             host_sync.pull_samples()
             if jobs is None:
-                _settle(session, host, host_sync)
+                settle(session, host, host_sync)
 
     with_contact_noted(session, host, lambda: session.retrying(host, pull, seconds=10))
 
 
-def _read_event_files(session: Session, host: str, left: Collection[str]) -> None:
+def read_event_files(session: Session, host: str, left: Collection[str]) -> None:
     """Take in what TensorBoard's event files say; what stays away, and that its reader is missing, is said once."""
     for job in left:
         _say_once(
@@ -419,9 +418,9 @@ def _say_once(session: Session, words: str) -> None:
 _told: set[str] = set()
 
 
-def _settle(session: Session, host: str, host_sync: HostSync) -> None:
+def settle(session: Session, host: str, host_sync: HostSync) -> None:
     """When all streams are here: bring declared outputs, tell the host what is here whole, empty the trash."""
-    fetching.collect_outputs(session, host)
+    outputs.collect_outputs(session, host)
     host_sync.acknowledge(session.client_id)
     trash.empty(session, host)
 
@@ -451,86 +450,3 @@ def catch_up_all(session: Session, hosts: Collection[str], streams: bool = True)
     for thread in threads:
         thread.join()
     return problems
-
-
-class Follower:
-    """Keeps the store up to date with one host until it is stopped; a host out of reach is tried again and again."""
-
-    def __init__(
-        self,
-        session: Session,
-        host: str,
-        changed: Callable[[], None],
-        jobs: Collection[str] | None = None,
-        streams: bool = True,
-        patient: bool = False,
-    ) -> None:
-        """Make one; ``run`` it in a thread of its own.
-
-        Args:
-            session: the client's.
-            host: which.
-            changed: called after each round that brought news, or lost or found the host.
-            jobs: follow only the streams of these; None for all.
-            streams: with logs and records, or only the states.
-            patient: try again, too, when the store cannot be written (a full disk).
-        """
-        self._session, self._host = session, host
-        self._patient = patient
-        self._changed = changed
-        self._jobs, self._streams = jobs, streams
-        self._stopped = threading.Event()
-        self._asked: Answer | None = None
-
-    def run(self) -> None:
-        """Follow the host until ``stop``.
-
-        Raises:
-            FoundationsError: it cannot be followed, and trying again would not help.
-        """
-        pause = _FIRST_PAUSE
-        while not self._stopped.is_set():
-            try:
-                host_sync = HostSync(self._session.store, self._session.agent(self._host))
-                host_sync.push_annotations()
-                host_sync.pull_changes()
-                if self._streams:
-                    host_sync.pull_sizes()
-                pause = _FIRST_PAUSE
-                self._follow(host_sync)
-            except HostError as error:
-                if self._stopped.is_set():
-                    return
-                writes.put_unreachable(self._session.store, self._host, str(error))
-                self._changed()
-                self._stopped.wait(pause)
-                pause = min(2 * pause, _LONGEST_PAUSE)
-            except StoreError:
-                if not self._patient:
-                    raise
-                self._stopped.wait(_LONGEST_PAUSE)
-
-    def stop(self) -> None:
-        """End it at once; the connection stays."""
-        self._stopped.set()
-        if self._asked is not None:
-            self._asked.fail(HostUnreachable(f"{self._host} is no longer followed"))
-
-    def _follow(self, host_sync: HostSync) -> None:
-        while not self._stopped.is_set():
-            whole = host_sync.pull_streams(self._jobs) if self._streams else True
-            if not whole:
-                host_sync.pull_sizes()
-            self._changed()
-            if whole and self._streams:
-                _read_event_files(self._session, self._host, host_sync.left)
-                host_sync.pull_samples()
-                if self._jobs is None:
-                    _settle(self._session, self._host, host_sync)
-            if whole:
-                self._asked = host_sync.ask_for_news()
-                if self._stopped.is_set():
-                    return
-                host_sync.take_news(self._asked)
-            host_sync.push_annotations()
-            host_sync.pull_changes()
