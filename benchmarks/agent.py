@@ -13,12 +13,13 @@ from pathlib import Path
 from types import TracebackType
 
 from benchmarks.paired import Pair, time_pair
-from foundations_tui import shipping
 from foundations_tui.config.hosts import HostConfig, HostsConfig
-from foundations_tui.progress import SILENT
 from foundations_tui.session import Session
 from foundations_tui.snapshot import freeze
-from foundations_tui.submit import Request, submit, submit_all
+from foundations_tui.submit import shipping
+from foundations_tui.submit.pipeline import submit, submit_all
+from foundations_tui.submit.progress import SILENT
+from foundations_tui.submit.request import Request
 from remote_agent import procs
 from tests.support import agents
 

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from benchmarks.agent import Host
 from benchmarks.paired import Pair
-from foundations_tui.submit import submit_all
+from foundations_tui.submit.pipeline import submit_all
 from tests.support.store import fill
 
 _JOBS = 100_000

@@ -18,7 +18,7 @@ from foundations_tui.config import locations
 from foundations_tui.session import Session
 from foundations_tui.store import write_streams
 from foundations_tui.store.db import Store
-from foundations_tui.submit import submit_all
+from foundations_tui.submit.pipeline import submit_all
 from foundations_tui.ui.app import FoundationsApp
 from foundations_tui.ui.widgets.chart import Chart
 from tests.support.store import fill

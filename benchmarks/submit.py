@@ -11,7 +11,8 @@ from pathlib import Path
 from benchmarks.paired import Pair, time_pair
 from foundations_tui import actions
 from foundations_tui.session import Session
-from foundations_tui.submit import Request, submit
+from foundations_tui.submit.pipeline import submit
+from foundations_tui.submit.request import Request
 from tests.support import agents
 from tests.support.client import Client
 from tests.support.sshd import Sshd

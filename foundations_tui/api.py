@@ -10,7 +10,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from foundations_tui import actions, submit as submission
+from foundations_tui import actions
 from foundations_tui.config import locations
 from foundations_tui.errors import HostError, NotFoundError
 from foundations_tui.ingest import local_runs
@@ -18,6 +18,8 @@ from foundations_tui.session import Session
 from foundations_tui.store import queries, sparse
 from foundations_tui.store.db import open_reader
 from foundations_tui.store.rows import JobRow
+from foundations_tui.submit import pipeline as submission
+from foundations_tui.submit.request import Request
 from foundations_tui.sync import outputs, pull
 
 _own = threading.local()
@@ -38,7 +40,7 @@ def submit(command: list[str], folder: str, **wanted: Any) -> str:
     Raises:
         FoundationsError: why not.
     """
-    request = submission.Request(tuple(command), Path(folder), **wanted)
+    request = Request(tuple(command), Path(folder), **wanted)
     return submission.submit(session(), request).view.spec.job
 
 

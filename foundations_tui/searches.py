@@ -12,7 +12,8 @@ from foundations_tui.config import locations
 from foundations_tui.errors import FoundationsError, UsageError
 from foundations_tui.session import Session
 from foundations_tui.store import queries
-from foundations_tui.submit import Request, submit_all
+from foundations_tui.submit.pipeline import submit_all
+from foundations_tui.submit.request import Request
 from foundations_tui.summaries import is_number
 
 _KEYS = ("metric", "direction", "trials", "at_once", "command", "seed", "parameters")

@@ -81,7 +81,8 @@ def _interrupt(number: int, frame: Any) -> None:
 def submit_sweep(session: Session, project: Path) -> list[str]:
     """Submit the trainings and return their ids."""
     from foundations_tui.snapshot import freeze
-    from foundations_tui.submit import Request, submit
+    from foundations_tui.submit.pipeline import submit
+    from foundations_tui.submit.request import Request
 
     say(f"submitting {len(_SWEEP)} trainings to this machine")
     frozen = freeze.take(project)

@@ -6,7 +6,7 @@ import os
 import sys
 import time
 
-from foundations_tui.progress import VARIABLE, Progress
+from foundations_tui.submit.progress import VARIABLE, Progress
 from foundations_tui.text import humanize
 from foundations_tui.text.sanitize import one_line
 

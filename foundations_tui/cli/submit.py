@@ -38,7 +38,7 @@ from remote_agent.jobs import MOST_RETRIES, STOP_SIGNALS
 if TYPE_CHECKING:
     from foundations_tui.session import Session
     from foundations_tui.snapshot.freeze import LeftBehind, Snapshot
-    from foundations_tui.submit import Request, Submitted
+    from foundations_tui.submit.request import Request, Submitted
 
 
 @click.command(context_settings={"ignore_unknown_options": False, "allow_interspersed_args": False})
@@ -205,9 +205,9 @@ def _submit_sweep(
     session: Session, request: Request, plan: sweeps.Plan, then: str, dry_run: bool, as_json: bool, yes: bool
 ) -> int:
     """Submit one job for each set of parameters, after a word on how many and how long."""
-    from foundations_tui import submit as submission
     from foundations_tui.config.project import load_project
     from foundations_tui.snapshot import freeze
+    from foundations_tui.submit import pipeline as submission
 
     found = sweeps.expand(plan.axes, plan.mode, plan.count, plan.seed)
     typed = sweeps.typed_words(plan.axes)
@@ -297,7 +297,7 @@ def _say_preview(session: Session, request: Request, requests: list[Request], pl
 
 
 def _submit(session: Session, request: Request) -> Submitted:
-    from foundations_tui import submit as submission
+    from foundations_tui.submit import pipeline as submission
 
     progress = Line()
     try:
@@ -307,7 +307,7 @@ def _submit(session: Session, request: Request) -> Submitted:
 
 
 def _request(session: Session, command: tuple[str, ...], options: dict[str, Any]) -> Request:
-    from foundations_tui.submit import Request
+    from foundations_tui.submit.request import Request
 
     folder = Path(options["folder"])
     try:
@@ -412,11 +412,12 @@ def _say_left_behind(left: LeftBehind) -> None:
 
 def _print_dry_run(session: Session, request: Request, as_json: bool) -> None:
     """Say what would be shipped; no host is asked."""
-    from foundations_tui import submit as submission
     from foundations_tui.config.project import load_project
     from foundations_tui.snapshot import freeze
+    from foundations_tui.submit import pipeline as submission
+    from foundations_tui.submit.request import check
 
-    submission.check(request)
+    check(request)
     project = load_project(request.folder)
     frozen = freeze.take(request.folder, project.max_file, project.include)
     host = submission.host_wish(session, request, project)

@@ -138,8 +138,8 @@ def stop(session: Session, sweep_id: str, yes: bool, others: bool) -> int:
 @connecting
 def resume(session: Session, sweep_id: str, others: bool, as_json: bool) -> None:
     """Submit again, with the same code, what did not complete: failed, stopped and lost jobs of a sweep."""
-    from foundations_tui import submit as submission
     from foundations_tui.config.hosts import owner_name
+    from foundations_tui.submit import pipeline as submission
 
     rows = _jobs_of(session.store.conn, sweep_id)
     replaced = queries.metas(session.store.conn, _RESUMED)
@@ -185,7 +185,7 @@ def run_search(session: Session, file: str, host: str, gpus: int, project: str, 
     Ctrl-C leaves it; the same command goes on with it. The study is named by the file.
     """
     from foundations_tui import searches
-    from foundations_tui.submit import Request
+    from foundations_tui.submit.request import Request
 
     search = searches.read(Path(file))
     base = Request((), Path.cwd(), host=host, gpus=gpus, project=project)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from foundations_tui.errors import UsageError
-from foundations_tui.progress import VARIABLE
+from foundations_tui.submit.progress import VARIABLE
 
 CHOSEN = "%"
 """Stands for the marked jobs, or the one under the cursor."""

@@ -16,7 +16,8 @@ import pytest
 from foundations_tui.hosts.agent import Agent
 from foundations_tui.session import Session
 from foundations_tui.store import queries
-from foundations_tui.submit import Request, submit
+from foundations_tui.submit.pipeline import submit
+from foundations_tui.submit.request import Request
 from foundations_tui.sync import pull
 from remote_agent import crash, files, procs
 from tests.support import agents

@@ -15,7 +15,8 @@ import pytest
 from foundations_tui.session import Session
 from foundations_tui.store import queries
 from foundations_tui.store.db import Store
-from foundations_tui.submit import Request, submit_all
+from foundations_tui.submit.pipeline import submit_all
+from foundations_tui.submit.request import Request
 from remote_agent import files
 from tests.support import agents
 from tests.support.client import FOUNDATIONS, Client, use_slots, wait_until

@@ -14,11 +14,11 @@ from typing import Any
 
 import pytest
 
-from foundations_tui import submit as submission
 from foundations_tui.errors import HostRefused, HostUnreachable
 from foundations_tui.hosts.agent import Agent, _Rpc
 from foundations_tui.session import Session
-from foundations_tui.submit import Request
+from foundations_tui.submit import pipeline as submission
+from foundations_tui.submit.request import Request
 from remote_agent import bootstrap, files, procs, protocol, streams
 from remote_agent.admission import Submission
 from remote_agent.backends.local import LocalBackend

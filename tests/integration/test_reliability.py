@@ -708,7 +708,8 @@ def test_an_upgrade_leaves_an_old_agents_supervisors_their_attempts(client: Clie
 def test_a_supervisor_takes_the_next_attempt(client: Client) -> None:
     (client.home / "hosts.toml").write_text("[hosts.local]\nmax_jobs = 1\n")
     from foundations_tui.session import Session
-    from foundations_tui.submit import Request, submit_all
+    from foundations_tui.submit.pipeline import submit_all
+    from foundations_tui.submit.request import Request
 
     session = Session()
     wanted = [Request(("sh", "-c", "echo $FOUNDATIONS_JOB_ID"), client.project, host="local") for _ in range(10)]
@@ -728,7 +729,8 @@ def agents_record(client: Client, job: str) -> dict[str, Any]:
 
 def test_threads_that_submit_at_once_make_each_job_once(client: Client) -> None:
     from foundations_tui.session import Session
-    from foundations_tui.submit import Request, submit
+    from foundations_tui.submit.pipeline import submit
+    from foundations_tui.submit.request import Request
 
     (client.home / "hosts.toml").write_text("[hosts.local]\nmax_jobs = 4\n")
     found: list[str] = []

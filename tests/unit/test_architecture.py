@@ -40,10 +40,6 @@ AGENT_LAYERS = [
 ]
 """Top first: what decides (core) knows no process and no file; what is written down (storage) knows no decision."""
 MOVING = {
-    "foundations_tui.submit": "submit",
-    "foundations_tui.placement": "submit",
-    "foundations_tui.shipping": "submit",
-    "foundations_tui.progress": "submit",
     "foundations_tui.sweeps": "sweeps",
     "foundations_tui.searches": "sweeps",
     "foundations_tui.actions": "jobs",

@@ -9,11 +9,11 @@ from typing import Any
 
 from foundations_tui.errors import HostRefused, HostUnreachable
 from foundations_tui.hosts.agent import Agent, refusal
-from foundations_tui.progress import Progress
 from foundations_tui.snapshot import freeze as snapshots
 from foundations_tui.snapshot.freeze import Snapshot
 from foundations_tui.store import writes
 from foundations_tui.store.db import Store
+from foundations_tui.submit.progress import Progress
 from remote_agent.protocol import (
     MOST_OIDS,
     PACK_BLOB,
