@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from foundations_tui import sweeps
 from foundations_tui.cells import cell
 from foundations_tui.cli import output
 from foundations_tui.cli.options import (
@@ -30,6 +29,7 @@ from foundations_tui.cli.options import (
 from foundations_tui.cli.progress import Line, is_in_window
 from foundations_tui.errors import FoundationsError, UsageError
 from foundations_tui.store.rows import json_value
+from foundations_tui.sweeps import grid
 from foundations_tui.text import humanize
 from foundations_tui.text.command_line import Typed, literal
 from foundations_tui.text.sanitize import one_line
@@ -154,20 +154,20 @@ def _say_what_atlas_took(command: tuple[str, ...], folder: Path) -> None:
         )
 
 
-def _say_what_reaches_nothing(request: Request, sweep: sweeps.Plan | None) -> None:
+def _say_what_reaches_nothing(request: Request, sweep: grid.Plan | None) -> None:
     """Refuse a parameter that has two values, and say which placeholders and parameters do not meet."""
     axes = list(sweep.axes) if sweep is not None else []
     for key in axes:
         if key in request.params:
             raise UsageError(f"{key!r} is both swept and given by --param or --params-file", "leave one of them out")
-    for hole in sweeps.unfilled(request.command, axes and [*axes, *request.params]):
+    for hole in grid.unfilled(request.command, axes and [*axes, *request.params]):
         name = hole.strip("{}")
         if axes:
             say(f"warning: nothing fills {hole} in the command: it has {', '.join(axes)}")
         elif name in request.params:
             say(f"warning: {hole} in the command is filled by a sweep only: --sweep {name}=VALUE")
     for key in axes:
-        if not sweeps.uses(request.command, key):
+        if not grid.uses(request.command, key):
             say(
                 f"warning: the command has no {{{key}}}: its jobs get {key} only as a parameter"
                 f" (foundations.load_parameters(), FOUNDATIONS_PARAM_{key.upper()})"
@@ -178,17 +178,17 @@ _ASKED_FROM = 50
 """So many jobs are asked about on a terminal."""
 
 
-def _sweep_of(options: dict[str, Any]) -> sweeps.Plan | None:
+def _sweep_of(options: dict[str, Any]) -> grid.Plan | None:
     """Return the sweep that a command line asks for."""
     if options["sweep_file"] and options["sweeps"]:
         raise UsageError("either --sweep or --sweep-file")
-    plan = sweeps.read(Path(options["sweep_file"])) if options["sweep_file"] else None
+    plan = grid.read(Path(options["sweep_file"])) if options["sweep_file"] else None
     if options["sweeps"]:
-        axes = [sweeps.parse(text) for text in options["sweeps"]]
+        axes = [grid.parse(text) for text in options["sweeps"]]
         twice = [key for number, (key, _) in enumerate(axes) if key in dict(axes[:number])]
         if twice:
             raise UsageError(f"{twice[0]!r} is swept twice", f"--sweep {twice[0]}=A,B,C")
-        plan = sweeps.Plan(dict(axes))
+        plan = grid.Plan(dict(axes))
     given = options["is_zip"], options["draws"], options["seed"]
     if plan is None:
         if any(given):
@@ -202,20 +202,20 @@ def _sweep_of(options: dict[str, Any]) -> sweeps.Plan | None:
 
 
 def _submit_sweep(
-    session: Session, request: Request, plan: sweeps.Plan, then: str, dry_run: bool, as_json: bool, yes: bool
+    session: Session, request: Request, plan: grid.Plan, then: str, dry_run: bool, as_json: bool, yes: bool
 ) -> int:
     """Submit one job for each set of parameters, after a word on how many and how long."""
     from foundations_tui.config.project import load_project
     from foundations_tui.snapshot import freeze
     from foundations_tui.submit import pipeline as submission
 
-    found = sweeps.expand(plan.axes, plan.mode, plan.count, plan.seed)
-    typed = sweeps.typed_words(plan.axes)
+    found = grid.expand(plan.axes, plan.mode, plan.count, plan.seed)
+    typed = grid.typed_words(plan.axes)
     group = request.group or f"sweep-{os.urandom(3).hex()}"
     requests = [
         replace(
             request,
-            command=sweeps.fill(request.command, {**request.params, **params}, typed),
+            command=grid.fill(request.command, {**request.params, **params}, typed),
             params={**request.params, **params},
             name=f"{request.name}-{number}" if request.name else "",
             group=group,
@@ -273,7 +273,7 @@ def _hosts_of(submitted: list[Submitted]) -> str:
     return ", ".join(f"{host} ({sum(one.host == host for one in submitted)})" for host in hosts)
 
 
-def _say_preview(session: Session, request: Request, requests: list[Request], plan: sweeps.Plan) -> None:
+def _say_preview(session: Session, request: Request, requests: list[Request], plan: grid.Plan) -> None:
     from foundations_tui.config.project import load_project
     from foundations_tui.store import queries
 
@@ -291,8 +291,8 @@ def _say_preview(session: Session, request: Request, requests: list[Request], pl
         cost = f"; about {needed} of {what} time, as jobs of {project} took before"
     gpus = f", {humanize.plural(request.gpus, 'GPU')} each" if request.gpus else ""
     say(f"{humanize.plural(len(requests), 'job')}: {axes}{gpus}{cost}")
-    unused = [key for key in plan.axes if not sweeps.uses(request.command, key)]
-    if unused and any(sweeps.uses(request.command, key) for key in plan.axes):
+    unused = [key for key in plan.axes if not grid.uses(request.command, key)]
+    if unused and any(grid.uses(request.command, key) for key in plan.axes):
         say(f"note: {', '.join(unused)} stands in no {{placeholder}} of the command; the script has to read it")
 
 

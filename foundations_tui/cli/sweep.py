@@ -184,20 +184,20 @@ def run_search(session: Session, file: str, host: str, gpus: int, project: str, 
 
     Ctrl-C leaves it; the same command goes on with it. The study is named by the file.
     """
-    from foundations_tui import searches
     from foundations_tui.submit.request import Request
+    from foundations_tui.sweeps import study
 
-    search = searches.read(Path(file))
+    search = study.read(Path(file))
     base = Request((), Path.cwd(), host=host, gpus=gpus, project=project)
-    found: list[searches.Told] = []
+    found: list[study.Told] = []
 
-    def told(one: searches.Told) -> None:
+    def told(one: study.Told) -> None:
         found.append(one)
         value = "failed" if one.value is None else humanize.number(one.value)
         say(f"{one.number:>4}  {one.job[:6]}  {value:>12}  " + "  ".join(f"{k}={v}" for k, v in one.params.items()))
 
     try:
-        best = searches.run(session, search, base, told)
+        best = study.run(session, search, base, told)
     except KeyboardInterrupt:
         say(f"\nleft the search; its jobs run on, and foundations sweep run {file} goes on with it")
         return 130

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from foundations_tui import searches
 from foundations_tui.cli.main import cli
+from foundations_tui.sweeps import study
 from tests.support import agents
 from tests.support.client import Client
 from tests.support.paths import ROOT
@@ -114,7 +114,7 @@ def test_the_page_about_tracking(client: Client, typed: dict[str, str]) -> None:
     for number, table in enumerate(re.findall(r"```toml\n(.*?)```", text, re.DOTALL)):
         if "[search]" in table:
             (client.project / "search.toml").write_text(table)
-            assert searches.read(client.project / "search.toml").trials == 40
+            assert study.read(client.project / "search.toml").trials == 40
             continue
         file = client.project / ("sweep.toml" if "[sweep]" in table else "foundations.toml")
         file.write_text(table)

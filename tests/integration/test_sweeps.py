@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from hypothesis import given, strategies as st
 
-from foundations_tui import sweeps
 from foundations_tui.errors import UsageError
+from foundations_tui.sweeps import grid
 from foundations_tui.text.command_line import Typed
 from tests.support.client import Client
 
@@ -41,8 +41,8 @@ def kind(value: object) -> type:
 )
 def test_values_of_a_sweep(text: str, values: tuple[Any, ...] | None) -> None:
     try:
-        _, axis = sweeps.parse(text)
-        (found,) = zip(*(one.values() for one in sweeps.expand({"k": axis})), strict=True)
+        _, axis = grid.parse(text)
+        (found,) = zip(*(one.values() for one in grid.expand({"k": axis})), strict=True)
     except UsageError as error:
         assert values is None and str(error).startswith("sweep ")
     else:
@@ -67,22 +67,22 @@ def test_values_of_a_sweep(text: str, values: tuple[Any, ...] | None) -> None:
 )
 def test_what_is_no_sweep_is_refused(text: str) -> None:
     with pytest.raises(UsageError):
-        sweeps.parse(text)
+        grid.parse(text)
 
 
 def test_grid_zip_and_random() -> None:
-    axes = {"a": sweeps.Values((1, 2)), "b": sweeps.Values(("x", "y"))}
-    assert [tuple(one.values()) for one in sweeps.expand(axes)] == [(1, "x"), (1, "y"), (2, "x"), (2, "y")]
-    assert [tuple(one.values()) for one in sweeps.expand(axes, "zip")] == [(1, "x"), (2, "y")]
+    axes = {"a": grid.Values((1, 2)), "b": grid.Values(("x", "y"))}
+    assert [tuple(one.values()) for one in grid.expand(axes)] == [(1, "x"), (1, "y"), (2, "x"), (2, "y")]
+    assert [tuple(one.values()) for one in grid.expand(axes, "zip")] == [(1, "x"), (2, "y")]
     with pytest.raises(UsageError, match="a has 2, b has 1"):
-        sweeps.expand({**axes, "b": sweeps.Values((1,))}, "zip")
+        grid.expand({**axes, "b": grid.Values((1,))}, "zip")
     with pytest.raises(UsageError, match="no step"):
-        sweeps.expand({"a": sweeps.Range(0, 1, False)})
+        grid.expand({"a": grid.Range(0, 1, False)})
     with pytest.raises(UsageError, match="at most"):
-        sweeps.expand({key: sweeps.Values(tuple(range(200))) for key in "abc"})
-    drawn = {"lr": sweeps.parse("lr=log:1e-5:1e-2")[1], "n": sweeps.parse("n=1:8")[1], "o": axes["b"]}
-    first = sweeps.expand(drawn, "random", 50, seed=7)
-    assert first == sweeps.expand(drawn, "random", 50, seed=7) != sweeps.expand(drawn, "random", 50, seed=8)
+        grid.expand({key: grid.Values(tuple(range(200))) for key in "abc"})
+    drawn = {"lr": grid.parse("lr=log:1e-5:1e-2")[1], "n": grid.parse("n=1:8")[1], "o": axes["b"]}
+    first = grid.expand(drawn, "random", 50, seed=7)
+    assert first == grid.expand(drawn, "random", 50, seed=7) != grid.expand(drawn, "random", 50, seed=8)
     assert all(1e-5 <= one["lr"] <= 1e-2 and one["n"] in range(1, 9) and one["o"] in "xy" for one in first)
     assert sum(one["lr"] < 1e-3 for one in first) > 20, "evenly in the exponent"
 
@@ -101,7 +101,7 @@ def test_only_known_names_in_braces_are_replaced() -> None:
         "${n}",
         "{ n }",
     ]
-    assert sweeps.fill(command, params) == (
+    assert grid.fill(command, params) == (
         "--lr=0.0003",
         '{"a": 0.0003}',
         "{}",
@@ -113,14 +113,14 @@ def test_only_known_names_in_braces_are_replaced() -> None:
         "$2",
         "{ n }",
     )
-    assert sweeps.uses(["x{lr}"], "lr") and not sweeps.uses(["{{lr}}"], "lr")
+    assert grid.uses(["x{lr}"], "lr") and not grid.uses(["{{lr}}"], "lr")
 
 
 @given(st.text(max_size=40))
 def test_any_text_is_a_sweep_or_refused(text: str) -> None:
     try:
-        key, axis = sweeps.parse(text)
-        json.dumps(sweeps.expand({key: axis}, "random", 2, 1))
+        key, axis = grid.parse(text)
+        json.dumps(grid.expand({key: axis}, "random", 2, 1))
     except UsageError:
         pass
 

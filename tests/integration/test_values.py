@@ -11,9 +11,10 @@ import pytest
 from hypothesis import given, strategies as some
 
 from foundations import encoding
-from foundations_tui import summaries, sweeps
+from foundations_tui import summaries
 from foundations_tui.errors import UsageError
 from foundations_tui.ingest import log_patterns
+from foundations_tui.sweeps import grid
 from foundations_tui.text import command_line
 from foundations_tui.text.command_line import literal, number
 from tests.support.client import Client
@@ -40,7 +41,7 @@ IDS = [
 @pytest.mark.parametrize("word", IDS)
 def test_what_does_not_write_back_stays_text(word: str) -> None:
     assert literal(word) == word and literal(word, any_json=True) == word
-    assert sweeps.text_of(literal(word)) == word
+    assert grid.text_of(literal(word)) == word
 
 
 @pytest.mark.parametrize(
@@ -48,7 +49,7 @@ def test_what_does_not_write_back_stays_text(word: str) -> None:
 )
 def test_what_people_write_as_a_number_is_one_and_goes_on_as_typed(word: str) -> None:
     found = literal(word)
-    assert isinstance(found, float) and found == float(word) and sweeps.text_of(found) == word
+    assert isinstance(found, float) and found == float(word) and grid.text_of(found) == word
     assert json.loads(json.dumps(found)) == float(word)
 
 
@@ -61,33 +62,33 @@ def test_lists_and_quoted_texts_that_do_not_write_back_stay_text(word: str) -> N
 
 def test_dates_and_times_are_no_ranges() -> None:
     with pytest.raises(UsageError, match="begins with a 0"):
-        sweeps.axis("when", "01:05:2024")
+        grid.axis("when", "01:05:2024")
     for text in ("'01:05:2024'", "'12:30:00'", "1:2:3:4", "09:00:17:00"):
-        assert sweeps.axis("when", text) == sweeps.Values((text.strip("'"),))
+        assert grid.axis("when", text) == grid.Values((text.strip("'"),))
 
 
 @pytest.mark.parametrize("text", ["1:10:x1.0000001", "1e16:10000000000000004:1"])
 def test_a_range_that_cannot_be_met_is_refused(text: str) -> None:
     with pytest.raises(UsageError):
-        sweeps.axis("x", text)
+        grid.axis("x", text)
 
 
 def test_a_range_in_the_exponent_spans_all_numbers() -> None:
-    found = sweeps.axis("x", "log:1e-320:1e308:3")
-    assert isinstance(found, sweeps.Values) and all(map(math.isfinite, found.values))
+    found = grid.axis("x", "log:1e-320:1e308:3")
+    assert isinstance(found, grid.Values) and all(map(math.isfinite, found.values))
 
 
 @given(some.one_of(some.floats(allow_nan=False, allow_infinity=False), some.integers()))
 def test_every_number_as_python_writes_it_is_that_number(value: float) -> None:
     found = literal(repr(value))
-    assert (type(found) in (int, command_line.Typed, float)) and found == value and sweeps.text_of(found) == repr(value)
+    assert (type(found) in (int, command_line.Typed, float)) and found == value and grid.text_of(found) == repr(value)
 
 
 @given(some.text(max_size=12))
 def test_any_word_goes_on_as_typed_or_is_json(word: str) -> None:
     found = literal(word)
     if isinstance(found, int | float) and not isinstance(found, bool):
-        assert sweeps.text_of(found) == word.strip() or word != word.strip()
+        assert grid.text_of(found) == word.strip() or word != word.strip()
     number(word)
     log_patterns.read_number(word)
 
@@ -117,8 +118,8 @@ def test_ids_at_every_door(client: Client, tmp_path: Path) -> None:
 
 def test_commas_in_quotes_and_an_option_that_is_there_or_not() -> None:
     def values(text: str) -> tuple[Any, ...]:
-        axis = sweeps.axis("x", text)
-        assert isinstance(axis, sweeps.Values)
+        axis = grid.axis("x", text)
+        assert isinstance(axis, grid.Values)
         return axis.values
 
     assert values('"64,32",128') == ("64,32", 128)
@@ -128,10 +129,10 @@ def test_commas_in_quotes_and_an_option_that_is_there_or_not() -> None:
     assert values("[1,2],[3]") == ([1, 2], [3])
     for bad in ('"64,32', "[1,2", "'x,y", ",a", "a,,b", ""):
         with pytest.raises(UsageError):
-            sweeps.axis("x", bad)
+            grid.axis("x", bad)
     assert values("--flag,") == ("--flag", "")
-    assert sweeps.fill(("t.py", "{f}", "--x={f}"), {"f": ""}) == ("t.py", "--x=")
-    assert sweeps.fill(("t.py", "{f}"), {"f": "--flag"}) == ("t.py", "--flag")
+    assert grid.fill(("t.py", "{f}", "--x={f}"), {"f": ""}) == ("t.py", "--x=")
+    assert grid.fill(("t.py", "{f}"), {"f": "--flag"}) == ("t.py", "--flag")
 
 
 def test_what_reaches_nothing_is_said_or_refused(client: Client) -> None:
@@ -328,16 +329,16 @@ def test_lines_of_earlier_attempts_have_their_own_times(client: Client) -> None:
     ],
 )
 def test_a_range_is_exact_to_its_last_digit(text: str, words: str) -> None:
-    found = sweeps.axis("a", text)
-    assert isinstance(found, sweeps.Values) and " ".join(map(sweeps.text_of, found.values)) == words
+    found = grid.axis("a", text)
+    assert isinstance(found, grid.Values) and " ".join(map(grid.text_of, found.values)) == words
 
 
 def test_truth_values_and_lists_reach_a_command_as_they_were_typed() -> None:
-    key, axis = sweeps.parse('a=True,false,[1,2],\'[1,2]\',["\u00e9"],{"k":1}')
-    typed = sweeps.typed_words({key: axis})
-    words = [sweeps.fill(("{a}",), one, typed)[0] for one in sweeps.expand({key: axis})]
+    key, axis = grid.parse('a=True,false,[1,2],\'[1,2]\',["\u00e9"],{"k":1}')
+    typed = grid.typed_words({key: axis})
+    words = [grid.fill(("{a}",), one, typed)[0] for one in grid.expand({key: axis})]
     assert words == ["True", "false", "[1,2]", "[1,2]", '["\u00e9"]', '{"k":1}']
-    assert [one["a"] for one in sweeps.expand({key: axis})][:3] == [True, False, [1, 2]], "they are what they are"
+    assert [one["a"] for one in grid.expand({key: axis})][:3] == [True, False, [1, 2]], "they are what they are"
 
 
 def test_infinities_count_in_groups_and_nan_is_beyond_comparison(client: Client) -> None:

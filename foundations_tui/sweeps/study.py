@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from foundations_tui import actions, sweeps
+from foundations_tui import actions
 from foundations_tui.config import locations
 from foundations_tui.errors import FoundationsError, UsageError
 from foundations_tui.session import Session
@@ -15,6 +15,7 @@ from foundations_tui.store import queries
 from foundations_tui.submit.pipeline import submit_all
 from foundations_tui.submit.request import Request
 from foundations_tui.summaries import is_number
+from foundations_tui.sweeps import grid
 
 _KEYS = ("metric", "direction", "trials", "at_once", "command", "seed", "parameters")
 _JOB = "job"
@@ -34,7 +35,7 @@ class Search:
     at_once: int
     seed: int | None
     command: tuple[str, ...]
-    axes: dict[str, sweeps.Axis]
+    axes: dict[str, grid.Axis]
 
 
 def read(path: Path) -> Search:
@@ -54,7 +55,7 @@ def read(path: Path) -> Search:
     Raises:
         UsageError: it cannot be read or understood.
     """
-    table = sweeps.read_table(path, "search", _KEYS)
+    table = grid.read_table(path, "search", _KEYS)
     if table is None:
         raise UsageError(f"{path} has no table [search]", "foundations sweep run --help shows one")
     command, parameters = table.get("command"), table.get("parameters")
@@ -67,12 +68,12 @@ def read(path: Path) -> Search:
         raise UsageError(f'{path}: metric is a key, and direction "min" or "max"')
     numbers = {key: table.get(key, default) for key, default in (("trials", 20), ("at_once", 2))}
     for key, value in numbers.items():
-        if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= sweeps.MOST_JOBS:
+        if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= grid.MOST_JOBS:
             raise UsageError(f"{path}: {key} is a whole number of at least 1")
     seed = table.get("seed")
     if not isinstance(seed, int | None):
         raise UsageError(f"{path}: seed is a whole number")
-    axes = {key: sweeps.axis(key, value) for key, value in parameters.items()}
+    axes = {key: grid.axis(key, value) for key, value in parameters.items()}
     return Search(path.stem, metric, direction, seed=seed, command=tuple(command), axes=axes, **numbers)
 
 
@@ -140,15 +141,15 @@ def _is_open(trial: Any) -> bool:
 
 def _submit(session: Session, search: Search, base: Request, trial: Any) -> str:
     params = {key: _suggest(trial, key, axis) for key, axis in search.axes.items()}
-    command = sweeps.fill(search.command, {**base.params, **params})
+    command = grid.fill(search.command, {**base.params, **params})
     request = replace(
         base, command=command, params={**base.params, **params}, group=search.name, name=f"{search.name}-{trial.number}"
     )
     return submit_all(session, [request])[0].view.spec.job
 
 
-def _suggest(trial: Any, key: str, axis: sweeps.Axis) -> Any:
-    if isinstance(axis, sweeps.Values):
+def _suggest(trial: Any, key: str, axis: grid.Axis) -> Any:
+    if isinstance(axis, grid.Values):
         return trial.suggest_categorical(key, list(axis.values))
     if isinstance(axis.low, int) and isinstance(axis.high, int):
         return trial.suggest_int(key, axis.low, axis.high, log=axis.is_log)
