@@ -9,7 +9,7 @@ import tempfile
 from pathlib import Path
 
 from benchmarks.paired import Pair, time_pair
-from foundations_tui import actions
+from foundations_tui.jobs import watch
 from foundations_tui.session import Session
 from foundations_tui.submit.pipeline import submit
 from foundations_tui.submit.request import Request
@@ -62,7 +62,7 @@ def _time(session: Session, client: Client, server: Sshd, folder: Path) -> Pair:
         (client.project / "changed.txt").write_text(str(number))
         request = Request((sys.executable, "hello.py"), client.project, host="box")
         job = submit(session, request).view.spec.job
-        assert next(iter(actions.follow_log(session, job))).startswith(b"first line")
+        assert next(iter(watch.follow_log(session, job))).startswith(b"first line")
 
     try:
         return time_pair("submit to first log line / ssh over a ControlMaster", 2.0, over_ssh, ours, 25)

@@ -10,10 +10,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from foundations_tui import actions
 from foundations_tui.config import locations
 from foundations_tui.errors import HostError, NotFoundError
 from foundations_tui.ingest import local_runs
+from foundations_tui.jobs import watch
 from foundations_tui.session import Session
 from foundations_tui.store import queries, sparse
 from foundations_tui.store.db import open_reader
@@ -67,7 +67,7 @@ def wait(wanted: list[str]) -> None:
     """Wait until jobs have ended."""
     own = session()
     ids = [queries.resolve(own.store.conn, one) for one in wanted]
-    actions.wait_for(own, ids, lambda row: None)
+    watch.wait_for(own, ids, lambda row: None)
 
 
 def log(wanted: str) -> bytes:
@@ -83,7 +83,7 @@ def log(wanted: str) -> bytes:
 def follow_log(wanted: str) -> Iterator[bytes]:
     """Yield a job's log as it grows, to its end."""
     own = session()
-    yield from actions.follow_log(own, queries.resolve(own.store.conn, wanted))
+    yield from watch.follow_log(own, queries.resolve(own.store.conn, wanted))
 
 
 def history(wanted: str, key: str) -> list[dict[str, Any]]:

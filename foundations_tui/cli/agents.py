@@ -34,10 +34,10 @@ def agent() -> None:
 @connecting
 def status(session: Session, name: str, as_json: bool) -> None:
     """Say what runs there: version, folder, jobs, what they hold, and whether it starts at boot."""
-    from foundations_tui import actions
+    from foundations_tui.jobs import operations
 
     hello = session.agent(session.hosts.host(name).name).hello
-    boot = actions.ask_host(session, name, "autostart", "status")
+    boot = operations.ask_host(session, name, "autostart", "status")
     facts: dict[str, Any] = {
         "host": name,
         "agent_version": hello["version"],
@@ -75,9 +75,9 @@ def _paused(groups: list[str]) -> str:
 @connecting
 def stop(session: Session, name: str) -> None:
     """End the agent; it refuses while jobs run or wait. The next contact starts it again."""
-    from foundations_tui import actions
+    from foundations_tui.jobs import operations
 
-    actions.end_agent(session, session.hosts.host(name).name)
+    operations.end_agent(session, session.hosts.host(name).name)
     say(f"the agent of {name} has ended")
 
 
@@ -92,9 +92,9 @@ def uninstall(session: Session, name: str, yes: bool, force: bool, others: bool)
 
     What was fetched stays here. Jobs whose files, logs or metrics were not fetched lose them.
     """
-    from foundations_tui import actions
     from foundations_tui.config.hosts import owner_name
-    from foundations_tui.ownership import Actor
+    from foundations_tui.jobs import operations
+    from foundations_tui.jobs.ownership import Actor
     from foundations_tui.sync import pull
 
     host = session.hosts.host(name).name
@@ -106,8 +106,8 @@ def uninstall(session: Session, name: str, yes: bool, force: bool, others: bool)
     if theirs:
         owners = ", ".join(sorted({row.owner or "somebody else" for row in theirs})[:_MOST_OWNERS])
         raise UsageError(f"{name} has {humanize.plural(len(theirs), 'job')} of {owners}", "--others removes them, too")
-    files = actions.survey(session, rows)
-    kept = actions.prune(session, host, [row.job for row in rows], force=False, preview=True).kept
+    files = operations.survey(session, rows)
+    kept = operations.prune(session, host, [row.job for row in rows], force=False, preview=True).kept
     lost = {**kept, **{job: left.words for job, left in files.items()}}
     for job, why in list(lost.items())[:_MOST_SHOWN]:
         say(f"{job[:6]}: {why}")
@@ -121,7 +121,7 @@ def uninstall(session: Session, name: str, yes: bool, force: bool, others: bool)
         need_terminal("uninstall asks before it removes anything")
         root = session.agent(host).place.root
         click.confirm(f"Remove {root} on {name}, with all jobs' files?", abort=True, err=True)
-    say(f"removed {one_line(actions.uninstall(session, host))} from {name}")
+    say(f"removed {one_line(operations.uninstall(session, host))} from {name}")
 
 
 @click.command()
@@ -133,9 +133,9 @@ def autostart(session: Session, name: str, off: bool) -> None:
 
     By systemd --user where there is one, else by cron; no root is needed.
     """
-    from foundations_tui import actions
+    from foundations_tui.jobs import operations
 
-    said = actions.ask_host(session, session.hosts.host(name).name, "autostart", "off" if off else "on")
+    said = operations.ask_host(session, session.hosts.host(name).name, "autostart", "off" if off else "on")
     if off:
         say(f"{name}: the agent is no longer started at boot")
         return

@@ -21,7 +21,7 @@ from foundations_tui.cli.options import (
 )
 from foundations_tui.config.hosts import owner_name
 from foundations_tui.errors import FoundationsError, NotFoundError, UsageError
-from foundations_tui.ownership import Actor
+from foundations_tui.jobs.ownership import Actor
 from foundations_tui.session import Session
 from foundations_tui.store import queries
 from foundations_tui.store.rows import JobRow
@@ -158,9 +158,9 @@ def rename(session: Session, old: str, new: str) -> None:
 
 def annotate(session: Session, rows: list[JobRow], changes: dict[str, Any]) -> None:
     """Say it here, then to the hosts; one that is out of reach is told at the next contact."""
-    from foundations_tui import actions
+    from foundations_tui.jobs import operations
 
-    problems = actions.annotate(session, rows, changes, time.time())
+    problems = operations.annotate(session, rows, changes, time.time())
     for host, error in problems.items():
         say(f"{host} will be told at the next contact: {error}")
     click.echo("\n".join(row.job for row in rows))

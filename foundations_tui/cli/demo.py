@@ -103,7 +103,7 @@ def _open_app() -> None:
 
 def _wait(session: Session, ids: list[str]) -> list[JobRow]:
     """Say what happens until all have ended, and return them with their metrics."""
-    from foundations_tui import actions
+    from foundations_tui.jobs import watch
     from foundations_tui.sync import pull
 
     began = time.monotonic()
@@ -112,7 +112,7 @@ def _wait(session: Session, ids: list[str]) -> list[JobRow]:
         if row.state in ("running", "completed", "failed", "stopped", "lost"):
             say(f"{time.monotonic() - began:6.1f} s  {row.name:<22} {row.state}")
 
-    actions.wait_for(session, ids, changed)
+    watch.wait_for(session, ids, changed)
     pull.catch_up(session, _HOST)
     return _rows(session, ids)
 
@@ -146,15 +146,15 @@ def _best_accuracy(row: JobRow) -> float:
 
 def end_agent(session: Session) -> None:
     """Stop what still runs and end the demo's own agent."""
-    from foundations_tui import actions
+    from foundations_tui.jobs import operations, watch
     from foundations_tui.store import queries
 
     try:
         active = queries.jobs(session.store.conn, queries.JobFilter(("queued", "preparing", "running")))
         for row in active:
             with contextlib.suppress(FoundationsError):
-                actions.stop(session, row, "the end of the demo", 0)
-        actions.wait_for(session, [row.job for row in active], lambda row: None)
-        actions.end_agent(session, _HOST)
+                operations.stop(session, row, "the end of the demo", 0)
+        watch.wait_for(session, [row.job for row in active], lambda row: None)
+        operations.end_agent(session, _HOST)
     except FoundationsError as error:
         say(f"warning: the demo's agent may still run: {error}")

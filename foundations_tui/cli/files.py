@@ -36,10 +36,10 @@ _SHOWN_FROM = 1 << 20
 @connecting
 def ls(session: Session, job: str, path: str, as_json: bool) -> None:
     """List a folder of a job's working directory, on its host."""
-    from foundations_tui import actions
+    from foundations_tui.jobs import operations
 
     row = queries.find(session.store.conn, job)
-    found = actions.list_files(session, row, path)
+    found = operations.list_files(session, row, path)
     if as_json:
         output.print_json([{**entry, "modified_at": iso(entry["modified_at"])} for entry in found["entries"]])
     else:

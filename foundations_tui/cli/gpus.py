@@ -99,20 +99,20 @@ def _have_looked(session: Session, host: str) -> None:
 
 
 def _release(session: Session, wish: str) -> int:
-    from foundations_tui import actions
+    from foundations_tui.jobs import operations
 
     host, gpu = _named("--release", session, wish)
-    if not actions.forgive(session, host, gpu):
+    if not operations.forgive(session, host, gpu):
         say(f"GPU {gpu} of {host} is not in quarantine")
     return 0
 
 
 def _overrule(session: Session, ignore: str, heed: str) -> int:
-    from foundations_tui import actions
+    from foundations_tui.jobs import operations
 
     option, wish = ("--ignore-claims", ignore) if ignore else ("--heed-claims", heed)
     host, gpu = _named(option, session, wish)
-    actions.ignore_claims(session, host, gpu, bool(ignore))
+    operations.ignore_claims(session, host, gpu, bool(ignore))
     say(f"GPU {gpu} of {host}: claims of other agents {'do not count' if ignore else 'count again'}")
     return 0
 

@@ -167,12 +167,12 @@ def _facts(agent: Agent, connected: float, round_trip: float) -> dict[str, Any]:
 
 def _try_setup(session: Session, name: str) -> list[str]:
     """Run the setup lines of a host as a job would, and return what is wrong with them, in words."""
-    from foundations_tui import actions
+    from foundations_tui.jobs import operations
 
     setup = session.hosts.host(name).setup
     if not setup:
         return []
-    said = actions.ask_host(session, name, "trial", setup)
+    said = operations.ask_host(session, name, "trial", setup)
     if said.get("exit_code") == 0:
         return []
     lines = [line for line in str(said.get("said", "")).splitlines() if line.strip()]

@@ -22,12 +22,12 @@ from foundations_tui.cli.options import (
     say,
 )
 from foundations_tui.errors import FoundationsError, HostError, UsageError
-from foundations_tui.ownership import Actor
+from foundations_tui.jobs.ownership import Actor
 from foundations_tui.store import queries
 from foundations_tui.text import humanize
 
 if TYPE_CHECKING:
-    from foundations_tui.actions import Pruned, Unfetched
+    from foundations_tui.jobs.operations import Pruned, Unfetched
     from foundations_tui.session import Session
     from foundations_tui.store.rows import JobRow
 
@@ -112,24 +112,24 @@ def _say_left_out(session: Session, jobs: tuple[str, ...], rows: list[JobRow]) -
 
 def _survey(session: Session, rows: list[JobRow]) -> dict[str, Unfetched]:
     """Have each host look for what was never fetched; one that is out of reach is met again, and said, by prune."""
-    from foundations_tui import actions
+    from foundations_tui.jobs import operations
 
     found: dict[str, Unfetched] = {}
     for host in dict.fromkeys(row.host for row in rows):
         try:
-            found.update(actions.survey(session, [row for row in rows if row.host == host]))
+            found.update(operations.survey(session, [row for row in rows if row.host == host]))
         except HostError:
             continue
     return found
 
 
 def _prune(session: Session, rows: list[JobRow], force: bool, preview: bool) -> tuple[Pruned, int]:
-    from foundations_tui import actions
+    from foundations_tui.jobs import operations
 
-    found, code = actions.Pruned([], {}, {}), 0
+    found, code = operations.Pruned([], {}, {}), 0
     for host in dict.fromkeys(row.host for row in rows):
         try:
-            part = actions.prune(session, host, [row.job for row in rows if row.host == host], force, preview)
+            part = operations.prune(session, host, [row.job for row in rows if row.host == host], force, preview)
         except FoundationsError as error:
             tell(error)
             code = code or error.exit_code

@@ -21,7 +21,7 @@ from foundations_tui.cli.options import (
     say,
 )
 from foundations_tui.errors import FoundationsError, NotFoundError, UsageError
-from foundations_tui.ownership import Actor
+from foundations_tui.jobs.ownership import Actor
 from foundations_tui.store import queries
 from foundations_tui.store.rows import iso
 from foundations_tui.text import humanize
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 @connecting
 def queue(session: Session, names: tuple[str, ...], as_json: bool) -> int:
     """Show what waits on the hosts: in the order in which it starts, with why, and when that is expected."""
-    from foundations_tui import actions
+    from foundations_tui.jobs import operations
     from foundations_tui.sync import pull
 
     wanted = [session.hosts.host(name).name for name in names] or list(session.hosts.hosts)
@@ -48,7 +48,7 @@ def queue(session: Session, names: tuple[str, ...], as_json: bool) -> int:
         if host in problems:
             tell(problems[host])
             continue
-        found = actions.queue(session, host)
+        found = operations.queue(session, host)
         if found["paused"]:
             groups = ", ".join("all jobs" if group == "*" else f"group {group}" for group in found["paused"])
             say(f"{host}: paused: {groups}")
@@ -112,20 +112,20 @@ def move(
     others: bool,
 ) -> None:
     """Give a waiting job another place in its host's queue, or another priority."""
-    from foundations_tui import actions
     from foundations_tui.config.hosts import owner_name
+    from foundations_tui.jobs import operations
 
     if sum(wish is not None for wish in (where, before, behind, priority)) != 1:
         raise UsageError("say one of --first, --last, --before JOB, --behind JOB, --priority N")
     row = queries.find(session.store.conn, job)
     Actor(owner_name(session.hosts), others).check(row)
     if where or priority is not None:
-        actions.move(session, row, where or "", priority=priority)
+        operations.move(session, row, where or "", priority=priority)
     else:
         other = queries.find(session.store.conn, before or behind or "")
         if other.host != row.host:
             raise UsageError(f"{other.job[:6]} waits on {other.host}, {row.job[:6]} on {row.host}")
-        actions.move(session, row, "before" if before else "after", other.job)
+        operations.move(session, row, "before" if before else "after", other.job)
     click.echo(row.job)
 
 
@@ -155,21 +155,21 @@ def resume(session: Session, group: str, host: str, others: bool) -> int:
 
 
 def _release(session: Session, job: str, others: bool) -> int:
-    from foundations_tui import actions
     from foundations_tui.config.hosts import owner_name
+    from foundations_tui.jobs import operations
 
     try:
         row = queries.find(session.store.conn, job)
     except NotFoundError:
         raise NotFoundError(f"there is neither a group nor a job {job!r} that waits") from None
     Actor(owner_name(session.hosts), others).check(row)
-    actions.resume(session, row)
+    operations.resume(session, row)
     click.echo(row.job)
     return 0
 
 
 def _pause(session: Session, group: str, host: str, paused: bool) -> int:
-    from foundations_tui import actions
+    from foundations_tui.jobs import operations
 
     if not group and not host:
         raise UsageError("name a group, or a host with --host")
@@ -181,7 +181,7 @@ def _pause(session: Session, group: str, host: str, paused: bool) -> int:
     code = 0
     for name in hosts:
         try:
-            actions.pause(session, name, group, paused)
+            operations.pause(session, name, group, paused)
             what = f"group {group}" if group else "all jobs"
             say(f"{name}: {what} {'paused: what runs goes on' if paused else 'resumed'}")
         except FoundationsError as error:
@@ -206,8 +206,8 @@ def _hosts_of(session: Session, group: str) -> list[str]:
 @connecting
 def clear_queue(session: Session, host: str, project: str, group: str, others: bool, yes: bool) -> int:
     """Stop your waiting jobs: what runs goes on."""
-    from foundations_tui import actions
     from foundations_tui.config.hosts import owner_name
+    from foundations_tui.jobs import operations
     from foundations_tui.sync import pull
 
     hosts = [session.hosts.host(host).name] if host else list(session.hosts.hosts)
@@ -224,7 +224,7 @@ def clear_queue(session: Session, host: str, project: str, group: str, others: b
     code = 0
     for row in rows:
         try:
-            actions.stop(session, row, actor.owner)
+            operations.stop(session, row, actor.owner)
             click.echo(row.job)
         except FoundationsError as error:
             tell(error)

@@ -23,7 +23,7 @@ from foundations_tui.cli.options import (
     sync_option,
 )
 from foundations_tui.errors import FoundationsError, NotFoundError
-from foundations_tui.ownership import Actor
+from foundations_tui.jobs.ownership import Actor
 from foundations_tui.store import expressions, queries, writes
 from foundations_tui.store.rows import JobRow, json_value
 from foundations_tui.text import humanize
@@ -107,9 +107,9 @@ def show(sweep_id: str, metric: str, sync_first: bool, as_json: bool) -> None:
 @connecting
 def stop(session: Session, sweep_id: str, yes: bool, others: bool) -> int:
     """Stop all jobs of a sweep that have not ended."""
-    from foundations_tui import actions
     from foundations_tui.cli.main import tell
     from foundations_tui.config.hosts import owner_name
+    from foundations_tui.jobs import operations
 
     rows = [row for row in _jobs_of(session.store.conn, sweep_id) if not row.is_final]
     if not rows:
@@ -123,7 +123,7 @@ def stop(session: Session, sweep_id: str, yes: bool, others: bool) -> int:
     for row in reversed(rows):  # the newest first: what waits would take the place of what ends
         try:
             actor.check(row)
-            actions.stop(session, row, actor.owner)
+            operations.stop(session, row, actor.owner)
             click.echo(row.job)
         except FoundationsError as error:
             tell(error)

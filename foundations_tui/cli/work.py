@@ -29,7 +29,7 @@ from foundations_tui.text.sanitize import RESET, LogFilter, one_line
 from remote_agent.jobs import LONGEST_GRACE
 
 if TYPE_CHECKING:
-    from foundations_tui.actions import Unfetched
+    from foundations_tui.jobs.operations import Unfetched
     from foundations_tui.session import Session
     from foundations_tui.store.rows import JobRow
 
@@ -48,7 +48,7 @@ def logs(session: Session, job: str, follow: bool, attempt: int | None) -> int:
 
     To a terminal, colours pass and every other escape sequence is shown instead of obeyed.
     """
-    from foundations_tui import actions
+    from foundations_tui.jobs import watch
 
     row = queries.find(session.store.conn, job)
     if row.kind == "run":
@@ -61,7 +61,7 @@ def logs(session: Session, job: str, follow: bool, attempt: int | None) -> int:
         if attempt is not None and attempt > row.attempt:
             raise NotFoundError(f"job {row.job} has no attempt {attempt}", f"it has {row.attempt}")
         if follow:
-            for page in actions.follow_log(session, row.job):
+            for page in watch.follow_log(session, row.job):
                 writer.write(page)
             return 0
         return _print_log(session, row, writer, attempt)
@@ -96,9 +96,9 @@ def wait(session: Session, jobs: tuple[str, ...]) -> int:
 @connecting
 def stop(session: Session, jobs: tuple[str, ...], where: str, yes: bool, grace: float | None, others: bool) -> int:
     """Stop jobs: TERM (or their --stop-signal) to their processes, KILL to all of them after the grace time."""
-    from foundations_tui import actions
     from foundations_tui.config.hosts import owner_name
-    from foundations_tui.ownership import Actor
+    from foundations_tui.jobs import operations
+    from foundations_tui.jobs.ownership import Actor
 
     if grace is not None and not 0 <= grace <= LONGEST_GRACE:
         raise UsageError(f"--grace takes 0 to {LONGEST_GRACE} seconds")
@@ -111,7 +111,7 @@ def stop(session: Session, jobs: tuple[str, ...], where: str, yes: bool, grace: 
 
     def one(row: JobRow) -> None:
         actor.check(row)
-        actions.stop(session, row, actor.owner, grace)
+        operations.stop(session, row, actor.owner, grace)
         click.echo(row.job)
         if row.state != "queued":
             spec = queries.spec(session.store.conn, row.job)
@@ -141,7 +141,7 @@ def delete(session: Session, jobs: tuple[str, ...], where: str, yes: bool, other
     """
     from foundations_tui.cli.annotate import annotate
     from foundations_tui.config.hosts import owner_name
-    from foundations_tui.ownership import Actor
+    from foundations_tui.jobs.ownership import Actor
     from foundations_tui.sync import trash
 
     actor = Actor(owner_name(session.hosts), others)
@@ -174,13 +174,13 @@ def delete(session: Session, jobs: tuple[str, ...], where: str, yes: bool, other
 
 def _say_what_is_lost(session: Session, rows: list[JobRow], for_good: bool) -> dict[str, Unfetched]:
     """Name what nobody has fetched of jobs that are deleted, and return it."""
-    from foundations_tui import actions
+    from foundations_tui.jobs import operations
 
     lost: dict[str, Unfetched] = {}
     when = "now" if for_good else "in 30 days"
     for host in dict.fromkeys(row.host for row in rows):
         try:
-            found = actions.survey(session, [row for row in rows if row.host == host])
+            found = operations.survey(session, [row for row in rows if row.host == host])
         except FoundationsError as error:
             if for_good:
                 continue  # it is met again, and said, when the job is to go
@@ -206,15 +206,15 @@ def watch_to_end(session: Session, ids: list[str], log: bool = False, log_to_std
         log: print the log of the (one) job meanwhile.
         log_to_stderr: stdout is taken.
     """
-    from foundations_tui import actions
+    from foundations_tui.jobs import watch
 
     try:
         if log:
             writer = _LogWriter(log_to_stderr)
-            for page in actions.follow_log(session, ids[0]):
+            for page in watch.follow_log(session, ids[0]):
                 writer.write(page)
             writer.end()
-        rows = actions.wait_for(session, ids, lambda row: None)
+        rows = watch.wait_for(session, ids, lambda row: None)
     except KeyboardInterrupt:
         say(f"\ndetached; the job runs on: foundations logs -f {ids[0][:6]}")
         return 130

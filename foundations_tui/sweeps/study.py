@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from foundations_tui import actions
 from foundations_tui.config import locations
 from foundations_tui.errors import FoundationsError, UsageError
+from foundations_tui.jobs import watch
 from foundations_tui.session import Session
 from foundations_tui.store import queries
 from foundations_tui.submit.pipeline import submit_all
@@ -158,7 +158,7 @@ def _suggest(trial: Any, key: str, axis: grid.Axis) -> Any:
 
 def _ended(session: Session, jobs: list[str]) -> list[str]:
     """Wait until at least one of some jobs has ended, and return those that have."""
-    actions.wait_for_any(session, jobs)
+    watch.wait_for_any(session, jobs)
     rows = [queries.job(session.store.conn, job) for job in jobs]
     return [row.job for row in rows if row.is_final and row.complete]
 

@@ -362,28 +362,28 @@ def _said(row: JobRow, key: str) -> Any:
 
 
 def _say(session: Session, rows: list[JobRow], changes: list[dict[str, Any]], done: str) -> str:
-    from foundations_tui import actions
+    from foundations_tui.jobs import operations
 
     alike: dict[str, list[int]] = {}  # their hosts are told at once of all jobs of which the same is said
     for number, change in enumerate(changes):
         alike.setdefault(json.dumps(change), []).append(number)
     problems: dict[str, FoundationsError] = {}
     for numbers in alike.values():
-        problems.update(actions.annotate(session, [rows[n] for n in numbers], changes[numbers[0]], time.time()))
+        problems.update(operations.annotate(session, [rows[n] for n in numbers], changes[numbers[0]], time.time()))
     later = "".join(f"; {host} will be told at the next contact" for host in problems)
     return done + later
 
 
 def _stop(session: Session, row: JobRow, owner: str, grace: float | None) -> str:
-    from foundations_tui import actions
+    from foundations_tui.jobs import operations
 
-    actions.stop(session, row, owner, grace)
+    operations.stop(session, row, owner, grace)
     return f"{row.job[:6]} is being stopped"
 
 
 def _move(session: Session, row: JobRow, where: str, other: JobRow | None = None) -> str:
-    from foundations_tui import actions
+    from foundations_tui.jobs import operations
 
-    actions.move(session, row, where, other.job if other else "")
+    operations.move(session, row, where, other.job if other else "")
     behind = f" {other.job[:6]}" if other else ""
     return f"{row.job[:6]} is {where}{behind} in the queue of {row.host}"

@@ -5,8 +5,8 @@ from __future__ import annotations
 import sys
 import threading
 
-from foundations_tui import actions
 from foundations_tui.cli.main import main
+from foundations_tui.jobs import watch
 from foundations_tui.session import Session
 from foundations_tui.store.rows import JobRow
 
@@ -35,6 +35,6 @@ def until_state() -> None:
 
 def _wait(job: str, look: object) -> None:
     try:
-        actions.wait_for(Session(), [job], look)  # type: ignore[arg-type]
+        watch.wait_for(Session(), [job], look)  # type: ignore[arg-type]
     except Exception:
         return  # reached; or what cannot be waited for: what `show` says tells why

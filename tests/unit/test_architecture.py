@@ -40,8 +40,6 @@ AGENT_LAYERS = [
 ]
 """Top first: what decides (core) knows no process and no file; what is written down (storage) knows no decision."""
 MOVING = {
-    "foundations_tui.actions": "jobs",
-    "foundations_tui.ownership": "jobs",
     "foundations_tui.comparing": "analysis",
     "foundations_tui.summaries": "analysis",
     "foundations_tui.logdiff": "analysis",

@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import functools
 import json
-import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from foundations_tui.config import locations
-from foundations_tui.errors import FoundationsError, UsageError, as_ours
+from foundations_tui.errors import FoundationsError, UsageError
 from foundations_tui.hosts.agent import Agent, refusal
 from foundations_tui.ingest import local_runs
 from foundations_tui.session import Session
-from foundations_tui.store import queries, sparse, write_annotations, writes
+from foundations_tui.store import write_annotations, writes
 from foundations_tui.store.rows import JobRow
 from foundations_tui.sync import pull
-from foundations_tui.sync.follower import Follower
 from foundations_tui.text import humanize
 from remote_agent import checks
 from remote_agent.errors import BadRequest
@@ -330,141 +327,3 @@ def list_files(session: Session, job: JobRow, path: str) -> dict[str, Any]:
 
 
 # --- following and waiting --------------------------------------------------------------------------------------
-
-
-def follow_log(session: Session, job_id: str) -> Iterator[bytes]:
-    """Yield a job's log as it grows, from its beginning to its end, over dropped connections."""
-    log = _LocalLog(job_id)
-    watched = _Watched(session, [job_id])
-    with watched:
-        while True:
-            row = watched.next()[0]
-            yield from log.new_bytes(row)
-            if row.is_final and row.complete:
-                return
-            if row.is_final and row.reason_code in ("host_reinstalled", "submit_interrupted"):
-                return
-
-
-def wait_for(session: Session, ids: list[str], changed: Callable[[JobRow], None]) -> list[JobRow]:
-    """Wait until jobs have ended; a host out of reach is waited for.
-
-    Args:
-        session: the client's.
-        ids: whole ids.
-        changed: called with each job whose state changed.
-    Returns:
-        The jobs, in the order asked for.
-    """
-    states: dict[str, str] = {}
-    with _Watched(session, ids, streams=False) as watched:
-        while True:
-            rows = watched.next()
-            for row in rows:
-                if states.get(row.job) != row.state:
-                    states[row.job] = row.state
-                    changed(row)
-            if all(row.is_final for row in rows):
-                return rows
-
-
-def wait_for_any(session: Session, ids: list[str]) -> None:
-    """Wait until at least one of some jobs has ended and its records are here.
-
-    Args:
-        session: the client's.
-        ids: whole ids.
-    """
-    with _Watched(session, ids) as watched:
-        while not any(row.is_final and row.complete for row in watched.next()):
-            pass
-
-
-class _Watched:
-    """Jobs whose hosts are followed in the background."""
-
-    def __init__(self, session: Session, ids: list[str], streams: bool = True) -> None:
-        self._session = session
-        self._ids = ids
-        self._streams = streams
-        self._news = threading.Event()
-        hosts = {queries.job(session.store.conn, job).host for job in ids}
-        self._followers = [Follower(session, host, self._news.set, ids, streams) for host in hosts]
-        self._told: dict[str, str | None] = {}
-        self._first = True
-        self._problem: FoundationsError | None = None
-
-    def __enter__(self) -> _Watched:
-        rows = self._rows()
-        if not all(row.is_final and (row.complete or not self._streams) for row in rows):
-            for follower in self._followers:
-                threading.Thread(target=self._follow, args=(follower,), daemon=True).start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for follower in self._followers:
-            follower.stop()
-
-    def next(self) -> list[JobRow]:
-        """Return the jobs as they are now; from the second call on, when there is news.
-
-        Raises:
-            FoundationsError: a host can be followed no longer.
-        """
-        if not self._first:
-            self._news.wait(timeout=60)
-        self._first = False
-        self._news.clear()
-        if self._problem is not None:
-            raise self._problem
-        rows = self._rows()
-        for row in rows:
-            self._say_reach(row)
-        return rows
-
-    def _follow(self, follower: Follower) -> None:
-        try:
-            follower.run()
-        except Exception as error:
-            self._problem = as_ours(error)
-            self._news.set()
-
-    def _rows(self) -> list[JobRow]:
-        return [queries.job(self._session.store.conn, job) for job in self._ids]
-
-    def _say_reach(self, row: JobRow) -> None:
-        if self._told.get(row.host, "reachable") != row.host_state and not row.is_final:
-            back = row.host_state == "reachable"
-            self._session.say(
-                f"{row.host} is back" if back else f"{row.host} is out of reach; the job goes on there; trying again"
-            )
-        self._told[row.host] = row.host_state
-
-
-class _LocalLog:
-    """Reads what is new in the local copy of a job's log, attempt after attempt."""
-
-    def __init__(self, job: str) -> None:
-        self._job = job
-        self._attempt = 0
-        self._offset = 0
-
-    def new_bytes(self, row: JobRow) -> Iterator[bytes]:
-        if row.attempt == 0:
-            return
-        if self._attempt == 0:
-            self._attempt = 1
-        while True:
-            yield from self._of_attempt()
-            if self._attempt >= row.attempt:
-                return
-            self._attempt, self._offset = self._attempt + 1, 0
-
-    def _of_attempt(self) -> Iterator[bytes]:
-        try:
-            with locations.log_file(self._job, self._attempt).open("rb") as file:
-                for begin, page in sparse.pages(file.fileno(), self._offset):
-                    self._offset = begin + len(page)
-                    yield page
-        except FileNotFoundError:
-            return
