@@ -16,7 +16,7 @@ from pathlib import Path
 
 from benchmarks.paired import Pair, time_pair
 from foundations import records
-from foundations_tui import charts
+from foundations_tui.analysis import braille
 from foundations_tui.store import queries, write_streams, writes
 from foundations_tui.store.db import Store, open_reader
 from foundations_tui.sync import pull
@@ -192,7 +192,7 @@ def _taking_in(folder: Path) -> list[Pair]:
     def chart() -> None:
         points = queries.curve(reader, "f" * 12, 1, "long")
         xs, lows, highs = zip(*((p.step_max, p.min, p.max) for p in points), strict=True)
-        charts.draw([charts.Curve(xs, lows, highs)], 150, 40)
+        braille.draw([braille.Curve(xs, lows, highs)], 150, 40)
 
     aim = time_pair("the chart of 1,000,000 points / 30 ms", 1.0, lambda: time.sleep(0.03), chart, 5)
     return [pair, aim]

@@ -16,8 +16,8 @@ from typing import Any
 
 import click
 
-from foundations_tui import charts, comparing, summaries
-from foundations_tui.cells import cell
+from foundations_tui.analysis import aggregate, braille, comparison
+from foundations_tui.analysis.cells import cell
 from foundations_tui.cli import output
 from foundations_tui.cli.diff import code_difference
 from foundations_tui.cli.main import use_color
@@ -62,16 +62,16 @@ def compare(
         raise UsageError("compare takes at least two jobs")
     directions = project_filter(conn, project=rows[0].project).directions
     if over:
-        _print_average(conn, rows, over, comparing.average(rows, over, directions, everything), as_json)
+        _print_average(conn, rows, over, comparison.average(rows, over, directions, everything), as_json)
         return output.print_age(conn, {row.host for row in rows}, time.time())
-    lines = comparing.compare(rows, directions, time.time(), everything)
+    lines = comparison.compare(rows, directions, time.time(), everything)
     difference = code_difference(conn, rows[:2]) if code else ""
     if as_json:
         found = {"jobs": [row.job for row in rows], "lines": [line.to_json() for line in lines]}
         output.print_json({**found, "code": difference} if code else found)
         return
     short = queries.short_ids(conn, [row.job for row in rows])
-    shown = comparing.without_doubles(lines)
+    shown = comparison.without_doubles(lines)
     table = [[_title(line), *(_value_cell(line, n) for n in range(len(rows)))] for line in shown]
     output.print_table(("", *(short[row.job] for row in rows)), table)
     if not lines:
@@ -82,7 +82,7 @@ def compare(
 
 
 def _print_average(
-    conn: sqlite3.Connection, rows: Sequence[JobRow], over: str, found: comparing.Averaged, as_json: bool
+    conn: sqlite3.Connection, rows: Sequence[JobRow], over: str, found: comparison.Averaged, as_json: bool
 ) -> None:
     if not any(over in row.params or over in row.args for row in rows):
         known = ", ".join(dict.fromkeys(key for row in rows for key in (*row.params, *row.args))) or "none"
@@ -97,11 +97,11 @@ def _print_average(
     output.print_table(("", *heads), table)
 
 
-def _title(line: comparing.Line) -> str:
+def _title(line: comparison.Line) -> str:
     return line.name if line.kind == "job" else f"{line.kind}:{line.name}"
 
 
-def _value_cell(line: comparing.Line, number: int) -> str:
+def _value_cell(line: comparison.Line, number: int) -> str:
     value = line.values[number]
     if line.name == "duration" and line.kind == "job" and value is not None:
         return humanize.duration(value)
@@ -203,21 +203,21 @@ def chart(jobs: tuple[str, ...], where: str, key: str, axis: str, log: bool, hei
     output.print_age(conn, {row.host for row in rows}, time.time())
 
 
-def _curve(conn: sqlite3.Connection, row: JobRow, key: str, axis: str) -> charts.Curve:
+def _curve(conn: sqlite3.Connection, row: JobRow, key: str, axis: str) -> braille.Curve:
     points = [p for p in queries.curve(conn, row.job, row.attempt, key) if p.min is not None and p.max is not None]
     start = row.started_at or (points[0].time_min if points else 0.0)
     xs = [float(p.step_max) if axis == "step" else p.time_max - start for p in points]
-    return charts.Curve(xs, [p.min or 0.0 for p in points], [p.max or 0.0 for p in points])
+    return braille.Curve(xs, [p.min or 0.0 for p in points], [p.max or 0.0 for p in points])
 
 
 def _chart_lines(
-    rows: Sequence[JobRow], curves: Sequence[charts.Curve], key: str, axis: str, log: bool, columns: int, height: int
+    rows: Sequence[JobRow], curves: Sequence[braille.Curve], key: str, axis: str, log: bool, columns: int, height: int
 ) -> list[str]:
-    left, right, low, high = charts.bounds(curves, log)
+    left, right, low, high = braille.bounds(curves, log)
     legend = _labels(rows)
-    labels = charts.labels(low, high, height, log)
+    labels = braille.labels(low, high, height, log)
     margin = max(map(len, labels)) + 1
-    drawn = charts.draw(curves, max(1, columns - margin - 1), height, log)
+    drawn = braille.draw(curves, max(1, columns - margin - 1), height, log)
     lines = [one_line(key) + (" (log)" if log else "")]
     for number in range(height):
         lines.append(f"{labels[number]:>{margin - 1}} ┤{_overlaid([one[number] for one in drawn])}")
@@ -233,7 +233,7 @@ def _chart_lines(
 
 def _labels(rows: Sequence[JobRow]) -> list[str]:
     """Return what tells jobs apart in a legend: their parameters where those differ, else their names."""
-    varying = comparing.varying(rows)
+    varying = comparison.varying(rows)
     if not varying or any(row.name for row in rows):
         return [row.label for row in rows]
     return [" ".join(f"{key}={cell(row.params.get(key))}" for key in varying) for row in rows]
@@ -385,7 +385,7 @@ def _column(values: list[Any]) -> list[Any]:
     known = [v for v in values if v is not None]
     if known and all(type(v) is int and -(1 << 63) <= v < 1 << 63 for v in known):
         return values
-    if known and all(summaries.is_number(v) or isinstance(v, float) for v in known):
+    if known and all(aggregate.is_number(v) or isinstance(v, float) for v in known):
         return [None if v is None else float(v) for v in values]
     return [None if v is None else str(_plain(v)) for v in values]
 

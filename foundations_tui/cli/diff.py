@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from foundations_tui import logdiff
+from foundations_tui.analysis import log_diff
+from foundations_tui.analysis.log_diff import MOST_BYTES
 from foundations_tui.cli import output
 from foundations_tui.cli.options import JobName, job_argument, json_option, reader, say, sync_option
 from foundations_tui.config import locations
 from foundations_tui.errors import NotFoundError, UsageError
-from foundations_tui.logdiff import MOST_BYTES
 from foundations_tui.store import queries
 from foundations_tui.text import humanize
 from foundations_tui.text.sanitize import one_line, several_lines
@@ -80,11 +80,11 @@ def code_difference(conn: sqlite3.Connection, rows: Sequence[JobRow]) -> str:
 def _logs(rows: list[JobRow], numbers: bool) -> tuple[str, bool]:
     """Return the difference, and whether a part of a log was not looked at."""
     one, other = (locations.log_file(row.job, row.attempt) for row in rows)
-    found = logdiff.pairs(one, other, numbers)
-    lines = [line.decode("utf-8", "replace") for line in logdiff.unified(found)]
+    found = log_diff.pairs(one, other, numbers)
+    lines = [line.decode("utf-8", "replace") for line in log_diff.unified(found)]
     heads = [
         f"{sign} {row.job[: queries.SHORTEST]} {one_line(row.label)}"
         for sign, row in zip(("---", "+++"), rows, strict=True)
     ]
     text = "\n".join([*heads, *lines]) + "\n" if lines else ""
-    return text, logdiff.is_cut(one) or logdiff.is_cut(other)
+    return text, log_diff.is_cut(one) or log_diff.is_cut(other)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from foundations_tui.cells import cell
+from foundations_tui.analysis.cells import cell
 from foundations_tui.cli import output
 from foundations_tui.cli.options import (
     MANY,
@@ -29,7 +29,7 @@ from foundations_tui.text import humanize
 from foundations_tui.text.sanitize import one_line
 
 if TYPE_CHECKING:
-    from foundations_tui import summaries
+    from foundations_tui.analysis import aggregate
 
 _DEFAULT_ROWS = 50
 _STATES = ("submitting", "queued", "preparing", "running", "completed", "failed", "stopped", "lost")
@@ -143,11 +143,11 @@ def _print_groups(
     wanted: list[expressions.Expression],
     as_json: bool,
 ) -> None:
-    from foundations_tui import summaries
+    from foundations_tui.analysis import aggregate
 
     rows = queries.jobs(conn, which, details=False)
     values = queries.values(conn, which, [by, *wanted], [row.job for row in rows])
-    groups = summaries.group([values[row.job] for row in rows])
+    groups = aggregate.group([values[row.job] for row in rows])
     names = [e.text for e in wanted]
     if as_json:
         output.print_json([group.to_json(by.text, names) for group in groups])
@@ -156,7 +156,7 @@ def _print_groups(
     output.print_table((by.text, "JOBS", *names), table)
 
 
-def _spread(spread: summaries.Spread | None) -> str:
+def _spread(spread: aggregate.Spread | None) -> str:
     if spread is None:
         return ""
     if spread.count == 1:

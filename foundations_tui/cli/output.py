@@ -13,7 +13,7 @@ from typing import Any
 
 import click
 
-from foundations_tui.cells import WIDEST, field_cell
+from foundations_tui.analysis.cells import WIDEST, field_cell
 from foundations_tui.cli.main import use_color
 from foundations_tui.store import queries
 from foundations_tui.store.expressions import Expression

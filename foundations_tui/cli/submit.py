@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from foundations_tui.cells import cell
+from foundations_tui.analysis.cells import cell
 from foundations_tui.cli import output
 from foundations_tui.cli.options import (
     MANY,

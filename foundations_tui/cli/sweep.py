@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from foundations_tui import comparing, summaries
-from foundations_tui.cells import cell
+from foundations_tui.analysis import aggregate, comparison
+from foundations_tui.analysis.cells import cell
 from foundations_tui.cli import output
 from foundations_tui.cli.options import (
     HostName,
@@ -89,7 +89,7 @@ def show(sweep_id: str, metric: str, sync_first: bool, as_json: bool) -> None:
     click.echo(f"{humanize.plural(len(rows), 'job')}: " + ", ".join(f"{n} {state}" for state, n in counts.items()))
     if best[1]:
         click.echo(f"\nbest by {best[0]}")
-        varying = comparing.varying(rows)
+        varying = comparison.varying(rows)
         short = queries.short_ids(conn, [row.job for row, _ in best[1]])
         table = [
             [short[row.job], row.state, humanize.number(value), *(cell(row.params.get(key)) for key in varying)]
@@ -232,5 +232,5 @@ def _best(
         descending = expression.aggregate == "max" or (
             expression.aggregate in ("best", "") and which.directions.get(expression.name) == "max"
         )
-    found = [(row, values[row.job][0]) for row in rows if summaries.is_number(values[row.job][0])]
+    found = [(row, values[row.job][0]) for row in rows if aggregate.is_number(values[row.job][0])]
     return metric, sorted(found, key=lambda one: -one[1] if descending else one[1])

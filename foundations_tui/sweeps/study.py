@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from foundations_tui.analysis.aggregate import is_number
 from foundations_tui.config import locations
 from foundations_tui.errors import FoundationsError, UsageError
 from foundations_tui.jobs import watch
@@ -14,7 +15,6 @@ from foundations_tui.session import Session
 from foundations_tui.store import queries
 from foundations_tui.submit.pipeline import submit_all
 from foundations_tui.submit.request import Request
-from foundations_tui.summaries import is_number
 from foundations_tui.sweeps import grid
 
 _KEYS = ("metric", "direction", "trials", "at_once", "command", "seed", "parameters")

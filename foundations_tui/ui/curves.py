@@ -7,7 +7,7 @@ import sqlite3
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from foundations_tui import charts
+from foundations_tui.analysis import braille
 from foundations_tui.store import queries
 from foundations_tui.store.rows import CurvePoint
 from foundations_tui.store.series import LONG
@@ -125,7 +125,7 @@ def _from_start(conn: sqlite3.Connection, series: _Series, points: list[CurvePoi
     return [*each[: first.count], *points[1:]]
 
 
-def _line(conn: sqlite3.Connection, one: JobOfChart, part: _Part, how: How, span: charts.Span) -> Line:
+def _line(conn: sqlite3.Connection, one: JobOfChart, part: _Part, how: How, span: braille.Span) -> Line:
     colour, marker = LOOK.curve(one.number)
     curve, values, times = _shown(conn, part, how, span)
     return Line(
@@ -143,8 +143,8 @@ def _line(conn: sqlite3.Connection, one: JobOfChart, part: _Part, how: How, span
 
 
 def _shown(
-    conn: sqlite3.Connection, part: _Part, how: How, span: charts.Span
-) -> tuple[charts.Curve, list[float], list[float]]:
+    conn: sqlite3.Connection, part: _Part, how: How, span: braille.Span
+) -> tuple[braille.Curve, list[float], list[float]]:
     """Return what is seen of a metric, its values there and their times."""
     points = [point for point in part.points if point.last is not None]
     values = [point.last or 0.0 for point in points]
@@ -160,8 +160,8 @@ def _shown(
     points, values, xs = points[near], values[near], xs[near]
     times = [point.time_max for point in points]
     if how.smooth:
-        return charts.Curve(xs, values, values), values, times
-    return charts.Curve(xs, [p.min or 0.0 for p in points], [p.max or 0.0 for p in points]), values, times
+        return braille.Curve(xs, values, values), values, times
+    return braille.Curve(xs, [p.min or 0.0 for p in points], [p.max or 0.0 for p in points]), values, times
 
 
 def _each(conn: sqlite3.Connection, series: _Series, points: list[CurvePoint]) -> list[CurvePoint]:
@@ -173,7 +173,7 @@ def _each(conn: sqlite3.Connection, series: _Series, points: list[CurvePoint]) -
     return [point for point in queries.curve_between(conn, job, attempt, key, times) if point.last is not None]
 
 
-def _within(points: list[CurvePoint], xs: list[float], span: charts.Span) -> slice:
+def _within(points: list[CurvePoint], xs: list[float], span: braille.Span) -> slice:
     """Return which points are seen, with a neighbour at either side: lines to them go over the edge."""
     inside = [n for n, x in enumerate(xs) if span[0] <= x <= span[1]]
     if inside:
@@ -240,6 +240,6 @@ def sparkline(values: Sequence[float | None], cells: int) -> str:
     found = []
     for cell in range(cells):
         part = [v for v in values[cell * len(values) // cells : (cell + 1) * len(values) // cells] if v is not None]
-        share = charts.share(max(part), low, high) if part else 0.0
+        share = braille.share(max(part), low, high) if part else 0.0
         found.append(blocks[min(7, int(share * 8))] if part else " ")
     return "".join(found)

@@ -10,10 +10,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from foundations_tui import charts
+from foundations_tui.analysis import braille
+from foundations_tui.analysis.aggregate import best, is_number
 from foundations_tui.store import queries
 from foundations_tui.store.rows import JobRow
-from foundations_tui.summaries import best, is_number
 from foundations_tui.text import humanize
 from foundations_tui.ui.look import LOOK
 from foundations_tui.ui.view import JobsView
@@ -120,13 +120,13 @@ class _Axis:
         return math.log10(value) if self.is_log else float(value)
 
     @property
-    def span(self) -> charts.Span:
+    def span(self) -> braille.Span:
         """Where the axis begins and ends."""
         if not self._is_number:
             return 0.0, max(1.0, len(self._names) - 1.0)
         low, high = self.place(self._known[0]), self.place(self._known[-1])
         room = max(abs(low) / 2, 0.5)
-        return (low, high) if high > low else (max(low - room, -charts.LARGEST), min(high + room, charts.LARGEST))
+        return (low, high) if high > low else (max(low - room, -braille.LARGEST), min(high + room, braille.LARGEST))
 
     @property
     def ticks(self) -> list[tuple[float, str]]:
@@ -144,7 +144,7 @@ class _Axis:
 
     def share(self, value: Any) -> float:
         """Return where a value lies, 0 to 1."""
-        return charts.share(self.place(value), *self.span)
+        return braille.share(self.place(value), *self.span)
 
 
 def _shown(value: Any) -> str:
@@ -177,7 +177,7 @@ def scatter(sweep: Sweep, param: str, selected: str | None) -> Plot:
 def _marks(label: str, number: int, points: Sequence[tuple[float, float]]) -> Line:
     colour, marker = LOOK.curve(number)
     xs, values = [x for x, _ in points], [value for _, value in points]
-    return Line(label, colour, marker, charts.Curve(xs, values, values, joined=False), (), marks=True)
+    return Line(label, colour, marker, braille.Curve(xs, values, values, joined=False), (), marks=True)
 
 
 def parallel(sweep: Sweep) -> Plot:
@@ -202,6 +202,6 @@ def parallel(sweep: Sweep) -> Plot:
             xs = [float(n) for n in range(len(axes) + 2)] * len(part)
             found = [sweep.results[number] for number in part]
             label = f"{name}  {_brief(min(found))} to {_brief(max(found))}"
-            lines.append(Line(label, colour, marker, charts.Curve(xs, ys, ys), ()))
+            lines.append(Line(label, colour, marker, braille.Curve(xs, ys, ys), ()))
     names = [f"{param} {axis.ends}" for param, axis in zip(params, axes, strict=True)] + [f"{sweep.metric} {last.ends}"]
     return Plot(lines, (0.0, float(len(axes))), [(float(n), name) for n, name in enumerate(names)], uprights=True)

@@ -8,8 +8,8 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from foundations_tui import summaries
-from foundations_tui.cells import WIDEST, cell, field_cell
+from foundations_tui.analysis import aggregate
+from foundations_tui.analysis.cells import WIDEST, cell, field_cell
 from foundations_tui.store import expressions, queries
 from foundations_tui.store.rows import JobRow
 from foundations_tui.text import humanize
@@ -237,7 +237,7 @@ def _read_groups(
     jobs_of: dict[str, list[str]] = {}
     for job in ids:
         jobs_of.setdefault(_GROUP + cell(values[job][0]), []).append(job)
-    groups = {_GROUP + cell(group.value): group for group in summaries.group([values[job] for job in ids])}
+    groups = {_GROUP + cell(group.value): group for group in aggregate.group([values[job] for job in ids])}
     lines: list[str] = []
     for key in groups:
         lines += [key, *([] if key in wish.folded else jobs_of[key])]
@@ -254,7 +254,7 @@ def _read_groups(
     return JobsWindow(len(lines), start, made, wish.key, position, columns)
 
 
-def _group_row(key: str, group: summaries.Group, folded: bool) -> TableRow:
+def _group_row(key: str, group: aggregate.Group, folded: bool) -> TableRow:
     fold = ("+" if folded else "-") if LOOK.ascii else ("▸" if folded else "▾")
     label = f"{fold} {cell(group.value) or '(none)'}"
     if not group.columns:

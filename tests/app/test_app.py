@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given, settings, strategies as st
 from textual.widgets import Input
 
-from foundations_tui import comparing, summaries
+from foundations_tui.analysis import aggregate, comparison
 from foundations_tui.cli.verbs import VERBS
 from foundations_tui.config import locations
 from foundations_tui.config.app import Settings
@@ -273,9 +273,9 @@ def test_jobs_that_differ_only_in_a_parameter_count_as_one(client: Client) -> No
 
 
 def test_a_metric_may_be_called_as_a_fact_of_a_job() -> None:
-    spread = summaries.spread([1.0, 2.0])
+    spread = aggregate.spread([1.0, 2.0])
     for kind, values in (("metric", [spread, None]), ("param", ["long", 3]), ("tag", [{}, ""])):
-        assert compare._row(comparing.Line(kind, "duration", values), 9, range(len(values))).cells
+        assert compare._row(comparison.Line(kind, "duration", values), 9, range(len(values))).cells
 
 
 async def test_a_job_in_full(client: Client) -> None:

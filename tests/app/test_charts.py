@@ -11,7 +11,7 @@ from hypothesis import example, given, strategies as st
 from textual.events import MouseScrollUp
 
 from foundations import records
-from foundations_tui import charts, summaries
+from foundations_tui.analysis import aggregate, braille
 from foundations_tui.config import locations
 from foundations_tui.ingest import log_clock
 from foundations_tui.session import Session
@@ -130,16 +130,16 @@ def test_any_part_of_any_curve_can_be_drawn(
     points: list[tuple[float, float]], left: float, room: float, log: bool
 ) -> None:
     xs, values = [x for x, _ in points], [v for _, v in points if math.isfinite(v)]
-    curve = charts.Curve(xs[: len(values)], values, values)
-    (drawn,) = charts.draw([curve], 7, 4, log, (left, left + room))
+    curve = braille.Curve(xs[: len(values)], values, values)
+    (drawn,) = braille.draw([curve], 7, 4, log, (left, left + room))
     assert [len(row) for row in drawn] == [7] * 4
 
 
 def test_a_line_goes_over_the_edge_of_what_is_seen() -> None:
-    curve = charts.Curve([0, 10], [0.0, 10.0], [0.0, 10.0])
-    (drawn,) = charts.draw([curve], 5, 5, span=(4, 6))
+    curve = braille.Curve([0, 10], [0.0, 10.0], [0.0, 10.0])
+    (drawn,) = braille.draw([curve], 5, 5, span=(4, 6))
     assert all(any(row[column] != " " for row in drawn) for column in range(5))
-    (drawn,) = charts.draw([curve], 5, 5, span=(11, 12))
+    (drawn,) = braille.draw([curve], 5, 5, span=(11, 12))
     assert not "".join(drawn).strip()
 
 
@@ -219,9 +219,9 @@ async def test_charts_and_log_are_linked_in_time() -> None:
 def test_many_points_are_drawn_as_the_few_that_can_be_told_apart() -> None:
     """Bundled or not: the same dots, but for the lines within a column of them."""
     values = [math.sin(n / 300) + (n == 2000) * 5 for n in range(4000)]
-    many = charts.Curve([float(n) for n in range(4000)], values, values)
-    drawn = charts.draw([many], 60, 12)[0]
-    few, dots = charts._bundled, charts.draw([charts.Curve(many.xs, values, values, joined=False)], 60, 12)[0]
+    many = braille.Curve([float(n) for n in range(4000)], values, values)
+    drawn = braille.draw([many], 60, 12)[0]
+    few, dots = braille._bundled, braille.draw([braille.Curve(many.xs, values, values, joined=False)], 60, 12)[0]
     assert few(many, 0.0, 3999.0, 120).xs[0] == 0.0 and len(few(many, 0.0, 3999.0, 120).xs) == 120
     assert max(few(many, 0.0, 3999.0, 120).highs) == max(values)
     for line, points in zip(drawn, dots, strict=True):
@@ -311,5 +311,5 @@ def test_missing_parameters_leave_an_axis_as_it_is() -> None:
 
 
 def test_means_of_the_largest_numbers() -> None:
-    found = summaries.spread([1.7e308, 1.7e308])
+    found = aggregate.spread([1.7e308, 1.7e308])
     assert found is not None and found.count == 2 and "inf" in found.words

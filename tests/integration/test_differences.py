@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from foundations_tui import logdiff
+from foundations_tui.analysis import log_diff
 from foundations_tui.cli.verbs import VERBS
 from foundations_tui.session import Session
 from foundations_tui.ui.app import FoundationsApp
@@ -29,13 +29,13 @@ def test_every_line_of_both_logs_is_in_a_pair(
     paths = [folder / "one", folder / "other"]
     for path, lines in zip(paths, (one, other), strict=True):
         path.write_bytes(b"".join(line + b"\n" for line in lines))
-    found = logdiff.pairs(paths[0], paths[1], numbers)
+    found = log_diff.pairs(paths[0], paths[1], numbers)
     assert [pair.left for pair in found if pair.left is not None] == one
     assert [pair.right for pair in found if pair.right is not None] == other
     for pair in found:
         masked = [line and line.replace(b"2", b"1") for line in (pair.left, pair.right)]
         assert pair.differs or (pair.left == pair.right if numbers else masked[0] == masked[1])
-    shown = list(logdiff.unified(found))
+    shown = list(log_diff.unified(found))
     assert [line[1:] for line in shown if line[:1] == b"-"] == [
         p.left for p in found if p.differs and p.left is not None
     ]

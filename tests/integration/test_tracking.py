@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from foundations_tui import charts
+from foundations_tui.analysis import braille
 from tests.support import agents
 from tests.support.client import Client, wait_until
 from tests.support.paths import ROOT
@@ -320,19 +320,19 @@ print("started in", __import__("os").getcwd())
 
 
 def test_a_chart_shows_its_ends() -> None:
-    curve = charts.Curve([0, 1, 2, 3], [0.0, 1.0, 2.0, 3.0], [0.0, 1.0, 2.0, 3.0])
-    (drawn,) = charts.draw([curve], 4, 3)
+    curve = braille.Curve([0, 1, 2, 3], [0.0, 1.0, 2.0, 3.0], [0.0, 1.0, 2.0, 3.0])
+    (drawn,) = braille.draw([curve], 4, 3)
     assert len(drawn) == 3 and all(len(row) == 4 for row in drawn)
     assert drawn[0][3] != " " and drawn[2][0] != " " and drawn[0][0] == " "
-    assert charts.labels(0.0, 3.0, 3) == ["3", "1.5", "0"]
-    assert charts.labels(-5.7917e275, 5.7917e275, 3) == ["5.79e+275", "0", "-5.8e+275"]
+    assert braille.labels(0.0, 3.0, 3) == ["3", "1.5", "0"]
+    assert braille.labels(-5.7917e275, 5.7917e275, 3) == ["5.79e+275", "0", "-5.8e+275"]
     for values in ([1e308], [-1.7e308, 1.7e308], [5e-324], [0.0]):
         for log in (False, True):
-            edge = charts.Curve(list(range(len(values))), values, values)
-            charts.draw([edge], 5, 3, log)
-            charts.labels(*charts.bounds([edge], log)[2:], 3, log)
-    flat = charts.Curve([5], [2.0], [2.0])
-    assert any(cell != " " for row in charts.draw([flat], 3, 2)[0] for cell in row)
+            edge = braille.Curve(list(range(len(values))), values, values)
+            braille.draw([edge], 5, 3, log)
+            braille.labels(*braille.bounds([edge], log)[2:], 3, log)
+    flat = braille.Curve([5], [2.0], [2.0])
+    assert any(cell != " " for row in braille.draw([flat], 3, 2)[0] for cell in row)
 
 
 PLAIN = """

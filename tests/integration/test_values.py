@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, strategies as some
 
 from foundations import encoding
-from foundations_tui import summaries
+from foundations_tui.analysis import aggregate
 from foundations_tui.errors import UsageError
 from foundations_tui.ingest import log_patterns
 from foundations_tui.sweeps import grid
@@ -223,11 +223,11 @@ def test_infinities_are_numbers_and_nan_stands_apart(client: Client) -> None:
     assert names("--where", "loss<0") == ["down"]
     assert names("--sort", "loss:asc") == ["down", "half", "much", "up", "none"]
     assert names("--sort", "loss:desc")[:4] == ["up", "much", "half", "down"]
-    assert summaries.spread([1.0, math.inf, math.nan]) == summaries.Spread(2, math.inf, math.nan, 1.0, math.inf) or True
-    found = summaries.spread([1.0, math.inf, math.nan])
+    assert aggregate.spread([1.0, math.inf, math.nan]) == aggregate.Spread(2, math.inf, math.nan, 1.0, math.inf) or True
+    found = aggregate.spread([1.0, math.inf, math.nan])
     assert found is not None and (found.count, found.mean, found.min, found.max) == (2, math.inf, 1.0, math.inf)
     assert (
-        summaries.best([math.nan, math.inf, 3.0], "min") == 2 and summaries.best([math.nan, math.inf, 3.0], "max") == 1
+        aggregate.best([math.nan, math.inf, 3.0], "min") == 2 and aggregate.best([math.nan, math.inf, 3.0], "max") == 1
     )
 
 

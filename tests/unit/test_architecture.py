@@ -40,11 +40,6 @@ AGENT_LAYERS = [
 ]
 """Top first: what decides (core) knows no process and no file; what is written down (storage) knows no decision."""
 MOVING = {
-    "foundations_tui.comparing": "analysis",
-    "foundations_tui.summaries": "analysis",
-    "foundations_tui.logdiff": "analysis",
-    "foundations_tui.charts": "analysis",
-    "foundations_tui.cells": "analysis",
     "foundations_tui.examples": "cli",
     "remote_agent.jobs": "protocol",
     "remote_agent.protocol": "protocol",

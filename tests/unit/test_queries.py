@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from foundations import records
-from foundations_tui import summaries
+from foundations_tui.analysis import aggregate
 from foundations_tui.store import queries, search, series, write_annotations, write_streams, writes
 from foundations_tui.store.db import Store, open_reader
 from foundations_tui.store.expressions import QueryError, parse_columns, parse_expression, parse_query, parse_sort
@@ -225,12 +225,12 @@ def test_columns_have_the_values_themselves(conn: sqlite3.Connection) -> None:
 
 
 def test_groups_have_mean_and_deviation() -> None:
-    groups = summaries.group([["a", 1.0], ["b", 5], ["a", 3.0], ["a", math.nan], [None, "x"]])
+    groups = aggregate.group([["a", 1.0], ["b", 5], ["a", 3.0], ["a", math.nan], [None, "x"]])
     assert [(one.value, one.jobs) for one in groups] == [("a", 3), ("b", 1), (None, 1)]
     first = groups[0].columns[0]
     assert first is not None and (first.count, first.mean, first.min, first.max) == (2, 2.0, 1.0, 3.0)
     assert first.deviation == pytest.approx(math.sqrt(2)) and groups[2].columns == [None]
-    assert summaries.best([3, None, "x", 1, math.nan], "min") == 3 and summaries.best([3, 4], "max") == 1
+    assert aggregate.best([3, None, "x", 1, math.nan], "min") == 3 and aggregate.best([3, 4], "max") == 1
 
 
 def test_expressions_are_read() -> None:

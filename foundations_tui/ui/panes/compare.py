@@ -12,8 +12,8 @@ from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.content import Content
 
-from foundations_tui import comparing, summaries
-from foundations_tui.cells import cell
+from foundations_tui.analysis import aggregate, comparison
+from foundations_tui.analysis.cells import cell
 from foundations_tui.store import queries
 from foundations_tui.store.rows import JobRow
 from foundations_tui.text import humanize
@@ -84,24 +84,24 @@ class ComparePane(Vertical):
         # the baseline first, the others as they were marked
         jobs = sorted(self._jobs, key=lambda job: job != self._baseline)[:_MOST]
 
-        def read(conn: sqlite3.Connection) -> tuple[list[JobRow], list[comparing.Line]]:
+        def read(conn: sqlite3.Connection) -> tuple[list[JobRow], list[comparison.Line]]:
             rows = queries.jobs_by_id(conn, jobs)
             project = rows[0].project if rows else ""
-            return rows, comparing.compare(rows, queries.directions(conn, project), time.time(), everything)
+            return rows, comparison.compare(rows, queries.directions(conn, project), time.time(), everything)
 
         self._reader.ask(self, read, lambda found: self._take(*found))
 
     def _reload_averaged(self) -> None:
         jobs, over, everything = list(self._jobs), self._over, self._everything
 
-        def read(conn: sqlite3.Connection) -> comparing.Averaged:
+        def read(conn: sqlite3.Connection) -> comparison.Averaged:
             rows = queries.jobs_by_id(conn, jobs[:_MOST_AVERAGED])
             directions = queries.directions(conn, rows[0].project if rows else "")
-            return comparing.average(rows, over, directions, everything, most=_MOST)
+            return comparison.average(rows, over, directions, everything, most=_MOST)
 
         self._reader.ask(self, read, self._take_averaged)
 
-    def _take(self, rows: list[JobRow], lines: list[comparing.Line]) -> None:
+    def _take(self, rows: list[JobRow], lines: list[comparison.Line]) -> None:
         if len(rows) < 2:
             rows, lines = [], []
         self._differing = list(
@@ -113,7 +113,7 @@ class ComparePane(Vertical):
         title = f"compare  {many}: {what}, * is the baseline" if rows else "compare"
         self._show([f"{'* ' if row.job == self._baseline else ''}{row.job[:6]}" for row in rows], lines, title)
 
-    def _take_averaged(self, found: comparing.Averaged) -> None:
+    def _take_averaged(self, found: comparison.Averaged) -> None:
         groups = found.groups
         heads = [group[0].job[:6] + (f" +{len(group) - 1}" if len(group) > 1 else "") for group in groups]
         self._show(
@@ -122,8 +122,8 @@ class ComparePane(Vertical):
             one_line(f"compare  {humanize.plural(len(found.groups), 'group')}: mean over {self._over}"),
         )
 
-    def _show(self, heads: list[str], lines: list[comparing.Line], title: str) -> None:
-        lines = comparing.without_doubles(lines)
+    def _show(self, heads: list[str], lines: list[comparison.Line], title: str) -> None:
+        lines = comparison.without_doubles(lines)
         room = max(8, min(24, (self.size.width - 30) // max(1, len(heads)) - 1))
         wide = min(22, max([len(_name(line)) for line in lines], default=8))
         fits = max(1, (self.table.scrollable_content_region.width - wide - 3) // (room + 1) - 1)  # behind the baseline
@@ -172,7 +172,7 @@ class ComparePane(Vertical):
         self.reload()
 
 
-def _row(line: comparing.Line, room: int, seen: Sequence[int]) -> TableRow:
+def _row(line: comparison.Line, room: int, seen: Sequence[int]) -> TableRow:
     """Return a line of the table: what is known of the jobs that are seen."""
     name = _name(line)
     shown = []
@@ -185,11 +185,11 @@ def _row(line: comparing.Line, room: int, seen: Sequence[int]) -> TableRow:
     return TableRow(f"{line.kind}:{line.name}", [name, *shown], styles, tuple(shown))
 
 
-def _name(line: comparing.Line) -> str:
+def _name(line: comparison.Line) -> str:
     return one_line(line.name if line.kind in ("job", "metric") else f"{line.kind}:{line.name}")
 
 
-def _fitting(line: comparing.Line, value: Any, delta: str, best: str, room: int) -> str:
+def _fitting(line: comparison.Line, value: Any, delta: str, best: str, room: int) -> str:
     """Return a value with its difference and its mark; where that is too long, fewer digits, then no difference."""
     whole = _shown(line, value)
     short = f"{value:.4g}" if isinstance(value, float) and line.kind != "job" else whole
@@ -197,7 +197,7 @@ def _fitting(line: comparing.Line, value: Any, delta: str, best: str, room: int)
     return next((way for way in ways if width(way) <= room), short + best)
 
 
-def _shown(line: comparing.Line, value: Any) -> str:
+def _shown(line: comparison.Line, value: Any) -> str:
     return _SHOWN.get(line.name, cell)(value) if line.kind == "job" else cell(value)
 
 
@@ -210,6 +210,6 @@ _SHOWN: dict[str, Callable[[Any], str]] = {
 
 def _delta(value: Any, base: Any, number: int) -> str:
     """Return by how much a number is more or less than the baseline's."""
-    if number == 0 or not summaries.is_number(value) or not summaries.is_number(base) or value == base:
+    if number == 0 or not aggregate.is_number(value) or not aggregate.is_number(base) or value == base:
         return ""
     return f" ({value - base:+.2g})"

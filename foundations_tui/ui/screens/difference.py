@@ -18,9 +18,9 @@ from textual.message import Message
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
-from foundations_tui import logdiff
+from foundations_tui.analysis import log_diff
+from foundations_tui.analysis.log_diff import Pair
 from foundations_tui.errors import FoundationsError, as_ours
-from foundations_tui.logdiff import Pair
 from foundations_tui.text import humanize
 from foundations_tui.text.sanitize import clip, one_line, width
 from foundations_tui.ui.look import LOOK
@@ -156,7 +156,7 @@ class Difference(Window):
 
         def run() -> None:
             try:
-                self.post_message(self._Compared(logdiff.pairs(*self._logs, numbers), "", numbers))
+                self.post_message(self._Compared(log_diff.pairs(*self._logs, numbers), "", numbers))
             except (FoundationsError, OSError) as error:
                 self.post_message(self._Compared((), str(as_ours(error)), numbers))
 
@@ -171,8 +171,8 @@ class Difference(Window):
         self.call_after_refresh(view.show_first)
         numbers = "numbers count" if self._numbers else "numbers do not count"
         many = humanize.plural(view.differences, "difference")
-        if any(map(logdiff.is_cut, self._logs)):
-            many += f" in the first {humanize.size(logdiff.MOST_BYTES)}"
+        if any(map(log_diff.is_cut, self._logs)):
+            many += f" in the first {humanize.size(log_diff.MOST_BYTES)}"
         said = f"{many}, {numbers}   n next  # numbers  esc back"
         self.query_one("#box").border_subtitle = Content(said)
 

@@ -16,7 +16,7 @@ from textual.message import Message
 from textual.strip import Strip
 from textual.widget import Widget
 
-from foundations_tui import charts
+from foundations_tui.analysis import braille
 from foundations_tui.text import humanize
 from foundations_tui.text.sanitize import clip, one_line, width
 from foundations_tui.ui.look import LOOK
@@ -37,7 +37,7 @@ class Line:
     label: str
     colour: str
     marker: str
-    curve: charts.Curve
+    curve: braille.Curve
     values: Sequence[float]
     """What the cursor reads out at each place."""
     odd: int = 0
@@ -59,7 +59,7 @@ class Plot:
     """What a chart shows."""
 
     lines: Sequence[Line] = ()
-    span: charts.Span = (0.0, 1.0)
+    span: braille.Span = (0.0, 1.0)
     """From where to where the x axis goes."""
     ticks: Sequence[tuple[float, str]] = ()
     """What is written on the x axis, and where; its ends and how much a column holds when nothing is given."""
@@ -199,11 +199,11 @@ class Chart(Widget):
             strips += [Strip([Segment(clip(line, room), dim)]) for line in said]
             return [strip.adjust_cell_length(room, style) for strip in strips]
         curves = [line.curve for line in lines]
-        _, _, low, high = charts.bounds(curves, self._log)
+        _, _, low, high = braille.bounds(curves, self._log)
         if self._plot.uprights:
             low, high = 0.0, 1.0
-        labels = charts.labels(low, high, rows, self._log, _AXIS - 1) if not self._plot.uprights else [""] * rows
-        drawn = list(zip(lines, charts.draw(curves, columns, rows, self._log, (left, right)), strict=True))
+        labels = braille.labels(low, high, rows, self._log, _AXIS - 1) if not self._plot.uprights else [""] * rows
+        drawn = list(zip(lines, braille.draw(curves, columns, rows, self._log, (left, right)), strict=True))
         at = None if self.cursor is None else round(self.cursor * (columns - 1))
         uprights = {_column(x, (left, right), columns) for x, _ in self._plot.ticks if self._plot.uprights}
         looks = _Looks(style, [line.colour for line in lines], uprights)
@@ -349,8 +349,8 @@ def _x_axis(left: float, right: float, columns: int, name: str) -> str:
     return ends[0] + middle.center(max(0, room), _level()) + ends[1]
 
 
-def _column(x: float, span: charts.Span, columns: int) -> int:
-    return round(charts.share(x, *span) * (columns - 1))
+def _column(x: float, span: braille.Span, columns: int) -> int:
+    return round(braille.share(x, *span) * (columns - 1))
 
 
 def _ticks(plot: Plot, columns: int) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from foundations_tui import summaries
+from foundations_tui.analysis import aggregate
 from foundations_tui.store.rows import JobRow, json_value
 from foundations_tui.text import humanize
 
@@ -31,7 +31,7 @@ class Line:
 
     def to_json(self) -> dict[str, Any]:
         """Return it as ``--json`` prints it."""
-        values = [vars(value) if isinstance(value, summaries.Spread) else value for value in self.values]
+        values = [vars(value) if isinstance(value, aggregate.Spread) else value for value in self.values]
         return {"kind": self.kind, "name": self.name, "values": json_value(values), "best": self.best}
 
 
@@ -123,7 +123,7 @@ def average(
     for key in _keys([row.metrics for group in groups for row in group]):
         direction = directions.get(key, "")
         spreads = [_spread(group, key, direction) for group in groups]
-        best = summaries.best([one and one.mean for one in spreads], direction) if direction else None
+        best = aggregate.best([one and one.mean for one in spreads], direction) if direction else None
         lines.append(Line("metric", f"{key}:{direction}" if direction else key, spreads, best))
     return Averaged(groups, lines)
 
@@ -133,9 +133,9 @@ def _options(row: JobRow) -> dict[str, Any]:
     return {key: value for key, value in row.args.items() if key not in row.params}
 
 
-def _spread(group: list[JobRow], key: str, direction: str) -> summaries.Spread | None:
+def _spread(group: list[JobRow], key: str, direction: str) -> aggregate.Spread | None:
     found = [row.metrics[key] for row in group if key in row.metrics]
-    return summaries.spread([getattr(one, direction or "last") for one in found])
+    return aggregate.spread([getattr(one, direction or "last") for one in found])
 
 
 def _metric(key: str, rows: Sequence[JobRow], direction: str) -> Line:
@@ -144,7 +144,7 @@ def _metric(key: str, rows: Sequence[JobRow], direction: str) -> Line:
     if not direction:
         return Line("metric", key, [None if one is None else one.last for one in summaries_])
     values = [None if one is None else getattr(one, direction) for one in summaries_]
-    return Line("metric", f"{key}:{direction}", values, summaries.best(values, direction))
+    return Line("metric", f"{key}:{direction}", values, aggregate.best(values, direction))
 
 
 def _keys(tables: Iterable[Mapping[str, Any]]) -> list[str]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from foundations_tui.analysis.aggregate import Spread
 from foundations_tui.store.expressions import FIELDS, Expression
-from foundations_tui.summaries import Spread
 from foundations_tui.text import humanize
 from foundations_tui.text.sanitize import clip, one_line
 
