@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from foundations_tui.cli import output
-from foundations_tui.cli.options import HostName, connecting, json_option, need_terminal, say
+from foundations_tui.cli.params import HostName, connecting, json_option, need_terminal, say
 from foundations_tui.errors import FoundationsError, UsageError
 from foundations_tui.ingest import local_runs
 from foundations_tui.store import queries

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from foundations_tui.cli.options import (
+from foundations_tui.cli.params import (
     ProjectName,
     chosen_jobs,
     connecting,

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import click
 
-from foundations_tui.cli.options import chosen_jobs, jobs_argument, reader, say, where_option
+from foundations_tui.cli.params import chosen_jobs, jobs_argument, reader, say, where_option
 from foundations_tui.config import locations
 from foundations_tui.errors import FoundationsError, NotFoundError
 from foundations_tui.ingest import event_files, local_runs

@@ -20,8 +20,7 @@ from foundations_tui.analysis import aggregate, braille, comparison
 from foundations_tui.analysis.cells import cell
 from foundations_tui.cli import output
 from foundations_tui.cli.diff import code_difference
-from foundations_tui.cli.main import use_color
-from foundations_tui.cli.options import (
+from foundations_tui.cli.params import (
     MANY,
     chosen_jobs,
     jobs_argument,
@@ -32,6 +31,7 @@ from foundations_tui.cli.options import (
     sync_option,
     where_option,
 )
+from foundations_tui.cli.stderr import use_color
 from foundations_tui.errors import FoundationsError, NotFoundError, UsageError
 from foundations_tui.store import expressions, queries
 from foundations_tui.store.rows import JobRow, MetricRow, json_number, json_value

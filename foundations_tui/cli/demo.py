@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from foundations_tui.cli import output
-from foundations_tui.cli.options import say
+from foundations_tui.cli.params import say
 from foundations_tui.errors import FoundationsError
 from foundations_tui.text import humanize
 
@@ -36,7 +36,7 @@ def demo(no_ui: bool) -> int:
     It works in a temporary folder with an agent of its own; nothing runs on afterwards. Needs Linux.
     """
     with own_home() as home:
-        from foundations_tui import examples
+        from foundations_tui.cli import examples
         from foundations_tui.session import Session
 
         project = home / "digits"

@@ -11,7 +11,7 @@ import click
 from foundations_tui.analysis import log_diff
 from foundations_tui.analysis.log_diff import MOST_BYTES
 from foundations_tui.cli import output
-from foundations_tui.cli.options import JobName, job_argument, json_option, reader, say, sync_option
+from foundations_tui.cli.params import JobName, job_argument, json_option, reader, say, sync_option
 from foundations_tui.config import locations
 from foundations_tui.errors import NotFoundError, UsageError
 from foundations_tui.store import queries

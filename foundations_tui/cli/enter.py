@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from foundations_tui.cli.main import tell
-from foundations_tui.cli.options import HostOrJob, connecting, job_argument
+from foundations_tui.cli.params import HostOrJob, connecting, job_argument
+from foundations_tui.cli.stderr import tell
 from foundations_tui.errors import FoundationsError, NotFoundError, UsageError
 from foundations_tui.store import queries
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from foundations_tui.cli import output
-from foundations_tui.cli.options import LocalPath, connecting, job_argument, json_option, say
+from foundations_tui.cli.params import LocalPath, connecting, job_argument, json_option, say
 from foundations_tui.cli.progress import Line
 from foundations_tui.errors import FoundationsError, HostError, NotFoundError, UsageError
 from foundations_tui.store import queries

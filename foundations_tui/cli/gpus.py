@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from foundations_tui.cli import output
-from foundations_tui.cli.main import tell
-from foundations_tui.cli.options import HostName, connecting, json_option, say
+from foundations_tui.cli.params import HostName, connecting, json_option, say
+from foundations_tui.cli.stderr import tell
 from foundations_tui.errors import FoundationsError, NotFoundError, UsageError
 from foundations_tui.store import queries
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from foundations_tui.cli import agents, output
-from foundations_tui.cli.main import tell
-from foundations_tui.cli.options import HostName, LocalPath, connecting, json_option, open_session, say
+from foundations_tui.cli.params import HostName, LocalPath, connecting, json_option, open_session, say
+from foundations_tui.cli.stderr import tell
 from foundations_tui.config.hosts import HostConfig
 from foundations_tui.store import queries
 from foundations_tui.store.rows import HostRow, free_gpus

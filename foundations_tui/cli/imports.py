@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from foundations_tui.cli.options import LocalPath, ProjectName, say
+from foundations_tui.cli.params import LocalPath, ProjectName, say
 from foundations_tui.text import humanize
 
 

@@ -11,7 +11,7 @@ import click
 
 from foundations_tui.analysis.cells import cell
 from foundations_tui.cli import output
-from foundations_tui.cli.options import (
+from foundations_tui.cli.params import (
     MANY,
     HostName,
     ProjectName,

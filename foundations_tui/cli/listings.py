@@ -10,8 +10,8 @@ from typing import Any
 import click
 
 from foundations_tui.cli import output
-from foundations_tui.cli.main import use_color
-from foundations_tui.cli.options import job_argument, json_option, reader, sync_option
+from foundations_tui.cli.params import job_argument, json_option, reader, sync_option
+from foundations_tui.cli.stderr import use_color
 from foundations_tui.store import queries
 from foundations_tui.store.rows import JobRow, iso
 from foundations_tui.text import humanize

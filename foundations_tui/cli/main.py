@@ -11,9 +11,9 @@ from typing import Any
 import click
 
 from foundations_tui import __version__
-from foundations_tui.cli.verbs import VERBS
+from foundations_tui.cli.registry import VERBS
+from foundations_tui.cli.stderr import tell
 from foundations_tui.errors import FoundationsError, UsageError, as_ours
-from foundations_tui.text.sanitize import several_lines
 
 _FUNCTIONS = {"clear-queue": "clear_queue", "exec": "exec_", "import": "import_"}
 """Verbs whose function cannot be called like them."""
@@ -147,18 +147,6 @@ def _has_folder() -> bool:
         return bool(os.getcwd())
     except FileNotFoundError:
         return False
-
-
-def tell(error: FoundationsError) -> None:
-    """Print an error and what can be done about it."""
-    click.echo(click.style("error: ", fg="red") + several_lines(str(error)), err=True, color=use_color())
-    for line in several_lines(error.hint).splitlines():
-        click.echo(f"hint: {line}", err=True)
-
-
-def use_color() -> bool | None:
-    """Return False when the user wants no colours; None leaves it to whether it is a terminal."""
-    return False if os.environ.get("NO_COLOR") else None
 
 
 def _take_debug(arguments: list[str]) -> tuple[list[str], bool]:

@@ -14,7 +14,7 @@ from typing import Any
 import click
 
 from foundations_tui.analysis.cells import WIDEST, field_cell
-from foundations_tui.cli.main import use_color
+from foundations_tui.cli.stderr import use_color
 from foundations_tui.store import queries
 from foundations_tui.store.expressions import Expression
 from foundations_tui.store.rows import JobRow

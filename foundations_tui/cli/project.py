@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from foundations_tui.cli.options import say
+from foundations_tui.cli.params import say
 
 
 @click.command()
@@ -16,7 +16,7 @@ def init(name: str) -> None:
 
     A config is not needed: any folder can be submitted as it is.
     """
-    from foundations_tui import examples
+    from foundations_tui.cli import examples
 
     if not name:
         click.echo(examples.write_config(Path.cwd()).name)

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from foundations_tui.cli import output
-from foundations_tui.cli.main import tell
-from foundations_tui.cli.options import (
+from foundations_tui.cli.params import (
     Duration,
     HostName,
     ProjectName,
@@ -21,6 +20,7 @@ from foundations_tui.cli.options import (
     need_terminal,
     say,
 )
+from foundations_tui.cli.stderr import tell
 from foundations_tui.errors import FoundationsError, HostError, UsageError
 from foundations_tui.jobs.ownership import Actor
 from foundations_tui.store import queries

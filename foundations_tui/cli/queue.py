@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from foundations_tui.cli import output
-from foundations_tui.cli.main import tell
-from foundations_tui.cli.options import (
+from foundations_tui.cli.params import (
     MANY,
     HostName,
     JobName,
@@ -20,6 +19,7 @@ from foundations_tui.cli.options import (
     need_terminal,
     say,
 )
+from foundations_tui.cli.stderr import tell
 from foundations_tui.errors import FoundationsError, NotFoundError, UsageError
 from foundations_tui.jobs.ownership import Actor
 from foundations_tui.store import queries

@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 from foundations_tui.cli import output
-from foundations_tui.cli.options import json_option, say
+from foundations_tui.cli.params import json_option, say
 from foundations_tui.config import locations
 from foundations_tui.errors import FoundationsError, UsageError
 from foundations_tui.store import queries

@@ -13,7 +13,7 @@ import click
 
 from foundations_tui.analysis.cells import cell
 from foundations_tui.cli import output
-from foundations_tui.cli.options import (
+from foundations_tui.cli.params import (
     MANY,
     Duration,
     HostName,
@@ -472,7 +472,7 @@ def _print_next_steps(submitted: Submitted) -> None:
 
 def _failed_before(error: FoundationsError) -> int:
     """Say why nothing was submitted, where the exit code would have been the job's own."""
-    from foundations_tui.cli.main import tell
+    from foundations_tui.cli.stderr import tell
 
     tell(error)
     return error.exit_code if isinstance(error, UsageError) else 125

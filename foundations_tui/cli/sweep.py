@@ -12,7 +12,7 @@ import click
 from foundations_tui.analysis import aggregate, comparison
 from foundations_tui.analysis.cells import cell
 from foundations_tui.cli import output
-from foundations_tui.cli.options import (
+from foundations_tui.cli.params import (
     HostName,
     connecting,
     json_option,
@@ -107,7 +107,7 @@ def show(sweep_id: str, metric: str, sync_first: bool, as_json: bool) -> None:
 @connecting
 def stop(session: Session, sweep_id: str, yes: bool, others: bool) -> int:
     """Stop all jobs of a sweep that have not ended."""
-    from foundations_tui.cli.main import tell
+    from foundations_tui.cli.stderr import tell
     from foundations_tui.config.hosts import owner_name
     from foundations_tui.jobs import operations
 

@@ -9,7 +9,7 @@ import sys
 
 import click
 
-from foundations_tui.cli.verbs import VERBS
+from foundations_tui.cli.registry import VERBS
 from foundations_tui.config import app
 from foundations_tui.config.app import Settings
 from foundations_tui.errors import UsageError

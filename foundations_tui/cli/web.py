@@ -8,7 +8,7 @@ import sys
 
 import click
 
-from foundations_tui.cli.options import say
+from foundations_tui.cli.params import say
 from foundations_tui.errors import FoundationsError
 from foundations_tui.ui.pages import PAGES
 

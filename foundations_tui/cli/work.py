@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from foundations_tui.cli.main import tell
-from foundations_tui.cli.options import (
+from foundations_tui.cli.params import (
     Duration,
     chosen_jobs,
     connecting,
@@ -23,6 +22,7 @@ from foundations_tui.cli.options import (
     where_option,
     yes_option,
 )
+from foundations_tui.cli.stderr import tell
 from foundations_tui.errors import FoundationsError, HostError, NotFoundError, UsageError
 from foundations_tui.store import queries
 from foundations_tui.text.sanitize import RESET, LogFilter, one_line

@@ -17,7 +17,7 @@ from hypothesis import given, settings, strategies as st
 from textual.widgets import Input
 
 from foundations_tui.analysis import aggregate, comparison
-from foundations_tui.cli.verbs import VERBS
+from foundations_tui.cli.registry import VERBS
 from foundations_tui.config import locations
 from foundations_tui.config.app import Settings
 from foundations_tui.errors import FoundationsError, NotFoundError, UsageError

@@ -14,7 +14,7 @@ from textual.color import Color
 from textual.constants import DIM_FACTOR
 from textual.theme import Theme
 
-from foundations_tui.cli.verbs import VERBS
+from foundations_tui.cli.registry import VERBS
 from foundations_tui.config import app
 from foundations_tui.session import Session
 from foundations_tui.store import queries, write_streams, writes

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from foundations_tui.analysis import log_diff
-from foundations_tui.cli.verbs import VERBS
+from foundations_tui.cli.registry import VERBS
 from foundations_tui.session import Session
 from foundations_tui.ui.app import FoundationsApp
 from foundations_tui.ui.screens.difference import Difference, PairsView

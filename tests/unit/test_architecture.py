@@ -40,7 +40,6 @@ AGENT_LAYERS = [
 ]
 """Top first: what decides (core) knows no process and no file; what is written down (storage) knows no decision."""
 MOVING = {
-    "foundations_tui.examples": "cli",
     "remote_agent.jobs": "protocol",
     "remote_agent.protocol": "protocol",
     "remote_agent.errors": "protocol",
