@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 from foundations_tui.cli import examples
-from foundations_tui.cli.demo import end_agent, own_home, submit_sweep
+from foundations_tui.cli.commands.demo import end_agent, own_home, submit_sweep
 from foundations_tui.session import Session
 from foundations_tui.store import queries
 from foundations_tui.store.db import open_reader

@@ -41,7 +41,7 @@ class LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
         if name not in VERBS:
             return None
-        module = importlib.import_module(f"foundations_tui.cli.{VERBS[name][0]}")
+        module = importlib.import_module(f"foundations_tui.cli.commands.{VERBS[name][0]}")
         command: click.Command = getattr(module, _FUNCTIONS.get(name, name))
         return command
 
@@ -79,7 +79,7 @@ def cli(ctx: click.Context, debug: bool) -> None:
       foundations                                           watch it
     """
     if ctx.invoked_subcommand is None:
-        from foundations_tui.cli.ui import open_app
+        from foundations_tui.cli.commands.ui import open_app
 
         open_app()
 

@@ -22,9 +22,7 @@ def completion(shell: str) -> None:
       zsh:   eval "$(foundations completion zsh)"                     in ~/.zshrc, below compinit
       fish:  foundations completion fish > ~/.config/fish/completions/foundations.fish
     """
-    from foundations_tui.cli.main import cli
-
     kind = get_completion_class(shell)
     assert kind is not None
-    script = kind(cli, {}, "foundations", "_FOUNDATIONS_COMPLETE").source()
+    script = kind(click.get_current_context().find_root().command, {}, "foundations", "_FOUNDATIONS_COMPLETE").source()
     click.echo(f"# {_WHERE[shell]}\n{script}")

@@ -31,7 +31,7 @@ def web(page: str, port: int, theme: str) -> None:
         from foundations_tui.ui.web import WebServer, listen
     except ImportError:
         raise FoundationsError("this needs textual-serve", "pip install 'foundations-tui[web]'") from None
-    from foundations_tui.cli.ui import check_settings
+    from foundations_tui.cli.commands.ui import check_settings
 
     check_settings(theme)
     words = [sys.executable, "-P", "-m", "foundations_tui", "ui", *([page] if page else [])]

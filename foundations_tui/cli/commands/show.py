@@ -1,8 +1,7 @@
-"""The verbs that only read the store: projects, show, status."""
+"""The verb show."""
 
 from __future__ import annotations
 
-import sqlite3
 import time
 from collections.abc import Callable
 from typing import Any
@@ -16,34 +15,6 @@ from foundations_tui.store import queries
 from foundations_tui.store.rows import JobRow, iso
 from foundations_tui.text import humanize
 from foundations_tui.text.sanitize import one_line
-
-_DEFAULT_ROWS = 50
-
-
-@click.command()
-@sync_option
-@json_option
-def projects(sync_first: bool, as_json: bool) -> None:
-    """List projects: named groups of jobs."""
-    rows = queries.projects(reader(sync_first))
-    if as_json:
-        output.print_json([row.to_json() for row in rows])
-        return
-    now = time.time()
-    cells = [
-        [
-            r.project,
-            str(r.jobs),
-            str(r.running),
-            str(r.queued),
-            str(r.completed),
-            str(r.failed),
-            str(r.lost),
-            humanize.ago(r.last_job_at, now),
-        ]
-        for r in rows
-    ]
-    output.print_table(("PROJECT", "JOBS", "RUNNING", "QUEUED", "COMPLETED", "FAILED", "LOST", "LAST JOB"), cells)
 
 
 @click.command()
@@ -60,51 +31,6 @@ def show(job: str, sync_first: bool, as_json: bool) -> None:
     else:
         click.echo("\n".join(_show_lines(row, now)), color=use_color())
     output.print_age(conn, {row.host}, now)
-
-
-@click.command()
-@sync_option
-@json_option
-def status(sync_first: bool, as_json: bool) -> None:
-    """Show what ended, failed or waits since you last looked."""
-    from foundations_tui.store import writes
-
-    conn = reader(sync_first)
-    now = time.time()
-    since = queries.looked_at(conn)
-    ended = queries.changed_since(conn, since)
-    running = queries.jobs(conn, queries.JobFilter(("preparing", "running")))
-    waiting = queries.jobs(conn, queries.JobFilter(("submitting", "queued")), details=False)
-    hosts = {row.host for row in (*running, *waiting)}
-    if as_json:
-        groups = {"ended": ended, "running": running, "waiting": waiting}
-        output.print_json(
-            {"since": iso(since) if since else None, **{k: [r.to_json(now) for r in v] for k, v in groups.items()}}
-        )
-    else:
-        _print_status(conn, since, now, ended, running, waiting)
-    output.print_age(conn, hosts, now)
-    writes.put_looked_at(now)
-
-
-def _print_status(
-    conn: sqlite3.Connection,
-    since: float,
-    now: float,
-    ended: list[JobRow],
-    running: list[JobRow],
-    waiting: list[JobRow],
-) -> None:
-    when = f"since {humanize.ago(since, now)}" if since else "so far"
-    failed = sum(row.state in ("failed", "lost") for row in ended)
-    summary = f"{humanize.plural(len(ended), 'job')} ended {when}, {failed} of them failed; "
-    click.echo(summary + f"{len(running)} running, {len(waiting)} waiting")
-    for title, rows in (("Ended", ended), ("Running", running), ("Waiting", waiting)):
-        if rows:
-            click.echo(f"\n{title}")
-            output.print_jobs(conn, rows[:_DEFAULT_ROWS])
-            if len(rows) > _DEFAULT_ROWS:
-                click.echo(f"and {len(rows) - _DEFAULT_ROWS} more")
 
 
 def _attempt_words(row: JobRow) -> str | None:

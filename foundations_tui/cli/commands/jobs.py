@@ -1,8 +1,7 @@
-"""Finding jobs: the verbs jobs and views."""
+"""The verb jobs."""
 
 from __future__ import annotations
 
-import json
 import sqlite3
 import time
 from typing import TYPE_CHECKING, Any
@@ -20,36 +19,21 @@ from foundations_tui.cli.params import (
     reader,
     say,
     sync_option,
-    yes_option,
 )
-from foundations_tui.errors import NotFoundError
+from foundations_tui.cli.view_options import view_of, view_options
 from foundations_tui.store import expressions, queries
 from foundations_tui.store.rows import JobRow, json_value
 from foundations_tui.text import humanize
-from foundations_tui.text.sanitize import one_line
 
 if TYPE_CHECKING:
     from foundations_tui.analysis import aggregate
 
 _DEFAULT_ROWS = 50
 _STATES = ("submitting", "queued", "preparing", "running", "completed", "failed", "stopped", "lost")
-_VIEW_OPTIONS = ("where", "sort", "columns", "group_by")
-
-
-def _view_options(command: Any) -> Any:
-    """Give a verb the options that a view is made of."""
-    for option in (
-        click.option("--group-by", default="", metavar="EXPR", help="A line for each value, over its jobs."),
-        click.option("--columns", default="", metavar="EXPR,EXPR", help="What to show; 'help' lists what there is."),
-        click.option("--sort", default="", metavar="EXPR[:asc|:desc]", help="Order (default: newest first)."),
-        click.option("--where", default="", metavar="QUERY", help="Only jobs that a query finds."),
-    ):
-        command = option(command)
-    return command
 
 
 @click.command()
-@_view_options
+@view_options
 @click.option(
     "--state", "states", multiple=True, type=click.Choice(_STATES), help="Only jobs in this state (repeatable)."
 )
@@ -90,7 +74,7 @@ def jobs(
     The language: docs/queries.md
     """
     conn = reader(sync_first)
-    saved = _view_of(conn, view)
+    saved = view_of(conn, view)
     parts = [part for part in (saved.get("where"), where) if part]
     where = " and ".join(f"({part})" for part in parts) if len(parts) > 1 else "".join(parts)
     sort = sort or saved.get("sort", "created")
@@ -165,56 +149,3 @@ def _spread(spread: aggregate.Spread | None) -> str:
 
 
 # --- views ------------------------------------------------------------------------------------------------------
-
-
-@click.group(invoke_without_command=True)
-@json_option
-@click.pass_context
-def views(ctx: click.Context, as_json: bool) -> None:
-    """List saved views; save and remove them."""
-    if ctx.invoked_subcommand is not None:
-        return
-    found = queries.metas(reader(False), queries.VIEW)
-    if as_json:
-        output.print_json([{"view": name, **json.loads(text)} for name, text in found.items()])
-        return
-    table = [[name, *(json.loads(text).get(option, "") for option in _VIEW_OPTIONS)] for name, text in found.items()]
-    output.print_table(("VIEW", "WHERE", "SORT", "COLUMNS", "GROUP BY"), table)
-
-
-@views.command("save")
-@click.argument("name")
-@_view_options
-def save_view(name: str, **options: str) -> None:
-    """Save a view: foundations jobs --view NAME shows it."""
-    from foundations_tui.store import writes
-
-    conn = reader(False)
-    which = project_filter(conn, query=options["where"])
-    expressions.parse_query(options["where"])
-    for column in expressions.parse_columns(options["columns"]) if options["columns"] else []:
-        which.search(conn).meaning(column, options["columns"])
-    writes.remember(queries.VIEW + name, json.dumps({key: value for key, value in options.items() if value}))
-    say(f"saved: foundations jobs --view {one_line(name)}")
-
-
-@views.command("remove")
-@click.argument("name")
-@yes_option
-def remove_view(name: str, yes: bool) -> None:
-    """Remove a saved view."""
-    from foundations_tui.store import writes
-
-    _view_of(reader(False), name)
-    writes.remember(queries.VIEW + name, None)
-
-
-def _view_of(conn: sqlite3.Connection, name: str) -> dict[str, str]:
-    if not name:
-        return {}
-    text = queries.meta(conn, queries.VIEW + name)
-    if text is None:
-        known = ", ".join(queries.metas(conn, queries.VIEW)) or "none"
-        raise NotFoundError(f"there is no view {name!r}", f"there are: {known}")
-    found: dict[str, str] = json.loads(text)
-    return found

@@ -132,7 +132,7 @@ def submit(session: Session, command: tuple[str, ...], then: str, dry_run: bool,
         if not as_json:
             _print_next_steps(submitted)
         return 0
-    from foundations_tui.cli.work import watch_to_end
+    from foundations_tui.cli.waiting import watch_to_end
 
     if not as_json:
         say(f"job {submitted.view.spec.job} submitted to {submitted.host}")
@@ -263,7 +263,7 @@ def _submit_sweep(
         return 0
     if then == "follow":
         raise UsageError("--follow follows one job; the sweep is submitted", f"foundations sweep show {group}")
-    from foundations_tui.cli.work import watch_to_end
+    from foundations_tui.cli.waiting import watch_to_end
 
     return watch_to_end(session, [one.view.spec.job for one in submitted])
 

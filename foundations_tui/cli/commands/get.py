@@ -1,8 +1,7 @@
-"""The verbs for a job's files: ls and get."""
+"""The verb get."""
 
 from __future__ import annotations
 
-import time
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +13,6 @@ from foundations_tui.cli.params import LocalPath, connecting, job_argument, json
 from foundations_tui.cli.progress import Line
 from foundations_tui.errors import FoundationsError, HostError, NotFoundError, UsageError
 from foundations_tui.store import queries
-from foundations_tui.store.rows import iso
 from foundations_tui.text import humanize
 from foundations_tui.text.sanitize import one_line
 
@@ -27,34 +25,6 @@ if TYPE_CHECKING:
 _MOST_REFUSED = 20
 _SHOWN_FROM = 1 << 20
 """Bytes: less is here sooner than it is read."""
-
-
-@click.command()
-@job_argument
-@click.argument("path", default="")
-@json_option
-@connecting
-def ls(session: Session, job: str, path: str, as_json: bool) -> None:
-    """List a folder of a job's working directory, on its host."""
-    from foundations_tui.jobs import operations
-
-    row = queries.find(session.store.conn, job)
-    found = operations.list_files(session, row, path)
-    if as_json:
-        output.print_json([{**entry, "modified_at": iso(entry["modified_at"])} for entry in found["entries"]])
-    else:
-        now = time.time()
-        cells = [
-            [
-                "" if e["kind"] == "folder" else humanize.size(e["size"]),
-                humanize.ago(e["modified_at"], now),
-                _shown_name(e),
-            ]
-            for e in found["entries"]
-        ]
-        output.print_table(("SIZE", "CHANGED", "NAME"), cells)
-    if found["truncated"]:
-        say("there are more: give a folder below it")
 
 
 @click.command()
@@ -258,7 +228,3 @@ def _copy_log(session: Session, row: JobRow, attempt: int, target: Path, found: 
         raise FoundationsError(f"{target}: {error.strerror}") from None
     if copied is not None:
         _add(found, copied, "")
-
-
-def _shown_name(entry: dict[str, object]) -> str:
-    return f"{entry['name']}/" if entry["kind"] == "folder" else str(entry["name"])

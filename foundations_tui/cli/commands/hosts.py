@@ -1,4 +1,4 @@
-"""The verbs for hosts: sync, and hosts with add, test and remove."""
+"""The verb hosts, with add, test and remove."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from foundations_tui.cli import agents, output
+from foundations_tui.cli import output
+from foundations_tui.cli.commands import hosts_agent
 from foundations_tui.cli.params import HostName, LocalPath, connecting, json_option, open_session, say
-from foundations_tui.cli.stderr import tell
 from foundations_tui.config.hosts import HostConfig
 from foundations_tui.store import queries
 from foundations_tui.store.rows import HostRow, free_gpus
@@ -22,24 +22,6 @@ if TYPE_CHECKING:
     from foundations_tui.session import Session
 
 _STATE_COLORS = {"reachable": "green", "unreachable": "red"}
-
-
-@click.command()
-@click.argument("names", nargs=-1, type=HostName(), metavar="[HOST...]")
-@connecting
-def sync(session: Session, names: tuple[str, ...]) -> int:
-    """Bring the local store up to date with the hosts: states, logs, metrics."""
-    from foundations_tui.sync import pull as syncing
-
-    wanted = [session.hosts.host(name).name for name in names] or list(session.hosts.hosts)
-    problems = syncing.catch_up_all(session, wanted)
-    for name in wanted:
-        if name in problems:
-            tell(problems[name])
-        else:
-            row = queries.hosts(session.store.conn)[name]
-            click.echo(f"{name}: up to date, {row.running} running, {row.queued} queued")
-    return next((error.exit_code for error in problems.values()), 0)
 
 
 @click.group(invoke_without_command=True)
@@ -139,8 +121,8 @@ def remove(name: str) -> None:
     say(f"removed from {remove_host(name)}")
 
 
-hosts.add_command(agents.agent)
-hosts.add_command(agents.autostart)
+hosts.add_command(hosts_agent.agent)
+hosts.add_command(hosts_agent.autostart)
 
 
 def _gpus(text: str) -> int | list[int]:

@@ -1,0 +1,10 @@
+"""The verbs archive and unarchive."""
+
+from __future__ import annotations
+
+from foundations_tui.cli.annotations import marking
+
+archive = marking("archive", "archived", True, "Put jobs away: listings leave them out, nothing is deleted.")
+
+
+unarchive = marking("unarchive", "archived", False, "Bring archived jobs back into the listings.")

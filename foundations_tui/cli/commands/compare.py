@@ -1,0 +1,97 @@
+"""The verb compare."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Sequence
+
+import click
+
+from foundations_tui.analysis import comparison
+from foundations_tui.analysis.cells import cell
+from foundations_tui.cli import output
+from foundations_tui.cli.commands.diff import code_difference
+from foundations_tui.cli.params import (
+    chosen_jobs,
+    jobs_argument,
+    json_option,
+    project_filter,
+    reader,
+    say,
+    sync_option,
+    where_option,
+)
+from foundations_tui.errors import NotFoundError, UsageError
+from foundations_tui.store import queries
+from foundations_tui.store.rows import JobRow
+from foundations_tui.text import humanize
+from foundations_tui.text.sanitize import several_lines
+
+
+@click.command()
+@jobs_argument(required=False)
+@where_option
+@click.option("--all", "everything", is_flag=True, help="Also what is the same.")
+@click.option(
+    "--over", default="", metavar="PARAM", help="Mean and deviation of jobs that differ only in this, a seed."
+)
+@click.option("--code", is_flag=True, help="And what differs in the code of the first two (git diff).")
+@sync_option
+@json_option
+def compare(
+    jobs: tuple[str, ...], where: str, everything: bool, over: str, code: bool, sync_first: bool, as_json: bool
+) -> None:
+    """Compare jobs: parameters, arguments, hosts, code and metrics in which they differ, the best marked with *."""
+    conn = reader(sync_first)
+    rows = chosen_jobs(conn, jobs, where, True, "compare")
+    if len(rows) < 2:
+        raise UsageError("compare takes at least two jobs")
+    directions = project_filter(conn, project=rows[0].project).directions
+    if over:
+        _print_average(conn, rows, over, comparison.average(rows, over, directions, everything), as_json)
+        return output.print_age(conn, {row.host for row in rows}, time.time())
+    lines = comparison.compare(rows, directions, time.time(), everything)
+    difference = code_difference(conn, rows[:2]) if code else ""
+    if as_json:
+        found = {"jobs": [row.job for row in rows], "lines": [line.to_json() for line in lines]}
+        output.print_json({**found, "code": difference} if code else found)
+        return
+    short = queries.short_ids(conn, [row.job for row in rows])
+    shown = comparison.without_doubles(lines)
+    table = [[_title(line), *(_value_cell(line, n) for n in range(len(rows)))] for line in shown]
+    output.print_table(("", *(short[row.job] for row in rows)), table)
+    if not lines:
+        say("they do not differ in anything that is known")
+    if difference:
+        click.echo("\n" + several_lines(difference))
+    output.print_age(conn, {row.host for row in rows}, time.time())
+
+
+def _print_average(
+    conn: sqlite3.Connection, rows: Sequence[JobRow], over: str, found: comparison.Averaged, as_json: bool
+) -> None:
+    if not any(over in row.params or over in row.args for row in rows):
+        known = ", ".join(dict.fromkeys(key for row in rows for key in (*row.params, *row.args))) or "none"
+        raise NotFoundError(f"none of these jobs has a parameter {over!r}", f"they have: {known}")
+    if as_json:
+        groups = [[row.job for row in group] for group in found.groups]
+        output.print_json({"over": over, "groups": groups, "lines": [line.to_json() for line in found.lines]})
+        return
+    short = queries.short_ids(conn, [row.job for row in rows])
+    heads = [short[group[0].job] + (f" +{len(group) - 1}" if len(group) > 1 else "") for group in found.groups]
+    table = [[_title(line), *(_value_cell(line, n) for n in range(len(heads)))] for line in found.lines]
+    output.print_table(("", *heads), table)
+
+
+def _title(line: comparison.Line) -> str:
+    return line.name if line.kind == "job" else f"{line.kind}:{line.name}"
+
+
+def _value_cell(line: comparison.Line, number: int) -> str:
+    value = line.values[number]
+    if line.name == "duration" and line.kind == "job" and value is not None:
+        return humanize.duration(value)
+    if line.kind == "job" and line.name.startswith("peak") and value is not None:
+        return humanize.size(value)
+    return cell(value) + (" *" if line.best == number else "")

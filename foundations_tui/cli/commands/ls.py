@@ -1,0 +1,49 @@
+"""The verb ls."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+import click
+
+from foundations_tui.cli import output
+from foundations_tui.cli.params import connecting, job_argument, json_option, say
+from foundations_tui.store import queries
+from foundations_tui.store.rows import iso
+from foundations_tui.text import humanize
+
+if TYPE_CHECKING:
+    from foundations_tui.session import Session
+
+
+@click.command()
+@job_argument
+@click.argument("path", default="")
+@json_option
+@connecting
+def ls(session: Session, job: str, path: str, as_json: bool) -> None:
+    """List a folder of a job's working directory, on its host."""
+    from foundations_tui.jobs import operations
+
+    row = queries.find(session.store.conn, job)
+    found = operations.list_files(session, row, path)
+    if as_json:
+        output.print_json([{**entry, "modified_at": iso(entry["modified_at"])} for entry in found["entries"]])
+    else:
+        now = time.time()
+        cells = [
+            [
+                "" if e["kind"] == "folder" else humanize.size(e["size"]),
+                humanize.ago(e["modified_at"], now),
+                _shown_name(e),
+            ]
+            for e in found["entries"]
+        ]
+        output.print_table(("SIZE", "CHANGED", "NAME"), cells)
+    if found["truncated"]:
+        say("there are more: give a folder below it")
+
+
+def _shown_name(entry: dict[str, object]) -> str:
+    return f"{entry['name']}/" if entry["kind"] == "folder" else str(entry["name"])

@@ -1,0 +1,89 @@
+"""Waiting for jobs on this terminal, with the exit code that is theirs."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from typing import TYPE_CHECKING
+
+from foundations_tui.cli.log_output import LogWriter
+from foundations_tui.cli.params import say
+from foundations_tui.errors import FoundationsError
+from foundations_tui.store import queries
+
+if TYPE_CHECKING:
+    from foundations_tui.session import Session
+    from foundations_tui.store.rows import JobRow
+
+
+OURS = 125
+"""Exit code, where it is the job's own, for anything that went wrong on our side."""
+
+
+def watch_to_end(session: Session, ids: list[str], log: bool = False, log_to_stderr: bool = False) -> int:
+    """Wait for jobs and return the exit code that is theirs; Ctrl-C detaches.
+
+    Args:
+        session: the client's.
+        ids: whole ids.
+        log: print the log of the (one) job meanwhile.
+        log_to_stderr: stdout is taken.
+    """
+    from foundations_tui.jobs import watch
+
+    try:
+        if log:
+            writer = LogWriter(log_to_stderr)
+            for page in watch.follow_log(session, ids[0]):
+                writer.write(page)
+            writer.end()
+        rows = watch.wait_for(session, ids, lambda row: None)
+    except KeyboardInterrupt:
+        say(f"\ndetached; the job runs on: foundations logs -f {ids[0][:6]}")
+        return 130
+    _bring_what_they_made(session, rows)
+    for row in rows:
+        if row.state != "completed":
+            say(f"{row.job[:6]} {row.state}" + (f": {row.reason}" if row.reason else ""))
+            _say_what_lies_here(row)
+    return next((code for code in map(exit_code_of, rows) if code), 0)
+
+
+_QUOTED = re.compile(r"'([^'\n]{1,300})'\s*$|: ([^\s:][^:\n]{0,300}): No such file")
+
+
+def _say_what_lies_here(row: JobRow) -> None:
+    """Say that a file which a failed job did not find lies in the folder that it was submitted from."""
+    found = _QUOTED.search(row.cause.get("line") or "") if row.cause.get("code") == "file_missing" else None
+    name = (found[1] or found[2]) if found else ""
+    if name and not name.startswith(("/", "~")) and os.path.exists(name):
+        say(
+            f"  {name} lies here and was not shipped: git ignores it, or it is new;"
+            f" [snapshot] include = [{json.dumps(name)}] in foundations.toml ships it"
+        )
+
+
+def _bring_what_they_made(session: Session, rows: list[JobRow]) -> None:
+    """Bring what the jobs logged and declared as outputs, before whoever waited goes on with it."""
+    from foundations_tui.sync import outputs, pull
+
+    for host in {row.host for row in rows if row.kind != "run"}:
+        jobs = [row.job for row in rows if row.host == host]
+        with_patterns = [job for job in jobs if queries.spec(session.store.conn, job)["metrics"].get("patterns")]
+        try:
+            pull.catch_up(session, host, jobs, logs=False)
+            if with_patterns:
+                pull.catch_up(session, host, with_patterns)
+            outputs.collect_outputs(session, host)
+        except FoundationsError as error:
+            say(f"warning: {error}; foundations sync brings what the jobs made")
+
+
+def exit_code_of(row: JobRow) -> int:
+    """Return what ``wait`` exits with for one ended job."""
+    if row.state == "completed":
+        return 0
+    if row.state in ("failed", "stopped") and row.exit_code:
+        return row.exit_code
+    return OURS
