@@ -24,24 +24,24 @@ from foundations_tui.store import queries
 from foundations_tui.store.rows import JobRow
 from foundations_tui.text import humanize
 from foundations_tui.text.sanitize import one_line
-from foundations_tui.ui import notices
-from foundations_tui.ui.asks import Asks
-from foundations_tui.ui.commands import Command
-from foundations_tui.ui.deeds import Deeds
-from foundations_tui.ui.hosting import Hosting
-from foundations_tui.ui.keys import catalog, keymap
-from foundations_tui.ui.look import LOOK, THEMES
-from foundations_tui.ui.looking import Looking
+from foundations_tui.ui import notifications
+from foundations_tui.ui.actions.hosts import Hosting
+from foundations_tui.ui.actions.inspect import Looking
+from foundations_tui.ui.actions.jobs import Deeds
+from foundations_tui.ui.actions.prompts import Asks
+from foundations_tui.ui.input.command_line import Command
+from foundations_tui.ui.input.key_queue import KeysInOrder
+from foundations_tui.ui.input.keymap import catalog, keymap
 from foundations_tui.ui.messages import ActionEnded, Answered, Asked, StoreChanged
+from foundations_tui.ui.models.store_reader import Reader, version
 from foundations_tui.ui.pages import PAGES
-from foundations_tui.ui.reader import Reader, version
+from foundations_tui.ui.screens.command_output import Output
 from foundations_tui.ui.screens.confirm import Confirm
-from foundations_tui.ui.screens.detail import Detail
 from foundations_tui.ui.screens.help import Help
+from foundations_tui.ui.screens.job_details import Detail
 from foundations_tui.ui.screens.main import MainScreen
-from foundations_tui.ui.screens.output import Output
 from foundations_tui.ui.screens.passphrase import Passphrase
-from foundations_tui.ui.typing import KeysInOrder
+from foundations_tui.ui.theme import LOOK, THEMES
 from foundations_tui.ui.workers import ConnectionAsks, Followers, end_with_terminal
 
 T = TypeVar("T")
@@ -289,9 +289,9 @@ class FoundationsApp(KeysInOrder):
         if self._notify.bell:
             self.bell()
         told = f"{rows[0].label} {rows[0].shown_state}" + (f" and {len(rows) - 1} more" if len(rows) > 1 else "")
-        self._to_terminal(notices.sequence(self._notify.terminal, "foundations", told, os.environ))
+        self._to_terminal(notifications.sequence(self._notify.terminal, "foundations", told, os.environ))
         if self._notify.delivery:
-            notices.deliver(self._notify.delivery, rows, time.time(), self._not_delivered)
+            notifications.deliver(self._notify.delivery, rows, time.time(), self._not_delivered)
 
     def _to_terminal(self, text: str) -> None:
         if text and self._driver is not None and not self.is_headless:

@@ -25,27 +25,27 @@ from foundations_tui.hosts import unlocking
 from foundations_tui.session import Session
 from foundations_tui.store import queries
 from foundations_tui.store.db import open_reader
-from foundations_tui.ui import facts, logfile, pictures, view
 from foundations_tui.ui.app import FoundationsApp
-from foundations_tui.ui.commands import parse
-from foundations_tui.ui.curves import means_at
-from foundations_tui.ui.frame import frame
-from foundations_tui.ui.launching import submit_words
+from foundations_tui.ui.input.command_line import parse
+from foundations_tui.ui.input.job_form import submit_words
+from foundations_tui.ui.models import images, job_details, jobs_table, log_file
+from foundations_tui.ui.models.curves import means_at
+from foundations_tui.ui.models.jobs_table import JobsView
 from foundations_tui.ui.pages import PAGES
 from foundations_tui.ui.panes import compare
 from foundations_tui.ui.panes.metrics import MetricsPane
+from foundations_tui.ui.render_once import frame
 from foundations_tui.ui.screens import passphrase
+from foundations_tui.ui.screens.command_output import Output
 from foundations_tui.ui.screens.confirm import Confirm
-from foundations_tui.ui.screens.detail import Detail
-from foundations_tui.ui.screens.files import Files, FileTree
+from foundations_tui.ui.screens.file_picker import Files, FileTree
 from foundations_tui.ui.screens.help import Help
-from foundations_tui.ui.screens.launch import Launch
+from foundations_tui.ui.screens.image import Picture
+from foundations_tui.ui.screens.job_details import Detail
+from foundations_tui.ui.screens.job_form import Launch
 from foundations_tui.ui.screens.menu import Menu
-from foundations_tui.ui.screens.output import Output
 from foundations_tui.ui.screens.passphrase import Passphrase
-from foundations_tui.ui.screens.picture import Picture
 from foundations_tui.ui.screens.preview import Preview
-from foundations_tui.ui.view import JobsView
 from foundations_tui.ui.widgets.chart import Chart
 from foundations_tui.ui.widgets.log_view import LogView
 from tests.support import screen
@@ -157,8 +157,8 @@ async def test_a_filter_that_is_typed_faster_than_it_is_read(client: Client, mon
         await pilot.press("1", "slash")
         await type_text(pilot, "bs=")
         await screen.until(pilot, lambda: app.main.jobs.error is not None)
-        read = view.read
-        monkeypatch.setattr(view, "read", lambda *words: time.sleep(0.5) or read(*words))
+        read = jobs_table.read
+        monkeypatch.setattr(jobs_table, "read", lambda *words: time.sleep(0.5) or read(*words))
         await type_text(pilot, "32")
         await pilot.press("enter")
         await screen.until(pilot, lambda: app.main.jobs.table.count == 2)
@@ -579,9 +579,9 @@ def test_lines_of_a_file_are_found(
     expected = data.split(b"\n")
     if expected[-1] == b"":
         expected.pop()
-    small, logfile.CHUNK_BYTES = logfile.CHUNK_BYTES, 16
+    small, log_file.CHUNK_BYTES = log_file.CHUNK_BYTES, 16
     try:
-        file = logfile.LogFile(path)
+        file = log_file.LogFile(path)
         while file.scan(step):
             pass
         assert file.line_count == len(expected)
@@ -591,7 +591,7 @@ def test_lines_of_a_file_are_found(
             assert file.lines(number, 1) == wanted[number : number + 1]
         assert [line.rstrip(b"\r") for line in file.tail(3)] == wanted[-3:]
     finally:
-        logfile.CHUNK_BYTES = small
+        log_file.CHUNK_BYTES = small
 
 
 def test_searching_a_file_finds_each_line_once(tmp_path: Path) -> None:
@@ -599,16 +599,16 @@ def test_searching_a_file_finds_each_line_once(tmp_path: Path) -> None:
     lines = [dice.choice(["epoch", "an Error", "nan", "fine error error"]) + str(n) for n in range(200_000)]
     path = tmp_path / "log"
     path.write_text("\n".join(lines) + "\n")
-    file = logfile.LogFile(path)
+    file = log_file.LogFile(path)
     while file.scan(1 << 22):
         pass
-    wanted = logfile.compile_words("error")
-    found = [o for offsets, _ in logfile.matches(path, wanted, lambda: False) for o in offsets]
+    wanted = log_file.compile_words("error")
+    found = [o for offsets, _ in log_file.matches(path, wanted, lambda: False) for o in offsets]
     assert [file.line_at(offset) for offset in found[:500]] == [
         n for n, line in enumerate(lines) if "error" in line.lower()
     ][:500]
     assert len(found) == sum("error" in line.lower() for line in lines)
-    assert logfile.compile_words("(a+)+b").pattern.pattern == re.escape(b"(a+)+b"), (
+    assert log_file.compile_words("(a+)+b").pattern.pattern == re.escape(b"(a+)+b"), (
         "a pattern that could take forever is text"
     )
 
@@ -619,7 +619,7 @@ def test_a_search_goes_on_from_the_other_end(tmp_path: Path) -> None:
     one, three = 0, 8
 
     def found(words: str, place: int, direction: int) -> tuple[int | None, bool]:
-        return logfile.next_match(path, logfile.compile_words(words), lambda: False, place, direction)
+        return log_file.next_match(path, log_file.compile_words(words), lambda: False, place, direction)
 
     assert found("three", one, 1) == (three, False) and found("one", three, -1) == (one, False)
     assert found("one", three, 1) == (one, True) and found("three", one, -1) == (three, True)
@@ -767,14 +767,14 @@ def test_pictures_that_are_none_or_too_large(tmp_path: Path) -> None:
     from PIL import Image
 
     (tmp_path / "words.png").write_text("no picture")
-    assert pictures.load(tmp_path / "words.png") is None
+    assert images.load(tmp_path / "words.png") is None
     Image.new("1", (12_000, 10_000)).save(tmp_path / "bomb.png")
     with pytest.raises(FoundationsError, match="too large"):
-        pictures.load(tmp_path / "bomb.png")
+        images.load(tmp_path / "bomb.png")
     Image.new("RGB", (500, 500)).save(tmp_path / "cut.png")
     (tmp_path / "cut.png").write_bytes((tmp_path / "cut.png").read_bytes()[:200])
     with pytest.raises(FoundationsError, match="cannot be shown"):
-        pictures.load(tmp_path / "cut.png")
+        images.load(tmp_path / "cut.png")
 
 
 async def test_waiting_jobs_trade_places(client: Client) -> None:
@@ -1034,17 +1034,17 @@ def test_a_search_finds_what_each_line_holds(
 ) -> None:
     path = tmp_path_factory.mktemp("log") / "log"
     path.write_bytes(b"\n".join(lines) + (b"\n" if ends and lines else b""))
-    wanted = logfile.compile_words(words)
+    wanted = log_file.compile_words(words)
     whole = path.read_bytes().split(b"\n")
     if whole[-1] == b"":
         whole.pop()
     starts = [sum(len(line) + 1 for line in whole[:n]) for n in range(len(whole))]
     expected = [at for at, line in zip(starts, whole, strict=True) if wanted.pattern.search(line)]
-    usual, logfile._SEARCH_BYTES, logfile._PAUSE = logfile._SEARCH_BYTES, step, 0.0
+    usual, log_file._SEARCH_BYTES, log_file._PAUSE = log_file._SEARCH_BYTES, step, 0.0
     try:
-        pieces = list(logfile.matches(path, wanted, lambda: False))
+        pieces = list(log_file.matches(path, wanted, lambda: False))
     finally:
-        logfile._SEARCH_BYTES, logfile._PAUSE = usual, 0.002
+        log_file._SEARCH_BYTES, log_file._PAUSE = usual, 0.002
     assert [offset for offsets, _ in pieces for offset in offsets] == expected
     assert path.read_bytes()[: pieces[-1][1]] == b"".join(line + b"\n" for line in whole)[: pieces[-1][1]]
     assert pieces[-1][1] == path.read_bytes().rfind(b"\n") + 1
@@ -1053,7 +1053,9 @@ def test_a_search_finds_what_each_line_holds(
 def test_lines_behind_a_very_long_one_are_where_they_are(tmp_path: Path) -> None:
     path = tmp_path / "log"
     path.write_bytes(b"first\n" + b"x" * (3 << 20) + b"needle\nneedle\n")
-    found = [o for offsets, _ in logfile.matches(path, logfile.compile_words("needle"), lambda: False) for o in offsets]
+    found = [
+        o for offsets, _ in log_file.matches(path, log_file.compile_words("needle"), lambda: False) for o in offsets
+    ]
     assert found == [6, 6 + (3 << 20) + 7]
 
 
@@ -1104,7 +1106,7 @@ async def test_an_answer_finds_no_box_before_it_is_made_or_after_it_is_closed() 
         await screen.until(pilot, lambda: "job 0" in screen.text(app))
         detail = Detail(app.reader, f"{0:012x}")
         app.push_screen(detail)
-        known = facts.read(open_reader(), f"{0:012x}")
+        known = job_details.read(open_reader(), f"{0:012x}")
         detail._take(known)  # before compose
         detail._failed(NotFoundError("gone"))
         await screen.until(pilot, lambda: bool(detail.query("#box")))

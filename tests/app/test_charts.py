@@ -18,12 +18,13 @@ from foundations_tui.session import Session
 from foundations_tui.store import write_streams
 from foundations_tui.store.db import Store, open_reader
 from foundations_tui.store.rows import CurvePoint
-from foundations_tui.ui import curves, sweepcharts
 from foundations_tui.ui.app import FoundationsApp
-from foundations_tui.ui.curves import How, JobOfChart
+from foundations_tui.ui.models import curves, sweep_plots
+from foundations_tui.ui.models.curves import How, JobOfChart
+from foundations_tui.ui.models.jobs_table import JobsView
+from foundations_tui.ui.models.plot import Plot
 from foundations_tui.ui.panes.metrics import MetricsPane
-from foundations_tui.ui.view import JobsView
-from foundations_tui.ui.widgets.chart import Chart, Plot
+from foundations_tui.ui.widgets.chart import Chart
 from tests.support import screen
 from tests.support.store import fill
 
@@ -242,29 +243,29 @@ def test_a_sweep_as_a_scatter_and_as_parallel_axes() -> None:
     fill(9)
     sweep({n: 9.0 - n for n in range(8)})  # the ninth has no result
     conn = open_reader()
-    found = sweepcharts.read(conn, sweepcharts.members(conn, [], JobsView()), "loss")
+    found = sweep_plots.read(conn, sweep_plots.members(conn, [], JobsView()), "loss")
     assert found.params == ["lr"] and sorted(found.results) == [float(n) for n in range(2, 10)]
-    plot = sweepcharts.scatter(found, "lr", "000000000003")
+    plot = sweep_plots.scatter(found, "lr", "000000000003")
     everything, chosen = plot.lines
     assert sorted(zip(everything.curve.xs, everything.values or everything.curve.lows, strict=True)) == [
         (n / 1000, 9.0 - n) for n in range(8)
     ]
     assert "job 3" in chosen.label and "lr 0.003  6" in chosen.label and list(chosen.curve.xs) == [0.003]
-    plot = sweepcharts.parallel(found)
+    plot = sweep_plots.parallel(found)
     assert [line.label for line in plot.lines] == [
         *("lowest quarter  2 to 3", "second quarter  4 to 5", "third quarter  6 to 7", "highest quarter  8 to 9"),
     ]
     assert [label for _, label in plot.ticks] == ["lr 0..0.007", "loss 2..9"]
     lowest = plot.lines[0].curve
     assert list(lowest.lows)[:2] == pytest.approx([1.0, 0.0]) and math.isnan(lowest.lows[2])
-    only = sweepcharts.read(conn, sweepcharts.members(conn, ["000000000001", "000000000002"], JobsView()), "loss")
+    only = sweep_plots.read(conn, sweep_plots.members(conn, ["000000000001", "000000000002"], JobsView()), "loss")
     assert len(only.jobs) == 2
     conn.close()
 
 
 @given(st.lists(st.one_of(st.floats(), st.integers(), st.text(max_size=4), st.none(), st.booleans()), min_size=1))
 def test_an_axis_takes_any_values(values: list[object]) -> None:
-    axis = sweepcharts._Axis(values)
+    axis = sweep_plots._Axis(values)
     low, high = axis.span
     assert low < high and all(low <= axis.place(value) <= high for value in values)
     assert all(low <= x <= high and label for x, label in axis.ticks)
@@ -298,13 +299,13 @@ def test_missing_parameters_leave_an_axis_as_it_is() -> None:
     fill(3)
     sweep({n: float(n) for n in range(3)})
     conn = open_reader()
-    found = sweepcharts.read(conn, sweepcharts.members(conn, [], JobsView()), "loss")
+    found = sweep_plots.read(conn, sweep_plots.members(conn, [], JobsView()), "loss")
     jobs = [
         dataclasses.replace(row, params={"p": p} if p else {})
         for row, p in zip(found.jobs, (9, 100, None), strict=True)
     ]
     found = dataclasses.replace(found, jobs=jobs, params=["p"])
-    plot = sweepcharts.parallel(found)
+    plot = sweep_plots.parallel(found)
     assert plot.ticks[0][1] == "p 9..100"
     assert sum(math.isnan(y) for line in plot.lines for y in line.curve.lows) == 4
     conn.close()

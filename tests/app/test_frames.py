@@ -14,7 +14,7 @@ from foundations_tui.session import Session
 from foundations_tui.store import write_streams
 from foundations_tui.store.db import Store
 from foundations_tui.ui.app import FoundationsApp
-from foundations_tui.ui.frame import settle, text
+from foundations_tui.ui.render_once import settle, text
 from tests.support.paths import DATA
 from tests.support.store import fill
 

@@ -20,9 +20,9 @@ from foundations_tui.session import Session
 from foundations_tui.store import queries, write_streams, writes
 from foundations_tui.store.db import Store, open_reader
 from foundations_tui.store.rows import JobRow
-from foundations_tui.ui import notices
+from foundations_tui.ui import notifications
 from foundations_tui.ui.app import FoundationsApp
-from foundations_tui.ui.look import CURVES, DARK_STYLES, LIGHT_CURVES, LIGHT_STYLES, THEMES
+from foundations_tui.ui.theme import CURVES, DARK_STYLES, LIGHT_CURVES, LIGHT_STYLES, THEMES
 from tests.support import screen
 from tests.support.client import Client, wait_until
 from tests.support.hook import Hook
@@ -83,7 +83,7 @@ async def test_ends_are_told_to_a_command_and_a_web_hook(client: Client, hook: H
 
 @given(st.text(), st.text(), st.sampled_from(["osc9", "osc777"]))
 def test_a_notice_is_one_sequence_whatever_it_says(title: str, body: str, how: str) -> None:
-    told = notices.sequence(how, title, body, {})
+    told = notifications.sequence(how, title, body, {})
     assert told.startswith("\x1b]") and told.endswith("\x07")
     assert not re.search("[\x00-\x1f\x7f-\x9f]", told[1:-1])
 
@@ -100,7 +100,7 @@ def test_a_notice_is_one_sequence_whatever_it_says(title: str, body: str, how: s
     ],
 )
 def test_only_terminals_that_take_it_are_asked_to_notify(environ: dict[str, str], starts: str) -> None:
-    told = notices.sequence("auto", "foundations", "done", environ)
+    told = notifications.sequence("auto", "foundations", "done", environ)
     assert told.startswith(starts) and bool(told) is bool(starts)
 
 
@@ -186,7 +186,7 @@ async def test_many_ends_at_once_are_told_in_few_words(client: Client, hook: Hoo
     told: list[str] = []
     rows = [dataclasses.replace(_row(client), job=f"{n:012x}") for n in range(30)]
     wish = {"url": f"http://127.0.0.1:{hook.port}/"}
-    notices.deliver(wish, rows, 1e9, told.append)
+    notifications.deliver(wish, rows, 1e9, told.append)
     wait_until(lambda: len(hook.bodies) == 21)
     assert hook.bodies[-1]["event"] == "more" and len(hook.bodies[-1]["jobs"]) == 10
     assert told == []

@@ -20,13 +20,14 @@ from textual.geometry import Size
 
 from foundations_tui.session import Session
 from foundations_tui.ui.app import FoundationsApp
+from foundations_tui.ui.models.table import Column, TableRow, whole
 from foundations_tui.ui.panes.jobs import JobsPane
 from foundations_tui.ui.panes.log import LogPane
 from foundations_tui.ui.screens.confirm import Confirm
-from foundations_tui.ui.screens.detail import Detail
+from foundations_tui.ui.screens.job_details import Detail
 from foundations_tui.ui.screens.menu import Menu
 from foundations_tui.ui.widgets.log_view import LogView
-from foundations_tui.ui.widgets.virtual_table import Column, TableRow, VirtualTable, whole
+from foundations_tui.ui.widgets.virtual_table import VirtualTable
 from tests.support import screen
 from tests.support.client import FOUNDATIONS, Client
 from tests.support.screen import Tmux

@@ -12,7 +12,7 @@ from foundations_tui.analysis import log_diff
 from foundations_tui.cli.registry import VERBS
 from foundations_tui.session import Session
 from foundations_tui.ui.app import FoundationsApp
-from foundations_tui.ui.screens.difference import Difference, PairsView
+from foundations_tui.ui.screens.log_diff import Difference, PairsView
 from foundations_tui.ui.screens.menu import Menu
 from tests.support import screen
 from tests.support.client import Client

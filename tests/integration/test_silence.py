@@ -257,7 +257,7 @@ def test_what_is_pasted_in_several_lines_is_one(client: Client) -> None:
 
     from textual import events
 
-    from foundations_tui.ui.screens.launch import OneLine
+    from foundations_tui.ui.screens.job_form import OneLine
     from tests.support.screen import OneWidget
 
     async def paste() -> str:

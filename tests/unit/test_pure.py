@@ -20,8 +20,8 @@ from foundations_tui.errors import ConfigError, NotFoundError, UsageError
 from foundations_tui.hosts import addresses, hostkeys
 from foundations_tui.store.points import decode_points
 from foundations_tui.text import humanize, sanitize
-from foundations_tui.ui import logfile
-from foundations_tui.ui.logfile import LogFile, compile_words, drawn_last, next_match
+from foundations_tui.ui.models import log_file
+from foundations_tui.ui.models.log_file import LogFile, compile_words, drawn_last, next_match
 from remote_agent import gpus, journal, protocol
 from remote_agent.errors import BadRequest, ProtocolError
 from remote_agent.gpus import Gpu
@@ -511,14 +511,14 @@ def test_lines_that_step_up_are_counted_in_any_pieces(
     path = tmp_path_factory.mktemp("log") / "log"
     data = b"".join(parts)
     path.write_bytes(data)
-    expected = logfile._split(data)
-    starts = [0, *(end + 1 for end in logfile._ends(data)[0])][: len(expected)]
+    expected = log_file._split(data)
+    starts = [0, *(end + 1 for end in log_file._ends(data)[0])][: len(expected)]
     assert facts(path, step) == (len(expected), starts)
-    small, logfile.CHUNK_BYTES = logfile.CHUNK_BYTES, 8
+    small, log_file.CHUNK_BYTES = log_file.CHUNK_BYTES, 8
     try:
         assert facts(path, step) == (len(expected), starts), "over the borders of chunks, too"
     finally:
-        logfile.CHUNK_BYTES = small
+        log_file.CHUNK_BYTES = small
 
 
 def facts(path: Path, step: int) -> tuple[int, list[int]]:

@@ -98,7 +98,7 @@ def open_app(page: str = "", found: Settings | None = None) -> None:
 def _print_keys() -> None:
     from foundations_tui.cli import output
     from foundations_tui.ui.app import FoundationsApp
-    from foundations_tui.ui.keys import keymap
+    from foundations_tui.ui.input.keymap import keymap
 
     own = keymap(app.load().keys)
     rows = [[name, own.get(name, one.key), one.description] for name, one in FoundationsApp.catalog().items()]
@@ -111,7 +111,7 @@ def _print_frame(page: str, size: tuple[int, int], found: Settings) -> None:
 
     from foundations_tui.session import Session
     from foundations_tui.ui.app import FoundationsApp
-    from foundations_tui.ui.frame import frame
+    from foundations_tui.ui.render_once import frame
 
     app = FoundationsApp(Session(), VERBS, page, found, follow=False)
     click.echo(asyncio.run(frame(app, size)))

@@ -18,9 +18,10 @@ from foundations_tui.store import queries
 from foundations_tui.store.rows import JobRow
 from foundations_tui.text import humanize
 from foundations_tui.text.sanitize import one_line, width
-from foundations_tui.ui.look import LOOK
-from foundations_tui.ui.reader import Reader
-from foundations_tui.ui.widgets.virtual_table import Column, TableRow, VirtualTable, whole
+from foundations_tui.ui.models.store_reader import Reader
+from foundations_tui.ui.models.table import Column, TableRow, whole
+from foundations_tui.ui.theme import LOOK
+from foundations_tui.ui.widgets.virtual_table import VirtualTable
 
 _MOST = 100
 _MOST_AVERAGED = 500

@@ -19,9 +19,9 @@ from foundations_tui.store import queries
 from foundations_tui.store.rows import HostRow, HostSample, free_gpus
 from foundations_tui.text import humanize
 from foundations_tui.text.sanitize import one_line
-from foundations_tui.ui.curves import sparkline
-from foundations_tui.ui.look import LOOK
-from foundations_tui.ui.reader import Reader
+from foundations_tui.ui.models.curves import sparkline
+from foundations_tui.ui.models.store_reader import Reader
+from foundations_tui.ui.theme import LOOK
 
 _LATELY = 600.0
 """Seconds of history that are drawn."""

@@ -15,11 +15,12 @@ from textual.message import Message
 from foundations_tui.errors import FoundationsError
 from foundations_tui.text import humanize
 from foundations_tui.text.sanitize import one_line
-from foundations_tui.ui import view as views
 from foundations_tui.ui.messages import JobsChosen, JobSelected
-from foundations_tui.ui.reader import Reader
-from foundations_tui.ui.view import JobsView, JobsWindow, Wish
-from foundations_tui.ui.widgets.virtual_table import Column, VirtualTable
+from foundations_tui.ui.models import jobs_table as views
+from foundations_tui.ui.models.jobs_table import JobsView, JobsWindow, Wish
+from foundations_tui.ui.models.store_reader import Reader
+from foundations_tui.ui.models.table import Column
+from foundations_tui.ui.widgets.virtual_table import VirtualTable
 
 _MOST_MARKED = 10_000
 _NO_JOBS = """no jobs yet

@@ -19,10 +19,10 @@ from foundations_tui.ingest.log_clock import LogClock
 from foundations_tui.store.rows import JobRow
 from foundations_tui.text import humanize
 from foundations_tui.text.sanitize import clip, one_line
-from foundations_tui.ui import facts
-from foundations_tui.ui.logfile import LogFile
-from foundations_tui.ui.look import LOOK
-from foundations_tui.ui.reader import Reader
+from foundations_tui.ui.models import job_details
+from foundations_tui.ui.models.log_file import LogFile
+from foundations_tui.ui.models.store_reader import Reader
+from foundations_tui.ui.theme import LOOK
 from foundations_tui.ui.widgets.log_view import LogView
 
 _NAME_CELLS = 28
@@ -90,19 +90,19 @@ class LogPane(Vertical):
         if self._part:
             part = self._part
             self._reader.ask(
-                (self, "about"), lambda conn: facts.read(conn, row.job), lambda known: self._take(known, part)
+                (self, "about"), lambda conn: job_details.read(conn, row.job), lambda known: self._take(known, part)
             )
 
-    def _take(self, known: facts.Known, part: str) -> None:
+    def _take(self, known: job_details.Known, part: str) -> None:
         if self.row is not None and (known.row.job, part) == (self.row.job, self._part):
-            text = facts.part(known, part)
+            text = job_details.part(known, part)
             if text.markup != self._about:
                 self._about = text.markup
                 self.query_one("#about-text", Static).update(text)
 
     def show_next_part(self) -> None:
         """Show the job's summary, its configuration, its code, or its log again."""
-        parts = ("", *facts.PARTS)
+        parts = ("", *job_details.PARTS)
         self._part = parts[(parts.index(self._part) + 1) % len(parts)]
         had_keys = self.log_view.has_focus or self.query_one("#about").has_focus
         self.log_view.display, self.query_one("#about").display = not self._part, bool(self._part)

@@ -17,12 +17,13 @@ from foundations_tui.store import queries
 from foundations_tui.store.rows import JobRow
 from foundations_tui.text import humanize
 from foundations_tui.text.sanitize import one_line
-from foundations_tui.ui import curves, sweepcharts
-from foundations_tui.ui.curves import How, JobOfChart
-from foundations_tui.ui.look import name_of
-from foundations_tui.ui.reader import Reader
-from foundations_tui.ui.view import JobsView
-from foundations_tui.ui.widgets.chart import Chart, Plot
+from foundations_tui.ui.models import curves, sweep_plots
+from foundations_tui.ui.models.curves import How, JobOfChart
+from foundations_tui.ui.models.jobs_table import JobsView
+from foundations_tui.ui.models.plot import Plot
+from foundations_tui.ui.models.store_reader import Reader
+from foundations_tui.ui.theme import name_of
+from foundations_tui.ui.widgets.chart import Chart
 
 _NONE = "no metrics: foundations.log_metric() in the script, or [metrics] patterns in foundations.toml"
 _TILES = {1: (1, 1), 2: (1, 2), 4: (2, 2), 6: (3, 2), 9: (3, 3)}
@@ -146,17 +147,17 @@ class MetricsPane(Grid, can_focus=True):
         tiles, how = self.tiles, self.how
 
         def read(conn: sqlite3.Connection) -> _Found:
-            ids = sweepcharts.members(conn, jobs, view)
+            ids = sweep_plots.members(conn, jobs, view)
             keys = [key for key in queries.metric_keys(conn, ids) if wanted.lower() in key.lower()]
             if first >= len(keys):
                 return _Found(keys, nothing=_nothing([], wanted))
-            sweep = sweepcharts.read(conn, ids, keys[first])
+            sweep = sweep_plots.read(conn, ids, keys[first])
             nothing = "no parameter differs between these jobs"
             if kind == "parallel":
                 title = f"{sweep.title} of {sweep.count(len(sweep.jobs))}"
-                return _Found(keys, 1, [(title, sweepcharts.parallel(sweep))], nothing=nothing)
+                return _Found(keys, 1, [(title, sweep_plots.parallel(sweep))], nothing=nothing)
             chosen = jobs[0] if jobs else None
-            shown = [(f"{sweep.title} over {p}", sweepcharts.scatter(sweep, p, chosen)) for p in sweep.params[:tiles]]
+            shown = [(f"{sweep.title} over {p}", sweep_plots.scatter(sweep, p, chosen)) for p in sweep.params[:tiles]]
             return _Found(keys, len(sweep.params), shown, nothing=nothing)
 
         self._reader.ask(self, read, lambda found: self._take(found, how, kind))

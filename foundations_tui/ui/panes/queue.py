@@ -14,10 +14,11 @@ from textual.message import Message
 from foundations_tui.store import queries
 from foundations_tui.store.rows import JobRow
 from foundations_tui.text import humanize
-from foundations_tui.ui.look import LOOK
 from foundations_tui.ui.messages import JobSelected
-from foundations_tui.ui.reader import Reader
-from foundations_tui.ui.widgets.virtual_table import Column, TableRow, VirtualTable, whole
+from foundations_tui.ui.models.store_reader import Reader
+from foundations_tui.ui.models.table import Column, TableRow, whole
+from foundations_tui.ui.theme import LOOK
+from foundations_tui.ui.widgets.virtual_table import VirtualTable
 
 _COLUMNS = (
     *(Column("ID", 8), Column("NAME", 0), Column("HOST", 10), Column("GROUP", 10), Column("PRIO", 4, right=True)),

@@ -19,8 +19,9 @@ from foundations_tui.store import queries
 from foundations_tui.store.rows import HostRow, JobRow
 from foundations_tui.text import humanize
 from foundations_tui.text.sanitize import one_line
-from foundations_tui.ui import head
+from foundations_tui.ui import header
 from foundations_tui.ui.messages import JobSelected
+from foundations_tui.ui.models.store_reader import Reader
 from foundations_tui.ui.pages import PAGES
 from foundations_tui.ui.panes.compare import ComparePane
 from foundations_tui.ui.panes.hosts import HostsPane
@@ -28,7 +29,6 @@ from foundations_tui.ui.panes.jobs import JobsPane
 from foundations_tui.ui.panes.log import LogPane
 from foundations_tui.ui.panes.metrics import MetricsPane
 from foundations_tui.ui.panes.queue import QueuePane
-from foundations_tui.ui.reader import Reader
 from foundations_tui.ui.widgets.key_line import KeyLine
 from foundations_tui.ui.widgets.log_view import LogView
 from foundations_tui.ui.widgets.prompt import Prompt
@@ -242,7 +242,7 @@ class MainScreen(Screen[None]):
         counts, hosts = found
         known = [hosts[name] for name in self._hosts if name in hosts]
         self.away = [host.name for host in known if host.state == "unreachable"]
-        text = head.line(self.page, self.size.width, self._has_room, counts, known)
+        text = header.line(self.page, self.size.width, self._has_room, counts, known)
         if text.markup != self._head:
             self._head = text.markup
             self.query_one("#head", Static).update(text, layout=False)
@@ -346,7 +346,7 @@ class MainScreen(Screen[None]):
 
     def on_click(self, event: events.Click) -> None:
         """Go to the page whose name is clicked."""
-        page = head.page_at(event.screen_x, self.page, self.size.width, self._has_room)
+        page = header.page_at(event.screen_x, self.page, self.size.width, self._has_room)
         if page is not None and event.screen_y == 0:
             self.action_page(page)
 

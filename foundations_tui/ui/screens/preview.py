@@ -11,7 +11,7 @@ from textual.containers import Vertical
 from textual.content import Content
 
 from foundations_tui.text.sanitize import one_line
-from foundations_tui.ui.screens.window import Window
+from foundations_tui.ui.screens.modal import Window
 from foundations_tui.ui.widgets.log_view import LogView
 
 

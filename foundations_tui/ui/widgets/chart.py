@@ -7,7 +7,6 @@ import itertools
 import re
 import textwrap
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
 
 from rich.segment import Segment
 from rich.style import Style
@@ -19,7 +18,8 @@ from textual.widget import Widget
 from foundations_tui.analysis import braille
 from foundations_tui.text import humanize
 from foundations_tui.text.sanitize import clip, one_line, width
-from foundations_tui.ui.look import LOOK
+from foundations_tui.ui.models.plot import Line, Plot
+from foundations_tui.ui.theme import LOOK
 
 _AXIS = 10
 """Cells of the labels of the y axis."""
@@ -28,45 +28,6 @@ _LEGEND_CELLS = 34
 _NOBODY, _AXES = -1, -2
 """Owners of cells that no curve has."""
 _INK = re.compile(r"[^ ]+")
-
-
-@dataclass(frozen=True)
-class Line:
-    """One curve of a chart."""
-
-    label: str
-    colour: str
-    marker: str
-    curve: braille.Curve
-    values: Sequence[float]
-    """What the cursor reads out at each place."""
-    odd: int = 0
-    """How many points are no finite number."""
-    odd_at: Sequence[float] = ()
-    """... and where."""
-    seams: Sequence[float] = ()
-    """Where a new attempt began."""
-    marks: bool = False
-    """Each point is drawn as the marker."""
-    job: str = ""
-    """Whose it is."""
-    times: Sequence[float] = ()
-    """When each place was logged, seconds since the epoch."""
-
-
-@dataclass(frozen=True)
-class Plot:
-    """What a chart shows."""
-
-    lines: Sequence[Line] = ()
-    span: braille.Span = (0.0, 1.0)
-    """From where to where the x axis goes."""
-    ticks: Sequence[tuple[float, str]] = ()
-    """What is written on the x axis, and where; its ends and how much a column holds when nothing is given."""
-    words: str = "no numbers yet"
-    """What is said where there are no curves."""
-    uprights: bool = False
-    """Whether each of these is an axis of its own, from 0 to 1."""
 
 
 class _Looks:

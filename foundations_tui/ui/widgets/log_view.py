@@ -19,7 +19,7 @@ from textual.strip import Strip
 
 from foundations_tui.text.humanize import plural
 from foundations_tui.text.sanitize import LogFilter, clip, steady
-from foundations_tui.ui.logfile import (
+from foundations_tui.ui.models.log_file import (
     ERRORS,
     TRACEBACK,
     LogFile,

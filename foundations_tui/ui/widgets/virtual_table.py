@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 from typing import ClassVar
 
 from rich.segment import Segment
@@ -18,58 +17,10 @@ from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
 from foundations_tui.text.sanitize import clip, one_line, width
+from foundations_tui.ui.models.table import AskForRows, Column, TableRow, Window
 from foundations_tui.ui.widgets.scrolling import scroll_now
 
 _CHANGED_SECONDS = 1.0
-
-
-@dataclass(frozen=True)
-class Column:
-    """One column."""
-
-    title: str
-    width: int
-    """Cells; 0 for what is left."""
-    right: bool = False
-    sort: str = ""
-    """The expression to sort by when its title is clicked; empty when it cannot be sorted."""
-
-
-@dataclass(frozen=True)
-class TableRow:
-    """One row."""
-
-    key: str
-    cells: Sequence[str]
-    """Any text: it is made safe when it is drawn."""
-    styles: Sequence[str] = ()
-    """Rich styles, one a cell; a missing or empty one is none."""
-    version: object = None
-    """Another one means that the row says something new: it is marked for a second."""
-
-
-@dataclass(frozen=True)
-class Window:
-    """Some rows in order, and where they stand."""
-
-    count: int
-    """How many rows there are in all."""
-    start: int
-    rows: list[TableRow]
-    key: str | None = None
-    """Key of the row that was to be found."""
-    position: int | None = None
-    """Where that row stands; None when it is not there."""
-
-
-def whole(rows: list[TableRow], key: str | None) -> Window:
-    """Return the window of a table whose rows are all at hand."""
-    return Window(len(rows), 0, rows, key, next((n for n, row in enumerate(rows) if row.key == key), None))
-
-
-AskForRows = Callable[[int, int, "str | None", bool], None]
-"""Called with (where a window begins, how many rows, the key of a row to be found, whether the window has to hold that
-row); ``take`` gets the answer."""
 
 
 class VirtualTable(ScrollView, can_focus=True):

@@ -23,8 +23,8 @@ from foundations_tui.analysis.log_diff import Pair
 from foundations_tui.errors import FoundationsError, as_ours
 from foundations_tui.text import humanize
 from foundations_tui.text.sanitize import clip, one_line, width
-from foundations_tui.ui.look import LOOK
-from foundations_tui.ui.screens.window import Window
+from foundations_tui.ui.screens.modal import Window
+from foundations_tui.ui.theme import LOOK
 from foundations_tui.ui.widgets.scrolling import scroll_now
 
 

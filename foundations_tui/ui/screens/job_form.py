@@ -22,11 +22,11 @@ from textual.widgets import Input, Static
 from foundations_tui.errors import UsageError
 from foundations_tui.text import humanize
 from foundations_tui.text.sanitize import one_line
-from foundations_tui.ui.commands import Command
-from foundations_tui.ui.launching import FIELDS, changed, doubts, submit_words
-from foundations_tui.ui.look import LOOK
-from foundations_tui.ui.screens.files import Files
-from foundations_tui.ui.screens.output import Onward, Output
+from foundations_tui.ui.input.command_line import Command
+from foundations_tui.ui.input.job_form import FIELDS, changed, doubts, submit_words
+from foundations_tui.ui.screens.command_output import Onward, Output
+from foundations_tui.ui.screens.file_picker import Files
+from foundations_tui.ui.theme import LOOK
 
 _KEYS = "f2 what would be sent   f3 submit   f4 files   f5 empty   esc back"
 _WITH_FILES = ("command",)

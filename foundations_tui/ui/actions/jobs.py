@@ -21,15 +21,15 @@ from foundations_tui.session import Session
 from foundations_tui.store import queries
 from foundations_tui.store.rows import JobRow
 from foundations_tui.text import humanize
-from foundations_tui.ui.commands import Command, parse, submits, suggestions
-from foundations_tui.ui.launching import changed, of_job
-from foundations_tui.ui.look import name_of
+from foundations_tui.ui.input.command_line import Command, parse, submits, suggestions
+from foundations_tui.ui.input.job_form import changed, of_job
 from foundations_tui.ui.messages import HostsChanged
+from foundations_tui.ui.models.jobs_table import JobsView
+from foundations_tui.ui.screens.command_output import Onward, Output
 from foundations_tui.ui.screens.confirm import Confirm
-from foundations_tui.ui.screens.launch import Launch, Launched
+from foundations_tui.ui.screens.job_form import Launch, Launched
 from foundations_tui.ui.screens.menu import Choice, Menu
-from foundations_tui.ui.screens.output import Onward, Output
-from foundations_tui.ui.view import JobsView
+from foundations_tui.ui.theme import name_of
 from foundations_tui.ui.widgets.prompt import Question
 from foundations_tui.ui.workers import carry_out
 

@@ -13,9 +13,9 @@ from textual.widgets import Static
 from foundations_tui.errors import FoundationsError
 from foundations_tui.store.rows import JobRow
 from foundations_tui.text.sanitize import one_line, several_lines
-from foundations_tui.ui import facts
-from foundations_tui.ui.reader import Reader
-from foundations_tui.ui.screens.window import Window
+from foundations_tui.ui.models import job_details
+from foundations_tui.ui.models.store_reader import Reader
+from foundations_tui.ui.screens.modal import Window
 
 if TYPE_CHECKING:
     from foundations_tui.ui.app import FoundationsApp
@@ -63,20 +63,20 @@ class Detail(Window):
         """Show what the store has now."""
         job = self._job
 
-        self._reader.ask(self, lambda conn: facts.read(conn, job), self._take, self._failed)
+        self._reader.ask(self, lambda conn: job_details.read(conn, job), self._take, self._failed)
 
     @property
     def _is_there(self) -> bool:
         """Whether an answer has a place: it may come before the box is made, or while the screen is being closed."""
         return self.is_attached and bool(self.query("#box")) and bool(self.query("#detail-text"))
 
-    def _take(self, known: facts.Known) -> None:
+    def _take(self, known: job_details.Known) -> None:
         if not self._is_there:
             return
         self._row = known.row
         title = f"{known.row.job}  {known.row.name}".strip()
         self.query_one("#box").border_title = Content(one_line(title))
-        self.query_one("#detail-text", Static).update(facts.everything(known))
+        self.query_one("#detail-text", Static).update(job_details.everything(known))
 
     def _failed(self, error: FoundationsError) -> None:
         if self._is_there:

@@ -18,7 +18,7 @@ from textual.widgets.directory_tree import DirEntry
 from textual.widgets.tree import TreeNode
 
 from foundations_tui.text.sanitize import one_line
-from foundations_tui.ui.look import LOOK
+from foundations_tui.ui.theme import LOOK
 
 _NOBODY_LOOKS_FOR = ("__pycache__", "node_modules", "venv")
 

@@ -11,7 +11,7 @@ from textual.content import Content
 from textual.widget import Widget
 
 from foundations_tui.text.sanitize import one_line
-from foundations_tui.ui.screens.window import Window
+from foundations_tui.ui.screens.modal import Window
 
 
 class Picture(Window):

@@ -15,8 +15,8 @@ from textual.widgets import Static
 
 from foundations_tui.text import humanize
 from foundations_tui.text.sanitize import one_line
-from foundations_tui.ui.commands import Command, Running, submits
-from foundations_tui.ui.screens.window import Window
+from foundations_tui.ui.input.command_line import Command, Running, submits
+from foundations_tui.ui.screens.modal import Window
 from foundations_tui.ui.widgets.log_view import LogView
 
 _TICK = 0.15

@@ -11,8 +11,8 @@ from foundations_tui.analysis import braille
 from foundations_tui.store import queries
 from foundations_tui.store.rows import CurvePoint
 from foundations_tui.store.series import LONG
-from foundations_tui.ui.look import LOOK
-from foundations_tui.ui.widgets.chart import Line, Plot
+from foundations_tui.ui.models.plot import Line, Plot
+from foundations_tui.ui.theme import LOOK
 
 _Series = tuple[str, int, str]
 """Job, attempt, key."""

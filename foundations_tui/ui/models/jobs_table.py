@@ -14,8 +14,8 @@ from foundations_tui.store import expressions, queries
 from foundations_tui.store.rows import JobRow
 from foundations_tui.text import humanize
 from foundations_tui.text.sanitize import one_line, width
-from foundations_tui.ui.look import LOOK
-from foundations_tui.ui.widgets.virtual_table import Column, TableRow, Window
+from foundations_tui.ui.models.table import Column, TableRow, Window
+from foundations_tui.ui.theme import LOOK
 
 _NARROW_FROM, _MIDDLE_FROM, _WIDE_FROM = 70, 90, 110
 """Cells from which the table has the exit code; when a job started and what is special about it; its project."""

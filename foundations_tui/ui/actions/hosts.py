@@ -5,11 +5,11 @@ from __future__ import annotations
 import shlex
 from typing import TYPE_CHECKING
 
-from foundations_tui.ui.commands import Command
+from foundations_tui.ui.input.command_line import Command
 from foundations_tui.ui.messages import HostsChanged
+from foundations_tui.ui.screens.command_output import Output
 from foundations_tui.ui.screens.confirm import Confirm
 from foundations_tui.ui.screens.menu import Choice, Menu, choices_of
-from foundations_tui.ui.screens.output import Output
 
 if TYPE_CHECKING:
     from foundations_tui.ui.app import FoundationsApp

@@ -8,8 +8,8 @@ from textual.content import Content
 
 from foundations_tui.store.rows import HostRow, free_gpus
 from foundations_tui.text.sanitize import one_line
-from foundations_tui.ui.look import LOOK
 from foundations_tui.ui.pages import PAGES
+from foundations_tui.ui.theme import LOOK
 
 _TITLE, _TITLE_FROM = " foundations ", 100
 """The app's name, and the columns from which it stands there."""

@@ -14,8 +14,8 @@ from foundations_tui.store import queries
 from foundations_tui.store.rows import CurvePoint, JobRow, JobSample
 from foundations_tui.text import humanize
 from foundations_tui.text.sanitize import one_line, several_lines
-from foundations_tui.ui.curves import sparkline
-from foundations_tui.ui.look import LOOK
+from foundations_tui.ui.models.curves import sparkline
+from foundations_tui.ui.theme import LOOK
 
 _CELLS = 18
 _MOST_METRICS = 40

@@ -10,10 +10,10 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from foundations_tui.store import expressions, queries
+from foundations_tui.ui.models.jobs_table import JobsView
 from foundations_tui.ui.panes.jobs import JobsPane
 from foundations_tui.ui.panes.metrics import MetricsPane
 from foundations_tui.ui.screens.menu import Choice, Menu
-from foundations_tui.ui.view import JobsView
 from foundations_tui.ui.widgets.prompt import Question, Suggest
 
 if TYPE_CHECKING:

@@ -15,14 +15,14 @@ from foundations_tui.config import locations
 from foundations_tui.session import Session
 from foundations_tui.store import queries
 from foundations_tui.store.rows import JobRow
-from foundations_tui.ui import pictures
-from foundations_tui.ui.commands import Command
-from foundations_tui.ui.look import LOOK, name_of
-from foundations_tui.ui.screens.difference import Difference
+from foundations_tui.ui.input.command_line import Command
+from foundations_tui.ui.models import images
+from foundations_tui.ui.screens.command_output import Output
+from foundations_tui.ui.screens.image import Picture
+from foundations_tui.ui.screens.log_diff import Difference
 from foundations_tui.ui.screens.menu import Choice, Menu, choices_of
-from foundations_tui.ui.screens.output import Output
-from foundations_tui.ui.screens.picture import Picture
 from foundations_tui.ui.screens.preview import Preview
+from foundations_tui.ui.theme import LOOK, name_of
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -78,7 +78,7 @@ class Looking:
         if path.is_file() and _is_text(path):
             self._app.call_from_thread(self._app.push_screen, Preview(path, f"{row.job[:6]}  {key}"))
             return f"{key} is {path}"
-        picture = pictures.load(path) if path.is_file() and not LOOK.ascii and pictures.can_show() else None
+        picture = images.load(path) if path.is_file() and not LOOK.ascii and images.can_show() else None
         if picture is not None:
             self._app.call_from_thread(self._show_picture, picture, f"{row.job[:6]}  {key}")
             return f"{key} is {path}"
@@ -89,7 +89,7 @@ class Looking:
         return f"{key} is opened: {path}"
 
     def _show_picture(self, picture: Image, title: str) -> None:
-        self._app.push_screen(Picture(pictures.widget(self._app, picture), title))
+        self._app.push_screen(Picture(images.widget(self._app, picture), title))
 
     def show_files(self, row: JobRow) -> None:
         """List the files of a job's folder."""

@@ -15,9 +15,9 @@ from foundations_tui.analysis.aggregate import best, is_number
 from foundations_tui.store import queries
 from foundations_tui.store.rows import JobRow
 from foundations_tui.text import humanize
-from foundations_tui.ui.look import LOOK
-from foundations_tui.ui.view import JobsView
-from foundations_tui.ui.widgets.chart import Line, Plot
+from foundations_tui.ui.models.jobs_table import JobsView
+from foundations_tui.ui.models.plot import Line, Plot
+from foundations_tui.ui.theme import LOOK
 
 _MOST_JOBS = 500
 _MOST_TICKS = 8

@@ -1,0 +1,47 @@
+"""What a chart draws."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from foundations_tui.analysis import braille
+
+
+@dataclass(frozen=True)
+class Line:
+    """One curve of a chart."""
+
+    label: str
+    colour: str
+    marker: str
+    curve: braille.Curve
+    values: Sequence[float]
+    """What the cursor reads out at each place."""
+    odd: int = 0
+    """How many points are no finite number."""
+    odd_at: Sequence[float] = ()
+    """... and where."""
+    seams: Sequence[float] = ()
+    """Where a new attempt began."""
+    marks: bool = False
+    """Each point is drawn as the marker."""
+    job: str = ""
+    """Whose it is."""
+    times: Sequence[float] = ()
+    """When each place was logged, seconds since the epoch."""
+
+
+@dataclass(frozen=True)
+class Plot:
+    """What a chart shows."""
+
+    lines: Sequence[Line] = ()
+    span: braille.Span = (0.0, 1.0)
+    """From where to where the x axis goes."""
+    ticks: Sequence[tuple[float, str]] = ()
+    """What is written on the x axis, and where; its ends and how much a column holds when nothing is given."""
+    words: str = "no numbers yet"
+    """What is said where there are no curves."""
+    uprights: bool = False
+    """Whether each of these is an axis of its own, from 0 to 1."""
