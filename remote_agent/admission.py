@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from typing import Any, Collection, Dict, List, Optional, Set
 
 from remote_agent import files
-from remote_agent.errors import Conflict, DiskFull, NotFound, StorageBroken, Unsatisfiable
-from remote_agent.jobs import JobSpec, JobState
 from remote_agent.objects import ObjectStore
 from remote_agent.paths import Paths
+from remote_agent.protocol.errors import Conflict, DiskFull, NotFound, StorageBroken, Unsatisfiable
+from remote_agent.protocol.jobs import JobSpec, JobState
 from remote_agent.scheduler import Capacity
 from remote_agent.state import HostState
 

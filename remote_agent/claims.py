@@ -16,7 +16,7 @@ import time
 from typing import Any, Dict, Mapping, Optional
 
 from remote_agent import procs
-from remote_agent.checks import END_OF_TIME
+from remote_agent.protocol.checks import END_OF_TIME
 
 FOLDER = "/var/tmp/foundations-claims"
 _STALE_SECONDS = 120.0

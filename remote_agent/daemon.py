@@ -17,11 +17,12 @@ import sys
 import time
 from typing import Any, Dict, List, Optional, Set, Tuple
 
-from remote_agent import checks, crash, events, files, handlers, login, owner, peers, probe, procs, protocol, streams
+from remote_agent import crash, events, files, handlers, login, owner, peers, probe, procs, streams
 from remote_agent.engine import Engine
-from remote_agent.errors import AgentError, BadRequest, ProtocolError, StorageBroken
-from remote_agent.jobs import JobState
 from remote_agent.paths import Paths
+from remote_agent.protocol import checks, framing
+from remote_agent.protocol.errors import AgentError, BadRequest, ProtocolError, StorageBroken
+from remote_agent.protocol.jobs import JobState
 from remote_agent.sampler import Sampler
 from remote_agent.syncer import Syncer
 
@@ -48,7 +49,7 @@ class Connection:
 
     def __init__(self, sock: socket.socket) -> None:
         self.sock = sock
-        self.reader = protocol.FrameReader()
+        self.reader = framing.FrameReader()
         self.outbox = bytearray()
         self.watch: Optional[handlers.Watch] = None
         self.told: Dict[Tuple[str, int, str], int] = {}
@@ -82,7 +83,7 @@ class Daemon:
         self.stopping = False
         self._connections: List[Connection] = []
         self._answers: List[Tuple[Connection, int, Any]] = []
-        self._deferred: List[Tuple[Connection, protocol.Frame]] = []
+        self._deferred: List[Tuple[Connection, framing.Frame]] = []
         """Requests that have to wait until a slow disk has answered."""
         self._grown: Set[str] = set()
         self.asked_at = 0.0
@@ -229,7 +230,7 @@ class Daemon:
             log.warning("a client was dropped: %s", error)
             self._drop(connection)
 
-    def _handle(self, connection: Connection, frame: protocol.Frame) -> None:
+    def _handle(self, connection: Connection, frame: framing.Frame) -> None:
         request_id = frame.message.get("id", 0)
         if type(request_id) is not int or not 0 <= request_id < 1 << 53:
             raise ProtocolError("a request whose id is no number")
@@ -268,9 +269,9 @@ class Daemon:
         try:
             if isinstance(answer, AgentError):
                 raise answer
-            frame = protocol.encode(protocol.result(request_id, value), blob)
+            frame = framing.encode(framing.result(request_id, value), blob)
         except AgentError as error:
-            frame = protocol.encode(protocol.refusal(request_id, error.code, _shown(error)))
+            frame = framing.encode(framing.refusal(request_id, error.code, _shown(error)))
         connection.outbox += frame
         self._flush(connection)
 

@@ -7,9 +7,10 @@ import signal
 import time
 from typing import Any, Dict, Optional
 
-from remote_agent import checks, files, postmortem, procs
-from remote_agent.jobs import STATE_OF_REASON, EndReason, JobState, exit_words
+from remote_agent import files, postmortem, procs
 from remote_agent.paths import AttemptPaths
+from remote_agent.protocol import checks
+from remote_agent.protocol.jobs import STATE_OF_REASON, EndReason, JobState, exit_words
 
 TIME_LIMIT_CODE = 124
 """Exit code of an attempt that its time limit ended, as timeout(1) has it."""

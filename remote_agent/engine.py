@@ -11,12 +11,17 @@ import os
 import subprocess
 from typing import Any, Callable, Dict, Iterable, List, Optional, Tuple
 
-from remote_agent import admission, checks, crash, files, recovery, scheduler, state as states, streams, unfetched
+from remote_agent import admission, crash, files, recovery, scheduler, state as states, streams, unfetched
 from remote_agent.admission import Submission
 from remote_agent.backends import Attempt
 from remote_agent.backends.local import LocalBackend
-from remote_agent.errors import BadRequest, Conflict, NotFound, StorageBroken
-from remote_agent.jobs import (
+from remote_agent.journal import Journal
+from remote_agent.notices import Notices
+from remote_agent.objects import ObjectStore
+from remote_agent.paths import Paths
+from remote_agent.protocol import checks
+from remote_agent.protocol.errors import BadRequest, Conflict, NotFound, StorageBroken
+from remote_agent.protocol.jobs import (
     ACTIVE_STATES,
     MOST_SPEC_BYTES,
     STATE_OF_REASON,
@@ -28,10 +33,6 @@ from remote_agent.jobs import (
     check_annotations,
     retry_class,
 )
-from remote_agent.journal import Journal
-from remote_agent.notices import Notices
-from remote_agent.objects import ObjectStore
-from remote_agent.paths import Paths
 from remote_agent.state import ALL_GROUPS, HostState
 from remote_agent.waits import Waits
 

@@ -12,9 +12,9 @@ from typing import Any, Dict, List, Sequence
 
 from remote_agent import files, login
 from remote_agent.clean_environment import PREFIX
-from remote_agent.errors import AgentError
-from remote_agent.jobs import JobSpec, Lease
 from remote_agent.paths import JobPaths, Paths
+from remote_agent.protocol.errors import AgentError
+from remote_agent.protocol.jobs import JobSpec, Lease
 
 
 def variables(spec: JobSpec, attempt: int, lease: Lease, paths: Paths, sdk: str) -> Dict[str, str]:

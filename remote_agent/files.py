@@ -10,7 +10,7 @@ import os
 import stat
 from typing import Any, BinaryIO, Callable, Iterator, List, Optional, Tuple
 
-from remote_agent.errors import BadRequest
+from remote_agent.protocol.errors import BadRequest
 
 _COUNTER = iter(range(1 << 62))
 BALLAST_BYTES = 1 << 20

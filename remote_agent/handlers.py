@@ -13,10 +13,11 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Callable, Dict, List
 
-from remote_agent import __version__, checks, engine as engines, files, messages, procs, protocol, streams, unfetched
+from remote_agent import __version__, engine as engines, files, procs, streams, unfetched
 from remote_agent.admission import Submission
-from remote_agent.errors import AgentError, BadRequest, Conflict, NotFound
-from remote_agent.jobs import JobSpec, JobView
+from remote_agent.protocol import checks, framing, messages
+from remote_agent.protocol.errors import AgentError, BadRequest, Conflict, NotFound
+from remote_agent.protocol.jobs import JobSpec, JobView
 from remote_agent.state import ALL_GROUPS
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 Params = Dict[str, Any]
 _LONGEST_WATCH = 60.0
-_PAGE = protocol.PAGE_BYTES
+_PAGE = framing.PAGE_BYTES
 """Bytes at which a page of entries closes."""
 _MOST_PROCESSES = 20
 """So many processes of a GPU are told of."""
@@ -47,7 +48,7 @@ class Watch:
         return engine.state.seq > self.seq or engine.waits.version != self.waits_version or now >= self.deadline
 
 
-def handle(daemon: "Daemon", connection: "Connection", frame: protocol.Frame) -> Any:
+def handle(daemon: "Daemon", connection: "Connection", frame: framing.Frame) -> Any:
     """Answer one request; None when the answer comes later.
 
     Raises:
@@ -61,7 +62,7 @@ def handle(daemon: "Daemon", connection: "Connection", frame: protocol.Frame) ->
     return handler(daemon, connection, frame._replace(message={**frame.message, "params": params}))
 
 
-def _hello(daemon: "Daemon", connection: "Connection", frame: protocol.Frame) -> Any:
+def _hello(daemon: "Daemon", connection: "Connection", frame: framing.Frame) -> Any:
     """Who we are and what this host has; takes in what hosts.toml says of the host."""
     daemon.asked_at = time.monotonic()
     if frame.message["params"].get("look"):
@@ -76,7 +77,7 @@ def _hello(daemon: "Daemon", connection: "Connection", frame: protocol.Frame) ->
         except OSError:
             pass  # a full disk; every client says it again
     return {
-        "protocol": protocol.VERSION,
+        "protocol": framing.VERSION,
         "version": __version__,
         "agent": daemon.agent,
         "journal": daemon.engine.journal.id,
@@ -169,7 +170,7 @@ def _disk_problem(daemon: "Daemon") -> str:
     return f"the disk is {1 - free / total:.0%} full; folders of ended jobs hold {held / 1e9:.1f} GB: foundations prune"
 
 
-def _changes(daemon: "Daemon", connection: "Connection", frame: protocol.Frame) -> Any:
+def _changes(daemon: "Daemon", connection: "Connection", frame: framing.Frame) -> Any:
     """The jobs that changed after a sequence number; all of them when the client knew another journal.
 
     A page closes at 64 kB. A job that alone is larger is only named, in "large": ``entry`` gives it by pages.
@@ -192,7 +193,7 @@ def _changes(daemon: "Daemon", connection: "Connection", frame: protocol.Frame) 
     }
 
 
-def _entry(daemon: "Daemon", connection: "Connection", frame: protocol.Frame) -> Any:
+def _entry(daemon: "Daemon", connection: "Connection", frame: framing.Frame) -> Any:
     """A page of a job that is too large for a page of changes: its JSON, from an offset."""
     params = frame.message["params"]
     view = daemon.engine.job(params["job"])
@@ -214,7 +215,7 @@ class Entries:
         return self._data
 
 
-def _waits(daemon: "Daemon", connection: "Connection", frame: protocol.Frame) -> Any:
+def _waits(daemon: "Daemon", connection: "Connection", frame: framing.Frame) -> Any:
     """Why jobs wait and when they are expected to start, from some job on: "next" is where the next page begins."""
     waits = daemon.engine.waits
     groups: Dict[str, List[str]] = {}
@@ -233,7 +234,7 @@ def _waits(daemon: "Daemon", connection: "Connection", frame: protocol.Frame) ->
     return {**answer, "groups": list(groups.items())}
 
 
-def _watch(daemon: "Daemon", connection: "Connection", frame: protocol.Frame) -> Any:
+def _watch(daemon: "Daemon", connection: "Connection", frame: framing.Frame) -> Any:
     """Answered when something is new: a job changed, a stream grew, or the time is up."""
     params = frame.message["params"]
     deadline = time.monotonic() + min(params.get("timeout", 30.0), _LONGEST_WATCH)
@@ -242,7 +243,7 @@ def _watch(daemon: "Daemon", connection: "Connection", frame: protocol.Frame) ->
     return None
 
 
-def _read(daemon: "Daemon", connection: "Connection", frame: protocol.Frame) -> Any:
+def _read(daemon: "Daemon", connection: "Connection", frame: framing.Frame) -> Any:
     """A page of a stream from an offset."""
     params = frame.message["params"]
     daemon.engine.job(params["job"])
@@ -252,7 +253,7 @@ def _read(daemon: "Daemon", connection: "Connection", frame: protocol.Frame) -> 
     return {"size": size, "offset": offset}, page
 
 
-def _stream_sizes(daemon: "Daemon", connection: "Connection", frame: protocol.Frame) -> Any:
+def _stream_sizes(daemon: "Daemon", connection: "Connection", frame: framing.Frame) -> Any:
     """The sizes of the streams of jobs that run now, behind the stream "after" in their order."""
     after = tuple(frame.message["params"].get("after") or ("", 0, ""))
     sizes: List[List[Any]] = []
@@ -269,7 +270,7 @@ def _stream_sizes(daemon: "Daemon", connection: "Connection", frame: protocol.Fr
     return {"streams": sizes, "more": False}
 
 
-def _missing(daemon: "Daemon", connection: "Connection", frame: protocol.Frame) -> Any:
+def _missing(daemon: "Daemon", connection: "Connection", frame: framing.Frame) -> Any:
     """Which objects of a snapshot have to be sent. With ``base``, only the objects beyond that tree are asked about."""
     params, objects = frame.message["params"], daemon.engine.objects
     free = files.free_bytes(daemon.paths.root)
@@ -281,14 +282,14 @@ def _missing(daemon: "Daemon", connection: "Connection", frame: protocol.Frame) 
     return {"missing": objects.missing(params["oids"]), "base_known": True, "disk_free": free}
 
 
-def _put(daemon: "Daemon", connection: "Connection", frame: protocol.Frame) -> Any:
+def _put(daemon: "Daemon", connection: "Connection", frame: framing.Frame) -> Any:
     """Take in a small pack that rides on this channel."""
-    if len(frame.blob) > 2 * protocol.SMALL_PACK_BYTES:
+    if len(frame.blob) > 2 * framing.SMALL_PACK_BYTES:
         raise BadRequest("a pack of this size belongs on a channel of its own")
     return {"new": daemon.engine.objects.receive(io.BytesIO(frame.blob))}
 
 
-def _submit(daemon: "Daemon", connection: "Connection", frame: protocol.Frame) -> Any:
+def _submit(daemon: "Daemon", connection: "Connection", frame: framing.Frame) -> Any:
     """Accept a job; answered when it is durable."""
     params = frame.message["params"]
     _refuse_older(params)
@@ -297,7 +298,7 @@ def _submit(daemon: "Daemon", connection: "Connection", frame: protocol.Frame) -
     return {"job": daemon.engine.submit(spec, params.get("private")).to_wire()}
 
 
-def _submit_many(daemon: "Daemon", connection: "Connection", frame: protocol.Frame) -> Any:
+def _submit_many(daemon: "Daemon", connection: "Connection", frame: framing.Frame) -> Any:
     """Accept jobs, all or none: ``base`` is what their specifications share, ``specs`` what each adds."""
     params = frame.message["params"]
     _refuse_older(params)
@@ -311,15 +312,15 @@ def _submit_many(daemon: "Daemon", connection: "Connection", frame: protocol.Fra
 
 
 def _refuse_older(params: Params) -> None:
-    client = params.get("protocol", protocol.VERSION)
-    if client < protocol.VERSION:
+    client = params.get("protocol", framing.VERSION)
+    if client < framing.VERSION:
         raise Conflict(
-            f"the agent ({__version__}) speaks protocol {protocol.VERSION}, this client"
+            f"the agent ({__version__}) speaks protocol {framing.VERSION}, this client"
             f" ({params.get('version', 'of an older version')}) {client}: update the client to submit"
         )
 
 
-def _stop(daemon: "Daemon", connection: "Connection", frame: protocol.Frame) -> Any:
+def _stop(daemon: "Daemon", connection: "Connection", frame: framing.Frame) -> Any:
     """End a job."""
     params = frame.message["params"]
     return {"job": _brief(daemon.engine.stop(params["job"], params["by"], params.get("grace")))}
@@ -335,12 +336,12 @@ def _brief(view: JobView) -> Params:
     return wire
 
 
-def _resume(daemon: "Daemon", connection: "Connection", frame: protocol.Frame) -> Any:
+def _resume(daemon: "Daemon", connection: "Connection", frame: framing.Frame) -> Any:
     """Let a job start that is held because something of it may have been lost."""
     return {"job": _brief(daemon.engine.release(frame.message["params"]["job"]))}
 
 
-def _delete(daemon: "Daemon", connection: "Connection", frame: protocol.Frame) -> Any:
+def _delete(daemon: "Daemon", connection: "Connection", frame: framing.Frame) -> Any:
     """Forget an ended job and its files."""
     params = frame.message["params"]
     daemon.engine.delete(
@@ -349,7 +350,7 @@ def _delete(daemon: "Daemon", connection: "Connection", frame: protocol.Frame) -
     return {}
 
 
-def _prune(daemon: "Daemon", connection: "Connection", frame: protocol.Frame) -> Any:
+def _prune(daemon: "Daemon", connection: "Connection", frame: framing.Frame) -> Any:
     """Remove the folders of ended jobs; what cannot go is said with its reason. ``preview``: only say it."""
     params, engine = frame.message["params"], daemon.engine
     pruned, kept = [], {}
@@ -369,14 +370,14 @@ def _prune(daemon: "Daemon", connection: "Connection", frame: protocol.Frame) ->
     return {"pruned": pruned, "kept": kept, "not_fetched_by": {job: who for job, who in missing.items() if who}}
 
 
-def _acknowledge(daemon: "Daemon", connection: "Connection", frame: protocol.Frame) -> Any:
+def _acknowledge(daemon: "Daemon", connection: "Connection", frame: framing.Frame) -> Any:
     """A client has everything of these ended jobs."""
     params = frame.message["params"]
     daemon.engine.acknowledge(params["client"], params["jobs"])
     return {}
 
 
-def _received(daemon: "Daemon", connection: "Connection", frame: protocol.Frame) -> Any:
+def _received(daemon: "Daemon", connection: "Connection", frame: framing.Frame) -> Any:
     """The files of a fetch have arrived."""
     params = frame.message["params"]
     daemon.engine.job(params["job"])
@@ -384,26 +385,26 @@ def _received(daemon: "Daemon", connection: "Connection", frame: protocol.Frame)
     return {}
 
 
-def _pause(daemon: "Daemon", connection: "Connection", frame: protocol.Frame) -> Any:
+def _pause(daemon: "Daemon", connection: "Connection", frame: framing.Frame) -> Any:
     """Start no job of a group any more, or again; without a group, of the whole host."""
     params = frame.message["params"]
     daemon.engine.pause(params.get("group") or ALL_GROUPS, params["paused"])
     return {"paused": _some(sorted(daemon.engine.state.paused))}
 
 
-def _move(daemon: "Daemon", connection: "Connection", frame: protocol.Frame) -> Any:
+def _move(daemon: "Daemon", connection: "Connection", frame: framing.Frame) -> Any:
     """Give a waiting job another place in the queue, or another priority."""
     params = frame.message["params"]
     view = daemon.engine.move(params["job"], params.get("where", ""), params.get("other") or "", params.get("priority"))
     return {"job": _brief(view)}
 
 
-def _annotate(daemon: "Daemon", connection: "Connection", frame: protocol.Frame) -> Any:
+def _annotate(daemon: "Daemon", connection: "Connection", frame: framing.Frame) -> Any:
     """Take note of what people say of jobs: notes, stars, tags; "jobs" has by job: key -> [value, when]."""
     return {"unknown": daemon.engine.annotate(frame.message["params"]["jobs"])}
 
 
-def _queue(daemon: "Daemon", connection: "Connection", frame: protocol.Frame) -> Any:
+def _queue(daemon: "Daemon", connection: "Connection", frame: framing.Frame) -> Any:
     """The waiting jobs in their order, each with its reason, and when it is expected to start."""
     engine = daemon.engine
     engine.refresh_waits(at_once=True)
@@ -421,7 +422,7 @@ def _queue(daemon: "Daemon", connection: "Connection", frame: protocol.Frame) ->
     return {"jobs": listed, "more": more, "paused": _some(sorted(engine.state.paused))}
 
 
-def _forgive(daemon: "Daemon", connection: "Connection", frame: protocol.Frame) -> Any:
+def _forgive(daemon: "Daemon", connection: "Connection", frame: framing.Frame) -> Any:
     """End the quarantine of GPUs, because the user says so."""
     uuids = _gpus_named(daemon, frame.message["params"]["gpu"])
     daemon.engine.replan()
@@ -440,7 +441,7 @@ def _gpus_named(daemon: "Daemon", wanted: str) -> List[str]:
     return uuids
 
 
-def _claims(daemon: "Daemon", connection: "Connection", frame: protocol.Frame) -> Any:
+def _claims(daemon: "Daemon", connection: "Connection", frame: framing.Frame) -> Any:
     """Overrule what other agents claim of a GPU, or heed it again: claims only ask."""
     params = frame.message["params"]
     uuids = set(_gpus_named(daemon, params["gpu"]))
@@ -451,14 +452,14 @@ def _claims(daemon: "Daemon", connection: "Connection", frame: protocol.Frame) -
     return {"ignored": sorted(ignored)}
 
 
-def _samples(daemon: "Daemon", connection: "Connection", frame: protocol.Frame) -> Any:
+def _samples(daemon: "Daemon", connection: "Connection", frame: framing.Frame) -> Any:
     """A page of the host's samples; it begins later than asked for where that part is gone."""
     ring = daemon.sampler.ring
     offset, page = ring.read(frame.message["params"]["offset"], _PAGE)
     return {"offset": offset, "end": ring.end}, page
 
 
-def _list(daemon: "Daemon", connection: "Connection", frame: protocol.Frame) -> Any:
+def _list(daemon: "Daemon", connection: "Connection", frame: framing.Frame) -> Any:
     """What lies in a folder of a job."""
     params = frame.message["params"]
     view = daemon.engine.job(params["job"])
@@ -492,7 +493,7 @@ def _listed(name: str, stats: os.stat_result) -> Params:
     return {"name": name, "kind": kind, "size": stats.st_size, "modified_at": moment}
 
 
-def _shutdown(daemon: "Daemon", connection: "Connection", frame: protocol.Frame) -> Any:
+def _shutdown(daemon: "Daemon", connection: "Connection", frame: framing.Frame) -> Any:
     """End the daemon. ``replace``: a newer one comes, jobs run on. Otherwise no job may run or wait."""
     if not frame.message["params"].get("replace"):
         if not daemon.engine.is_idle:
@@ -506,7 +507,7 @@ def _shutdown(daemon: "Daemon", connection: "Connection", frame: protocol.Frame)
 AT_ANY_TIME = {"hello", "read", "stream_sizes", "list", "samples"}
 """Requests that are answered also while a slow disk is waited for: they change nothing and tell of no job's state."""
 
-_TABLE: Dict[str, Callable[["Daemon", "Connection", protocol.Frame], Any]] = {
+_TABLE: Dict[str, Callable[["Daemon", "Connection", framing.Frame], Any]] = {
     "hello": _hello,
     "changes": _changes,
     "entry": _entry,

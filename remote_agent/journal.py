@@ -26,7 +26,7 @@ import zlib
 from typing import Any, Callable, Dict, Iterable, Iterator, List, Optional, Tuple, TypeVar
 
 from remote_agent import files
-from remote_agent.errors import StorageBroken
+from remote_agent.protocol.errors import StorageBroken
 
 VERSION = 1
 _HEAD = 18

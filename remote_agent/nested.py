@@ -12,12 +12,13 @@ import sys
 import time
 from typing import Any, Dict, Tuple
 
-from remote_agent import checks, files, peers, protocol
-from remote_agent.errors import AgentError, BadRequest, Conflict, NotFound
-from remote_agent.jobs import JOB_ID, JobSpec
+from remote_agent import files, peers
 from remote_agent.nonce import say
 from remote_agent.objects import ObjectStore
 from remote_agent.paths import Paths
+from remote_agent.protocol import checks, framing
+from remote_agent.protocol.errors import AgentError, BadRequest, Conflict, NotFound
+from remote_agent.protocol.jobs import JOB_ID, JobSpec
 
 _PATIENCE = 60.0
 """Seconds that the agent may take to answer."""
@@ -62,7 +63,7 @@ def _submit(paths: Paths, wish: Dict[str, Any]) -> Dict[str, Any]:
         name.startswith(begins) for _, name, _ in ObjectStore(paths.objects).walk(spec.snapshot)
     ):
         raise BadRequest(f"the folder {spec.subdir!r} is not part of what this job began with")
-    answer, _ = _call(paths, "submit", {"spec": spec.to_wire(), "protocol": protocol.VERSION})
+    answer, _ = _call(paths, "submit", {"spec": spec.to_wire(), "protocol": framing.VERSION})
     return {"job": answer["job"]["spec"]["job"]}
 
 
@@ -132,8 +133,8 @@ def _call(paths: Paths, method: str, params: Dict[str, Any]) -> Tuple[Dict[str, 
     """
     with _daemon(paths) as daemon:
         daemon.settimeout(_PATIENCE)
-        daemon.sendall(protocol.encode(protocol.request(1, method, params)))
-        reader = protocol.FrameReader()
+        daemon.sendall(framing.encode(framing.request(1, method, params)))
+        reader = framing.FrameReader()
         while True:
             data = daemon.recv(1 << 16)
             if not data:

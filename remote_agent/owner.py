@@ -12,8 +12,8 @@ import time
 from typing import Any, Dict
 
 from remote_agent import files, procs
-from remote_agent.errors import AlreadyRunning
 from remote_agent.paths import Paths
+from remote_agent.protocol.errors import AlreadyRunning
 
 HEARTBEAT = 20.0
 """Seconds between two touches of the line."""

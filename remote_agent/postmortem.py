@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass, field
 from typing import Any, Dict, List, Optional, Tuple
 
-from remote_agent import checks
+from remote_agent.protocol import checks
 
 TAIL_BYTES = 64 * 1024
 """So much of a log's end is looked at."""

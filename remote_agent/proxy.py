@@ -6,8 +6,9 @@ import os
 import select
 import socket
 
-from remote_agent import crash, launch, peers, protocol
+from remote_agent import crash, launch, peers
 from remote_agent.paths import Paths
+from remote_agent.protocol import framing
 
 _START_SECONDS = 30.0
 _CHUNK = 1 << 16
@@ -32,7 +33,7 @@ def main(root: str, agent: str) -> int:
         daemon = peers.connect(paths.socket_names(), socket.SOCK_STREAM)
     if daemon is None:
         words = problem or f"the agent did not start; see {paths.daemon_log} on the host"
-        os.write(1, protocol.encode(protocol.refusal(0, "agent_failed", words)))
+        os.write(1, framing.encode(framing.refusal(0, "agent_failed", words)))
         return 1
     crash.arm(paths.crash)
     crash.point("proxy.connected")

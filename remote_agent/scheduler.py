@@ -13,9 +13,9 @@ import math
 from dataclasses import dataclass, field
 from typing import Dict, Iterable, List, Mapping, Optional, Set, Tuple
 
-from remote_agent.errors import Conflict
 from remote_agent.gpus import Gpu, size_words
-from remote_agent.jobs import JobSpec, Lease
+from remote_agent.protocol.errors import Conflict
+from remote_agent.protocol.jobs import JobSpec, Lease
 from remote_agent.state import ALL_GROUPS, HostState, likeness
 
 HELD = (

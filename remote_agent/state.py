@@ -10,8 +10,8 @@ from collections import deque
 from dataclasses import dataclass, field, replace
 from typing import Any, Callable, Deque, Dict, Iterable, Iterator, List, Optional, Set, Tuple
 
-from remote_agent import checks
-from remote_agent.jobs import ACTIVE_STATES, STATE_OF_REASON, EndReason, JobSpec, JobState, JobView, Lease
+from remote_agent.protocol import checks
+from remote_agent.protocol.jobs import ACTIVE_STATES, STATE_OF_REASON, EndReason, JobSpec, JobState, JobView, Lease
 
 Event = Dict[str, Any]
 """One entry of the journal: "seq", "time" (seconds since the epoch), "type", and the fields of that type."""

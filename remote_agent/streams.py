@@ -14,8 +14,8 @@ import time
 from typing import Dict, Optional, Set, Tuple
 
 from remote_agent import events, files
-from remote_agent.jobs import MOST_STREAMS
 from remote_agent.paths import EVENTS, WRITER, AttemptPaths
+from remote_agent.protocol.jobs import MOST_STREAMS
 
 try:
     import ctypes

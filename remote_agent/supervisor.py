@@ -19,10 +19,10 @@ import traceback
 from typing import Any, Dict, List, Optional
 
 from remote_agent import crash, ending, environment, events, files, launch, loglimit, peers, procs, workspace
-from remote_agent.errors import AgentError
-from remote_agent.jobs import EndReason, JobSpec, Lease
 from remote_agent.objects import ObjectStore
 from remote_agent.paths import Paths
+from remote_agent.protocol.errors import AgentError
+from remote_agent.protocol.jobs import EndReason, JobSpec, Lease
 
 _RECORD_TRIES = 600
 """How often, a second apart, the exit record is tried on a full disk, while no daemon listens."""

@@ -14,10 +14,11 @@ import re
 import stat
 from typing import Any, Dict, Iterable, Iterator, List, Optional, Set, Tuple
 
-from remote_agent import checks, events, files
-from remote_agent.errors import BadRequest, NotFound
+from remote_agent import events, files
 from remote_agent.objects import ObjectStore
 from remote_agent.paths import EVENTS, AttemptPaths, JobPaths, Paths
+from remote_agent.protocol import checks
+from remote_agent.protocol.errors import BadRequest, NotFound
 from remote_agent.workspace import PARAMETERS_FILE
 
 NOISE = ("__pycache__", ".ipynb_checkpoints")

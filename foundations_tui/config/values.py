@@ -10,7 +10,7 @@ from typing import Any
 
 from foundations_tui.config import toml
 from foundations_tui.errors import ConfigError
-from remote_agent.jobs import ENV_NAME
+from remote_agent.protocol.jobs import ENV_NAME
 
 _NOTIFY_KEYS = ("url", "command", "on")
 ENDS = ("completed", "failed", "stopped", "lost")

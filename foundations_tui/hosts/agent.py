@@ -24,8 +24,8 @@ from foundations_tui.hosts import bundle, shell
 from foundations_tui.hosts.asking import Asker
 from foundations_tui.hosts.connect import connect
 from foundations_tui.hosts.transport import Channel, Transport
-from remote_agent import messages, protocol
-from remote_agent.errors import BadRequest, ProtocolError
+from remote_agent.protocol import framing, messages
+from remote_agent.protocol.errors import BadRequest, ProtocolError
 
 _ERRORS: dict[str, type[FoundationsError]] = {
     "bad_request": UsageError,
@@ -113,7 +113,7 @@ class Agent:
     @property
     def is_newer(self) -> bool:
         """Whether the agent is of a protocol beyond ours: then we may read and stop, not submit."""
-        return int(self.hello["protocol"]) > protocol.VERSION
+        return int(self.hello["protocol"]) > framing.VERSION
 
     def close(self) -> None:
         """End the connection; the agent and its jobs go on."""
@@ -134,7 +134,7 @@ class Agent:
             self.place = shell.become_agent(channel, host.name, root, _python_of(host))
             self._rpc = _Rpc(channel, host.name)
             settings = {"max_jobs": host.max_jobs, "gpus": host.gpus}
-            self.hello, _ = self.call("hello", {"protocol": protocol.VERSION, "settings": settings})
+            self.hello, _ = self.call("hello", {"protocol": framing.VERSION, "settings": settings})
         except BaseException:
             channel.close()
             raise
@@ -225,7 +225,7 @@ class _Rpc:
         answer = Answer(f"{self._host}: no answer to {method!r}", self.close)
         number = next(self._ids)
         try:
-            frame = protocol.encode(protocol.request(number, method, params), blob)
+            frame = framing.encode(framing.request(number, method, params), blob)
         except ProtocolError as error:
             raise UsageError(f"{self._host}: {method}: {error}") from None
         with self._lock:
@@ -251,7 +251,7 @@ class _Rpc:
             raise self._lost(str(error)) from None
 
     def _read(self) -> None:
-        reader = protocol.FrameReader()
+        reader = framing.FrameReader()
         try:
             while data := self._channel.recv(1 << 18):
                 for frame in reader.feed(data):
@@ -263,7 +263,7 @@ class _Rpc:
         except Exception as error:
             self._end(self._lost(f"an answer that makes no sense: {error!r}"))
 
-    def _take(self, frame: protocol.Frame) -> None:
+    def _take(self, frame: framing.Frame) -> None:
         message = frame.message
         number = message.get("id")
         error = message.get("error")

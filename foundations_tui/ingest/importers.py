@@ -16,7 +16,7 @@ from foundations_tui.ingest import event_files, local_runs
 from foundations_tui.store import writes
 from foundations_tui.store.db import Store
 from foundations_tui.text.command_line import literal
-from remote_agent.jobs import STATE_OF_REASON, EndReason, JobSpec, JobState, JobView
+from remote_agent.protocol.jobs import STATE_OF_REASON, EndReason, JobSpec, JobState, JobView
 
 
 @dataclass(frozen=True)

@@ -19,8 +19,8 @@ from foundations_tui.ingest import event_files
 from foundations_tui.processes import is_running
 from foundations_tui.store import queries, write_streams, writes
 from foundations_tui.store.db import Store
-from remote_agent.errors import BadRequest
-from remote_agent.jobs import JOB_ID, STATE_OF_REASON, EndReason, JobSpec, JobState, JobView
+from remote_agent.protocol.errors import BadRequest
+from remote_agent.protocol.jobs import JOB_ID, STATE_OF_REASON, EndReason, JobSpec, JobState, JobView
 
 KIND = "run"
 """What a run is called among the kinds of jobs."""

@@ -16,9 +16,9 @@ from foundations_tui.store import write_annotations, writes
 from foundations_tui.store.rows import JobRow
 from foundations_tui.sync import pull
 from foundations_tui.text import humanize
-from remote_agent import checks
-from remote_agent.errors import BadRequest
-from remote_agent.jobs import JobView, check_annotations
+from remote_agent.protocol import checks
+from remote_agent.protocol.errors import BadRequest
+from remote_agent.protocol.jobs import JobView, check_annotations
 
 _SURVEYED_AT_ONCE = 100
 """Jobs whose folders are looked through in one call: their ids go on a command line."""

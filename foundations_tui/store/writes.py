@@ -21,7 +21,7 @@ from foundations_tui.store.write_annotations import take_in_annotations
 from foundations_tui.store.write_records import put_facts, put_records
 from foundations_tui.store.write_streams import forget_event_files
 from foundations_tui.text import command_line
-from remote_agent.jobs import EndReason, JobSpec, JobState, JobView
+from remote_agent.protocol.jobs import EndReason, JobSpec, JobState, JobView
 
 # --- submitting -------------------------------------------------------------------------------------------------
 

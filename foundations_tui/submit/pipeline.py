@@ -24,9 +24,9 @@ from foundations_tui.store.rows import JobRow
 from foundations_tui.submit import placement, shipping
 from foundations_tui.submit.progress import SILENT, Progress
 from foundations_tui.submit.request import Request, Submitted, check, refuse_secrets
-from remote_agent import checks, protocol
-from remote_agent.errors import BadRequest
-from remote_agent.jobs import ENV_NAME, JobSpec, JobState, JobView
+from remote_agent.protocol import checks, framing
+from remote_agent.protocol.errors import BadRequest
+from remote_agent.protocol.jobs import ENV_NAME, JobSpec, JobState, JobView
 
 _MOST_SENT_BYTES = 4 << 20
 """So many bytes of specifications travel in one message."""
@@ -352,7 +352,7 @@ def _wishes(specs: list[JobSpec], private: dict[str, Any]) -> list[dict[str, Any
     """Return the requests that submit jobs: what they share is said once in each."""
     wires = [spec.to_wire() for spec in specs]
     base = {key: value for key, value in wires[0].items() if all(wire[key] == value for wire in wires)}
-    shared: dict[str, Any] = {"base": base, "protocol": protocol.VERSION, "version": __version__}
+    shared: dict[str, Any] = {"base": base, "protocol": framing.VERSION, "version": __version__}
     if private:
         shared["private"] = private
     wishes: list[dict[str, Any]] = []

@@ -11,7 +11,7 @@ from typing import Any
 from foundations_tui.errors import UsageError
 from foundations_tui.snapshot.freeze import Snapshot
 from foundations_tui.submit import shipping
-from remote_agent.jobs import JobView
+from remote_agent.protocol.jobs import JobView
 
 _SECRET = re.compile(r"(TOKEN|KEY|PASSWORD|PASSWD|SECRET|CREDENTIAL)S?(?![A-Z])", re.IGNORECASE)
 """Names of secrets; TOKENIZERS_PARALLELISM is none."""

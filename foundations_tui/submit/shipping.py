@@ -14,7 +14,7 @@ from foundations_tui.snapshot.freeze import Snapshot
 from foundations_tui.store import writes
 from foundations_tui.store.db import Store
 from foundations_tui.submit.progress import Progress
-from remote_agent.protocol import (
+from remote_agent.protocol.framing import (
     MOST_OIDS,
     PACK_BLOB,
     PACK_ENTRY,

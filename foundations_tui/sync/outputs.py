@@ -22,8 +22,8 @@ from foundations_tui.store import queries, writes
 from foundations_tui.store.rows import JobRow
 from foundations_tui.sync import unpacking
 from foundations_tui.text import humanize
-from remote_agent.checks import flag, listing, record, row, text, whole
-from remote_agent.errors import BadRequest
+from remote_agent.protocol.checks import flag, listing, record, row, text, whole
+from remote_agent.protocol.errors import BadRequest
 
 _MOST_SAID = 5
 """So many files that do not come are named."""

@@ -30,9 +30,9 @@ from foundations_tui.store import queries, write_annotations, write_streams, wri
 from foundations_tui.store.db import Store
 from foundations_tui.sync import outputs, trash
 from remote_agent import loglimit
-from remote_agent.errors import BadRequest
-from remote_agent.jobs import JobView
-from remote_agent.protocol import PAGE_BYTES
+from remote_agent.protocol.errors import BadRequest
+from remote_agent.protocol.framing import PAGE_BYTES
+from remote_agent.protocol.jobs import JobView
 
 _PAGES_AHEAD = 8
 """So many pages are asked for at once: a far host's round trips overlap."""

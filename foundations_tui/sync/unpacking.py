@@ -21,7 +21,7 @@ from typing import IO, Any
 
 from foundations_tui.errors import FoundationsError, HostRefused, HostUnreachable
 from foundations_tui.store import sparse
-from remote_agent.checks import END_OF_TIME
+from remote_agent.protocol.checks import END_OF_TIME
 
 _LONGEST_NAME = 255
 """Bytes of a file's name; Linux takes no more (NAME_MAX)."""

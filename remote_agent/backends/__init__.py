@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Dict, List, Mapping, Tuple
 
-from remote_agent.jobs import Lease
+from remote_agent.protocol.jobs import Lease
 from remote_agent.scheduler import Capacity
 
 Attempt = Tuple[str, int]

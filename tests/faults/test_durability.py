@@ -21,17 +21,18 @@ from typing import Any
 
 import pytest
 
-from remote_agent import files, protocol, supervisor
+from remote_agent import files, supervisor
 from remote_agent.backends import Status
 from remote_agent.daemon import Daemon
 from remote_agent.engine import Engine
-from remote_agent.errors import AgentError, StorageBroken
 from remote_agent.files import Disk
-from remote_agent.jobs import JobSpec, JobState
 from remote_agent.journal import Journal, encode_line, salvage
 from remote_agent.objects import ObjectStore
 from remote_agent.paths import Paths
-from remote_agent.protocol import PACK_BLOB, PACK_ENTRY, PACK_TRAILER, PACK_TREE
+from remote_agent.protocol import framing
+from remote_agent.protocol.errors import AgentError, StorageBroken
+from remote_agent.protocol.framing import PACK_BLOB, PACK_ENTRY, PACK_TRAILER, PACK_TREE
+from remote_agent.protocol.jobs import JobSpec, JobState
 from remote_agent.recovery import with_copies
 from remote_agent.scheduler import Capacity
 from remote_agent.state import HostState
@@ -145,7 +146,7 @@ class Agent:
         """Send a request and let the daemon take its turn."""
         number = len(self._asked) + 1
         self._asked[number] = name
-        frame = protocol.Frame(protocol.request(number, method, params), b"")
+        frame = framing.Frame(framing.request(number, method, params), b"")
         self.daemon._handle(None, frame)  # type: ignore[arg-type]
         self.turn()
 

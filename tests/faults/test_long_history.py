@@ -8,8 +8,8 @@ from pathlib import Path
 from remote_agent import (
     journal as journals,
 )
-from remote_agent.jobs import JobSpec
 from remote_agent.journal import Journal
+from remote_agent.protocol.jobs import JobSpec
 from remote_agent.state import HostState, apply, snapshot_events
 
 TREE = "a" * 40

@@ -15,9 +15,9 @@ from hypothesis import HealthCheck, given, settings, strategies as some
 from foundations_tui.session import Session
 from foundations_tui.store import write_streams, writes
 from foundations_tui.store.db import Store
-from remote_agent import checks, messages, protocol
-from remote_agent.errors import BadRequest
-from remote_agent.jobs import MOST_SPEC_BYTES, SPEC_CHECKS, VIEW_CHECKS, JobSpec, JobState, JobView
+from remote_agent.protocol import checks, framing, messages
+from remote_agent.protocol.errors import BadRequest
+from remote_agent.protocol.jobs import MOST_SPEC_BYTES, SPEC_CHECKS, VIEW_CHECKS, JobSpec, JobState, JobView
 from remote_agent.state import HostState, apply
 from tests.support import agents
 from tests.support.client import Client, use_slots, wait_until
@@ -128,9 +128,9 @@ def test_pages_close_by_bytes_and_tell_all(sizes: list[int]) -> None:
     state = state_of(*views)
     after, seen, pages = 0, [], 0
     while after < state.seq:
-        page = state.changes(after, protocol.PAGE_BYTES, 2000)
+        page = state.changes(after, framing.PAGE_BYTES, 2000)
         assert page.seq > after, "a page makes progress"
-        assert len(json.dumps(page.jobs)) + len(json.dumps(page.large)) < protocol.PAGE_BYTES + 5000
+        assert len(json.dumps(page.jobs)) + len(json.dumps(page.large)) < framing.PAGE_BYTES + 5000
         seen += [wire["spec"]["job"] for wire in page.jobs] + [job for job, _, _ in page.large]
         after, pages = page.seq, pages + 1
     assert sorted(seen) == sorted(f"j{n}" for n in range(len(sizes)))

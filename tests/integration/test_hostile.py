@@ -19,14 +19,15 @@ from foundations_tui.hosts.agent import Agent, _Rpc
 from foundations_tui.session import Session
 from foundations_tui.submit import pipeline as submission
 from foundations_tui.submit.request import Request
-from remote_agent import bootstrap, files, procs, protocol, streams
+from remote_agent import bootstrap, files, procs, streams
 from remote_agent.admission import Submission
 from remote_agent.backends.local import LocalBackend
 from remote_agent.engine import Engine
-from remote_agent.errors import BadRequest, NotFound, StorageBroken
-from remote_agent.jobs import JobSpec, JobState
 from remote_agent.journal import Journal
 from remote_agent.paths import Paths
+from remote_agent.protocol import framing
+from remote_agent.protocol.errors import BadRequest, NotFound, StorageBroken
+from remote_agent.protocol.jobs import JobSpec, JobState
 from tests.support import agents
 from tests.support.client import FOUNDATIONS, Client
 
@@ -264,7 +265,7 @@ class _Channel:
     """Sends frames that it was given, once something has been asked, and stays open."""
 
     def __init__(self, *messages: dict[str, Any]) -> None:
-        self._frames = [protocol.encode(message) for message in messages]
+        self._frames = [framing.encode(message) for message in messages]
         self._asked = threading.Event()
 
     def send(self, data: bytes) -> None:

@@ -16,13 +16,14 @@ from pathlib import Path
 
 import pytest
 
-from remote_agent import bootstrap, claims, ending, files, messages, peers, procs
+from remote_agent import bootstrap, claims, ending, files, peers, procs
 from remote_agent.backends import local
-from remote_agent.errors import BadRequest
 from remote_agent.gpu_source import Eyes
 from remote_agent.gpus import Gpu, parse, parse_amd, parse_processes, parse_rocm, with_lost
-from remote_agent.jobs import EndReason
 from remote_agent.paths import Paths
+from remote_agent.protocol import messages
+from remote_agent.protocol.errors import BadRequest
+from remote_agent.protocol.jobs import EndReason
 from tests.support import agents
 from tests.support.client import FOUNDATIONS, Client, wait_until
 

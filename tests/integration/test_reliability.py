@@ -34,10 +34,10 @@ from remote_agent import (
 )
 from remote_agent.backends import Status
 from remote_agent.engine import Engine
-from remote_agent.errors import AlreadyRunning, Conflict
-from remote_agent.jobs import EndReason, JobSpec
 from remote_agent.journal import Journal
 from remote_agent.paths import Paths
+from remote_agent.protocol.errors import AlreadyRunning, Conflict
+from remote_agent.protocol.jobs import EndReason, JobSpec
 from remote_agent.sampler import SEGMENT_BYTES, SEGMENTS, Ring
 from remote_agent.state import HostState, apply, snapshot_events
 from tests.support import agents
@@ -668,7 +668,7 @@ def test_a_newer_client_replaces_the_daemon_under_running_jobs(client: Client, t
 
 def test_an_older_client_may_read_and_stop_and_is_told_both_versions(client: Client, tmp_path: Path) -> None:
     newer = _copy_of_the_tree(tmp_path / "newer", '__version__ = "99.0.0"')
-    protocol = newer / "remote_agent/protocol.py"
+    protocol = newer / "remote_agent/protocol/framing.py"
     protocol.write_text(protocol.read_text().replace("VERSION = 1\n", "VERSION = 2\n"))
     words = ["submit", "--", "sh", "-c", "echo hello; sleep 300"]
     job = client.spawn(*words, env={"PYTHONPATH": str(newer)}).stdout.strip()

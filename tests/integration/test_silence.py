@@ -15,8 +15,8 @@ import pytest
 from foundations import inplace
 from foundations_tui.text import sanitize
 from remote_agent import workspace
-from remote_agent.errors import BadRequest
-from remote_agent.jobs import JobSpec
+from remote_agent.protocol.errors import BadRequest
+from remote_agent.protocol.jobs import JobSpec
 from tests.support.client import FOUNDATIONS, Client
 
 

@@ -6,7 +6,7 @@ import time
 
 from foundations_tui.store import writes
 from foundations_tui.store.db import Store
-from remote_agent.jobs import JobSpec, JobState, JobView
+from remote_agent.protocol.jobs import JobSpec, JobState, JobView
 
 _PAGE = 1000
 

@@ -40,11 +40,6 @@ AGENT_LAYERS = [
 ]
 """Top first: what decides (core) knows no process and no file; what is written down (storage) knows no decision."""
 MOVING = {
-    "remote_agent.jobs": "protocol",
-    "remote_agent.protocol": "protocol",
-    "remote_agent.errors": "protocol",
-    "remote_agent.messages": "protocol",
-    "remote_agent.checks": "protocol",
     "remote_agent.state": "core",
     "remote_agent.scheduler": "core",
     "remote_agent.waits": "core",
@@ -95,7 +90,7 @@ MOVING = {
 }
 """Modules that are still to be moved into the folder that their subject is."""
 PURE = {
-    *("jobs", "protocol", "checks", "messages"),
+    *("protocol/jobs", "protocol/framing", "protocol/checks", "protocol/messages"),
     *("state", "scheduler"),
     *("gpus", "occupancy"),
     "postmortem",
@@ -103,8 +98,13 @@ PURE = {
 """Modules of the agent that get clocks, ids and files as arguments: they are tested without any."""
 IMPURE_MODULES = {"os", "subprocess", "socket", "time", "threading", "pathlib"}
 CLIENT_SEES = {
-    *("remote_agent.jobs", "remote_agent.protocol", "remote_agent.messages", "remote_agent.checks"),
-    "remote_agent.errors",
+    *(
+        "remote_agent.protocol.jobs",
+        "remote_agent.protocol.framing",
+        "remote_agent.protocol.messages",
+        "remote_agent.protocol.checks",
+    ),
+    "remote_agent.protocol.errors",
     "remote_agent.loglimit",  # a bounded log is bounded in the same way on both sides
     "foundations.records",
 }

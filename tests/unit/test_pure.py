@@ -22,10 +22,11 @@ from foundations_tui.store.points import decode_points
 from foundations_tui.text import humanize, sanitize
 from foundations_tui.ui.models import log_file
 from foundations_tui.ui.models.log_file import LogFile, compile_words, drawn_last, next_match
-from remote_agent import gpus, journal, protocol
-from remote_agent.errors import BadRequest, ProtocolError
+from remote_agent import gpus, journal
 from remote_agent.gpus import Gpu
-from remote_agent.jobs import STATE_OF_REASON, EndReason, JobSpec, JobState
+from remote_agent.protocol import framing
+from remote_agent.protocol.errors import BadRequest, ProtocolError
+from remote_agent.protocol.jobs import STATE_OF_REASON, EndReason, JobSpec, JobState
 from remote_agent.state import HostState, apply
 from tests.support.paths import ROOT
 
@@ -113,8 +114,8 @@ def test_a_torn_last_line_waits() -> None:
     st.integers(1, 50),
 )
 def test_frames_come_back_however_they_are_cut(frames: list[tuple[dict[str, int], bytes]], cut: int) -> None:
-    data = b"".join(protocol.encode(message, blob) for message, blob in frames)
-    reader = protocol.FrameReader()
+    data = b"".join(framing.encode(message, blob) for message, blob in frames)
+    reader = framing.FrameReader()
     found = [frame for start in range(0, len(data), cut) for frame in reader.feed(data[start : start + cut])]
     assert [(frame.message, frame.blob) for frame in found] == frames
 
@@ -122,13 +123,13 @@ def test_frames_come_back_however_they_are_cut(frames: list[tuple[dict[str, int]
 @pytest.mark.parametrize("data", [b"\xff" * 20, b"\0\0\0\x02\0\0\0\0[]", b"\0\0\0\x03\0\0\0\0{,}"])
 def test_bytes_that_are_no_frame_are_refused(data: bytes) -> None:
     with pytest.raises(ProtocolError):
-        protocol.FrameReader().feed(data)
+        framing.FrameReader().feed(data)
 
 
 @pytest.mark.parametrize("name", [b"..", b".", b"", b"a/b"])
 def test_a_tree_cannot_name_what_leads_out(name: bytes) -> None:
     with pytest.raises(ProtocolError):
-        list(protocol.tree_entries(b"100644 " + name + b"\0" + bytes(20)))
+        list(framing.tree_entries(b"100644 " + name + b"\0" + bytes(20)))
 
 
 @given(st.integers(0, 400), st.binary(max_size=40))

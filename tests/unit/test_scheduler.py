@@ -13,8 +13,8 @@ from hypothesis import given, settings, strategies as st
 
 from remote_agent import gpus, scheduler
 from remote_agent.gpus import Gpu, GpuProcess
-from remote_agent.jobs import EndReason, JobSpec, JobState, Lease, retry_class
 from remote_agent.occupancy import CLEAR_SECONDS, SETTLE_SECONDS, Look, Occupancy
+from remote_agent.protocol.jobs import EndReason, JobSpec, JobState, Lease, retry_class
 from remote_agent.scheduler import Capacity
 from remote_agent.state import ALL_GROUPS, HostState, apply, snapshot_events
 from tests.support.paths import DATA

@@ -10,7 +10,7 @@ from foundations_tui.cli.each import each
 from foundations_tui.cli.params import Duration, chosen_jobs, connecting, jobs_argument, say, where_option, yes_option
 from foundations_tui.errors import UsageError
 from foundations_tui.store import queries
-from remote_agent.jobs import LONGEST_GRACE
+from remote_agent.protocol.jobs import LONGEST_GRACE
 
 if TYPE_CHECKING:
     from foundations_tui.session import Session

@@ -33,7 +33,7 @@ from foundations_tui.sweeps import grid
 from foundations_tui.text import humanize
 from foundations_tui.text.command_line import Typed, literal
 from foundations_tui.text.sanitize import one_line
-from remote_agent.jobs import MOST_RETRIES, STOP_SIGNALS
+from remote_agent.protocol.jobs import MOST_RETRIES, STOP_SIGNALS
 
 if TYPE_CHECKING:
     from foundations_tui.session import Session

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import Any, Dict
 
-from remote_agent import checks
-from remote_agent.checks import (
+from remote_agent.protocol import checks
+from remote_agent.protocol.checks import (
     Check,
     any_table,
     flag,
@@ -28,9 +28,9 @@ from remote_agent.checks import (
     text,
     whole,
 )
-from remote_agent.errors import BadRequest
-from remote_agent.jobs import JOB_ID, LONGEST_GRACE, MOST_SPEC_BYTES, EndReason
-from remote_agent.protocol import MOST_OIDS, PAGE_BYTES
+from remote_agent.protocol.errors import BadRequest
+from remote_agent.protocol.framing import MOST_OIDS, PAGE_BYTES
+from remote_agent.protocol.jobs import JOB_ID, LONGEST_GRACE, MOST_SPEC_BYTES, EndReason
 
 MOST_JOBS = 10_000
 """Jobs in one request or answer."""

@@ -7,8 +7,8 @@ import re
 from dataclasses import dataclass, field, fields
 from typing import Any, Dict, List, Optional, Tuple
 
-from remote_agent import checks
-from remote_agent.errors import BadRequest
+from remote_agent.protocol import checks
+from remote_agent.protocol.errors import BadRequest
 
 JOB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")
 """It stands in paths and command lines."""

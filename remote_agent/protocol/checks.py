@@ -10,7 +10,7 @@ import json
 import re
 from typing import Any, Callable, Dict, Iterable, List, Mapping, Optional, Pattern
 
-from remote_agent.errors import BadRequest
+from remote_agent.protocol.errors import BadRequest
 
 Check = Callable[[Any, str], Any]
 """Takes (value, where it stands) and returns the value; raises BadRequest."""

@@ -16,7 +16,7 @@ import json
 import struct
 from typing import Any, Dict, Iterator, List, NamedTuple, Tuple
 
-from remote_agent.errors import ProtocolError
+from remote_agent.protocol.errors import ProtocolError
 
 VERSION = 1
 
