@@ -8,10 +8,10 @@ import os
 from typing import Any, Dict, Iterator, List, Optional, Tuple
 
 from remote_agent import files
+from remote_agent.core.state import Event, HostState
 from remote_agent.paths import Paths
 from remote_agent.protocol.errors import BadRequest
 from remote_agent.protocol.jobs import JobSpec, JobState
-from remote_agent.state import Event, HostState
 
 _NEED_A_LEASE = ("started", "attempt_ended")
 

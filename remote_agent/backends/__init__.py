@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Dict, List, Mapping, Tuple
 
+from remote_agent.core.scheduler import Capacity
 from remote_agent.protocol.jobs import Lease
-from remote_agent.scheduler import Capacity
 
 Attempt = Tuple[str, int]
 """A job's id and the number of the attempt."""

@@ -23,6 +23,8 @@ import pytest
 
 from remote_agent import files, supervisor
 from remote_agent.backends import Status
+from remote_agent.core.scheduler import Capacity
+from remote_agent.core.state import HostState
 from remote_agent.daemon import Daemon
 from remote_agent.engine import Engine
 from remote_agent.files import Disk
@@ -34,8 +36,6 @@ from remote_agent.protocol.errors import AgentError, StorageBroken
 from remote_agent.protocol.framing import PACK_BLOB, PACK_ENTRY, PACK_TRAILER, PACK_TREE
 from remote_agent.protocol.jobs import JobSpec, JobState
 from remote_agent.recovery import with_copies
-from remote_agent.scheduler import Capacity
-from remote_agent.state import HostState
 from tests.support.lossy import LossyDisk, PowerLoss
 
 
@@ -221,7 +221,7 @@ def story(root: Path, world: World, acknowledges_first: bool = False) -> None:
 
 
 def _events(agent: Agent) -> list[dict[str, Any]]:
-    from remote_agent.state import snapshot_events
+    from remote_agent.core.state import snapshot_events
 
     return list(snapshot_events(agent.engine.state, 1000.0))
 

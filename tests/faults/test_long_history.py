@@ -8,9 +8,9 @@ from pathlib import Path
 from remote_agent import (
     journal as journals,
 )
+from remote_agent.core.state import HostState, apply, snapshot_events
 from remote_agent.journal import Journal
 from remote_agent.protocol.jobs import JobSpec
-from remote_agent.state import HostState, apply, snapshot_events
 
 TREE = "a" * 40
 

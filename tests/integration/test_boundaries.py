@@ -15,10 +15,10 @@ from hypothesis import HealthCheck, given, settings, strategies as some
 from foundations_tui.session import Session
 from foundations_tui.store import write_streams, writes
 from foundations_tui.store.db import Store
+from remote_agent.core.state import HostState, apply
 from remote_agent.protocol import checks, framing, messages
 from remote_agent.protocol.errors import BadRequest
 from remote_agent.protocol.jobs import MOST_SPEC_BYTES, SPEC_CHECKS, VIEW_CHECKS, JobSpec, JobState, JobView
-from remote_agent.state import HostState, apply
 from tests.support import agents
 from tests.support.client import Client, use_slots, wait_until
 from tests.support.evil import Evil

@@ -207,7 +207,7 @@ class _Backend:
         pass
 
     def capacity(self) -> Any:
-        from remote_agent.scheduler import Capacity
+        from remote_agent.core.scheduler import Capacity
 
         return Capacity(1)
 

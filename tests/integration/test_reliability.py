@@ -29,17 +29,17 @@ from remote_agent import (
     owner,
     peers,
     procs,
-    scheduler,
     unfetched,
 )
 from remote_agent.backends import Status
+from remote_agent.core import scheduler
+from remote_agent.core.state import HostState, apply, snapshot_events
 from remote_agent.engine import Engine
 from remote_agent.journal import Journal
 from remote_agent.paths import Paths
 from remote_agent.protocol.errors import AlreadyRunning, Conflict
 from remote_agent.protocol.jobs import EndReason, JobSpec
 from remote_agent.sampler import SEGMENT_BYTES, SEGMENTS, Ring
-from remote_agent.state import HostState, apply, snapshot_events
 from tests.support import agents
 from tests.support.client import Client, wait_until
 from tests.support.paths import DATA

@@ -40,9 +40,6 @@ AGENT_LAYERS = [
 ]
 """Top first: what decides (core) knows no process and no file; what is written down (storage) knows no decision."""
 MOVING = {
-    "remote_agent.state": "core",
-    "remote_agent.scheduler": "core",
-    "remote_agent.waits": "core",
     "remote_agent.gpu_source": "gpu",
     "remote_agent.gpus": "gpu",
     "remote_agent.probe": "gpu",
@@ -91,7 +88,7 @@ MOVING = {
 """Modules that are still to be moved into the folder that their subject is."""
 PURE = {
     *("protocol/jobs", "protocol/framing", "protocol/checks", "protocol/messages"),
-    *("state", "scheduler"),
+    *("core/state", "core/scheduler"),
     *("gpus", "occupancy"),
     "postmortem",
 }

@@ -11,12 +11,13 @@ from typing import Any
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from remote_agent import gpus, scheduler
+from remote_agent import gpus
+from remote_agent.core import scheduler
+from remote_agent.core.scheduler import Capacity
+from remote_agent.core.state import ALL_GROUPS, HostState, apply, snapshot_events
 from remote_agent.gpus import Gpu, GpuProcess
 from remote_agent.occupancy import CLEAR_SECONDS, SETTLE_SECONDS, Look, Occupancy
 from remote_agent.protocol.jobs import EndReason, JobSpec, JobState, Lease, retry_class
-from remote_agent.scheduler import Capacity
-from remote_agent.state import ALL_GROUPS, HostState, apply, snapshot_events
 from tests.support.paths import DATA
 
 TREE = "a" * 40

@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from typing import Dict
 
-from remote_agent import scheduler
-from remote_agent.state import HostState
+from remote_agent.core import scheduler
+from remote_agent.core.state import HostState
 
 _ESTIMATES_AGE = 30.0
 """Seconds after which changed estimates alone are worth telling."""

@@ -13,10 +13,10 @@ import math
 from dataclasses import dataclass, field
 from typing import Dict, Iterable, List, Mapping, Optional, Set, Tuple
 
+from remote_agent.core.state import ALL_GROUPS, HostState, likeness
 from remote_agent.gpus import Gpu, size_words
 from remote_agent.protocol.errors import Conflict
 from remote_agent.protocol.jobs import JobSpec, Lease
-from remote_agent.state import ALL_GROUPS, HostState, likeness
 
 HELD = (
     "held: the journal was damaged, and a stop or delete of this job may be among what is missing;"
