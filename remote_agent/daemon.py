@@ -17,8 +17,9 @@ import sys
 import time
 from typing import Any, Dict, List, Optional, Set, Tuple
 
-from remote_agent import crash, events, files, handlers, login, owner, peers, probe, procs, streams
+from remote_agent import crash, events, files, handlers, login, owner, peers, procs, streams
 from remote_agent.engine import Engine
+from remote_agent.gpu import probe
 from remote_agent.paths import Paths
 from remote_agent.protocol import checks, framing
 from remote_agent.protocol.errors import AgentError, BadRequest, ProtocolError, StorageBroken

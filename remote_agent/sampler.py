@@ -15,7 +15,7 @@ from typing import Dict, List, Mapping, Optional, Sequence, Tuple
 
 from remote_agent import files, procs
 from remote_agent.backends import Attempt
-from remote_agent.gpus import Gpu
+from remote_agent.gpu.inventory import Gpu
 from remote_agent.paths import Paths
 
 INTERVAL = 10.0

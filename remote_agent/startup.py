@@ -10,11 +10,11 @@ from typing import Any, Callable, Dict, List, Optional, Tuple
 
 from remote_agent import crash, files, login, owner, peers
 from remote_agent.backends.local import LocalBackend
-from remote_agent.claims import Claims
 from remote_agent.engine import Engine
+from remote_agent.gpu.claims import Claims
+from remote_agent.gpu.probe import GpuProbe
 from remote_agent.journal import Journal
 from remote_agent.paths import Paths
-from remote_agent.probe import GpuProbe
 from remote_agent.protocol import messages
 from remote_agent.protocol.errors import BadRequest
 from remote_agent.zygote import Zygote

@@ -7,7 +7,8 @@ import shutil
 import socket
 from typing import Any, Dict
 
-from remote_agent import autostart, claims, files, peers, procs
+from remote_agent import autostart, files, peers, procs
+from remote_agent.gpu import claims
 from remote_agent.nonce import say
 from remote_agent.paths import Paths
 

@@ -13,8 +13,8 @@ from typing import Any, Callable, Dict, List, Mapping, Optional, Set, Tuple
 from remote_agent import files, peers, procs
 from remote_agent.backends import Attempt, Backend, Status
 from remote_agent.core.scheduler import Capacity
-from remote_agent.gpu_source import Eyes
-from remote_agent.gpus import allowed
+from remote_agent.gpu.inventory import allowed
+from remote_agent.gpu.source import Eyes
 from remote_agent.paths import Paths
 from remote_agent.protocol import checks, messages
 from remote_agent.protocol.errors import BadRequest

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Dict, Iterable, List, Mapping, Optional, Set, Tuple
 
 from remote_agent.core.state import ALL_GROUPS, HostState, likeness
-from remote_agent.gpus import Gpu, size_words
+from remote_agent.gpu.inventory import Gpu, size_words
 from remote_agent.protocol.errors import Conflict
 from remote_agent.protocol.jobs import JobSpec, Lease
 

@@ -319,8 +319,8 @@ def test_memory_that_stays_quarantines_the_gpu_until_the_user_says_so(
 
 
 def test_a_hanging_driver_makes_only_its_gpu_sick(client: Client, gpus: Gpus, monkeypatch: pytest.MonkeyPatch) -> None:
-    from remote_agent import probe
-    from remote_agent.claims import Claims
+    from remote_agent.gpu import probe
+    from remote_agent.gpu.claims import Claims
 
     monkeypatch.setattr(probe, "DEADLINE", 1.0)
     monkeypatch.setenv("PATH", client.env["PATH"])
@@ -358,7 +358,7 @@ def test_two_agents_of_one_machine_do_not_take_the_same_gpu(client: Client, gpus
 
 
 def test_a_claim_of_a_dead_agent_counts_no_more(tmp_path: Path) -> None:
-    from remote_agent.claims import Claims
+    from remote_agent.gpu.claims import Claims
 
     folder = str(tmp_path / "claims")
     mine, theirs = Claims("/root/a", folder), Claims("/root/b", folder)

@@ -40,11 +40,6 @@ AGENT_LAYERS = [
 ]
 """Top first: what decides (core) knows no process and no file; what is written down (storage) knows no decision."""
 MOVING = {
-    "remote_agent.gpu_source": "gpu",
-    "remote_agent.gpus": "gpu",
-    "remote_agent.probe": "gpu",
-    "remote_agent.occupancy": "gpu",
-    "remote_agent.claims": "gpu",
     "remote_agent.files": "storage",
     "remote_agent.journal": "storage",
     "remote_agent.objects": "storage",
@@ -89,7 +84,7 @@ MOVING = {
 PURE = {
     *("protocol/jobs", "protocol/framing", "protocol/checks", "protocol/messages"),
     *("core/state", "core/scheduler"),
-    *("gpus", "occupancy"),
+    *("gpu/inventory", "gpu/occupancy"),
     "postmortem",
 }
 """Modules of the agent that get clocks, ids and files as arguments: they are tested without any."""

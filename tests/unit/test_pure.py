@@ -22,9 +22,10 @@ from foundations_tui.store.points import decode_points
 from foundations_tui.text import humanize, sanitize
 from foundations_tui.ui.models import log_file
 from foundations_tui.ui.models.log_file import LogFile, compile_words, drawn_last, next_match
-from remote_agent import gpus, journal
+from remote_agent import journal
 from remote_agent.core.state import HostState, apply
-from remote_agent.gpus import Gpu
+from remote_agent.gpu import inventory
+from remote_agent.gpu.inventory import Gpu
 from remote_agent.protocol import framing
 from remote_agent.protocol.errors import BadRequest, ProtocolError
 from remote_agent.protocol.jobs import STATE_OF_REASON, EndReason, JobSpec, JobState
@@ -263,9 +264,9 @@ def test_the_grace_of_a_stop_is_remembered_and_only_shortened() -> None:
 
 def test_the_gpus_that_hosts_toml_allows() -> None:
     all_three = [gpu(0), gpu(1), gpu(2)]
-    assert gpus.allowed(all_three, "auto") == all_three
-    assert gpus.allowed(all_three, 2) == all_three[:2]
-    assert gpus.allowed(all_three, [2]) == [all_three[2]]
+    assert inventory.allowed(all_three, "auto") == all_three
+    assert inventory.allowed(all_three, 2) == all_three[:2]
+    assert inventory.allowed(all_three, [2]) == [all_three[2]]
 
 
 # --- terminal text ----------------------------------------------------------------------------------------------

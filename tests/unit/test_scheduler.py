@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from remote_agent import gpus
 from remote_agent.core import scheduler
 from remote_agent.core.scheduler import Capacity
 from remote_agent.core.state import ALL_GROUPS, HostState, apply, snapshot_events
-from remote_agent.gpus import Gpu, GpuProcess
-from remote_agent.occupancy import CLEAR_SECONDS, SETTLE_SECONDS, Look, Occupancy
+from remote_agent.gpu import inventory
+from remote_agent.gpu.inventory import Gpu, GpuProcess
+from remote_agent.gpu.occupancy import CLEAR_SECONDS, SETTLE_SECONDS, Look, Occupancy
 from remote_agent.protocol.jobs import EndReason, JobSpec, JobState, Lease, retry_class
 from tests.support.paths import DATA
 
@@ -423,18 +423,18 @@ def recorded(name: str) -> str:
     ],
 )
 def test_nvidia_smi_is_read(name: str, expected: list[tuple[Any, ...]]) -> None:
-    assert [(g.index, g.memory_used, g.looks_busy, g.power) for g in gpus.parse(recorded(name))] == expected
+    assert [(g.index, g.memory_used, g.looks_busy, g.power) for g in inventory.parse(recorded(name))] == expected
 
 
 def test_processes_are_read() -> None:
-    found = gpus.parse_processes(recorded("nvidia-apps.csv"))
+    found = inventory.parse_processes(recorded("nvidia-apps.csv"))
     assert [(process.pid, process.memory) for process in found] == [(4411, 61190), (17, None)]
-    assert gpus.parse_processes(recorded("nvidia-failed.txt")) == []
+    assert inventory.parse_processes(recorded("nvidia-failed.txt")) == []
 
 
 def test_a_divided_gpu_is_leased_by_its_mig_devices() -> None:
     whole = [Gpu(n, uuid, "A100", 40_960, 12, 0) for n, uuid in enumerate(_uuids("nvidia-mig.txt"))]
-    found = gpus.with_mig(whole, gpus.parse_mig(recorded("nvidia-mig.txt")))
+    found = inventory.with_mig(whole, inventory.parse_mig(recorded("nvidia-mig.txt")))
     assert [(g.index, g.uuid[:12], g.memory_total) for g in found] == [
         (0, "MIG-c7384736", 20_480),
         (0, "MIG-a28ad590", 5_120),
@@ -465,7 +465,7 @@ def _uuids(name: str) -> list[str]:
     ],
 )
 def test_rocm_smi_is_read(name: str, expected: list[tuple[Any, ...]]) -> None:
-    found = gpus.parse_rocm(recorded(name))
+    found = inventory.parse_rocm(recorded(name))
     rows = [
         (g.index, g.uuid, g.name, g.memory_total, g.memory_used, g.utilization, g.temperature, g.power) for g in found
     ]
@@ -477,16 +477,22 @@ def _numbers(g: Gpu) -> tuple[int | None, ...]:
 
 
 def test_amd_smi_is_read() -> None:
-    found = gpus.parse_amd(recorded("amd-smi-list.json"), recorded("amd-smi-metric.json"))
+    found = inventory.parse_amd(recorded("amd-smi-list.json"), recorded("amd-smi-metric.json"))
     assert [(g.index, *_numbers(g)) for g in found] == [
         (0, 196_592, 284, 0, 44, 139),
         (1, 196_592, 143_360, 100, 78, 702),
     ]
     assert found[0].uuid == "GPU-9cff74a1-0000-1000-80c2-8f4d6ea7a2b1"
-    assert gpus.parse_amd("x", recorded("garbage.bin")) == []
+    assert inventory.parse_amd("x", recorded("garbage.bin")) == []
 
 
 @given(st.text(), st.text())
 def test_no_output_of_a_tool_is_an_error(one: str, another: str) -> None:
-    gpus.parse(one), gpus.parse_processes(one), gpus.parse_mig(one), gpus.parse_rocm(one), gpus.parse_amd(one, another)
-    gpus.parse_rocm("{" + one), gpus.parse_amd(one, "[" + another)
+    (
+        inventory.parse(one),
+        inventory.parse_processes(one),
+        inventory.parse_mig(one),
+        inventory.parse_rocm(one),
+        inventory.parse_amd(one, another),
+    )
+    inventory.parse_rocm("{" + one), inventory.parse_amd(one, "[" + another)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Dict, List, Mapping
 
-from remote_agent.gpus import Gpu
+from remote_agent.gpu.inventory import Gpu
 
 
 class Eyes:

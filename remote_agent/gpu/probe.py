@@ -16,11 +16,12 @@ import time
 from dataclasses import replace
 from typing import IO, Dict, List, Mapping, Optional, Sequence, Set, Tuple
 
-from remote_agent import gpus, procs
-from remote_agent.claims import Claims
-from remote_agent.gpu_source import Eyes
-from remote_agent.gpus import Gpu, GpuProcess
-from remote_agent.occupancy import Look, Occupancy
+from remote_agent import procs
+from remote_agent.gpu import inventory
+from remote_agent.gpu.claims import Claims
+from remote_agent.gpu.inventory import Gpu, GpuProcess
+from remote_agent.gpu.occupancy import Look, Occupancy
+from remote_agent.gpu.source import Eyes
 
 DEADLINE = 10.0
 """Seconds that one call of a tool may take."""
@@ -159,7 +160,9 @@ class GpuProbe(Eyes):
         hung = [call for call in calls.values() if call.hung]
         if hung and self.gpus and self._tool == "nvidia-smi":
             self.problem = f"{self._tool} did not answer within {DEADLINE:.0f} s; each GPU is asked by itself"
-            self._ask({f"one:{gpu.uuid}": (*gpus.QUERY, "-i", gpu.uuid) for gpu in self.gpus if gpu.uuid[:3] == "GPU"})
+            self._ask(
+                {f"one:{gpu.uuid}": (*inventory.QUERY, "-i", gpu.uuid) for gpu in self.gpus if gpu.uuid[:3] == "GPU"}
+            )
             return not self._calls
         failed = [call for call in calls.values() if call.failed and not call.may_fail]
         if not failed and [name for name in _TOOLS[self._tool] if name not in calls and name not in _MAY_FAIL]:
@@ -169,7 +172,7 @@ class GpuProbe(Eyes):
             return True
         self._sick = {}
         texts = {name: call.text for name, call in calls.items() if not (call.failed and call.may_fail)}
-        if failed and not (self._tool == "nvidia-smi" and gpus.parse(texts["gpus"], self._whole_gpus)):
+        if failed and not (self._tool == "nvidia-smi" and inventory.parse(texts["gpus"], self._whole_gpus)):
             self._take_none(f"{self._tool} failed: {_said(failed[0].text)}")
             return True
         # A tool that fails for one GPU still tells of the others.
@@ -184,18 +187,18 @@ class GpuProbe(Eyes):
 
     def _take_all(self, texts: Dict[str, str]) -> None:
         if "mig" in texts:
-            self._mig = gpus.parse_mig(texts["mig"])
+            self._mig = inventory.parse_mig(texts["mig"])
         if "rocm" in texts:
-            seen, said = gpus.parse_rocm(texts["rocm"], self._whole_gpus), ""
+            seen, said = inventory.parse_rocm(texts["rocm"], self._whole_gpus), ""
         elif "amd" in texts:
-            seen, said = gpus.parse_amd(texts["amd_list"], texts["amd"], self._whole_gpus), ""
+            seen, said = inventory.parse_amd(texts["amd_list"], texts["amd"], self._whole_gpus), ""
         else:
-            seen, said = gpus.parse(texts["gpus"], self._whole_gpus), _without_rows(texts["gpus"])
+            seen, said = inventory.parse(texts["gpus"], self._whole_gpus), _without_rows(texts["gpus"])
             if not seen and not self._whole_gpus:
                 self.problem = f"{self._tool} lists no GPU: {_said(texts['gpus'])}"
-        self._whole_gpus = gpus.with_lost(seen, self._whole_gpus, said)
-        self.gpus = gpus.with_mig(self._whole_gpus, self._mig)
-        processes = [_known(process) for process in gpus.parse_processes(texts.get("processes", ""))]
+        self._whole_gpus = inventory.with_lost(seen, self._whole_gpus, said)
+        self.gpus = inventory.with_mig(self._whole_gpus, self._mig)
+        processes = [_known(process) for process in inventory.parse_processes(texts.get("processes", ""))]
         sick = {gpu.uuid: gpu.sick for gpu in self.gpus if gpu.sick}
         self._take(Look(self._began, tuple(self.gpus), tuple(processes), sick=sick))
 
@@ -204,11 +207,11 @@ class GpuProbe(Eyes):
         now = time.strftime("%H:%M")
         silent = f"not healthy: its driver does not answer, since {now}"
         self._sick = {
-            name[4:]: self._sick.get(name[4:], silent if call.hung else gpus.sick_words(_said(call.text)))
+            name[4:]: self._sick.get(name[4:], silent if call.hung else inventory.sick_words(_said(call.text)))
             for name, call in calls.items()
             if call.hung or call.failed
         }
-        fresh = {gpu.uuid: gpu for call in calls.values() for gpu in gpus.parse(call.text)}
+        fresh = {gpu.uuid: gpu for call in calls.values() for gpu in inventory.parse(call.text)}
         self._sick.update({uuid: gpu.sick for uuid, gpu in fresh.items() if gpu.sick and uuid not in self._sick})
         self.gpus = [fresh.get(gpu.uuid, gpu) for gpu in self.gpus]
         self.problem = f"{len(self._sick)} of {len(self.gpus)} GPUs do not answer" if self._sick else ""
@@ -250,9 +253,9 @@ class _Call:
 
 
 _TOOLS: Dict[str, Dict[str, Sequence[str]]] = {
-    "nvidia-smi": {"gpus": gpus.QUERY, "processes": gpus.QUERY_PROCESSES, "mig": gpus.QUERY_MIG},
-    "rocm-smi": {"rocm": gpus.QUERY_ROCM},
-    "amd-smi": {"amd_list": gpus.QUERY_AMD_LIST, "amd": gpus.QUERY_AMD},
+    "nvidia-smi": {"gpus": inventory.QUERY, "processes": inventory.QUERY_PROCESSES, "mig": inventory.QUERY_MIG},
+    "rocm-smi": {"rocm": inventory.QUERY_ROCM},
+    "amd-smi": {"amd_list": inventory.QUERY_AMD_LIST, "amd": inventory.QUERY_AMD},
 }
 """The vendors' tools, the first that is there, and what each is asked."""
 _MAY_FAIL = ("processes", "mig")
@@ -274,7 +277,7 @@ def _said(text: str) -> str:
 
 def _without_rows(text: str) -> str:
     """Return the lines of nvidia-smi's output that are no row of a GPU."""
-    return "\n".join(line for line in text.splitlines() if not gpus.parse(line))
+    return "\n".join(line for line in text.splitlines() if not inventory.parse(line))
 
 
 def _known(process: GpuProcess) -> GpuProcess:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Dict, List, Mapping, Optional, Tuple
 
-from remote_agent.gpus import Gpu, GpuProcess, size_words
+from remote_agent.gpu.inventory import Gpu, GpuProcess, size_words
 
 SETTLE_SECONDS = 10.0
 """So long a GPU has to look free after others have used it."""
