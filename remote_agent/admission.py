@@ -7,13 +7,13 @@ import os
 from dataclasses import dataclass
 from typing import Any, Collection, Dict, List, Optional, Set
 
-from remote_agent import files
 from remote_agent.core.scheduler import Capacity
 from remote_agent.core.state import HostState
-from remote_agent.objects import ObjectStore
-from remote_agent.paths import Paths
 from remote_agent.protocol.errors import Conflict, DiskFull, NotFound, StorageBroken, Unsatisfiable
 from remote_agent.protocol.jobs import JobSpec, JobState
+from remote_agent.storage import files
+from remote_agent.storage.objects import ObjectStore
+from remote_agent.storage.paths import Paths
 
 LEAST_FREE_BYTES = 8 << 20
 """A host with less than this free on its disk takes no job."""

@@ -10,9 +10,9 @@ import subprocess
 import sys
 from typing import Any, Dict, List, Tuple
 
-from remote_agent import files
 from remote_agent.nonce import say
-from remote_agent.paths import Paths
+from remote_agent.storage import files
+from remote_agent.storage.paths import Paths
 
 _UNIT = """\
 [Unit]

@@ -17,14 +17,15 @@ import sys
 import time
 from typing import Any, Dict, List, Optional, Set, Tuple
 
-from remote_agent import crash, events, files, handlers, login, owner, peers, procs, streams
+from remote_agent import crash, handlers, login, owner, peers, procs
 from remote_agent.engine import Engine
 from remote_agent.gpu import probe
-from remote_agent.paths import Paths
 from remote_agent.protocol import checks, framing
 from remote_agent.protocol.errors import AgentError, BadRequest, ProtocolError, StorageBroken
 from remote_agent.protocol.jobs import JobState
 from remote_agent.sampler import Sampler
+from remote_agent.storage import event_files, files, streams
+from remote_agent.storage.paths import Paths
 from remote_agent.syncer import Syncer
 
 IDLE_EXIT = 30 * 60.0
@@ -352,7 +353,7 @@ class Daemon:
         for job in self._grown:
             number = self.engine.state.jobs[job].attempt
             attempt = self.paths.job(job).attempt(number)
-            if events.has(attempt):
+            if event_files.has(attempt):
                 self.growth.by_clock.add(job)
             for name, size in streams.sizes(attempt).items():
                 found[(job, number, name)] = size

@@ -7,10 +7,11 @@ import signal
 import time
 from typing import Any, Dict, Optional
 
-from remote_agent import files, postmortem, procs
-from remote_agent.paths import AttemptPaths
+from remote_agent import postmortem, procs
 from remote_agent.protocol import checks
 from remote_agent.protocol.jobs import STATE_OF_REASON, EndReason, JobState, exit_words
+from remote_agent.storage import files
+from remote_agent.storage.paths import AttemptPaths
 
 TIME_LIMIT_CODE = 124
 """Exit code of an attempt that its time limit ended, as timeout(1) has it."""

@@ -11,17 +11,14 @@ import os
 import subprocess
 from typing import Any, Callable, Dict, Iterable, List, Optional, Tuple
 
-from remote_agent import admission, crash, files, recovery, streams, unfetched
+from remote_agent import admission, crash, recovery
 from remote_agent.admission import Submission
 from remote_agent.backends import Attempt
 from remote_agent.backends.local import LocalBackend
 from remote_agent.core import scheduler, state as states
 from remote_agent.core.state import ALL_GROUPS, HostState
 from remote_agent.core.waits import Waits
-from remote_agent.journal import Journal
 from remote_agent.notices import Notices
-from remote_agent.objects import ObjectStore
-from remote_agent.paths import Paths
 from remote_agent.protocol import checks
 from remote_agent.protocol.errors import BadRequest, Conflict, NotFound, StorageBroken
 from remote_agent.protocol.jobs import (
@@ -36,6 +33,10 @@ from remote_agent.protocol.jobs import (
     check_annotations,
     retry_class,
 )
+from remote_agent.storage import files, streams, unfetched
+from remote_agent.storage.journal import Journal
+from remote_agent.storage.objects import ObjectStore
+from remote_agent.storage.paths import Paths
 
 _GRAVES_AT_ONCE = 200
 _MOST_PAUSED = 1000

@@ -13,12 +13,13 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Callable, Dict, List
 
-from remote_agent import __version__, engine as engines, files, procs, streams, unfetched
+from remote_agent import __version__, engine as engines, procs
 from remote_agent.admission import Submission
 from remote_agent.core.state import ALL_GROUPS
 from remote_agent.protocol import checks, framing, messages
 from remote_agent.protocol.errors import AgentError, BadRequest, Conflict, NotFound
 from remote_agent.protocol.jobs import JobSpec, JobView
+from remote_agent.storage import files, streams, unfetched
 
 if TYPE_CHECKING:
     from remote_agent.daemon import Connection, Daemon

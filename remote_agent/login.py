@@ -14,7 +14,7 @@ import tempfile
 import time
 from typing import IO, Dict, Optional
 
-from remote_agent import files
+from remote_agent.storage import files
 
 DEADLINE = 5.0
 """Seconds that the shell may take."""

@@ -12,13 +12,14 @@ import sys
 import time
 from typing import Any, Dict, Tuple
 
-from remote_agent import files, peers
+from remote_agent import peers
 from remote_agent.nonce import say
-from remote_agent.objects import ObjectStore
-from remote_agent.paths import Paths
 from remote_agent.protocol import checks, framing
 from remote_agent.protocol.errors import AgentError, BadRequest, Conflict, NotFound
 from remote_agent.protocol.jobs import JOB_ID, JobSpec
+from remote_agent.storage import files
+from remote_agent.storage.objects import ObjectStore
+from remote_agent.storage.paths import Paths
 
 _PATIENCE = 60.0
 """Seconds that the agent may take to answer."""

@@ -11,9 +11,10 @@ import os
 import time
 from typing import Any, Dict
 
-from remote_agent import files, procs
-from remote_agent.paths import Paths
+from remote_agent import procs
 from remote_agent.protocol.errors import AlreadyRunning
+from remote_agent.storage import files
+from remote_agent.storage.paths import Paths
 
 HEARTBEAT = 20.0
 """Seconds between two touches of the line."""

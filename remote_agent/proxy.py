@@ -7,8 +7,8 @@ import select
 import socket
 
 from remote_agent import crash, launch, peers
-from remote_agent.paths import Paths
 from remote_agent.protocol import framing
+from remote_agent.storage.paths import Paths
 
 _START_SECONDS = 30.0
 _CHUNK = 1 << 16

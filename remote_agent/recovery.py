@@ -7,11 +7,11 @@ from __future__ import annotations
 import os
 from typing import Any, Dict, Iterator, List, Optional, Tuple
 
-from remote_agent import files
 from remote_agent.core.state import Event, HostState
-from remote_agent.paths import Paths
 from remote_agent.protocol.errors import BadRequest
 from remote_agent.protocol.jobs import JobSpec, JobState
+from remote_agent.storage import files
+from remote_agent.storage.paths import Paths
 
 _NEED_A_LEASE = ("started", "attempt_ended")
 

@@ -13,10 +13,11 @@ import os
 import time
 from typing import Dict, List, Mapping, Optional, Sequence, Tuple
 
-from remote_agent import files, procs
+from remote_agent import procs
 from remote_agent.backends import Attempt
 from remote_agent.gpu.inventory import Gpu
-from remote_agent.paths import Paths
+from remote_agent.storage import files
+from remote_agent.storage.paths import Paths
 
 INTERVAL = 10.0
 """Seconds between two samples, while a job runs or a client watches."""

@@ -8,15 +8,16 @@ import socket
 import time
 from typing import Any, Callable, Dict, List, Optional, Tuple
 
-from remote_agent import crash, files, login, owner, peers
+from remote_agent import crash, login, owner, peers
 from remote_agent.backends.local import LocalBackend
 from remote_agent.engine import Engine
 from remote_agent.gpu.claims import Claims
 from remote_agent.gpu.probe import GpuProbe
-from remote_agent.journal import Journal
-from remote_agent.paths import Paths
 from remote_agent.protocol import messages
 from remote_agent.protocol.errors import BadRequest
+from remote_agent.storage import files
+from remote_agent.storage.journal import Journal
+from remote_agent.storage.paths import Paths
 from remote_agent.zygote import Zygote
 
 Started = Tuple[Engine, GpuProbe, socket.socket, login.Question]

@@ -18,11 +18,12 @@ import time
 import traceback
 from typing import Any, Dict, List, Optional
 
-from remote_agent import crash, ending, environment, events, files, launch, loglimit, peers, procs, workspace
-from remote_agent.objects import ObjectStore
-from remote_agent.paths import Paths
+from remote_agent import crash, ending, environment, launch, peers, procs
 from remote_agent.protocol.errors import AgentError
 from remote_agent.protocol.jobs import EndReason, JobSpec, Lease
+from remote_agent.storage import event_files, files, log_cap, workspace
+from remote_agent.storage.objects import ObjectStore
+from remote_agent.storage.paths import Paths
 
 _RECORD_TRIES = 600
 """How often, a second apart, the exit record is tried on a full disk, while no daemon listens."""
@@ -193,7 +194,7 @@ class _Supervisor:
         cwd = workspace.start_folder(self.files.work, self.spec.subdir)
         workspace.link_data(self.files.work, self.spec.data)
         workspace.add_folders(self.files.work, self.spec.folders)
-        events.prepare(self.files, cwd, bool(self.spec.metrics.get("tensorboard")))
+        event_files.prepare(self.files, cwd, bool(self.spec.metrics.get("tensorboard")))
         workspace.write_parameters(cwd, self.spec.params)
         sdk = self.paths.sdk(self.order["agent"])
         env = environment.variables(self.spec, self.order["attempt"], self.lease, self.paths, sdk)
@@ -286,7 +287,7 @@ class _Supervisor:
         if disk is not None:
             record["usage"]["disk"] = disk
         if self.spec.log_limit:
-            loglimit.bound(self.files.log, self.spec.log_limit)
+            log_cap.bound(self.files.log, self.spec.log_limit)
         killed = procs.oom_kills() - self._oom_kills if record["signal"] == "SIGKILL" else 0
         return ending.with_cause(record, self.files, killed)
 
@@ -307,7 +308,7 @@ class _Supervisor:
         if self.folder_look_at is not None and now >= self.folder_look_at:
             self._look_at_folder(now)
         if self.log_look_at is not None and now >= self.log_look_at:
-            loglimit.bound(self.files.log, self.spec.log_limit)
+            log_cap.bound(self.files.log, self.spec.log_limit)
             self.log_look_at = now + _LOG_LOOK_SECONDS
 
     def _look_at_folder(self, now: float) -> None:

@@ -6,7 +6,7 @@ import subprocess
 
 from remote_agent import environment, login
 from remote_agent.nonce import say
-from remote_agent.paths import Paths
+from remote_agent.storage.paths import Paths
 
 _SECONDS = 60
 _MOST_SAID = 2000

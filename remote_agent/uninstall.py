@@ -7,10 +7,11 @@ import shutil
 import socket
 from typing import Any, Dict
 
-from remote_agent import autostart, files, peers, procs
+from remote_agent import autostart, peers, procs
 from remote_agent.gpu import claims
 from remote_agent.nonce import say
-from remote_agent.paths import Paths
+from remote_agent.storage import files
+from remote_agent.storage.paths import Paths
 
 
 def main(root: str, nonce: str) -> int:

@@ -15,7 +15,7 @@ import traceback
 from typing import Any, Dict, Optional
 
 from remote_agent import crash, peers, supervisor
-from remote_agent.paths import Paths
+from remote_agent.storage.paths import Paths
 
 _ORDER_BYTES = 64 * 1024
 _DONE = b"ok"

@@ -29,10 +29,10 @@ from foundations_tui.session import Session
 from foundations_tui.store import queries, write_annotations, write_streams, writes
 from foundations_tui.store.db import Store
 from foundations_tui.sync import outputs, trash
-from remote_agent import loglimit
 from remote_agent.protocol.errors import BadRequest
 from remote_agent.protocol.framing import PAGE_BYTES
 from remote_agent.protocol.jobs import JobView
+from remote_agent.storage import log_cap
 
 _PAGES_AHEAD = 8
 """So many pages are asked for at once: a far host's round trips overlap."""
@@ -262,7 +262,7 @@ def _bound_log(store: Store, job: str, attempt: int) -> None:
     """Keep a log that its job bounded as short here as its host does."""
     limit = int(queries.spec(store.conn, job).get("log_limit") or 0)
     if limit:
-        loglimit.bound(str(locations.log_file(job, attempt)), limit)
+        log_cap.bound(str(locations.log_file(job, attempt)), limit)
 
 
 class _StreamPull:

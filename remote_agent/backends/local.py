@@ -10,15 +10,16 @@ import socket
 import time
 from typing import Any, Callable, Dict, List, Mapping, Optional, Set, Tuple
 
-from remote_agent import files, peers, procs
+from remote_agent import peers, procs
 from remote_agent.backends import Attempt, Backend, Status
 from remote_agent.core.scheduler import Capacity
 from remote_agent.gpu.inventory import allowed
 from remote_agent.gpu.source import Eyes
-from remote_agent.paths import Paths
 from remote_agent.protocol import checks, messages
 from remote_agent.protocol.errors import BadRequest
 from remote_agent.protocol.jobs import EndReason, Lease
+from remote_agent.storage import files
+from remote_agent.storage.paths import Paths
 
 _ENDED = "ended"
 _LOOK_SECONDS = 3.0

@@ -19,7 +19,8 @@ from foundations_tui.store import queries
 from foundations_tui.submit.pipeline import submit
 from foundations_tui.submit.request import Request
 from foundations_tui.sync import pull
-from remote_agent import crash, files, procs
+from remote_agent import crash, procs
+from remote_agent.storage import files
 from tests.support import agents
 from tests.support.client import Client
 from tests.support.sshd import Sshd

@@ -21,21 +21,22 @@ from typing import Any
 
 import pytest
 
-from remote_agent import files, supervisor
+from remote_agent import supervisor
 from remote_agent.backends import Status
 from remote_agent.core.scheduler import Capacity
 from remote_agent.core.state import HostState
 from remote_agent.daemon import Daemon
 from remote_agent.engine import Engine
-from remote_agent.files import Disk
-from remote_agent.journal import Journal, encode_line, salvage
-from remote_agent.objects import ObjectStore
-from remote_agent.paths import Paths
 from remote_agent.protocol import framing
 from remote_agent.protocol.errors import AgentError, StorageBroken
 from remote_agent.protocol.framing import PACK_BLOB, PACK_ENTRY, PACK_TRAILER, PACK_TREE
 from remote_agent.protocol.jobs import JobSpec, JobState
 from remote_agent.recovery import with_copies
+from remote_agent.storage import files
+from remote_agent.storage.files import Disk
+from remote_agent.storage.journal import Journal, encode_line, salvage
+from remote_agent.storage.objects import ObjectStore
+from remote_agent.storage.paths import Paths
 from tests.support.lossy import LossyDisk, PowerLoss
 
 

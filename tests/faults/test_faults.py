@@ -17,7 +17,8 @@ from foundations_tui.session import Session
 from foundations_tui.store import queries
 from foundations_tui.store.db import Store
 from foundations_tui.sync import pull
-from remote_agent import files, procs
+from remote_agent import procs
+from remote_agent.storage import files
 from tests.support import agents
 from tests.support.client import Client, use_slots, wait_until
 from tests.support.sshd import Sshd

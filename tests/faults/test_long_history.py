@@ -5,12 +5,10 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-from remote_agent import (
-    journal as journals,
-)
 from remote_agent.core.state import HostState, apply, snapshot_events
-from remote_agent.journal import Journal
 from remote_agent.protocol.jobs import JobSpec
+from remote_agent.storage import journal as journals
+from remote_agent.storage.journal import Journal
 
 TREE = "a" * 40
 

@@ -17,7 +17,7 @@ from foundations_tui.store import queries
 from foundations_tui.store.db import Store
 from foundations_tui.submit.pipeline import submit_all
 from foundations_tui.submit.request import Request
-from remote_agent import files
+from remote_agent.storage import files
 from tests.support import agents
 from tests.support.client import FOUNDATIONS, Client, use_slots, wait_until
 from tests.support.hook import Hook

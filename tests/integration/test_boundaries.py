@@ -144,7 +144,7 @@ def test_what_an_older_agent_took_is_read_stopped_and_deleted(client: Client) ->
     client.wait_until(first, "running")
     root = client.home / "agent"
     agents.kill_daemon(root)
-    from remote_agent.journal import decode_lines, encode_line
+    from remote_agent.storage.journal import decode_lines, encode_line
 
     lines = list(decode_lines((root / "journal").read_bytes()))
     seq = lines[-1][0]["seq"]

@@ -23,7 +23,7 @@ from foundations_tui.store import write_annotations
 from foundations_tui.store.db import Store
 from foundations_tui.sync import unpacking
 from foundations_tui.sync.unpacking import Folder, Refused
-from remote_agent.files import walk
+from remote_agent.storage.files import walk
 from tests.support.client import Client, wait_until
 
 # --- unpacking --------------------------------------------------------------------------------------------------

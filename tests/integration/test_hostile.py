@@ -19,15 +19,16 @@ from foundations_tui.hosts.agent import Agent, _Rpc
 from foundations_tui.session import Session
 from foundations_tui.submit import pipeline as submission
 from foundations_tui.submit.request import Request
-from remote_agent import bootstrap, files, procs, streams
+from remote_agent import bootstrap, procs
 from remote_agent.admission import Submission
 from remote_agent.backends.local import LocalBackend
 from remote_agent.engine import Engine
-from remote_agent.journal import Journal
-from remote_agent.paths import Paths
 from remote_agent.protocol import framing
 from remote_agent.protocol.errors import BadRequest, NotFound, StorageBroken
 from remote_agent.protocol.jobs import JobSpec, JobState
+from remote_agent.storage import files, streams
+from remote_agent.storage.journal import Journal
+from remote_agent.storage.paths import Paths
 from tests.support import agents
 from tests.support.client import FOUNDATIONS, Client
 

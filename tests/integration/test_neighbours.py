@@ -16,15 +16,16 @@ from pathlib import Path
 
 import pytest
 
-from remote_agent import bootstrap, ending, files, peers, procs
+from remote_agent import bootstrap, ending, peers, procs
 from remote_agent.backends import local
 from remote_agent.gpu import claims
 from remote_agent.gpu.inventory import Gpu, parse, parse_amd, parse_processes, parse_rocm, with_lost
 from remote_agent.gpu.source import Eyes
-from remote_agent.paths import Paths
 from remote_agent.protocol import messages
 from remote_agent.protocol.errors import BadRequest
 from remote_agent.protocol.jobs import EndReason
+from remote_agent.storage import files
+from remote_agent.storage.paths import Paths
 from tests.support import agents
 from tests.support.client import FOUNDATIONS, Client, wait_until
 

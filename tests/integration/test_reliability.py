@@ -19,27 +19,17 @@ from typing import Any
 
 import pytest
 
-from remote_agent import (
-    bootstrap,
-    ending,
-    files,
-    handlers,
-    journal as journals,
-    loglimit,
-    owner,
-    peers,
-    procs,
-    unfetched,
-)
+from remote_agent import bootstrap, ending, handlers, owner, peers, procs
 from remote_agent.backends import Status
 from remote_agent.core import scheduler
 from remote_agent.core.state import HostState, apply, snapshot_events
 from remote_agent.engine import Engine
-from remote_agent.journal import Journal
-from remote_agent.paths import Paths
 from remote_agent.protocol.errors import AlreadyRunning, Conflict
 from remote_agent.protocol.jobs import EndReason, JobSpec
 from remote_agent.sampler import SEGMENT_BYTES, SEGMENTS, Ring
+from remote_agent.storage import files, journal as journals, log_cap, unfetched
+from remote_agent.storage.journal import Journal
+from remote_agent.storage.paths import Paths
 from tests.support import agents
 from tests.support.client import Client, wait_until
 from tests.support.paths import DATA
@@ -509,11 +499,11 @@ def test_a_log_is_bounded_again_and_again(tmp_path: Path) -> None:
     for turn in range(5):
         with log.open("ab") as file:
             file.write(bytes([65 + turn]) * 1_000_000)
-        loglimit.bound(str(log), 600_000)
+        log_cap.bound(str(log), 600_000)
         assert log.stat().st_blocks * 512 <= 610_000 and log.stat().st_size == (turn + 1) * 1_000_000
     data = log.read_bytes()
     assert data[:100_000] == b"A" * 100_000 and data[-200_000:] == b"E" * 200_000
-    assert loglimit.bound(str(log), 600_000) == 0 and loglimit.bound(str(tmp_path / "none"), 1) == 0
+    assert log_cap.bound(str(log), 600_000) == 0 and log_cap.bound(str(tmp_path / "none"), 1) == 0
 
 
 def test_the_ring_of_samples_forgets_the_oldest(tmp_path: Path) -> None:

@@ -14,9 +14,9 @@ import pytest
 
 from foundations import inplace
 from foundations_tui.text import sanitize
-from remote_agent import workspace
 from remote_agent.protocol.errors import BadRequest
 from remote_agent.protocol.jobs import JobSpec
+from remote_agent.storage import workspace
 from tests.support.client import FOUNDATIONS, Client
 
 

@@ -6,7 +6,8 @@ import signal
 import time
 from pathlib import Path
 
-from remote_agent import files, procs
+from remote_agent import procs
+from remote_agent.storage import files
 from tests.support import leftovers
 
 

@@ -7,7 +7,7 @@ import shutil
 import sys
 from pathlib import Path
 
-from remote_agent import files
+from remote_agent.storage import files
 
 
 class PowerLoss(BaseException):

@@ -40,15 +40,6 @@ AGENT_LAYERS = [
 ]
 """Top first: what decides (core) knows no process and no file; what is written down (storage) knows no decision."""
 MOVING = {
-    "remote_agent.files": "storage",
-    "remote_agent.journal": "storage",
-    "remote_agent.objects": "storage",
-    "remote_agent.paths": "storage",
-    "remote_agent.streams": "storage",
-    "remote_agent.events": "storage",
-    "remote_agent.unfetched": "storage",
-    "remote_agent.workspace": "storage",
-    "remote_agent.loglimit": "storage",
     "remote_agent.clean_environment": "system",
     "remote_agent.procs": "system",
     "remote_agent.peers": "system",
@@ -97,7 +88,7 @@ CLIENT_SEES = {
         "remote_agent.protocol.checks",
     ),
     "remote_agent.protocol.errors",
-    "remote_agent.loglimit",  # a bounded log is bounded in the same way on both sides
+    "remote_agent.storage.log_cap",  # a bounded log is bounded in the same way on both sides
     "foundations.records",
 }
 

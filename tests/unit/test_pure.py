@@ -22,13 +22,13 @@ from foundations_tui.store.points import decode_points
 from foundations_tui.text import humanize, sanitize
 from foundations_tui.ui.models import log_file
 from foundations_tui.ui.models.log_file import LogFile, compile_words, drawn_last, next_match
-from remote_agent import journal
 from remote_agent.core.state import HostState, apply
 from remote_agent.gpu import inventory
 from remote_agent.gpu.inventory import Gpu
 from remote_agent.protocol import framing
 from remote_agent.protocol.errors import BadRequest, ProtocolError
 from remote_agent.protocol.jobs import STATE_OF_REASON, EndReason, JobSpec, JobState
+from remote_agent.storage import journal
 from tests.support.paths import ROOT
 
 TREE = "a" * 40

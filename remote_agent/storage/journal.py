@@ -25,8 +25,8 @@ import uuid
 import zlib
 from typing import Any, Callable, Dict, Iterable, Iterator, List, Optional, Tuple, TypeVar
 
-from remote_agent import files
 from remote_agent.protocol.errors import StorageBroken
+from remote_agent.storage import files
 
 VERSION = 1
 _HEAD = 18

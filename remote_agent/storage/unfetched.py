@@ -14,12 +14,12 @@ import re
 import stat
 from typing import Any, Dict, Iterable, Iterator, List, Optional, Set, Tuple
 
-from remote_agent import events, files
-from remote_agent.objects import ObjectStore
-from remote_agent.paths import EVENTS, AttemptPaths, JobPaths, Paths
 from remote_agent.protocol import checks
 from remote_agent.protocol.errors import BadRequest, NotFound
-from remote_agent.workspace import PARAMETERS_FILE
+from remote_agent.storage import event_files, files
+from remote_agent.storage.objects import ObjectStore
+from remote_agent.storage.paths import EVENTS, AttemptPaths, JobPaths, Paths
+from remote_agent.storage.workspace import PARAMETERS_FILE
 
 NOISE = ("__pycache__", ".ipynb_checkpoints")
 """Folders of which nothing counts as a result."""
@@ -158,10 +158,10 @@ def _event_files(job: JobPaths) -> Set[str]:
     limit = spec.get("output_limit") if isinstance(spec, dict) else 0
     found: Set[str] = set()
     for attempt in _attempts(job):
-        sizes = events.sizes(attempt, fresh=True)
+        sizes = event_files.sizes(attempt, fresh=True)
         if limit and sum(sizes.values()) > limit:
             continue  # clients leave some of them here, and say so
-        paths = [os.path.realpath(events.path(attempt, name[len(EVENTS) :])) for name in sizes]
+        paths = [os.path.realpath(event_files.path(attempt, name[len(EVENTS) :])) for name in sizes]
         found.update(path for path in paths if _is_older(path, attempt.exit))  # what came later, no client has
     return found
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 
-from remote_agent import files
+from remote_agent.storage import files
 
 _BLOCK = 4096
 HEAD_BYTES = 256 * 1024

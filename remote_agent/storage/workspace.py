@@ -8,9 +8,9 @@ import os
 import shutil
 from typing import Any, Callable, Dict, Iterable
 
-from remote_agent import files
-from remote_agent.objects import ObjectStore
 from remote_agent.protocol.errors import AgentError
+from remote_agent.storage import files
+from remote_agent.storage.objects import ObjectStore
 
 _FICLONE = 0x40049409
 """ioctl_ficlone(2): share the blocks of another file, where the file system can."""

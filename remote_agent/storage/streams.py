@@ -13,9 +13,9 @@ import struct
 import time
 from typing import Dict, Optional, Set, Tuple
 
-from remote_agent import events, files
-from remote_agent.paths import EVENTS, WRITER, AttemptPaths
 from remote_agent.protocol.jobs import MOST_STREAMS
+from remote_agent.storage import event_files, files
+from remote_agent.storage.paths import EVENTS, WRITER, AttemptPaths
 
 try:
     import ctypes
@@ -56,7 +56,7 @@ def sizes(attempt: AttemptPaths, fresh: bool = False) -> Dict[str, int]:
                 break  # more than any training has processes: somebody else's files
     except OSError:
         pass
-    found.update(events.sizes(attempt, fresh))
+    found.update(event_files.sizes(attempt, fresh))
     return found
 
 
@@ -70,7 +70,7 @@ def path(attempt: AttemptPaths, name: str) -> str:
         return attempt.stream(name)
     if any(part in ("", ".", "..") for part in name.split("/")):
         raise ValueError(f"no such stream: {name!r}")
-    return events.path(attempt, name[len(EVENTS) :])
+    return event_files.path(attempt, name[len(EVENTS) :])
 
 
 def read(path: str, offset: int, limit: int) -> Tuple[int, bytes, int]:

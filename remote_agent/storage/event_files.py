@@ -11,7 +11,7 @@ import os
 import time
 from typing import Dict, Iterator, List, Set, Tuple
 
-from remote_agent.paths import EVENTS, AttemptPaths
+from remote_agent.storage.paths import EVENTS, AttemptPaths
 
 _LOOK_SECONDS = 5.0
 """At least, between two walks through the folders of an attempt that runs."""

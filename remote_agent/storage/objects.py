@@ -13,9 +13,9 @@ import shutil
 import zlib
 from typing import BinaryIO, Dict, Iterable, Iterator, List, Tuple
 
-from remote_agent import files
 from remote_agent.protocol.errors import BadRequest, NotFound
 from remote_agent.protocol.framing import PACK_BLOB, PACK_END, PACK_ENTRY, PACK_TREE, SMALL_PACK_OBJECTS, tree_entries
+from remote_agent.storage import files
 
 _CHUNK = 1 << 20
 _BATCH_OBJECTS, _BATCH_BYTES = 2000, 256 << 20
