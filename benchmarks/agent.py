@@ -20,7 +20,7 @@ from foundations_tui.submit import shipping
 from foundations_tui.submit.pipeline import submit, submit_all
 from foundations_tui.submit.progress import SILENT
 from foundations_tui.submit.request import Request
-from remote_agent import procs
+from remote_agent.system import processes
 from tests.support import agents
 
 _MANY = 10_000
@@ -149,7 +149,7 @@ def _busy() -> list[Pair]:
 
 def _memory(pid: int) -> float:
     """Return the bytes that are a process's own."""
-    if procs.start_time(pid) is None:
+    if processes.start_time(pid) is None:
         return 0.0
     lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
     facts = {line.split(":")[0]: int(line.split()[1]) for line in lines if line.endswith("kB")}

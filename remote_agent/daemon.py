@@ -17,7 +17,7 @@ import sys
 import time
 from typing import Any, Dict, List, Optional, Set, Tuple
 
-from remote_agent import crash, handlers, login, owner, peers, procs
+from remote_agent import handlers, owner
 from remote_agent.engine import Engine
 from remote_agent.gpu import probe
 from remote_agent.protocol import checks, framing
@@ -27,6 +27,7 @@ from remote_agent.sampler import Sampler
 from remote_agent.storage import event_files, files, streams
 from remote_agent.storage.paths import Paths
 from remote_agent.syncer import Syncer
+from remote_agent.system import failpoints, login, processes, unix_sockets
 
 IDLE_EXIT = 30 * 60.0
 _GROWTH_PAUSE = 0.05
@@ -202,7 +203,7 @@ class Daemon:
             if error.errno in (errno.EMFILE, errno.ENFILE):
                 time.sleep(0.05)
             return
-        if not peers.is_own(sock):
+        if not unix_sockets.is_own(sock):
             sock.close()
             return
         sock.setblocking(False)
@@ -239,7 +240,7 @@ class Daemon:
         if self.syncer.is_busy and frame.message.get("method") not in handlers.AT_ANY_TIME:
             self._deferred.append((connection, frame))
             return
-        crash.point("daemon.request")
+        failpoints.point("daemon.request")
         try:
             answer = handlers.handle(self, connection, frame)
         except AgentError as error:
@@ -263,7 +264,7 @@ class Daemon:
         for connection, request_id, answer in answers:
             self.send(connection, request_id, answer)
         if answers:
-            crash.point("daemon.answered")
+            failpoints.point("daemon.answered")
 
     def send(self, connection: Connection, request_id: int, answer: Any) -> None:
         """Send an answer, its blob behind it, or a refusal."""
@@ -421,7 +422,7 @@ def main(root: str, agent: str, report: Optional[int] = None) -> int:
 
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(name)s: %(message)s")
     paths = Paths(root)
-    procs.forget_shell()
+    processes.forget_shell()
     try:
         started = startup.start(paths, agent, report)
     except (AgentError, OSError) as error:

@@ -7,11 +7,12 @@ import signal
 import time
 from typing import Any, Dict, Optional
 
-from remote_agent import postmortem, procs
+from remote_agent import postmortem
 from remote_agent.protocol import checks
 from remote_agent.protocol.jobs import STATE_OF_REASON, EndReason, JobState, exit_words
 from remote_agent.storage import files
 from remote_agent.storage.paths import AttemptPaths
+from remote_agent.system import processes
 
 TIME_LIMIT_CODE = 124
 """Exit code of an attempt that its time limit ended, as timeout(1) has it."""
@@ -70,7 +71,7 @@ def with_cause(record: Dict[str, Any], attempt: AttemptPaths, oom_kills: int) ->
         signal=name,
         oom_kills=oom_kills,
         peak_memory=record["usage"].get("peak_memory", 0),
-        memory_total=procs.memory_total(),
+        memory_total=processes.memory_total(),
         disk_free=_free_bytes(attempt.folder),
     )
     cause = postmortem.explain(_tail(attempt.log), evidence)

@@ -11,7 +11,7 @@ import os
 import subprocess
 from typing import Any, Callable, Dict, Iterable, List, Optional, Tuple
 
-from remote_agent import admission, crash, recovery
+from remote_agent import admission, recovery
 from remote_agent.admission import Submission
 from remote_agent.backends import Attempt
 from remote_agent.backends.local import LocalBackend
@@ -37,6 +37,7 @@ from remote_agent.storage import files, streams, unfetched
 from remote_agent.storage.journal import Journal
 from remote_agent.storage.objects import ObjectStore
 from remote_agent.storage.paths import Paths
+from remote_agent.system import failpoints
 
 _GRAVES_AT_ONCE = 200
 _MOST_PAUSED = 1000
@@ -302,14 +303,14 @@ class Engine:
         Raises:
             StorageBroken: as for ``commit``.
         """
-        crash.point("daemon.before_commit")
+        failpoints.point("daemon.before_commit")
         self.is_urgent = False
         try:
             wrote = self.journal.write()
         except StorageBroken:
             self._take_back()
             raise
-        crash.point("daemon.written")
+        failpoints.point("daemon.written")
         if not wrote:
             self._carry_out()
         return wrote
@@ -327,7 +328,7 @@ class Engine:
             self._take_back()
             raise StorageBroken(f"the journal cannot be written: {error.strerror}")
         self.journal.settle()
-        crash.point("daemon.committed")
+        failpoints.point("daemon.committed")
         self._carry_out()
 
     def take_back(self) -> None:
@@ -419,7 +420,7 @@ class Engine:
         if phase == "running" and view.state is JobState.PREPARING:
             self._append("started", job=job, started_at=facts["started_at"])
         elif phase == "ended":
-            crash.point("daemon.ended")
+            failpoints.point("daemon.ended")
             self._end(job, **self._end_facts(attempt, facts))
 
     def _end_facts(self, attempt: Attempt, record: Dict[str, Any]) -> Dict[str, Any]:
@@ -482,7 +483,7 @@ class Engine:
 
     def _start(self, attempt: Attempt, lease: Lease) -> None:
         job = self.paths.job(attempt[0])
-        crash.point("daemon.before_start")
+        failpoints.point("daemon.before_start")
         try:
             is_new = not os.path.isdir(job.folder)
             os.makedirs(job.folder, 0o700, exist_ok=True)
@@ -496,7 +497,7 @@ class Engine:
         except OSError as error:
             words = f"the job could not be started: {error.strerror or error}"
             self._end(attempt[0], reason_code="workspace_failed", reason=words, ended_at=self._clock())
-        crash.point("daemon.started")
+        failpoints.point("daemon.started")
 
     # --- inside: coming up, and going -------------------------------------------------------------------------
 

@@ -10,12 +10,12 @@ import shutil
 import sys
 from typing import Any, Dict, List, Sequence
 
-from remote_agent import login
-from remote_agent.clean_environment import PREFIX
 from remote_agent.protocol.errors import AgentError
 from remote_agent.protocol.jobs import JobSpec, Lease
 from remote_agent.storage import files
 from remote_agent.storage.paths import JobPaths, Paths
+from remote_agent.system import login
+from remote_agent.system.clean_environment import PREFIX
 
 
 def variables(spec: JobSpec, attempt: int, lease: Lease, paths: Paths, sdk: str) -> Dict[str, str]:

@@ -13,13 +13,14 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Callable, Dict, List
 
-from remote_agent import __version__, engine as engines, procs
+from remote_agent import __version__, engine as engines
 from remote_agent.admission import Submission
 from remote_agent.core.state import ALL_GROUPS
 from remote_agent.protocol import checks, framing, messages
 from remote_agent.protocol.errors import AgentError, BadRequest, Conflict, NotFound
 from remote_agent.protocol.jobs import JobSpec, JobView
 from remote_agent.storage import files, streams, unfetched
+from remote_agent.system import processes
 
 if TYPE_CHECKING:
     from remote_agent.daemon import Connection, Daemon
@@ -142,11 +143,11 @@ def _problems(daemon: "Daemon") -> List[str]:
     problems += filter(
         None, [daemon.engine.notices.problem, daemon.probe.problem, daemon.syncer.problem(), _disk_problem(daemon)]
     )
-    if not procs.has_prctl():
+    if not processes.has_prctl():
         problems.append("this Python has no ctypes: processes that leave a job's session are found only by its token")
     if daemon.question is not None and daemon.question.problem:
         problems.append(daemon.question.problem)
-    limits = procs.tight_limits()
+    limits = processes.tight_limits()
     if limits:
         problems.append(
             f"jobs run under limits that a shell has set: {', '.join(limits)}; end the agent to be free of them"

@@ -12,7 +12,6 @@ import sys
 import time
 from typing import Any, Dict, Tuple
 
-from remote_agent import peers
 from remote_agent.nonce import say
 from remote_agent.protocol import checks, framing
 from remote_agent.protocol.errors import AgentError, BadRequest, Conflict, NotFound
@@ -20,6 +19,7 @@ from remote_agent.protocol.jobs import JOB_ID, JobSpec
 from remote_agent.storage import files
 from remote_agent.storage.objects import ObjectStore
 from remote_agent.storage.paths import Paths
+from remote_agent.system import unix_sockets
 
 _PATIENCE = 60.0
 """Seconds that the agent may take to answer."""
@@ -112,7 +112,7 @@ def _daemon(paths: Paths) -> socket.socket:
     """Return a connection to the daemon; one that is being started anew is waited for."""
     deadline = time.monotonic() + _RESTART
     while True:
-        daemon = peers.connect(paths.socket_names(), socket.SOCK_STREAM)
+        daemon = unix_sockets.connect(paths.socket_names(), socket.SOCK_STREAM)
         if daemon is not None:
             return daemon
         if time.monotonic() > deadline:

@@ -13,10 +13,10 @@ import sys
 import tempfile
 from typing import Any, Dict, List
 
-from remote_agent.clean_environment import scrubbed
 from remote_agent.protocol.jobs import JobState, JobView
 from remote_agent.storage import files
 from remote_agent.storage.paths import Paths
+from remote_agent.system.clean_environment import scrubbed
 
 _AT_ONCE = 4
 ALWAYS = ("completed", "failed", "lost")

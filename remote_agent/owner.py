@@ -11,10 +11,10 @@ import os
 import time
 from typing import Any, Dict
 
-from remote_agent import procs
 from remote_agent.protocol.errors import AlreadyRunning
 from remote_agent.storage import files
 from remote_agent.storage.paths import Paths
+from remote_agent.system import processes
 
 HEARTBEAT = 20.0
 """Seconds between two touches of the line."""
@@ -48,7 +48,7 @@ def claim(paths: Paths) -> None:
 def beat(paths: Paths) -> bool:
     """Show that we live; say whether the root is still ours."""
     held = _line(paths)
-    if held and held["who"] != procs.identity(os.getpid()):
+    if held and held["who"] != processes.identity(os.getpid()):
         return False
     try:
         os.utime(paths.owner)
@@ -66,14 +66,14 @@ def _line(paths: Paths) -> Dict[str, Any]:
 
 
 def _own_line() -> Dict[str, Any]:
-    return {"host": os.uname().nodename, "namespace": procs.pid_namespace(), "who": procs.identity(os.getpid())}
+    return {"host": os.uname().nodename, "namespace": processes.pid_namespace(), "who": processes.identity(os.getpid())}
 
 
 def _is_alive(paths: Paths, held: Dict[str, Any]) -> bool:
     mine = _own_line()
     who = held.get("who") or {}
     if who.get("boot") == mine["who"]["boot"] and held.get("namespace") == mine["namespace"]:
-        return procs.is_alive(who) and who["pid"] != os.getpid()
+        return processes.is_alive(who) and who["pid"] != os.getpid()
     if held.get("host") == mine["host"] and held.get("namespace") == mine["namespace"]:
         return False  # this machine, before a reboot
     return time.time() - os.stat(paths.owner).st_mtime < _STALE

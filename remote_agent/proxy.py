@@ -6,9 +6,9 @@ import os
 import select
 import socket
 
-from remote_agent import crash, launch, peers
 from remote_agent.protocol import framing
 from remote_agent.storage.paths import Paths
+from remote_agent.system import failpoints, spawn_daemon, unix_sockets
 
 _START_SECONDS = 30.0
 _CHUNK = 1 << 16
@@ -26,17 +26,17 @@ def main(root: str, agent: str) -> int:
         The exit code: 1 when no daemon could be started; the channel then carries one refusal that says why.
     """
     paths = Paths(root)
-    daemon = peers.connect(paths.socket_names(), socket.SOCK_STREAM)
+    daemon = unix_sockets.connect(paths.socket_names(), socket.SOCK_STREAM)
     problem = ""
     if daemon is None:
         problem = _start(paths, paths.agent(agent))
-        daemon = peers.connect(paths.socket_names(), socket.SOCK_STREAM)
+        daemon = unix_sockets.connect(paths.socket_names(), socket.SOCK_STREAM)
     if daemon is None:
         words = problem or f"the agent did not start; see {paths.daemon_log} on the host"
         os.write(1, framing.encode(framing.refusal(0, "agent_failed", words)))
         return 1
-    crash.arm(paths.crash)
-    crash.point("proxy.connected")
+    failpoints.arm(paths.crash)
+    failpoints.point("proxy.connected")
     _bridge(daemon)
     return 0
 
@@ -45,7 +45,7 @@ def _start(paths: Paths, agent: str) -> str:
     """Start the daemon, wait until it serves, and return what went wrong in words."""
     ours, theirs = os.pipe()
     try:
-        launch.start_daemon(paths, agent, theirs)
+        spawn_daemon.start_daemon(paths, agent, theirs)
     finally:
         os.close(theirs)
     ready, _, _ = select.select([ours], [], [], _START_SECONDS)

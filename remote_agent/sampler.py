@@ -13,11 +13,11 @@ import os
 import time
 from typing import Dict, List, Mapping, Optional, Sequence, Tuple
 
-from remote_agent import procs
 from remote_agent.backends import Attempt
 from remote_agent.gpu.inventory import Gpu
 from remote_agent.storage import files
 from remote_agent.storage.paths import Paths
+from remote_agent.system import processes
 
 INTERVAL = 10.0
 """Seconds between two samples, while a job runs or a client watches."""
@@ -117,7 +117,7 @@ class Sampler:
         leased: Mapping[str, Sequence[str]],
         gpus: Mapping[str, Gpu],
     ) -> None:
-        used = procs.usage_below(set(supervisors.values()))
+        used = processes.usage_below(set(supervisors.values()))
         for attempt, pid in supervisors.items():
             cpu, ram = used.get(pid, (0.0, 0))
             held = [gpus[uuid] for uuid in leased.get(attempt[0], ()) if uuid in gpus]
@@ -148,7 +148,7 @@ def _host(moment: float, root: str, gpus: Sequence[Gpu]) -> List[object]:
     return [
         moment,
         round(os.getloadavg()[0], 2),
-        procs.memory_used(),
+        processes.memory_used(),
         files.free_bytes(root),
         [[gpu.uuid, gpu.utilization, gpu.memory_used, gpu.temperature, gpu.power] for gpu in gpus],
     ]

@@ -8,7 +8,7 @@ import socket
 import time
 from typing import Any, Callable, Dict, List, Optional, Tuple
 
-from remote_agent import crash, login, owner, peers
+from remote_agent import owner
 from remote_agent.backends.local import LocalBackend
 from remote_agent.engine import Engine
 from remote_agent.gpu.claims import Claims
@@ -18,6 +18,7 @@ from remote_agent.protocol.errors import BadRequest
 from remote_agent.storage import files
 from remote_agent.storage.journal import Journal
 from remote_agent.storage.paths import Paths
+from remote_agent.system import failpoints, login, unix_sockets
 from remote_agent.zygote import Zygote
 
 Started = Tuple[Engine, GpuProbe, socket.socket, login.Question]
@@ -35,7 +36,7 @@ def start(paths: Paths, agent: str, report: Optional[int] = None) -> Optional[St
         AlreadyRunning: a daemon that our socket cannot see owns the root. StorageBroken: the journal cannot be used.
     """
     _with_room(paths, lambda: _make_folders(paths))
-    crash.arm(paths.crash)
+    failpoints.arm(paths.crash)
     zygote = Zygote(paths, report)
     listener = _listen(paths)
     if listener is None:
@@ -81,10 +82,10 @@ def _with_room(paths: Paths, write: Callable[[], None]) -> None:
 def _listen(paths: Paths) -> Optional[socket.socket]:
     """Take one of our socket names; where others hold all of them, one that nobody else can know."""
     try:
-        return peers.listen(paths.socket_names(), socket.SOCK_STREAM)
-    except peers.AddressesTaken:
+        return unix_sockets.listen(paths.socket_names(), socket.SOCK_STREAM)
+    except unix_sockets.AddressesTaken:
         files.write_bytes(paths.secret_name, os.urandom(16).hex().encode())
-        return peers.listen(paths.socket_names(), socket.SOCK_STREAM)
+        return unix_sockets.listen(paths.socket_names(), socket.SOCK_STREAM)
 
 
 def _ignored(paths: Paths) -> List[str]:

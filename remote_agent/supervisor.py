@@ -18,12 +18,13 @@ import time
 import traceback
 from typing import Any, Dict, List, Optional
 
-from remote_agent import crash, ending, environment, launch, peers, procs
+from remote_agent import ending, environment
 from remote_agent.protocol.errors import AgentError
 from remote_agent.protocol.jobs import EndReason, JobSpec, Lease
 from remote_agent.storage import event_files, files, log_cap, workspace
 from remote_agent.storage.objects import ObjectStore
 from remote_agent.storage.paths import Paths
+from remote_agent.system import failpoints, processes, spawn_daemon, unix_sockets
 
 _RECORD_TRIES = 600
 """How often, a second apart, the exit record is tried on a full disk, while no daemon listens."""
@@ -52,10 +53,10 @@ def run(paths: Paths, order: Dict[str, Any], listener: socket.socket) -> None:
         listener: the attempt's own socket, bound and listening.
     """
     os.setsid()
-    procs.become_subreaper()
+    processes.become_subreaper()
     daemon: Optional[socket.socket] = None
     while True:
-        crash.point("supervisor.begun")
+        failpoints.point("supervisor.begun")
         try:
             os.makedirs(paths.job(order["job"]).attempt(order["attempt"]).folder, 0o700)
         except FileExistsError:
@@ -74,8 +75,8 @@ def run(paths: Paths, order: Dict[str, Any], listener: socket.socket) -> None:
             return
         try:
             names = paths.supervisor_sockets(following["job"], following["attempt"])
-            taken = peers.listen(names, socket.SOCK_SEQPACKET)
-        except peers.AddressesTaken:
+            taken = unix_sockets.listen(names, socket.SOCK_SEQPACKET)
+        except unix_sockets.AddressesTaken:
             return  # the daemon has it started anew
         if taken is None:
             return
@@ -132,7 +133,7 @@ class _Supervisor:
         self.process: Optional[subprocess.Popen[bytes]] = None  # kept: one that is dropped collects its own child
         self.started_at: Optional[float] = None
         self._began = 0.0
-        self._oom_kills = procs.oom_kills()
+        self._oom_kills = processes.oom_kills()
         self._listen(listener)
         if daemon is not None:
             daemon.setblocking(False)
@@ -163,7 +164,7 @@ class _Supervisor:
         except (OSError, ValueError, AgentError) as error:
             self._say(f"the job's folder could not be made: {error}")
             return ending.record(EndReason.WORKSPACE_FAILED, f"the job's folder could not be made: {error}")
-        crash.point("supervisor.prepared")
+        failpoints.point("supervisor.prepared")
         try:
             self._start(argv, env, cwd)
         except FileNotFoundError:
@@ -175,15 +176,15 @@ class _Supervisor:
             self._say(words)
             return ending.record(EndReason.COMMAND_NOT_EXECUTABLE, words, 126)
         self._tell_of_start()
-        crash.point("supervisor.running")
+        failpoints.point("supervisor.running")
         status, usage = self._wait()
-        crash.point("supervisor.ended")
+        failpoints.point("supervisor.ended")
         self._end_leftovers()
         return self._exit_record(status, usage)
 
     def failed(self, trace: str) -> Dict[str, Any]:
         """End what runs and return the exit record for a fault of the agent's own."""
-        procs.kill_all(self._tree, reap=True)
+        processes.kill_all(self._tree, reap=True)
         self._say(f"the agent failed, which is a bug; the job was ended\n{trace}")
         return ending.record(EndReason.AGENT_FAILED, f"the agent failed: {trace.strip().splitlines()[-1]}")
 
@@ -199,7 +200,7 @@ class _Supervisor:
         sdk = self.paths.sdk(self.order["agent"])
         env = environment.variables(self.spec, self.order["attempt"], self.lease, self.paths, sdk)
         env.update(environment.secrets(self.spec, self.job))
-        env[procs.TOKEN_VARIABLE] = self.token
+        env[processes.TOKEN_VARIABLE] = self.token
         if self.order["host_has_gpus"] and not self.lease.gpus:
             self._say("this job asked for no GPU (--gpus), so CUDA_VISIBLE_DEVICES is empty")
         self._check_for_stop()
@@ -216,7 +217,7 @@ class _Supervisor:
                 stderr=self.log,
                 start_new_session=True,
                 # The parent-death signal costs a whole fork instead of a vfork: more than a brief job itself.
-                preexec_fn=None if self.order.get("is_brief") else procs.die_with_parent,
+                preexec_fn=None if self.order.get("is_brief") else processes.die_with_parent,
             )
 
     def _tell_of_start(self) -> None:
@@ -266,14 +267,14 @@ class _Supervisor:
             return ended
 
     def _end_leftovers(self) -> None:
-        if procs.has_prctl() and not procs.has_children():
+        if processes.has_prctl() and not processes.has_children():
             return  # what the job left running would be a child of ours by now
-        killed = procs.kill_all(self._tree, reap=True)
+        killed = processes.kill_all(self._tree, reap=True)
         if killed and self.ended_by is None:
             self._say(f"the job's command has ended; {killed} of its processes were still running and were ended")
 
     def _tree(self) -> List[int]:
-        mine = set(procs.members_of_attempt(self.token, self.pid or None)) | set(procs.descendants(os.getpid()))
+        mine = set(processes.members_of_attempt(self.token, self.pid or None)) | set(processes.descendants(os.getpid()))
         return sorted(mine - {os.getpid()})
 
     def _exit_record(self, status: int, usage: Any) -> Dict[str, Any]:
@@ -288,7 +289,7 @@ class _Supervisor:
             record["usage"]["disk"] = disk
         if self.spec.log_limit:
             log_cap.bound(self.files.log, self.spec.log_limit)
-        killed = procs.oom_kills() - self._oom_kills if record["signal"] == "SIGKILL" else 0
+        killed = processes.oom_kills() - self._oom_kills if record["signal"] == "SIGKILL" else 0
         return ending.with_cause(record, self.files, killed)
 
     # --- what is due, and what the daemon wants ---------------------------------------------------------------
@@ -301,7 +302,7 @@ class _Supervisor:
             self.limit_at = None
             self._end_it(EndReason.TIME_LIMIT, f"its time limit of {self.spec.time_limit:g} s was reached")
         if self.kill_at is not None and now >= self.kill_at:
-            procs.kill_all(self._tree)
+            processes.kill_all(self._tree)
             self.kill_at = time.monotonic() + 1.0
         if self.tell_at is not None and now >= self.tell_at:
             self._tell_all()
@@ -337,7 +338,7 @@ class _Supervisor:
             connection, _ = self.listener.accept()
         except BlockingIOError:
             return
-        if not peers.is_own(connection):
+        if not unix_sockets.is_own(connection):
             connection.close()
             return
         connection.setblocking(False)
@@ -390,10 +391,10 @@ class _Supervisor:
     def _write_own_record(self) -> None:
         """Write who supervises and what runs, for a daemon that finds us dead."""
         mine = {
-            "supervisor": procs.identity(os.getpid()),
+            "supervisor": processes.identity(os.getpid()),
             "token": self.token,
             "session": self.pid or None,
-            "session_start": procs.start_time(self.pid) if self.pid else None,
+            "session_start": processes.start_time(self.pid) if self.pid else None,
             "lease": self.lease.to_wire(),
         }
         files.write_bytes(self.files.supervisor, json.dumps(mine).encode(), durable=False)
@@ -415,7 +416,7 @@ class _Supervisor:
                     self._mend_folder(turn)
                 elif not files.drop_ballast(self.paths.ballast):
                     time.sleep(1)
-        crash.point("supervisor.recorded")
+        failpoints.point("supervisor.recorded")
 
     def _mend_folder(self, turn: int) -> None:
         """Make place for the exit record where the job has wrecked its own folder; from the second turn on, slowly."""
@@ -438,8 +439,8 @@ class _Supervisor:
         self.status = {"type": "ended", **record}
         for connection in self.daemons:
             self._tell(connection)
-        crash.point("supervisor.told")
-        daemon = self.daemons.pop() if len(self.daemons) == 1 and not procs.has_children() else None
+        failpoints.point("supervisor.told")
+        daemon = self.daemons.pop() if len(self.daemons) == 1 and not processes.has_children() else None
         for other in self.daemons:
             other.close()
         self.daemons = []
@@ -453,7 +454,7 @@ class _Supervisor:
     def wake_daemon(self) -> None:
         """Start the current daemon, so that the queue goes on; where one is, this one ends at once."""
         if not os.path.exists(self.paths.stopped):
-            launch.start_current_daemon(self.paths)
+            spawn_daemon.start_current_daemon(self.paths)
 
     def _say(self, words: str) -> None:
         """Write a line of the agent's into the job's log."""

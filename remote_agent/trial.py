@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import subprocess
 
-from remote_agent import environment, login
+from remote_agent import environment
 from remote_agent.nonce import say
 from remote_agent.storage.paths import Paths
+from remote_agent.system import login
 
 _SECONDS = 60
 _MOST_SAID = 2000

@@ -7,11 +7,12 @@ import shutil
 import socket
 from typing import Any, Dict
 
-from remote_agent import autostart, peers, procs
+from remote_agent import autostart
 from remote_agent.gpu import claims
 from remote_agent.nonce import say
 from remote_agent.storage import files
 from remote_agent.storage.paths import Paths
+from remote_agent.system import processes, unix_sockets
 
 
 def main(root: str, nonce: str) -> int:
@@ -24,11 +25,11 @@ def main(root: str, nonce: str) -> int:
 def remove(root: str) -> Dict[str, Any]:
     """Remove a root; return what was removed, or why not."""
     paths = Paths(root)
-    serving = peers.connect(paths.socket_names(), socket.SOCK_STREAM)
+    serving = unix_sockets.connect(paths.socket_names(), socket.SOCK_STREAM)
     if serving is not None:
         serving.close()
         return _no("the agent is still running")
-    if any(procs.is_alive(owner.get("supervisor", {})) for owner in _supervisors(paths)):
+    if any(processes.is_alive(owner.get("supervisor", {})) for owner in _supervisors(paths)):
         return _no("jobs are still running")
     autostart.turn_off(root)
     try:

@@ -14,8 +14,9 @@ import sys
 import traceback
 from typing import Any, Dict, Optional
 
-from remote_agent import crash, peers, supervisor
+from remote_agent import supervisor
 from remote_agent.storage.paths import Paths
+from remote_agent.system import failpoints, unix_sockets
 
 _ORDER_BYTES = 64 * 1024
 _DONE = b"ok"
@@ -60,10 +61,12 @@ def _serve(orders: socket.socket, paths: Paths) -> None:
         if not message:
             return
         order = json.loads(message)
-        crash.point("zygote.order")
+        failpoints.point("zygote.order")
         answer = _DONE
         try:
-            listener = peers.listen(paths.supervisor_sockets(order["job"], order["attempt"]), socket.SOCK_SEQPACKET)
+            listener = unix_sockets.listen(
+                paths.supervisor_sockets(order["job"], order["attempt"]), socket.SOCK_SEQPACKET
+            )
             if listener is not None:
                 with listener:
                     _fork_supervisor(orders, paths, order, listener)

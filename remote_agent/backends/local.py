@@ -10,7 +10,6 @@ import socket
 import time
 from typing import Any, Callable, Dict, List, Mapping, Optional, Set, Tuple
 
-from remote_agent import peers, procs
 from remote_agent.backends import Attempt, Backend, Status
 from remote_agent.core.scheduler import Capacity
 from remote_agent.gpu.inventory import allowed
@@ -20,6 +19,7 @@ from remote_agent.protocol.errors import BadRequest
 from remote_agent.protocol.jobs import EndReason, Lease
 from remote_agent.storage import files
 from remote_agent.storage.paths import Paths
+from remote_agent.system import processes, unix_sockets
 
 _ENDED = "ended"
 _LOOK_SECONDS = 3.0
@@ -50,7 +50,7 @@ class LocalBackend(Backend):
         self.settings: Dict[str, Any] = {}
         """What hosts.toml says of this host: "max_jobs", "gpus"."""
         self._cpus = len(os.sched_getaffinity(0))
-        self._ram = procs.memory_total()
+        self._ram = processes.memory_total()
         self._sockets: Dict[Attempt, socket.socket] = {}
         self._selector = selectors.EpollSelector()
         self._stops: Dict[Attempt, Dict[str, Any]] = {}
@@ -163,7 +163,7 @@ class LocalBackend(Backend):
                 pass  # it is ending: the end of its socket says so
 
     def _connect(self, attempt: Attempt) -> bool:
-        connection = peers.connect(self._paths.supervisor_sockets(*attempt), socket.SOCK_SEQPACKET)
+        connection = unix_sockets.connect(self._paths.supervisor_sockets(*attempt), socket.SOCK_SEQPACKET)
         if connection is None:
             return False
         connection.setblocking(False)
@@ -223,7 +223,7 @@ class LocalBackend(Backend):
             self._start_again(attempt, order)
             return None
         owner = _owner(attempt_files.supervisor)
-        if procs.is_alive(owner.get("supervisor", {})):
+        if processes.is_alive(owner.get("supervisor", {})):
             return None  # alive, out of reach of our sockets: looked at again by the clock
         record = _record(attempt_files.exit)  # it may have ended since the first look
         return Status(_ENDED, record or self._bury(owner))
@@ -242,14 +242,14 @@ class LocalBackend(Backend):
     def _bury(self, owner: Dict[str, Any]) -> Dict[str, Any]:
         """End what a dead supervisor left and return the exit record of a lost attempt."""
         who = owner.get("supervisor") or {}
-        if who and who.get("boot") != procs.boot_id():
+        if who and who.get("boot") != processes.boot_id():
             return _lost(EndReason.HOST_REBOOTED, "the host was rebooted while the job ran")
         killed = 0
         if owner.get("token"):
             session = owner.get("session")
-            if session and procs.start_time(session) not in (None, owner.get("session_start")):
+            if session and processes.start_time(session) not in (None, owner.get("session_start")):
                 session = None  # the number is somebody else's by now
-            killed = procs.kill_all(lambda: procs.members_of_attempt(owner["token"], session))
+            killed = processes.kill_all(lambda: processes.members_of_attempt(owner["token"], session))
         words = "its supervisor was killed, so its end was not seen"
         return _lost(EndReason.SUPERVISOR_DIED, words + (f"; {killed} processes of it were ended" if killed else ""))
 
@@ -263,11 +263,11 @@ class LocalBackend(Backend):
         now = time.monotonic()
         for attempt, pid in list(self.supervisors.items()):
             overdue = now > self._overdue.get(attempt, now)
-            if not procs.is_stopped(pid):
+            if not processes.is_stopped(pid):
                 self._stopped.pop(attempt, None)
             else:
                 self._stopped[attempt] = self._stopped.get(attempt, 0) + 1
-                procs.send_signal(pid, signal.SIGCONT, procs.start_time(pid))
+                processes.send_signal(pid, signal.SIGCONT, processes.start_time(pid))
             if overdue or self._stopped.get(attempt, 0) > _MOST_STOPPED:
                 ended[attempt] = self._end_by_force(attempt, pid)
         return ended
@@ -276,7 +276,7 @@ class LocalBackend(Backend):
         """End an attempt, and the supervisor that does not."""
         stop = self._stops.pop(attempt, None)
         words = "its supervisor was stopped again and again (SIGSTOP), so it was ended from outside"
-        procs.kill_all(lambda: [*procs.descendants(pid), pid])
+        processes.kill_all(lambda: [*processes.descendants(pid), pid])
         attempt_files = self._paths.job(attempt[0]).attempt(attempt[1])
         record = self._bury({**_owner(attempt_files.supervisor), "supervisor": {}})
         written = None if attempt in self._stopped else _record(attempt_files.exit)

@@ -15,8 +15,8 @@ import stat
 import time
 from typing import Any, Dict, Mapping, Optional
 
-from remote_agent import procs
 from remote_agent.protocol.checks import END_OF_TIME
+from remote_agent.system import processes
 
 FOLDER = "/var/tmp/foundations-claims"
 _STALE_SECONDS = 120.0
@@ -113,8 +113,8 @@ class Claims:
             return
         temporary = os.path.join(self._folder, f".{self._mark}-{os.urandom(8).hex()}")
         claim = {
-            "who": procs.identity(os.getpid()),
-            "namespace": procs.pid_namespace(),
+            "who": processes.identity(os.getpid()),
+            "namespace": processes.pid_namespace(),
             "job": job,
             "since": time.time(),
         }
@@ -168,8 +168,8 @@ class _Claim:
 
     def is_stale(self, touched: float) -> bool:
         """Say whether its agent is dead, or has not touched it for long."""
-        if self._namespace == procs.pid_namespace():
-            return not procs.is_alive(self._who) or procs.owner(self._who["pid"]) != self._uid
+        if self._namespace == processes.pid_namespace():
+            return not processes.is_alive(self._who) or processes.owner(self._who["pid"]) != self._uid
         return time.time() - touched > _STALE_SECONDS
 
 

@@ -16,12 +16,12 @@ import time
 from dataclasses import replace
 from typing import IO, Dict, List, Mapping, Optional, Sequence, Set, Tuple
 
-from remote_agent import procs
 from remote_agent.gpu import inventory
 from remote_agent.gpu.claims import Claims
 from remote_agent.gpu.inventory import Gpu, GpuProcess
 from remote_agent.gpu.occupancy import Look, Occupancy
 from remote_agent.gpu.source import Eyes
+from remote_agent.system import processes
 
 DEADLINE = 10.0
 """Seconds that one call of a tool may take."""
@@ -282,12 +282,12 @@ def _without_rows(text: str) -> str:
 
 def _known(process: GpuProcess) -> GpuProcess:
     """Return a process with what this host knows of it: in a container that may be nothing."""
-    uid = procs.owner(process.pid)
+    uid = processes.owner(process.pid)
     if uid is None:
         return process
-    started = procs.started_at(process.pid)
+    started = processes.started_at(process.pid)
     since = time.strftime("%H:%M", time.localtime(started)) if started is not None else ""
-    return replace(process, uid=uid, user=_user(uid), since=since, job=procs.job_of(process.pid))
+    return replace(process, uid=uid, user=_user(uid), since=since, job=processes.job_of(process.pid))
 
 
 def _user(uid: int) -> str:

@@ -19,8 +19,8 @@ from foundations_tui.store import queries
 from foundations_tui.submit.pipeline import submit
 from foundations_tui.submit.request import Request
 from foundations_tui.sync import pull
-from remote_agent import crash, procs
 from remote_agent.storage import files
+from remote_agent.system import failpoints, processes
 from tests.support import agents
 from tests.support.client import Client
 from tests.support.sshd import Sshd
@@ -108,7 +108,7 @@ def was_used(root: Path, point: str) -> bool:
 
 def test_kill_9_at_every_point(client: Client, root: Path, record_property: Callable[[str, object], None]) -> None:
     rng = random.Random(SEED)
-    points = [point for point in crash.POINTS for _ in range(HITS)]
+    points = [point for point in failpoints.POINTS for _ in range(HITS)]
     rng.shuffle(points)
     tally, session = Tally(), Session()
     session.agent("local")
@@ -134,7 +134,7 @@ def test_kill_9_of_sshd_at_every_point(
     """The connection's server dies while the agent is just there; the agent goes on, the client comes again."""
     rng = random.Random(SEED + 1)
     client.add_host("box", own_sshd, root=root)
-    wanted = [point for point in crash.POINTS if point.startswith(("daemon.", "supervisor."))]
+    wanted = [point for point in failpoints.POINTS if point.startswith(("daemon.", "supervisor."))]
     points = [point for point in wanted for _ in range(HITS)]
     rng.shuffle(points)
     tally, session = Tally(), Session()
@@ -157,7 +157,7 @@ def test_kill_9_of_sshd_at_every_point(
 def _server(sshd: Sshd) -> int:
     """Return the pid of the sshd process that serves the open connection: the last one below the listener."""
     assert sshd._process is not None
-    below = procs.descendants(sshd._process.pid)
+    below = processes.descendants(sshd._process.pid)
     servers = [pid for pid in below if Path(f"/proc/{pid}/comm").read_text().startswith("sshd")]
     return max(servers)
 
@@ -252,7 +252,7 @@ def test_a_storm(client: Client, root: Path, record_property: Callable[[str, obj
     for job, mark in marks.items():
         tally.note("storm", settle(session, "local", job), mark)
     session.close()
-    left = [who for who in agents.supervisors(root) if procs.members_of_attempt(who["token"], None)]
+    left = [who for who in agents.supervisors(root) if processes.members_of_attempt(who["token"], None)]
     assert left == []
     tally.tell("a storm over 60 jobs", record_property)
 
@@ -263,5 +263,5 @@ def _kill_some(root: Path, victim: str) -> None:
     if victim != "daemon":
         whom += [record["supervisor"] for record in agents.supervisors(root)]
     for who in whom:
-        if procs.is_alive(who):
-            procs.send_signal(who["pid"], signal.SIGKILL, who["start"])
+        if processes.is_alive(who):
+            processes.send_signal(who["pid"], signal.SIGKILL, who["start"])

@@ -17,8 +17,8 @@ from foundations_tui.session import Session
 from foundations_tui.store import queries
 from foundations_tui.store.db import Store
 from foundations_tui.sync import pull
-from remote_agent import procs
 from remote_agent.storage import files
+from remote_agent.system import processes
 from tests.support import agents
 from tests.support.client import Client, use_slots, wait_until
 from tests.support.sshd import Sshd
@@ -33,7 +33,7 @@ for n in range(400):
 
 
 def kill(pid: int) -> None:
-    procs.send_signal(pid, signal.SIGKILL, procs.start_time(pid))
+    processes.send_signal(pid, signal.SIGKILL, processes.start_time(pid))
 
 
 def test_the_daemon_is_killed_while_20_jobs_run(client: Client) -> None:
@@ -84,12 +84,12 @@ def test_a_killed_supervisor_is_lost_and_its_tree_is_ended(client: Client) -> No
     job = client.submit("--", "sh", "-c", "setsid sleep 500 & sleep 500")
     client.wait_until(job, "running")
     record = agents.supervisors(client.home / "agent")[0]
-    wait_until(lambda: len(procs.members_of_attempt(record["token"], None)) >= 3)
+    wait_until(lambda: len(processes.members_of_attempt(record["token"], None)) >= 3)
     kill(record["supervisor"]["pid"])
     client.run("wait", job, code=125)
     found = client.job(job)
     assert found["state"] == "lost" and found["reason_code"] == "supervisor_died" and "supervisor" in found["reason"]
-    assert procs.members_of_attempt(record["token"], None) == []
+    assert processes.members_of_attempt(record["token"], None) == []
 
 
 def test_supervisor_and_daemon_are_killed(client: Client) -> None:

@@ -19,7 +19,7 @@ from foundations_tui.hosts.agent import Agent, _Rpc
 from foundations_tui.session import Session
 from foundations_tui.submit import pipeline as submission
 from foundations_tui.submit.request import Request
-from remote_agent import bootstrap, procs
+from remote_agent import bootstrap
 from remote_agent.admission import Submission
 from remote_agent.backends.local import LocalBackend
 from remote_agent.engine import Engine
@@ -29,6 +29,7 @@ from remote_agent.protocol.jobs import JobSpec, JobState
 from remote_agent.storage import files, streams
 from remote_agent.storage.journal import Journal
 from remote_agent.storage.paths import Paths
+from remote_agent.system import processes
 from tests.support import agents
 from tests.support.client import FOUNDATIONS, Client
 
@@ -187,7 +188,7 @@ def test_a_session_number_that_is_somebody_elses_by_now(tmp_path: Path) -> None:
     innocent = subprocess.Popen(["sleep", "60"], start_new_session=True)
     try:
         backend = LocalBackend(Paths(str(tmp_path)), "", lambda order: None, list)
-        dead = {"pid": 2**22 + 1, "start": 1, "boot": procs.boot_id()}
+        dead = {"pid": 2**22 + 1, "start": 1, "boot": processes.boot_id()}
         owner = {"supervisor": dead, "token": "t" * 32, "session": innocent.pid, "session_start": 1}
         assert backend._bury(owner)["reason_code"] == "supervisor_died"
         time.sleep(0.1)

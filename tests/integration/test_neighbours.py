@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from remote_agent import bootstrap, ending, peers, procs
+from remote_agent import bootstrap, ending
 from remote_agent.backends import local
 from remote_agent.gpu import claims
 from remote_agent.gpu.inventory import Gpu, parse, parse_amd, parse_processes, parse_rocm, with_lost
@@ -26,6 +26,7 @@ from remote_agent.protocol.errors import BadRequest
 from remote_agent.protocol.jobs import EndReason
 from remote_agent.storage import files
 from remote_agent.storage.paths import Paths
+from remote_agent.system import processes, unix_sockets
 from tests.support import agents
 from tests.support.client import FOUNDATIONS, Client, wait_until
 
@@ -89,7 +90,7 @@ def test_a_backlog_of_our_own_that_is_full_is_waited_for_only_a_moment() -> None
         one.setblocking(False)
         one.connect_ex(name)
     began = time.monotonic()
-    assert peers.connect([name], socket.SOCK_STREAM) is None and time.monotonic() - began < 5
+    assert unix_sockets.connect([name], socket.SOCK_STREAM) is None and time.monotonic() - began < 5
     for one in [listener, *held]:
         one.close()
 
@@ -204,7 +205,7 @@ def test_a_supervisor_that_is_stopped_holds_no_slot(client: Client) -> None:
     job = client.submit("--", "python", "-c", code)
     client.wait_until(job, "lost", 60)
     assert "SIGSTOP" in client.job(job)["reason"]
-    assert procs.members_of_attempt(_token(client, job), None) == []
+    assert processes.members_of_attempt(_token(client, job), None) == []
     client.run("submit", "--wait", "--", "true")
 
 

@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 
-from remote_agent import bootstrap, ending, handlers, owner, peers, procs
+from remote_agent import bootstrap, ending, handlers, owner
 from remote_agent.backends import Status
 from remote_agent.core import scheduler
 from remote_agent.core.state import HostState, apply, snapshot_events
@@ -30,6 +30,7 @@ from remote_agent.sampler import SEGMENT_BYTES, SEGMENTS, Ring
 from remote_agent.storage import files, journal as journals, log_cap, unfetched
 from remote_agent.storage.journal import Journal
 from remote_agent.storage.paths import Paths
+from remote_agent.system import processes, unix_sockets
 from tests.support import agents
 from tests.support.client import Client, wait_until
 from tests.support.paths import DATA
@@ -534,9 +535,9 @@ def test_a_reboot_loses_what_ran_retries_it_and_goes_on_with_the_queue(client: C
     agents.kill_daemon(root)
     for record in agents.supervisors(root):
         os.kill(record["supervisor"]["pid"], signal.SIGKILL)
-        procs.kill_all(lambda record=record: procs.members_of_attempt(record["token"], record["session"]))
+        processes.kill_all(lambda record=record: processes.members_of_attempt(record["token"], record["session"]))
     for path in [root / "owner.json", *root.glob("jobs/*/attempts/*/supervisor.json")]:
-        path.write_text(path.read_text().replace(procs.boot_id(), "another-boot"))
+        path.write_text(path.read_text().replace(processes.boot_id(), "another-boot"))
     (root / "stopped").unlink()
     client.run("wait", waiting, retried)
     found = client.job(lost)
@@ -616,17 +617,17 @@ def test_after_a_stop_no_process_is_left(client: Client, name: str) -> None:
     job = client.submit("--", "python", "tree.py")
     wait_until(lambda: "ready" in client.run("logs", job).stdout)
     token = agents.supervisors(client.home / "agent")[-1]["token"]
-    assert procs.members_of_attempt(token, None)
+    assert processes.members_of_attempt(token, None)
     client.run("stop", "--grace", "1", job)
     client.run("wait", job, code=None)
     assert client.job(job)["state"] == "stopped"
-    left = [pid for pid in procs.members_of_attempt(token, None) if procs.start_time(pid) is not None]
+    left = [pid for pid in processes.members_of_attempt(token, None) if processes.start_time(pid) is not None]
     assert left == [], name
 
 
 def test_a_killed_by_memory_is_told_from_a_kill(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(procs, "_read", lambda path: "pgfault 12\noom_kill 3\n" if path == "/proc/vmstat" else "")
-    assert procs.oom_kills() == 3
+    monkeypatch.setattr(processes, "_read", lambda path: "pgfault 12\noom_kill 3\n" if path == "/proc/vmstat" else "")
+    assert processes.oom_kills() == 3
     attempt = Paths(str(tmp_path)).job("a").attempt(1)
     os.makedirs(attempt.folder)
     killed = ending.of_process(signal.SIGKILL, None, "")
@@ -754,14 +755,14 @@ def test_a_home_that_several_machines_share(tmp_path: Path, monkeypatch: pytest.
     paths = Paths(f"{tmp_path}/.foundations/one")
     owner.claim(paths)
     line = json.loads(Path(paths.owner).read_text())
-    for change in ({"who": procs.identity(os.getppid())}, {"host": "another", "namespace": "pid:[7]"}):
+    for change in ({"who": processes.identity(os.getppid())}, {"host": "another", "namespace": "pid:[7]"}):
         files.write_json(paths.owner, {**line, **change})
         with pytest.raises(AlreadyRunning, match="belongs to an agent on"):
             owner.claim(paths)
     os.utime(paths.owner, (1, 1))
     owner.claim(paths)  # the other machine has not been heard of for long
     assert owner.beat(paths)
-    files.write_json(paths.owner, {**line, "who": procs.identity(1)})
+    files.write_json(paths.owner, {**line, "who": processes.identity(1)})
     assert not owner.beat(paths), "who was taken over steps down"
 
 
@@ -775,11 +776,11 @@ def test_a_name_that_another_user_squats_on(tmp_path: Path) -> None:
     squatter = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE)
     try:
         assert squatter.stdout is not None and squatter.stdout.readline() == b"ready\n"
-        ours = peers.listen(names, socket.SOCK_STREAM)
+        ours = unix_sockets.listen(names, socket.SOCK_STREAM)
         assert ours is not None and ours.getsockname() == names[1]
-        found = peers.connect(names, socket.SOCK_STREAM)
+        found = unix_sockets.connect(names, socket.SOCK_STREAM)
         assert found is not None and found.getpeername() == names[1]
-        assert peers.listen(names, socket.SOCK_STREAM) is None, "a second daemon is refused"
+        assert unix_sockets.listen(names, socket.SOCK_STREAM) is None, "a second daemon is refused"
         found.close()
         ours.close()
     finally:

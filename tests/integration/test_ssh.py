@@ -18,7 +18,7 @@ from foundations_tui.errors import HostRefused
 from foundations_tui.hosts import bundle, ssh, unlocking
 from foundations_tui.hosts.asking import NOBODY, Asker, LockedKey
 from foundations_tui.session import Session
-from remote_agent import procs
+from remote_agent.system import processes
 from tests.support import agents
 from tests.support.client import Client, wait_until
 from tests.support.sshd import Sshd, lock_key, make_key
@@ -101,7 +101,7 @@ def test_stop_ends_the_whole_tree(client: Client, sshd: Sshd) -> None:
     found = client.job(job)
     assert found["state"] == "stopped" and found["reason_code"] == "stopped_by_user"
     token = agents.supervisors(root)[0]["token"]
-    assert procs.members_of_attempt(token, None) == []
+    assert processes.members_of_attempt(token, None) == []
 
 
 def test_unknown_host_key_is_refused_and_can_be_accepted(client: Client, sshd: Sshd) -> None:

@@ -6,28 +6,28 @@ import signal
 import time
 from pathlib import Path
 
-from remote_agent import procs
 from remote_agent.storage import files
+from remote_agent.system import processes
 from tests.support import leftovers
 
 
 def daemon_pid(root: Path) -> int:
     """Return the pid of the daemon that owns a root."""
     owner = files.read_json(str(root / "owner.json"))
-    assert owner and procs.is_alive(owner["who"]), f"no daemon runs in {root}"
+    assert owner and processes.is_alive(owner["who"]), f"no daemon runs in {root}"
     return int(owner["who"]["pid"])
 
 
 def is_owned(root: Path) -> bool:
     """Say whether a daemon runs for a root."""
     owner = files.read_json(str(root / "owner.json"))
-    return bool(owner) and procs.is_alive(owner["who"])
+    return bool(owner) and processes.is_alive(owner["who"])
 
 
 def kill_daemon(root: Path) -> None:
     """Kill a daemon, as a crash would."""
     pid = daemon_pid(root)
-    procs.send_signal(pid, signal.SIGKILL, procs.start_time(pid))
+    processes.send_signal(pid, signal.SIGKILL, processes.start_time(pid))
 
 
 def supervisors(root: Path) -> list[dict]:
@@ -43,17 +43,17 @@ def end(root: Path) -> None:
     (root / "stopped").write_bytes(b"")  # no supervisor starts a new daemon
     while alive := _alive(root):  # again: a daemon that was just being started has its record later
         for who in alive:
-            procs.send_signal(who["pid"], signal.SIGKILL, who["start"])
+            processes.send_signal(who["pid"], signal.SIGKILL, who["start"])
         time.sleep(0.01)
     for record in supervisors(root):
-        procs.kill_all(lambda record=record: procs.members_of_attempt(record["token"], record["session"]))
+        processes.kill_all(lambda record=record: processes.members_of_attempt(record["token"], record["session"]))
     for pid, command in leftovers.below(root).items():
         if "agent.pyz" in command:  # a notice that is still being delivered
-            procs.send_signal(pid, signal.SIGKILL, procs.start_time(pid))
+            processes.send_signal(pid, signal.SIGKILL, processes.start_time(pid))
 
 
 def _alive(root: Path) -> list[dict]:
     """Return the supervisors and the daemon of a root that run."""
     owner = files.read_json(str(root / "owner.json"))
     known = [record["supervisor"] for record in supervisors(root)] + ([owner["who"]] if owner else [])
-    return [who for who in known if procs.is_alive(who)]
+    return [who for who in known if processes.is_alive(who)]

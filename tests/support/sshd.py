@@ -11,7 +11,7 @@ import subprocess
 import time
 from pathlib import Path
 
-from remote_agent import procs
+from remote_agent.system import processes
 
 CONFIG = """\
 Port {port}
@@ -88,7 +88,7 @@ class Sshd:
         if self._process is None:
             return
         for pid in [self._process.pid, *_servers_below(self._process.pid)]:
-            procs.send_signal(pid, signal.SIGKILL, procs.start_time(pid))
+            processes.send_signal(pid, signal.SIGKILL, processes.start_time(pid))
         self._process.wait()
         self._process = None
 
@@ -105,7 +105,7 @@ def lock_key(path: Path, passphrase: str = "open sesame") -> None:
 
 def _servers_below(pid: int) -> list[int]:
     """Return the sshd processes below one: not what runs in their sessions, that has to see the connection end."""
-    return [child for child in procs.descendants(pid) if _name(child).startswith("sshd")]
+    return [child for child in processes.descendants(pid) if _name(child).startswith("sshd")]
 
 
 def _name(pid: int) -> str:

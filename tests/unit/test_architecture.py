@@ -40,12 +40,6 @@ AGENT_LAYERS = [
 ]
 """Top first: what decides (core) knows no process and no file; what is written down (storage) knows no decision."""
 MOVING = {
-    "remote_agent.clean_environment": "system",
-    "remote_agent.procs": "system",
-    "remote_agent.peers": "system",
-    "remote_agent.crash": "system",
-    "remote_agent.launch": "system",
-    "remote_agent.login": "system",
     "remote_agent.supervisor": "supervisor",
     "remote_agent.environment": "supervisor",
     "remote_agent.ending": "supervisor",

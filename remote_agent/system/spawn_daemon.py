@@ -7,8 +7,8 @@ import subprocess
 import sys
 from typing import Optional
 
-from remote_agent.clean_environment import scrubbed
 from remote_agent.storage.paths import Paths
+from remote_agent.system.clean_environment import scrubbed
 
 
 def start_daemon(paths: Paths, agent: str, report: Optional[int] = None) -> None:

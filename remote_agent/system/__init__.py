@@ -1,0 +1,1 @@
+"""The operating system as the agent uses it: processes and their identity, sockets, the login shell."""
