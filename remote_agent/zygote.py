@@ -14,8 +14,8 @@ import sys
 import traceback
 from typing import Any, Dict, Optional
 
-from remote_agent import supervisor
 from remote_agent.storage.paths import Paths
+from remote_agent.supervisor import supervisor
 from remote_agent.system import failpoints, unix_sockets
 
 _ORDER_BYTES = 64 * 1024

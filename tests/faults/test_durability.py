@@ -21,7 +21,6 @@ from typing import Any
 
 import pytest
 
-from remote_agent import supervisor
 from remote_agent.backends import Status
 from remote_agent.core.scheduler import Capacity
 from remote_agent.core.state import HostState
@@ -37,6 +36,7 @@ from remote_agent.storage.files import Disk
 from remote_agent.storage.journal import Journal, encode_line, salvage
 from remote_agent.storage.objects import ObjectStore
 from remote_agent.storage.paths import Paths
+from remote_agent.supervisor import supervisor
 from tests.support.lossy import LossyDisk, PowerLoss
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from remote_agent import bootstrap, ending
+from remote_agent import bootstrap
 from remote_agent.backends import local
 from remote_agent.gpu import claims
 from remote_agent.gpu.inventory import Gpu, parse, parse_amd, parse_processes, parse_rocm, with_lost
@@ -26,6 +26,7 @@ from remote_agent.protocol.errors import BadRequest
 from remote_agent.protocol.jobs import EndReason
 from remote_agent.storage import files
 from remote_agent.storage.paths import Paths
+from remote_agent.supervisor import exit_record
 from remote_agent.system import processes, unix_sockets
 from tests.support import agents
 from tests.support.client import FOUNDATIONS, Client, wait_until
@@ -239,7 +240,7 @@ def test_an_end_that_was_written_and_not_told_counts(tmp_path: Path) -> None:
     ours, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     for number, written in enumerate([True, False]):
         if written:
-            files.write_json(attempt_files.exit, ending.record(EndReason.EXIT_CODE, "exit code 7", 7))
+            files.write_json(attempt_files.exit, exit_record.record(EndReason.EXIT_CODE, "exit code 7", 7))
         else:
             os.unlink(attempt_files.exit)
         backend._keep(("job", 1), ours.dup())
@@ -253,7 +254,7 @@ def test_an_end_that_was_written_and_not_told_counts(tmp_path: Path) -> None:
 
 
 def test_what_is_wrong_about_an_end_costs_only_itself() -> None:
-    end = ending.record(EndReason.EXIT_CODE, "exit code 3", 3)
+    end = exit_record.record(EndReason.EXIT_CODE, "exit code 3", 3)
     broken = {
         "cause": {"line": "a\0b"},
         "usage": {"x": "y", "cpu": 1.0},

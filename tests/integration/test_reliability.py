@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 
-from remote_agent import bootstrap, ending, handlers, owner
+from remote_agent import bootstrap, handlers, owner
 from remote_agent.backends import Status
 from remote_agent.core import scheduler
 from remote_agent.core.state import HostState, apply, snapshot_events
@@ -30,6 +30,7 @@ from remote_agent.sampler import SEGMENT_BYTES, SEGMENTS, Ring
 from remote_agent.storage import files, journal as journals, log_cap, unfetched
 from remote_agent.storage.journal import Journal
 from remote_agent.storage.paths import Paths
+from remote_agent.supervisor import exit_record
 from remote_agent.system import processes, unix_sockets
 from tests.support import agents
 from tests.support.client import Client, wait_until
@@ -121,7 +122,7 @@ class _Backend:
 
 def finish(host: _Host, job: str, code: int) -> None:
     reason = EndReason.EXIT_CODE if code else EndReason.FINISHED
-    files.write_json(host.paths.job(job).attempt(1).exit, ending.record(reason, "", code))
+    files.write_json(host.paths.job(job).attempt(1).exit, exit_record.record(reason, "", code))
 
 
 def make_history(root: Path) -> _Host:
@@ -575,7 +576,7 @@ def test_clocks_that_jump(tmp_path: Path) -> None:
 
 
 def test_the_time_it_took_does_not_depend_on_the_wall_clock() -> None:
-    source = (Path(ending.__file__).parent / "supervisor.py").read_text()
+    source = (Path(exit_record.__file__).parent / "supervisor.py").read_text()
     assert '"wall_seconds": round(time.monotonic() - self._began' in source
 
 
@@ -630,10 +631,10 @@ def test_a_killed_by_memory_is_told_from_a_kill(monkeypatch: pytest.MonkeyPatch,
     assert processes.oom_kills() == 3
     attempt = Paths(str(tmp_path)).job("a").attempt(1)
     os.makedirs(attempt.folder)
-    killed = ending.of_process(signal.SIGKILL, None, "")
+    killed = exit_record.of_process(signal.SIGKILL, None, "")
     assert (killed["exit_code"], killed["signal"]) == (137, "SIGKILL")
-    assert ending.with_cause(killed, attempt, 1)["cause"]["code"] == "oom_killed"
-    assert ending.with_cause(killed, attempt, 0)["cause"]["code"] == "killed"
+    assert exit_record.with_cause(killed, attempt, 1)["cause"]["code"] == "oom_killed"
+    assert exit_record.with_cause(killed, attempt, 0)["cause"]["code"] == "killed"
 
 
 # --- versions ---------------------------------------------------------------------------------------------------

@@ -40,10 +40,6 @@ AGENT_LAYERS = [
 ]
 """Top first: what decides (core) knows no process and no file; what is written down (storage) knows no decision."""
 MOVING = {
-    "remote_agent.supervisor": "supervisor",
-    "remote_agent.environment": "supervisor",
-    "remote_agent.ending": "supervisor",
-    "remote_agent.postmortem": "supervisor",
     "remote_agent.proxy": "roles",
     "remote_agent.transfer": "roles",
     "remote_agent.notify": "roles",
@@ -70,7 +66,7 @@ PURE = {
     *("protocol/jobs", "protocol/framing", "protocol/checks", "protocol/messages"),
     *("core/state", "core/scheduler"),
     *("gpu/inventory", "gpu/occupancy"),
-    "postmortem",
+    "supervisor/postmortem",
 }
 """Modules of the agent that get clocks, ids and files as arguments: they are tested without any."""
 IMPURE_MODULES = {"os", "subprocess", "socket", "time", "threading", "pathlib"}

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from hypothesis import given, strategies as st
 
-from remote_agent import postmortem
-from remote_agent.postmortem import Evidence, explain
+from remote_agent.supervisor import postmortem
+from remote_agent.supervisor.postmortem import Evidence, explain
 from tests.support.paths import DATA
 
 LOGS = sorted((DATA / "logs").glob("*.log"))

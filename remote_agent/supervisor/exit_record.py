@@ -7,11 +7,11 @@ import signal
 import time
 from typing import Any, Dict, Optional
 
-from remote_agent import postmortem
 from remote_agent.protocol import checks
 from remote_agent.protocol.jobs import STATE_OF_REASON, EndReason, JobState, exit_words
 from remote_agent.storage import files
 from remote_agent.storage.paths import AttemptPaths
+from remote_agent.supervisor import postmortem
 from remote_agent.system import processes
 
 TIME_LIMIT_CODE = 124

@@ -18,12 +18,12 @@ import time
 import traceback
 from typing import Any, Dict, List, Optional
 
-from remote_agent import ending, environment
 from remote_agent.protocol.errors import AgentError
 from remote_agent.protocol.jobs import EndReason, JobSpec, Lease
 from remote_agent.storage import event_files, files, log_cap, workspace
 from remote_agent.storage.objects import ObjectStore
 from remote_agent.storage.paths import Paths
+from remote_agent.supervisor import environment, exit_record
 from remote_agent.system import failpoints, processes, spawn_daemon, unix_sockets
 
 _RECORD_TRIES = 600
@@ -160,21 +160,21 @@ class _Supervisor:
             self._write_own_record()
             argv, env, cwd = self._prepare()
         except _Stopped:
-            return ending.record(EndReason.STOPPED_BY_USER, self.end_words)
+            return exit_record.record(EndReason.STOPPED_BY_USER, self.end_words)
         except (OSError, ValueError, AgentError) as error:
             self._say(f"the job's folder could not be made: {error}")
-            return ending.record(EndReason.WORKSPACE_FAILED, f"the job's folder could not be made: {error}")
+            return exit_record.record(EndReason.WORKSPACE_FAILED, f"the job's folder could not be made: {error}")
         failpoints.point("supervisor.prepared")
         try:
             self._start(argv, env, cwd)
         except FileNotFoundError:
             words = _missing_interpreter(argv[0], cwd) or f"command not found on the host: {argv[0]}{_advice(argv[0])}"
             self._say(words)
-            return ending.record(EndReason.COMMAND_NOT_FOUND, words, 127)
+            return exit_record.record(EndReason.COMMAND_NOT_FOUND, words, 127)
         except (OSError, ValueError) as error:
             words = f"cannot run {argv[0]}: {getattr(error, 'strerror', None) or error}"
             self._say(words)
-            return ending.record(EndReason.COMMAND_NOT_EXECUTABLE, words, 126)
+            return exit_record.record(EndReason.COMMAND_NOT_EXECUTABLE, words, 126)
         self._tell_of_start()
         failpoints.point("supervisor.running")
         status, usage = self._wait()
@@ -186,7 +186,7 @@ class _Supervisor:
         """End what runs and return the exit record for a fault of the agent's own."""
         processes.kill_all(self._tree, reap=True)
         self._say(f"the agent failed, which is a bug; the job was ended\n{trace}")
-        return ending.record(EndReason.AGENT_FAILED, f"the agent failed: {trace.strip().splitlines()[-1]}")
+        return exit_record.record(EndReason.AGENT_FAILED, f"the agent failed: {trace.strip().splitlines()[-1]}")
 
     def _prepare(self) -> Any:
         for folder in (self.files.records, self.job.artifacts, self.job.checkpoints):
@@ -278,19 +278,19 @@ class _Supervisor:
         return sorted(mine - {os.getpid()})
 
     def _exit_record(self, status: int, usage: Any) -> Dict[str, Any]:
-        record = ending.of_process(status, self.ended_by, self.end_words)
+        record = exit_record.of_process(status, self.ended_by, self.end_words)
         record["usage"] = {
             "wall_seconds": round(time.monotonic() - self._began, 3),
             "cpu_seconds": round(usage.ru_utime + usage.ru_stime, 3),
             "peak_memory": usage.ru_maxrss * 1024,
         }
-        disk = ending.disk_used(self.files.folder)
+        disk = exit_record.disk_used(self.files.folder)
         if disk is not None:
             record["usage"]["disk"] = disk
         if self.spec.log_limit:
             log_cap.bound(self.files.log, self.spec.log_limit)
         killed = processes.oom_kills() - self._oom_kills if record["signal"] == "SIGKILL" else 0
-        return ending.with_cause(record, self.files, killed)
+        return exit_record.with_cause(record, self.files, killed)
 
     # --- what is due, and what the daemon wants ---------------------------------------------------------------
 

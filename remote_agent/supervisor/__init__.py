@@ -1,0 +1,1 @@
+"""The one process that owns an attempt, from its folder to its exit record."""
