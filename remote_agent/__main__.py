@@ -15,7 +15,7 @@ def main(argv: List[str]) -> int:
     role, root, *rest = argv
     _import_from_folder(may_make=role == "daemon")
     if role == "proxy":
-        from remote_agent import proxy
+        from remote_agent.roles import proxy
 
         return proxy.main(root, _own_hash())
     if role == "daemon":
@@ -23,39 +23,39 @@ def main(argv: List[str]) -> int:
 
         return daemon.main(root, _own_hash(), *map(int, rest))
     if role == "receive":
-        from remote_agent import transfer
+        from remote_agent.roles import transfer
 
         return transfer.receive(root, *rest)
     if role == "send":
-        from remote_agent import transfer
+        from remote_agent.roles import transfer
 
         return transfer.send(root, *rest)
     if role == "survey":
-        from remote_agent import transfer
+        from remote_agent.roles import transfer
 
         return transfer.survey(root, *rest)
     if role == "trial":
-        from remote_agent import trial
+        from remote_agent.roles import try_setup
 
-        return trial.main(root, *rest)
+        return try_setup.main(root, *rest)
     if role == "nested":
-        from remote_agent import nested
+        from remote_agent.roles import nested
 
         return nested.main(root, *rest)
     if role == "notify":
-        from remote_agent import notify
+        from remote_agent.roles import deliver_notice
 
-        return notify.main()
+        return deliver_notice.main()
     if role == "enter":
-        from remote_agent import enter
+        from remote_agent.roles import enter
 
         return enter.main(root, _own_hash(), *rest)
     if role == "autostart":
-        from remote_agent import autostart
+        from remote_agent.roles import autostart
 
         return autostart.main(root, _own_hash(), *rest)
     if role == "uninstall":
-        from remote_agent import uninstall
+        from remote_agent.roles import uninstall
 
         return uninstall.main(root, *rest)
     sys.stderr.write(f"unknown role {role!r}\n")

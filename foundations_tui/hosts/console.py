@@ -27,7 +27,7 @@ class Console(Protocol):
 
 
 def run(transport: Console, place: Place, wish: dict[str, Any], tty: bool) -> int:
-    """Run what a wish says (see ``remote_agent/enter.py``) and return its exit code.
+    """Run what a wish says (see ``remote_agent/roles/enter.py``) and return its exit code.
 
     Args:
         transport: to the host, or its agent.

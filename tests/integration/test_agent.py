@@ -550,9 +550,11 @@ def test_a_command_is_told(client: Client, tmp_path: Path) -> None:
 
 def test_a_notice_that_cannot_be_delivered_is_said(client: Client) -> None:
     (client.project / "foundations.toml").write_text('[notify]\ncommand = ["/not/there"]\n')
-    from remote_agent import notify
+    from remote_agent.roles import deliver_notice
 
-    assert notify._run(["/not/there"], b"") == "FileNotFoundError" and notify._post("http://127.0.0.1:1/a b", b"")
+    assert deliver_notice._run(["/not/there"], b"") == "FileNotFoundError" and deliver_notice._post(
+        "http://127.0.0.1:1/a b", b""
+    )
     for text in ('on = [["x"]]', 'url = "http://[bad"', "command = 'sh -c \"open'", 'command = [""]', "url = 3"):
         (client.project / "foundations.toml").write_text(f"[notify]\n{text}\n")
         assert "[notify]" in client.run("submit", "--", "true", code=2).stderr, text

@@ -40,15 +40,6 @@ AGENT_LAYERS = [
 ]
 """Top first: what decides (core) knows no process and no file; what is written down (storage) knows no decision."""
 MOVING = {
-    "remote_agent.proxy": "roles",
-    "remote_agent.transfer": "roles",
-    "remote_agent.notify": "roles",
-    "remote_agent.enter": "roles",
-    "remote_agent.autostart": "roles",
-    "remote_agent.uninstall": "roles",
-    "remote_agent.nested": "roles",
-    "remote_agent.nonce": "roles",
-    "remote_agent.trial": "roles",
     "remote_agent.daemon": "daemon",
     "remote_agent.handlers": "daemon",
     "remote_agent.startup": "daemon",

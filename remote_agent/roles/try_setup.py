@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 
-from remote_agent.nonce import say
+from remote_agent.roles.nonce import say
 from remote_agent.storage.paths import Paths
 from remote_agent.supervisor import environment
 from remote_agent.system import login

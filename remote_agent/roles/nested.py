@@ -12,10 +12,10 @@ import sys
 import time
 from typing import Any, Dict, Tuple
 
-from remote_agent.nonce import say
 from remote_agent.protocol import checks, framing
 from remote_agent.protocol.errors import AgentError, BadRequest, Conflict, NotFound
 from remote_agent.protocol.jobs import JOB_ID, JobSpec
+from remote_agent.roles.nonce import say
 from remote_agent.storage import files
 from remote_agent.storage.objects import ObjectStore
 from remote_agent.storage.paths import Paths

@@ -12,9 +12,9 @@ import pwd
 import sys
 from typing import Any, Dict, List, Tuple
 
-from remote_agent.nonce import say
 from remote_agent.protocol.errors import AgentError, NotFound
 from remote_agent.protocol.jobs import JobSpec, Lease
+from remote_agent.roles.nonce import say
 from remote_agent.storage import files
 from remote_agent.storage.paths import Paths
 from remote_agent.supervisor import environment

@@ -14,10 +14,10 @@ import sys
 import tarfile
 from typing import Any, BinaryIO, Dict, Iterator, List, NamedTuple, Optional, Set, Tuple
 
-from remote_agent.nonce import say
 from remote_agent.protocol.checks import listing, row, text
 from remote_agent.protocol.errors import AgentError, NotFound, StorageBroken
 from remote_agent.protocol.jobs import JOB_ID
+from remote_agent.roles.nonce import say
 from remote_agent.storage import files, unfetched
 from remote_agent.storage.objects import ObjectStore
 from remote_agent.storage.paths import AttemptPaths, Paths

@@ -10,7 +10,7 @@ import subprocess
 import sys
 from typing import Any, Dict, List, Tuple
 
-from remote_agent.nonce import say
+from remote_agent.roles.nonce import say
 from remote_agent.storage import files
 from remote_agent.storage.paths import Paths
 

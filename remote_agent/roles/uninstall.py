@@ -7,9 +7,9 @@ import shutil
 import socket
 from typing import Any, Dict
 
-from remote_agent import autostart
 from remote_agent.gpu import claims
-from remote_agent.nonce import say
+from remote_agent.roles import autostart
+from remote_agent.roles.nonce import say
 from remote_agent.storage import files
 from remote_agent.storage.paths import Paths
 from remote_agent.system import processes, unix_sockets
