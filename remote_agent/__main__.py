@@ -19,9 +19,9 @@ def main(argv: List[str]) -> int:
 
         return proxy.main(root, _own_hash())
     if role == "daemon":
-        from remote_agent import daemon
+        from remote_agent.daemon import loop
 
-        return daemon.main(root, _own_hash(), *map(int, rest))
+        return loop.main(root, _own_hash(), *map(int, rest))
     if role == "receive":
         from remote_agent.roles import transfer
 

@@ -24,13 +24,13 @@ import pytest
 from remote_agent.backends import Status
 from remote_agent.core.scheduler import Capacity
 from remote_agent.core.state import HostState
-from remote_agent.daemon import Daemon
-from remote_agent.engine import Engine
+from remote_agent.daemon.engine import Engine
+from remote_agent.daemon.loop import Daemon
+from remote_agent.daemon.recovery import with_copies
 from remote_agent.protocol import framing
 from remote_agent.protocol.errors import AgentError, StorageBroken
 from remote_agent.protocol.framing import PACK_BLOB, PACK_ENTRY, PACK_TRAILER, PACK_TREE
 from remote_agent.protocol.jobs import JobSpec, JobState
-from remote_agent.recovery import with_copies
 from remote_agent.storage import files
 from remote_agent.storage.files import Disk
 from remote_agent.storage.journal import Journal, encode_line, salvage

@@ -53,7 +53,7 @@ def view(job: str, **facts: Any) -> JobView:
 
 
 def test_every_request_and_answer_is_described() -> None:
-    from remote_agent import handlers
+    from remote_agent.daemon import handlers
 
     assert set(handlers._TABLE) == set(messages.REQUESTS) == set(messages.ANSWERS)
 

@@ -20,9 +20,9 @@ from foundations_tui.session import Session
 from foundations_tui.submit import pipeline as submission
 from foundations_tui.submit.request import Request
 from remote_agent import bootstrap
-from remote_agent.admission import Submission
 from remote_agent.backends.local import LocalBackend
-from remote_agent.engine import Engine
+from remote_agent.daemon.admission import Submission
+from remote_agent.daemon.engine import Engine
 from remote_agent.protocol import framing
 from remote_agent.protocol.errors import BadRequest, NotFound, StorageBroken
 from remote_agent.protocol.jobs import JobSpec, JobState

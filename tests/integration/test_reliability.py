@@ -19,14 +19,15 @@ from typing import Any
 
 import pytest
 
-from remote_agent import bootstrap, handlers, owner
+from remote_agent import bootstrap
 from remote_agent.backends import Status
 from remote_agent.core import scheduler
 from remote_agent.core.state import HostState, apply, snapshot_events
-from remote_agent.engine import Engine
+from remote_agent.daemon import handlers, owner
+from remote_agent.daemon.engine import Engine
+from remote_agent.daemon.sampler import SEGMENT_BYTES, SEGMENTS, Ring
 from remote_agent.protocol.errors import AlreadyRunning, Conflict
 from remote_agent.protocol.jobs import EndReason, JobSpec
-from remote_agent.sampler import SEGMENT_BYTES, SEGMENTS, Ring
 from remote_agent.storage import files, journal as journals, log_cap, unfetched
 from remote_agent.storage.journal import Journal
 from remote_agent.storage.paths import Paths

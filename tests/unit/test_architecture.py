@@ -39,19 +39,7 @@ AGENT_LAYERS = [
     ["protocol", "bootstrap"],
 ]
 """Top first: what decides (core) knows no process and no file; what is written down (storage) knows no decision."""
-MOVING = {
-    "remote_agent.daemon": "daemon",
-    "remote_agent.handlers": "daemon",
-    "remote_agent.startup": "daemon",
-    "remote_agent.engine": "daemon",
-    "remote_agent.admission": "daemon",
-    "remote_agent.recovery": "daemon",
-    "remote_agent.syncer": "daemon",
-    "remote_agent.notices": "daemon",
-    "remote_agent.sampler": "daemon",
-    "remote_agent.zygote": "daemon",
-    "remote_agent.owner": "daemon",
-}
+MOVING = {}
 """Modules that are still to be moved into the folder that their subject is."""
 PURE = {
     *("protocol/jobs", "protocol/framing", "protocol/checks", "protocol/messages"),

@@ -11,14 +11,14 @@ import os
 import subprocess
 from typing import Any, Callable, Dict, Iterable, List, Optional, Tuple
 
-from remote_agent import admission, recovery
-from remote_agent.admission import Submission
 from remote_agent.backends import Attempt
 from remote_agent.backends.local import LocalBackend
 from remote_agent.core import scheduler, state as states
 from remote_agent.core.state import ALL_GROUPS, HostState
 from remote_agent.core.waits import Waits
-from remote_agent.notices import Notices
+from remote_agent.daemon import admission, recovery
+from remote_agent.daemon.admission import Submission
+from remote_agent.daemon.notifications import Notices
 from remote_agent.protocol import checks
 from remote_agent.protocol.errors import BadRequest, Conflict, NotFound, StorageBroken
 from remote_agent.protocol.jobs import (

@@ -8,9 +8,10 @@ import socket
 import time
 from typing import Any, Callable, Dict, List, Optional, Tuple
 
-from remote_agent import owner
 from remote_agent.backends.local import LocalBackend
-from remote_agent.engine import Engine
+from remote_agent.daemon import owner
+from remote_agent.daemon.engine import Engine
+from remote_agent.daemon.zygote import Zygote
 from remote_agent.gpu.claims import Claims
 from remote_agent.gpu.probe import GpuProbe
 from remote_agent.protocol import messages
@@ -19,7 +20,6 @@ from remote_agent.storage import files
 from remote_agent.storage.journal import Journal
 from remote_agent.storage.paths import Paths
 from remote_agent.system import failpoints, login, unix_sockets
-from remote_agent.zygote import Zygote
 
 Started = Tuple[Engine, GpuProbe, socket.socket, login.Question]
 

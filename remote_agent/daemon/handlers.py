@@ -13,9 +13,10 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Callable, Dict, List
 
-from remote_agent import __version__, engine as engines
-from remote_agent.admission import Submission
+from remote_agent import __version__
 from remote_agent.core.state import ALL_GROUPS
+from remote_agent.daemon import engine as engines
+from remote_agent.daemon.admission import Submission
 from remote_agent.protocol import checks, framing, messages
 from remote_agent.protocol.errors import AgentError, BadRequest, Conflict, NotFound
 from remote_agent.protocol.jobs import JobSpec, JobView
@@ -23,7 +24,7 @@ from remote_agent.storage import files, streams, unfetched
 from remote_agent.system import processes
 
 if TYPE_CHECKING:
-    from remote_agent.daemon import Connection, Daemon
+    from remote_agent.daemon.loop import Connection, Daemon
 
 Params = Dict[str, Any]
 _LONGEST_WATCH = 60.0

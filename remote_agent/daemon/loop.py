@@ -17,16 +17,16 @@ import sys
 import time
 from typing import Any, Dict, List, Optional, Set, Tuple
 
-from remote_agent import handlers, owner
-from remote_agent.engine import Engine
+from remote_agent.daemon import handlers, owner
+from remote_agent.daemon.commit_thread import Syncer
+from remote_agent.daemon.engine import Engine
+from remote_agent.daemon.sampler import Sampler
 from remote_agent.gpu import probe
 from remote_agent.protocol import checks, framing
 from remote_agent.protocol.errors import AgentError, BadRequest, ProtocolError, StorageBroken
 from remote_agent.protocol.jobs import JobState
-from remote_agent.sampler import Sampler
 from remote_agent.storage import event_files, files, streams
 from remote_agent.storage.paths import Paths
-from remote_agent.syncer import Syncer
 from remote_agent.system import failpoints, login, processes, unix_sockets
 
 IDLE_EXIT = 30 * 60.0
@@ -418,7 +418,7 @@ def main(root: str, agent: str, report: Optional[int] = None) -> int:
     Returns:
         The exit code; 0 also when another daemon already serves this root.
     """
-    from remote_agent import startup  # the order of start-up matters: see there
+    from remote_agent.daemon import startup  # the order of start-up matters: see there
 
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(name)s: %(message)s")
     paths = Paths(root)
