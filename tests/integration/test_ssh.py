@@ -199,16 +199,10 @@ def _bytes_sent(client: Client, change: str | None) -> int:
     if change:
         (client.project / "train.py").write_text(change)
     code = """
-import sys
 from pathlib import Path
-import pytest
-
-from foundations_tui import config
-from foundations_tui.errors import HostRefused
-from foundations_tui.hosts import bundle, ssh, unlocking
-from foundations_tui.hosts.asking import NOBODY, Asker, LockedKey
 from foundations_tui.session import Session
-from foundations_tui.submit import Request, submit
+from foundations_tui.submit.pipeline import submit
+from foundations_tui.submit.request import Request
 session = Session()
 submit(session, Request(("true",), Path("."), host="box"))
 print(session.agent("box").transport.sent)

@@ -13,7 +13,7 @@ from tests.support.sshd import Sshd
 _PYTHON = """#!{python}
 import json, os, sys
 sys.path[:0] = [{here!r}, {folder!r}]
-from remote_agent import protocol
+from remote_agent.protocol import framing
 words = sys.argv[1:]
 if "-c" in words and "exit(sys.version_info" in words[words.index("-c") + 1]:
     sys.exit(0)
@@ -27,7 +27,7 @@ if "-c" in words:
     wish = json.loads(words[-1])
     facts = {{"need": False, "root": {folder!r}, "python": sys.argv[0], "version": "3.11.0"}}
     out(("\\n%s %s\\n" % (wish["nonce"], json.dumps(facts))).encode())
-    reader = protocol.FrameReader()
+    reader = framing.FrameReader()
     while True:
         data = os.read(0, 1 << 16)
         if not data:
@@ -41,7 +41,7 @@ if "-c" in words:
             result, blob = answer if isinstance(answer, tuple) else (answer, b"")
             head = {{"id": message["id"], "result": result}}
             body = json.dumps(head).encode()
-            out(protocol._HEAD.pack(len(body), len(blob)) + body + blob)
+            out(framing._HEAD.pack(len(body), len(blob)) + body + blob)
 role, root, nonce, *rest = words[words.index("-E") + 2:]
 out(said.bulk(role, nonce, rest))
 """

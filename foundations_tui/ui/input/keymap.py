@@ -11,7 +11,7 @@ from textual.keys import _character_to_key as name_of_character
 from foundations_tui.config.toml import nearest
 from foundations_tui.errors import ConfigError
 
-_OURS = __name__.rpartition(".")[0]
+_OURS = "foundations_tui.ui"
 
 
 def catalog() -> dict[str, Binding]:
