@@ -20,6 +20,7 @@ from foundations_tui.submit import shipping
 from foundations_tui.submit.pipeline import submit, submit_all
 from foundations_tui.submit.progress import SILENT
 from foundations_tui.submit.request import Request
+from remote_agent.protocol import messages
 from remote_agent.system import processes
 from tests.support import agents
 
@@ -61,8 +62,8 @@ class Host:
         """Submit so many jobs of /bin/true in one call and wait for their last durable end."""
         submit_all(self.session, [self.request("/bin/true")] * count, frozen=self.frozen)
         while True:
-            hello, _ = self.agent.call("hello", {})
-            if not hello["queued"] and not hello["active"]:
+            hello = self.agent.call(messages.Hello())
+            if not hello.resources.queued and not hello.active:
                 return
             time.sleep(0.02)
 
@@ -101,7 +102,7 @@ def _start() -> Pair:
 def _submit_many() -> Pair:
     """10,000 jobs in one call, beside their specifications written and synced once."""
     with Host(max_jobs=1) as host:
-        host.agent.call("pause", {"group": "", "paused": True})
+        host.agent.call(messages.Pause(paused=True))
         requests = [host.request("python", "train.py", "--n", str(n)) for n in range(_MANY)]
 
         def plain() -> None:
@@ -134,7 +135,7 @@ def _idle() -> list[Pair]:
 def _busy() -> list[Pair]:
     with Host(max_jobs=_RUNNING) as host:
         submit_all(host.session, [host.request("/bin/sleep", "300")] * _RUNNING, frozen=host.frozen)
-        while len(host.agent.call("stream_sizes")[0]["streams"]) < _RUNNING:
+        while len(host.agent.call(messages.StreamSizes()).streams) < _RUNNING:
             time.sleep(0.2)
         time.sleep(5)
         before, began = host.cpu_seconds(), time.monotonic()

@@ -154,10 +154,9 @@ class Session:
 
 def contact_facts(agent: Agent) -> dict[str, object]:
     """Return what an agent's hello says, as the store keeps it."""
-    names = "cpus cpus_free memory memory_free disk_free disk_total disk_jobs queued paused gpus".split()
     return {
-        "resources": {name: agent.hello.get(name) for name in names},
-        "problems": agent.hello.get("problems", []),
-        "python": agent.hello.get("python"),
-        "agent_version": agent.hello.get("version"),
+        "resources": agent.hello.resources.to_wire(),
+        "problems": agent.hello.problems,
+        "python": agent.hello.python,
+        "agent_version": agent.hello.version,
     }

@@ -7,7 +7,7 @@ import itertools
 import sys
 import threading
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any, Generic, cast
 
 from foundations_tui import __version__
 from foundations_tui.config import locations
@@ -26,6 +26,7 @@ from foundations_tui.hosts.connect import connect
 from foundations_tui.hosts.transport import Channel, Transport
 from remote_agent.protocol import framing, messages
 from remote_agent.protocol.errors import BadRequest, ProtocolError
+from remote_agent.protocol.messages import A, Request
 
 _ERRORS: dict[str, type[FoundationsError]] = {
     "bad_request": UsageError,
@@ -60,26 +61,25 @@ class Agent:
             self.transport.close()
             raise
 
-    def call(
-        self, method: str, params: dict[str, Any] | None = None, blob: bytes = b"", timeout: float = 60.0
-    ) -> tuple[dict[str, Any], bytes]:
-        """Ask the agent.
+    def call(self, request: Request[A], blob: bytes = b"", timeout: float = 60.0) -> A:
+        """Ask the agent and return its answer.
 
         Args:
-            method: name of the request.
-            params: its parameters.
+            request: what is asked.
             blob: bytes that go with it.
             timeout: seconds to wait for the answer.
-        Returns:
-            (the answer, the bytes that came with it).
         Raises:
             HostUnreachable: the connection was lost, or no answer came. FoundationsError: the agent's refusal.
         """
-        return self.ask(method, params, blob).get(timeout)
+        return self.ask(request, blob).get(timeout)[0]
 
-    def ask(self, method: str, params: dict[str, Any] | None = None, blob: bytes = b"") -> Answer:
-        """Ask without waiting; the answer is a promise."""
-        return self._rpc.ask(method, params or {}, blob)
+    def call_for_bytes(self, request: Request[A]) -> tuple[A, bytes]:
+        """Ask the agent and return its answer and the bytes that came with it; see ``call``."""
+        return self.ask(request).get()
+
+    def ask(self, request: Request[A], blob: bytes = b"") -> Promise[A]:
+        """Ask without waiting."""
+        return self._rpc.ask(request, blob)
 
     def open_bulk(self, role: str, *words: str) -> tuple[Channel, shell.NonceLines, dict[str, Any]]:
         """Open a channel of its own for bulk bytes; see ``shell.open_bulk``.
@@ -113,7 +113,7 @@ class Agent:
     @property
     def is_newer(self) -> bool:
         """Whether the agent is of a protocol beyond ours: then we may read and stop, not submit."""
-        return int(self.hello["protocol"]) > framing.VERSION
+        return self.hello.protocol > framing.VERSION
 
     def close(self) -> None:
         """End the connection; the agent and its jobs go on."""
@@ -134,18 +134,18 @@ class Agent:
             self.place = shell.become_agent(channel, host.name, root, _python_of(host))
             self._rpc = _Rpc(channel, host.name)
             settings = {"max_jobs": host.max_jobs, "gpus": host.gpus}
-            self.hello, _ = self.call("hello", {"protocol": framing.VERSION, "settings": settings})
+            self.hello = self.call(messages.Hello(settings=settings))
         except BaseException:
             channel.close()
             raise
 
     def _is_outdated(self) -> bool:
         """Say whether another agent than ours serves there that we may replace; newer ones are left alone."""
-        return self.hello["agent"] != bundle.content_hash() and _version(self.hello["version"]) <= _version(__version__)
+        return self.hello.agent != bundle.content_hash() and _version(self.hello.version) <= _version(__version__)
 
     def _replace(self) -> None:
         """Have our own version take over; supervisors and their jobs are not touched."""
-        self.call("shutdown", {"replace": True})
+        self.call(messages.Shutdown(replace=True))
         self._rpc.wait_for_end(10.0)
         self._start()
 
@@ -164,24 +164,25 @@ class _Alone:
         self._transport.close()
 
 
-class Answer:
-    """A promise of one answer."""
+class Promise(Generic[A]):
+    """An answer that is still to come."""
 
-    def __init__(self, none_came: str, give_up: Callable[[], None]) -> None:
+    def __init__(self, kind: type[A], none_came: str, give_up: Callable[[], None]) -> None:
         """Promise.
 
         Args:
+            kind: what the answer is.
             none_came: what to say when none comes.
             give_up: called then, to end the connection: who does not answer has gone.
         """
+        self._kind = kind
         self._none_came = none_came
         self._give_up = give_up
         self._arrived = threading.Event()
-        self._value: dict[str, Any] = {}
-        self._blob = b""
+        self._value: tuple[A, bytes]
         self._error: FoundationsError | None = None
 
-    def get(self, timeout: float = 60.0) -> tuple[dict[str, Any], bytes]:
+    def get(self, timeout: float = 60.0) -> tuple[A, bytes]:
         """Return (the answer, the bytes that came with it).
 
         Raises:
@@ -192,11 +193,15 @@ class Answer:
             raise HostUnreachable(f"{self._none_came} within {timeout:.0f} s")
         if self._error is not None:
             raise self._error
-        return self._value, self._blob
+        return self._value
 
-    def put(self, value: dict[str, Any], blob: bytes) -> None:
-        """Keep the promise."""
-        self._value, self._blob = value, blob
+    def put(self, value: Any, blob: bytes) -> None:
+        """Keep the promise with what came.
+
+        Raises:
+            BadRequest: it makes no sense.
+        """
+        self._value = (messages.answer_from_wire(self._kind, value, blob), blob)
         self._arrived.set()
 
     def fail(self, error: FoundationsError) -> None:
@@ -215,17 +220,20 @@ class _Rpc:
         self._lock = threading.Lock()
         """Guards what waits; never held while sending: the reader needs it to go on reading."""
         self._sending = threading.Lock()
-        self._waiting: dict[int, tuple[Answer, str]] = {}
+        self._waiting: dict[int, tuple[Promise[Any], str]] = {}
         """What was promised, and to which request."""
         self.problem: FoundationsError | None = None
         self._reader = threading.Thread(target=self._read, name=f"agent {host}", daemon=True)
         self._reader.start()
 
-    def ask(self, method: str, params: dict[str, Any], blob: bytes) -> Answer:
-        answer = Answer(f"{self._host}: no answer to {method!r}", self.close)
+    def ask(self, request: Request[A], blob: bytes) -> Promise[A]:
+        method = request.METHOD
+        answer: Promise[A] = Promise(
+            cast("type[A]", request.ANSWER), f"{self._host}: no answer to {method!r}", self.close
+        )
         number = next(self._ids)
         try:
-            frame = framing.encode(framing.request(number, method, params), blob)
+            frame = framing.encode(framing.request(number, method, request.to_wire()), blob)
         except ProtocolError as error:
             raise UsageError(f"{self._host}: {method}: {error}") from None
         with self._lock:
@@ -280,7 +288,7 @@ class _Rpc:
         if refused is not None:
             return answer.fail(refused)
         try:
-            answer.put(messages.check_answer(method, message.get("result"), frame.blob), frame.blob)
+            answer.put(message.get("result"), frame.blob)
         except (BadRequest, ValueError, RecursionError) as wrong:
             answer.fail(HostRefused(f"{self._host}: its answer to {method!r} makes no sense: {wrong}"))
 

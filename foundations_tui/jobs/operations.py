@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import functools
+import dataclasses
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -16,9 +16,10 @@ from foundations_tui.store import write_annotations, writes
 from foundations_tui.store.rows import JobRow
 from foundations_tui.sync import pull
 from foundations_tui.text import humanize
-from remote_agent.protocol import checks
+from remote_agent.protocol import checks, messages
 from remote_agent.protocol.errors import BadRequest
 from remote_agent.protocol.jobs import JobView, check_annotations
+from remote_agent.protocol.messages import A, Request
 
 _SURVEYED_AT_ONCE = 100
 """Jobs whose folders are looked through in one call: their ids go on a command line."""
@@ -44,18 +45,22 @@ def stop(session: Session, job: JobRow, by: str, grace: float | None = None) -> 
     """
     if job.kind == local_runs.KIND:
         return local_runs.stop(job.job, job.attempt)
-    answer = session.retrying(job.host, lambda agent: agent.call("stop", {"job": job.job, "by": by, "grace": grace})[0])
-    _put_acknowledged(session, job, answer)
+    _put_acknowledged(session, job, _ask(session, job.host, messages.Stop(job.job, by, grace)))
 
 
-def _put_acknowledged(session: Session, job: JobRow, answer: dict[str, Any]) -> None:
+def _ask(session: Session, host: str, request: Request[A]) -> A:
+    """Ask a host's agent, over dropped connections: the requests here may be repeated."""
+    return session.retrying(host, lambda agent: agent.call(request))
+
+
+def _put_acknowledged(session: Session, job: JobRow, answer: messages.JobAnswer) -> None:
     """Take in what a host answered about a job, where that makes sense: the next sync says it again."""
     try:
-        view = JobView.received(answer["job"], [])
+        view = JobView.received(answer.job, [])
     except BadRequest:
         return
     if view.spec.job == job.job:
-        writes.put_acknowledged(session.store, job.host, session.agent(job.host).hello["journal"], [view])
+        writes.put_acknowledged(session.store, job.host, session.agent(job.host).hello.journal, [view])
 
 
 def end_agent(session: Session, host: str) -> None:
@@ -65,7 +70,7 @@ def end_agent(session: Session, host: str) -> None:
         FoundationsError: jobs run or wait there. HostError: the host is out of reach.
     """
     agent = session.agent(host)
-    agent.call("shutdown")
+    agent.call(messages.Shutdown())
     agent.wait_for_end(10.0)
 
 
@@ -94,12 +99,11 @@ def prune(session: Session, host: str, jobs: list[str], force: bool, preview: bo
     """
     found = Pruned([], {}, {})
     for start in range(0, len(jobs), _PAGE):
-        wish = {"jobs": jobs[start : start + _PAGE], "force": force, "preview": preview}
-        answer = session.retrying(host, lambda agent, wish=wish: agent.call("prune", wish)[0])  # type: ignore[misc]
-        asked = set(wish["jobs"])  # type: ignore[call-overload]
-        found.pruned.extend(job for job in answer["pruned"] if job in asked)
-        found.kept.update({job: why for job, why in answer["kept"].items() if job in asked})
-        found.not_fetched_by.update({job: who for job, who in answer["not_fetched_by"].items() if job in asked})
+        asked = jobs[start : start + _PAGE]
+        answer = _ask(session, host, messages.Prune(asked, force, preview))
+        found.pruned.extend(job for job in answer.pruned if job in asked)
+        found.kept.update({job: why for job, why in answer.kept.items() if job in asked})
+        found.not_fetched_by.update({job: who for job, who in answer.not_fetched_by.items() if job in asked})
     return found
 
 
@@ -174,7 +178,7 @@ def pause(session: Session, host: str, group: str, paused: bool) -> None:
     Raises:
         HostError: it is out of reach.
     """
-    session.retrying(host, lambda agent: agent.call("pause", {"group": group, "paused": paused}))
+    _ask(session, host, messages.Pause(paused, group))
 
 
 def move(session: Session, job: JobRow, where: str, other: str = "", priority: int | None = None) -> None:
@@ -189,8 +193,7 @@ def move(session: Session, job: JobRow, where: str, other: str = "", priority: i
     Raises:
         FoundationsError: it does not wait. HostError: its host is out of reach.
     """
-    wish = {"job": job.job, "where": where, "other": other, "priority": priority}
-    _put_acknowledged(session, job, session.retrying(job.host, lambda agent: agent.call("move", wish)[0]))
+    _put_acknowledged(session, job, _ask(session, job.host, messages.Move(job.job, where, other, priority)))
 
 
 def resume(session: Session, job: JobRow) -> None:
@@ -199,8 +202,7 @@ def resume(session: Session, job: JobRow) -> None:
     Raises:
         FoundationsError: it is not held. HostError: its host is out of reach.
     """
-    wish = {"job": job.job}
-    _put_acknowledged(session, job, session.retrying(job.host, lambda agent: agent.call("resume", wish)[0]))
+    _put_acknowledged(session, job, _ask(session, job.host, messages.Resume(job.job)))
 
 
 def annotate(
@@ -232,32 +234,18 @@ def annotate(
     return problems
 
 
-def queue(session: Session, host: str) -> dict[str, Any]:
-    """Return a host's queue: "jobs" ([job, priority, why it waits, when it is expected to start]), "more", "paused".
+def queue(session: Session, host: str) -> messages.QueueAnswer:
+    """Return what waits on a host: all pages of it as one answer.
 
     Raises:
         HostError: it is out of reach.
     """
-    return session.retrying(host, lambda agent: _listed(agent, "queue", {}, "jobs", "more", _MOST_QUEUED))
-
-
-def _listed(agent: Agent, method: str, wish: dict[str, Any], key: str, more: str, most: int) -> dict[str, Any]:
-    """Return the last page of a list that a host gives by pages, with the entries of all of them.
-
-    Args:
-        agent: the host's.
-        method: the request.
-        wish: its parameters, but the offset.
-        key: where the entries are in an answer.
-        more: what says there that further ones follow.
-        most: so many are enough.
-    """
-    entries: list[Any] = []
-    while True:
-        answer, _ = agent.call(method, {**wish, "offset": len(entries)})
-        entries += answer[key]
-        if not answer.get(more) or not answer[key] or len(entries) >= most:
-            return {**answer, key: entries}
+    answer = _ask(session, host, messages.Queue())
+    jobs = answer.jobs
+    while answer.more and answer.jobs and len(jobs) < _MOST_QUEUED:
+        answer = _ask(session, host, messages.Queue(len(jobs)))
+        jobs = [*jobs, *answer.jobs]
+    return dataclasses.replace(answer, jobs=jobs)
 
 
 def forgive(session: Session, host: str, gpu: str) -> list[str]:
@@ -266,8 +254,7 @@ def forgive(session: Session, host: str, gpu: str) -> list[str]:
     Raises:
         NotFoundError: there is no such GPU. HostError: the host is out of reach.
     """
-    answer = session.retrying(host, lambda agent: agent.call("forgive", {"gpu": gpu})[0])
-    return list(answer["forgiven"])
+    return _ask(session, host, messages.Forgive(gpu)).forgiven
 
 
 def ignore_claims(session: Session, host: str, gpu: str, ignored: bool) -> None:
@@ -281,7 +268,7 @@ def ignore_claims(session: Session, host: str, gpu: str, ignored: bool) -> None:
     Raises:
         NotFoundError: there is no such GPU. HostError: the host is out of reach.
     """
-    session.retrying(host, lambda agent: agent.call("claims", {"gpu": gpu, "ignored": ignored}))
+    _ask(session, host, messages.Claims(gpu, ignored))
 
 
 def ask_host(session: Session, host: str, role: str, *arguments: str) -> dict[str, Any]:
@@ -308,22 +295,25 @@ def uninstall(session: Session, host: str) -> str:
         FoundationsError: jobs run or wait there. HostError: the host is out of reach.
     """
     agent = session.agent(host)
-    agent.call("shutdown")
+    agent.call(messages.Shutdown())
     removed = _run_role(agent, "uninstall")["removed"]
     agent.wait_for_end(10.0)
     return str(removed)
 
 
-def list_files(session: Session, job: JobRow, path: str) -> dict[str, Any]:
-    """Return a folder of a job's working directory: "entries" (name, kind, size, modified_at), "truncated".
+def list_files(session: Session, job: JobRow, path: str) -> messages.ListFolderAnswer:
+    """Return a folder of a job's working directory: all pages of it as one answer.
 
     Raises:
         NotFoundError: there is no such path. HostError: its host is out of reach.
     """
-    wish = {"job": job.job, "attempt": max(job.attempt, 1), "path": path}
-    pull = functools.partial(_listed, method="list", wish=wish, key="entries", more="truncated", most=_MOST_ENTRIES)
-    found = session.retrying(job.host, pull)
-    return {"entries": found["entries"], "truncated": bool(found.get("truncated"))}
+    first = messages.ListFolder(job.job, max(job.attempt, 1), path)
+    answer = _ask(session, job.host, first)
+    entries = answer.entries
+    while answer.truncated and answer.entries and len(entries) < _MOST_ENTRIES:
+        answer = _ask(session, job.host, dataclasses.replace(first, offset=len(entries)))
+        entries = [*entries, *answer.entries]
+    return dataclasses.replace(answer, entries=entries)
 
 
 # --- following and waiting --------------------------------------------------------------------------------------

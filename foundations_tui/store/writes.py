@@ -8,7 +8,7 @@ import shutil
 import sqlite3
 import time
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from foundations.records import Record, valid_text
 from foundations_tui.config import locations
@@ -22,6 +22,9 @@ from foundations_tui.store.write_records import put_facts, put_records
 from foundations_tui.store.write_streams import forget_event_files
 from foundations_tui.text import command_line
 from remote_agent.protocol.jobs import EndReason, JobSpec, JobState, JobView
+
+if TYPE_CHECKING:
+    from remote_agent.protocol.messages import ChangesAnswer
 
 # --- submitting -------------------------------------------------------------------------------------------------
 
@@ -113,32 +116,33 @@ def put_unreachable(store: Store, host: str, error: str) -> None:
         )
 
 
-def put_changes(store: Store, host: str, base: tuple[str, int], page: dict[str, Any]) -> bool:
+def put_changes(store: Store, host: str, base: tuple[str, int], page: ChangesAnswer, views: Iterable[JobView]) -> bool:
     """Apply one page of a host's changes together with the cursor behind it.
 
     Args:
         store: open for writing.
         host: whose changes.
         base: the cursor that the page was asked for with.
-        page: the host's answer, its "jobs" as JobView.
+        page: the host's answer.
+        views: its jobs.
     Returns:
         Whether it was applied; not when another client process has moved the cursor meanwhile.
     """
     with store.transaction() as conn:
         if cursor(store, host) != base:
             return False
-        for view in page["jobs"]:
-            if may_speak_of(conn, host, view.spec.job, page["journal"]):
-                _put_view(store, host, page["journal"], view)
-        for job in page["deleted"]:
+        for view in views:
+            if may_speak_of(conn, host, view.spec.job, page.journal):
+                _put_view(store, host, page.journal, view)
+        for job in page.deleted:
             if conn.execute("SELECT 1 FROM jobs WHERE job = ? AND host = ?", [job, host]).fetchone():
                 _forget(store, job)
-        if not page["more"]:
-            _lose_unknown(store, host, page["journal"], page.get("earlier", []))
+        if not page.more:
+            _lose_unknown(store, host, page.journal, page.earlier)
         conn.execute(
             "INSERT INTO hosts (name, journal, seq, last_contact) VALUES (?1, ?2, ?3, ?4) ON CONFLICT (name) DO UPDATE"
             " SET journal = ?2, seq = ?3, last_contact = ?4, error = NULL, unreachable_since = NULL",
-            [host, page["journal"], page["seq"], time.time()],
+            [host, page.journal, page.seq, time.time()],
         )
         return True
 

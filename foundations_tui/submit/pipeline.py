@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import threading
 import time
@@ -24,7 +25,7 @@ from foundations_tui.store.rows import JobRow
 from foundations_tui.submit import placement, shipping
 from foundations_tui.submit.progress import SILENT, Progress
 from foundations_tui.submit.request import Request, Submitted, check, refuse_secrets
-from remote_agent.protocol import checks, framing
+from remote_agent.protocol import checks, messages
 from remote_agent.protocol.errors import BadRequest
 from remote_agent.protocol.jobs import ENV_NAME, JobSpec, JobState, JobView
 
@@ -93,9 +94,9 @@ def _call_back(session: Session, accepted: Iterable[Submitted]) -> None:
     """Stop what some hosts have accepted of jobs that another host refused: all of them are submitted, or none."""
     left = []
     for one in accepted:
-        wish = {"job": one.view.spec.job, "by": owner_name(session.hosts), "grace": 0}
+        request = messages.Stop(one.view.spec.job, owner_name(session.hosts), 0)
         try:
-            session.retrying(one.host, lambda agent, wish=wish: agent.call("stop", wish))  # type: ignore[misc]
+            session.retrying(one.host, functools.partial(Agent.call, request=request))
         except FoundationsError:
             left.append(one.view.spec.job)
     if left:
@@ -286,7 +287,7 @@ def _connect_early(session: Session, wish: str) -> threading.Thread:
 def _refuse_if_newer(agent: Agent) -> None:
     if agent.is_newer:
         raise HostRefused(
-            f"{agent.host.name}: the agent there is newer ({agent.hello['version']}) than this client",
+            f"{agent.host.name}: the agent there is newer ({agent.hello.version}) than this client",
             "update foundations-tui; until then this client may look and stop, not submit",
         )
 
@@ -301,7 +302,7 @@ def _send(
 ) -> list[Submitted]:
     """Ship (unless it is there) and submit, over dropped connections; the ids make sending twice harmless."""
     sent, answered = threading.Event(), threading.Event()
-    wishes = _wishes(specs, private)
+    requests = _requests(specs, private)
     """Each fits into one message; what comes in several is called back when one is refused."""
 
     def attempt(agent: Agent) -> list[Submitted]:
@@ -312,10 +313,10 @@ def _send(
             shipped = shipping.ship(agent, session.store, frozen, progress)
         sent.set()
         progress.stage(f"submitting to {host}")
-        accepted: list[list[Any]] = []
+        accepted: list[tuple[str, int, float, float]] = []
         try:
-            for wish in wishes:
-                accepted += agent.call("submit_many", wish, timeout=120)[0]["jobs"]
+            for request in requests:
+                accepted += agent.call(request, timeout=120).jobs
         except HostUnreachable:
             raise
         except FoundationsError:
@@ -326,7 +327,7 @@ def _send(
             JobView(spec, JobState.QUEUED, seq, queued_at=queued_at, priority=spec.priority, rank=rank)
             for spec, (_, seq, queued_at, rank) in zip(specs, accepted, strict=True)
         ]
-        writes.put_accepted(session.store, host, agent.hello["journal"], views)
+        writes.put_accepted(session.store, host, agent.hello.journal, views)
         return [Submitted(view, host, frozen, shipped) for view in views]
 
     try:
@@ -345,32 +346,29 @@ def _send(
 def _stop_all(session: Session, agent: Agent, jobs: list[str]) -> None:
     """Stop what the host has taken of jobs of which it then refused others."""
     for job in jobs:
-        agent.call("stop", {"job": job, "by": owner_name(session.hosts), "grace": 0})
+        agent.call(messages.Stop(job, owner_name(session.hosts), 0))
 
 
-def _wishes(specs: list[JobSpec], private: dict[str, Any]) -> list[dict[str, Any]]:
+def _requests(specs: list[JobSpec], private: dict[str, Any]) -> list[messages.SubmitMany]:
     """Return the requests that submit jobs: what they share is said once in each."""
     wires = [spec.to_wire() for spec in specs]
     base = {key: value for key, value in wires[0].items() if all(wire[key] == value for wire in wires)}
-    shared: dict[str, Any] = {"base": base, "protocol": framing.VERSION, "version": __version__}
-    if private:
-        shared["private"] = private
-    wishes: list[dict[str, Any]] = []
+    slices: list[list[dict[str, Any]]] = []
     room = 0
     for wire in wires:
         own = {key: value for key, value in wire.items() if key not in base or key == "job"}
         room -= checks.json_size(own)
         if room < 0:
-            wishes.append({**shared, "specs": []})
+            slices.append([])
             room = _MOST_SENT_BYTES - checks.json_size(own)
-        wishes[-1]["specs"].append(own)
-    return wishes
+        slices[-1].append(own)
+    return [messages.SubmitMany(base, some, private or None, version=__version__) for some in slices]
 
 
 def _has_job(agent: Agent, job: str) -> bool:
     """Say whether an earlier try has arrived after all."""
     try:
-        agent.call("list", {"job": job})
+        agent.call(messages.ListFolder(job))
     except NotFoundError:
         return False
     return True

@@ -8,10 +8,11 @@ from typing import Any
 
 from foundations_tui.config.hosts import LOCAL, HostsConfig
 from foundations_tui.errors import FoundationsError, HostRefused, HostUnreachable, NotFoundError
-from foundations_tui.session import Session, contact_facts
+from foundations_tui.session import Session
 from foundations_tui.snapshot.freeze import Snapshot
 from foundations_tui.store import writes
 from foundations_tui.store.rows import free_gpus
+from remote_agent.protocol import messages
 
 ANY = "any"
 
@@ -131,10 +132,8 @@ def _ask_all(session: Session, names: list[str]) -> tuple[dict[str, dict[str, An
     def ask(name: str) -> None:
         try:
             agent = session.agent(name)
-            agent.hello, _ = agent.call("hello", {})
-            resources = contact_facts(agent)["resources"]
-            assert isinstance(resources, dict)
-            found[name] = resources
+            agent.hello = agent.call(messages.Hello())
+            found[name] = agent.hello.resources.to_wire()
         except FoundationsError as error:
             problems[name] = error
 

@@ -23,6 +23,7 @@ from remote_agent.protocol.framing import (
     SMALL_PACK_BYTES,
     SMALL_PACK_OBJECTS,
 )
+from remote_agent.protocol.messages import Missing, MissingAnswer, Put
 
 _MARGIN = 16 << 20
 """Bytes that are to stay free on the host's disk."""
@@ -48,13 +49,13 @@ def ship(agent: Agent, store: Store, snapshot: Snapshot, progress: Progress) -> 
     Raises:
         HostRefused: not enough disk there, nothing was sent. HostUnreachable: the connection was lost.
     """
-    base = writes.shipped_tree(store, agent.hello["journal"], str(snapshot.shadow))
+    base = writes.shipped_tree(store, agent.hello.journal, str(snapshot.shadow))
     missing = _missing(agent, snapshot, base)
     shipment = Shipment(0, 0)
     if missing:
         shipment = _send(agent, snapshot, missing, progress)
     if base != snapshot.tree:
-        writes.put_shipped(store, agent.hello["journal"], str(snapshot.shadow), snapshot.tree)
+        writes.put_shipped(store, agent.hello.journal, str(snapshot.shadow), snapshot.tree)
     return shipment
 
 
@@ -62,21 +63,19 @@ def _missing(agent: Agent, snapshot: Snapshot, base: str | None) -> list[str]:
     """Return the ids of the objects to send, what a tree names before the tree."""
     oids = _oids(snapshot, base)
     answers = _ask(agent, snapshot, oids, base)
-    if not all(answer["base_known"] for answer in answers):
+    if not all(answer.base_known for answer in answers):
         oids = _oids(snapshot, None)
         answers = _ask(agent, snapshot, oids, None)
-    wanted = {oid for answer in answers for oid in answer["missing"]}
-    _check_disk(agent, snapshot, answers[-1]["disk_free"], bool(wanted))
+    wanted = {oid for answer in answers for oid in answer.missing}
+    _check_disk(agent, snapshot, answers[-1].disk_free or 0, bool(wanted))
     return [oid for oid in oids if oid in wanted]
 
 
-def _ask(agent: Agent, snapshot: Snapshot, oids: list[str], base: str | None) -> list[dict[str, Any]]:
+def _ask(agent: Agent, snapshot: Snapshot, oids: list[str], base: str | None) -> list[MissingAnswer]:
     """Ask which of the objects the host lacks, in slices: each takes the agent's loop only a moment."""
-    wishes = [
-        {"snapshot": snapshot.tree, "oids": oids[first : first + MOST_OIDS], "base": base}
-        for first in range(0, len(oids), MOST_OIDS)
-    ]
-    return [answer.get(300)[0] for answer in [agent.ask("missing", wish) for wish in wishes]]
+    slices = [oids[first : first + MOST_OIDS] for first in range(0, len(oids), MOST_OIDS)]
+    asked = [agent.ask(Missing(snapshot.tree, some, base)) for some in slices]
+    return [promise.get(300)[0] for promise in asked]
 
 
 def _oids(snapshot: Snapshot, base: str | None) -> list[str]:
@@ -110,7 +109,7 @@ def _send(agent: Agent, snapshot: Snapshot, missing: list[str], progress: Progre
         first += chunk
         if len(first) > SMALL_PACK_BYTES or len(missing) > SMALL_PACK_OBJECTS:
             return _send_bulk(agent, len(missing), first, pack)
-    agent.call("put", {}, first, timeout=120)
+    agent.call(Put(), first, timeout=120)
     return Shipment(len(missing), len(first))
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Collection
+from typing import Any
 
 from foundations_tui.errors import (
     HostError,
     HostUnreachable,
     StoreError,
 )
-from foundations_tui.hosts.agent import Answer
+from foundations_tui.hosts.agent import Promise
 from foundations_tui.session import Session
 from foundations_tui.store import writes
 from foundations_tui.sync.pull import HostSync, read_event_files, settle
@@ -45,7 +46,7 @@ class Follower:
         self._changed = changed
         self._jobs, self._streams = jobs, streams
         self._stopped = threading.Event()
-        self._asked: Answer | None = None
+        self._asked: Promise[Any] | None = None
 
     def run(self) -> None:
         """Follow the host until ``stop``.

@@ -24,6 +24,7 @@ from foundations_tui.sync import unpacking
 from foundations_tui.text import humanize
 from remote_agent.protocol.checks import flag, listing, record, row, text, whole
 from remote_agent.protocol.errors import BadRequest
+from remote_agent.protocol.messages import Received
 
 _MOST_SAID = 5
 """So many files that do not come are named."""
@@ -139,7 +140,7 @@ def fetch(
                 session.say(f"warning: {job.host}: {humanize.plural(gone, 'file')} went away before they were sent")
             elif said.get("receipt") and not came.refused:
                 with contextlib.suppress(NotFoundError):  # its folder has gone: no receipt is needed any more
-                    agent.call("received", {"job": job.job, "receipt": said["receipt"]})
+                    agent.call(Received(job.job, said["receipt"]))
             _say_what_stays(session, job, said, bool(came.files))
             return Fetched(came.files, said.get("left", []), said.get("left_bytes", 0), came.refused)
         finally:

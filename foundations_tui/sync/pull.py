@@ -22,13 +22,14 @@ from foundations_tui.errors import (
     StoreError,
     as_ours,
 )
-from foundations_tui.hosts.agent import Agent, Answer
+from foundations_tui.hosts.agent import Agent, Promise
 from foundations_tui.ingest import event_metrics, log_patterns
 from foundations_tui.processes import is_running
 from foundations_tui.session import Session
 from foundations_tui.store import queries, write_annotations, write_streams, writes
 from foundations_tui.store.db import Store
 from foundations_tui.sync import outputs, trash
+from remote_agent.protocol import messages
 from remote_agent.protocol.errors import BadRequest
 from remote_agent.protocol.framing import PAGE_BYTES
 from remote_agent.protocol.jobs import JobView
@@ -58,7 +59,7 @@ class HostSync:
         self._agent = agent
         self._host = agent.host.name
         self._waits_version = -1
-        self._resources: dict[str, Any] = {}
+        self._resources: messages.Resources | None = None
         self.left: set[str] = set()
         """Jobs of which event files stay on the host: they are over the limit of what comes back."""
 
@@ -71,34 +72,33 @@ class HostSync:
         dead = [job for job, submitter in writes.intents(self._store, self._host) if not is_running(submitter)]
         while True:
             base = writes.cursor(self._store, self._host)
-            page, _ = self._agent.call("changes", {"journal": base[0], "after": base[1]})
+            page = self._agent.call(messages.Changes(base[1], base[0]))
             self._check_progress(base, page)
             problems: list[str] = []
-            page["jobs"] = self._views(page, problems)
-            page["problems"] = page.get("problems", []) + problems[:_MOST_SAID]
-            if writes.put_changes(self._store, self._host, base, page):
-                self._note_contact(page)
-                if not page["more"]:
+            views = self._views(page, problems)
+            if writes.put_changes(self._store, self._host, base, page, views):
+                self._note_contact(page, problems[:_MOST_SAID])
+                if not page.more:
                     break
-        if page.get("waits_version", self._waits_version) != self._waits_version:
+        if page.waits_version not in (None, self._waits_version):
             self._pull_waits()
         unknown = {job for job, _ in writes.intents(self._store, self._host)}
         for job in unknown.intersection(dead):
             writes.fail_intent(self._store, job)
 
-    def _check_progress(self, base: tuple[str, int], page: dict[str, Any]) -> None:
+    def _check_progress(self, base: tuple[str, int], page: messages.ChangesAnswer) -> None:
         """Refuse a page that leads to no end."""
-        reached = base[1] if page["journal"] == base[0] else 0
-        if page["more"] and (page["seq"] <= reached or not (page["jobs"] or page.get("large") or page["deleted"])):
+        reached = base[1] if page.journal == base[0] else 0
+        if page.more and (page.seq <= reached or not (page.jobs or page.large or page.deleted)):
             raise self._endless("its list of jobs")
 
     def _endless(self, what: str) -> HostRefused:
         return HostRefused(f"{self._host}: {what} has no end: the agent there says that there is more, and gives none")
 
-    def _views(self, page: dict[str, Any], problems: list[str]) -> list[JobView]:
+    def _views(self, page: messages.ChangesAnswer, problems: list[str]) -> list[JobView]:
         """Return the jobs of a page; one that makes no sense costs only itself."""
         views = []
-        wires = [*page["jobs"], *(self._pull_entry(job) for job, _, _ in page.get("large", ()))]
+        wires = [*page.jobs, *(self._pull_entry(job) for job, _, _ in page.large)]
         for wire in wires:
             try:
                 views.append(JobView.received(wire, problems))
@@ -111,10 +111,10 @@ class HostSync:
         for _ in range(_TRIES):
             data, seq, size = b"", -1, 0
             while seq < 0 or len(data) < size:
-                answer, page = self._agent.call("entry", {"job": job, "offset": len(data)})
-                if seq not in (-1, answer["seq"]):
+                answer, page = self._agent.call_for_bytes(messages.Entry(job, len(data)))
+                if seq not in (-1, answer.seq):
                     break  # it changed meanwhile
-                seq, size = answer["seq"], answer["size"]
+                seq, size = answer.seq, answer.size
                 data += page
                 if not page:
                     raise self._endless(f"job {job}")
@@ -129,13 +129,13 @@ class HostSync:
         after: int | None = 0
         version = -1
         while after is not None:
-            answer, _ = self._agent.call("waits", {"after": after})
-            if version not in (-1, answer["version"]):
+            answer = self._agent.call(messages.Waits(after))
+            if version not in (-1, answer.version):
                 return
-            version = answer["version"]
-            groups += answer["groups"]
-            estimates.update(answer["estimates"])
-            following = answer.get("next")
+            version = answer.version
+            groups += answer.groups
+            estimates.update(answer.estimates)
+            following = answer.next
             if following is not None and following <= after:
                 raise self._endless("its list of waiting jobs")
             after = following
@@ -149,20 +149,21 @@ class HostSync:
             HostError: the connection was lost.
         """
         while unsent := write_annotations.unsent_annotations(self._store, self._host):
-            self._agent.call("annotate", {"jobs": unsent})
+            self._agent.call(messages.Annotate(unsent))
             write_annotations.put_annotations_sent(self._store, unsent)
 
     def pull_sizes(self) -> None:
         """Learn how long the streams of running jobs are."""
-        last: list[Any] | None = None
+        last: tuple[str, int, str] | None = None
         while True:
-            answer, _ = self._agent.call("stream_sizes", {"after": last})
-            self._put_sizes(answer["streams"])
-            if not answer.get("more"):
+            answer = self._agent.call(messages.StreamSizes(last))
+            self._put_sizes(answer.streams)
+            if not answer.more:
                 return
-            if not answer["streams"] or answer["streams"][-1][:3] <= (last or []):
+            job, attempt, name, _ = answer.streams[-1] if answer.streams else ("", 0, "", 0)
+            if (job, attempt, name) <= (last or ("", 0, "")):
                 raise self._endless("its list of logs and records")
-            last = answer["streams"][-1][:3]
+            last = (job, attempt, name)
 
     def pull_streams(self, jobs: Collection[str] | None = None, logs: bool = True) -> bool:
         """Bring logs and records here, as far as sizes are known.
@@ -203,12 +204,12 @@ class HostSync:
         """
         for _ in range(_SAMPLE_PAGES):
             base = write_streams.samples_offset(self._store, self._host)
-            answer, page = self._agent.call("samples", {"offset": base})
+            answer, page = self._agent.call_for_bytes(messages.Samples(base))
             if not page:
                 return
-            if answer["offset"] < base:
-                raise HostRefused(f"{self._host}: its samples go back in time: {answer['offset']} after {base}")
-            if write_streams.put_host_samples(self._store, self._host, base, answer["offset"], page) <= base:
+            if answer.offset < base:
+                raise HostRefused(f"{self._host}: its samples go back in time: {answer.offset} after {base}")
+            if write_streams.put_host_samples(self._store, self._host, base, answer.offset, page) <= base:
                 return
 
     def acknowledge(self, client: str) -> None:
@@ -220,33 +221,31 @@ class HostSync:
         jobs = writes.to_acknowledge(self._store, self._host)
         for start in range(0, len(jobs), _JOBS_A_PAGE):
             page = jobs[start : start + _JOBS_A_PAGE]
-            self._agent.call("acknowledge", {"client": client, "jobs": page})
+            self._agent.call(messages.Acknowledge(client, page))
             writes.put_told(self._store, page)
 
-    def ask_for_news(self) -> Answer:
+    def ask_for_news(self) -> Promise[messages.WatchAnswer]:
         """Ask the host to answer when a job changes or a stream grows, or after half a minute."""
         _, seq = writes.cursor(self._store, self._host)
-        wish = {"seq": seq, "waits_version": self._waits_version, "timeout": _WATCH_SECONDS}
-        return self._agent.ask("watch", wish)
+        return self._agent.ask(messages.Watch(seq, self._waits_version, _WATCH_SECONDS))
 
-    def take_news(self, asked: Answer) -> None:
+    def take_news(self, asked: Promise[messages.WatchAnswer]) -> None:
         """Wait for that answer and note which streams grew.
 
         Raises:
             HostError: the connection was lost.
         """
         answer, _ = asked.get(_WATCH_SECONDS + 20)
-        self._put_sizes(answer["grown"])
+        self._put_sizes(answer.grown)
 
-    def _put_sizes(self, sizes: list[list[Any]]) -> None:
-        write_streams.put_sizes(
-            self._store, self._host, [(job, attempt, name, size) for job, attempt, name, size in sizes]
-        )
+    def _put_sizes(self, sizes: list[tuple[str, int, str, int]]) -> None:
+        write_streams.put_sizes(self._store, self._host, sizes)
 
-    def _note_contact(self, page: dict[str, Any]) -> None:
-        if page["resources"] != self._resources:
-            self._resources = page["resources"]
-            writes.put_contact(self._store, self._host, page)
+    def _note_contact(self, page: messages.ChangesAnswer, problems: list[str]) -> None:
+        if page.resources != self._resources:
+            self._resources = page.resources
+            facts = {"resources": page.resources.to_wire(), "problems": [*page.problems, *problems]}
+            writes.put_contact(self._store, self._host, facts)
 
 
 def _json_table(data: bytes) -> dict[str, Any]:
@@ -287,7 +286,7 @@ class _StreamPull:
         """
         self._carry, self._stored = b"", offset
         end, size, pages = offset, known, 0
-        asked: deque[tuple[int, Answer]] = deque()
+        asked: deque[tuple[int, Promise[messages.ReadAnswer]]] = deque()
         while end < size and (end < known or asked):
             if not asked or asked[0][0] > end:
                 if pages >= _PAGES_A_ROUND:
@@ -300,7 +299,7 @@ class _StreamPull:
             except HostError:
                 self._take()  # what has come has come
                 raise
-            size, begin = said["size"], max(at, said.get("offset", at))
+            size, begin = said.size, max(at, at if said.offset is None else said.offset)
             pages += 1
             if begin > end:
                 self._pass_over(end, min(begin, size))
@@ -334,9 +333,9 @@ class _StreamPull:
             write_streams.skip_unfinished(self._store, job, attempt, name, self._stored, end)
         self._carry, self._stored = b"", end
 
-    def _ask(self, offset: int) -> Any:
+    def _ask(self, offset: int) -> Promise[messages.ReadAnswer]:
         job, attempt, name = self._key
-        return self._agent.ask("read", {"job": job, "attempt": attempt, "stream": name, "offset": offset})
+        return self._agent.ask(messages.Read(job, attempt, name, offset))
 
     def _take(self) -> None:
         """Store what can be stored of what has come; an unfinished line is left for later."""

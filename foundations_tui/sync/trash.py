@@ -9,6 +9,7 @@ from foundations_tui.ingest import local_runs
 from foundations_tui.session import Session
 from foundations_tui.store import queries, write_annotations, writes
 from foundations_tui.store.rows import JobRow
+from remote_agent.protocol.messages import Delete
 
 KEPT_SECONDS = 30 * 86400.0
 _NOT_ON_A_HOST = ("host_reinstalled", "submit_interrupted")
@@ -39,9 +40,9 @@ def remove(session: Session, job: JobRow, files: bool = False, force: bool = Fal
     if job.kind == local_runs.KIND:
         local_runs.remove(job.job)
     elif job.reason_code not in _NOT_ON_A_HOST:
-        wish = {"job": job.job, "client": session.client_id, "files": files, "force": force}
+        request = Delete(job.job, session.client_id, files, force)
         try:
-            session.retrying(job.host, lambda agent: agent.call("delete", wish))
+            session.retrying(job.host, lambda agent: agent.call(request))
         except NotFoundError:
             pass  # the host has forgotten it already
     writes.remove_job(session.store, job.job)

@@ -71,7 +71,7 @@ class Changes:
     """The sequence number that a reader who took it has reached."""
     jobs: List[Dict[str, Any]] = field(default_factory=list)
     """Views as JSON can carry them."""
-    large: List[List[Any]] = field(default_factory=list)
+    large: List[Tuple[str, int, int]] = field(default_factory=list)
     """(job, its sequence number, bytes) of those that are too large for a page."""
     deleted: List[str] = field(default_factory=list)
     count: int = 0
@@ -130,7 +130,7 @@ class HostState:
             elif size <= room:
                 page.jobs.append(wire)
             else:
-                page.large.append([job, seq, size])
+                page.large.append((job, seq, size))
             page.count, page.last, page.bytes = page.count + 1, seq, page.bytes + cost + len(job)
         return page
 

@@ -4,29 +4,27 @@ from __future__ import annotations
 
 import io
 import itertools
-import json
 import os
 import shutil
 import stat
 import sys
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Callable, Dict, List
+from typing import Any, Callable, Dict, List, Optional, Tuple, Type, Union
 
 from remote_agent import __version__
+from remote_agent.core.scheduler import Capacity
 from remote_agent.core.state import ALL_GROUPS
-from remote_agent.daemon import engine as engines
 from remote_agent.daemon.admission import Submission
+from remote_agent.daemon.engine import Engine
+from remote_agent.daemon.service import Service
+from remote_agent.gpu.inventory import Gpu
 from remote_agent.protocol import checks, framing, messages
 from remote_agent.protocol.errors import AgentError, BadRequest, Conflict, NotFound
 from remote_agent.protocol.jobs import JobSpec, JobView
 from remote_agent.storage import files, streams, unfetched
 from remote_agent.system import processes
 
-if TYPE_CHECKING:
-    from remote_agent.daemon.loop import Connection, Daemon
-
-Params = Dict[str, Any]
 _LONGEST_WATCH = 60.0
 _PAGE = framing.PAGE_BYTES
 """Bytes at which a page of entries closes."""
@@ -38,94 +36,107 @@ _LITTLE_SPACE = 0.1
 
 @dataclass
 class Watch:
-    """A client that waits for news."""
+    """A client that waits for news: it is answered later."""
 
-    request_id: int
     seq: int
     waits_version: int
     deadline: float
     """On the monotonic clock, seconds."""
+    request_id: int = 0
 
-    def is_over(self, engine: engines.Engine, now: float) -> bool:
-        """Say whether there is news of jobs, or the time is up."""
+    def is_over(self, engine: Engine, now: float) -> bool:
+        """Return whether there is news of jobs, or the time is up."""
         return engine.state.seq > self.seq or engine.waits.version != self.waits_version or now >= self.deadline
 
 
-def handle(daemon: "Daemon", connection: "Connection", frame: framing.Frame) -> Any:
-    """Answer one request; None when the answer comes later.
+Reply = Union[messages.Answer, Tuple[messages.Answer, bytes], Watch]
+
+
+def handle(service: Service, frame: framing.Frame) -> Reply:
+    """Answer one request.
 
     Raises:
         AgentError: why not.
     """
     method = frame.message.get("method")
-    handler = _TABLE.get(method) if isinstance(method, str) else None
-    if handler is None:
+    if not isinstance(method, str) or method not in messages.REQUESTS:
         raise BadRequest(f"this agent ({__version__}) does not know the request {ascii(method)[:100]}")
-    params = messages.check_request(str(method), frame.message.get("params"))
-    return handler(daemon, connection, frame._replace(message={**frame.message, "params": params}))
+    request = messages.request_from_wire(method, frame.message.get("params"))
+    if isinstance(request, messages.Put):
+        return _put(service, frame.blob)
+    return _TABLE[type(request)](service, request)
 
 
-def _hello(daemon: "Daemon", connection: "Connection", frame: framing.Frame) -> Any:
+def _hello(service: Service, request: messages.Hello) -> messages.HelloAnswer:
     """Who we are and what this host has; takes in what hosts.toml says of the host."""
-    daemon.asked_at = time.monotonic()
-    if frame.message["params"].get("look"):
-        daemon.probe.hurry()
-    settings = frame.message["params"].get("settings")
-    backend = daemon.engine.backend
+    service.asked_at = time.monotonic()
+    if request.look:
+        service.probe.hurry()
+    settings = request.settings
+    backend = service.engine.backend
     if settings is not None and settings != backend.settings:
         backend.settings = settings
-        daemon.engine.replan()
+        service.engine.replan()
         try:
-            files.write_json(daemon.paths.settings, settings)
+            files.write_json(service.paths.settings, settings)
         except OSError:
             pass  # a full disk; every client says it again
-    return {
-        "protocol": framing.VERSION,
-        "version": __version__,
-        "agent": daemon.agent,
-        "journal": daemon.engine.journal.id,
-        "seq": daemon.engine.state.seq,
-        "root": daemon.paths.root,
-        "host": os.uname().nodename,
-        "python": sys.executable,
-        "time": time.time(),
-        "active": len(daemon.engine.state.active),
-        "gpus_age": daemon.probe.age,
-        **_resources(daemon),
-        "problems": _problems(daemon),
-    }
+    return messages.HelloAnswer(
+        protocol=framing.VERSION,
+        version=__version__,
+        agent=service.agent,
+        journal=service.engine.journal.id,
+        seq=service.engine.state.seq,
+        root=service.paths.root,
+        host=os.uname().nodename,
+        python=sys.executable,
+        time=time.time(),
+        active=len(service.engine.state.active),
+        gpus_age=service.probe.age,
+        problems=_problems(service),
+        resources=_resources(service),
+    )
 
 
-def _resources(daemon: "Daemon") -> Dict[str, Any]:
-    state = daemon.engine.state
-    capacity = daemon.engine.backend.capacity()
+def _resources(service: Service) -> messages.Resources:
+    state = service.engine.state
+    capacity = service.engine.backend.capacity()
     holders: Dict[str, List[str]] = {}
     for job, lease in state.leases.items():
         for uuid in lease.gpus:
             holders.setdefault(uuid, []).append(job)
-    processes = daemon.probe.occupancy.look.processes
-    return {
-        "cpus": capacity.cpus,
-        "cpus_free": capacity.cpus - sum(lease.cpus for lease in state.leases.values()),
-        "memory": capacity.ram,
-        "memory_free": capacity.ram - sum(lease.ram for lease in state.leases.values()),
-        "disk_free": files.free_bytes(daemon.paths.root),
-        "disk_total": files.total_bytes(daemon.paths.root),
-        "disk_jobs": state.disk,
-        "queued": len(state.queue),
-        "paused": _some(sorted(state.paused)),
-        "gpus": [
-            {
-                **gpu.to_wire(),
-                "job": next(iter(holders.get(gpu.uuid, ())), None),
-                "jobs": holders.get(gpu.uuid, []),
-                "busy": gpu.uuid in capacity.held and gpu.uuid not in holders,
-                "held": capacity.held.get(gpu.uuid) if gpu.uuid not in holders else None,
-                "processes": [process.to_wire() for process in processes if process.uuid == gpu.uuid][:_MOST_PROCESSES],
-            }
-            for gpu in capacity.gpus
-        ],
-    }
+    return messages.Resources(
+        cpus=capacity.cpus,
+        cpus_free=capacity.cpus - sum(lease.cpus for lease in state.leases.values()),
+        memory=capacity.ram,
+        memory_free=capacity.ram - sum(lease.ram for lease in state.leases.values()),
+        disk_free=files.free_bytes(service.paths.root),
+        disk_total=files.total_bytes(service.paths.root),
+        disk_jobs=state.disk,
+        queued=len(state.queue),
+        paused=_some(sorted(state.paused)),
+        gpus=[_host_gpu(service, gpu, holders.get(gpu.uuid, []), capacity) for gpu in capacity.gpus],
+    )
+
+
+def _host_gpu(service: Service, gpu: Gpu, holders: List[str], capacity: Capacity) -> messages.HostGpu:
+    """Return a GPU as clients are told of it.
+
+    Args:
+        service: the parts of the daemon.
+        gpu: which.
+        holders: the jobs that have leased it.
+        capacity: the host's.
+    """
+    processes = service.probe.occupancy.look.processes
+    return messages.HostGpu(
+        **gpu.to_wire(),
+        job=holders[0] if holders else None,
+        jobs=holders,
+        busy=gpu.uuid in capacity.held and not holders,
+        held=capacity.held.get(gpu.uuid) if not holders else None,
+        processes=[messages.GpuProcess(**p.to_wire()) for p in processes if p.uuid == gpu.uuid][:_MOST_PROCESSES],
+    )
 
 
 def _some(names: List[str]) -> List[str]:
@@ -139,21 +150,21 @@ def _some(names: List[str]) -> List[str]:
     return some
 
 
-def _problems(daemon: "Daemon") -> List[str]:
-    problems = list(daemon.engine.journal.problems)
+def _problems(service: Service) -> List[str]:
+    problems = list(service.engine.journal.problems)
     problems += filter(
-        None, [daemon.engine.notices.problem, daemon.probe.problem, daemon.syncer.problem(), _disk_problem(daemon)]
+        None, [service.engine.notices.problem, service.probe.problem, service.syncer.problem(), _disk_problem(service)]
     )
     if not processes.has_prctl():
         problems.append("this Python has no ctypes: processes that leave a job's session are found only by its token")
-    if daemon.question is not None and daemon.question.problem:
-        problems.append(daemon.question.problem)
+    if service.question is not None and service.question.problem:
+        problems.append(service.question.problem)
     limits = processes.tight_limits()
     if limits:
         problems.append(
             f"jobs run under limits that a shell has set: {', '.join(limits)}; end the agent to be free of them"
         )
-    root = daemon.paths.root
+    root = service.paths.root
     if root.startswith(_FORGETFUL):
         problems.append(f"the root {root} does not survive a reboot: what jobs leave there is then lost")
     if files.forbids_programs(root):
@@ -164,172 +175,149 @@ def _problems(daemon: "Daemon") -> List[str]:
 _FORGETFUL = ("/tmp/", "/dev/shm/", "/run/")
 
 
-def _disk_problem(daemon: "Daemon") -> str:
+def _disk_problem(service: Service) -> str:
     """Return that the disk is nearly full and jobs' folders can go, in words; empty when there is enough space."""
-    free, total = files.free_bytes(daemon.paths.root), files.total_bytes(daemon.paths.root)
-    held = daemon.engine.state.disk
+    free, total = files.free_bytes(service.paths.root), files.total_bytes(service.paths.root)
+    held = service.engine.state.disk
     if free >= total * _LITTLE_SPACE or held < 100 << 20:
         return ""
     return f"the disk is {1 - free / total:.0%} full; folders of ended jobs hold {held / 1e9:.1f} GB: foundations prune"
 
 
-def _changes(daemon: "Daemon", connection: "Connection", frame: framing.Frame) -> Any:
+def _changes(service: Service, request: messages.Changes) -> messages.ChangesAnswer:
     """The jobs that changed after a sequence number; all of them when the client knew another journal.
 
     A page closes at 64 kB. A job that alone is larger is only named, in "large": ``entry`` gives it by pages.
     """
-    params, engine = frame.message["params"], daemon.engine
+    engine = service.engine
     engine.refresh_waits()
-    after = params["after"] if params.get("journal") == engine.journal.id else 0
-    page = engine.state.changes(after, _PAGE, min(params.get("limit", 2000), 2000))
-    return {
-        "journal": engine.journal.id,
-        "earlier": engine.journal.earlier,
-        "seq": page.seq,
-        "more": page.seq < engine.state.seq,
-        "jobs": page.jobs,
-        "large": page.large,
-        "deleted": page.deleted,
-        "resources": _resources(daemon),
-        "problems": _problems(daemon),
-        "waits_version": engine.waits.version,
-    }
+    after = request.after if request.journal == engine.journal.id else 0
+    page = engine.state.changes(after, _PAGE, min(request.limit, 2000))
+    return messages.ChangesAnswer(
+        journal=engine.journal.id,
+        earlier=engine.journal.earlier,
+        seq=page.seq,
+        more=page.seq < engine.state.seq,
+        jobs=page.jobs,
+        large=page.large,
+        deleted=page.deleted,
+        resources=_resources(service),
+        problems=_problems(service),
+        waits_version=engine.waits.version,
+    )
 
 
-def _entry(daemon: "Daemon", connection: "Connection", frame: framing.Frame) -> Any:
+def _entry(service: Service, request: messages.Entry) -> Tuple[messages.EntryAnswer, bytes]:
     """A page of a job that is too large for a page of changes: its JSON, from an offset."""
-    params = frame.message["params"]
-    view = daemon.engine.job(params["job"])
-    data = daemon.entries.encoded(view)
-    return {"seq": view.seq, "size": len(data)}, data[params["offset"] :][:_PAGE]
+    view = service.engine.job(request.job)
+    data = service.entries.encoded(view)
+    return messages.EntryAnswer(view.seq, len(data)), data[request.offset :][:_PAGE]
 
 
-class Entries:
-    """The last large job that was asked for, as bytes: it is asked for page by page."""
-
-    def __init__(self) -> None:
-        self._key = ("", 0)
-        self._data = b""
-
-    def encoded(self, view: JobView) -> bytes:
-        """Return a job as JSON."""
-        if self._key != (view.spec.job, view.seq):
-            self._key, self._data = (view.spec.job, view.seq), json.dumps(view.to_wire()).encode()
-        return self._data
-
-
-def _waits(daemon: "Daemon", connection: "Connection", frame: framing.Frame) -> Any:
+def _waits(service: Service, request: messages.Waits) -> messages.WaitsAnswer:
     """Why jobs wait and when they are expected to start, from some job on: "next" is where the next page begins."""
-    waits = daemon.engine.waits
+    waits = service.engine.waits
     groups: Dict[str, List[str]] = {}
     estimates: Dict[str, int] = {}
-    after = frame.message["params"]["after"]
-    answer: Params = {"version": waits.version, "estimates": estimates, "next": None}
+    after = request.after
+    following = None
     room = _PAGE
     for place, (job, wait) in enumerate(itertools.islice(waits.by_job.items(), after, None), after):
         room -= 2 * len(job) + 24 + (0 if wait.words in groups else checks.json_size(wait.words))
         if room < 0 and groups:
-            answer["next"] = place
+            following = place
             break
         groups.setdefault(wait.words, []).append(job)
         if wait.starts_at is not None:
             estimates[job] = round(wait.starts_at)
-    return {**answer, "groups": list(groups.items())}
+    return messages.WaitsAnswer(waits.version, list(groups.items()), estimates, following)
 
 
-def _watch(daemon: "Daemon", connection: "Connection", frame: framing.Frame) -> Any:
+def _watch(service: Service, request: messages.Watch) -> Watch:
     """Answered when something is new: a job changed, a stream grew, or the time is up."""
-    params = frame.message["params"]
-    deadline = time.monotonic() + min(params.get("timeout", 30.0), _LONGEST_WATCH)
-    connection.watch = Watch(frame.message["id"], params["seq"], params.get("waits_version", -1), deadline)
-    daemon.look_at_all_streams()
-    return None
+    deadline = time.monotonic() + min(request.timeout, _LONGEST_WATCH)
+    return Watch(request.seq, request.waits_version, deadline)
 
 
-def _read(daemon: "Daemon", connection: "Connection", frame: framing.Frame) -> Any:
+def _read(service: Service, request: messages.Read) -> Tuple[messages.ReadAnswer, bytes]:
     """A page of a stream from an offset."""
-    params = frame.message["params"]
-    daemon.engine.job(params["job"])
-    attempt = daemon.paths.job(params["job"]).attempt(params["attempt"])
-    limit = min(params.get("limit", _PAGE), _PAGE)
-    offset, page, size = streams.read(streams.path(attempt, params["stream"]), params["offset"], limit)
-    return {"size": size, "offset": offset}, page
+    service.engine.job(request.job)
+    attempt = service.paths.job(request.job).attempt(request.attempt)
+    limit = min(request.limit, _PAGE)
+    offset, page, size = streams.read(streams.path(attempt, request.stream), request.offset, limit)
+    return messages.ReadAnswer(size, offset), page
 
 
-def _stream_sizes(daemon: "Daemon", connection: "Connection", frame: framing.Frame) -> Any:
+def _stream_sizes(service: Service, request: messages.StreamSizes) -> messages.StreamSizesAnswer:
     """The sizes of the streams of jobs that run now, behind the stream "after" in their order."""
-    after = tuple(frame.message["params"].get("after") or ("", 0, ""))
-    sizes: List[List[Any]] = []
+    after = tuple(request.after or ("", 0, ""))
+    sizes: List[Tuple[str, int, str, int]] = []
     room = _PAGE
-    for job, number in sorted(daemon.engine.active_attempts()):
+    for job, number in sorted(service.engine.active_attempts()):
         if (job, number, "\U0010ffff") < after:
             continue
-        for name, size in sorted(streams.sizes(daemon.paths.job(job).attempt(number)).items()):
+        for name, size in sorted(streams.sizes(service.paths.job(job).attempt(number)).items()):
             if (job, number, name) > after:
-                sizes.append([job, number, name, size])
+                sizes.append((job, number, name, size))
                 room -= len(job) + len(name) + 40
         if room < 0:
-            return {"streams": sizes, "more": True}
-    return {"streams": sizes, "more": False}
+            return messages.StreamSizesAnswer(sizes, more=True)
+    return messages.StreamSizesAnswer(sizes)
 
 
-def _missing(daemon: "Daemon", connection: "Connection", frame: framing.Frame) -> Any:
+def _missing(service: Service, request: messages.Missing) -> messages.MissingAnswer:
     """Which objects of a snapshot have to be sent. With ``base``, only the objects beyond that tree are asked about."""
-    params, objects = frame.message["params"], daemon.engine.objects
-    free = files.free_bytes(daemon.paths.root)
-    if objects.has(params["snapshot"]):
-        return {"missing": [], "base_known": True, "disk_free": free}
-    base = params.get("base")
+    objects = service.engine.objects
+    free = files.free_bytes(service.paths.root)
+    if objects.has(request.snapshot):
+        return messages.MissingAnswer([], True, free)
+    base = request.base
     if base and not objects.has(base):
-        return {"missing": [], "base_known": False, "disk_free": free}
-    return {"missing": objects.missing(params["oids"]), "base_known": True, "disk_free": free}
+        return messages.MissingAnswer([], False, free)
+    return messages.MissingAnswer(objects.missing(request.oids), True, free)
 
 
-def _put(daemon: "Daemon", connection: "Connection", frame: framing.Frame) -> Any:
+def _put(service: Service, pack: bytes) -> messages.PutAnswer:
     """Take in a small pack that rides on this channel."""
-    if len(frame.blob) > 2 * framing.SMALL_PACK_BYTES:
+    if len(pack) > 2 * framing.SMALL_PACK_BYTES:
         raise BadRequest("a pack of this size belongs on a channel of its own")
-    return {"new": daemon.engine.objects.receive(io.BytesIO(frame.blob))}
+    return messages.PutAnswer(service.engine.objects.receive(io.BytesIO(pack)))
 
 
-def _submit(daemon: "Daemon", connection: "Connection", frame: framing.Frame) -> Any:
+def _submit(service: Service, request: messages.Submit) -> messages.JobAnswer:
     """Accept a job; answered when it is durable."""
-    params = frame.message["params"]
-    _refuse_older(params)
-    spec = JobSpec.from_wire(params.get("spec") or {})
+    _refuse_older(request)
+    spec = JobSpec.from_wire(request.spec)
     spec.check()
-    return {"job": daemon.engine.submit(spec, params.get("private")).to_wire()}
+    return messages.JobAnswer(service.engine.submit(spec, request.private).to_wire())
 
 
-def _submit_many(daemon: "Daemon", connection: "Connection", frame: framing.Frame) -> Any:
+def _submit_many(service: Service, request: messages.SubmitMany) -> messages.SubmitManyAnswer:
     """Accept jobs, all or none: ``base`` is what their specifications share, ``specs`` what each adds."""
-    params = frame.message["params"]
-    _refuse_older(params)
+    _refuse_older(request)
     wanted: List[Submission] = []
-    for own in params["specs"]:
-        spec = JobSpec.from_wire({**params["base"], **own})
+    for own in request.specs:
+        spec = JobSpec.from_wire({**request.base, **own})
         spec.check(wanted[0].spec if wanted else None)
-        wanted.append(Submission(spec, params.get("private")))
-    views = daemon.engine.submit_all(wanted)
-    return {"jobs": [[view.spec.job, view.seq, view.queued_at, view.rank] for view in views]}
+        wanted.append(Submission(spec, request.private))
+    views = service.engine.submit_all(wanted)
+    return messages.SubmitManyAnswer([(v.spec.job, v.seq, v.queued_at or 0.0, v.rank) for v in views])
 
 
-def _refuse_older(params: Params) -> None:
-    client = params.get("protocol", framing.VERSION)
-    if client < framing.VERSION:
+def _refuse_older(request: Union[messages.Submit, messages.SubmitMany]) -> None:
+    if request.protocol < framing.VERSION:
         raise Conflict(
             f"the agent ({__version__}) speaks protocol {framing.VERSION}, this client"
-            f" ({params.get('version', 'of an older version')}) {client}: update the client to submit"
+            f" ({request.version}) {request.protocol}: update the client to submit"
         )
 
 
-def _stop(daemon: "Daemon", connection: "Connection", frame: framing.Frame) -> Any:
+def _stop(service: Service, request: messages.Stop) -> messages.JobAnswer:
     """End a job."""
-    params = frame.message["params"]
-    return {"job": _brief(daemon.engine.stop(params["job"], params["by"], params.get("grace")))}
+    return messages.JobAnswer(_brief(service.engine.stop(request.job, request.by, request.grace)))
 
 
-def _brief(view: JobView) -> Params:
+def _brief(view: JobView) -> Dict[str, Any]:
     """Return a job as an answer has it: without what is large, which the next page of changes brings."""
     wire = view.to_wire()
     if checks.json_size(wire) > _PAGE:
@@ -339,80 +327,73 @@ def _brief(view: JobView) -> Params:
     return wire
 
 
-def _resume(daemon: "Daemon", connection: "Connection", frame: framing.Frame) -> Any:
+def _resume(service: Service, request: messages.Resume) -> messages.JobAnswer:
     """Let a job start that is held because something of it may have been lost."""
-    return {"job": _brief(daemon.engine.release(frame.message["params"]["job"]))}
+    return messages.JobAnswer(_brief(service.engine.release(request.job)))
 
 
-def _delete(daemon: "Daemon", connection: "Connection", frame: framing.Frame) -> Any:
+def _delete(service: Service, request: messages.Delete) -> messages.Done:
     """Forget an ended job and its files."""
-    params = frame.message["params"]
-    daemon.engine.delete(
-        params["job"], params.get("client", ""), params.get("files", False), params.get("force", False)
-    )
-    return {}
+    service.engine.delete(request.job, request.client, request.files, request.force)
+    return messages.Done()
 
 
-def _prune(daemon: "Daemon", connection: "Connection", frame: framing.Frame) -> Any:
+def _prune(service: Service, request: messages.Prune) -> messages.PruneAnswer:
     """Remove the folders of ended jobs; what cannot go is said with its reason. ``preview``: only say it."""
-    params, engine = frame.message["params"], daemon.engine
+    engine = service.engine
     pruned, kept = [], {}
-    for job in params["jobs"]:
+    for job in request.jobs:
         try:
-            if params.get("preview"):
-                why_not = "" if params.get("force") else engine.not_fetched(job)
+            if request.preview:
+                why_not = "" if request.force else engine.not_fetched(job)
                 if why_not:
                     raise Conflict(why_not)
             else:
-                engine.prune(job, params.get("force", False))
+                engine.prune(job, request.force)
             pruned.append(job)
         except AgentError as error:
             kept[job] = str(error)
     clients = engine.state.clients
     missing = {job: sorted(clients - engine.state.acknowledged.get(job, set())) for job in pruned}
-    return {"pruned": pruned, "kept": kept, "not_fetched_by": {job: who for job, who in missing.items() if who}}
+    return messages.PruneAnswer(pruned, kept, {job: who for job, who in missing.items() if who})
 
 
-def _acknowledge(daemon: "Daemon", connection: "Connection", frame: framing.Frame) -> Any:
+def _acknowledge(service: Service, request: messages.Acknowledge) -> messages.Done:
     """A client has everything of these ended jobs."""
-    params = frame.message["params"]
-    daemon.engine.acknowledge(params["client"], params["jobs"])
-    return {}
+    service.engine.acknowledge(request.client, request.jobs)
+    return messages.Done()
 
 
-def _received(daemon: "Daemon", connection: "Connection", frame: framing.Frame) -> Any:
+def _received(service: Service, request: messages.Received) -> messages.Done:
     """The files of a fetch have arrived."""
-    params = frame.message["params"]
-    daemon.engine.job(params["job"])
-    unfetched.confirm(daemon.paths.job(params["job"]), params["receipt"])
-    return {}
+    service.engine.job(request.job)
+    unfetched.confirm(service.paths.job(request.job), request.receipt)
+    return messages.Done()
 
 
-def _pause(daemon: "Daemon", connection: "Connection", frame: framing.Frame) -> Any:
+def _pause(service: Service, request: messages.Pause) -> messages.PauseAnswer:
     """Start no job of a group any more, or again; without a group, of the whole host."""
-    params = frame.message["params"]
-    daemon.engine.pause(params.get("group") or ALL_GROUPS, params["paused"])
-    return {"paused": _some(sorted(daemon.engine.state.paused))}
+    service.engine.pause(request.group or ALL_GROUPS, request.paused)
+    return messages.PauseAnswer(_some(sorted(service.engine.state.paused)))
 
 
-def _move(daemon: "Daemon", connection: "Connection", frame: framing.Frame) -> Any:
+def _move(service: Service, request: messages.Move) -> messages.JobAnswer:
     """Give a waiting job another place in the queue, or another priority."""
-    params = frame.message["params"]
-    view = daemon.engine.move(params["job"], params.get("where", ""), params.get("other") or "", params.get("priority"))
-    return {"job": _brief(view)}
+    view = service.engine.move(request.job, request.where, request.other or "", request.priority)
+    return messages.JobAnswer(_brief(view))
 
 
-def _annotate(daemon: "Daemon", connection: "Connection", frame: framing.Frame) -> Any:
+def _annotate(service: Service, request: messages.Annotate) -> messages.AnnotateAnswer:
     """Take note of what people say of jobs: notes, stars, tags; "jobs" has by job: key -> [value, when]."""
-    return {"unknown": daemon.engine.annotate(frame.message["params"]["jobs"])}
+    return messages.AnnotateAnswer(service.engine.annotate(request.jobs))
 
 
-def _queue(daemon: "Daemon", connection: "Connection", frame: framing.Frame) -> Any:
+def _queue(service: Service, request: messages.Queue) -> messages.QueueAnswer:
     """The waiting jobs in their order, each with its reason, and when it is expected to start."""
-    engine = daemon.engine
+    engine = service.engine
     engine.refresh_waits(at_once=True)
-    offset = frame.message["params"].get("offset", 0)
-    listed: List[List[Any]] = []
+    offset = request.offset
+    listed: List[Tuple[str, int, str, Optional[float]]] = []
     room = _PAGE
     for job in itertools.islice(engine.state.queue.everyone(), offset, None):
         wait = engine.waits.by_job.get(job)
@@ -420,121 +401,118 @@ def _queue(daemon: "Daemon", connection: "Connection", frame: framing.Frame) -> 
         room -= len(job) + checks.json_size(words) + 40
         if room < 0 and listed:
             break
-        listed.append([job, engine.state.jobs[job].priority, words, at])
+        listed.append((job, engine.state.jobs[job].priority, words, at))
     more = max(0, len(engine.state.queue) - offset - len(listed))
-    return {"jobs": listed, "more": more, "paused": _some(sorted(engine.state.paused))}
+    return messages.QueueAnswer(listed, more, _some(sorted(engine.state.paused)))
 
 
-def _forgive(daemon: "Daemon", connection: "Connection", frame: framing.Frame) -> Any:
+def _forgive(service: Service, request: messages.Forgive) -> messages.ForgiveAnswer:
     """End the quarantine of GPUs, because the user says so."""
-    uuids = _gpus_named(daemon, frame.message["params"]["gpu"])
-    daemon.engine.replan()
-    return {"forgiven": [uuid for uuid in uuids if daemon.probe.occupancy.forgive(uuid)]}
+    uuids = _gpus_named(service, request.gpu)
+    service.engine.replan()
+    return messages.ForgiveAnswer([uuid for uuid in uuids if service.probe.occupancy.forgive(uuid)])
 
 
-def _gpus_named(daemon: "Daemon", wanted: str) -> List[str]:
+def _gpus_named(service: Service, wanted: str) -> List[str]:
     """Return the UUIDs of the GPUs that an index or a UUID means: MIG devices share an index.
 
     Raises:
         NotFound: there is none.
     """
-    uuids = [gpu.uuid for gpu in daemon.probe.gpus if wanted in (gpu.uuid, str(gpu.index))]
+    uuids = [gpu.uuid for gpu in service.probe.gpus if wanted in (gpu.uuid, str(gpu.index))]
     if not uuids:
         raise NotFound(f"there is no GPU {wanted} on this host")
     return uuids
 
 
-def _claims(daemon: "Daemon", connection: "Connection", frame: framing.Frame) -> Any:
+def _claims(service: Service, request: messages.Claims) -> messages.ClaimsAnswer:
     """Overrule what other agents claim of a GPU, or heed it again: claims only ask."""
-    params = frame.message["params"]
-    uuids = set(_gpus_named(daemon, params["gpu"]))
-    ignored = daemon.probe.ignored | uuids if params["ignored"] else daemon.probe.ignored - uuids
-    files.write_json(daemon.paths.ignored_claims, sorted(ignored))
-    daemon.probe.heed(ignored)
-    daemon.engine.replan()
-    return {"ignored": sorted(ignored)}
+    uuids = set(_gpus_named(service, request.gpu))
+    ignored = service.probe.ignored | uuids if request.ignored else service.probe.ignored - uuids
+    files.write_json(service.paths.ignored_claims, sorted(ignored))
+    service.probe.heed(ignored)
+    service.engine.replan()
+    return messages.ClaimsAnswer(sorted(ignored))
 
 
-def _samples(daemon: "Daemon", connection: "Connection", frame: framing.Frame) -> Any:
+def _samples(service: Service, request: messages.Samples) -> Tuple[messages.SamplesAnswer, bytes]:
     """A page of the host's samples; it begins later than asked for where that part is gone."""
-    ring = daemon.sampler.ring
-    offset, page = ring.read(frame.message["params"]["offset"], _PAGE)
-    return {"offset": offset, "end": ring.end}, page
+    ring = service.sampler.ring
+    offset, page = ring.read(request.offset, _PAGE)
+    return messages.SamplesAnswer(offset, ring.end), page
 
 
-def _list(daemon: "Daemon", connection: "Connection", frame: framing.Frame) -> Any:
+def _list(service: Service, request: messages.ListFolder) -> messages.ListFolderAnswer:
     """What lies in a folder of a job."""
-    params = frame.message["params"]
-    view = daemon.engine.job(params["job"])
+    view = service.engine.job(request.job)
     if view.pruned:
         raise NotFound(f"the folder of job {view.spec.job} was removed from this host (pruned)")
     if not view.attempt:
-        return {"entries": [], "truncated": False}
-    work = daemon.paths.job(params["job"]).attempt(view.attempt).work
-    folder = files.inside(work, params.get("path", ""))
+        return messages.ListFolderAnswer([])
+    work = service.paths.job(request.job).attempt(view.attempt).work
+    folder = files.inside(work, request.path)
     if not os.path.lexists(folder):
-        raise NotFound(f"the job's folder has no {params.get('path') or '.'!r}")
+        raise NotFound(f"the job's folder has no {request.path or '.'!r}")
     if not os.path.isdir(folder):
-        return {"entries": [_listed(os.path.basename(folder), os.lstat(folder))], "truncated": False}
+        return messages.ListFolderAnswer([_listed(os.path.basename(folder), os.lstat(folder))])
     names = sorted(os.listdir(folder))
-    entries: List[Params] = []
+    entries: List[messages.FolderEntry] = []
     room = _PAGE
-    for name in names[params.get("offset", 0) :]:
+    for name in names[request.offset :]:
         room -= checks.json_size(name) + 80
         if room < 0 and entries:
-            return {"entries": entries, "truncated": True}
+            return messages.ListFolderAnswer(entries, truncated=True)
         try:
             entries.append(_listed(name, os.lstat(os.path.join(folder, name))))
         except FileNotFoundError:
-            entries.append({"name": name, "kind": "file", "size": 0, "modified_at": 0.0})  # it went meanwhile
-    return {"entries": entries, "truncated": False}
+            entries.append(messages.FolderEntry(name, "file", 0, 0.0))  # it went meanwhile
+    return messages.ListFolderAnswer(entries)
 
 
-def _listed(name: str, stats: os.stat_result) -> Params:
+def _listed(name: str, stats: os.stat_result) -> messages.FolderEntry:
     kind = "folder" if stat.S_ISDIR(stats.st_mode) else "link" if stat.S_ISLNK(stats.st_mode) else "file"
     moment = min(max(0.0, stats.st_mtime), checks.END_OF_TIME)
-    return {"name": name, "kind": kind, "size": stats.st_size, "modified_at": moment}
+    return messages.FolderEntry(name, kind, stats.st_size, moment)
 
 
-def _shutdown(daemon: "Daemon", connection: "Connection", frame: framing.Frame) -> Any:
-    """End the daemon. ``replace``: a newer one comes, jobs run on. Otherwise no job may run or wait."""
-    if not frame.message["params"].get("replace"):
-        if not daemon.engine.is_idle:
+def _shutdown(service: Service, request: messages.Shutdown) -> messages.Done:
+    """End the service. ``replace``: a newer one comes, jobs run on. Otherwise no job may run or wait."""
+    if not request.replace:
+        if not service.engine.is_idle:
             raise Conflict("jobs run or wait on this host; stop them first")
-        files.write_bytes(daemon.paths.stopped, b"")
-        shutil.rmtree(daemon.paths.trash, ignore_errors=True)
-    daemon.stopping = True
-    return {"pid": os.getpid()}
+        files.write_bytes(service.paths.stopped, b"")
+        shutil.rmtree(service.paths.trash, ignore_errors=True)
+    service.stopping = True
+    return messages.Done()
 
 
 AT_ANY_TIME = {"hello", "read", "stream_sizes", "list", "samples"}
 """Requests that are answered also while a slow disk is waited for: they change nothing and tell of no job's state."""
 
-_TABLE: Dict[str, Callable[["Daemon", "Connection", framing.Frame], Any]] = {
-    "hello": _hello,
-    "changes": _changes,
-    "entry": _entry,
-    "waits": _waits,
-    "watch": _watch,
-    "read": _read,
-    "stream_sizes": _stream_sizes,
-    "missing": _missing,
-    "put": _put,
-    "submit": _submit,
-    "submit_many": _submit_many,
-    "stop": _stop,
-    "resume": _resume,
-    "delete": _delete,
-    "prune": _prune,
-    "acknowledge": _acknowledge,
-    "received": _received,
-    "pause": _pause,
-    "move": _move,
-    "annotate": _annotate,
-    "queue": _queue,
-    "forgive": _forgive,
-    "claims": _claims,
-    "samples": _samples,
-    "list": _list,
-    "shutdown": _shutdown,
+_TABLE: Dict[Type[messages.Request[Any]], Callable[[Service, Any], Reply]] = {
+    messages.Hello: _hello,
+    messages.Changes: _changes,
+    messages.Entry: _entry,
+    messages.Waits: _waits,
+    messages.Watch: _watch,
+    messages.Read: _read,
+    messages.StreamSizes: _stream_sizes,
+    messages.Missing: _missing,
+    messages.Submit: _submit,
+    messages.SubmitMany: _submit_many,
+    messages.Stop: _stop,
+    messages.Resume: _resume,
+    messages.Delete: _delete,
+    messages.Prune: _prune,
+    messages.Acknowledge: _acknowledge,
+    messages.Received: _received,
+    messages.Pause: _pause,
+    messages.Move: _move,
+    messages.Annotate: _annotate,
+    messages.Queue: _queue,
+    messages.Forgive: _forgive,
+    messages.Claims: _claims,
+    messages.Samples: _samples,
+    messages.ListFolder: _list,
+    messages.Shutdown: _shutdown,
 }

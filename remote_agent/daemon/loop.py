@@ -6,6 +6,7 @@ instant. With no client and no job it exits after IDLE_EXIT seconds.
 
 from __future__ import annotations
 
+import dataclasses
 import errno
 import itertools
 import logging
@@ -15,14 +16,15 @@ import signal
 import socket
 import sys
 import time
-from typing import Any, Dict, List, Optional, Set, Tuple
+from typing import Dict, List, Optional, Set, Tuple, Union
 
 from remote_agent.daemon import handlers, owner
 from remote_agent.daemon.commit_thread import Syncer
 from remote_agent.daemon.engine import Engine
 from remote_agent.daemon.sampler import Sampler
+from remote_agent.daemon.service import Service
 from remote_agent.gpu import probe
-from remote_agent.protocol import checks, framing
+from remote_agent.protocol import checks, framing, messages
 from remote_agent.protocol.errors import AgentError, BadRequest, ProtocolError, StorageBroken
 from remote_agent.protocol.jobs import JobState
 from remote_agent.storage import event_files, files, streams
@@ -45,6 +47,7 @@ _LOOK_AGAIN = 1.0
 """Seconds between two looks at attempts whose supervisor is not connected, while any is active."""
 
 log = logging.getLogger(__name__)
+_Sendable = Union[messages.Answer, Tuple[messages.Answer, bytes], AgentError]
 
 
 class Connection:
@@ -72,25 +75,19 @@ class Daemon:
         question: Optional[login.Question] = None,
     ) -> None:
         self.paths = paths
-        self.question = question
-        """What the user's login shell was asked."""
         if question is not None:
             engine.is_ready = lambda: not question.is_open
-        self.agent = agent
         self.engine = engine
         self.probe = eyes
         self.sampler = Sampler(paths)
         self.syncer = Syncer()
+        self.service = Service(paths, agent, engine, eyes, self.sampler, self.syncer, question)
         self.growth = streams.GrowthWatch()
-        self.entries = handlers.Entries()
-        self.stopping = False
         self._connections: List[Connection] = []
-        self._answers: List[Tuple[Connection, int, Any]] = []
+        self._answers: List[Tuple[Connection, int, _Sendable]] = []
         self._deferred: List[Tuple[Connection, framing.Frame]] = []
         """Requests that have to wait until a slow disk has answered."""
         self._grown: Set[str] = set()
-        self.asked_at = 0.0
-        """When a client last asked what this host has, on the monotonic clock."""
         self._last_notice = 0.0
         self._unwritten_since = 0.0
         self._last_busy = time.monotonic()
@@ -108,7 +105,7 @@ class Daemon:
 
     def run(self) -> None:
         """Serve until asked to stop or idle for long."""
-        while not self.stopping and not self._idle_for_long():
+        while not self.service.stopping and not self._idle_for_long():
             self.turn()
         for connection in list(self._connections):
             self._flush(connection)
@@ -185,7 +182,7 @@ class Daemon:
     @property
     def _look_interval(self) -> Optional[float]:
         """Seconds between two looks at the GPUs; None for none."""
-        was_asked = time.monotonic() - self.asked_at < _ASKED_LATELY
+        was_asked = time.monotonic() - self.service.asked_at < _ASKED_LATELY
         if self._is_watched or was_asked or self.engine.state.queue:
             return probe.CLOSE_INTERVAL
         return None if self.engine.is_idle else probe.INTERVAL
@@ -241,8 +238,9 @@ class Daemon:
             self._deferred.append((connection, frame))
             return
         failpoints.point("daemon.request")
+        answer: Union[handlers.Reply, AgentError]
         try:
-            answer = handlers.handle(self, connection, frame)
+            answer = handlers.handle(self.service, frame)
         except AgentError as error:
             answer = error
         except (KeyError, TypeError, ValueError) as error:
@@ -254,9 +252,12 @@ class Daemon:
             self.engine.take_back()
             self._break(StorageBroken("another request met a fault of the agent's; try again"))
             answer = AgentError(f"this is a bug of the agent: {type(error).__name__}: {error}")
-        if answer is not None and self.syncer.is_busy:
+        if isinstance(answer, handlers.Watch):
+            connection.watch = dataclasses.replace(answer, request_id=request_id)
+            self._grown |= self.growth.jobs  # a client that begins to watch knows no sizes
+        elif self.syncer.is_busy:
             self.send(connection, request_id, answer)
-        elif answer is not None:
+        else:
             self._answers.append((connection, request_id, answer))
 
     def _send_answers(self) -> None:
@@ -266,13 +267,13 @@ class Daemon:
         if answers:
             failpoints.point("daemon.answered")
 
-    def send(self, connection: Connection, request_id: int, answer: Any) -> None:
+    def send(self, connection: Connection, request_id: int, answer: _Sendable) -> None:
         """Send an answer, its blob behind it, or a refusal."""
-        value, blob = answer if isinstance(answer, tuple) else (answer, b"")
         try:
             if isinstance(answer, AgentError):
                 raise answer
-            frame = framing.encode(framing.result(request_id, value), blob)
+            message, blob = answer if isinstance(answer, tuple) else (answer, b"")
+            frame = framing.encode(framing.result(request_id, message.to_wire()), blob)
         except AgentError as error:
             frame = framing.encode(framing.refusal(request_id, error.code, _shown(error)))
         connection.outbox += frame
@@ -301,10 +302,6 @@ class Daemon:
 
     def _watchers(self) -> List[Connection]:
         return [c for c in self._connections if c.watch is not None]
-
-    def look_at_all_streams(self) -> None:
-        """Take every running job as grown: a client that begins to watch knows no sizes."""
-        self._grown |= self.growth.jobs
 
     def _follow_growth(self) -> None:
         """Keep the set of watched folders equal to the set of running attempts, while anybody watches."""
@@ -346,8 +343,8 @@ class Daemon:
             if grown or watch.is_over(self.engine, now):
                 connection.told.update(grown)
                 connection.watch = None
-                listing = [[*key, size] for key, size in grown.items()]
-                self.send(connection, watch.request_id, {"seq": self.engine.state.seq, "grown": listing})
+                news = messages.WatchAnswer([(*key, size) for key, size in grown.items()], self.engine.state.seq)
+                self.send(connection, watch.request_id, news)
 
     def _sizes(self) -> Dict[Tuple[str, int, str], int]:
         found = {}
@@ -402,7 +399,7 @@ class Daemon:
                 self.engine.compact_if_due()
             if not owner.beat(self.paths):
                 log.error("another agent has taken over this root")
-                self.stopping = True
+                self.service.stopping = True
 
     def _idle_for_long(self) -> bool:
         return time.monotonic() - self._last_busy > IDLE_EXIT
@@ -434,7 +431,7 @@ def main(root: str, agent: str, report: Optional[int] = None) -> int:
         return 0
     daemon = Daemon(paths, agent, *started)
     daemon.wake_on_signals()
-    signal.signal(signal.SIGTERM, lambda *_: setattr(daemon, "stopping", True))
+    signal.signal(signal.SIGTERM, lambda *_: setattr(daemon.service, "stopping", True))
     try:
         daemon.run()
     except ConnectionError:  # the zygote is gone: begin again; the journal knows all

@@ -1,15 +1,16 @@
-"""What each request and each answer consists of: a type, a range and a length for every value. Pure.
+"""What each request asks and each answer says, as messages whose every value has a type, a range and a length. Pure.
 
-Both sides check what they receive by these tables, once, where it comes in. A request that is wrong is refused as a
+Both sides check what they receive by these classes, once, where it comes in. A request that is wrong is refused as a
 whole. Of an answer, a wrong entry of a list costs that entry: one bad job must not hide the others.
 """
 
 from __future__ import annotations
 
-from typing import Any, Dict
+from dataclasses import dataclass
+from typing import Any, ClassVar, Dict, Generic, List, Mapping, Optional, Tuple, Type, TypeVar
 
-from remote_agent.protocol import checks
 from remote_agent.protocol.checks import (
+    LARGEST,
     Check,
     any_table,
     flag,
@@ -29,8 +30,9 @@ from remote_agent.protocol.checks import (
     whole,
 )
 from remote_agent.protocol.errors import BadRequest
-from remote_agent.protocol.framing import MOST_OIDS, PAGE_BYTES
+from remote_agent.protocol.framing import MOST_OIDS, PAGE_BYTES, VERSION
 from remote_agent.protocol.jobs import JOB_ID, LONGEST_GRACE, MOST_SPEC_BYTES, EndReason
+from remote_agent.protocol.wire import Message, TolerantMessage, field, nested
 
 MOST_JOBS = 10_000
 """Jobs in one request or answer."""
@@ -43,6 +45,44 @@ _PATH = text(4096, as_bytes=True)
 _OID = text(40)
 _ATTEMPT = whole(0, 1_000_000)
 _STREAM = text(300)
+_COUNT = optional(number())
+_PROBLEMS = sieve(_WORDS, 100)
+_SIZES = sieve(row(_JOB, _ATTEMPT, _STREAM, whole()), 1_000_000)
+
+
+class Answer(Message):
+    """Base of all answers."""
+
+    MOST_BYTES: ClassVar[int] = 0
+    """Bytes that may come with it."""
+
+
+A = TypeVar("A", bound=Answer)
+
+
+class Request(Message, Generic[A]):
+    """Base of all requests, typed by their answers."""
+
+    METHOD: ClassVar[str]
+    """Its name on the wire."""
+    ANSWER: ClassVar[Type[Answer]]
+    """What it is answered with."""
+
+
+@dataclass(frozen=True)
+class Done(Answer):
+    """It was done; there is nothing to be said of it."""
+
+
+@dataclass(frozen=True)
+class JobAnswer(Answer):
+    """A job after a request has changed it."""
+
+    job: Dict[str, Any] = field(any_table)
+    """As ``JobView.received`` takes it."""
+
+
+# --- the host -----------------------------------------------------------------------------------------------------
 
 
 def _gpu_setting(value: Any, where: str) -> Any:
@@ -55,218 +95,584 @@ def _gpu_setting(value: Any, where: str) -> Any:
 
 SETTINGS: Check = record({"max_jobs": optional(whole(0, 1_000_000)), "gpus": optional(_gpu_setting)})
 """What hosts.toml says of a host and its agent has to know."""
-_OF_A_JOB: Dict[str, Check] = {"job": _JOB}
 
-REQUESTS: Dict[str, Check] = {
-    "hello": record({"protocol": whole(0, 10_000), "look": flag, "settings": optional(SETTINGS)}),
-    "changes": record({"journal": text(64), "after": whole(), "limit": whole(1)}, ["after"]),
-    "entry": record({**_OF_A_JOB, "offset": whole()}, ["job", "offset"]),
-    "waits": record({"after": whole()}, ["after"]),
-    "watch": record({"seq": whole(), "waits_version": whole(-1), "timeout": number(0, 3600)}, ["seq"]),
-    "read": record(
-        {**_OF_A_JOB, "attempt": _ATTEMPT, "stream": _STREAM, "offset": whole(), "limit": whole(1)},
-        ["job", "attempt", "stream", "offset"],
-    ),
-    "stream_sizes": record({"after": optional(row(_JOB, _ATTEMPT, _STREAM))}),
-    "missing": record(
-        {"snapshot": _OID, "base": optional(text(40)), "oids": listing(_OID, MOST_OIDS)}, ["snapshot", "oids"]
-    ),
-    "put": record({}),
-    "submit": record(
-        {"spec": any_table, "private": optional(json_table(MOST_SPEC_BYTES)), "protocol": whole(0, 10_000)}
-    ),
-    "submit_many": record(
-        {
-            "base": any_table,
-            "specs": listing(any_table, 1_000_000),
-            "private": optional(json_table(MOST_SPEC_BYTES)),
-            "protocol": whole(0, 10_000),
-            "version": text(100),
-        },
-        ["base", "specs"],
-    ),
-    "stop": record({**_OF_A_JOB, "by": _NAME, "grace": optional(number(0, LONGEST_GRACE))}, ["job", "by"]),
-    "resume": record(_OF_A_JOB, ["job"]),
-    "delete": record({**_OF_A_JOB, "client": text(64), "files": flag, "force": flag}, ["job"]),
-    "prune": record({"jobs": listing(_JOB, MOST_JOBS), "force": flag, "preview": flag}, ["jobs"]),
-    "acknowledge": record({"client": text(64), "jobs": listing(_JOB, MOST_JOBS)}, ["client", "jobs"]),
-    "received": record({**_OF_A_JOB, "receipt": text(32)}, ["job", "receipt"]),
-    "pause": record({"group": _NAME, "paused": flag}, ["paused"]),
-    "move": record(
-        {
-            **_OF_A_JOB,
-            "where": one_of("", "first", "last", "before", "after"),
-            "other": optional(text(64)),
-            "priority": optional(whole(-(2**31), 2**31 - 1)),
-        },
-        ["job"],
-    ),
-    "annotate": record({"jobs": table(any_table, MOST_JOBS, _JOB)}, ["jobs"]),
-    "queue": record({"offset": whole()}),
-    "forgive": record({"gpu": text(200)}, ["gpu"]),
-    "claims": record({"gpu": text(200), "ignored": flag}, ["gpu", "ignored"]),
-    "samples": record({"offset": whole()}, ["offset"]),
-    "list": record({**_OF_A_JOB, "attempt": _ATTEMPT, "path": _PATH, "offset": whole()}, ["job"]),
-    "shutdown": record({"replace": flag}),
+
+@dataclass(frozen=True)
+class GpuProcess(TolerantMessage):
+    """A process that uses a GPU."""
+
+    uuid: str = field(text(200), "")
+    pid: Optional[int] = field(whole(0, 2**31), None)
+    memory: Optional[float] = field(_COUNT, None)
+    """MiB."""
+    uid: Optional[int] = field(optional(whole(0, 2**32)), None)
+    user: str = field(text(200), "")
+    since: str = field(text(100), "")
+    job: str = field(text(64), "")
+    """Of this agent; "" for none."""
+
+
+@dataclass(frozen=True)
+class HostGpu(Message):
+    """A GPU of a host, and who has it."""
+
+    index: int = field(whole(0, 10_000))
+    uuid: str = field(text(200))
+    name: str = field(text(200))
+    memory_total: Optional[float] = field(_COUNT, None)
+    """MiB."""
+    memory_used: Optional[float] = field(_COUNT, None)
+    """MiB."""
+    utilization: Optional[float] = field(_COUNT, None)
+    """Percent."""
+    temperature: Optional[float] = field(_COUNT, None)
+    """Degrees Celsius."""
+    power: Optional[float] = field(_COUNT, None)
+    """Watts."""
+    vendor: str = field(text(50), "nvidia")
+    job: Optional[str] = field(optional(text(64)), None)
+    """The first job that has leased it."""
+    jobs: List[str] = field(listing(text(64), 1000), [])
+    busy: bool = field(flag, False)
+    """Whether somebody else holds it."""
+    held: Optional[str] = field(optional(_WORDS), None)
+    """Why it may not be leased, in words."""
+    sick: str = field(_WORDS, "")
+    """Why it is not used at all, in words."""
+    processes: List[GpuProcess] = field(sieve(nested(GpuProcess), 1000), [])
+
+
+@dataclass(frozen=True)
+class Resources(TolerantMessage):
+    """What a host has, and what of it is free."""
+
+    cpus: Optional[float] = field(_COUNT, 0)
+    cpus_free: Optional[float] = field(optional(number(-1_000_000)), 0)
+    memory: Optional[float] = field(_COUNT, 0)
+    """Bytes, as the following."""
+    memory_free: Optional[float] = field(optional(number(-float(LARGEST))), 0)
+    disk_free: Optional[float] = field(_COUNT, 0)
+    disk_total: Optional[float] = field(_COUNT, 0)
+    disk_jobs: Optional[float] = field(optional(number(-float(LARGEST))), 0)
+    """Of the folders of ended jobs."""
+    queued: Optional[float] = field(_COUNT, 0)
+    paused: List[str] = field(sieve(_NAME, 10_000), [])
+    gpus: List[HostGpu] = field(sieve(nested(HostGpu), 1000), [])
+
+
+@dataclass(frozen=True)
+class HelloAnswer(Answer):
+    """Who the agent is, and what its host has."""
+
+    protocol: int = field(whole(0, 10_000))
+    version: str = field(text(100))
+    agent: str = field(text(100))
+    """Content hash of its code."""
+    journal: str = field(text(64))
+    seq: int = field(whole(), 0)
+    root: str = field(_PATH, "")
+    host: str = field(text(1000), "")
+    python: str = field(_PATH, "")
+    time: float = field(moment, 0.0)
+    active: int = field(whole(), 0)
+    gpus_age: float = field(number(), 0.0)
+    """Seconds since the GPUs were looked at."""
+    problems: List[str] = field(_PROBLEMS, [])
+    resources: Resources = field(nested(Resources), {})
+    """On the wire its fields stand beside the others."""
+
+    @classmethod
+    def from_wire(cls, value: Any, where: str = "") -> HelloAnswer:
+        any_table(value, where)
+        return super().from_wire({**value, "resources": value}, where)
+
+    def to_wire(self) -> Dict[str, Any]:
+        wire = super().to_wire()
+        resources = wire.pop("resources")
+        return {**wire, **resources}
+
+
+@dataclass(frozen=True)
+class Hello(Request[HelloAnswer]):
+    """Who the agent is and what its host has; it takes in what hosts.toml says of the host."""
+
+    METHOD = "hello"
+    ANSWER = HelloAnswer
+    protocol: int = field(whole(0, 10_000), VERSION)
+    look: bool = field(flag, False)
+    """Have the GPUs looked at now."""
+    settings: Optional[Dict[str, Any]] = field(optional(SETTINGS), None)
+
+
+@dataclass(frozen=True)
+class SamplesAnswer(Answer):
+    """A page of the host's samples; it begins later than asked for where that part is gone."""
+
+    MOST_BYTES = PAGE_BYTES
+    offset: int = field(whole())
+    end: int = field(whole(), 0)
+
+
+@dataclass(frozen=True)
+class Samples(Request[SamplesAnswer]):
+    """The samples of the host from an offset."""
+
+    METHOD = "samples"
+    ANSWER = SamplesAnswer
+    offset: int = field(whole())
+
+
+@dataclass(frozen=True)
+class Shutdown(Request[Done]):
+    """End the daemon."""
+
+    METHOD = "shutdown"
+    ANSWER = Done
+    replace: bool = field(flag, False)
+    """A newer one comes and jobs run on; otherwise no job may run or wait."""
+
+
+@dataclass(frozen=True)
+class ForgiveAnswer(Answer):
+    """The UUIDs of the GPUs whose quarantine has ended."""
+
+    forgiven: List[str] = field(sieve(text(200), 1000))
+
+
+@dataclass(frozen=True)
+class Forgive(Request[ForgiveAnswer]):
+    """End the quarantine of GPUs."""
+
+    METHOD = "forgive"
+    ANSWER = ForgiveAnswer
+    gpu: str = field(text(200))
+    """Index or UUID."""
+
+
+@dataclass(frozen=True)
+class ClaimsAnswer(Answer):
+    """The UUIDs of the GPUs of which claims do not count."""
+
+    ignored: List[str] = field(sieve(text(200), 1000))
+
+
+@dataclass(frozen=True)
+class Claims(Request[ClaimsAnswer]):
+    """Overrule what other agents claim of a GPU, or heed it again: claims only ask."""
+
+    METHOD = "claims"
+    ANSWER = ClaimsAnswer
+    gpu: str = field(text(200))
+    """Index or UUID."""
+    ignored: bool = field(flag)
+
+
+# --- changes and streams ------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class ChangesAnswer(Answer):
+    """A page of jobs; it closes at 64 kB."""
+
+    journal: str = field(text(64))
+    seq: int = field(whole())
+    more: bool = field(flag)
+    jobs: List[Dict[str, Any]] = field(sieve(any_table, MOST_JOBS))
+    """As ``JobView.received`` takes them."""
+    deleted: List[str] = field(sieve(_JOB, MOST_JOBS))
+    resources: Resources = field(nested(Resources))
+    earlier: List[str] = field(sieve(text(64), 100), [])
+    """Ids that the journal had before it was damaged."""
+    large: List[Tuple[str, int, int]] = field(sieve(row(_JOB, whole(), whole(0, MOST_ENTRY_BYTES)), MOST_JOBS), [])
+    """Jobs that alone are larger than a page: id, sequence, bytes. ``Entry`` asks for them."""
+    problems: List[str] = field(_PROBLEMS, [])
+    waits_version: Optional[int] = field(whole(), None)
+
+
+@dataclass(frozen=True)
+class Changes(Request[ChangesAnswer]):
+    """The jobs that changed after a sequence number; all of them when the client knew another journal."""
+
+    METHOD = "changes"
+    ANSWER = ChangesAnswer
+    after: int = field(whole())
+    journal: str = field(text(64), "")
+    limit: int = field(whole(1), 2000)
+
+
+@dataclass(frozen=True)
+class EntryAnswer(Answer):
+    """A page of a job's JSON."""
+
+    MOST_BYTES = PAGE_BYTES
+    seq: int = field(whole())
+    size: int = field(whole(0, MOST_ENTRY_BYTES))
+
+
+@dataclass(frozen=True)
+class Entry(Request[EntryAnswer]):
+    """A job that is too large for a page of changes: its JSON, from an offset."""
+
+    METHOD = "entry"
+    ANSWER = EntryAnswer
+    job: str = field(_JOB)
+    offset: int = field(whole())
+
+
+@dataclass(frozen=True)
+class WaitsAnswer(Answer):
+    """Why jobs wait and when they are expected to start."""
+
+    version: int = field(whole())
+    groups: List[Tuple[str, List[str]]] = field(sieve(row(_WORDS, sieve(_JOB, MOST_JOBS)), MOST_JOBS))
+    """Reason, and the jobs that wait for it."""
+    estimates: Mapping[str, float] = field(sifted_table(moment, MOST_JOBS, _JOB))
+    next: Optional[int] = field(optional(whole()), None)
+    """Where the next page begins; None after the last."""
+
+
+@dataclass(frozen=True)
+class Waits(Request[WaitsAnswer]):
+    """Why jobs wait, from a place in the queue on."""
+
+    METHOD = "waits"
+    ANSWER = WaitsAnswer
+    after: int = field(whole())
+
+
+@dataclass(frozen=True)
+class WatchAnswer(Answer):
+    """Something is new, or the time is up."""
+
+    grown: List[Tuple[str, int, str, int]] = field(_SIZES)
+    """Streams that grew: job, attempt, name, bytes."""
+    seq: int = field(whole(), 0)
+
+
+@dataclass(frozen=True)
+class Watch(Request[WatchAnswer]):
+    """Wait for news: a job that changed, a stream that grew."""
+
+    METHOD = "watch"
+    ANSWER = WatchAnswer
+    seq: int = field(whole())
+    waits_version: int = field(whole(-1), -1)
+    timeout: float = field(number(0, 3600), 30.0)
+    """Seconds."""
+
+
+@dataclass(frozen=True)
+class ReadAnswer(Answer):
+    """A page of a stream; it begins later than asked for where that part is gone."""
+
+    MOST_BYTES = PAGE_BYTES
+    size: int = field(whole())
+    """Of the whole stream, bytes."""
+    offset: Optional[int] = field(whole(), None)
+
+
+@dataclass(frozen=True)
+class Read(Request[ReadAnswer]):
+    """A page of a stream from an offset."""
+
+    METHOD = "read"
+    ANSWER = ReadAnswer
+    job: str = field(_JOB)
+    attempt: int = field(_ATTEMPT)
+    stream: str = field(_STREAM)
+    offset: int = field(whole())
+    limit: int = field(whole(1), PAGE_BYTES)
+
+
+@dataclass(frozen=True)
+class StreamSizesAnswer(Answer):
+    """Streams with their sizes: job, attempt, name, bytes."""
+
+    streams: List[Tuple[str, int, str, int]] = field(_SIZES)
+    more: bool = field(flag, False)
+
+
+@dataclass(frozen=True)
+class StreamSizes(Request[StreamSizesAnswer]):
+    """The sizes of the streams of jobs that run now, behind one in their order."""
+
+    METHOD = "stream_sizes"
+    ANSWER = StreamSizesAnswer
+    after: Optional[Tuple[str, int, str]] = field(optional(row(_JOB, _ATTEMPT, _STREAM)), None)
+
+
+@dataclass(frozen=True)
+class Acknowledge(Request[Done]):
+    """A client has everything of these ended jobs."""
+
+    METHOD = "acknowledge"
+    ANSWER = Done
+    client: str = field(text(64))
+    jobs: List[str] = field(listing(_JOB, MOST_JOBS))
+
+
+@dataclass(frozen=True)
+class Received(Request[Done]):
+    """The files of a fetch have arrived."""
+
+    METHOD = "received"
+    ANSWER = Done
+    job: str = field(_JOB)
+    receipt: str = field(text(32))
+
+
+# --- submitting ---------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class MissingAnswer(Answer):
+    """Which objects have to be sent."""
+
+    missing: List[str] = field(listing(_OID, MOST_OIDS))
+    base_known: bool = field(flag, True)
+    disk_free: Optional[int] = field(whole(), None)
+    """Bytes."""
+
+
+@dataclass(frozen=True)
+class Missing(Request[MissingAnswer]):
+    """Which objects of a snapshot have to be sent."""
+
+    METHOD = "missing"
+    ANSWER = MissingAnswer
+    snapshot: str = field(_OID)
+    oids: List[str] = field(listing(_OID, MOST_OIDS))
+    base: Optional[str] = field(optional(text(40)), None)
+    """A tree that the host may have: then only objects beyond it are asked about."""
+
+
+@dataclass(frozen=True)
+class PutAnswer(Answer):
+    """How many of the objects were new."""
+
+    new: int = field(whole(), 0)
+
+
+@dataclass(frozen=True)
+class Put(Request[PutAnswer]):
+    """Take in a small pack, which comes with the request."""
+
+    METHOD = "put"
+    ANSWER = PutAnswer
+
+
+@dataclass(frozen=True)
+class Submit(Request[JobAnswer]):
+    """Accept a job; answered when it is durable."""
+
+    METHOD = "submit"
+    ANSWER = JobAnswer
+    spec: Dict[str, Any] = field(any_table)
+    private: Optional[Dict[str, Any]] = field(optional(json_table(MOST_SPEC_BYTES)), None)
+    """Secrets and the like, which no journal has."""
+    protocol: int = field(whole(0, 10_000), VERSION)
+    version: str = field(text(100), "of an older version")
+    """Of the client."""
+
+
+@dataclass(frozen=True)
+class SubmitManyAnswer(Answer):
+    """The accepted jobs: id, sequence, when they were queued, rank."""
+
+    jobs: List[Tuple[str, int, float, float]] = field(
+        listing(row(_JOB, whole(), moment, number(-1e18, 1e18)), 1_000_000)
+    )
+
+
+@dataclass(frozen=True)
+class SubmitMany(Request[SubmitManyAnswer]):
+    """Accept jobs, all or none; answered when they are durable."""
+
+    METHOD = "submit_many"
+    ANSWER = SubmitManyAnswer
+    base: Dict[str, Any] = field(any_table)
+    """What their specifications share."""
+    specs: List[Dict[str, Any]] = field(listing(any_table, 1_000_000))
+    """What each adds."""
+    private: Optional[Dict[str, Any]] = field(optional(json_table(MOST_SPEC_BYTES)), None)
+    """Secrets and the like, which no journal has."""
+    protocol: int = field(whole(0, 10_000), VERSION)
+    version: str = field(text(100), "of an older version")
+    """Of the client."""
+
+
+# --- what is done with jobs ---------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Stop(Request[JobAnswer]):
+    """End a job."""
+
+    METHOD = "stop"
+    ANSWER = JobAnswer
+    job: str = field(_JOB)
+    by: str = field(_NAME)
+    """Who asks."""
+    grace: Optional[float] = field(optional(number(0, LONGEST_GRACE)), None)
+    """Seconds between its stop signal and KILL; None for the job's own."""
+
+
+@dataclass(frozen=True)
+class Resume(Request[JobAnswer]):
+    """Let a job start that is held because something of it may have been lost."""
+
+    METHOD = "resume"
+    ANSWER = JobAnswer
+    job: str = field(_JOB)
+
+
+@dataclass(frozen=True)
+class Move(Request[JobAnswer]):
+    """Give a waiting job another place in the queue, or another priority."""
+
+    METHOD = "move"
+    ANSWER = JobAnswer
+    job: str = field(_JOB)
+    where: str = field(one_of("", "first", "last", "before", "after"), "")
+    other: Optional[str] = field(optional(text(64)), None)
+    priority: Optional[int] = field(optional(whole(-(2**31), 2**31 - 1)), None)
+
+
+@dataclass(frozen=True)
+class Delete(Request[Done]):
+    """Forget an ended job and its files."""
+
+    METHOD = "delete"
+    ANSWER = Done
+    job: str = field(_JOB)
+    client: str = field(text(64), "")
+    files: bool = field(flag, False)
+    force: bool = field(flag, False)
+
+
+@dataclass(frozen=True)
+class PruneAnswer(Answer):
+    """Which folders went, and which stay."""
+
+    pruned: List[str] = field(sieve(_JOB, MOST_JOBS))
+    kept: Dict[str, str] = field(sifted_table(_WORDS, MOST_JOBS, _JOB))
+    """Why, in words, by job."""
+    not_fetched_by: Dict[str, List[str]] = field(sifted_table(sieve(text(64), 1000), MOST_JOBS, _JOB))
+    """Clients that have not everything of a pruned job, by job."""
+
+
+@dataclass(frozen=True)
+class Prune(Request[PruneAnswer]):
+    """Remove the folders of ended jobs."""
+
+    METHOD = "prune"
+    ANSWER = PruneAnswer
+    jobs: List[str] = field(listing(_JOB, MOST_JOBS))
+    force: bool = field(flag, False)
+    preview: bool = field(flag, False)
+    """Only say what would go."""
+
+
+@dataclass(frozen=True)
+class AnnotateAnswer(Answer):
+    """Jobs that this host does not have."""
+
+    unknown: List[str] = field(sieve(_JOB, MOST_JOBS), [])
+
+
+@dataclass(frozen=True)
+class Annotate(Request[AnnotateAnswer]):
+    """Take note of what people say of jobs."""
+
+    METHOD = "annotate"
+    ANSWER = AnnotateAnswer
+    jobs: Dict[str, Dict[str, Any]] = field(table(any_table, MOST_JOBS, _JOB))
+    """By job: key -> [value, when]."""
+
+
+@dataclass(frozen=True)
+class PauseAnswer(Answer):
+    """The groups that are paused now."""
+
+    paused: List[str] = field(sieve(_NAME, 10_000), [])
+
+
+@dataclass(frozen=True)
+class Pause(Request[PauseAnswer]):
+    """Start no job of a group any more, or again; without a group, of the whole host."""
+
+    METHOD = "pause"
+    ANSWER = PauseAnswer
+    paused: bool = field(flag)
+    group: str = field(_NAME, "")
+
+
+@dataclass(frozen=True)
+class QueueAnswer(Answer):
+    """Waiting jobs in their order: id, priority, why it waits, when it is expected to start."""
+
+    jobs: List[Tuple[str, int, str, Optional[float]]] = field(
+        sieve(row(_JOB, whole(-(2**31), 2**31), _WORDS, optional(moment)), MOST_JOBS)
+    )
+    more: int = field(whole())
+    paused: List[str] = field(sieve(_NAME, 10_000))
+
+
+@dataclass(frozen=True)
+class Queue(Request[QueueAnswer]):
+    """The waiting jobs, from a place on."""
+
+    METHOD = "queue"
+    ANSWER = QueueAnswer
+    offset: int = field(whole(), 0)
+
+
+@dataclass(frozen=True)
+class FolderEntry(Message):
+    """A name in a folder."""
+
+    name: str = field(_PATH)
+    kind: str = field(one_of("file", "folder", "link"))
+    size: int = field(whole())
+    """Bytes."""
+    modified_at: float = field(moment)
+
+
+@dataclass(frozen=True)
+class ListFolderAnswer(Answer):
+    """What lies in a folder, or the one file that was asked for."""
+
+    entries: List[FolderEntry] = field(sieve(nested(FolderEntry), MOST_JOBS))
+    truncated: bool = field(flag, False)
+    """Whether further ones follow."""
+
+
+@dataclass(frozen=True)
+class ListFolder(Request[ListFolderAnswer]):
+    """What lies in a folder of a job."""
+
+    METHOD = "list"
+    ANSWER = ListFolderAnswer
+    job: str = field(_JOB)
+    attempt: int = field(_ATTEMPT, 0)
+    path: str = field(_PATH, "")
+    offset: int = field(whole(), 0)
+
+
+REQUESTS: Dict[str, Type[Request[Any]]] = {
+    kind.METHOD: kind
+    for kind in (
+        *(Hello, Samples, Shutdown, Forgive, Claims),
+        *(Changes, Entry, Waits, Watch, Read, StreamSizes, Acknowledge, Received),
+        *(Missing, Put, Submit, SubmitMany),
+        *(Stop, Resume, Move, Delete, Prune, Annotate, Pause, Queue, ListFolder),
+    )
 }
-"""What each request may ask."""
-
-_COUNT = optional(number())
-_PROCESS = sift(
-    {
-        "uuid": text(200),
-        "pid": whole(0, 2**31),
-        "memory": _COUNT,
-        "uid": optional(whole(0, 2**32)),
-        "user": text(200),
-        "since": text(100),
-        "job": text(64),
-    }
-)
-_GPU = record(
-    {
-        "index": whole(0, 10_000),
-        "uuid": text(200),
-        "name": text(200),
-        "memory_total": _COUNT,
-        "memory_used": _COUNT,
-        "utilization": _COUNT,
-        "temperature": _COUNT,
-        "power": _COUNT,
-        "vendor": text(50),
-        "job": optional(text(64)),
-        "jobs": listing(text(64), 1000),
-        "busy": flag,
-        "held": optional(_WORDS),
-        "sick": _WORDS,
-        "processes": sieve(_PROCESS, 1000),
-    },
-    ["index", "uuid", "name"],
-)
-_RESOURCES: Dict[str, Check] = {
-    "cpus": _COUNT,
-    "cpus_free": optional(number(-1_000_000)),
-    "memory": _COUNT,
-    "memory_free": optional(number(-float(checks.LARGEST))),
-    "disk_free": _COUNT,
-    "disk_total": _COUNT,
-    "disk_jobs": optional(number(-float(checks.LARGEST))),
-    "queued": _COUNT,
-    "paused": sieve(_NAME, 10_000),
-    "gpus": sieve(_GPU, 1000),
-}
+"""Each request by its name on the wire."""
 
 
-def _resources(value: Any, where: str) -> Any:
-    """Return what a host has; what it says wrongly counts as nothing."""
-    empty: Dict[str, Any] = {name: [] if name in ("gpus", "paused") else 0 for name in _RESOURCES}
-    return {**empty, **sift(_RESOURCES)(value, where)}
+# --- between a supervisor and the daemon --------------------------------------------------------------------------
 
-
-RESOURCES: Check = _resources
-_PROBLEMS = sieve(_WORDS, 100)
-_VIEW = record({"job": any_table}, ["job"])
-_SIZES = sieve(row(_JOB, _ATTEMPT, _STREAM, whole()), 1_000_000)
-
-ANSWERS: Dict[str, Check] = {
-    "hello": record(
-        {
-            "protocol": whole(0, 10_000),
-            "version": text(100),
-            "agent": text(100),
-            "journal": text(64),
-            "seq": whole(),
-            "root": _PATH,
-            "host": text(1000),
-            "python": _PATH,
-            "time": moment,
-            "active": whole(),
-            "gpus_age": number(),
-            "problems": _PROBLEMS,
-        },
-        ["protocol", "version", "agent", "journal"],
-    ),
-    "changes": record(
-        {
-            "journal": text(64),
-            "seq": whole(),
-            "more": flag,
-            "jobs": sieve(any_table, MOST_JOBS),
-            "earlier": sieve(text(64), 100),
-            "large": sieve(row(_JOB, whole(), whole(0, MOST_ENTRY_BYTES)), MOST_JOBS),
-            "deleted": sieve(_JOB, MOST_JOBS),
-            "resources": RESOURCES,
-            "problems": _PROBLEMS,
-            "waits_version": whole(),
-        },
-        ["journal", "seq", "more", "jobs", "deleted", "resources"],
-    ),
-    "entry": record({"seq": whole(), "size": whole(0, MOST_ENTRY_BYTES)}, ["seq", "size"]),
-    "waits": record(
-        {
-            "version": whole(),
-            "groups": sieve(row(_WORDS, sieve(_JOB, MOST_JOBS)), MOST_JOBS),
-            "estimates": sifted_table(moment, MOST_JOBS, _JOB),
-            "next": optional(whole()),
-        },
-        ["version", "groups", "estimates"],
-    ),
-    "watch": record({"seq": whole(), "grown": _SIZES}, ["grown"]),
-    "read": record({"size": whole(), "offset": whole()}, ["size"]),
-    "stream_sizes": record({"streams": _SIZES, "more": flag}, ["streams"]),
-    "missing": record({"missing": listing(_OID, MOST_OIDS), "base_known": flag, "disk_free": whole()}, ["missing"]),
-    "put": record({"new": whole()}),
-    "submit": _VIEW,
-    "submit_many": record({"jobs": listing(row(_JOB, whole(), moment, number(-1e18, 1e18)), 1_000_000)}, ["jobs"]),
-    "stop": _VIEW,
-    "resume": _VIEW,
-    "delete": record({}),
-    "prune": record(
-        {
-            "pruned": sieve(_JOB, MOST_JOBS),
-            "kept": sifted_table(_WORDS, MOST_JOBS, _JOB),
-            "not_fetched_by": sifted_table(sieve(text(64), 1000), MOST_JOBS, _JOB),
-        },
-        ["pruned", "kept", "not_fetched_by"],
-    ),
-    "acknowledge": record({}),
-    "received": record({}),
-    "pause": record({"paused": sieve(_NAME, 10_000)}),
-    "move": _VIEW,
-    "annotate": record({"unknown": sieve(_JOB, MOST_JOBS)}),
-    "queue": record(
-        {
-            "jobs": sieve(row(_JOB, whole(-(2**31), 2**31), _WORDS, optional(moment)), MOST_JOBS),
-            "more": whole(),
-            "paused": sieve(_NAME, 10_000),
-        },
-        ["jobs", "more", "paused"],
-    ),
-    "forgive": record({"forgiven": sieve(text(200), 1000)}, ["forgiven"]),
-    "claims": record({"ignored": sieve(text(200), 1000)}, ["ignored"]),
-    "samples": record({"offset": whole(), "end": whole()}, ["offset"]),
-    "list": record(
-        {
-            "entries": sieve(
-                record(
-                    {
-                        "name": _PATH,
-                        "kind": one_of("file", "folder", "link"),
-                        "size": whole(),
-                        "modified_at": moment,
-                    },
-                    ["name", "kind", "size", "modified_at"],
-                ),
-                MOST_JOBS,
-            ),
-            "truncated": flag,
-            "more": flag,
-        },
-        ["entries"],
-    ),
-    "shutdown": record({}),
-}
-"""What each answer may say."""
 _REASON = record({"reason_code": one_of(*(reason.value for reason in EndReason))}, ["reason_code"])
 _FACTS = sift(
     {
@@ -301,29 +707,23 @@ NEWS: Check = record(
 """What a supervisor says while it has an attempt; when it has ended, what ``EXIT`` says, too."""
 REFUSAL: Check = record({"code": text(100), "message": text(PAGE_BYTES)}, ["code", "message"])
 """Why a request was refused."""
-MOST_BLOB = {"read": PAGE_BYTES, "samples": PAGE_BYTES, "entry": PAGE_BYTES}
-"""Bytes that may come with an answer."""
 
 
-def check_request(method: str, params: Any) -> Dict[str, Any]:
-    """Return what a request asks, checked.
+def request_from_wire(method: str, params: Any) -> Request[Any]:
+    """Return a request that came in.
 
     Raises:
         BadRequest: it makes no sense; the words name the field.
     """
-    checked: Dict[str, Any] = REQUESTS[method]({} if params is None else params, "")
-    return checked
+    return REQUESTS[method].from_wire({} if params is None else params)
 
 
-def check_answer(method: str, answer: Any, blob: bytes = b"") -> Dict[str, Any]:
-    """Return what an answer says, checked.
+def answer_from_wire(kind: Type[A], value: Any, blob: bytes = b"") -> A:
+    """Return an answer that came in.
 
     Raises:
         BadRequest: it makes no sense; the words name the field.
     """
-    if len(blob) > MOST_BLOB.get(method, 0):
-        raise BadRequest(f"{len(blob):,} bytes came with it; at most {MOST_BLOB.get(method, 0):,} were asked for")
-    checked: Dict[str, Any] = ANSWERS[method](answer, "")
-    if method == "hello":
-        checked.update(RESOURCES(answer, ""))
-    return checked
+    if len(blob) > kind.MOST_BYTES:
+        raise BadRequest(f"{len(blob):,} bytes came with it; at most {kind.MOST_BYTES:,} were asked for")
+    return kind.from_wire(value)

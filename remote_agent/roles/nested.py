@@ -10,11 +10,12 @@ import os
 import socket
 import sys
 import time
-from typing import Any, Dict, Tuple
+from typing import Any, Dict, Tuple, Type, cast
 
-from remote_agent.protocol import checks, framing
+from remote_agent.protocol import checks, framing, messages
 from remote_agent.protocol.errors import AgentError, BadRequest, Conflict, NotFound
 from remote_agent.protocol.jobs import JOB_ID, JobSpec
+from remote_agent.protocol.messages import A
 from remote_agent.roles.nonce import say
 from remote_agent.storage import files
 from remote_agent.storage.objects import ObjectStore
@@ -64,8 +65,8 @@ def _submit(paths: Paths, wish: Dict[str, Any]) -> Dict[str, Any]:
         name.startswith(begins) for _, name, _ in ObjectStore(paths.objects).walk(spec.snapshot)
     ):
         raise BadRequest(f"the folder {spec.subdir!r} is not part of what this job began with")
-    answer, _ = _call(paths, "submit", {"spec": spec.to_wire(), "protocol": framing.VERSION})
-    return {"job": answer["job"]["spec"]["job"]}
+    answer, _ = _call(paths, messages.Submit(spec.to_wire()))
+    return {"job": answer.job["spec"]["job"]}
 
 
 _SHARED = (
@@ -94,8 +95,8 @@ def _view(paths: Paths, wish: Dict[str, Any]) -> Dict[str, Any]:
         raise BadRequest("a view is of a job")
     data, size = b"", 1
     while len(data) < size:
-        answer, page = _call(paths, "entry", {"job": wish["job"], "offset": len(data)})
-        data, size = data + page, answer["size"]
+        answer, page = _call(paths, messages.Entry(wish["job"], len(data)))
+        data, size = data + page, answer.size
         if not page:
             raise Conflict("it changes faster than it can be read")
     return {"view": json.loads(data)}
@@ -126,7 +127,7 @@ class Away(AgentError):
     code = "away"
 
 
-def _call(paths: Paths, method: str, params: Dict[str, Any]) -> Tuple[Dict[str, Any], bytes]:
+def _call(paths: Paths, request: messages.Request[A]) -> Tuple[A, bytes]:
     """Ask the daemon of this host.
 
     Raises:
@@ -134,7 +135,7 @@ def _call(paths: Paths, method: str, params: Dict[str, Any]) -> Tuple[Dict[str, 
     """
     with _daemon(paths) as daemon:
         daemon.settimeout(_PATIENCE)
-        daemon.sendall(framing.encode(framing.request(1, method, params)))
+        daemon.sendall(framing.encode(framing.request(1, request.METHOD, request.to_wire())))
         reader = framing.FrameReader()
         while True:
             data = daemon.recv(1 << 16)
@@ -143,4 +144,5 @@ def _call(paths: Paths, method: str, params: Dict[str, Any]) -> Tuple[Dict[str, 
             for frame in reader.feed(data):
                 if "error" in frame.message:
                     raise BadRequest(frame.message["error"]["message"])
-                return frame.message["result"], frame.blob
+                kind = cast("Type[A]", request.ANSWER)
+                return messages.answer_from_wire(kind, frame.message["result"], frame.blob), frame.blob

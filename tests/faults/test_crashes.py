@@ -19,6 +19,7 @@ from foundations_tui.store import queries
 from foundations_tui.submit.pipeline import submit
 from foundations_tui.submit.request import Request
 from foundations_tui.sync import pull
+from remote_agent.protocol.messages import Request as Message
 from remote_agent.storage import files
 from remote_agent.system import failpoints, processes
 from tests.support import agents
@@ -201,9 +202,9 @@ def _count_requests(client: Client) -> int:
     calls: list[str] = []
     ask = Agent.ask
 
-    def counted(self: Agent, method: str, *words: Any, **options: Any) -> Any:
-        calls.append(method)
-        return ask(self, method, *words, **options)
+    def counted(self: Agent, asked: Message[Any], *words: Any, **options: Any) -> Any:
+        calls.append(asked.METHOD)
+        return ask(self, asked, *words, **options)
 
     Agent.ask = counted  # type: ignore[method-assign]
     session = Session()
@@ -220,11 +221,11 @@ def _submit_and_die(client: Client, mark: Path, step: int, when: str) -> None:
     ask: Callable[..., Any] = Agent.ask
     sent: list[int] = []
 
-    def counted(self: Agent, method: str, *words: Any, **options: Any) -> Any:
+    def counted(self: Agent, asked: Message[Any], *words: Any, **options: Any) -> Any:
         sent.append(1)
         if len(sent) == step and when == "before":
             os.kill(os.getpid(), signal.SIGKILL)
-        answer = ask(self, method, *words, **options)
+        answer = ask(self, asked, *words, **options)
         if len(sent) == step:
             answer._arrived.wait(10)
             os.kill(os.getpid(), signal.SIGKILL)

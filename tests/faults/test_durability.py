@@ -166,7 +166,7 @@ class Agent:
 
     def _sent(self, connection: Any, number: int, answer: Any) -> None:
         if not isinstance(answer, AgentError):
-            self.world.answers[self._asked[number]] = answer
+            self.world.answers[self._asked[number]] = answer.to_wire()
 
 
 # --- the story --------------------------------------------------------------------------------------------------

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings, strategies as some
 
 from foundations_tui.session import Session
-from foundations_tui.store import write_streams, writes
+from foundations_tui.store import write_annotations, write_records, write_streams, writes
 from foundations_tui.store.db import Store
 from remote_agent.core.state import HostState, apply
 from remote_agent.protocol import checks, framing, messages
@@ -55,14 +55,15 @@ def view(job: str, **facts: Any) -> JobView:
 def test_every_request_and_answer_is_described() -> None:
     from remote_agent.daemon import handlers
 
-    assert set(handlers._TABLE) == set(messages.REQUESTS) == set(messages.ANSWERS)
+    assert {*handlers._TABLE, messages.Put} == set(messages.REQUESTS.values())
+    assert all(kind.ANSWER.__doc__ and kind.__doc__ for kind in messages.REQUESTS.values())
 
 
 @pytest.mark.parametrize("method", sorted(messages.REQUESTS))
 def test_no_request_takes_what_makes_no_sense(method: str) -> None:
     for value in WRONG:
         with pytest.raises(BadRequest) if not isinstance(value, dict) and value is not None else _nothing():
-            messages.check_request(method, value)
+            messages.request_from_wire(method, value)
 
 
 class _nothing:
@@ -204,9 +205,9 @@ def test_no_request_ends_the_daemon(client: Client) -> None:
             for name in ("seq", "settings", "job", "jobs", "after", "offset", "paused", "gpu", "specs", "timeout"):
                 for value in (None, "x", -1, 2**70, 1e308, [1], {"max_jobs": "x"}, {"a": 1}, "\ud800"):
                     if method not in ("shutdown",):
-                        waiting.append(rpc.ask(method, {name: value}, b""))
+                        waiting.append(rpc.ask(_Raw(method, {name: value}), b""))
             if method == "watch":
-                rpc.ask(method, {"seq": 0, "timeout": 0}, b"")
+                rpc.ask(_Raw(method, {"seq": 0, "timeout": 0}), b"")
         for one in waiting:
             with _any():
                 one.get(30)
@@ -214,6 +215,17 @@ def test_no_request_ends_the_daemon(client: Client) -> None:
         session.close()
     assert agents.daemon_pid(client.home / "agent") == pid
     client.run("submit", "--wait", "--", "true")
+
+
+class _Raw(messages.Request[messages.Answer]):
+    """A request with whatever a client may send."""
+
+    def __init__(self, method: str, params: Any) -> None:
+        self.METHOD, self.ANSWER = method, messages.REQUESTS[method].ANSWER  # type: ignore[misc]
+        self._params = params
+
+    def to_wire(self) -> Any:
+        return self._params
 
 
 class _any:
@@ -313,6 +325,11 @@ def test_what_is_no_frame_or_no_answer_is_refused_in_words(client: Client, evil:
 # --- one host and the jobs of another ---------------------------------------------------------------------------
 
 
+def page_of(journal: str, seq: int, deleted: Iterable[str] = ()) -> messages.ChangesAnswer:
+    """Return a last page of changes."""
+    return messages.ChangesAnswer(journal, seq, False, [], list(deleted), messages.Resources())
+
+
 def rows_of(store: Store, job: str) -> list[Any]:
     """Return all that the store has of a job."""
     names = [row[0] for row in store.conn.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
@@ -328,24 +345,15 @@ def test_nothing_that_a_host_says_changes_a_job_of_another() -> None:
     """Walks over every write of the store that takes a host and a job's id from outside."""
     store = Store()
     mine = view("victim01")
-    page = {"journal": "j" * 32, "seq": 4, "more": False, "jobs": [mine], "deleted": [], "resources": {}}
-    assert writes.put_changes(store, "local", ("", 0), page)
+    assert writes.put_changes(store, "local", ("", 0), page_of("j" * 32, 4), [mine])
     waiting = view("victim02", state=JobState.QUEUED, attempt=0)
-    assert writes.put_changes(store, "local", ("j" * 32, 4), {**page, "jobs": [waiting], "seq": 5})
+    assert writes.put_changes(store, "local", ("j" * 32, 4), page_of("j" * 32, 5), [waiting])
     write_streams.put_sizes(store, "local", [("victim01", 1, "log", 10), ("victim01", 1, "records/w", 10)])
     writes.add_intents(store, [view("victim03").spec], "local", "me")
     ids = ("victim01", "victim02", "victim03")
     before = {job: rows_of(store, job) for job in ids}
     evil_views = [view(job, state=JobState.COMPLETED, seq=9, reason="hijacked") for job in ids]
-    evil_page = {
-        "journal": "e" * 32,
-        "seq": 9,
-        "more": False,
-        "jobs": evil_views,
-        "deleted": list(ids),
-        "resources": {},
-    }
-    writes.put_changes(store, "evil", ("", 0), evil_page)
+    writes.put_changes(store, "evil", ("", 0), page_of("e" * 32, 9, ids), evil_views)
     writes.put_acknowledged(store, "evil", "e" * 32, evil_views)
     writes.put_accepted(store, "evil", "e" * 32, evil_views)
     write_streams.put_sizes(
@@ -369,8 +377,9 @@ def test_nothing_that_a_host_says_changes_a_job_of_another() -> None:
 
     about_hosts = {
         name
-        for name, one in vars(writes).items()
-        if inspect.isfunction(one) and one.__module__ == writes.__name__ and not name.startswith("_")
+        for module in (writes, write_streams, write_records, write_annotations)
+        for name, one in vars(module).items()
+        if inspect.isfunction(one) and one.__module__ == module.__name__ and not name.startswith("_")
         and "host" in inspect.signature(one).parameters
     }  # fmt: skip
     of_no_job = {
@@ -389,10 +398,9 @@ def test_nothing_that_a_host_says_changes_a_job_of_another() -> None:
 
 def test_a_host_with_a_new_name_keeps_its_jobs() -> None:
     store = Store()
-    page = {"journal": "j" * 32, "seq": 4, "more": False, "jobs": [view("mine0001")], "deleted": [], "resources": {}}
-    assert writes.put_changes(store, "old", ("", 0), page)
+    assert writes.put_changes(store, "old", ("", 0), page_of("j" * 32, 4), [view("mine0001")])
     done = view("mine0001", state=JobState.COMPLETED, seq=5)
-    assert writes.put_changes(store, "new", ("", 0), {**page, "seq": 5, "jobs": [done]})
+    assert writes.put_changes(store, "new", ("", 0), page_of("j" * 32, 5), [done])
     row = store.conn.execute("SELECT host, state FROM jobs").fetchone()
     assert tuple(row) == ("new", "completed")
     store.close()
@@ -400,11 +408,10 @@ def test_a_host_with_a_new_name_keeps_its_jobs() -> None:
 
 def test_a_specification_is_what_it_was_when_it_first_came() -> None:
     store = Store()
-    page = {"journal": "j" * 32, "seq": 4, "more": False, "jobs": [view("mine0001")], "deleted": [], "resources": {}}
-    assert writes.put_changes(store, "box", ("", 0), page)
+    assert writes.put_changes(store, "box", ("", 0), page_of("j" * 32, 4), [view("mine0001")])
     other = copy.replace(view("mine0001"), seq=9) if hasattr(copy, "replace") else view("mine0001", seq=9)
     changed = JobView(JobSpec("mine0001", ("rm",), "f" * 40, owner="o", project="p"), JobState.COMPLETED, other.seq)
-    assert writes.put_changes(store, "box", ("j" * 32, 4), {**page, "seq": 9, "jobs": [changed]})
+    assert writes.put_changes(store, "box", ("j" * 32, 4), page_of("j" * 32, 9), [changed])
     row = store.conn.execute("SELECT command, snapshot, owner, project, state FROM jobs").fetchone()
     assert tuple(row) == ('["python", "t.py"]', "0" * 40, "", "default", "completed")
     store.close()
@@ -505,14 +512,10 @@ _VALUES = some.recursive(
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(_VALUES)
 def test_no_value_at_all_makes_a_check_fail_otherwise(value: Any) -> None:
-    for method in messages.ANSWERS:
-        for make in (messages.check_answer, messages.check_request):
-            try:
-                make(method, value)
-            except BadRequest:
-                pass
-            for name in ("job", "jobs", "seq", "gpus", "streams", "settings"):
+    for request in messages.REQUESTS.values():
+        for kind in (request, request.ANSWER):
+            for wire in (value, *({name: value} for name in ("job", "jobs", "seq", "gpus", "streams", "settings"))):
                 try:
-                    make(method, {name: value})
+                    assert kind.from_wire(kind.from_wire(wire).to_wire()) == kind.from_wire(wire)
                 except BadRequest:
                     pass

@@ -23,7 +23,7 @@ from remote_agent import bootstrap
 from remote_agent.backends.local import LocalBackend
 from remote_agent.daemon.admission import Submission
 from remote_agent.daemon.engine import Engine
-from remote_agent.protocol import framing
+from remote_agent.protocol import framing, messages
 from remote_agent.protocol.errors import BadRequest, NotFound, StorageBroken
 from remote_agent.protocol.jobs import JobSpec, JobState
 from remote_agent.storage import files, streams
@@ -109,9 +109,9 @@ def test_an_accepted_submit_is_never_taken_for_a_refused_one(client: Client, mon
     session = Session()
     call, agent = Agent.call, Session.agent
 
-    def cut(self: Agent, method: str, *words: Any, **options: Any) -> Any:
-        answer = call(self, method, *words, **options)
-        if method == "submit_many":
+    def cut(self: Agent, request: messages.Request[Any], *words: Any, **options: Any) -> Any:
+        answer = call(self, request, *words, **options)
+        if isinstance(request, messages.SubmitMany):
             monkeypatch.setattr(Session, "agent", refused)
             self._rpc.close()
             raise HostUnreachable("cut")
@@ -140,15 +140,15 @@ def test_answers_come_while_much_is_sent(client: Client) -> None:
 
     def send() -> None:
         for _ in range(100):
-            agent.call("missing", {"snapshot": "0" * 40, "oids": [f"{n:040x}" for n in range(4096)], "base": None})
+            agent.call(messages.Missing("0" * 40, [f"{n:040x}" for n in range(4096)]))
         ended.set()
 
     threading.Thread(target=send, daemon=True).start()
     deadline = time.monotonic() + 60
     while not ended.is_set():
         assert time.monotonic() < deadline
-        wishes = [{"job": job, "attempt": 1, "stream": "log", "offset": n << 16} for n in range(8)]
-        for answer in [agent.ask("read", wish) for wish in wishes]:
+        requests = [messages.Read(job, 1, "log", n << 16) for n in range(8)]
+        for answer in [agent.ask(request) for request in requests]:
             answer.get(30)
     session.close()
 
@@ -244,8 +244,8 @@ def test_a_disk_that_is_full_just_after_the_start(tmp_path: Path, monkeypatch: p
     script = tmp_path / "run.py"
     script.write_text(
         "import json, os, socket, sys\n"
-        "from remote_agent import supervisor\n"
-        "from remote_agent.paths import Paths\n"
+        "from remote_agent.supervisor import supervisor\n"
+        "from remote_agent.storage.paths import Paths\n"
         "listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)\n"
         "listener.bind(''); listener.listen()\n"
         f"one = supervisor._Supervisor(Paths({str(tmp_path)!r}), {order!r}, listener)\n"
@@ -291,7 +291,7 @@ class _Channel:
 def test_an_answer_that_makes_no_sense_costs_only_its_request(message: dict[str, Any]) -> None:
     rpc = _Rpc(_Channel(message), "box")  # type: ignore[arg-type]
     with pytest.raises(HostRefused, match="makes no sense"):
-        rpc.ask("hello", {}, b"").get(5)
+        rpc.ask(messages.Hello(), b"").get(5)
     assert rpc.problem is None
 
 
@@ -299,7 +299,7 @@ def test_an_answer_that_makes_no_sense_costs_only_its_request(message: dict[str,
 def test_an_answer_that_makes_no_sense_ends_the_connection(message: dict[str, Any]) -> None:
     rpc = _Rpc(_Channel(message), "box")  # type: ignore[arg-type]
     with pytest.raises(HostUnreachable, match="makes no sense"):
-        rpc.ask("hello", {}, b"").get(5)
+        rpc.ask(messages.Hello(), b"").get(5)
     assert rpc.problem is not None
 
 

@@ -26,6 +26,7 @@ from remote_agent.core.state import HostState, apply, snapshot_events
 from remote_agent.daemon import handlers, owner
 from remote_agent.daemon.engine import Engine
 from remote_agent.daemon.sampler import SEGMENT_BYTES, SEGMENTS, Ring
+from remote_agent.protocol import messages
 from remote_agent.protocol.errors import AlreadyRunning, Conflict
 from remote_agent.protocol.jobs import EndReason, JobSpec
 from remote_agent.storage import files, journal as journals, log_cap, unfetched
@@ -356,8 +357,9 @@ def test_compaction_keeps_ids_sequences_and_what_was_deleted(tmp_path: Path) -> 
 SLOW_SYNC = """\
 import os, sys, time
 sys.path.insert(0, {here!r})
-from remote_agent import files, journal, daemon, syncer
-syncer.SLOW = 0.3
+from remote_agent.daemon import commit_thread, loop
+from remote_agent.storage import journal
+commit_thread.SLOW = 0.3
 sync = journal.Journal.sync
 def slow(self):
     while os.path.exists({flag!r}):
@@ -365,7 +367,7 @@ def slow(self):
     sync(self)
 journal.Journal.sync = slow
 sys.argv[0] = {agent!r}
-sys.exit(daemon.main({root!r}, {sha!r}))
+sys.exit(loop.main({root!r}, {sha!r}))
 """
 
 
@@ -390,12 +392,10 @@ def test_a_disk_that_stalls_holds_up_nobody_who_only_looks(client: Client, tmp_p
         session = Session()
 
         def problems() -> list[str]:
-            return list(session.agent("local").call("hello", {}, timeout=5)[0]["problems"])
+            return list(session.agent("local").call(messages.Hello(), timeout=5).problems)
 
         wait_until(lambda: any("disk slow" in problem for problem in problems()))
-        answer, page = session.agent("local").call(
-            "read", {"job": job, "attempt": 1, "stream": "log", "offset": 0}, timeout=5
-        )
+        _, page = session.agent("local").ask(messages.Read(job, 1, "log", 0)).get(5)
         assert page.startswith(b"line 1\n")
         assert submitting.poll() is None, "it is acknowledged only when it is durable"
         flag.unlink()

@@ -7,6 +7,7 @@ import time
 from foundations_tui.store import writes
 from foundations_tui.store.db import Store
 from remote_agent.protocol.jobs import JobSpec, JobState, JobView
+from remote_agent.protocol.messages import ChangesAnswer, Resources
 
 _PAGE = 1000
 
@@ -16,8 +17,8 @@ def fill(count: int, host: str = "local") -> None:
     store = Store()
     for first in range(0, count, _PAGE):
         numbers = range(first, min(first + _PAGE, count))
-        page = {"jobs": [_view(n) for n in numbers], "deleted": [], "journal": "j", "more": False}
-        assert writes.put_changes(store, host, writes.cursor(store, host), {**page, "seq": numbers[-1] + 1})
+        page = ChangesAnswer("j", numbers[-1] + 1, False, [], [], Resources())
+        assert writes.put_changes(store, host, writes.cursor(store, host), page, map(_view, numbers))
     store.close()
 
 

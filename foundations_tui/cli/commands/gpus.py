@@ -13,6 +13,7 @@ from foundations_tui.cli.params import HostName, connecting, json_option, say
 from foundations_tui.cli.stderr import tell
 from foundations_tui.errors import FoundationsError, NotFoundError, UsageError
 from foundations_tui.store import queries
+from remote_agent.protocol.messages import Hello
 
 if TYPE_CHECKING:
     import sqlite3
@@ -90,10 +91,10 @@ def _have_looked(session: Session, host: str) -> None:
     """Wait a moment until a host has looked at its GPUs: while nothing runs there it does so only when it is asked."""
     deadline = time.monotonic() + _PATIENCE
     try:
-        age = session.agent(host).call("hello", {"look": True})[0].get("gpus_age", 0.0)
+        age = session.agent(host).call(Hello(look=True)).gpus_age
         while age > _FRESH and time.monotonic() < deadline:
             time.sleep(0.05)
-            age = session.agent(host).call("hello", {})[0]["gpus_age"]
+            age = session.agent(host).call(Hello()).gpus_age
     except FoundationsError:
         return  # it is said by the sync that follows
 

@@ -16,6 +16,7 @@ from foundations_tui.store import queries
 from foundations_tui.store.rows import HostRow, free_gpus
 from foundations_tui.text import humanize
 from foundations_tui.text.sanitize import one_line
+from remote_agent.protocol.messages import StreamSizes
 
 if TYPE_CHECKING:
     from foundations_tui.hosts.agent import Agent
@@ -136,14 +137,16 @@ def _gpus(text: str) -> int | list[int]:
 
 def _facts(agent: Agent, connected: float, round_trip: float) -> dict[str, Any]:
     hello = agent.hello
+    resources = hello.resources.to_wire()
     return {
         "connect_seconds": round(connected, 3),
         "round_trip_seconds": round(round_trip, 5),
-        "agent_version": hello["version"],
-        "root": hello["root"],
+        "agent_version": hello.version,
+        "root": hello.root,
         "python": agent.place.python,
         "python_version": agent.place.version,
-        **{key: hello[key] for key in ("cpus", "memory", "disk_free", "disk_jobs", "gpus", "problems")},
+        **{key: resources[key] for key in ("cpus", "memory", "disk_free", "disk_jobs", "gpus")},
+        "problems": hello.problems,
     }
 
 
@@ -166,7 +169,7 @@ def _round_trip(agent: Agent) -> float:
     times = []
     for _ in range(5):
         began = time.monotonic()
-        agent.call("stream_sizes")
+        agent.call(StreamSizes())
         times.append(time.monotonic() - began)
     return min(times)
 

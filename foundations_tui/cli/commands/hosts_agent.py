@@ -40,16 +40,16 @@ def status(session: Session, name: str, as_json: bool) -> None:
     boot = operations.ask_host(session, name, "autostart", "status")
     facts: dict[str, Any] = {
         "host": name,
-        "agent_version": hello["version"],
-        "protocol": hello["protocol"],
-        "agent": hello["agent"],
-        "root": hello["root"],
-        "running": hello["active"],
-        "queued": hello["queued"],
-        "paused": hello["paused"],
-        "disk_jobs": hello["disk_jobs"],
+        "agent_version": hello.version,
+        "protocol": hello.protocol,
+        "agent": hello.agent,
+        "root": hello.root,
+        "running": hello.active,
+        "queued": hello.resources.queued,
+        "paused": hello.resources.paused,
+        "disk_jobs": hello.resources.disk_jobs,
         "autostart": boot["by"] or None,
-        "problems": [*hello["problems"], *([boot["problem"]] if boot["problem"] else [])],
+        "problems": [*hello.problems, *([boot["problem"]] if boot["problem"] else [])],
     }
     if as_json:
         output.print_json(facts)

@@ -12,6 +12,7 @@ from foundations_tui.cli.params import connecting, job_argument, json_option, sa
 from foundations_tui.store import queries
 from foundations_tui.store.rows import iso
 from foundations_tui.text import humanize
+from remote_agent.protocol.messages import FolderEntry
 
 if TYPE_CHECKING:
     from foundations_tui.session import Session
@@ -27,23 +28,23 @@ def ls(session: Session, job: str, path: str, as_json: bool) -> None:
     from foundations_tui.jobs import operations
 
     row = queries.find(session.store.conn, job)
-    found = operations.list_files(session, row, path)
+    folder = operations.list_files(session, row, path)
     if as_json:
-        output.print_json([{**entry, "modified_at": iso(entry["modified_at"])} for entry in found["entries"]])
+        output.print_json([{**entry.to_wire(), "modified_at": iso(entry.modified_at)} for entry in folder.entries])
     else:
         now = time.time()
         cells = [
             [
-                "" if e["kind"] == "folder" else humanize.size(e["size"]),
-                humanize.ago(e["modified_at"], now),
+                "" if e.kind == "folder" else humanize.size(e.size),
+                humanize.ago(e.modified_at, now),
                 _shown_name(e),
             ]
-            for e in found["entries"]
+            for e in folder.entries
         ]
         output.print_table(("SIZE", "CHANGED", "NAME"), cells)
-    if found["truncated"]:
+    if folder.truncated:
         say("there are more: give a folder below it")
 
 
-def _shown_name(entry: dict[str, object]) -> str:
-    return f"{entry['name']}/" if entry["kind"] == "folder" else str(entry["name"])
+def _shown_name(entry: FolderEntry) -> str:
+    return f"{entry.name}/" if entry.kind == "folder" else entry.name

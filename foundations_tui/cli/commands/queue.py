@@ -35,13 +35,13 @@ def queue(session: Session, names: tuple[str, ...], as_json: bool) -> int:
         if host in problems:
             tell(problems[host])
             continue
-        found = operations.queue(session, host)
-        if found["paused"]:
-            groups = ", ".join("all jobs" if group == "*" else f"group {group}" for group in found["paused"])
+        answer = operations.queue(session, host)
+        if answer.paused:
+            groups = ", ".join("all jobs" if group == "*" else f"group {group}" for group in answer.paused)
             say(f"{host}: paused: {groups}")
-        rows += [_entry(session, host, place, *facts) for place, facts in enumerate(found["jobs"], 1)]
-        if found["more"]:
-            say(f"{host}: {found['more']:,} more wait")
+        rows += [_entry(session, host, place, *facts) for place, facts in enumerate(answer.jobs, 1)]
+        if answer.more:
+            say(f"{host}: {answer.more:,} more wait")
     if as_json:
         output.print_json(rows)
     elif rows:

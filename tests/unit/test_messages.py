@@ -1,0 +1,69 @@
+"""Messages between client and agent: every version that was ever spoken is still read."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from remote_agent.protocol import messages
+from remote_agent.protocol.checks import whole
+from remote_agent.protocol.errors import BadRequest
+from remote_agent.protocol.wire import Message, TolerantMessage, field
+from tests.support.paths import DATA
+
+SAMPLES = sorted((DATA / "messages").glob("protocol-*.json"))
+
+
+@pytest.mark.parametrize("path", SAMPLES, ids=lambda path: path.stem)
+def test_a_sample_of_every_version_is_read_whole(path: Path) -> None:
+    sample: dict[str, dict[str, Any]] = json.loads(path.read_text())
+    assert set(sample["requests"]) <= set(messages.REQUESTS), "a request that older clients send is no longer known"
+    for method, wire in sample["requests"].items():
+        assert as_sent(messages.request_from_wire(method, wire)).items() >= wire.items(), method
+    for method, wire in sample["answers"].items():
+        assert as_sent(messages.answer_from_wire(messages.REQUESTS[method].ANSWER, wire)).items() >= wire.items(), (
+            method
+        )
+
+
+def test_every_message_has_a_sample_of_the_version_that_is_spoken() -> None:
+    sample = json.loads((DATA / "messages" / f"protocol-{messages.VERSION}.json").read_text())
+    assert set(sample["requests"]) == set(sample["answers"]) == set(messages.REQUESTS)
+    for method, kind in messages.REQUESTS.items():
+        assert set(sample["requests"][method]) == set(kind.from_wire(sample["requests"][method]).to_wire()), method
+
+
+def as_sent(message: Message) -> dict[str, Any]:
+    """Return a message as its receiver decodes it."""
+    return dict(json.loads(json.dumps(message.to_wire())))
+
+
+def test_what_a_newer_side_adds_is_left_out_and_what_is_missing_has_its_default() -> None:
+    assert messages.Stop.from_wire({"job": "a", "by": "me", "how": "gently"}) == messages.Stop("a", "me")
+    with pytest.raises(BadRequest, match="the message lacks by"):
+        messages.Stop.from_wire({"job": "a"})
+    with pytest.raises(BadRequest, match="grace must be"):
+        messages.Stop.from_wire({"job": "a", "by": "me", "grace": -1})
+
+
+def test_a_wrong_field_of_what_a_host_has_costs_only_itself() -> None:
+    gpu = {"index": 0, "uuid": "GPU-1", "name": "A", "processes": [{"pid": "x", "user": "ada"}, 5]}
+    resources = messages.Resources.from_wire({"cpus": "many", "memory": 5, "gpus": [gpu, {"index": 1}]})
+    assert (resources.cpus, resources.memory) == (0, 5)
+    assert [(gpu.uuid, [process.user for process in gpu.processes]) for gpu in resources.gpus] == [("GPU-1", ["ada"])]
+
+
+def test_defaults_are_of_each_message_and_names_may_differ_on_the_wire() -> None:
+    from dataclasses import dataclass
+
+    @dataclass(frozen=True)
+    class Sample(TolerantMessage):
+        count: int = field(whole(), 0, name="n")
+        parts: list[int] = field(lambda value, where: value, [])
+
+    assert Sample().parts is not Sample().parts
+    assert Sample(3).to_wire() == {"n": 3, "parts": []} and Sample.from_wire({"n": 3}) == Sample(3)
+    assert Sample.from_wire({"n": "x"}) == Sample()
