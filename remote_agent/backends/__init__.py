@@ -1,4 +1,4 @@
-"""Where attempts run: a port of four verbs. ``local`` runs processes of this host; Slurm has its place here."""
+"""Where attempts run: a port of few verbs. ``local`` runs processes of this host; Slurm has its place here."""
 
 from __future__ import annotations
 
@@ -23,14 +23,26 @@ class Status:
 
 
 class Backend:
-    """The port. Every verb is used for every backend."""
+    """The port. Every verb is used for every backend, and the engine uses nothing beside it."""
 
-    def capacity(self) -> Capacity:
-        """Return what the host has, and what of it may not be leased now."""
+    def fileno(self) -> int:
+        """Return a descriptor that is readable when ``poll`` has something new."""
         raise NotImplementedError
 
-    def hold(self, leases: Mapping[str, Lease]) -> None:
-        """Take in which leases there are now, by job: what is no longer leased has to be looked at."""
+    def configure(self, settings: Dict[str, Any]) -> bool:
+        """Take in what hosts.toml says of the host ("max_jobs", "gpus"); return whether that is new."""
+        raise NotImplementedError
+
+    def processes(self) -> Mapping[Attempt, int]:
+        """Return the pid on this host at the top of each running attempt, as far as there is one."""
+        return {}
+
+    def capacity(self, leases: Mapping[str, Lease]) -> Capacity:
+        """Return what the host has, and what of it may not be leased now.
+
+        Args:
+            leases: what is held, by job: what is no longer leased has to be looked at before it is again.
+        """
         raise NotImplementedError
 
     def start(self, attempt: Attempt, lease: Lease, is_brief: bool) -> None:
@@ -44,15 +56,25 @@ class Backend:
         raise NotImplementedError
 
     def poll(self, attempts: List[Attempt]) -> Dict[Attempt, Status]:
-        """Return where these attempts are; one that is missing in the answer has not changed."""
+        """Return where these attempts are; one that is missing in the answer has not changed.
+
+        What was given is given again until it is acknowledged: nothing is lost when it could not be kept.
+        """
         raise NotImplementedError
 
     def dismiss(self) -> None:
         """Nothing more is to be started now: let go of what was kept for it."""
 
-    def repeat_news(self) -> None:
-        """Have ``poll`` give again what it gave: it could not be kept."""
+    def acknowledge(self) -> None:
+        """Forget what ``poll`` has given: it is kept now."""
         raise NotImplementedError
+
+    def adopt(self, attempt: Attempt) -> bool:
+        """Take over an attempt that an earlier daemon leased; return whether it was ever begun."""
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """Let go of everything; attempts run on."""
 
     def stop(self, attempt: Attempt, by: str, grace: float) -> None:
         """Ask for the end of an attempt: TERM to its group, and KILL to all of it after ``grace`` seconds."""

@@ -47,8 +47,7 @@ class LocalBackend(Backend):
         self._agent = agent
         self._start = start
         self._eyes = eyes
-        self.settings: Dict[str, Any] = {}
-        """What hosts.toml says of this host: "max_jobs", "gpus"."""
+        self._settings: Dict[str, Any] = {}
         self._cpus = len(os.sched_getaffinity(0))
         self._ram = processes.memory_total()
         self._sockets: Dict[Attempt, socket.socket] = {}
@@ -65,6 +64,8 @@ class LocalBackend(Backend):
         self._stopped: Dict[Attempt, int] = {}
         """How many looks in a row have found an attempt's supervisor stopped."""
         self._looked_at = time.monotonic()
+        self._unkept: Dict[Attempt, Status] = {}
+        """What ``poll`` has given and nobody has acknowledged."""
         self._own: Set[Attempt] = set()
         """Attempts that this daemon started: supervisors of an earlier version take none of ours."""
 
@@ -72,18 +73,26 @@ class LocalBackend(Backend):
         """Return a descriptor that is readable when ``poll`` has something new."""
         return self._selector.fileno()
 
-    def capacity(self) -> Capacity:
+    def configure(self, settings: Dict[str, Any]) -> bool:
+        """Take in how many jobs may run at once, and which GPUs may be leased."""
+        is_new = settings != self._settings
+        self._settings = settings
+        return is_new
+
+    def processes(self) -> Mapping[Attempt, int]:
+        """Return the pid of the supervisor of each running attempt."""
+        return self.supervisors
+
+    def capacity(self, leases: Mapping[str, Lease]) -> Capacity:
         """Return the CPU slots and the GPUs that hosts.toml allows, and which of those are held.
 
-        There is a slot for each CPU this process may use; a larger ``max_jobs`` is meant as it is said.
+        There is a slot for each CPU this process may use; a larger ``max_jobs`` is meant as it is said. The GPUs of
+        ended leases are looked at, and other agents are told which are ours.
         """
-        gpus = tuple(allowed(self._eyes.gpus, self.settings.get("gpus")))
-        max_jobs = int(self.settings.get("max_jobs") or 0)
-        return Capacity(max(self._cpus, max_jobs), gpus, max_jobs, self._ram, self._eyes.held(), self._eyes.problem)
-
-    def hold(self, leases: Mapping[str, Lease]) -> None:
-        """Have the GPUs of ended leases looked at, and say to other agents which are ours."""
         self._eyes.lease({uuid: job for job, lease in leases.items() for uuid in lease.gpus})
+        gpus = tuple(allowed(self._eyes.gpus, self._settings.get("gpus")))
+        max_jobs = int(self._settings.get("max_jobs") or 0)
+        return Capacity(max(self._cpus, max_jobs), gpus, max_jobs, self._ram, self._eyes.held(), self._eyes.problem)
 
     def start(self, attempt: Attempt, lease: Lease, is_brief: bool) -> None:
         """Hand the attempt to a supervisor that has just become free, or have one forked and connect to it."""
@@ -120,7 +129,7 @@ class LocalBackend(Backend):
 
     def poll(self, attempts: List[Attempt]) -> Dict[Attempt, Status]:
         """Return the attempts that have news: what their supervisors said, and those whose supervisor is gone."""
-        news: Dict[Attempt, Status] = {}
+        news = self._unkept
         if time.monotonic() - self._looked_at > _LOOK_SECONDS:
             self._looked_at = time.monotonic()
             news.update(self.look_at_supervisors())
@@ -135,17 +144,21 @@ class LocalBackend(Backend):
                 status = self._look(attempt)
                 if status is not None:
                     news[attempt] = status
-        return news
+        return dict(news)
 
-    def repeat_news(self) -> None:
+    def acknowledge(self) -> None:
+        """Forget what ``poll`` has given."""
+        self._unkept.clear()
+
+    def close(self) -> None:
         """Leave the supervisors: each says where it is to whoever connects anew."""
-        for connection in self._sockets.values():
-            self._selector.unregister(connection)
+        for connection in [*self._sockets.values(), *self._done]:
             connection.close()
         self._sockets.clear()
+        self._selector.close()
 
-    def was_begun(self, attempt: Attempt) -> bool:
-        """Say whether a supervisor has ever taken this attempt."""
+    def adopt(self, attempt: Attempt) -> bool:
+        """Return whether a supervisor has ever taken this attempt; ``poll`` connects to it."""
         return os.path.exists(self._paths.job(attempt[0]).attempt(attempt[1]).folder)
 
     def stop(self, attempt: Attempt, by: str, grace: float) -> None:
@@ -219,7 +232,7 @@ class LocalBackend(Backend):
             self._stops.pop(attempt, None)
             return Status(_ENDED, record)
         order = self._orders.pop(attempt, None)
-        if order is not None and not self.was_begun(attempt):
+        if order is not None and not self.adopt(attempt):
             self._start_again(attempt, order)
             return None
         owner = _owner(attempt_files.supervisor)

@@ -6,18 +6,24 @@ passed on. So a kill at any instant leaves nothing that the journal does not kno
 
 from __future__ import annotations
 
-import json
 import os
-import subprocess
 from typing import Any, Callable, Dict, Iterable, List, Optional, Tuple
 
-from remote_agent.backends import Attempt
-from remote_agent.backends.local import LocalBackend
+from remote_agent.backends import Attempt, Backend
 from remote_agent.core import scheduler, state as states
 from remote_agent.core.state import ALL_GROUPS, HostState
 from remote_agent.core.waits import Waits
 from remote_agent.daemon import admission, recovery
 from remote_agent.daemon.admission import Submission
+from remote_agent.daemon.effects import (
+    Effect,
+    Performer,
+    RemoveFolder,
+    RemovePrivate,
+    SendNotice,
+    StartAttempt,
+    StopAttempt,
+)
 from remote_agent.daemon.notifications import Notices
 from remote_agent.protocol import checks
 from remote_agent.protocol.errors import BadRequest, Conflict, NotFound, StorageBroken
@@ -33,13 +39,12 @@ from remote_agent.protocol.jobs import (
     check_annotations,
     retry_class,
 )
-from remote_agent.storage import files, streams, unfetched
+from remote_agent.storage import streams, unfetched
 from remote_agent.storage.journal import Journal
 from remote_agent.storage.objects import ObjectStore
 from remote_agent.storage.paths import Paths
 from remote_agent.system import failpoints
 
-_GRAVES_AT_ONCE = 200
 _MOST_PAUSED = 1000
 """Groups that may be paused at once."""
 _BRIEF_SECONDS = 2.0
@@ -49,7 +54,7 @@ _BRIEF_SECONDS = 2.0
 class Engine:
     """The jobs of one host."""
 
-    def __init__(self, paths: Paths, journal: Journal, backend: LocalBackend, clock: Callable[[], float]) -> None:
+    def __init__(self, paths: Paths, journal: Journal, backend: Backend, clock: Callable[[], float]) -> None:
         """Replay the journal.
 
         Args:
@@ -69,10 +74,8 @@ class Engine:
         """Says whether jobs may be started: at the very beginning it is not known yet in what environment."""
         self.waits = Waits()
         self._clock = clock
-        self._after_commit: List[Callable[[], None]] = []
-        self._graves: List[str] = []
-        """Folders to be removed, by one process at a time."""
-        self._gravedigger: Optional[subprocess.Popen[bytes]] = None
+        self._after_commit: List[Effect] = []
+        self._performer = Performer(paths, backend, self.notices)
         self._unaccepted: List[str] = []
         """Jobs with private files whose acceptance is not durable yet."""
         self._replan = True
@@ -95,7 +98,7 @@ class Engine:
             NotFound: a snapshot or a job to wait for is not here. Unsatisfiable, DiskFull, Conflict: why not.
         """
         fresh = [one for one in wanted if one.spec.job not in self.state.jobs]
-        admission.check(fresh, self.state, self.backend.capacity(), self.paths, self.objects)
+        admission.check(fresh, self.state, self.capacity(), self.paths, self.objects)
         self._unaccepted += [one.spec.job for one in fresh if one.private]
         admission.keep_private(fresh, self.paths)
         for one in fresh:
@@ -121,7 +124,7 @@ class Engine:
             words = f"stopped by {by} before it started"
             self._end(job, reason_code="stopped_by_user", reason=words, ended_at=self._clock())
         else:
-            self._later(lambda: self.backend.stop((job, view.attempt), by, grace))
+            self._later(StopAttempt((job, view.attempt), by, grace))
         return self.state.jobs[job]
 
     def delete(self, job: str, client: str, files: bool = False, force: bool = False) -> None:
@@ -141,7 +144,7 @@ class Engine:
         if why_not:
             raise Conflict(why_not)
         self._record("deleted", job=job)
-        self._later(lambda: self._remove_folder(job))
+        self._later(RemoveFolder(job))
 
     def prune(self, job: str, force: bool) -> None:
         """Remove an ended job's folder; the job stays listed.
@@ -157,7 +160,7 @@ class Engine:
             raise Conflict(why_not)
         if not view.pruned:
             self._record("pruned", job=job)
-            self._later(lambda: self._remove_folder(job))
+            self._later(RemoveFolder(job))
 
     def not_fetched(self, job: str, but_for: str = "", files: bool = False) -> str:
         """Return what of a job would be lost with its folder, in words; empty for nothing.
@@ -273,7 +276,7 @@ class Engine:
             self._take_news(attempt, status.phase, status.facts)
         for job in self.notices.delivered():
             self._record("told", job=job)
-            self._later(lambda job=job: self._remove_private(job))  # type: ignore[misc]
+            self._later(RemovePrivate(job))
         if self._replan and self.is_ready():
             self._plan()
 
@@ -356,7 +359,11 @@ class Engine:
 
     def refresh_waits(self, at_once: bool = False) -> None:
         """Find out anew why jobs wait, unless that was just done."""
-        self.waits.refresh(self.state, self.backend.capacity(), self._clock(), at_once)
+        self.waits.refresh(self.state, self.capacity(), self._clock(), at_once)
+
+    def capacity(self) -> scheduler.Capacity:
+        """Return what the host has, and what of it may not be leased now."""
+        return self.backend.capacity(self.state.leases)
 
     def active_attempts(self) -> List[Attempt]:
         """Return the attempts that are preparing or running."""
@@ -392,24 +399,29 @@ class Engine:
         states.apply(self.state, event)
         self.journal.append(event)
 
-    def _later(self, action: Callable[[], None]) -> None:
-        self._after_commit.append(action)
+    def _later(self, effect: Effect) -> None:
+        self._after_commit.append(effect)
 
     def _carry_out(self) -> None:
-        actions, self._after_commit = self._after_commit, []
-        for action in actions:
-            action()
+        self.backend.acknowledge()
+        effects, self._after_commit = self._after_commit, []
+        for effect in effects:
+            self._perform(effect)
         self._unaccepted = []
-        self._dig()
+        self._performer.empty_trash()
+
+    def _perform(self, effect: Effect) -> None:
+        why_not = self._performer.carry_out(effect)
+        if why_not and isinstance(effect, StartAttempt):
+            self._end(effect.spec.job, reason_code="workspace_failed", reason=why_not, ended_at=self._clock())
 
     def _take_back(self) -> None:
         """Go back to what the journal says: what was decided could not be written."""
         self._after_commit = []
         for job in self._unaccepted:
-            self._remove_private(job)
+            self._perform(RemovePrivate(job))
         self._unaccepted = []
         self.replan()  # the next turn decides it again
-        self.backend.repeat_news()
         self.state = _replay(self.journal.reload())
 
     def _take_news(self, attempt: Attempt, phase: str, facts: Dict[str, Any]) -> None:
@@ -455,10 +467,9 @@ class Engine:
         tell = spec.private and self.notices.is_wanted(job, state)
         self._record("ended", job=job, **facts, **({"untold": True} if tell else {}))
         if tell:
-            view = self.state.jobs[job]
-            self._later(lambda: self.notices.send(view))
+            self._later(SendNotice(self.state.jobs[job]))
         elif spec.private:
-            self._later(lambda: self._remove_private(job))
+            self._later(RemovePrivate(job))
 
     def _needs(self, job: str, other: str) -> bool:
         view = self.state.jobs.get(job)
@@ -469,35 +480,22 @@ class Engine:
         return {"reason_code": "dependency_failed", "reason": words, "ended_at": self._clock()}
 
     def _plan(self) -> None:
-        self.backend.hold(self.state.leases)
-        plan = scheduler.plan(self.state, self.backend.capacity(), self._clock())
+        plan = scheduler.plan(self.state, self.capacity(), self._clock())
         for job, lease in plan.starts:
             self._lease(job, lease)
-        self.backend.hold(self.state.leases)
+        if plan.starts:
+            self.capacity()  # what is leased now is no longer looked at as free
         self._replan = False
 
     def _lease(self, job: str, lease: Lease) -> None:
         attempt = (job, self.state.jobs[job].attempt + 1)
         self._record("leased", job=job, attempt=attempt[1], **lease.to_wire())
-        self._later(lambda: self._start(attempt, lease))
+        self._later(self._start_of(attempt, lease))
 
-    def _start(self, attempt: Attempt, lease: Lease) -> None:
-        job = self.paths.job(attempt[0])
-        failpoints.point("daemon.before_start")
-        try:
-            is_new = not os.path.isdir(job.folder)
-            os.makedirs(job.folder, 0o700, exist_ok=True)
-            # The journal has the specification: this file is not durable, and may be torn.
-            if is_new or files.read_json(job.spec) is None:
-                files.write_bytes(job.spec, _json(self.state.jobs[attempt[0]].spec.to_wire()), durable=False)
-            usual = self.state.usual_duration(self.state.jobs[attempt[0]].spec)
-            self.backend.start(attempt, lease, usual is not None and usual < _BRIEF_SECONDS)
-        except ConnectionError:
-            raise  # the zygote is gone: nothing can be started before the daemon begins again
-        except OSError as error:
-            words = f"the job could not be started: {error.strerror or error}"
-            self._end(attempt[0], reason_code="workspace_failed", reason=words, ended_at=self._clock())
-        failpoints.point("daemon.started")
+    def _start_of(self, attempt: Attempt, lease: Lease) -> StartAttempt:
+        spec = self.state.jobs[attempt[0]].spec
+        usual = self.state.usual_duration(spec)
+        return StartAttempt(attempt, spec, lease, usual is not None and usual < _BRIEF_SECONDS)
 
     # --- inside: coming up, and going -------------------------------------------------------------------------
 
@@ -533,50 +531,22 @@ class Engine:
         """After a start: begin the attempts that were leased but never begun, pass on stops that were asked for."""
         for attempt in self.active_attempts():
             view = self.state.jobs[attempt[0]]
-            if not self.backend.was_begun(attempt):
-                self._start(attempt, self.state.leases[attempt[0]])
+            if not self.backend.adopt(attempt):
+                self._perform(self._start_of(attempt, self.state.leases[attempt[0]]))
             if view.stop_requested_by:
                 left = (view.stop_deadline or 0.0) - self._clock()  # the clock may have been set meanwhile
-                self.backend.stop(attempt, view.stop_requested_by, min(max(0.0, left), view.spec.grace))
+                grace = min(max(0.0, left), view.spec.grace)
+                self._perform(StopAttempt(attempt, view.stop_requested_by, grace))
         for job, view in self.state.jobs.items():
             if view.spec.private and view.state.is_final:
-                if job in self.state.untold:
-                    self.notices.send(view)
-                else:
-                    self._remove_private(job)
+                self._perform(SendNotice(view) if job in self.state.untold else RemovePrivate(job))
         for job in [job for job in os.listdir(self.paths.jobs) if job not in self.state.jobs]:
-            self._remove_private(job)  # of a submit that was cut short before it was accepted
+            self._perform(RemovePrivate(job))  # of a submit that was cut short before it was accepted
         for other, unmet in list(self.state.queue.blocked.items()):
             failed = [job for job in unmet if job in self.state.jobs and self.state.jobs[job].state.is_final]
             if failed:  # its end was not written down with that of the job it waited for
                 self._end(other, **self._dependency_failed(failed[0]))
-        self._graves += [entry.path for entry in os.scandir(self.paths.trash)]  # their removal was cut short
-        self._dig()
-
-    def _remove_private(self, job: str) -> None:
-        try:
-            os.unlink(self.paths.job(job).private)
-        except OSError:
-            pass  # it has gone already
-
-    def _remove_folder(self, job: str) -> None:
-        """Move a job's folder out of the way and have it removed: a large one takes long."""
-        grave = os.path.join(self.paths.trash, f"{job}-{os.urandom(4).hex()}")
-        try:
-            os.rename(self.paths.job(job).folder, grave)
-        except OSError:
-            return  # it never started, or cannot be moved now: it is only space
-        self._graves.append(grave)
-
-    def _dig(self) -> None:
-        """Have what is in the trash removed, unless that is being done; what the host has no process for waits."""
-        if not self._graves or (self._gravedigger is not None and self._gravedigger.poll() is None):
-            return
-        try:
-            self._gravedigger = subprocess.Popen(["/bin/rm", "-rf", "--", *self._graves[:_GRAVES_AT_ONCE]])
-        except OSError:
-            return
-        del self._graves[:_GRAVES_AT_ONCE]
+        self._performer.take_up_trash()
 
 
 def _replay(history: List[Dict[str, Any]]) -> HostState:
@@ -584,7 +554,3 @@ def _replay(history: List[Dict[str, Any]]) -> HostState:
     for event in history:
         states.apply(state, event)
     return state
-
-
-def _json(value: Any) -> bytes:
-    return json.dumps(value).encode()

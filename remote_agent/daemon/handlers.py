@@ -73,9 +73,7 @@ def _hello(service: Service, request: messages.Hello) -> messages.HelloAnswer:
     if request.look:
         service.probe.hurry()
     settings = request.settings
-    backend = service.engine.backend
-    if settings is not None and settings != backend.settings:
-        backend.settings = settings
+    if settings is not None and service.engine.backend.configure(settings):
         service.engine.replan()
         try:
             files.write_json(service.paths.settings, settings)
@@ -100,7 +98,7 @@ def _hello(service: Service, request: messages.Hello) -> messages.HelloAnswer:
 
 def _resources(service: Service) -> messages.Resources:
     state = service.engine.state
-    capacity = service.engine.backend.capacity()
+    capacity = service.engine.capacity()
     holders: Dict[str, List[str]] = {}
     for job, lease in state.leases.items():
         for uuid in lease.gpus:

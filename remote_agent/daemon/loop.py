@@ -177,7 +177,7 @@ class Daemon:
             self.engine.replan()
         if (leases or self._is_watched) and self.sampler.due() == 0.0:
             held = {job: lease.gpus for job, lease in leases.items()}
-            self.sampler.sample(self.engine.backend.supervisors, held, self.probe.gpus)
+            self.sampler.sample(self.engine.backend.processes(), held, self.probe.gpus)
 
     @property
     def _look_interval(self) -> Optional[float]:

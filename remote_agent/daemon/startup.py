@@ -51,7 +51,7 @@ def start(paths: Paths, agent: str, report: Optional[int] = None) -> Optional[St
     probe = GpuProbe(Claims(paths.root))
     probe.ignored = set(_ignored(paths))
     backend = LocalBackend(paths, agent, zygote.start, probe)
-    backend.settings = _settings(paths)
+    backend.configure(_settings(paths))
     journal = Journal(paths.journal, time.time(), lambda: files.drop_ballast(paths.ballast))
     engine = Engine(paths, journal, backend, time.time)
     engine.compact_if_due()

@@ -22,8 +22,8 @@ from typing import Any
 import pytest
 
 from remote_agent.backends import Status
-from remote_agent.core.scheduler import Capacity
 from remote_agent.core.state import HostState
+from remote_agent.daemon.effects import Performer
 from remote_agent.daemon.engine import Engine
 from remote_agent.daemon.loop import Daemon
 from remote_agent.daemon.recovery import with_copies
@@ -37,6 +37,7 @@ from remote_agent.storage.journal import Journal, encode_line, salvage
 from remote_agent.storage.objects import ObjectStore
 from remote_agent.storage.paths import Paths
 from remote_agent.supervisor import supervisor
+from tests.support.backend import FakeBackend
 from tests.support.lossy import LossyDisk, PowerLoss
 
 
@@ -62,39 +63,19 @@ class _Silent:
         return self._ours.fileno()
 
 
-class _Backend(_Silent):
+class _Backend(FakeBackend):
     """A port whose processes are the world's."""
 
-    settings: dict[str, Any] = {}
-    supervisors: dict[Any, int] = {}
-
     def __init__(self, world: World) -> None:
-        super().__init__()
+        super().__init__(slots=2)
         self.world = world
+        self.started = world.started
 
-    def capacity(self) -> Capacity:
-        return Capacity(2)
-
-    def hold(self, leases: Any) -> None:
-        pass
-
-    def start(self, attempt: tuple[str, int], lease: Any, is_brief: bool) -> None:
-        self.world.started.append(attempt)
-
-    def was_begun(self, attempt: tuple[str, int]) -> bool:
-        return attempt in self.world.started
-
-    def poll(self, attempts: Any) -> dict[Any, Status]:
-        return {attempt: self.world.news[attempt] for attempt in attempts if attempt in self.world.news}
+    def news(self, attempts: Any) -> Iterator[tuple[tuple[str, int], Status]]:
+        return ((attempt, self.world.news[attempt]) for attempt in attempts if attempt in self.world.news)
 
     def stop(self, attempt: tuple[str, int], by: str, grace: float) -> None:
         self.world.news[attempt] = ended(143, "stopped_by_user")
-
-    def repeat_news(self) -> None:
-        pass
-
-    def dismiss(self) -> None:
-        pass
 
 
 def ended(code: int, reason: str = "exit_code") -> Status:
@@ -318,16 +299,16 @@ def play(
     return found, disk, whole
 
 
-def _dig_at_once(engine: Engine) -> None:
+def _empty_trash_at_once(performer: Performer) -> None:
     """Remove what is in the trash in this process."""
-    while engine._graves:
-        shutil.rmtree(engine._graves.pop())
+    while performer._trash:
+        shutil.rmtree(performer._trash.pop())
 
 
 @pytest.fixture
 def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A folder in memory, where there is one: thousands of small files are written and lost."""
-    monkeypatch.setattr(Engine, "_dig", _dig_at_once)
+    monkeypatch.setattr(Performer, "empty_trash", _empty_trash_at_once)
     memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else tmp_path
     with tempfile.TemporaryDirectory(dir=memory) as name:
         yield Path(name)

@@ -31,6 +31,7 @@ from remote_agent.storage.journal import Journal
 from remote_agent.storage.paths import Paths
 from remote_agent.system import processes
 from tests.support import agents
+from tests.support.backend import FakeBackend
 from tests.support.client import FOUNDATIONS, Client
 
 # --- jobs -------------------------------------------------------------------------------------------------------
@@ -198,31 +199,18 @@ def test_a_session_number_that_is_somebody_elses_by_now(tmp_path: Path) -> None:
         innocent.wait()
 
 
-class _Backend:
-    """A port without processes; ``fails`` makes its start fail."""
+class _Backend(FakeBackend):
+    """``fails`` makes its start fail."""
+
+    fails = False
 
     def __init__(self) -> None:
-        self.fails = self.repeated = False
-        self.started: list[Any] = []
-
-    def hold(self, leases: Any) -> None:
-        pass
-
-    def capacity(self) -> Any:
-        from remote_agent.core.scheduler import Capacity
-
-        return Capacity(1)
+        super().__init__(slots=1)
 
     def start(self, attempt: Any, lease: Any, is_brief: bool) -> None:
         if self.fails:
             raise OSError(28, "No space left on device")
-        self.started.append(attempt)
-
-    def poll(self, attempts: Any) -> dict[Any, Any]:
-        return {}
-
-    def repeat_news(self) -> None:
-        self.repeated = True
+        super().start(attempt, lease, is_brief)
 
 
 def _engine(tmp_path: Path, backend: _Backend) -> Engine:
@@ -330,7 +318,7 @@ def test_a_lease_that_could_not_be_written_is_tried_again(tmp_path: Path, monkey
     with pytest.raises(StorageBroken):
         engine.commit()
     monkeypatch.setattr(engine.journal, "write", write)
-    assert backend.repeated and engine.is_unsettled
+    assert engine.is_unsettled
     engine.advance()
     engine.commit()
     assert backend.started == [("a", 1)] and not engine.is_unsettled

@@ -21,7 +21,6 @@ import pytest
 
 from remote_agent import bootstrap
 from remote_agent.backends import Status
-from remote_agent.core import scheduler
 from remote_agent.core.state import HostState, apply, snapshot_events
 from remote_agent.daemon import handlers, owner
 from remote_agent.daemon.engine import Engine
@@ -35,6 +34,7 @@ from remote_agent.storage.paths import Paths
 from remote_agent.supervisor import exit_record
 from remote_agent.system import processes, unix_sockets
 from tests.support import agents
+from tests.support.backend import FakeBackend
 from tests.support.client import Client, wait_until
 from tests.support.paths import DATA
 
@@ -87,19 +87,12 @@ class _Host:
         return engine
 
 
-class _Backend:
-    settings: dict[str, Any] = {}
-
+class _Backend(FakeBackend):
     def __init__(self, paths: Paths) -> None:
+        super().__init__(slots=4)
         self._paths = paths
 
-    def capacity(self) -> scheduler.Capacity:
-        return scheduler.Capacity(4)
-
-    def hold(self, leases: Any) -> None:
-        pass
-
-    def was_begun(self, attempt: Any) -> bool:
+    def adopt(self, attempt: Any) -> bool:
         return os.path.exists(self._paths.job(attempt[0]).attempt(attempt[1]).folder)
 
     def start(self, attempt: Any, lease: Any, is_brief: bool) -> None:
@@ -107,19 +100,11 @@ class _Backend:
         os.makedirs(one.folder)
         files.write_json(one.supervisor, {"lease": lease.to_wire()})
 
-    def poll(self, attempts: Any) -> dict[Any, Status]:
-        found = {}
+    def news(self, attempts: Any) -> Iterator[tuple[tuple[str, int], Status]]:
         for job, number in attempts:
             record = files.read_json(self._paths.job(job).attempt(number).exit)
             if record:
-                found[(job, number)] = Status("ended", record)
-        return found
-
-    def repeat_news(self) -> None:
-        pass
-
-    def stop(self, attempt: Any, by: str, grace: float) -> None:
-        pass
+                yield (job, number), Status("ended", record)
 
 
 def finish(host: _Host, job: str, code: int) -> None:

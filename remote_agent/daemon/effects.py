@@ -1,0 +1,143 @@
+"""What follows from decisions once they are durable: as data, carried out in one place."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from dataclasses import dataclass
+from typing import List, Optional, Union
+
+from remote_agent.backends import Attempt, Backend
+from remote_agent.daemon.notifications import Notices
+from remote_agent.protocol.jobs import JobSpec, JobView, Lease
+from remote_agent.storage import files
+from remote_agent.storage.paths import Paths
+from remote_agent.system import failpoints
+
+_FOLDERS_AT_ONCE = 200
+
+
+@dataclass(frozen=True)
+class StartAttempt:
+    """An attempt has its lease: begin it."""
+
+    attempt: Attempt
+    spec: JobSpec
+    lease: Lease
+    is_brief: bool
+    """Like jobs take only moments."""
+
+
+@dataclass(frozen=True)
+class StopAttempt:
+    """An attempt is to end."""
+
+    attempt: Attempt
+    by: str
+    grace: float
+    """Seconds until KILL."""
+
+
+@dataclass(frozen=True)
+class RemoveFolder:
+    """A job was deleted or pruned: its folder goes."""
+
+    job: str
+
+
+@dataclass(frozen=True)
+class RemovePrivate:
+    """A job needs its secrets no more."""
+
+    job: str
+
+
+@dataclass(frozen=True)
+class SendNotice:
+    """Somebody wants to be told that a job has ended."""
+
+    view: JobView
+
+
+Effect = Union[StartAttempt, StopAttempt, RemoveFolder, RemovePrivate, SendNotice]
+
+
+class Performer:
+    """Carries effects out on this host."""
+
+    def __init__(self, paths: Paths, backend: Backend, notices: Notices) -> None:
+        self._paths = paths
+        self._backend = backend
+        self._notices = notices
+        self._trash: List[str] = []
+        """Folders to be removed, by one process at a time."""
+        self._remover: Optional[subprocess.Popen[bytes]] = None
+
+    def carry_out(self, effect: Effect) -> str:
+        """Carry one effect out.
+
+        Returns:
+            Why an attempt could not be started, in words; else "".
+        Raises:
+            ConnectionError: nothing can be started before the daemon begins again.
+        """
+        if isinstance(effect, StartAttempt):
+            return self._start(effect)
+        if isinstance(effect, StopAttempt):
+            self._backend.stop(effect.attempt, effect.by, effect.grace)
+        elif isinstance(effect, RemoveFolder):
+            self._remove_folder(effect.job)
+        elif isinstance(effect, RemovePrivate):
+            self._remove_private(effect.job)
+        else:
+            self._notices.send(effect.view)
+        return ""
+
+    def take_up_trash(self) -> None:
+        """Have removed what an earlier daemon had no time to remove."""
+        self._trash += [entry.path for entry in os.scandir(self._paths.trash)]
+        self.empty_trash()
+
+    def empty_trash(self) -> None:
+        """Have what is in the trash removed, unless that is being done; what the host has no process for waits."""
+        if not self._trash or (self._remover is not None and self._remover.poll() is None):
+            return
+        try:
+            self._remover = subprocess.Popen(["/bin/rm", "-rf", "--", *self._trash[:_FOLDERS_AT_ONCE]])
+        except OSError:
+            return
+        del self._trash[:_FOLDERS_AT_ONCE]
+
+    def _start(self, effect: StartAttempt) -> str:
+        job = self._paths.job(effect.spec.job)
+        failpoints.point("daemon.before_start")
+        why_not = ""
+        try:
+            is_new = not os.path.isdir(job.folder)
+            os.makedirs(job.folder, 0o700, exist_ok=True)
+            # The journal has the specification: this file is not durable, and may be torn.
+            if is_new or files.read_json(job.spec) is None:
+                files.write_bytes(job.spec, json.dumps(effect.spec.to_wire()).encode(), durable=False)
+            self._backend.start(effect.attempt, effect.lease, effect.is_brief)
+        except ConnectionError:
+            raise  # the zygote is gone
+        except OSError as error:
+            why_not = f"the job could not be started: {error.strerror or error}"
+        failpoints.point("daemon.started")
+        return why_not
+
+    def _remove_private(self, job: str) -> None:
+        try:
+            os.unlink(self._paths.job(job).private)
+        except OSError:
+            pass  # it has gone already
+
+    def _remove_folder(self, job: str) -> None:
+        """Move a job's folder out of the way and have it removed: a large one takes long."""
+        target = os.path.join(self._paths.trash, f"{job}-{os.urandom(4).hex()}")
+        try:
+            os.rename(self._paths.job(job).folder, target)
+        except OSError:
+            return  # it never started, or cannot be moved now: it is only space
+        self._trash.append(target)
