@@ -11,7 +11,7 @@ BIN = $(VENV)/bin
 
 .PHONY: test test-rest test-all check bench screenshot programs
 
-WORKERS ?= $(shell echo $$((2 * $$(nproc))))
+WORKERS ?= $(shell echo $$((2 * $$(getconf _NPROCESSORS_ONLN))))
 PYTEST = $(BIN)/python -m pytest -q --numprocesses $(WORKERS) --maxschedchunk 1
 
 test: $(VENV)/ready programs

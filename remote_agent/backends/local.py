@@ -17,6 +17,7 @@ from remote_agent.gpu.source import Eyes
 from remote_agent.protocol import checks, messages
 from remote_agent.protocol.errors import BadRequest
 from remote_agent.protocol.jobs import EndReason, Lease
+from remote_agent.protocol.orders import Dismissal, StartOrder, StopOrder, encode
 from remote_agent.storage import files
 from remote_agent.storage.paths import Paths
 from remote_agent.system import processes, unix_sockets
@@ -28,13 +29,12 @@ _MOST_STOPPED = 3
 """So many looks in a row may find a supervisor stopped, though it is woken each time."""
 _OVERDUE_SECONDS = 20.0
 """So long after the grace time a supervisor has for the end of its attempt."""
-DISMISSED = b'{"dismissed": true}'
 
 
 class LocalBackend(Backend):
     """Starts supervisors through the zygote, adopts those that run, and ends what a dead one left."""
 
-    def __init__(self, paths: Paths, agent: str, start: Callable[[Dict[str, Any]], None], eyes: Eyes) -> None:
+    def __init__(self, paths: Paths, agent: str, start: Callable[[StartOrder], None], eyes: Eyes) -> None:
         """Make the backend.
 
         Args:
@@ -52,8 +52,8 @@ class LocalBackend(Backend):
         self._ram = processes.memory_total()
         self._sockets: Dict[Attempt, socket.socket] = {}
         self._selector = selectors.EpollSelector()
-        self._stops: Dict[Attempt, Dict[str, Any]] = {}
-        self._orders: Dict[Attempt, Dict[str, Any]] = {}
+        self._stops: Dict[Attempt, StopOrder] = {}
+        self._orders: Dict[Attempt, StartOrder] = {}
         """Orders of this daemon whose attempts have not been heard of."""
         self._done: List[socket.socket] = []
         """Supervisors of this daemon whose attempts have ended: each may take another one, before it goes."""
@@ -97,20 +97,13 @@ class LocalBackend(Backend):
     def start(self, attempt: Attempt, lease: Lease, is_brief: bool) -> None:
         """Hand the attempt to a supervisor that has just become free, or have one forked and connect to it."""
         job, number = attempt
-        order = {
-            "job": job,
-            "attempt": number,
-            "lease": lease.to_wire(),
-            "agent": self._agent,
-            "host_has_gpus": bool(self._eyes.gpus),
-            "is_brief": is_brief,
-        }
+        order = StartOrder(job, number, lease.to_wire(), self._agent, bool(self._eyes.gpus), is_brief)
         self._orders[attempt] = order
         self._own.add(attempt)
         while self._done:
             connection = self._done.pop()
             try:
-                connection.send(json.dumps(order).encode())
+                connection.send(encode(order))
             except OSError:
                 connection.close()
                 continue
@@ -123,7 +116,7 @@ class LocalBackend(Backend):
         while self._done:
             with self._done.pop() as connection:
                 try:
-                    connection.send(DISMISSED)
+                    connection.send(encode(Dismissal()))
                 except OSError:
                     pass  # it has gone already
 
@@ -163,15 +156,15 @@ class LocalBackend(Backend):
 
     def stop(self, attempt: Attempt, by: str, grace: float) -> None:
         """Pass the wish on to the supervisor; one that does not carry it out in time is overruled."""
-        self._stops[attempt] = {"by": by, "grace": grace}
+        self._stops[attempt] = StopOrder(by, grace)
         self._overdue[attempt] = time.monotonic() + grace + _OVERDUE_SECONDS
         self._send_stop(attempt)
 
     def _send_stop(self, attempt: Attempt) -> None:
-        connection, wish = self._sockets.get(attempt), self._stops.get(attempt)
-        if connection is not None and wish is not None:
+        connection, order = self._sockets.get(attempt), self._stops.get(attempt)
+        if connection is not None and order is not None:
             try:
-                connection.send(json.dumps(wish).encode())
+                connection.send(encode(order))
             except OSError:
                 pass  # it is ending: the end of its socket says so
 
@@ -241,7 +234,7 @@ class LocalBackend(Backend):
         record = _record(attempt_files.exit)  # it may have ended since the first look
         return Status(_ENDED, record or self._bury(owner))
 
-    def _start_again(self, attempt: Attempt, order: Dict[str, Any]) -> None:
+    def _start_again(self, attempt: Attempt, order: StartOrder) -> None:
         """Start an attempt whose supervisor went before it had begun; without a process for it, at the next look."""
         self._orders[attempt] = order
         try:
@@ -296,7 +289,7 @@ class LocalBackend(Backend):
         if written is not None:
             record = written  # it was only slow to say so
         elif stop is not None:
-            by = stop["by"] or "its owner"
+            by = stop.by or "its owner"
             record.update(reason_code=EndReason.STOPPED_BY_USER.value, reason=f"stopped by {by}, by force")
         else:
             record["reason"] = words

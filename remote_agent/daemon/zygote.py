@@ -6,14 +6,14 @@ A supervisor so inherits neither, and costs a fork of a few pages. It ends with 
 from __future__ import annotations
 
 import gc
-import json
 import os
 import signal
 import socket
 import sys
 import traceback
-from typing import Any, Dict, Optional
+from typing import Optional
 
+from remote_agent.protocol.orders import StartOrder, decode, encode
 from remote_agent.storage.paths import Paths
 from remote_agent.supervisor import supervisor
 from remote_agent.system import failpoints, unix_sockets
@@ -38,13 +38,13 @@ class Zygote:
         theirs.close()
         self._socket = ours
 
-    def start(self, order: Dict[str, Any]) -> None:
+    def start(self, order: StartOrder) -> None:
         """Have a supervisor forked for an order; when this returns its socket can be connected to.
 
         Raises:
             ConnectionError: the zygote is gone. OSError: the host gives no process.
         """
-        self._socket.send(json.dumps(order).encode())
+        self._socket.send(encode(order))
         answer = self._socket.recv(256)
         if not answer:
             raise ConnectionResetError("the zygote has ended")
@@ -60,13 +60,12 @@ def _serve(orders: socket.socket, paths: Paths) -> None:
         message = orders.recv(_ORDER_BYTES)
         if not message:
             return
-        order = json.loads(message)
+        order = decode(message)
+        assert isinstance(order, StartOrder)
         failpoints.point("zygote.order")
         answer = _DONE
         try:
-            listener = unix_sockets.listen(
-                paths.supervisor_sockets(order["job"], order["attempt"]), socket.SOCK_SEQPACKET
-            )
+            listener = unix_sockets.listen(paths.supervisor_sockets(order.job, order.attempt), socket.SOCK_SEQPACKET)
             if listener is not None:
                 with listener:
                     _fork_supervisor(orders, paths, order, listener)
@@ -75,7 +74,7 @@ def _serve(orders: socket.socket, paths: Paths) -> None:
         orders.send(answer)
 
 
-def _fork_supervisor(orders: socket.socket, paths: Paths, order: Dict[str, Any], listener: socket.socket) -> None:
+def _fork_supervisor(orders: socket.socket, paths: Paths, order: StartOrder, listener: socket.socket) -> None:
     if os.fork():
         return
     try:

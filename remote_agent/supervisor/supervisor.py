@@ -16,10 +16,12 @@ import socket
 import subprocess
 import time
 import traceback
-from typing import Any, Dict, List, Optional
+from typing import Any, Dict, List, Optional, Union
 
-from remote_agent.protocol.errors import AgentError
-from remote_agent.protocol.jobs import EndReason, JobSpec, Lease
+from remote_agent.protocol import orders
+from remote_agent.protocol.errors import AgentError, BadRequest
+from remote_agent.protocol.jobs import EndReason, JobSpec
+from remote_agent.protocol.orders import Dismissal, StartOrder, StopOrder
 from remote_agent.storage import event_files, files, log_cap, workspace
 from remote_agent.storage.objects import ObjectStore
 from remote_agent.storage.paths import Paths
@@ -43,13 +45,12 @@ class _Stopped(Exception):
     """Somebody asked for the attempt's end while it was being prepared."""
 
 
-def run(paths: Paths, order: Dict[str, Any], listener: socket.socket) -> None:
+def run(paths: Paths, order: StartOrder, listener: socket.socket) -> None:
     """Own the attempt that an order of the daemon names, from its folder to its exit record; then, perhaps, the next.
 
     Args:
         paths: the agent's files.
-        order: "job", "attempt", "lease", "agent" (its content hash), "host_has_gpus", "is_brief" (like jobs take
-            only moments).
+        order: which attempt, and what it holds.
         listener: the attempt's own socket, bound and listening.
     """
     os.setsid()
@@ -58,7 +59,7 @@ def run(paths: Paths, order: Dict[str, Any], listener: socket.socket) -> None:
     while True:
         failpoints.point("supervisor.begun")
         try:
-            os.makedirs(paths.job(order["job"]).attempt(order["attempt"]).folder, 0o700)
+            os.makedirs(paths.job(order.job).attempt(order.attempt).folder, 0o700)
         except FileExistsError:
             return  # another supervisor has, or had, this attempt
         supervisor = _Supervisor(paths, order, listener, daemon)
@@ -69,12 +70,12 @@ def run(paths: Paths, order: Dict[str, Any], listener: socket.socket) -> None:
         supervisor.write_exit(record)
         daemon = supervisor.hand_back(record)
         following = _next_order(daemon)
-        if "job" not in following:
-            if not following:
-                supervisor.wake_daemon()
+        if following is None:
+            supervisor.wake_daemon()
+        if not isinstance(following, StartOrder):
             return
         try:
-            names = paths.supervisor_sockets(following["job"], following["attempt"])
+            names = paths.supervisor_sockets(following.job, following.attempt)
             taken = unix_sockets.listen(names, socket.SOCK_SEQPACKET)
         except unix_sockets.AddressesTaken:
             return  # the daemon has it started anew
@@ -83,10 +84,10 @@ def run(paths: Paths, order: Dict[str, Any], listener: socket.socket) -> None:
         order, listener = following, taken
 
 
-def _next_order(daemon: Optional[socket.socket]) -> Dict[str, Any]:
-    """Return what the daemon says once it has written down the end: an order, or that there is none ("dismissed").
+def _next_order(daemon: Optional[socket.socket]) -> Union[StartOrder, Dismissal, None]:
+    """Return what the daemon says once it has written down the end.
 
-    Empty when there is no daemon, or it dies before it says anything.
+    None when there is no daemon, or it dies before it says anything.
     """
     deadline = time.monotonic() + _NEXT_SECONDS
     while daemon is not None and time.monotonic() < deadline:
@@ -97,26 +98,34 @@ def _next_order(daemon: Optional[socket.socket]) -> Dict[str, Any]:
             break
         if not message:
             break
-        said: Dict[str, Any] = json.loads(message)
-        if "job" in said or "dismissed" in said:  # anything else is a stop that crossed the end
+        said = _understood(message)
+        if isinstance(said, (StartOrder, Dismissal)):  # a stop may have crossed the end
             return said
-    return {}
+    return None
+
+
+def _understood(message: bytes) -> Optional[orders.AnyOrder]:
+    """Return an order; None for one that only a newer supervisor knows: it must not end what runs."""
+    try:
+        return orders.decode(message)
+    except (BadRequest, ValueError):
+        return None
 
 
 class _Supervisor:
     def __init__(
         self,
         paths: Paths,
-        order: Dict[str, Any],
+        order: StartOrder,
         listener: socket.socket,
         daemon: Optional[socket.socket] = None,
     ) -> None:
         self.paths = paths
         self.order = order
-        self.job = paths.job(order["job"])
-        self.files = self.job.attempt(order["attempt"])
+        self.job = paths.job(order.job)
+        self.files = self.job.attempt(order.attempt)
         self.spec = JobSpec.from_wire(files.read_json(self.job.spec) or {})
-        self.lease = Lease.from_wire(order["lease"])
+        self.lease = order.held
         self.token = os.urandom(16).hex()
         self.log = os.open(self.files.log, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
         self.daemons: List[socket.socket] = []
@@ -197,11 +206,11 @@ class _Supervisor:
         workspace.add_folders(self.files.work, self.spec.folders)
         event_files.prepare(self.files, cwd, bool(self.spec.metrics.get("tensorboard")))
         workspace.write_parameters(cwd, self.spec.params)
-        sdk = self.paths.sdk(self.order["agent"])
-        env = environment.variables(self.spec, self.order["attempt"], self.lease, self.paths, sdk)
+        sdk = self.paths.sdk(self.order.agent)
+        env = environment.variables(self.spec, self.order.attempt, self.lease, self.paths, sdk)
         env.update(environment.secrets(self.spec, self.job))
         env[processes.TOKEN_VARIABLE] = self.token
-        if self.order["host_has_gpus"] and not self.lease.gpus:
+        if self.order.host_has_gpus and not self.lease.gpus:
             self._say("this job asked for no GPU (--gpus), so CUDA_VISIBLE_DEVICES is empty")
         self._check_for_stop()
         return environment.command(self.spec, environment.interpreter(self.spec, env["PATH"])), env, cwd
@@ -217,7 +226,7 @@ class _Supervisor:
                 stderr=self.log,
                 start_new_session=True,
                 # The parent-death signal costs a whole fork instead of a vfork: more than a brief job itself.
-                preexec_fn=None if self.order.get("is_brief") else processes.die_with_parent,
+                preexec_fn=None if self.order.is_brief else processes.die_with_parent,
             )
 
     def _tell_of_start(self) -> None:
@@ -230,7 +239,7 @@ class _Supervisor:
             self.log_look_at = self._began + _LOG_LOOK_SECONDS
         self.folder_look_at = self._began + _FOLDER_LOOK_SECONDS
         self.status = {"type": "running", "pid": self.pid, "supervisor": os.getpid(), "started_at": self.started_at}
-        if self.order.get("is_brief"):
+        if self.order.is_brief:
             self.tell_at = self._began + _BRIEF_SECONDS
         else:
             self._tell_all()
@@ -365,9 +374,9 @@ class _Supervisor:
             self.daemons.remove(daemon)
             daemon.close()
             return
-        wish = json.loads(message)
-        if "by" in wish:
-            self._end_it(EndReason.STOPPED_BY_USER, f"stopped by {wish['by'] or 'its owner'}", wish["grace"])
+        order = _understood(message)
+        if isinstance(order, StopOrder):
+            self._end_it(EndReason.STOPPED_BY_USER, f"stopped by {order.by or 'its owner'}", order.grace)
 
     def _end_it(self, why: EndReason, words: str, grace: Optional[float] = None) -> None:
         """Begin to end the attempt: its signal to the group now, KILL to everything after the grace time."""

@@ -236,7 +236,7 @@ def test_a_disk_that_is_full_just_after_the_start(tmp_path: Path, monkeypatch: p
         "from remote_agent.storage.paths import Paths\n"
         "listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)\n"
         "listener.bind(''); listener.listen()\n"
-        f"one = supervisor._Supervisor(Paths({str(tmp_path)!r}), {order!r}, listener)\n"
+        f"one = supervisor._Supervisor(Paths({str(tmp_path)!r}), supervisor.StartOrder(**{order!r}), listener)\n"
         "one._prepare = lambda: (['sh', '-c', 'sleep 0.3; exit 7'], dict(os.environ), '/')\n"
         "write, calls = one._write_own_record, []\n"
         "def full():\n"

@@ -42,7 +42,7 @@ AGENT_LAYERS = [
 MOVING = {}
 """Modules that are still to be moved into the folder that their subject is."""
 PURE = {
-    *("protocol/jobs", "protocol/framing", "protocol/checks", "protocol/messages"),
+    *("protocol/jobs", "protocol/framing", "protocol/checks", "protocol/messages", "protocol/orders", "protocol/wire"),
     *("core/state", "core/scheduler"),
     *("gpu/inventory", "gpu/occupancy"),
     "supervisor/postmortem",

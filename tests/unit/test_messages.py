@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from remote_agent.protocol import messages
+from remote_agent.protocol import messages, orders
 from remote_agent.protocol.checks import whole
 from remote_agent.protocol.errors import BadRequest
 from remote_agent.protocol.wire import Message, TolerantMessage, field
@@ -54,6 +54,18 @@ def test_a_wrong_field_of_what_a_host_has_costs_only_itself() -> None:
     resources = messages.Resources.from_wire({"cpus": "many", "memory": 5, "gpus": [gpu, {"index": 1}]})
     assert (resources.cpus, resources.memory) == (0, 5)
     assert [(gpu.uuid, [process.user for process in gpu.processes]) for gpu in resources.gpus] == [("GPU-1", ["ada"])]
+
+
+def test_an_order_is_known_by_its_fields() -> None:
+    start = orders.StartOrder("a", 1, {"cpus": 2, "gpus": ["GPU-1"], "gpu_indices": [0]}, "f" * 32, True, False)
+    for order in (start, orders.StopOrder("me", 2.5), orders.Dismissal()):
+        assert orders.decode(orders.encode(order)) == order
+    assert start.held.gpus == ("GPU-1",)
+    earlier = b'{"job": "a", "attempt": 1, "lease": {"cpus": 1, "gpus": [], "gpu_indices": []}, "agent": "x", "new": 1}'
+    assert orders.decode(earlier) == orders.StartOrder("a", 1, {"cpus": 1, "gpus": [], "gpu_indices": []}, "x")
+    for wrong in (b"[]", b'{"by": 5, "grace": 1}', b'{"job": "../x", "attempt": 1, "lease": {}}', b"{}"):
+        with pytest.raises(BadRequest):
+            orders.decode(wrong)
 
 
 def test_defaults_are_of_each_message_and_names_may_differ_on_the_wire() -> None:
