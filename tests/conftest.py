@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import leftovers
+from tests.support import agents, leftovers
 from tests.support.client import Client
 from tests.support.hook import Hook
 from tests.support.paths import TESTS
@@ -56,8 +56,14 @@ def _no_home_of_the_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
 
 @pytest.fixture(scope="session", autouse=True)
 def _nothing_is_left(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """End what late processes of tests started anew; fail when anything of ours still runs at the end."""
+    """End what late processes of tests started anew; fail when anything of ours still runs at the end.
+
+    What a late thread of a test starts when that test is over finds a home here, too, and not the user's own.
+    """
+    late = tmp_path_factory.mktemp("late")
+    os.environ["FOUNDATIONS_HOME"] = str(late)
     yield
+    agents.end(late / "agent")
     for client in Client.made:
         client.end_agents()
     left = leftovers.below(tmp_path_factory.getbasetemp())
