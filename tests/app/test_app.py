@@ -11,9 +11,11 @@ import subprocess
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings, strategies as st
+from textual.events import Key
 from textual.widgets import Input
 
 from foundations_tui.analysis import aggregate, comparison
@@ -158,7 +160,12 @@ async def test_a_filter_that_is_typed_faster_than_it_is_read(client: Client, mon
         await type_text(pilot, "bs=")
         await screen.until(pilot, lambda: app.main.jobs.error is not None)
         read = jobs_table.read
-        monkeypatch.setattr(jobs_table, "read", lambda *words: time.sleep(0.5) or read(*words))
+
+        def read_slowly(*words: Any) -> Any:
+            time.sleep(0.5)
+            return read(*words)
+
+        monkeypatch.setattr(jobs_table, "read", read_slowly)
         await type_text(pilot, "32")
         await pilot.press("enter")
         await screen.until(pilot, lambda: app.main.jobs.table.count == 2)
@@ -532,9 +539,7 @@ async def test_a_slow_store_and_dead_hosts_block_no_key(client: Client, monkeypa
     assert time.monotonic() - began < 20, "quitting waited for the store or a host"
 
 
-def _key(key: str) -> object:
-    from textual.events import Key
-
+def _key(key: str) -> Key:
     return Key(key, key if len(key) == 1 else None)
 
 
@@ -761,7 +766,7 @@ async def test_a_picture_is_shown(client: Client, tmp_path: Path) -> None:
         await pilot.press("a", "1")
         await screen.until(pilot, lambda: isinstance(app.screen, Picture) and "▀" in screen.text(app))
         line = next(line for line in app.screen._compositor.render_strips() if "▀" in line.text)
-        colours = [segment.style.color.name for segment in line if segment.text == "▀" and segment.style]
+        colours = [str(s.style and s.style.color and s.style.color.name) for s in line if s.text == "▀" and s.style]
         assert colours[0] == "#ff0000" and colours[-1] == "#0000ff" and 40 < len(colours) < 80
         await pilot.press("escape")
         await screen.until(pilot, lambda: isinstance(app.screen, Detail))
@@ -914,7 +919,7 @@ async def test_what_can_be_done_to_a_host(client: Client, sshd: Sshd) -> None:
         async def choose(*keys: str) -> None:
             await pilot.press("x")
             for key, title in zip(keys, ("which host?", "test it"), strict=True):
-                await screen.until(pilot, lambda title=title: title in screen.text(app))
+                await screen.until(pilot, lambda title=title: title in screen.text(app))  # type: ignore[misc]
                 await pilot.press(key)
 
         await choose("2", "t")
@@ -941,7 +946,7 @@ async def test_the_strip_below_the_jobs_shows_more_than_the_log(client: Client) 
         await screen.until(pilot, lambda: "trained" in screen.text(app))
         for words in ("timeline", "parameters", "snapshot"):
             await pilot.press("p")
-            await screen.until(pilot, lambda words=words: words in screen.text(app))
+            await screen.until(pilot, lambda words=words: words in screen.text(app))  # type: ignore[misc]
             assert "trained" not in screen.text(app)
         await pilot.press("p")
         await screen.until(pilot, lambda: "trained" in screen.text(app))
@@ -955,10 +960,10 @@ async def test_a_passphrase_is_asked_for(client: Client, own_sshd: Sshd, monkeyp
     app = make_app(page="hosts")
     async with app.run_test(size=(120, 30), notifications=True) as pilot:
         for words, typed in (("The private key has a passphrase", "wrong"), ("That is not it", "open sesame")):
-            await screen.until(pilot, lambda words=words: words in screen.text(app))
+            await screen.until(pilot, lambda words=words: words in screen.text(app))  # type: ignore[misc]
             field = app.screen.query_one(Input)
             assert field.disabled, "it takes no key at first"
-            await screen.until(pilot, lambda field=field: field.has_focus)
+            await screen.until(pilot, lambda field=field: field.has_focus)  # type: ignore[misc]
             field.value = typed
             assert typed not in screen.text(app)
             await pilot.press("enter")

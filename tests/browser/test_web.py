@@ -59,7 +59,7 @@ def test_a_job_is_opened_and_a_log_followed(client: Client, server: subprocess.P
         browser.until(lambda: "tab completes" in browser.text())
         browser.press("shell local\n")
         browser.until(lambda: "this needs a terminal of its own" in browser.text())
-        errors = [line["message"] for line in browser.driver.get_log("browser") if "Uncaught" in line["message"]]
+        errors = [line["message"] for line in browser.log() if "Uncaught" in line["message"]]
         assert errors == []
     finally:
         browser.close()

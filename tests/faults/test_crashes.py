@@ -6,7 +6,7 @@ import os
 import random
 import signal
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -38,7 +38,7 @@ class Tally:
     def __init__(self) -> None:
         self.hits: Counter[str] = Counter()
         self.attempts: Counter[str] = Counter()
-        self.seconds: Counter[str] = Counter()
+        self.seconds: defaultdict[str, float] = defaultdict(float)
         self.lost: Counter[str] = Counter()
         self.doubled: Counter[str] = Counter()
         self.found: list[str] = []
@@ -206,7 +206,7 @@ def _count_requests(client: Client) -> int:
         calls.append(asked.METHOD)
         return ask(self, asked, *words, **options)
 
-    Agent.ask = counted  # type: ignore[method-assign]
+    Agent.ask = counted  # type: ignore[method-assign, assignment]
     session = Session()
     try:
         submit(session, request(client, client.home / "counting"))
@@ -231,7 +231,7 @@ def _submit_and_die(client: Client, mark: Path, step: int, when: str) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
         return answer
 
-    Agent.ask = counted  # type: ignore[method-assign]
+    Agent.ask = counted  # type: ignore[method-assign, assignment]
     try:
         submit(Session(), request(client, mark))
     finally:

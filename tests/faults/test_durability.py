@@ -116,7 +116,7 @@ class Agent:
             os.makedirs(folder, 0o700, exist_ok=True)
         files.disk.sync_folder(paths.root)  # what an older agent has left is durable
         self.world = world
-        self.engine = Engine(paths, Journal(paths.journal, 0.0), _Backend(world), lambda: 1000.0)  # type: ignore[arg-type]
+        self.engine = Engine(paths, Journal(paths.journal, 0.0), _Backend(world), lambda: 1000.0)
         self.daemon = Daemon(paths, "0" * 32, self.engine, _Probe(), socket.socket(socket.AF_UNIX))  # type: ignore[arg-type]
         self.daemon.syncer = _Syncer()  # type: ignore[assignment]
         self.daemon.send = self._sent  # type: ignore[assignment, method-assign]

@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -251,7 +252,7 @@ def _sync_killed_at(n: int, what: str) -> bool:
 
 def _die_at_transaction(n: int, what: str) -> None:
     """Kill this process before or after the n-th commit; 0 for never."""
-    whole: Callable = Store.transaction
+    whole: Callable[..., Any] = Store.transaction
     count = iter(range(1, 1 << 30))
 
     import contextlib

@@ -172,7 +172,7 @@ def test_requests_that_no_host_could_ever_run(client: Client, gpus: Gpus) -> Non
     }.items():
         assert why in client.run("submit", *words, "--", "true", code=4).stderr
     assert client.json("jobs") == []
-    for words in (["--time-limit", "soon"], ["--ram", "much"], ["--retry-on", "monday"], ["--stop-signal", "KILL"]):
+    for words in (("--time-limit", "soon"), ("--ram", "much"), ("--retry-on", "monday"), ("--stop-signal", "KILL")):
         client.run("submit", *words, "--", "true", code=2)
 
 
@@ -373,8 +373,10 @@ def test_a_claim_of_a_dead_agent_counts_no_more(tmp_path: Path) -> None:
     os.symlink("/etc/passwd", f"{folder}/GPU-2.0-{'a' * 8}.json")
     (Path(folder) / f"GPU-3.12345-{'a' * 8}.json").write_text(json.dumps(claim))
     assert mine.others() == {}, "torn, a link, in another's name"
-    hostile: list[Any] = [{**claim, "since": value} for value in ("x", None, 1e300, [], float("nan"))]
-    hostile += [{**claim, "who": who} for who in ({}, [], {"pid": "../x", "start": 1, "boot": "b"}, {"boot": "b"}, 3)]
+    times: list[Any] = ["x", None, 1e300, [], float("nan")]
+    whos: list[Any] = [{}, [], {"pid": "../x", "start": 1, "boot": "b"}, {"boot": "b"}, 3]
+    hostile: list[Any] = [{**claim, "since": value} for value in times]
+    hostile += [{**claim, "who": who} for who in whos]
     for value in [*hostile, 7, [], "x", None]:
         path.write_text(json.dumps(value))
         assert mine.others() == {}, value

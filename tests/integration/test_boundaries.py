@@ -24,7 +24,7 @@ from tests.support.client import Client, use_slots, wait_until
 from tests.support.evil import Evil
 from tests.support.sshd import Sshd
 
-WRONG = [
+WRONG: list[Any] = [
     None,
     "x",
     -1,

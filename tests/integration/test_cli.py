@@ -6,6 +6,7 @@ import json
 import signal
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -110,7 +111,7 @@ def test_the_log_is_byte_for_byte(client: Client) -> None:
     script(client, "import sys; sys.stdout.buffer.write(bytes(range(256)) * 400)")
     job = client.submit("--", "python", "job.py")
     client.run("wait", job)
-    process = client.start("logs", job, text=False)
+    process: Any = client.start("logs", job, text=False)
     assert process.communicate()[0] == bytes(range(256)) * 400
 
 

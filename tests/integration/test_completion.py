@@ -79,7 +79,7 @@ def test_tab_completes(shell: Tmux, client: Client) -> None:
     ]:
         shell.type(typed)
         shell.send("Tab")
-        shell.until(lambda shown, completed=completed: completed in shown)
+        shell.until(lambda shown, completed=completed: completed in shown)  # type: ignore[misc]
         shell.send("C-u")
         shell.send("C-l")
         shell.until(lambda shown: shown.strip() == "ready>", pressing=["C-u", "C-l"])

@@ -23,6 +23,7 @@ from remote_agent import bootstrap
 from remote_agent.backends.local import LocalBackend
 from remote_agent.daemon.admission import Submission
 from remote_agent.daemon.engine import Engine
+from remote_agent.gpu.source import Eyes
 from remote_agent.protocol import framing, messages
 from remote_agent.protocol.errors import BadRequest, NotFound, StorageBroken
 from remote_agent.protocol.jobs import JobSpec, JobState
@@ -188,7 +189,7 @@ def test_without_inotify_growth_is_looked_for_by_the_clock(tmp_path: Path, monke
 def test_a_session_number_that_is_somebody_elses_by_now(tmp_path: Path) -> None:
     innocent = subprocess.Popen(["sleep", "60"], start_new_session=True)
     try:
-        backend = LocalBackend(Paths(str(tmp_path)), "", lambda order: None, list)
+        backend = LocalBackend(Paths(str(tmp_path)), "", lambda order: None, Eyes())
         dead = {"pid": 2**22 + 1, "start": 1, "boot": processes.boot_id()}
         owner = {"supervisor": dead, "token": "t" * 32, "session": innocent.pid, "session_start": 1}
         assert backend._bury(owner)["reason_code"] == "supervisor_died"
@@ -217,7 +218,7 @@ def _engine(tmp_path: Path, backend: _Backend) -> Engine:
     paths = Paths(str(tmp_path))
     for folder in (paths.jobs, paths.objects, paths.trash):
         os.makedirs(folder, exist_ok=True)
-    engine = Engine(paths, Journal(paths.journal, 0.0), backend, time.time)  # type: ignore[arg-type]
+    engine = Engine(paths, Journal(paths.journal, 0.0), backend, time.time)
     engine.objects.has = lambda oid: True  # type: ignore[method-assign]
     return engine
 
@@ -392,7 +393,7 @@ def test_a_specification_that_a_power_cut_has_emptied_is_written_anew(tmp_path: 
     engine.commit()
     engine.advance()
     engine.commit()
-    assert backend.started and files.read_json(str(path))["command"] == ["true"]
+    assert backend.started and dict(files.read_json(str(path)) or {})["command"] == ["true"]
 
 
 def test_a_killed_zygote_is_replaced(client: Client) -> None:
@@ -412,7 +413,7 @@ def test_a_full_disk_keeps_nobody_from_connecting(tmp_path: Path, monkeypatch: p
     def full(*words: Any) -> int:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(bootstrap.os, "open", full)
+    monkeypatch.setattr(os, "open", full)
     bootstrap.probe(str(root))
     with pytest.raises(OSError, match="No space"):
         bootstrap.probe(str(tmp_path / "other"))

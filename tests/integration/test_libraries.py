@@ -138,7 +138,10 @@ wait_for(sys.argv[1] + '/end')
 def test_event_files_are_metrics_while_they_grow(client: Client, tmp_path: Path, folders: int) -> None:
     (client.project / "train.py").write_text(GROWING)
     job = client.submit("--", sys.executable, "train.py", str(tmp_path), *["two"] * (folders - 1))
-    count = lambda key: (client.job(job)["metrics"].get(key) or {}).get("count")  # noqa: E731
+
+    def count(key: str) -> int | None:
+        return (client.job(job)["metrics"].get(key) or {}).get("count")
+
     wait_until(lambda: count("loss") == 10, 60)
     assert client.job(job)["state"] == "running"
     (tmp_path / "more").touch()

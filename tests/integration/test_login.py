@@ -333,7 +333,12 @@ def test_a_hop_that_ends_or_never_begins_leaves_nothing(
 ) -> None:
     made: list[Path] = []
     make = tempfile.mkdtemp
-    monkeypatch.setattr("tempfile.mkdtemp", lambda **options: made.append(Path(make(**options))) or str(made[-1]))
+
+    def noted(**options: str) -> str:
+        made.append(Path(make(**options)))
+        return str(made[-1])
+
+    monkeypatch.setattr("tempfile.mkdtemp", noted)
     descriptors = len(os.listdir("/proc/self/fd"))
     jump = hop()
     assert made[0].is_dir()

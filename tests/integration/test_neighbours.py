@@ -462,7 +462,7 @@ def test_a_host_whose_tool_fails_says_why_it_has_no_gpu(client: Client, tmp_path
 def printed(client: Client, *words: str, env: dict[str, str], options: tuple[str, ...] = ()) -> str:
     job = client.submit(*options, "--", *words, env=env)
     client.run("wait", job, code=None)
-    return client.run("logs", job).stdout.strip()
+    return str(client.run("logs", job).stdout.strip())
 
 
 def test_nothing_of_the_shell_that_started_the_agent_reaches_a_later_job(client: Client) -> None:

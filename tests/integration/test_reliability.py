@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import random
@@ -82,7 +83,7 @@ class _Host:
 
     def engine(self) -> Engine:
         backend = _Backend(self.paths)
-        engine = Engine(self.paths, Journal(self.paths.journal, 1.0), backend, time.time)  # type: ignore[arg-type]
+        engine = Engine(self.paths, Journal(self.paths.journal, 1.0), backend, time.time)
         engine.objects.has = lambda oid: True  # type: ignore[method-assign]
         return engine
 
@@ -395,7 +396,7 @@ def test_a_disk_that_stalls_holds_up_nobody_who_only_looks(client: Client, tmp_p
 
 
 def _is_owner(root: Path, pid: int) -> bool:
-    owner = files.read_json(str(root / "owner.json"))
+    owner: Any = files.read_json(str(root / "owner.json"))
     return bool(owner) and owner["who"]["pid"] == pid
 
 
@@ -522,7 +523,7 @@ def test_a_reboot_loses_what_ran_retries_it_and_goes_on_with_the_queue(client: C
     agents.kill_daemon(root)
     for record in agents.supervisors(root):
         os.kill(record["supervisor"]["pid"], signal.SIGKILL)
-        processes.kill_all(lambda record=record: processes.members_of_attempt(record["token"], record["session"]))
+        processes.kill_all(functools.partial(processes.members_of_attempt, record["token"], record["session"]))
     for path in [root / "owner.json", *root.glob("jobs/*/attempts/*/supervisor.json")]:
         path.write_text(path.read_text().replace(processes.boot_id(), "another-boot"))
     (root / "stopped").unlink()
@@ -555,7 +556,7 @@ def test_clocks_that_jump(tmp_path: Path) -> None:
     journal = Journal(host.paths.journal, 1.0)
     for moment in (9_000_000.0, 0.0):
         clock["now"] = moment
-        again = Engine(host.paths, journal, backend, lambda: clock["now"])  # type: ignore[arg-type]
+        again = Engine(host.paths, journal, backend, lambda: clock["now"])
         journal = Journal(host.paths.journal, 1.0)
         assert again.state.jobs["a"].stop_requested_by == "me"
     assert stops == [0.0, 30.0], "never longer than its grace time"

@@ -43,7 +43,7 @@ def script(client: Client, text: str) -> str:
 
 def the_run(client: Client) -> dict[str, Any]:
     (found,) = client.json("jobs")
-    return found
+    return dict(found)
 
 
 ENDS = [
@@ -242,7 +242,7 @@ def test_a_child_that_outlives_the_run_is_heard_to_its_end(client: Client) -> No
     start(client, script(client, code)).wait(timeout=30)
     assert the_run(client)["state"] == "completed"
     wait_until(lambda: the_run(client)["metrics"].get("child", {}).get("count") == 4)
-    wait_until(lambda: the_run(client) and not os.listdir(locations.data_folder() / "runs" / "new"))
+    wait_until(lambda: bool(the_run(client)) and not os.listdir(locations.data_folder() / "runs" / "new"))
 
 
 def test_a_process_that_becomes_another_program_is_the_same_run(client: Client) -> None:

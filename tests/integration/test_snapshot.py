@@ -45,7 +45,7 @@ def content(taken: freeze.Snapshot) -> dict[bytes, tuple[str, bytes]]:
     return {entry.path: (entry.mode, blobs[entry.oid]) for entry in entries}
 
 
-def everything_below(folder: Path) -> dict[str, tuple[int, float, str]]:
+def everything_below(folder: Path) -> dict[str, tuple[int, int, str]]:
     """Return mode, time of change and hash of every file and folder."""
     found = {}
     for parent, folders, names in os.walk(folder):

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -165,7 +166,7 @@ def test_the_connection_is_fast_and_checked(client: Client, sshd: Sshd) -> None:
     client.add_host("box", sshd)
     session = Session()
     try:
-        transport = session.agent("box").transport
+        transport: Any = session.agent("box").transport
         ssh = transport._connection.transport
         assert ssh.local_cipher == ssh.remote_cipher == "aes128-gcm@openssh.com"
         assert ssh.sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) == 1

@@ -71,7 +71,7 @@ def test_what_is_no_sweep_is_refused(text: str) -> None:
 
 
 def test_grid_zip_and_random() -> None:
-    axes = {"a": grid.Values((1, 2)), "b": grid.Values(("x", "y"))}
+    axes: dict[str, grid.Values | grid.Range] = {"a": grid.Values((1, 2)), "b": grid.Values(("x", "y"))}
     assert [tuple(one.values()) for one in grid.expand(axes)] == [(1, "x"), (1, "y"), (2, "x"), (2, "y")]
     assert [tuple(one.values()) for one in grid.expand(axes, "zip")] == [(1, "x"), (2, "y")]
     with pytest.raises(UsageError, match="a has 2, b has 1"):

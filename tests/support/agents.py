@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import signal
 import time
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from remote_agent.storage import files
 from remote_agent.system import processes
@@ -13,14 +16,14 @@ from tests.support import leftovers
 
 def daemon_pid(root: Path) -> int:
     """Return the pid of the daemon that owns a root."""
-    owner = files.read_json(str(root / "owner.json"))
+    owner: Any = files.read_json(str(root / "owner.json"))
     assert owner and processes.is_alive(owner["who"]), f"no daemon runs in {root}"
     return int(owner["who"]["pid"])
 
 
 def is_owned(root: Path) -> bool:
     """Say whether a daemon runs for a root."""
-    owner = files.read_json(str(root / "owner.json"))
+    owner: Any = files.read_json(str(root / "owner.json"))
     return bool(owner) and processes.is_alive(owner["who"])
 
 
@@ -30,9 +33,9 @@ def kill_daemon(root: Path) -> None:
     processes.send_signal(pid, signal.SIGKILL, processes.start_time(pid))
 
 
-def supervisors(root: Path) -> list[dict]:
+def supervisors(root: Path) -> list[dict[str, Any]]:
     """Return what the supervisors of a root wrote about themselves."""
-    found = (files.read_json(str(path)) for path in root.glob("jobs/*/attempts/*/supervisor.json"))
+    found: Iterator[Any] = (files.read_json(str(path)) for path in root.glob("jobs/*/attempts/*/supervisor.json"))
     return [record for record in found if record]
 
 
@@ -46,14 +49,14 @@ def end(root: Path) -> None:
             processes.send_signal(who["pid"], signal.SIGKILL, who["start"])
         time.sleep(0.01)
     for record in supervisors(root):
-        processes.kill_all(lambda record=record: processes.members_of_attempt(record["token"], record["session"]))
+        processes.kill_all(functools.partial(processes.members_of_attempt, record["token"], record["session"]))
     for pid, command in leftovers.below(root).items():
         if "agent.pyz" in command:  # a notice that is still being delivered
             processes.send_signal(pid, signal.SIGKILL, processes.start_time(pid))
 
 
-def _alive(root: Path) -> list[dict]:
+def _alive(root: Path) -> list[dict[str, Any]]:
     """Return the supervisors and the daemon of a root that run."""
-    owner = files.read_json(str(root / "owner.json"))
+    owner: Any = files.read_json(str(root / "owner.json"))
     known = [record["supervisor"] for record in supervisors(root)] + ([owner["who"]] if owner else [])
     return [who for who in known if processes.is_alive(who)]

@@ -7,6 +7,7 @@ import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pyte
 from selenium import webdriver
@@ -76,6 +77,10 @@ class Browser:
         while not condition():
             assert time.monotonic() < end, self.text()
             time.sleep(0.1)
+
+    def log(self) -> list[dict[str, Any]]:
+        """Return what the page has written to the console."""
+        return list(self.driver.get_log("browser"))  # type: ignore[no-untyped-call]
 
     def close(self) -> None:
         """End it."""

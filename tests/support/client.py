@@ -118,7 +118,7 @@ class Client:
             except TimeoutError:
                 fork.kill()
                 fork.wait(timeout)
-                raise AssertionError(f"{words} did not end in {timeout} s\n{_said(out)}\n{_said(err)}") from None
+                raise AssertionError(f"{words} did not end in {timeout} s\n{_said(out)!r}\n{_said(err)!r}") from None
             stdout, stderr = _said(out), _said(err)
         return Done(code, *((stdout.decode(), stderr.decode()) if text else (stdout, stderr)))
 

@@ -191,7 +191,7 @@ def _run(function: Callable[[], None]) -> int:
     except BaseException:
         sys.excepthook(*sys.exc_info())
         code = 1
-    threading._shutdown()  # waits for threads that are no daemons, as an interpreter does
+    threading._shutdown()  # type: ignore[attr-defined]  # waits for threads that are no daemons, as an interpreter does
     atexit._run_exitfuncs()
     return code if isinstance(code, int) else int(code is not None)
 

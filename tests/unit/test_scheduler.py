@@ -382,7 +382,8 @@ def test_memory_that_does_not_fall_back_quarantines_until_it_does_or_the_user_sa
     assert seen.quarantined() == ["GPU-0"] and seen.awaits_look(51.0)
     seen.take(Look(200.0, (gpu(0),)))
     assert seen.held(200.0) == {} and seen.quarantined() == []
-    seen.lease({"GPU-0": "x"}, 201.0), seen.lease({}, 202.0)
+    seen.lease({"GPU-0": "x"}, 201.0)
+    seen.lease({}, 202.0)
     seen.take(Look(203.0, (gpu(0, used=30_000),)))
     seen.held(203.0 + CLEAR_SECONDS)
     assert seen.forgive("GPU-0") and not seen.forgive("GPU-0")
