@@ -67,7 +67,9 @@ def _missing(agent: Agent, snapshot: Snapshot, base: str | None) -> list[str]:
         oids = _oids(snapshot, None)
         answers = _ask(agent, snapshot, oids, None)
     wanted = {oid for answer in answers for oid in answer.missing}
-    _check_disk(agent, snapshot, answers[-1].disk_free or 0, bool(wanted))
+    free = answers[-1].disk_free
+    if free is not None:
+        _check_disk(agent, snapshot, free, bool(wanted))
     return [oid for oid in oids if oid in wanted]
 
 

@@ -123,17 +123,20 @@ class LocalBackend(Backend):
     def poll(self, attempts: List[Attempt]) -> Dict[Attempt, Status]:
         """Return the attempts that have news: what their supervisors said, and those whose supervisor is gone."""
         news = self._unkept
+        heard: Set[Attempt] = set()
         if time.monotonic() - self._looked_at > _LOOK_SECONDS:
             self._looked_at = time.monotonic()
             news.update(self.look_at_supervisors())
         for key, _ in self._selector.select(0):
             if key.data not in self._sockets:
                 continue
+            heard.add(key.data)
             status = self._hear(key.data)
             if status is not None:
                 news[key.data] = status
         for attempt in attempts:
-            if attempt not in self._sockets and attempt not in news:
+            has_ended = attempt in news and news[attempt].phase == _ENDED
+            if attempt not in self._sockets and attempt not in heard and not has_ended:
                 status = self._look(attempt)
                 if status is not None:
                     news[attempt] = status

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import glob
 import os
 import shutil
 import socket
 import time
 from typing import Any, Callable, Dict, List, Optional, Tuple
 
+from remote_agent import CODE_FOLDER
 from remote_agent.backends.local import LocalBackend
 from remote_agent.daemon import owner
 from remote_agent.daemon.engine import Engine
@@ -19,7 +21,7 @@ from remote_agent.protocol.errors import BadRequest
 from remote_agent.storage import files
 from remote_agent.storage.journal import Journal
 from remote_agent.storage.paths import Paths
-from remote_agent.system import failpoints, login, unix_sockets
+from remote_agent.system import failpoints, login, processes, unix_sockets
 
 Started = Tuple[Engine, GpuProbe, socket.socket, login.Question]
 
@@ -43,6 +45,7 @@ def start(paths: Paths, agent: str, report: Optional[int] = None) -> Optional[St
         return None
     _with_room(paths, lambda: owner.claim(paths))
     question = login.Question(paths.login_path)
+    _remove_code_of_earlier_boots(paths)
     _with_room(paths, lambda: unpack_sdk(paths, agent))
     _with_room(paths, lambda: files.write_bytes(paths.current_agent, agent.encode()))
     if os.path.exists(paths.stopped):
@@ -56,6 +59,14 @@ def start(paths: Paths, agent: str, report: Optional[int] = None) -> Optional[St
     engine = Engine(paths, journal, backend, time.time)
     engine.compact_if_due()
     return engine, probe, listener, question
+
+
+def _remove_code_of_earlier_boots(paths: Paths) -> None:
+    """Remove what was unpacked before the host was rebooted: nothing runs from it any more."""
+    own = CODE_FOLDER + processes.boot_id()
+    for folder in glob.glob(os.path.join(glob.escape(paths.agents), "*", CODE_FOLDER + "*")):
+        if not os.path.basename(folder).startswith(own):
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _make_folders(paths: Paths) -> None:

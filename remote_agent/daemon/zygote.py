@@ -13,12 +13,14 @@ import sys
 import traceback
 from typing import Optional
 
+from remote_agent.protocol.errors import BadRequest
 from remote_agent.protocol.orders import StartOrder, decode, encode
 from remote_agent.storage.paths import Paths
 from remote_agent.supervisor import supervisor
 from remote_agent.system import failpoints, unix_sockets
 
 _ORDER_BYTES = 64 * 1024
+_ANSWER_BYTES = 256
 _DONE = b"ok"
 
 
@@ -45,11 +47,11 @@ class Zygote:
             ConnectionError: the zygote is gone. OSError: the host gives no process.
         """
         self._socket.send(encode(order))
-        answer = self._socket.recv(256)
+        answer = self._socket.recv(_ANSWER_BYTES)
         if not answer:
             raise ConnectionResetError("the zygote has ended")
         if answer != _DONE:
-            raise OSError(answer.decode())
+            raise OSError(answer.decode("utf-8", "replace"))
 
 
 def _serve(orders: socket.socket, paths: Paths) -> None:
@@ -60,17 +62,20 @@ def _serve(orders: socket.socket, paths: Paths) -> None:
         message = orders.recv(_ORDER_BYTES)
         if not message:
             return
-        order = decode(message)
-        assert isinstance(order, StartOrder)
         failpoints.point("zygote.order")
         answer = _DONE
         try:
+            order = decode(message)
+            if not isinstance(order, StartOrder):
+                raise BadRequest("this is no order to start anything")
             listener = unix_sockets.listen(paths.supervisor_sockets(order.job, order.attempt), socket.SOCK_SEQPACKET)
             if listener is not None:
                 with listener:
                     _fork_supervisor(orders, paths, order, listener)
         except OSError as error:
             answer = f"no process could be made: {error.strerror or error}".encode()
+        except (BadRequest, ValueError) as error:
+            answer = f"the order makes no sense: {error}".encode("utf-8", "replace")[:_ANSWER_BYTES]
         orders.send(answer)
 
 

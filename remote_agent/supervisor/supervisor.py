@@ -108,7 +108,7 @@ def _understood(message: bytes) -> Optional[orders.AnyOrder]:
     """Return an order; None for one that only a newer supervisor knows: it must not end what runs."""
     try:
         return orders.decode(message)
-    except (BadRequest, ValueError):
+    except (BadRequest, ValueError, RecursionError):
         return None
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+import signal
 import time
 import zlib
 from collections.abc import Iterator
@@ -112,6 +113,15 @@ def test_an_attempt_is_stopped(stage: Stage) -> None:
     stage.until("running")
     stage.stop()
     assert stage.until("ended").facts["reason_code"] == "stopped_by_user"
+
+
+@pytest.mark.parametrize("stage", ["local"], indirect=True)
+def test_a_supervisor_that_dies_is_seen_although_its_last_news_were_not_acknowledged(stage: Stage) -> None:
+    stage.begin()
+    stage.until("running")
+    (supervisor,) = agents.supervisors(Path(stage.paths.root))
+    os.kill(supervisor["supervisor"]["pid"], signal.SIGKILL)
+    assert stage.until("ended").facts["reason_code"] == "supervisor_died"
 
 
 def test_what_was_never_begun_is_not_adopted(stage: Stage) -> None:

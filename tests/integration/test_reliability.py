@@ -6,6 +6,7 @@ import functools
 import json
 import os
 import random
+import re
 import shutil
 import signal
 import socket
@@ -664,7 +665,8 @@ def _copy_of_the_tree(target: Path, version: str) -> Path:
     for package in ("foundations", "foundations_tui", "remote_agent"):
         shutil.copytree(Path.cwd() / package, target / package, ignore=shutil.ignore_patterns("__pycache__"))
     for package in ("foundations_tui", "remote_agent"):
-        (target / package / "__init__.py").write_text(f'"""Newer."""\n\n{version}\n')
+        init = target / package / "__init__.py"
+        init.write_text(re.sub("__version__ = .*", version, init.read_text()))
     return target
 
 
@@ -818,10 +820,18 @@ def test_the_agent_imports_from_a_folder_of_this_boot_or_from_its_file(client: C
     folder.rename(earlier)
     for path in earlier.rglob("*.py"):
         path.write_text("raise SystemExit('damaged')")
+    stale = folder.with_name("code-of-an-earlier-boot")
     client.run("submit", "--wait", "--", "true")
     agents.kill_daemon(root)
     client.run("submit", "--wait", "--", "true")
     assert list((folder / "remote_agent").rglob("*.pyc")), "the next daemon makes it again"
+    assert not stale.exists(), "nothing runs from it any more"
+    (compiled,) = (folder / "remote_agent/daemon/__pycache__").glob("loop.*.pyc")
+    compiled.write_bytes(compiled.read_bytes()[:100])
+    client.run("submit", "--wait", "--", "true")
+    agents.kill_daemon(root)
+    client.run("submit", "--wait", "--", "true")
+    assert compiled.stat().st_size > 100, "what is not whole is made again"
     agents.kill_daemon(root)
     shutil.rmtree(folder)
     folder.write_text("no folder")

@@ -14,6 +14,9 @@ import zipfile
 from pathlib import Path
 
 from foundations_tui.hosts import bundle
+from remote_agent import CODE_FOLDER
+from remote_agent.__main__ import _unpack
+from remote_agent.system import processes
 
 
 @functools.cache
@@ -24,12 +27,10 @@ def _agents() -> Path:
     folder = top / "agents" / bundle.content_hash()
     folder.mkdir(parents=True, mode=0o700)
     (folder / "agent.pyz").write_bytes(bundle.build())
-    boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    _unpack(str(folder / "agent.pyz"), str(folder / (CODE_FOLDER + processes.boot_id())))
     with zipfile.ZipFile(folder / "agent.pyz") as zipapp:
-        zipapp.extractall(folder / f"code-{boot}", [n for n in zipapp.namelist() if n.startswith("remote_agent/")])
         zipapp.extractall(folder / "sdk", [n for n in zipapp.namelist() if n.startswith("foundations/")])
-    for code in (folder / f"code-{boot}", folder / "sdk"):
-        compileall.compile_dir(code, quiet=1)
+    compileall.compile_dir(folder / "sdk", quiet=1)
     return top / "agents"
 
 
