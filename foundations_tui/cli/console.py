@@ -13,9 +13,6 @@ if TYPE_CHECKING:
     from foundations_tui.store.rows import JobRow
 
 
-OURS = 125
-
-
 def enter(session: Session, host: str, row: JobRow | None, command: tuple[str, ...]) -> int:
     from foundations_tui.hosts import console
     from foundations_tui.sync import pull

@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from foundations_tui.errors import NotFoundError
 from foundations_tui.store import queries
-
-if TYPE_CHECKING:
-    pass
-
 
 VIEW_OPTIONS = ("where", "sort", "columns", "group_by")
 

@@ -101,9 +101,10 @@ def prune(session: Session, host: str, jobs: list[str], force: bool, preview: bo
     for start in range(0, len(jobs), _PAGE):
         asked = jobs[start : start + _PAGE]
         answer = _ask(session, host, messages.Prune(asked, force, preview))
-        found.pruned.extend(job for job in answer.pruned if job in asked)
-        found.kept.update({job: why for job, why in answer.kept.items() if job in asked})
-        found.not_fetched_by.update({job: who for job, who in answer.not_fetched_by.items() if job in asked})
+        known = set(asked)
+        found.pruned.extend(job for job in answer.pruned if job in known)
+        found.kept.update({job: why for job, why in answer.kept.items() if job in known})
+        found.not_fetched_by.update({job: who for job, who in answer.not_fetched_by.items() if job in known})
     return found
 
 

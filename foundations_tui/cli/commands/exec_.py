@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from foundations_tui.cli.console import OURS, enter
+from foundations_tui.cli.console import enter
 from foundations_tui.cli.params import connecting, job_argument
 from foundations_tui.cli.stderr import tell
+from foundations_tui.cli.waiting import OURS
 from foundations_tui.errors import FoundationsError, UsageError
 from foundations_tui.store import queries
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
 
 import click
 
@@ -12,9 +11,6 @@ from foundations_tui.cli.params import json_option, project_filter, reader, say,
 from foundations_tui.cli.view_options import VIEW_OPTIONS, view_of, view_options
 from foundations_tui.store import expressions, queries
 from foundations_tui.text.sanitize import one_line
-
-if TYPE_CHECKING:
-    pass
 
 
 @click.group(invoke_without_command=True)
