@@ -125,7 +125,7 @@ def print_age(conn: sqlite3.Connection, hosts: set[str], now: float) -> None:
 
 
 def _job_cells(row: JobRow, short: str, now: float) -> list[str]:
-    state = row.state + (" ?" if row.unreachable_since is not None and not row.is_final else "")
+    state = row.state + (" ?" if row.is_unsure else "")
     return [
         short,
         clip(one_line(row.label), WIDEST),

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from foundations_tui.store.queries import JobFilter
     from foundations_tui.store.rows import JobRow
 
+UNFINISHED = ("submitting", "queued", "preparing", "running")
+FINAL = ("completed", "failed", "stopped", "lost")
+"""States that completion offers."""
 MANY = (1 << 31) - 1
 """Bound of all numbers that are counts."""
 _MOST_COMPLETIONS = 200

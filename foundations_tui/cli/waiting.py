@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING
 
 from foundations_tui.cli.log_output import LogWriter
 from foundations_tui.cli.params import say
-from foundations_tui.errors import FoundationsError
-from foundations_tui.store import queries
 
 if TYPE_CHECKING:
     from foundations_tui.session import Session
@@ -42,12 +40,13 @@ def watch_to_end(session: Session, ids: list[str], log: bool = False, log_to_std
     except KeyboardInterrupt:
         say(f"\ndetached; the job runs on: foundations logs -f {ids[0][:6]}")
         return 130
-    _bring_what_they_made(session, rows)
+    for error in watch.bring_results(session, rows):
+        say(f"warning: {error}; foundations sync brings what the jobs made")
     for row in rows:
-        if row.state != "completed":
+        if watch.exit_code([row]):
             say(f"{row.job[:6]} {row.state}" + (f": {row.reason}" if row.reason else ""))
             _say_what_lies_here(row)
-    return next((code for code in map(exit_code_of, rows) if code), 0)
+    return watch.exit_code(rows)
 
 
 _QUOTED = re.compile(r"'([^'\n]{1,300})'\s*$|: ([^\s:][^:\n]{0,300}): No such file")
@@ -62,28 +61,3 @@ def _say_what_lies_here(row: JobRow) -> None:
             f"  {name} lies here and was not shipped: git ignores it, or it is new;"
             f" [snapshot] include = [{json.dumps(name)}] in foundations.toml ships it"
         )
-
-
-def _bring_what_they_made(session: Session, rows: list[JobRow]) -> None:
-    """Bring what the jobs logged and declared as outputs, before whoever waited goes on with it."""
-    from foundations_tui.sync import outputs, pull
-
-    for host in {row.host for row in rows if row.kind != "run"}:
-        jobs = [row.job for row in rows if row.host == host]
-        with_patterns = [job for job in jobs if queries.spec(session.store.conn, job)["metrics"].get("patterns")]
-        try:
-            pull.catch_up(session, host, jobs, logs=False)
-            if with_patterns:
-                pull.catch_up(session, host, with_patterns)
-            outputs.collect_outputs(session, host)
-        except FoundationsError as error:
-            say(f"warning: {error}; foundations sync brings what the jobs made")
-
-
-def exit_code_of(row: JobRow) -> int:
-    """Return what ``wait`` exits with for one ended job."""
-    if row.state == "completed":
-        return 0
-    if row.state in ("failed", "stopped") and row.exit_code:
-        return row.exit_code
-    return OURS

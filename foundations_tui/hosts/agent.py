@@ -97,6 +97,18 @@ class Agent:
             raise
         return cast(Channel, _Alone(channel, other)), lines, said
 
+    def run_role(self, role: str, *arguments: str) -> dict[str, Any]:
+        """Run a short role of the agent on a channel of its own, and return its answer.
+
+        Raises:
+            FoundationsError: it refuses. HostUnreachable: the connection was lost.
+        """
+        channel, _, answer = self.open_bulk(role, *arguments)
+        channel.close()
+        if "error" in answer:
+            raise refusal(self.host.name, answer["error"])
+        return answer
+
     def console(self, line: str, nonce: str, tty: bool) -> int:
         """Run a shell line on this process's own input and output; see ``Transport.console``."""
         try:

@@ -1,320 +1,310 @@
-"""What is done with jobs that exist, with queues and with hosts: stop, delete, prune, move, follow, wait."""
+"""What is done with jobs that exist: stop, hold, move, delete, restore, run again.
+
+Each operation holds the rules (whose jobs, in which states) and works on several jobs: what fails for one is an outcome
+of its own, and the others have their turn.
+"""
 
 from __future__ import annotations
 
-import dataclasses
-import json
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from foundations_tui.errors import FoundationsError, UsageError
-from foundations_tui.hosts.agent import Agent, refusal
+from foundations_tui.errors import FoundationsError, NotFoundError, UsageError
 from foundations_tui.ingest import local_runs
+from foundations_tui.jobs import on_hosts, pruning
+from foundations_tui.jobs.annotations import Annotated, annotate
+from foundations_tui.jobs.outcome import HostOutcome, Outcome, Report, for_each, unreported
+from foundations_tui.jobs.ownership import Actor
+from foundations_tui.jobs.pruning import Unfetched
+from foundations_tui.jobs.states import possible
 from foundations_tui.session import Session
-from foundations_tui.store import write_annotations, writes
+from foundations_tui.store import queries, writes
 from foundations_tui.store.rows import JobRow
-from foundations_tui.sync import pull
-from foundations_tui.text import humanize
-from remote_agent.protocol import checks, messages
+from foundations_tui.submit import pipeline
+from foundations_tui.sync import pull, trash
+from remote_agent.protocol import messages
 from remote_agent.protocol.errors import BadRequest
-from remote_agent.protocol.jobs import JobView, check_annotations
-from remote_agent.protocol.messages import A, Request
+from remote_agent.protocol.jobs import LONGEST_GRACE, JobSpec, JobView
 
-_SURVEYED_AT_ONCE = 100
-"""Jobs whose folders are looked through in one call: their ids go on a command line."""
-_GONE = ("host_reinstalled", "submit_interrupted")
-_PAGE = 500
-"""Jobs in one request."""
-_MOST_QUEUED = 1000
-"""So many waiting jobs of a host are listed."""
-_MOST_ENTRIES = 5000
-"""So many names of a folder are listed."""
+_RESUMED = "resumed:"
+"""Key of which job took the place of one that did not complete."""
+_NOT_COMPLETED = ("failed", "stopped", "lost")
 
 
-def stop(session: Session, job: JobRow, by: str, grace: float | None = None) -> None:
-    """Ask a job's host to end it: its stop signal to its processes, KILL after ``grace`` seconds.
+# --- stop -------------------------------------------------------------------------------------------------------
+
+
+def stop(
+    session: Session, actor: Actor, rows: Sequence[JobRow], grace: float | None = None, report: Report = unreported
+) -> list[Outcome]:
+    """Ask the hosts of jobs to end them: their stop signal to their processes, KILL after the grace time.
 
     Args:
         session: the client's.
-        job: which.
-        by: who asks.
-        grace: seconds; None for the job's own.
+        actor: who asks.
+        rows: the jobs; one that has ended is an error of its own.
+        grace: seconds; None for each job's own.
+        report: takes each outcome as soon as it is known.
     Raises:
-        FoundationsError: it has ended already. HostError: its host is out of reach.
+        UsageError: the grace time is out of range.
     """
-    if job.kind == local_runs.KIND:
-        return local_runs.stop(job.job, job.attempt)
-    _put_acknowledged(session, job, _ask(session, job.host, messages.Stop(job.job, by, grace)))
+    if grace is not None and not 0 <= grace <= LONGEST_GRACE:
+        raise UsageError(f"--grace takes 0 to {LONGEST_GRACE} seconds")
+    return for_each(rows, lambda row: _stop(session, actor, row, grace), report)
 
 
-def _ask(session: Session, host: str, request: Request[A]) -> A:
-    """Ask a host's agent, over dropped connections: the requests here may be repeated."""
-    return session.retrying(host, lambda agent: agent.call(request))
+def _stop(session: Session, actor: Actor, row: JobRow, grace: float | None) -> str:
+    actor.check(row)
+    if row.kind == local_runs.KIND:
+        local_runs.stop(row.job, row.attempt)
+        return "is being stopped"
+    request = messages.Stop(row.job, actor.owner, grace)
+    _put_acknowledged(session, row, on_hosts.ask(session, row.host, request))
+    if row.is_waiting:
+        return ""
+    spec = queries.spec(session.store.conn, row.job)
+    seconds = spec.get("grace", 30.0) if grace is None else grace
+    return f"is being stopped: {spec.get('stop_signal', 'TERM')} now, KILL in {seconds:g} s"
 
 
-def _put_acknowledged(session: Session, job: JobRow, answer: messages.JobAnswer) -> None:
+def _put_acknowledged(session: Session, row: JobRow, answer: messages.JobAnswer) -> None:
     """Take in what a host answered about a job, where that makes sense: the next sync says it again."""
     try:
         view = JobView.received(answer.job, [])
     except BadRequest:
         return
-    if view.spec.job == job.job:
-        writes.put_acknowledged(session.store, job.host, session.agent(job.host).hello.journal, [view])
-
-
-def end_agent(session: Session, host: str) -> None:
-    """End the agent of a host on which nothing runs or waits, and wait until it is gone.
-
-    Raises:
-        FoundationsError: jobs run or wait there. HostError: the host is out of reach.
-    """
-    agent = session.agent(host)
-    agent.call(messages.Shutdown())
-    agent.wait_for_end(10.0)
+    if view.spec.job == row.job:
+        writes.put_acknowledged(session.store, row.host, session.agent(row.host).hello.journal, [view])
 
 
 @dataclass(frozen=True)
-class Pruned:
-    """What came of a wish to free a host's disk."""
+class Waiting:
+    """The jobs that wait, as far as the hosts could be asked."""
 
-    pruned: list[str]
-    kept: dict[str, str]
-    """Why a job's folder stays, by job."""
-    not_fetched_by: dict[str, list[str]]
-    """Clients of that host that have not fetched all of a job, by job."""
+    rows: list[JobRow]
+    warnings: list[FoundationsError]
+    """Of hosts that could not be asked."""
 
 
-def prune(session: Session, host: str, jobs: list[str], force: bool, preview: bool) -> Pruned:
-    """Remove the folders of ended jobs on a host; they stay listed, with what was fetched.
+def waiting(session: Session, actor: Actor, host: str = "", project: str = "", group: str = "") -> Waiting:
+    """Ask the hosts which jobs wait, and return those that somebody may touch: what ``clear-queue`` stops.
 
     Args:
         session: the client's.
-        host: where.
-        jobs: whole ids.
-        force: even when the client that submitted a job has not fetched all of it.
-        preview: only say what would go.
+        actor: who asks.
+        host: only of this host.
+        project: only of this project.
+        group: only of this group.
     Raises:
-        HostError: the host is out of reach.
+        NotFoundError: there is no such host.
     """
-    found = Pruned([], {}, {})
-    for start in range(0, len(jobs), _PAGE):
-        asked = jobs[start : start + _PAGE]
-        answer = _ask(session, host, messages.Prune(asked, force, preview))
-        known = set(asked)
-        found.pruned.extend(job for job in answer.pruned if job in known)
-        found.kept.update({job: why for job, why in answer.kept.items() if job in known})
-        found.not_fetched_by.update({job: who for job, who in answer.not_fetched_by.items() if job in known})
-    return found
+    hosts = [session.hosts.host(host).name] if host else list(session.hosts.hosts)
+    warnings = list(pull.catch_up_all(session, hosts, streams=False).values())
+    which = queries.JobFilter(("queued",), host, project)
+    rows = queries.jobs(session.store.conn, which, details=False)
+    return Waiting([r for r in rows if actor.may_touch(r) and (not group or r.group == group)], warnings)
 
 
-@dataclass(frozen=True)
-class Unfetched:
-    """Files of a job that are on its host only, and lost with its folder."""
-
-    files: int
-    bytes: int
-    largest: tuple[str, int]
-    """Name below the job's folder, and bytes, of the largest."""
-
-    @property
-    def words(self) -> str:
-        """Return it in words."""
-        name, size = self.largest
-        were = "was" if self.files == 1 else "were"
-        return (
-            f"{humanize.plural(self.files, 'file')} that it wrote ({humanize.size(self.bytes)}) {were} never fetched,"
-            f" the largest {name} ({humanize.size(size)})"
-        )
+# --- the queue --------------------------------------------------------------------------------------------------
 
 
-_UNFETCHED = checks.sifted_table(
-    checks.record(
-        {
-            "files": checks.whole(1),
-            "bytes": checks.whole(),
-            "largest": checks.row(checks.text(10_000), checks.whole()),
-        },
-        ["files", "bytes", "largest"],
-    ),
-    100_000,
-    checks.text(64),
-)
-
-
-def survey(session: Session, rows: Iterable[JobRow]) -> dict[str, Unfetched]:
-    """Have hosts look for what ended jobs wrote and nobody fetched; before a folder goes, each is looked at.
+def move(
+    session: Session,
+    actor: Actor,
+    row: JobRow,
+    where: str = "",
+    other: JobRow | None = None,
+    priority: int | None = None,
+) -> None:
+    """Give a waiting job another place in its host's queue, or another priority.
 
     Args:
         session: the client's.
-        rows: the jobs; those without a folder on a host are passed over.
-    Returns:
-        What would be lost, by job; a job that is not in it loses nothing.
-    Raises:
-        HostError: a host is out of reach.
-    """
-    wanted: dict[str, list[list[str]]] = {}
-    for one in rows:
-        if (
-            one.kind != local_runs.KIND
-            and one.is_final
-            and one.attempt
-            and not one.pruned
-            and one.reason_code not in _GONE
-        ):
-            wanted.setdefault(one.host, []).append([one.job, one.snapshot])
-    found: dict[str, Unfetched] = {}
-    for host, jobs in wanted.items():
-        for start in range(0, len(jobs), _SURVEYED_AT_ONCE):
-            page = json.dumps(jobs[start : start + _SURVEYED_AT_ONCE])
-            said = session.retrying(host, lambda agent, page=page: _run_role(agent, "survey", page))  # type: ignore[misc]
-            for job, left in _UNFETCHED(said.get("unfetched", {}), "unfetched").items():
-                found[job] = Unfetched(left["files"], left["bytes"], tuple(left["largest"]))
-    return found
-
-
-def pause(session: Session, host: str, group: str, paused: bool) -> None:
-    """Start no job of a group on a host any more, or again; an empty group means the whole host.
-
-    Raises:
-        HostError: it is out of reach.
-    """
-    _ask(session, host, messages.Pause(paused, group))
-
-
-def move(session: Session, job: JobRow, where: str, other: str = "", priority: int | None = None) -> None:
-    """Give a waiting job another place in its host's queue.
-
-    Args:
-        session: the client's.
-        job: which.
-        where: "first", "last", "before" or "after"; "" to change only its priority.
-        other: the other job, whole id.
+        actor: who asks.
+        row: the job.
+        where: "first", "last", "before" or "after"; empty to change only its priority.
+        other: the job before or after which it is to stand.
         priority: the new priority.
     Raises:
-        FoundationsError: it does not wait. HostError: its host is out of reach.
+        UsageError: it is somebody else's, or the other one waits on another host. FoundationsError: it does not wait.
+        HostError: its host is out of reach.
     """
-    _put_acknowledged(session, job, _ask(session, job.host, messages.Move(job.job, where, other, priority)))
+    actor.check(row)
+    if other is not None and other.host != row.host:
+        raise UsageError(f"{other.job[:6]} waits on {other.host}, {row.job[:6]} on {row.host}")
+    request = messages.Move(row.job, where, other.job if other is not None else "", priority)
+    _put_acknowledged(session, row, on_hosts.ask(session, row.host, request))
 
 
-def resume(session: Session, job: JobRow) -> None:
-    """Let a job start that its host holds because something of it may have been lost.
+@dataclass(frozen=True)
+class Resumed:
+    """What a resume started again: hosts, or one job."""
 
-    Raises:
-        FoundationsError: it is not held. HostError: its host is out of reach.
-    """
-    _put_acknowledged(session, job, _ask(session, job.host, messages.Resume(job.job)))
+    hosts: list[HostOutcome]
+    job: JobRow | None = None
 
 
-def annotate(
-    session: Session, rows: list[JobRow], changes: dict[str, Any], moment: float
-) -> dict[str, FoundationsError]:
-    """Say something of jobs: here at once, then to their hosts.
+def resume(session: Session, actor: Actor, name: str, host: str = "") -> Resumed:
+    """Start the jobs of a group, or of a whole host, again; or one job that its host holds.
+
+    A host holds a job that it found again in its copy after its journal was damaged: a stop or delete of it may be
+    among what is missing.
 
     Args:
         session: the client's.
-        rows: the jobs.
-        changes: "note", "starred", "archived", "trashed", "project", "tag:KEY" (None takes a tag away).
-        moment: when it was said, seconds since the epoch.
-    Returns:
-        What went wrong with which host; that one is told at the next contact.
+        actor: who asks.
+        name: a group or, where no host has jobs of it, a job as the user names it; empty with a host.
+        host: only there.
     Raises:
-        UsageError: it cannot be kept.
+        NotFoundError: it is neither. UsageError: the job is somebody else's.
     """
+    if not name or host or on_hosts.hosts_of_group(session, name):
+        return Resumed(on_hosts.set_paused(session, name, host, paused=False))
     try:
-        check_annotations({key: [value, moment] for key, value in changes.items()})
-    except BadRequest as error:
-        raise UsageError(str(error)) from None
-    write_annotations.put_annotations(session.store, [row.job for row in rows], changes, moment)
-    problems = {}
-    for host in dict.fromkeys(row.host for row in rows):
+        row = queries.find(session.store.conn, name)
+    except NotFoundError:
+        raise NotFoundError(f"there is neither a group nor a job {name!r} that waits") from None
+    actor.check(row)
+    _put_acknowledged(session, row, on_hosts.ask(session, row.host, messages.Resume(row.job)))
+    return Resumed([], row)
+
+
+# --- delete and restore -----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Deletion:
+    """What a delete would lose, by job, and what could not be looked at."""
+
+    unfetched: dict[str, Unfetched]
+    warnings: list[FoundationsError]
+
+
+def what_delete_loses(session: Session, actor: Actor, rows: Sequence[JobRow]) -> Deletion:
+    """Have hosts look for files of jobs that nobody has fetched, before the jobs are deleted."""
+    mine = [row for row in rows if actor.may_touch(row)]
+    unfetched: dict[str, Unfetched] = {}
+    warnings = []
+    for host in dict.fromkeys(row.host for row in mine):
         try:
-            session.retrying(host, lambda agent: pull.HostSync(session.store, agent).push_annotations())
+            unfetched.update(pruning.survey(session, [row for row in mine if row.host == host]))
         except FoundationsError as error:
-            problems[host] = error
-    return problems
+            warnings.append(error)
+    return Deletion(unfetched, warnings)
 
 
-def queue(session: Session, host: str) -> messages.QueueAnswer:
-    """Return what waits on a host: all pages of it as one answer.
+@dataclass(frozen=True)
+class Deleted:
+    """Which jobs went to the trash."""
 
-    Raises:
-        HostError: it is out of reach.
-    """
-    answer = _ask(session, host, messages.Queue())
-    jobs = answer.jobs
-    while answer.more and answer.jobs and len(jobs) < _MOST_QUEUED:
-        answer = _ask(session, host, messages.Queue(len(jobs)))
-        jobs = [*jobs, *answer.jobs]
-    return dataclasses.replace(answer, jobs=jobs)
+    outcomes: list[Outcome]
+    annotated: Annotated | None
+    """None when none of them did."""
 
 
-def forgive(session: Session, host: str, gpu: str) -> list[str]:
-    """End the quarantine of a GPU, by index or UUID; return the UUIDs that were in quarantine.
-
-    Raises:
-        NotFoundError: there is no such GPU. HostError: the host is out of reach.
-    """
-    return _ask(session, host, messages.Forgive(gpu)).forgiven
-
-
-def ignore_claims(session: Session, host: str, gpu: str, ignored: bool) -> None:
-    """Overrule what other agents of a host claim of a GPU, or heed it again.
+def delete(session: Session, actor: Actor, rows: Sequence[JobRow], report: Report = unreported) -> Deleted:
+    """Put ended jobs into the trash, from where ``restore`` brings them back.
 
     Args:
         session: the client's.
-        host: where.
-        gpu: its index or UUID.
-        ignored: whether claims do not count.
-    Raises:
-        NotFoundError: there is no such GPU. HostError: the host is out of reach.
+        actor: who asks.
+        rows: the jobs; one that has not ended, or is somebody else's, is an error of its own.
+        report: takes each outcome as soon as it is known.
     """
-    _ask(session, host, messages.Claims(gpu, ignored))
+
+    def check(row: JobRow) -> str:
+        actor.check(row)
+        trash.check_can_go(row)
+        return ""
+
+    outcomes = for_each(rows, check, report)
+    going = [outcome.row for outcome in outcomes if outcome.error is None]
+    if not going:
+        return Deleted(outcomes, None)
+    return Deleted(outcomes, annotate(session, actor, going, {"trashed": True}))
 
 
-def ask_host(session: Session, host: str, role: str, *arguments: str) -> dict[str, Any]:
-    """Run a short role of the agent on a host and return what it says.
+def delete_for_good(
+    session: Session,
+    actor: Actor,
+    rows: Sequence[JobRow],
+    deletion: Deletion,
+    force: bool = False,
+    report: Report = unreported,
+) -> list[Outcome]:
+    """Remove ended jobs with their folders, logs and metrics; nothing brings them back.
+
+    Args:
+        session: the client's.
+        actor: who asks.
+        rows: the jobs.
+        deletion: what was said to be lost with them: those files may go.
+        force: also what their submitter has not fetched.
+        report: takes each outcome as soon as it is known.
+    """
+
+    def remove(row: JobRow) -> str:
+        actor.check(row)
+        trash.remove(session, row, files=row.job in deletion.unfetched, force=force)
+        return ""
+
+    return for_each(rows, remove, report)
+
+
+# --- run again --------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Rerun:
+    """A job that runs again what another one ran."""
+
+    of: JobRow
+    spec: JobSpec
+    host: str
+
+
+def rerun(session: Session, actor: Actor, rows: Sequence[JobRow]) -> list[Rerun]:
+    """Submit jobs again as they were specified, on their hosts, with the code that is there; all, or none of a host.
 
     Raises:
-        FoundationsError: it refuses. HostError: the host is out of reach.
+        UsageError: one is somebody else's, or had secrets. NotFoundError: its host has forgotten the code.
     """
-    return _run_role(session.agent(host), role, *arguments)
+    for row in rows:
+        actor.check(row)
+    again = []
+    for host in dict.fromkeys(row.host for row in rows):
+        there = [row for row in rows if row.host == host]
+        specs = pipeline.submit_again(session, host, there)
+        again += [Rerun(row, spec, host) for row, spec in zip(there, specs, strict=True)]
+    return again
 
 
-def _run_role(agent: Agent, role: str, *arguments: str) -> dict[str, Any]:
-    channel, _, said = agent.open_bulk(role, *arguments)
-    channel.close()
-    if "error" in said:
-        raise refusal(agent.host.name, said["error"])
-    return said
-
-
-def uninstall(session: Session, host: str) -> str:
-    """Remove all that the agent has on a host; return the folder that was removed.
+def sweep(session: Session, group: str) -> list[JobRow]:
+    """Return the jobs of a sweep, oldest first.
 
     Raises:
-        FoundationsError: jobs run or wait there. HostError: the host is out of reach.
+        NotFoundError: there is none of this name.
     """
-    agent = session.agent(host)
-    agent.call(messages.Shutdown())
-    removed = _run_role(agent, "uninstall")["removed"]
-    agent.wait_for_end(10.0)
-    return str(removed)
+    rows = queries.jobs_of_group(session.store.conn, group)
+    if not rows:
+        raise NotFoundError(f"there is no sweep {group!r}", "foundations sweep lists them")
+    return rows
 
 
-def list_files(session: Session, job: JobRow, path: str) -> messages.ListFolderAnswer:
-    """Return a folder of a job's working directory: all pages of it as one answer.
+def stop_sweep(session: Session, actor: Actor, group: str, report: Report = unreported) -> list[Outcome]:
+    """Stop all jobs of a sweep that have not ended, the newest first: what waits would take the place of what ends."""
+    return stop(session, actor, possible(sweep(session, group)).stop[::-1], report=report)
+
+
+def resume_sweep(session: Session, actor: Actor, group: str) -> list[Rerun]:
+    """Run again what did not complete of a sweep, each job once.
 
     Raises:
-        NotFoundError: there is no such path. HostError: its host is out of reach.
+        NotFoundError: there is no such sweep. UsageError: one is somebody else's.
     """
-    first = messages.ListFolder(job.job, max(job.attempt, 1), path)
-    answer = _ask(session, job.host, first)
-    entries = answer.entries
-    while answer.truncated and answer.entries and len(entries) < _MOST_ENTRIES:
-        answer = _ask(session, job.host, dataclasses.replace(first, offset=len(entries)))
-        entries = [*entries, *answer.entries]
-    return dataclasses.replace(answer, entries=entries)
-
-
-# --- following and waiting --------------------------------------------------------------------------------------
+    replaced = queries.metas(session.store.conn, _RESUMED)
+    rows = [row for row in sweep(session, group) if row.state in _NOT_COMPLETED and row.job not in replaced]
+    again = rerun(session, actor, rows)
+    for one in again:
+        writes.put_meta(session.store, _RESUMED + one.of.job, one.spec.job)
+    return again

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 
+from foundations_tui.config.hosts import HostsConfig, owner_name
 from foundations_tui.errors import UsageError
 from foundations_tui.store.rows import JobRow
 
@@ -18,7 +20,7 @@ class Actor:
     """Whether other people's jobs are meant, too."""
 
     def may_touch(self, row: JobRow) -> bool:
-        """Say whether a job is theirs, or other people's jobs are meant, too."""
+        """Return whether a job is theirs, or other people's jobs are meant, too."""
         return self.others or row.owner == self.owner
 
     def check(self, row: JobRow) -> None:
@@ -31,3 +33,36 @@ class Actor:
             raise UsageError(
                 f"job {row.job} belongs to {row.owner or 'somebody else'}, not to {self.owner}", "--others allows it"
             )
+
+    def select(self, rows: Sequence[JobRow], named: bool) -> list[JobRow]:
+        """Return the jobs that they may touch.
+
+        Args:
+            rows: what was chosen.
+            named: whether each was named; what a query finds of other people is only left out.
+        Raises:
+            UsageError: one that was named is somebody else's, or all that a query finds are.
+        """
+        mine = [row for row in rows if self.may_touch(row)]
+        if named or not mine:
+            for row in rows:
+                self.check(row)
+        return mine
+
+    def strangers(self, rows: Iterable[JobRow]) -> list[str]:
+        """Return the names of the other people to whom some of the jobs belong."""
+        return sorted({row.owner or "somebody else" for row in rows if row.owner != self.owner})
+
+    def with_others(self) -> Actor:
+        """Return the same person, who means other people's jobs, too."""
+        return replace(self, others=True)
+
+
+def actor_of(hosts: HostsConfig, others: bool = False) -> Actor:
+    """Return the person whose client this is.
+
+    Args:
+        hosts: hosts.toml.
+        others: whether other people's jobs are meant, too.
+    """
+    return Actor(owner_name(hosts), others)

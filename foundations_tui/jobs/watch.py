@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from foundations_tui.config import locations
 from foundations_tui.errors import FoundationsError, as_ours
+from foundations_tui.ingest import local_runs
 from foundations_tui.session import Session
 from foundations_tui.store import queries, sparse
 from foundations_tui.store.rows import JobRow
+from foundations_tui.sync import outputs, pull
 from foundations_tui.sync.follower import Follower
 
 
@@ -23,7 +25,7 @@ def follow_log(session: Session, job_id: str) -> Iterator[bytes]:
             yield from log.new_bytes(row)
             if row.is_final and row.complete:
                 return
-            if row.is_final and row.reason_code in ("host_reinstalled", "submit_interrupted"):
+            if row.is_final and row.is_gone:
                 return
 
 
@@ -59,6 +61,43 @@ def wait_for_any(session: Session, ids: list[str]) -> None:
     with _Watched(session, ids) as watched:
         while not any(row.is_final and row.complete for row in watched.next()):
             pass
+
+
+NO_EXIT_CODE = 125
+"""What stands for the exit code of a job that has none: it was lost, or stopped before it ran."""
+
+
+def exit_code(rows: Iterable[JobRow]) -> int:
+    """Return the exit code of ended jobs: of several, the first that is not 0, in their order."""
+    return next((code for code in map(_exit_code, rows) if code), 0)
+
+
+def _exit_code(row: JobRow) -> int:
+    if row.state == "completed":
+        return 0
+    if row.state in ("failed", "stopped") and row.exit_code:
+        return row.exit_code
+    return NO_EXIT_CODE
+
+
+def bring_results(session: Session, rows: Sequence[JobRow]) -> list[FoundationsError]:
+    """Bring what ended jobs logged and declared as outputs, before whoever waited goes on with it.
+
+    Returns:
+        Why something could not be brought, of each host where that is so.
+    """
+    problems = []
+    for host in dict.fromkeys(row.host for row in rows if row.kind != local_runs.KIND):
+        jobs = [row.job for row in rows if row.host == host]
+        with_patterns = [job for job in jobs if queries.spec(session.store.conn, job)["metrics"].get("patterns")]
+        try:
+            pull.catch_up(session, host, jobs, logs=False)
+            if with_patterns:
+                pull.catch_up(session, host, with_patterns)
+            outputs.collect_outputs(session, host)
+        except FoundationsError as error:
+            problems.append(error)
+    return problems
 
 
 class _Watched:

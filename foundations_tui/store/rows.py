@@ -114,6 +114,26 @@ class JobRow:
         return self.state in ("completed", "failed", "stopped", "lost")
 
     @property
+    def is_waiting(self) -> bool:
+        """Whether it waits on its host for its turn."""
+        return self.state == "queued"
+
+    @property
+    def went_wrong(self) -> bool:
+        """Whether it ended in a way that nobody asked for."""
+        return self.state in ("failed", "lost")
+
+    @property
+    def is_unsure(self) -> bool:
+        """Whether it may have changed since: its host is out of reach."""
+        return self.unreachable_since is not None and not self.is_final
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether no host knows it any more: its host was wiped, or it never arrived."""
+        return self.reason_code in ("host_reinstalled", "submit_interrupted")
+
+    @property
     def shown_state(self) -> str:
         """Its state, or "stalled" for one that runs and is silent."""
         return "stalled" if self.stalled_since is not None else self.state

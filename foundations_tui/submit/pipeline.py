@@ -103,27 +103,22 @@ def _call_back(session: Session, accepted: Iterable[Submitted]) -> None:
         session.say(f"warning: {len(left)} jobs were accepted elsewhere and could not be stopped: {' '.join(left[:5])}")
 
 
-def submit_again(session: Session, rows: list[JobRow]) -> list[tuple[JobSpec, str]]:
-    """Submit jobs anew as they were specified, on their hosts: the same code, which is still there.
+def submit_again(session: Session, host: str, rows: list[JobRow]) -> list[JobSpec]:
+    """Submit jobs of one host anew as they were specified: the same code, which is still there.
 
     Raises:
-        FoundationsError: why not; a host may have forgotten the code.
+        UsageError: one had secrets. NotFoundError: the host has forgotten the code. HostError: it is out of reach.
     """
-    done = []
-    for host in dict.fromkeys(row.host for row in rows):
-        old = [JobSpec.from_wire(queries.spec(session.store.conn, row.job)) for row in rows if row.host == host]
-        if any(spec.private for spec in old):
-            raise UsageError("jobs with secrets or notices are submitted anew by hand: those are kept nowhere")
-        specs = [
-            replace(spec, job=os.urandom(6).hex(), created_at=time.time(), client=session.client_id) for spec in old
-        ]
-        writes.add_intents(session.store, specs, host, own_identity())
-        try:
-            _send(session, specs, host, {}, None, SILENT)
-        except NotFoundError as error:
-            raise NotFoundError(f"{host}: {error}", "submit it from the working tree") from None
-        done += [(spec, host) for spec in specs]
-    return done
+    old = [JobSpec.from_wire(queries.spec(session.store.conn, row.job)) for row in rows]
+    if any(spec.private for spec in old):
+        raise UsageError("jobs with secrets or notices are submitted anew by hand: those are kept nowhere")
+    specs = [replace(spec, job=os.urandom(6).hex(), created_at=time.time(), client=session.client_id) for spec in old]
+    writes.add_intents(session.store, specs, host, own_identity())
+    try:
+        _send(session, specs, host, {}, None, SILENT)
+    except NotFoundError as error:
+        raise NotFoundError(f"{host}: {error}", "submit it from the working tree") from None
+    return specs
 
 
 def _submit_to(

@@ -12,7 +12,6 @@ from foundations_tui.store.rows import JobRow
 from remote_agent.protocol.messages import Delete
 
 KEPT_SECONDS = 30 * 86400.0
-_NOT_ON_A_HOST = ("host_reinstalled", "submit_interrupted")
 
 
 def check_can_go(job: JobRow) -> None:
@@ -39,7 +38,7 @@ def remove(session: Session, job: JobRow, files: bool = False, force: bool = Fal
     check_can_go(job)
     if job.kind == local_runs.KIND:
         local_runs.remove(job.job)
-    elif job.reason_code not in _NOT_ON_A_HOST:
+    elif not job.is_gone:
         request = Delete(job.job, session.client_id, files, force)
         try:
             session.retrying(job.host, lambda agent: agent.call(request))
@@ -52,7 +51,6 @@ def empty(session: Session, host: str) -> None:
     """Remove for good what has been in the trash for long, with all files: that was said when it was deleted.
 
     A job that its submitter has not fetched stays until then, or until the submitter's own trash empties.
-
 
     Raises:
         HostError: the host is out of reach.

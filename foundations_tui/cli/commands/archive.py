@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from foundations_tui.cli.annotations import marking
+from foundations_tui.cli.outcomes import marking
 
 archive = marking("archive", "archived", True, "Put jobs away: listings leave them out, nothing is deleted.")
 

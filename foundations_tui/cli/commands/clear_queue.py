@@ -6,11 +6,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from foundations_tui.cli.outcomes import exit_code, print_outcome
 from foundations_tui.cli.params import HostName, ProjectName, connecting, need_terminal, say
-from foundations_tui.cli.stderr import tell
-from foundations_tui.errors import FoundationsError
-from foundations_tui.jobs.ownership import Actor
-from foundations_tui.store import queries
 from foundations_tui.text import humanize
 from foundations_tui.text.sanitize import one_line
 
@@ -28,30 +25,18 @@ if TYPE_CHECKING:
 @connecting
 def clear_queue(session: Session, host: str, project: str, group: str, others: bool, yes: bool) -> int:
     """Stop your waiting jobs: what runs goes on."""
-    from foundations_tui.config.hosts import owner_name
     from foundations_tui.jobs import operations
-    from foundations_tui.sync import pull
+    from foundations_tui.jobs.ownership import actor_of
 
-    hosts = [session.hosts.host(host).name] if host else list(session.hosts.hosts)
-    for error in pull.catch_up_all(session, hosts, streams=False).values():
+    actor = actor_of(session.hosts, others)
+    waiting = operations.waiting(session, actor, host, project, group)
+    for error in waiting.warnings:
         say(f"warning: {error}")
-    actor = Actor(owner_name(session.hosts), others)
-    which = queries.JobFilter(("queued",), host, project)
-    waiting = queries.jobs(session.store.conn, which, details=False)
-    rows = [row for row in waiting if actor.may_touch(row) and (not group or row.group == group)]
-    if not rows:
+    if not waiting.rows:
         say("none of your jobs waits" if not others else "no job waits")
         return 0
-    _confirm(rows, yes)
-    code = 0
-    for row in rows:
-        try:
-            operations.stop(session, row, actor.owner)
-            click.echo(row.job)
-        except FoundationsError as error:
-            tell(error)
-            code = code or error.exit_code
-    return code
+    _confirm(waiting.rows, yes)
+    return exit_code(operations.stop(session, actor, waiting.rows, report=print_outcome))
 
 
 def _confirm(rows: list[JobRow], yes: bool) -> None:

@@ -10,8 +10,8 @@ import click
 
 from foundations_tui.analysis import comparison
 from foundations_tui.analysis.cells import cell
+from foundations_tui.analysis.code_diff import code_difference
 from foundations_tui.cli import output
-from foundations_tui.cli.commands.diff import code_difference
 from foundations_tui.cli.params import (
     chosen_jobs,
     jobs_argument,

@@ -37,6 +37,7 @@ def demo(no_ui: bool) -> int:
     """
     with own_home() as home:
         from foundations_tui.cli import examples
+        from foundations_tui.jobs import watch
         from foundations_tui.session import Session
 
         project = home / "digits"
@@ -50,7 +51,7 @@ def demo(no_ui: bool) -> int:
                 return 0
             rows = _wait(session, ids)
             _print_best(rows)
-            return 0 if all(row.state == "completed" for row in rows) else 1
+            return 1 if watch.exit_code(rows) else 0
         finally:
             end_agent(session)
             session.close()
@@ -146,15 +147,14 @@ def _best_accuracy(row: JobRow) -> float:
 
 def end_agent(session: Session) -> None:
     """Stop what still runs and end the demo's own agent."""
-    from foundations_tui.jobs import operations, watch
+    from foundations_tui.jobs import on_hosts, operations, watch
+    from foundations_tui.jobs.ownership import Actor
     from foundations_tui.store import queries
 
     try:
         active = queries.jobs(session.store.conn, queries.JobFilter(("queued", "preparing", "running")))
-        for row in active:
-            with contextlib.suppress(FoundationsError):
-                operations.stop(session, row, "the end of the demo", 0)
+        operations.stop(session, Actor("the end of the demo", others=True), active, grace=0)
         watch.wait_for(session, [row.job for row in active], lambda row: None)
-        operations.end_agent(session, _HOST)
+        on_hosts.end_agent(session, _HOST)
     except FoundationsError as error:
         say(f"warning: the demo's agent may still run: {error}")

@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import click
 
 from foundations_tui.analysis import log_diff
+from foundations_tui.analysis.code_diff import code_difference
 from foundations_tui.analysis.log_diff import MOST_BYTES
 from foundations_tui.cli import output
 from foundations_tui.cli.params import JobName, job_argument, json_option, reader, say, sync_option
 from foundations_tui.config import locations
-from foundations_tui.errors import NotFoundError, UsageError
+from foundations_tui.errors import UsageError
 from foundations_tui.store import queries
 from foundations_tui.text import humanize
 from foundations_tui.text.sanitize import one_line, several_lines
 
 if TYPE_CHECKING:
-    import sqlite3
-
     from foundations_tui.store.rows import JobRow
 
 
@@ -55,26 +53,6 @@ def diff(job: str, other: str, of_log: bool, numbers: bool, sync_first: bool, as
         none = "" if found else "no difference; "
         say(f"{none}only the first {humanize.size(MOST_BYTES)} of each log were compared")
     output.print_age(conn, {row.host for row in rows}, time.time())
-
-
-def code_difference(conn: sqlite3.Connection, rows: Sequence[JobRow]) -> str:
-    """Return what differs in the code of two jobs, or of one since its commit.
-
-    Raises:
-        NotFoundError: one has no snapshot or no commit, or that is not here.
-    """
-    from foundations_tui.snapshot import freeze
-
-    if not all(row.snapshot for row in rows):
-        raise NotFoundError("a run that was started by hand has no snapshot to compare")
-    if len(rows) == 2:
-        return freeze.difference(rows[0].snapshot, rows[1].snapshot)
-    git = queries.spec(conn, rows[0].job).get("git")
-    commit = git.get("commit") if isinstance(git, dict) else None
-    if not commit:
-        hint = "foundations diff JOB JOB compares two jobs"
-        raise NotFoundError(f"job {rows[0].job} was not submitted from a commit", hint)
-    return freeze.since_commit(rows[0].snapshot, str(commit))
 
 
 def _logs(rows: list[JobRow], numbers: bool) -> tuple[str, bool]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,10 +17,8 @@ from foundations_tui.store import queries
 from foundations_tui.store.rows import HostRow, free_gpus
 from foundations_tui.text import humanize
 from foundations_tui.text.sanitize import one_line
-from remote_agent.protocol.messages import StreamSizes
 
 if TYPE_CHECKING:
-    from foundations_tui.hosts.agent import Agent
     from foundations_tui.session import Session
 
 _STATE_COLORS = {"reachable": "green", "unreachable": "red"}
@@ -85,32 +84,15 @@ def add(name: str, address: str, **options: Any) -> None:
 @connecting
 def test(session: Session, name: str, as_json: bool) -> None:
     """Connect to a host and say what is there: Python, folder, CPUs, GPUs, and how far away it is."""
-    session.hosts.host(name)
-    began = time.monotonic()
-    agent = session.agent(name)
-    connected = time.monotonic() - began
-    facts = _facts(agent, connected, _round_trip(agent))
-    facts["problems"] = [*facts["problems"], *_try_setup(session, name)]
+    from foundations_tui.jobs import on_hosts
+
+    report = on_hosts.test(session, name)
     if as_json:
-        output.print_json({"host": name, **facts})
+        output.print_json(asdict(report))
         return
     click.echo(f"{name} works")
-    gpus = [f"{gpu['index']}: {gpu['name']}" for gpu in facts["gpus"]]
-    lines = [
-        ("connected in", f"{facts['connect_seconds']:.2f} s, round trip {facts['round_trip_seconds'] * 1000:.1f} ms"),
-        ("agent", f"{facts['agent_version']} in {facts['root']}"),
-        ("python", f"{facts['python']} ({facts['python_version']})"),
-        (
-            "CPUs",
-            f"{facts['cpus']}, memory {humanize.size(facts['memory'])}, disk free {humanize.size(facts['disk_free'])}",
-        ),
-        ("GPUs", "; ".join(gpus) or "none"),
-        ("jobs' disk", humanize.size(facts["disk_jobs"])),
-    ]
-    for key, value in lines:
+    for key, value in report.lines:
         click.echo(f"  {key:<13} {one_line(value)}")
-    for problem in facts["problems"]:
-        click.echo(f"  {'warning':<13} {one_line(problem)}")
 
 
 @hosts.command()
@@ -133,45 +115,6 @@ def _gpus(text: str) -> int | list[int]:
     except ValueError:
         raise click.UsageError(f"--gpus takes a count, or indices with commas; got {text!r}") from None
     return numbers if "," in text else numbers[0]
-
-
-def _facts(agent: Agent, connected: float, round_trip: float) -> dict[str, Any]:
-    hello = agent.hello
-    resources = hello.resources.to_wire()
-    return {
-        "connect_seconds": round(connected, 3),
-        "round_trip_seconds": round(round_trip, 5),
-        "agent_version": hello.version,
-        "root": hello.root,
-        "python": agent.place.python,
-        "python_version": agent.place.version,
-        **{key: resources[key] for key in ("cpus", "memory", "disk_free", "disk_jobs", "gpus")},
-        "problems": hello.problems,
-    }
-
-
-def _try_setup(session: Session, name: str) -> list[str]:
-    """Run the setup lines of a host as a job would, and return what is wrong with them, in words."""
-    from foundations_tui.jobs import operations
-
-    setup = session.hosts.host(name).setup
-    if not setup:
-        return []
-    said = operations.ask_host(session, name, "trial", setup)
-    if said.get("exit_code") == 0:
-        return []
-    lines = [line for line in str(said.get("said", "")).splitlines() if line.strip()]
-    return [f"its setup fails: {' / '.join(lines[-3:])[:500] or 'it says nothing'}; no job will run there"]
-
-
-def _round_trip(agent: Agent) -> float:
-    """Return the shortest of five round trips, seconds."""
-    times = []
-    for _ in range(5):
-        began = time.monotonic()
-        agent.call(StreamSizes())
-        times.append(time.monotonic() - began)
-    return min(times)
 
 
 def _never_asked(name: str) -> HostRow:

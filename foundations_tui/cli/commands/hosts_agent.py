@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import time
-from typing import TYPE_CHECKING, Any
+from dataclasses import asdict
+from typing import TYPE_CHECKING
 
 import click
 
 from foundations_tui.cli import output
 from foundations_tui.cli.params import HostName, connecting, json_option, need_terminal, say
-from foundations_tui.errors import FoundationsError, UsageError
-from foundations_tui.ingest import local_runs
-from foundations_tui.store import queries
+from foundations_tui.errors import FoundationsError
 from foundations_tui.text import humanize
 from foundations_tui.text.sanitize import one_line
 
@@ -19,7 +17,6 @@ if TYPE_CHECKING:
     from foundations_tui.session import Session
 
 
-_MOST_OWNERS = 3
 _MOST_SHOWN = 20
 
 
@@ -34,40 +31,14 @@ def agent() -> None:
 @connecting
 def status(session: Session, name: str, as_json: bool) -> None:
     """Say what runs there: version, folder, jobs, what they hold, and whether it starts at boot."""
-    from foundations_tui.jobs import operations
+    from foundations_tui.jobs import on_hosts
 
-    hello = session.agent(session.hosts.host(name).name).hello
-    boot = operations.ask_host(session, name, "autostart", "status")
-    facts: dict[str, Any] = {
-        "host": name,
-        "agent_version": hello.version,
-        "protocol": hello.protocol,
-        "agent": hello.agent,
-        "root": hello.root,
-        "running": hello.active,
-        "queued": hello.resources.queued,
-        "paused": hello.resources.paused,
-        "disk_jobs": hello.resources.disk_jobs,
-        "autostart": boot["by"] or None,
-        "problems": [*hello.problems, *([boot["problem"]] if boot["problem"] else [])],
-    }
+    report = on_hosts.agent_status(session, name)
     if as_json:
-        output.print_json(facts)
+        output.print_json(asdict(report))
         return
-    lines = [
-        ("agent", f"{facts['agent_version']} (protocol {facts['protocol']}) in {facts['root']}"),
-        ("jobs", f"{facts['running']} running, {facts['queued']} waiting" + _paused(facts["paused"])),
-        ("disk", f"folders of ended jobs hold {humanize.size(facts['disk_jobs'])}"),
-        ("at boot", f"started by {facts['autostart']}" if facts["autostart"] else "not started: hosts autostart NAME"),
-        *(("warning", problem) for problem in facts["problems"]),
-    ]
-    for key, value in lines:
+    for key, value in report.lines:
         click.echo(f"{key:<8} {one_line(value)}")
-
-
-def _paused(groups: list[str]) -> str:
-    names = ["all jobs" if group == "*" else f"group {group}" for group in groups]
-    return f", paused: {', '.join(names)}" if names else ""
 
 
 @agent.command()
@@ -75,9 +46,9 @@ def _paused(groups: list[str]) -> str:
 @connecting
 def stop(session: Session, name: str) -> None:
     """End the agent; it refuses while jobs run or wait. The next contact starts it again."""
-    from foundations_tui.jobs import operations
+    from foundations_tui.jobs import on_hosts
 
-    operations.end_agent(session, session.hosts.host(name).name)
+    on_hosts.end_agent(session, session.hosts.host(name).name)
     say(f"the agent of {name} has ended")
 
 
@@ -92,23 +63,11 @@ def uninstall(session: Session, name: str, yes: bool, force: bool, others: bool)
 
     What was fetched stays here. Jobs whose files, logs or metrics were not fetched lose them.
     """
-    from foundations_tui.config.hosts import owner_name
-    from foundations_tui.jobs import operations
-    from foundations_tui.jobs.ownership import Actor
-    from foundations_tui.sync import pull
+    from foundations_tui.jobs import on_hosts
+    from foundations_tui.jobs.ownership import actor_of
 
     host = session.hosts.host(name).name
-    pull.catch_up(session, host)
-    rows = queries.ended(session.store.conn, queries.JobFilter(host=host, trashed=True), time.time())
-    rows = [row for row in rows if row.kind != local_runs.KIND and not row.pruned]
-    actor = Actor(owner_name(session.hosts), others)
-    theirs = [row for row in rows if not actor.may_touch(row)]
-    if theirs:
-        owners = ", ".join(sorted({row.owner or "somebody else" for row in theirs})[:_MOST_OWNERS])
-        raise UsageError(f"{name} has {humanize.plural(len(theirs), 'job')} of {owners}", "--others removes them, too")
-    files = operations.survey(session, rows)
-    kept = operations.prune(session, host, [row.job for row in rows], force=False, preview=True).kept
-    lost = {**kept, **{job: left.words for job, left in files.items()}}
+    lost = on_hosts.what_uninstall_loses(session, actor_of(session.hosts, others), host)
     for job, why in list(lost.items())[:_MOST_SHOWN]:
         say(f"{job[:6]}: {why}")
     if len(lost) > _MOST_SHOWN:
@@ -121,26 +80,24 @@ def uninstall(session: Session, name: str, yes: bool, force: bool, others: bool)
         need_terminal("uninstall asks before it removes anything")
         root = session.agent(host).place.root
         click.confirm(f"Remove {root} on {name}, with all jobs' files?", abort=True, err=True)
-    say(f"removed {one_line(operations.uninstall(session, host))} from {name}")
+    say(f"removed {one_line(on_hosts.uninstall(session, host))} from {name}")
 
 
 @click.command()
 @click.argument("name", type=HostName())
-@click.option("--off", is_flag=True, help="Start it at boot no more.")
+@click.option("--off", is_flag=True, help="Disable start at boot.")
 @connecting
 def autostart(session: Session, name: str, off: bool) -> None:
     """Have a host start its agent at boot, so that its queue goes on before anybody looks.
 
     By systemd --user where there is one, else by cron; no root is needed.
     """
-    from foundations_tui.jobs import operations
+    from foundations_tui.jobs import on_hosts
 
-    said = operations.ask_host(session, session.hosts.host(name).name, "autostart", "off" if off else "on")
+    by, missing = on_hosts.set_autostart(session, name, enabled=not off)
     if off:
         say(f"{name}: the agent is no longer started at boot")
         return
-    if not said["by"]:
-        raise FoundationsError(f"{name}: {said['problem']}")
-    say(f"{name}: the agent is started at boot by {said['by']}")
-    if said["problem"]:
-        say(f"warning: {one_line(said['problem'])}")
+    say(f"{name}: the agent is started at boot by {by}")
+    if missing:
+        say(f"warning: {one_line(missing)}")

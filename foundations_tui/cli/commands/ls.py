@@ -25,10 +25,10 @@ if TYPE_CHECKING:
 @connecting
 def ls(session: Session, job: str, path: str, as_json: bool) -> None:
     """List a folder of a job's working directory, on its host."""
-    from foundations_tui.jobs import operations
+    from foundations_tui.jobs import job_files
 
     row = queries.find(session.store.conn, job)
-    folder = operations.list_files(session, row, path)
+    folder = job_files.list_files(session, row, path)
     if as_json:
         output.print_json([{**entry.to_wire(), "modified_at": iso(entry.modified_at)} for entry in folder.entries])
     else:

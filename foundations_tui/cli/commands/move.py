@@ -8,7 +8,6 @@ import click
 
 from foundations_tui.cli.params import MANY, JobName, connecting, job_argument
 from foundations_tui.errors import UsageError
-from foundations_tui.jobs.ownership import Actor
 from foundations_tui.store import queries
 
 if TYPE_CHECKING:
@@ -34,18 +33,13 @@ def move(
     others: bool,
 ) -> None:
     """Give a waiting job another place in its host's queue, or another priority."""
-    from foundations_tui.config.hosts import owner_name
     from foundations_tui.jobs import operations
+    from foundations_tui.jobs.ownership import actor_of
 
     if sum(wish is not None for wish in (where, before, behind, priority)) != 1:
         raise UsageError("say one of --first, --last, --before JOB, --behind JOB, --priority N")
     row = queries.find(session.store.conn, job)
-    Actor(owner_name(session.hosts), others).check(row)
-    if where or priority is not None:
-        operations.move(session, row, where or "", priority=priority)
-    else:
-        other = queries.find(session.store.conn, before or behind or "")
-        if other.host != row.host:
-            raise UsageError(f"{other.job[:6]} waits on {other.host}, {row.job[:6]} on {row.host}")
-        operations.move(session, row, "before" if before else "after", other.job)
+    other = queries.find(session.store.conn, before or behind or "") if before or behind else None
+    place = where or ("before" if before else "after" if behind else "")
+    operations.move(session, actor_of(session.hosts, others), row, place, other, priority)
     click.echo(row.job)

@@ -6,7 +6,7 @@ import sys
 
 import click
 
-from foundations_tui.cli.annotations import annotate
+from foundations_tui.cli.outcomes import print_annotated
 from foundations_tui.cli.params import connecting
 from foundations_tui.errors import FoundationsError
 from foundations_tui.session import Session
@@ -26,4 +26,7 @@ def note(session: Session, job: str, text: str | None) -> None:
         text = click.edit(row.note, extension=".md", require_save=False)
     if text is None:
         raise FoundationsError("the editor was left without a note", "foundations note JOB TEXT")
-    annotate(session, [row], {"note": text.strip()})
+    from foundations_tui.jobs.annotations import annotate
+    from foundations_tui.jobs.ownership import actor_of
+
+    print_annotated(annotate(session, actor_of(session.hosts), [row], {"note": text.strip()}))

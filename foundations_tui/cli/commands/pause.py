@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from foundations_tui.cli.outcomes import exit_code, print_hosts
 from foundations_tui.cli.params import HostName, connecting
-from foundations_tui.cli.pausing import set_paused
 
 if TYPE_CHECKING:
     from foundations_tui.session import Session
@@ -19,4 +19,8 @@ if TYPE_CHECKING:
 @connecting
 def pause(session: Session, group: str, host: str) -> int:
     """Start no more jobs of a GROUP (submit --group), or of a whole --host; what runs goes on."""
-    return set_paused(session, group, host, True)
+    from foundations_tui.jobs import on_hosts
+
+    outcomes = on_hosts.set_paused(session, group, host, paused=True)
+    print_hosts(outcomes)
+    return exit_code(outcomes)

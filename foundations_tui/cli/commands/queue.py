@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 @connecting
 def queue(session: Session, names: tuple[str, ...], as_json: bool) -> int:
     """Show what waits on the hosts: in the order in which it starts, with why, and when that is expected."""
-    from foundations_tui.jobs import operations
+    from foundations_tui.jobs import on_hosts
     from foundations_tui.sync import pull
 
     wanted = [session.hosts.host(name).name for name in names] or list(session.hosts.hosts)
@@ -35,10 +35,9 @@ def queue(session: Session, names: tuple[str, ...], as_json: bool) -> int:
         if host in problems:
             tell(problems[host])
             continue
-        answer = operations.queue(session, host)
+        answer = on_hosts.queue(session, host)
         if answer.paused:
-            groups = ", ".join("all jobs" if group == "*" else f"group {group}" for group in answer.paused)
-            say(f"{host}: paused: {groups}")
+            say(f"{host}: paused: {on_hosts.paused_words(answer.paused)}")
         rows += [_entry(session, host, place, *facts) for place, facts in enumerate(answer.jobs, 1)]
         if answer.more:
             say(f"{host}: {answer.more:,} more wait")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from foundations_tui.cli.annotations import marking
+from foundations_tui.cli.outcomes import marking
 
 star = marking("star", "starred", True, "Star jobs: is:starred finds them.")
 unstar = marking("unstar", "starred", False, "Take the star away.")

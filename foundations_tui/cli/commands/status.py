@@ -50,7 +50,7 @@ def _print_status(
     waiting: list[JobRow],
 ) -> None:
     when = f"since {humanize.ago(since, now)}" if since else "so far"
-    failed = sum(row.state in ("failed", "lost") for row in ended)
+    failed = sum(row.went_wrong for row in ended)
     summary = f"{humanize.plural(len(ended), 'job')} ended {when}, {failed} of them failed; "
     click.echo(summary + f"{len(running)} running, {len(waiting)} waiting")
     for title, rows in (("Ended", ended), ("Running", running), ("Waiting", waiting)):

@@ -12,6 +12,7 @@ import click
 from foundations_tui.analysis import aggregate, comparison
 from foundations_tui.analysis.cells import cell
 from foundations_tui.cli import output
+from foundations_tui.cli.outcomes import exit_code, print_outcome
 from foundations_tui.cli.params import (
     HostName,
     connecting,
@@ -22,9 +23,8 @@ from foundations_tui.cli.params import (
     say,
     sync_option,
 )
-from foundations_tui.errors import FoundationsError, NotFoundError
-from foundations_tui.jobs.ownership import Actor
-from foundations_tui.store import expressions, queries, writes
+from foundations_tui.errors import NotFoundError
+from foundations_tui.store import expressions, queries
 from foundations_tui.store.rows import JobRow, json_value
 from foundations_tui.text import humanize
 
@@ -32,9 +32,6 @@ if TYPE_CHECKING:
     from foundations_tui.session import Session
 
 _BEST_SHOWN = 5
-_NOT_DONE = ("failed", "stopped", "lost")
-_RESUMED = "resumed:"
-"""Which job took the place of one that did not complete."""
 
 
 @click.group(invoke_without_command=True)
@@ -107,28 +104,18 @@ def show(sweep_id: str, metric: str, sync_first: bool, as_json: bool) -> None:
 @connecting
 def stop(session: Session, sweep_id: str, yes: bool, others: bool) -> int:
     """Stop all jobs of a sweep that have not ended."""
-    from foundations_tui.cli.stderr import tell
-    from foundations_tui.config.hosts import owner_name
     from foundations_tui.jobs import operations
+    from foundations_tui.jobs.ownership import actor_of
+    from foundations_tui.jobs.states import possible
 
-    rows = [row for row in _jobs_of(session.store.conn, sweep_id) if not row.is_final]
+    rows = possible(operations.sweep(session, sweep_id)).stop
     if not rows:
         say(f"all jobs of {sweep_id} have ended")
         return 0
     if not yes:
         need_terminal("sweep stop asks first")
         click.confirm(f"Stop {humanize.plural(len(rows), 'job')} of {sweep_id}?", abort=True, err=True)
-    code = 0
-    actor = Actor(owner_name(session.hosts), others)
-    for row in reversed(rows):  # the newest first: what waits would take the place of what ends
-        try:
-            actor.check(row)
-            operations.stop(session, row, actor.owner)
-            click.echo(row.job)
-        except FoundationsError as error:
-            tell(error)
-            code = error.exit_code
-    return code
+    return exit_code(operations.stop_sweep(session, actor_of(session.hosts, others), sweep_id, print_outcome))
 
 
 @sweep.command()
@@ -138,27 +125,18 @@ def stop(session: Session, sweep_id: str, yes: bool, others: bool) -> int:
 @connecting
 def resume(session: Session, sweep_id: str, others: bool, as_json: bool) -> None:
     """Submit again, with the same code, what did not complete: failed, stopped and lost jobs of a sweep."""
-    from foundations_tui.config.hosts import owner_name
-    from foundations_tui.submit import pipeline as submission
+    from foundations_tui.jobs import operations
+    from foundations_tui.jobs.ownership import actor_of
 
-    rows = _jobs_of(session.store.conn, sweep_id)
-    replaced = queries.metas(session.store.conn, _RESUMED)
-    again = [row for row in rows if row.state in _NOT_DONE and row.job not in replaced]
-    actor = Actor(owner_name(session.hosts), others)
-    for row in again:
-        actor.check(row)
-    submitted = submission.submit_again(session, again) if again else []
-    by_host = [row for host in dict.fromkeys(row.host for row in again) for row in again if row.host == host]
-    for row, (spec, _) in zip(by_host, submitted, strict=True):
-        writes.put_meta(session.store, _RESUMED + row.job, spec.job)
+    again = operations.resume_sweep(session, actor_of(session.hosts, others), sweep_id)
     if as_json:
         output.print_json(
-            [{"job": spec.job, "host": host, "params": json_value(spec.params)} for spec, host in submitted]
+            [{"job": one.spec.job, "host": one.host, "params": json_value(one.spec.params)} for one in again]
         )
         return
-    for spec, _ in submitted:
-        click.echo(spec.job)
-    say(f"{humanize.plural(len(submitted), 'job')} submitted again" if submitted else "there is nothing to resume")
+    for one in again:
+        click.echo(one.spec.job)
+    say(f"{humanize.plural(len(again), 'job')} submitted again" if again else "there is nothing to resume")
 
 
 @sweep.command("run")

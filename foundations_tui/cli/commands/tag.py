@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from foundations_tui.cli.annotations import annotate
+from foundations_tui.cli.outcomes import print_annotated
 from foundations_tui.cli.params import chosen_jobs, connecting, parse_pair, where_option, yes_option
 from foundations_tui.errors import NotFoundError, UsageError
 from foundations_tui.session import Session
@@ -29,6 +29,9 @@ def tag(session: Session, words_: tuple[str, ...], removed: tuple[str, ...], whe
       foundations tag --where 'val_loss:min<0.1' good --yes
       foundations tag 8f3a12 --remove baseline
     """
+    from foundations_tui.jobs.annotations import annotate
+    from foundations_tui.jobs.ownership import actor_of
+
     jobs, pairs = _jobs_and_tags(session, words_, bool(where), bool(removed))
     changes: dict[str, Any] = {f"tag:{key}": None for key in removed}
     for pair in pairs:
@@ -36,7 +39,7 @@ def tag(session: Session, words_: tuple[str, ...], removed: tuple[str, ...], whe
         found = literal(value) if value is not None else ""
         changes[f"tag:{key}"] = found if isinstance(found, str | int | float) else value
     rows = chosen_jobs(session.store.conn, jobs, where, yes, "tag")
-    annotate(session, rows, changes)
+    print_annotated(annotate(session, actor_of(session.hosts), rows, changes))
 
 
 def _jobs_and_tags(

@@ -8,15 +8,15 @@ import sqlite3
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from textual.app import SuspendNotSupported
 
 from foundations_tui.config import locations
-from foundations_tui.config.hosts import owner_name
 from foundations_tui.errors import FoundationsError, UsageError
+from foundations_tui.jobs.ownership import actor_of
+from foundations_tui.jobs.states import possible
 from foundations_tui.session import Session
 from foundations_tui.store import queries
 from foundations_tui.store.rows import JobRow
@@ -34,20 +34,11 @@ from foundations_tui.ui.widgets.prompt import Question
 from foundations_tui.ui.workers import carry_out
 
 if TYPE_CHECKING:
+    from foundations_tui.jobs.annotations import Undo
     from foundations_tui.ui.app import FoundationsApp
 
 _MOST_UNDONE = 100
 _JOB = re.compile(r"[0-9a-f]{12}")
-
-
-@dataclass(frozen=True)
-class _Undo:
-    """How something is taken back."""
-
-    words: str
-    rows: list[JobRow]
-    before: list[dict[str, Any]]
-    """What each job's annotations were."""
 
 
 class Deeds:
@@ -57,7 +48,7 @@ class Deeds:
         self._app = app
         self._session = session
         self._verbs = verbs
-        self._undos: list[_Undo] = []
+        self._undos: list[tuple[str, Undo]] = []
         self._drafts: dict[str, Mapping[str, str]] = {}
         """What stood in forms that were left without a submit, by their titles."""
         self._moving: threading.Thread | None = None
@@ -72,21 +63,20 @@ class Deeds:
         self._with_chosen(self._offer_actions, jobs=jobs)
 
     def _offer_actions(self, rows: list[JobRow]) -> None:
-        live, ended = [r for r in rows if not r.is_final], [r for r in rows if r.is_final]
-        waiting = [row for row in rows if row.state == "queued"]
+        can = possible(rows)
         choices = []
-        if live:
+        if can.stop:
             choices += [Choice("s", "stop: its signal, then KILL", "stop"), Choice("K", "KILL at once", "kill")]
-        if waiting:
+        if can.move:
             choices += [Choice("f", "first in the queue", "first"), Choice("l", "last in the queue", "last")]
-        if any(row.group for row in live):
+        if can.groups:
             choices += [Choice("p", "pause its group", "pause"), Choice("r", "resume its group", "resume")]
         choices += [
             Choice("*", "star, or take the star away", "star"),
             Choice("a", "archive, or bring back", "archive"),
         ]
         choices += [Choice("t", "tag ...", "tag"), Choice("n", "note ...", "note")]
-        if ended:
+        if can.delete:
             choices += [Choice("d", "delete (30 days in the trash)", "delete")]
         choices += [Choice("e", "edit and run anew", "edit")] if len(rows) == 1 else []
         title = name_of(rows[0]) if len(rows) == 1 else humanize.plural(len(rows), "job")
@@ -94,20 +84,20 @@ class Deeds:
 
     def _act(self, action: str, rows: list[JobRow]) -> None:
         if action in ("stop", "kill"):
-            self.ask_to_stop([row for row in rows if not row.is_final], at_once=action == "kill")
+            self.ask_to_stop(possible(rows).stop, at_once=action == "kill")
         elif action in ("first", "last"):
             for row in rows:
                 self.do(lambda row=row: _move(self._session, row, action))  # type: ignore[misc]
         elif action in ("pause", "resume"):
-            group = next(row.group for row in rows if row.group)
+            group = possible(rows).groups[0]
             self.run_quietly([action, group], f"{group} {'is paused' if action == 'pause' else 'goes on'}")
         elif action == "star":
             self._annotate(rows, "starred", not rows[0].starred, "starred" if not rows[0].starred else "not starred")
         elif action == "archive":
             done = "brought back" if rows[0].archived else "archived"
-            self._annotate(self._own(rows, "archive"), "archived", not rows[0].archived, done)
+            self._annotate(rows, "archived", not rows[0].archived, done)
         elif action == "delete":
-            self._delete([row for row in rows if row.is_final])
+            self._delete(possible(rows).delete)
         elif action in ("tag", "note"):
             self._ask_what_to_say(action, rows)
         elif action == "edit":
@@ -121,8 +111,7 @@ class Deeds:
         """Ask before jobs are stopped, then stop them."""
         if not rows:
             return
-        owner = owner_name(self._session.hosts)
-        others = sorted({row.owner or "somebody else" for row in rows if row.owner != owner})
+        others = actor_of(self._session.hosts).strangers(rows)
         whose = f" Not yours, but of {', '.join(others)}!" if others else ""
         verb = "Kill" if at_once else "Stop"
         what = f"job {rows[0].job[:6]} on {rows[0].host}" if len(rows) == 1 else humanize.plural(len(rows), "job")
@@ -130,20 +119,9 @@ class Deeds:
 
         def answered(yes: bool | None) -> None:
             for row in rows if yes else ():
-                self.do(lambda row=row: _stop(self._session, row, owner, 0.0 if at_once else None))  # type: ignore[misc]
+                self.do(lambda row=row: _stop(self._session, row, 0.0 if at_once else None))  # type: ignore[misc]
 
         self._app.push_screen(Confirm(f"{verb} {what}?{whose}", names[:200]), answered)
-
-    def _delete(self, rows: list[JobRow]) -> None:
-        self._annotate(self._own(rows, "delete"), "trashed", True, "in the trash for 30 days")
-
-    def _own(self, rows: list[JobRow], verb: str) -> list[JobRow]:
-        """Return the jobs of this user's, and say whose the others are."""
-        owner = owner_name(self._session.hosts)
-        theirs = [row for row in rows if row.owner != owner and row.kind != "run"]
-        for row in theirs:
-            self._app.say(f"{row.job[:6]} belongs to {row.owner}: foundations {verb} --others", failed=True)
-        return [row for row in rows if row not in theirs]
 
     def _ask_what_to_say(self, kind: str, rows: list[JobRow]) -> None:
         before = rows[0].note if kind == "note" and len(rows) == 1 else ""
@@ -160,20 +138,23 @@ class Deeds:
     # --- saying things of jobs, and taking them back ------------------------------------------------------------
 
     def _annotate(self, rows: list[JobRow], key: str, value: Any, done: str) -> None:
-        if not rows:
-            return
-        before = [{key: _said(row, key)} for row in rows]
-        what = f"{name_of(rows[0]) if len(rows) == 1 else humanize.plural(len(rows), 'job')}: {done}"
-        self._undos = [*self._undos, _Undo(what, rows, before)][-_MOST_UNDONE:]
-        self.do(lambda: _say(self._session, rows, [{key: value}] * len(rows), f"{what}   u takes it back"))
+        what = f"{_these(rows)}: {done}"
+        self.do(lambda: _annotate(self._session, rows, {key: value}, what, lambda undo: self._keep(what, undo)))
+
+    def _delete(self, rows: list[JobRow]) -> None:
+        what = f"{_these(rows)}: in the trash for 30 days"
+        self.do(lambda: _delete(self._session, rows, what, lambda undo: self._keep(what, undo)))
+
+    def _keep(self, words: str, undo: Undo) -> None:
+        self._undos = [*self._undos, (words, undo)][-_MOST_UNDONE:]
 
     def undo(self) -> None:
         """Take back what was said of jobs last."""
         if not self._undos:
             self._app.say("there is nothing to take back")
             return
-        last = self._undos.pop()
-        self.do(lambda: _say(self._session, last.rows, last.before, f"taken back: {last.words}"))
+        words, last = self._undos.pop()
+        self.do(lambda: _undo(self._session, last, words))
 
     # --- verbs of the command line ------------------------------------------------------------------------------
 
@@ -342,6 +323,10 @@ class Deeds:
         return carry_out(self._app.post_message, noted, after)
 
 
+def _these(rows: Sequence[JobRow]) -> str:
+    return name_of(rows[0]) if len(rows) == 1 else humanize.plural(len(rows), "job")
+
+
 def _run(argv: list[str]) -> None:
     """Carry out a verb to its end.
 
@@ -354,36 +339,52 @@ def _run(argv: list[str]) -> None:
         raise FoundationsError(found.stderr.strip().removeprefix("error: ") or f"exit {found.returncode}")
 
 
-def _said(row: JobRow, key: str) -> Any:
-    """Return what is said of a job now."""
-    if key.startswith("tag:"):
-        return row.tags.get(key[4:])
-    return bool(row.trashed_at) if key == "trashed" else getattr(row, key)
+def _annotate(
+    session: Session, rows: list[JobRow], changes: dict[str, Any], done: str, keep: Callable[[Undo], None]
+) -> str:
+    from foundations_tui.jobs.annotations import annotate
+
+    annotated = annotate(session, actor_of(session.hosts), rows, changes)
+    keep(annotated.undo)
+    return f"{done}   u takes it back{_later(annotated.undelivered)}"
 
 
-def _say(session: Session, rows: list[JobRow], changes: list[dict[str, Any]], done: str) -> str:
+def _delete(session: Session, rows: list[JobRow], done: str, keep: Callable[[Undo], None]) -> str:
+    from foundations_tui.jobs import operations
+    from foundations_tui.jobs.outcome import first_error
+
+    deleted = operations.delete(session, actor_of(session.hosts), rows)
+    if deleted.annotated is not None:
+        keep(deleted.annotated.undo)
+    error = first_error(deleted.outcomes)
+    if error is not None:
+        raise error
+    return f"{done}   u takes it back"
+
+
+def _later(hosts: Iterable[str]) -> str:
+    return "".join(f"; {host} will be told at the next contact" for host in hosts)
+
+
+def _undo(session: Session, undone: Undo, words: str) -> str:
+    from foundations_tui.jobs import annotations as annotating
+
+    return f"taken back: {words}{_later(annotating.undo(session, undone))}"
+
+
+def _stop(session: Session, row: JobRow, grace: float | None) -> str:
     from foundations_tui.jobs import operations
 
-    alike: dict[str, list[int]] = {}  # their hosts are told at once of all jobs of which the same is said
-    for number, change in enumerate(changes):
-        alike.setdefault(json.dumps(change), []).append(number)
-    problems: dict[str, FoundationsError] = {}
-    for numbers in alike.values():
-        problems.update(operations.annotate(session, [rows[n] for n in numbers], changes[numbers[0]], time.time()))
-    later = "".join(f"; {host} will be told at the next contact" for host in problems)
-    return done + later
-
-
-def _stop(session: Session, row: JobRow, owner: str, grace: float | None) -> str:
-    from foundations_tui.jobs import operations
-
-    operations.stop(session, row, owner, grace)
+    actor = actor_of(session.hosts, others=True)  # whose it is was said when it was asked
+    (outcome,) = operations.stop(session, actor, [row], grace)
+    if outcome.error is not None:
+        raise outcome.error
     return f"{row.job[:6]} is being stopped"
 
 
 def _move(session: Session, row: JobRow, where: str, other: JobRow | None = None) -> str:
     from foundations_tui.jobs import operations
 
-    operations.move(session, row, where, other.job if other else "")
+    operations.move(session, actor_of(session.hosts), row, where, other)
     behind = f" {other.job[:6]}" if other else ""
     return f"{row.job[:6]} is {where}{behind} in the queue of {row.host}"

@@ -189,7 +189,7 @@ def _usual_row(job: JobRow, short: str, columns: Sequence[Column], now: float) -
 
 
 def _state(job: JobRow) -> str:
-    unsure = "?" if job.unreachable_since is not None and not job.is_final else ""
+    unsure = "?" if job.is_unsure else ""
     return f"{LOOK.glyph(job.shown_state)} {job.state}{unsure}"
 
 

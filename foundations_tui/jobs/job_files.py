@@ -1,0 +1,28 @@
+"""The files of a job's working directory, as they are on its host."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from foundations_tui.jobs import on_hosts
+from foundations_tui.session import Session
+from foundations_tui.store.rows import JobRow
+from remote_agent.protocol import messages
+
+_MOST_ENTRIES = 5000
+"""So many names of a folder are listed."""
+
+
+def list_files(session: Session, job: JobRow, path: str = "") -> messages.ListFolderAnswer:
+    """Return a folder of a job's working directory: all pages of it as one answer.
+
+    Raises:
+        NotFoundError: there is no such path. HostError: its host is out of reach.
+    """
+    first = messages.ListFolder(job.job, max(job.attempt, 1), path)
+    answer = on_hosts.ask(session, job.host, first)
+    entries = answer.entries
+    while answer.truncated and answer.entries and len(entries) < _MOST_ENTRIES:
+        answer = on_hosts.ask(session, job.host, dataclasses.replace(first, offset=len(entries)))
+        entries = [*entries, *answer.entries]
+    return dataclasses.replace(answer, entries=entries)
