@@ -2,6 +2,7 @@
 # make test-all    those, too
 # make check       format, lint and types
 # make bench       the benchmarks, each as a ratio to its floor
+# make docs        the pages of docs/ that are made from the code
 # make screenshot  docs/screenshot.svg, from the real app on real jobs
 
 PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
@@ -9,7 +10,7 @@ PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: test test-rest test-all check bench screenshot programs
+.PHONY: test test-rest test-all check bench docs screenshot programs
 
 WORKERS ?= $(shell echo $$((2 * $$(getconf _NPROCESSORS_ONLN))))
 PYTEST = $(BIN)/python -m pytest -q --numprocesses $(WORKERS) --maxschedchunk 1
@@ -29,6 +30,9 @@ check: $(VENV)/ready
 
 bench: $(VENV)/ready programs
 	$(BIN)/python -m benchmarks $(NAMES)
+
+docs: $(VENV)/ready
+	$(BIN)/python docs/tables.py
 
 screenshot: $(VENV)/ready
 	$(BIN)/python docs/screenshot.py

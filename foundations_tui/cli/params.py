@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 UNFINISHED = ("submitting", "queued", "preparing", "running")
 FINAL = ("completed", "failed", "stopped", "lost")
 """States that completion offers."""
-MANY = (1 << 31) - 1
-"""Bound of all numbers that are counts."""
 _MOST_COMPLETIONS = 200
 
 

@@ -264,6 +264,19 @@ def spec(conn: sqlite3.Connection, job_id: str) -> dict[str, Any]:
     return found
 
 
+def whole_spec(conn: sqlite3.Connection, job_id: str) -> dict[str, Any]:
+    """Return every field of a job's specification: what its host did not say is as by default.
+
+    Raises:
+        NotFoundError: there is no such job.
+    """
+    from remote_agent.protocol.jobs import JobSpec  # 7 ms, which listings do without
+
+    usual = JobSpec(job=job_id, command=(), snapshot="").to_wire()
+    told = spec(conn, job_id)
+    return {name: told.get(name, default) for name, default in usual.items()}
+
+
 def find(conn: sqlite3.Connection, wanted: str) -> JobRow:
     """Return the job that a user means; see ``resolve``."""
     return job(conn, resolve(conn, wanted))

@@ -7,7 +7,7 @@ import os
 import threading
 import time
 from collections.abc import Iterable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +19,13 @@ from foundations_tui.hosts.agent import Agent
 from foundations_tui.processes import own_identity
 from foundations_tui.session import Session
 from foundations_tui.snapshot import freeze
-from foundations_tui.snapshot.freeze import Snapshot
+from foundations_tui.snapshot.freeze import LeftBehind, Snapshot
 from foundations_tui.store import queries, writes
 from foundations_tui.store.rows import JobRow
 from foundations_tui.submit import placement, shipping
 from foundations_tui.submit.progress import SILENT, Progress
-from foundations_tui.submit.request import Request, Submitted, check, refuse_secrets
+from foundations_tui.submit.request import SPEC_OPTIONS, Request, Submitted, check, refuse_secrets
+from foundations_tui.text import humanize
 from remote_agent.protocol import checks, messages
 from remote_agent.protocol.errors import BadRequest
 from remote_agent.protocol.jobs import ENV_NAME, JobSpec, JobState, JobView
@@ -88,6 +89,65 @@ def submit_all(
         _call_back(session, submitted.values())
         raise
     return [submitted[number] for number in range(len(requests))]
+
+
+@dataclass(frozen=True)
+class Preview:
+    """What would be shipped."""
+
+    host: str
+    """Which host is meant, as it was asked for."""
+    folder: Path
+    """The root of what is shipped."""
+    snapshot: str
+    files: int
+    bytes: int
+    largest: list[tuple[str, int]]
+    """(name, bytes) of the largest files."""
+    left_behind: LeftBehind
+    """What git ignores and the project may need."""
+    empty_folders: tuple[str, ...]
+
+    @property
+    def lines(self) -> list[str]:
+        """Return what is shipped, in words."""
+        lines = [
+            f"would ship {humanize.plural(self.files, 'file')}, {humanize.size(self.bytes)}, of {self.folder}"
+            f" to {self.host}",
+            "(a host that has some of it already gets only the rest)",
+        ]
+        if self.empty_folders:
+            count = humanize.plural(len(self.empty_folders), "empty folder")
+            lines.append(f"and {count}: {', '.join(self.empty_folders[:5])}")
+        return lines
+
+
+def preview(session: Session, requests: list[Request], progress: Progress = SILENT) -> Preview:
+    """Return what would be shipped for jobs of one folder; no host is asked.
+
+    Args:
+        session: the client's.
+        requests: as for ``submit_all``.
+        progress: is told how far it is.
+    Raises:
+        FoundationsError: why they could not be submitted as they are.
+    """
+    first = requests[0]
+    for request in requests:
+        check(request)
+    project = load_project(first.folder)
+    progress.stage("taking the snapshot")
+    frozen = freeze.take(first.folder, project.max_file, project.include)
+    return Preview(
+        host=host_wish(session, first, project),
+        folder=frozen.root,
+        snapshot=frozen.tree,
+        files=frozen.files,
+        bytes=frozen.size,
+        largest=[(path.decode("utf-8", "replace"), size) for size, path in freeze.largest(frozen)],
+        left_behind=freeze.left_behind(frozen, project.include),
+        empty_folders=tuple(frozen.empty),
+    )
 
 
 def _call_back(session: Session, accepted: Iterable[Submitted]) -> None:
@@ -200,40 +260,24 @@ def make_spec(
         job=os.urandom(6).hex(),
         command=request.command,
         snapshot=frozen.tree,
-        project=request.project or project.project or _named_by(frozen.root) or "default",
-        name=request.name,
         owner=owner_name(session.hosts),
         client=session.client_id,
-        shell=request.shell,
         subdir=frozen.subdir,
         folders=frozen.empty,
         python=settings.python,
         setup=settings.setup,
-        cpus=request.cpus,
-        gpus=request.gpus,
-        gpu_memory=request.gpu_memory,
-        ram=request.ram,
-        priority=request.priority,
-        after=request.after,
-        after_any=request.after_any,
-        group=request.group,
-        time_limit=request.time_limit,
-        retries=request.retries,
-        retry_on=request.retry_on,
-        stop_signal=request.stop_signal,
-        grace=request.grace,
         data=_placed(data_of(project, settings), frozen.subdir),
-        outputs=request.outputs or project.outputs,
         output_limit=project.output_limit,
-        log_limit=request.log_limit,
-        secrets=request.secrets,
         private=private,
-        params=request.params,
-        env={**own, **settings.env, **project.env, **request.env},
-        tags=request.tags,
         metrics=_metrics(project),
         git=frozen.git,
         created_at=time.time(),
+        **{
+            **{name: getattr(request, name) for name in SPEC_OPTIONS},
+            "project": request.project or project.project or _named_by(frozen.root) or "default",
+            "outputs": request.outputs or project.outputs,
+            "env": {**own, **settings.env, **project.env, **request.env},
+        },
     )
 
 
@@ -306,8 +350,8 @@ def _send(
         else:
             progress.stage(f"asking {host} what it lacks")
             shipped = shipping.ship(agent, session.store, frozen, progress)
-        sent.set()
         progress.stage(f"submitting to {host}")
+        sent.set()
         accepted: list[tuple[str, int, float, float]] = []
         try:
             for request in requests:

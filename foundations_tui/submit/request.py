@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+import sqlite3
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from foundations_tui.errors import UsageError
-from foundations_tui.snapshot.freeze import Snapshot
-from foundations_tui.submit import shipping
-from remote_agent.protocol.jobs import JobView
+from foundations_tui.store import queries
+from foundations_tui.submit.options import MANY, Kind, Option, as_given, field_value, parameters_of_file
+from remote_agent.protocol.jobs import LEAST_PRIORITY, MOST_RETRIES, STOP_SIGNALS, JobSpec, JobView
+
+if TYPE_CHECKING:
+    from foundations_tui.snapshot.freeze import Snapshot
+    from foundations_tui.submit import shipping
 
 _SECRET = re.compile(r"(TOKEN|KEY|PASSWORD|PASSWD|SECRET|CREDENTIAL)S?(?![A-Z])", re.IGNORECASE)
 """Names of secrets; TOKENIZERS_PARALLELISM is none."""
@@ -21,49 +27,187 @@ _MOST = 100_000
 _LEAST_LOG = 64 << 10
 
 
+def _option(flag: str, kind: Kind, help: str, value: Any = "", **more: Any) -> Any:
+    """Return a field of a request that is an option of ``foundations submit``; see ``Option`` for what there is more.
+
+    Args:
+        flag: how it is given on the command line.
+        kind: what it takes.
+        help: one sentence.
+        value: what the field is where the option is not given.
+    """
+    option = Option(flag, kind, help, **{"default": as_given(kind, value), **more})
+    if isinstance(value, dict):
+        return field(default_factory=dict, metadata={"option": option})
+    return field(default=value, metadata={"option": option})
+
+
 @dataclass(frozen=True)
 class Request:
-    """What a user asks for, by command line, form or SDK."""
+    """What a user asks for, by command line, form or SDK. Each line is an option; a field that the specification has,
+    too, goes there as it is."""
 
     command: tuple[str, ...]
     """The argument vector; with ``shell`` one string."""
-    folder: Path
+    folder: Path = _option(
+        "--dir",
+        Kind.FOLDER,
+        "The folder to ship and start in (default: this one).",
+        Path(),
+        metavar="DIR",
+        hint="what is shipped; empty for this folder",
+    )
     """The folder that the user stands in."""
-    shell: bool = False
-    host: str = ""
+    host: str = _option(
+        "--host",
+        Kind.HOST,
+        "Where: a host, 'a,b', 'tag:x' or 'any'.",
+        hint="gpu1, or a,b, tag:x, any; empty for the default",
+    )
     """Empty for the project's, the default, or any."""
-    project: str = ""
-    name: str = ""
-    cpus: int = 1
-    gpus: int = 0
-    gpu_memory: int = 0
+    gpus: int = _option(
+        "--gpus",
+        Kind.NUMBER,
+        "Whole GPUs (default 0).",
+        0,
+        default=None,
+        most=_MOST,
+        hint="how many; 0 for none",
+    )
+    gpu_memory: int = _option("--gpu-memory", Kind.SIZE, "Share a GPU: this much of its memory (20G).", 0, unit=1 << 20)
     """MiB of each GPU; other jobs may share the rest. 0 for whole GPUs."""
-    ram: int = 0
+    cpus: int = _option("--cpus", Kind.NUMBER, "CPU slots (default 1).", 1, least=1, most=_MOST)
+    ram: int = _option("--ram", Kind.SIZE, "Memory of the host to plan with (64G).", 0)
     """Bytes of the host's memory to plan with."""
-    priority: int = 0
-    after: tuple[str, ...] = ()
-    """Whole ids of jobs that have to complete first."""
-    after_any: tuple[str, ...] = ()
-    """Whole ids of jobs that have to end first, however."""
-    group: str = ""
-    time_limit: float = 0.0
-    """Seconds; 0 for none."""
-    retries: int = 0
-    retry_on: tuple[str, ...] = ("lost",)
-    stop_signal: str = "TERM"
-    grace: float = 30.0
-    """Seconds between that and KILL."""
-    outputs: tuple[str, ...] = ()
-    """Patterns of files that come back by themselves; empty for the project's."""
-    log_limit: int = 0
-    """Bytes; 0 for none."""
-    secrets: tuple[str, ...] = ()
-    """Variables of this process that the job gets, and that are written down nowhere."""
-    inherit_env: tuple[str, ...] = ()
+    name: str = _option("--name", Kind.TEXT, "A name for the job.", hint="a name for the job")
+    project: str = _option(
+        "--project",
+        Kind.PROJECT,
+        "Its project (default: the config's, else the folder's name).",
+        hint="empty for the folder's own",
+    )
+    params: dict[str, Any] = _option(
+        "--param",
+        Kind.PARAMETER,
+        "A parameter; V is a JSON literal that writes back as typed, else a string.",
+        {},
+        metavar="K=V",
+        hint="lr=0.1 bs=32",
+    )
+    env: dict[str, str] = _option(
+        "--env",
+        Kind.PAIR,
+        "An environment variable of the job (no secrets).",
+        {},
+        metavar="K=V",
+        again=False,
+    )
+    inherit_env: tuple[str, ...] = _option(
+        "--inherit-env", Kind.VARIABLE, "Give it this variable as it is here (no secrets).", (), metavar="NAME"
+    )
     """Variables of this process that the job gets, too."""
-    params: dict[str, Any] = field(default_factory=dict)
-    env: dict[str, str] = field(default_factory=dict)
-    tags: dict[str, Any] = field(default_factory=dict)
+    tags: dict[str, Any] = _option("--tag", Kind.TAG, "A tag.", {}, metavar="K[=V]", hint="baseline dataset=v2")
+    shell: bool = _option("--shell", Kind.FLAG, "Run COMMAND through /bin/sh.", False)
+    priority: int = _option("--priority", Kind.NUMBER, "Higher goes first (default 0).", 0, least=-MANY)
+    nice: int = _option(
+        "--nice", Kind.NUMBER, "Yield CPU time to other processes: 1 to 19 (default 0).", 0, most=LEAST_PRIORITY
+    )
+    """Niceness of its processes, nice(2)."""
+    after: tuple[str, ...] = _option(
+        "--after", Kind.JOB, "Start when this job has completed (repeatable).", (), again=False
+    )
+    """Whole ids of jobs that have to complete first."""
+    after_any: tuple[str, ...] = _option(
+        "--after-any", Kind.JOB, "Start when this job has ended, however.", (), again=False
+    )
+    """Whole ids of jobs that have to end first, however."""
+    group: str = _option("--group", Kind.TEXT, "A group: jobs that are paused and resumed together.", again=False)
+    time_limit: float = _option("--time-limit", Kind.DURATION, "End it after this time (90, 45m, 2h30m).", 0.0)
+    """Seconds; 0 for none."""
+    retries: int = _option("--retries", Kind.NUMBER, "More attempts (default 0).", 0, most=MOST_RETRIES)
+    retry_on: tuple[str, ...] = _option(
+        "--retry-on",
+        Kind.LIST,
+        "After which ends: lost,oom,signal,failed (default lost).",
+        ("lost",),
+    )
+    stop_signal: str = _option("--stop-signal", Kind.CHOICE, "What a stop sends first.", "TERM", choices=STOP_SIGNALS)
+    grace: float = _option("--grace", Kind.DURATION, "Time between that and KILL (default 30).", 30.0)
+    """Seconds between that and KILL."""
+    outputs: tuple[str, ...] = _option(
+        "--output", Kind.PATTERN, "Files that come back when it has ended.", (), metavar="GLOB"
+    )
+    """Patterns of files that come back by themselves; empty for the project's."""
+    log_limit: int = _option("--log-limit", Kind.SIZE, "Most of its log on the host's disk (1G).", 0)
+    """Bytes; 0 for none."""
+    secrets: tuple[str, ...] = _option(
+        "--secret", Kind.VARIABLE, "Give it this variable, kept nowhere.", (), metavar="NAME"
+    )
+    """Variables of this process that the job gets, and that are written down nowhere."""
+
+
+OPTIONS: dict[str, Option] = {f.name: f.metadata["option"] for f in fields(Request) if f.metadata}
+"""The options of a job, by the field that each gives its value."""
+SPEC_OPTIONS = tuple(f.name for f in fields(JobSpec) if f.name in OPTIONS)
+"""Those that a job's specification has, too."""
+PARAMS_FILE = Option("--params-file", Kind.FILE, "Parameters from a JSON file; --param wins.")
+
+
+def request_of(conn: sqlite3.Connection, command: Sequence[str], values: Mapping[str, Any]) -> Request:
+    """Return the request that values of options make.
+
+    Args:
+        conn: a connection of the store, which knows the jobs that are named.
+        command: the words of the command.
+        values: by field, as ``Option.read`` returns them, and "params_file"; what is missing is as by default.
+    Raises:
+        UsageError: they make no sense. NotFoundError: there is no such job.
+    """
+    given: dict[str, Any] = {}
+    for name, option in OPTIONS.items():
+        value = values.get(name)
+        if value is None or value == option.default:
+            continue
+        is_job = option.kind is Kind.JOB
+        given[name] = tuple(queries.resolve(conn, word) for word in value) if is_job else field_value(option, value)
+    if values.get("params_file"):
+        given["params"] = {**parameters_of_file(values["params_file"]), **given.get("params", {})}
+    if given.get("gpu_memory") and values.get("gpus") is None:
+        given["gpus"] = 1
+    first = [*given.get("after", ()), *given.get("after_any", ())][:1]
+    if first and not given.get("host"):
+        given["host"] = queries.job(conn, first[0]).host  # there it has to be
+    given["folder"] = _folder(str(values.get("folder") or "."))
+    words = tuple(command)
+    return Request((" ".join(words),) if given.get("shell") else words, **given)
+
+
+def _folder(name: str) -> Path:
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        raise UsageError("the folder in which you are is not there any more", "cd to another one") from None
+    if not Path(name).is_dir():
+        raise UsageError(f"there is no folder {name!r}", "--dir names the folder to ship")
+    return Path(name)
+
+
+def words_of(spec: Mapping[str, Any]) -> dict[str, list[str]]:
+    """Return the words that give a new job the options of one that was, by field; none for what is as by default.
+
+    Args:
+        spec: its specification, as the store has it.
+    """
+    usual = Request(())
+    return {
+        name: option.words(spec[name])
+        for name, option in OPTIONS.items()
+        if option.again and spec.get(name) and _plain(spec[name]) != _plain(getattr(usual, name))
+    }
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
 
 
 @dataclass(frozen=True)

@@ -50,6 +50,8 @@ STOP_SIGNALS = ("TERM", "INT", "HUP", "QUIT", "USR1", "USR2")
 RETRY_CLASSES = ("lost", "oom", "signal", "failed")
 """Kinds of ends that ``--retry-on`` names; ``retry_class`` says which one an end is."""
 MOST_RETRIES = 1000
+LEAST_PRIORITY = 19
+"""Niceness of what yields to everything else, nice(2)."""
 MOST_SPEC_BYTES = 1 << 20
 """A specification, as JSON, is at most so large."""
 LONGEST_NOTE = 1 << 16
@@ -182,6 +184,8 @@ class JobSpec:
     metrics: Dict[str, Any] = field(default_factory=dict)
     """What its project says of metrics: "direction" ("min" or "max" by key), "patterns" (of lines of the log)."""
     priority: int = 0
+    nice: int = 0
+    """Niceness of its processes above the agent's: 0 to LEAST_PRIORITY, setpriority(2)."""
     git: Dict[str, Any] = field(default_factory=dict)
     """Where the tree came from: commit, branch, dirty."""
     created_at: float = 0.0
@@ -318,6 +322,7 @@ SPEC_CHECKS: Dict[str, checks.Check] = {
     "tags": checks.table(checks.json_value(LONGEST_NOTE), 10_000, _NAME),
     "metrics": _METRICS,
     "priority": checks.whole(-(2**31), 2**31 - 1),
+    "nice": checks.whole(0, LEAST_PRIORITY),
     "git": checks.json_table(1 << 16),
     "created_at": checks.moment,
 }

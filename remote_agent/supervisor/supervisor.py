@@ -226,7 +226,7 @@ class _Supervisor:
                 stderr=self.log,
                 start_new_session=True,
                 # The parent-death signal costs a whole fork instead of a vfork: more than a brief job itself.
-                preexec_fn=None if self.order.is_brief else processes.die_with_parent,
+                preexec_fn=processes.child_setup(not self.order.is_brief, self.spec.nice),
             )
 
     def _tell_of_start(self) -> None:

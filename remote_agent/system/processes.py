@@ -105,6 +105,24 @@ def die_with_parent() -> None:
         _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
 
 
+def child_setup(dies_with_parent: bool, nice: int) -> "Optional[Callable[[], None]]":
+    """Return what a child does between fork and exec; None, which is cheaper, where that is nothing.
+
+    Args:
+        dies_with_parent: whether it is killed when its parent dies.
+        nice: how much nicer than its parent it is, nice(2).
+    """
+    if not nice:
+        return die_with_parent if dies_with_parent else None
+
+    def set_up() -> None:
+        os.nice(nice)
+        if dies_with_parent:
+            die_with_parent()
+
+    return set_up
+
+
 @functools.lru_cache(None)
 def boot_id() -> str:
     """Return the id of this boot of the machine."""

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import signal
+import sys
 import time
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from remote_agent.protocol.jobs import JobSpec
 from tests.support.client import Client, wait_until
 
 JOB_FIELDS = set(
@@ -43,7 +46,7 @@ def test_one_job_in_full(client: Client) -> None:
     assert set(first[0]) == {"job", "project", "host", "snapshot", "state"} and first[0]["state"] == "queued"
     assert client.run("wait", "n").stdout == ""
     job = client.json("show", "n", "--sync")
-    assert set(job) == JOB_FIELDS
+    assert set(job) == JOB_FIELDS | {"spec"}
     assert (job["state"], job["exit_code"], job["project"], job["name"]) == ("completed", 0, "p", "n")
     assert job["params"] == {"lr": 0.1, "s": "plain", "seed": 3}
     assert job["tags"] == {"t": "", "u": "v", "kind": "cnn"}
@@ -267,8 +270,8 @@ BAD = [
     (["submit", "--time-limit", "99999999999d", "--", "true"], 2, "at most 3650 days"),
     (["submit", "--secret", "A=B", "--", "true"], 2, "takes the name of a variable"),
     (["submit", "--time-limit", "soon", "--", "true"], 2, "not a duration: 'soon' (90, 45m, 2h30m, 1d)"),
-    (["submit", "--priority", "high", "--", "true"], 2, "'high' is not a valid integer"),
-    (["submit", "--retries", "-1", "--", "true"], 2, "not in the range"),
+    (["submit", "--priority", "high", "--", "true"], 2, "--priority takes a whole number; got 'high'"),
+    (["submit", "--retries", "-1", "--", "true"], 2, "--retries takes 0 to 1,000; got -1"),
     (["submit", "--retry-on", "rain", "--", "true"], 2, "lost, oom, signal, failed"),
     (["submit", "--gpu-memory", "20G", "--gpus", "0", "--", "true"], 2, "--gpus is 0"),
     (["submit", "--log-limit", "1k", "--", "true"], 2, "at least 64 kB"),
@@ -291,7 +294,9 @@ BAD = [
     (["hosts", "add", "a", "b", "--max-jobs", "200000"], 2, "max_jobs is"),
     (["jobs", "--sort", "x"], 2, "no job has"),
     (["jobs", "--limit", "9" * 20], 2, "Invalid value"),
-    (["submit", "--cpus", "9" * 25, "--", "true"], 2, "no host has"),
+    (["submit", "--cpus", "9" * 25, "--", "true"], 2, "--cpus takes 1 to 100,000; got 999"),
+    (["submit", "--gpus", "-1", "--", "true"], 2, "--gpus takes 0 to 100,000; got -1"),
+    (["submit", "--nice", "20", "--", "true"], 2, "--nice takes 0 to 19; got 20"),
     (["submit", "--param", "x=" + "[" * 100_000, "--", "true"], 2, "nested too deep"),
     (["submit", "--param", 'x="a\\u0000b"', "--", "true"], 2, "NUL"),
     (["submit", "--name", "a\udcff", "--", "true"], 2, "valid UTF-8"),
@@ -355,3 +360,15 @@ def test_jobs_of_other_people_are_left_alone(client: Client) -> None:
     (client.home / "hosts.toml").write_text('owner = "Somebody Else"\n')
     assert "belongs to" in client.run("stop", job, code=2).stderr
     client.run("stop", "--others", "--grace", "0", job)
+
+
+def test_a_nice_job_yields_to_other_processes(client: Client) -> None:
+    """Its own niceness and that of what it starts; ``show`` has every field of the specification."""
+    code = "import os, subprocess; print(os.nice(0)); subprocess.run(['nice'])"
+    command = ("--wait", "--", sys.executable, "-c", code)
+    plain, nice = client.submit(*command), client.submit("--nice", "7", *command)
+    levels = [client.run("logs", job).stdout.split() for job in (plain, nice)]
+    assert [int(level) for level in levels[1]] == [int(level) + 7 for level in levels[0]]
+    spec = client.json("show", nice)["spec"]
+    assert spec["nice"] == 7 and spec["grace"] == 30 and set(spec) == {field.name for field in fields(JobSpec)}
+    assert "options    --nice 7" in client.run("show", nice).stdout

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from textual.app import App, ComposeResult
+from textual.css.query import NoMatches
 from textual.pilot import Pilot
 from textual.widget import Widget
 
@@ -22,7 +23,14 @@ def text(app: App[None]) -> str:
 async def until(pilot: Pilot[None], condition: Callable[[], bool], seconds: float = 30) -> None:
     """Let the app work until something holds; it fails only after a time that means a hang."""
     deadline = time.monotonic() + seconds
-    while not condition():
+
+    def holds() -> bool:
+        try:
+            return condition()
+        except NoMatches:
+            return False  # a screen that was just opened has no widgets yet
+
+    while not holds():
         assert time.monotonic() < deadline, text(pilot.app)
         await pilot.pause()
         await asyncio.sleep(0.05)

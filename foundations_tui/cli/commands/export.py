@@ -16,7 +16,6 @@ from foundations_tui.analysis.cells import cell
 from foundations_tui.cli import output
 from foundations_tui.cli.csv_text import csv_text, plain
 from foundations_tui.cli.params import (
-    MANY,
     chosen_jobs,
     jobs_argument,
     project_filter,
@@ -28,6 +27,7 @@ from foundations_tui.cli.params import (
 from foundations_tui.errors import FoundationsError, NotFoundError, UsageError
 from foundations_tui.store import expressions, queries
 from foundations_tui.store.rows import JobRow, json_value
+from foundations_tui.submit.options import MANY
 from foundations_tui.text import humanize
 from foundations_tui.text.sanitize import one_line, several_lines
 

@@ -11,7 +11,6 @@ import click
 from foundations_tui.analysis.cells import cell
 from foundations_tui.cli import output
 from foundations_tui.cli.params import (
-    MANY,
     HostName,
     ProjectName,
     json_option,
@@ -23,6 +22,7 @@ from foundations_tui.cli.params import (
 from foundations_tui.cli.view_options import view_of, view_options
 from foundations_tui.store import expressions, queries
 from foundations_tui.store.rows import JobRow, json_value
+from foundations_tui.submit.options import MANY
 from foundations_tui.text import humanize
 
 if TYPE_CHECKING:

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from foundations_tui.cli.params import MANY, JobName, connecting, job_argument
+from foundations_tui.cli.params import JobName, connecting, job_argument
 from foundations_tui.errors import UsageError
 from foundations_tui.store import queries
+from foundations_tui.submit.options import MANY
 
 if TYPE_CHECKING:
     from foundations_tui.session import Session

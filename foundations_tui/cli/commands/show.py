@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from collections.abc import Callable
 from typing import Any
@@ -12,7 +13,8 @@ from foundations_tui.cli import output
 from foundations_tui.cli.params import job_argument, json_option, reader, sync_option
 from foundations_tui.cli.stderr import use_color
 from foundations_tui.store import queries
-from foundations_tui.store.rows import JobRow, iso
+from foundations_tui.store.rows import JobRow, iso, json_value
+from foundations_tui.submit.request import words_of
 from foundations_tui.text import humanize
 from foundations_tui.text.sanitize import one_line
 
@@ -27,9 +29,9 @@ def show(job: str, sync_first: bool, as_json: bool) -> None:
     row = queries.find(conn, job)
     now = time.time()
     if as_json:
-        output.print_json(row.to_json(now))
+        output.print_json({**row.to_json(now), "spec": json_value(queries.whole_spec(conn, row.job))})
     else:
-        click.echo("\n".join(_show_lines(row, now)), color=use_color())
+        click.echo("\n".join(_show_lines(row, queries.spec(conn, row.job), now)), color=use_color())
     output.print_age(conn, {row.host}, now)
 
 
@@ -68,12 +70,21 @@ def _outputs_words(row: JobRow) -> str | None:
     return f"{humanize.plural(found['files'], 'file')}, {humanize.size(found['bytes'])}, in {found['folder']}{left}"
 
 
+_SHOWN_APART = ("name", "project", "gpus", "params", "tags", "priority", "group")
+
+
+def _options_words(spec: dict[str, Any]) -> str:
+    """Return the options of submit that the job got, beside those that have a line of their own."""
+    words = words_of(spec)
+    return shlex.join([word for name in words if name not in _SHOWN_APART for word in words[name]])
+
+
 def _marks(row: JobRow) -> str:
     marks = {"starred": row.starred, "archived": row.archived, "deleted": row.trashed_at}
     return ", ".join(mark for mark, is_set in marks.items() if is_set)
 
 
-def _show_lines(row: JobRow, now: float) -> list[str]:
+def _show_lines(row: JobRow, spec: dict[str, Any], now: float) -> list[str]:
     facts: list[tuple[str, Any]] = [
         ("job", row.job),
         ("name", row.name),
@@ -92,6 +103,7 @@ def _show_lines(row: JobRow, now: float) -> list[str]:
         ("starts", _starts_words(row, now)),
         ("used", _usage_words(row.usage)),
         ("command", humanize.command(row.command)),
+        ("options", _options_words(spec)),
         ("GPUs", ", ".join(row.gpus) or (f"{row.gpus_requested} requested" if row.gpus_requested else None)),
         ("created", iso(row.created_at)),
         ("started", iso(row.started_at)),

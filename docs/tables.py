@@ -1,0 +1,45 @@
+"""Write the pages of docs/ that are made from the code: ``make docs``. A test holds them to it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from foundations_tui.submit.options import Kind, Option
+from foundations_tui.sweeps.submission import ALL_OPTIONS
+
+FOLDER = Path(__file__).parent
+
+
+def options_page() -> str:
+    """Return docs/options.md: every option that says what is submitted."""
+    lines = [
+        "# Options of submit",
+        "",
+        "Made by `make docs` from the table that the command line, the form of the app and `show` share:",
+        "`foundations_tui/submit/request.py`. One with `...` may be given several times. What says how the terminal",
+        "waits (`--wait`, `--follow`, `--dry-run`, `--json`) stands in `foundations submit --help`.",
+        "",
+        "| option | takes | |",
+        "|---|---|---|",
+        *(f"| `{_usage(option)}` | {option.kind.value} | {_escaped(option.help)} |" for option in ALL_OPTIONS.values()),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _usage(option: Option) -> str:
+    if option.kind is Kind.FLAG:
+        return option.flag
+    what = option.metavar or ("N" if option.kind is Kind.NUMBER else option.kind.name)
+    return f"{option.flag} {what}" + (" ..." if option.repeats else "")
+
+
+def _escaped(text: str) -> str:
+    return text.replace("|", "\\|")
+
+
+PAGES = {"options.md": options_page}
+"""What makes each page, by its name."""
+
+if __name__ == "__main__":
+    for name, page in PAGES.items():
+        (FOLDER / name).write_text(page(), encoding="utf-8")

@@ -1,0 +1,245 @@
+"""How an option of a job is given: as words of a command line, as a line of the form, and back from a job that was.
+
+``request.Request`` has one for each of its fields; the command line, the form of the app, "run again" and the table in
+docs/usage.md are made from those.
+"""
+
+from __future__ import annotations
+
+import enum
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NoReturn
+
+from foundations_tui.errors import UsageError
+from foundations_tui.text import humanize
+from foundations_tui.text.command_line import Typed, literal
+
+MANY = (1 << 31) - 1
+"""Bound of all numbers that are counts."""
+_MIB = 1 << 20
+
+
+class Kind(enum.Enum):
+    """What an option takes."""
+
+    TEXT = "text"
+    NUMBER = "a whole number"
+    SIZE = "bytes, as 20G"
+    DURATION = "a time, as 45m"
+    FLAG = "nothing"
+    CHOICE = "one of some words"
+    LIST = "words with commas between them"
+    VARIABLE = "the name of a variable"
+    PAIR = "K=V"
+    PARAMETER = "K=V, V as JSON where that writes back as typed"
+    TAG = "K or K=V"
+    PATTERN = "a pattern of files"
+    HOST = "a host"
+    PROJECT = "a project"
+    JOB = "a job"
+    FOLDER = "a folder"
+    FILE = "a file"
+
+
+_REPEATED = (Kind.VARIABLE, Kind.PAIR, Kind.PARAMETER, Kind.TAG, Kind.PATTERN, Kind.JOB)
+_AS_TYPED = (Kind.TEXT, Kind.HOST, Kind.PROJECT, Kind.FOLDER, Kind.FILE, Kind.CHOICE, *_REPEATED)
+
+
+@dataclass(frozen=True)
+class Option:
+    """One option of ``foundations submit``."""
+
+    flag: str
+    kind: Kind
+    help: str
+    metavar: str = ""
+    default: Any = None
+    """What stands for it where it is not given."""
+    least: int = 0
+    most: int = MANY
+    choices: tuple[str, ...] = ()
+    unit: int = 1
+    """Bytes of what the field counts, for a size."""
+    hint: str = ""
+    """What its own line of the form says while it is empty; an option without stands in the line for all others."""
+    label: str = ""
+    """Name of that line, where it is not the field's."""
+    again: bool = True
+    """Whether a job that is run again gets what the first one had."""
+    repeats: bool = field(init=False)
+    """Whether it may be given several times."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "repeats", self.kind in _REPEATED or self.metavar == "K=VALUES")
+
+    def read(self, text: str) -> Any:
+        """Return the value that one word stands for.
+
+        Raises:
+            UsageError: it is none.
+        """
+        if self.kind in _AS_TYPED:
+            if self.kind is Kind.CHOICE and text not in self.choices:
+                raise UsageError(f"{self.flag} takes one of {', '.join(self.choices)}; got {text!r}")
+            return text
+        try:
+            if self.kind is Kind.SIZE:
+                return humanize.parse_size(text)
+            if self.kind is Kind.DURATION:
+                return humanize.parse_duration(text)
+            if self.kind is Kind.LIST:
+                return text
+            number = int(text)
+        except ValueError as error:
+            wrong = f"takes a whole number; got {text!r}" if self.kind is Kind.NUMBER else f"is {error}"
+            raise UsageError(f"{self.flag} {wrong}") from None
+        if not self.least <= number <= self.most:
+            raise UsageError(f"{self.flag} takes {self.least:,} to {self.most:,}; got {text}")
+        return number
+
+    def words(self, value: Any) -> list[str]:
+        """Return the words of a command line that give a field its value; none for what it is anyway."""
+        if self.kind is Kind.FLAG:
+            return [self.flag] if value else []
+        return [word for text in self._texts(value) for word in (self.flag, text)]
+
+    def _texts(self, value: Any) -> list[str]:
+        if self.kind in (Kind.PAIR, Kind.PARAMETER, Kind.TAG):
+            return pair_texts(value)
+        if self.kind is Kind.LIST:
+            return [",".join(value)]
+        if self.repeats:
+            return list(value)
+        if self.kind is Kind.SIZE:
+            return [str(value * self.unit)]
+        return [_number(value)]
+
+
+def as_given(kind: Kind, default: Any) -> Any:
+    """Return what stands on a command line, read, for a field's default."""
+    if kind in _REPEATED:
+        return ()
+    if kind is Kind.LIST:
+        return ",".join(default)
+    return str(default) if kind is Kind.FOLDER else default
+
+
+def pair_texts(values: Mapping[str, object]) -> list[str]:
+    """Return parameters or tags as K=V words; tables and lists, which no word stands for, are left out."""
+    texts = []
+    for key, value in values.items():
+        if isinstance(value, str | int | float | bool):
+            texts.append(key if value == "" else f"{key}={value}")
+    return texts
+
+
+def _number(value: object) -> str:
+    """Return a value to its last digit, a whole number without a point."""
+    return str(value).removesuffix(".0")
+
+
+def field_value(option: Option, given: Any) -> Any:
+    """Return what a field gets for what was given: names of jobs are left to who knows the store.
+
+    Args:
+        option: which.
+        given: as ``Option.read`` returns it; of an option that repeats, all of them.
+    Raises:
+        UsageError: it makes no sense.
+    """
+    if option.kind is Kind.SIZE:
+        return -(-given // option.unit)
+    if option.kind is Kind.LIST:
+        return tuple(word.strip() for word in given.split(",") if word.strip())
+    if option.kind is Kind.PARAMETER:
+        return parameters(given, option.flag)
+    if option.kind in (Kind.PAIR, Kind.TAG):
+        return pairs(given, option.flag, value_needed=option.kind is Kind.PAIR)
+    return tuple(given) if option.repeats else given
+
+
+def parameters(texts: Iterable[str], flag: str) -> dict[str, Any]:
+    """Return parameters of K=V words: a JSON literal that writes back as typed, else a text.
+
+    Raises:
+        UsageError: one is none, or given twice.
+    """
+    found = {}
+    for key, value in pairs(texts, flag).items():
+        try:
+            found[key] = literal(value, any_json=True)
+        except RecursionError:
+            raise UsageError(f"{flag} {key} is nested too deep") from None
+    return found
+
+
+def pairs(texts: Iterable[str], flag: str, value_needed: bool = True) -> dict[str, str]:
+    """Return what an option that may be repeated gives, by name.
+
+    Raises:
+        UsageError: one is no K=V, or a name is given twice.
+    """
+    given: dict[str, str] = {}
+    for text in texts:
+        key, separator, value = text.partition("=")
+        if not key or (value_needed and not separator):
+            raise UsageError(f"{flag} takes KEY=VALUE; got {text!r}")
+        if key in given:
+            raise UsageError(f"{flag} {key} is given twice: {given[key]!r} and {value!r}")
+        given[key] = value
+    return given
+
+
+def parameters_of_file(file: str) -> dict[str, Any]:
+    """Return the parameters in a JSON file.
+
+    Raises:
+        UsageError: it cannot be read, or holds something else.
+    """
+    try:
+        found = json.loads(Path(file).read_text(encoding="utf-8-sig"), parse_float=Typed.of)
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"--params-file {file}: {getattr(error, 'strerror', None) or error}") from None
+    except (ValueError, RecursionError) as error:
+        raise UsageError(f"--params-file {file} is no JSON: {error}") from None
+    if not isinstance(found, dict):
+        raise UsageError(f"--params-file {file} holds a {type(found).__name__}; a JSON object is needed")
+    return found
+
+
+def read_words(words: Sequence[str], options: Mapping[str, Option]) -> tuple[dict[str, Any], list[str]]:
+    """Understand what would stand behind ``foundations submit``, where no terminal is asked.
+
+    Args:
+        words: options, then ``--`` and the command.
+        options: what there is, by the names of the values.
+    Returns:
+        (the values that were given, by name; the command).
+    Raises:
+        UsageError: they cannot be understood.
+    """
+    import argparse  # 6 ms, which only the form needs
+
+    class Parser(argparse.ArgumentParser):
+        def error(self, message: str) -> NoReturn:
+            raise UsageError(message.replace("unrecognized arguments", "not an option of submit"))
+
+    end = list(words).index("--") if "--" in words else len(words)
+    parser = Parser(add_help=False, allow_abbrev=False, argument_default=argparse.SUPPRESS)
+    for name, option in options.items():
+        if option.kind is Kind.FLAG:
+            parser.add_argument(option.flag, dest=name, action="store_true")
+        else:
+            parser.add_argument(option.flag, dest=name, action="append" if option.repeats else "store")
+    given = vars(parser.parse_args(list(words[:end])))
+    values = {name: _read(options[name], value) for name, value in given.items()}
+    return values, list(words[end + 1 :])
+
+
+def _read(option: Option, given: Any) -> Any:
+    if option.kind is Kind.FLAG:
+        return bool(given)
+    return tuple(option.read(text) for text in given) if option.repeats else option.read(given)

@@ -1,0 +1,198 @@
+"""What a user submits: one job, or all jobs of a sweep, understood, looked at before, and sent."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from foundations_tui.config.project import load_project
+from foundations_tui.errors import UsageError
+from foundations_tui.store import queries
+from foundations_tui.submit.options import Kind, Option
+from foundations_tui.submit.progress import SILENT, Progress
+from foundations_tui.submit.request import OPTIONS, PARAMS_FILE, Request, Submitted, request_of
+from foundations_tui.sweeps import grid
+from foundations_tui.text import humanize
+
+if TYPE_CHECKING:
+    from foundations_tui.session import Session
+    from foundations_tui.submit.pipeline import Preview
+
+SWEEP_OPTIONS: dict[str, Option] = {
+    "sweeps": Option(
+        "--sweep",
+        Kind.TEXT,
+        "A job for each value (repeatable).",
+        metavar="K=VALUES",
+        default=(),
+        label="sweep",
+        hint="lr=1e-4,3e-4 bs=32:128:x2: a job for each combination",
+    ),
+    "sweep_file": Option("--sweep-file", Kind.FILE, "The sweep of a TOML file's table [sweep]."),
+    "is_zip": Option("--zip", Kind.FLAG, "Sweep the values side by side, not all combinations.", default=False),
+    "draws": Option("--random", Kind.NUMBER, "Draw so many jobs from the sweep.", default=0),
+    "seed": Option("--seed", Kind.NUMBER, "The same seed draws the same jobs.", least=-(1 << 63), most=1 << 63),
+}
+ALL_OPTIONS: dict[str, Option] = {**OPTIONS, "params_file": PARAMS_FILE, **SWEEP_OPTIONS}
+"""All that says what is submitted, by the names of the values that ``read`` takes."""
+ASKED_FROM = 50
+"""So many jobs are asked about before they are submitted."""
+
+
+@dataclass(frozen=True)
+class Submission:
+    """What a user wants to submit."""
+
+    requests: list[Request]
+    """One for each job."""
+    group: str = ""
+    """The sweep's name; empty for a single job."""
+    axes: tuple[str, ...] = ()
+    """The parameters that are swept."""
+    words: str = ""
+    """The sweep in words: "6 jobs: lr (3) x bs (2)"."""
+    notes: tuple[str, ...] = ()
+    """What may not be meant although it can be submitted."""
+
+    @property
+    def is_sweep(self) -> bool:
+        """Whether it may be several jobs."""
+        return bool(self.group)
+
+
+def read(conn: sqlite3.Connection, command: Sequence[str], values: Mapping[str, Any]) -> Submission:
+    """Understand what is to be submitted.
+
+    Args:
+        conn: a connection of the store, which knows the jobs that are named and how long jobs take.
+        command: the words of the command.
+        values: by the names of ``ALL_OPTIONS``; what is missing is as by default.
+    Raises:
+        UsageError: it cannot be understood. NotFoundError: a job that is named does not exist.
+    """
+    plan = _plan(values)
+    request = request_of(conn, command, values)
+    notes = _what_reaches_nothing(request, plan)
+    if plan is None:
+        return Submission([request], notes=tuple(notes))
+    group = request.group or f"sweep-{os.urandom(3).hex()}"
+    requests = expand(request, plan, group)
+    notes += _unused(request, plan)
+    return Submission(requests, group, tuple(plan.axes), _in_words(conn, request, requests, plan), tuple(notes))
+
+
+def expand(request: Request, plan: grid.Plan, group: str) -> list[Request]:
+    """Return the request of each job of a sweep.
+
+    Raises:
+        UsageError: the axes cannot be combined so, or give too many jobs.
+    """
+    typed = grid.typed_words(plan.axes)
+    return [
+        replace(
+            request,
+            command=grid.fill(request.command, {**request.params, **params}, typed),
+            params={**request.params, **params},
+            name=f"{request.name}-{number}" if request.name else "",
+            group=group,
+        )
+        for number, params in enumerate(grid.expand(plan.axes, plan.mode, plan.count, plan.seed), 1)
+    ]
+
+
+def preview(session: Session, submission: Submission, progress: Progress = SILENT) -> Preview:
+    """Return what would be shipped; no host is asked.
+
+    Raises:
+        FoundationsError: why it could not be submitted as it is.
+    """
+    from foundations_tui.submit import (
+        pipeline,  # what talks to hosts takes 50 ms to import, and --help needs none of it
+    )
+
+    return pipeline.preview(session, submission.requests, progress)
+
+
+def submit(session: Session, submission: Submission, progress: Progress = SILENT) -> list[Submitted]:
+    """Submit it: all jobs, or none.
+
+    Raises:
+        FoundationsError: why not.
+    """
+    from foundations_tui.submit import pipeline
+
+    return pipeline.submit_all(session, submission.requests, progress)
+
+
+def _plan(values: Mapping[str, Any]) -> grid.Plan | None:
+    """Return the sweep that the options ask for."""
+    file, axes_given = values.get("sweep_file"), values.get("sweeps") or ()
+    if file and axes_given:
+        raise UsageError("either --sweep or --sweep-file")
+    plan = grid.read(Path(file)) if file else None
+    if axes_given:
+        axes = [grid.parse(text) for text in axes_given]
+        twice = [key for number, (key, _) in enumerate(axes) if key in dict(axes[:number])]
+        if twice:
+            raise UsageError(f"{twice[0]!r} is swept twice", f"--sweep {twice[0]}=A,B,C")
+        plan = grid.Plan(dict(axes))
+    is_zip, draws, seed = values.get("is_zip"), values.get("draws"), values.get("seed")
+    if plan is None:
+        if is_zip or draws or seed:
+            raise UsageError("--zip, --random and --seed belong to a sweep", "--sweep lr=1e-4,3e-4")
+        return None
+    if is_zip and draws:
+        raise UsageError("either --zip or --random")
+    mode = "zip" if is_zip else "random" if draws else plan.mode
+    return replace(plan, mode=mode, count=draws or plan.count, seed=plan.seed if seed is None else seed)
+
+
+def _what_reaches_nothing(request: Request, plan: grid.Plan | None) -> list[str]:
+    """Refuse a parameter that has two values, and say which placeholders and parameters do not meet."""
+    axes = list(plan.axes) if plan is not None else []
+    for key in axes:
+        if key in request.params:
+            raise UsageError(f"{key!r} is both swept and given by --param or --params-file", "leave one of them out")
+    notes = []
+    for hole in grid.unfilled(request.command, axes and [*axes, *request.params]):
+        name = hole.strip("{}")
+        if axes:
+            notes.append(f"warning: nothing fills {hole} in the command: it has {', '.join(axes)}")
+        elif name in request.params:
+            notes.append(f"warning: {hole} in the command is filled by a sweep only: --sweep {name}=VALUE")
+    for key in axes:
+        if not grid.uses(request.command, key):
+            notes.append(
+                f"warning: the command has no {{{key}}}: its jobs get {key} only as a parameter"
+                f" (foundations.load_parameters(), FOUNDATIONS_PARAM_{key.upper()})"
+            )
+    return notes
+
+
+def _unused(request: Request, plan: grid.Plan) -> list[str]:
+    unused = [key for key in plan.axes if not grid.uses(request.command, key)]
+    if not unused or len(unused) == len(plan.axes):
+        return []
+    return [f"note: {', '.join(unused)} stands in no {{placeholder}} of the command; the script has to read it"]
+
+
+def _in_words(conn: sqlite3.Connection, request: Request, requests: Sequence[Request], plan: grid.Plan) -> str:
+    """Return how many jobs that are, of which axes, and what they cost as far as that can be known."""
+    project = request.project or load_project(request.folder).project or request.folder.resolve().name
+    axes = {
+        "random": ", ".join(plan.axes) + " drawn at random",
+        "zip": ", ".join(plan.axes) + " side by side",
+        "grid": " x ".join(f"{key} ({len(one.values)})" for key, one in plan.axes.items() if hasattr(one, "values")),
+    }[plan.mode]
+    gpus = f", {humanize.plural(request.gpus, 'GPU')} each" if request.gpus else ""
+    words = f"{humanize.plural(len(requests), 'job')}: {axes}{gpus}"
+    usual = queries.usual_duration(conn, project)
+    if usual is None:
+        return words
+    what, each = ("GPU", request.gpus) if request.gpus else ("CPU", request.cpus)
+    needed = humanize.duration(usual * each * len(requests))
+    return f"{words}; about {needed} of {what} time, as jobs of {project} took before"
