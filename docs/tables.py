@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from foundations_tui.submit.options import Kind, Option
 from foundations_tui.sweeps.submission import ALL_OPTIONS
+from foundations_tui.text.options import Kind, Option
 
 FOLDER = Path(__file__).parent
 

@@ -18,8 +18,8 @@ from foundations_tui.cli.stderr import use_color
 from foundations_tui.store import queries
 from foundations_tui.store.expressions import Expression
 from foundations_tui.store.rows import JobRow
-from foundations_tui.text import humanize
-from foundations_tui.text.sanitize import clip, one_line, width
+from foundations_tui.text import humanize, tables
+from foundations_tui.text.sanitize import clip, one_line
 
 STATE_COLORS = {
     "submitting": "cyan",
@@ -32,7 +32,6 @@ STATE_COLORS = {
     "lost": "red",
 }
 _FRESH_SECONDS = 5
-_NARROWEST = 8
 _DROPPED_FIRST = ("STARTED", "PROJECT", "HOST", "TOOK")
 _JOB_COLUMNS = ("ID", "NAME", "PROJECT", "HOST", "STATE", "STARTED", "TOOK", "EXIT", "")
 
@@ -65,7 +64,7 @@ def print_table(
     rows: Sequence[Sequence[str]],
     colors: Sequence[str | None] = (),
     droppable: Sequence[str] = (),
-    last_wants: int = _NARROWEST,
+    last_wants: int = tables.NARROWEST,
 ) -> None:
     """Print rows in columns.
 
@@ -76,15 +75,15 @@ def print_table(
         droppable: headers of columns that go, in this order, when clipping is not enough.
         last_wants: cells that the last column is to keep, at the cost of those.
     """
-    cells = [[one_line(cell) for cell in row] for row in rows]
     room = shutil.get_terminal_size((200, 24)).columns if sys.stdout.isatty() else 1 << 20
-    headers, cells, widths = _drop([one_line(header) for header in headers], cells, droppable, room, last_wants)
-    _fit(widths, room)
-    state = headers.index("STATE") if "STATE" in headers else -1
-    lines = [_line(headers, widths, -1, None)]
-    for number, row in enumerate(cells):
-        lines.append(_line(row, widths, state, colors[number] if colors else None))
-    click.echo("\n".join(lines), color=use_color())
+    layout = tables.lay_out(headers, rows, room, droppable, last_wants)
+    state = layout.headers.index("STATE") if "STATE" in layout.headers else -1
+
+    def paint(row: int, column: int, text: str) -> str:
+        color = colors[row] if colors and column == state else None
+        return click.style(text, fg=color) if color else text
+
+    click.echo("\n".join(layout.lines(paint)), color=use_color())
 
 
 def print_jobs(conn: sqlite3.Connection, rows: Sequence[JobRow]) -> None:
@@ -137,38 +136,3 @@ def _job_cells(row: JobRow, short: str, now: float) -> list[str]:
         "" if row.exit_code is None else str(row.exit_code),
         row.facts,
     ]
-
-
-def _drop(
-    headers: list[str], cells: list[list[str]], droppable: Sequence[str], room: int, last_wants: int
-) -> tuple[list[str], list[list[str]], list[int]]:
-    """Leave out columns until the rest fits when it is clipped; return headers, cells and the widths they want."""
-    widths = [max(width(row[i]) for row in [headers, *cells]) for i in range(len(headers))]
-    least = [min(wanted, _NARROWEST) for wanted in widths[:-1]] + [min(widths[-1], last_wants)]
-    narrowest = sum(least) + 2 * (len(widths) - 1)
-    if narrowest <= room or not droppable:
-        return headers, cells, widths
-    kept = [i for i, name in enumerate(headers) if name != droppable[0]]
-    cells = [[row[i] for i in kept] for row in cells]
-    return _drop([headers[i] for i in kept], cells, droppable[1:], room, last_wants)
-
-
-def _fit(widths: list[int], room: int) -> None:
-    """Narrow columns until they fit, the widest first."""
-    over = sum(widths) + 2 * (len(widths) - 1) - room
-    while over > 0:
-        widest = max(range(len(widths)), key=lambda i: widths[i])
-        if widths[widest] <= _NARROWEST:
-            break
-        cut = min(over, max(1, widths[widest] - sorted(widths)[-2]) if len(widths) > 1 else over, widths[widest] - 1)
-        widths[widest] -= cut
-        over -= cut
-
-
-def _line(cells: Sequence[str], widths: Sequence[int], state: int, color: str | None) -> str:
-    parts = []
-    for i, cell in enumerate(cells):
-        text = clip(cell, widths[i])
-        padding = " " * (widths[i] - width(text))
-        parts.append((click.style(text, fg=color) if i == state and color else text) + padding)
-    return "  ".join(parts).rstrip()

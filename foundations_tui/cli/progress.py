@@ -6,11 +6,10 @@ import os
 import sys
 import time
 
-from foundations_tui.submit.progress import VARIABLE, Progress
+from foundations_tui.submit.progress import VARIABLE, Progress, bar
 from foundations_tui.text import humanize
 from foundations_tui.text.sanitize import one_line
 
-_CELLS = 24
 _PATIENCE, _PAUSE = 0.5, 0.1
 """Seconds: what is done sooner needs no line; between two lines."""
 
@@ -41,11 +40,9 @@ class Line(Progress):
 
     def bar(self, what: str, done: int, total: int, said: str) -> None:
         """Say how far something is."""
-        share = min(1.0, done / total) if total else 1.0
         if done >= total:
             self._next = 0.0 if self._is_shown else self._next  # the end is never left out
-        full = round(share * _CELLS)
-        self._show(f"{what}  {'█' * full}{'░' * (_CELLS - full)} {share:4.0%}  {said}")
+        self._show(bar(what, done, total, said))
 
     def end(self) -> None:
         """Clear the line; in a window it stays."""

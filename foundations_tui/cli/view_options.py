@@ -2,16 +2,9 @@
 
 from __future__ import annotations
 
-import json
-import sqlite3
 from typing import Any
 
 import click
-
-from foundations_tui.errors import NotFoundError
-from foundations_tui.store import queries
-
-VIEW_OPTIONS = ("where", "sort", "columns", "group_by")
 
 
 def view_options(command: Any) -> Any:
@@ -24,14 +17,3 @@ def view_options(command: Any) -> Any:
     ):
         command = option(command)
     return command
-
-
-def view_of(conn: sqlite3.Connection, name: str) -> dict[str, str]:
-    if not name:
-        return {}
-    text = queries.meta(conn, queries.VIEW + name)
-    if text is None:
-        known = ", ".join(queries.metas(conn, queries.VIEW)) or "none"
-        raise NotFoundError(f"there is no view {name!r}", f"there are: {known}")
-    found: dict[str, str] = json.loads(text)
-    return found

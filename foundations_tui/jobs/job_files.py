@@ -7,10 +7,26 @@ import dataclasses
 from foundations_tui.jobs import on_hosts
 from foundations_tui.session import Session
 from foundations_tui.store.rows import JobRow
+from foundations_tui.text import humanize
 from remote_agent.protocol import messages
 
 _MOST_ENTRIES = 5000
 """So many names of a folder are listed."""
+
+
+HEADERS = ("SIZE", "CHANGED", "NAME")
+
+
+def cells(folder: messages.ListFolderAnswer, now: float) -> list[list[str]]:
+    """Return the entries of a folder as rows of a table below ``HEADERS``."""
+    return [
+        [
+            "" if entry.kind == "folder" else humanize.size(entry.size),
+            humanize.ago(entry.modified_at, now),
+            f"{entry.name}/" if entry.kind == "folder" else entry.name,
+        ]
+        for entry in folder.entries
+    ]
 
 
 def list_files(session: Session, job: JobRow, path: str = "") -> messages.ListFolderAnswer:

@@ -579,10 +579,6 @@ def counts(conn: sqlite3.Connection) -> dict[str, int]:
     return {name: int(conn.execute(f"SELECT COUNT(*) FROM {t}").fetchone()[0]) for name, t in tables.items()}
 
 
-VIEW = "view:"
-"""What the names of saved views begin with among the remembered values."""
-
-
 LOOKED_AT = "looked_at"
 """The remembered value that says until when the user has seen what ended."""
 

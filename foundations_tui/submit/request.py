@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from foundations_tui.errors import UsageError
 from foundations_tui.store import queries
-from foundations_tui.submit.options import MANY, Kind, Option, as_given, field_value, parameters_of_file
+from foundations_tui.text.options import MANY, Kind, Option, as_given, field_value, parameters_of_file
 from remote_agent.protocol.jobs import LEAST_PRIORITY, MOST_RETRIES, STOP_SIGNALS, JobSpec, JobView
 
 if TYPE_CHECKING:
@@ -65,6 +65,13 @@ class Request:
         hint="gpu1, or a,b, tag:x, any; empty for the default",
     )
     """Empty for the project's, the default, or any."""
+    name: str = _option("--name", Kind.TEXT, "A name for the job.", hint="a name for the job")
+    project: str = _option(
+        "--project",
+        Kind.PROJECT,
+        "Its project (default: the config's, else the folder's name).",
+        hint="empty for the folder's own",
+    )
     gpus: int = _option(
         "--gpus",
         Kind.NUMBER,
@@ -79,13 +86,6 @@ class Request:
     cpus: int = _option("--cpus", Kind.NUMBER, "CPU slots (default 1).", 1, least=1, most=_MOST)
     ram: int = _option("--ram", Kind.SIZE, "Memory of the host to plan with (64G).", 0)
     """Bytes of the host's memory to plan with."""
-    name: str = _option("--name", Kind.TEXT, "A name for the job.", hint="a name for the job")
-    project: str = _option(
-        "--project",
-        Kind.PROJECT,
-        "Its project (default: the config's, else the folder's name).",
-        hint="empty for the folder's own",
-    )
     params: dict[str, Any] = _option(
         "--param",
         Kind.PARAMETER,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 from foundations_tui.config.project import load_project
 from foundations_tui.errors import UsageError
 from foundations_tui.store import queries
-from foundations_tui.submit.options import Kind, Option
 from foundations_tui.submit.progress import SILENT, Progress
 from foundations_tui.submit.request import OPTIONS, PARAMS_FILE, Request, Submitted, request_of
 from foundations_tui.sweeps import grid
 from foundations_tui.text import humanize
+from foundations_tui.text.options import Kind, Option
 
 if TYPE_CHECKING:
     from foundations_tui.session import Session
@@ -39,6 +40,7 @@ SWEEP_OPTIONS: dict[str, Option] = {
 }
 ALL_OPTIONS: dict[str, Option] = {**OPTIONS, "params_file": PARAMS_FILE, **SWEEP_OPTIONS}
 """All that says what is submitted, by the names of the values that ``read`` takes."""
+_IDS_SHOWN = 20
 ASKED_FROM = 50
 """So many jobs are asked about before they are submitted."""
 
@@ -126,6 +128,27 @@ def submit(session: Session, submission: Submission, progress: Progress = SILENT
     from foundations_tui.submit import pipeline
 
     return pipeline.submit_all(session, submission.requests, progress)
+
+
+def submitted_text(submission: Submission, submitted: Sequence[Submitted]) -> str:
+    """Return what came of a submit, in words: the ids, where the jobs went, and what travelled."""
+    ids = [one.view.spec.job for one in submitted[:_IDS_SHOWN]]
+    if len(submitted) > _IDS_SHOWN:
+        ids.append(f"and {humanize.plural(len(submitted) - _IDS_SHOWN, 'more job')}")
+    counts = Counter(one.host for one in submitted)
+    if submission.is_sweep:
+        hosts = ", ".join(f"{host} ({count})" for host, count in counts.items())
+        return "\n".join(
+            [*ids, f"sweep {submission.group}: {humanize.plural(len(submitted), 'job')} submitted to {hosts}"]
+        )
+    return "\n".join([*ids, shipped_words(submitted[0])])
+
+
+def shipped_words(submitted: Submitted) -> str:
+    """Return where a job went, and what travelled for it."""
+    sent = f"{humanize.size(submitted.shipped.bytes)} sent" if submitted.shipped.objects else "nothing new to send"
+    files = humanize.plural(submitted.snapshot.files, "file") + ", " if submitted.snapshot is not None else ""
+    return f"submitted to {submitted.host} ({files}{sent})"
 
 
 def _plan(values: Mapping[str, Any]) -> grid.Plan | None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import os
 import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import ClassVar, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from textual.app import SystemCommand
 from textual.binding import Binding, BindingType
@@ -22,25 +23,29 @@ from foundations_tui.hosts.asking import LockedKey, Prompt
 from foundations_tui.session import Session
 from foundations_tui.store import queries
 from foundations_tui.store.rows import JobRow
-from foundations_tui.text import humanize
+from foundations_tui.submit.progress import Progress
+from foundations_tui.text import humanize, tables
 from foundations_tui.text.sanitize import one_line
 from foundations_tui.ui import notifications
-from foundations_tui.ui.actions.hosts import Hosting
-from foundations_tui.ui.actions.inspect import Looking
-from foundations_tui.ui.actions.jobs import Deeds
-from foundations_tui.ui.actions.prompts import Asks
-from foundations_tui.ui.input.command_line import Command
+from foundations_tui.ui.actions import background
+from foundations_tui.ui.actions.command_line import CommandLine
+from foundations_tui.ui.actions.hosts import HostActions
+from foundations_tui.ui.actions.inspect import JobInspector
+from foundations_tui.ui.actions.jobs import JobActions
+from foundations_tui.ui.actions.prompts import Prompts
+from foundations_tui.ui.actions.submit import SubmitActions
+from foundations_tui.ui.commands import COMMANDS, Actions
 from foundations_tui.ui.input.key_queue import KeysInOrder
 from foundations_tui.ui.input.keymap import catalog, keymap
 from foundations_tui.ui.messages import ActionEnded, Answered, Asked, StoreChanged
 from foundations_tui.ui.models.store_reader import Reader, version
 from foundations_tui.ui.pages import PAGES
-from foundations_tui.ui.screens.command_output import Output
 from foundations_tui.ui.screens.confirm import Confirm
 from foundations_tui.ui.screens.help import Help
 from foundations_tui.ui.screens.job_details import Detail
 from foundations_tui.ui.screens.main import MainScreen
 from foundations_tui.ui.screens.passphrase import Passphrase
+from foundations_tui.ui.tasks import Shown
 from foundations_tui.ui.theme import LOOK, THEMES
 from foundations_tui.ui.workers import ConnectionAsks, Followers, end_with_terminal
 
@@ -50,6 +55,8 @@ _RELOAD_PAUSE, _RELOADS_APART = 0.1, 0.5
 _FOLLOW_AFTER = 0.3
 _TOLD_WITHIN = 60.0
 """Seconds after which an end is no news."""
+_MOST_LISTED = 15
+"""Things that were done that ``:done`` lists."""
 _MOST_SAID = 3
 """Jobs that ended at once and are named one by one."""
 _SAID_TOGETHER = 1.0
@@ -94,8 +101,9 @@ class FoundationsApp(KeysInOrder):
         if settings.theme and settings.theme not in self.available_themes:
             raise ConfigError(f"there is no theme {settings.theme!r}", ", ".join(sorted(self.available_themes)))
         self.theme = settings.theme or "foundations-dark"
-        if settings.keys:
-            self.set_keymap(keymap(settings.keys))
+        self._keys = keymap(settings.keys) if settings.keys else {}
+        if self._keys:
+            self.set_keymap(self._keys)
         LOOK.ascii = settings.ascii
         LOOK.dark = self.current_theme.dark
         self.set_class(settings.ascii, "-ascii")
@@ -107,10 +115,17 @@ class FoundationsApp(KeysInOrder):
         self._unread = ("", 0.0)
         """What of the store could not be read, and when that was said."""
         """Reads the store for the panes."""
-        self.asks = Asks(self)
-        self.deeds = Deeds(self, session, verbs or {})
-        self.looking = Looking(self, session)
-        self.hosting = Hosting(self)
+        self.done: list[str] = []
+        """What was done, the newest last."""
+        submit = SubmitActions(self, session)
+        self._actions = Actions(
+            prompts=Prompts(self),
+            jobs=JobActions(self, session),
+            hosts=HostActions(self, session),
+            submit=submit,
+            inspector=JobInspector(self, session),
+            command_line=CommandLine(self, verbs or {}, self._own_commands(), submit),
+        )
         self._is_reload_due = False
         self._version: int | None = None
         self._drawn_at = 0.0
@@ -125,7 +140,10 @@ class FoundationsApp(KeysInOrder):
         self._connection_asks = ConnectionAsks(self.post_message)
         self._asked: list[Asked] = []
         session.answered_by(self._connection_asks.asker)
-        self.own_commands: dict[str, Callable[[str], None]] = {
+
+    def _own_commands(self) -> dict[str, Callable[[str], None]]:
+        """Return what the line behind ``:`` has beside the CLI's verbs; each takes the rest of the line."""
+        return {
             "quit": lambda _: self.exit(),
             "theme": self._set_theme,
             "filter": lambda text: self._show_view(query=text),
@@ -133,11 +151,18 @@ class FoundationsApp(KeysInOrder):
             "columns": lambda text: self._show_view(columns=text),
             "group": lambda text: self._show_view(group_by=text),
             "page": lambda text: self.main.action_page(text) if text in PAGES else self.say(", ".join(PAGES)),
-            "undo": lambda _: self.deeds.undo(),
-            "done": lambda _: self.say("\n".join(self.deeds.done[-15:]) or "nothing yet"),
+            "undo": lambda _: self.run_command("undo"),
+            "done": lambda _: self.say("\n".join(self.done[-_MOST_LISTED:]) or "nothing yet"),
             "keys": lambda _: self._show_keys(),
         }
-        """What the command line of the app has beside the CLI's verbs."""
+
+    def run_command(self, command: str, **arguments: Any) -> None:
+        """Run a command of the app, by its name in ``commands.COMMANDS``."""
+        COMMANDS[command].run(self._actions, **arguments)
+
+    def note(self, done: str) -> None:
+        """Keep what was done: ``:done`` lists it."""
+        self.done.append(done)
 
     @staticmethod
     def catalog() -> dict[str, Binding]:
@@ -236,7 +261,7 @@ class FoundationsApp(KeysInOrder):
     def _say_since(self, found: tuple[float, list[JobRow], int]) -> None:
         """Tell what happened while nobody looked."""
         since, ended, waiting = found
-        failed = [row for row in ended if row.state in ("failed", "lost")]
+        failed = [row for row in ended if row.went_wrong]
         if ended:
             text = f"since you looked {humanize.ago(since, time.time())}: {humanize.plural(len(ended), 'job')} ended"
             text += f", {len(failed)} failed or lost" if failed else ""
@@ -265,11 +290,11 @@ class FoundationsApp(KeysInOrder):
     def _say_ended_lately(self) -> None:
         """Say in one piece what has ended within a second: a sweep's jobs end together."""
         rows, self._ended_lately = self._ended_lately, []
-        rows.sort(key=lambda row: row.state not in ("failed", "lost"))
+        rows.sort(key=lambda row: not row.went_wrong)
         lines = [f"{LOOK.glyph(row.state)} {row.job[:6]} {row.label} {_how_it_ended(row)}" for row in rows[:_MOST_SAID]]
         if len(rows) > _MOST_SAID:
             lines.append(f"and {humanize.plural(len(rows) - _MOST_SAID, 'more job')} ended")
-        self.say("\n".join(lines), rows[0].state in ("failed", "lost"))
+        self.say("\n".join(lines), rows[0].went_wrong)
 
     def _say_stalled(self, rows: list[JobRow]) -> None:
         """Tell of jobs that went silent, each once."""
@@ -319,7 +344,7 @@ class FoundationsApp(KeysInOrder):
         if isinstance(about, LockedKey):
             wrong = "That is not it. " if about.attempt > 1 else ""
             question = f"{wrong}The private key has a passphrase; what is it?"
-            detail = f"{about.path}: kept in memory until you quit; submitting from here needs ssh-add"
+            detail = f"{about.path}: kept in memory until you quit"
             self.push_screen(Passphrase(question, detail), asked.answer)
         elif isinstance(about, Prompt):
             wrong = "That was not it. " if about.attempt > 1 else ""
@@ -368,7 +393,11 @@ class FoundationsApp(KeysInOrder):
         self.push_screen(Help())
 
     def _show_keys(self) -> None:
-        self.push_screen(Output(Command("ui", ("--keys",))))
+        def operation(progress: Progress, columns: int) -> Shown:
+            rows = [[name, self._keys.get(name, one.key), one.description] for name, one in catalog().items()]
+            return Shown(tables.text(("NAME", "KEYS", "DOES"), rows, columns))
+
+        background.show(self, "keys", operation)
 
     def show_job(self, job: str) -> None:
         """Show all that is known of a job."""
@@ -398,20 +427,9 @@ class FoundationsApp(KeysInOrder):
             return
         for page in PAGES:
             yield SystemCommand(f"Page: {page}", "", lambda page=page: screen.action_page(page))
-        for name, words_, call in (
-            ("Filter jobs", "as in docs/queries.md", self.asks.filter),
-            ("Sort jobs", "", self.asks.sort),
-            ("Choose columns", "", self.asks.columns),
-            ("Group jobs", "", self.asks.group),
-            ("Saved views", "", self.asks.views),
-            ("New job", "", screen.action_new),
-            ("New host", "", self.asks.host),
-            ("Edit and run anew", "", self.deeds.edit_and_run),
-            ("Actions on the chosen jobs", "", self.deeds.offer_actions),
-            ("Copy", "", self.deeds.offer_copies),
-            ("Undo", "", self.deeds.undo),
-        ):
-            yield SystemCommand(name, words_, call)
+        for name, command in COMMANDS.items():
+            if command.title:
+                yield SystemCommand(command.title, command.help, functools.partial(self.run_command, name))
 
 
 def _how_it_ended(row: JobRow) -> str:

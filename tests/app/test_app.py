@@ -38,16 +38,16 @@ from foundations_tui.ui.panes import compare
 from foundations_tui.ui.panes.metrics import MetricsPane
 from foundations_tui.ui.render_once import frame
 from foundations_tui.ui.screens import passphrase
-from foundations_tui.ui.screens.command_output import Output
 from foundations_tui.ui.screens.confirm import Confirm
 from foundations_tui.ui.screens.file_picker import Files, FileTree
 from foundations_tui.ui.screens.help import Help
 from foundations_tui.ui.screens.image import Picture
 from foundations_tui.ui.screens.job_details import Detail
-from foundations_tui.ui.screens.job_form import Launch
+from foundations_tui.ui.screens.job_form import JobForm
 from foundations_tui.ui.screens.menu import Menu
 from foundations_tui.ui.screens.passphrase import Passphrase
 from foundations_tui.ui.screens.preview import Preview
+from foundations_tui.ui.screens.task_output import TaskOutput
 from foundations_tui.ui.widgets.chart import Chart
 from foundations_tui.ui.widgets.log_view import LogView
 from tests.support import screen
@@ -324,7 +324,7 @@ async def test_a_job_is_edited_and_run_anew(client: Client) -> None:
     async with app.run_test(size=(120, 40)) as pilot:
         await screen.until(pilot, lambda: "5 jobs" in screen.text(app))
         await pilot.press("1", "j", "e")
-        await screen.until(pilot, lambda: isinstance(app.screen, Launch))
+        await screen.until(pilot, lambda: isinstance(app.screen, JobForm))
         command = app.screen.query_one("#field-command", Input)
         assert command.value == "python train.py 0.2 32" and "foundations submit" in screen.text(app)
         await pilot.press("backspace", "backspace")
@@ -333,7 +333,7 @@ async def test_a_job_is_edited_and_run_anew(client: Client) -> None:
         await pilot.press("left", "left", "backspace")
         await screen.until(pilot, lambda: "* command" in screen.text(app) and "train.py 0.2 64" in screen.text(app))
         await pilot.press("f2")
-        await screen.until(pilot, lambda: isinstance(app.screen, Output) and "exit 0" in screen.text(app))
+        await screen.until(pilot, lambda: isinstance(app.screen, TaskOutput) and "done   enter" in screen.text(app))
         assert "train.py" in screen.text(app) and len(client.json("jobs")) == 5
         await pilot.press("enter")
         await screen.until(pilot, lambda: "enter shows the job" in screen.text(app))
@@ -352,21 +352,21 @@ async def test_a_form_that_is_left_and_a_submit_that_fails_lose_nothing(client: 
     async with app.run_test(size=(80, 24)) as pilot:
         await screen.until(pilot, lambda: "no jobs yet" in screen.text(app))
         await pilot.press("ctrl+n")
-        await screen.until(pilot, lambda: isinstance(app.screen, Launch))
+        await screen.until(pilot, lambda: isinstance(app.screen, JobForm))
         await type_text(pilot, "true")
         await pilot.press("escape", "ctrl+n")
         await screen.until(pilot, lambda: "a new job, as it was left" in screen.text(app))
         app.screen.query_one("#field-host", Input).value = "nowhere"
         await pilot.press("f3")
-        await screen.until(pilot, lambda: "exit 3   esc back" in screen.text(app) and "nowhere" in screen.text(app))
+        await screen.until(pilot, lambda: "failed   esc back" in screen.text(app) and "nowhere" in screen.text(app))
         await pilot.press("escape")
-        await screen.until(pilot, lambda: isinstance(app.screen, Launch))
+        await screen.until(pilot, lambda: isinstance(app.screen, JobForm))
         assert app.screen.query_one("#field-command", Input).value == "true"
         app.screen.query_one("#field-host", Input).value = "local"
         await pilot.press("f3")
         await screen.until(pilot, lambda: "enter shows the job" in screen.text(app))
         await pilot.press("escape", "ctrl+n")
-        await screen.until(pilot, lambda: isinstance(app.screen, Launch) and "a new job ──" in screen.text(app))
+        await screen.until(pilot, lambda: isinstance(app.screen, JobForm) and "a new job ──" in screen.text(app))
         await type_text(pilot, "false")
         await pilot.press("escape", "e")
         await screen.until(pilot, lambda: "a new job like" in screen.text(app))
@@ -375,7 +375,7 @@ async def test_a_form_that_is_left_and_a_submit_that_fails_lose_nothing(client: 
         await pilot.press("escape", "ctrl+n")
         await screen.until(pilot, lambda: "a new job, as it was left" in screen.text(app))
         await pilot.press("f5", "escape", "ctrl+n")
-        await screen.until(pilot, lambda: isinstance(app.screen, Launch) and "a new job ──" in screen.text(app))
+        await screen.until(pilot, lambda: isinstance(app.screen, JobForm) and "a new job ──" in screen.text(app))
         await type_text(pilot, "false")
         await pilot.press("f5")
         assert app.screen.query_one("#field-command", Input).value == ""
@@ -430,7 +430,7 @@ async def test_a_new_job_from_files_that_are_here(client: Client, monkeypatch: p
     async with app.run_test(size=(80, 24)) as pilot:
         await screen.until(pilot, lambda: "no jobs yet" in screen.text(app))
         await pilot.press("ctrl+n")
-        await screen.until(pilot, lambda: isinstance(app.screen, Launch))
+        await screen.until(pilot, lambda: isinstance(app.screen, JobForm))
         command = app.screen.query_one("#field-command", Input)
         await type_text(pilot, "python tun")
         await screen.until(pilot, lambda: command._suggestion == "python tune.py")
@@ -448,9 +448,9 @@ async def test_a_new_job_from_files_that_are_here(client: Client, monkeypatch: p
         while "tune.py" not in str(app.screen.query_one(FileTree).cursor_node.data.path):  # type: ignore[union-attr]
             await pilot.press("j")
         await pilot.press("enter")
-        await screen.until(pilot, lambda: isinstance(app.screen, Launch) and command.value == "python tune.py")
+        await screen.until(pilot, lambda: isinstance(app.screen, JobForm) and command.value == "python tune.py")
         await pilot.press("f3")
-        await screen.until(pilot, lambda: isinstance(app.screen, Output) and "exit 0" in screen.text(app))
+        await screen.until(pilot, lambda: isinstance(app.screen, TaskOutput) and "done   enter" in screen.text(app))
         shown = screen.text(app)
         assert "taking the snapshot" in shown and "sending  ████████████████████████ 100%" in shown
     assert client.json("jobs")[0]["command"] == ["python", "tune.py"]
@@ -465,7 +465,7 @@ async def test_every_verb_can_be_typed(client: Client) -> None:
             await pilot.press("colon")
             app.main.prompt.input.value = f"{verb} --help"
             await pilot.press("enter")
-            await screen.until(pilot, lambda: isinstance(app.screen, Output) and "exit 0" in screen.text(app))
+            await screen.until(pilot, lambda: isinstance(app.screen, TaskOutput) and "exit 0" in screen.text(app))
             assert f"Usage: foundations {verb}" in screen.text(app), verb
             await pilot.press("escape")
         await pilot.press("colon")
@@ -727,15 +727,15 @@ async def test_from_a_job_to_its_artifacts_code_and_tags(client: Client) -> None
         await pilot.press("d")
         await screen.until(pilot, lambda: isinstance(app.screen, Menu))
         await pilot.press("d")
-        await screen.until(pilot, lambda: isinstance(app.screen, Output) and "+# changed" in screen.text(app))
+        await screen.until(pilot, lambda: isinstance(app.screen, TaskOutput) and "+# changed" in screen.text(app))
         await pilot.press("escape", "d")
         await screen.until(pilot, lambda: isinstance(app.screen, Menu))
         await pilot.press("c")
         await screen.until(
-            pilot, lambda: isinstance(app.screen, Output) and "not submitted from a commit" in screen.text(app)
+            pilot, lambda: isinstance(app.screen, TaskOutput) and "not submitted from a commit" in screen.text(app)
         )
         await pilot.press("escape", "f")
-        await screen.until(pilot, lambda: isinstance(app.screen, Output) and "train.py" in screen.text(app))
+        await screen.until(pilot, lambda: isinstance(app.screen, TaskOutput) and "train.py" in screen.text(app))
         await pilot.press("escape", "x")
         await screen.until(pilot, lambda: isinstance(app.screen, Menu))
         await pilot.press("t")
@@ -923,7 +923,7 @@ async def test_what_can_be_done_to_a_host(client: Client, sshd: Sshd) -> None:
                 await pilot.press(key)
 
         await choose("2", "t")
-        await screen.until(pilot, lambda: isinstance(app.screen, Output) and "box works" in screen.text(app))
+        await screen.until(pilot, lambda: isinstance(app.screen, TaskOutput) and "box works" in screen.text(app))
         await pilot.press("escape")
         await choose("2", "p")
         await screen.until(pilot, lambda: "box is paused" in screen.text(app))

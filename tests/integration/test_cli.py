@@ -264,7 +264,7 @@ BAD = [
     (["submit", "--env", "1X=x", "--", "true"], 2, "must be the name of a variable"),
     (["submit", "--gpus", "1000", "--", "true"], 4, "GPUs; this host has"),
     (["submit", "--cpus", "1000", "--", "true"], 4, "CPUs; this host has"),
-    (["submit", "--cpus", "0", "--", "true"], 2, "at least 1"),
+    (["submit", "--cpus", "0", "--", "true"], 2, "--cpus takes 1 to 100,000; got 0"),
     (["submit", "--ram", "9000T", "--", "true"], 4, "of memory; this host has"),
     (["submit", "--ram", "much", "--", "true"], 2, "not a size: 'much' (20G, 512M)"),
     (["submit", "--time-limit", "99999999999d", "--", "true"], 2, "at most 3650 days"),

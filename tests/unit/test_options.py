@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from foundations_tui.errors import UsageError
-from foundations_tui.submit.options import Kind, read_words
 from foundations_tui.submit.request import OPTIONS, SPEC_OPTIONS, Request, request_of, words_of
 from foundations_tui.sweeps.submission import ALL_OPTIONS
+from foundations_tui.text.options import Kind, read_words
 from remote_agent.protocol.jobs import JobSpec
 from tests.support.paths import ROOT
 

@@ -27,8 +27,8 @@ from foundations_tui.cli.params import (
 from foundations_tui.errors import FoundationsError, NotFoundError, UsageError
 from foundations_tui.store import expressions, queries
 from foundations_tui.store.rows import JobRow, json_value
-from foundations_tui.submit.options import MANY
 from foundations_tui.text import humanize
+from foundations_tui.text.options import MANY
 from foundations_tui.text.sanitize import one_line, several_lines
 
 

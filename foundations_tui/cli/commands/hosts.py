@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import time
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from foundations_tui.cli import output
 from foundations_tui.cli.commands import hosts_agent
-from foundations_tui.cli.params import HostName, LocalPath, connecting, json_option, open_session, say
+from foundations_tui.cli.params import HostName, connecting, json_option, open_session, say
+from foundations_tui.cli.table_options import table_options
 from foundations_tui.config.hosts import HostConfig
+from foundations_tui.hosts import adding
+from foundations_tui.hosts.adding import OPTIONS
 from foundations_tui.store import queries
 from foundations_tui.store.rows import HostRow, free_gpus
 from foundations_tui.text import humanize
@@ -55,26 +57,10 @@ def hosts(ctx: click.Context, sync_first: bool, as_json: bool) -> None:
 @hosts.command()
 @click.argument("name")
 @click.argument("address")
-@click.option("--identity", default="", type=LocalPath(), help="Private key file.")
-@click.option("--root", default="", help="Folder for the agent and its jobs.")
-@click.option("--python", default="", help="Interpreter that jobs mean by 'python'.")
-@click.option("--max-jobs", default=0, type=click.IntRange(0), help="Most jobs at once (default: as many as CPUs).")
-@click.option("--gpus", default="", help="How many of its GPUs to use, or which: 2, or 0,1 (default: all).")
-@click.option("--tag", "tags", multiple=True, help="A tag (repeatable).")
-def add(name: str, address: str, **options: Any) -> None:
+@table_options(OPTIONS)
+def add(name: str, address: str, **values: Any) -> None:
     """Add a host: ADDRESS is user@host, user@host:port or an alias of ~/.ssh/config."""
-    from foundations_tui.config.hosts import add_host
-    from foundations_tui.hosts.addresses import split_address
-
-    split_address(address)
-    if options["identity"] and not Path(options["identity"]).expanduser().is_file():
-        raise click.UsageError(f"there is no key file {options['identity']}")
-    given: dict[str, Any] = {key: value for key, value in options.items() if value}
-    if "tags" in given:
-        given["tags"] = list(given["tags"])
-    if "gpus" in given:
-        given["gpus"] = _gpus(given["gpus"])
-    path = add_host(name, address, given)
+    path = adding.add(name, address, values)
     say(f"added to {path}\n  foundations hosts test {name}    see whether it works")
 
 
@@ -106,15 +92,6 @@ def remove(name: str) -> None:
 
 hosts.add_command(hosts_agent.agent)
 hosts.add_command(hosts_agent.autostart)
-
-
-def _gpus(text: str) -> int | list[int]:
-    """Return a count of GPUs, or their indices, as hosts.toml has them."""
-    try:
-        numbers = [int(word) for word in text.split(",")]
-    except ValueError:
-        raise click.UsageError(f"--gpus takes a count, or indices with commas; got {text!r}") from None
-    return numbers if "," in text else numbers[0]
 
 
 def _never_asked(name: str) -> HostRow:

@@ -19,11 +19,11 @@ from foundations_tui.cli.params import (
     say,
     sync_option,
 )
-from foundations_tui.cli.view_options import view_of, view_options
-from foundations_tui.store import expressions, queries
+from foundations_tui.cli.view_options import view_options
+from foundations_tui.store import expressions, queries, views
 from foundations_tui.store.rows import JobRow, json_value
-from foundations_tui.submit.options import MANY
 from foundations_tui.text import humanize
+from foundations_tui.text.options import MANY
 
 if TYPE_CHECKING:
     from foundations_tui.analysis import aggregate
@@ -74,7 +74,7 @@ def jobs(
     The language: docs/queries.md
     """
     conn = reader(sync_first)
-    saved = view_of(conn, view)
+    saved = views.view(conn, view).parts if view else {}
     parts = [part for part in (saved.get("where"), where) if part]
     where = " and ".join(f"({part})" for part in parts) if len(parts) > 1 else "".join(parts)
     sort = sort or saved.get("sort", "created")

@@ -11,8 +11,6 @@ from foundations_tui.cli import output
 from foundations_tui.cli.params import connecting, job_argument, json_option, say
 from foundations_tui.store import queries
 from foundations_tui.store.rows import iso
-from foundations_tui.text import humanize
-from remote_agent.protocol.messages import FolderEntry
 
 if TYPE_CHECKING:
     from foundations_tui.session import Session
@@ -32,19 +30,6 @@ def ls(session: Session, job: str, path: str, as_json: bool) -> None:
     if as_json:
         output.print_json([{**entry.to_wire(), "modified_at": iso(entry.modified_at)} for entry in folder.entries])
     else:
-        now = time.time()
-        cells = [
-            [
-                "" if e.kind == "folder" else humanize.size(e.size),
-                humanize.ago(e.modified_at, now),
-                _shown_name(e),
-            ]
-            for e in folder.entries
-        ]
-        output.print_table(("SIZE", "CHANGED", "NAME"), cells)
+        output.print_table(job_files.HEADERS, job_files.cells(folder, time.time()))
     if folder.truncated:
         say("there are more: give a folder below it")
-
-
-def _shown_name(entry: FolderEntry) -> str:
-    return f"{entry.name}/" if entry.kind == "folder" else entry.name

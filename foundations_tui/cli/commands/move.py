@@ -9,7 +9,7 @@ import click
 from foundations_tui.cli.params import JobName, connecting, job_argument
 from foundations_tui.errors import UsageError
 from foundations_tui.store import queries
-from foundations_tui.submit.options import MANY
+from foundations_tui.text.options import MANY
 
 if TYPE_CHECKING:
     from foundations_tui.session import Session

@@ -12,10 +12,17 @@ from foundations_tui.analysis.cells import cell
 from foundations_tui.cli import output
 from foundations_tui.cli.params import LocalPath, connecting, json_option, say
 from foundations_tui.cli.progress import Line, is_in_window
-from foundations_tui.cli.submit_options import submit_options
+from foundations_tui.cli.table_options import table_options
 from foundations_tui.errors import FoundationsError, UsageError
 from foundations_tui.store.rows import json_value
-from foundations_tui.sweeps.submission import ALL_OPTIONS, ASKED_FROM, preview, read, submit as submit_all
+from foundations_tui.sweeps.submission import (
+    ALL_OPTIONS,
+    ASKED_FROM,
+    preview,
+    read,
+    shipped_words,
+    submit as submit_all,
+)
 from foundations_tui.text import humanize
 from foundations_tui.text.sanitize import one_line
 
@@ -28,7 +35,7 @@ if TYPE_CHECKING:
 
 
 @click.command(context_settings={"ignore_unknown_options": False, "allow_interspersed_args": False})
-@submit_options(ALL_OPTIONS)
+@table_options(ALL_OPTIONS)
 @click.option("--dry-run", is_flag=True, help="Only say what would be shipped.")
 @click.option("--wait", "then", flag_value="wait", help="Wait for its end and exit with its exit code.")
 @click.option("--follow", "then", flag_value="follow", help="As --wait, and print its log meanwhile.")
@@ -171,8 +178,7 @@ def _print_next_steps(submitted: Submitted) -> None:
     assert snapshot is not None
     click.echo(job)
     _say_left_behind(left_behind(snapshot, load_project(snapshot.root / snapshot.subdir).include))
-    sent = f"{humanize.size(submitted.shipped.bytes)} sent" if submitted.shipped.objects else "nothing new to send"
-    say(f"submitted to {submitted.host} ({humanize.plural(snapshot.files, 'file')}, {sent})")
+    say(shipped_words(submitted))
     if not is_in_window():
         say(f"  foundations logs -f {job[:6]}    follow its log\n  foundations                   watch all jobs")
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
+import dataclasses
 
 import click
 
 from foundations_tui.cli import output
-from foundations_tui.cli.params import json_option, project_filter, reader, say, yes_option
-from foundations_tui.cli.view_options import VIEW_OPTIONS, view_of, view_options
-from foundations_tui.store import expressions, queries
+from foundations_tui.cli.params import json_option, reader, say, yes_option
+from foundations_tui.cli.view_options import view_options
+from foundations_tui.store import views as views_store
 from foundations_tui.text.sanitize import one_line
 
 
@@ -20,12 +20,14 @@ def views(ctx: click.Context, as_json: bool) -> None:
     """List saved views; save and remove them."""
     if ctx.invoked_subcommand is not None:
         return
-    found = queries.metas(reader(False), queries.VIEW)
+    saved = views_store.saved(reader(False))
     if as_json:
-        output.print_json([{"view": name, **json.loads(text)} for name, text in found.items()])
+        output.print_json([{"view": name, **view.parts} for name, view in saved.items()])
         return
-    table = [[name, *(json.loads(text).get(option, "") for option in VIEW_OPTIONS)] for name, text in found.items()]
-    output.print_table(("VIEW", "WHERE", "SORT", "COLUMNS", "GROUP BY"), table)
+    output.print_table(
+        ("VIEW", "WHERE", "SORT", "COLUMNS", "GROUP BY"),
+        [[name, *dataclasses.astuple(view)] for name, view in saved.items()],
+    )
 
 
 @views.command("save")
@@ -33,14 +35,7 @@ def views(ctx: click.Context, as_json: bool) -> None:
 @view_options
 def save_view(name: str, **options: str) -> None:
     """Save a view: foundations jobs --view NAME shows it."""
-    from foundations_tui.store import writes
-
-    conn = reader(False)
-    which = project_filter(conn, query=options["where"])
-    expressions.parse_query(options["where"])
-    for column in expressions.parse_columns(options["columns"]) if options["columns"] else []:
-        which.search(conn).meaning(column, options["columns"])
-    writes.remember(queries.VIEW + name, json.dumps({key: value for key, value in options.items() if value}))
+    views_store.save(reader(False), name, views_store.SavedView(**options))
     say(f"saved: foundations jobs --view {one_line(name)}")
 
 
@@ -49,7 +44,4 @@ def save_view(name: str, **options: str) -> None:
 @yes_option
 def remove_view(name: str, yes: bool) -> None:
     """Remove a saved view."""
-    from foundations_tui.store import writes
-
-    view_of(reader(False), name)
-    writes.remember(queries.VIEW + name, None)
+    views_store.remove(reader(False), name)

@@ -8,43 +8,48 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from foundations_tui.analysis.code_diff import code_difference
 from foundations_tui.config import locations
 from foundations_tui.session import Session
 from foundations_tui.store import queries
 from foundations_tui.store.rows import JobRow
-from foundations_tui.ui.input.command_line import Command
+from foundations_tui.text import tables
+from foundations_tui.text.sanitize import several_lines
+from foundations_tui.ui.actions import background
 from foundations_tui.ui.models import images
-from foundations_tui.ui.screens.command_output import Output
 from foundations_tui.ui.screens.image import Picture
 from foundations_tui.ui.screens.log_diff import Difference
 from foundations_tui.ui.screens.menu import Choice, Menu, choices_of
 from foundations_tui.ui.screens.preview import Preview
+from foundations_tui.ui.tasks import Shown
 from foundations_tui.ui.theme import LOOK, name_of
+from foundations_tui.ui.workspace import Workspace
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-    from foundations_tui.ui.app import FoundationsApp
+    from foundations_tui.submit.progress import Progress
 
 _TEXT_BYTES = 4096
 """So much of a file is looked at to tell text from all else."""
 
 
-class Looking:
+class JobInspector:
     """Shows what belongs to jobs."""
 
-    def __init__(self, app: FoundationsApp, session: Session) -> None:
-        self._app = app
+    def __init__(self, workspace: Workspace, session: Session) -> None:
+        self._workspace = workspace
         self._session = session
 
     def open_log(self, variable: str, usual: str) -> None:
         """Open the log in the program that a variable of the environment names, in $PAGER or $EDITOR."""
-        path = self._app.main.log_pane.log_view.path
+        path = self._workspace.main.log_pane.log_view.path
         if path is None or not path.exists():
-            self._app.say("there is no log yet")
+            self._workspace.say("there is no log yet")
             return
         program = shlex.split(os.environ.get(variable) or usual)
 
@@ -54,21 +59,21 @@ class Looking:
             except OSError as error:
                 input(f"{program[0]}: {error.strerror}; enter goes back ")
 
-        self._app.deeds.with_terminal(show)
+        background.with_terminal(self._workspace, show)
 
     # --- artifacts and files ------------------------------------------------------------------------------------
 
     def offer_artifacts(self, row: JobRow) -> None:
         """Offer the artifacts of a job; one that is chosen is shown, or opened by what this machine has for it."""
         if not row.artifacts:
-            self._app.say("it has no artifacts")
+            self._workspace.say("it has no artifacts")
             return
 
         def show(artifact: str | None) -> None:
             if artifact is not None:
-                self._app.deeds.do(lambda: self._open_artifact(row, artifact))
+                background.do(self._workspace, lambda: self._open_artifact(row, artifact))
 
-        self._app.push_screen(Menu("artifacts", choices_of(row.artifacts)), show)
+        self._workspace.push_screen(Menu("artifacts", choices_of(row.artifacts)), show)
 
     def _open_artifact(self, row: JobRow, key: str) -> str:
         """Fetch an artifact if need be, and show it; in a thread."""
@@ -76,11 +81,11 @@ class Looking:
 
         path = outputs.artifact(self._session, row, key)
         if path.is_file() and _is_text(path):
-            self._app.call_from_thread(self._app.push_screen, Preview(path, f"{row.job[:6]}  {key}"))
+            self._workspace.call_from_thread(self._workspace.push_screen, Preview(path, f"{row.job[:6]}  {key}"))
             return f"{key} is {path}"
         picture = images.load(path) if path.is_file() and not LOOK.ascii and images.can_show() else None
         if picture is not None:
-            self._app.call_from_thread(self._show_picture, picture, f"{row.job[:6]}  {key}")
+            self._workspace.call_from_thread(self._show_picture, picture, f"{row.job[:6]}  {key}")
             return f"{key} is {path}"
         opener = _opener()
         if opener is None:
@@ -89,24 +94,39 @@ class Looking:
         return f"{key} is opened: {path}"
 
     def _show_picture(self, picture: Image, title: str) -> None:
-        self._app.push_screen(Picture(images.widget(self._app, picture), title))
+        self._workspace.push_screen(Picture(images.widget(self._workspace, picture), title))
 
     def show_files(self, row: JobRow) -> None:
         """List the files of a job's folder."""
-        self._app.push_screen(Output(Command("ls", (row.job,))))
+
+        def operation(progress: Progress, columns: int) -> Shown:
+            from foundations_tui.jobs import job_files
+
+            progress.stage(f"asking {row.host}")
+            folder = job_files.list_files(self._session, row)
+            table = tables.text(job_files.HEADERS, job_files.cells(folder, time.time()), columns)
+            more = "\nthere are more: foundations ls JOB FOLDER lists one below it" if folder.truncated else ""
+            return Shown(table + more)
+
+        background.show(self._workspace, f"files of {name_of(row)}", operation)
 
     # --- differences --------------------------------------------------------------------------------------------
 
-    def offer_differences(self, jobs: list[str]) -> None:
-        """Offer what can be compared of two jobs; of one, with the one before it in its project, or with its commit."""
+    def offer_differences(self, jobs: list[str] | None = None) -> None:
+        """Offer what can be compared of two jobs; of one, with the one before it in its project, or with its commit.
+
+        Args:
+            jobs: whole ids; those that are compared or chosen when they are not given.
+        """
+        two = (self._workspace.main.compared if jobs is None else jobs)[:2]
 
         def read(conn: sqlite3.Connection) -> list[JobRow]:
-            rows = queries.jobs_by_id(conn, jobs[:2], details=False)
+            rows = queries.jobs_by_id(conn, two, details=False)
             if len(rows) == 1:
                 rows += queries.jobs_by_id(conn, queries.jobs_before(conn, rows[0], 1), details=False)[:1]
             return rows
 
-        self._app.read_for_key("differences", read, self._offer_differences)
+        self._workspace.read_for_key("differences", read, self._offer_differences)
 
     def _offer_differences(self, rows: list[JobRow]) -> None:
         if not rows:
@@ -119,17 +139,23 @@ class Looking:
 
         def show(answer: str | None) -> None:
             if answer == "commit":
-                self._app.push_screen(Output(Command("diff", (row.job,))))
+                self._show_code([row])
             elif answer == "code":
-                self._app.push_screen(Output(Command("diff", (others[0].job, row.job))))
+                self._show_code([others[0], row])
             elif answer == "log":
                 self._show_logs(others[0], row)
 
-        self._app.push_screen(Menu(f"differences of {name_of(row)}", choices), show)
+        self._workspace.push_screen(Menu(f"differences of {name_of(row)}", choices), show)
+
+    def _show_code(self, rows: list[JobRow]) -> None:
+        def operation(progress: Progress, columns: int) -> Shown:
+            return Shown(several_lines(code_difference(self._session.store.conn, rows)) or "the code is the same")
+
+        background.show(self._workspace, f"code of {'  and  '.join(name_of(row) for row in rows)}", operation)
 
     def _show_logs(self, one: JobRow, other: JobRow) -> None:
         left, right = (locations.log_file(row.job, row.attempt or 1) for row in (one, other))
-        self._app.push_screen(Difference(left, right, f"{name_of(one)}  and  {name_of(other)}"))
+        self._workspace.push_screen(Difference(left, right, f"{name_of(one)}  and  {name_of(other)}"))
 
 
 def _opener() -> str | None:

@@ -2,36 +2,40 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-import json
 import re
 import sqlite3
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
 
-from foundations_tui.store import expressions, queries
+from foundations_tui.store import expressions, queries, views
+from foundations_tui.store.db import open_reader
+from foundations_tui.store.views import SavedView
+from foundations_tui.ui.actions import background
 from foundations_tui.ui.models.jobs_table import JobsView
 from foundations_tui.ui.panes.jobs import JobsPane
 from foundations_tui.ui.panes.metrics import MetricsPane
 from foundations_tui.ui.screens.menu import Choice, Menu
 from foundations_tui.ui.widgets.prompt import Question, Suggest
+from foundations_tui.ui.workspace import Pages, Workspace
 
-if TYPE_CHECKING:
-    from foundations_tui.ui.app import FoundationsApp
-    from foundations_tui.ui.screens.main import MainScreen
+_MOST_VIEWS = 9
+"""Saved views that a menu offers: each has a digit."""
+_SAVE, _USUAL = "\0save", "\0usual"
+"""What else it offers; no view is called so."""
 
 
-class Asks:
+class Prompts:
     """Asks for filters, orders, columns and searches."""
 
-    def __init__(self, app: FoundationsApp) -> None:
-        self._app = app
+    def __init__(self, workspace: Workspace) -> None:
+        self._workspace = workspace
         self._names: list[str] = []
         """What can stand in an expression."""
 
     @property
-    def _main(self) -> MainScreen:
-        return self._app.main
+    def _main(self) -> Pages:
+        return self._workspace.main
 
     @property
     def _jobs(self) -> JobsPane:
@@ -43,7 +47,7 @@ class Asks:
         def read(conn: sqlite3.Connection) -> list[str]:
             return [*expressions.FIELDS, *(name for _, name in queries.JobFilter().search(conn).names())]
 
-        self._app.reader.ask("names", read, lambda names: setattr(self, "_names", names))
+        self._workspace.reader.ask("names", read, lambda names: setattr(self, "_names", names))
 
     # --- the jobs -----------------------------------------------------------------------------------------------
 
@@ -51,11 +55,6 @@ class Asks:
         """Ask for a query; the table follows while it is typed."""
         hint = "state=failed and lr<1e-3 and val_loss:min<0.3 and age<2d"
         self._ask_for("/", self._jobs.view.query, "query", hint)
-
-    def host(self) -> None:
-        """Ask for a new host."""
-        hint = "NAME user@host:port --identity KEY"
-        self._main.prompt.ask(Question("new host", submit=self._app.hosting.add, hint=hint))
 
     def clear(self) -> None:
         """Show all jobs again."""
@@ -98,36 +97,46 @@ class Asks:
     def views(self) -> None:
         """Offer the saved views, and to save this one."""
 
-        def offer(found: dict[str, str]) -> None:
-            names = list(found)[:9]
-            choices = [Choice(str(n + 1), f"{name}  {_view_words(found[name])}", name) for n, name in enumerate(names)]
-            choices += [Choice("s", "save what is shown as ...", "\0save"), Choice("0", "the usual view", "\0usual")]
-            self._app.push_screen(Menu("views", choices), lambda name: self._show_view(name or "", found))
+        def offer(found: dict[str, SavedView]) -> None:
+            shown = list(found.items())[:_MOST_VIEWS]
+            choices = [
+                Choice(str(n), f"{name}  {'  '.join(view.parts.values())}", name)
+                for n, (name, view) in enumerate(shown, 1)
+            ]
+            choices += [Choice("s", "save what is shown as ...", _SAVE), Choice("0", "the usual view", _USUAL)]
+            self._workspace.push_screen(Menu("views", choices), lambda name: self._show_view(name or "", found))
 
-        self._app.read_for_key("views", lambda conn: queries.metas(conn, queries.VIEW), offer)
+        self._workspace.read_for_key("views", views.saved, offer)
 
-    def _show_view(self, name: str, found: dict[str, str]) -> None:
-        if name == "\0save":
-            return self._ask_for_name()
-        if name == "\0usual":
+    def _show_view(self, name: str, found: dict[str, SavedView]) -> None:
+        if name == _SAVE:
+            self._ask_for_name()
+        elif name == _USUAL:
             self._jobs.show(JobsView())
         elif name in found:
-            saved = json.loads(found[name])
-            view = JobsView(saved.get("where", ""), saved.get("sort") or "created")
-            self._jobs.show(
-                dataclasses.replace(view, columns=saved.get("columns", ""), group_by=saved.get("group_by", ""))
-            )
+            self._jobs.show(JobsView.of(found[name]))
 
     def _ask_for_name(self) -> None:
-        options = self._jobs.view.options
+        view = self._jobs.view
 
         def submit(name: str) -> None:
             if name.strip():
-                self._app.deeds.run_quietly(["views", "save", name.strip(), *options], f"saved as {name.strip()}")
+                saved = view.saved
+                background.do(self._workspace, lambda: _save_view(name.strip(), saved))
 
         self._main.prompt.ask(Question("save view as", submit=submit))
 
     # --- logs and metrics ---------------------------------------------------------------------------------------
+
+    def find(self) -> None:
+        """Search in the log where that has the keys, find metrics on their page, filter the jobs everywhere else."""
+        metrics = self._main.metrics
+        if self._main.log_pane.log_view.has_focus:
+            self.search()
+        elif metrics is not None and metrics.has_focus:
+            self.metric(metrics)
+        else:
+            self.filter()
 
     def search(self) -> None:
         """Ask for words to search for in the log."""
@@ -151,10 +160,15 @@ class Asks:
 
         self._main.prompt.ask(Question("only lines with", log.filter, submit))
 
-    def metric(self) -> None:
+    def metric(self, pane: MetricsPane) -> None:
         """Ask for a part of the metrics' names; the charts follow while it is typed."""
-        pane = self._main.query_one(MetricsPane)
         self._main.prompt.ask(Question("metrics", change=pane.set_filter, cancel=lambda: pane.set_filter("")))
+
+
+def _save_view(name: str, view: SavedView) -> str:
+    with contextlib.closing(open_reader()) as conn:
+        views.save(conn, name, view)
+    return f"saved as {name}"
 
 
 def _meant(field: str, text: str) -> str:
@@ -162,10 +176,6 @@ def _meant(field: str, text: str) -> str:
     if field != "sort":
         return text
     return re.sub(r"\s+(asc|desc)$", r":\1", text) or "created"
-
-
-def _view_words(text: str) -> str:
-    return "  ".join(str(value) for value in json.loads(text).values())
 
 
 def _last_word(names: Callable[[], Sequence[str]]) -> Suggest:

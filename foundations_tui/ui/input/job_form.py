@@ -1,4 +1,4 @@
-"""What the launch form asks for, and the verb and words that come of it. No widgets."""
+"""The lines of the form for a new job, made from the table of options, and the words that come of them. No widgets."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from typing import Any
 
 from foundations_tui.errors import UsageError
 from foundations_tui.store.rows import JobRow
+from foundations_tui.submit.request import words_of
+from foundations_tui.sweeps.submission import ALL_OPTIONS
 from foundations_tui.text import humanize
 
 
@@ -18,7 +20,7 @@ class Field:
 
     name: str
     option: str
-    """The option of ``foundations submit`` that it stands for; empty for the command itself."""
+    """The option of ``foundations submit`` that it stands for; empty for the command and for all other options."""
     hint: str
     repeats: bool = False
     """Whether each of its words is given to the option."""
@@ -26,14 +28,11 @@ class Field:
 
 FIELDS = (
     Field("command", "", "python train.py --lr {lr}"),
-    Field("host", "--host", "gpu1, or a,b, tag:x, any; empty for the default"),
-    Field("name", "--name", "a name for the job"),
-    Field("project", "--project", "empty for the folder's own"),
-    Field("folder", "--dir", "what is shipped; empty for this folder"),
-    Field("gpus", "--gpus", "how many; 0 for none"),
-    Field("params", "--param", "lr=0.1 bs=32", repeats=True),
-    Field("sweep", "--sweep", "lr=1e-4,3e-4 bs=32:128:x2: a job for each combination", repeats=True),
-    Field("tags", "--tag", "baseline dataset=v2", repeats=True),
+    *(
+        Field(option.label or name, option.flag, option.hint, option.repeats)
+        for name, option in ALL_OPTIONS.items()
+        if option.hint
+    ),
     Field("options", "", "more of foundations submit --help, for example --retries 2"),
 )
 
@@ -46,21 +45,21 @@ def submit_words(values: Mapping[str, str]) -> list[str]:
     Raises:
         UsageError: there is no command, or a line cannot be split into words.
     """
-    found: list[str] = []
+    words: list[str] = []
     for field in FIELDS:
         value = values.get(field.name, "").strip()
         if not value or not (field.option or field.name == "options"):
             continue
         if field.name == "options":
-            found += _split(field, value)
+            words += _split(field, value)
         elif field.repeats:
-            found += [word for part in _split(field, value) for word in (field.option, part)]
+            words += [word for part in _split(field, value) for word in (field.option, part)]
         else:
-            found += [field.option, value]
+            words += [field.option, value]
     command = _split(FIELDS[0], values.get("command", ""))
     if not command:
         raise UsageError("command: what is to be run?")
-    return [*found, "--", *command]
+    return [*words, "--", *command]
 
 
 def doubts(values: Mapping[str, str], away: Collection[str]) -> list[str]:
@@ -77,7 +76,7 @@ def doubts(values: Mapping[str, str], away: Collection[str]) -> list[str]:
 
 
 def _looks_like_values(text: str) -> bool:
-    """Say whether a text is several numbers with commas."""
+    """Return whether a text is several numbers with commas."""
     parts = text.split(",")
     try:
         return len([float(part) for part in parts]) > 1
@@ -99,34 +98,18 @@ def of_job(row: JobRow, spec: Mapping[str, Any]) -> dict[str, str]:
         row: the job.
         spec: its specification: what it logged itself later is not given to it again.
     """
-    options = [word for key, option in _OPTIONS.items() if spec.get(key) for word in (option, str(spec[key]))]
+    words = words_of({**spec, "host": row.host})
+    own_lines = {name: words.pop(name) for name in list(words) if ALL_OPTIONS[name].hint}
     return {
         "command": humanize.command(row.command),
-        "host": row.host,
-        "name": row.name,
-        "project": row.project,
-        "gpus": str(row.gpus_requested or ""),
-        "params": _pairs(spec.get("params") or {}),
-        "tags": _pairs(spec.get("tags") or {}),
-        "options": shlex.join([*options, *(["--shell"] if spec.get("shell") else [])]),
+        **{name: _line(name, given) for name, given in own_lines.items()},
+        "options": shlex.join([word for given in words.values() for word in given]),
     }
 
 
-_OPTIONS = {
-    "priority": "--priority",
-    "retries": "--retries",
-    "time_limit": "--time-limit",
-    "gpu_memory": "--gpu-memory",
-}
-
-
-def _pairs(facts: Mapping[str, object]) -> str:
-    parts = []
-    for key, value in facts.items():
-        if isinstance(value, str | int | float | bool):
-            shown = humanize.number(value) if isinstance(value, float) else str(value)
-            parts.append(key if value == "" else f"{key}={shown}")
-    return shlex.join(parts)
+def _line(name: str, words: Sequence[str]) -> str:
+    """Return the line of a field for the words that would give its option."""
+    return shlex.join(words[1::2]) if ALL_OPTIONS[name].repeats else "".join(words[1:])
 
 
 def changed(values: Mapping[str, str], before: Mapping[str, str]) -> Sequence[str]:

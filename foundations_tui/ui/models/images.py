@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import sys
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Protocol
 
-from textual.app import App, SuspendNotSupported
+from textual.app import SuspendNotSupported
+from textual.theme import Theme
 from textual.widget import Widget
 
 from foundations_tui.errors import FoundationsError
@@ -50,7 +52,18 @@ def load(path: Path) -> Image | None:
         raise FoundationsError(f"{path} cannot be shown: {error}") from None
 
 
-def widget(app: App[Any], picture: Image) -> Widget:
+class Ground(Protocol):
+    """What a picture is drawn on."""
+
+    @property
+    def current_theme(self) -> Theme:
+        """Its colours."""
+
+    def suspend(self) -> AbstractContextManager[None]:
+        """Leave the terminal to something else for a while."""
+
+
+def widget(app: Ground, picture: Image) -> Widget:
     """Return a widget that shows a picture.
 
     The terminal is asked what it can do when the library is imported; the app leaves it alone meanwhile, since it

@@ -12,6 +12,7 @@ from foundations_tui.analysis import aggregate
 from foundations_tui.analysis.cells import WIDEST, cell, field_cell
 from foundations_tui.store import expressions, queries
 from foundations_tui.store.rows import JobRow
+from foundations_tui.store.views import SavedView
 from foundations_tui.text import humanize
 from foundations_tui.text.sanitize import one_line, width
 from foundations_tui.ui.models.table import Column, TableRow, Window
@@ -21,6 +22,7 @@ _NARROW_FROM, _MIDDLE_FROM, _WIDE_FROM = 70, 90, 110
 """Cells from which the table has the exit code; when a job started and what is special about it; its project."""
 _MOST_GROUPED = 20_000
 _GROUP = "group:"
+_NEWEST_FIRST = "created"
 
 _STATE = Column("STATE", 12, sort="state")
 _ID = Column("ID", 8, sort="job")
@@ -43,7 +45,7 @@ class JobsView:
 
     query: str = ""
     """In the language of docs/queries.md."""
-    sort: str = "created"
+    sort: str = _NEWEST_FIRST
     """An expression, with ``:asc`` or ``:desc``."""
     columns: str = ""
     """Expressions with commas; empty for the usual columns."""
@@ -59,20 +61,26 @@ class JobsView:
     @property
     def words(self) -> str:
         """What is unusual about it, for the border of the table."""
-        parts = [f"filter: {self.query}" if self.query else "", "" if self.sort == "created" else f"sort: {self.sort}"]
+        parts = [f"filter: {self.query}" if self.query else ""]
+        parts += ["" if self.sort == _NEWEST_FIRST else f"sort: {self.sort}"]
         parts += [f"by {self.group_by}" if self.group_by else "", "with archived" if self.archived else ""]
         return "  ".join(part for part in parts if part)
 
+    @classmethod
+    def of(cls, saved: SavedView) -> JobsView:
+        """Return a saved view."""
+        return cls(saved.where, saved.sort or _NEWEST_FIRST, saved.columns, saved.group_by)
+
     @property
-    def options(self) -> list[str]:
-        """The options of ``foundations jobs``, and of ``views save``, that say the same."""
-        options = {"--where": self.query, "--columns": self.columns, "--group-by": self.group_by}
-        options["--sort"] = "" if self.sort == "created" else self.sort
-        return [word for option, value in options.items() if value for word in (option, value)]
+    def saved(self) -> SavedView:
+        """Return what of it can be saved."""
+        return SavedView(self.query, "" if self.sort == _NEWEST_FIRST else self.sort, self.columns, self.group_by)
 
     def cli(self) -> str:
         """Return the command line that lists the same."""
-        return humanize.command(["foundations", "jobs", *self.options, *(["--archived"] if self.archived else [])])
+        options = {f"--{name.replace('_', '-')}": value for name, value in self.saved.parts.items()}
+        words = [word for option, value in options.items() for word in (option, value)]
+        return humanize.command(["foundations", "jobs", *words, *(["--archived"] if self.archived else [])])
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar, cast
 
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
@@ -16,9 +16,7 @@ from foundations_tui.text.sanitize import one_line, several_lines
 from foundations_tui.ui.models import job_details
 from foundations_tui.ui.models.store_reader import Reader
 from foundations_tui.ui.screens.modal import Window
-
-if TYPE_CHECKING:
-    from foundations_tui.ui.app import FoundationsApp
+from foundations_tui.ui.workspace import Workspace
 
 
 class Detail(Window):
@@ -46,8 +44,8 @@ class Detail(Window):
         self._row: JobRow | None = None
 
     @property
-    def _owner(self) -> FoundationsApp:
-        return self.app  # type: ignore[return-value]
+    def _workspace(self) -> Workspace:
+        return cast(Workspace, self.app)
 
     def compose(self) -> ComposeResult:
         """Lay out the box."""
@@ -88,24 +86,24 @@ class Detail(Window):
 
     def action_act(self) -> None:
         """Offer what can be done with it: stop, tag, note ..."""
-        self._owner.deeds.offer_actions([self._job])
+        self._workspace.run_command("job_actions", jobs=[self._job])
 
     def action_artifacts(self) -> None:
         """Offer its artifacts, to be looked at."""
         if self._row is not None:
-            self._owner.looking.offer_artifacts(self._row)
+            self._workspace.run_command("artifacts", row=self._row)
 
     def action_files(self) -> None:
         """List its files."""
         if self._row is not None:
-            self._owner.looking.show_files(self._row)
+            self._workspace.run_command("files", row=self._row)
 
     def action_difference(self) -> None:
         """Offer to compare its code and its log: with another marked job, the one before it, or its commit."""
-        others = [job for job in self._owner.main.chosen if job != self._job]
-        self._owner.looking.offer_differences([self._job, *others])
+        others = [job for job in self._workspace.main.chosen if job != self._job]
+        self._workspace.run_command("differences", jobs=[self._job, *others])
 
     def action_log(self) -> None:
         """Go to its log."""
         self.dismiss(None)
-        self._owner.main.action_page("log")
+        self._workspace.main.action_page("log")

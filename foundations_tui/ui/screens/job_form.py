@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import shlex
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -22,10 +22,9 @@ from textual.widgets import Input, Static
 from foundations_tui.errors import UsageError
 from foundations_tui.text import humanize
 from foundations_tui.text.sanitize import one_line
-from foundations_tui.ui.input.command_line import Command
 from foundations_tui.ui.input.job_form import FIELDS, changed, doubts, submit_words
-from foundations_tui.ui.screens.command_output import Onward, Output
 from foundations_tui.ui.screens.file_picker import Files
+from foundations_tui.ui.screens.task_output import TaskOutput
 from foundations_tui.ui.theme import LOOK
 
 _KEYS = "f2 what would be sent   f3 submit   f4 files   f5 empty   esc back"
@@ -61,15 +60,18 @@ def _names(folder: Path) -> list[str]:
 
 
 @dataclass(frozen=True)
-class Launched:
+class FormResult:
     """How a form was left."""
 
     values: Mapping[str, str]
     """What stood in it."""
-    words: Sequence[str] = ()
-    """The words behind ``foundations submit``; none when nothing was submitted."""
-    said: str = ""
-    """What that said, when the user wants to see what came of it."""
+    submitted: bool = False
+    job: str = ""
+    """The job that the user wants to see."""
+
+
+Submitted = Callable[[TaskOutput, str], None]
+"""Takes the window of a submit when it is closed, and the id of the job that the user wants to see."""
 
 
 class OneLine(Input):
@@ -82,7 +84,7 @@ class OneLine(Input):
         self.replace(" ".join(line for line in lines if line), *self.selection)
 
 
-class Launch(ModalScreen[Launched]):
+class JobForm(ModalScreen[FormResult]):
     """Asks for a job, and submits it."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -96,13 +98,21 @@ class Launch(ModalScreen[Launched]):
     ]
 
     def __init__(
-        self, values: Mapping[str, str], title: str, away: Collection[str] = (), draft: Mapping[str, str] | None = None
+        self,
+        values: Mapping[str, str],
+        title: str,
+        preview: Callable[[Sequence[str], Callable[[], None]], None],
+        submit: Callable[[Sequence[str], Submitted], None],
+        away: Collection[str] = (),
+        draft: Mapping[str, str] | None = None,
     ) -> None:
         """Make one.
 
         Args:
             values: what stands there to begin with, by the fields' names.
             title: where that comes from.
+            preview: shows what words behind ``foundations submit`` would send; its second argument submits that.
+            submit: submits what words behind ``foundations submit`` say.
             away: hosts that are out of reach.
             draft: what was made of the values before; it stands there instead.
         """
@@ -110,8 +120,9 @@ class Launch(ModalScreen[Launched]):
         self._before = values
         self._draft = values if draft is None else draft
         self._title = title if draft is None else f"{title}, as it was left"
+        self._preview, self._submit = preview, submit
         self._away = away
-        self._launched: Launched | None = None
+        self._result: FormResult | None = None
         """How it ends as soon as nothing lies over it."""
 
     def compose(self) -> ComposeResult:
@@ -188,37 +199,29 @@ class Launch(ModalScreen[Launched]):
 
     def action_preview(self) -> None:
         """Show what would be sent, and how many jobs that are."""
-        found = self._words()
-        if found is not None:
-            onward = Onward("submits it", lambda _: self.action_submit())
-            self.app.push_screen(Output(Command("submit", ("--dry-run", *found)), onward))
+        words = self._words()
+        if words is not None:
+            self._preview(words, self.action_submit)
 
     def action_submit(self) -> None:
         """Submit it; the form stays where that fails."""
-        found = self._words()
-        if found is None:
+        words, values = self._words(), self.values
+        if words is None:
             return
-        values, said = self.values, ""
 
-        def keep(text: str) -> None:
-            nonlocal said
-            said = text
-
-        output = Output(Command("submit", ("--yes", *found)), Onward("shows the job", keep))
-
-        def back(_: None) -> None:
-            if output.is_done:
-                self._launched = Launched(values, found, said)
+        def back(window: TaskOutput, job: str) -> None:
+            if window.is_done:
+                self._result = FormResult(values, True, job)
                 if self.is_current:
                     self.on_screen_resume()
 
-        self.app.push_screen(output, back)
+        self._submit(words, back)
 
     def on_screen_resume(self) -> None:
         """Close when what was to be submitted has been."""
-        launched, self._launched = self._launched, None
-        if launched is not None:
-            self.dismiss(launched)
+        result, self._result = self._result, None
+        if result is not None:
+            self.dismiss(result)
 
     def action_clear(self) -> None:
         """Begin anew."""
@@ -265,4 +268,4 @@ class Launch(ModalScreen[Launched]):
 
     def action_leave(self) -> None:
         """Go back."""
-        self.dismiss(Launched(self.values))
+        self.dismiss(FormResult(self.values))

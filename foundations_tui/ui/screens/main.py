@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar, cast
 
 from textual import events
 from textual.app import ComposeResult
@@ -32,9 +32,7 @@ from foundations_tui.ui.panes.queue import QueuePane
 from foundations_tui.ui.widgets.key_line import KeyLine
 from foundations_tui.ui.widgets.log_view import LogView
 from foundations_tui.ui.widgets.prompt import Prompt
-
-if TYPE_CHECKING:
-    from foundations_tui.ui.app import FoundationsApp
+from foundations_tui.ui.workspace import Workspace
 
 _PANES = {
     "overview": ("jobs", "metrics", "log", "hosts"),
@@ -67,24 +65,24 @@ class MainScreen(Screen[None]):
     BINDINGS: ClassVar[list[BindingType]] = [
         *(Binding(str(n), f"page('{page}')", page, show=False, id=f"main.{page}") for n, page in enumerate(PAGES)),
         Binding("enter", "open", "open", key_display="enter", show=False, id="main.open"),
-        Binding("slash", "find", "filter", key_display="/", id="main.find"),
-        Binding("ampersand", "filter_log", "only lines with", show=False, id="main.filter_log"),
-        Binding("s", "sort", "sort", show=False, id="main.sort"),
-        Binding("c", "columns", "columns", show=False, id="main.columns"),
-        Binding("b", "group", "group by", show=False, id="main.group"),
-        Binding("w", "views", "views", show=False, id="main.views"),
-        Binding("D", "archived", "archived", show=False, id="main.archived"),
+        Binding("slash", "command('find')", "filter", key_display="/", id="main.find"),
+        Binding("ampersand", "command('filter_log')", "only lines with", show=False, id="main.filter_log"),
+        Binding("s", "command('sort')", "sort", show=False, id="main.sort"),
+        Binding("c", "command('columns')", "columns", show=False, id="main.columns"),
+        Binding("b", "command('group')", "group by", show=False, id="main.group"),
+        Binding("w", "command('views')", "views", show=False, id="main.views"),
+        Binding("D", "command('archived')", "archived", show=False, id="main.archived"),
         Binding("x", "act", "actions", id="main.act"),
-        Binding("e", "edit", "edit and run", show=False, id="main.edit"),
-        Binding("ctrl+n", "new", "new job", show=False, id="main.new"),
-        Binding("colon", "command", "command", key_display=":", id="main.command"),
-        Binding("d", "difference", "differences", show=False, id="main.difference"),
+        Binding("e", "command('edit')", "edit and run", show=False, id="main.edit"),
+        Binding("ctrl+n", "command('new')", "new job", show=False, id="main.new"),
+        Binding("colon", "command('command')", "command", key_display=":", id="main.command"),
+        Binding("d", "command('differences')", "differences", show=False, id="main.difference"),
         Binding("p", "part", "log, summary, config, git", show=False, id="main.part"),
-        Binding("y", "copy", "copy", show=False, id="main.copy"),
-        Binding("u", "undo", "undo", show=False, id="main.undo"),
-        Binding("P", "pager", "pager", show=False, id="main.pager"),
-        Binding("E", "editor", "editor", show=False, id="main.editor"),
-        Binding("ctrl+t", "new_host", "new host", show=False, id="main.new_host"),
+        Binding("y", "command('copy')", "copy", show=False, id="main.copy"),
+        Binding("u", "command('undo')", "undo", show=False, id="main.undo"),
+        Binding("P", "command('pager')", "pager", show=False, id="main.pager"),
+        Binding("E", "command('editor')", "editor", show=False, id="main.editor"),
+        Binding("ctrl+t", "command('new_host')", "new host", show=False, id="main.new_host"),
         Binding("z", "zoom", "zoom", show=False, id="main.zoom"),
         Binding("r,f5", "reload", "refresh", show=False, id="main.refresh"),
         Binding("escape", "back", "back", show=False, id="main.back"),
@@ -95,7 +93,7 @@ class MainScreen(Screen[None]):
     def __init__(self, reader: Reader, hosts: Iterable[str], page: str = "") -> None:
         super().__init__()
         self._reader = reader
-        self._hosts = list(hosts)
+        self.hosts = list(hosts)
         self._wanted_page = page
         self.page = ""
         self.selected: JobRow | None = None
@@ -105,9 +103,9 @@ class MainScreen(Screen[None]):
         """Hosts that are out of reach."""
 
     @property
-    def owner(self) -> FoundationsApp:
+    def workspace(self) -> Workspace:
         """The app, which carries out what is asked for."""
-        return self.app  # type: ignore[return-value]
+        return cast(Workspace, self.app)
 
     def compose(self) -> ComposeResult:
         """Lay out the panes."""
@@ -123,7 +121,7 @@ class MainScreen(Screen[None]):
     def on_mount(self) -> None:
         """Begin."""
         self.action_page(self._wanted_page or ("overview" if self._has_room else "jobs"))
-        self.set_interval(_TICK, self.owner.look)
+        self.set_interval(_TICK, self.workspace.look)
 
     @property
     def _has_room(self) -> bool:
@@ -153,12 +151,17 @@ class MainScreen(Screen[None]):
             return [key] if key else []
         return self.jobs.chosen
 
+    @property
+    def compared(self) -> list[str]:
+        """The jobs whose differences mean most now: those of the comparison, or the chosen ones."""
+        return self.query_one(ComparePane).jobs if self.page == "compare" else self.chosen[1::-1]
+
     # --- pages --------------------------------------------------------------------------------------------------
 
     def action_page(self, page: str) -> None:
         """Show a page."""
         if page == "overview" and not self._has_room:
-            self.owner.say(f"the overview needs {_OVERVIEW_FROM[0]} columns and {_OVERVIEW_FROM[1]} lines")
+            self.workspace.say(f"the overview needs {_OVERVIEW_FROM[0]} columns and {_OVERVIEW_FROM[1]} lines")
             return
         if page != self.page:
             self.remove_class(f"-page-{self.page}")
@@ -196,7 +199,7 @@ class MainScreen(Screen[None]):
         if pane == "metrics":
             made: Widget = MetricsPane(self._reader, id=pane)
         elif pane == "hosts":
-            made = HostsPane(self._reader, self._hosts, id=pane)
+            made = HostsPane(self._reader, self.hosts, id=pane)
         elif pane == "compare":
             made = ComparePane(self._reader, id=pane)
         else:
@@ -210,15 +213,15 @@ class MainScreen(Screen[None]):
         return made.first() if made else None
 
     @property
-    def _metrics(self) -> MetricsPane | None:
+    def metrics(self) -> MetricsPane | None:
         """The charts, while they are shown."""
         return next((pane for pane in self.query(MetricsPane) if pane.display), None)
 
     def show_hosts(self, names: Iterable[str]) -> None:
         """Show these hosts from now on."""
-        self._hosts = list(names)
+        self.hosts = list(names)
         for pane in self.query(HostsPane):
-            pane.names = self._hosts
+            pane.names = self.hosts
         self.reload()
 
     def reload(self) -> None:
@@ -231,8 +234,8 @@ class MainScreen(Screen[None]):
         for pane in (*self.query(HostsPane), *self.query(ComparePane), *self.query(QueuePane)):
             pane.reload()
         self._show_selected()
-        if self._metrics is not None:
-            self._metrics.show(self.jobs.chosen, self.jobs.view)
+        if self.metrics is not None:
+            self.metrics.show(self.jobs.chosen, self.jobs.view)
         self._reload_head()
 
     def _reload_head(self) -> None:
@@ -240,7 +243,7 @@ class MainScreen(Screen[None]):
 
     def _show_head(self, found: tuple[dict[str, int], dict[str, HostRow]]) -> None:
         counts, hosts = found
-        known = [hosts[name] for name in self._hosts if name in hosts]
+        known = [hosts[name] for name in self.hosts if name in hosts]
         self.away = [host.name for host in known if host.state == "unreachable"]
         text = header.line(self.page, self.size.width, self._has_room, counts, known)
         if text.markup != self._head:
@@ -253,8 +256,8 @@ class MainScreen(Screen[None]):
             self.action_page("jobs")
         self._selected_id = event.job
         self._show_selected()
-        if self._metrics is not None:
-            self._metrics.show(self.jobs.chosen, self.jobs.view)
+        if self.metrics is not None:
+            self.metrics.show(self.jobs.chosen, self.jobs.view)
 
     def on_metrics_pane_moved(self, event: MetricsPane.Moved) -> None:
         """Let the log follow the cursor of the charts, or open it there."""
@@ -267,19 +270,19 @@ class MainScreen(Screen[None]):
 
     def on_log_pane_pointed(self, event: LogPane.Pointed) -> None:
         """Let the charts' cursor follow the log."""
-        if self._metrics is None:
+        if self.metrics is None:
             self.action_page("metrics")
-        if self._metrics is not None:
-            self._metrics.point_at(event.job, event.time)
+        if self.metrics is not None:
+            self.metrics.point_at(event.job, event.time)
 
     def on_queue_pane_put(self, event: QueuePane.Put) -> None:
         """Give a waiting job another place."""
-        self.owner.deeds.put_in_queue(event.job, event.where, event.other)
+        self.workspace.run_command("put_in_queue", row=event.job, where=event.where, other=event.other)
 
     def on_jobs_chosen(self) -> None:
         """Draw the metrics of the marked jobs."""
-        if self._metrics is not None:
-            self._metrics.show(self.jobs.chosen, self.jobs.view)
+        if self.metrics is not None:
+            self.metrics.show(self.jobs.chosen, self.jobs.view)
 
     def _show_selected(self) -> None:
         job, beside = self._selected_id, self._beside
@@ -317,7 +320,7 @@ class MainScreen(Screen[None]):
 
     def on_jobs_pane_opened(self, event: JobsPane.Opened) -> None:
         """Show all that is known of a job."""
-        self.owner.show_job(event.job)
+        self.workspace.show_job(event.job)
 
     def on_jobs_pane_view_changed(self, event: JobsPane.ViewChanged) -> None:
         """Say what is wrong with a filter, where it is typed."""
@@ -327,14 +330,14 @@ class MainScreen(Screen[None]):
             if self.prompt.is_of_view:
                 self.prompt.say(str(event.error).splitlines()[0], is_error=True)
             else:
-                self.owner.say(str(event.error), failed=True)
+                self.workspace.say(str(event.error), failed=True)
                 self.jobs.fall_back()
         elif self.prompt.is_of_view:
             self.prompt.say(humanize.plural(self.jobs.table.count, "job"))
 
     def on_log_view_said(self, event: LogView.Said) -> None:
         """Say how a search ended."""
-        self.owner.say(event.words)
+        self.workspace.say(event.words)
 
     def on_resize(self, event: events.Resize) -> None:
         """Leave the overview where there is no room for it."""
@@ -365,14 +368,14 @@ class MainScreen(Screen[None]):
         elif not self.jobs.table.has_focus:
             self.jobs.table.focus()
         elif self.jobs.view.query or self.jobs.view.group_by:
-            self.owner.asks.clear()
+            self.workspace.run_command("clear_filter")
         elif self.jobs.table.marked:
             self.jobs.action_unmark()
 
     def action_open(self) -> None:
         """Show all that is known of the job under the cursor."""
         if self.chosen:
-            self.owner.show_job(self.chosen[-1] if self.page == "queue" else (self._selected_id or self.chosen[0]))
+            self.workspace.show_job(self.chosen[-1] if self.page == "queue" else (self._selected_id or self.chosen[0]))
 
     def action_zoom(self) -> None:
         """Give the pane with the keys all the room, or take it back."""
@@ -383,92 +386,27 @@ class MainScreen(Screen[None]):
 
     def action_reload(self) -> None:
         """Draw anew; what was not answered when a host was connected to is asked again."""
-        self.owner.ask_again()
+        self.workspace.ask_again()
         self.reload()
         self.refresh(layout=True)
 
-    def action_find(self) -> None:
-        """Search in the log where that has the keys, find metrics on their page, filter the jobs everywhere else."""
-        if self.log_pane.log_view.has_focus:
-            self.owner.asks.search()
-        elif self._metrics is not None and self._metrics.has_focus:
-            self.owner.asks.metric()
-        else:
-            self.owner.asks.filter()
-
-    def action_filter_log(self) -> None:
-        """Show only the lines of the log with some words."""
-        self.owner.asks.log_filter()
-
-    def action_sort(self) -> None:
-        """Ask what to sort by."""
-        self.owner.asks.sort()
-
-    def action_columns(self) -> None:
-        """Ask which columns to show."""
-        self.owner.asks.columns()
-
-    def action_group(self) -> None:
-        """Ask what to group by."""
-        self.owner.asks.group()
-
-    def action_views(self) -> None:
-        """Offer the saved views."""
-        self.owner.asks.views()
-
-    def action_archived(self) -> None:
-        """Show archived jobs too, or not."""
-        self.owner.asks.toggle_archived()
+    def action_command(self, name: str) -> None:
+        """Run a command of the app, by its name."""
+        self.workspace.run_command(name)
 
     def action_act(self) -> None:
         """Offer what can be done with the chosen jobs; on the hosts' page, with a host."""
-        if self.page == "hosts":
-            self.owner.hosting.offer(self._hosts)
-        else:
-            self.owner.deeds.offer_actions()
-
-    def action_edit(self) -> None:
-        """Edit the command of the job and run it anew."""
-        self.owner.deeds.edit_and_run()
-
-    def action_new(self) -> None:
-        """Ask for a new job."""
-        self.owner.deeds.launch_new()
-
-    def action_new_host(self) -> None:
-        """Ask for a new host."""
-        self.owner.asks.host()
-
-    def action_command(self) -> None:
-        """Ask for a verb."""
-        self.owner.deeds.ask_command("")
-
-    def action_copy(self) -> None:
-        """Offer what can be copied."""
-        self.owner.deeds.offer_copies()
-
-    def action_undo(self) -> None:
-        """Take back what was done last."""
-        self.owner.deeds.undo()
-
-    def action_pager(self) -> None:
-        """Open the log in $PAGER."""
-        self.owner.looking.open_log("PAGER", "less -R")
-
-    def action_editor(self) -> None:
-        """Open the log in $EDITOR."""
-        self.owner.looking.open_log("EDITOR", "vi")
+        self.workspace.run_command("host_actions" if self.page == "hosts" else "job_actions")
 
     def action_part(self) -> None:
+        """Show another part of the job where its log is."""
+        self.show_next_part()
+
+    def show_next_part(self) -> None:
         """Show another part of the job where its log is."""
         if not self.query_one(LogPane).display:
             self.action_page("jobs")
         self.query_one(LogPane).show_next_part()
-
-    def action_difference(self) -> None:
-        """Offer to compare the code and the logs of the chosen jobs."""
-        jobs = self.query_one(ComparePane).jobs if self.page == "compare" else self.chosen[1::-1]
-        self.owner.looking.offer_differences(jobs)
 
 
 def _read_head(conn: sqlite3.Connection) -> tuple[dict[str, int], dict[str, HostRow]]:

@@ -1,4 +1,4 @@
-"""The table of a job's options as options of click: what they complete, and how they are read."""
+"""A table of options as options of click: what they complete, and how they are read."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import click
 
 from foundations_tui.cli.params import HostName, JobName, LocalPath, ProjectName
 from foundations_tui.errors import UsageError
-from foundations_tui.submit.options import Kind, Option
+from foundations_tui.text.options import Kind, Option
 
 
-def submit_options(options: Mapping[str, Option]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+def table_options(options: Mapping[str, Option]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Return a decorator that gives a verb these options, in their order.
 
     Args:

@@ -1,13 +1,14 @@
-"""How an option of a job is given: as words of a command line, as a line of the form, and back from a job that was.
+"""How an option is given: as words of a command line, as a line of a form, and back from the value that came of it.
 
-``request.Request`` has one for each of its fields; the command line, the form of the app, "run again" and the table in
-docs/usage.md are made from those.
+``submit.request.Request`` has one for each of its fields; the command line, the form of the app, "run again" and
+docs/options.md are made from those.
 """
 
 from __future__ import annotations
 
 import enum
 import json
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -210,12 +211,27 @@ def parameters_of_file(file: str) -> dict[str, Any]:
     return found
 
 
-def read_words(words: Sequence[str], options: Mapping[str, Option]) -> tuple[dict[str, Any], list[str]]:
-    """Understand what would stand behind ``foundations submit``, where no terminal is asked.
+def split_line(line: str) -> list[str]:
+    """Return the words of a line, as a shell would.
+
+    Raises:
+        UsageError: a quotation is not closed.
+    """
+    try:
+        return shlex.split(line)
+    except ValueError as error:
+        raise UsageError(f"{str(error).lower()}: {line}") from None
+
+
+def read_words(
+    words: Sequence[str], options: Mapping[str, Option], verb: str = "submit"
+) -> tuple[dict[str, Any], list[str]]:
+    """Understand what would stand behind a verb of ``foundations``, where no terminal is asked.
 
     Args:
         words: options, then ``--`` and the command.
         options: what there is, by the names of the values.
+        verb: for messages.
     Returns:
         (the values that were given, by name; the command).
     Raises:
@@ -225,7 +241,7 @@ def read_words(words: Sequence[str], options: Mapping[str, Option]) -> tuple[dic
 
     class Parser(argparse.ArgumentParser):
         def error(self, message: str) -> NoReturn:
-            raise UsageError(message.replace("unrecognized arguments", "not an option of submit"))
+            raise UsageError(message.replace("unrecognized arguments", f"not an option of {verb}"))
 
     end = list(words).index("--") if "--" in words else len(words)
     parser = Parser(add_help=False, allow_abbrev=False, argument_default=argparse.SUPPRESS)
