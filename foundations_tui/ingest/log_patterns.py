@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import json
 import math
 import os
 import re
@@ -31,8 +30,7 @@ def take_in(store: Store, job: str, attempt: int) -> None:
     A log has no times of its own: what is found bears the moment at which its line was written, as far as the samples
     of the job's log tell, else at which it was seen.
     """
-    row = store.conn.execute("SELECT spec FROM jobs WHERE job = ?", [job]).fetchone()
-    patterns = json.loads(row["spec"]).get("metrics", {}).get("patterns", ()) if row is not None else ()
+    patterns = queries.log_patterns(store.conn, job)
     if not patterns:
         return
     path = locations.log_file(job, attempt)
@@ -40,8 +38,8 @@ def take_in(store: Store, job: str, attempt: int) -> None:
     clock = log_clock.read(store.conn, job_row, attempt, path.stat().st_size if path.exists() else 0)
     ended_at = log_clock.span(job_row, attempt)[1]
     now = ended_at or time.time()
-    steps = functools.partial(_next_step, store, job, attempt)
-    is_whole = ended_at is not None and _is_here_whole(store, job, attempt)
+    steps = functools.partial(queries.next_step, store.conn, job, attempt)
+    is_whole = ended_at is not None and queries.is_stream_whole(store.conn, job, attempt, "log")
     while True:
         known = write_streams.run_offset(store, job, attempt, "patterns")
         offset, page, size = _page(path, known)
@@ -58,17 +56,12 @@ def take_in(store: Store, job: str, attempt: int) -> None:
             begin = page.find(b"\n") + 1 or len(page)  # what a hole cut off the line before it says nothing
             write_streams.skip_unfinished(store, job, attempt, "patterns", known, offset)
         when = functools.partial(_written_at, clock, now)
-        found = _records(compiled(tuple(patterns)), page[begin:end], offset + begin, when, steps)
+        found = _records(compiled(patterns), page[begin:end], offset + begin, when, steps)
         write_streams.put_found(store, job, attempt, "patterns", offset, taken, WRITER, list(found))
 
 
 def _written_at(clock: log_clock.LogClock, otherwise: float, offset: int) -> float:
     return clock.time_at(offset) or otherwise
-
-
-def _is_here_whole(store: Store, job: str, attempt: int) -> bool:
-    query = "SELECT 1 FROM streams WHERE job = ? AND attempt = ? AND name = 'log' AND offset < size"
-    return store.conn.execute(query, [job, attempt]).fetchone() is None
 
 
 def _page(path: Path, offset: int) -> tuple[int, bytes, int]:
@@ -192,9 +185,3 @@ def read_number(text: str) -> int | float | None:
     if "." not in digits and match[3] is None and len(digits) <= MOST_DIGITS:
         return int(match[1] + digits)  # a longer one is infinite as a float
     return float(match[1] + digits + (match[3] or ""))
-
-
-def _next_step(store: Store, job: str, attempt: int, key: str) -> int:
-    query = "SELECT step FROM series WHERE key = ? AND job = ? AND attempt = ?"
-    row = store.conn.execute(query, [key, job, attempt]).fetchone()
-    return 0 if row is None or row["step"] is None else int(row["step"]) + 1

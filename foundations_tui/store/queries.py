@@ -711,3 +711,38 @@ def _common(a: str, b: str | None) -> int:
 
 def _marks(values: Sequence[Any]) -> str:
     return ",".join("?" * len(values))
+
+
+def state(conn: sqlite3.Connection, job_id: str) -> str | None:
+    """Return a job's state; None for one that the store does not have."""
+    row = conn.execute("SELECT state FROM jobs WHERE job = ?", [job_id]).fetchone()
+    return None if row is None else str(row["state"])
+
+
+def log_patterns(conn: sqlite3.Connection, job_id: str) -> tuple[str, ...]:
+    """Return the patterns of a job's project for lines of its log; none for a job that is not here."""
+    row = conn.execute("SELECT spec FROM jobs WHERE job = ?", [job_id]).fetchone()
+    return tuple(json.loads(row["spec"]).get("metrics", {}).get("patterns", ())) if row is not None else ()
+
+
+def is_stream_whole(conn: sqlite3.Connection, job_id: str, attempt: int, name: str) -> bool:
+    """Return whether all of a stream that its host has is here."""
+    query = "SELECT 1 FROM streams WHERE job = ? AND attempt = ? AND name = ? AND offset < size"
+    return conn.execute(query, [job_id, attempt, name]).fetchone() is None
+
+
+def next_step(conn: sqlite3.Connection, job_id: str, attempt: int, key: str) -> int:
+    """Return the step after the last one of a metric."""
+    query = "SELECT step FROM series WHERE key = ? AND job = ? AND attempt = ?"
+    row = conn.execute(query, [key, job_id, attempt]).fetchone()
+    return 0 if row is None or row["step"] is None else int(row["step"]) + 1
+
+
+def version(conn: sqlite3.Connection) -> int:
+    """Return a number that changes when anybody else has written to the store."""
+    return int(conn.execute("PRAGMA data_version").fetchone()[0])
+
+
+def integrity_problems(conn: sqlite3.Connection) -> list[str]:
+    """Return what SQLite finds wrong with the file, some of it when that is much."""
+    return [row[0] for row in conn.execute("PRAGMA integrity_check(20)") if row[0] != "ok"]

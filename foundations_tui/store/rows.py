@@ -124,6 +124,16 @@ class JobRow:
         return self.state in ("failed", "lost")
 
     @property
+    def lacks_cause(self) -> bool:
+        """Whether it failed and nobody knows what of."""
+        return self.state == "failed" and not self.cause
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether its host has given it a place to run."""
+        return self.state not in ("submitting", "queued")
+
+    @property
     def is_unsure(self) -> bool:
         """Whether it may have changed since: its host is out of reach."""
         return self.unreachable_since is not None and not self.is_final

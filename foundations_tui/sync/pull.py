@@ -356,10 +356,9 @@ class _StreamPull:
         self._carry, self._stored = data[taken:], offset + taken
 
     def _pass_over_torn_line(self, offset: int, end: int) -> None:
-        """A writer that has ended finishes its line no more."""
+        """A finished writer never completes its last line."""
         job, attempt, name = self._key
-        state = self._store.conn.execute("SELECT state FROM jobs WHERE job = ?", [job]).fetchone()
-        if state is not None and state["state"] in ("completed", "failed", "stopped", "lost"):
+        if queries.state(self._store.conn, job) in queries.FINAL:
             write_streams.skip_unfinished(self._store, job, attempt, name, offset, end)
 
 

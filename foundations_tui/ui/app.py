@@ -38,7 +38,7 @@ from foundations_tui.ui.commands import COMMANDS, Actions
 from foundations_tui.ui.input.key_queue import KeysInOrder
 from foundations_tui.ui.input.keymap import catalog, keymap
 from foundations_tui.ui.messages import ActionEnded, Answered, Asked, StoreChanged
-from foundations_tui.ui.models.store_reader import Reader, version
+from foundations_tui.ui.models.store_reader import Reader
 from foundations_tui.ui.pages import PAGES
 from foundations_tui.ui.screens.confirm import Confirm
 from foundations_tui.ui.screens.help import Help
@@ -459,4 +459,4 @@ def _written_at(path: Path) -> int:
 
 def _version_and_life(conn: sqlite3.Connection) -> tuple[int, bool]:
     """Return the store's version, and whether anything runs."""
-    return version(conn), bool(queries.state_counts(conn).keys() & {"running", "preparing"})
+    return queries.version(conn), bool(queries.state_counts(conn).keys() & {"running", "preparing"})

@@ -56,7 +56,7 @@ def message(row: JobRow, now: float) -> dict[str, Any]:
         row: the job.
         now: seconds since the epoch.
     """
-    why = f": {row.why}" if row.why and row.state != "completed" else ""
+    why = f": {row.why}" if row.why else ""
     event = "job_stalled" if row.stalled_since else "job_ended"
     return {"event": event, "text": f"{row.label} ({row.project}) {row.state} on {row.host}{why}", **row.to_json(now)}
 

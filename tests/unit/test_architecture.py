@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import functools
 import graphlib
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -172,6 +173,77 @@ def test_panes_never_see_a_host() -> None:
         for path in (ROOT / "foundations_tui" / "ui" / folder).glob("*.py"):
             for module, _ in imports(path):
                 assert not module.startswith(("foundations_tui.hosts", "foundations_tui.session", "paramiko", "fabric"))
+
+
+def calls_and_words(path: Path) -> Iterator[tuple[int, str]]:
+    """Yield (line, text) of each string and each comparison in a file that is no docstring."""
+    tree = ast.parse(path.read_text())
+    documents = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in documents:
+            yield node.lineno, node.value
+        elif isinstance(node, ast.Compare):
+            yield node.lineno, ast.unparse(node)
+
+
+FRONTS = ("cli", "ui")
+SQL = re.compile(r"\s*(SELECT|INSERT|UPDATE|DELETE FROM|PRAGMA|CREATE TABLE|WITH \w+ AS)\b")
+RULES = re.compile(r"\.owner\s*(==|!=|not in|in)|\.state\s*(==|!=|not in|in)\s*[\'\"(\[{]")
+
+
+def test_no_sql_outside_of_the_store() -> None:
+    for path in sources("foundations_tui"):
+        if "store" not in path.parent.parts:
+            for line, text in calls_and_words(path):
+                assert not SQL.match(text), f"{path.relative_to(ROOT)}:{line} has SQL: it belongs into store/"
+
+
+def test_no_front_decides_whose_a_job_is_or_which_states_are_final() -> None:
+    """``jobs/ownership.py``, ``jobs/states.py`` and ``store/rows.py`` do."""
+    for path in sources("foundations_tui"):
+        if path.relative_to(ROOT / "foundations_tui").parts[0] not in FRONTS:
+            continue
+        for line, text in calls_and_words(path):
+            of_a_host = "reachable" in text or "unknown" in text
+            assert of_a_host or not RULES.search(text), f"{path.relative_to(ROOT)}:{line} decides: {text}"
+
+
+def test_the_app_starts_verbs_as_processes_only_behind_the_colon_and_for_the_terminal() -> None:
+    starters = {
+        str(path.relative_to(ROOT / "foundations_tui" / "ui"))
+        for path in sources("foundations_tui/ui")
+        for _, text in calls_and_words(path)
+        if text == "foundations_tui"
+    }
+    assert starters == {"actions/background.py"}
+    verbs = {
+        node.args[0].value
+        for path in sources("foundations_tui/ui")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Name)
+        and node.func.id == "Command"
+        and node.args
+        and isinstance(node.args[0], ast.Constant)
+    }
+    assert verbs == {"shell"}, "what needs no terminal is an operation of the core, in a thread"
+
+
+def test_screens_panes_and_actions_never_see_the_app() -> None:
+    for folder in ("panes", "widgets", "screens", "actions", "models", "input"):
+        for path in (ROOT / "foundations_tui" / "ui" / folder).glob("*.py"):
+            for module, _ in imports(path):
+                assert module != "foundations_tui.ui.app", f"{path.relative_to(ROOT)}: ui/workspace.py says what it may"
+
+
+def test_no_module_imports_itself_in_a_circle_not_even_for_types() -> None:
+    graph = {}
+    for path in sources("foundations_tui"):
+        name = ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+        graph[name] = {
+            module for module, _ in imports(path) if module.startswith("foundations_tui.") and module != name
+        }
+    graphlib.TopologicalSorter(graph).prepare()
 
 
 def modules_imported(package: str) -> dict[str, set[str]]:

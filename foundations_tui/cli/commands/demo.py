@@ -110,7 +110,7 @@ def _wait(session: Session, ids: list[str]) -> list[JobRow]:
     began = time.monotonic()
 
     def changed(row: JobRow) -> None:
-        if row.state in ("running", "completed", "failed", "stopped", "lost"):
+        if row.started_at is not None or row.is_final:
             say(f"{time.monotonic() - began:6.1f} s  {row.name:<22} {row.state}")
 
     watch.wait_for(session, ids, changed)

@@ -94,7 +94,7 @@ def _show_lines(row: JobRow, spec: dict[str, Any], now: float) -> list[str]:
         ("host", row.host + (" (out of reach)" if row.unreachable_since is not None else "")),
         ("state", click.style(row.state, fg=output.STATE_COLORS.get(row.state))),
         ("reason", row.why),
-        ("cause", row.cause.get("line") or ("unknown" if row.state == "failed" and not row.cause else None)),
+        ("cause", row.cause.get("line") or ("unknown" if row.lacks_cause else None)),
         ("exit code", row.exit_code),
         ("attempt", _attempt_words(row)),
         ("group", row.group),

@@ -50,7 +50,7 @@ def check(as_json: bool) -> int:
     counts: dict[str, int] = {}
     try:
         with contextlib.closing(open_reader()) as conn:
-            problems = [row[0] for row in conn.execute("PRAGMA integrity_check(20)") if row[0] != "ok"]
+            problems = queries.integrity_problems(conn)
             counts = queries.counts(conn)
     except sqlite3.DatabaseError as error:
         problems = [str(error)]

@@ -99,8 +99,3 @@ class Reader:
             return
         if not self._ended:
             self._deliver(lambda: then(found))
-
-
-def version(conn: sqlite3.Connection) -> int:
-    """Return a number that changes when anybody has written to the store."""
-    return int(conn.execute("PRAGMA data_version").fetchone()[0])

@@ -189,7 +189,7 @@ def _head(row: JobRow, attempt: int, room: int) -> Content:
     ]
     parts.append(f"attempt {attempt} of {row.attempt}" if row.attempt > 1 else "")
     parts.append("" if row.exit_code is None else f"exit {row.exit_code}")
-    parts.append(row.why if row.why and row.state != "completed" else "")
+    parts.append(row.why)
     first = Content.assemble(state, "  ", one_line("  ".join(part for part in parts if part)))
     metrics = [f"{key} {humanize.number(metric.last)}" for key, metric in row.metrics.items()]
     params = [f"{key}={humanize.number(value)}" for key, value in row.params.items()]
@@ -200,7 +200,7 @@ def _head(row: JobRow, attempt: int, room: int) -> Content:
 def _empty_words(row: JobRow) -> str:
     if row.kind == "run":
         return "run by hand: its output was not captured"
-    if row.state in ("submitting", "queued"):
+    if not row.has_begun:
         return row.reason or "waits for its turn"
     if row.is_final:
         return "it wrote nothing" if row.complete else "its log is not here yet"
