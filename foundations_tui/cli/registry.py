@@ -46,6 +46,7 @@ VERBS = {
     "store": ("store", "Back up and check the local store."),
     "demo": ("demo", "Try it: a sweep of small trainings on this machine."),
     "ui": ("ui", "Open the terminal app (also: bare 'foundations')."),
+    "mcp": ("mcp", "Serve a coding assistant (Model Context Protocol)."),
     "web": ("web", "Serve the terminal app to a browser on this machine."),
     "completion": ("completion", "Print the completion script for bash, zsh or fish."),
 }

@@ -16,9 +16,9 @@ from foundations_tui.config import locations
 from foundations_tui.config.hosts import load_hosts, owner_name
 from foundations_tui.errors import FoundationsError
 from foundations_tui.ingest import event_files
-from foundations_tui.processes import is_running
 from foundations_tui.store import queries, write_streams, writes
 from foundations_tui.store.db import Store
+from foundations_tui.store.process_identity import is_running
 from remote_agent.protocol.errors import BadRequest
 from remote_agent.protocol.jobs import JOB_ID, STATE_OF_REASON, EndReason, JobSpec, JobState, JobView
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from foundations_tui.config import locations
@@ -13,6 +15,9 @@ from foundations_tui.store import queries, sparse
 from foundations_tui.store.rows import JobRow
 from foundations_tui.sync import outputs, pull
 from foundations_tui.sync.follower import Follower
+
+_LOOK_SECONDS = 60.0
+"""The store is looked at so often at least, whatever a follower tells."""
 
 
 def follow_log(session: Session, job_id: str) -> Iterator[bytes]:
@@ -29,25 +34,29 @@ def follow_log(session: Session, job_id: str) -> Iterator[bytes]:
                 return
 
 
-def wait_for(session: Session, ids: list[str], changed: Callable[[JobRow], None]) -> list[JobRow]:
+def wait_for(
+    session: Session, ids: list[str], changed: Callable[[JobRow], None], seconds: float = math.inf
+) -> list[JobRow]:
     """Wait until jobs have ended; a host out of reach is waited for.
 
     Args:
         session: the client's.
         ids: whole ids.
         changed: called with each job whose state changed.
+        seconds: how long at most.
     Returns:
         The jobs, in the order asked for.
     """
+    deadline = time.monotonic() + seconds
     states: dict[str, str] = {}
     with _Watched(session, ids, streams=False) as watched:
         while True:
-            rows = watched.next()
+            rows = watched.next(deadline)
             for row in rows:
                 if states.get(row.job) != row.state:
                     states[row.job] = row.state
                     changed(row)
-            if all(row.is_final for row in rows):
+            if all(row.is_final for row in rows) or time.monotonic() >= deadline:
                 return rows
 
 
@@ -125,14 +134,16 @@ class _Watched:
         for follower in self._followers:
             follower.stop()
 
-    def next(self) -> list[JobRow]:
+    def next(self, deadline: float = math.inf) -> list[JobRow]:
         """Return the jobs as they are now; from the second call on, when there is news.
 
+        Args:
+            deadline: by the monotonic clock; then they are returned without news, too.
         Raises:
             FoundationsError: a host can be followed no longer.
         """
         if not self._first:
-            self._news.wait(timeout=60)
+            self._news.wait(timeout=max(0.0, min(_LOOK_SECONDS, deadline - time.monotonic())))
         self._first = False
         self._news.clear()
         if self._problem is not None:

@@ -16,11 +16,11 @@ from foundations_tui.config.hosts import owner_name
 from foundations_tui.config.project import ProjectConfig, data_of, load_project
 from foundations_tui.errors import FoundationsError, HostRefused, HostUnreachable, NotFoundError, UsageError
 from foundations_tui.hosts.agent import Agent
-from foundations_tui.processes import own_identity
 from foundations_tui.session import Session
 from foundations_tui.snapshot import freeze
 from foundations_tui.snapshot.freeze import LeftBehind, Snapshot
 from foundations_tui.store import queries, writes
+from foundations_tui.store.process_identity import own_identity
 from foundations_tui.store.rows import JobRow
 from foundations_tui.submit import placement, shipping
 from foundations_tui.submit.progress import SILENT, Progress

@@ -66,18 +66,23 @@ class Submission:
         return bool(self.group)
 
 
-def read(conn: sqlite3.Connection, command: Sequence[str], values: Mapping[str, Any]) -> Submission:
+def read(
+    conn: sqlite3.Connection, command: Sequence[str], values: Mapping[str, Any], params: Mapping[str, Any] | None = None
+) -> Submission:
     """Understand what is to be submitted.
 
     Args:
         conn: a connection of the store, which knows the jobs that are named and how long jobs take.
         command: the words of the command.
         values: by the names of ``ALL_OPTIONS``; what is missing is as by default.
+        params: parameters of the job that no command line had to hold; those among the values win.
     Raises:
         UsageError: it cannot be understood. NotFoundError: a job that is named does not exist.
     """
     plan = _plan(values)
     request = request_of(conn, command, values)
+    if params:
+        request = replace(request, params={**params, **request.params})
     notes = _what_reaches_nothing(request, plan)
     if plan is None:
         return Submission([request], notes=tuple(notes))

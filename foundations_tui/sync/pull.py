@@ -24,10 +24,10 @@ from foundations_tui.errors import (
 )
 from foundations_tui.hosts.agent import Agent, Promise
 from foundations_tui.ingest import event_metrics, log_patterns
-from foundations_tui.processes import is_running
 from foundations_tui.session import Session
 from foundations_tui.store import queries, write_annotations, write_streams, writes
 from foundations_tui.store.db import Store
+from foundations_tui.store.process_identity import is_running
 from foundations_tui.sync import outputs, trash
 from remote_agent.protocol import messages
 from remote_agent.protocol.errors import BadRequest

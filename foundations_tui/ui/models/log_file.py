@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from foundations_tui.analysis.log_excerpt import ERROR, ERROR_WORDS
 from foundations_tui.store import sparse
 
 CHUNK_BYTES = 64 << 10
@@ -69,8 +70,7 @@ class Wanted:
         return found
 
 
-_ERROR_WORDS = (b"error", b"exception", b"traceback", b"fatal", b"critical", b"out of memory", b"nan")
-ERRORS = Wanted(re.compile(rb"(?i)\b(?:%s)\b" % b"|".join(_ERROR_WORDS)), _ERROR_WORDS)
+ERRORS = Wanted(ERROR, ERROR_WORDS)
 """What the jump to the next error looks for."""
 TRACEBACK = Wanted(re.compile(rb"\bTraceback \(most recent call last\)"), (b"traceback",))
 """It may stand behind a progress bar, which ends no line."""

@@ -13,7 +13,7 @@ def own_identity() -> str:
 
 
 def is_running(identity: str) -> bool:
-    """Say whether the process of an identity still runs on this machine."""
+    """Return whether the process of an identity still runs on this machine."""
     pid, _, started = identity.partition(":")
     return pid.isdigit() and _start_time(int(pid)) == started != ""
 

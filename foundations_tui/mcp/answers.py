@@ -1,0 +1,91 @@
+"""Results of the core as short, structured answers: what is not known is left out, what is long is cut."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from foundations_tui.jobs.outcome import Outcome
+from foundations_tui.store.rows import CurvePoint, HostRow, JobRow, iso, json_value
+from foundations_tui.submit.pipeline import Preview
+from foundations_tui.sweeps.submission import Submission
+from foundations_tui.text import humanize
+
+_MOST_SHOWN = 20
+_LONGEST = 300
+"""Characters of a text."""
+_NOT_TOLD = ("snapshot", "usage", "data_as_of", "attempts", "uses", "args")
+_TEXT_OF_JOBS = ("name", "command", "params", "tags", "metrics", "note", "artifacts", "cause", "reason")
+_OF_A_HOST = "host state error running queued cpus cpus_free memory_free disk_free paused problems".split()
+
+
+def brief(row: JobRow) -> dict[str, Any]:
+    """Return one job in a few words."""
+    metrics = {key: summary.last for key, summary in list(row.metrics.items())[:_MOST_SHOWN]}
+    text = {
+        "name": row.label[:_LONGEST],
+        "why": row.why[:_LONGEST],
+        "params": row.params,
+        "metrics": metrics,
+        "tags": row.tags,
+    }
+    when = {"created": iso(row.created_at), "as_of": iso(row.data_as_of) if row.is_unsure else None}
+    facts = {key: getattr(row, key) for key in ("job", "host", "project", "owner", "exit_code")}
+    state = {"state": row.shown_state, "took": humanize.duration(row.duration(time.time()))}
+    return known({**facts, **state, **when, "untrusted": known(json_value(text))})
+
+
+def whole(row: JobRow, spec: Mapping[str, Any]) -> dict[str, Any]:
+    """Return one job in full, with its specification, and what it wrote itself apart."""
+    facts = {key: value for key, value in row.to_json(time.time()).items() if key not in _NOT_TOLD}
+    untrusted = {key: facts.pop(key) for key in _TEXT_OF_JOBS}
+    hidden = {*facts, *untrusted, "env"}  # a variable may hold what the user would not show
+    options = {key: json_value(value) for key, value in spec.items() if key not in hidden}
+    return known({**facts, "options": known(options), "untrusted": known(untrusted)})
+
+
+def host(name: str, row: HostRow | None) -> dict[str, Any]:
+    """Return one host in a few words."""
+    if row is None:
+        return {"host": name, "state": "unknown"}
+    wire = row.to_json()
+    gpus = [gpu.get("name") for gpu in wire["gpus"]]
+    return known({**{key: wire[key] for key in _OF_A_HOST}, "gpus": gpus})
+
+
+def preview(submission: Submission, found: Preview) -> dict[str, Any]:
+    """Return what a submit would ship, and what it would cost."""
+    commands = [humanize.command(list(request.command)) for request in submission.requests[:_MOST_SHOWN]]
+    facts = {"jobs": len(submission.requests), "sweep": submission.words, "commands": commands, "host": found.host}
+    facts |= {"notes": list(submission.notes), "ships": found.lines[0], "files": found.files, "bytes": found.bytes}
+    largest = [f"{path} ({humanize.size(size)})" for path, size in found.largest[:5]]
+    left = found.left_behind.words if found.left_behind.names else ""
+    return known({**facts, "largest": largest, "not_shipped": left})
+
+
+def outcomes(found: Iterable[Outcome]) -> dict[str, Any]:
+    """Return what came of an operation, for each job."""
+    return {
+        "jobs": [
+            known({"job": one.row.job, "done": one.error is None, "words": one.words, "error": str(one.error or "")})
+            for one in found
+        ]
+    }
+
+
+def thinned(curve: Sequence[CurvePoint], most: int) -> list[dict[str, Any]]:
+    """Return at most so many points of a series: evenly spread, the last one among them."""
+    step = max(1, -(-len(curve) // most))
+    kept = curve[(len(curve) - 1) % step :: step]
+    return [known({"step": p.step_max, "value": json_value(p.last), "min": p.min, "max": p.max}) for p in kept]
+
+
+def words_of(pairs: Mapping[str, Any] | None) -> tuple[str, ...]:
+    """Return K=V words of a table."""
+    return tuple(f"{key}={value}" for key, value in (pairs or {}).items())
+
+
+def known(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what is known."""
+    return {key: value for key, value in facts.items() if value not in (None, "", [], {}, ())}
