@@ -40,7 +40,7 @@ class Host:
         self.project.mkdir()
         (self.project / "train.py").write_text("print(1)\n")
         os.environ["FOUNDATIONS_HOME"] = str(top)
-        hosts = HostsConfig({"local": HostConfig("local", root=str(self.root), max_jobs=max_jobs)})
+        hosts = HostsConfig({"local": HostConfig(name="local", root=str(self.root), max_jobs=max_jobs)})
         self.session = Session(hosts)
         self.agent = self.session.agent("local")
         self.frozen = freeze.take(self.project)

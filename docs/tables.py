@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from pathlib import Path
 
+from foundations_tui.config.schema import FILES, json_schema
 from foundations_tui.sweeps.submission import ALL_OPTIONS
 from foundations_tui.text.options import Kind, Option
 
@@ -37,9 +40,13 @@ def _escaped(text: str) -> str:
     return text.replace("|", "\\|")
 
 
-PAGES = {"options.md": options_page}
+PAGES: dict[str, Callable[[], str]] = {
+    "options.md": options_page,
+    **{f"schema/{name}.json": functools.partial(json_schema, name) for name in FILES},
+}
 """What makes each page, by its name."""
 
 if __name__ == "__main__":
+    (FOLDER / "schema").mkdir(exist_ok=True)
     for name, page in PAGES.items():
         (FOLDER / name).write_text(page(), encoding="utf-8")

@@ -213,11 +213,11 @@ _PREVIEW = 20
 
 def project_filter(conn: sqlite3.Connection, **wanted: Any) -> JobFilter:
     """Return a filter of jobs that knows which way metrics get better: foundations.toml says so, or the jobs do."""
-    from foundations_tui.config.project import load_project
+    from foundations_tui.config.project import directions_of
     from foundations_tui.store import queries
 
     try:
-        own = load_project(Path.cwd()).directions
+        own = directions_of(Path.cwd())
     except (FoundationsError, OSError):
         own = {}  # only submit refuses a file that is wrong
     return queries.JobFilter(**wanted, directions={**queries.directions(conn, wanted.get("project", "")), **own})
@@ -249,23 +249,39 @@ def reader(sync_first: bool) -> sqlite3.Connection:
 def connecting(command: Callable[..., Any]) -> Callable[..., Any]:
     """Give a verb a ``session`` that is closed at its end, and the option about host keys."""
 
+    return _connecting(command, warns=True)
+
+
+def connecting_to_submit(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a verb a ``session`` as ``connecting`` does; what it does refuses unknown keys that others warn of."""
+    return _connecting(command, warns=False)
+
+
+def _connecting(command: Callable[..., Any], warns: bool) -> Callable[..., Any]:
     @click.option("--accept-new-host-key", is_flag=True, help="Trust an unknown host key, and remember it.")
     @functools.wraps(command)
     def wrapped(*args: Any, accept_new_host_key: bool, **options: Any) -> Any:
-        with open_session(accept_new_host_key) as session:
+        with open_session(accept_new_host_key, warns) as session:
             return command(*args, session=session, **options)
 
     return wrapped
 
 
 @contextlib.contextmanager
-def open_session(accept_new_host_key: bool = False) -> Iterator[Session]:
-    """Give a session that talks on stderr and asks about unknown host keys on a terminal."""
+def open_session(accept_new_host_key: bool = False, warns: bool = True) -> Iterator[Session]:
+    """Give a session that talks on stderr and asks about unknown host keys on a terminal.
+
+    Args:
+        accept_new_host_key: whether such keys are trusted without a question.
+        warns: whether unknown keys of hosts.toml are said.
+    """
     from foundations_tui.hosts.asking import Asker
     from foundations_tui.session import Session
 
     asker = Asker(_accept if accept_new_host_key else _ask, _ask_passphrase, _ask_secret)
     session = Session(asker=asker, say=say)
+    for error in session.hosts.unknown if warns else ():
+        say(f"warning: {error}" + (f" ({error.hint})" if error.hint else ""))
     try:
         yield session
     finally:

@@ -43,6 +43,7 @@ VERBS = {
     "hosts": ("hosts", "List, add, test and remove hosts."),
     "tensorboard": ("tensorboard", "Open TensorBoard over the event files of jobs."),
     "import": ("import_", "Take in runs of MLflow or TensorBoard."),
+    "config": ("config", "Tell what may stand in configuration files: JSON schemas."),
     "store": ("store", "Back up and check the local store."),
     "demo": ("demo", "Try it: a sweep of small trainings on this machine."),
     "ui": ("ui", "Open the terminal app (also: bare 'foundations')."),

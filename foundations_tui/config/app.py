@@ -7,13 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from foundations_tui.config import locations, toml
-from foundations_tui.config.values import ENDS, notify_of
-from foundations_tui.errors import ConfigError
-
-_KEYS = ("theme", "ascii", "mouse", "keys", "notify")
-_NOTIFY_KEYS = ("url", "command", "on", "bell", "terminal")
-TERMINAL = ("auto", "osc9", "osc777", "off")
-"""How the terminal is asked to notify: as it is known to take it, by one of two sequences, not at all."""
+from foundations_tui.config.schema import AppFile, AppNotifyTable
+from foundations_tui.config.values import delivery_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +19,7 @@ class Notify:
     """What is told: ends by their state, and silence of a job."""
     bell: bool = True
     terminal: str = "auto"
-    """One of TERMINAL."""
+    """How the terminal is asked to: one of ``schema.TERMINALS``."""
     delivery: dict[str, Any] = field(default_factory=dict)
     """"url" gets a POST of JSON, "command" gets it on standard input."""
 
@@ -53,38 +48,24 @@ def load(path: Path | None = None) -> Settings:
     Raises:
         ConfigError: what is wrong, with file and line.
     """
-    path = path or locations.config_folder() / "app.toml"
-    table = toml.read(path)
-    for key in table:
-        if key not in _KEYS:
-            raise toml.unknown_key(path, key, _KEYS)
-    return Settings(
-        theme=toml.string(path, table, "theme"),
-        ascii=toml.boolean(path, table, "ascii"),
-        mouse=toml.boolean(path, table, "mouse", True),
-        keys=_keys(path, toml.table_of(path, table.get("keys", {}), "keys")),
-        notify=_notify(path, table),
-    )
+    document = toml.read(path or locations.config_folder() / "app.toml")
+    for error in toml.unknown_keys(document, AppFile):
+        raise error
+    file = toml.convert(document, AppFile)
+    return Settings(file.theme, file.ascii, file.mouse, _keys(document, file.keys), _notify(document, file.notify))
 
 
-def _keys(path: Path, table: dict[str, Any]) -> dict[str, str]:
+def _keys(document: toml.Document, table: dict[str, str]) -> dict[str, str]:
     for name, keys in table.items():
-        if not isinstance(keys, str) or not all(key.strip() for key in keys.split(",")):
-            raise ConfigError(
-                f'{toml.at(path, name)}: the keys of {name} are a string, like "m" or "m,ctrl+space"',
+        if not all(key.strip() for key in keys.split(",")):
+            raise document.error(
+                ("keys", name),
+                f'{name} of [keys] must be a string, like "m" or "m,ctrl+space", got {keys!r}',
                 "foundations ui --keys lists what can be named",
             )
     return {name: ",".join(key.strip() for key in keys.split(",")) for name, keys in table.items()}
 
 
-def _notify(path: Path, whole: dict[str, Any]) -> Notify:
-    table = notify_of(path, whole, _NOTIFY_KEYS, (*ENDS, "stalled"))
-    terminal = table.get("terminal", "auto")
-    if terminal not in TERMINAL:
-        raise ConfigError(f"{toml.at(path, 'terminal')}: terminal of [notify] is one of {', '.join(TERMINAL)}")
-    return Notify(
-        on=tuple(table.get("on", Notify().on)),
-        bell=toml.boolean(path, table, "bell", True),
-        terminal=terminal,
-        delivery={key: table[key] for key in ("url", "command") if key in table},
-    )
+def _notify(document: toml.Document, table: AppNotifyTable) -> Notify:
+    on = Notify().on if table.on is None else tuple(table.on)
+    return Notify(on, table.bell, table.terminal, delivery_of(document, table))

@@ -1,7 +1,4 @@
-"""hosts.toml: read, checked, and written when a host is added.
-
-Unknown keys are errors that name the key and the nearest right one.
-"""
+"""hosts.toml: read, checked, and written when a host is added; ``schema.py`` says what may stand there."""
 
 from __future__ import annotations
 
@@ -10,47 +7,26 @@ import getpass
 import os
 import re
 import subprocess
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from foundations_tui.config import locations, toml
+from foundations_tui.config.schema import HostsFile, HostTable
 from foundations_tui.config.values import data_table, env_table, notify_of
 from foundations_tui.errors import ConfigError, NotFoundError, UsageError
 
 LOCAL = "local"
 RESERVED = ("any", "defaults")
-_MOST_JOBS = 100_000
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")
 
 
-@dataclass(frozen=True)
-class HostConfig:
-    """One host of hosts.toml."""
+class HostConfig(HostTable, frozen=True, kw_only=True):
+    """One host: what hosts.toml says of it, its name, and its variables and data as they are used."""
 
     name: str
-    address: str = ""
-    """"user@host:port" or an alias of ~/.ssh/config; empty for this machine."""
-    identity: str = ""
-    """Private key file."""
-    root: str = ""
-    """Folder of the agent; empty for its usual place."""
-    python: str = ""
-    """Interpreter that jobs mean by ``python``; also runs the agent."""
-    max_jobs: int = 0
-    """Most jobs at once; 0 for as many as there are CPUs."""
-    gpus: str | int | list[int] = "auto"
-    """"auto", a count, or the indices that may be used."""
-    backend: str = "process"
-    transport: str = "paramiko"
-    setup: str = ""
-    """Shell lines before each job (modules, conda)."""
-    env: dict[str, str] = field(default_factory=dict)
-    """Variables of each job."""
-    data: dict[str, dict[str, str]] = field(default_factory=dict)
-    """What lies there, by name: {"path": where, "at": its place in a job's folder}."""
-    tags: list[str] = field(default_factory=list)
-    slurm: dict[str, Any] = field(default_factory=dict)
 
     @property
     def is_local(self) -> bool:
@@ -58,23 +34,6 @@ class HostConfig:
         return not self.address
 
 
-_TYPES: dict[str, tuple[type, ...]] = {
-    "address": (str,),
-    "identity": (str,),
-    "root": (str,),
-    "python": (str,),
-    "max_jobs": (int,),
-    "gpus": (str, int, list),
-    "backend": (str,),
-    "transport": (str,),
-    "setup": (str,),
-    "env": (dict,),
-    "data": (dict,),
-    "tags": (list,),
-    "slurm": (dict,),
-}
-KEYS = tuple(_TYPES)
-"""The keys of a host's table."""
 _NOT_YET = {
     "backend": ("process", "the slurm backend"),
     "transport": ("paramiko", "another transport"),
@@ -91,6 +50,8 @@ class HostsConfig:
     owner: str = ""
     notify: dict[str, Any] = field(default_factory=dict)
     """Whom a host tells that a job has ended: "url", "command", "on"."""
+    unknown: tuple[ConfigError, ...] = ()
+    """What is wrong with keys that nobody knows: reading goes on without them, submitting does not."""
 
     def host(self, name: str) -> HostConfig:
         """Return a host.
@@ -111,31 +72,43 @@ def load_hosts(path: Path | None = None) -> HostsConfig:
     Raises:
         ConfigError: what is wrong, with file and line.
     """
-    path = path or locations.hosts_file()
-    table = toml.read(path)
-    for key in table:
-        if key not in _TOP_KEYS:
-            raise toml.unknown_key(path, key, _TOP_KEYS)
-    defaults = toml.table_of(path, table.get("defaults", {}), "defaults")
-    if "address" in defaults:
-        raise ConfigError(f"{toml.at(path, 'address')}: address belongs to one host, not to [defaults]")
-    hosts = {LOCAL: _host(path, LOCAL, defaults, {})}
-    for name, entry in toml.table_of(path, table.get("hosts", {}), "hosts").items():
+    document = toml.read(path or locations.hosts_file())
+    _check_hosts(document)
+    file = toml.convert(document, HostsFile)
+    defaults = document.table.get("defaults", {})
+    hosts = {LOCAL: _host(document, LOCAL, defaults, {})}
+    for name, entry in document.table.get("hosts", {}).items():
+        hosts[name] = _host(document, name, defaults, entry)
+    if file.default_host and file.default_host != "any" and file.default_host not in hosts:
+        raise document.error(
+            ("default_host",),
+            f"default_host names no host: {file.default_host!r}",
+            toml.nearest(file.default_host, hosts),
+        )
+    unknown = tuple(toml.unknown_keys(document, HostsFile))
+    return HostsConfig(hosts, file.default_host, file.owner, notify_of(document, file.notify), unknown)
+
+
+def _check_hosts(document: toml.Document) -> None:
+    """Find what is wrong with the tables of hosts before their values are: each error names its host.
+
+    Raises:
+        ConfigError: what is wrong, with its line.
+    """
+    defaults = document.below("defaults")
+    if defaults is not None:
+        toml.convert(defaults, HostTable, "[defaults]")
+        if "address" in defaults.table:
+            raise document.error(("defaults", "address"), "address belongs to one host, not to [defaults]")
+    hosts = document.below("hosts")
+    for name in hosts.table if hosts is not None else ():
         try:
             check_name(name, allow_local=True)
         except UsageError as error:
-            raise ConfigError(f"{toml.at(path, name)}: {error}") from None
-        hosts[name] = _host(path, name, defaults, toml.table_of(path, entry, f"hosts.{name}"))
-    default = toml.string(path, table, "default_host")
-    if default and default != "any" and default not in hosts:
-        raise ConfigError(
-            f"{toml.at(path, 'default_host')}: default_host names no host: {default!r}",
-            toml.nearest(default, hosts),
-        )
-    return HostsConfig(hosts, default, toml.string(path, table, "owner"), notify_of(path, table))
-
-
-_TOP_KEYS = ("hosts", "defaults", "default_host", "owner", "notify")
+            raise document.error(("hosts", name), str(error)) from None
+        table = document.below("hosts", name)
+        assert table is not None
+        toml.convert(table, HostTable, name)
 
 
 def check_name(name: str, allow_local: bool = False) -> None:
@@ -178,7 +151,8 @@ def add_host(name: str, address: str, options: dict[str, Any]) -> Path:
     import tomlkit
 
     path, document = _open_document()
-    _host(path, name, {}, {"address": address, **options})  # what could not be read again is not written
+    table = {"address": address, **options}
+    _check_hosts(toml.Document(path, {"hosts": {name: table}}))  # what could not be read again is not written
     tables = document.setdefault("hosts", tomlkit.table(is_super_table=True))
     entry = tomlkit.table()
     for key, value in {"address": address, **options}.items():
@@ -226,39 +200,23 @@ def _save_document(path: Path, text: str) -> None:
         raise ConfigError(f"{path} cannot be written: {error.strerror}") from None
 
 
-def _host(path: Path, name: str, defaults: dict[str, Any], entry: dict[str, Any]) -> HostConfig:
-    known = [f.name for f in fields(HostConfig) if f.name != "name"]
+def _host(document: toml.Document, name: str, defaults: dict[str, Any], entry: dict[str, Any]) -> HostConfig:
+    """Return a host: its own table over the defaults, each of which was checked by itself."""
+
+    def place(key: str) -> toml.Keys:
+        return ("hosts", name, key) if key in entry else ("defaults", key)
+
     merged = {**defaults, **entry}
-    for key, value in merged.items():
-        if key not in known:
-            raise toml.unknown_key(path, key, known)
-        if not isinstance(value, _TYPES[key]) or isinstance(value, bool):
-            raise ConfigError(
-                f"{toml.at(path, key)}: {key} of {name} is a {type(value).__name__}; {_wanted(key)} is needed"
-            )
-        if key in _NOT_YET and value != _NOT_YET[key][0]:
-            raise ConfigError(f"{toml.at(path, key)}: {_NOT_YET[key][1]} is not available in this version yet")
+    for key, (usual, what) in _NOT_YET.items():
+        if merged.get(key, usual) != usual:
+            raise document.error(place(key), f"{what} is not available in this version yet")
     if name == LOCAL and merged.get("address"):
-        raise ConfigError(
-            f"{toml.at(path, 'address')}: local is this machine and has no address", "give it another name"
-        )
+        raise document.error(place("address"), "local is this machine and has no address", "give it another name")
     if name != LOCAL and not merged.get("address"):
-        raise ConfigError(f"{toml.at(path, name)}: host {name} has no address", 'address = "user@host:port"')
-    if not _are_gpus(merged.get("gpus", "auto")):
-        raise ConfigError(f'{toml.at(path, "gpus")}: gpus is "auto", a count or a list of indices')
-    if not 0 <= merged.get("max_jobs", 0) <= _MOST_JOBS:
-        raise ConfigError(f"{toml.at(path, 'max_jobs')}: max_jobs is 1 to {_MOST_JOBS:,}, or 0 for as many as CPUs")
-    if not all(isinstance(tag, str) for tag in merged.get("tags", [])):
-        raise ConfigError(f"{toml.at(path, 'tags')}: tags are strings")
-    data = data_table(path, merged.get("data", {}))
-    return HostConfig(name=name, **{**merged, "env": env_table(path, merged.get("env", {})), "data": data})
-
-
-def _are_gpus(value: Any) -> bool:
-    numbers = value if isinstance(value, list) else [value]
-    return value == "auto" or all(type(number) is int and 0 <= number <= _MOST_JOBS for number in numbers)
-
-
-def _wanted(key: str) -> str:
-    words = {str: "a string", int: "a whole number", list: "a list", dict: "a table"}
-    return " or ".join(words[kind] for kind in _TYPES[key])
+        raise document.error(("hosts", name), f"host {name} has no address", 'address = "user@host:port"')
+    table = msgspec.convert(merged, HostTable)
+    used = {
+        "env": env_table(document, table.env, *place("env")),
+        "data": data_table(document, table.data, *place("data")),
+    }
+    return HostConfig(**{**msgspec.structs.asdict(table), **used, "name": name})

@@ -1,7 +1,4 @@
-"""A project's foundations.toml, or its table in pyproject.toml.
-
-Unknown keys are errors that name the key and the nearest right one.
-"""
+"""A project's foundations.toml, or its table in pyproject.toml; ``schema.py`` says what may stand there."""
 
 from __future__ import annotations
 
@@ -12,6 +9,8 @@ from typing import Any
 
 from foundations_tui.config import toml
 from foundations_tui.config.hosts import HostConfig
+from foundations_tui.config.schema import ProjectFile
+from foundations_tui.config.toml import Document
 from foundations_tui.config.values import data_table, env_table, notify_of
 from foundations_tui.errors import ConfigError
 
@@ -42,12 +41,11 @@ class ProjectConfig:
     """Regular expressions whose named groups make metrics of the lines of a log."""
     tensorboard: bool = False
     """Whether TensorBoard's event files of a job are brought and read as metrics when it has ended."""
+    unknown: tuple[ConfigError, ...] = ()
+    """What is wrong with keys that nobody knows: no job is submitted with them."""
 
 
-_PROJECT_KEYS = ("project", "host", "env", "snapshot", "data", "outputs", "notify", "metrics")
-_METRICS_KEYS = ("direction", "patterns", "tensorboard")
-_SNAPSHOT_KEYS = ("max_file_mb", "include")
-_OUTPUT_KEYS = ("collect", "limit_mb")
+_MEGABYTE = 1 << 20
 
 
 def load_project(folder: Path) -> ProjectConfig:
@@ -56,81 +54,67 @@ def load_project(folder: Path) -> ProjectConfig:
     Raises:
         ConfigError: what is wrong, with file and line.
     """
+    document = _document(folder)
+    return ProjectConfig() if document is None else _project(document)
+
+
+def directions_of(folder: Path) -> dict[str, str]:
+    """Return which way metrics get better, as the project of a folder says; what is wrong there is passed over.
+
+    Raises:
+        ConfigError: the file cannot be read.
+    """
+    document = _document(folder)
+    metrics = document.below("metrics", "direction") if document is not None else None
+    return {key: way for key, way in metrics.table.items() if way in ("min", "max")} if metrics is not None else {}
+
+
+def _document(folder: Path) -> Document | None:
+    """Return the nearest file upwards, or its table in pyproject.toml; None where the project has none."""
     folder = folder.resolve()
     for parent in (folder, *folder.parents):
         path = parent / "foundations.toml"
         if path.is_file():
-            return _project(path, toml.read(path))
+            return toml.read(path)
         path = parent / "pyproject.toml"
-        if path.is_file():
-            tools = toml.table_of(path, toml.read(path).get("tool", {}), "tool")
-            if "foundations" in tools:
-                return _project(path, toml.table_of(path, tools["foundations"], "tool.foundations"))
+        table = toml.read(path).below("tool", "foundations") if path.is_file() else None
+        if table is not None:
+            return table
         if (parent / ".git").exists():
             break
-    return ProjectConfig()
+    return None
 
 
-def _project(path: Path, table: dict[str, Any]) -> ProjectConfig:
-    for key in table:
-        if key not in _PROJECT_KEYS:
-            raise toml.unknown_key(path, key, _PROJECT_KEYS)
-    snapshot = toml.table_of(path, table.get("snapshot", {}), "snapshot")
-    for key in snapshot:
-        if key not in _SNAPSHOT_KEYS:
-            raise toml.unknown_key(path, key, _SNAPSHOT_KEYS)
-    outputs = toml.table_of(path, table.get("outputs", {}), "outputs")
-    for key in outputs:
-        if key not in _OUTPUT_KEYS:
-            raise toml.unknown_key(path, key, _OUTPUT_KEYS)
-    metrics = toml.table_of(path, table.get("metrics", {}), "metrics")
-    for key in metrics:
-        if key not in _METRICS_KEYS:
-            raise toml.unknown_key(path, key, _METRICS_KEYS)
+def _project(document: Document) -> ProjectConfig:
+    file = toml.convert(document, ProjectFile)
     return ProjectConfig(
-        path=path,
-        project=toml.string(path, table, "project"),
-        host=toml.string(path, table, "host"),
-        env=env_table(path, toml.table_of(path, table.get("env", {}), "env")),
-        max_file=_megabytes(path, snapshot, "max_file_mb", 100),
-        include=toml.strings(path, snapshot, "include"),
-        data=data_table(path, toml.table_of(path, table.get("data", {}), "data")),
-        outputs=toml.strings(path, outputs, "collect"),
-        output_limit=_megabytes(path, outputs, "limit_mb", 1024),
-        notify=notify_of(path, table),
-        directions=_directions(path, metrics),
-        patterns=_patterns(path, metrics),
-        tensorboard=toml.boolean(path, metrics, "tensorboard"),
+        path=document.path,
+        project=file.project,
+        host=file.host,
+        env=env_table(document, file.env, "env"),
+        max_file=int(file.snapshot.max_file_mb * _MEGABYTE),
+        include=tuple(file.snapshot.include),
+        data=data_table(document, file.data, "data"),
+        outputs=tuple(file.outputs.collect),
+        output_limit=int(file.outputs.limit_mb * _MEGABYTE),
+        notify=notify_of(document, file.notify),
+        directions=dict(file.metrics.direction),
+        patterns=_patterns(document, file.metrics.patterns),
+        tensorboard=file.metrics.tensorboard,
+        unknown=tuple(toml.unknown_keys(document, ProjectFile)),
     )
 
 
-def _directions(path: Path, metrics: dict[str, Any]) -> dict[str, str]:
-    found = toml.table_of(path, metrics.get("direction", {}), "metrics.direction")
-    for key, value in found.items():
-        if value not in ("min", "max"):
-            raise ConfigError(f'{toml.at(path, key)}: the direction of {key!r} is "min" or "max"')
-    return found
-
-
-def _patterns(path: Path, metrics: dict[str, Any]) -> tuple[str, ...]:
-    found = toml.strings(path, metrics, "patterns")
-    for pattern in found:
+def _patterns(document: Document, patterns: list[str]) -> tuple[str, ...]:
+    for pattern in patterns:
         try:
             names = re.compile(pattern).groupindex
         except (re.error, OverflowError, RecursionError) as error:
-            raise ConfigError(f"{toml.at(path, 'patterns')}: {pattern!r}: {error}") from None
+            raise document.error(("metrics", "patterns"), f"{pattern!r}: {error}") from None
         if not names:
             hint = r"""patterns = ['epoch (?P<step>\d+) loss (?P<loss>\S+)']"""
-            raise ConfigError(f"{toml.at(path, 'patterns')}: {pattern!r} has no named group", hint)
-    return found
-
-
-def _megabytes(path: Path, table: dict[str, Any], key: str, default: int) -> int:
-    """Return a size in bytes."""
-    value = table.get(key, default)
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1 << 40:
-        raise ConfigError(f"{toml.at(path, key)}: {key} is a number of megabytes")
-    return int(value * (1 << 20))
+            raise document.error(("metrics", "patterns"), f"{pattern!r} has no named group", hint)
+    return tuple(patterns)
 
 
 def data_of(project: ProjectConfig, host: HostConfig) -> dict[str, dict[str, str]]:

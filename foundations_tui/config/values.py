@@ -1,84 +1,93 @@
-"""Values that several files may have: variables, data on hosts, whom to tell of ends."""
+"""Values that several files may have and that a type does not describe: variables, data on hosts, whom to tell."""
 
 from __future__ import annotations
 
 import shlex
 import urllib.parse
-from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
-from foundations_tui.config import toml
-from foundations_tui.errors import ConfigError
+from foundations_tui.config.schema import AppNotifyTable, NotifyTable
+from foundations_tui.config.toml import Document, nearest
 from remote_agent.protocol.jobs import ENV_NAME
 
-_NOTIFY_KEYS = ("url", "command", "on")
-ENDS = ("completed", "failed", "stopped", "lost")
+_PLACE_KEYS = ("path", "at")
 
 
-def notify_of(
-    path: Path, table: dict[str, Any], known: Sequence[str] = _NOTIFY_KEYS, events: Sequence[str] = ENDS
-) -> dict[str, Any]:
-    """Return whom to tell of ends, as a file says in its table ``notify``.
+def delivery_of(document: Document, notify: NotifyTable | AppNotifyTable) -> dict[str, Any]:
+    """Return how ends are told, as hosts and the app take it: "url" and "command", each where it is given.
 
-    Args:
-        path: the file.
-        table: all of it.
-        known: the keys that may stand there.
-        events: what may be told.
     Raises:
-        ConfigError: what is wrong, with file and line.
+        ConfigError: one makes no sense, with its line.
     """
-    found = toml.table_of(path, table.get("notify", {}), "notify")
-    for key, value in found.items():
-        if key not in known:
-            raise toml.unknown_key(path, key, known)
-        if key == "url" and not _is_url(value):
-            raise ConfigError(f"{toml.at(path, key)}: url of [notify] begins with http:// or https://")
-        if key == "command" and not _is_command(value):
-            raise ConfigError(f"{toml.at(path, key)}: command of [notify] is a string or a list of strings")
-        if key == "on" and not (isinstance(value, list) and all(end in events for end in value)):
-            raise ConfigError(f"{toml.at(path, key)}: on of [notify] is a list of {', '.join(events)}")
-    return found
+    if notify.url and not _is_url(notify.url):
+        raise document.error(("notify", "url"), "url of [notify] must begin with http:// or https://")
+    if "command" in document.table.get("notify", {}) and not _is_command(notify.command):
+        raise document.error(
+            ("notify", "command"), "command of [notify] must be a command: a string, or a list of strings"
+        )
+    given = {"url": notify.url, "command": notify.command}
+    return {key: value for key, value in given.items() if value}
 
 
-def _is_command(value: Any) -> bool:
+def notify_of(document: Document, notify: NotifyTable) -> dict[str, Any]:
+    """Return whom a host tells of ends: "url", "command", "on", each where it is given.
+
+    Raises:
+        ConfigError: one makes no sense, with its line.
+    """
+    delivery = delivery_of(document, notify)
+    return delivery if notify.on is None else {**delivery, "on": list(notify.on)}
+
+
+def _is_command(value: str | list[str]) -> bool:
     try:
         words = shlex.split(value) if isinstance(value, str) else value
     except ValueError:
         return False  # a quote is not closed
-    return isinstance(words, list) and all(isinstance(word, str) for word in words) and bool(words and words[0])
+    return bool(words and words[0])
 
 
-def _is_url(value: Any) -> bool:
+def _is_url(value: str) -> bool:
     try:
-        parts = urllib.parse.urlsplit(value) if isinstance(value, str) else None
-        return parts is not None and parts.scheme in ("http", "https") and bool(parts.hostname) and " " not in value
+        parts = urllib.parse.urlsplit(value)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and " " not in value
     except ValueError:
         return False
 
 
-def data_table(path: Path, table: dict[str, Any]) -> dict[str, dict[str, str]]:
-    """Return what lies on hosts, each as {"path", "at"}; a bare path has no place in the job's folder."""
-    found = {}
+def data_table(document: Document, table: dict[str, Any], *above: str) -> dict[str, dict[str, str]]:
+    """Return what lies on hosts, each as {"path", "at"}; a bare path has no place in the job's folder.
+
+    Args:
+        document: the file.
+        table: its table of data.
+        above: the keys that lead to that.
+    Raises:
+        ConfigError: an entry makes no sense, with its line.
+    """
+    places = {}
     for name, value in table.items():
         entry = {"path": value} if isinstance(value, str) else value
         if not ENV_NAME.match(name):
-            raise ConfigError(f"{toml.at(path, name)}: data {name!r}: a name of letters, digits and _ is needed")
+            raise document.error((*above, name), f"data {name!r} needs a name of letters, digits and _")
         if not isinstance(entry, dict) or not all(isinstance(text, str) for text in entry.values()):
-            raise ConfigError(f'{toml.at(path, name)}: data {name} is a path, or {{ path = "/...", at = "data/x" }}')
+            raise document.error((*above, name), f'data {name} must be a path, or {{ path = "/...", at = "data/x" }}')
         for key in entry:
-            if key not in ("path", "at"):
-                raise toml.unknown_key(path, key, ("path", "at"))
-        found[name] = entry
-    return found
+            if key not in _PLACE_KEYS:
+                raise document.error((*above, name, key), f"unknown key {key!r}", nearest(key, _PLACE_KEYS))
+        places[name] = entry
+    return places
 
 
-def env_table(path: Path, table: dict[str, Any]) -> dict[str, str]:
-    """Return environment variables as text."""
+def env_table(document: Document, table: dict[str, Any], *above: str) -> dict[str, str]:
+    """Return environment variables as text; see ``data_table``.
+
+    Raises:
+        ConfigError: a name or a value makes no sense, with its line.
+    """
     for name, value in table.items():
         if not ENV_NAME.match(name):
-            raise ConfigError(f"{toml.at(path, name)}: not the name of a variable: {name!r}")
+            raise document.error((*above, name), f"{name!r} is not the name of a variable")
         if isinstance(value, dict | list) or "\0" in str(value):
-            raise ConfigError(f"{toml.at(path, name)}: the variable {name} is a string or a number")
+            raise document.error((*above, name), f"the variable {name} must be a string or a number")
     return {name: str(value) for name, value in table.items()}

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from foundations_tui import __version__
+from foundations_tui.config import toml
 from foundations_tui.config.hosts import owner_name
 from foundations_tui.config.project import ProjectConfig, data_of, load_project
 from foundations_tui.errors import FoundationsError, HostRefused, HostUnreachable, NotFoundError, UsageError
@@ -67,9 +68,7 @@ def submit_all(
             what the ones before have accepted is stopped.
     """
     first = requests[0]
-    project = load_project(first.folder)
-    for request in requests:
-        check(request)
+    project = _checked_project(session, requests)
     refuse_secrets(project.env, f"[env] of {project.path}:")
     private = _private(session, first, project)
     wish = host_wish(session, first, project)
@@ -133,9 +132,7 @@ def preview(session: Session, requests: list[Request], progress: Progress = SILE
         FoundationsError: why they could not be submitted as they are.
     """
     first = requests[0]
-    for request in requests:
-        check(request)
-    project = load_project(first.folder)
+    project = _checked_project(session, requests)
     progress.stage("taking the snapshot")
     frozen = freeze.take(first.folder, project.max_file, project.include)
     return Preview(
@@ -148,6 +145,19 @@ def preview(session: Session, requests: list[Request], progress: Progress = SILE
         left_behind=freeze.left_behind(frozen, project.include),
         empty_folders=tuple(frozen.empty),
     )
+
+
+def _checked_project(session: Session, requests: list[Request]) -> ProjectConfig:
+    """Return the project of requests that make sense.
+
+    Raises:
+        UsageError: one makes none. ConfigError: a file has something wrong, an unknown key, too.
+    """
+    project = load_project(requests[0].folder)
+    for request in requests:
+        check(request)
+    toml.refuse([*session.hosts.unknown, *project.unknown])
+    return project
 
 
 def _call_back(session: Session, accepted: Iterable[Submitted]) -> None:

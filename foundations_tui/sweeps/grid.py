@@ -18,14 +18,17 @@ from dataclasses import dataclass, field
 from decimal import Context, Decimal
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from foundations_tui.errors import UsageError
 from foundations_tui.text.command_line import Typed, literal
 
+if TYPE_CHECKING:
+    import msgspec
+
+T = TypeVar("T", bound="msgspec.Struct")
 MOST_JOBS = 20_000
 """A sweep is no larger: a slip of the finger should not fill a host's queue."""
-MODES = ("grid", "zip", "random")
 _KEY = re.compile(r"[A-Za-z_][\w.-]*\Z")
 _PLACEHOLDER = re.compile(r"\{\{([A-Za-z_][\w.-]*)\}\}|\{([A-Za-z_][\w.-]*)\}")
 
@@ -352,24 +355,22 @@ def unfilled(command: Iterable[str], params: Iterable[str]) -> list[str]:
     return [f"{{{name}}}" for name in dict.fromkeys(names) if name not in known]
 
 
-def read_table(path: Path, name: str, known: Sequence[str]) -> dict[str, Any] | None:
+def read_table(path: Path, name: str, struct: type[T]) -> T | None:
     """Return one table of a TOML file; None when the file has none of this name.
 
     Raises:
-        UsageError: it cannot be read, or has a key that is not known.
+        ConfigError: the file cannot be read, or a key or value is wrong, with its line.
     """
-    import tomllib
+    from foundations_tui.config import toml
 
-    try:
-        table = tomllib.loads(path.read_text(encoding="utf-8-sig"), parse_float=Typed.of).get(name)
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
-        raise UsageError(f"{path}: {getattr(error, 'strerror', None) or error}") from None
-    if not isinstance(table, dict):
+    if not path.exists():
+        raise UsageError(f"{path}: there is no such file")
+    document = toml.read(path, Typed.of).below(name)
+    if document is None:
         return None
-    for key in table:
-        if key not in known:
-            raise UsageError(f"{path}: unknown key {key!r} in [{name}]", f"known: {', '.join(known)}")
-    return table
+    for error in toml.unknown_keys(document, struct):
+        raise error
+    return toml.convert(document, struct)
 
 
 @dataclass(frozen=True)
@@ -380,9 +381,6 @@ class Plan:
     mode: str = "grid"
     count: int = 0
     seed: int | None = None
-
-
-_FILE_KEYS = ("mode", "count", "seed", "parameters")
 
 
 def read(path: Path) -> Plan:
@@ -399,12 +397,10 @@ def read(path: Path) -> Plan:
     Raises:
         UsageError: it cannot be read or understood.
     """
-    table = read_table(path, "sweep", _FILE_KEYS) or {}
-    if not isinstance(table.get("parameters"), dict) or not table["parameters"]:
+    from foundations_tui.config.schema import SweepTable
+
+    table = read_table(path, "sweep", SweepTable)
+    if table is None or not table.parameters:
         raise UsageError(f"{path} has no table [sweep.parameters]", 'lr = [1e-4, 3e-4], or lr = "log:1e-5:1e-2:8"')
-    mode, count, seed = table.get("mode", "grid"), table.get("count", 0), table.get("seed")
-    are_numbers = type(count) is int and (seed is None or type(seed) is int)
-    if mode not in MODES or not are_numbers:
-        raise UsageError(f"{path}: mode is one of {', '.join(MODES)}; count and seed are whole numbers")
-    axes = {key: axis(key, value) for key, value in table["parameters"].items()}
-    return Plan(axes, mode, count, seed)
+    axes = {key: axis(key, value) for key, value in table.parameters.items()}
+    return Plan(axes, table.mode, table.count, table.seed)

@@ -9,6 +9,7 @@ from typing import Any
 
 from foundations_tui.analysis.aggregate import is_number
 from foundations_tui.config import locations
+from foundations_tui.config.schema import SearchTable
 from foundations_tui.errors import FoundationsError, UsageError
 from foundations_tui.jobs import watch
 from foundations_tui.session import Session
@@ -17,7 +18,6 @@ from foundations_tui.submit.pipeline import submit_all
 from foundations_tui.submit.request import Request
 from foundations_tui.sweeps import grid
 
-_KEYS = ("metric", "direction", "trials", "at_once", "command", "seed", "parameters")
 _JOB = "job"
 
 
@@ -55,26 +55,20 @@ def read(path: Path) -> Search:
     Raises:
         UsageError: it cannot be read or understood.
     """
-    table = grid.read_table(path, "search", _KEYS)
+    table = grid.read_table(path, "search", SearchTable)
     if table is None:
         raise UsageError(f"{path} has no table [search]", "foundations sweep run --help shows one")
-    command, parameters = table.get("command"), table.get("parameters")
-    if not isinstance(command, list) or not command or not all(isinstance(word, str) for word in command):
-        raise UsageError(f'{path}: command is a list of words: ["python", "train.py", "--lr", "{{lr}}"]')
-    if not isinstance(parameters, dict) or not parameters:
-        raise UsageError(f"{path} has no table [search.parameters]", 'lr = "log:1e-5:1e-2"')
-    metric, direction = table.get("metric"), table.get("direction", "min")
-    if not isinstance(metric, str) or not metric or direction not in ("min", "max"):
-        raise UsageError(f'{path}: metric is a key, and direction "min" or "max"')
-    numbers = {key: table.get(key, default) for key, default in (("trials", 20), ("at_once", 2))}
-    for key, value in numbers.items():
-        if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= grid.MOST_JOBS:
-            raise UsageError(f"{path}: {key} is a whole number of at least 1")
-    seed = table.get("seed")
-    if not isinstance(seed, int | None):
-        raise UsageError(f"{path}: seed is a whole number")
-    axes = {key: grid.axis(key, value) for key, value in parameters.items()}
-    return Search(path.stem, metric, direction, seed=seed, command=tuple(command), axes=axes, **numbers)
+    axes = {key: grid.axis(key, value) for key, value in table.parameters.items()}
+    return Search(
+        name=path.stem,
+        metric=table.metric,
+        direction=table.direction,
+        trials=table.trials,
+        at_once=table.at_once,
+        seed=table.seed,
+        command=tuple(table.command),
+        axes=axes,
+    )
 
 
 @dataclass(frozen=True)

@@ -185,6 +185,8 @@ class FoundationsApp(KeysInOrder):
         self.reader.start()
         if not self.is_headless and not self.is_web:
             end_with_terminal()
+        for error in self._session.hosts.unknown:
+            self.say(f"{error}" + (f" ({error.hint})" if error.hint else ""), failed=True)
         self.push_screen(MainScreen(self.reader, self._session.hosts.hosts, self._page))
         self.reader.ask("since", _since_last_look, self._say_since)
         if self._follows:

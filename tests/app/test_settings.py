@@ -52,12 +52,15 @@ async def test_other_keys_from_a_file(client: Client) -> None:
     [
         ("thme = 1", "app.toml:1: unknown key 'thme'"),
         ('theme = "nosuch"', "there is no theme 'nosuch'"),
-        ("\nmouse = 3", "app.toml:2: mouse is true or false"),
+        ("\nmouse = 3", "app.toml:2: mouse must be true or false, got 3"),
         ('[keys]\n"main.hots" = "H"', "did you mean 'main.hosts'?"),
-        ('[keys]\n"main.hosts" = ""', "app.toml:2: the keys of main.hosts"),
+        ('[keys]\n"main.hosts" = ""', "app.toml:2: main.hosts of [keys] must be a string"),
         ('[keys]\n"main.hosts" = "s"', "main.hosts and main.sort are both 's'"),
         ('[notify]\nurl = "ftp://x"', "app.toml:2: url of [notify]"),
-        ('[notify]\nterminal = "loud"', "app.toml:2: terminal of [notify] is one of auto, osc9, osc777, off"),
+        (
+            '[notify]\nterminal = "loud"',
+            "app.toml:2: terminal of [notify] must be one of auto, osc9, osc777, off, got 'loud'",
+        ),
         ("[notify", "app.toml"),
     ],
 )

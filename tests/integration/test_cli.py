@@ -291,7 +291,7 @@ BAD = [
     (["cancel", "x"], 2, "did you mean 'stop'"),
     (["hosts", "add", "a", "b", "--identity", "none"], 2, "no key file"),
     (["hosts", "add", "a", "b", "--gpus", "-1"], 2, "a count"),
-    (["hosts", "add", "a", "b", "--max-jobs", "200000"], 2, "max_jobs is"),
+    (["hosts", "add", "a", "b", "--max-jobs", "200000"], 2, "max_jobs of a must be"),
     (["jobs", "--sort", "x"], 2, "no job has"),
     (["jobs", "--limit", "9" * 20], 2, "Invalid value"),
     (["submit", "--cpus", "9" * 25, "--", "true"], 2, "--cpus takes 1 to 100,000; got 999"),
@@ -321,9 +321,20 @@ def test_bad_input_gets_one_clear_message(client: Client, argv: list[str], code:
 
 def test_bad_toml_says_file_line_and_nearest_key(client: Client) -> None:
     (client.home / "hosts.toml").write_text('[hosts.a]\naddress = "x"\npyton = "y"\n')
-    done = client.run("jobs", "--sync", code=2)
+    done = client.run("submit", "--host", "local", "--", "true", code=2)
     assert "hosts.toml:3: unknown key 'pyton'" in done.stderr and "'python'" in done.stderr
+    assert "warning" not in done.stderr and client.json("jobs") == []
+    done = client.run("queue", code=None)  # reading goes on without it
+    assert "warning: " in done.stderr and "hosts.toml:3: unknown key 'pyton' (did you mean 'python'?)" in done.stderr
+    (client.home / "hosts.toml").write_text('[hosts.a]\naddress = "x"\nmax_jobs = "y"\n')
+    assert "hosts.toml:3: max_jobs of a must be a whole number" in client.run("queue", code=2).stderr
     client.run("jobs")  # what needs no host still works
+
+
+def test_the_schema_of_a_configuration_file_is_printed(client: Client) -> None:
+    schema = json.loads(client.run("config", "schema", "hosts").stdout)
+    assert schema["$defs"]["HostTable"]["properties"]["max_jobs"]["minimum"] == 0
+    assert "one of" in client.run("config", "schema", "nope", code=2).stderr
 
 
 def test_a_broken_store_is_said(client: Client) -> None:

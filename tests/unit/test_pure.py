@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 import subprocess
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +16,10 @@ import pytest
 from hypothesis import given, strategies as st
 
 from foundations import records
-from foundations_tui.config.hosts import KEYS, HostsConfig, add_host, load_hosts, remove_host
+from foundations_tui.config import schema, toml
+from foundations_tui.config.hosts import HostsConfig, add_host, load_hosts, remove_host
 from foundations_tui.config.project import load_project
+from foundations_tui.config.schema import HostTable
 from foundations_tui.errors import ConfigError, NotFoundError, UsageError
 from foundations_tui.hosts import addresses, hostkeys
 from foundations_tui.store.points import decode_points
@@ -379,7 +383,7 @@ def test_the_example_is_valid_and_has_every_key(tmp_path: Path) -> None:
     text = (ROOT / "hosts.example.toml").read_text()
     load(tmp_path, text)
     uncommented = "\n".join(line.removeprefix("# ") if " = " in line else line for line in text.splitlines())
-    for key in KEYS:
+    for key in HostTable.__struct_fields__:
         assert f"\n{key} = " in uncommented, f"hosts.example.toml lacks {key}"
 
 
@@ -397,23 +401,43 @@ def test_defaults_hold_for_all(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "line", "part"),
     [
-        ('[hosts.a]\nadress = "x"\n', 2, "'address'"),
-        ('[hosts.a]\naddress = "x"\n\nmax_jobs = "3"\n', 4, "whole number"),
-        ("[host.a]\n", 1, "'hosts'"),
-        ('[hosts.a]\naddress = "x"\ngpus = "all"\n', 3, "auto"),
+        (
+            '[hosts.a]\naddress = "x"\n\nmax_jobs = "3"\n',
+            4,
+            "max_jobs of a must be a whole number from 0 to 100,000, got '3'",
+        ),
+        (
+            '[hosts.a]\naddress = "x"\ngpus = "all"\n',
+            3,
+            """gpus of a must be "auto", a count or a list of indices, got 'all'""",
+        ),
         ("[hosts.a]\nroot = '/x'\n", 1, "address"),
         ('default_host = "b"\n', 1, "names no host"),
         ('[hosts.a]\naddress = "x"\nbackend = "slurm"\n', 3, "not available"),
         ('[hosts.a\naddress = "x"\n', 1, "line 1"),
-        ('[hosts.a]\naddress = "x"\nmax_jobs = -5\n', 3, "max_jobs is"),
+        ('[hosts.a]\naddress = "x"\nmax_jobs = -5\n', 3, "max_jobs of a must be"),
+        ('[hosts.a]\naddress = "x"\nmax_jobs = true\n', 3, "got true"),
         ('[hosts.a]\naddress = "x"\ngpus = -1\n', 3, "a count"),
         ('[hosts.a]\naddress = "x"\ngpus = [1, "a"]\n', 3, "a count"),
-        ('[hosts.a]\naddress = "x"\ntags = [1]\n', 3, "strings"),
+        ('[hosts.a]\naddress = "x"\ntags = [1]\n', 3, "tags of a must be a list of strings, got [1]"),
+        ("[hosts.a]\naddress = 7\n", 2, "address of a must be a string, got 7"),
         ('[hosts.a]\naddress = "x"\n[hosts.a.env]\n"A=B" = "1"\n', 4, "name of a variable"),
         ('[hosts.a]\naddress = "x"\n[hosts.a.env]\nA = {b = 1}\n', 4, "a string or a number"),
+        ('[hosts.a]\naddress = "x"\nenv = 3\n', 3, "env of a must be a table, got 3"),
         ('[hosts."a b"]\naddress = "x"\n', 1, "is not a name"),
         ('[hosts.local]\naddress = "x"\n', 2, "this machine"),
         ('[defaults]\naddress = "x"\n', 2, "one host"),
+        ('[hosts.a]\naddress = "x"\nmax_jobs = 4\n\n[hosts.b]\naddress = "y"\nmax_jobs = "four"\n', 7, "max_jobs of b"),
+        ('[hosts.a]\naddress = "x"\n[hosts.b]\naddress = "y"\n[hosts.b.data]\nd = 3\n', 6, "data d must be a path"),
+        ('[hosts.a]\naddress = """\nx\n"""\nmax_jobs = "4"\n', 5, "max_jobs of a"),
+        ('[hosts]\na = { address = "x", max_jobs = "4" }\n', 2, "max_jobs of a"),
+        ('hosts.a.address = "x"\nhosts.a.max_jobs = []\n', 2, "got []"),
+        ('[hosts.a]\naddress = "x"\n[defaults]\nmax_jobs = "4"\n', 4, "max_jobs of [defaults]"),
+        ("hosts = 3\n", 1, "hosts must be a table, got 3"),
+        ("[hosts]\na = 3\n", 2, "hosts.a must be a table, got 3"),
+        ('[notify]\non = ["soon"]\n', 2, "on of [notify] must be a list of completed, failed, stopped, lost"),
+        ("[notify]\ncommand = []\n", 2, "command of [notify] must be a command"),
+        ("owner = 3\n", 1, "owner must be a string, got 3"),
     ],
 )
 def test_what_is_wrong_in_hosts_toml_is_said_with_its_line(tmp_path: Path, text: str, line: int, part: str) -> None:
@@ -421,6 +445,44 @@ def test_what_is_wrong_in_hosts_toml_is_said_with_its_line(tmp_path: Path, text:
         load(tmp_path, text)
     said = f"{refused.value} {refused.value.hint}"
     assert part in said and (f"hosts.toml:{line}:" in said or f"line {line}" in said), said
+
+
+def test_all_unknown_keys_are_found_at_once(tmp_path: Path) -> None:
+    found = load(
+        tmp_path,
+        'defalt_host = "a"\n[hosts.a]\naddress = "x"\npyton = "y"\nenv = { ANY = 1 }\n'
+        '[hosts.b]\naddress = "x"\nmax_job = 3\n[hosts.b.env]\nwhatever = 1\n[notify]\nulr = "x"\n',
+    )
+    told = [f"{str(error).partition('hosts.toml:')[2]} {error.hint}" for error in found.unknown]
+    assert told == [
+        "1: unknown key 'defalt_host' did you mean 'default_host'?",
+        "4: unknown key 'pyton' did you mean 'python'?",
+        "8: unknown key 'max_job' did you mean 'max_jobs'?",
+        "12: unknown key 'ulr' did you mean 'url'?",
+    ]
+    assert found.hosts["b"].max_jobs == 0, "what is known holds"
+    with pytest.raises(ConfigError, match=r"(?s)pyton.*max_job"):
+        toml.refuse(found.unknown)
+
+
+@given(st.text(alphabet="ab.[]\"'{}=,#\n 1", max_size=60))
+def test_lines_are_looked_up_in_whatever_is_valid(text: str) -> None:
+    try:
+        table = tomllib.loads(text)
+    except tomllib.TOMLDecodeError:
+        return
+    document = toml.Document(Path("x.toml"), table, text=text)
+    for key in table:
+        assert re.fullmatch(r"x\.toml:\d+", document.at(key)), (text, key)
+
+
+@pytest.mark.parametrize("name", schema.FILES)
+def test_a_schema_tells_every_key_and_what_it_means(name: str) -> None:
+    published = json.loads(schema.json_schema(name))
+    for title, definition in published["$defs"].items():
+        assert definition.get("description"), title
+        for key, entry in definition["properties"].items():
+            assert entry.get("description") or "$ref" in entry or "anyOf" in entry, f"{title}.{key}"
 
 
 def test_hosts_are_added_and_removed_and_comments_stay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -446,7 +508,7 @@ def test_a_projects_config_is_found_upwards(tmp_path: Path) -> None:
     assert load_project(tmp_path / "a/b").project == "p"
     (tmp_path / "a/foundations.toml").write_text('projct = "q"\n')
     with pytest.raises(ConfigError, match=r"foundations\.toml:1: unknown key 'projct'"):
-        load_project(tmp_path / "a/b")
+        toml.refuse(load_project(tmp_path / "a/b").unknown)
 
 
 def test_a_log_with_a_hole_is_viewed_without_reading_it(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import click
 
 from foundations_tui.analysis.cells import cell
 from foundations_tui.cli import output
-from foundations_tui.cli.params import LocalPath, connecting, json_option, say
+from foundations_tui.cli.params import LocalPath, connecting_to_submit, json_option, say
 from foundations_tui.cli.progress import Line, is_in_window
 from foundations_tui.cli.table_options import table_options
 from foundations_tui.errors import FoundationsError, UsageError
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 @click.option("--yes", is_flag=True, help="Do not ask before a large sweep.")
 @json_option
 @click.argument("command", nargs=-1, required=True, type=LocalPath(), metavar="-- COMMAND...")
-@connecting
+@connecting_to_submit
 def submit(
     session: Session, command: tuple[str, ...], then: str, dry_run: bool, as_json: bool, yes: bool, **values: Any
 ) -> int:

@@ -1,0 +1,229 @@
+"""The files that people write, as structs: the class is the documentation, the check, and the published JSON schema."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any, Literal
+
+import msgspec
+
+from foundations_tui.config.toml import setting
+
+_MOST_JOBS = 100_000
+_MOST_MEGABYTES = 1 << 40
+End = Literal["completed", "failed", "stopped", "lost"]
+ENDS = ("completed", "failed", "stopped", "lost")
+Event = Literal["completed", "failed", "stopped", "lost", "stalled"]
+EVENTS = (*ENDS, "stalled")
+TERMINALS = ("auto", "osc9", "osc777", "off")
+"""How the terminal is asked to notify: as it is known to take it, by one of two sequences, not at all."""
+_TEXT = "a string"
+_TABLE = "a table"
+_SWITCH = "true or false"
+
+Url = Annotated[str, setting("Gets a POST of JSON.", "a string that begins with http:// or https://")]
+Command = Annotated[
+    str | list[str], setting("Runs with the JSON on standard input.", "a command: a string, or a list of strings")
+]
+Variables = Annotated[dict[str, Any], setting("Environment variables of jobs; no secrets.", _TABLE)]
+DataPlaces = Annotated[
+    dict[str, Any], setting("What lies on hosts, by name: a path, or {path, at: its place in a job's folder}.", _TABLE)
+]
+
+
+class NotifyTable(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Whom a host tells, by itself, that a job has ended."""
+
+    url: Url = ""
+    command: Command = ""
+    on: Annotated[list[End] | None, setting("Which ends.", f"a list of {', '.join(ENDS)}")] = None
+
+
+class HostTable(msgspec.Struct, frozen=True, kw_only=True):
+    """One host of hosts.toml, or what holds for all of them."""
+
+    address: Annotated[str, setting('"user@host:port", or an alias of ~/.ssh/config.', _TEXT)] = ""
+    identity: Annotated[str, setting("Private key file; else what your ssh would use.", _TEXT)] = ""
+    root: Annotated[str, setting("Folder of the agent and the jobs; else ~/.foundations.", _TEXT)] = ""
+    python: Annotated[str, setting("What jobs mean by `python`; it also runs the agent.", _TEXT)] = ""
+    max_jobs: Annotated[
+        int,
+        setting(
+            "Most jobs at once; 0 for as many as there are CPUs.",
+            f"a whole number from 0 to {_MOST_JOBS:,}",
+            ge=0,
+            le=_MOST_JOBS,
+        ),
+    ] = 0
+    gpus: Annotated[
+        Literal["auto"]
+        | Annotated[int, msgspec.Meta(ge=0, le=_MOST_JOBS)]
+        | list[Annotated[int, msgspec.Meta(ge=0, le=_MOST_JOBS)]],
+        setting("Which GPUs may be used.", '"auto", a count or a list of indices'),
+    ] = "auto"
+    backend: Annotated[str, setting('"process"; "slurm" is to come.', _TEXT)] = "process"
+    transport: Annotated[str, setting('"paramiko" is the only one so far.', _TEXT)] = "paramiko"
+    setup: Annotated[str, setting("Shell lines before each job (modules, conda).", _TEXT)] = ""
+    env: Variables = msgspec.field(default_factory=dict)
+    data: DataPlaces = msgspec.field(default_factory=dict)
+    tags: Annotated[list[str], setting("submit --host tag:a100 means hosts with this tag.", "a list of strings")] = (
+        msgspec.field(default_factory=list)
+    )
+    slurm: Annotated[dict[str, Any], setting("Kept for the slurm backend.", _TABLE)] = msgspec.field(
+        default_factory=dict
+    )
+
+
+class HostsFile(msgspec.Struct, frozen=True, kw_only=True):
+    """hosts.toml: the hosts that jobs run on."""
+
+    hosts: Annotated[dict[str, HostTable], setting("The hosts, by name.", _TABLE)] = msgspec.field(default_factory=dict)
+    defaults: Annotated[HostTable, setting("What holds for all hosts that do not say otherwise.", _TABLE)] = (
+        msgspec.field(default_factory=HostTable)
+    )
+    default_host: Annotated[str, setting("Where jobs go when neither --host nor the project says.", _TEXT)] = ""
+    owner: Annotated[str, setting("Whose jobs these are; else git's user.name, else your login.", _TEXT)] = ""
+    notify: NotifyTable = msgspec.field(default_factory=NotifyTable)
+
+
+Patterns = Annotated[list[Annotated[str, msgspec.Meta(min_length=1)]], setting("Patterns.", "a list of patterns")]
+
+
+class SnapshotTable(msgspec.Struct, frozen=True, kw_only=True):
+    """What is shipped."""
+
+    max_file_mb: Annotated[
+        float,
+        setting("Larger untracked files stop a submit.", "a number of megabytes", ge=0, lt=_MOST_MEGABYTES),
+    ] = 100
+    include: Annotated[Patterns, setting("Files that git ignores and that are shipped.", "a list of patterns")] = (
+        msgspec.field(default_factory=list)
+    )
+
+
+class OutputsTable(msgspec.Struct, frozen=True, kw_only=True):
+    """What comes back by itself when a job has ended."""
+
+    collect: Annotated[Patterns, setting("Files below the job's folder.", "a list of patterns")] = msgspec.field(
+        default_factory=list
+    )
+    limit_mb: Annotated[
+        float, setting("Most of them that come back.", "a number of megabytes", ge=0, lt=_MOST_MEGABYTES)
+    ] = 1024
+
+
+class MetricsTable(msgspec.Struct, frozen=True, kw_only=True):
+    """What metrics mean, and where else they come from."""
+
+    direction: Annotated[
+        dict[str, Annotated[Literal["min", "max"], setting("Which value is best.", '"min" or "max"')]],
+        setting("Whether the smallest or the largest value is best, by key.", _TABLE),
+    ] = msgspec.field(default_factory=dict)
+    patterns: Annotated[
+        Patterns, setting("Regular expressions whose named groups are metrics of log lines.", "a list of patterns")
+    ] = msgspec.field(default_factory=list)
+    tensorboard: Annotated[bool, setting("Whether TensorBoard's event files are read.", _SWITCH)] = False
+
+
+class ProjectFile(msgspec.Struct, frozen=True, kw_only=True):
+    """foundations.toml, or [tool.foundations] in pyproject.toml: what holds for a project's jobs."""
+
+    project: Annotated[str, setting("Its name; else the folder's.", _TEXT)] = ""
+    host: Annotated[str, setting("Where its jobs go without --host.", _TEXT)] = ""
+    env: Variables = msgspec.field(default_factory=dict)
+    snapshot: SnapshotTable = msgspec.field(default_factory=SnapshotTable)
+    data: DataPlaces = msgspec.field(default_factory=dict)
+    outputs: OutputsTable = msgspec.field(default_factory=OutputsTable)
+    notify: NotifyTable = msgspec.field(default_factory=NotifyTable)
+    metrics: MetricsTable = msgspec.field(default_factory=MetricsTable)
+
+
+class AppNotifyTable(msgspec.Struct, frozen=True, kw_only=True):
+    """Whom the app tells of what happened to jobs."""
+
+    url: Url = ""
+    command: Command = ""
+    on: Annotated[list[Event] | None, setting("Which events.", f"a list of {', '.join(EVENTS)}")] = None
+    bell: Annotated[bool, setting("Whether the terminal rings.", _SWITCH)] = True
+    terminal: Annotated[
+        Literal["auto", "osc9", "osc777", "off"],
+        setting("How the terminal is asked to notify.", f"one of {', '.join(TERMINALS)}"),
+    ] = "auto"
+
+
+class AppFile(msgspec.Struct, frozen=True, kw_only=True):
+    """app.toml: how the terminal app looks, which keys it takes, and whom it tells."""
+
+    theme: Annotated[str, setting("A theme's name; else the app's own.", _TEXT)] = ""
+    ascii: Annotated[bool, setting("No glyph beyond ASCII.", _SWITCH)] = False
+    mouse: Annotated[bool, setting("Whether the app takes the mouse.", _SWITCH)] = True
+    keys: Annotated[
+        dict[str, Annotated[str, setting("Keys with commas between them.", 'a string, like "m" or "m,ctrl+space"')]],
+        setting("Keys by the id of what they do; foundations ui --keys lists those.", _TABLE),
+    ] = msgspec.field(default_factory=dict)
+    notify: AppNotifyTable = msgspec.field(default_factory=AppNotifyTable)
+
+
+class SweepTable(msgspec.Struct, frozen=True, kw_only=True):
+    """[sweep]: a job for each set of parameters."""
+
+    parameters: Annotated[dict[str, Any], setting("What each parameter ranges over.", _TABLE)] = msgspec.field(
+        default_factory=dict
+    )
+    mode: Annotated[Literal["grid", "zip", "random"], setting("How they are combined.", "one of grid, zip, random")] = (
+        "grid"
+    )
+    count: Annotated[int, setting("How many jobs, of a random sweep.", "a whole number", ge=0)] = 0
+    seed: Annotated[int | None, setting("The same one draws the same jobs.", "a whole number")] = None
+
+
+class SweepFile(msgspec.Struct, frozen=True, kw_only=True):
+    """A file for submit --sweep-file."""
+
+    sweep: SweepTable = msgspec.field(default_factory=SweepTable)
+
+
+class SearchTable(msgspec.Struct, frozen=True, kw_only=True):
+    """[search]: Optuna proposes parameters, jobs try them."""
+
+    metric: Annotated[str, setting("Metric whose last value counts.", "the key of a metric", min_length=1)]
+    command: Annotated[
+        list[str],
+        setting(
+            "The argument vector, with {name} for parameters.", 'a list of words: ["python", "train.py"]', min_length=1
+        ),
+    ]
+    parameters: Annotated[
+        dict[str, Any], setting("What each parameter ranges over.", "a table that is not empty", min_length=1)
+    ]
+    direction: Annotated[Literal["min", "max"], setting("Which value is best.", '"min" or "max"')] = "min"
+    trials: Annotated[int, setting("How many jobs in all.", "a whole number from 1 to 20,000", ge=1, le=20_000)] = 20
+    at_once: Annotated[int, setting("How many at once.", "a whole number from 1 to 20,000", ge=1, le=20_000)] = 2
+    seed: Annotated[int | None, setting("The same one proposes the same.", "a whole number")] = None
+
+
+class SearchFile(msgspec.Struct, frozen=True, kw_only=True):
+    """A file for sweep run."""
+
+    search: SearchTable
+
+
+FILES: dict[str, type[msgspec.Struct]] = {
+    "hosts": HostsFile,
+    "project": ProjectFile,
+    "app": AppFile,
+    "sweep": SweepFile,
+    "search": SearchFile,
+}
+"""The files, by the names under which their schemas are published."""
+_SHARED = ("SweepFile", "SearchFile")
+"""Files that may have other tables, for other programs."""
+
+
+def json_schema(name: str) -> str:
+    """Return the JSON schema of a file, for editors; see https://json-schema.org/draft/2020-12."""
+    schema = msgspec.json.schema(FILES[name])
+    for title, definition in schema.get("$defs", {}).items():
+        if "properties" in definition and title not in _SHARED:
+            definition["additionalProperties"] = False
+    return json.dumps({"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}, indent=2) + "\n"
