@@ -14,7 +14,7 @@ from foundations.records import Record, valid_text
 from foundations_tui.config import locations
 from foundations_tui.store import series
 from foundations_tui.store.cursors import PUT_SIZE, may_speak_of
-from foundations_tui.store.db import Store
+from foundations_tui.store.db import Store, upsert
 from foundations_tui.store.queries import LOOKED_AT
 from foundations_tui.store.rows import json_value
 from foundations_tui.store.write_annotations import take_in_annotations
@@ -102,8 +102,8 @@ def put_contact(store: Store, host: str, facts: dict[str, Any]) -> None:
         "unreachable_since": None,
     }
     columns.update({key: facts[key] for key in ("python", "agent_version") if key in facts})
-    with store.transaction():
-        store.db.table("hosts").upsert({"name": host, **columns}, pk="name")
+    with store.transaction() as conn:
+        upsert(conn, "hosts", {"name": host, **columns}, "name")
 
 
 def put_unreachable(store: Store, host: str, error: str) -> None:
@@ -183,7 +183,7 @@ def put_meta(store: Store, key: str, value: str | None) -> None:
         if value is None:
             conn.execute("DELETE FROM meta WHERE key = ?", [key])
             return
-        store.db.table("meta").upsert({"key": key, "value": value}, pk="key")
+        upsert(conn, "meta", {"key": key, "value": value}, "key")
 
 
 def remember(key: str, value: str | None) -> None:
@@ -209,8 +209,8 @@ def shipped_tree(store: Store, journal: str, folder: str) -> str | None:
 
 def put_shipped(store: Store, journal: str, folder: str, tree: str) -> None:
     """Remember that a host has a tree whole."""
-    with store.transaction():
-        store.db.table("shipped").upsert({"journal": journal, "folder": folder, "tree": tree}, pk=("journal", "folder"))
+    with store.transaction() as conn:
+        upsert(conn, "shipped", {"journal": journal, "folder": folder, "tree": tree}, "journal", "folder")
 
 
 # --- streams ----------------------------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import functools
 import graphlib
+import os
 import re
 import subprocess
 import sys
@@ -277,6 +278,25 @@ def test_the_house_has_few_rooms() -> None:
     for package, most in (("foundations_tui", 18), ("remote_agent", 11)):
         rooms = {path.relative_to(ROOT / package).parts[0].removesuffix(".py") for path in sources(package)}
         assert len(rooms - {"__init__"}) <= most, sorted(rooms)
+
+
+@pytest.mark.parametrize("words", [["jobs"], ["stop", "nothing"], ["tag", "nothing", "x"]])
+def test_no_verb_pays_for_sqlite_utils_once_the_store_is_made(words: list[str], tmp_path: Path) -> None:
+    code = (
+        "import sys; from foundations_tui.cli.main import run; run(sys.argv[1:]);"
+        "print([m for m in ('sqlite_utils', 'pandas') if m in sys.modules])"
+    )
+    loaded = []
+    for _ in range(2):
+        done = subprocess.run(
+            [sys.executable, "-c", code, *words],
+            capture_output=True,
+            text=True,
+            check=True,
+            env={**os.environ, "FOUNDATIONS_HOME": str(tmp_path)},
+        )
+        loaded.append(done.stdout.splitlines()[-1])
+    assert loaded == ["['sqlite_utils']", "[]"]
 
 
 @pytest.mark.parametrize("words", [["jobs"], ["--help"], ["submit", "--help"], ["status"], ["hosts"]])

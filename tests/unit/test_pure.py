@@ -13,7 +13,9 @@ from typing import Any
 
 import pyte
 import pytest
+import wcwidth
 from hypothesis import given, strategies as st
+from rich.cells import cell_len
 
 from foundations import records
 from foundations_tui.config import schema, toml
@@ -304,6 +306,34 @@ def test_what_a_terminal_gets(sent: bytes, shown: str) -> None:
 @given(st.text(), st.integers(0, 40))
 def test_clipped_text_fits(text: str, cells: int) -> None:
     assert sanitize.width(sanitize.clip(sanitize.one_line(text), cells)) <= max(cells, 0) or cells == 0
+
+
+WIDTHS = {
+    "plain": 5,
+    "中文": 4,
+    "👨‍👩‍👧": 2,
+    "1\ufe0f\u20e3": 2,
+    "a\u200bb": 2,
+    "กำ": 2,
+    "\u1112\u1161\u11ab": 2,
+    "e\u0301": 1,
+    "é": 1,
+    "█░": 2,
+}
+
+
+@pytest.mark.parametrize("text", WIDTHS)
+def test_a_text_takes_the_cells_that_others_count(text: str) -> None:
+    assert sanitize.width(text) == WIDTHS[text] == wcwidth.wcswidth(text)
+    steady = sanitize.one_line(text)
+    assert sanitize.width(steady) == cell_len(steady), "the app draws what we laid out"
+
+
+@given(st.text(), st.integers(0, 40))
+def test_what_is_clipped_is_a_beginning(text: str, cells: int) -> None:
+    shown = sanitize.one_line(text)
+    clipped = sanitize.clip(shown, cells)
+    assert clipped == shown or shown.startswith(clipped.removesuffix("…").rstrip(" ")), "a wide one leaves a blank"
 
 
 def test_numbers_as_people_read_them() -> None:
