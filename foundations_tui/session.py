@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import functools
+import logging
 import threading
 import time
 import uuid
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeVar
 
+from foundations_tui.config import client_log
 from foundations_tui.config.hosts import HostsConfig, load_hosts
 from foundations_tui.errors import HostUnreachable
 from foundations_tui.hosts.asking import NOBODY, Asker
@@ -18,6 +20,7 @@ if TYPE_CHECKING:  # 100 ms of imports, which the app's first picture need not w
     from foundations_tui.store.db import Store
 
 T = TypeVar("T")
+_log = logging.getLogger(__name__)
 Say = Callable[[str], None]
 """Takes a line for the user about what is going on."""
 
@@ -50,6 +53,7 @@ class Session:
             ConfigError: hosts.toml is wrong.
         """
         self.hosts = hosts or load_hosts()
+        client_log.start()
         self.say = say
         self._asker = asker
         self._connect_timeout = connect_timeout
@@ -106,8 +110,10 @@ class Session:
             try:
                 agent = Agent(settings, self._asker if asks else NOBODY, self._connect_timeout)
             except HostUnreachable as error:
+                _log.warning("%s", error, extra={"action": "connect", "host": host})
                 writes.put_unreachable(self.store, host, str(error))
                 raise
+            _log.info("agent %s", agent.hello.version, extra={"action": "connect", "host": host})
             self._agents[host] = agent
         writes.put_contact(self.store, host, contact_facts(agent))
         return agent
@@ -133,6 +139,7 @@ class Session:
                 if time.monotonic() + pause > deadline:
                     raise
                 self.say(f"{error}; reconnecting")
+                _log.warning("%s; reconnecting", error, extra={"action": "connect", "host": host})
                 time.sleep(pause)
                 pause = min(2 * pause, _LONGEST_PAUSE)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
 import signal
@@ -67,7 +68,7 @@ class LazyGroup(click.Group):
     epilog="A job is named by its id (6 characters are enough), its name, @last or @last-failed.",
 )
 @click.version_option(__version__, message="foundations %(version)s")
-@click.option("--debug", is_flag=True, help="Show tracebacks (anywhere before '--').")
+@click.option("--debug", is_flag=True, help="Show tracebacks, and the log as it is written (anywhere before '--').")
 @click.pass_context
 def cli(ctx: click.Context, debug: bool) -> None:
     """Run machine-learning jobs on your own GPU hosts over SSH, track them, and fetch what they made.
@@ -89,6 +90,10 @@ def main() -> None:
     sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115  closed by the caller (>&-)
     sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115
     arguments, debug = _take_debug(sys.argv[1:])
+    if debug:
+        from foundations_tui.config import client_log
+
+        client_log.start(debug=True)
     code = run(arguments, debug)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # what is left is the interpreter's own way out
     sys.exit(code)
@@ -136,10 +141,25 @@ def _told(error: Exception) -> int:
         ours = UsageError("the current folder is not there any more", "cd to another one")
     else:
         ours = as_ours(error)
+    if not isinstance(ours, UsageError):
+        _log(ours, error)
     tell(ours)
     if isinstance(error, OSError) and error.filename is None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # stdout itself may be what failed: not once more at exit
     return ours.exit_code
+
+
+def _log(ours: FoundationsError, error: Exception) -> None:
+    import logging
+
+    from foundations_tui.config import client_log
+
+    with contextlib.suppress(FoundationsError, OSError):  # where even the data folder is out of reach
+        client_log.start()
+        trace = error if ours is not error else None
+        logging.getLogger(__name__).error(
+            "%s", ours, exc_info=trace, extra={"action": sys.argv[1] if sys.argv[1:] else ""}
+        )
 
 
 def _has_folder() -> bool:

@@ -50,7 +50,7 @@ def stop(
     """
     if grace is not None and not 0 <= grace <= LONGEST_GRACE:
         raise UsageError(f"--grace takes 0 to {LONGEST_GRACE} seconds")
-    return for_each(rows, lambda row: _stop(session, actor, row, grace), report)
+    return for_each("stop", rows, lambda row: _stop(session, actor, row, grace), report)
 
 
 def _stop(session: Session, actor: Actor, row: JobRow, grace: float | None) -> str:
@@ -217,7 +217,7 @@ def delete(session: Session, actor: Actor, rows: Sequence[JobRow], report: Repor
         trash.check_can_go(row)
         return ""
 
-    outcomes = for_each(rows, check, report)
+    outcomes = for_each("delete", rows, check, report)
     going = [outcome.row for outcome in outcomes if outcome.error is None]
     if not going:
         return Deleted(outcomes, None)
@@ -248,7 +248,7 @@ def delete_for_good(
         trash.remove(session, row, files=row.job in deletion.unfetched, force=force)
         return ""
 
-    return for_each(rows, remove, report)
+    return for_each("delete for good", rows, remove, report)
 
 
 # --- run again --------------------------------------------------------------------------------------------------

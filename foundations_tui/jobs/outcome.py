@@ -1,12 +1,15 @@
-"""What an operation returns for each job or host that it worked on, and the sink that is told as it goes. Pure."""
+"""What an operation returns for each job or host that it worked on, and the sink that is told as it goes."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from foundations_tui.errors import FoundationsError
 from foundations_tui.store.rows import JobRow
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -38,10 +41,11 @@ def unreported(outcome: Outcome) -> None:
     """Take an outcome and tell nobody."""
 
 
-def for_each(rows: Iterable[JobRow], action: Callable[[JobRow], str], report: Report) -> list[Outcome]:
+def for_each(verb: str, rows: Iterable[JobRow], action: Callable[[JobRow], str], report: Report) -> list[Outcome]:
     """Do something to each job; an error of one does not keep the others from their turn.
 
     Args:
+        verb: what is done, for the log.
         rows: the jobs, in their order.
         action: returns what is worth telling; raises FoundationsError.
         report: takes each outcome as soon as it is known.
@@ -50,8 +54,10 @@ def for_each(rows: Iterable[JobRow], action: Callable[[JobRow], str], report: Re
     for row in rows:
         try:
             outcome = Outcome(row, words=action(row))
+            _log.info("%s", outcome.words or "done", extra={"action": verb, "host": row.host, "job": row.job})
         except FoundationsError as error:
             outcome = Outcome(row, error)
+            _log.warning("%s", error, extra={"action": verb, "host": row.host, "job": row.job})
         report(outcome)
         outcomes.append(outcome)
     return outcomes

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import logging
 import os
 import threading
 import time
@@ -31,6 +32,9 @@ from remote_agent.protocol import checks, messages
 from remote_agent.protocol.errors import BadRequest
 from remote_agent.protocol.jobs import ENV_NAME, JobSpec, JobState, JobView
 
+_log = logging.getLogger(__name__)
+_MOST_LOGGED = 10
+"""Jobs of one submit that the log names."""
 _MOST_SENT_BYTES = 4 << 20
 """So many bytes of specifications travel in one message."""
 _OF_THIS_SHELL = (
@@ -377,6 +381,11 @@ def _send(
             for spec, (_, seq, queued_at, rank) in zip(specs, accepted, strict=True)
         ]
         writes.put_accepted(session.store, host, agent.hello.journal, views)
+        for view in views[:_MOST_LOGGED]:
+            _log.info("submitted", extra={"action": "submit", "host": host, "job": view.spec.job})
+        if len(views) > _MOST_LOGGED:
+            count = len(views) - _MOST_LOGGED
+            _log.info("%d more submitted with them", count, extra={"action": "submit", "host": host})
         return [Submitted(view, host, frozen, shipped) for view in views]
 
     try:

@@ -8,13 +8,15 @@ import os
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
 from textual.app import SystemCommand
 from textual.binding import Binding, BindingType
+from textual.content import Content
 from textual.screen import Screen
+from textual.widget import Widget
 
 from foundations_tui.config import locations
 from foundations_tui.config.app import BY_ITSELF, Settings
@@ -47,6 +49,7 @@ from foundations_tui.ui.screens.main import MainScreen
 from foundations_tui.ui.screens.passphrase import Passphrase
 from foundations_tui.ui.tasks import Shown
 from foundations_tui.ui.theme import LOOK, THEMES
+from foundations_tui.ui.widgets.virtual_table import VirtualTable
 from foundations_tui.ui.workers import ConnectionAsks, Followers, end_with_terminal
 
 T = TypeVar("T")
@@ -111,7 +114,7 @@ class FoundationsApp(KeysInOrder):
         self._session = session
         self._follows = follow
         self._page = page
-        self.reader = Reader(lambda call: self.post_message(Answered(call)), self._say_unread)
+        self.reader = Reader(lambda call: self.post_message(Answered(call)), self._say_unread, self._show_mended)
         self._unread = ("", 0.0)
         """What of the store could not be read, and when that was said."""
         """Reads the store for the panes."""
@@ -379,14 +382,29 @@ class FoundationsApp(KeysInOrder):
         shown = "\n".join(one_line(line) for line in text.splitlines())
         self.notify(shown, severity="error" if failed else "information", markup=False)
 
-    def _say_unread(self, error: FoundationsError) -> None:
-        """Say that something cannot be read, once a minute: it is asked for again and again."""
+    def _say_unread(self, slot: Hashable, error: FoundationsError) -> None:
+        """Show what cannot be read in the pane that it belongs to, and say it once a minute: it is asked for again."""
         if isinstance(error, NotFoundError):
             return  # it is gone, and what asks for it goes, too
         words, now = str(error), time.monotonic()
+        pane = _pane_of(slot)
+        if pane is not None:
+            pane.add_class("-unread")
+            pane.border_subtitle = Content(one_line(f"cannot be read: {words}"))
+            for table in pane.query(VirtualTable):
+                table.problem = f"cannot be read: {words}"
         if words != self._unread[0] or now - self._unread[1] > _SAID_AGAIN:
             self._unread = (words, now)
             self.say(f"what is shown may be old: {words}", failed=True)
+
+    def _show_mended(self, slot: Hashable) -> None:
+        """Show a pane as usual again."""
+        pane = _pane_of(slot)
+        if pane is not None:
+            pane.remove_class("-unread")
+            pane.border_subtitle = ""
+            for table in pane.query(VirtualTable):
+                table.problem = ""
 
     # --- screens ------------------------------------------------------------------------------------------------
 
@@ -432,6 +450,12 @@ class FoundationsApp(KeysInOrder):
         for name, command in COMMANDS.items():
             if command.title:
                 yield SystemCommand(command.title, command.help, functools.partial(self.run_command, name))
+
+
+def _pane_of(slot: Hashable) -> Widget | None:
+    """Return the pane whose question a slot stands for."""
+    owner = slot[0] if isinstance(slot, tuple) else slot
+    return owner if isinstance(owner, Widget) and owner.is_attached else None
 
 
 def _how_it_ended(row: JobRow) -> str:

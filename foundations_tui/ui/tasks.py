@@ -5,6 +5,7 @@ Both write into a file, which a log view follows while it grows.
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import subprocess
@@ -19,6 +20,7 @@ from foundations_tui.errors import FoundationsError, as_ours
 from foundations_tui.submit.progress import VARIABLE, Progress, sending
 from foundations_tui.text.sanitize import one_line
 
+_log = logging.getLogger(__name__)
 _STOP_SECONDS = 3.0
 Ended = Callable[[], object]
 """Called once, from any thread."""
@@ -134,6 +136,8 @@ class OperationTask:
             text, self.result, outcome = shown.text, shown.result, "done"
         except Exception as error:
             ours = as_ours(error)
+            if not isinstance(ours, _Cancelled):
+                _log.warning("%s", ours, exc_info=ours is not error, extra={"action": "app"})
             text = f"error: {ours}" + "".join(f"\nhint: {line}" for line in ours.hint.splitlines())
             outcome = "cancelled" if isinstance(ours, _Cancelled) else "failed"
         self._progress.end()

@@ -383,3 +383,21 @@ def test_a_nice_job_yields_to_other_processes(client: Client) -> None:
     spec = client.json("show", nice)["spec"]
     assert spec["nice"] == 7 and spec["grace"] == 30 and set(spec) == {field.name for field in fields(JobSpec)}
     assert "options    --nice 7" in client.run("show", nice).stdout
+
+
+def test_the_client_keeps_a_log_of_what_it_did(client: Client) -> None:
+    """With hosts and jobs, without commands and variables, and readable by its owner alone."""
+    job = client.submit("--env", "WORD=hush", "--", "sh", "-c", "echo hush; sleep 600")
+    client.wait_until(job, "running")
+    client.run("stop", "--grace", "0", job)
+    client.run("stop", job, code=None)
+    (client.home / "hosts.toml").write_text('[hosts.dead]\naddress = "127.0.0.1:1"\n')
+    client.run("hosts", "test", "dead", code=4)
+    path = client.home / "client.log"
+    lines = path.read_text().splitlines()
+    assert any(line.endswith(f"INFO submit local {job}: submitted") for line in lines)
+    assert any(f"INFO stop local {job}: is being stopped" in line for line in lines)
+    assert any("WARNING connect dead: " in line for line in lines) and "hush" not in path.read_text()
+    assert path.stat().st_mode & 0o777 == 0o600
+    told = client.run("--debug", "hosts", "test", "local").stderr
+    assert "INFO connect local: agent" in told

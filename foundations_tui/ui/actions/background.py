@@ -4,6 +4,7 @@ processes."""
 from __future__ import annotations
 
 import functools
+import logging
 import subprocess
 import sys
 import threading
@@ -18,6 +19,8 @@ from foundations_tui.ui.messages import ActionEnded
 from foundations_tui.ui.screens.task_output import NextStep, TaskOutput
 from foundations_tui.ui.tasks import Ended, Operation, OperationTask, ProcessTask, Task
 from foundations_tui.ui.workspace import Workspace
+
+_log = logging.getLogger(__name__)
 
 
 def do(workspace: Workspace, action: Callable[[], str], after: threading.Thread | None = None) -> threading.Thread:
@@ -36,6 +39,7 @@ def do(workspace: Workspace, action: Callable[[], str], after: threading.Thread 
             done = action()
         except Exception as error:
             ours = as_ours(error)
+            _log.warning("%s", ours, exc_info=ours is not error, extra={"action": "app"})
             words = f"{ours} ({ours.hint})" if ours.hint else str(ours)
             workspace.post_message(ActionEnded(words, failed=True))
             return

@@ -89,6 +89,7 @@ class VirtualTable(ScrollView, can_focus=True):
         self._ask = ask
         self._columns = columns
         self.empty = empty
+        self._problem = ""
         """What is said where there are no rows."""
         self._window = Window(0, 0, [])
         self._is_known = False
@@ -263,11 +264,29 @@ class VirtualTable(ScrollView, can_focus=True):
         position = self.scroll_offset.y + y - 1
         row = self._row(position)
         if row is None:
-            said = self.empty.split("\n") if not self._window.count and self._is_known else []
+            said = self._instead_of_rows()
             words = said[y - 2] if 2 <= y < 2 + len(said) else ""
             words = "…" if self._is_known and position < self._window.count else words
             return Strip([Segment(clip(f"  {words}", room), self.rich_style)]).adjust_cell_length(room, self.rich_style)
         return Strip(self._row_segments(row, position, room), room)
+
+    def _instead_of_rows(self) -> list[str]:
+        """Return what stands in the place of rows: why they cannot be read, or that there are none."""
+        if self._window.count:
+            return []
+        if self._problem:
+            return self._problem.split("\n")
+        return self.empty.split("\n") if self._is_known else []
+
+    @property
+    def problem(self) -> str:
+        """Why there are no rows; empty when they can be read."""
+        return self._problem
+
+    @problem.setter
+    def problem(self, words: str) -> None:
+        self._problem = words
+        self.refresh()
 
     def _row_segments(self, row: TableRow, position: int, room: int) -> list[Segment]:
         style, styles = self.rich_style, row.styles
