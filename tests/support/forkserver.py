@@ -107,13 +107,17 @@ def _exactly(connection: socket.socket, size: int) -> bytes:
 # --- the server ---------------------------------------------------------------------------------------------------
 
 
+_LEFT_OUT = ("foundations_tui.template", "foundations_tui.mcp")
+
+
 def _import_all() -> None:
-    """Import what the command line may need."""
+    """Import what the command line may need; what an extra brings is imported by who uses it."""
     import foundations_tui
 
     for module in pkgutil.walk_packages(foundations_tui.__path__, "foundations_tui."):
-        if not module.name.endswith("__main__") and ".template" not in module.name:
-            importlib.import_module(module.name)
+        if not module.name.endswith("__main__") and not module.name.startswith(_LEFT_OUT):
+            with contextlib.suppress(ImportError):  # of an extra
+                importlib.import_module(module.name)
     for name in ("fabric", "git", "sqlite_utils", "difflib", "click.shell_completion"):
         importlib.import_module(name)
 

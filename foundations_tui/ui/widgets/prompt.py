@@ -65,7 +65,7 @@ class Prompt(Horizontal):
         self._question = Question("")
         self._history: dict[str, list[str]] = {}
         self._place = 0
-        self._is_wrong = False
+        self._is_wrong, self._said = False, ""
         """Whether what stands there is known to be."""
         self._back: Widget | None = None
         """What had the keys before."""
@@ -107,19 +107,18 @@ class Prompt(Horizontal):
 
     def say(self, words: str, is_error: bool = False) -> None:
         """Say something behind what is typed."""
-        self._is_wrong = is_error
+        self._is_wrong, self._said = is_error, one_line(words)
         hint = self.query_one("#prompt-hint", Static)
         hint.set_class(is_error, "-error")
-        hint.update(Content(one_line(words)))
+        hint.update(Content(self._said))
         self._make_room()
 
     def _make_room(self) -> None:
         """Let an example give way to what is typed; what is said of that stays."""
         hint = self.query_one("#prompt-hint", Static)
-        said = str(hint.content)
         label = self.query_one("#prompt-label", Static).region.width
-        needed = label + width(self.input.value) + width(said) + 4
-        hint.set_class(said == self._question.hint and needed > self.size.width, "-hidden")
+        needed = label + width(self.input.value) + width(self._said) + 4
+        hint.set_class(self._said == self._question.hint and needed > self.size.width, "-hidden")
 
     def suggestion(self, text: str) -> str | None:
         """Return the first whole line that begins with a text."""
@@ -147,7 +146,7 @@ class Prompt(Horizontal):
         if event.value != one_line(event.value):  # pasted
             self.input.value = one_line(event.value)
             return
-        self._is_wrong = False
+        self._is_wrong, self._said = False, ""
         self._make_room()
         if self._question.change is not None and self.is_asking:
             self._question.change(event.value)
