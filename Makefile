@@ -4,6 +4,9 @@
 # make check       format, lint and types
 # make bench       the benchmarks, each as a ratio to its floor
 # make docs        the pages of docs/ that are made from the code
+# make lock        requirements.lock, with hashes
+# make version     VERSION=0.2.0, in the one file of each distribution that has it
+# make release     both distributions, each tried in a fresh virtual environment
 # make screenshot  docs/screenshot.svg, from the real app on real jobs
 
 PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
@@ -11,7 +14,7 @@ PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: test test-lowest test-rest test-all check bench docs screenshot programs
+.PHONY: test test-lowest test-rest test-all check bench docs lock version release screenshot programs
 
 WORKERS ?= $(shell echo $$((2 * $$(getconf _NPROCESSORS_ONLN))))
 PYTEST = $(BIN)/python -m pytest -q --numprocesses $(WORKERS) --maxschedchunk 1
@@ -29,12 +32,28 @@ test-lowest: $(VENV)/ready
 	@test -d $(VENV)-lowest || $(PYTHON) -m venv $(VENV)-lowest
 	$(VENV)-lowest/bin/python -m pip install --quiet --disable-pip-version-check \
 		$$($(BIN)/python tests/lowest.py) pytest pytest-asyncio pytest-xdist hypothesis pyte
-	$(VENV)-lowest/bin/python -m pytest -q --numprocesses $(WORKERS) tests/unit tests/app/test_frames.py tests/app/test_ui.py
+	$(VENV)-lowest/bin/python -m pytest -q --numprocesses $(WORKERS) \
+		tests/unit tests/app/test_frames.py tests/app/test_ui.py tests/integration/test_ssh.py
 
 check: $(VENV)/ready
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+
+# The versions that the tests ran with, with the hashes of what was downloaded.
+lock: $(VENV)/ready
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check pip-tools
+	$(BIN)/pip-compile --quiet --generate-hashes --no-emit-index-url --no-emit-trusted-host --no-emit-find-links \
+		--no-annotate --no-header --strip-extras --allow-unsafe --extra dev --output-file requirements.lock pyproject.toml
+
+# make version VERSION=0.2.0
+version:
+	@test -n "$(VERSION)" || { echo "make version VERSION=0.2.0" >&2; exit 2; }
+	sed -i 's/^__version__ = ".*"/__version__ = "$(VERSION)"/' foundations/__init__.py remote_agent/__init__.py
+
+release: $(VENV)/ready
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check build
+	sh tests/release.sh $(abspath $(BIN)/python) $(or $(DIST),dist)
 
 bench: $(VENV)/ready programs
 	$(BIN)/python -m benchmarks $(NAMES)

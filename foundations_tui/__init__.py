@@ -1,3 +1,3 @@
 """The client: CLI, terminal app, snapshot, SSH, sync, store."""
 
-__version__ = "0.1.0"
+from remote_agent import __version__ as __version__  # the client ships the agent: one version of both

@@ -664,9 +664,8 @@ def _copy_of_the_tree(target: Path, version: str) -> Path:
     """Return a copy of the three packages that calls itself by another version."""
     for package in ("foundations", "foundations_tui", "remote_agent"):
         shutil.copytree(Path.cwd() / package, target / package, ignore=shutil.ignore_patterns("__pycache__"))
-    for package in ("foundations_tui", "remote_agent"):
-        init = target / package / "__init__.py"
-        init.write_text(re.sub("__version__ = .*", version, init.read_text()))
+    init = target / "remote_agent" / "__init__.py"
+    init.write_text(re.sub("__version__ = .*", version, init.read_text()))
     return target
 
 

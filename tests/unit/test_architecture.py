@@ -50,6 +50,7 @@ PURE = {
 """Modules of the agent that get clocks, ids and files as arguments: they are tested without any."""
 IMPURE_MODULES = {"os", "subprocess", "socket", "time", "threading", "pathlib"}
 CLIENT_SEES = {
+    "remote_agent",  # its version
     *(
         "remote_agent.protocol.jobs",
         "remote_agent.protocol.framing",

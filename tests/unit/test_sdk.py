@@ -101,7 +101,7 @@ def test_the_sdk_is_a_distribution_of_its_own(tmp_path: Path) -> None:
     words = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps"]
     subprocess.run([*words, "--target", str(tmp_path / "lib"), str(tmp_path / "src" / "sdk")], check=True, timeout=300)
     (info,) = (tmp_path / "lib").glob("*.dist-info")
-    assert info.name == f"foundations_sdk-{__version__}.dist-info"
+    assert info.name == f"foundations_sdk-{__version__}.dist-info", "make version writes both"
     shipped = {path.relative_to(tmp_path / "lib") for path in (tmp_path / "lib" / "foundations").rglob("*.py")}
     assert shipped == {path.relative_to(root) for path in (root / "foundations").rglob("*.py")}
     assert (

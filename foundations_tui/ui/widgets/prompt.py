@@ -146,7 +146,7 @@ class Prompt(Horizontal):
         if event.value != one_line(event.value):  # pasted
             self.input.value = one_line(event.value)
             return
-        self._is_wrong, self._said = False, ""
+        self._is_wrong = False
         self._make_room()
         if self._question.change is not None and self.is_asking:
             self._question.change(event.value)
