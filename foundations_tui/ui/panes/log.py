@@ -74,6 +74,9 @@ class LogPane(Vertical):
 
     def show(self, row: JobRow | None) -> None:
         """Show a job as it is now, or none."""
+        if not self.query("#job-facts"):
+            self.call_after_refresh(self.show, row)  # a pane that was just mounted is made a moment later
+            return
         if row is None or self.row is None or row.job != self.row.job:
             self._attempt, self._moment = None, ""
         self.row = row
