@@ -8,13 +8,12 @@ import re
 import statistics
 from collections import deque
 from dataclasses import dataclass, field, replace
-from typing import Any, Callable, Deque, Dict, Iterable, Iterator, List, Optional, Set, Tuple
+from typing import Any, Callable, Deque, Dict, Iterable, Iterator, List, Mapping, Optional, Set, Tuple, Type
 
+from remote_agent.core import events
+from remote_agent.core.events import AttemptEnd, Change, Entry
 from remote_agent.protocol import checks
 from remote_agent.protocol.jobs import ACTIVE_STATES, STATE_OF_REASON, EndReason, JobSpec, JobState, JobView, Lease
-
-Event = Dict[str, Any]
-"""One entry of the journal: "seq", "time" (seconds since the epoch), "type", and the fields of that type."""
 
 ALL_GROUPS = "*"
 """What ``paused`` holds when the whole host is paused."""
@@ -183,74 +182,68 @@ def _likeness(project: str, gpus: int, command: Tuple[str, ...]) -> str:
     return "\0".join([project, str(gpus), *(_NUMBER.sub("#", word) for word in command)])
 
 
-def apply(state: HostState, event: Event) -> None:
-    """Fold one event into the state. Events of an unknown type only move the sequence number."""
-    state.seq = event["seq"]
-    handler = _HANDLERS.get(event["type"])
-    if handler is not None:
-        handler(state, event)
+def apply(state: HostState, entry: Entry) -> None:
+    """Fold one entry of the journal into the state."""
+    state.seq = entry.seq
+    fold = _FOLDS.get(type(entry.change))
+    if fold is not None:
+        fold(state, entry, entry.change)
 
 
-def snapshot_events(state: HostState, now: float) -> Iterable[Event]:
+def snapshot_events(state: HostState, now: float) -> Iterable[Entry]:
     """Yield the events that bring an empty state to this one: what a compacted journal begins with.
 
     Every view keeps the sequence number that it has, so clients' cursors go on; the last event brings the state's own.
     """
     marks = [(view.seq, job) for job, view in state.jobs.items()] + [(seq, job) for job, seq in state.deleted.items()]
     for seq, job in sorted(marks):
-        if job in state.deleted:
-            yield {"seq": seq, "time": now, "type": "deleted", "job": job}
-        else:
-            yield _view_event(state, state.jobs[job], now)
-    yield {"seq": state.seq, "time": now, "type": "paused", "groups": sorted(state.paused)}
+        change = events.Deleted(job) if job in state.deleted else _viewed(state, state.jobs[job])
+        yield Entry(seq, now, change)
+    yield Entry(state.seq, now, events.Paused(tuple(sorted(state.paused))))
 
 
-def submits(state: HostState, now: float) -> Iterable[Event]:
+def submits(state: HostState, now: float) -> Iterable[Entry]:
     """Yield the submits of the jobs that have not ended."""
     for job, view in state.jobs.items():
         if not view.state.is_final:
-            yield {"seq": view.seq, "time": now, "type": "submitted", "job": job, "spec": view.spec.to_wire()}
+            yield Entry(view.seq, now, events.Submitted(job, view.spec))
 
 
-def _view_event(state: HostState, view: JobView, now: float) -> Event:
+def _viewed(state: HostState, view: JobView) -> events.Viewed:
     job = view.spec.job
-    event: Event = {"seq": view.seq, "time": now, "type": "view", "job": job, "view": view.to_wire()}
-    if job in state.leases:
-        event["lease"] = state.leases[job].to_wire()
-    if job in state.queue.blocked:
-        event["unmet"] = sorted(state.queue.blocked[job])
-    if state.acknowledged.get(job):
-        event["acknowledged"] = sorted(state.acknowledged[job])
-    if job in state.untold:
-        event["untold"] = True
-    return event
+    return events.Viewed(
+        job,
+        view,
+        lease=state.leases.get(job),
+        unmet=tuple(sorted(state.queue.blocked.get(job, ()))),
+        acknowledged=tuple(sorted(state.acknowledged.get(job, ()))),
+        untold=job in state.untold,
+    )
 
 
-def _view(state: HostState, event: Event) -> None:
-    """A whole job, as a compacted journal has it."""
-    view = JobView.from_wire(event["view"])
+def _view(state: HostState, entry: Entry, change: events.Viewed) -> None:
+    view = change.view
     job = view.spec.job
     state.jobs[job] = view
     if view.state is JobState.QUEUED:
-        _enqueue(state, view, set(event.get("unmet", ())))
-    elif view.state in ACTIVE_STATES:
+        _enqueue(state, view, set(change.unmet))
+    elif view.state in ACTIVE_STATES and change.lease is not None:
         state.active.add(job)
-        state.leases[job] = Lease.from_wire(event["lease"])
+        state.leases[job] = change.lease
     state.remember_duration(view)
     if not view.pruned:
         state.disk += _disk(view)
-    if event.get("acknowledged"):
-        state.acknowledged[job] = set(event["acknowledged"])
-        state.clients.update(event["acknowledged"])
-    if event.get("untold"):
+    if change.acknowledged:
+        state.acknowledged[job] = set(change.acknowledged)
+        state.clients.update(change.acknowledged)
+    if change.untold:
         state.untold.add(job)
-    state.touch(job, event["seq"])
+    state.touch(job, entry.seq)
 
 
-def _submitted(state: HostState, event: Event) -> None:
-    spec = JobSpec.from_wire(event["spec"])
-    seq = event["seq"]
-    view = JobView(spec, JobState.QUEUED, seq, queued_at=event["time"], priority=spec.priority, rank=float(seq))
+def _submitted(state: HostState, entry: Entry, change: events.Submitted) -> None:
+    spec, seq = change.spec, entry.seq
+    view = JobView(spec, JobState.QUEUED, seq, queued_at=entry.time, priority=spec.priority, rank=float(seq))
     state.jobs[spec.job] = view
     _enqueue(state, view, {job for job in (*spec.after, *spec.after_any) if not _has_ended(state, job)})
     state.touch(spec.job, seq)
@@ -266,49 +259,44 @@ def _enqueue(state: HostState, view: JobView, unmet: Set[str]) -> None:
         state.queue.add(view)
 
 
-def _held(state: HostState, event: Event) -> None:
-    """A waiting job starts only when somebody says so."""
-    _update(state, event, held=True)
+def _held(state: HostState, entry: Entry, change: events.Held) -> None:
+    _update(state, entry, change.job, held=True)
 
 
-def _released(state: HostState, event: Event) -> None:
-    """A job that was held may start."""
-    _update(state, event, held=False)
+def _released(state: HostState, entry: Entry, change: events.Released) -> None:
+    _update(state, entry, change.job, held=False)
 
 
 def _has_ended(state: HostState, job: str) -> bool:
     return job not in state.jobs or state.jobs[job].state.is_final
 
 
-def _leased(state: HostState, event: Event) -> None:
-    lease = Lease.from_wire(event)
-    state.queue.remove(event["job"])
-    state.active.add(event["job"])
-    state.leases[event["job"]] = lease
-    _update(state, event, state=JobState.PREPARING, attempt=event["attempt"], gpus=lease.gpus, held=False)
+def _leased(state: HostState, entry: Entry, change: events.Leased) -> None:
+    job, lease = change.job, change.lease
+    state.queue.remove(job)
+    state.active.add(job)
+    state.leases[job] = lease
+    _update(state, entry, job, state=JobState.PREPARING, attempt=change.attempt, gpus=lease.gpus, held=False)
 
 
-def _started(state: HostState, event: Event) -> None:
-    if state.jobs[event["job"]].state in ACTIVE_STATES:
-        _update(state, event, state=JobState.RUNNING, started_at=event["started_at"])
+def _started(state: HostState, entry: Entry, change: events.Started) -> None:
+    if state.jobs[change.job].state in ACTIVE_STATES:
+        _update(state, entry, change.job, state=JobState.RUNNING, started_at=change.started_at)
 
 
-def _stop_requested(state: HostState, event: Event) -> None:
-    deadline = event["time"] + event.get("grace", 30.0)
-    earlier = state.jobs[event["job"]].stop_deadline
-    _update(
-        state,
-        event,
-        stop_requested_by=event["by"],
-        stop_deadline=deadline if earlier is None else min(deadline, earlier),
-    )
+def _stop_requested(state: HostState, entry: Entry, change: events.StopRequested) -> None:
+    deadline = entry.time + change.grace
+    earlier = state.jobs[change.job].stop_deadline
+    if earlier is not None:
+        deadline = min(deadline, earlier)
+    _update(state, entry, change.job, stop_requested_by=change.by, stop_deadline=deadline)
 
 
-def _ended(state: HostState, event: Event) -> None:
-    view = _end_attempt(state, event, STATE_OF_REASON[EndReason(event["reason_code"])])
-    job = view.spec.job
+def _ended(state: HostState, entry: Entry, change: events.Ended) -> None:
+    job = change.job
+    view = _end_attempt(state, entry, job, change.end)
     state.remember_duration(view)
-    if event.get("untold"):
+    if change.untold:
         state.untold.add(job)
     for other in state.dependents.pop(job, ()):
         unmet = state.queue.blocked.get(other)
@@ -320,36 +308,38 @@ def _ended(state: HostState, event: Event) -> None:
                 state.queue.add(state.jobs[other])
 
 
-def _attempt_ended(state: HostState, event: Event) -> None:
-    """An attempt has ended that is followed by another one: the job waits again, in its old place."""
-    view = _end_attempt(state, event, STATE_OF_REASON[EndReason(event["reason_code"])])
+def _attempt_ended(state: HostState, entry: Entry, change: events.AttemptEnded) -> None:
+    """The job waits again, in its old place."""
+    view = _end_attempt(state, entry, change.job, change.end)
     fresh: Dict[str, Any] = dict.fromkeys(("reason_code", "reason", "exit_code", "signal", "started_at", "ended_at"))
     past = (*view.attempts, view.past())
-    _update(state, event, state=JobState.QUEUED, gpus=(), attempts=past, streams={}, usage={}, cause={}, **fresh)
-    state.queue.add(state.jobs[event["job"]])
+    _update(
+        state, entry, change.job, state=JobState.QUEUED, gpus=(), attempts=past, streams={}, usage={}, cause={}, **fresh
+    )
+    state.queue.add(state.jobs[change.job])
 
 
-def _end_attempt(state: HostState, event: Event, to: JobState) -> JobView:
-    job = event["job"]
+def _end_attempt(state: HostState, entry: Entry, job: str, end: AttemptEnd) -> JobView:
     state.queue.remove(job)
     state.active.discard(job)
     state.leases.pop(job, None)
-    view = state.jobs[job]
+    reason = EndReason(end.reason_code)
     _update(
         state,
-        event,
-        state=to,
-        reason_code=EndReason(event["reason_code"]).value,
-        reason=event["reason"],
-        exit_code=event.get("exit_code"),
-        signal=event.get("signal"),
-        cause=event.get("cause") or {},
-        started_at=event.get("started_at", view.started_at),
-        ended_at=event["ended_at"],
-        streams=event.get("streams", {}),
-        usage=event.get("usage", {}),
+        entry,
+        job,
+        state=STATE_OF_REASON[reason],
+        reason_code=reason.value,
+        reason=end.reason,
+        exit_code=end.exit_code,
+        signal=end.signal,
+        cause=end.cause or {},
+        started_at=state.jobs[job].started_at if end.started_at is None else end.started_at,
+        ended_at=end.ended_at,
+        streams=end.streams,
+        usage=end.usage,
     )
-    state.disk += _disk_of(event.get("usage", {}))
+    state.disk += _disk_of(end.usage)
     return state.jobs[job]
 
 
@@ -358,87 +348,87 @@ def _disk(view: JobView) -> int:
     return _disk_of(view.usage) + sum(_disk_of(past.get("usage", {})) for past in view.attempts)
 
 
-def _disk_of(usage: Dict[str, Any]) -> int:
+def _disk_of(usage: Mapping[str, Any]) -> int:
     return int(usage.get("disk") or 0)
 
 
-def _moved(state: HostState, event: Event) -> None:
-    _update(state, event, priority=event["priority"], rank=event["rank"])
-    job = event["job"]
+def _moved(state: HostState, entry: Entry, change: events.Moved) -> None:
+    job = change.job
+    _update(state, entry, job, priority=change.priority, rank=change.rank)
     if job in state.queue and job not in state.queue.blocked:
         state.queue.remove(job)
         state.queue.add(state.jobs[job])
 
 
-def _deleted(state: HostState, event: Event) -> None:
-    view = state.jobs.pop(event["job"], None)
-    state.queue.remove(event["job"])  # its end may be missing from a damaged journal
-    state.active.discard(event["job"])
-    state.leases.pop(event["job"], None)
+def _deleted(state: HostState, entry: Entry, change: events.Deleted) -> None:
+    job = change.job
+    view = state.jobs.pop(job, None)
+    state.queue.remove(job)  # its end may be missing from a damaged journal
+    state.active.discard(job)
+    state.leases.pop(job, None)
     if view is not None and not view.pruned:
         state.disk -= _disk(view)
-    state.acknowledged.pop(event["job"], None)
-    state.untold.discard(event["job"])
-    state.deleted[event["job"]] = event["seq"]
-    state.touch(event["job"], event["seq"])
+    state.acknowledged.pop(job, None)
+    state.untold.discard(job)
+    state.deleted[job] = entry.seq
+    state.touch(job, entry.seq)
 
 
-def _pruned(state: HostState, event: Event) -> None:
-    state.disk -= _disk(state.jobs[event["job"]])
-    _update(state, event, pruned=True)
+def _pruned(state: HostState, entry: Entry, change: events.Pruned) -> None:
+    state.disk -= _disk(state.jobs[change.job])
+    _update(state, entry, change.job, pruned=True)
 
 
-def _annotated(state: HostState, event: Event) -> None:
+def _annotated(state: HostState, entry: Entry, change: events.Annotated) -> None:
     """Of two values the later one stands, in whatever order they arrive."""
-    known = dict(state.jobs[event["job"]].annotations)
-    for key, entry in event["changes"].items():
-        if key not in known or entry[1] >= known[key][1]:
-            known[key] = entry
-    _update(state, event, annotations=known)
+    known = dict(state.jobs[change.job].annotations)
+    for key, value in change.changes.items():
+        if key not in known or value[1] >= known[key][1]:
+            known[key] = value
+    _update(state, entry, change.job, annotations=known)
 
 
-def _paused(state: HostState, event: Event) -> None:
-    state.paused.update(event["groups"])
+def _paused(state: HostState, entry: Entry, change: events.Paused) -> None:
+    state.paused.update(change.groups)
 
 
-def _resumed(state: HostState, event: Event) -> None:
-    state.paused.difference_update(event["groups"])
+def _resumed(state: HostState, entry: Entry, change: events.Resumed) -> None:
+    state.paused.difference_update(change.groups)
 
 
-def _acknowledged(state: HostState, event: Event) -> None:
-    """A client has everything of these jobs; no view changes by that."""
-    state.clients.add(event["client"])
-    for job in event["jobs"]:
+def _acknowledged(state: HostState, entry: Entry, change: events.Acknowledged) -> None:
+    """No view changes by that."""
+    state.clients.add(change.client)
+    for job in change.jobs:
         if job in state.jobs:
-            state.acknowledged.setdefault(job, set()).add(event["client"])
+            state.acknowledged.setdefault(job, set()).add(change.client)
 
 
-def _told(state: HostState, event: Event) -> None:
-    state.untold.discard(event["job"])
+def _told(state: HostState, entry: Entry, change: events.Told) -> None:
+    state.untold.discard(change.job)
 
 
-def _update(host: HostState, event: Event, **changes: Any) -> None:
-    job = event["job"]
-    host.jobs[job] = replace(host.jobs[job], seq=event["seq"], **changes)
-    host.touch(job, event["seq"])
+def _update(host: HostState, entry: Entry, job: str, **changes: Any) -> None:
+    host.jobs[job] = replace(host.jobs[job], seq=entry.seq, **changes)
+    host.touch(job, entry.seq)
 
 
-_HANDLERS: Dict[str, Callable[[HostState, Event], None]] = {
-    "view": _view,
-    "submitted": _submitted,
-    "held": _held,
-    "released": _released,
-    "leased": _leased,
-    "started": _started,
-    "stop_requested": _stop_requested,
-    "attempt_ended": _attempt_ended,
-    "ended": _ended,
-    "moved": _moved,
-    "deleted": _deleted,
-    "pruned": _pruned,
-    "annotated": _annotated,
-    "paused": _paused,
-    "resumed": _resumed,
-    "acknowledged": _acknowledged,
-    "told": _told,
+_FOLDS: Dict[Type[Change], Callable[[HostState, Entry, Any], None]] = {
+    events.Viewed: _view,
+    events.Submitted: _submitted,
+    events.Held: _held,
+    events.Released: _released,
+    events.Leased: _leased,
+    events.Started: _started,
+    events.StopRequested: _stop_requested,
+    events.AttemptEnded: _attempt_ended,
+    events.Ended: _ended,
+    events.Moved: _moved,
+    events.Deleted: _deleted,
+    events.Pruned: _pruned,
+    events.Annotated: _annotated,
+    events.Paused: _paused,
+    events.Resumed: _resumed,
+    events.Acknowledged: _acknowledged,
+    events.Told: _told,
 }

@@ -207,7 +207,7 @@ def _changes(service: Service, request: messages.Changes) -> messages.ChangesAns
 
 def _entry(service: Service, request: messages.Entry) -> Tuple[messages.EntryAnswer, bytes]:
     """A page of a job that is too large for a page of changes: its JSON, from an offset."""
-    view = service.engine.job(request.job)
+    view = service.engine.requests.job(request.job)
     data = service.entries.encoded(view)
     return messages.EntryAnswer(view.seq, len(data)), data[request.offset :][:_PAGE]
 
@@ -239,7 +239,7 @@ def _watch(service: Service, request: messages.Watch) -> Watch:
 
 def _read(service: Service, request: messages.Read) -> Tuple[messages.ReadAnswer, bytes]:
     """A page of a stream from an offset."""
-    service.engine.job(request.job)
+    service.engine.requests.job(request.job)
     attempt = service.paths.job(request.job).attempt(request.attempt)
     limit = min(request.limit, _PAGE)
     offset, page, size = streams.read(streams.path(attempt, request.stream), request.offset, limit)
@@ -251,7 +251,7 @@ def _stream_sizes(service: Service, request: messages.StreamSizes) -> messages.S
     after = tuple(request.after or ("", 0, ""))
     sizes: List[Tuple[str, int, str, int]] = []
     room = _PAGE
-    for job, number in sorted(service.engine.active_attempts()):
+    for job, number in sorted(service.engine.lifecycle.active_attempts()):
         if (job, number, "\U0010ffff") < after:
             continue
         for name, size in sorted(streams.sizes(service.paths.job(job).attempt(number)).items()):
@@ -287,7 +287,7 @@ def _submit(service: Service, request: messages.Submit) -> messages.JobAnswer:
     _refuse_older(request)
     spec = JobSpec.from_wire(request.spec)
     spec.check()
-    return messages.JobAnswer(service.engine.submit(spec, request.private).to_wire())
+    return messages.JobAnswer(service.engine.requests.submit(spec, request.private).to_wire())
 
 
 def _submit_many(service: Service, request: messages.SubmitMany) -> messages.SubmitManyAnswer:
@@ -298,7 +298,7 @@ def _submit_many(service: Service, request: messages.SubmitMany) -> messages.Sub
         spec = JobSpec.from_wire({**request.base, **own})
         spec.check(wanted[0].spec if wanted else None)
         wanted.append(Submission(spec, request.private))
-    views = service.engine.submit_all(wanted)
+    views = service.engine.requests.submit_all(wanted)
     return messages.SubmitManyAnswer([(v.spec.job, v.seq, v.queued_at or 0.0, v.rank) for v in views])
 
 
@@ -312,7 +312,7 @@ def _refuse_older(request: Union[messages.Submit, messages.SubmitMany]) -> None:
 
 def _stop(service: Service, request: messages.Stop) -> messages.JobAnswer:
     """End a job."""
-    return messages.JobAnswer(_brief(service.engine.stop(request.job, request.by, request.grace)))
+    return messages.JobAnswer(_brief(service.engine.requests.stop(request.job, request.by, request.grace)))
 
 
 def _brief(view: JobView) -> Dict[str, Any]:
@@ -327,12 +327,12 @@ def _brief(view: JobView) -> Dict[str, Any]:
 
 def _resume(service: Service, request: messages.Resume) -> messages.JobAnswer:
     """Let a job start that is held because something of it may have been lost."""
-    return messages.JobAnswer(_brief(service.engine.release(request.job)))
+    return messages.JobAnswer(_brief(service.engine.requests.release(request.job)))
 
 
 def _delete(service: Service, request: messages.Delete) -> messages.Done:
     """Forget an ended job and its files."""
-    service.engine.delete(request.job, request.client, request.files, request.force)
+    service.engine.requests.delete(request.job, request.client, request.files, request.force)
     return messages.Done()
 
 
@@ -343,11 +343,11 @@ def _prune(service: Service, request: messages.Prune) -> messages.PruneAnswer:
     for job in request.jobs:
         try:
             if request.preview:
-                why_not = "" if request.force else engine.not_fetched(job)
+                why_not = "" if request.force else engine.requests.not_fetched(job)
                 if why_not:
                     raise Conflict(why_not)
             else:
-                engine.prune(job, request.force)
+                engine.requests.prune(job, request.force)
             pruned.append(job)
         except AgentError as error:
             kept[job] = str(error)
@@ -358,32 +358,32 @@ def _prune(service: Service, request: messages.Prune) -> messages.PruneAnswer:
 
 def _acknowledge(service: Service, request: messages.Acknowledge) -> messages.Done:
     """A client has everything of these ended jobs."""
-    service.engine.acknowledge(request.client, request.jobs)
+    service.engine.requests.acknowledge(request.client, request.jobs)
     return messages.Done()
 
 
 def _received(service: Service, request: messages.Received) -> messages.Done:
     """The files of a fetch have arrived."""
-    service.engine.job(request.job)
+    service.engine.requests.job(request.job)
     unfetched.confirm(service.paths.job(request.job), request.receipt)
     return messages.Done()
 
 
 def _pause(service: Service, request: messages.Pause) -> messages.PauseAnswer:
     """Start no job of a group any more, or again; without a group, of the whole host."""
-    service.engine.pause(request.group or ALL_GROUPS, request.paused)
+    service.engine.requests.pause(request.group or ALL_GROUPS, request.paused)
     return messages.PauseAnswer(_some(sorted(service.engine.state.paused)))
 
 
 def _move(service: Service, request: messages.Move) -> messages.JobAnswer:
     """Give a waiting job another place in the queue, or another priority."""
-    view = service.engine.move(request.job, request.where, request.other or "", request.priority)
+    view = service.engine.requests.move(request.job, request.where, request.other or "", request.priority)
     return messages.JobAnswer(_brief(view))
 
 
 def _annotate(service: Service, request: messages.Annotate) -> messages.AnnotateAnswer:
     """Take note of what people say of jobs: notes, stars, tags; "jobs" has by job: key -> [value, when]."""
-    return messages.AnnotateAnswer(service.engine.annotate(request.jobs))
+    return messages.AnnotateAnswer(service.engine.requests.annotate(request.jobs))
 
 
 def _queue(service: Service, request: messages.Queue) -> messages.QueueAnswer:
@@ -442,7 +442,7 @@ def _samples(service: Service, request: messages.Samples) -> Tuple[messages.Samp
 
 def _list(service: Service, request: messages.ListFolder) -> messages.ListFolderAnswer:
     """What lies in a folder of a job."""
-    view = service.engine.job(request.job)
+    view = service.engine.requests.job(request.job)
     if view.pruned:
         raise NotFound(f"the folder of job {view.spec.job} was removed from this host (pruned)")
     if not view.attempt:

@@ -96,7 +96,7 @@ class Daemon:
         self._listener = listener
         self._listener.setblocking(False)
         self._selector.register(listener, selectors.EVENT_READ, self._accept)
-        engine.more_usage = self.sampler.usage_of
+        engine.lifecycle.more_usage = self.sampler.usage_of
         self._selector.register(engine.backend, selectors.EVENT_READ, lambda mask: None)
         self._selector.register(self.syncer, selectors.EVENT_READ, lambda mask: None)
         self._hears_growth = False
@@ -139,7 +139,7 @@ class Daemon:
         if not self._has_to_write():
             return self.engine.backend.dismiss()
         try:
-            if not self.engine.begin_commit():
+            if not self.engine.ledger.begin_commit():
                 self._send_answers()
                 self.engine.backend.dismiss()
             elif self.syncer.start(self.engine.journal.sync):
@@ -154,11 +154,11 @@ class Daemon:
             self._unwritten_since = now
         elif now - self._unwritten_since > _WRITE_LATER:
             return True
-        return self.engine.is_urgent or bool(self._answers)
+        return self.engine.ledger.is_urgent or bool(self._answers)
 
     def _finish_commit(self, error: Optional[OSError]) -> None:
         try:
-            self.engine.finish_commit(error)
+            self.engine.ledger.finish_commit(error)
             self._send_answers()
             self.engine.backend.dismiss()
         except StorageBroken as broken:
@@ -249,7 +249,7 @@ class Daemon:
             answer = AgentError(f"{error.strerror}: {error.filename}" if error.filename else str(error))
         except Exception as error:  # a fault of ours ends neither the daemon nor anybody's job
             log.exception("a request failed")
-            self.engine.take_back()
+            self.engine.ledger.rollback()
             self._break(StorageBroken("another request met a fault of the agent's; try again"))
             answer = AgentError(f"this is a bug of the agent: {type(error).__name__}: {error}")
         if isinstance(answer, handlers.Watch):
@@ -396,7 +396,7 @@ class Daemon:
             self.probe.claims.touch()
             files.keep_ballast(self.paths.ballast)
             if self.engine.is_idle and not self.syncer.is_busy and not self.engine.is_unsettled:
-                self.engine.compact_if_due()
+                self.engine.ledger.compact_if_due()
             if not owner.beat(self.paths):
                 log.error("another agent has taken over this root")
                 self.service.stopping = True

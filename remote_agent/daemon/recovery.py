@@ -7,17 +7,54 @@ from __future__ import annotations
 import os
 from typing import Any, Dict, Iterator, List, Optional, Tuple
 
-from remote_agent.core.state import Event, HostState
+from remote_agent.core.events import Change, Held, Leased, Renewed, Submitted, Wire, change_of
+from remote_agent.core.state import HostState
+from remote_agent.daemon.ledger import Ledger
 from remote_agent.protocol.errors import BadRequest
-from remote_agent.protocol.jobs import JobSpec, JobState
+from remote_agent.protocol.jobs import JobSpec, JobState, Lease
 from remote_agent.storage import files
 from remote_agent.storage.paths import Paths
 
 _NEED_A_LEASE = ("started", "attempt_ended")
 
 
-def from_salvage(state: HostState, salvaged: List[Event]) -> Iterator[Event]:
-    """Yield the events behind the damage that still make sense; the caller folds each before it asks for the next."""
+def recover(ledger: Ledger, paths: Paths) -> None:
+    """Take up what the journal no longer says and can be found elsewhere, and write it down.
+
+    Args:
+        ledger: with the state that the good part of the journal says.
+        paths: the agent's files.
+    """
+    journal, state = ledger.journal, ledger.state
+    before = len(state.jobs)
+    behind, more_is_lost = with_copies(state, journal.good, journal.salvaged, journal.copies)
+    if behind and not journal.problems:
+        _renew(ledger, "the end of the journal is missing: jobs were submitted that it does not know of")
+    for change in from_salvage(state, behind):
+        ledger.record(change)
+    journal.salvaged = journal.copies = []
+    begun = from_folders(state, paths)
+    if begun and not journal.problems:
+        _renew(ledger, "the end of the journal is missing: jobs have begun that it does not know of")
+    for change in begun:
+        ledger.record(change)
+    for job in list(state.queue.everyone()) if more_is_lost else ():
+        ledger.record(Held(job))  # a stop or delete of it may be among what is missing
+    journal.commit()
+    if journal.problems:
+        held = sum(1 for job in state.queue.everyone() if state.jobs[job].held)
+        words = f"; {held} of them are held, since a stop may be lost: foundations resume JOB" if held else ""
+        journal.problems.append(f"{len(state.jobs) - before} jobs were found again{words}")
+
+
+def _renew(ledger: Ledger, problem: str) -> None:
+    """Give the journal a new id: clients have seen what it does not know."""
+    ledger.journal.problems.append(problem)
+    ledger.append(Renewed(ledger.journal.renew()))
+
+
+def from_salvage(state: HostState, salvaged: List[Wire]) -> Iterator[Change]:
+    """Yield what lies behind the damage and still makes sense; the caller folds each before it asks for the next."""
     for event in salvaged:
         job = event.get("job", "")
         known = job in state.jobs
@@ -30,10 +67,13 @@ def from_salvage(state: HostState, salvaged: List[Event]) -> Iterator[Event]:
         else:
             makes_sense = known and (event["type"] in ("deleted", "told") or not state.jobs[job].state.is_final)
         if makes_sense:
-            yield {key: value for key, value in event.items() if key not in ("seq", "time")}
+            try:
+                yield change_of(event)
+            except BadRequest:
+                continue  # half of it was written by somebody else
 
 
-def with_copies(state: HostState, good: int, salvaged: List[Event], copies: List[Event]) -> Tuple[List[Event], bool]:
+def with_copies(state: HostState, good: int, salvaged: List[Wire], copies: List[Wire]) -> Tuple[List[Wire], bool]:
     """Return the events behind the damage together with the submits that are only in their copies, in order.
 
     Args:
@@ -45,7 +85,7 @@ def with_copies(state: HostState, good: int, salvaged: List[Event], copies: List
         (the events, whether something else may be missing, too: a stop, a delete).
     """
     there = {event.get("job") for event in salvaged if event["type"] in ("submitted", "view")}
-    lost: Dict[str, Event] = {}
+    lost: Dict[str, Wire] = {}
     for event in copies:
         job = event.get("job")
         if _is_submit(event) and not (job in state.jobs or job in state.deleted or job in there):
@@ -58,14 +98,14 @@ def with_copies(state: HostState, good: int, salvaged: List[Event], copies: List
     return sorted([*salvaged, *lost.values()], key=lambda event: int(event["seq"])), not are_all
 
 
-def _is_submit(event: Event) -> bool:
+def _is_submit(event: Wire) -> bool:
     spec = _spec(event.get("spec"))
     return spec is not None and spec.job == event.get("job") and isinstance(event.get("time"), (int, float))
 
 
-def from_folders(state: HostState, paths: Paths) -> List[Event]:
+def from_folders(state: HostState, paths: Paths) -> List[Change]:
     """Return what the jobs' folders know and the state does not: jobs, and attempts that have begun."""
-    found: List[Event] = []
+    found: List[Change] = []
     for name in sorted(_names(paths.jobs)):
         if name in state.deleted:
             continue
@@ -74,21 +114,24 @@ def from_folders(state: HostState, paths: Paths) -> List[Event]:
             spec = _spec(files.read_json(paths.job(name).spec))
             if spec is None or spec.job != name:
                 continue
-            found.append({"type": "submitted", "job": name, "spec": spec.to_wire()})
+            found.append(Submitted(name, spec))
             found += _begun(paths, spec, 0)
         elif view.state is JobState.QUEUED:
             found += _begun(paths, view.spec, view.attempt)
     return found
 
 
-def _begun(paths: Paths, spec: JobSpec, known: int) -> List[Event]:
+def _begun(paths: Paths, spec: JobSpec, known: int) -> List[Change]:
     job = paths.job(spec.job)
     last = max((int(n) for n in _names(os.path.join(job.folder, "attempts")) if n.isdigit()), default=0)
     if last <= known:
         return []
     owner: Dict[str, Any] = files.read_json(job.attempt(last).supervisor) or {}
-    lease = owner.get("lease") or {"cpus": spec.cpus, "gpus": [], "gpu_indices": []}
-    return [{"type": "leased", "job": spec.job, "attempt": last, **lease}]
+    try:
+        lease = Lease.from_wire(owner["lease"])
+    except (KeyError, TypeError):
+        lease = Lease(spec.cpus)  # the file lies where the job can write
+    return [Leased(spec.job, last, lease)]
 
 
 def _spec(wire: Any) -> Optional[JobSpec]:

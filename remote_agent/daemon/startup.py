@@ -11,6 +11,7 @@ from typing import Any, Callable, Dict, List, Optional, Tuple
 
 from remote_agent import CODE_FOLDER
 from remote_agent.backends.local import LocalBackend
+from remote_agent.core import events
 from remote_agent.daemon import owner
 from remote_agent.daemon.engine import Engine
 from remote_agent.daemon.zygote import Zygote
@@ -55,9 +56,9 @@ def start(paths: Paths, agent: str, report: Optional[int] = None) -> Optional[St
     probe.ignored = set(_ignored(paths))
     backend = LocalBackend(paths, agent, zygote.start, probe)
     backend.configure(_settings(paths))
-    journal = Journal(paths.journal, time.time(), lambda: files.drop_ballast(paths.ballast))
+    journal = Journal(paths.journal, time.time(), lambda: files.drop_ballast(paths.ballast), events.KINDS)
     engine = Engine(paths, journal, backend, time.time)
-    engine.compact_if_due()
+    engine.ledger.compact_if_due()
     return engine, probe, listener, question
 
 

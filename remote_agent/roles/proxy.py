@@ -30,7 +30,8 @@ def main(root: str, agent: str) -> int:
     problem = ""
     if daemon is None:
         problem = _start(paths, paths.agent(agent))
-        daemon = unix_sockets.connect(paths.socket_names(), socket.SOCK_STREAM)
+        # One that says why it cannot start still listens until it has ended: it would only cut us off.
+        daemon = None if problem else unix_sockets.connect(paths.socket_names(), socket.SOCK_STREAM)
     if daemon is None:
         words = problem or f"the agent did not start; see {paths.daemon_log} on the host"
         os.write(1, framing.encode(framing.refusal(0, "agent_failed", words)))
@@ -42,14 +43,14 @@ def main(root: str, agent: str) -> int:
 
 
 def _start(paths: Paths, agent: str) -> str:
-    """Start the daemon, wait until it serves, and return what went wrong in words."""
+    """Start the daemon and wait until it serves, or for some time; return why it cannot start, when it says so."""
     ours, theirs = os.pipe()
     try:
         spawn_daemon.start_daemon(paths, agent, theirs)
     finally:
         os.close(theirs)
     ready, _, _ = select.select([ours], [], [], _START_SECONDS)
-    return os.read(ours, 4096).decode("utf-8", "replace").strip() if ready else "the agent does not come up"
+    return os.read(ours, 4096).decode("utf-8", "replace").strip() if ready else ""
 
 
 def _bridge(daemon: socket.socket) -> None:

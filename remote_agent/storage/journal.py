@@ -5,7 +5,8 @@
 LENGTH is the number of bytes of the JSON in 8 hex digits, CRC its zlib.crc32 in 8 more. The first line's type is
 "created": it bears the journal's id, the format's VERSION and "compacted", the sequence number up to which lines were
 left out by a compaction; behind it each line's number is that of the line before plus one. Bump VERSION when an old
-agent would misread a line; unknown event types need no bump.
+agent would misread a line. A type that an agent does not know is of a newer one: it refuses the journal and leaves the
+file as it is.
 
 What is damaged, lines that are missing included, is cut at the last good line, set aside and reported. Whole lines
 behind the damage are kept as ``salvaged``: the engine takes up what still makes sense. The journal then bears a new id
@@ -23,7 +24,7 @@ import os
 import re
 import uuid
 import zlib
-from typing import Any, Callable, Dict, Iterable, Iterator, List, Optional, Tuple, TypeVar
+from typing import Any, Callable, Collection, Dict, Iterable, Iterator, List, Optional, Tuple, TypeVar
 
 from remote_agent.protocol.errors import StorageBroken
 from remote_agent.storage import files
@@ -46,17 +47,25 @@ _MOST_EARLIER = 20
 class Journal:
     """The open journal of a root. There is one writer: the daemon."""
 
-    def __init__(self, path: str, now: float, make_room: Callable[[], bool] = lambda: False) -> None:
+    def __init__(
+        self,
+        path: str,
+        now: float,
+        make_room: Callable[[], bool] = lambda: False,
+        known: Optional[Collection[str]] = None,
+    ) -> None:
         """Open or create the journal; ``events`` holds its history until ``take_history`` is called.
 
         Args:
             path: its file; that of the copies lies beside it.
             now: seconds since the epoch.
             make_room: called on a full disk; says whether it is worth another try.
+            known: the types of events that this agent understands; all are taken when they are not given.
         Raises:
-            StorageBroken: it cannot be read or written, or is of a newer version.
+            StorageBroken: it cannot be read or written, or a newer agent has written to it; then it stays as it is.
         """
         self._path = path
+        self._known = known
         self._pending: List[bytes] = []
         self._unsynced = 0
         self._compacted = 0
@@ -76,9 +85,9 @@ class Journal:
         self.id = ""
         try:
             self._fd = self._with_room(lambda: files.disk.open_log(path))
+            self._events, self._size = self._load()
             self.copies = self._with_room(self._copies.read)
             """Copies of submits, in their order; those of ended jobs are left out now and then."""
-            self._events, self._size = self._load()
             if not self._events:
                 self._create(now)
             elif self.problems:
@@ -294,11 +303,22 @@ class Journal:
                 break
             events.append(event)
             good = end
+        self._refuse_newer(events)
         self.good = events[-1]["seq"] if events else 0
         if good < len(data):
             self.salvaged = salvage(data[good:])
+            self._refuse_newer(self.salvaged)
             self._set_tail_aside(data[good:], good)
         return events, good
+
+    def _refuse_newer(self, events: List[Dict[str, Any]]) -> None:
+        """Refuse a journal that a newer agent has written to, before anything of it is changed."""
+        for event in events:
+            if self._known is not None and event["type"] not in self._known:
+                raise StorageBroken(
+                    f"the journal has an event {ascii(event['type'][:40])} that this agent does not know: a newer one"
+                    " wrote it; use a newer client. The journal was left as it is"
+                )
 
     def _set_tail_aside(self, tail: bytes, good: int) -> None:
         aside = f"{self._path}.torn-{good}"

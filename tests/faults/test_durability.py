@@ -25,6 +25,7 @@ from remote_agent.backends import Status
 from remote_agent.core.state import HostState
 from remote_agent.daemon.effects import Performer
 from remote_agent.daemon.engine import Engine
+from remote_agent.daemon.ledger import Ledger
 from remote_agent.daemon.loop import Daemon
 from remote_agent.daemon.recovery import with_copies
 from remote_agent.protocol import framing
@@ -205,7 +206,7 @@ def story(root: Path, world: World, acknowledges_first: bool = False) -> None:
 def _events(agent: Agent) -> list[dict[str, Any]]:
     from remote_agent.core.state import snapshot_events
 
-    return list(snapshot_events(agent.engine.state, 1000.0))
+    return [entry.to_wire() for entry in snapshot_events(agent.engine.state, 1000.0)]
 
 
 def write_exit(root: Path, world: World, job: str, code: int) -> None:
@@ -353,13 +354,13 @@ def test_acknowledging_before_writing_would_be_noticed(root: Path, monkeypatch: 
 
 def test_starting_before_writing_would_be_noticed(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     _, calls = sites(root, monkeypatch)
-    begin = Engine.begin_commit
+    begin = Ledger.begin_commit
 
-    def eager(self: Engine) -> bool:
+    def eager(self: Ledger) -> bool:
         self._carry_out()
         return begin(self)
 
-    monkeypatch.setattr(Engine, "begin_commit", eager)
+    monkeypatch.setattr(Ledger, "begin_commit", eager)
     assert any(play(root, monkeypatch, step)[0] for step in range(1, calls))
 
 

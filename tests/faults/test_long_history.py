@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
+from remote_agent.core.events import Entry
 from remote_agent.core.state import HostState, apply, snapshot_events
 from remote_agent.protocol.jobs import JobSpec
 from remote_agent.storage import journal as journals
@@ -16,7 +17,7 @@ TREE = "a" * 40
 def replayed(path: Path) -> HostState:
     state = HostState()
     for event in Journal(str(path), 0.0).take_history():
-        apply(state, event)
+        apply(state, Entry.from_wire(event))
     return state
 
 
@@ -42,9 +43,9 @@ def test_a_long_history_replays_in_seconds(tmp_path: Path) -> None:
     journal = Journal(str(path), 0.0)
     state = HostState()
     for event in journal.take_history():
-        apply(state, event)
+        apply(state, Entry.from_wire(event))
     assert len(state.jobs) == 100_000 and state.seq == seq
     assert journal.wants_compaction(len(state.jobs)) or journal.size < 3000 * len(state.jobs)
-    journal.compact(snapshot_events(state, 1.0), 1.0)
+    journal.compact((entry.to_wire() for entry in snapshot_events(state, 1.0)), 1.0)
     assert len(replayed(path).jobs) == 100_000
     assert time.monotonic() - began < 120

@@ -545,7 +545,7 @@ def test_a_command_is_told(client: Client, tmp_path: Path) -> None:
     wait_until(lambda: (tmp_path / "told").exists())
     assert json.loads((tmp_path / "told").read_text())["job"] == job
     (client.project / "foundations.toml").write_text('[notify]\nurl = "ftp://x"\n')
-    assert "begins with http" in client.run("submit", "--", "true", code=2).stderr
+    assert "must begin with http" in client.run("submit", "--", "true", code=2).stderr
     (client.project / "foundations.toml").write_text('[notify]\non = ["sometimes"]\n')
     client.run("submit", "--", "true", code=2)
 

@@ -168,16 +168,16 @@ class Desk:
         self.engine = Engine(self.paths, Journal(self.paths.journal, 0.0), self.backend, time.time)
         self.engine.objects.has = lambda oid: True  # type: ignore[method-assign]
         self.recorder = Recorder()
-        self.engine._performer = self.recorder
+        self.engine.ledger._performer = self.recorder
 
     def submit(self, job: str, **facts: object) -> JobSpec:
         spec = JobSpec(job, ("true",), EMPTY, **facts)  # type: ignore[arg-type]
-        self.engine.submit(spec, {"secrets": {"A": "b"}} if spec.private else None)
+        self.engine.requests.submit(spec, {"secrets": {"A": "b"}} if spec.private else None)
         return spec
 
     def turn(self) -> list[Effect]:
         self.engine.advance()
-        self.engine.commit()
+        self.engine.ledger.commit()
         return self.recorder.take()
 
     def end(self, job: str, code: int = 0) -> list[Effect]:
@@ -199,16 +199,16 @@ def test_what_a_decision_leads_to(desk: Desk) -> None:
     desk.submit("b")
     assert desk.turn() == [StartAttempt(("a", 1), first, LEASE, False)]
     assert desk.backend.leases == {"a": LEASE}, "what is leased is told at once"
-    desk.engine.stop("a", "me", 2.0)
+    desk.engine.requests.stop("a", "me", 2.0)
     assert desk.turn() == [StopAttempt(("a", 1), "me", 2.0)]
     (started,) = desk.end("a")
     assert isinstance(started, StartAttempt) and started.attempt == ("b", 1)
-    desk.engine.delete("a", "", force=True)
-    desk.engine.stop("b", "me")
+    desk.engine.requests.delete("a", "", force=True)
+    desk.engine.requests.stop("b", "me")
     assert desk.turn() == [RemoveFolder("a"), StopAttempt(("b", 1), "me", 30.0)]
     assert desk.end("b") == []
-    desk.engine.prune("b", force=True)
-    desk.engine.prune("b", force=True)
+    desk.engine.requests.prune("b", force=True)
+    desk.engine.requests.prune("b", force=True)
     assert desk.turn() == [RemoveFolder("b")], "once"
 
 
@@ -234,7 +234,7 @@ def test_secrets_go_with_the_job_and_with_a_submit_that_was_not_kept(
     monkeypatch.setattr(desk.engine.journal, "write", full)
     desk.submit("b", secrets=("A",), private=True)
     with pytest.raises(StorageBroken):
-        desk.engine.commit()
+        desk.engine.ledger.commit()
     assert desk.recorder.take() == [RemovePrivate("b")] and "b" not in desk.engine.state.jobs
     monkeypatch.setattr(desk.engine.journal, "write", write)
 

@@ -296,10 +296,10 @@ def test_a_start_that_fails_ends_the_job_not_the_agent(tmp_path: Path) -> None:
     backend = _Backend()
     backend.fails = True
     engine = _engine(tmp_path, backend)
-    engine.submit(JobSpec("a", ("true",), "0" * 40))
+    engine.requests.submit(JobSpec("a", ("true",), "0" * 40))
     for _ in range(3):
         engine.advance()
-        engine.commit()
+        engine.ledger.commit()
     assert engine.state.jobs["a"].state is JobState.FAILED
     assert "No space left" in str(engine.state.jobs["a"].reason)
 
@@ -307,8 +307,8 @@ def test_a_start_that_fails_ends_the_job_not_the_agent(tmp_path: Path) -> None:
 def test_a_lease_that_could_not_be_written_is_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     backend = _Backend()
     engine = _engine(tmp_path, backend)
-    engine.submit(JobSpec("a", ("true",), "0" * 40))
-    engine.commit()
+    engine.requests.submit(JobSpec("a", ("true",), "0" * 40))
+    engine.ledger.commit()
     write = engine.journal.write
 
     def full() -> bool:
@@ -317,11 +317,11 @@ def test_a_lease_that_could_not_be_written_is_tried_again(tmp_path: Path, monkey
     monkeypatch.setattr(engine.journal, "write", full)
     engine.advance()
     with pytest.raises(StorageBroken):
-        engine.commit()
+        engine.ledger.commit()
     monkeypatch.setattr(engine.journal, "write", write)
     assert engine.is_unsettled
     engine.advance()
-    engine.commit()
+    engine.ledger.commit()
     assert backend.started == [("a", 1)] and not engine.is_unsettled
 
 
@@ -337,21 +337,21 @@ def test_a_specification_of_the_wrong_types_changes_nothing(tmp_path: Path, chan
 
 def test_a_fault_in_a_request_takes_back_what_it_began(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     engine = _engine(tmp_path, _Backend())
-    engine.submit(JobSpec("a", ("true",), "0" * 40))
-    engine.commit()
-    engine.submit(JobSpec("b", ("true",), "0" * 40))
-    engine.take_back()
+    engine.requests.submit(JobSpec("a", ("true",), "0" * 40))
+    engine.ledger.commit()
+    engine.requests.submit(JobSpec("b", ("true",), "0" * 40))
+    engine.ledger.rollback()
     assert set(engine.state.jobs) == {"a"} and not engine.journal.has_pending
-    assert engine.submit(JobSpec("b", ("true",), "0" * 40)).state is JobState.QUEUED
+    assert engine.requests.submit(JobSpec("b", ("true",), "0" * 40)).state is JobState.QUEUED
 
 
 def test_jobs_wait_only_for_those_that_come_before_them(tmp_path: Path) -> None:
     engine = _engine(tmp_path, _Backend())
     first, second = JobSpec("a", ("true",), "0" * 40, after=("b",)), JobSpec("b", ("true",), "0" * 40)
     with pytest.raises(NotFound, match="job b, to be waited for"):
-        engine.submit_all([Submission(first), Submission(second)])
+        engine.requests.submit_all([Submission(first), Submission(second)])
     assert engine.state.jobs == {}
-    engine.submit_all([Submission(second), Submission(first)])
+    engine.requests.submit_all([Submission(second), Submission(first)])
     assert list(engine.state.queue.blocked) == ["a"]
 
 
@@ -359,9 +359,9 @@ def test_an_end_that_was_written_without_what_follows_from_it(tmp_path: Path) ->
     """Two lines of one commit, of which the power kept only the first: what waited must not start."""
     engine = _engine(tmp_path, _Backend())
     specs = [JobSpec("a", ("true",), "0" * 40), JobSpec("b", ("true",), "0" * 40, after=("a",))]
-    engine.submit_all([Submission(spec) for spec in specs])
-    engine.stop("a", "me")
-    engine.commit()
+    engine.requests.submit_all([Submission(spec) for spec in specs])
+    engine.requests.stop("a", "me")
+    engine.ledger.commit()
     path = Path(engine.paths.journal)
     lines = path.read_bytes().splitlines(keepends=True)
     assert b'"dependency_failed"' in lines[-1]
@@ -374,11 +374,11 @@ def test_secrets_of_a_job_that_was_not_accepted_go(tmp_path: Path, monkeypatch: 
     engine = _engine(tmp_path, _Backend())
     spec = JobSpec("a", ("true",), "0" * 40, private=True)
     private = Path(engine.paths.job("a").private)
-    engine.submit(spec, {"secrets": {"T": "x"}})
+    engine.requests.submit(spec, {"secrets": {"T": "x"}})
     assert private.exists()
-    engine.take_back()
+    engine.ledger.rollback()
     assert not private.exists()
-    engine.submit(spec, {"secrets": {"T": "x"}})
+    engine.requests.submit(spec, {"secrets": {"T": "x"}})
     _engine(tmp_path, _Backend())  # killed before the commit
     assert not private.exists()
 
@@ -386,13 +386,13 @@ def test_secrets_of_a_job_that_was_not_accepted_go(tmp_path: Path, monkeypatch: 
 def test_a_specification_that_a_power_cut_has_emptied_is_written_anew(tmp_path: Path) -> None:
     backend = _Backend()
     engine = _engine(tmp_path, backend)
-    engine.submit(JobSpec("a", ("true",), "0" * 40))
+    engine.requests.submit(JobSpec("a", ("true",), "0" * 40))
     path = Path(engine.paths.job("a").spec)
     path.parent.mkdir(parents=True)
     path.write_bytes(b"")
-    engine.commit()
+    engine.ledger.commit()
     engine.advance()
-    engine.commit()
+    engine.ledger.commit()
     assert backend.started and dict(files.read_json(str(path)) or {})["command"] == ["true"]
 
 

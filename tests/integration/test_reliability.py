@@ -23,15 +23,17 @@ import pytest
 
 from remote_agent import bootstrap
 from remote_agent.backends import Status
+from remote_agent.core import events
+from remote_agent.core.events import Entry
 from remote_agent.core.state import HostState, apply, snapshot_events
 from remote_agent.daemon import handlers, owner
 from remote_agent.daemon.engine import Engine
 from remote_agent.daemon.sampler import SEGMENT_BYTES, SEGMENTS, Ring
 from remote_agent.protocol import messages
-from remote_agent.protocol.errors import AlreadyRunning, Conflict
+from remote_agent.protocol.errors import AlreadyRunning, Conflict, StorageBroken
 from remote_agent.protocol.jobs import EndReason, JobSpec
 from remote_agent.storage import files, journal as journals, log_cap, unfetched
-from remote_agent.storage.journal import Journal
+from remote_agent.storage.journal import Journal, encode_line
 from remote_agent.storage.paths import Paths
 from remote_agent.supervisor import exit_record
 from remote_agent.system import processes, unix_sockets
@@ -49,7 +51,7 @@ TREE = "a" * 40
 def replayed(path: Path) -> HostState:
     state = HostState()
     for event in Journal(str(path), 0.0).take_history():
-        apply(state, event)
+        apply(state, Entry.from_wire(event))
     return state
 
 
@@ -68,6 +70,31 @@ def test_a_journal_of_each_format_is_still_read(path: Path, tmp_path: Path) -> N
     assert list(state.queue) == ["waiting"] and set(state.deleted) == {"gone"}
     assert state.jobs["failed"].exit_code == 3 and state.jobs["done"].usage == {"wall_seconds": 3.0}
     assert state.leases["running"].gpus == ("GPU-0",) and state.jobs["done"].spec.params == {"lr": 0.1}
+
+
+@pytest.mark.parametrize("damage", ["", "behind a damage"])
+def test_a_journal_of_a_newer_agent_is_refused_and_left_as_it_is(tmp_path: Path, damage: str) -> None:
+    path = tmp_path / "journal"
+    lines = (DATA / "journals" / "v1").read_bytes()
+    newer = encode_line({"seq": 28, "time": 1764000027.0, "type": "of_a_later_version", "job": "done", "x": 1})
+    whole = lines + (b"garbage\n" if damage else b"") + newer
+    path.write_bytes(whole)
+    with pytest.raises(StorageBroken, match="'of_a_later_version' that this agent does not know.*newer client"):
+        Journal(str(path), 0.0, known=events.KINDS)
+    assert path.read_bytes() == whole and os.listdir(tmp_path) == ["journal"]
+
+
+def test_an_older_agent_says_that_a_newer_one_wrote_its_journal(client: Client) -> None:
+    client.run("wait", client.submit("--", "true"))
+    root = client.home / "agent"
+    agents.kill_daemon(root)
+    last = list(journals.decode_lines((root / "journal").read_bytes()))[-1][0]["seq"]
+    with (root / "journal").open("ab") as file:
+        file.write(encode_line({"seq": last + 1, "time": 0.0, "type": "service_declared", "name": "x"}))
+    before = (root / "journal").read_bytes()
+    done = client.run("submit", "--", "true", code=4)
+    assert "'service_declared'" in done.stderr and "use a newer client" in done.stderr
+    assert (root / "journal").read_bytes() == before
 
 
 def test_every_format_version_has_a_journal_that_is_checked_in() -> None:
@@ -119,19 +146,19 @@ def make_history(root: Path) -> _Host:
     host = _Host(root)
     engine = host.engine()
     for number in range(12):
-        engine.submit(JobSpec(f"j{number}", ("true",), TREE))
-    engine.commit()
+        engine.requests.submit(JobSpec(f"j{number}", ("true",), TREE))
+    engine.ledger.commit()
     for number in range(6):
         while f"j{number}" not in engine.state.active:
             engine.advance()
-            engine.commit()
+            engine.ledger.commit()
         finish(host, f"j{number}", number)
         engine.advance()
-        engine.commit()
-    engine.submit(JobSpec("gone", ("true",), TREE))
-    engine.stop("gone", "me")
-    engine.delete("gone", "", force=True)
-    engine.commit()
+        engine.ledger.commit()
+    engine.requests.submit(JobSpec("gone", ("true",), TREE))
+    engine.requests.stop("gone", "me")
+    engine.requests.delete("gone", "", force=True)
+    engine.ledger.commit()
     engine.journal.close()
     return host
 
@@ -167,7 +194,7 @@ def test_a_journal_damaged_anywhere(tmp_path: Path, how: str) -> None:
         assert found or is_beginning, "only an end that is missing from between two lines on cannot be seen"
         for _ in range(3):
             engine.advance()
-            engine.commit()
+            engine.ledger.commit()
         jobs = engine.state.jobs
         for number in range(6):
             assert jobs[f"j{number}"].exit_code == number, (turn, found)
@@ -184,13 +211,13 @@ def test_a_journal_damaged_anywhere(tmp_path: Path, how: str) -> None:
 def test_the_whole_host_is_paused_however_many_groups_are(tmp_path: Path) -> None:
     engine = _Host(tmp_path).engine()
     for number in range(1000):
-        engine.pause(f"group {number}", True)
+        engine.requests.pause(f"group {number}", True)
     with pytest.raises(Conflict):
-        engine.pause("one more", True)
-    engine.pause("group 5", True)
-    engine.pause("*", True)
+        engine.requests.pause("one more", True)
+    engine.requests.pause("group 5", True)
+    engine.requests.pause("*", True)
     assert "*" in engine.state.paused
-    engine.pause("*", False)
+    engine.requests.pause("*", False)
     engine.journal.close()
 
 
@@ -210,20 +237,20 @@ def test_files_that_may_go_take_nothing_else_with_them(tmp_path: Path) -> None:
     """That a person gives up a job's files says nothing about the logs that its submitter has not fetched."""
     host = _Host(tmp_path)
     engine = host.engine()
-    engine.submit(JobSpec("job", ("true",), TREE, client="submitter"))
-    engine.commit()
+    engine.requests.submit(JobSpec("job", ("true",), TREE, client="submitter"))
+    engine.ledger.commit()
     engine.advance()
-    engine.commit()
+    engine.ledger.commit()
     finish(host, "job", 0)
     engine.advance()
-    engine.commit()
+    engine.ledger.commit()
     with pytest.raises(Conflict, match="has not fetched everything"):
-        engine.delete("job", "another", files=True)
+        engine.requests.delete("job", "another", files=True)
     with pytest.raises(Conflict, match="whether all that it wrote"):
-        engine.delete("job", "submitter")
-    engine.acknowledge("submitter", ["job"])
-    engine.delete("job", "another", files=True)
-    engine.commit()
+        engine.requests.delete("job", "submitter")
+    engine.requests.acknowledge("submitter", ["job"])
+    engine.requests.delete("job", "another", files=True)
+    engine.ledger.commit()
     assert "job" not in engine.state.jobs
     engine.journal.close()
 
@@ -232,13 +259,13 @@ def test_files_that_may_go_take_nothing_else_with_them(tmp_path: Path) -> None:
 def test_a_queued_job_is_lost_by_no_damage_and_a_stopped_one_never_runs(tmp_path: Path, how: str) -> None:
     engine = _Host(tmp_path / "whole").engine()
     for number in range(12):
-        engine.submit(JobSpec(f"j{number}", ("true",), TREE))
-        engine.commit()
+        engine.requests.submit(JobSpec(f"j{number}", ("true",), TREE))
+        engine.ledger.commit()
         if number in (4, 9):
-            engine.stop(f"j{number - 1}", "me")
-            engine.commit()
-    engine.delete("j3", "", force=True)
-    engine.commit()
+            engine.requests.stop(f"j{number - 1}", "me")
+            engine.ledger.commit()
+    engine.requests.delete("j3", "", force=True)
+    engine.ledger.commit()
     engine.journal.close()
     rng = random.Random(how)
     for turn in range(40):
@@ -252,7 +279,7 @@ def test_a_queued_job_is_lost_by_no_damage_and_a_stopped_one_never_runs(tmp_path
         again = host.engine()
         for _ in range(20):
             again.advance()
-            again.commit()
+            again.ledger.commit()
         jobs = again.state.jobs
         assert {f"j{n}" for n in range(12)} - jobs.keys() - again.state.deleted.keys() == set(), (turn, how)
         begun = {name for name in os.listdir(root / "jobs") if _attempts(root, name)}
@@ -260,8 +287,8 @@ def test_a_queued_job_is_lost_by_no_damage_and_a_stopped_one_never_runs(tmp_path
         held = [job for job in again.state.queue.everyone() if jobs[job].held]
         assert not held or any("foundations resume" in words for words in again.journal.problems)
         for job in held:
-            assert again.release(job).held is False
-        again.commit()
+            assert again.requests.release(job).held is False
+        again.ledger.commit()
         again.journal.close()
         once_more = host.engine()
         assert not any(view.held for view in once_more.state.jobs.values())
@@ -272,8 +299,8 @@ def test_only_submits_are_missing_so_they_start(tmp_path: Path) -> None:
     """The numbers of the lines say that nothing else is gone: nobody has to be asked."""
     engine = _Host(tmp_path).engine()
     for number in range(4):
-        engine.submit(JobSpec(f"j{number}", ("true",), TREE))
-    engine.commit()
+        engine.requests.submit(JobSpec(f"j{number}", ("true",), TREE))
+    engine.ledger.commit()
     engine.journal.close()
     path = tmp_path / "journal"
     lines = path.read_bytes().splitlines(keepends=True)
@@ -293,10 +320,10 @@ def test_a_line_that_is_missing_is_damage(tmp_path: Path, compacted: bool) -> No
     """Cut out so that what is left reads well: only the numbers of the lines say it."""
     engine = make_history(tmp_path).engine()
     if compacted:
-        engine.journal.compact(snapshot_events(engine.state, 1.0), 1.0)
-        engine.submit(JobSpec("late", ("true",), TREE))
-        engine.submit(JobSpec("later", ("true",), TREE))
-        engine.commit()
+        engine.journal.compact((entry.to_wire() for entry in snapshot_events(engine.state, 1.0)), 1.0)
+        engine.requests.submit(JobSpec("late", ("true",), TREE))
+        engine.requests.submit(JobSpec("later", ("true",), TREE))
+        engine.ledger.commit()
     engine.journal.close()
     path = tmp_path / "journal"
     lines = path.read_bytes().splitlines(keepends=True)
@@ -329,14 +356,14 @@ def test_compaction_keeps_ids_sequences_and_what_was_deleted(tmp_path: Path) -> 
     host = make_history(tmp_path)
     engine = host.engine()
     before, seq, name = dict(engine.state.jobs), engine.state.seq, engine.journal.id
-    engine.journal.compact(snapshot_events(engine.state, 1.0), 1.0)
-    engine.submit(JobSpec("after", ("true",), TREE))
-    engine.commit()
+    engine.journal.compact((entry.to_wire() for entry in snapshot_events(engine.state, 1.0)), 1.0)
+    engine.requests.submit(JobSpec("after", ("true",), TREE))
+    engine.ledger.commit()
     again = host.engine()
     assert again.journal.id == name and again.state.seq > seq and not again.journal.problems
     assert {job: view for job, view in again.state.jobs.items() if job != "after"} == before
     with pytest.raises(Exception, match="has been deleted"):
-        again.submit(JobSpec("gone", ("true",), TREE))
+        again.requests.submit(JobSpec("gone", ("true",), TREE))
 
 
 # --- disks ------------------------------------------------------------------------------------------------------
@@ -540,15 +567,15 @@ def test_clocks_that_jump(tmp_path: Path) -> None:
     host = _Host(tmp_path)
     clock = {"now": 1_000_000.0}
     engine = host.engine()
-    engine._clock = lambda: clock["now"]
-    engine.submit(JobSpec("a", ("true",), TREE, grace=30))
+    engine.ledger.clock = lambda: clock["now"]
+    engine.requests.submit(JobSpec("a", ("true",), TREE, grace=30))
     engine.advance()
-    engine.commit()
+    engine.ledger.commit()
     clock["now"] -= 500_000
-    engine.stop("a", "me")
-    engine.commit()
-    engine.submit(JobSpec("b", ("true",), TREE))
-    engine.commit()
+    engine.requests.stop("a", "me")
+    engine.ledger.commit()
+    engine.requests.submit(JobSpec("b", ("true",), TREE))
+    engine.ledger.commit()
     assert [wire["spec"]["job"] for wire in engine.state.changes(0, 1 << 20, 10).jobs] == ["a", "b"]
     engine.journal.close()
     stops: list[float] = []

@@ -43,7 +43,7 @@ AGENT_LAYERS = [
 """Top first: what decides (core) knows no process and no file; what is written down (storage) knows no decision."""
 PURE = {
     *("protocol/jobs", "protocol/framing", "protocol/checks", "protocol/messages", "protocol/orders", "protocol/wire"),
-    *("core/state", "core/scheduler"),
+    *("core/events", "core/state", "core/scheduler"),
     *("gpu/inventory", "gpu/occupancy"),
     "supervisor/postmortem",
 }

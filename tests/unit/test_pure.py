@@ -28,6 +28,8 @@ from foundations_tui.store.points import decode_points
 from foundations_tui.text import humanize, sanitize
 from foundations_tui.ui.models import log_file
 from foundations_tui.ui.models.log_file import LogFile, compile_words, drawn_last, next_match
+from remote_agent.core import events
+from remote_agent.core.events import Entry
 from remote_agent.core.state import HostState, apply
 from remote_agent.gpu import inventory
 from remote_agent.gpu.inventory import Gpu
@@ -176,7 +178,7 @@ def spec(job: str, **options: Any) -> JobSpec:
 def submitted(state: HostState, *specs: JobSpec) -> HostState:
     for one in specs:
         event = {"seq": state.seq + 1, "time": 1.0, "type": "submitted", "job": one.job, "spec": one.to_wire()}
-        apply(state, event)
+        apply(state, Entry.from_wire(event))
     return state
 
 
@@ -229,7 +231,7 @@ def test_a_specification_travels_whole() -> None:
 
 def test_changes_after_a_cursor_in_pages() -> None:
     state = submitted(HostState(), *(spec(f"j{n}") for n in range(10)))
-    apply(state, {"seq": 11, "time": 2.0, "type": "deleted", "job": "j0"})
+    apply(state, Entry(11, 2.0, events.Deleted("j0")))
     seen, deleted, after = [], [], 0
     while after < state.seq:
         page = state.changes(after, 1 << 20, 3)
@@ -244,24 +246,15 @@ def test_changes_after_a_cursor_in_pages() -> None:
 
 def test_a_stop_before_the_start() -> None:
     state = submitted(HostState(), spec("a"))
-    apply(state, {"seq": 2, "time": 1.0, "type": "stop_requested", "job": "a", "by": "me"})
-    end = {
-        "seq": 3,
-        "time": 1.0,
-        "type": "ended",
-        "job": "a",
-        "reason_code": "stopped_by_user",
-        "reason": "",
-        "ended_at": 1.0,
-    }
-    apply(state, end)
+    apply(state, Entry(2, 1.0, events.StopRequested("a", "me")))
+    apply(state, Entry(3, 1.0, events.Ended("a", events.AttemptEnd("stopped_by_user", "", 1.0))))
     assert state.jobs["a"].state is JobState.STOPPED and not state.queue
 
 
 def test_the_grace_of_a_stop_is_remembered_and_only_shortened() -> None:
     state = submitted(HostState(), spec("a"))
     for seq, (moment, grace) in enumerate([(10.0, 600.0), (20.0, 5.0), (21.0, 600.0)], 2):
-        apply(state, {"seq": seq, "time": moment, "type": "stop_requested", "job": "a", "by": "me", "grace": grace})
+        apply(state, Entry(seq, moment, events.StopRequested("a", "me", grace)))
     assert state.jobs["a"].stop_deadline == 25.0
 
 

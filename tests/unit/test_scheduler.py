@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from remote_agent.core import scheduler
+from remote_agent.core.events import Entry
 from remote_agent.core.scheduler import Capacity
 from remote_agent.core.state import ALL_GROUPS, HostState, apply, snapshot_events
 from remote_agent.gpu import inventory
@@ -41,7 +42,8 @@ class Host:
         self.submit(*specs)
 
     def event(self, kind: str, job: str = "", **facts: Any) -> None:
-        apply(self.state, {"seq": self.state.seq + 1, "time": self.now, "type": kind, "job": job, **facts})
+        line = {"seq": self.state.seq + 1, "time": self.now, "type": kind, "job": job, **facts}
+        apply(self.state, Entry.from_wire(line))
 
     def submit(self, *specs: JobSpec) -> None:
         for one in specs:

@@ -1,0 +1,350 @@
+"""The events of the journal as frozen dataclasses: the agent's state is their fold. Pure.
+
+    {"seq": 7, "time": 1732380000.0, "type": "started", "job": "3f2a91cc0b1d", "started_at": 1732380000.2}
+
+A ``Change`` is what happened, an ``Entry`` a change with its sequence number and time. Fields that a newer agent has
+added are passed over; a field with a default is left out where it has that. A type that is not known here is of a newer
+agent, and what it changes cannot be guessed: the journal is refused then (``storage/journal.py``), its file untouched.
+
+When an event is added: give it a class, and ``core/state.py`` its fold. An older agent then refuses the journal.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from typing import Any, Callable, ClassVar, Dict, List, Mapping, Optional, Tuple, Type, TypeVar
+
+from remote_agent.protocol.errors import BadRequest
+from remote_agent.protocol.jobs import JobSpec, JobView, Lease
+
+C = TypeVar("C", bound="Type[Change]")
+Wire = Dict[str, Any]
+"""A line of the journal as JSON has it."""
+
+
+def _made(make: Callable[[Any], Any], plain: Callable[[Any], Any], **default: Any) -> Any:
+    """Return a field whose value is no plain JSON: how it is made of that, and made that again."""
+    return field(metadata={"make": make, "plain": plain}, **default)
+
+
+def _flat(make: Callable[[Any], Any], plain: Callable[[Any], Any]) -> Any:
+    """Return a field whose own fields stand in the event itself."""
+    return field(metadata={"make": make, "plain": plain, "flat": True})
+
+
+def _strings(**default: Any) -> Any:
+    return _made(tuple, list, **default)
+
+
+class Change:
+    """Base of all changes; each is a frozen dataclass that ``event`` gives its type."""
+
+    TYPE: ClassVar[str]
+
+    def to_wire(self) -> Wire:
+        """Return the change as a line of the journal has it, without number and time."""
+        wire: Wire = {"type": self.TYPE}
+        for one in dataclasses.fields(self):  # type: ignore[arg-type]
+            value = getattr(self, one.name)
+            if value == _default(one):
+                continue
+            value = one.metadata["plain"](value) if "plain" in one.metadata else value
+            if "flat" in one.metadata:
+                wire.update(value)
+            else:
+                wire[one.name] = value
+        return wire
+
+
+def _default(one: "dataclasses.Field[Any]") -> Any:
+    if one.default_factory is not dataclasses.MISSING:
+        return one.default_factory()
+    return one.default
+
+
+@dataclass(frozen=True)
+class AttemptEnd:
+    """How an attempt ended."""
+
+    reason_code: str
+    """One of ``EndReason``."""
+    reason: Optional[str]
+    """The same in words."""
+    ended_at: float
+    """Seconds since the epoch, as ``started_at``."""
+    exit_code: Optional[int] = None
+    signal: Optional[str] = None
+    cause: Optional[Mapping[str, Any]] = None
+    """The post-mortem of a failure: "code", "words", "line", "evidence"."""
+    started_at: Optional[float] = None
+    """None for what is known already."""
+    streams: Mapping[str, int] = field(default_factory=dict)
+    """Final sizes in bytes, by name."""
+    usage: Mapping[str, Any] = field(default_factory=dict)
+
+    def to_wire(self) -> Wire:
+        """Return it as the fields of an event."""
+        wire = {one.name: getattr(self, one.name) for one in dataclasses.fields(self)}
+        if self.started_at is None:
+            del wire["started_at"]
+        return wire
+
+    @classmethod
+    def from_wire(cls, wire: Wire) -> "AttemptEnd":
+        """Return the end that an event or an exit record tells."""
+        names = {one.name for one in dataclasses.fields(cls)}
+        known = {name: value for name, value in wire.items() if name in names}
+        return cls(**{"reason": None, "ended_at": 0.0, **known})
+
+
+KINDS: Dict[str, Type[Change]] = {}
+"""The classes of changes, by their types."""
+
+
+def _event(name: str) -> Callable[[C], C]:
+    def register(kind: C) -> C:
+        kind.TYPE = name
+        KINDS[name] = kind
+        return kind
+
+    return register
+
+
+@_event("submitted")
+@dataclass(frozen=True)
+class Submitted(Change):
+    """A job was accepted."""
+
+    job: str
+    spec: JobSpec = _made(JobSpec.from_wire, JobSpec.to_wire)
+
+
+@_event("view")
+@dataclass(frozen=True)
+class Viewed(Change):
+    """A whole job, as a compacted journal has it."""
+
+    job: str
+    view: JobView = _made(JobView.from_wire, JobView.to_wire)
+    lease: Optional[Lease] = _made(Lease.from_wire, Lease.to_wire, default=None)
+    """What it holds while it is active."""
+    unmet: Tuple[str, ...] = _strings(default=())
+    """The jobs that it waits for."""
+    acknowledged: Tuple[str, ...] = _strings(default=())
+    """The clients that have everything of it."""
+    untold: bool = False
+    """Whether its end is still to be told to whom it asked to notify."""
+
+
+@_event("held")
+@dataclass(frozen=True)
+class Held(Change):
+    """A waiting job starts only when somebody says so."""
+
+    job: str
+
+
+@_event("released")
+@dataclass(frozen=True)
+class Released(Change):
+    """A job that was held may start."""
+
+    job: str
+
+
+@_event("leased")
+@dataclass(frozen=True)
+class Leased(Change):
+    """An attempt was given what it asked for; it begins."""
+
+    job: str
+    attempt: int
+    lease: Lease = _flat(Lease.from_wire, Lease.to_wire)
+
+
+@_event("started")
+@dataclass(frozen=True)
+class Started(Change):
+    """The process of an attempt runs."""
+
+    job: str
+    started_at: float
+
+
+@_event("stop_requested")
+@dataclass(frozen=True)
+class StopRequested(Change):
+    """Somebody asked for the end of a job."""
+
+    job: str
+    by: str
+    grace: float = 30.0
+    """Seconds that it has."""
+
+
+@_event("attempt_ended")
+@dataclass(frozen=True)
+class AttemptEnded(Change):
+    """An attempt has ended that is followed by another one."""
+
+    job: str
+    end: AttemptEnd = _flat(AttemptEnd.from_wire, AttemptEnd.to_wire)
+
+
+@_event("ended")
+@dataclass(frozen=True)
+class Ended(Change):
+    """A job has ended."""
+
+    job: str
+    end: AttemptEnd = _flat(AttemptEnd.from_wire, AttemptEnd.to_wire)
+    untold: bool = False
+    """Whether that is still to be told to whom it asked to notify."""
+
+
+@_event("moved")
+@dataclass(frozen=True)
+class Moved(Change):
+    """A waiting job has another place in the queue."""
+
+    job: str
+    priority: int
+    rank: float
+
+
+@_event("deleted")
+@dataclass(frozen=True)
+class Deleted(Change):
+    """A job was forgotten."""
+
+    job: str
+
+
+@_event("pruned")
+@dataclass(frozen=True)
+class Pruned(Change):
+    """The folder of an ended job was removed."""
+
+    job: str
+
+
+@_event("annotated")
+@dataclass(frozen=True)
+class Annotated(Change):
+    """People said something of a job."""
+
+    job: str
+    changes: Mapping[str, List[Any]]
+    """Key -> [value, seconds since the epoch]."""
+
+
+@_event("paused")
+@dataclass(frozen=True)
+class Paused(Change):
+    """No job of these groups starts."""
+
+    groups: Tuple[str, ...] = _strings()
+
+
+@_event("resumed")
+@dataclass(frozen=True)
+class Resumed(Change):
+    """The jobs of these groups start again."""
+
+    groups: Tuple[str, ...] = _strings()
+
+
+@_event("acknowledged")
+@dataclass(frozen=True)
+class Acknowledged(Change):
+    """A client has everything of these ended jobs."""
+
+    client: str
+    jobs: Tuple[str, ...] = _strings()
+
+
+@_event("told")
+@dataclass(frozen=True)
+class Told(Change):
+    """The end of a job was told to whom it asked to notify."""
+
+    job: str
+
+
+@_event("created")
+@dataclass(frozen=True)
+class Created(Change):
+    """The journal begins; the journal itself reads the rest of this line."""
+
+    journal: str
+
+
+@_event("renewed")
+@dataclass(frozen=True)
+class Renewed(Change):
+    """The journal has another id: what clients have seen may be gone."""
+
+    journal: str
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One line of the journal."""
+
+    seq: int
+    """Goes up by one with each."""
+    time: float
+    """Seconds since the epoch."""
+    change: Change
+
+    def to_wire(self) -> Wire:
+        """Return the line as JSON has it."""
+        return {"seq": self.seq, "time": self.time, **self.change.to_wire()}
+
+    @classmethod
+    def from_wire(cls, wire: Wire) -> "Entry":
+        """Return the entry that a line tells.
+
+        Raises:
+            BadRequest: it is of no known type, or a field is missing.
+        """
+        return cls(wire["seq"], wire.get("time", 0.0), change_of(wire))
+
+
+def change_of(wire: Wire) -> Change:
+    """Return the change that a line tells; see ``Entry.from_wire``."""
+    kind = KINDS.get(wire["type"])
+    if kind is None:
+        raise BadRequest(f"no event of this agent: {wire['type']!r}")
+    try:
+        return _reader(kind)(wire)
+    except (KeyError, TypeError, ValueError) as error:
+        raise BadRequest(f"an event {wire['type']!r} that makes no sense: {error!r}") from None
+
+
+def _reader(kind: Type[Change]) -> Callable[[Wire], Change]:
+    """Return what reads the events of a class, made once: a journal has a hundred thousand of them."""
+    reader = _READERS.get(kind)
+    if reader is None:
+        fields = dataclasses.fields(kind)  # type: ignore[arg-type]
+        plain = [one.name for one in fields if "make" not in one.metadata]
+        made = [
+            (one.name, one.metadata["make"]) for one in fields if "make" in one.metadata and "flat" not in one.metadata
+        ]
+        flat = [(one.name, one.metadata["make"]) for one in fields if "flat" in one.metadata]
+
+        def read(wire: Wire) -> Change:
+            values = {name: wire[name] for name in plain if name in wire}
+            for name, make in made:
+                if name in wire:
+                    values[name] = make(wire[name])
+            for name, make in flat:
+                values[name] = make(wire)
+            return kind(**values)
+
+        reader = _READERS[kind] = read
+    return reader
+
+
+_READERS: Dict[Type[Change], Callable[[Wire], Change]] = {}

@@ -1,0 +1,56 @@
+"""The events of the journal: each is read as it was written, whatever a newer agent has added to it."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+
+from hypothesis import given, strategies as st
+
+from remote_agent.core import events
+from remote_agent.protocol.jobs import EndReason, JobSpec, JobState, JobView, Lease
+
+TREE = "a" * 40
+JOBS = st.text("abcdef0123456789", min_size=1, max_size=12)
+ENDS = st.builds(
+    events.AttemptEnd,
+    st.sampled_from([reason.value for reason in EndReason]),
+    st.none() | st.text(max_size=20),
+    st.floats(0, 1e9),
+    exit_code=st.none() | st.integers(0, 255),
+    started_at=st.none() | st.floats(0, 1e9),
+    usage=st.dictionaries(st.sampled_from(["disk", "cpu_seconds"]), st.integers(0, 1 << 40)),
+)
+LEASES = st.builds(Lease, st.integers(1, 64), st.tuples(st.text(max_size=8)), st.tuples(st.integers(0, 7)))
+SPECS = st.builds(lambda job, retries: JobSpec(job, ("true",), TREE, retries=retries), JOBS, st.integers(0, 9))
+OF_A_FIELD = {
+    "job": JOBS,
+    "spec": SPECS,
+    "view": st.builds(lambda spec, seq: JobView(spec, JobState.QUEUED, seq), SPECS, st.integers(1, 99)),
+    "lease": LEASES,
+    "end": ENDS,
+    "attempt": st.integers(1, 9),
+    "started_at": st.floats(0, 1e9),
+    "by": st.text(max_size=9),
+    "grace": st.floats(0, 100),
+    "priority": st.integers(-9, 9),
+    "rank": st.floats(0, 100),
+    "changes": st.dictionaries(st.text(max_size=4), st.tuples(st.text(), st.floats(0, 1)).map(list)),
+    "client": JOBS,
+    "journal": JOBS,
+    "untold": st.booleans(),
+    **dict.fromkeys(("groups", "jobs", "unmet", "acknowledged"), st.lists(JOBS, max_size=3).map(tuple)),
+}
+CHANGES = {
+    kind: st.builds(kind, **{one.name: OF_A_FIELD[one.name] for one in dataclasses.fields(kind)})  # type: ignore[arg-type]
+    for kind in events.KINDS.values()
+}
+
+
+@given(st.sampled_from(sorted(events.KINDS)), st.data())
+def test_a_change_is_written_as_it_is_read(kind: str, data: st.DataObject) -> None:
+    change = data.draw(CHANGES[events.KINDS[kind]])
+    entry = events.Entry(7, 1.5, change)
+    wire = json.loads(json.dumps(entry.to_wire()))
+    assert events.Entry.from_wire(wire) == entry
+    assert events.Entry.from_wire({**wire, "of_a_newer_agent": 1}) == entry
