@@ -313,8 +313,10 @@ class Journal:
 
     def _refuse_newer(self, events: List[Dict[str, Any]]) -> None:
         """Refuse a journal that a newer agent has written to, before anything of it is changed."""
+        if self._known is None:
+            return
         for event in events:
-            if self._known is not None and event["type"] not in self._known:
+            if event["type"] not in self._known:
                 raise StorageBroken(
                     f"the journal has an event {ascii(event['type'][:40])} that this agent does not know: a newer one"
                     " wrote it; use a newer client. The journal was left as it is"
