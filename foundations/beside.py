@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from typing import Any, Dict, Iterator, List
 
 _PATIENCE = 120.0
-"""Seconds in which an agent that is being started anew has to be there again."""
+"""Seconds in which an agent that is being started again has to be there again."""
 _PAUSE = 0.5
 """Seconds between two looks at a job that is waited for."""
 _FINAL = ("completed", "failed", "stopped", "lost")
@@ -171,7 +171,7 @@ def _below_top(folder: str) -> str:
 
 
 def _ask(method: str, **wish: "Any") -> "Dict[str, Any]":
-    """Ask the agent, again where it is just being started anew: a job has its id before it is submitted."""
+    """Ask the agent, again where it is just being started again: a job has its id before it is submitted."""
     deadline = time.monotonic() + _PATIENCE
     while True:
         answer = _asked({"method": method, **wish})

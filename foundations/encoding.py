@@ -76,7 +76,7 @@ _PLAIN = (str, bytes, bool, int, float, dict, list, tuple, type(None))
 
 
 def _is_masked(item: "Any") -> bool:
-    """Say whether a scalar is NumPy's masked one: its value is not known."""
+    """Return whether a scalar is NumPy's masked one: its value is not known."""
     mask = getattr(item, "mask", None)
     return mask is not None and getattr(item, "size", 0) == 1 and bool(mask)
 
@@ -145,7 +145,7 @@ def flatten(item: "Any", prefix: str = "", depth: int = 0) -> "Iterator[Tuple[st
 
 
 def is_job_id(text: "Any") -> bool:
-    """Say whether a text can be the id of a job."""
+    """Return whether a text can be the id of a job."""
     plain_ones = "._-"
     return (
         isinstance(text, str)

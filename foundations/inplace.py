@@ -228,7 +228,7 @@ def _is_first_rank() -> bool:
 
 
 def _is_leading() -> bool:
-    """Say whether what is written about the run as a whole is this process's to write."""
+    """Return whether what is written about the run as a whole is this process's to write."""
     return _is_first_rank() and not _is_child()
 
 
@@ -253,7 +253,7 @@ def _make_folder(top: str, identity: str) -> str:
 
 
 def _is_named() -> bool:
-    """Say whether the environment names the run: else nobody but this process, and its children, has its folder."""
+    """Return whether the environment names the run: else nobody but this process, and its children, has its folder."""
     return encoding.is_job_id(os.environ.get("FOUNDATIONS_JOB_ID", ""))
 
 
@@ -414,7 +414,7 @@ def _watch_child() -> None:
 
 
 def _is_child() -> bool:
-    """Say whether multiprocessing started this process."""
+    """Return whether multiprocessing started this process."""
     process = sys.modules.get("multiprocessing.process")
     return process is not None and process.parent_process() is not None
 
@@ -468,7 +468,7 @@ def _note_quitters() -> None:
 
 
 def _was_caught(error: SystemExit) -> bool:
-    """Say whether a program went on after an exit was raised.
+    """Return whether a program went on after an exit was raised.
 
     Before Python 3.12 an exception bears a traceback once something has caught it. That frame is the first; it has gone
     on when it ended by returning, and not when it raised the exception again, as ``finally`` and ``with`` do.
@@ -514,7 +514,7 @@ def _cause(words: str) -> "Dict[str, Any]":
 
 
 def _last_cell_raised() -> bool:
-    """Say whether a notebook was left after a cell that failed."""
+    """Return whether a notebook was left after a cell that failed."""
     shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
     return "ipykernel" in sys.modules and getattr(shell, "last_execution_succeeded", True) is False
 
@@ -545,7 +545,7 @@ def _exit_code() -> "Optional[int]":
 
 
 def _may_raise_exit() -> bool:
-    """Say whether the program has ways to exit that are not seen: ``raise SystemExit``, or its own ``sys.exit``."""
+    """Return whether the program has ways to exit that are not seen: ``raise SystemExit``, or its own ``sys.exit``."""
     main = vars(sys.modules.get("__main__", sys))
     original = [value for value in main.values() if getattr(value, "__name__", "") == "exit" and callable(value)]
     if any(value is not sys.exit for value in original):

@@ -139,7 +139,7 @@ def job_id() -> "Optional[str]":
 
 
 def in_job() -> bool:
-    """Say whether this process runs inside a job, or a run that has begun."""
+    """Return whether this process runs inside a job, or a run that has begun."""
     return bool(os.environ.get("FOUNDATIONS_RECORDS_DIR"))
 
 

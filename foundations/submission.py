@@ -144,7 +144,7 @@ class Deployment:
     get_true_job_status = get_job_status
 
     def is_job_complete(self) -> bool:
-        """Say whether it has ended, however."""
+        """Return whether it has ended, however."""
         return self.get_job_status() in ("completed", "failed", "stopped", "lost")
 
     def wait_for_deployment_to_complete(self, wait_seconds: float = 5) -> None:

@@ -56,7 +56,7 @@ def _no_home_of_the_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
 
 @pytest.fixture(scope="session", autouse=True)
 def _nothing_is_left(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """End what late processes of tests started anew; fail when anything of ours still runs at the end.
+    """End what late processes of tests started again; fail when anything of ours still runs at the end.
 
     What a late thread of a test starts when that test is over finds a home here, too, and not the user's own.
     """

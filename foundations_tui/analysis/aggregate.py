@@ -87,7 +87,7 @@ def spread(values: Sequence[Any]) -> Spread | None:
 
 
 def is_number(value: Any) -> bool:
-    """Say whether a value is a number and no truth value; infinities are numbers, NaN alone is none."""
+    """Return whether a value is a number and no truth value; infinities are numbers, NaN alone is none."""
     return isinstance(value, int | float) and not isinstance(value, bool) and value == value
 
 

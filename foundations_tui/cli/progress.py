@@ -15,11 +15,11 @@ _PATIENCE, _PAUSE = 0.5, 0.1
 
 
 def is_in_window() -> bool:
-    """Say whether what is said is shown in a window of the app, not on a terminal."""
+    """Return whether what is said is shown in a window of the app, not on a terminal."""
     return bool(os.environ.get(VARIABLE)) and not sys.stderr.isatty()
 
 
-class Line(Progress):
+class ProgressLine(Progress):
     """The line."""
 
     def __init__(self) -> None:

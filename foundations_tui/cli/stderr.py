@@ -1,4 +1,4 @@
-"""How errors look, and whether there are colours."""
+"""How errors look, and whether there are colors."""
 
 from __future__ import annotations
 
@@ -18,5 +18,5 @@ def tell(error: FoundationsError) -> None:
 
 
 def use_color() -> bool | None:
-    """Return False when the user wants no colours; None leaves it to whether it is a terminal."""
+    """Return False when the user wants no colors; None leaves it to whether it is a terminal."""
     return False if os.environ.get("NO_COLOR") else None

@@ -152,7 +152,7 @@ class Agent:
             raise
 
     def _is_outdated(self) -> bool:
-        """Say whether another agent than ours serves there that we may replace; newer ones are left alone."""
+        """Return whether another agent than ours serves there that we may replace; newer ones are left alone."""
         return self.hello.agent != bundle.content_hash() and _version(self.hello.version) <= _version(__version__)
 
     def _replace(self) -> None:

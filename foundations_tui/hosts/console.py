@@ -43,7 +43,7 @@ def run(transport: Console, place: Place, wish: dict[str, Any], tty: bool) -> in
     return transport.console(line, nonce, tty)
 
 
-class Curtain:
+class BannerFilter:
     """Holds back what a login shell prints before the line with the nonce; what is behind it is the command's own."""
 
     def __init__(self, nonce: str) -> None:
@@ -76,7 +76,7 @@ def bridge(channel: Any, nonce: str, tty: bool) -> int:
         nonce: the one of its first line.
         tty: whether it has a terminal, as we have.
     """
-    curtain = Curtain(nonce)
+    curtain = BannerFilter(nonce)
     with _raw_terminal(channel) if tty else contextlib.nullcontext():
         _carry(channel, curtain)
     if curtain.problem:
@@ -85,7 +85,7 @@ def bridge(channel: Any, nonce: str, tty: bool) -> int:
     return code if code >= 0 else 255
 
 
-def _carry(channel: Any, curtain: Curtain) -> None:
+def _carry(channel: Any, curtain: BannerFilter) -> None:
     stdin: list[Any] = [0]
     while True:
         ready, _, _ = select.select([channel, *(stdin if curtain.is_up else [])], [], [], 0.5)

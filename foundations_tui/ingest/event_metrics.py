@@ -1,4 +1,4 @@
-"""Metrics out of TensorBoard's event files, while they grow: they come as streams, and are read anew as wholes.
+"""Metrics out of TensorBoard's event files, while they grow: they come as streams, and are read again as wholes.
 
 That is simple, and right where a writer began again and what it had written before was not to be; a pause that grows
 with what the reading takes keeps it cheap.

@@ -189,7 +189,7 @@ class _Run:
         return True
 
     def _has_writers(self, attempt: int) -> bool:
-        """Say whether a process that has logged still runs: children may outlive the one that the run is."""
+        """Return whether a process that has logged still runs: children may outlive the one that the run is."""
         here = "".join(c if c.isascii() and (c.isalnum() or c in "._-") else "_" for c in os.uname().nodename)
         for name in _names(self._top / str(attempt) / "records"):
             host, _, rest = name.removesuffix(".jsonl").rpartition("-")[0].rpartition("-")
@@ -256,7 +256,7 @@ def _with_past(views: list[JobView]) -> JobView:
 
 
 def _is_alive(facts: dict[str, Any]) -> bool:
-    """Say whether a run's process still runs: the same pid, started at the same time since the same boot."""
+    """Return whether a run's process still runs: the same pid, started at the same time since the same boot."""
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     except OSError:

@@ -116,7 +116,7 @@ def _records(
 
 
 def as_read(line: bytes) -> str:
-    """Return a line as a person reads it: what stands there last, without colours.
+    """Return a line as a person reads it: what stands there last, without colors.
 
     Progress bars write over their line, and nested ones go up by an escape sequence: the last text of each counts.
     """

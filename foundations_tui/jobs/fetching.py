@@ -14,7 +14,7 @@ from foundations_tui.session import Session
 from foundations_tui.store import queries
 from foundations_tui.store.rows import JobRow
 from foundations_tui.sync import outputs, pull, unpacking
-from foundations_tui.sync.outputs import Fetched, Wish
+from foundations_tui.sync.outputs import Fetched, FetchRequest
 from foundations_tui.sync.unpacking import Unpacked
 
 Received = Callable[[int, int], None]
@@ -22,7 +22,7 @@ Received = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
-class FetchRequest:
+class FileSelection:
     """Which files of a job are to be fetched; none named means all that it wrote in its folder."""
 
     paths: tuple[str, ...] = ()
@@ -58,7 +58,7 @@ class FetchResult:
 def fetch(
     session: Session,
     row: JobRow,
-    request: FetchRequest,
+    request: FileSelection,
     dest: Path | None = None,
     received: Received = lambda done, total: None,
 ) -> FetchResult:
@@ -83,7 +83,7 @@ def fetch(
         _keep_out_of_snapshots(target)
     found = Fetched([], [])
 
-    def bring(wish: Wish, within: str = "") -> None:
+    def bring(wish: FetchRequest, within: str = "") -> None:
         wish = replace(wish, attempt=request.attempt or 0, with_git=request.with_git)
         try:
             came = outputs.fetch(session, row, wish, target, received, within)
@@ -92,11 +92,11 @@ def fetch(
         _add(found, came, within)
 
     if request.means_written and row.kind != local_runs.KIND:
-        bring(Wish("paths" if request.paths else "written", request.paths))
+        bring(FetchRequest("paths" if request.paths else "written", request.paths))
     if request.code:
-        bring(Wish("code"), "code")
+        bring(FetchRequest("code"), "code")
     if request.checkpoints:
-        bring(Wish("checkpoints"), "checkpoints")
+        bring(FetchRequest("checkpoints"), "checkpoints")
     if request.artifacts or request.keys:
         _copy_artifacts(session, row, request.keys, target, request.with_git, found)
     if request.log:
@@ -106,7 +106,7 @@ def fetch(
     return FetchResult(target, found.files, found.refused)
 
 
-def _check(row: JobRow, request: FetchRequest) -> None:
+def _check(row: JobRow, request: FileSelection) -> None:
     """Refuse what the job cannot have.
 
     Raises:

@@ -111,7 +111,7 @@ class GpuListing:
     """Of hosts that could not be asked."""
 
 
-GPU_HEADERS = ("HOST", "GPU", "NAME", "MEMORY", "LOAD", "HEAT", "POWER", "HELD BY")
+GPU_HEADERS = ("HOST", "GPU", "NAME", "MEMORY", "LOAD", "TEMP", "POWER", "HELD BY")
 
 
 def gpus(session: Session, hosts: Sequence[str]) -> GpuListing:

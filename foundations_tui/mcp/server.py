@@ -255,7 +255,7 @@ class Tools:
     ) -> Answer:
         """Fetch files of a job into a folder below the root."""
         row = self._fresh(job)
-        request = fetching.FetchRequest(tuple(paths or ()), artifacts=artifacts)
+        request = fetching.FileSelection(tuple(paths or ()), artifacts=artifacts)
         result = fetching.fetch(self._session, row, request, self._below_root(dest) if dest else None)
         files = [{"path": name, "bytes": size} for name, size in result.files[:_MOST_LINES]]
         return {"folder": str(result.folder), "count": len(result.files), "untrusted": files, "refused": result.refused}

@@ -75,7 +75,7 @@ class Listing:
                 self.add(folder, is_repository=False)  # its .git was not copied along: its files are all there is
 
     def _is_beyond_a_link(self, path: bytes) -> bool:
-        """Say whether a folder on the way to a name is a link by now: then the name is not the tree's any more."""
+        """Return whether a folder on the way to a name is a link by now: then the name is not the tree's any more."""
         folder = os.path.dirname(path.rstrip(b"/"))
         if not folder:
             return False
@@ -90,7 +90,7 @@ def _is_repository(folder: Path) -> bool:
 
 
 def _is_submodule(root: Path, path: bytes) -> bool:
-    """Say whether the user's repository holds a name as a link to another repository's commit."""
+    """Return whether the user's repository holds a name as a link to another repository's commit."""
     listed = git_cli.run(root, "ls-files", "-z", "--stage", "--", os.fsdecode(path), check=False).stdout
     return listed.startswith(b"160000 ")
 

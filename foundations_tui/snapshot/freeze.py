@@ -72,7 +72,7 @@ class Snapshot:
 
 
 @dataclass(frozen=True)
-class Entry:
+class TreeEntry:
     """One object of a tree."""
 
     mode: str
@@ -247,7 +247,7 @@ def _missing_submodules(root: Path) -> list[str]:
     return [name for name in names if not (root / name).is_dir() or not os.listdir(root / name)]
 
 
-def entries(snapshot: Snapshot, base: str | None = None) -> Iterator[Entry]:
+def entries(snapshot: Snapshot, base: str | None = None) -> Iterator[TreeEntry]:
     """Yield the objects of a snapshot, folders before what is in them.
 
     Args:
@@ -266,7 +266,7 @@ def entries(snapshot: Snapshot, base: str | None = None) -> Iterator[Entry]:
     for line in listed.stdout.split(b"\0")[:-1]:
         facts, path = line.split(b"\t", 1)
         mode, kind, oid, size = facts.decode().split()
-        yield Entry(mode, kind, oid, 0 if size == "-" else int(size), path)
+        yield TreeEntry(mode, kind, oid, 0 if size == "-" else int(size), path)
 
 
 def read_objects(snapshot: Snapshot, oids: list[str]) -> Iterator[tuple[str, str, bytes]]:
@@ -372,12 +372,12 @@ def _damaged(snapshot: Snapshot) -> SnapshotError:
     return SnapshotError("the cache of the snapshot was damaged and has been removed", "submit again")
 
 
-def _diff_entries(snapshot: Snapshot, output: bytes) -> Iterator[Entry]:
+def _diff_entries(snapshot: Snapshot, output: bytes) -> Iterator[TreeEntry]:
     fields = output.split(b"\0")[:-1]
     for facts, path in zip(fields[::2], fields[1::2], strict=True):
         _, mode, _, oid, status = facts.decode().split()
         if status != "D":
-            yield Entry(mode, "tree" if mode == "040000" else "blob", oid, -1, path)
+            yield TreeEntry(mode, "tree" if mode == "040000" else "blob", oid, -1, path)
 
 
 def _refuse_large(root: Path, listing: Listing, limit: int) -> None:

@@ -13,7 +13,7 @@ PUT_SIZE = (
 
 
 def may_speak_of(conn: sqlite3.Connection, host: str, job: str, journal: str = "") -> bool:
-    """Say whether a host may say something of a job: one of its own, or one that nobody knows yet.
+    """Return whether a host may say something of a job: one of its own, or one that nobody knows yet.
 
     What a host says of another host's job is passed over, everywhere. A host that the user has given a new name shows
     itself by its journal's id, which is told to nobody else.

@@ -155,7 +155,7 @@ def _translated(path: Path) -> Iterator[None]:
 
 
 def _is_on_network(path: Path) -> bool:
-    """Say whether a path is on a network file system: there, WAL's shared memory does not work."""
+    """Return whether a path is on a network file system: there, WAL's shared memory does not work."""
     best, kind = "", ""
     try:
         lines = Path("/proc/mounts").read_text(errors="replace").splitlines()

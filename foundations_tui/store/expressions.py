@@ -82,14 +82,14 @@ class Compare:
 
 
 @dataclass(frozen=True)
-class Has:
+class Exists:
     """Whether a job has something: ``tag:cnn``, ``param:lr``, ``is:starred``."""
 
     what: Expression
 
 
 @dataclass(frozen=True)
-class Word:
+class TextMatch:
     """A bare word: in the name, command, project or tags."""
 
     text: str
@@ -104,20 +104,20 @@ class Not:
 
 
 @dataclass(frozen=True)
-class Both:
+class And:
     """All of several conditions."""
 
     parts: tuple[Node, ...] = field(default=())
 
 
 @dataclass(frozen=True)
-class Either:
+class Or:
     """One of several conditions."""
 
     parts: tuple[Node, ...]
 
 
-Node = Compare | Has | Word | Not | Both | Either
+Node = Compare | Exists | TextMatch | Not | And | Or
 
 
 @dataclass(frozen=True)
@@ -244,7 +244,7 @@ class _Parser:
 
     def query(self) -> Node:
         if not self.tokens:
-            return Both()
+            return And()
         found = self._either()
         token = self._peek()
         if token is not None:
@@ -255,14 +255,14 @@ class _Parser:
         parts = [self._both()]
         while self._takes("or"):
             parts.append(self._both())
-        return parts[0] if len(parts) == 1 else Either(tuple(parts))
+        return parts[0] if len(parts) == 1 else Or(tuple(parts))
 
     def _both(self) -> Node:
         parts = [self._one()]
         while (token := self._peek()) is not None and token.text != ")" and not self._is(token, "or"):
             self._takes("and")
             parts.append(self._one())
-        return parts[0] if len(parts) == 1 else Both(tuple(parts))
+        return parts[0] if len(parts) == 1 else And(tuple(parts))
 
     def _one(self) -> Node:
         token = self._take("a condition is needed here")
@@ -290,8 +290,8 @@ class _Parser:
             return self._comparison(token, following)
         expression = parse_expression(token.text, token.position, self.text)
         if expression.kind in (*KINDS, "is"):
-            return Has(expression)
-        return Word(_unquoted(token.text), token.position)
+            return Exists(expression)
+        return TextMatch(_unquoted(token.text), token.position)
 
     def _comparison(self, left: _Token, op: _Token) -> Compare:
         expression = parse_expression(left.text, left.position, self.text)

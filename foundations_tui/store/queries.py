@@ -80,9 +80,9 @@ class JobFilter:
             parts.append(search.Sql("j.trashed = 0"))
         return search.Sql(" AND ".join(part.text for part in parts), tuple(a for part in parts for a in part.args))
 
-    def search(self, conn: sqlite3.Connection) -> search.Search:
+    def search(self, conn: sqlite3.Connection) -> search.QueryCompiler:
         """Return what compiles expressions for these jobs."""
-        return search.Search(conn, self.directions)
+        return search.QueryCompiler(conn, self.directions)
 
 
 ALL = JobFilter()
@@ -123,7 +123,7 @@ def _of_ids(conn: sqlite3.Connection, ids: Sequence[str], details: bool) -> list
     return _rows(conn, [found[job_id] for job_id in ids if job_id in found], details)
 
 
-def sort_order(compiler: search.Search, sort: str) -> search.Sql:
+def sort_order(compiler: search.QueryCompiler, sort: str) -> search.Sql:
     """Return the ORDER BY of an expression with or without its way.
 
     Raises:
@@ -163,7 +163,7 @@ def values(
     return found
 
 
-def _cell(meaning: search.Meaning, value: Any) -> Any:
+def _cell(meaning: search.ResolvedExpression, value: Any) -> Any:
     if meaning.kinds[0] in FACTS:
         return None if value is None else json.loads(value)
     if meaning.kinds == ("is",):
@@ -246,7 +246,7 @@ def job(conn: sqlite3.Connection, job_id: str) -> JobRow:
 
 
 def was_frozen_here(conn: sqlite3.Connection, job: str) -> bool:
-    """Say whether this client itself made the job's snapshot: then its id is not only its host's word."""
+    """Return whether this client itself made the job's snapshot: then its id is not only its host's word."""
     found = conn.execute("SELECT submitter FROM jobs WHERE job = ?", [job]).fetchone()
     return found is not None and bool(found["submitter"])
 

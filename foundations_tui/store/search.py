@@ -19,16 +19,16 @@ from typing import Any
 from foundations_tui.store import series
 from foundations_tui.store.expressions import (
     FIELDS,
-    Both,
+    And,
     Compare,
-    Either,
+    Exists,
     Expression,
-    Has,
     Node,
     Not,
+    Or,
     QueryError,
+    TextMatch,
     Value,
-    Word,
     parse_query,
 )
 from foundations_tui.store.rows import PATIENCE
@@ -97,7 +97,7 @@ class Sql:
 
 
 @dataclass(frozen=True)
-class Meaning:
+class ResolvedExpression:
     """What an expression stands for in this store: kinds that are taken in this order, the first that a job has."""
 
     expression: Expression
@@ -117,7 +117,7 @@ def _numeric(column: str) -> str:
     )
 
 
-class Search:
+class QueryCompiler:
     """Compiles what a user asked for against one store."""
 
     def __init__(
@@ -136,7 +136,7 @@ class Search:
 
     # --- what is meant ----------------------------------------------------------------------------------------
 
-    def meaning(self, expression: Expression, whole: str = "") -> Meaning:
+    def meaning(self, expression: Expression, whole: str = "") -> ResolvedExpression:
         """Return what an expression stands for.
 
         A bare name is a parameter or an argument (what the script said, else its command line), else a metric, else a
@@ -148,12 +148,14 @@ class Search:
         whole = whole or expression.text
         if expression.kind:
             if expression.kind in ("field", "is"):
-                return Meaning(expression, (expression.kind,))
-            return Meaning(expression, (expression.kind,), self._aggregate(expression, whole))
+                return ResolvedExpression(expression, (expression.kind,))
+            return ResolvedExpression(expression, (expression.kind,), self._aggregate(expression, whole))
         for kinds in _BARE:
             found = tuple(kind for kind in kinds if self._is_known(kind, expression))
             if found:
-                return Meaning(expression, found, self._aggregate(expression, whole) if found == ("metric",) else "")
+                return ResolvedExpression(
+                    expression, found, self._aggregate(expression, whole) if found == ("metric",) else ""
+                )
         problem = f"no job has a parameter, argument, metric or tag {expression.name!r}"
         raise QueryError(whole, expression.position, problem, self._nearest(expression.name))
 
@@ -199,13 +201,13 @@ class Search:
 
     # --- values -----------------------------------------------------------------------------------------------
 
-    def number(self, meaning: Meaning) -> Sql:
+    def number(self, meaning: ResolvedExpression) -> Sql:
         """Return the SQL of an expression's value as a number; NULL where it is none."""
         if meaning.kinds == ("field",):
             return self._field(meaning.expression.name)
         return self._first([self._lookup(meaning, kind, "number") for kind in meaning.kinds])
 
-    def shown(self, meaning: Meaning) -> Sql:
+    def shown(self, meaning: ResolvedExpression) -> Sql:
         """Return the SQL of what is shown of an expression: JSON of a fact, else the value itself."""
         if meaning.kinds == ("field",):
             return self._field(meaning.expression.name)
@@ -225,8 +227,8 @@ class Search:
             return number
         return number + Sql(", ") + self.shown(meaning) + _way(descending)
 
-    def _has_text(self, meaning: Meaning) -> bool:
-        """Say whether anything besides numbers is to be sorted: looking costs less than sorting by it."""
+    def _has_text(self, meaning: ResolvedExpression) -> bool:
+        """Return whether anything besides numbers is to be sorted: looking costs less than sorting by it."""
         if meaning.kinds == ("metric",):
             if meaning.aggregate not in ("first", "last"):
                 return False
@@ -247,7 +249,7 @@ class Search:
         return Sql(f"COALESCE({', '.join(p.text for p in parts)})", tuple(a for p in parts for a in p.args))
 
     @staticmethod
-    def _lookup(meaning: Meaning, kind: str, what: str) -> Sql:
+    def _lookup(meaning: ResolvedExpression, kind: str, what: str) -> Sql:
         name = meaning.expression.name
         if kind == "metric":
             column = meaning.aggregate
@@ -271,18 +273,18 @@ class Search:
         if isinstance(node, Not):
             part = self._node(node.part, whole)  # whose value is not known does not hold, and its contrary does
             return Sql(f"NOT COALESCE(({part.text}), 0)", part.args)
-        if isinstance(node, Both | Either):
+        if isinstance(node, And | Or):
             parts = [self._node(part, whole) for part in node.parts]
-            joint = " AND " if isinstance(node, Both) else " OR "
+            joint = " AND " if isinstance(node, And) else " OR "
             return Sql(joint.join(f"({p.text})" for p in parts) or "1", tuple(a for p in parts for a in p.args))
-        if isinstance(node, Has):
+        if isinstance(node, Exists):
             return self._has(node)
-        if isinstance(node, Word):
+        if isinstance(node, TextMatch):
             return self._word(node.text)
         return self._compare(node, whole)
 
     @staticmethod
-    def _has(node: Has) -> Sql:
+    def _has(node: Exists) -> Sql:
         what = node.what
         if what.kind == "is":
             return Sql(_FLAG_SQL[what.name])
@@ -308,7 +310,7 @@ class Search:
         joint = " AND " if is_negative else " OR "
         return Sql(joint.join(f"({p.text})" for p in parts), tuple(a for p in parts for a in p.args))
 
-    def _one_value(self, meaning: Meaning, node: Compare, value: Value, whole: str) -> Sql:
+    def _one_value(self, meaning: ResolvedExpression, node: Compare, value: Value, whole: str) -> Sql:
         if meaning.kinds == ("field",):
             return self._field_value(node, value, whole)
         if node.op in ("~", "!~"):
@@ -328,7 +330,7 @@ class Search:
             return Sql("0")  # nothing is larger than NaN, or smaller
         return self._compared(meaning, node.op, _float(found))
 
-    def _compared(self, meaning: Meaning, op: str, limit: float) -> Sql:
+    def _compared(self, meaning: ResolvedExpression, op: str, limit: float) -> Sql:
         """Return a comparison of numbers; one kind is looked through in one go: much faster than job by job."""
         name = meaning.expression.name
         if meaning.kinds == ("metric",):
@@ -342,7 +344,7 @@ class Search:
         value = self.number(meaning)
         return Sql(f"{value.text} {op} ?", (*value.args, limit))
 
-    def _equal(self, meaning: Meaning, op: str, found: Any) -> Sql:
+    def _equal(self, meaning: ResolvedExpression, op: str, found: Any) -> Sql:
         """Return whether a value is this one, or with != is there and is another one."""
         name, is_metric = meaning.expression.name, meaning.kinds == ("metric",)
         same = (
@@ -404,7 +406,7 @@ class Search:
         if name == "command":
             text = json.dumps(text)[1:-1]
         if node.op in ("~", "!~"):
-            return Search._contains(sql, node.op, text)
+            return QueryCompiler._contains(sql, node.op, text)
         if name in ("job", "snapshot"):
             word = "LIKE" if node.op == "=" else "NOT LIKE"
             return Sql(f"{sql.text} {word} ? ESCAPE '\\'", (*sql.args, like(text)[1:]))

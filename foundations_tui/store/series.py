@@ -82,7 +82,7 @@ def _take_over(conn: sqlite3.Connection, job: str, attempt: int, first_steps: di
         if conn.execute("SELECT 1 FROM points WHERE series = ? AND step < ? LIMIT 1", condition).fetchone():
             identity, _ = _series(conn, job, attempt, key)
             conn.execute(_INHERIT, [identity, _writer(conn, INHERITED), *condition, _apart(number)])
-            _sum_up_anew(conn, identity)
+            _sum_up_again(conn, identity)
 
 
 _APART = 1024
@@ -113,10 +113,10 @@ def _pass_on(conn: sqlite3.Connection, job: str, attempt: int, key: str, rows: S
         ]
         if late:
             conn.executemany("INSERT OR IGNORE INTO points VALUES (?, ?, ?, ?, ?, ?)", late)
-            _sum_up_anew(conn, later)
+            _sum_up_again(conn, later)
 
 
-def _sum_up_anew(conn: sqlite3.Connection, identity: int) -> None:
+def _sum_up_again(conn: sqlite3.Connection, identity: int) -> None:
     """Make the summary and the rollups of a series from its points."""
     query = "SELECT time, step, value FROM points WHERE series = ? ORDER BY time, writer, offset"
     points = conn.execute(query, [identity]).fetchall()
@@ -174,7 +174,7 @@ def forget_writers(conn: sqlite3.Connection, job: str, attempt: int, begin: str)
             continue
         conn.execute("DELETE FROM rollups WHERE series = ?", [identity])
         if conn.execute("SELECT 1 FROM points WHERE series = ? LIMIT 1", [identity]).fetchone():
-            _sum_up_anew(conn, identity)
+            _sum_up_again(conn, identity)
         else:
             conn.execute("DELETE FROM series WHERE id = ?", [identity])
 

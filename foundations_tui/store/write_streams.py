@@ -130,7 +130,7 @@ READ_EVENTS = "tensorboard"
 
 
 def is_file(name: str) -> bool:
-    """Say whether a stream is kept as a file: it is read by other programs, or line by line."""
+    """Return whether a stream is kept as a file: it is read by other programs, or line by line."""
     return name == "log" or name.startswith(EVENTS)
 
 

@@ -178,14 +178,14 @@ def _call_back(session: Session, accepted: Iterable[Submitted]) -> None:
 
 
 def submit_again(session: Session, host: str, rows: list[JobRow]) -> list[JobSpec]:
-    """Submit jobs of one host anew as they were specified: the same code, which is still there.
+    """Submit jobs of one host again as they were specified: the same code, which is still there.
 
     Raises:
         UsageError: one had secrets. NotFoundError: the host has forgotten the code. HostError: it is out of reach.
     """
     old = [JobSpec.from_wire(queries.spec(session.store.conn, row.job)) for row in rows]
     if any(spec.private for spec in old):
-        raise UsageError("jobs with secrets or notices are submitted anew by hand: those are kept nowhere")
+        raise UsageError("jobs with secrets or notices are submitted again by hand: those are kept nowhere")
     specs = [replace(spec, job=os.urandom(6).hex(), created_at=time.time(), client=session.client_id) for spec in old]
     writes.add_intents(session.store, specs, host, own_identity())
     try:
@@ -424,7 +424,7 @@ def _requests(specs: list[JobSpec], private: dict[str, Any]) -> list[messages.Su
 
 
 def _has_job(agent: Agent, job: str) -> bool:
-    """Say whether an earlier try has arrived after all."""
+    """Return whether an earlier try has arrived after all."""
     try:
         agent.call(messages.ListFolder(job))
     except NotFoundError:

@@ -68,13 +68,13 @@ def choose(session: Session, wish: str, needs: list[Need], frozen: Snapshot) -> 
     ]
     chosen = []
     for need in needs:
-        able = [offer for offer in offers if offer.could_ever(need)]
+        able = [offer for offer in offers if offer.can_ever_run(need)]
         if not able:
             raise HostRefused(
                 f"no host that answers has {need.gpus} GPUs and {need.cpus} CPUs: "
                 + ", ".join(offer.words for offer in offers)
             )
-        best = max(able, key=lambda offer: offer.fitness(need))
+        best = max(able, key=lambda offer: offer.score(need))
         best.take(need)
         chosen.append(best.name)
     return chosen
@@ -99,11 +99,11 @@ class _Offer:
     def words(self) -> str:
         return f"{self.name} has {len(self._sizes)} GPUs and {self._cpus} CPUs"
 
-    def could_ever(self, need: Need) -> bool:
+    def can_ever_run(self, need: Need) -> bool:
         large = sum(1 for size in self._sizes if size >= need.gpu_memory)
         return large >= need.gpus and self._cpus >= need.cpus and (not self._ram or self._ram >= need.ram)
 
-    def fitness(self, need: Need) -> tuple[float, ...]:
+    def score(self, need: Need) -> tuple[float, ...]:
         """Return how well it suits, best highest: starts now, short queue, free GPUs (few for a CPU job)."""
         now = self._free_gpus >= need.gpus and self._free_cpus >= need.cpus and not self._queued
         slots = max(1, len(self._sizes) // max(1, need.gpus) if need.gpus else self._cpus // need.cpus)

@@ -344,7 +344,7 @@ def _json(value: Any) -> str:
 
 
 def uses(command: Iterable[str], name: str) -> bool:
-    """Say whether a command has a parameter's placeholder."""
+    """Return whether a command has a parameter's placeholder."""
     return any(match[2] == name for word in command for match in _PLACEHOLDER.finditer(word))
 
 
@@ -374,7 +374,7 @@ def read_table(path: Path, name: str, struct: type[T]) -> T | None:
 
 
 @dataclass(frozen=True)
-class Plan:
+class SweepPlan:
     """What a sweep's file says."""
 
     axes: dict[str, Axis]
@@ -383,7 +383,7 @@ class Plan:
     seed: int | None = None
 
 
-def read(path: Path) -> Plan:
+def read(path: Path) -> SweepPlan:
     """Return the plan in the ``[sweep]`` table of a TOML file.
 
         [sweep]
@@ -403,4 +403,4 @@ def read(path: Path) -> Plan:
     if table is None or not table.parameters:
         raise UsageError(f"{path} has no table [sweep.parameters]", 'lr = [1e-4, 3e-4], or lr = "log:1e-5:1e-2:8"')
     axes = {key: axis(key, value) for key, value in table.parameters.items()}
-    return Plan(axes, table.mode, table.count, table.seed)
+    return SweepPlan(axes, table.mode, table.count, table.seed)

@@ -22,7 +22,7 @@ _JOB = "job"
 
 
 @dataclass(frozen=True)
-class Search:
+class Study:
     """What a search's file says."""
 
     name: str
@@ -38,7 +38,7 @@ class Search:
     axes: dict[str, grid.Axis]
 
 
-def read(path: Path) -> Search:
+def read(path: Path) -> Study:
     """Return the search in the ``[search]`` table of a TOML file.
 
         [search]
@@ -59,7 +59,7 @@ def read(path: Path) -> Search:
     if table is None:
         raise UsageError(f"{path} has no table [search]", "foundations sweep run --help shows one")
     axes = {key: grid.axis(key, value) for key, value in table.parameters.items()}
-    return Search(
+    return Study(
         name=path.stem,
         metric=table.metric,
         direction=table.direction,
@@ -72,7 +72,7 @@ def read(path: Path) -> Search:
 
 
 @dataclass(frozen=True)
-class Told:
+class Trial:
     """A trial that has ended."""
 
     number: int
@@ -82,7 +82,7 @@ class Told:
     """None when its job did not complete, or logged no number."""
 
 
-def run(session: Session, search: Search, base: Request, told: Callable[[Told], None]) -> Told | None:
+def run(session: Session, search: Study, base: Request, told: Callable[[Trial], None]) -> Trial | None:
     """Ask, submit, wait and tell until all trials are done; return the best.
 
     What an earlier call has submitted is waited for and told first, so that an interrupted search goes on.
@@ -111,10 +111,10 @@ def run(session: Session, search: Search, base: Request, told: Callable[[Told], 
             trial = open_trials.pop(job)
             value = _value(session, search, job)
             _tell(study, trial, value)
-            told(Told(trial.number, job, dict(trial.params), value))
+            told(Trial(trial.number, job, dict(trial.params), value))
 
 
-def _study(search: Search) -> Any:
+def _study(search: Study) -> Any:
     try:
         import optuna
     except ImportError:
@@ -133,7 +133,7 @@ def _is_open(trial: Any) -> bool:
     return not trial.state.is_finished() and _JOB in trial.user_attrs
 
 
-def _submit(session: Session, search: Search, base: Request, trial: Any) -> str:
+def _submit(session: Session, search: Study, base: Request, trial: Any) -> str:
     params = {key: _suggest(trial, key, axis) for key, axis in search.axes.items()}
     command = grid.fill(search.command, {**base.params, **params})
     request = replace(
@@ -157,7 +157,7 @@ def _ended(session: Session, jobs: list[str]) -> list[str]:
     return [row.job for row in rows if row.is_final and row.complete]
 
 
-def _value(session: Session, search: Search, job: str) -> float | None:
+def _value(session: Session, search: Study, job: str) -> float | None:
     row = queries.job(session.store.conn, job)
     found = row.metrics.get(search.metric)
     is_told = row.state == "completed" and found is not None and is_number(found.last)
@@ -173,9 +173,9 @@ def _tell(study: Any, trial: Any, value: float | None) -> None:
         study.tell(trial.number, value)
 
 
-def _best(study: Any, search: Search) -> Told | None:
+def _best(study: Any, search: Study) -> Trial | None:
     try:
         best = study.best_trial
     except ValueError:
         return None  # none has completed
-    return Told(best.number, best.user_attrs.get(_JOB, ""), dict(best.params), best.value)
+    return Trial(best.number, best.user_attrs.get(_JOB, ""), dict(best.params), best.value)

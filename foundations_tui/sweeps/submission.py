@@ -92,7 +92,7 @@ def read(
     return Submission(requests, group, tuple(plan.axes), _in_words(conn, request, requests, plan), tuple(notes))
 
 
-def expand(request: Request, plan: grid.Plan, group: str) -> list[Request]:
+def expand(request: Request, plan: grid.SweepPlan, group: str) -> list[Request]:
     """Return the request of each job of a sweep.
 
     Raises:
@@ -156,7 +156,7 @@ def shipped_words(submitted: Submitted) -> str:
     return f"submitted to {submitted.host} ({files}{sent})"
 
 
-def _plan(values: Mapping[str, Any]) -> grid.Plan | None:
+def _plan(values: Mapping[str, Any]) -> grid.SweepPlan | None:
     """Return the sweep that the options ask for."""
     file, axes_given = values.get("sweep_file"), values.get("sweeps") or ()
     if file and axes_given:
@@ -167,7 +167,7 @@ def _plan(values: Mapping[str, Any]) -> grid.Plan | None:
         twice = [key for number, (key, _) in enumerate(axes) if key in dict(axes[:number])]
         if twice:
             raise UsageError(f"{twice[0]!r} is swept twice", f"--sweep {twice[0]}=A,B,C")
-        plan = grid.Plan(dict(axes))
+        plan = grid.SweepPlan(dict(axes))
     is_zip, draws, seed = values.get("is_zip"), values.get("draws"), values.get("seed")
     if plan is None:
         if is_zip or draws or seed:
@@ -179,7 +179,7 @@ def _plan(values: Mapping[str, Any]) -> grid.Plan | None:
     return replace(plan, mode=mode, count=draws or plan.count, seed=plan.seed if seed is None else seed)
 
 
-def _what_reaches_nothing(request: Request, plan: grid.Plan | None) -> list[str]:
+def _what_reaches_nothing(request: Request, plan: grid.SweepPlan | None) -> list[str]:
     """Refuse a parameter that has two values, and say which placeholders and parameters do not meet."""
     axes = list(plan.axes) if plan is not None else []
     for key in axes:
@@ -201,14 +201,14 @@ def _what_reaches_nothing(request: Request, plan: grid.Plan | None) -> list[str]
     return notes
 
 
-def _unused(request: Request, plan: grid.Plan) -> list[str]:
+def _unused(request: Request, plan: grid.SweepPlan) -> list[str]:
     unused = [key for key in plan.axes if not grid.uses(request.command, key)]
     if not unused or len(unused) == len(plan.axes):
         return []
     return [f"note: {', '.join(unused)} stands in no {{placeholder}} of the command; the script has to read it"]
 
 
-def _in_words(conn: sqlite3.Connection, request: Request, requests: Sequence[Request], plan: grid.Plan) -> str:
+def _in_words(conn: sqlite3.Connection, request: Request, requests: Sequence[Request], plan: grid.SweepPlan) -> str:
     """Return how many jobs that are, of which axes, and what they cost as far as that can be known."""
     project = request.project or load_project(request.folder).project or request.folder.resolve().name
     axes = {

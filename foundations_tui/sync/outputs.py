@@ -50,7 +50,7 @@ SYNCED = "synced"
 
 
 @dataclass(frozen=True)
-class Wish:
+class FetchRequest:
     """Which files of a job are to be fetched."""
 
     what: str
@@ -68,7 +68,7 @@ class Wish:
     """Which attempt's folder; 0 for the last one's."""
 
     def has_asked_for(self, name: str) -> bool:
-        """Say whether a name is what was wished for, or below it."""
+        """Return whether a name is what was wished for, or below it."""
         if self.what == "paths":
             return any(
                 path == "." or name == path or name.startswith(path + "/") for path in map(os.path.normpath, self.paths)
@@ -94,7 +94,7 @@ class Fetched:
 def fetch(
     session: Session,
     job: JobRow,
-    wish: Wish,
+    wish: FetchRequest,
     target: Path,
     progress: Callable[[int, int], None] = lambda done, total: None,
     within: str = "",
@@ -222,7 +222,7 @@ def collect_outputs(session: Session, host: str) -> None:
 
 @contextlib.contextmanager
 def _only_here(job: str) -> Iterator[bool]:
-    """Say whether no other process collects a job's outputs meanwhile."""
+    """Return whether no other process collects a job's outputs meanwhile."""
     folder = locations.outputs_folder(job)
     path = folder.parent / f".{folder.name}.lock"  # no job is called so
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -243,13 +243,13 @@ def _collect(session: Session, host: str, job: str) -> None:
     limit = int(spec.get("output_limit") or 0)
     wishes = []
     if spec.get("outputs"):
-        wish = Wish("outputs", tuple(dict.fromkeys(spec["outputs"])), limit, spec["subdir"])
+        wish = FetchRequest("outputs", tuple(dict.fromkeys(spec["outputs"])), limit, spec["subdir"])
         wishes.append((wish, locations.outputs_folder(job)))
     are_synced = {facts.get("kind") == SYNCED for facts in row.artifacts.values() if isinstance(facts, dict)}
     if False in are_synced:
-        wishes.append((Wish("artifacts", limit=limit), locations.artifacts_folder(job)))
+        wishes.append((FetchRequest("artifacts", limit=limit), locations.artifacts_folder(job)))
     if True in are_synced:
-        wishes.append((Wish(SYNCED, limit=limit), locations.synced_folder(job)))
+        wishes.append((FetchRequest(SYNCED, limit=limit), locations.synced_folder(job)))
     came = Fetched([], [])
     try:
         for wish, folder in wishes:
@@ -301,7 +301,7 @@ def artifact(session: Session, row: JobRow, key: str) -> Path:
         folder = locations.synced_folder(row.job) if is_synced else locations.artifacts_folder(row.job)
         may_have_grown = is_synced and not row.is_final
         if may_have_grown or not (folder / name).exists():
-            came = fetch(session, row, Wish(SYNCED if is_synced else "artifacts", (name,)), folder)
+            came = fetch(session, row, FetchRequest(SYNCED if is_synced else "artifacts", (name,)), folder)
             if came.refused:
                 session.say("warning: " + refused_words(f"{row.job[:6]}: {key}", came.refused))
     if not (folder / name).exists():

@@ -123,7 +123,7 @@ class HostSync:
         raise HostRefused(f"{self._host}: job {job} changes faster than it can be brought here")
 
     def _pull_waits(self) -> None:
-        """Learn why jobs wait; when it changes meanwhile, the next round brings it anew."""
+        """Learn why jobs wait; when it changes meanwhile, the next round brings it again."""
         groups: list[tuple[str, list[str]]] = []
         estimates: dict[str, float] = {}
         after: int | None = 0
@@ -191,7 +191,7 @@ class HostSync:
         return whole
 
     def _is_over_limit(self, job: str, attempt: int, more: int) -> bool:
-        """Say whether event files would take more than the outputs of a job may."""
+        """Return whether event files would take more than the outputs of a job may."""
         limit = int(queries.spec(self._store.conn, job).get("output_limit") or 0)
         here = sum(write_streams.event_files(self._store.conn, job, attempt).values())
         return bool(limit) and here + more > limit
@@ -314,7 +314,7 @@ class _StreamPull:
                 write_streams.put_size(self._store, *self._key, size)
         self._take()
         if size < known and self._key[2].startswith(write_streams.EVENTS):
-            write_streams.put_size(self._store, *self._key, max(end, size))  # it has gone, or was begun anew
+            write_streams.put_size(self._store, *self._key, max(end, size))  # it has gone, or was begun again
         if end >= size and self._carry:
             self._pass_over_torn_line(self._stored, end)
         return end >= min(known, size)

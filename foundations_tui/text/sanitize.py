@@ -1,6 +1,6 @@
 """Text from jobs, hosts and files, made safe for a terminal. Pure.
 
-A program may colour its output (SGR sequences); it may not move the cursor, set the title or the clipboard, or ask
+A program may color its output (SGR sequences); it may not move the cursor, set the title or the clipboard, or ask
 the terminal to answer.
 """
 
@@ -21,13 +21,13 @@ _REDRAWN = re.compile(r"\x1b\[1?A|\n")
 _MOST_HELD = 500
 """Characters behind a line end for which it may be taken back."""
 _ANEW = "\r\x1b[K"
-"""Begins a terminal's line anew."""
+"""Begins a terminal's line again."""
 _UNFINISHED = re.compile(r"\x1b(\[[0-9;:]{0,32})?\Z")
 RESET = "\x1b[0m"
 
 
 class LogFilter:
-    """Makes the bytes of a log safe as they arrive: colours pass, every other control sequence is shown, not obeyed.
+    """Makes the bytes of a log safe as they arrive: colors pass, every other control sequence is shown, not obeyed.
 
     Progress bars below one another are drawn in one line, as a single one is.
     """
@@ -107,7 +107,7 @@ def several_lines(text: str) -> str:
 
 
 def plain(text: str) -> str:
-    """Return a text without colours."""
+    """Return a text without colors."""
     return _SGR.sub("", text)
 
 

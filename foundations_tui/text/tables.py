@@ -11,7 +11,7 @@ NARROWEST = 8
 """Cells to which a column is narrowed at most."""
 _GAP = 2
 Paint = Callable[[int, int, str], str]
-"""Takes the number of a row, that of a column and a clipped cell; returns it with its colour."""
+"""Takes the number of a row, that of a column and a clipped cell; returns it with its color."""
 
 
 @dataclass(frozen=True)

@@ -37,7 +37,7 @@ from foundations_tui.ui.actions.jobs import JobActions
 from foundations_tui.ui.actions.prompts import Prompts
 from foundations_tui.ui.actions.submit import SubmitActions
 from foundations_tui.ui.commands import COMMANDS, Actions
-from foundations_tui.ui.input.key_queue import KeysInOrder
+from foundations_tui.ui.input.key_queue import SerializedKeys
 from foundations_tui.ui.input.keymap import catalog, keymap
 from foundations_tui.ui.messages import ActionEnded, Answered, Asked, StoreChanged
 from foundations_tui.ui.models.store_reader import Reader
@@ -66,10 +66,10 @@ _SAID_TOGETHER = 1.0
 _SAID_AGAIN = 60.0
 """Seconds until the same error is said again."""
 _REDRAW_SECONDS = 10.0
-"""What only time changes (ages) is drawn anew so often while nothing runs."""
+"""What only time changes (ages) is drawn again so often while nothing runs."""
 
 
-class FoundationsApp(KeysInOrder):
+class FoundationsApp(SerializedKeys):
     """The terminal app."""
 
     CSS_PATH = "app.tcss"
@@ -333,7 +333,7 @@ class FoundationsApp(KeysInOrder):
     # --- hosts --------------------------------------------------------------------------------------------------
 
     def ask_again(self) -> None:
-        """Ask anew what connections asked and the user did not want to answer."""
+        """Ask again what connections asked and the user did not want to answer."""
         self._connection_asks.ask_again()
 
     def on_asked(self, event: Asked) -> None:
@@ -435,7 +435,7 @@ class FoundationsApp(KeysInOrder):
             self.say(", ".join(sorted(self.available_themes)))
 
     def watch_theme(self, theme: str) -> None:
-        """Draw states in colours that can be read on this ground."""
+        """Draw states in colors that can be read on this ground."""
         LOOK.dark = self.current_theme.dark
         if self.is_running and self.screen_stack:
             self._reload()

@@ -50,7 +50,7 @@ COMMANDS: dict[str, AppCommand] = {
     "archived": AppCommand(lambda to: to.prompts.toggle_archived()),
     "new": AppCommand(lambda to: to.submit.new(), "New job"),
     "new_host": AppCommand(lambda to: to.hosts.ask(), "New host"),
-    "edit": AppCommand(lambda to, jobs=None: to.submit.edit_and_run(jobs), "Edit and run anew"),
+    "edit": AppCommand(lambda to, jobs=None: to.submit.edit_and_run(jobs), "Edit and rerun"),
     "job_actions": AppCommand(lambda to, jobs=None: to.jobs.offer_actions(jobs), "Actions on the chosen jobs"),
     "host_actions": AppCommand(lambda to: to.hosts.offer()),
     "put_in_queue": AppCommand(lambda to, row, where, other: to.jobs.put_in_queue(row, where, other)),

@@ -1,4 +1,4 @@
-"""How the app looks: glyphs and colours of states, markers of jobs, and its themes."""
+"""How the app looks: glyphs and colors of states, markers of jobs, and its themes."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ STYLES = {
     "stopped": "#CC79A7",
     "lost": "#E69F00",
 }
-"""The palette of Okabe and Ito: told apart with any colour vision."""
+"""The palette of Okabe and Ito: told apart with any color vision."""
 DARK_STYLES = {**STYLES, "completed": "#2FBF93", "failed": "#F2793A", "stopped": "#DD93BE"}
 LIGHT_STYLES = {
     "submitting": "#5F6368",
@@ -57,7 +57,7 @@ LIGHT_STYLES = {
 CURVES = ("#56B4E9", "#E69F00", "#2FBF93", "#DD93BE", "#F0E442", "#F2793A", "#7FA7E8", "#BBBBBB")
 LIGHT_CURVES = ("#00608F", "#8A5A00", "#00664B", "#8F3F6C", "#6B6400", "#A84300", "#2F4FA8", "#555555")
 MARKERS = "●▲■◆○△□◇"
-"""A job's curve is told by its marker where there are no colours."""
+"""A job's curve is told by its marker where there are no colors."""
 
 CALM_DARK = Theme(
     name="foundations-dark",
@@ -104,14 +104,14 @@ class Look:
         return (ASCII_GLYPHS if self.ascii else GLYPHS)[state]
 
     def style(self, state: str) -> str:
-        """Return the colour of a state."""
+        """Return the color of a state."""
         return (DARK_STYLES if self.dark else LIGHT_STYLES)[state]
 
     def curve(self, number: int) -> tuple[str, str]:
-        """Return (colour, marker) of the job with a number."""
-        colours = CURVES if self.dark else LIGHT_CURVES
+        """Return (color, marker) of the job with a number."""
+        colors = CURVES if self.dark else LIGHT_CURVES
         markers = "ox+*sd^v" if self.ascii else MARKERS
-        return colours[number % len(colours)], markers[number % len(markers)]
+        return colors[number % len(colors)], markers[number % len(markers)]
 
 
 LOOK = Look()

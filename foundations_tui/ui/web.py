@@ -103,7 +103,7 @@ class WebServer(Server):
 
 
 def _is_of_this_machine(host: str) -> bool:
-    """Say whether a Host is loopback's: a name of somebody else's that leads here (DNS rebinding) is not."""
+    """Return whether a Host is loopback's: a name of somebody else's that leads here (DNS rebinding) is not."""
     found = _HOST.match(host)
     if found is None or int(found["port"] or 0) > 65535:
         return False

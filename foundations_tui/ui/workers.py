@@ -135,7 +135,7 @@ class ConnectionAsks:
         return self._answers.get(about)
 
     def ask_again(self) -> None:
-        """Ask anew what was answered with no."""
+        """Ask again what was answered with no."""
         self._answers = {about: answer for about, answer in self._answers.items() if answer}
         self._declined.clear()
 

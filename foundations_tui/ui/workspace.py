@@ -97,7 +97,7 @@ class Workspace(Protocol):
 
     @property
     def current_theme(self) -> Theme:
-        """The colours that are used."""
+        """The colors that are used."""
 
     def suspend(self) -> AbstractContextManager[None]:
         """Leave the terminal to something else for a while."""

@@ -13,7 +13,7 @@ from typing import Any, Callable, Dict, List, Mapping, Optional, Set, Tuple
 from remote_agent.backends import Attempt, Backend, Status
 from remote_agent.core.scheduler import Capacity
 from remote_agent.gpu.inventory import allowed
-from remote_agent.gpu.source import Eyes
+from remote_agent.gpu.source import GpuSource
 from remote_agent.protocol import checks, messages
 from remote_agent.protocol.errors import BadRequest
 from remote_agent.protocol.jobs import EndReason, Lease
@@ -34,7 +34,7 @@ _OVERDUE_SECONDS = 20.0
 class LocalBackend(Backend):
     """Starts supervisors through the zygote, adopts those that run, and ends what a dead one left."""
 
-    def __init__(self, paths: Paths, agent: str, start: Callable[[StartOrder], None], eyes: Eyes) -> None:
+    def __init__(self, paths: Paths, agent: str, start: Callable[[StartOrder], None], gpu_source: GpuSource) -> None:
         """Make the backend.
 
         Args:
@@ -46,7 +46,7 @@ class LocalBackend(Backend):
         self._paths = paths
         self._agent = agent
         self._start = start
-        self._eyes = eyes
+        self._gpu_source = gpu_source
         self._settings: Dict[str, Any] = {}
         self._cpus = len(os.sched_getaffinity(0))
         self._ram = processes.memory_total()
@@ -89,15 +89,17 @@ class LocalBackend(Backend):
         There is a slot for each CPU this process may use; a larger ``max_jobs`` is meant as it is said. The GPUs of
         ended leases are looked at, and other agents are told which are ours.
         """
-        self._eyes.lease({uuid: job for job, lease in leases.items() for uuid in lease.gpus})
-        gpus = tuple(allowed(self._eyes.gpus, self._settings.get("gpus")))
+        self._gpu_source.lease({uuid: job for job, lease in leases.items() for uuid in lease.gpus})
+        gpus = tuple(allowed(self._gpu_source.gpus, self._settings.get("gpus")))
         max_jobs = int(self._settings.get("max_jobs") or 0)
-        return Capacity(max(self._cpus, max_jobs), gpus, max_jobs, self._ram, self._eyes.held(), self._eyes.problem)
+        return Capacity(
+            max(self._cpus, max_jobs), gpus, max_jobs, self._ram, self._gpu_source.held(), self._gpu_source.problem
+        )
 
     def start(self, attempt: Attempt, lease: Lease, is_brief: bool) -> None:
         """Hand the attempt to a supervisor that has just become free, or have one forked and connect to it."""
         job, number = attempt
-        order = StartOrder(job, number, lease.to_wire(), self._agent, bool(self._eyes.gpus), is_brief)
+        order = StartOrder(job, number, lease.to_wire(), self._agent, bool(self._gpu_source.gpus), is_brief)
         self._orders[attempt] = order
         self._own.add(attempt)
         while self._done:
@@ -147,7 +149,7 @@ class LocalBackend(Backend):
         self._unkept.clear()
 
     def close(self) -> None:
-        """Leave the supervisors: each says where it is to whoever connects anew."""
+        """Leave the supervisors: each says where it is to whoever connects again."""
         for connection in [*self._sockets.values(), *self._done]:
             connection.close()
         self._sockets.clear()

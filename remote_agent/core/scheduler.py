@@ -13,7 +13,7 @@ import math
 from dataclasses import dataclass, field
 from typing import Dict, Iterable, List, Mapping, Optional, Set, Tuple
 
-from remote_agent.core.state import ALL_GROUPS, HostState, likeness
+from remote_agent.core.state import ALL_GROUPS, HostState, similarity_key
 from remote_agent.gpu.inventory import Gpu, size_words
 from remote_agent.protocol.errors import Conflict
 from remote_agent.protocol.jobs import JobSpec, Lease
@@ -88,7 +88,7 @@ def plan(state: HostState, capacity: Capacity, now: float) -> Plan:
         now: seconds since the epoch.
     """
     decided = Plan()
-    room = _Room(capacity, state.leases.values())
+    room = _FreeResources(capacity, state.leases.values())
     reservation: Optional[_Reservation] = None
     refused: Set[object] = set()
     """Kinds of jobs that would delay the first one: thousands may be of a kind."""
@@ -100,7 +100,7 @@ def plan(state: HostState, capacity: Capacity, now: float) -> Plan:
         shape = _shape(spec)
         if shape in hopeless or not state.may_start(job):
             continue
-        kind = (shape, spec.time_limit, likeness(spec)) if reservation else None
+        kind = (shape, spec.time_limit, similarity_key(spec)) if reservation else None
         if kind in refused:
             continue
         chosen = room.fit(spec)
@@ -122,7 +122,7 @@ def plan(state: HostState, capacity: Capacity, now: float) -> Plan:
 
 def explain(state: HostState, capacity: Capacity, now: float) -> Dict[str, Wait]:
     """Return why each waiting job waits: it could be started by nobody, as ``plan`` has just been carried out."""
-    room = _Room(capacity, state.leases.values())
+    room = _FreeResources(capacity, state.leases.values())
     reserved = plan(state, capacity, now).reserved
     estimates = _estimates(state, capacity, now)
     words_of: Dict[Tuple[int, int, int, int], str] = {}
@@ -191,7 +191,7 @@ def _lease(spec: JobSpec, gpus: List[Gpu]) -> Lease:
     )
 
 
-class _Room:
+class _FreeResources:
     """What is left of a host beside some leases."""
 
     def __init__(self, capacity: Capacity, leases: Iterable[Lease]) -> None:
@@ -298,7 +298,7 @@ class _Room:
 class _Reservation:
     """What the first job that waits will need, and when."""
 
-    def __init__(self, at: float, room: _Room) -> None:
+    def __init__(self, at: float, room: _FreeResources) -> None:
         self._at = at
         self._room = room
         """What is left beside that job, at the moment when it can start."""
@@ -329,7 +329,7 @@ def _reserve(
 ) -> Optional[_Reservation]:
     """Return the reservation of a job; None when the end of all our jobs would not let it start."""
     leases = {**state.leases, **dict(starts)}
-    room = _Room(capacity, leases.values())
+    room = _FreeResources(capacity, leases.values())
     for at, job in sorted((_expected_end(state, job, now), job) for job in leases):
         room.give_back(leases[job])
         chosen = room.fit(spec)
@@ -353,7 +353,7 @@ def _estimates(state: HostState, capacity: Capacity, now: float) -> Dict[str, fl
 
     A job of which too little is known ends the play: nothing behind it can be said.
     """
-    room = _Room(capacity, state.leases.values())
+    room = _FreeResources(capacity, state.leases.values())
     ends = [(_expected_end(state, job, now), number, lease) for number, (job, lease) in enumerate(state.leases.items())]
     heapq.heapify(ends)
     found: Dict[str, float] = {}

@@ -140,12 +140,12 @@ class HostState:
             self._touched = [(s, j) for s, j in self._touched if s == self._last_seq(j)]
 
     def may_start(self, job: str) -> bool:
-        """Say whether nobody wants a waiting job to stay where it is."""
+        """Return whether nobody wants a waiting job to stay where it is."""
         view = self.jobs[job]
         return not (view.held or self.is_paused(view.spec.group))
 
     def is_paused(self, group: str) -> bool:
-        """Say whether the jobs of a group may not start."""
+        """Return whether the jobs of a group may not start."""
         return ALL_GROUPS in self.paused or (bool(group) and group in self.paused)
 
     def usual_duration(self, spec: JobSpec, after: float = 0.0) -> Optional[float]:
@@ -155,7 +155,7 @@ class HostState:
             spec: the job.
             after: only of those that took longer than this.
         """
-        known = self._durations.get(likeness(spec), ())
+        known = self._durations.get(similarity_key(spec), ())
         if len(known) < ENOUGH_LIKE_JOBS:
             return None
         longer = [seconds for seconds in known if seconds > after]
@@ -164,7 +164,7 @@ class HostState:
     def remember_duration(self, view: JobView) -> None:
         """Take in how long a job took, when it has completed."""
         if view.state is JobState.COMPLETED and view.started_at is not None and view.ended_at is not None:
-            known = self._durations.setdefault(likeness(view.spec), deque(maxlen=_LIKE_JOBS))
+            known = self._durations.setdefault(similarity_key(view.spec), deque(maxlen=_LIKE_JOBS))
             known.append(max(0.0, view.ended_at - view.started_at))
 
     def _last_seq(self, job: str) -> Optional[int]:
@@ -172,13 +172,13 @@ class HostState:
         return view.seq if view else self.deleted.get(job)
 
 
-def likeness(spec: JobSpec) -> str:
+def similarity_key(spec: JobSpec) -> str:
     """Return what jobs have in common that take about as long: project, command without its numbers, GPUs."""
-    return _likeness(spec.project, spec.gpus, spec.command)
+    return _similarity_key(spec.project, spec.gpus, spec.command)
 
 
 @functools.lru_cache(maxsize=20_000)
-def _likeness(project: str, gpus: int, command: Tuple[str, ...]) -> str:
+def _similarity_key(project: str, gpus: int, command: Tuple[str, ...]) -> str:
     return "\0".join([project, str(gpus), *(_NUMBER.sub("#", word) for word in command)])
 
 

@@ -1,4 +1,4 @@
-"""Why jobs wait, found out anew now and then: with thousands in the queue it takes a moment."""
+"""Why jobs wait, found out again now and then: with thousands in the queue it takes a moment."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Waits:
         self._is_stale = True
 
     def refresh(self, state: HostState, capacity: scheduler.Capacity, now: float, at_once: bool = False) -> None:
-        """Find the reasons anew, unless that was just done.
+        """Find the reasons again, unless that was just done.
 
         Args:
             state: jobs, queue and leases.

@@ -22,7 +22,7 @@ _MANY = 16
 
 
 @dataclass(frozen=True)
-class Submission:
+class NewJob:
     """One job of a submit, with what may be written into no journal."""
 
     spec: JobSpec
@@ -30,7 +30,7 @@ class Submission:
     """"secrets" and "notify": kept in a file of the job's own until it has ended."""
 
 
-def check(fresh: List[Submission], state: HostState, capacity: Capacity, paths: Paths, objects: ObjectStore) -> None:
+def check(fresh: List[NewJob], state: HostState, capacity: Capacity, paths: Paths, objects: ObjectStore) -> None:
     """Refuse jobs that come together, when one of them cannot be taken.
 
     Raises:
@@ -49,7 +49,7 @@ def check(fresh: List[Submission], state: HostState, capacity: Capacity, paths: 
         before.add(one.spec.job)
 
 
-def keep_private(fresh: List[Submission], paths: Paths) -> None:
+def keep_private(fresh: List[NewJob], paths: Paths) -> None:
     """Keep secrets and the like in files of their own, durable before the jobs are accepted."""
     private = [one for one in fresh if one.private]
     few = len(private) <= _MANY

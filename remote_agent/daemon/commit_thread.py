@@ -54,7 +54,7 @@ class Syncer:
         return is_over
 
     def is_over(self) -> bool:
-        """Say whether the sync that was begun has ended."""
+        """Return whether the sync that was begun has ended."""
         return not self._running.locked()
 
     def take_result(self) -> Optional[OSError]:

@@ -68,7 +68,7 @@ class Engine:
         self.waits.expire()
 
     def refresh_waits(self, at_once: bool = False) -> None:
-        """Find out anew why jobs wait, unless that was just done."""
+        """Find out again why jobs wait, unless that was just done."""
         self.waits.refresh(self.state, self.capacity(), self._clock(), at_once)
 
     def capacity(self) -> Capacity:

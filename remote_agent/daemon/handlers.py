@@ -15,7 +15,7 @@ from typing import Any, Callable, Dict, List, Optional, Tuple, Type, Union
 from remote_agent import __version__
 from remote_agent.core.scheduler import Capacity
 from remote_agent.core.state import ALL_GROUPS
-from remote_agent.daemon.admission import Submission
+from remote_agent.daemon.admission import NewJob
 from remote_agent.daemon.engine import Engine
 from remote_agent.daemon.service import Service
 from remote_agent.gpu.inventory import Gpu
@@ -293,11 +293,11 @@ def _submit(service: Service, request: messages.Submit) -> messages.JobAnswer:
 def _submit_many(service: Service, request: messages.SubmitMany) -> messages.SubmitManyAnswer:
     """Accept jobs, all or none: ``base`` is what their specifications share, ``specs`` what each adds."""
     _refuse_older(request)
-    wanted: List[Submission] = []
+    wanted: List[NewJob] = []
     for own in request.specs:
         spec = JobSpec.from_wire({**request.base, **own})
         spec.check(wanted[0].spec if wanted else None)
-        wanted.append(Submission(spec, request.private))
+        wanted.append(NewJob(spec, request.private))
     views = service.engine.requests.submit_all(wanted)
     return messages.SubmitManyAnswer([(v.spec.job, v.seq, v.queued_at or 0.0, v.rank) for v in views])
 

@@ -70,18 +70,18 @@ class Daemon:
         paths: Paths,
         agent: str,
         engine: Engine,
-        eyes: probe.GpuProbe,
+        gpu_source: probe.GpuProbe,
         listener: socket.socket,
-        question: Optional[login.Question] = None,
+        question: Optional[login.LoginQuestion] = None,
     ) -> None:
         self.paths = paths
         if question is not None:
             engine.is_ready = lambda: not question.is_open
         self.engine = engine
-        self.probe = eyes
+        self.probe = gpu_source
         self.sampler = Sampler(paths)
         self.syncer = Syncer()
-        self.service = Service(paths, agent, engine, eyes, self.sampler, self.syncer, question)
+        self.service = Service(paths, agent, engine, gpu_source, self.sampler, self.syncer, question)
         self.growth = streams.GrowthWatch()
         self._connections: List[Connection] = []
         self._answers: List[Tuple[Connection, int, _Sendable]] = []
@@ -148,7 +148,7 @@ class Daemon:
             self._break(error)
 
     def _has_to_write(self) -> bool:
-        """Say whether something waits for being written down; what nobody waits for is written a little later."""
+        """Return whether something waits for being written down; what nobody waits for is written a little later."""
         now = time.monotonic()
         if not self.engine.journal.has_pending:
             self._unwritten_since = now

@@ -39,7 +39,7 @@ class Notices:
         return bool(self._waiting or self._running)
 
     def is_wanted(self, job: str, state: JobState) -> bool:
-        """Say whether a job asked to tell of such an end."""
+        """Return whether a job asked to tell of such an end."""
         wish = self._wish(job)
         return bool(wish) and state.value in wish.get("on", ALWAYS)
 

@@ -9,7 +9,7 @@ from remote_agent.core.events import AttemptEnd
 from remote_agent.core.scheduler import Capacity
 from remote_agent.core.state import ALL_GROUPS, HostState
 from remote_agent.daemon import admission
-from remote_agent.daemon.admission import Submission
+from remote_agent.daemon.admission import NewJob
 from remote_agent.daemon.effects import RemoveFolder, StopAttempt
 from remote_agent.daemon.ledger import Ledger
 from remote_agent.daemon.lifecycle import Lifecycle
@@ -56,9 +56,9 @@ class Requests:
 
     def submit(self, spec: JobSpec, private: Optional[Dict[str, Any]] = None) -> JobView:
         """Accept a job; see ``submit_all``."""
-        return self.submit_all([Submission(spec, private)])[0]
+        return self.submit_all([NewJob(spec, private)])[0]
 
-    def submit_all(self, wanted: List[Submission]) -> List[JobView]:
+    def submit_all(self, wanted: List[NewJob]) -> List[JobView]:
         """Accept jobs, all or none; an id that is known is the job that it was.
 
         Raises:

@@ -40,7 +40,7 @@ class Service:
     probe: GpuProbe
     sampler: Sampler
     syncer: Syncer
-    question: Optional[login.Question] = None
+    question: Optional[login.LoginQuestion] = None
     """What the user's login shell was asked."""
     entries: Entries = field(default_factory=Entries)
     asked_at: float = 0.0

@@ -24,7 +24,7 @@ from remote_agent.storage.journal import Journal
 from remote_agent.storage.paths import Paths
 from remote_agent.system import failpoints, login, processes, unix_sockets
 
-Started = Tuple[Engine, GpuProbe, socket.socket, login.Question]
+Started = Tuple[Engine, GpuProbe, socket.socket, login.LoginQuestion]
 
 
 def start(paths: Paths, agent: str, report: Optional[int] = None) -> Optional[Started]:
@@ -45,7 +45,7 @@ def start(paths: Paths, agent: str, report: Optional[int] = None) -> Optional[St
     if listener is None:
         return None
     _with_room(paths, lambda: owner.claim(paths))
-    question = login.Question(paths.login_path)
+    question = login.LoginQuestion(paths.login_path)
     _remove_code_of_earlier_boots(paths)
     _with_room(paths, lambda: unpack_sdk(paths, agent))
     _with_room(paths, lambda: files.write_bytes(paths.current_agent, agent.encode()))

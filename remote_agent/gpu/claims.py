@@ -140,7 +140,7 @@ class Claims:
 
 
 def _is_shared(folder: str) -> bool:
-    """Say whether a folder is one that everybody may write to, each only their own files."""
+    """Return whether a folder is one that everybody may write to, each only their own files."""
     try:
         mode = os.lstat(folder).st_mode
     except OSError:
@@ -167,7 +167,7 @@ class _Claim:
             raise ValueError("out of all bounds")
 
     def is_stale(self, touched: float) -> bool:
-        """Say whether its agent is dead, or has not touched it for long."""
+        """Return whether its agent is dead, or has not touched it for long."""
         if self._namespace == processes.pid_namespace():
             return not processes.is_alive(self._who) or processes.owner(self._who["pid"]) != self._uid
         return time.time() - touched > _STALE_SECONDS

@@ -81,7 +81,7 @@ class Occupancy:
         return was
 
     def awaits_look(self, now: float) -> bool:
-        """Say whether a GPU was released a moment ago, so that a fresh look would tell whether it is free."""
+        """Return whether a GPU was released a moment ago, so that a fresh look would tell whether it is free."""
         released = [past.released_at for past in self._past.values() if past.released_at is not None]
         return any(now - moment < CLEAR_SECONDS for moment in released)
 

@@ -20,7 +20,7 @@ from remote_agent.gpu import inventory
 from remote_agent.gpu.claims import Claims
 from remote_agent.gpu.inventory import Gpu, GpuProcess
 from remote_agent.gpu.occupancy import Look, Occupancy
-from remote_agent.gpu.source import Eyes
+from remote_agent.gpu.source import GpuSource
 from remote_agent.system import processes
 
 DEADLINE = 10.0
@@ -30,14 +30,14 @@ CLOSE_INTERVAL, INTERVAL = 5.0, 10.0
 _RELEASED_INTERVAL = 1.0
 """The same while a GPU that was released has to show that it is free."""
 _STALE = 2 * INTERVAL + 2 * DEADLINE
-"""A look that is older is taken anew before a GPU is leased."""
+"""A look that is older is taken again before a GPU is leased."""
 _CLAIMS_SECONDS = 0.5
 _MIG_EVERY = 12
 """Looks between two questions about MIG devices, which hardly ever change."""
 _MOST_BYTES = 1 << 20
 
 
-class GpuProbe(Eyes):
+class GpuProbe(GpuSource):
     """The GPUs of this host as last seen, and which of them may be leased."""
 
     def __init__(self, claims: Claims) -> None:
@@ -235,7 +235,7 @@ class _Call:
         self._child = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=self._output, stderr=self._output)
 
     def is_over(self) -> bool:
-        """Say whether it has ended, or its time is up; one that cannot even be killed is waited for no longer."""
+        """Return whether it has ended, or its time is up; one that cannot even be killed is waited for no longer."""
         if self.hung or self._output.closed:
             return True
         if self._child.poll() is None:

@@ -7,7 +7,7 @@ from typing import Dict, List, Mapping
 from remote_agent.gpu.inventory import Gpu
 
 
-class Eyes:
+class GpuSource:
     """What the backend asks about GPUs; a host without any has these."""
 
     gpus: List[Gpu] = []

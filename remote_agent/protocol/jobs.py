@@ -337,7 +337,7 @@ _USUAL = {
 
 
 def _is_usual(name: str, value: Any) -> bool:
-    """Say whether a field has the value that it has when nothing is said: there is nothing to check."""
+    """Return whether a field has the value that it has when nothing is said: there is nothing to check."""
     return name in _USUAL and type(value) is type(_USUAL[name]) and bool(value == _USUAL[name])
 
 

@@ -110,7 +110,7 @@ _WISH = checks.record(
 
 
 def _daemon(paths: Paths) -> socket.socket:
-    """Return a connection to the daemon; one that is being started anew is waited for."""
+    """Return a connection to the daemon; one that is being started again is waited for."""
     deadline = time.monotonic() + _RESTART
     while True:
         daemon = unix_sockets.connect(paths.socket_names(), socket.SOCK_STREAM)

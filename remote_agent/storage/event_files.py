@@ -41,7 +41,7 @@ def prepare(attempt: AttemptPaths, start: str, wants_all: bool) -> None:
 
 
 def has(attempt: AttemptPaths) -> bool:
-    """Say whether event files of an attempt are wanted."""
+    """Return whether event files of an attempt are wanted."""
     return bool(_tops(attempt))
 
 

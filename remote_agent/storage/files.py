@@ -16,7 +16,7 @@ _COUNTER = iter(range(1 << 62))
 BALLAST_BYTES = 1 << 20
 """What is kept in reserve for the records of ends, on a disk that is full."""
 _ENOUGH_BYTES = 64 << 20
-"""With so much free the reserve is made anew."""
+"""With so much free the reserve is made again."""
 KEEP_SIZE, PUNCH_HOLE = 0x1, 0x2
 """FALLOC_FL_KEEP_SIZE and FALLOC_FL_PUNCH_HOLE of fallocate(2)."""
 FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -205,12 +205,12 @@ def total_bytes(path: str) -> int:
 
 
 def forbids_programs(path: str) -> bool:
-    """Say whether no program can be run from the file system of a path (noexec)."""
+    """Return whether no program can be run from the file system of a path (noexec)."""
     return bool(os.statvfs(path).f_flag & os.ST_NOEXEC)
 
 
 def is_read_only(path: str) -> bool:
-    """Say whether the file system of a path cannot be written."""
+    """Return whether the file system of a path cannot be written."""
     return bool(os.statvfs(path).f_flag & os.ST_RDONLY)
 
 
@@ -249,6 +249,6 @@ def inside(folder: str, path: str) -> str:
 
 
 def is_inside(folder: str, path: str) -> bool:
-    """Say whether a path, its links followed, is a folder or below it."""
+    """Return whether a path, its links followed, is a folder or below it."""
     top, real = os.path.realpath(folder), os.path.realpath(path)
     return real == top or real.startswith(top + os.sep)

@@ -240,7 +240,7 @@ class Journal:
     # --- compaction -------------------------------------------------------------------------------------------
 
     def wants_compaction(self, jobs: int) -> bool:
-        """Say whether most of the file is history that the state of so many jobs no longer needs."""
+        """Return whether most of the file is history that the state of so many jobs no longer needs."""
         return self._size > _COMPACT_FROM and self._size > 2 * max(1500 * jobs, self._compacted)
 
     @property
@@ -400,7 +400,7 @@ def _first_event(journal: str, now: float, compacted: int = 1) -> Dict[str, Any]
 
 
 def _follows(event: Dict[str, Any], last: Dict[str, Any], compacted: Optional[int]) -> bool:
-    """Say whether no line is missing between two. An older agent did not write what it had compacted."""
+    """Return whether no line is missing between two. An older agent did not write what it had compacted."""
     if compacted is None or event["type"] == "renewed":
         return True
     return bool(event["seq"] == last["seq"] + 1 or last["seq"] <= event["seq"] <= compacted)
@@ -434,7 +434,7 @@ def decode_lines(data: bytes, start: int = 0) -> Iterator[Tuple[Dict[str, Any], 
 
 
 def _is_event(event: Any) -> bool:
-    """Say whether a line has the parts that every event has: an agent wrote it."""
+    """Return whether a line has the parts that every event has: an agent wrote it."""
     if not isinstance(event, dict) or type(event.get("seq")) is not int or not isinstance(event.get("type"), str):
         return False
     if event["type"] not in ("created", "renewed"):

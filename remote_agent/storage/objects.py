@@ -35,7 +35,7 @@ class ObjectStore:
         return os.path.join(self._folder, oid[:2], oid[2:])
 
     def has(self, oid: str) -> bool:
-        """Say whether an object is here."""
+        """Return whether an object is here."""
         return os.path.exists(self.path(oid))
 
     def missing(self, oids: Iterable[str]) -> List[str]:

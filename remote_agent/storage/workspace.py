@@ -23,7 +23,7 @@ def make(objects: ObjectStore, tree: str, folder: str, check: Callable[[], None]
     Args:
         objects: where the snapshot lies.
         tree: its id.
-        folder: made anew.
+        folder: made again.
         check: called before each file; what it raises ends the making.
     Raises:
         NotFound: an object is missing. OSError: the disk does not take it.

@@ -141,7 +141,7 @@ def _by_log(tail: bytes) -> Optional[Tuple[str, str, str]]:
 
 
 def _is_of_data(lines: List[str]) -> bool:
-    """Say whether a SyntaxError is of a text that the program read (``ast.literal_eval``), not of the program."""
+    """Return whether a SyntaxError is of a text that the program read (``ast.literal_eval``), not of the program."""
     files = [line for line in lines[-20:] if line.lstrip().startswith('File "')]
     return bool(files) and files[-1].lstrip().startswith(('File "<unknown>"', 'File "<string>"'))
 

@@ -78,7 +78,7 @@ def run(paths: Paths, order: StartOrder, listener: socket.socket) -> None:
             names = paths.supervisor_sockets(following.job, following.attempt)
             taken = unix_sockets.listen(names, socket.SOCK_SEQPACKET)
         except unix_sockets.AddressesTaken:
-            return  # the daemon has it started anew
+            return  # the daemon has it started again
         if taken is None:
             return
         order, listener = following, taken

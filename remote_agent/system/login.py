@@ -22,7 +22,7 @@ _MOST_BYTES = 1 << 20
 USUAL_PATH = "/usr/local/bin:/usr/bin:/bin"
 
 
-class Question:
+class LoginQuestion:
     """The question, asked in a child."""
 
     def __init__(self, path: str) -> None:

@@ -30,7 +30,7 @@ TOKEN_VARIABLE = "FOUNDATIONS_TOKEN"
 
 
 def has_prctl() -> bool:
-    """Say whether prctl can be called here."""
+    """Return whether prctl can be called here."""
     return _libc is not None
 
 
@@ -144,7 +144,7 @@ def start_time(pid: int) -> Optional[int]:
 
 
 def is_stopped(pid: int) -> bool:
-    """Say whether a process is stopped by a signal."""
+    """Return whether a process is stopped by a signal."""
     stat = _stat(pid)
     return stat is not None and stat[0] == "T"
 
@@ -155,7 +155,7 @@ def identity(pid: int) -> Dict[str, Any]:
 
 
 def is_alive(who: Dict[str, Any]) -> bool:
-    """Say whether exactly this process still runs."""
+    """Return whether exactly this process still runs."""
     return bool(who) and who.get("boot") == boot_id() and start_time(who.get("pid", 0)) == who.get("start") is not None
 
 
@@ -248,7 +248,7 @@ def kill_all(find: Callable[[], Iterable[int]], reap: bool = False, patience: fl
 
 
 def is_agent(pid: int) -> bool:
-    """Say whether a process is one of an agent's own."""
+    """Return whether a process is one of an agent's own."""
     return f"{AGENT_MARK}=".encode() in environment_of(pid)
 
 
@@ -263,7 +263,7 @@ def environment_of(pid: int) -> Set[bytes]:
 
 
 def has_children() -> bool:
-    """Say whether this process has children, dead ones collected: a subreaper without any has no descendants."""
+    """Return whether this process has children, dead ones collected: a subreaper without any has no descendants."""
     return _reap()
 
 

@@ -11,7 +11,7 @@ _CREDENTIALS = struct.Struct("3i")
 
 
 def is_own(connection: socket.socket) -> bool:
-    """Say whether the other side runs as the same user."""
+    """Return whether the other side runs as the same user."""
     packed = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
     return bool(_CREDENTIALS.unpack(packed)[1] == os.getuid())
 

@@ -46,7 +46,7 @@ from foundations_tui.ui.screens.job_details import Detail
 from foundations_tui.ui.screens.job_form import JobForm
 from foundations_tui.ui.screens.menu import Menu
 from foundations_tui.ui.screens.passphrase import Passphrase
-from foundations_tui.ui.screens.preview import Preview
+from foundations_tui.ui.screens.preview import FilePreview
 from foundations_tui.ui.screens.task_output import TaskOutput
 from foundations_tui.ui.widgets.chart import Chart
 from foundations_tui.ui.widgets.log_view import LogView
@@ -718,7 +718,7 @@ async def test_from_a_job_to_its_artifacts_code_and_tags(client: Client) -> None
         await pilot.press("a")
         await screen.until(pilot, lambda: isinstance(app.screen, Menu))
         await pilot.press("1")
-        await screen.until(pilot, lambda: isinstance(app.screen, Preview) and "all went well" in screen.text(app))
+        await screen.until(pilot, lambda: isinstance(app.screen, FilePreview) and "all went well" in screen.text(app))
         await pilot.press("escape", "a")
         await screen.until(pilot, lambda: isinstance(app.screen, Menu))
         await pilot.press("2")
@@ -766,8 +766,8 @@ async def test_a_picture_is_shown(client: Client, tmp_path: Path) -> None:
         await pilot.press("a", "1")
         await screen.until(pilot, lambda: isinstance(app.screen, Picture) and "▀" in screen.text(app))
         line = next(line for line in app.screen._compositor.render_strips() if "▀" in line.text)
-        colours = [str(s.style and s.style.color and s.style.color.name) for s in line if s.text == "▀" and s.style]
-        assert colours[0] == "#ff0000" and colours[-1] == "#0000ff" and 40 < len(colours) < 80
+        colors = [str(s.style and s.style.color and s.style.color.name) for s in line if s.text == "▀" and s.style]
+        assert colors[0] == "#ff0000" and colors[-1] == "#0000ff" and 40 < len(colors) < 80
         await pilot.press("escape")
         await screen.until(pilot, lambda: isinstance(app.screen, Detail))
 

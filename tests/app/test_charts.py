@@ -20,7 +20,7 @@ from foundations_tui.store.db import Store, open_reader
 from foundations_tui.store.rows import CurvePoint
 from foundations_tui.ui.app import FoundationsApp
 from foundations_tui.ui.models import curves, sweep_plots
-from foundations_tui.ui.models.curves import How, JobOfChart
+from foundations_tui.ui.models.curves import ChartOptions, JobOfChart
 from foundations_tui.ui.models.jobs_table import JobsView
 from foundations_tui.ui.models.plot import Plot
 from foundations_tui.ui.panes.metrics import MetricsPane
@@ -41,7 +41,7 @@ def log(values: list[float], attempt: int = 1, first: int = 0, time: float = 1e9
     store.close()
 
 
-def plotted(how: How, attempt: int = 1) -> Plot:
+def plotted(how: ChartOptions, attempt: int = 1) -> Plot:
     conn = open_reader()
     found = curves.plot(conn, "loss", [JobOfChart(JOB, attempt, "a job", 0)], how)
     conn.close()
@@ -51,10 +51,10 @@ def plotted(how: How, attempt: int = 1) -> Plot:
 def test_a_closer_look_shows_every_point_of_a_long_series() -> None:
     fill(1)
     log([float(n % 100) for n in range(LONG)])
-    (line,) = plotted(How()).lines
+    (line,) = plotted(ChartOptions()).lines
     assert len(line.curve.xs) < LONG / 256 + 256
-    assert (line.curve.xs[0], line.values[0]) == (0, 0.0) and plotted(How()).span == (0, LONG - 1)
-    plot = plotted(How(window=(0.5, 0.505)))
+    assert (line.curve.xs[0], line.values[0]) == (0, 0.0) and plotted(ChartOptions()).span == (0, LONG - 1)
+    plot = plotted(ChartOptions(window=(0.5, 0.505)))
     (line,) = plot.lines
     assert plot.span == pytest.approx((0.5 * LONG, 0.505 * LONG), rel=0.02)
     assert line.curve.lows == line.curve.highs and len(line.curve.xs) == pytest.approx(0.005 * LONG, rel=0.1)
@@ -76,9 +76,9 @@ def test_what_is_summed_up_keeps_every_extreme(values: list[float | None], most:
 def test_a_series_of_some_thousand_points_is_drawn_finely() -> None:
     fill(1)
     log([float(n % 100) for n in range(6000)])
-    (line,) = plotted(How()).lines
+    (line,) = plotted(ChartOptions()).lines
     assert 400 < len(line.curve.xs) < 600 and (min(line.curve.lows), max(line.curve.highs)) == (0.0, 99.0)
-    (smooth,) = plotted(How(smooth=0.9)).lines
+    (smooth,) = plotted(ChartOptions(smooth=0.9)).lines
     mean = known = 0.0
     for n in range(6000):
         mean, known = mean * 0.9 + (n % 100) * 0.1, known * 0.9 + 0.1
@@ -92,7 +92,7 @@ def test_a_smoothed_series_is_as_fine_as_the_chart_whatever_was_drawn_before() -
     for jobs in (8, 1, 8):
         named = [JobOfChart(JOB, 1, "a job", 0), *(JobOfChart("0" * 11 + "1", 1, "none", n) for n in range(1, jobs))]
         for window in ((0.0, 1.0), (0.5, 0.51)):
-            (line,) = curves.plot(conn, "loss", named, How(smooth=0.5, window=window)).lines
+            (line,) = curves.plot(conn, "loss", named, ChartOptions(smooth=0.5, window=window)).lines
             assert len(line.values) == len(line.curve.xs) and line.values[-1] == pytest.approx(line.curve.xs[-1], abs=2)
     conn.close()
 
@@ -101,10 +101,10 @@ def test_attempts_are_joined_and_what_is_no_number_is_marked() -> None:
     fill(1)
     log([5.0, 4.0, 3.0])
     log([3.5, math.nan, 2.0], attempt=2, first=3, time=1e9 + 100)
-    (line,) = plotted(How(), attempt=2).lines
+    (line,) = plotted(ChartOptions(), attempt=2).lines
     assert list(line.curve.xs) == [0, 1, 2, 3, 5] and list(line.values or ()) == [5.0, 4.0, 3.0, 3.5, 2.0]
     assert list(line.seams) == [3] and list(line.odd_at) == [4] and line.odd == 1
-    (line,) = plotted(How(x="time"), attempt=2).lines
+    (line,) = plotted(ChartOptions(x="time"), attempt=2).lines
     assert list(line.seams) == [100]
 
 
@@ -113,10 +113,10 @@ def test_what_an_attempt_did_beyond_its_checkpoint_is_not_drawn() -> None:
     fill(1)
     log([9.0, 8.0, 7.0, 6.0])
     log([7.5, 6.5], attempt=2, first=2, time=1e9 + 100)
-    (line,) = plotted(How(), attempt=2).lines
+    (line,) = plotted(ChartOptions(), attempt=2).lines
     assert list(line.curve.xs) == [0, 1, 2, 3] and list(line.values or ()) == [9.0, 8.0, 7.5, 6.5]
     assert list(line.seams) == [2]
-    (line,) = plotted(How(), attempt=3).lines
+    (line,) = plotted(ChartOptions(), attempt=3).lines
     assert list(line.curve.xs) == [0, 1, 2, 3], "a third one has logged nothing yet"
 
 

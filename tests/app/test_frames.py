@@ -1,4 +1,4 @@
-"""What each page looks like at four sizes, cell by cell; FRAMES=write makes the pictures anew, to be looked at."""
+"""What each page looks like at four sizes, cell by cell; FRAMES=write makes the pictures again, to be looked at."""
 
 from __future__ import annotations
 

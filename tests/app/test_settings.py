@@ -210,7 +210,7 @@ def test_patience_is_ten_times_what_is_usual(gaps: list[float]) -> None:
 
 
 def contrast(one: Color, other: Color) -> float:
-    """Return the contrast of two colours, 1 to 21 (WCAG 2, relative luminance)."""
+    """Return the contrast of two colors, 1 to 21 (WCAG 2, relative luminance)."""
 
     def luminance(color: Color) -> float:
         parts = [n / 12.92 if n <= 0.03928 else ((n + 0.055) / 1.055) ** 2.4 for n in color.normalized]
@@ -226,7 +226,7 @@ def test_all_text_can_be_read(theme: Theme) -> None:
     grounds = [Color.parse(name) for name in (theme.background, theme.surface, theme.panel)]
     states = DARK_STYLES if theme.dark else LIGHT_STYLES
     texts = {"text": theme.foreground, "keys": theme.primary, "error": theme.error, "warning": theme.warning, **states}
-    texts |= {f"curve {n}": colour for n, colour in enumerate(CURVES if theme.dark else LIGHT_CURVES)}
+    texts |= {f"curve {n}": color for n, color in enumerate(CURVES if theme.dark else LIGHT_CURVES)}
     for name, text in texts.items():
         for ground in grounds:
             assert contrast(Color.parse(str(text)), ground) >= 4.5, (name, ground.hex)

@@ -1,4 +1,4 @@
-"""What a person sees on a real terminal: prompts, colours, logs that try to take it over."""
+"""What a person sees on a real terminal: prompts, colors, logs that try to take it over."""
 
 from __future__ import annotations
 
@@ -57,8 +57,8 @@ def test_a_log_keeps_its_colours_and_nothing_else(client: Client, tmux: Tmux) ->
     client.run("wait", job)
     start(tmux, client, "logs", job)
     assert tmux.exit_code() == 0
-    coloured = tmux.shown("-e")
-    assert "\x1b[31mred" in coloured
+    colored = tmux.shown("-e")
+    assert "\x1b[31mred" in colored
     assert tmux.shown().splitlines()[0].startswith("red") and "end" in tmux.shown().splitlines()[0]
     assert "owned" not in tmux.title()
 

@@ -177,7 +177,7 @@ async def test_no_color(client: Client, monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def _colors(app: App[None]) -> list[Color]:
-    """Return the colours that go to the terminal, the filters of the app applied."""
+    """Return the colors that go to the terminal, the filters of the app applied."""
     found = []
     for strip in app.screen._compositor.render_strips():
         for line_filter in app._filters:

@@ -72,7 +72,7 @@ def test_a_killed_daemon_loses_no_submit(client: Client) -> None:
         try:
             agents.kill_daemon(root)
         except AssertionError:
-            pass  # it was just being started anew
+            pass  # it was just being started again
         stdout, stderr = process.communicate(timeout=90)
         assert process.returncode == 0, stderr
         acknowledged.append(n)

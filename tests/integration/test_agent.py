@@ -325,19 +325,19 @@ def test_a_hanging_driver_makes_only_its_gpu_sick(client: Client, gpus: Gpus, mo
     monkeypatch.setattr(probe, "DEADLINE", 1.0)
     monkeypatch.setenv("PATH", client.env["PATH"])
     gpus.show([4, 4], uuids=["GPU-hung", "GPU-well"])
-    eyes = probe.GpuProbe(Claims(str(client.home)))
-    assert eyes.held() == {}
+    gpu_source = probe.GpuProbe(Claims(str(client.home)))
+    assert gpu_source.held() == {}
     (gpus.folder / "hang").touch()
-    eyes._began = -1e9
+    gpu_source._began = -1e9
     deadline = time.monotonic() + 20
-    while "do not answer" not in eyes.problem:
-        assert time.monotonic() < deadline, (eyes.problem, eyes.held())
+    while "do not answer" not in gpu_source.problem:
+        assert time.monotonic() < deadline, (gpu_source.problem, gpu_source.held())
         began = time.monotonic()
-        eyes.tick(5.0)
+        gpu_source.tick(5.0)
         assert time.monotonic() - began < 0.5, "the loop is never held up"
         time.sleep(0.02)
-    assert list(eyes.held()) == ["GPU-hung"] and "does not answer, since" in eyes.held()["GPU-hung"]
-    assert "1 of 2 GPUs do not answer" in eyes.problem
+    assert list(gpu_source.held()) == ["GPU-hung"] and "does not answer, since" in gpu_source.held()["GPU-hung"]
+    assert "1 of 2 GPUs do not answer" in gpu_source.problem
 
 
 def test_two_agents_of_one_machine_do_not_take_the_same_gpu(client: Client, gpus: Gpus, tmp_path: Path) -> None:

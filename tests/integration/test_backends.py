@@ -27,7 +27,7 @@ from remote_agent.daemon.effects import (
 from remote_agent.daemon.engine import Engine
 from remote_agent.daemon.notifications import Notices
 from remote_agent.daemon.zygote import Zygote
-from remote_agent.gpu.source import Eyes
+from remote_agent.gpu.source import GpuSource
 from remote_agent.protocol.errors import StorageBroken
 from remote_agent.protocol.framing import PACK_ENTRY, PACK_TRAILER, PACK_TREE
 from remote_agent.protocol.jobs import JobSpec, JobState, Lease
@@ -90,7 +90,7 @@ def stage(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Stage]:
     ObjectStore(paths.objects).receive(io.BytesIO(zlib.compress(pack)))
     backend: Backend = FakeBackend()
     if request.param == "local":
-        backend = LocalBackend(paths, "0" * 32, Zygote(paths, None).start, Eyes())
+        backend = LocalBackend(paths, "0" * 32, Zygote(paths, None).start, GpuSource())
     yield Stage(tmp_path / "root", backend)
     backend.close()
     agents.end(tmp_path / "root")

@@ -21,9 +21,9 @@ from foundations_tui.submit import pipeline as submission
 from foundations_tui.submit.request import Request
 from remote_agent import bootstrap
 from remote_agent.backends.local import LocalBackend
-from remote_agent.daemon.admission import Submission
+from remote_agent.daemon.admission import NewJob
 from remote_agent.daemon.engine import Engine
-from remote_agent.gpu.source import Eyes
+from remote_agent.gpu.source import GpuSource
 from remote_agent.protocol import framing, messages
 from remote_agent.protocol.errors import BadRequest, NotFound, StorageBroken
 from remote_agent.protocol.jobs import JobSpec, JobState
@@ -189,7 +189,7 @@ def test_without_inotify_growth_is_looked_for_by_the_clock(tmp_path: Path, monke
 def test_a_session_number_that_is_somebody_elses_by_now(tmp_path: Path) -> None:
     innocent = subprocess.Popen(["sleep", "60"], start_new_session=True)
     try:
-        backend = LocalBackend(Paths(str(tmp_path)), "", lambda order: None, Eyes())
+        backend = LocalBackend(Paths(str(tmp_path)), "", lambda order: None, GpuSource())
         dead = {"pid": 2**22 + 1, "start": 1, "boot": processes.boot_id()}
         owner = {"supervisor": dead, "token": "t" * 32, "session": innocent.pid, "session_start": 1}
         assert backend._bury(owner)["reason_code"] == "supervisor_died"
@@ -349,9 +349,9 @@ def test_jobs_wait_only_for_those_that_come_before_them(tmp_path: Path) -> None:
     engine = _engine(tmp_path, _Backend())
     first, second = JobSpec("a", ("true",), "0" * 40, after=("b",)), JobSpec("b", ("true",), "0" * 40)
     with pytest.raises(NotFound, match="job b, to be waited for"):
-        engine.requests.submit_all([Submission(first), Submission(second)])
+        engine.requests.submit_all([NewJob(first), NewJob(second)])
     assert engine.state.jobs == {}
-    engine.requests.submit_all([Submission(second), Submission(first)])
+    engine.requests.submit_all([NewJob(second), NewJob(first)])
     assert list(engine.state.queue.blocked) == ["a"]
 
 
@@ -359,7 +359,7 @@ def test_an_end_that_was_written_without_what_follows_from_it(tmp_path: Path) ->
     """Two lines of one commit, of which the power kept only the first: what waited must not start."""
     engine = _engine(tmp_path, _Backend())
     specs = [JobSpec("a", ("true",), "0" * 40), JobSpec("b", ("true",), "0" * 40, after=("a",))]
-    engine.requests.submit_all([Submission(spec) for spec in specs])
+    engine.requests.submit_all([NewJob(spec) for spec in specs])
     engine.requests.stop("a", "me")
     engine.ledger.commit()
     path = Path(engine.paths.journal)

@@ -20,7 +20,7 @@ from remote_agent import bootstrap
 from remote_agent.backends import local
 from remote_agent.gpu import claims
 from remote_agent.gpu.inventory import Gpu, parse, parse_amd, parse_processes, parse_rocm, with_lost
-from remote_agent.gpu.source import Eyes
+from remote_agent.gpu.source import GpuSource
 from remote_agent.protocol import messages
 from remote_agent.protocol.errors import BadRequest
 from remote_agent.protocol.jobs import EndReason
@@ -235,7 +235,7 @@ def test_an_end_that_was_written_and_not_told_counts(tmp_path: Path) -> None:
     paths = Paths(str(tmp_path))
     attempt_files = paths.job("job").attempt(1)
     os.makedirs(attempt_files.folder)
-    backend = local.LocalBackend(paths, "agent", lambda order: None, Eyes())
+    backend = local.LocalBackend(paths, "agent", lambda order: None, GpuSource())
     slow = subprocess.Popen(["sleep", "60"])
     ours, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     for number, written in enumerate([True, False]):
@@ -487,7 +487,7 @@ def test_nothing_of_the_shell_that_started_the_agent_reaches_a_later_job(client:
 
 
 def _may_raise_limits() -> bool:
-    """Say whether a hard limit can be raised here: containers mostly forbid it even to root."""
+    """Return whether a hard limit can be raised here: containers mostly forbid it even to root."""
     code = "import resource as r; r.setrlimit(r.RLIMIT_CPU, (9, 9)); r.setrlimit(r.RLIMIT_CPU, (-1, -1))"
     return subprocess.run([sys.executable, "-c", code], stderr=subprocess.DEVNULL).returncode == 0
 

@@ -388,9 +388,9 @@ def test_late_records_of_an_earlier_attempt_and_a_start_from_the_beginning() -> 
     put("late", 2, range(5, 8), 100.0)
     put("late", 1, range(3, 7), 0.0)
     assert [row.step for row in queries.metrics(store.conn, "late", 2)] == list(range(8))
-    put("anew", 1, range(5), 0.0)
-    put("anew", 2, range(3), 100.0)
-    assert [row.step for row in queries.metrics(store.conn, "anew", 2)] == [0, 1, 2]
+    put("again", 1, range(5), 0.0)
+    put("again", 2, range(3), 100.0)
+    assert [row.step for row in queries.metrics(store.conn, "again", 2)] == [0, 1, 2]
     put("long", 1, range(5000), 0.0)
     put("long", 2, range(4000, 9000), 100_000.0)
     assert len(queries.metrics(store.conn, "long", 2)) == 9000

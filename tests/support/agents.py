@@ -22,7 +22,7 @@ def daemon_pid(root: Path) -> int:
 
 
 def is_owned(root: Path) -> bool:
-    """Say whether a daemon runs for a root."""
+    """Return whether a daemon runs for a root."""
     owner: Any = files.read_json(str(root / "owner.json"))
     return bool(owner) and processes.is_alive(owner["who"])
 

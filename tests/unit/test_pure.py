@@ -275,7 +275,7 @@ def test_the_gpus_that_hosts_toml_allows() -> None:
 def test_no_control_sequence_but_colours_passes(data: bytes, cut: int) -> None:
     shown = sanitize.LogFilter()
     text = "".join(shown.feed(data[start : start + cut]) for start in range(0, len(data), cut)) + shown.end()
-    rest = sanitize.plain(text.replace("\r\x1b[K", "\r"))  # a line that is begun anew
+    rest = sanitize.plain(text.replace("\r\x1b[K", "\r"))  # a line that is begun again
     assert not any(c < " " and c not in "\n\t\r" or "\x7f" <= c <= "\x9f" for c in rest)
 
 

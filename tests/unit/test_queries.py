@@ -93,7 +93,7 @@ def put_records(store: Store, job: str, page: bytes, writer: str = "w", offset: 
 def found(conn: sqlite3.Connection, query: str) -> str:
     """Return the last digits of the jobs that a query finds, in order."""
     which = queries.JobFilter(query=query, directions={"loss": "min"})
-    compiled = search.Search(conn, which.directions, NOW).where(query)
+    compiled = search.QueryCompiler(conn, which.directions, NOW).where(query)
     rows = conn.execute(f"SELECT job FROM jobs j WHERE {compiled.text} ORDER BY job", compiled.args)
     return "".join(row[0][-1] for row in rows)
 
@@ -188,7 +188,7 @@ def test_what_a_query_finds(conn: sqlite3.Connection, query: str, jobs: str) -> 
 )
 def test_an_error_points_at_its_place(conn: sqlite3.Connection, query: str, at: int, problem: str) -> None:
     with pytest.raises(QueryError) as caught:
-        search.Search(conn).where(query)
+        search.QueryCompiler(conn).where(query)
     lines = str(caught.value).splitlines()
     assert problem in lines[0] and lines[1] == f"  {query}" and lines[2].index("^") == at + 2
 
@@ -200,10 +200,10 @@ def test_a_parameter_wins_over_a_metric_and_a_wrong_name_tells_the_nearest(conn:
     assert found(conn, "loss=1") == "3" and found(conn, "loss<1") == "", "a parameter wins, whatever is logged later"
     assert found(conn, "metric:loss<1") == "12" and found(conn, "param:loss=1") == "3"
     with pytest.raises(QueryError) as caught:
-        search.Search(conn).where("los<1")
+        search.QueryCompiler(conn).where("los<1")
     assert caught.value.hint == "did you mean 'loss'?"
     with pytest.raises(QueryError, match="which 'loss' is best is not known"):
-        search.Search(conn).where("loss:best<1")
+        search.QueryCompiler(conn).where("loss:best<1")
 
 
 def test_sorting_puts_numbers_first_and_what_is_missing_last(conn: sqlite3.Connection) -> None:
@@ -267,7 +267,7 @@ def test_no_key_and_no_value_becomes_sql(key: str, value: str) -> None:
     memory.execute("CREATE TABLE facts (kind, key, job, value, number)")
     memory.executemany("INSERT INTO jobs VALUES (?, 1)", [("a",), ("b",)])
     memory.execute("INSERT INTO facts VALUES ('param', ?, 'a', ?, NULL)", [key, json.dumps(value)])
-    compiled = search.Search(memory, now=NOW).where(f"param:'{key}'='{value}'")
+    compiled = search.QueryCompiler(memory, now=NOW).where(f"param:'{key}'='{value}'")
     rows = memory.execute(f"SELECT job FROM jobs j WHERE {compiled.text}", compiled.args).fetchall()
     assert rows == [("a",)]
     memory.close()

@@ -90,7 +90,7 @@ def _labels(rows: Sequence[JobRow]) -> list[str]:
 
 
 def _overlaid(layers: Sequence[str]) -> str:
-    """Return the layers in their colours; where several are, the dots of all in the colour of the last."""
+    """Return the layers in their colors; where several are, the dots of all in the color of the last."""
     cells = []
     for column in zip(*layers, strict=True):
         owners = [number for number, cell in enumerate(column) if cell != " "]

@@ -9,7 +9,7 @@ import click
 
 from foundations_tui.cli import output
 from foundations_tui.cli.params import LocalPath, connecting, job_argument, json_option, say
-from foundations_tui.cli.progress import Line
+from foundations_tui.cli.progress import ProgressLine
 from foundations_tui.store import queries
 from foundations_tui.text import humanize
 from foundations_tui.text.sanitize import one_line
@@ -64,11 +64,11 @@ def get(
       foundations get 3f2a91                       all that it wrote, into ./3f2a91/
       foundations get 3f2a91 runs/x/model.pt       one file, into ./3f2a91/runs/x/
     """
-    from foundations_tui.jobs.fetching import FetchRequest, fetch
+    from foundations_tui.jobs.fetching import FileSelection, fetch
 
     row = queries.find(session.store.conn, job)
-    request = FetchRequest(paths, code, artifacts, keys, log, checkpoints, attempt, with_git)
-    line = Line()
+    request = FileSelection(paths, code, artifacts, keys, log, checkpoints, attempt, with_git)
+    line = ProgressLine()
 
     def received(so_far: int, total: int) -> None:
         if total > _SHOWN_FROM:

@@ -22,7 +22,7 @@ _PAUSE = 2.0
 
 @click.command()
 @click.argument("names", nargs=-1, type=HostName(), metavar="[HOST...]")
-@click.option("--watch", is_flag=True, help="Show them anew every 2 seconds.")
+@click.option("--watch", is_flag=True, help="Show them again every 2 seconds.")
 @click.option("--release", default="", metavar="HOST:GPU", help="End the quarantine of a GPU (index or UUID).")
 @click.option(
     "--ignore-claims", default="", metavar="HOST:GPU", help="Use a GPU whatever other agents claim: they only ask."
@@ -39,7 +39,7 @@ def gpus(
     heed_claims: str,
     as_json: bool,
 ) -> int:
-    """Show the GPUs of the hosts: memory, load, heat, and whose they are: a job of ours, or somebody else's process."""
+    """Show the GPUs of the hosts: memory, load, temperature, and whose they are: a job, or a process of somebody else."""
     from foundations_tui.jobs import on_hosts
 
     if release:
@@ -68,7 +68,7 @@ def _print(session: Session, listing: GpuListing) -> None:
 
     if listing.gpus:
         cells = [on_hosts.gpu_cells(session.store.conn, host, gpu) for host, gpu in listing.gpus]
-        output.print_table(on_hosts.GPU_HEADERS, cells, droppable=("POWER", "HEAT", "NAME", "LOAD"), last_wants=40)
+        output.print_table(on_hosts.GPU_HEADERS, cells, droppable=("POWER", "TEMP", "NAME", "LOAD"), last_wants=40)
     else:
         say("no GPUs")
     for host, problem in listing.problems:

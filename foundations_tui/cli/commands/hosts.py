@@ -49,9 +49,21 @@ def hosts(ctx: click.Context, sync_first: bool, as_json: bool) -> None:
         output.print_json([{**row.to_json(), "address": host.address or None} for host, row in rows])
         return
     cells = [_cells(host, row) for host, row in rows]
-    headers = ("HOST", "ADDRESS", "STATE", "RUNNING", "QUEUED", "CPUS", "GPUS", "DISK FREE", "JOBS HOLD", "HEARD", "")
+    headers = (
+        "HOST",
+        "ADDRESS",
+        "STATE",
+        "RUNNING",
+        "QUEUED",
+        "CPUS",
+        "GPUS",
+        "DISK FREE",
+        "JOBS HOLD",
+        "LAST SEEN",
+        "",
+    )
     colors = [_STATE_COLORS.get(row.state) for _, row in rows]
-    output.print_table(headers, cells, colors, ("JOBS HOLD", "ADDRESS", "HEARD"))
+    output.print_table(headers, cells, colors, ("JOBS HOLD", "ADDRESS", "LAST SEEN"))
 
 
 @hosts.command()

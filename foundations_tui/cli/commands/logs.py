@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 def logs(session: Session, job: str, follow: bool, attempt: int | None) -> int:
     """Print the log of a job: its standard output and error, byte for byte.
 
-    To a terminal, colours pass and every other escape sequence is shown instead of obeyed.
+    To a terminal, colors pass and every other escape sequence is shown instead of obeyed.
     """
     from foundations_tui.jobs import watch
 

@@ -11,7 +11,7 @@ import click
 from foundations_tui.analysis.cells import cell
 from foundations_tui.cli import output
 from foundations_tui.cli.params import LocalPath, connecting_to_submit, json_option, say
-from foundations_tui.cli.progress import Line, is_in_window
+from foundations_tui.cli.progress import ProgressLine, is_in_window
 from foundations_tui.cli.table_options import table_options
 from foundations_tui.errors import FoundationsError, UsageError
 from foundations_tui.store.rows import json_value
@@ -114,7 +114,7 @@ def _confirm(submission: Submission, yes: bool) -> None:
 
 
 def _submit(session: Session, submission: Submission) -> list[Submitted]:
-    progress = Line()
+    progress = ProgressLine()
     try:
         return submit_all(session, submission, progress)
     finally:

@@ -167,9 +167,9 @@ def run_search(session: Session, file: str, host: str, gpus: int, project: str, 
 
     search = study.read(Path(file))
     base = Request((), Path.cwd(), host=host, gpus=gpus, project=project)
-    found: list[study.Told] = []
+    found: list[study.Trial] = []
 
-    def told(one: study.Told) -> None:
+    def told(one: study.Trial) -> None:
         found.append(one)
         value = "failed" if one.value is None else humanize.number(one.value)
         say(f"{one.number:>4}  {one.job[:6]}  {value:>12}  " + "  ".join(f"{k}={v}" for k, v in one.params.items()))

@@ -80,6 +80,6 @@ def _link(conn: sqlite3.Connection, row: JobRow, place: Path) -> bool:
 
 
 def _is_plain(name: str) -> bool:
-    """Say whether a host's name of a file leads below a folder."""
+    """Return whether a host's name of a file leads below a folder."""
     parts = name.split("/")
     return not any(part in ("", ".", "..") or "\0" in part or len(part.encode()) > 255 for part in parts)

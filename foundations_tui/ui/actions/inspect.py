@@ -24,7 +24,7 @@ from foundations_tui.ui.models import images
 from foundations_tui.ui.screens.image import Picture
 from foundations_tui.ui.screens.log_diff import Difference
 from foundations_tui.ui.screens.menu import Choice, Menu, choices_of
-from foundations_tui.ui.screens.preview import Preview
+from foundations_tui.ui.screens.preview import FilePreview
 from foundations_tui.ui.tasks import Shown
 from foundations_tui.ui.theme import LOOK, name_of
 from foundations_tui.ui.workspace import Workspace
@@ -81,7 +81,7 @@ class JobInspector:
 
         path = outputs.artifact(self._session, row, key)
         if path.is_file() and _is_text(path):
-            self._workspace.call_from_thread(self._workspace.push_screen, Preview(path, f"{row.job[:6]}  {key}"))
+            self._workspace.call_from_thread(self._workspace.push_screen, FilePreview(path, f"{row.job[:6]}  {key}"))
             return f"{key} is {path}"
         picture = images.load(path) if path.is_file() and not LOOK.ascii and images.can_show() else None
         if picture is not None:

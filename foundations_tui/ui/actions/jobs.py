@@ -64,7 +64,7 @@ class JobActions:
         choices += [Choice("t", "tag ...", "tag"), Choice("n", "note ...", "note")]
         if can.delete:
             choices += [Choice("d", "delete (30 days in the trash)", "delete")]
-        choices += [Choice("e", "edit and run anew", "edit")] if len(rows) == 1 else []
+        choices += [Choice("e", "edit and rerun", "edit")] if len(rows) == 1 else []
         self._workspace.push_screen(Menu(_these(rows), choices), lambda answer: self._act(answer or "", rows))
 
     def _act(self, action: str, rows: list[JobRow]) -> None:
@@ -139,7 +139,7 @@ class JobActions:
     def undo(self) -> None:
         """Take back what was said of jobs last."""
         if not self._undos:
-            self._workspace.say("there is nothing to take back")
+            self._workspace.say("nothing to undo")
             return
         words, last = self._undos.pop()
         self._do(lambda: _undo(self._session, last, words))
@@ -201,7 +201,7 @@ def _annotate(
 
     annotated = annotate(session, actor_of(session.hosts), rows, changes)
     keep(annotated.undo)
-    return f"{done}   u takes it back{_later(annotated.undelivered)}"
+    return f"{done}   u undoes it{_later(annotated.undelivered)}"
 
 
 def _delete(session: Session, rows: list[JobRow], done: str, keep: Callable[[Undo], None]) -> str:
@@ -214,13 +214,13 @@ def _delete(session: Session, rows: list[JobRow], done: str, keep: Callable[[Und
     error = first_error(deleted.outcomes)
     if error is not None:
         raise error
-    return f"{done}   u takes it back"
+    return f"{done}   u undoes it"
 
 
 def _undo(session: Session, undone: Undo, words: str) -> str:
     from foundations_tui.jobs.annotations import undo
 
-    return f"taken back: {words}{_later(undo(session, undone))}"
+    return f"undone: {words}{_later(undo(session, undone))}"
 
 
 def _later(hosts: Iterable[str]) -> str:

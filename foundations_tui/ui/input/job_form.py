@@ -15,7 +15,7 @@ from foundations_tui.text import humanize
 
 
 @dataclass(frozen=True)
-class Field:
+class FormField:
     """One line of the form."""
 
     name: str
@@ -27,13 +27,13 @@ class Field:
 
 
 FIELDS = (
-    Field("command", "", "python train.py --lr {lr}"),
+    FormField("command", "", "python train.py --lr {lr}"),
     *(
-        Field(option.label or name, option.flag, option.hint, option.repeats)
+        FormField(option.label or name, option.flag, option.hint, option.repeats)
         for name, option in ALL_OPTIONS.items()
         if option.hint
     ),
-    Field("options", "", "more of foundations submit --help, for example --retries 2"),
+    FormField("options", "", "more of foundations submit --help, for example --retries 2"),
 )
 
 
@@ -84,7 +84,7 @@ def _looks_like_values(text: str) -> bool:
         return False
 
 
-def _split(field: Field, text: str) -> list[str]:
+def _split(field: FormField, text: str) -> list[str]:
     try:
         return shlex.split(text)
     except ValueError as error:

@@ -21,7 +21,7 @@ _ROUNDS = 2
 """How often what a key has changed is waited for: a table tells its pane, and that tells the screen."""
 
 
-class KeysInOrder(App[None]):
+class SerializedKeys(App[None]):
     """An app that takes one key at a time."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:

@@ -11,7 +11,7 @@ from foundations_tui.analysis import braille
 from foundations_tui.store import queries
 from foundations_tui.store.rows import CurvePoint
 from foundations_tui.store.series import LONG
-from foundations_tui.ui.models.plot import Line, Plot
+from foundations_tui.ui.models.plot import ChartLine, Plot
 from foundations_tui.ui.theme import LOOK
 
 _Series = tuple[str, int, str]
@@ -27,7 +27,7 @@ X_NAMES = ("step", "time", "clock")
 
 
 @dataclass(frozen=True)
-class How:
+class ChartOptions:
     """How charts are drawn."""
 
     x: str = "step"
@@ -46,7 +46,7 @@ class JobOfChart:
     attempt: int
     label: str
     number: int
-    """Its colour and marker."""
+    """Its color and marker."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class _Part:
     """The first points of later attempts."""
 
 
-def plot(conn: sqlite3.Connection, key: str, jobs: Sequence[JobOfChart], how: How) -> Plot:
+def plot(conn: sqlite3.Connection, key: str, jobs: Sequence[JobOfChart], how: ChartOptions) -> Plot:
     """Return a metric's curves of some jobs, and from where to where they are shown."""
     most = max(LONG, _MOST_DRAWN // max(1, len(jobs)))
     found = [(one, part) for one in jobs if (part := _part(conn, one, key, how, most)) is not None]
@@ -73,7 +73,7 @@ def plot(conn: sqlite3.Connection, key: str, jobs: Sequence[JobOfChart], how: Ho
     return Plot([_line(conn, one, part, how, span) for one, part in found], span)
 
 
-def _part(conn: sqlite3.Connection, one: JobOfChart, key: str, how: How, most: int) -> _Part | None:
+def _part(conn: sqlite3.Connection, one: JobOfChart, key: str, how: ChartOptions, most: int) -> _Part | None:
     """Return a metric of a job, None when it has no numbers."""
     attempts = queries.attempts_with(conn, one.job, key) if one.attempt > 1 else [one.attempt]
     if not attempts:
@@ -125,12 +125,12 @@ def _from_start(conn: sqlite3.Connection, series: _Series, points: list[CurvePoi
     return [*each[: first.count], *points[1:]]
 
 
-def _line(conn: sqlite3.Connection, one: JobOfChart, part: _Part, how: How, span: braille.Span) -> Line:
-    colour, marker = LOOK.curve(one.number)
+def _line(conn: sqlite3.Connection, one: JobOfChart, part: _Part, how: ChartOptions, span: braille.Span) -> ChartLine:
+    color, marker = LOOK.curve(one.number)
     curve, values, times = _shown(conn, part, how, span)
-    return Line(
+    return ChartLine(
         label=one.label,
-        colour=colour,
+        color=color,
         marker=marker,
         curve=curve,
         values=values,
@@ -143,7 +143,7 @@ def _line(conn: sqlite3.Connection, one: JobOfChart, part: _Part, how: How, span
 
 
 def _shown(
-    conn: sqlite3.Connection, part: _Part, how: How, span: braille.Span
+    conn: sqlite3.Connection, part: _Part, how: ChartOptions, span: braille.Span
 ) -> tuple[braille.Curve, list[float], list[float]]:
     """Return what is seen of a metric, its values there and their times."""
     points = [point for point in part.points if point.last is not None]
@@ -182,7 +182,7 @@ def _within(points: list[CurvePoint], xs: list[float], span: braille.Span) -> sl
     return slice(before, before + 2)
 
 
-def _xs(points: list[CurvePoint], zero: float, how: How) -> list[float]:
+def _xs(points: list[CurvePoint], zero: float, how: ChartOptions) -> list[float]:
     if how.x == "step":
         return [float(point.step_max) for point in points]
     return [point.time_max - zero for point in points]

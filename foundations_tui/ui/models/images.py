@@ -1,4 +1,4 @@
-"""Pictures in the terminal, by textual-image: as the terminal can show them, else as coloured half cells."""
+"""Pictures in the terminal, by textual-image: as the terminal can show them, else as colored half cells."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class Ground(Protocol):
 
     @property
     def current_theme(self) -> Theme:
-        """Its colours."""
+        """Its colors."""
 
     def suspend(self) -> AbstractContextManager[None]:
         """Leave the terminal to something else for a while."""
@@ -79,7 +79,7 @@ def widget(app: Ground, picture: Image) -> Widget:
 
     try:
         ground = Image.new("RGBA", picture.size, app.current_theme.surface or "black")
-    except ValueError:  # the terminal's own colour, which nobody knows
+    except ValueError:  # the terminal's own color, which nobody knows
         ground = Image.new("RGBA", picture.size, "black" if app.current_theme.dark else "white")
     flat = Image.alpha_composite(ground, picture).convert("RGB")
     kind = widgets.HalfcellImage if renderable.Image is renderable.UnicodeImage else widgets.Image

@@ -24,7 +24,7 @@ PARTS = ("summary", "config", "git")
 
 
 @dataclass(frozen=True)
-class Known:
+class JobDetails:
     """A job, and what belongs to it."""
 
     row: JobRow
@@ -33,7 +33,7 @@ class Known:
     samples: list[JobSample]
 
 
-def read(conn: sqlite3.Connection, job: str) -> Known:
+def read(conn: sqlite3.Connection, job: str) -> JobDetails:
     """Return what is known of a job.
 
     Raises:
@@ -42,10 +42,10 @@ def read(conn: sqlite3.Connection, job: str) -> Known:
     row = queries.job(conn, job)
     keys = list(row.metrics)[:_MOST_METRICS]
     curves = {key: queries.curve(conn, job, row.attempt, key) for key in keys}
-    return Known(row, queries.spec(conn, job), curves, queries.job_samples(conn, job, row.attempt))
+    return JobDetails(row, queries.spec(conn, job), curves, queries.job_samples(conn, job, row.attempt))
 
 
-def everything(known: Known) -> Content:
+def everything(known: JobDetails) -> Content:
     """Return all of it."""
     row, now = known.row, time.time()
     lines = [
@@ -62,7 +62,7 @@ def everything(known: Known) -> Content:
     return Content("\n").join(lines)
 
 
-def part(known: Known, name: str) -> Content:
+def part(known: JobDetails, name: str) -> Content:
     """Return one of the parts, without a head."""
     if name == "summary":
         lines = [*_state(known.row), *_timeline(known.row, time.time()), *_metrics(known), *_resources(known.samples)]
@@ -81,7 +81,7 @@ def _state(row: JobRow) -> Iterator[Content]:
         yield Content.styled("  " + one_line(str(row.cause["line"])), LOOK.style("failed"))
 
 
-def _facts(known: Known) -> Iterator[Content]:
+def _facts(known: JobDetails) -> Iterator[Content]:
     row = known.row
     facts = {
         "project": row.project,
@@ -99,7 +99,7 @@ def _facts(known: Known) -> Iterator[Content]:
     yield from (_fact(name, value) for name, value in facts.items() if value)
 
 
-def _code(known: Known) -> dict[str, str]:
+def _code(known: JobDetails) -> dict[str, str]:
     """Return which code it ran."""
     git = known.spec.get("git")
     git = git if isinstance(git, dict) else {}
@@ -108,7 +108,7 @@ def _code(known: Known) -> dict[str, str]:
     return {"commit": commit, "branch": str(git.get("branch") or ""), "snapshot": known.row.snapshot[:12]}
 
 
-def _config(known: Known) -> Iterator[Content]:
+def _config(known: JobDetails) -> Iterator[Content]:
     yield from _table("parameters", {key: humanize.number(value) for key, value in known.row.params.items()})
     args = {
         key: value
@@ -158,7 +158,7 @@ def _table(name: str, facts: dict[str, str]) -> Iterator[Content]:
         yield Content.assemble("  ", Content.styled(one_line(key).ljust(wide), "dim"), "  ", one_line(value))
 
 
-def _metrics(known: Known) -> Iterator[Content]:
+def _metrics(known: JobDetails) -> Iterator[Content]:
     if not known.row.metrics:
         return
     yield _heading("metrics")

@@ -15,7 +15,7 @@ from foundations_tui.store.rows import JobRow
 from foundations_tui.store.views import SavedView
 from foundations_tui.text import humanize
 from foundations_tui.text.sanitize import one_line, width
-from foundations_tui.ui.models.table import Column, TableRow, Window
+from foundations_tui.ui.models.table import Column, RowWindow, TableRow
 from foundations_tui.ui.theme import LOOK
 
 _NARROW_FROM, _MIDDLE_FROM, _WIDE_FROM = 70, 90, 110
@@ -84,14 +84,14 @@ class JobsView:
 
 
 @dataclass(frozen=True)
-class JobsWindow(Window):
+class JobsWindow(RowWindow):
     """Rows of jobs, and the columns they fit."""
 
     columns: Sequence[Column] = ()
 
 
 @dataclass(frozen=True)
-class Wish:
+class WindowRequest:
     """Which part of a view is wanted."""
 
     start: int
@@ -113,11 +113,11 @@ class Wish:
 
 
 def is_group(key: str) -> bool:
-    """Say whether a row's key is that of a group, not of a job."""
+    """Return whether a row's key is that of a group, not of a job."""
     return key.startswith(_GROUP)
 
 
-def read(conn: sqlite3.Connection, view: JobsView, wish: Wish, now: float) -> JobsWindow:
+def read(conn: sqlite3.Connection, view: JobsView, wish: WindowRequest, now: float) -> JobsWindow:
     """Return a window of a view.
 
     Raises:
@@ -235,7 +235,7 @@ def _read_groups(
     view: JobsView,
     which: queries.JobFilter,
     wanted: list[expressions.Expression],
-    wish: Wish,
+    wish: WindowRequest,
     now: float,
 ) -> JobsWindow:
     """Return a window of the tree: a line for each value, its jobs below it."""

@@ -255,7 +255,7 @@ _LONGEST_UP = 4
 
 
 def _has_ups(data: bytes) -> bool:
-    """Say whether a step up (CUU of ECMA-48) stands in some bytes; progress bars below one another make them."""
+    """Return whether a step up (CUU of ECMA-48) stands in some bytes; progress bars below one another make them."""
     return b"\x1b" in data and (b"\x1b[A" in data or b"\x1b[1A" in data)  # one byte is found much sooner
 
 
@@ -286,7 +286,7 @@ def _ends(data: bytes) -> tuple[list[int], int]:
 
 
 def _split(data: bytes) -> list[bytes]:
-    """Return the lines in some bytes; within one, each time that it was drawn anew begins with a carriage return."""
+    """Return the lines in some bytes; within one, each time that it was drawn again begins with a carriage return."""
     lines, begin = [], 0
     for end in [*_ends(data)[0], len(data)]:
         lines.append(data[begin:end].replace(b"\n", b"\r"))
@@ -413,5 +413,5 @@ _SPECIAL = re.compile(r"[\\.^$*+?{}\[\]|()]")
 
 
 def _is_tame(words: str) -> bool:
-    """Say whether a pattern cannot take forever: no repeated groups, no references."""
+    """Return whether a pattern cannot take forever: no repeated groups, no references."""
     return not re.search(r"[)\]][*+{]|\\\d|\(\?", words)

@@ -9,11 +9,11 @@ from foundations_tui.analysis import braille
 
 
 @dataclass(frozen=True)
-class Line:
+class ChartLine:
     """One curve of a chart."""
 
     label: str
-    colour: str
+    color: str
     marker: str
     curve: braille.Curve
     values: Sequence[float]
@@ -36,7 +36,7 @@ class Line:
 class Plot:
     """What a chart shows."""
 
-    lines: Sequence[Line] = ()
+    lines: Sequence[ChartLine] = ()
     span: braille.Span = (0.0, 1.0)
     """From where to where the x axis goes."""
     ticks: Sequence[tuple[float, str]] = ()

@@ -16,7 +16,7 @@ from foundations_tui.store import queries
 from foundations_tui.store.rows import JobRow
 from foundations_tui.text import humanize
 from foundations_tui.ui.models.jobs_table import JobsView
-from foundations_tui.ui.models.plot import Line, Plot
+from foundations_tui.ui.models.plot import ChartLine, Plot
 from foundations_tui.ui.theme import LOOK
 
 _MOST_JOBS = 500
@@ -166,22 +166,22 @@ def scatter(sweep: Sweep, param: str, selected: str | None) -> Plot:
     lines = [_marks(sweep.count(len(points)), 0, points)]
     winner = best([result for _, _, result in pairs], sweep.direction) if sweep.direction else None
     chosen = next((n for n, (row, _, _) in enumerate(pairs) if row.job == selected), None)
-    for number, words_, colour in ((chosen, "", 4), (winner, "best: ", 2)):
+    for number, words_, color in ((chosen, "", 4), (winner, "best: ", 2)):
         if number is not None:
             row, value, result = pairs[number]
             label = f"{words_}{row.job[:6]} {row.label}  {param} {_shown(value)}  {_brief(result)}"
-            lines.append(_marks(label, colour, [points[number]]))
+            lines.append(_marks(label, color, [points[number]]))
     return Plot(lines, axis.span, axis.ticks)
 
 
-def _marks(label: str, number: int, points: Sequence[tuple[float, float]]) -> Line:
-    colour, marker = LOOK.curve(number)
+def _marks(label: str, number: int, points: Sequence[tuple[float, float]]) -> ChartLine:
+    color, marker = LOOK.curve(number)
     xs, values = [x for x, _ in points], [value for _, value in points]
-    return Line(label, colour, marker, braille.Curve(xs, values, values, joined=False), (), marks=True)
+    return ChartLine(label, color, marker, braille.Curve(xs, values, values, joined=False), (), marks=True)
 
 
 def parallel(sweep: Sweep) -> Plot:
-    """Return a line for each job through an axis for each parameter and one for the metric, coloured by quarters."""
+    """Return a line for each job through an axis for each parameter and one for the metric, colored by quarters."""
     if not sweep.jobs or not sweep.params:
         return Plot()
     params = sweep.params[: _MOST_AXES - 1]
@@ -198,10 +198,10 @@ def parallel(sweep: Sweep) -> Plot:
             ys += [axis.share(known[p]) if p in known else math.nan for axis, p in zip(axes, params, strict=True)]
             ys += [last.share(sweep.results[number]), math.nan]
         if part:
-            colour, marker = LOOK.curve((5, 1, 0, 2)[quarter])
+            color, marker = LOOK.curve((5, 1, 0, 2)[quarter])
             xs = [float(n) for n in range(len(axes) + 2)] * len(part)
             found = [sweep.results[number] for number in part]
             label = f"{name}  {_brief(min(found))} to {_brief(max(found))}"
-            lines.append(Line(label, colour, marker, braille.Curve(xs, ys, ys), ()))
+            lines.append(ChartLine(label, color, marker, braille.Curve(xs, ys, ys), ()))
     names = [f"{param} {axis.ends}" for param, axis in zip(params, axes, strict=True)] + [f"{sweep.metric} {last.ends}"]
     return Plot(lines, (0.0, float(len(axes))), [(float(n), name) for n, name in enumerate(names)], uprights=True)

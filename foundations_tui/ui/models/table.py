@@ -32,7 +32,7 @@ class TableRow:
 
 
 @dataclass(frozen=True)
-class Window:
+class RowWindow:
     """Some rows in order, and where they stand."""
 
     count: int
@@ -45,9 +45,9 @@ class Window:
     """Where that row stands; None when it is not there."""
 
 
-def whole(rows: list[TableRow], key: str | None) -> Window:
+def whole(rows: list[TableRow], key: str | None) -> RowWindow:
     """Return the window of a table whose rows are all at hand."""
-    return Window(len(rows), 0, rows, key, next((n for n, row in enumerate(rows) if row.key == key), None))
+    return RowWindow(len(rows), 0, rows, key, next((n for n, row in enumerate(rows) if row.key == key), None))
 
 
 AskForRows = Callable[[int, int, "str | None", bool], None]

@@ -105,7 +105,7 @@ class HostsPane(VerticalScroll):
 
 def _host(row: HostRow, known: _Known, now: float, room: int) -> list[Content]:
     has, is_full = row.resources, room >= _FULL_FROM
-    dot, colour = {"reachable": ("●", "completed"), "unreachable": ("✗", "failed"), "unknown": ("◌", "queued")}[
+    dot, color = {"reachable": ("●", "completed"), "unreachable": ("✗", "failed"), "unknown": ("◌", "queued")}[
         row.state
     ]
     dot = {"●": "*", "✗": "x", "◌": "o"}[dot] if LOOK.ascii else dot
@@ -124,7 +124,7 @@ def _host(row: HostRow, known: _Known, now: float, room: int) -> list[Content]:
     between = "  " if is_full else "\n  "
     text = one_line(jobs) + (between + one_line(resources) if resources else "")
     name = Content.styled(one_line(row.name), "bold")
-    lines = [Content.assemble(Content.styled(dot, LOOK.style(colour)), " ", name, "  ", text)]
+    lines = [Content.assemble(Content.styled(dot, LOOK.style(color)), " ", name, "  ", text)]
     samples = known.samples.get(row.name, [])
     if is_full and row.state == "reachable":
         lines += _machine(row, samples, now)
@@ -187,7 +187,7 @@ def _history(samples: list[HostSample], uuid: str) -> list[float | None]:
 
 
 def _is_idle(samples: list[HostSample], history: list[float | None]) -> bool:
-    """Say whether a GPU has done next to nothing for minutes."""
+    """Return whether a GPU has done next to nothing for minutes."""
     if not samples or samples[-1].time - samples[0].time < _IDLE_SECONDS:
         return False
     late = [v for s, v in zip(samples, history, strict=True) if s.time >= samples[-1].time - _IDLE_SECONDS]

@@ -17,7 +17,7 @@ from foundations_tui.text import humanize
 from foundations_tui.text.sanitize import one_line
 from foundations_tui.ui.messages import JobsChosen, JobSelected
 from foundations_tui.ui.models import jobs_table as views
-from foundations_tui.ui.models.jobs_table import JobsView, JobsWindow, Wish
+from foundations_tui.ui.models.jobs_table import JobsView, JobsWindow, WindowRequest
 from foundations_tui.ui.models.store_reader import Reader
 from foundations_tui.ui.models.table import Column
 from foundations_tui.ui.widgets.virtual_table import VirtualTable
@@ -103,11 +103,11 @@ class JobsPane(Vertical):
         """Show another view."""
         self.view, self.error = view, None  # what was wrong with the last one says nothing of this one
         self.table.empty = "no jobs like that; esc clears the filter" if view.query else _NO_JOBS
-        self.table.begin_anew()
+        self.table.start_over()
 
     def _ask(self, start: int, count: int, key: str | None, follow: bool) -> None:
         view, room = self.view, self.size.width
-        wish = Wish(start, count, key, follow, room, self._folded)
+        wish = WindowRequest(start, count, key, follow, room, self._folded)
 
         def take(window: JobsWindow) -> None:
             if view == self.view:
@@ -160,7 +160,7 @@ class JobsPane(Vertical):
         event.stop()
         if views.is_group(event.key):
             self._folded ^= {event.key}
-            self.table.begin_anew()
+            self.table.start_over()
         else:
             self.post_message(self.Opened(event.key))
 

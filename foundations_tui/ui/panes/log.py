@@ -96,7 +96,7 @@ class LogPane(Vertical):
                 (self, "about"), lambda conn: job_details.read(conn, row.job), lambda known: self._take(known, part)
             )
 
-    def _take(self, known: job_details.Known, part: str) -> None:
+    def _take(self, known: job_details.JobDetails, part: str) -> None:
         if self.row is not None and (known.row.job, part) == (self.row.job, self._part):
             text = job_details.part(known, part)
             if text.markup != self._about:

@@ -18,7 +18,7 @@ from foundations_tui.store.rows import JobRow
 from foundations_tui.text import humanize
 from foundations_tui.text.sanitize import one_line
 from foundations_tui.ui.models import curves, sweep_plots
-from foundations_tui.ui.models.curves import How, JobOfChart
+from foundations_tui.ui.models.curves import ChartOptions, JobOfChart
 from foundations_tui.ui.models.jobs_table import JobsView
 from foundations_tui.ui.models.plot import Plot
 from foundations_tui.ui.models.store_reader import Reader
@@ -101,7 +101,7 @@ class MetricsPane(Grid, can_focus=True):
         self._first = 0
         self._tiles = 0
         self._filter = ""
-        self.how = How()
+        self.how = ChartOptions()
         self._cursor: float | None = None
         self._sought: tuple[str, float] | None = None
         """A job and a moment that the cursor is to be put at."""
@@ -175,7 +175,7 @@ class MetricsPane(Grid, can_focus=True):
         fits = 1 if self.size.height < 20 or self.size.width < 60 else 4 if self.size.height < 45 else 6
         return next((n for n in _TILES if n >= min(fits, self._count or 1)), 1)
 
-    def _take(self, found: _Found, how: How, kind: str) -> None:
+    def _take(self, found: _Found, how: ChartOptions, kind: str) -> None:
         if (how, kind) != (self.how, self._kind):
             return  # it was asked for before a key was pressed: the next answer is on its way
         tiles = self.tiles

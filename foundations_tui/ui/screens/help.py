@@ -9,7 +9,7 @@ from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
 from textual.widgets import Static
 
-from foundations_tui.ui.screens.modal import Window
+from foundations_tui.ui.screens.modal import ModalWindow
 
 _TEXT = """\
 Screens     1 jobs   2 metrics   3 log   4 hosts   5 compare
@@ -60,7 +60,7 @@ Compare     o  p                all or what differs; baseline
 
 Do          x                   stop, kill, star, archive, delete ...
                                 on page 4: test, shell, pause, remove
-            e                   edit the command and run it anew
+            e                   edit the command and rerun it
             d                   differences: code, log, commit
             ctrl+n  ctrl+t      a new job, a new host
             f2 f3 f4 f5         in that form: preview, submit, a file, empty
@@ -69,7 +69,7 @@ Do          x                   stop, kill, star, archive, delete ...
             u                   undo
             w                   saved views
 
-Anywhere    r                   draw anew
+Anywhere    r                   refresh
             esc                 back
             ctrl+p              palette
             ctrl+z              put the app aside; fg brings it back
@@ -82,7 +82,7 @@ States      ◌ queued   ◍ preparing   ● running
             a ? behind a state: its host is out of reach"""
 
 
-class Help(Window):
+class Help(ModalWindow):
     """Shows the keys; any way back closes it."""
 
     BINDINGS: ClassVar[list[BindingType]] = [

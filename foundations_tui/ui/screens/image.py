@@ -11,10 +11,10 @@ from textual.content import Content
 from textual.widget import Widget
 
 from foundations_tui.text.sanitize import one_line
-from foundations_tui.ui.screens.modal import Window
+from foundations_tui.ui.screens.modal import ModalWindow
 
 
-class Picture(Window):
+class Picture(ModalWindow):
     """Shows it as large as fits; any way back closes it."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,q,enter", "close", "back", id="picture.close")]

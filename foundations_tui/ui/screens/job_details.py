@@ -15,11 +15,11 @@ from foundations_tui.store.rows import JobRow
 from foundations_tui.text.sanitize import one_line, several_lines
 from foundations_tui.ui.models import job_details
 from foundations_tui.ui.models.store_reader import Reader
-from foundations_tui.ui.screens.modal import Window
+from foundations_tui.ui.screens.modal import ModalWindow
 from foundations_tui.ui.workspace import Workspace
 
 
-class Detail(Window):
+class Detail(ModalWindow):
     """Shows all that is known of a job; any way back closes it."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -68,7 +68,7 @@ class Detail(Window):
         """Whether an answer has a place: it may come before the box is made, or while the screen is being closed."""
         return self.is_attached and bool(self.query("#box")) and bool(self.query("#detail-text"))
 
-    def _take(self, known: job_details.Known) -> None:
+    def _take(self, known: job_details.JobDetails) -> None:
         if not self._is_there:
             return
         self._row = known.row

@@ -27,7 +27,7 @@ from foundations_tui.ui.screens.file_picker import Files
 from foundations_tui.ui.screens.task_output import TaskOutput
 from foundations_tui.ui.theme import LOOK
 
-_KEYS = "f2 what would be sent   f3 submit   f4 files   f5 empty   esc back"
+_KEYS = "f2 what would be sent   f3 submit   f4 files   f5 clear   esc back"
 _WITH_FILES = ("command",)
 
 
@@ -92,7 +92,7 @@ class JobForm(ModalScreen[FormResult]):
         Binding("f2,ctrl+p", "preview", "what would be sent", priority=True, id="launch.preview"),
         Binding("f3,ctrl+o", "submit", "submit", priority=True, id="launch.submit"),
         Binding("f4,ctrl+f", "files", "choose a file", priority=True, id="launch.files"),
-        Binding("f5", "clear", "empty", priority=True, id="launch.clear"),
+        Binding("f5", "clear", "clear", priority=True, id="launch.clear"),
         Binding("down", "app.focus_next", "next", show=False, id="launch.next"),
         Binding("up", "app.focus_previous", "previous", show=False, id="launch.previous"),
     ]
@@ -224,7 +224,7 @@ class JobForm(ModalScreen[FormResult]):
             self.dismiss(result)
 
     def action_clear(self) -> None:
-        """Begin anew."""
+        """Clear all fields."""
         for field in FIELDS:
             self.query_one(f"#field-{field.name}", Input).value = ""
         self.query_one("#field-command", Input).focus()

@@ -23,7 +23,7 @@ from foundations_tui.analysis.log_diff import Pair
 from foundations_tui.errors import FoundationsError, as_ours
 from foundations_tui.text import humanize
 from foundations_tui.text.sanitize import clip, one_line, width
-from foundations_tui.ui.screens.modal import Window
+from foundations_tui.ui.screens.modal import ModalWindow
 from foundations_tui.ui.theme import LOOK
 from foundations_tui.ui.widgets.scrolling import scroll_now
 
@@ -117,7 +117,7 @@ def _half(line: bytes | None, room: int, style: Style) -> Segment:
     return Segment(text + " " * (room - width(text)), style)
 
 
-class Difference(Window):
+class Difference(ModalWindow):
     """Compares two logs and shows them; any way back closes it."""
 
     BINDINGS: ClassVar[list[BindingType]] = [

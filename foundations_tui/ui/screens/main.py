@@ -73,7 +73,7 @@ class MainScreen(Screen[None]):
         Binding("w", "command('views')", "views", show=False, id="main.views"),
         Binding("D", "command('archived')", "archived", show=False, id="main.archived"),
         Binding("x", "act", "actions", id="main.act"),
-        Binding("e", "command('edit')", "edit and run", show=False, id="main.edit"),
+        Binding("e", "command('edit')", "edit and rerun", show=False, id="main.edit"),
         Binding("ctrl+n", "command('new')", "new job", show=False, id="main.new"),
         Binding("colon", "command('command')", "command", key_display=":", id="main.command"),
         Binding("d", "command('differences')", "differences", show=False, id="main.difference"),
@@ -385,7 +385,7 @@ class MainScreen(Screen[None]):
             self.maximize(self.focused)
 
     def action_reload(self) -> None:
-        """Draw anew; what was not answered when a host was connected to is asked again."""
+        """Refresh; what was not answered when a host was connected to is asked again."""
         self.workspace.ask_again()
         self.reload()
         self.refresh(layout=True)

@@ -6,7 +6,7 @@ from textual import events
 from textual.screen import ModalScreen
 
 
-class Window(ModalScreen[None]):
+class ModalWindow(ModalScreen[None]):
     """Shows something until it is closed, with its keys or by a click beside the box."""
 
     def on_click(self, event: events.Click) -> None:

@@ -11,11 +11,11 @@ from textual.containers import Vertical
 from textual.content import Content
 
 from foundations_tui.text.sanitize import one_line
-from foundations_tui.ui.screens.modal import Window
+from foundations_tui.ui.screens.modal import ModalWindow
 from foundations_tui.ui.widgets.log_view import LogView
 
 
-class Preview(Window):
+class FilePreview(ModalWindow):
     """Shows it from its beginning; any way back closes it."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,q", "close", "back", id="preview.close")]

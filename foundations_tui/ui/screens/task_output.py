@@ -14,7 +14,7 @@ from textual.message import Message
 from textual.widgets import Static
 
 from foundations_tui.text.sanitize import one_line
-from foundations_tui.ui.screens.modal import Window
+from foundations_tui.ui.screens.modal import ModalWindow
 from foundations_tui.ui.tasks import StartTask, Task
 from foundations_tui.ui.widgets.log_view import LogView
 
@@ -33,7 +33,7 @@ class NextStep:
     """Called with the task's result, when its window is closed."""
 
 
-class TaskOutput(Window):
+class TaskOutput(ModalWindow):
     """Starts a task and shows what it says; leaving it ends one that still runs."""
 
     BINDINGS: ClassVar[list[BindingType]] = [

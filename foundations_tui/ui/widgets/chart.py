@@ -1,4 +1,4 @@
-"""A chart of several curves in braille: axes, a cursor with values, markers that tell curves apart without colours."""
+"""A chart of several curves in braille: axes, a cursor with values, markers that tell curves apart without colors."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from textual.widget import Widget
 from foundations_tui.analysis import braille
 from foundations_tui.text import humanize
 from foundations_tui.text.sanitize import clip, one_line, width
-from foundations_tui.ui.models.plot import Line, Plot
+from foundations_tui.ui.models.plot import ChartLine, Plot
 from foundations_tui.ui.theme import LOOK
 
 _AXIS = 10
@@ -33,13 +33,13 @@ _INK = re.compile(r"[^ ]+")
 class _Looks:
     """The styles of a chart's cells, each made once: thousands of cells have a dozen of them."""
 
-    def __init__(self, style: Style, colours: Sequence[str], uprights: Collection[int]) -> None:
+    def __init__(self, style: Style, colors: Sequence[str], uprights: Collection[int]) -> None:
         self._style = style
-        self._colours = colours
+        self._colours = colors
         self.uprights = uprights
         """Columns that are axes."""
         self.ends: dict[int, tuple[int, int]] = {}
-        """Row and column at which each curve ends: there its marker stands, for who cannot tell the colours."""
+        """Row and column at which each curve ends: there its marker stands, for who cannot tell the colors."""
         self._made: dict[tuple[int, bool, bool], Style] = {}
 
     def of(self, owner: int, chosen: bool, cursor: bool) -> Style:
@@ -167,7 +167,7 @@ class Chart(Widget):
         drawn = list(zip(lines, braille.draw(curves, columns, rows, self._log, (left, right)), strict=True))
         at = None if self.cursor is None else round(self.cursor * (columns - 1))
         uprights = {_column(x, (left, right), columns) for x, _ in self._plot.ticks if self._plot.uprights}
-        looks = _Looks(style, [line.colour for line in lines], uprights)
+        looks = _Looks(style, [line.color for line in lines], uprights)
         if len(lines) > 1 and not self._plot.uprights:
             looks.ends = {n: end for n, (line, cells) in enumerate(drawn) if (end := _end(cells)) and not line.marks}
         for row in range(rows):
@@ -200,7 +200,7 @@ class Chart(Widget):
         return "".join(cells)
 
     def _row(
-        self, drawn: list[tuple[Line, list[str]]], row: int, looks: _Looks, at: int | None, columns: int
+        self, drawn: list[tuple[ChartLine, list[str]]], row: int, looks: _Looks, at: int | None, columns: int
     ) -> list[Segment]:
         """Return a row of cells: where several curves are, the last of them."""
         chars, owners = [" "] * columns, [_NOBODY] * columns
@@ -267,7 +267,7 @@ class Chart(Widget):
         event.stop()
         self.post_message(self.Zoomed(self._place(event.x), False))
 
-    def _legend(self, line: Line, x: float | None, room: int, style: Style) -> list[Segment]:
+    def _legend(self, line: ChartLine, x: float | None, room: int, style: Style) -> list[Segment]:
         place = len(line.values) - 1
         if x is not None:
             place = min(_nearest(line.curve.xs, x), place)
@@ -276,7 +276,7 @@ class Chart(Widget):
         head = f"{line.marker} "
         text = clip(one_line(f"{line.label}  {value}{odd}"), max(0, room - width(head) - 1))
         gap = " " * max(0, room - width(head) - width(text))
-        return [Segment(head, style + Style.parse(line.colour)), Segment(text + gap, style)]
+        return [Segment(head, style + Style.parse(line.color)), Segment(text + gap, style)]
 
 
 def _nearest(places: Sequence[float], x: float) -> int:

@@ -251,7 +251,7 @@ class LogView(ScrollView, can_focus=True):
         return self._file.lines_from(self._shown[start : start + count])
 
     def _text(self, line: bytes) -> Text:
-        """Return a line with its colours: of a progress bar that redraws itself, what it showed last."""
+        """Return a line with its colors: of a progress bar that redraws itself, what it showed last."""
         shown = LogFilter()
         line = line.replace(b"\r", b"\xe2\x90\x8d") if self._is_raw else drawn_last(line)
         safe = steady(shown.feed(line) + shown.end())

@@ -17,7 +17,7 @@ from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
 from foundations_tui.text.sanitize import clip, one_line, width
-from foundations_tui.ui.models.table import AskForRows, Column, TableRow, Window
+from foundations_tui.ui.models.table import AskForRows, Column, RowWindow, TableRow
 from foundations_tui.ui.widgets.scrolling import scroll_now
 
 _CHANGED_SECONDS = 1.0
@@ -91,7 +91,7 @@ class VirtualTable(ScrollView, can_focus=True):
         self.empty = empty
         self._problem = ""
         """What is said where there are no rows."""
-        self._window = Window(0, 0, [])
+        self._window = RowWindow(0, 0, [])
         self._is_known = False
         self.cursor = 0
         self.key: str | None = None
@@ -122,7 +122,7 @@ class VirtualTable(ScrollView, can_focus=True):
         is_in_view = self._is_in_view
         self._ask_around(self.cursor if is_in_view else self.scroll_offset.y, follow=is_in_view)
 
-    def begin_anew(self) -> None:
+    def start_over(self) -> None:
         """Other rows are to be shown: the cursor keeps its row if that is among them, and goes to the top if not."""
         self._begins_anew = True
         self._ask_around(self.cursor, follow=True)
@@ -138,9 +138,9 @@ class VirtualTable(ScrollView, can_focus=True):
         if key != self.key:
             self.key = key
             self.post_message(self.Moved(self, key))
-        self.begin_anew()
+        self.start_over()
 
-    def take(self, window: Window) -> None:
+    def take(self, window: RowWindow) -> None:
         """Show rows that were asked for."""
         if self._begins_anew and window.key != self._asked_for:
             return  # it was asked for before; the other rows are on their way
@@ -167,7 +167,7 @@ class VirtualTable(ScrollView, can_focus=True):
             self._refresh_rows({before})
         self._put_cursor(self.cursor, keep_in_view=was_in_view)
 
-    def _about_the_cursor(self, window: Window) -> Window:
+    def _about_the_cursor(self, window: RowWindow) -> RowWindow:
         """Return a window that says where the cursor's row is: a key may have moved it since it was asked for."""
         key = self._kept_key
         if window.key == key:
@@ -180,8 +180,8 @@ class VirtualTable(ScrollView, can_focus=True):
         """Key of the row the cursor stays on; None where it stays at its place."""
         return self.key if (self._was_moved or self.cursor > 0) and not self._is_ahead else None
 
-    def _refresh_what_differs(self, old: Window, new: Window) -> None:
-        """Draw anew the lines that say something else than before."""
+    def _refresh_what_differs(self, old: RowWindow, new: RowWindow) -> None:
+        """Draw again the lines that say something else than before."""
         if (old.count, old.start, len(old.rows)) != (new.count, new.start, len(new.rows)):
             self.refresh()
             return
@@ -300,7 +300,7 @@ class VirtualTable(ScrollView, can_focus=True):
             cursor = self.get_component_rich_style("table--cursor" if self.has_focus else "table--cursor-blurred")
             style += cursor
             if cursor.reverse:
-                styles = ()  # reversed, each colour would be a patch of its own
+                styles = ()  # reversed, each color would be a patch of its own
         return self._segments(row.cells, styles, room, style, mark)
 
     def _segments(
