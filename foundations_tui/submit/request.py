@@ -35,6 +35,7 @@ def _option(flag: str, kind: Kind, help: str, value: Any = "", **more: Any) -> A
         kind: what it takes.
         help: one sentence.
         value: what the field is where the option is not given.
+        more: the rest of an ``Option``.
     """
     option = Option(flag, kind, help, **{"default": as_given(kind, value), **more})
     if isinstance(value, dict):

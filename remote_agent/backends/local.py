@@ -41,7 +41,7 @@ class LocalBackend(Backend):
             paths: the agent's files.
             agent: content hash of this agent.
             start: has a supervisor forked for an order (the zygote's).
-            eyes: sees the GPUs.
+            gpu_source: sees the GPUs.
         """
         self._paths = paths
         self._agent = agent

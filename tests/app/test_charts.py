@@ -264,6 +264,9 @@ def test_a_sweep_as_a_scatter_and_as_parallel_axes() -> None:
 
 
 @given(st.lists(st.one_of(st.floats(), st.integers(), st.text(max_size=4), st.none(), st.booleans()), min_size=1))
+@example([math.inf])
+@example([10**400])
+@example([-math.inf, math.nan, 1.0])
 def test_an_axis_takes_any_values(values: list[object]) -> None:
     axis = sweep_plots._Axis(values)
     low, high = axis.span

@@ -318,7 +318,7 @@ def test_what_is_no_frame_or_no_answer_is_refused_in_words(client: Client, evil:
             f"def bulk(role, nonce, rest):\n    return {reply}"
         )
         client.run("sync", "evil")
-        said = client.run("get", "a1b2c3", code=None, timeout=60).stderr
+        said = client.run("get", "a1b2c3", code=None, timeout=90).stderr  # it tries for a minute
         assert "bug" not in said
 
 

@@ -39,7 +39,7 @@ def gpus(
     heed_claims: str,
     as_json: bool,
 ) -> int:
-    """Show the GPUs of the hosts: memory, load, temperature, and whose they are: a job, or a process of somebody else."""
+    """Show the GPUs of the hosts: memory, load, temperature, and whose they are: a job's, or somebody else's."""
     from foundations_tui.jobs import on_hosts
 
     if release:

@@ -107,7 +107,7 @@ class _Axis:
     """Where values lie: numbers as they are or by their logarithm, all else in a row."""
 
     def __init__(self, values: Sequence[Any]) -> None:
-        self._is_number = all(is_number(value) for value in values)
+        self._is_number = all(is_number(value) and _is_finite(value) for value in values)
         known = sorted(set(values)) if self._is_number else []
         self.is_log = bool(known) and known[0] > 0 and known[-1] >= _LOG_FROM * known[0]
         self._names = [] if self._is_number else sorted({_shown(value) for value in values})
@@ -147,10 +147,23 @@ class _Axis:
         return braille.share(self.place(value), *self.span)
 
 
+def _is_finite(value: float) -> bool:
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # an integer of very many digits
+        return False
+
+
 def _shown(value: Any) -> str:
     if value is None:
         return "none"
-    return _brief(value) if is_number(value) else value if value and isinstance(value, str) else json.dumps(value)
+    return (
+        _brief(value)
+        if is_number(value) and _is_finite(value)
+        else value
+        if value and isinstance(value, str)
+        else json.dumps(value)
+    )
 
 
 def _brief(value: float) -> str:
