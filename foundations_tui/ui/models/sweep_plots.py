@@ -157,13 +157,9 @@ def _is_finite(value: float) -> bool:
 def _shown(value: Any) -> str:
     if value is None:
         return "none"
-    return (
-        _brief(value)
-        if is_number(value) and _is_finite(value)
-        else value
-        if value and isinstance(value, str)
-        else json.dumps(value)
-    )
+    if is_number(value) and _is_finite(value):
+        return _brief(value)
+    return value if value and isinstance(value, str) else json.dumps(value)
 
 
 def _brief(value: float) -> str:
