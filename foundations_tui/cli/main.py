@@ -90,13 +90,20 @@ def main() -> None:
     sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115  closed by the caller (>&-)
     sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115
     arguments, debug = _take_debug(sys.argv[1:])
-    if debug:
-        from foundations_tui.config import client_log
-
-        client_log.start(debug=True)
-    code = run(arguments, debug)
+    code = (_start_log() if debug else 0) or run(arguments, debug)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # what is left is the interpreter's own way out
     sys.exit(code)
+
+
+def _start_log() -> int:
+    """Start the log that ``--debug`` shows; return an exit code when its folder is out of reach."""
+    from foundations_tui.config import client_log
+
+    try:
+        client_log.start(debug=True)
+    except (FoundationsError, OSError) as error:
+        return _told(error)
+    return 0
 
 
 def run(arguments: list[str], debug: bool = False) -> int:

@@ -9,7 +9,7 @@ from typing import Any
 from foundations_tui.config.hosts import add_host
 from foundations_tui.errors import UsageError
 from foundations_tui.hosts.addresses import split_address
-from foundations_tui.text.options import Kind, Option, read_words
+from foundations_tui.text.options import Kind, Option, read_options
 
 OPTIONS: dict[str, Option] = {
     "identity": Option("--identity", Kind.FILE, "Private key file.", default=""),
@@ -51,8 +51,7 @@ def add_from_words(words: Sequence[str]) -> str:
     """
     if len(words) < 2 or any(word.startswith("-") for word in words[:2]):
         raise UsageError("a host needs a name and an address", "gpu1 user@host:port --identity KEY")
-    values, _ = read_words(words[2:], OPTIONS, "hosts add")
-    add(words[0], words[1], values)
+    add(words[0], words[1], read_options(words[2:], OPTIONS, "hosts add"))
     return words[0]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import shlex
 import time
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
@@ -24,11 +25,12 @@ from foundations_tui.jobs.annotations import annotate
 from foundations_tui.jobs.ownership import actor_of
 from foundations_tui.mcp import answers
 from foundations_tui.session import Session
+from foundations_tui.snapshot import freeze
 from foundations_tui.store import queries
 from foundations_tui.store.rows import JobRow
 from foundations_tui.sweeps import submission as submissions
 from foundations_tui.sync import pull
-from foundations_tui.text.options import Kind, read_words
+from foundations_tui.text.options import Kind, read_options
 
 INSTRUCTIONS = """\
 Runs machine-learning jobs on the user's hosts, and tells how they are. A job is named by its id, a prefix of it, or its
@@ -212,11 +214,11 @@ class Tools:
         dry_run: Annotated[bool, Field(description="only say what would be shipped, and what it costs")] = True,
     ) -> Answer:
         """Run a command on the user's hosts, on the working tree as it is now. Dry runs first show what that means."""
-        values, _ = read_words(options or [], _OPTIONS)
+        values = read_options(options or [], _OPTIONS)
         given = {"host": host, "name": name, "gpus": gpus, "tags": answers.words_of(tags)}
         given["sweeps"] = answers.words_of(sweep)
         values.update({key: value for key, value in given.items() if value not in (None, "", ())})
-        values["folder"] = str(self._below_root(folder))
+        values["folder"] = str(self._shippable(folder))
         submission = submissions.read(self._session.store.conn, command, values, params or {})
         if dry_run:
             preview = submissions.preview(self._session, submission)
@@ -251,14 +253,17 @@ class Tools:
         job: Job,
         paths: Annotated[list[str] | None, Field(description="files and folders; none for all that it wrote")] = None,
         artifacts: bool = False,
-        dest: Annotated[str, Field(description="folder below the root; empty for one named by the job's id")] = "",
+        dest: Annotated[str, Field(description="new folder below the root; empty for one named by the job's id")] = "",
     ) -> Answer:
-        """Fetch files of a job into a folder below the root."""
+        """Fetch files of a job into a folder below the root; what was fetched into it before is replaced."""
         row = self._fresh(job)
         request = fetching.FileSelection(tuple(paths or ()), artifacts=artifacts)
-        result = fetching.fetch(self._session, row, request, self._below_root(dest) if dest else None)
+        result = fetching.fetch(self._session, row, request, self._new_folder(dest) if dest else None)
         files = [{"path": name, "bytes": size} for name, size in result.files[:_MOST_LINES]]
-        return {"folder": str(result.folder), "count": len(result.files), "untrusted": files, "refused": result.refused}
+        refused = [{"path": name, "why": why} for name, why in result.refused[:_MOST_LINES]]
+        untrusted = {"files": files, "refused": refused}
+        count = {"count": len(result.files), "refused": len(result.refused)}
+        return {"folder": str(result.folder), **count, "untrusted": untrusted}
 
     # --- inside -------------------------------------------------------------------------------------------------
 
@@ -298,11 +303,28 @@ class Tools:
             raise FoundationsError(f"{folder!r} is not below {self._root}", "foundations mcp --root DIR says what is")
         return path
 
+    def _shippable(self, folder: str) -> Path:
+        """Return a folder whose whole working tree, which is what a submit ships, is below the root."""
+        path = self._below_root(folder)
+        top = freeze.top_of(path) if path.is_dir() else path
+        if not top.is_relative_to(self._root):
+            raise FoundationsError(
+                f"{folder!r} is in the working tree {top}, which is shipped whole and is not below {self._root}",
+                f"foundations mcp --root {shlex.quote(str(top))}",
+            )
+        return path
+
+    def _new_folder(self, dest: str) -> Path:
+        """Return a folder in which nothing of the user's is: a job's files may be called like theirs."""
+        path = self._below_root(dest)
+        if path.is_dir() and any(path.iterdir()):
+            raise FoundationsError(f"{dest!r} is not empty", "name a new folder")
+        return path
+
 
 TOOLS: dict[str, ToolAnnotations] = {
     **dict.fromkeys(("jobs", "show", "compare", "logs", "metrics", "hosts", "gpus", "queue", "sweep", "wait"), _READS),
     "submit": _ADDS,
-    "get": _ADDS,
-    **dict.fromkeys(("stop", "tag", "note"), _REPLACES),
+    **dict.fromkeys(("stop", "tag", "note", "get"), _REPLACES),
 }
 """The tools, and what each does to the world."""

@@ -97,7 +97,7 @@ def take(folder: Path, max_file: int = 100 << 20, include: tuple[str, ...] = ())
         raise SnapshotError(f"there is no folder {folder}")
     folder = folder.resolve()
     repository = _repository_of(folder)
-    root = Path(repository.working_tree_dir or folder).resolve() if repository else folder
+    root = _top(repository, folder)
     shadow = _shadow(root)
     if not (shadow / _ROOT).exists():
         (shadow / _ROOT).write_bytes(os.fsencode(root))
@@ -117,6 +117,20 @@ def take(folder: Path, max_file: int = 100 << 20, include: tuple[str, ...] = ())
         )
     git_facts = _provenance(repository, tree) if repository else {}
     return Snapshot(tree, shadow, root, subdir, files, size, empty, git_facts)
+
+
+def top_of(folder: Path) -> Path:
+    """Return the top of the working tree that a folder is in, which is what ``take`` takes whole.
+
+    Raises:
+        SnapshotError: git cannot read the repository that it is in.
+    """
+    folder = folder.resolve()
+    return _top(_repository_of(folder), folder)
+
+
+def _top(repository: git.Repo | None, folder: Path) -> Path:
+    return Path(repository.working_tree_dir or folder).resolve() if repository else folder
 
 
 _MOST_EMPTY, _MOST_EMPTY_BYTES = 200, 8192

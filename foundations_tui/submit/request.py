@@ -203,7 +203,7 @@ def words_of(spec: Mapping[str, Any]) -> dict[str, list[str]]:
     return {
         name: option.words(spec[name])
         for name, option in OPTIONS.items()
-        if option.again and spec.get(name) and _plain(spec[name]) != _plain(getattr(usual, name))
+        if option.again and spec.get(name) is not None and _plain(spec[name]) != _plain(getattr(usual, name))
     }
 
 

@@ -6,13 +6,16 @@ docs/options.md are made from those.
 
 from __future__ import annotations
 
+import contextlib
 import enum
 import json
+import math
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from decimal import Decimal
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from foundations_tui.errors import UsageError
 from foundations_tui.text import humanize
@@ -108,8 +111,10 @@ class Option:
         return [word for text in self._texts(value) for word in (self.flag, text)]
 
     def _texts(self, value: Any) -> list[str]:
-        if self.kind in (Kind.PAIR, Kind.PARAMETER, Kind.TAG):
-            return pair_texts(value)
+        if self.kind is Kind.PARAMETER:
+            return [f"{key}={_parameter_text(one)}" for key, one in value.items() if key and "=" not in key]
+        if self.kind in (Kind.PAIR, Kind.TAG):
+            return [key if self.kind is Kind.TAG and one == "" else f"{key}={one}" for key, one in value.items()]
         if self.kind is Kind.LIST:
             return [",".join(value)]
         if self.repeats:
@@ -128,18 +133,22 @@ def as_given(kind: Kind, default: Any) -> Any:
     return str(default) if kind is Kind.FOLDER else default
 
 
-def pair_texts(values: Mapping[str, object]) -> list[str]:
-    """Return parameters or tags as K=V words; tables and lists, which no word stands for, are left out."""
-    texts = []
-    for key, value in values.items():
-        if isinstance(value, str | int | float | bool):
-            texts.append(key if value == "" else f"{key}={value}")
-    return texts
+def _parameter_text(value: object) -> str:
+    """Return the word that ``parameters`` reads as a value: as typed where that is enough, else JSON."""
+    if isinstance(value, str | int | float):
+        text = str(value)
+        with contextlib.suppress(RecursionError):
+            read = literal(text, any_json=True)
+            if read == value and isinstance(read, str) == isinstance(value, str):
+                return text
+    return json.dumps(value, ensure_ascii=False)
 
 
 def _number(value: object) -> str:
-    """Return a value to its last digit, a whole number without a point."""
-    return str(value).removesuffix(".0")
+    """Return a value to its last digit: a whole number without a point, none with an exponent."""
+    if not isinstance(value, float) or not math.isfinite(value):
+        return str(value)
+    return format(Decimal(str(value)), "f").removesuffix(".0")
 
 
 def field_value(option: Option, given: Any) -> Any:
@@ -226,10 +235,10 @@ def split_line(line: str) -> list[str]:
 def read_words(
     words: Sequence[str], options: Mapping[str, Option], verb: str = "submit"
 ) -> tuple[dict[str, Any], list[str]]:
-    """Understand what would stand behind a verb of ``foundations``, where no terminal is asked.
+    """Understand what would stand behind a verb of ``foundations``, as the command line does, where none asks.
 
     Args:
-        words: options, then ``--`` and the command.
+        words: options, then the command, with or without ``--`` before it.
         options: what there is, by the names of the values.
         verb: for messages.
     Returns:
@@ -237,22 +246,40 @@ def read_words(
     Raises:
         UsageError: they cannot be understood.
     """
-    import argparse  # 6 ms, which only the form needs
-
-    class Parser(argparse.ArgumentParser):
-        def error(self, message: str) -> NoReturn:
-            raise UsageError(message.replace("unrecognized arguments", f"not an option of {verb}"))
+    import click  # the core does without
 
     end = list(words).index("--") if "--" in words else len(words)
-    parser = Parser(add_help=False, allow_abbrev=False, argument_default=argparse.SUPPRESS)
-    for name, option in options.items():
-        if option.kind is Kind.FLAG:
-            parser.add_argument(option.flag, dest=name, action="store_true")
-        else:
-            parser.add_argument(option.flag, dest=name, action="append" if option.repeats else "store")
-    given = vars(parser.parse_args(list(words[:end])))
+    params: list[click.Parameter] = [
+        click.Option([option.flag, name], is_flag=True)
+        if option.kind is Kind.FLAG
+        else click.Option([option.flag, name], type=click.UNPROCESSED, multiple=option.repeats)
+        for name, option in options.items()
+    ]
+    parser = click.Command(
+        verb, params=params, add_help_option=False, context_settings={"allow_interspersed_args": False}
+    )
+    parser.allow_extra_args = True
+    try:
+        context = parser.make_context(verb, list(words[:end]))
+    except click.NoSuchOption as error:
+        raise UsageError(f"not an option of {verb}: {error.option_name}") from None
+    except click.UsageError as error:
+        raise UsageError(error.format_message().rstrip(".")) from None
+    given = {name: value for name, value in context.params.items() if value not in (None, False, ())}
     values = {name: _read(options[name], value) for name, value in given.items()}
-    return values, list(words[end + 1 :])
+    return values, [*context.args, *words[end if context.args else end + 1 :]]
+
+
+def read_options(words: Sequence[str], options: Mapping[str, Option], verb: str = "submit") -> dict[str, Any]:
+    """Understand options behind which no command stands; see ``read_words``.
+
+    Raises:
+        UsageError: they cannot be understood, or there is something else.
+    """
+    values, rest = read_words(words, options, verb)
+    if rest:
+        raise UsageError(f"not an option of {verb}: {' '.join(rest)}")
+    return values
 
 
 def _read(option: Option, given: Any) -> Any:

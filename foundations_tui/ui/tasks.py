@@ -131,20 +131,35 @@ class OperationTask:
         threading.Thread(target=self._run, args=(operation, ended, columns), daemon=True).start()
 
     def _run(self, operation: Operation, ended: Ended, columns: int) -> None:
+        outcome = "failed"
+        try:
+            text, outcome = self._do(operation, columns)
+            self._write_end(text)
+        finally:
+            self.outcome = outcome
+            ended()
+
+    def _do(self, operation: Operation, columns: int) -> tuple[str, str]:
+        """Return what is to be said at the end, and how it ended."""
         try:
             shown = operation(self._progress, columns)
-            text, self.result, outcome = shown.text, shown.result, "done"
+            self.result = shown.result
+            return shown.text, "done"
         except Exception as error:
             ours = as_ours(error)
             if not isinstance(ours, _Cancelled):
                 _log.warning("%s", ours, exc_info=ours is not error, extra={"action": "app"})
             text = f"error: {ours}" + "".join(f"\nhint: {line}" for line in ours.hint.splitlines())
-            outcome = "cancelled" if isinstance(ours, _Cancelled) else "failed"
-        self._progress.end()
-        self._file.write(text.encode("utf-8", "replace"))
-        self._file.close()
-        self.outcome = outcome
-        ended()
+            return text, "cancelled" if isinstance(ours, _Cancelled) else "failed"
+
+    def _write_end(self, text: str) -> None:
+        """Write the last words; a full disk takes none, and the operation has ended as it has."""
+        try:
+            with self._file:
+                self._progress.end()
+                self._file.write(text.encode("utf-8", "replace"))
+        except OSError as error:
+            _log.warning("%s: %s", self.output, error.strerror or error, extra={"action": "app"})
 
     @property
     def is_running(self) -> bool:

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any, Callable, ClassVar, Dict, List, Mapping, NamedTuple, Optional, Tuple, Type, TypeVar
 
 from remote_agent.protocol.errors import BadRequest
-from remote_agent.protocol.jobs import JobSpec, JobView, Lease
+from remote_agent.protocol.jobs import EndReason, JobSpec, JobView, Lease
 
 C = TypeVar("C", bound="Type[Change]")
 Wire = Dict[str, Any]
@@ -92,7 +92,12 @@ class AttemptEnd:
 
     @classmethod
     def from_wire(cls, wire: Wire) -> "AttemptEnd":
-        """Return the end that an event or an exit record tells."""
+        """Return the end that an event or an exit record tells.
+
+        Raises:
+            KeyError: it has no reason. ValueError: no agent of this version ends a job for that.
+        """
+        EndReason(wire["reason_code"])
         end = object.__new__(cls)
         end.__dict__.update(reason=None, ended_at=0.0, streams={}, usage={})
         end.__dict__.update({name: wire[name] for name in _OF_AN_END if name in wire})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import random
 import re
 import sqlite3
@@ -27,6 +28,7 @@ from foundations_tui.hosts import unlocking
 from foundations_tui.session import Session
 from foundations_tui.store import queries
 from foundations_tui.store.db import open_reader
+from foundations_tui.ui import tasks
 from foundations_tui.ui.app import FoundationsApp
 from foundations_tui.ui.input.command_line import parse
 from foundations_tui.ui.input.job_form import submit_words
@@ -853,7 +855,10 @@ async def test_earlier_attempts_and_lines_to_copy(
         await screen.until(pilot, lambda: "attempt 2 of 2" in screen.text(app))
 
 
-async def test_a_host_is_added_and_its_key_asked_about(client: Client, sshd: Sshd) -> None:
+async def test_a_host_is_added_and_its_key_asked_about(
+    client: Client, sshd: Sshd, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("foundations_tui.ui.screens.confirm.UNCALLED_SECONDS", 600.0)
     root = client.home / "root-box"
     client.roots.append(root)
     app = make_app()
@@ -871,7 +876,7 @@ async def test_a_host_is_added_and_its_key_asked_about(client: Client, sshd: Ssh
         await screen.until(pilot, lambda: isinstance(app.screen, Confirm) and "SHA256:" in screen.text(app))
         await pilot.press("y")
         assert isinstance(app.screen, Confirm), "it takes no answer at first"
-        await pilot.pause(1.2)
+        app.screen._from = 0.0
         await pilot.press("y")
         await screen.until(pilot, lambda: "● box" in screen.text(app))
     assert client.run("submit", "--host", "box", "--wait", "--", "true").code == 0
@@ -1132,3 +1137,33 @@ async def test_an_answer_finds_no_box_before_it_is_made_or_after_it_is_closed() 
         detail._take(known)
         await screen.until(pilot, lambda: app.screen is not detail)
         detail._take(known)
+
+
+def test_a_task_ends_although_its_last_words_fit_on_no_disk(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    full = tmp_path / "full"
+    full.symlink_to("/dev/full")
+    monkeypatch.setattr("tempfile.mkstemp", lambda **_: (os.open(full, os.O_WRONLY), str(full)))
+    ended = threading.Event()
+    task = tasks.OperationTask(lambda progress, columns: tasks.Shown("ab12cd34ef56", ["ab12cd34ef56"]), ended.set, 80)
+    assert ended.wait(10)
+    assert not task.is_running and task.is_done and task.result == ["ab12cd34ef56"]
+    task.close()
+
+
+async def test_other_peoples_jobs_are_asked_about(client: Client) -> None:
+    use_slots(client, 1, 'owner = "Ada"')
+    job = client.submit("--", "true")
+    client.run("wait", job)
+    use_slots(client, 1, 'owner = "Grace"')
+    app = make_app(follow=False)
+    async with app.run_test(size=(100, 30)) as pilot:
+        await screen.until(pilot, lambda: "1 job" in screen.text(app))
+        for answer, archived in (("n", False), ("y", True)):
+            await screen.until(pilot, lambda: app.screen is app.main)
+            await pilot.press("x")
+            await screen.until(pilot, lambda: isinstance(app.screen, Menu))
+            await pilot.press("a")
+            await screen.until(pilot, lambda: isinstance(app.screen, Confirm))
+            assert "Not yours, but of Ada!" in screen.text(app)
+            await pilot.press(answer)
+            await screen.until(pilot, lambda: client.job(job)["archived"] is archived)  # noqa: B023

@@ -92,6 +92,8 @@ def test_priority_dependencies_and_places(client: Client) -> None:
     assert [row["place"] for row in waiting] == [1, 2, 3, 4] and waiting[3]["reason"] == f"waits for job {first[:6]}…"
     assert "at most 1 at once" in waiting[0]["reason"]
     assert "say one of" in client.run("move", "b", code=2).stderr
+    for nothing in ("--before", "--behind"):
+        client.run("move", "b", nothing, "", code=3)
     go.touch()
     client.run("wait", *names.values())
     assert (client.home / "order").read_text().split()[:3] == ["b", "c", "d"]

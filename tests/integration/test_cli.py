@@ -343,6 +343,11 @@ def test_a_broken_store_is_said(client: Client) -> None:
     assert "cannot be used" in done.stderr and "move the file away" in done.stderr
 
 
+def test_debug_without_a_place_for_its_log_says_so(client: Client) -> None:
+    process = client.run("--debug", "jobs", code=2, env={"FOUNDATIONS_HOME": "/proc/nope"})
+    assert process.stderr.startswith("error: ") and "Traceback" not in process.stderr
+
+
 def test_debug_shows_the_traceback(client: Client) -> None:
     process = client.start("show", "abcdef012345", "--debug")
     assert "Traceback" in process.communicate()[1]

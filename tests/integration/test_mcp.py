@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator
@@ -105,6 +106,11 @@ async def test_an_assistant_runs_an_experiment(client: Client, sshd: Sshd) -> No
         assert done["undo"].startswith("foundations note")
         got = await ask("get", job=ids[0], paths=["train.py"], dest="fetched")
         assert got["count"] == 1 and (client.project / "fetched" / "train.py").read_text() == TRAIN
+        assert got["untrusted"] == {"files": [{"path": "train.py", "bytes": len(TRAIN)}], "refused": []}
+        (client.project / "fetched" / "train.py").write_text("mine")
+        for dest in ("fetched", "."):
+            assert "is not empty" in await ask.refused("get", job=ids[0], paths=["train.py"], dest=dest)
+        assert (client.project / "fetched" / "train.py").read_text() == "mine"
         got = await ask("get", job=ids[0], paths=["train.py"])
         assert Path(got["folder"]).name == ids[0][:6] and (client.project / ids[0][:6] / ".gitignore").exists()
         row = client.job(ids[0])
@@ -139,6 +145,17 @@ async def test_what_an_assistant_is_refused(client: Client, tmp_path: Path) -> N
     client.run("stop", "--others", "--grace", "0", mine, other)
 
 
+async def test_a_root_within_a_repository_ships_nothing_from_above_it(client: Client) -> None:
+    subprocess.run(["git", "init", "-q"], cwd=client.project, check=True)
+    (client.project / "part").mkdir()
+    (client.project / "part" / "train.py").write_text("print(1)")
+    async with assistant(client, "--root", str(client.project / "part")) as ask:
+        for dry_run in (True, False):
+            words = await ask.refused("submit", command=["true"], host="local", dry_run=dry_run)
+            assert f"working tree {client.project}" in words and f"--root {client.project}" in words
+    assert client.json("jobs") == []
+
+
 async def test_read_only_offers_nothing_that_changes_anything(client: Client) -> None:
     async with assistant(client, "--read-only") as ask:
         tools = await ask.tools()
@@ -146,7 +163,12 @@ async def test_read_only_offers_nothing_that_changes_anything(client: Client) ->
         assert all(tool.annotations.read_only_hint for tool in tools.values())
     async with assistant(client) as ask:
         tools = await ask.tools()
-        assert {name for name, tool in tools.items() if tool.annotations.destructive_hint} == {"stop", "tag", "note"}
+        assert {name for name, tool in tools.items() if tool.annotations.destructive_hint} == {
+            "stop",
+            "tag",
+            "note",
+            "get",
+        }
         assert not tools["submit"].annotations.read_only_hint
         assert all(tool.description and "untrusted" not in tool.description for tool in tools.values())
 

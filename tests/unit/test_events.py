@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from pathlib import Path
 
+import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 
 from remote_agent.core import events
+from remote_agent.core.state import HostState
+from remote_agent.daemon.recovery import from_folders
+from remote_agent.protocol.errors import BadRequest
 from remote_agent.protocol.jobs import EndReason, JobSpec, JobState, JobView, Lease
+from remote_agent.storage.paths import Paths
 
 TREE = "a" * 40
 JOBS = st.text("abcdef0123456789", min_size=1, max_size=12)
@@ -54,3 +60,40 @@ def test_a_change_is_written_as_it_is_read(change: events.Change) -> None:
     wire = json.loads(json.dumps(entry.to_wire()))
     assert events.Entry.from_wire(wire) == entry
     assert events.Entry.from_wire({**wire, "of_a_newer_agent": 1}) == entry
+
+
+@pytest.mark.parametrize(
+    "reason", [{}, {"reason_code": None}, {"reason_code": "vanished"}, {"reason_code": ["signal"]}]
+)
+@pytest.mark.parametrize("kind", ["ended", "attempt_ended"])
+def test_an_end_without_a_reason_that_is_known_is_refused(kind: str, reason: dict[str, object]) -> None:
+    with pytest.raises(BadRequest, match="makes no sense"):
+        events.Entry.from_wire({"type": kind, "seq": 1, "job": "j", "ended_at": 1.0, **reason})
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        None,
+        "text",
+        [],
+        {},
+        {"lease": []},
+        {"lease": "x"},
+        {"lease": {"cpus": "x"}},
+        {"lease": {"cpus": -4}},
+        {"lease": {"cpus": 1, "gpus": 3}},
+        {"lease": {"cpus": 1, "gpus": [3]}},
+        {"lease": {"cpus": 1, "gpu_indices": ["a"]}},
+        {"lease": {"cpus": 1, "ram": None}},
+    ],
+)
+def test_a_record_that_a_job_has_overwritten_is_no_lease(tmp_path: Path, record: object) -> None:
+    job = Paths(str(tmp_path)).job("abcdef012345")
+    attempt = job.attempt(1)
+    Path(attempt.folder).mkdir(parents=True)
+    spec = JobSpec("abcdef012345", ("true",), TREE, cpus=3)
+    Path(job.spec).write_text(json.dumps(spec.to_wire()))
+    Path(attempt.supervisor).write_text(json.dumps(record))
+    found = from_folders(HostState(), Paths(str(tmp_path)))
+    assert found == [events.Submitted(spec.job, spec), events.Leased(spec.job, 1, Lease(3))]

@@ -13,7 +13,7 @@ import pytest
 from foundations_tui.errors import UsageError
 from foundations_tui.submit.request import OPTIONS, SPEC_OPTIONS, Request, request_of, words_of
 from foundations_tui.sweeps.submission import ALL_OPTIONS
-from foundations_tui.text.options import Kind, read_words
+from foundations_tui.text.options import Kind, read_options, read_words
 from remote_agent.protocol.jobs import JobSpec
 from tests.support.paths import ROOT
 
@@ -75,13 +75,53 @@ def test_every_option_of_a_specification_comes_along_to_the_next_job_or_says_tha
         (["--time-limit", "soon"], "--time-limit is not a duration: 'soon'"),
         (["--gpu-memory", "lots"], "--gpu-memory is not a size: 'lots'"),
         (["--stop-signal", "KILL"], "--stop-signal takes one of TERM"),
-        (["--retries"], "expected one argument"),
-        (["--host"], "expected one argument"),
+        (["--retries"], "Option '--retries' requires an argument"),
+        (["--host"], "Option '--host' requires an argument"),
+        (["--shell=yes"], "Option '--shell' does not take a value"),
     ],
 )
 def test_words_that_make_no_sense_are_refused(line: list[str], words: str) -> None:
     with pytest.raises(UsageError, match=words.replace("(", r"\(")):
         read_words([*line, "--", "true"], ALL_OPTIONS)
+
+
+@pytest.mark.parametrize(
+    ("line", "host", "command"),
+    [
+        (["--host", "h", "python", "t.py", "--lr", "1"], "h", ["python", "t.py", "--lr", "1"]),
+        (["--host", "h", "python", "t.py", "--", "--lr"], "h", ["python", "t.py", "--", "--lr"]),
+        (["--host", "h", "--", "--host", "x"], "h", ["--host", "x"]),
+        (["--host=-h", "--", "--", "x"], "-h", ["--", "x"]),
+        (["--host", "-h"], "-h", []),
+    ],
+)
+def test_a_command_begins_where_the_command_line_has_it_begin(line: list[str], host: str, command: list[str]) -> None:
+    assert read_words(line, ALL_OPTIONS) == ({"host": host}, command)
+
+
+def test_options_with_something_behind_them_are_refused() -> None:
+    assert read_options(["--host", "h"], ALL_OPTIONS) == {"host": "h"}
+    with pytest.raises(UsageError, match="not an option of hosts add: stray"):
+        read_options(["--host", "h", "stray"], ALL_OPTIONS, "hosts add")
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        {"name": "-x", "tags": {"-a": "-b"}, "outputs": ("-x*",), "params": {"-k": "-v"}},
+        {"grace": 0.0, "retry_on": ()},
+        {"grace": 1e-5, "time_limit": 1e16},
+        {"params": {"empty": "", "1": "1", "n": "-1", "word": "null", "spaced": " 1 ", "quoted": '"x"', "t": "True"}},
+        {"params": {"none": None, "list": [1, "2", None], "table": {"a": {"b": 1.5}}, "no": False, "yes": True}},
+        {"params": {"nan": "nan", "tiny": 1e-300, "large": 1 << 70, "inf": float("inf"), "text": "ä\n\\"}},
+    ],
+)
+def test_what_a_job_had_comes_back_whole(spec: dict[str, Any]) -> None:
+    request = Request(("true",), Path("."), **spec)
+    values, read = read_words([*words(request), "--", "true"], ALL_OPTIONS)
+    again = request_of(NO_STORE, read, values)
+    assert again == request
+    assert [type(value) for value in again.params.values()] == [type(value) for value in request.params.values()]
 
 
 def test_an_option_has_a_sentence_and_is_spelled_once() -> None:

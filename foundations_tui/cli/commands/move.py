@@ -40,7 +40,8 @@ def move(
     if sum(wish is not None for wish in (where, before, behind, priority)) != 1:
         raise UsageError("say one of --first, --last, --before JOB, --behind JOB, --priority N")
     row = queries.find(session.store.conn, job)
-    other = queries.find(session.store.conn, before or behind or "") if before or behind else None
-    place = where or ("before" if before else "after" if behind else "")
+    beside = before if before is not None else behind
+    other = queries.find(session.store.conn, beside) if beside is not None else None
+    place = where or ("before" if before is not None else "after" if behind is not None else "")
     operations.move(session, actor_of(session.hosts, others), row, place, other, priority)
     click.echo(row.job)

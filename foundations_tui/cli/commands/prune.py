@@ -65,6 +65,8 @@ def prune(session: Session, jobs: tuple[str, ...], dry_run: bool, yes: bool, as_
     for job, why in plan.left_out.items():
         say(f"stays: {job[:6]}: {why}")
     errors = list(plan.preview.errors)
+    for error in errors:
+        tell(error)
     if not as_json:
         _show(session, plan)
     pruned = plan.preview
@@ -72,11 +74,11 @@ def prune(session: Session, jobs: tuple[str, ...], dry_run: bool, yes: bool, as_
         _confirm(plan.going, yes)
         pruned = pruning.prune(session, plan)
         errors += pruned.errors
+        for error in pruned.errors:
+            tell(error)
         if not as_json:
             freed = humanize.size(sum(map(pruning.folder_bytes, plan.going)))
             say(f"removed {humanize.plural(len(pruned.pruned), 'folder')}, {freed}")
-    for error in errors:
-        tell(error)
     if as_json:
         output.print_json(_wire(plan, pruned, dry_run))
     return errors[0].exit_code if errors else 0

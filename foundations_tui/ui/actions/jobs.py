@@ -72,17 +72,18 @@ class JobActions:
         if action in ("stop", "kill"):
             self.ask_to_stop(can.stop, at_once=action == "kill")
         elif action in ("first", "last"):
-            for row in can.move:
-                self._do(lambda row=row: _move(self._session, row, action))  # type: ignore[misc]
+            self._ask_of_others(f"Move {_these(can.move)}?", can.move, lambda: self._move(can.move, action))
         elif action in ("pause", "resume"):
             self._do(lambda: _pause(self._session, can.groups[0], action == "pause"))
         elif action == "star":
             self._annotate(rows, "starred", not rows[0].starred, "starred" if not rows[0].starred else "not starred")
         elif action == "archive":
-            done = "brought back" if rows[0].archived else "archived"
-            self._annotate(rows, "archived", not rows[0].archived, done)
+            archived = not rows[0].archived
+            question = f"{'Archive' if archived else 'Bring back'} {_these(rows)}?"
+            done = "archived" if archived else "brought back"
+            self._ask_of_others(question, rows, lambda: self._annotate(rows, "archived", archived, done))
         elif action == "delete":
-            self._delete(can.delete)
+            self._ask_of_others(f"Delete {_these(can.delete)}?", can.delete, lambda: self._delete(can.delete))
         elif action in ("tag", "note"):
             self._ask_what_to_say(action, rows)
         elif action == "edit":
@@ -92,14 +93,20 @@ class JobActions:
 
     def put_in_queue(self, row: JobRow, where: str, other: JobRow) -> None:
         """Let a waiting job stand before or after another one of its host."""
-        self._moving = self._do(lambda: _move(self._session, row, where, other), after=self._moving)
+
+        def move() -> None:
+            self._moving = self._do(lambda: _move(self._session, row, where, other), after=self._moving)
+
+        self._ask_of_others(f"Move {_these([row])}?", [row], move)
+
+    def _move(self, rows: Sequence[JobRow], where: str) -> None:
+        for row in rows:
+            self._do(lambda row=row: _move(self._session, row, where))  # type: ignore[misc]
 
     def ask_to_stop(self, rows: Sequence[JobRow], at_once: bool = False) -> None:
         """Ask before jobs are stopped, and say whose they are; then stop them."""
         if not rows:
             return
-        others = actor_of(self._session.hosts).strangers(rows)
-        whose = f" Not yours, but of {', '.join(others)}!" if others else ""
         verb = "Kill" if at_once else "Stop"
         what = f"job {rows[0].job[:6]} on {rows[0].host}" if len(rows) == 1 else humanize.plural(len(rows), "job")
         names = ", ".join(name_of(row) for row in rows[:_NAMED]) + (" ..." if len(rows) > _NAMED else "")
@@ -108,7 +115,25 @@ class JobActions:
             for row in rows if yes else ():
                 self._do(lambda row=row: _stop(self._session, row, 0.0 if at_once else None))  # type: ignore[misc]
 
-        self._workspace.push_screen(Confirm(f"{verb} {what}?{whose}", names[:200]), answered)
+        self._workspace.push_screen(Confirm(f"{verb} {what}?{self._whose(rows)}", names[:200]), answered)
+
+    def _whose(self, rows: Sequence[JobRow]) -> str:
+        """Return whose jobs these are, where they are somebody else's."""
+        others = actor_of(self._session.hosts).strangers(rows)
+        return f" Not yours, but of {', '.join(others)}!" if others else ""
+
+    def _ask_of_others(self, question: str, rows: Sequence[JobRow], then: Callable[[], object]) -> None:
+        """Do something that can be undone: at once with one's own jobs, after a question with somebody else's."""
+        whose = self._whose(rows)
+        if not whose:
+            then()
+            return
+
+        def answered(yes: bool | None) -> None:
+            if yes:
+                then()
+
+        self._workspace.push_screen(Confirm(question + whose), answered)
 
     # --- annotations and their undo -----------------------------------------------------------------------------
 
@@ -191,7 +216,8 @@ def _these(rows: Sequence[JobRow]) -> str:
     return name_of(rows[0]) if len(rows) == 1 else humanize.plural(len(rows), "job")
 
 
-# What follows runs in threads; the core is imported there, behind the first picture: it takes 60 ms.
+# What follows runs in threads; the core is imported there, behind the first picture: it takes 60 ms. Other people's
+# jobs are meant, too: that was asked before.
 
 
 def _annotate(
@@ -199,7 +225,7 @@ def _annotate(
 ) -> str:
     from foundations_tui.jobs.annotations import annotate
 
-    annotated = annotate(session, actor_of(session.hosts), rows, changes)
+    annotated = annotate(session, actor_of(session.hosts, others=True), rows, changes)
     keep(annotated.undo)
     return f"{done}   u undoes it{_later(annotated.undelivered)}"
 
@@ -208,7 +234,7 @@ def _delete(session: Session, rows: list[JobRow], done: str, keep: Callable[[Und
     from foundations_tui.jobs import operations
     from foundations_tui.jobs.outcome import first_error
 
-    deleted = operations.delete(session, actor_of(session.hosts), rows)
+    deleted = operations.delete(session, actor_of(session.hosts, others=True), rows)
     if deleted.annotated is not None:
         keep(deleted.annotated.undo)
     error = first_error(deleted.outcomes)
@@ -230,8 +256,7 @@ def _later(hosts: Iterable[str]) -> str:
 def _stop(session: Session, row: JobRow, grace: float | None) -> str:
     from foundations_tui.jobs import operations
 
-    actor = actor_of(session.hosts, others=True)  # whose it is was said when it was asked
-    (outcome,) = operations.stop(session, actor, [row], grace)
+    (outcome,) = operations.stop(session, actor_of(session.hosts, others=True), [row], grace)
     if outcome.error is not None:
         raise outcome.error
     return f"{row.job[:6]} is being stopped"
@@ -240,7 +265,7 @@ def _stop(session: Session, row: JobRow, grace: float | None) -> str:
 def _move(session: Session, row: JobRow, where: str, other: JobRow | None = None) -> str:
     from foundations_tui.jobs import operations
 
-    operations.move(session, actor_of(session.hosts), row, where, other)
+    operations.move(session, actor_of(session.hosts, others=True), row, where, other)
     behind = f" {other.job[:6]}" if other else ""
     return f"{row.job[:6]} is {where}{behind} in the queue of {row.host}"
 

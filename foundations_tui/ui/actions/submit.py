@@ -13,7 +13,7 @@ from foundations_tui.store.rows import JobRow
 from foundations_tui.submit.progress import Progress
 from foundations_tui.sweeps.submission import ALL_OPTIONS, Submission, read
 from foundations_tui.text import humanize, tables
-from foundations_tui.text.options import read_words
+from foundations_tui.text.options import Kind, Option, read_words
 from foundations_tui.ui.actions import background
 from foundations_tui.ui.input.command_line import Command
 from foundations_tui.ui.input.job_form import changed, of_job
@@ -28,6 +28,11 @@ if TYPE_CHECKING:
 
 _LEFT_TO_THE_VERB = ("--help", "-h", "--wait", "--follow", "--json", "--accept-new-host-key")
 """Options of submit that say what a terminal does."""
+_OPTIONS = ALL_OPTIONS | {
+    flag[2:].replace("-", "_"): Option(flag, Kind.FLAG, "Is of the command line.")
+    for flag in ("--yes", "--detach", "--dry-run")
+}
+"""What may be typed: the command line's own questions and waiting are not asked of an app."""
 _PREVIEWED = 200
 """Jobs of a sweep that a preview lists."""
 
@@ -86,13 +91,14 @@ class SubmitActions:
 
     def run(self, words: Sequence[str]) -> None:
         """Submit, or show what would be, what stands behind the verb."""
-        end = list(words).index("--") if "--" in words else len(words)
-        options = [word for word in words[:end] if word not in ("--yes", "--detach", "--dry-run")]
-        line = [*options, *words[end:]]
-        if "--dry-run" in words[:end]:
-            self.preview(line, lambda: self.submit(line, self._show_job))
+        try:
+            values, _ = read_words(words, _OPTIONS)
+        except UsageError:
+            values = {}  # the submit says what is wrong
+        if values.get("dry_run"):
+            self.preview(words, lambda: self.submit(words, self._show_job))
         else:
-            self.submit(line, self._show_job)
+            self.submit(words, self._show_job)
 
     def _show_job(self, window: TaskOutput, job: str) -> None:
         self._workspace.look()
@@ -115,7 +121,8 @@ class SubmitActions:
             submission = self._read(words)
             return Shown(_preview_text(submission, submissions.preview(self._session, submission, progress), columns))
 
-        title = humanize.command(["foundations", "submit", "--dry-run", *words])
+        dry_run = [] if "--dry-run" in words else ["--dry-run"]
+        title = humanize.command(["foundations", "submit", *dry_run, *words])
         background.show(self._workspace, title, operation, NextStep("submits it", lambda _: submit()))
 
     def submit(self, words: Sequence[str], closed: Submitted) -> None:
@@ -146,7 +153,7 @@ class SubmitActions:
         background.show(self._workspace, title, operation, step, left, shows_end=True)
 
     def _read(self, words: Sequence[str]) -> Submission:
-        values, command = read_words(words, ALL_OPTIONS)
+        values, command = read_words(words, _OPTIONS)
         if not command:
             raise UsageError("there is no command", "foundations submit -- python train.py")
         return read(self._session.store.conn, command, values)
