@@ -1159,7 +1159,7 @@ async def test_other_peoples_jobs_are_asked_about(client: Client) -> None:
     async with app.run_test(size=(100, 30)) as pilot:
         await screen.until(pilot, lambda: "1 job" in screen.text(app))
         for answer, archived in (("n", False), ("y", True)):
-            await screen.until(pilot, lambda: app.screen is app.main)
+            await screen.until(pilot, lambda: app.screen is app.main and app.main.chosen == [job])
             await pilot.press("x")
             await screen.until(pilot, lambda: isinstance(app.screen, Menu))
             await pilot.press("a")
