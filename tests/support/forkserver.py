@@ -135,21 +135,32 @@ def _serve(listener: socket.socket, lifeline: int) -> dict[str, Any] | None:
                 _report(selector, key)
                 continue
             connection, _ = listener.accept()
-            head, ancillary, _, _ = connection.recvmsg(_LENGTH.size, socket.CMSG_SPACE(3 * 4))
-            fds = array.array("i", ancillary[0][2]).tolist()
-            request = json.loads(_exactly(connection, _LENGTH.unpack(head)[0]))
+            request = _received(connection)
+            if request is None:
+                connection.close()
+                continue
             pid = os.fork()
             if not pid:
                 selector.close()
                 connection.close()
                 listener.close()
                 os.close(lifeline)
-                request["fds"] = fds
-                return dict(request)
-            for fd in fds:
+                return request
+            for fd in request["fds"]:
                 os.close(fd)
-            connection.sendall(_LENGTH.pack(pid))
+            with contextlib.suppress(ConnectionError):
+                connection.sendall(_LENGTH.pack(pid))
             selector.register(os.pidfd_open(pid), selectors.EVENT_READ, (pid, connection))
+
+
+def _received(connection: socket.socket) -> dict[str, Any] | None:
+    """Return the request of whoever has connected; None when they have gone, which must not end the server."""
+    with contextlib.suppress(ConnectionError, AssertionError):
+        head, ancillary, _, _ = connection.recvmsg(_LENGTH.size, socket.CMSG_SPACE(3 * 4))
+        if ancillary:
+            fds = array.array("i", ancillary[0][2]).tolist()
+            return {**json.loads(_exactly(connection, _LENGTH.unpack(head)[0])), "fds": fds}
+    return None
 
 
 def _report(selector: selectors.BaseSelector, key: selectors.SelectorKey) -> None:
@@ -158,7 +169,7 @@ def _report(selector: selectors.BaseSelector, key: selectors.SelectorKey) -> Non
     selector.unregister(key.fileobj)
     os.close(key.fd)
     status = os.waitpid(pid, 0)[1]
-    with contextlib.suppress(BrokenPipeError), connection:
+    with contextlib.suppress(ConnectionError), connection:
         connection.sendall(_LENGTH.pack(status))
 
 
