@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.support import agents, leftovers
 from tests.support.client import Client
@@ -19,6 +20,8 @@ from tests.support.hook import Hook
 from tests.support.paths import TESTS
 from tests.support.sshd import Sshd
 
+settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("untimed")  # a machine that is busy is no defect
 _FOLDERS = ("unit", "integration", "app", "faults", "browser")
 
 

@@ -575,7 +575,7 @@ async def test_hostile_text_on_every_page(client: Client) -> None:
 # --- logs -------------------------------------------------------------------------------------------------------
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.lists(st.binary(max_size=40).map(lambda b: b.translate(None, b"\n\x1b")), max_size=60),  # no steps up
     st.booleans(),
@@ -1037,7 +1037,7 @@ async def test_each_end_is_told_once(client: Client) -> None:
     assert len([text for text in said if "short completed" in text]) == 1
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.lists(st.sampled_from([b"", b"loss 1", b"an Error", b"x" * 50, b"\rbar\r100%", b"nan"]), max_size=30),
     st.booleans(),

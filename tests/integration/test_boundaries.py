@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings, strategies as some
+from hypothesis import given, settings, strategies as some
 
 from foundations_tui.session import Session
 from foundations_tui.store import write_annotations, write_records, write_streams, writes
@@ -119,7 +119,7 @@ def state_of(*views: JobView) -> HostState:
     return state
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(some.lists(some.integers(0, 200_000), min_size=1, max_size=30))
 def test_pages_close_by_bytes_and_tell_all(sizes: list[int]) -> None:
     views = []
@@ -509,7 +509,7 @@ _VALUES = some.recursive(
 )
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=60)
 @given(_VALUES)
 def test_no_value_at_all_makes_a_check_fail_otherwise(value: Any) -> None:
     for request in messages.REQUESTS.values():

@@ -20,7 +20,7 @@ from tests.support.client import Client
 texts = st.lists(st.sampled_from([b"", b"a", b"b", b"step 1", b"step 2", b"@@ -1 +1 @@", b"\xff\x00"]), max_size=12)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(texts, texts, st.booleans())
 def test_every_line_of_both_logs_is_in_a_pair(
     tmp_path_factory: object, one: list[bytes], other: list[bytes], numbers: bool

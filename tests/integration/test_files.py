@@ -93,7 +93,7 @@ ENTRIES = some.lists(
 FETCHES = some.lists(some.tuples(some.sampled_from(["", "code", "artifacts"]), ENTRIES), min_size=1, max_size=5)
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(FETCHES)
 def test_no_sequence_of_fetches_writes_outside(tmp_path_factory: pytest.TempPathFactory, fetches: Any) -> None:
     top = tmp_path_factory.mktemp("fetches")

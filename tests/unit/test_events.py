@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings, strategies as st
+from hypothesis import given, strategies as st
 
 from remote_agent.core import events
 from remote_agent.core.state import HostState
@@ -53,7 +53,6 @@ CHANGES = {
 }
 
 
-@settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)
 @given(st.one_of(*CHANGES.values()))
 def test_a_change_is_written_as_it_is_read(change: events.Change) -> None:
     entry = events.Entry(7, 1.5, change)

@@ -246,7 +246,7 @@ def test_expressions_are_read() -> None:
 
 
 @given(st.text(max_size=60))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_any_text_is_read_or_refused_with_its_place(text: str) -> None:
     for read in (parse_query, parse_expression, parse_sort, parse_columns):
         try:
@@ -259,7 +259,7 @@ _NAMES = st.text(st.characters(exclude_characters="\"'", exclude_categories=["Cs
 
 
 @given(key=_NAMES, value=st.text(st.characters(exclude_characters="\"'", exclude_categories=["Cs"]), max_size=20))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_no_key_and_no_value_becomes_sql(key: str, value: str) -> None:
     memory = sqlite3.connect(":memory:")
     memory.execute("CREATE TABLE jobs (job, attempt)")

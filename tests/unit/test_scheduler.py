@@ -163,7 +163,7 @@ def test_what_others_hold_reserves_nothing() -> None:
     )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.integers(0, 10_000))
 def test_nobody_starves_and_nothing_is_leased_twice(seed: int) -> None:
     """A wide job among a stream of small ones, all of unknown length: it starts once those before it have ended."""
