@@ -69,7 +69,7 @@ def _nothing_is_left(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]
     agents.end(late / "agent")
     for client in Client.made:
         client.end_agents()
-    left = leftovers.below(tmp_path_factory.getbasetemp())
+    left = leftovers.still_below(tmp_path_factory.getbasetemp())
     assert not left, f"processes of tests are left: {left}"
 
 

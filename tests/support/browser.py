@@ -30,6 +30,9 @@ window.WebSocket = class extends Real {
 """
 """Keeps what comes over the web socket: the terminal in the page draws on a canvas, which cannot be read."""
 
+SCREEN = (200, 60)
+"""Columns and lines, more than the page's terminal has."""
+
 
 class Browser:
     """Chromium on one page."""
@@ -45,6 +48,8 @@ class Browser:
             options.add_argument(f"--{word}")
         self.driver = webdriver.Chrome(options, webdriver.ChromeService(str(shutil.which("chromedriver"))))
         self.driver.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": _HEAR})
+        self._screen = pyte.Screen(*SCREEN)
+        self._stream = pyte.ByteStream(self._screen)
 
     def open(self, address: str) -> None:
         """Go to a page and give its terminal the keys."""
@@ -63,13 +68,11 @@ class Browser:
         """Type keys."""
         ActionChains(self.driver).send_keys(keys).perform()
 
-    def text(self, size: tuple[int, int] = (200, 60)) -> str:
-        """Return what the app has drawn."""
-        screen = pyte.Screen(*size)
-        stream = pyte.ByteStream(screen)
-        for part in self.driver.execute_script("return window.heard || []"):
-            stream.feed(base64.b64decode(part))
-        return "\n".join(screen.display)
+    def text(self) -> str:
+        """Return what the app shows now; only what is new is read, so that a long test does not get slower."""
+        for part in self.driver.execute_script("return window.heard.splice(0)"):
+            self._stream.feed(base64.b64decode(part))
+        return "\n".join(self._screen.display)
 
     def until(self, condition: Callable[[], bool], seconds: float = 30) -> None:
         """Wait until something holds."""
