@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from foundations_tui.config import locations
-from foundations_tui.errors import HostError, NotFoundError
+from foundations_tui.errors import NotFoundError
 from foundations_tui.ingest import local_runs
 from foundations_tui.jobs import watch
 from foundations_tui.session import Session
@@ -144,10 +144,9 @@ def _row(wanted: str, fresh: bool) -> JobRow:
     row = queries.find(own.store.conn, wanted)
     if row.kind == local_runs.KIND:
         local_runs.take_into(own.store)
-    elif fresh and not (row.is_final and row.complete):
-        try:
-            pull.catch_up(own, row.host, jobs=[row.job])
-        except HostError as error:
+    elif fresh:
+        error = pull.catch_up_job(own, row)
+        if error is not None:
             own.say(f"warning: {error}; this is as of the last contact")
     return queries.job(own.store.conn, row.job)
 

@@ -18,6 +18,7 @@ from foundations_tui.hosts.asking import NOBODY, Asker
 if TYPE_CHECKING:  # 100 ms of imports, which the app's first picture need not wait for
     from foundations_tui.hosts.agent import Agent
     from foundations_tui.store.db import Store
+    from remote_agent.protocol.messages import A, Request
 
 T = TypeVar("T")
 _log = logging.getLogger(__name__)
@@ -142,6 +143,14 @@ class Session:
                 _log.warning("%s; reconnecting", error, extra={"action": "connect", "host": host})
                 time.sleep(pause)
                 pause = min(2 * pause, _LONGEST_PAUSE)
+
+    def ask(self, host: str, request: Request[A]) -> A:
+        """Ask a host's agent, over dropped connections: only what may be repeated is asked so.
+
+        Raises:
+            HostError: the host is out of reach.
+        """
+        return self.retrying(host, lambda agent: agent.call(request))
 
     def close(self) -> None:
         """End all connections; agents and jobs go on."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 
-from foundations_tui.jobs import on_hosts
 from foundations_tui.session import Session
 from foundations_tui.store.rows import JobRow
 from foundations_tui.text import humanize
@@ -36,9 +35,9 @@ def list_files(session: Session, job: JobRow, path: str = "") -> messages.ListFo
         NotFoundError: there is no such path. HostError: its host is out of reach.
     """
     first = messages.ListFolder(job.job, max(job.attempt, 1), path)
-    answer = on_hosts.ask(session, job.host, first)
+    answer = session.ask(job.host, first)
     entries = answer.entries
     while answer.truncated and answer.entries and len(entries) < _MOST_ENTRIES:
-        answer = on_hosts.ask(session, job.host, dataclasses.replace(first, offset=len(entries)))
+        answer = session.ask(job.host, dataclasses.replace(first, offset=len(entries)))
         entries = [*entries, *answer.entries]
     return dataclasses.replace(answer, entries=entries)

@@ -20,7 +20,6 @@ from foundations_tui.store import queries
 from foundations_tui.sync import pull
 from foundations_tui.text import humanize
 from remote_agent.protocol import messages
-from remote_agent.protocol.messages import A, Request
 
 _MOST_QUEUED = 1000
 """So many waiting jobs of a host are listed."""
@@ -29,15 +28,6 @@ _ROUND_TRIPS = 5
 _GPU_TOOLS = ("nvidia-smi", "rocm-smi", "amd-smi")
 _FRESH, _LOOK_PATIENCE = 1.0, 5.0
 """Seconds: a look that old is shown; so long a newer one is waited for."""
-
-
-def ask(session: Session, host: str, request: Request[A]) -> A:
-    """Ask a host's agent, over dropped connections: only what may be repeated is asked so.
-
-    Raises:
-        HostError: the host is out of reach.
-    """
-    return session.retrying(host, lambda agent: agent.call(request))
 
 
 # --- queues -----------------------------------------------------------------------------------------------------
@@ -75,7 +65,7 @@ def set_paused(session: Session, group: str, host: str, paused: bool) -> list[Ho
     outcomes = []
     for name in hosts:
         try:
-            ask(session, name, messages.Pause(paused, group))
+            session.ask(name, messages.Pause(paused, group))
             outcomes.append(HostOutcome(name, words=words))
         except FoundationsError as error:
             outcomes.append(HostOutcome(name, error))
@@ -88,10 +78,10 @@ def queue(session: Session, host: str) -> messages.QueueAnswer:
     Raises:
         HostError: it is out of reach.
     """
-    answer = ask(session, host, messages.Queue())
+    answer = session.ask(host, messages.Queue())
     jobs = answer.jobs
     while answer.more and answer.jobs and len(jobs) < _MOST_QUEUED:
-        answer = ask(session, host, messages.Queue(len(jobs)))
+        answer = session.ask(host, messages.Queue(len(jobs)))
         jobs = [*jobs, *answer.jobs]
     return dataclasses.replace(answer, jobs=jobs)
 
@@ -177,7 +167,7 @@ def forgive(session: Session, host: str, gpu: str) -> list[str]:
     Raises:
         NotFoundError: there is no such GPU. HostError: the host is out of reach.
     """
-    return ask(session, host, messages.Forgive(gpu)).forgiven
+    return session.ask(host, messages.Forgive(gpu)).forgiven
 
 
 def ignore_claims(session: Session, host: str, gpu: str, ignored: bool) -> None:
@@ -191,7 +181,7 @@ def ignore_claims(session: Session, host: str, gpu: str, ignored: bool) -> None:
     Raises:
         NotFoundError: there is no such GPU. HostError: the host is out of reach.
     """
-    ask(session, host, messages.Claims(gpu, ignored))
+    session.ask(host, messages.Claims(gpu, ignored))
 
 
 # --- hosts and their agents -------------------------------------------------------------------------------------

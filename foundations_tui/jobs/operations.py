@@ -59,7 +59,7 @@ def _stop(session: Session, actor: Actor, row: JobRow, grace: float | None) -> s
         local_runs.stop(row.job, row.attempt)
         return "is being stopped"
     request = messages.Stop(row.job, actor.owner, grace)
-    _put_acknowledged(session, row, on_hosts.ask(session, row.host, request))
+    _put_acknowledged(session, row, session.ask(row.host, request))
     if row.is_waiting:
         return ""
     spec = queries.spec(session.store.conn, row.job)
@@ -133,7 +133,7 @@ def move(
     if other is not None and other.host != row.host:
         raise UsageError(f"{other.job[:6]} waits on {other.host}, {row.job[:6]} on {row.host}")
     request = messages.Move(row.job, where, other.job if other is not None else "", priority)
-    _put_acknowledged(session, row, on_hosts.ask(session, row.host, request))
+    _put_acknowledged(session, row, session.ask(row.host, request))
 
 
 @dataclass(frozen=True)
@@ -165,7 +165,7 @@ def resume(session: Session, actor: Actor, name: str, host: str = "") -> Resumed
     except NotFoundError:
         raise NotFoundError(f"there is neither a group nor a job {name!r} that waits") from None
     actor.check(row)
-    _put_acknowledged(session, row, on_hosts.ask(session, row.host, messages.Resume(row.job)))
+    _put_acknowledged(session, row, session.ask(row.host, messages.Resume(row.job)))
     return Resumed([], row)
 
 

@@ -63,6 +63,13 @@ def for_each(verb: str, rows: Iterable[JobRow], action: Callable[[JobRow], str],
     return outcomes
 
 
+def raise_first(outcomes: Iterable[Outcome | HostOutcome]) -> None:
+    """Raise the first error, where nobody is told of the others."""
+    error = first_error(outcomes)
+    if error is not None:
+        raise error
+
+
 def first_error(outcomes: Iterable[Outcome | HostOutcome]) -> FoundationsError | None:
     """Return the first error, whose exit code is that of the whole."""
     return next((outcome.error for outcome in outcomes if outcome.error is not None), None)

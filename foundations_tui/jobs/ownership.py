@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from foundations_tui.config.hosts import HostsConfig, owner_name
 from foundations_tui.errors import UsageError
@@ -52,10 +52,6 @@ class Actor:
     def strangers(self, rows: Iterable[JobRow]) -> list[str]:
         """Return the names of the other people to whom some of the jobs belong."""
         return sorted({row.owner or "somebody else" for row in rows if row.owner != self.owner})
-
-    def with_others(self) -> Actor:
-        """Return the same person, who means other people's jobs, too."""
-        return replace(self, others=True)
 
 
 def actor_of(hosts: HostsConfig, others: bool = False) -> Actor:

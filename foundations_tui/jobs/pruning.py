@@ -183,8 +183,7 @@ def ask_to_prune(session: Session, host: str, jobs: list[str], force: bool, prev
     total = Pruned([], {}, {})
     for start in range(0, len(jobs), _PAGE):
         page = jobs[start : start + _PAGE]
-        request = messages.Prune(page, force, preview)
-        answer = session.retrying(host, lambda agent, request=request: agent.call(request))  # type: ignore[misc]
+        answer = session.ask(host, messages.Prune(page, force, preview))
         asked = set(page)
         total.pruned.extend(job for job in answer.pruned if job in asked)
         total.kept.update({job: why for job, why in answer.kept.items() if job in asked})

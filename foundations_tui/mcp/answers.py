@@ -33,7 +33,7 @@ def brief(row: JobRow) -> dict[str, Any]:
     when = {"created": iso(row.created_at), "as_of": iso(row.data_as_of) if row.is_unsure else None}
     facts = {key: getattr(row, key) for key in ("job", "host", "project", "owner", "exit_code")}
     state = {"state": row.shown_state, "took": humanize.duration(row.duration(time.time()))}
-    return known({**facts, **state, **when, "untrusted": known(json_value({**text, "metrics": metrics}))})
+    return known({**facts, **state, **when, "untrusted": known(json_value(text))})
 
 
 def whole(row: JobRow, spec: Mapping[str, Any]) -> dict[str, Any]:

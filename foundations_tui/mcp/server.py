@@ -282,11 +282,8 @@ class Tools:
     def _fresh(self, job: str) -> JobRow:
         """Return a job, as its host knows it now where that can be reached."""
         row = self._find(job)
-        if row.kind != local_runs.KIND and not (row.is_final and row.complete):
-            try:
-                pull.catch_up(self._session, row.host, jobs=[row.job])
-            except HostError:
-                pass  # the answer says how old it is
+        if row.kind != local_runs.KIND:
+            pull.catch_up_job(self._session, row)  # without its host, the answer says how old it is
         return queries.job(self._session.store.conn, row.job)
 
     def _annotate(self, jobs: Collection[str], changes: Mapping[str, Any]) -> Answer:

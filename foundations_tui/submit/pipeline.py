@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import logging
 import os
 import threading
@@ -170,7 +169,7 @@ def _call_back(session: Session, accepted: Iterable[Submitted]) -> None:
     for one in accepted:
         request = messages.Stop(one.view.spec.job, owner_name(session.hosts), 0)
         try:
-            session.retrying(one.host, functools.partial(Agent.call, request=request))
+            session.ask(one.host, request)
         except FoundationsError:
             left.append(one.view.spec.job)
     if left:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 SWEEP_OPTIONS: dict[str, Option] = {
     "sweeps": Option(
         "--sweep",
-        Kind.TEXT,
+        Kind.AXIS,
         "A job for each value (repeatable).",
         metavar="K=VALUES",
         default=(),
@@ -117,9 +117,7 @@ def preview(session: Session, submission: Submission, progress: Progress = SILEN
     Raises:
         FoundationsError: why it could not be submitted as it is.
     """
-    from foundations_tui.submit import (
-        pipeline,  # what talks to hosts takes 50 ms to import, and --help needs none of it
-    )
+    from foundations_tui.submit import pipeline  # 50 ms: it talks to hosts, and --help needs none of it
 
     return pipeline.preview(session, submission.requests, progress)
 
@@ -140,13 +138,15 @@ def submitted_text(submission: Submission, submitted: Sequence[Submitted]) -> st
     ids = [one.view.spec.job for one in submitted[:_IDS_SHOWN]]
     if len(submitted) > _IDS_SHOWN:
         ids.append(f"and {humanize.plural(len(submitted) - _IDS_SHOWN, 'more job')}")
+    last = sweep_words(submission, submitted) if submission.is_sweep else shipped_words(submitted[0])
+    return "\n".join([*ids, last])
+
+
+def sweep_words(submission: Submission, submitted: Sequence[Submitted]) -> str:
+    """Return where the jobs of a sweep went."""
     counts = Counter(one.host for one in submitted)
-    if submission.is_sweep:
-        hosts = ", ".join(f"{host} ({count})" for host, count in counts.items())
-        return "\n".join(
-            [*ids, f"sweep {submission.group}: {humanize.plural(len(submitted), 'job')} submitted to {hosts}"]
-        )
-    return "\n".join([*ids, shipped_words(submitted[0])])
+    hosts = ", ".join(f"{host} ({count})" for host, count in counts.items())
+    return f"sweep {submission.group}: {humanize.plural(len(submitted), 'job')} submitted to {hosts}"
 
 
 def shipped_words(submitted: Submitted) -> str:

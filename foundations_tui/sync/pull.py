@@ -28,6 +28,7 @@ from foundations_tui.session import Session
 from foundations_tui.store import queries, write_annotations, write_streams, writes
 from foundations_tui.store.db import Store
 from foundations_tui.store.process_identity import is_running
+from foundations_tui.store.rows import JobRow
 from foundations_tui.sync import outputs, trash
 from remote_agent.protocol import messages
 from remote_agent.protocol.errors import BadRequest
@@ -430,6 +431,17 @@ def with_contact_noted(session: Session, host: str, action: Callable[[], None]) 
     except HostUnreachable as error:
         writes.put_unreachable(session.store, host, str(error))
         raise
+
+
+def catch_up_job(session: Session, row: JobRow) -> HostError | None:
+    """Bring what is new of one job, unless all of it is here; return why its host could not be asked."""
+    if row.is_final and row.complete:
+        return None
+    try:
+        catch_up(session, row.host, jobs=[row.job])
+    except HostError as error:
+        return error
+    return None
 
 
 def catch_up_all(session: Session, hosts: Collection[str], streams: bool = True) -> dict[str, FoundationsError]:

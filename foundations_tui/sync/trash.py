@@ -41,7 +41,7 @@ def remove(session: Session, job: JobRow, files: bool = False, force: bool = Fal
     elif not job.is_gone:
         request = Delete(job.job, session.client_id, files, force)
         try:
-            session.retrying(job.host, lambda agent: agent.call(request))
+            session.ask(job.host, request)
         except NotFoundError:
             pass  # the host has forgotten it already
     writes.remove_job(session.store, job.job)

@@ -12,7 +12,7 @@ import json
 import math
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,6 @@ from foundations_tui.text.command_line import Typed, literal
 
 MANY = (1 << 31) - 1
 """Bound of all numbers that are counts."""
-_MIB = 1 << 20
 
 
 class Kind(enum.Enum):
@@ -41,6 +40,7 @@ class Kind(enum.Enum):
     PARAMETER = "K=V, V as JSON where that writes back as typed"
     TAG = "K or K=V"
     PATTERN = "a pattern of files"
+    AXIS = "a parameter and its values"
     HOST = "a host"
     PROJECT = "a project"
     JOB = "a job"
@@ -48,7 +48,7 @@ class Kind(enum.Enum):
     FILE = "a file"
 
 
-_REPEATED = (Kind.VARIABLE, Kind.PAIR, Kind.PARAMETER, Kind.TAG, Kind.PATTERN, Kind.JOB)
+_REPEATED = (Kind.VARIABLE, Kind.PAIR, Kind.PARAMETER, Kind.TAG, Kind.PATTERN, Kind.AXIS, Kind.JOB)
 _AS_TYPED = (Kind.TEXT, Kind.HOST, Kind.PROJECT, Kind.FOLDER, Kind.FILE, Kind.CHOICE, *_REPEATED)
 
 
@@ -73,11 +73,11 @@ class Option:
     """Name of that line, where it is not the field's."""
     again: bool = True
     """Whether a job that is run again gets what the first one had."""
-    repeats: bool = field(init=False)
-    """Whether it may be given several times."""
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "repeats", self.kind in _REPEATED or self.metavar == "K=VALUES")
+    @property
+    def repeats(self) -> bool:
+        """Whether it may be given several times."""
+        return self.kind in _REPEATED
 
     def read(self, text: str) -> Any:
         """Return the value that one word stands for.

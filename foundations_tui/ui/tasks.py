@@ -70,6 +70,12 @@ Operation = Callable[[Progress, int], Shown]
 """Does something, tells how far it is, and may use so many cells in a line; raises FoundationsError."""
 
 
+def _new_output() -> tuple[int, Path]:
+    """Make the file for what a task says; return its descriptor and its path."""
+    handle, name = tempfile.mkstemp(prefix="foundations-", suffix=".txt")
+    return handle, Path(name)
+
+
 class _Cancelled(FoundationsError):
     """cancelled"""
 
@@ -122,8 +128,7 @@ class OperationTask:
             ended: called at its end, from its thread.
             columns: how many cells its lines may have.
         """
-        handle, name = tempfile.mkstemp(prefix="foundations-", suffix=".txt")
-        self.output = Path(name)
+        handle, self.output = _new_output()
         self.result: object = None
         self.outcome = ""
         self._file = os.fdopen(handle, "wb")
@@ -192,8 +197,7 @@ class ProcessTask:
             ended: called at its end, from a thread.
             columns: how many cells its lines may have.
         """
-        handle, name = tempfile.mkstemp(prefix="foundations-", suffix=".txt")
-        self.output = Path(name)
+        handle, self.output = _new_output()
         self.result: object = None
         self._code: int | None = None
         env = {**os.environ, "COLUMNS": str(columns), "NO_COLOR": "1", "PYTHONUNBUFFERED": "1", VARIABLE: "1"}

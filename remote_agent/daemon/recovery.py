@@ -10,6 +10,7 @@ from typing import Any, Dict, Iterator, List, Optional, Tuple
 from remote_agent.core.events import Change, Held, Leased, Renewed, Submitted, Wire, change_of
 from remote_agent.core.state import HostState
 from remote_agent.daemon.ledger import Ledger
+from remote_agent.protocol import messages
 from remote_agent.protocol.errors import BadRequest
 from remote_agent.protocol.jobs import JobSpec, JobState, Lease
 from remote_agent.storage import files
@@ -126,19 +127,12 @@ def _begun(paths: Paths, spec: JobSpec, known: int) -> List[Change]:
     last = max((int(n) for n in _names(os.path.join(job.folder, "attempts")) if n.isdigit()), default=0)
     if last <= known:
         return []
-    return [Leased(spec.job, last, _lease(files.read_json(job.attempt(last).supervisor)) or Lease(spec.cpus))]
-
-
-def _lease(owner: Any) -> Optional[Lease]:
-    """Return the lease in a supervisor's record, which lies where the job can write; None for what is none."""
     try:
+        owner = messages.OWNER(files.read_json(job.attempt(last).supervisor), "supervisor.json")
         lease = Lease.from_wire(owner["lease"])
-        plain = Lease(0).__dict__
-        sound = all(type(value) is type(plain[name]) for name, value in lease.__dict__.items())
-        named = all(isinstance(gpu, str) for gpu in lease.gpus) and all(type(n) is int for n in lease.gpu_indices)
-    except (KeyError, TypeError, AttributeError):
-        return None
-    return lease if sound and named and min(lease.cpus, lease.gpu_memory, lease.ram) >= 0 else None
+    except BadRequest:
+        lease = Lease(spec.cpus)  # the file lies where the job can write
+    return [Leased(spec.job, last, lease)]
 
 
 def _spec(wire: Any) -> Optional[JobSpec]:

@@ -705,6 +705,19 @@ NEWS: Check = record(
     ["type"],
 )
 """What a supervisor says while it has an attempt; when it has ended, what ``EXIT`` says, too."""
+_LEASE = record(
+    {
+        "cpus": whole(),
+        "gpus": listing(text(100), 1000),
+        "gpu_indices": listing(whole(), 1000),
+        "gpu_memory": whole(),
+        "ram": whole(),
+        "vendor": text(100),
+    },
+    ["cpus"],
+)
+OWNER: Check = record({"lease": _LEASE}, ["lease"])
+"""What a supervisor writes down of itself, as far as a recovery needs it; the job can write there, too."""
 REFUSAL: Check = record({"code": text(100), "message": text(PAGE_BYTES)}, ["code", "message"])
 """Why a request was refused."""
 

@@ -22,6 +22,7 @@ from foundations_tui.sweeps.submission import (
     read,
     shipped_words,
     submit as submit_all,
+    sweep_words,
 )
 from foundations_tui.text import humanize
 from foundations_tui.text.sanitize import one_line
@@ -139,14 +140,9 @@ def _print_sweep(submission: Submission, submitted: list[Submitted], as_json: bo
         )
     elif detached:
         click.echo("\n".join(one.view.spec.job for one in submitted))
-    say(f"sweep {submission.group}: {humanize.plural(len(submitted), 'job')} submitted to {_hosts_of(submitted)}")
+    say(sweep_words(submission, submitted))
     if not is_in_window():
         say(f"  foundations sweep show {submission.group}    how far it is, and the best so far")
-
-
-def _hosts_of(submitted: list[Submitted]) -> str:
-    hosts = dict.fromkeys(one.host for one in submitted)
-    return ", ".join(f"{host} ({sum(one.host == host for one in submitted)})" for host in hosts)
 
 
 def _print_job(submission: Submission, submitted: list[Submitted], as_json: bool, detached: bool) -> None:

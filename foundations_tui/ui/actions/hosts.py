@@ -147,9 +147,7 @@ def _remove(name: str) -> str:
 
 def _pause(session: Session, host: str, paused: bool) -> str:
     from foundations_tui.jobs import on_hosts
-    from foundations_tui.jobs.outcome import first_error
+    from foundations_tui.jobs.outcome import raise_first
 
-    error = first_error(on_hosts.set_paused(session, "", host, paused))
-    if error is not None:
-        raise error
+    raise_first(on_hosts.set_paused(session, "", host, paused))
     return f"{host} {'is paused' if paused else 'goes on'}"

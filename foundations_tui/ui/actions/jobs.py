@@ -232,14 +232,12 @@ def _annotate(
 
 def _delete(session: Session, rows: list[JobRow], done: str, keep: Callable[[Undo], None]) -> str:
     from foundations_tui.jobs import operations
-    from foundations_tui.jobs.outcome import first_error
+    from foundations_tui.jobs.outcome import raise_first
 
     deleted = operations.delete(session, actor_of(session.hosts, others=True), rows)
     if deleted.annotated is not None:
         keep(deleted.annotated.undo)
-    error = first_error(deleted.outcomes)
-    if error is not None:
-        raise error
+    raise_first(deleted.outcomes)
     return f"{done}   u undoes it"
 
 
@@ -255,10 +253,9 @@ def _later(hosts: Iterable[str]) -> str:
 
 def _stop(session: Session, row: JobRow, grace: float | None) -> str:
     from foundations_tui.jobs import operations
+    from foundations_tui.jobs.outcome import raise_first
 
-    (outcome,) = operations.stop(session, actor_of(session.hosts, others=True), [row], grace)
-    if outcome.error is not None:
-        raise outcome.error
+    raise_first(operations.stop(session, actor_of(session.hosts, others=True), [row], grace))
     return f"{row.job[:6]} is being stopped"
 
 
@@ -272,9 +269,7 @@ def _move(session: Session, row: JobRow, where: str, other: JobRow | None = None
 
 def _pause(session: Session, group: str, paused: bool) -> str:
     from foundations_tui.jobs import on_hosts
-    from foundations_tui.jobs.outcome import first_error
+    from foundations_tui.jobs.outcome import raise_first
 
-    error = first_error(on_hosts.set_paused(session, group, "", paused))
-    if error is not None:
-        raise error
+    raise_first(on_hosts.set_paused(session, group, "", paused))
     return f"{group} {'is paused' if paused else 'goes on'}"

@@ -11,7 +11,8 @@ from foundations_tui.session import Session
 from foundations_tui.store import queries
 from foundations_tui.store.rows import JobRow
 from foundations_tui.submit.progress import Progress
-from foundations_tui.sweeps.submission import ALL_OPTIONS, Submission, read
+from foundations_tui.sweeps import submission as submissions
+from foundations_tui.sweeps.submission import ALL_OPTIONS, Submission
 from foundations_tui.text import humanize, tables
 from foundations_tui.text.options import Kind, Option, read_words
 from foundations_tui.ui.actions import background
@@ -116,8 +117,6 @@ class SubmitActions:
         """
 
         def operation(progress: Progress, columns: int) -> Shown:
-            from foundations_tui.sweeps import submission as submissions
-
             submission = self._read(words)
             return Shown(_preview_text(submission, submissions.preview(self._session, submission, progress), columns))
 
@@ -134,8 +133,6 @@ class SubmitActions:
         """
 
         def operation(progress: Progress, columns: int) -> Shown:
-            from foundations_tui.sweeps import submission as submissions
-
             submission = self._read(words)
             submitted = submissions.submit(self._session, submission, progress)
             ids = [one.view.spec.job for one in submitted]
@@ -154,9 +151,7 @@ class SubmitActions:
 
     def _read(self, words: Sequence[str]) -> Submission:
         values, command = read_words(words, _OPTIONS)
-        if not command:
-            raise UsageError("there is no command", "foundations submit -- python train.py")
-        return read(self._session.store.conn, command, values)
+        return submissions.read(self._session.store.conn, command, values)
 
     def _show_submitted(self, job: str) -> None:
         """Show a job in the table; by itself, where the table has it not."""

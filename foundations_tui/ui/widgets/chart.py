@@ -35,7 +35,7 @@ class _Looks:
 
     def __init__(self, style: Style, colors: Sequence[str], uprights: Collection[int]) -> None:
         self._style = style
-        self._colours = colors
+        self._colors = colors
         self.uprights = uprights
         """Columns that are axes."""
         self.ends: dict[int, tuple[int, int]] = {}
@@ -50,7 +50,7 @@ class _Looks:
             if owner == _AXES:
                 found += Style(dim=True)
             elif owner != _NOBODY:
-                found += Style.parse(self._colours[owner])
+                found += Style.parse(self._colors[owner])
             if chosen:
                 found += Style(reverse=True)
             if cursor:
