@@ -20,7 +20,8 @@ from foundations_tui.analysis import braille
 from foundations_tui.store import queries, write_streams, writes
 from foundations_tui.store.db import Store, open_reader
 from foundations_tui.sync import pull
-from remote_agent.protocol.jobs import JobSpec, JobState, JobView
+from remote_agent.protocol.jobs import JobSpec, JobView
+from remote_agent.protocol.states import JobState
 
 _CALLS = 100_000
 _RECORDS = 1_000_000

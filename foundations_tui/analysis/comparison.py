@@ -50,9 +50,9 @@ _OF_A_JOB: dict[str, Callable[[JobRow, float], Any]] = {
     "group": lambda row, now: row.group or None,
     "snapshot": lambda row, now: row.snapshot[:12] or None,
     "duration": lambda row, now: row.duration(now),
-    "CPU seconds": lambda row, now: row.usage.get("cpu_seconds"),
-    "peak memory": lambda row, now: row.usage.get("peak_memory"),
-    "peak GPU memory": lambda row, now: row.usage.get("peak_gpu_memory"),
+    "CPU seconds": lambda row, now: row.usage.cpu_seconds,
+    "peak memory": lambda row, now: row.usage.peak_memory,
+    "peak GPU memory": lambda row, now: row.usage.peak_gpu_memory,
     "note": lambda row, now: row.note or None,
 }
 

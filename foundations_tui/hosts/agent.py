@@ -145,7 +145,7 @@ class Agent:
             root = host.root or (locations.local_agent_root() if host.is_local else "")
             self.place = shell.become_agent(channel, host.name, root, _python_of(host))
             self._rpc = _Rpc(channel, host.name)
-            settings = {"max_jobs": host.max_jobs, "gpus": host.gpus}
+            settings = messages.HostSettings(host.max_jobs, host.gpus)
             self.hello = self.call(messages.Hello(settings=settings))
         except BaseException:
             channel.close()

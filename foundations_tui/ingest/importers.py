@@ -16,7 +16,8 @@ from foundations_tui.ingest import event_files, local_runs
 from foundations_tui.store import writes
 from foundations_tui.store.db import Store
 from foundations_tui.text.command_line import literal
-from remote_agent.protocol.jobs import STATE_OF_REASON, EndReason, JobSpec, JobState, JobView
+from remote_agent.protocol.jobs import JobSpec, JobView
+from remote_agent.protocol.states import STATE_OF_REASON, EndReason, JobState
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ import json
 import os
 import shutil
 import signal
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,10 @@ from foundations_tui.ingest import event_files
 from foundations_tui.store import queries, write_streams, writes
 from foundations_tui.store.db import Store
 from foundations_tui.store.process_identity import is_running
+from remote_agent.protocol.ends import AttemptEnd, Cause, Usage
 from remote_agent.protocol.errors import BadRequest
-from remote_agent.protocol.jobs import JOB_ID, STATE_OF_REASON, EndReason, JobSpec, JobState, JobView
+from remote_agent.protocol.jobs import JOB_ID, JobSpec, JobView
+from remote_agent.protocol.states import STATE_OF_REASON, EndReason, JobState
 
 KIND = "run"
 """What a run is called among the kinds of jobs."""
@@ -132,29 +135,26 @@ class _Run:
         except (BadRequest, KeyError, TypeError, ValueError):
             return None
         is_alive = _is_alive(facts)
-        end = _read(self._top / str(attempt) / "end.json")  # after that: an end that comes in between is seen
-        if is_alive and not end:
+        end = _end(self._top / str(attempt) / "end.json")  # after that: an end that comes in between is seen
+        if is_alive and end is None:
             return view
-        if facts.get("of_children") is True and end.get("reason_code", "finished") == "finished":
-            end = self._end_of_children(attempt, end)
-        return _ended(view, end)
+        if facts.get("of_children") is True and (end is None or end.reason_code == EndReason.FINISHED.value):
+            end = self._end_of_children(attempt) or end
+        return _ended(view, end or _UNSEEN)
 
-    def _end_of_children(self, attempt: int, own: dict[str, Any]) -> dict[str, Any]:
-        """Return how a run ended of which only child processes logged, by what they wrote down of their own ends.
+    def _end_of_children(self, attempt: int) -> AttemptEnd | None:
+        """Return the failure of a run of which only child processes logged; None when none of them says of one.
 
-        Args:
-            attempt: which of its attempts.
-            own: what the run's own process wrote: that it ended, with an exit code that nobody saw.
+        The run's own process wrote only that it ended: its exit code was seen by nobody.
         """
         folder = self._top / str(attempt) / "children"
         ends = [_read(folder / name) for name in _names(folder)]
         failed = next((str(end["error"]) for end in ends if end.get("error")), "")
         if failed:
             ended_at = max(float(end.get("ended_at") or 0.0) for end in ends)
-            cause = {"code": "exception", "words": failed, "line": failed, "evidence": {}}
-            words = f"a child raised {failed}"
-            return {"reason_code": EndReason.EXIT_CODE.value, "reason": words, "cause": cause, "ended_at": ended_at}
-        return own
+            cause = Cause("exception", failed, failed)
+            return AttemptEnd(EndReason.EXIT_CODE.value, f"a child raised {failed}", ended_at, cause=cause)
+        return None
 
     def _take_records(self, attempt: int, is_final: bool) -> bool:
         folder = self._top / str(attempt) / "records"
@@ -228,31 +228,37 @@ def _spec(job: str, facts: dict[str, Any]) -> JobSpec:
     )
 
 
-def _ended(view: JobView, end: dict[str, Any]) -> JobView:
-    reason = EndReason.SUPERVISOR_DIED
-    words = "its process was killed, or the machine went down: its end was not seen"
-    if end:
-        reason, words = EndReason(end["reason_code"]), str(end.get("reason", ""))
-    wire = view.to_wire()
-    wire.update(
-        state=STATE_OF_REASON[reason].value,
-        reason_code=reason.value,
-        reason=words,
-        exit_code=end.get("exit_code"),
-        signal=end.get("signal"),
-        cause=end.get("cause") or {},
-        ended_at=end.get("ended_at"),
+def _end(path: Path) -> AttemptEnd | None:
+    """Return the end that a run wrote down; None when it wrote none, or none that makes sense."""
+    try:
+        return AttemptEnd.received(_read(path), "end.json")
+    except BadRequest:
+        return None
+
+
+_UNSEEN = AttemptEnd(
+    EndReason.SUPERVISOR_DIED.value, "its process was killed, or the machine went down: its end was not seen", 0.0
+)
+
+
+def _ended(view: JobView, end: AttemptEnd) -> JobView:
+    wall = round(end.ended_at - view.started_at, 3) if end.ended_at and view.started_at else None
+    return replace(
+        view,
+        state=STATE_OF_REASON[EndReason(end.reason_code)],
+        reason_code=end.reason_code,
+        reason=end.reason,
+        exit_code=end.exit_code,
+        signal=end.signal,
+        cause=end.cause,
+        ended_at=end.ended_at or None,
+        usage=Usage(wall_seconds=wall),
     )
-    if end.get("ended_at") and view.started_at:
-        wire["usage"] = {"wall_seconds": round(end["ended_at"] - view.started_at, 3)}
-    return JobView.from_wire(wire)
 
 
 def _with_past(views: list[JobView]) -> JobView:
     """Return the last attempt as the job, with those before it."""
-    wire = views[-1].to_wire()
-    wire["attempts"] = [view.past() for view in views[:-1]]
-    return JobView.from_wire(wire)
+    return replace(views[-1], attempts=tuple(view.past() for view in views[:-1]))
 
 
 def _is_alive(facts: dict[str, Any]) -> bool:

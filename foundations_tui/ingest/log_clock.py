@@ -78,8 +78,8 @@ def read(conn: sqlite3.Connection, row: JobRow, attempt: int, size: int) -> LogC
 
 def span(row: JobRow, attempt: int) -> tuple[float | None, float | None]:
     """Return when an attempt of a job began and ended, as far as that is known and has happened."""
-    past = next((past for past in row.attempts if past.get("attempt") == attempt), None)
-    return (past.get("started_at"), past.get("ended_at")) if past else (row.started_at, row.ended_at)
+    past = next((past for past in row.attempts if past.attempt == attempt), None)
+    return (past.started_at, past.ended_at) if past else (row.started_at, row.ended_at)
 
 
 def _now_here(row: JobRow, knots: Sequence[tuple[float, int]]) -> float | None:

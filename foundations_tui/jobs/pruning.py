@@ -119,7 +119,7 @@ def prune(session: Session, planned: PrunePlan) -> Pruned:
 
 def folder_bytes(row: JobRow) -> int:
     """Return how many bytes a job's folders on its host hold."""
-    return int(row.usage.get("disk") or 0) + sum(int(past["usage"].get("disk") or 0) for past in row.attempts)
+    return sum(int(usage.disk or 0) for usage in (row.usage, *(past.usage for past in row.attempts)))
 
 
 def _matching(session: Session, named: Sequence[JobRow], request: PruneRequest) -> list[JobRow]:

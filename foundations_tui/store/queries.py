@@ -24,6 +24,7 @@ from foundations_tui.store.rows import (
     SweepRow,
 )
 from foundations_tui.text import humanize
+from remote_agent.protocol.ends import PastAttempt, Usage, known_cause
 
 FACTS = {"param": "params", "arg": "args", "tag": "tags", "artifact": "artifacts", "used": "uses"}
 """The kinds of facts, and what each is called of a job."""
@@ -634,15 +635,15 @@ def _row(row: sqlite3.Row, extra: _Details | None) -> JobRow:
         cpus=row["cpus"],
         gpu_memory=spec.get("gpu_memory", 0),
         signal=row["signal"],
-        cause=json.loads(row["cause"] or "{}"),
-        usage=json.loads(row["usage"] or "{}"),
+        cause=known_cause(json.loads(row["cause"] or "{}")),
+        usage=Usage.known(json.loads(row["usage"] or "{}")),
         priority=row["priority"],
         group=row["group_name"],
         after=spec.get("after", []),
         after_any=spec.get("after_any", []),
         time_limit=spec.get("time_limit", 0.0),
         retries=spec.get("retries", 0),
-        attempts=json.loads(row["attempts"]),
+        attempts=[PastAttempt.known(past) for past in json.loads(row["attempts"])],
         starts_at=row["starts_at"] if row["state"] == "queued" else None,
         outputs=json.loads(row["outputs"]) if row["outputs"] else None,
         pruned=bool(row["pruned"]),

@@ -9,6 +9,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from foundations_tui.text import humanize
+from remote_agent.protocol.ends import Cause, PastAttempt, Usage
+from remote_agent.protocol.wire import JsonTable
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,16 +62,16 @@ class JobRow:
     gpu_memory: int
     """MiB of each GPU that it asked for; 0 for whole ones."""
     signal: str | None
-    cause: dict[str, Any]
-    """The post-mortem of a failure: "code", "words", "line", "evidence"."""
-    usage: dict[str, Any]
+    cause: Cause | None
+    """The post-mortem of a failure."""
+    usage: Usage
     priority: int
     group: str
     after: list[str]
     after_any: list[str]
     time_limit: float
     retries: int
-    attempts: list[dict[str, Any]]
+    attempts: list[PastAttempt]
     """The attempts before the current one."""
     starts_at: float | None
     """When it is expected to start."""
@@ -177,7 +179,7 @@ class JobRow:
         if self.state in ("running", "completed"):
             return ""
         words_ = self.reason or ""
-        return f"{words_}: {self.cause['words']}" if self.cause.get("words") else words_
+        return f"{words_}: {self.cause.words}" if self.cause and self.cause.words else words_
 
     @property
     def facts(self) -> str:
@@ -213,8 +215,8 @@ class JobRow:
             "archived": self.archived,
             "trashed_at": self.trashed_at,
             "signal": self.signal,
-            "cause": self.cause or None,
-            "usage": self.usage,
+            "cause": self.cause.to_wire() if self.cause else None,
+            "usage": self.usage.to_wire(),
             "priority": self.priority,
             "group": self.group or None,
             "after": self.after,
@@ -406,11 +408,11 @@ class HostSample:
     """UUID, percent, MiB, degrees, watts of each GPU."""
 
 
-def _past(past: dict[str, Any]) -> dict[str, Any]:
+def _past(past: PastAttempt) -> JsonTable:
     """Return an attempt as ``--json`` prints it."""
-    times = {name: iso(past.get(name)) for name in ("started_at", "ended_at")}
-    names = ("attempt", "state", "reason_code", "reason", "exit_code", "signal", "cause", "gpus", "usage")
-    return {**{name: past.get(name) for name in names}, **times}
+    wire = past.to_wire()
+    del wire["streams"]
+    return {**wire, "started_at": iso(past.started_at), "ended_at": iso(past.ended_at)}
 
 
 def iso(seconds: float | None) -> str | None:

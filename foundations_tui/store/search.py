@@ -34,7 +34,7 @@ from foundations_tui.store.expressions import (
 from foundations_tui.store.rows import PATIENCE
 from foundations_tui.text import humanize
 from foundations_tui.text.command_line import literal, number
-from remote_agent.protocol.jobs import JobState
+from remote_agent.protocol.states import JobState
 
 _FIELD_SQL = {
     "job": "j.job",

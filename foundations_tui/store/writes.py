@@ -21,7 +21,8 @@ from foundations_tui.store.write_annotations import take_in_annotations
 from foundations_tui.store.write_records import put_facts, put_records
 from foundations_tui.store.write_streams import forget_event_files
 from foundations_tui.text import command_line
-from remote_agent.protocol.jobs import EndReason, JobSpec, JobState, JobView
+from remote_agent.protocol.jobs import JobSpec, JobView
+from remote_agent.protocol.states import EndReason, JobState
 
 if TYPE_CHECKING:
     from remote_agent.protocol.messages import ChangesAnswer
@@ -343,14 +344,14 @@ def _put_view(store: Store, host: str, journal: str, view: JobView) -> None:
         "started_at": view.started_at,
         "ended_at": view.ended_at,
         "stop_requested_by": view.stop_requested_by,
-        "usage": json.dumps(view.usage),
+        "usage": json.dumps(view.usage.to_wire()),
         "noticed_at": time.time(),
         "signal": view.signal,
-        "cause": json.dumps(view.cause) if view.cause else None,
+        "cause": json.dumps(view.cause.to_wire()) if view.cause else None,
         "priority": view.priority,
         "rank": view.rank,
         "group_name": spec.group,
-        "attempts": json.dumps(view.attempts),
+        "attempts": json.dumps([past.to_wire() for past in view.attempts]),
         "pruned": int(view.pruned),
     }
     for key in _FREE_TEXT:
@@ -364,7 +365,7 @@ def _put_view(store: Store, host: str, journal: str, view: JobView) -> None:
         put_facts(store, spec.job, "arg", command_line.parse(spec.command, spec.shell))
     if not is_new or view.annotations:
         take_in_annotations(store, spec.job, view.annotations, sent=True)
-    streams = [(view.attempt, view.streams), *((past["attempt"], past["streams"]) for past in view.attempts)]
+    streams = [(view.attempt, view.streams), *((past.attempt, past.streams) for past in view.attempts)]
     sizes = [(spec.job, int(n), valid_text(name), size, host) for n, found in streams for name, size in found.items()]
     if sizes:
         store.conn.executemany(PUT_SIZE, sizes)

@@ -29,7 +29,8 @@ from foundations_tui.submit.request import SPEC_OPTIONS, Request, Submitted, che
 from foundations_tui.text import humanize
 from remote_agent.protocol import checks, messages
 from remote_agent.protocol.errors import BadRequest
-from remote_agent.protocol.jobs import ENV_NAME, JobSpec, JobState, JobView
+from remote_agent.protocol.jobs import ENV_NAME, JobSpec, JobView
+from remote_agent.protocol.states import JobState
 
 _log = logging.getLogger(__name__)
 _MOST_LOGGED = 10

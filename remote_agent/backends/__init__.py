@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Any, Dict, List, Mapping, Tuple
+from dataclasses import dataclass
+from typing import Dict, List, Mapping, Optional, Tuple
 
 from remote_agent.core.scheduler import Capacity
-from remote_agent.protocol.jobs import Lease
+from remote_agent.protocol.ends import AttemptEnd
+from remote_agent.protocol.lease import Lease
+from remote_agent.protocol.messages import HostSettings
 
 Attempt = Tuple[str, int]
 """A job's id and the number of the attempt."""
@@ -18,8 +20,12 @@ class Status:
 
     phase: str
     """"preparing", "running" or "ended"."""
-    facts: Dict[str, Any] = field(default_factory=dict)
-    """Running: "started_at". Ended: the exit record."""
+    started_at: Optional[float] = None
+    """Of one that runs, seconds since the epoch."""
+    end: Optional[AttemptEnd] = None
+    """Of one that has ended."""
+    pid: int = 0
+    """On this host, at the top of the processes of one that runs; 0 where there is none."""
 
 
 class Backend:
@@ -29,19 +35,12 @@ class Backend:
         """Return a descriptor that is readable when ``poll`` has something new."""
         raise NotImplementedError
 
-    def configure(self, settings: Dict[str, Any]) -> bool:
-        """Take in what hosts.toml says of the host ("max_jobs", "gpus"); return whether that is new."""
-        raise NotImplementedError
-
-    def processes(self) -> Mapping[Attempt, int]:
-        """Return the pid on this host at the top of each running attempt, as far as there is one."""
-        return {}
-
-    def capacity(self, leases: Mapping[str, Lease]) -> Capacity:
+    def capacity(self, leases: Mapping[str, Lease], settings: HostSettings) -> Capacity:
         """Return what the host has, and what of it may not be leased now.
 
         Args:
             leases: what is held, by job: what is no longer leased has to be looked at before it is again.
+            settings: what hosts.toml says of the host.
         """
         raise NotImplementedError
 
@@ -62,11 +61,8 @@ class Backend:
         """
         raise NotImplementedError
 
-    def dismiss(self) -> None:
-        """Nothing more is to be started now: let go of what was kept for it."""
-
     def acknowledge(self) -> None:
-        """Forget what ``poll`` has given: it is kept now."""
+        """Forget what ``poll`` has given: it is kept now, and what follows from it has been started."""
         raise NotImplementedError
 
     def adopt(self, attempt: Attempt) -> bool:

@@ -2,27 +2,37 @@
 
 from __future__ import annotations
 
-import json
 import os
 import selectors
 import signal
 import socket
 import time
-from typing import Any, Callable, Dict, List, Mapping, Optional, Set, Tuple
+from dataclasses import replace
+from typing import Callable, Dict, List, Mapping, Optional, Set
 
 from remote_agent.backends import Attempt, Backend, Status
 from remote_agent.core.scheduler import Capacity
 from remote_agent.gpu.inventory import allowed
 from remote_agent.gpu.source import GpuSource
-from remote_agent.protocol import checks, messages
+from remote_agent.protocol import supervision
+from remote_agent.protocol.ends import AttemptEnd
 from remote_agent.protocol.errors import BadRequest
-from remote_agent.protocol.jobs import EndReason, Lease
-from remote_agent.protocol.orders import Dismissal, StartOrder, StopOrder, encode
+from remote_agent.protocol.lease import Lease
+from remote_agent.protocol.messages import HostSettings
+from remote_agent.protocol.states import EndReason
+from remote_agent.protocol.supervision import (
+    ENDED,
+    RUNNING,
+    Dismissal,
+    StartOrder,
+    StopOrder,
+    SupervisorRecord,
+    encode,
+)
 from remote_agent.storage import files
-from remote_agent.storage.paths import Paths
+from remote_agent.storage.paths import AttemptPaths, Paths
 from remote_agent.system import processes, unix_sockets
 
-_ENDED = "ended"
 _LOOK_SECONDS = 3.0
 """Seconds between two looks at the supervisors themselves."""
 _MOST_STOPPED = 3
@@ -47,7 +57,6 @@ class LocalBackend(Backend):
         self._agent = agent
         self._start = start
         self._gpu_source = gpu_source
-        self._settings: Dict[str, Any] = {}
         self._cpus = len(os.sched_getaffinity(0))
         self._ram = processes.memory_total()
         self._sockets: Dict[Attempt, socket.socket] = {}
@@ -73,25 +82,15 @@ class LocalBackend(Backend):
         """Return a descriptor that is readable when ``poll`` has something new."""
         return self._selector.fileno()
 
-    def configure(self, settings: Dict[str, Any]) -> bool:
-        """Take in how many jobs may run at once, and which GPUs may be leased."""
-        is_new = settings != self._settings
-        self._settings = settings
-        return is_new
-
-    def processes(self) -> Mapping[Attempt, int]:
-        """Return the pid of the supervisor of each running attempt."""
-        return self.supervisors
-
-    def capacity(self, leases: Mapping[str, Lease]) -> Capacity:
+    def capacity(self, leases: Mapping[str, Lease], settings: HostSettings) -> Capacity:
         """Return the CPU slots and the GPUs that hosts.toml allows, and which of those are held.
 
         There is a slot for each CPU this process may use; a larger ``max_jobs`` is meant as it is said. The GPUs of
         ended leases are looked at, and other agents are told which are ours.
         """
         self._gpu_source.lease({uuid: job for job, lease in leases.items() for uuid in lease.gpus})
-        gpus = tuple(allowed(self._gpu_source.gpus, self._settings.get("gpus")))
-        max_jobs = int(self._settings.get("max_jobs") or 0)
+        gpus = tuple(allowed(self._gpu_source.gpus, settings.gpus))
+        max_jobs = settings.max_jobs or 0
         return Capacity(
             max(self._cpus, max_jobs), gpus, max_jobs, self._ram, self._gpu_source.held(), self._gpu_source.problem
         )
@@ -99,7 +98,7 @@ class LocalBackend(Backend):
     def start(self, attempt: Attempt, lease: Lease, is_brief: bool) -> None:
         """Hand the attempt to a supervisor that has just become free, or have one forked and connect to it."""
         job, number = attempt
-        order = StartOrder(job, number, lease.to_wire(), self._agent, bool(self._gpu_source.gpus), is_brief)
+        order = StartOrder(job, number, lease, self._agent, bool(self._gpu_source.gpus), is_brief)
         self._orders[attempt] = order
         self._own.add(attempt)
         while self._done:
@@ -112,15 +111,6 @@ class LocalBackend(Backend):
             return self._keep(attempt, connection)
         self._start(order)
         self._connect(attempt)
-
-    def dismiss(self) -> None:
-        """Let the supervisors go that have nothing more to do."""
-        while self._done:
-            with self._done.pop() as connection:
-                try:
-                    connection.send(encode(Dismissal()))
-                except OSError:
-                    pass  # it has gone already
 
     def poll(self, attempts: List[Attempt]) -> Dict[Attempt, Status]:
         """Return the attempts that have news: what their supervisors said, and those whose supervisor is gone."""
@@ -137,7 +127,7 @@ class LocalBackend(Backend):
             if status is not None:
                 news[key.data] = status
         for attempt in attempts:
-            has_ended = attempt in news and news[attempt].phase == _ENDED
+            has_ended = attempt in news and news[attempt].phase == ENDED
             if attempt not in self._sockets and attempt not in heard and not has_ended:
                 status = self._look(attempt)
                 if status is not None:
@@ -145,8 +135,14 @@ class LocalBackend(Backend):
         return dict(news)
 
     def acknowledge(self) -> None:
-        """Forget what ``poll`` has given."""
+        """Forget what ``poll`` has given, and let the supervisors go that have got no further attempt."""
         self._unkept.clear()
+        while self._done:
+            with self._done.pop() as connection:
+                try:
+                    connection.send(encode(Dismissal()))
+                except OSError:
+                    pass  # it has gone already
 
     def close(self) -> None:
         """Leave the supervisors: each says where it is to whoever connects again."""
@@ -198,14 +194,13 @@ class LocalBackend(Backend):
             self._leave(attempt)
             connection.close()
             return self._look(attempt)
-        said = _said(message)
-        if said is None:
+        report = supervision.report_of(message)
+        if report is None:
             return None
-        phase, facts = said
         self._orders.pop(attempt, None)
-        if phase == "running" and "supervisor" in facts:
-            self.supervisors[attempt] = facts["supervisor"]
-        if phase == _ENDED:
+        if report.type == RUNNING and report.supervisor:
+            self.supervisors[attempt] = report.supervisor
+        if report.type == ENDED:
             self._leave(attempt)
             self._stops.pop(attempt, None)
             if attempt in self._own:
@@ -213,7 +208,7 @@ class LocalBackend(Backend):
                 self._done.append(connection)
             else:
                 connection.close()
-        return Status(phase, facts)
+        return Status(report.type, report.started_at, report.end, report.supervisor)
 
     def _leave(self, attempt: Attempt) -> None:
         self._selector.unregister(self._sockets.pop(attempt))
@@ -225,19 +220,19 @@ class LocalBackend(Backend):
         attempt_files = self._paths.job(attempt[0]).attempt(attempt[1])
         if self._connect(attempt):
             return None  # it speaks for itself, whatever lies in the folder that its job can write to
-        record = _record(attempt_files.exit)
-        if record is not None:
+        end = _written_end(attempt_files)
+        if end is not None:
             self._stops.pop(attempt, None)
-            return Status(_ENDED, record)
+            return Status(ENDED, end=end)
         order = self._orders.pop(attempt, None)
         if order is not None and not self.adopt(attempt):
             self._start_again(attempt, order)
             return None
-        owner = _owner(attempt_files.supervisor)
-        if processes.is_alive(owner.get("supervisor", {})):
+        record = supervision.record_of(files.read_json(attempt_files.supervisor))
+        if processes.is_alive(record.supervisor):
             return None  # alive, out of reach of our sockets: looked at again by the clock
-        record = _record(attempt_files.exit)  # it may have ended since the first look
-        return Status(_ENDED, record or self._bury(owner))
+        # It may have ended since the first look.
+        return Status(ENDED, end=_written_end(attempt_files) or self._end_orphans(record))
 
     def _start_again(self, attempt: Attempt, order: StartOrder) -> None:
         """Start an attempt whose supervisor went before it had begun; without a process for it, at the next look."""
@@ -250,17 +245,16 @@ class LocalBackend(Backend):
             return
         self._connect(attempt)
 
-    def _bury(self, owner: Dict[str, Any]) -> Dict[str, Any]:
-        """End what a dead supervisor left and return the exit record of a lost attempt."""
-        who = owner.get("supervisor") or {}
-        if who and who.get("boot") != processes.boot_id():
+    def _end_orphans(self, record: SupervisorRecord) -> AttemptEnd:
+        """End what a dead supervisor left and return the end of a lost attempt."""
+        if record.supervisor is not None and record.supervisor.boot != processes.boot_id():
             return _lost(EndReason.HOST_REBOOTED, "the host was rebooted while the job ran")
         killed = 0
-        if owner.get("token"):
-            session = owner.get("session")
-            if session and processes.start_time(session) not in (None, owner.get("session_start")):
+        if record.token:
+            session = record.session
+            if session and processes.start_time(session) not in (None, record.session_start):
                 session = None  # the number is somebody else's by now
-            killed = processes.kill_all(lambda: processes.members_of_attempt(owner["token"], session))
+            killed = processes.kill_all(lambda: processes.members_of_attempt(record.token, session))
         words = "its supervisor was killed, so its end was not seen"
         return _lost(EndReason.SUPERVISOR_DIED, words + (f"; {killed} processes of it were ended" if killed else ""))
 
@@ -289,15 +283,16 @@ class LocalBackend(Backend):
         words = "its supervisor was stopped again and again (SIGSTOP), so it was ended from outside"
         processes.kill_all(lambda: [*processes.descendants(pid), pid])
         attempt_files = self._paths.job(attempt[0]).attempt(attempt[1])
-        record = self._bury({**_owner(attempt_files.supervisor), "supervisor": {}})
-        written = None if attempt in self._stopped else _record(attempt_files.exit)
+        record = supervision.record_of(files.read_json(attempt_files.supervisor))
+        end = self._end_orphans(replace(record, supervisor=None))
+        written = None if attempt in self._stopped else _written_end(attempt_files)
         if written is not None:
-            record = written  # it was only slow to say so
+            end = written  # it was only slow to say so
         elif stop is not None:
             by = stop.by or "its owner"
-            record.update(reason_code=EndReason.STOPPED_BY_USER.value, reason=f"stopped by {by}, by force")
+            end = replace(end, reason_code=EndReason.STOPPED_BY_USER.value, reason=f"stopped by {by}, by force")
         else:
-            record["reason"] = words
+            end = replace(end, reason=words)
         if attempt in self._sockets:
             connection = self._sockets[attempt]
             self._leave(attempt)
@@ -305,52 +300,16 @@ class LocalBackend(Backend):
         self._own.discard(attempt)
         self._overdue.pop(attempt, None)
         self._stopped.pop(attempt, None)
-        return Status(_ENDED, record)
+        return Status(ENDED, end=end)
 
 
-def _said(message: bytes) -> Optional[Tuple[str, Dict[str, Any]]]:
-    """Return (phase, facts) of what a supervisor said; None when it makes no sense."""
+def _written_end(attempt: AttemptPaths) -> Optional[AttemptEnd]:
+    """Return the end that an exit record tells; None when there is none that makes sense."""
     try:
-        said = json.loads(message)
-        facts = dict(messages.NEWS(said, "a supervisor's word"))
-        phase = facts.pop("type")
-        if phase == _ENDED:
-            facts.update(messages.EXIT(said, "a supervisor's word"))
-    except (BadRequest, ValueError, RecursionError):
-        return None
-    return phase, facts
-
-
-def _record(path: str) -> Optional[Dict[str, Any]]:
-    """Return an exit record; None when there is none that makes sense."""
-    try:
-        record: Dict[str, Any] = messages.EXIT(files.read_json(path), "an exit record")
+        return AttemptEnd.received(files.read_json(attempt.exit), "an exit record")
     except (BadRequest, RecursionError):
         return None
-    return record
 
 
-def _owner(path: str) -> Dict[str, Any]:
-    """Return what a supervisor wrote about itself, as far as it makes sense."""
-    found = files.read_json(path)
-    try:
-        owner: Dict[str, Any] = _OWNER(found, "a supervisor's record")
-    except (BadRequest, RecursionError):
-        return {}
-    return owner
-
-
-_OWNER = checks.sift(
-    {
-        "supervisor": checks.record(
-            {"pid": checks.whole(1), "start": checks.optional(checks.whole()), "boot": checks.text(100)}, ["pid"]
-        ),
-        "token": checks.text(100),
-        "session": checks.optional(checks.whole(1)),
-        "session_start": checks.optional(checks.whole()),
-    }
-)
-
-
-def _lost(reason: EndReason, words: str) -> Dict[str, Any]:
-    return {"reason_code": reason.value, "reason": words, "exit_code": None}
+def _lost(reason: EndReason, words: str) -> AttemptEnd:
+    return AttemptEnd(reason.value, words, ended_at=0.0)

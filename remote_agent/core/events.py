@@ -15,12 +15,13 @@ import dataclasses
 from dataclasses import dataclass, field
 from typing import Any, Callable, ClassVar, Dict, List, Mapping, NamedTuple, Optional, Tuple, Type, TypeVar
 
+from remote_agent.protocol.ends import AttemptEnd
 from remote_agent.protocol.errors import BadRequest
-from remote_agent.protocol.jobs import EndReason, JobSpec, JobView, Lease
+from remote_agent.protocol.jobs import JobSpec, JobView
+from remote_agent.protocol.lease import Lease
+from remote_agent.protocol.wire import JsonTable
 
 C = TypeVar("C", bound="Type[Change]")
-Wire = Dict[str, Any]
-"""A line of the journal as JSON has it."""
 
 
 def _made(make: Callable[[Any], Any], plain: Callable[[Any], Any], **default: Any) -> Any:
@@ -42,9 +43,9 @@ class Change:
 
     TYPE: ClassVar[str]
 
-    def to_wire(self) -> Wire:
+    def to_wire(self) -> JsonTable:
         """Return the change as a line of the journal has it, without number and time."""
-        wire: Wire = {"type": self.TYPE}
+        wire: JsonTable = {"type": self.TYPE}
         for one in dataclasses.fields(self):  # type: ignore[arg-type]
             value = getattr(self, one.name)
             if value == _default(one):
@@ -61,50 +62,6 @@ def _default(one: "dataclasses.Field[Any]") -> Any:
     if one.default_factory is not dataclasses.MISSING:
         return one.default_factory()
     return one.default
-
-
-@dataclass(frozen=True)
-class AttemptEnd:
-    """How an attempt ended."""
-
-    reason_code: str
-    """One of ``EndReason``."""
-    reason: Optional[str]
-    """The same in words."""
-    ended_at: float
-    """Seconds since the epoch, as ``started_at``."""
-    exit_code: Optional[int] = None
-    signal: Optional[str] = None
-    cause: Optional[Mapping[str, Any]] = None
-    """The post-mortem of a failure: "code", "words", "line", "evidence"."""
-    started_at: Optional[float] = None
-    """None for what is known already."""
-    streams: Mapping[str, int] = field(default_factory=dict)
-    """Final sizes in bytes, by name."""
-    usage: Mapping[str, Any] = field(default_factory=dict)
-
-    def to_wire(self) -> Wire:
-        """Return it as the fields of an event."""
-        wire = {one.name: getattr(self, one.name) for one in dataclasses.fields(self)}
-        if self.started_at is None:
-            del wire["started_at"]
-        return wire
-
-    @classmethod
-    def from_wire(cls, wire: Wire) -> "AttemptEnd":
-        """Return the end that an event or an exit record tells.
-
-        Raises:
-            KeyError: it has no reason. ValueError: no agent of this version ends a job for that.
-        """
-        EndReason(wire["reason_code"])
-        end = object.__new__(cls)
-        end.__dict__.update(reason=None, ended_at=0.0, streams={}, usage={})
-        end.__dict__.update({name: wire[name] for name in _OF_AN_END if name in wire})
-        return end
-
-
-_OF_AN_END = tuple(one.name for one in dataclasses.fields(AttemptEnd))
 
 
 KINDS: Dict[str, Type[Change]] = {}
@@ -136,7 +93,7 @@ class Viewed(Change):
 
     job: str
     view: JobView = _made(JobView.from_wire, JobView.to_wire)
-    lease: Optional[Lease] = _made(Lease.from_wire, Lease.to_wire, default=None)
+    lease: Optional[Lease] = _made(Lease.known, Lease.to_wire, default=None)
     """What it holds while it is active."""
     unmet: Tuple[str, ...] = _strings(default=())
     """The jobs that it waits for."""
@@ -169,7 +126,7 @@ class Leased(Change):
 
     job: str
     attempt: int
-    lease: Lease = _flat(Lease.from_wire, Lease.to_wire)
+    lease: Lease = _flat(Lease.known, Lease.to_wire)
 
 
 @_event("started")
@@ -306,12 +263,12 @@ class Entry(NamedTuple):
     """Seconds since the epoch."""
     change: Change
 
-    def to_wire(self) -> Wire:
+    def to_wire(self) -> JsonTable:
         """Return the line as JSON has it."""
         return {"seq": self.seq, "time": self.time, **self.change.to_wire()}
 
     @classmethod
-    def from_wire(cls, wire: Wire) -> "Entry":
+    def from_wire(cls, wire: JsonTable) -> "Entry":
         """Return the entry that a line tells.
 
         Raises:
@@ -320,7 +277,7 @@ class Entry(NamedTuple):
         return cls(wire["seq"], wire.get("time", 0.0), change_of(wire))
 
 
-def change_of(wire: Wire) -> Change:
+def change_of(wire: JsonTable) -> Change:
     """Return the change that a line tells; see ``Entry.from_wire``."""
     kind = KINDS.get(wire["type"])
     if kind is None:
@@ -331,7 +288,7 @@ def change_of(wire: Wire) -> Change:
         raise BadRequest(f"an event {wire['type']!r} that makes no sense: {error!r}") from None
 
 
-def _reader(kind: Type[Change]) -> Callable[[Wire], Change]:
+def _reader(kind: Type[Change]) -> Callable[[JsonTable], Change]:
     """Return what reads the events of a class, made once: a journal has a hundred thousand of them."""
     reader = _READERS.get(kind)
     if reader is None:
@@ -344,7 +301,7 @@ def _reader(kind: Type[Change]) -> Callable[[Wire], Change]:
 
         needed = {one.name for one in fields if _default(one) is dataclasses.MISSING}
 
-        def read(wire: Wire) -> Change:
+        def read(wire: JsonTable) -> Change:
             values = {name: wire[name] for name in plain if name in wire}
             for name, make in made:
                 if name in wire:
@@ -362,4 +319,4 @@ def _reader(kind: Type[Change]) -> Callable[[Wire], Change]:
     return reader
 
 
-_READERS: Dict[Type[Change], Callable[[Wire], Change]] = {}
+_READERS: Dict[Type[Change], Callable[[JsonTable], Change]] = {}

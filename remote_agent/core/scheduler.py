@@ -16,7 +16,8 @@ from typing import Dict, Iterable, List, Mapping, Optional, Set, Tuple
 from remote_agent.core.state import ALL_GROUPS, HostState, similarity_key
 from remote_agent.gpu.inventory import Gpu, size_words
 from remote_agent.protocol.errors import Conflict
-from remote_agent.protocol.jobs import JobSpec, Lease
+from remote_agent.protocol.jobs import JobSpec
+from remote_agent.protocol.lease import Lease
 
 HELD = (
     "held: the journal was damaged, and a stop or delete of this job may be among what is missing;"

@@ -8,12 +8,15 @@ import re
 import statistics
 from collections import deque
 from dataclasses import dataclass, field, replace
-from typing import Any, Callable, Deque, Dict, Iterable, Iterator, List, Mapping, Optional, Set, Tuple, Type
+from typing import Any, Callable, Deque, Dict, Iterable, Iterator, List, Optional, Set, Tuple, Type
 
 from remote_agent.core import events
-from remote_agent.core.events import AttemptEnd, Change, Entry
+from remote_agent.core.events import Change, Entry
 from remote_agent.protocol import checks
-from remote_agent.protocol.jobs import ACTIVE_STATES, STATE_OF_REASON, EndReason, JobSpec, JobState, JobView, Lease
+from remote_agent.protocol.ends import AttemptEnd, Usage
+from remote_agent.protocol.jobs import JobSpec, JobView
+from remote_agent.protocol.lease import Lease
+from remote_agent.protocol.states import ACTIVE_STATES, STATE_OF_REASON, EndReason, JobState
 
 ALL_GROUPS = "*"
 """What ``paused`` holds when the whole host is paused."""
@@ -311,11 +314,9 @@ def _ended(state: HostState, entry: Entry, change: events.Ended) -> None:
 def _attempt_ended(state: HostState, entry: Entry, change: events.AttemptEnded) -> None:
     """The job waits again, in its old place."""
     view = _end_attempt(state, entry, change.job, change.end)
-    fresh: Dict[str, Any] = dict.fromkeys(("reason_code", "reason", "exit_code", "signal", "started_at", "ended_at"))
     past = (*view.attempts, view.past())
-    _update(
-        state, entry, change.job, state=JobState.QUEUED, gpus=(), attempts=past, streams={}, usage={}, cause={}, **fresh
-    )
+    waiting = {"state": JobState.QUEUED, "gpus": (), "attempts": past, "streams": {}, "usage": Usage()}
+    _update(state, entry, change.job, **dict.fromkeys(_OF_AN_END), **waiting)
     state.queue.add(state.jobs[change.job])
 
 
@@ -333,23 +334,23 @@ def _end_attempt(state: HostState, entry: Entry, job: str, end: AttemptEnd) -> J
         reason=end.reason,
         exit_code=end.exit_code,
         signal=end.signal,
-        cause=end.cause or {},
+        cause=end.cause,
         started_at=state.jobs[job].started_at if end.started_at is None else end.started_at,
         ended_at=end.ended_at,
         streams=end.streams,
         usage=end.usage,
     )
-    state.disk += _disk_of(end.usage)
+    state.disk += int(end.usage.disk or 0)
     return state.jobs[job]
 
 
 def _disk(view: JobView) -> int:
     """Return the bytes that a job's folder takes."""
-    return _disk_of(view.usage) + sum(_disk_of(past.get("usage", {})) for past in view.attempts)
+    return sum(int(usage.disk or 0) for usage in (view.usage, *(past.usage for past in view.attempts)))
 
 
-def _disk_of(usage: Mapping[str, Any]) -> int:
-    return int(usage.get("disk") or 0)
+_OF_AN_END = ("reason_code", "reason", "exit_code", "signal", "cause", "started_at", "ended_at")
+"""Fields of a view that a job which waits again does not have."""
 
 
 def _moved(state: HostState, entry: Entry, change: events.Moved) -> None:

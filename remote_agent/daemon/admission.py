@@ -10,7 +10,8 @@ from typing import Any, Collection, Dict, List, Optional, Set
 from remote_agent.core.scheduler import Capacity
 from remote_agent.core.state import HostState
 from remote_agent.protocol.errors import Conflict, DiskFull, NotFound, StorageBroken, Unsatisfiable
-from remote_agent.protocol.jobs import JobSpec, JobState
+from remote_agent.protocol.jobs import JobSpec
+from remote_agent.protocol.states import JobState
 from remote_agent.storage import files
 from remote_agent.storage.objects import ObjectStore
 from remote_agent.storage.paths import Paths

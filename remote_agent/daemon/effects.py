@@ -10,7 +10,8 @@ from typing import List, Optional, Union
 
 from remote_agent.backends import Attempt, Backend
 from remote_agent.daemon.notifications import Notices
-from remote_agent.protocol.jobs import JobSpec, JobView, Lease
+from remote_agent.protocol.jobs import JobSpec, JobView
+from remote_agent.protocol.lease import Lease
 from remote_agent.storage import files
 from remote_agent.storage.paths import Paths
 from remote_agent.system import failpoints

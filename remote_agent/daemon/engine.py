@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Callable
+from typing import Callable, Optional
 
 from remote_agent.backends import Backend
 from remote_agent.core.scheduler import Capacity
@@ -14,6 +14,7 @@ from remote_agent.daemon.ledger import Ledger
 from remote_agent.daemon.lifecycle import Lifecycle
 from remote_agent.daemon.notifications import Notices
 from remote_agent.daemon.requests import Requests
+from remote_agent.protocol.messages import HostSettings
 from remote_agent.storage.journal import Journal
 from remote_agent.storage.objects import ObjectStore
 from remote_agent.storage.paths import Paths
@@ -22,7 +23,14 @@ from remote_agent.storage.paths import Paths
 class Engine:
     """One turn after the other: news, requests, a plan, a commit."""
 
-    def __init__(self, paths: Paths, journal: Journal, backend: Backend, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        paths: Paths,
+        journal: Journal,
+        backend: Backend,
+        clock: Callable[[], float],
+        settings: Optional[HostSettings] = None,
+    ) -> None:
         """Replay the journal, recover what it lost, and take up the attempts that it knows.
 
         Args:
@@ -30,7 +38,9 @@ class Engine:
             journal: opened, its history not yet taken.
             backend: where attempts run.
             clock: gives seconds since the epoch.
+            settings: what hosts.toml says of the host, as last heard.
         """
+        self.settings = settings or HostSettings()
         self.paths = paths
         self.journal = journal
         self.backend = backend
@@ -73,7 +83,7 @@ class Engine:
 
     def capacity(self) -> Capacity:
         """Return what the host has, and what of it may not be leased now."""
-        return self.backend.capacity(self.state.leases)
+        return self.backend.capacity(self.state.leases, self.settings)
 
     @property
     def is_unsettled(self) -> bool:

@@ -73,10 +73,11 @@ def _hello(service: Service, request: messages.Hello) -> messages.HelloAnswer:
     if request.look:
         service.probe.hurry()
     settings = request.settings
-    if settings is not None and service.engine.backend.configure(settings):
+    if settings is not None and settings != service.engine.settings:
+        service.engine.settings = settings
         service.engine.replan()
         try:
-            files.write_json(service.paths.settings, settings)
+            files.write_json(service.paths.settings, settings.to_wire())
         except OSError:
             pass  # a full disk; every client says it again
     return messages.HelloAnswer(

@@ -9,10 +9,11 @@ from typing import Callable, Iterable, List, Optional
 
 from remote_agent.backends import Backend
 from remote_agent.core import state as states
-from remote_agent.core.events import Change, Entry, Wire
+from remote_agent.core.events import Change, Entry
 from remote_agent.core.state import HostState
 from remote_agent.daemon.effects import Effect, Performer, RemovePrivate, StartAttempt
 from remote_agent.protocol.errors import StorageBroken
+from remote_agent.protocol.wire import JsonTable
 from remote_agent.storage.journal import Journal
 from remote_agent.system import failpoints
 
@@ -148,10 +149,10 @@ class Ledger:
             self.unstarted(effect, why_not)
 
     def _carry_out(self) -> None:
-        self._backend.acknowledge()
         effects, self._after_commit = self._after_commit, []
         for effect in effects:
             self.perform(effect)
+        self._backend.acknowledge()
         self._unaccepted = []
         self._performer.empty_trash()
 
@@ -165,7 +166,7 @@ class Ledger:
         self.state = _replay(self.journal.reload())
 
 
-def _replay(history: List[Wire]) -> HostState:
+def _replay(history: List[JsonTable]) -> HostState:
     state = HostState()
     for line in history:
         states.apply(state, Entry.from_wire(line))

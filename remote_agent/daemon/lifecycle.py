@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import os
-from typing import Any, Callable, Dict, List, Tuple
+from dataclasses import replace
+from typing import Callable, Dict, List, Optional, Tuple
 
-from remote_agent.backends import Attempt, Backend
+from remote_agent.backends import Attempt, Backend, Status
 from remote_agent.core import events, scheduler
-from remote_agent.core.events import AttemptEnd
 from remote_agent.core.scheduler import Capacity
 from remote_agent.core.state import HostState
 from remote_agent.daemon.effects import RemovePrivate, SendNotice, StartAttempt, StopAttempt
 from remote_agent.daemon.ledger import Ledger
 from remote_agent.daemon.notifications import Notices
-from remote_agent.protocol.jobs import ACTIVE_STATES, STATE_OF_REASON, EndReason, JobState, Lease, retry_class
+from remote_agent.protocol.ends import AttemptEnd
+from remote_agent.protocol.lease import Lease
+from remote_agent.protocol.states import ACTIVE_STATES, STATE_OF_REASON, EndReason, JobState, retry_class
+from remote_agent.protocol.supervision import RUNNING
 from remote_agent.storage import streams
 from remote_agent.storage.paths import Paths
 from remote_agent.system import failpoints
@@ -42,8 +45,10 @@ class Lifecycle:
             notices: tells of ends.
             capacity: returns what the host has.
         """
-        self.more_usage: Callable[[Attempt], Dict[str, Any]] = lambda attempt: {}
-        """Says what else is known of what an attempt used."""
+        self.peak_gpu_memory: Callable[[Attempt], Optional[int]] = lambda attempt: None
+        """Says how many bytes of GPU memory an ended attempt was seen to hold."""
+        self.pids: Dict[Attempt, int] = {}
+        """The process at the top of each running attempt, where there is one on this host."""
         self._ledger = ledger
         self._backend = backend
         self._paths = paths
@@ -58,7 +63,7 @@ class Lifecycle:
     def advance(self) -> None:
         """Take in the backend's news, and that notices were delivered."""
         for attempt, status in self._backend.poll(self.active_attempts()).items():
-            self.take_news(attempt, status.phase, status.facts)
+            self.take_news(attempt, status)
         for job in self._notices.delivered():
             self._ledger.record(events.Told(job))
             self._ledger.later(RemovePrivate(job))
@@ -67,33 +72,34 @@ class Lifecycle:
         """Return the attempts that are preparing or running."""
         return [(job, self._state.jobs[job].attempt) for job in self._state.active]
 
-    def take_news(self, attempt: Attempt, phase: str, facts: Dict[str, Any]) -> None:
+    def take_news(self, attempt: Attempt, status: Status) -> None:
+        """Take in where an attempt is."""
         job, number = attempt
         view = self._state.jobs.get(job)
         if view is None or view.attempt != number or view.state not in ACTIVE_STATES:
             return
-        if phase == "running" and view.state is JobState.PREPARING:
-            self._ledger.append(events.Started(job, facts["started_at"]))
-        elif phase == "ended":
+        if status.pid and status.end is None:
+            self.pids[attempt] = status.pid
+        if status.end is not None:
             failpoints.point("daemon.ended")
-            self.end(job, self._end_of(attempt, facts))
+            self.end(job, self._completed(attempt, status.end))
+        elif status.phase == RUNNING and view.state is JobState.PREPARING:
+            self._ledger.append(events.Started(job, status.started_at or self._ledger.clock()))
 
-    def _end_of(self, attempt: Attempt, record: Dict[str, Any]) -> AttemptEnd:
-        """Return the end that an exit record tells, with what else is known of the attempt."""
-        return AttemptEnd.from_wire(
-            {
-                **{name: record.get(name) for name in ("reason_code", "reason", "exit_code", "signal", "cause")},
-                "ended_at": record.get("ended_at") or self._ledger.clock(),
-                "started_at": record.get("started_at") or None,
-                "usage": {**(record.get("usage") or {}), **self.more_usage(attempt)},
-                "streams": streams.sizes(self._paths.job(attempt[0]).attempt(attempt[1]), fresh=True),
-            }
+    def _completed(self, attempt: Attempt, end: AttemptEnd) -> AttemptEnd:
+        """Return an end with what else is known of the attempt."""
+        return replace(
+            end,
+            ended_at=end.ended_at or self._ledger.clock(),
+            usage=replace(end.usage, peak_gpu_memory=self.peak_gpu_memory(attempt)),
+            streams=streams.sizes(self._paths.job(attempt[0]).attempt(attempt[1]), fresh=True),
         )
 
     def end(self, job: str, end: AttemptEnd) -> None:
         """End an attempt: the job tries again, or ends, and so do the jobs that waited for its success."""
         view = self._state.jobs[job]
-        kind = retry_class(EndReason(end.reason_code), (end.cause or {}).get("code", ""))
+        self.pids.pop((job, view.attempt), None)
+        kind = retry_class(EndReason(end.reason_code), end.cause.code if end.cause else "")
         if kind in view.spec.retry_on and view.attempt <= view.spec.retries and not view.stop_requested_by:
             self._ledger.record(events.AttemptEnded(job, end))
             return

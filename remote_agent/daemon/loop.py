@@ -26,7 +26,7 @@ from remote_agent.daemon.service import Service
 from remote_agent.gpu import probe
 from remote_agent.protocol import checks, framing, messages
 from remote_agent.protocol.errors import AgentError, BadRequest, ProtocolError, StorageBroken
-from remote_agent.protocol.jobs import JobState
+from remote_agent.protocol.states import JobState
 from remote_agent.storage import event_files, files, streams
 from remote_agent.storage.paths import Paths
 from remote_agent.system import failpoints, login, processes, unix_sockets
@@ -96,7 +96,7 @@ class Daemon:
         self._listener = listener
         self._listener.setblocking(False)
         self._selector.register(listener, selectors.EVENT_READ, self._accept)
-        engine.lifecycle.more_usage = self.sampler.usage_of
+        engine.lifecycle.peak_gpu_memory = self.sampler.peak_gpu_memory_of
         self._selector.register(engine.backend, selectors.EVENT_READ, lambda mask: None)
         self._selector.register(self.syncer, selectors.EVENT_READ, lambda mask: None)
         self._hears_growth = False
@@ -137,11 +137,10 @@ class Daemon:
         self.engine.advance()
         self._is_broken = False
         if not self._has_to_write():
-            return self.engine.backend.dismiss()
+            return
         try:
             if not self.engine.ledger.begin_commit():
                 self._send_answers()
-                self.engine.backend.dismiss()
             elif self.syncer.start(self.engine.journal.sync):
                 self._finish_commit(self.syncer.take_result())
         except StorageBroken as error:
@@ -160,7 +159,6 @@ class Daemon:
         try:
             self.engine.ledger.finish_commit(error)
             self._send_answers()
-            self.engine.backend.dismiss()
         except StorageBroken as broken:
             self._break(broken)
 
@@ -177,7 +175,7 @@ class Daemon:
             self.engine.replan()
         if (leases or self._is_watched) and self.sampler.due() == 0.0:
             held = {job: lease.gpus for job, lease in leases.items()}
-            self.sampler.sample(self.engine.backend.processes(), held, self.probe.gpus)
+            self.sampler.sample(self.engine.lifecycle.pids, held, self.probe.gpus)
 
     @property
     def _look_interval(self) -> Optional[float]:

@@ -13,7 +13,8 @@ import sys
 import tempfile
 from typing import Any, Dict, List
 
-from remote_agent.protocol.jobs import JobState, JobView
+from remote_agent.protocol.jobs import JobView
+from remote_agent.protocol.states import JobState
 from remote_agent.storage import files
 from remote_agent.storage.paths import Paths
 from remote_agent.system.clean_environment import scrubbed
@@ -102,7 +103,7 @@ def message(view: JobView) -> Dict[str, Any]:
         "host": host,
         "state": view.state.value,
         "reason": view.reason,
-        "cause": view.cause.get("words"),
+        "cause": view.cause.words if view.cause else None,
         "exit_code": view.exit_code,
         "attempt": view.attempt,
         "command": list(spec.command),

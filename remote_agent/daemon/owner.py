@@ -9,9 +9,13 @@ from __future__ import annotations
 import json
 import os
 import time
-from typing import Any, Dict
+from dataclasses import dataclass
+from typing import Optional
 
-from remote_agent.protocol.errors import AlreadyRunning
+from remote_agent.protocol.checks import text
+from remote_agent.protocol.errors import AlreadyRunning, BadRequest
+from remote_agent.protocol.process_identity import ProcessIdentity
+from remote_agent.protocol.wire import TolerantMessage, field, nested
 from remote_agent.storage import files
 from remote_agent.storage.paths import Paths
 from remote_agent.system import processes
@@ -20,6 +24,16 @@ HEARTBEAT = 20.0
 """Seconds between two touches of the line."""
 _STALE = 3 * HEARTBEAT
 _HANDOVER = 5.0
+
+
+@dataclass(frozen=True)
+class _OwnerLine(TolerantMessage):
+    """Which daemon has the root."""
+
+    host: str = field(text(1000), "")
+    namespace: str = field(text(1000), "")
+    """Of its pids: another container has another one."""
+    who: Optional[ProcessIdentity] = field(nested(ProcessIdentity), None)
 
 
 def claim(paths: Paths) -> None:
@@ -33,22 +47,20 @@ def claim(paths: Paths) -> None:
     while held and _is_alive(paths, held) and time.monotonic() < deadline:
         time.sleep(0.02)  # the one that we replace is about to end
         held = _line(paths)
-    if held and _is_alive(paths, held):
-        raise AlreadyRunning(
-            f"the root {paths.root} belongs to an agent on {held.get('host')} (pid {held['who']['pid']})"
-        )
+    if held and held.who and _is_alive(paths, held):
+        raise AlreadyRunning(f"the root {paths.root} belongs to an agent on {held.host} (pid {held.who.pid})")
     try:
-        files.write_json(paths.owner, _own_line())
+        files.write_json(paths.owner, _own_line().to_wire())
     except OSError as error:
         if error.errno not in files.FULL or files.drop_ballast(paths.ballast):
             raise  # there is room now, for another try
-        files.overwrite(paths.owner, json.dumps(_own_line()).encode())
+        files.overwrite(paths.owner, json.dumps(_own_line().to_wire()).encode())
 
 
 def beat(paths: Paths) -> bool:
     """Show that we live; say whether the root is still ours."""
     held = _line(paths)
-    if held and held["who"] != processes.identity(os.getpid()):
+    if held and held.who != processes.identity(os.getpid()):
         return False
     try:
         os.utime(paths.owner)
@@ -57,23 +69,24 @@ def beat(paths: Paths) -> bool:
     return True
 
 
-def _line(paths: Paths) -> Dict[str, Any]:
-    """Return the owner's line; empty when there is none, or it makes no sense."""
-    held = files.read_json(paths.owner)
-    if not isinstance(held, dict) or not isinstance(held.get("who"), dict):
-        return {}
-    return held if isinstance(held["who"].get("pid"), int) else {}
+def _line(paths: Paths) -> Optional[_OwnerLine]:
+    """Return the owner's line; None when there is none, or it makes no sense."""
+    try:
+        line = _OwnerLine.from_wire(files.read_json(paths.owner))
+    except BadRequest:
+        return None
+    return None if line.who is None else line
 
 
-def _own_line() -> Dict[str, Any]:
-    return {"host": os.uname().nodename, "namespace": processes.pid_namespace(), "who": processes.identity(os.getpid())}
+def _own_line() -> _OwnerLine:
+    return _OwnerLine(os.uname().nodename, processes.pid_namespace(), processes.identity(os.getpid()))
 
 
-def _is_alive(paths: Paths, held: Dict[str, Any]) -> bool:
+def _is_alive(paths: Paths, line: _OwnerLine) -> bool:
     mine = _own_line()
-    who = held.get("who") or {}
-    if who.get("boot") == mine["who"]["boot"] and held.get("namespace") == mine["namespace"]:
-        return processes.is_alive(who) and who["pid"] != os.getpid()
-    if held.get("host") == mine["host"] and held.get("namespace") == mine["namespace"]:
+    assert line.who is not None and mine.who is not None
+    if line.who.boot == mine.who.boot and line.namespace == mine.namespace:
+        return processes.is_alive(line.who) and line.who.pid != os.getpid()
+    if line.host == mine.host and line.namespace == mine.namespace:
         return False  # this machine, before a reboot
     return time.time() - os.stat(paths.owner).st_mtime < _STALE

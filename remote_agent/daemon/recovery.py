@@ -7,12 +7,15 @@ from __future__ import annotations
 import os
 from typing import Any, Dict, Iterator, List, Optional, Tuple
 
-from remote_agent.core.events import Change, Held, Leased, Renewed, Submitted, Wire, change_of
+from remote_agent.core.events import Change, Held, Leased, Renewed, Submitted, change_of
 from remote_agent.core.state import HostState
 from remote_agent.daemon.ledger import Ledger
-from remote_agent.protocol import messages
+from remote_agent.protocol import supervision
 from remote_agent.protocol.errors import BadRequest
-from remote_agent.protocol.jobs import JobSpec, JobState, Lease
+from remote_agent.protocol.jobs import JobSpec
+from remote_agent.protocol.lease import Lease
+from remote_agent.protocol.states import JobState
+from remote_agent.protocol.wire import JsonTable
 from remote_agent.storage import files
 from remote_agent.storage.paths import Paths
 
@@ -54,7 +57,7 @@ def _renew(ledger: Ledger, problem: str) -> None:
     ledger.append(Renewed(ledger.journal.renew()))
 
 
-def from_salvage(state: HostState, salvaged: List[Wire]) -> Iterator[Change]:
+def from_salvage(state: HostState, salvaged: List[JsonTable]) -> Iterator[Change]:
     """Yield what lies behind the damage and still makes sense; the caller folds each before it asks for the next."""
     for event in salvaged:
         job = event.get("job", "")
@@ -74,7 +77,9 @@ def from_salvage(state: HostState, salvaged: List[Wire]) -> Iterator[Change]:
                 continue  # half of it was written by somebody else
 
 
-def with_copies(state: HostState, good: int, salvaged: List[Wire], copies: List[Wire]) -> Tuple[List[Wire], bool]:
+def with_copies(
+    state: HostState, good: int, salvaged: List[JsonTable], copies: List[JsonTable]
+) -> Tuple[List[JsonTable], bool]:
     """Return the events behind the damage together with the submits that are only in their copies, in order.
 
     Args:
@@ -86,7 +91,7 @@ def with_copies(state: HostState, good: int, salvaged: List[Wire], copies: List[
         (the events, whether something else may be missing, too: a stop, a delete).
     """
     there = {event.get("job") for event in salvaged if event["type"] in ("submitted", "view")}
-    lost: Dict[str, Wire] = {}
+    lost: Dict[str, JsonTable] = {}
     for event in copies:
         job = event.get("job")
         if _is_submit(event) and not (job in state.jobs or job in state.deleted or job in there):
@@ -99,7 +104,7 @@ def with_copies(state: HostState, good: int, salvaged: List[Wire], copies: List[
     return sorted([*salvaged, *lost.values()], key=lambda event: int(event["seq"])), not are_all
 
 
-def _is_submit(event: Wire) -> bool:
+def _is_submit(event: JsonTable) -> bool:
     spec = _spec(event.get("spec"))
     return spec is not None and spec.job == event.get("job") and isinstance(event.get("time"), (int, float))
 
@@ -127,12 +132,8 @@ def _begun(paths: Paths, spec: JobSpec, known: int) -> List[Change]:
     last = max((int(n) for n in _names(os.path.join(job.folder, "attempts")) if n.isdigit()), default=0)
     if last <= known:
         return []
-    try:
-        owner = messages.OWNER(files.read_json(job.attempt(last).supervisor), "supervisor.json")
-        lease = Lease.from_wire(owner["lease"])
-    except BadRequest:
-        lease = Lease(spec.cpus)  # the file lies where the job can write
-    return [Leased(spec.job, last, lease)]
+    record = supervision.record_of(files.read_json(job.attempt(last).supervisor))
+    return [Leased(spec.job, last, record.lease or Lease(spec.cpus))]
 
 
 def _spec(wire: Any) -> Optional[JobSpec]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any, Callable, Dict, Iterable, List, Optional
 
 from remote_agent.core import events, scheduler
-from remote_agent.core.events import AttemptEnd
 from remote_agent.core.scheduler import Capacity
 from remote_agent.core.state import ALL_GROUPS, HostState
 from remote_agent.daemon import admission
@@ -14,8 +13,10 @@ from remote_agent.daemon.effects import RemoveFolder, StopAttempt
 from remote_agent.daemon.ledger import Ledger
 from remote_agent.daemon.lifecycle import Lifecycle
 from remote_agent.protocol import checks
+from remote_agent.protocol.ends import AttemptEnd
 from remote_agent.protocol.errors import BadRequest, Conflict, NotFound
-from remote_agent.protocol.jobs import MOST_SPEC_BYTES, JobSpec, JobState, JobView, check_annotations
+from remote_agent.protocol.jobs import MOST_SPEC_BYTES, JobSpec, JobView, check_annotations
+from remote_agent.protocol.states import JobState
 from remote_agent.storage import unfetched
 from remote_agent.storage.objects import ObjectStore
 from remote_agent.storage.paths import Paths

@@ -105,10 +105,9 @@ class Sampler:
             pass
         self._forget(supervisors)
 
-    def usage_of(self, attempt: Attempt) -> Dict[str, int]:
-        """Return what the samples say of an ended attempt: "peak_gpu_memory", bytes."""
-        peak = self.peak_gpu_memory.pop(attempt, 0)
-        return {"peak_gpu_memory": peak << 20} if peak else {}
+    def peak_gpu_memory_of(self, attempt: Attempt) -> Optional[int]:
+        """Return the most bytes that an ended attempt's GPUs were seen to hold; None for none."""
+        return (self.peak_gpu_memory.pop(attempt, 0) << 20) or None
 
     def _sample_jobs(
         self,

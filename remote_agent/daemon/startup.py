@@ -7,7 +7,7 @@ import os
 import shutil
 import socket
 import time
-from typing import Any, Callable, Dict, List, Optional, Tuple
+from typing import Callable, List, Optional, Tuple
 
 from remote_agent import CODE_FOLDER
 from remote_agent.backends.local import LocalBackend
@@ -17,8 +17,8 @@ from remote_agent.daemon.engine import Engine
 from remote_agent.daemon.zygote import Zygote
 from remote_agent.gpu.claims import Claims
 from remote_agent.gpu.probe import GpuProbe
-from remote_agent.protocol import messages
 from remote_agent.protocol.errors import BadRequest
+from remote_agent.protocol.messages import HostSettings
 from remote_agent.storage import files
 from remote_agent.storage.journal import Journal
 from remote_agent.storage.paths import Paths
@@ -55,9 +55,8 @@ def start(paths: Paths, agent: str, report: Optional[int] = None) -> Optional[St
     probe = GpuProbe(Claims(paths.root))
     probe.ignored = set(_ignored(paths))
     backend = LocalBackend(paths, agent, zygote.start, probe)
-    backend.configure(_settings(paths))
     journal = Journal(paths.journal, time.time(), lambda: files.drop_ballast(paths.ballast), events.KINDS)
-    engine = Engine(paths, journal, backend, time.time)
+    engine = Engine(paths, journal, backend, time.time, _settings(paths))
     engine.ledger.compact_if_due()
     return engine, probe, listener, question
 
@@ -105,13 +104,12 @@ def _ignored(paths: Paths) -> List[str]:
     return [uuid for uuid in found if isinstance(uuid, str)] if isinstance(found, list) else []
 
 
-def _settings(paths: Paths) -> Dict[str, Any]:
+def _settings(paths: Paths) -> HostSettings:
     """Return what hosts.toml said of this host; what makes no sense is not kept: each client says it again."""
     try:
-        checked: Dict[str, Any] = messages.SETTINGS(files.read_json(paths.settings) or {}, "settings")
+        return HostSettings.from_wire(files.read_json(paths.settings) or {}, "settings")
     except BadRequest:
-        return {}
-    return checked
+        return HostSettings()
 
 
 def unpack_sdk(paths: Paths, agent: str) -> None:

@@ -14,7 +14,7 @@ import traceback
 from typing import Optional
 
 from remote_agent.protocol.errors import BadRequest
-from remote_agent.protocol.orders import StartOrder, decode, encode
+from remote_agent.protocol.supervision import StartOrder, decode, encode
 from remote_agent.storage.paths import Paths
 from remote_agent.supervisor import supervisor
 from remote_agent.system import failpoints, unix_sockets

@@ -16,6 +16,8 @@ import time
 from typing import Any, Dict, Mapping, Optional
 
 from remote_agent.protocol.checks import END_OF_TIME
+from remote_agent.protocol.errors import BadRequest
+from remote_agent.protocol.process_identity import ProcessIdentity
 from remote_agent.system import processes
 
 FOLDER = "/var/tmp/foundations-claims"
@@ -97,7 +99,7 @@ class Claims:
             if not stat.S_ISREG(stats.st_mode) or stats.st_uid != uid:
                 return None  # somebody claims in another's name
             claim = _Claim(json.loads(os.read(fd, _MOST_BYTES)), uid)
-        except (OSError, ValueError, TypeError, KeyError, RecursionError):
+        except (OSError, BadRequest, ValueError, TypeError, KeyError, RecursionError):
             return None
         finally:
             os.close(fd)
@@ -113,7 +115,7 @@ class Claims:
             return
         temporary = os.path.join(self._folder, f".{self._mark}-{os.urandom(8).hex()}")
         claim = {
-            "who": processes.identity(os.getpid()),
+            "who": processes.identity(os.getpid()).to_wire(),
             "namespace": processes.pid_namespace(),
             "job": job,
             "since": time.time(),
@@ -152,24 +154,23 @@ class _Claim:
     """What one claim says, checked."""
 
     def __init__(self, said: Any, uid: int) -> None:
-        """Raise ValueError, TypeError or KeyError when it makes no sense.
+        """Raise BadRequest, ValueError, TypeError or KeyError when it makes no sense.
 
         Args:
             said: as it was read.
             uid: whose file it is.
         """
         self._uid = uid
-        who = said["who"]
-        self._who: Dict[str, Any] = {"pid": int(who["pid"]), "start": int(who["start"]), "boot": str(who["boot"])}
+        self._who = ProcessIdentity.from_wire(said["who"])
         self._namespace = str(said["namespace"])
         self.since = float(said["since"])
-        if not 0 <= self.since < END_OF_TIME or not 0 < self._who["pid"] < 1 << 31:
+        if not 0 <= self.since < END_OF_TIME:
             raise ValueError("out of all bounds")
 
     def is_stale(self, touched: float) -> bool:
         """Return whether its agent is dead, or has not touched it for long."""
         if self._namespace == processes.pid_namespace():
-            return not processes.is_alive(self._who) or processes.owner(self._who["pid"]) != self._uid
+            return not processes.is_alive(self._who) or processes.owner(self._who.pid) != self._uid
         return time.time() - touched > _STALE_SECONDS
 
 

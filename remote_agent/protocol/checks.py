@@ -133,6 +133,11 @@ def listing(check: Check, most: int) -> Check:
     return check_all
 
 
+def as_tuple(check: Check) -> Check:
+    """Return a check that makes a tuple of the list that another one lets pass."""
+    return lambda value, where: tuple(check(value, where))
+
+
 def row(*checks: Check) -> Check:
     """Return the check of a list of so many values, each with a check of its own."""
 

@@ -1,54 +1,26 @@
-"""The nouns: a job's specification, its states, why it ended, and what a host says about it. Pure."""
+"""The nouns: a job's specification and what a host says about it. Pure."""
 
 from __future__ import annotations
 
-import enum
 import re
 from dataclasses import dataclass, field, fields
 from typing import Any, Dict, List, Optional, Tuple
 
 from remote_agent.protocol import checks
+from remote_agent.protocol.ends import OF_AN_ATTEMPT, Cause, PastAttempt, Usage, known_cause
 from remote_agent.protocol.errors import BadRequest
+from remote_agent.protocol.states import RETRY_CLASSES, JobState
+from remote_agent.protocol.wire import JsonTable, nested
 
 JOB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")
 """It stands in paths and command lines."""
 ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
-
-
-class JobState(str, enum.Enum):
-    """Where a job is. Unreachable, stalled, archived and paused are flags, not states."""
-
-    SUBMITTING = "submitting"
-    """The client has written down its intent; no host has acknowledged yet."""
-    QUEUED = "queued"
-    """Accepted by a host; waits for its turn, with a reason in words."""
-    PREPARING = "preparing"
-    """Holds its lease; its folder and environment are being made."""
-    RUNNING = "running"
-    """The user's process runs."""
-    COMPLETED = "completed"
-    """It ended with exit code 0."""
-    FAILED = "failed"
-    """It ended with another exit code, or could not be started."""
-    STOPPED = "stopped"
-    """Somebody stopped it, whatever the exit code then was."""
-    LOST = "lost"
-    """Its end was not seen: the host or its supervisor died."""
-
-    @property
-    def is_final(self) -> bool:
-        """Whether nothing more happens to the job by itself."""
-        return self in FINAL_STATES
-
-
 LONGEST_GRACE = 86400
 """Seconds that a stop may leave a job at most."""
 LONGEST_LIMIT = 3650 * 86400
 """Seconds of the longest time limit."""
 STOP_SIGNALS = ("TERM", "INT", "HUP", "QUIT", "USR1", "USR2")
 """Signals that a job may ask to be stopped with."""
-RETRY_CLASSES = ("lost", "oom", "signal", "failed")
-"""Kinds of ends that ``--retry-on`` names; ``retry_class`` says which one an end is."""
 MOST_RETRIES = 1000
 LEAST_PRIORITY = 19
 """Niceness of what yields to everything else, nice(2)."""
@@ -56,65 +28,6 @@ MOST_SPEC_BYTES = 1 << 20
 """A specification, as JSON, is at most so large."""
 LONGEST_NOTE = 1 << 16
 """Characters of an annotation's value, as JSON."""
-FINAL_STATES = (JobState.COMPLETED, JobState.FAILED, JobState.STOPPED, JobState.LOST)
-ACTIVE_STATES = (JobState.PREPARING, JobState.RUNNING)
-
-
-class EndReason(str, enum.Enum):
-    """Why an attempt ended; ``STATE_OF_REASON`` maps each to the final state."""
-
-    FINISHED = "finished"
-    EXIT_CODE = "exit_code"
-    SIGNAL = "signal"
-    COMMAND_NOT_FOUND = "command_not_found"
-    COMMAND_NOT_EXECUTABLE = "command_not_executable"
-    WORKSPACE_FAILED = "workspace_failed"
-    AGENT_FAILED = "agent_failed"
-    TIME_LIMIT = "time_limit"
-    STOPPED_BY_USER = "stopped_by_user"
-    DEPENDENCY_FAILED = "dependency_failed"
-    SUPERVISOR_DIED = "supervisor_died"
-    HOST_REBOOTED = "host_rebooted"
-    HOST_REINSTALLED = "host_reinstalled"
-    SUBMIT_INTERRUPTED = "submit_interrupted"
-
-
-STATE_OF_REASON: Dict[EndReason, JobState] = {
-    EndReason.FINISHED: JobState.COMPLETED,
-    EndReason.EXIT_CODE: JobState.FAILED,
-    EndReason.SIGNAL: JobState.FAILED,
-    EndReason.COMMAND_NOT_FOUND: JobState.FAILED,
-    EndReason.COMMAND_NOT_EXECUTABLE: JobState.FAILED,
-    EndReason.WORKSPACE_FAILED: JobState.FAILED,
-    EndReason.AGENT_FAILED: JobState.FAILED,
-    EndReason.TIME_LIMIT: JobState.FAILED,
-    EndReason.STOPPED_BY_USER: JobState.STOPPED,
-    EndReason.DEPENDENCY_FAILED: JobState.STOPPED,
-    EndReason.SUPERVISOR_DIED: JobState.LOST,
-    EndReason.HOST_REBOOTED: JobState.LOST,
-    EndReason.HOST_REINSTALLED: JobState.LOST,
-    EndReason.SUBMIT_INTERRUPTED: JobState.FAILED,
-}
-
-
-def retry_class(reason: EndReason, cause: str) -> str:
-    """Return which kind of end ``--retry-on`` means by it: one of RETRY_CLASSES, or "" for what is never retried.
-
-    Args:
-        reason: why the attempt ended.
-        cause: code of the post-mortem's cause; empty when it is not known.
-    """
-    state = STATE_OF_REASON[reason]
-    if state is JobState.LOST:
-        return "lost"
-    if state is not JobState.FAILED or reason in _NEVER_BETTER:
-        return ""
-    if cause in ("oom_killed", "cuda_oom", "host_oom"):
-        return "oom"
-    return "signal" if reason is EndReason.SIGNAL else "failed"
-
-
-_NEVER_BETTER = (EndReason.COMMAND_NOT_FOUND, EndReason.COMMAND_NOT_EXECUTABLE, EndReason.SUBMIT_INTERRUPTED)
 
 
 @dataclass(frozen=True)
@@ -376,19 +289,18 @@ class JobView:
     """Until when a job that was asked to stop may end by itself, seconds since the epoch."""
     streams: Dict[str, int] = field(default_factory=dict)
     """Final sizes of the attempt's streams in bytes ("log", "records/<writer>"); empty until it ended."""
-    usage: Dict[str, Any] = field(default_factory=dict)
-    """What the ended attempt used: wall_seconds, cpu_seconds, peak_memory, peak_gpu_memory, disk (bytes)."""
+    usage: Usage = Usage()
+    """What the ended attempt used."""
     signal: Optional[str] = None
     """Name of the signal that ended the process."""
-    cause: Dict[str, Any] = field(default_factory=dict)
-    """The post-mortem of a failure: "code", "words", "line" (of the log), "evidence"."""
+    cause: Optional[Cause] = None
+    """The post-mortem of a failure."""
     priority: int = 0
     """Higher goes first; begins as the specification's and may be changed."""
     rank: float = 0.0
     """Place among the jobs of one priority; begins as the sequence number of the submit."""
-    attempts: Tuple[Dict[str, Any], ...] = ()
-    """The attempts before the current one: "attempt", "state", "reason_code", "reason", "exit_code", "signal",
-    "cause", "gpus", "started_at", "ended_at", "streams", "usage"."""
+    attempts: Tuple[PastAttempt, ...] = ()
+    """The attempts before the current one."""
     pruned: bool = False
     """Whether its folder on the host was removed to free the disk."""
     held: bool = False
@@ -399,19 +311,28 @@ class JobView:
     def to_wire(self) -> Dict[str, Any]:
         """Return the view as JSON can carry it."""
         wire = {f.name: getattr(self, f.name) for f in fields(self)}
-        wire.update(spec=self.spec.to_wire(), state=self.state.value, gpus=list(self.gpus))
+        wire.update(
+            spec=self.spec.to_wire(),
+            state=self.state.value,
+            gpus=list(self.gpus),
+            usage=self.usage.to_wire(),
+            cause=self.cause.to_wire() if self.cause else {},
+            attempts=[past.to_wire() for past in self.attempts],
+        )
         return wire
 
     @classmethod
-    def from_wire(cls, wire: Dict[str, Any]) -> "JobView":
-        """Return the view in a message; unknown fields are ignored."""
+    def from_wire(cls, wire: JsonTable) -> "JobView":
+        """Return the view in a journal, which was checked before; unknown fields are ignored."""
         known = _known(cls, wire)
         known.update(
             spec=JobSpec.from_wire(wire["spec"]),
             state=JobState(wire["state"]),
             attempt=int(wire.get("attempt", 0)),
             gpus=tuple(wire.get("gpus", ())),
-            attempts=tuple(wire.get("attempts", ())),
+            usage=Usage.known(wire.get("usage") or {}),
+            cause=known_cause(wire.get("cause")),
+            attempts=tuple(map(PastAttempt.known, wire.get("attempts", ()))),
         )
         return cls(**known)
 
@@ -437,36 +358,17 @@ class JobView:
             spec = {name: value for name, value in spec.items() if checks.json_size(value) < MOST_SPEC_BYTES // 8}
         spec.update(job=job, command=spec.get("command") or ["?"], snapshot=spec.get("snapshot", "0" * 40))
         view = checks.mended(VIEW_CHECKS, wire, found)
-        view.update(spec=spec, state=wire["state"], seq=wire["seq"])
         problems += [f"job {job}: {words}" for words in found]
-        return cls.from_wire(view)
+        return cls(JobSpec.from_wire(spec), JobState(wire["state"]), wire["seq"], **view)
 
-    def past(self) -> Dict[str, Any]:
+    def past(self) -> PastAttempt:
         """Return the ended attempt as an entry of ``attempts``."""
-        facts = {name: getattr(self, name) for name in _OF_AN_ATTEMPT}
-        return {**facts, "state": self.state.value, "gpus": list(self.gpus)}
+        same = {name: getattr(self, name) for name in OF_AN_ATTEMPT if name != "gpus"}
+        return PastAttempt(state=self.state.value, gpus=list(self.gpus), **same)
 
 
 STATES = tuple(state.value for state in JobState)
-MOST_STREAMS = 1000
-"""Of so many records files of an attempt is taken note."""
-_TEXT = checks.text(10_000)
-_UUIDS = checks.listing(checks.text(200), 1024)
 _MOMENT = checks.optional(checks.moment)
-_ATTEMPT: Dict[str, checks.Check] = {
-    "attempt": checks.whole(0, 1_000_000),
-    "reason_code": checks.optional(checks.one_of(*(reason.value for reason in EndReason))),
-    "reason": checks.optional(_TEXT),
-    "exit_code": checks.optional(checks.whole(-(2**31), 2**31)),
-    "gpus": _UUIDS,
-    "started_at": _MOMENT,
-    "ended_at": _MOMENT,
-    "streams": checks.table(checks.whole(), 2 * MOST_STREAMS, checks.text(300)),
-    "usage": checks.table(checks.optional(checks.number()), 100, checks.text(100)),
-    "signal": checks.optional(checks.text(100)),
-    "cause": checks.json_table(1 << 16),
-}
-"""What each field of an attempt has to be."""
 
 
 def _annotations(value: Any, where: str) -> Any:
@@ -485,48 +387,19 @@ _IDENTITY = checks.record(
     {"spec": checks.any_table, "state": checks.one_of(*STATES), "seq": checks.whole()}, ("spec", "state", "seq")
 )
 VIEW_CHECKS: Dict[str, checks.Check] = {
-    **_ATTEMPT,
+    **OF_AN_ATTEMPT,
+    "gpus": checks.as_tuple(OF_AN_ATTEMPT["gpus"]),
     "queued_at": _MOMENT,
     "stop_requested_by": checks.optional(checks.text(1000)),
     "stop_deadline": _MOMENT,
     "priority": checks.whole(-(2**31), 2**31 - 1),
     "rank": checks.number(-checks.LARGEST, checks.LARGEST),
-    "attempts": checks.listing(
-        checks.record({**_ATTEMPT, "state": checks.one_of(*STATES)}, ("attempt", "state", "streams", "usage")),
-        MOST_RETRIES + 1,
-    ),
+    "attempts": checks.as_tuple(checks.listing(nested(PastAttempt), MOST_RETRIES + 1)),
     "pruned": checks.flag,
     "held": checks.flag,
     "annotations": _annotations,
 }
 """What each field of a view has to be, but its specification, state and sequence number."""
-_OF_AN_ATTEMPT = "attempt reason_code reason exit_code signal cause started_at ended_at streams usage".split()
-
-
-@dataclass(frozen=True)
-class Lease:
-    """What one attempt holds while it is preparing or running."""
-
-    cpus: int
-    gpus: Tuple[str, ...] = ()
-    gpu_indices: Tuple[int, ...] = ()
-    gpu_memory: int = 0
-    """MiB of each of them; 0 for the whole GPU."""
-    ram: int = 0
-    """Bytes."""
-    vendor: str = "nvidia"
-    """Whose GPUs they are."""
-
-    def to_wire(self) -> Dict[str, Any]:
-        """Return the lease as JSON can carry it."""
-        return {**self.__dict__, "gpus": list(self.gpus), "gpu_indices": list(self.gpu_indices)}
-
-    @classmethod
-    def from_wire(cls, wire: Dict[str, Any]) -> "Lease":
-        """Return the lease in an event or an order; unknown fields are ignored."""
-        known = _known(cls, wire)
-        known.update(gpus=tuple(wire.get("gpus", ())), gpu_indices=tuple(wire.get("gpu_indices", ())))
-        return cls(**known)
 
 
 _KIND_OF_ANNOTATION: Dict[str, Tuple[type, ...]] = {
@@ -554,11 +427,6 @@ def check_annotations(changes: Dict[str, Any]) -> None:
         checks.json_value(2 * LONGEST_NOTE * 6)([key, value], f"annotation {key[:40]!r}")
         if key == "project" and not value:
             raise BadRequest("a project's name is not empty")
-
-
-def exit_words(exit_code: int, signal_name: Optional[str]) -> str:
-    """Return how a process ended, in words."""
-    return f"killed by {signal_name}" if signal_name else f"exit code {exit_code}"
 
 
 def _known(cls: Any, wire: Dict[str, Any]) -> Dict[str, Any]:

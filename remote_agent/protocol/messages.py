@@ -7,7 +7,7 @@ whole. Of an answer, a wrong entry of a list costs that entry: one bad job must 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, Dict, Generic, List, Mapping, Optional, Tuple, Type, TypeVar
+from typing import Any, ClassVar, Dict, Generic, List, Mapping, Optional, Tuple, Type, TypeVar, Union
 
 from remote_agent.protocol.checks import (
     LARGEST,
@@ -23,7 +23,6 @@ from remote_agent.protocol.checks import (
     record,
     row,
     sieve,
-    sift,
     sifted_table,
     table,
     text,
@@ -31,7 +30,7 @@ from remote_agent.protocol.checks import (
 )
 from remote_agent.protocol.errors import BadRequest
 from remote_agent.protocol.framing import MOST_OIDS, PAGE_BYTES, VERSION
-from remote_agent.protocol.jobs import JOB_ID, LONGEST_GRACE, MOST_SPEC_BYTES, EndReason
+from remote_agent.protocol.jobs import JOB_ID, LONGEST_GRACE, MOST_SPEC_BYTES
 from remote_agent.protocol.wire import Message, TolerantMessage, field, nested
 
 MOST_JOBS = 10_000
@@ -93,8 +92,13 @@ def _gpu_setting(value: Any, where: str) -> Any:
     return whole(0, 10_000)(value, where)
 
 
-SETTINGS: Check = record({"max_jobs": optional(whole(0, 1_000_000)), "gpus": optional(_gpu_setting)})
-"""What hosts.toml says of a host and its agent has to know."""
+@dataclass(frozen=True)
+class HostSettings(Message):
+    """What hosts.toml says of a host and its agent has to know."""
+
+    max_jobs: Optional[int] = field(optional(whole(0, 1_000_000)), None)
+    gpus: Union[None, str, int, List[int]] = field(optional(_gpu_setting), None)
+    """"auto" for all, a number of them, or their indices."""
 
 
 @dataclass(frozen=True)
@@ -201,7 +205,7 @@ class Hello(Request[HelloAnswer]):
     protocol: int = field(whole(0, 10_000), VERSION)
     look: bool = field(flag, False)
     """Have the GPUs looked at now."""
-    settings: Optional[Dict[str, Any]] = field(optional(SETTINGS), None)
+    settings: Optional[HostSettings] = field(optional(nested(HostSettings)), None)
 
 
 @dataclass(frozen=True)
@@ -671,53 +675,6 @@ REQUESTS: Dict[str, Type[Request[Any]]] = {
 """Each request by its name on the wire."""
 
 
-# --- between a supervisor and the daemon --------------------------------------------------------------------------
-
-_REASON = record({"reason_code": one_of(*(reason.value for reason in EndReason))}, ["reason_code"])
-_FACTS = sift(
-    {
-        "reason": _WORDS,
-        "exit_code": optional(whole(-(2**31), 2**31)),
-        "signal": optional(text(100)),
-        "cause": json_table(1 << 16),
-        "usage": sifted_table(optional(number()), 100, text(100)),
-        "started_at": optional(moment),
-        "ended_at": moment,
-    }
-)
-
-
-def EXIT(value: Any, where: str) -> Dict[str, Any]:  # noqa: N802 - one of the checks
-    """Check what a supervisor says of an attempt's end; the file lies in a folder that the job can write to.
-
-    What is wrong about the end costs only itself: without its reason code there is no end.
-    """
-    return {**_REASON(value, where), "reason": "", **_FACTS(value, where)}
-
-
-NEWS: Check = record(
-    {
-        "type": one_of("preparing", "running", "ended"),
-        "pid": whole(0, 2**31),
-        "supervisor": whole(0, 2**31),
-        "started_at": optional(moment),
-    },
-    ["type"],
-)
-"""What a supervisor says while it has an attempt; when it has ended, what ``EXIT`` says, too."""
-_LEASE = record(
-    {
-        "cpus": whole(),
-        "gpus": listing(text(100), 1000),
-        "gpu_indices": listing(whole(), 1000),
-        "gpu_memory": whole(),
-        "ram": whole(),
-        "vendor": text(100),
-    },
-    ["cpus"],
-)
-OWNER: Check = record({"lease": _LEASE}, ["lease"])
-"""What a supervisor writes down of itself, as far as a recovery needs it; the job can write there, too."""
 REFUSAL: Check = record({"code": text(100), "message": text(PAGE_BYTES)}, ["code", "message"])
 """Why a request was refused."""
 

@@ -13,6 +13,8 @@ from remote_agent.protocol import checks
 from remote_agent.protocol.checks import Check
 
 M = TypeVar("M", bound="Message")
+JsonTable = Dict[str, Any]
+"""A JSON object: a message on its way."""
 
 _NEEDED: Any = dataclasses.MISSING
 
@@ -46,7 +48,14 @@ class Message:
         """
         return cls(**_layout(cls).check(value, where))
 
-    def to_wire(self) -> Dict[str, Any]:
+    @classmethod
+    def known(cls: Type[M], wire: JsonTable) -> M:
+        """Return the message of a table that was checked when it came in, unchecked and therefore fast."""
+        message = object.__new__(cls)
+        message.__dict__.update(_layout(cls).known(wire))
+        return message
+
+    def to_wire(self) -> JsonTable:
         """Return the message as it is sent."""
         return {name: _plain(getattr(self, attribute)) for attribute, name in _layout(type(self)).names}
 
@@ -58,6 +67,15 @@ class TolerantMessage(Message):
     def from_wire(cls: Type[M], value: Any, where: str = "") -> M:
         checks.any_table(value, where)
         return cls(**_layout(cls).attributes(checks.mended(_layout(cls).fields, value, [])))
+
+
+class SparseMessage(TolerantMessage):
+    """A tolerant message of which only what is known is written down: no field that has its default."""
+
+    def to_wire(self) -> JsonTable:
+        layout = _layout(type(self))
+        told = [(attribute, name, getattr(self, attribute)) for attribute, name in layout.names]
+        return {name: _plain(value) for attribute, name, value in told if value != layout.defaults[attribute]}
 
 
 def nested(kind: Type[M]) -> Check:
@@ -78,6 +96,11 @@ class _Layout:
         self.fields: Dict[str, Check] = {_name(field): field.metadata["check"] for field in fields}
         self._check = checks.record(self.fields, [_name(field) for field in fields if _is_needed(field)])
         self._attributes = {name: attribute for attribute, name in self.names}
+        self.defaults = {field.name: _default(field) for field in fields if not _is_needed(field)}
+
+    def known(self, wire: JsonTable) -> Dict[str, Any]:
+        """Return the values of a table by attribute, with the defaults of those that are missing."""
+        return {**self.defaults, **{attribute: wire[name] for attribute, name in self.names if name in wire}}
 
     def check(self, value: Any, where: str) -> Dict[str, Any]:
         return self.attributes(self._check(value, where))
@@ -93,6 +116,10 @@ def _name(field: "dataclasses.Field[Any]") -> str:
 
 def _is_needed(field: "dataclasses.Field[Any]") -> bool:
     return field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+
+
+def _default(field: "dataclasses.Field[Any]") -> Any:
+    return field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
 
 
 _LAYOUTS: Dict[type, _Layout] = {}

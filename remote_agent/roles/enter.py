@@ -13,7 +13,9 @@ import sys
 from typing import Any, Dict, List, Tuple
 
 from remote_agent.protocol.errors import AgentError, NotFound
-from remote_agent.protocol.jobs import JobSpec, Lease
+from remote_agent.protocol.jobs import JobSpec
+from remote_agent.protocol.lease import Lease
+from remote_agent.protocol.supervision import record_of
 from remote_agent.roles.nonce import say
 from remote_agent.storage import files
 from remote_agent.storage.paths import Paths
@@ -52,8 +54,7 @@ def _inside(paths: Paths, agent: str, wanted: Dict[str, Any]) -> Tuple[str, Dict
     if not os.path.isdir(attempt.work):
         raise NotFound("the job has no folder on this host: it has not started, or was pruned")
     spec = JobSpec.from_wire(files.read_json(job.spec) or {})
-    owner = files.read_json(attempt.supervisor) or {}
-    lease = Lease.from_wire(owner.get("lease") or {"cpus": spec.cpus})
+    lease = record_of(files.read_json(attempt.supervisor)).lease or Lease(spec.cpus)
     env = environment.variables(spec, int(wanted["attempt"]), lease, paths, paths.sdk(agent))
     try:
         env.update(environment.secrets(spec, job))

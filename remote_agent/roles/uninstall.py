@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import shutil
 import socket
-from typing import Any, Dict
+from typing import Any, Dict, Iterator, Optional
 
 from remote_agent.gpu import claims
+from remote_agent.protocol.process_identity import ProcessIdentity
+from remote_agent.protocol.supervision import record_of
 from remote_agent.roles import autostart
 from remote_agent.roles.nonce import say
 from remote_agent.storage import files
@@ -29,7 +31,7 @@ def remove(root: str) -> Dict[str, Any]:
     if serving is not None:
         serving.close()
         return _no("the agent is still running")
-    if any(processes.is_alive(owner.get("supervisor", {})) for owner in _supervisors(paths)):
+    if any(map(processes.is_alive, _supervisors(paths))):
         return _no("jobs are still running")
     autostart.turn_off(root)
     try:
@@ -41,13 +43,11 @@ def remove(root: str) -> Dict[str, Any]:
     return {"removed": root}
 
 
-def _supervisors(paths: Paths) -> Any:
+def _supervisors(paths: Paths) -> Iterator[Optional[ProcessIdentity]]:
     for job in os.listdir(paths.jobs) if os.path.isdir(paths.jobs) else ():
         attempts = os.path.join(paths.job(job).folder, "attempts")
         for number in os.listdir(attempts) if os.path.isdir(attempts) else ():
-            found = files.read_json(os.path.join(attempts, number, "supervisor.json"))
-            if isinstance(found, dict) and isinstance(found.get("supervisor"), dict):
-                yield found
+            yield record_of(files.read_json(os.path.join(attempts, number, "supervisor.json"))).supervisor
 
 
 def _remove_if_empty(folder: str) -> None:

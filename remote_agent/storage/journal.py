@@ -24,9 +24,10 @@ import os
 import re
 import uuid
 import zlib
-from typing import Any, Callable, Collection, Dict, Iterable, Iterator, List, Optional, Tuple, TypeVar
+from typing import Any, Callable, Collection, Iterable, Iterator, List, Optional, Tuple, TypeVar
 
 from remote_agent.protocol.errors import StorageBroken
+from remote_agent.protocol.wire import JsonTable
 from remote_agent.storage import files
 
 VERSION = 1
@@ -76,7 +77,7 @@ class Journal:
         """Number of the last line before the first damage."""
         self.problems: List[str] = []
         """What was found damaged when it was opened, in words."""
-        self.salvaged: List[Dict[str, Any]] = []
+        self.salvaged: List[JsonTable] = []
         """Events behind a damage, in their order."""
         self._copies = _Copies(path + ".copies")
         self._make_room = make_room
@@ -106,7 +107,7 @@ class Journal:
         self.earlier: List[str] = [*first.get("earlier", ()), *ids[:-1]][-_MOST_EARLIER:]
         """Ids that it had before it was damaged."""
 
-    def take_history(self) -> List[Dict[str, Any]]:
+    def take_history(self) -> List[JsonTable]:
         """Return the events found at opening, once; the journal keeps no copy."""
         events, self._events = self._events, []
         return events
@@ -128,7 +129,7 @@ class Journal:
         """Bytes of the file that are durable."""
         return self._size
 
-    def append(self, event: Dict[str, Any]) -> None:
+    def append(self, event: JsonTable) -> None:
         """Take an event for the next commit."""
         line = encode_line(event)
         self._pending.append(line)
@@ -227,7 +228,7 @@ class Journal:
         except OSError:
             self._owes_cut = True
 
-    def reload(self) -> List[Dict[str, Any]]:
+    def reload(self) -> List[JsonTable]:
         """Return the events that are durable, after a commit that failed."""
         with open(self._path, "rb") as file:
             return [event for event, _ in decode_lines(file.read(self._size))]
@@ -248,7 +249,7 @@ class Journal:
         """Whether the copies have grown much since they were last made short."""
         return self._copies.size > _COMPACT_FROM and self._copies.size > 2 * self._copies.shortest
 
-    def shorten_copies(self, events: Iterable[Dict[str, Any]]) -> None:
+    def shorten_copies(self, events: Iterable[JsonTable]) -> None:
         """Keep only the copies of these submits; nothing may be pending.
 
         Raises:
@@ -259,7 +260,7 @@ class Journal:
         except OSError as error:
             raise StorageBroken(f"the copies of submits cannot be written: {error.strerror}") from None
 
-    def compact(self, events: Iterable[Dict[str, Any]], now: float) -> None:
+    def compact(self, events: Iterable[JsonTable], now: float) -> None:
         """Put a journal of these events in the place of this one: same id, sequence numbers that go on.
 
         Raises:
@@ -293,10 +294,10 @@ class Journal:
         self.append(renewed)
         self.commit()
 
-    def _load(self) -> Tuple[List[Dict[str, Any]], int]:
+    def _load(self) -> Tuple[List[JsonTable], int]:
         with open(self._path, "rb") as file:
             data = file.read()
-        events: List[Dict[str, Any]] = []
+        events: List[JsonTable] = []
         good = 0
         for event, end in decode_lines(data):
             if not (_follows(event, events[-1], events[0].get("compacted")) if events else event["type"] == "created"):
@@ -311,7 +312,7 @@ class Journal:
             self._set_tail_aside(data[good:], good)
         return events, good
 
-    def _refuse_newer(self, events: List[Dict[str, Any]]) -> None:
+    def _refuse_newer(self, events: List[JsonTable]) -> None:
         """Refuse a journal that a newer agent has written to, before anything of it is changed."""
         if self._known is None:
             return
@@ -346,7 +347,7 @@ class _Copies:
         self._ends_open = False
         """Whether its last line lacks its end: what comes next begins a line of its own."""
 
-    def read(self) -> List[Dict[str, Any]]:
+    def read(self) -> List[JsonTable]:
         """Open it and return what it holds; what is damaged in it is passed over."""
         self.is_new = not os.path.exists(self._path)
         self._fd = files.disk.open_log(self._path)
@@ -388,7 +389,7 @@ class _Copies:
             os.close(self._fd)
 
 
-def _first_event(journal: str, now: float, compacted: int = 1) -> Dict[str, Any]:
+def _first_event(journal: str, now: float, compacted: int = 1) -> JsonTable:
     return {
         "seq": 1,
         "time": now,
@@ -399,14 +400,14 @@ def _first_event(journal: str, now: float, compacted: int = 1) -> Dict[str, Any]
     }
 
 
-def _follows(event: Dict[str, Any], last: Dict[str, Any], compacted: Optional[int]) -> bool:
+def _follows(event: JsonTable, last: JsonTable, compacted: Optional[int]) -> bool:
     """Return whether no line is missing between two. An older agent did not write what it had compacted."""
     if compacted is None or event["type"] == "renewed":
         return True
     return bool(event["seq"] == last["seq"] + 1 or last["seq"] <= event["seq"] <= compacted)
 
 
-def encode_line(event: Dict[str, Any]) -> bytes:
+def encode_line(event: JsonTable) -> bytes:
     """Return the line of an event."""
     body = json.dumps(event, separators=(",", ":")).encode()
     return b"%s%s\n" % (_head(body), body)
@@ -416,7 +417,7 @@ def _head(body: bytes) -> bytes:
     return b"%08x %08x " % (len(body), zlib.crc32(body))
 
 
-def decode_lines(data: bytes, start: int = 0) -> Iterator[Tuple[Dict[str, Any], int]]:
+def decode_lines(data: bytes, start: int = 0) -> Iterator[Tuple[JsonTable, int]]:
     """Yield (event, where its line ends) up to the first line that is not whole."""
     while start + _HEAD < len(data):
         try:
@@ -443,9 +444,9 @@ def _is_event(event: Any) -> bool:
     return isinstance(event.get("journal"), str) and all(type(number) is int for number in numbers)
 
 
-def salvage(data: bytes) -> List[Dict[str, Any]]:
+def salvage(data: bytes) -> List[JsonTable]:
     """Return the events of all whole lines in damaged data."""
-    found: List[Dict[str, Any]] = []
+    found: List[JsonTable] = []
     at = 0
     while True:
         start = _LINE_START.search(data, at)

@@ -13,7 +13,7 @@ import struct
 import time
 from typing import Dict, Optional, Set, Tuple
 
-from remote_agent.protocol.jobs import MOST_STREAMS
+from remote_agent.protocol.ends import MOST_STREAMS
 from remote_agent.storage import event_files, files
 from remote_agent.storage.paths import EVENTS, WRITER, AttemptPaths
 

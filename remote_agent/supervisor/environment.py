@@ -11,7 +11,8 @@ import sys
 from typing import Any, Dict, List, Sequence
 
 from remote_agent.protocol.errors import AgentError
-from remote_agent.protocol.jobs import JobSpec, Lease
+from remote_agent.protocol.jobs import JobSpec
+from remote_agent.protocol.lease import Lease
 from remote_agent.storage import files
 from remote_agent.storage.paths import JobPaths, Paths
 from remote_agent.system import login

@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import signal
 import time
-from typing import Any, Dict, Optional
+from dataclasses import replace
+from typing import Optional
 
 from remote_agent.protocol import checks
-from remote_agent.protocol.jobs import STATE_OF_REASON, EndReason, JobState, exit_words
+from remote_agent.protocol.ends import AttemptEnd, Evidence
+from remote_agent.protocol.states import STATE_OF_REASON, EndReason, JobState, exit_words
 from remote_agent.storage import files
 from remote_agent.storage.paths import AttemptPaths
 from remote_agent.supervisor import postmortem
@@ -21,8 +23,8 @@ _DISK_SECONDS = 2.0
 """So long the files of an attempt are counted at most."""
 
 
-def of_process(status: int, ended_by: Optional[EndReason], words: str) -> Dict[str, Any]:
-    """Return the part of the exit record that the process's wait status says.
+def of_process(status: int, ended_by: Optional[EndReason], words: str) -> AttemptEnd:
+    """Return the end that the process's wait status tells.
 
     Args:
         status: as wait4(2) gives it.
@@ -41,41 +43,33 @@ def of_process(status: int, ended_by: Optional[EndReason], words: str) -> Dict[s
     return record(EndReason.SIGNAL if number else EndReason.EXIT_CODE, exit_words(code, name), code, name)
 
 
-def record(reason: EndReason, words: str, code: Optional[int] = None, name: Optional[str] = None) -> Dict[str, Any]:
-    """Return an exit record without usage and cause."""
+def record(reason: EndReason, words: str, code: Optional[int] = None, name: Optional[str] = None) -> AttemptEnd:
+    """Return an end without usage and cause."""
     words = checks.writable(words)
-    return {
-        "reason_code": reason.value,
-        "reason": words if len(words) <= _LONGEST_REASON else words[:_LONGEST_REASON] + "…",
-        "exit_code": code,
-        "signal": name,
-        "ended_at": time.time(),
-        "usage": {},
-    }
+    words = words if len(words) <= _LONGEST_REASON else words[:_LONGEST_REASON] + "…"
+    return AttemptEnd(reason.value, words, time.time(), code, name)
 
 
-def with_cause(record: Dict[str, Any], attempt: AttemptPaths, oom_kills: int) -> Dict[str, Any]:
-    """Return an exit record with the post-mortem of a failure.
+def with_cause(end: AttemptEnd, attempt: AttemptPaths, oom_kills: int) -> AttemptEnd:
+    """Return an end with the post-mortem of a failure.
 
     Args:
-        record: the exit record.
+        end: how the attempt ended.
         attempt: whose log is looked at.
         oom_kills: how many processes the kernel killed for memory while it ran.
     """
-    failed = STATE_OF_REASON[EndReason(record["reason_code"])] is JobState.FAILED
-    if not failed or record["reason_code"] == EndReason.TIME_LIMIT.value:
-        return record
-    name = record.get("signal") or ""
-    evidence = postmortem.Evidence(
-        exit_code=record["exit_code"],
-        signal=name,
+    failed = STATE_OF_REASON[EndReason(end.reason_code)] is JobState.FAILED
+    if not failed or end.reason_code == EndReason.TIME_LIMIT.value:
+        return end
+    evidence = Evidence(
+        exit_code=end.exit_code,
+        signal=end.signal or "",
         oom_kills=oom_kills,
-        peak_memory=record["usage"].get("peak_memory", 0),
+        peak_memory=end.usage.peak_memory or 0,
         memory_total=processes.memory_total(),
         disk_free=_free_bytes(attempt.folder),
     )
-    cause = postmortem.explain(_tail(attempt.log), evidence)
-    return {**record, "cause": cause.to_wire()} if cause else record
+    return replace(end, cause=postmortem.explain(_tail(attempt.log), evidence))
 
 
 def disk_used(folder: str) -> Optional[int]:

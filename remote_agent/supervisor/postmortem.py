@@ -6,46 +6,14 @@ A rule is a pattern over one line; the last line that any rule finds decides, si
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
-from typing import Any, Dict, List, Optional, Tuple
+from typing import List, Optional, Tuple
 
 from remote_agent.protocol import checks
+from remote_agent.protocol.ends import Cause, Evidence
 
 TAIL_BYTES = 64 * 1024
 """So much of a log's end is looked at."""
 _LONGEST_LINE = 300
-
-
-@dataclass(frozen=True)
-class Evidence:
-    """What is known of an end besides the log."""
-
-    exit_code: Optional[int] = None
-    signal: str = ""
-    """Name of the signal that ended the process: "SIGKILL"."""
-    oom_kills: int = 0
-    """How many processes the kernel killed for memory in the job's control group while it ran."""
-    peak_memory: int = 0
-    """Bytes."""
-    memory_total: int = 0
-    """Bytes of the host."""
-    disk_free: Optional[int] = None
-    """Bytes, when it ended."""
-
-
-@dataclass(frozen=True)
-class Cause:
-    """What a post-mortem found."""
-
-    code: str
-    words: str
-    line: str = ""
-    """The line of the log that says so."""
-    evidence: Dict[str, Any] = field(default_factory=dict)
-
-    def to_wire(self) -> Dict[str, Any]:
-        """Return it as JSON can carry it."""
-        return {key: value for key, value in self.__dict__.items() if value}
 
 
 _NO_MEMORY = "the host had not enough memory"
@@ -105,22 +73,21 @@ def explain(tail: bytes, evidence: Evidence) -> Optional[Cause]:
         tail: the last bytes of its log, at most TAIL_BYTES.
         evidence: what else is known.
     """
-    facts = {key: value for key, value in evidence.__dict__.items() if value}
     if evidence.oom_kills:
         words = f"the kernel killed it for memory; it used {_gigabytes(evidence.peak_memory)} at most"
-        return Cause("oom_killed", words, "", facts)
+        return Cause("oom_killed", words, "", evidence)
     found = _by_log(tail)
     if found is not None:
         code, words, line = found
-        return Cause(code, words, line, facts)
+        return Cause(code, words, line, evidence)
     if evidence.signal in _SIGNALS:
-        return Cause(*_SIGNALS[evidence.signal], "", facts)
+        return Cause(*_SIGNALS[evidence.signal], "", evidence)
     if evidence.signal == "SIGKILL":
-        return _killed(evidence, facts)
+        return _killed(evidence)
     if evidence.disk_free is not None and evidence.disk_free < 1 << 20:
-        return Cause("disk_full", "the disk was full when it ended", "", facts)
+        return Cause("disk_full", "the disk was full when it ended", "", evidence)
     if evidence.exit_code in _MEANT_BY_CODE:
-        return Cause(*_MEANT_BY_CODE[evidence.exit_code], "", facts)
+        return Cause(*_MEANT_BY_CODE[evidence.exit_code], "", evidence)
     return None
 
 
@@ -150,12 +117,12 @@ _STRONGER = {"cuda_oom", "host_oom", "disk_full", "shared_memory", "worker_kille
 """Causes that a later, general exception is only the consequence of."""
 
 
-def _killed(evidence: Evidence, facts: Dict[str, Any]) -> Cause:
+def _killed(evidence: Evidence) -> Cause:
     if evidence.memory_total and evidence.peak_memory > 0.8 * evidence.memory_total:
         share = evidence.peak_memory / evidence.memory_total
         words = f"killed from outside; it used {share:.0%} of the host's memory, so perhaps by the kernel for memory"
-        return Cause("oom_killed", words, "", facts)
-    return Cause("killed", "killed from outside; who did it is unknown", "", facts)
+        return Cause("oom_killed", words, "", evidence)
+    return Cause("killed", "killed from outside; who did it is unknown", "", evidence)
 
 
 def _gigabytes(count: int) -> str:

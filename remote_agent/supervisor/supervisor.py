@@ -16,17 +16,23 @@ import socket
 import subprocess
 import time
 import traceback
-from typing import Any, Dict, List, Optional, Union
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Dict, List, Optional, Union
 
-from remote_agent.protocol import orders
+from remote_agent.protocol import supervision
+from remote_agent.protocol.ends import AttemptEnd, Usage
 from remote_agent.protocol.errors import AgentError, BadRequest
-from remote_agent.protocol.jobs import EndReason, JobSpec
-from remote_agent.protocol.orders import Dismissal, StartOrder, StopOrder
+from remote_agent.protocol.jobs import JobSpec
+from remote_agent.protocol.states import EndReason
+from remote_agent.protocol.supervision import Dismissal, Report, StartOrder, StopOrder, SupervisorRecord
 from remote_agent.storage import event_files, files, log_cap, workspace
 from remote_agent.storage.objects import ObjectStore
 from remote_agent.storage.paths import Paths
 from remote_agent.supervisor import environment, exit_record
 from remote_agent.system import failpoints, processes, spawn_daemon, unix_sockets
+
+if TYPE_CHECKING:
+    import resource
 
 _RECORD_TRIES = 600
 """How often, a second apart, the exit record is tried on a full disk, while no daemon listens."""
@@ -64,11 +70,12 @@ def run(paths: Paths, order: StartOrder, listener: socket.socket) -> None:
             return  # another supervisor has, or had, this attempt
         supervisor = _Supervisor(paths, order, listener, daemon)
         try:
-            record = supervisor.attempt()
+            end = supervisor.attempt()
         except Exception:  # a fault of ours must not leave the job without an end
-            record = supervisor.failed(traceback.format_exc())
-        supervisor.write_exit(record)
-        daemon = supervisor.hand_back(record)
+            end = supervisor.failed(traceback.format_exc())
+        end = replace(end, started_at=supervisor.started_at)
+        supervisor.write_exit(end)
+        daemon = supervisor.hand_back(end)
         following = _next_order(daemon)
         if following is None:
             supervisor.wake_daemon()
@@ -104,10 +111,10 @@ def _next_order(daemon: Optional[socket.socket]) -> Union[StartOrder, Dismissal,
     return None
 
 
-def _understood(message: bytes) -> Optional[orders.AnyOrder]:
+def _understood(message: bytes) -> Optional[supervision.Order]:
     """Return an order; None for one that only a newer supervisor knows: it must not end what runs."""
     try:
-        return orders.decode(message)
+        return supervision.decode(message)
     except (BadRequest, ValueError, RecursionError):
         return None
 
@@ -125,11 +132,11 @@ class _Supervisor:
         self.job = paths.job(order.job)
         self.files = self.job.attempt(order.attempt)
         self.spec = JobSpec.from_wire(files.read_json(self.job.spec) or {})
-        self.lease = order.held
+        self.lease = order.lease
         self.token = os.urandom(16).hex()
         self.log = os.open(self.files.log, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
         self.daemons: List[socket.socket] = []
-        self.status: Dict[str, Any] = {"type": "preparing"}
+        self.report = Report(supervision.PREPARING)
         self.ended_by: Optional[EndReason] = None
         """Why we end the attempt, once we do."""
         self.end_words = ""
@@ -163,8 +170,8 @@ class _Supervisor:
 
     # --- the attempt, in order --------------------------------------------------------------------------------
 
-    def attempt(self) -> Dict[str, Any]:
-        """Run the attempt and return its exit record."""
+    def attempt(self) -> AttemptEnd:
+        """Run the attempt and return how it ended."""
         try:
             self._write_own_record()
             argv, env, cwd = self._prepare()
@@ -189,10 +196,10 @@ class _Supervisor:
         status, usage = self._wait()
         failpoints.point("supervisor.ended")
         self._end_leftovers()
-        return self._exit_record(status, usage)
+        return self._end_of(status, usage)
 
-    def failed(self, trace: str) -> Dict[str, Any]:
-        """End what runs and return the exit record for a fault of the agent's own."""
+    def failed(self, trace: str) -> AttemptEnd:
+        """End what runs and return the end for a fault of the agent's own."""
         processes.kill_all(self._tree, reap=True)
         self._say(f"the agent failed, which is a bug; the job was ended\n{trace}")
         return exit_record.record(EndReason.AGENT_FAILED, f"the agent failed: {trace.strip().splitlines()[-1]}")
@@ -238,7 +245,7 @@ class _Supervisor:
         if self.spec.log_limit:
             self.log_look_at = self._began + _LOG_LOOK_SECONDS
         self.folder_look_at = self._began + _FOLDER_LOOK_SECONDS
-        self.status = {"type": "running", "pid": self.pid, "supervisor": os.getpid(), "started_at": self.started_at}
+        self.report = Report(supervision.RUNNING, self.pid, os.getpid(), self.started_at)
         if self.order.is_brief:
             self.tell_at = self._began + _BRIEF_SECONDS
         else:
@@ -286,20 +293,18 @@ class _Supervisor:
         mine = set(processes.members_of_attempt(self.token, self.pid or None)) | set(processes.descendants(os.getpid()))
         return sorted(mine - {os.getpid()})
 
-    def _exit_record(self, status: int, usage: Any) -> Dict[str, Any]:
-        record = exit_record.of_process(status, self.ended_by, self.end_words)
-        record["usage"] = {
-            "wall_seconds": round(time.monotonic() - self._began, 3),
-            "cpu_seconds": round(usage.ru_utime + usage.ru_stime, 3),
-            "peak_memory": usage.ru_maxrss * 1024,
-        }
-        disk = exit_record.disk_used(self.files.folder)
-        if disk is not None:
-            record["usage"]["disk"] = disk
+    def _end_of(self, status: int, usage: "resource.struct_rusage") -> AttemptEnd:
+        used = Usage(
+            wall_seconds=round(time.monotonic() - self._began, 3),
+            cpu_seconds=round(usage.ru_utime + usage.ru_stime, 3),
+            peak_memory=usage.ru_maxrss * 1024,
+            disk=exit_record.disk_used(self.files.folder),
+        )
+        end = replace(exit_record.of_process(status, self.ended_by, self.end_words), usage=used)
         if self.spec.log_limit:
             log_cap.bound(self.files.log, self.spec.log_limit)
-        killed = processes.oom_kills() - self._oom_kills if record["signal"] == "SIGKILL" else 0
-        return exit_record.with_cause(record, self.files, killed)
+        killed = processes.oom_kills() - self._oom_kills if end.signal == "SIGKILL" else 0
+        return exit_record.with_cause(end, self.files, killed)
 
     # --- what is due, and what the daemon wants ---------------------------------------------------------------
 
@@ -360,7 +365,7 @@ class _Supervisor:
 
     def _tell(self, daemon: socket.socket) -> None:
         try:
-            daemon.send(json.dumps(self.status).encode())
+            daemon.send(json.dumps(self.report.to_wire()).encode())
         except OSError:
             pass
 
@@ -399,22 +404,22 @@ class _Supervisor:
 
     def _write_own_record(self) -> None:
         """Write who supervises and what runs, for a daemon that finds us dead."""
-        mine = {
-            "supervisor": processes.identity(os.getpid()),
-            "token": self.token,
-            "session": self.pid or None,
-            "session_start": processes.start_time(self.pid) if self.pid else None,
-            "lease": self.lease.to_wire(),
-        }
-        files.write_bytes(self.files.supervisor, json.dumps(mine).encode(), durable=False)
+        mine = SupervisorRecord(
+            processes.identity(os.getpid()),
+            self.token,
+            self.pid or None,
+            processes.start_time(self.pid) if self.pid else None,
+            self.lease,
+        )
+        files.write_bytes(self.files.supervisor, json.dumps(mine.to_wire()).encode(), durable=False)
 
-    def write_exit(self, record: Dict[str, Any]) -> None:
+    def write_exit(self, end: AttemptEnd) -> None:
         """Put the exit record in place; on a full disk, give up the reserve, and try for a while."""
-        record["started_at"] = self.started_at
+        record = json.dumps(end.to_wire()).encode()
         for turn in range(_RECORD_TRIES):
             try:
                 # A daemon that listens writes it into its journal, durably, before anybody is told of the end.
-                files.write_bytes(self.files.exit, json.dumps(record).encode(), durable=not self.daemons)
+                files.write_bytes(self.files.exit, record, durable=not self.daemons)
                 if not self.daemons:
                     files.sync_path(self.files.folder, self.paths.jobs)
                 break
@@ -438,14 +443,14 @@ class _Supervisor:
         except OSError:
             pass  # tried again at the next turn
 
-    def hand_back(self, record: Dict[str, Any]) -> Optional[socket.socket]:
+    def hand_back(self, end: AttemptEnd) -> Optional[socket.socket]:
         """Tell the daemon of the end and leave the attempt.
 
         Returns:
             The daemon's connection, on which it may send the next order; None when there is none, or when something
             of this attempt may still be there.
         """
-        self.status = {"type": "ended", **record}
+        self.report = Report(supervision.ENDED, end=end)
         for connection in self.daemons:
             self._tell(connection)
         failpoints.point("supervisor.told")

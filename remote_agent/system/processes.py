@@ -15,6 +15,8 @@ import signal
 import time
 from typing import Any, Callable, Dict, Iterable, List, Optional, Set, Tuple
 
+from remote_agent.protocol.process_identity import ProcessIdentity
+
 try:
     import ctypes
 
@@ -149,14 +151,14 @@ def is_stopped(pid: int) -> bool:
     return stat is not None and stat[0] == "T"
 
 
-def identity(pid: int) -> Dict[str, Any]:
+def identity(pid: int) -> ProcessIdentity:
     """Return what tells this process from a later one with the same pid."""
-    return {"pid": pid, "start": start_time(pid), "boot": boot_id()}
+    return ProcessIdentity(pid, start_time(pid), boot_id())
 
 
-def is_alive(who: Dict[str, Any]) -> bool:
-    """Return whether exactly this process still runs."""
-    return bool(who) and who.get("boot") == boot_id() and start_time(who.get("pid", 0)) == who.get("start") is not None
+def is_alive(who: Optional[ProcessIdentity]) -> bool:
+    """Return whether exactly this process still runs; None is no process."""
+    return who is not None and who.boot == boot_id() and start_time(who.pid) == who.start is not None
 
 
 def owner(pid: int) -> Optional[int]:

@@ -20,7 +20,6 @@ from foundations_tui.submit.pipeline import submit
 from foundations_tui.submit.request import Request
 from foundations_tui.sync import pull
 from remote_agent.protocol.messages import Request as Message
-from remote_agent.storage import files
 from remote_agent.system import failpoints, processes
 from tests.support import agents
 from tests.support.client import Client
@@ -253,16 +252,15 @@ def test_a_storm(client: Client, root: Path, record_property: Callable[[str, obj
     for job, mark in marks.items():
         tally.note("storm", settle(session, "local", job), mark)
     session.close()
-    left = [who for who in agents.supervisors(root) if processes.members_of_attempt(who["token"], None)]
+    left = [who for who in agents.supervisors(root) if processes.members_of_attempt(who.token, None)]
     assert left == []
     tally.tell("a storm over 60 jobs", record_property)
 
 
 def _kill_some(root: Path, victim: str) -> None:
-    owner = files.read_json(str(root / "owner.json"))
-    whom = [owner["who"]] if owner and victim != "supervisor" else []
+    whom = [agents.daemon(root)] if victim != "supervisor" else []
     if victim != "daemon":
-        whom += [record["supervisor"] for record in agents.supervisors(root)]
+        whom += [record.supervisor for record in agents.supervisors(root)]
     for who in whom:
-        if processes.is_alive(who):
-            processes.send_signal(who["pid"], signal.SIGKILL, who["start"])
+        if who is not None and processes.is_alive(who):
+            processes.send_signal(who.pid, signal.SIGKILL, who.start)

@@ -29,9 +29,11 @@ from remote_agent.daemon.ledger import Ledger
 from remote_agent.daemon.loop import Daemon
 from remote_agent.daemon.recovery import with_copies
 from remote_agent.protocol import framing
+from remote_agent.protocol.ends import AttemptEnd
 from remote_agent.protocol.errors import AgentError, StorageBroken
 from remote_agent.protocol.framing import PACK_BLOB, PACK_ENTRY, PACK_TRAILER, PACK_TREE
-from remote_agent.protocol.jobs import JobSpec, JobState
+from remote_agent.protocol.jobs import JobSpec
+from remote_agent.protocol.states import JobState
 from remote_agent.storage import files
 from remote_agent.storage.files import Disk
 from remote_agent.storage.journal import Journal, encode_line, salvage
@@ -80,7 +82,7 @@ class _Backend(FakeBackend):
 
 
 def ended(code: int, reason: str = "exit_code") -> Status:
-    return Status("ended", {"reason_code": reason, "reason": f"exit code {code}", "exit_code": code})
+    return Status("ended", end=AttemptEnd(reason, f"exit code {code}", 0.0, code))
 
 
 class _Syncer(_Silent):
@@ -216,7 +218,7 @@ def write_exit(root: Path, world: World, job: str, code: int) -> None:
     os.makedirs(attempt.folder, exist_ok=True)
     one = supervisor._Supervisor.__new__(supervisor._Supervisor)
     one.paths, one.files, one.daemons, one.started_at = paths, attempt, [], 1.0
-    one.write_exit({"reason_code": "exit_code", "exit_code": code})
+    one.write_exit(AttemptEnd("exit_code", "", 0.0, code))
     world.written_exits[job] = {"exit_code": code}
 
 

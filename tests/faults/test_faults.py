@@ -85,21 +85,21 @@ def test_a_killed_supervisor_is_lost_and_its_tree_is_ended(client: Client) -> No
     job = client.submit("--", "sh", "-c", "setsid sleep 500 & sleep 500")
     client.wait_until(job, "running")
     record = agents.supervisors(client.home / "agent")[0]
-    wait_until(lambda: len(processes.members_of_attempt(record["token"], None)) >= 3)
-    kill(record["supervisor"]["pid"])
+    wait_until(lambda: len(processes.members_of_attempt(record.token, None)) >= 3)
+    kill(agents.supervisor_pids(client.home / "agent")[0])
     client.run("wait", job, code=125)
     found = client.job(job)
     assert found["state"] == "lost" and found["reason_code"] == "supervisor_died" and "supervisor" in found["reason"]
-    assert processes.members_of_attempt(record["token"], None) == []
+    assert processes.members_of_attempt(record.token, None) == []
 
 
 def test_supervisor_and_daemon_are_killed(client: Client) -> None:
     job = client.submit("--", "sleep", "500")
     client.wait_until(job, "running")
     root = client.home / "agent"
-    record = agents.supervisors(root)[0]
+    (supervisor,) = agents.supervisor_pids(root)
     agents.kill_daemon(root)
-    kill(record["supervisor"]["pid"])
+    kill(supervisor)
     assert client.wait_until(job, "lost")["reason_code"] == "supervisor_died"
 
 

@@ -222,8 +222,7 @@ def test_retries_keep_old_attempts_and_go_on_from_checkpoints(client: Client) ->
 def test_a_lost_attempt_is_retried(client: Client) -> None:
     job = client.submit("--retries", "1", "--", "sh", "-c", "echo $FOUNDATIONS_ATTEMPT; sleep 2")
     client.wait_until(job, "running")
-    supervisor = agents.supervisors(client.home / "agent")[0]["supervisor"]
-    os.kill(supervisor["pid"], 9)
+    os.kill(agents.supervisor_pids(client.home / "agent")[0], 9)
     client.run("wait", job)
     found = client.job(job)
     assert (found["state"], found["attempt"], found["attempts"][0]["reason_code"]) == (

@@ -28,9 +28,13 @@ from remote_agent.daemon.engine import Engine
 from remote_agent.daemon.notifications import Notices
 from remote_agent.daemon.zygote import Zygote
 from remote_agent.gpu.source import GpuSource
+from remote_agent.protocol.ends import AttemptEnd
 from remote_agent.protocol.errors import StorageBroken
 from remote_agent.protocol.framing import PACK_ENTRY, PACK_TRAILER, PACK_TREE
-from remote_agent.protocol.jobs import JobSpec, JobState, Lease
+from remote_agent.protocol.jobs import JobSpec
+from remote_agent.protocol.lease import Lease
+from remote_agent.protocol.messages import HostSettings
+from remote_agent.protocol.states import JobState
 from remote_agent.storage.journal import Journal
 from remote_agent.storage.objects import ObjectStore
 from remote_agent.storage.paths import Paths
@@ -56,17 +60,23 @@ class Stage:
     def begin(self) -> None:
         assert self._performer.carry_out(StartAttempt(ATTEMPT, self.spec, LEASE, False)) == ""
         if isinstance(self.backend, FakeBackend):
-            self.backend.says(ATTEMPT, "running", started_at=1.0)
+            self.backend.says_running(ATTEMPT)
 
     def let_end(self) -> None:
         self._go.touch()
         if isinstance(self.backend, FakeBackend):
-            self.backend.says(ATTEMPT, "ended", reason_code="exit_code", reason="exit code 3", exit_code=3)
+            self.backend.says_ended(ATTEMPT, "exit_code", 3)
 
     def stop(self) -> None:
         self.backend.stop(ATTEMPT, "me", 5.0)
         if isinstance(self.backend, FakeBackend):
-            self.backend.says(ATTEMPT, "ended", reason_code="stopped_by_user", reason="", exit_code=143)
+            self.backend.says_ended(ATTEMPT, "stopped_by_user", 143)
+
+    def until_end(self) -> AttemptEnd:
+        """Return how the attempt ended, once it has."""
+        end = self.until("ended").end
+        assert end is not None
+        return end
 
     def until(self, phase: str) -> Status:
         """Return what the backend says of the attempt once it is in a phase."""
@@ -98,12 +108,12 @@ def stage(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Stage]:
 
 def test_an_attempt_runs_and_its_end_is_given_until_it_is_acknowledged(stage: Stage) -> None:
     stage.begin()
-    assert stage.until("running").facts["started_at"] > 0
+    assert (stage.until("running").started_at or 0) > 0
     stage.backend.acknowledge()
     stage.let_end()
-    end = stage.until("ended").facts
-    assert (end["reason_code"], end["exit_code"]) == ("exit_code", 3)
-    assert stage.backend.poll([ATTEMPT])[ATTEMPT].facts == end, "it could not be kept yet"
+    end = stage.until_end()
+    assert (end.reason_code, end.exit_code) == ("exit_code", 3)
+    assert stage.backend.poll([ATTEMPT])[ATTEMPT].end == end, "it could not be kept yet"
     stage.backend.acknowledge()
     assert stage.backend.poll([]) == {}
 
@@ -112,16 +122,16 @@ def test_an_attempt_is_stopped(stage: Stage) -> None:
     stage.begin()
     stage.until("running")
     stage.stop()
-    assert stage.until("ended").facts["reason_code"] == "stopped_by_user"
+    assert stage.until_end().reason_code == "stopped_by_user"
 
 
 @pytest.mark.parametrize("stage", ["local"], indirect=True)
 def test_a_supervisor_that_dies_is_seen_although_its_last_news_were_not_acknowledged(stage: Stage) -> None:
     stage.begin()
     stage.until("running")
-    (supervisor,) = agents.supervisors(Path(stage.paths.root))
-    os.kill(supervisor["supervisor"]["pid"], signal.SIGKILL)
-    assert stage.until("ended").facts["reason_code"] == "supervisor_died"
+    (supervisor,) = agents.supervisor_pids(Path(stage.paths.root))
+    os.kill(supervisor, signal.SIGKILL)
+    assert stage.until_end().reason_code == "supervisor_died"
 
 
 def test_what_was_never_begun_is_not_adopted(stage: Stage) -> None:
@@ -132,7 +142,8 @@ def test_what_was_never_begun_is_not_adopted(stage: Stage) -> None:
 
 
 def test_a_host_tells_what_it_has_whatever_is_held(stage: Stage) -> None:
-    assert stage.backend.capacity({}).cpus == stage.backend.capacity({"a": LEASE}).cpus >= 1
+    cpus = stage.backend.capacity({}, HostSettings()).cpus
+    assert cpus == stage.backend.capacity({"a": LEASE}, HostSettings(max_jobs=1)).cpus >= 1
     assert os.fstat(stage.backend.fileno())
 
 
@@ -182,7 +193,7 @@ class Desk:
 
     def end(self, job: str, code: int = 0) -> list[Effect]:
         reason = "exit_code" if code else "finished"
-        self.backend.says((job, self.engine.state.jobs[job].attempt), "ended", reason_code=reason, exit_code=code)
+        self.backend.says_ended((job, self.engine.state.jobs[job].attempt), reason, code)
         return self.turn()
 
 

@@ -19,7 +19,8 @@ from remote_agent.core.events import Entry
 from remote_agent.core.state import HostState, apply
 from remote_agent.protocol import checks, framing, messages
 from remote_agent.protocol.errors import BadRequest
-from remote_agent.protocol.jobs import MOST_SPEC_BYTES, SPEC_CHECKS, VIEW_CHECKS, JobSpec, JobState, JobView
+from remote_agent.protocol.jobs import MOST_SPEC_BYTES, SPEC_CHECKS, VIEW_CHECKS, JobSpec, JobView
+from remote_agent.protocol.states import JobState
 from tests.support import agents
 from tests.support.client import Client, use_slots, wait_until
 from tests.support.evil import Evil

@@ -26,7 +26,10 @@ from remote_agent.daemon.engine import Engine
 from remote_agent.gpu.source import GpuSource
 from remote_agent.protocol import framing, messages
 from remote_agent.protocol.errors import BadRequest, NotFound, StorageBroken
-from remote_agent.protocol.jobs import JobSpec, JobState
+from remote_agent.protocol.jobs import JobSpec
+from remote_agent.protocol.process_identity import ProcessIdentity
+from remote_agent.protocol.states import JobState
+from remote_agent.protocol.supervision import SupervisorRecord
 from remote_agent.storage import files, streams
 from remote_agent.storage.journal import Journal
 from remote_agent.storage.paths import Paths
@@ -190,9 +193,9 @@ def test_a_session_number_that_is_somebody_elses_by_now(tmp_path: Path) -> None:
     innocent = subprocess.Popen(["sleep", "60"], start_new_session=True)
     try:
         backend = LocalBackend(Paths(str(tmp_path)), "", lambda order: None, GpuSource())
-        dead = {"pid": 2**22 + 1, "start": 1, "boot": processes.boot_id()}
-        owner = {"supervisor": dead, "token": "t" * 32, "session": innocent.pid, "session_start": 1}
-        assert backend._bury(owner)["reason_code"] == "supervisor_died"
+        dead = ProcessIdentity(2**22 + 1, 1, processes.boot_id())
+        record = SupervisorRecord(dead, "t" * 32, innocent.pid, session_start=1)
+        assert backend._end_orphans(record).reason_code == "supervisor_died"
         time.sleep(0.1)
         assert innocent.poll() is None
     finally:
@@ -237,7 +240,8 @@ def test_a_disk_that_is_full_just_after_the_start(tmp_path: Path, monkeypatch: p
         "from remote_agent.storage.paths import Paths\n"
         "listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)\n"
         "listener.bind(''); listener.listen()\n"
-        f"one = supervisor._Supervisor(Paths({str(tmp_path)!r}), supervisor.StartOrder(**{order!r}), listener)\n"
+        f"order = supervisor.StartOrder.from_wire({order!r})\n"
+        f"one = supervisor._Supervisor(Paths({str(tmp_path)!r}), order, listener)\n"
         "one._prepare = lambda: (['sh', '-c', 'sleep 0.3; exit 7'], dict(os.environ), '/')\n"
         "write, calls = one._write_own_record, []\n"
         "def full():\n"
@@ -245,7 +249,7 @@ def test_a_disk_that_is_full_just_after_the_start(tmp_path: Path, monkeypatch: p
         "    if len(calls) > 1: raise OSError(28, 'No space left on device')\n"
         "    write()\n"
         "one._write_own_record = full\n"
-        "print(json.dumps(one.attempt()))\n"
+        "print(json.dumps(one.attempt().to_wire()))\n"
     )
     env = {**os.environ, "PYTHONPATH": str(Path.cwd())}
     done = subprocess.run([sys.executable, script], env=env, capture_output=True, text=True, timeout=30)

@@ -21,9 +21,9 @@ from remote_agent.backends import local
 from remote_agent.gpu import claims
 from remote_agent.gpu.inventory import Gpu, parse, parse_amd, parse_processes, parse_rocm, with_lost
 from remote_agent.gpu.source import GpuSource
-from remote_agent.protocol import messages
+from remote_agent.protocol.ends import AttemptEnd, Usage
 from remote_agent.protocol.errors import BadRequest
-from remote_agent.protocol.jobs import EndReason
+from remote_agent.protocol.states import EndReason
 from remote_agent.storage import files
 from remote_agent.storage.paths import Paths
 from remote_agent.supervisor import exit_record
@@ -151,6 +151,7 @@ def small(tmp_path: Path) -> Iterator[Path]:
     if mounted.returncode:
         pytest.skip("no file system can be mounted here")
     yield folder
+    agents.end(folder / "root")  # once the disk is gone, nobody finds what runs there
     subprocess.run(["umount", "-l", folder], check=False)
 
 
@@ -240,32 +241,32 @@ def test_an_end_that_was_written_and_not_told_counts(tmp_path: Path) -> None:
     ours, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     for number, written in enumerate([True, False]):
         if written:
-            files.write_json(attempt_files.exit, exit_record.record(EndReason.EXIT_CODE, "exit code 7", 7))
+            files.write_json(attempt_files.exit, exit_record.record(EndReason.EXIT_CODE, "exit code 7", 7).to_wire())
         else:
             os.unlink(attempt_files.exit)
         backend._keep(("job", 1), ours.dup())
         backend.supervisors[("job", 1)] = slow.pid if written else 2**22 + number
         backend.stop(("job", 1), "somebody", -60.0)
         status = backend.look_at_supervisors()[("job", 1)]
-        assert status.facts["reason_code"] == ("exit_code" if written else "stopped_by_user")
+        assert status.end and status.end.reason_code == ("exit_code" if written else "stopped_by_user")
     assert slow.wait(10) == -signal.SIGKILL
     ours.close()
     its.close()
 
 
 def test_what_is_wrong_about_an_end_costs_only_itself() -> None:
-    end = exit_record.record(EndReason.EXIT_CODE, "exit code 3", 3)
+    end = exit_record.record(EndReason.EXIT_CODE, "exit code 3", 3).to_wire()
     broken = {
         "cause": {"line": "a\0b"},
-        "usage": {"x": "y", "cpu": 1.0},
+        "usage": {"cpu_seconds": "y", "wall_seconds": 1.0},
         "signal": 5,
         "ended_at": float("inf"),
         "reason": [],
     }
-    found = messages.EXIT({**end, **broken}, "")
-    assert found == {"reason_code": "exit_code", "reason": "", "exit_code": 3, "usage": {"cpu": 1.0}}
+    found = AttemptEnd.received({**end, **broken}, "")
+    assert found == AttemptEnd("exit_code", "", 0.0, 3, usage=Usage(wall_seconds=1.0))
     with pytest.raises(BadRequest):
-        messages.EXIT({**end, "reason_code": "none"}, "")
+        AttemptEnd.received({**end, "reason_code": "none"}, "")
 
 
 def test_a_nul_in_the_line_that_says_why_makes_no_lost_job(client: Client) -> None:

@@ -30,8 +30,10 @@ from remote_agent.daemon import handlers, owner
 from remote_agent.daemon.engine import Engine
 from remote_agent.daemon.sampler import SEGMENT_BYTES, SEGMENTS, Ring
 from remote_agent.protocol import messages
+from remote_agent.protocol.ends import AttemptEnd, Usage
 from remote_agent.protocol.errors import AlreadyRunning, Conflict, StorageBroken
-from remote_agent.protocol.jobs import EndReason, JobSpec
+from remote_agent.protocol.jobs import JobSpec
+from remote_agent.protocol.states import EndReason
 from remote_agent.storage import files, journal as journals, log_cap, unfetched
 from remote_agent.storage.journal import Journal, encode_line
 from remote_agent.storage.paths import Paths
@@ -68,7 +70,7 @@ def test_a_journal_of_each_format_is_still_read(path: Path, tmp_path: Path) -> N
         "running": "running",
     }
     assert list(state.queue) == ["waiting"] and set(state.deleted) == {"gone"}
-    assert state.jobs["failed"].exit_code == 3 and state.jobs["done"].usage == {"wall_seconds": 3.0}
+    assert state.jobs["failed"].exit_code == 3 and state.jobs["done"].usage == Usage(wall_seconds=3.0)
     assert state.leases["running"].gpus == ("GPU-0",) and state.jobs["done"].spec.params == {"lr": 0.1}
 
 
@@ -133,12 +135,12 @@ class _Backend(FakeBackend):
         for job, number in attempts:
             record = files.read_json(self._paths.job(job).attempt(number).exit)
             if record:
-                yield (job, number), Status("ended", record)
+                yield (job, number), Status("ended", end=AttemptEnd.received(record, ""))
 
 
 def finish(host: _Host, job: str, code: int) -> None:
     reason = EndReason.EXIT_CODE if code else EndReason.FINISHED
-    files.write_json(host.paths.job(job).attempt(1).exit, exit_record.record(reason, "", code))
+    files.write_json(host.paths.job(job).attempt(1).exit, exit_record.record(reason, "", code).to_wire())
 
 
 def make_history(root: Path) -> _Host:
@@ -549,9 +551,10 @@ def test_a_reboot_loses_what_ran_retries_it_and_goes_on_with_the_queue(client: C
     waiting = client.submit("--", "true")
     (root / "stopped").touch()
     agents.kill_daemon(root)
+    for pid in agents.supervisor_pids(root):
+        os.kill(pid, signal.SIGKILL)
     for record in agents.supervisors(root):
-        os.kill(record["supervisor"]["pid"], signal.SIGKILL)
-        processes.kill_all(functools.partial(processes.members_of_attempt, record["token"], record["session"]))
+        processes.kill_all(functools.partial(processes.members_of_attempt, record.token, record.session))
     for path in [root / "owner.json", *root.glob("jobs/*/attempts/*/supervisor.json")]:
         path.write_text(path.read_text().replace(processes.boot_id(), "another-boot"))
     (root / "stopped").unlink()
@@ -592,7 +595,7 @@ def test_clocks_that_jump(tmp_path: Path) -> None:
 
 def test_the_time_it_took_does_not_depend_on_the_wall_clock() -> None:
     source = (Path(exit_record.__file__).parent / "supervisor.py").read_text()
-    assert '"wall_seconds": round(time.monotonic() - self._began' in source
+    assert "wall_seconds=round(time.monotonic() - self._began" in source
 
 
 TREES = {
@@ -632,7 +635,7 @@ def test_after_a_stop_no_process_is_left(client: Client, name: str) -> None:
     (client.project / "tree.py").write_text(TREES[name])
     job = client.submit("--", "python", "tree.py")
     wait_until(lambda: "ready" in client.run("logs", job).stdout)
-    token = agents.supervisors(client.home / "agent")[-1]["token"]
+    token = agents.supervisors(client.home / "agent")[-1].token
     assert processes.members_of_attempt(token, None)
     client.run("stop", "--grace", "1", job)
     client.run("wait", job, code=None)
@@ -641,15 +644,19 @@ def test_after_a_stop_no_process_is_left(client: Client, name: str) -> None:
     assert left == [], name
 
 
+def cause_code(end: AttemptEnd) -> str:
+    return end.cause.code if end.cause else ""
+
+
 def test_a_killed_by_memory_is_told_from_a_kill(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(processes, "_read", lambda path: "pgfault 12\noom_kill 3\n" if path == "/proc/vmstat" else "")
     assert processes.oom_kills() == 3
     attempt = Paths(str(tmp_path)).job("a").attempt(1)
     os.makedirs(attempt.folder)
     killed = exit_record.of_process(signal.SIGKILL, None, "")
-    assert (killed["exit_code"], killed["signal"]) == (137, "SIGKILL")
-    assert exit_record.with_cause(killed, attempt, 1)["cause"]["code"] == "oom_killed"
-    assert exit_record.with_cause(killed, attempt, 0)["cause"]["code"] == "killed"
+    assert (killed.exit_code, killed.signal) == (137, "SIGKILL")
+    assert cause_code(exit_record.with_cause(killed, attempt, 1)) == "oom_killed"
+    assert cause_code(exit_record.with_cause(killed, attempt, 0)) == "killed"
 
 
 # --- versions ---------------------------------------------------------------------------------------------------
@@ -702,7 +709,7 @@ def test_an_upgrade_leaves_an_old_agents_supervisors_their_attempts(client: Clie
     root = client.home / "agent"
     first = client.submit("--", "sh", "-c", f"while [ ! -e {tmp_path}/go ]; do sleep 0.1; done")
     client.wait_until(first, "running")
-    supervisor = agents.supervisors(root)[0]["supervisor"]["pid"]
+    (supervisor,) = agents.supervisor_pids(root)
     agents.kill_daemon(root)
     second = client.submit("--", "sh", "-c", "sleep 0.1")
     (tmp_path / "go").touch()
@@ -771,14 +778,14 @@ def test_a_home_that_several_machines_share(tmp_path: Path, monkeypatch: pytest.
     paths = Paths(f"{tmp_path}/.foundations/one")
     owner.claim(paths)
     line = json.loads(Path(paths.owner).read_text())
-    for change in ({"who": processes.identity(os.getppid())}, {"host": "another", "namespace": "pid:[7]"}):
+    for change in ({"who": processes.identity(os.getppid()).to_wire()}, {"host": "another", "namespace": "pid:[7]"}):
         files.write_json(paths.owner, {**line, **change})
         with pytest.raises(AlreadyRunning, match="belongs to an agent on"):
             owner.claim(paths)
     os.utime(paths.owner, (1, 1))
     owner.claim(paths)  # the other machine has not been heard of for long
     assert owner.beat(paths)
-    files.write_json(paths.owner, {**line, "who": processes.identity(1)})
+    files.write_json(paths.owner, {**line, "who": processes.identity(1).to_wire()})
     assert not owner.beat(paths), "who was taken over steps down"
 
 

@@ -282,7 +282,8 @@ def test_what_is_pasted_in_several_lines_is_one(client: Client) -> None:
     ],
 )
 def test_causes_and_their_false_friends(log: str, code: str) -> None:
-    from remote_agent.supervisor.postmortem import Evidence, explain
+    from remote_agent.protocol.ends import Evidence
+    from remote_agent.supervisor.postmortem import explain
 
     found = explain(log.encode(), Evidence(exit_code=1))
     assert found is not None and found.code == code

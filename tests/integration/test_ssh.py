@@ -101,7 +101,7 @@ def test_stop_ends_the_whole_tree(client: Client, sshd: Sshd) -> None:
     assert client.run("wait", job, code=None).code in (143, 137)
     found = client.job(job)
     assert found["state"] == "stopped" and found["reason_code"] == "stopped_by_user"
-    token = agents.supervisors(root)[0]["token"]
+    token = agents.supervisors(root)[0].token
     assert processes.members_of_attempt(token, None) == []
 
 

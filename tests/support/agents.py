@@ -5,10 +5,11 @@ from __future__ import annotations
 import functools
 import signal
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from remote_agent.protocol.process_identity import ProcessIdentity
+from remote_agent.protocol.supervision import SupervisorRecord, record_of
 from remote_agent.storage import files
 from remote_agent.system import processes
 from tests.support import leftovers
@@ -16,15 +17,20 @@ from tests.support import leftovers
 
 def daemon_pid(root: Path) -> int:
     """Return the pid of the daemon that owns a root."""
-    owner: Any = files.read_json(str(root / "owner.json"))
-    assert owner and processes.is_alive(owner["who"]), f"no daemon runs in {root}"
-    return int(owner["who"]["pid"])
+    owner = daemon(root)
+    assert owner is not None and processes.is_alive(owner), f"no daemon runs in {root}"
+    return owner.pid
 
 
 def is_owned(root: Path) -> bool:
     """Return whether a daemon runs for a root."""
+    return processes.is_alive(daemon(root))
+
+
+def daemon(root: Path) -> ProcessIdentity | None:
+    """Return the daemon that has written that it owns a root."""
     owner: Any = files.read_json(str(root / "owner.json"))
-    return bool(owner) and processes.is_alive(owner["who"])
+    return ProcessIdentity.from_wire(owner["who"]) if owner else None
 
 
 def kill_daemon(root: Path) -> None:
@@ -33,10 +39,15 @@ def kill_daemon(root: Path) -> None:
     processes.send_signal(pid, signal.SIGKILL, processes.start_time(pid))
 
 
-def supervisors(root: Path) -> list[dict[str, Any]]:
+def supervisors(root: Path) -> list[SupervisorRecord]:
     """Return what the supervisors of a root wrote about themselves."""
-    found: Iterator[Any] = (files.read_json(str(path)) for path in root.glob("jobs/*/attempts/*/supervisor.json"))
-    return [record for record in found if record]
+    found = (record_of(files.read_json(str(path))) for path in root.glob("jobs/*/attempts/*/supervisor.json"))
+    return [record for record in found if record.supervisor]
+
+
+def supervisor_pids(root: Path) -> list[int]:
+    """Return the pids of the supervisors of a root."""
+    return [record.supervisor.pid for record in supervisors(root) if record.supervisor]
 
 
 def end(root: Path) -> None:
@@ -46,17 +57,16 @@ def end(root: Path) -> None:
     (root / "stopped").write_bytes(b"")  # no supervisor starts a new daemon
     while alive := _alive(root):  # again: a daemon that was just being started has its record later
         for who in alive:
-            processes.send_signal(who["pid"], signal.SIGKILL, who["start"])
+            processes.send_signal(who.pid, signal.SIGKILL, who.start)
         time.sleep(0.01)
     for record in supervisors(root):
-        processes.kill_all(functools.partial(processes.members_of_attempt, record["token"], record["session"]))
+        processes.kill_all(functools.partial(processes.members_of_attempt, record.token, record.session))
     for pid, command in leftovers.below(root).items():
         if "agent.pyz" in command:  # a notice that is still being delivered
             processes.send_signal(pid, signal.SIGKILL, processes.start_time(pid))
 
 
-def _alive(root: Path) -> list[dict[str, Any]]:
+def _alive(root: Path) -> list[ProcessIdentity]:
     """Return the supervisors and the daemon of a root that run."""
-    owner: Any = files.read_json(str(root / "owner.json"))
-    known = [record["supervisor"] for record in supervisors(root)] + ([owner["who"]] if owner else [])
-    return [who for who in known if processes.is_alive(who)]
+    known = [*(record.supervisor for record in supervisors(root)), daemon(root)]
+    return [who for who in known if who is not None and processes.is_alive(who)]

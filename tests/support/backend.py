@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
-from typing import Any
 
 from remote_agent.backends import Attempt, Backend, Status
 from remote_agent.core.scheduler import Capacity
-from remote_agent.protocol.jobs import Lease
+from remote_agent.protocol.ends import AttemptEnd
+from remote_agent.protocol.lease import Lease
+from remote_agent.protocol.messages import HostSettings
 
 
 class FakeBackend(Backend):
@@ -30,10 +31,7 @@ class FakeBackend(Backend):
     def fileno(self) -> int:
         return self._readable
 
-    def configure(self, settings: dict[str, Any]) -> bool:
-        return False
-
-    def capacity(self, leases: Mapping[str, Lease]) -> Capacity:
+    def capacity(self, leases: Mapping[str, Lease], settings: HostSettings) -> Capacity:
         self.leases = dict(leases)
         return self._capacity
 
@@ -51,9 +49,14 @@ class FakeBackend(Backend):
         """Yield what is new of these attempts: nothing, where a test does not say."""
         return iter(())
 
-    def says(self, attempt: Attempt, phase: str, **facts: Any) -> None:
-        """Let the next ``poll`` give this."""
-        self._unkept[attempt] = Status(phase, facts)
+    def says_running(self, attempt: Attempt) -> None:
+        """Let the next ``poll`` give that an attempt runs."""
+        self._unkept[attempt] = Status("running", started_at=1.0)
+
+    def says_ended(self, attempt: Attempt, reason_code: str, exit_code: int) -> None:
+        """Let the next ``poll`` give that an attempt has ended."""
+        end = AttemptEnd(reason_code, f"exit code {exit_code}", 0.0, exit_code)
+        self._unkept[attempt] = Status("ended", end=end)
 
     def acknowledge(self) -> None:
         self._unkept.clear()

@@ -42,7 +42,8 @@ AGENT_LAYERS = [
 ]
 """Top first: what decides (core) knows no process and no file; what is written down (storage) knows no decision."""
 PURE = {
-    *("protocol/jobs", "protocol/framing", "protocol/checks", "protocol/messages", "protocol/orders", "protocol/wire"),
+    *("protocol/jobs", "protocol/states", "protocol/ends", "protocol/lease", "protocol/process_identity"),
+    *("protocol/messages", "protocol/supervision", "protocol/framing", "protocol/checks", "protocol/wire"),
     *("core/events", "core/state", "core/scheduler"),
     *("gpu/inventory", "gpu/occupancy"),
     "supervisor/postmortem",
@@ -53,6 +54,9 @@ CLIENT_SEES = {
     "remote_agent",  # its version
     *(
         "remote_agent.protocol.jobs",
+        "remote_agent.protocol.states",
+        "remote_agent.protocol.ends",
+        "remote_agent.protocol.wire",
         "remote_agent.protocol.framing",
         "remote_agent.protocol.messages",
         "remote_agent.protocol.checks",

@@ -12,20 +12,24 @@ from hypothesis import given, strategies as st
 from remote_agent.core import events
 from remote_agent.core.state import HostState
 from remote_agent.daemon.recovery import from_folders
+from remote_agent.protocol.ends import AttemptEnd, Cause, Usage
 from remote_agent.protocol.errors import BadRequest
-from remote_agent.protocol.jobs import EndReason, JobSpec, JobState, JobView, Lease
+from remote_agent.protocol.jobs import JobSpec, JobView
+from remote_agent.protocol.lease import Lease
+from remote_agent.protocol.states import EndReason, JobState
 from remote_agent.storage.paths import Paths
 
 TREE = "a" * 40
 JOBS = st.text("abcdef0123456789", min_size=1, max_size=12)
 ENDS = st.builds(
-    events.AttemptEnd,
+    AttemptEnd,
     st.sampled_from([reason.value for reason in EndReason]),
     st.none() | st.text(max_size=20),
     st.floats(0, 1e9),
     exit_code=st.none() | st.integers(0, 255),
     started_at=st.none() | st.floats(0, 1e9),
-    usage=st.dictionaries(st.sampled_from(["disk", "cpu_seconds"]), st.integers(0, 1 << 40)),
+    usage=st.builds(Usage, cpu_seconds=st.none() | st.floats(0, 1e9), disk=st.none() | st.integers(0, 1 << 40)),
+    cause=st.none() | st.builds(Cause, st.text(min_size=1, max_size=9), st.text(max_size=9)),
 )
 LEASES = st.builds(Lease, st.integers(1, 64), st.tuples(st.text(max_size=8)), st.tuples(st.integers(0, 7)))
 SPECS = st.builds(lambda job, retries: JobSpec(job, ("true",), TREE, retries=retries), JOBS, st.integers(0, 9))

@@ -8,9 +8,11 @@ from typing import Any
 
 import pytest
 
-from remote_agent.protocol import framing, messages, orders
+from remote_agent.protocol import framing, messages, supervision
 from remote_agent.protocol.checks import whole
+from remote_agent.protocol.ends import AttemptEnd
 from remote_agent.protocol.errors import BadRequest
+from remote_agent.protocol.lease import Lease
 from remote_agent.protocol.wire import Message, TolerantMessage, field
 from tests.support.paths import DATA
 
@@ -57,15 +59,33 @@ def test_a_wrong_field_of_what_a_host_has_costs_only_itself() -> None:
 
 
 def test_an_order_is_known_by_its_fields() -> None:
-    start = orders.StartOrder("a", 1, {"cpus": 2, "gpus": ["GPU-1"], "gpu_indices": [0]}, "f" * 32, True, False)
-    for order in (start, orders.StopOrder("me", 2.5), orders.Dismissal()):
-        assert orders.decode(orders.encode(order)) == order
-    assert start.held.gpus == ("GPU-1",)
+    start = supervision.StartOrder("a", 1, Lease(2, ("GPU-1",), (0,)), "f" * 32, True, False)
+    for order in (start, supervision.StopOrder("me", 2.5), supervision.Dismissal()):
+        assert supervision.decode(supervision.encode(order)) == order
     earlier = b'{"job": "a", "attempt": 1, "lease": {"cpus": 1, "gpus": [], "gpu_indices": []}, "agent": "x", "new": 1}'
-    assert orders.decode(earlier) == orders.StartOrder("a", 1, {"cpus": 1, "gpus": [], "gpu_indices": []}, "x")
+    assert supervision.decode(earlier) == supervision.StartOrder("a", 1, Lease(1), "x")
     for wrong in (b"[]", b'{"by": 5, "grace": 1}', b'{"job": "../x", "attempt": 1, "lease": {}}', b"{}"):
         with pytest.raises(BadRequest):
-            orders.decode(wrong)
+            supervision.decode(wrong)
+
+
+@pytest.mark.parametrize("path", sorted((DATA / "supervision").glob("*.json")), ids=lambda path: path.stem)
+def test_what_supervisors_of_every_version_say_and_write_is_read_whole(path: Path) -> None:
+    sample: dict[str, Any] = json.loads(path.read_text())
+    ended = {"type": "ended", **sample["exit_record"]}
+    for wire in [*sample["reports"], ended]:
+        report = supervision.report_of(json.dumps(wire).encode())
+        assert report is not None and as_sent(report).items() >= wire.items()
+    end = AttemptEnd.received(sample["exit_record"], "")
+    assert json.loads(json.dumps(end.to_wire())).items() >= sample["exit_record"].items()
+    assert as_sent(supervision.record_of(sample["supervisor_record"])) == sample["supervisor_record"]
+    for wire in sample["orders"]:
+        assert as_sent(supervision.decode(json.dumps(wire).encode())) == wire
+
+
+@pytest.mark.parametrize("words", [b"", b"[]", b"{}", b'{"type": "sleeping"}', b'{"type": "ended"}', b"[" * 90_000])
+def test_a_report_that_makes_no_sense_is_none(words: bytes) -> None:
+    assert supervision.report_of(words) is None
 
 
 def test_defaults_are_of_each_message_and_names_may_differ_on_the_wire() -> None:

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 from hypothesis import given, strategies as st
 
+from remote_agent.protocol.ends import Evidence
 from remote_agent.supervisor import postmortem
-from remote_agent.supervisor.postmortem import Evidence, explain
+from remote_agent.supervisor.postmortem import explain
 from tests.support.paths import DATA
 
 LOGS = sorted((DATA / "logs").glob("*.log"))

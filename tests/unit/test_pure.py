@@ -34,8 +34,10 @@ from remote_agent.core.state import HostState, apply
 from remote_agent.gpu import inventory
 from remote_agent.gpu.inventory import Gpu
 from remote_agent.protocol import framing
+from remote_agent.protocol.ends import AttemptEnd
 from remote_agent.protocol.errors import BadRequest, ProtocolError
-from remote_agent.protocol.jobs import STATE_OF_REASON, EndReason, JobSpec, JobState
+from remote_agent.protocol.jobs import JobSpec
+from remote_agent.protocol.states import STATE_OF_REASON, EndReason, JobState
 from remote_agent.storage import journal
 from tests.support.paths import ROOT
 
@@ -247,7 +249,7 @@ def test_changes_after_a_cursor_in_pages() -> None:
 def test_a_stop_before_the_start() -> None:
     state = submitted(HostState(), spec("a"))
     apply(state, Entry(2, 1.0, events.StopRequested("a", "me")))
-    apply(state, Entry(3, 1.0, events.Ended("a", events.AttemptEnd("stopped_by_user", "", 1.0))))
+    apply(state, Entry(3, 1.0, events.Ended("a", AttemptEnd("stopped_by_user", "", 1.0))))
     assert state.jobs["a"].state is JobState.STOPPED and not state.queue
 
 

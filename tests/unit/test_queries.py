@@ -17,7 +17,8 @@ from foundations_tui.store import queries, search, series, write_annotations, wr
 from foundations_tui.store.db import Store, open_reader
 from foundations_tui.store.expressions import QueryError, parse_columns, parse_expression, parse_query, parse_sort
 from foundations_tui.text import command_line
-from remote_agent.protocol.jobs import JobSpec, JobState, JobView
+from remote_agent.protocol.jobs import JobSpec, JobView
+from remote_agent.protocol.states import JobState
 from tests.support.store import fill
 
 NOW = 1_800_000_000.0

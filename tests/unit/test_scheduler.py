@@ -18,7 +18,9 @@ from remote_agent.core.state import ALL_GROUPS, HostState, apply, snapshot_event
 from remote_agent.gpu import inventory
 from remote_agent.gpu.inventory import Gpu, GpuProcess
 from remote_agent.gpu.occupancy import CLEAR_SECONDS, SETTLE_SECONDS, Look, Occupancy
-from remote_agent.protocol.jobs import EndReason, JobSpec, JobState, Lease, retry_class
+from remote_agent.protocol.jobs import JobSpec
+from remote_agent.protocol.lease import Lease
+from remote_agent.protocol.states import EndReason, JobState, retry_class
 from tests.support.paths import DATA
 
 TREE = "a" * 40
@@ -217,7 +219,7 @@ def test_a_retry_keeps_its_place_and_its_past() -> None:
     host.end("a", "supervisor_died", "attempt_ended")
     view = host.state.jobs["a"]
     assert view.state is JobState.QUEUED and view.attempt == 1 and list(host.state.queue) == ["a", "b"]
-    assert [(past["attempt"], past["state"]) for past in view.attempts] == [(1, "lost")]
+    assert [(past.attempt, past.state) for past in view.attempts] == [(1, "lost")]
     host.start("a")
     assert host.state.jobs["a"].attempt == 2 and host.state.jobs["a"].reason is None
 

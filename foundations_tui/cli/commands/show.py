@@ -17,6 +17,7 @@ from foundations_tui.store.rows import JobRow, iso, json_value
 from foundations_tui.submit.request import words_of
 from foundations_tui.text import humanize
 from foundations_tui.text.sanitize import one_line
+from remote_agent.protocol.ends import Usage
 
 
 @click.command()
@@ -45,12 +46,12 @@ def _starts_words(row: JobRow, now: float) -> str | None:
     return None if row.starts_at is None else f"in about {humanize.duration(max(0.0, row.starts_at - now))}"
 
 
-def _usage_words(usage: dict[str, Any]) -> str:
+def _usage_words(usage: Usage) -> str:
     parts = [
-        f"{humanize.duration(usage['cpu_seconds'])} of CPU" if "cpu_seconds" in usage else "",
-        f"{humanize.size(usage['peak_memory'])} RAM at most" if usage.get("peak_memory") else "",
-        f"{humanize.size(usage['peak_gpu_memory'])} GPU memory at most" if usage.get("peak_gpu_memory") else "",
-        f"{humanize.size(usage['disk'])} on disk" if usage.get("disk") else "",
+        f"{humanize.duration(usage.cpu_seconds)} of CPU" if usage.cpu_seconds is not None else "",
+        f"{humanize.size(usage.peak_memory)} RAM at most" if usage.peak_memory else "",
+        f"{humanize.size(usage.peak_gpu_memory)} GPU memory at most" if usage.peak_gpu_memory else "",
+        f"{humanize.size(usage.disk)} on disk" if usage.disk else "",
     ]
     return ", ".join(filter(None, parts))
 
@@ -94,7 +95,7 @@ def _show_lines(row: JobRow, spec: dict[str, Any], now: float) -> list[str]:
         ("host", row.host + (" (out of reach)" if row.unreachable_since is not None else "")),
         ("state", click.style(row.state, fg=output.STATE_COLORS.get(row.state))),
         ("reason", row.why),
-        ("cause", row.cause.get("line") or ("unknown" if row.lacks_cause else None)),
+        ("cause", (row.cause and row.cause.line) or ("unknown" if row.lacks_cause else None)),
         ("exit code", row.exit_code),
         ("attempt", _attempt_words(row)),
         ("group", row.group),
@@ -131,8 +132,8 @@ def _show_lines(row: JobRow, spec: dict[str, Any], now: float) -> list[str]:
     if row.attempts:
         lines += ["", "earlier attempts"]
         for past in row.attempts:
-            why = ": ".join(filter(None, [past.get("reason"), past.get("cause", {}).get("words")]))
-            lines.append(f"  {past['attempt']}  {past['state']}  {safe(why)}".rstrip())
+            why = ": ".join(filter(None, [past.reason, past.cause.words if past.cause else None]))
+            lines.append(f"  {past.attempt}  {past.state}  {safe(why)}".rstrip())
     if row.metrics:
         lines += ["", "metrics (last, min, max, values)"]
         for key, m in sorted(row.metrics.items()):

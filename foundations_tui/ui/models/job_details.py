@@ -16,6 +16,7 @@ from foundations_tui.text import humanize
 from foundations_tui.text.sanitize import one_line, several_lines
 from foundations_tui.ui.models.curves import sparkline
 from foundations_tui.ui.theme import LOOK
+from remote_agent.protocol.ends import PastAttempt
 
 _CELLS = 18
 _MOST_METRICS = 40
@@ -57,7 +58,7 @@ def everything(known: JobDetails) -> Content:
         *_resources(known.samples),
         *_table("artifacts", _artifacts(row)),
         *_table("environment", _environment(known.spec)),
-        *(_fact(f"attempt {past.get('attempt')}", _how_it_ended(past)) for past in row.attempts),
+        *(_fact(f"attempt {past.attempt}", _how_it_ended(past)) for past in row.attempts),
     ]
     return Content("\n").join(lines)
 
@@ -77,8 +78,8 @@ def part(known: JobDetails, name: str) -> Content:
 def _state(row: JobRow) -> Iterator[Content]:
     state = Content.styled(f"{LOOK.glyph(row.shown_state)} {row.state}", LOOK.style(row.shown_state))
     yield Content.assemble(state, "  ", one_line(row.why))
-    if row.cause.get("line"):
-        yield Content.styled("  " + one_line(str(row.cause["line"])), LOOK.style("failed"))
+    if row.cause and row.cause.line:
+        yield Content.styled("  " + one_line(row.cause.line), LOOK.style("failed"))
 
 
 def _facts(known: JobDetails) -> Iterator[Content]:
@@ -118,8 +119,8 @@ def _config(known: JobDetails) -> Iterator[Content]:
     yield from _table("command line", {key: humanize.number(value) for key, value in args.items()})
 
 
-def _how_it_ended(attempt: dict[str, object]) -> str:
-    return f"{attempt.get('state', '')} {attempt.get('reason', '')}"
+def _how_it_ended(attempt: PastAttempt) -> str:
+    return f"{attempt.state} {attempt.reason or ''}"
 
 
 def _artifacts(row: JobRow) -> dict[str, str]:

@@ -1,0 +1,30 @@
+"""What a running attempt holds of its host. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Tuple
+
+from remote_agent.protocol.checks import as_tuple, listing, text, whole
+from remote_agent.protocol.wire import JsonTable, Message, field
+
+
+@dataclass(frozen=True)
+class Lease(Message):
+    """What one attempt holds while it is preparing or running."""
+
+    cpus: int = field(whole())
+    gpus: Tuple[str, ...] = field(as_tuple(listing(text(100), 1000)), ())
+    gpu_indices: Tuple[int, ...] = field(as_tuple(listing(whole(), 1000)), ())
+    gpu_memory: int = field(whole(), 0)
+    """MiB of each of them; 0 for the whole GPU."""
+    ram: int = field(whole(), 0)
+    """Bytes."""
+    vendor: str = field(text(100), "nvidia")
+    """Whose GPUs they are."""
+
+    @classmethod
+    def known(cls, wire: JsonTable) -> "Lease":
+        lease = super().known(wire)
+        lease.__dict__.update(gpus=tuple(lease.gpus), gpu_indices=tuple(lease.gpu_indices))
+        return lease
