@@ -117,6 +117,43 @@ def _numeric(column: str) -> str:
     )
 
 
+class KnownNames:
+    """The parameters, arguments, metrics and tags that jobs of one store have."""
+
+    def __init__(self, conn: sqlite3.Connection) -> None:
+        self._conn = conn
+
+    def has_fact(self, kind: str, key: str) -> bool:
+        """Return whether any job has such a parameter, argument or tag."""
+        query = "SELECT 1 FROM facts WHERE kind = ? AND key = ? LIMIT 1"
+        return self._conn.execute(query, [kind, key]).fetchone() is not None
+
+    def has_metric(self, key: str) -> bool:
+        """Return whether any job has such a metric."""
+        return self._conn.execute("SELECT 1 FROM series WHERE key = ? LIMIT 1", [key]).fetchone() is not None
+
+    def nearest(self, name: str) -> str:
+        """Return a hint for a name that no job has."""
+        known = [*FIELDS, *(key for _, key in self.all())]
+        near = difflib.get_close_matches(name, known, 1)
+        return f"did you mean {near[0]!r}?" if near else "foundations jobs --columns help lists what there is"
+
+    def all(self) -> list[tuple[str, str]]:
+        """Return (kind, name) of each; a name costs one look into an index."""
+        found = []
+        for kind in _FACT_KINDS:
+            found += [(kind, key) for key in self._distinct("facts WHERE kind = ? AND", [kind])]
+        return found + [("metric", key) for key in self._distinct("series WHERE", [])]
+
+    def _distinct(self, source: str, args: list[Any]) -> list[str]:
+        query = (
+            f"WITH RECURSIVE k(key) AS (SELECT (SELECT MIN(key) FROM {source} 1) UNION ALL"
+            f" SELECT (SELECT MIN(key) FROM {source} key > k.key) FROM k WHERE k.key IS NOT NULL)"
+            " SELECT key FROM k WHERE key IS NOT NULL LIMIT 10000"
+        )
+        return [row[0] for row in self._conn.execute(query, args + args)]
+
+
 class QueryCompiler:
     """Compiles what a user asked for against one store."""
 
@@ -131,6 +168,7 @@ class QueryCompiler:
             now: seconds since the epoch; the clock's when not given.
         """
         self._conn = conn
+        self._names = KnownNames(conn)
         self._directions = directions or {}
         self._now = time.time() if now is None else now
 
@@ -157,12 +195,12 @@ class QueryCompiler:
                     expression, found, self._aggregate(expression, whole) if found == ("metric",) else ""
                 )
         problem = f"no job has a parameter, argument, metric or tag {expression.name!r}"
-        raise QueryError(whole, expression.position, problem, self._nearest(expression.name))
+        raise QueryError(whole, expression.position, problem, self._names.nearest(expression.name))
 
     def _is_known(self, kind: str, expression: Expression) -> bool:
         if kind == "metric":
-            return self._has_metric(expression.name)
-        return not expression.aggregate and self._has_fact(kind, expression.name)
+            return self._names.has_metric(expression.name)
+        return not expression.aggregate and self._names.has_fact(kind, expression.name)
 
     def _aggregate(self, expression: Expression, whole: str) -> str:
         if expression.aggregate != "best":
@@ -171,33 +209,6 @@ class QueryCompiler:
             hint = f'in foundations.toml: [metrics.direction] "{expression.name}" = "min"'
             raise QueryError(whole, expression.position, f"which {expression.name!r} is best is not known", hint)
         return self._directions[expression.name]
-
-    def _has_fact(self, kind: str, key: str) -> bool:
-        query = "SELECT 1 FROM facts WHERE kind = ? AND key = ? LIMIT 1"
-        return self._conn.execute(query, [kind, key]).fetchone() is not None
-
-    def _has_metric(self, key: str) -> bool:
-        return self._conn.execute("SELECT 1 FROM series WHERE key = ? LIMIT 1", [key]).fetchone() is not None
-
-    def _nearest(self, name: str) -> str:
-        known = [*FIELDS, *(key for _, key in self.names())]
-        near = difflib.get_close_matches(name, known, 1)
-        return f"did you mean {near[0]!r}?" if near else "foundations jobs --columns help lists what there is"
-
-    def names(self) -> list[tuple[str, str]]:
-        """Return (kind, name) of all that jobs have; each name costs one look into an index."""
-        found = []
-        for kind in _FACT_KINDS:
-            found += [(kind, key) for key in self._distinct("facts WHERE kind = ? AND", [kind])]
-        return found + [("metric", key) for key in self._distinct("series WHERE", [])]
-
-    def _distinct(self, source: str, args: list[Any]) -> list[str]:
-        query = (
-            f"WITH RECURSIVE k(key) AS (SELECT (SELECT MIN(key) FROM {source} 1) UNION ALL"
-            f" SELECT (SELECT MIN(key) FROM {source} key > k.key) FROM k WHERE k.key IS NOT NULL)"
-            " SELECT key FROM k WHERE key IS NOT NULL LIMIT 10000"
-        )
-        return [row[0] for row in self._conn.execute(query, args + args)]
 
     # --- values -----------------------------------------------------------------------------------------------
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import os
 import sqlite3
 import threading
 import time
@@ -21,14 +20,11 @@ from textual.widget import Widget
 from foundations_tui.config import locations
 from foundations_tui.config.app import BY_ITSELF, Settings
 from foundations_tui.errors import ConfigError, FoundationsError, NotFoundError
-from foundations_tui.hosts.asking import LockedKey, Prompt
 from foundations_tui.session import Session
 from foundations_tui.store import queries
-from foundations_tui.store.rows import JobRow
 from foundations_tui.submit.progress import Progress
-from foundations_tui.text import humanize, tables
+from foundations_tui.text import tables
 from foundations_tui.text.sanitize import one_line
-from foundations_tui.ui import notifications
 from foundations_tui.ui.actions import background
 from foundations_tui.ui.actions.command_line import CommandLine
 from foundations_tui.ui.actions.hosts import HostActions
@@ -37,16 +33,16 @@ from foundations_tui.ui.actions.jobs import JobActions
 from foundations_tui.ui.actions.prompts import Prompts
 from foundations_tui.ui.actions.submit import SubmitActions
 from foundations_tui.ui.commands import COMMANDS, Actions
+from foundations_tui.ui.connection_question import connection_question
 from foundations_tui.ui.input.key_queue import SerializedKeys
 from foundations_tui.ui.input.keymap import catalog, keymap
 from foundations_tui.ui.messages import ActionEnded, Answered, Asked, StoreChanged
 from foundations_tui.ui.models.store_reader import Reader
+from foundations_tui.ui.news import News
 from foundations_tui.ui.pages import PAGES
-from foundations_tui.ui.screens.confirm import Confirm
 from foundations_tui.ui.screens.help import Help
 from foundations_tui.ui.screens.job_details import Detail
 from foundations_tui.ui.screens.main import MainScreen
-from foundations_tui.ui.screens.passphrase import Passphrase
 from foundations_tui.ui.tasks import Shown
 from foundations_tui.ui.theme import LOOK, THEMES
 from foundations_tui.ui.widgets.virtual_table import VirtualTable
@@ -56,13 +52,8 @@ T = TypeVar("T")
 _RELOAD_PAUSE, _RELOADS_APART = 0.1, 0.5
 """Seconds: what changes together is shown together; from one picture to the next while much changes."""
 _FOLLOW_AFTER = 0.3
-_TOLD_WITHIN = 60.0
-"""Seconds after which an end is no news."""
 _MOST_LISTED = 15
 """Things that were done that ``:done`` lists."""
-_MOST_SAID = 3
-"""Jobs that ended at once and are named one by one."""
-_SAID_TOGETHER = 1.0
 _SAID_AGAIN = 60.0
 """Seconds until the same error is said again."""
 _REDRAW_SECONDS = 10.0
@@ -110,14 +101,12 @@ class FoundationsApp(SerializedKeys):
         LOOK.ascii = settings.ascii
         LOOK.dark = self.current_theme.dark
         self.set_class(settings.ascii, "-ascii")
-        self._notify = settings.notify
         self._session = session
         self._follows = follow
         self._page = page
         self.reader = Reader(lambda call: self.post_message(Answered(call)), self._say_unread, self._show_mended)
         self._unread = ("", 0.0)
         """What of the store could not be read, and when that was said."""
-        """Reads the store for the panes."""
         self.done: list[str] = []
         """What was done, the newest last."""
         submit = SubmitActions(self, session)
@@ -134,11 +123,7 @@ class FoundationsApp(SerializedKeys):
         self._drawn_at = 0.0
         self._hosts_written = _written_at(locations.hosts_file())
         """When hosts.toml was last written, as far as it was read."""
-        self._began_at = time.time()
-        self._told: set[tuple[str, int, float | None]] = set()
-        """What was told, by job and attempt: its end, or since when it is silent."""
-        self._ended_lately: list[JobRow] = []
-        """What is to be said of together."""
+        self._news = News(self, settings.notify, is_kept=follow)
         self._followers = Followers(session, self.post_message)
         self._connection_asks = ConnectionAsks(self.post_message)
         self._asked: list[Asked] = []
@@ -191,7 +176,7 @@ class FoundationsApp(SerializedKeys):
         for error in self._session.hosts.unknown:
             self.say(f"{error}" + (f" ({error.hint})" if error.hint else ""), failed=True)
         self.push_screen(MainScreen(self.reader, self._session.hosts.hosts, self._page))
-        self.reader.ask("since", _since_last_look, self._say_since)
+        self._news.begin()
         if self._follows:
             self.set_timer(_FOLLOW_AFTER, self._followers.start)  # connecting would delay the first rows
 
@@ -232,9 +217,7 @@ class FoundationsApp(SerializedKeys):
         for screen in self.screen_stack:
             if isinstance(screen, MainScreen | Detail):
                 screen.reload()
-        since = max(self._began_at, time.time() - _TOLD_WITHIN)
-        self.reader.ask("stalled", queries.stalled, self._say_stalled)
-        self.reader.ask("ended", lambda conn: queries.changed_since(conn, since), self._say_ended)
+        self._news.look()
 
     def look(self) -> None:
         """See whether anybody has written to the store or to hosts.toml, and draw what only time changes."""
@@ -263,73 +246,6 @@ class FoundationsApp(SerializedKeys):
             self._version = number
             self.on_store_changed()
 
-    def _say_since(self, found: tuple[float, list[JobRow], int]) -> None:
-        """Tell what happened while nobody looked."""
-        since, ended, waiting = found
-        failed = [row for row in ended if row.went_wrong]
-        if ended:
-            text = f"since you looked {humanize.ago(since, time.time())}: {humanize.plural(len(ended), 'job')} ended"
-            text += f", {len(failed)} failed or lost" if failed else ""
-            text += f", {waiting} wait" if waiting else ""
-            names = [f"{LOOK.glyph(row.state)} {row.job[:6]} {row.label}" for row in failed[-_MOST_SAID:]]
-            self.say("\n".join([text, *names]), bool(failed))
-        self._have_looked()
-
-    def _have_looked(self) -> None:
-        if self._follows:
-            now = time.time()
-            threading.Thread(target=_remember_look, args=(now,), daemon=True).start()
-
-    def _say_ended(self, rows: list[JobRow]) -> None:
-        """Tell what has ended since the last time, each end once."""
-        rows = [row for row in rows if (row.job, row.attempt, None) not in self._told]
-        if not rows:
-            return
-        self._told.update((row.job, row.attempt, None) for row in rows)
-        if not self._ended_lately:
-            self.set_timer(_SAID_TOGETHER, self._say_ended_lately)
-        self._ended_lately += rows
-        self._have_looked()
-        self._notify_of([row for row in rows if row.state in self._notify.on])
-
-    def _say_ended_lately(self) -> None:
-        """Say in one piece what has ended within a second: a sweep's jobs end together."""
-        rows, self._ended_lately = self._ended_lately, []
-        rows.sort(key=lambda row: not row.went_wrong)
-        lines = [f"{LOOK.glyph(row.state)} {row.job[:6]} {row.label} {_how_it_ended(row)}" for row in rows[:_MOST_SAID]]
-        if len(rows) > _MOST_SAID:
-            lines.append(f"and {humanize.plural(len(rows) - _MOST_SAID, 'more job')} ended")
-        self.say("\n".join(lines), rows[0].went_wrong)
-
-    def _say_stalled(self, rows: list[JobRow]) -> None:
-        """Tell of jobs that went silent, each once."""
-        rows = [row for row in rows if (row.job, row.attempt, row.stalled_since) not in self._told]
-        self._told.update((row.job, row.attempt, row.stalled_since) for row in rows)
-        for row in rows[:_MOST_SAID]:
-            self.say(f"{LOOK.glyph('stalled')} {row.job[:6]} {row.label} {row.why}", failed=True)
-        if len(rows) > _MOST_SAID:
-            self.say(f"{humanize.plural(len(rows) - _MOST_SAID, 'more job')} went silent: / is:stalled", failed=True)
-        if "stalled" in self._notify.on:
-            self._notify_of(rows)
-
-    def _notify_of(self, rows: list[JobRow]) -> None:
-        """Tell of jobs beyond the app: the terminal once, a command or web hook of each."""
-        if not rows or not self._follows:
-            return
-        if self._notify.bell:
-            self.bell()
-        told = f"{rows[0].label} {rows[0].shown_state}" + (f" and {len(rows) - 1} more" if len(rows) > 1 else "")
-        self._to_terminal(notifications.sequence(self._notify.terminal, "foundations", told, os.environ))
-        if self._notify.delivery:
-            notifications.deliver(self._notify.delivery, rows, time.time(), self._not_delivered)
-
-    def _to_terminal(self, text: str) -> None:
-        if text and self._driver is not None and not self.is_headless:
-            self._driver.write(text)
-
-    def _not_delivered(self, problem: str) -> None:
-        self.post_message(ActionEnded(f"[notify] of app.toml does not work: {problem}", failed=True))
-
     # --- hosts --------------------------------------------------------------------------------------------------
 
     def ask_again(self) -> None:
@@ -345,21 +261,7 @@ class FoundationsApp(SerializedKeys):
         if not self._asked or not isinstance(self.screen, MainScreen) or self.screen.prompt.is_asking:
             return
         asked = self._asked.pop(0)
-        about = asked.about
-        if isinstance(about, LockedKey):
-            wrong = "That is not it. " if about.attempt > 1 else ""
-            question = f"{wrong}The private key has a passphrase; what is it?"
-            detail = f"{about.path}: kept in memory until you quit"
-            self.push_screen(Passphrase(question, detail), asked.answer)
-        elif isinstance(about, Prompt):
-            wrong = "That was not it. " if about.attempt > 1 else ""
-            question = f"{wrong}{about.host} ({about.user}@{about.address}) asks: {about.text}"
-            detail = about.about or "it is sent to that host and kept nowhere"
-            self.push_screen(Passphrase(question, detail), asked.answer)
-        else:
-            question = f"{about.host} shows a key that is not known yet. Is it the right one? It will be remembered."
-            detail = f"{about.kind} {about.fingerprint}"
-            self.push_screen(Confirm(question, detail, uncalled=True), asked.answer)
+        self.push_screen(connection_question(asked.about), asked.answer)
 
     def on_hosts_changed(self) -> None:
         """Show and follow hosts that are new."""
@@ -405,6 +307,11 @@ class FoundationsApp(SerializedKeys):
             pane.border_subtitle = ""
             for table in pane.query(VirtualTable):
                 table.problem = ""
+
+    def write_to_terminal(self, text: str) -> None:
+        """Write an escape sequence past the screen."""
+        if text and self._driver is not None and not self.is_headless:
+            self._driver.write(text)
 
     # --- screens ------------------------------------------------------------------------------------------------
 
@@ -456,23 +363,6 @@ def _pane_of(slot: Hashable) -> Widget | None:
     """Return the pane whose question a slot stands for."""
     owner = slot[0] if isinstance(slot, tuple) else slot
     return owner if isinstance(owner, Widget) and owner.is_attached else None
-
-
-def _how_it_ended(row: JobRow) -> str:
-    return row.why if row.why.startswith(row.state) else f"{row.state} {row.why}"
-
-
-def _since_last_look(conn: sqlite3.Connection) -> tuple[float, list[JobRow], int]:
-    """Return when the user looked last, what ended since, and how much waits."""
-    since, counts = queries.looked_at(conn), queries.state_counts(conn)
-    ended = queries.changed_since(conn, since) if since else []
-    return since, ended, counts.get("queued", 0) + counts.get("submitting", 0)
-
-
-def _remember_look(now: float) -> None:
-    from foundations_tui.store import writes
-
-    writes.put_looked_at(now)
 
 
 def _written_at(path: Path) -> int:

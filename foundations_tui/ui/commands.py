@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from textual.binding import Binding, BindingType
+
 if TYPE_CHECKING:
     from foundations_tui.ui.actions.command_line import CommandLine
     from foundations_tui.ui.actions.hosts import HostActions
@@ -64,3 +66,24 @@ COMMANDS: dict[str, AppCommand] = {
     "files": AppCommand(lambda to, row: to.inspector.show_files(row)),
 }
 """By the names that keys give them."""
+
+KEYS: list[BindingType] = [
+    Binding("slash", "command('find')", "filter", key_display="/", id="main.find"),
+    Binding("ampersand", "command('filter_log')", "only lines with", show=False, id="main.filter_log"),
+    Binding("s", "command('sort')", "sort", show=False, id="main.sort"),
+    Binding("c", "command('columns')", "columns", show=False, id="main.columns"),
+    Binding("b", "command('group')", "group by", show=False, id="main.group"),
+    Binding("w", "command('views')", "views", show=False, id="main.views"),
+    Binding("D", "command('archived')", "archived", show=False, id="main.archived"),
+    Binding("x", "act", "actions", id="main.act"),
+    Binding("e", "command('edit')", "edit and rerun", show=False, id="main.edit"),
+    Binding("ctrl+n", "command('new')", "new job", show=False, id="main.new"),
+    Binding("colon", "command('command')", "command", key_display=":", id="main.command"),
+    Binding("d", "command('differences')", "differences", show=False, id="main.difference"),
+    Binding("y", "command('copy')", "copy", show=False, id="main.copy"),
+    Binding("u", "command('undo')", "undo", show=False, id="main.undo"),
+    Binding("P", "command('pager')", "pager", show=False, id="main.pager"),
+    Binding("E", "command('editor')", "editor", show=False, id="main.editor"),
+    Binding("ctrl+t", "command('new_host')", "new host", show=False, id="main.new_host"),
+]
+"""Keys of the main screen that run commands."""

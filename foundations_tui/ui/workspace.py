@@ -24,8 +24,10 @@ class Pages(Protocol):
     """The main screen: its pages, and what is chosen on them."""
 
     page: str
-    away: list[str]
-    """Hosts that are out of reach."""
+
+    @property
+    def away(self) -> list[str]:
+        """Hosts that are out of reach."""
 
     @property
     def chosen(self) -> list[str]:
@@ -58,7 +60,7 @@ class Pages(Protocol):
     def action_page(self, page: str) -> None:
         """Show a page."""
 
-    def show_next_part(self) -> None:
+    def action_part(self) -> None:
         """Show another part of the job where its log is."""
 
 

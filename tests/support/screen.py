@@ -14,6 +14,8 @@ from textual.css.query import NoMatches
 from textual.pilot import Pilot
 from textual.widget import Widget
 
+from tests.support.paths import ROOT
+
 
 def text(app: App[None]) -> str:
     """Return what the app shows, line by line."""
@@ -37,7 +39,9 @@ async def until(pilot: Pilot[None], condition: Callable[[], bool], seconds: floa
 
 
 class OneWidget(App[None]):
-    """An app of one widget."""
+    """An app of one widget, which looks as it does in ours."""
+
+    CSS_PATH = ROOT / "foundations_tui" / "ui" / "app.tcss"
 
     def __init__(self, widget: Widget) -> None:
         super().__init__()

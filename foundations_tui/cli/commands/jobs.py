@@ -20,7 +20,7 @@ from foundations_tui.cli.params import (
     sync_option,
 )
 from foundations_tui.cli.view_options import view_options
-from foundations_tui.store import expressions, queries, views
+from foundations_tui.store import expressions, queries, search, views
 from foundations_tui.store.rows import JobRow, json_value
 from foundations_tui.text import humanize
 from foundations_tui.text.options import MANY
@@ -81,7 +81,7 @@ def jobs(
     columns, group_by = columns or saved.get("columns", ""), group_by or saved.get("group_by", "")
     which = project_filter(conn, states=states, host=host, project=project, query=where, archived=archived)
     if columns == "help":
-        return _print_names(conn, which)
+        return _print_names(conn)
     wanted = expressions.parse_columns(columns) if columns else []
     if group_by:
         return _print_groups(conn, which, expressions.parse_expression(group_by), wanted, as_json or as_lines)
@@ -112,10 +112,10 @@ def _json_row(row: JobRow, wanted: list[expressions.Expression], values: dict[st
     return {**row.to_json(now), "columns": shown}
 
 
-def _print_names(conn: sqlite3.Connection, which: queries.JobFilter) -> None:
+def _print_names(conn: sqlite3.Connection) -> None:
     """Say what can stand in an expression."""
     rows = [[name, field.words] for name, field in expressions.FIELDS.items()]
-    rows += [[f"{kind}:{name}", ""] for kind, name in which.search(conn).names()]
+    rows += [[f"{kind}:{name}", ""] for kind, name in search.KnownNames(conn).all()]
     output.print_table(("EXPRESSION", "WHAT IT IS"), rows)
     say(f"behind a metric: {', '.join(':' + name for name in expressions.AGGREGATES)}")
 

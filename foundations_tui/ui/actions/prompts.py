@@ -8,7 +8,7 @@ import re
 import sqlite3
 from collections.abc import Callable, Sequence
 
-from foundations_tui.store import expressions, queries, views
+from foundations_tui.store import expressions, search, views
 from foundations_tui.store.db import open_reader
 from foundations_tui.store.views import SavedView
 from foundations_tui.ui.actions import background
@@ -45,7 +45,7 @@ class Prompts:
         """Look up what can stand in an expression, for suggestions."""
 
         def read(conn: sqlite3.Connection) -> list[str]:
-            return [*expressions.FIELDS, *(name for _, name in queries.JobFilter().search(conn).names())]
+            return [*expressions.FIELDS, *(name for _, name in search.KnownNames(conn).all())]
 
         self._workspace.reader.ask("names", read, lambda names: setattr(self, "_names", names))
 

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import sqlite3
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import ClassVar
 
 from textual.binding import Binding, BindingType
@@ -13,46 +11,23 @@ from textual.containers import Grid
 from textual.content import Content
 from textual.message import Message
 
-from foundations_tui.store import queries
-from foundations_tui.store.rows import JobRow
-from foundations_tui.text import humanize
 from foundations_tui.text.sanitize import one_line
-from foundations_tui.ui.models import curves, sweep_plots
-from foundations_tui.ui.models.curves import ChartOptions, JobOfChart
+from foundations_tui.ui.models import chart_page, curves
+from foundations_tui.ui.models.chart_page import CURVES, KINDS, MOST_JOBS, PARALLEL, ChartPage, ChartRequest
+from foundations_tui.ui.models.curves import ChartOptions
 from foundations_tui.ui.models.jobs_table import JobsView
 from foundations_tui.ui.models.plot import Plot
 from foundations_tui.ui.models.store_reader import Reader
-from foundations_tui.ui.theme import name_of
 from foundations_tui.ui.widgets.chart import Chart
 
-_NONE = "no metrics: foundations.log_metric() in the script, or [metrics] patterns in foundations.toml"
 _TILES = {1: (1, 1), 2: (1, 2), 4: (2, 2), 6: (3, 2), 9: (3, 3)}
 """Columns and rows of so many charts."""
-_CURVES = "curves"
-_KINDS = (_CURVES, "scatter", "parallel")
-_MOST_JOBS = 8
 _SMOOTHER = 0.1
 _CURSOR_STEP = 0.02
 _ZOOM_STEP = 2.0
 _PAN_STEP = 0.5
 """Of what is seen."""
 _LEAST_WINDOW = 1e-6
-
-
-@dataclass(frozen=True)
-class _Found:
-    """What was read."""
-
-    keys: list[str] = field(default_factory=list)
-    """All metrics."""
-    count: int = 0
-    """How many charts there could be."""
-    charts: Sequence[tuple[str, Plot]] = ()
-    """Those that are shown: a title and what is below it."""
-    about: str = ""
-    """Which jobs that is."""
-    nothing: str = "no job is selected"
-    """What is said where there is nothing to draw."""
 
 
 class MetricsPane(Grid, can_focus=True):
@@ -92,9 +67,8 @@ class MetricsPane(Grid, can_focus=True):
         super().__init__(id=id)
         self._reader = reader
         self._jobs: list[str] = []
-        self._chosen: list[str] = []
         self._view = JobsView()
-        self._kind = _CURVES
+        self._kind = CURVES
         self._keys: list[str] = []
         self._count = 0
         """Charts that there could be."""
@@ -114,58 +88,25 @@ class MetricsPane(Grid, can_focus=True):
     def show(self, jobs: Sequence[str], view: JobsView) -> None:
         """Show the metrics of these jobs, or a sweep of all of a view."""
         self._view = view
-        self._chosen = list(jobs)
-        if self._jobs != list(jobs)[:_MOST_JOBS]:
-            self._jobs = list(jobs)[:_MOST_JOBS]
+        if self._jobs[:MOST_JOBS] != list(jobs)[:MOST_JOBS]:
             self._first = 0
             self.how = dataclasses.replace(self.how, window=(0.0, 1.0))
+        self._jobs = list(jobs)
         self.reload()
 
     def reload(self) -> None:
         """Show what the store has now."""
         if not self.display:
             return
-        if not self._has_curves:
-            return self._reload_sweep()
-        jobs, how, wanted, tiles, first = list(self._jobs), self.how, self._filter, self.tiles, self._first
-        kind, chosen = self._kind, len(self._chosen)
-
-        def read(conn: sqlite3.Connection) -> _Found:
-            rows = queries.jobs_by_id(conn, jobs, details=False)
-            if not rows:
-                return _Found()
-            named = [JobOfChart(row.job, row.attempt, f"{row.job[:6]} {row.label}", n) for n, row in enumerate(rows)]
-            keys = [key for key in queries.metric_keys(conn, jobs) if wanted.lower() in key.lower()]
-            page = keys[first : first + tiles]
-            drawn = [(key, curves.plot(conn, key, named, how)) for key in page]
-            return _Found(keys, len(keys), drawn, _about(rows, chosen), _nothing(rows, wanted))
-
-        self._reader.ask(self, read, lambda found: self._take(found, how, kind))
-
-    def _reload_sweep(self) -> None:
-        jobs, view, kind, wanted, first = list(self._chosen), self._view, self._kind, self._filter, self._first
-        tiles, how = self.tiles, self.how
-
-        def read(conn: sqlite3.Connection) -> _Found:
-            ids = sweep_plots.members(conn, jobs, view)
-            keys = [key for key in queries.metric_keys(conn, ids) if wanted.lower() in key.lower()]
-            if first >= len(keys):
-                return _Found(keys, nothing=_nothing([], wanted))
-            sweep = sweep_plots.read(conn, ids, keys[first])
-            nothing = "no parameter differs between these jobs"
-            if kind == "parallel":
-                title = f"{sweep.title} of {sweep.count(len(sweep.jobs))}"
-                return _Found(keys, 1, [(title, sweep_plots.parallel(sweep))], nothing=nothing)
-            chosen = jobs[0] if jobs else None
-            shown = [(f"{sweep.title} over {p}", sweep_plots.scatter(sweep, p, chosen)) for p in sweep.params[:tiles]]
-            return _Found(keys, len(sweep.params), shown, nothing=nothing)
-
-        self._reader.ask(self, read, lambda found: self._take(found, how, kind))
+        request = ChartRequest(
+            self._kind, tuple(self._jobs), self._view, self.how, self._filter, self._first, self.tiles
+        )
+        self._reader.ask(self, lambda conn: chart_page.read(conn, request), lambda page: self._take(page, request))
 
     @property
     def _has_curves(self) -> bool:
         """Whether the charts are of single jobs, not of a sweep."""
-        return self._kind == _CURVES
+        return self._kind == CURVES
 
     @property
     def tiles(self) -> int:
@@ -175,15 +116,15 @@ class MetricsPane(Grid, can_focus=True):
         fits = 1 if self.size.height < 20 or self.size.width < 60 else 4 if self.size.height < 45 else 6
         return next((n for n in _TILES if n >= min(fits, self._count or 1)), 1)
 
-    def _take(self, found: _Found, how: ChartOptions, kind: str) -> None:
-        if (how, kind) != (self.how, self._kind):
+    def _take(self, page: ChartPage, request: ChartRequest) -> None:
+        if (request.how, request.kind) != (self.how, self._kind):
             return  # it was asked for before a key was pressed: the next answer is on its way
         tiles = self.tiles
-        self._keys, self._count, page = found.keys, found.count, found.charts
+        self._keys, self._count, charts = page.keys, page.count, page.charts
         if self.tiles != tiles:
             self.reload()
         columns, rows = _TILES[self.tiles]
-        shown = max(1, min(len(page), self.tiles))
+        shown = max(1, min(len(charts), self.tiles))
         if (columns, rows, shown) != self._laid_out:  # laying out costs more than all the drawing
             self._laid_out = columns, rows, shown
             self.styles.grid_size_columns, self.styles.grid_size_rows = columns, rows
@@ -191,10 +132,10 @@ class MetricsPane(Grid, can_focus=True):
             for number, chart in enumerate(self.query(Chart)):
                 chart.display = number < shown
         for number, chart in enumerate(self.query(Chart)):
-            key, plot = page[number] if number < len(page) else ("", Plot(words=found.nothing))
+            key, plot = charts[number] if number < len(charts) else ("", Plot(words=page.nothing))
             chart.cursor = self._cursor
-            chart.show(key, plot, self.how.x, self.how.log and self._kind != "parallel")
-        self._say(len(page) if self._has_curves else min(1, len(page)), found.about)
+            chart.show(key, plot, self.how.x, self.how.log and self._kind != PARALLEL)
+        self._say(len(charts) if self._has_curves else min(1, len(charts)), page.about)
         self._seek()
         self._tell_moved()
 
@@ -231,7 +172,7 @@ class MetricsPane(Grid, can_focus=True):
 
     def action_kind(self) -> None:
         """Curves, each parameter of the sweep against a metric, or all of them beside each other."""
-        self._kind = _KINDS[(_KINDS.index(self._kind) + 1) % len(_KINDS)]
+        self._kind = KINDS[(KINDS.index(self._kind) + 1) % len(KINDS)]
         self._first = 0
         self.reload()
 
@@ -297,7 +238,7 @@ class MetricsPane(Grid, can_focus=True):
     def point_at(self, job: str, time: float) -> None:
         """Put the cursor at a moment of a job, as soon as its curves are here."""
         self._sought = (job, time)
-        self._kind = _CURVES
+        self._kind = CURVES
         self.reload()
 
     def _seek(self) -> None:
@@ -367,21 +308,3 @@ class MetricsPane(Grid, can_focus=True):
     def on_resize(self) -> None:
         """Show as many as fit."""
         self.reload()
-
-
-def _about(rows: Sequence[JobRow], chosen: int) -> str:
-    """Say how many jobs that are: their names stand below the curves, and a border that changes is drawn as a whole."""
-    return (
-        f"{len(rows)} of {humanize.plural(chosen, 'job')}" if len(rows) < chosen else humanize.plural(len(rows), "job")
-    )
-
-
-def _nothing(rows: Sequence[JobRow], wanted: str) -> str:
-    """Say why there is no metric of some jobs, or none with the words that are wanted."""
-    if wanted:
-        return f"no metric has {wanted} in its name"
-    if len(rows) != 1:
-        return _NONE
-    if rows[0].is_final:
-        return f"{name_of(rows[0])} has {_NONE}"
-    return f"{name_of(rows[0])} is {rows[0].state}: no metrics yet"

@@ -32,11 +32,6 @@ class PairsView(ScrollView, can_focus=True):
     """Pairs of lines, one below the other."""
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {"pairs--left", "pairs--right"}
-    DEFAULT_CSS = """
-    PairsView { height: 1fr; overflow-x: hidden; scrollbar-size-vertical: 1; }
-    PairsView > .pairs--left { background: $error 20%; }
-    PairsView > .pairs--right { background: $success 20%; }
-    """
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("j,down", "move(1)", "down", show=False, id="difference.down"),
         Binding("k,up", "move(-1)", "up", show=False, id="difference.up"),

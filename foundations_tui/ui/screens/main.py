@@ -10,16 +10,13 @@ from textual import events
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Container, Horizontal
-from textual.content import Content
 from textual.screen import Screen
 from textual.widget import Widget
-from textual.widgets import Static
 
 from foundations_tui.store import queries
-from foundations_tui.store.rows import HostRow, JobRow
+from foundations_tui.store.rows import JobRow
 from foundations_tui.text import humanize
-from foundations_tui.text.sanitize import one_line
-from foundations_tui.ui import header
+from foundations_tui.ui.commands import KEYS
 from foundations_tui.ui.messages import JobSelected
 from foundations_tui.ui.models.store_reader import Reader
 from foundations_tui.ui.pages import PAGES
@@ -27,8 +24,10 @@ from foundations_tui.ui.panes.compare import ComparePane
 from foundations_tui.ui.panes.hosts import HostsPane
 from foundations_tui.ui.panes.jobs import JobsPane
 from foundations_tui.ui.panes.log import LogPane
+from foundations_tui.ui.panes.logs import LogPanes
 from foundations_tui.ui.panes.metrics import MetricsPane
 from foundations_tui.ui.panes.queue import QueuePane
+from foundations_tui.ui.widgets.head_line import HeadLine
 from foundations_tui.ui.widgets.key_line import KeyLine
 from foundations_tui.ui.widgets.log_view import LogView
 from foundations_tui.ui.widgets.prompt import Prompt
@@ -53,6 +52,8 @@ _HOMES = {
     "queue": "#body",
 }
 """Where each pane belongs."""
+_FOCUS = {"jobs": "#jobs-table", "log": "#log-view", "compare": "#compare-table", "queue": "#queue-table"}
+"""What gets the keys in a pane, where that is not the pane itself."""
 _OVERVIEW_FROM = (120, 30)
 """Columns and lines from which the overview is offered."""
 _SMALLEST = (40, 8)
@@ -65,24 +66,8 @@ class MainScreen(Screen[None]):
     BINDINGS: ClassVar[list[BindingType]] = [
         *(Binding(str(n), f"page('{page}')", page, show=False, id=f"main.{page}") for n, page in enumerate(PAGES)),
         Binding("enter", "open", "open", key_display="enter", show=False, id="main.open"),
-        Binding("slash", "command('find')", "filter", key_display="/", id="main.find"),
-        Binding("ampersand", "command('filter_log')", "only lines with", show=False, id="main.filter_log"),
-        Binding("s", "command('sort')", "sort", show=False, id="main.sort"),
-        Binding("c", "command('columns')", "columns", show=False, id="main.columns"),
-        Binding("b", "command('group')", "group by", show=False, id="main.group"),
-        Binding("w", "command('views')", "views", show=False, id="main.views"),
-        Binding("D", "command('archived')", "archived", show=False, id="main.archived"),
-        Binding("x", "act", "actions", id="main.act"),
-        Binding("e", "command('edit')", "edit and rerun", show=False, id="main.edit"),
-        Binding("ctrl+n", "command('new')", "new job", show=False, id="main.new"),
-        Binding("colon", "command('command')", "command", key_display=":", id="main.command"),
-        Binding("d", "command('differences')", "differences", show=False, id="main.difference"),
+        *KEYS,
         Binding("p", "part", "log, summary, config, git", show=False, id="main.part"),
-        Binding("y", "command('copy')", "copy", show=False, id="main.copy"),
-        Binding("u", "command('undo')", "undo", show=False, id="main.undo"),
-        Binding("P", "command('pager')", "pager", show=False, id="main.pager"),
-        Binding("E", "command('editor')", "editor", show=False, id="main.editor"),
-        Binding("ctrl+t", "command('new_host')", "new host", show=False, id="main.new_host"),
         Binding("z", "zoom", "zoom", show=False, id="main.zoom"),
         Binding("r,f5", "reload", "refresh", show=False, id="main.refresh"),
         Binding("escape", "back", "back", show=False, id="main.back"),
@@ -98,9 +83,6 @@ class MainScreen(Screen[None]):
         self.page = ""
         self.selected: JobRow | None = None
         self._selected_id: str | None = None
-        self._head = ""
-        self.away: list[str] = []
-        """Hosts that are out of reach."""
 
     @property
     def workspace(self) -> Workspace:
@@ -109,12 +91,12 @@ class MainScreen(Screen[None]):
 
     def compose(self) -> ComposeResult:
         """Lay out the panes."""
-        yield Static(id="head", markup=False)
+        yield HeadLine(self._reader, id="head")
         with Container(id="body"):
             with Horizontal(id="top"):
                 yield JobsPane(self._reader, id="jobs")
             with Horizontal(id="bottom"):
-                yield LogPane(self._reader, id="log")
+                yield LogPanes(self._reader, id="log")
         yield Prompt(id="prompt")
         yield KeyLine(show_command_palette=False)
 
@@ -135,8 +117,17 @@ class MainScreen(Screen[None]):
     @property
     def log_pane(self) -> LogPane:
         """The log with the keys, where two stand side by side; else the first."""
-        panes = [pane for pane in self.query(LogPane) if pane.display]
-        return next((pane for pane in panes if pane.log_view.has_focus), panes[0] if panes else self.query_one(LogPane))
+        return self.logs.focused
+
+    @property
+    def logs(self) -> LogPanes:
+        """The logs."""
+        return self.query_one(LogPanes)
+
+    @property
+    def away(self) -> list[str]:
+        """Hosts that are out of reach."""
+        return self.query_one(HeadLine).away
 
     @property
     def prompt(self) -> Prompt:
@@ -196,20 +187,11 @@ class MainScreen(Screen[None]):
         """Make a pane when it is shown for the first time: a widget costs milliseconds at the start."""
         if self.query(f"#{pane}"):
             return
-        if pane == "metrics":
-            made: Widget = MetricsPane(self._reader, id=pane)
-        elif pane == "hosts":
-            made = HostsPane(self._reader, self.hosts, id=pane)
-        elif pane == "compare":
-            made = ComparePane(self._reader, id=pane)
-        else:
-            made = QueuePane(self._reader, id=pane)
-        self.query_one(_HOMES[pane]).mount(made)
+        self.query_one(_HOMES[pane]).mount(_new_pane(pane, self._reader, self.hosts))
 
     def _target(self, pane: str) -> Widget | None:
         """Return what gets the keys in a pane; None while that is being made."""
-        found = {"jobs": "#jobs-table", "log": "#log-view", "compare": "#compare-table", "queue": "#queue-table"}
-        made = self.query(found.get(pane, f"#{pane}"))
+        made = self.query(_FOCUS.get(pane, f"#{pane}"))
         return made.first() if made else None
 
     @property
@@ -234,21 +216,8 @@ class MainScreen(Screen[None]):
         for pane in (*self.query(HostsPane), *self.query(ComparePane), *self.query(QueuePane)):
             pane.reload()
         self._show_selected()
-        if self.metrics is not None:
-            self.metrics.show(self.jobs.chosen, self.jobs.view)
-        self._reload_head()
-
-    def _reload_head(self) -> None:
-        self._reader.ask("head", _read_head, self._show_head)
-
-    def _show_head(self, found: tuple[dict[str, int], dict[str, HostRow]]) -> None:
-        counts, hosts = found
-        known = [hosts[name] for name in self.hosts if name in hosts]
-        self.away = [host.name for host in known if host.state == "unreachable"]
-        text = header.line(self.page, self.size.width, self._has_room, counts, known)
-        if text.markup != self._head:
-            self._head = text.markup
-            self.query_one("#head", Static).update(text, layout=False)
+        self._show_metrics()
+        self.query_one(HeadLine).reload(self.page, self._has_room, self.hosts)
 
     def on_job_selected(self, event: JobSelected) -> None:
         """Show the job under the cursor; when the one whose log is open has gone, go back to the jobs."""
@@ -256,16 +225,15 @@ class MainScreen(Screen[None]):
             self.action_page("jobs")
         self._selected_id = event.job
         self._show_selected()
-        if self.metrics is not None:
-            self.metrics.show(self.jobs.chosen, self.jobs.view)
+        self._show_metrics()
 
     def on_metrics_pane_moved(self, event: MetricsPane.Moved) -> None:
         """Let the log follow the cursor of the charts, or open it there."""
-        pane = self.query_one(LogPane)
+        pane = self.logs.first
         if event.opens and self.selected is not None and self.selected.job in event.moments:
             self.action_page("log")
             pane.show(self.selected)
-        if pane.display and pane.row is not None and pane.row.job in event.moments:
+        if self.logs.display and pane.row is not None and pane.row.job in event.moments:
             pane.go_to(event.moments[pane.row.job])
 
     def on_log_pane_pointed(self, event: LogPane.Pointed) -> None:
@@ -281,6 +249,9 @@ class MainScreen(Screen[None]):
 
     def on_jobs_chosen(self) -> None:
         """Draw the metrics of the marked jobs."""
+        self._show_metrics()
+
+    def _show_metrics(self) -> None:
         if self.metrics is not None:
             self.metrics.show(self.jobs.chosen, self.jobs.view)
 
@@ -300,23 +271,9 @@ class MainScreen(Screen[None]):
         return others[0] if self.page == "log" and others else None
 
     def _take_selected(self, row: JobRow | None, beside: JobRow | None) -> None:
-        if row is not None and row.job != self._selected_id:
-            return
-        self.selected = row
-        log = self.query_one(LogPane)
-        if log.display:
-            log.show(row)
-        self._show_beside(beside)
-
-    def _show_beside(self, row: JobRow | None) -> None:
-        panes = list(self.query(LogPane))[1:]
-        if row is not None and not panes:
-            self.query_one("#bottom").mount(LogPane(self._reader, id="log-beside"))
-        for pane in panes:
-            pane.display = row is not None and self.page == "log"
-            pane.border_title = "" if row is None else Content(one_line(f"log  {row.job[:6]} {row.label}"))
-            if row is not None:
-                pane.show(row)
+        if row is None or row.job == self._selected_id:
+            self.selected = row
+            self.logs.show(row, beside if self.page == "log" else None)
 
     def on_jobs_pane_opened(self, event: JobsPane.Opened) -> None:
         """Show all that is known of a job."""
@@ -339,19 +296,17 @@ class MainScreen(Screen[None]):
         """Say how a search ended."""
         self.workspace.say(event.words)
 
+    def on_head_line_page_clicked(self, event: HeadLine.PageClicked) -> None:
+        """Go to the page whose name is clicked."""
+        self.action_page(event.page)
+
     def on_resize(self, event: events.Resize) -> None:
         """Leave the overview where there is no room for it."""
         if self.page == "overview" and not self._has_room:
             self.action_page("jobs")
         too_small = event.size.width < _SMALLEST[0] or event.size.height < _SMALLEST[1]
         self.set_class(too_small, "-too-small")
-        self._reload_head()
-
-    def on_click(self, event: events.Click) -> None:
-        """Go to the page whose name is clicked."""
-        page = header.page_at(event.screen_x, self.page, self.size.width, self._has_room)
-        if page is not None and event.screen_y == 0:
-            self.action_page(page)
+        self.query_one(HeadLine).reload(self.page, self._has_room, self.hosts)
 
     # --- keys ---------------------------------------------------------------------------------------------------
 
@@ -400,14 +355,14 @@ class MainScreen(Screen[None]):
 
     def action_part(self) -> None:
         """Show another part of the job where its log is."""
-        self.show_next_part()
-
-    def show_next_part(self) -> None:
-        """Show another part of the job where its log is."""
-        if not self.query_one(LogPane).display:
+        if not self.logs.display:
             self.action_page("jobs")
-        self.query_one(LogPane).show_next_part()
+        self.logs.first.show_next_part()
 
 
-def _read_head(conn: sqlite3.Connection) -> tuple[dict[str, int], dict[str, HostRow]]:
-    return queries.state_counts(conn), queries.hosts(conn)
+def _new_pane(name: str, reader: Reader, hosts: list[str]) -> Widget:
+    if name == "metrics":
+        return MetricsPane(reader, id=name)
+    if name == "hosts":
+        return HostsPane(reader, hosts, id=name)
+    return ComparePane(reader, id=name) if name == "compare" else QueuePane(reader, id=name)

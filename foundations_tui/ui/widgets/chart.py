@@ -62,8 +62,6 @@ class _Looks:
 class Chart(Widget):
     """The chart. Everything it shows is given to it; it redraws only what is new."""
 
-    DEFAULT_CSS = "Chart { height: 1fr; width: 1fr; min-height: 5; }"
-
     def __init__(self, id: str | None = None) -> None:
         super().__init__(id=id)
         self.title = ""

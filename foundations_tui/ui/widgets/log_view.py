@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import threading
 import time
-from array import array
+from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
@@ -19,16 +18,8 @@ from textual.strip import Strip
 
 from foundations_tui.text.humanize import plural
 from foundations_tui.text.sanitize import LogFilter, clip, steady
-from foundations_tui.ui.models.log_file import (
-    ERRORS,
-    TRACEBACK,
-    LogFile,
-    Wanted,
-    compile_words,
-    drawn_last,
-    matches,
-    next_match,
-)
+from foundations_tui.ui.models.log_file import ERRORS, TRACEBACK, LogFile, Wanted, compile_words, drawn_last
+from foundations_tui.ui.models.log_search import FilteredPage, LineFilter, Match, Search
 from foundations_tui.ui.widgets.scrolling import scroll_now, scroll_to_end
 
 _SCAN_BYTES = 2 << 20
@@ -37,18 +28,12 @@ _PAUSE = 0.002
 """Seconds between two slices: nothing is drawn by a widget whose next call is waiting already."""
 _COUNTED_EVERY = 0.4
 """Seconds between two messages of a count that goes on."""
-_TOLD_EVERY = 0.05
-"""Seconds between two messages of a filter."""
 
 
 class LogView(ScrollView, can_focus=True):
     """The viewer. It follows the end of the file until the user scrolls up."""
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {"log--found"}
-    DEFAULT_CSS = """
-    LogView { height: 1fr; overflow-x: hidden; }
-    LogView > .log--found { background: $warning 30%; text-style: bold; }
-    """
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("j,down", "move(1)", "down", show=False, id="log.down"),
         Binding("k,up", "move(-1)", "up", show=False, id="log.up"),
@@ -69,34 +54,28 @@ class LogView(ScrollView, can_focus=True):
         Binding("h,left", "shift(-1)", "left", show=False, id="log.left"),
     ]
 
+    @dataclass
     class Said(Message):
         """Something to be said of a search."""
 
-        def __init__(self, words: str) -> None:
-            super().__init__()
-            self.words = words
+        words: str
 
     class Counted(Message):
         """More lines are known, or that these are all."""
 
+    @dataclass
     class _Found(Message):
-        """From the thread that searches: the offset of a line, and whether it went on from the other end."""
+        """From the thread of a search."""
 
-        def __init__(self, search: _Search, offset: int | None, is_anew: bool) -> None:
-            super().__init__()
-            self.search = search
-            self.offset = offset
-            self.is_anew = is_anew
+        search: Search
+        match: Match
 
+    @dataclass
     class _Filtered(Message):
-        """From the thread that filters: offsets of lines, how far it has come, and at its end how long the file was."""
+        """From the thread of a filter."""
 
-        def __init__(self, search: _Search, offsets: list[int], upto: int, seen: int | None = None) -> None:
-            super().__init__()
-            self.search = search
-            self.offsets = offsets
-            self.upto = upto
-            self.seen = seen
+        line_filter: LineFilter
+        page: FilteredPage
 
     def __init__(self, id: str | None = None) -> None:
         super().__init__(id=id)
@@ -108,13 +87,9 @@ class LogView(ScrollView, can_focus=True):
         """What was searched for last."""
         self._found: int | None = None
         """The line that was found."""
-        self._search: _Search | None = None
-        self.filter = ""
-        """Only lines with these words are shown; empty for all."""
-        self._filtered = 0
-        """Up to where the filter has come, bytes."""
-        self._shown = array("Q")
-        """Offsets of the lines that the filter lets through."""
+        self._search: Search | None = None
+        self._filter: LineFilter | None = None
+        """Lets through which lines are shown; None for all."""
         self._sought: int | None = None
         """An offset that is to be shown as soon as lines are counted up to it."""
         self._left = 0
@@ -135,7 +110,6 @@ class LogView(ScrollView, can_focus=True):
             self._file = LogFile(path) if path is not None else None
             self.following, self._found, self._sought = True, None, None
             self._end_search()
-            self.filter, self._shown = "", array("Q")
             self._cache = (0, [])
             self._left = 0
         self._empty = empty
@@ -153,8 +127,8 @@ class LogView(ScrollView, can_focus=True):
             self._resize()
             return
         grown = file.scan(_SCAN_BYTES)
-        if grown and self.filter and self._search is None:
-            self._go_on_filtering()
+        if grown and self._filter is not None:
+            self._filter.go_on()
         self._resize()
         if grown:
             self._cache = (0, [])
@@ -205,15 +179,20 @@ class LogView(ScrollView, can_focus=True):
     @property
     def is_counting(self) -> bool:
         """Whether there are more lines than are known so far, and have been for a while."""
-        began = self._search.began if self.filter and self._search is not None else self._scan_began
+        began = self._filter.began if self._filter is not None and self._filter.began else self._scan_began
         return began is not None and time.monotonic() - began > _COUNTED_EVERY
 
     @property
     def line_count(self) -> int:
         """How many lines are known."""
-        if self.filter:
-            return len(self._shown)
+        if self._filter is not None:
+            return len(self._filter.offsets)
         return self._file.line_count if self._file else 0
+
+    @property
+    def filter(self) -> str:
+        """Only lines with these words are shown; empty for all."""
+        return self._filter.words if self._filter is not None else ""
 
     # --- drawing ------------------------------------------------------------------------------------------------
 
@@ -226,12 +205,14 @@ class LogView(ScrollView, can_focus=True):
             return self._strip(Text(clip(words, room), style="dim"), room)
         if self.following and self._tail:
             place = y - max(0, self.size.height - len(self._tail))
-            return self._strip(self._text(self._tail[place]) if 0 <= place < len(self._tail) else Text(""), room)
+            return self._strip(
+                drawn_text(self._tail[place], self._is_raw) if 0 <= place < len(self._tail) else Text(""), room
+            )
         line = self._line(number)
         if line is None:
             return self._strip(Text(""), room)
         style = self.get_component_rich_style("log--found") if number == self._found else Style.null()
-        return self._strip(self._text(line), room, style)
+        return self._strip(drawn_text(line, self._is_raw), room, style)
 
     def _line(self, number: int) -> bytes | None:
         """Return a line, from the lines around the screen that are kept."""
@@ -246,18 +227,9 @@ class LogView(ScrollView, can_focus=True):
 
     def _read(self, start: int, count: int) -> list[bytes]:
         assert self._file is not None
-        if not self.filter:
+        if self._filter is None:
             return self._file.lines(start, count)
-        return self._file.lines_from(self._shown[start : start + count])
-
-    def _text(self, line: bytes) -> Text:
-        """Return a line with its colors: of a progress bar that redraws itself, what it showed last."""
-        shown = LogFilter()
-        line = line.replace(b"\r", b"\xe2\x90\x8d") if self._is_raw else drawn_last(line)
-        safe = steady(shown.feed(line) + shown.end())
-        text = Text.from_ansi(safe.expandtabs(8)) if "\x1b" in safe else Text(safe.expandtabs(8))
-        text.end = ""
-        return text
+        return self._file.lines_from(self._filter.offsets[start : start + count])
 
     def _strip(self, text: Text, room: int, style: Style | None = None) -> Strip:
         text.no_wrap = True
@@ -297,7 +269,7 @@ class LogView(ScrollView, can_focus=True):
             return
         start = self.scroll_offset.y
         shown = self._tail if self._is_behind else self._read(start, min(self.size.height, self.line_count - start))
-        self.app.copy_to_clipboard("\n".join(self._text(line).plain.rstrip() for line in shown))
+        self.app.copy_to_clipboard("\n".join(drawn_text(line, self._is_raw).plain.rstrip() for line in shown))
         self.post_message(self.Said(f"copied: {plural(len(shown), 'line')}"))
 
     def action_raw(self) -> None:
@@ -307,36 +279,28 @@ class LogView(ScrollView, can_focus=True):
 
     def _look_for(self, wanted: Wanted, direction: int, words: str, from_start: bool = False) -> None:
         file = self._file
-        if file is None or self.filter:
+        if file is None or self._filter is not None:
             return
         self._end_search()
-        search = self._search = _Search(words)
+        search = self._search = Search(words)
         here = -1 if from_start else self._found if self._found is not None else self.scroll_offset.y - 1
         place = file.offset_of(here + (direction > 0)) if here >= 0 else 0
-
-        def run() -> None:
-            try:
-                found, is_anew = next_match(file.path, wanted, lambda: search.ended, place, direction)
-            except OSError:
-                found, is_anew = None, False  # it is not here (any more)
-            self.post_message(self._Found(search, found, is_anew))
-
-        threading.Thread(target=run, daemon=True).start()
+        search.start(file, wanted, place, direction, lambda match: self.post_message(self._Found(search, match)))
 
     def on_log_view__found(self, event: _Found) -> None:
         """Go to what was found."""
         event.stop()
         if event.search is not self._search or self._file is None:
             return
-        if event.offset is None:
+        if event.match.offset is None:
             self.post_message(self.Said(f"no line with {event.search.words}"))
             return
-        if event.is_anew:
+        if event.match.went_round:
             self.post_message(self.Said("the search went on from the other end"))
-        if event.offset < self._file.scanned:
-            self._go_to_line(self._file.line_at(event.offset))
+        if event.match.offset < self._file.scanned:
+            self._go_to_line(self._file.line_at(event.match.offset))
         else:
-            self.go_to(event.offset)
+            self.go_to(event.match.offset)
 
     def go_to(self, offset: int) -> None:
         """Show the line in which a byte stands, as soon as lines are counted up to there."""
@@ -352,8 +316,8 @@ class LogView(ScrollView, can_focus=True):
         if self._file is None or not self.line_count:
             return None
         number = self.scroll_offset.y if self._found is None else self._found
-        if self.filter:
-            return self._shown[min(number, len(self._shown) - 1)]
+        if self._filter is not None:
+            return self._filter.offsets[min(number, self.line_count - 1)]
         return self._file.offset_of(number)
 
     def _go_to_line(self, number: int) -> None:
@@ -366,57 +330,30 @@ class LogView(ScrollView, can_focus=True):
     def set_filter(self, words: str) -> None:
         """Show only the lines with some words; all of them when there are none."""
         self._end_search()
-        self.filter, self._shown, self._cache, self._found = words, array("Q"), (0, []), None
-        self._filtered = 0
-        if words:
-            self._go_on_filtering()
+        self._cache, self._found = (0, []), None
+        if words and self._file is not None:
+            self._filter = LineFilter(self._file, words, lambda of, page: self.post_message(self._Filtered(of, page)))
+            self._filter.go_on()
         self._resize()
         self.refresh()
         self._tell(is_whole=True)
 
-    def _go_on_filtering(self) -> None:
-        """Filter what has not been filtered yet, in a thread."""
-        file = self._file
-        if file is None:
-            return
-        search = self._search = _Search(self.filter)
-        wanted, start = compile_words(self.filter), self._filtered
-
-        def run() -> None:
-            upto, found, told, seen = start, [], 0.0, file.size()
-            try:
-                for offsets, upto in matches(file.path, wanted, lambda: search.ended, start):
-                    found += offsets
-                    if found and time.monotonic() - told > _TOLD_EVERY:
-                        self.post_message(self._Filtered(search, found, upto))
-                        found, told = [], time.monotonic()
-            except OSError:
-                pass  # not here yet
-            self.post_message(self._Filtered(search, found, upto, seen))
-
-        threading.Thread(target=run, daemon=True).start()
-
     def on_log_view__filtered(self, event: _Filtered) -> None:
         """Show more lines that the filter lets through."""
         event.stop()
-        if event.search is not self._search:
+        if event.line_filter is not self._filter:
             return
-        self._filtered = event.upto
-        last = self._shown[-1] if self._shown else -1
-        self._shown.extend(offset for offset in event.offsets if offset > last)  # an unfinished line comes again
+        self._filter.take(event.page)
         self._cache = (0, [])
         self._resize()
         self.refresh()
-        if event.seen is not None:
-            self._search = None
-            if self._file is not None and self._file.scanned > event.seen:
-                self._go_on_filtering()
-        self._tell(is_whole=event.seen is not None)
+        self._tell(is_whole=event.page.seen is not None)
 
     def _end_search(self) -> None:
-        if self._search is not None:
-            self._search.ended = True
-            self._search = None
+        for thread in (self._search, self._filter):
+            if thread is not None:
+                thread.end()
+        self._search = self._filter = None
 
     # --- keys and mouse -----------------------------------------------------------------------------------------
 
@@ -459,10 +396,11 @@ class LogView(ScrollView, can_focus=True):
         self.look()
 
 
-class _Search:
-    """A search that goes on in a thread until it is ended."""
-
-    def __init__(self, words: str) -> None:
-        self.words = words
-        self.began = time.monotonic()
-        self.ended = False
+def drawn_text(line: bytes, is_raw: bool) -> Text:
+    """Return a line with its colors: of a progress bar that redraws itself, what it showed last, unless it is raw."""
+    shown = LogFilter()
+    line = line.replace(b"\r", b"\xe2\x90\x8d") if is_raw else drawn_last(line)
+    safe = steady(shown.feed(line) + shown.end())
+    text = Text.from_ansi(safe.expandtabs(8)) if "\x1b" in safe else Text(safe.expandtabs(8))
+    text.end = ""
+    return text

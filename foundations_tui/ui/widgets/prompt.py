@@ -42,17 +42,6 @@ class Question:
 class Prompt(Horizontal):
     """The line. It is hidden while nothing is asked."""
 
-    DEFAULT_CSS = """
-    Prompt { height: 1; display: none; background: $panel; }
-    Prompt.-asking { display: block; }
-    Prompt #prompt-label { width: auto; text-style: bold; padding: 0 1; }
-    Prompt Input { width: 1fr; border: none; height: 1; padding: 0; background: $panel; }
-    Prompt Input:focus { border: none; }
-    Prompt #prompt-hint { width: auto; max-width: 50%; color: $text-muted; padding: 0 1; }
-    Prompt #prompt-hint { text-wrap: nowrap; text-overflow: ellipsis; }
-    Prompt #prompt-hint.-hidden { display: none; }
-    Prompt #prompt-hint.-error { color: $error; text-style: bold; }
-    """
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "cancel", "cancel", id="prompt.cancel"),
         Binding("tab", "complete", "complete", show=False, priority=True, id="prompt.complete"),

@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-import dataclasses
-import time
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from rich.segment import Segment
-from rich.style import Style
 from textual import events
 from textual.binding import Binding, BindingType
 from textual.geometry import Size
 from textual.message import Message
+from textual.reactive import reactive
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
-from foundations_tui.text.sanitize import clip, one_line, width
-from foundations_tui.ui.models.table import AskForRows, Column, RowWindow, TableRow
+from foundations_tui.text.sanitize import clip
+from foundations_tui.ui.models.table import CHANGED_SECONDS, AskForRows, Column, RecentChanges, RowWindow, TableRow
 from foundations_tui.ui.widgets.scrolling import scroll_now
-
-_CHANGED_SECONDS = 1.0
+from foundations_tui.ui.widgets.table_lines import column_at, segments
 
 
 class VirtualTable(ScrollView, can_focus=True):
@@ -33,18 +31,6 @@ class VirtualTable(ScrollView, can_focus=True):
         "table--marked",
         "table--changed",
     }
-    DEFAULT_CSS = """
-    VirtualTable { height: 1fr; overflow-x: hidden; }
-    VirtualTable > .table--header { text-style: bold; color: $text-muted; }
-    VirtualTable > .table--cursor { background: $primary 35%; text-style: bold; }
-    VirtualTable > .table--cursor-blurred { background: $primary 15%; }
-    VirtualTable > .table--marked { color: $accent; text-style: bold; }
-    VirtualTable > .table--changed { text-style: bold; }
-    VirtualTable:ansi > .table--cursor { text-style: reverse; }
-    VirtualTable:ansi > .table--cursor-blurred { text-style: bold underline; }
-    VirtualTable:nocolor > .table--cursor { text-style: reverse; }
-    VirtualTable:nocolor > .table--cursor-blurred { text-style: bold underline; }
-    """
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("j,down", "move(1)", "down", show=False, id="table.down"),
         Binding("k,up", "move(-1)", "up", show=False, id="table.up"),
@@ -58,38 +44,37 @@ class VirtualTable(ScrollView, can_focus=True):
         Binding("space", "mark", "mark", id="table.mark"),
     ]
 
+    problem = reactive("")
+    """Why there are no rows; empty when they can be read."""
+
+    @dataclass
     class Moved(Message):
         """The cursor is on another row."""
 
-        def __init__(self, table: VirtualTable, key: str | None) -> None:
-            super().__init__()
-            self.table = table
-            self.key = key
+        table: VirtualTable
+        key: str | None
 
+    @dataclass
     class Opened(Message):
         """The user opens a row."""
 
-        def __init__(self, table: VirtualTable, key: str) -> None:
-            super().__init__()
-            self.table = table
-            self.key = key
+        table: VirtualTable
+        key: str
 
     class Marked(Message):
         """Other rows are marked."""
 
+    @dataclass
     class TitleClicked(Message):
         """The user clicked the title of a column."""
 
-        def __init__(self, column: Column) -> None:
-            super().__init__()
-            self.column = column
+        column: Column
 
     def __init__(self, ask: AskForRows, columns: Sequence[Column], empty: str = "", id: str | None = None) -> None:
         super().__init__(id=id)
         self._ask = ask
         self._columns = columns
         self.empty = empty
-        self._problem = ""
         """What is said where there are no rows."""
         self._window = RowWindow(0, 0, [])
         self._is_known = False
@@ -104,7 +89,7 @@ class VirtualTable(ScrollView, can_focus=True):
         self._begins_anew = False
         self._asked_for: str | None = None
         """Key of the row that was to be found by the last question."""
-        self._changed: dict[str, float] = {}
+        self._changed = RecentChanges()
 
     @property
     def count(self) -> int:
@@ -144,15 +129,15 @@ class VirtualTable(ScrollView, can_focus=True):
         """Show rows that were asked for."""
         if self._begins_anew and window.key != self._asked_for:
             return  # it was asked for before; the other rows are on their way
-        old = {row.key: row for row in self._window.rows}
-        self._note_changes(old, window.rows)
+        if self._changed.note(self._window.rows, window.rows):
+            self.set_timer(CHANGED_SECONDS + 0.05, self.refresh)
         keeps_scroll = self.cursor - self.scroll_offset.y
         was_in_view = self._is_in_view
-        window = self._about_the_cursor(window)
+        window = window.about(self._kept_key)  # a key may have moved the cursor since
         if self._begins_anew:
             self._begins_anew = False
             if window.position is None:
-                window = dataclasses.replace(window, position=0)
+                window = replace(window, position=0)
         was_same = self._is_known and window == self._window
         old_window = self._window
         self._window, self._is_known = window, True
@@ -167,14 +152,6 @@ class VirtualTable(ScrollView, can_focus=True):
             self._refresh_rows({before})
         self._put_cursor(self.cursor, keep_in_view=was_in_view)
 
-    def _about_the_cursor(self, window: RowWindow) -> RowWindow:
-        """Return a window that says where the cursor's row is: a key may have moved it since it was asked for."""
-        key = self._kept_key
-        if window.key == key:
-            return window
-        places = (window.start + n for n, row in enumerate(window.rows) if row.key == key)
-        return dataclasses.replace(window, key=key, position=next(places, None))
-
     @property
     def _kept_key(self) -> str | None:
         """Key of the row the cursor stays on; None where it stays at its place."""
@@ -184,22 +161,13 @@ class VirtualTable(ScrollView, can_focus=True):
         """Draw again the lines that say something else than before."""
         if (old.count, old.start, len(old.rows)) != (new.count, new.start, len(new.rows)):
             self.refresh()
-            return
-        pairs = enumerate(zip(old.rows, new.rows, strict=True))
-        self._refresh_rows(new.start + n for n, (was, row) in pairs if was != row)
+        else:
+            self._refresh_rows(new.differences(old))
 
     @property
     def _is_in_view(self) -> bool:
         """Whether the cursor is: the wheel may have left it behind."""
         return 0 <= self.cursor - self.scroll_offset.y < max(1, self.size.height - 1)
-
-    def _note_changes(self, old: dict[str, TableRow], rows: list[TableRow]) -> None:
-        now = time.monotonic()
-        fresh = [row.key for row in rows if row.key in old and old[row.key].version != row.version]
-        if fresh:
-            self._changed = {key: end for key, end in self._changed.items() if end > now}
-            self._changed.update(dict.fromkeys(fresh, now + _CHANGED_SECONDS))
-            self.set_timer(_CHANGED_SECONDS + 0.05, self.refresh)
 
     def _ask_around(self, position: int, follow: bool = False) -> None:
         screen = max(10, self.size.height)
@@ -210,7 +178,7 @@ class VirtualTable(ScrollView, can_focus=True):
         """Move the cursor, within bounds."""
         before, top = self.cursor, self.scroll_offset.y
         self.cursor = max(0, min(position, self._window.count - 1))
-        row = self._row(self.cursor)
+        row = self._window.row(self.cursor)
         if keep_in_view:
             self._keep_in_view()
         if self.scroll_offset.y != top:
@@ -233,24 +201,14 @@ class VirtualTable(ScrollView, can_focus=True):
 
     def _fetch_ahead(self) -> None:
         """Ask for the next window before the cursor leaves the rows that are here."""
-        screen = max(10, self.size.height)
-        start, end = self._window.start, self._window.start + len(self._window.rows)
-        if (start > 0 and self.cursor < start + screen // 2) or (
-            end < self._window.count and self.cursor >= end - screen // 2
-        ):
+        if self._window.is_near_edge(self.cursor, max(10, self.size.height) // 2):
             self._ask_around(self.cursor)
 
     def _keep_in_view(self) -> None:
         rows = max(1, self.size.height - 1)
-        top = self.scroll_offset.y
-        if self.cursor < top:
-            scroll_now(self, self.cursor)
-        elif self.cursor >= top + rows:
-            scroll_now(self, self.cursor - rows + 1)
-
-    def _row(self, position: int) -> TableRow | None:
-        index = position - self._window.start
-        return self._window.rows[index] if 0 <= index < len(self._window.rows) else None
+        top = min(max(self.scroll_offset.y, self.cursor - rows + 1), self.cursor)
+        if top != self.scroll_offset.y:
+            scroll_now(self, top)
 
     # --- drawing ------------------------------------------------------------------------------------------------
 
@@ -260,9 +218,9 @@ class VirtualTable(ScrollView, can_focus=True):
         if y == 0:
             style = self.get_component_rich_style("table--header")
             cells = [column.title for column in self._columns]
-            return Strip(self._segments(cells, [], room, style, " "), room)
+            return Strip(segments(self._columns, cells, (), room, style, " "), room)
         position = self.scroll_offset.y + y - 1
-        row = self._row(position)
+        row = self._window.row(position)
         if row is None:
             said = self._instead_of_rows()
             words = said[y - 2] if 2 <= y < 2 + len(said) else ""
@@ -274,23 +232,13 @@ class VirtualTable(ScrollView, can_focus=True):
         """Return what stands in the place of rows: why they cannot be read, or that there are none."""
         if self._window.count:
             return []
-        if self._problem:
-            return self._problem.split("\n")
+        if self.problem:
+            return self.problem.split("\n")
         return self.empty.split("\n") if self._is_known else []
-
-    @property
-    def problem(self) -> str:
-        """Why there are no rows; empty when they can be read."""
-        return self._problem
-
-    @problem.setter
-    def problem(self, words: str) -> None:
-        self._problem = words
-        self.refresh()
 
     def _row_segments(self, row: TableRow, position: int, room: int) -> list[Segment]:
         style, styles = self.rich_style, row.styles
-        if self._changed.get(row.key, 0.0) > time.monotonic():
+        if row.key in self._changed:
             style += self.get_component_rich_style("table--changed")
         mark = " "
         if row.key in self.marked:
@@ -301,37 +249,7 @@ class VirtualTable(ScrollView, can_focus=True):
             style += cursor
             if cursor.reverse:
                 styles = ()  # reversed, each color would be a patch of its own
-        return self._segments(row.cells, styles, room, style, mark)
-
-    def _segments(
-        self, cells: Sequence[str], styles: Sequence[str], room: int, base: Style, mark: str
-    ) -> list[Segment]:
-        segments = [Segment(mark, base)]
-        for i, (column, cells_wide) in enumerate(zip(self._columns, self._widths(room - 1), strict=True)):
-            text = clip(one_line(cells[i] if i < len(cells) else ""), cells_wide)
-            padding = " " * (cells_wide - width(text))
-            style = Style.parse(styles[i]) if i < len(styles) and styles[i] else Style.null()
-            segments.append(Segment((padding + text if column.right else text + padding) + " ", base + style))
-        used = sum(len(segment.text) for segment in segments)
-        segments.append(Segment(" " * max(0, room - used), base))
-        return segments
-
-    def _widths(self, room: int) -> list[int]:
-        fixed = sum(column.width for column in self._columns) + len(self._columns)
-        left = max(0, room - fixed)
-        open_ended = [i for i, column in enumerate(self._columns) if column.width == 0]
-        widths = [column.width for column in self._columns]
-        for n, i in enumerate(open_ended):
-            widths[i] = left // len(open_ended) + (n < left % len(open_ended))
-        return widths
-
-    def _column_at(self, x: int) -> Column | None:
-        edge = 1
-        for column, cells in zip(self._columns, self._widths(self.scrollable_content_region.width - 1), strict=True):
-            edge += cells + 1
-            if x < edge:
-                return column
-        return None
+        return segments(self._columns, row.cells, styles, room, style, mark)
 
     # --- keys and mouse -----------------------------------------------------------------------------------------
 
@@ -376,7 +294,7 @@ class VirtualTable(ScrollView, can_focus=True):
     def on_click(self, event: events.Click) -> None:
         """Put the cursor where the mouse is; a double click opens; a click on a title sorts."""
         if event.y == 0:
-            column = self._column_at(event.x)
+            column = column_at(self._columns, self.scrollable_content_region.width, event.x)
             if column is not None and column.sort:
                 self.post_message(self.TitleClicked(column))
             return
@@ -390,9 +308,8 @@ class VirtualTable(ScrollView, can_focus=True):
     def watch_scroll_y(self, old: float, new: float) -> None:
         """Ask for rows that the wheel brings into view."""
         super().watch_scroll_y(old, new)
-        top, end = round(new), round(new) + self.size.height
-        here = self._window.start, self._window.start + len(self._window.rows)
-        if self._is_known and (top < here[0] or min(end, self._window.count) > here[1]):
+        top = round(new)
+        if self._is_known and not self._window.holds(top, top + self.size.height):
             self._ask_around(top)
 
     def on_resize(self) -> None:

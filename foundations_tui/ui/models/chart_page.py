@@ -1,0 +1,113 @@
+"""What a page of charts shows: the curves of a few jobs, or a sweep, as read from the store. No widgets."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from foundations_tui.store import queries
+from foundations_tui.store.rows import JobRow
+from foundations_tui.text import humanize
+from foundations_tui.ui.models import curves, sweep_plots
+from foundations_tui.ui.models.curves import ChartOptions, JobOfChart
+from foundations_tui.ui.models.jobs_table import JobsView
+from foundations_tui.ui.models.plot import Plot
+from foundations_tui.ui.theme import name_of
+
+CURVES, PARALLEL = "curves", "parallel"
+KINDS = (CURVES, "scatter", PARALLEL)
+MOST_JOBS = 8
+"""Jobs whose curves are drawn at once."""
+_NONE = "no metrics: foundations.log_metric() in the script, or [metrics] patterns in foundations.toml"
+
+
+@dataclass(frozen=True)
+class ChartRequest:
+    """Which charts are to be shown."""
+
+    kind: str = CURVES
+    """One of KINDS."""
+    jobs: tuple[str, ...] = ()
+    """The chosen jobs; of curves the first MOST_JOBS are drawn."""
+    view: JobsView = field(default_factory=JobsView)
+    """The table that the jobs are of: a sweep may be all of it."""
+    how: ChartOptions = field(default_factory=ChartOptions)
+    name: str = ""
+    """Only metrics with this in their name."""
+    first: int = 0
+    """Number of the first metric."""
+    charts: int = 1
+    """How many there is room for."""
+
+
+@dataclass(frozen=True)
+class ChartPage:
+    """The charts to show."""
+
+    keys: list[str] = field(default_factory=list)
+    """All metrics."""
+    count: int = 0
+    """How many charts there could be."""
+    charts: Sequence[tuple[str, Plot]] = ()
+    """Those that are shown: a title and what is below it."""
+    about: str = ""
+    """Which jobs that is."""
+    nothing: str = "no job is selected"
+    """What is said where there is nothing to draw."""
+
+
+def read(conn: sqlite3.Connection, request: ChartRequest) -> ChartPage:
+    """Return the charts that were asked for."""
+    return _curves(conn, request) if request.kind == CURVES else _sweep(conn, request)
+
+
+def _curves(conn: sqlite3.Connection, request: ChartRequest) -> ChartPage:
+    jobs = request.jobs[:MOST_JOBS]
+    rows = queries.jobs_by_id(conn, list(jobs), details=False)
+    if not rows:
+        return ChartPage()
+    named = [JobOfChart(row.job, row.attempt, f"{row.job[:6]} {row.label}", n) for n, row in enumerate(rows)]
+    keys = _keys(conn, jobs, request.name)
+    page = keys[request.first : request.first + request.charts]
+    charts = [(key, curves.plot(conn, key, named, request.how)) for key in page]
+    return ChartPage(keys, len(keys), charts, _about(rows, len(request.jobs)), _nothing(rows, request.name))
+
+
+def _sweep(conn: sqlite3.Connection, request: ChartRequest) -> ChartPage:
+    ids = sweep_plots.members(conn, list(request.jobs), request.view)
+    keys = _keys(conn, ids, request.name)
+    if request.first >= len(keys):
+        return ChartPage(keys, nothing=_nothing([], request.name))
+    sweep = sweep_plots.read(conn, ids, keys[request.first])
+    nothing = "no parameter differs between these jobs"
+    if request.kind == PARALLEL:
+        title = f"{sweep.title} of {sweep.count(len(sweep.jobs))}"
+        return ChartPage(keys, 1, [(title, sweep_plots.parallel(sweep))], nothing=nothing)
+    chosen = request.jobs[0] if request.jobs else None
+    charts = [
+        (f"{sweep.title} over {param}", sweep_plots.scatter(sweep, param, chosen))
+        for param in sweep.params[: request.charts]
+    ]
+    return ChartPage(keys, len(sweep.params), charts, nothing=nothing)
+
+
+def _keys(conn: sqlite3.Connection, jobs: Sequence[str], name: str) -> list[str]:
+    return [key for key in queries.metric_keys(conn, list(jobs)) if name.lower() in key.lower()]
+
+
+def _about(rows: Sequence[JobRow], chosen: int) -> str:
+    """Return how many jobs that are: their names stand below the curves, and a border that changes is drawn whole."""
+    jobs = humanize.plural(max(chosen, len(rows)), "job")
+    return f"{len(rows)} of {jobs}" if len(rows) < chosen else jobs
+
+
+def _nothing(rows: Sequence[JobRow], name: str) -> str:
+    """Return why there is no metric of some jobs, or none with this in its name."""
+    if name:
+        return f"no metric has {name} in its name"
+    if len(rows) != 1:
+        return _NONE
+    if rows[0].is_final:
+        return f"{name_of(rows[0])} has {_NONE}"
+    return f"{name_of(rows[0])} is {rows[0].state}: no metrics yet"

@@ -1,0 +1,53 @@
+"""The log of the selected job, and of a marked one beside it."""
+
+from __future__ import annotations
+
+from textual.app import ComposeResult
+from textual.containers import Horizontal
+from textual.content import Content
+
+from foundations_tui.store.rows import JobRow
+from foundations_tui.text.sanitize import one_line
+from foundations_tui.ui.models.store_reader import Reader
+from foundations_tui.ui.panes.log import LogPane
+
+
+class LogPanes(Horizontal):
+    """One log, or two side by side."""
+
+    def __init__(self, reader: Reader, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self._reader = reader
+
+    def compose(self) -> ComposeResult:
+        """Lay out the first one."""
+        yield LogPane(self._reader)
+
+    @property
+    def first(self) -> LogPane:
+        """The log of the selected job."""
+        return self.query(LogPane).first()
+
+    @property
+    def focused(self) -> LogPane:
+        """The log that has the keys; else the first."""
+        shown = [pane for pane in self.query(LogPane) if pane.display]
+        return next((pane for pane in shown if pane.log_view.has_focus), self.first)
+
+    def show(self, row: JobRow | None, beside: JobRow | None) -> None:
+        """Show a job as it is now, or none.
+
+        Args:
+            row: the selected one.
+            beside: the one whose log stands beside it; None for none.
+        """
+        if self.display:
+            self.first.show(row)
+        others = list(self.query(LogPane))[1:]
+        if beside is not None and not others:
+            self.mount(LogPane(self._reader))
+        for pane in others:
+            pane.display = beside is not None
+            pane.border_title = "" if beside is None else Content(one_line(f"log  {beside.job[:6]} {beside.label}"))
+            if beside is not None:
+                pane.show(beside)

@@ -1,0 +1,64 @@
+"""The first line of the main screen, and what is clicked in it."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from textual import events
+from textual.message import Message
+from textual.widgets import Static
+
+from foundations_tui.store import queries
+from foundations_tui.store.rows import HostRow
+from foundations_tui.ui import header
+from foundations_tui.ui.models.store_reader import Reader
+
+
+class HeadLine(Static):
+    """The pages, hosts that are out of reach, what runs and waits."""
+
+    @dataclass
+    class PageClicked(Message):
+        """The user clicked the name of a page."""
+
+        page: str
+
+    def __init__(self, reader: Reader, id: str | None = None) -> None:
+        super().__init__(id=id, markup=False)
+        self._reader = reader
+        self._shown = ""
+        self._page = ""
+        self._has_overview = False
+        self.away: list[str] = []
+        """Hosts that are out of reach."""
+
+    def reload(self, page: str, has_overview: bool, hosts: Sequence[str]) -> None:
+        """Show what the store has now.
+
+        Args:
+            page: the one that is shown.
+            has_overview: whether that page is offered.
+            hosts: names of those that are told of.
+        """
+        self._page, self._has_overview = page, has_overview
+        self._reader.ask("head", _read, lambda read: self._show(*read, hosts))
+
+    def _show(self, counts: dict[str, int], hosts: dict[str, HostRow], names: Sequence[str]) -> None:
+        known = [hosts[name] for name in names if name in hosts]
+        self.away = [host.name for host in known if host.state == "unreachable"]
+        text = header.line(self._page, self.screen.size.width, self._has_overview, counts, known)
+        if text.markup != self._shown:
+            self._shown = text.markup
+            self.update(text, layout=False)
+
+    def on_click(self, event: events.Click) -> None:
+        """Go to the page whose name is clicked."""
+        page = header.page_at(event.screen_x, self._page, self.screen.size.width, self._has_overview)
+        if page is not None:
+            self.post_message(self.PageClicked(page))
+
+
+def _read(conn: sqlite3.Connection) -> tuple[dict[str, int], dict[str, HostRow]]:
+    return queries.state_counts(conn), queries.hosts(conn)
