@@ -7,8 +7,6 @@ instant. With no client and no job it exits after IDLE_EXIT seconds.
 from __future__ import annotations
 
 import dataclasses
-import errno
-import itertools
 import logging
 import os
 import selectors
@@ -16,27 +14,23 @@ import signal
 import socket
 import sys
 import time
-from typing import Dict, List, Optional, Set, Tuple, Union
+from typing import List, Optional, Tuple, Union
 
 from remote_agent.daemon import handlers, owner
 from remote_agent.daemon.commit_thread import Syncer
+from remote_agent.daemon.connections import Connection, Connections, Sendable
 from remote_agent.daemon.engine import Engine
 from remote_agent.daemon.sampler import Sampler
 from remote_agent.daemon.service import Service
+from remote_agent.daemon.watchers import Watchers
 from remote_agent.gpu import probe
-from remote_agent.protocol import checks, framing, messages
+from remote_agent.protocol import framing
 from remote_agent.protocol.errors import AgentError, BadRequest, ProtocolError, StorageBroken
-from remote_agent.protocol.states import JobState
-from remote_agent.storage import event_files, files, streams
+from remote_agent.storage import files
 from remote_agent.storage.paths import Paths
-from remote_agent.system import failpoints, login, processes, unix_sockets
+from remote_agent.system import failpoints, login, processes
 
 IDLE_EXIT = 30 * 60.0
-_GROWTH_PAUSE = 0.05
-"""Least seconds between two notices of grown streams."""
-_LONGEST_WORDS = 4000
-_MOST_GROWN = 500
-"""Grown streams in one notice; the others are in the next."""
 _ASKED_LATELY = 15.0
 """So many seconds a client that asked what the host has counts as interested."""
 _LOGIN_LOOK = 0.005
@@ -47,19 +41,6 @@ _LOOK_AGAIN = 1.0
 """Seconds between two looks at attempts whose supervisor is not connected, while any is active."""
 
 log = logging.getLogger(__name__)
-_Sendable = Union[messages.Answer, Tuple[messages.Answer, bytes], AgentError]
-
-
-class Connection:
-    """One client's channel, through its proxy."""
-
-    def __init__(self, sock: socket.socket) -> None:
-        self.sock = sock
-        self.reader = framing.FrameReader()
-        self.outbox = bytearray()
-        self.watch: Optional[handlers.Watch] = None
-        self.told: Dict[Tuple[str, int, str], int] = {}
-        """Sizes of streams that this client has been told."""
 
 
 class Daemon:
@@ -82,24 +63,18 @@ class Daemon:
         self.sampler = Sampler(paths)
         self.syncer = Syncer()
         self.service = Service(paths, agent, engine, gpu_source, self.sampler, self.syncer, question)
-        self.growth = streams.GrowthWatch()
-        self._connections: List[Connection] = []
-        self._answers: List[Tuple[Connection, int, _Sendable]] = []
+        self._answers: List[Tuple[Connection, int, Sendable]] = []
         self._deferred: List[Tuple[Connection, framing.Frame]] = []
         """Requests that have to wait until a slow disk has answered."""
-        self._grown: Set[str] = set()
-        self._last_notice = 0.0
         self._unwritten_since = 0.0
         self._last_busy = time.monotonic()
         self._last_beat = time.monotonic()
         self._selector = selectors.DefaultSelector()
-        self._listener = listener
-        self._listener.setblocking(False)
-        self._selector.register(listener, selectors.EVENT_READ, self._accept)
+        self.connections = Connections(listener, self._selector, self._handle)
+        self.watchers = Watchers(paths, engine, self.connections, self._selector)
         engine.lifecycle.peak_gpu_memory = self.sampler.peak_gpu_memory_of
         self._selector.register(engine.backend, selectors.EVENT_READ, lambda mask: None)
         self._selector.register(self.syncer, selectors.EVENT_READ, lambda mask: None)
-        self._hears_growth = False
         self._is_broken = False
         """Whether the last turn could not be written down."""
 
@@ -107,8 +82,7 @@ class Daemon:
         """Serve until asked to stop or idle for long."""
         while not self.service.stopping and not self._idle_for_long():
             self.turn()
-        for connection in list(self._connections):
-            self._flush(connection)
+        self.connections.flush()
 
     def wake_on_signals(self) -> None:
         """Have a signal end the wait for sockets."""
@@ -125,8 +99,9 @@ class Daemon:
             self._finish_commit(self.syncer.take_result())
         if not self.syncer.is_busy:
             self._decide()
-        self._follow_growth()
-        self._notify_watchers()
+        self.watchers.follow()
+        if not self.syncer.is_busy:
+            self.watchers.answer()  # what is not durable is not told
         self._beat()
 
     def _decide(self) -> None:
@@ -187,46 +162,9 @@ class Daemon:
 
     @property
     def _is_watched(self) -> bool:
-        return any(connection.watch is not None for connection in self._connections)
+        return bool(self.connections.watching())
 
-    # --- connections ------------------------------------------------------------------------------------------
-
-    def _accept(self, mask: int) -> None:
-        try:
-            sock, _ = self._listener.accept()
-        except OSError as error:  # a client that has gone again, or no descriptor left for one
-            if error.errno in (errno.EMFILE, errno.ENFILE):
-                time.sleep(0.05)
-            return
-        if not unix_sockets.is_own(sock):
-            sock.close()
-            return
-        sock.setblocking(False)
-        connection = Connection(sock)
-        self._connections.append(connection)
-        self._selector.register(sock, selectors.EVENT_READ, lambda mask: self._ready(connection, mask))
-
-    def _ready(self, connection: Connection, mask: int) -> None:
-        if mask & selectors.EVENT_WRITE:
-            self._flush(connection)
-        if mask & selectors.EVENT_READ:
-            self._read(connection)
-
-    def _read(self, connection: Connection) -> None:
-        try:
-            data = connection.sock.recv(1 << 18)
-        except BlockingIOError:
-            return
-        except OSError:
-            data = b""
-        if not data:
-            return self._drop(connection)
-        try:
-            for frame in connection.reader.feed(data):
-                self._handle(connection, frame)
-        except ProtocolError as error:
-            log.warning("a client was dropped: %s", error)
-            self._drop(connection)
+    # --- requests -------------------------------------------------------------------------------------------------
 
     def _handle(self, connection: Connection, frame: framing.Frame) -> None:
         request_id = frame.message.get("id", 0)
@@ -251,109 +189,18 @@ class Daemon:
             self._break(StorageBroken("another request met a fault of the agent's; try again"))
             answer = AgentError(f"this is a bug of the agent: {type(error).__name__}: {error}")
         if isinstance(answer, handlers.Watch):
-            connection.watch = dataclasses.replace(answer, request_id=request_id)
-            self._grown |= self.growth.jobs  # a client that begins to watch knows no sizes
+            self.watchers.add(connection, dataclasses.replace(answer, request_id=request_id))
         elif self.syncer.is_busy:
-            self.send(connection, request_id, answer)
+            self.connections.send(connection, request_id, answer)
         else:
             self._answers.append((connection, request_id, answer))
 
     def _send_answers(self) -> None:
         answers, self._answers = self._answers, []
         for connection, request_id, answer in answers:
-            self.send(connection, request_id, answer)
+            self.connections.send(connection, request_id, answer)
         if answers:
             failpoints.point("daemon.answered")
-
-    def send(self, connection: Connection, request_id: int, answer: _Sendable) -> None:
-        """Send an answer, its blob behind it, or a refusal."""
-        try:
-            if isinstance(answer, AgentError):
-                raise answer
-            message, blob = answer if isinstance(answer, tuple) else (answer, b"")
-            frame = framing.encode(framing.result(request_id, message.to_wire()), blob)
-        except AgentError as error:
-            frame = framing.encode(framing.refusal(request_id, error.code, _shown(error)))
-        connection.outbox += frame
-        self._flush(connection)
-
-    def _flush(self, connection: Connection) -> None:
-        if connection.sock.fileno() < 0:
-            return
-        try:
-            while connection.outbox:
-                del connection.outbox[: connection.sock.send(connection.outbox)]
-        except BlockingIOError:
-            pass
-        except OSError:
-            return self._drop(connection)
-        events = selectors.EVENT_READ | (selectors.EVENT_WRITE if connection.outbox else 0)
-        self._selector.modify(connection.sock, events, lambda mask: self._ready(connection, mask))
-
-    def _drop(self, connection: Connection) -> None:
-        if connection in self._connections:
-            self._connections.remove(connection)
-            self._selector.unregister(connection.sock)
-            connection.sock.close()
-
-    # --- watching ---------------------------------------------------------------------------------------------
-
-    def _watchers(self) -> List[Connection]:
-        return [c for c in self._connections if c.watch is not None]
-
-    def _follow_growth(self) -> None:
-        """Keep the set of watched folders equal to the set of running attempts, while anybody watches."""
-        jobs = self.engine.state.jobs
-        running = (
-            {j for j in self.engine.state.active if jobs[j].state is JobState.RUNNING} if self._watchers() else set()
-        )
-        for job in self.growth.jobs - running:
-            self.growth.remove(job)
-        for job in running - self.growth.jobs:
-            self.growth.add(job, self.paths.job(job).attempt(jobs[job].attempt))
-            self._grown.add(job)
-        if self.growth.fd is not None and bool(running) != self._hears_growth:
-            self._hears_growth = bool(running)
-            if running:
-                self._selector.register(self.growth.fd, selectors.EVENT_READ, lambda mask: None)
-            else:
-                self._selector.unregister(self.growth.fd)
-        self._grown = (self._grown | self.growth.heard()) & running
-
-    def _notify_watchers(self) -> None:
-        if self.syncer.is_busy:
-            return  # what is not durable is not told
-        if self._is_watched:
-            self.engine.refresh_waits()
-        now = time.monotonic()
-        growth_due = bool(self._grown) and now - self._last_notice >= _GROWTH_PAUSE
-        sizes = self._sizes() if growth_due else {}
-        if growth_due:
-            self._grown = set()
-        for connection in self._watchers():
-            watch = connection.watch
-            assert watch is not None
-            changed = {key: size for key, size in sizes.items() if connection.told.get(key, 0) != size}
-            grown = dict(itertools.islice(changed.items(), _MOST_GROWN))
-            self._grown.update(job for job, _, _ in itertools.islice(changed, _MOST_GROWN, None))
-            if grown:
-                self._last_notice = now
-            if grown or watch.is_over(self.engine, now):
-                connection.told.update(grown)
-                connection.watch = None
-                news = messages.WatchAnswer([(*key, size) for key, size in grown.items()], self.engine.state.seq)
-                self.send(connection, watch.request_id, news)
-
-    def _sizes(self) -> Dict[Tuple[str, int, str], int]:
-        found = {}
-        for job in self._grown:
-            number = self.engine.state.jobs[job].attempt
-            attempt = self.paths.job(job).attempt(number)
-            if event_files.has(attempt):
-                self.growth.by_clock.add(job)
-            for name, size in streams.sizes(attempt).items():
-                found[(job, number, name)] = size
-        return found
 
     # --- time -------------------------------------------------------------------------------------------------
 
@@ -364,10 +211,6 @@ class Daemon:
             waits.append(_LOOK_AGAIN if self._is_broken else 0.0)
         if self.engine.journal.has_pending:
             waits.append(_WRITE_LATER)
-        if self._grown:
-            waits.append(max(0.0, self._last_notice + _GROWTH_PAUSE - now))
-        if self.growth.by_clock:
-            waits.append(streams.LOOK_PAUSE)
         if self.engine.state.active:
             waits.append(_LOOK_AGAIN)
         due = self.probe.due(self._look_interval)
@@ -379,15 +222,15 @@ class Daemon:
             waits.append(0.2)
         if self._is_watched and self.engine.state.queue:
             waits.append(1.0)
+        waits += self.watchers.due()
         if self.syncer.is_busy:
             waits = [wait for wait in waits if wait] or [_LOOK_AGAIN]
-        waits += [max(0.0, c.watch.deadline - now) for c in self._connections if c.watch is not None]
         waits.append(max(0.0, self._last_beat + owner.HEARTBEAT - now))
         return min(waits)
 
     def _beat(self) -> None:
         now = time.monotonic()
-        if self._connections or not self.engine.is_idle:
+        if self.connections.all or not self.engine.is_idle:
             self._last_busy = now
         if now - self._last_beat >= owner.HEARTBEAT:
             self._last_beat = now
@@ -436,12 +279,6 @@ def main(root: str, agent: str, report: Optional[int] = None) -> int:
         os.execv(sys.executable, [sys.executable, "-I", "-S", "-E", paths.agent(agent), "daemon", root])
     log.info("the agent has ended, free disk %d bytes", files.free_bytes(root))
     return 0
-
-
-def _shown(error: AgentError) -> str:
-    """Return the words of a refusal, of a length and form that any client takes."""
-    words = checks.writable(str(error))
-    return words if len(words) <= _LONGEST_WORDS else words[:_LONGEST_WORDS] + "..."
 
 
 def _report(descriptor: Optional[int], words: str) -> None:

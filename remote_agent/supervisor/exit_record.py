@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import time
@@ -12,13 +13,17 @@ from remote_agent.protocol import checks
 from remote_agent.protocol.ends import AttemptEnd, Evidence
 from remote_agent.protocol.states import STATE_OF_REASON, EndReason, JobState, exit_words
 from remote_agent.storage import files
-from remote_agent.storage.paths import AttemptPaths
+from remote_agent.storage.paths import AttemptPaths, Paths
 from remote_agent.supervisor import postmortem
-from remote_agent.system import processes
+from remote_agent.system import failpoints, processes
 
 TIME_LIMIT_CODE = 124
 """Exit code of an attempt that its time limit ended, as timeout(1) has it."""
 _LONGEST_REASON = 500
+_TRIES = 600
+"""How often, a second apart, the exit record is tried on a full disk, while no daemon listens."""
+_HEARD_TRIES = 3
+"""The same while a daemon does."""
 _DISK_SECONDS = 2.0
 """So long the files of an attempt are counted at most."""
 
@@ -70,6 +75,44 @@ def with_cause(end: AttemptEnd, attempt: AttemptPaths, oom_kills: int) -> Attemp
         disk_free=_free_bytes(attempt.folder),
     )
     return replace(end, cause=postmortem.explain(_tail(attempt.log), evidence))
+
+
+def write(end: AttemptEnd, paths: Paths, attempt: AttemptPaths, is_heard: bool) -> None:
+    """Put an exit record in place; on a full disk, give up the reserve, and try for a while.
+
+    Args:
+        end: what it tells.
+        paths: the agent's files.
+        attempt: whose it is.
+        is_heard: whether a daemon listens, which writes the end into its journal, durably, before anybody is told.
+    """
+    data = json.dumps(end.to_wire()).encode()
+    for turn in range(_TRIES):
+        try:
+            files.write_bytes(attempt.exit, data, durable=not is_heard)
+            if not is_heard:
+                files.sync_path(attempt.folder, paths.jobs)
+            break
+        except OSError as error:
+            if is_heard and turn + 1 >= _HEARD_TRIES:
+                break
+            if error.errno not in files.FULL:
+                _mend_folder(attempt, turn)
+            elif not files.drop_ballast(paths.ballast):
+                time.sleep(1)
+    failpoints.point("supervisor.recorded")
+
+
+def _mend_folder(attempt: AttemptPaths, turn: int) -> None:
+    """Make place for the exit record where the job has wrecked its own folder; from the second turn on, slowly."""
+    time.sleep(1 if turn else 0)
+    try:
+        os.makedirs(attempt.folder, 0o700, exist_ok=True)
+        if os.path.isdir(attempt.exit) and not os.path.islink(attempt.exit):
+            os.rename(attempt.exit, f"{attempt.exit}.{os.urandom(4).hex()}")
+        os.chmod(attempt.folder, 0o700)
+    except OSError:
+        pass  # tried again at the next turn
 
 
 def disk_used(folder: str) -> Optional[int]:

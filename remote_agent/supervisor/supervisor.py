@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Dict, List, Optional, Union
 
 from remote_agent.protocol import supervision
 from remote_agent.protocol.ends import AttemptEnd, Usage
-from remote_agent.protocol.errors import AgentError, BadRequest
+from remote_agent.protocol.errors import AgentError
 from remote_agent.protocol.jobs import JobSpec
 from remote_agent.protocol.states import EndReason
 from remote_agent.protocol.supervision import Dismissal, Report, StartOrder, StopOrder, SupervisorRecord
@@ -29,15 +29,12 @@ from remote_agent.storage import event_files, files, log_cap, workspace
 from remote_agent.storage.objects import ObjectStore
 from remote_agent.storage.paths import Paths
 from remote_agent.supervisor import environment, exit_record
+from remote_agent.supervisor.daemon_link import ORDER_BYTES, DaemonLink, understood
 from remote_agent.system import failpoints, processes, spawn_daemon, unix_sockets
 
 if TYPE_CHECKING:
     import resource
 
-_RECORD_TRIES = 600
-"""How often, a second apart, the exit record is tried on a full disk, while no daemon listens."""
-_TOLD_TRIES = 3
-"""The same while a daemon does, which writes it into its journal."""
 _FOLDER_LOOK_SECONDS = 5.0
 """Seconds between two looks whether the attempt's folder is still there."""
 _NEXT_SECONDS = 1.0
@@ -74,7 +71,7 @@ def run(paths: Paths, order: StartOrder, listener: socket.socket) -> None:
         except Exception:  # a fault of ours must not leave the job without an end
             end = supervisor.failed(traceback.format_exc())
         end = replace(end, started_at=supervisor.started_at)
-        supervisor.write_exit(end)
+        exit_record.write(end, paths, supervisor.files, supervisor.daemons.is_heard)
         daemon = supervisor.hand_back(end)
         following = _next_order(daemon)
         if following is None:
@@ -100,23 +97,15 @@ def _next_order(daemon: Optional[socket.socket]) -> Union[StartOrder, Dismissal,
     while daemon is not None and time.monotonic() < deadline:
         daemon.settimeout(max(0.001, deadline - time.monotonic()))
         try:
-            message = daemon.recv(65536)
+            message = daemon.recv(ORDER_BYTES)
         except OSError:
             break
         if not message:
             break
-        said = _understood(message)
+        said = understood(message)
         if isinstance(said, (StartOrder, Dismissal)):  # a stop may have crossed the end
             return said
     return None
-
-
-def _understood(message: bytes) -> Optional[supervision.Order]:
-    """Return an order; None for one that only a newer supervisor knows: it must not end what runs."""
-    try:
-        return supervision.decode(message)
-    except (BadRequest, ValueError, RecursionError):
-        return None
 
 
 class _Supervisor:
@@ -135,8 +124,6 @@ class _Supervisor:
         self.lease = order.lease
         self.token = os.urandom(16).hex()
         self.log = os.open(self.files.log, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        self.daemons: List[socket.socket] = []
-        self.report = Report(supervision.PREPARING)
         self.ended_by: Optional[EndReason] = None
         """Why we end the attempt, once we do."""
         self.end_words = ""
@@ -150,16 +137,11 @@ class _Supervisor:
         self.started_at: Optional[float] = None
         self._began = 0.0
         self._oom_kills = processes.oom_kills()
-        self._listen(listener)
-        if daemon is not None:
-            daemon.setblocking(False)
-            self._add_daemon(daemon)
-
-    def _listen(self, listener: socket.socket) -> None:
         self.selector = selectors.DefaultSelector()
-        self.listener = listener
-        self.listener.setblocking(False)
-        self.selector.register(self.listener, selectors.EVENT_READ, self._accept)
+        self.daemons = DaemonLink(listener, self.selector, self._stop, daemon)
+        self._wake_on_signals()
+
+    def _wake_on_signals(self) -> None:
         self._woken, self._wake = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self.selector.register(self._woken, selectors.EVENT_READ, lambda: os.read(self._woken, 4096))
         signal.set_wakeup_fd(self._wake, warn_on_full_buffer=False)
@@ -245,7 +227,7 @@ class _Supervisor:
         if self.spec.log_limit:
             self.log_look_at = self._began + _LOG_LOOK_SECONDS
         self.folder_look_at = self._began + _FOLDER_LOOK_SECONDS
-        self.report = Report(supervision.RUNNING, self.pid, os.getpid(), self.started_at)
+        self.daemons.report = Report(supervision.RUNNING, self.pid, os.getpid(), self.started_at)
         if self.order.is_brief:
             self.tell_at = self._began + _BRIEF_SECONDS
         else:
@@ -258,8 +240,7 @@ class _Supervisor:
             self._write_own_record()
         except OSError:
             pass  # the disk is full; the first record has the token, which is enough to find the job's processes
-        for daemon in list(self.daemons):
-            self._tell(daemon)
+        self.daemons.tell(self.daemons.report)
 
     def _wait(self) -> Any:
         """Serve the daemon and collect children until the main process has ended."""
@@ -347,41 +328,8 @@ class _Supervisor:
         if self.ended_by is not None:
             raise _Stopped
 
-    def _accept(self) -> None:
-        try:
-            connection, _ = self.listener.accept()
-        except BlockingIOError:
-            return
-        if not unix_sockets.is_own(connection):
-            connection.close()
-            return
-        connection.setblocking(False)
-        self._add_daemon(connection)
-
-    def _add_daemon(self, connection: socket.socket) -> None:
-        self.daemons.append(connection)
-        self.selector.register(connection, selectors.EVENT_READ, lambda: self._hear(connection))
-        self._tell(connection)
-
-    def _tell(self, daemon: socket.socket) -> None:
-        try:
-            daemon.send(json.dumps(self.report.to_wire()).encode())
-        except OSError:
-            pass
-
-    def _hear(self, daemon: socket.socket) -> None:
-        try:
-            message = daemon.recv(65536)
-        except OSError:
-            message = b""
-        if not message:
-            self.selector.unregister(daemon)
-            self.daemons.remove(daemon)
-            daemon.close()
-            return
-        order = _understood(message)
-        if isinstance(order, StopOrder):
-            self._end_it(EndReason.STOPPED_BY_USER, f"stopped by {order.by or 'its owner'}", order.grace)
+    def _stop(self, order: StopOrder) -> None:
+        self._end_it(EndReason.STOPPED_BY_USER, f"stopped by {order.by or 'its owner'}", order.grace)
 
     def _end_it(self, why: EndReason, words: str, grace: Optional[float] = None) -> None:
         """Begin to end the attempt: its signal to the group now, KILL to everything after the grace time."""
@@ -413,36 +361,6 @@ class _Supervisor:
         )
         files.write_bytes(self.files.supervisor, json.dumps(mine.to_wire()).encode(), durable=False)
 
-    def write_exit(self, end: AttemptEnd) -> None:
-        """Put the exit record in place; on a full disk, give up the reserve, and try for a while."""
-        record = json.dumps(end.to_wire()).encode()
-        for turn in range(_RECORD_TRIES):
-            try:
-                # A daemon that listens writes it into its journal, durably, before anybody is told of the end.
-                files.write_bytes(self.files.exit, record, durable=not self.daemons)
-                if not self.daemons:
-                    files.sync_path(self.files.folder, self.paths.jobs)
-                break
-            except OSError as error:
-                if self.daemons and turn + 1 >= _TOLD_TRIES:
-                    break
-                if error.errno not in files.FULL:
-                    self._mend_folder(turn)
-                elif not files.drop_ballast(self.paths.ballast):
-                    time.sleep(1)
-        failpoints.point("supervisor.recorded")
-
-    def _mend_folder(self, turn: int) -> None:
-        """Make place for the exit record where the job has wrecked its own folder; from the second turn on, slowly."""
-        time.sleep(1 if turn else 0)
-        try:
-            os.makedirs(self.files.folder, 0o700, exist_ok=True)
-            if os.path.isdir(self.files.exit) and not os.path.islink(self.files.exit):
-                os.rename(self.files.exit, f"{self.files.exit}.{os.urandom(4).hex()}")
-            os.chmod(self.files.folder, 0o700)
-        except OSError:
-            pass  # tried again at the next turn
-
     def hand_back(self, end: AttemptEnd) -> Optional[socket.socket]:
         """Tell the daemon of the end and leave the attempt.
 
@@ -450,17 +368,11 @@ class _Supervisor:
             The daemon's connection, on which it may send the next order; None when there is none, or when something
             of this attempt may still be there.
         """
-        self.report = Report(supervision.ENDED, end=end)
-        for connection in self.daemons:
-            self._tell(connection)
+        self.daemons.tell(Report(supervision.ENDED, end=end))
         failpoints.point("supervisor.told")
-        daemon = self.daemons.pop() if len(self.daemons) == 1 and not processes.has_children() else None
-        for other in self.daemons:
-            other.close()
-        self.daemons = []
+        daemon = self.daemons.close(may_go_on=not processes.has_children())
         signal.set_wakeup_fd(-1)
         self.selector.close()
-        self.listener.close()
         for descriptor in (self.log, self._woken, self._wake):
             os.close(descriptor)
         return daemon

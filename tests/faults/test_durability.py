@@ -39,7 +39,7 @@ from remote_agent.storage.files import Disk
 from remote_agent.storage.journal import Journal, encode_line, salvage
 from remote_agent.storage.objects import ObjectStore
 from remote_agent.storage.paths import Paths
-from remote_agent.supervisor import supervisor
+from remote_agent.supervisor import exit_record
 from tests.support.backend import FakeBackend
 from tests.support.lossy import LossyDisk, PowerLoss
 
@@ -122,7 +122,7 @@ class Agent:
         self.engine = Engine(paths, Journal(paths.journal, 0.0), _Backend(world), lambda: 1000.0)
         self.daemon = Daemon(paths, "0" * 32, self.engine, _Probe(), socket.socket(socket.AF_UNIX))  # type: ignore[arg-type]
         self.daemon.syncer = _Syncer()  # type: ignore[assignment]
-        self.daemon.send = self._sent  # type: ignore[assignment, method-assign]
+        self.daemon.connections.send = self._sent  # type: ignore[assignment, method-assign]
         self._asked: dict[int, str] = {}
         self._first = acknowledges_first
         world.agents.append(self)
@@ -141,10 +141,10 @@ class Agent:
         self.daemon._decide()
 
     def close(self) -> None:
-        self.daemon._listener.close()
+        self.daemon.connections.listener.close()
         self.daemon._selector.close()
-        if self.daemon.growth.fd is not None:
-            os.close(self.daemon.growth.fd)
+        if self.daemon.watchers.growth.fd is not None:
+            os.close(self.daemon.watchers.growth.fd)
         with contextlib.suppress(OSError):  # the power may have gone between closing and opening it
             self.engine.journal.close()
 
@@ -216,9 +216,7 @@ def write_exit(root: Path, world: World, job: str, code: int) -> None:
     paths = Paths(str(root))
     attempt = paths.job(job).attempt(1)
     os.makedirs(attempt.folder, exist_ok=True)
-    one = supervisor._Supervisor.__new__(supervisor._Supervisor)
-    one.paths, one.files, one.daemons, one.started_at = paths, attempt, [], 1.0
-    one.write_exit(AttemptEnd("exit_code", "", 0.0, code))
+    exit_record.write(AttemptEnd("exit_code", "", 0.0, code, started_at=1.0), paths, attempt, is_heard=False)
     world.written_exits[job] = {"exit_code": code}
 
 
