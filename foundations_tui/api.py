@@ -21,6 +21,7 @@ from foundations_tui.store.rows import JobRow
 from foundations_tui.submit import pipeline as submission
 from foundations_tui.submit.request import Request
 from foundations_tui.sync import outputs, pull
+from remote_agent.protocol.wire import JsonTable
 
 _own = threading.local()
 
@@ -44,14 +45,14 @@ def submit(command: list[str], folder: str, **wanted: Any) -> str:
     return submission.submit(session(), request).view.spec.job
 
 
-def jobs(where: str, sort: str, limit: int) -> list[dict[str, Any]]:
+def jobs(where: str, sort: str, limit: int) -> list[JsonTable]:
     """Return jobs as ``--json`` prints them."""
     conn = _reader()
     which = queries.JobFilter(query=where, directions=queries.directions(conn))
     return [row.to_json(time.time()) for row in queries.jobs(conn, which, sort or "created", limit)]
 
 
-def job(wanted: str, fresh: bool = False) -> dict[str, Any]:
+def job(wanted: str, fresh: bool = False) -> JsonTable:
     """Return one job as ``--json`` prints it.
 
     Args:
@@ -86,7 +87,7 @@ def follow_log(wanted: str) -> Iterator[bytes]:
     yield from watch.follow_log(own, queries.resolve(own.store.conn, wanted))
 
 
-def history(wanted: str, key: str) -> list[dict[str, Any]]:
+def history(wanted: str, key: str) -> list[JsonTable]:
     """Return all values of a metric.
 
     Raises:
@@ -108,13 +109,13 @@ def artifact(wanted: str, key: str) -> tuple[str, str]:
     return row.job, str(outputs.artifact(session(), row, key))
 
 
-def project_rows(project: str) -> list[dict[str, Any]]:
+def project_rows(project: str) -> list[JsonTable]:
     """Return a project's jobs, oldest first, with the names that the predecessor gave them."""
     rows = queries.jobs(_reader(), queries.JobFilter(project=project), "created:asc")
     return [_project_row(row) for row in rows]
 
 
-def _project_row(row: JobRow) -> dict[str, Any]:
+def _project_row(row: JobRow) -> JsonTable:
     return {
         "project_name": row.project,
         "job_id": row.job,

@@ -116,7 +116,8 @@ class Session:
                 raise
             _log.info("agent %s", agent.hello.version, extra={"action": "connect", "host": host})
             self._agents[host] = agent
-        writes.put_contact(self.store, host, contact_facts(agent))
+        hello = agent.hello
+        writes.put_contact(self.store, host, hello.resources, hello.problems, hello)
         return agent
 
     def retrying(self, host: str, action: Callable[[Agent], T], seconds: float = _RETRY_SECONDS) -> T:
@@ -166,13 +167,3 @@ class Session:
         from foundations_tui.store import writes
 
         return writes.put_client_id(self.store, uuid.uuid4().hex[:12])
-
-
-def contact_facts(agent: Agent) -> dict[str, object]:
-    """Return what an agent's hello says, as the store keeps it."""
-    return {
-        "resources": agent.hello.resources.to_wire(),
-        "problems": agent.hello.problems,
-        "python": agent.hello.python,
-        "agent_version": agent.hello.version,
-    }

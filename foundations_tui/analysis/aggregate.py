@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from foundations_tui.store.rows import json_value
+from remote_agent.protocol.wire import JsonTable
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ class Group:
     columns: list[Spread | None]
     """One for each further column; None where no job has a number."""
 
-    def to_json(self, by: str, names: Sequence[str]) -> dict[str, Any]:
+    def to_json(self, by: str, names: Sequence[str]) -> JsonTable:
         """Return it as ``--json`` prints it."""
         spreads = zip(names, self.columns, strict=True)
         return {

@@ -10,6 +10,7 @@ from typing import Any
 from foundations_tui.analysis import aggregate
 from foundations_tui.store.rows import JobRow, json_value
 from foundations_tui.text import humanize
+from remote_agent.protocol.wire import JsonTable
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,7 @@ class Line:
         """Whether the jobs do not agree."""
         return any(repr(value) != repr(self.values[0]) for value in self.values[1:])
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> JsonTable:
         """Return it as ``--json`` prints it."""
         values = [vars(value) if isinstance(value, aggregate.Spread) else value for value in self.values]
         return {"kind": self.kind, "name": self.name, "values": json_value(values), "best": self.best}
@@ -128,7 +129,7 @@ def average(
     return Averaged(groups, lines)
 
 
-def _options(row: JobRow) -> dict[str, Any]:
+def _options(row: JobRow) -> JsonTable:
     """Return what the command line says beyond what the SDK said anyway."""
     return {key: value for key, value in row.args.items() if key not in row.params}
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 def enter(session: Session, host: str, row: JobRow | None, command: tuple[str, ...]) -> int:
     from foundations_tui.hosts import console
     from foundations_tui.sync import pull
+    from remote_agent.protocol.roles import EnterWanted
 
     if row is not None:
         pull.catch_up(session, host, streams=False)  # it may have started, or be at another attempt by now
@@ -23,5 +24,5 @@ def enter(session: Session, host: str, row: JobRow | None, command: tuple[str, .
     if row is not None and not row.attempt:
         raise NotFoundError(f"job {row.job} has not started: it has no folder yet")
     agent = session.agent(host)
-    wish = {"job": row.job if row else "", "attempt": row.attempt if row else 0, "command": list(command)}
-    return console.run(agent, agent.place, wish, sys.stdin.isatty() and sys.stdout.isatty())
+    wanted = EnterWanted(row.job if row else "", row.attempt if row else 0, list(command))
+    return console.run(agent, agent.place, wanted, sys.stdin.isatty() and sys.stdout.isatty())

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from foundations_tui.config import locations, toml
 from foundations_tui.config.schema import AppFile, AppNotifyTable
 from foundations_tui.config.values import delivery_of
+from remote_agent.protocol.notices import NotifyTarget
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,8 +20,8 @@ class Notify:
     bell: bool = True
     terminal: str = "auto"
     """How the terminal is asked to: one of ``schema.TERMINALS``."""
-    delivery: dict[str, Any] = field(default_factory=dict)
-    """"url" gets a POST of JSON, "command" gets it on standard input."""
+    target: NotifyTarget | None = None
+    """Who is told beside the user."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ import getpass
 import os
 import re
 import subprocess
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from foundations_tui.config import locations, toml
 from foundations_tui.config.schema import HostsFile, HostTable
 from foundations_tui.config.values import data_table, env_table, notify_of
 from foundations_tui.errors import ConfigError, NotFoundError, UsageError
+from remote_agent.protocol.notices import NotifyTarget
 
 LOCAL = "local"
 RESERVED = ("any", "defaults")
@@ -48,7 +49,7 @@ class HostsConfig:
     hosts: dict[str, HostConfig]
     default_host: str = ""
     owner: str = ""
-    notify: dict[str, Any] = field(default_factory=dict)
+    notify: NotifyTarget | None = None
     """Whom a host tells that a job has ended: "url", "command", "on"."""
     unknown: tuple[ConfigError, ...] = ()
     """What is wrong with keys that nobody knows: reading goes on without them, submitting does not."""

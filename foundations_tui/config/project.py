@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from foundations_tui.config import toml
 from foundations_tui.config.hosts import HostConfig
@@ -13,6 +12,7 @@ from foundations_tui.config.schema import ProjectFile
 from foundations_tui.config.toml import Document
 from foundations_tui.config.values import data_table, env_table, notify_of
 from foundations_tui.errors import ConfigError
+from remote_agent.protocol.notices import NotifyTarget
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class ProjectConfig:
     """Patterns of the files that come back by themselves when a job ends."""
     output_limit: int = 1 << 30
     """Bytes of them that come back at most."""
-    notify: dict[str, Any] = field(default_factory=dict)
+    notify: NotifyTarget | None = None
     """Whom a host tells that a job has ended; over hosts.toml's."""
     directions: dict[str, str] = field(default_factory=dict)
     """Whether the smallest or the largest value of a metric is best: "min" or "max", by its key."""

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import shlex
 import urllib.parse
+from dataclasses import replace
 from typing import Any
 
 from foundations_tui.config.schema import AppNotifyTable, NotifyTable
 from foundations_tui.config.toml import Document, nearest
 from remote_agent.protocol.jobs import ENV_NAME
+from remote_agent.protocol.notices import NotifyTarget
 
 _PLACE_KEYS = ("path", "at")
 
 
-def delivery_of(document: Document, notify: NotifyTable | AppNotifyTable) -> dict[str, Any]:
-    """Return how ends are told, as hosts and the app take it: "url" and "command", each where it is given.
+def delivery_of(document: Document, notify: NotifyTable | AppNotifyTable) -> NotifyTarget | None:
+    """Return how ends are told; None where nobody is.
 
     Raises:
         ConfigError: one makes no sense, with its line.
@@ -25,18 +27,17 @@ def delivery_of(document: Document, notify: NotifyTable | AppNotifyTable) -> dic
         raise document.error(
             ("notify", "command"), "command of [notify] must be a command: a string, or a list of strings"
         )
-    given = {"url": notify.url, "command": notify.command}
-    return {key: value for key, value in given.items() if value}
+    return NotifyTarget(notify.url, notify.command) if notify.url or notify.command else None
 
 
-def notify_of(document: Document, notify: NotifyTable) -> dict[str, Any]:
-    """Return whom a host tells of ends: "url", "command", "on", each where it is given.
+def notify_of(document: Document, notify: NotifyTable) -> NotifyTarget | None:
+    """Return whom a host tells of ends; None for nobody.
 
     Raises:
         ConfigError: one makes no sense, with its line.
     """
-    delivery = delivery_of(document, notify)
-    return delivery if notify.on is None else {**delivery, "on": list(notify.on)}
+    target = delivery_of(document, notify)
+    return replace(target, on=None if notify.on is None else [*notify.on]) if target else None
 
 
 def _is_command(value: str | list[str]) -> bool:

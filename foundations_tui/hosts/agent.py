@@ -27,6 +27,7 @@ from foundations_tui.hosts.transport import Channel, Transport
 from remote_agent.protocol import framing, messages
 from remote_agent.protocol.errors import BadRequest, ProtocolError
 from remote_agent.protocol.messages import A, Request
+from remote_agent.protocol.wire import JsonTable
 
 _ERRORS: dict[str, type[FoundationsError]] = {
     "bad_request": UsageError,
@@ -81,7 +82,7 @@ class Agent:
         """Ask without waiting."""
         return self._rpc.ask(request, blob)
 
-    def open_bulk(self, role: str, *words: str) -> tuple[Channel, shell.NonceLines, dict[str, Any]]:
+    def open_bulk(self, role: str, *words: str) -> tuple[Channel, shell.NonceLines, JsonTable]:
         """Open a channel of its own for bulk bytes; see ``shell.open_bulk``.
 
         Where the server gives only one session on a connection, on a connection of its own.
@@ -97,7 +98,7 @@ class Agent:
             raise
         return cast(Channel, _Alone(channel, other)), lines, said
 
-    def run_role(self, role: str, *arguments: str) -> dict[str, Any]:
+    def run_role(self, role: str, *arguments: str) -> JsonTable:
         """Run a short role of the agent on a channel of its own, and return its answer.
 
         Raises:

@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from typing import Any, Protocol
 
 from foundations_tui.hosts.shell import Place
+from remote_agent.protocol.roles import EnterWanted
 
 _CHUNK = 1 << 16
 
@@ -26,18 +27,18 @@ class Console(Protocol):
         """See ``Transport.console``."""
 
 
-def run(transport: Console, place: Place, wish: dict[str, Any], tty: bool) -> int:
-    """Run what a wish says (see ``remote_agent/roles/enter.py``) and return its exit code.
+def run(transport: Console, place: Place, wanted: EnterWanted, tty: bool) -> int:
+    """Run a command on a host and return its exit code.
 
     Args:
         transport: to the host, or its agent.
         place: where the agent is there.
-        wish: "job", "attempt", "command".
+        wanted: which, and where.
         tty: whether it gets a terminal.
     Raises:
         HostError: the connection was lost.
     """
-    packed = base64.urlsafe_b64encode(json.dumps(wish).encode()).decode()
+    packed = base64.urlsafe_b64encode(json.dumps(wanted.to_wire()).encode()).decode()
     nonce = os.urandom(12).hex()
     line = shlex.join([place.python, "-I", "-S", "-E", place.zipapp, "enter", place.root, nonce, packed])
     return transport.console(line, nonce, tty)

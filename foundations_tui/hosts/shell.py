@@ -11,11 +11,11 @@ import os
 import shlex
 import time
 from dataclasses import dataclass
-from typing import Any
 
 from foundations_tui.errors import HostRefused, HostUnreachable
 from foundations_tui.hosts import bundle
 from foundations_tui.hosts.transport import Channel, Transport
+from remote_agent.protocol.wire import JsonTable
 
 _ANSWER_SECONDS = 30.0
 _MOST_NOISE = 1 << 20
@@ -73,7 +73,7 @@ class NonceLines:
         self._channel = channel
         self._host = host
 
-    def read(self, timeout: float = _ANSWER_SECONDS) -> dict[str, Any]:
+    def read(self, timeout: float = _ANSWER_SECONDS) -> JsonTable:
         """Return what the next such line says.
 
         Raises:
@@ -102,7 +102,7 @@ class NonceLines:
         except (HostUnreachable, OSError, EOFError):
             pass
 
-    def _parsed(self, text: bytes) -> dict[str, Any]:
+    def _parsed(self, text: bytes) -> JsonTable:
         try:
             said = json.loads(text)
         except (ValueError, RecursionError):
@@ -166,7 +166,7 @@ def become_agent(channel: Channel, host: str, root: str, python: str) -> Place:
 
 def open_bulk(
     transport: Transport, host: str, place: Place, role: str, *words: str
-) -> tuple[Channel, NonceLines, dict[str, Any]]:
+) -> tuple[Channel, NonceLines, JsonTable]:
     """Open a channel of its own for bulk bytes.
 
     Returns:
@@ -199,7 +199,7 @@ def _find_python(python: str, nonce: str, wish: str) -> str:
     )
 
 
-def _raise_error(said: dict[str, Any], host: str, python: str) -> None:
+def _raise_error(said: JsonTable, host: str, python: str) -> None:
     error = said.get("error")
     if error == "no_python":
         what = f"{python} is no Python 3.8 or newer that runs there" if python else "no Python 3.8 or newer was found"

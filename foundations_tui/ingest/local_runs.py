@@ -11,7 +11,6 @@ import shutil
 import signal
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from foundations_tui.config import locations
 from foundations_tui.config.hosts import load_hosts, owner_name
@@ -24,6 +23,7 @@ from remote_agent.protocol.ends import AttemptEnd, Cause, Usage
 from remote_agent.protocol.errors import BadRequest
 from remote_agent.protocol.jobs import JOB_ID, JobSpec, JobView
 from remote_agent.protocol.states import STATE_OF_REASON, EndReason, JobState
+from remote_agent.protocol.wire import JsonTable
 
 KIND = "run"
 """What a run is called among the kinds of jobs."""
@@ -214,7 +214,7 @@ class _Run:
         return True
 
 
-def _spec(job: str, facts: dict[str, Any]) -> JobSpec:
+def _spec(job: str, facts: JsonTable) -> JobSpec:
     return JobSpec(
         job=job,
         command=tuple(str(word) for word in facts["command"]),
@@ -261,7 +261,7 @@ def _with_past(views: list[JobView]) -> JobView:
     return replace(views[-1], attempts=tuple(view.past() for view in views[:-1]))
 
 
-def _is_alive(facts: dict[str, Any]) -> bool:
+def _is_alive(facts: JsonTable) -> bool:
     """Return whether a run's process still runs: the same pid, started at the same time since the same boot."""
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
@@ -293,7 +293,7 @@ def _names(path: Path) -> list[str]:
         return []
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _read(path: Path) -> JsonTable:
     try:
         found = json.loads(path.read_text(encoding="utf-8", errors="replace"))
     except (OSError, ValueError):

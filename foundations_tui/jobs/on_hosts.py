@@ -5,9 +5,8 @@ from __future__ import annotations
 import dataclasses
 import sqlite3
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from foundations_tui.errors import FoundationsError, NotFoundError, UsageError
 from foundations_tui.hosts.agent import Agent
@@ -20,6 +19,8 @@ from foundations_tui.store import queries
 from foundations_tui.sync import pull
 from foundations_tui.text import humanize
 from remote_agent.protocol import messages
+from remote_agent.protocol.resources import HostGpu
+from remote_agent.protocol.roles import Autostart
 
 _MOST_QUEUED = 1000
 """So many waiting jobs of a host are listed."""
@@ -36,7 +37,7 @@ _FRESH, _LOOK_PATIENCE = 1.0, 5.0
 def hosts_of_group(session: Session, group: str) -> list[str]:
     """Return the hosts that have unfinished jobs of a group, and those on which it is paused."""
     conn = session.store.conn
-    paused = [name for name, row in queries.hosts(conn).items() if group in row.resources.get("paused", [])]
+    paused = [name for name, row in queries.hosts(conn).items() if row.resources and group in row.resources.paused]
     return list(
         dict.fromkeys([*queries.groups(conn, group), *(name for name in paused if name in session.hosts.hosts)])
     )
@@ -93,8 +94,8 @@ def queue(session: Session, host: str) -> messages.QueueAnswer:
 class GpuListing:
     """The GPUs of some hosts."""
 
-    gpus: list[tuple[str, dict[str, Any]]]
-    """(host, the GPU as the agent describes it)."""
+    gpus: list[tuple[str, HostGpu]]
+    """(host, one of its GPUs)."""
     problems: list[tuple[str, str]]
     """(host, what is wrong with its GPUs, where its tool told)."""
     errors: list[FoundationsError]
@@ -116,7 +117,7 @@ def gpus(session: Session, hosts: Sequence[str]) -> GpuListing:
     errors = list(pull.catch_up_all(session, list(hosts), streams=False).values())
     known = queries.hosts(session.store.conn)
     rows = [known[host] for host in hosts if host in known]
-    found = [(row.name, gpu) for row in rows for gpu in row.resources.get("gpus", [])]
+    found = [(row.name, gpu) for row in rows for gpu in row.gpus]
     problems = [(row.name, problem) for row in rows for problem in row.problems if _is_of_gpus(problem)]
     return GpuListing(found, problems, errors)
 
@@ -137,20 +138,19 @@ def _have_looked(session: Session, host: str) -> None:
         return  # the sync that follows meets it again
 
 
-def gpu_cells(conn: sqlite3.Connection, host: str, gpu: Mapping[str, Any]) -> list[str]:
+def gpu_cells(conn: sqlite3.Connection, host: str, gpu: HostGpu) -> list[str]:
     """Return a GPU as a row of a table below ``GPU_HEADERS``."""
-    used, total = gpu.get("memory_used"), gpu.get("memory_total")
-    memory = f"{(used or 0) / 1024:.1f} of {total / 1024:.0f} GB" if total else ""
-    measured = ((gpu.get("utilization"), "%"), (gpu.get("temperature"), "°C"), (gpu.get("power"), "W"))
+    total = gpu.memory_total
+    memory = f"{(gpu.memory_used or 0) / 1024:.1f} of {total / 1024:.0f} GB" if total else ""
+    measured = ((gpu.utilization, "%"), (gpu.temperature, "°C"), (gpu.power, "W"))
     in_words = ["" if value is None else f"{value} {unit}" for value, unit in measured]
-    return [host, str(gpu["index"]), gpu["name"], memory, *in_words, _holder(conn, gpu)]
+    return [host, str(gpu.index), gpu.name, memory, *in_words, _holder(conn, gpu)]
 
 
-def _holder(conn: sqlite3.Connection, gpu: Mapping[str, Any]) -> str:
-    jobs = gpu.get("jobs") or []
-    if not jobs:
-        return str(gpu.get("held") or gpu.get("sick") or "free")
-    return ", ".join(_job_words(conn, job) for job in jobs)
+def _holder(conn: sqlite3.Connection, gpu: HostGpu) -> str:
+    if not gpu.jobs:
+        return gpu.held or gpu.sick or "free"
+    return ", ".join(_job_words(conn, job) for job in gpu.jobs)
 
 
 def _job_words(conn: sqlite3.Connection, job: str) -> str:
@@ -198,18 +198,18 @@ class HostReport:
     root: str
     python: str
     python_version: str
-    cpus: int
-    memory: int
+    cpus: float | None
+    memory: float | None
     """Bytes, as the following."""
-    disk_free: int
-    disk_jobs: int
-    gpus: list[dict[str, Any]]
+    disk_free: float | None
+    disk_jobs: float | None
+    gpus: list[HostGpu]
     problems: list[str]
 
     @property
     def lines(self) -> list[tuple[str, str]]:
         """Return it in words: (what, how much), as they stand below one another."""
-        gpus = "; ".join(f"{gpu['index']}: {gpu['name']}" for gpu in self.gpus)
+        gpus = "; ".join(f"{gpu.index}: {gpu.name}" for gpu in self.gpus)
         disk = f"disk free {humanize.size(self.disk_free)}"
         return [
             ("connected in", f"{self.connect_seconds:.2f} s, round trip {self.round_trip_seconds * 1000:.1f} ms"),
@@ -232,7 +232,7 @@ def test(session: Session, host: str) -> HostReport:
     began = time.monotonic()
     agent = session.agent(host)
     connected = time.monotonic() - began
-    resources = agent.hello.resources.to_wire()
+    resources = agent.hello.resources
     return HostReport(
         host,
         round(connected, 3),
@@ -241,7 +241,11 @@ def test(session: Session, host: str) -> HostReport:
         agent.hello.root,
         agent.place.python,
         agent.place.version,
-        **{key: resources[key] for key in ("cpus", "memory", "disk_free", "disk_jobs", "gpus")},
+        resources.cpus,
+        resources.memory,
+        resources.disk_free,
+        resources.disk_jobs,
+        resources.gpus,
         problems=[*agent.hello.problems, *_try_setup(session, host)],
     )
 
@@ -313,7 +317,7 @@ def agent_status(session: Session, host: str) -> AgentReport:
         NotFoundError: there is no such host. HostError: it is out of reach or refuses.
     """
     agent = session.agent(session.hosts.host(host).name)
-    hello, boot = agent.hello, agent.run_role("autostart", "status")
+    hello, boot = agent.hello, Autostart.from_wire(agent.run_role("autostart", "status"))
     return AgentReport(
         host=host,
         agent_version=hello.version,
@@ -324,8 +328,8 @@ def agent_status(session: Session, host: str) -> AgentReport:
         queued=hello.resources.queued,
         paused=hello.resources.paused,
         disk_jobs=hello.resources.disk_jobs,
-        autostart=boot["by"] or None,
-        problems=[*hello.problems, *([boot["problem"]] if boot["problem"] else [])],
+        autostart=boot.by or None,
+        problems=[*hello.problems, *([boot.problem] if boot.problem else [])],
     )
 
 
@@ -380,6 +384,7 @@ def set_autostart(session: Session, host: str, enabled: bool) -> tuple[str, str]
         HostError: the host is out of reach. FoundationsError: it has nothing that could start it.
     """
     answer = session.agent(session.hosts.host(host).name).run_role("autostart", "on" if enabled else "off")
-    if enabled and not answer["by"]:
-        raise FoundationsError(f"{host}: {answer['problem']}")
-    return str(answer.get("by") or ""), str(answer.get("problem") or "")
+    boot = Autostart.from_wire(answer)
+    if enabled and not boot.by:
+        raise FoundationsError(f"{host}: {boot.problem}")
+    return boot.by, boot.problem

@@ -11,6 +11,7 @@ from foundations_tui.store.rows import CurvePoint, HostRow, JobRow, iso, json_va
 from foundations_tui.submit.pipeline import Preview
 from foundations_tui.sweeps.submission import Submission
 from foundations_tui.text import humanize
+from remote_agent.protocol.wire import JsonTable
 
 _MOST_SHOWN = 20
 _LONGEST = 300
@@ -20,7 +21,7 @@ _TEXT_OF_JOBS = ("name", "command", "params", "tags", "metrics", "note", "artifa
 _OF_A_HOST = "host state error running queued cpus cpus_free memory_free disk_free paused problems".split()
 
 
-def brief(row: JobRow) -> dict[str, Any]:
+def brief(row: JobRow) -> JsonTable:
     """Return one job in a few words."""
     metrics = {key: summary.last for key, summary in list(row.metrics.items())[:_MOST_SHOWN]}
     text = {
@@ -36,7 +37,7 @@ def brief(row: JobRow) -> dict[str, Any]:
     return known({**facts, **state, **when, "untrusted": known(json_value(text))})
 
 
-def whole(row: JobRow, spec: Mapping[str, Any]) -> dict[str, Any]:
+def whole(row: JobRow, spec: Mapping[str, Any]) -> JsonTable:
     """Return one job in full, with its specification, and what it wrote itself apart."""
     facts = {key: value for key, value in row.to_json(time.time()).items() if key not in _NOT_TOLD}
     untrusted = {key: facts.pop(key) for key in _TEXT_OF_JOBS}
@@ -45,7 +46,7 @@ def whole(row: JobRow, spec: Mapping[str, Any]) -> dict[str, Any]:
     return known({**facts, "options": known(options), "untrusted": known(untrusted)})
 
 
-def host(name: str, row: HostRow | None) -> dict[str, Any]:
+def host(name: str, row: HostRow | None) -> JsonTable:
     """Return one host in a few words."""
     if row is None:
         return {"host": name, "state": "unknown"}
@@ -54,7 +55,7 @@ def host(name: str, row: HostRow | None) -> dict[str, Any]:
     return known({**{key: wire[key] for key in _OF_A_HOST}, "gpus": gpus})
 
 
-def preview(submission: Submission, found: Preview) -> dict[str, Any]:
+def preview(submission: Submission, found: Preview) -> JsonTable:
     """Return what a submit would ship, and what it would cost."""
     commands = [humanize.command(list(request.command)) for request in submission.requests[:_MOST_SHOWN]]
     facts = {"jobs": len(submission.requests), "sweep": submission.words, "commands": commands, "host": found.host}
@@ -64,7 +65,7 @@ def preview(submission: Submission, found: Preview) -> dict[str, Any]:
     return known({**facts, "largest": largest, "not_shipped": left})
 
 
-def outcomes(found: Iterable[Outcome]) -> dict[str, Any]:
+def outcomes(found: Iterable[Outcome]) -> JsonTable:
     """Return what came of an operation, for each job."""
     return {
         "jobs": [
@@ -74,7 +75,7 @@ def outcomes(found: Iterable[Outcome]) -> dict[str, Any]:
     }
 
 
-def thinned(curve: Sequence[CurvePoint], most: int) -> list[dict[str, Any]]:
+def thinned(curve: Sequence[CurvePoint], most: int) -> list[JsonTable]:
     """Return at most so many points of a series: evenly spread, the last one among them."""
     step = max(1, -(-len(curve) // most))
     kept = curve[(len(curve) - 1) % step :: step]
@@ -86,6 +87,6 @@ def words_of(pairs: Mapping[str, Any] | None) -> tuple[str, ...]:
     return tuple(f"{key}={value}" for key, value in (pairs or {}).items())
 
 
-def known(facts: Mapping[str, Any]) -> dict[str, Any]:
+def known(facts: Mapping[str, Any]) -> JsonTable:
     """Return what is known."""
     return {key: value for key, value in facts.items() if value not in (None, "", [], {}, ())}

@@ -20,13 +20,14 @@ from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from foundations_tui.config import locations
 from foundations_tui.errors import NotFoundError, SnapshotError
 from foundations_tui.snapshot import git_cli
 from foundations_tui.snapshot.files import IGNORE_FILE, Listing, included
 from foundations_tui.text import humanize
+from remote_agent.protocol.wire import JsonTable
 
 if TYPE_CHECKING:
     import git
@@ -67,7 +68,7 @@ class Snapshot:
     """Bytes of all its files."""
     empty: tuple[str, ...] = ()
     """Folders below the root that hold nothing: git keeps none, and programs write into them."""
-    git: dict[str, Any] = field(default_factory=dict)
+    git: JsonTable = field(default_factory=dict)
     """commit and branch of the user's repository, and whether the tree is another than the commit's ("dirty")."""
 
 
@@ -517,7 +518,7 @@ def _repository_of(folder: Path) -> git.Repo | None:
     return repository if repository.working_tree_dir else None
 
 
-def _provenance(repository: git.Repo, tree: str) -> dict[str, Any]:
+def _provenance(repository: git.Repo, tree: str) -> JsonTable:
     """Return the commit and branch that the working tree stands on, None where there is none, and whether it differs.
 
     A tree with submodules, or one whose files a filter changed at checkout, is never the commit's.

@@ -25,6 +25,8 @@ from foundations_tui.store.rows import (
 )
 from foundations_tui.text import humanize
 from remote_agent.protocol.ends import PastAttempt, Usage, known_cause
+from remote_agent.protocol.resources import Resources
+from remote_agent.protocol.wire import JsonTable
 
 FACTS = {"param": "params", "arg": "args", "tag": "tags", "artifact": "artifacts", "used": "uses"}
 """The kinds of facts, and what each is called of a job."""
@@ -252,7 +254,7 @@ def was_frozen_here(conn: sqlite3.Connection, job: str) -> bool:
     return found is not None and bool(found["submitter"])
 
 
-def spec(conn: sqlite3.Connection, job_id: str) -> dict[str, Any]:
+def spec(conn: sqlite3.Connection, job_id: str) -> JsonTable:
     """Return a job's specification as its host has it.
 
     Raises:
@@ -261,11 +263,11 @@ def spec(conn: sqlite3.Connection, job_id: str) -> dict[str, Any]:
     row = conn.execute("SELECT spec FROM jobs WHERE job = ?", [job_id]).fetchone()
     if row is None:
         raise NotFoundError(f"there is no job {job_id}")
-    found: dict[str, Any] = json.loads(row["spec"])
+    found: JsonTable = json.loads(row["spec"])
     return found
 
 
-def whole_spec(conn: sqlite3.Connection, job_id: str) -> dict[str, Any]:
+def whole_spec(conn: sqlite3.Connection, job_id: str) -> JsonTable:
     """Return every field of a job's specification: what its host did not say is as by default.
 
     Raises:
@@ -666,7 +668,7 @@ class _Details:
     """Facts and metrics of some jobs, a few queries for all of them."""
 
     def __init__(self, conn: sqlite3.Connection, ids: list[tuple[str, int]]) -> None:
-        self.facts: dict[str, dict[str, dict[str, Any]]] = {kind: {} for kind in FACTS}
+        self.facts: dict[str, dict[str, JsonTable]] = {kind: {} for kind in FACTS}
         self.metrics: dict[str, dict[str, MetricSummary]] = {}
         attempts = dict(ids)
         for start in range(0, len(ids), 500):
@@ -687,7 +689,7 @@ class _Details:
 def _host(row: sqlite3.Row, counts: dict[str, int]) -> HostRow:
     return HostRow(
         name=row["name"],
-        resources=json.loads(row["resources"] or "{}"),
+        resources=Resources.from_wire(json.loads(row["resources"])) if row["resources"] else None,
         problems=json.loads(row["problems"] or "[]"),
         last_contact=row["last_contact"],
         error=row["error"],

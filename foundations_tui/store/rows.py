@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
 from foundations_tui.text import humanize
 from remote_agent.protocol.ends import Cause, PastAttempt, Usage
+from remote_agent.protocol.resources import HostGpu, Resources
 from remote_agent.protocol.wire import JsonTable
 
 
@@ -25,7 +25,7 @@ class MetricSummary:
     step: int | None
     """Step of the last value."""
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> JsonTable:
         """Return it as ``--json`` prints it."""
         numbers = {"first": self.first, "last": self.last, "min": self.min, "max": self.max}
         return {**{k: json_number(v) for k, v in numbers.items()}, "count": self.count, "step": self.step}
@@ -75,7 +75,7 @@ class JobRow:
     """The attempts before the current one."""
     starts_at: float | None
     """When it is expected to start."""
-    outputs: dict[str, Any] | None
+    outputs: JsonTable | None
     """What was brought back of its outputs; None when nothing was, yet."""
     pruned: bool
     """Whether its folder on the host was removed."""
@@ -95,14 +95,14 @@ class JobRow:
     archived: bool = False
     trashed_at: float | None = None
     """When it was deleted."""
-    params: dict[str, Any] = field(default_factory=dict)
-    args: dict[str, Any] = field(default_factory=dict)
+    params: JsonTable = field(default_factory=dict)
+    args: JsonTable = field(default_factory=dict)
     """What its command line says."""
     metrics: dict[str, MetricSummary] = field(default_factory=dict)
-    tags: dict[str, Any] = field(default_factory=dict)
-    artifacts: dict[str, Any] = field(default_factory=dict)
+    tags: JsonTable = field(default_factory=dict)
+    artifacts: JsonTable = field(default_factory=dict)
     """By key: "path" below its folder of artifacts, and what else is known."""
-    uses: dict[str, Any] = field(default_factory=dict)
+    uses: JsonTable = field(default_factory=dict)
     """Artifacts of other jobs that it used."""
 
     @property
@@ -188,7 +188,7 @@ class JobRow:
         metrics = [f"{key} {_brief(metric.last)}" for key, metric in self.metrics.items()]
         return self.why or "  ".join(params + metrics)
 
-    def to_json(self, now: float) -> dict[str, Any]:
+    def to_json(self, now: float) -> JsonTable:
         """Return it as ``--json`` prints it: every field is there, null where it is not known."""
         return {
             "job": self.job,
@@ -242,18 +242,13 @@ class JobRow:
         }
 
 
-def free_gpus(gpus: Iterable[Mapping[str, Any]]) -> int:
-    """Return how many GPUs of a host's resources neither a job of ours nor somebody else holds."""
-    return sum(1 for gpu in gpus if not gpu.get("job") and not gpu.get("busy"))
-
-
 @dataclass(frozen=True, slots=True)
 class HostRow:
     """One host as it was last heard."""
 
     name: str
-    resources: dict[str, Any]
-    """"cpus", "cpus_free", "memory", "disk_free", "gpus"; empty when it was never reached."""
+    resources: Resources | None
+    """None when it was never reached."""
     problems: list[str]
     last_contact: float | None
     error: str | None
@@ -270,7 +265,7 @@ class HostRow:
             return "unreachable"
         return "unknown" if self.last_contact is None else "reachable"
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> JsonTable:
         """Return it as ``--json`` prints it."""
         return {
             "host": self.name,
@@ -279,20 +274,29 @@ class HostRow:
             "unreachable_since": iso(self.unreachable_since),
             "running": self.running,
             "queued": self.queued,
-            "cpus": self.resources.get("cpus"),
-            "cpus_free": self.resources.get("cpus_free"),
-            "memory": self.resources.get("memory"),
-            "disk_free": self.resources.get("disk_free"),
-            "memory_free": self.resources.get("memory_free"),
-            "disk_total": self.resources.get("disk_total"),
-            "disk_jobs": self.resources.get("disk_jobs"),
-            "paused": self.resources.get("paused", []),
-            "gpus": self.resources.get("gpus", []),
+            **self._resources(),
             "problems": self.problems,
             "python": self.python,
             "agent_version": self.agent_version,
             "data_as_of": iso(self.last_contact),
         }
+
+    def _resources(self) -> JsonTable:
+        names = ("cpus", "cpus_free", "memory", "disk_free", "memory_free", "disk_total", "disk_jobs")
+        if self.resources is None:
+            return {**dict.fromkeys(names), "paused": [], "gpus": []}
+        wire = self.resources.to_wire()
+        return {name: wire[name] for name in (*names, "paused", "gpus")}
+
+    @property
+    def gpus(self) -> list[HostGpu]:
+        """Its GPUs, as last heard."""
+        return self.resources.gpus if self.resources else []
+
+    @property
+    def free_gpus(self) -> int:
+        """How many of them nobody holds."""
+        return self.resources.free_gpus if self.resources else 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -308,7 +312,7 @@ class ProjectRow:
     lost: int
     last_job_at: float
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> JsonTable:
         """Return it as ``--json`` prints it."""
         names = ("project", "jobs", "running", "queued", "completed", "failed", "lost")
         return {**{name: getattr(self, name) for name in names}, "last_job_at": iso(self.last_job_at)}
@@ -328,7 +332,7 @@ class SweepRow:
     """Failed, stopped or lost."""
     created_at: float
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> JsonTable:
         """Return it as ``--json`` prints it."""
         names = ("project", "jobs", "running", "waiting", "completed", "failed")
         return {"sweep": self.group, **{n: getattr(self, n) for n in names}, "created_at": iso(self.created_at)}
@@ -343,7 +347,7 @@ class MetricRow:
     value: Any
     time: float
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> JsonTable:
         """Return it as ``--json`` prints it."""
         return {"key": self.key, "step": self.step, "value": json_number(self.value), "time": iso(self.time)}
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterable
-from typing import Any
 
 from foundations.records import valid_text
 from foundations_tui.store.db import Store
 from foundations_tui.store.write_records import PUT_FACT, fact_value
+from remote_agent.protocol.wire import JsonTable
 
 
-def put_annotations(store: Store, jobs: Iterable[str], changes: dict[str, Any], moment: float) -> None:
+def put_annotations(store: Store, jobs: Iterable[str], changes: JsonTable, moment: float) -> None:
     """Say something of jobs: it stands here at once, and is sent to their hosts.
 
     Args:
@@ -26,9 +26,9 @@ def put_annotations(store: Store, jobs: Iterable[str], changes: dict[str, Any], 
             take_in_annotations(store, job, {key: [value, moment] for key, value in changes.items()}, sent=False)
 
 
-def unsent_annotations(store: Store, host: str) -> dict[str, dict[str, Any]]:
+def unsent_annotations(store: Store, host: str) -> dict[str, JsonTable]:
     """Return what was said of jobs and their host does not know, as the host takes it."""
-    found: dict[str, dict[str, Any]] = {}
+    found: dict[str, JsonTable] = {}
     query = (
         "SELECT a.job, a.key, a.value, a.time FROM annotations a JOIN jobs j ON j.job = a.job"
         " WHERE a.sent = 0 AND j.host = ? AND j.journal IS NOT NULL AND j.state != 'submitting'"
@@ -47,7 +47,7 @@ _MOST_UNSENT = 1 << 20
 """Characters of annotations in one message."""
 
 
-def put_annotations_sent(store: Store, sent: dict[str, dict[str, Any]]) -> None:
+def put_annotations_sent(store: Store, sent: dict[str, JsonTable]) -> None:
     """Note that a host knows these annotations, unless newer ones were made meanwhile."""
     rows = [(job, key, entry[1]) for job, changes in sent.items() for key, entry in changes.items()]
     with store.transaction() as conn:
@@ -60,7 +60,7 @@ def long_in_trash(store: Store, host: str, before: float) -> list[str]:
     return [row[0] for row in store.conn.execute(query, [before, host])]
 
 
-def take_in_annotations(store: Store, job: str, changes: dict[str, Any], sent: bool) -> None:
+def take_in_annotations(store: Store, job: str, changes: JsonTable, sent: bool) -> None:
     """Take in what was said of a job, where it is newer than what is known, and let it show."""
     rows = [
         (job, valid_text(key), json.dumps(value), float(moment), int(sent)) for key, (value, moment) in changes.items()

@@ -10,9 +10,10 @@ from foundations.records import ARTIFACT, METRIC, PARAM, TAG, USED, Point, Recor
 from foundations_tui.store import series
 from foundations_tui.store.db import Store
 from foundations_tui.text import command_line
+from remote_agent.protocol.wire import JsonTable
 
 
-def put_facts(store: Store, job: str, kind: str, pairs: dict[str, Any]) -> None:
+def put_facts(store: Store, job: str, kind: str, pairs: JsonTable) -> None:
     """Take in what a specification says; whatever a record says of the same key is newer."""
     rows = [(kind, valid_text(key), job, *fact_value(value), 0.0, "", 0) for key, value in pairs.items()]
     store.conn.executemany(PUT_FACT, rows)

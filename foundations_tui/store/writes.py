@@ -22,10 +22,12 @@ from foundations_tui.store.write_records import put_facts, put_records
 from foundations_tui.store.write_streams import forget_event_files
 from foundations_tui.text import command_line
 from remote_agent.protocol.jobs import JobSpec, JobView
+from remote_agent.protocol.resources import Resources
 from remote_agent.protocol.states import EndReason, JobState
+from remote_agent.protocol.wire import JsonTable
 
 if TYPE_CHECKING:
-    from remote_agent.protocol.messages import ChangesAnswer
+    from remote_agent.protocol.messages import ChangesAnswer, HelloAnswer
 
 # --- submitting -------------------------------------------------------------------------------------------------
 
@@ -93,16 +95,27 @@ def cursor(store: Store, host: str) -> tuple[str, int]:
     return (row["journal"] or "", row["seq"]) if row else ("", 0)
 
 
-def put_contact(store: Store, host: str, facts: dict[str, Any]) -> None:
-    """Note that a host was heard, and what it has."""
+def put_contact(
+    store: Store, host: str, resources: Resources, problems: list[str], hello: HelloAnswer | None = None
+) -> None:
+    """Note that a host was heard, and what it has.
+
+    Args:
+        store: the client's.
+        host: its name.
+        resources: what it has.
+        problems: what is wrong there, in words.
+        hello: who its agent is, where it has just said so.
+    """
     columns = {
-        "resources": json.dumps(facts["resources"]),
-        "problems": json.dumps(facts.get("problems", [])),
+        "resources": json.dumps(resources.to_wire()),
+        "problems": json.dumps(problems),
         "last_contact": time.time(),
         "error": None,
         "unreachable_since": None,
     }
-    columns.update({key: facts[key] for key in ("python", "agent_version") if key in facts})
+    if hello is not None:
+        columns.update(python=hello.python, agent_version=hello.version)
     with store.transaction() as conn:
         upsert(conn, "hosts", {"name": host, **columns}, "name")
 
@@ -263,7 +276,7 @@ def to_collect(store: Store, host: str) -> list[str]:
     return [row["job"] for row in store.conn.execute(query, [host])]
 
 
-def put_outputs(store: Store, job: str, facts: dict[str, Any]) -> None:
+def put_outputs(store: Store, job: str, facts: JsonTable) -> None:
     """Note which outputs of a job were brought: "folder", "files", "bytes", "left"."""
     with store.transaction() as conn:
         conn.execute("UPDATE jobs SET outputs = ? WHERE job = ?", [json.dumps(facts), job])

@@ -9,7 +9,6 @@ import time
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from foundations_tui import __version__
 from foundations_tui.config import toml
@@ -31,6 +30,7 @@ from remote_agent.protocol import checks, messages
 from remote_agent.protocol.errors import BadRequest
 from remote_agent.protocol.jobs import ENV_NAME, JobSpec, JobView
 from remote_agent.protocol.states import JobState
+from remote_agent.protocol.wire import JsonTable
 
 _log = logging.getLogger(__name__)
 _MOST_LOGGED = 10
@@ -199,7 +199,7 @@ def _submit_to(
     session: Session,
     host: str,
     specs: list[JobSpec],
-    private: dict[str, Any],
+    private: JsonTable,
     frozen: Snapshot,
     progress: Progress,
 ) -> list[Submitted]:
@@ -218,9 +218,9 @@ def _need(request: Request) -> placement.Need:
     return placement.Need(request.cpus, request.gpus, request.gpu_memory, request.ram)
 
 
-def _private(session: Session, request: Request, project: ProjectConfig) -> dict[str, Any]:
+def _private(session: Session, request: Request, project: ProjectConfig) -> JsonTable:
     """Return what goes to the host beside the specification, and is kept only until the job has ended."""
-    found: dict[str, Any] = {}
+    found: JsonTable = {}
     if request.secrets:
         for name in request.secrets:
             if not ENV_NAME.match(name):
@@ -233,7 +233,7 @@ def _private(session: Session, request: Request, project: ProjectConfig) -> dict
         found["secrets"] = {name: os.environ[name] for name in request.secrets}
     notify = project.notify or session.hosts.notify
     if notify:
-        found["notify"] = notify
+        found["notify"] = notify.to_wire()
     return found
 
 
@@ -257,8 +257,8 @@ def host_wish(session: Session, request: Request, project: ProjectConfig) -> str
     return request.host or project.host or session.hosts.default_host or placement.ANY
 
 
-def _metrics(project: ProjectConfig) -> dict[str, Any]:
-    found: dict[str, Any] = {"direction": project.directions, "patterns": list(project.patterns)}
+def _metrics(project: ProjectConfig) -> JsonTable:
+    found: JsonTable = {"direction": project.directions, "patterns": list(project.patterns)}
     found["tensorboard"] = project.tensorboard
     return {key: value for key, value in found.items() if value}
 
@@ -349,7 +349,7 @@ def _send(
     session: Session,
     specs: list[JobSpec],
     host: str,
-    private: dict[str, Any],
+    private: JsonTable,
     frozen: Snapshot | None,
     progress: Progress,
 ) -> list[Submitted]:
@@ -407,11 +407,11 @@ def _stop_all(session: Session, agent: Agent, jobs: list[str]) -> None:
         agent.call(messages.Stop(job, owner_name(session.hosts), 0))
 
 
-def _requests(specs: list[JobSpec], private: dict[str, Any]) -> list[messages.SubmitMany]:
+def _requests(specs: list[JobSpec], private: JsonTable) -> list[messages.SubmitMany]:
     """Return the requests that submit jobs: what they share is said once in each."""
     wires = [spec.to_wire() for spec in specs]
     base = {key: value for key, value in wires[0].items() if all(wire[key] == value for wire in wires)}
-    slices: list[list[dict[str, Any]]] = []
+    slices: list[list[JsonTable]] = []
     room = 0
     for wire in wires:
         own = {key: value for key, value in wire.items() if key not in base or key == "job"}

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass
-from typing import Any
 
 from foundations_tui.config.hosts import LOCAL, HostsConfig
 from foundations_tui.errors import FoundationsError, HostRefused, HostUnreachable, NotFoundError
 from foundations_tui.session import Session
 from foundations_tui.snapshot.freeze import Snapshot
 from foundations_tui.store import writes
-from foundations_tui.store.rows import free_gpus
 from remote_agent.protocol import messages
+from remote_agent.protocol.resources import Resources
 
 ANY = "any"
 
@@ -83,15 +82,14 @@ def choose(session: Session, wish: str, needs: list[Need], frozen: Snapshot) -> 
 class _Offer:
     """What one host has left, while jobs are being placed."""
 
-    def __init__(self, name: str, resources: dict[str, Any], has_code: bool, order: int) -> None:
+    def __init__(self, name: str, resources: Resources, has_code: bool, order: int) -> None:
         self.name = name
-        gpus = resources.get("gpus") or []
-        self._sizes = sorted((int(gpu.get("memory_total") or 0) for gpu in gpus), reverse=True)
-        self._free_gpus = free_gpus(gpus)
-        self._cpus = int(resources.get("cpus") or 0)
-        self._free_cpus = int(resources.get("cpus_free") or 0)
-        self._ram = int(resources.get("memory") or 0)
-        self._queued = int(resources.get("queued") or 0)
+        self._sizes = sorted((int(gpu.memory_total or 0) for gpu in resources.gpus), reverse=True)
+        self._free_gpus = resources.free_gpus
+        self._cpus = int(resources.cpus or 0)
+        self._free_cpus = int(resources.cpus_free or 0)
+        self._ram = int(resources.memory or 0)
+        self._queued = int(resources.queued or 0)
         self._has_code = has_code
         self._order = order
 
@@ -124,16 +122,16 @@ def _has_shipped(session: Session, name: str, frozen: Snapshot) -> bool:
     return bool(journal) and writes.shipped_tree(session.store, journal, str(frozen.shadow)) is not None
 
 
-def _ask_all(session: Session, names: list[str]) -> tuple[dict[str, dict[str, Any]], dict[str, FoundationsError]]:
+def _ask_all(session: Session, names: list[str]) -> tuple[dict[str, Resources], dict[str, FoundationsError]]:
     """Return what each host has, asked at once, and what went wrong with the others."""
-    found: dict[str, dict[str, Any]] = {}
+    found: dict[str, Resources] = {}
     problems: dict[str, FoundationsError] = {}
 
     def ask(name: str) -> None:
         try:
             agent = session.agent(name)
             agent.hello = agent.call(messages.Hello())
-            found[name] = agent.hello.resources.to_wire()
+            found[name] = agent.hello.resources
         except FoundationsError as error:
             problems[name] = error
 

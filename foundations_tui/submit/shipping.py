@@ -5,7 +5,6 @@ from __future__ import annotations
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 from foundations_tui.errors import HostRefused, HostUnreachable
 from foundations_tui.hosts.agent import Agent, refusal
@@ -24,6 +23,7 @@ from remote_agent.protocol.framing import (
     SMALL_PACK_OBJECTS,
 )
 from remote_agent.protocol.messages import Missing, MissingAnswer, Put
+from remote_agent.protocol.wire import JsonTable
 
 _MARGIN = 16 << 20
 """Bytes that are to stay free on the host's disk."""
@@ -136,7 +136,7 @@ def _send_bulk(agent: Agent, count: int, first: bytes, rest: Iterator[bytes]) ->
         channel.close()
 
 
-def _raise_error(agent: Agent, said: dict[str, Any]) -> None:
+def _raise_error(agent: Agent, said: JsonTable) -> None:
     if "error" in said:
         raise refusal(agent.host.name, said["error"])
 

@@ -22,29 +22,13 @@ from foundations_tui.store import queries, writes
 from foundations_tui.store.rows import JobRow
 from foundations_tui.sync import unpacking
 from foundations_tui.text import humanize
-from remote_agent.protocol.checks import flag, listing, record, row, text, whole
 from remote_agent.protocol.errors import BadRequest
 from remote_agent.protocol.messages import Received
+from remote_agent.protocol.roles import FilesAnnounced, FilesWanted
+from remote_agent.protocol.wire import JsonTable
 
 _MOST_SAID = 5
 """So many files that do not come are named."""
-_NAME = text(100_000, as_bytes=True)
-_ANNOUNCED = record(
-    {
-        "files": whole(),
-        "bytes": whole(),
-        "left": listing(row(_NAME, whole()), 1000),
-        "left_count": whole(),
-        "left_bytes": whole(),
-        "refused": listing(row(_NAME, text(1000)), 1000),
-        "refused_count": whole(),
-        "in_git": whole(),
-        "receipt": text(64),
-        "ready": flag,
-    },
-    ["bytes"],
-)
-"""What a host says before it sends files."""
 SYNCED = "synced"
 """Kind of the artifacts that are directories kept in step."""
 
@@ -84,8 +68,8 @@ class Fetched:
 
     files: list[tuple[str, int]]
     """(path below the folder, bytes)."""
-    left: list[list[Any]]
-    """[path, bytes] of those that a limit kept away, as far as they are named."""
+    left: list[tuple[str, int]]
+    """(path, bytes) of those that a limit kept away, as far as they are named."""
     left_bytes: int = 0
     refused: list[tuple[str, str]] = field(default_factory=list)
     """(path, why) of those that cannot be written here."""
@@ -113,36 +97,36 @@ def fetch(
     Raises:
         NotFoundError: there is no such file. HostError: the host is out of reach. FoundationsError: the disk is full.
     """
-    wanted = {
-        "job": job.job,
-        "attempt": wish.attempt or max(job.attempt, 1),
-        "snapshot": job.snapshot,
-        "what": wish.what,
-        "paths": list(wish.paths),
-        "limit": wish.limit,
-        "base": wish.base,
-        "git": wish.with_git,
-    }
+    wanted = FilesWanted(
+        job.job,
+        wish.attempt or max(job.attempt, 1),
+        wish.what,
+        job.snapshot,
+        list(wish.paths),
+        wish.limit,
+        wish.base,
+        wish.with_git,
+    )
     frozen_here = wish.what == "code" and queries.was_frozen_here(session.store.conn, job.job)
 
     def pull(agent: Any) -> Fetched:
-        channel, lines, said = agent.open_bulk("send", json.dumps(wanted))
+        channel, lines, said = agent.open_bulk("send", json.dumps(wanted.to_wire()))
         try:
             if "error" in said:
                 raise refusal(job.host, said["error"])
-            said = _announced(job.host, said)
-            source = _TarBytes(channel, lines, said["bytes"], progress)
+            announced = _announced(job.host, said)
+            source = _TarBytes(channel, lines, announced.bytes, progress)
             with unpacking.Folder(target, within, wish.with_git) as folder:
                 tree = job.snapshot if frozen_here else ""
                 came = unpacking.unpack(source, folder, wish.limit, tree, job.host, wish.has_asked_for)
-            gone = said.get("files", 0) - len(came.files) - len(came.refused)
+            gone = announced.files - len(came.files) - len(came.refused)
             if gone > 0:
                 session.say(f"warning: {job.host}: {humanize.plural(gone, 'file')} went away before they were sent")
-            elif said.get("receipt") and not came.refused:
+            elif announced.receipt and not came.refused:
                 with contextlib.suppress(NotFoundError):  # its folder has gone: no receipt is needed any more
-                    agent.call(Received(job.job, said["receipt"]))
-            _say_what_stays(session, job, said, bool(came.files))
-            return Fetched(came.files, said.get("left", []), said.get("left_bytes", 0), came.refused)
+                    agent.call(Received(job.job, announced.receipt))
+            _say_what_stays(session, job, announced, bool(came.files))
+            return Fetched(came.files, announced.left, announced.left_bytes, came.refused)
         finally:
             channel.close()
 
@@ -152,26 +136,25 @@ def fetch(
         raise FoundationsError(f"{target}: {error.strerror or error}") from None
 
 
-def _announced(host: str, said: dict[str, Any]) -> dict[str, Any]:
+def _announced(host: str, said: JsonTable) -> FilesAnnounced:
     try:
-        checked: dict[str, Any] = _ANNOUNCED(said, "what it sends")
+        return FilesAnnounced.from_wire(said, "what it sends")
     except BadRequest as error:
         raise HostRefused(f"{host}: what it says of its files makes no sense: {error}") from None
-    return checked
 
 
-def _say_what_stays(session: Session, job: JobRow, said: dict[str, Any], others_came: bool) -> None:
+def _say_what_stays(session: Session, job: JobRow, announced: FilesAnnounced, others_came: bool) -> None:
     """Say what stays on the host because it cannot travel."""
-    refused = said.get("refused", [])
+    refused = announced.refused
     if refused:
         shown = "; ".join(f"{name}: {why}" for name, why in refused[:_MOST_SAID])
-        more = said.get("refused_count", len(refused)) - min(len(refused), _MOST_SAID)
+        more = (announced.refused_count or len(refused)) - min(len(refused), _MOST_SAID)
         text_ = f"{job.host}: left there: {shown}" + (f"; and {more} more" if more > 0 else "")
         if not others_came:
             raise FoundationsError(text_)
         session.say(f"warning: {text_}")
-    if said.get("in_git"):
-        count = humanize.plural(said["in_git"], "file")
+    if announced.in_git:
+        count = humanize.plural(announced.in_git, "file")
         session.say(f"{job.host}: left there: {count} below .git/; --with-git fetches them")
 
 

@@ -10,7 +10,6 @@ import json
 import threading
 from collections import deque
 from collections.abc import Callable, Collection
-from typing import Any
 
 from foundations_tui.config import locations
 from foundations_tui.errors import (
@@ -34,6 +33,8 @@ from remote_agent.protocol import messages
 from remote_agent.protocol.errors import BadRequest
 from remote_agent.protocol.framing import PAGE_BYTES
 from remote_agent.protocol.jobs import JobView
+from remote_agent.protocol.resources import Resources
+from remote_agent.protocol.wire import JsonTable
 from remote_agent.storage import log_cap
 
 _PAGES_AHEAD = 8
@@ -60,7 +61,7 @@ class HostSync:
         self._agent = agent
         self._host = agent.host.name
         self._waits_version = -1
-        self._resources: messages.Resources | None = None
+        self._resources: Resources | None = None
         self.left: set[str] = set()
         """Jobs of which event files stay on the host: they are over the limit of what comes back."""
 
@@ -107,7 +108,7 @@ class HostSync:
                 problems.append(f"a job of this host makes no sense and is left out: {error}")
         return views
 
-    def _pull_entry(self, job: str) -> dict[str, Any]:
+    def _pull_entry(self, job: str) -> JsonTable:
         """Return one job that is too large for a page, brought page by page."""
         for _ in range(_TRIES):
             data, seq, size = b"", -1, 0
@@ -245,11 +246,10 @@ class HostSync:
     def _note_contact(self, page: messages.ChangesAnswer, problems: list[str]) -> None:
         if page.resources != self._resources:
             self._resources = page.resources
-            facts = {"resources": page.resources.to_wire(), "problems": [*page.problems, *problems]}
-            writes.put_contact(self._store, self._host, facts)
+            writes.put_contact(self._store, self._host, page.resources, [*page.problems, *problems])
 
 
-def _json_table(data: bytes) -> dict[str, Any]:
+def _json_table(data: bytes) -> JsonTable:
     """Return what a host's JSON says; an empty table when it is none."""
     try:
         found = json.loads(data)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from textual.content import Content
 
-from foundations_tui.store.rows import HostRow, free_gpus
+from foundations_tui.store.rows import HostRow
 from foundations_tui.text.sanitize import one_line
 from foundations_tui.ui.pages import PAGES
 from foundations_tui.ui.theme import LOOK
@@ -38,14 +38,14 @@ def line(page: str, room: int, has_overview: bool, counts: dict[str, int], hosts
         names = ", ".join(away) if room >= _NAMES_FROM else str(len(away))
         said = f" {mark} {names}" + (" out of reach " if room >= _WORDS_FROM else "")
         parts.append(Content.styled(one_line(said), LOOK.style("failed")))
-    gpus = [gpu for host in hosts for gpu in host.resources.get("gpus", [])]
+    gpus, free = sum(len(host.gpus) for host in hosts), sum(host.free_gpus for host in hosts)
     running = counts.get("running", 0) + counts.get("preparing", 0)
     waiting = counts.get("queued", 0) + counts.get("submitting", 0)
     brief = bool(away) and room < _WORDS_FROM
     shown = f" {LOOK.glyph('running')} {running}{'' if brief else ' running'}"
     parts += [" " * bool(away), Content.styled(shown, LOOK.style("running"))]
     parts += [f"  {LOOK.glyph('queued')} {waiting}{'' if brief else ' queued'}"]
-    parts += [f"  GPU {free_gpus(gpus)}/{len(gpus)} free"] if gpus and not (brief and not is_wide) else []
+    parts += [f"  GPU {free}/{gpus} free"] if gpus and not (brief and not is_wide) else []
     return Content.assemble(*parts)
 
 

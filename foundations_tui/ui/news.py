@@ -137,8 +137,8 @@ class News:
             self._teller.bell()
         words = f"{rows[0].label} {rows[0].shown_state}" + (f" and {len(rows) - 1} more" if len(rows) > 1 else "")
         self._teller.write_to_terminal(notifications.sequence(self._notify.terminal, "foundations", words, os.environ))
-        if self._notify.delivery:
-            notifications.deliver(self._notify.delivery, rows, time.time(), self._not_delivered)
+        if self._notify.target is not None:
+            notifications.deliver(self._notify.target, rows, time.time(), self._not_delivered)
 
     def _not_delivered(self, problem: str) -> None:
         self._teller.post_message(ActionEnded(f"[notify] of app.toml does not work: {problem}", failed=True))

@@ -14,6 +14,8 @@ from foundations_tui.errors import FoundationsError
 from foundations_tui.store import writes
 from foundations_tui.store.rows import JobRow
 from foundations_tui.text.sanitize import one_line
+from remote_agent.protocol.notices import Delivery, NotifyTarget
+from remote_agent.protocol.wire import JsonTable
 
 _OSC9 = ("iTerm.app", "WezTerm", "ghostty", "kitty", "WarpTerminal")
 """What TERM_PROGRAM, or TERM, says of terminals that take OSC 9."""
@@ -49,7 +51,7 @@ def _taken(environ: Mapping[str, str]) -> str:
     return "osc777" if any(name in names for name in _OSC777) or environ.get("VTE_VERSION") else "off"
 
 
-def message(row: JobRow, now: float) -> dict[str, Any]:
+def message(row: JobRow, now: float) -> JsonTable:
     """Return what a command or web hook gets: the job as ``show --json`` has it, the event, and a line of text.
 
     Args:
@@ -61,11 +63,11 @@ def message(row: JobRow, now: float) -> dict[str, Any]:
     return {"event": event, "text": f"{row.label} ({row.project}) {row.state} on {row.host}{why}", **row.to_json(now)}
 
 
-def deliver(wish: Mapping[str, Any], rows: Sequence[JobRow], now: float, failed: Callable[[str], Any]) -> None:
+def deliver(target: NotifyTarget, rows: Sequence[JobRow], now: float, failed: Callable[[str], Any]) -> None:
     """Tell a command and a web hook of jobs, in a process that outlives the app; each event once, whoever notices it.
 
     Args:
-        wish: "url" and "command".
+        target: who is told.
         rows: the jobs.
         now: seconds since the epoch.
         failed: called from a thread when they could not be told after several tries.
@@ -73,7 +75,7 @@ def deliver(wish: Mapping[str, Any], rows: Sequence[JobRow], now: float, failed:
 
     def run() -> None:
         try:
-            problem = _deliver(wish, rows, now)
+            problem = _deliver(target, rows, now)
         except (OSError, FoundationsError) as error:
             problem = str(error)
         if problem:
@@ -82,7 +84,7 @@ def deliver(wish: Mapping[str, Any], rows: Sequence[JobRow], now: float, failed:
     threading.Thread(target=run, daemon=True).start()
 
 
-def _deliver(wish: Mapping[str, Any], rows: Sequence[JobRow], now: float) -> str:
+def _deliver(target: NotifyTarget, rows: Sequence[JobRow], now: float) -> str:
     """Return what went wrong."""
     told = [message(row, now) for row in rows]
     new = writes.claim_notices([(row.job, row.attempt, one["event"]) for row, one in zip(rows, told, strict=True)])
@@ -101,7 +103,7 @@ def _deliver(wish: Mapping[str, Any], rows: Sequence[JobRow], now: float) -> str
         cwd=os.path.expanduser("~"),
         start_new_session=True,
     )
-    _, stderr = process.communicate(json.dumps({"wish": dict(wish), "messages": told}).encode())
+    _, stderr = process.communicate(json.dumps(Delivery(target, told).to_wire()).encode())
     if not process.returncode:
         return ""
     return stderr.decode("utf-8", "replace").strip().rpartition("\n")[2] or f"exit {process.returncode}"

@@ -17,6 +17,7 @@ from remote_agent.protocol.ends import AttemptEnd, Usage
 from remote_agent.protocol.jobs import JobSpec, JobView
 from remote_agent.protocol.lease import Lease
 from remote_agent.protocol.states import ACTIVE_STATES, STATE_OF_REASON, EndReason, JobState
+from remote_agent.protocol.wire import JsonTable
 
 ALL_GROUPS = "*"
 """What ``paused`` holds when the whole host is paused."""
@@ -71,7 +72,7 @@ class Changes:
 
     seq: int
     """The sequence number that a reader who took it has reached."""
-    jobs: List[Dict[str, Any]] = field(default_factory=list)
+    jobs: List[JsonTable] = field(default_factory=list)
     """Views as JSON can carry them."""
     large: List[Tuple[str, int, int]] = field(default_factory=list)
     """(job, its sequence number, bytes) of those that are too large for a page."""

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import os
 from dataclasses import dataclass
-from typing import Any, Collection, Dict, List, Optional, Set
+from typing import Collection, List, Optional, Set
 
 from remote_agent.core.scheduler import Capacity
 from remote_agent.core.state import HostState
 from remote_agent.protocol.errors import Conflict, DiskFull, NotFound, StorageBroken, Unsatisfiable
 from remote_agent.protocol.jobs import JobSpec
 from remote_agent.protocol.states import JobState
+from remote_agent.protocol.wire import JsonTable
 from remote_agent.storage import files
 from remote_agent.storage.objects import ObjectStore
 from remote_agent.storage.paths import Paths
@@ -27,7 +28,7 @@ class NewJob:
     """One job of a submit, with what may be written into no journal."""
 
     spec: JobSpec
-    private: Optional[Dict[str, Any]] = None
+    private: Optional[JsonTable] = None
     """"secrets" and "notify": kept in a file of the job's own until it has ended."""
 
 

@@ -22,6 +22,8 @@ from remote_agent.gpu.inventory import Gpu
 from remote_agent.protocol import checks, framing, messages
 from remote_agent.protocol.errors import AgentError, BadRequest, Conflict, NotFound
 from remote_agent.protocol.jobs import JobSpec, JobView
+from remote_agent.protocol.resources import GpuProcess, HostGpu, Resources
+from remote_agent.protocol.wire import JsonTable
 from remote_agent.storage import files, streams, unfetched
 from remote_agent.system import processes
 
@@ -97,14 +99,14 @@ def _hello(service: Service, request: messages.Hello) -> messages.HelloAnswer:
     )
 
 
-def _resources(service: Service) -> messages.Resources:
+def _resources(service: Service) -> Resources:
     state = service.engine.state
     capacity = service.engine.capacity()
     holders: Dict[str, List[str]] = {}
     for job, lease in state.leases.items():
         for uuid in lease.gpus:
             holders.setdefault(uuid, []).append(job)
-    return messages.Resources(
+    return Resources(
         cpus=capacity.cpus,
         cpus_free=capacity.cpus - sum(lease.cpus for lease in state.leases.values()),
         memory=capacity.ram,
@@ -118,7 +120,7 @@ def _resources(service: Service) -> messages.Resources:
     )
 
 
-def _host_gpu(service: Service, gpu: Gpu, holders: List[str], capacity: Capacity) -> messages.HostGpu:
+def _host_gpu(service: Service, gpu: Gpu, holders: List[str], capacity: Capacity) -> HostGpu:
     """Return a GPU as clients are told of it.
 
     Args:
@@ -128,13 +130,13 @@ def _host_gpu(service: Service, gpu: Gpu, holders: List[str], capacity: Capacity
         capacity: the host's.
     """
     processes = service.probe.occupancy.look.processes
-    return messages.HostGpu(
+    return HostGpu(
         **gpu.to_wire(),
         job=holders[0] if holders else None,
         jobs=holders,
         busy=gpu.uuid in capacity.held and not holders,
         held=capacity.held.get(gpu.uuid) if not holders else None,
-        processes=[messages.GpuProcess(**p.to_wire()) for p in processes if p.uuid == gpu.uuid][:_MOST_PROCESSES],
+        processes=[GpuProcess(**p.to_wire()) for p in processes if p.uuid == gpu.uuid][:_MOST_PROCESSES],
     )
 
 
@@ -316,7 +318,7 @@ def _stop(service: Service, request: messages.Stop) -> messages.JobAnswer:
     return messages.JobAnswer(_brief(service.engine.requests.stop(request.job, request.by, request.grace)))
 
 
-def _brief(view: JobView) -> Dict[str, Any]:
+def _brief(view: JobView) -> JsonTable:
     """Return a job as an answer has it: without what is large, which the next page of changes brings."""
     wire = view.to_wire()
     if checks.json_size(wire) > _PAGE:

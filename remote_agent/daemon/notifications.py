@@ -11,10 +11,13 @@ import os
 import subprocess
 import sys
 import tempfile
-from typing import Any, Dict, List
+from typing import Dict, List, Optional
 
+from remote_agent.protocol.errors import BadRequest
 from remote_agent.protocol.jobs import JobView
+from remote_agent.protocol.notices import Delivery, NotifyTarget
 from remote_agent.protocol.states import JobState
+from remote_agent.protocol.wire import JsonTable
 from remote_agent.storage import files
 from remote_agent.storage.paths import Paths
 from remote_agent.system.clean_environment import scrubbed
@@ -41,8 +44,8 @@ class Notices:
 
     def is_wanted(self, job: str, state: JobState) -> bool:
         """Return whether a job asked to tell of such an end."""
-        wish = self._wish(job)
-        return bool(wish) and state.value in wish.get("on", ALWAYS)
+        target = self._target(job)
+        return target is not None and state.value in (ALWAYS if target.on is None else target.on)
 
     def send(self, view: JobView) -> None:
         """Tell of a job's end, soon."""
@@ -70,8 +73,9 @@ class Notices:
         """Start the process; what it is to tell waits for it in a file without a name."""
         with open(self._paths.current_agent, encoding="ascii") as file:
             agent = self._paths.agent(file.read().strip())
+        delivery = Delivery(self._target(view.spec.job) or NotifyTarget(), [message(view)])
         with tempfile.TemporaryFile() as order:
-            order.write(json.dumps({"wish": self._wish(view.spec.job), "messages": [message(view)]}).encode())
+            order.write(json.dumps(delivery.to_wire()).encode())
             order.seek(0)
             return subprocess.Popen(
                 [sys.executable, "-I", "-S", "-E", agent, "notify", self._paths.root],
@@ -80,13 +84,16 @@ class Notices:
                 env=scrubbed(dict(os.environ)),
             )
 
-    def _wish(self, job: str) -> Dict[str, Any]:
+    def _target(self, job: str) -> Optional[NotifyTarget]:
+        """Return whom a job asked to tell; None for nobody."""
         private = files.read_json(self._paths.job(job).private)
-        wish = private.get("notify") if isinstance(private, dict) else None
-        return wish if isinstance(wish, dict) else {}
+        try:
+            return NotifyTarget.from_wire(private["notify"]) if isinstance(private, dict) else None
+        except (KeyError, BadRequest):
+            return None
 
 
-def message(view: JobView) -> Dict[str, Any]:
+def message(view: JobView) -> JsonTable:
     """Return what is told of a job's end; ``text`` says it in one line, as chat webhooks want it."""
     spec = view.spec
     name = spec.name or spec.job[:6]

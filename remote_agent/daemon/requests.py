@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable, Dict, Iterable, List, Optional
+from typing import Callable, Dict, Iterable, List, Optional
 
 from remote_agent.core import events, scheduler
 from remote_agent.core.scheduler import Capacity
@@ -17,6 +17,7 @@ from remote_agent.protocol.ends import AttemptEnd
 from remote_agent.protocol.errors import BadRequest, Conflict, NotFound
 from remote_agent.protocol.jobs import MOST_SPEC_BYTES, JobSpec, JobView, check_annotations
 from remote_agent.protocol.states import JobState
+from remote_agent.protocol.wire import JsonTable
 from remote_agent.storage import unfetched
 from remote_agent.storage.objects import ObjectStore
 from remote_agent.storage.paths import Paths
@@ -55,7 +56,7 @@ class Requests:
     def _state(self) -> HostState:
         return self._ledger.state
 
-    def submit(self, spec: JobSpec, private: Optional[Dict[str, Any]] = None) -> JobView:
+    def submit(self, spec: JobSpec, private: Optional[JsonTable] = None) -> JobView:
         """Accept a job; see ``submit_all``."""
         return self.submit_all([NewJob(spec, private)])[0]
 
@@ -159,7 +160,7 @@ class Requests:
         if fresh:
             self._ledger.record(events.Acknowledged(client, tuple(fresh)))
 
-    def annotate(self, changes: Dict[str, Dict[str, Any]]) -> List[str]:
+    def annotate(self, changes: Dict[str, JsonTable]) -> List[str]:
         """Take note of what people say of jobs; those that are not here are passed over.
 
         Args:

@@ -12,6 +12,8 @@ import re
 from dataclasses import dataclass, replace
 from typing import Any, Dict, Iterable, List, Mapping, Optional, Sequence, Tuple
 
+from remote_agent.protocol.wire import JsonTable
+
 QUERY = (
     "nvidia-smi",
     "--query-gpu=index,uuid,name,memory.total,memory.used,utilization.gpu,temperature.gpu,power.draw",
@@ -61,7 +63,7 @@ class Gpu:
     sick: str = ""
     """What is wrong with it, in the tool's words: it is never leased then."""
 
-    def to_wire(self) -> Dict[str, Any]:
+    def to_wire(self) -> JsonTable:
         """Return the GPU as JSON can carry it."""
         return dict(self.__dict__)
 
@@ -87,7 +89,7 @@ class GpuProcess:
     job: str = ""
     """The job of ours that it belongs to; empty for somebody else's."""
 
-    def to_wire(self) -> Dict[str, Any]:
+    def to_wire(self) -> JsonTable:
         """Return the process as JSON can carry it."""
         return dict(self.__dict__)
 
@@ -257,7 +259,7 @@ def parse_amd(listed: str, measured: str, known: Sequence[Gpu] = ()) -> List[Gpu
     return [_of_entry(index, ids.get(index, ""), parts[index], unseen.get(index)) for index in sorted(parts)]
 
 
-def _of_entry(index: int, uuid: str, entry: Dict[str, Any], before: Optional[Gpu]) -> Gpu:
+def _of_entry(index: int, uuid: str, entry: JsonTable, before: Optional[Gpu]) -> Gpu:
     memory, heat = _part(entry, "mem_usage"), _part(entry, "temperature")
     temperature = _value(heat.get("hotspot"))
     numbers = (
@@ -324,14 +326,14 @@ def _json_in(text: str, kind: type) -> Any:
     return kind()
 
 
-def _entries(text: str) -> Dict[int, Dict[str, Any]]:
+def _entries(text: str) -> Dict[int, JsonTable]:
     """Return the objects in amd-smi's output by the number of their GPU; newer versions wrap their list."""
     wrapped = _json_in(text, dict).get("gpu_data")
     found = wrapped if isinstance(wrapped, list) else _json_in(text, list)
     return {entry["gpu"]: entry for entry in found if isinstance(entry, dict) and type(entry.get("gpu")) is int}
 
 
-def _part(entry: Dict[str, Any], key: str) -> Dict[str, Any]:
+def _part(entry: JsonTable, key: str) -> JsonTable:
     part = entry.get(key)
     return part if isinstance(part, dict) else {}
 

@@ -14,9 +14,10 @@ from __future__ import annotations
 
 import json
 import struct
-from typing import Any, Dict, Iterator, List, NamedTuple, Tuple
+from typing import Iterator, List, NamedTuple, Tuple
 
 from remote_agent.protocol.errors import ProtocolError
+from remote_agent.protocol.wire import JsonTable
 
 VERSION = 1
 
@@ -36,11 +37,11 @@ _HEAD = struct.Struct(">II")
 class Frame(NamedTuple):
     """One message and the bytes that came with it."""
 
-    message: Dict[str, Any]
+    message: JsonTable
     blob: bytes
 
 
-def encode(message: Dict[str, Any], blob: bytes = b"") -> bytes:
+def encode(message: JsonTable, blob: bytes = b"") -> bytes:
     """Return the bytes of one frame.
 
     Raises:
@@ -52,17 +53,17 @@ def encode(message: Dict[str, Any], blob: bytes = b"") -> bytes:
     return _HEAD.pack(len(body), len(blob)) + body + blob
 
 
-def request(request_id: int, method: str, params: Dict[str, Any]) -> Dict[str, Any]:
+def request(request_id: int, method: str, params: JsonTable) -> JsonTable:
     """Return the message of a request."""
     return {"id": request_id, "method": method, "params": params}
 
 
-def result(request_id: int, value: Dict[str, Any]) -> Dict[str, Any]:
+def result(request_id: int, value: JsonTable) -> JsonTable:
     """Return the message of an answer."""
     return {"id": request_id, "result": value}
 
 
-def refusal(request_id: int, code: str, message: str) -> Dict[str, Any]:
+def refusal(request_id: int, code: str, message: str) -> JsonTable:
     """Return the message of a refusal."""
     return {"id": request_id, "error": {"code": code, "message": message}}
 
@@ -96,7 +97,7 @@ class FrameReader:
             yield Frame(_parse(body), blob)
 
 
-def _parse(body: bytes) -> Dict[str, Any]:
+def _parse(body: bytes) -> JsonTable:
     try:
         message = json.loads(body)
     except (ValueError, RecursionError) as error:

@@ -79,7 +79,7 @@ class JobSpec:
     """What its processes get first when it is stopped."""
     grace: float = 30.0
     """Seconds between that and KILL."""
-    data: Dict[str, Any] = field(default_factory=dict)
+    data: JsonTable = field(default_factory=dict)
     """What lies on the host already, by name: {"path": where, "at": the link in the job's folder, "" for none}."""
     outputs: Tuple[str, ...] = ()
     """Patterns of the files that come back by themselves when it has ended."""
@@ -91,20 +91,20 @@ class JobSpec:
     """Names of variables whose values travel apart and are kept nowhere but in the job's private file."""
     private: bool = False
     """Whether such a file came with it: secrets, or whom to notify."""
-    params: Dict[str, Any] = field(default_factory=dict)
+    params: JsonTable = field(default_factory=dict)
     env: Dict[str, str] = field(default_factory=dict)
-    tags: Dict[str, Any] = field(default_factory=dict)
-    metrics: Dict[str, Any] = field(default_factory=dict)
+    tags: JsonTable = field(default_factory=dict)
+    metrics: JsonTable = field(default_factory=dict)
     """What its project says of metrics: "direction" ("min" or "max" by key), "patterns" (of lines of the log)."""
     priority: int = 0
     nice: int = 0
     """Niceness of its processes above the agent's: 0 to LEAST_PRIORITY, setpriority(2)."""
-    git: Dict[str, Any] = field(default_factory=dict)
+    git: JsonTable = field(default_factory=dict)
     """Where the tree came from: commit, branch, dirty."""
     created_at: float = 0.0
     """When the client made it, seconds since the epoch."""
 
-    def to_wire(self) -> Dict[str, Any]:
+    def to_wire(self) -> JsonTable:
         """Return the specification as JSON can carry it."""
         wire = {name: getattr(self, name) for name in _SPEC_FIELDS}
         for name in _SPEC_TUPLES:
@@ -112,7 +112,7 @@ class JobSpec:
         return wire
 
     @classmethod
-    def from_wire(cls, wire: Dict[str, Any]) -> "JobSpec":
+    def from_wire(cls, wire: JsonTable) -> "JobSpec":
         """Return the specification in a message or a journal, unchecked; unknown fields are ignored.
 
         Raises:
@@ -254,7 +254,7 @@ def _is_usual(name: str, value: Any) -> bool:
     return name in _USUAL and type(value) is type(_USUAL[name]) and bool(value == _USUAL[name])
 
 
-def _check_size(wire: Dict[str, Any]) -> None:
+def _check_size(wire: JsonTable) -> None:
     """Refuse a specification that is too large, and name its largest part."""
     if checks.json_size(wire) > MOST_SPEC_BYTES:
         sizes = {name: checks.json_size(value) for name, value in wire.items()}
@@ -305,10 +305,10 @@ class JobView:
     """Whether its folder on the host was removed to free the disk."""
     held: bool = False
     """Whether it starts only when somebody says so: a stop or delete of it may have been lost."""
-    annotations: Dict[str, Any] = field(default_factory=dict)
+    annotations: JsonTable = field(default_factory=dict)
     """What people said of it: [value, when] of "note", "starred", "archived", "trashed", "project" and "tag:KEY"."""
 
-    def to_wire(self) -> Dict[str, Any]:
+    def to_wire(self) -> JsonTable:
         """Return the view as JSON can carry it."""
         wire = {f.name: getattr(self, f.name) for f in fields(self)}
         wire.update(
@@ -411,7 +411,7 @@ _KIND_OF_ANNOTATION: Dict[str, Tuple[type, ...]] = {
 }
 
 
-def check_annotations(changes: Dict[str, Any]) -> None:
+def check_annotations(changes: JsonTable) -> None:
     """Raise BadRequest when something is no annotation: key -> [value, seconds since the epoch]."""
     for key, entry in changes.items():
         if key not in _KIND_OF_ANNOTATION and not key.startswith("tag:"):
@@ -429,5 +429,5 @@ def check_annotations(changes: Dict[str, Any]) -> None:
             raise BadRequest("a project's name is not empty")
 
 
-def _known(cls: Any, wire: Dict[str, Any]) -> Dict[str, Any]:
+def _known(cls: Any, wire: JsonTable) -> JsonTable:
     return {name: wire[name] for name in cls.__dataclass_fields__ if name in wire}

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Dict, Generic, List, Mapping, Optional, Tuple, Type, TypeVar, Union
 
 from remote_agent.protocol.checks import (
-    LARGEST,
     Check,
     any_table,
     flag,
@@ -31,7 +30,8 @@ from remote_agent.protocol.checks import (
 from remote_agent.protocol.errors import BadRequest
 from remote_agent.protocol.framing import MOST_OIDS, PAGE_BYTES, VERSION
 from remote_agent.protocol.jobs import JOB_ID, LONGEST_GRACE, MOST_SPEC_BYTES
-from remote_agent.protocol.wire import Message, TolerantMessage, field, nested
+from remote_agent.protocol.resources import Resources
+from remote_agent.protocol.wire import JsonTable, Message, field, nested
 
 MOST_JOBS = 10_000
 """Jobs in one request or answer."""
@@ -77,7 +77,7 @@ class Done(Answer):
 class JobAnswer(Answer):
     """A job after a request has changed it."""
 
-    job: Dict[str, Any] = field(any_table)
+    job: JsonTable = field(any_table)
     """As ``JobView.received`` takes it."""
 
 
@@ -99,69 +99,6 @@ class HostSettings(Message):
     max_jobs: Optional[int] = field(optional(whole(0, 1_000_000)), None)
     gpus: Union[None, str, int, List[int]] = field(optional(_gpu_setting), None)
     """"auto" for all, a number of them, or their indices."""
-
-
-@dataclass(frozen=True)
-class GpuProcess(TolerantMessage):
-    """A process that uses a GPU."""
-
-    uuid: str = field(text(200), "")
-    pid: Optional[int] = field(whole(0, 2**31), None)
-    memory: Optional[float] = field(_COUNT, None)
-    """MiB."""
-    uid: Optional[int] = field(optional(whole(0, 2**32)), None)
-    user: str = field(text(200), "")
-    since: str = field(text(100), "")
-    job: str = field(text(64), "")
-    """Of this agent; "" for none."""
-
-
-@dataclass(frozen=True)
-class HostGpu(Message):
-    """A GPU of a host, and who has it."""
-
-    index: int = field(whole(0, 10_000))
-    uuid: str = field(text(200))
-    name: str = field(text(200))
-    memory_total: Optional[float] = field(_COUNT, None)
-    """MiB."""
-    memory_used: Optional[float] = field(_COUNT, None)
-    """MiB."""
-    utilization: Optional[float] = field(_COUNT, None)
-    """Percent."""
-    temperature: Optional[float] = field(_COUNT, None)
-    """Degrees Celsius."""
-    power: Optional[float] = field(_COUNT, None)
-    """Watts."""
-    vendor: str = field(text(50), "nvidia")
-    job: Optional[str] = field(optional(text(64)), None)
-    """The first job that has leased it."""
-    jobs: List[str] = field(listing(text(64), 1000), [])
-    busy: bool = field(flag, False)
-    """Whether somebody else holds it."""
-    held: Optional[str] = field(optional(_WORDS), None)
-    """Why it may not be leased, in words."""
-    sick: str = field(_WORDS, "")
-    """Why it is not used at all, in words."""
-    processes: List[GpuProcess] = field(sieve(nested(GpuProcess), 1000), [])
-
-
-@dataclass(frozen=True)
-class Resources(TolerantMessage):
-    """What a host has, and what of it is free."""
-
-    cpus: Optional[float] = field(_COUNT, 0)
-    cpus_free: Optional[float] = field(optional(number(-1_000_000)), 0)
-    memory: Optional[float] = field(_COUNT, 0)
-    """Bytes, as the following."""
-    memory_free: Optional[float] = field(optional(number(-float(LARGEST))), 0)
-    disk_free: Optional[float] = field(_COUNT, 0)
-    disk_total: Optional[float] = field(_COUNT, 0)
-    disk_jobs: Optional[float] = field(optional(number(-float(LARGEST))), 0)
-    """Of the folders of ended jobs."""
-    queued: Optional[float] = field(_COUNT, 0)
-    paused: List[str] = field(sieve(_NAME, 10_000), [])
-    gpus: List[HostGpu] = field(sieve(nested(HostGpu), 1000), [])
 
 
 @dataclass(frozen=True)
@@ -190,7 +127,7 @@ class HelloAnswer(Answer):
         any_table(value, where)
         return super().from_wire({**value, "resources": value}, where)
 
-    def to_wire(self) -> Dict[str, Any]:
+    def to_wire(self) -> JsonTable:
         wire = super().to_wire()
         resources = wire.pop("resources")
         return {**wire, **resources}
@@ -281,7 +218,7 @@ class ChangesAnswer(Answer):
     journal: str = field(text(64))
     seq: int = field(whole())
     more: bool = field(flag)
-    jobs: List[Dict[str, Any]] = field(sieve(any_table, MOST_JOBS))
+    jobs: List[JsonTable] = field(sieve(any_table, MOST_JOBS))
     """As ``JobView.received`` takes them."""
     deleted: List[str] = field(sieve(_JOB, MOST_JOBS))
     resources: Resources = field(nested(Resources))
@@ -471,8 +408,8 @@ class Submit(Request[JobAnswer]):
 
     METHOD = "submit"
     ANSWER = JobAnswer
-    spec: Dict[str, Any] = field(any_table)
-    private: Optional[Dict[str, Any]] = field(optional(json_table(MOST_SPEC_BYTES)), None)
+    spec: JsonTable = field(any_table)
+    private: Optional[JsonTable] = field(optional(json_table(MOST_SPEC_BYTES)), None)
     """Secrets and the like, which no journal has."""
     protocol: int = field(whole(0, 10_000), VERSION)
     version: str = field(text(100), "of an older version")
@@ -494,11 +431,11 @@ class SubmitMany(Request[SubmitManyAnswer]):
 
     METHOD = "submit_many"
     ANSWER = SubmitManyAnswer
-    base: Dict[str, Any] = field(any_table)
+    base: JsonTable = field(any_table)
     """What their specifications share."""
-    specs: List[Dict[str, Any]] = field(listing(any_table, 1_000_000))
+    specs: List[JsonTable] = field(listing(any_table, 1_000_000))
     """What each adds."""
-    private: Optional[Dict[str, Any]] = field(optional(json_table(MOST_SPEC_BYTES)), None)
+    private: Optional[JsonTable] = field(optional(json_table(MOST_SPEC_BYTES)), None)
     """Secrets and the like, which no journal has."""
     protocol: int = field(whole(0, 10_000), VERSION)
     version: str = field(text(100), "of an older version")
@@ -590,7 +527,7 @@ class Annotate(Request[AnnotateAnswer]):
 
     METHOD = "annotate"
     ANSWER = AnnotateAnswer
-    jobs: Dict[str, Dict[str, Any]] = field(table(any_table, MOST_JOBS, _JOB))
+    jobs: Dict[str, JsonTable] = field(table(any_table, MOST_JOBS, _JOB))
     """By job: key -> [value, when]."""
 
 

@@ -8,8 +8,9 @@ import shlex
 import shutil
 import subprocess
 import sys
-from typing import Any, Dict, List, Tuple
+from typing import List, Tuple
 
+from remote_agent.protocol.roles import Autostart
 from remote_agent.roles.nonce import say
 from remote_agent.storage import files
 from remote_agent.storage.paths import Paths
@@ -31,14 +32,14 @@ WantedBy=default.target
 def main(root: str, agent: str, nonce: str, wish: str) -> int:
     """Turn it "on" or "off", or say how it is ("status"), in one line behind the nonce."""
     try:
-        said = {"on": turn_on, "off": turn_off, "status": status}[wish](root)
+        said = {"on": turn_on, "off": turn_off, "status": status}[wish](root).to_wire()
     except OSError as error:
         said = {"error": {"code": "failed", "message": f"{error.strerror}: {error.filename}"}}
     say(nonce, **said)
     return 0
 
 
-def turn_on(root: str) -> Dict[str, Any]:
+def turn_on(root: str) -> Autostart:
     """Have the agent started at boot; say by what, and what may still be in the way."""
     script = os.path.join(root, "autostart.sh")
     paths = Paths(root)
@@ -50,16 +51,16 @@ def turn_on(root: str) -> Dict[str, Any]:
         files.write_bytes(_unit_path(root), _UNIT.format(root=root, script=shlex.quote(script)).encode())
         problem = _run(["systemctl", "--user", "enable", _unit_name(root)])[1]
         if not problem:
-            return {"by": "systemd --user", "problem": "" if _lingers() else _NO_LINGER}
+            return Autostart("systemd --user", "" if _lingers() else _NO_LINGER)
     if shutil.which("crontab"):
         lines = [line for line in _crontab() if _mark(root) not in line]
         problem = _set_crontab([*lines, f"@reboot /bin/sh {shlex.quote(script)} {_mark(root)}"])
-        return {"by": "cron", "problem": problem}
-    return {"by": "", "problem": "this host has neither systemd --user nor cron"}
+        return Autostart("cron", problem)
+    return Autostart("", "this host has neither systemd --user nor cron")
 
 
-def turn_off(root: str) -> Dict[str, Any]:
-    """Start it at boot no more."""
+def turn_off(root: str) -> Autostart:
+    """Disable start at boot."""
     if os.path.exists(_unit_path(root)):
         _run(["systemctl", "--user", "disable", _unit_name(root)])
         os.unlink(_unit_path(root))
@@ -67,15 +68,15 @@ def turn_off(root: str) -> Dict[str, Any]:
         _set_crontab([line for line in _crontab() if _mark(root) not in line])
     if os.path.exists(os.path.join(root, "autostart.sh")):
         os.unlink(os.path.join(root, "autostart.sh"))
-    return {"by": "", "problem": ""}
+    return Autostart("", "")
 
 
-def status(root: str) -> Dict[str, Any]:
+def status(root: str) -> Autostart:
     """Say by what the agent is started at boot; "" for nothing."""
     if os.path.exists(_unit_path(root)):
-        return {"by": "systemd --user", "problem": "" if _lingers() else _NO_LINGER}
+        return Autostart("systemd --user", "" if _lingers() else _NO_LINGER)
     by_cron = shutil.which("crontab") and any(_mark(root) in line for line in _crontab())
-    return {"by": "cron" if by_cron else "", "problem": ""}
+    return Autostart("cron" if by_cron else "", "")
 
 
 _NO_LINGER = "systemd starts it only when you log in, unless lingering is enabled: loginctl enable-linger"

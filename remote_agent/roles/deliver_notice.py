@@ -10,7 +10,10 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from typing import Any, Dict, List
+from typing import Any, List
+
+from remote_agent.protocol.notices import Delivery, NotifyTarget
+from remote_agent.protocol.wire import JsonTable
 
 _PAUSES = (0, 1, 4, 15, 60)
 """Seconds before each try."""
@@ -19,17 +22,17 @@ _TIMEOUT = 15
 
 def main() -> int:
     """Deliver what standard input says; 1 when it could not be delivered after all tries."""
-    order: Dict[str, Any] = json.load(sys.stdin)
-    delivered = [_tell(order["wish"], message) for message in order["messages"]]
+    order = Delivery.from_wire(json.load(sys.stdin))
+    delivered = [_tell(order.target, message) for message in order.messages]
     return 0 if all(delivered) else 1
 
 
-def _tell(wish: Dict[str, Any], message: Any) -> bool:
+def _tell(target: NotifyTarget, message: JsonTable) -> bool:
     body = json.dumps(message).encode()
-    url, command = wish.get("url"), wish.get("command")
+    url, command = target.url, target.command
     delivered = [_try_all(lambda: _post(url, body))] if url else []
     if command:
-        words = shlex.split(command) if isinstance(command, str) else [str(word) for word in command]
+        words = shlex.split(command) if isinstance(command, str) else command
         delivered.append(_try_all(lambda: _run(words, body)))
     return all(delivered)
 

@@ -10,12 +10,14 @@ import json
 import os
 import pwd
 import sys
-from typing import Any, Dict, List, Tuple
+from typing import Dict, List, Tuple
 
 from remote_agent.protocol.errors import AgentError, NotFound
 from remote_agent.protocol.jobs import JobSpec
 from remote_agent.protocol.lease import Lease
+from remote_agent.protocol.roles import EnterWanted
 from remote_agent.protocol.supervision import record_of
+from remote_agent.protocol.wire import JsonTable
 from remote_agent.roles.nonce import say
 from remote_agent.storage import files
 from remote_agent.storage.paths import Paths
@@ -29,15 +31,15 @@ def main(root: str, agent: str, nonce: str, wish: str) -> int:
         root: the agent's folder.
         agent: content hash of this agent.
         nonce: what the line begins with; "-" says nothing, and complains on standard error.
-        wish: JSON in URL-safe base64: "job" ("" for none), "attempt", "command" (empty for a login shell).
+        wish: ``EnterWanted`` as JSON in URL-safe base64.
     """
-    wanted: Dict[str, Any] = json.loads(base64.urlsafe_b64decode(wish))
     try:
+        wanted = EnterWanted.from_wire(json.loads(base64.urlsafe_b64decode(wish)), "what is wished for")
         home = (os.path.expanduser("~"), dict(os.environ))
-        folder, env = _inside(Paths(root), agent, wanted) if wanted["job"] else home
-        words = wanted["command"] or _login_shell()
+        folder, env = _inside(Paths(root), agent, wanted) if wanted.job else home
+        words = wanted.command or _login_shell()
         os.chdir(folder)
-    except (AgentError, OSError) as error:
+    except (AgentError, OSError, ValueError) as error:
         _say(nonce, {"error": str(error)})
         return 125
     _say(nonce, {"folder": folder})
@@ -48,14 +50,14 @@ def main(root: str, agent: str, nonce: str, wish: str) -> int:
         return 127 if isinstance(error, FileNotFoundError) else 126
 
 
-def _inside(paths: Paths, agent: str, wanted: Dict[str, Any]) -> Tuple[str, Dict[str, str]]:
-    job = paths.job(wanted["job"])
-    attempt = job.attempt(int(wanted["attempt"]))
+def _inside(paths: Paths, agent: str, wanted: EnterWanted) -> Tuple[str, Dict[str, str]]:
+    job = paths.job(wanted.job)
+    attempt = job.attempt(wanted.attempt)
     if not os.path.isdir(attempt.work):
         raise NotFound("the job has no folder on this host: it has not started, or was pruned")
     spec = JobSpec.from_wire(files.read_json(job.spec) or {})
     lease = record_of(files.read_json(attempt.supervisor)).lease or Lease(spec.cpus)
-    env = environment.variables(spec, int(wanted["attempt"]), lease, paths, paths.sdk(agent))
+    env = environment.variables(spec, wanted.attempt, lease, paths, paths.sdk(agent))
     try:
         env.update(environment.secrets(spec, job))
     except AgentError:
@@ -68,7 +70,7 @@ def _login_shell() -> List[str]:
     return [shell, "-i"]
 
 
-def _say(nonce: str, words: Dict[str, Any]) -> None:
+def _say(nonce: str, words: JsonTable) -> None:
     if nonce == "-":
         if "error" in words:
             sys.stderr.write(f"error: {words['error']}\n")

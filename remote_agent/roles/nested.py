@@ -10,12 +10,13 @@ import os
 import socket
 import sys
 import time
-from typing import Any, Dict, Tuple, Type, cast
+from typing import Tuple, Type, cast
 
 from remote_agent.protocol import checks, framing, messages
 from remote_agent.protocol.errors import AgentError, BadRequest, Conflict, NotFound
 from remote_agent.protocol.jobs import JOB_ID, JobSpec
 from remote_agent.protocol.messages import A
+from remote_agent.protocol.wire import JsonTable
 from remote_agent.roles.nonce import say
 from remote_agent.storage import files
 from remote_agent.storage.objects import ObjectStore
@@ -47,7 +48,7 @@ def main(root: str, nonce: str) -> int:
     return 0
 
 
-def _submit(paths: Paths, wish: Dict[str, Any]) -> Dict[str, Any]:
+def _submit(paths: Paths, wish: JsonTable) -> JsonTable:
     """Submit a job like the one that asks: "parent", "spec" (what it has of its own)."""
     if "parent" not in wish or "spec" not in wish or "job" not in wish["spec"]:
         raise BadRequest("a submit has a parent, and a spec with a job's id")
@@ -89,7 +90,7 @@ _SHARED = (
 """What a nested job has of the one that submits it."""
 
 
-def _view(paths: Paths, wish: Dict[str, Any]) -> Dict[str, Any]:
+def _view(paths: Paths, wish: JsonTable) -> JsonTable:
     """Return a job as it is now: "job"."""
     if "job" not in wish:
         raise BadRequest("a view is of a job")

@@ -17,6 +17,7 @@ from typing import Any, BinaryIO, Dict, Iterator, List, NamedTuple, Optional, Se
 from remote_agent.protocol.checks import listing, row, text
 from remote_agent.protocol.errors import AgentError, NotFound, StorageBroken
 from remote_agent.protocol.jobs import JOB_ID
+from remote_agent.protocol.roles import FilesAnnounced, FilesWanted, Survey
 from remote_agent.roles.nonce import say
 from remote_agent.storage import files, unfetched
 from remote_agent.storage.objects import ObjectStore
@@ -72,16 +73,16 @@ def survey(root: str, nonce: str, wish: str) -> int:
     except (AgentError, OSError, ValueError) as error:
         say(nonce, error=_refusal(error))
         return 1
-    say(nonce, unfetched={job: left for job, left in found.items() if left["files"]})
+    say(nonce, unfetched={job: left.to_wire() for job, left in found.items() if left.files})
     return 0
 
 
-def _surveyed(root: str, job: str, snapshot: str) -> Dict[str, Any]:
+def _surveyed(root: str, job: str, snapshot: str) -> Survey:
     """Return what one job left here only; one whose folder cannot be understood costs the others nothing."""
     try:
         return unfetched.survey(Paths(root), job, snapshot)
     except Exception as error:
-        return {"files": 1, "bytes": 0, "largest": [f"(its folder cannot be looked through: {error!r})"[:300], 0]}
+        return Survey(1, 0, (f"(its folder cannot be looked through: {error!r})"[:300], 0))
 
 
 def send(root: str, nonce: str, wish: str) -> int:
@@ -90,20 +91,17 @@ def send(root: str, nonce: str, wish: str) -> int:
     Args:
         root: the agent's folder.
         nonce: what the line begins with.
-        wish: JSON: "job", "attempt", "snapshot", "what" ("written", "paths", "code", "artifacts", "synced", "outputs",
-            "checkpoints"), "paths", "limit" (bytes of outputs), "git" (with .git/, too).
+        wish: ``FilesWanted`` as JSON.
     """
-    wanted: Dict[str, Any] = json.loads(wish)
     paths = Paths(root)
     try:
-        members, refused, in_git = _sorted_out(_members(paths, wanted), bool(wanted.get("git")))
-        members, left = _within(members, int(wanted.get("limit") or 0))
-    except (AgentError, OSError) as error:
+        wanted = FilesWanted.from_wire(json.loads(wish), "what is wished for")
+        members, refused, in_git = _sorted_out(_members(paths, wanted), wanted.with_git)
+        members, left = _within(members, wanted.limit)
+    except (AgentError, OSError, ValueError) as error:
         say(nonce, error=_refusal(error))
         return 1
-    say(
-        nonce,
-        ready=True,
+    announced = FilesAnnounced(
         files=len(members),
         bytes=sum(member.size for member in members),
         refused=refused[:_MOST_NAMED],
@@ -114,6 +112,7 @@ def send(root: str, nonce: str, wish: str) -> int:
         left_bytes=sum(size for _, size in left),
         receipt=_receipt(paths, wanted, members),
     )
+    say(nonce, **announced.to_wire())
     with tarfile.open(fileobj=sys.stdout.buffer, mode="w|", format=tarfile.PAX_FORMAT) as tar:
         for member in members:
             _add(tar, member)
@@ -121,10 +120,10 @@ def send(root: str, nonce: str, wish: str) -> int:
     return 0
 
 
-def _receipt(paths: Paths, wanted: Dict[str, Any], members: List[_Member]) -> str:
-    if wanted["what"] == "code":
+def _receipt(paths: Paths, wanted: FilesWanted, members: List[_Member]) -> str:
+    if wanted.what == "code":
         return ""  # it came from home
-    return unfetched.write_receipt(paths.job(wanted["job"]), [m.source for m in members if m.link is None])
+    return unfetched.write_receipt(paths.job(wanted.job), [m.source for m in members if m.link is None])
 
 
 def _sorted_out(members: Iterator[_Member], with_git: bool) -> Tuple[List[_Member], List[Tuple[str, str]], int]:
@@ -156,27 +155,27 @@ def _within(members: List[_Member], limit: int) -> Tuple[List[_Member], List[Tup
     return fitting, left
 
 
-def _members(paths: Paths, wanted: Dict[str, Any]) -> Iterator[_Member]:
+def _members(paths: Paths, wanted: FilesWanted) -> Iterator[_Member]:
     """Yield the files that are wished for."""
-    job = paths.job(wanted["job"])
-    attempt = job.attempt(int(wanted["attempt"]))
+    job = paths.job(wanted.job)
+    attempt = job.attempt(wanted.attempt)
     store = ObjectStore(paths.objects)
-    if wanted["what"] == "checkpoints":
+    if wanted.what == "checkpoints":
         yield from _below(job.checkpoints, "")
-    elif wanted["what"] == "code":
-        for mode, name, oid in store.walk(wanted["snapshot"]):
+    elif wanted.what == "code":
+        for mode, name, oid in store.walk(wanted.snapshot):
             yield _of_snapshot(os.fsdecode(name), store.path(oid), mode)
-    elif wanted["what"] in ("artifacts", "synced"):
-        top = job.artifacts if wanted["what"] == "artifacts" else job.synced
-        names = set(wanted.get("paths") or ())
+    elif wanted.what in ("artifacts", "synced"):
+        top = job.artifacts if wanted.what == "artifacts" else job.synced
+        names = set(wanted.paths)
         yield from (member for member in _below(top, "") if not names or member.name.split(os.sep)[0] in names)
-    elif wanted["what"] == "outputs":
-        chosen, top = _pattern(wanted["paths"]), files.inside(attempt.work, wanted.get("base", ""))
+    elif wanted.what == "outputs":
+        chosen, top = _pattern(wanted.paths), files.inside(attempt.work, wanted.base)
         yield from (member for member in _below(top, "") if chosen.match(member.name))
-    elif wanted["what"] == "written":
-        yield from _written(store, wanted["snapshot"], attempt, _data_links(files.read_json(job.spec)))
+    elif wanted.what == "written":
+        yield from _written(store, wanted.snapshot, attempt, _data_links(files.read_json(job.spec)))
     else:
-        for path in wanted["paths"]:
+        for path in wanted.paths:
             yield from _named(attempt.work, path)
 
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import shutil
 import socket
-from typing import Any, Dict, Iterator, Optional
+from typing import Iterator, Optional
 
 from remote_agent.gpu import claims
 from remote_agent.protocol.process_identity import ProcessIdentity
 from remote_agent.protocol.supervision import record_of
+from remote_agent.protocol.wire import JsonTable
 from remote_agent.roles import autostart
 from remote_agent.roles.nonce import say
 from remote_agent.storage import files
@@ -24,7 +25,7 @@ def main(root: str, nonce: str) -> int:
     return 1 if "error" in said else 0
 
 
-def remove(root: str) -> Dict[str, Any]:
+def remove(root: str) -> JsonTable:
     """Remove a root; return what was removed, or why not."""
     paths = Paths(root)
     serving = unix_sockets.connect(paths.socket_names(), socket.SOCK_STREAM)
@@ -58,5 +59,5 @@ def _remove_if_empty(folder: str) -> None:
             pass  # another machine's root, or another agent's claim, lies in it
 
 
-def _no(words: str) -> Dict[str, Any]:
+def _no(words: str) -> JsonTable:
     return {"error": {"code": "conflict", "message": words}}

@@ -12,10 +12,10 @@ import json
 import os
 import re
 import stat
-from typing import Any, Dict, Iterable, Iterator, List, Optional, Set, Tuple
+from typing import Dict, Iterable, Iterator, List, Optional, Set, Tuple
 
-from remote_agent.protocol import checks
 from remote_agent.protocol.errors import BadRequest, NotFound
+from remote_agent.protocol.roles import Survey
 from remote_agent.storage import event_files, files
 from remote_agent.storage.objects import ObjectStore
 from remote_agent.storage.paths import EVENTS, AttemptPaths, JobPaths, Paths
@@ -29,14 +29,6 @@ _TEMPORARY = re.compile(r"\.[0-9]+-[0-9]+\.tmp\Z")
 """What is written aside before it is put in place."""
 _NUMBER = re.compile(r"[1-9][0-9]{0,8}\Z")
 _RECEIPT = re.compile(r"[0-9a-f]{16}\Z")
-_SURVEYED = checks.record(
-    {
-        "files": checks.whole(),
-        "bytes": checks.whole(),
-        "largest": checks.optional(checks.row(checks.text(1000), checks.whole())),
-    },
-    ["files", "bytes", "largest"],
-)
 _Fact = Tuple[str, int, int]
 """(path below the job's folder, bytes, time of change in ns)."""
 
@@ -78,26 +70,20 @@ def confirm(job: JobPaths, name: str) -> None:
         raise NotFound("there is no such receipt") from None
 
 
-def survey(paths: Paths, name: str, snapshot: str) -> Dict[str, Any]:
+def survey(paths: Paths, name: str, snapshot: str) -> Survey:
     """Look for what a job left here only, and keep the answer in its folder for whoever is about to remove that.
 
     Args:
         paths: the agent's files.
         name: the job.
         snapshot: the tree that it began with.
-    Returns:
-        "files" and "bytes" of all that, "largest": [path, bytes] of the largest.
     """
     job = paths.job(name)
     left = sorted(_left(job, ObjectStore(paths.objects), snapshot), key=lambda fact: -fact[1])
-    found = {
-        "files": len(left),
-        "bytes": sum(size for _, size, _ in left),
-        "largest": [_shown(left[0][0]), left[0][1]] if left else None,
-    }
+    found = Survey(len(left), sum(size for _, size, _ in left), (_shown(left[0][0]), left[0][1]) if left else None)
     if os.path.isdir(job.folder):
         try:
-            files.write_bytes(job.unfetched, json.dumps(found).encode(), durable=False)
+            files.write_bytes(job.unfetched, json.dumps(found.to_wire()).encode(), durable=False)
         except OSError:
             pass  # without it nothing is removed that is not forced
     return found
@@ -108,15 +94,17 @@ def words(job: JobPaths) -> str:
     if not os.path.isdir(job.folder):
         return ""
     try:
-        found = _SURVEYED(files.read_json(job.unfetched), "a survey")  # it lies in a folder that the job can write to
+        found = Survey.from_wire(
+            files.read_json(job.unfetched), "a survey"
+        )  # it lies in a folder that the job can write to
     except (BadRequest, RecursionError):
         return "nobody has looked yet whether all that it wrote was fetched"
-    if not found["files"] or not found["largest"]:
+    if not found.files or found.largest is None:
         return ""
-    name, size = found["largest"]
-    one, were = ("file", "was") if found["files"] == 1 else ("files", "were")
+    name, size = found.largest
+    one, were = ("file", "was") if found.files == 1 else ("files", "were")
     return (
-        f"{found['files']} {one} that it wrote ({_amount(found['bytes'])}) {were} never fetched,"
+        f"{found.files} {one} that it wrote ({_amount(found.bytes)}) {were} never fetched,"
         f" the largest {name} ({_amount(size)})"
     )
 

@@ -6,9 +6,10 @@ import fcntl
 import json
 import os
 import shutil
-from typing import Any, Callable, Dict, Iterable
+from typing import Callable, Iterable
 
 from remote_agent.protocol.errors import AgentError
+from remote_agent.protocol.wire import JsonTable
 from remote_agent.storage import files
 from remote_agent.storage.objects import ObjectStore
 
@@ -82,7 +83,7 @@ def start_folder(work: str, subdir: str) -> str:
     return folder
 
 
-def link_data(work: str, data: Dict[str, Any]) -> None:
+def link_data(work: str, data: JsonTable) -> None:
     """Link what lies on the host into the job's folder, at the paths that its code knows.
 
     Raises:
@@ -104,7 +105,7 @@ def link_data(work: str, data: Dict[str, Any]) -> None:
             raise AgentError(f"data {name!r}: the snapshot has a file or folder at {at!r} already") from None
 
 
-def write_parameters(folder: str, params: Dict[str, Any]) -> None:
+def write_parameters(folder: str, params: JsonTable) -> None:
     """Put the job's parameters where scripts look for them; they win over those of a file that is there."""
     if not params:
         return
@@ -116,7 +117,7 @@ def write_parameters(folder: str, params: Dict[str, Any]) -> None:
     os.replace(path + ".tmp", path)
 
 
-def _parameters_in(path: str) -> Dict[str, Any]:
+def _parameters_in(path: str) -> JsonTable:
     try:
         with open(path, encoding="utf-8") as file:
             found = json.load(file)

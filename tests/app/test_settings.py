@@ -23,6 +23,7 @@ from foundations_tui.store.rows import JobRow
 from foundations_tui.ui import notifications
 from foundations_tui.ui.app import FoundationsApp
 from foundations_tui.ui.theme import CURVES, DARK_STYLES, LIGHT_CURVES, LIGHT_STYLES, THEMES
+from remote_agent.protocol.notices import NotifyTarget
 from tests.support import screen
 from tests.support.client import Client, wait_until
 from tests.support.hook import Hook
@@ -188,8 +189,8 @@ def test_each_event_is_told_to_others_by_one_of_many_apps() -> None:
 async def test_many_ends_at_once_are_told_in_few_words(client: Client, hook: Hook) -> None:
     told: list[str] = []
     rows = [dataclasses.replace(_row(client), job=f"{n:012x}") for n in range(30)]
-    wish = {"url": f"http://127.0.0.1:{hook.port}/"}
-    notifications.deliver(wish, rows, 1e9, told.append)
+    target = NotifyTarget(f"http://127.0.0.1:{hook.port}/")
+    notifications.deliver(target, rows, 1e9, told.append)
     wait_until(lambda: len(hook.bodies) == 21)
     assert hook.bodies[-1]["event"] == "more" and len(hook.bodies[-1]["jobs"]) == 10
     assert told == []

@@ -20,6 +20,7 @@ from remote_agent.core.state import HostState, apply
 from remote_agent.protocol import checks, framing, messages
 from remote_agent.protocol.errors import BadRequest
 from remote_agent.protocol.jobs import MOST_SPEC_BYTES, SPEC_CHECKS, VIEW_CHECKS, JobSpec, JobView
+from remote_agent.protocol.resources import Resources
 from remote_agent.protocol.states import JobState
 from tests.support import agents
 from tests.support.client import Client, use_slots, wait_until
@@ -328,7 +329,7 @@ def test_what_is_no_frame_or_no_answer_is_refused_in_words(client: Client, evil:
 
 def page_of(journal: str, seq: int, deleted: Iterable[str] = ()) -> messages.ChangesAnswer:
     """Return a last page of changes."""
-    return messages.ChangesAnswer(journal, seq, False, [], list(deleted), messages.Resources())
+    return messages.ChangesAnswer(journal, seq, False, [], list(deleted), Resources())
 
 
 def rows_of(store: Store, job: str) -> list[Any]:

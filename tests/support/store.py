@@ -7,7 +7,8 @@ import time
 from foundations_tui.store import writes
 from foundations_tui.store.db import Store
 from remote_agent.protocol.jobs import JobSpec, JobView
-from remote_agent.protocol.messages import ChangesAnswer, Resources
+from remote_agent.protocol.messages import ChangesAnswer
+from remote_agent.protocol.resources import Resources
 from remote_agent.protocol.states import JobState
 
 _PAGE = 1000

@@ -43,7 +43,14 @@ AGENT_LAYERS = [
 """Top first: what decides (core) knows no process and no file; what is written down (storage) knows no decision."""
 PURE = {
     *("protocol/jobs", "protocol/states", "protocol/ends", "protocol/lease", "protocol/process_identity"),
-    *("protocol/messages", "protocol/supervision", "protocol/framing", "protocol/checks", "protocol/wire"),
+    *(
+        "protocol/messages",
+        "protocol/resources",
+        "protocol/supervision",
+        "protocol/framing",
+        "protocol/checks",
+        "protocol/wire",
+    ),
     *("core/events", "core/state", "core/scheduler"),
     *("gpu/inventory", "gpu/occupancy"),
     "supervisor/postmortem",
@@ -56,6 +63,9 @@ CLIENT_SEES = {
         "remote_agent.protocol.jobs",
         "remote_agent.protocol.states",
         "remote_agent.protocol.ends",
+        "remote_agent.protocol.resources",
+        "remote_agent.protocol.roles",
+        "remote_agent.protocol.notices",
         "remote_agent.protocol.wire",
         "remote_agent.protocol.framing",
         "remote_agent.protocol.messages",

@@ -13,6 +13,7 @@ from remote_agent.protocol.checks import whole
 from remote_agent.protocol.ends import AttemptEnd
 from remote_agent.protocol.errors import BadRequest
 from remote_agent.protocol.lease import Lease
+from remote_agent.protocol.resources import Resources
 from remote_agent.protocol.wire import Message, TolerantMessage, field
 from tests.support.paths import DATA
 
@@ -53,7 +54,7 @@ def test_what_a_newer_side_adds_is_left_out_and_what_is_missing_has_its_default(
 
 def test_a_wrong_field_of_what_a_host_has_costs_only_itself() -> None:
     gpu = {"index": 0, "uuid": "GPU-1", "name": "A", "processes": [{"pid": "x", "user": "ada"}, 5]}
-    resources = messages.Resources.from_wire({"cpus": "many", "memory": 5, "gpus": [gpu, {"index": 1}]})
+    resources = Resources.from_wire({"cpus": "many", "memory": 5, "gpus": [gpu, {"index": 1}]})
     assert (resources.cpus, resources.memory) == (0, 5)
     assert [(gpu.uuid, [process.user for process in gpu.processes]) for gpu in resources.gpus] == [("GPU-1", ["ada"])]
 

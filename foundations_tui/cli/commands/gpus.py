@@ -52,7 +52,7 @@ def gpus(
         if watch and sys.stdout.isatty():
             click.echo("\x1b[H\x1b[J", nl=False)
         if as_json:
-            output.print_json([{"host": host, **gpu} for host, gpu in listing.gpus])
+            output.print_json([{"host": host, **gpu.to_wire()} for host, gpu in listing.gpus])
         else:
             _print(session, listing)
         for error in listing.errors:

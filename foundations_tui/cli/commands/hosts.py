@@ -16,7 +16,7 @@ from foundations_tui.config.hosts import HostConfig
 from foundations_tui.hosts import adding
 from foundations_tui.hosts.adding import OPTIONS
 from foundations_tui.store import queries
-from foundations_tui.store.rows import HostRow, free_gpus
+from foundations_tui.store.rows import HostRow
 from foundations_tui.text import humanize
 from foundations_tui.text.sanitize import one_line
 
@@ -107,14 +107,12 @@ hosts.add_command(hosts_agent.autostart)
 
 
 def _never_asked(name: str) -> HostRow:
-    return HostRow(name, {}, [], None, None, None)
+    return HostRow(name, None, [], None, None, None)
 
 
 def _cells(host: HostConfig, row: HostRow) -> list[str]:
     now = time.time()
     has = row.resources
-    gpus = has.get("gpus", [])
-    free = free_gpus(gpus)
     since = f"since {humanize.clock(row.unreachable_since, now)}: " if row.unreachable_since else ""
     return [
         row.name,
@@ -122,10 +120,10 @@ def _cells(host: HostConfig, row: HostRow) -> list[str]:
         row.state,
         str(row.running),
         str(row.queued),
-        f"{has['cpus_free']}/{has['cpus']} free" if has else "",
-        f"{free}/{len(gpus)} free" if gpus else ("none" if has else ""),
-        humanize.size(has.get("disk_free")),
-        humanize.size(has.get("disk_jobs")),
+        f"{has.cpus_free}/{has.cpus} free" if has else "",
+        f"{row.free_gpus}/{len(row.gpus)} free" if row.gpus else ("none" if has else ""),
+        humanize.size(has.disk_free if has else None),
+        humanize.size(has.disk_jobs if has else None),
         humanize.ago(row.last_contact, now),
         since + (row.error or "; ".join(row.problems)),
     ]

@@ -23,6 +23,7 @@ from foundations_tui.cli.params import (
 )
 from foundations_tui.cli.stderr import tell
 from foundations_tui.text import humanize
+from remote_agent.protocol.wire import JsonTable
 
 if TYPE_CHECKING:
     from foundations_tui.jobs.pruning import Pruned, PrunePlan
@@ -123,7 +124,7 @@ def _confirm(rows: list[JobRow], yes: bool) -> None:
     click.confirm(f"Remove {what}?", abort=True, err=True)
 
 
-def _wire(plan: PrunePlan, pruned: Pruned, dry_run: bool) -> list[dict[str, Any]]:
+def _wire(plan: PrunePlan, pruned: Pruned, dry_run: bool) -> list[JsonTable]:
     from foundations_tui.jobs.pruning import folder_bytes
 
     return [

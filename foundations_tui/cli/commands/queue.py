@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -14,6 +14,7 @@ from foundations_tui.errors import NotFoundError
 from foundations_tui.store import queries
 from foundations_tui.store.rows import iso
 from foundations_tui.text import humanize
+from remote_agent.protocol.wire import JsonTable
 
 if TYPE_CHECKING:
     from foundations_tui.session import Session
@@ -30,7 +31,7 @@ def queue(session: Session, names: tuple[str, ...], as_json: bool) -> int:
 
     wanted = [session.hosts.host(name).name for name in names] or list(session.hosts.hosts)
     problems = pull.catch_up_all(session, wanted, streams=False)
-    rows: list[dict[str, Any]] = []
+    rows: list[JsonTable] = []
     for host in wanted:
         if host in problems:
             tell(problems[host])
@@ -54,7 +55,7 @@ def queue(session: Session, names: tuple[str, ...], as_json: bool) -> int:
 
 def _entry(
     session: Session, host: str, place: int, job: str, priority: int, why: str, starts_at: float | None
-) -> dict[str, Any]:
+) -> JsonTable:
     try:
         row = queries.job(session.store.conn, job)
         name, owner, group = row.label, row.owner, row.group
@@ -65,7 +66,7 @@ def _entry(
     return {**facts, "priority": priority, "reason": why, "estimated_start": iso(starts_at), "starts_in": starts_in}
 
 
-def _cells(row: dict[str, Any]) -> list[str]:
+def _cells(row: JsonTable) -> list[str]:
     starts_in = row["starts_in"]
     starts = "" if starts_in is None else f"in {humanize.duration(starts_in)}"
     return [

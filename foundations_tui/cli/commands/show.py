@@ -18,6 +18,7 @@ from foundations_tui.submit.request import words_of
 from foundations_tui.text import humanize
 from foundations_tui.text.sanitize import one_line
 from remote_agent.protocol.ends import Usage
+from remote_agent.protocol.wire import JsonTable
 
 
 @click.command()
@@ -74,7 +75,7 @@ def _outputs_words(row: JobRow) -> str | None:
 _SHOWN_APART = ("name", "project", "gpus", "params", "tags", "priority", "group")
 
 
-def _options_words(spec: dict[str, Any]) -> str:
+def _options_words(spec: JsonTable) -> str:
     """Return the options of submit that the job got, beside those that have a line of their own."""
     words = words_of(spec)
     return shlex.join([word for name in words if name not in _SHOWN_APART for word in words[name]])
@@ -85,7 +86,7 @@ def _marks(row: JobRow) -> str:
     return ", ".join(mark for mark, is_set in marks.items() if is_set)
 
 
-def _show_lines(row: JobRow, spec: dict[str, Any], now: float) -> list[str]:
+def _show_lines(row: JobRow, spec: JsonTable, now: float) -> list[str]:
     facts: list[tuple[str, Any]] = [
         ("job", row.job),
         ("name", row.name),

@@ -26,6 +26,7 @@ from foundations_tui.sweeps.submission import (
 )
 from foundations_tui.text import humanize
 from foundations_tui.text.sanitize import one_line
+from remote_agent.protocol.wire import JsonTable
 
 if TYPE_CHECKING:
     from foundations_tui.session import Session
@@ -212,7 +213,7 @@ def _sweep_cells(submission: Submission, number: int) -> list[str]:
     return [str(number + 1), *values, humanize.command(list(request.command))]
 
 
-def _preview_wire(found: Preview) -> dict[str, Any]:
+def _preview_wire(found: Preview) -> JsonTable:
     return {
         "host": found.host,
         "folder": str(found.folder),

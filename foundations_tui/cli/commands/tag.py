@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import click
 
 from foundations_tui.cli.outcomes import print_annotated
@@ -12,6 +10,7 @@ from foundations_tui.errors import NotFoundError, UsageError
 from foundations_tui.session import Session
 from foundations_tui.store import queries
 from foundations_tui.text.command_line import literal
+from remote_agent.protocol.wire import JsonTable
 
 
 @click.command()
@@ -33,7 +32,7 @@ def tag(session: Session, words_: tuple[str, ...], removed: tuple[str, ...], whe
     from foundations_tui.jobs.ownership import actor_of
 
     jobs, pairs = _jobs_and_tags(session, words_, bool(where), bool(removed))
-    changes: dict[str, Any] = {f"tag:{key}": None for key in removed}
+    changes: JsonTable = {f"tag:{key}": None for key in removed}
     for pair in pairs:
         key, value = parse_pair(pair, "a tag", value_needed=False)
         found = literal(value) if value is not None else ""

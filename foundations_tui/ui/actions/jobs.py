@@ -22,6 +22,7 @@ from foundations_tui.ui.screens.menu import Choice, Menu
 from foundations_tui.ui.theme import name_of
 from foundations_tui.ui.widgets.prompt import Question
 from foundations_tui.ui.workspace import Workspace
+from remote_agent.protocol.wire import JsonTable
 
 if TYPE_CHECKING:
     from foundations_tui.jobs.annotations import Undo
@@ -220,9 +221,7 @@ def _these(rows: Sequence[JobRow]) -> str:
 # jobs are meant, too: that was asked before.
 
 
-def _annotate(
-    session: Session, rows: list[JobRow], changes: dict[str, Any], done: str, keep: Callable[[Undo], None]
-) -> str:
+def _annotate(session: Session, rows: list[JobRow], changes: JsonTable, done: str, keep: Callable[[Undo], None]) -> str:
     from foundations_tui.jobs.annotations import annotate
 
     annotated = annotate(session, actor_of(session.hosts, others=True), rows, changes)

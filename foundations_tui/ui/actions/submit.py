@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from foundations_tui.errors import UsageError
 from foundations_tui.session import Session
@@ -23,6 +23,7 @@ from foundations_tui.ui.screens.task_output import NextStep, TaskOutput
 from foundations_tui.ui.tasks import Shown
 from foundations_tui.ui.theme import name_of
 from foundations_tui.ui.workspace import Workspace
+from remote_agent.protocol.wire import JsonTable
 
 if TYPE_CHECKING:
     from foundations_tui.submit.pipeline import Preview
@@ -57,10 +58,10 @@ class SubmitActions:
         """Show the form filled from the chosen job, or from one of these, to be changed and run again."""
         chosen = (jobs or self._workspace.main.chosen)[:1]
 
-        def read_jobs(conn: sqlite3.Connection) -> list[tuple[JobRow, dict[str, Any]]]:
+        def read_jobs(conn: sqlite3.Connection) -> list[tuple[JobRow, JsonTable]]:
             return [(row, queries.spec(conn, row.job)) for row in queries.jobs_by_id(conn, chosen)]
 
-        def show(found: list[tuple[JobRow, dict[str, Any]]]) -> None:
+        def show(found: list[tuple[JobRow, JsonTable]]) -> None:
             for row, spec in found:
                 self._show_form(of_job(row, spec), f"a new job like {name_of(row)}")
 

@@ -7,7 +7,7 @@ import textwrap
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
@@ -16,12 +16,13 @@ from textual.content import Content
 from textual.widgets import Static
 
 from foundations_tui.store import queries
-from foundations_tui.store.rows import HostRow, HostSample, free_gpus
+from foundations_tui.store.rows import HostRow, HostSample
 from foundations_tui.text import humanize
 from foundations_tui.text.sanitize import one_line
 from foundations_tui.ui.models.curves import sparkline
 from foundations_tui.ui.models.store_reader import Reader
 from foundations_tui.ui.theme import LOOK
+from remote_agent.protocol.resources import HostGpu
 
 _LATELY = 600.0
 """Seconds of history that are drawn."""
@@ -77,7 +78,7 @@ class HostsPane(VerticalScroll):
         def read(conn: sqlite3.Connection) -> _Known:
             hosts = queries.hosts(conn)
             samples = {name: queries.host_samples(conn, name, since) if is_full else [] for name in hosts}
-            jobs = {str(g["job"]) for host in hosts.values() for g in host.resources.get("gpus", []) if g.get("job")}
+            jobs = {gpu.job for host in hosts.values() for gpu in host.gpus if gpu.job}
             rows = queries.jobs_by_id(conn, sorted(jobs), details=False)
             now = time.time()
             held = queries.gpu_seconds(conn, now - _WEEK, now) if is_full else {}
@@ -91,7 +92,7 @@ class HostsPane(VerticalScroll):
         for name in self.names:
             if lines and self.size.width >= _FULL_FROM:
                 lines.append(Content(""))
-            row = known.hosts.get(name) or HostRow(name, {}, [], None, None, None)
+            row = known.hosts.get(name) or HostRow(name, None, [], None, None, None)
             lines += _host(row, known, now, self.size.width)
         text = Content("\n").join(lines)
         if text.markup != self._text:
@@ -109,12 +110,10 @@ def _host(row: HostRow, known: _Known, now: float, room: int) -> list[Content]:
         row.state
     ]
     dot = {"●": "*", "✗": "x", "◌": "o"}[dot] if LOOK.ascii else dot
-    gpus = has.get("gpus", [])
-    free = free_gpus(gpus)
     jobs = f"{row.running} running  {row.queued} queued"
     problems = list(row.problems)
-    resources = f"CPU {has['cpus_free']}/{has['cpus']} free" if has else ""
-    resources += f"  GPU {free}/{len(gpus)} free" if gpus else ""
+    resources = f"CPU {has.cpus_free}/{has.cpus} free" if has else ""
+    resources += f"  GPU {row.free_gpus}/{len(row.gpus)} free" if row.gpus else ""
     if row.state == "unreachable":
         jobs = f"out of reach since {humanize.clock(row.unreachable_since or now, now)}"
         resources = ""
@@ -128,7 +127,7 @@ def _host(row: HostRow, known: _Known, now: float, room: int) -> list[Content]:
     samples = known.samples.get(row.name, [])
     if is_full and row.state == "reachable":
         lines += _machine(row, samples, now)
-    lines += [_gpu(gpu, samples, known, is_full) for gpu in gpus]
+    lines += [_gpu(gpu, samples, known, is_full) for gpu in row.gpus]
     held = {project: seconds for (host, project), seconds in known.gpu_seconds.items() if host == row.name}
     if held:
         most = sorted(held.items(), key=lambda item: -item[1])[:_MOST_PROJECTS]
@@ -160,22 +159,21 @@ def _machine(row: HostRow, samples: list[HostSample], now: float) -> list[Conten
     return [Content.styled("    " + one_line("   ".join(part for part in parts if part)), "dim")]
 
 
-def _gpu(gpu: dict[str, Any], samples: list[HostSample], known: _Known, is_full: bool) -> Content:
-    job = str(gpu.get("job") or "")
+def _gpu(gpu: HostGpu, samples: list[HostSample], known: _Known, is_full: bool) -> Content:
+    job = gpu.job or ""
     holder = f"{job[:6]} {known.names.get(job, '') if is_full else ''}".strip()
-    why_not = str(gpu.get("held") or gpu.get("sick") or "")
+    why_not = gpu.held or gpu.sick
     if not holder:
-        holder = why_not if is_full and why_not else "others" if gpu.get("busy") or why_not else "free"
-    used, total = gpu.get("memory_used"), gpu.get("memory_total")
-    memory = f"{used}/{total} MiB" if total else ""
-    load = "" if gpu.get("utilization") is None else f"{gpu['utilization']} %"
-    parts = [f"    {gpu['index']} {gpu['name']}", holder, load, memory]
+        holder = why_not if is_full and why_not else "others" if gpu.busy or why_not else "free"
+    memory = f"{gpu.memory_used}/{gpu.memory_total} MiB" if gpu.memory_total else ""
+    load = "" if gpu.utilization is None else f"{gpu.utilization} %"
+    parts = [f"    {gpu.index} {gpu.name}", holder, load, memory]
     style = "dim" if holder == "free" else ""
     if is_full:
-        history = _history(samples, str(gpu.get("uuid", "")))
+        history = _history(samples, gpu.uuid)
         parts.append(sparkline(history, _HISTORY_CELLS))
-        parts.append(f"{gpu['temperature']} C" if gpu.get("temperature") is not None else "")
-        parts.append(f"{gpu['power']:.0f} W" if isinstance(gpu.get("power"), int | float) else "")
+        parts.append(f"{gpu.temperature} C" if gpu.temperature is not None else "")
+        parts.append(f"{gpu.power:.0f} W" if gpu.power is not None else "")
         if job and _is_idle(samples, history):
             parts.append("idle, but held")
             style = LOOK.style("lost")

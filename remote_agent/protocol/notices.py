@@ -1,0 +1,36 @@
+"""Whom to tell that something happened to a job, and what. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, List, Optional, Union
+
+from remote_agent.protocol.checks import json_table, listing, text
+from remote_agent.protocol.wire import JsonTable, Message, SparseMessage, field, nested
+
+_WORD = text(100_000)
+_WORDS = listing(_WORD, 10_000)
+
+
+def _command(value: Any, where: str) -> Any:
+    return _WORD(value, where) if isinstance(value, str) else _WORDS(value, where)
+
+
+@dataclass(frozen=True)
+class NotifyTarget(SparseMessage):
+    """Who is told: a web hook, a command, or both."""
+
+    url: str = field(_WORD, "")
+    """Gets a POST of JSON."""
+    command: Union[str, List[str]] = field(_command, "")
+    """Gets the JSON on standard input; a string is split as a shell would."""
+    on: Optional[List[str]] = field(listing(text(100), 100), None)
+    """Of which ends, by state; None for the usual ones."""
+
+
+@dataclass(frozen=True)
+class Delivery(Message):
+    """What the process that delivers notices gets on its standard input."""
+
+    target: NotifyTarget = field(nested(NotifyTarget), name="wish")
+    messages: List[JsonTable] = field(listing(json_table(1 << 24), 1000))
