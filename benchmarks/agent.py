@@ -19,7 +19,7 @@ from foundations_tui.snapshot import freeze
 from foundations_tui.submit import shipping
 from foundations_tui.submit.pipeline import submit, submit_all
 from foundations_tui.submit.progress import SILENT
-from foundations_tui.submit.request import Request
+from foundations_tui.submit.request import JobRequest
 from remote_agent.protocol import messages
 from remote_agent.system import processes
 from tests.support import agents
@@ -55,8 +55,8 @@ class Host:
         self.session.close()
         agents.end(self.root)
 
-    def request(self, *command: str) -> Request:
-        return Request(command, self.project, host="local")
+    def request(self, *command: str) -> JobRequest:
+        return JobRequest(command, self.project, host="local")
 
     def run_trues(self, count: int = 2000) -> None:
         """Submit so many jobs of /bin/true in one call and wait for their last durable end."""

@@ -12,7 +12,7 @@ from benchmarks.paired import Pair, time_pair
 from foundations_tui.jobs import watch
 from foundations_tui.session import Session
 from foundations_tui.submit.pipeline import submit
-from foundations_tui.submit.request import Request
+from foundations_tui.submit.request import JobRequest
 from tests.support import agents
 from tests.support.client import Client
 from tests.support.sshd import Sshd
@@ -60,7 +60,7 @@ def _time(session: Session, client: Client, server: Sshd, folder: Path) -> Pair:
         nonlocal number
         number += 1
         (client.project / "changed.txt").write_text(str(number))
-        request = Request((sys.executable, "hello.py"), client.project, host="box")
+        request = JobRequest((sys.executable, "hello.py"), client.project, host="box")
         job = submit(session, request).view.spec.job
         assert next(iter(watch.follow_log(session, job))).startswith(b"first line")
 

@@ -116,14 +116,14 @@ def history(wanted: str, key: str) -> "List[Dict[str, Any]]":
         KeyError: the job has logged no such metric.
     """
     attempt = int(_ask("view", job=wanted)["view"].get("attempt") or 0)
-    found = [
+    values = [
         {"step": record.step, "value": record.value, "time": record.time}
         for record in _records(wanted, attempt)
         if record.kind == encoding.METRIC and record.key == key
     ]
-    if not found:
+    if not values:
         raise KeyError(key)
-    return found
+    return values
 
 
 def __getattr__(name: str) -> object:
@@ -149,12 +149,12 @@ def _records(wanted: str, attempt: int) -> "List[Any]":
     from foundations import records
 
     folder = os.path.join(_root(), "jobs", wanted, "attempts", str(attempt), "records")
-    found: "List[Any]" = []
+    records_read: "List[Any]" = []
     for name in sorted(os.listdir(folder)) if os.path.isdir(folder) else ():
         if name.endswith(".jsonl"):
             with open(os.path.join(folder, name), "rb") as file:
-                found += records.decode(file.read(), 0)
-    return sorted(found, key=lambda record: record.time)
+                records_read += records.decode(file.read(), 0)
+    return sorted(records_read, key=lambda record: record.time)
 
 
 def _root() -> str:

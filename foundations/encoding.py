@@ -62,12 +62,12 @@ def plain(item: "Any") -> "Any":
     if isinstance(item, _PLAIN):
         return item
     try:
-        found = item
+        value = item
         if callable(getattr(item, "item", None)):
-            found = float("nan") if _is_masked(item) else item.item()
-        if not isinstance(found, _PLAIN) and callable(getattr(type(found), "__float__", None)):
-            return float(found)  # longdouble, Decimal, Fraction
-        return found
+            value = float("nan") if _is_masked(item) else item.item()
+        if not isinstance(value, _PLAIN) and callable(getattr(type(value), "__float__", None)):
+            return float(value)  # longdouble, Decimal, Fraction
+        return value
     except Exception:
         return item  # an array of several values has no single one
 
@@ -123,8 +123,8 @@ def _check_depth(depth: int) -> None:
 
 
 def _nested(item: "Any", depth: int) -> "Any":
-    found = json_value(item, depth)
-    return nonfinite_name(found) if isinstance(found, float) and found - found != 0.0 else found
+    value = json_value(item, depth)
+    return nonfinite_name(value) if isinstance(value, float) and value - value != 0.0 else value
 
 
 def flatten(item: "Any", prefix: str = "", depth: int = 0) -> "Iterator[Tuple[str, Any]]":

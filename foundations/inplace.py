@@ -115,9 +115,9 @@ def project_name(folder: str) -> str:
     at = folder
     while True:
         for name, table in (("foundations.toml", ""), ("pyproject.toml", "tool.foundations")):
-            found = _project_in(os.path.join(at, name), table)
-            if found:
-                return found
+            project = _project_in(os.path.join(at, name), table)
+            if project:
+                return project
         above = os.path.dirname(at)
         if above == at or os.path.exists(os.path.join(at, ".git")):
             return os.path.basename(folder) or "default"
@@ -342,8 +342,8 @@ def _is_interactive() -> bool:
 
 def _read_json(path: str) -> "Dict[str, Any]":
     with open(path, encoding="utf-8", errors="surrogateescape") as file:
-        found: "Dict[str, Any]" = json.load(file)
-    return found
+        table: "Dict[str, Any]" = json.load(file)
+    return table
 
 
 def _write_json(path: str, value: "Any", replaces: bool = True) -> None:

@@ -22,8 +22,8 @@ def jobs(where: str = "", sort: str = "created", limit: int = 0) -> "List[Dict[s
     Raises:
         ImportError: the client is not installed. foundations_tui.errors.UsageError: the query cannot be understood.
     """
-    found: "List[Dict[str, Any]]" = client().jobs(where, sort, limit)
-    return found
+    rows: "List[Dict[str, Any]]" = client().jobs(where, sort, limit)
+    return rows
 
 
 def history(job: str, key: str) -> "List[Dict[str, Any]]":
@@ -35,8 +35,8 @@ def history(job: str, key: str) -> "List[Dict[str, Any]]":
     Raises:
         ImportError: the client is not installed. foundations_tui.errors.NotFoundError: there is no such job or metric.
     """
-    found: "List[Dict[str, Any]]" = client().history(job, key)
-    return found
+    rows: "List[Dict[str, Any]]" = client().history(job, key)
+    return rows
 
 
 def artifact(job: str, key: str) -> str:

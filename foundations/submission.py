@@ -184,5 +184,5 @@ class Deployment:
     def get_job_details(self) -> "Dict[str, Any]":
         """Return all that is known of it, as ``foundations show --json`` prints it."""
         self.wait_for_deployment_to_complete()
-        found: "Dict[str, Any]" = client().job(self._job, fresh=True)
-        return found
+        details: "Dict[str, Any]" = client().job(self._job, fresh=True)
+        return details

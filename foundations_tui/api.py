@@ -19,7 +19,7 @@ from foundations_tui.store import queries, sparse
 from foundations_tui.store.db import open_reader
 from foundations_tui.store.rows import JobRow
 from foundations_tui.submit import pipeline as submission
-from foundations_tui.submit.request import Request
+from foundations_tui.submit.request import JobRequest
 from foundations_tui.sync import outputs, pull
 from remote_agent.protocol.wire import JsonTable
 
@@ -31,8 +31,8 @@ def session() -> Session:
     if not hasattr(_own, "session"):
         _own.session = Session()
         atexit.register(_own.session.close)  # a connection left open is a process left behind
-    found: Session = _own.session
-    return found
+    own: Session = _own.session
+    return own
 
 
 def submit(command: list[str], folder: str, **wanted: Any) -> str:
@@ -41,7 +41,7 @@ def submit(command: list[str], folder: str, **wanted: Any) -> str:
     Raises:
         FoundationsError: why not.
     """
-    request = Request(tuple(command), Path(folder), **wanted)
+    request = JobRequest(tuple(command), Path(folder), **wanted)
     return submission.submit(session(), request).view.spec.job
 
 

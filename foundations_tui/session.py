@@ -72,10 +72,10 @@ class Session:
         Raises:
             ConfigError: it is wrong; what was read before still holds.
         """
-        found = load_hosts()
-        new = [name for name in found.hosts if name not in self.hosts.hosts]
+        hosts = load_hosts()
+        new = [name for name in hosts.hosts if name not in self.hosts.hosts]
         self._locks.update((name, threading.Lock()) for name in new if name not in self._locks)
-        self.hosts = found
+        self.hosts = hosts
         return new
 
     @property
@@ -102,11 +102,11 @@ class Session:
 
         settings = self.hosts.host(host)
         with self._locks[host]:
-            found = self._agents.get(host)
-            if found is not None and found.is_alive:
-                return found
-            if found is not None:
-                found.close()
+            known_agent = self._agents.get(host)
+            if known_agent is not None and known_agent.is_alive:
+                return known_agent
+            if known_agent is not None:
+                known_agent.close()
                 del self._agents[host]
             try:
                 agent = Agent(settings, self._asker if asks else NOBODY, self._connect_timeout)

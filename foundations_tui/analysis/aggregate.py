@@ -55,10 +55,10 @@ def group(rows: Sequence[Sequence[Any]]) -> list[Group]:
     Args:
         rows: one a job: the value it is grouped by, then the columns.
     """
-    found: dict[str, list[Sequence[Any]]] = {}
+    members: dict[str, list[Sequence[Any]]] = {}
     for row in rows:
-        found.setdefault(json.dumps(row[0], sort_keys=True), []).append(row)
-    groups = [Group(part[0][0], len(part), _columns(part)) for part in found.values()]
+        members.setdefault(json.dumps(row[0], sort_keys=True), []).append(row)
+    groups = [Group(part[0][0], len(part), _columns(part)) for part in members.values()]
     return sorted(groups, key=lambda one: _order(one.value))
 
 

@@ -156,15 +156,15 @@ def labels(low: float, high: float, rows: int, log: bool = False, cells: int = 9
         log: whether the axis is logarithmic.
         cells: how long a label may be: digits are left out before any of an exponent would be.
     """
-    found = [""] * rows
+    texts = [""] * rows
     for row in {0, rows // 2, rows - 1}:
         part = row / (rows - 1) if rows > 1 else 0.0
         value = high * (1 - part) + low * part
         try:
-            found[row] = _brief(10**value if log else value, cells)
+            texts[row] = _brief(10**value if log else value, cells)
         except OverflowError:
-            found[row] = "inf"
-    return found
+            texts[row] = "inf"
+    return texts
 
 
 def _brief(value: float, cells: int) -> str:

@@ -112,11 +112,11 @@ def average(
         everything: also that in which the groups agree.
         most: only so many groups, the first ones; 0 for all.
     """
-    found: dict[str, list[JobRow]] = {}
+    members: dict[str, list[JobRow]] = {}
     for row in rows:
         alike = [{key: value for key, value in table.items() if key != over} for table in (row.params, _options(row))]
-        found.setdefault(json.dumps([row.project, *alike], sort_keys=True), []).append(row)
-    groups = list(found.values())[: most or None]
+        members.setdefault(json.dumps([row.project, *alike], sort_keys=True), []).append(row)
+    groups = list(members.values())[: most or None]
     lines = [Line("job", "jobs", [len(group) for group in groups])]
     for kind, tables in (("param", [g[0].params for g in groups]), ("arg", [_options(g[0]) for g in groups])):
         lines += [Line(kind, key, [table.get(key) for table in tables]) for key in _keys(tables) if key != over]
@@ -135,8 +135,8 @@ def _options(row: JobRow) -> JsonTable:
 
 
 def _spread(group: list[JobRow], key: str, direction: str) -> aggregate.Spread | None:
-    found = [row.metrics[key] for row in group if key in row.metrics]
-    return aggregate.spread([getattr(one, direction or "last") for one in found])
+    summaries = [row.metrics[key] for row in group if key in row.metrics]
+    return aggregate.spread([getattr(one, direction or "last") for one in summaries])
 
 
 def _metric(key: str, rows: Sequence[JobRow], direction: str) -> Line:

@@ -44,13 +44,13 @@ def pairs(one: Path, other: Path, numbers: bool = False) -> list[Pair]:
         NotFoundError: one of them is not here. FoundationsError: git cannot compare them.
     """
     left, right = _lines(one), _lines(other)
-    found: list[Pair] = []
+    pairs_so_far: list[Pair] = []
     at_left = at_right = 0
     for start_left, count_left, start_right, count_right in _hunks(left, right, numbers):
-        found += _same(left[at_left:start_left], right[at_right:start_right])
+        pairs_so_far += _same(left[at_left:start_left], right[at_right:start_right])
         at_left, at_right = start_left + count_left, start_right + count_right
-        found += _different(left[start_left:at_left], right[start_right:at_right])
-    return found + _same(left[at_left:], right[at_right:])
+        pairs_so_far += _different(left[start_left:at_left], right[start_right:at_right])
+    return pairs_so_far + _same(left[at_left:], right[at_right:])
 
 
 def is_cut(path: Path) -> bool:
@@ -61,13 +61,13 @@ def is_cut(path: Path) -> bool:
         return False
 
 
-def unified(found: Sequence[Pair]) -> Iterator[bytes]:
+def unified(pairs: Sequence[Pair]) -> Iterator[bytes]:
     """Yield what differs as ``diff -u`` shows it: lines with ``-`` and ``+``, and some around them."""
-    near = {n + d for n, pair in enumerate(found) if pair.differs for d in range(-_CONTEXT, _CONTEXT + 1)}
+    near = {n + d for n, pair in enumerate(pairs) if pair.differs for d in range(-_CONTEXT, _CONTEXT + 1)}
     left = right = 0
     fresh: list[bytes] = []
     was_near = False
-    for number, pair in enumerate(found):
+    for number, pair in enumerate(pairs):
         if number in near and not was_near:
             yield b"@@ line %d, line %d @@" % (left + 1, right + 1)
         was_near = number in near

@@ -63,17 +63,17 @@ def errors(path: Path, count: int, context: int = 2) -> Excerpt:
     """
     total = 0
     before: deque[tuple[int, bytes]] = deque(maxlen=context)
-    found: deque[list[tuple[int, bytes]]] = deque(maxlen=count)
+    excerpts: deque[list[tuple[int, bytes]]] = deque(maxlen=count)
     behind = 0
     for total, line in _numbered(path):
         if ERROR.search(line):
-            found.append([*before, (total, line)])
+            excerpts.append([*before, (total, line)])
             behind = context
         elif behind:
-            found[-1].append((total, line))
+            excerpts[-1].append((total, line))
             behind -= 1
         before.append((total, line))
-    lines = {number: line for part in found for number, line in part}
+    lines = {number: line for part in excerpts for number, line in part}
     return _excerpt(sorted(lines.items()), total)
 
 

@@ -16,7 +16,7 @@ from foundations_tui.store import queries
 from foundations_tui.text import humanize
 
 if TYPE_CHECKING:
-    from foundations_tui.jobs.annotations import Annotated
+    from foundations_tui.jobs.annotations import AnnotateResult
     from foundations_tui.jobs.outcome import HostOutcome, Outcome
     from foundations_tui.session import Session
     from foundations_tui.store.rows import JobRow
@@ -67,7 +67,7 @@ def find_each(conn: sqlite3.Connection, names: Sequence[str]) -> tuple[list[JobR
     return rows, code
 
 
-def print_annotated(annotated: Annotated) -> None:
+def print_annotated(annotated: AnnotateResult) -> None:
     """Print the ids of annotated jobs, which hosts do not know of it yet, and on a terminal how it is taken back."""
     if annotated.left_out:
         say(f"{humanize.plural(annotated.left_out, 'job')} of other people left out (--others)")

@@ -17,7 +17,7 @@ from foundations_tui.config import locations
 from foundations_tui.errors import FoundationsError, NotFoundError, UsageError
 
 if TYPE_CHECKING:
-    from foundations_tui.hosts.asking import LockedKey, Prompt, UnknownKey
+    from foundations_tui.hosts.asking import LockedKey, ServerPrompt, UnknownKey
     from foundations_tui.session import Session
     from foundations_tui.store.queries import JobFilter
     from foundations_tui.store.rows import JobRow
@@ -45,14 +45,14 @@ class JobName(click.ParamType[str]):
             if conn is None:
                 return []
             rows = queries.jobs(conn, queries.JobFilter(self._states, query=self._query), limit=2000, details=False)
-            found = [CompletionItem(word) for word in ("@last", "@last-failed") if word.startswith(incomplete or "?")]
+            items = [CompletionItem(word) for word in ("@last", "@last-failed") if word.startswith(incomplete or "?")]
             for row in rows:
                 if row.job.startswith(incomplete):
                     words = f"{row.state} {row.name or ' '.join(row.command)}"
-                    found.append(CompletionItem(row.job, help=_for_shell(words)))
+                    items.append(CompletionItem(row.job, help=_for_shell(words)))
                 elif incomplete and row.name.startswith(incomplete) and row.name == _for_shell(row.name):
-                    found.append(CompletionItem(row.name, help=_for_shell(row.state)))
-            return found[:_MOST_COMPLETIONS]
+                    items.append(CompletionItem(row.name, help=_for_shell(row.state)))
+            return items[:_MOST_COMPLETIONS]
 
 
 class Size(click.ParamType[int]):
@@ -323,7 +323,7 @@ def _ask_passphrase(key: LockedKey) -> str | None:
     return said or None
 
 
-def _ask_secret(prompt: Prompt) -> str | None:
+def _ask_secret(prompt: ServerPrompt) -> str | None:
     """Ask what a server asks; what is typed is not shown."""
     from foundations_tui.text.sanitize import one_line
 
@@ -349,7 +349,7 @@ def parse_pair(text: str, option: str, value_needed: bool = True) -> tuple[str, 
     Raises:
         click.UsageError: it is none.
     """
-    key, found, value = text.partition("=")
-    if not key or (value_needed and not found):
+    key, equals, value = text.partition("=")
+    if not key or (value_needed and not equals):
         raise click.UsageError(f"{option} takes KEY=VALUE; got {text!r}")
-    return key, value if found else None
+    return key, value if equals else None

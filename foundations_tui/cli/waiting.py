@@ -54,8 +54,8 @@ _QUOTED = re.compile(r"'([^'\n]{1,300})'\s*$|: ([^\s:][^:\n]{0,300}): No such fi
 
 def _say_what_lies_here(row: JobRow) -> None:
     """Say that a file which a failed job did not find lies in the folder that it was submitted from."""
-    found = _QUOTED.search(row.cause.line) if row.cause and row.cause.code == "file_missing" else None
-    name = (found[1] or found[2]) if found else ""
+    match = _QUOTED.search(row.cause.line) if row.cause and row.cause.code == "file_missing" else None
+    name = (match[1] or match[2]) if match else ""
     if name and not name.startswith(("/", "~")) and os.path.exists(name):
         say(
             f"  {name} lies here and was not shipped: git ignores it, or it is new;"

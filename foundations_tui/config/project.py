@@ -125,11 +125,11 @@ def data_of(project: ProjectConfig, host: HostConfig) -> dict[str, dict[str, str
     """
     merged = {}
     for name, entry in project.data.items():
-        found = {"at": "", **entry, **{key: value for key, value in host.data.get(name, {}).items() if value}}
-        if not str(found.get("path", "")).startswith(("/", "~/")):
+        source = {"at": "", **entry, **{key: value for key, value in host.data.get(name, {}).items() if value}}
+        if not str(source.get("path", "")).startswith(("/", "~/")):
             raise ConfigError(
                 f"{project.path}: data {name}: on {host.name} it has no path that begins with / or ~/",
                 f'set path there, or in hosts.toml: data = {{ {name} = "/where/it/is" }} for {host.name}',
             )
-        merged[name] = found
+        merged[name] = source
     return merged

@@ -255,12 +255,12 @@ def _key_lines(text: str) -> Iterator[tuple[Keys, int]]:
             table = _only_path(_parsed(statement.replace("[[", "[").replace("]]", "]")) or {})
             yield from ((table[:end], first + 1) for end in (len(table),) if table)
             continue
-        found = _parsed(statement)
-        while found is None and number < len(lines):  # a value of several lines
+        parsed = _parsed(statement)
+        while parsed is None and number < len(lines):  # a value of several lines
             statement += "\n" + lines[number]
             number += 1
-            found = _parsed(statement)
-        for keys in _paths(found or {}):
+            parsed = _parsed(statement)
+        for keys in _paths(parsed or {}):
             yield table + keys, first + 1
 
 

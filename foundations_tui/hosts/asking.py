@@ -28,7 +28,7 @@ class LockedKey:
 
 
 @dataclass(frozen=True)
-class Prompt:
+class ServerPrompt:
     """Something that a server asks at login: a password, a one-time code. What is typed is never shown."""
 
     host: str
@@ -51,7 +51,7 @@ def _knows_none(key: LockedKey) -> str | None:
     return None
 
 
-def _answers_none(prompt: Prompt) -> str | None:
+def _answers_none(prompt: ServerPrompt) -> str | None:
     return None
 
 
@@ -63,7 +63,7 @@ class Asker:
     """Whether a host key is to be trusted, and remembered."""
     passphrase: Callable[[LockedKey], str | None] = _knows_none
     """The passphrase of a private key; None from who does not want to say it. It is kept nowhere."""
-    answer: Callable[[Prompt], str | None] = _answers_none
+    answer: Callable[[ServerPrompt], str | None] = _answers_none
     """What to tell a server; None from who does not want to say it. It is kept nowhere."""
 
 

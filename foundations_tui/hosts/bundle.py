@@ -18,10 +18,10 @@ _NO_TIME = (1980, 1, 1, 0, 0, 0)
 @functools.cache
 def sources() -> tuple[tuple[str, bytes], ...]:
     """Return (name, content) of each file of the agent, sorted."""
-    found = [("__main__.py", _MAIN)]
+    files = [("__main__.py", _MAIN)]
     for package in _PACKAGES:
-        found += _python_files(resources.files(package), package)
-    return tuple(sorted(found))
+        files += _python_files(resources.files(package), package)
+    return tuple(sorted(files))
 
 
 @functools.cache

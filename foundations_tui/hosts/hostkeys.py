@@ -77,7 +77,7 @@ def _parse(line: str, name: str, where: str) -> KnownKey | None:
 def _matches(patterns: str, name: str) -> bool:
     if patterns.startswith("|1|"):
         return _matches_hashed(patterns, name)
-    found = False
+    is_match = False
     for pattern in patterns.split(","):
         negated = pattern.startswith("!")
         # Brackets are literal in known_hosts; fnmatch would read them as a class.
@@ -85,8 +85,8 @@ def _matches(patterns: str, name: str) -> bool:
         if fnmatch.fnmatchcase(name.lower(), literal):
             if negated:
                 return False
-            found = True
-    return found
+            is_match = True
+    return is_match
 
 
 def _matches_hashed(pattern: str, name: str) -> bool:

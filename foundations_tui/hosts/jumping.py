@@ -20,7 +20,7 @@ from pathlib import Path
 
 from foundations_tui.hosts import unlocking
 from foundations_tui.hosts.addresses import split_address
-from foundations_tui.hosts.asking import Asker, LockedKey, Prompt, UnknownKey
+from foundations_tui.hosts.asking import Asker, LockedKey, ServerPrompt, UnknownKey
 
 PATIENCE = 120.0
 """Seconds that the hop may take: somebody may have to type something for it."""
@@ -140,7 +140,7 @@ class Jump:
             self._asked[path] = self._asked.get(path, 0) + 1
             return self._asker.passphrase(LockedKey(path, self._asked[path]))
         user, name, _ = split_address(self._jump.split(",")[-1])
-        return self._asker.answer(Prompt(f"{self._host} (jump host {name})", user, name, question.strip()))
+        return self._asker.answer(ServerPrompt(f"{self._host} (jump host {name})", user, name, question.strip()))
 
 
 def _private_folder() -> str:

@@ -18,7 +18,7 @@ from paramiko.auth_strategy import AuthStrategy
 
 from foundations_tui.errors import HostRefused, HostUnreachable
 from foundations_tui.hosts import unlocking
-from foundations_tui.hosts.asking import NOBODY, Asker, Prompt
+from foundations_tui.hosts.asking import NOBODY, Asker, ServerPrompt
 
 _ATTEMPTS = 3
 _PATIENCE = 300.0
@@ -139,7 +139,8 @@ class Login(AuthStrategy):  # type: ignore[misc]
                 if chosen == _INTERACTIVE:
                     answer = self._answers(attempt)
                     return list(_in_a_thread(transport, self._user, answer))
-                said = self._asker.answer(Prompt(self._host, self._user, self._address, "password", attempt=attempt))
+                prompt = ServerPrompt(self._host, self._user, self._address, "password", attempt=attempt)
+                said = self._asker.answer(prompt)
                 if said is None:
                     raise self._nobody(chosen, key_taken)
                 return list(transport.auth_password(self._user, said, fallback=False))
@@ -152,15 +153,15 @@ class Login(AuthStrategy):  # type: ignore[misc]
 
     def _answers(self, attempt: int) -> Interactive:
         def answer(title: str, instructions: str, prompts: Sequence[tuple[str, bool]]) -> list[str]:
-            found = []
+            answers = []
             for text, _ in prompts:
                 about = "\n".join(filter(None, [title.strip(), instructions.strip()]))
-                prompt = Prompt(self._host, self._user, self._address, text.strip() or "answer", about, attempt)
+                prompt = ServerPrompt(self._host, self._user, self._address, text.strip() or "answer", about, attempt)
                 said = self._asker.answer(prompt)
                 if said is None:
                     raise self._nobody(_INTERACTIVE, False)
-                found.append(said)
-            return found
+                answers.append(said)
+            return answers
 
         return answer
 

@@ -82,8 +82,8 @@ class NonceLines:
         deadline = time.monotonic() + timeout
         noise = 0
         while True:
-            line, found, rest = self.rest.partition(b"\n")
-            if found:
+            line, newline, rest = self.rest.partition(b"\n")
+            if newline:
                 self.rest = rest
                 noise += len(line)
                 self._noise = (self._noise + line + b"\n")[-_MOST_QUOTED:]

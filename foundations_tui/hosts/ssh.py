@@ -232,12 +232,12 @@ class SshChannel:
 
     def errors(self) -> str:
         """Return what came on standard error; of a channel that ends, also what is still on its way."""
-        found = b""
+        data = b""
         if self._channel.closed or self._channel.eof_received:
             self._channel.status_event.wait(_LAST_WORDS)
-        while len(found) < _MOST_ERRORS and self._channel.recv_stderr_ready():
-            found += self._channel.recv_stderr(4096)
-        return found.decode("utf-8", "replace")
+        while len(data) < _MOST_ERRORS and self._channel.recv_stderr_ready():
+            data += self._channel.recv_stderr(4096)
+        return data.decode("utf-8", "replace")
 
     def exit_code(self) -> int | None:
         """Return with what the shell ended, where the server has said so."""

@@ -66,9 +66,9 @@ def unlock(path: str, asker: Asker) -> paramiko.PKey | None:
     """Return a locked key; None when nobody says its passphrase."""
     with _asking:
         if path not in _unlocked:
-            found = _ask(path, asker)
-            if found is not None:
-                _unlocked[path] = found
+            key = _ask(path, asker)
+            if key is not None:
+                _unlocked[path] = key
         return _unlocked.get(path)
 
 
@@ -77,9 +77,9 @@ def _ask(path: str, asker: Asker) -> paramiko.PKey | None:
         passphrase = asker.passphrase(LockedKey(path, attempt))
         if passphrase is None:
             return None
-        found = _load(path, passphrase)
-        if found is not None:
-            return found
+        key = _load(path, passphrase)
+        if key is not None:
+            return key
     return None
 
 

@@ -44,12 +44,12 @@ def by_folder(paths: dict[str, Path]) -> dict[str, list[Record]]:
     """
     folders = sorted({posixpath.dirname(name) for name in paths})
     common = posixpath.commonpath(folders) if len(folders) > 1 else "".join(folders)
-    found = {}
+    runs = {}
     for folder in folders:
         prefix = folder[len(common) :].lstrip("/")
         names = sorted(name for name in paths if posixpath.dirname(name) == folder)
-        found[f"{prefix}/" if prefix else ""] = read((paths[name] for name in names), f"{prefix}/" if prefix else "")
-    return found
+        runs[f"{prefix}/" if prefix else ""] = read((paths[name] for name in names), f"{prefix}/" if prefix else "")
+    return runs
 
 
 def read(files: Iterable[Path], prefix: str = "") -> list[Record]:
@@ -69,20 +69,20 @@ def read(files: Iterable[Path], prefix: str = "") -> list[Record]:
     except ImportError:
         hint = "pip install 'foundations-tui[tensorboard]'"
         raise FoundationsError("event files are read by tensorboard, which is not installed", hint) from None
-    found: list[tuple[float, str, int, float, int]] = []
+    points: list[tuple[float, str, int, float, int]] = []
     for path in files:
         base = (zlib.crc32(path.name.encode("utf-8", "surrogateescape")) & 0x7FFF) << 36
         for offset, event in _events(event_pb2.Event, path):
             if event.HasField("session_log") and event.session_log.status == _START:
                 # As TensorBoard does: what a writer that began again repeats was not to be.
-                found = [one for one in found if one[2] < event.step]
+                points = [one for one in points if one[2] < event.step]
             for place, value in enumerate(event.summary.value, base + offset):
                 number = _number(value, tensor_util)
                 if number is not None:
                     key = valid_text(prefix + value.tag)
-                    found.append((float(event.wall_time), key, int(event.step), number, place))
-    found.sort(key=lambda one: one[0])
-    return [Record(METRIC, moment, key, step, number, place) for moment, key, step, number, place in found]
+                    points.append((float(event.wall_time), key, int(event.step), number, place))
+    points.sort(key=lambda one: one[0])
+    return [Record(METRIC, moment, key, step, number, place) for moment, key, step, number, place in points]
 
 
 def _events(kind: Any, path: Path) -> Iterator[tuple[int, Any]]:

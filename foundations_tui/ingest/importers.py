@@ -51,16 +51,16 @@ class Taken:
     """Were here as they are."""
 
 
-def take_in(store: Store, found: Iterator[Imported], progress: Callable[[Imported], None]) -> Taken:
+def take_in(store: Store, runs: Iterator[Imported], progress: Callable[[Imported], None]) -> Taken:
     """Take in runs, and what is new of those that are here already.
 
     Args:
         store: open for writing.
-        found: the runs.
+        runs: the runs.
         progress: called with each that was new or changed.
     """
     taken = Taken()
-    for one in found:
+    for one in runs:
         is_new, is_changed = writes.put_imported(store, _view(one), one.records)
         taken.new += is_new
         taken.changed += is_changed and not is_new
@@ -173,20 +173,20 @@ def _pages(client: Any, experiment: str) -> Iterator[Any]:
 
 def _of_mlflow(client: Any, uri: str, experiment: str, run: Any, project: str) -> Imported:
     start = (run.info.start_time or 0) / 1000
-    found: list[tuple[str, float, str, int | None, Any]] = []
+    points: list[tuple[str, float, str, int | None, Any]] = []
     for key, value in run.data.params.items():
-        found.append((PARAM, start, key, None, literal(value)))
+        points.append((PARAM, start, key, None, literal(value)))
     for key, value in run.data.tags.items():
         if not key.startswith("mlflow."):
-            found.append((TAG, start, key, None, value))
+            points.append((TAG, start, key, None, value))
     for key in run.data.metrics:
-        found += [
+        points += [
             (METRIC, one.timestamp / 1000, key, int(one.step), float(one.value))
             for one in client.get_metric_history(run.info.run_id, key)
         ]
     records = [
         Record(kind, moment, valid_text(key), step, value, place)
-        for place, (kind, moment, key, step, value) in enumerate(found)
+        for place, (kind, moment, key, step, value) in enumerate(points)
     ]
     status = run.info.status
     return Imported(

@@ -169,14 +169,14 @@ class _Run:
         """Read TensorBoard's event files in the folders that the run has named; say whether all of them are read."""
         began = float(_read(self._top / str(attempt) / "run.json").get("started_at") or 0.0)
         tops = event_folders(self._job, attempt)
-        found = {
+        files = {
             path.resolve(): path
             for top in tops
             for run in event_files.runs_below(top)
             for path in event_files.below(run)
         }
         sizes = {
-            path: stats.st_size for path in found if (stats := _stat(path)) is not None and stats.st_mtime >= began
+            path: stats.st_size for path in files if (stats := _stat(path)) is not None and stats.st_mtime >= began
         }
         known = write_streams.run_offset(self._store, self._job, attempt, write_streams.READ_EVENTS) if sizes else 0
         if sum(sizes.values()) <= known:
@@ -295,7 +295,7 @@ def _names(path: Path) -> list[str]:
 
 def _read(path: Path) -> JsonTable:
     try:
-        found = json.loads(path.read_text(encoding="utf-8", errors="replace"))
+        table = json.loads(path.read_text(encoding="utf-8", errors="replace"))
     except (OSError, ValueError):
         return {}
-    return found if isinstance(found, dict) else {}
+    return table if isinstance(table, dict) else {}

@@ -56,8 +56,8 @@ def take_in(store: Store, job: str, attempt: int) -> None:
             begin = page.find(b"\n") + 1 or len(page)  # what a hole cut off the line before it says nothing
             write_streams.skip_unfinished(store, job, attempt, "patterns", known, offset)
         when = functools.partial(_written_at, clock, now)
-        found = _records(compiled(patterns), page[begin:end], offset + begin, when, steps)
-        write_streams.put_found(store, job, attempt, "patterns", offset, taken, WRITER, list(found))
+        records = _records(compiled(patterns), page[begin:end], offset + begin, when, steps)
+        write_streams.put_found(store, job, attempt, "patterns", offset, taken, WRITER, list(records))
 
 
 def _written_at(clock: log_clock.LogClock, otherwise: float, offset: int) -> float:
@@ -78,23 +78,23 @@ def _page(path: Path, offset: int) -> tuple[int, bytes, int]:
 @functools.lru_cache(64)
 def compiled(patterns: Sequence[str]) -> tuple[re.Pattern[str], ...]:
     """Return patterns ready for use; what is none any more finds nothing."""
-    found = []
+    expressions = []
     for pattern in patterns:
         try:
-            found.append(re.compile(pattern))
+            expressions.append(re.compile(pattern))
         except (re.error, OverflowError, RecursionError):
             pass
-    return tuple(found)
+    return tuple(expressions)
 
 
 def find(patterns: Sequence[re.Pattern[str]], line: str) -> dict[str, str]:
     """Return what the patterns find in a line, by the names of their groups."""
-    found = {}
+    values = {}
     for pattern in patterns:
         match = pattern.search(line)
         if match is not None:
-            found.update({name: text for name, text in match.groupdict().items() if text is not None})
-    return found
+            values.update({name: text for name, text in match.groupdict().items() if text is not None})
+    return values
 
 
 def _records(
@@ -144,14 +144,14 @@ _ESCAPE = re.compile("\x1b([PX^_][^\x1b]*\x1b\\\\|\\[[0-?]*[ -/]*[@-~]|\\][^\x07
 
 def _values(patterns: Sequence[re.Pattern[str]], line: str) -> Iterator[tuple[str, int | None, int | float]]:
     """Yield (metric, its step, its value) of what a line says; what cannot be kept costs only itself."""
-    found = find(patterns, line)
-    step_text = found.pop(_STEP, None)
+    values = find(patterns, line)
+    step_text = values.pop(_STEP, None)
     step = read_number(step_text) if step_text is not None else None
     if step_text is not None and step is None:
         return  # it says a place, and nobody can read which
     if step is not None and (step != step or step in (math.inf, -math.inf) or abs(step) > _LARGEST_STEP):
         return  # a place that no series has
-    for key, text in found.items():
+    for key, text in values.items():
         value = read_number(text)
         if value is not None:
             yield key, None if step is None else int(step), value

@@ -62,7 +62,7 @@ class Undo:
 
 
 @dataclass(frozen=True)
-class Annotated:
+class AnnotateResult:
     """What came of annotations."""
 
     rows: list[JobRow]
@@ -76,7 +76,7 @@ class Annotated:
 
 def annotate(
     session: Session, actor: Actor, rows: Sequence[JobRow], changes: Mapping[str, Any], named: bool = True
-) -> Annotated:
+) -> AnnotateResult:
     """Annotate jobs: here at once, then on their hosts.
 
     Args:
@@ -91,7 +91,7 @@ def annotate(
     check(changes)
     mine = actor.select(rows, named) if any(key in _OWNERS_ONLY for key in changes) else list(rows)
     undo = Undo(mine, [{key: _value(row, key) for key in changes} for row in mine], dict(changes))
-    return Annotated(mine, len(rows) - len(mine), _put(session, mine, changes, time.time()), undo)
+    return AnnotateResult(mine, len(rows) - len(mine), _put(session, mine, changes, time.time()), undo)
 
 
 def undo(session: Session, undone: Undo) -> dict[str, FoundationsError]:

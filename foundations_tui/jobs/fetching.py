@@ -81,7 +81,7 @@ def fetch(
     if dest is None:
         _refuse_other_folder(target, row)
         _keep_out_of_snapshots(target)
-    found = Fetched([], [])
+    fetched = Fetched([], [])
 
     def bring(wish: FetchRequest, within: str = "") -> None:
         wish = replace(wish, attempt=request.attempt or 0, with_git=request.with_git)
@@ -89,7 +89,7 @@ def fetch(
             came = outputs.fetch(session, row, wish, target, received, within)
         except NotFoundError as error:
             raise NotFoundError(str(error), f"foundations ls {row.job[:6]} lists the job's folder") from None
-        _add(found, came, within)
+        _add(fetched, came, within)
 
     if request.means_written and row.kind != local_runs.KIND:
         bring(FetchRequest("paths" if request.paths else "written", request.paths))
@@ -98,12 +98,12 @@ def fetch(
     if request.checkpoints:
         bring(FetchRequest("checkpoints"), "checkpoints")
     if request.artifacts or request.keys:
-        _copy_artifacts(session, row, request.keys, target, request.with_git, found)
+        _copy_artifacts(session, row, request.keys, target, request.with_git, fetched)
     if request.log:
-        _copy_log(session, row, request.attempt or row.attempt, target, found)
+        _copy_log(session, row, request.attempt or row.attempt, target, fetched)
     if dest is None:
         _keep_out_of_snapshots(target)  # again: what came may say otherwise
-    return FetchResult(target, found.files, found.refused)
+    return FetchResult(target, fetched.files, fetched.refused)
 
 
 def _check(row: JobRow, request: FileSelection) -> None:
@@ -123,10 +123,10 @@ def _check(row: JobRow, request: FileSelection) -> None:
         raise NotFoundError(f"the folder of job {row.job} was removed from {row.host} (pruned)", "--log is still here")
 
 
-def _add(found: Fetched, came: Fetched | Unpacked, within: str) -> None:
+def _add(fetched: Fetched, came: Fetched | Unpacked, within: str) -> None:
     prefix = f"{within}/" if within else ""
-    found.files.extend((prefix + name, size) for name, size in came.files)
-    found.refused.extend((prefix + name, why) for name, why in came.refused)
+    fetched.files.extend((prefix + name, size) for name, size in came.files)
+    fetched.refused.extend((prefix + name, why) for name, why in came.refused)
 
 
 _MARK = "# fetched by foundations get: not part of the project\n*\n"
@@ -162,7 +162,7 @@ def _keep_out_of_snapshots(folder: Path) -> None:
 
 
 def _copy_artifacts(
-    session: Session, row: JobRow, keys: tuple[str, ...], target: Path, with_git: bool, found: Fetched
+    session: Session, row: JobRow, keys: tuple[str, ...], target: Path, with_git: bool, fetched: Fetched
 ) -> None:
     """Put artifacts into artifacts/, each under its key; what is here already is not fetched again."""
     for key in keys or tuple(row.artifacts):
@@ -173,7 +173,7 @@ def _copy_artifacts(
         except FoundationsError as error:
             if keys:
                 raise
-            found.refused.append((key, str(error)))
+            fetched.refused.append((key, str(error)))
             continue
         within = "artifacts/synced" if row.artifacts[key].get("kind") == outputs.SYNCED else "artifacts"
         try:
@@ -181,7 +181,7 @@ def _copy_artifacts(
                 copied = unpacking.copy(source, folder, _with_suffix(source.name, row.artifacts[key].get("name")))
         except OSError as error:
             raise FoundationsError(f"{target}: {error.strerror or error}") from None
-        _add(found, copied, within)
+        _add(fetched, copied, within)
 
 
 def _with_suffix(name: str, original: Any) -> str:
@@ -190,7 +190,7 @@ def _with_suffix(name: str, original: Any) -> str:
     return name + ending if ending.isascii() and len(ending) <= 10 and not Path(name).suffix else name
 
 
-def _copy_log(session: Session, row: JobRow, attempt: int, target: Path, found: Fetched) -> None:
+def _copy_log(session: Session, row: JobRow, attempt: int, target: Path, fetched: Fetched) -> None:
     if not row.complete:
         pull.catch_up(session, row.host, jobs=[row.job])
     source = locations.log_file(row.job, attempt)
@@ -199,10 +199,10 @@ def _copy_log(session: Session, row: JobRow, attempt: int, target: Path, found: 
             copied = unpacking.copy(source, folder, "output.log") if source.exists() else None
             if copied is None:  # it wrote nothing
                 with folder.new_file("output.log"):
-                    found.files.append(("output.log", 0))
+                    fetched.files.append(("output.log", 0))
     except unpacking.Refused as error:
         raise FoundationsError(f"{target}/output.log: {error}") from None
     except OSError as error:
         raise FoundationsError(f"{target}: {error.strerror}") from None
     if copied is not None:
-        _add(found, copied, "")
+        _add(fetched, copied, "")

@@ -117,9 +117,9 @@ def gpus(session: Session, hosts: Sequence[str]) -> GpuListing:
     errors = list(pull.catch_up_all(session, list(hosts), streams=False).values())
     known = queries.hosts(session.store.conn)
     rows = [known[host] for host in hosts if host in known]
-    found = [(row.name, gpu) for row in rows for gpu in row.gpus]
+    held_gpus = [(row.name, gpu) for row in rows for gpu in row.gpus]
     problems = [(row.name, problem) for row in rows for problem in row.problems if _is_of_gpus(problem)]
-    return GpuListing(found, problems, errors)
+    return GpuListing(held_gpus, problems, errors)
 
 
 def _is_of_gpus(problem: str) -> bool:

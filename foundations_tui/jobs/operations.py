@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from foundations_tui.errors import FoundationsError, NotFoundError, UsageError
 from foundations_tui.ingest import local_runs
 from foundations_tui.jobs import on_hosts, pruning
-from foundations_tui.jobs.annotations import Annotated, annotate
+from foundations_tui.jobs.annotations import AnnotateResult, annotate
 from foundations_tui.jobs.outcome import HostOutcome, Outcome, Report, for_each, unreported
 from foundations_tui.jobs.ownership import Actor
 from foundations_tui.jobs.pruning import Unfetched
@@ -137,14 +137,14 @@ def move(
 
 
 @dataclass(frozen=True)
-class Resumed:
+class ResumeResult:
     """What a resume started again: hosts, or one job."""
 
     hosts: list[HostOutcome]
     job: JobRow | None = None
 
 
-def resume(session: Session, actor: Actor, name: str, host: str = "") -> Resumed:
+def resume(session: Session, actor: Actor, name: str, host: str = "") -> ResumeResult:
     """Start the jobs of a group, or of a whole host, again; or one job that its host holds.
 
     A host holds a job that it found again in its copy after its journal was damaged: a stop or delete of it may be
@@ -159,14 +159,14 @@ def resume(session: Session, actor: Actor, name: str, host: str = "") -> Resumed
         NotFoundError: it is neither. UsageError: the job is somebody else's.
     """
     if not name or host or on_hosts.hosts_of_group(session, name):
-        return Resumed(on_hosts.set_paused(session, name, host, paused=False))
+        return ResumeResult(on_hosts.set_paused(session, name, host, paused=False))
     try:
         row = queries.find(session.store.conn, name)
     except NotFoundError:
         raise NotFoundError(f"there is neither a group nor a job {name!r} that waits") from None
     actor.check(row)
     _put_acknowledged(session, row, session.ask(row.host, messages.Resume(row.job)))
-    return Resumed([], row)
+    return ResumeResult([], row)
 
 
 # --- delete and restore -----------------------------------------------------------------------------------------
@@ -194,15 +194,15 @@ def what_delete_loses(session: Session, actor: Actor, rows: Sequence[JobRow]) ->
 
 
 @dataclass(frozen=True)
-class Deleted:
+class DeleteResult:
     """Which jobs went to the trash."""
 
     outcomes: list[Outcome]
-    annotated: Annotated | None
+    annotated: AnnotateResult | None
     """None when none of them did."""
 
 
-def delete(session: Session, actor: Actor, rows: Sequence[JobRow], report: Report = unreported) -> Deleted:
+def delete(session: Session, actor: Actor, rows: Sequence[JobRow], report: Report = unreported) -> DeleteResult:
     """Put ended jobs into the trash, from where ``restore`` brings them back.
 
     Args:
@@ -220,8 +220,8 @@ def delete(session: Session, actor: Actor, rows: Sequence[JobRow], report: Repor
     outcomes = for_each("delete", rows, check, report)
     going = [outcome.row for outcome in outcomes if outcome.error is None]
     if not going:
-        return Deleted(outcomes, None)
-    return Deleted(outcomes, annotate(session, actor, going, {"trashed": True}))
+        return DeleteResult(outcomes, None)
+    return DeleteResult(outcomes, annotate(session, actor, going, {"trashed": True}))
 
 
 def delete_for_good(

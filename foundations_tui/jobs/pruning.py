@@ -24,7 +24,7 @@ _PAGE = 500
 
 
 @dataclass(frozen=True)
-class Pruned:
+class PruneResult:
     """Which folders a host removed, or would."""
 
     pruned: list[str]
@@ -80,7 +80,7 @@ class PrunePlan:
     rows: list[JobRow]
     """The jobs that were meant."""
     going: list[JobRow]
-    preview: Pruned
+    preview: PruneResult
     unfetched: dict[str, Unfetched]
     left_out: dict[str, str]
     """Why a job that was named is not among them, by job."""
@@ -110,7 +110,7 @@ def plan(session: Session, actor: Actor, request: PruneRequest) -> PrunePlan:
     return PrunePlan(rows, going, preview, unfetched, left_out, warnings, request.force)
 
 
-def prune(session: Session, planned: PrunePlan) -> Pruned:
+def prune(session: Session, planned: PrunePlan) -> PruneResult:
     """Remove what was planned; the jobs stay listed, with what was fetched."""
     pruned = _prune_on_each(session, planned.going, planned.force, preview=False)
     pull.catch_up_all(session, list({row.host for row in planned.going}), streams=False)
@@ -145,17 +145,17 @@ def _left_out(named: Iterable[JobRow], meant: set[str]) -> dict[str, str]:
 
 def _survey_reachable(session: Session, rows: list[JobRow]) -> dict[str, Unfetched]:
     """Have each host look for what was never fetched; one that is out of reach is met again when it is to prune."""
-    found: dict[str, Unfetched] = {}
+    unfetched: dict[str, Unfetched] = {}
     for host in dict.fromkeys(row.host for row in rows):
         try:
-            found.update(survey(session, [row for row in rows if row.host == host]))
+            unfetched.update(survey(session, [row for row in rows if row.host == host]))
         except HostError:
             continue
-    return found
+    return unfetched
 
 
-def _prune_on_each(session: Session, rows: list[JobRow], force: bool, preview: bool) -> Pruned:
-    total = Pruned([], {}, {})
+def _prune_on_each(session: Session, rows: list[JobRow], force: bool, preview: bool) -> PruneResult:
+    total = PruneResult([], {}, {})
     for host in dict.fromkeys(row.host for row in rows):
         try:
             part = ask_to_prune(session, host, [row.job for row in rows if row.host == host], force, preview)
@@ -168,7 +168,7 @@ def _prune_on_each(session: Session, rows: list[JobRow], force: bool, preview: b
     return total
 
 
-def ask_to_prune(session: Session, host: str, jobs: list[str], force: bool, preview: bool) -> Pruned:
+def ask_to_prune(session: Session, host: str, jobs: list[str], force: bool, preview: bool) -> PruneResult:
     """Have a host remove the folders of ended jobs, or say which it would.
 
     Args:
@@ -180,7 +180,7 @@ def ask_to_prune(session: Session, host: str, jobs: list[str], force: bool, prev
     Raises:
         HostError: the host is out of reach.
     """
-    total = Pruned([], {}, {})
+    total = PruneResult([], {}, {})
     for start in range(0, len(jobs), _PAGE):
         page = jobs[start : start + _PAGE]
         answer = session.ask(host, messages.Prune(page, force, preview))
@@ -220,11 +220,11 @@ def survey(session: Session, rows: Iterable[JobRow]) -> dict[str, Unfetched]:
     for row in rows:
         if row.kind != local_runs.KIND and row.is_final and row.attempt and not row.pruned and not row.is_gone:
             by_host.setdefault(row.host, []).append([row.job, row.snapshot])
-    found: dict[str, Unfetched] = {}
+    unfetched: dict[str, Unfetched] = {}
     for host, jobs in by_host.items():
         for start in range(0, len(jobs), _SURVEYED_AT_ONCE):
             page = json.dumps(jobs[start : start + _SURVEYED_AT_ONCE])
             answer = session.retrying(host, lambda agent, page=page: agent.run_role("survey", page))  # type: ignore[misc]
             for job, left in _UNFETCHED(answer.get("unfetched", {}), "unfetched").items():
-                found[job] = Unfetched(left["files"], left["bytes"], tuple(left["largest"]))
-    return found
+                unfetched[job] = Unfetched(left["files"], left["bytes"], tuple(left["largest"]))
+    return unfetched

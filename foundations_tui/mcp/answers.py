@@ -55,22 +55,22 @@ def host(name: str, row: HostRow | None) -> JsonTable:
     return known({**{key: wire[key] for key in _OF_A_HOST}, "gpus": gpus})
 
 
-def preview(submission: Submission, found: Preview) -> JsonTable:
+def preview(submission: Submission, shown: Preview) -> JsonTable:
     """Return what a submit would ship, and what it would cost."""
     commands = [humanize.command(list(request.command)) for request in submission.requests[:_MOST_SHOWN]]
-    facts = {"jobs": len(submission.requests), "sweep": submission.words, "commands": commands, "host": found.host}
-    facts |= {"notes": list(submission.notes), "ships": found.lines[0], "files": found.files, "bytes": found.bytes}
-    largest = [f"{path} ({humanize.size(size)})" for path, size in found.largest[:5]]
-    left = found.left_behind.words if found.left_behind.names else ""
+    facts = {"jobs": len(submission.requests), "sweep": submission.words, "commands": commands, "host": shown.host}
+    facts |= {"notes": list(submission.notes), "ships": shown.lines[0], "files": shown.files, "bytes": shown.bytes}
+    largest = [f"{path} ({humanize.size(size)})" for path, size in shown.largest[:5]]
+    left = shown.left_behind.words if shown.left_behind.names else ""
     return known({**facts, "largest": largest, "not_shipped": left})
 
 
-def outcomes(found: Iterable[Outcome]) -> JsonTable:
+def outcomes(each: Iterable[Outcome]) -> JsonTable:
     """Return what came of an operation, for each job."""
     return {
         "jobs": [
             known({"job": one.row.job, "done": one.error is None, "words": one.words, "error": str(one.error or "")})
-            for one in found
+            for one in each
         ]
     }
 

@@ -106,8 +106,8 @@ def included(top: Path, patterns: tuple[str, ...]) -> set[bytes]:
         return set()
     rules = [f":(glob){pattern.rstrip('/')}" for pattern in patterns]
     rules += [f":(glob){pattern.rstrip('/')}/**" for pattern in patterns]
-    found = git_cli.names(top, "ls-files", "-z", "--others", "--ignored", "--exclude-standard", "--", *rules)
-    return {name for name in found if not name.endswith(b"/")}
+    names = git_cli.names(top, "ls-files", "-z", "--others", "--ignored", "--exclude-standard", "--", *rules)
+    return {name for name in names if not name.endswith(b"/")}
 
 
 def _listed(top: Path, shadow: Path | None) -> tuple[set[bytes], set[bytes]]:

@@ -148,7 +148,7 @@ def _empty_folders(root: Path, shadow: Path | None) -> tuple[str, ...]:
     """
     words = ["ls-files", "-z", "--others", "--directory", "--exclude-standard"]
     listed = git_cli.run(root, *words, shadow=shadow, check=False).stdout.split(b"\0")
-    found: list[bytes] = []
+    folders: list[bytes] = []
     looks = 0
     for name in sorted(name for name in listed if name.endswith(b"/")):
         if _NEVER_MEANT.intersection(os.fsdecode(name).split("/")):
@@ -159,10 +159,10 @@ def _empty_folders(root: Path, shadow: Path | None) -> tuple[str, ...]:
             if b".git" in files or os.path.exists(os.path.join(folder, b".git")):
                 below.clear()  # a repository of its own
             elif not below and not files:
-                found.append(os.path.relpath(folder, os.fsencode(root)))
-            if looks >= _MOST_LOOKED_AT or len(found) >= _MOST_EMPTY:
+                folders.append(os.path.relpath(folder, os.fsencode(root)))
+            if looks >= _MOST_LOOKED_AT or len(folders) >= _MOST_EMPTY:
                 break
-    return tuple(map(os.fsdecode, _not_ignored(root, shadow, found)))
+    return tuple(map(os.fsdecode, _not_ignored(root, shadow, folders)))
 
 
 def _not_ignored(root: Path, shadow: Path | None, folders: list[bytes]) -> list[bytes]:
@@ -235,7 +235,7 @@ def left_behind(snapshot: Snapshot, include: tuple[str, ...] = ()) -> LeftBehind
         else set()
     )
     shipped = included(snapshot.root, include)
-    found = [
+    names = [
         f"{name}/ (a submodule that is not here: git submodule update --init)"
         for name in _missing_submodules(snapshot.root)
     ]
@@ -245,11 +245,11 @@ def left_behind(snapshot: Snapshot, include: tuple[str, ...] = ()) -> LeftBehind
         parts = shown.rstrip("/").split("/")
         if _NEVER_MEANT.intersection(parts) or parts[-1].endswith((".pyc", ".egg-info", ".swp")):
             continue
-        found.append(shown)
+        names.append(shown)
         if not shown.endswith("/"):
             with contextlib.suppress(OSError):
                 size += os.lstat(snapshot.root / shown).st_size
-    return LeftBehind(found, size)
+    return LeftBehind(names, size)
 
 
 def _missing_submodules(root: Path) -> list[str]:
@@ -486,10 +486,10 @@ def _blob_sizes(root: Path, shadow: Path, oids: set[bytes]) -> dict[bytes, int]:
     if not oids:
         return {}
     lines = b"".join(oid + b"\n" for oid in oids)
-    found = git_cli.run(
+    listing = git_cli.run(
         root, "cat-file", "--batch-check=%(objectname) %(objectsize)", shadow=shadow, stdin=lines
     ).stdout
-    return {oid: int(size) if size.isdigit() else 0 for oid, size in map(bytes.split, found.splitlines())}
+    return {oid: int(size) if size.isdigit() else 0 for oid, size in map(bytes.split, listing.splitlines())}
 
 
 def _replace(path: Path, text: str) -> None:

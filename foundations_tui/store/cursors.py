@@ -18,8 +18,8 @@ def may_speak_of(conn: sqlite3.Connection, host: str, job: str, journal: str = "
     What a host says of another host's job is passed over, everywhere. A host that the user has given a new name shows
     itself by its journal's id, which is told to nobody else.
     """
-    found = conn.execute("SELECT host, journal FROM jobs WHERE job = ?", [job]).fetchone()
-    return found is None or found["host"] == host or bool(journal and found["journal"] == journal)
+    row = conn.execute("SELECT host, journal FROM jobs WHERE job = ?", [job]).fetchone()
+    return row is None or row["host"] == host or bool(journal and row["journal"] == journal)
 
 
 def move(store: Store, job: str, attempt: int, name: str, base: int, to: int) -> bool:

@@ -138,9 +138,9 @@ def _version(path: Path) -> int:
 
 
 def _refuse_newer(connection: sqlite3.Connection, path: Path) -> None:
-    found = connection.execute("PRAGMA user_version").fetchone()[0]
-    if found > SCHEMA:
-        raise StoreError(f"{path} was written by a newer version (schema {found})", "update foundations-tui")
+    version = connection.execute("PRAGMA user_version").fetchone()[0]
+    if version > SCHEMA:
+        raise StoreError(f"{path} was written by a newer version (schema {version})", "update foundations-tui")
 
 
 @contextlib.contextmanager

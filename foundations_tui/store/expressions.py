@@ -182,15 +182,15 @@ def parse_columns(text: str) -> list[Expression]:
     Raises:
         QueryError: one names nothing.
     """
-    found, start = [], 0
+    columns, start = [], 0
     for token in [*_tokens(text), _Token("comma", ",", len(text))]:
         if token.kind == "comma":
             part = text[start : token.position]
-            found.append(parse_expression(part.strip(), start, text))
+            columns.append(parse_expression(part.strip(), start, text))
             start = token.position + 1
-    if len(found) > _MOST_COLUMNS:
+    if len(columns) > _MOST_COLUMNS:
         raise QueryError(text[:60] + "...", 0, f"at most {_MOST_COLUMNS} columns")
-    return found
+    return columns
 
 
 @dataclass(frozen=True)
@@ -245,11 +245,11 @@ class _Parser:
     def query(self) -> Node:
         if not self.tokens:
             return And()
-        found = self._either()
+        node = self._either()
         token = self._peek()
         if token is not None:
             raise self._error(token.position, "this ')' closes nothing" if token.text == ")" else "not expected here")
-        return found
+        return node
 
     def _either(self) -> Node:
         parts = [self._both()]
@@ -269,9 +269,9 @@ class _Parser:
         self.depth += 1
         if self.depth > _DEEPEST:
             raise self._error(token.position, f"a query is nested at most {_DEEPEST} deep")
-        found = self._beginning_with(token)
+        node = self._beginning_with(token)
         self.depth -= 1
-        return found
+        return node
 
     def _beginning_with(self, token: _Token) -> Node:
         if self._is(token, "not"):
@@ -339,23 +339,23 @@ class _Parser:
 
 
 def _tokens(text: str) -> list[_Token]:
-    found = []
+    tokens = []
     for match in _TOKEN.finditer(text):
         kind = match.lastgroup or "bad"
         if kind == "bad":
             problem = "this quote is not closed" if match[0] in "\"'" else "not expected here"
             raise QueryError(text, match.start(), problem)
         if kind != "space":
-            found.append(_Token(kind, match[0], match.start()))
-    return found
+            tokens.append(_Token(kind, match[0], match.start()))
+    return tokens
 
 
 def _split(text: str) -> list[tuple[str, bool]]:
     """Return (part, whether it was quoted) between the colons that stand outside quotes."""
-    found = []
+    parts = []
     for part in re.findall(r"""(?:"[^"]*"|'[^']*'|[^:"'])+|(?<=:)(?=:|\Z)|\A(?=:)""", text):
-        found.append((_unquoted(part), part[:1] in ('"', "'")))
-    return found
+        parts.append((_unquoted(part), part[:1] in ('"', "'")))
+    return parts
 
 
 def _unquoted(text: str) -> str:

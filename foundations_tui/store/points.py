@@ -34,7 +34,7 @@ def decode_points(page: bytes, base: int) -> dict[str, list[Point]] | None:
     lengths = [len(line) + 1 for line in lines]
     offsets = itertools.accumulate(lengths[:-1], initial=base)
     _, times, keys, steps, values = zip(*records, strict=True)
-    found: dict[str, list[Point]] = {key: [] for key in dict.fromkeys(keys)}
+    points: dict[str, list[Point]] = {key: [] for key in dict.fromkeys(keys)}
     for key, point in zip(keys, zip(times, offsets, steps, values, strict=True), strict=True):
-        found[key].append(point)
-    return found
+        points[key].append(point)
+    return points

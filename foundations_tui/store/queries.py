@@ -75,8 +75,8 @@ class JobFilter:
             if value:
                 parts.append(search.Sql(f"{column} = ?", (value,)))
         if self.query.strip():
-            found = self.search(conn).where(self.query)
-            parts.append(search.Sql(f"({found.text})", found.args))
+            condition = self.search(conn).where(self.query)
+            parts.append(search.Sql(f"({condition.text})", condition.args))
         if not self.archived and "is:archived" not in self.query and "is:trashed" not in self.query:
             parts.append(search.Sql("j.archived = 0"))
         if not self.trashed and "is:trashed" not in self.query:
@@ -118,12 +118,12 @@ def jobs(
 
 def _of_ids(conn: sqlite3.Connection, ids: Sequence[str], details: bool) -> list[JobRow]:
     """Return jobs by their whole ids, in that order."""
-    found: dict[str, sqlite3.Row] = {}
+    rows: dict[str, sqlite3.Row] = {}
     for start in range(0, len(ids), 500):
         page = ids[start : start + 500]
         for row in conn.execute(f"{_JOB} WHERE j.job IN ({_marks(page)})", page):
-            found[row["job"]] = row
-    return _rows(conn, [found[job_id] for job_id in ids if job_id in found], details)
+            rows[row["job"]] = row
+    return _rows(conn, [rows[job_id] for job_id in ids if job_id in rows], details)
 
 
 def sort_order(compiler: search.QueryCompiler, sort: str) -> search.Sql:
@@ -157,13 +157,13 @@ def values(
     meanings = [compiler.meaning(expression) for expression in wanted]
     columns = [compiler.shown(meaning) for meaning in meanings]
     text, args = ", ".join(column.text for column in columns), [a for column in columns for a in column.args]
-    found: dict[str, list[Any]] = {}
+    by_job: dict[str, list[Any]] = {}
     for start in range(0, len(ids), 500):
         page = ids[start : start + 500]
         query = f"SELECT j.job, {text} FROM jobs j WHERE j.job IN ({_marks(page)})"
         for job_id, *cells in conn.execute(query, [*args, *page]):
-            found[job_id] = [_cell(meaning, cell) for meaning, cell in zip(meanings, cells, strict=True)]
-    return found
+            by_job[job_id] = [_cell(meaning, cell) for meaning, cell in zip(meanings, cells, strict=True)]
+    return by_job
 
 
 def _cell(meaning: search.ResolvedExpression, value: Any) -> Any:
@@ -214,11 +214,11 @@ def position(conn: sqlite3.Connection, job_id: str, which: JobFilter = ALL, sort
         ids = ordered_ids(conn, which, sort)
         return ids.index(job_id) if job_id in ids else None
     query = f"SELECT j.created_at, j.rowid FROM jobs j WHERE j.job = ? AND {where.text}"
-    found = conn.execute(query, [job_id, *where.args]).fetchone()
-    if found is None:
+    row = conn.execute(query, [job_id, *where.args]).fetchone()
+    if row is None:
         return None
     query = f"SELECT COUNT(*) FROM jobs j WHERE (j.created_at, j.rowid) > (?, ?) AND {where.text}"
-    return int(conn.execute(query, [*found, *where.args]).fetchone()[0])
+    return int(conn.execute(query, [*row, *where.args]).fetchone()[0])
 
 
 def ordered_ids(
@@ -242,16 +242,16 @@ def job(conn: sqlite3.Connection, job_id: str) -> JobRow:
     Raises:
         NotFoundError: there is none.
     """
-    found = conn.execute(f"{_JOB} WHERE j.job = ?", [job_id]).fetchall()
-    if not found:
+    rows = conn.execute(f"{_JOB} WHERE j.job = ?", [job_id]).fetchall()
+    if not rows:
         raise NotFoundError(f"there is no job {job_id}")
-    return _rows(conn, found, True)[0]
+    return _rows(conn, rows, True)[0]
 
 
 def was_frozen_here(conn: sqlite3.Connection, job: str) -> bool:
     """Return whether this client itself made the job's snapshot: then its id is not only its host's word."""
-    found = conn.execute("SELECT submitter FROM jobs WHERE job = ?", [job]).fetchone()
-    return found is not None and bool(found["submitter"])
+    row = conn.execute("SELECT submitter FROM jobs WHERE job = ?", [job]).fetchone()
+    return row is not None and bool(row["submitter"])
 
 
 def spec(conn: sqlite3.Connection, job_id: str) -> JsonTable:
@@ -263,8 +263,8 @@ def spec(conn: sqlite3.Connection, job_id: str) -> JsonTable:
     row = conn.execute("SELECT spec FROM jobs WHERE job = ?", [job_id]).fetchone()
     if row is None:
         raise NotFoundError(f"there is no job {job_id}")
-    found: JsonTable = json.loads(row["spec"])
-    return found
+    table: JsonTable = json.loads(row["spec"])
+    return table
 
 
 def whole_spec(conn: sqlite3.Connection, job_id: str) -> JsonTable:
@@ -385,8 +385,8 @@ def metrics(conn: sqlite3.Connection, job_id: str, attempt: int, key: str = "", 
         "SELECT s.key, p.step, p.value, p.time FROM series s JOIN points p ON p.series = s.id"
         f" WHERE s.job = ? AND s.attempt = ? {condition} ORDER BY p.time, p.writer, p.offset"
     )
-    found = conn.execute(query, [job_id, attempt, *args])
-    return [MetricRow(key, step, series.from_column(value), time) for key, step, value, time in found]
+    rows = conn.execute(query, [job_id, attempt, *args])
+    return [MetricRow(key, step, series.from_column(value), time) for key, step, value, time in rows]
 
 
 def curve(conn: sqlite3.Connection, job_id: str, attempt: int, key: str, most: int = series.LONG) -> list[CurvePoint]:
@@ -402,15 +402,15 @@ def curve(conn: sqlite3.Connection, job_id: str, attempt: int, key: str, most: i
         most: a series of so many points is long; not less than ``series.LONG``.
     """
     query = "SELECT id, count FROM series WHERE key = ? AND job = ? AND attempt = ?"
-    found = conn.execute(query, [key, job_id, attempt]).fetchone()
-    if found is None:
+    series_row = conn.execute(query, [key, job_id, attempt]).fetchone()
+    if series_row is None:
         return []
-    if found["count"] >= most:
+    if series_row["count"] >= most:
         columns = "count, min, max, last, step_min, step_max, time_min, time_max, odd"
-        rows = conn.execute(f"SELECT {columns} FROM rollups WHERE series = ? ORDER BY bucket", [found["id"]])
+        rows = conn.execute(f"SELECT {columns} FROM rollups WHERE series = ? ORDER BY bucket", [series_row["id"]])
         return [CurvePoint(*row) for row in rows]
     query = "SELECT value, step, time FROM points p WHERE series = ? ORDER BY time, writer, offset"
-    return [_point(*row) for row in conn.execute(query, [found["id"]])]
+    return [_point(*row) for row in conn.execute(query, [series_row["id"]])]
 
 
 def curve_between(
@@ -437,8 +437,8 @@ def first_own(conn: sqlite3.Connection, job_id: str, attempt: int, key: str) -> 
         "SELECT p.value, p.step, p.time FROM series s JOIN points p ON p.series = s.id"
         f" WHERE s.key = ? AND s.job = ? AND s.attempt = ?{_OWN} ORDER BY p.time, p.writer, p.offset LIMIT 1"
     )
-    found = conn.execute(query, [key, job_id, attempt]).fetchone()
-    return None if found is None else _point(*found)
+    row = conn.execute(query, [key, job_id, attempt]).fetchone()
+    return None if row is None else _point(*row)
 
 
 def attempts_with(conn: sqlite3.Connection, job_id: str, key: str) -> list[int]:
@@ -522,8 +522,8 @@ def usual_duration(conn: sqlite3.Connection, project: str) -> float | None:
         "SELECT ended_at - started_at FROM jobs WHERE project = ? AND state = 'completed' AND started_at IS NOT NULL"
         " AND ended_at IS NOT NULL ORDER BY created_at DESC LIMIT 50"
     )
-    found = sorted(row[0] for row in conn.execute(query, [project]))
-    return found[len(found) // 2] if found else None
+    durations = sorted(row[0] for row in conn.execute(query, [project]))
+    return durations[len(durations) // 2] if durations else None
 
 
 def ended(conn: sqlite3.Connection, which: JobFilter, before: float) -> list[JobRow]:
@@ -551,7 +551,7 @@ def jobs_before(conn: sqlite3.Connection, row: JobRow, limit: int) -> list[str]:
         "SELECT job FROM jobs WHERE project = ? AND created_at < ? AND snapshot != '' AND trashed = 0"
         " ORDER BY created_at DESC LIMIT ?"
     )
-    return [str(found[0]) for found in conn.execute(query, [row.project, row.created_at, limit])]
+    return [str(columns[0]) for columns in conn.execute(query, [row.project, row.created_at, limit])]
 
 
 def stalled(conn: sqlite3.Connection) -> list[JobRow]:
@@ -606,9 +606,9 @@ def metas(conn: sqlite3.Connection, prefix: str) -> dict[str, str]:
 # --- inside -----------------------------------------------------------------------------------------------------
 
 
-def _rows(conn: sqlite3.Connection, found: list[sqlite3.Row], details: bool) -> list[JobRow]:
-    extra = _Details(conn, [(row["job"], row["attempt"]) for row in found]) if details else None
-    return [_row(row, extra) for row in found]
+def _rows(conn: sqlite3.Connection, rows: list[sqlite3.Row], details: bool) -> list[JobRow]:
+    extra = _Details(conn, [(row["job"], row["attempt"]) for row in rows]) if details else None
+    return [_row(row, extra) for row in rows]
 
 
 def _row(row: sqlite3.Row, extra: _Details | None) -> JobRow:

@@ -140,10 +140,10 @@ class KnownNames:
 
     def all(self) -> list[tuple[str, str]]:
         """Return (kind, name) of each; a name costs one look into an index."""
-        found = []
+        names = []
         for kind in _FACT_KINDS:
-            found += [(kind, key) for key in self._distinct("facts WHERE kind = ? AND", [kind])]
-        return found + [("metric", key) for key in self._distinct("series WHERE", [])]
+            names += [(kind, key) for key in self._distinct("facts WHERE kind = ? AND", [kind])]
+        return names + [("metric", key) for key in self._distinct("series WHERE", [])]
 
     def _distinct(self, source: str, args: list[Any]) -> list[str]:
         query = (
@@ -189,10 +189,10 @@ class QueryCompiler:
                 return ResolvedExpression(expression, (expression.kind,))
             return ResolvedExpression(expression, (expression.kind,), self._aggregate(expression, whole))
         for kinds in _BARE:
-            found = tuple(kind for kind in kinds if self._is_known(kind, expression))
-            if found:
+            known_kinds = tuple(kind for kind in kinds if self._is_known(kind, expression))
+            if known_kinds:
                 return ResolvedExpression(
-                    expression, found, self._aggregate(expression, whole) if found == ("metric",) else ""
+                    expression, known_kinds, self._aggregate(expression, whole) if known_kinds == ("metric",) else ""
                 )
         problem = f"no job has a parameter, argument, metric or tag {expression.name!r}"
         raise QueryError(whole, expression.position, problem, self._names.nearest(expression.name))
@@ -328,18 +328,18 @@ class QueryCompiler:
             shown = self.shown(meaning)
             is_metric = meaning.kinds == ("metric",)
             return self._contains(shown, node.op, value.text if is_metric else json.dumps(value.text)[1:-1])
-        found = value.text if value.is_quoted else _NOT_FINITE.get(value.text.lower(), literal(value.text))
+        compared = value.text if value.is_quoted else _NOT_FINITE.get(value.text.lower(), literal(value.text))
         if node.op in ("=", "!="):
-            if isinstance(found, list) and meaning.kinds == ("metric",):
+            if isinstance(compared, list) and meaning.kinds == ("metric",):
                 raise QueryError(whole, value.position, "a metric has one value at a time")
-            return self._equal(meaning, node.op, found)
-        if isinstance(found, str) and not value.is_quoted:
-            found = number(found)  # an id such as 007 compares as a number all the same
-        if not _is_number(found):
+            return self._equal(meaning, node.op, compared)
+        if isinstance(compared, str) and not value.is_quoted:
+            compared = number(compared)  # an id such as 007 compares as a number all the same
+        if not _is_number(compared):
             raise QueryError(whole, value.position, f"{node.op} needs a number")
-        if found != found:
+        if compared != compared:
             return Sql("0")  # nothing is larger than NaN, or smaller
-        return self._compared(meaning, node.op, _float(found))
+        return self._compared(meaning, node.op, _float(compared))
 
     def _compared(self, meaning: ResolvedExpression, op: str, limit: float) -> Sql:
         """Return a comparison of numbers; one kind is looked through in one go: much faster than job by job."""
@@ -355,16 +355,18 @@ class QueryCompiler:
         value = self.number(meaning)
         return Sql(f"{value.text} {op} ?", (*value.args, limit))
 
-    def _equal(self, meaning: ResolvedExpression, op: str, found: Any) -> Sql:
+    def _equal(self, meaning: ResolvedExpression, op: str, compared: Any) -> Sql:
         """Return whether a value is this one, or with != is there and is another one."""
         name, is_metric = meaning.expression.name, meaning.kinds == ("metric",)
         same = (
-            [series.to_column(found)] if is_metric else list(dict.fromkeys([json.dumps(found), json.dumps(str(found))]))
+            [series.to_column(compared)]
+            if is_metric
+            else list(dict.fromkeys([json.dumps(compared), json.dumps(str(compared))]))
         )
         column = meaning.aggregate if is_metric else "value"
         condition = f"{column} IN ({','.join('?' * len(same))})"
-        if _is_number(found) and not is_metric:
-            condition, same = f"(number = ? OR {condition})", [_float(found), *same]
+        if _is_number(compared) and not is_metric:
+            condition, same = f"(number = ? OR {condition})", [_float(compared), *same]
         if op == "!=":
             condition = f"NOT COALESCE({condition}, 0) AND {column} IS NOT NULL"
         if is_metric:
@@ -448,8 +450,8 @@ _WHEN = "a date (2026-11-01), a time (2026-11-01T14:30) or a span before now (2d
 
 
 def _float(number: Any) -> float:
-    found = series.number_of(number)
-    return 0.0 if found is None else found
+    finite = series.number_of(number)
+    return 0.0 if finite is None else finite
 
 
 def _way(descending: bool) -> Sql:

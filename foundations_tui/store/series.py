@@ -159,9 +159,9 @@ _INSERTS = {size: _insert_of(size) for size in (64, 8, 1)}
 
 def forget(conn: sqlite3.Connection, job: str) -> None:
     """Remove the series of a job."""
-    found = [(row[0],) for row in conn.execute("SELECT id FROM series WHERE job = ?", [job])]
-    conn.executemany("DELETE FROM points WHERE series = ?", found)
-    conn.executemany("DELETE FROM rollups WHERE series = ?", found)
+    ids = [(row[0],) for row in conn.execute("SELECT id FROM series WHERE job = ?", [job])]
+    conn.executemany("DELETE FROM points WHERE series = ?", ids)
+    conn.executemany("DELETE FROM rollups WHERE series = ?", ids)
     conn.execute("DELETE FROM series WHERE job = ?", [job])
 
 
@@ -206,23 +206,23 @@ def number_of(value: Any) -> float | None:
 
 
 def _writer(conn: sqlite3.Connection, name: str) -> int:
-    found = conn.execute("SELECT id FROM writers WHERE name = ?", [name]).fetchone()
-    if found is None:
-        found = conn.execute("INSERT INTO writers (name) VALUES (?) RETURNING id", [name]).fetchone()
-    return int(found[0])
+    row = conn.execute("SELECT id FROM writers WHERE name = ?", [name]).fetchone()
+    if row is None:
+        row = conn.execute("INSERT INTO writers (name) VALUES (?) RETURNING id", [name]).fetchone()
+    return int(row[0])
 
 
 def _series(conn: sqlite3.Connection, job: str, attempt: int, key: str) -> tuple[int, int]:
     """Return (id, how many points are here) of a series, made when it is not there."""
     query = "SELECT id, count FROM series WHERE key = ? AND job = ? AND attempt = ?"
-    found = conn.execute(query, [key, job, attempt]).fetchone()
-    if found is None:
+    row = conn.execute(query, [key, job, attempt]).fetchone()
+    if row is None:
         made = (
             "INSERT INTO series (key, job, attempt, id, count)"
             " SELECT ?, ?, ?, COALESCE(MAX(id), 0) + 1, 0 FROM series RETURNING id, count"
         )
-        found = conn.execute(made, [key, job, attempt]).fetchone()
-    return int(found[0]), int(found[1])
+        row = conn.execute(made, [key, job, attempt]).fetchone()
+    return int(row[0]), int(row[1])
 
 
 def _put_summary(conn: sqlite3.Connection, identity: int, points: list[Point], numbers: Sequence[float | None]) -> None:

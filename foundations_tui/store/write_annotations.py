@@ -28,7 +28,7 @@ def put_annotations(store: Store, jobs: Iterable[str], changes: JsonTable, momen
 
 def unsent_annotations(store: Store, host: str) -> dict[str, JsonTable]:
     """Return what was said of jobs and their host does not know, as the host takes it."""
-    found: dict[str, JsonTable] = {}
+    unsent: dict[str, JsonTable] = {}
     query = (
         "SELECT a.job, a.key, a.value, a.time FROM annotations a JOIN jobs j ON j.job = a.job"
         " WHERE a.sent = 0 AND j.host = ? AND j.journal IS NOT NULL AND j.state != 'submitting'"
@@ -37,10 +37,10 @@ def unsent_annotations(store: Store, host: str) -> dict[str, JsonTable]:
     room = _MOST_UNSENT
     for job, key, value, moment in store.conn.execute(query, [host]):
         room -= len(key) + len(value)
-        if room < 0 and found:
+        if room < 0 and unsent:
             break
-        found.setdefault(job, {})[key] = [json.loads(value), moment]
-    return found
+        unsent.setdefault(job, {})[key] = [json.loads(value), moment]
+    return unsent
 
 
 _MOST_UNSENT = 1 << 20

@@ -37,10 +37,10 @@ PUT_FACT = (
 """Of several values for one key the last stands: by time, then writer, then place in its file."""
 
 
-def put_records(store: Store, job: str, attempt: int, writer: str, found: Iterable[Record]) -> None:
+def put_records(store: Store, job: str, attempt: int, writer: str, records: Iterable[Record]) -> None:
     points: dict[str, list[Point]] = {}
     facts = []
-    for record in found:
+    for record in records:
         if record.kind == METRIC:
             points.setdefault(record.key, []).append((record.time, record.offset, record.step or 0, record.value))
         elif record.kind in _FACTS:

@@ -43,9 +43,9 @@ _WATCHED_SECONDS = 90.0
 
 def _note_watched(conn: sqlite3.Connection, host: str, now: float) -> None:
     """Note that the sizes of a host are known; time in which nobody watched is no silence of its jobs."""
-    found = conn.execute("SELECT sizes_at FROM hosts WHERE name = ?", [host]).fetchone()
+    row = conn.execute("SELECT sizes_at FROM hosts WHERE name = ?", [host]).fetchone()
     conn.execute("UPDATE hosts SET sizes_at = ? WHERE name = ?", [now, host])
-    before = found["sizes_at"] if found else None
+    before = row["sizes_at"] if row else None
     if before is not None and now - before > _WATCHED_SECONDS:
         query = (
             "UPDATE activity SET at = at + ? WHERE job IN"
@@ -72,10 +72,10 @@ def _note_activity(conn: sqlite3.Connection, rows: Iterable[tuple[str, int, str,
         known = conn.execute(query, [job, attempt, name]).fetchone()
         if size <= (known[0] if known else 0):
             continue
-        found = conn.execute("SELECT attempt, at, gaps FROM activity WHERE job = ?", [job]).fetchone()
-        gaps = json.loads(found["gaps"]) if found else []
-        if found and found["attempt"] == attempt:
-            gap = now - found["at"]
+        row = conn.execute("SELECT attempt, at, gaps FROM activity WHERE job = ?", [job]).fetchone()
+        gaps = json.loads(row["gaps"]) if row else []
+        if row and row["attempt"] == attempt:
+            gap = now - row["at"]
             if 0 <= gap < _LEAST_GAP:
                 continue  # no need to write each of many a second
             if gap > 0:
@@ -215,7 +215,7 @@ def _parts(page: bytes, offset: int) -> Iterator[tuple[int, bytes]]:
 
 
 def put_found(
-    store: Store, job: str, attempt: int, name: str, offset: int, taken: int, writer: str, found: list[Record]
+    store: Store, job: str, attempt: int, name: str, offset: int, taken: int, writer: str, records: list[Record]
 ) -> None:
     """Take in metrics that were found in a file here, with the cursor behind what was read.
 
@@ -227,11 +227,11 @@ def put_found(
         offset: where the page began.
         taken: its bytes.
         writer: whose records they are.
-        found: in their order.
+        records: in their order.
     """
     with store.transaction():
         if move(store, job, attempt, name, offset, offset + taken):
-            put_records(store, job, attempt, writer, found)
+            put_records(store, job, attempt, writer, records)
 
 
 def unread_events(store: Store, host: str) -> list[tuple[str, int]]:
@@ -250,7 +250,7 @@ def event_files(conn: sqlite3.Connection, job: str, attempt: int) -> dict[str, i
     return {row["name"].removeprefix(EVENTS): row["offset"] for row in conn.execute(query, [job, attempt])}
 
 
-def put_events(store: Store, job: str, attempt: int, known: int, size: int, found: dict[str, list[Record]]) -> None:
+def put_events(store: Store, job: str, attempt: int, known: int, size: int, by_folder: dict[str, list[Record]]) -> None:
     """Take in what event files say, in place of what was read out of them before.
 
     Args:
@@ -259,12 +259,12 @@ def put_events(store: Store, job: str, attempt: int, known: int, size: int, foun
         attempt: which of its attempts.
         known: up to where they had been read, bytes of all of them.
         size: up to where they are read now.
-        found: the records, by the prefix that their names bear.
+        by_folder: the records, by the prefix that their names bear.
     """
     with store.transaction() as conn:
         if move(store, job, attempt, READ_EVENTS, known, size):
             series.forget_writers(conn, job, attempt, READ_EVENTS + "/")
-            for prefix, records in found.items():
+            for prefix, records in by_folder.items():
                 put_records(store, job, attempt, f"{READ_EVENTS}/{prefix}", records)
 
 
@@ -322,16 +322,16 @@ _SAMPLES_KEPT = 7 * 86400.0
 
 def _sample_lines(page: bytes, *widths: int) -> list[tuple[int, list[Any]]]:
     """Return (where it begins, its values) of each whole line that is a sample."""
-    found, start = [], 0
+    samples, start = [], 0
     while (end := page.find(b"\n", start)) >= 0:
         try:
             values = json.loads(page[start:end])
             if isinstance(values, list) and len(values) in widths and isinstance(values[0], int | float):
-                found.append((start, values))
+                samples.append((start, values))
         except (ValueError, RecursionError):
             pass
         start = end + 1
-    return found
+    return samples
 
 
 def mark_complete(store: Store, host: str) -> None:

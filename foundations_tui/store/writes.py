@@ -379,7 +379,9 @@ def _put_view(store: Store, host: str, journal: str, view: JobView) -> None:
     if not is_new or view.annotations:
         take_in_annotations(store, spec.job, view.annotations, sent=True)
     streams = [(view.attempt, view.streams), *((past.attempt, past.streams) for past in view.attempts)]
-    sizes = [(spec.job, int(n), valid_text(name), size, host) for n, found in streams for name, size in found.items()]
+    sizes = [
+        (spec.job, int(n), valid_text(name), size, host) for n, by_name in streams for name, size in by_name.items()
+    ]
     if sizes:
         store.conn.executemany(PUT_SIZE, sizes)
     if view.state.is_final and view.streams:

@@ -24,7 +24,7 @@ from foundations_tui.store.process_identity import own_identity
 from foundations_tui.store.rows import JobRow
 from foundations_tui.submit import placement, shipping
 from foundations_tui.submit.progress import SILENT, Progress
-from foundations_tui.submit.request import SPEC_OPTIONS, Request, Submitted, check, refuse_secrets
+from foundations_tui.submit.request import SPEC_OPTIONS, JobRequest, SubmittedJob, check, refuse_secrets
 from foundations_tui.text import humanize
 from remote_agent.protocol import checks, messages
 from remote_agent.protocol.errors import BadRequest
@@ -46,20 +46,20 @@ _OF_THIS_SHELL = (
 
 def submit(
     session: Session,
-    request: Request,
+    request: JobRequest,
     progress: Progress = SILENT,
     frozen: Snapshot | None = None,
-) -> Submitted:
+) -> SubmittedJob:
     """Run a command somewhere, on the working tree as it is now; see ``submit_all``."""
     return submit_all(session, [request], progress, frozen)[0]
 
 
 def submit_all(
     session: Session,
-    requests: list[Request],
+    requests: list[JobRequest],
     progress: Progress = SILENT,
     frozen: Snapshot | None = None,
-) -> list[Submitted]:
+) -> list[SubmittedJob]:
     """Run commands of one folder somewhere, on the working tree as it is now; all are submitted, or none.
 
     Args:
@@ -82,7 +82,7 @@ def submit_all(
     progress.stage("connecting" if wish == "any" else f"connecting to {wish}")
     early.join()
     hosts = placement.choose(session, wish, [_need(request) for request in requests], frozen)
-    submitted: dict[int, Submitted] = {}
+    submitted: dict[int, SubmittedJob] = {}
     try:
         for host in dict.fromkeys(hosts):
             mine = [number for number, name in enumerate(hosts) if name == host]
@@ -125,7 +125,7 @@ class Preview:
         return lines
 
 
-def preview(session: Session, requests: list[Request], progress: Progress = SILENT) -> Preview:
+def preview(session: Session, requests: list[JobRequest], progress: Progress = SILENT) -> Preview:
     """Return what would be shipped for jobs of one folder; no host is asked.
 
     Args:
@@ -151,7 +151,7 @@ def preview(session: Session, requests: list[Request], progress: Progress = SILE
     )
 
 
-def _checked_project(session: Session, requests: list[Request]) -> ProjectConfig:
+def _checked_project(session: Session, requests: list[JobRequest]) -> ProjectConfig:
     """Return the project of requests that make sense.
 
     Raises:
@@ -164,7 +164,7 @@ def _checked_project(session: Session, requests: list[Request]) -> ProjectConfig
     return project
 
 
-def _call_back(session: Session, accepted: Iterable[Submitted]) -> None:
+def _call_back(session: Session, accepted: Iterable[SubmittedJob]) -> None:
     """Stop what some hosts have accepted of jobs that another host refused: all of them are submitted, or none."""
     left = []
     for one in accepted:
@@ -202,7 +202,7 @@ def _submit_to(
     private: JsonTable,
     frozen: Snapshot,
     progress: Progress,
-) -> list[Submitted]:
+) -> list[SubmittedJob]:
     _refuse_if_newer(session.agent(host))
     for spec in specs:
         _refuse_after_elsewhere(session, spec, host)
@@ -214,13 +214,13 @@ def _submit_to(
     return _send(session, specs, host, private, frozen, progress)
 
 
-def _need(request: Request) -> placement.Need:
+def _need(request: JobRequest) -> placement.Need:
     return placement.Need(request.cpus, request.gpus, request.gpu_memory, request.ram)
 
 
-def _private(session: Session, request: Request, project: ProjectConfig) -> JsonTable:
+def _private(session: Session, request: JobRequest, project: ProjectConfig) -> JsonTable:
     """Return what goes to the host beside the specification, and is kept only until the job has ended."""
-    found: JsonTable = {}
+    private: JsonTable = {}
     if request.secrets:
         for name in request.secrets:
             if not ENV_NAME.match(name):
@@ -230,11 +230,11 @@ def _private(session: Session, request: Request, project: ProjectConfig) -> Json
             raise UsageError(
                 f"--secret {missing[0]}: there is no such variable here", f"export {missing[0]}=... and submit again"
             )
-        found["secrets"] = {name: os.environ[name] for name in request.secrets}
+        private["secrets"] = {name: os.environ[name] for name in request.secrets}
     notify = project.notify or session.hosts.notify
     if notify:
-        found["notify"] = notify.to_wire()
-    return found
+        private["notify"] = notify.to_wire()
+    return private
 
 
 def _refuse_after_elsewhere(session: Session, spec: JobSpec, host: str) -> None:
@@ -252,19 +252,19 @@ def _refuse_after_elsewhere(session: Session, spec: JobSpec, host: str) -> None:
             )
 
 
-def host_wish(session: Session, request: Request, project: ProjectConfig) -> str:
+def host_wish(session: Session, request: JobRequest, project: ProjectConfig) -> str:
     """Return which host is meant: the request's, the project's, the default, or any."""
     return request.host or project.host or session.hosts.default_host or placement.ANY
 
 
 def _metrics(project: ProjectConfig) -> JsonTable:
-    found: JsonTable = {"direction": project.directions, "patterns": list(project.patterns)}
-    found["tensorboard"] = project.tensorboard
-    return {key: value for key, value in found.items() if value}
+    settings: JsonTable = {"direction": project.directions, "patterns": list(project.patterns)}
+    settings["tensorboard"] = project.tensorboard
+    return {key: value for key, value in settings.items() if value}
 
 
 def make_spec(
-    session: Session, request: Request, project: ProjectConfig, frozen: Snapshot, host: str, private: bool = False
+    session: Session, request: JobRequest, project: ProjectConfig, frozen: Snapshot, host: str, private: bool = False
 ) -> JobSpec:
     """Return the specification of a job; it never changes again."""
     settings = session.hosts.host(host)
@@ -352,13 +352,13 @@ def _send(
     private: JsonTable,
     frozen: Snapshot | None,
     progress: Progress,
-) -> list[Submitted]:
+) -> list[SubmittedJob]:
     """Ship (unless it is there) and submit, over dropped connections; the ids make sending twice harmless."""
     sent, answered = threading.Event(), threading.Event()
     requests = _requests(specs, private)
     """Each fits into one message; what comes in several is called back when one is refused."""
 
-    def attempt(agent: Agent) -> list[Submitted]:
+    def attempt(agent: Agent) -> list[SubmittedJob]:
         if frozen is None or (sent.is_set() and _has_job(agent, specs[0].job)):
             shipped = shipping.Shipment(0, 0)
         else:
@@ -386,7 +386,7 @@ def _send(
         if len(views) > _MOST_LOGGED:
             count = len(views) - _MOST_LOGGED
             _log.info("%d more submitted with them", count, extra={"action": "submit", "host": host})
-        return [Submitted(view, host, frozen, shipped) for view in views]
+        return [SubmittedJob(view, host, frozen, shipped) for view in views]
 
     try:
         return session.retrying(host, attempt)

@@ -124,14 +124,14 @@ def _has_shipped(session: Session, name: str, frozen: Snapshot) -> bool:
 
 def _ask_all(session: Session, names: list[str]) -> tuple[dict[str, Resources], dict[str, FoundationsError]]:
     """Return what each host has, asked at once, and what went wrong with the others."""
-    found: dict[str, Resources] = {}
+    resources: dict[str, Resources] = {}
     problems: dict[str, FoundationsError] = {}
 
     def ask(name: str) -> None:
         try:
             agent = session.agent(name)
             agent.hello = agent.call(messages.Hello())
-            found[name] = agent.hello.resources
+            resources[name] = agent.hello.resources
         except FoundationsError as error:
             problems[name] = error
 
@@ -140,4 +140,4 @@ def _ask_all(session: Session, names: list[str]) -> tuple[dict[str, Resources], 
         thread.start()
     for thread in threads:
         thread.join()
-    return {name: found[name] for name in names if name in found}, problems
+    return {name: resources[name] for name in names if name in resources}, problems

@@ -44,7 +44,7 @@ def _option(flag: str, kind: Kind, help: str, value: Any = "", **more: Any) -> A
 
 
 @dataclass(frozen=True)
-class Request:
+class JobRequest:
     """What a user asks for, by command line, form or SDK. Each line is an option; a field that the specification has,
     too, goes there as it is."""
 
@@ -147,14 +147,14 @@ class Request:
     """Variables of this process that the job gets, and that are written down nowhere."""
 
 
-OPTIONS: dict[str, Option] = {f.name: f.metadata["option"] for f in fields(Request) if f.metadata}
+OPTIONS: dict[str, Option] = {f.name: f.metadata["option"] for f in fields(JobRequest) if f.metadata}
 """The options of a job, by the field that each gives its value."""
 SPEC_OPTIONS = tuple(f.name for f in fields(JobSpec) if f.name in OPTIONS)
 """Those that a job's specification has, too."""
 PARAMS_FILE = Option("--params-file", Kind.FILE, "Parameters from a JSON file; --param wins.")
 
 
-def request_of(conn: sqlite3.Connection, command: Sequence[str], values: Mapping[str, Any]) -> Request:
+def request_of(conn: sqlite3.Connection, command: Sequence[str], values: Mapping[str, Any]) -> JobRequest:
     """Return the request that values of options make.
 
     Args:
@@ -180,7 +180,7 @@ def request_of(conn: sqlite3.Connection, command: Sequence[str], values: Mapping
         given["host"] = queries.job(conn, first[0]).host  # there it has to be
     given["folder"] = _folder(str(values.get("folder") or "."))
     words = tuple(command)
-    return Request((" ".join(words),) if given.get("shell") else words, **given)
+    return JobRequest((" ".join(words),) if given.get("shell") else words, **given)
 
 
 def _folder(name: str) -> Path:
@@ -199,7 +199,7 @@ def words_of(spec: Mapping[str, Any]) -> dict[str, list[str]]:
     Args:
         spec: its specification, as the store has it.
     """
-    usual = Request(())
+    usual = JobRequest(())
     return {
         name: option.words(spec[name])
         for name, option in OPTIONS.items()
@@ -212,7 +212,7 @@ def _plain(value: Any) -> Any:
 
 
 @dataclass(frozen=True)
-class Submitted:
+class SubmittedJob:
     """A job that its host has acknowledged."""
 
     view: JobView
@@ -222,7 +222,7 @@ class Submitted:
     shipped: shipping.Shipment
 
 
-def check(request: Request) -> None:
+def check(request: JobRequest) -> None:
     """Raise UsageError when a request makes no sense."""
     if not request.command or not request.command[0]:
         raise UsageError("there is no command", "foundations submit -- python train.py")

@@ -75,8 +75,8 @@ def parse(text: str) -> tuple[str, Axis]:
     Raises:
         UsageError: it cannot be understood.
     """
-    key, found, given = text.partition("=")
-    if not found or not _KEY.match(key) or not given:
+    key, equals, given = text.partition("=")
+    if not equals or not _KEY.match(key) or not given:
         raise UsageError(f"--sweep takes KEY=VALUES; got {text!r}", "--sweep lr=1e-4,3e-4 or --sweep batch=32:128:x2")
     return key, axis(key, given)
 

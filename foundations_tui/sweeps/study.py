@@ -15,7 +15,7 @@ from foundations_tui.jobs import watch
 from foundations_tui.session import Session
 from foundations_tui.store import queries
 from foundations_tui.submit.pipeline import submit_all
-from foundations_tui.submit.request import Request
+from foundations_tui.submit.request import JobRequest
 from foundations_tui.sweeps import grid
 
 _JOB = "job"
@@ -82,7 +82,7 @@ class Trial:
     """None when its job did not complete, or logged no number."""
 
 
-def run(session: Session, search: Study, base: Request, told: Callable[[Trial], None]) -> Trial | None:
+def run(session: Session, search: Study, base: JobRequest, told: Callable[[Trial], None]) -> Trial | None:
     """Ask, submit, wait and tell until all trials are done; return the best.
 
     What an earlier call has submitted is waited for and told first, so that an interrupted search goes on.
@@ -133,7 +133,7 @@ def _is_open(trial: Any) -> bool:
     return not trial.state.is_finished() and _JOB in trial.user_attrs
 
 
-def _submit(session: Session, search: Study, base: Request, trial: Any) -> str:
+def _submit(session: Session, search: Study, base: JobRequest, trial: Any) -> str:
     params = {key: _suggest(trial, key, axis) for key, axis in search.axes.items()}
     command = grid.fill(search.command, {**base.params, **params})
     request = replace(
@@ -159,9 +159,9 @@ def _ended(session: Session, jobs: list[str]) -> list[str]:
 
 def _value(session: Session, search: Study, job: str) -> float | None:
     row = queries.job(session.store.conn, job)
-    found = row.metrics.get(search.metric)
-    is_told = row.state == "completed" and found is not None and is_number(found.last)
-    return float(found.last) if is_told and found is not None else None
+    summary = row.metrics.get(search.metric)
+    is_told = row.state == "completed" and summary is not None and is_number(summary.last)
+    return float(summary.last) if is_told and summary is not None else None
 
 
 def _tell(study: Any, trial: Any, value: float | None) -> None:

@@ -14,7 +14,7 @@ from foundations_tui.config.project import load_project
 from foundations_tui.errors import UsageError
 from foundations_tui.store import queries
 from foundations_tui.submit.progress import SILENT, Progress
-from foundations_tui.submit.request import OPTIONS, PARAMS_FILE, Request, Submitted, request_of
+from foundations_tui.submit.request import OPTIONS, PARAMS_FILE, JobRequest, SubmittedJob, request_of
 from foundations_tui.sweeps import grid
 from foundations_tui.text import humanize
 from foundations_tui.text.options import Kind, Option
@@ -49,7 +49,7 @@ ASKED_FROM = 50
 class Submission:
     """What a user wants to submit."""
 
-    requests: list[Request]
+    requests: list[JobRequest]
     """One for each job."""
     group: str = ""
     """The sweep's name; empty for a single job."""
@@ -92,7 +92,7 @@ def read(
     return Submission(requests, group, tuple(plan.axes), _in_words(conn, request, requests, plan), tuple(notes))
 
 
-def expand(request: Request, plan: grid.SweepPlan, group: str) -> list[Request]:
+def expand(request: JobRequest, plan: grid.SweepPlan, group: str) -> list[JobRequest]:
     """Return the request of each job of a sweep.
 
     Raises:
@@ -122,7 +122,7 @@ def preview(session: Session, submission: Submission, progress: Progress = SILEN
     return pipeline.preview(session, submission.requests, progress)
 
 
-def submit(session: Session, submission: Submission, progress: Progress = SILENT) -> list[Submitted]:
+def submit(session: Session, submission: Submission, progress: Progress = SILENT) -> list[SubmittedJob]:
     """Submit it: all jobs, or none.
 
     Raises:
@@ -133,7 +133,7 @@ def submit(session: Session, submission: Submission, progress: Progress = SILENT
     return pipeline.submit_all(session, submission.requests, progress)
 
 
-def submitted_text(submission: Submission, submitted: Sequence[Submitted]) -> str:
+def submitted_text(submission: Submission, submitted: Sequence[SubmittedJob]) -> str:
     """Return what came of a submit, in words: the ids, where the jobs went, and what travelled."""
     ids = [one.view.spec.job for one in submitted[:_IDS_SHOWN]]
     if len(submitted) > _IDS_SHOWN:
@@ -142,14 +142,14 @@ def submitted_text(submission: Submission, submitted: Sequence[Submitted]) -> st
     return "\n".join([*ids, last])
 
 
-def sweep_words(submission: Submission, submitted: Sequence[Submitted]) -> str:
+def sweep_words(submission: Submission, submitted: Sequence[SubmittedJob]) -> str:
     """Return where the jobs of a sweep went."""
     counts = Counter(one.host for one in submitted)
     hosts = ", ".join(f"{host} ({count})" for host, count in counts.items())
     return f"sweep {submission.group}: {humanize.plural(len(submitted), 'job')} submitted to {hosts}"
 
 
-def shipped_words(submitted: Submitted) -> str:
+def shipped_words(submitted: SubmittedJob) -> str:
     """Return where a job went, and what travelled for it."""
     sent = f"{humanize.size(submitted.shipped.bytes)} sent" if submitted.shipped.objects else "nothing new to send"
     files = humanize.plural(submitted.snapshot.files, "file") + ", " if submitted.snapshot is not None else ""
@@ -179,7 +179,7 @@ def _plan(values: Mapping[str, Any]) -> grid.SweepPlan | None:
     return replace(plan, mode=mode, count=draws or plan.count, seed=plan.seed if seed is None else seed)
 
 
-def _what_reaches_nothing(request: Request, plan: grid.SweepPlan | None) -> list[str]:
+def _what_reaches_nothing(request: JobRequest, plan: grid.SweepPlan | None) -> list[str]:
     """Refuse a parameter that has two values, and say which placeholders and parameters do not meet."""
     axes = list(plan.axes) if plan is not None else []
     for key in axes:
@@ -201,14 +201,16 @@ def _what_reaches_nothing(request: Request, plan: grid.SweepPlan | None) -> list
     return notes
 
 
-def _unused(request: Request, plan: grid.SweepPlan) -> list[str]:
+def _unused(request: JobRequest, plan: grid.SweepPlan) -> list[str]:
     unused = [key for key in plan.axes if not grid.uses(request.command, key)]
     if not unused or len(unused) == len(plan.axes):
         return []
     return [f"note: {', '.join(unused)} stands in no {{placeholder}} of the command; the script has to read it"]
 
 
-def _in_words(conn: sqlite3.Connection, request: Request, requests: Sequence[Request], plan: grid.SweepPlan) -> str:
+def _in_words(
+    conn: sqlite3.Connection, request: JobRequest, requests: Sequence[JobRequest], plan: grid.SweepPlan
+) -> str:
     """Return how many jobs that are, of which axes, and what they cost as far as that can be known."""
     project = request.project or load_project(request.folder).project or request.folder.resolve().name
     axes = {

@@ -252,10 +252,10 @@ class HostSync:
 def _json_table(data: bytes) -> JsonTable:
     """Return what a host's JSON says; an empty table when it is none."""
     try:
-        found = json.loads(data)
+        table = json.loads(data)
     except (ValueError, RecursionError):
         return {}
-    return found if isinstance(found, dict) else {}
+    return table if isinstance(table, dict) else {}
 
 
 def _bound_log(store: Store, job: str, attempt: int) -> None:

@@ -28,19 +28,19 @@ def parse(command: Sequence[str], shell: bool = False) -> dict[str, Any]:
         numbers behind an option are a list. Options of a launcher in front of the script are not the experiment's.
     """
     words = _split(command[0]) if shell and command else list(command)
-    found: dict[str, Any] = {}
+    parameters: dict[str, Any] = {}
     rest = words[_behind_script(words) :]
-    while rest and len(found) < _MOST:
+    while rest and len(parameters) < _MOST:
         word = rest.pop(0)
         if word == "--":
             continue
         option = _OPTION.match(word)
         if option and not _is_number(word):
             name, value = option[1], option[2]
-            found[name] = _cut(literal(value) if value is not None else _values(rest))
+            parameters[name] = _cut(literal(value) if value is not None else _values(rest))
         elif assignment := _ASSIGNMENT.match(word):
-            found[assignment[1]] = _cut(literal(assignment[2]))
-    return found
+            parameters[assignment[1]] = _cut(literal(assignment[2]))
+    return parameters
 
 
 def _split(line: str) -> list[str]:

@@ -177,13 +177,13 @@ def parameters(texts: Iterable[str], flag: str) -> dict[str, Any]:
     Raises:
         UsageError: one is none, or given twice.
     """
-    found = {}
+    values = {}
     for key, value in pairs(texts, flag).items():
         try:
-            found[key] = literal(value, any_json=True)
+            values[key] = literal(value, any_json=True)
         except RecursionError:
             raise UsageError(f"{flag} {key} is nested too deep") from None
-    return found
+    return values
 
 
 def pairs(texts: Iterable[str], flag: str, value_needed: bool = True) -> dict[str, str]:
@@ -210,14 +210,14 @@ def parameters_of_file(file: str) -> dict[str, Any]:
         UsageError: it cannot be read, or holds something else.
     """
     try:
-        found = json.loads(Path(file).read_text(encoding="utf-8-sig"), parse_float=Typed.of)
+        values = json.loads(Path(file).read_text(encoding="utf-8-sig"), parse_float=Typed.of)
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"--params-file {file}: {getattr(error, 'strerror', None) or error}") from None
     except (ValueError, RecursionError) as error:
         raise UsageError(f"--params-file {file} is no JSON: {error}") from None
-    if not isinstance(found, dict):
-        raise UsageError(f"--params-file {file} holds a {type(found).__name__}; a JSON object is needed")
-    return found
+    if not isinstance(values, dict):
+        raise UsageError(f"--params-file {file} holds a {type(values).__name__}; a JSON object is needed")
+    return values
 
 
 def split_line(line: str) -> list[str]:

@@ -134,8 +134,8 @@ def clip(text: str, cells: int) -> str:
 
 
 def _shown(match: re.Match[str]) -> str:
-    found = match.group()
-    return found if len(found) > 1 else _caret(found)
+    escape = match.group()
+    return escape if len(escape) > 1 else _caret(escape)
 
 
 def _caret(char: str) -> str:

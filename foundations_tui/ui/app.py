@@ -191,9 +191,9 @@ class FoundationsApp(SerializedKeys):
         """Have something read that the last key is to show; the next key waits for it."""
         self.hold_keys()
 
-        def take(found: T) -> None:
+        def take(answer: T) -> None:
             self.release_keys()
-            then(found)
+            then(answer)
 
         self.reader.ask(slot, read, take, lambda _: self.release_keys())
 
@@ -239,8 +239,8 @@ class FoundationsApp(SerializedKeys):
         if told:
             self.say(f"hosts.toml changed: {'; '.join(told)}")
 
-    def _take_version(self, found: tuple[int, bool]) -> None:
-        number, lives = found
+    def _take_version(self, answer: tuple[int, bool]) -> None:
+        number, lives = answer
         age = time.monotonic() - self._drawn_at
         if number != self._version or (lives and age > _RELOADS_APART) or age > _REDRAW_SECONDS:
             self._version = number

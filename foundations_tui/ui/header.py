@@ -62,8 +62,8 @@ def page_at(x: int, page: str, room: int, has_overview: bool) -> str | None:
 
 def _labels(page: str, room: int, has_overview: bool) -> list[tuple[str, str]]:
     """Return (page, what stands for it)."""
-    found = []
+    labels = []
     for number, name in [*list(enumerate(PAGES))[1:], *([(0, PAGES[0])] if has_overview else [])]:
         label = f"{number} {name}" if room >= _NAMES_FROM or name == page else str(number)
-        found.append((name, f" {label} " if room >= _TITLE_FROM else label))
-    return found
+        labels.append((name, f" {label} " if room >= _TITLE_FROM else label))
+    return labels

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from textual.message import Message
 
 if TYPE_CHECKING:
-    from foundations_tui.hosts.asking import LockedKey, Prompt, UnknownKey
+    from foundations_tui.hosts.asking import LockedKey, ServerPrompt, UnknownKey
 
 
 class StoreChanged(Message):
@@ -35,7 +35,7 @@ class ActionEnded(Message):
 class Asked(Message):
     """A connection asks something; it waits for the answer."""
 
-    def __init__(self, about: UnknownKey | LockedKey | Prompt, answer: Callable[[Any], None]) -> None:
+    def __init__(self, about: UnknownKey | LockedKey | ServerPrompt, answer: Callable[[Any], None]) -> None:
         super().__init__()
         self.about = about
         self.answer = answer

@@ -104,13 +104,13 @@ class WebServer(Server):
 
 def _is_of_this_machine(host: str) -> bool:
     """Return whether a Host is loopback's: a name of somebody else's that leads here (DNS rebinding) is not."""
-    found = _HOST.match(host)
-    if found is None or int(found["port"] or 0) > 65535:
+    match = _HOST.match(host)
+    if match is None or int(match["port"] or 0) > 65535:
         return False
-    if found["name"] == "localhost":
+    if match["name"] == "localhost":
         return True
     try:
-        return ipaddress.ip_address(found["name"].strip("[]")).is_loopback
+        return ipaddress.ip_address(match["name"].strip("[]")).is_loopback
     except ValueError:
         return False
 

@@ -18,7 +18,7 @@ from foundations_tui.session import Session
 from foundations_tui.ui.messages import ActionEnded, Asked, StoreChanged
 
 if TYPE_CHECKING:
-    from foundations_tui.hosts.asking import LockedKey, Prompt, UnknownKey
+    from foundations_tui.hosts.asking import LockedKey, ServerPrompt, UnknownKey
     from foundations_tui.sync.follower import Follower
 
 _LOOK_SECONDS = 1.0
@@ -92,7 +92,7 @@ class ConnectionAsks:
 
     def __init__(self, post: Post) -> None:
         self._post = post
-        self._answers: dict[UnknownKey | LockedKey | Prompt, Any] = {}
+        self._answers: dict[UnknownKey | LockedKey | ServerPrompt, Any] = {}
         self._declined: set[tuple[str, str]] = set()
         """Hosts, with users, whose questions were not answered."""
         self._waiting: set[threading.Event] = set()
@@ -102,7 +102,7 @@ class ConnectionAsks:
         """Who answers: the user."""
         return Asker(lambda key: bool(self._ask(key)), self._ask_passphrase, self._ask_secret)
 
-    def _ask_secret(self, prompt: Prompt) -> str | None:
+    def _ask_secret(self, prompt: ServerPrompt) -> str | None:
         """Ask what a server asks; who did not say it is not asked again at each new try to connect."""
         whose = (prompt.host, prompt.user)
         if whose in self._declined:
@@ -114,19 +114,19 @@ class ConnectionAsks:
         return said
 
     def _ask_passphrase(self, key: LockedKey) -> str | None:
-        found: str | None = self._ask(key)
+        passphrase: str | None = self._ask(key)
         self._answers[key] = None  # a passphrase is kept nowhere; who did not say it is not asked again
-        return found
+        return passphrase
 
-    def _ask(self, about: UnknownKey | LockedKey | Prompt) -> Any:
+    def _ask(self, about: UnknownKey | LockedKey | ServerPrompt) -> Any:
         """Return the answer; blocks until there is one."""
         if about in self._answers:
             return self._answers[about]
         answered = threading.Event()
         self._waiting.add(answered)
 
-        def answer(found: Any) -> None:
-            self._answers[about] = found
+        def answer(reply: Any) -> None:
+            self._answers[about] = reply
             answered.set()
 
         self._post(Asked(about, answer))

@@ -2,9 +2,9 @@
 
     {"seq": 7, "time": 1732380000.0, "type": "started", "job": "3f2a91cc0b1d", "started_at": 1732380000.2}
 
-A ``Change`` is what happened, an ``Entry`` a change with its sequence number and time. Fields that a newer agent has
-added are passed over; a field with a default is left out where it has that. A type that is not known here is of a newer
-agent, and what it changes cannot be guessed: the journal is refused then (``storage/journal.py``), its file untouched.
+A ``Change`` is what happened, a ``JournalEntry`` a change with its sequence number and time. Fields that a newer agent
+has added are ignored; a field with a default is left out where it has that. A type that is not known here comes from a
+newer agent, and its effect cannot be guessed: the journal is refused then (``storage/journal.py``), its file untouched.
 
 When an event is added: give it a class, and ``core/state.py`` its fold. An older agent then refuses the journal.
 """
@@ -254,7 +254,7 @@ class Renewed(Change):
     journal: str
 
 
-class Entry(NamedTuple):
+class JournalEntry(NamedTuple):
     """One line of the journal."""
 
     seq: int
@@ -268,7 +268,7 @@ class Entry(NamedTuple):
         return {"seq": self.seq, "time": self.time, **self.change.to_wire()}
 
     @classmethod
-    def from_wire(cls, wire: JsonTable) -> "Entry":
+    def from_wire(cls, wire: JsonTable) -> "JournalEntry":
         """Return the entry that a line tells.
 
         Raises:
@@ -278,7 +278,7 @@ class Entry(NamedTuple):
 
 
 def change_of(wire: JsonTable) -> Change:
-    """Return the change that a line tells; see ``Entry.from_wire``."""
+    """Return the change that a line tells; see ``JournalEntry.from_wire``."""
     kind = KINDS.get(wire["type"])
     if kind is None:
         raise BadRequest(f"no event of this agent: {wire['type']!r}")

@@ -357,7 +357,7 @@ def _estimates(state: HostState, capacity: Capacity, now: float) -> Dict[str, fl
     room = _FreeResources(capacity, state.leases.values())
     ends = [(_expected_end(state, job, now), number, lease) for number, (job, lease) in enumerate(state.leases.items())]
     heapq.heapify(ends)
-    found: Dict[str, float] = {}
+    estimates: Dict[str, float] = {}
     clock = now
     for number, job in enumerate(state.queue):
         spec = state.jobs[job].spec
@@ -371,11 +371,11 @@ def _estimates(state: HostState, capacity: Capacity, now: float) -> Dict[str, fl
             chosen = room.fit(spec)
         if chosen is None or usual is None or number >= _MOST_ESTIMATES:
             break
-        found[job] = max(clock, now)
+        estimates[job] = max(clock, now)
         lease = _lease(spec, chosen)
         room.take(lease)
         heapq.heappush(ends, (max(clock, now) + usual, len(state.leases) + number, lease))
-    return found
+    return estimates
 
 
 def _count(number: int, noun: str) -> str:

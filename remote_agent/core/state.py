@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Callable, Deque, Dict, Iterable, Iterator, List, Optional, Set, Tuple, Type
 
 from remote_agent.core import events
-from remote_agent.core.events import Change, Entry
+from remote_agent.core.events import Change, JournalEntry
 from remote_agent.protocol import checks
 from remote_agent.protocol.ends import AttemptEnd, Usage
 from remote_agent.protocol.jobs import JobSpec, JobView
@@ -28,7 +28,7 @@ ENOUGH_LIKE_JOBS = 5
 _NUMBER = re.compile(r"[-+]?\d+(\.\d*)?([eE][-+]?\d+)?")
 
 
-class Queue:
+class JobQueue:
     """The jobs that wait for their turn, by priority, then rank; and those that wait for other jobs first."""
 
     def __init__(self) -> None:
@@ -67,7 +67,7 @@ class Queue:
 
 
 @dataclass
-class Changes:
+class ChangesPage:
     """A page of what changed."""
 
     seq: int
@@ -90,7 +90,7 @@ class HostState:
         self.jobs: Dict[str, JobView] = {}
         self.deleted: Dict[str, int] = {}
         """Ids of deleted jobs and when (seq): kept, so that a resent submit does not run twice."""
-        self.queue = Queue()
+        self.queue = JobQueue()
         self.active: Set[str] = set()
         self.leases: Dict[str, Lease] = {}
         self.paused: Set[str] = set()
@@ -108,7 +108,7 @@ class HostState:
         self._durations: Dict[str, Deque[float]] = {}
         self._touched: List[Tuple[int, str]] = []
 
-    def changes(self, after: int, room: int, limit: int) -> Changes:
+    def changes(self, after: int, room: int, limit: int) -> ChangesPage:
         """Return what changed after a sequence number, oldest first.
 
         Args:
@@ -116,7 +116,7 @@ class HostState:
             room: bytes at which the page closes; a job that alone has more is only named.
             limit: entries at most.
         """
-        page = Changes(self.seq)
+        page = ChangesPage(self.seq)
         start = bisect.bisect_right(self._touched, (after, "\U0010ffff"))
         for seq, job in self._touched[start:]:
             is_deleted = self.deleted.get(job) == seq
@@ -186,7 +186,7 @@ def _similarity_key(project: str, gpus: int, command: Tuple[str, ...]) -> str:
     return "\0".join([project, str(gpus), *(_NUMBER.sub("#", word) for word in command)])
 
 
-def apply(state: HostState, entry: Entry) -> None:
+def apply(state: HostState, entry: JournalEntry) -> None:
     """Fold one entry of the journal into the state."""
     state.seq = entry.seq
     fold = _FOLDS.get(type(entry.change))
@@ -194,7 +194,7 @@ def apply(state: HostState, entry: Entry) -> None:
         fold(state, entry, entry.change)
 
 
-def snapshot_events(state: HostState, now: float) -> Iterable[Entry]:
+def snapshot_events(state: HostState, now: float) -> Iterable[JournalEntry]:
     """Yield the events that bring an empty state to this one: what a compacted journal begins with.
 
     Every view keeps the sequence number that it has, so clients' cursors go on; the last event brings the state's own.
@@ -202,15 +202,15 @@ def snapshot_events(state: HostState, now: float) -> Iterable[Entry]:
     marks = [(view.seq, job) for job, view in state.jobs.items()] + [(seq, job) for job, seq in state.deleted.items()]
     for seq, job in sorted(marks):
         change = events.Deleted(job) if job in state.deleted else _viewed(state, state.jobs[job])
-        yield Entry(seq, now, change)
-    yield Entry(state.seq, now, events.Paused(tuple(sorted(state.paused))))
+        yield JournalEntry(seq, now, change)
+    yield JournalEntry(state.seq, now, events.Paused(tuple(sorted(state.paused))))
 
 
-def submits(state: HostState, now: float) -> Iterable[Entry]:
+def submits(state: HostState, now: float) -> Iterable[JournalEntry]:
     """Yield the submits of the jobs that have not ended."""
     for job, view in state.jobs.items():
         if not view.state.is_final:
-            yield Entry(view.seq, now, events.Submitted(job, view.spec))
+            yield JournalEntry(view.seq, now, events.Submitted(job, view.spec))
 
 
 def _viewed(state: HostState, view: JobView) -> events.Viewed:
@@ -225,7 +225,7 @@ def _viewed(state: HostState, view: JobView) -> events.Viewed:
     )
 
 
-def _view(state: HostState, entry: Entry, change: events.Viewed) -> None:
+def _view(state: HostState, entry: JournalEntry, change: events.Viewed) -> None:
     view = change.view
     job = view.spec.job
     state.jobs[job] = view
@@ -245,7 +245,7 @@ def _view(state: HostState, entry: Entry, change: events.Viewed) -> None:
     state.touch(job, entry.seq)
 
 
-def _submitted(state: HostState, entry: Entry, change: events.Submitted) -> None:
+def _submitted(state: HostState, entry: JournalEntry, change: events.Submitted) -> None:
     spec, seq = change.spec, entry.seq
     view = JobView(spec, JobState.QUEUED, seq, queued_at=entry.time, priority=spec.priority, rank=float(seq))
     state.jobs[spec.job] = view
@@ -263,11 +263,11 @@ def _enqueue(state: HostState, view: JobView, unmet: Set[str]) -> None:
         state.queue.add(view)
 
 
-def _held(state: HostState, entry: Entry, change: events.Held) -> None:
+def _held(state: HostState, entry: JournalEntry, change: events.Held) -> None:
     _update(state, entry, change.job, held=True)
 
 
-def _released(state: HostState, entry: Entry, change: events.Released) -> None:
+def _released(state: HostState, entry: JournalEntry, change: events.Released) -> None:
     _update(state, entry, change.job, held=False)
 
 
@@ -275,7 +275,7 @@ def _has_ended(state: HostState, job: str) -> bool:
     return job not in state.jobs or state.jobs[job].state.is_final
 
 
-def _leased(state: HostState, entry: Entry, change: events.Leased) -> None:
+def _leased(state: HostState, entry: JournalEntry, change: events.Leased) -> None:
     job, lease = change.job, change.lease
     state.queue.remove(job)
     state.active.add(job)
@@ -283,12 +283,12 @@ def _leased(state: HostState, entry: Entry, change: events.Leased) -> None:
     _update(state, entry, job, state=JobState.PREPARING, attempt=change.attempt, gpus=lease.gpus, held=False)
 
 
-def _started(state: HostState, entry: Entry, change: events.Started) -> None:
+def _started(state: HostState, entry: JournalEntry, change: events.Started) -> None:
     if state.jobs[change.job].state in ACTIVE_STATES:
         _update(state, entry, change.job, state=JobState.RUNNING, started_at=change.started_at)
 
 
-def _stop_requested(state: HostState, entry: Entry, change: events.StopRequested) -> None:
+def _stop_requested(state: HostState, entry: JournalEntry, change: events.StopRequested) -> None:
     deadline = entry.time + change.grace
     earlier = state.jobs[change.job].stop_deadline
     if earlier is not None:
@@ -296,7 +296,7 @@ def _stop_requested(state: HostState, entry: Entry, change: events.StopRequested
     _update(state, entry, change.job, stop_requested_by=change.by, stop_deadline=deadline)
 
 
-def _ended(state: HostState, entry: Entry, change: events.Ended) -> None:
+def _ended(state: HostState, entry: JournalEntry, change: events.Ended) -> None:
     job = change.job
     view = _end_attempt(state, entry, job, change.end)
     state.remember_duration(view)
@@ -312,7 +312,7 @@ def _ended(state: HostState, entry: Entry, change: events.Ended) -> None:
                 state.queue.add(state.jobs[other])
 
 
-def _attempt_ended(state: HostState, entry: Entry, change: events.AttemptEnded) -> None:
+def _attempt_ended(state: HostState, entry: JournalEntry, change: events.AttemptEnded) -> None:
     """The job waits again, in its old place."""
     view = _end_attempt(state, entry, change.job, change.end)
     past = (*view.attempts, view.past())
@@ -321,7 +321,7 @@ def _attempt_ended(state: HostState, entry: Entry, change: events.AttemptEnded) 
     state.queue.add(state.jobs[change.job])
 
 
-def _end_attempt(state: HostState, entry: Entry, job: str, end: AttemptEnd) -> JobView:
+def _end_attempt(state: HostState, entry: JournalEntry, job: str, end: AttemptEnd) -> JobView:
     state.queue.remove(job)
     state.active.discard(job)
     state.leases.pop(job, None)
@@ -354,7 +354,7 @@ _OF_AN_END = ("reason_code", "reason", "exit_code", "signal", "cause", "started_
 """Fields of a view that a job which waits again does not have."""
 
 
-def _moved(state: HostState, entry: Entry, change: events.Moved) -> None:
+def _moved(state: HostState, entry: JournalEntry, change: events.Moved) -> None:
     job = change.job
     _update(state, entry, job, priority=change.priority, rank=change.rank)
     if job in state.queue and job not in state.queue.blocked:
@@ -362,7 +362,7 @@ def _moved(state: HostState, entry: Entry, change: events.Moved) -> None:
         state.queue.add(state.jobs[job])
 
 
-def _deleted(state: HostState, entry: Entry, change: events.Deleted) -> None:
+def _deleted(state: HostState, entry: JournalEntry, change: events.Deleted) -> None:
     job = change.job
     view = state.jobs.pop(job, None)
     state.queue.remove(job)  # its end may be missing from a damaged journal
@@ -376,12 +376,12 @@ def _deleted(state: HostState, entry: Entry, change: events.Deleted) -> None:
     state.touch(job, entry.seq)
 
 
-def _pruned(state: HostState, entry: Entry, change: events.Pruned) -> None:
+def _pruned(state: HostState, entry: JournalEntry, change: events.Pruned) -> None:
     state.disk -= _disk(state.jobs[change.job])
     _update(state, entry, change.job, pruned=True)
 
 
-def _annotated(state: HostState, entry: Entry, change: events.Annotated) -> None:
+def _annotated(state: HostState, entry: JournalEntry, change: events.Annotated) -> None:
     """Of two values the later one stands, in whatever order they arrive."""
     known = dict(state.jobs[change.job].annotations)
     for key, value in change.changes.items():
@@ -390,15 +390,15 @@ def _annotated(state: HostState, entry: Entry, change: events.Annotated) -> None
     _update(state, entry, change.job, annotations=known)
 
 
-def _paused(state: HostState, entry: Entry, change: events.Paused) -> None:
+def _paused(state: HostState, entry: JournalEntry, change: events.Paused) -> None:
     state.paused.update(change.groups)
 
 
-def _resumed(state: HostState, entry: Entry, change: events.Resumed) -> None:
+def _resumed(state: HostState, entry: JournalEntry, change: events.Resumed) -> None:
     state.paused.difference_update(change.groups)
 
 
-def _acknowledged(state: HostState, entry: Entry, change: events.Acknowledged) -> None:
+def _acknowledged(state: HostState, entry: JournalEntry, change: events.Acknowledged) -> None:
     """No view changes by that."""
     state.clients.add(change.client)
     for job in change.jobs:
@@ -406,16 +406,16 @@ def _acknowledged(state: HostState, entry: Entry, change: events.Acknowledged) -
             state.acknowledged.setdefault(job, set()).add(change.client)
 
 
-def _told(state: HostState, entry: Entry, change: events.Told) -> None:
+def _told(state: HostState, entry: JournalEntry, change: events.Told) -> None:
     state.untold.discard(change.job)
 
 
-def _update(host: HostState, entry: Entry, job: str, **changes: Any) -> None:
+def _update(host: HostState, entry: JournalEntry, job: str, **changes: Any) -> None:
     host.jobs[job] = replace(host.jobs[job], seq=entry.seq, **changes)
     host.touch(job, entry.seq)
 
 
-_FOLDS: Dict[Type[Change], Callable[[HostState, Entry, Any], None]] = {
+_FOLDS: Dict[Type[Change], Callable[[HostState, JournalEntry, Any], None]] = {
     events.Viewed: _view,
     events.Submitted: _submitted,
     events.Held: _held,

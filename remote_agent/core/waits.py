@@ -13,7 +13,7 @@ _ESTIMATES_AGE = 30.0
 _LEAST_PAUSE = 0.2
 
 
-class Waits:
+class WaitReasons:
     """The reasons as last found."""
 
     def __init__(self) -> None:
@@ -39,13 +39,13 @@ class Waits:
         began = time.monotonic()
         if not self._is_stale or (began < self._due and not at_once):
             return
-        found = scheduler.explain(state, capacity, now)
+        reasons = scheduler.explain(state, capacity, now)
         self._is_stale = False
-        changed = _words(found) != _words(self.by_job)
-        if changed or (found != self.by_job and began - self._told > _ESTIMATES_AGE):
+        changed = _words(reasons) != _words(self.by_job)
+        if changed or (reasons != self.by_job and began - self._told > _ESTIMATES_AGE):
             self._told = began
             self.version += 1
-            self.by_job = found
+            self.by_job = reasons
         self._due = time.monotonic() + max(_LEAST_PAUSE, 10 * (time.monotonic() - began))
 
 

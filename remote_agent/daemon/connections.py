@@ -9,7 +9,7 @@ import socket
 import time
 from typing import Callable, Dict, List, Optional, Tuple, Union
 
-from remote_agent.daemon.handlers import Watch
+from remote_agent.daemon.handlers import PendingWatch
 from remote_agent.protocol import checks, framing, messages
 from remote_agent.protocol.errors import AgentError, ProtocolError
 from remote_agent.system import unix_sockets
@@ -30,7 +30,7 @@ class Connection:
         self.sock = sock
         self.reader = framing.FrameReader()
         self.outbox = bytearray()
-        self.watch: Optional[Watch] = None
+        self.watch: Optional[PendingWatch] = None
         self.told: Dict[Tuple[str, int, str], int] = {}
         """Sizes of streams that this client has been told."""
 

@@ -7,7 +7,7 @@ from typing import Callable, Optional
 from remote_agent.backends import Backend
 from remote_agent.core.scheduler import Capacity
 from remote_agent.core.state import HostState
-from remote_agent.core.waits import Waits
+from remote_agent.core.waits import WaitReasons
 from remote_agent.daemon import recovery
 from remote_agent.daemon.effects import Performer
 from remote_agent.daemon.ledger import Ledger
@@ -46,7 +46,7 @@ class Engine:
         self.backend = backend
         self.objects = ObjectStore(paths.objects)
         self.notices = Notices(paths)
-        self.waits = Waits()
+        self.waits = WaitReasons()
         self.is_ready: Callable[[], bool] = lambda: True
         """Says whether jobs may be started: at the very beginning it is not known yet in what environment."""
         self._clock = clock

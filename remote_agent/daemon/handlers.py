@@ -37,7 +37,7 @@ _LITTLE_SPACE = 0.1
 
 
 @dataclass
-class Watch:
+class PendingWatch:
     """A client that waits for news: it is answered later."""
 
     seq: int
@@ -51,7 +51,7 @@ class Watch:
         return engine.state.seq > self.seq or engine.waits.version != self.waits_version or now >= self.deadline
 
 
-Reply = Union[messages.Answer, Tuple[messages.Answer, bytes], Watch]
+Reply = Union[messages.Answer, Tuple[messages.Answer, bytes], PendingWatch]
 
 
 def handle(service: Service, frame: framing.Frame) -> Reply:
@@ -234,10 +234,10 @@ def _waits(service: Service, request: messages.Waits) -> messages.WaitsAnswer:
     return messages.WaitsAnswer(waits.version, list(groups.items()), estimates, following)
 
 
-def _watch(service: Service, request: messages.Watch) -> Watch:
+def _watch(service: Service, request: messages.Watch) -> PendingWatch:
     """Answered when something is new: a job changed, a stream grew, or the time is up."""
     deadline = time.monotonic() + min(request.timeout, _LONGEST_WATCH)
-    return Watch(request.seq, request.waits_version, deadline)
+    return PendingWatch(request.seq, request.waits_version, deadline)
 
 
 def _read(service: Service, request: messages.Read) -> Tuple[messages.ReadAnswer, bytes]:

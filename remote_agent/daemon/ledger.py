@@ -9,7 +9,7 @@ from typing import Callable, Iterable, List, Optional
 
 from remote_agent.backends import Backend
 from remote_agent.core import state as states
-from remote_agent.core.events import Change, Entry
+from remote_agent.core.events import Change, JournalEntry
 from remote_agent.core.state import HostState
 from remote_agent.daemon.effects import Effect, Performer, RemovePrivate, StartAttempt
 from remote_agent.protocol.errors import StorageBroken
@@ -55,7 +55,7 @@ class Ledger:
 
     def append(self, change: Change) -> None:
         """Take in something that nobody waits for: it is written down with the next thing that is."""
-        entry = Entry(self.state.seq + 1, self.clock(), change)
+        entry = JournalEntry(self.state.seq + 1, self.clock(), change)
         states.apply(self.state, entry)
         self.journal.append(entry.to_wire())
 
@@ -169,5 +169,5 @@ class Ledger:
 def _replay(history: List[JsonTable]) -> HostState:
     state = HostState()
     for line in history:
-        states.apply(state, Entry.from_wire(line))
+        states.apply(state, JournalEntry.from_wire(line))
     return state

@@ -188,7 +188,7 @@ class Daemon:
             self.engine.ledger.rollback()
             self._break(StorageBroken("another request met a fault of the agent's; try again"))
             answer = AgentError(f"this is a bug of the agent: {type(error).__name__}: {error}")
-        if isinstance(answer, handlers.Watch):
+        if isinstance(answer, handlers.PendingWatch):
             self.watchers.add(connection, dataclasses.replace(answer, request_id=request_id))
         elif self.syncer.is_busy:
             self.connections.send(connection, request_id, answer)

@@ -99,8 +99,8 @@ def with_copies(
     known = {event["seq"] for event in salvaged}
     last = max([good, *known])
     missing = last - good - len({number for number in known if good < number})
-    found = {event["seq"] for event in lost.values()}
-    are_all = len(found) == missing and all(good < number < last for number in found - known)
+    copied = {event["seq"] for event in lost.values()}
+    are_all = len(copied) == missing and all(good < number < last for number in copied - known)
     return sorted([*salvaged, *lost.values()], key=lambda event: int(event["seq"])), not are_all
 
 
@@ -111,7 +111,7 @@ def _is_submit(event: JsonTable) -> bool:
 
 def from_folders(state: HostState, paths: Paths) -> List[Change]:
     """Return what the jobs' folders know and the state does not: jobs, and attempts that have begun."""
-    found: List[Change] = []
+    changes: List[Change] = []
     for name in sorted(_names(paths.jobs)):
         if name in state.deleted:
             continue
@@ -120,11 +120,11 @@ def from_folders(state: HostState, paths: Paths) -> List[Change]:
             spec = _spec(files.read_json(paths.job(name).spec))
             if spec is None or spec.job != name:
                 continue
-            found.append(Submitted(name, spec))
-            found += _begun(paths, spec, 0)
+            changes.append(Submitted(name, spec))
+            changes += _begun(paths, spec, 0)
         elif view.state is JobState.QUEUED:
-            found += _begun(paths, view.spec, view.attempt)
-    return found
+            changes += _begun(paths, view.spec, view.attempt)
+    return changes
 
 
 def _begun(paths: Paths, spec: JobSpec, known: int) -> List[Change]:

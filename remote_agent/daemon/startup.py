@@ -15,7 +15,7 @@ from remote_agent.core import events
 from remote_agent.daemon import owner
 from remote_agent.daemon.engine import Engine
 from remote_agent.daemon.zygote import Zygote
-from remote_agent.gpu.claims import Claims
+from remote_agent.gpu.claims import GpuClaims
 from remote_agent.gpu.probe import GpuProbe
 from remote_agent.protocol.errors import BadRequest
 from remote_agent.protocol.messages import HostSettings
@@ -52,7 +52,7 @@ def start(paths: Paths, agent: str, report: Optional[int] = None) -> Optional[St
     if os.path.exists(paths.stopped):
         os.unlink(paths.stopped)
     files.keep_ballast(paths.ballast)
-    probe = GpuProbe(Claims(paths.root))
+    probe = GpuProbe(GpuClaims(paths.root))
     probe.ignored = set(_ignored(paths))
     backend = LocalBackend(paths, agent, zygote.start, probe)
     journal = Journal(paths.journal, time.time(), lambda: files.drop_ballast(paths.ballast), events.KINDS)
@@ -100,8 +100,8 @@ def _listen(paths: Paths) -> Optional[socket.socket]:
 
 
 def _ignored(paths: Paths) -> List[str]:
-    found = files.read_json(paths.ignored_claims)
-    return [uuid for uuid in found if isinstance(uuid, str)] if isinstance(found, list) else []
+    uuids = files.read_json(paths.ignored_claims)
+    return [uuid for uuid in uuids if isinstance(uuid, str)] if isinstance(uuids, list) else []
 
 
 def _settings(paths: Paths) -> HostSettings:

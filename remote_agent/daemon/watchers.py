@@ -9,7 +9,7 @@ from typing import Dict, List, Set, Tuple
 
 from remote_agent.daemon.connections import Connection, Connections
 from remote_agent.daemon.engine import Engine
-from remote_agent.daemon.handlers import Watch
+from remote_agent.daemon.handlers import PendingWatch
 from remote_agent.protocol import messages
 from remote_agent.protocol.states import JobState
 from remote_agent.storage import event_files, streams
@@ -48,7 +48,7 @@ class Watchers:
         """Jobs with streams that have grown and were not told of."""
         self._last_notice = 0.0
 
-    def add(self, connection: Connection, watch: Watch) -> None:
+    def add(self, connection: Connection, watch: PendingWatch) -> None:
         """Let a client wait for news."""
         connection.watch = watch
         self._grown |= self.growth.jobs  # a client that begins to watch knows no sizes
@@ -100,15 +100,15 @@ class Watchers:
             self._connections.send(connection, watch.request_id, news)
 
     def _sizes(self) -> Sizes:
-        found = {}
+        sizes = {}
         for job in self._grown:
             number = self._engine.state.jobs[job].attempt
             attempt = self._paths.job(job).attempt(number)
             if event_files.has(attempt):
                 self.growth.by_clock.add(job)
             for name, size in streams.sizes(attempt).items():
-                found[(job, number, name)] = size
-        return found
+                sizes[(job, number, name)] = size
+        return sizes
 
     def due(self) -> List[float]:
         """Return in how many seconds something is to be done here."""

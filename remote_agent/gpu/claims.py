@@ -32,7 +32,7 @@ _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_NONBLOCK
 _NAME = re.compile(r"(?P<uuid>[A-Za-z0-9-]{1,80})\.(?P<uid>\d{1,10})-(?P<root>[0-9a-f]{8})\.json\Z")
 
 
-class Claims:
+class GpuClaims:
     """The claims of one agent, and its view of the others'."""
 
     def __init__(self, root: str, folder: str = FOLDER) -> None:
@@ -71,7 +71,7 @@ class Claims:
 
     def others(self) -> Dict[str, str]:
         """Return who else claims which GPU, in words, by UUID."""
-        found: Dict[str, str] = {}
+        claims: Dict[str, str] = {}
         try:
             names = os.listdir(self._folder) if self._usable else []
         except OSError:
@@ -85,8 +85,8 @@ class Claims:
             if counts[match.group("uid")] <= _MOST_CLAIMS:
                 words = self._words(name, int(match.group("uid")))
                 if words:
-                    found[match.group("uuid")] = words
-        return found
+                    claims[match.group("uuid")] = words
+        return claims
 
     def _words(self, name: str, uid: int) -> Optional[str]:
         """Return what a claim says; None when it does not count. Whatever another user wrote there is only data."""

@@ -74,7 +74,7 @@ class Gpu:
 
 
 @dataclass(frozen=True)
-class GpuProcess:
+class ComputeProcess:
     """A process that computes on a GPU."""
 
     uuid: str
@@ -184,41 +184,41 @@ def with_lost(seen: List[Gpu], known: Iterable[Gpu], said: str) -> List[Gpu]:
     return sorted([*seen, *lost], key=lambda gpu: gpu.index)
 
 
-def parse_processes(text: str) -> List[GpuProcess]:
+def parse_processes(text: str) -> List[ComputeProcess]:
     """Return the processes in the output of QUERY_PROCESSES."""
-    found = []
+    running = []
     for line in text.splitlines():
         cells = [cell.strip() for cell in line.split(",")]
         if len(cells) >= 3 and _is_uuid(cells[0]) and re.match(r"[0-9]{1,10}\Z", cells[1]):
-            found.append(GpuProcess(cells[0], int(cells[1]), _whole(cells[2])))
-    return found
+            running.append(ComputeProcess(cells[0], int(cells[1]), _whole(cells[2])))
+    return running
 
 
 def parse_mig(text: str) -> List[Tuple[str, str, str]]:
     """Return (UUID of the GPU, profile, UUID) of each MIG device in the output of QUERY_MIG."""
-    found, parent = [], ""
+    devices, parent = [], ""
     for line in text.splitlines():
         whole, part = _PARENT.match(line), _MIG.match(line)
         if whole:
             parent = whole.group(1)
         elif part and parent:
-            found.append((parent, part.group(1), part.group(2)))
-    return found
+            devices.append((parent, part.group(1), part.group(2)))
+    return devices
 
 
 def with_mig(gpus: Iterable[Gpu], devices: List[Tuple[str, str, str]]) -> List[Gpu]:
     """Return the GPUs, those that are divided replaced by their MIG devices: the whole can then not be leased."""
-    found: List[Gpu] = []
+    all_devices: List[Gpu] = []
     for gpu in gpus:
         parts = [(profile, uuid) for parent, profile, uuid in devices if parent == gpu.uuid]
         for profile, uuid in parts:
             size = _MIG_MEMORY.match(profile)
             total = int(size.group(1)) * 1024 if size else None
             part = replace(gpu, uuid=uuid, name=f"{gpu.name} MIG {profile}", memory_total=total)
-            found.append(replace(part, memory_used=None, utilization=None, power=None))
+            all_devices.append(replace(part, memory_used=None, utilization=None, power=None))
         if not parts:
-            found.append(gpu)
-    return found
+            all_devices.append(gpu)
+    return all_devices
 
 
 def parse_rocm(text: str, known: Sequence[Gpu] = ()) -> List[Gpu]:
@@ -318,19 +318,19 @@ def _json_in(text: str, kind: type) -> Any:
     decoder = json.JSONDecoder()
     for start in itertools.islice(re.finditer(r"[\[{]", text), 200):
         try:
-            found, _ = decoder.raw_decode(text, start.start())
+            value, _ = decoder.raw_decode(text, start.start())
         except (ValueError, RecursionError):
             continue
-        if isinstance(found, kind) and found:
-            return found
+        if isinstance(value, kind) and value:
+            return value
     return kind()
 
 
 def _entries(text: str) -> Dict[int, JsonTable]:
     """Return the objects in amd-smi's output by the number of their GPU; newer versions wrap their list."""
     wrapped = _json_in(text, dict).get("gpu_data")
-    found = wrapped if isinstance(wrapped, list) else _json_in(text, list)
-    return {entry["gpu"]: entry for entry in found if isinstance(entry, dict) and type(entry.get("gpu")) is int}
+    entries = wrapped if isinstance(wrapped, list) else _json_in(text, list)
+    return {entry["gpu"]: entry for entry in entries if isinstance(entry, dict) and type(entry.get("gpu")) is int}
 
 
 def _part(entry: JsonTable, key: str) -> JsonTable:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Dict, List, Mapping, Optional, Tuple
 
-from remote_agent.gpu.inventory import Gpu, GpuProcess, size_words
+from remote_agent.gpu.inventory import ComputeProcess, Gpu, size_words
 
 SETTLE_SECONDS = 10.0
 """So long a GPU has to look free after others have used it."""
@@ -19,13 +19,13 @@ CLEAR_SECONDS = 60.0
 
 
 @dataclass(frozen=True)
-class Look:
+class GpuObservation:
     """One look at all GPUs."""
 
     began: float
     """Seconds on a monotonic clock."""
     gpus: Tuple[Gpu, ...] = ()
-    processes: Tuple[GpuProcess, ...] = ()
+    processes: Tuple[ComputeProcess, ...] = ()
     claims: Mapping[str, str] = field(default_factory=dict)
     """Who else says they have a GPU, in words, by UUID."""
     sick: Mapping[str, str] = field(default_factory=dict)
@@ -48,11 +48,11 @@ class Occupancy:
     """The memory of looks and leases."""
 
     def __init__(self) -> None:
-        self.look = Look(0.0)
+        self.look = GpuObservation(0.0)
         self._past: Dict[str, _Past] = {}
         self._leased: Dict[str, str] = {}
 
-    def take(self, look: Look) -> None:
+    def take(self, look: GpuObservation) -> None:
         """Take in a look."""
         self.look = look
         for gpu in look.gpus:
@@ -91,13 +91,13 @@ class Occupancy:
         Args:
             now: seconds on the clock of the looks.
         """
-        found = {}
+        reasons = {}
         for gpu in self.look.gpus:
             if gpu.uuid not in self._leased:
                 words = self._why(gpu, now)
                 if words:
-                    found[gpu.uuid] = words
-        return found
+                    reasons[gpu.uuid] = words
+        return reasons
 
     def quarantined(self) -> List[str]:
         """Return the UUIDs of the GPUs in quarantine."""
@@ -135,14 +135,14 @@ class Occupancy:
     def _is_in_use(self, gpu: Gpu) -> bool:
         return gpu.looks_busy or bool(self._holders(gpu.uuid)) or gpu.uuid in self.look.claims
 
-    def _holders(self, uuid: str) -> List[GpuProcess]:
+    def _holders(self, uuid: str) -> List[ComputeProcess]:
         return [process for process in self.look.processes if process.uuid == uuid]
 
     def _of(self, uuid: str) -> _Past:
         return self._past.setdefault(uuid, _Past())
 
 
-def _named(process: GpuProcess) -> str:
+def _named(process: ComputeProcess) -> str:
     """Return whose process it is, in words."""
     facts = [f"pid {process.pid}", size_words(process.memory)]
     if process.since:

@@ -17,9 +17,9 @@ from dataclasses import replace
 from typing import IO, Dict, List, Mapping, Optional, Sequence, Set, Tuple
 
 from remote_agent.gpu import inventory
-from remote_agent.gpu.claims import Claims
-from remote_agent.gpu.inventory import Gpu, GpuProcess
-from remote_agent.gpu.occupancy import Look, Occupancy
+from remote_agent.gpu.claims import GpuClaims
+from remote_agent.gpu.inventory import ComputeProcess, Gpu
+from remote_agent.gpu.occupancy import GpuObservation, Occupancy
 from remote_agent.gpu.source import GpuSource
 from remote_agent.system import processes
 
@@ -40,7 +40,7 @@ _MOST_BYTES = 1 << 20
 class GpuProbe(GpuSource):
     """The GPUs of this host as last seen, and which of them may be leased."""
 
-    def __init__(self, claims: Claims) -> None:
+    def __init__(self, claims: GpuClaims) -> None:
         """Look once, waiting at most DEADLINE.
 
         Args:
@@ -130,11 +130,11 @@ class GpuProbe(GpuSource):
             self._claims_at = now
             self._others = {uuid: who for uuid, who in self.claims.others().items() if uuid not in self.ignored}
             self.occupancy.look = replace(self.occupancy.look, claims=self._others)
-        found = self.occupancy.held(now)
+        reasons = self.occupancy.held(now)
         if now - self._seen > _STALE:
             for gpu in self.gpus:
-                found.setdefault(gpu.uuid, "being looked at")
-        return found
+                reasons.setdefault(gpu.uuid, "being looked at")
+        return reasons
 
     def _start(self) -> None:
         self._began = time.monotonic()
@@ -183,7 +183,7 @@ class GpuProbe(GpuSource):
     def _take_none(self, problem: str) -> None:
         """Take in that the tool told of no GPU: those that are known are not leased."""
         self.problem = problem
-        self._take(Look(self._began, tuple(self.gpus), sick={gpu.uuid: problem for gpu in self.gpus}))
+        self._take(GpuObservation(self._began, tuple(self.gpus), sick={gpu.uuid: problem for gpu in self.gpus}))
 
     def _take_all(self, texts: Dict[str, str]) -> None:
         if "mig" in texts:
@@ -200,7 +200,7 @@ class GpuProbe(GpuSource):
         self.gpus = inventory.with_mig(self._whole_gpus, self._mig)
         processes = [_known(process) for process in inventory.parse_processes(texts.get("processes", ""))]
         sick = {gpu.uuid: gpu.sick for gpu in self.gpus if gpu.sick}
-        self._take(Look(self._began, tuple(self.gpus), tuple(processes), sick=sick))
+        self._take(GpuObservation(self._began, tuple(self.gpus), tuple(processes), sick=sick))
 
     def _take_each(self, calls: Mapping[str, "_Call"]) -> bool:
         """Take in what the GPUs said one by one: those that said nothing are sick."""
@@ -215,10 +215,10 @@ class GpuProbe(GpuSource):
         self._sick.update({uuid: gpu.sick for uuid, gpu in fresh.items() if gpu.sick and uuid not in self._sick})
         self.gpus = [fresh.get(gpu.uuid, gpu) for gpu in self.gpus]
         self.problem = f"{len(self._sick)} of {len(self.gpus)} GPUs do not answer" if self._sick else ""
-        self._take(Look(self._began, tuple(self.gpus), self.occupancy.look.processes, sick=self._sick))
+        self._take(GpuObservation(self._began, tuple(self.gpus), self.occupancy.look.processes, sick=self._sick))
         return True
 
-    def _take(self, look: Look) -> None:
+    def _take(self, look: GpuObservation) -> None:
         self._seen = time.monotonic()
         self.occupancy.take(replace(look, claims=self._others))
 
@@ -280,7 +280,7 @@ def _without_rows(text: str) -> str:
     return "\n".join(line for line in text.splitlines() if not inventory.parse(line))
 
 
-def _known(process: GpuProcess) -> GpuProcess:
+def _known(process: ComputeProcess) -> ComputeProcess:
     """Return a process with what this host knows of it: in a container that may be nothing."""
     uid = processes.owner(process.pid)
     if uid is None:

@@ -347,18 +347,18 @@ class JobView:
             BadRequest: not even its id and state make sense.
         """
         _IDENTITY(wire, "a job")
-        found: List[str] = []
+        wrong: List[str] = []
         told = {name: value for name, value in wire["spec"].items() if not _is_usual(name, value)}
-        spec = checks.mended(SPEC_CHECKS, told, found)
+        spec = checks.mended(SPEC_CHECKS, told, wrong)
         job = _ID(wire["spec"].get("job"), "a job's id")
         try:
             _check_size({**spec, "job": job})
         except BadRequest as error:
-            found.append(str(error))
+            wrong.append(str(error))
             spec = {name: value for name, value in spec.items() if checks.json_size(value) < MOST_SPEC_BYTES // 8}
         spec.update(job=job, command=spec.get("command") or ["?"], snapshot=spec.get("snapshot", "0" * 40))
-        view = checks.mended(VIEW_CHECKS, wire, found)
-        problems += [f"job {job}: {words}" for words in found]
+        view = checks.mended(VIEW_CHECKS, wire, wrong)
+        problems += [f"job {job}: {words}" for words in wrong]
         return cls(JobSpec.from_wire(spec), JobState(wire["state"]), wire["seq"], **view)
 
     def past(self) -> PastAttempt:

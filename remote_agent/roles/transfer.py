@@ -69,11 +69,11 @@ def survey(root: str, nonce: str, wish: str) -> int:
     """
     try:
         wanted = _SURVEYED(json.loads(wish), "jobs")
-        found = {job: _surveyed(root, job, snapshot) for job, snapshot in wanted}
+        surveys = {job: _surveyed(root, job, snapshot) for job, snapshot in wanted}
     except (AgentError, OSError, ValueError) as error:
         say(nonce, error=_refusal(error))
         return 1
-    say(nonce, unfetched={job: left.to_wire() for job, left in found.items() if left.files})
+    say(nonce, unfetched={job: left.to_wire() for job, left in surveys.items() if left.files})
     return 0
 
 

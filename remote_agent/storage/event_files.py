@@ -52,13 +52,13 @@ def sizes(attempt: AttemptPaths, fresh: bool = False) -> Dict[str, int]:
         attempt: whose.
         fresh: look for new files now, for the last time.
     """
-    found = {}
+    sizes_by_name = {}
     for name in _names(attempt, fresh):
         try:
-            found[EVENTS + name] = os.lstat(path(attempt, name)).st_size
+            sizes_by_name[EVENTS + name] = os.lstat(path(attempt, name)).st_size
         except OSError:
             continue  # it is gone
-    return found
+    return sizes_by_name
 
 
 def path(attempt: AttemptPaths, name: str) -> str:
@@ -95,7 +95,7 @@ def _find(attempt: AttemptPaths) -> List[str]:
     except OSError:
         return []
     home = os.path.realpath(start) + os.sep
-    found: List[str] = []
+    paths: List[str] = []
     seen: Set[str] = set()
     for link in _tops(attempt):
         top = os.path.realpath(os.path.join(attempt.events, link))
@@ -107,10 +107,10 @@ def _find(attempt: AttemptPaths) -> List[str]:
             if entry.path in seen or len(name) > _LONGEST_NAME or not _is_text(name) or _is_older(entry, began):
                 continue
             seen.add(entry.path)
-            found.append(name)
-            if len(found) >= _MOST_FILES:
-                return sorted(found)
-    return sorted(found)
+            paths.append(name)
+            if len(paths) >= _MOST_FILES:
+                return sorted(paths)
+    return sorted(paths)
 
 
 def _event_files(top: str) -> "Iterator[os.DirEntry[str]]":

@@ -327,8 +327,8 @@ class Journal:
         aside = f"{self._path}.torn-{good}"
         files.write_bytes(aside, tail)
         files.disk.truncate(self._fd, good)
-        found = f"; {len(self.salvaged)} events behind the damage were read" if self.salvaged else ""
-        self.problems.append(f"{len(tail)} bytes of the journal were damaged or cut off; they are in {aside}{found}")
+        salvaged = f"; {len(self.salvaged)} events behind the damage were read" if self.salvaged else ""
+        self.problems.append(f"{len(tail)} bytes of the journal were damaged or cut off; they are in {aside}{salvaged}")
 
 
 class _Copies:
@@ -446,13 +446,13 @@ def _is_event(event: Any) -> bool:
 
 def salvage(data: bytes) -> List[JsonTable]:
     """Return the events of all whole lines in damaged data."""
-    found: List[JsonTable] = []
+    events: List[JsonTable] = []
     at = 0
     while True:
         start = _LINE_START.search(data, at)
         if start is None:
-            return found
+            return events
         at = start.start() + 1
         for event, end in decode_lines(data, start.start()):
-            found.append(event)
+            events.append(event)
             at = end

@@ -43,21 +43,21 @@ def sizes(attempt: AttemptPaths, fresh: bool = False) -> Dict[str, int]:
         attempt: whose.
         fresh: look for new event files now, for the last time.
     """
-    found = {"log": files.size(attempt.log)}
+    sizes_by_name = {"log": files.size(attempt.log)}
     samples = files.size(attempt.samples)
     if samples:
-        found["samples"] = samples
+        sizes_by_name["samples"] = samples
     try:
         for entry in os.scandir(attempt.records):
             writer, dot, kind = entry.name.rpartition(".")
             if kind == "jsonl" and WRITER.match(writer) and entry.is_file(follow_symlinks=False):
-                found["records/" + writer] = entry.stat().st_size
-            if len(found) >= MOST_STREAMS:
+                sizes_by_name["records/" + writer] = entry.stat().st_size
+            if len(sizes_by_name) >= MOST_STREAMS:
                 break  # more than any training has processes: somebody else's files
     except OSError:
         pass
-    found.update(event_files.sizes(attempt, fresh))
-    return found
+    sizes_by_name.update(event_files.sizes(attempt, fresh))
+    return sizes_by_name
 
 
 def path(attempt: AttemptPaths, name: str) -> str:

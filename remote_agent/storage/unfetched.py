@@ -80,13 +80,13 @@ def survey(paths: Paths, name: str, snapshot: str) -> Survey:
     """
     job = paths.job(name)
     left = sorted(_left(job, ObjectStore(paths.objects), snapshot), key=lambda fact: -fact[1])
-    found = Survey(len(left), sum(size for _, size, _ in left), (_shown(left[0][0]), left[0][1]) if left else None)
+    summary = Survey(len(left), sum(size for _, size, _ in left), (_shown(left[0][0]), left[0][1]) if left else None)
     if os.path.isdir(job.folder):
         try:
-            files.write_bytes(job.unfetched, json.dumps(found.to_wire()).encode(), durable=False)
+            files.write_bytes(job.unfetched, json.dumps(summary.to_wire()).encode(), durable=False)
         except OSError:
             pass  # without it nothing is removed that is not forced
-    return found
+    return summary
 
 
 def words(job: JobPaths) -> str:
@@ -94,17 +94,17 @@ def words(job: JobPaths) -> str:
     if not os.path.isdir(job.folder):
         return ""
     try:
-        found = Survey.from_wire(
+        summary = Survey.from_wire(
             files.read_json(job.unfetched), "a survey"
         )  # it lies in a folder that the job can write to
     except (BadRequest, RecursionError):
         return "nobody has looked yet whether all that it wrote was fetched"
-    if not found.files or found.largest is None:
+    if not summary.files or summary.largest is None:
         return ""
-    name, size = found.largest
-    one, were = ("file", "was") if found.files == 1 else ("files", "were")
+    name, size = summary.largest
+    one, were = ("file", "was") if summary.files == 1 else ("files", "were")
     return (
-        f"{found.files} {one} that it wrote ({_amount(found.bytes)}) {were} never fetched,"
+        f"{summary.files} {one} that it wrote ({_amount(summary.bytes)}) {were} never fetched,"
         f" the largest {name} ({_amount(size)})"
     )
 
@@ -144,14 +144,14 @@ def _event_files(job: JobPaths) -> Set[str]:
     """Return the event files: clients have them as they have the log, and say so when they have all."""
     spec = files.read_json(job.spec)
     limit = spec.get("output_limit") if isinstance(spec, dict) else 0
-    found: Set[str] = set()
+    names: Set[str] = set()
     for attempt in _attempts(job):
         sizes = event_files.sizes(attempt, fresh=True)
         if limit and sum(sizes.values()) > limit:
             continue  # clients leave some of them here, and say so
         paths = [os.path.realpath(event_files.path(attempt, name[len(EVENTS) :])) for name in sizes]
-        found.update(path for path in paths if _is_older(path, attempt.exit))  # what came later, no client has
-    return found
+        names.update(path for path in paths if _is_older(path, attempt.exit))  # what came later, no client has
+    return names
 
 
 def _is_older(path: str, than: str) -> bool:
@@ -178,7 +178,7 @@ def _strange(job: JobPaths) -> List[str]:
     """Return what a job has put beside its own folder, into those of ours."""
     own = {os.path.basename(path) for path in (job.spec, job.private, job.artifacts, job.synced, job.checkpoints)}
     own |= {os.path.basename(path) for path in (job.receipts, job.unfetched)} | {"attempts"}
-    found = _others(job.folder, own)
+    strange = _others(job.folder, own)
     for attempt in _attempts(job):
         ours = (
             attempt.log,
@@ -189,8 +189,8 @@ def _strange(job: JobPaths) -> List[str]:
             attempt.work,
             attempt.bin,
         )
-        found += _others(attempt.folder, set(map(os.path.basename, ours)))
-    return found
+        strange += _others(attempt.folder, set(map(os.path.basename, ours)))
+    return strange
 
 
 def _others(folder: str, own: Set[str]) -> List[str]:

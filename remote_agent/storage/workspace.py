@@ -120,7 +120,7 @@ def write_parameters(folder: str, params: JsonTable) -> None:
 def _parameters_in(path: str) -> JsonTable:
     try:
         with open(path, encoding="utf-8") as file:
-            found = json.load(file)
+            table = json.load(file)
     except (OSError, ValueError):
         return {}
-    return found if isinstance(found, dict) else {}
+    return table if isinstance(table, dict) else {}

@@ -76,9 +76,9 @@ def explain(tail: bytes, evidence: Evidence) -> Optional[Cause]:
     if evidence.oom_kills:
         words = f"the kernel killed it for memory; it used {_gigabytes(evidence.peak_memory)} at most"
         return Cause("oom_killed", words, "", evidence)
-    found = _by_log(tail)
-    if found is not None:
-        code, words, line = found
+    by_log = _by_log(tail)
+    if by_log is not None:
+        code, words, line = by_log
         return Cause(code, words, line, evidence)
     if evidence.signal in _SIGNALS:
         return Cause(*_SIGNALS[evidence.signal], "", evidence)
@@ -99,10 +99,10 @@ def _by_log(tail: bytes) -> Optional[Tuple[str, str, str]]:
         line = line.strip()[:2000]
         for code, words, pattern in _COMPILED:
             if pattern.search(line) and not (code == "syntax" and _is_of_data(lines)):
-                found = (code, words, checks.writable(line[:_LONGEST_LINE]))
+                match = (code, words, checks.writable(line[:_LONGEST_LINE]))
                 if code != "exception":
-                    return found if vague is None or code in _STRONGER else vague
-                vague = vague or found
+                    return match if vague is None or code in _STRONGER else vague
+                vague = vague or match
                 break
     return vague
 

@@ -74,9 +74,9 @@ class LoginQuestion:
     def _take(self) -> None:
         self._output.seek(0)
         marker = f"\n{self._nonce} ".encode()
-        _, found, rest = self._output.read(_MOST_BYTES).rpartition(marker)
+        _, marker_seen, rest = self._output.read(_MOST_BYTES).rpartition(marker)
         found_path = rest.partition(b"\n")[0].decode("utf-8", "surrogateescape")
-        if not found or not found_path or "\0" in found_path:
+        if not marker_seen or not found_path or "\0" in found_path:
             return self._end("the login shell does not say its PATH: jobs have the usual one of a system")
         try:
             files.write_bytes(self._path, os.fsencode(found_path), durable=False)

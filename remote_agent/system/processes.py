@@ -181,8 +181,8 @@ def started_at(pid: int) -> Optional[float]:
 def job_of(pid: int) -> str:
     """Return the job whose environment a process has; empty when there is none, or it is not ours."""
     prefix = b"FOUNDATIONS_JOB_ID="
-    found = [entry for entry in environment_of(pid) if entry.startswith(prefix) and len(entry) > len(prefix)]
-    return found[0][len(prefix) :].decode("ascii", "replace") if found else ""
+    entries = [entry for entry in environment_of(pid) if entry.startswith(prefix) and len(entry) > len(prefix)]
+    return entries[0][len(prefix) :].decode("ascii", "replace") if entries else ""
 
 
 def send_signal(pid: int, number: int, started: Optional[int]) -> None:
@@ -211,14 +211,14 @@ def descendants(of: int) -> List[int]:
         stat = _stat(pid)
         if stat is not None:
             children.setdefault(int(stat[1]), []).append(pid)
-    found: List[int] = []
+    pids: List[int] = []
     todo = list(children.get(of, ()))
     while todo:
         pid = todo.pop()
         if not is_agent(pid):
-            found.append(pid)
+            pids.append(pid)
             todo += children.get(pid, ())
-    return found
+    return pids
 
 
 def kill_all(find: Callable[[], Iterable[int]], reap: bool = False, patience: float = 10.0) -> int:
@@ -302,8 +302,8 @@ def memory_used() -> int:
 
 def oom_kills() -> int:
     """Return how many processes the kernel has killed for memory, on this host or in its part of it; 0 if not known."""
-    _, found, rest = _read("/proc/vmstat").partition("\noom_kill ")
-    return int(rest.split(None, 1)[0]) if found else 0
+    _, line, rest = _read("/proc/vmstat").partition("\noom_kill ")
+    return int(rest.split(None, 1)[0]) if line else 0
 
 
 def memory_total() -> int:
@@ -324,15 +324,15 @@ def _reap() -> bool:
 
 
 def _own_pids() -> List[int]:
-    uid, found = os.getuid(), []
+    uid, pids = os.getuid(), []
     for name in os.listdir("/proc"):
         if name.isdigit():
             try:
                 if os.stat(f"/proc/{name}").st_uid == uid:
-                    found.append(int(name))
+                    pids.append(int(name))
             except OSError:
                 pass
-    return found
+    return pids
 
 
 def _session(pid: int) -> Optional[int]:

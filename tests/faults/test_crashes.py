@@ -17,7 +17,7 @@ from foundations_tui.hosts.agent import Agent
 from foundations_tui.session import Session
 from foundations_tui.store import queries
 from foundations_tui.submit.pipeline import submit
-from foundations_tui.submit.request import Request
+from foundations_tui.submit.request import JobRequest
 from foundations_tui.sync import pull
 from remote_agent.protocol.messages import Request as Message
 from remote_agent.system import failpoints, processes
@@ -77,10 +77,10 @@ def root(client: Client) -> Path:
     return root
 
 
-def request(client: Client, mark: Path, host: str = "local", retries: int = 3) -> Request:
+def request(client: Client, mark: Path, host: str = "local", retries: int = 3) -> JobRequest:
     """A job that says which of its attempts ran."""
     script = f'echo "$FOUNDATIONS_ATTEMPT" >> {mark}; sleep 0.02; exit {CODE}'
-    return Request(("sh", "-c", script), client.project, host=host, retries=retries)
+    return JobRequest(("sh", "-c", script), client.project, host=host, retries=retries)
 
 
 def settle(session: Session, host: str, job: str) -> Any:

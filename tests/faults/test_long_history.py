@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-from remote_agent.core.events import Entry
+from remote_agent.core.events import JournalEntry
 from remote_agent.core.state import HostState, apply, snapshot_events
 from remote_agent.protocol.jobs import JobSpec
 from remote_agent.storage import journal as journals
@@ -17,7 +17,7 @@ TREE = "a" * 40
 def replayed(path: Path) -> HostState:
     state = HostState()
     for event in Journal(str(path), 0.0).take_history():
-        apply(state, Entry.from_wire(event))
+        apply(state, JournalEntry.from_wire(event))
     return state
 
 
@@ -43,7 +43,7 @@ def test_a_long_history_replays_in_seconds(tmp_path: Path) -> None:
     journal = Journal(str(path), 0.0)
     state = HostState()
     for event in journal.take_history():
-        apply(state, Entry.from_wire(event))
+        apply(state, JournalEntry.from_wire(event))
     assert len(state.jobs) == 100_000 and state.seq == seq
     assert journal.wants_compaction(len(state.jobs)) or journal.size < 3000 * len(state.jobs)
     journal.compact((entry.to_wire() for entry in snapshot_events(state, 1.0)), 1.0)

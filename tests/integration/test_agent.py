@@ -16,7 +16,7 @@ from foundations_tui.session import Session
 from foundations_tui.store import queries
 from foundations_tui.store.db import Store
 from foundations_tui.submit.pipeline import submit_all
-from foundations_tui.submit.request import Request
+from foundations_tui.submit.request import JobRequest
 from remote_agent.storage import files
 from tests.support import agents
 from tests.support.client import FOUNDATIONS, Client, use_slots, wait_until
@@ -321,12 +321,12 @@ def test_memory_that_stays_quarantines_the_gpu_until_the_user_says_so(
 
 def test_a_hanging_driver_makes_only_its_gpu_sick(client: Client, gpus: Gpus, monkeypatch: pytest.MonkeyPatch) -> None:
     from remote_agent.gpu import probe
-    from remote_agent.gpu.claims import Claims
+    from remote_agent.gpu.claims import GpuClaims
 
     monkeypatch.setattr(probe, "DEADLINE", 1.0)
     monkeypatch.setenv("PATH", client.env["PATH"])
     gpus.show([4, 4], uuids=["GPU-hung", "GPU-well"])
-    gpu_source = probe.GpuProbe(Claims(str(client.home)))
+    gpu_source = probe.GpuProbe(GpuClaims(str(client.home)))
     assert gpu_source.held() == {}
     (gpus.folder / "hang").touch()
     gpu_source._began = -1e9
@@ -359,10 +359,10 @@ def test_two_agents_of_one_machine_do_not_take_the_same_gpu(client: Client, gpus
 
 
 def test_a_claim_of_a_dead_agent_counts_no_more(tmp_path: Path) -> None:
-    from remote_agent.gpu.claims import Claims
+    from remote_agent.gpu.claims import GpuClaims
 
     folder = str(tmp_path / "claims")
-    mine, theirs = Claims("/root/a", folder), Claims("/root/b", folder)
+    mine, theirs = GpuClaims("/root/a", folder), GpuClaims("/root/b", folder)
     theirs.hold({"GPU-1": "job"})
     assert "another agent of yours" in mine.others()["GPU-1"] and theirs.others() == {}
     path = next(Path(folder).glob("GPU-1.*"))
@@ -765,7 +765,9 @@ def test_autostart(client: Client, sshd: Sshd, tmp_path: Path, by: str, monkeypa
 def test_many_jobs_in_one_call_are_all_or_none(client: Client) -> None:
     use_slots(client, 4)
     session = Session()
-    wanted = [Request(("sh", "-c", f"exit {n % 3}"), client.project, host="local", params={"n": n}) for n in range(60)]
+    wanted = [
+        JobRequest(("sh", "-c", f"exit {n % 3}"), client.project, host="local", params={"n": n}) for n in range(60)
+    ]
     ids = [one.view.spec.job for one in submit_all(session, wanted)]
     session.close()
     client.run("wait", *ids, code=1)
@@ -775,7 +777,7 @@ def test_many_jobs_in_one_call_are_all_or_none(client: Client) -> None:
     assert [found[job]["params"] for job in ids] == [{"n": n} for n in range(60)]
     session = Session()
     with pytest.raises(Exception, match="asks for 99 CPUs"):
-        submit_all(session, [*wanted[:5], Request(("true",), client.project, host="local", cpus=99)])
+        submit_all(session, [*wanted[:5], JobRequest(("true",), client.project, host="local", cpus=99)])
     session.close()
     assert len(client.json("jobs", "--sync")) == 60
 
@@ -784,7 +786,7 @@ def test_a_sweep_spreads_over_hosts(client: Client, new_sshd: Any) -> None:
     for name in ("one", "two"):
         client.add_host(name, new_sshd(), max_jobs=2)
     session = Session()
-    wanted = [Request(("sleep", "0.1"), client.project, host="any") for _ in range(8)]
+    wanted = [JobRequest(("sleep", "0.1"), client.project, host="any") for _ in range(8)]
     submitted = submit_all(session, wanted)
     hosts = [one.host for one in submitted]
     assert sorted(hosts.count(name) for name in ("one", "two")) == [4, 4]

@@ -15,7 +15,7 @@ from hypothesis import given, settings, strategies as some
 from foundations_tui.session import Session
 from foundations_tui.store import write_annotations, write_records, write_streams, writes
 from foundations_tui.store.db import Store
-from remote_agent.core.events import Entry
+from remote_agent.core.events import JournalEntry
 from remote_agent.core.state import HostState, apply
 from remote_agent.protocol import checks, framing, messages
 from remote_agent.protocol.errors import BadRequest
@@ -117,7 +117,7 @@ def state_of(*views: JobView) -> HostState:
     for number, one in enumerate(views, 1):
         wire = {**one.to_wire(), "seq": number}
         line = {"seq": number, "time": 1.0, "type": "view", "view": wire, "lease": {"cpus": 1}, "job": one.spec.job}
-        apply(state, Entry.from_wire(line))
+        apply(state, JournalEntry.from_wire(line))
     return state
 
 

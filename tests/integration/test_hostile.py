@@ -18,7 +18,7 @@ from foundations_tui.errors import HostRefused, HostUnreachable
 from foundations_tui.hosts.agent import Agent, _Rpc
 from foundations_tui.session import Session
 from foundations_tui.submit import pipeline as submission
-from foundations_tui.submit.request import Request
+from foundations_tui.submit.request import JobRequest
 from remote_agent import bootstrap
 from remote_agent.backends.local import LocalBackend
 from remote_agent.daemon.admission import NewJob
@@ -127,7 +127,7 @@ def test_an_accepted_submit_is_never_taken_for_a_refused_one(client: Client, mon
 
     monkeypatch.setattr(Agent, "call", cut)
     with pytest.raises(HostRefused, match="Whether job .* has arrived is not known"):
-        submission.submit(session, Request(("true",), client.project, host="local"))
+        submission.submit(session, JobRequest(("true",), client.project, host="local"))
     monkeypatch.setattr(Agent, "call", call)
     monkeypatch.setattr(Session, "agent", agent)
     assert [row["state"] for row in client.json("jobs")] == ["submitting"]

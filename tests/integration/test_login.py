@@ -16,7 +16,7 @@ import pytest
 from foundations_tui.config.hosts import load_hosts
 from foundations_tui.errors import HostRefused, HostUnreachable
 from foundations_tui.hosts import jumping, ssh
-from foundations_tui.hosts.asking import NOBODY, Asker, LockedKey, Prompt
+from foundations_tui.hosts.asking import NOBODY, Asker, LockedKey, ServerPrompt
 from foundations_tui.session import Session
 from tests.support.client import FOUNDATIONS, Client, wait_until
 from tests.support.screen import Tmux
@@ -54,14 +54,14 @@ class Answers:
     """Answers what is asked, and remembers it."""
 
     def __init__(self, *answers: str | None) -> None:
-        self.asked: list[Prompt] = []
+        self.asked: list[ServerPrompt] = []
         self._answers = list(answers)
 
     @property
     def asker(self) -> Asker:
         return Asker(answer=self._answer)
 
-    def _answer(self, prompt: Prompt) -> str | None:
+    def _answer(self, prompt: ServerPrompt) -> str | None:
         self.asked.append(prompt)
         return self._answers.pop(0) if self._answers else None
 
@@ -313,7 +313,7 @@ def test_what_a_jump_host_asks_is_taken_for_no_question_of_sshs_own(
         asked.append(key.attempt)
         return "sesame"
 
-    def answer(prompt: Prompt) -> str | None:
+    def answer(prompt: ServerPrompt) -> str | None:
         asked.append(prompt.text)
         return None
 

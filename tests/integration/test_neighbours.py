@@ -101,7 +101,7 @@ def test_a_backlog_of_our_own_that_is_full_is_waited_for_only_a_moment() -> None
 
 def test_a_claim_is_written_through_nothing_that_lies_there(tmp_path: Path) -> None:
     folder = tmp_path / "claims"
-    one = claims.Claims(str(tmp_path / "root"), str(folder))
+    one = claims.GpuClaims(str(tmp_path / "root"), str(folder))
     os.mkfifo(folder / f".{one._mark}-{os.getpid()}")
     one.hold({"GPU-1": "job1"})
     assert [name for name in os.listdir(folder) if name.endswith(".json")] == [f"GPU-1.{one._mark}.json"]
@@ -110,8 +110,8 @@ def test_a_claim_is_written_through_nothing_that_lies_there(tmp_path: Path) -> N
 @needs_root
 def test_thousands_of_claims_hide_only_their_own(tmp_path: Path) -> None:
     folder = tmp_path / "claims"
-    ours = claims.Claims(str(tmp_path / "root"), str(folder))
-    other = claims.Claims(str(tmp_path / "other"), str(folder))
+    ours = claims.GpuClaims(str(tmp_path / "root"), str(folder))
+    other = claims.GpuClaims(str(tmp_path / "other"), str(folder))
     other.hold({"GPU-real": "job1"})
     for number in range(3000):
         path = folder / f"GPU-{number}.{NOBODY}-{number:08x}.json"

@@ -24,7 +24,7 @@ import pytest
 from remote_agent import bootstrap
 from remote_agent.backends import Status
 from remote_agent.core import events
-from remote_agent.core.events import Entry
+from remote_agent.core.events import JournalEntry
 from remote_agent.core.state import HostState, apply, snapshot_events
 from remote_agent.daemon import handlers, owner
 from remote_agent.daemon.engine import Engine
@@ -53,7 +53,7 @@ TREE = "a" * 40
 def replayed(path: Path) -> HostState:
     state = HostState()
     for event in Journal(str(path), 0.0).take_history():
-        apply(state, Entry.from_wire(event))
+        apply(state, JournalEntry.from_wire(event))
     return state
 
 
@@ -723,10 +723,10 @@ def test_a_supervisor_takes_the_next_attempt(client: Client) -> None:
     (client.home / "hosts.toml").write_text("[hosts.local]\nmax_jobs = 1\n")
     from foundations_tui.session import Session
     from foundations_tui.submit.pipeline import submit_all
-    from foundations_tui.submit.request import Request
+    from foundations_tui.submit.request import JobRequest
 
     session = Session()
-    wanted = [Request(("sh", "-c", "echo $FOUNDATIONS_JOB_ID"), client.project, host="local") for _ in range(10)]
+    wanted = [JobRequest(("sh", "-c", "echo $FOUNDATIONS_JOB_ID"), client.project, host="local") for _ in range(10)]
     ids = [one.view.spec.job for one in submit_all(session, wanted)]
     session.close()
     client.run("wait", *ids)
@@ -744,14 +744,14 @@ def agents_record(client: Client, job: str) -> dict[str, Any]:
 def test_threads_that_submit_at_once_make_each_job_once(client: Client) -> None:
     from foundations_tui.session import Session
     from foundations_tui.submit.pipeline import submit
-    from foundations_tui.submit.request import Request
+    from foundations_tui.submit.request import JobRequest
 
     (client.home / "hosts.toml").write_text("[hosts.local]\nmax_jobs = 4\n")
     found: list[str] = []
 
     def one() -> None:
         session = Session()
-        found.append(submit(session, Request(("true",), client.project, host="local")).view.spec.job)
+        found.append(submit(session, JobRequest(("true",), client.project, host="local")).view.spec.job)
         session.close()
 
     threads = [threading.Thread(target=one) for _ in range(8)]

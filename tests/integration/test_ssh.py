@@ -203,9 +203,9 @@ def _bytes_sent(client: Client, change: str | None) -> int:
 from pathlib import Path
 from foundations_tui.session import Session
 from foundations_tui.submit.pipeline import submit
-from foundations_tui.submit.request import Request
+from foundations_tui.submit.request import JobRequest
 session = Session()
-submit(session, Request(("true",), Path("."), host="box"))
+submit(session, JobRequest(("true",), Path("."), host="box"))
 print(session.agent("box").transport.sent)
 session.close()
 """

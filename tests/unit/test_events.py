@@ -59,10 +59,10 @@ CHANGES = {
 
 @given(st.one_of(*CHANGES.values()))
 def test_a_change_is_written_as_it_is_read(change: events.Change) -> None:
-    entry = events.Entry(7, 1.5, change)
+    entry = events.JournalEntry(7, 1.5, change)
     wire = json.loads(json.dumps(entry.to_wire()))
-    assert events.Entry.from_wire(wire) == entry
-    assert events.Entry.from_wire({**wire, "of_a_newer_agent": 1}) == entry
+    assert events.JournalEntry.from_wire(wire) == entry
+    assert events.JournalEntry.from_wire({**wire, "of_a_newer_agent": 1}) == entry
 
 
 @pytest.mark.parametrize(
@@ -71,7 +71,7 @@ def test_a_change_is_written_as_it_is_read(change: events.Change) -> None:
 @pytest.mark.parametrize("kind", ["ended", "attempt_ended"])
 def test_an_end_without_a_reason_that_is_known_is_refused(kind: str, reason: dict[str, object]) -> None:
     with pytest.raises(BadRequest, match="makes no sense"):
-        events.Entry.from_wire({"type": kind, "seq": 1, "job": "j", "ended_at": 1.0, **reason})
+        events.JournalEntry.from_wire({"type": kind, "seq": 1, "job": "j", "ended_at": 1.0, **reason})
 
 
 @pytest.mark.parametrize(

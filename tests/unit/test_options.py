@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from foundations_tui.errors import UsageError
-from foundations_tui.submit.request import OPTIONS, SPEC_OPTIONS, Request, request_of, words_of
+from foundations_tui.submit.request import OPTIONS, SPEC_OPTIONS, JobRequest, request_of, words_of
 from foundations_tui.sweeps.submission import ALL_OPTIONS
 from foundations_tui.text.options import Kind, read_options, read_words
 from remote_agent.protocol.jobs import JobSpec
@@ -43,7 +43,7 @@ UNUSUAL: dict[str, Any] = {
 }
 
 
-def words(request: Request) -> list[str]:
+def words(request: JobRequest) -> list[str]:
     """Return the words that make a request again."""
     spec = {name: getattr(request, name) for name in OPTIONS}
     return [word for part in words_of(spec).values() for word in part]
@@ -53,7 +53,7 @@ def words(request: Request) -> list[str]:
 def test_an_option_is_written_as_it_is_read(name: str) -> None:
     others = {"gpus": 1} if name == "gpu_memory" else {}
     command = ("python train.py",) if name == "shell" else ("python", "train.py")
-    request = Request(command, Path("."), **{name: UNUSUAL[name], **others})
+    request = JobRequest(command, Path("."), **{name: UNUSUAL[name], **others})
     values, read = read_words([*words(request), "--", *request.command], ALL_OPTIONS)
     assert values, "an option that is not as by default stands on the command line"
     assert request_of(NO_STORE, read, values) == request
@@ -63,7 +63,7 @@ def test_every_option_of_a_specification_comes_along_to_the_next_job_or_says_tha
     missing = [name for name in SPEC_OPTIONS if OPTIONS[name].again and name not in UNUSUAL]
     assert not missing, "UNUSUAL needs a value for what is new"
     for name in set(SPEC_OPTIONS) - {"project"}:  # that is the folder's where none is named
-        assert getattr(Request(()), name) == getattr(JobSpec("j", (), ""), name), f"{name} differs by default"
+        assert getattr(JobRequest(()), name) == getattr(JobSpec("j", (), ""), name), f"{name} differs by default"
 
 
 @pytest.mark.parametrize(
@@ -117,7 +117,7 @@ def test_options_with_something_behind_them_are_refused() -> None:
     ],
 )
 def test_what_a_job_had_comes_back_whole(spec: dict[str, Any]) -> None:
-    request = Request(("true",), Path("."), **spec)
+    request = JobRequest(("true",), Path("."), **spec)
     values, read = read_words([*words(request), "--", "true"], ALL_OPTIONS)
     again = request_of(NO_STORE, read, values)
     assert again == request

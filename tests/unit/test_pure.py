@@ -29,7 +29,7 @@ from foundations_tui.text import humanize, sanitize
 from foundations_tui.ui.models import log_file
 from foundations_tui.ui.models.log_file import LogFile, compile_words, drawn_last, next_match
 from remote_agent.core import events
-from remote_agent.core.events import Entry
+from remote_agent.core.events import JournalEntry
 from remote_agent.core.state import HostState, apply
 from remote_agent.gpu import inventory
 from remote_agent.gpu.inventory import Gpu
@@ -180,7 +180,7 @@ def spec(job: str, **options: Any) -> JobSpec:
 def submitted(state: HostState, *specs: JobSpec) -> HostState:
     for one in specs:
         event = {"seq": state.seq + 1, "time": 1.0, "type": "submitted", "job": one.job, "spec": one.to_wire()}
-        apply(state, Entry.from_wire(event))
+        apply(state, JournalEntry.from_wire(event))
     return state
 
 
@@ -233,7 +233,7 @@ def test_a_specification_travels_whole() -> None:
 
 def test_changes_after_a_cursor_in_pages() -> None:
     state = submitted(HostState(), *(spec(f"j{n}") for n in range(10)))
-    apply(state, Entry(11, 2.0, events.Deleted("j0")))
+    apply(state, JournalEntry(11, 2.0, events.Deleted("j0")))
     seen, deleted, after = [], [], 0
     while after < state.seq:
         page = state.changes(after, 1 << 20, 3)
@@ -248,15 +248,15 @@ def test_changes_after_a_cursor_in_pages() -> None:
 
 def test_a_stop_before_the_start() -> None:
     state = submitted(HostState(), spec("a"))
-    apply(state, Entry(2, 1.0, events.StopRequested("a", "me")))
-    apply(state, Entry(3, 1.0, events.Ended("a", AttemptEnd("stopped_by_user", "", 1.0))))
+    apply(state, JournalEntry(2, 1.0, events.StopRequested("a", "me")))
+    apply(state, JournalEntry(3, 1.0, events.Ended("a", AttemptEnd("stopped_by_user", "", 1.0))))
     assert state.jobs["a"].state is JobState.STOPPED and not state.queue
 
 
 def test_the_grace_of_a_stop_is_remembered_and_only_shortened() -> None:
     state = submitted(HostState(), spec("a"))
     for seq, (moment, grace) in enumerate([(10.0, 600.0), (20.0, 5.0), (21.0, 600.0)], 2):
-        apply(state, Entry(seq, moment, events.StopRequested("a", "me", grace)))
+        apply(state, JournalEntry(seq, moment, events.StopRequested("a", "me", grace)))
     assert state.jobs["a"].stop_deadline == 25.0
 
 

@@ -12,12 +12,12 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from remote_agent.core import scheduler
-from remote_agent.core.events import Entry
+from remote_agent.core.events import JournalEntry
 from remote_agent.core.scheduler import Capacity
 from remote_agent.core.state import ALL_GROUPS, HostState, apply, snapshot_events
 from remote_agent.gpu import inventory
-from remote_agent.gpu.inventory import Gpu, GpuProcess
-from remote_agent.gpu.occupancy import CLEAR_SECONDS, SETTLE_SECONDS, Look, Occupancy
+from remote_agent.gpu.inventory import ComputeProcess, Gpu
+from remote_agent.gpu.occupancy import CLEAR_SECONDS, SETTLE_SECONDS, GpuObservation, Occupancy
 from remote_agent.protocol.jobs import JobSpec
 from remote_agent.protocol.lease import Lease
 from remote_agent.protocol.states import EndReason, JobState, retry_class
@@ -45,7 +45,7 @@ class Host:
 
     def event(self, kind: str, job: str = "", **facts: Any) -> None:
         line = {"seq": self.state.seq + 1, "time": self.now, "type": kind, "job": job, **facts}
-        apply(self.state, Entry.from_wire(line))
+        apply(self.state, JournalEntry.from_wire(line))
 
     def submit(self, *specs: JobSpec) -> None:
         for one in specs:
@@ -339,56 +339,56 @@ def test_no_estimate_before_five_like_jobs() -> None:
 # --- who has a GPU ----------------------------------------------------------------------------------------------
 
 
-def other(uuid: str, pid: int = 4411) -> GpuProcess:
-    return GpuProcess(uuid, pid, 62_464, 1004, "", "14:02")
+def other(uuid: str, pid: int = 4411) -> ComputeProcess:
+    return ComputeProcess(uuid, pid, 62_464, 1004, "", "14:02")
 
 
 def test_free_means_memory_processes_and_a_settle_time() -> None:
     seen = Occupancy()
-    seen.take(Look(0.0, (gpu(0), gpu(1, used=62_464)), (other("GPU-1"),)))
+    seen.take(GpuObservation(0.0, (gpu(0), gpu(1, used=62_464)), (other("GPU-1"),)))
     assert seen.held(0.0) == {"GPU-1": "held by another user (uid 1004, pid 4411, 61 GB, since 14:02)"}
-    seen.take(Look(100.0, (gpu(0), gpu(1))))
+    seen.take(GpuObservation(100.0, (gpu(0), gpu(1))))
     assert "has to stay free a while" in seen.held(101.0)["GPU-1"] if SETTLE_SECONDS > 101 else True
-    seen.take(Look(105.0, (gpu(0), gpu(1, used=62_464)), (other("GPU-1"),)))
-    seen.take(Look(110.0, (gpu(0), gpu(1))))
+    seen.take(GpuObservation(105.0, (gpu(0), gpu(1, used=62_464)), (other("GPU-1"),)))
+    seen.take(GpuObservation(110.0, (gpu(0), gpu(1))))
     assert "used by others until 6 s ago" in seen.held(111.0)["GPU-1"]
     assert seen.held(105.0 + SETTLE_SECONDS + 1) == {}
 
 
 def test_where_pids_are_hidden_memory_decides() -> None:
     seen = Occupancy()
-    seen.take(Look(0.0, (gpu(0, used=5_000),)))
+    seen.take(GpuObservation(0.0, (gpu(0, used=5_000),)))
     assert seen.held(0.0) == {"GPU-0": "held by a process that cannot be seen (5 GB)"}
 
 
 def test_another_agents_claim_is_honoured_before_its_job_has_warmed_up() -> None:
     seen = Occupancy()
-    seen.take(Look(0.0, (gpu(0),), claims={"GPU-0": "another agent of ada (uid 1004), since 14:02"}))
+    seen.take(GpuObservation(0.0, (gpu(0),), claims={"GPU-0": "another agent of ada (uid 1004), since 14:02"}))
     assert "claimed by another agent of ada" in seen.held(0.0)["GPU-0"]
 
 
 def test_our_own_job_warms_up_undisturbed() -> None:
     seen = Occupancy()
     seen.lease({"GPU-0": "job"}, 0.0)
-    seen.take(Look(1.0, (gpu(0, used=70_000),), (other("GPU-0"),)))
+    seen.take(GpuObservation(1.0, (gpu(0, used=70_000),), (other("GPU-0"),)))
     assert seen.held(1.0) == {}
 
 
 def test_memory_that_does_not_fall_back_quarantines_until_it_does_or_the_user_says_so() -> None:
     seen = Occupancy()
-    seen.take(Look(0.0, (gpu(0),)))
+    seen.take(GpuObservation(0.0, (gpu(0),)))
     seen.lease({"GPU-0": "3f2a91aa"}, 1.0)
     seen.lease({}, 50.0)
     assert "just released by job 3f2a91" in seen.held(50.1)["GPU-0"]
-    seen.take(Look(51.0, (gpu(0, used=30_000),)))
+    seen.take(GpuObservation(51.0, (gpu(0, used=30_000),)))
     assert "has ended, but 29 GB of it are still in use" in seen.held(52.0)["GPU-0"]
     assert "in quarantine: 29 GB are still in use" in seen.held(51.0 + CLEAR_SECONDS)["GPU-0"]
     assert seen.quarantined() == ["GPU-0"] and seen.awaits_look(51.0)
-    seen.take(Look(200.0, (gpu(0),)))
+    seen.take(GpuObservation(200.0, (gpu(0),)))
     assert seen.held(200.0) == {} and seen.quarantined() == []
     seen.lease({"GPU-0": "x"}, 201.0)
     seen.lease({}, 202.0)
-    seen.take(Look(203.0, (gpu(0, used=30_000),)))
+    seen.take(GpuObservation(203.0, (gpu(0, used=30_000),)))
     seen.held(203.0 + CLEAR_SECONDS)
     assert seen.forgive("GPU-0") and not seen.forgive("GPU-0")
     assert "cannot be seen" in seen.held(300.0)["GPU-0"], "it is still in use by somebody"
@@ -398,15 +398,17 @@ def test_memory_that_falls_back_frees_at_once() -> None:
     seen = Occupancy()
     seen.lease({"GPU-0": "a"}, 1.0)
     seen.lease({}, 5.0)
-    seen.take(Look(4.9, (gpu(0),)))
+    seen.take(GpuObservation(4.9, (gpu(0),)))
     assert "GPU-0" in seen.held(5.1), "that look began before the release"
-    seen.take(Look(5.2, (gpu(0),)))
+    seen.take(GpuObservation(5.2, (gpu(0),)))
     assert seen.held(5.3) == {}
 
 
 def test_a_sick_gpu_is_left_alone_and_the_others_go_on() -> None:
     seen = Occupancy()
-    seen.take(Look(0.0, (gpu(0), gpu(1)), sick={"GPU-0": "not healthy: its driver does not answer, since 14:02"}))
+    seen.take(
+        GpuObservation(0.0, (gpu(0), gpu(1)), sick={"GPU-0": "not healthy: its driver does not answer, since 14:02"})
+    )
     assert list(seen.held(0.0)) == ["GPU-0"]
 
 

@@ -54,8 +54,8 @@ def compare(
     lines = comparison.compare(rows, directions, time.time(), everything)
     difference = code_difference(conn, rows[:2]) if code else ""
     if as_json:
-        found = {"jobs": [row.job for row in rows], "lines": [line.to_json() for line in lines]}
-        output.print_json({**found, "code": difference} if code else found)
+        printed = {"jobs": [row.job for row in rows], "lines": [line.to_json() for line in lines]}
+        output.print_json({**printed, "code": difference} if code else printed)
         return
     short = queries.short_ids(conn, [row.job for row in rows])
     shown = comparison.without_doubles(lines)
@@ -69,18 +69,18 @@ def compare(
 
 
 def _print_average(
-    conn: sqlite3.Connection, rows: Sequence[JobRow], over: str, found: comparison.Averaged, as_json: bool
+    conn: sqlite3.Connection, rows: Sequence[JobRow], over: str, averaged: comparison.Averaged, as_json: bool
 ) -> None:
     if not any(over in row.params or over in row.args for row in rows):
         known = ", ".join(dict.fromkeys(key for row in rows for key in (*row.params, *row.args))) or "none"
         raise NotFoundError(f"none of these jobs has a parameter {over!r}", f"they have: {known}")
     if as_json:
-        groups = [[row.job for row in group] for group in found.groups]
-        output.print_json({"over": over, "groups": groups, "lines": [line.to_json() for line in found.lines]})
+        groups = [[row.job for row in group] for group in averaged.groups]
+        output.print_json({"over": over, "groups": groups, "lines": [line.to_json() for line in averaged.lines]})
         return
     short = queries.short_ids(conn, [row.job for row in rows])
-    heads = [short[group[0].job] + (f" +{len(group) - 1}" if len(group) > 1 else "") for group in found.groups]
-    table = [[_title(line), *(_value_cell(line, n) for n in range(len(heads)))] for line in found.lines]
+    heads = [short[group[0].job] + (f" +{len(group) - 1}" if len(group) > 1 else "") for group in averaged.groups]
+    table = [[_title(line), *(_value_cell(line, n) for n in range(len(heads)))] for line in averaged.lines]
     output.print_table(("", *heads), table)
 
 

@@ -83,14 +83,14 @@ def submit_sweep(session: Session, project: Path) -> list[str]:
     """Submit the trainings and return their ids."""
     from foundations_tui.snapshot import freeze
     from foundations_tui.submit.pipeline import submit
-    from foundations_tui.submit.request import Request
+    from foundations_tui.submit.request import JobRequest
 
     say(f"submitting {len(_SWEEP)} trainings to this machine")
     frozen = freeze.take(project)
     ids = []
     for params in _SWEEP:
         name = f"lr {params['learning_rate']} hidden {params['hidden']}"
-        request = Request(("python", "train.py"), project, host=_HOST, name=name, params=params, tags={"demo": ""})
+        request = JobRequest(("python", "train.py"), project, host=_HOST, name=name, params=params, tags={"demo": ""})
         ids.append(submit(session, request, frozen=frozen).view.spec.job)
     return ids
 

@@ -40,17 +40,17 @@ def diff(job: str, other: str, of_log: bool, numbers: bool, sync_first: bool, as
         raise UsageError("--log compares the logs of two jobs", "foundations diff JOB JOB --log")
     if numbers and not of_log:
         raise UsageError("--numbers is for logs", "foundations diff JOB JOB --log --numbers")
-    found, is_cut = _logs(rows, numbers) if of_log else (code_difference(conn, rows), False)
+    difference, is_cut = _logs(rows, numbers) if of_log else (code_difference(conn, rows), False)
     if as_json:
         of = "log" if of_log else "code"
-        output.print_json({"jobs": [r.job for r in rows], "of": of, "difference": found, "cut": is_cut})
+        output.print_json({"jobs": [r.job for r in rows], "of": of, "difference": difference, "cut": is_cut})
         return
-    if found:
-        click.echo(several_lines(found))
+    if difference:
+        click.echo(several_lines(difference))
     elif not is_cut:
         say("the logs say the same" if of_log else "the code is the same")
     if is_cut:
-        none = "" if found else "no difference; "
+        none = "" if difference else "no difference; "
         say(f"{none}only the first {humanize.size(MOST_BYTES)} of each log were compared")
     output.print_age(conn, {row.host for row in rows}, time.time())
 
@@ -58,8 +58,8 @@ def diff(job: str, other: str, of_log: bool, numbers: bool, sync_first: bool, as
 def _logs(rows: list[JobRow], numbers: bool) -> tuple[str, bool]:
     """Return the difference, and whether a part of a log was not looked at."""
     one, other = (locations.log_file(row.job, row.attempt) for row in rows)
-    found = log_diff.pairs(one, other, numbers)
-    lines = [line.decode("utf-8", "replace") for line in log_diff.unified(found)]
+    pairs = log_diff.pairs(one, other, numbers)
+    lines = [line.decode("utf-8", "replace") for line in log_diff.unified(pairs)]
     heads = [
         f"{sign} {row.job[: queries.SHORTEST]} {one_line(row.label)}"
         for sign, row in zip(("---", "+++"), rows, strict=True)

@@ -88,16 +88,16 @@ def _all_columns(conn: sqlite3.Connection, rows: Sequence[JobRow]) -> list[expre
         "tag": [row.tags for row in rows],
         "metric": [row.metrics for row in rows],
     }
-    found = [expressions.parse_expression(name) for name in fields]
+    columns = [expressions.parse_expression(name) for name in fields]
     for kind, of_jobs in tables.items():
         names = dict.fromkeys(key for table in of_jobs for key in table)
-        found += [expressions.Expression(kind, name, text=f"{kind}:{name}") for name in names]
-    return found
+        columns += [expressions.Expression(kind, name, text=f"{kind}:{name}") for name in names]
+    return columns
 
 
 def _json(names: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
-    found = [dict(zip(names, map(json_value, row), strict=True)) for row in rows]
-    return output.to_json(found, indent=2) + "\n"
+    objects = [dict(zip(names, map(json_value, row), strict=True)) for row in rows]
+    return output.to_json(objects, indent=2) + "\n"
 
 
 def _markdown(names: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:

@@ -96,7 +96,7 @@ def _overrule(session: Session, ignore: str, heed: str) -> int:
 
 def _named(option: str, session: Session, wish: str) -> tuple[str, str]:
     """Return (host, GPU) of HOST:GPU."""
-    host, found, gpu = wish.partition(":")
-    if not found or not gpu:
+    host, colon, gpu = wish.partition(":")
+    if not colon or not gpu:
         raise UsageError(f"{option} takes HOST:GPU, for example gpu1:0")
     return session.hosts.host(host).name, gpu

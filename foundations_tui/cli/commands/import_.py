@@ -25,8 +25,8 @@ def import_(tool: str, path: str, project: str) -> None:
 
     store = Store()
     try:
-        found = {"mlflow": importers.mlflow, "tensorboard": importers.tensorboard}[tool](path, project)
-        taken = importers.take_in(store, found, lambda one: click.echo(one.job))
+        runs = {"mlflow": importers.mlflow, "tensorboard": importers.tensorboard}[tool](path, project)
+        taken = importers.take_in(store, runs, lambda one: click.echo(one.job))
     finally:
         store.close()
     parts = [f"{humanize.plural(taken.new, 'run')} taken in"]

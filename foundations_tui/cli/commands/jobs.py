@@ -91,8 +91,8 @@ def jobs(
     values = queries.values(conn, which, wanted, [row.job for row in rows]) if wanted else {}
     now = time.time()
     if as_json or as_lines:
-        found = [_json_row(row, wanted, values, now) for row in rows]
-        (output.print_json_lines if as_lines else output.print_json)(found)
+        objects = [_json_row(row, wanted, values, now) for row in rows]
+        (output.print_json_lines if as_lines else output.print_json)(objects)
     elif rows:
         output.print_columns(conn, rows, wanted, values) if wanted else output.print_jobs(conn, rows)
         total = queries.count_jobs(conn, which)

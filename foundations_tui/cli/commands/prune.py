@@ -26,7 +26,7 @@ from foundations_tui.text import humanize
 from remote_agent.protocol.wire import JsonTable
 
 if TYPE_CHECKING:
-    from foundations_tui.jobs.pruning import Pruned, PrunePlan
+    from foundations_tui.jobs.pruning import PrunePlan, PruneResult
     from foundations_tui.session import Session
     from foundations_tui.store.rows import JobRow
 
@@ -124,7 +124,7 @@ def _confirm(rows: list[JobRow], yes: bool) -> None:
     click.confirm(f"Remove {what}?", abort=True, err=True)
 
 
-def _wire(plan: PrunePlan, pruned: Pruned, dry_run: bool) -> list[JsonTable]:
+def _wire(plan: PrunePlan, pruned: PruneResult, dry_run: bool) -> list[JsonTable]:
     from foundations_tui.jobs.pruning import folder_bytes
 
     return [

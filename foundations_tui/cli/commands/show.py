@@ -63,13 +63,14 @@ def _artifact_words(facts: Any) -> str:
 
 
 def _outputs_words(row: JobRow) -> str | None:
-    found = row.outputs
-    if not found:
+    outputs = row.outputs
+    if not outputs:
         return None
-    left = f"; {humanize.size(found['left_bytes'])} stayed on the host" if found.get("left_bytes") else ""
-    if not found.get("folder"):
-        return f"none: {found.get('error')}"
-    return f"{humanize.plural(found['files'], 'file')}, {humanize.size(found['bytes'])}, in {found['folder']}{left}"
+    left = f"; {humanize.size(outputs['left_bytes'])} stayed on the host" if outputs.get("left_bytes") else ""
+    if not outputs.get("folder"):
+        return f"none: {outputs.get('error')}"
+    count, size = humanize.plural(outputs["files"], "file"), humanize.size(outputs["bytes"])
+    return f"{count}, {size}, in {outputs['folder']}{left}"
 
 
 _SHOWN_APART = ("name", "project", "gpus", "params", "tags", "priority", "group")

@@ -36,8 +36,8 @@ def stop(session: Session, jobs: tuple[str, ...], where: str, yes: bool, grace: 
     from foundations_tui.jobs.states import possible
 
     if where:
-        found = chosen_jobs(session.store.conn, jobs, where, yes, "stop")
-        rows, code = possible(found).stop, 0
+        chosen = chosen_jobs(session.store.conn, jobs, where, yes, "stop")
+        rows, code = possible(chosen).stop, 0
     elif jobs:
         rows, code = find_each(session.store.conn, jobs)
     else:

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from foundations_tui.session import Session
     from foundations_tui.snapshot.freeze import LeftBehind
     from foundations_tui.submit.pipeline import Preview
-    from foundations_tui.submit.request import Submitted
+    from foundations_tui.submit.request import SubmittedJob
     from foundations_tui.sweeps.submission import Submission
 
 
@@ -115,7 +115,7 @@ def _confirm(submission: Submission, yes: bool) -> None:
         click.confirm(f"Submit {count:,} jobs?", abort=True, err=True)
 
 
-def _submit(session: Session, submission: Submission) -> list[Submitted]:
+def _submit(session: Session, submission: Submission) -> list[SubmittedJob]:
     progress = ProgressLine()
     try:
         return submit_all(session, submission, progress)
@@ -134,7 +134,7 @@ def _failed_before(error: FoundationsError) -> int:
 # --- what was submitted -----------------------------------------------------------------------------------------
 
 
-def _print_sweep(submission: Submission, submitted: list[Submitted], as_json: bool, detached: bool) -> None:
+def _print_sweep(submission: Submission, submitted: list[SubmittedJob], as_json: bool, detached: bool) -> None:
     if as_json:
         output.print_json(
             [{**_wire(one), "sweep": submission.group, "params": json_value(one.view.spec.params)} for one in submitted]
@@ -146,7 +146,7 @@ def _print_sweep(submission: Submission, submitted: list[Submitted], as_json: bo
         say(f"  foundations sweep show {submission.group}    how far it is, and the best so far")
 
 
-def _print_job(submission: Submission, submitted: list[Submitted], as_json: bool, detached: bool) -> None:
+def _print_job(submission: Submission, submitted: list[SubmittedJob], as_json: bool, detached: bool) -> None:
     (one,) = submitted
     if as_json:
         output.print_json([_wire(one)])
@@ -156,7 +156,7 @@ def _print_job(submission: Submission, submitted: list[Submitted], as_json: bool
         say(f"job {one.view.spec.job} submitted to {one.host}")
 
 
-def _wire(submitted: Submitted) -> dict[str, str]:
+def _wire(submitted: SubmittedJob) -> dict[str, str]:
     spec = submitted.view.spec
     return {
         "job": spec.job,
@@ -167,7 +167,7 @@ def _wire(submitted: Submitted) -> dict[str, str]:
     }
 
 
-def _print_next_steps(submitted: Submitted) -> None:
+def _print_next_steps(submitted: SubmittedJob) -> None:
     from foundations_tui.config.project import load_project
     from foundations_tui.snapshot.freeze import left_behind
 
@@ -188,22 +188,22 @@ def _print_dry_run(session: Session, submission: Submission, as_json: bool) -> N
     if submission.is_sweep and as_json:
         output.print_json([{"params": json_value(r.params), "command": list(r.command)} for r in submission.requests])
         return
-    found = preview(session, submission)
+    shown = preview(session, submission)
     if as_json:
-        output.print_json(_preview_wire(found))
+        output.print_json(_preview_wire(shown))
         return
     if submission.is_sweep:
         headers = ("N", *submission.axes, "COMMAND")
         output.print_table(headers, [_sweep_cells(submission, number) for number in range(len(submission.requests))])
         click.echo()
-    for line in found.lines:
+    for line in shown.lines:
         click.echo(one_line(line))
     if submission.is_sweep:
         return
-    _say_left_behind(found.left_behind)
-    if found.largest:
+    _say_left_behind(shown.left_behind)
+    if shown.largest:
         click.echo()
-        table = [[humanize.size(size), path] for path, size in found.largest]
+        table = [[humanize.size(size), path] for path, size in shown.largest]
         output.print_table(("BYTES", "LARGEST FILES"), table)
 
 
@@ -213,17 +213,17 @@ def _sweep_cells(submission: Submission, number: int) -> list[str]:
     return [str(number + 1), *values, humanize.command(list(request.command))]
 
 
-def _preview_wire(found: Preview) -> JsonTable:
+def _preview_wire(shown: Preview) -> JsonTable:
     return {
-        "host": found.host,
-        "folder": str(found.folder),
-        "snapshot": found.snapshot,
-        "files": found.files,
-        "bytes": found.bytes,
-        "largest": [{"path": path, "bytes": size} for path, size in found.largest],
-        "ignored": found.left_behind.names,
-        "ignored_bytes": found.left_behind.size,
-        "empty_folders": list(found.empty_folders),
+        "host": shown.host,
+        "folder": str(shown.folder),
+        "snapshot": shown.snapshot,
+        "files": shown.files,
+        "bytes": shown.bytes,
+        "largest": [{"path": path, "bytes": size} for path, size in shown.largest],
+        "ignored": shown.left_behind.names,
+        "ignored_bytes": shown.left_behind.size,
+        "empty_folders": list(shown.empty_folders),
     }
 
 

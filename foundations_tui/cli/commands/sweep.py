@@ -71,7 +71,7 @@ def show(sweep_id: str, metric: str, sync_first: bool, as_json: bool) -> None:
     best = _best(conn, which, rows, metric)
     counts = {state: sum(row.state == state for row in rows) for state in sorted({row.state for row in rows})}
     if as_json:
-        found = [{"job": row.job, "params": json_value(row.params), "value": json_value(v)} for row, v in best[1]]
+        best_jobs = [{"job": row.job, "params": json_value(row.params), "value": json_value(v)} for row, v in best[1]]
         output.print_json(
             {
                 "sweep": sweep_id,
@@ -79,7 +79,7 @@ def show(sweep_id: str, metric: str, sync_first: bool, as_json: bool) -> None:
                 "jobs": len(rows),
                 "states": counts,
                 "by": best[0],
-                "best": found,
+                "best": best_jobs,
             }
         )
         return
@@ -162,15 +162,15 @@ def run_search(session: Session, file: str, host: str, gpus: int, project: str, 
 
     Ctrl-C leaves it; the same command goes on with it. The study is named by the file.
     """
-    from foundations_tui.submit.request import Request
+    from foundations_tui.submit.request import JobRequest
     from foundations_tui.sweeps import study
 
     search = study.read(Path(file))
-    base = Request((), Path.cwd(), host=host, gpus=gpus, project=project)
-    found: list[study.Trial] = []
+    base = JobRequest((), Path.cwd(), host=host, gpus=gpus, project=project)
+    trials: list[study.Trial] = []
 
     def told(one: study.Trial) -> None:
-        found.append(one)
+        trials.append(one)
         value = "failed" if one.value is None else humanize.number(one.value)
         say(f"{one.number:>4}  {one.job[:6]}  {value:>12}  " + "  ".join(f"{k}={v}" for k, v in one.params.items()))
 
@@ -180,7 +180,7 @@ def run_search(session: Session, file: str, host: str, gpus: int, project: str, 
         say(f"\nleft the search; its jobs run on, and foundations sweep run {file} goes on with it")
         return 130
     if as_json:
-        output.print_json({"sweep": search.name, "trials": len(found), "best": None if best is None else vars(best)})
+        output.print_json({"sweep": search.name, "trials": len(trials), "best": None if best is None else vars(best)})
     elif best is not None:
         click.echo(f"best: {best.job[:6]}  {search.metric} {humanize.number(best.value)}  {best.params}")
     else:
@@ -210,5 +210,5 @@ def _best(
         descending = expression.aggregate == "max" or (
             expression.aggregate in ("best", "") and which.directions.get(expression.name) == "max"
         )
-    found = [(row, values[row.job][0]) for row in rows if aggregate.is_number(values[row.job][0])]
-    return metric, sorted(found, key=lambda one: -one[1] if descending else one[1])
+    measured = [(row, values[row.job][0]) for row in rows if aggregate.is_number(values[row.job][0])]
+    return metric, sorted(measured, key=lambda one: -one[1] if descending else one[1])

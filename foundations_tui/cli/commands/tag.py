@@ -35,8 +35,8 @@ def tag(session: Session, words_: tuple[str, ...], removed: tuple[str, ...], whe
     changes: JsonTable = {f"tag:{key}": None for key in removed}
     for pair in pairs:
         key, value = parse_pair(pair, "a tag", value_needed=False)
-        found = literal(value) if value is not None else ""
-        changes[f"tag:{key}"] = found if isinstance(found, str | int | float) else value
+        tag_value = literal(value) if value is not None else ""
+        changes[f"tag:{key}"] = tag_value if isinstance(tag_value, str | int | float) else value
     rows = chosen_jobs(session.store.conn, jobs, where, yes, "tag")
     print_annotated(annotate(session, actor_of(session.hosts), rows, changes))
 

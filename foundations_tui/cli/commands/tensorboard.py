@@ -40,12 +40,12 @@ def tensorboard(jobs: tuple[str, ...], where: str, port: int) -> int:
         raise FoundationsError("tensorboard is not installed", "pip install 'foundations-tui[tensorboard]'")
     with tempfile.TemporaryDirectory(prefix="foundations-tensorboard-") as folder:
         short = queries.short_ids(conn, [row.job for row in rows])
-        found = [row for row in rows if _link(conn, row, Path(folder) / short[row.job])]
-        if not found:
+        linked = [row for row in rows if _link(conn, row, Path(folder) / short[row.job])]
+        if not linked:
             raise NotFoundError(
                 "these jobs brought no event files home", "[metrics] tensorboard = true before a submit"
             )
-        say(f"{humanize.plural(len(found), 'job')} at http://127.0.0.1:{port}/ until Ctrl-C")
+        say(f"{humanize.plural(len(linked), 'job')} at http://127.0.0.1:{port}/ until Ctrl-C")
         child = subprocess.Popen([program, "--logdir", folder, "--host", "127.0.0.1", "--port", str(port)])
         try:
             return child.wait()

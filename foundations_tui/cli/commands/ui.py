@@ -22,8 +22,8 @@ class _Size(click.ParamType[tuple[int, int]]):
     name = "size"
 
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, int]:
-        found = re.fullmatch(r"(\d{1,4})x(\d{1,4})", str(value))
-        size = (int(found[1]), int(found[2])) if found else (0, 0)
+        match = re.fullmatch(r"(\d{1,4})x(\d{1,4})", str(value))
+        size = (int(match[1]), int(match[2])) if match else (0, 0)
         if not all(low <= n <= high for low, n, high in zip(_SMALLEST, size, _LARGEST, strict=True)):
             self.fail(
                 f"{value} is no size of a terminal; COLUMNSxLINES, from 40x10 to 500x300, like 160x50", param, ctx
@@ -49,17 +49,17 @@ def ui(page: str, once: bool, size: tuple[int, int], theme: str, ascii_only: boo
     """
     if keys:
         return _print_keys()
-    found = _settings(theme, ascii_only, no_mouse)
+    settings = _settings(theme, ascii_only, no_mouse)
     if once:
-        return _print_frame(page, size, found)
-    open_app(page, found)
+        return _print_frame(page, size, settings)
+    open_app(page, settings)
 
 
 def _settings(theme: str, ascii_only: bool = False, no_mouse: bool = False) -> Settings:
     """Return what app.toml says, and the options before that."""
-    found = app.load()
-    mouse = found.mouse and not no_mouse
-    return dataclasses.replace(found, theme=theme or found.theme, ascii=found.ascii or ascii_only, mouse=mouse)
+    settings = app.load()
+    mouse = settings.mouse and not no_mouse
+    return dataclasses.replace(settings, theme=theme or settings.theme, ascii=settings.ascii or ascii_only, mouse=mouse)
 
 
 def check_settings(theme: str) -> None:
@@ -74,12 +74,12 @@ def check_settings(theme: str) -> None:
     FoundationsApp(Session(), VERBS, settings=_settings(theme))
 
 
-def open_app(page: str = "", found: Settings | None = None) -> None:
+def open_app(page: str = "", settings: Settings | None = None) -> None:
     """Open the terminal app.
 
     Args:
         page: the page to begin with.
-        found: the settings; those of app.toml when they are not given.
+        settings: the settings; those of app.toml when they are not given.
     Raises:
         UsageError: there is no terminal. ConfigError: a wrong setting.
     """
@@ -91,8 +91,8 @@ def open_app(page: str = "", found: Settings | None = None) -> None:
     from foundations_tui.session import Session
     from foundations_tui.ui.app import FoundationsApp  # Textual: 190 ms
 
-    found = found or app.load()
-    FoundationsApp(Session(), VERBS, page, found).run(mouse=found.mouse)
+    settings = settings or app.load()
+    FoundationsApp(Session(), VERBS, page, settings).run(mouse=settings.mouse)
 
 
 def _print_keys() -> None:
@@ -105,7 +105,7 @@ def _print_keys() -> None:
     output.print_table(["NAME", "KEYS", "DOES"], rows)
 
 
-def _print_frame(page: str, size: tuple[int, int], found: Settings) -> None:
+def _print_frame(page: str, size: tuple[int, int], settings: Settings) -> None:
     """Print what the app would show, without a terminal and without asking the hosts."""
     import asyncio
 
@@ -113,5 +113,5 @@ def _print_frame(page: str, size: tuple[int, int], found: Settings) -> None:
     from foundations_tui.ui.app import FoundationsApp
     from foundations_tui.ui.render_once import frame
 
-    app = FoundationsApp(Session(), VERBS, page, found, follow=False)
+    app = FoundationsApp(Session(), VERBS, page, settings, follow=False)
     click.echo(asyncio.run(frame(app, size)))

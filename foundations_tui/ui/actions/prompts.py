@@ -97,24 +97,24 @@ class Prompts:
     def views(self) -> None:
         """Offer the saved views, and to save this one."""
 
-        def offer(found: dict[str, SavedView]) -> None:
-            shown = list(found.items())[:_MOST_VIEWS]
+        def offer(saved: dict[str, SavedView]) -> None:
+            shown = list(saved.items())[:_MOST_VIEWS]
             choices = [
                 Choice(str(n), f"{name}  {'  '.join(view.parts.values())}", name)
                 for n, (name, view) in enumerate(shown, 1)
             ]
             choices += [Choice("s", "save what is shown as ...", _SAVE), Choice("0", "the usual view", _USUAL)]
-            self._workspace.push_screen(Menu("views", choices), lambda name: self._show_view(name or "", found))
+            self._workspace.push_screen(Menu("views", choices), lambda name: self._show_view(name or "", saved))
 
         self._workspace.read_for_key("views", views.saved, offer)
 
-    def _show_view(self, name: str, found: dict[str, SavedView]) -> None:
+    def _show_view(self, name: str, saved: dict[str, SavedView]) -> None:
         if name == _SAVE:
             self._ask_for_name()
         elif name == _USUAL:
             self._jobs.show(JobsView())
-        elif name in found:
-            self._jobs.show(JobsView.of(found[name]))
+        elif name in saved:
+            self._jobs.show(JobsView.of(saved[name]))
 
     def _ask_for_name(self) -> None:
         view = self._jobs.view

@@ -61,8 +61,8 @@ class SubmitActions:
         def read_jobs(conn: sqlite3.Connection) -> list[tuple[JobRow, JsonTable]]:
             return [(row, queries.spec(conn, row.job)) for row in queries.jobs_by_id(conn, chosen)]
 
-        def show(found: list[tuple[JobRow, JsonTable]]) -> None:
-            for row, spec in found:
+        def show(jobs_read: list[tuple[JobRow, JsonTable]]) -> None:
+            for row, spec in jobs_read:
                 self._show_form(of_job(row, spec), f"a new job like {name_of(row)}")
 
         self._workspace.read_for_key("chosen", read_jobs, show)

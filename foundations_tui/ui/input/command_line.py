@@ -55,13 +55,13 @@ def parse(line: str, verbs: Mapping[str, object], chosen: Sequence[str]) -> Comm
         raise UsageError(f"there is no verb {verb!r}", "tab completes them")
     if CHOSEN in rest and not chosen:
         raise UsageError(f"{CHOSEN} stands for the chosen jobs, and none is chosen")
-    found: list[str] = []
+    jobs: list[str] = []
     for word in rest:
-        found += chosen if word == CHOSEN else [word]
+        jobs += chosen if word == CHOSEN else [word]
     options_only = all(word.startswith("-") for word in rest)
     if verb in TAKE_JOBS and options_only and chosen and "--where" not in rest and "--help" not in rest:
-        found = [*(chosen[:1] if verb in ONE_JOB else chosen), *found]
-    return Command(verb, tuple(found))
+        jobs = [*(chosen[:1] if verb in ONE_JOB else chosen), *jobs]
+    return Command(verb, tuple(jobs))
 
 
 def suggestions(line: str, verbs: Mapping[str, object], own: Sequence[str]) -> list[str]:

@@ -70,9 +70,11 @@ def doubts(values: Mapping[str, str], away: Collection[str]) -> list[str]:
         away: hosts that are out of reach.
     """
     host = values.get("host", "").strip()
-    found = [f"{host} is out of reach"] if host in away else []
+    warnings = [f"{host} is out of reach"] if host in away else []
     lists = [part for part in values.get("params", "").split() if _looks_like_values(part.partition("=")[2])]
-    return found + [f"params gives one value each: {part} belongs into sweep, if several are meant" for part in lists]
+    return warnings + [
+        f"params gives one value each: {part} belongs into sweep, if several are meant" for part in lists
+    ]
 
 
 def _looks_like_values(text: str) -> bool:

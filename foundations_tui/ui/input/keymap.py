@@ -16,8 +16,8 @@ _OURS = "foundations_tui.ui"
 
 def catalog() -> dict[str, Binding]:
     """Return what can be given other keys, by id: of all screens and panes that were imported."""
-    found = {binding.id: binding for node in _nodes(DOMNode) for binding in _bindings(node)}
-    return {name: found[name] for name in sorted(name for name in found if name)}
+    bindings = {binding.id: binding for node in _nodes(DOMNode) for binding in _bindings(node)}
+    return {name: bindings[name] for name in sorted(name for name in bindings if name)}
 
 
 def _nodes(node: type[DOMNode]) -> Iterator[type[DOMNode]]:

@@ -64,13 +64,13 @@ class _Part:
 def plot(conn: sqlite3.Connection, key: str, jobs: Sequence[JobOfChart], how: ChartOptions) -> Plot:
     """Return a metric's curves of some jobs, and from where to where they are shown."""
     most = max(LONG, _MOST_DRAWN // max(1, len(jobs)))
-    found = [(one, part) for one in jobs if (part := _part(conn, one, key, how, most)) is not None]
-    xs = [x for _, part in found for x in _xs(part.points, part.zero, how)]
+    parts = [(one, part) for one in jobs if (part := _part(conn, one, key, how, most)) is not None]
+    xs = [x for _, part in parts for x in _xs(part.points, part.zero, how)]
     if not xs:
         return Plot()
     left, right = min(xs), max(xs)
     span = left + (right - left) * how.window[0], left + (right - left) * how.window[1]
-    return Plot([_line(conn, one, part, how, span) for one, part in found], span)
+    return Plot([_line(conn, one, part, how, span) for one, part in parts], span)
 
 
 def _part(conn: sqlite3.Connection, one: JobOfChart, key: str, how: ChartOptions, most: int) -> _Part | None:
@@ -196,16 +196,16 @@ _MOST_KEPT = 64
 def _smoothed(conn: sqlite3.Connection, series: _Series, points: list[CurvePoint], weight: float) -> list[float]:
     """Return the mean of all values up to each place, those long past weighing less and less."""
     counts = tuple(point.count - point.odd for point in points)
-    found = _smoothed_before.get((series, weight, counts))
-    if found is None:
+    means = _smoothed_before.get((series, weight, counts))
+    if means is None:
         values: Iterable[float | None] = (point.last for point in points)
         if sum(counts) > len(points):
             values = (value for value in queries.numbers(conn, *series) if value is not None)
-        found = means_at(values, counts, weight)
+        means = means_at(values, counts, weight)
         while len(_smoothed_before) >= _MOST_KEPT:
             del _smoothed_before[next(iter(_smoothed_before))]
-        _smoothed_before[series, weight, counts] = found
-    return found
+        _smoothed_before[series, weight, counts] = means
+    return means
 
 
 def means_at(values: Iterable[float | None], counts: Sequence[int], weight: float) -> list[float]:
@@ -218,15 +218,15 @@ def means_at(values: Iterable[float | None], counts: Sequence[int], weight: floa
         counts: how many values each run has.
         weight: of what came before, 0 to below 1.
     """
-    found, mean, known = [], 0.0, 0.0
+    means, mean, known = [], 0.0, 0.0
     source = iter(values)
     for count in counts:
         for value in itertools.islice(source, count):
             if value is not None:
                 mean = mean * weight + value * (1 - weight)
                 known = known * weight + (1 - weight)
-        found.append(mean / known if known else 0.0)
-    return found
+        means.append(mean / known if known else 0.0)
+    return means
 
 
 def sparkline(values: Sequence[float | None], cells: int) -> str:
@@ -237,9 +237,9 @@ def sparkline(values: Sequence[float | None], cells: int) -> str:
     low, high = min(known), max(known)
     blocks = "_.-=oO@#" if LOOK.ascii else "▁▂▃▄▅▆▇█"
     cells = min(cells, len(values))
-    found = []
+    levels = []
     for cell in range(cells):
         part = [v for v in values[cell * len(values) // cells : (cell + 1) * len(values) // cells] if v is not None]
         share = braille.share(max(part), low, high) if part else 0.0
-        found.append(blocks[min(7, int(share * 8))] if part else " ")
-    return "".join(found)
+        levels.append(blocks[min(7, int(share * 8))] if part else " ")
+    return "".join(levels)

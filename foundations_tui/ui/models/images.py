@@ -41,11 +41,11 @@ def load(path: Path) -> Image | None:
     from PIL import Image, UnidentifiedImageError
 
     try:
-        with Image.open(path, formats=_FORMATS) as found:
-            if found.width * found.height > _MOST_PIXELS:
-                raise FoundationsError(f"{path} is too large to be shown: {found.width} x {found.height} pixels")
-            found.thumbnail(_LARGEST)
-            return found.convert("RGBA")
+        with Image.open(path, formats=_FORMATS) as image:
+            if image.width * image.height > _MOST_PIXELS:
+                raise FoundationsError(f"{path} is too large to be shown: {image.width} x {image.height} pixels")
+            image.thumbnail(_LARGEST)
+            return image.convert("RGBA")
     except UnidentifiedImageError:
         return None
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:

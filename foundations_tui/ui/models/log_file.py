@@ -50,24 +50,24 @@ class Wanted:
         return self._lines_by_line(block, base)
 
     def _lines_with_text(self, block: bytes, base: int) -> list[int]:
-        found = []
+        offsets = []
         place = block.find(self.text)
         while place >= 0:
-            found.append(base + block.rfind(b"\n", 0, place) + 1)
+            offsets.append(base + block.rfind(b"\n", 0, place) + 1)
             end = block.find(b"\n", place)
             place = block.find(self.text, end + 1) if end >= 0 else -1
-        return found
+        return offsets
 
     def _lines_by_line(self, block: bytes, base: int) -> list[int]:
         """Let the pattern look at the end of each line for itself: it could take very long over a long one."""
-        found, start = [], 0
+        offsets, start = [], 0
         while start < len(block):
             end = block.find(b"\n", start)
             end = len(block) if end < 0 else end
             if self.pattern.search(block, max(start, end - LONGEST_LINE), end):
-                found.append(base + start)
+                offsets.append(base + start)
             start = end + 1
-        return found
+        return offsets
 
 
 ERRORS = Wanted(ERROR, ERROR_WORDS)
@@ -167,31 +167,31 @@ class LogFile:
 
     def lines(self, first: int, count: int) -> list[bytes]:
         """Return lines by their numbers, from 0, as far as they are known."""
-        found: list[bytes] = []
+        lines: list[bytes] = []
         if not 0 <= first < self.line_count:
-            return found
+            return lines
         try:
             with self.path.open("rb") as file:
                 begin = self._start_of(file, first)
                 for number in range(first, min(first + count, self.line_count)):
                     end = self._start_of(file, number + 1) if number < self._lines else self._scanned
-                    found.append(_between(file, begin, end))
+                    lines.append(_between(file, begin, end))
                     begin = end
         except OSError:
             pass
-        return found
+        return lines
 
     def lines_from(self, offsets: Iterable[int]) -> list[bytes]:
         """Return the lines that begin at some offsets."""
-        found: list[bytes] = []
+        lines: list[bytes] = []
         try:
             with self.path.open("rb") as file:
                 for offset in offsets:
                     file.seek(offset)
-                    found.append(_rest_of_line(file))
+                    lines.append(_rest_of_line(file))
         except OSError:
             pass
-        return found
+        return lines
 
     def line_at(self, offset: int) -> int:
         """Return the number of the line in which a byte stands, as far as lines are counted."""
@@ -262,8 +262,8 @@ def _has_ups(data: bytes) -> bool:
 def _ups_across(before: bytes, data: bytes) -> int:
     """Return how many steps up begin in the last bytes before some, and end in those: 0 or 1."""
     joined = before + data[: _LONGEST_UP - 1]
-    found = [match.span() for match in _UP_OR_END.finditer(joined) if match.group() != b"\n"]
-    return sum(begin < len(before) < end for begin, end in found)
+    spans = [match.span() for match in _UP_OR_END.finditer(joined) if match.group() != b"\n"]
+    return sum(begin < len(before) < end for begin, end in spans)
 
 
 def _ends(data: bytes) -> tuple[list[int], int]:
@@ -273,16 +273,16 @@ def _ends(data: bytes) -> tuple[list[int], int]:
     """
     if not _has_ups(data):
         return [match.start() for match in _END.finditer(data)], 0
-    found: list[int] = []
+    ends: list[int] = []
     taken = 0
     for match in _UP_OR_END.finditer(data):
         if match.group() == b"\n":
-            found.append(match.start())
-        elif found:
-            found.pop()
+            ends.append(match.start())
+        elif ends:
+            ends.pop()
         else:
             taken += 1
-    return found, taken
+    return ends, taken
 
 
 def _split(data: bytes) -> list[bytes]:
@@ -351,13 +351,13 @@ def matches(path: Path, wanted: Wanted, ended: Ended, start: int = 0) -> Iterato
                 carry, line, base = b"", begin, begin
             block = carry + data
             whole = block.rfind(b"\n") + 1 if data else len(block)
-            found = [line if offset == base else offset for offset in wanted.lines(block[:whole], base)]
+            offsets = [line if offset == base else offset for offset in wanted.lines(block[:whole], base)]
             if not data:
-                yield found, line
+                yield offsets, line
                 return
             if whole:
                 line = base + whole
-            yield found, line
+            yield offsets, line
             carry = block[whole:][-_LONGEST_SEARCHED:]
             base += len(block) - len(carry)
             if time.monotonic() > pause:
@@ -377,19 +377,19 @@ def next_match(path: Path, wanted: Wanted, ended: Ended, place: int, direction: 
     """
     parts = [(place, None), (0, place)] if direction > 0 else [(0, place), (place, None)]
     for number, (start, end) in enumerate(parts):
-        found = _match_between(path, wanted, ended, start, end, is_last=direction < 0)
-        if found is not None:
-            return found, number > 0
+        offset = _match_between(path, wanted, ended, start, end, is_last=direction < 0)
+        if offset is not None:
+            return offset, number > 0
     return None, False
 
 
 def _match_between(path: Path, wanted: Wanted, ended: Ended, start: int, end: int | None, is_last: bool) -> int | None:
     last = None
     for offsets, upto in matches(path, wanted, ended, start):
-        found = [offset for offset in offsets if end is None or offset < end]
-        if found and not is_last:
-            return found[0]
-        last = found[-1] if found else last
+        inside = [offset for offset in offsets if end is None or offset < end]
+        if inside and not is_last:
+            return inside[0]
+        last = inside[-1] if inside else last
         if end is not None and upto >= end:
             break
     return last

@@ -101,16 +101,16 @@ class LineFilter:
             threading.Thread(target=self._run, args=(self._position,), daemon=True).start()
 
     def _run(self, start: int) -> None:
-        position, found, told, seen = start, [], 0.0, self._file.size()
+        position, collected, told, seen = start, [], 0.0, self._file.size()
         try:
             for offsets, position in matches(self._file.path, self._wanted, lambda: self._is_ended, start):
-                found += offsets
-                if found and time.monotonic() - told > _TOLD_EVERY:
-                    self._tell(self, FilteredPage(found, position))
-                    found, told = [], time.monotonic()
+                collected += offsets
+                if collected and time.monotonic() - told > _TOLD_EVERY:
+                    self._tell(self, FilteredPage(collected, position))
+                    collected, told = [], time.monotonic()
         except OSError:
             pass  # not here yet
-        self._tell(self, FilteredPage(found, position, seen))
+        self._tell(self, FilteredPage(collected, position, seen))
 
     def take(self, page: FilteredPage) -> None:
         """Take a page in; after the last one, go on with what came meanwhile."""

@@ -105,7 +105,7 @@ class Reader:
         try:
             if self._conn is None:
                 self._conn = open_reader()
-            found = read(self._conn)
+            answer = read(self._conn)
         except Exception as error:
             if not self._ended:
                 self._deliver(self._telling(slot, error, failed))
@@ -115,7 +115,7 @@ class Reader:
         if slot in self._broken:
             self._broken.discard(slot)
             self._deliver(lambda: self._mended(slot))
-        self._deliver(lambda: then(found))
+        self._deliver(lambda: then(answer))
 
     def _telling(
         self, slot: Hashable, error: Exception, failed: Callable[[FoundationsError], None] | None

@@ -81,10 +81,10 @@ def read(conn: sqlite3.Connection, jobs: Sequence[str], metric: str) -> Sweep:
         metric: which.
     """
     direction = queries.directions(conn).get(metric, "")
-    found = [(row, _result(row, metric, direction)) for row in queries.jobs_by_id(conn, jobs)]
-    known = [(row, value) for row, value in found if value is not None]
+    results = [(row, _result(row, metric, direction)) for row in queries.jobs_by_id(conn, jobs)]
+    known = [(row, value) for row, value in results if value is not None]
     rows = [row for row, _ in known]
-    return Sweep(rows, _varying(rows), metric, direction, [value for _, value in known], len(found) - len(known))
+    return Sweep(rows, _varying(rows), metric, direction, [value for _, value in known], len(results) - len(known))
 
 
 def _result(row: JobRow, metric: str, direction: str) -> float | None:
@@ -168,8 +168,8 @@ def _brief(value: float) -> str:
 
 def scatter(sweep: Sweep, param: str, selected: str | None) -> Plot:
     """Return a metric over a parameter: a mark for each job, the best and the selected one by themselves."""
-    found = zip(sweep.jobs, sweep.results, strict=True)
-    pairs = [(row, _params(row)[param], result) for row, result in found if param in _params(row)]
+    measured = zip(sweep.jobs, sweep.results, strict=True)
+    pairs = [(row, _params(row)[param], result) for row, result in measured if param in _params(row)]
     axis = _Axis([value for _, value, _ in pairs])
     points = [(axis.place(value), result) for _, value, result in pairs]
     lines = [_marks(sweep.count(len(points)), 0, points)]
@@ -209,8 +209,8 @@ def parallel(sweep: Sweep) -> Plot:
         if part:
             color, marker = LOOK.curve((5, 1, 0, 2)[quarter])
             xs = [float(n) for n in range(len(axes) + 2)] * len(part)
-            found = [sweep.results[number] for number in part]
-            label = f"{name}  {_brief(min(found))} to {_brief(max(found))}"
+            results = [sweep.results[number] for number in part]
+            label = f"{name}  {_brief(min(results))} to {_brief(max(results))}"
             lines.append(ChartLine(label, color, marker, braille.Curve(xs, ys, ys), ()))
     names = [f"{param} {axis.ends}" for param, axis in zip(params, axes, strict=True)] + [f"{sweep.metric} {last.ends}"]
     return Plot(lines, (0.0, float(len(axes))), [(float(n), name) for n, name in enumerate(names)], uprights=True)

@@ -114,13 +114,13 @@ class ComparePane(Vertical):
         title = f"compare  {many}: {what}, * is the baseline" if rows else "compare"
         self._show([f"{'* ' if row.job == self._baseline else ''}{row.job[:6]}" for row in rows], lines, title)
 
-    def _take_averaged(self, found: comparison.Averaged) -> None:
-        groups = found.groups
+    def _take_averaged(self, averaged: comparison.Averaged) -> None:
+        groups = averaged.groups
         heads = [group[0].job[:6] + (f" +{len(group) - 1}" if len(group) > 1 else "") for group in groups]
         self._show(
             heads,
-            found.lines,
-            one_line(f"compare  {humanize.plural(len(found.groups), 'group')}: mean over {self._over}"),
+            averaged.lines,
+            one_line(f"compare  {humanize.plural(len(averaged.groups), 'group')}: mean over {self._over}"),
         )
 
     def _show(self, heads: list[str], lines: list[comparison.Line], title: str) -> None:

@@ -129,8 +129,8 @@ class LogPane(Vertical):
     def go_to(self, time: float) -> None:
         """Show what was written about a moment, seconds since the epoch."""
 
-        def go(found: LogClock) -> None:
-            offset = found.offset_at(time)
+        def go(clock: LogClock) -> None:
+            offset = clock.offset_at(time)
             if offset is not None:
                 self._moment = f"about {humanize.clock(time, time, seconds=True)}"
                 self.log_view.go_to(offset)
@@ -142,8 +142,8 @@ class LogPane(Vertical):
         """Show the metrics as they were when this line was written."""
         row, offset = self.row, self.log_view.place
 
-        def point(found: LogClock) -> None:
-            time = None if offset is None else found.time_at(offset)
+        def point(clock: LogClock) -> None:
+            time = None if offset is None else clock.time_at(offset)
             if row is not None and time is not None:
                 self._moment = f"about {humanize.clock(time, time, seconds=True)}"
                 self.say_where()
@@ -157,9 +157,9 @@ class LogPane(Vertical):
             return
         size = LogFile(locations.log_file(row.job, attempt)).size()
 
-        def take(found: LogClock) -> None:
+        def take(clock: LogClock) -> None:
             if self.row is not None and (self.row.job, self.attempt) == (row.job, attempt):
-                then(found)
+                then(clock)
 
         self._reader.ask((self, "moments"), lambda conn: log_clock.read(conn, row, attempt, size), take)
 

@@ -225,11 +225,11 @@ class MetricsPane(Grid, can_focus=True):
     @property
     def moments(self) -> dict[str, float]:
         """When each job was where the cursor stands: of its metric that comes first."""
-        found: dict[str, float] = {}
+        moments: dict[str, float] = {}
         for chart in self.query(Chart):
             if chart.display and self._has_curves:
-                found = {**chart.moments, **found}
-        return found
+                moments = {**chart.moments, **moments}
+        return moments
 
     def action_log_then(self) -> None:
         """Open the log where it was when the cursor's values came."""

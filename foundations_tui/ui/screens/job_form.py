@@ -45,18 +45,18 @@ class FileNames(Suggester):
         if not begin:
             return None
         names = await asyncio.to_thread(_names, self._folder / parent)
-        found = next((name for name in names if name.startswith(begin) and name != begin), None)
-        return None if found is None else value[: len(value) - len(begin)] + found
+        name_there = next((name for name in names if name.startswith(begin) and name != begin), None)
+        return None if name_there is None else value[: len(value) - len(begin)] + name_there
 
 
 def _names(folder: Path) -> list[str]:
     """Return the names in a folder that can be typed as they are, folders with a slash."""
     try:
         with os.scandir(folder) as entries:
-            found = sorted(entry.name + ("/" if entry.is_dir() else "") for entry in entries)
+            names = sorted(entry.name + ("/" if entry.is_dir() else "") for entry in entries)
     except (OSError, ValueError):
         return []
-    return [name for name in found if shlex.quote(name) == name]
+    return [name for name in names if shlex.quote(name) == name]
 
 
 @dataclass(frozen=True)
@@ -254,8 +254,8 @@ class JobForm(ModalScreen[FormResult]):
     @property
     def _folder(self) -> Path:
         """The folder that is shipped."""
-        found = self.query("#field-folder")
-        said = found.first(Input).value.strip() if found else self._draft.get("folder", "")
+        fields = self.query("#field-folder")
+        said = fields.first(Input).value.strip() if fields else self._draft.get("folder", "")
         folder = Path(os.path.expanduser(said)) if said else Path.cwd()
         return folder if folder.is_dir() else Path.cwd()
 

@@ -163,8 +163,8 @@ class MainScreen(Screen[None]):
         for pane in _PANES[page]:
             self._have(pane)
         for pane in _HOMES:
-            for found in self.query(f"#{pane}"):
-                found.display = pane in _PANES[page]
+            for widget in self.query(f"#{pane}"):
+                widget.display = pane in _PANES[page]
         if page in ("overview", "jobs", "metrics") and self.jobs.pointed_at not in (None, self._selected_id):
             self._selected_id = self.jobs.pointed_at  # every pane of a page shows the job that its table points at
             self._show_selected()
@@ -259,8 +259,8 @@ class MainScreen(Screen[None]):
         job, beside = self._selected_id, self._beside
 
         def read(conn: sqlite3.Connection) -> tuple[JobRow | None, JobRow | None]:
-            found = {row.job: row for row in queries.jobs_by_id(conn, [one for one in (job, beside) if one])}
-            return found.get(job or ""), found.get(beside or "")
+            rows = {row.job: row for row in queries.jobs_by_id(conn, [one for one in (job, beside) if one])}
+            return rows.get(job or ""), rows.get(beside or "")
 
         self._reader.ask("selected", read, lambda rows: self._take_selected(*rows))
 

@@ -46,16 +46,16 @@ class _Looks:
         """Return the style of a cell: whose it is, whether it is chosen, whether the cursor is there."""
         key = (owner, chosen, cursor)
         if key not in self._made:
-            found = self._style
+            style = self._style
             if owner == _AXES:
-                found += Style(dim=True)
+                style += Style(dim=True)
             elif owner != _NOBODY:
-                found += Style.parse(self._colors[owner])
+                style += Style.parse(self._colors[owner])
             if chosen:
-                found += Style(reverse=True)
+                style += Style(reverse=True)
             if cursor:
-                found += Style(bold=True)
-            self._made[key] = found
+                style += Style(bold=True)
+            self._made[key] = style
         return self._made[key]
 
 
@@ -314,16 +314,16 @@ def _column(x: float, span: braille.Span, columns: int) -> int:
 
 def _ticks(plot: Plot, columns: int) -> str:
     """Return the line below a chart with what is written on it; what would touch its neighbour is left out."""
-    found = [_level()] * columns
+    marks = [_level()] * columns
     free = 0
     for x, label in sorted(plot.ticks):
         text = clip(one_line(label), max(1, columns // max(1, len(plot.ticks)) - 1))
         wide = width(text)
         start = min(max(0, _column(x, plot.span, columns) - wide // 2), columns - wide)
         if start >= free:
-            found[start : start + wide] = [text, *[""] * (wide - 1)]
+            marks[start : start + wide] = [text, *[""] * (wide - 1)]
             free = start + wide + 1
-    return "".join(found)
+    return "".join(marks)
 
 
 def _level() -> str:

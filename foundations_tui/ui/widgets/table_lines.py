@@ -39,10 +39,10 @@ def widths(columns: Sequence[Column], room: int) -> list[int]:
     """Return the cells of each column in a line of so many: what is left goes to those without a width."""
     left = max(0, room - 1 - sum(column.width + 1 for column in columns))
     open_ended = [i for i, column in enumerate(columns) if column.width == 0]
-    found = [column.width for column in columns]
+    cells = [column.width for column in columns]
     for n, i in enumerate(open_ended):
-        found[i] = left // len(open_ended) + (n < left % len(open_ended))
-    return found
+        cells[i] = left // len(open_ended) + (n < left % len(open_ended))
+    return cells
 
 
 def column_at(columns: Sequence[Column], room: int, x: int) -> Column | None:
