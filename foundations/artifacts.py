@@ -234,8 +234,8 @@ def _bring(source: str, target: str, is_other: "Callable[[int, int], bool]") -> 
 def _bring_one(source: str, target: str, is_other: "Callable[[int, int], bool]") -> bool:
     stats = os.stat(source)
     try:
-        known = os.stat(target)
-        if known.st_size == stats.st_size and not is_other(stats.st_mtime_ns, known.st_mtime_ns):
+        before = os.stat(target)
+        if before.st_size == stats.st_size and not is_other(stats.st_mtime_ns, before.st_mtime_ns):
             return False
     except OSError:
         os.makedirs(os.path.dirname(target), exist_ok=True)
@@ -285,12 +285,12 @@ def set_tensorboard_logdir(path: str) -> None:
     records = os.environ.get("FOUNDATIONS_RECORDS_DIR", "")
     if run.OFF or not records:
         return
-    folder, wanted = os.path.join(records, "tensorboard"), os.path.abspath(path)
+    folder, target = os.path.join(records, "tensorboard"), os.path.abspath(path)
     try:
         os.makedirs(folder, 0o700, exist_ok=True)
-        known = [os.readlink(os.path.join(folder, name)) for name in os.listdir(folder) if name.isdigit()]
-        if wanted not in known:
-            _link_next(folder, wanted)
+        linked = [os.readlink(os.path.join(folder, name)) for name in os.listdir(folder) if name.isdigit()]
+        if target not in linked:
+            _link_next(folder, target)
     except OSError as error:
         run.warn("event files are not read as metrics: %s" % error)
 

@@ -51,44 +51,51 @@ def submit(command: "List[str]", folder: str, **wanted: "Any") -> str:
     return str(_ask("submit", parent=os.environ["FOUNDATIONS_JOB_ID"], spec=own)["job"])
 
 
-def job(wanted: str, fresh: bool = True) -> "Dict[str, Any]":
+def job(job_id: str, fresh: bool = True) -> "Dict[str, Any]":
     """Return a job of this host: its state, and what it has logged so far.
 
     Raises:
         RuntimeError: there is none.
     """
-    view = _ask("view", job=wanted)["view"]
+    view = _ask("view", job=job_id)["view"]
     spec = view["spec"]
     metrics: "Dict[str, Any]" = {}
     params: "Dict[str, Any]" = dict(spec.get("params") or {})
     tags: "Dict[str, Any]" = dict(spec.get("tags") or {})
-    for record in _records(wanted, int(view.get("attempt") or 0)):
+    for record in _records(job_id, int(view.get("attempt") or 0)):
         if record.kind == encoding.METRIC:
             metrics[record.key] = _summed(metrics.get(record.key), record.value, record.step)
         elif record.kind in (encoding.PARAM, encoding.TAG):
             (params if record.kind == encoding.PARAM else tags)[record.key] = record.value
     facts = {name: view.get(name) for name in ("state", "reason", "exit_code", "attempt", "started_at", "ended_at")}
-    return {**facts, "job": wanted, "command": spec.get("command"), "params": params, "tags": tags, "metrics": metrics}
+    return {
+        **facts,
+        "job": job_id,
+        "command": spec.get("command"),
+        "params": params,
+        "tags": tags,
+        "metrics": metrics,
+    }
 
 
-def wait(wanted: "List[str]") -> None:
+def wait(names: "List[str]") -> None:
     """Wait until jobs have ended."""
-    for one in wanted:
-        while _ask("view", job=one)["view"]["state"] not in _FINAL:
+    for name in names:
+        while _ask("view", job=name)["view"]["state"] not in _FINAL:
             time.sleep(_PAUSE)
 
 
-def log(wanted: str) -> bytes:
+def log(name: str) -> bytes:
     """Return the log of a job's last attempt, as it is now."""
-    return _log_from(wanted, int(_ask("view", job=wanted)["view"].get("attempt") or 0), 0)
+    return _log_from(name, int(_ask("view", job=name)["view"].get("attempt") or 0), 0)
 
 
-def follow_log(wanted: str) -> "Iterator[bytes]":
+def follow_log(name: str) -> "Iterator[bytes]":
     """Yield a job's log as it grows, to its end."""
     attempt, offset = 1, 0
     while True:
-        view = _ask("view", job=wanted)["view"]
-        page = _log_from(wanted, attempt, offset)
+        view = _ask("view", job=name)["view"]
+        page = _log_from(name, attempt, offset)
         offset += len(page)
         if page:
             yield page
@@ -100,25 +107,25 @@ def follow_log(wanted: str) -> "Iterator[bytes]":
             time.sleep(_PAUSE)
 
 
-def _log_from(wanted: str, attempt: int, offset: int) -> bytes:
+def _log_from(name: str, attempt: int, offset: int) -> bytes:
     try:
-        with open(os.path.join(_root(), "jobs", wanted, "attempts", str(attempt), "output.log"), "rb") as file:
+        with open(os.path.join(_root(), "jobs", name, "attempts", str(attempt), "output.log"), "rb") as file:
             file.seek(offset)
             return file.read()
     except OSError:
         return b""
 
 
-def history(wanted: str, key: str) -> "List[Dict[str, Any]]":
+def history(name: str, key: str) -> "List[Dict[str, Any]]":
     """Return all values of a metric of a job's last attempt: "step", "value", "time".
 
     Raises:
         KeyError: the job has logged no such metric.
     """
-    attempt = int(_ask("view", job=wanted)["view"].get("attempt") or 0)
+    attempt = int(_ask("view", job=name)["view"].get("attempt") or 0)
     values = [
         {"step": record.step, "value": record.value, "time": record.time}
-        for record in _records(wanted, attempt)
+        for record in _records(name, attempt)
         if record.kind == encoding.METRIC and record.key == key
     ]
     if not values:
@@ -132,23 +139,23 @@ def __getattr__(name: str) -> object:
     raise AttributeError(name)
 
 
-def _summed(known: "Any", value: "Any", step: "Any") -> "Dict[str, Any]":
+def _summed(summary: "Any", value: "Any", step: "Any") -> "Dict[str, Any]":
     """Return the summary of a metric with one value more."""
     is_number = isinstance(value, (int, float)) and value == value
-    if known is None:
+    if summary is None:
         number = value if is_number else None
         return {"first": value, "last": value, "min": number, "max": number, "count": 1, "step": step}
-    low, high = known["min"], known["max"]
+    low, high = summary["min"], summary["max"]
     if is_number:
         low, high = value if low is None else min(low, value), value if high is None else max(high, value)
-    return {**known, "last": value, "min": low, "max": high, "count": known["count"] + 1, "step": step}
+    return {**summary, "last": value, "min": low, "max": high, "count": summary["count"] + 1, "step": step}
 
 
-def _records(wanted: str, attempt: int) -> "List[Any]":
+def _records(job_id: str, attempt: int) -> "List[Any]":
     """Return what a job's attempt has logged, in the order of time."""
     from foundations import records
 
-    folder = os.path.join(_root(), "jobs", wanted, "attempts", str(attempt), "records")
+    folder = os.path.join(_root(), "jobs", job_id, "attempts", str(attempt), "records")
     records_read: "List[Any]" = []
     for name in sorted(os.listdir(folder)) if os.path.isdir(folder) else ():
         if name.endswith(".jsonl"):

@@ -157,8 +157,8 @@ def _identity() -> str:
 
 def _identity_of(process: int, words: str = "") -> str:
     """Return the id of a run that several processes are, by the one that they have in common."""
-    known = f"{os.uname().nodename}:{process}:{start_time(process)}:{boot_id()}:{words}"
-    return hashlib.sha256(known.encode()).hexdigest()[:12]
+    identity = f"{os.uname().nodename}:{process}:{start_time(process)}:{boot_id()}:{words}"
+    return hashlib.sha256(identity.encode()).hexdigest()[:12]
 
 
 def _process() -> int:

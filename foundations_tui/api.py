@@ -52,28 +52,28 @@ def jobs(where: str, sort: str, limit: int) -> list[JsonTable]:
     return [row.to_json(time.time()) for row in queries.jobs(conn, which, sort or "created", limit)]
 
 
-def job(wanted: str, fresh: bool = False) -> JsonTable:
+def job(name: str, fresh: bool = False) -> JsonTable:
     """Return one job as ``--json`` prints it.
 
     Args:
-        wanted: as a user names it.
+        name: as a user names it.
         fresh: ask its host first, when that can be reached.
     Raises:
         NotFoundError: there is none.
     """
-    return _row(wanted, fresh).to_json(time.time())
+    return _row(name, fresh).to_json(time.time())
 
 
-def wait(wanted: list[str]) -> None:
+def wait(names: list[str]) -> None:
     """Wait until jobs have ended."""
     own = session()
-    ids = [queries.resolve(own.store.conn, one) for one in wanted]
+    ids = [queries.resolve(own.store.conn, name) for name in names]
     watch.wait_for(own, ids, lambda row: None)
 
 
-def log(wanted: str) -> bytes:
+def log(name: str) -> bytes:
     """Return the log of a job's last attempt, as it is now."""
-    row = _row(wanted, fresh=True)
+    row = _row(name, fresh=True)
     try:
         with locations.log_file(row.job, row.attempt).open("rb") as file:
             return b"".join(page for _, page in sparse.pages(file.fileno(), 0))
@@ -81,31 +81,31 @@ def log(wanted: str) -> bytes:
         return b""
 
 
-def follow_log(wanted: str) -> Iterator[bytes]:
+def follow_log(name: str) -> Iterator[bytes]:
     """Yield a job's log as it grows, to its end."""
     own = session()
-    yield from watch.follow_log(own, queries.resolve(own.store.conn, wanted))
+    yield from watch.follow_log(own, queries.resolve(own.store.conn, name))
 
 
-def history(wanted: str, key: str) -> list[JsonTable]:
+def history(name: str, key: str) -> list[JsonTable]:
     """Return all values of a metric.
 
     Raises:
         NotFoundError: there is no such job or metric.
     """
     conn = _reader()
-    row = queries.find(conn, wanted)
+    row = queries.find(conn, name)
     if key not in row.metrics:
         raise NotFoundError(f"job {row.job} has no metric {key!r}", f"it has: {', '.join(row.metrics) or 'none'}")
     values = queries.metrics(conn, row.job, row.attempt, key)
     return [{"step": value.step, "value": _python(value.value), "time": value.time} for value in values]
 
 
-def artifact(wanted: str, key: str) -> tuple[str, str]:
+def artifact(name: str, key: str) -> tuple[str, str]:
     """Return (the job's whole id, the path of its artifact here)."""
-    row = _row(wanted, fresh=False)
+    row = _row(name, fresh=False)
     if key not in row.artifacts:
-        row = _row(wanted, fresh=True)
+        row = _row(name, fresh=True)
     return row.job, str(outputs.artifact(session(), row, key))
 
 
@@ -140,9 +140,9 @@ def _python(value: Any) -> Any:
     return float(value) if value in ("NaN", "Infinity", "-Infinity") else value
 
 
-def _row(wanted: str, fresh: bool) -> JobRow:
+def _row(name: str, fresh: bool) -> JobRow:
     own = session()
-    row = queries.find(own.store.conn, wanted)
+    row = queries.find(own.store.conn, name)
     if row.kind == local_runs.KIND:
         local_runs.take_into(own.store)
     elif fresh:

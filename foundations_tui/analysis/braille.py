@@ -55,10 +55,10 @@ def bounds(curves: Sequence[Curve], log: bool = False) -> tuple[float, float, fl
     """Return (least x, largest x, least value, largest value); with ``log`` the values' logarithms."""
     xs = [x for curve in curves for x in curve.xs]
     values = [v for curve in curves for side in (curve.lows, curve.highs) for v in side if v == v]
-    known = [math.log10(v) for v in values if v > 0] if log else values
-    if not xs or not known:
+    scaled = [math.log10(v) for v in values if v > 0] if log else values
+    if not xs or not scaled:
         return 0.0, 1.0, 0.0, 1.0
-    low, high = min(known), max(known)
+    low, high = min(scaled), max(scaled)
     if low == high:
         room = 0.5 if log else max(abs(low) * 0.5, 1e-300) if low else 1.0
         low, high = max(low - room, -LARGEST), min(high + room, LARGEST)

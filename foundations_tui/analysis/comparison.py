@@ -124,7 +124,7 @@ def average(
     for key in _keys([row.metrics for group in groups for row in group]):
         direction = directions.get(key, "")
         spreads = [_spread(group, key, direction) for group in groups]
-        best = aggregate.best([one and one.mean for one in spreads], direction) if direction else None
+        best = aggregate.best([each and each.mean for each in spreads], direction) if direction else None
         lines.append(Line("metric", f"{key}:{direction}" if direction else key, spreads, best))
     return Averaged(groups, lines)
 
@@ -136,15 +136,15 @@ def _options(row: JobRow) -> JsonTable:
 
 def _spread(group: list[JobRow], key: str, direction: str) -> aggregate.Spread | None:
     summaries = [row.metrics[key] for row in group if key in row.metrics]
-    return aggregate.spread([getattr(one, direction or "last") for one in summaries])
+    return aggregate.spread([getattr(summary, direction or "last") for summary in summaries])
 
 
 def _metric(key: str, rows: Sequence[JobRow], direction: str) -> Line:
     """Return the best values of a metric where its direction is known, else the last ones."""
     summaries_ = [row.metrics.get(key) for row in rows]
     if not direction:
-        return Line("metric", key, [None if one is None else one.last for one in summaries_])
-    values = [None if one is None else getattr(one, direction) for one in summaries_]
+        return Line("metric", key, [None if summary is None else summary.last for summary in summaries_])
+    values = [None if summary is None else getattr(summary, direction) for summary in summaries_]
     return Line("metric", f"{key}:{direction}", values, aggregate.best(values, direction))
 
 

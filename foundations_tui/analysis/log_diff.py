@@ -33,17 +33,17 @@ class Pair:
     differs: bool
 
 
-def pairs(one: Path, other: Path, numbers: bool = False) -> list[Pair]:
+def pairs(left_log: Path, other: Path, numbers: bool = False) -> list[Pair]:
     """Return two logs side by side.
 
     Args:
-        one: a log.
+        left_log: a log.
         other: another one.
         numbers: whether lines differ that are the same but for their numbers: losses, times, progress.
     Raises:
         NotFoundError: one of them is not here. FoundationsError: git cannot compare them.
     """
-    left, right = _lines(one), _lines(other)
+    left, right = _lines(left_log), _lines(other)
     pairs_so_far: list[Pair] = []
     at_left = at_right = 0
     for start_left, count_left, start_right, count_right in _hunks(left, right, numbers):
@@ -125,11 +125,11 @@ def _hunks(left: list[bytes], right: list[bytes], numbers: bool) -> Iterator[tup
 
 
 def _same(left: list[bytes], right: list[bytes]) -> list[Pair]:
-    return [Pair(one, other, False) for one, other in zip(left, right, strict=True)]
+    return [Pair(before, other, False) for before, other in zip(left, right, strict=True)]
 
 
 def _different(left: list[bytes], right: list[bytes]) -> list[Pair]:
     beside = max(len(left), len(right))
     wide_left: list[bytes | None] = [*left, *[None] * (beside - len(left))]
     wide_right: list[bytes | None] = [*right, *[None] * (beside - len(right))]
-    return [Pair(one, other, True) for one, other in zip(wide_left, wide_right, strict=True)]
+    return [Pair(before, other, True) for before, other in zip(wide_left, wide_right, strict=True)]

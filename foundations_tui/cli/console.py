@@ -24,5 +24,5 @@ def enter(session: Session, host: str, row: JobRow | None, command: tuple[str, .
     if row is not None and not row.attempt:
         raise NotFoundError(f"job {row.job} has not started: it has no folder yet")
     agent = session.agent(host)
-    wanted = EnterWanted(row.job if row else "", row.attempt if row else 0, list(command))
-    return console.run(agent, agent.place, wanted, sys.stdin.isatty() and sys.stdout.isatty())
+    request = EnterWanted(row.job if row else "", row.attempt if row else 0, list(command))
+    return console.run(agent, agent.place, request, sys.stdin.isatty() and sys.stdout.isatty())

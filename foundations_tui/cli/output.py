@@ -95,27 +95,27 @@ def print_jobs(conn: sqlite3.Connection, rows: Sequence[JobRow]) -> None:
 
 
 def print_columns(
-    conn: sqlite3.Connection, rows: Sequence[JobRow], wanted: Sequence[Expression], values: dict[str, list[Any]]
+    conn: sqlite3.Connection, rows: Sequence[JobRow], shown: Sequence[Expression], values: dict[str, list[Any]]
 ) -> None:
     """Print what was asked for of each job, an id shortened and times in words."""
     now = time.time()
     short = queries.short_ids(conn, [row.job for row in rows])
-    headers = ["STATE" if e.kind == "field" and e.name == "state" else e.text for e in wanted]
+    headers = ["STATE" if e.kind == "field" and e.name == "state" else e.text for e in shown]
     table = []
     for row in rows:
-        cells = values.get(row.job, [None] * len(wanted))
-        table.append([field_cell(e, value, short, now) for e, value in zip(wanted, cells, strict=True)])
+        cells = values.get(row.job, [None] * len(shown))
+        table.append([field_cell(e, value, short, now) for e, value in zip(shown, cells, strict=True)])
     print_table(headers, table, [STATE_COLORS.get(row.state) for row in rows])
 
 
 def print_age(conn: sqlite3.Connection, hosts: set[str], now: float) -> None:
     """Say on stderr how old what was listed is, and which host is out of reach."""
-    known = queries.hosts(conn)
-    heard = [known[name].last_contact for name in hosts if name in known and known[name].last_contact is not None]
+    rows = queries.hosts(conn)
+    heard = [rows[name].last_contact for name in hosts if name in rows and rows[name].last_contact is not None]
     oldest = min((moment for moment in heard if moment is not None), default=None)
     parts = [f"as of {humanize.ago(oldest, now)}"] if oldest is not None else []
     for name in sorted(hosts):
-        since = known[name].unreachable_since if name in known else None
+        since = rows[name].unreachable_since if name in rows else None
         if since is not None:
             parts.append(f"{name} is out of reach since {humanize.clock(since, now)}")
     fresh = len(parts) == 1 and oldest is not None and now - oldest < _FRESH_SECONDS

@@ -317,10 +317,10 @@ def _ask_passphrase(key: LockedKey) -> str | None:
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
         return None
     wrong = "that is not it; " if key.attempt > 1 else ""
-    said: str = click.prompt(
+    passphrase: str = click.prompt(
         f"{wrong}passphrase of {key.path}", hide_input=True, default="", show_default=False, err=True
     )
-    return said or None
+    return passphrase or None
 
 
 def _ask_secret(prompt: ServerPrompt) -> str | None:
@@ -334,8 +334,8 @@ def _ask_secret(prompt: ServerPrompt) -> str | None:
     wrong = "that was not it; " if prompt.attempt > 1 else ""
     who = f"{prompt.user}@{prompt.address}" if prompt.user else prompt.address
     text = one_line(f"{wrong}{prompt.host} ({who}) asks: {prompt.text.rstrip(': ')}")
-    said: str = click.prompt(text, hide_input=True, default="", show_default=False, err=True)
-    return said or None
+    secret: str = click.prompt(text, hide_input=True, default="", show_default=False, err=True)
+    return secret or None
 
 
 def _accept(key: UnknownKey) -> bool:

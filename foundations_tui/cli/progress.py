@@ -38,11 +38,11 @@ class ProgressLine(Progress):
         """Say how much of a snapshot has gone."""
         self.bar("sending", done, total, f"{done:,} of {total:,} objects, {humanize.size(size)}")
 
-    def bar(self, what: str, done: int, total: int, said: str) -> None:
+    def bar(self, what: str, done: int, total: int, amount: str) -> None:
         """Say how far something is."""
         if done >= total:
             self._next = 0.0 if self._is_shown else self._next  # the end is never left out
-        self._show(bar(what, done, total, said))
+        self._show(bar(what, done, total, amount))
 
     def end(self) -> None:
         """Clear the line; in a window it stays."""

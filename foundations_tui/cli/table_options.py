@@ -57,7 +57,7 @@ class _Word(click.ParamType[Any]):
 
 def _type(option: Option) -> click.ParamType[Any]:
     """Return what reads the option's words, and completes them."""
-    known: dict[Kind, click.ParamType[Any]] = {
+    types: dict[Kind, click.ParamType[Any]] = {
         Kind.CHOICE: click.Choice(option.choices),
         Kind.HOST: HostName(("any",)),
         Kind.PROJECT: ProjectName(),
@@ -66,4 +66,4 @@ def _type(option: Option) -> click.ParamType[Any]:
         Kind.FILE: click.Path(dir_okay=False),
         Kind.TEXT: click.STRING,
     }
-    return known.get(option.kind) or _Word(option)
+    return types.get(option.kind) or _Word(option)

@@ -132,12 +132,12 @@ def unknown_keys(document: Document, struct: type[msgspec.Struct]) -> list[Confi
 def _unknown(
     document: Document, struct: type[msgspec.Struct], keys: Keys, table: Mapping[str, Any]
 ) -> Iterator[ConfigError]:
-    known = {f.encode_name: f.type for f in msgspec.structs.fields(struct)}
+    fields = {f.encode_name: f.type for f in msgspec.structs.fields(struct)}
     for key, value in table.items():
-        if key not in known:
-            yield document.error((*keys, key), f"unknown key {key!r}", nearest(key, known))
+        if key not in fields:
+            yield document.error((*keys, key), f"unknown key {key!r}", nearest(key, fields))
             continue
-        inner, of_each = _struct_in(known[key])
+        inner, of_each = _struct_in(fields[key])
         if inner is None or not isinstance(value, dict):
             continue
         for name, entry in value.items() if of_each else [("", value)]:
@@ -201,7 +201,7 @@ def _extra(kind: Any, key: str) -> str:
             if isinstance(meta, msgspec.Meta) and meta.extra and key in meta.extra:
                 return str(meta.extra[key])
     if isinstance(kind, types.UnionType) or typing.get_origin(kind) is typing.Union:
-        return next(filter(None, (_extra(one, key) for one in typing.get_args(kind))), "")
+        return next(filter(None, (_extra(part, key) for part in typing.get_args(kind))), "")
     if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
         return "a table"
     return ""
@@ -234,9 +234,9 @@ def refuse(unknown: Sequence[ConfigError]) -> None:
         raise ConfigError("\n".join(f"{error} ({error.hint})" if error.hint else str(error) for error in unknown))
 
 
-def nearest(name: str, known: Collection[str]) -> str:
+def nearest(name: str, names: Collection[str]) -> str:
     """Return a hint with the name that is most like a wrong one, if any is."""
-    match = difflib.get_close_matches(name, list(known), 1, 0.5)
+    match = difflib.get_close_matches(name, list(names), 1, 0.5)
     return f"did you mean {match[0]!r}?" if match else ""
 
 

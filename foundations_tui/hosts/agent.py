@@ -92,11 +92,11 @@ class Agent:
         except NoMoreChannels:
             other = connect(self.host, self._asker, self._timeout)
         try:
-            channel, lines, said = shell.open_bulk(other, self.host.name, self.place, role, *words)
+            channel, lines, first = shell.open_bulk(other, self.host.name, self.place, role, *words)
         except BaseException:
             other.close()
             raise
-        return cast(Channel, _Alone(channel, other)), lines, said
+        return cast(Channel, _Alone(channel, other)), lines, first
 
     def run_role(self, role: str, *arguments: str) -> JsonTable:
         """Run a short role of the agent on a channel of its own, and return its answer.
@@ -277,8 +277,8 @@ class _Rpc:
             while data := self._channel.recv(1 << 18):
                 for frame in reader.feed(data):
                     self._take(frame)
-            said = self._channel.errors().strip().splitlines()[-1:]
-            self._end(self._lost("the connection ended" + (f"; it said: {said[0].strip()[:300]}" if said else "")))
+            words = self._channel.errors().strip().splitlines()[-1:]
+            self._end(self._lost("the connection ended" + (f"; it said: {words[0].strip()[:300]}" if words else "")))
         except (OSError, ProtocolError, EOFError) as error:
             self._end(self._lost(str(error)))
         except Exception as error:

@@ -27,18 +27,18 @@ class Console(Protocol):
         """See ``Transport.console``."""
 
 
-def run(transport: Console, place: Place, wanted: EnterWanted, tty: bool) -> int:
+def run(transport: Console, place: Place, request: EnterWanted, tty: bool) -> int:
     """Run a command on a host and return its exit code.
 
     Args:
         transport: to the host, or its agent.
         place: where the agent is there.
-        wanted: which, and where.
+        request: which, and where.
         tty: whether it gets a terminal.
     Raises:
         HostError: the connection was lost.
     """
-    packed = base64.urlsafe_b64encode(json.dumps(wanted.to_wire()).encode()).decode()
+    packed = base64.urlsafe_b64encode(json.dumps(request.to_wire()).encode()).decode()
     nonce = os.urandom(12).hex()
     line = shlex.join([place.python, "-I", "-S", "-E", place.zipapp, "enter", place.root, nonce, packed])
     return transport.console(line, nonce, tty)
@@ -64,8 +64,8 @@ class BannerFilter:
         if start < 0 or end < 0:
             return b""
         self.is_up = True
-        said = json.loads(self._held[start + len(self._nonce) : end])
-        self.problem = str(said.get("error", ""))
+        first_line = json.loads(self._held[start + len(self._nonce) : end])
+        self.problem = str(first_line.get("error", ""))
         return self._held[end + 1 :]
 
 

@@ -92,7 +92,7 @@ def _matches(patterns: str, name: str) -> bool:
 def _matches_hashed(pattern: str, name: str) -> bool:
     try:
         _, _, salt, digest = pattern.split("|")
-        wanted = hmac.new(base64.b64decode(salt), name.encode(), hashlib.sha1).digest()
-        return hmac.compare_digest(wanted, base64.b64decode(digest))
+        hashed = hmac.new(base64.b64decode(salt), name.encode(), hashlib.sha1).digest()
+        return hmac.compare_digest(hashed, base64.b64decode(digest))
     except (ValueError, binascii.Error):
         return False

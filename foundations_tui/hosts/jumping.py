@@ -75,7 +75,7 @@ class Jump:
             helper = self._folder / "askpass"
             helper.write_text(_HELPER.format(python=sys.executable, path=str(self._folder / "ask")))
             helper.chmod(0o700)
-            said = stack.enter_context((self._folder / "said").open("wb"))
+            errors = stack.enter_context((self._folder / "errors").open("wb"))
             self.socket, theirs = socket.socketpair()
             stack.callback(self.socket.close)
             with theirs:
@@ -83,7 +83,7 @@ class Jump:
                     ["ssh", "-W", f"[{target}]:{port}", *_OPTIONS, *_words(jump)],
                     stdin=theirs.fileno(),
                     stdout=theirs.fileno(),
-                    stderr=said,
+                    stderr=errors,
                     start_new_session=True,
                     env={**os.environ, "SSH_ASKPASS": str(helper), "SSH_ASKPASS_REQUIRE": "force", "DISPLAY": ":0"},
                 )
@@ -98,10 +98,10 @@ class Jump:
         while self._process.poll() is None and time.monotonic() < deadline:
             time.sleep(0.02)
         try:
-            said = (self._folder / "said").read_bytes()[-_MOST_SAID:].decode("utf-8", "replace")
+            errors = (self._folder / "errors").read_bytes()[-_MOST_SAID:].decode("utf-8", "replace")
         except OSError:
-            said = ""
-        lines = [line.strip() for line in said.splitlines() if line.strip()]
+            errors = ""
+        lines = [line.strip() for line in errors.splitlines() if line.strip()]
         return f"at the jump host {self._jump}: {'; '.join(lines[-3:])[:500]}" if lines else ""
 
     def close(self) -> None:
@@ -122,9 +122,9 @@ class Jump:
                 return
             with link:
                 question = b"".join(iter(lambda link=link: link.recv(4096), b""))[:_MOST_SAID]  # type: ignore[misc]
-                said = self._answer(question.decode("utf-8", "replace"))
+                reply = self._answer(question.decode("utf-8", "replace"))
                 try:
-                    link.sendall(b"" if said is None else b"=" + said.encode("utf-8", "surrogateescape"))
+                    link.sendall(b"" if reply is None else b"=" + reply.encode("utf-8", "surrogateescape"))
                 except OSError:
                     continue
 

@@ -97,17 +97,17 @@ class Login(AuthStrategy):  # type: ignore[misc]
 
     def _keys(self) -> Iterator[paramiko.PKey]:
         """Yield the keys to show: one whose passphrase is known, of files, of the agent, then those to be unlocked."""
-        known = unlocking.known(self._identities)
-        if known is not None:
-            yield known.key
+        unlocked = unlocking.known(self._identities)
+        if unlocked is not None:
+            yield unlocked.key
         for path in self._identities:
-            if known is None or path != known.path:
+            if unlocked is None or path != unlocked.path:
                 yield from unlocking.load(path)
         if self._agent:
             with contextlib.closing(paramiko.Agent()) as agent:
                 yield from agent.get_keys()
         for path in unlocking.locked(self._identities):
-            if known is not None and path == known.path:
+            if unlocked is not None and path == unlocked.path:
                 continue
             key = unlocking.unlock(path, self._asker)
             if key is None:
@@ -140,10 +140,10 @@ class Login(AuthStrategy):  # type: ignore[misc]
                     answer = self._answers(attempt)
                     return list(_in_a_thread(transport, self._user, answer))
                 prompt = ServerPrompt(self._host, self._user, self._address, "password", attempt=attempt)
-                said = self._asker.answer(prompt)
-                if said is None:
+                password = self._asker.answer(prompt)
+                if password is None:
                     raise self._nobody(chosen, key_taken)
-                return list(transport.auth_password(self._user, said, fallback=False))
+                return list(transport.auth_password(self._user, password, fallback=False))
             except paramiko.BadAuthenticationType as error:
                 return list(error.allowed_types)
             except paramiko.AuthenticationException:
@@ -157,10 +157,10 @@ class Login(AuthStrategy):  # type: ignore[misc]
             for text, _ in prompts:
                 about = "\n".join(filter(None, [title.strip(), instructions.strip()]))
                 prompt = ServerPrompt(self._host, self._user, self._address, text.strip() or "answer", about, attempt)
-                said = self._asker.answer(prompt)
-                if said is None:
+                secret = self._asker.answer(prompt)
+                if secret is None:
                     raise self._nobody(_INTERACTIVE, False)
-                answers.append(said)
+                answers.append(secret)
             return answers
 
         return answer

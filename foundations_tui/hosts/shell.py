@@ -104,12 +104,12 @@ class NonceLines:
 
     def _parsed(self, text: bytes) -> JsonTable:
         try:
-            said = json.loads(text)
+            table = json.loads(text)
         except (ValueError, RecursionError):
-            said = None
-        if not isinstance(said, dict):
+            table = None
+        if not isinstance(table, dict):
             raise HostRefused(f"{self._host}: what the agent there says makes no sense: {ascii(text[:100])}")
-        return said
+        return table
 
     def _receive(self, deadline: float) -> None:
         left = deadline - time.monotonic()
@@ -128,11 +128,11 @@ class NonceLines:
     def ended(self) -> HostUnreachable:
         """Return the error of a shell that has ended before it answered, with its last words."""
         code = self._channel.exit_code()
-        said = _quoted((self._noise + self.rest).decode("utf-8", "replace") + self._channel.errors())
+        last_words = _quoted((self._noise + self.rest).decode("utf-8", "replace") + self._channel.errors())
         with_code = "" if code is None else f" (exit code {code})"
         return HostUnreachable(
-            f"{self._host}: the login shell ended{with_code} before it ran our command" + said,
-            f"does the account let you run commands? try: ssh {self._host} true" if not said else "",
+            f"{self._host}: the login shell ended{with_code} before it ran our command" + last_words,
+            f"does the account let you run commands? try: ssh {self._host} true" if not last_words else "",
         )
 
 
@@ -155,13 +155,13 @@ def become_agent(channel: Channel, host: str, root: str, python: str) -> Place:
     except HostUnreachable:
         lines.drain()
         raise lines.ended() from None
-    said = lines.read()
-    _raise_error(said, host, python)
-    if said["need"]:
+    answer = lines.read()
+    _raise_error(answer, host, python)
+    if answer["need"]:
         data = bundle.build()
         channel.send(f"{len(data):08d}{hashlib.sha256(data).hexdigest()}".encode() + data)
         _raise_error(lines.read(120), host, python)
-    return Place(said["root"], said["python"], said["version"], agent)
+    return Place(answer["root"], answer["python"], answer["version"], agent)
 
 
 def open_bulk(
@@ -199,8 +199,8 @@ def _find_python(python: str, nonce: str, wish: str) -> str:
     )
 
 
-def _raise_error(said: JsonTable, host: str, python: str) -> None:
-    error = said.get("error")
+def _raise_error(answer: JsonTable, host: str, python: str) -> None:
+    error = answer.get("error")
     if error == "no_python":
         what = f"{python} is no Python 3.8 or newer that runs there" if python else "no Python 3.8 or newer was found"
         raise HostRefused(f"{host}: {what}", f'set python = "/path/to/python3" for {host} in hosts.toml')
@@ -211,7 +211,7 @@ def _raise_error(said: JsonTable, host: str, python: str) -> None:
         )
 
 
-def _quoted(said: str) -> str:
+def _quoted(output: str) -> str:
     """Return the last lines that a server or shell said, quoted; empty for none."""
-    lines = [line.strip() for line in said.splitlines() if line.strip()]
+    lines = [line.strip() for line in output.splitlines() if line.strip()]
     return f"; it said: {' / '.join(lines[-3:])[:300]}" if lines else ""

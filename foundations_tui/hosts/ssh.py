@@ -191,8 +191,8 @@ class SshTransport:
         except paramiko.BadHostKeyException as error:
             raise _key_changed(self._host, where, error, trust) from None
         except (paramiko.SSHException, EOFError, OSError) as error:
-            said = self._jump.words() if self._jump is not None else ""
-            words = said or str(error) or type(error).__name__
+            errors = self._jump.words() if self._jump is not None else ""
+            words = errors or str(error) or type(error).__name__
             raise HostUnreachable(f"{self._host.name}: no SSH connection to {where.hostname}: {words}") from None
         connection.client.get_transport().set_keepalive(_KEEPALIVE)
         return connection
@@ -363,9 +363,9 @@ class _AskPolicy(paramiko.MissingHostKeyPolicy):  # type: ignore[misc]
 
     def missing_host_key(self, client: Any, hostname: str, key: paramiko.PKey) -> None:
         blob = key.asbytes()
-        for known in hostkeys.known_keys(self._where.key_name, self._where.known_hosts):
-            if known.revoked and known.blob == blob:
-                raise HostKeyChanged(f"{self._host.name}: its host key is marked as revoked ({known.where})")
+        for known_key in hostkeys.known_keys(self._where.key_name, self._where.known_hosts):
+            if known_key.revoked and known_key.blob == blob:
+                raise HostKeyChanged(f"{self._host.name}: its host key is marked as revoked ({known_key.where})")
         unknown = UnknownKey(self._where.key_name, key.get_name(), hostkeys.fingerprint(blob))
         if not self._asker.trusts(unknown):
             raise HostKeyUnknown(
@@ -377,9 +377,9 @@ class _AskPolicy(paramiko.MissingHostKeyPolicy):  # type: ignore[misc]
 
 
 def _key_changed(
-    host: HostConfig, where: Destination, error: paramiko.BadHostKeyException, known: list[hostkeys.KnownKey]
+    host: HostConfig, where: Destination, error: paramiko.BadHostKeyException, known_key: list[hostkeys.KnownKey]
 ) -> HostKeyChanged:
-    places = ", ".join(key.where for key in known)
+    places = ", ".join(key.where for key in known_key)
     return HostKeyChanged(
         f"{host.name}: THE HOST KEY OF {where.key_name} HAS CHANGED: it shows {error.key.get_name()} "
         f"{hostkeys.fingerprint(error.key.asbytes())}, which is not what {places} says. Nothing was sent.",

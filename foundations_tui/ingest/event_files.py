@@ -75,13 +75,13 @@ def read(files: Iterable[Path], prefix: str = "") -> list[Record]:
         for offset, event in _events(event_pb2.Event, path):
             if event.HasField("session_log") and event.session_log.status == _START:
                 # As TensorBoard does: what a writer that began again repeats was not to be.
-                points = [one for one in points if one[2] < event.step]
+                points = [point for point in points if point[2] < event.step]
             for place, value in enumerate(event.summary.value, base + offset):
                 number = _number(value, tensor_util)
                 if number is not None:
                     key = valid_text(prefix + value.tag)
                     points.append((float(event.wall_time), key, int(event.step), number, place))
-    points.sort(key=lambda one: one[0])
+    points.sort(key=lambda point: point[0])
     return [Record(METRIC, moment, key, step, number, place) for moment, key, step, number, place in points]
 
 

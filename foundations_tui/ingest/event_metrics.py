@@ -39,7 +39,7 @@ def take_in(session: Session, host: str) -> None:
 
 
 def _take_in_of(session: Session, job: str, attempt: int) -> None:
-    known = write_streams.run_offset(session.store, job, attempt, write_streams.READ_EVENTS)
+    offset = write_streams.run_offset(session.store, job, attempt, write_streams.READ_EVENTS)
     files = write_streams.event_files(session.store.conn, job, attempt)
     paths = {name: locations.stream_file(job, attempt, write_streams.EVENTS + name) for name in files}
-    write_streams.put_events(session.store, job, attempt, known, sum(files.values()), event_files.by_folder(paths))
+    write_streams.put_events(session.store, job, attempt, offset, sum(files.values()), event_files.by_folder(paths))

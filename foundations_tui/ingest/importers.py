@@ -60,30 +60,30 @@ def take_in(store: Store, runs: Iterator[Imported], progress: Callable[[Imported
         progress: called with each that was new or changed.
     """
     taken = Taken()
-    for one in runs:
-        is_new, is_changed = writes.put_imported(store, _view(one), one.records)
+    for run in runs:
+        is_new, is_changed = writes.put_imported(store, _view(run), run.records)
         taken.new += is_new
         taken.changed += is_changed and not is_new
         taken.known += not is_changed
         if is_changed:
-            progress(one)
+            progress(run)
     return taken
 
 
-def _view(one: Imported) -> JobView:
+def _view(run: Imported) -> JobView:
     spec = JobSpec(
-        one.job,
-        (one.name or one.source,),
+        run.job,
+        (run.name or run.source,),
         "",
-        project=valid_text(one.project),
-        name=valid_text(one.name),
+        project=valid_text(run.project),
+        name=valid_text(run.name),
         owner=owner_name(load_hosts()),
         kind=local_runs.KIND,
-        created_at=one.started_at,
+        created_at=run.started_at,
     )
-    state = STATE_OF_REASON[one.reason] if one.ended_at is not None else JobState.LOST
-    reason = one.reason if one.ended_at is not None else EndReason.SUPERVISOR_DIED
-    words = one.words if one.ended_at is not None else "imported; its end was not seen"
+    state = STATE_OF_REASON[run.reason] if run.ended_at is not None else JobState.LOST
+    reason = run.reason if run.ended_at is not None else EndReason.SUPERVISOR_DIED
+    words = run.words if run.ended_at is not None else "imported; its end was not seen"
     return JobView(
         spec,
         state,
@@ -92,8 +92,8 @@ def _view(one: Imported) -> JobView:
         reason_code=reason.value,
         reason=words,
         exit_code=0 if state is JobState.COMPLETED else None,
-        started_at=one.started_at,
-        ended_at=one.ended_at,
+        started_at=run.started_at,
+        ended_at=run.ended_at,
     )
 
 
@@ -181,8 +181,8 @@ def _of_mlflow(client: Any, uri: str, experiment: str, run: Any, project: str) -
             points.append((TAG, start, key, None, value))
     for key in run.data.metrics:
         points += [
-            (METRIC, one.timestamp / 1000, key, int(one.step), float(one.value))
-            for one in client.get_metric_history(run.info.run_id, key)
+            (METRIC, measurement.timestamp / 1000, key, int(measurement.step), float(measurement.value))
+            for measurement in client.get_metric_history(run.info.run_id, key)
         ]
     records = [
         Record(kind, moment, valid_text(key), step, value, place)

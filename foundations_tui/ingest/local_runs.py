@@ -50,17 +50,17 @@ def take_in() -> None:
 
 def take_into(store: Store) -> bool:
     """Bring a store up to date with the runs of this machine; say whether there was any to look at."""
-    wanted = _markers()
+    jobs = _markers()
     if queries.meta(store.conn, _SCANNED) is None:
-        wanted = sorted({*wanted, *_names(folder() / "jobs")})
+        jobs = sorted({*jobs, *_names(folder() / "jobs")})
         writes.put_meta(store, _SCANNED, "1")
-    for job in wanted:
+    for job in jobs:
         marker = folder() / "new" / job
         marker.unlink(missing_ok=True)  # before anything is read: an attempt that begins meanwhile makes a new one
         if not _Run(store, job).take_in():
             marker.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             marker.touch()
-    return bool(wanted)
+    return bool(jobs)
 
 
 def stop(job: str, attempt: int) -> None:
@@ -111,9 +111,9 @@ class _Run:
         if not attempts:
             return True
         views = [self._view(attempt) for attempt in attempts]
-        known = [view for view in views if view is not None]
-        if known:
-            writes.put_run(self._store, _with_past(known))
+        begun = [view for view in views if view is not None]
+        if begun:
+            writes.put_run(self._store, _with_past(begun))
         is_whole = True
         for attempt, view in zip(attempts, views, strict=True):
             is_final = view is None or view.state.is_final
@@ -178,14 +178,14 @@ class _Run:
         sizes = {
             path: stats.st_size for path in files if (stats := _stat(path)) is not None and stats.st_mtime >= began
         }
-        known = write_streams.run_offset(self._store, self._job, attempt, write_streams.READ_EVENTS) if sizes else 0
-        if sum(sizes.values()) <= known:
+        offset = write_streams.run_offset(self._store, self._job, attempt, write_streams.READ_EVENTS) if sizes else 0
+        if sum(sizes.values()) <= offset:
             return True
         try:
             records = event_files.by_folder({str(path): path for path in sizes})
         except FoundationsError:
             return False  # without the reader: they are read once it is installed
-        write_streams.put_events(self._store, self._job, attempt, known, sum(sizes.values()), records)
+        write_streams.put_events(self._store, self._job, attempt, offset, sum(sizes.values()), records)
         return True
 
     def _has_writers(self, attempt: int) -> bool:

@@ -115,8 +115,8 @@ def gpus(session: Session, hosts: Sequence[str]) -> GpuListing:
     for host in hosts:
         _have_looked(session, host)
     errors = list(pull.catch_up_all(session, list(hosts), streams=False).values())
-    known = queries.hosts(session.store.conn)
-    rows = [known[host] for host in hosts if host in known]
+    by_name = queries.hosts(session.store.conn)
+    rows = [by_name[host] for host in hosts if host in by_name]
     held_gpus = [(row.name, gpu) for row in rows for gpu in row.gpus]
     problems = [(row.name, problem) for row in rows for problem in row.problems if _is_of_gpus(problem)]
     return GpuListing(held_gpus, problems, errors)

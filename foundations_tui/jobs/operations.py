@@ -305,6 +305,6 @@ def resume_sweep(session: Session, actor: Actor, group: str) -> list[Rerun]:
     replaced = queries.metas(session.store.conn, _RESUMED)
     rows = [row for row in sweep(session, group) if row.state in _NOT_COMPLETED and row.job not in replaced]
     again = rerun(session, actor, rows)
-    for one in again:
-        writes.put_meta(session.store, _RESUMED + one.of.job, one.spec.job)
+    for job in again:
+        writes.put_meta(session.store, _RESUMED + job.of.job, job.spec.job)
     return again

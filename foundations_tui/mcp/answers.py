@@ -69,8 +69,15 @@ def outcomes(each: Iterable[Outcome]) -> JsonTable:
     """Return what came of an operation, for each job."""
     return {
         "jobs": [
-            known({"job": one.row.job, "done": one.error is None, "words": one.words, "error": str(one.error or "")})
-            for one in each
+            known(
+                {
+                    "job": outcome.row.job,
+                    "done": outcome.error is None,
+                    "words": outcome.words,
+                    "error": str(outcome.error or ""),
+                }
+            )
+            for outcome in each
         ]
     }
 

@@ -224,7 +224,7 @@ class Tools:
             preview = submissions.preview(self._session, submission)
             return answers.preview(submission, preview)
         submitted = submissions.submit(self._session, submission)
-        jobs = [{"job": one.view.spec.job, "host": one.host} for one in submitted]
+        jobs = [{"job": job.view.spec.job, "host": job.host} for job in submitted]
         return {"sweep": submission.group or None, "notes": list(submission.notes), "jobs": jobs}
 
     def stop(

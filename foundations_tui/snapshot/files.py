@@ -20,17 +20,17 @@ _OTHER = ord("?")
 class Listing:
     """The names of the files to take. What the index knows already is believed; the rest is looked at."""
 
-    def __init__(self, root: Path, shadow: Path, known: Future[set[bytes]], changed: Future[set[bytes]]) -> None:
+    def __init__(self, root: Path, shadow: Path, tracked: Future[set[bytes]], changed: Future[set[bytes]]) -> None:
         """Begin with none.
 
         Args:
             root: the top of the tree.
             shadow: GIT_DIR for a folder that is no repository.
-            known: the files in the index, paths below the root.
+            tracked: the files in the index, paths below the root.
             changed: those of them that are not as the index has them.
         """
         self._root, self._shadow = root, shadow
-        self._known, self._changed = known, changed
+        self._known, self._changed = tracked, changed
         self.names: set[bytes] = set()
         """Files and links, paths below the root."""
         self.untracked: set[bytes] = set()

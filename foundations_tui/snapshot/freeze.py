@@ -155,7 +155,7 @@ def _empty_folders(root: Path, shadow: Path | None) -> tuple[str, ...]:
             continue
         for folder, below, files in os.walk(os.path.join(os.fsencode(root), name)):
             looks += 1
-            below[:] = [one for one in below if os.fsdecode(one) not in _NEVER_MEANT]
+            below[:] = [entry for entry in below if os.fsdecode(entry) not in _NEVER_MEANT]
             if b".git" in files or os.path.exists(os.path.join(folder, b".git")):
                 below.clear()  # a repository of its own
             elif not below and not files:
@@ -306,17 +306,17 @@ def read_objects(snapshot: Snapshot, oids: list[str]) -> Iterator[tuple[str, str
                 yield oid, head[1].decode(), content
 
 
-def difference(one: str, other: str) -> str:
+def difference(first: str, other: str) -> str:
     """Return what ``git diff`` says of two snapshots that were taken on this machine.
 
     Args:
-        one: tree id.
+        first: tree id.
         other: tree id.
     Raises:
         NotFoundError: one of them is not here.
     """
-    homes = [_home_of(tree) for tree in (one, other)]
-    return _diff(homes[0], [home / "objects" for home in homes], one, other)
+    homes = [_home_of(tree) for tree in (first, other)]
+    return _diff(homes[0], [home / "objects" for home in homes], first, other)
 
 
 def since_commit(tree: str, commit: str) -> str:
@@ -370,9 +370,9 @@ def _elsewhere(tree: str) -> NotFoundError:
     return NotFoundError(f"the code {tree[:12]} was not submitted from this machine", hint)
 
 
-def _diff(home: Path, objects: list[Path], one: str, other: str) -> str:
+def _diff(home: Path, objects: list[Path], tree: str, other: str) -> str:
     """Return the difference of two trees whose objects are in several places."""
-    words = ["git", "--git-dir", str(home), "diff", "--no-color", "--no-ext-diff", "--no-textconv", one, other]
+    words = ["git", "--git-dir", str(home), "diff", "--no-color", "--no-ext-diff", "--no-textconv", tree, other]
     places = os.pathsep.join(map(str, objects))
     env = git_cli.environment({"GIT_ALTERNATE_OBJECT_DIRECTORIES": places, "GIT_CONFIG_GLOBAL": os.devnull})
     done = subprocess.run(words, env=env, capture_output=True)
@@ -450,14 +450,14 @@ def _update_index(
         def ask(*words: str) -> Future[set[bytes]]:
             return pool.submit(lambda: set(git_cli.names(root, *words, "-z", shadow=shadow, index=index)))
 
-        known, changed = ask("ls-files"), ask("diff-files", "--name-only")
-        listing = Listing(root, shadow, known, changed)
+        tracked, changed = ask("ls-files"), ask("diff-files", "--name-only")
+        listing = Listing(root, shadow, tracked, changed)
         listing.add(root, is_repository)
         if is_repository:
             listing.include(included(root, include))
     _refuse_large(root, listing, max_file)
-    gone = known.result() - listing.names
-    fresh = (listing.names - known.result()) | (listing.names & changed.result())
+    gone = tracked.result() - listing.names
+    fresh = (listing.names - tracked.result()) | (listing.names & changed.result())
     for flags, names in ((["--force-remove"], gone), (["--add", "--remove", "--replace"], fresh)):
         if names:
             lines = b"\0".join(sorted(names)) + b"\0"

@@ -141,20 +141,20 @@ def sort_order(compiler: search.QueryCompiler, sort: str) -> search.Sql:
 
 
 def values(
-    conn: sqlite3.Connection, which: JobFilter, wanted: Sequence[expressions.Expression], ids: Sequence[str]
+    conn: sqlite3.Connection, which: JobFilter, expressions_read: Sequence[expressions.Expression], ids: Sequence[str]
 ) -> dict[str, list[Any]]:
     """Return the values of expressions for jobs, by id; None where a job has none.
 
     Args:
         conn: a connection of the store.
         which: the filter the jobs were found with.
-        wanted: which values.
+        expressions_read: which values.
         ids: whole ids.
     Raises:
         QueryError: an expression stands for nothing.
     """
     compiler = which.search(conn)
-    meanings = [compiler.meaning(expression) for expression in wanted]
+    meanings = [compiler.meaning(expression) for expression in expressions_read]
     columns = [compiler.shown(meaning) for meaning in meanings]
     text, args = ", ".join(column.text for column in columns), [a for column in columns for a in column.args]
     by_job: dict[str, list[Any]] = {}
@@ -280,47 +280,45 @@ def whole_spec(conn: sqlite3.Connection, job_id: str) -> JsonTable:
     return {name: told.get(name, default) for name, default in usual.items()}
 
 
-def find(conn: sqlite3.Connection, wanted: str) -> JobRow:
+def find(conn: sqlite3.Connection, name: str) -> JobRow:
     """Return the job that a user means; see ``resolve``."""
-    return job(conn, resolve(conn, wanted))
+    return job(conn, resolve(conn, name))
 
 
-def resolve(conn: sqlite3.Connection, wanted: str) -> str:
+def resolve(conn: sqlite3.Connection, name: str) -> str:
     """Return the id of the job that a user means: an id, a prefix of one, a unique name, @last or @last-failed.
 
     Raises:
         NotFoundError: no job is meant. UsageError: several are.
     """
-    if wanted in ("@last", "@last-failed"):
-        states = "AND state = 'failed'" if wanted == "@last-failed" else ""
+    if name in ("@last", "@last-failed"):
+        states = "AND state = 'failed'" if name == "@last-failed" else ""
         row = conn.execute(
             f"SELECT job FROM jobs WHERE trashed = 0 {states} ORDER BY created_at DESC, rowid DESC"
         ).fetchone()
         if row is None:
             raise NotFoundError("there is no such job yet", "foundations jobs lists them")
         return str(row[0])
-    if conn.execute("SELECT 1 FROM jobs WHERE job = ?", [wanted]).fetchone():
-        return wanted
+    if conn.execute("SELECT 1 FROM jobs WHERE job = ?", [name]).fetchone():
+        return name
     named = [
-        str(row[0]) for row in conn.execute("SELECT job FROM jobs WHERE name = ? AND trashed = 0 LIMIT 20", [wanted])
+        str(row[0]) for row in conn.execute("SELECT job FROM jobs WHERE name = ? AND trashed = 0 LIMIT 20", [name])
     ]
     if len(named) == 1:
         return named[0]
     prefixed: list[str] = []
-    if SHORTEST <= len(wanted) <= _LONGEST_ID:
+    if SHORTEST <= len(name) <= _LONGEST_ID:
         query = "SELECT job FROM jobs WHERE job LIKE ? ESCAPE '\\' ORDER BY job LIMIT 20"
-        prefixed = [str(row[0]) for row in conn.execute(query, [search.like(wanted)[1:]])]
+        prefixed = [str(row[0]) for row in conn.execute(query, [search.like(name)[1:]])]
     if len(prefixed) == 1 and not named:
         return prefixed[0]
     several = named or prefixed
     if several:
         what = "are named" if named else "begin with"
-        raise UsageError(f"several jobs {what} {wanted!r}: {', '.join(several[:8])}", "give more of the id")
-    if len(wanted) < SHORTEST:
-        raise NotFoundError(
-            f"there is no job {wanted!r}", f"give at least {SHORTEST} characters of its id, or its name"
-        )
-    raise NotFoundError(f"there is no job {wanted!r}", "foundations jobs lists them; foundations sync asks the hosts")
+        raise UsageError(f"several jobs {what} {name!r}: {', '.join(several[:8])}", "give more of the id")
+    if len(name) < SHORTEST:
+        raise NotFoundError(f"there is no job {name!r}", f"give at least {SHORTEST} characters of its id, or its name")
+    raise NotFoundError(f"there is no job {name!r}", "foundations jobs lists them; foundations sync asks the hosts")
 
 
 def short_ids(conn: sqlite3.Connection, ids: Iterable[str]) -> dict[str, str]:

@@ -134,8 +134,8 @@ class KnownNames:
 
     def nearest(self, name: str) -> str:
         """Return a hint for a name that no job has."""
-        known = [*FIELDS, *(key for _, key in self.all())]
-        near = difflib.get_close_matches(name, known, 1)
+        candidates = [*FIELDS, *(key for _, key in self.all())]
+        near = difflib.get_close_matches(name, candidates, 1)
         return f"did you mean {near[0]!r}?" if near else "foundations jobs --columns help lists what there is"
 
     def all(self) -> list[tuple[str, str]]:
@@ -396,13 +396,13 @@ class QueryCompiler:
             "duration": humanize.parse_duration,
             "time": self._moment,
         }
-        wanted = {"number": "a number", "duration": "a time such as 90s, 45m, 2h30m or 3d", "time": _WHEN}[field.kind]
+        expected = {"number": "a number", "duration": "a time such as 90s, 45m, 2h30m or 3d", "time": _WHEN}[field.kind]
         if field.kind == "time" and node.op in ("=", "!=") and _DAY.match(value.text):
             return self._on_day(node.op, value, sql, whole)
         try:
             number = readers[field.kind](value.text)
         except (ValueError, OverflowError):
-            raise QueryError(whole, value.position, f"{name} is compared with {wanted}") from None
+            raise QueryError(whole, value.position, f"{name} is compared with {expected}") from None
         return Sql(f"{sql.text} {node.op} ?", (*sql.args, number))
 
     @staticmethod

@@ -68,15 +68,15 @@ def _take_over(conn: sqlite3.Connection, job: str, attempt: int, first_steps: di
     """
     query = "SELECT key, attempt, id FROM series WHERE job = ? AND attempt <= ? ORDER BY attempt"
     earlier: dict[str, tuple[int, int]] = {}
-    known: set[str] = set()
+    keys_there: set[str] = set()
     for key, number, identity in conn.execute(query, [job, attempt]):
         if number == attempt:
-            known.add(key)
+            keys_there.add(key)
         else:
             earlier[key] = identity, number
     least = min(first_steps.values())
     for key, (source, number) in earlier.items():
-        if key in known or (key not in first_steps and known):
+        if key in keys_there or (key not in first_steps and keys_there):
             continue
         condition = [source, first_steps.get(key, least)]
         if conn.execute("SELECT 1 FROM points WHERE series = ? AND step < ? LIMIT 1", condition).fetchone():
@@ -120,8 +120,8 @@ def _sum_up_again(conn: sqlite3.Connection, identity: int) -> None:
     """Make the summary and the rollups of a series from its points."""
     query = "SELECT time, step, value FROM points WHERE series = ? ORDER BY time, writer, offset"
     points = conn.execute(query, [identity]).fetchall()
-    known = [number for number in (_number_in(value) for _, _, value in points) if number is not None]
-    low, high = (min(known), max(known)) if known else (None, None)
+    finite = [number for number in (_number_in(value) for _, _, value in points) if number is not None]
+    low, high = (min(finite), max(finite)) if finite else (None, None)
     (_, _, first), (time, step, last) = points[0], points[-1]
     conn.execute(
         "UPDATE series SET count = ?, min = ?, max = ?, first = ?, last = ?, step = ?, time = ? WHERE id = ?",
@@ -226,11 +226,11 @@ def _series(conn: sqlite3.Connection, job: str, attempt: int, key: str) -> tuple
 
 
 def _put_summary(conn: sqlite3.Connection, identity: int, points: list[Point], numbers: Sequence[float | None]) -> None:
-    known = [n for n in numbers if n is not None]
+    finite = [n for n in numbers if n is not None]
     first, last = points[0], points[-1]
     if not all(map(operator.le, points, points[1:])):
         first, last = min(points, key=_order), max(points, key=_order)
-    low, high = (min(known), max(known)) if known else (None, None)
+    low, high = (min(finite), max(finite)) if finite else (None, None)
     conn.execute(
         "UPDATE series SET count = count + ?1, min = COALESCE(MIN(min, ?2), min, ?2),"
         " max = COALESCE(MAX(max, ?3), max, ?3),"
@@ -282,6 +282,6 @@ def _put_rollups(
 
 def _summed(times: Sequence[float], steps: Sequence[int], numbers: Sequence[float | None]) -> tuple[Any, ...]:
     """Return the columns of a row of rollups; "odd" counts what is no finite number."""
-    known = [n for n in numbers if n is not None and n - n == 0.0]
-    low, high, last = (min(known), max(known), known[-1]) if known else (None, None, None)
-    return len(times), low, high, last, min(steps), max(steps), min(times), max(times), len(times) - len(known)
+    finite = [n for n in numbers if n is not None and n - n == 0.0]
+    low, high, last = (min(finite), max(finite), finite[-1]) if finite else (None, None, None)
+    return len(times), low, high, last, min(steps), max(steps), min(times), max(times), len(times) - len(finite)

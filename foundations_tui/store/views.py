@@ -44,8 +44,8 @@ def view(conn: sqlite3.Connection, name: str) -> SavedView:
     """
     text = queries.meta(conn, _PREFIX + name)
     if text is None:
-        known = ", ".join(queries.metas(conn, _PREFIX)) or "none"
-        raise NotFoundError(f"there is no view {name!r}", f"there are: {known}")
+        saved = ", ".join(queries.metas(conn, _PREFIX)) or "none"
+        raise NotFoundError(f"there is no view {name!r}", f"there are: {saved}")
     return _read(text)
 
 

@@ -70,8 +70,8 @@ def take_in_annotations(store: Store, job: str, changes: JsonTable, sent: bool) 
         " SET value = excluded.value, time = excluded.time, sent = excluded.sent WHERE excluded.time >= time",
         rows,
     )
-    known = store.conn.execute("SELECT key, value, time FROM annotations WHERE job = ?", [job]).fetchall()
-    for key, text, moment in known:
+    stored = store.conn.execute("SELECT key, value, time FROM annotations WHERE job = ?", [job]).fetchall()
+    for key, text, moment in stored:
         value = json.loads(text)
         if key in _ANNOTATED:
             if key == "trashed":  # days are counted from when it was heard of: other clocks may be wrong

@@ -69,8 +69,8 @@ def _note_activity(conn: sqlite3.Connection, rows: Iterable[tuple[str, int, str,
     for job, attempt, name, size, _ in rows:
         if name != "log" and not name.startswith("records/"):
             continue
-        known = conn.execute(query, [job, attempt, name]).fetchone()
-        if size <= (known[0] if known else 0):
+        stored = conn.execute(query, [job, attempt, name]).fetchone()
+        if size <= (stored[0] if stored else 0):
             continue
         row = conn.execute("SELECT attempt, at, gaps FROM activity WHERE job = ?", [job]).fetchone()
         gaps = json.loads(row["gaps"]) if row else []
@@ -108,11 +108,11 @@ def behind(
         "SELECT s.job, s.attempt, s.name, s.offset, s.size FROM streams s JOIN jobs j ON j.job = s.job"
         " WHERE s.host = ?1 AND j.host = ?1 AND s.offset < s.size ORDER BY s.name = 'log', j.created_at"
     )
-    wanted = None if jobs is None else set(jobs)
+    chosen = None if jobs is None else set(jobs)
     return [
         (row["job"], row["attempt"], row["name"], row["offset"], row["size"])
         for row in store.conn.execute(query, [host])
-        if (wanted is None or row["job"] in wanted) and (logs or row["name"] != "log")
+        if (chosen is None or row["job"] in chosen) and (logs or row["name"] != "log")
     ]
 
 
@@ -279,8 +279,8 @@ def put_samples_page(store: Store, job: str, attempt: int, offset: int, page: by
     taken = page.rfind(b"\n") + 1
     if not taken:
         return 0
-    known = _sample_lines(page[:taken], 5, 6)
-    rows = [(job, attempt, offset + at, *values, *[None] * (6 - len(values))) for at, values in known]
+    samples = _sample_lines(page[:taken], 5, 6)
+    rows = [(job, attempt, offset + at, *values, *[None] * (6 - len(values))) for at, values in samples]
     with store.transaction() as conn:
         if move(store, job, attempt, "samples", offset, offset + taken):
             conn.executemany("INSERT OR IGNORE INTO job_samples VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
@@ -355,8 +355,8 @@ def run_offset(store: Store, job: str, attempt: int, name: str) -> int:
 
 def forget_event_files(store: Store, job: str, attempt: int, streams: Iterable[str]) -> None:
     """Pass over the event files that an ended attempt has no more: it has removed them, or given them other names."""
-    known = set(streams)
-    gone = [EVENTS + name for name in event_files(store.conn, job, attempt) if EVENTS + name not in known]
+    final = set(streams)
+    gone = [EVENTS + name for name in event_files(store.conn, job, attempt) if EVENTS + name not in final]
     for name in gone:
         query = "DELETE FROM streams WHERE job = ? AND attempt = ? AND name = ?"
         store.conn.execute(query, [job, attempt, name])

@@ -237,7 +237,7 @@ def claim_notices(told: Sequence[tuple[str, int, str]]) -> list[bool]:
         told: (job, attempt, event).
     """
     with contextlib.closing(Store()) as store, store.transaction() as conn:
-        return [conn.execute("INSERT OR IGNORE INTO told VALUES (?, ?, ?)", one).rowcount == 1 for one in told]
+        return [conn.execute("INSERT OR IGNORE INTO told VALUES (?, ?, ?)", notice).rowcount == 1 for notice in told]
 
 
 _HAS_FILES = (

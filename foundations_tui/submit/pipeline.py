@@ -167,12 +167,12 @@ def _checked_project(session: Session, requests: list[JobRequest]) -> ProjectCon
 def _call_back(session: Session, accepted: Iterable[SubmittedJob]) -> None:
     """Stop what some hosts have accepted of jobs that another host refused: all of them are submitted, or none."""
     left = []
-    for one in accepted:
-        request = messages.Stop(one.view.spec.job, owner_name(session.hosts), 0)
+    for job in accepted:
+        request = messages.Stop(job.view.spec.job, owner_name(session.hosts), 0)
         try:
-            session.ask(one.host, request)
+            session.ask(job.host, request)
         except FoundationsError:
-            left.append(one.view.spec.job)
+            left.append(job.view.spec.job)
     if left:
         session.say(f"warning: {len(left)} jobs were accepted elsewhere and could not be stopped: {' '.join(left[:5])}")
 

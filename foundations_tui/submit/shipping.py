@@ -66,11 +66,11 @@ def _missing(agent: Agent, snapshot: Snapshot, base: str | None) -> list[str]:
     if not all(answer.base_known for answer in answers):
         oids = _oids(snapshot, None)
         answers = _ask(agent, snapshot, oids, None)
-    wanted = {oid for answer in answers for oid in answer.missing}
+    missing = {oid for answer in answers for oid in answer.missing}
     free = answers[-1].disk_free
     if free is not None:
-        _check_disk(agent, snapshot, free, bool(wanted))
-    return [oid for oid in oids if oid in wanted]
+        _check_disk(agent, snapshot, free, bool(missing))
+    return [oid for oid in oids if oid in missing]
 
 
 def _ask(agent: Agent, snapshot: Snapshot, oids: list[str], base: str | None) -> list[MissingAnswer]:
@@ -116,9 +116,9 @@ def _send(agent: Agent, snapshot: Snapshot, missing: list[str], progress: Progre
 
 
 def _send_bulk(agent: Agent, count: int, first: bytes, rest: Iterator[bytes]) -> Shipment:
-    channel, lines, said = agent.open_bulk("receive")
+    channel, lines, first_answer = agent.open_bulk("receive")
     try:
-        _raise_error(agent, said)
+        _raise_error(agent, first_answer)
         channel.set_timeout(60)
         sent = len(first)
         try:
@@ -136,9 +136,9 @@ def _send_bulk(agent: Agent, count: int, first: bytes, rest: Iterator[bytes]) ->
         channel.close()
 
 
-def _raise_error(agent: Agent, said: JsonTable) -> None:
-    if "error" in said:
-        raise refusal(agent.host.name, said["error"])
+def _raise_error(agent: Agent, answer: JsonTable) -> None:
+    if "error" in answer:
+        raise refusal(agent.host.name, answer["error"])
 
 
 def _pack(snapshot: Snapshot, oids: list[str], progress: Progress) -> Iterator[bytes]:

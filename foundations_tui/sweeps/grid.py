@@ -265,26 +265,27 @@ def expand(axes: dict[str, Axis], mode: str = "grid", count: int = 0, seed: int 
         if not 1 <= count <= MOST_JOBS:
             raise UsageError(f"--random takes 1 to {MOST_JOBS:,} jobs")
         dice = random.Random(seed)
-        return [{key: one.draw(dice) for key, one in axes.items()} for _ in range(count)]
-    values = {key: _listed(key, one) for key, one in axes.items()}
+        return [{key: axis_values.draw(dice) for key, axis_values in axes.items()} for _ in range(count)]
+    values = {key: _listed(key, axis_values) for key, axis_values in axes.items()}
     if mode == "zip":
-        lengths = {len(one) for one in values.values()}
+        lengths = {len(axis_values) for axis_values in values.values()}
         if len(lengths) > 1:
-            told = ", ".join(f"{key} has {len(one)}" for key, one in values.items())
+            told = ", ".join(f"{key} has {len(axis_values)}" for key, axis_values in values.items())
             raise UsageError(f"--zip takes lists of one length: {told}")
         return [dict(zip(values, row, strict=True)) for row in zip(*values.values(), strict=True)]
-    total = math.prod(len(one) for one in values.values())
+    total = math.prod(len(axis_values) for axis_values in values.values())
     if total > MOST_JOBS:
         raise UsageError(f"this sweep has {total:,} jobs; at most {MOST_JOBS:,} are taken", "--random N draws some")
     return [dict(zip(values, row, strict=True)) for row in itertools.product(*values.values())]
 
 
-def _listed(key: str, one: Axis) -> tuple[Any, ...]:
-    if isinstance(one, Range):
+def _listed(key: str, axis: Axis) -> tuple[Any, ...]:
+    if isinstance(axis, Range):
         raise UsageError(
-            f"sweep {key}: {one.low:g}:{one.high:g} has no step", f"{key}={one.low:g}:{one.high:g}:STEP, or --random N"
+            f"sweep {key}: {axis.low:g}:{axis.high:g} has no step",
+            f"{key}={axis.low:g}:{axis.high:g}:STEP, or --random N",
         )
-    return one.values
+    return axis.values
 
 
 def typed_words(axes: dict[str, Axis]) -> dict[str, dict[str, str]]:
@@ -292,11 +293,11 @@ def typed_words(axes: dict[str, Axis]) -> dict[str, dict[str, str]]:
     return {
         key: {
             _json(value): word
-            for value, word in zip(one.values, one.typed, strict=False)
+            for value, word in zip(axis.values, axis.typed, strict=False)
             if isinstance(value, bool | list | dict)
         }
-        for key, one in axes.items()
-        if isinstance(one, Values)
+        for key, axis in axes.items()
+        if isinstance(axis, Values)
     }
 
 
@@ -350,9 +351,9 @@ def uses(command: Iterable[str], name: str) -> bool:
 
 def unfilled(command: Iterable[str], params: Iterable[str]) -> list[str]:
     """Return the placeholders of a command that no parameter fills, as they stand there."""
-    known = set(params)
+    given = set(params)
     names = [match[2] for word in command for match in _PLACEHOLDER.finditer(word) if match[2]]
-    return [f"{{{name}}}" for name in dict.fromkeys(names) if name not in known]
+    return [f"{{{name}}}" for name in dict.fromkeys(names) if name not in given]
 
 
 def read_table(path: Path, name: str, struct: type[T]) -> T | None:

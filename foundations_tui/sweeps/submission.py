@@ -135,7 +135,7 @@ def submit(session: Session, submission: Submission, progress: Progress = SILENT
 
 def submitted_text(submission: Submission, submitted: Sequence[SubmittedJob]) -> str:
     """Return what came of a submit, in words: the ids, where the jobs went, and what travelled."""
-    ids = [one.view.spec.job for one in submitted[:_IDS_SHOWN]]
+    ids = [job.view.spec.job for job in submitted[:_IDS_SHOWN]]
     if len(submitted) > _IDS_SHOWN:
         ids.append(f"and {humanize.plural(len(submitted) - _IDS_SHOWN, 'more job')}")
     last = sweep_words(submission, submitted) if submission.is_sweep else shipped_words(submitted[0])
@@ -144,7 +144,7 @@ def submitted_text(submission: Submission, submitted: Sequence[SubmittedJob]) ->
 
 def sweep_words(submission: Submission, submitted: Sequence[SubmittedJob]) -> str:
     """Return where the jobs of a sweep went."""
-    counts = Counter(one.host for one in submitted)
+    counts = Counter(job.host for job in submitted)
     hosts = ", ".join(f"{host} ({count})" for host, count in counts.items())
     return f"sweep {submission.group}: {humanize.plural(len(submitted), 'job')} submitted to {hosts}"
 
@@ -216,7 +216,7 @@ def _in_words(
     axes = {
         "random": ", ".join(plan.axes) + " drawn at random",
         "zip": ", ".join(plan.axes) + " side by side",
-        "grid": " x ".join(f"{key} ({len(one.values)})" for key, one in plan.axes.items() if hasattr(one, "values")),
+        "grid": " x ".join(f"{key} ({len(axis.values)})" for key, axis in plan.axes.items() if hasattr(axis, "values")),
     }[plan.mode]
     gpus = f", {humanize.plural(request.gpus, 'GPU')} each" if request.gpus else ""
     words = f"{humanize.plural(len(requests), 'job')}: {axes}{gpus}"

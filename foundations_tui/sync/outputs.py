@@ -97,7 +97,7 @@ def fetch(
     Raises:
         NotFoundError: there is no such file. HostError: the host is out of reach. FoundationsError: the disk is full.
     """
-    wanted = FilesWanted(
+    request = FilesWanted(
         job.job,
         wish.attempt or max(job.attempt, 1),
         wish.what,
@@ -110,7 +110,7 @@ def fetch(
     frozen_here = wish.what == "code" and queries.was_frozen_here(session.store.conn, job.job)
 
     def pull(agent: Any) -> Fetched:
-        channel, lines, said = agent.open_bulk("send", json.dumps(wanted.to_wire()))
+        channel, lines, said = agent.open_bulk("send", json.dumps(request.to_wire()))
         try:
             if "error" in said:
                 raise refusal(job.host, said["error"])
@@ -136,9 +136,9 @@ def fetch(
         raise FoundationsError(f"{target}: {error.strerror or error}") from None
 
 
-def _announced(host: str, said: JsonTable) -> FilesAnnounced:
+def _announced(host: str, answer: JsonTable) -> FilesAnnounced:
     try:
-        return FilesAnnounced.from_wire(said, "what it sends")
+        return FilesAnnounced.from_wire(answer, "what it sends")
     except BadRequest as error:
         raise HostRefused(f"{host}: what it says of its files makes no sense: {error}") from None
 
@@ -272,8 +272,8 @@ def artifact(session: Session, row: JobRow, key: str) -> Path:
     """
     facts = row.artifacts.get(key)
     if not isinstance(facts, dict):
-        known = ", ".join(row.artifacts) or "none"
-        raise NotFoundError(f"job {row.job} has no artifact {key!r}", f"it has: {known}")
+        all_artifacts = ", ".join(row.artifacts) or "none"
+        raise NotFoundError(f"job {row.job} has no artifact {key!r}", f"it has: {all_artifacts}")
     is_synced = facts.get("kind") == SYNCED
     name = facts.get("name" if is_synced else "path")
     if not isinstance(name, str) or "/" in name or name in ("", ".", "..") or "\0" in name:

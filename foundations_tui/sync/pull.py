@@ -276,19 +276,19 @@ class _StreamPull:
         self._stored = 0
         """Up to where the stream is stored."""
 
-    def run(self, offset: int, known: int) -> bool:
+    def run(self, offset: int, known_size: int) -> bool:
         """Pull from an offset.
 
         Args:
             offset: up to where it is here.
-            known: its size as last heard: one that grows all the time is pulled up to there.
+            known_size: its size as last heard: one that grows all the time is pulled up to there.
         Returns:
             Whether that was reached.
         """
         self._carry, self._stored = b"", offset
-        end, size, pages = offset, known, 0
+        end, size, pages = offset, known_size, 0
         asked: deque[tuple[int, Promise[messages.ReadAnswer]]] = deque()
-        while end < size and (end < known or asked):
+        while end < size and (end < known_size or asked):
             if not asked or asked[0][0] > end:
                 if pages >= _PAGES_A_ROUND:
                     break
@@ -296,11 +296,11 @@ class _StreamPull:
             at, answer = asked.popleft()
             before = end
             try:
-                said, page = answer.get()
+                page_answer, page = answer.get()
             except HostError:
                 self._take()  # what has come has come
                 raise
-            size, begin = said.size, max(at, at if said.offset is None else said.offset)
+            size, begin = page_answer.size, max(at, at if page_answer.offset is None else page_answer.offset)
             pages += 1
             if begin > end:
                 self._pass_over(end, min(begin, size))
@@ -314,11 +314,11 @@ class _StreamPull:
                 size = end  # it says that there is more, and gives none
                 write_streams.put_size(self._store, *self._key, size)
         self._take()
-        if size < known and self._key[2].startswith(write_streams.EVENTS):
+        if size < known_size and self._key[2].startswith(write_streams.EVENTS):
             write_streams.put_size(self._store, *self._key, max(end, size))  # it has gone, or was begun again
         if end >= size and self._carry:
             self._pass_over_torn_line(self._stored, end)
-        return end >= min(known, size)
+        return end >= min(known_size, size)
 
     def _ahead(self, end: int, size: int) -> list[int]:
         """Return where the next pages begin that are asked for at once."""

@@ -148,18 +148,18 @@ class Folder:
 
     def _open(self, parents: tuple[str, ...]) -> int:
         """Return a descriptor of a folder below, made when it is not there; a link on the way is refused."""
-        wanted = self._within + parents
-        if self._last is not None and self._last[0] == wanted:
+        path_parts = self._within + parents
+        if self._last is not None and self._last[0] == path_parts:
             return self._last[1]
         self._leave()
         at = os.dup(self._top)
-        for place, part in enumerate(wanted, 1):
+        for place, part in enumerate(path_parts, 1):
             try:
-                below = self._step(at, part, "/".join(wanted[:place]))
+                below = self._step(at, part, "/".join(path_parts[:place]))
             finally:
                 os.close(at)
             at = below
-        self._last = (wanted, at)
+        self._last = (path_parts, at)
         return at
 
     def _step(self, at: int, part: str, shown: str) -> int:
@@ -381,9 +381,9 @@ def _walk(source: Path, name: str) -> Iterator[tuple[str, str]]:
     for parent, folders, names in os.walk(source, onerror=hidden.append):
         below = os.path.relpath(parent, source)
         prefix = name if below == "." else f"{name}/{below}"
-        links = [one for one in folders if os.path.islink(os.path.join(parent, one))]
-        for one in sorted(names + links):
-            yield os.path.join(parent, one), f"{prefix}/{one}"
+        links = [entry for entry in folders if os.path.islink(os.path.join(parent, entry))]
+        for entry in sorted(names + links):
+            yield os.path.join(parent, entry), f"{prefix}/{entry}"
     if hidden:
         raise hidden[0]
 

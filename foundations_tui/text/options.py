@@ -112,9 +112,9 @@ class Option:
 
     def _texts(self, value: Any) -> list[str]:
         if self.kind is Kind.PARAMETER:
-            return [f"{key}={_parameter_text(one)}" for key, one in value.items() if key and "=" not in key]
+            return [f"{key}={_parameter_text(part)}" for key, part in value.items() if key and "=" not in key]
         if self.kind in (Kind.PAIR, Kind.TAG):
-            return [key if self.kind is Kind.TAG and one == "" else f"{key}={one}" for key, one in value.items()]
+            return [key if self.kind is Kind.TAG and part == "" else f"{key}={part}" for key, part in value.items()]
         if self.kind is Kind.LIST:
             return [",".join(value)]
         if self.repeats:

@@ -90,8 +90,8 @@ class FoundationsApp(SerializedKeys):
             ConfigError: the settings name a theme or a key that there is not.
         """
         super().__init__()
-        for one in THEMES:
-            self.register_theme(one)
+        for theme in THEMES:
+            self.register_theme(theme)
         if settings.theme and settings.theme not in self.available_themes:
             raise ConfigError(f"there is no theme {settings.theme!r}", ", ".join(sorted(self.available_themes)))
         self.theme = settings.theme or "foundations-dark"
@@ -321,7 +321,9 @@ class FoundationsApp(SerializedKeys):
 
     def _show_keys(self) -> None:
         def operation(progress: Progress, columns: int) -> Shown:
-            rows = [[name, self._keys.get(name, one.key), one.description] for name, one in catalog().items()]
+            rows = [
+                [name, self._keys.get(name, binding.key), binding.description] for name, binding in catalog().items()
+            ]
             return Shown(tables.text(("NAME", "KEYS", "DOES"), rows, columns))
 
         background.show(self, "keys", operation)

@@ -36,8 +36,8 @@ def line(page: str, room: int, has_overview: bool, counts: dict[str, int], hosts
     if away:  # before the counts: it must not be what is cut
         mark = "x" if LOOK.ascii else "✗"
         names = ", ".join(away) if room >= _NAMES_FROM else str(len(away))
-        said = f" {mark} {names}" + (" out of reach " if room >= _WORDS_FROM else "")
-        parts.append(Content.styled(one_line(said), LOOK.style("failed")))
+        away_text = f" {mark} {names}" + (" out of reach " if room >= _WORDS_FROM else "")
+        parts.append(Content.styled(one_line(away_text), LOOK.style("failed")))
     gpus, free = sum(len(host.gpus) for host in hosts), sum(host.free_gpus for host in hosts)
     running = counts.get("running", 0) + counts.get("preparing", 0)
     waiting = counts.get("queued", 0) + counts.get("submitting", 0)

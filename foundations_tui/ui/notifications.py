@@ -87,11 +87,17 @@ def deliver(target: NotifyTarget, rows: Sequence[JobRow], now: float, failed: Ca
 def _deliver(target: NotifyTarget, rows: Sequence[JobRow], now: float) -> str:
     """Return what went wrong."""
     told = [message(row, now) for row in rows]
-    new = writes.claim_notices([(row.job, row.attempt, one["event"]) for row, one in zip(rows, told, strict=True)])
-    told = [one for one, is_new in zip(told, new, strict=True) if is_new]
+    new = writes.claim_notices(
+        [(row.job, row.attempt, notice["event"]) for row, notice in zip(rows, told, strict=True)]
+    )
+    told = [notice for notice, is_new in zip(told, new, strict=True) if is_new]
     if len(told) > _MOST_TOLD:
         rest = told[_MOST_TOLD:]
-        more = {"event": "more", "text": f"and {len(rest)} more jobs", "jobs": [one["job"] for one in rest]}
+        more = {
+            "event": "more",
+            "text": f"and {len(rest)} more jobs",
+            "jobs": [notice["job"] for notice in rest],
+        }
         told = [*told[:_MOST_TOLD], more]
     if not told:
         return ""

@@ -107,11 +107,11 @@ class ConnectionAsks:
         whose = (prompt.host, prompt.user)
         if whose in self._declined:
             return None
-        said: str | None = self._ask(prompt)
+        secret: str | None = self._ask(prompt)
         self._answers.pop(prompt, None)  # kept nowhere, and a code is good once
-        if said is None:
+        if secret is None:
             self._declined.add(whose)
-        return said
+        return secret
 
     def _ask_passphrase(self, key: LockedKey) -> str | None:
         passphrase: str | None = self._ask(key)

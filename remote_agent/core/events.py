@@ -46,22 +46,22 @@ class Change:
     def to_wire(self) -> JsonTable:
         """Return the change as a line of the journal has it, without number and time."""
         wire: JsonTable = {"type": self.TYPE}
-        for one in dataclasses.fields(self):  # type: ignore[arg-type]
-            value = getattr(self, one.name)
-            if value == _default(one):
+        for part in dataclasses.fields(self):  # type: ignore[arg-type]
+            value = getattr(self, part.name)
+            if value == _default(part):
                 continue
-            value = one.metadata["plain"](value) if "plain" in one.metadata else value
-            if "flat" in one.metadata:
+            value = part.metadata["plain"](value) if "plain" in part.metadata else value
+            if "flat" in part.metadata:
                 wire.update(value)
             else:
-                wire[one.name] = value
+                wire[part.name] = value
         return wire
 
 
-def _default(one: "dataclasses.Field[Any]") -> Any:
-    if one.default_factory is not dataclasses.MISSING:
-        return one.default_factory()
-    return one.default
+def _default(part: "dataclasses.Field[Any]") -> Any:
+    if part.default_factory is not dataclasses.MISSING:
+        return part.default_factory()
+    return part.default
 
 
 KINDS: Dict[str, Type[Change]] = {}
@@ -293,13 +293,15 @@ def _reader(kind: Type[Change]) -> Callable[[JsonTable], Change]:
     reader = _READERS.get(kind)
     if reader is None:
         fields = dataclasses.fields(kind)  # type: ignore[arg-type]
-        plain = [one.name for one in fields if "make" not in one.metadata]
+        plain = [part.name for part in fields if "make" not in part.metadata]
         made = [
-            (one.name, one.metadata["make"]) for one in fields if "make" in one.metadata and "flat" not in one.metadata
+            (part.name, part.metadata["make"])
+            for part in fields
+            if "make" in part.metadata and "flat" not in part.metadata
         ]
-        flat = [(one.name, one.metadata["make"]) for one in fields if "flat" in one.metadata]
+        flat = [(part.name, part.metadata["make"]) for part in fields if "flat" in part.metadata]
 
-        needed = {one.name for one in fields if _default(one) is dataclasses.MISSING}
+        needed = {part.name for part in fields if _default(part) is dataclasses.MISSING}
 
         def read(wire: JsonTable) -> Change:
             values = {name: wire[name] for name in plain if name in wire}

@@ -280,7 +280,7 @@ class _FreeResources:
 
     def _why_no_gpus(self, spec: JobSpec, free: int) -> str:
         ours = sum(1 for gpu in self._capacity.gpus if self._is_leased(gpu)) - (free if spec.gpu_memory else 0)
-        wanted = f"{size_words(spec.gpu_memory)} on " if spec.gpu_memory else ""
+        share = f"{size_words(spec.gpu_memory)} on " if spec.gpu_memory else ""
         parts = [f"{free} free"]
         if ours > 0:
             parts.append(f"{ours} leased to jobs")
@@ -290,7 +290,7 @@ class _FreeResources:
             if gpu.uuid in self._capacity.held and not self._is_leased(gpu)
         ]
         parts += [f"GPU {gpu.index} {words}" if words[:4] != "held" else f"1 {words}" for gpu, words in held]
-        return f"waits for {wanted}{_count(spec.gpus, 'GPU')}: {', '.join(parts)}"
+        return f"waits for {share}{_count(spec.gpus, 'GPU')}: {', '.join(parts)}"
 
     def _is_leased(self, gpu: Gpu) -> bool:
         return bool(self._whole.get(gpu.uuid) or self._shared.get(gpu.uuid))

@@ -159,17 +159,17 @@ class HostState:
             spec: the job.
             after: only of those that took longer than this.
         """
-        known = self._durations.get(similarity_key(spec), ())
-        if len(known) < ENOUGH_LIKE_JOBS:
+        durations = self._durations.get(similarity_key(spec), ())
+        if len(durations) < ENOUGH_LIKE_JOBS:
             return None
-        longer = [seconds for seconds in known if seconds > after]
+        longer = [seconds for seconds in durations if seconds > after]
         return statistics.median(longer) if longer else after * 1.1
 
     def remember_duration(self, view: JobView) -> None:
         """Take in how long a job took, when it has completed."""
         if view.state is JobState.COMPLETED and view.started_at is not None and view.ended_at is not None:
-            known = self._durations.setdefault(similarity_key(view.spec), deque(maxlen=_LIKE_JOBS))
-            known.append(max(0.0, view.ended_at - view.started_at))
+            durations = self._durations.setdefault(similarity_key(view.spec), deque(maxlen=_LIKE_JOBS))
+            durations.append(max(0.0, view.ended_at - view.started_at))
 
     def _last_seq(self, job: str) -> Optional[int]:
         view = self.jobs.get(job)
@@ -383,11 +383,11 @@ def _pruned(state: HostState, entry: JournalEntry, change: events.Pruned) -> Non
 
 def _annotated(state: HostState, entry: JournalEntry, change: events.Annotated) -> None:
     """Of two values the later one stands, in whatever order they arrive."""
-    known = dict(state.jobs[change.job].annotations)
+    annotations = dict(state.jobs[change.job].annotations)
     for key, value in change.changes.items():
-        if key not in known or value[1] >= known[key][1]:
-            known[key] = value
-    _update(state, entry, change.job, annotations=known)
+        if key not in annotations or value[1] >= annotations[key][1]:
+            annotations[key] = value
+    _update(state, entry, change.job, annotations=annotations)
 
 
 def _paused(state: HostState, entry: JournalEntry, change: events.Paused) -> None:

@@ -41,29 +41,29 @@ def check(fresh: List[NewJob], state: HostState, capacity: Capacity, paths: Path
     if not fresh:
         return
     _check_disk(paths.root)
-    for snapshot in {one.spec.snapshot for one in fresh}:
+    for snapshot in {job.spec.snapshot for job in fresh}:
         if not objects.has(snapshot):
             raise NotFound(f"snapshot {snapshot} is not on this host")
     before: Set[str] = set()
-    for one in fresh:
-        _check_spec(one.spec, state, capacity, paths.root)
-        _check_dependencies(one.spec, state, before)
-        before.add(one.spec.job)
+    for job in fresh:
+        _check_spec(job.spec, state, capacity, paths.root)
+        _check_dependencies(job.spec, state, before)
+        before.add(job.spec.job)
 
 
 def keep_private(fresh: List[NewJob], paths: Paths) -> None:
     """Keep secrets and the like in files of their own, durable before the jobs are accepted."""
-    private = [one for one in fresh if one.private]
+    private = [new_job for new_job in fresh if new_job.private]
     few = len(private) <= _MANY
-    for one in private:
-        job = paths.job(one.spec.job)
+    for new_job in private:
+        job = paths.job(new_job.spec.job)
         os.makedirs(job.folder, 0o700, exist_ok=True)
-        files.write_bytes(job.private, json.dumps(one.private).encode(), durable=few)
+        files.write_bytes(job.private, json.dumps(new_job.private).encode(), durable=few)
     if private and few:
         files.disk.sync_folder(paths.jobs)
     elif private and not files.disk.sync_all(paths.jobs):
-        for one in private:
-            files.write_bytes(paths.job(one.spec.job).private, json.dumps(one.private).encode())
+        for new_job in private:
+            files.write_bytes(paths.job(new_job.spec.job).private, json.dumps(new_job.private).encode())
         files.disk.sync_folder(paths.jobs)
 
 

@@ -296,12 +296,12 @@ def _submit(service: Service, request: messages.Submit) -> messages.JobAnswer:
 def _submit_many(service: Service, request: messages.SubmitMany) -> messages.SubmitManyAnswer:
     """Accept jobs, all or none: ``base`` is what their specifications share, ``specs`` what each adds."""
     _refuse_older(request)
-    wanted: List[NewJob] = []
+    jobs: List[NewJob] = []
     for own in request.specs:
         spec = JobSpec.from_wire({**request.base, **own})
-        spec.check(wanted[0].spec if wanted else None)
-        wanted.append(NewJob(spec, request.private))
-    views = service.engine.requests.submit_all(wanted)
+        spec.check(jobs[0].spec if jobs else None)
+        jobs.append(NewJob(spec, request.private))
+    views = service.engine.requests.submit_all(jobs)
     return messages.SubmitManyAnswer([(v.spec.job, v.seq, v.queued_at or 0.0, v.rank) for v in views])
 
 
@@ -414,15 +414,15 @@ def _forgive(service: Service, request: messages.Forgive) -> messages.ForgiveAns
     return messages.ForgiveAnswer([uuid for uuid in uuids if service.probe.occupancy.forgive(uuid)])
 
 
-def _gpus_named(service: Service, wanted: str) -> List[str]:
+def _gpus_named(service: Service, name: str) -> List[str]:
     """Return the UUIDs of the GPUs that an index or a UUID means: MIG devices share an index.
 
     Raises:
         NotFound: there is none.
     """
-    uuids = [gpu.uuid for gpu in service.probe.gpus if wanted in (gpu.uuid, str(gpu.index))]
+    uuids = [gpu.uuid for gpu in service.probe.gpus if name in (gpu.uuid, str(gpu.index))]
     if not uuids:
-        raise NotFound(f"there is no GPU {wanted} on this host")
+        raise NotFound(f"there is no GPU {name} on this host")
     return uuids
 
 

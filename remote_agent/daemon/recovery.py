@@ -61,15 +61,15 @@ def from_salvage(state: HostState, salvaged: List[JsonTable]) -> Iterator[Change
     """Yield what lies behind the damage and still makes sense; the caller folds each before it asks for the next."""
     for event in salvaged:
         job = event.get("job", "")
-        known = job in state.jobs
+        is_known = job in state.jobs
         if event["type"] in ("submitted", "view"):
-            makes_sense = not known and job not in state.deleted
+            makes_sense = not is_known and job not in state.deleted
         elif event["type"] in ("paused", "resumed", "acknowledged"):
             makes_sense = True
         elif event["type"] in _NEED_A_LEASE:
             makes_sense = job in state.active
         else:
-            makes_sense = known and (event["type"] in ("deleted", "told") or not state.jobs[job].state.is_final)
+            makes_sense = is_known and (event["type"] in ("deleted", "told") or not state.jobs[job].state.is_final)
         if makes_sense:
             try:
                 yield change_of(event)
@@ -96,11 +96,11 @@ def with_copies(
         job = event.get("job")
         if _is_submit(event) and not (job in state.jobs or job in state.deleted or job in there):
             lost[str(job)] = event
-    known = {event["seq"] for event in salvaged}
-    last = max([good, *known])
-    missing = last - good - len({number for number in known if good < number})
+    salvaged_numbers = {event["seq"] for event in salvaged}
+    last = max([good, *salvaged_numbers])
+    missing = last - good - len({number for number in salvaged_numbers if good < number})
     copied = {event["seq"] for event in lost.values()}
-    are_all = len(copied) == missing and all(good < number < last for number in copied - known)
+    are_all = len(copied) == missing and all(good < number < last for number in copied - salvaged_numbers)
     return sorted([*salvaged, *lost.values()], key=lambda event: int(event["seq"])), not are_all
 
 
@@ -127,10 +127,10 @@ def from_folders(state: HostState, paths: Paths) -> List[Change]:
     return changes
 
 
-def _begun(paths: Paths, spec: JobSpec, known: int) -> List[Change]:
+def _begun(paths: Paths, spec: JobSpec, known_attempt: int) -> List[Change]:
     job = paths.job(spec.job)
     last = max((int(n) for n in _names(os.path.join(job.folder, "attempts")) if n.isdigit()), default=0)
-    if last <= known:
+    if last <= known_attempt:
         return []
     record = supervision.record_of(files.read_json(job.attempt(last).supervisor))
     return [Leased(spec.job, last, record.lease or Lease(spec.cpus))]

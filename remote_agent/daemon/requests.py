@@ -60,19 +60,19 @@ class Requests:
         """Accept a job; see ``submit_all``."""
         return self.submit_all([NewJob(spec, private)])[0]
 
-    def submit_all(self, wanted: List[NewJob]) -> List[JobView]:
+    def submit_all(self, jobs: List[NewJob]) -> List[JobView]:
         """Accept jobs, all or none; an id that is known is the job that it was.
 
         Raises:
             NotFound: a snapshot or a job to wait for is not here. Unsatisfiable, DiskFull, Conflict: why not.
         """
-        fresh = [one for one in wanted if one.spec.job not in self._state.jobs]
+        fresh = [job for job in jobs if job.spec.job not in self._state.jobs]
         admission.check(fresh, self._state, self._capacity(), self._paths, self._objects)
-        self._ledger.accepting(one.spec.job for one in fresh if one.private)
+        self._ledger.accepting(job.spec.job for job in fresh if job.private)
         admission.keep_private(fresh, self._paths)
-        for one in fresh:
-            self._ledger.record(events.Submitted(one.spec.job, one.spec))
-        return [self._state.jobs[one.spec.job] for one in wanted]
+        for job in fresh:
+            self._ledger.record(events.Submitted(job.spec.job, job.spec))
+        return [self._state.jobs[job.spec.job] for job in jobs]
 
     def stop(self, job: str, by: str, grace: Optional[float] = None) -> JobView:
         """End a job: at once when it waits, by its supervisor when it runs.
@@ -170,17 +170,17 @@ class Requests:
         Raises:
             BadRequest: something is no annotation; nothing was taken.
         """
-        for job, wanted in changes.items():
-            check_annotations(wanted)
+        for job, of_job in changes.items():
+            check_annotations(of_job)
             if job in self._state.jobs:
-                size = checks.json_size({**self._state.jobs[job].annotations, **wanted})
+                size = checks.json_size({**self._state.jobs[job].annotations, **of_job})
                 if size > MOST_SPEC_BYTES:
                     raise BadRequest(
                         f"what is said of job {job} has {size:,} bytes; at most {MOST_SPEC_BYTES:,} are kept"
                     )
-        for job, wanted in changes.items():
+        for job, of_job in changes.items():
             if job in self._state.jobs:
-                self._ledger.record(events.Annotated(job, wanted))
+                self._ledger.record(events.Annotated(job, of_job))
         return [job for job in changes if job not in self._state.jobs]
 
     def pause(self, group: str, paused: bool) -> None:

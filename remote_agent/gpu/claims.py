@@ -153,17 +153,17 @@ def _is_shared(folder: str) -> bool:
 class _Claim:
     """What one claim says, checked."""
 
-    def __init__(self, said: Any, uid: int) -> None:
+    def __init__(self, table: Any, uid: int) -> None:
         """Raise BadRequest, ValueError, TypeError or KeyError when it makes no sense.
 
         Args:
-            said: as it was read.
+            table: as it was read.
             uid: whose file it is.
         """
         self._uid = uid
-        self._who = ProcessIdentity.from_wire(said["who"])
-        self._namespace = str(said["namespace"])
-        self.since = float(said["since"])
+        self._who = ProcessIdentity.from_wire(table["who"])
+        self._namespace = str(table["namespace"])
+        self.since = float(table["since"])
         if not 0 <= self.since < END_OF_TIME:
             raise ValueError("out of all bounds")
 

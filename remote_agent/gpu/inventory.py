@@ -104,21 +104,21 @@ _FAULT = re.compile(r"ERR!|\berror\b|\blost\b|requires? reset|reset required|fal
 _SILENT = "the tool tells nothing of it"
 
 
-def parse(text: str, known: Sequence[Gpu] = ()) -> List[Gpu]:
+def parse(text: str, before: Sequence[Gpu] = ()) -> List[Gpu]:
     """Return the GPUs in the output of QUERY; lines that are no such row are passed over.
 
     Args:
         text: the output.
-        known: as last seen: a row that is all faults is known by its index, unless another row is that GPU.
+        before: as last seen: a row that is all faults is known by its index, unless another row is that GPU.
     """
     rows = [cells for cells in map(_cells, text.splitlines()) if cells]
-    unseen = _unseen(known, [cells[1] for cells in rows])
+    unseen = _unseen(before, [cells[1] for cells in rows])
     return [_of_row(place, cells, unseen) for place, cells in enumerate(rows)]
 
 
-def _unseen(known: Sequence[Gpu], uuids: Iterable[str]) -> Dict[int, Gpu]:
+def _unseen(before: Sequence[Gpu], uuids: Iterable[str]) -> Dict[int, Gpu]:
     there = set(uuids)
-    return {gpu.index: gpu for gpu in known if gpu.uuid not in there}
+    return {gpu.index: gpu for gpu in before if gpu.uuid not in there}
 
 
 def _cells(line: str) -> List[str]:
@@ -154,9 +154,9 @@ def _of_row(place: int, cells: List[str], unseen: Mapping[int, Gpu]) -> Gpu:
     return Gpu(index, uuid, name, total, used, load, heat, power, sick=sick_words(faults[0]) if faults else "")
 
 
-def sick_words(said: str) -> str:
+def sick_words(output: str) -> str:
     """Return what a tool says of a GPU that is not well, in words."""
-    return f"not healthy: {said.strip('[] ')[:200]}"
+    return f"not healthy: {output.strip('[] ')[:200]}"
 
 
 _NAMELESS = "GPU-unknown-"
@@ -167,19 +167,19 @@ def _is_nameless(gpu: Gpu) -> bool:
     return gpu.uuid.startswith(_NAMELESS)
 
 
-def with_lost(seen: List[Gpu], known: Iterable[Gpu], said: str) -> List[Gpu]:
+def with_lost(seen: List[Gpu], before: Iterable[Gpu], output: str) -> List[Gpu]:
     """Return the GPUs that were seen, and those that have gone from the tool's list, as sick.
 
     Args:
         seen: now.
-        known: as last seen.
-        said: what else the tool wrote, which may name the reason.
+        before: as last seen.
+        output: what else the tool wrote, which may name the reason.
     """
     there = {gpu.uuid for gpu in seen}
-    reason = next((sick_words(line.strip()) for line in said.splitlines() if _FAULT.search(line)), "")
+    reason = next((sick_words(line.strip()) for line in output.splitlines() if _FAULT.search(line)), "")
     gone = sick_words("the driver lists it no more")
     places = {gpu.index for gpu in seen}
-    missing = [gpu for gpu in known if gpu.uuid not in there and not (_is_nameless(gpu) and gpu.index in places)]
+    missing = [gpu for gpu in before if gpu.uuid not in there and not (_is_nameless(gpu) and gpu.index in places)]
     lost = [replace(gpu, sick=reason or gpu.sick or gone) for gpu in missing]
     return sorted([*seen, *lost], key=lambda gpu: gpu.index)
 
@@ -221,18 +221,18 @@ def with_mig(gpus: Iterable[Gpu], devices: List[Tuple[str, str, str]]) -> List[G
     return all_devices
 
 
-def parse_rocm(text: str, known: Sequence[Gpu] = ()) -> List[Gpu]:
+def parse_rocm(text: str, before: Sequence[Gpu] = ()) -> List[Gpu]:
     """Return the GPUs in the output of QUERY_ROCM.
 
     Args:
         text: the output.
-        known: as last seen: a card without an id of its own is known by its index.
+        before: as last seen: a card without an id of its own is known by its index.
     """
     cards = {
         int(card[4:]): facts for card, facts in _json_in(text, dict).items() if re.match(r"card[0-9]{1,4}\Z", card)
     }
     ids = {index: _amd_uuid(_first(facts, "Unique ID")) for index, facts in cards.items()}
-    unseen = _unseen(known, ids.values())
+    unseen = _unseen(before, ids.values())
     return [_of_card(index, ids[index], cards[index], unseen.get(index)) for index in sorted(cards)]
 
 
@@ -251,11 +251,11 @@ def _of_card(index: int, uuid: str, facts: Any, before: Optional[Gpu]) -> Gpu:
     )
 
 
-def parse_amd(listed: str, measured: str, known: Sequence[Gpu] = ()) -> List[Gpu]:
+def parse_amd(listed: str, measured: str, before: Sequence[Gpu] = ()) -> List[Gpu]:
     """Return the GPUs in the outputs of QUERY_AMD_LIST and QUERY_AMD; known are those last seen."""
     ids = {index: _amd_uuid(entry.get("uuid")) for index, entry in _entries(listed).items()}
     parts = _entries(measured)
-    unseen = _unseen(known, ids.values())
+    unseen = _unseen(before, ids.values())
     return [_of_entry(index, ids.get(index, ""), parts[index], unseen.get(index)) for index in sorted(parts)]
 
 
@@ -273,28 +273,28 @@ def _of_entry(index: int, uuid: str, entry: JsonTable, before: Optional[Gpu]) ->
     return Gpu(index, uuid, "AMD GPU", *numbers, vendor="amd", sick=_amd_sick(entry, numbers))
 
 
-def _amd_uuid(said: Any) -> str:
+def _amd_uuid(text: Any) -> str:
     """Return the id of a GPU as we write it; empty for one that the tool does not know."""
-    unique = said.strip().replace("0x", "") if isinstance(said, str) else ""
+    unique = text.strip().replace("0x", "") if isinstance(text, str) else ""
     return f"GPU-{unique}" if unique and not _UNKNOWN.search(unique) and not _FAULT.search(unique) else ""
 
 
 def _amd_sick(facts: Any, numbers: Sequence[Optional[int]]) -> str:
     """Return what is wrong with an AMD GPU: a fault in place of a value, or no value at all."""
-    for said in _texts(facts):
-        if _FAULT.search(said):
-            return sick_words(said)
+    for text in _texts(facts):
+        if _FAULT.search(text):
+            return sick_words(text)
     return sick_words(_SILENT) if all(number is None for number in numbers) else ""
 
 
 def _texts(facts: Any) -> Iterable[str]:
     waiting = [facts]
     while waiting:
-        one = waiting.pop()
-        if isinstance(one, str):
-            yield one
-        elif isinstance(one, (dict, list)):
-            waiting += one.values() if isinstance(one, dict) else one
+        value = waiting.pop()
+        if isinstance(value, str):
+            yield value
+        elif isinstance(value, (dict, list)):
+            waiting += value.values() if isinstance(value, dict) else value
 
 
 def allowed(gpus: List[Gpu], setting: Any) -> List[Gpu]:
@@ -345,8 +345,8 @@ def _value(cell: Any) -> Optional[int]:
 
 def _memory(cell: Any) -> Optional[int]:
     """Return an amount of memory in MiB; amd-smi tells the unit, MB unless it says another."""
-    said, unit = (cell.get("value"), cell.get("unit")) if isinstance(cell, dict) else (cell, "")
-    match = re.match(r"\s*([0-9]{1,15}(?:\.[0-9]*)?)\s*([A-Za-z]*)", str(said))
+    amount, unit = (cell.get("value"), cell.get("unit")) if isinstance(cell, dict) else (cell, "")
+    match = re.match(r"\s*([0-9]{1,15}(?:\.[0-9]*)?)\s*([A-Za-z]*)", str(amount))
     factor = _UNITS.get((str(unit) if unit else match[2]).upper()) if match else None
     return None if match is None or factor is None else int(float(match[1]) * factor + 0.5)
 

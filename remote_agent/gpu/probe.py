@@ -189,14 +189,14 @@ class GpuProbe(GpuSource):
         if "mig" in texts:
             self._mig = inventory.parse_mig(texts["mig"])
         if "rocm" in texts:
-            seen, said = inventory.parse_rocm(texts["rocm"], self._whole_gpus), ""
+            seen, complaints = inventory.parse_rocm(texts["rocm"], self._whole_gpus), ""
         elif "amd" in texts:
-            seen, said = inventory.parse_amd(texts["amd_list"], texts["amd"], self._whole_gpus), ""
+            seen, complaints = inventory.parse_amd(texts["amd_list"], texts["amd"], self._whole_gpus), ""
         else:
-            seen, said = inventory.parse(texts["gpus"], self._whole_gpus), _without_rows(texts["gpus"])
+            seen, complaints = inventory.parse(texts["gpus"], self._whole_gpus), _without_rows(texts["gpus"])
             if not seen and not self._whole_gpus:
                 self.problem = f"{self._tool} lists no GPU: {_said(texts['gpus'])}"
-        self._whole_gpus = inventory.with_lost(seen, self._whole_gpus, said)
+        self._whole_gpus = inventory.with_lost(seen, self._whole_gpus, complaints)
         self.gpus = inventory.with_mig(self._whole_gpus, self._mig)
         processes = [_known(process) for process in inventory.parse_processes(texts.get("processes", ""))]
         sick = {gpu.uuid: gpu.sick for gpu in self.gpus if gpu.sick}

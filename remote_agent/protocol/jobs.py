@@ -119,11 +119,11 @@ class JobSpec:
             BadRequest: a field is missing or unknown as a whole.
         """
         try:
-            known = _known(cls, wire)
+            values = _known(cls, wire)
             for name in _SPEC_TUPLES:
-                if name in known:
-                    known[name] = tuple([str(word) for word in known[name]])
-            spec = cls(**known)
+                if name in values:
+                    values[name] = tuple([str(word) for word in values[name]])
+            spec = cls(**values)
         except (TypeError, KeyError) as error:
             raise BadRequest(f"not a job specification: {error}") from None
         spec.check_id()  # it becomes a path on either side
@@ -324,8 +324,8 @@ class JobView:
     @classmethod
     def from_wire(cls, wire: JsonTable) -> "JobView":
         """Return the view in a journal, which was checked before; unknown fields are ignored."""
-        known = _known(cls, wire)
-        known.update(
+        values = _known(cls, wire)
+        values.update(
             spec=JobSpec.from_wire(wire["spec"]),
             state=JobState(wire["state"]),
             attempt=int(wire.get("attempt", 0)),
@@ -334,7 +334,7 @@ class JobView:
             cause=known_cause(wire.get("cause")),
             attempts=tuple(map(PastAttempt.known, wire.get("attempts", ()))),
         )
-        return cls(**known)
+        return cls(**values)
 
     @classmethod
     def received(cls, wire: Any, problems: List[str]) -> "JobView":

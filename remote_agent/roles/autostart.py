@@ -32,10 +32,10 @@ WantedBy=default.target
 def main(root: str, agent: str, nonce: str, wish: str) -> int:
     """Turn it "on" or "off", or say how it is ("status"), in one line behind the nonce."""
     try:
-        said = {"on": turn_on, "off": turn_off, "status": status}[wish](root).to_wire()
+        answer = {"on": turn_on, "off": turn_off, "status": status}[wish](root).to_wire()
     except OSError as error:
-        said = {"error": {"code": "failed", "message": f"{error.strerror}: {error.filename}"}}
-    say(nonce, **said)
+        answer = {"error": {"code": "failed", "message": f"{error.strerror}: {error.filename}"}}
+    say(nonce, **answer)
     return 0
 
 

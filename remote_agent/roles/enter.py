@@ -34,10 +34,10 @@ def main(root: str, agent: str, nonce: str, wish: str) -> int:
         wish: ``EnterWanted`` as JSON in URL-safe base64.
     """
     try:
-        wanted = EnterWanted.from_wire(json.loads(base64.urlsafe_b64decode(wish)), "what is wished for")
+        request = EnterWanted.from_wire(json.loads(base64.urlsafe_b64decode(wish)), "what is wished for")
         home = (os.path.expanduser("~"), dict(os.environ))
-        folder, env = _inside(Paths(root), agent, wanted) if wanted.job else home
-        words = wanted.command or _login_shell()
+        folder, env = _inside(Paths(root), agent, request) if request.job else home
+        words = request.command or _login_shell()
         os.chdir(folder)
     except (AgentError, OSError, ValueError) as error:
         _say(nonce, {"error": str(error)})
@@ -50,14 +50,14 @@ def main(root: str, agent: str, nonce: str, wish: str) -> int:
         return 127 if isinstance(error, FileNotFoundError) else 126
 
 
-def _inside(paths: Paths, agent: str, wanted: EnterWanted) -> Tuple[str, Dict[str, str]]:
-    job = paths.job(wanted.job)
-    attempt = job.attempt(wanted.attempt)
+def _inside(paths: Paths, agent: str, request: EnterWanted) -> Tuple[str, Dict[str, str]]:
+    job = paths.job(request.job)
+    attempt = job.attempt(request.attempt)
     if not os.path.isdir(attempt.work):
         raise NotFound("the job has no folder on this host: it has not started, or was pruned")
     spec = JobSpec.from_wire(files.read_json(job.spec) or {})
     lease = record_of(files.read_json(attempt.supervisor)).lease or Lease(spec.cpus)
-    env = environment.variables(spec, wanted.attempt, lease, paths, paths.sdk(agent))
+    env = environment.variables(spec, request.attempt, lease, paths, paths.sdk(agent))
     try:
         env.update(environment.secrets(spec, job))
     except AgentError:

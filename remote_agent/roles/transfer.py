@@ -68,8 +68,8 @@ def survey(root: str, nonce: str, wish: str) -> int:
         wish: JSON: [job, snapshot] of each.
     """
     try:
-        wanted = _SURVEYED(json.loads(wish), "jobs")
-        surveys = {job: _surveyed(root, job, snapshot) for job, snapshot in wanted}
+        jobs = _SURVEYED(json.loads(wish), "jobs")
+        surveys = {job: _surveyed(root, job, snapshot) for job, snapshot in jobs}
     except (AgentError, OSError, ValueError) as error:
         say(nonce, error=_refusal(error))
         return 1
@@ -95,9 +95,9 @@ def send(root: str, nonce: str, wish: str) -> int:
     """
     paths = Paths(root)
     try:
-        wanted = FilesWanted.from_wire(json.loads(wish), "what is wished for")
-        members, refused, in_git = _sorted_out(_members(paths, wanted), wanted.with_git)
-        members, left = _within(members, wanted.limit)
+        request = FilesWanted.from_wire(json.loads(wish), "what is wished for")
+        members, refused, in_git = _sorted_out(_members(paths, request), request.with_git)
+        members, left = _within(members, request.limit)
     except (AgentError, OSError, ValueError) as error:
         say(nonce, error=_refusal(error))
         return 1
@@ -110,7 +110,7 @@ def send(root: str, nonce: str, wish: str) -> int:
         left=left[:_MOST_NAMED],
         left_count=len(left),
         left_bytes=sum(size for _, size in left),
-        receipt=_receipt(paths, wanted, members),
+        receipt=_receipt(paths, request, members),
     )
     say(nonce, **announced.to_wire())
     with tarfile.open(fileobj=sys.stdout.buffer, mode="w|", format=tarfile.PAX_FORMAT) as tar:
@@ -120,10 +120,10 @@ def send(root: str, nonce: str, wish: str) -> int:
     return 0
 
 
-def _receipt(paths: Paths, wanted: FilesWanted, members: List[_Member]) -> str:
-    if wanted.what == "code":
+def _receipt(paths: Paths, request: FilesWanted, members: List[_Member]) -> str:
+    if request.what == "code":
         return ""  # it came from home
-    return unfetched.write_receipt(paths.job(wanted.job), [m.source for m in members if m.link is None])
+    return unfetched.write_receipt(paths.job(request.job), [m.source for m in members if m.link is None])
 
 
 def _sorted_out(members: Iterator[_Member], with_git: bool) -> Tuple[List[_Member], List[Tuple[str, str]], int]:
@@ -155,27 +155,27 @@ def _within(members: List[_Member], limit: int) -> Tuple[List[_Member], List[Tup
     return fitting, left
 
 
-def _members(paths: Paths, wanted: FilesWanted) -> Iterator[_Member]:
+def _members(paths: Paths, request: FilesWanted) -> Iterator[_Member]:
     """Yield the files that are wished for."""
-    job = paths.job(wanted.job)
-    attempt = job.attempt(wanted.attempt)
+    job = paths.job(request.job)
+    attempt = job.attempt(request.attempt)
     store = ObjectStore(paths.objects)
-    if wanted.what == "checkpoints":
+    if request.what == "checkpoints":
         yield from _below(job.checkpoints, "")
-    elif wanted.what == "code":
-        for mode, name, oid in store.walk(wanted.snapshot):
+    elif request.what == "code":
+        for mode, name, oid in store.walk(request.snapshot):
             yield _of_snapshot(os.fsdecode(name), store.path(oid), mode)
-    elif wanted.what in ("artifacts", "synced"):
-        top = job.artifacts if wanted.what == "artifacts" else job.synced
-        names = set(wanted.paths)
+    elif request.what in ("artifacts", "synced"):
+        top = job.artifacts if request.what == "artifacts" else job.synced
+        names = set(request.paths)
         yield from (member for member in _below(top, "") if not names or member.name.split(os.sep)[0] in names)
-    elif wanted.what == "outputs":
-        chosen, top = _pattern(wanted.paths), files.inside(attempt.work, wanted.base)
+    elif request.what == "outputs":
+        chosen, top = _pattern(request.paths), files.inside(attempt.work, request.base)
         yield from (member for member in _below(top, "") if chosen.match(member.name))
-    elif wanted.what == "written":
-        yield from _written(store, wanted.snapshot, attempt, _data_links(files.read_json(job.spec)))
+    elif request.what == "written":
+        yield from _written(store, request.snapshot, attempt, _data_links(files.read_json(job.spec)))
     else:
-        for path in wanted.paths:
+        for path in request.paths:
             yield from _named(attempt.work, path)
 
 
@@ -184,8 +184,8 @@ def _pattern(patterns: List[str]) -> "re.Pattern[str]":
     parts = []
     for pattern in patterns:
         words = re.split(r"(\*\*/|\*\*|\*|\?)", pattern.strip("/"))
-        known = {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}
-        parts.append("".join(known.get(word, re.escape(word)) for word in words) + "(?:/.*)?")
+        expressions = {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}
+        parts.append("".join(expressions.get(word, re.escape(word)) for word in words) + "(?:/.*)?")
     return re.compile("(?:" + "|".join(parts) + r")\Z", re.DOTALL)
 
 

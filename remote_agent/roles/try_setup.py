@@ -32,10 +32,10 @@ def main(root: str, nonce: str, setup: str) -> int:
             stderr=subprocess.STDOUT,
             timeout=_SECONDS,
         )
-        code, said = done.returncode, done.stdout
+        code, output = done.returncode, done.stdout
     except subprocess.TimeoutExpired:
-        code, said = 124, f"it did not end within {_SECONDS} s".encode()
+        code, output = 124, f"it did not end within {_SECONDS} s".encode()
     except OSError as error:
-        code, said = 126, str(error).encode()
-    say(nonce, exit_code=code, said=said[-_MOST_SAID:].decode("utf-8", "replace"))
+        code, output = 126, str(error).encode()
+    say(nonce, exit_code=code, output=output[-_MOST_SAID:].decode("utf-8", "replace"))
     return 0

@@ -20,9 +20,9 @@ from remote_agent.system import processes, unix_sockets
 
 def main(root: str, nonce: str) -> int:
     """Remove it, and say so behind the nonce; refuse while an agent or a job of it lives."""
-    said = remove(root)
-    say(nonce, **said)
-    return 1 if "error" in said else 0
+    answer = remove(root)
+    say(nonce, **answer)
+    return 1 if "error" in answer else 0
 
 
 def remove(root: str) -> JsonTable:

@@ -102,9 +102,9 @@ def words(job: JobPaths) -> str:
     if not summary.files or summary.largest is None:
         return ""
     name, size = summary.largest
-    one, were = ("file", "was") if summary.files == 1 else ("files", "were")
+    noun, were = ("file", "was") if summary.files == 1 else ("files", "were")
     return (
-        f"{summary.files} {one} that it wrote ({_amount(summary.bytes)}) {were} never fetched,"
+        f"{summary.files} {noun} that it wrote ({_amount(summary.bytes)}) {were} never fetched,"
         f" the largest {name} ({_amount(size)})"
     )
 

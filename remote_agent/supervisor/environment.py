@@ -68,10 +68,10 @@ def secrets(spec: JobSpec, job: JobPaths) -> Dict[str, str]:
         AgentError: their file is gone.
     """
     private = files.read_json(job.private) if spec.secrets else {}
-    known = private.get("secrets") if isinstance(private, dict) else None
-    if spec.secrets and (not isinstance(known, dict) or set(spec.secrets) - set(known)):
+    stored = private.get("secrets") if isinstance(private, dict) else None
+    if spec.secrets and (not isinstance(stored, dict) or set(spec.secrets) - set(stored)):
         raise AgentError("its secrets are not on this host any more; submit it again")
-    return {name: str(known[name]) for name in spec.secrets} if known else {}
+    return {name: str(stored[name]) for name in spec.secrets} if stored else {}
 
 
 def interpreter(spec: JobSpec, search: str) -> str:

@@ -102,9 +102,9 @@ def _next_order(daemon: Optional[socket.socket]) -> Union[StartOrder, Dismissal,
             break
         if not message:
             break
-        said = understood(message)
-        if isinstance(said, (StartOrder, Dismissal)):  # a stop may have crossed the end
-            return said
+        order = understood(message)
+        if isinstance(order, (StartOrder, Dismissal)):  # a stop may have crossed the end
+            return order
     return None
 
 

@@ -93,8 +93,8 @@ class LoginQuestion:
 def identity() -> Dict[str, str]:
     """Return who the user is, as variables: HOME, USER, LOGNAME, SHELL."""
     try:
-        known = pwd.getpwuid(os.getuid())
-        name, home, shell = known.pw_name, known.pw_dir, known.pw_shell
+        account = pwd.getpwuid(os.getuid())
+        name, home, shell = account.pw_name, account.pw_dir, account.pw_shell
     except KeyError:  # a container that was given a user without a name
         name, home, shell = os.environ.get("USER", ""), os.environ.get("HOME", "/"), ""
     name = name or str(os.getuid())

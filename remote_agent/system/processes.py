@@ -61,9 +61,9 @@ def forget_shell() -> None:
         pass  # only root may take it back
     for _, number in _LIMITS:
         soft, hard = resource.getrlimit(number)
-        for wanted in ((resource.RLIM_INFINITY, resource.RLIM_INFINITY), (hard, hard)):
+        for limits in ((resource.RLIM_INFINITY, resource.RLIM_INFINITY), (hard, hard)):
             try:
-                resource.setrlimit(number, wanted)
+                resource.setrlimit(number, limits)
                 break
             except (ValueError, OSError):
                 continue  # only root may raise the hard one

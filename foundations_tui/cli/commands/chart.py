@@ -42,8 +42,8 @@ def chart(jobs: tuple[str, ...], where: str, key: str, axis: str, log: bool, hei
         raise UsageError(f"a chart takes at most {_MOST_CURVES} jobs")
     curves = [_curve(conn, row, key, axis) for row in rows]
     if not any(curve.xs for curve in curves):
-        known = ", ".join(dict.fromkeys(name for row in rows for name in row.metrics)) or "none"
-        raise NotFoundError(f"there are no numbers of {key!r}", f"there are: {known}")
+        all_metrics = ", ".join(dict.fromkeys(name for row in rows for name in row.metrics)) or "none"
+        raise NotFoundError(f"there are no numbers of {key!r}", f"there are: {all_metrics}")
     if log and not any(high > 0 for curve in curves for high in curve.highs):
         raise FoundationsError(
             f"no value of {key!r} is above 0: a logarithmic chart has nothing to draw", "leave out --log"
@@ -70,7 +70,7 @@ def _chart_lines(
     drawn = braille.draw(curves, max(1, columns - margin - 1), height, log)
     lines = [one_line(key) + (" (log)" if log else "")]
     for number in range(height):
-        lines.append(f"{labels[number]:>{margin - 1}} ┤{_overlaid([one[number] for one in drawn])}")
+        lines.append(f"{labels[number]:>{margin - 1}} ┤{_overlaid([curve[number] for curve in drawn])}")
     ends = humanize.number(left), humanize.number(right)
     unit = "" if axis == "step" else " s"
     room = columns - margin - 1 - len(ends[0]) - len(ends[1]) - len(unit)

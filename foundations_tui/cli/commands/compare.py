@@ -72,8 +72,8 @@ def _print_average(
     conn: sqlite3.Connection, rows: Sequence[JobRow], over: str, averaged: comparison.Averaged, as_json: bool
 ) -> None:
     if not any(over in row.params or over in row.args for row in rows):
-        known = ", ".join(dict.fromkeys(key for row in rows for key in (*row.params, *row.args))) or "none"
-        raise NotFoundError(f"none of these jobs has a parameter {over!r}", f"they have: {known}")
+        all_parameters = ", ".join(dict.fromkeys(key for row in rows for key in (*row.params, *row.args))) or "none"
+        raise NotFoundError(f"none of these jobs has a parameter {over!r}", f"they have: {all_parameters}")
     if as_json:
         groups = [[row.job for row in group] for group in averaged.groups]
         output.print_json({"over": over, "groups": groups, "lines": [line.to_json() for line in averaged.lines]})

@@ -57,12 +57,12 @@ def diff(job: str, other: str, of_log: bool, numbers: bool, sync_first: bool, as
 
 def _logs(rows: list[JobRow], numbers: bool) -> tuple[str, bool]:
     """Return the difference, and whether a part of a log was not looked at."""
-    one, other = (locations.log_file(row.job, row.attempt) for row in rows)
-    pairs = log_diff.pairs(one, other, numbers)
+    first, other = (locations.log_file(row.job, row.attempt) for row in rows)
+    pairs = log_diff.pairs(first, other, numbers)
     lines = [line.decode("utf-8", "replace") for line in log_diff.unified(pairs)]
     heads = [
         f"{sign} {row.job[: queries.SHORTEST]} {one_line(row.label)}"
         for sign, row in zip(("---", "+++"), rows, strict=True)
     ]
     text = "\n".join([*heads, *lines]) + "\n" if lines else ""
-    return text, log_diff.is_cut(one) or log_diff.is_cut(other)
+    return text, log_diff.is_cut(first) or log_diff.is_cut(other)

@@ -56,12 +56,16 @@ def export(
     rows = chosen_jobs(conn, jobs, where, True, "export") if jobs else queries.jobs(conn, which, sort, limit)
     if where and not rows:
         raise NotFoundError(f"no job is found by {where!r}")
-    wanted = expressions.parse_columns(columns) if columns else _all_columns(conn, rows)
-    values = queries.values(conn, which, wanted, [row.job for row in rows])
-    names = [e.text for e in wanted]
+    exported = expressions.parse_columns(columns) if columns else _all_columns(conn, rows)
+    values = queries.values(conn, which, exported, [row.job for row in rows])
+    names = [e.text for e in exported]
     table = [values[row.job] for row in rows]
     if kind in ("md", "latex"):  # for people; the others are for programs, and have seconds since the epoch
-        moments = [place for place, one in enumerate(wanted) if one.kind == "field" and one.name in _MOMENTS]
+        moments = [
+            place
+            for place, expression in enumerate(exported)
+            if expression.kind == "field" and expression.name in _MOMENTS
+        ]
         table = [[_clock(value) if place in moments else value for place, value in enumerate(row)] for row in table]
     if kind == "parquet":
         return _write_parquet(names, table, out)
@@ -144,10 +148,10 @@ def _write_parquet(names: Sequence[str], rows: Sequence[Sequence[Any]], out: str
 
 def _column(values: list[Any]) -> list[Any]:
     """Return a column of one type: numbers where all are, else text."""
-    known = [v for v in values if v is not None]
-    if known and all(type(v) is int and -(1 << 63) <= v < 1 << 63 for v in known):
+    present = [v for v in values if v is not None]
+    if present and all(type(v) is int and -(1 << 63) <= v < 1 << 63 for v in present):
         return values
-    if known and all(aggregate.is_number(v) or isinstance(v, float) for v in known):
+    if present and all(aggregate.is_number(v) or isinstance(v, float) for v in present):
         return [None if v is None else float(v) for v in values]
     return [None if v is None else str(plain(v)) for v in values]
 

@@ -43,8 +43,8 @@ def hosts(ctx: click.Context, sync_first: bool, as_json: bool) -> None:
 
         with open_session() as session:
             syncing.catch_up_all(session, list(configured), streams=False)
-    known = queries.hosts(open_reader())
-    rows = [(host, known.get(name) or _never_asked(name)) for name, host in configured.items()]
+    by_name = queries.hosts(open_reader())
+    rows = [(host, by_name.get(name) or _never_asked(name)) for name, host in configured.items()]
     if as_json:
         output.print_json([{**row.to_json(), "address": host.address or None} for host, row in rows])
         return

@@ -82,19 +82,19 @@ def jobs(
     which = project_filter(conn, states=states, host=host, project=project, query=where, archived=archived)
     if columns == "help":
         return _print_names(conn)
-    wanted = expressions.parse_columns(columns) if columns else []
+    shown = expressions.parse_columns(columns) if columns else []
     if group_by:
-        return _print_groups(conn, which, expressions.parse_expression(group_by), wanted, as_json or as_lines)
+        return _print_groups(conn, which, expressions.parse_expression(group_by), shown, as_json or as_lines)
     if limit is None:
         limit = 0 if as_json or as_lines else _DEFAULT_ROWS
-    rows = queries.jobs(conn, which, sort, limit, details=as_json or as_lines or not wanted)
-    values = queries.values(conn, which, wanted, [row.job for row in rows]) if wanted else {}
+    rows = queries.jobs(conn, which, sort, limit, details=as_json or as_lines or not shown)
+    values = queries.values(conn, which, shown, [row.job for row in rows]) if shown else {}
     now = time.time()
     if as_json or as_lines:
-        objects = [_json_row(row, wanted, values, now) for row in rows]
+        objects = [_json_row(row, shown, values, now) for row in rows]
         (output.print_json_lines if as_lines else output.print_json)(objects)
     elif rows:
-        output.print_columns(conn, rows, wanted, values) if wanted else output.print_jobs(conn, rows)
+        output.print_columns(conn, rows, shown, values) if shown else output.print_jobs(conn, rows)
         total = queries.count_jobs(conn, which)
         if total > len(rows):
             say(f"{len(rows)} of {total:,} jobs (--limit 0 shows all)")
@@ -104,11 +104,13 @@ def jobs(
     output.print_age(conn, {row.host for row in rows}, now)
 
 
-def _json_row(row: JobRow, wanted: list[expressions.Expression], values: dict[str, list[Any]], now: float) -> Any:
-    if not wanted:
+def _json_row(
+    row: JobRow, shown_columns: list[expressions.Expression], values: dict[str, list[Any]], now: float
+) -> Any:
+    if not shown_columns:
         return row.to_json(now)
-    cells = values.get(row.job, [None] * len(wanted))
-    shown = {e.text: json_value(value) for e, value in zip(wanted, cells, strict=True)}
+    cells = values.get(row.job, [None] * len(shown_columns))
+    shown = {e.text: json_value(value) for e, value in zip(shown_columns, cells, strict=True)}
     return {**row.to_json(now), "columns": shown}
 
 
@@ -124,15 +126,15 @@ def _print_groups(
     conn: sqlite3.Connection,
     which: queries.JobFilter,
     by: expressions.Expression,
-    wanted: list[expressions.Expression],
+    shown: list[expressions.Expression],
     as_json: bool,
 ) -> None:
     from foundations_tui.analysis import aggregate
 
     rows = queries.jobs(conn, which, details=False)
-    values = queries.values(conn, which, [by, *wanted], [row.job for row in rows])
+    values = queries.values(conn, which, [by, *shown], [row.job for row in rows])
     groups = aggregate.group([values[row.job] for row in rows])
-    names = [e.text for e in wanted]
+    names = [e.text for e in shown]
     if as_json:
         output.print_json([group.to_json(by.text, names) for group in groups])
         return

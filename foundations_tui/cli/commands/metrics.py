@@ -39,8 +39,8 @@ def metrics(
     for row in rows:
         known_keys = list(row.metrics) if attempt is None else queries.keys_of(conn, row.job, attempt)
         if key and key not in known_keys:
-            known = ", ".join(known_keys) or "none"
-            raise NotFoundError(f"job {row.job} has no metric {key!r}", f"it has: {known}")
+            listed = ", ".join(known_keys) or "none"
+            raise NotFoundError(f"job {row.job} has no metric {key!r}", f"it has: {listed}")
     if as_csv or as_json:
         values = [(row.job, value) for row in rows for value in _values_of(conn, row, key, attempt)]
         if as_csv:

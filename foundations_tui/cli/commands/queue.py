@@ -29,10 +29,10 @@ def queue(session: Session, names: tuple[str, ...], as_json: bool) -> int:
     from foundations_tui.jobs import on_hosts
     from foundations_tui.sync import pull
 
-    wanted = [session.hosts.host(name).name for name in names] or list(session.hosts.hosts)
-    problems = pull.catch_up_all(session, wanted, streams=False)
+    hosts = [session.hosts.host(name).name for name in names] or list(session.hosts.hosts)
+    problems = pull.catch_up_all(session, hosts, streams=False)
     rows: list[JsonTable] = []
-    for host in wanted:
+    for host in hosts:
         if host in problems:
             tell(problems[host])
             continue

@@ -89,7 +89,7 @@ def submit(
         )
     from foundations_tui.cli.waiting import watch_to_end
 
-    ids = [one.view.spec.job for one in submitted]
+    ids = [job.view.spec.job for job in submitted]
     return watch_to_end(session, ids, log=then == "follow", log_to_stderr=as_json)
 
 
@@ -137,23 +137,23 @@ def _failed_before(error: FoundationsError) -> int:
 def _print_sweep(submission: Submission, submitted: list[SubmittedJob], as_json: bool, detached: bool) -> None:
     if as_json:
         output.print_json(
-            [{**_wire(one), "sweep": submission.group, "params": json_value(one.view.spec.params)} for one in submitted]
+            [{**_wire(job), "sweep": submission.group, "params": json_value(job.view.spec.params)} for job in submitted]
         )
     elif detached:
-        click.echo("\n".join(one.view.spec.job for one in submitted))
+        click.echo("\n".join(job.view.spec.job for job in submitted))
     say(sweep_words(submission, submitted))
     if not is_in_window():
         say(f"  foundations sweep show {submission.group}    how far it is, and the best so far")
 
 
 def _print_job(submission: Submission, submitted: list[SubmittedJob], as_json: bool, detached: bool) -> None:
-    (one,) = submitted
+    (job,) = submitted
     if as_json:
-        output.print_json([_wire(one)])
+        output.print_json([_wire(job)])
     elif detached:
-        _print_next_steps(one)
+        _print_next_steps(job)
     else:
-        say(f"job {one.view.spec.job} submitted to {one.host}")
+        say(f"job {job.view.spec.job} submitted to {job.host}")
 
 
 def _wire(submitted: SubmittedJob) -> dict[str, str]:

@@ -131,11 +131,11 @@ def resume(session: Session, sweep_id: str, others: bool, as_json: bool) -> None
     again = operations.resume_sweep(session, actor_of(session.hosts, others), sweep_id)
     if as_json:
         output.print_json(
-            [{"job": one.spec.job, "host": one.host, "params": json_value(one.spec.params)} for one in again]
+            [{"job": job.spec.job, "host": job.host, "params": json_value(job.spec.params)} for job in again]
         )
         return
-    for one in again:
-        click.echo(one.spec.job)
+    for job in again:
+        click.echo(job.spec.job)
     say(f"{humanize.plural(len(again), 'job')} submitted again" if again else "there is nothing to resume")
 
 
@@ -169,10 +169,13 @@ def run_search(session: Session, file: str, host: str, gpus: int, project: str, 
     base = JobRequest((), Path.cwd(), host=host, gpus=gpus, project=project)
     trials: list[study.Trial] = []
 
-    def told(one: study.Trial) -> None:
-        trials.append(one)
-        value = "failed" if one.value is None else humanize.number(one.value)
-        say(f"{one.number:>4}  {one.job[:6]}  {value:>12}  " + "  ".join(f"{k}={v}" for k, v in one.params.items()))
+    def told(trial: study.Trial) -> None:
+        trials.append(trial)
+        value = "failed" if trial.value is None else humanize.number(trial.value)
+        say(
+            f"{trial.number:>4}  {trial.job[:6]}  {value:>12}  "
+            + "  ".join(f"{k}={v}" for k, v in trial.params.items())
+        )
 
     try:
         best = study.run(session, search, base, told)
@@ -200,10 +203,10 @@ def _best(
 ) -> tuple[str, list[tuple[JobRow, Any]]]:
     """Return (what by, jobs with their values, the best first)."""
     if not metric:
-        known = [key for key in which.directions if any(key in row.metrics for row in rows)]
-        if not known:
+        with_direction = [key for key in which.directions if any(key in row.metrics for row in rows)]
+        if not with_direction:
             return "", []
-        metric = f"{known[0]}:best"
+        metric = f"{with_direction[0]}:best"
     expression, descending = expressions.parse_sort(metric)
     values = queries.values(conn, which, [expression], [row.job for row in rows])
     if descending is None:

@@ -21,9 +21,9 @@ def sync(session: Session, names: tuple[str, ...]) -> int:
     """Bring the local store up to date with the hosts: states, logs, metrics."""
     from foundations_tui.sync import pull as syncing
 
-    wanted = [session.hosts.host(name).name for name in names] or list(session.hosts.hosts)
-    problems = syncing.catch_up_all(session, wanted)
-    for name in wanted:
+    hosts = [session.hosts.host(name).name for name in names] or list(session.hosts.hosts)
+    problems = syncing.catch_up_all(session, hosts)
+    for name in hosts:
         if name in problems:
             tell(problems[name])
         else:

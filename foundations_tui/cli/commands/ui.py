@@ -101,7 +101,7 @@ def _print_keys() -> None:
     from foundations_tui.ui.input.keymap import keymap
 
     own = keymap(app.load().keys)
-    rows = [[name, own.get(name, one.key), one.description] for name, one in FoundationsApp.catalog().items()]
+    rows = [[name, own.get(name, key.key), key.description] for name, key in FoundationsApp.catalog().items()]
     output.print_table(["NAME", "KEYS", "DOES"], rows)
 
 

@@ -153,9 +153,9 @@ class JobInspector:
 
         background.show(self._workspace, f"code of {'  and  '.join(name_of(row) for row in rows)}", operation)
 
-    def _show_logs(self, one: JobRow, other: JobRow) -> None:
-        left, right = (locations.log_file(row.job, row.attempt or 1) for row in (one, other))
-        self._workspace.push_screen(Difference(left, right, f"{name_of(one)}  and  {name_of(other)}"))
+    def _show_logs(self, first: JobRow, other: JobRow) -> None:
+        left, right = (locations.log_file(row.job, row.attempt or 1) for row in (first, other))
+        self._workspace.push_screen(Difference(left, right, f"{name_of(first)}  and  {name_of(other)}"))
 
 
 def _opener() -> str | None:

@@ -136,7 +136,7 @@ class SubmitActions:
         def operation(progress: Progress, columns: int) -> Shown:
             submission = self._read(words)
             submitted = submissions.submit(self._session, submission, progress)
-            ids = [one.view.spec.job for one in submitted]
+            ids = [job.view.spec.job for job in submitted]
             return Shown(submissions.submitted_text(submission, submitted), ids)
 
         shown: list[str] = []

@@ -33,23 +33,23 @@ def _bindings(node: type[DOMNode]) -> Iterator[Binding]:
             yield binding
 
 
-def keymap(wanted: Mapping[str, str]) -> dict[str, str]:
+def keymap(chosen: Mapping[str, str]) -> dict[str, str]:
     """Return Textual's keymap for what app.toml wants.
 
     Args:
-        wanted: keys by id; a character such as "/" may stand for its name.
+        chosen: keys by id; a character such as "/" may stand for its name.
     Raises:
         ConfigError: there is no such id, or two of one place want the same key.
     """
-    known = catalog()
-    for name in wanted:
-        if name not in known:
-            hint = nearest(name, known) or "foundations ui --keys lists them"
+    bindings = catalog()
+    for name in chosen:
+        if name not in bindings:
+            hint = nearest(name, bindings) or "foundations ui --keys lists them"
             raise ConfigError(f"app.toml: [keys] has {name!r}, which nothing is called", hint)
-    named = {name: ",".join(_name(key) for key in keys.split(",")) for name, keys in wanted.items()}
+    named = {name: ",".join(_name(key) for key in keys.split(",")) for name, keys in chosen.items()}
     taken: dict[tuple[str, str], str] = {}
-    for name in (*named, *(name for name in known if name not in named)):
-        for key in named.get(name, known[name].key).split(","):
+    for name in (*named, *(name for name in bindings if name not in named)):
+        for key in named.get(name, bindings[name].key).split(","):
             place = (name.partition(".")[0], key)
             if place in taken:
                 hint = f"give {name} another key, too" if name not in named else "give one of them another key"

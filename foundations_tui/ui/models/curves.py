@@ -64,27 +64,27 @@ class _Part:
 def plot(conn: sqlite3.Connection, key: str, jobs: Sequence[JobOfChart], how: ChartOptions) -> Plot:
     """Return a metric's curves of some jobs, and from where to where they are shown."""
     most = max(LONG, _MOST_DRAWN // max(1, len(jobs)))
-    parts = [(one, part) for one in jobs if (part := _part(conn, one, key, how, most)) is not None]
+    parts = [(job, part) for job in jobs if (part := _part(conn, job, key, how, most)) is not None]
     xs = [x for _, part in parts for x in _xs(part.points, part.zero, how)]
     if not xs:
         return Plot()
     left, right = min(xs), max(xs)
     span = left + (right - left) * how.window[0], left + (right - left) * how.window[1]
-    return Plot([_line(conn, one, part, how, span) for one, part in parts], span)
+    return Plot([_line(conn, job, part, how, span) for job, part in parts], span)
 
 
-def _part(conn: sqlite3.Connection, one: JobOfChart, key: str, how: ChartOptions, most: int) -> _Part | None:
+def _part(conn: sqlite3.Connection, job: JobOfChart, key: str, how: ChartOptions, most: int) -> _Part | None:
     """Return a metric of a job, None when it has no numbers."""
-    attempts = queries.attempts_with(conn, one.job, key) if one.attempt > 1 else [one.attempt]
+    attempts = queries.attempts_with(conn, job.job, key) if job.attempt > 1 else [job.attempt]
     if not attempts:
         return None
-    series = (one.job, attempts[-1], key)
+    series = (job.job, attempts[-1], key)
     finest = _FINEST if how.window == (0.0, 1.0) else most
     points = merged(queries.curve(conn, *series, most), finest)
     if not any(point.last is not None for point in points):
         return None
     zero = points[0].time_min if how.x == "time" else 0.0
-    later = [queries.first_own(conn, one.job, attempt, key) for attempt in attempts[1:]]
+    later = [queries.first_own(conn, job.job, attempt, key) for attempt in attempts[1:]]
     return _Part(series, _from_start(conn, series, points), zero, [point for point in later if point is not None])
 
 
@@ -102,12 +102,12 @@ def merged(points: list[CurvePoint], most: int) -> list[CurvePoint]:
 
 
 def _sum(points: list[CurvePoint]) -> CurvePoint:
-    known = [point for point in points if point.last is not None]
+    finite = [point for point in points if point.last is not None]
     return CurvePoint(
         count=sum(point.count for point in points),
-        min=min((point.min for point in known if point.min is not None), default=None),
-        max=max((point.max for point in known if point.max is not None), default=None),
-        last=known[-1].last if known else None,
+        min=min((point.min for point in finite if point.min is not None), default=None),
+        max=max((point.max for point in finite if point.max is not None), default=None),
+        last=finite[-1].last if finite else None,
         step_min=min(point.step_min for point in points),
         step_max=max(point.step_max for point in points),
         time_min=points[0].time_min,
@@ -125,11 +125,11 @@ def _from_start(conn: sqlite3.Connection, series: _Series, points: list[CurvePoi
     return [*each[: first.count], *points[1:]]
 
 
-def _line(conn: sqlite3.Connection, one: JobOfChart, part: _Part, how: ChartOptions, span: braille.Span) -> ChartLine:
-    color, marker = LOOK.curve(one.number)
+def _line(conn: sqlite3.Connection, job: JobOfChart, part: _Part, how: ChartOptions, span: braille.Span) -> ChartLine:
+    color, marker = LOOK.curve(job.number)
     curve, values, times = _shown(conn, part, how, span)
     return ChartLine(
-        label=one.label,
+        label=job.label,
         color=color,
         marker=marker,
         curve=curve,
@@ -137,7 +137,7 @@ def _line(conn: sqlite3.Connection, one: JobOfChart, part: _Part, how: ChartOpti
         odd=sum(point.odd for point in part.points),
         odd_at=_xs([point for point in part.points if point.odd], part.zero, how),
         seams=_xs(part.seams, part.zero, how),
-        job=one.job,
+        job=job.job,
         times=times,
     )
 
@@ -218,23 +218,23 @@ def means_at(values: Iterable[float | None], counts: Sequence[int], weight: floa
         counts: how many values each run has.
         weight: of what came before, 0 to below 1.
     """
-    means, mean, known = [], 0.0, 0.0
+    means, mean, weights = [], 0.0, 0.0
     source = iter(values)
     for count in counts:
         for value in itertools.islice(source, count):
             if value is not None:
                 mean = mean * weight + value * (1 - weight)
-                known = known * weight + (1 - weight)
-        means.append(mean / known if known else 0.0)
+                weights = weights * weight + (1 - weight)
+        means.append(mean / weights if weights else 0.0)
     return means
 
 
 def sparkline(values: Sequence[float | None], cells: int) -> str:
     """Return numbers as a line of blocks; the largest of those that share a cell."""
-    known = [value for value in values if value is not None]
-    if not known or cells < 1:
+    finite = [value for value in values if value is not None]
+    if not finite or cells < 1:
         return ""
-    low, high = min(known), max(known)
+    low, high = min(finite), max(finite)
     blocks = "_.-=oO@#" if LOOK.ascii else "▁▂▃▄▅▆▇█"
     cells = min(cells, len(values))
     levels = []

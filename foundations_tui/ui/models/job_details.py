@@ -46,31 +46,36 @@ def read(conn: sqlite3.Connection, job: str) -> JobDetails:
     return JobDetails(row, queries.spec(conn, job), curves, queries.job_samples(conn, job, row.attempt))
 
 
-def everything(known: JobDetails) -> Content:
+def everything(details: JobDetails) -> Content:
     """Return all of it."""
-    row, now = known.row, time.time()
+    row, now = details.row, time.time()
     lines = [
         *_state(row),
-        *_facts(known),
+        *_facts(details),
         *_timeline(row, now),
-        *_metrics(known),
-        *_config(known),
-        *_resources(known.samples),
+        *_metrics(details),
+        *_config(details),
+        *_resources(details.samples),
         *_table("artifacts", _artifacts(row)),
-        *_table("environment", _environment(known.spec)),
+        *_table("environment", _environment(details.spec)),
         *(_fact(f"attempt {past.attempt}", _how_it_ended(past)) for past in row.attempts),
     ]
     return Content("\n").join(lines)
 
 
-def part(known: JobDetails, name: str) -> Content:
+def part(details: JobDetails, name: str) -> Content:
     """Return one of the parts, without a head."""
     if name == "summary":
-        lines = [*_state(known.row), *_timeline(known.row, time.time()), *_metrics(known), *_resources(known.samples)]
+        lines = [
+            *_state(details.row),
+            *_timeline(details.row, time.time()),
+            *_metrics(details),
+            *_resources(details.samples),
+        ]
     elif name == "config":
-        lines = [*_config(known), *_table("environment", _environment(known.spec))]
+        lines = [*_config(details), *_table("environment", _environment(details.spec))]
     else:
-        lines = [_fact(name, value) for name, value in _code(known).items() if value]
+        lines = [_fact(name, value) for name, value in _code(details).items() if value]
     text = Content("\n").join(lines or [Content.styled("there is nothing of it", "dim")])
     return text[1:] if text.plain.startswith("\n") else text
 
@@ -82,8 +87,8 @@ def _state(row: JobRow) -> Iterator[Content]:
         yield Content.styled("  " + one_line(row.cause.line), LOOK.style("failed"))
 
 
-def _facts(known: JobDetails) -> Iterator[Content]:
-    row = known.row
+def _facts(details: JobDetails) -> Iterator[Content]:
+    row = details.row
     facts = {
         "project": row.project,
         "host": row.host + (" (out of reach)" if row.unreachable_since is not None else ""),
@@ -93,28 +98,28 @@ def _facts(known: JobDetails) -> Iterator[Content]:
         "attempt": str(row.attempt or "") + (f", {row.retries} retries allowed" if row.retries else ""),
         "group": row.group,
         "GPUs": ", ".join(row.gpus) or (f"{row.gpus_requested} asked for" if row.gpus_requested else ""),
-        **_code(known),
+        **_code(details),
         "note": row.note,
         "tags": "  ".join(key if value == "" else f"{key}={humanize.number(value)}" for key, value in row.tags.items()),
     }
     yield from (_fact(name, value) for name, value in facts.items() if value)
 
 
-def _code(known: JobDetails) -> dict[str, str]:
+def _code(details: JobDetails) -> dict[str, str]:
     """Return which code it ran."""
-    git = known.spec.get("git")
+    git = details.spec.get("git")
     git = git if isinstance(git, dict) else {}
     changed = ", with changes: d shows them" if git.get("dirty") else ""
     commit = f"{str(git['commit'])[:12]}{changed}" if git.get("commit") else ""
-    return {"commit": commit, "branch": str(git.get("branch") or ""), "snapshot": known.row.snapshot[:12]}
+    return {"commit": commit, "branch": str(git.get("branch") or ""), "snapshot": details.row.snapshot[:12]}
 
 
-def _config(known: JobDetails) -> Iterator[Content]:
-    yield from _table("parameters", {key: humanize.number(value) for key, value in known.row.params.items()})
+def _config(details: JobDetails) -> Iterator[Content]:
+    yield from _table("parameters", {key: humanize.number(value) for key, value in details.row.params.items()})
     args = {
         key: value
-        for key, value in known.row.args.items()
-        if key not in known.row.params or known.row.params[key] != value
+        for key, value in details.row.args.items()
+        if key not in details.row.params or details.row.params[key] != value
     }
     yield from _table("command line", {key: humanize.number(value) for key, value in args.items()})
 
@@ -139,11 +144,11 @@ def _timeline(row: JobRow, now: float) -> Iterator[Content]:
     yield _fact("timeline", arrow.join(f"{name} {humanize.clock(moment, now)}" for name, moment in moments if moment))
     waited = row.started_at - row.queued_at if row.queued_at and row.started_at else None
     spans = [("waited", waited), ("ran" if row.is_final else "has run", row.duration(now))]
-    known = [f"{name} {humanize.duration(max(0.0, span))}" for name, span in spans if span is not None]
+    past = [f"{name} {humanize.duration(max(0.0, span))}" for name, span in spans if span is not None]
     if row.gpus and row.duration(now):
-        known.append(f"{len(row.gpus) * (row.duration(now) or 0.0) / 3600:.2f} GPU hours")
-    if known:
-        yield _fact("took", ", ".join(known))
+        past.append(f"{len(row.gpus) * (row.duration(now) or 0.0) / 3600:.2f} GPU hours")
+    if past:
+        yield _fact("took", ", ".join(past))
 
 
 def _heading(words_: str) -> Content:
@@ -159,13 +164,13 @@ def _table(name: str, facts: dict[str, str]) -> Iterator[Content]:
         yield Content.assemble("  ", Content.styled(one_line(key).ljust(wide), "dim"), "  ", one_line(value))
 
 
-def _metrics(known: JobDetails) -> Iterator[Content]:
-    if not known.row.metrics:
+def _metrics(details: JobDetails) -> Iterator[Content]:
+    if not details.row.metrics:
         return
     yield _heading("metrics")
-    wide = min(24, max(len(one_line(key)) for key in known.row.metrics))
-    for key, metric in known.row.metrics.items():
-        line = sparkline([point.last for point in known.curves.get(key, [])], _CELLS)
+    wide = min(24, max(len(one_line(key)) for key in details.row.metrics))
+    for key, metric in details.row.metrics.items():
+        line = sparkline([point.last for point in details.curves.get(key, [])], _CELLS)
         ends = "" if metric.min is None else f"min {humanize.number(metric.min)}  max {humanize.number(metric.max)}"
         text = f"{humanize.number(metric.last)}  {ends}  of {metric.count:,}"
         yield Content.assemble("  ", Content.styled(one_line(key).ljust(wide), "dim"), f"  {line:<{_CELLS}}  ", text)

@@ -124,9 +124,9 @@ def read(conn: sqlite3.Connection, view: JobsView, wish: WindowRequest, now: flo
         QueryError: the query, the sort, a column or the group cannot be understood.
     """
     which = view.filter(conn)
-    wanted = expressions.parse_columns(view.columns) if view.columns else []
+    shown = expressions.parse_columns(view.columns) if view.columns else []
     if view.group_by:
-        return _read_groups(conn, view, which, wanted, wish, now)
+        return _read_groups(conn, view, which, shown, wish, now)
     total = queries.count_jobs(conn, which)
     start, position = wish.start, None
     if wish.key is not None:
@@ -134,8 +134,8 @@ def read(conn: sqlite3.Connection, view: JobsView, wish: WindowRequest, now: flo
         start = wish.start_with(position)
     start = min(start, max(0, total - wish.count))
     ids = queries.ordered_ids(conn, which, view.sort, wish.count, start)
-    columns, rows = _rows(conn, which, wanted, ids, wish.room, now)
-    by = None if wanted or view.sort == "created" else expressions.parse_sort(view.sort)[0]
+    columns, rows = _rows(conn, which, shown, ids, wish.room, now)
+    by = None if shown or view.sort == "created" else expressions.parse_sort(view.sort)[0]
     if by is not None and by.kind != "field":
         columns, rows = _with_values(conn, which, by, columns, rows)
     return JobsWindow(total, start, rows, wish.key, position, columns)
@@ -144,20 +144,20 @@ def read(conn: sqlite3.Connection, view: JobsView, wish: WindowRequest, now: flo
 def _rows(
     conn: sqlite3.Connection,
     which: queries.JobFilter,
-    wanted: list[expressions.Expression],
+    shown: list[expressions.Expression],
     ids: list[str],
     room: int,
     now: float,
 ) -> tuple[Sequence[Column], list[TableRow]]:
     sizes = ((_WIDE_FROM, _WIDE), (_MIDDLE_FROM, _MIDDLE), (_NARROW_FROM, _NARROW), (0, _TINY))
     usual = next(columns for least, columns in sizes if room >= least)
-    jobs = queries.jobs_by_id(conn, ids, details=room >= _MIDDLE_FROM and not wanted)
+    jobs = queries.jobs_by_id(conn, ids, details=room >= _MIDDLE_FROM and not shown)
     short = queries.short_ids(conn, ids)
-    if not wanted:
+    if not shown:
         return usual, [_usual_row(job, short[job.job], usual, now) for job in jobs]
-    values = queries.values(conn, which, wanted, ids)
-    rows = [_row(job, wanted, values.get(job.job, []), short, now) for job in jobs]
-    return _columns(wanted, rows), rows
+    values = queries.values(conn, which, shown, ids)
+    rows = [_row(job, shown, values.get(job.job, []), short, now) for job in jobs]
+    return _columns(shown, rows), rows
 
 
 def _with_values(
@@ -181,7 +181,7 @@ def _with_values(
 
 
 def _usual_row(job: JobRow, short: str, columns: Sequence[Column], now: float) -> TableRow:
-    known = {
+    by_title = {
         "STATE": _state(job),
         "ID": short,
         "NAME": _name(job),
@@ -192,7 +192,7 @@ def _usual_row(job: JobRow, short: str, columns: Sequence[Column], now: float) -
         "EXIT": "" if job.exit_code is None else str(job.exit_code),
         " ABOUT": " " + job.facts,
     }
-    cells = [known[column.title] for column in columns]
+    cells = [by_title[column.title] for column in columns]
     return TableRow(job.job, cells, [LOOK.style(job.shown_state), "dim"], (job.state, job.exit_code))
 
 
@@ -207,9 +207,9 @@ def _name(job: JobRow) -> str:
 
 
 def _row(
-    job: JobRow, wanted: list[expressions.Expression], values: list[Any], short: dict[str, str], now: float
+    job: JobRow, columns: list[expressions.Expression], values: list[Any], short: dict[str, str], now: float
 ) -> TableRow:
-    shown = [field_cell(e, value, short, now) for e, value in zip(wanted, values, strict=False)]
+    shown = [field_cell(e, value, short, now) for e, value in zip(columns, values, strict=False)]
     cells = [_state(job), short[job.job], *shown]
     return TableRow(
         job.job,
@@ -219,10 +219,10 @@ def _row(
     )
 
 
-def _columns(wanted: list[expressions.Expression], rows: list[TableRow]) -> list[Column]:
+def _columns(shown: list[expressions.Expression], rows: list[TableRow]) -> list[Column]:
     """Return columns as wide as what stands in them."""
     columns = [_STATE, _ID]
-    for n, expression in enumerate(wanted):
+    for n, expression in enumerate(shown):
         widest = max([width(one_line(row.cells[n + 2])) for row in rows if len(row.cells) > n + 2], default=0)
         right = expression.kind != "field"
         cells = min(WIDEST, max(len(expression.text), widest))

@@ -330,14 +330,14 @@ _STEERED = re.compile(rb"\x1b\[[0-9]*[A-KSTfsu]")
 Ended = Callable[[], bool]
 
 
-def matches(path: Path, wanted: Wanted, ended: Ended, start: int = 0) -> Iterator[tuple[list[int], int]]:
+def matches(path: Path, pattern: Wanted, ended: Ended, start: int = 0) -> Iterator[tuple[list[int], int]]:
     """Yield (offsets of lines that match, up to where whole lines were searched), piece by piece.
 
     An unfinished last line is searched too, and again by whoever goes on from where whole lines end.
 
     Args:
         path: the file.
-        wanted: looked for in each line.
+        pattern: looked for in each line.
         ended: whether nobody waits any more.
         start: the offset of a line to begin at.
     """
@@ -347,11 +347,11 @@ def matches(path: Path, wanted: Wanted, ended: Ended, start: int = 0) -> Iterato
         while not ended():
             begin, data = next(pages, (base + len(carry), b""))
             if begin > base + len(carry):  # behind a hole another line begins
-                yield [line if offset == base else offset for offset in wanted.lines(carry, base)], line
+                yield [line if offset == base else offset for offset in pattern.lines(carry, base)], line
                 carry, line, base = b"", begin, begin
             block = carry + data
             whole = block.rfind(b"\n") + 1 if data else len(block)
-            offsets = [line if offset == base else offset for offset in wanted.lines(block[:whole], base)]
+            offsets = [line if offset == base else offset for offset in pattern.lines(block[:whole], base)]
             if not data:
                 yield offsets, line
                 return
@@ -365,27 +365,27 @@ def matches(path: Path, wanted: Wanted, ended: Ended, start: int = 0) -> Iterato
                 pause = time.monotonic() + 2 * _PAUSE
 
 
-def next_match(path: Path, wanted: Wanted, ended: Ended, place: int, direction: int) -> tuple[int | None, bool]:
+def next_match(path: Path, pattern: Wanted, ended: Ended, place: int, direction: int) -> tuple[int | None, bool]:
     """Return the offset of the next line that matches, or None, and whether the search went on from the other end.
 
     Args:
         path: the file.
-        wanted: looked for in each line.
+        pattern: looked for in each line.
         ended: whether nobody waits any more.
         place: the offset of a line to begin at; backwards, the line before it comes first.
         direction: 1 forwards, -1 backwards.
     """
     parts = [(place, None), (0, place)] if direction > 0 else [(0, place), (place, None)]
     for number, (start, end) in enumerate(parts):
-        offset = _match_between(path, wanted, ended, start, end, is_last=direction < 0)
+        offset = _match_between(path, pattern, ended, start, end, is_last=direction < 0)
         if offset is not None:
             return offset, number > 0
     return None, False
 
 
-def _match_between(path: Path, wanted: Wanted, ended: Ended, start: int, end: int | None, is_last: bool) -> int | None:
+def _match_between(path: Path, pattern: Wanted, ended: Ended, start: int, end: int | None, is_last: bool) -> int | None:
     last = None
-    for offsets, upto in matches(path, wanted, ended, start):
+    for offsets, upto in matches(path, pattern, ended, start):
         inside = [offset for offset in offsets if end is None or offset < end]
         if inside and not is_last:
             return inside[0]

@@ -36,12 +36,14 @@ class Search:
         self.words = words
         self._is_ended = False
 
-    def start(self, file: LogFile, wanted: Wanted, place: int, direction: int, tell: Callable[[Match], object]) -> None:
+    def start(
+        self, file: LogFile, pattern: Wanted, place: int, direction: int, tell: Callable[[Match], object]
+    ) -> None:
         """Look for the next line.
 
         Args:
             file: where.
-            wanted: what.
+            pattern: what.
             place: the offset of a line to begin at; backwards, the line before it comes first.
             direction: 1 forwards, -1 backwards.
             tell: called from a thread.
@@ -49,7 +51,7 @@ class Search:
 
         def run() -> None:
             try:
-                offset, went_round = next_match(file.path, wanted, lambda: self._is_ended, place, direction)
+                offset, went_round = next_match(file.path, pattern, lambda: self._is_ended, place, direction)
             except OSError:
                 offset, went_round = None, False  # the file is not here (any more)
             tell(Match(offset, went_round))

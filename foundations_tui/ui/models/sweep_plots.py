@@ -82,9 +82,11 @@ def read(conn: sqlite3.Connection, jobs: Sequence[str], metric: str) -> Sweep:
     """
     direction = queries.directions(conn).get(metric, "")
     results = [(row, _result(row, metric, direction)) for row in queries.jobs_by_id(conn, jobs)]
-    known = [(row, value) for row, value in results if value is not None]
-    rows = [row for row, _ in known]
-    return Sweep(rows, _varying(rows), metric, direction, [value for _, value in known], len(results) - len(known))
+    measured = [(row, value) for row, value in results if value is not None]
+    rows = [row for row, _ in measured]
+    return Sweep(
+        rows, _varying(rows), metric, direction, [value for _, value in measured], len(results) - len(measured)
+    )
 
 
 def _result(row: JobRow, metric: str, direction: str) -> float | None:
@@ -100,7 +102,7 @@ def _params(row: JobRow) -> Mapping[str, Any]:
 def _varying(rows: Sequence[JobRow]) -> list[str]:
     keys = dict.fromkeys(key for row in rows for key in _params(row))
     values = {key: [json.dumps(_params(row)[key]) for row in rows if key in _params(row)] for key in keys}
-    return [key for key, known in values.items() if len(set(known)) > 1 and len(known) * 2 > len(rows)]
+    return [key for key, column in values.items() if len(set(column)) > 1 and len(column) * 2 > len(rows)]
 
 
 class _Axis:
@@ -108,10 +110,10 @@ class _Axis:
 
     def __init__(self, values: Sequence[Any]) -> None:
         self._is_number = all(is_number(value) and _is_finite(value) for value in values)
-        known = sorted(set(values)) if self._is_number else []
-        self.is_log = bool(known) and known[0] > 0 and known[-1] >= _LOG_FROM * known[0]
+        numbers = sorted(set(values)) if self._is_number else []
+        self.is_log = bool(numbers) and numbers[0] > 0 and numbers[-1] >= _LOG_FROM * numbers[0]
         self._names = [] if self._is_number else sorted({_shown(value) for value in values})
-        self._known = known
+        self._known = numbers
 
     def place(self, value: Any) -> float:
         """Return where a value lies."""
@@ -203,8 +205,8 @@ def parallel(sweep: Sweep) -> Plot:
         ys: list[float] = []
         for number in part:
             row = sweep.jobs[number]
-            known = _params(row)
-            ys += [axis.share(known[p]) if p in known else math.nan for axis, p in zip(axes, params, strict=True)]
+            by_name = _params(row)
+            ys += [axis.share(by_name[p]) if p in by_name else math.nan for axis, p in zip(axes, params, strict=True)]
             ys += [last.share(sweep.results[number]), math.nan]
         if part:
             color, marker = LOOK.curve((5, 1, 0, 2)[quarter])

@@ -86,14 +86,14 @@ class HostsPane(VerticalScroll):
 
         self._reader.ask(self, read, self._take)
 
-    def _take(self, known: _Known) -> None:
+    def _take(self, read: _Known) -> None:
         now = time.time()
         lines: list[Content] = []
         for name in self.names:
             if lines and self.size.width >= _FULL_FROM:
                 lines.append(Content(""))
-            row = known.hosts.get(name) or HostRow(name, None, [], None, None, None)
-            lines += _host(row, known, now, self.size.width)
+            row = read.hosts.get(name) or HostRow(name, None, [], None, None, None)
+            lines += _host(row, read, now, self.size.width)
         text = Content("\n").join(lines)
         if text.markup != self._text:
             self._text = text.markup
@@ -104,7 +104,7 @@ class HostsPane(VerticalScroll):
         self.reload()
 
 
-def _host(row: HostRow, known: _Known, now: float, room: int) -> list[Content]:
+def _host(row: HostRow, read: _Known, now: float, room: int) -> list[Content]:
     has, is_full = row.resources, room >= _FULL_FROM
     dot, color = {"reachable": ("●", "completed"), "unreachable": ("✗", "failed"), "unknown": ("◌", "queued")}[
         row.state
@@ -124,11 +124,11 @@ def _host(row: HostRow, known: _Known, now: float, room: int) -> list[Content]:
     text = one_line(jobs) + (between + one_line(resources) if resources else "")
     name = Content.styled(one_line(row.name), "bold")
     lines = [Content.assemble(Content.styled(dot, LOOK.style(color)), " ", name, "  ", text)]
-    samples = known.samples.get(row.name, [])
+    samples = read.samples.get(row.name, [])
     if is_full and row.state == "reachable":
         lines += _machine(row, samples, now)
-    lines += [_gpu(gpu, samples, known, is_full) for gpu in row.gpus]
-    held = {project: seconds for (host, project), seconds in known.gpu_seconds.items() if host == row.name}
+    lines += [_gpu(gpu, samples, read, is_full) for gpu in row.gpus]
+    held = {project: seconds for (host, project), seconds in read.gpu_seconds.items() if host == row.name}
     if held:
         most = sorted(held.items(), key=lambda item: -item[1])[:_MOST_PROJECTS]
         text = "   ".join(f"{project} {seconds / 3600:.1f}" for project, seconds in most)
@@ -159,9 +159,9 @@ def _machine(row: HostRow, samples: list[HostSample], now: float) -> list[Conten
     return [Content.styled("    " + one_line("   ".join(part for part in parts if part)), "dim")]
 
 
-def _gpu(gpu: HostGpu, samples: list[HostSample], known: _Known, is_full: bool) -> Content:
+def _gpu(gpu: HostGpu, samples: list[HostSample], read: _Known, is_full: bool) -> Content:
     job = gpu.job or ""
-    holder = f"{job[:6]} {known.names.get(job, '') if is_full else ''}".strip()
+    holder = f"{job[:6]} {read.names.get(job, '') if is_full else ''}".strip()
     why_not = gpu.held or gpu.sick
     if not holder:
         holder = why_not if is_full and why_not else "others" if gpu.busy or why_not else "free"

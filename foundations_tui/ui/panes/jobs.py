@@ -140,10 +140,10 @@ class JobsPane(Vertical):
         marked = f"{len(self.table.marked)} marked  " if self.table.marked else ""
         lines = "line" if self.view.group_by else "job"
         title = f"jobs  {self.view.words}" if self.view.words else "jobs"
-        said = one_line(title), one_line(f"{marked}{humanize.plural(self.table.count, lines)}")
-        if said != self._said:
-            self._said = said
-            self.border_title, self.border_subtitle = map(Content, said)
+        titles = one_line(title), one_line(f"{marked}{humanize.plural(self.table.count, lines)}")
+        if titles != self._said:
+            self._said = titles
+            self.border_title, self.border_subtitle = map(Content, titles)
 
     def on_resize(self) -> None:
         """Show as many columns as fit."""

@@ -96,9 +96,9 @@ class LogPane(Vertical):
                 (self, "about"), lambda conn: job_details.read(conn, row.job), lambda known: self._take(known, part)
             )
 
-    def _take(self, known: job_details.JobDetails, part: str) -> None:
-        if self.row is not None and (known.row.job, part) == (self.row.job, self._part):
-            text = job_details.part(known, part)
+    def _take(self, details: job_details.JobDetails, part: str) -> None:
+        if self.row is not None and (details.row.job, part) == (self.row.job, self._part):
+            text = job_details.part(details, part)
             if text.markup != self._about:
                 self._about = text.markup
                 self.query_one("#about-text", Static).update(text)
@@ -122,8 +122,8 @@ class LogPane(Vertical):
     def action_attempt(self, step: int) -> None:
         """Show the log of the attempt before or behind."""
         if self.row is not None and 1 <= self.attempt + step <= self.row.attempt:
-            wanted = self.attempt + step
-            self._attempt = wanted if wanted < self.row.attempt else None
+            attempt = self.attempt + step
+            self._attempt = attempt if attempt < self.row.attempt else None
             self.show(self.row)
 
     def go_to(self, time: float) -> None:
@@ -175,10 +175,10 @@ class LogPane(Vertical):
         count = humanize.plural(view.line_count, "line") + (" so far" if view.is_counting else "")
         parts = [f"filter: {view.filter}" if view.filter else "", count]
         parts += ["", ""] if view.following else [self._moment, "G follows"]
-        said = "" if self._part else one_line("  ".join(part for part in parts if part))
-        if said != self._said:
-            self._said = said
-            self.border_subtitle = Content(said)
+        subtitle = "" if self._part else one_line("  ".join(part for part in parts if part))
+        if subtitle != self._said:
+            self._said = subtitle
+            self.border_subtitle = Content(subtitle)
 
 
 def _head(row: JobRow, attempt: int, room: int) -> Content:

@@ -151,10 +151,10 @@ class MetricsPane(Grid, can_focus=True):
         low, high = self.how.window
         parts.append(f"{low:.0%} to {high:.0%} of it" if high - low < 1 and self._has_curves else "")
         parts.append(f"smoothed {self.how.smooth:.1f}" if self.how.smooth else "")
-        said = one_line("  ".join(part for part in parts if part)), one_line(about)
-        if said != self._said:
-            self._said = said
-            self.border_title, self.border_subtitle = map(Content, said)
+        titles = one_line("  ".join(part for part in parts if part)), one_line(about)
+        if titles != self._said:
+            self._said = titles
+            self.border_title, self.border_subtitle = map(Content, titles)
 
     def set_filter(self, text: str) -> None:
         """Show only the metrics with a text in their name."""

@@ -68,13 +68,13 @@ class Detail(ModalWindow):
         """Whether an answer has a place: it may come before the box is made, or while the screen is being closed."""
         return self.is_attached and bool(self.query("#box")) and bool(self.query("#detail-text"))
 
-    def _take(self, known: job_details.JobDetails) -> None:
+    def _take(self, details: job_details.JobDetails) -> None:
         if not self._is_there:
             return
-        self._row = known.row
-        title = f"{known.row.job}  {known.row.name}".strip()
+        self._row = details.row
+        title = f"{details.row.job}  {details.row.name}".strip()
         self.query_one("#box").border_title = Content(one_line(title))
-        self.query_one("#detail-text", Static).update(job_details.everything(known))
+        self.query_one("#detail-text", Static).update(job_details.everything(details))
 
     def _failed(self, error: FoundationsError) -> None:
         if self._is_there:

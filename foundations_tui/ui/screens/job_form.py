@@ -161,15 +161,15 @@ class JobForm(ModalScreen[FormResult]):
         for field in FIELDS:
             mark = "*" if field.name in fresh and any(self._before.values()) else " "
             self.query_one(f"#label-{field.name}", Static).update(f"{mark} {field.name}", layout=False)
-        said = self.query_one("#launch-said", Static)
+        label = self.query_one("#launch-said", Static)
         try:
             line = one_line(humanize.command(["foundations", "submit", *submit_words(values)]))
             warnings = "".join(f"\n{one_line(text)}" for text in doubts(values, self._away))
-            said.update(Content.assemble(line, Content.styled(warnings, LOOK.style("failed"))))
-            said.remove_class("-error")
+            label.update(Content.assemble(line, Content.styled(warnings, LOOK.style("failed"))))
+            label.remove_class("-error")
         except UsageError as error:
-            said.update(Content(one_line(str(error))))
-            said.add_class("-error")
+            label.update(Content(one_line(str(error))))
+            label.add_class("-error")
 
     def on_input_changed(self, event: Input.Changed) -> None:
         """Say what comes of it."""
@@ -255,8 +255,8 @@ class JobForm(ModalScreen[FormResult]):
     def _folder(self) -> Path:
         """The folder that is shipped."""
         fields = self.query("#field-folder")
-        said = fields.first(Input).value.strip() if fields else self._draft.get("folder", "")
-        folder = Path(os.path.expanduser(said)) if said else Path.cwd()
+        typed = fields.first(Input).value.strip() if fields else self._draft.get("folder", "")
+        folder = Path(os.path.expanduser(typed)) if typed else Path.cwd()
         return folder if folder.is_dir() else Path.cwd()
 
     def _words(self) -> list[str] | None:

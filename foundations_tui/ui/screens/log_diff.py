@@ -68,8 +68,8 @@ class PairsView(ScrollView, can_focus=True):
         room, number = self.scrollable_content_region.width, self.scroll_offset.y + y
         base = self.rich_style
         if number >= len(self._pairs):
-            said = self._words if y == 0 and not self._pairs else ""
-            return Strip([Segment(clip(said, room), base + Style(dim=True))]).adjust_cell_length(room, base)
+            words = self._words if y == 0 and not self._pairs else ""
+            return Strip([Segment(clip(words, room), base + Style(dim=True))]).adjust_cell_length(room, base)
         pair = self._pairs[number]
         half = (room - 3) // 2
         left, right = (self.get_component_rich_style(f"pairs--{side}") for side in ("left", "right"))
@@ -129,9 +129,9 @@ class Difference(ModalWindow):
             self.problem = problem
             self.numbers = numbers
 
-    def __init__(self, one: Path, other: Path, title: str) -> None:
+    def __init__(self, left: Path, other: Path, title: str) -> None:
         super().__init__()
-        self._logs = (one, other)
+        self._logs = (left, other)
         self._title = title
         self._numbers = False
 
@@ -168,8 +168,8 @@ class Difference(ModalWindow):
         many = humanize.plural(view.differences, "difference")
         if any(map(log_diff.is_cut, self._logs)):
             many += f" in the first {humanize.size(log_diff.MOST_BYTES)}"
-        said = f"{many}, {numbers}   n next  # numbers  esc back"
-        self.query_one("#box").border_subtitle = Content(said)
+        subtitle = f"{many}, {numbers}   n next  # numbers  esc back"
+        self.query_one("#box").border_subtitle = Content(subtitle)
 
     def action_numbers(self) -> None:
         """Let lines differ in which only numbers differ, or not."""

@@ -259,7 +259,7 @@ class MainScreen(Screen[None]):
         job, beside = self._selected_id, self._beside
 
         def read(conn: sqlite3.Connection) -> tuple[JobRow | None, JobRow | None]:
-            rows = {row.job: row for row in queries.jobs_by_id(conn, [one for one in (job, beside) if one])}
+            rows = {row.job: row for row in queries.jobs_by_id(conn, [name for name in (job, beside) if name])}
             return rows.get(job or ""), rows.get(beside or "")
 
         self._reader.ask("selected", read, lambda rows: self._take_selected(*rows))

@@ -154,8 +154,8 @@ class Chart(Widget):
         dim = style + Style(dim=True)
         strips = [Strip([Segment(clip(one_line(self.title), room), style + Style(bold=True))])] if self.title else []
         if columns < 4 or rows < 2 or not lines:
-            said = textwrap.wrap(self._plot.words, max(1, room)) or [""]
-            strips += [Strip([Segment(clip(line, room), dim)]) for line in said]
+            lines_of_words = textwrap.wrap(self._plot.words, max(1, room)) or [""]
+            strips += [Strip([Segment(clip(line, room), dim)]) for line in lines_of_words]
             return [strip.adjust_cell_length(room, style) for strip in strips]
         curves = [line.curve for line in lines]
         _, _, low, high = braille.bounds(curves, self._log)

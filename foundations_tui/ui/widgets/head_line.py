@@ -46,9 +46,9 @@ class HeadLine(Static):
         self._reader.ask("head", _read, lambda read: self._show(*read, hosts))
 
     def _show(self, counts: dict[str, int], hosts: dict[str, HostRow], names: Sequence[str]) -> None:
-        known = [hosts[name] for name in names if name in hosts]
-        self.away = [host.name for host in known if host.state == "unreachable"]
-        text = header.line(self._page, self.screen.size.width, self._has_overview, counts, known)
+        rows = [hosts[name] for name in names if name in hosts]
+        self.away = [host.name for host in rows if host.state == "unreachable"]
+        text = header.line(self._page, self.screen.size.width, self._has_overview, counts, rows)
         if text.markup != self._shown:
             self._shown = text.markup
             self.update(text, layout=False)

@@ -277,7 +277,7 @@ class LogView(ScrollView, can_focus=True):
         self._is_raw = not self._is_raw
         self.refresh()
 
-    def _look_for(self, wanted: Wanted, direction: int, words: str, from_start: bool = False) -> None:
+    def _look_for(self, pattern: Wanted, direction: int, words: str, from_start: bool = False) -> None:
         file = self._file
         if file is None or self._filter is not None:
             return
@@ -285,7 +285,7 @@ class LogView(ScrollView, can_focus=True):
         search = self._search = Search(words)
         here = -1 if from_start else self._found if self._found is not None else self.scroll_offset.y - 1
         place = file.offset_of(here + (direction > 0)) if here >= 0 else 0
-        search.start(file, wanted, place, direction, lambda match: self.post_message(self._Found(search, match)))
+        search.start(file, pattern, place, direction, lambda match: self.post_message(self._Found(search, match)))
 
     def on_log_view__found(self, event: _Found) -> None:
         """Go to what was found."""

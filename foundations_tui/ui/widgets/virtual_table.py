@@ -222,8 +222,8 @@ class VirtualTable(ScrollView, can_focus=True):
         position = self.scroll_offset.y + y - 1
         row = self._window.row(position)
         if row is None:
-            said = self._instead_of_rows()
-            words = said[y - 2] if 2 <= y < 2 + len(said) else ""
+            notes = self._instead_of_rows()
+            words = notes[y - 2] if 2 <= y < 2 + len(notes) else ""
             words = "…" if self._is_known and position < self._window.count else words
             return Strip([Segment(clip(f"  {words}", room), self.rich_style)]).adjust_cell_length(room, self.rich_style)
         return Strip(self._row_segments(row, position, room), room)
