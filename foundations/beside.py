@@ -177,11 +177,11 @@ def _below_top(folder: str) -> str:
     return "" if below == "." else below
 
 
-def _ask(method: str, **wish: "Any") -> "Dict[str, Any]":
+def _ask(method: str, **request: "Any") -> "Dict[str, Any]":
     """Ask the agent, again where it is just being started again: a job has its id before it is submitted."""
     deadline = time.monotonic() + _PATIENCE
     while True:
-        answer = _asked({"method": method, **wish})
+        answer = _asked({"method": method, **request})
         error = answer.get("error")
         if error is None:
             return answer
@@ -189,10 +189,10 @@ def _ask(method: str, **wish: "Any") -> "Dict[str, Any]":
             raise RuntimeError(error["message"])
 
 
-def _asked(wish: "Dict[str, Any]") -> "Dict[str, Any]":
+def _asked(request: "Dict[str, Any]") -> "Dict[str, Any]":
     nonce = os.urandom(8).hex()
     words = [sys.executable, "-E", agent(), "nested", _root(), nonce]
-    asked = subprocess.run(words, input=json.dumps(wish).encode(), stdout=subprocess.PIPE)
+    asked = subprocess.run(words, input=json.dumps(request).encode(), stdout=subprocess.PIPE)
     line = next((line for line in asked.stdout.splitlines() if line.startswith(nonce.encode())), b"")
     try:
         answer: "Dict[str, Any]" = json.loads(line[len(nonce) :])

@@ -26,7 +26,7 @@ LONGEST_LINE = 1 << 18
 MOST_BYTES = 1 << 30
 """Bytes of a records file; what comes then is not written."""
 OFF = os.environ.get("FOUNDATIONS_TRACK", "").lower() in ("off", "0", "no", "false")
-"""Whether nothing is tracked, by the user's wish."""
+"""Whether the user has turned tracking off."""
 
 _fd: "Optional[int]" = None
 _is_broken = OFF

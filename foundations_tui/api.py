@@ -153,5 +153,5 @@ def _row(name: str, fresh: bool) -> JobRow:
 
 
 def _reader() -> Any:
-    local_runs.take_in()
+    local_runs.ingest()
     return open_reader()

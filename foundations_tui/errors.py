@@ -89,7 +89,7 @@ def store_hint(words: str) -> str:
 
 
 def as_ours(error: Exception) -> FoundationsError:
-    """Return any exception as one of ours: what the system refuses in its own words, all else as the bug that it is."""
+    """Return any exception as a FoundationsError: an OSError in the system's words, all else as a bug."""
     if isinstance(error, FoundationsError):
         return error
     sqlite3 = sys.modules.get("sqlite3")  # who has not loaded it has no such error

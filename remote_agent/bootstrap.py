@@ -90,7 +90,7 @@ def probe(root: str) -> None:
 
 
 def read_exactly(size: int) -> bytes:
-    """Return so many bytes of standard input."""
+    """Return exactly ``size`` bytes of standard input."""
     parts = []
     while size:
         part = os.read(0, min(size, 1 << 20))
@@ -137,16 +137,16 @@ def store(folder: str, data: bytes) -> None:
 
 def main() -> None:
     """Say what is here, take in what is missing, become ``agent.pyz proxy``."""
-    wish = json.loads(sys.argv[1])
+    order = json.loads(sys.argv[1])
 
     def say(**words: object) -> None:
-        os.write(1, ("\n%s %s\n" % (wish["nonce"], json.dumps(words))).encode())
+        os.write(1, ("\n%s %s\n" % (order["nonce"], json.dumps(words))).encode())
 
     if not sys.platform.startswith("linux"):
         return say(error="the agent needs Linux; this host is %s" % sys.platform)
     try:
-        root = choose_root(wish["root"])
-        folder = os.path.join(root, "agents", wish["agent"])
+        root = choose_root(order["root"])
+        folder = os.path.join(root, "agents", order["agent"])
         agent = os.path.join(folder, "agent.pyz")
         need = not os.path.exists(agent)
         say(need=need, root=root, python=sys.executable, version="%d.%d.%d" % sys.version_info[:3])

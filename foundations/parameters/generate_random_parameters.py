@@ -14,7 +14,7 @@ def generate_random_parameters(space: "Dict[str, Any]") -> "Dict[str, Any]":
 
     Args:
         space: by name: ``{"min", "max"}`` gives a number between them (a whole one when both are), with ``min_count``
-            and ``max_count`` (``count_min``, ``count_max``) a list of so many, the last included; a list under
+            and ``max_count`` (``count_min``, ``count_max``) a list of that length, the last included; a list under
             ``"choice"`` one of it; anything else stands for itself.
     Raises:
         TypeError: the space is no dict. ValueError: a range is empty.

@@ -88,7 +88,7 @@ def _draw_one(curve: Curve, columns: int, rows: int, box: tuple[float, float, fl
 
 
 def _bundled(curve: Curve, left: float, right: float, dots: int) -> Curve:
-    """Return a curve with at most about one point for each column of dots: no more can be told apart."""
+    """Return a curve with at most about one point for each column of dots: more cannot be seen."""
     if len(curve.xs) <= 2 * dots or not left < right:
         return curve
     xs: list[float] = []

@@ -110,7 +110,7 @@ def average(
         over: the parameter, of the SDK or the command line.
         directions: "min" or "max" of metrics: the best mean is marked.
         everything: also that in which the groups agree.
-        most: only so many groups, the first ones; 0 for all.
+        most: how many groups, the first ones; 0 for all.
     """
     members: dict[str, list[JobRow]] = {}
     for row in rows:

@@ -30,7 +30,7 @@ _MEANT = {
     "nvidia-smi": "gpus",
     "gc": "prune",
 }
-"""What other tools call a verb of ours."""
+"""What other tools call our verbs."""
 
 
 class LazyGroup(click.Group):
@@ -119,7 +119,7 @@ def run(arguments: list[str], debug: bool = False) -> int:
         click.echo("interrupted", err=True)
         return 130
     except BrokenPipeError:
-        # The reader has gone (| head): nothing is left to be said, not even at exit.
+        # The reader has gone (a pipe into head): print nothing more, not even at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return 0
     except Exception as error:

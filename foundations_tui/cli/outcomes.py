@@ -1,4 +1,4 @@
-"""How what came of an operation is told: ids on stdout, the rest on stderr, the first error as the exit code."""
+"""Results of operations in print: ids on stdout, the rest on stderr, the first error as the exit code."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def exit_code(outcomes: Iterable[Outcome | HostOutcome]) -> int:
 
 
 def find_each(conn: sqlite3.Connection, names: Sequence[str]) -> tuple[list[JobRow], int]:
-    """Return (the jobs that are named, an exit code); a name that means no job is told, and the others go on."""
+    """Return (the jobs that are named, an exit code); a name that means no job is reported, and the others go on."""
     rows, code = [], 0
     for name in names:
         try:

@@ -181,7 +181,7 @@ def chosen_jobs(
         jobs: as the user named them.
         where: a query; empty when there is none.
         yes: do not ask.
-        verb: what is to be done, for the question.
+        verb: what would be done, for the question.
         trashed: a query looks among the deleted ones, not among the others.
     Raises:
         UsageError: neither jobs nor a query, or nobody to ask. NotFoundError: there is no such job.
@@ -236,7 +236,7 @@ def reader(sync_first: bool) -> sqlite3.Connection:
     if (locations.data_folder() / "runs").exists():
         from foundations_tui.ingest import local_runs  # 15 ms
 
-        local_runs.take_in()
+        local_runs.ingest()
     if sync_first:
         from foundations_tui.sync import pull
 
@@ -273,7 +273,7 @@ def open_session(accept_new_host_key: bool = False, warns: bool = True) -> Itera
 
     Args:
         accept_new_host_key: whether such keys are trusted without a question.
-        warns: whether unknown keys of hosts.toml are said.
+        warns: whether to warn of unknown keys in hosts.toml.
     """
     from foundations_tui.hosts.asking import Asker
     from foundations_tui.session import Session

@@ -15,7 +15,7 @@ _PATIENCE, _PAUSE = 0.5, 0.1
 
 
 def is_in_window() -> bool:
-    """Return whether what is said is shown in a window of the app, not on a terminal."""
+    """Return whether output goes to a window of the app, not to a terminal."""
     return bool(os.environ.get(VARIABLE)) and not sys.stderr.isatty()
 
 

@@ -16,12 +16,12 @@ class Notify:
     """Whom the app tells that a job has ended."""
 
     on: tuple[str, ...] = ("completed", "failed", "lost", "stalled")
-    """What is told: ends by their state, and silence of a job."""
+    """What to notify of: ends by their state, and "stalled"."""
     bell: bool = True
     terminal: str = "auto"
     """How the terminal is asked to: one of ``schema.TERMINALS``."""
     target: NotifyTarget | None = None
-    """Who is told beside the user."""
+    """Who is notified beside the user."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -64,7 +64,7 @@ def _file_handler(path: Path) -> logging.Handler:
     from logging.handlers import RotatingFileHandler
 
     class PrivateFile(RotatingFileHandler):
-        """A file that its owner alone reads; a full disk is told by what matters, not by the log."""
+        """A file that only its owner can read; a full disk never fails a command through its log."""
 
         def __init__(self) -> None:
             super().__init__(path, maxBytes=_BYTES, backupCount=_FILES, encoding="utf-8", delay=True)

@@ -199,7 +199,7 @@ class Promise(Generic[A]):
         """Return (the answer, the bytes that came with it).
 
         Raises:
-            HostUnreachable: none came in so many seconds. FoundationsError: the agent's refusal.
+            HostUnreachable: none came in time. FoundationsError: the agent's refusal.
         """
         if not self._arrived.wait(timeout):
             self._give_up()
@@ -318,7 +318,7 @@ class _Rpc:
 
 
 def refusal(host: str, error: Any) -> FoundationsError:
-    """Return a host's refusal as an error of ours.
+    """Return a host's refusal as a FoundationsError.
 
     Args:
         host: its name.

@@ -14,7 +14,7 @@ import sys
 from collections.abc import Iterator
 from typing import Any, Protocol
 
-from foundations_tui.hosts.shell import Place
+from foundations_tui.hosts.shell import AgentInstall
 from remote_agent.protocol.roles import EnterWanted
 
 _CHUNK = 1 << 16
@@ -27,7 +27,7 @@ class Console(Protocol):
         """See ``Transport.console``."""
 
 
-def run(transport: Console, place: Place, request: EnterWanted, tty: bool) -> int:
+def run(transport: Console, place: AgentInstall, request: EnterWanted, tty: bool) -> int:
     """Run a command on a host and return its exit code.
 
     Args:
@@ -77,29 +77,29 @@ def bridge(channel: Any, nonce: str, tty: bool) -> int:
         nonce: the one of its first line.
         tty: whether it has a terminal, as we have.
     """
-    curtain = BannerFilter(nonce)
+    banner = BannerFilter(nonce)
     with _raw_terminal(channel) if tty else contextlib.nullcontext():
-        _carry(channel, curtain)
-    if curtain.problem:
-        sys.stderr.write(f"error: {curtain.problem}\n")
+        _carry(channel, banner)
+    if banner.problem:
+        sys.stderr.write(f"error: {banner.problem}\n")
     code = int(channel.recv_exit_status())
     return code if code >= 0 else 255
 
 
-def _carry(channel: Any, curtain: BannerFilter) -> None:
+def _carry(channel: Any, banner: BannerFilter) -> None:
     stdin: list[Any] = [0]
     while True:
-        ready, _, _ = select.select([channel, *(stdin if curtain.is_up else [])], [], [], 0.5)
+        ready, _, _ = select.select([channel, *(stdin if banner.is_up else [])], [], [], 0.5)
         if channel in ready or channel.exit_status_ready():
             while channel.recv_stderr_ready():
                 _write(2, channel.recv_stderr(_CHUNK))
             if channel.recv_ready():
-                _write(1, curtain.pass_on(channel.recv(_CHUNK)))
+                _write(1, banner.pass_on(channel.recv(_CHUNK)))
             elif channel.exit_status_ready() and not channel.recv_stderr_ready():
                 rest = channel.recv(_CHUNK) if not channel.eof_received or channel.recv_ready() else b""
                 if not rest:
                     return
-                _write(1, curtain.pass_on(rest))
+                _write(1, banner.pass_on(rest))
         if 0 in ready:
             data = os.read(0, _CHUNK)
             if data:

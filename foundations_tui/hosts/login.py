@@ -25,7 +25,7 @@ _PATIENCE = 300.0
 """Seconds that somebody may take to answer; servers wait 120 s by default (LoginGraceTime)."""
 _INTERACTIVE, _PASSWORD = "keyboard-interactive", "password"
 _ROUNDS = 10
-"""So many methods, one after the other, a server may want."""
+"""Most authentication methods that a server may ask for in turn."""
 
 Interactive = Callable[[str, str, Sequence[tuple[str, bool]]], list[str]]
 

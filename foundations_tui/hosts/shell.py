@@ -40,7 +40,7 @@ _OLD = "import sys; sys.exit(sys.version_info < (3, 8))"
 
 
 @dataclass(frozen=True)
-class Place:
+class AgentInstall:
     """Where the agent is on a host."""
 
     root: str
@@ -136,7 +136,7 @@ class NonceLines:
         )
 
 
-def become_agent(channel: Channel, host: str, root: str, python: str) -> Place:
+def become_agent(channel: Channel, host: str, root: str, python: str) -> AgentInstall:
     """Turn a shell into the agent's proxy, sending the agent when the host does not have it.
 
     Args:
@@ -149,9 +149,9 @@ def become_agent(channel: Channel, host: str, root: str, python: str) -> Place:
     """
     lines = NonceLines(channel, host)
     agent = bundle.content_hash()
-    wish = json.dumps({"nonce": lines.nonce, "root": root, "agent": agent})
+    bootstrap_order = json.dumps({"nonce": lines.nonce, "root": root, "agent": agent})
     try:
-        channel.send(_find_python(python, lines.nonce, wish).encode())
+        channel.send(_find_python(python, lines.nonce, bootstrap_order).encode())
     except HostUnreachable:
         lines.drain()
         raise lines.ended() from None
@@ -161,11 +161,11 @@ def become_agent(channel: Channel, host: str, root: str, python: str) -> Place:
         data = bundle.build()
         channel.send(f"{len(data):08d}{hashlib.sha256(data).hexdigest()}".encode() + data)
         _raise_error(lines.read(120), host, python)
-    return Place(answer["root"], answer["python"], answer["version"], agent)
+    return AgentInstall(answer["root"], answer["python"], answer["version"], agent)
 
 
 def open_bulk(
-    transport: Transport, host: str, place: Place, role: str, *words: str
+    transport: Transport, host: str, place: AgentInstall, role: str, *words: str
 ) -> tuple[Channel, NonceLines, JsonTable]:
     """Open a channel of its own for bulk bytes.
 
@@ -184,13 +184,13 @@ def open_bulk(
         raise
 
 
-def _find_python(python: str, nonce: str, wish: str) -> str:
+def _find_python(python: str, nonce: str, order: str) -> str:
     """Return the shell text that execs the bootstrap with the first Python that is new enough."""
     if python.startswith("~/"):
         candidates = '"$HOME"/' + shlex.quote(python[2:])
     else:
         candidates = shlex.quote(python) if python else _PYTHONS
-    run = f"-I -S -E -c {shlex.quote(bundle.bootstrap())} {shlex.quote(wish)}"
+    run = f"-I -S -E -c {shlex.quote(bundle.bootstrap())} {shlex.quote(order)}"
     none = json.dumps({"error": "no_python"})
     return (
         f"for p in {candidates}; do\n"

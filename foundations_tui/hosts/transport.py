@@ -12,7 +12,7 @@ class Channel(Protocol):
         """Send all of the data."""
 
     def recv(self, size: int) -> bytes:
-        """Return what has arrived, at most so many bytes; empty at the end."""
+        """Return what has arrived, at most ``size`` bytes; empty at the end."""
 
     def set_timeout(self, seconds: float | None) -> None:
         """Bound the next calls; None for no bound."""

@@ -20,7 +20,7 @@ _asking = threading.Lock()
 
 @dataclass(frozen=True)
 class Unlocked:
-    """A key whose passphrase was said."""
+    """A key that was unlocked with its passphrase."""
 
     path: str
     key: paramiko.PKey
@@ -58,7 +58,7 @@ def locked(paths: Iterable[str]) -> list[str]:
 
 
 def known(paths: Iterable[str]) -> Unlocked | None:
-    """Return the first key whose passphrase was said already; None when there is none."""
+    """Return the first already unlocked key, or None."""
     return next((Unlocked(path, _unlocked[path]) for path in paths if path in _unlocked), None)
 
 

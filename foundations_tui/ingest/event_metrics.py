@@ -16,11 +16,11 @@ from foundations_tui.store import queries, write_streams
 _SHORTEST_PAUSE = 2.0
 """Seconds between two readings of the event files of a job that runs."""
 _SHARE = 10
-"""So many times as long as the last reading took is waited for the next one."""
+"""Pause before the next reading, as a multiple of how long the last one took."""
 _due: dict[tuple[str, int], float] = {}
 
 
-def take_in(session: Session, host: str) -> None:
+def ingest(session: Session, host: str) -> None:
     """Read the event files of a host's jobs of which something new is here.
 
     Args:
@@ -34,11 +34,11 @@ def take_in(session: Session, host: str) -> None:
         if not queries.job(session.store.conn, job).is_final and time.monotonic() < _due.get(key, 0.0):
             continue
         began = time.monotonic()
-        _take_in_of(session, job, attempt)
+        _ingest(session, job, attempt)
         _due[key] = time.monotonic() + max(_SHORTEST_PAUSE, _SHARE * (time.monotonic() - began))
 
 
-def _take_in_of(session: Session, job: str, attempt: int) -> None:
+def _ingest(session: Session, job: str, attempt: int) -> None:
     offset = write_streams.run_offset(session.store, job, attempt, write_streams.READ_EVENTS)
     files = write_streams.event_files(session.store.conn, job, attempt)
     paths = {name: locations.stream_file(job, attempt, write_streams.EVENTS + name) for name in files}

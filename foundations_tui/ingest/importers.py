@@ -51,8 +51,8 @@ class Taken:
     """Were here as they are."""
 
 
-def take_in(store: Store, runs: Iterator[Imported], progress: Callable[[Imported], None]) -> Taken:
-    """Take in runs, and what is new of those that are here already.
+def ingest(store: Store, runs: Iterator[Imported], progress: Callable[[Imported], None]) -> Taken:
+    """Ingest runs, and updates of those that are in the store already.
 
     Args:
         store: open for writing.

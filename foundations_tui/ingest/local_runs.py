@@ -37,7 +37,7 @@ def folder() -> Path:
     return locations.data_folder() / "runs"
 
 
-def take_in() -> None:
+def ingest() -> None:
     """Bring the store up to date with the runs of this machine; it costs nothing when there is nothing new."""
     if not _markers() and not (_is_unscanned() and (folder() / "jobs").is_dir()):
         return
@@ -57,7 +57,7 @@ def take_into(store: Store) -> bool:
     for job in jobs:
         marker = folder() / "new" / job
         marker.unlink(missing_ok=True)  # before anything is read: an attempt that begins meanwhile makes a new one
-        if not _Run(store, job).take_in():
+        if not _Run(store, job).ingest():
             marker.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             marker.touch()
     return bool(jobs)
@@ -105,8 +105,8 @@ class _Run:
         self._job = job
         self._top = folder() / "jobs" / job
 
-    def take_in(self) -> bool:
-        """Take in what is new; say whether that was all there will ever be."""
+    def ingest(self) -> bool:
+        """Ingest what is new; return whether nothing more will come."""
         attempts = sorted(int(name) for name in _names(self._top) if name.isdigit())
         if not attempts:
             return True

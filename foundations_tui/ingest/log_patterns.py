@@ -24,7 +24,7 @@ _LONGEST_LINE = 4096
 _PAGE = 1 << 22
 
 
-def take_in(store: Store, job: str, attempt: int) -> None:
+def ingest(store: Store, job: str, attempt: int) -> None:
     """Read the lines of a log that are new here, and keep what the job's patterns find in them.
 
     A log has no times of its own: what is found bears the moment at which its line was written, as far as the samples
@@ -57,7 +57,7 @@ def take_in(store: Store, job: str, attempt: int) -> None:
             write_streams.skip_unfinished(store, job, attempt, "patterns", known, offset)
         when = functools.partial(_written_at, clock, now)
         records = _records(compiled(patterns), page[begin:end], offset + begin, when, steps)
-        write_streams.put_found(store, job, attempt, "patterns", offset, taken, WRITER, list(records))
+        write_streams.add_log_metrics(store, job, attempt, "patterns", offset, taken, WRITER, list(records))
 
 
 def _written_at(clock: log_clock.LogClock, otherwise: float, offset: int) -> float:

@@ -100,7 +100,7 @@ def undo(session: Session, undone: Undo) -> dict[str, FoundationsError]:
     Returns:
         Hosts that hear of it at the next contact, and why not now.
     """
-    alike: dict[str, list[JobRow]] = {}  # a host is told at once of all jobs that get the same
+    alike: dict[str, list[JobRow]] = {}  # one request tells a host of all jobs that get the same
     for row, before in zip(undone.rows, undone.before, strict=True):
         alike.setdefault(json.dumps(before), []).append(row)
     undelivered: dict[str, FoundationsError] = {}
@@ -124,7 +124,7 @@ def check(changes: Mapping[str, Any]) -> None:
 def _put(
     session: Session, rows: Iterable[JobRow], changes: Mapping[str, Any], moment: float
 ) -> dict[str, FoundationsError]:
-    """Keep annotations, then tell the hosts; return those that could not be told."""
+    """Store annotations, then send them to the hosts; return the hosts that could not be reached."""
     rows = list(rows)
     write_annotations.put_annotations(session.store, [row.job for row in rows], dict(changes), moment)
     undelivered = {}

@@ -69,7 +69,7 @@ def fetch(
         row: the job.
         request: which files.
         dest: where to; None for a folder in the working directory that is named by the job's id and that git ignores.
-        received: is told how far it is.
+        received: gets the progress.
     Raises:
         NotFoundError: it has no such files. UsageError: the folder is none, or somebody else's. HostError: its host is
             out of reach.
@@ -83,10 +83,10 @@ def fetch(
         _keep_out_of_snapshots(target)
     fetched = Fetched([], [])
 
-    def bring(wish: FetchRequest, within: str = "") -> None:
-        wish = replace(wish, attempt=request.attempt or 0, with_git=request.with_git)
+    def bring(wanted: FetchRequest, within: str = "") -> None:
+        wanted = replace(wanted, attempt=request.attempt or 0, with_git=request.with_git)
         try:
-            came = outputs.fetch(session, row, wish, target, received, within)
+            came = outputs.fetch(session, row, wanted, target, received, within)
         except NotFoundError as error:
             raise NotFoundError(str(error), f"foundations ls {row.job[:6]} lists the job's folder") from None
         _add(fetched, came, within)
@@ -112,14 +112,14 @@ def _check(row: JobRow, request: FileSelection) -> None:
     Raises:
         NotFoundError: why.
     """
-    has_folder_wish = request.paths or request.code or request.checkpoints
-    if row.kind == local_runs.KIND and (has_folder_wish or request.log):
+    asks_for_folder = request.paths or request.code or request.checkpoints
+    if row.kind == local_runs.KIND and (asks_for_folder or request.log):
         raise NotFoundError(f"job {row.job} was started by hand: it ran in your own folder", "--artifacts are kept")
     if row.attempt == 0:
         raise NotFoundError(f"job {row.job} has not started: it has no files yet")
     if (request.attempt or 0) > row.attempt:
         raise NotFoundError(f"job {row.job} has no attempt {request.attempt}", f"it has {row.attempt}")
-    if row.pruned and (has_folder_wish or not (request.log or request.artifacts or request.keys)):
+    if row.pruned and (asks_for_folder or not (request.log or request.artifacts or request.keys)):
         raise NotFoundError(f"the folder of job {row.job} was removed from {row.host} (pruned)", "--log is still here")
 
 

@@ -10,7 +10,7 @@ from foundations_tui.text import humanize
 from remote_agent.protocol import messages
 
 _MOST_ENTRIES = 5000
-"""So many names of a folder are listed."""
+"""Most names of a folder to list."""
 
 
 HEADERS = ("SIZE", "CHANGED", "NAME")

@@ -23,12 +23,12 @@ from remote_agent.protocol.resources import HostGpu
 from remote_agent.protocol.roles import Autostart
 
 _MOST_QUEUED = 1000
-"""So many waiting jobs of a host are listed."""
+"""Most waiting jobs of a host to list."""
 _MOST_OWNERS = 3
 _ROUND_TRIPS = 5
 _GPU_TOOLS = ("nvidia-smi", "rocm-smi", "amd-smi")
 _FRESH, _LOOK_PATIENCE = 1.0, 5.0
-"""Seconds: a look that old is shown; so long a newer one is waited for."""
+"""Seconds: how old a shown look may be, and how long to wait for a newer one."""
 
 
 # --- queues -----------------------------------------------------------------------------------------------------
@@ -161,13 +161,13 @@ def _job_words(conn: sqlite3.Connection, job: str) -> str:
     return f"{job[:6]} {row.label}" + (f" ({row.owner})" if row.owner else "")
 
 
-def forgive(session: Session, host: str, gpu: str) -> list[str]:
+def release_quarantine(session: Session, host: str, gpu: str) -> list[str]:
     """End the quarantine of a GPU, by index or UUID; return the UUIDs that were in quarantine.
 
     Raises:
         NotFoundError: there is no such GPU. HostError: the host is out of reach.
     """
-    return session.ask(host, messages.Forgive(gpu)).forgiven
+    return session.ask(host, messages.ReleaseQuarantine(gpu)).released
 
 
 def ignore_claims(session: Session, host: str, gpu: str, ignored: bool) -> None:

@@ -1,4 +1,4 @@
-"""What an operation returns for each job or host that it worked on, and the sink that is told as it goes."""
+"""What an operation returns for each job or host, and the sink that gets each result as it comes."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def for_each(verb: str, rows: Iterable[JobRow], action: Callable[[JobRow], str],
 
 
 def raise_first(outcomes: Iterable[Outcome | HostOutcome]) -> None:
-    """Raise the first error, where nobody is told of the others."""
+    """Raise the first error, where the others are not reported."""
     error = first_error(outcomes)
     if error is not None:
         raise error

@@ -61,7 +61,7 @@ class PruneRequest:
     """Which folders are to go."""
 
     jobs: tuple[str, ...] = ()
-    """As the user names them; none for all that the other wishes fit."""
+    """As the user names them; none for all that the other conditions fit."""
     older_than: float | None = None
     """Seconds since the job ended."""
     states: tuple[str, ...] = ()
@@ -85,7 +85,7 @@ class PrunePlan:
     left_out: dict[str, str]
     """Why a job that was named is not among them, by job."""
     warnings: list[FoundationsError]
-    """Of hosts that could not be asked what is new."""
+    """Errors of hosts that could not be synced."""
     force: bool
 
 

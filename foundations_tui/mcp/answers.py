@@ -83,7 +83,7 @@ def outcomes(each: Iterable[Outcome]) -> JsonTable:
 
 
 def thinned(curve: Sequence[CurvePoint], most: int) -> list[JsonTable]:
-    """Return at most so many points of a series: evenly spread, the last one among them."""
+    """Return at most ``most`` points of a series, evenly spread, with the last one."""
     step = max(1, -(-len(curve) // most))
     kept = curve[(len(curve) - 1) % step :: step]
     return [known({"step": p.step_max, "value": json_value(p.last), "min": p.min, "max": p.max}) for p in kept]

@@ -271,7 +271,7 @@ class Tools:
         return [self._session.hosts.host(host).name] if host else list(self._session.hosts.hosts)
 
     def _sync(self) -> Mapping[str, Any]:
-        """Ask the hosts what is new; return which could not be asked."""
+        """Sync the hosts; return those that could not be reached."""
         local_runs.take_into(self._session.store)
         problems = pull.catch_up_all(self._session, list(self._session.hosts.hosts), streams=True)
         return {"out_of_reach": {host: str(error) for host, error in problems.items()}} if problems else {}

@@ -136,7 +136,7 @@ def _top(repository: git.Repo | None, folder: Path) -> Path:
 
 _MOST_EMPTY, _MOST_EMPTY_BYTES = 200, 8192
 _MOST_LOOKED_AT = 10_000
-"""So many folders are looked into for empty ones."""
+"""Most folders to search for empty ones."""
 
 
 def _empty_folders(root: Path, shadow: Path | None) -> tuple[str, ...]:
@@ -290,12 +290,12 @@ def read_objects(snapshot: Snapshot, oids: list[str]) -> Iterator[tuple[str, str
     Raises:
         SnapshotError: one is not there.
     """
-    with tempfile.TemporaryFile() as wishes:
-        wishes.write("".join(oid + "\n" for oid in oids).encode())
-        wishes.seek(0)
+    with tempfile.TemporaryFile() as names_file:
+        names_file.write("".join(oid + "\n" for oid in oids).encode())
+        names_file.seek(0)
         command = ["git", "cat-file", "--batch", "--buffer"]
         env = git_cli.environment({"GIT_DIR": str(snapshot.shadow)})
-        with subprocess.Popen(command, env=env, stdin=wishes, stdout=subprocess.PIPE) as git:
+        with subprocess.Popen(command, env=env, stdin=names_file, stdout=subprocess.PIPE) as git:
             assert git.stdout is not None
             for oid in oids:
                 head = git.stdout.readline().split()

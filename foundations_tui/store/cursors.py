@@ -16,7 +16,7 @@ def may_speak_of(conn: sqlite3.Connection, host: str, job: str, journal: str = "
     """Return whether a host may say something of a job: one of its own, or one that nobody knows yet.
 
     What a host says of another host's job is passed over, everywhere. A host that the user has given a new name shows
-    itself by its journal's id, which is told to nobody else.
+    itself by its journal's id, which nobody else learns.
     """
     row = conn.execute("SELECT host, journal FROM jobs WHERE job = ?", [job]).fetchone()
     return row is None or row["host"] == host or bool(journal and row["journal"] == journal)

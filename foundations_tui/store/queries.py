@@ -189,7 +189,7 @@ def count_jobs(conn: sqlite3.Connection, which: JobFilter = ALL) -> int:
 
 
 _TOLD_WITHIN = 200
-"""So many of the newest jobs are asked which way metrics get better."""
+"""Newest jobs to ask which way metrics get better."""
 
 
 def directions(conn: sqlite3.Connection, project: str = "") -> dict[str, str]:
@@ -390,14 +390,14 @@ def metrics(conn: sqlite3.Connection, job_id: str, attempt: int, key: str = "", 
 def curve(conn: sqlite3.Connection, job_id: str, attempt: int, key: str, most: int = series.LONG) -> list[CurvePoint]:
     """Return a metric as a chart needs it: every point of a short series, a row for each 256 of a long one.
 
-    Points without a number (text, NaN, infinities) are counted as odd.
+    Points without a number (text, NaN, infinities) are counted as not finite.
 
     Args:
         conn: reads the store.
         job_id: the whole id.
         attempt: which attempt's.
         key: the metric.
-        most: a series of so many points is long; not less than ``series.LONG``.
+        most: points from which a series is long; not less than ``series.LONG``.
     """
     query = "SELECT id, count FROM series WHERE key = ? AND job = ? AND attempt = ?"
     series_row = conn.execute(query, [key, job_id, attempt]).fetchone()

@@ -364,7 +364,7 @@ class CurvePoint:
     step_max: int
     time_min: float
     time_max: float
-    odd: int
+    non_finite: int
     """How many of them are no finite number."""
 
 

@@ -86,7 +86,7 @@ def _take_over(conn: sqlite3.Connection, job: str, attempt: int, first_steps: di
 
 
 _APART = 1024
-"""Places of the points of so many writers stay apart when one writer, ``INHERITED``, takes them over."""
+"""Writers whose points keep distinct places when one writer, ``INHERITED``, takes them over."""
 _INHERIT = (
     "INSERT OR IGNORE INTO points SELECT ?1, time, ?2,"
     f" CASE writer WHEN ?2 THEN offset ELSE offset * {_APART} + (writer + ?5) % {_APART} END, step, value FROM points"

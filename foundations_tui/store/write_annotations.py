@@ -23,7 +23,7 @@ def put_annotations(store: Store, jobs: Iterable[str], changes: JsonTable, momen
     """
     with store.transaction():
         for job in jobs:
-            take_in_annotations(store, job, {key: [value, moment] for key, value in changes.items()}, sent=False)
+            merge_annotations(store, job, {key: [value, moment] for key, value in changes.items()}, sent=False)
 
 
 def unsent_annotations(store: Store, host: str) -> dict[str, JsonTable]:
@@ -60,7 +60,7 @@ def long_in_trash(store: Store, host: str, before: float) -> list[str]:
     return [row[0] for row in store.conn.execute(query, [before, host])]
 
 
-def take_in_annotations(store: Store, job: str, changes: JsonTable, sent: bool) -> None:
+def merge_annotations(store: Store, job: str, changes: JsonTable, sent: bool) -> None:
     """Take in what was said of a job, where it is newer than what is known, and let it show."""
     rows = [
         (job, valid_text(key), json.dumps(value), float(moment), int(sent)) for key, (value, moment) in changes.items()

@@ -214,7 +214,7 @@ def _parts(page: bytes, offset: int) -> Iterator[tuple[int, bytes]]:
         start = end
 
 
-def put_found(
+def add_log_metrics(
     store: Store, job: str, attempt: int, name: str, offset: int, taken: int, writer: str, records: list[Record]
 ) -> None:
     """Take in metrics that were found in a file here, with the cursor behind what was read.
@@ -354,7 +354,7 @@ def run_offset(store: Store, job: str, attempt: int, name: str) -> int:
 
 
 def forget_event_files(store: Store, job: str, attempt: int, streams: Iterable[str]) -> None:
-    """Pass over the event files that an ended attempt has no more: it has removed them, or given them other names."""
+    """Forget the event files that an ended attempt has removed or renamed."""
     final = set(streams)
     gone = [EVENTS + name for name in event_files(store.conn, job, attempt) if EVENTS + name not in final]
     for name in gone:

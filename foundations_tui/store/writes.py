@@ -17,7 +17,7 @@ from foundations_tui.store.cursors import PUT_SIZE, may_speak_of
 from foundations_tui.store.db import Store, upsert
 from foundations_tui.store.queries import LOOKED_AT
 from foundations_tui.store.rows import json_value
-from foundations_tui.store.write_annotations import take_in_annotations
+from foundations_tui.store.write_annotations import merge_annotations
 from foundations_tui.store.write_records import put_facts, put_records
 from foundations_tui.store.write_streams import forget_event_files
 from foundations_tui.text import command_line
@@ -259,7 +259,7 @@ def to_acknowledge(store: Store, host: str) -> list[str]:
     return [row["job"] for row in store.conn.execute(query, [host])]
 
 
-def put_told(store: Store, jobs: Iterable[str]) -> None:
+def mark_acknowledged(store: Store, jobs: Iterable[str]) -> None:
     """Note that a host has been told that everything of these jobs is here."""
     with store.transaction() as conn:
         conn.executemany("UPDATE jobs SET acknowledged = 1 WHERE job = ?", [(job,) for job in jobs])
@@ -322,7 +322,7 @@ def _imported(conn: sqlite3.Connection, job: str) -> list[tuple[Any, ...]]:
 
 
 def put_run_complete(store: Store, job: str) -> None:
-    """Note that a run has ended and all its records are here; there is nobody to be told."""
+    """Note that a run has ended and all its records are here; no host has to know."""
     with store.transaction() as conn:
         conn.execute("UPDATE jobs SET complete = 1, acknowledged = 1 WHERE job = ?", [job])
         conn.execute("UPDATE annotations SET sent = 1 WHERE job = ?", [job])
@@ -377,7 +377,7 @@ def _put_view(store: Store, host: str, journal: str, view: JobView) -> None:
         put_facts(store, spec.job, "tag", spec.tags)
         put_facts(store, spec.job, "arg", command_line.parse(spec.command, spec.shell))
     if not is_new or view.annotations:
-        take_in_annotations(store, spec.job, view.annotations, sent=True)
+        merge_annotations(store, spec.job, view.annotations, sent=True)
     streams = [(view.attempt, view.streams), *((past.attempt, past.streams) for past in view.attempts)]
     sizes = [
         (spec.job, int(n), valid_text(name), size, host) for n, by_name in streams for name, size in by_name.items()

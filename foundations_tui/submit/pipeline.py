@@ -36,7 +36,7 @@ _log = logging.getLogger(__name__)
 _MOST_LOGGED = 10
 """Jobs of one submit that the log names."""
 _MOST_SENT_BYTES = 4 << 20
-"""So many bytes of specifications travel in one message."""
+"""Most bytes of specifications in one message."""
 _OF_THIS_SHELL = (
     *("PATH", "VIRTUAL_ENV", "CONDA_PREFIX", "CONDA_DEFAULT_ENV", "LD_LIBRARY_PATH"),
     *("LANG", "LANGUAGE", "TZ", "FOUNDATIONS_HOME"),
@@ -64,8 +64,8 @@ def submit_all(
 
     Args:
         session: the client's.
-        requests: what to run, at least one; they share folder and host wish.
-        progress: is told how far it is.
+        requests: what to run, at least one; they share folder and choice of host.
+        progress: gets the progress.
         frozen: the snapshot, when it has been taken already.
     Raises:
         FoundationsError: why not; then nothing runs and nothing is left to be sent. When several hosts are involved,
@@ -75,13 +75,13 @@ def submit_all(
     project = _checked_project(session, requests)
     refuse_secrets(project.env, f"[env] of {project.path}:")
     private = _private(session, first, project)
-    wish = host_wish(session, first, project)
-    early = _connect_early(session, wish)
+    host_choice = chosen_host(session, first, project)
+    early = _connect_early(session, host_choice)
     progress.stage("taking the snapshot")
     frozen = frozen or freeze.take(first.folder, project.max_file, project.include)
-    progress.stage("connecting" if wish == "any" else f"connecting to {wish}")
+    progress.stage("connecting" if host_choice == "any" else f"connecting to {host_choice}")
     early.join()
-    hosts = placement.choose(session, wish, [_need(request) for request in requests], frozen)
+    hosts = placement.choose(session, host_choice, [_need(request) for request in requests], frozen)
     submitted: dict[int, SubmittedJob] = {}
     try:
         for host in dict.fromkeys(hosts):
@@ -131,7 +131,7 @@ def preview(session: Session, requests: list[JobRequest], progress: Progress = S
     Args:
         session: the client's.
         requests: as for ``submit_all``.
-        progress: is told how far it is.
+        progress: gets the progress.
     Raises:
         FoundationsError: why they could not be submitted as they are.
     """
@@ -140,7 +140,7 @@ def preview(session: Session, requests: list[JobRequest], progress: Progress = S
     progress.stage("taking the snapshot")
     frozen = freeze.take(first.folder, project.max_file, project.include)
     return Preview(
-        host=host_wish(session, first, project),
+        host=chosen_host(session, first, project),
         folder=frozen.root,
         snapshot=frozen.tree,
         files=frozen.files,
@@ -252,7 +252,7 @@ def _refuse_after_elsewhere(session: Session, spec: JobSpec, host: str) -> None:
             )
 
 
-def host_wish(session: Session, request: JobRequest, project: ProjectConfig) -> str:
+def chosen_host(session: Session, request: JobRequest, project: ProjectConfig) -> str:
     """Return which host is meant: the request's, the project's, the default, or any."""
     return request.host or project.host or session.hosts.default_host or placement.ANY
 
@@ -296,7 +296,7 @@ def make_spec(
 
 
 def _placed(data: dict[str, dict[str, str]], subdir: str) -> dict[str, dict[str, str]]:
-    """Return data with its places below the snapshot's root: they are said as the code knows them, from its folder."""
+    """Return data with its places below the snapshot's root: the project names them relative to its folder."""
     return {
         name: {**entry, "at": os.path.normpath(os.path.join(subdir, entry["at"])) if entry["at"] else ""}
         for name, entry in data.items()
@@ -321,12 +321,12 @@ def _named_by(folder: Path) -> str:
     return os.fsencode(folder.name).decode("utf-8", "replace")
 
 
-def _connect_early(session: Session, wish: str) -> threading.Thread:
+def _connect_early(session: Session, host: str) -> threading.Thread:
     """Connect while the snapshot is being taken; what goes wrong is met again, and said, later."""
 
     def connect() -> None:
         try:
-            names = placement.candidates(session.hosts, wish)
+            names = placement.candidates(session.hosts, host)
             if len(names) == 1:
                 session.agent(names[0], asks=False)  # a question is asked in the main thread, which may be interrupted
         except FoundationsError:
@@ -408,7 +408,7 @@ def _stop_all(session: Session, agent: Agent, jobs: list[str]) -> None:
 
 
 def _requests(specs: list[JobSpec], private: JsonTable) -> list[messages.SubmitMany]:
-    """Return the requests that submit jobs: what they share is said once in each."""
+    """Return the requests that submit jobs: each names what its jobs share once."""
     wires = [spec.to_wire() for spec in specs]
     base = {key: value for key, value in wires[0].items() if all(wire[key] == value for wire in wires)}
     slices: list[list[JsonTable]] = []

@@ -28,26 +28,26 @@ class Need:
     """Bytes."""
 
 
-def candidates(hosts: HostsConfig, wish: str) -> list[str]:
-    """Return the hosts that a wish allows: a name, "a,b", "tag:x" or "any".
+def candidates(hosts: HostsConfig, choice: str) -> list[str]:
+    """Return the hosts that a choice allows: a name, "a,b", "tag:x" or "any".
 
     ``any`` means this machine only when there is no other.
 
     Raises:
         NotFoundError: there is no such host.
     """
-    if wish == ANY:
+    if choice == ANY:
         remote = [name for name in hosts.hosts if name != LOCAL]
         return remote or [LOCAL]
-    if wish.startswith("tag:"):
-        tagged = [name for name, host in hosts.hosts.items() if wish[4:] in host.tags]
+    if choice.startswith("tag:"):
+        tagged = [name for name, host in hosts.hosts.items() if choice[4:] in host.tags]
         if not tagged:
-            raise NotFoundError(f"no host has the tag {wish[4:]!r}", "tags are set in hosts.toml")
+            raise NotFoundError(f"no host has the tag {choice[4:]!r}", "tags are set in hosts.toml")
         return tagged
-    return [hosts.host(name.strip()).name for name in wish.split(",")]
+    return [hosts.host(name.strip()).name for name in choice.split(",")]
 
 
-def choose(session: Session, wish: str, needs: list[Need], frozen: Snapshot) -> list[str]:
+def choose(session: Session, choice: str, needs: list[Need], frozen: Snapshot) -> list[str]:
     """Return the host for each of some jobs: the one that is meant, else where it starts soonest.
 
     Free GPUs and CPUs count, then how much waits there, then whether the host has the snapshot's last version.
@@ -55,7 +55,7 @@ def choose(session: Session, wish: str, needs: list[Need], frozen: Snapshot) -> 
     Raises:
         NotFoundError: there is no such host. HostError: none of several answers, or none could ever run them.
     """
-    names = candidates(session.hosts, wish)
+    names = candidates(session.hosts, choice)
     if len(names) == 1:
         return names * len(needs)
     facts, problems = _ask_all(session, names)

@@ -1,4 +1,4 @@
-"""Who is told how far a submit is."""
+"""Who gets the progress of a submit."""
 
 from __future__ import annotations
 

@@ -45,7 +45,7 @@ def ship(agent: Agent, store: Store, snapshot: Snapshot, progress: Progress) -> 
         agent: the host's.
         store: remembers what the host has.
         snapshot: what to send.
-        progress: is told now and then.
+        progress: gets the progress.
     Raises:
         HostRefused: not enough disk there, nothing was sent. HostUnreachable: the connection was lost.
     """

@@ -28,7 +28,7 @@ class Study:
     name: str
     """The group of its jobs, and the name of its study."""
     metric: str
-    """The key whose last value is told."""
+    """Metric reported to the optimizer (its last value)."""
     direction: str
     """"min" or "max"."""
     trials: int

@@ -35,14 +35,14 @@ SWEEP_OPTIONS: dict[str, Option] = {
     ),
     "sweep_file": Option("--sweep-file", Kind.FILE, "The sweep of a TOML file's table [sweep]."),
     "is_zip": Option("--zip", Kind.FLAG, "Sweep the values side by side, not all combinations.", default=False),
-    "draws": Option("--random", Kind.NUMBER, "Draw so many jobs from the sweep.", default=0),
+    "draws": Option("--random", Kind.NUMBER, "Draw this many jobs from the sweep.", default=0),
     "seed": Option("--seed", Kind.NUMBER, "The same seed draws the same jobs.", least=-(1 << 63), most=1 << 63),
 }
 ALL_OPTIONS: dict[str, Option] = {**OPTIONS, "params_file": PARAMS_FILE, **SWEEP_OPTIONS}
 """All that says what is submitted, by the names of the values that ``read`` takes."""
 _IDS_SHOWN = 20
 ASKED_FROM = 50
-"""So many jobs are asked about before they are submitted."""
+"""Jobs from which the user is asked before they are submitted."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ class Submission:
 def read(
     conn: sqlite3.Connection, command: Sequence[str], values: Mapping[str, Any], params: Mapping[str, Any] | None = None
 ) -> Submission:
-    """Understand what is to be submitted.
+    """Parse what to submit.
 
     Args:
         conn: a connection of the store, which knows the jobs that are named and how long jobs take.

@@ -1,4 +1,4 @@
-"""Files of a job, brought here: by wish, or by themselves when a job has ended that declared its outputs."""
+"""Files of a job, fetched: on request, or by themselves when a job has ended that declared its outputs."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from remote_agent.protocol.roles import FilesAnnounced, FilesWanted
 from remote_agent.protocol.wire import JsonTable
 
 _MOST_SAID = 5
-"""So many files that do not come are named."""
+"""Most files to name that do not come."""
 SYNCED = "synced"
 """Kind of the artifacts that are directories kept in step."""
 
@@ -52,7 +52,7 @@ class FetchRequest:
     """Which attempt's folder; 0 for the last one's."""
 
     def has_asked_for(self, name: str) -> bool:
-        """Return whether a name is what was wished for, or below it."""
+        """Return whether a name was asked for, or is below one that was."""
         if self.what == "paths":
             return any(
                 path == "." or name == path or name.startswith(path + "/") for path in map(os.path.normpath, self.paths)
@@ -64,7 +64,7 @@ class FetchRequest:
 
 @dataclass
 class Fetched:
-    """What came of a wish."""
+    """What was fetched."""
 
     files: list[tuple[str, int]]
     """(path below the folder, bytes)."""
@@ -78,7 +78,7 @@ class Fetched:
 def fetch(
     session: Session,
     job: JobRow,
-    wish: FetchRequest,
+    request: FetchRequest,
     target: Path,
     progress: Callable[[int, int], None] = lambda done, total: None,
     within: str = "",
@@ -88,7 +88,7 @@ def fetch(
     Args:
         session: the client's.
         job: whose files.
-        wish: which.
+        request: which.
         target: made when it is not there; files of the same name are replaced whole or not at all.
         progress: called with (bytes that came, bytes in all).
         within: folders below the target that the files come into; no link among them is followed.
@@ -97,28 +97,28 @@ def fetch(
     Raises:
         NotFoundError: there is no such file. HostError: the host is out of reach. FoundationsError: the disk is full.
     """
-    request = FilesWanted(
+    order = FilesWanted(
         job.job,
-        wish.attempt or max(job.attempt, 1),
-        wish.what,
+        request.attempt or max(job.attempt, 1),
+        request.what,
         job.snapshot,
-        list(wish.paths),
-        wish.limit,
-        wish.base,
-        wish.with_git,
+        list(request.paths),
+        request.limit,
+        request.base,
+        request.with_git,
     )
-    frozen_here = wish.what == "code" and queries.was_frozen_here(session.store.conn, job.job)
+    frozen_here = request.what == "code" and queries.was_frozen_here(session.store.conn, job.job)
 
     def pull(agent: Any) -> Fetched:
-        channel, lines, said = agent.open_bulk("send", json.dumps(request.to_wire()))
+        channel, lines, said = agent.open_bulk("send", json.dumps(order.to_wire()))
         try:
             if "error" in said:
                 raise refusal(job.host, said["error"])
             announced = _announced(job.host, said)
             source = _TarBytes(channel, lines, announced.bytes, progress)
-            with unpacking.Folder(target, within, wish.with_git) as folder:
+            with unpacking.Folder(target, within, request.with_git) as folder:
                 tree = job.snapshot if frozen_here else ""
-                came = unpacking.unpack(source, folder, wish.limit, tree, job.host, wish.has_asked_for)
+                came = unpacking.unpack(source, folder, request.limit, tree, job.host, request.has_asked_for)
             gone = announced.files - len(came.files) - len(came.refused)
             if gone > 0:
                 session.say(f"warning: {job.host}: {humanize.plural(gone, 'file')} went away before they were sent")
@@ -192,7 +192,7 @@ class _TarBytes:
 
 
 def collect_outputs(session: Session, host: str) -> None:
-    """Bring the declared outputs of this client's ended jobs from a host, each once; what cannot come is said.
+    """Bring the declared outputs of this client's ended jobs from a host, each once; say what cannot be fetched.
 
     Raises:
         HostError: the host is out of reach.
@@ -224,19 +224,19 @@ def _collect(session: Session, host: str, job: str) -> None:
     row = queries.job(session.store.conn, job)
     spec = queries.spec(session.store.conn, job)
     limit = int(spec.get("output_limit") or 0)
-    wishes = []
+    requests = []
     if spec.get("outputs"):
-        wish = FetchRequest("outputs", tuple(dict.fromkeys(spec["outputs"])), limit, spec["subdir"])
-        wishes.append((wish, locations.outputs_folder(job)))
+        request = FetchRequest("outputs", tuple(dict.fromkeys(spec["outputs"])), limit, spec["subdir"])
+        requests.append((request, locations.outputs_folder(job)))
     are_synced = {facts.get("kind") == SYNCED for facts in row.artifacts.values() if isinstance(facts, dict)}
     if False in are_synced:
-        wishes.append((FetchRequest("artifacts", limit=limit), locations.artifacts_folder(job)))
+        requests.append((FetchRequest("artifacts", limit=limit), locations.artifacts_folder(job)))
     if True in are_synced:
-        wishes.append((FetchRequest(SYNCED, limit=limit), locations.synced_folder(job)))
+        requests.append((FetchRequest(SYNCED, limit=limit), locations.synced_folder(job)))
     came = Fetched([], [])
     try:
-        for wish, folder in wishes:
-            part = fetch(session, row, wish, folder)
+        for request, folder in requests:
+            part = fetch(session, row, request, folder)
             left_bytes = came.left_bytes + part.left_bytes
             came = Fetched(came.files + part.files, came.left + part.left, left_bytes, came.refused + part.refused)
     except HostUnreachable:
@@ -248,7 +248,7 @@ def _collect(session: Session, host: str, job: str) -> None:
     except FoundationsError as error:
         session.say(f"warning: outputs of {job[:6]}: {error}; they are tried again at the next sync")
         return
-    facts = {"folder": str(wishes[0][1]), "files": len(came.files), "bytes": sum(size for _, size in came.files)}
+    facts = {"folder": str(requests[0][1]), "files": len(came.files), "bytes": sum(size for _, size in came.files)}
     refused = [[name[:200], why] for name, why in came.refused[:100]]
     kept = {"left": came.left[:100], "left_bytes": came.left_bytes, "refused": refused}
     writes.put_outputs(session.store, job, {**facts, **kept})

@@ -38,16 +38,16 @@ from remote_agent.protocol.wire import JsonTable
 from remote_agent.storage import log_cap
 
 _PAGES_AHEAD = 8
-"""So many pages are asked for at once: a far host's round trips overlap."""
+"""Pages to request at once: a far host's round trips overlap."""
 _PAGES_A_ROUND = 64
-"""So many pages of one stream are pulled before states are looked at again."""
+"""Pages of one stream to pull before looking at states again."""
 BATCH_BYTES = 8 * PAGE_BYTES
 """So much of a stream is stored at once: a transaction costs as much as many records."""
 _LONGEST_LINE = 1 << 20
 _JOBS_A_PAGE = 2000
 _TRIES = 5
 _MOST_SAID = 20
-"""So many wrong entries of a page are named."""
+"""Most wrong entries of a page to name."""
 _SAMPLE_PAGES = 200
 """Pages of samples in one round; a host keeps fewer."""
 _WATCH_SECONDS = 30.0
@@ -185,7 +185,7 @@ class HostSync:
             try:
                 whole &= _StreamPull(self._store, self._agent, job, attempt, name).run(offset, size)
                 if name == "log":
-                    log_patterns.take_in(self._store, job, attempt)
+                    log_patterns.ingest(self._store, job, attempt)
                     _bound_log(self._store, job, attempt)
             except NotFoundError:
                 continue  # deleted on the host: the next changes say so
@@ -224,7 +224,7 @@ class HostSync:
         for start in range(0, len(jobs), _JOBS_A_PAGE):
             page = jobs[start : start + _JOBS_A_PAGE]
             self._agent.call(messages.Acknowledge(client, page))
-            writes.put_told(self._store, page)
+            writes.mark_acknowledged(self._store, page)
 
     def ask_for_news(self) -> Promise[messages.WatchAnswer]:
         """Ask the host to answer when a job changes or a stream grows, or after half a minute."""
@@ -395,13 +395,13 @@ def catch_up(
 
 
 def read_event_files(session: Session, host: str, left: Collection[str]) -> None:
-    """Take in what TensorBoard's event files say; what stays away, and that its reader is missing, is said once."""
+    """Ingest TensorBoard's event files; warn once of missing files, and of a missing reader."""
     for job in left:
         _say_once(
             session, f"warning: {job[:6]}: event files stay on {host}: they are over the limit of [outputs] limit_mb"
         )
     try:
-        event_metrics.take_in(session, host)
+        event_metrics.ingest(session, host)
     except StoreError:
         raise
     except FoundationsError as error:
@@ -434,7 +434,7 @@ def with_contact_noted(session: Session, host: str, action: Callable[[], None]) 
 
 
 def catch_up_job(session: Session, row: JobRow) -> HostError | None:
-    """Bring what is new of one job, unless all of it is here; return why its host could not be asked."""
+    """Sync one job unless it is complete here; return why its host could not be reached."""
     if row.is_final and row.complete:
         return None
     try:

@@ -121,7 +121,7 @@ def width(text: str) -> int:
 
 
 def clip(text: str, cells: int) -> str:
-    """Return a text cut to so many cells, with an ellipsis where something is gone."""
+    """Return a text cut to a number of cells, with an ellipsis where something is gone."""
     if width(text) <= cells:
         return text
     if cells < 1:

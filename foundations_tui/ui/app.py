@@ -55,7 +55,7 @@ _FOLLOW_AFTER = 0.3
 _MOST_LISTED = 15
 """Things that were done that ``:done`` lists."""
 _SAID_AGAIN = 60.0
-"""Seconds until the same error is said again."""
+"""Seconds until the same error is shown again."""
 _REDRAW_SECONDS = 10.0
 """What only time changes (ages) is drawn again so often while nothing runs."""
 
@@ -205,7 +205,7 @@ class FoundationsApp(SerializedKeys):
             event.call()
 
     def on_store_changed(self, event: StoreChanged | None = None) -> None:
-        """Show what is new, soon: many changes at once are shown once."""
+        """Redraw soon: many changes at once are drawn once."""
         if not self._is_reload_due:
             self._is_reload_due = True
             since = time.monotonic() - self._drawn_at

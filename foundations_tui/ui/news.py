@@ -21,7 +21,7 @@ from foundations_tui.ui.theme import LOOK
 _NEWS_SECONDS = 60.0
 """After that an end is no news."""
 _TOGETHER_SECONDS = 1.0
-"""What ends within it is told in one piece: a sweep's jobs end together."""
+"""Jobs that end within this time share one notification: a sweep's jobs end together."""
 _MOST_NAMED = 3
 """Jobs that are named one by one."""
 
@@ -38,7 +38,7 @@ class Teller(Protocol):
         """Say something in a corner for a while."""
 
     def set_timer(self, delay: float, callback: Callable[[], Any]) -> Any:
-        """Have something called in so many seconds."""
+        """Call something after a delay in seconds."""
 
     def bell(self) -> None:
         """Ring the terminal's bell."""
@@ -75,7 +75,7 @@ class News:
         self._teller.reader.ask("since", _since_last_look, self._tell_since)
 
     def look(self) -> None:
-        """Look for what is new."""
+        """Look for news."""
         since = max(self._began_at, time.time() - _NEWS_SECONDS)
         self._teller.reader.ask("stalled", queries.stalled, self._tell_stalled)
         self._teller.reader.ask("ended", lambda conn: queries.changed_since(conn, since), self._collect_ended)

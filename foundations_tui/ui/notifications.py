@@ -1,4 +1,4 @@
-"""What the user is told though the app is not looked at: bell, the terminal's own notices, a command, a web hook."""
+"""Notifications outside of the app's screen: bell, the terminal's own notices, a command, a web hook."""
 
 from __future__ import annotations
 
@@ -67,10 +67,10 @@ def deliver(target: NotifyTarget, rows: Sequence[JobRow], now: float, failed: Ca
     """Tell a command and a web hook of jobs, in a process that outlives the app; each event once, whoever notices it.
 
     Args:
-        target: who is told.
+        target: who is notified.
         rows: the jobs.
         now: seconds since the epoch.
-        failed: called from a thread when they could not be told after several tries.
+        failed: called from a thread when delivery fails after several tries.
     """
 
     def run() -> None:

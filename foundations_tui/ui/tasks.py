@@ -67,7 +67,7 @@ class Shown:
 
 
 Operation = Callable[[Progress, int], Shown]
-"""Does something, tells how far it is, and may use so many cells in a line; raises FoundationsError."""
+"""Takes a progress sink and the cells of a line, and returns what to show; raises FoundationsError."""
 
 
 def _new_output() -> tuple[int, Path]:
@@ -145,7 +145,7 @@ class OperationTask:
             ended()
 
     def _do(self, operation: Operation, columns: int) -> tuple[str, str]:
-        """Return what is to be said at the end, and how it ended."""
+        """Return the last words to show, and how it ended."""
         try:
             shown = operation(self._progress, columns)
             self.result = shown.result

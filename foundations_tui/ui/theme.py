@@ -57,7 +57,7 @@ LIGHT_STYLES = {
 CURVES = ("#56B4E9", "#E69F00", "#2FBF93", "#DD93BE", "#F0E442", "#F2793A", "#7FA7E8", "#BBBBBB")
 LIGHT_CURVES = ("#00608F", "#8A5A00", "#00664B", "#8F3F6C", "#6B6400", "#A84300", "#2F4FA8", "#555555")
 MARKERS = "●▲■◆○△□◇"
-"""A job's curve is told by its marker where there are no colors."""
+"""Markers tell curves apart where there are no colors."""
 
 CALM_DARK = Theme(
     name="foundations-dark",

@@ -69,7 +69,7 @@ class Followers:
         from foundations_tui.ingest import local_runs
 
         try:
-            local_runs.take_in()
+            local_runs.ingest()
         except Exception as error:
             self._post(ActionEnded(f"runs of this machine: {as_ours(error)}", failed=True))
         self._changed()
@@ -167,7 +167,7 @@ def carry_out(post: Post, action: Callable[[], str], after: threading.Thread | N
 
     Args:
         post: takes messages from any thread.
-        action: what is to be done.
+        action: what to do.
         after: the thread of something that has to be done before.
     """
 

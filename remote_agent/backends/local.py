@@ -36,9 +36,9 @@ from remote_agent.system import processes, unix_sockets
 _LOOK_SECONDS = 3.0
 """Seconds between two looks at the supervisors themselves."""
 _MOST_STOPPED = 3
-"""So many looks in a row may find a supervisor stopped, though it is woken each time."""
+"""Looks in a row that may find a supervisor stopped, though it is woken each time."""
 _OVERDUE_SECONDS = 20.0
-"""So long after the grace time a supervisor has for the end of its attempt."""
+"""How long after the grace time a supervisor may take to end its attempt."""
 
 
 class LocalBackend(Backend):
@@ -76,7 +76,7 @@ class LocalBackend(Backend):
         self._unkept: Dict[Attempt, Status] = {}
         """What ``poll`` has given and nobody has acknowledged."""
         self._own: Set[Attempt] = set()
-        """Attempts that this daemon started: supervisors of an earlier version take none of ours."""
+        """Attempts that this daemon started: supervisors of an earlier version take none of them."""
 
     def fileno(self) -> int:
         """Return a descriptor that is readable when ``poll`` has something new."""
@@ -85,7 +85,7 @@ class LocalBackend(Backend):
     def capacity(self, leases: Mapping[str, Lease], settings: HostSettings) -> Capacity:
         """Return the CPU slots and the GPUs that hosts.toml allows, and which of those are held.
 
-        There is a slot for each CPU this process may use; a larger ``max_jobs`` is meant as it is said. The GPUs of
+        There is a slot for each CPU this process may use; a larger ``max_jobs`` is taken as it is. The GPUs of
         ended leases are looked at, and other agents are told which are ours.
         """
         self._gpu_source.lease({uuid: job for job, lease in leases.items() for uuid in lease.gpus})
@@ -156,7 +156,7 @@ class LocalBackend(Backend):
         return os.path.exists(self._paths.job(attempt[0]).attempt(attempt[1]).folder)
 
     def stop(self, attempt: Attempt, by: str, grace: float) -> None:
-        """Pass the wish on to the supervisor; one that does not carry it out in time is overruled."""
+        """Pass the request on to the supervisor; one that does not end the attempt in time is ended with it."""
         self._stops[attempt] = StopOrder(by, grace)
         self._overdue[attempt] = time.monotonic() + grace + _OVERDUE_SECONDS
         self._send_stop(attempt)

@@ -232,7 +232,7 @@ class Acknowledged(Change):
 
 @_event("told")
 @dataclass(frozen=True)
-class Told(Change):
+class Notified(Change):
     """The end of a job was told to whom it asked to notify."""
 
     job: str

@@ -24,7 +24,7 @@ HELD = (
     " foundations resume starts it"
 )
 _MOST_ESTIMATES = 500
-"""So many waiting jobs get an estimate."""
+"""Most waiting jobs to estimate."""
 
 
 @dataclass(frozen=True)

@@ -22,9 +22,9 @@ from remote_agent.protocol.wire import JsonTable
 ALL_GROUPS = "*"
 """What ``paused`` holds when the whole host is paused."""
 _LIKE_JOBS = 31
-"""So many last durations of like jobs are remembered."""
+"""Durations of similar jobs to remember, the latest."""
 ENOUGH_LIKE_JOBS = 5
-"""From so many on, an estimate is made."""
+"""Durations from which an estimate is made."""
 _NUMBER = re.compile(r"[-+]?\d+(\.\d*)?([eE][-+]?\d+)?")
 
 
@@ -99,8 +99,8 @@ class HostState:
         """The clients that have everything of an ended job, by job."""
         self.clients: Set[str] = set()
         """The clients that ever acknowledged something."""
-        self.untold: Set[str] = set()
-        """Ended jobs whose end is still to be told to whom they asked to notify."""
+        self.pending_notices: Set[str] = set()
+        """Ended jobs with notices that are not delivered yet."""
         self.disk = 0
         """Bytes that the folders of ended jobs take, as far as it was counted."""
         self.dependents: Dict[str, List[str]] = {}
@@ -221,7 +221,7 @@ def _viewed(state: HostState, view: JobView) -> events.Viewed:
         lease=state.leases.get(job),
         unmet=tuple(sorted(state.queue.blocked.get(job, ()))),
         acknowledged=tuple(sorted(state.acknowledged.get(job, ()))),
-        untold=job in state.untold,
+        untold=job in state.pending_notices,
     )
 
 
@@ -241,7 +241,7 @@ def _view(state: HostState, entry: JournalEntry, change: events.Viewed) -> None:
         state.acknowledged[job] = set(change.acknowledged)
         state.clients.update(change.acknowledged)
     if change.untold:
-        state.untold.add(job)
+        state.pending_notices.add(job)
     state.touch(job, entry.seq)
 
 
@@ -301,7 +301,7 @@ def _ended(state: HostState, entry: JournalEntry, change: events.Ended) -> None:
     view = _end_attempt(state, entry, job, change.end)
     state.remember_duration(view)
     if change.untold:
-        state.untold.add(job)
+        state.pending_notices.add(job)
     for other in state.dependents.pop(job, ()):
         unmet = state.queue.blocked.get(other)
         is_met = view.state is JobState.COMPLETED or job not in state.jobs[other].spec.after
@@ -371,7 +371,7 @@ def _deleted(state: HostState, entry: JournalEntry, change: events.Deleted) -> N
     if view is not None and not view.pruned:
         state.disk -= _disk(view)
     state.acknowledged.pop(job, None)
-    state.untold.discard(job)
+    state.pending_notices.discard(job)
     state.deleted[job] = entry.seq
     state.touch(job, entry.seq)
 
@@ -406,8 +406,8 @@ def _acknowledged(state: HostState, entry: JournalEntry, change: events.Acknowle
             state.acknowledged.setdefault(job, set()).add(change.client)
 
 
-def _told(state: HostState, entry: JournalEntry, change: events.Told) -> None:
-    state.untold.discard(change.job)
+def _told(state: HostState, entry: JournalEntry, change: events.Notified) -> None:
+    state.pending_notices.discard(change.job)
 
 
 def _update(host: HostState, entry: JournalEntry, job: str, **changes: Any) -> None:
@@ -432,5 +432,5 @@ _FOLDS: Dict[Type[Change], Callable[[HostState, JournalEntry, Any], None]] = {
     events.Paused: _paused,
     events.Resumed: _resumed,
     events.Acknowledged: _acknowledged,
-    events.Told: _told,
+    events.Notified: _told,
 }

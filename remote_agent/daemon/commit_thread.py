@@ -17,7 +17,7 @@ class Syncer:
     """Runs one sync at a time."""
 
     def __init__(self) -> None:
-        self._wish: Callable[[], None] = lambda: None
+        self._action: Callable[[], None] = lambda: None
         # Bare locks, let go by the other side: an Event and a queue take half as long again as a sync.
         self._asked = threading.Lock()
         self._asked.acquire()
@@ -46,7 +46,7 @@ class Syncer:
             self._thread.start()
         self._running.acquire()
         self._began = time.monotonic()
-        self._wish = action
+        self._action = action
         self._asked.release()
         is_over = self._running.acquire(timeout=_SHORT)
         if is_over:
@@ -81,7 +81,7 @@ class Syncer:
             self._asked.acquire()
             self._error = None
             try:
-                self._wish()
+                self._action()
             except OSError as error:
                 self._error = error
             os.write(self._wake, b"x")

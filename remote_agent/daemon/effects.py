@@ -49,14 +49,14 @@ class RemoveFolder:
 
 @dataclass(frozen=True)
 class RemovePrivate:
-    """A job needs its secrets no more."""
+    """A job no longer needs its secrets."""
 
     job: str
 
 
 @dataclass(frozen=True)
 class SendNotice:
-    """Somebody wants to be told that a job has ended."""
+    """Somebody is to be notified that a job has ended."""
 
     view: JobView
 

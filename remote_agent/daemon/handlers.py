@@ -31,7 +31,7 @@ _LONGEST_WATCH = 60.0
 _PAGE = framing.PAGE_BYTES
 """Bytes at which a page of entries closes."""
 _MOST_PROCESSES = 20
-"""So many processes of a GPU are told of."""
+"""Most processes of a GPU to report."""
 _LITTLE_SPACE = 0.1
 """Less than this share of a disk free, and ended jobs' folders there: pruning is suggested."""
 
@@ -340,7 +340,7 @@ def _delete(service: Service, request: messages.Delete) -> messages.Done:
 
 
 def _prune(service: Service, request: messages.Prune) -> messages.PruneAnswer:
-    """Remove the folders of ended jobs; what cannot go is said with its reason. ``preview``: only say it."""
+    """Remove the folders of ended jobs; each that stays comes with its reason. ``preview``: remove nothing."""
     engine = service.engine
     pruned, kept = [], {}
     for job in request.jobs:
@@ -407,11 +407,13 @@ def _queue(service: Service, request: messages.Queue) -> messages.QueueAnswer:
     return messages.QueueAnswer(listed, more, _some(sorted(engine.state.paused)))
 
 
-def _forgive(service: Service, request: messages.Forgive) -> messages.ForgiveAnswer:
+def _release_quarantine(service: Service, request: messages.ReleaseQuarantine) -> messages.ReleaseQuarantineAnswer:
     """End the quarantine of GPUs, because the user says so."""
     uuids = _gpus_named(service, request.gpu)
     service.engine.replan()
-    return messages.ForgiveAnswer([uuid for uuid in uuids if service.probe.occupancy.forgive(uuid)])
+    return messages.ReleaseQuarantineAnswer(
+        [uuid for uuid in uuids if service.probe.occupancy.release_quarantine(uuid)]
+    )
 
 
 def _gpus_named(service: Service, name: str) -> List[str]:
@@ -511,7 +513,7 @@ _TABLE: Dict[Type[messages.Request[Any]], Callable[[Service, Any], Reply]] = {
     messages.Move: _move,
     messages.Annotate: _annotate,
     messages.Queue: _queue,
-    messages.Forgive: _forgive,
+    messages.ReleaseQuarantine: _release_quarantine,
     messages.Claims: _claims,
     messages.Samples: _samples,
     messages.ListFolder: _list,

@@ -26,7 +26,7 @@ class Ledger:
 
         Args:
             journal: opened, its history not yet taken.
-            backend: is told what of its news is kept.
+            backend: gets an acknowledgement when its news is durable.
             performer: carries effects out.
             clock: gives seconds since the epoch.
         """
@@ -116,10 +116,10 @@ class Ledger:
             StorageBroken: as for ``commit``.
         """
         if error is not None:
-            self.journal.undo()
+            self.journal.truncate()
             self._go_back()
             raise StorageBroken(f"the journal cannot be written: {error.strerror}")
-        self.journal.settle()
+        self.journal.mark_synced()
         failpoints.point("daemon.committed")
         self._carry_out()
 

@@ -65,7 +65,7 @@ class Lifecycle:
         for attempt, status in self._backend.poll(self.active_attempts()).items():
             self.take_news(attempt, status)
         for job in self._notices.delivered():
-            self._ledger.record(events.Told(job))
+            self._ledger.record(events.Notified(job))
             self._ledger.later(RemovePrivate(job))
 
     def active_attempts(self) -> List[Attempt]:
@@ -161,7 +161,7 @@ class Lifecycle:
                 self._ledger.perform(StopAttempt(attempt, view.stop_requested_by, grace))
         for job, view in self._state.jobs.items():
             if view.spec.private and view.state.is_final:
-                self._ledger.perform(SendNotice(view) if job in self._state.untold else RemovePrivate(job))
+                self._ledger.perform(SendNotice(view) if job in self._state.pending_notices else RemovePrivate(job))
         for job in [job for job in os.listdir(self._paths.jobs) if job not in self._state.jobs]:
             self._ledger.perform(RemovePrivate(job))  # of a submit that was cut short before it was accepted
         for other, unmet in list(self._state.queue.blocked.items()):

@@ -32,7 +32,7 @@ from remote_agent.system import failpoints, login, processes
 
 IDLE_EXIT = 30 * 60.0
 _ASKED_LATELY = 15.0
-"""So many seconds a client that asked what the host has counts as interested."""
+"""Seconds for which a client that asked what the host has counts as interested."""
 _LOGIN_LOOK = 0.005
 """Seconds between two looks whether the login shell has answered."""
 _WRITE_LATER = 0.02
@@ -235,7 +235,7 @@ class Daemon:
         if now - self._last_beat >= owner.HEARTBEAT:
             self._last_beat = now
             self.probe.claims.touch()
-            files.keep_ballast(self.paths.ballast)
+            files.keep_reserve(self.paths.reserve)
             if self.engine.is_idle and not self.syncer.is_busy and not self.engine.is_unsettled:
                 self.engine.ledger.compact_if_due()
             if not owner.beat(self.paths):

@@ -35,7 +35,7 @@ class Notices:
         self._waiting: List[JobView] = []
         self._running: Dict[str, "subprocess.Popen[bytes]"] = {}
         self.problem = ""
-        """Which end could last not be told to anybody, in words."""
+        """The last end that could not be delivered, in words."""
 
     @property
     def is_busy(self) -> bool:
@@ -94,7 +94,7 @@ class Notices:
 
 
 def message(view: JobView) -> JsonTable:
-    """Return what is told of a job's end; ``text`` says it in one line, as chat webhooks want it."""
+    """Return the notification of a job's end; ``text`` is one line, as chat webhooks want it."""
     spec = view.spec
     name = spec.name or spec.job[:6]
     host = os.uname().nodename

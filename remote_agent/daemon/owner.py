@@ -52,7 +52,7 @@ def claim(paths: Paths) -> None:
     try:
         files.write_json(paths.owner, _own_line().to_wire())
     except OSError as error:
-        if error.errno not in files.FULL or files.drop_ballast(paths.ballast):
+        if error.errno not in files.FULL or files.drop_reserve(paths.reserve):
             raise  # there is room now, for another try
         files.overwrite(paths.owner, json.dumps(_own_line().to_wire()).encode())
 

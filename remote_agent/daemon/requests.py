@@ -176,7 +176,7 @@ class Requests:
                 size = checks.json_size({**self._state.jobs[job].annotations, **of_job})
                 if size > MOST_SPEC_BYTES:
                     raise BadRequest(
-                        f"what is said of job {job} has {size:,} bytes; at most {MOST_SPEC_BYTES:,} are kept"
+                        f"the annotations of job {job} have {size:,} bytes; at most {MOST_SPEC_BYTES:,} are kept"
                     )
         for job, of_job in changes.items():
             if job in self._state.jobs:

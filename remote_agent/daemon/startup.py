@@ -51,11 +51,11 @@ def start(paths: Paths, agent: str, report: Optional[int] = None) -> Optional[St
     _with_room(paths, lambda: files.write_bytes(paths.current_agent, agent.encode()))
     if os.path.exists(paths.stopped):
         os.unlink(paths.stopped)
-    files.keep_ballast(paths.ballast)
+    files.keep_reserve(paths.reserve)
     probe = GpuProbe(GpuClaims(paths.root))
     probe.ignored = set(_ignored(paths))
     backend = LocalBackend(paths, agent, zygote.start, probe)
-    journal = Journal(paths.journal, time.time(), lambda: files.drop_ballast(paths.ballast), events.KINDS)
+    journal = Journal(paths.journal, time.time(), lambda: files.drop_reserve(paths.reserve), events.KINDS)
     engine = Engine(paths, journal, backend, time.time, _settings(paths))
     engine.ledger.compact_if_due()
     return engine, probe, listener, question
@@ -86,7 +86,7 @@ def _with_room(paths: Paths, write: Callable[[], None]) -> None:
         except OSError as error:
             if error.errno not in files.FULL:
                 raise
-            if not may_try_again or not files.drop_ballast(paths.ballast):
+            if not may_try_again or not files.drop_reserve(paths.reserve):
                 return
 
 

@@ -73,7 +73,7 @@ class Watchers:
         self._grown = (self._grown | self.growth.heard()) & running
 
     def answer(self) -> None:
-        """Tell who waits what is new."""
+        """Answer the clients that wait, where there is news."""
         watching = self._connections.watching()
         if watching:
             self._engine.refresh_waits()

@@ -1,7 +1,7 @@
 """Which GPUs the agents of one machine say that they have, in a folder that all users can see. Advice, not a lock.
 
 A claim is a small file, named by GPU, user and root, whose content is read only as data. One whose agent is dead, or
-that has not been touched for long, counts no more.
+that has not been touched for long, has expired.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from remote_agent.system import processes
 
 FOLDER = "/var/tmp/foundations-claims"
 _STALE_SECONDS = 120.0
-"""After so long without a touch a claim counts no more, when its process cannot be looked up."""
+"""Seconds after which an untouched claim expires if its process cannot be inspected."""
 _MOST_BYTES = 4096
 _MOST_CLAIMS = 200
-"""So many claims of one user are looked at: a user who makes thousands hides only their own."""
+"""Most claims of one user to read: a user who makes thousands hides only their own."""
 _MOST_NAMES = 100_000
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 """Never a file, a link or a FIFO that somebody has put there."""

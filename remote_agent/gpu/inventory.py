@@ -87,7 +87,7 @@ class ComputeProcess:
     since: str = ""
     """When it was started, in the host's words: "14:02"."""
     job: str = ""
-    """The job of ours that it belongs to; empty for somebody else's."""
+    """Our job that it belongs to; empty for somebody else's."""
 
     def to_wire(self) -> JsonTable:
         """Return the process as JSON can carry it."""
@@ -177,7 +177,7 @@ def with_lost(seen: List[Gpu], before: Iterable[Gpu], output: str) -> List[Gpu]:
     """
     there = {gpu.uuid for gpu in seen}
     reason = next((sick_words(line.strip()) for line in output.splitlines() if _FAULT.search(line)), "")
-    gone = sick_words("the driver lists it no more")
+    gone = sick_words("the driver no longer lists it")
     places = {gpu.index for gpu in seen}
     missing = [gpu for gpu in before if gpu.uuid not in there and not (_is_nameless(gpu) and gpu.index in places)]
     lost = [replace(gpu, sick=reason or gpu.sick or gone) for gpu in missing]

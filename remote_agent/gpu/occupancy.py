@@ -13,9 +13,9 @@ from typing import Dict, List, Mapping, Optional, Tuple
 from remote_agent.gpu.inventory import ComputeProcess, Gpu, size_words
 
 SETTLE_SECONDS = 10.0
-"""So long a GPU has to look free after others have used it."""
+"""How long a GPU must look free after others have used it."""
 CLEAR_SECONDS = 60.0
-"""So long the memory of an ended job may take to fall back."""
+"""How long the memory of an ended job may take to fall back."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class _Past:
     busy_until: Optional[float] = None
     """When it was last seen in use by others."""
     released_at: Optional[float] = None
-    """When a lease of ours ended, until its memory has fallen back."""
+    """When our lease ended, until its memory has fallen back."""
     released_by: str = ""
     is_quarantined: bool = False
 
@@ -72,7 +72,7 @@ class Occupancy:
             self._past[uuid] = _Past()
         self._leased = dict(leased)
 
-    def forgive(self, uuid: str) -> bool:
+    def release_quarantine(self, uuid: str) -> bool:
         """End a quarantine, because the user says so; say whether there was one."""
         past = self._of(uuid)
         was = past.is_quarantined

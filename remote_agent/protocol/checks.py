@@ -139,7 +139,7 @@ def as_tuple(check: Check) -> Check:
 
 
 def row(*checks: Check) -> Check:
-    """Return the check of a list of so many values, each with a check of its own."""
+    """Return the check of a list of fixed length, with a check for each value."""
 
     def check_all(value: Any, where: str) -> Any:
         if not isinstance(value, (list, tuple)) or len(value) != len(checks):
@@ -186,7 +186,7 @@ def writable(words: str) -> str:
 
 
 def json_value(most: int) -> Check:
-    """Return the check of anything that JSON can carry, text as ``text`` wants it, of so many bytes at most."""
+    """Return the check of any JSON value of at most ``most`` bytes; texts are checked as by ``text``."""
 
     def check(value: Any, where: str) -> Any:
         _check_parts(value, where, _DEEPEST)
@@ -199,7 +199,7 @@ def json_value(most: int) -> Check:
 
 
 def json_table(most: int) -> Check:
-    """Return the check of a table of anything that JSON can carry, of so many bytes at most."""
+    """Return the check of a JSON object of at most ``most`` bytes."""
     anything = json_value(most)
 
     def check(value: Any, where: str) -> Any:

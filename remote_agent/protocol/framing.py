@@ -24,7 +24,7 @@ VERSION = 1
 PAGE_BYTES = 64 * 1024
 """Most bytes of a stream in one answer on the control channel."""
 SMALL_PACK_BYTES, SMALL_PACK_OBJECTS = 64 * 1024, 16
-"""Up to so many bytes, compressed, and so many objects ride on the control channel: the agent writes and syncs those
+"""Most bytes, compressed, and most objects to send on the control channel: the agent writes and syncs those
 in its loop. More go on a channel, and to a process, of their own."""
 MOST_OIDS = 4096
 """Object ids in one question for what is missing."""

@@ -250,7 +250,7 @@ _USUAL = {
 
 
 def _is_usual(name: str, value: Any) -> bool:
-    """Return whether a field has the value that it has when nothing is said: there is nothing to check."""
+    """Return whether a field has its default: there is nothing to check."""
     return name in _USUAL and type(value) is type(_USUAL[name]) and bool(value == _USUAL[name])
 
 
@@ -286,7 +286,7 @@ class JobView:
     ended_at: Optional[float] = None
     stop_requested_by: Optional[str] = None
     stop_deadline: Optional[float] = None
-    """Until when a job that was asked to stop may end by itself, seconds since the epoch."""
+    """Deadline of a graceful stop, seconds since the epoch."""
     streams: Dict[str, int] = field(default_factory=dict)
     """Final sizes of the attempt's streams in bytes ("log", "records/<writer>"); empty until it ended."""
     usage: Usage = Usage()

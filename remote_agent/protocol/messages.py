@@ -70,7 +70,7 @@ class Request(Message, Generic[A]):
 
 @dataclass(frozen=True)
 class Done(Answer):
-    """It was done; there is nothing to be said of it."""
+    """It is done; there is nothing more to say."""
 
 
 @dataclass(frozen=True)
@@ -174,18 +174,18 @@ class Shutdown(Request[Done]):
 
 
 @dataclass(frozen=True)
-class ForgiveAnswer(Answer):
+class ReleaseQuarantineAnswer(Answer):
     """The UUIDs of the GPUs whose quarantine has ended."""
 
-    forgiven: List[str] = field(sieve(text(200), 1000))
+    released: List[str] = field(sieve(text(200), 1000), name="forgiven")
 
 
 @dataclass(frozen=True)
-class Forgive(Request[ForgiveAnswer]):
+class ReleaseQuarantine(Request[ReleaseQuarantineAnswer]):
     """End the quarantine of GPUs."""
 
     METHOD = "forgive"
-    ANSWER = ForgiveAnswer
+    ANSWER = ReleaseQuarantineAnswer
     gpu: str = field(text(200))
     """Index or UUID."""
 
@@ -603,7 +603,7 @@ class ListFolder(Request[ListFolderAnswer]):
 REQUESTS: Dict[str, Type[Request[Any]]] = {
     kind.METHOD: kind
     for kind in (
-        *(Hello, Samples, Shutdown, Forgive, Claims),
+        *(Hello, Samples, Shutdown, ReleaseQuarantine, Claims),
         *(Changes, Entry, Waits, Watch, Read, StreamSizes, Acknowledge, Received),
         *(Missing, Put, Submit, SubmitMany),
         *(Stop, Resume, Move, Delete, Prune, Annotate, Pause, Queue, ListFolder),

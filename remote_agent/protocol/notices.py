@@ -18,7 +18,7 @@ def _command(value: Any, where: str) -> Any:
 
 @dataclass(frozen=True)
 class NotifyTarget(SparseMessage):
-    """Who is told: a web hook, a command, or both."""
+    """Who is notified: a web hook, a command, or both."""
 
     url: str = field(_WORD, "")
     """Gets a POST of JSON."""

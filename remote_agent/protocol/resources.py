@@ -76,5 +76,5 @@ class Resources(TolerantMessage):
 
     @property
     def free_gpus(self) -> int:
-        """How many GPUs neither a job of ours nor somebody else holds."""
+        """How many GPUs are held neither by our jobs nor by anybody else."""
         return sum(1 for gpu in self.gpus if not gpu.job and not gpu.busy)

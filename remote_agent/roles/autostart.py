@@ -29,10 +29,10 @@ WantedBy=default.target
 """KillMode=process: jobs outlive the agent."""
 
 
-def main(root: str, agent: str, nonce: str, wish: str) -> int:
+def main(root: str, agent: str, nonce: str, choice: str) -> int:
     """Turn it "on" or "off", or say how it is ("status"), in one line behind the nonce."""
     try:
-        answer = {"on": turn_on, "off": turn_off, "status": status}[wish](root).to_wire()
+        answer = {"on": turn_on, "off": turn_off, "status": status}[choice](root).to_wire()
     except OSError as error:
         answer = {"error": {"code": "failed", "message": f"{error.strerror}: {error.filename}"}}
     say(nonce, **answer)

@@ -24,17 +24,17 @@ from remote_agent.storage.paths import Paths
 from remote_agent.supervisor import environment
 
 
-def main(root: str, agent: str, nonce: str, wish: str) -> int:
+def main(root: str, agent: str, nonce: str, encoded: str) -> int:
     """Say that all is well, behind a nonce, and become the command; 125 and a message when it cannot be.
 
     Args:
         root: the agent's folder.
         agent: content hash of this agent.
         nonce: what the line begins with; "-" says nothing, and complains on standard error.
-        wish: ``EnterWanted`` as JSON in URL-safe base64.
+        encoded: ``EnterWanted`` as JSON in URL-safe base64.
     """
     try:
-        request = EnterWanted.from_wire(json.loads(base64.urlsafe_b64decode(wish)), "what is wished for")
+        request = EnterWanted.from_wire(json.loads(base64.urlsafe_b64decode(encoded)), "the request")
         home = (os.path.expanduser("~"), dict(os.environ))
         folder, env = _inside(Paths(root), agent, request) if request.job else home
         words = request.command or _login_shell()

@@ -39,8 +39,8 @@ def main(root: str, nonce: str) -> int:
         nonce: what the line begins with.
     """
     try:
-        wish = _WISH(json.loads(sys.stdin.buffer.read()), "")
-        answer = _METHODS[wish["method"]](Paths(root), wish)
+        request = _WISH(json.loads(sys.stdin.buffer.read()), "")
+        answer = _METHODS[request["method"]](Paths(root), request)
     except (AgentError, OSError, ValueError, RecursionError) as error:
         say(nonce, error={"code": getattr(error, "code", BadRequest.code), "message": str(error)})
         return 1
@@ -48,14 +48,14 @@ def main(root: str, nonce: str) -> int:
     return 0
 
 
-def _submit(paths: Paths, wish: JsonTable) -> JsonTable:
+def _submit(paths: Paths, request: JsonTable) -> JsonTable:
     """Submit a job like the one that asks: "parent", "spec" (what it has of its own)."""
-    if "parent" not in wish or "spec" not in wish or "job" not in wish["spec"]:
+    if "parent" not in request or "spec" not in request or "job" not in request["spec"]:
         raise BadRequest("a submit has a parent, and a spec with a job's id")
-    parent = files.read_json(paths.job(wish["parent"]).spec)
+    parent = files.read_json(paths.job(request["parent"]).spec)
     if not isinstance(parent, dict):
-        raise NotFound(f"job {wish['parent']} is not known here")
-    own = {name: wish["spec"][name] for name in _OWN if name in wish["spec"]}
+        raise NotFound(f"job {request['parent']} is not known here")
+    own = {name: request["spec"][name] for name in _OWN if name in request["spec"]}
     if parent.get("secrets"):
         raise Conflict("a job with secrets submits no others: they stay its own")
     like = {name: parent[name] for name in _SHARED if name in parent}
@@ -90,13 +90,13 @@ _SHARED = (
 """What a nested job has of the one that submits it."""
 
 
-def _view(paths: Paths, wish: JsonTable) -> JsonTable:
+def _view(paths: Paths, request: JsonTable) -> JsonTable:
     """Return a job as it is now: "job"."""
-    if "job" not in wish:
+    if "job" not in request:
         raise BadRequest("a view is of a job")
     data, size = b"", 1
     while len(data) < size:
-        answer, page = _call(paths, messages.Entry(wish["job"], len(data)))
+        answer, page = _call(paths, messages.Entry(request["job"], len(data)))
         data, size = data + page, answer.size
         if not page:
             raise Conflict("it changes faster than it can be read")

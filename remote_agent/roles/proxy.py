@@ -78,7 +78,7 @@ class _Pipe:
         os.set_blocking(target, False)
 
     def fill(self) -> bool:
-        """Read what is there; say whether the source still stands."""
+        """Read what has arrived; return whether the source is still open."""
         try:
             data = os.read(self.source, _CHUNK)
         except BlockingIOError:
@@ -94,7 +94,7 @@ class _Pipe:
             pass
 
     def finish(self) -> None:
-        """Write what is left: its source has ended."""
+        """Write the rest: the source has ended."""
         os.set_blocking(self.target, True)
         while self.data:
             self.drain()

@@ -59,16 +59,16 @@ def receive(root: str, nonce: str) -> int:
     return 0
 
 
-def survey(root: str, nonce: str, wish: str) -> int:
+def survey(root: str, nonce: str, encoded: str) -> int:
     """Print, in one line, what jobs left on this host only.
 
     Args:
         root: the agent's folder.
         nonce: what the line begins with.
-        wish: JSON: [job, snapshot] of each.
+        encoded: JSON: [job, snapshot] of each.
     """
     try:
-        jobs = _SURVEYED(json.loads(wish), "jobs")
+        jobs = _SURVEYED(json.loads(encoded), "jobs")
         surveys = {job: _surveyed(root, job, snapshot) for job, snapshot in jobs}
     except (AgentError, OSError, ValueError) as error:
         say(nonce, error=_refusal(error))
@@ -85,17 +85,17 @@ def _surveyed(root: str, job: str, snapshot: str) -> Survey:
         return Survey(1, 0, (f"(its folder cannot be looked through: {error!r})"[:300], 0))
 
 
-def send(root: str, nonce: str, wish: str) -> int:
-    """Write what a client wishes for as a tar stream, after one line that says it begins.
+def send(root: str, nonce: str, encoded: str) -> int:
+    """Write the files that a client asks for as a tar stream, after one line that says it begins.
 
     Args:
         root: the agent's folder.
         nonce: what the line begins with.
-        wish: ``FilesWanted`` as JSON.
+        encoded: ``FilesWanted`` as JSON.
     """
     paths = Paths(root)
     try:
-        request = FilesWanted.from_wire(json.loads(wish), "what is wished for")
+        request = FilesWanted.from_wire(json.loads(encoded), "the request")
         members, refused, in_git = _sorted_out(_members(paths, request), request.with_git)
         members, left = _within(members, request.limit)
     except (AgentError, OSError, ValueError) as error:
@@ -139,7 +139,7 @@ def _sorted_out(members: Iterator[_Member], with_git: bool) -> Tuple[List[_Membe
         elif member.link is None and not os.access(member.source, os.R_OK):
             refused.append((member.name, "it cannot be read"))
         else:
-            good[member.name] = member  # once, however many of the wishes mean it
+            good[member.name] = member  # once, however many of the names mean it
     return list(good.values()), refused, in_git
 
 
@@ -156,7 +156,7 @@ def _within(members: List[_Member], limit: int) -> Tuple[List[_Member], List[Tup
 
 
 def _members(paths: Paths, request: FilesWanted) -> Iterator[_Member]:
-    """Yield the files that are wished for."""
+    """Yield the files that are asked for."""
     job = paths.job(request.job)
     attempt = job.attempt(request.attempt)
     store = ObjectStore(paths.objects)

@@ -16,7 +16,7 @@ from remote_agent.storage.paths import EVENTS, AttemptPaths
 _LOOK_SECONDS = 5.0
 """At least, between two walks through the folders of an attempt that runs."""
 _SHARE = 20
-"""So many times as long as the last walk took is waited for the next one: the daemon itself walks."""
+"""Pause before the next walk, as a multiple of how long the last one took: the daemon itself walks."""
 _MOST_ENTRIES = 20_000
 _MOST_FILES = 200
 _MARK = "tfevents"
@@ -114,7 +114,7 @@ def _find(attempt: AttemptPaths) -> List[str]:
 
 
 def _event_files(top: str) -> "Iterator[os.DirEntry[str]]":
-    """Yield the event files below a folder, whose links are followed nowhere, as far as so many entries go."""
+    """Yield the event files below a folder, up to a number of entries; links are not followed."""
     waiting, left = [top], _MOST_ENTRIES
     while waiting:
         try:

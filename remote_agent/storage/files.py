@@ -13,7 +13,7 @@ from typing import Any, BinaryIO, Callable, Iterator, List, Optional, Tuple
 from remote_agent.protocol.errors import BadRequest
 
 _COUNTER = iter(range(1 << 62))
-BALLAST_BYTES = 1 << 20
+RESERVE_BYTES = 1 << 20
 """What is kept in reserve for the records of ends, on a disk that is full."""
 _ENOUGH_BYTES = 64 << 20
 """With so much free the reserve is made again."""
@@ -134,18 +134,18 @@ def sync_path(folder: str, top: str) -> None:
         disk.sync_folder(folder)
 
 
-def keep_ballast(path: str) -> None:
+def keep_reserve(path: str) -> None:
     """Keep a reserve of disk space, as long as there is enough of it."""
     if not os.path.exists(path) and free_bytes(os.path.dirname(path)) > _ENOUGH_BYTES:
         try:
             fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
-            os.posix_fallocate(fd, 0, BALLAST_BYTES)
+            os.posix_fallocate(fd, 0, RESERVE_BYTES)
             os.close(fd)
         except OSError:
             pass  # the disk fills up just now, or its file system cannot
 
 
-def drop_ballast(path: str) -> bool:
+def drop_reserve(path: str) -> bool:
     """Give up the reserve; say whether there was one."""
     try:
         os.unlink(path)
@@ -155,7 +155,7 @@ def drop_ballast(path: str) -> bool:
 
 
 _LONGEST_JSON = 64 << 20
-"""Bytes of a JSON file: what is longer is none of ours."""
+"""Most bytes of a JSON file: a longer one is not the agent's."""
 
 
 def open_regular(path: str) -> BinaryIO:

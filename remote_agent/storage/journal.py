@@ -42,7 +42,7 @@ _COPIED = "submitted"
 """The type of the events of which there is a copy."""
 _T = TypeVar("_T")
 _MOST_EARLIER = 20
-"""So many earlier ids of a journal are remembered."""
+"""Earlier ids of a journal to remember."""
 
 
 class Journal:
@@ -149,9 +149,9 @@ class Journal:
         try:
             self.sync()
         except OSError as error:
-            self.undo()
+            self.truncate()
             raise StorageBroken(f"the journal cannot be written: {error.strerror}") from None
-        self.settle()
+        self.mark_synced()
         return True
 
     def write(self) -> bool:
@@ -174,7 +174,7 @@ class Journal:
 
     def _write(self, data: bytes, copies: bytes) -> None:
         if self._owes_cut:
-            self.undo()
+            self.truncate()
         if self._owes_cut:
             raise StorageBroken("the journal cannot be written: its last part cannot be cut off")
         try:
@@ -183,7 +183,7 @@ class Journal:
             self._copies.write(copies)
             self._reserve()
         except OSError:
-            self.undo()
+            self.truncate()
             raise
 
     def _with_room(self, action: Callable[[], _T]) -> _T:
@@ -211,19 +211,19 @@ class Journal:
         files.disk.sync(self._fd)
         self._copies.sync()
 
-    def settle(self) -> None:
+    def mark_synced(self) -> None:
         """What was written is durable."""
         self._size += self._unsynced
         self._unsynced = 0
-        self._copies.settle()
+        self._copies.mark_synced()
 
-    def undo(self) -> None:
+    def truncate(self) -> None:
         """What was written could not be made durable: cut it off, now or before the next write."""
         self._unsynced = 0
         try:
             files.disk.truncate(self._fd, self._size)
             self._reserved = 0
-            self._copies.undo()
+            self._copies.truncate()
             self._owes_cut = False
         except OSError:
             self._owes_cut = True
@@ -241,7 +241,7 @@ class Journal:
     # --- compaction -------------------------------------------------------------------------------------------
 
     def wants_compaction(self, jobs: int) -> bool:
-        """Return whether most of the file is history that the state of so many jobs no longer needs."""
+        """Return whether most of the file is history that the current state no longer needs."""
         return self._size > _COMPACT_FROM and self._size > 2 * max(1500 * jobs, self._compacted)
 
     @property
@@ -367,12 +367,12 @@ class _Copies:
         if self._unsynced:
             files.disk.sync(self._fd)
 
-    def settle(self) -> None:
+    def mark_synced(self) -> None:
         self._ends_open = self._ends_open and not self._unsynced
         self.size += self._unsynced
         self._unsynced = 0
 
-    def undo(self) -> None:
+    def truncate(self) -> None:
         self._unsynced = 0
         if self._fd >= 0:
             files.disk.truncate(self._fd, self.size)

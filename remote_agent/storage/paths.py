@@ -74,7 +74,7 @@ class Paths:
         self.current_agent = os.path.join(root, "agents", "current")
         self.samples = os.path.join(root, "samples")
         self.settings = os.path.join(root, "settings.json")
-        self.ballast = os.path.join(root, "ballast")
+        self.reserve = os.path.join(root, "ballast")
         self.crash = os.path.join(root, "crash")
         self.stopped = os.path.join(root, "stopped")
         self.daemon_log = os.path.join(root, "daemon.log")

@@ -175,7 +175,7 @@ def _areas(job: JobPaths) -> Iterator[str]:
 
 
 def _strange(job: JobPaths) -> List[str]:
-    """Return what a job has put beside its own folder, into those of ours."""
+    """Return what a job has put beside its own folder, into the agent's folders."""
     own = {os.path.basename(path) for path in (job.spec, job.private, job.artifacts, job.synced, job.checkpoints)}
     own |= {os.path.basename(path) for path in (job.receipts, job.unfetched)} | {"attempts"}
     strange = _others(job.folder, own)

@@ -1,4 +1,4 @@
-"""The daemons that a supervisor talks to: each is told where the attempt is, and may ask for its end."""
+"""The daemons that a supervisor talks to: each learns where the attempt is, and may ask for its end."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class DaemonLink:
         self._stop = stop
         self._daemons: List[socket.socket] = []
         self.report = Report(supervision.PREPARING)
-        """Where the attempt is: what a daemon is told when it connects."""
+        """Where the attempt is: a daemon gets it when it connects."""
         listener.setblocking(False)
         selector.register(listener, selectors.EVENT_READ, self._accept)
         if daemon is not None:

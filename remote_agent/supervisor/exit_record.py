@@ -25,7 +25,7 @@ _TRIES = 600
 _HEARD_TRIES = 3
 """The same while a daemon does."""
 _DISK_SECONDS = 2.0
-"""So long the files of an attempt are counted at most."""
+"""Longest time to count the files of an attempt."""
 
 
 def of_process(status: int, ended_by: Optional[EndReason], words: str) -> AttemptEnd:
@@ -84,7 +84,7 @@ def write(end: AttemptEnd, paths: Paths, attempt: AttemptPaths, is_heard: bool) 
         end: what it tells.
         paths: the agent's files.
         attempt: whose it is.
-        is_heard: whether a daemon listens, which writes the end into its journal, durably, before anybody is told.
+        is_heard: whether a daemon listens, which writes the end into its journal, durably, before anybody learns of it.
     """
     data = json.dumps(end.to_wire()).encode()
     for turn in range(_TRIES):
@@ -98,7 +98,7 @@ def write(end: AttemptEnd, paths: Paths, attempt: AttemptPaths, is_heard: bool) 
                 break
             if error.errno not in files.FULL:
                 _mend_folder(attempt, turn)
-            elif not files.drop_ballast(paths.ballast):
+            elif not files.drop_reserve(paths.reserve):
                 time.sleep(1)
     failpoints.point("supervisor.recorded")
 

@@ -1,6 +1,6 @@
 """The one process that owns one attempt: folder, environment, process, exit record.
 
-It outlives the daemon. It listens on a socket of its own; a daemon that connects is told where the attempt is, may
+It outlives the daemon. It listens on a socket of its own; a daemon that connects learns where the attempt is, may
 ask it to stop, and learns of the supervisor's death by the end of the connection. The exit record on disk is the
 truth: a temporary name, fsync, rename. A daemon that is connected when its attempt has ended may hand it the next
 one: that saves a process, and nothing else differs.
@@ -38,10 +38,10 @@ if TYPE_CHECKING:
 _FOLDER_LOOK_SECONDS = 5.0
 """Seconds between two looks whether the attempt's folder is still there."""
 _NEXT_SECONDS = 1.0
-"""So long a daemon may take to hand over the next attempt."""
+"""How long to wait for the next order."""
 _LOG_LOOK_SECONDS = 5.0
-_BRIEF_SECONDS = 0.05
-"""A job that is expected to be brief is told of as running only when it still runs then."""
+_TELL_AFTER_SECONDS = 0.05
+"""Delay before a job that is expected to be brief is reported as running."""
 
 
 class _Stopped(Exception):
@@ -229,7 +229,7 @@ class _Supervisor:
         self.folder_look_at = self._began + _FOLDER_LOOK_SECONDS
         self.daemons.report = Report(supervision.RUNNING, self.pid, os.getpid(), self.started_at)
         if self.order.is_brief:
-            self.tell_at = self._began + _BRIEF_SECONDS
+            self.tell_at = self._began + _TELL_AFTER_SECONDS
         else:
             self._tell_all()
 

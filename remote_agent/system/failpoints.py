@@ -33,7 +33,7 @@ _folder = ""
 
 
 def arm(folder: str) -> None:
-    """Watch for a test's wishes in a folder, if it is there."""
+    """Watch for a test's orders in a folder, if it is there."""
     global _folder
     _folder = folder if os.path.isdir(folder) else ""
 

@@ -39,7 +39,7 @@ def has_prctl() -> bool:
 def forget_shell() -> None:
     """Take back what the shell that happened to start this process has set for its children.
 
-    A limit is raised as far as it may be; one that cannot be is told of by ``tight_limits``.
+    A limit is raised as far as it may be; ``tight_limits`` reports one that cannot be.
     """
     os.umask(0o022)
     for number in range(1, signal.NSIG):

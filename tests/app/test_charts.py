@@ -69,7 +69,7 @@ def test_what_is_summed_up_keeps_every_extreme(values: list[float | None], most:
     known = [value for value in values if value is not None]
     lows, highs = [p.min for p in found if p.min is not None], [p.max for p in found if p.max is not None]
     assert (min(lows, default=None), max(highs, default=None)) == (min(known, default=None), max(known, default=None))
-    assert sum(point.odd for point in found) == len(values) - len(known)
+    assert sum(point.non_finite for point in found) == len(values) - len(known)
     assert (found[0].step_min, found[-1].step_max) == (0, len(values) - 1)
 
 
@@ -103,7 +103,7 @@ def test_attempts_are_joined_and_what_is_no_number_is_marked() -> None:
     log([3.5, math.nan, 2.0], attempt=2, first=3, time=1e9 + 100)
     (line,) = plotted(ChartOptions(), attempt=2).lines
     assert list(line.curve.xs) == [0, 1, 2, 3, 5] and list(line.values or ()) == [5.0, 4.0, 3.0, 3.5, 2.0]
-    assert list(line.seams) == [3] and list(line.odd_at) == [4] and line.odd == 1
+    assert list(line.seams) == [3] and list(line.non_finite_at) == [4] and line.non_finite == 1
     (line,) = plotted(ChartOptions(x="time"), attempt=2).lines
     assert list(line.seams) == [100]
 

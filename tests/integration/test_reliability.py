@@ -452,7 +452,7 @@ def test_a_disk_that_fills_up_loses_no_exit_code(client: Client, small_disk: Pat
     ids = [client.submit("--", "sh", "-c", script.format(go=go, code=n)) for n in (3, 4)]
     for job in ids:
         client.wait_until(job, "running")
-    (root / "ballast").write_bytes(b"x" * files.BALLAST_BYTES)  # such a small disk gets none by itself
+    (root / "ballast").write_bytes(b"x" * files.RESERVE_BYTES)  # such a small disk gets none by itself
     stop = client.submit("--", "sleep", "300")
     client.wait_until(stop, "running")
     subprocess.run(["dd", "if=/dev/zero", f"of={small_disk}/fill", "bs=64k"], capture_output=True)
@@ -817,7 +817,7 @@ def test_a_full_disk_or_quota_takes_the_reserve_once(
 ) -> None:
     ballast = tmp_path / "ballast"
     ballast.write_bytes(b"x" * 1000)
-    journal = Journal(str(tmp_path / "journal"), 0.0, lambda: files.drop_ballast(str(ballast)))
+    journal = Journal(str(tmp_path / "journal"), 0.0, lambda: files.drop_reserve(str(ballast)))
 
     class Full(files.Disk):
         def write(self, fd: int, data: bytes) -> None:

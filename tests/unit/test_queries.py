@@ -339,7 +339,7 @@ def test_a_long_series_has_rollups_that_add_up() -> None:
         put_records(store, "cccccc000003", page, "w2", offset)
         offset += len(page)
     curve = queries.curve(store.conn, "cccccc000003", 1, "m")
-    assert sum(one.count for one in curve) == count and curve[0].odd == 1
+    assert sum(one.count for one in curve) == count and curve[0].non_finite == 1
     assert curve[0].min == 0 and curve[-1].max == count - 1 and curve[-1].step_max == count - 1
     assert len(curve) == -(-count // series.BUCKET)
     assert [one.step_min for one in curve] == [n * series.BUCKET for n in range(len(curve))]

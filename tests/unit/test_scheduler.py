@@ -257,7 +257,7 @@ def test_a_compacted_state_is_the_same_state() -> None:
     again = HostState()
     for event in snapshot_events(host.state, 9.0):
         apply(again, event)
-    for name in ("seq", "jobs", "deleted", "active", "leases", "paused", "acknowledged", "untold", "disk"):
+    for name in ("seq", "jobs", "deleted", "active", "leases", "paused", "acknowledged", "pending_notices", "disk"):
         assert getattr(again, name) == getattr(host.state, name), name
     assert list(again.queue) == list(host.state.queue) and again.queue.blocked == host.state.queue.blocked
     for after in range(host.state.seq + 1):
@@ -390,7 +390,7 @@ def test_memory_that_does_not_fall_back_quarantines_until_it_does_or_the_user_sa
     seen.lease({}, 202.0)
     seen.take(GpuObservation(203.0, (gpu(0, used=30_000),)))
     seen.held(203.0 + CLEAR_SECONDS)
-    assert seen.forgive("GPU-0") and not seen.forgive("GPU-0")
+    assert seen.release_quarantine("GPU-0") and not seen.release_quarantine("GPU-0")
     assert "cannot be seen" in seen.held(300.0)["GPU-0"], "it is still in use by somebody"
 
 

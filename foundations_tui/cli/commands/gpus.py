@@ -75,11 +75,11 @@ def _print(session: Session, listing: GpuListing) -> None:
         say(f"{host}: {problem}")
 
 
-def _release(session: Session, wish: str) -> int:
+def _release(session: Session, gpu_name: str) -> int:
     from foundations_tui.jobs import on_hosts
 
-    host, gpu = _named("--release", session, wish)
-    if not on_hosts.forgive(session, host, gpu):
+    host, gpu = _named("--release", session, gpu_name)
+    if not on_hosts.release_quarantine(session, host, gpu):
         say(f"GPU {gpu} of {host} is not in quarantine")
     return 0
 
@@ -87,16 +87,16 @@ def _release(session: Session, wish: str) -> int:
 def _overrule(session: Session, ignore: str, heed: str) -> int:
     from foundations_tui.jobs import on_hosts
 
-    option, wish = ("--ignore-claims", ignore) if ignore else ("--heed-claims", heed)
-    host, gpu = _named(option, session, wish)
+    option, gpu_name = ("--ignore-claims", ignore) if ignore else ("--heed-claims", heed)
+    host, gpu = _named(option, session, gpu_name)
     on_hosts.ignore_claims(session, host, gpu, bool(ignore))
     say(f"GPU {gpu} of {host}: claims of other agents {'do not count' if ignore else 'count again'}")
     return 0
 
 
-def _named(option: str, session: Session, wish: str) -> tuple[str, str]:
+def _named(option: str, session: Session, text: str) -> tuple[str, str]:
     """Return (host, GPU) of HOST:GPU."""
-    host, colon, gpu = wish.partition(":")
+    host, colon, gpu = text.partition(":")
     if not colon or not gpu:
         raise UsageError(f"{option} takes HOST:GPU, for example gpu1:0")
     return session.hosts.host(host).name, gpu

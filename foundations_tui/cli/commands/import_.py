@@ -26,7 +26,7 @@ def import_(tool: str, path: str, project: str) -> None:
     store = Store()
     try:
         runs = {"mlflow": importers.mlflow, "tensorboard": importers.tensorboard}[tool](path, project)
-        taken = importers.take_in(store, runs, lambda one: click.echo(one.job))
+        taken = importers.ingest(store, runs, lambda one: click.echo(one.job))
     finally:
         store.close()
     parts = [f"{humanize.plural(taken.new, 'run')} taken in"]

@@ -37,7 +37,7 @@ def move(
     from foundations_tui.jobs import operations
     from foundations_tui.jobs.ownership import actor_of
 
-    if sum(wish is not None for wish in (where, before, behind, priority)) != 1:
+    if sum(choice is not None for choice in (where, before, behind, priority)) != 1:
         raise UsageError("say one of --first, --last, --before JOB, --behind JOB, --priority N")
     row = queries.find(session.store.conn, job)
     beside = before if before is not None else behind

@@ -24,11 +24,11 @@ _log = logging.getLogger(__name__)
 
 
 def do(workspace: Workspace, action: Callable[[], str], after: threading.Thread | None = None) -> threading.Thread:
-    """Do something in a thread; what it returns, or its error, is said.
+    """Run an action in a thread, and say its result or its error.
 
     Args:
         workspace: the app.
-        action: what is to be done; returns words for the user.
+        action: returns words for the user.
         after: the thread of something that has to be done before.
     """
 

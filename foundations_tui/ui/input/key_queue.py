@@ -32,7 +32,7 @@ class SerializedKeys(App[None]):
         self._held_until = 0.0
 
     def hold_keys(self) -> None:
-        """Take no further key until ``release_keys``: what is to be shown for the last one is being read."""
+        """Hold further keys until ``release_keys``: the answer to the last one is being read."""
         self._held_until = time.monotonic() + _AT_MOST
 
     def release_keys(self) -> None:

@@ -54,7 +54,7 @@ class ChartPage:
     about: str = ""
     """Which jobs that is."""
     nothing: str = "no job is selected"
-    """What is said where there is nothing to draw."""
+    """Shown where there is nothing to draw."""
 
 
 def read(conn: sqlite3.Connection, request: ChartRequest) -> ChartPage:

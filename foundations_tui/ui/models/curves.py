@@ -17,11 +17,11 @@ from foundations_tui.ui.theme import LOOK
 _Series = tuple[str, int, str]
 """Job, attempt, key."""
 _MOST_POINTS = 20_000
-"""So many are drawn one by one when a part of a long series is looked at."""
+"""Most points to draw one by one in a part of a long series."""
 _MOST_DRAWN = 4 * LONG
-"""So many points of all jobs are read for a chart that shows all of them; of longer series what stands summed up is."""
+"""Most points of all jobs to read for a whole chart; longer series are read from their rollups."""
 _FINEST = 512
-"""So many points of a series are drawn: a wide chart has about as many dots from left to right."""
+"""Points of a series to draw: about as many as a wide chart has dots from left to right."""
 X_NAMES = ("step", "time", "clock")
 """What the x axis can be: steps, seconds since the first value, the time of day."""
 
@@ -89,7 +89,7 @@ def _part(conn: sqlite3.Connection, job: JobOfChart, key: str, how: ChartOptions
 
 
 def merged(points: list[CurvePoint], most: int) -> list[CurvePoint]:
-    """Return points summed up to at most so many: a chart has no room for more.
+    """Return points merged until a chart has room for them.
 
     Args:
         points: in order.
@@ -112,7 +112,7 @@ def _sum(points: list[CurvePoint]) -> CurvePoint:
         step_max=max(point.step_max for point in points),
         time_min=points[0].time_min,
         time_max=points[-1].time_max,
-        odd=sum(point.odd for point in points),
+        non_finite=sum(point.non_finite for point in points),
     )
 
 
@@ -134,8 +134,8 @@ def _line(conn: sqlite3.Connection, job: JobOfChart, part: _Part, how: ChartOpti
         marker=marker,
         curve=curve,
         values=values,
-        odd=sum(point.odd for point in part.points),
-        odd_at=_xs([point for point in part.points if point.odd], part.zero, how),
+        non_finite=sum(point.non_finite for point in part.points),
+        non_finite_at=_xs([point for point in part.points if point.non_finite], part.zero, how),
         seams=_xs(part.seams, part.zero, how),
         job=job.job,
         times=times,
@@ -195,7 +195,7 @@ _MOST_KEPT = 64
 
 def _smoothed(conn: sqlite3.Connection, series: _Series, points: list[CurvePoint], weight: float) -> list[float]:
     """Return the mean of all values up to each place, those long past weighing less and less."""
-    counts = tuple(point.count - point.odd for point in points)
+    counts = tuple(point.count - point.non_finite for point in points)
     means = _smoothed_before.get((series, weight, counts))
     if means is None:
         values: Iterable[float | None] = (point.last for point in points)

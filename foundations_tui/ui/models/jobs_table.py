@@ -117,7 +117,7 @@ def is_group(key: str) -> bool:
     return key.startswith(_GROUP)
 
 
-def read(conn: sqlite3.Connection, view: JobsView, wish: WindowRequest, now: float) -> JobsWindow:
+def read(conn: sqlite3.Connection, view: JobsView, request: WindowRequest, now: float) -> JobsWindow:
     """Return a window of a view.
 
     Raises:
@@ -126,19 +126,19 @@ def read(conn: sqlite3.Connection, view: JobsView, wish: WindowRequest, now: flo
     which = view.filter(conn)
     shown = expressions.parse_columns(view.columns) if view.columns else []
     if view.group_by:
-        return _read_groups(conn, view, which, shown, wish, now)
+        return _read_groups(conn, view, which, shown, request, now)
     total = queries.count_jobs(conn, which)
-    start, position = wish.start, None
-    if wish.key is not None:
-        position = queries.position(conn, wish.key, which, view.sort)
-        start = wish.start_with(position)
-    start = min(start, max(0, total - wish.count))
-    ids = queries.ordered_ids(conn, which, view.sort, wish.count, start)
-    columns, rows = _rows(conn, which, shown, ids, wish.room, now)
+    start, position = request.start, None
+    if request.key is not None:
+        position = queries.position(conn, request.key, which, view.sort)
+        start = request.start_with(position)
+    start = min(start, max(0, total - request.count))
+    ids = queries.ordered_ids(conn, which, view.sort, request.count, start)
+    columns, rows = _rows(conn, which, shown, ids, request.room, now)
     by = None if shown or view.sort == "created" else expressions.parse_sort(view.sort)[0]
     if by is not None and by.kind != "field":
         columns, rows = _with_values(conn, which, by, columns, rows)
-    return JobsWindow(total, start, rows, wish.key, position, columns)
+    return JobsWindow(total, start, rows, request.key, position, columns)
 
 
 def _rows(
@@ -167,7 +167,7 @@ def _with_values(
     columns: Sequence[Column],
     rows: list[TableRow],
 ) -> tuple[Sequence[Column], list[TableRow]]:
-    """Put what the jobs are sorted by behind their names: an order whose reason cannot be seen is none."""
+    """Show the sort key beside the name, so the order is explained."""
     values = queries.values(conn, which, [by], [row.key for row in rows])
     shown = [cell(values[row.key][0]) if row.key in values else "" for row in rows]
     place = columns.index(_NAME) + 1
@@ -235,7 +235,7 @@ def _read_groups(
     view: JobsView,
     which: queries.JobFilter,
     wanted: list[expressions.Expression],
-    wish: WindowRequest,
+    request: WindowRequest,
     now: float,
 ) -> JobsWindow:
     """Return a window of the tree: a line for each value, its jobs below it."""
@@ -248,18 +248,18 @@ def _read_groups(
     groups = {_GROUP + cell(group.value): group for group in aggregate.group([values[job] for job in ids])}
     lines: list[str] = []
     for key in groups:
-        lines += [key, *([] if key in wish.folded else jobs_of[key])]
-    position = lines.index(wish.key) if wish.key in lines else None
-    start = wish.start_with(position)
-    shown = lines[start : start + wish.count]
-    columns, rows = _rows(conn, which, wanted, [line for line in shown if not is_group(line)], wish.room, now)
+        lines += [key, *([] if key in request.folded else jobs_of[key])]
+    position = lines.index(request.key) if request.key in lines else None
+    start = request.start_with(position)
+    shown = lines[start : start + request.count]
+    columns, rows = _rows(conn, which, wanted, [line for line in shown if not is_group(line)], request.room, now)
     by_key = {row.key: row for row in rows}
     made = [
-        _group_row(line, groups[line], line in wish.folded) if is_group(line) else by_key[line]
+        _group_row(line, groups[line], line in request.folded) if is_group(line) else by_key[line]
         for line in shown
         if is_group(line) or line in by_key
     ]
-    return JobsWindow(len(lines), start, made, wish.key, position, columns)
+    return JobsWindow(len(lines), start, made, request.key, position, columns)
 
 
 def _group_row(key: str, group: aggregate.Group, folded: bool) -> TableRow:

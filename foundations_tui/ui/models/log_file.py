@@ -19,7 +19,7 @@ CHUNK_BYTES = 64 << 10
 LONGEST_LINE = 4096
 """Bytes of a line that are shown: the last ones, where a progress bar stands."""
 _SMALLEST_HOLE = 4096
-"""So many zeros are what a log lost, and no text."""
+"""Zeros in a row that are a gap in a log, not text."""
 _LONGEST_SHOWN = 1 << 20
 """Bytes of a line that are looked through for its end."""
 _SEARCH_BYTES = 256 << 10
@@ -112,7 +112,7 @@ class LogFile:
             return 0
 
     def scan(self, most: int) -> int:
-        """Count on through at most so many new bytes; return how many there were."""
+        """Count lines in at most this many new bytes; return how many bytes there were."""
         try:
             with self.path.open("rb") as file:
                 stats = os.fstat(file.fileno())
@@ -139,7 +139,7 @@ class LogFile:
         across = _ups_across(self._carry, data)
         if across or _has_ups(data):
             ends, taken = _ends(data)
-            self._take_back(across + taken)
+            self._rollback(across + taken)
             self._lines += len(ends)
             self._ends_open = not ends or ends[-1] != len(data) - 1
         else:
@@ -148,7 +148,7 @@ class LogFile:
         self._carry = (self._carry + data[-_LONGEST_UP + 1 :])[-_LONGEST_UP + 1 :]
         self._scanned += len(data)
 
-    def _take_back(self, count: int) -> None:
+    def _rollback(self, count: int) -> None:
         """Take line ends back, the last first: what follows was drawn over what stood before them."""
         self._lines = max(0, self._lines - count)
         chunk = len(self._before) - 1

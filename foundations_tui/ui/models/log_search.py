@@ -31,7 +31,7 @@ class Search:
         """Make it; ``start`` begins.
 
         Args:
-            words: what is looked for, as it is said to the user.
+            words: what to look for, as shown to the user.
         """
         self.words = words
         self._is_ended = False

@@ -18,9 +18,9 @@ class ChartLine:
     curve: braille.Curve
     values: Sequence[float]
     """What the cursor reads out at each place."""
-    odd: int = 0
+    non_finite: int = 0
     """How many points are no finite number."""
-    odd_at: Sequence[float] = ()
+    non_finite_at: Sequence[float] = ()
     """... and where."""
     seams: Sequence[float] = ()
     """Where a new attempt began."""
@@ -42,6 +42,6 @@ class Plot:
     ticks: Sequence[tuple[float, str]] = ()
     """What is written on the x axis, and where; its ends and how much a column holds when nothing is given."""
     words: str = "no numbers yet"
-    """What is said where there are no curves."""
+    """Shown where there are no curves."""
     uprights: bool = False
     """Whether each of these is an axis of its own, from 0 to 1."""

@@ -23,7 +23,7 @@ _MOST_JOBS = 500
 _MOST_TICKS = 8
 _MOST_AXES = 10
 _LOG_FROM = 16
-"""An axis is logarithmic when its largest value is so many times its smallest."""
+"""Ratio of largest to smallest value from which an axis is logarithmic."""
 _QUARTERS = ("worst quarter", "third quarter", "second quarter", "best quarter")
 _BY_VALUE = ("lowest quarter", "second quarter", "third quarter", "highest quarter")
 """When nobody said which way the metric gets better."""

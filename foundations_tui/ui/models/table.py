@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 CHANGED_SECONDS = 1.0
-"""For so long a row that says something new is marked."""
+"""How long a row that changed stays marked."""
 
 
 @dataclass(frozen=True)

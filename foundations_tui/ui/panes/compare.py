@@ -63,7 +63,7 @@ class ComparePane(Vertical):
 
     @property
     def jobs(self) -> list[str]:
-        """The compared jobs, the baseline last: what is new of another one is seen against it."""
+        """The compared jobs, the baseline last: the others are compared with it."""
         return sorted(self._jobs, key=lambda job: job == self._baseline)[-2:]
 
     def show(self, jobs: Sequence[str]) -> None:

@@ -107,7 +107,7 @@ class JobsPane(Vertical):
 
     def _ask(self, start: int, count: int, key: str | None, follow: bool) -> None:
         view, room = self.view, self.size.width
-        wish = WindowRequest(start, count, key, follow, room, self._folded)
+        request = WindowRequest(start, count, key, follow, room, self._folded)
 
         def take(window: JobsWindow) -> None:
             if view == self.view:
@@ -118,7 +118,7 @@ class JobsPane(Vertical):
                 self.error = error
                 self.post_message(self.ViewChanged(view, error))
 
-        self._reader.ask((self, "rows"), lambda conn: views.read(conn, view, wish, time.time()), take, failed)
+        self._reader.ask((self, "rows"), lambda conn: views.read(conn, view, request, time.time()), take, failed)
 
     def fall_back(self) -> None:
         """Show the view again that was right; the usual one, where that has become wrong itself."""

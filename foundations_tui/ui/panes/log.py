@@ -164,7 +164,7 @@ class LogPane(Vertical):
         self._reader.ask((self, "moments"), lambda conn: log_clock.read(conn, row, attempt, size), take)
 
     def on_log_view_counted(self, event: LogView.Counted) -> None:
-        """Say how many lines there are; of a job that runs, that is said with all else that is new of it."""
+        """Show how many lines there are; for a running job that comes with its next update."""
         event.stop()
         if self.row is None or self.row.is_final:
             self.say_where()

@@ -21,7 +21,7 @@ from foundations_tui.ui.models.store_reader import Reader
 from foundations_tui.ui.widgets.chart import Chart
 
 _TILES = {1: (1, 1), 2: (1, 2), 4: (2, 2), 6: (3, 2), 9: (3, 3)}
-"""Columns and rows of so many charts."""
+"""Columns and rows, by the number of charts."""
 _SMOOTHER = 0.1
 _CURSOR_STEP = 0.02
 _ZOOM_STEP = 2.0

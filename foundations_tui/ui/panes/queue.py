@@ -53,7 +53,7 @@ class QueuePane(Vertical):
         self._reader = reader
         self._jobs: list[JobRow] = []
         self._order: dict[str, int] = {}
-        """Places that were given to jobs lately, by id: what was read before that counts no more."""
+        """Places that were given to jobs lately, by id: what was read before that is outdated."""
         self._order_until = 0.0
         self._rows: list[TableRow] = []
         self.border_title = "queue"

@@ -172,7 +172,7 @@ class JobForm(ModalScreen[FormResult]):
             label.add_class("-error")
 
     def on_input_changed(self, event: Input.Changed) -> None:
-        """Say what comes of it."""
+        """Update the preview."""
         event.stop()
         self._say()
 

@@ -60,7 +60,7 @@ class _Looks:
 
 
 class Chart(Widget):
-    """The chart. Everything it shows is given to it; it redraws only what is new."""
+    """The chart. It is given everything it shows, and redraws only what changed."""
 
     def __init__(self, id: str | None = None) -> None:
         super().__init__(id=id)
@@ -190,7 +190,7 @@ class Chart(Widget):
         cells = list(axis)
         for line in self._plot.lines:
             seam, odd = ("+", "x") if LOOK.ascii else ("┴", "×")
-            for mark, places in ((seam, line.seams), (odd, line.odd_at)):
+            for mark, places in ((seam, line.seams), (odd, line.non_finite_at)):
                 for x in places:
                     place = _column(x, (left, right), columns)
                     if left <= x <= right and axis[place] == _level():
@@ -270,7 +270,7 @@ class Chart(Widget):
         if x is not None:
             place = min(_nearest(line.curve.xs, x), place)
         value = humanize.number(float(f"{line.values[place]:.6g}")) if line.values else ""
-        odd = f"  {line.odd} not finite" if line.odd else ""
+        odd = f"  {line.non_finite} not finite" if line.non_finite else ""
         head = f"{line.marker} "
         text = clip(one_line(f"{line.label}  {value}{odd}"), max(0, room - width(head) - 1))
         gap = " " * max(0, room - width(head) - width(text))

@@ -23,7 +23,7 @@ from foundations_tui.ui.models.log_search import FilteredPage, LineFilter, Match
 from foundations_tui.ui.widgets.scrolling import scroll_now, scroll_to_end
 
 _SCAN_BYTES = 2 << 20
-"""So many new bytes are counted at once; a longer file takes several looks."""
+"""Bytes to count at once; a longer file takes several looks."""
 _PAUSE = 0.002
 """Seconds between two slices: nothing is drawn by a widget whose next call is waiting already."""
 _COUNTED_EVERY = 0.4
@@ -56,7 +56,7 @@ class LogView(ScrollView, can_focus=True):
 
     @dataclass
     class Said(Message):
-        """Something to be said of a search."""
+        """A message about a search."""
 
         words: str
 

@@ -103,7 +103,7 @@ class Prompt(Horizontal):
         self._make_room()
 
     def _make_room(self) -> None:
-        """Let an example give way to what is typed; what is said of that stays."""
+        """Hide an example while something is typed; a message stays."""
         hint = self.query_one("#prompt-hint", Static)
         label = self.query_one("#prompt-label", Static).region.width
         needed = label + width(self.input.value) + width(self._said) + 4

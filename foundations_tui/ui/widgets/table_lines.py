@@ -36,7 +36,7 @@ def segments(
 
 
 def widths(columns: Sequence[Column], room: int) -> list[int]:
-    """Return the cells of each column in a line of so many: what is left goes to those without a width."""
+    """Return the cells of each column of a line: columns without a width share what is left."""
     left = max(0, room - 1 - sum(column.width + 1 for column in columns))
     open_ended = [i for i, column in enumerate(columns) if column.width == 0]
     cells = [column.width for column in columns]

@@ -75,7 +75,7 @@ class VirtualTable(ScrollView, can_focus=True):
         self._ask = ask
         self._columns = columns
         self.empty = empty
-        """What is said where there are no rows."""
+        """Shown where there are no rows."""
         self._window = RowWindow(0, 0, [])
         self._is_known = False
         self.cursor = 0
@@ -86,7 +86,7 @@ class VirtualTable(ScrollView, can_focus=True):
         self._was_moved = False
         self._is_ahead = False
         """Whether the cursor is on a row that is not here yet: the key is still that of the row before."""
-        self._begins_anew = False
+        self._starts_over = False
         self._asked_for: str | None = None
         """Key of the row that was to be found by the last question."""
         self._changed = RecentChanges()
@@ -109,7 +109,7 @@ class VirtualTable(ScrollView, can_focus=True):
 
     def start_over(self) -> None:
         """Other rows are to be shown: the cursor keeps its row if that is among them, and goes to the top if not."""
-        self._begins_anew = True
+        self._starts_over = True
         self._ask_around(self.cursor, follow=True)
 
     def pin(self) -> None:
@@ -127,15 +127,15 @@ class VirtualTable(ScrollView, can_focus=True):
 
     def take(self, window: RowWindow) -> None:
         """Show rows that were asked for."""
-        if self._begins_anew and window.key != self._asked_for:
+        if self._starts_over and window.key != self._asked_for:
             return  # it was asked for before; the other rows are on their way
         if self._changed.note(self._window.rows, window.rows):
             self.set_timer(CHANGED_SECONDS + 0.05, self.refresh)
         keeps_scroll = self.cursor - self.scroll_offset.y
         was_in_view = self._is_in_view
         window = window.about(self._kept_key)  # a key may have moved the cursor since
-        if self._begins_anew:
-            self._begins_anew = False
+        if self._starts_over:
+            self._starts_over = False
             if window.position is None:
                 window = replace(window, position=0)
         was_same = self._is_known and window == self._window
