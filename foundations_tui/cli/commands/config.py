@@ -9,7 +9,7 @@ _FILES = ("hosts", "project", "app", "sweep", "search")
 
 @click.group()
 def config() -> None:
-    """Tell what may stand in configuration files: hosts.toml, foundations.toml, app.toml, sweep files."""
+    """Describe the configuration files: hosts.toml, foundations.toml, app.toml, sweep files."""
 
 
 @config.command()

@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 @click.option("--force", is_flag=True, help="For good, also what nobody has fetched.")
 @connecting
 def delete(session: Session, jobs: tuple[str, ...], where: str, yes: bool, others: bool, now: bool, force: bool) -> int:
-    """Delete ended jobs; 30 days long `foundations restore` brings them back.
+    """Delete ended jobs; `foundations restore` brings them back for 30 days.
 
-    Files that a job wrote and nobody fetched are named before it is asked; --yes takes them, too.
+    Before you are asked, it lists files that a job wrote and nobody fetched; --yes deletes them, too.
 
     \b
       foundations delete 8f3a12                 out of all listings

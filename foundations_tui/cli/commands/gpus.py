@@ -25,9 +25,12 @@ _PAUSE = 2.0
 @click.option("--watch", is_flag=True, help="Show them again every 2 seconds.")
 @click.option("--release", default="", metavar="HOST:GPU", help="End the quarantine of a GPU (index or UUID).")
 @click.option(
-    "--ignore-claims", default="", metavar="HOST:GPU", help="Use a GPU whatever other agents claim: they only ask."
+    "--ignore-claims",
+    default="",
+    metavar="HOST:GPU",
+    help="Use a GPU that other agents claim: claims are only requests.",
 )
-@click.option("--heed-claims", default="", metavar="HOST:GPU", help="Leave it again to whoever claims it.")
+@click.option("--heed-claims", default="", metavar="HOST:GPU", help="Respect claims on a GPU again.")
 @json_option
 @connecting
 def gpus(

@@ -81,7 +81,7 @@ def add(name: str, address: str, **values: Any) -> None:
 @json_option
 @connecting
 def test(session: Session, name: str, as_json: bool) -> None:
-    """Connect to a host and say what is there: Python, folder, CPUs, GPUs, and how far away it is."""
+    """Connect to a host and show what it has: Python, folder, CPUs, GPUs, and the round-trip time."""
     from foundations_tui.jobs import on_hosts
 
     report = on_hosts.test(session, name)
@@ -96,7 +96,7 @@ def test(session: Session, name: str, as_json: bool) -> None:
 @hosts.command()
 @click.argument("name", type=HostName())
 def remove(name: str) -> None:
-    """Take a host out of hosts.toml; its jobs there run on, and stay listed here."""
+    """Remove a host from hosts.toml; its jobs run on, and stay listed here."""
     from foundations_tui.config.hosts import remove_host
 
     say(f"removed from {remove_host(name)}")

@@ -22,7 +22,7 @@ _MOST_SHOWN = 20
 
 @click.group()
 def agent() -> None:
-    """Look at the agent of a host, end it, or remove it with all that it has there."""
+    """Show the agent of a host, end it, or remove it with all that it has there."""
 
 
 @agent.command()
@@ -88,7 +88,7 @@ def uninstall(session: Session, name: str, yes: bool, force: bool, others: bool)
 @click.option("--off", is_flag=True, help="Disable start at boot.")
 @connecting
 def autostart(session: Session, name: str, off: bool) -> None:
-    """Have a host start its agent at boot, so that its queue goes on before anybody looks.
+    """Start the agent of a host at boot, so that its queue continues by itself.
 
     By systemd --user where there is one, else by cron; no root is needed.
     """

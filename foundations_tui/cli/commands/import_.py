@@ -11,14 +11,14 @@ from foundations_tui.text import humanize
 @click.command("import")
 @click.argument("tool", type=click.Choice(("mlflow", "tensorboard")))
 @click.argument("path", type=LocalPath("dir"))
-@click.option("--project", default="", type=ProjectName(), help="Into this project (default: what it is called there).")
+@click.option("--project", default="", type=ProjectName(), help="Import into this project (default: its name there).")
 def import_(tool: str, path: str, project: str) -> None:
-    """Take in the runs of another tool: parameters, tags, and all values of all metrics.
+    """Import the runs of another tool: parameters, tags, and all values of all metrics.
 
     \b
       foundations import mlflow mlruns              a folder, a database file, or a tracking URI
       foundations import tensorboard runs           each folder with event files is a run
-    It can be repeated: what went on since is brought up to date, and what was said here of a run stays.
+    Run it again to update the imported runs; your notes, tags and stars on them stay.
     """
     from foundations_tui.ingest import importers
     from foundations_tui.store.db import Store

@@ -35,7 +35,7 @@ _MOST_SHOWN = 30
 
 @click.command()
 @jobs_argument(*FINAL, required=False)
-@click.option("--older-than", default=None, type=Duration(), help="Only what ended so long ago (7d).")
+@click.option("--older-than", default=None, type=Duration(), help="Only jobs that ended at least this long ago (7d).")
 @click.option("--state", "states", multiple=True, type=click.Choice(FINAL), help="Only such jobs (repeatable).")
 @click.option("--larger-than", default=0, type=Size(), help="Only folders larger than this (1G).")
 @click.option("--host", default="", type=HostName(), help="Only on this host.")
@@ -53,8 +53,8 @@ def prune(session: Session, jobs: tuple[str, ...], dry_run: bool, yes: bool, as_
       foundations prune --older-than 7d               what ended a week ago
       foundations prune --larger-than 10G --dry-run   only show it
 
-    A job of which something was not fetched stays, unless --force is given: logs and metrics that the client that
-    submitted it does not have yet, and files that it wrote and nobody got.
+    A job stays, unless --force is given, while its submitter's client lacks logs or metrics of it, or while nobody has
+    fetched files that it wrote.
     """
     from foundations_tui.jobs import pruning
     from foundations_tui.jobs.ownership import actor_of

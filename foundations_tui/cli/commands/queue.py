@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 @json_option
 @connecting
 def queue(session: Session, names: tuple[str, ...], as_json: bool) -> int:
-    """Show what waits on the hosts: in the order in which it starts, with why, and when that is expected."""
+    """Show the waiting jobs of the hosts in the order they will start, with the reason and the expected start."""
     from foundations_tui.jobs import on_hosts
     from foundations_tui.sync import pull
 
