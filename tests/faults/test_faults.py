@@ -43,7 +43,8 @@ def test_the_daemon_is_killed_while_20_jobs_run(client: Client) -> None:
     ids = [client.submit("--", "sh", "-c", f"sleep 3; exit {n}") for n in range(20)]
     wait_until(lambda: len(agents.supervisors(root)) == 20)
     agents.kill_daemon(root)
-    time.sleep(4)  # they end while nobody listens
+    # They end while nobody listens.
+    wait_until(lambda: len(list(root.glob("jobs/*/attempts/1/exit.json"))) == 20)
     for n, job in enumerate(ids):
         client.run("wait", job, code=n)
     client.run("sync")
