@@ -9,13 +9,12 @@ from __future__ import annotations
 import json
 import os
 import time
-from dataclasses import dataclass
 from typing import Optional
 
 from remote_agent.protocol.checks import text
 from remote_agent.protocol.errors import AlreadyRunning, BadRequest
 from remote_agent.protocol.process_identity import ProcessIdentity
-from remote_agent.protocol.wire import TolerantMessage, field, nested
+from remote_agent.protocol.wire import TolerantMessage, field, message, nested
 from remote_agent.storage import files
 from remote_agent.storage.paths import Paths
 from remote_agent.system import processes
@@ -26,7 +25,7 @@ _STALE = 3 * HEARTBEAT
 _HANDOVER = 5.0
 
 
-@dataclass(frozen=True)
+@message
 class _OwnerLine(TolerantMessage):
     """Which daemon has the root."""
 

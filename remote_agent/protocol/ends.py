@@ -9,7 +9,7 @@ from typing import Any, Dict, List, Mapping, Optional
 from remote_agent.protocol import checks
 from remote_agent.protocol.checks import Check, moment, number, one_of, optional, text, whole
 from remote_agent.protocol.states import EndReason, JobState
-from remote_agent.protocol.wire import JsonTable, Message, SparseMessage, field, nested
+from remote_agent.protocol.wire import JsonTable, Message, SparseMessage, field, message, nested
 
 MOST_STREAMS = 1000
 """Records files of an attempt that are taken note of."""
@@ -17,7 +17,7 @@ _WORDS = text(10_000)
 _AMOUNT = optional(number())
 
 
-@dataclass(frozen=True)
+@message
 class Usage(SparseMessage):
     """What an attempt used, as far as it was measured."""
 
@@ -30,7 +30,7 @@ class Usage(SparseMessage):
     """Of its folder when it ended."""
 
 
-@dataclass(frozen=True)
+@message
 class Evidence(SparseMessage):
     """What is known of an end besides the log."""
 
@@ -47,7 +47,7 @@ class Evidence(SparseMessage):
     """Bytes, when it ended."""
 
 
-@dataclass(frozen=True)
+@message
 class Cause(SparseMessage):
     """The post-mortem of a failure."""
 
@@ -161,7 +161,7 @@ OF_AN_ATTEMPT: Dict[str, Check] = {
 """What each field has to be that a job has of its last attempt, and of those before it."""
 
 
-@dataclass(frozen=True)
+@message
 class PastAttempt(Message):
     """An attempt before the current one of its job."""
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Tuple
 
 from remote_agent.protocol.checks import as_tuple, listing, text, whole
-from remote_agent.protocol.wire import JsonTable, Message, field
+from remote_agent.protocol.wire import JsonTable, Message, field, message
 
 
-@dataclass(frozen=True)
+@message
 class Lease(Message):
     """What one attempt holds while it is preparing or running."""
 

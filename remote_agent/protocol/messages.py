@@ -6,7 +6,6 @@ whole. Of an answer, a wrong entry of a list costs that entry: one bad job must 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, ClassVar, Dict, Generic, List, Mapping, Optional, Tuple, Type, TypeVar, Union
 
 from remote_agent.protocol.checks import (
@@ -31,7 +30,7 @@ from remote_agent.protocol.errors import BadRequest
 from remote_agent.protocol.framing import MOST_OIDS, PAGE_BYTES, VERSION
 from remote_agent.protocol.jobs import JOB_ID, LONGEST_GRACE, MOST_SPEC_BYTES
 from remote_agent.protocol.resources import Resources
-from remote_agent.protocol.wire import JsonTable, Message, field, nested
+from remote_agent.protocol.wire import JsonTable, Message, field, message, nested
 
 MOST_JOBS = 10_000
 """Jobs in one request or answer."""
@@ -68,12 +67,12 @@ class Request(Message, Generic[A]):
     """What it is answered with."""
 
 
-@dataclass(frozen=True)
+@message
 class Done(Answer):
     """It is done; there is nothing more to say."""
 
 
-@dataclass(frozen=True)
+@message
 class JobAnswer(Answer):
     """A job after a request has changed it."""
 
@@ -92,7 +91,7 @@ def _gpu_setting(value: Any, where: str) -> Any:
     return whole(0, 10_000)(value, where)
 
 
-@dataclass(frozen=True)
+@message
 class HostSettings(Message):
     """What hosts.toml says of a host and its agent has to know."""
 
@@ -101,7 +100,7 @@ class HostSettings(Message):
     """"auto" for all, a number of them, or their indices."""
 
 
-@dataclass(frozen=True)
+@message
 class HelloAnswer(Answer):
     """Who the agent is, and what its host has."""
 
@@ -133,7 +132,7 @@ class HelloAnswer(Answer):
         return {**wire, **resources}
 
 
-@dataclass(frozen=True)
+@message
 class Hello(Request[HelloAnswer]):
     """Who the agent is and what its host has; it takes in what hosts.toml says of the host."""
 
@@ -145,7 +144,7 @@ class Hello(Request[HelloAnswer]):
     settings: Optional[HostSettings] = field(optional(nested(HostSettings)), None)
 
 
-@dataclass(frozen=True)
+@message
 class SamplesAnswer(Answer):
     """A page of the host's samples; it begins later than asked for where that part is gone."""
 
@@ -154,7 +153,7 @@ class SamplesAnswer(Answer):
     end: int = field(whole(), 0)
 
 
-@dataclass(frozen=True)
+@message
 class Samples(Request[SamplesAnswer]):
     """The samples of the host from an offset."""
 
@@ -163,7 +162,7 @@ class Samples(Request[SamplesAnswer]):
     offset: int = field(whole())
 
 
-@dataclass(frozen=True)
+@message
 class Shutdown(Request[Done]):
     """End the daemon."""
 
@@ -173,14 +172,14 @@ class Shutdown(Request[Done]):
     """A newer one comes and jobs run on; otherwise no job may run or wait."""
 
 
-@dataclass(frozen=True)
+@message
 class ReleaseQuarantineAnswer(Answer):
     """The UUIDs of the GPUs whose quarantine has ended."""
 
     released: List[str] = field(sieve(text(200), 1000), name="forgiven")
 
 
-@dataclass(frozen=True)
+@message
 class ReleaseQuarantine(Request[ReleaseQuarantineAnswer]):
     """End the quarantine of GPUs."""
 
@@ -190,14 +189,14 @@ class ReleaseQuarantine(Request[ReleaseQuarantineAnswer]):
     """Index or UUID."""
 
 
-@dataclass(frozen=True)
+@message
 class ClaimsAnswer(Answer):
     """The UUIDs of the GPUs of which claims do not count."""
 
     ignored: List[str] = field(sieve(text(200), 1000))
 
 
-@dataclass(frozen=True)
+@message
 class Claims(Request[ClaimsAnswer]):
     """Overrule what other agents claim of a GPU, or heed it again: claims only ask."""
 
@@ -211,7 +210,7 @@ class Claims(Request[ClaimsAnswer]):
 # --- changes and streams ------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
+@message
 class ChangesAnswer(Answer):
     """A page of jobs; it closes at 64 kB."""
 
@@ -230,7 +229,7 @@ class ChangesAnswer(Answer):
     waits_version: Optional[int] = field(whole(), None)
 
 
-@dataclass(frozen=True)
+@message
 class Changes(Request[ChangesAnswer]):
     """The jobs that changed after a sequence number; all of them when the client knew another journal."""
 
@@ -241,7 +240,7 @@ class Changes(Request[ChangesAnswer]):
     limit: int = field(whole(1), 2000)
 
 
-@dataclass(frozen=True)
+@message
 class EntryAnswer(Answer):
     """A page of a job's JSON."""
 
@@ -250,7 +249,7 @@ class EntryAnswer(Answer):
     size: int = field(whole(0, MOST_ENTRY_BYTES))
 
 
-@dataclass(frozen=True)
+@message
 class Entry(Request[EntryAnswer]):
     """A job that is too large for a page of changes: its JSON, from an offset."""
 
@@ -260,7 +259,7 @@ class Entry(Request[EntryAnswer]):
     offset: int = field(whole())
 
 
-@dataclass(frozen=True)
+@message
 class WaitsAnswer(Answer):
     """Why jobs wait and when they are expected to start."""
 
@@ -272,7 +271,7 @@ class WaitsAnswer(Answer):
     """Where the next page begins; None after the last."""
 
 
-@dataclass(frozen=True)
+@message
 class Waits(Request[WaitsAnswer]):
     """Why jobs wait, from a place in the queue on."""
 
@@ -281,7 +280,7 @@ class Waits(Request[WaitsAnswer]):
     after: int = field(whole())
 
 
-@dataclass(frozen=True)
+@message
 class WatchAnswer(Answer):
     """Something is new, or the time is up."""
 
@@ -290,7 +289,7 @@ class WatchAnswer(Answer):
     seq: int = field(whole(), 0)
 
 
-@dataclass(frozen=True)
+@message
 class Watch(Request[WatchAnswer]):
     """Wait for news: a job that changed, a stream that grew."""
 
@@ -302,7 +301,7 @@ class Watch(Request[WatchAnswer]):
     """Seconds."""
 
 
-@dataclass(frozen=True)
+@message
 class ReadAnswer(Answer):
     """A page of a stream; it begins later than asked for where that part is gone."""
 
@@ -312,7 +311,7 @@ class ReadAnswer(Answer):
     offset: Optional[int] = field(whole(), None)
 
 
-@dataclass(frozen=True)
+@message
 class Read(Request[ReadAnswer]):
     """A page of a stream from an offset."""
 
@@ -325,7 +324,7 @@ class Read(Request[ReadAnswer]):
     limit: int = field(whole(1), PAGE_BYTES)
 
 
-@dataclass(frozen=True)
+@message
 class StreamSizesAnswer(Answer):
     """Streams with their sizes: job, attempt, name, bytes."""
 
@@ -333,7 +332,7 @@ class StreamSizesAnswer(Answer):
     more: bool = field(flag, False)
 
 
-@dataclass(frozen=True)
+@message
 class StreamSizes(Request[StreamSizesAnswer]):
     """The sizes of the streams of jobs that run now, behind one in their order."""
 
@@ -342,7 +341,7 @@ class StreamSizes(Request[StreamSizesAnswer]):
     after: Optional[Tuple[str, int, str]] = field(optional(row(_JOB, _ATTEMPT, _STREAM)), None)
 
 
-@dataclass(frozen=True)
+@message
 class Acknowledge(Request[Done]):
     """A client has everything of these ended jobs."""
 
@@ -352,7 +351,7 @@ class Acknowledge(Request[Done]):
     jobs: List[str] = field(listing(_JOB, MOST_JOBS))
 
 
-@dataclass(frozen=True)
+@message
 class Received(Request[Done]):
     """The files of a fetch have arrived."""
 
@@ -365,7 +364,7 @@ class Received(Request[Done]):
 # --- submitting ---------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
+@message
 class MissingAnswer(Answer):
     """Which objects have to be sent."""
 
@@ -375,7 +374,7 @@ class MissingAnswer(Answer):
     """Bytes."""
 
 
-@dataclass(frozen=True)
+@message
 class Missing(Request[MissingAnswer]):
     """Which objects of a snapshot have to be sent."""
 
@@ -387,14 +386,14 @@ class Missing(Request[MissingAnswer]):
     """A tree that the host may have: then only objects beyond it are asked about."""
 
 
-@dataclass(frozen=True)
+@message
 class PutAnswer(Answer):
     """How many of the objects were new."""
 
     new: int = field(whole(), 0)
 
 
-@dataclass(frozen=True)
+@message
 class Put(Request[PutAnswer]):
     """Take in a small pack, which comes with the request."""
 
@@ -402,7 +401,7 @@ class Put(Request[PutAnswer]):
     ANSWER = PutAnswer
 
 
-@dataclass(frozen=True)
+@message
 class Submit(Request[JobAnswer]):
     """Accept a job; answered when it is durable."""
 
@@ -416,7 +415,7 @@ class Submit(Request[JobAnswer]):
     """Of the client."""
 
 
-@dataclass(frozen=True)
+@message
 class SubmitManyAnswer(Answer):
     """The accepted jobs: id, sequence, when they were queued, rank."""
 
@@ -425,7 +424,7 @@ class SubmitManyAnswer(Answer):
     )
 
 
-@dataclass(frozen=True)
+@message
 class SubmitMany(Request[SubmitManyAnswer]):
     """Accept jobs, all or none; answered when they are durable."""
 
@@ -445,7 +444,7 @@ class SubmitMany(Request[SubmitManyAnswer]):
 # --- what is done with jobs ---------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
+@message
 class Stop(Request[JobAnswer]):
     """End a job."""
 
@@ -458,7 +457,7 @@ class Stop(Request[JobAnswer]):
     """Seconds between its stop signal and KILL; None for the job's own."""
 
 
-@dataclass(frozen=True)
+@message
 class Resume(Request[JobAnswer]):
     """Let a job start that is held because something of it may have been lost."""
 
@@ -467,7 +466,7 @@ class Resume(Request[JobAnswer]):
     job: str = field(_JOB)
 
 
-@dataclass(frozen=True)
+@message
 class Move(Request[JobAnswer]):
     """Give a waiting job another place in the queue, or another priority."""
 
@@ -479,7 +478,7 @@ class Move(Request[JobAnswer]):
     priority: Optional[int] = field(optional(whole(-(2**31), 2**31 - 1)), None)
 
 
-@dataclass(frozen=True)
+@message
 class Delete(Request[Done]):
     """Forget an ended job and its files."""
 
@@ -491,7 +490,7 @@ class Delete(Request[Done]):
     force: bool = field(flag, False)
 
 
-@dataclass(frozen=True)
+@message
 class PruneAnswer(Answer):
     """Which folders went, and which stay."""
 
@@ -502,7 +501,7 @@ class PruneAnswer(Answer):
     """Clients that have not everything of a pruned job, by job."""
 
 
-@dataclass(frozen=True)
+@message
 class Prune(Request[PruneAnswer]):
     """Remove the folders of ended jobs."""
 
@@ -514,14 +513,14 @@ class Prune(Request[PruneAnswer]):
     """Only say what would go."""
 
 
-@dataclass(frozen=True)
+@message
 class AnnotateAnswer(Answer):
     """Jobs that this host does not have."""
 
     unknown: List[str] = field(sieve(_JOB, MOST_JOBS), [])
 
 
-@dataclass(frozen=True)
+@message
 class Annotate(Request[AnnotateAnswer]):
     """Take note of what people say of jobs."""
 
@@ -531,14 +530,14 @@ class Annotate(Request[AnnotateAnswer]):
     """By job: key -> [value, when]."""
 
 
-@dataclass(frozen=True)
+@message
 class PauseAnswer(Answer):
     """The groups that are paused now."""
 
     paused: List[str] = field(sieve(_NAME, 10_000), [])
 
 
-@dataclass(frozen=True)
+@message
 class Pause(Request[PauseAnswer]):
     """Start no job of a group any more, or again; without a group, of the whole host."""
 
@@ -548,7 +547,7 @@ class Pause(Request[PauseAnswer]):
     group: str = field(_NAME, "")
 
 
-@dataclass(frozen=True)
+@message
 class QueueAnswer(Answer):
     """Waiting jobs in their order: id, priority, why it waits, when it is expected to start."""
 
@@ -559,7 +558,7 @@ class QueueAnswer(Answer):
     paused: List[str] = field(sieve(_NAME, 10_000))
 
 
-@dataclass(frozen=True)
+@message
 class Queue(Request[QueueAnswer]):
     """The waiting jobs, from a place on."""
 
@@ -568,7 +567,7 @@ class Queue(Request[QueueAnswer]):
     offset: int = field(whole(), 0)
 
 
-@dataclass(frozen=True)
+@message
 class FolderEntry(Message):
     """A name in a folder."""
 
@@ -579,7 +578,7 @@ class FolderEntry(Message):
     modified_at: float = field(moment)
 
 
-@dataclass(frozen=True)
+@message
 class ListFolderAnswer(Answer):
     """What lies in a folder, or the one file that was asked for."""
 
@@ -588,7 +587,7 @@ class ListFolderAnswer(Answer):
     """Whether further ones follow."""
 
 
-@dataclass(frozen=True)
+@message
 class ListFolder(Request[ListFolderAnswer]):
     """What lies in a folder of a job."""
 

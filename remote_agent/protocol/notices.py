@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, List, Optional, Union
 
 from remote_agent.protocol.checks import json_table, listing, text
-from remote_agent.protocol.wire import JsonTable, Message, SparseMessage, field, nested
+from remote_agent.protocol.wire import JsonTable, Message, SparseMessage, field, message, nested
 
 _WORD = text(100_000)
 _WORDS = listing(_WORD, 10_000)
@@ -16,7 +15,7 @@ def _command(value: Any, where: str) -> Any:
     return _WORD(value, where) if isinstance(value, str) else _WORDS(value, where)
 
 
-@dataclass(frozen=True)
+@message
 class NotifyTarget(SparseMessage):
     """Who is notified: a web hook, a command, or both."""
 
@@ -28,7 +27,7 @@ class NotifyTarget(SparseMessage):
     """Of which ends, by state; None for the usual ones."""
 
 
-@dataclass(frozen=True)
+@message
 class Delivery(Message):
     """What the process that delivers notices gets on its standard input."""
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Optional
 
 from remote_agent.protocol.checks import optional, text, whole
-from remote_agent.protocol.wire import Message, field
+from remote_agent.protocol.wire import Message, field, message
 
 
-@dataclass(frozen=True)
+@message
 class ProcessIdentity(Message):
     """One process of one boot of a host."""
 

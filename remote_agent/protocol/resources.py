@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import List, Optional
 
 from remote_agent.protocol.checks import LARGEST, flag, listing, number, optional, sieve, text, whole
-from remote_agent.protocol.wire import Message, TolerantMessage, field, nested
+from remote_agent.protocol.wire import Message, TolerantMessage, field, message, nested
 
 _AMOUNT = optional(number())
 _WORDS = text(10_000)
 
 
-@dataclass(frozen=True)
+@message
 class GpuProcess(TolerantMessage):
     """A process that uses a GPU."""
 
@@ -27,7 +26,7 @@ class GpuProcess(TolerantMessage):
     """Of this agent; "" for none."""
 
 
-@dataclass(frozen=True)
+@message
 class HostGpu(Message):
     """A GPU of a host, and who has it."""
 
@@ -57,7 +56,7 @@ class HostGpu(Message):
     processes: List[GpuProcess] = field(sieve(nested(GpuProcess), 1000), [])
 
 
-@dataclass(frozen=True)
+@message
 class Resources(TolerantMessage):
     """What a host has, and what of it is free."""
 

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import List, Optional, Tuple
 
 from remote_agent.protocol.checks import as_tuple, flag, listing, one_of, optional, row, text, whole
 from remote_agent.protocol.jobs import JOB_ID
-from remote_agent.protocol.wire import Message, TolerantMessage, field
+from remote_agent.protocol.wire import Message, TolerantMessage, field, message
 
 _NAME = text(100_000, as_bytes=True)
 _ATTEMPT = whole(0, 1_000_000)
 _MOST_NAMED = 1000
 
 
-@dataclass(frozen=True)
+@message
 class FilesWanted(Message):
     """Files of a job that are to be sent as a tar stream: the role ``send``."""
 
@@ -33,7 +32,7 @@ class FilesWanted(Message):
     """Whether files below a ``.git`` are sent, too."""
 
 
-@dataclass(frozen=True)
+@message
 class FilesAnnounced(Message):
     """What a host says before it sends files."""
 
@@ -53,7 +52,7 @@ class FilesAnnounced(Message):
     ready: bool = field(flag, True)
 
 
-@dataclass(frozen=True)
+@message
 class EnterWanted(Message):
     """A command that takes over a channel: the role ``enter``."""
 
@@ -64,7 +63,7 @@ class EnterWanted(Message):
     """Empty for a login shell."""
 
 
-@dataclass(frozen=True)
+@message
 class Survey(Message):
     """Files that a job left on its host only."""
 
@@ -74,7 +73,7 @@ class Survey(Message):
     """Name and bytes of the largest."""
 
 
-@dataclass(frozen=True)
+@message
 class Autostart(TolerantMessage):
     """What starts the agent when its host boots."""
 

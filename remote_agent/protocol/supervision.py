@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from typing import Any, Optional, Union
 
 from remote_agent.protocol.checks import any_table, flag, moment, number, one_of, optional, text, whole
@@ -12,14 +11,14 @@ from remote_agent.protocol.errors import BadRequest
 from remote_agent.protocol.jobs import JOB_ID, LONGEST_GRACE
 from remote_agent.protocol.lease import Lease
 from remote_agent.protocol.process_identity import ProcessIdentity
-from remote_agent.protocol.wire import JsonTable, Message, SparseMessage, TolerantMessage, field, nested
+from remote_agent.protocol.wire import JsonTable, Message, SparseMessage, TolerantMessage, field, message, nested
 
 PREPARING, RUNNING, ENDED = "preparing", "running", "ended"
 
 # --- from the daemon ----------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
+@message
 class StartOrder(Message):
     """Own this attempt, from its folder to its exit record."""
 
@@ -33,7 +32,7 @@ class StartOrder(Message):
     """Like jobs take only moments."""
 
 
-@dataclass(frozen=True)
+@message
 class StopOrder(Message):
     """End the attempt."""
 
@@ -43,7 +42,7 @@ class StopOrder(Message):
     """Seconds between its stop signal and KILL."""
 
 
-@dataclass(frozen=True)
+@message
 class Dismissal(Message):
     """There is no further attempt to be owned."""
 
@@ -77,7 +76,7 @@ def decode(data: bytes) -> Order:
 # --- from a supervisor --------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
+@message
 class Report(SparseMessage):
     """Where an attempt is, as its supervisor says."""
 
@@ -110,7 +109,7 @@ def report_of(message: bytes) -> Optional[Report]:
     return None if not report.type or (report.type == ENDED and report.end is None) else report
 
 
-@dataclass(frozen=True)
+@message
 class SupervisorRecord(TolerantMessage):
     """What a supervisor writes down of itself, for a daemon that finds it dead."""
 

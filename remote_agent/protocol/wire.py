@@ -7,10 +7,21 @@ is its inverse. Fields that a newer side has added are left out; a field with a 
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, Dict, Mapping, Type, TypeVar
+from typing import TYPE_CHECKING, Any, Dict, Mapping, Type, TypeVar
 
 from remote_agent.protocol import checks
 from remote_agent.protocol.checks import Check
+
+__all__ = ["JsonTable", "Message", "SparseMessage", "TolerantMessage", "field", "message", "nested"]
+
+if TYPE_CHECKING:
+    from dataclasses import dataclass as message
+else:
+
+    def message(kind: type) -> type:
+        """Make a class of messages a frozen dataclass; ``Message`` compares and shows it, so that imports cost less."""
+        return dataclasses.dataclass(frozen=True, eq=False, repr=False)(kind)
+
 
 M = TypeVar("M", bound="Message")
 JsonTable = Dict[str, Any]
@@ -34,7 +45,17 @@ def field(check: Check, default: Any = _NEEDED, name: str = "") -> Any:
 
 
 class Message:
-    """Base of all messages; subclasses are frozen dataclasses whose fields are made with ``field``."""
+    """Base of all messages; subclasses are made by ``message``, their fields by ``field``."""
+
+    def __eq__(self, other: object) -> bool:
+        return type(other) is type(self) and other.__dict__ == self.__dict__
+
+    def __hash__(self) -> int:
+        return hash(tuple(self.__dict__.values()))
+
+    def __repr__(self) -> str:
+        values = ", ".join(f"{name}={getattr(self, name)!r}" for name, _ in _layout(type(self)).names)
+        return f"{type(self).__name__}({values})"
 
     @classmethod
     def from_wire(cls: Type[M], value: Any, where: str = "") -> M:
