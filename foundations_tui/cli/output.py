@@ -110,12 +110,10 @@ def print_columns(
 
 def print_age(conn: sqlite3.Connection, hosts: set[str], now: float) -> None:
     """Say on stderr how old what was listed is, and which host is out of reach."""
-    rows = queries.hosts(conn)
-    heard = [rows[name].last_contact for name in hosts if name in rows and rows[name].last_contact is not None]
-    oldest = min((moment for moment in heard if moment is not None), default=None)
+    contacts = {name: times for name, times in queries.contacts(conn).items() if name in hosts}
+    oldest = min((heard for heard, _ in contacts.values() if heard is not None), default=None)
     parts = [f"as of {humanize.ago(oldest, now)}"] if oldest is not None else []
-    for name in sorted(hosts):
-        since = rows[name].unreachable_since if name in rows else None
+    for name, (_, since) in sorted(contacts.items()):
         if since is not None:
             parts.append(f"{name} is out of reach since {humanize.clock(since, now)}")
     fresh = len(parts) == 1 and oldest is not None and now - oldest < _FRESH_SECONDS

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from foundations_tui.config import locations, toml
 from foundations_tui.config.schema import AppFile, AppNotifyTable
 from foundations_tui.config.values import delivery_of
-from remote_agent.protocol.notices import NotifyTarget
+
+if TYPE_CHECKING:
+    from remote_agent.protocol.notices import NotifyTarget
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ import re
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -17,7 +17,9 @@ from foundations_tui.config import locations, toml
 from foundations_tui.config.schema import HostsFile, HostTable
 from foundations_tui.config.values import data_table, env_table, notify_of
 from foundations_tui.errors import ConfigError, NotFoundError, UsageError
-from remote_agent.protocol.notices import NotifyTarget
+
+if TYPE_CHECKING:
+    from remote_agent.protocol.notices import NotifyTarget
 
 LOCAL = "local"
 RESERVED = ("any", "defaults")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from foundations_tui.config import toml
 from foundations_tui.config.hosts import HostConfig
@@ -12,7 +13,9 @@ from foundations_tui.config.schema import ProjectFile
 from foundations_tui.config.toml import Document
 from foundations_tui.config.values import data_table, env_table, notify_of
 from foundations_tui.errors import ConfigError
-from remote_agent.protocol.notices import NotifyTarget
+
+if TYPE_CHECKING:
+    from remote_agent.protocol.notices import NotifyTarget
 
 
 @dataclass(frozen=True)

@@ -5,12 +5,14 @@ from __future__ import annotations
 import shlex
 import urllib.parse
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from foundations_tui.config.schema import AppNotifyTable, NotifyTable
 from foundations_tui.config.toml import Document, nearest
 from remote_agent.protocol.jobs import ENV_NAME
-from remote_agent.protocol.notices import NotifyTarget
+
+if TYPE_CHECKING:
+    from remote_agent.protocol.notices import NotifyTarget
 
 _PLACE_KEYS = ("path", "at")
 
@@ -27,7 +29,11 @@ def delivery_of(document: Document, notify: NotifyTable | AppNotifyTable) -> Not
         raise document.error(
             ("notify", "command"), "command of [notify] must be a command: a string, or a list of strings"
         )
-    return NotifyTarget(notify.url, notify.command) if notify.url or notify.command else None
+    if not notify.url and not notify.command:
+        return None
+    from remote_agent.protocol.notices import NotifyTarget  # most configurations have none
+
+    return NotifyTarget(notify.url, notify.command)
 
 
 def notify_of(document: Document, notify: NotifyTable) -> NotifyTarget | None:

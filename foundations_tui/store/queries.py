@@ -25,7 +25,6 @@ from foundations_tui.store.rows import (
 )
 from foundations_tui.text import humanize
 from remote_agent.protocol.ends import PastAttempt, Usage, known_cause
-from remote_agent.protocol.resources import Resources
 from remote_agent.protocol.wire import JsonTable
 
 FACTS = {"param": "params", "arg": "args", "tag": "tags", "artifact": "artifacts", "used": "uses"}
@@ -331,6 +330,12 @@ def short_ids(conn: sqlite3.Connection, ids: Iterable[str]) -> dict[str, str]:
         shared = max(_common(job_id, other) for other in row)
         shortened[job_id] = job_id[: max(SHORTEST, shared + 1)]
     return shortened
+
+
+def contacts(conn: sqlite3.Connection) -> dict[str, tuple[float | None, float | None]]:
+    """Return, by host, when it was last heard and since when it is out of reach, seconds since the epoch."""
+    query = "SELECT name, last_contact, unreachable_since FROM hosts"
+    return {name: (heard, unreachable) for name, heard, unreachable in conn.execute(query)}
 
 
 def hosts(conn: sqlite3.Connection) -> dict[str, HostRow]:
@@ -685,6 +690,8 @@ class _Details:
 
 
 def _host(row: sqlite3.Row, counts: dict[str, int]) -> HostRow:
+    from remote_agent.protocol.resources import Resources  # lists of jobs do without
+
     return HostRow(
         name=row["name"],
         resources=Resources.from_wire(json.loads(row["resources"])) if row["resources"] else None,

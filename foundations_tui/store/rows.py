@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from foundations_tui.text import humanize
 from remote_agent.protocol.ends import Cause, PastAttempt, Usage
-from remote_agent.protocol.resources import HostGpu, Resources
 from remote_agent.protocol.wire import JsonTable
+
+if TYPE_CHECKING:
+    from remote_agent.protocol.resources import HostGpu, Resources
 
 
 @dataclass(frozen=True, slots=True)
