@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 
-from remote_agent.protocol import framing, messages, supervision
+from remote_agent.protocol import framing, messages, notices, roles, supervision
 from remote_agent.protocol.checks import whole
 from remote_agent.protocol.ends import AttemptEnd
 from remote_agent.protocol.errors import BadRequest
+from remote_agent.protocol.jobs import JobView
 from remote_agent.protocol.lease import Lease
 from remote_agent.protocol.resources import Resources
 from remote_agent.protocol.wire import Message, TolerantMessage, field
@@ -82,6 +83,22 @@ def test_what_supervisors_of_every_version_say_and_write_is_read_whole(path: Pat
     assert as_sent(supervision.record_of(sample["supervisor_record"])) == sample["supervisor_record"]
     for wire in sample["orders"]:
         assert as_sent(supervision.decode(json.dumps(wire).encode())) == wire
+
+
+@pytest.mark.parametrize("path", sorted((DATA / "roles").glob("*.json")), ids=lambda path: path.stem)
+def test_what_roles_of_every_version_are_asked_and_answer_is_read_whole(path: Path) -> None:
+    sample: dict[str, list[dict[str, Any]]] = json.loads(path.read_text())
+    for name, wires in sample.items():
+        kind = getattr(notices if name in ("NotifyTarget", "Delivery") else roles, name)
+        for wire in wires:
+            assert as_sent(kind.from_wire(wire)).items() >= wire.items(), name
+
+
+def test_a_reason_that_only_a_newer_agent_knows_stays_text() -> None:
+    view = {"spec": {"job": "a", "command": ["true"], "snapshot": "0" * 40}, "state": "failed", "seq": 1}
+    problems: list[str] = []
+    assert JobView.received({**view, "reason_code": "evicted"}, problems).reason_code == "evicted"
+    assert not problems
 
 
 @pytest.mark.parametrize("words", [b"", b"[]", b"{}", b'{"type": "sleeping"}', b'{"type": "ended"}', b"[" * 90_000])
