@@ -36,7 +36,7 @@ def session() -> Session:
 
 
 def submit(command: list[str], folder: str, **wanted: Any) -> str:
-    """Submit a job and return its id; see ``foundations_tui.submit.Request`` for what can be wanted.
+    """Submit a job and return its id; see ``foundations_tui.submit.request.JobRequest`` for what can be wanted.
 
     Raises:
         FoundationsError: why not.

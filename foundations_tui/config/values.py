@@ -37,13 +37,17 @@ def delivery_of(document: Document, notify: NotifyTable | AppNotifyTable) -> Not
 
 
 def notify_of(document: Document, notify: NotifyTable) -> NotifyTarget | None:
-    """Return whom a host tells of ends; None for nobody.
+    """Return whom a host tells of ends; None where nothing is said of that.
 
     Raises:
         ConfigError: one makes no sense, with its line.
     """
     target = delivery_of(document, notify)
-    return replace(target, on=None if notify.on is None else [*notify.on]) if target else None
+    if notify.on is None:
+        return target
+    from remote_agent.protocol.notices import NotifyTarget  # most configurations have none
+
+    return replace(target or NotifyTarget(), on=[*notify.on])
 
 
 def _is_command(value: str | list[str]) -> bool:

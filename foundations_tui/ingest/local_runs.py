@@ -11,6 +11,7 @@ import shutil
 import signal
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from foundations_tui.config import locations
 from foundations_tui.config.hosts import load_hosts, owner_name
@@ -19,6 +20,7 @@ from foundations_tui.ingest import event_files
 from foundations_tui.store import queries, write_streams, writes
 from foundations_tui.store.db import Store
 from foundations_tui.store.process_identity import is_running
+from remote_agent.protocol import checks
 from remote_agent.protocol.ends import AttemptEnd, Cause, Usage
 from remote_agent.protocol.errors import BadRequest
 from remote_agent.protocol.jobs import JOB_ID, JobSpec, JobView
@@ -231,9 +233,16 @@ def _spec(job: str, facts: JsonTable) -> JobSpec:
 def _end(path: Path) -> AttemptEnd | None:
     """Return the end that a run wrote down; None when it wrote none, or none that makes sense."""
     try:
-        return AttemptEnd.received(_read(path), "end.json")
+        return AttemptEnd.received(_writable(_read(path)), "end.json")
     except BadRequest:
         return None
+
+
+def _writable(value: Any) -> Any:
+    """Return what the SDK wrote with texts that any store takes: an exception's words may hold anything."""
+    if isinstance(value, dict):
+        return {key: _writable(part) for key, part in value.items()}
+    return checks.writable(value) if isinstance(value, str) else value
 
 
 _UNSEEN = AttemptEnd(

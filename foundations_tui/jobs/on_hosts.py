@@ -20,7 +20,7 @@ from foundations_tui.sync import pull
 from foundations_tui.text import humanize
 from remote_agent.protocol import messages
 from remote_agent.protocol.resources import HostGpu
-from remote_agent.protocol.roles import Autostart
+from remote_agent.protocol.roles import Autostart, SetupTrial
 
 _MOST_QUEUED = 1000
 """Most waiting jobs of a host to list."""
@@ -265,10 +265,10 @@ def _try_setup(session: Session, host: str) -> list[str]:
     setup = session.hosts.host(host).setup
     if not setup:
         return []
-    answer = session.agent(host).run_role("trial", setup)
-    if answer.get("exit_code") == 0:
+    trial = SetupTrial.from_wire(session.agent(host).run_role("trial", setup))
+    if trial.exit_code == 0:
         return []
-    lines = [line for line in str(answer.get("said", "")).splitlines() if line.strip()]
+    lines = [line for line in trial.output.splitlines() if line.strip()]
     return [f"its setup fails: {' / '.join(lines[-3:])[:500] or 'it says nothing'}; no job will run there"]
 
 

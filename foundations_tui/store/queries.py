@@ -24,7 +24,7 @@ from foundations_tui.store.rows import (
     SweepRow,
 )
 from foundations_tui.text import humanize
-from remote_agent.protocol.ends import PastAttempt, Usage, known_cause
+from remote_agent.protocol.ends import PastAttempt, known_cause, known_usage
 from remote_agent.protocol.wire import JsonTable
 
 FACTS = {"param": "params", "arg": "args", "tag": "tags", "artifact": "artifacts", "used": "uses"}
@@ -641,7 +641,7 @@ def _row(row: sqlite3.Row, extra: _Details | None) -> JobRow:
         gpu_memory=spec.get("gpu_memory", 0),
         signal=row["signal"],
         cause=known_cause(json.loads(row["cause"] or "{}")),
-        usage=Usage.known(json.loads(row["usage"] or "{}")),
+        usage=known_usage(json.loads(row["usage"] or "{}")),
         priority=row["priority"],
         group=row["group_name"],
         after=spec.get("after", []),

@@ -29,6 +29,7 @@ from foundations_tui.text import humanize
 from remote_agent.protocol import checks, messages
 from remote_agent.protocol.errors import BadRequest
 from remote_agent.protocol.jobs import ENV_NAME, JobSpec, JobView
+from remote_agent.protocol.notices import NotifyTarget
 from remote_agent.protocol.states import JobState
 from remote_agent.protocol.wire import JsonTable
 
@@ -231,10 +232,16 @@ def _private(session: Session, request: JobRequest, project: ProjectConfig) -> J
                 f"--secret {missing[0]}: there is no such variable here", f"export {missing[0]}=... and submit again"
             )
         private["secrets"] = {name: os.environ[name] for name in request.secrets}
-    notify = project.notify or session.hosts.notify
-    if notify:
+    notify = _notify(project.notify, session.hosts.notify)
+    if notify is not None:
         private["notify"] = notify.to_wire()
     return private
+
+
+def _notify(of_project: NotifyTarget | None, of_hosts: NotifyTarget | None) -> NotifyTarget | None:
+    """Return whom a job's host tells of its end; a project that names only ends chooses those for the usual target."""
+    target = next((target for target in (of_project, of_hosts) if target and (target.url or target.command)), None)
+    return replace(target, on=of_project.on) if target and of_project and of_project.on is not None else target
 
 
 def _refuse_after_elsewhere(session: Session, spec: JobSpec, host: str) -> None:

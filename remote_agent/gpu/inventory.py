@@ -252,7 +252,13 @@ def _of_card(index: int, uuid: str, facts: Any, before: Optional[Gpu]) -> Gpu:
 
 
 def parse_amd(listed: str, measured: str, before: Sequence[Gpu] = ()) -> List[Gpu]:
-    """Return the GPUs in the outputs of QUERY_AMD_LIST and QUERY_AMD; known are those last seen."""
+    """Return the GPUs in the outputs of QUERY_AMD_LIST and QUERY_AMD.
+
+    Args:
+        listed: the first one.
+        measured: the second one.
+        before: the GPUs that were last seen.
+    """
     ids = {index: _amd_uuid(entry.get("uuid")) for index, entry in _entries(listed).items()}
     parts = _entries(measured)
     unseen = _unseen(before, ids.values())

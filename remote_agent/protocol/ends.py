@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from dataclasses import dataclass
 from typing import Any, Dict, List, Mapping, Optional
 
@@ -15,6 +16,7 @@ MOST_STREAMS = 1000
 """Records files of an attempt that are taken note of."""
 _WORDS = text(10_000)
 _AMOUNT = optional(number())
+_CODE = re.compile(r"[a-z][a-z0-9_]*\Z")
 
 
 @message
@@ -58,11 +60,9 @@ class Cause(SparseMessage):
     """The line of the log that says so."""
     evidence: Evidence = field(nested(Evidence), Evidence())
 
-    @classmethod
-    def known(cls, wire: JsonTable) -> "Cause":
-        cause = super().known(wire)
-        cause.__dict__["evidence"] = Evidence.known(wire.get("evidence") or {})
-        return cause
+    def to_wire(self) -> JsonTable:
+        """Return it as it is sent; "evidence" is always there."""
+        return {"evidence": {}, **super().to_wire()}
 
 
 def some_cause(value: Any, where: str) -> Optional[Cause]:
@@ -71,9 +71,14 @@ def some_cause(value: Any, where: str) -> Optional[Cause]:
     return cause if cause.code else None
 
 
-def known_cause(wire: Optional[JsonTable]) -> Optional[Cause]:
-    """Return a cause of what was checked before; an empty table says that there is none."""
-    return Cause.known(wire) if wire else None
+def known_cause(wire: Any) -> Optional[Cause]:
+    """Return the cause that a journal or a store has; None when there is none, or what earlier versions let in."""
+    return some_cause(wire, "a cause") if isinstance(wire, dict) else None
+
+
+def known_usage(wire: Any) -> Usage:
+    """Return the usage that a journal or a store has."""
+    return Usage.known(wire) if isinstance(wire, dict) else Usage()
 
 
 @dataclass(frozen=True)
@@ -115,7 +120,7 @@ class AttemptEnd:
         values = end.__dict__
         values.update(reason=None, ended_at=0.0, streams={})
         values.update({name: wire[name] for name in _OF_AN_END if name in wire})
-        values["usage"] = Usage.known(wire.get("usage") or {})
+        values["usage"] = known_usage(wire.get("usage"))
         values["cause"] = known_cause(wire.get("cause"))
         return end
 
@@ -147,7 +152,7 @@ _FACTS = checks.sift(
 
 OF_AN_ATTEMPT: Dict[str, Check] = {
     "attempt": whole(0, 1_000_000),
-    "reason_code": optional(text(100)),  # a newer agent may have others
+    "reason_code": optional(text(64, _CODE)),  # a newer agent may have others
     "reason": optional(_WORDS),
     "exit_code": optional(whole(-(2**31), 2**31)),
     "gpus": checks.listing(text(200), 1024),
@@ -187,6 +192,6 @@ class PastAttempt(Message):
     @classmethod
     def known(cls, wire: JsonTable) -> "PastAttempt":
         past = super().known(wire)
-        past.__dict__["usage"] = Usage.known(wire.get("usage") or {})
+        past.__dict__["usage"] = known_usage(wire.get("usage"))
         past.__dict__["cause"] = known_cause(wire.get("cause"))
         return past

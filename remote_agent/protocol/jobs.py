@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any, Dict, List, Optional, Tuple
 
 from remote_agent.protocol import checks
-from remote_agent.protocol.ends import OF_AN_ATTEMPT, Cause, PastAttempt, Usage, known_cause
+from remote_agent.protocol.ends import OF_AN_ATTEMPT, Cause, PastAttempt, Usage, known_cause, known_usage
 from remote_agent.protocol.errors import BadRequest
 from remote_agent.protocol.states import RETRY_CLASSES, JobState
 from remote_agent.protocol.wire import JsonTable, nested
@@ -330,7 +330,7 @@ class JobView:
             state=JobState(wire["state"]),
             attempt=int(wire.get("attempt", 0)),
             gpus=tuple(wire.get("gpus", ())),
-            usage=Usage.known(wire.get("usage") or {}),
+            usage=known_usage(wire.get("usage")),
             cause=known_cause(wire.get("cause")),
             attempts=tuple(map(PastAttempt.known, wire.get("attempts", ()))),
         )

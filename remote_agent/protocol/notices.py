@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, List, Optional, Union
 
-from remote_agent.protocol.checks import json_table, listing, text
+from remote_agent.protocol.checks import any_table, listing, text
 from remote_agent.protocol.wire import JsonTable, Message, SparseMessage, field, message, nested
 
 _WORD = text(100_000)
@@ -32,4 +32,5 @@ class Delivery(Message):
     """What the process that delivers notices gets on its standard input."""
 
     target: NotifyTarget = field(nested(NotifyTarget), name="wish")
-    messages: List[JsonTable] = field(listing(json_table(1 << 24), 1000))
+    messages: List[JsonTable] = field(listing(any_table, 1000))
+    """Delivered as they are: a command may have bytes that are no UTF-8."""

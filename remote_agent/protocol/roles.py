@@ -74,6 +74,15 @@ class Survey(Message):
 
 
 @message
+class SetupTrial(TolerantMessage):
+    """How the setup lines of a host ended: the role ``trial``."""
+
+    exit_code: int = field(whole(-(2**31), 2**31), 1)
+    output: str = field(text(100_000), "", name="said")
+    """The last of it."""
+
+
+@message
 class Autostart(TolerantMessage):
     """What starts the agent when its host boots."""
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import subprocess
 
+from remote_agent.protocol.checks import writable
+from remote_agent.protocol.roles import SetupTrial
 from remote_agent.roles.nonce import say
 from remote_agent.storage.paths import Paths
 from remote_agent.supervisor import environment
@@ -14,7 +16,7 @@ _MOST_SAID = 2000
 
 
 def main(root: str, nonce: str, setup: str) -> int:
-    """Run the lines and print, behind the nonce, how they ended: "exit_code", "said".
+    """Run the lines and print, behind the nonce, how they ended: a ``SetupTrial``.
 
     Args:
         root: the agent's folder.
@@ -37,5 +39,6 @@ def main(root: str, nonce: str, setup: str) -> int:
         code, output = 124, f"it did not end within {_SECONDS} s".encode()
     except OSError as error:
         code, output = 126, str(error).encode()
-    say(nonce, exit_code=code, output=output[-_MOST_SAID:].decode("utf-8", "replace"))
+    trial = SetupTrial(code, writable(output[-_MOST_SAID:].decode("utf-8", "replace")))
+    say(nonce, **trial.to_wire())
     return 0

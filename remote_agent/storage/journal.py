@@ -155,7 +155,7 @@ class Journal:
         return True
 
     def write(self) -> bool:
-        """Write what was taken; ``sync`` and then ``settle``, or ``undo``, have to follow.
+        """Write what was taken; ``sync`` and then ``mark_synced``, or ``truncate``, have to follow.
 
         Returns:
             Whether there was anything.

@@ -523,8 +523,11 @@ def test_the_host_tells_of_ends_with_the_laptop_closed(client: Client, hook: Hoo
     stopped = client.submit("--", "sleep", "100")
     client.run("stop", "--grace", "0", stopped)
     client.run("wait", stopped, code=None)
-    time.sleep(0.5)
-    assert len(hook.bodies) == 2, "stopped is not among the ends that were asked for"
+    (client.project / "foundations.toml").write_text('[notify]\non = ["stopped"]\n')  # of the same target
+    told_of = client.submit("--", "sleep", "100")
+    client.run("stop", "--grace", "0", told_of)
+    wait_until(lambda: len(hook.bodies) > 2)
+    assert [body["job"] for body in hook.bodies[2:]] == [told_of], "stopped was not among the ends of the other one"
 
 
 def test_an_end_is_told_even_when_the_daemon_dies_first(client: Client, hook: Hook) -> None:

@@ -527,7 +527,8 @@ def test_a_setup_that_fails_ends_the_job_before_its_command(client: Client) -> N
     said = client.run("logs", job).stdout
     assert "must not run" not in said and "module" in said and "setup of this host failed" in said
     assert client.job(job)["cause"]["code"] == "setup_failed"
-    assert "its setup fails" in client.run("hosts", "test", "local").stdout
+    tested = client.run("hosts", "test", "local").stdout
+    assert "its setup fails" in tested and "module" in tested, "and says what the lines said"
     for early in ("exit 0", "return 0"):
         (client.home / "hosts.toml").write_text(f'[hosts.local]\nsetup = "{early}"\n')
         assert client.run("submit", "--wait", "--", "echo", "x", code=None).code == 125

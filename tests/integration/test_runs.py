@@ -49,6 +49,7 @@ def the_run(client: Client) -> dict[str, Any]:
 ENDS = [
     ("pass", 0, "completed", "finished", None),
     ("raise ValueError('no such shape')", 1, "failed", "exit code 1", "ValueError: no such shape"),
+    (r"raise ValueError('a\0b\udc80')", 1, "failed", "exit code 1", r"ValueError: a\0b\udc80"),
     ("sys.exit(3)", 3, "failed", "exit code 3", None),
     ("def main(): sys.exit('bad')\nmain()", 1, "failed", "exit code 1", None),
     ("sys.exit()", 0, "completed", "finished", None),

@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
+from remote_agent.core import events
 from remote_agent.protocol import framing, messages, notices, roles, supervision
 from remote_agent.protocol.checks import whole
-from remote_agent.protocol.ends import AttemptEnd
+from remote_agent.protocol.ends import AttemptEnd, Cause, PastAttempt, Usage
 from remote_agent.protocol.errors import BadRequest
 from remote_agent.protocol.jobs import JobView
 from remote_agent.protocol.lease import Lease
@@ -92,6 +93,24 @@ def test_what_roles_of_every_version_are_asked_and_answer_is_read_whole(path: Pa
         kind = getattr(notices if name in ("NotifyTarget", "Delivery") else roles, name)
         for wire in wires:
             assert as_sent(kind.from_wire(wire)).items() >= wire.items(), name
+
+
+def test_a_notice_of_a_command_that_is_no_utf8_is_delivered() -> None:
+    wire = json.loads(json.dumps({"wish": {"url": "http://127.0.0.1:9/"}, "messages": [{"command": ["caf\udce9"]}]}))
+    assert notices.Delivery.from_wire(wire).messages[0]["command"] == ["caf\udce9"]
+
+
+@pytest.mark.parametrize(
+    "cause", [5, "x", [], {"code": 5}, {"code": "x", "evidence": 5}, {"code": "x", "evidence": "a"}]
+)
+@pytest.mark.parametrize("usage", [{}, 5, "disk", ["disk"]])
+def test_what_earlier_versions_let_in_stops_neither_journal_nor_store(cause: object, usage: object) -> None:
+    end = {"reason_code": "exit_code", "ended_at": 1.0, "cause": cause, "usage": usage}
+    change = events.change_of({"type": "ended", "job": "a", **end})
+    assert isinstance(change, events.Ended) and change.end.usage == Usage()
+    assert change.end.cause in (None, Cause("x"))
+    past = PastAttempt.known({"attempt": 1, "state": "failed", "streams": {}, "usage": usage, "cause": cause})
+    assert past.usage == Usage() and past.cause == change.end.cause
 
 
 def test_a_reason_that_only_a_newer_agent_knows_stays_text() -> None:
