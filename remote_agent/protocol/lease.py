@@ -24,6 +24,11 @@ class Lease(Message):
 
     @classmethod
     def known(cls, wire: JsonTable) -> "Lease":
+        """Return the lease of an event.
+
+        Raises:
+            KeyError: it has no CPUs: it is no lease.
+        """
         lease = super().known(wire)
-        lease.__dict__.update(gpus=tuple(lease.gpus), gpu_indices=tuple(lease.gpu_indices))
+        lease.__dict__.update(cpus=wire["cpus"], gpus=tuple(lease.gpus), gpu_indices=tuple(lease.gpu_indices))
         return lease

@@ -74,6 +74,11 @@ def test_an_end_without_a_reason_that_is_known_is_refused(kind: str, reason: dic
         events.JournalEntry.from_wire({"type": kind, "seq": 1, "job": "j", "ended_at": 1.0, **reason})
 
 
+def test_a_lease_without_cpus_is_refused() -> None:
+    with pytest.raises(BadRequest, match="makes no sense"):
+        events.JournalEntry.from_wire({"type": "leased", "seq": 1, "job": "j", "attempt": 1, "gpus": []})
+
+
 @pytest.mark.parametrize(
     "record",
     [
