@@ -134,6 +134,13 @@ def _call(paths: Paths, request: messages.Request[A]) -> Tuple[A, bytes]:
     Raises:
         AgentError: it refuses, or does not run.
     """
+    try:
+        return _answered(paths, request)
+    except (ConnectionError, TimeoutError, socket.timeout) as error:  # it was killed while it was asked
+        raise Away(f"the agent of this host went away while it was asked: {error}") from None
+
+
+def _answered(paths: Paths, request: messages.Request[A]) -> Tuple[A, bytes]:
     with _daemon(paths) as daemon:
         daemon.settimeout(_PATIENCE)
         daemon.sendall(framing.encode(framing.request(1, request.METHOD, request.to_wire())))
