@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import selectors
 import signal
@@ -254,7 +255,7 @@ class LocalBackend(Backend):
             session = record.session
             if session and processes.start_time(session) not in (None, record.session_start):
                 session = None  # the number is somebody else's by now
-            killed = processes.kill_all(lambda: processes.members_of_attempt(record.token, session))
+            killed = processes.kill_all(functools.partial(processes.members_of_attempt, record.token, session))
         words = "its supervisor was killed, so its end was not seen"
         return _lost(EndReason.SUPERVISOR_DIED, words + (f"; {killed} processes of it were ended" if killed else ""))
 
@@ -281,7 +282,7 @@ class LocalBackend(Backend):
         """End an attempt, and the supervisor that does not."""
         stop = self._stops.pop(attempt, None)
         words = "its supervisor was stopped again and again (SIGSTOP), so it was ended from outside"
-        processes.kill_all(lambda: [*processes.descendants(pid), pid])
+        processes.kill_all(lambda among: [*processes.descendants(pid, among), pid])
         attempt_files = self._paths.job(attempt[0]).attempt(attempt[1])
         record = supervision.record_of(files.read_json(attempt_files.supervisor))
         end = self._end_orphans(replace(record, supervisor=None))

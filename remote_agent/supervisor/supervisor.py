@@ -17,7 +17,7 @@ import subprocess
 import time
 import traceback
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Dict, List, Optional, Union
+from typing import TYPE_CHECKING, Any, Dict, Iterable, List, Optional, Set, Union
 
 from remote_agent.protocol import supervision
 from remote_agent.protocol.ends import AttemptEnd, Usage
@@ -270,9 +270,9 @@ class _Supervisor:
         if killed and self.ended_by is None:
             self._say(f"the job's command has ended; {killed} of its processes were still running and were ended")
 
-    def _tree(self) -> List[int]:
-        mine = set(processes.members_of_attempt(self.token, self.pid or None)) | set(processes.descendants(os.getpid()))
-        return sorted(mine - {os.getpid()})
+    def _tree(self, among: Optional[Iterable[int]]) -> Set[int]:
+        members = processes.members_of_attempt(self.token, self.pid or None, among)
+        return {*members, *processes.descendants(os.getpid(), among)}
 
     def _end_of(self, status: int, usage: "resource.struct_rusage") -> AttemptEnd:
         used = Usage(

@@ -29,6 +29,8 @@ _PR_SET_CHILD_SUBREAPER = 36
 AGENT_MARK = "FOUNDATIONS_AGENT"
 """Environment variable of every agent process: such a one is never part of a job, even when a job started it."""
 TOKEN_VARIABLE = "FOUNDATIONS_TOKEN"
+Find = Callable[[Optional[Iterable[int]]], Iterable[int]]
+"""Picks processes out of some pids, or out of all that there are when it is given None."""
 
 
 def has_prctl() -> bool:
@@ -194,40 +196,52 @@ def send_signal(pid: int, number: int, started: Optional[int]) -> None:
             pass
 
 
-def members_of_attempt(token: str, session: Optional[int]) -> List[int]:
-    """Return our processes that belong to an attempt: by session, or by the attempt's token in their environment."""
+def members_of_attempt(token: str, session: Optional[int], among: Optional[Iterable[int]] = None) -> List[int]:
+    """Return our processes that belong to an attempt: by session, or by the attempt's token in their environment.
+
+    Args:
+        token: the attempt's token.
+        session: the session of its main process, if it is known.
+        among: the pids to look at; all that there are when it is None.
+    """
     needle = f"{TOKEN_VARIABLE}={token}".encode()
     return [
         pid
-        for pid in _own_pids()
+        for pid in _own_pids(among)
         if (session is not None and _session(pid) == session) or needle in environment_of(pid)
     ]
 
 
-def descendants(of: int) -> List[int]:
-    """Return the live descendants of a process, those of other agents' processes left out."""
-    children: Dict[int, List[int]] = {}
-    for pid in _own_pids():
-        stat = _stat(pid)
-        if stat is not None:
-            children.setdefault(int(stat[1]), []).append(pid)
-    pids: List[int] = []
-    todo = list(children.get(of, ()))
-    while todo:
-        pid = todo.pop()
-        if not is_agent(pid):
-            pids.append(pid)
-            todo += children.get(pid, ())
-    return pids
+def descendants(of: int, among: Optional[Iterable[int]] = None) -> List[int]:
+    """Return the live descendants of a process, those of other agents' processes left out.
+
+    Args:
+        of: the pid of the process.
+        among: the pids to look at; all that there are when it is None.
+    """
+    is_below = {of: True, 0: False}
+
+    def look(pid: int) -> bool:
+        line = []
+        while pid not in is_below:
+            is_below[pid] = False
+            line.append(pid)
+            pid = _parent(pid)
+        for child in reversed(line):
+            is_below[child] = is_below[pid] and not is_agent(child)
+            pid = child
+        return is_below[pid]
+
+    return [pid for pid in _own_pids(among) if pid != of and look(pid)]
 
 
-def kill_all(find: Callable[[], Iterable[int]], reap: bool = False, patience: float = 10.0) -> int:
+def kill_all(find: Find, reap: bool = False, patience: float = 10.0) -> int:
     """Kill what ``find`` returns until it returns nothing twice: a process may fork while it is being killed.
 
     Args:
-        find: gives the pids that are still to be killed.
+        find: gives those of some pids, or of all when it is given None, that are still to be killed.
         reap: collect dead children on the way; for a process that waits for none of them itself.
-        patience: seconds after which what still forks is left: each look at it is a race.
+        patience: seconds after which what cannot be killed is left.
     Returns:
         How many processes were killed.
     """
@@ -235,18 +249,52 @@ def kill_all(find: Callable[[], Iterable[int]], reap: bool = False, patience: fl
     empty = 0
     deadline = time.monotonic() + patience
     for turn in itertools.count():
-        pids = [pid for pid in find() if pid != os.getpid() and start_time(pid) is not None]
-        for pid in pids:
-            send_signal(pid, signal.SIGKILL, start_time(pid))
-        killed.update(pids)
+        pids = _kill_once(find, deadline)
+        killed |= pids
         empty = 0 if pids else empty + 1
-        children_left = reap and _reap()
-        if empty >= (4 if children_left else 2):  # a child that forked and ended while we looked was not seen
-            break
-        if time.monotonic() > deadline:
+        if reap:
+            _reap()
+        if empty == 2 or time.monotonic() > deadline:
             break
         time.sleep(0.001 * min(turn, 20))
     return len(killed)
+
+
+def _kill_once(find: Find, deadline: float) -> Set[int]:
+    """Kill what ``find`` returns, and what it started while we looked.
+
+    What forks and ends every few milliseconds is never in a list of all processes by the time it is read. But its
+    child has a higher pid, so the look goes on upwards until no process has been started since.
+    """
+    last = _newest_pid()
+    killed = _kill(find(None))
+    while time.monotonic() < deadline:
+        newest = _newest_pid()
+        if not last < newest:
+            break  # nothing new; or pids begin again from below, which the next look at all of them sees
+        killed |= _kill(find(range(last + 1, newest + 1)))
+        last = newest
+    return killed
+
+
+def _kill(pids: Iterable[int]) -> Set[int]:
+    """Kill processes, each with its group: a group is signalled at once, also what is just being forked in it."""
+    alive = {pid: stat for pid in pids if pid != os.getpid() for stat in [_stat(pid)] if stat and stat[0] != "Z"}
+    for pid, stat in alive.items():
+        group = int(stat[2])
+        if group not in (0, os.getpgrp()) and not is_agent(pid):
+            try:
+                os.killpg(group, signal.SIGKILL)
+            except (ProcessLookupError, PermissionError):
+                pass
+        send_signal(pid, signal.SIGKILL, int(stat[19]))
+    return set(alive)
+
+
+def _newest_pid() -> int:
+    """Return the pid that was given last, proc(5) on /proc/loadavg; 0 when it is not known."""
+    last = _read("/proc/loadavg").split()[-1:]
+    return int(last[0]) if last and last[0].isdigit() else 0
 
 
 def is_agent(pid: int) -> bool:
@@ -323,16 +371,17 @@ def _reap() -> bool:
         return False
 
 
-def _own_pids() -> List[int]:
-    uid, pids = os.getuid(), []
-    for name in os.listdir("/proc"):
-        if name.isdigit():
-            try:
-                if os.stat(f"/proc/{name}").st_uid == uid:
-                    pids.append(int(name))
-            except OSError:
-                pass
-    return pids
+def _own_pids(among: Optional[Iterable[int]] = None) -> List[int]:
+    """Return those of some pids, or of all, whose processes run as our user."""
+    uid = os.getuid()
+    pids = [int(name) for name in os.listdir("/proc") if name.isdigit()] if among is None else among
+    return [pid for pid in pids if owner(pid) == uid]
+
+
+def _parent(pid: int) -> int:
+    """Return the pid of a process's parent; 0 when it has none, or there is no such process."""
+    stat = _stat(pid)
+    return int(stat[1]) if stat else 0
 
 
 def _session(pid: int) -> Optional[int]:

@@ -598,6 +598,22 @@ def test_the_time_it_took_does_not_depend_on_the_wall_clock() -> None:
     assert "wall_seconds=round(time.monotonic() - self._began" in source
 
 
+def _storm(at_first: str, each_time: str) -> str:
+    """Return a program of three processes that live for 2 ms, each followed by its child."""
+    return (
+        "import os, time\n"
+        "for n in range(3):\n"
+        "    if os.fork() == 0:\n"
+        f"        {at_first}\n"
+        "        end = time.time() + 60\n"
+        "        while time.time() < end:\n"
+        "            if os.fork(): os._exit(0)\n"
+        f"            {each_time}\n"
+        "            time.sleep(0.002); open(os.environ['SEEN'], 'w').close()\n"
+        "print('ready', flush=True); time.sleep(300)\n"
+    )
+
+
 TREES = {
     "a loader's workers": "import multiprocessing as m, time\n"
     "if __name__ == '__main__':\n"
@@ -614,15 +630,8 @@ TREES = {
     "for n in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP): signal.signal(n, signal.SIG_IGN)\n"
     "subprocess.Popen(['setsid', 'sh', '-c', 'trap \"\" TERM; sleep 300; sleep 300'])\n"
     "print('ready', flush=True); time.sleep(300)\n",
-    "forks all the time": "import os, time\n"
-    "for n in range(3):\n"
-    "    if os.fork() == 0:\n"
-    "        os.setsid()\n"
-    "        end = time.time() + 60\n"
-    "        while time.time() < end:\n"
-    "            if os.fork(): os._exit(0)\n"
-    "            time.sleep(0.002)\n"
-    "print('ready', flush=True); time.sleep(300)\n",
+    "forks all the time": _storm("os.setsid()", ""),
+    "forks all the time, in a new session": _storm("", "os.setsid()"),
     "zombies": "import os, time\n"
     "for n in range(20):\n"
     "    if os.fork() == 0: os._exit(0)\n"
@@ -631,9 +640,10 @@ TREES = {
 
 
 @pytest.mark.parametrize("name", TREES)
-def test_after_a_stop_no_process_is_left(client: Client, name: str) -> None:
+def test_after_a_stop_no_process_is_left(client: Client, tmp_path: Path, name: str) -> None:
     (client.project / "tree.py").write_text(TREES[name])
-    job = client.submit("--", "python", "tree.py")
+    seen = tmp_path / "seen"
+    job = client.submit("--env", f"SEEN={seen}", "--", "python", "tree.py")
     wait_until(lambda: "ready" in client.run("logs", job).stdout)
     token = agents.supervisors(client.home / "agent")[-1].token
     assert processes.members_of_attempt(token, None)
@@ -642,6 +652,9 @@ def test_after_a_stop_no_process_is_left(client: Client, name: str) -> None:
     assert client.job(job)["state"] == "stopped"
     left = [pid for pid in processes.members_of_attempt(token, None) if processes.start_time(pid) is not None]
     assert left == [], name
+    seen.unlink(missing_ok=True)
+    time.sleep(0.1)
+    assert not seen.exists(), "a process that no look at all processes shows goes on"
 
 
 def cause_code(end: AttemptEnd) -> str:
