@@ -39,9 +39,17 @@ def kill_daemon(root: Path) -> None:
     processes.send_signal(pid, signal.SIGKILL, processes.start_time(pid))
 
 
-def supervisors(root: Path) -> list[SupervisorRecord]:
-    """Return what the supervisors of a root wrote about themselves."""
-    found = (record_of(files.read_json(str(path))) for path in root.glob("jobs/*/attempts/*/supervisor.json"))
+def supervisors(root: Path, with_end: bool = True) -> list[SupervisorRecord]:
+    """Return what the supervisors of a root wrote about themselves.
+
+    Args:
+        root: of an agent.
+        with_end: also those that have written how their attempt ended, and before that ended its processes.
+    """
+    paths = root.glob("jobs/*/attempts/*/supervisor.json")
+    found = (
+        record_of(files.read_json(str(path))) for path in paths if with_end or not (path.parent / "exit.json").exists()
+    )
     return [record for record in found if record.supervisor]
 
 
@@ -59,7 +67,7 @@ def end(root: Path) -> None:
         for who in alive:
             processes.send_signal(who.pid, signal.SIGKILL, who.start)
         time.sleep(0.01)
-    for record in supervisors(root):
+    for record in supervisors(root, with_end=False):  # looking for an attempt's processes is a look at all there are
         processes.kill_all(functools.partial(processes.members_of_attempt, record.token, record.session))
     for pid, command in leftovers.below(root).items():
         if "agent.pyz" in command:  # a notice that is still being delivered
