@@ -7,7 +7,9 @@ that none is left alone at the end.
 from __future__ import annotations
 
 import os
+import shutil
 import signal
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -26,8 +28,14 @@ _FOLDERS = ("unit", "integration", "app", "faults", "browser")
 
 
 def pytest_configure() -> None:
-    """Let Ctrl-C reach what tests start: a shell that runs the tests in the background has it ignored."""
+    """Let Ctrl-C reach what tests start, and have them start Python itself instead of a version manager's script.
+
+    A shell that runs the tests in the background has Ctrl-C ignored. The script starts a dozen shells each time.
+    """
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    python = shutil.which("python3")
+    if python and Path(python).read_bytes().startswith(b"#!"):
+        os.environ["PATH"] = f"{Path(sys.base_prefix) / 'bin'}:{os.environ['PATH']}"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
