@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
-import shutil
 import sys
-from typing import List
+from typing import TYPE_CHECKING
 
 import remote_agent
+
+if TYPE_CHECKING:
+    from typing import List
 
 
 def main(argv: List[str]) -> int:
@@ -104,6 +106,7 @@ def _is_whole(folder: str) -> bool:
 
 def _unpack(zipapp: str, folder: str) -> None:
     """Unpack and compile; the folder is there whole or not at all."""
+    import shutil
     import zipfile  # 2 MB that only the first daemon needs
 
     temporary = "%s.%s.tmp" % (folder, os.urandom(8).hex())

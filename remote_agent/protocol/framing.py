@@ -14,10 +14,12 @@ from __future__ import annotations
 
 import json
 import struct
-from typing import Iterator, List, NamedTuple, Tuple
+from typing import TYPE_CHECKING, Iterator, List, NamedTuple, Tuple
 
 from remote_agent.protocol.errors import ProtocolError
-from remote_agent.protocol.wire import JsonTable
+
+if TYPE_CHECKING:  # a client imports frames before messages, which take twice as long
+    from remote_agent.protocol.wire import JsonTable
 
 VERSION = 1
 

@@ -1,4 +1,7 @@
-"""Bridges one channel's standard input and output to the daemon, which it starts when it is not there."""
+"""Bridges one channel's standard input and output to the daemon, which it starts when it is not there.
+
+Every connection starts one and waits for it: what only the first one needs is imported by that one.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +9,8 @@ import os
 import select
 import socket
 
-from remote_agent.protocol import framing
 from remote_agent.storage.paths import Paths
-from remote_agent.system import failpoints, spawn_daemon, unix_sockets
+from remote_agent.system import failpoints, unix_sockets
 
 _START_SECONDS = 30.0
 _CHUNK = 1 << 16
@@ -33,6 +35,8 @@ def main(root: str, agent: str) -> int:
         # One that says why it cannot start still listens until it has ended: it would only cut us off.
         daemon = None if problem else unix_sockets.connect(paths.socket_names(), socket.SOCK_STREAM)
     if daemon is None:
+        from remote_agent.protocol import framing
+
         words = problem or f"the agent did not start; see {paths.daemon_log} on the host"
         os.write(1, framing.encode(framing.refusal(0, "agent_failed", words)))
         return 1
@@ -44,6 +48,8 @@ def main(root: str, agent: str) -> int:
 
 def _start(paths: Paths, agent: str) -> str:
     """Start the daemon and wait until it serves, or for some time; return why it cannot start, when it says so."""
+    from remote_agent.system import spawn_daemon
+
     ours, theirs = os.pipe()
     try:
         spawn_daemon.start_daemon(paths, agent, theirs)
