@@ -26,6 +26,8 @@ Say = Callable[[str], None]
 """Takes a line for the user about what is going on."""
 
 _RETRY_SECONDS = 60.0
+_MOST_REPEATS = 4
+"""Failures in a row on one connection: then it is the host that does not answer, not the connection that drops."""
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 8.0
 
 
@@ -128,17 +130,23 @@ class Session:
         Args:
             host: which.
             action: safe to be done twice.
-            seconds: how long to try.
+            seconds: how long to try again, from the first failure on; what has gone on for longer begins anew.
         Raises:
-            HostError: it did not come back in time.
+            HostError: it did not come back in time, or fails again and again on a connection that stands.
         """
         agent = self.agent(host)
-        deadline, pause = time.monotonic() + seconds, _FIRST_PAUSE
+        deadline, pause, repeats = 0.0, _FIRST_PAUSE, 0
         while True:
+            began = time.monotonic()
             try:
-                return action(agent if agent.is_alive else self.agent(host))
+                agent = agent if agent.is_alive else self.agent(host)
+                return action(agent)
             except HostUnreachable as error:
-                if time.monotonic() + pause > deadline:
+                now = time.monotonic()
+                if not deadline or now - began > seconds:
+                    deadline, pause, repeats = now + seconds, _FIRST_PAUSE, 0
+                repeats = repeats + 1 if agent.is_alive else 0
+                if now + pause > deadline or repeats == _MOST_REPEATS:
                     raise
                 self.say(f"{error}; reconnecting")
                 _log.warning("%s; reconnecting", error, extra={"action": "connect", "host": host})

@@ -308,7 +308,6 @@ def test_samples_and_logs_that_never_move_on(client: Client, evil: Evil) -> None
     client.run("jobs", "--sync", timeout=40)
 
 
-@pytest.mark.slow
 def test_what_is_no_frame_or_no_answer_is_refused_in_words(client: Client, evil: Evil) -> None:
     for reply in ("b'\\xff' * 100", "5", "[]", "{'jobs': 5}", "None"):
         evil.says(f"def answer(method, params, wish):\n    return {reply}")
@@ -320,7 +319,7 @@ def test_what_is_no_frame_or_no_answer_is_refused_in_words(client: Client, evil:
             f"def bulk(role, nonce, rest):\n    return {reply}"
         )
         client.run("sync", "evil")
-        said = client.run("get", "a1b2c3", code=None, timeout=90).stderr  # it tries for a minute
+        said = client.run("get", "a1b2c3", code=None, timeout=30).stderr
         assert "bug" not in said
 
 
