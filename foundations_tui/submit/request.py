@@ -53,7 +53,7 @@ class JobRequest:
     folder: Path = _option(
         "--dir",
         Kind.FOLDER,
-        "The folder to ship and start in (default: this one).",
+        "The folder to ship and to start in (default: the current one).",
         Path(),
         metavar="DIR",
         hint="what is shipped; empty for this folder",
@@ -62,7 +62,7 @@ class JobRequest:
     host: str = _option(
         "--host",
         Kind.HOST,
-        "Where: a host, 'a,b', 'tag:x' or 'any'.",
+        "Where to run: a host, 'a,b', 'tag:x' or 'any'.",
         hint="gpu1, or a,b, tag:x, any; empty for the default",
     )
     """Empty for the project's, the default, or any."""
@@ -70,7 +70,7 @@ class JobRequest:
     project: str = _option(
         "--project",
         Kind.PROJECT,
-        "Its project (default: the config's, else the folder's name).",
+        "The job's project (default: foundations.toml's, else the folder's name).",
         hint="empty for the folder's own",
     )
     gpus: int = _option(
@@ -82,15 +82,17 @@ class JobRequest:
         most=_MOST,
         hint="how many; 0 for none",
     )
-    gpu_memory: int = _option("--gpu-memory", Kind.SIZE, "Share a GPU: this much of its memory (20G).", 0, unit=1 << 20)
+    gpu_memory: int = _option(
+        "--gpu-memory", Kind.SIZE, "Share a GPU: take this much of its memory (20G).", 0, unit=1 << 20
+    )
     """MiB of each GPU; other jobs may share the rest. 0 for whole GPUs."""
     cpus: int = _option("--cpus", Kind.NUMBER, "CPU slots (default 1).", 1, least=1, most=_MOST)
-    ram: int = _option("--ram", Kind.SIZE, "Memory of the host to plan with (64G).", 0)
+    ram: int = _option("--ram", Kind.SIZE, "Memory to reserve on the host (64G).", 0)
     """Bytes of the host's memory to plan with."""
     params: dict[str, Any] = _option(
         "--param",
         Kind.PARAMETER,
-        "A parameter; V is a JSON literal that writes back as typed, else a string.",
+        "A parameter; V is JSON if writing it back gives what you typed, else a string.",
         {},
         metavar="K=V",
         hint="lr=0.1 bs=32",
@@ -98,20 +100,20 @@ class JobRequest:
     env: dict[str, str] = _option(
         "--env",
         Kind.PAIR,
-        "An environment variable of the job (no secrets).",
+        "Set an environment variable (no secrets).",
         {},
         metavar="K=V",
         again=False,
     )
     inherit_env: tuple[str, ...] = _option(
-        "--inherit-env", Kind.VARIABLE, "Give it this variable as it is here (no secrets).", (), metavar="NAME"
+        "--inherit-env", Kind.VARIABLE, "Pass on this variable of your shell (no secrets).", (), metavar="NAME"
     )
     """Variables of this process that the job gets, too."""
     tags: dict[str, Any] = _option("--tag", Kind.TAG, "A tag.", {}, metavar="K[=V]", hint="baseline dataset=v2")
     shell: bool = _option("--shell", Kind.FLAG, "Run COMMAND through /bin/sh.", False)
     priority: int = _option("--priority", Kind.NUMBER, "Higher goes first (default 0).", 0, least=-MANY)
     nice: int = _option(
-        "--nice", Kind.NUMBER, "Yield CPU time to other processes: 1 to 19 (default 0).", 0, most=LEAST_PRIORITY
+        "--nice", Kind.NUMBER, "Yield CPU time to other processes, 1 to 19 (default 0).", 0, most=LEAST_PRIORITY
     )
     """Niceness of its processes, nice(2)."""
     after: tuple[str, ...] = _option(
@@ -119,30 +121,32 @@ class JobRequest:
     )
     """Whole ids of jobs that have to complete first."""
     after_any: tuple[str, ...] = _option(
-        "--after-any", Kind.JOB, "Start when this job has ended, however.", (), again=False
+        "--after-any", Kind.JOB, "Start when this job has ended, whether it succeeded or not.", (), again=False
     )
     """Whole ids of jobs that have to end first, however."""
-    group: str = _option("--group", Kind.TEXT, "A group: jobs that are paused and resumed together.", again=False)
-    time_limit: float = _option("--time-limit", Kind.DURATION, "End it after this time (90, 45m, 2h30m).", 0.0)
+    group: str = _option("--group", Kind.TEXT, "A group of jobs, to be paused and resumed together.", again=False)
+    time_limit: float = _option("--time-limit", Kind.DURATION, "End the job after this time (90, 45m, 2h30m).", 0.0)
     """Seconds; 0 for none."""
-    retries: int = _option("--retries", Kind.NUMBER, "More attempts (default 0).", 0, most=MOST_RETRIES)
+    retries: int = _option("--retries", Kind.NUMBER, "How many times to try again (default 0).", 0, most=MOST_RETRIES)
     retry_on: tuple[str, ...] = _option(
         "--retry-on",
         Kind.LIST,
-        "After which ends: lost,oom,signal,failed (default lost).",
+        "When to try again: lost,oom,signal,failed (default lost).",
         ("lost",),
     )
-    stop_signal: str = _option("--stop-signal", Kind.CHOICE, "What a stop sends first.", "TERM", choices=STOP_SIGNALS)
-    grace: float = _option("--grace", Kind.DURATION, "Time between that and KILL (default 30).", 30.0)
+    stop_signal: str = _option(
+        "--stop-signal", Kind.CHOICE, "The signal that a stop sends first (default TERM).", "TERM", choices=STOP_SIGNALS
+    )
+    grace: float = _option("--grace", Kind.DURATION, "Seconds between that signal and KILL (default 30).", 30.0)
     """Seconds between that and KILL."""
     outputs: tuple[str, ...] = _option(
-        "--output", Kind.PATTERN, "Files that come back when it has ended.", (), metavar="GLOB"
+        "--output", Kind.PATTERN, "Files to fetch when the job has ended.", (), metavar="GLOB"
     )
     """Patterns of files that come back by themselves; empty for the project's."""
-    log_limit: int = _option("--log-limit", Kind.SIZE, "Most of its log on the host's disk (1G).", 0)
+    log_limit: int = _option("--log-limit", Kind.SIZE, "Keep at most this much of the log on the host (such as 1G).", 0)
     """Bytes; 0 for none."""
     secrets: tuple[str, ...] = _option(
-        "--secret", Kind.VARIABLE, "Give it this variable, kept nowhere.", (), metavar="NAME"
+        "--secret", Kind.VARIABLE, "Pass on this variable of your shell, recorded nowhere.", (), metavar="NAME"
     )
     """Variables of this process that the job gets, and that are written down nowhere."""
 
@@ -151,7 +155,7 @@ OPTIONS: dict[str, Option] = {f.name: f.metadata["option"] for f in fields(JobRe
 """The options of a job, by the field that each gives its value."""
 SPEC_OPTIONS = tuple(f.name for f in fields(JobSpec) if f.name in OPTIONS)
 """Those that a job's specification has, too."""
-PARAMS_FILE = Option("--params-file", Kind.FILE, "Parameters from a JSON file; --param wins.")
+PARAMS_FILE = Option("--params-file", Kind.FILE, "Read parameters from a JSON file; --param overrides them.")
 
 
 def request_of(conn: sqlite3.Connection, command: Sequence[str], values: Mapping[str, Any]) -> JobRequest:

@@ -27,15 +27,15 @@ SWEEP_OPTIONS: dict[str, Option] = {
     "sweeps": Option(
         "--sweep",
         Kind.AXIS,
-        "A job for each value (repeatable).",
+        "Submit a job for each value (repeatable).",
         metavar="K=VALUES",
         default=(),
         label="sweep",
         hint="lr=1e-4,3e-4 bs=32:128:x2: a job for each combination",
     ),
-    "sweep_file": Option("--sweep-file", Kind.FILE, "The sweep of a TOML file's table [sweep]."),
-    "is_zip": Option("--zip", Kind.FLAG, "Sweep the values side by side, not all combinations.", default=False),
-    "draws": Option("--random", Kind.NUMBER, "Draw this many jobs from the sweep.", default=0),
+    "sweep_file": Option("--sweep-file", Kind.FILE, "Read the sweep from the table [sweep] of a TOML file."),
+    "is_zip": Option("--zip", Kind.FLAG, "Pair the values instead of combining them all.", default=False),
+    "draws": Option("--random", Kind.NUMBER, "Draw this many jobs at random from the sweep.", default=0),
     "seed": Option("--seed", Kind.NUMBER, "The same seed draws the same jobs.", least=-(1 << 63), most=1 << 63),
 }
 ALL_OPTIONS: dict[str, Option] = {**OPTIONS, "params_file": PARAMS_FILE, **SWEEP_OPTIONS}

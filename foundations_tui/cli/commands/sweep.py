@@ -141,7 +141,7 @@ def resume(session: Session, sweep_id: str, others: bool, as_json: bool) -> None
 
 @sweep.command("run")
 @click.argument("file", type=click.Path(dir_okay=False, exists=True))
-@click.option("--host", default="", type=HostName(("any",)), help="Where: a host, 'a,b', 'tag:x' or 'any'.")
+@click.option("--host", default="", type=HostName(("any",)), help="Where to run: a host, 'a,b', 'tag:x' or 'any'.")
 @click.option("--gpus", default=0, type=click.IntRange(0), help="Whole GPUs of each job.")
 @click.option("--project", default="", help="Their project.")
 @json_option
