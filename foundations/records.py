@@ -63,7 +63,7 @@ class Record(NamedTuple):
     kind: str
     """METRIC, PARAM, TAG, ARTIFACT or USED."""
     time: float
-    """When it was said, seconds since the epoch."""
+    """When it was logged, seconds since the epoch."""
     key: str
     step: Optional[int]
     """The step of a metric; None for all else."""

@@ -179,7 +179,7 @@ def _new_key(key: str) -> str:
 
 
 _told_fractions: "Set[str]" = set()
-"""Keys of which was said that their steps are no whole numbers."""
+"""Keys whose fractional steps were warned about."""
 
 
 def _set_step(key: str, step: "Any") -> int:

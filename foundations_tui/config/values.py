@@ -18,7 +18,7 @@ _PLACE_KEYS = ("path", "at")
 
 
 def delivery_of(document: Document, notify: NotifyTable | AppNotifyTable) -> NotifyTarget | None:
-    """Return how ends are told; None where nobody is.
+    """Return where notifications go; None where nowhere.
 
     Raises:
         ConfigError: one makes no sense, with its line.
@@ -37,7 +37,7 @@ def delivery_of(document: Document, notify: NotifyTable | AppNotifyTable) -> Not
 
 
 def notify_of(document: Document, notify: NotifyTable) -> NotifyTarget | None:
-    """Return whom a host tells of ends; None where nothing is said of that.
+    """Return whom a host notifies of ends; None if [notify] is empty.
 
     Raises:
         ConfigError: one makes no sense, with its line.

@@ -24,7 +24,7 @@ class LockedKey:
 
     path: str
     attempt: int = 1
-    """How often its passphrase has been asked for, this time too: above 1, what was said before is wrong."""
+    """How often its passphrase has been asked for, this time included; above 1, the last answer was wrong."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class ServerPrompt:
     about: str = ""
     """What it says besides."""
     attempt: int = 1
-    """How often it has asked this time; above 1, what was said before is wrong."""
+    """How often it has asked, this time included; above 1, the last answer was wrong."""
 
 
 def _trusts_none(key: UnknownKey) -> bool:

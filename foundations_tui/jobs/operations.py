@@ -238,7 +238,7 @@ def delete_for_good(
         session: the client's.
         actor: who asks.
         rows: the jobs.
-        deletion: what was said to be lost with them: those files may go.
+        deletion: the files that the user knows to be lost with them: those may go.
         force: also what their submitter has not fetched.
         report: takes each outcome as soon as it is known.
     """

@@ -14,7 +14,7 @@ class GitFailed(SnapshotError):
 
 
 def names(root: Path, *words: str, shadow: Path | None = None, index: str | None = None) -> list[bytes]:
-    """Return what a git that was told ``-z`` lists."""
+    """Return what a git command with ``-z`` lists."""
     return run(root, *words, shadow=shadow, index=index).stdout.split(b"\0")[:-1]
 
 

@@ -165,7 +165,7 @@ def parse_expression(text: str, position: int = 0, whole: str = "") -> Expressio
 
 
 def parse_sort(text: str) -> tuple[Expression, bool | None]:
-    """Return an expression and whether it falls (``:desc``), or None where nothing was said.
+    """Return an expression and whether it is descending (``:desc``), or None if it gives no order.
 
     Raises:
         QueryError: it names nothing.

@@ -192,7 +192,7 @@ _TOLD_WITHIN = 200
 
 
 def directions(conn: sqlite3.Connection, project: str = "") -> dict[str, str]:
-    """Return which way metrics get better ("min" or "max"), as the newest job of a project, or of all, was told."""
+    """Return which way metrics get better ("min" or "max"), as the newest job of a project, or of all, has it."""
     condition, args = ("WHERE project = ?", [project]) if project else ("", [])
     query = (
         "SELECT direction FROM (SELECT json_extract(spec, '$.metrics.direction') AS direction FROM jobs"

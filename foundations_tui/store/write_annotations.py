@@ -13,13 +13,13 @@ from remote_agent.protocol.wire import JsonTable
 
 
 def put_annotations(store: Store, jobs: Iterable[str], changes: JsonTable, moment: float) -> None:
-    """Say something of jobs: it stands here at once, and is sent to their hosts.
+    """Annotate jobs: here at once, and on their hosts at the next contact.
 
     Args:
         store: open for writing.
         jobs: whole ids.
         changes: "note", "starred", "archived", "trashed", "project", "tag:KEY" (None takes a tag away).
-        moment: when it was said, seconds since the epoch.
+        moment: when they were made, seconds since the epoch.
     """
     with store.transaction():
         for job in jobs:
@@ -27,7 +27,7 @@ def put_annotations(store: Store, jobs: Iterable[str], changes: JsonTable, momen
 
 
 def unsent_annotations(store: Store, host: str) -> dict[str, JsonTable]:
-    """Return what was said of jobs and their host does not know, as the host takes it."""
+    """Return the annotations of jobs that their host does not know, as the host takes them."""
     unsent: dict[str, JsonTable] = {}
     query = (
         "SELECT a.job, a.key, a.value, a.time FROM annotations a JOIN jobs j ON j.job = a.job"
@@ -61,7 +61,7 @@ def long_in_trash(store: Store, host: str, before: float) -> list[str]:
 
 
 def merge_annotations(store: Store, job: str, changes: JsonTable, sent: bool) -> None:
-    """Take in what was said of a job, where it is newer than what is known, and let it show."""
+    """Take in annotations of a job that are newer than the known ones, and show them."""
     rows = [
         (job, valid_text(key), json.dumps(value), float(moment), int(sent)) for key, (value, moment) in changes.items()
     ]

@@ -231,7 +231,7 @@ def put_shipped(store: Store, journal: str, folder: str, tree: str) -> None:
 
 
 def claim_notices(told: Sequence[tuple[str, int, str]]) -> list[bool]:
-    """Note that others are told of events of jobs; return of which nobody has told them yet.
+    """Note that notifications of events are sent; return which of them nobody has sent yet.
 
     Args:
         told: (job, attempt, event).
@@ -248,7 +248,7 @@ _HAS_FILES = (
 
 
 def to_acknowledge(store: Store, host: str) -> list[str]:
-    """Return the ended jobs of a host of which everything is here and the host has not been told so."""
+    """Return the ended jobs of a host of which everything is here, unknown to the host."""
     query = (
         "SELECT job FROM jobs WHERE host = ? AND acknowledged = 0 AND complete = 1"
         " AND state IN ('completed', 'failed', 'stopped', 'lost') AND reason_code NOT IN"
@@ -260,7 +260,7 @@ def to_acknowledge(store: Store, host: str) -> list[str]:
 
 
 def mark_acknowledged(store: Store, jobs: Iterable[str]) -> None:
-    """Note that a host has been told that everything of these jobs is here."""
+    """Note that a host knows that everything of these jobs is here."""
     with store.transaction() as conn:
         conn.executemany("UPDATE jobs SET acknowledged = 1 WHERE job = ?", [(job,) for job in jobs])
 
@@ -294,7 +294,7 @@ def put_run(store: Store, view: JobView) -> None:
 def put_imported(store: Store, view: JobView, records: list[Record]) -> tuple[bool, bool]:
     """Take in a run of another tool, whole, or what became of it since; say whether it is new, and whether it changed.
 
-    What was said of it here stays.
+    Annotations made here stay.
     """
     job = view.spec.job
     with store.transaction() as conn:

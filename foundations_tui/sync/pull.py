@@ -145,7 +145,7 @@ class HostSync:
         self._waits_version = version
 
     def push_annotations(self) -> None:
-        """Tell the host what was said of its jobs here.
+        """Send the host the annotations that were made of its jobs here.
 
         Raises:
             HostError: the connection was lost.

@@ -48,7 +48,7 @@ def remove(session: Session, job: JobRow, files: bool = False, force: bool = Fal
 
 
 def empty(session: Session, host: str) -> None:
-    """Remove for good what has been in the trash for long, with all files: that was said when it was deleted.
+    """Remove for good what has been in the trash for long, with all files; deleting it announced that.
 
     A job that its submitter has not fetched stays until then, or until the submitter's own trash empties.
 

@@ -106,7 +106,7 @@ class FoundationsApp(SerializedKeys):
         self._page = page
         self.reader = Reader(lambda call: self.post_message(Answered(call)), self._say_unread, self._show_mended)
         self._unread = ("", 0.0)
-        """What of the store could not be read, and when that was said."""
+        """What of the store could not be read, and when the user was told."""
         self.done: list[str] = []
         """What was done, the newest last."""
         submit = SubmitActions(self, session)

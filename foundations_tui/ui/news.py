@@ -59,7 +59,7 @@ class News:
         Args:
             teller: the app.
             notify: whom to tell, and of what.
-            is_kept: whether the user's look is remembered, and others are told: not while only looking once.
+            is_kept: whether the user's look is remembered and notifications are sent; not for a single frame.
         """
         self._teller = teller
         self._notify = notify
@@ -68,7 +68,7 @@ class News:
         self._told: set[tuple[str, int, float | None]] = set()
         """By job and attempt: its end, or since when it is silent."""
         self._ended: list[JobRow] = []
-        """Jobs that have ended and are told of together."""
+        """Jobs that have ended and are announced together."""
 
     def begin(self) -> None:
         """Tell what happened while nobody looked."""

@@ -22,7 +22,7 @@ _OSC9 = ("iTerm.app", "WezTerm", "ghostty", "kitty", "WarpTerminal")
 _OSC777 = ("foot", "rxvt-unicode", "VTE", "contour")
 """... and of those that take OSC 777."""
 _MOST_TOLD = 20
-"""Jobs that are told of one by one when many end at once."""
+"""How many jobs get a notification each when many end at once."""
 
 
 def sequence(how: str, title: str, body: str, environ: Mapping[str, str]) -> str:

@@ -87,7 +87,7 @@ class LocalBackend(Backend):
         """Return the CPU slots and the GPUs that hosts.toml allows, and which of those are held.
 
         There is a slot for each CPU this process may use; a larger ``max_jobs`` is taken as it is. The GPUs of
-        ended leases are looked at, and other agents are told which are ours.
+        ended leases are checked, and our claims are published to other agents.
         """
         self._gpu_source.lease({uuid: job for job, lease in leases.items() for uuid in lease.gpus})
         gpus = tuple(allowed(self._gpu_source.gpus, settings.gpus))

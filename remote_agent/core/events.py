@@ -100,7 +100,7 @@ class Viewed(Change):
     acknowledged: Tuple[str, ...] = _strings(default=())
     """The clients that have everything of it."""
     untold: bool = False
-    """Whether its end is still to be told to whom it asked to notify."""
+    """Whether the notification of its end is still to be sent."""
 
 
 @_event("held")
@@ -166,7 +166,7 @@ class Ended(Change):
     job: str
     end: AttemptEnd = _flat(AttemptEnd.from_wire, AttemptEnd.to_wire)
     untold: bool = False
-    """Whether that is still to be told to whom it asked to notify."""
+    """Whether its notification is still to be sent."""
 
 
 @_event("moved")
@@ -233,7 +233,7 @@ class Acknowledged(Change):
 @_event("told")
 @dataclass(frozen=True)
 class Notified(Change):
-    """The end of a job was told to whom it asked to notify."""
+    """The notification of a job's end was sent."""
 
     job: str
 

@@ -77,7 +77,7 @@ class Wait:
 
     words: str
     starts_at: Optional[float] = None
-    """When it is expected to start, seconds since the epoch; None when that cannot be said."""
+    """When it is expected to start, seconds since the epoch; None when it cannot be estimated."""
 
 
 def plan(state: HostState, capacity: Capacity, now: float) -> Plan:
@@ -350,9 +350,9 @@ def _expected_end(state: HostState, job: str, now: float) -> float:
 
 
 def _estimates(state: HostState, capacity: Capacity, now: float) -> Dict[str, float]:
-    """Return when waiting jobs are expected to start: the queue played through, each job taking its usual time.
+    """Return when waiting jobs are expected to start: the queue simulated, each job taking its usual time.
 
-    A job of which too little is known ends the play: nothing behind it can be said.
+    A job of which too little is known ends the simulation: nothing behind it can be estimated.
     """
     room = _FreeResources(capacity, state.leases.values())
     ends = [(_expected_end(state, job, now), number, lease) for number, (job, lease) in enumerate(state.leases.items())]

@@ -32,7 +32,7 @@ class Connection:
         self.outbox = bytearray()
         self.watch: Optional[PendingWatch] = None
         self.told: Dict[Tuple[str, int, str], int] = {}
-        """Sizes of streams that this client has been told."""
+        """Sizes of streams that were sent to this client."""
 
 
 class Connections:

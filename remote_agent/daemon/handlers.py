@@ -121,7 +121,7 @@ def _resources(service: Service) -> Resources:
 
 
 def _host_gpu(service: Service, gpu: Gpu, holders: List[str], capacity: Capacity) -> HostGpu:
-    """Return a GPU as clients are told of it.
+    """Return a GPU as clients see it.
 
     Args:
         service: the parts of the daemon.

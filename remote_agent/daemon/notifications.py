@@ -1,7 +1,7 @@
-"""Telling somebody that a job has ended, from the host itself, so that it works with every laptop closed.
+"""Notifications that a job has ended, sent by the host itself, so that they work with every laptop closed.
 
-Each notice is a child process of its own (``notify``): a web server that hangs holds up nothing. What is to be told and
-to whom goes to it by standard input, since an address may be a secret. An end is told at least once.
+Each is delivered by a child process of its own (``notify``), so that a web server that hangs holds up nothing. Text and
+address reach it through standard input, since an address may be a secret. An end is reported at least once.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from remote_agent.system.clean_environment import scrubbed
 
 _AT_ONCE = 4
 ALWAYS = ("completed", "failed", "lost")
-"""The ends that are told when ``on`` does not say which."""
+"""The ends that are reported when ``on`` does not name any."""
 
 
 class Notices:
-    """The notices that are under way."""
+    """The notifications that are being delivered."""
 
     def __init__(self, paths: Paths) -> None:
         self._paths = paths
@@ -39,16 +39,16 @@ class Notices:
 
     @property
     def is_busy(self) -> bool:
-        """Whether some have not been delivered."""
+        """Whether some are not delivered yet."""
         return bool(self._waiting or self._running)
 
     def is_wanted(self, job: str, state: JobState) -> bool:
-        """Return whether a job asked to tell of such an end."""
+        """Return whether a job asked for a notification of such an end."""
         target = self._target(job)
         return target is not None and state.value in (ALWAYS if target.on is None else target.on)
 
     def send(self, view: JobView) -> None:
-        """Tell of a job's end, soon."""
+        """Report a job's end, soon."""
         self._waiting.append(view)
         self._go_on()
 
@@ -57,7 +57,7 @@ class Notices:
         ended = [job for job, child in self._running.items() if child.poll() is not None]
         for job in ended:
             if self._running.pop(job).returncode:
-                self.problem = f"[notify] does not work: the end of job {job[:6]} could not be told; see daemon.log"
+                self.problem = f"[notify] does not work: the end of job {job[:6]} could not be reported; see daemon.log"
         self._go_on()
         return ended
 

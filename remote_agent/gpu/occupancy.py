@@ -1,8 +1,8 @@
 """Which GPUs may be leased: what was seen of each, over time. Pure: the clock is an argument.
 
 A GPU is free when its memory, its compute processes, other agents' claims and a settle time agree. One that we
-leased is looked at again when its job has ended: memory that does not fall back quarantines it. What is held by
-others is said with their names. While a job of ours holds a GPU nobody asks what it does there: it may be warming up.
+leased is looked at again when its job has ended: memory that does not fall back quarantines it. What others
+hold is reported with their names. While a job of ours holds a GPU its use is not questioned: it may be warming up.
 """
 
 from __future__ import annotations

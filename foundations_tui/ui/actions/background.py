@@ -1,5 +1,5 @@
-"""What runs while the app goes on: short things in threads whose end is said, others behind a window, verbs as
-processes."""
+"""What runs in the background of the app: short work in threads, which announces its end; longer work in a window;
+verbs as processes."""
 
 from __future__ import annotations
 

@@ -39,7 +39,7 @@ class JobActions:
         self._workspace = workspace
         self._session = session
         self._undos: list[tuple[str, Undo]] = []
-        """What was said of jobs, in words, and how it is taken back."""
+        """Annotations of jobs, in words, and how to undo them."""
         self._moving: threading.Thread | None = None
         """What gave a waiting job its place last: the next move comes after it."""
 
@@ -163,7 +163,7 @@ class JobActions:
         self._undos = [*self._undos, (words, undo)][-_MOST_UNDONE:]
 
     def undo(self) -> None:
-        """Take back what was said of jobs last."""
+        """Undo the last annotation of jobs."""
         if not self._undos:
             self._workspace.say("nothing to undo")
             return

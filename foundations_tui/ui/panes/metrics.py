@@ -80,7 +80,7 @@ class MetricsPane(Grid, can_focus=True):
         self._sought: tuple[str, float] | None = None
         """A job and a moment that the cursor is to be put at."""
         self._has_moved = False
-        """Whether the cursor was moved and nobody was told yet."""
+        """Whether the cursor was moved and no message says so yet."""
         self._laid_out = (0, 0, 0)
         self._said = ("", "")
         self.border_title = "metrics"

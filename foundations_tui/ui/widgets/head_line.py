@@ -40,7 +40,7 @@ class HeadLine(Static):
         Args:
             page: the one that is shown.
             has_overview: whether that page is offered.
-            hosts: names of those that are told of.
+            hosts: names of those to show.
         """
         self._page, self._has_overview = page, has_overview
         self._reader.ask("head", _read, lambda read: self._show(*read, hosts))

@@ -98,7 +98,7 @@ class LogView(ScrollView, can_focus=True):
         self._scan_began: float | None = None
         """Since when more is counted than one look can; None while it is not."""
         self._told_at = 0.0
-        """When it was said last that counting goes on."""
+        """When the progress of counting was shown last."""
         self._is_raw = False
         self._shown_last: object = None
         self.following = True
