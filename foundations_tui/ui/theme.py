@@ -100,12 +100,12 @@ class Look:
         self.dark = True
 
     def glyph(self, state: str) -> str:
-        """Return the glyph of a state."""
-        return (ASCII_GLYPHS if self.ascii else GLYPHS)[state]
+        """Return the glyph of a state; one that only a newer agent knows has none."""
+        return (ASCII_GLYPHS if self.ascii else GLYPHS).get(state, "?")
 
     def style(self, state: str) -> str:
         """Return the color of a state."""
-        return (DARK_STYLES if self.dark else LIGHT_STYLES)[state]
+        return (DARK_STYLES if self.dark else LIGHT_STYLES).get(state, "")
 
     def curve(self, number: int) -> tuple[str, str]:
         """Return (color, marker) of the job with a number."""

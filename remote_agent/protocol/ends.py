@@ -9,7 +9,7 @@ from typing import Any, Dict, List, Mapping, Optional
 
 from remote_agent.protocol import checks
 from remote_agent.protocol.checks import Check, moment, number, one_of, optional, text, whole
-from remote_agent.protocol.states import EndReason, JobState
+from remote_agent.protocol.states import EndReason
 from remote_agent.protocol.wire import JsonTable, Message, SparseMessage, field, message, nested
 
 MOST_STREAMS = 1000
@@ -150,6 +150,8 @@ _FACTS = checks.sift(
     }
 )
 
+STATE_NAME = text(64, _CODE)
+"""A state as a host reports it; a newer agent may have others than ours."""
 OF_AN_ATTEMPT: Dict[str, Check] = {
     "attempt": whole(0, 1_000_000),
     "reason_code": optional(text(64, _CODE)),  # a newer agent may have others
@@ -171,7 +173,7 @@ class PastAttempt(Message):
     """An attempt before the current one of its job."""
 
     attempt: int = field(OF_AN_ATTEMPT["attempt"])
-    state: str = field(one_of(*(state.value for state in JobState)))
+    state: str = field(STATE_NAME)
     streams: Mapping[str, int] = field(OF_AN_ATTEMPT["streams"])
     usage: Usage = field(OF_AN_ATTEMPT["usage"])
     reason_code: Optional[str] = field(OF_AN_ATTEMPT["reason_code"], None)

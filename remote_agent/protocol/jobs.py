@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any, Dict, List, Optional, Tuple
 
 from remote_agent.protocol import checks
-from remote_agent.protocol.ends import OF_AN_ATTEMPT, Cause, PastAttempt, Usage, known_cause, known_usage
+from remote_agent.protocol.ends import OF_AN_ATTEMPT, STATE_NAME, Cause, PastAttempt, Usage, known_cause, known_usage
 from remote_agent.protocol.errors import BadRequest
 from remote_agent.protocol.states import RETRY_CLASSES, JobState
 from remote_agent.protocol.wire import JsonTable, nested
@@ -359,7 +359,7 @@ class JobView:
         spec.update(job=job, command=spec.get("command") or ["?"], snapshot=spec.get("snapshot", "0" * 40))
         view = checks.mended(VIEW_CHECKS, wire, wrong)
         problems += [f"job {job}: {words}" for words in wrong]
-        return cls(JobSpec.from_wire(spec), JobState(wire["state"]), wire["seq"], **view)
+        return cls(JobSpec.from_wire(spec), JobState.reported(wire["state"]), wire["seq"], **view)
 
     def past(self) -> PastAttempt:
         """Return the ended attempt as an entry of ``attempts``."""
@@ -367,7 +367,6 @@ class JobView:
         return PastAttempt(state=self.state.value, gpus=list(self.gpus), **same)
 
 
-STATES = tuple(state.value for state in JobState)
 _MOMENT = checks.optional(checks.moment)
 
 
@@ -384,7 +383,7 @@ def _annotations(value: Any, where: str) -> Any:
 
 
 _IDENTITY = checks.record(
-    {"spec": checks.any_table, "state": checks.one_of(*STATES), "seq": checks.whole()}, ("spec", "state", "seq")
+    {"spec": checks.any_table, "state": STATE_NAME, "seq": checks.whole()}, ("spec", "state", "seq")
 )
 VIEW_CHECKS: Dict[str, checks.Check] = {
     **OF_AN_ATTEMPT,

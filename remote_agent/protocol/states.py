@@ -26,6 +26,15 @@ class JobState(str, enum.Enum):
     LOST = "lost"
     """Its end was not seen: the host or its supervisor died."""
 
+    @classmethod
+    def reported(cls, text: str) -> "JobState":
+        """Return the state that a host reports: one that only a newer agent knows stays text, and is not final."""
+        if text in cls._value2member_map_:
+            return cls(text)
+        state = str.__new__(cls, text)
+        state._name_ = state._value_ = text
+        return state
+
     @property
     def is_final(self) -> bool:
         """Whether nothing more happens to the job by itself."""

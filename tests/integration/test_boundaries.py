@@ -280,6 +280,27 @@ def test_one_bad_job_costs_only_itself(client: Client, evil: Evil) -> None:
     assert any("makes no sense" in problem for problem in problems)
 
 
+def test_a_state_that_only_a_newer_agent_knows_is_shown_as_it_is(client: Client, evil: Evil) -> None:
+    new, odd = view("new00001").to_wire(), view("odd00001").to_wire()
+    new["state"], odd["state"] = "suspended", "[red]no[/]"
+    evil.says_answers(
+        changes={"journal": "e" * 32, "seq": 5, "more": False, "jobs": [new, odd], "deleted": [], "resources": {}}
+    )
+    client.run("sync", "evil")
+    (row,) = client.json("jobs")
+    assert (row["job"], row["state"]) == ("new00001", "suspended")
+    assert [row["job"] for row in client.json("jobs", "--where", "not is:final")] == ["new00001"]
+    for verb in (
+        ["show", "new00001"],
+        ["jobs"],
+        ["status"],
+        ["projects"],
+        ["ui", "--once", "jobs", "--size", "100x30"],
+    ):
+        done = client.run(*verb)
+        assert "bug" not in done.stderr and (verb == ["status"] or verb == ["projects"] or "suspended" in done.stdout)
+
+
 ENDLESS = {
     "more for ever": "PAGE['more'] = True",
     "more of nothing": "PAGE.update(more=True, seq=5)\ndef answer(method, params, wish, n=[0]):\n"
