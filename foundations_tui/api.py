@@ -20,7 +20,7 @@ from foundations_tui.store.db import open_reader
 from foundations_tui.store.rows import JobRow
 from foundations_tui.submit import pipeline as submission
 from foundations_tui.submit.request import JobRequest
-from foundations_tui.sync import outputs, pull
+from foundations_tui.sync import outputs
 from remote_agent.protocol.wire import JsonTable
 
 _own = threading.local()
@@ -143,13 +143,7 @@ def _python(value: Any) -> Any:
 def _row(name: str, fresh: bool) -> JobRow:
     own = session()
     row = queries.find(own.store.conn, name)
-    if row.kind == local_runs.KIND:
-        local_runs.take_into(own.store)
-    elif fresh:
-        error = pull.catch_up_job(own, row)
-        if error is not None:
-            own.say(f"warning: {error}; this is as of the last contact")
-    return queries.job(own.store.conn, row.job)
+    return watch.fresh(own, row) if fresh or row.kind == local_runs.KIND else row
 
 
 def _reader() -> Any:

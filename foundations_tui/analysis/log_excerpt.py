@@ -31,6 +31,20 @@ class Excerpt:
     """How many lines the log has."""
 
 
+def read(path: Path, count: int, first: int = 0, errors_only: bool = False) -> Excerpt:
+    """Return a part of a log.
+
+    Args:
+        path: the log.
+        count: how many lines, or errors, at most.
+        first: number of the first line, from 1; 0 for the end of the log.
+        errors_only: only what looks like an error, with its context.
+    """
+    if errors_only:
+        return errors(path, count)
+    return lines_between(path, first, count) if first else last_lines(path, count)
+
+
 def last_lines(path: Path, count: int) -> Excerpt:
     """Return the last lines of a log."""
     kept: deque[tuple[int, bytes]] = deque(maxlen=count)

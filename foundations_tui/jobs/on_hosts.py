@@ -1,14 +1,13 @@
-"""What is done with hosts: their queues are paused and read, their GPUs released, their agents ended and removed."""
+"""Operations on hosts: pause and list their queues, release GPUs, end and remove agents."""
 
 from __future__ import annotations
 
-import dataclasses
 import sqlite3
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from foundations_tui.errors import FoundationsError, NotFoundError, UsageError
+from foundations_tui.errors import FoundationsError, HostError, NotFoundError, UsageError
 from foundations_tui.hosts.agent import Agent
 from foundations_tui.ingest import local_runs
 from foundations_tui.jobs import pruning
@@ -16,6 +15,7 @@ from foundations_tui.jobs.outcome import HostOutcome
 from foundations_tui.jobs.ownership import Actor
 from foundations_tui.session import Session
 from foundations_tui.store import queries
+from foundations_tui.store.rows import JobRow
 from foundations_tui.sync import pull
 from foundations_tui.text import humanize
 from remote_agent.protocol import messages
@@ -73,18 +73,66 @@ def set_paused(session: Session, group: str, host: str, paused: bool) -> list[Ho
     return outcomes
 
 
-def queue(session: Session, host: str) -> messages.QueueAnswer:
-    """Return what waits on a host: all pages of it as one answer.
+@dataclass(frozen=True)
+class WaitingJob:
+    """A job in the queue of a host."""
 
-    Raises:
-        HostError: it is out of reach.
-    """
+    host: str
+    place: int
+    """In the order in which the jobs of the host start, from 1."""
+    job: str
+    row: JobRow | None
+    """What the store has of it; None for one that somebody else submitted a moment ago."""
+    priority: int
+    reason: str
+    starts_at: float | None
+    """When it is expected to start, seconds since the epoch; None when that is not known."""
+
+    @property
+    def starts_in(self) -> float | None:
+        """Seconds until it is expected to start."""
+        return None if self.starts_at is None else max(0.0, self.starts_at - time.time())
+
+
+@dataclass(frozen=True)
+class QueueListing:
+    """The queues of some hosts."""
+
+    jobs: list[WaitingJob]
+    notes: list[str]
+    """What is to be said of them: paused groups, more jobs than are listed."""
+    errors: dict[str, FoundationsError]
+    """What went wrong with hosts that could not be asked."""
+
+
+def queues(session: Session, hosts: Sequence[str]) -> QueueListing:
+    """Return what waits on hosts, with why, and when it is expected to start."""
+    errors = pull.catch_up_all(session, hosts, streams=False)
+    listing = QueueListing([], [], errors)
+    for host in hosts:
+        if host not in errors:
+            try:
+                _list_queue(session, host, listing)
+            except HostError as error:
+                errors[host] = error
+    return listing
+
+
+def _list_queue(session: Session, host: str, listing: QueueListing) -> None:
     answer = session.ask(host, messages.Queue())
     jobs = answer.jobs
     while answer.more and answer.jobs and len(jobs) < _MOST_QUEUED:
         answer = session.ask(host, messages.Queue(len(jobs)))
         jobs = [*jobs, *answer.jobs]
-    return dataclasses.replace(answer, jobs=jobs)
+    if answer.paused:
+        listing.notes.append(f"{host}: paused: {paused_words(answer.paused)}")
+    if answer.more:
+        listing.notes.append(f"{host}: {answer.more:,} more wait")
+    rows = {row.job: row for row in queries.jobs_by_id(session.store.conn, [job for job, *_ in jobs], details=False)}
+    listing.jobs.extend(
+        WaitingJob(host, place, job, rows.get(job), priority, reason, starts_at)
+        for place, (job, priority, reason, starts_at) in enumerate(jobs, 1)
+    )
 
 
 # --- GPUs -------------------------------------------------------------------------------------------------------

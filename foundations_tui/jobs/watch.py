@@ -20,6 +20,15 @@ _LOOK_SECONDS = 60.0
 """The store is looked at so often at least, whatever a follower tells."""
 
 
+def fresh(session: Session, row: JobRow) -> JobRow:
+    """Return a job as its host knows it now; as of the last contact, which is said, when that cannot be reached."""
+    if row.kind == local_runs.KIND:
+        local_runs.take_into(session.store)
+    elif (error := pull.catch_up_job(session, row)) is not None:
+        session.say(f"warning: {error}; this is as of the last contact")
+    return queries.job(session.store.conn, row.job)
+
+
 def follow_log(session: Session, job_id: str) -> Iterator[bytes]:
     """Yield a job's log as it grows, from its beginning to its end, over dropped connections."""
     log = _LocalLog(job_id)

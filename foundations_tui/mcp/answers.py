@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from foundations_tui.jobs.on_hosts import WaitingJob
 from foundations_tui.jobs.outcome import Outcome
 from foundations_tui.store.rows import CurvePoint, HostRow, JobRow, iso, json_value
 from foundations_tui.submit.pipeline import Preview
@@ -24,13 +25,8 @@ _OF_A_HOST = "host state error running queued cpus cpus_free memory_free disk_fr
 def brief(row: JobRow) -> JsonTable:
     """Return one job in a few words."""
     metrics = {key: summary.last for key, summary in list(row.metrics.items())[:_MOST_SHOWN]}
-    text = {
-        "name": row.label[:_LONGEST],
-        "why": row.why[:_LONGEST],
-        "params": row.params,
-        "metrics": metrics,
-        "tags": row.tags,
-    }
+    text = {"name": row.label[:_LONGEST], "why": row.why[:_LONGEST], "params": row.params}
+    text |= {"metrics": metrics, "tags": row.tags}
     when = {"created": iso(row.created_at), "as_of": iso(row.data_as_of) if row.is_unsure else None}
     facts = {key: getattr(row, key) for key in ("job", "host", "project", "owner", "exit_code")}
     state = {"state": row.shown_state, "took": humanize.duration(row.duration(time.time()))}
@@ -65,21 +61,16 @@ def preview(submission: Submission, shown: Preview) -> JsonTable:
     return known({**facts, "largest": largest, "not_shipped": left})
 
 
+def waiting(job: WaitingJob) -> JsonTable:
+    """Return a job in a queue, with why it waits."""
+    facts = {"host": job.host, "job": job.job, "priority": job.priority, "why": job.reason}
+    return {**facts, "starts_in": None if job.starts_in is None else round(job.starts_in)}
+
+
 def outcomes(each: Iterable[Outcome]) -> JsonTable:
     """Return what came of an operation, for each job."""
-    return {
-        "jobs": [
-            known(
-                {
-                    "job": outcome.row.job,
-                    "done": outcome.error is None,
-                    "words": outcome.words,
-                    "error": str(outcome.error or ""),
-                }
-            )
-            for outcome in each
-        ]
-    }
+    facts = [(outcome.row.job, outcome.error is None, outcome.words, str(outcome.error or "")) for outcome in each]
+    return {"jobs": [known(dict(zip(("job", "done", "words", "error"), values, strict=True))) for values in facts]}
 
 
 def thinned(curve: Sequence[CurvePoint], most: int) -> list[JsonTable]:

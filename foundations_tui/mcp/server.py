@@ -18,7 +18,7 @@ from pydantic import Field
 from foundations_tui import __version__
 from foundations_tui.analysis import comparison, log_excerpt
 from foundations_tui.config import locations
-from foundations_tui.errors import FoundationsError, HostError, UsageError, as_ours
+from foundations_tui.errors import FoundationsError, UsageError, as_ours
 from foundations_tui.ingest import local_runs
 from foundations_tui.jobs import fetching, on_hosts, operations, watch
 from foundations_tui.jobs.annotations import annotate
@@ -126,12 +126,8 @@ class Tools:
         """Read a part of a job's log: its end, a range of lines, or its errors; never the whole."""
         row = self._fresh(job)
         path = locations.log_file(row.job, attempt or row.attempt)
-        if errors_only:
-            excerpt = log_excerpt.errors(path, min(count, _MOST_ERRORS))
-        elif first_line:
-            excerpt = log_excerpt.lines_between(path, first_line, count)
-        else:
-            excerpt = log_excerpt.last_lines(path, count)
+        limit = min(count, _MOST_ERRORS) if errors_only else count
+        excerpt = log_excerpt.read(path, limit, first_line, errors_only)
         lines = [f"{number}: {line}" for number, line in excerpt.lines]
         return {"job": row.job, "state": row.state, "lines_in_log": excerpt.total, "untrusted": lines}
 
@@ -166,17 +162,9 @@ class Tools:
 
     def queue(self, host: str = "") -> Answer:
         """List waiting jobs in the order in which they start, with why they wait."""
-        waiting, problems = [], {}
-        for name in self._hosts(host):
-            try:
-                answer = on_hosts.queue(self._session, name)
-            except HostError as error:
-                problems[name] = str(error)
-                continue
-            for job, priority, why, starts_at in answer.jobs[:_MOST_JOBS]:
-                starts_in = None if starts_at is None else round(max(0.0, starts_at - time.time()))
-                waiting.append({"host": name, "job": job, "priority": priority, "why": why, "starts_in": starts_in})
-        return {"waiting": waiting, "out_of_reach": problems}
+        listing = on_hosts.queues(self._session, self._hosts(host))
+        waiting = [answers.waiting(job) for job in listing.jobs]
+        return {"waiting": waiting, "out_of_reach": {host: str(error) for host, error in listing.errors.items()}}
 
     def sweep(self, sweep: Annotated[str, Field(description="its id, as submit returned it")]) -> Answer:
         """Show how far a sweep is: its jobs with parameters and the last value of each metric."""
@@ -221,8 +209,7 @@ class Tools:
         values["folder"] = str(self._shippable(folder))
         submission = submissions.read(self._session.store.conn, command, values, params or {})
         if dry_run:
-            preview = submissions.preview(self._session, submission)
-            return answers.preview(submission, preview)
+            return answers.preview(submission, submissions.preview(self._session, submission))
         submitted = submissions.submit(self._session, submission)
         jobs = [{"job": job.view.spec.job, "host": job.host} for job in submitted]
         return {"sweep": submission.group or None, "notes": list(submission.notes), "jobs": jobs}
@@ -234,7 +221,8 @@ class Tools:
     ) -> Answer:
         """Stop your own jobs."""
         actor = actor_of(self._session.hosts)
-        return answers.outcomes(operations.stop(self._session, actor, [self._find(job) for job in jobs], grace))
+        rows = [queries.find(self._session.store.conn, job) for job in jobs]
+        return answers.outcomes(operations.stop(self._session, actor, rows, grace))
 
     def tag(
         self,
@@ -258,7 +246,7 @@ class Tools:
         """Fetch files of a job into a folder below the root; what was fetched into it before is replaced."""
         row = self._fresh(job)
         request = fetching.FileSelection(tuple(paths or ()), artifacts=artifacts)
-        result = fetching.fetch(self._session, row, request, self._new_folder(dest) if dest else None)
+        result = fetching.fetch(self._session, row, request, self._below_root(dest, is_new=True) if dest else None)
         files = [{"path": name, "bytes": size} for name, size in result.files[:_MOST_LINES]]
         refused = [{"path": name, "why": why} for name, why in result.refused[:_MOST_LINES]]
         untrusted = {"files": files, "refused": refused}
@@ -276,28 +264,24 @@ class Tools:
         problems = pull.catch_up_all(self._session, list(self._session.hosts.hosts), streams=True)
         return {"out_of_reach": {host: str(error) for host, error in problems.items()}} if problems else {}
 
-    def _find(self, job: str) -> JobRow:
-        return queries.find(self._session.store.conn, job)
-
     def _fresh(self, job: str) -> JobRow:
-        """Return a job, as its host knows it now where that can be reached."""
-        row = self._find(job)
-        if row.kind != local_runs.KIND:
-            pull.catch_up_job(self._session, row)  # without its host, the answer says how old it is
-        return queries.job(self._session.store.conn, row.job)
+        return watch.fresh(self._session, queries.find(self._session.store.conn, job))
 
     def _annotate(self, jobs: Collection[str], changes: Mapping[str, Any]) -> Answer:
         actor = actor_of(self._session.hosts)
-        rows = [self._find(job) for job in jobs]
+        rows = [queries.find(self._session.store.conn, job) for job in jobs]
         for row in rows:
             actor.check(row)
         annotated = annotate(self._session, actor, rows, changes)
         return {"jobs": [row.job for row in annotated.rows], "undo": annotated.undo.command}
 
-    def _below_root(self, folder: str) -> Path:
+    def _below_root(self, folder: str, is_new: bool = False) -> Path:
+        """Return a folder; a new one has no files of the user's, which a job's may be called like."""
         path = (self._root / folder).resolve()
         if not path.is_relative_to(self._root):
             raise FoundationsError(f"{folder!r} is not below {self._root}", "foundations mcp --root DIR says what is")
+        if is_new and path.is_dir() and any(path.iterdir()):
+            raise FoundationsError(f"{folder!r} is not empty", "name a new folder")
         return path
 
     def _shippable(self, folder: str) -> Path:
@@ -309,13 +293,6 @@ class Tools:
                 f"{folder!r} is in the working tree {top}, which is shipped whole and is not below {self._root}",
                 f"foundations mcp --root {shlex.quote(str(top))}",
             )
-        return path
-
-    def _new_folder(self, dest: str) -> Path:
-        """Return a folder in which nothing of the user's is: a job's files may be called like theirs."""
-        path = self._below_root(dest)
-        if path.is_dir() and any(path.iterdir()):
-            raise FoundationsError(f"{dest!r} is not empty", "name a new folder")
         return path
 
 
