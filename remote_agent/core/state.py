@@ -7,7 +7,7 @@ import functools
 import re
 import statistics
 from collections import deque
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Callable, Deque, Dict, Iterable, Iterator, List, Optional, Set, Tuple, Type
 
 from remote_agent.core import events
@@ -411,7 +411,10 @@ def _told(state: HostState, entry: JournalEntry, change: events.Notified) -> Non
 
 
 def _update(host: HostState, entry: JournalEntry, job: str, **changes: Any) -> None:
-    host.jobs[job] = replace(host.jobs[job], seq=entry.seq, **changes)
+    # As dataclasses.replace would, in a tenth of its time: that is most of a replay.
+    view = object.__new__(JobView)
+    view.__dict__.update(host.jobs[job].__dict__, seq=entry.seq, **changes)
+    host.jobs[job] = view
     host.touch(job, entry.seq)
 
 

@@ -117,11 +117,18 @@ class _Layout:
         self.fields: Dict[str, Check] = {_name(field): field.metadata["check"] for field in fields}
         self._check = checks.record(self.fields, [_name(field) for field in fields if _is_needed(field)])
         self._attributes = {name: attribute for attribute, name in self.names}
+        self._is_plain = all(attribute == name for attribute, name in self.names)
         self.defaults = {field.name: _default(field) for field in fields if not _is_needed(field)}
 
     def known(self, wire: JsonTable) -> Dict[str, Any]:
         """Return the values of a table by attribute, with the defaults of those that are missing."""
-        return {**self.defaults, **{attribute: wire[name] for attribute, name in self.names if name in wire}}
+        if self._is_plain and self._attributes.keys() >= wire.keys():
+            return {**self.defaults, **wire}  # as nearly always, and a journal has very many
+        values = self.defaults.copy()
+        for attribute, name in self.names:
+            if name in wire:
+                values[attribute] = wire[name]
+        return values
 
     def check(self, value: Any, where: str) -> Dict[str, Any]:
         return self.attributes(self._check(value, where))
