@@ -1,9 +1,10 @@
-"""What differs in the code of two jobs, or of one since the commit it was submitted from."""
+"""Differences in code: of two jobs, of one since the commit it was submitted from, or from a folder."""
 
 from __future__ import annotations
 
 import sqlite3
 from collections.abc import Sequence
+from pathlib import Path
 
 from foundations_tui.errors import NotFoundError
 from foundations_tui.store import queries
@@ -16,15 +17,31 @@ def code_difference(conn: sqlite3.Connection, rows: Sequence[JobRow]) -> str:
     Raises:
         NotFoundError: one has no snapshot or no commit, or that is not here.
     """
-    from foundations_tui.snapshot import freeze
+    from foundations_tui.snapshot import difference
 
     if not all(row.snapshot for row in rows):
         raise NotFoundError("a run that was started by hand has no snapshot to compare")
     if len(rows) == 2:
-        return freeze.difference(rows[0].snapshot, rows[1].snapshot)
+        return difference.of_snapshots(rows[0].snapshot, rows[1].snapshot)
     git = queries.spec(conn, rows[0].job).get("git")
     commit = git.get("commit") if isinstance(git, dict) else None
     if not commit:
         hint = "foundations diff JOB JOB compares two jobs"
         raise NotFoundError(f"job {rows[0].job} was not submitted from a commit", hint)
-    return freeze.since_commit(rows[0].snapshot, str(commit))
+    return difference.since_commit(rows[0].snapshot, str(commit))
+
+
+def difference_from_folder(row: JobRow, folder: Path) -> str:
+    """Return how the working tree that a folder is in differs from the code of a job, as ``git diff`` prints it.
+
+    Raises:
+        NotFoundError: the job has no snapshot, or it is not here. SnapshotError: the folder cannot be frozen.
+    """
+    from foundations_tui.config.project import load_project
+    from foundations_tui.snapshot import difference, freeze
+
+    if not row.snapshot:
+        raise NotFoundError("a run that was started by hand has no snapshot to compare")
+    project = load_project(folder)
+    frozen = freeze.take(freeze.top_of(folder), project.max_file, project.include)
+    return difference.of_snapshots(row.snapshot, frozen.tree)

@@ -13,7 +13,7 @@ from foundations_tui.ingest import local_runs
 from foundations_tui.session import Session
 from foundations_tui.store import queries
 from foundations_tui.store.rows import JobRow
-from foundations_tui.sync import outputs, pull, unpacking
+from foundations_tui.sync import code, outputs, pull, unpacking
 from foundations_tui.sync.outputs import Fetched, FetchRequest
 from foundations_tui.sync.unpacking import Unpacked
 
@@ -94,7 +94,7 @@ def fetch(
     if request.means_written and row.kind != local_runs.KIND:
         bring(FetchRequest("paths" if request.paths else "written", request.paths))
     if request.code:
-        bring(FetchRequest("code"), "code")
+        _add(fetched, code.write(session, row, target, received, "code", request.with_git), "code")
     if request.checkpoints:
         bring(FetchRequest("checkpoints"), "checkpoints")
     if request.artifacts or request.keys:
@@ -115,6 +115,8 @@ def _check(row: JobRow, request: FileSelection) -> None:
     asks_for_folder = request.paths or request.code or request.checkpoints
     if row.kind == local_runs.KIND and (asks_for_folder or request.log):
         raise NotFoundError(f"job {row.job} was started by hand: it ran in your own folder", "--artifacts are kept")
+    if request == FileSelection(code=True, attempt=request.attempt, with_git=request.with_git):
+        return  # the code is there before the job has begun, and when its folder has gone
     if row.attempt == 0:
         raise NotFoundError(f"job {row.job} has not started: it has no files yet")
     if (request.attempt or 0) > row.attempt:

@@ -9,22 +9,18 @@ in an index, and needs an environment without any GIT_ variable of the caller's.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import heapq
 import json
 import os
 import shutil
-import subprocess
 import tempfile
-from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from foundations_tui.config import locations
-from foundations_tui.errors import NotFoundError, SnapshotError
-from foundations_tui.snapshot import git_cli
+from foundations_tui.errors import SnapshotError
+from foundations_tui.snapshot import git_cli, objects, shadows
 from foundations_tui.snapshot.files import IGNORE_FILE, Listing, included
 from foundations_tui.text import humanize
 from remote_agent.protocol.wire import JsonTable
@@ -32,23 +28,8 @@ from remote_agent.protocol.wire import JsonTable
 if TYPE_CHECKING:
     import git
 
-_ATTRIBUTES = "* -text -eol -filter -ident -working-tree-encoding\n"
-_NO_REPOSITORY_EXCLUDES = "__pycache__/\n*.pyc\n.venv/\nvenv/\nnode_modules/\n.ipynb_checkpoints/\n"
-"""What a folder without a repository, and so perhaps without a .gitignore, hardly wants to ship."""
 _EMPTY_TREE = "4b825dc642cb6eb9a060e54bf8d69288fbee4904"
 _NO_OBJECT = b"0" * 40
-_ROOT = "root"
-"""File of a shadow GIT_DIR that names the top of the tree."""
-_SETTINGS = {
-    "core.autocrlf": "false",
-    "core.safecrlf": "false",
-    "core.fileMode": "true",
-    "core.symlinks": "true",
-    "core.compression": "1",
-    "core.bare": "false",
-    "gc.auto": "0",
-    "index.version": "4",  # smaller, and so written sooner
-}
 
 
 @dataclass(frozen=True)
@@ -72,18 +53,6 @@ class Snapshot:
     """commit and branch of the user's repository, and whether the tree is another than the commit's ("dirty")."""
 
 
-@dataclass(frozen=True)
-class TreeEntry:
-    """One object of a tree."""
-
-    mode: str
-    kind: str
-    oid: str
-    size: int
-    """Bytes; 0 for a tree."""
-    path: bytes
-
-
 def take(folder: Path, max_file: int = 100 << 20, include: tuple[str, ...] = ()) -> Snapshot:
     """Freeze the working tree that a folder is in.
 
@@ -99,16 +68,10 @@ def take(folder: Path, max_file: int = 100 << 20, include: tuple[str, ...] = ())
     folder = folder.resolve()
     repository = _repository_of(folder)
     root = _top(repository, folder)
-    shadow = _shadow(root)
-    if not (shadow / _ROOT).exists():
-        (shadow / _ROOT).write_bytes(os.fsencode(root))
+    shadow = shadows.of_tree(root)
     with ThreadPoolExecutor(1) as pool:
         looked = pool.submit(_empty_folders, root, None if repository else shadow)
-        try:
-            tree, files, size = _freeze(root, shadow, repository is not None, max_file, include)
-        except git_cli.GitFailed:
-            shutil.rmtree(shadow, ignore_errors=True)  # perhaps damaged: it holds nothing that cannot be made again
-            tree, files, size = _freeze(root, _shadow(root), repository is not None, max_file, include)
+        tree, files, size = _freeze_whole(root, repository is not None, max_file, include)
         empty = looked.result()
     subdir = "" if folder == root else folder.relative_to(root).as_posix()
     if subdir and not git_cli.run(root, "ls-tree", tree, f"{subdir}/", shadow=shadow).stdout:
@@ -180,6 +143,26 @@ def _not_ignored(root: Path, shadow: Path | None, folders: list[bytes]) -> list[
     return kept
 
 
+def _freeze_whole(root: Path, is_repository: bool, max_file: int, include: tuple[str, ...]) -> tuple[str, int, int]:
+    """Return (tree, files, bytes) of the files on disk; what is damaged of ours is made again, and nothing is lost.
+
+    Whether it is, or something is wrong with the files, shows a repository that has nothing yet.
+    """
+    shadow = shadows.of_tree(root)
+    try:
+        return _freeze(root, shadow, is_repository, max_file, include)
+    except git_cli.GitFailed:
+        with shadows.replacement() as fresh:
+            frozen = _freeze(root, fresh, is_repository, max_file, include)
+            shadows.drop_caches(shadow)
+            try:
+                return _freeze(root, shadow, is_repository, max_file, include)
+            except git_cli.GitFailed:
+                shadows.set_aside(shadow)
+                os.rename(fresh, shadow)
+                return frozen
+
+
 def _freeze(
     root: Path, shadow: Path, is_repository: bool, max_file: int, include: tuple[str, ...]
 ) -> tuple[str, int, int]:
@@ -190,7 +173,8 @@ def _freeze(
 
 def largest(snapshot: Snapshot, count: int = 10) -> list[tuple[int, bytes]]:
     """Return (bytes, path) of the largest files, the largest first."""
-    files = ((entry.size, entry.path) for entry in entries(snapshot) if entry.kind == "blob")
+    entries = objects.entries(snapshot.shadow, snapshot.tree)
+    files = ((entry.size, entry.path) for entry in entries if entry.kind == "blob")
     return heapq.nlargest(count, files)
 
 
@@ -260,139 +244,6 @@ def _missing_submodules(root: Path) -> list[str]:
     lines = git_cli.run(root, *words, check=False).stdout.split(b"\0")[:-1]
     names = [os.fsdecode(line.partition(b"\n")[2]) for line in lines]
     return [name for name in names if not (root / name).is_dir() or not os.listdir(root / name)]
-
-
-def entries(snapshot: Snapshot, base: str | None = None) -> Iterator[TreeEntry]:
-    """Yield the objects of a snapshot, folders before what is in them.
-
-    Args:
-        snapshot: which.
-        base: a tree whose objects are left out, as far as its paths tell; none are when it is not here any more.
-    """
-    if base and base != snapshot.tree:
-        words = ["diff-tree", "-r", "-t", "-z", "--no-renames", base, snapshot.tree]
-        changed = git_cli.run(snapshot.root, *words, shadow=snapshot.shadow, check=False)
-        if changed.returncode == 0:
-            yield from _diff_entries(snapshot, changed.stdout)
-            return
-    listed = git_cli.run(
-        snapshot.root, "ls-tree", "-r", "-t", "-z", "-l", "--full-tree", snapshot.tree, shadow=snapshot.shadow
-    )
-    for line in listed.stdout.split(b"\0")[:-1]:
-        facts, path = line.split(b"\t", 1)
-        mode, kind, oid, size = facts.decode().split()
-        yield TreeEntry(mode, kind, oid, 0 if size == "-" else int(size), path)
-
-
-def read_objects(snapshot: Snapshot, oids: list[str]) -> Iterator[tuple[str, str, bytes]]:
-    """Yield (object id, "blob" or "tree", content) of objects, in the order asked for.
-
-    Raises:
-        SnapshotError: one is not there.
-    """
-    with tempfile.TemporaryFile() as names_file:
-        names_file.write("".join(oid + "\n" for oid in oids).encode())
-        names_file.seek(0)
-        command = ["git", "cat-file", "--batch", "--buffer"]
-        env = git_cli.environment({"GIT_DIR": str(snapshot.shadow)})
-        with subprocess.Popen(command, env=env, stdin=names_file, stdout=subprocess.PIPE) as git:
-            assert git.stdout is not None
-            for oid in oids:
-                head = git.stdout.readline().split()
-                if len(head) != 3:
-                    raise _damaged(snapshot)
-                content = git.stdout.read(int(head[2]))
-                git.stdout.read(1)
-                yield oid, head[1].decode(), content
-
-
-def difference(first: str, other: str) -> str:
-    """Return what ``git diff`` says of two snapshots that were taken on this machine.
-
-    Args:
-        first: tree id.
-        other: tree id.
-    Raises:
-        NotFoundError: one of them is not here.
-    """
-    homes = [_home_of(tree) for tree in (first, other)]
-    return _diff(homes[0], [home / "objects" for home in homes], first, other)
-
-
-def since_commit(tree: str, commit: str) -> str:
-    """Return what ``git diff`` says of a commit of the user's repository and a snapshot that was taken there later.
-
-    Args:
-        tree: tree id.
-        commit: id of the commit.
-    Raises:
-        NotFoundError: the snapshot was taken elsewhere, or the repository or the commit is gone.
-    """
-    problem: SnapshotError | NotFoundError = _elsewhere(tree)
-    for home in _homes_of(tree):
-        root = _root_of(home)
-        if not root.is_dir():
-            problem = NotFoundError(f"the repository {root}, from which it was submitted, is not there any more")
-        elif git_cli.run(root, "cat-file", "-e", commit + "^{tree}", check=False).returncode != 0:
-            hint = "git fetch may bring it back"
-            problem = NotFoundError(f"commit {commit[:12]} is not in the repository {root}", hint)
-        else:
-            asked = git_cli.run(root, "rev-parse", "--path-format=absolute", "--git-path", "objects")
-            return _diff(home, [home / "objects", Path(os.fsdecode(asked.stdout.rstrip(b"\n")))], commit, tree)
-    raise problem
-
-
-def _root_of(home: Path) -> Path:
-    """Return the top of the tree that a shadow GIT_DIR is of."""
-    try:
-        return Path(os.fsdecode((home / _ROOT).read_bytes()))
-    except OSError:
-        return Path.cwd()  # an earlier version did not note it
-
-
-def _homes_of(tree: str) -> Iterator[Path]:
-    """Yield the shadow GIT_DIRs that hold a tree: two clones may have had the same one."""
-    for shadow in sorted(path.parent for path in locations.snapshots_folder().glob("*/HEAD")):
-        words = ["git", "--git-dir", str(shadow), "cat-file", "-e", tree + "^{tree}"]
-        if subprocess.run(words, env=git_cli.environment({}), capture_output=True).returncode == 0:
-            yield shadow
-
-
-def _home_of(tree: str) -> Path:
-    home = next(_homes_of(tree), None)
-    if home is None:
-        raise _elsewhere(tree)
-    return home
-
-
-def _elsewhere(tree: str) -> NotFoundError:
-    hint = "foundations get JOB --code fetches the code of a job"
-    return NotFoundError(f"the code {tree[:12]} was not submitted from this machine", hint)
-
-
-def _diff(home: Path, objects: list[Path], tree: str, other: str) -> str:
-    """Return the difference of two trees whose objects are in several places."""
-    words = ["git", "--git-dir", str(home), "diff", "--no-color", "--no-ext-diff", "--no-textconv", tree, other]
-    places = os.pathsep.join(map(str, objects))
-    env = git_cli.environment({"GIT_ALTERNATE_OBJECT_DIRECTORIES": places, "GIT_CONFIG_GLOBAL": os.devnull})
-    done = subprocess.run(words, env=env, capture_output=True)
-    if done.returncode != 0:
-        raise SnapshotError(f"git diff failed: {done.stderr.decode(errors='replace').strip()}")
-    return done.stdout.decode("utf-8", "replace")
-
-
-def _damaged(snapshot: Snapshot) -> SnapshotError:
-    """Remove the cache of a tree's objects, and return what to say."""
-    shutil.rmtree(snapshot.shadow, ignore_errors=True)
-    return SnapshotError("the cache of the snapshot was damaged and has been removed", "submit again")
-
-
-def _diff_entries(snapshot: Snapshot, output: bytes) -> Iterator[TreeEntry]:
-    fields = output.split(b"\0")[:-1]
-    for facts, path in zip(fields[::2], fields[1::2], strict=True):
-        _, mode, _, oid, status = facts.decode().split()
-        if status != "D":
-            yield TreeEntry(mode, "tree" if mode == "040000" else "blob", oid, -1, path)
 
 
 def _refuse_large(root: Path, listing: Listing, limit: int) -> None:
@@ -534,26 +385,3 @@ def _provenance(repository: git.Repo, tree: str) -> JsonTable:
         Path(repository.working_dir), "rev-parse", "--verify", "-q", "HEAD^{tree}", check=False
     ).stdout
     return {"commit": commit or None, "branch": branch, "dirty": of_commit.decode().strip() != tree}
-
-
-def _shadow(root: Path) -> Path:
-    """Return the shadow GIT_DIR of a tree, made when it is not there; several processes may make it at once."""
-    shadow = locations.snapshots_folder() / hashlib.sha256(os.fsencode(root)).hexdigest()[:16]
-    if (shadow / "info" / "attributes").exists():
-        return shadow
-    shadow.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    made = Path(tempfile.mkdtemp(prefix=f"{shadow.name}.", dir=shadow.parent))
-    git_cli.run(root, "init", "-q", "--bare", "--template=", "--object-format=sha1", str(made))
-    for key, value in _SETTINGS.items():
-        git_cli.run(root, "--git-dir", str(made), "config", key, value)
-    (made / "info").mkdir(exist_ok=True)
-    (made / "info" / "exclude").write_text(_NO_REPOSITORY_EXCLUDES)
-    (made / "info" / "attributes").write_text(_ATTRIBUTES)
-    try:
-        os.rename(made, shadow)
-    except OSError:
-        if not (shadow / "info" / "attributes").exists():
-            shutil.rmtree(shadow, ignore_errors=True)  # half made by an earlier version
-            os.rename(made, shadow)
-        shutil.rmtree(made, ignore_errors=True)  # another process was faster
-    return shadow

@@ -9,6 +9,10 @@ from pathlib import Path
 from foundations_tui.errors import SnapshotError
 
 
+DURABLE = ("-c", "core.fsync=loose-object,reference", "-c", "core.fsyncMethod=batch")
+"""Options by which what is written outlives a loss of power; a git before 2.36 passes over them."""
+
+
 class GitFailed(SnapshotError):
     """A git ended with an error."""
 
@@ -27,7 +31,7 @@ def run(
     check: bool = True,
 ) -> subprocess.CompletedProcess[bytes]:
     """Run git over a working tree: with the user's repository, or with a shadow that knows none of their settings."""
-    command = ["git", "-c", "core.fsmonitor=false", "-c", "core.untrackedCache=keep", *words]
+    command = ["git", "-c", "core.fsmonitor=false", "-c", "core.untrackedCache=keep", *DURABLE, *words]
     extra = {}
     if shadow is not None:
         extra = {"GIT_DIR": str(shadow), "GIT_WORK_TREE": str(root), "GIT_INDEX_FILE": index or str(shadow / "empty")}

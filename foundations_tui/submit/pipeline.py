@@ -17,7 +17,7 @@ from foundations_tui.config.project import ProjectConfig, data_of, load_project
 from foundations_tui.errors import FoundationsError, HostRefused, HostUnreachable, NotFoundError, UsageError
 from foundations_tui.hosts.agent import Agent
 from foundations_tui.session import Session
-from foundations_tui.snapshot import freeze
+from foundations_tui.snapshot import freeze, shadows
 from foundations_tui.snapshot.freeze import LeftBehind, Snapshot
 from foundations_tui.store import queries, writes
 from foundations_tui.store.process_identity import own_identity
@@ -211,6 +211,7 @@ def _submit_to(
             spec.check()
         except BadRequest as error:
             raise UsageError(str(error)) from None
+    shadows.hold(frozen.shadow, {spec.snapshot for spec in specs})
     writes.add_intents(session.store, specs, host, own_identity())
     return _send(session, specs, host, private, frozen, progress)
 

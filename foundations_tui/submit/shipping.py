@@ -6,9 +6,9 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from foundations_tui.errors import HostRefused, HostUnreachable
+from foundations_tui.errors import HostRefused, HostUnreachable, SnapshotError
 from foundations_tui.hosts.agent import Agent, refusal
-from foundations_tui.snapshot import freeze as snapshots
+from foundations_tui.snapshot import objects, shadows
 from foundations_tui.snapshot.freeze import Snapshot
 from foundations_tui.store import writes
 from foundations_tui.store.db import Store
@@ -84,7 +84,8 @@ def _oids(snapshot: Snapshot, base: str | None) -> list[str]:
     """Return the distinct objects of a snapshot beyond a base, the root tree last."""
     if base == snapshot.tree:
         return [base]
-    entries = [entry for entry in snapshots.entries(snapshot, base) if entry.kind in ("blob", "tree")]
+    listed = objects.entries(snapshot.shadow, snapshot.tree, base)
+    entries = [entry for entry in listed if entry.kind in ("blob", "tree")]
     ordered = dict.fromkeys(entry.oid for entry in entries if entry.kind == "blob")
     trees = sorted((entry for entry in entries if entry.kind == "tree"), key=lambda e: -e.path.count(b"/"))
     ordered.update(dict.fromkeys(entry.oid for entry in trees))
@@ -145,7 +146,7 @@ def _pack(snapshot: Snapshot, oids: list[str], progress: Progress) -> Iterator[b
     """Yield a pack in compressed chunks; the format is ``protocol.PACK_ENTRY``'s."""
     compress = zlib.compressobj(1)
     sent = 0
-    for done, (oid, kind, content) in enumerate(snapshots.read_objects(snapshot, oids), 1):
+    for done, (oid, kind, content) in enumerate(_whole_objects(snapshot, oids), 1):
         mark = PACK_TREE if kind == "tree" else PACK_BLOB
         chunk = compress.compress(PACK_ENTRY.pack(mark, bytes.fromhex(oid), len(content)))
         chunk += compress.compress(content)
@@ -156,3 +157,12 @@ def _pack(snapshot: Snapshot, oids: list[str], progress: Progress) -> Iterator[b
     last = compress.compress(PACK_TRAILER) + compress.flush()
     progress.sent(len(oids), len(oids), sent + len(last))
     yield last
+
+
+def _whole_objects(snapshot: Snapshot, oids: list[str]) -> Iterator[tuple[str, str, bytes]]:
+    """Yield objects as ``objects.read`` does; damaged ones are set aside, and made anew by the next submit."""
+    try:
+        yield from objects.read(snapshot.shadow, oids)
+    except objects.Damaged as error:
+        shadows.set_aside(snapshot.shadow)
+        raise SnapshotError(f"{error}; the snapshots of this folder were set aside", "submit again") from None

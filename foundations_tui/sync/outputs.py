@@ -82,6 +82,7 @@ def fetch(
     target: Path,
     progress: Callable[[int, int], None] = lambda done, total: None,
     within: str = "",
+    host: str = "",
 ) -> Fetched:
     """Bring files of a job into a folder.
 
@@ -92,6 +93,7 @@ def fetch(
         target: made when it is not there; files of the same name are replaced whole or not at all.
         progress: called with (bytes that came, bytes in all).
         within: folders below the target that the files come into; no link among them is followed.
+        host: whom to ask; empty for the job's own.
     Returns:
         The files that came, and those that did not.
     Raises:
@@ -107,21 +109,21 @@ def fetch(
         request.base,
         request.with_git,
     )
-    frozen_here = request.what == "code" and queries.was_frozen_here(session.store.conn, job.job)
+    host = host or job.host
 
     def pull(agent: Any) -> Fetched:
         channel, lines, said = agent.open_bulk("send", json.dumps(order.to_wire()))
         try:
             if "error" in said:
-                raise refusal(job.host, said["error"])
-            announced = _announced(job.host, said)
+                raise refusal(host, said["error"])
+            announced = _announced(host, said)
             source = _TarBytes(channel, lines, announced.bytes, progress)
             with unpacking.Folder(target, within, request.with_git) as folder:
-                tree = job.snapshot if frozen_here else ""
-                came = unpacking.unpack(source, folder, request.limit, tree, job.host, request.has_asked_for)
+                tree = job.snapshot if request.what == "code" else ""
+                came = unpacking.unpack(source, folder, request.limit, tree, host, request.has_asked_for)
             gone = announced.files - len(came.files) - len(came.refused)
             if gone > 0:
-                session.say(f"warning: {job.host}: {humanize.plural(gone, 'file')} went away before they were sent")
+                session.say(f"warning: {host}: {humanize.plural(gone, 'file')} went away before they were sent")
             elif announced.receipt and not came.refused:
                 with contextlib.suppress(NotFoundError):  # its folder has gone: no receipt is needed any more
                     agent.call(Received(job.job, announced.receipt))
@@ -131,7 +133,7 @@ def fetch(
             channel.close()
 
     try:
-        return session.retrying(job.host, pull)
+        return session.retrying(host, pull)
     except OSError as error:
         raise FoundationsError(f"{target}: {error.strerror or error}") from None
 

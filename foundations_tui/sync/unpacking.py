@@ -14,7 +14,7 @@ import os
 import stat
 import struct
 import tarfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
@@ -29,6 +29,8 @@ _LONGEST_HEADER = 1 << 20
 """Bytes of what a tar stream says of one file."""
 _MOST_FILES = 1_000_000
 _GIT = ".git"
+_LINK, _PROGRAM = "120000", "100755"
+"""Modes of git's."""
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _CHUNK = 1 << 20
@@ -244,7 +246,7 @@ def unpack(
         source: has ``read``, and ``is_cut``: whether more was read than it has.
         folder: where to.
         limit: bytes of files that are taken at most; 0 for no limit.
-        tree: git tree id that this client froze: links are made as they are when the stream is exactly that tree.
+        tree: git tree id: links are made as they are when the stream is exactly that tree.
         host: who sends it, for messages.
         asked: whether a name was asked for; nothing else is written.
     Raises:
@@ -284,6 +286,39 @@ def unpack(
     return done
 
 
+def write_files(files: Iterable[tuple[bytes, str, bytes]], folder: Folder, links_as_they_are: bool) -> Unpacked:
+    """Write the files of a snapshot below a folder; links come last.
+
+    Args:
+        files: (path, git's mode, content) of each; the content of a link is where it leads.
+        folder: where to.
+        links_as_they_are: whether links may lead anywhere.
+    Raises:
+        OSError: the disk does not take it.
+    """
+    done = Unpacked()
+    links: list[tuple[str, str]] = []
+    for path, mode, content in files:
+        name = os.fsdecode(path)
+        if mode == _LINK:
+            links.append((name, os.fsdecode(content)))
+        else:
+            _keep(
+                done,
+                name,
+                len(content),
+                lambda name=name, mode=mode, content=content: _write(folder, name, mode, content),
+            )
+    for name, target in links:
+        _keep(done, name, 0, lambda name=name, target=target: folder.link(name, target, links_as_they_are))
+    return done
+
+
+def _write(folder: Folder, name: str, mode: str, content: bytes) -> None:
+    with folder.new_file(name, 0o777 if mode == _PROGRAM else 0o666) as writer:
+        writer.write(content)
+
+
 def _unpack_file(
     tar: tarfile.TarFile, member: tarfile.TarInfo, folder: Folder, done: Unpacked, content: dict[bytes, tuple[str, str]]
 ) -> None:
@@ -298,7 +333,7 @@ def _unpack_file(
                 digest.update(page)
 
     if _keep(done, member.name, member.size, write):
-        mode = "100755" if member.mode & 0o100 else "100644"
+        mode = _PROGRAM if member.mode & 0o100 else "100644"
         content[os.fsencode(member.name)] = (mode, digest.hexdigest())
 
 
@@ -323,7 +358,7 @@ def _tree_of(content: dict[bytes, tuple[str, str]], links: list[tuple[str, str]]
     entries = dict(content)
     for name, target in links:
         data = os.fsencode(target)
-        entries[os.fsencode(name)] = ("120000", hashlib.sha1(b"blob %d\0%s" % (len(data), data)).hexdigest())
+        entries[os.fsencode(name)] = (_LINK, hashlib.sha1(b"blob %d\0%s" % (len(data), data)).hexdigest())
     top: dict[bytes, Any] = {}
     for path, entry in entries.items():
         *parents, last = path.split(b"/")

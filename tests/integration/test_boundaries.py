@@ -516,10 +516,10 @@ def bulk(role, nonce, rest):
 """
     evil.says(code)
     client.run("sync", "evil")
-    client.run("get", "a1b2c3", "x", "--code", "--dest", "out", code=1)
+    client.run("get", "a1b2c3", "x", "--code", "--dest", "out", code=4)
     (client.project / "own").mkdir()
     (client.project / "own" / "code").symlink_to(target)
-    client.run("get", "a1b2c3", "--code", "--dest", "own", code=1)
+    assert "is not the code" in client.run("get", "a1b2c3", "--code", "--dest", "own", code=4).stderr
     assert list(target.iterdir()) == []
     wait_until(lambda: True)
     assert checks.json_size({"a": 1}) == 7 and MOST_SPEC_BYTES == 1 << 20

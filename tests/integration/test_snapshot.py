@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from foundations_tui.errors import SnapshotError
-from foundations_tui.snapshot import freeze
+from foundations_tui.snapshot import freeze, objects
 
 
 def git(folder: Path, *words: str) -> str:
@@ -40,8 +40,8 @@ def repository(tmp_path: Path) -> Path:
 
 def content(taken: freeze.Snapshot) -> dict[bytes, tuple[str, bytes]]:
     """Return (mode, bytes) of each file in a snapshot."""
-    entries = [entry for entry in freeze.entries(taken) if entry.kind == "blob"]
-    blobs = {oid: data for oid, _, data in freeze.read_objects(taken, [entry.oid for entry in entries])}
+    entries = [entry for entry in objects.entries(taken.shadow, taken.tree) if entry.kind == "blob"]
+    blobs = {oid: data for oid, _, data in objects.read(taken.shadow, [entry.oid for entry in entries])}
     return {entry.path: (entry.mode, blobs[entry.oid]) for entry in entries}
 
 
@@ -219,7 +219,8 @@ def test_entries_beyond_a_base_are_what_changed(repository: Path) -> None:
     first = freeze.take(repository)
     (repository / "sub/inner.txt").write_text("other")
     second = freeze.take(repository)
-    assert {entry.path for entry in freeze.entries(second, first.tree)} == {b"sub", b"sub/inner.txt"}
+    changed = objects.entries(second.shadow, second.tree, first.tree)
+    assert {entry.path for entry in changed} == {b"sub", b"sub/inner.txt"}
 
 
 def test_no_such_folder(tmp_path: Path) -> None:
@@ -351,5 +352,5 @@ def test_any_edits_give_gits_own_tree(tmp_path: Path, seed: int) -> None:
             (root / ".gitignore").write_text(f"*.ckpt\n{'b.py' if turn % 20 == 8 else 'sub/'}\n")
         taken = freeze.take(root)
         assert taken.tree == tree_by_git(root, tmp_path / "index"), f"seed {seed}, turn {turn}"
-        blobs = [entry for entry in freeze.entries(taken) if entry.kind == "blob"]
+        blobs = [entry for entry in objects.entries(taken.shadow, taken.tree) if entry.kind == "blob"]
         assert (taken.files, taken.size) == (len(blobs), sum(entry.size for entry in blobs))

@@ -16,6 +16,7 @@ from foundations_tui.cli.params import (
     chosen_jobs,
     jobs_argument,
     json_option,
+    open_session,
     project_filter,
     reader,
     say,
@@ -52,7 +53,7 @@ def compare(
         _print_average(conn, rows, over, comparison.average(rows, over, directions, everything), as_json)
         return output.print_age(conn, {row.host for row in rows}, time.time())
     lines = comparison.compare(rows, directions, time.time(), everything)
-    difference = code_difference(conn, rows[:2]) if code else ""
+    difference = _code_difference(conn, rows[:2]) if code else ""
     if as_json:
         printed = {"jobs": [row.job for row in rows], "lines": [line.to_json() for line in lines]}
         output.print_json({**printed, "code": difference} if code else printed)
@@ -66,6 +67,14 @@ def compare(
     if difference:
         click.echo("\n" + several_lines(difference))
     output.print_age(conn, {row.host for row in rows}, time.time())
+
+
+def _code_difference(conn: sqlite3.Connection, rows: Sequence[JobRow]) -> str:
+    from foundations_tui.sync import code
+
+    with open_session() as session:
+        code.keep_here(session, rows)
+    return code_difference(conn, rows)
 
 
 def _print_average(

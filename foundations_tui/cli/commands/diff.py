@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from foundations_tui.analysis import log_diff
-from foundations_tui.analysis.code_diff import code_difference
+from foundations_tui.analysis.code_diff import code_difference, difference_from_folder
 from foundations_tui.analysis.log_diff import MOST_BYTES
 from foundations_tui.cli import output
-from foundations_tui.cli.params import JobName, job_argument, json_option, reader, say, sync_option
+from foundations_tui.cli.params import JobName, job_argument, json_option, open_session, reader, say, sync_option
 from foundations_tui.config import locations
 from foundations_tui.errors import UsageError
 from foundations_tui.store import queries
@@ -19,31 +20,38 @@ from foundations_tui.text import humanize
 from foundations_tui.text.sanitize import one_line, several_lines
 
 if TYPE_CHECKING:
+    import sqlite3
+
     from foundations_tui.store.rows import JobRow
+
+HERE = "."
+"""Names the working directory in place of a job."""
 
 
 @click.command()
 @job_argument
-@click.argument("other", type=JobName(), default="", metavar="[JOB]")
+@click.argument("other", type=JobName(), default="", metavar="[JOB|.]")
 @click.option("--log", "of_log", is_flag=True, help="What differs in their logs.")
 @click.option("--numbers", is_flag=True, help="With --log: also lines in which only numbers differ.")
 @sync_option
 @json_option
 def diff(job: str, other: str, of_log: bool, numbers: bool, sync_first: bool, as_json: bool) -> None:
-    """Show what differs in the code of two jobs; of one, what had been changed since the commit it stood on.
+    """Show how the code of two jobs differs; for one job, what had been changed since its commit.
 
-    With --log, what differs in their logs: lines that are the same but for their numbers count as the same.
+    With . the code of the job and that of the working directory. With --log, the logs of two jobs: lines that differ
+    only in numbers count as equal.
     """
     conn = reader(sync_first)
-    rows = [queries.find(conn, name) for name in (job, other) if name]
+    rows = [queries.find(conn, name) for name in (job, other) if name and name != HERE]
     if of_log and len(rows) < 2:
         raise UsageError("--log compares the logs of two jobs", "foundations diff JOB JOB --log")
     if numbers and not of_log:
         raise UsageError("--numbers is for logs", "foundations diff JOB JOB --log --numbers")
-    difference, is_cut = _logs(rows, numbers) if of_log else (code_difference(conn, rows), False)
+    difference, is_cut = _logs(rows, numbers) if of_log else (_code(conn, rows, other == HERE), False)
     if as_json:
         of = "log" if of_log else "code"
-        output.print_json({"jobs": [r.job for r in rows], "of": of, "difference": difference, "cut": is_cut})
+        names = [row.job for row in rows] + [HERE] * (other == HERE)
+        output.print_json({"jobs": names, "of": of, "difference": difference, "cut": is_cut})
         return
     if difference:
         click.echo(several_lines(difference))
@@ -53,6 +61,14 @@ def diff(job: str, other: str, of_log: bool, numbers: bool, sync_first: bool, as
         none = "" if difference else "no difference; "
         say(f"{none}only the first {humanize.size(MOST_BYTES)} of each log were compared")
     output.print_age(conn, {row.host for row in rows}, time.time())
+
+
+def _code(conn: sqlite3.Connection, rows: list[JobRow], with_here: bool) -> str:
+    from foundations_tui.sync import code
+
+    with open_session() as session:
+        code.keep_here(session, rows)
+    return difference_from_folder(rows[0], Path.cwd()) if with_here else code_difference(conn, rows)
 
 
 def _logs(rows: list[JobRow], numbers: bool) -> tuple[str, bool]:

@@ -17,6 +17,7 @@ from foundations_tui.config import locations
 from foundations_tui.session import Session
 from foundations_tui.store import queries
 from foundations_tui.store.rows import JobRow
+from foundations_tui.sync import code
 from foundations_tui.text import tables
 from foundations_tui.text.sanitize import several_lines
 from foundations_tui.ui.actions import background
@@ -149,6 +150,7 @@ class JobInspector:
 
     def _show_code(self, rows: list[JobRow]) -> None:
         def operation(progress: Progress, columns: int) -> Shown:
+            code.keep_here(self._session, rows)
             return Shown(several_lines(code_difference(self._session.store.conn, rows)) or "the code is the same")
 
         background.show(self._workspace, f"code of {'  and  '.join(name_of(row) for row in rows)}", operation)

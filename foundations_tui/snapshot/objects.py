@@ -1,0 +1,91 @@
+"""The objects of a snapshot, out of the repository of ours that holds them."""
+
+from __future__ import annotations
+
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from foundations_tui.errors import SnapshotError
+from foundations_tui.snapshot import git_cli
+
+
+class Damaged(SnapshotError):
+    """A snapshot is damaged."""
+
+
+@dataclass(frozen=True)
+class TreeEntry:
+    """One object of a tree."""
+
+    mode: str
+    kind: str
+    oid: str
+    size: int
+    """Bytes; 0 for a tree, and for a damaged file."""
+    path: bytes
+
+
+def entries(shadow: Path, tree: str, base: str | None = None) -> Iterator[TreeEntry]:
+    """Yield the objects of a snapshot, folders before what is in them.
+
+    Args:
+        shadow: GIT_DIR that has it.
+        tree: its id.
+        base: a tree whose objects are left out, as far as its paths tell; none are when it is not here any more.
+    """
+    if base and base != tree:
+        words = ["diff-tree", "-r", "-t", "-z", "--no-renames", base, tree]
+        changed = git_cli.run(shadow, *words, shadow=shadow, check=False)
+        if changed.returncode == 0:
+            yield from _diff_entries(changed.stdout)
+            return
+    listed = git_cli.run(shadow, "ls-tree", "-r", "-t", "-z", "-l", "--full-tree", tree, shadow=shadow)
+    for line in listed.stdout.split(b"\0")[:-1]:
+        facts, path = line.split(b"\t", 1)
+        mode, kind, oid, size = facts.decode().split()
+        yield TreeEntry(mode, kind, oid, int(size) if size.isdigit() else 0, path)
+
+
+def read(shadow: Path, oids: list[str]) -> Iterator[tuple[str, str, bytes]]:
+    """Yield (object id, "blob" or "tree", content) of objects, in the order asked for.
+
+    Raises:
+        Damaged: one is not there, or cannot be read.
+    """
+    with tempfile.TemporaryFile() as names_file:
+        names_file.write("".join(oid + "\n" for oid in oids).encode())
+        names_file.seek(0)
+        command = ["git", "cat-file", "--batch", "--buffer"]
+        env = git_cli.environment({"GIT_DIR": str(shadow)})
+        with subprocess.Popen(command, env=env, stdin=names_file, stdout=subprocess.PIPE) as git:
+            assert git.stdout is not None
+            for oid in oids:
+                head = git.stdout.readline().split()
+                if len(head) != 3:
+                    raise Damaged(f"object {oid} of a snapshot is missing or damaged in {shadow}")
+                content = git.stdout.read(int(head[2]))
+                git.stdout.read(1)
+                yield oid, head[1].decode(), content
+
+
+def files(shadow: Path, tree: str) -> Iterator[tuple[bytes, str, bytes]]:
+    """Yield (path, git's mode, content) of the files and links of a snapshot.
+
+    Raises:
+        Damaged: one is not there, or cannot be read.
+    """
+    listed = [entry for entry in entries(shadow, tree) if entry.kind == "blob"]
+    contents = read(shadow, [entry.oid for entry in listed])
+    for entry, (_, _, content) in zip(listed, contents, strict=True):
+        yield entry.path, entry.mode, content
+
+
+def _diff_entries(output: bytes) -> Iterator[TreeEntry]:
+    fields = output.split(b"\0")[:-1]
+    for facts, path in zip(fields[::2], fields[1::2], strict=True):
+        _, mode, _, oid, status = facts.decode().split()
+        if status != "D":
+            yield TreeEntry(mode, "tree" if mode == "040000" else "blob", oid, -1, path)
