@@ -8,7 +8,6 @@ from pathlib import Path
 
 from foundations_tui.errors import SnapshotError
 
-
 DURABLE = ("-c", "core.fsync=loose-object,reference", "-c", "core.fsyncMethod=batch")
 """Options by which what is written outlives a loss of power; a git before 2.36 passes over them."""
 
