@@ -83,6 +83,15 @@ def take(folder: Path, max_file: int = 100 << 20, include: tuple[str, ...] = ())
     return Snapshot(tree, shadow, root, subdir, files, size, empty, git_facts)
 
 
+def kept(tree: str) -> Snapshot | None:
+    """Return a snapshot that this client has, by its git tree id; None when it has not."""
+    for shadow in shadows.holding(tree):
+        with contextlib.suppress(git_cli.GitFailed):
+            sizes = [entry.size for entry in objects.entries(shadow, tree) if entry.kind == "blob"]
+            return Snapshot(tree, shadow, shadows.root_of(shadow), "", len(sizes), sum(sizes))
+    return None
+
+
 def top_of(folder: Path) -> Path:
     """Return the top of the working tree that a folder is in, which is what ``take`` takes whole.
 

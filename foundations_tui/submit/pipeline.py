@@ -179,15 +179,17 @@ def _call_back(session: Session, accepted: Iterable[SubmittedJob]) -> None:
 
 
 def submit_again(session: Session, host: str, rows: list[JobRow]) -> list[JobSpec]:
-    """Submit jobs of one host again as they were specified: the same code, which is still there.
+    """Submit jobs of one host again as they were specified, with the same code: this client's, else the host's.
 
     Raises:
-        UsageError: one had secrets. NotFoundError: the host has forgotten the code. HostError: it is out of reach.
+        UsageError: one had secrets. NotFoundError: neither has the code. HostError: the host is out of reach.
     """
     old = [JobSpec.from_wire(queries.spec(session.store.conn, row.job)) for row in rows]
     if any(spec.private for spec in old):
         raise UsageError("jobs with secrets or notices are submitted again by hand: those are kept nowhere")
     specs = [replace(spec, job=os.urandom(6).hex(), created_at=time.time(), client=session.client_id) for spec in old]
+    for frozen in filter(None, map(freeze.kept, dict.fromkeys(spec.snapshot for spec in specs))):
+        session.retrying(host, lambda agent, frozen=frozen: shipping.ship(agent, session.store, frozen, SILENT))  # type: ignore[misc]
     writes.add_intents(session.store, specs, host, own_identity())
     try:
         _send(session, specs, host, {}, None, SILENT)

@@ -171,3 +171,20 @@ def test_another_host_that_has_the_code_gives_it(client: Client, sshd: Sshd, tmp
     shutil.rmtree(client.home / "agent")
     shutil.rmtree(client.home / "snapshots")
     client.run("get", there, "--code", "--dest", str(tmp_path / "gone"), code=3)
+
+
+def test_a_sweep_is_resumed_after_its_host_was_wiped(client: Client, sshd: Sshd) -> None:
+    root = client.add_host("box", sshd)
+    (client.project / "train.py").write_text("import sys\nprint(open('data.txt').read(), sys.argv[1])\n")
+    (client.project / "data.txt").write_text("kept")
+    client.run("pause", "--host", "box")
+    jobs = client.json("submit", "--host", "box", "--sweep", "x=1,2", "--", "python", "train.py", "{x}")
+    sweep = jobs[0]["sweep"]
+    agents.end(root)
+    shutil.rmtree(root)
+    (client.project / "data.txt").write_text("changed since")
+    client.run("sync")
+    again = client.json_of("sweep", "resume", sweep, "--json")
+    ids = [row["job"] for row in again]
+    client.run("wait", *ids)
+    assert sorted(client.run("logs", job).stdout for job in ids) == ["kept 1\n", "kept 2\n"]
