@@ -84,6 +84,11 @@ def synced_folder(job: str) -> Path:
     return data_folder() / "synced" / job
 
 
+def incoming_folder() -> Path:
+    """Return the folder in which what hosts send lies until it was checked; nothing is read from it otherwise."""
+    return data_folder() / "incoming"
+
+
 def snapshots_folder() -> Path:
     """Return the folder of the shadow repositories."""
     return data_folder() / "snapshots"

@@ -168,8 +168,11 @@ def _freeze_whole(root: Path, is_repository: bool, max_file: int, include: tuple
                 return _freeze(root, shadow, is_repository, max_file, include)
             except git_cli.GitFailed:
                 shadows.set_aside(shadow)
+            try:
                 os.rename(fresh, shadow)
                 return frozen
+            except OSError:  # another process was faster
+                return _freeze(root, shadows.of_tree(root), is_repository, max_file, include)
 
 
 def _freeze(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import re
 import shutil
 import subprocess
 import tempfile
@@ -24,6 +25,7 @@ _NO_REPOSITORY_EXCLUDES = "__pycache__/\n*.pyc\n.venv/\nvenv/\nnode_modules/\n.i
 """What a folder without a repository, and so perhaps without a .gitignore, hardly wants to ship."""
 _REFS = "refs/foundations/"
 """Begins the ref of a snapshot."""
+_NAME = re.compile(r"(?:[0-9a-f]{16}|fetched)(?:\.damaged-[0-9a-f]{8})?\Z")
 _ROOT = "root"
 """File of a shadow GIT_DIR that names the top of the tree."""
 _SETTINGS = {
@@ -155,7 +157,9 @@ def holding(tree: str) -> Iterator[Path]:
 
 
 def _all() -> list[Path]:
-    return sorted(path.parent for path in locations.snapshots_folder().glob("*/HEAD"))
+    """Return the shadow GIT_DIRs that are in their places: a folder that is called otherwise is none of ours."""
+    folders = sorted(path.parent for path in locations.snapshots_folder().glob("*/HEAD"))
+    return [folder for folder in folders if _NAME.match(folder.name)]
 
 
 def _git(shadow: Path, *words: str, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import shutil
 import tempfile
+import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -16,6 +19,8 @@ from foundations_tui.sync import outputs, unpacking
 from foundations_tui.sync.outputs import FetchRequest
 from foundations_tui.sync.unpacking import Unpacked
 
+_OLD = 86_400.0
+"""Seconds."""
 Received = Callable[[int, int], None]
 """Takes (bytes that came, bytes in all)."""
 
@@ -82,8 +87,17 @@ def _bring(session: Session, job: JobRow, received: Received) -> None:
 
 def _bring_from(session: Session, job: JobRow, host: str, received: Received) -> None:
     """Bring the code of a job from a host; what it sends is kept only when it is exactly that tree."""
-    folder = locations.snapshots_folder()
+    folder = locations.incoming_folder()
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with tempfile.TemporaryDirectory(prefix="coming-", dir=folder) as name:
-        outputs.fetch(session, job, FetchRequest("code", with_git=True), Path(name), received, host=host)
+    _remove_left(folder)
+    with tempfile.TemporaryDirectory(dir=folder) as name:
+        outputs.fetch(session, job, FetchRequest("code"), Path(name), received, host=host)
         shadows.take_in(Path(name), job.snapshot, job.job, host)
+
+
+def _remove_left(folder: Path) -> None:
+    """Remove what processes left that were killed."""
+    for left in folder.iterdir():
+        with contextlib.suppress(OSError):
+            if time.time() - left.stat().st_mtime > _OLD:
+                shutil.rmtree(left, ignore_errors=True)

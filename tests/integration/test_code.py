@@ -188,3 +188,23 @@ def test_a_sweep_is_resumed_after_its_host_was_wiped(client: Client, sshd: Sshd)
     ids = [row["job"] for row in again]
     client.run("wait", *ids)
     assert sorted(client.run("logs", job).stdout for job in ids) == ["kept 1\n", "kept 2\n"]
+
+
+def test_what_looks_like_a_repository_among_what_comes_is_never_used(client: Client, tmp_path: Path) -> None:
+    """A git that is asked for an object in a repository of a host's runs what its configuration says."""
+    mark = tmp_path / "ran"
+    job = client.submit("--", "true")
+    for folder in (client.home / "incoming" / "tmpx", client.home / "snapshots" / "tmpx"):
+        subprocess.run(["git", "init", "-q", "--bare", folder], check=True)
+        with (folder / "config").open("a") as config:
+            config.write("[extensions]\npartialClone = o\n[core]\nrepositoryformatversion = 1\n")
+            config.write(
+                f'[remote "o"]\nurl = "ext::sh -c touch% {mark}"\npromisor = true\n[protocol "ext"]\nallow = always\n'
+            )
+        subprocess.run(["git", "--git-dir", folder, "cat-file", "-e", "1" * 40], capture_output=True)
+        assert mark.exists(), "the trap works"
+        mark.unlink()
+    shutil.rmtree(next((client.home / "snapshots").glob("[0-9a-f]*")))
+    client.run("get", job, "--code", "--dest", str(tmp_path / "got"))
+    client.run("diff", job, ".")
+    assert not mark.exists()
