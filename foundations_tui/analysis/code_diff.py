@@ -31,9 +31,13 @@ def code_difference(conn: sqlite3.Connection, rows: Sequence[JobRow]) -> str:
     return difference.since_commit(rows[0].snapshot, str(commit))
 
 
-def difference_from_folder(row: JobRow, folder: Path) -> str:
+def difference_from_folder(row: JobRow, folder: Path, reverse: bool = False) -> str:
     """Return how the working tree that a folder is in differs from the code of a job, as ``git diff`` prints it.
 
+    Args:
+        row: the job.
+        folder: in the tree.
+        reverse: how the job differs from the tree instead.
     Raises:
         NotFoundError: the job has no snapshot, or it is not here. SnapshotError: the folder cannot be frozen.
     """
@@ -44,4 +48,5 @@ def difference_from_folder(row: JobRow, folder: Path) -> str:
         raise NotFoundError("a run that was started by hand has no snapshot to compare")
     project = load_project(folder)
     frozen = freeze.take(freeze.top_of(folder), project.max_file, project.include)
-    return difference.of_snapshots(row.snapshot, frozen.tree)
+    trees = [row.snapshot, frozen.tree]
+    return difference.of_snapshots(*(reversed(trees) if reverse else trees))

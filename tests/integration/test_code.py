@@ -134,7 +134,9 @@ def test_the_working_directory_is_compared_with_a_job(client: Client) -> None:
     shown = client.json("diff", job, ".", cwd=client.project / "sub")
     assert shown["jobs"] == [job, "."] and "-print(1)\n+print(2)" in shown["difference"]
     assert "x.log" not in shown["difference"]
-    assert client.run("diff", job, ".", "--log", code=2).stderr
+    assert "-print(2)\n+print(1)" in client.run("diff", ".", job).stdout
+    assert "name a job" in client.run("diff", ".", code=2).stderr
+    assert "--log" in client.run("diff", job, ".", "--log", code=2).stderr
 
 
 def test_a_second_client_gets_the_code_when_it_compares(client: Client, sshd: Sshd, tmp_path: Path) -> None:

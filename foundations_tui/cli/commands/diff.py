@@ -12,7 +12,7 @@ from foundations_tui.analysis import log_diff
 from foundations_tui.analysis.code_diff import code_difference, difference_from_folder
 from foundations_tui.analysis.log_diff import MOST_BYTES
 from foundations_tui.cli import output
-from foundations_tui.cli.params import JobName, job_argument, json_option, open_session, reader, say, sync_option
+from foundations_tui.cli.params import JobName, json_option, open_session, reader, say, sync_option
 from foundations_tui.config import locations
 from foundations_tui.errors import UsageError
 from foundations_tui.store import queries
@@ -29,7 +29,7 @@ HERE = "."
 
 
 @click.command()
-@job_argument
+@click.argument("job", type=JobName(), metavar="JOB|.")
 @click.argument("other", type=JobName(), default="", metavar="[JOB|.]")
 @click.option("--log", "of_log", is_flag=True, help="What differs in their logs.")
 @click.option("--numbers", is_flag=True, help="With --log: also lines in which only numbers differ.")
@@ -43,14 +43,16 @@ def diff(job: str, other: str, of_log: bool, numbers: bool, sync_first: bool, as
     """
     conn = reader(sync_first)
     rows = [queries.find(conn, name) for name in (job, other) if name and name != HERE]
+    if not rows:
+        raise UsageError("name a job", "foundations diff JOB . compares it with the working directory")
     if of_log and len(rows) < 2:
         raise UsageError("--log compares the logs of two jobs", "foundations diff JOB JOB --log")
     if numbers and not of_log:
         raise UsageError("--numbers is for logs", "foundations diff JOB JOB --log --numbers")
-    difference, is_cut = _logs(rows, numbers) if of_log else (_code(conn, rows, other == HERE), False)
+    names = [queries.find(conn, name).job if name != HERE else HERE for name in (job, other) if name]
+    difference, is_cut = _logs(rows, numbers) if of_log else (_code(conn, rows, names), False)
     if as_json:
         of = "log" if of_log else "code"
-        names = [row.job for row in rows] + [HERE] * (other == HERE)
         output.print_json({"jobs": names, "of": of, "difference": difference, "cut": is_cut})
         return
     if difference:
@@ -63,12 +65,14 @@ def diff(job: str, other: str, of_log: bool, numbers: bool, sync_first: bool, as
     output.print_age(conn, {row.host for row in rows}, time.time())
 
 
-def _code(conn: sqlite3.Connection, rows: list[JobRow], with_here: bool) -> str:
+def _code(conn: sqlite3.Connection, rows: list[JobRow], names: list[str]) -> str:
     from foundations_tui.sync import code
 
     with open_session() as session:
         code.keep_here(session, rows)
-    return difference_from_folder(rows[0], Path.cwd()) if with_here else code_difference(conn, rows)
+    if HERE in names:
+        return difference_from_folder(rows[0], Path.cwd(), reverse=names[0] == HERE)
+    return code_difference(conn, rows)
 
 
 def _logs(rows: list[JobRow], numbers: bool) -> tuple[str, bool]:
