@@ -75,9 +75,11 @@ def keep_here(session: Session, jobs: Iterable[JobRow]) -> None:
 
 
 def _bring(session: Session, job: JobRow, received: Received) -> None:
-    """Bring the code of a job from its host, or from any that has it."""
+    """Bring the code of a job from its host, or from any that has it and was in reach when it was last asked."""
+    known = queries.hosts(session.store.conn)
+    others = [name for name in session.hosts.hosts if name in known and known[name].state == "reachable"]
     problems: list[FoundationsError] = []
-    for host in dict.fromkeys([job.host, *session.hosts.hosts]):
+    for host in dict.fromkeys([job.host, *others]):
         try:
             return _bring_from(session, job, host, received)
         except (NotFoundError, HostError) as error:
