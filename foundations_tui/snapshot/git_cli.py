@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 from foundations_tui.errors import SnapshotError
@@ -38,13 +40,20 @@ def run(
         if index is not None:
             extra["GIT_CONFIG_GLOBAL"] = os.devnull
     env = environment(extra)
-    try:
+    with needing_git():
         done = subprocess.run(command, cwd=root, env=env, input=stdin, capture_output=True)
-    except FileNotFoundError:
-        raise SnapshotError("git is not installed", "install git, for example: apt install git") from None
     if check and done.returncode != 0:
         raise GitFailed(f"git {words[0]} failed: {done.stderr.decode(errors='replace').strip()}")
     return done
+
+
+@contextlib.contextmanager
+def needing_git() -> Iterator[None]:
+    """Say what is missing when the program git is not there."""
+    try:
+        yield
+    except FileNotFoundError:
+        raise SnapshotError("git is not installed", "install git, for example: apt install git") from None
 
 
 def environment(extra: dict[str, str]) -> dict[str, str]:

@@ -164,4 +164,5 @@ def _all() -> list[Path]:
 
 def _git(shadow: Path, *words: str, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
     command = ["git", *git_cli.DURABLE, "--git-dir", str(shadow), *words]
-    return subprocess.run(command, env=git_cli.environment({}), input=stdin, capture_output=True)
+    with git_cli.needing_git():
+        return subprocess.run(command, env=git_cli.environment({}), input=stdin, capture_output=True)

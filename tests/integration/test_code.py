@@ -210,3 +210,10 @@ def test_what_looks_like_a_repository_among_what_comes_is_never_used(client: Cli
     client.run("get", job, "--code", "--dest", str(tmp_path / "got"))
     client.run("diff", job, ".")
     assert not mark.exists()
+
+
+def test_without_git_it_is_said_what_is_missing(client: Client, tmp_path: Path) -> None:
+    job = client.submit("--", "true")
+    for words in (["get", job, "--code", "--dest", str(tmp_path / "got")], ["diff", job, "."], ["diff", job, job]):
+        done = client.run(*words, code=1, env={"PATH": str(tmp_path)})
+        assert "install git" in done.stderr, done.stderr
