@@ -28,6 +28,8 @@ Say = Callable[[str], None]
 _RETRY_SECONDS = 60.0
 _MOST_REPEATS = 4
 """Failures in a row on one connection: then it is the host that does not answer, not the connection that drops."""
+_LONG_TRY, _MOST_BEGUN_ANEW = 300.0, 20
+"""Seconds after which a try has done something: more than any time-out of ours; and how often that counts."""
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 8.0
 
 
@@ -130,12 +132,12 @@ class Session:
         Args:
             host: which.
             action: safe to be done twice.
-            seconds: how long to try again, from the first failure on; what has gone on for longer begins anew.
+            seconds: how long to try again, from the first failure on; what has gone on for minutes begins anew.
         Raises:
             HostError: it did not come back in time, or fails again and again on a connection that stands.
         """
         agent = self.agent(host)
-        deadline, pause, repeats = 0.0, _FIRST_PAUSE, 0
+        deadline, pause, repeats, begun_anew = 0.0, _FIRST_PAUSE, 0, 0
         while True:
             began = time.monotonic()
             try:
@@ -143,8 +145,10 @@ class Session:
                 return action(agent)
             except HostUnreachable as error:
                 now = time.monotonic()
-                if not deadline or now - began > seconds:
-                    deadline, pause, repeats = now + seconds, _FIRST_PAUSE, 0
+                if not deadline:
+                    deadline = now + seconds
+                elif now - began > _LONG_TRY and begun_anew < _MOST_BEGUN_ANEW:
+                    deadline, pause, begun_anew = now + seconds, _FIRST_PAUSE, begun_anew + 1
                 repeats = repeats + 1 if agent.is_alive else 0
                 if now + pause > deadline or repeats == _MOST_REPEATS:
                     raise

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -60,7 +61,9 @@ def read(shadow: Path, oids: list[str]) -> Iterator[tuple[str, str, bytes]]:
         names_file.seek(0)
         command = ["git", "cat-file", "--batch", "--buffer"]
         env = git_cli.environment({"GIT_DIR": str(shadow)})
-        with subprocess.Popen(command, env=env, stdin=names_file, stdout=subprocess.PIPE) as git:
+        with subprocess.Popen(
+            command, env=env, stdin=names_file, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+        ) as git:
             assert git.stdout is not None
             for oid in oids:
                 head = git.stdout.readline().split()
@@ -68,6 +71,8 @@ def read(shadow: Path, oids: list[str]) -> Iterator[tuple[str, str, bytes]]:
                     raise Damaged(f"object {oid} of a snapshot is missing or damaged in {shadow}")
                 content = git.stdout.read(int(head[2]))
                 git.stdout.read(1)
+                if hashlib.sha1(b"%s %d\0%s" % (head[1], len(content), content)).hexdigest() != oid:
+                    raise Damaged(f"object {oid} of a snapshot is damaged in {shadow}")
                 yield oid, head[1].decode(), content
 
 

@@ -122,6 +122,8 @@ def drop_caches(shadow: Path) -> None:
 
 def set_aside(shadow: Path) -> None:
     """Move a shadow GIT_DIR with damaged objects out of the way: the snapshots in it that are whole stay readable."""
+    if ".damaged-" in shadow.name:
+        return
     with contextlib.suppress(FileNotFoundError):  # another process was faster
         os.rename(shadow, shadow.with_name(f"{shadow.name}.damaged-{os.urandom(4).hex()}"))
 

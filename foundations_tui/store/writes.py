@@ -426,7 +426,7 @@ def _lose_unknown(store: Store, host: str, journal: str, earlier: list[str]) -> 
         earlier: ids that the same journal had before it was damaged.
     """
     query = (
-        "SELECT job, journal FROM jobs WHERE host = ? AND state IN ('queued', 'preparing', 'running')"
+        "SELECT job, journal FROM jobs WHERE host = ? AND state NOT IN ('submitting', 'completed', 'failed', 'stopped', 'lost')"
         " AND journal IS NOT NULL AND journal != ?"
     )
     for row in store.conn.execute(query, [host, journal]).fetchall():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import logging
 import os
 import threading
@@ -14,7 +16,14 @@ from foundations_tui import __version__
 from foundations_tui.config import toml
 from foundations_tui.config.hosts import owner_name
 from foundations_tui.config.project import ProjectConfig, data_of, load_project
-from foundations_tui.errors import FoundationsError, HostRefused, HostUnreachable, NotFoundError, UsageError
+from foundations_tui.errors import (
+    FoundationsError,
+    HostRefused,
+    HostUnreachable,
+    NotFoundError,
+    SnapshotError,
+    UsageError,
+)
 from foundations_tui.hosts.agent import Agent
 from foundations_tui.session import Session
 from foundations_tui.snapshot import freeze, shadows
@@ -188,14 +197,20 @@ def submit_again(session: Session, host: str, rows: list[JobRow]) -> list[JobSpe
     if any(spec.private for spec in old):
         raise UsageError("jobs with secrets or notices are submitted again by hand: those are kept nowhere")
     specs = [replace(spec, job=os.urandom(6).hex(), created_at=time.time(), client=session.client_id) for spec in old]
-    for frozen in filter(None, map(freeze.kept, dict.fromkeys(spec.snapshot for spec in specs))):
-        session.retrying(host, lambda agent, frozen=frozen: shipping.ship(agent, session.store, frozen, SILENT))  # type: ignore[misc]
+    own = {row.snapshot for row in rows if queries.was_frozen_here(session.store.conn, row.job)}
+    for frozen in filter(None, map(freeze.kept, own)):
+        with contextlib.suppress(SnapshotError):  # it is damaged here; the host may have it
+            session.retrying(host, functools.partial(_ship_again, session, frozen))
     writes.add_intents(session.store, specs, host, own_identity())
     try:
         _send(session, specs, host, {}, None, SILENT)
     except NotFoundError as error:
         raise NotFoundError(f"{host}: {error}", "submit it from the working tree") from None
     return specs
+
+
+def _ship_again(session: Session, frozen: Snapshot, agent: Agent) -> None:
+    shipping.ship(agent, session.store, frozen, SILENT)
 
 
 def _submit_to(

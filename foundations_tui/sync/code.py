@@ -52,12 +52,13 @@ def write(
     # Links lead where they led here; those that only a host knows of stay inside the folder.
     is_ours = queries.was_frozen_here(session.store.conn, job.job)
     for may_bring in (True, False):
-        for shadow in shadows.holding(job.snapshot):
+        for shadow in list(shadows.holding(job.snapshot)):
             try:
                 with unpacking.Folder(target, within, with_git) as folder:
                     return unpacking.write_files(objects.files(shadow, job.snapshot), folder, is_ours)
             except objects.Damaged as error:
                 session.say(f"warning: {error}")
+                shadows.set_aside(shadow)
         if may_bring:
             _bring(session, job, received)
     raise NotFoundError(f"the code of job {job.job} is not here whole, nor does a host have it")
@@ -82,7 +83,7 @@ def _bring(session: Session, job: JobRow, received: Received) -> None:
     for host in dict.fromkeys([job.host, *others]):
         try:
             return _bring_from(session, job, host, received)
-        except (NotFoundError, HostError) as error:
+        except FoundationsError as error:
             problems.append(error)
     raise next((error for error in problems if isinstance(error, HostError)), problems[0])
 

@@ -278,16 +278,12 @@ def _kill_once(find: Find, deadline: float) -> Set[int]:
 
 
 def _kill(pids: Iterable[int]) -> Set[int]:
-    """Kill processes, each with its group: a group is signalled at once, also what is just being forked in it."""
-    alive = {pid: stat for pid in pids if pid != os.getpid() for stat in [_stat(pid)] if stat and stat[0] != "Z"}
-    for pid, stat in alive.items():
-        group = int(stat[2])
-        if group not in (0, os.getpgrp()) and not is_agent(pid):
-            try:
-                os.killpg(group, signal.SIGKILL)
-            except (ProcessLookupError, PermissionError):
-                pass
-        send_signal(pid, signal.SIGKILL, int(stat[19]))
+    """Kill those of some processes that are alive, and return them."""
+    alive = {
+        pid: started for pid in pids for started in [start_time(pid)] if started is not None and pid != os.getpid()
+    }
+    for pid, started in alive.items():
+        send_signal(pid, signal.SIGKILL, started)
     return set(alive)
 
 

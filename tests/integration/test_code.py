@@ -217,3 +217,20 @@ def test_without_git_it_is_said_what_is_missing(client: Client, tmp_path: Path) 
     for words in (["get", job, "--code", "--dest", str(tmp_path / "got")], ["diff", job, "."], ["diff", job, job]):
         done = client.run(*words, code=1, env={"PATH": str(tmp_path)})
         assert "install git" in done.stderr, done.stderr
+
+
+def test_a_file_that_is_cut_in_a_snapshot_is_not_written(client: Client, tmp_path: Path) -> None:
+    (client.project / "z.bin").write_bytes(os.urandom(300_000))
+    job = client.submit("--", "true")
+    shadow = the_shadow(client)
+    oid = snapshot_git(shadow, "rev-parse", f"{client.job(job)['snapshot']}:z.bin").strip()
+    path = shadow / "objects" / oid[:2] / oid[2:]
+    path.chmod(0o600)
+    path.write_bytes(path.read_bytes()[:150_000])
+    client.run("get", job, "--code", "--dest", str(tmp_path / "got"))
+    assert (tmp_path / "got/code/z.bin").read_bytes() == (client.project / "z.bin").read_bytes()
+    fetched = client.home / "snapshots/fetched/objects" / oid[:2] / oid[2:]
+    fetched.chmod(0o600)
+    fetched.write_bytes(b"")
+    client.run("get", job, "--code", "--dest", str(tmp_path / "again"))
+    assert (tmp_path / "again/code/z.bin").read_bytes() == (client.project / "z.bin").read_bytes()

@@ -66,7 +66,7 @@ def test_what_drops_is_tried_again_for_a_minute(clock: Clock) -> None:
 
 
 def test_what_went_on_for_long_is_tried_again_each_time_it_drops(clock: Clock) -> None:
-    host = Host(clock, [600.0, 2.0, 300.0, 100.0], drops=True)
+    host = Host(clock, [600.0, 2.0, 400.0, 30.0], drops=True)
     assert host.retrying("local", host.work) == "done" and host.tries == 5
 
 
@@ -75,3 +75,12 @@ def test_a_host_that_fails_while_the_connection_stands_is_given_up_soon(clock: C
     with pytest.raises(HostUnreachable):
         host.retrying("local", host.work)
     assert host.tries == 4 and clock.now - 1000 < 10
+
+
+@pytest.mark.parametrize("drops", [True, False])
+@pytest.mark.parametrize("seconds", [10.05, 31.0, 121.0, 1000.0])
+def test_time_outs_are_not_taken_for_work(clock: Clock, seconds: float, drops: bool) -> None:
+    host = Host(clock, [seconds] * 1000, drops)
+    with pytest.raises(HostUnreachable):
+        host.retrying("local", host.work, 10)
+    assert host.tries <= (2 if seconds < 300 else 25)
