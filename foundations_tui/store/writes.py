@@ -426,8 +426,8 @@ def _lose_unknown(store: Store, host: str, journal: str, earlier: list[str]) -> 
         earlier: ids that the same journal had before it was damaged.
     """
     query = (
-        "SELECT job, journal FROM jobs WHERE host = ? AND state NOT IN ('submitting', 'completed', 'failed', 'stopped', 'lost')"
-        " AND journal IS NOT NULL AND journal != ?"
+        "SELECT job, journal FROM jobs WHERE host = ? AND journal IS NOT NULL AND journal != ?"
+        " AND state NOT IN ('submitting', 'completed', 'failed', 'stopped', 'lost')"
     )
     for row in store.conn.execute(query, [host, journal]).fetchall():
         words = "host was reinstalled"
