@@ -71,7 +71,7 @@ def take(folder: Path, max_file: int = 100 << 20, include: tuple[str, ...] = ())
     shadow = shadows.of_tree(root)
     with ThreadPoolExecutor(1) as pool:
         looked = pool.submit(_empty_folders, root, None if repository else shadow)
-        tree, files, size = _freeze_whole(root, repository is not None, max_file, include)
+        tree, files, size = _freeze_whole(root, shadow, repository is not None, max_file, include)
         empty = looked.result()
     subdir = "" if folder == root else folder.relative_to(root).as_posix()
     if subdir and not git_cli.run(root, "ls-tree", tree, f"{subdir}/", shadow=shadow).stdout:
@@ -152,12 +152,13 @@ def _not_ignored(root: Path, shadow: Path | None, folders: list[bytes]) -> list[
     return kept
 
 
-def _freeze_whole(root: Path, is_repository: bool, max_file: int, include: tuple[str, ...]) -> tuple[str, int, int]:
+def _freeze_whole(
+    root: Path, shadow: Path, is_repository: bool, max_file: int, include: tuple[str, ...]
+) -> tuple[str, int, int]:
     """Return (tree, files, bytes) of the files on disk; what is damaged of ours is made again, and nothing is lost.
 
     Whether it is, or something is wrong with the files, shows a repository that has nothing yet.
     """
-    shadow = shadows.of_tree(root)
     try:
         return _freeze(root, shadow, is_repository, max_file, include)
     except git_cli.GitFailed:

@@ -6,9 +6,10 @@ import contextlib
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
+from foundations_tui.analysis import code_diff
 from foundations_tui.config import locations
 from foundations_tui.errors import FoundationsError, HostError, NotFoundError
 from foundations_tui.session import Session
@@ -73,6 +74,18 @@ def keep_here(session: Session, jobs: Iterable[JobRow]) -> None:
     for job in jobs:
         if job.snapshot and not any(shadows.holding(job.snapshot)):
             _bring(session, job, no_progress)
+
+
+def difference(session: Session, jobs: Sequence[JobRow]) -> str:
+    """Return how the code of jobs differs, brought here as needed; see ``code_diff.code_difference``."""
+    keep_here(session, jobs)
+    return code_diff.code_difference(session.store.conn, jobs)
+
+
+def difference_from_folder(session: Session, job: JobRow, folder: Path, reverse: bool = False) -> str:
+    """Return how a folder's working tree differs from the code of a job; see ``code_diff.difference_from_folder``."""
+    keep_here(session, [job])
+    return code_diff.difference_from_folder(job, folder, reverse)
 
 
 def _bring(session: Session, job: JobRow, received: Received) -> None:

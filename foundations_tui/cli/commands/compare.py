@@ -10,7 +10,6 @@ import click
 
 from foundations_tui.analysis import comparison
 from foundations_tui.analysis.cells import cell
-from foundations_tui.analysis.code_diff import code_difference
 from foundations_tui.cli import output
 from foundations_tui.cli.params import (
     chosen_jobs,
@@ -53,7 +52,7 @@ def compare(
         _print_average(conn, rows, over, comparison.average(rows, over, directions, everything), as_json)
         return output.print_age(conn, {row.host for row in rows}, time.time())
     lines = comparison.compare(rows, directions, time.time(), everything)
-    difference = _code_difference(conn, rows[:2]) if code else ""
+    difference = _code_difference(rows[:2]) if code else ""
     if as_json:
         printed = {"jobs": [row.job for row in rows], "lines": [line.to_json() for line in lines]}
         output.print_json({**printed, "code": difference} if code else printed)
@@ -69,12 +68,11 @@ def compare(
     output.print_age(conn, {row.host for row in rows}, time.time())
 
 
-def _code_difference(conn: sqlite3.Connection, rows: Sequence[JobRow]) -> str:
+def _code_difference(rows: Sequence[JobRow]) -> str:
     from foundations_tui.sync import code
 
     with open_session() as session:
-        code.keep_here(session, rows)
-    return code_difference(conn, rows)
+        return code.difference(session, rows)
 
 
 def _print_average(

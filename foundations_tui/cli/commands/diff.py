@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 import click
 
 from foundations_tui.analysis import log_diff
-from foundations_tui.analysis.code_diff import code_difference, difference_from_folder
 from foundations_tui.analysis.log_diff import MOST_BYTES
 from foundations_tui.cli import output
 from foundations_tui.cli.params import JobName, json_option, open_session, reader, say, sync_option
@@ -20,8 +19,6 @@ from foundations_tui.text import humanize
 from foundations_tui.text.sanitize import one_line, several_lines
 
 if TYPE_CHECKING:
-    import sqlite3
-
     from foundations_tui.store.rows import JobRow
 
 HERE = "."
@@ -42,17 +39,18 @@ def diff(job: str, other: str, of_log: bool, numbers: bool, sync_first: bool, as
     only in numbers count as equal.
     """
     conn = reader(sync_first)
-    rows = [queries.find(conn, name) for name in (job, other) if name and name != HERE]
+    sides = [None if name == HERE else queries.find(conn, name) for name in (job, other) if name]
+    rows = [row for row in sides if row is not None]
     if not rows:
         raise UsageError("name a job", "foundations diff JOB . compares it with the working directory")
     if of_log and len(rows) < 2:
         raise UsageError("--log compares the logs of two jobs", "foundations diff JOB JOB --log")
     if numbers and not of_log:
         raise UsageError("--numbers is for logs", "foundations diff JOB JOB --log --numbers")
-    names = [queries.find(conn, name).job if name != HERE else HERE for name in (job, other) if name]
-    difference, is_cut = _logs(rows, numbers) if of_log else (_code(conn, rows, names), False)
+    difference, is_cut = _logs(rows, numbers) if of_log else (_code(sides, rows), False)
     if as_json:
         of = "log" if of_log else "code"
+        names = [HERE if row is None else row.job for row in sides]
         output.print_json({"jobs": names, "of": of, "difference": difference, "cut": is_cut})
         return
     if difference:
@@ -65,14 +63,14 @@ def diff(job: str, other: str, of_log: bool, numbers: bool, sync_first: bool, as
     output.print_age(conn, {row.host for row in rows}, time.time())
 
 
-def _code(conn: sqlite3.Connection, rows: list[JobRow], names: list[str]) -> str:
+def _code(sides: list[JobRow | None], rows: list[JobRow]) -> str:
+    """Return the difference of jobs, or of one and the working directory, which stands for None among the sides."""
     from foundations_tui.sync import code
 
     with open_session() as session:
-        code.keep_here(session, rows)
-    if HERE in names:
-        return difference_from_folder(rows[0], Path.cwd(), reverse=names[0] == HERE)
-    return code_difference(conn, rows)
+        if None in sides:
+            return code.difference_from_folder(session, rows[0], Path.cwd(), reverse=sides[0] is None)
+        return code.difference(session, rows)
 
 
 def _logs(rows: list[JobRow], numbers: bool) -> tuple[str, bool]:

@@ -12,7 +12,6 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from foundations_tui.analysis.code_diff import code_difference
 from foundations_tui.config import locations
 from foundations_tui.session import Session
 from foundations_tui.store import queries
@@ -150,8 +149,7 @@ class JobInspector:
 
     def _show_code(self, rows: list[JobRow]) -> None:
         def operation(progress: Progress, columns: int) -> Shown:
-            code.keep_here(self._session, rows)
-            return Shown(several_lines(code_difference(self._session.store.conn, rows)) or "the code is the same")
+            return Shown(several_lines(code.difference(self._session, rows)) or "the code is the same")
 
         background.show(self._workspace, f"code of {'  and  '.join(name_of(row) for row in rows)}", operation)
 
