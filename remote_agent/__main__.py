@@ -40,6 +40,10 @@ def main(argv: List[str]) -> int:
         from remote_agent.roles import try_setup
 
         return try_setup.main(root, *rest)
+    if role == "facts":
+        from remote_agent.roles import look_behind_setup
+
+        return look_behind_setup.main(root, *rest)
     if role == "nested":
         from remote_agent.roles import nested
 

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from foundations_tui.analysis import aggregate
+from foundations_tui.store import queries
+from foundations_tui.store.queries import Recorded
 from foundations_tui.store.rows import JobRow, json_value
 from foundations_tui.text import humanize
+from remote_agent.protocol.facts import Facts, Package
 from remote_agent.protocol.wire import JsonTable
 
 
@@ -18,7 +22,7 @@ class Line:
     """One thing that is known of several jobs."""
 
     kind: str
-    """"job", "param", "arg", "tag", "metric" or "code"."""
+    """"job", "param", "arg", "tag", "package", "python", "machine", "data", "variable" or "metric"."""
     name: str
     values: list[Any]
     """One a job; None where it is not known."""
@@ -58,11 +62,29 @@ _OF_A_JOB: dict[str, Callable[[JobRow, float], Any]] = {
 }
 
 
-def compare(rows: Sequence[JobRow], directions: Mapping[str, str], now: float, everything: bool = False) -> list[Line]:
+def of_jobs(
+    conn: sqlite3.Connection,
+    rows: Sequence[JobRow],
+    directions: Mapping[str, str],
+    now: float,
+    everything: bool = False,
+) -> list[Line]:
+    """Return what the store knows of jobs, side by side; see ``compare``."""
+    return compare(rows, [queries.recorded(conn, row) for row in rows], directions, now, everything)
+
+
+def compare(
+    rows: Sequence[JobRow],
+    recorded: Sequence[Recorded],
+    directions: Mapping[str, str],
+    now: float,
+    everything: bool = False,
+) -> list[Line]:
     """Return what is known of jobs, side by side.
 
     Args:
         rows: the jobs, with details.
+        recorded: the facts of each.
         directions: "min" or "max" of metrics: their best is marked.
         now: seconds since the epoch.
         everything: also that in which they agree.
@@ -74,9 +96,97 @@ def compare(rows: Sequence[JobRow], directions: Mapping[str, str], now: float, e
         ("tag", [row.tags for row in rows]),
     ):
         lines += [Line(kind, key, [table.get(key) for table in tables]) for key in _keys(tables)]
-    for key in _keys([row.metrics for row in rows]):
-        lines.append(_metric(key, rows, directions.get(key, "")))
-    return [line for line in lines if everything or line.differs]
+    metrics = [_metric(key, rows, directions.get(key, "")) for key in _keys([row.metrics for row in rows])]
+    return [
+        *(line for line in lines if everything or line.differs),
+        *_of_facts(recorded, everything),
+        *(line for line in metrics if everything or line.differs),
+    ]
+
+
+NOT_RECORDED = "not recorded"
+
+
+def _of_facts(recorded: Sequence[Recorded], everything: bool) -> list[Line]:
+    """Return in what the facts of jobs differ; jobs of which none were recorded do not count as different."""
+    known = [number for number, job in enumerate(recorded) if job.facts is not None]
+    lines = []
+    for kind, tables in _fact_tables(recorded).items():
+        for key in _keys(tables):
+            line = Line(kind, key, [table.get(key) for table in tables])
+            if everything or Line(kind, key, [line.values[number] for number in known]).differs:
+                lines.append(line)
+    if known and len(known) < len(recorded):
+        told = [NOT_RECORDED if job.facts is None else "recorded" for job in recorded]
+        lines.insert(0, Line("machine", "facts", told))
+    return lines
+
+
+def _fact_tables(recorded: Sequence[Recorded]) -> dict[str, list[dict[str, Any]]]:
+    """Return the facts of jobs by kind, in the order in which they explain a difference best."""
+    return {
+        "data": [
+            {name: _datum(entry) for name, entry in ((job.facts and job.facts.data) or {}).items()} for job in recorded
+        ],
+        "package": [_versions(job.packages or ()) for job in recorded],
+        "python": [_python(job.facts) for job in recorded],
+        "machine": [_machine(job.facts) for job in recorded],
+        "variable": [dict((job.facts and job.facts.variables) or {}) for job in recorded],
+    }
+
+
+def _datum(entry: Any) -> Any:
+    """Return what tells data apart: the hash of what lies there, else its path."""
+    return (entry.get("hash") or entry.get("path")) if isinstance(entry, dict) else entry
+
+
+def _versions(packages: Iterable[Package]) -> dict[str, Any]:
+    """Return versions by name; conda's packages that are Python's, too, are told once."""
+    versions: dict[str, Any] = {}
+    for _, name, version, origin in sorted(packages, key=lambda package: package[0] != "python"):
+        versions.setdefault(name, f"{version} ({origin})" if origin else version)
+    return versions
+
+
+def _python(facts: Facts | None) -> dict[str, Any]:
+    if facts is None or facts.interpreter is None:
+        return {}
+    told = facts.interpreter
+    return _known(
+        {"version": told.version, "implementation": told.implementation, "path": told.path, "build": told.build}
+    )
+
+
+def _machine(facts: Facts | None) -> dict[str, Any]:
+    if facts is None:
+        return {}
+    limits = facts.cgroup
+    return _known(
+        {
+            "GPU models": ", ".join(gpu.name or "?" for gpu in facts.gpus or ()) or None,
+            "driver": facts.driver,
+            "CUDA": facts.cuda,
+            "seed": facts.seed,
+            "deterministic": facts.deterministic or None,
+            "CPU model": facts.cpu,
+            "CPUs there": facts.cpus,
+            "memory": None if facts.ram is None else humanize.size(facts.ram),
+            "CPU limit": limits and limits.cpus,
+            "memory limit": None if limits is None or limits.memory is None else humanize.size(limits.memory),
+            "architecture": facts.machine,
+            "system": facts.os,
+            "kernel": facts.kernel,
+            "libc": facts.libc,
+            "image": facts.image,
+            "repository": facts.remote,
+            "agent": facts.agent,
+            "client": facts.client,
+        }
+    )
+
+
+def _known(table: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in table.items() if value is not None}
 
 
 def varying(rows: Sequence[JobRow]) -> list[str]:
@@ -85,10 +195,29 @@ def varying(rows: Sequence[JobRow]) -> list[str]:
     return [key for key in keys if len({repr(row.params.get(key)) for row in rows}) > 1]
 
 
-def without_doubles(lines: Sequence[Line]) -> list[Line]:
-    """Return lines for who reads them: an argument that says what a parameter of its name says is left out."""
+_MOST_PACKAGES = 20
+"""So many packages that differ are named one by one."""
+
+
+def for_readers(lines: Sequence[Line], everything: bool = False) -> list[Line]:
+    """Return lines for who reads them.
+
+    An argument that says what a parameter of its name says is left out; very many packages become one line.
+
+    Args:
+        lines: as ``compare`` returns them.
+        everything: each package by itself.
+    """
     params = {line.name: line.values for line in lines if line.kind == "param"}
-    return [line for line in lines if line.kind != "arg" or params.get(line.name) != line.values]
+    shown = [line for line in lines if line.kind != "arg" or params.get(line.name) != line.values]
+    packages = [line for line in shown if line.kind == "package"]
+    if everything or len(packages) <= _MOST_PACKAGES:
+        return shown
+    place = shown.index(packages[0])
+    columns = zip(*(line.values for line in packages), strict=True)
+    counts = [sum(version is not None for version in versions) for versions in columns]
+    folded = Line("packages", f"{len(packages)} differ, of which there are", counts)
+    return [*shown[:place], folded, *(line for line in shown[place:] if line.kind != "package")]
 
 
 @dataclass(frozen=True)

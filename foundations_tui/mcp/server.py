@@ -111,8 +111,9 @@ class Tools:
     def compare(self, jobs: Jobs) -> Answer:
         """Compare jobs: only parameters, code, hosts and metrics in which they differ."""
         rows = [self._fresh(job) for job in jobs]
-        directions = queries.directions(self._session.store.conn, rows[0].project)
-        lines = comparison.compare(rows, directions, time.time())
+        conn = self._session.store.conn
+        directions = queries.directions(conn, rows[0].project)
+        lines = comparison.of_jobs(conn, rows, directions, time.time())
         return {"jobs": [row.job for row in rows], "untrusted": [line.to_json() for line in lines]}
 
     def logs(

@@ -50,7 +50,8 @@ class Snapshot:
     empty: tuple[str, ...] = ()
     """Folders below the root that hold nothing: git keeps none, and programs write into them."""
     git: JsonTable = field(default_factory=dict)
-    """commit and branch of the user's repository, and whether the tree is another than the commit's ("dirty")."""
+    """commit, branch and remote of the user's repository, and whether the tree is another than the commit's ("dirty").
+    """
 
 
 def take(folder: Path, max_file: int = 100 << 20, include: tuple[str, ...] = ()) -> Snapshot:
@@ -383,7 +384,9 @@ def _repository_of(folder: Path) -> git.Repo | None:
 
 
 def _provenance(repository: git.Repo, tree: str) -> JsonTable:
-    """Return the commit and branch that the working tree stands on, None where there is none, and whether it differs.
+    """Return the commit and branch that the working tree stands on, and its remote; None where there is none.
+
+    "dirty" is whether the tree is another than the commit's.
 
     A tree with submodules, or one whose files a filter changed at checkout, is never the commit's.
     """
@@ -397,4 +400,34 @@ def _provenance(repository: git.Repo, tree: str) -> JsonTable:
     of_commit = git_cli.run(
         Path(repository.working_dir), "rev-parse", "--verify", "-q", "HEAD^{tree}", check=False
     ).stdout
-    return {"commit": commit or None, "branch": branch, "dirty": of_commit.decode().strip() != tree}
+    is_dirty = of_commit.decode().strip() != tree
+    return {
+        "commit": commit or None,
+        "branch": branch,
+        "dirty": is_dirty,
+        "remote": _remote(Path(repository.working_dir)),
+    }
+
+
+def _remote(folder: Path) -> str | None:
+    """Return the URL of the remote "origin", else of the first one, without credentials; None when there is none."""
+    listed = git_cli.run(folder, "config", "-z", "--get-regexp", r"^remote\..*\.url$", check=False).stdout
+    pairs = [entry.decode("utf-8", "replace").partition("\n") for entry in listed.split(b"\0") if entry]
+    remotes = {name: url for name, _, url in pairs if url}
+    url = remotes.get("remote.origin.url") or next(iter(remotes.values()), "")
+    return without_credentials(url)[:_LONGEST_URL] or None
+
+
+_LONGEST_URL = 2000
+
+
+def without_credentials(url: str) -> str:
+    """Return a URL as it may be shown to anybody: no user, no password, no query.
+
+    "git@host:path" and a path have none, and stay.
+    """
+    scheme, separator, rest = url.partition("://")
+    if not separator:
+        return url
+    authority, slash, path = rest.partition("/")
+    return f"{scheme}://{authority.rpartition('@')[2]}{slash}{path.partition('?')[0].partition('#')[0]}"

@@ -222,3 +222,15 @@ def m007_event_files(db: Any) -> None:
     """Event files are streams: which of them were not read yet is asked after each pull."""
     db.execute("CREATE INDEX idx_event_files ON streams (host, job, attempt) WHERE name GLOB 'events/*'")
     db.execute("PRAGMA user_version = 7")
+
+
+@migrations()
+def m008_facts(db: Any) -> None:
+    """What was recorded of each attempt's interpreter, packages and machine; lists of packages once per hash."""
+    db.execute(
+        "CREATE TABLE attempt_facts (job TEXT, attempt INTEGER, packages TEXT, facts TEXT,"
+        " PRIMARY KEY (job, attempt)) WITHOUT ROWID"
+    )
+    db.execute("CREATE INDEX idx_attempt_facts_packages ON attempt_facts (packages)")
+    db.execute("CREATE TABLE packages (hash TEXT PRIMARY KEY, list TEXT) WITHOUT ROWID")
+    db.execute("PRAGMA user_version = 8")

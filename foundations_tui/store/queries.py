@@ -7,7 +7,7 @@ import math
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from foundations_tui.errors import NotFoundError, UsageError
 from foundations_tui.store import expressions, search, series
@@ -26,6 +26,9 @@ from foundations_tui.store.rows import (
 from foundations_tui.text import humanize
 from remote_agent.protocol.ends import PastAttempt, known_cause, known_usage
 from remote_agent.protocol.wire import JsonTable
+
+if TYPE_CHECKING:
+    from remote_agent.protocol.facts import Facts, Package
 
 FACTS = {"param": "params", "arg": "args", "tag": "tags", "artifact": "artifacts", "used": "uses"}
 """The kinds of facts, and what each is called of a job."""
@@ -277,6 +280,36 @@ def whole_spec(conn: sqlite3.Connection, job_id: str) -> JsonTable:
     usual = JobSpec(job=job_id, command=(), snapshot="").to_wire()
     told = spec(conn, job_id)
     return {name: told.get(name, default) for name, default in usual.items()}
+
+
+def facts(conn: sqlite3.Connection, job_id: str, attempt: int) -> Facts | None:
+    """Return what was recorded of an attempt; None when nothing was, or it has not come."""
+    from remote_agent.protocol.facts import Facts  # lists of jobs do without
+
+    query = "SELECT facts FROM attempt_facts WHERE job = ? AND attempt = ?"
+    row = conn.execute(query, [job_id, attempt]).fetchone()
+    return Facts.from_wire(json.loads(row["facts"]), "facts") if row else None
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """What was recorded of a job's last attempt."""
+
+    facts: Facts | None
+    """None when nothing was recorded, or it has not come."""
+    packages: list[Package] | None
+
+
+def recorded(conn: sqlite3.Connection, row: JobRow) -> Recorded:
+    """Return what was recorded of a job's last attempt."""
+    of_attempt = facts(conn, row.job, row.attempt)
+    return Recorded(of_attempt, packages(conn, of_attempt.packages) if of_attempt else None)
+
+
+def packages(conn: sqlite3.Connection, digest: str | None) -> list[Package] | None:
+    """Return a list of packages; None when it is not known."""
+    row = conn.execute("SELECT list FROM packages WHERE hash = ?", [digest]).fetchone()
+    return [(kind, name, version, origin) for kind, name, version, origin in json.loads(row["list"])] if row else None
 
 
 def find(conn: sqlite3.Connection, name: str) -> JobRow:

@@ -447,5 +447,5 @@ def _forget(store: Store, job: str) -> None:
     """Remove a job's rows and its local log: what remains of the log without rows would be overwritten anyway."""
     shutil.rmtree(locations.log_file(job, 1).parent, ignore_errors=True)
     series.forget(store.conn, job)
-    for table in ("job_samples", "facts", "annotations", "streams", "activity", "told", "jobs"):
+    for table in ("job_samples", "attempt_facts", "facts", "annotations", "streams", "activity", "told", "jobs"):
         store.conn.execute(f"DELETE FROM {table} WHERE job = ?", [job])

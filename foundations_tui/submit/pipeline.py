@@ -196,9 +196,10 @@ def submit_again(session: Session, host: str, rows: list[JobRow]) -> list[JobSpe
     old = [JobSpec.from_wire(queries.spec(session.store.conn, row.job)) for row in rows]
     if any(spec.private for spec in old):
         raise UsageError("jobs with secrets or notices are submitted again by hand: those are kept nowhere")
-    specs = [replace(spec, job=os.urandom(6).hex(), created_at=time.time(), client=session.client_id) for spec in old]
-    own = {row.snapshot for row in rows if queries.was_frozen_here(session.store.conn, row.job)}
-    for frozen in filter(None, map(freeze.kept, own)):
+    own: JsonTable = {"client": session.client_id, "client_version": __version__}
+    specs = [replace(spec, job=os.urandom(6).hex(), created_at=time.time(), **own) for spec in old]
+    snapshots = {row.snapshot for row in rows if queries.was_frozen_here(session.store.conn, row.job)}
+    for frozen in filter(None, map(freeze.kept, snapshots)):
         with contextlib.suppress(SnapshotError):  # it is damaged here; the host may have it
             session.retrying(host, functools.partial(_ship_again, session, frozen))
     writes.add_intents(session.store, specs, host, own_identity())
@@ -311,6 +312,7 @@ def make_spec(
         metrics=_metrics(project),
         git=frozen.git,
         created_at=time.time(),
+        client_version=__version__,
         **{
             **{name: getattr(request, name) for name in SPEC_OPTIONS},
             "project": request.project or project.project or _named_by(frozen.root) or "default",

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from foundations_tui.errors import UsageError
 from foundations_tui.store import queries
 from foundations_tui.text.options import MANY, Kind, Option, as_given, field_value, parameters_of_file
-from remote_agent.protocol.jobs import LEAST_PRIORITY, MOST_RETRIES, STOP_SIGNALS, JobSpec, JobView
+from remote_agent.protocol.jobs import LEAST_PRIORITY, MOST_RETRIES, MOST_SEED, STOP_SIGNALS, JobSpec, JobView
 
 if TYPE_CHECKING:
     from foundations_tui.snapshot.freeze import Snapshot
@@ -145,6 +145,17 @@ class JobRequest:
     """Patterns of files that come back by themselves; empty for the project's."""
     log_limit: int = _option("--log-limit", Kind.SIZE, "Keep at most this much of the log on the host (such as 1G).", 0)
     """Bytes; 0 for none."""
+    job_seed: int | None = _option(
+        "--job-seed",
+        Kind.NUMBER,
+        "Begin random numbers with this: FOUNDATIONS_SEED, PYTHONHASHSEED.",
+        None,
+        most=MOST_SEED,
+    )
+    """What its random numbers begin with; None for nothing."""
+    deterministic: bool = _option(
+        "--deterministic", Kind.FLAG, "Have CUDA's libraries compute the same each time (slower).", False
+    )
     secrets: tuple[str, ...] = _option(
         "--secret", Kind.VARIABLE, "Pass on this variable of your shell, recorded nowhere.", (), metavar="NAME"
     )

@@ -24,12 +24,12 @@ from foundations_tui.errors import (
 from foundations_tui.hosts.agent import Agent, Promise
 from foundations_tui.ingest import event_metrics, log_patterns
 from foundations_tui.session import Session
-from foundations_tui.store import queries, write_annotations, write_streams, writes
+from foundations_tui.store import queries, write_annotations, write_facts, write_streams, writes
 from foundations_tui.store.db import Store
 from foundations_tui.store.process_identity import is_running
 from foundations_tui.store.rows import JobRow
 from foundations_tui.sync import outputs, trash
-from remote_agent.protocol import messages
+from remote_agent.protocol import facts, messages
 from remote_agent.protocol.errors import BadRequest
 from remote_agent.protocol.framing import PAGE_BYTES
 from remote_agent.protocol.jobs import JobView
@@ -62,6 +62,8 @@ class HostSync:
         self._host = agent.host.name
         self._waits_version = -1
         self._resources: Resources | None = None
+        self._no_packages: set[str] = set()
+        """Hashes of lists of packages that the host does not have."""
         self.left: set[str] = set()
         """Jobs of which event files stay on the host: they are over the limit of what comes back."""
 
@@ -189,8 +191,36 @@ class HostSync:
                     _bound_log(self._store, job, attempt)
             except NotFoundError:
                 continue  # deleted on the host: the next changes say so
+        self._pull_packages()
         write_streams.mark_complete(self._store, self._host)
         return whole
+
+    def _pull_packages(self) -> None:
+        """Bring the lists of packages that facts name by hash; one that is not there, or is another, is passed over."""
+        for digest, job, attempt in write_facts.missing_packages(self._store, self._host):
+            if digest in self._no_packages:
+                continue
+            try:
+                packages = facts.packages_of(self._read_whole(job, attempt, f"packages/{digest}"), digest)
+            except (NotFoundError, HostRefused, BadRequest):
+                self._no_packages.add(digest)
+                continue
+            write_facts.put_packages(self._store, digest, packages)
+
+    def _read_whole(self, job: str, attempt: int, name: str) -> bytes:
+        """Return all of a short stream.
+
+        Raises:
+            HostRefused: it is longer than it may be, or has no end.
+        """
+        data, size = b"", 1
+        while len(data) < size:
+            answer, page = self._agent.call_for_bytes(messages.Read(job, attempt, name, len(data)))
+            size = answer.size
+            data += page
+            if size > facts.MOST_PACKAGES_BYTES or (not page and len(data) < size):
+                raise self._endless(name)
+        return data
 
     def _is_over_limit(self, job: str, attempt: int, more: int) -> bool:
         """Return whether event files would take more than the outputs of a job may."""
@@ -347,6 +377,8 @@ class _StreamPull:
         if write_streams.is_file(name):
             write_streams.put_page(self._store, job, attempt, name, offset, data)
             taken = len(data)
+        elif name == "facts":
+            taken = write_facts.put_page(self._store, job, attempt, offset, data)
         elif name == "samples":
             taken = write_streams.put_samples_page(self._store, job, attempt, offset, data)
         else:

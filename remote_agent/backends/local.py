@@ -9,7 +9,7 @@ import signal
 import socket
 import time
 from dataclasses import replace
-from typing import Callable, Dict, List, Mapping, Optional, Set
+from typing import Any, Callable, Dict, List, Mapping, Optional, Set
 
 from remote_agent.backends import Attempt, Backend, Status
 from remote_agent.core.scheduler import Capacity
@@ -18,6 +18,7 @@ from remote_agent.gpu.source import GpuSource
 from remote_agent.protocol import supervision
 from remote_agent.protocol.ends import AttemptEnd
 from remote_agent.protocol.errors import BadRequest
+from remote_agent.protocol.facts import GpuFacts
 from remote_agent.protocol.lease import Lease
 from remote_agent.protocol.messages import HostSettings
 from remote_agent.protocol.states import EndReason
@@ -99,7 +100,9 @@ class LocalBackend(Backend):
     def start(self, attempt: Attempt, lease: Lease, is_brief: bool) -> None:
         """Hand the attempt to a supervisor that has just become free, or have one forked and connect to it."""
         job, number = attempt
-        order = StartOrder(job, number, lease, self._agent, bool(self._gpu_source.gpus), is_brief)
+        order = StartOrder(
+            job, number, lease, self._agent, bool(self._gpu_source.gpus), is_brief, **self._of_gpus(lease)
+        )
         self._orders[attempt] = order
         self._own.add(attempt)
         while self._done:
@@ -112,6 +115,13 @@ class LocalBackend(Backend):
             return self._keep(attempt, connection)
         self._start(order)
         self._connect(attempt)
+
+    def _of_gpus(self, lease: Lease) -> Dict[str, Any]:
+        """Return what facts tell of the GPUs of a lease."""
+        source = self._gpu_source
+        known = {gpu.uuid: GpuFacts(gpu.uuid, gpu.name, gpu.memory_total) for gpu in source.gpus if lease.gpus}
+        gpus = [known.get(uuid, GpuFacts(uuid)) for uuid in lease.gpus]
+        return {"gpus": gpus, "driver": source.driver, "cuda": source.cuda}
 
     def poll(self, attempts: List[Attempt]) -> Dict[Attempt, Status]:
         """Return the attempts that have news: what their supervisors said, and those whose supervisor is gone."""

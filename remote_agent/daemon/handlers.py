@@ -19,7 +19,7 @@ from remote_agent.daemon.admission import NewJob
 from remote_agent.daemon.engine import Engine
 from remote_agent.daemon.service import Service
 from remote_agent.gpu.inventory import Gpu
-from remote_agent.protocol import checks, framing, messages
+from remote_agent.protocol import checks, facts, framing, messages
 from remote_agent.protocol.errors import AgentError, BadRequest, Conflict, NotFound
 from remote_agent.protocol.jobs import JobSpec, JobView
 from remote_agent.protocol.resources import GpuProcess, HostGpu, Resources
@@ -245,7 +245,10 @@ def _read(service: Service, request: messages.Read) -> Tuple[messages.ReadAnswer
     service.engine.requests.job(request.job)
     attempt = service.paths.job(request.job).attempt(request.attempt)
     limit = min(request.limit, _PAGE)
-    offset, page, size = streams.read(streams.path(attempt, request.stream), request.offset, limit)
+    kind, _, digest = request.stream.partition("/")
+    is_shared = kind == "packages" and facts.HASH.match(digest)  # by its hash: many attempts have the same
+    path = service.paths.packages(digest) if is_shared else streams.path(attempt, request.stream)
+    offset, page, size = streams.read(path, request.offset, limit)
     return messages.ReadAnswer(size, offset), page
 
 

@@ -25,6 +25,8 @@ QUERY_PROCESSES = (
     "--format=csv,noheader,nounits",
 )
 QUERY_MIG = ("nvidia-smi", "-L")
+QUERY_VERSIONS = ("nvidia-smi",)
+"""Its table for people: no query tells the CUDA version."""
 QUERY_ROCM = (
     "rocm-smi",
     *("--showid", "--showuniqueid", "--showproductname", "--showmeminfo", "vram", "--showuse", "--showtemp"),
@@ -114,6 +116,13 @@ def parse(text: str, before: Sequence[Gpu] = ()) -> List[Gpu]:
     rows = [cells for cells in map(_cells, text.splitlines()) if cells]
     unseen = _unseen(before, [cells[1] for cells in rows])
     return [_of_row(place, cells, unseen) for place, cells in enumerate(rows)]
+
+
+def parse_versions(text: str) -> Tuple[str, str]:
+    """Return (version of the driver, newest CUDA that it can run) in the head of NVIDIA's table; "" for unknown."""
+    driver = re.search(r"\b(?:Driver|KMD) Version:\s*(\d[\w.]*)", text)
+    cuda = re.search(r"\bCUDA (?:UMD )?Version:\s*(\d[\w.]*)", text)
+    return driver.group(1) if driver else "", cuda.group(1) if cuda else ""
 
 
 def _unseen(before: Sequence[Gpu], uuids: Iterable[str]) -> Dict[int, Gpu]:

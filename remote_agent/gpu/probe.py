@@ -32,8 +32,8 @@ _RELEASED_INTERVAL = 1.0
 _STALE = 2 * INTERVAL + 2 * DEADLINE
 """A look that is older is taken again before a GPU is leased."""
 _CLAIMS_SECONDS = 0.5
-_MIG_EVERY = 12
-"""Looks between two questions about MIG devices, which hardly ever change."""
+_SELDOM_EVERY = 12
+"""Looks between two questions about MIG devices and versions, which hardly ever change."""
 _MOST_BYTES = 1 << 20
 
 
@@ -49,6 +49,7 @@ class GpuProbe(GpuSource):
         self.gpus: List[Gpu] = []
         self.problem = ""
         """Why the GPUs are not known, in words; empty when they are."""
+        self.driver = self.cuda = ""
         self.occupancy = Occupancy()
         self.claims = claims
         self._tool = next((tool for tool in _TOOLS if _find(tool)), "")
@@ -139,8 +140,9 @@ class GpuProbe(GpuSource):
     def _start(self) -> None:
         self._began = time.monotonic()
         questions = dict(_TOOLS[self._tool])
-        if self._looks % _MIG_EVERY:
-            questions.pop("mig", None)
+        if self._looks % _SELDOM_EVERY:
+            for name in _SELDOM:
+                questions.pop(name, None)
         self._looks += 1
         self._ask(questions)
 
@@ -188,6 +190,8 @@ class GpuProbe(GpuSource):
     def _take_all(self, texts: Dict[str, str]) -> None:
         if "mig" in texts:
             self._mig = inventory.parse_mig(texts["mig"])
+        if "versions" in texts:
+            self.driver, self.cuda = inventory.parse_versions(texts["versions"])
         if "rocm" in texts:
             seen, complaints = inventory.parse_rocm(texts["rocm"], self._whole_gpus), ""
         elif "amd" in texts:
@@ -253,12 +257,18 @@ class _Call:
 
 
 _TOOLS: Dict[str, Dict[str, Sequence[str]]] = {
-    "nvidia-smi": {"gpus": inventory.QUERY, "processes": inventory.QUERY_PROCESSES, "mig": inventory.QUERY_MIG},
+    "nvidia-smi": {
+        "gpus": inventory.QUERY,
+        "processes": inventory.QUERY_PROCESSES,
+        "mig": inventory.QUERY_MIG,
+        "versions": inventory.QUERY_VERSIONS,
+    },
     "rocm-smi": {"rocm": inventory.QUERY_ROCM},
     "amd-smi": {"amd_list": inventory.QUERY_AMD_LIST, "amd": inventory.QUERY_AMD},
 }
 """The vendors' tools, the first that is there, and what each is asked."""
-_MAY_FAIL = ("processes", "mig")
+_SELDOM = ("mig", "versions")
+_MAY_FAIL = ("processes", *_SELDOM)
 """Old drivers know no MIG, and some GPUs no processes."""
 _USUAL_PLACES = ("/usr/bin", "/usr/local/bin", "/usr/local/nvidia/bin", "/usr/lib/wsl/lib", "/opt/rocm/bin")
 """Where the tools are when the PATH of a non-interactive shell does not say so."""

@@ -13,6 +13,10 @@ class GpuSource:
     gpus: List[Gpu] = []
     problem = ""
     """Why they are not all known, in words."""
+    driver = ""
+    """Version of their driver."""
+    cuda = ""
+    """Newest CUDA that the driver can run."""
 
     def lease(self, leased: Mapping[str, str]) -> None:
         """Take in which GPUs are leased, and to which job."""

@@ -22,6 +22,8 @@ LONGEST_LIMIT = 3650 * 86400
 STOP_SIGNALS = ("TERM", "INT", "HUP", "QUIT", "USR1", "USR2")
 """Signals that a job may ask to be stopped with."""
 MOST_RETRIES = 1000
+MOST_SEED = 2**32 - 1
+"""The largest PYTHONHASHSEED; NumPy's is the same."""
 LEAST_PRIORITY = 19
 """Niceness of what yields to everything else, nice(2)."""
 MOST_SPEC_BYTES = 1 << 20
@@ -103,6 +105,11 @@ class JobSpec:
     """Where the tree came from: commit, branch, dirty."""
     created_at: float = 0.0
     """When the client made it, seconds since the epoch."""
+    job_seed: Optional[int] = None
+    """What its random numbers begin with, as far as it asks: FOUNDATIONS_SEED, PYTHONHASHSEED."""
+    deterministic: bool = False
+    """Whether libraries are told to compute the same each time, where that has to be said before CUDA starts."""
+    client_version: str = ""
 
     def to_wire(self) -> JsonTable:
         """Return the specification as JSON can carry it."""
@@ -238,6 +245,9 @@ SPEC_CHECKS: Dict[str, checks.Check] = {
     "nice": checks.whole(0, LEAST_PRIORITY),
     "git": checks.json_table(1 << 16),
     "created_at": checks.moment,
+    "job_seed": checks.optional(checks.whole(0, MOST_SEED)),
+    "deterministic": checks.flag,
+    "client_version": checks.text(100),
 }
 """What each field of a specification has to be, whoever it comes from."""
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from typing import Any, Optional, Union
+from typing import Any, List, Optional, Union
 
-from remote_agent.protocol.checks import any_table, flag, moment, number, one_of, optional, text, whole
+from remote_agent.protocol.checks import any_table, flag, listing, moment, number, one_of, optional, text, whole
 from remote_agent.protocol.ends import AttemptEnd
 from remote_agent.protocol.errors import BadRequest
+from remote_agent.protocol.facts import GpuFacts
 from remote_agent.protocol.jobs import JOB_ID, LONGEST_GRACE
 from remote_agent.protocol.lease import Lease
 from remote_agent.protocol.process_identity import ProcessIdentity
@@ -30,6 +31,11 @@ class StartOrder(Message):
     host_has_gpus: bool = field(flag, False)
     is_brief: bool = field(flag, False)
     """Like jobs take only moments."""
+    gpus: List[GpuFacts] = field(listing(nested(GpuFacts), 1000), [])
+    """Those of the lease."""
+    driver: str = field(text(100), "")
+    cuda: str = field(text(100), "")
+    """The newest that the driver can run."""
 
 
 @message

@@ -27,15 +27,19 @@ class AttemptPaths:
         self.events = os.path.join(self.records, "tensorboard")
         """Links to the folders of TensorBoard's event files."""
         self.samples = os.path.join(self.folder, "samples.jsonl")
+        self.facts = os.path.join(self.folder, "facts.json")
+        self.early_facts = os.path.join(self.folder, "facts-before-setup.json")
+        """The same of an attempt whose setup lines have still to run: they may change what is known."""
         self.supervisor = os.path.join(self.folder, "supervisor.json")
         self.exit = os.path.join(self.folder, "exit.json")
         self.work = os.path.join(self.folder, "work")
         self.bin = os.path.join(self.folder, "bin")
 
     def stream(self, name: str) -> str:
-        """Return the file of a stream: "log", "samples", or "records/<writer>"."""
-        if name in ("log", "samples"):
-            return self.log if name == "log" else self.samples
+        """Return the file of a stream: "log", "samples", "facts", or "records/<writer>"."""
+        of_the_agent = {"log": self.log, "samples": self.samples, "facts": self.facts}
+        if name in of_the_agent:
+            return of_the_agent[name]
         kind, _, writer = name.partition("/")
         if kind != "records" or not WRITER.match(writer):
             raise ValueError(f"no such stream: {name!r}")
@@ -81,6 +85,12 @@ class Paths:
         self.login_path = os.path.join(root, "login-path")
         self.secret_name = os.path.join(root, "socket-name")
         self.ignored_claims = os.path.join(root, "ignored-claims.json")
+        self.interpreters = os.path.join(root, "interpreters")
+        """What interpreters said of themselves, and which packages they find: a cache."""
+
+    def packages(self, digest: str) -> str:
+        """Return the list of packages of that hash: many attempts have the same."""
+        return os.path.join(self.root, "packages", digest + ".json")
 
     def agent(self, sha: str) -> str:
         """Return the zipapp of one version of the agent."""

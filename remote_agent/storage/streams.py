@@ -37,16 +37,19 @@ _EVENT = struct.Struct("iIII")
 
 
 def sizes(attempt: AttemptPaths, fresh: bool = False) -> Dict[str, int]:
-    """Return the size of each stream of an attempt, bytes: "log", "samples", "records/<writer>" and "events/<path>".
+    """Return the size of each stream of an attempt, bytes, by its name.
+
+    These are "log", "facts", "samples", "records/<writer>" and "events/<path>".
 
     Args:
         attempt: whose.
         fresh: look for new event files now, for the last time.
     """
     sizes_by_name = {"log": files.size(attempt.log)}
-    samples = files.size(attempt.samples)
-    if samples:
-        sizes_by_name["samples"] = samples
+    for name, path in (("facts", attempt.facts), ("samples", attempt.samples)):
+        size = files.size(path)
+        if size:
+            sizes_by_name[name] = size
     try:
         for entry in os.scandir(attempt.records):
             writer, dot, kind = entry.name.rpartition(".")

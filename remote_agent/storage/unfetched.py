@@ -184,6 +184,8 @@ def _strange(job: JobPaths) -> List[str]:
             attempt.log,
             attempt.records,
             attempt.samples,
+            attempt.facts,
+            attempt.early_facts,
             attempt.supervisor,
             attempt.exit,
             attempt.work,

@@ -47,9 +47,22 @@ def variables(spec: JobSpec, attempt: int, lease: Lease, paths: Paths, sdk: str)
         FOUNDATIONS_ARTIFACTS_DIR=job.artifacts,
         **_visible_gpus(lease),
     )
+    env.update(_of_chance(spec))
     env.update({PREFIX + "PARAM_" + _variable(k): _text(v) for k, v in spec.params.items()})
     for name, entry in spec.data.items():
         env[PREFIX + "DATA_" + name.upper()] = os.path.expanduser(entry["path"])
+    return env
+
+
+def _of_chance(spec: JobSpec) -> Dict[str, str]:
+    """Return what makes a job's random numbers begin with its seed, and libraries compute the same each time."""
+    env: Dict[str, str] = {}
+    if spec.job_seed is not None:
+        env.update({PREFIX + "SEED": str(spec.job_seed), "PYTHONHASHSEED": str(spec.job_seed)})
+    if spec.deterministic:
+        # https://docs.nvidia.com/cuda/cublas/#results-reproducibility, and TensorFlow's and JAX's own switches.
+        env.update({PREFIX + "DETERMINISTIC": "1", "CUBLAS_WORKSPACE_CONFIG": ":4096:8", "TF_DETERMINISTIC_OPS": "1"})
+        env["XLA_FLAGS"] = f"{spec.env.get('XLA_FLAGS', '')} --xla_gpu_deterministic_ops=true".strip()
     return env
 
 
@@ -72,6 +85,14 @@ def secrets(spec: JobSpec, job: JobPaths) -> Dict[str, str]:
     if spec.secrets and (not isinstance(stored, dict) or set(spec.secrets) - set(stored)):
         raise AgentError("its secrets are not on this host any more; submit it again")
     return {name: str(stored[name]) for name in spec.secrets} if stored else {}
+
+
+def found(word: str, cwd: str, search: str) -> str:
+    """Return the file that the first word of a command is, as execvpe(3) finds it; "" when there is none."""
+    if os.sep in word:
+        path = os.path.join(cwd, os.path.expanduser(word))
+        return path if os.path.isfile(path) else ""
+    return shutil.which(word, path=search) or ""
 
 
 def interpreter(spec: JobSpec, search: str) -> str:
@@ -135,21 +156,23 @@ set +e
 
 
 def with_setup(setup: str, behind: str) -> List[str]:
-    """Return what runs the setup lines of a host, and behind them a line for the same shell."""
+    """Return what runs the setup lines of a host, and behind them some lines for the same shell."""
     return ["/bin/sh", "-c", _SETUP % (SETUP_FAILED, setup) + behind]
 
 
-def command(spec: JobSpec, python: str) -> List[str]:
+def command(spec: JobSpec, python: str, behind_setup: str = "") -> List[str]:
     """Return the argument vector: no shell but where the user asked for one or the host has setup lines.
 
     Args:
         spec: the job.
         python: what ``python`` means, for a command that is just that.
+        behind_setup: a line of shell to be run behind the setup lines; how it ends does not matter.
     """
     if spec.setup:
+        first = f"{{ {behind_setup}; }} </dev/null >/dev/null 2>&1 || :\n" if behind_setup else ""
         if spec.shell:
-            return with_setup(spec.setup, spec.command[0])
-        return [*with_setup(spec.setup, 'exec "$@"'), "sh", *spec.command]
+            return with_setup(spec.setup, first + spec.command[0])
+        return [*with_setup(spec.setup, first + 'exec "$@"'), "sh", *spec.command]
     words = ["/bin/sh", "-c", spec.command[0]] if spec.shell else list(spec.command)
     if words[0] == "python" or (words[0] == "python3" and spec.python):
         words[0] = python

@@ -11,9 +11,11 @@ from __future__ import annotations
 import json
 import os
 import selectors
+import shlex
 import signal
 import socket
 import subprocess
+import sys
 import time
 import traceback
 from dataclasses import replace
@@ -28,7 +30,7 @@ from remote_agent.protocol.supervision import Dismissal, Report, StartOrder, Sto
 from remote_agent.storage import event_files, files, log_cap, workspace
 from remote_agent.storage.objects import ObjectStore
 from remote_agent.storage.paths import Paths
-from remote_agent.supervisor import environment, exit_record
+from remote_agent.supervisor import environment, exit_record, record_facts
 from remote_agent.supervisor.daemon_link import ORDER_BYTES, DaemonLink, understood
 from remote_agent.system import failpoints, processes, spawn_daemon, unix_sockets
 
@@ -202,7 +204,20 @@ class _Supervisor:
         if self.order.host_has_gpus and not self.lease.gpus:
             self._say("this job asked for no GPU (--gpus), so CUDA_VISIBLE_DEVICES is empty")
         self._check_for_stop()
-        return environment.command(self.spec, environment.interpreter(self.spec, env["PATH"])), env, cwd
+        python = environment.interpreter(self.spec, env["PATH"])
+        argv = environment.command(self.spec, python, self._look_behind_setup())
+        record_facts.write(self.paths, self.order, self.spec, env, cwd, python, argv)
+        return argv, env, cwd
+
+    def _look_behind_setup(self) -> str:
+        """Return a line of shell that looks again at what setup lines may have changed: the agent's role ``facts``.
+
+        Where the agent cannot run behind them, what was known before them has to do.
+        """
+        agent = self.paths.agent(self.order.agent)
+        look = [sys.executable, "-I", agent, "facts", self.paths.root, self.order.job, str(self.order.attempt)]
+        keep = ["mv", "-f", self.files.early_facts, self.files.facts]
+        return " || ".join(map(shlex.join, (look, keep)))
 
     def _start(self, argv: List[str], env: Dict[str, str], cwd: str) -> None:
         with open(os.devnull, "rb") as nothing:

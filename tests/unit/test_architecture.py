@@ -50,6 +50,7 @@ PURE = {
         "protocol/framing",
         "protocol/checks",
         "protocol/wire",
+        "protocol/facts",
     ),
     *("core/events", "core/state", "core/scheduler"),
     *("gpu/inventory", "gpu/occupancy"),
@@ -70,6 +71,7 @@ CLIENT_SEES = {
         "remote_agent.protocol.framing",
         "remote_agent.protocol.messages",
         "remote_agent.protocol.checks",
+        "remote_agent.protocol.facts",
     ),
     "remote_agent.protocol.errors",
     "remote_agent.storage.log_cap",  # a bounded log is bounded in the same way on both sides

@@ -83,7 +83,7 @@ def test_what_supervisors_of_every_version_say_and_write_is_read_whole(path: Pat
     assert json.loads(json.dumps(end.to_wire())).items() >= sample["exit_record"].items()
     assert as_sent(supervision.record_of(sample["supervisor_record"])) == sample["supervisor_record"]
     for wire in sample["orders"]:
-        assert as_sent(supervision.decode(json.dumps(wire).encode())) == wire
+        assert as_sent(supervision.decode(json.dumps(wire).encode())).items() >= wire.items()
 
 
 @pytest.mark.parametrize("path", sorted((DATA / "roles").glob("*.json")), ids=lambda path: path.stem)

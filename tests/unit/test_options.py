@@ -40,6 +40,8 @@ UNUSUAL: dict[str, Any] = {
     "secrets": ("HF_TOKEN",),
     "params": {"lr": 0.00012345678, "n": 3, "on": True, "name": "x y"},
     "tags": {"baseline": "", "dataset": "v2"},
+    "job_seed": 7,
+    "deterministic": True,
 }
 
 

@@ -42,7 +42,7 @@ from foundations_tui.text.sanitize import several_lines
 def compare(
     jobs: tuple[str, ...], where: str, everything: bool, over: str, code: bool, sync_first: bool, as_json: bool
 ) -> None:
-    """Compare jobs: parameters, arguments, hosts, code and metrics in which they differ, the best marked with *."""
+    """Compare jobs: parameters, packages, machines and metrics in which they differ, the best marked with *."""
     conn = reader(sync_first)
     rows = chosen_jobs(conn, jobs, where, True, "compare")
     if len(rows) < 2:
@@ -51,14 +51,14 @@ def compare(
     if over:
         _print_average(conn, rows, over, comparison.average(rows, over, directions, everything), as_json)
         return output.print_age(conn, {row.host for row in rows}, time.time())
-    lines = comparison.compare(rows, directions, time.time(), everything)
+    lines = comparison.of_jobs(conn, rows, directions, time.time(), everything)
     difference = _code_difference(rows[:2]) if code else ""
     if as_json:
         printed = {"jobs": [row.job for row in rows], "lines": [line.to_json() for line in lines]}
         output.print_json({**printed, "code": difference} if code else printed)
         return
     short = queries.short_ids(conn, [row.job for row in rows])
-    shown = comparison.without_doubles(lines)
+    shown = comparison.for_readers(lines, everything)
     table = [[_title(line), *(_value_cell(line, n) for n in range(len(rows)))] for line in shown]
     output.print_table(("", *(short[row.job] for row in rows)), table)
     if not lines:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import shlex
+import sqlite3
 import time
 from collections.abc import Callable
 from typing import Any
 
 import click
 
+from foundations_tui.analysis import facts_words
 from foundations_tui.cli import output
 from foundations_tui.cli.params import job_argument, json_option, reader, sync_option
 from foundations_tui.cli.stderr import use_color
@@ -18,6 +20,7 @@ from foundations_tui.submit.request import words_of
 from foundations_tui.text import humanize
 from foundations_tui.text.sanitize import one_line
 from remote_agent.protocol.ends import Usage
+from remote_agent.protocol.facts import Facts
 from remote_agent.protocol.wire import JsonTable
 
 
@@ -31,10 +34,26 @@ def show(job: str, sync_first: bool, as_json: bool) -> None:
     row = queries.find(conn, job)
     now = time.time()
     if as_json:
-        output.print_json({**row.to_json(now), "spec": json_value(queries.whole_spec(conn, row.job))})
+        output.print_json(_wire(conn, row, now))
     else:
-        click.echo("\n".join(_show_lines(row, queries.spec(conn, row.job), now)), color=use_color())
+        spec, recorded = queries.spec(conn, row.job), queries.recorded(conn, row)
+        click.echo("\n".join(_show_lines(row, spec, recorded, now)), color=use_color())
     output.print_age(conn, {row.host}, now)
+
+
+def _wire(conn: sqlite3.Connection, row: JobRow, now: float) -> JsonTable:
+    recorded = queries.recorded(conn, row)
+    wire = {**row.to_json(now), "spec": queries.whole_spec(conn, row.job), "facts": _facts_wire(recorded.facts)}
+    names = ("kind", "name", "version", "origin")
+    wire["packages"] = recorded.packages and [dict(zip(names, one, strict=True)) for one in recorded.packages]
+    wire["attempts"] = [
+        {**past, "facts": _facts_wire(queries.facts(conn, row.job, past["attempt"]))} for past in wire["attempts"]
+    ]
+    return {name: json_value(value) for name, value in wire.items()}
+
+
+def _facts_wire(facts: Facts | None) -> JsonTable | None:
+    return None if facts is None else facts.to_wire()
 
 
 def _attempt_words(row: JobRow) -> str | None:
@@ -87,7 +106,7 @@ def _marks(row: JobRow) -> str:
     return ", ".join(mark for mark, is_set in marks.items() if is_set)
 
 
-def _show_lines(row: JobRow, spec: JsonTable, now: float) -> list[str]:
+def _show_lines(row: JobRow, spec: JsonTable, recorded: queries.Recorded, now: float) -> list[str]:
     facts: list[tuple[str, Any]] = [
         ("job", row.job),
         ("name", row.name),
@@ -108,6 +127,8 @@ def _show_lines(row: JobRow, spec: JsonTable, now: float) -> list[str]:
         ("command", humanize.command(row.command)),
         ("options", _options_words(spec)),
         ("GPUs", ", ".join(row.gpus) or (f"{row.gpus_requested} requested" if row.gpus_requested else None)),
+        ("python", facts_words.python(recorded)),
+        ("machine", facts_words.machine(recorded.facts)),
         ("created", iso(row.created_at)),
         ("started", iso(row.started_at)),
         ("ended", iso(row.ended_at)),

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from textual.content import Content
 
+from foundations_tui.analysis import facts_words
 from foundations_tui.store import queries
 from foundations_tui.store.rows import CurvePoint, JobRow, JobSample
 from foundations_tui.text import humanize
@@ -32,6 +33,7 @@ class JobDetails:
     spec: dict[str, object]
     curves: dict[str, list[CurvePoint]]
     samples: list[JobSample]
+    recorded: queries.Recorded
 
 
 def read(conn: sqlite3.Connection, job: str) -> JobDetails:
@@ -43,7 +45,8 @@ def read(conn: sqlite3.Connection, job: str) -> JobDetails:
     row = queries.job(conn, job)
     keys = list(row.metrics)[:_MOST_METRICS]
     curves = {key: queries.curve(conn, job, row.attempt, key) for key in keys}
-    return JobDetails(row, queries.spec(conn, job), curves, queries.job_samples(conn, job, row.attempt))
+    samples, recorded = queries.job_samples(conn, job, row.attempt), queries.recorded(conn, row)
+    return JobDetails(row, queries.spec(conn, job), curves, samples, recorded)
 
 
 def everything(details: JobDetails) -> Content:
@@ -99,6 +102,8 @@ def _facts(details: JobDetails) -> Iterator[Content]:
         "group": row.group,
         "GPUs": ", ".join(row.gpus) or (f"{row.gpus_requested} asked for" if row.gpus_requested else ""),
         **_code(details),
+        "python": facts_words.python(details.recorded),
+        "machine": facts_words.machine(details.recorded.facts),
         "note": row.note,
         "tags": "  ".join(key if value == "" else f"{key}={humanize.number(value)}" for key, value in row.tags.items()),
     }

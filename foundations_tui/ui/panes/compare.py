@@ -88,7 +88,7 @@ class ComparePane(Vertical):
         def read(conn: sqlite3.Connection) -> tuple[list[JobRow], list[comparison.Line]]:
             rows = queries.jobs_by_id(conn, jobs)
             project = rows[0].project if rows else ""
-            return rows, comparison.compare(rows, queries.directions(conn, project), time.time(), everything)
+            return rows, comparison.of_jobs(conn, rows, queries.directions(conn, project), time.time(), everything)
 
         self._reader.ask(self, read, lambda found: self._take(*found))
 
@@ -124,7 +124,7 @@ class ComparePane(Vertical):
         )
 
     def _show(self, heads: list[str], lines: list[comparison.Line], title: str) -> None:
-        lines = comparison.without_doubles(lines)
+        lines = comparison.for_readers(lines, self._everything)
         room = max(8, min(24, (self.size.width - 30) // max(1, len(heads)) - 1))
         wide = min(22, max([len(_name(line)) for line in lines], default=8))
         fits = max(1, (self.table.scrollable_content_region.width - wide - 3) // (room + 1) - 1)  # behind the baseline
