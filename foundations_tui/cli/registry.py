@@ -5,6 +5,7 @@ from __future__ import annotations
 VERBS = {
     "init": ("init", "Make an example project, or a config in an existing one."),
     "submit": ("submit", "Run a command on a host, on the working tree as it is now."),
+    "rerun": ("rerun", "Run a job again, from its own code."),
     "sweep": ("sweep", "Sweeps: list, show, stop, resume."),
     "jobs": ("jobs", "List jobs: find, sort, group, choose columns."),
     "views": ("views", "Saved ways to list jobs."),
@@ -39,6 +40,7 @@ VERBS = {
     "prune": ("prune", "Free a host's disk: remove folders of ended, fetched jobs."),
     "ls": ("ls", "List the files in a job's folder."),
     "get": ("get", "Fetch files of a job."),
+    "checkout": ("checkout", "Restore a job to a folder: code, parameters, a script."),
     "sync": ("sync", "Bring the local store up to date with the hosts."),
     "hosts": ("hosts", "List, add, test and remove hosts."),
     "tensorboard": ("tensorboard", "Open TensorBoard over the event files of jobs."),

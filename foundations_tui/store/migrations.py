@@ -226,11 +226,13 @@ def m007_event_files(db: Any) -> None:
 
 @migrations()
 def m008_facts(db: Any) -> None:
-    """What was recorded of each attempt's interpreter, packages and machine; lists of packages once per hash."""
+    """What was recorded of each attempt, lists of packages once per hash; of which job a job is a rerun."""
     db.execute(
         "CREATE TABLE attempt_facts (job TEXT, attempt INTEGER, packages TEXT, facts TEXT,"
         " PRIMARY KEY (job, attempt)) WITHOUT ROWID"
     )
     db.execute("CREATE INDEX idx_attempt_facts_packages ON attempt_facts (packages)")
     db.execute("CREATE TABLE packages (hash TEXT PRIMARY KEY, list TEXT) WITHOUT ROWID")
+    db.execute("ALTER TABLE jobs ADD COLUMN code_of TEXT NOT NULL DEFAULT ''")
+    db.execute("CREATE INDEX idx_jobs_code_of ON jobs (code_of) WHERE code_of != ''")
     db.execute("PRAGMA user_version = 8")

@@ -541,6 +541,23 @@ def jobs_of_group(conn: sqlite3.Connection, group: str) -> list[JobRow]:
     return _rows(conn, conn.execute(query, [group]).fetchall(), True)
 
 
+@dataclass(frozen=True)
+class Lineage:
+    """Which jobs a job comes from, and which come from it."""
+
+    rerun_of: str
+    """Whole id; empty for a job that was submitted from a working tree."""
+    reruns: list[str]
+    """Whole ids, oldest first."""
+
+
+def lineage(conn: sqlite3.Connection, job_id: str) -> Lineage:
+    """Return of which job a job is a rerun, and its reruns."""
+    row = conn.execute("SELECT code_of FROM jobs WHERE job = ?", [job_id]).fetchone()
+    query = "SELECT job FROM jobs WHERE code_of = ? AND code_of != '' AND trashed = 0 ORDER BY created_at"
+    return Lineage(row["code_of"] if row else "", [found["job"] for found in conn.execute(query, [job_id])])
+
+
 def sweeps(conn: sqlite3.Connection) -> list[SweepRow]:
     """Return the groups of jobs, the newest first."""
     query = (

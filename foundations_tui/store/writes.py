@@ -366,6 +366,7 @@ def _put_view(store: Store, host: str, journal: str, view: JobView) -> None:
         "group_name": spec.group,
         "attempts": json.dumps([past.to_wire() for past in view.attempts]),
         "pruned": int(view.pruned),
+        "code_of": spec.code_of,
     }
     for key in _FREE_TEXT:
         if row[key]:
@@ -391,7 +392,7 @@ def _put_view(store: Store, host: str, journal: str, view: JobView) -> None:
 _JOB_COLUMNS = (
     "job host journal project name owner client state reason_code reason exit_code attempt command spec snapshot cpus"
     " gpus_requested gpus created_at queued_at started_at ended_at stop_requested_by usage noticed_at signal cause"
-    " priority rank group_name attempts pruned"
+    " priority rank group_name attempts pruned code_of"
 ).split()
 _VIEW_COLUMNS = (
     "host journal state reason_code reason exit_code attempt gpus queued_at started_at ended_at stop_requested_by usage"

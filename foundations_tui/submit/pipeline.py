@@ -31,7 +31,7 @@ from foundations_tui.snapshot.freeze import LeftBehind, Snapshot
 from foundations_tui.store import queries, writes
 from foundations_tui.store.process_identity import own_identity
 from foundations_tui.store.rows import JobRow
-from foundations_tui.submit import placement, shipping
+from foundations_tui.submit import earlier_job, placement, shipping
 from foundations_tui.submit.progress import SILENT, Progress
 from foundations_tui.submit.request import SPEC_OPTIONS, JobRequest, SubmittedJob, check, refuse_secrets
 from foundations_tui.text import humanize
@@ -47,11 +47,6 @@ _MOST_LOGGED = 10
 """Jobs of one submit that the log names."""
 _MOST_SENT_BYTES = 4 << 20
 """Most bytes of specifications in one message."""
-_OF_THIS_SHELL = (
-    *("PATH", "VIRTUAL_ENV", "CONDA_PREFIX", "CONDA_DEFAULT_ENV", "LD_LIBRARY_PATH"),
-    *("LANG", "LANGUAGE", "TZ", "FOUNDATIONS_HOME"),
-)
-"""What a job on this machine takes over from the shell that submits it; LC_* are beside it."""
 
 
 def submit(
@@ -83,12 +78,12 @@ def submit_all(
     """
     first = requests[0]
     project = _checked_project(session, requests)
-    refuse_secrets(project.env, f"[env] of {project.path}:")
+    if not first.code_of:
+        refuse_secrets(project.env, f"[env] of {project.path}:")
     private = _private(session, first, project)
     host_choice = chosen_host(session, first, project)
     early = _connect_early(session, host_choice)
-    progress.stage("taking the snapshot")
-    frozen = frozen or freeze.take(first.folder, project.max_file, project.include)
+    frozen = frozen or _frozen(session, first, project, progress)
     progress.stage("connecting" if host_choice == "any" else f"connecting to {host_choice}")
     early.join()
     hosts = placement.choose(session, host_choice, [_need(request) for request in requests], frozen)
@@ -147,8 +142,7 @@ def preview(session: Session, requests: list[JobRequest], progress: Progress = S
     """
     first = requests[0]
     project = _checked_project(session, requests)
-    progress.stage("taking the snapshot")
-    frozen = freeze.take(first.folder, project.max_file, project.include)
+    frozen = _frozen(session, first, project, progress)
     return Preview(
         host=chosen_host(session, first, project),
         folder=frozen.root,
@@ -156,7 +150,7 @@ def preview(session: Session, requests: list[JobRequest], progress: Progress = S
         files=frozen.files,
         bytes=frozen.size,
         largest=[(path.decode("utf-8", "replace"), size) for size, path in freeze.largest(frozen)],
-        left_behind=freeze.left_behind(frozen, project.include),
+        left_behind=LeftBehind([], 0) if first.code_of else freeze.left_behind(frozen, project.include),
         empty_folders=tuple(frozen.empty),
     )
 
@@ -167,11 +161,21 @@ def _checked_project(session: Session, requests: list[JobRequest]) -> ProjectCon
     Raises:
         UsageError: one makes none. ConfigError: a file has something wrong, an unknown key, too.
     """
-    project = load_project(requests[0].folder)
+    first = requests[0]
+    project = earlier_job.project(session, first.code_of) if first.code_of else load_project(first.folder)
     for request in requests:
         check(request)
     toml.refuse([*session.hosts.unknown, *project.unknown])
     return project
+
+
+def _frozen(session: Session, request: JobRequest, project: ProjectConfig, progress: Progress) -> Snapshot:
+    """Return what is shipped: the working tree as it is now, or the code of an earlier job."""
+    if request.code_of:
+        progress.stage(f"reading the code of {request.code_of[:6]}")
+        return earlier_job.code_of(session, request.code_of)
+    progress.stage("taking the snapshot")
+    return freeze.take(request.folder, project.max_file, project.include)
 
 
 def _call_back(session: Session, accepted: Iterable[SubmittedJob]) -> None:
@@ -313,6 +317,7 @@ def make_spec(
         git=frozen.git,
         created_at=time.time(),
         client_version=__version__,
+        template=request.template,
         **{
             **{name: getattr(request, name) for name in SPEC_OPTIONS},
             "project": request.project or project.project or _named_by(frozen.root) or "default",
@@ -339,7 +344,7 @@ def _of_this_shell(names: tuple[str, ...], is_local: bool) -> dict[str, str]:
     missing = [name for name in names if name not in os.environ]
     if missing:
         raise UsageError(f"--inherit-env {missing[0]}: there is no such variable here")
-    usual = [name for name in os.environ if name in _OF_THIS_SHELL or name.startswith("LC_")] if is_local else []
+    usual = filter(earlier_job.is_of_a_shell, os.environ) if is_local else ()
     return {name: os.environ[name] for name in (*usual, *names)}
 
 

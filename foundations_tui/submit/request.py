@@ -59,6 +59,16 @@ class JobRequest:
         hint="what is shipped; empty for this folder",
     )
     """The folder that the user stands in."""
+    code_of: str = _option(
+        "--code-of",
+        Kind.TEXT,
+        "Ship the code of this job, not the working tree, with its project's settings.",
+        metavar="JOB",
+        again=False,
+    )
+    """Whole id of the job whose code is run again; empty for the working tree."""
+    template: tuple[str, ...] = ()
+    """The command before its placeholders were filled; empty when it had none."""
     host: str = _option(
         "--host",
         Kind.HOST,
@@ -193,6 +203,10 @@ def request_of(conn: sqlite3.Connection, command: Sequence[str], values: Mapping
     first = [*given.get("after", ()), *given.get("after_any", ())][:1]
     if first and not given.get("host"):
         given["host"] = queries.job(conn, first[0]).host  # there it has to be
+    if given.get("code_of"):
+        if values.get("folder") not in (None, "", "."):
+            raise UsageError("either --dir or --code-of")
+        given["code_of"] = queries.resolve(conn, given["code_of"])
     given["folder"] = _folder(str(values.get("folder") or "."))
     words = tuple(command)
     return JobRequest((" ".join(words),) if given.get("shell") else words, **given)

@@ -327,6 +327,29 @@ def fill(
     return tuple(_PLACEHOLDER.sub(value_of, word) for word in command if word not in whole)
 
 
+def typed_before(
+    template: Sequence[str], command: Sequence[str], params: Mapping[str, Any]
+) -> dict[str, dict[str, str]]:
+    """Return how the parameters of a job were written in its command, as ``fill`` takes it.
+
+    Args:
+        template: the command with its placeholders.
+        command: the command as they were filled.
+        params: the parameters that filled them.
+    """
+    typed: dict[str, dict[str, str]] = {}
+    left_out = {f"{{{name}}}" for name, value in params.items() if value == NOTHING and isinstance(value, str)}
+    kept = [word for word in template if word not in left_out]
+    for word, filled in zip(kept, command, strict=False):
+        names = [match[2] for match in _PLACEHOLDER.finditer(word)]
+        if len(names) == 1 and names[0] in params:  # of several in one word nobody knows where each ends
+            before, _, behind = word.partition(f"{{{names[0]}}}")
+            if filled.startswith(before) and filled.endswith(behind):
+                text = filled[len(before) : len(filled) - len(behind)]
+                typed.setdefault(names[0], {})[_json(params[names[0]])] = text
+    return typed
+
+
 def text_of(value: Any) -> str:
     """Return a parameter as a word of a command line."""
     if isinstance(value, str):

@@ -85,24 +85,49 @@ def read(
         request = replace(request, params={**params, **request.params})
     notes = _what_reaches_nothing(request, plan)
     if plan is None:
-        return Submission([request], notes=tuple(notes))
+        return Submission([_filled(conn, request) if request.code_of else request], notes=tuple(notes))
     group = request.group or f"sweep-{os.urandom(3).hex()}"
-    requests = expand(request, plan, group)
+    requests = expand(request, plan, group, _typed_before(conn, request))
     notes += _unused(request, plan)
     return Submission(requests, group, tuple(plan.axes), _in_words(conn, request, requests, plan), tuple(notes))
 
 
-def expand(request: JobRequest, plan: grid.SweepPlan, group: str) -> list[JobRequest]:
+def _typed_before(conn: sqlite3.Connection, request: JobRequest) -> dict[str, dict[str, str]]:
+    """Return how the parameters of the job that is run again were written in its command."""
+    spec = queries.spec(conn, request.code_of) if request.code_of else {}
+    return grid.typed_before(spec.get("template") or (), spec.get("command") or (), spec.get("params") or {})
+
+
+def _filled(conn: sqlite3.Connection, request: JobRequest) -> JobRequest:
+    """Return a request whose parameters fill the placeholders of its command: the earlier job may be one of a sweep."""
+    spec = queries.spec(conn, request.code_of)
+    command = grid.fill(request.command, request.params, _typed_before(conn, request))
+    if list(request.command) == spec.get("template") and request.params == spec.get("params"):
+        command = tuple(spec["command"])  # nothing has changed: to the letter
+    return request if command == request.command else replace(request, command=command, template=request.command)
+
+
+def expand(
+    request: JobRequest, plan: grid.SweepPlan, group: str, typed_before: Mapping[str, dict[str, str]] | None = None
+) -> list[JobRequest]:
     """Return the request of each job of a sweep.
 
+    Args:
+        request: what they share.
+        plan: the sweep.
+        group: its name.
+        typed_before: how parameters were written in an earlier job, see ``grid.typed_before``.
     Raises:
         UsageError: the axes cannot be combined so, or give too many jobs.
     """
-    typed = grid.typed_words(plan.axes)
+    typed = {**(typed_before or {}), **grid.typed_words(plan.axes)}
+    fills = any(grid.uses(request.command, key) for key in (*plan.axes, *request.params))
+    template = request.command if fills else ()
     return [
         replace(
             request,
             command=grid.fill(request.command, {**request.params, **params}, typed),
+            template=template,
             params={**request.params, **params},
             name=f"{request.name}-{number}" if request.name else "",
             group=group,
@@ -190,7 +215,7 @@ def _what_reaches_nothing(request: JobRequest, plan: grid.SweepPlan | None) -> l
         name = hole.strip("{}")
         if axes:
             notes.append(f"warning: nothing fills {hole} in the command: it has {', '.join(axes)}")
-        elif name in request.params:
+        elif name in request.params and not request.code_of:
             notes.append(f"warning: {hole} in the command is filled by a sweep only: --sweep {name}=VALUE")
     for key in axes:
         if not grid.uses(request.command, key):

@@ -117,6 +117,16 @@ class Folder:
             except (ValueError, OSError) as error:
                 raise Refused(_words(error)) from None
 
+    def make(self, name: str) -> None:
+        """Make a folder.
+
+        Args:
+            name: its path below the folder.
+        Raises:
+            Refused: it leads out of the folder, or cannot be there.
+        """
+        self._open(tuple(self._parts(name)))
+
     @contextlib.contextmanager
     def _replacing(self, parts: list[str]) -> Iterator[tuple[str, int]]:
         """Give (a name of its own, the folder that it is in) to make something by; it then takes its real name."""

@@ -110,6 +110,10 @@ class JobSpec:
     deterministic: bool = False
     """Whether libraries are told to compute the same each time, where that has to be said before CUDA starts."""
     client_version: str = ""
+    template: Tuple[str, ...] = ()
+    """The command with the placeholders that its parameters filled; empty where there were none."""
+    code_of: str = ""
+    """Id of the job that it is a rerun of: it has the code and the project's settings of that one."""
 
     def to_wire(self) -> JsonTable:
         """Return the specification as JSON can carry it."""
@@ -190,12 +194,13 @@ class JobSpec:
 
 
 _SPEC_FIELDS = tuple(f.name for f in fields(JobSpec))
-_SPEC_TUPLES = ("command", "folders", "after", "after_any", "retry_on", "outputs", "secrets")
+_SPEC_TUPLES = ("command", "template", "folders", "after", "after_any", "retry_on", "outputs", "secrets")
 _NAME = checks.text(1000)
 _PATH = checks.text(4096, as_bytes=True)
 _ARGUMENT = checks.text(131_071, as_bytes=True)
 """Linux takes no longer argument or variable: MAX_ARG_STRLEN, execve(2)."""
 _ID = checks.text(64, JOB_ID, "a job's id")
+_ID_OR_NONE = re.compile(r"(" + JOB_ID.pattern[:-2] + r")?\Z")
 _ANYTHING = checks.json_value(checks.LARGEST)
 """Also of what is unknown in a table."""
 _VARIABLE = checks.text(1000, ENV_NAME, "the name of a variable: letters, digits and _")
@@ -248,6 +253,8 @@ SPEC_CHECKS: Dict[str, checks.Check] = {
     "job_seed": checks.optional(checks.whole(0, MOST_SEED)),
     "deterministic": checks.flag,
     "client_version": checks.text(100),
+    "template": checks.listing(_ARGUMENT, 100_000),
+    "code_of": checks.text(64, _ID_OR_NONE, "a job's id"),
 }
 """What each field of a specification has to be, whoever it comes from."""
 

@@ -36,8 +36,7 @@ def show(job: str, sync_first: bool, as_json: bool) -> None:
     if as_json:
         output.print_json(_wire(conn, row, now))
     else:
-        spec, recorded = queries.spec(conn, row.job), queries.recorded(conn, row)
-        click.echo("\n".join(_show_lines(row, spec, recorded, now)), color=use_color())
+        click.echo("\n".join(_show_lines(conn, row, now)), color=use_color())
     output.print_age(conn, {row.host}, now)
 
 
@@ -46,6 +45,8 @@ def _wire(conn: sqlite3.Connection, row: JobRow, now: float) -> JsonTable:
     wire = {**row.to_json(now), "spec": queries.whole_spec(conn, row.job), "facts": _facts_wire(recorded.facts)}
     names = ("kind", "name", "version", "origin")
     wire["packages"] = recorded.packages and [dict(zip(names, one, strict=True)) for one in recorded.packages]
+    lineage = queries.lineage(conn, row.job)
+    wire.update(rerun_of=lineage.rerun_of or None, reruns=lineage.reruns)
     wire["attempts"] = [
         {**past, "facts": _facts_wire(queries.facts(conn, row.job, past["attempt"]))} for past in wire["attempts"]
     ]
@@ -92,7 +93,7 @@ def _outputs_words(row: JobRow) -> str | None:
     return f"{count}, {size}, in {outputs['folder']}{left}"
 
 
-_SHOWN_APART = ("name", "project", "gpus", "params", "tags", "priority", "group")
+_SHOWN_APART = ("name", "code_of", "project", "gpus", "params", "tags", "priority", "group")
 
 
 def _options_words(spec: JsonTable) -> str:
@@ -106,7 +107,8 @@ def _marks(row: JobRow) -> str:
     return ", ".join(mark for mark, is_set in marks.items() if is_set)
 
 
-def _show_lines(row: JobRow, spec: JsonTable, recorded: queries.Recorded, now: float) -> list[str]:
+def _show_lines(conn: sqlite3.Connection, row: JobRow, now: float) -> list[str]:
+    recorded, lineage = queries.recorded(conn, row), queries.lineage(conn, row.job)
     facts: list[tuple[str, Any]] = [
         ("job", row.job),
         ("name", row.name),
@@ -125,7 +127,9 @@ def _show_lines(row: JobRow, spec: JsonTable, recorded: queries.Recorded, now: f
         ("starts", _starts_words(row, now)),
         ("used", _usage_words(row.usage)),
         ("command", humanize.command(row.command)),
-        ("options", _options_words(spec)),
+        ("options", _options_words(queries.spec(conn, row.job))),
+        ("rerun of", lineage.rerun_of),
+        ("reruns", ", ".join(lineage.reruns)),
         ("GPUs", ", ".join(row.gpus) or (f"{row.gpus_requested} requested" if row.gpus_requested else None)),
         ("python", facts_words.python(recorded)),
         ("machine", facts_words.machine(recorded.facts)),

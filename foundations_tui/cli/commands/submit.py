@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -36,14 +37,23 @@ if TYPE_CHECKING:
     from foundations_tui.sweeps.submission import Submission
 
 
+def outcome_options(verb: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a verb that submits the options of ``carry_out``."""
+    for option in (
+        json_option,
+        click.option("--yes", is_flag=True, help="Do not ask before a large sweep."),
+        click.option("--detach", "then", flag_value="detach", default="detach", help="Return at once (the default)."),
+        click.option("--follow", "then", flag_value="follow", help="As --wait, and print its log meanwhile."),
+        click.option("--wait", "then", flag_value="wait", help="Wait for its end and exit with its exit code."),
+        click.option("--dry-run", is_flag=True, help="Only say what would be shipped."),
+    ):
+        verb = option(verb)
+    return verb
+
+
 @click.command(context_settings={"ignore_unknown_options": False, "allow_interspersed_args": False})
 @table_options(ALL_OPTIONS)
-@click.option("--dry-run", is_flag=True, help="Only say what would be shipped.")
-@click.option("--wait", "then", flag_value="wait", help="Wait for its end and exit with its exit code.")
-@click.option("--follow", "then", flag_value="follow", help="As --wait, and print its log meanwhile.")
-@click.option("--detach", "then", flag_value="detach", default="detach", help="Return at once (the default).")
-@click.option("--yes", is_flag=True, help="Do not ask before a large sweep.")
-@json_option
+@outcome_options
 @click.argument("command", nargs=-1, required=True, type=LocalPath(), metavar="-- COMMAND...")
 @connecting_to_submit
 def submit(
@@ -64,7 +74,20 @@ def submit(
     exclude is not shipped. With --wait or --follow the exit code is the job's own; Ctrl-C there leaves the job running.
     """
     _say_what_atlas_took(command, Path(values["folder"]))
-    submission = read(session.store.conn, command, values)
+    return carry_out(session, read(session.store.conn, command, values), then, dry_run, as_json, yes)
+
+
+def carry_out(session: Session, submission: Submission, then: str, dry_run: bool, as_json: bool, yes: bool) -> int:
+    """Submit what was asked for and print what came of it; return the exit code.
+
+    Args:
+        session: the client's.
+        submission: what was asked for.
+        then: "detach", "wait" or "follow".
+        dry_run: only say what would be shipped.
+        as_json: print JSON.
+        yes: do not ask before a large sweep.
+    """
     for note in submission.notes:
         say(note)
     if submission.is_sweep:
@@ -174,7 +197,8 @@ def _print_next_steps(submitted: SubmittedJob) -> None:
     job, snapshot = submitted.view.spec.job, submitted.snapshot
     assert snapshot is not None
     click.echo(job)
-    _say_left_behind(left_behind(snapshot, load_project(snapshot.root / snapshot.subdir).include))
+    if not submitted.view.spec.code_of:
+        _say_left_behind(left_behind(snapshot, load_project(snapshot.root / snapshot.subdir).include))
     say(shipped_words(submitted))
     if not is_in_window():
         say(f"  foundations logs -f {job[:6]}    follow its log\n  foundations                   watch all jobs")

@@ -100,10 +100,10 @@ def of_job(row: JobRow, spec: Mapping[str, Any]) -> dict[str, str]:
         row: the job.
         spec: its specification: what it logged itself later is not given to it again.
     """
-    words = words_of({**spec, "host": row.host})
+    words = {**words_of({**spec, "host": row.host}), "code_of": ALL_OPTIONS["code_of"].words(row.job)}
     own_lines = {name: words.pop(name) for name in list(words) if ALL_OPTIONS[name].hint}
     return {
-        "command": humanize.command(row.command),
+        "command": humanize.command(spec.get("template") or row.command),
         **{name: _line(name, given) for name, given in own_lines.items()},
         "options": shlex.join([word for given in words.values() for word in given]),
     }

@@ -34,6 +34,7 @@ class JobDetails:
     curves: dict[str, list[CurvePoint]]
     samples: list[JobSample]
     recorded: queries.Recorded
+    lineage: queries.Lineage
 
 
 def read(conn: sqlite3.Connection, job: str) -> JobDetails:
@@ -46,7 +47,7 @@ def read(conn: sqlite3.Connection, job: str) -> JobDetails:
     keys = list(row.metrics)[:_MOST_METRICS]
     curves = {key: queries.curve(conn, job, row.attempt, key) for key in keys}
     samples, recorded = queries.job_samples(conn, job, row.attempt), queries.recorded(conn, row)
-    return JobDetails(row, queries.spec(conn, job), curves, samples, recorded)
+    return JobDetails(row, queries.spec(conn, job), curves, samples, recorded, queries.lineage(conn, job))
 
 
 def everything(details: JobDetails) -> Content:
@@ -100,6 +101,8 @@ def _facts(details: JobDetails) -> Iterator[Content]:
         "exit code": "" if row.exit_code is None else f"{row.exit_code}" + (f" ({row.signal})" if row.signal else ""),
         "attempt": str(row.attempt or "") + (f", {row.retries} retries allowed" if row.retries else ""),
         "group": row.group,
+        "rerun of": details.lineage.rerun_of,
+        "reruns": ", ".join(job[:6] for job in details.lineage.reruns),
         "GPUs": ", ".join(row.gpus) or (f"{row.gpus_requested} asked for" if row.gpus_requested else ""),
         **_code(details),
         "python": facts_words.python(details.recorded),

@@ -1,0 +1,120 @@
+"""A job restored to a folder: its code, what is known of how it ran, and a script that runs it there."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import shutil
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+
+from foundations_tui.errors import UsageError
+from foundations_tui.session import Session
+from foundations_tui.store import queries
+from foundations_tui.store.rows import JobRow, json_value
+from foundations_tui.submit.earlier_job import is_of_a_shell
+from foundations_tui.sync import code
+from foundations_tui.sync.code import Received, no_progress
+from foundations_tui.sync.unpacking import Folder, Refused, Unpacked
+from remote_agent.protocol.facts import Package
+from remote_agent.protocol.wire import JsonTable
+
+_PREFIX = "FOUNDATIONS_"
+
+
+def checkout(session: Session, job: JobRow, target: Path, received: Received = no_progress) -> Unpacked:
+    """Restore a job to a folder that is not there yet; it is there whole, or not at all.
+
+    Args:
+        session: the client's.
+        job: which.
+        target: the folder to make.
+        received: gets the progress when the code comes from a host.
+    Returns:
+        What came of its code.
+    Raises:
+        UsageError: there is something at that place. NotFoundError: neither this client nor a host has the code.
+        HostError: the hosts that may have it are out of reach.
+    """
+    if os.path.lexists(target):
+        raise UsageError(f"{target} exists already", "name a folder that does not: checkout makes it")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    making = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
+    try:
+        unpacked = code.write(session, job, making / "code", received)
+        spec = queries.whole_spec(session.store.conn, job.job)
+        _make_empty_folders(making / "code", spec["folders"], unpacked)
+        _write_what_is_known(making, spec, queries.recorded(session.store.conn, job))
+        making.chmod(0o755)
+        making.rename(target)
+    finally:
+        shutil.rmtree(making, ignore_errors=True)
+    return unpacked
+
+
+def _make_empty_folders(top: Path, names: Iterable[str], unpacked: Unpacked) -> None:
+    """Make the folders that hold nothing: a snapshot has only files."""
+    with Folder(top) as folder:
+        for name in names:
+            try:
+                folder.make(name)
+            except Refused as error:
+                unpacked.refused.append((name, str(error)))
+
+
+def _write_what_is_known(folder: Path, spec: JsonTable, recorded: queries.Recorded) -> None:
+    _write_json(folder / "job.json", {name: json_value(value) for name, value in spec.items()})
+    _write_json(folder / "parameters.json", json_value(spec["params"]))
+    if recorded.facts is not None:
+        _write_json(folder / "facts.json", recorded.facts.to_wire())
+    if recorded.packages is not None:
+        (folder / "packages.txt").write_text("".join(map(_package_line, recorded.packages)), encoding="utf-8")
+    script = folder / "run.sh"
+    script.write_text(script_of(spec), encoding="utf-8", errors="surrogateescape")
+    script.chmod(0o755)
+
+
+def _package_line(package: Package) -> str:
+    kind, name, version, origin = package
+    if kind != "python":
+        return f"# {kind}: {name} {version}\n"
+    return f"{name}=={version}\n" if not origin else f"# {name} {version} from {origin}\n"
+
+
+def _write_json(path: Path, value: object) -> None:
+    path.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8", errors="backslashreplace")
+
+
+def script_of(spec: JsonTable) -> str:
+    """Return a shell script that runs a job's command in its code, beside it.
+
+    Args:
+        spec: its specification, every field of it.
+    """
+    lines = [
+        "#!/bin/sh",
+        f"# Runs job {spec['job']} in code/, with the Python and packages of this shell.",
+        "set -eu",
+        'here=$(cd "$(dirname "$0")" && pwd)',
+        *(f': "${{{name}:?is a secret of this job: export it first}}"' for name in spec["secrets"]),
+        f'cd "$here"/code/{shlex.quote(spec["subdir"])}',
+        *(['cp "$here/parameters.json" foundations_job_parameters.json'] if spec["params"] else []),
+        *(f"export {name}={shlex.quote(value)}" for name, value in _variables(spec).items()),
+    ]
+    if spec["setup"]:
+        lines += ["# Its host ran these lines first:", *(f"#   {line}" for line in spec["setup"].splitlines())]
+    command = ["/bin/sh", "-c", *spec["command"]] if spec["shell"] else spec["command"]
+    return "\n".join([*lines, f'exec {shlex.join(command)} "$@"']) + "\n"
+
+
+def _variables(spec: JsonTable) -> dict[str, str]:
+    """Return the variables of a job that are its own, not those of the shell or the host that it ran with."""
+    own = {name: value for name, value in spec["env"].items() if not is_of_a_shell(name)}
+    if spec["job_seed"] is not None:
+        own.update({_PREFIX + "SEED": str(spec["job_seed"]), "PYTHONHASHSEED": str(spec["job_seed"])})
+    for name, value in spec["params"].items():
+        variable = "".join(c if c.isascii() and c.isalnum() else "_" for c in name).upper()
+        own[f"{_PREFIX}PARAM_{variable}"] = value if isinstance(value, str) else json.dumps(value)
+    return own
