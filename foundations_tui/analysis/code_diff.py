@@ -6,9 +6,10 @@ import sqlite3
 from collections.abc import Sequence
 from pathlib import Path
 
-from foundations_tui.errors import NotFoundError
+from foundations_tui.errors import NotFoundError, SnapshotError
 from foundations_tui.store import queries
 from foundations_tui.store.rows import JobRow
+from foundations_tui.text import humanize
 
 
 def code_difference(conn: sqlite3.Connection, rows: Sequence[JobRow]) -> str:
@@ -29,6 +30,24 @@ def code_difference(conn: sqlite3.Connection, rows: Sequence[JobRow]) -> str:
         hint = "foundations diff JOB JOB compares two jobs"
         raise NotFoundError(f"job {rows[0].job} was not submitted from a commit", hint)
     return difference.since_commit(rows[0].snapshot, str(commit))
+
+
+def changed(rows: Sequence[JobRow]) -> list[str | None]:
+    """Return in how many files and lines the code of each job differs from the first one's, in words.
+
+    None where that is not known: this client does not have the code.
+    """
+    from foundations_tui.snapshot import difference
+
+    words: list[str | None] = []
+    for row in rows:
+        try:
+            files, added, removed = difference.counts(rows[0].snapshot, row.snapshot)
+        except (NotFoundError, SnapshotError):
+            words.append(None)
+            continue
+        words.append(f"{humanize.plural(files, 'file')}, +{added} -{removed}" if files else "")
+    return words
 
 
 def difference_from_folder(row: JobRow, folder: Path, reverse: bool = False) -> str:

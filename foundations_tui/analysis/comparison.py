@@ -93,14 +93,14 @@ def compare(
     for kind, tables in (
         ("param", [row.params for row in rows]),
         ("arg", [row.args for row in rows]),
-        ("tag", [row.tags for row in rows]),
     ):
         lines += [Line(kind, key, [table.get(key) for table in tables]) for key in _keys(tables)]
+    tags = [Line("tag", key, [row.tags.get(key) for row in rows]) for key in _keys([row.tags for row in rows])]
     metrics = [_metric(key, rows, directions.get(key, "")) for key in _keys([row.metrics for row in rows])]
     return [
         *(line for line in lines if everything or line.differs),
         *_of_facts(recorded, everything),
-        *(line for line in metrics if everything or line.differs),
+        *(line for line in (*tags, *metrics) if everything or line.differs),
     ]
 
 

@@ -113,7 +113,7 @@ class Tools:
         rows = [self._fresh(job) for job in jobs]
         conn = self._session.store.conn
         directions = queries.directions(conn, rows[0].project)
-        lines = comparison.of_jobs(conn, rows, directions, time.time())
+        lines = comparison.for_readers(comparison.of_jobs(conn, rows, directions, time.time()))
         return {"jobs": [row.job for row in rows], "untrusted": [line.to_json() for line in lines]}
 
     def logs(

@@ -23,6 +23,19 @@ def of_snapshots(first: str, other: str) -> str:
     return _diff(homes[0], [home / "objects" for home in homes], first, other)
 
 
+def counts(first: str, other: str) -> tuple[int, int, int]:
+    """Return (files that differ, lines added, lines removed) from one snapshot to another; binary files have no lines.
+
+    Raises:
+        NotFoundError: one of them is not here.
+    """
+    homes = [_home_of(tree) for tree in (first, other)]
+    listed = _diff(homes[0], [home / "objects" for home in homes], first, other, "--numstat", "--no-renames", "-z")
+    files = [entry.split("\t", 2) for entry in listed.split("\0") if entry]
+    added, removed = (sum(int(file[n]) for file in files if file[n].isdigit()) for n in (0, 1))
+    return len(files), added, removed
+
+
 def since_commit(tree: str, commit: str) -> str:
     """Return what ``git diff`` says of a commit of the user's repository and a snapshot that was taken there later.
 
@@ -58,9 +71,10 @@ def _elsewhere(tree: str) -> NotFoundError:
     return NotFoundError(f"the code {tree[:12]} was not submitted from this machine", hint)
 
 
-def _diff(home: Path, objects: list[Path], tree: str, other: str) -> str:
+def _diff(home: Path, objects: list[Path], tree: str, other: str, *options: str) -> str:
     """Return the difference of two trees whose objects are in several places."""
-    words = ["git", "--git-dir", str(home), "diff", "--no-color", "--no-ext-diff", "--no-textconv", tree, other]
+    plain = ("--no-color", "--no-ext-diff", "--no-textconv", *options)
+    words = ["git", "--git-dir", str(home), "diff", *plain, tree, other]
     places = os.pathsep.join(map(str, objects))
     env = git_cli.environment({"GIT_ALTERNATE_OBJECT_DIRECTORIES": places, "GIT_CONFIG_GLOBAL": os.devnull})
     done = subprocess.run(words, env=env, capture_output=True)

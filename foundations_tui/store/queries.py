@@ -541,6 +541,15 @@ def jobs_of_group(conn: sqlite3.Connection, group: str) -> list[JobRow]:
     return _rows(conn, conn.execute(query, [group]).fetchall(), True)
 
 
+def completed_with(conn: sqlite3.Connection, project: str, snapshot: str, most: int) -> list[JobRow]:
+    """Return completed jobs of a project that had the same code, the newest first."""
+    query = (
+        f"{_JOB} WHERE j.snapshot = ? AND j.project = ? AND j.state = 'completed' AND j.trashed = 0"
+        " ORDER BY j.created_at DESC LIMIT ?"
+    )
+    return _rows(conn, conn.execute(query, [snapshot, project, most]).fetchall(), True)
+
+
 @dataclass(frozen=True)
 class Lineage:
     """Which jobs a job comes from, and which come from it."""

@@ -11,6 +11,7 @@ import sqlite3
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -242,6 +243,32 @@ def test_bad_wishes_get_one_clear_message(client: Client, words: list[str], code
 # --- comparing --------------------------------------------------------------------------------------------------
 
 
+def test_a_difference_is_held_against_what_repeats_differ_in(client: Client) -> None:
+    (client.project / "foundations.toml").write_text('project = "p"\n[metrics.direction]\nloss = "min"\nacc = "max"\n')
+    script(
+        client,
+        "import sys\nlr, seed = float(sys.argv[1]), int(sys.argv[2].split('=')[1])\n"
+        "foundations.log_metric('loss', lr + seed / 100)\nfoundations.log_metric('acc', 0.5)\n",
+    )
+    command = ("--", "python", "train.py", "{lr}", "seed={seed}")
+    swept = client.json("submit", "--sweep", "lr=0.5,0.9,0.51", "--sweep", "seed=1,2,3", *command)
+    jobs = {(job["params"]["lr"], job["params"]["seed"]): job["job"] for job in swept}
+    client.run("wait", *jobs.values())
+    client.run("sync")
+
+    def verdict(one: float, other: float) -> Any:
+        return client.json("compare", jobs[one, 2], jobs[other, 2])["verdicts"][0]
+
+    far = verdict(0.9, 0.5)
+    assert far["better"] == jobs[0.5, 2] and far["repeats"] == [3, 3] and far["exceeds"] is True
+    assert far["spread"] == pytest.approx(0.01) and far["difference"] == pytest.approx(0.4)
+    near = verdict(0.5, 0.51)
+    assert near["exceeds"] is False or near["difference"] == pytest.approx(near["spread"])
+    shown = client.run("compare", jobs[0.9, 2], jobs[0.5, 2]).stdout
+    assert "is better by 0.4, more than repeats differ: ±0.01 among 3 and 3 jobs" in shown
+    assert "acc:max: both have 0.5" in shown and "the same: code, " in shown
+
+
 def test_two_jobs_are_compared_exported_and_drawn(client: Client) -> None:
     (client.project / "foundations.toml").write_text('project = "p"\n[metrics.direction]\nloss = "min"\n')
     text = (
@@ -258,7 +285,12 @@ def test_two_jobs_are_compared_exported_and_drawn(client: Client) -> None:
     assert lines["arg", "lr"]["values"] == [1, 2] and ("param", "bs") not in lines
     assert lines["metric", "loss:min"]["best"] == 1 and lines["metric", "loss:min"]["values"] == [1 / 50, 1 / 51]
     assert "-# version 1\n" in found["code"] and "+# version 2\n" in found["code"]
-    assert "0.0196078 *" in client.run("compare", *jobs).stdout
+    shown = client.run("compare", *jobs).stdout
+    assert "0.0196078 *" in shown and "the same: " in shown
+    better = f"loss:min: 0.02 and 0.0196078, {jobs[1][:6]} is better by 0.000392157; no repeats tell"
+    assert better in shown
+    assert lines["code", "changed"]["values"] == ["", "1 file, +2 -2"]
+    assert "Python" in found["same"] and "code" not in found["same"]
     rows = list(csv.DictReader(io.StringIO(client.run("export", *jobs).stdout)))
     assert [row["arg:lr"] for row in rows] == ["1", "2"] and float(rows[0]["metric:loss"]) == 1 / 50
     table = json.loads(client.run("export", "--format", "json", "--columns", "name,loss:min", *jobs).stdout)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import click
 
-from foundations_tui.analysis import comparison
+from foundations_tui.analysis import account, code_diff, comparison
 from foundations_tui.analysis.cells import cell
 from foundations_tui.cli import output
 from foundations_tui.cli.params import (
@@ -24,9 +24,9 @@ from foundations_tui.cli.params import (
 )
 from foundations_tui.errors import NotFoundError, UsageError
 from foundations_tui.store import queries
-from foundations_tui.store.rows import JobRow
+from foundations_tui.store.rows import JobRow, json_value
 from foundations_tui.text import humanize
-from foundations_tui.text.sanitize import several_lines
+from foundations_tui.text.sanitize import one_line, several_lines
 
 
 @click.command()
@@ -51,10 +51,17 @@ def compare(
     if over:
         _print_average(conn, rows, over, comparison.average(rows, over, directions, everything), as_json)
         return output.print_age(conn, {row.host for row in rows}, time.time())
-    lines = comparison.of_jobs(conn, rows, directions, time.time(), everything)
+    known = comparison.of_jobs(conn, rows, directions, time.time(), everything=True)
+    lines = known if everything else comparison.of_jobs(conn, rows, directions, time.time())
+    changed = code_diff.changed(rows) if len({row.snapshot for row in rows}) > 1 else []
+    if any(changed):
+        lines.insert(0, comparison.Line("code", "changed", list(changed)))
+    same = account.common(rows, known)
+    verdicts = account.verdicts(conn, rows, directions) if len(rows) == 2 else []
     difference = _code_difference(rows[:2]) if code else ""
     if as_json:
         printed = {"jobs": [row.job for row in rows], "lines": [line.to_json() for line in lines]}
+        printed.update(same=same, verdicts=[json_value(verdict.to_json()) for verdict in verdicts])
         output.print_json({**printed, "code": difference} if code else printed)
         return
     short = queries.short_ids(conn, [row.job for row in rows])
@@ -63,6 +70,10 @@ def compare(
     output.print_table(("", *(short[row.job] for row in rows)), table)
     if not lines:
         say("they do not differ in anything that is known")
+    if same:
+        click.echo(f"\nthe same: {', '.join(same)}")
+    for verdict in verdicts:
+        click.echo(one_line(verdict.words))
     if difference:
         click.echo("\n" + several_lines(difference))
     output.print_age(conn, {row.host for row in rows}, time.time())
