@@ -20,16 +20,29 @@ def code_difference(conn: sqlite3.Connection, rows: Sequence[JobRow]) -> str:
     """
     from foundations_tui.snapshot import difference
 
-    if not all(row.snapshot for row in rows):
-        raise NotFoundError("a run that was started by hand has no snapshot to compare")
     if len(rows) == 2:
-        return difference.of_snapshots(rows[0].snapshot, rows[1].snapshot)
+        return between(*rows)
+    if not rows[0].snapshot:
+        raise NotFoundError("a run that was started by hand has no snapshot to compare")
     git = queries.spec(conn, rows[0].job).get("git")
     commit = git.get("commit") if isinstance(git, dict) else None
     if not commit:
         hint = "foundations diff JOB JOB compares two jobs"
         raise NotFoundError(f"job {rows[0].job} was not submitted from a commit", hint)
     return difference.since_commit(rows[0].snapshot, str(commit))
+
+
+def between(first: JobRow, other: JobRow) -> str:
+    """Return what differs in the code of two jobs, as ``git diff`` prints it.
+
+    Raises:
+        NotFoundError: one has no snapshot, or it is not here.
+    """
+    from foundations_tui.snapshot import difference
+
+    if not first.snapshot or not other.snapshot:
+        raise NotFoundError("a run that was started by hand has no snapshot to compare")
+    return difference.of_snapshots(first.snapshot, other.snapshot)
 
 
 def changed(rows: Sequence[JobRow]) -> list[str | None]:

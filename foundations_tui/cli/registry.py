@@ -15,6 +15,7 @@ VERBS = {
     "compare": ("compare", "Show how jobs differ, and which is best."),
     "diff": ("diff", "Show what differs in the code or the logs of jobs."),
     "chart": ("chart", "Draw a metric of jobs in the terminal."),
+    "report": ("report", "Write jobs as one page of HTML."),
     "export": ("export", "Write jobs as a table: CSV, JSON, Parquet, Markdown, LaTeX."),
     "tag": ("tag", "Put tags on jobs."),
     "note": ("note", "Write a note for a job."),

@@ -287,7 +287,7 @@ def test_two_jobs_are_compared_exported_and_drawn(client: Client) -> None:
     assert "-# version 1\n" in found["code"] and "+# version 2\n" in found["code"]
     shown = client.run("compare", *jobs).stdout
     assert "0.0196078 *" in shown and "the same: " in shown
-    better = f"loss:min: 0.02 and 0.0196078, {jobs[1][:6]} is better by 0.000392157; no repeats tell"
+    better = f"loss:min: 0.02 and 0.0196078, {jobs[1][:6]} is better by 0.000392; no repeats tell"
     assert better in shown
     assert lines["code", "changed"]["values"] == ["", "1 file, +2 -2"]
     assert "Python" in found["same"] and "code" not in found["same"]
