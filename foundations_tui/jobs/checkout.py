@@ -6,19 +6,21 @@ import json
 import os
 import shlex
 import shutil
-import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from foundations_tui.config.hosts import HostConfig
 from foundations_tui.errors import UsageError
 from foundations_tui.session import Session
 from foundations_tui.store import queries
 from foundations_tui.store.rows import JobRow, json_value
-from foundations_tui.submit.earlier_job import is_of_a_shell
+from foundations_tui.submit.earlier_job import own_variables
 from foundations_tui.sync import code
 from foundations_tui.sync.code import Received, no_progress
 from foundations_tui.sync.unpacking import Folder, Refused, Unpacked
+from foundations_tui.text.sanitize import one_line
 from remote_agent.protocol.facts import Package
+from remote_agent.protocol.jobs import JobSpec, chance_variables
 from remote_agent.protocol.wire import JsonTable
 
 _PREFIX = "FOUNDATIONS_"
@@ -35,19 +37,22 @@ def checkout(session: Session, job: JobRow, target: Path, received: Received = n
     Returns:
         What came of its code.
     Raises:
-        UsageError: there is something at that place. NotFoundError: neither this client nor a host has the code.
+        UsageError: there is something at that place, or no folder to make it in.
+        NotFoundError: neither this client nor a host has the code.
         HostError: the hosts that may have it are out of reach.
     """
     if os.path.lexists(target):
         raise UsageError(f"{target} exists already", "name a folder that does not: checkout makes it")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    making = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
+    if not target.parent.is_dir():
+        raise UsageError(f"there is no folder {target.parent}", f"mkdir -p {shlex.quote(str(target.parent))}")
+    making = target.parent / f".{target.name[:200]}-{os.urandom(6).hex()}"
+    making.mkdir()
     try:
         unpacked = code.write(session, job, making / "code", received)
         spec = queries.whole_spec(session.store.conn, job.job)
         _make_empty_folders(making / "code", spec["folders"], unpacked)
-        _write_what_is_known(making, spec, queries.recorded(session.store.conn, job))
-        making.chmod(0o755)
+        settings = session.hosts.hosts.get(job.host, HostConfig(name=job.host))
+        _write_what_is_known(making, spec, settings, queries.recorded(session.store.conn, job))
         making.rename(target)
     finally:
         shutil.rmtree(making, ignore_errors=True)
@@ -64,34 +69,37 @@ def _make_empty_folders(top: Path, names: Iterable[str], unpacked: Unpacked) -> 
                 unpacked.refused.append((name, str(error)))
 
 
-def _write_what_is_known(folder: Path, spec: JsonTable, recorded: queries.Recorded) -> None:
+def _write_what_is_known(folder: Path, spec: JsonTable, settings: HostConfig, recorded: queries.Recorded) -> None:
     _write_json(folder / "job.json", {name: json_value(value) for name, value in spec.items()})
     _write_json(folder / "parameters.json", json_value(spec["params"]))
     if recorded.facts is not None:
-        _write_json(folder / "facts.json", recorded.facts.to_wire())
+        _write_json(folder / "facts.json", json_value(recorded.facts.to_wire()))
     if recorded.packages is not None:
         (folder / "packages.txt").write_text("".join(map(_package_line, recorded.packages)), encoding="utf-8")
     script = folder / "run.sh"
-    script.write_text(script_of(spec), encoding="utf-8", errors="surrogateescape")
-    script.chmod(0o755)
+    variables = own_variables(JobSpec.from_wire(spec), settings)
+    script.write_text(script_of(spec, variables), encoding="utf-8", errors="surrogateescape")
+    mode = script.stat().st_mode
+    script.chmod(mode | (mode & 0o444) >> 2)  # whoever may read it may run it
 
 
 def _package_line(package: Package) -> str:
     kind, name, version, origin = package
     if kind != "python":
         return f"# {kind}: {name} {version}\n"
-    return f"{name}=={version}\n" if not origin else f"# {name} {version} from {origin}\n"
+    return f"{name}=={version}\n" if not origin else f"# {name} {version} from {one_line(origin)}\n"
 
 
 def _write_json(path: Path, value: object) -> None:
     path.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8", errors="backslashreplace")
 
 
-def script_of(spec: JsonTable) -> str:
+def script_of(spec: JsonTable, env: Mapping[str, str]) -> str:
     """Return a shell script that runs a job's command in its code, beside it.
 
     Args:
         spec: its specification, every field of it.
+        env: the variables that are its own.
     """
     lines = [
         "#!/bin/sh",
@@ -101,7 +109,8 @@ def script_of(spec: JsonTable) -> str:
         *(f': "${{{name}:?is a secret of this job: export it first}}"' for name in spec["secrets"]),
         f'cd "$here"/code/{shlex.quote(spec["subdir"])}',
         *(['cp "$here/parameters.json" foundations_job_parameters.json'] if spec["params"] else []),
-        *(f"export {name}={shlex.quote(value)}" for name, value in _variables(spec).items()),
+        *(f"export {name}={shlex.quote(value)}" for name, value in _variables(spec, env).items()),
+        *_data_lines(spec),
     ]
     if spec["setup"]:
         lines += ["# Its host ran these lines first:", *(f"#   {line}" for line in spec["setup"].splitlines())]
@@ -109,11 +118,21 @@ def script_of(spec: JsonTable) -> str:
     return "\n".join([*lines, f'exec {shlex.join(command)} "$@"']) + "\n"
 
 
-def _variables(spec: JsonTable) -> dict[str, str]:
-    """Return the variables of a job that are its own, not those of the shell or the host that it ran with."""
-    own = {name: value for name, value in spec["env"].items() if not is_of_a_shell(name)}
-    if spec["job_seed"] is not None:
-        own.update({_PREFIX + "SEED": str(spec["job_seed"]), "PYTHONHASHSEED": str(spec["job_seed"])})
+def _data_lines(spec: JsonTable) -> list[str]:
+    """Return what gives the job its data: where it lay on the host, unless the user says otherwise."""
+    lines = []
+    for name, entry in spec["data"].items():
+        variable = f"{_PREFIX}DATA_{name.upper()}"
+        path = str(entry.get("path", ""))
+        at = f", in the job's folder at {entry['at']}" if entry.get("at") else ""
+        lines.append("# " + one_line(f"data {name}: on its host at {path}{at}"))
+        lines.append(f'[ -n "${{{variable}:-}}" ] || {variable}={shlex.quote(path)}; export {variable}')
+    return lines
+
+
+def _variables(spec: JsonTable, env: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables of a job that are its own, with those of its seed and parameters."""
+    own = {**env, **chance_variables(spec["job_seed"], spec["deterministic"], env)}
     for name, value in spec["params"].items():
         variable = "".join(c if c.isascii() and c.isalnum() else "_" for c in name).upper()
         own[f"{_PREFIX}PARAM_{variable}"] = value if isinstance(value, str) else json.dumps(value)

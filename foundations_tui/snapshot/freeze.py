@@ -23,6 +23,7 @@ from foundations_tui.errors import SnapshotError
 from foundations_tui.snapshot import git_cli, objects, shadows
 from foundations_tui.snapshot.files import IGNORE_FILE, Listing, included
 from foundations_tui.text import humanize
+from remote_agent.protocol.urls import without_credentials
 from remote_agent.protocol.wire import JsonTable
 
 if TYPE_CHECKING:
@@ -419,15 +420,3 @@ def _remote(folder: Path) -> str | None:
 
 
 _LONGEST_URL = 2000
-
-
-def without_credentials(url: str) -> str:
-    """Return a URL as it may be shown to anybody: no user, no password, no query.
-
-    "git@host:path" and a path have none, and stay.
-    """
-    scheme, separator, rest = url.partition("://")
-    if not separator:
-        return url
-    authority, slash, path = rest.partition("/")
-    return f"{scheme}://{authority.rpartition('@')[2]}{slash}{path.partition('?')[0].partition('#')[0]}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -22,6 +21,7 @@ from foundations_tui.store.rows import (
     ProjectRow,
     StreamRow,
     SweepRow,
+    stored_json,
 )
 from foundations_tui.text import humanize
 from remote_agent.protocol.ends import PastAttempt, known_cause, known_usage
@@ -170,11 +170,11 @@ def values(
 
 def _cell(meaning: search.ResolvedExpression, value: Any) -> Any:
     if meaning.kinds[0] in FACTS:
-        return None if value is None else json.loads(value)
+        return None if value is None else stored_json(value)
     if meaning.kinds == ("is",):
         return bool(value)
     if meaning.expression.name == "command" and meaning.kinds == ("field",):
-        return humanize.command(json.loads(value))
+        return humanize.command(stored_json(value))
     if meaning.kinds[0] == "metric" and value in _INFINITE:
         return _INFINITE[value]
     return series.from_column(value)
@@ -202,7 +202,7 @@ def directions(conn: sqlite3.Connection, project: str = "") -> dict[str, str]:
         f" {condition} ORDER BY created_at DESC LIMIT {_TOLD_WITHIN}) WHERE direction IS NOT NULL LIMIT 1"
     )
     row = conn.execute(query, args).fetchone()
-    return {} if row is None else dict(json.loads(row[0]))
+    return {} if row is None else dict(stored_json(row[0]))
 
 
 def position(conn: sqlite3.Connection, job_id: str, which: JobFilter = ALL, sort: str = "created") -> int | None:
@@ -265,7 +265,7 @@ def spec(conn: sqlite3.Connection, job_id: str) -> JsonTable:
     row = conn.execute("SELECT spec FROM jobs WHERE job = ?", [job_id]).fetchone()
     if row is None:
         raise NotFoundError(f"there is no job {job_id}")
-    table: JsonTable = json.loads(row["spec"])
+    table: JsonTable = stored_json(row["spec"])
     return table
 
 
@@ -288,7 +288,7 @@ def facts(conn: sqlite3.Connection, job_id: str, attempt: int) -> Facts | None:
 
     query = "SELECT facts FROM attempt_facts WHERE job = ? AND attempt = ?"
     row = conn.execute(query, [job_id, attempt]).fetchone()
-    return Facts.from_wire(json.loads(row["facts"]), "facts") if row else None
+    return Facts.from_wire(stored_json(row["facts"]), "facts") if row else None
 
 
 @dataclass(frozen=True)
@@ -309,7 +309,7 @@ def recorded(conn: sqlite3.Connection, row: JobRow) -> Recorded:
 def packages(conn: sqlite3.Connection, digest: str | None) -> list[Package] | None:
     """Return a list of packages; None when it is not known."""
     row = conn.execute("SELECT list FROM packages WHERE hash = ?", [digest]).fetchone()
-    return [(kind, name, version, origin) for kind, name, version, origin in json.loads(row["list"])] if row else None
+    return [(kind, name, version, origin) for kind, name, version, origin in stored_json(row["list"])] if row else None
 
 
 def find(conn: sqlite3.Connection, name: str) -> JobRow:
@@ -525,7 +525,7 @@ def host_samples(conn: sqlite3.Connection, host: str, since: float) -> list[Host
     """Return what a host used since a moment."""
     query = "SELECT time, load, ram, disk_free, gpus FROM host_samples WHERE host = ? AND time >= ? ORDER BY time"
     return [
-        HostSample(row[0], row[1], row[2], row[3], json.loads(row[4])) for row in conn.execute(query, [host, since])
+        HostSample(row[0], row[1], row[2], row[3], stored_json(row[4])) for row in conn.execute(query, [host, since])
     ]
 
 
@@ -675,7 +675,7 @@ def _rows(conn: sqlite3.Connection, rows: list[sqlite3.Row], details: bool) -> l
 
 def _row(row: sqlite3.Row, extra: _Details | None) -> JobRow:
     job_id = row["job"]
-    spec = json.loads(row["spec"])
+    spec = stored_json(row["spec"])
     return JobRow(
         job=job_id,
         host=row["host"],
@@ -687,10 +687,10 @@ def _row(row: sqlite3.Row, extra: _Details | None) -> JobRow:
         reason=row["reason"],
         exit_code=row["exit_code"],
         attempt=row["attempt"],
-        command=json.loads(row["command"]),
+        command=stored_json(row["command"]),
         snapshot=row["snapshot"],
         gpus_requested=row["gpus_requested"],
-        gpus=json.loads(row["gpus"]),
+        gpus=stored_json(row["gpus"]),
         created_at=row["created_at"],
         queued_at=row["queued_at"],
         started_at=row["started_at"],
@@ -699,17 +699,17 @@ def _row(row: sqlite3.Row, extra: _Details | None) -> JobRow:
         cpus=row["cpus"],
         gpu_memory=spec.get("gpu_memory", 0),
         signal=row["signal"],
-        cause=known_cause(json.loads(row["cause"] or "{}")),
-        usage=known_usage(json.loads(row["usage"] or "{}")),
+        cause=known_cause(stored_json(row["cause"] or "{}")),
+        usage=known_usage(stored_json(row["usage"] or "{}")),
         priority=row["priority"],
         group=row["group_name"],
         after=spec.get("after", []),
         after_any=spec.get("after_any", []),
         time_limit=spec.get("time_limit", 0.0),
         retries=spec.get("retries", 0),
-        attempts=[PastAttempt.known(past) for past in json.loads(row["attempts"])],
+        attempts=[PastAttempt.known(past) for past in stored_json(row["attempts"])],
         starts_at=row["starts_at"] if row["state"] == "queued" else None,
-        outputs=json.loads(row["outputs"]) if row["outputs"] else None,
+        outputs=stored_json(row["outputs"]) if row["outputs"] else None,
         pruned=bool(row["pruned"]),
         client=row["client"] or "",
         complete=bool(row["complete"]),
@@ -738,7 +738,7 @@ class _Details:
             marks = _marks(page)
             query = f"SELECT job, kind, key, value FROM facts WHERE job IN ({marks}) ORDER BY job, time, writer, offset"
             for job_id, kind, key, value in conn.execute(query, page):
-                value = json.loads(value)
+                value = stored_json(value)
                 if value is not None or kind != "tag":
                     self.facts[kind].setdefault(job_id, {})[key] = value
             query = f"SELECT job, attempt, key, first, last, min, max, count, step FROM series WHERE job IN ({marks})"
@@ -753,8 +753,8 @@ def _host(row: sqlite3.Row, counts: dict[str, int]) -> HostRow:
 
     return HostRow(
         name=row["name"],
-        resources=Resources.from_wire(json.loads(row["resources"])) if row["resources"] else None,
-        problems=json.loads(row["problems"] or "[]"),
+        resources=Resources.from_wire(stored_json(row["resources"])) if row["resources"] else None,
+        problems=stored_json(row["problems"] or "[]"),
         last_contact=row["last_contact"],
         error=row["error"],
         unreachable_since=row["unreachable_since"],
@@ -789,7 +789,7 @@ def state(conn: sqlite3.Connection, job_id: str) -> str | None:
 def log_patterns(conn: sqlite3.Connection, job_id: str) -> tuple[str, ...]:
     """Return the patterns of a job's project for lines of its log; none for a job that is not here."""
     row = conn.execute("SELECT spec FROM jobs WHERE job = ?", [job_id]).fetchone()
-    return tuple(json.loads(row["spec"]).get("metrics", {}).get("patterns", ())) if row is not None else ()
+    return tuple(stored_json(row["spec"]).get("metrics", {}).get("patterns", ())) if row is not None else ()
 
 
 def is_stream_whole(conn: sqlite3.Connection, job_id: str, attempt: int, name: str) -> bool:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import math
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from foundations_tui.errors import StoreError, store_hint
 from foundations_tui.text import humanize
 from remote_agent.protocol.ends import Cause, PastAttempt, Usage
 from remote_agent.protocol.wire import JsonTable
@@ -433,6 +435,20 @@ def json_number(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
     return value
+
+
+def stored_json(text: str) -> Any:
+    """Return what JSON in the store says.
+
+    Raises:
+        StoreError: it is none: the file is damaged where SQLite does not notice.
+    """
+    try:
+        return json.loads(text)
+    except ValueError:
+        raise StoreError(
+            "the local store is malformed: it holds text that is no JSON", store_hint("malformed")
+        ) from None
 
 
 def json_value(value: Any) -> Any:

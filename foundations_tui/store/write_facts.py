@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from foundations_tui.store.cursors import move
 from foundations_tui.store.db import Store
+from foundations_tui.store.rows import json_value
 from remote_agent.protocol.facts import Facts, Package, facts_of
 
 
@@ -43,7 +44,7 @@ def put_packages(store: Store, digest: str, packages: Sequence[Package]) -> None
 
 
 def _text(facts: Facts) -> str:
-    return _ascii(facts.to_wire())
+    return _ascii(json_value(facts.to_wire()))  # SQLite's JSON has no NaN
 
 
 def _ascii(value: object) -> str:

@@ -52,22 +52,31 @@ def project(session: Session, job: str) -> ProjectConfig:
     """
     spec, host = _spec(session, job), queries.job(session.store.conn, job).host
     settings = session.hosts.hosts.get(host, HostConfig(name=host))
-    own = {
-        name: value
-        for name, value in spec.env.items()
-        if settings.env.get(name) != value and not (settings.is_local and is_of_a_shell(name))
-    }
+    own = own_variables(spec, settings)
     return ProjectConfig(
         project=spec.project,
         host=host if host in session.hosts.hosts else "",
         env=own,
-        data={name: {**entry, "at": _below(spec.subdir, entry["at"])} for name, entry in spec.data.items()},
+        data={name: {**entry, "at": _below(spec.subdir, entry.get("at", ""))} for name, entry in spec.data.items()},
         outputs=spec.outputs,
         output_limit=spec.output_limit,
         directions=dict(spec.metrics.get("direction", {})),
         patterns=tuple(spec.metrics.get("patterns", ())),
         tensorboard=bool(spec.metrics.get("tensorboard")),
     )
+
+
+def own_variables(spec: JobSpec, settings: HostConfig) -> dict[str, str]:
+    """Return the variables of a job that are neither those of a shell nor those that its host gives to all jobs.
+
+    Args:
+        spec: the job.
+        settings: its host's.
+    """
+    taken = spec.from_shell
+    if settings.is_local and not spec.client_version:  # older clients did not say which
+        taken = tuple(filter(is_of_a_shell, spec.env))
+    return {name: value for name, value in spec.env.items() if name not in taken and settings.env.get(name) != value}
 
 
 def _below(subdir: str, place: str) -> str:

@@ -318,6 +318,7 @@ def make_spec(
         created_at=time.time(),
         client_version=__version__,
         template=request.template,
+        from_shell=tuple(sorted(set(own).difference(settings.env, project.env, request.env, request.inherit_env))),
         **{
             **{name: getattr(request, name) for name in SPEC_OPTIONS},
             "project": request.project or project.project or _named_by(frozen.root) or "default",

@@ -32,7 +32,7 @@ def read(
         conn: a connection of the store.
         row: the job.
         command: the words of another command; empty for the job's own.
-        values: the options that are given, by the names of ``ALL_OPTIONS``: they win over the job's own.
+        values: the options that are given, and only those, by the names of ``ALL_OPTIONS``: they win over the job's.
         param_only: whether parameters may reach the job by its environment and parameters file alone.
         own_params: the parameters in place of the job's; None for the job's own.
     Raises:
@@ -42,9 +42,11 @@ def read(
     own = spec.get("params", {}) if own_params is None else own_params
     params = _given_params(values)
     words = list(command) or list(spec.get("template") or spec["command"])
+    is_filled = bool(spec.get("template")) or words != list(spec["command"])
     if not param_only:
-        _refuse_what_reaches_nothing(words, own, params)
-    merged = {**_own_values(row, spec), **_without_defaults(values)}
+        _refuse_what_reaches_nothing(words if is_filled else (), words, own, params)
+    others = {name: value for name, value in values.items() if name not in ("params", "params_file")}
+    merged = {**_own_values(row, spec), **others}
     if values.get("tags"):
         merged["tags"] = _merged("tags", spec, values["tags"])
     swept = {text.partition("=")[0] for text in values.get("sweeps") or ()}
@@ -86,15 +88,6 @@ def _own_values(row: JobRow, spec: JsonTable) -> JsonTable:
     return {**values, "code_of": row.job}
 
 
-def _without_defaults(values: Mapping[str, Any]) -> JsonTable:
-    """Return the options that were given."""
-    return {
-        name: value
-        for name, value in values.items()
-        if name not in ("params", "params_file") and value is not None and value != ALL_OPTIONS[name].default
-    }
-
-
 def _merged(name: str, spec: JsonTable, given: Sequence[str]) -> tuple[str, ...]:
     """Return what an option of K=V words gives when some of its entries are changed."""
     option = ALL_OPTIONS[name]
@@ -108,11 +101,20 @@ def _given_params(values: Mapping[str, Any]) -> JsonTable:
     return {**of_file, **parameters(values.get("params") or (), "--param")}
 
 
-def _refuse_what_reaches_nothing(words: Sequence[str], own: JsonTable, params: JsonTable) -> None:
-    """Refuse parameters that stand in no placeholder, and that the job did not have or has in its command, too."""
+def _refuse_what_reaches_nothing(
+    filled: Sequence[str], words: Sequence[str], own: JsonTable, params: JsonTable
+) -> None:
+    """Refuse parameters that stand in no placeholder, and that the job did not have or has in its command, too.
+
+    Args:
+        filled: the words whose placeholders are filled.
+        words: the command.
+        own: the job's parameters.
+        params: those that are given.
+    """
     in_command = command_line.parse(words, shell=len(words) == 1)
     for name in params:
-        if grid.uses(words, name):
+        if grid.uses(filled, name):
             continue
         if name in in_command:
             raise UsageError(

@@ -101,6 +101,8 @@ def _typed_before(conn: sqlite3.Connection, request: JobRequest) -> dict[str, di
 def _filled(conn: sqlite3.Connection, request: JobRequest) -> JobRequest:
     """Return a request whose parameters fill the placeholders of its command: the earlier job may be one of a sweep."""
     spec = queries.spec(conn, request.code_of)
+    if not spec.get("template") and list(request.command) == spec["command"]:
+        return request  # its braces were none to be filled
     command = grid.fill(request.command, request.params, _typed_before(conn, request))
     if list(request.command) == spec.get("template") and request.params == spec.get("params"):
         command = tuple(spec["command"])  # nothing has changed: to the letter

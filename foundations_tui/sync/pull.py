@@ -62,6 +62,8 @@ class HostSync:
         self._host = agent.host.name
         self._waits_version = -1
         self._resources: Resources | None = None
+        self._facts_came = True
+        """Whether lists of packages may be missing."""
         self._no_packages: set[str] = set()
         """Hashes of lists of packages that the host does not have."""
         self.left: set[str] = set()
@@ -186,6 +188,7 @@ class HostSync:
                 continue
             try:
                 whole &= _StreamPull(self._store, self._agent, job, attempt, name).run(offset, size)
+                self._facts_came |= name == "facts"
                 if name == "log":
                     log_patterns.ingest(self._store, job, attempt)
                     _bound_log(self._store, job, attempt)
@@ -197,6 +200,9 @@ class HostSync:
 
     def _pull_packages(self) -> None:
         """Bring the lists of packages that facts name by hash; one that is not there, or is another, is passed over."""
+        if not self._facts_came:
+            return
+        self._facts_came = False
         for digest, job, attempt in write_facts.missing_packages(self._store, self._host):
             if digest in self._no_packages:
                 continue

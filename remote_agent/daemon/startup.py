@@ -47,6 +47,7 @@ def start(paths: Paths, agent: str, report: Optional[int] = None) -> Optional[St
     _with_room(paths, lambda: owner.claim(paths))
     question = login.LoginQuestion(paths.login_path)
     _remove_code_of_earlier_boots(paths)
+    _remove_unused_interpreters(paths)
     _with_room(paths, lambda: unpack_sdk(paths, agent))
     _with_room(paths, lambda: files.write_bytes(paths.current_agent, agent.encode()))
     if os.path.exists(paths.stopped):
@@ -67,6 +68,20 @@ def _remove_code_of_earlier_boots(paths: Paths) -> None:
     for folder in glob.glob(os.path.join(glob.escape(paths.agents), "*", CODE_FOLDER + "*")):
         if not os.path.basename(folder).startswith(own):
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def _remove_unused_interpreters(paths: Paths) -> None:
+    """Remove what interpreters said long ago: it is asked for again where it is needed."""
+    for path in glob.glob(os.path.join(glob.escape(paths.interpreters), "*")):
+        try:
+            if time.time() - os.lstat(path).st_mtime > _INTERPRETERS_KEPT:
+                os.unlink(path)
+        except OSError:
+            continue
+
+
+_INTERPRETERS_KEPT = 30 * 86400.0
+"""Seconds."""
 
 
 def _make_folders(paths: Paths) -> None:

@@ -18,6 +18,7 @@ from remote_agent.protocol.checks import (
     listing,
     moment,
     number,
+    one_of,
     optional,
     row,
     sieve,
@@ -125,7 +126,11 @@ class Facts(TolerantMessage):
     """Version of the client that submitted the job."""
 
 
-_PACKAGE = row(text(100), text(1000), text(1000), text(4096, as_bytes=True))
+PACKAGE_NAME = re.compile(r"[A-Za-z0-9._+-]{1,200}\Z")
+PACKAGE_VERSION = re.compile(r"[!-~]{0,200}\Z")
+"""No space and no line break: a version stands in files that other programs read."""
+_ON_ONE_LINE = re.compile(r"[^\x00-\x1f\x7f-\x9f\u2028\u2029]*\Z")
+_PACKAGE = row(one_of("python", "conda"), text(200, PACKAGE_NAME), text(200, PACKAGE_VERSION), text(4096, _ON_ONE_LINE))
 _PACKAGES = sieve(_PACKAGE, _MOST_PACKAGES)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field, fields
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Any, Dict, List, Mapping, Optional, Tuple
 
 from remote_agent.protocol import checks
 from remote_agent.protocol.ends import OF_AN_ATTEMPT, STATE_NAME, Cause, PastAttempt, Usage, known_cause, known_usage
@@ -112,6 +112,8 @@ class JobSpec:
     client_version: str = ""
     template: Tuple[str, ...] = ()
     """The command with the placeholders that its parameters filled; empty where there were none."""
+    from_shell: Tuple[str, ...] = ()
+    """Names of variables in ``env`` that are those of the shell that submitted it."""
     code_of: str = ""
     """Id of the job that it is a rerun of: it has the code and the project's settings of that one."""
 
@@ -194,7 +196,7 @@ class JobSpec:
 
 
 _SPEC_FIELDS = tuple(f.name for f in fields(JobSpec))
-_SPEC_TUPLES = ("command", "template", "folders", "after", "after_any", "retry_on", "outputs", "secrets")
+_SPEC_TUPLES = ("command", "template", "from_shell", "folders", "after", "after_any", "retry_on", "outputs", "secrets")
 _NAME = checks.text(1000)
 _PATH = checks.text(4096, as_bytes=True)
 _ARGUMENT = checks.text(131_071, as_bytes=True)
@@ -254,9 +256,28 @@ SPEC_CHECKS: Dict[str, checks.Check] = {
     "deterministic": checks.flag,
     "client_version": checks.text(100),
     "template": checks.listing(_ARGUMENT, 100_000),
+    "from_shell": checks.listing(_VARIABLE, 10_000),
     "code_of": checks.text(64, _ID_OR_NONE, "a job's id"),
 }
 """What each field of a specification has to be, whoever it comes from."""
+
+
+def chance_variables(seed: Optional[int], deterministic: bool, env: Mapping[str, str]) -> Dict[str, str]:
+    """Return the variables that a seed sets, and by which libraries compute the same each time.
+
+    Args:
+        seed: what random numbers begin with; None for nothing.
+        deterministic: whether libraries are to compute the same.
+        env: the other variables: flags that XLA has already are kept.
+    """
+    variables: Dict[str, str] = {}
+    if seed is not None:
+        variables.update(FOUNDATIONS_SEED=str(seed), PYTHONHASHSEED=str(seed))
+    if deterministic:
+        # https://docs.nvidia.com/cuda/cublas/#results-reproducibility, and TensorFlow's and JAX's own switches.
+        variables.update(FOUNDATIONS_DETERMINISTIC="1", CUBLAS_WORKSPACE_CONFIG=":4096:8", TF_DETERMINISTIC_OPS="1")
+        variables["XLA_FLAGS"] = f"{env.get('XLA_FLAGS', '')} --xla_gpu_deterministic_ops=true".strip()
+    return variables
 
 
 _USUAL = {

@@ -17,5 +17,6 @@ def main(root: str, job: str, attempt: str) -> int:
         attempt: its number.
     """
     paths = Paths(root)
-    record_facts.look_again(paths, paths.job(job).attempt(int(attempt)), os.environ, os.getcwd())
+    of_job = paths.job(job)
+    record_facts.look_again(paths, of_job, of_job.attempt(int(attempt)), os.environ, os.getcwd())
     return 0

@@ -11,7 +11,7 @@ import sys
 from typing import Any, Dict, List, Sequence
 
 from remote_agent.protocol.errors import AgentError
-from remote_agent.protocol.jobs import JobSpec
+from remote_agent.protocol.jobs import JobSpec, chance_variables
 from remote_agent.protocol.lease import Lease
 from remote_agent.storage import files
 from remote_agent.storage.paths import JobPaths, Paths
@@ -47,22 +47,10 @@ def variables(spec: JobSpec, attempt: int, lease: Lease, paths: Paths, sdk: str)
         FOUNDATIONS_ARTIFACTS_DIR=job.artifacts,
         **_visible_gpus(lease),
     )
-    env.update(_of_chance(spec))
+    env.update(chance_variables(spec.job_seed, spec.deterministic, spec.env))
     env.update({PREFIX + "PARAM_" + _variable(k): _text(v) for k, v in spec.params.items()})
     for name, entry in spec.data.items():
         env[PREFIX + "DATA_" + name.upper()] = os.path.expanduser(entry["path"])
-    return env
-
-
-def _of_chance(spec: JobSpec) -> Dict[str, str]:
-    """Return what makes a job's random numbers begin with its seed, and libraries compute the same each time."""
-    env: Dict[str, str] = {}
-    if spec.job_seed is not None:
-        env.update({PREFIX + "SEED": str(spec.job_seed), "PYTHONHASHSEED": str(spec.job_seed)})
-    if spec.deterministic:
-        # https://docs.nvidia.com/cuda/cublas/#results-reproducibility, and TensorFlow's and JAX's own switches.
-        env.update({PREFIX + "DETERMINISTIC": "1", "CUBLAS_WORKSPACE_CONFIG": ":4096:8", "TF_DETERMINISTIC_OPS": "1"})
-        env["XLA_FLAGS"] = f"{spec.env.get('XLA_FLAGS', '')} --xla_gpu_deterministic_ops=true".strip()
     return env
 
 

@@ -6,16 +6,21 @@ read from their names, as PyPA's "Recording installed projects" has them: ``NAME
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
 import re
+import select
+import signal
 import subprocess
-from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
+import time
+from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple
 
 from remote_agent.protocol import facts
 from remote_agent.protocol.checks import writable
 from remote_agent.protocol.facts import Interpreter, Package
+from remote_agent.protocol.urls import without_credentials
 from remote_agent.protocol.wire import JsonTable
 from remote_agent.storage import files
 from remote_agent.storage.paths import Paths
@@ -23,14 +28,25 @@ from remote_agent.supervisor import environment
 
 _SECONDS = 5.0
 """An interpreter that does not answer by then is unknown."""
+_TICK_SECONDS = 0.05
+_SILENT_SECONDS = 600.0
+"""How long one that did not answer is not asked again."""
+_LONGEST_ORIGIN = 2000
 _MOST_BYTES = 1 << 20
 _OF_PYTHON = re.compile(r"(python|pypy)[\d.]*[a-z]*\Z")
 _QUESTION = """import sys
 sys.path.pop(0)
-import json
+import glob, json, os
+try:
+    import site
+    places = [*site.getsitepackages(), site.getusersitepackages()]
+except Exception:
+    places = []
+places += [part for part in sys.path if part not in places]
+pths = [path for part in places for path in glob.glob(os.path.join(glob.escape(part), "*.pth"))]
 print(json.dumps({"path": sys.executable, "implementation": sys.implementation.name, "prefix": sys.prefix,
     "version": ".".join(map(str, sys.version_info[:3])), "build": " ".join(sys.version.split()[1:]),
-    "folders": sys.path}))
+    "folders": sys.path, "decide": [sys.executable, *places, *pths]}))
 """
 _DECIDES = (
     *("PYTHONPATH", "PYTHONHOME", "PYTHONUSERBASE", "PYTHONNOUSERSITE", "PYTHONPLATLIBDIR", "HOME"),
@@ -75,7 +91,9 @@ def _first_line(path: str) -> str:
     return os.fsdecode(line[2:].strip()) if line.startswith(b"#!") else ""
 
 
-def look(paths: Paths, python: str, env: Mapping[str, str], cwd: str) -> Tuple[Optional[Interpreter], Optional[str]]:
+def look(
+    paths: Paths, python: str, env: Mapping[str, str], cwd: str, tick: Callable[[], None]
+) -> Tuple[Optional[Interpreter], Optional[str]]:
     """Return an interpreter and the hash of the list of its packages, which lies in the agent's folder then.
 
     Args:
@@ -83,8 +101,9 @@ def look(paths: Paths, python: str, env: Mapping[str, str], cwd: str) -> Tuple[O
         python: its path.
         env: the job's environment.
         cwd: where the job starts.
+        tick: called while the interpreter is waited for; what it raises ends that.
     """
-    answer = _answer(paths, python, env, cwd)
+    answer = _answer(paths, python, env, cwd, tick)
     if answer is None:
         return None, None
     told = {name: writable(value) if name != "path" else value for name, value in answer["told"].items()}
@@ -92,19 +111,28 @@ def look(paths: Paths, python: str, env: Mapping[str, str], cwd: str) -> Tuple[O
     return interpreter, _packages(paths, [str(folder) for folder in answer["folders"]], interpreter.prefix or "")
 
 
-def _answer(paths: Paths, python: str, env: Mapping[str, str], cwd: str) -> Optional[JsonTable]:
+def _answer(
+    paths: Paths, python: str, env: Mapping[str, str], cwd: str, tick: Callable[[], None]
+) -> Optional[JsonTable]:
     """Return what the interpreter says of itself: what it said before, unless something of it has changed."""
     mark = _mark(python, env, cwd)
     if not mark:
         return None
+    if not all(map(os.path.isabs, env.get("PYTHONPATH", "/").split(os.pathsep))):
+        return _ask(python, env, cwd, tick)  # each attempt has folders of its own
     remembered = os.path.join(paths.interpreters, f"{mark}.json")
     known: Optional[JsonTable] = files.read_json(remembered)
-    if known is not None and _is_answer(known) and known["state"] == _state(known["told"].get("path", "")):
+    if known is not None and _is_answer(known) and known["states"] == list(map(_state, known["decide"])):
         return known
-    answer = _ask(python, env, cwd)
-    if answer is not None:
-        _write(remembered, json.dumps(answer).encode())
+    if isinstance(known, dict) and _is_recent(known.get("silent_at")):
+        return None
+    answer = _ask(python, env, cwd, tick)
+    _write(remembered, json.dumps(answer or {"silent_at": time.time()}).encode())
     return answer
+
+
+def _is_recent(moment: object) -> bool:
+    return isinstance(moment, float) and 0 <= time.time() - moment < _SILENT_SECONDS
 
 
 def _mark(python: str, env: Mapping[str, str], cwd: str) -> str:
@@ -149,36 +177,62 @@ def _state(path: str) -> str:
     """Return what changes when a file does; empty when it is not there."""
     try:
         stats = os.stat(path)
-    except OSError:
+    except (OSError, ValueError):
         return ""
     return f"{stats.st_dev} {stats.st_ino} {stats.st_size} {stats.st_mtime_ns}"
 
 
-def _ask(python: str, env: Mapping[str, str], cwd: str) -> Optional[JsonTable]:
+def _ask(python: str, env: Mapping[str, str], cwd: str, tick: Callable[[], None]) -> Optional[JsonTable]:
+    """Ask the interpreter; None when it does not answer in time, or makes no sense."""
     try:
-        done = subprocess.run(
+        child = subprocess.Popen(
             [python, "-c", _QUESTION],
             env=dict(env),
             cwd=cwd,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
-            timeout=_SECONDS,
+            start_new_session=True,
         )
-        told = json.loads(done.stdout[-_MOST_BYTES:].strip().rsplit(b"\n", 1)[-1])
-    except (OSError, ValueError, subprocess.SubprocessError, RecursionError):
+    except (OSError, ValueError):
         return None
-    folders = told.pop("folders", None) if isinstance(told, dict) else None
-    answer = {"told": told, "folders": folders, "state": ""}
-    if not _is_answer(answer):
+    try:
+        told = json.loads(_read_all(child, tick).strip().rsplit(b"\n", 1)[-1])
+    except (ValueError, RecursionError):
         return None
-    return {**answer, "state": _state(told.get("path", ""))}
+    finally:
+        with contextlib.suppress(OSError):
+            os.killpg(child.pid, signal.SIGKILL)  # also what it started
+        child.communicate()
+    if not isinstance(told, dict):
+        return None
+    folders, decide = told.pop("folders", None), told.pop("decide", None)
+    answer = {"told": told, "folders": folders, "decide": decide, "states": []}
+    return {**answer, "states": list(map(_state, decide))} if _is_answer(answer) else None
+
+
+def _read_all(child: "subprocess.Popen[bytes]", tick: Callable[[], None]) -> bytes:
+    """Return what a child writes until it ends; nothing when that is too much or takes too long."""
+    assert child.stdout is not None
+    deadline, data = time.monotonic() + _SECONDS, b""
+    while time.monotonic() < deadline and len(data) <= _MOST_BYTES:
+        tick()
+        if select.select([child.stdout], [], [], _TICK_SECONDS)[0]:
+            part = os.read(child.stdout.fileno(), 65536)
+            if not part:
+                return data
+            data += part
+    return b""
 
 
 def _is_answer(value: Any) -> bool:
-    if not isinstance(value, dict) or not isinstance(value.get("told"), dict) or "state" not in value:
+    """Return whether something has the form of an answer: it lies where jobs can write, too."""
+    if not isinstance(value, dict) or not isinstance(value.get("told"), dict):
         return False
-    return isinstance(value.get("folders"), list) and all(isinstance(part, str) for part in value["told"].values())
+    lists = [value.get(name) for name in ("folders", "decide")]
+    texts = [part for some in lists if isinstance(some, list) for part in some]
+    all_there = all(isinstance(some, list) for some in (*lists, value.get("states")))
+    return all_there and all(isinstance(part, str) for part in (*texts, *value["told"].values()))
 
 
 # --- packages -----------------------------------------------------------------------------------------------------
@@ -191,8 +245,8 @@ def _packages(paths: Paths, folders: Sequence[str], prefix: str) -> Optional[str
     mark = _state_of([*places, conda])
     remembered = os.path.join(paths.interpreters, f"{mark}.packages")
     try:
-        with open(remembered, encoding="ascii") as file:
-            digest = file.read(100)
+        with files.open_regular(remembered) as file:
+            digest = file.read(100).decode("ascii")
         if facts.HASH.match(digest) and os.path.exists(paths.packages(digest)):
             return digest
     except (OSError, ValueError):
@@ -228,9 +282,9 @@ def _python_packages(folders: Sequence[str]) -> List[Package]:
             name, _, version = base.partition("-")
             version = version.split("-py")[0] if kind == "egg-info" else version
             key = re.sub(r"[-_.]+", "-", name).lower()
-            if key and key not in found:
+            if key not in found and _is_package(key, version):
                 origin = _origin(os.path.join(folder, entry, "direct_url.json"))
-                found[key] = ("python", writable(key), writable(version), origin)
+                found[key] = ("python", key, version, origin)
     return list(found.values())
 
 
@@ -239,9 +293,13 @@ def _conda_packages(folder: str) -> List[Package]:
     packages: List[Package] = []
     for entry in _names(folder):
         parts = entry[: -len(".json")].rsplit("-", 2)
-        if entry.endswith(".json") and len(parts) == 3:
-            packages.append(("conda", writable(parts[0]), writable("-".join(parts[1:])), ""))
+        if entry.endswith(".json") and len(parts) == 3 and _is_package(parts[0], "-".join(parts[1:])):
+            packages.append(("conda", parts[0], "-".join(parts[1:]), ""))
     return packages
+
+
+def _is_package(name: str, version: str) -> bool:
+    return bool(facts.PACKAGE_NAME.match(name) and facts.PACKAGE_VERSION.match(version))
 
 
 def _names(folder: str) -> List[str]:
@@ -256,11 +314,12 @@ def _origin(path: str) -> str:
     told = files.read_json(path)
     if not isinstance(told, dict) or not isinstance(told.get("url"), str):
         return ""
-    url = re.sub(r"(?<=://)[^/@]*@", "", told["url"])
+    url = without_credentials(told["url"])
     vcs = told.get("vcs_info")
     commit = vcs.get("commit_id") if isinstance(vcs, dict) else None
     editable = isinstance(told.get("dir_info"), dict) and told["dir_info"].get("editable")
-    return writable(f"{url}@{commit}" if isinstance(commit, str) else url + (" (editable)" if editable else ""))
+    origin = f"{url}@{commit}" if isinstance(commit, str) else url + (" (editable)" if editable else "")
+    return "".join(c if c.isprintable() else "?" for c in writable(origin))[:_LONGEST_ORIGIN]
 
 
 def _write(path: str, data: bytes, durable: bool = False) -> bool:

@@ -7,7 +7,7 @@ import json
 import os
 import re
 import time
-from typing import Dict, Iterable, Mapping, Optional, Sequence
+from typing import Callable, Dict, Mapping, Optional, Sequence
 
 import remote_agent
 from remote_agent.protocol import checks
@@ -16,13 +16,13 @@ from remote_agent.protocol.jobs import JobSpec
 from remote_agent.protocol.supervision import StartOrder
 from remote_agent.protocol.wire import JsonTable
 from remote_agent.storage import files
-from remote_agent.storage.paths import AttemptPaths, Paths
+from remote_agent.storage.paths import AttemptPaths, JobPaths, Paths
 from remote_agent.supervisor import interpreter
-from remote_agent.system import machine, processes
+from remote_agent.system import machine
 
 _TELLING = re.compile(
-    r"(CUDA|CUBLAS|CUDNN|NCCL|OMP|MKL|OPENBLAS|NUMEXPR|PYTHON|TORCH|PYTORCH|XLA|TF|JAX|ROCR|HIP|HSA|GOMP|KMP|TOKENIZERS"
-    r"|LC)_?[A-Z0-9_]*\Z"
+    r"(CUDA|CUBLAS|CUDNN|NCCL|OMP|MKL|OPENBLAS|NUMEXPR|TORCH|PYTORCH|XLA|TF|JAX|ROCR|HIP|HSA|GOMP|KMP|TOKENIZERS|LC)_"
+    r"[A-Z0-9_]+\Z|PYTHON[A-Z0-9]+\Z"
 )
 """Names of variables that change what libraries compute, or how fast."""
 _TELLING_TOO = (
@@ -32,7 +32,10 @@ _TELLING_TOO = (
 _OF_THE_LEASE = ("CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER", "ROCR_VISIBLE_DEVICES", "GPU_DEVICE_ORDINAL")
 """The leased GPUs are facts of their own."""
 _OURS = ("PYTHONUNBUFFERED",)
-_SECRET = re.compile(r"TOKEN(?!IZERS)|KEY|PASSWORD|PASSWD|SECRET|CREDENTIAL")
+_SECRET = re.compile(r"TOKEN(?!IZERS)|KEY|PASS|PWD|SECRET|CREDENTIAL|AUTH|LICENSE|(\A|_)PAT(\Z|_)|TF_VAR_")
+"""Names that look like secrets: nobody misses those that are none."""
+_LEAST_SECRET = 4
+"""Characters of a secret from which its value is looked for in other variables."""
 _LIMITS_SECONDS = 60
 """How long the limits of control groups are remembered."""
 
@@ -45,6 +48,7 @@ def write(
     cwd: str,
     python: str,
     argv: Sequence[str],
+    tick: Callable[[], None],
 ) -> None:
     """Write the facts of an attempt; a full disk costs the facts, not the job.
 
@@ -56,9 +60,10 @@ def write(
         cwd: where it starts.
         python: what ``python`` means in the job.
         argv: its command.
+        tick: called while the interpreter is waited for; what it raises ends that.
     """
     chosen = interpreter.of_command(argv, python, cwd, env["PATH"])
-    told, packages = interpreter.look(paths, chosen, env, cwd)
+    told, packages = interpreter.look(paths, chosen, env, cwd, tick)
     facts = Facts(
         recorded_at=time.time(),
         interpreter=told,
@@ -69,7 +74,7 @@ def write(
         machine=os.uname().machine,
         cpu=machine.cpu_model(),
         cpus=len(os.sched_getaffinity(0)),
-        ram=processes.memory_total(),
+        ram=machine.ram(),
         cgroup=_limits(int(time.time()) // _LIMITS_SECONDS),
         gpus=list(order.gpus),
         driver=order.driver or machine.driver(),
@@ -87,24 +92,29 @@ def write(
     _put(attempt.early_facts if spec.setup else attempt.facts, facts.to_wire())
 
 
-def look_again(paths: Paths, attempt: AttemptPaths, env: Mapping[str, str], cwd: str) -> None:
+def look_again(paths: Paths, job: JobPaths, attempt: AttemptPaths, env: Mapping[str, str], cwd: str) -> None:
     """Write the facts of an attempt with the interpreter, packages and variables that setup lines have left.
 
     Args:
         paths: the agent's files.
+        job: the job's.
         attempt: whose facts were gathered before.
         env: the environment behind the setup lines.
         cwd: where the command starts.
     """
     early: JsonTable = files.read_json(attempt.early_facts) or {}
-    python = interpreter.first_python(env.get("PATH", ""))
-    told, packages = interpreter.look(paths, python, env, cwd) if python else (None, None)
-    variables = telling(env, (), (paths.agents,))
+    spec = JobSpec.from_wire(files.read_json(job.spec) or {})  # its secrets stay out, or nothing is written
+    search = env.get("PATH", "")
+    python = interpreter.first_python(search)
+    if not spec.shell:
+        python = interpreter.of_command(spec.command, python, cwd, search)
+    told, packages = interpreter.look(paths, python, env, cwd, lambda: None) if python else (None, None)
+    variables = telling(env, spec.secrets, (paths.agents,))
     changed = Facts(interpreter=told, packages=packages, variables=variables).to_wire()
     _put(attempt.facts, {**early, **{name: changed[name] for name in ("interpreter", "packages", "variables")}})
 
 
-def telling(env: Mapping[str, str], secrets: Iterable[str], ours: Sequence[str]) -> Dict[str, str]:
+def telling(env: Mapping[str, str], secrets: Sequence[str], ours: Sequence[str]) -> Dict[str, str]:
     """Return the variables of an environment that change what libraries do.
 
     Args:
@@ -113,7 +123,10 @@ def telling(env: Mapping[str, str], secrets: Iterable[str], ours: Sequence[str])
         ours: folders of the agent's, left out of lists of folders: they say nothing of the job.
     """
     kept: Dict[str, str] = {}
+    hidden = [value for value in (env.get(name, "") for name in secrets) if len(value) >= _LEAST_SECRET]
     for name in sorted(env):
+        if any(value in env[name] for value in hidden):
+            continue
         is_telling = name in _TELLING_TOO or _TELLING.match(name)
         if is_telling and name not in (*_OF_THE_LEASE, *_OURS, *secrets) and not _SECRET.search(name):
             value = _without(env[name], ours) if name in ("PATH", "PYTHONPATH") else env[name]

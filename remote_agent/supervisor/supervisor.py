@@ -206,8 +206,18 @@ class _Supervisor:
         self._check_for_stop()
         python = environment.interpreter(self.spec, env["PATH"])
         argv = environment.command(self.spec, python, self._look_behind_setup())
-        record_facts.write(self.paths, self.order, self.spec, env, cwd, python, argv)
+        self._record_facts(env, cwd, python, argv)
+        self._check_for_stop()
         return argv, env, cwd
+
+    def _record_facts(self, env: Dict[str, str], cwd: str, python: str, argv: List[str]) -> None:
+        """Write the facts down; whatever is odd about an interpreter must not cost the job."""
+        try:
+            record_facts.write(self.paths, self.order, self.spec, env, cwd, python, argv, self._check_for_stop)
+        except _Stopped:
+            raise
+        except Exception as error:
+            self._say(f"not all facts of this attempt could be recorded: {error}")
 
     def _look_behind_setup(self) -> str:
         """Return a line of shell that looks again at what setup lines may have changed: the agent's role ``facts``.

@@ -50,6 +50,12 @@ def cpu_model() -> Optional[str]:
     return None
 
 
+@functools.lru_cache(None)
+def ram() -> int:
+    """Return the memory of the host, bytes."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
 def driver() -> Optional[str]:
     """Return the version of the loaded GPU driver, as the kernel has it."""
     for module in ("nvidia", "amdgpu"):
@@ -88,7 +94,9 @@ _NO_LIMIT = 1 << 60
 def _own_folders(controller: str) -> List[str]:
     """Return the folders of the control group of this process and of those around it, for one controller."""
     paths: Dict[str, str] = {}
-    for line in _read("/proc/self/cgroup").splitlines():
+    for line in _read("/proc/self/cgroup").split("\n"):
+        if line.count(":") < 2:
+            continue
         _, names, path = line.split(":", 2)
         for name in names.split(","):
             paths[name] = path

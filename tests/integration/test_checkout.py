@@ -54,6 +54,8 @@ def test_a_job_comes_back_to_the_byte_after_host_and_work_tree_are_gone(client: 
     shutil.rmtree(client.project)
     client.project.mkdir()
     target = tmp_path / "a b" / "old run"
+    assert "there is no folder" in client.run("checkout", job, str(target), code=2).stderr
+    target.parent.mkdir()
     done = client.run("checkout", job, str(target))
     assert "run.sh runs it" in done.stdout and tree(target / "code") == before
     assert json.loads((target / "parameters.json").read_text()) == {"lr": 0.5}
@@ -95,8 +97,9 @@ def test_empty_folders_of_a_hostile_host_stay_inside(tmp_path: Path, name: str) 
 def test_no_word_of_a_specification_becomes_shell(tmp_path: Path) -> None:
     trap = f"'; touch {tmp_path}/trap; $(touch {tmp_path}/trap) `touch {tmp_path}/trap`\ntouch {tmp_path}/trap\n"
     words = {"command": ["true", trap], "subdir": trap, "env": {"A": trap}, "params": {trap: trap}, "setup": trap}
+    words["data"] = {"D": {"path": trap, "at": trap}}
     spec = {**JobSpec("a", ("true",), "0" * 40).to_wire(), **words}
     script = tmp_path / "run.sh"
-    script.write_text(checkout.script_of(spec))
+    script.write_text(checkout.script_of(spec, {"A": trap}))
     subprocess.run(["sh", script], capture_output=True)
     assert not (tmp_path / "trap").exists()

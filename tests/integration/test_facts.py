@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -16,6 +18,7 @@ import pytest
 from remote_agent.gpu import inventory
 from remote_agent.protocol import facts
 from remote_agent.protocol.errors import BadRequest
+from remote_agent.protocol.urls import without_credentials
 from tests.support.client import Client
 from tests.support.paths import ROOT
 from tests.support.sshd import Sshd
@@ -192,5 +195,99 @@ def test_packages_are_taken_only_as_their_hash_says() -> None:
     for wrong in (data + b" ", b"", b"[" * 100_000):
         with pytest.raises(BadRequest):
             facts.packages_of(wrong, digest)
-    nonsense = json.dumps([["python", "a"], 5, ["python", "x\0", "1", ""], ["python", "c", "1", ""]]).encode()
+    injected = [
+        ["python", "x", "1\n--index-url http://evil", ""],
+        ["conda\n", "x", "1", ""],
+        ["python", "x\ny", "1", ""],
+    ]
+    injected += [["python", "x", "1", "\udc80"], ["python", "x", "1", "a\nb"]]
+    nonsense = json.dumps(
+        [["python", "a"], 5, ["python", "x\0", "1", ""], *injected, ["python", "c", "1", ""]]
+    ).encode()
     assert facts.packages_of(nonsense, facts.packages_hash(nonsense)) == [("python", "c", "1", "")]
+
+
+def test_setup_lines_give_no_secret_away(client: Client, sshd: Sshd) -> None:
+    client.add_host("box", sshd, setup="export OMP_COPY=x$TORCH_HOME")
+    client.env["TORCH_HOME"] = "hunter2"
+    job = client.submit("--host", "box", "--secret", "TORCH_HOME", "--", "sh", "-c", 'test -n "$OMP_COPY"')
+    shown = recorded(client, job)
+    assert shown["state"] == "completed" and shown["facts"]["variables"] and "hunter2" not in json.dumps(shown)
+
+
+def test_what_a_job_puts_into_the_cache_of_interpreters_costs_no_later_job(client: Client) -> None:
+    command = ("--", sys.executable, "-c", "1")
+    first = recorded(client, client.submit(*command))
+    folder = client.home / "agent" / "interpreters"
+    for path in folder.iterdir():
+        path.unlink()
+        if path.suffix == ".packages":
+            os.mkfifo(path)
+        else:
+            path.write_text(
+                '{"told": {"path": "\\u0000"}, "folders": ["\\ud800"], "decide": ["\\u0000"], "states": [""]}'
+            )
+    again = recorded(client, client.submit(*command))
+    assert again["state"] == "completed" and again["facts"]["kernel"]
+    assert first["facts"]["packages"]
+
+
+def test_a_first_package_of_the_user_and_a_path_file_are_seen(client: Client, tmp_path: Path) -> None:
+    home = tmp_path / "of-user"
+    home.mkdir()
+    given = ("--env", f"HOME={home}", "--env", "PYTHONNOUSERSITE=", "--")
+    venv.create(tmp_path / "own", symlinks=True, with_pip=False, system_site_packages=True)
+    python = str(tmp_path / "own" / "bin" / "python")
+    assert "latecomer" not in versions(recorded(client, client.submit(*given, python, "-c", "1")))
+    ask = [python, "-c", "import site; print(site.getusersitepackages())"]
+    env = {**os.environ, "HOME": str(home)}
+    user = Path(subprocess.run(ask, env=env, capture_output=True, text=True, check=True).stdout.strip())
+    add_package(user, "latecomer", "1.0")
+    assert versions(recorded(client, client.submit(*given, python, "-c", "1")))["latecomer"] == "1.0"
+    add_package(tmp_path / "far", "by_path", "2")
+    site = next((tmp_path / "own").glob("lib/*/site-packages"))
+    (site / "far.pth").write_text(f"{tmp_path}/far\n")
+    assert versions(recorded(client, client.submit(*given, python, "-c", "1")))["by-path"] == "2"
+
+
+def test_packages_below_a_relative_path_are_those_of_the_job_itself(client: Client) -> None:
+    found = []
+    for version in ("1.0", "2.0"):
+        shutil.rmtree(client.project / "src", ignore_errors=True)
+        add_package(client.project / "src", "mine", version)
+        job = client.submit("--env", "PYTHONPATH=src", "--", sys.executable, "-c", "1")
+        found.append(versions(recorded(client, job))["mine"])
+    assert found == ["1.0", "2.0"]
+
+
+def test_an_interpreter_that_never_answers_or_never_stops_is_waited_for_once(client: Client, tmp_path: Path) -> None:
+    for number, line in enumerate(("sleep 600 & sleep 600", "yes")):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        (folder / "python").write_text(f"#!/bin/sh\n{line}\n")
+        (folder / "python").chmod(0o755)
+        env = ("--env", f"PATH={folder}:/usr/bin:/bin")
+        before: list[dict[Path, int]] = []
+        for _ in range(2):
+            shown = recorded(client, client.submit(*env, "--", "sh", "-c", "echo ran"))
+            assert shown["facts"]["interpreter"] is None and shown["state"] == "completed"
+            assert client.run("logs", shown["job"]).stdout == "ran\n", "nothing of the interpreter is left to be ended"
+            asked = {path: path.stat().st_mtime_ns for path in (client.home / "agent" / "interpreters").iterdir()}
+            before.append(asked)
+        assert before[-1] == before[-2], "it was not asked again"
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("https://u:p@ss@host/x.whl", "https://host/x.whl"),
+        ("https://h:8080/x.whl?X-Amz-Signature=abc#egg=1", "https://h:8080/x.whl"),
+        ("https://u:p/w@h/x", "https://h/x"),
+        ("ssh://git@h/x@main", "ssh://h/x@main"),
+        ("https://[::1]:8080/x@v1", "https://[::1]:8080/x@v1"),
+        ("git@h:x", "git@h:x"),
+        ("file:///a/b", "file:///a/b"),
+    ],
+)
+def test_urls_are_shown_without_credentials(url: str, shown: str) -> None:
+    assert without_credentials(url) == shown

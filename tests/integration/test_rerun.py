@@ -99,7 +99,9 @@ def test_the_command_and_parameters_are_changed_in_an_editor(client: Client, tmp
     assert "--edit opens an editor" in client.run("rerun", first, "--edit", code=2).stderr
     assert "either --edit or" in client.run("rerun", first, "--edit", "--", "true", code=2).stderr
     for change, end in (('s/: 1/: 5/; s/train.py/&", "more/', '"state"'), ("s/:/;/", "is no JSON")):
-        window = Tmux(tmp_path, 90, 24)
+        folder = tmp_path / str(len(end))
+        folder.mkdir()
+        window = Tmux(folder, 90, 24)
         try:
             env = {**client.env, "EDITOR": f"sed -i '{change}'", "TERM": "xterm-256color"}
             window.start([*FOUNDATIONS, "rerun", first, "--edit", "--json", "--wait"], env, client.project)
@@ -145,3 +147,24 @@ def test_dry_run_json_and_shell_commands(client: Client) -> None:
     assert log(client, json.loads(done.stdout)[0]["job"]) == "0ne\n"
     assert "no job" in client.run("rerun", "nonexistent", code=3).stderr
     client.run("submit", "--code-of", first, "--dir", "/tmp", "--", "true", code=2)
+
+
+def test_options_that_are_given_win_also_where_they_are_the_default(client: Client) -> None:
+    given = ("--retries", "3", "--time-limit", "60", "--cpus", "2", "--priority", "4")
+    first = client.submit(*given, "--", "true")
+    spec = client.json("show", rerun(client, first, "--retries", "0", "--time-limit", "0", "--cpus", "1"))["spec"]
+    assert (spec["retries"], spec["time_limit"], spec["cpus"], spec["priority"]) == (0, 0, 1, 4)
+
+
+def test_braces_that_nothing_filled_stay(client: Client) -> None:
+    first = client.submit("--param", "lr=0.1", "--", "echo", "{lr}", "{{lr}}", "{}")
+    assert log(client, rerun(client, first)) == log(client, first) == "{lr} {{lr}} {}\n"
+    assert log(client, rerun(client, first, "--param", "lr=5")) == "{lr} {{lr}} {}\n"
+
+
+def test_variables_of_a_shell_are_todays_and_those_that_were_given_stay(client: Client) -> None:
+    client.env.update(LC_TIME="C", TZ="UTC")
+    first = client.submit("--env", "LC_NUMERIC=C", "--", "sh", "-c", "echo $LC_TIME $LC_NUMERIC $TZ")
+    assert log(client, first) == "C C UTC\n"
+    client.env.update(LC_TIME="POSIX", TZ="Asia/Tokyo", LC_NUMERIC="POSIX")
+    assert log(client, rerun(client, first)) == "POSIX C Asia/Tokyo\n"

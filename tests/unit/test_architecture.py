@@ -51,6 +51,7 @@ PURE = {
         "protocol/checks",
         "protocol/wire",
         "protocol/facts",
+        "protocol/urls",
     ),
     *("core/events", "core/state", "core/scheduler"),
     *("gpu/inventory", "gpu/occupancy"),
@@ -72,6 +73,7 @@ CLIENT_SEES = {
         "remote_agent.protocol.messages",
         "remote_agent.protocol.checks",
         "remote_agent.protocol.facts",
+        "remote_agent.protocol.urls",
     ),
     "remote_agent.protocol.errors",
     "remote_agent.storage.log_cap",  # a bounded log is bounded in the same way on both sides

@@ -17,6 +17,7 @@ from foundations_tui.sweeps.submission import ALL_OPTIONS
 if TYPE_CHECKING:
     from foundations_tui.session import Session
 
+_BY_DEFAULT = click.core.ParameterSource.DEFAULT
 _OPTIONS = {name: option for name, option in ALL_OPTIONS.items() if name not in ("folder", "code_of")}
 
 
@@ -50,13 +51,15 @@ def rerun(
     --param fills the {placeholders} of a sweep's command again. The environment variables are the job's own; Python and
     setup lines are those of its host today. Secrets are read from your shell again.
     """
+    context = click.get_current_context()
+    given = {name: value for name, value in values.items() if context.get_parameter_source(name) is not _BY_DEFAULT}
     row = queries.find(session.store.conn, job)
     words, params = list(command), None
     if edit:
         if words:
             raise UsageError("either --edit or -- COMMAND")
         words, params = _edited(reruns.to_edit(session.store.conn, row))
-    submission = reruns.read(session.store.conn, row, words, values, param_only, params)
+    submission = reruns.read(session.store.conn, row, words, given, param_only, params)
     return carry_out(session, submission, then, dry_run, as_json, yes)
 
 
