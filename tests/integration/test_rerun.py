@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
+import sqlite3
 from pathlib import Path
 
+from foundations_tui.store import queries
+from foundations_tui.ui.input import job_form
 from tests.support import agents
 from tests.support.client import FOUNDATIONS, Client
 from tests.support.screen import Tmux
@@ -168,3 +172,18 @@ def test_variables_of_a_shell_are_todays_and_those_that_were_given_stay(client: 
     assert log(client, first) == "C C UTC\n"
     client.env.update(LC_TIME="POSIX", TZ="Asia/Tokyo", LC_NUMERIC="POSIX")
     assert log(client, rerun(client, first)) == "POSIX C Asia/Tokyo\n"
+
+
+def test_the_form_of_a_job_ships_its_own_code_and_shows_its_placeholders(client: Client) -> None:
+    project(client)
+    swept = client.json("submit", "--sweep", "lr=0.5,", "--", "python", "train.py", "{lr}")
+    job = swept[0]["job"]
+    with contextlib.closing(sqlite3.connect(client.home / "store.db")) as conn:
+        conn.row_factory = sqlite3.Row
+        form = job_form.of_job(queries.job(conn, job), queries.spec(conn, job))
+    assert form["command"].replace("'", "") == "python train.py {lr}" and form["params"] == "lr=0.5"
+    assert form["options"] == f"--code-of {job}"
+    assert job_form.doubts(form, ()) == [f"ships the code of {job[:6]}, not that of a folder"]
+    assert job_form.doubts({"options": "--code-of"}, ()) == job_form.doubts({"options": "'"}, ()) == []
+    again = client.submit(*job_form.submit_words({**form, "params": "lr=0.25"}))
+    assert log(client, again).startswith("['0.25']") and client.json("show", again)["rerun_of"] == job

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import shlex
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -71,10 +72,22 @@ def doubts(values: Mapping[str, str], away: Collection[str]) -> list[str]:
     """
     host = values.get("host", "").strip()
     warnings = [f"{host} is out of reach"] if host in away else []
+    earlier = _job_whose_code_it_ships(values.get("options", ""))
+    if earlier:
+        warnings.append(f"ships the code of {earlier[:6]}, not that of a folder")
     lists = [part for part in values.get("params", "").split() if _looks_like_values(part.partition("=")[2])]
     return warnings + [
         f"params gives one value each: {part} belongs into sweep, if several are meant" for part in lists
     ]
+
+
+def _job_whose_code_it_ships(options: str) -> str:
+    """Return what ``--code-of`` names; empty when it does not stand there."""
+    try:
+        words = shlex.split(options)
+    except ValueError:
+        return ""  # a quote is still open
+    return next((after for word, after in itertools.pairwise(words) if word == "--code-of"), "")
 
 
 def _looks_like_values(text: str) -> bool:
