@@ -131,6 +131,7 @@ def _fact_tables(recorded: Sequence[Recorded]) -> dict[str, list[dict[str, Any]]
         "package": [_versions(job.packages or ()) for job in recorded],
         "python": [_python(job.facts) for job in recorded],
         "machine": [_machine(job.facts) for job in recorded],
+        "job": [_circumstances(job.facts) for job in recorded],
         "variable": [dict((job.facts and job.facts.variables) or {}) for job in recorded],
     }
 
@@ -166,8 +167,6 @@ def _machine(facts: Facts | None) -> dict[str, Any]:
             "GPU models": ", ".join(gpu.name or "?" for gpu in facts.gpus or ()) or None,
             "driver": facts.driver,
             "CUDA": facts.cuda,
-            "seed": facts.seed,
-            "deterministic": facts.deterministic or None,
             "CPU model": facts.cpu,
             "CPUs there": facts.cpus,
             "memory": None if facts.ram is None else humanize.size(facts.ram),
@@ -178,11 +177,16 @@ def _machine(facts: Facts | None) -> dict[str, Any]:
             "kernel": facts.kernel,
             "libc": facts.libc,
             "image": facts.image,
-            "repository": facts.remote,
-            "agent": facts.agent,
-            "client": facts.client,
         }
     )
+
+
+def _circumstances(facts: Facts | None) -> dict[str, Any]:
+    """Return what is neither of the machine nor of its packages."""
+    if facts is None:
+        return {}
+    told = {"seed": facts.seed, "deterministic": facts.deterministic or None, "repository": facts.remote}
+    return _known({**told, "agent": facts.agent, "client": facts.client})
 
 
 def _known(table: dict[str, Any]) -> dict[str, Any]:
