@@ -12,6 +12,7 @@ from hypothesis import given, strategies as st
 from remote_agent.core import events
 from remote_agent.core.state import HostState
 from remote_agent.daemon.recovery import from_folders
+from remote_agent.protocol import checks
 from remote_agent.protocol.ends import AttemptEnd, Cause, Usage
 from remote_agent.protocol.errors import BadRequest
 from remote_agent.protocol.jobs import JobSpec, JobView
@@ -21,6 +22,8 @@ from remote_agent.storage.paths import Paths
 
 TREE = "a" * 40
 JOBS = st.text("abcdef0123456789", min_size=1, max_size=12)
+WRITABLE = st.text(max_size=9).map(checks.writable)
+"""What a supervisor writes down: no NUL and no lone surrogate."""
 ENDS = st.builds(
     AttemptEnd,
     st.sampled_from([reason.value for reason in EndReason]),
@@ -29,7 +32,7 @@ ENDS = st.builds(
     exit_code=st.none() | st.integers(0, 255),
     started_at=st.none() | st.floats(0, 1e9),
     usage=st.builds(Usage, cpu_seconds=st.none() | st.floats(0, 1e9), disk=st.none() | st.integers(0, 1 << 40)),
-    cause=st.none() | st.builds(Cause, st.text(min_size=1, max_size=9), st.text(max_size=9)),
+    cause=st.none() | st.builds(Cause, WRITABLE.filter(bool), WRITABLE),
 )
 LEASES = st.builds(Lease, st.integers(1, 64), st.tuples(st.text(max_size=8)), st.tuples(st.integers(0, 7)))
 SPECS = st.builds(lambda job, retries: JobSpec(job, ("true",), TREE, retries=retries), JOBS, st.integers(0, 9))
