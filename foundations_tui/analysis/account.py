@@ -17,8 +17,17 @@ from remote_agent.protocol.wire import JsonTable
 _SEEDS = {"seed", "random_seed", "random_state", "manual_seed", "rng_seed"}
 """Names of parameters in which repeats of one experiment differ."""
 _MOST_REPEATS = 200
-_PARTS = {"param": "parameters", "arg": "arguments", "data": "data", "package": "packages", "python": "Python"}
-_PARTS_TOO = {"machine": "machine", "variable": "variables", "tag": "tags"}
+_PARTS = {
+    "param": "parameters",
+    "arg": "arguments",
+    "data": "data",
+    "package": "packages",
+    "python": "Python",
+    "machine": "machine",
+    "variable": "variables",
+    "tag": "tags",
+}
+"""What lines of a kind are of, in words."""
 
 
 @dataclass(frozen=True)
@@ -99,7 +108,8 @@ def _repeats(conn: sqlite3.Connection, row: JobRow) -> list[JobRow]:
     if not row.snapshot:
         return [row]
     same_code = queries.completed_with(conn, row.project, row.snapshot, _MOST_REPEATS)
-    others = [other for other in same_code if other.job != row.job and _without_seed(other) == _without_seed(row)]
+    own = _without_seed(row)
+    others = [other for other in same_code if other.job != row.job and _without_seed(other) == own]
     return [row, *others]
 
 
@@ -118,7 +128,7 @@ def common(rows: Sequence[JobRow], lines: Sequence[Line]) -> list[str]:
         lines: all that is known of them, also what is the same.
     """
     parts = ["code"] if rows[0].snapshot and len({row.snapshot for row in rows}) == 1 else []
-    for kind, name in {**_PARTS, **_PARTS_TOO}.items():
+    for kind, name in _PARTS.items():
         of_kind = [line for line in lines if line.kind == kind]
         if of_kind and not any(line.differs for line in of_kind):
             count = f" ({len(of_kind)})" if kind in ("param", "arg", "package", "variable") else ""

@@ -52,15 +52,16 @@ def changed(rows: Sequence[JobRow]) -> list[str | None]:
     """
     from foundations_tui.snapshot import difference
 
-    words: list[str | None] = []
+    words: dict[str, str | None] = {rows[0].snapshot: ""}
     for row in rows:
+        if row.snapshot in words:
+            continue
         try:
             files, added, removed = difference.counts(rows[0].snapshot, row.snapshot)
+            words[row.snapshot] = f"{humanize.plural(files, 'file')}, +{added} -{removed}"
         except (NotFoundError, SnapshotError):
-            words.append(None)
-            continue
-        words.append(f"{humanize.plural(files, 'file')}, +{added} -{removed}" if files else "")
-    return words
+            words[row.snapshot] = None
+    return [words[row.snapshot] for row in rows]
 
 
 def difference_from_folder(row: JobRow, folder: Path, reverse: bool = False) -> str:

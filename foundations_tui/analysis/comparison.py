@@ -22,7 +22,8 @@ class Line:
     """One thing that is known of several jobs."""
 
     kind: str
-    """"job", "param", "arg", "tag", "package", "python", "machine", "data", "variable" or "metric"."""
+    """"job", "code", "param", "arg", "data", "package", "python", "machine", "variable", "tag" or "metric"; "packages"
+    stands for many that differ."""
     name: str
     values: list[Any]
     """One a job; None where it is not known."""

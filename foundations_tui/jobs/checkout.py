@@ -20,10 +20,8 @@ from foundations_tui.sync.code import Received, no_progress
 from foundations_tui.sync.unpacking import Folder, Refused, Unpacked
 from foundations_tui.text.sanitize import one_line
 from remote_agent.protocol.facts import Package
-from remote_agent.protocol.jobs import JobSpec, chance_variables
+from remote_agent.protocol.jobs import JobSpec, chance_variables, data_variable, param_variables
 from remote_agent.protocol.wire import JsonTable
-
-_PREFIX = "FOUNDATIONS_"
 
 
 def checkout(session: Session, job: JobRow, target: Path, received: Received = no_progress) -> Unpacked:
@@ -122,7 +120,7 @@ def _data_lines(spec: JsonTable) -> list[str]:
     """Return what gives the job its data: where it lay on the host, unless the user says otherwise."""
     lines = []
     for name, entry in spec["data"].items():
-        variable = f"{_PREFIX}DATA_{name.upper()}"
+        variable = data_variable(name)
         path = str(entry.get("path", ""))
         at = f", in the job's folder at {entry['at']}" if entry.get("at") else ""
         lines.append("# " + one_line(f"data {name}: on its host at {path}{at}"))
@@ -132,8 +130,5 @@ def _data_lines(spec: JsonTable) -> list[str]:
 
 def _variables(spec: JsonTable, env: Mapping[str, str]) -> dict[str, str]:
     """Return the variables of a job that are its own, with those of its seed and parameters."""
-    own = {**env, **chance_variables(spec["job_seed"], spec["deterministic"], env)}
-    for name, value in spec["params"].items():
-        variable = "".join(c if c.isascii() and c.isalnum() else "_" for c in name).upper()
-        own[f"{_PREFIX}PARAM_{variable}"] = value if isinstance(value, str) else json.dumps(value)
-    return own
+    of_chance = chance_variables(spec["job_seed"], spec["deterministic"], env)
+    return {**env, **of_chance, **param_variables(spec["params"])}

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from foundations_tui.config import locations
 from foundations_tui.snapshot import git_cli, objects, shadows
 from foundations_tui.store import queries
-from foundations_tui.store.rows import JobRow
+from foundations_tui.store.rows import JobRow, StreamRow
 from foundations_tui.sync.outputs import SYNCED
 from foundations_tui.text import humanize
 from remote_agent.protocol import facts
@@ -42,9 +42,11 @@ def verify(conn: sqlite3.Connection, row: JobRow) -> list[Check]:
         row: the job, with details.
     """
     checks = [_code(row), *_facts(conn, row)]
-    attempts = sorted({stream.attempt for stream in queries.streams(conn, row.job)})
-    for attempt in attempts:
-        checks += _streams(conn, row, attempt, f" of attempt {attempt}" if len(attempts) > 1 else "")
+    by_attempt: dict[int, list[StreamRow]] = {}
+    for stream in queries.streams(conn, row.job):
+        by_attempt.setdefault(stream.attempt, []).append(stream)
+    for attempt, streams in sorted(by_attempt.items()):
+        checks += _streams(row, attempt, streams, f" of attempt {attempt}" if len(by_attempt) > 1 else "")
     return [*checks, *_artifacts(row)]
 
 
@@ -84,10 +86,9 @@ def _facts(conn: sqlite3.Connection, row: JobRow) -> Iterator[Check]:
         yield Check("packages", OK, humanize.plural(len(recorded.packages), "package"))
 
 
-def _streams(conn: sqlite3.Connection, row: JobRow, attempt: int, which: str) -> Iterator[Check]:
+def _streams(row: JobRow, attempt: int, streams: Sequence[StreamRow], which: str) -> Iterator[Check]:
     """Look whether the log and the records of an attempt have come whole."""
-    of_attempt = [stream for stream in queries.streams(conn, row.job) if stream.attempt == attempt]
-    for stream in of_attempt:
+    for stream in streams:
         if stream.name != "log":
             continue
         path = locations.log_file(row.job, attempt)
@@ -97,7 +98,7 @@ def _streams(conn: sqlite3.Connection, row: JobRow, attempt: int, which: str) ->
             yield Check("log" + which, DAMAGED, words)
         else:
             yield _whole("log" + which, stream.offset, stream.size)
-    records = [stream for stream in of_attempt if stream.name.startswith("records/")]
+    records = [stream for stream in streams if stream.name.startswith("records/")]
     if records:
         yield _whole("records" + which, sum(s.offset for s in records), sum(s.size for s in records))
 

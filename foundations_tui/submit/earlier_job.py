@@ -36,10 +36,8 @@ def code_of(session: Session, job: str) -> Snapshot:
         NotFoundError: neither this client nor a host has it. HostError: the hosts that may have it are out of reach.
     """
     row, spec = queries.job(session.store.conn, job), _spec(session, job)
+    code.keep_here(session, [row])
     frozen = freeze.kept(row.snapshot)
-    if frozen is None:
-        code.keep_here(session, [row])
-        frozen = freeze.kept(row.snapshot)
     if frozen is None:
         raise NotFoundError(f"the code of job {job} is not here whole, nor does a host have it")
     return replace(frozen, subdir=spec.subdir, empty=spec.folders, git=spec.git)

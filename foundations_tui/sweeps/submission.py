@@ -18,6 +18,7 @@ from foundations_tui.submit.request import OPTIONS, PARAMS_FILE, JobRequest, Sub
 from foundations_tui.sweeps import grid
 from foundations_tui.text import humanize
 from foundations_tui.text.options import Kind, Option
+from remote_agent.protocol.wire import JsonTable
 
 if TYPE_CHECKING:
     from foundations_tui.session import Session
@@ -83,27 +84,26 @@ def read(
     request = request_of(conn, command, values)
     if params:
         request = replace(request, params={**params, **request.params})
+    earlier = queries.spec(conn, request.code_of) if request.code_of else {}
     notes = _what_reaches_nothing(request, plan)
     if plan is None:
-        return Submission([_filled(conn, request) if request.code_of else request], notes=tuple(notes))
+        return Submission([_filled(request, earlier) if earlier else request], notes=tuple(notes))
     group = request.group or f"sweep-{os.urandom(3).hex()}"
-    requests = expand(request, plan, group, _typed_before(conn, request))
+    requests = expand(request, plan, group, _typed_before(earlier))
     notes += _unused(request, plan)
     return Submission(requests, group, tuple(plan.axes), _in_words(conn, request, requests, plan), tuple(notes))
 
 
-def _typed_before(conn: sqlite3.Connection, request: JobRequest) -> dict[str, dict[str, str]]:
-    """Return how the parameters of the job that is run again were written in its command."""
-    spec = queries.spec(conn, request.code_of) if request.code_of else {}
+def _typed_before(spec: JsonTable) -> dict[str, dict[str, str]]:
+    """Return how the parameters of a job that is run again were written in its command."""
     return grid.typed_before(spec.get("template") or (), spec.get("command") or (), spec.get("params") or {})
 
 
-def _filled(conn: sqlite3.Connection, request: JobRequest) -> JobRequest:
+def _filled(request: JobRequest, spec: JsonTable) -> JobRequest:
     """Return a request whose parameters fill the placeholders of its command: the earlier job may be one of a sweep."""
-    spec = queries.spec(conn, request.code_of)
     if not spec.get("template") and list(request.command) == spec["command"]:
         return request  # its braces were none to be filled
-    command = grid.fill(request.command, request.params, _typed_before(conn, request))
+    command = grid.fill(request.command, request.params, _typed_before(spec))
     if list(request.command) == spec.get("template") and request.params == spec.get("params"):
         command = tuple(spec["command"])  # nothing has changed: to the letter
     return request if command == request.command else replace(request, command=command, template=request.command)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import dataclass, field, fields
 from typing import Any, Dict, List, Mapping, Optional, Tuple
@@ -278,6 +279,24 @@ def chance_variables(seed: Optional[int], deterministic: bool, env: Mapping[str,
         variables.update(FOUNDATIONS_DETERMINISTIC="1", CUBLAS_WORKSPACE_CONFIG=":4096:8", TF_DETERMINISTIC_OPS="1")
         variables["XLA_FLAGS"] = f"{env.get('XLA_FLAGS', '')} --xla_gpu_deterministic_ops=true".strip()
     return variables
+
+
+def param_variables(params: Mapping[str, Any]) -> Dict[str, str]:
+    """Return the variables that parameters are passed on in: FOUNDATIONS_PARAM_NAME."""
+    return {f"FOUNDATIONS_PARAM_{_variable(key)}": _text(value) for key, value in params.items()}
+
+
+def data_variable(name: str) -> str:
+    """Return the variable that says where data of a name lies."""
+    return f"FOUNDATIONS_DATA_{name.upper()}"
+
+
+def _variable(key: str) -> str:
+    return "".join(c if c.isascii() and c.isalnum() else "_" for c in key).upper()
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
 
 
 _USUAL = {

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import shlex
 import shutil
 import sys
-from typing import Any, Dict, List, Sequence
+from typing import Dict, List, Sequence
 
 from remote_agent.protocol.errors import AgentError
-from remote_agent.protocol.jobs import JobSpec, chance_variables
+from remote_agent.protocol.jobs import JobSpec, chance_variables, data_variable, param_variables
 from remote_agent.protocol.lease import Lease
 from remote_agent.storage import files
 from remote_agent.storage.paths import JobPaths, Paths
 from remote_agent.system import login
-from remote_agent.system.clean_environment import PREFIX
 
 
 def variables(spec: JobSpec, attempt: int, lease: Lease, paths: Paths, sdk: str) -> Dict[str, str]:
@@ -48,9 +46,9 @@ def variables(spec: JobSpec, attempt: int, lease: Lease, paths: Paths, sdk: str)
         **_visible_gpus(lease),
     )
     env.update(chance_variables(spec.job_seed, spec.deterministic, spec.env))
-    env.update({PREFIX + "PARAM_" + _variable(k): _text(v) for k, v in spec.params.items()})
+    env.update(param_variables(spec.params))
     for name, entry in spec.data.items():
-        env[PREFIX + "DATA_" + name.upper()] = os.path.expanduser(entry["path"])
+        env[data_variable(name)] = os.path.expanduser(entry["path"])
     return env
 
 
@@ -165,11 +163,3 @@ def command(spec: JobSpec, python: str, behind_setup: str = "") -> List[str]:
     if words[0] == "python" or (words[0] == "python3" and spec.python):
         words[0] = python
     return words
-
-
-def _variable(key: str) -> str:
-    return "".join(c if c.isascii() and c.isalnum() else "_" for c in key).upper()
-
-
-def _text(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value)

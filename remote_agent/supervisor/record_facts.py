@@ -18,7 +18,7 @@ from remote_agent.protocol.wire import JsonTable
 from remote_agent.storage import files
 from remote_agent.storage.paths import AttemptPaths, JobPaths, Paths
 from remote_agent.supervisor import interpreter
-from remote_agent.system import machine
+from remote_agent.system import machine, processes
 
 _TELLING = re.compile(
     r"(CUDA|CUBLAS|CUDNN|NCCL|OMP|MKL|OPENBLAS|NUMEXPR|TORCH|PYTORCH|XLA|TF|JAX|ROCR|HIP|HSA|GOMP|KMP|TOKENIZERS|LC)_"
@@ -27,7 +27,7 @@ _TELLING = re.compile(
 """Names of variables that change what libraries compute, or how fast."""
 _TELLING_TOO = (
     *("PATH", "LD_LIBRARY_PATH", "LD_PRELOAD", "VIRTUAL_ENV", "CONDA_PREFIX", "CONDA_DEFAULT_ENV"),
-    *("LANG", "LANGUAGE", "TZ", "GPU_DEVICE_ORDINAL"),
+    *("LANG", "LANGUAGE", "TZ"),
 )
 _OF_THE_LEASE = ("CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER", "ROCR_VISIBLE_DEVICES", "GPU_DEVICE_ORDINAL")
 """The leased GPUs are facts of their own."""
@@ -74,7 +74,7 @@ def write(
         machine=os.uname().machine,
         cpu=machine.cpu_model(),
         cpus=len(os.sched_getaffinity(0)),
-        ram=machine.ram(),
+        ram=processes.ram(),
         cgroup=_limits(int(time.time()) // _LIMITS_SECONDS),
         gpus=list(order.gpus),
         driver=order.driver or machine.driver(),

@@ -6,6 +6,8 @@ import functools
 import os
 from typing import Dict, List, Optional
 
+from remote_agent.system.processes import read_text
+
 _CGROUP = "/sys/fs/cgroup"
 
 
@@ -20,7 +22,7 @@ def kernel() -> str:
 def system() -> Optional[str]:
     """Return the name of the distribution, os-release(5)."""
     for path in ("/etc/os-release", "/usr/lib/os-release"):
-        for line in _read(path).splitlines():
+        for line in read_text(path).splitlines():
             key, _, value = line.partition("=")
             if key == "PRETTY_NAME" and value.strip("\"'"):
                 return value.strip("\"'")
@@ -50,16 +52,10 @@ def cpu_model() -> Optional[str]:
     return None
 
 
-@functools.lru_cache(None)
-def ram() -> int:
-    """Return the memory of the host, bytes."""
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-
-
 def driver() -> Optional[str]:
     """Return the version of the loaded GPU driver, as the kernel has it."""
     for module in ("nvidia", "amdgpu"):
-        version = _read(f"/sys/module/{module}/version").strip()
+        version = read_text(f"/sys/module/{module}/version").strip()
         if version:
             return version
     return None
@@ -69,9 +65,9 @@ def cgroup_cpus() -> Optional[float]:
     """Return how many CPUs' worth of time the control groups of this process leave; None for no bound."""
     shares: List[float] = []
     for folder in _own_folders("cpu"):
-        quota, _, period = _read(f"{folder}/cpu.max").strip().partition(" ")
-        quota = quota or _read(f"{folder}/cpu.cfs_quota_us").strip()
-        period = period or _read(f"{folder}/cpu.cfs_period_us").strip()
+        quota, _, period = read_text(f"{folder}/cpu.max").strip().partition(" ")
+        quota = quota or read_text(f"{folder}/cpu.cfs_quota_us").strip()
+        period = period or read_text(f"{folder}/cpu.cfs_period_us").strip()
         if quota.isdigit() and period.isdigit() and int(period):
             shares.append(int(quota) / int(period))
     return min(shares) if shares else None
@@ -81,7 +77,7 @@ def cgroup_memory() -> Optional[int]:
     """Return the bytes of memory that the control groups of this process leave; None for no bound."""
     limits: List[int] = []
     for folder in _own_folders("memory"):
-        limit = (_read(f"{folder}/memory.max") or _read(f"{folder}/memory.limit_in_bytes")).strip()
+        limit = (read_text(f"{folder}/memory.max") or read_text(f"{folder}/memory.limit_in_bytes")).strip()
         if limit.isdigit() and int(limit) < _NO_LIMIT:
             limits.append(int(limit))
     return min(limits) if limits else None
@@ -94,7 +90,7 @@ _NO_LIMIT = 1 << 60
 def _own_folders(controller: str) -> List[str]:
     """Return the folders of the control group of this process and of those around it, for one controller."""
     paths: Dict[str, str] = {}
-    for line in _read("/proc/self/cgroup").split("\n"):
+    for line in read_text("/proc/self/cgroup").split("\n"):
         if line.count(":") < 2:
             continue
         _, names, path = line.split(":", 2)
@@ -103,11 +99,3 @@ def _own_folders(controller: str) -> List[str]:
     top = _CGROUP if "" in paths and controller not in paths else f"{_CGROUP}/{controller}"
     parts = [part for part in paths.get(controller, paths.get("", "")).split("/") if part]
     return [os.path.join(top, *parts[:depth]) for depth in range(len(parts) + 1)]
-
-
-def _read(path: str) -> str:
-    try:
-        with open(path, encoding="utf-8", errors="replace") as file:
-            return file.read()
-    except OSError:
-        return ""

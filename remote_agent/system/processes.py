@@ -130,7 +130,7 @@ def child_setup(dies_with_parent: bool, nice: int) -> "Optional[Callable[[], Non
 @functools.lru_cache(None)
 def boot_id() -> str:
     """Return the id of this boot of the machine."""
-    return _read("/proc/sys/kernel/random/boot_id").strip()
+    return read_text("/proc/sys/kernel/random/boot_id").strip()
 
 
 def pid_namespace() -> str:
@@ -174,7 +174,7 @@ def owner(pid: int) -> Optional[int]:
 def started_at(pid: int) -> Optional[float]:
     """Return when a process started, seconds since the epoch."""
     ticks = start_time(pid)
-    uptime = _read("/proc/uptime").split()
+    uptime = read_text("/proc/uptime").split()
     if ticks is None or not uptime:
         return None
     return time.time() - float(uptime[0]) + ticks / os.sysconf("SC_CLK_TCK")
@@ -289,7 +289,7 @@ def _kill(pids: Iterable[int]) -> Set[int]:
 
 def _newest_pid() -> int:
     """Return the pid that was given last, proc(5) on /proc/loadavg; 0 when it is not known."""
-    last = _read("/proc/loadavg").split()[-1:]
+    last = read_text("/proc/loadavg").split()[-1:]
     return int(last[0]) if last and last[0].isdigit() else 0
 
 
@@ -337,7 +337,7 @@ def usage_below(pids: Set[int]) -> Dict[int, Tuple[float, int]]:
 def memory_used() -> int:
     """Return how much of the host's memory is in use, bytes."""
     facts = {}
-    for line in _read("/proc/meminfo").splitlines():
+    for line in read_text("/proc/meminfo").splitlines():
         name, _, value = line.partition(":")
         if name in ("MemTotal", "MemAvailable"):
             facts[name] = int(value.split()[0]) * 1024
@@ -346,14 +346,19 @@ def memory_used() -> int:
 
 def oom_kills() -> int:
     """Return how many processes the kernel has killed for memory, on this host or in its part of it; 0 if not known."""
-    _, line, rest = _read("/proc/vmstat").partition("\noom_kill ")
+    _, line, rest = read_text("/proc/vmstat").partition("\noom_kill ")
     return int(rest.split(None, 1)[0]) if line else 0
+
+
+def ram() -> int:
+    """Return the memory of the host, bytes."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 def memory_total() -> int:
     """Return the host's memory, or what a control group leaves of it, bytes."""
-    total: int = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    limit = _read("/sys/fs/cgroup/memory.max").strip()
+    total = ram()
+    limit = read_text("/sys/fs/cgroup/memory.max").strip()
     return min(total, int(limit)) if limit.isdigit() else total
 
 
@@ -387,11 +392,12 @@ def _session(pid: int) -> Optional[int]:
 
 def _stat(pid: int) -> Optional[List[str]]:
     """Return the fields of /proc/PID/stat behind the command's name: state, ppid, pgrp, session, ..."""
-    text = _read(f"/proc/{pid}/stat")
+    text = read_text(f"/proc/{pid}/stat")
     return text[text.rfind(")") + 2 :].split() if text else None
 
 
-def _read(path: str) -> str:
+def read_text(path: str) -> str:
+    """Return what a file of the kernel's says; empty when it is not there."""
     try:
         with open(path, encoding="utf-8", errors="replace") as file:
             return file.read()

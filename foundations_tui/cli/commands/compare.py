@@ -51,8 +51,9 @@ def compare(
     if over:
         _print_average(conn, rows, over, comparison.average(rows, over, directions, everything), as_json)
         return output.print_age(conn, {row.host for row in rows}, time.time())
-    known = comparison.of_jobs(conn, rows, directions, time.time(), everything=True)
-    lines = known if everything else comparison.of_jobs(conn, rows, directions, time.time())
+    now, recorded = time.time(), [queries.recorded(conn, row) for row in rows]
+    known = comparison.compare(rows, recorded, directions, now, everything=True)
+    lines = list(known) if everything else comparison.compare(rows, recorded, directions, now)
     changed = code_diff.changed(rows) if len({row.snapshot for row in rows}) > 1 else []
     if any(changed):
         lines.insert(0, comparison.Line("code", "changed", list(changed)))

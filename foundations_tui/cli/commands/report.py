@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import math
-import os
 import sqlite3
-import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -29,6 +28,7 @@ from foundations_tui.cli.params import (
 from foundations_tui.errors import FoundationsError, NotFoundError, SnapshotError, UsageError
 from foundations_tui.store import queries
 from foundations_tui.store.rows import JobRow
+from foundations_tui.sync import unpacking
 from foundations_tui.text import humanize
 
 _MOST_JOBS = 200
@@ -119,14 +119,11 @@ def _curve(conn: sqlite3.Connection, row: JobRow, number: int, key: str) -> Curv
 def _write(target: Path, text: str) -> None:
     """Put the page in place, whole or not at all."""
     try:
-        with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=target.parent, delete=False) as file:
-            try:
-                file.write(text)
-                file.close()
-                os.chmod(file.name, 0o644)
-                os.replace(file.name, target)
-            except BaseException:
-                os.unlink(file.name)
-                raise
+        if not target.parent.is_dir():
+            raise FileNotFoundError(errno.ENOENT, f"there is no folder {target.parent}")
+        with unpacking.Folder(target.parent, with_git=True) as folder, folder.new_file(target.name) as file:
+            file.write(text.encode())
     except OSError as error:
         raise FoundationsError(f"{target} cannot be written: {error.strerror or error}") from None
+    except unpacking.Refused as error:
+        raise FoundationsError(f"{target} cannot be written: {error}") from None
