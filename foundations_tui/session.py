@@ -19,6 +19,7 @@ if TYPE_CHECKING:  # 100 ms of imports, which the app's first picture need not w
     from foundations_tui.hosts.agent import Agent
     from foundations_tui.store.db import Store
     from remote_agent.protocol.messages import A, Request
+    from remote_agent.protocol.roles import HostTools
 
 T = TypeVar("T")
 _log = logging.getLogger(__name__)
@@ -65,6 +66,8 @@ class Session:
         self._agents: dict[str, Agent] = {}
         self._locks: dict[str, threading.Lock] = {name: threading.Lock() for name in self.hosts.hosts}
         self._threads = threading.local()
+        self.tools: dict[str, tuple[float, HostTools]] = {}
+        """What hosts have to build environments with, and when that was seen, on the monotonic clock."""
 
     def answered_by(self, asker: Asker) -> None:
         """Let somebody else answer what connections ask from now on."""

@@ -40,6 +40,14 @@ def main(argv: List[str]) -> int:
         from remote_agent.roles import try_setup
 
         return try_setup.main(root, *rest)
+    if role == "tools":
+        from remote_agent.roles import look_for_tools
+
+        return look_for_tools.main(root, *rest)
+    if role == "build":
+        from remote_agent.environments import builder
+
+        return builder.main(root, *rest)
     if role == "facts":
         from remote_agent.roles import look_behind_setup
 

@@ -9,13 +9,28 @@ from typing import TYPE_CHECKING
 
 from foundations_tui.config import toml
 from foundations_tui.config.hosts import HostConfig
-from foundations_tui.config.schema import ProjectFile
+from foundations_tui.config.schema import ProjectFile, RuntimeTable
 from foundations_tui.config.toml import Document
 from foundations_tui.config.values import data_table, env_table, notify_of
 from foundations_tui.errors import ConfigError
 
 if TYPE_CHECKING:
     from remote_agent.protocol.notices import NotifyTarget
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """What [runtime] says: in which Python and packages jobs run."""
+
+    use: str = ""
+    """ "none", "auto" or a file; "" when it does not say."""
+    python: str = ""
+    image: str = ""
+    extras: tuple[str, ...] = ()
+    groups: tuple[str, ...] = ()
+    setup: tuple[str, ...] = ()
+    """Shell lines before each job."""
+    ship: bool = False
 
 
 @dataclass(frozen=True)
@@ -44,6 +59,7 @@ class ProjectConfig:
     """Regular expressions whose named groups make metrics of the lines of a log."""
     tensorboard: bool = False
     """Whether TensorBoard's event files of a job are brought and read as metrics when it has ended."""
+    runtime: Runtime = Runtime()
     unknown: tuple[ConfigError, ...] = ()
     """What is wrong with keys that nobody knows: no job is submitted with them."""
 
@@ -104,8 +120,16 @@ def _project(document: Document) -> ProjectConfig:
         directions=dict(file.metrics.direction),
         patterns=_patterns(document, file.metrics.patterns),
         tensorboard=file.metrics.tensorboard,
+        runtime=_runtime(document, file.runtime),
         unknown=tuple(toml.unknown_keys(document, ProjectFile)),
     )
+
+
+def _runtime(document: Document, table: RuntimeTable) -> Runtime:
+    if table.use and table.image:
+        raise document.error(("runtime", "image"), "[runtime] has either use or image")
+    lists = (tuple(table.extras), tuple(table.groups), tuple(table.setup))
+    return Runtime(table.use, table.python, table.image, *lists, table.ship)
 
 
 def _patterns(document: Document, patterns: list[str]) -> tuple[str, ...]:

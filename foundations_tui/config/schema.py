@@ -125,6 +125,26 @@ class MetricsTable(msgspec.Struct, frozen=True, kw_only=True):
     tensorboard: Annotated[bool, setting("Whether TensorBoard's event files are read.", _SWITCH)] = False
 
 
+class RuntimeTable(msgspec.Struct, frozen=True, kw_only=True):
+    """What jobs run in: their Python and packages."""
+
+    use: Annotated[
+        str, setting('"none", "auto", or a file: uv.lock, requirements.txt, environment.yml, a script.', _TEXT)
+    ] = ""
+    python: Annotated[str, setting('Which Python: "3.12", or ">=3.10,<3.13".', _TEXT)] = ""
+    image: Annotated[str, setting("A container image, run by the host's apptainer or podman.", _TEXT)] = ""
+    extras: Annotated[list[str], setting("Extras of the project.", "a list of strings")] = msgspec.field(
+        default_factory=list
+    )
+    groups: Annotated[list[str], setting("Dependency groups of the project.", "a list of strings")] = msgspec.field(
+        default_factory=list
+    )
+    setup: Annotated[list[str], setting("Shell lines before each job (module load).", "a list of strings")] = (
+        msgspec.field(default_factory=list)
+    )
+    ship: Annotated[bool, setting("Whether wheels are fetched here and sent to the host.", _SWITCH)] = False
+
+
 class ProjectFile(msgspec.Struct, frozen=True, kw_only=True):
     """foundations.toml, or [tool.foundations] in pyproject.toml: what holds for a project's jobs."""
 
@@ -136,6 +156,7 @@ class ProjectFile(msgspec.Struct, frozen=True, kw_only=True):
     outputs: OutputsTable = msgspec.field(default_factory=OutputsTable)
     notify: NotifyTable = msgspec.field(default_factory=NotifyTable)
     metrics: MetricsTable = msgspec.field(default_factory=MetricsTable)
+    runtime: RuntimeTable = msgspec.field(default_factory=RuntimeTable)
 
 
 class AppNotifyTable(msgspec.Struct, frozen=True, kw_only=True):

@@ -236,3 +236,10 @@ def m008_facts(db: Any) -> None:
     db.execute("ALTER TABLE jobs ADD COLUMN code_of TEXT NOT NULL DEFAULT ''")
     db.execute("CREATE INDEX idx_jobs_code_of ON jobs (code_of) WHERE code_of != ''")
     db.execute("PRAGMA user_version = 8")
+
+
+@migrations()
+def m009_locks(db: Any) -> None:
+    """The locks that environments were built from, once per hash: nothing of an old job is resolved again."""
+    db.execute("CREATE TABLE locks (hash TEXT PRIMARY KEY, text TEXT) WITHOUT ROWID")
+    db.execute("PRAGMA user_version = 9")

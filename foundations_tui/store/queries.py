@@ -312,6 +312,19 @@ def packages(conn: sqlite3.Connection, digest: str | None) -> list[Package] | No
     return [(kind, name, version, origin) for kind, name, version, origin in stored_json(row["list"])] if row else None
 
 
+def lock_of(conn: sqlite3.Connection, job_id: str) -> str | None:
+    """Return the hash of the lock that a job's environment was built from, as its last facts say."""
+    query = "SELECT facts ->> 'lock' AS lock FROM attempt_facts WHERE job = ? ORDER BY attempt DESC LIMIT 1"
+    row = conn.execute(query, [job_id]).fetchone()
+    return row["lock"] if row else None
+
+
+def lock_text(conn: sqlite3.Connection, digest: str | None) -> str | None:
+    """Return a lock; None when it is not here."""
+    row = conn.execute("SELECT text FROM locks WHERE hash = ?", [digest]).fetchone()
+    return row["text"] if row else None
+
+
 def find(conn: sqlite3.Connection, name: str) -> JobRow:
     """Return the job that a user means; see ``resolve``."""
     return job(conn, resolve(conn, name))

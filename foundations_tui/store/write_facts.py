@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Sequence
 
@@ -41,6 +42,22 @@ def put_packages(store: Store, digest: str, packages: Sequence[Package]) -> None
     """Take in a list of packages."""
     with store.transaction() as conn:
         conn.execute("INSERT OR IGNORE INTO packages VALUES (?, ?)", [digest, _ascii(packages)])
+
+
+def put_lock(store: Store, text: str) -> None:
+    """Take in a lock."""
+    with store.transaction() as conn:
+        conn.execute("INSERT OR IGNORE INTO locks VALUES (?, ?)", [hashlib.sha256(text.encode()).hexdigest(), text])
+
+
+def missing_locks(store: Store, host: str) -> list[tuple[str, str, int]]:
+    """Return (hash, a job, its attempt) of each lock that jobs of a host were built from and that is not here."""
+    query = (
+        "SELECT f.facts ->> 'lock' AS lock, f.job, MAX(f.attempt) FROM attempt_facts f JOIN jobs j ON j.job = f.job"
+        " WHERE j.host = ? AND f.facts ->> 'lock' IS NOT NULL"
+        " AND NOT EXISTS (SELECT 1 FROM locks l WHERE l.hash = f.facts ->> 'lock') GROUP BY 1"
+    )
+    return [(str(row[0]), str(row[1]), int(row[2])) for row in store.conn.execute(query, [host])]
 
 
 def _text(facts: Facts) -> str:

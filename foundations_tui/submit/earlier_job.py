@@ -6,7 +6,7 @@ import os
 from dataclasses import replace
 
 from foundations_tui.config.hosts import HostConfig
-from foundations_tui.config.project import ProjectConfig
+from foundations_tui.config.project import ProjectConfig, Runtime
 from foundations_tui.errors import NotFoundError
 from foundations_tui.session import Session
 from foundations_tui.snapshot import freeze
@@ -19,6 +19,8 @@ _OF_A_SHELL = (
     *("PATH", "VIRTUAL_ENV", "CONDA_PREFIX", "CONDA_DEFAULT_ENV", "LD_LIBRARY_PATH"),
     *("LANG", "LANGUAGE", "TZ", "FOUNDATIONS_HOME"),
 )
+OF_AN_ENVIRONMENT = ("VIRTUAL_ENV", "CONDA_PREFIX", "CONDA_DEFAULT_ENV")
+"""Those of them that belong to the environment which is active in the shell."""
 
 
 def is_of_a_shell(name: str) -> bool:
@@ -61,6 +63,7 @@ def project(session: Session, job: str) -> ProjectConfig:
         directions=dict(spec.metrics.get("direction", {})),
         patterns=tuple(spec.metrics.get("patterns", ())),
         tensorboard=bool(spec.metrics.get("tensorboard")),
+        runtime=Runtime(setup=tuple(filter(None, [spec.setup.removeprefix(settings.setup).strip("\n")]))),
     )
 
 

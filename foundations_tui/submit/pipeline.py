@@ -8,14 +8,16 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 
 from foundations_tui import __version__
 from foundations_tui.config import toml
 from foundations_tui.config.hosts import owner_name
 from foundations_tui.config.project import ProjectConfig, data_of, load_project
+from foundations_tui.environments.preparation import Prepared
 from foundations_tui.errors import (
     FoundationsError,
     HostRefused,
@@ -31,7 +33,7 @@ from foundations_tui.snapshot.freeze import LeftBehind, Snapshot
 from foundations_tui.store import queries, writes
 from foundations_tui.store.process_identity import own_identity
 from foundations_tui.store.rows import JobRow
-from foundations_tui.submit import earlier_job, placement, shipping
+from foundations_tui.submit import earlier_job, environment, placement, shipping
 from foundations_tui.submit.progress import SILENT, Progress
 from foundations_tui.submit.request import SPEC_OPTIONS, JobRequest, SubmittedJob, check, refuse_secrets
 from foundations_tui.text import humanize
@@ -39,6 +41,7 @@ from remote_agent.protocol import checks, messages
 from remote_agent.protocol.errors import BadRequest
 from remote_agent.protocol.jobs import ENV_NAME, JobSpec, JobView
 from remote_agent.protocol.notices import NotifyTarget
+from remote_agent.protocol.recipes import in_specification
 from remote_agent.protocol.states import JobState
 from remote_agent.protocol.wire import JsonTable
 
@@ -91,8 +94,14 @@ def submit_all(
     try:
         for host in dict.fromkeys(hosts):
             mine = [number for number, name in enumerate(hosts) if name == host]
-            specs = [make_spec(session, requests[number], project, frozen, host, bool(private)) for number in mine]
-            submitted.update(zip(mine, _submit_to(session, host, specs, private, frozen, progress), strict=True))
+            prepared = environment.for_jobs(session, [requests[n] for n in mine], project, frozen, host, progress)
+            secret = {**private, **prepared.private}
+            specs = [
+                make_spec(session, requests[n], project, frozen, host, bool(secret), of_job)
+                for n, of_job in zip(mine, prepared.jobs, strict=True)
+            ]
+            accepted = _submit_to(session, host, specs, secret, frozen, progress, prepared.files)
+            submitted.update(zip(mine, accepted, strict=True))
     except FoundationsError:
         _call_back(session, submitted.values())
         raise
@@ -225,6 +234,7 @@ def _submit_to(
     private: JsonTable,
     frozen: Snapshot,
     progress: Progress,
+    files: Mapping[str, bytes | Path],
 ) -> list[SubmittedJob]:
     _refuse_if_newer(session.agent(host))
     for spec in specs:
@@ -235,7 +245,7 @@ def _submit_to(
             raise UsageError(str(error)) from None
     shadows.hold(frozen.shadow, {spec.snapshot for spec in specs})
     writes.add_intents(session.store, specs, host, own_identity())
-    return _send(session, specs, host, private, frozen, progress)
+    return _send(session, specs, host, private, frozen, progress, files)
 
 
 def _need(request: JobRequest) -> placement.Need:
@@ -294,12 +304,18 @@ def _metrics(project: ProjectConfig) -> JsonTable:
 
 
 def make_spec(
-    session: Session, request: JobRequest, project: ProjectConfig, frozen: Snapshot, host: str, private: bool = False
+    session: Session,
+    request: JobRequest,
+    project: ProjectConfig,
+    frozen: Snapshot,
+    host: str,
+    private: bool,
+    prepared: Prepared,
 ) -> JobSpec:
     """Return the specification of a job; it never changes again."""
     settings = session.hosts.host(host)
     refuse_secrets(settings.env, f"hosts.toml: env of {host}:")
-    own = _of_this_shell(request.inherit_env, settings.is_local)
+    own = _of_this_shell(request.inherit_env, settings.is_local, prepared.recipe is not None)
     return JobSpec(
         job=os.urandom(6).hex(),
         command=request.command,
@@ -309,7 +325,7 @@ def make_spec(
         subdir=frozen.subdir,
         folders=frozen.empty,
         python=settings.python,
-        setup=settings.setup,
+        setup="\n".join(filter(None, [settings.setup, *project.runtime.setup])),
         data=_placed(data_of(project, settings), frozen.subdir),
         output_limit=project.output_limit,
         private=private,
@@ -317,6 +333,8 @@ def make_spec(
         git=frozen.git,
         created_at=time.time(),
         client_version=__version__,
+        environment=in_specification(prepared.recipe) if prepared.recipe is not None else {},
+        import_path=prepared.import_path,
         template=request.template,
         from_shell=tuple(sorted(set(own).difference(settings.env, project.env, request.env, request.inherit_env))),
         **{
@@ -336,9 +354,13 @@ def _placed(data: dict[str, dict[str, str]], subdir: str) -> dict[str, dict[str,
     }
 
 
-def _of_this_shell(names: tuple[str, ...], is_local: bool) -> dict[str, str]:
+def _of_this_shell(names: tuple[str, ...], is_local: bool, has_environment: bool) -> dict[str, str]:
     """Return the variables that a job takes over from this process: those that were named, and on this machine a few.
 
+    Args:
+        names: those that were named.
+        is_local: whether it runs on this machine.
+        has_environment: whether it has an environment of its own: the one that is active here is another.
     Raises:
         UsageError: there is no such variable.
     """
@@ -346,7 +368,8 @@ def _of_this_shell(names: tuple[str, ...], is_local: bool) -> dict[str, str]:
     if missing:
         raise UsageError(f"--inherit-env {missing[0]}: there is no such variable here")
     usual = filter(earlier_job.is_of_a_shell, os.environ) if is_local else ()
-    return {name: os.environ[name] for name in (*usual, *names)}
+    kept = [name for name in usual if not (has_environment and name in earlier_job.OF_AN_ENVIRONMENT)]
+    return {name: os.environ[name] for name in (*kept, *names)}
 
 
 def _named_by(folder: Path) -> str:
@@ -385,6 +408,7 @@ def _send(
     private: JsonTable,
     frozen: Snapshot | None,
     progress: Progress,
+    files: Mapping[str, bytes | Path] = MappingProxyType({}),
 ) -> list[SubmittedJob]:
     """Ship (unless it is there) and submit, over dropped connections; the ids make sending twice harmless."""
     sent, answered = threading.Event(), threading.Event()
@@ -397,6 +421,8 @@ def _send(
         else:
             progress.stage(f"asking {host} what it lacks")
             shipped = shipping.ship(agent, session.store, frozen, progress)
+            if files:
+                shipping.ship_files(agent, files, progress)
         progress.stage(f"submitting to {host}")
         sent.set()
         accepted: list[tuple[str, int, float, float]] = []

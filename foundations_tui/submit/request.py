@@ -155,6 +155,40 @@ class JobRequest:
     """Patterns of files that come back by themselves; empty for the project's."""
     log_limit: int = _option("--log-limit", Kind.SIZE, "Keep at most this much of the log on the host (such as 1G).", 0)
     """Bytes; 0 for none."""
+    runtime: str = _option(
+        "--runtime",
+        Kind.TEXT,
+        "What it runs in: none, auto, a file (uv.lock, requirements.txt) or image:NAME (default: what is found).",
+        metavar="WHAT",
+        again=False,
+    )
+    """Empty for what the project or its files say."""
+    python_version: str = _option(
+        "--python", Kind.TEXT, "Which Python its environment has (3.12, '>=3.10').", metavar="VERSION", again=False
+    )
+    extras: tuple[str, ...] = _option(
+        "--extra", Kind.VARIABLE, "Install this extra of the project, too.", (), metavar="NAME", again=False
+    )
+    dependency_groups: tuple[str, ...] = _option(
+        "--with-group", Kind.VARIABLE, "Install this dependency group, too.", (), metavar="NAME", again=False
+    )
+    ship_wheels: bool = _option(
+        "--ship-wheels",
+        Kind.FLAG,
+        "Fetch the packages here and send them: the host needs no index.",
+        False,
+        again=False,
+    )
+    relock: bool = _option(
+        "--relock", Kind.FLAG, "Resolve again what has no lock: newer releases may come.", False, again=False
+    )
+    exact: bool = _option(
+        "--exact",
+        Kind.FLAG,
+        "With --code-of: refuse a host whose Python or GPUs differ from that job's.",
+        False,
+        again=False,
+    )
     job_seed: int | None = _option(
         "--job-seed",
         Kind.NUMBER,

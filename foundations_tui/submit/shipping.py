@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from foundations_tui.errors import HostRefused, HostUnreachable, SnapshotError
 from foundations_tui.hosts.agent import Agent, refusal
@@ -25,6 +26,8 @@ from remote_agent.protocol.framing import (
 from remote_agent.protocol.messages import Missing, MissingAnswer, Put
 from remote_agent.protocol.wire import JsonTable
 
+_NOTHING = "0" * 40
+"""No object: what is asked about belongs to no snapshot."""
 _MARGIN = 16 << 20
 """Bytes that are to stay free on the host's disk."""
 
@@ -57,6 +60,39 @@ def ship(agent: Agent, store: Store, snapshot: Snapshot, progress: Progress) -> 
     if base != snapshot.tree:
         writes.put_shipped(store, agent.hello.journal, str(snapshot.shadow), snapshot.tree)
     return shipment
+
+
+def ship_files(agent: Agent, files: Mapping[str, bytes | Path], progress: Progress) -> None:
+    """Send files that a host lacks, by git's object ids.
+
+    Args:
+        agent: the host's.
+        files: contents, or where they lie, by object id.
+        progress: gets the progress.
+    Raises:
+        HostRefused: not enough disk there, nothing was sent. HostUnreachable: the connection was lost.
+    """
+    oids = list(files)
+    for first in range(0, len(oids), MOST_OIDS):
+        answer = agent.call(Missing(_NOTHING, oids[first : first + MOST_OIDS]), timeout=300)
+        if answer.missing:
+            sizes = [_size(files[oid]) for oid in answer.missing]
+            if answer.disk_free is not None and answer.disk_free < 2 * sum(sizes) + _MARGIN:
+                raise HostRefused(
+                    f"{agent.host.name}: not enough disk: the environment needs {2 * sum(sizes) / 1e6:,.0f} MB"
+                    f" to begin with, {answer.disk_free / 1e6:,.0f} MB are free",
+                    "foundations prune frees what ended jobs hold there",
+                )
+            contents = ((oid, "blob", _content(files[oid])) for oid in answer.missing)
+            _send_pack(agent, len(answer.missing), _pack(contents, len(answer.missing), progress))
+
+
+def _size(content: bytes | Path) -> int:
+    return len(content) if isinstance(content, bytes) else content.stat().st_size
+
+
+def _content(content: bytes | Path) -> bytes:
+    return content if isinstance(content, bytes) else content.read_bytes()
 
 
 def _missing(agent: Agent, snapshot: Snapshot, base: str | None) -> list[str]:
@@ -105,15 +141,18 @@ def _check_disk(agent: Agent, snapshot: Snapshot, free: int, must_send: bool) ->
 
 
 def _send(agent: Agent, snapshot: Snapshot, missing: list[str], progress: Progress) -> Shipment:
+    return _send_pack(agent, len(missing), _pack(_whole_objects(snapshot, missing), len(missing), progress))
+
+
+def _send_pack(agent: Agent, count: int, pack: Iterator[bytes]) -> Shipment:
     """Send a pack: a small one on the open channel, a larger one on a channel of its own."""
-    pack = _pack(snapshot, missing, progress)
     first = b""
     for chunk in pack:
         first += chunk
-        if len(first) > SMALL_PACK_BYTES or len(missing) > SMALL_PACK_OBJECTS:
-            return _send_bulk(agent, len(missing), first, pack)
+        if len(first) > SMALL_PACK_BYTES or count > SMALL_PACK_OBJECTS:
+            return _send_bulk(agent, count, first, pack)
     agent.call(Put(), first, timeout=120)
-    return Shipment(len(missing), len(first))
+    return Shipment(count, len(first))
 
 
 def _send_bulk(agent: Agent, count: int, first: bytes, rest: Iterator[bytes]) -> Shipment:
@@ -142,20 +181,26 @@ def _raise_error(agent: Agent, answer: JsonTable) -> None:
         raise refusal(agent.host.name, answer["error"])
 
 
-def _pack(snapshot: Snapshot, oids: list[str], progress: Progress) -> Iterator[bytes]:
-    """Yield a pack in compressed chunks; the format is ``protocol.PACK_ENTRY``'s."""
+def _pack(contents: Iterable[tuple[str, str, bytes]], count: int, progress: Progress) -> Iterator[bytes]:
+    """Yield a pack in compressed chunks; the format is ``protocol.PACK_ENTRY``'s.
+
+    Args:
+        contents: (object id, kind, content) of each object.
+        count: how many there are.
+        progress: gets the progress.
+    """
     compress = zlib.compressobj(1)
     sent = 0
-    for done, (oid, kind, content) in enumerate(_whole_objects(snapshot, oids), 1):
+    for done, (oid, kind, content) in enumerate(contents, 1):
         mark = PACK_TREE if kind == "tree" else PACK_BLOB
         chunk = compress.compress(PACK_ENTRY.pack(mark, bytes.fromhex(oid), len(content)))
         chunk += compress.compress(content)
         if chunk:
             sent += len(chunk)
-            progress.sent(done, len(oids), sent)
+            progress.sent(done, count, sent)
             yield chunk
     last = compress.compress(PACK_TRAILER) + compress.flush()
-    progress.sent(len(oids), len(oids), sent + len(last))
+    progress.sent(count, count, sent + len(last))
     yield last
 
 

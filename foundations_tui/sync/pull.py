@@ -6,6 +6,7 @@ client, the next pull goes on where the last whole page ended.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import threading
 from collections import deque
@@ -212,6 +213,19 @@ class HostSync:
                 self._no_packages.add(digest)
                 continue
             write_facts.put_packages(self._store, digest, packages)
+        for digest, job, attempt in write_facts.missing_locks(self._store, self._host):
+            if digest not in self._no_packages:
+                self._pull_lock(digest, job, attempt)
+
+    def _pull_lock(self, digest: str, job: str, attempt: int) -> None:
+        """Bring a lock that a host has made; one that is not there, or is another, is passed over."""
+        try:
+            data = self._read_whole(job, attempt, f"locks/{digest}")
+            if hashlib.sha256(data).hexdigest() != digest:
+                raise BadRequest("it is not what its hash says")
+            write_facts.put_lock(self._store, data.decode("utf-8"))
+        except (NotFoundError, HostRefused, BadRequest, UnicodeDecodeError):
+            self._no_packages.add(digest)
 
     def _read_whole(self, job: str, attempt: int, name: str) -> bytes:
         """Return all of a short stream.

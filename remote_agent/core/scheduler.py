@@ -42,6 +42,8 @@ class Capacity:
     """GPUs that may not be leased now, and why, in words, by UUID."""
     gpu_problem: str = ""
     """Why GPUs are not known, in words."""
+    environments: Mapping[str, str] = field(default_factory=dict)
+    """Environments that are not there yet, and why, in words, by hash: their jobs start later, and reserve nothing."""
 
     def refusal(self, spec: JobSpec) -> str:
         """Return why this host can never run a job, or an empty string when it can."""
@@ -99,7 +101,7 @@ def plan(state: HostState, capacity: Capacity, now: float) -> Plan:
             break
         spec = state.jobs[job].spec
         shape = _shape(spec)
-        if shape in hopeless or not state.may_start(job):
+        if shape in hopeless or not state.may_start(job) or spec.environment_hash in capacity.environments:
             continue
         kind = (shape, spec.time_limit, similarity_key(spec)) if reservation else None
         if kind in refused:
@@ -138,6 +140,8 @@ def explain(state: HostState, capacity: Capacity, now: float) -> Dict[str, Wait]
             words = HELD
         elif state.is_paused(spec.group):
             words = "paused" if ALL_GROUPS not in state.paused else "paused: this host starts no jobs"
+        elif spec.environment_hash in capacity.environments:
+            words = capacity.environments[spec.environment_hash]
         elif not words:
             first = reserved[:6] if reserved and reserved != job else ""
             words = f"waits behind job {first}, which would be delayed" if first else "is about to start"
@@ -361,7 +365,7 @@ def _estimates(state: HostState, capacity: Capacity, now: float) -> Dict[str, fl
     clock = now
     for number, job in enumerate(state.queue):
         spec = state.jobs[job].spec
-        if not state.may_start(job):
+        if not state.may_start(job) or spec.environment_hash in capacity.environments:
             continue
         usual = state.usual_duration(spec)
         chosen = room.fit(spec)

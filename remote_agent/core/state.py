@@ -36,6 +36,9 @@ class JobQueue:
         self._keys: Dict[str, Tuple[int, float, str]] = {}
         self.blocked: Dict[str, Set[str]] = {}
         """Jobs whose ``after`` has not ended yet, with the jobs they wait for."""
+        self.by_environment: Dict[str, Set[str]] = {}
+        """The jobs whose turn may come, by the environment that each needs; those that need none are not there."""
+        self._environments: Dict[str, str] = {}
 
     def __contains__(self, job: str) -> bool:
         return job in self._keys or job in self.blocked
@@ -57,6 +60,10 @@ class JobQueue:
         job = view.spec.job
         self._keys[job] = (-view.priority, view.rank, job)
         bisect.insort(self._order, self._keys[job])
+        environment = view.spec.environment_hash
+        if environment:
+            self._environments[job] = environment
+            self.by_environment.setdefault(environment, set()).add(job)
 
     def remove(self, job: str) -> None:
         """Take a job out, wherever it stands."""
@@ -64,6 +71,11 @@ class JobQueue:
         key = self._keys.pop(job, None)
         if key is not None:
             del self._order[bisect.bisect_left(self._order, key)]
+        environment = self._environments.pop(job, None)
+        if environment is not None:
+            self.by_environment[environment].discard(job)
+            if not self.by_environment[environment]:
+                del self.by_environment[environment]
 
 
 @dataclass

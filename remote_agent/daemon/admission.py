@@ -9,8 +9,10 @@ from typing import Collection, List, Optional, Set
 
 from remote_agent.core.scheduler import Capacity
 from remote_agent.core.state import HostState
+from remote_agent.environments.places import Environment
 from remote_agent.protocol.errors import Conflict, DiskFull, NotFound, StorageBroken, Unsatisfiable
 from remote_agent.protocol.jobs import JobSpec
+from remote_agent.protocol.recipes import recipe_of
 from remote_agent.protocol.states import JobState
 from remote_agent.protocol.wire import JsonTable
 from remote_agent.storage import files
@@ -44,6 +46,7 @@ def check(fresh: List[NewJob], state: HostState, capacity: Capacity, paths: Path
     for snapshot in {job.spec.snapshot for job in fresh}:
         if not objects.has(snapshot):
             raise NotFound(f"snapshot {snapshot} is not on this host")
+    _check_environments(fresh, paths, objects)
     before: Set[str] = set()
     for job in fresh:
         _check_spec(job.spec, state, capacity, paths.root)
@@ -72,6 +75,17 @@ def _check_disk(root: str) -> None:
         raise DiskFull("the disk of the host is full; foundations prune frees what ended jobs hold there")
     if files.is_read_only(root):
         raise StorageBroken(f"the disk of {root} can only be read")
+
+
+def _check_environments(fresh: List[NewJob], paths: Paths, objects: ObjectStore) -> None:
+    """Refuse jobs whose environments are not here and could not be built: something was not sent."""
+    for digest, wire in {job.spec.environment_hash: job.spec.environment for job in fresh}.items():
+        recipe = recipe_of(wire)
+        if recipe is None or Environment(paths, digest).is_built(recipe.kind):
+            continue
+        missing = objects.missing(recipe.objects.values())
+        if missing:
+            raise NotFound(f"object {missing[0]}, of which its environment is built, is not on this host")
 
 
 def _check_spec(spec: JobSpec, state: HostState, capacity: Capacity, root: str) -> None:

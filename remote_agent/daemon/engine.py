@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Callable, Optional
 
 from remote_agent.backends import Backend
@@ -9,6 +10,7 @@ from remote_agent.core.scheduler import Capacity
 from remote_agent.core.state import HostState
 from remote_agent.core.waits import WaitReasons
 from remote_agent.daemon import recovery
+from remote_agent.daemon.builds import Builds
 from remote_agent.daemon.effects import Performer
 from remote_agent.daemon.ledger import Ledger
 from remote_agent.daemon.lifecycle import Lifecycle
@@ -30,6 +32,7 @@ class Engine:
         backend: Backend,
         clock: Callable[[], float],
         settings: Optional[HostSettings] = None,
+        agent: str = "",
     ) -> None:
         """Replay the journal, recover what it lost, and take up the attempts that it knows.
 
@@ -39,6 +42,7 @@ class Engine:
             backend: where attempts run.
             clock: gives seconds since the epoch.
             settings: what hosts.toml says of the host, as last heard.
+            agent: content hash of this agent.
         """
         self.settings = settings or HostSettings()
         self.paths = paths
@@ -47,6 +51,7 @@ class Engine:
         self.objects = ObjectStore(paths.objects)
         self.notices = Notices(paths)
         self.waits = WaitReasons()
+        self.builds = Builds(paths, agent)
         self.is_ready: Callable[[], bool] = lambda: True
         """Says whether jobs may be started: at the very beginning it is not known yet in what environment."""
         self._clock = clock
@@ -68,9 +73,18 @@ class Engine:
     def advance(self) -> None:
         """Take in the backend's news and start what can start."""
         self.lifecycle.advance()
+        if self.builds.due == 0.0 and self.builds.look(self.state):
+            self.replan()
         if self._replan and self.is_ready():
+            self._look_at_environments()
             self.lifecycle.plan()
             self._replan = False
+
+    def _look_at_environments(self) -> None:
+        """See which environments are there that waiting jobs need; what could not be built ends its jobs."""
+        self.builds.look(self.state)
+        for job in sorted(self.builds.failed):
+            self.lifecycle.give_up(job)
 
     def replan(self) -> None:
         """Look at the queue again: the capacity may have changed."""
@@ -83,7 +97,8 @@ class Engine:
 
     def capacity(self) -> Capacity:
         """Return what the host has, and what of it may not be leased now."""
-        return self.backend.capacity(self.state.leases, self.settings)
+        capacity = self.backend.capacity(self.state.leases, self.settings)
+        return replace(capacity, environments=self.builds.words) if self.builds.words else capacity
 
     @property
     def is_unsettled(self) -> bool:

@@ -246,8 +246,9 @@ def _read(service: Service, request: messages.Read) -> Tuple[messages.ReadAnswer
     attempt = service.paths.job(request.job).attempt(request.attempt)
     limit = min(request.limit, _PAGE)
     kind, _, digest = request.stream.partition("/")
-    is_shared = kind == "packages" and facts.HASH.match(digest)  # by its hash: many attempts have the same
-    path = service.paths.packages(digest) if is_shared else streams.path(attempt, request.stream)
+    shared = {"packages": service.paths.packages, "locks": service.paths.lock}  # by hash: many attempts have the same
+    is_shared = kind in shared and facts.HASH.match(digest)
+    path = shared[kind](digest) if is_shared else streams.path(attempt, request.stream)
     offset, page, size = streams.read(path, request.offset, limit)
     return messages.ReadAnswer(size, offset), page
 

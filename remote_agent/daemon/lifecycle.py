@@ -136,6 +136,11 @@ class Lifecycle:
         if plan.starts:
             self._capacity()  # what is leased now is no longer looked at as free
 
+    def give_up(self, job: str) -> None:
+        """Have an attempt say why the environment of a waiting job could not be built; it holds nothing."""
+        if job in self._state.queue and self._state.may_start(job):
+            self._lease(job, Lease(cpus=0))
+
     def _lease(self, job: str, lease: Lease) -> None:
         attempt = (job, self._state.jobs[job].attempt + 1)
         self._ledger.record(events.Leased(job, attempt[1], lease))

@@ -57,7 +57,7 @@ def start(paths: Paths, agent: str, report: Optional[int] = None) -> Optional[St
     probe.ignored = set(_ignored(paths))
     backend = LocalBackend(paths, agent, zygote.start, probe)
     journal = Journal(paths.journal, time.time(), lambda: files.drop_reserve(paths.reserve), events.KINDS)
-    engine = Engine(paths, journal, backend, time.time, _settings(paths))
+    engine = Engine(paths, journal, backend, time.time, _settings(paths), agent)
     engine.ledger.compact_if_due()
     return engine, probe, listener, question
 

@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass, field, fields
 from typing import Any, Dict, List, Mapping, Optional, Tuple
 
-from remote_agent.protocol import checks
+from remote_agent.protocol import checks, recipes
 from remote_agent.protocol.ends import OF_AN_ATTEMPT, STATE_NAME, Cause, PastAttempt, Usage, known_cause, known_usage
 from remote_agent.protocol.errors import BadRequest
 from remote_agent.protocol.states import RETRY_CLASSES, JobState
@@ -117,6 +117,10 @@ class JobSpec:
     """Names of variables in ``env`` that are those of the shell that submitted it."""
     code_of: str = ""
     """Id of the job that it is a rerun of: it has the code and the project's settings of that one."""
+    environment: JsonTable = field(default_factory=dict)
+    """The recipe of its environment (``recipes.Recipe``) with its "hash"; empty where the host's Python has to do."""
+    import_path: Tuple[str, ...] = ()
+    """Folders below the snapshot's root from which its own code is imported, too."""
 
     def to_wire(self) -> JsonTable:
         """Return the specification as JSON can carry it."""
@@ -171,7 +175,7 @@ class JobSpec:
         if self.job in (*self.after, *self.after_any):
             raise BadRequest("a job cannot wait for itself")
         self._check_data()
-        for folder in (self.subdir, *self.folders):
+        for folder in (self.subdir, *self.folders, *self.import_path):
             if folder.startswith("/") or ".." in folder.split("/"):
                 raise BadRequest(f"not a folder of the snapshot: {folder!r}")
 
@@ -190,6 +194,11 @@ class JobSpec:
                 raise BadRequest(f"data {name!r}: {at!r} is no place for data")
             places[place] = name
 
+    @property
+    def environment_hash(self) -> str:
+        """Return the name of its environment; "" for none."""
+        return str(self.environment.get("hash", ""))
+
     def check_id(self) -> None:
         """Raise BadRequest when the id is none."""
         if not isinstance(self.job, str) or not JOB_ID.match(self.job):
@@ -197,7 +206,10 @@ class JobSpec:
 
 
 _SPEC_FIELDS = tuple(f.name for f in fields(JobSpec))
-_SPEC_TUPLES = ("command", "template", "from_shell", "folders", "after", "after_any", "retry_on", "outputs", "secrets")
+_SPEC_TUPLES = (
+    *("command", "template", "from_shell", "folders", "after", "after_any", "retry_on", "outputs", "secrets"),
+    "import_path",
+)
 _NAME = checks.text(1000)
 _PATH = checks.text(4096, as_bytes=True)
 _ARGUMENT = checks.text(131_071, as_bytes=True)
@@ -259,6 +271,8 @@ SPEC_CHECKS: Dict[str, checks.Check] = {
     "template": checks.listing(_ARGUMENT, 100_000),
     "from_shell": checks.listing(_VARIABLE, 10_000),
     "code_of": checks.text(64, _ID_OR_NONE, "a job's id"),
+    "environment": recipes.check,
+    "import_path": checks.listing(_PATH, 1000),
 }
 """What each field of a specification has to be, whoever it comes from."""
 

@@ -22,6 +22,11 @@ class Lease(Message):
     vendor: str = field(text(100), "nvidia")
     """Whose GPUs they are."""
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether it holds nothing: its attempt does not run the command, it only says why it cannot."""
+        return self.cpus == 0
+
     @classmethod
     def known(cls, wire: JsonTable) -> "Lease":
         """Return the lease of an event.

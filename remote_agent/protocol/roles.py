@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
-from typing import List, Optional, Tuple
+from typing import Dict, List, Optional, Tuple
 
-from remote_agent.protocol.checks import as_tuple, flag, listing, one_of, optional, row, text, whole
+from remote_agent.protocol.checks import (
+    as_tuple,
+    flag,
+    listing,
+    one_of,
+    optional,
+    row,
+    sieve,
+    sifted_table,
+    text,
+    whole,
+)
 from remote_agent.protocol.jobs import JOB_ID
-from remote_agent.protocol.wire import Message, TolerantMessage, field, message
+from remote_agent.protocol.wire import Message, TolerantMessage, field, message, nested
 
 _NAME = text(100_000, as_bytes=True)
 _ATTEMPT = whole(0, 1_000_000)
@@ -90,3 +101,37 @@ class Autostart(TolerantMessage):
     """"systemd --user" or "cron"; "" for nothing."""
     problem: str = field(text(10_000), "")
     """What is still in the way."""
+
+
+@message
+class HostPython(TolerantMessage):
+    """A Python of a host."""
+
+    path: str = field(text(4096, as_bytes=True), "")
+    version: str = field(text(100), "")
+    """"3.11.7"."""
+    implementation: str = field(text(100), "cpython")
+    is_base: bool = field(flag, True)
+    """Whether it is no virtual environment's."""
+    has_venv: bool = field(flag, False)
+    """Whether it can make virtual environments by itself."""
+
+
+@message
+class HostTools(TolerantMessage):
+    """What a host has to build environments with: the role ``tools``."""
+
+    machine: str = field(text(100), "")
+    """"x86_64"."""
+    libc: str = field(text(100), "")
+    """"glibc-2.36", or "musl"."""
+    pythons: List[HostPython] = field(sieve(nested(HostPython), 1000), [])
+    """The one that a shell of the user means first."""
+    programs: Dict[str, str] = field(sifted_table(text(4096, as_bytes=True), 100, text(100)), {})
+    """Paths of uv, conda and the like, by name."""
+    versions: Dict[str, str] = field(sifted_table(text(100), 100, text(100)), {})
+    """Their versions."""
+    cuda: str = field(text(100), "")
+    """The newest that its GPUs' driver can run: "12.4"; "" where that is not known."""
+    built: List[str] = field(sieve(text(64), 1000), [])
+    """Those of the environments that were asked about which are there."""

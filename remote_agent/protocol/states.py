@@ -56,6 +56,7 @@ class EndReason(str, enum.Enum):
     COMMAND_NOT_FOUND = "command_not_found"
     COMMAND_NOT_EXECUTABLE = "command_not_executable"
     WORKSPACE_FAILED = "workspace_failed"
+    ENVIRONMENT_FAILED = "environment_failed"
     AGENT_FAILED = "agent_failed"
     TIME_LIMIT = "time_limit"
     STOPPED_BY_USER = "stopped_by_user"
@@ -73,6 +74,7 @@ STATE_OF_REASON: Dict[EndReason, JobState] = {
     EndReason.COMMAND_NOT_FOUND: JobState.FAILED,
     EndReason.COMMAND_NOT_EXECUTABLE: JobState.FAILED,
     EndReason.WORKSPACE_FAILED: JobState.FAILED,
+    EndReason.ENVIRONMENT_FAILED: JobState.FAILED,
     EndReason.AGENT_FAILED: JobState.FAILED,
     EndReason.TIME_LIMIT: JobState.FAILED,
     EndReason.STOPPED_BY_USER: JobState.STOPPED,

@@ -85,12 +85,20 @@ class Paths:
         self.login_path = os.path.join(root, "login-path")
         self.secret_name = os.path.join(root, "socket-name")
         self.ignored_claims = os.path.join(root, "ignored-claims.json")
+        self.builds = os.path.join(root, "builds")
+        """What became of tries to build environments: ``environments/places.py``."""
+        self.tools = os.path.join(root, "tools")
+        """Programs that clients have sent: uv."""
         self.interpreters = os.path.join(root, "interpreters")
         """What interpreters said of themselves, and which packages they find: a cache."""
 
     def packages(self, digest: str) -> str:
         """Return the list of packages of that hash: many attempts have the same."""
         return os.path.join(self.root, "packages", digest + ".json")
+
+    def lock(self, digest: str) -> str:
+        """Return the lock of that SHA-256: what environments are built from."""
+        return os.path.join(self.root, "locks", digest)
 
     def agent(self, sha: str) -> str:
         """Return the zipapp of one version of the agent."""

@@ -17,7 +17,7 @@ from remote_agent.storage.paths import JobPaths, Paths
 from remote_agent.system import login
 
 
-def variables(spec: JobSpec, attempt: int, lease: Lease, paths: Paths, sdk: str) -> Dict[str, str]:
+def variables(spec: JobSpec, attempt: int, lease: Lease, paths: Paths, sdk: str, prefix: str = "") -> Dict[str, str]:
     """Return the environment of a job's process: who the user is, then what was given, then ours.
 
     Nothing of it comes from the shell that happened to start the agent.
@@ -28,14 +28,16 @@ def variables(spec: JobSpec, attempt: int, lease: Lease, paths: Paths, sdk: str)
         lease: what it holds.
         paths: the agent's files.
         sdk: the folder that makes ``import foundations`` work.
+        prefix: its environment; "" for none.
     """
     job = paths.job(spec.job)
+    work = job.attempt(attempt).work
     env = {**login.identity(), "PATH": login.path(paths.login_path), **spec.env}
     search = env.get("PATH") or login.USUAL_PATH
     env.update(
         PYTHONUNBUFFERED="1",
-        PYTHONPATH=os.pathsep.join(filter(None, [sdk, env.get("PYTHONPATH", "")])),
-        PATH=os.pathsep.join([*_python_folders(spec, paths.agents, search), search]),
+        PYTHONPATH=os.pathsep.join(filter(None, [sdk, *_own_code(spec, work), env.get("PYTHONPATH", "")])),
+        PATH=os.pathsep.join([*_python_folders(spec, paths.agents, search, prefix), search]),
         FOUNDATIONS_GPU_INDICES=",".join(map(str, lease.gpu_indices)),
         FOUNDATIONS_JOB_ID=spec.job,
         FOUNDATIONS_PROJECT_NAME=spec.project,
@@ -50,6 +52,11 @@ def variables(spec: JobSpec, attempt: int, lease: Lease, paths: Paths, sdk: str)
     for name, entry in spec.data.items():
         env[data_variable(name)] = os.path.expanduser(entry["path"])
     return env
+
+
+def _own_code(spec: JobSpec, work: str) -> List[str]:
+    """Return the folders of the snapshot from which the project's own packages are imported."""
+    return [os.path.normpath(os.path.join(work, folder)) for folder in spec.import_path]
 
 
 def _visible_gpus(lease: Lease) -> Dict[str, str]:
@@ -81,23 +88,28 @@ def found(word: str, cwd: str, search: str) -> str:
     return shutil.which(word, path=search) or ""
 
 
-def interpreter(spec: JobSpec, search: str) -> str:
+def interpreter(spec: JobSpec, search: str, prefix: str = "") -> str:
     """Return the Python that ``python`` means in the job.
 
-    That is the one of hosts.toml, else the first ``python``, else the first ``python3`` on the job's PATH, else the
-    agent's own: so ``python``, ``pip`` and ``torchrun`` belong together.
+    That is the one of its environment, else the one of hosts.toml, else the first ``python``, else the first
+    ``python3`` on the job's PATH, else the agent's own: so ``python``, ``pip`` and ``torchrun`` belong together.
 
     Args:
         spec: the job.
         search: its PATH.
+        prefix: its environment; "" for none.
     """
+    if prefix:
+        return os.path.join(prefix, "bin", "python")
     if spec.python:
         return os.path.expanduser(spec.python)
     return shutil.which("python", path=search) or shutil.which("python3", path=search) or sys.executable
 
 
-def _python_folders(spec: JobSpec, agents: str, search: str) -> List[str]:
+def _python_folders(spec: JobSpec, agents: str, search: str, prefix: str) -> List[str]:
     """Return what stands before the job's PATH, so that ``python`` is its interpreter, and its programs are found."""
+    if prefix:
+        return [os.path.join(prefix, "bin")]
     python = interpreter(spec, search)
     if not spec.python and python == shutil.which("python", path=search):
         return []
@@ -146,20 +158,23 @@ def with_setup(setup: str, behind: str) -> List[str]:
     return ["/bin/sh", "-c", _SETUP % (SETUP_FAILED, setup) + behind]
 
 
-def command(spec: JobSpec, python: str, behind_setup: str = "") -> List[str]:
+def command(spec: JobSpec, python: str, behind_setup: str = "", prefix: str = "") -> List[str]:
     """Return the argument vector: no shell but where the user asked for one or the host has setup lines.
 
     Args:
         spec: the job.
         python: what ``python`` means, for a command that is just that.
         behind_setup: a line of shell to be run behind the setup lines; how it ends does not matter.
+        prefix: its environment, whose programs come before those that setup lines bring; "" for none.
     """
     if spec.setup:
         first = f"{{ {behind_setup}; }} </dev/null >/dev/null 2>&1 || :\n" if behind_setup else ""
+        if prefix:
+            first = f"PATH={shlex.quote(os.path.join(prefix, 'bin'))}:$PATH; export PATH\n{first}"
         if spec.shell:
             return with_setup(spec.setup, first + spec.command[0])
         return [*with_setup(spec.setup, first + 'exec "$@"'), "sh", *spec.command]
     words = ["/bin/sh", "-c", spec.command[0]] if spec.shell else list(spec.command)
-    if words[0] == "python" or (words[0] == "python3" and spec.python):
+    if words[0] == "python" or (words[0] == "python3" and (spec.python or prefix)):
         words[0] = python
     return words

@@ -18,6 +18,7 @@ from remote_agent.protocol.wire import JsonTable
 from remote_agent.storage import files
 from remote_agent.storage.paths import AttemptPaths, JobPaths, Paths
 from remote_agent.supervisor import interpreter
+from remote_agent.supervisor.used_environment import Used
 from remote_agent.system import machine, processes
 
 _TELLING = re.compile(
@@ -48,6 +49,7 @@ def write(
     cwd: str,
     python: str,
     argv: Sequence[str],
+    used: Used,
     tick: Callable[[], None],
 ) -> None:
     """Write the facts of an attempt; a full disk costs the facts, not the job.
@@ -60,14 +62,20 @@ def write(
         cwd: where it starts.
         python: what ``python`` means in the job.
         argv: its command.
+        used: its environment.
         tick: called while the interpreter is waited for; what it raises ends that.
     """
-    chosen = interpreter.of_command(argv, python, cwd, env["PATH"])
-    told, packages = interpreter.look(paths, chosen, env, cwd, tick)
+    told = packages = None
+    if not used.image:  # the Python of an image is not seen from outside
+        chosen = interpreter.of_command(argv, python, cwd, env["PATH"])
+        told, packages = interpreter.look(paths, chosen, env, cwd, tick)
     facts = Facts(
         recorded_at=time.time(),
         interpreter=told,
         packages=packages,
+        environment=spec.environment_hash or None,
+        lock=used.lock,
+        image=used.image or None,
         kernel=machine.kernel(),
         os=machine.system(),
         libc=machine.libc(),

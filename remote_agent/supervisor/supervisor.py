@@ -22,7 +22,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Dict, Iterable, List, Optional, Set, Union
 
 from remote_agent.protocol import supervision
-from remote_agent.protocol.ends import AttemptEnd, Usage
+from remote_agent.protocol.ends import AttemptEnd, Cause, Usage
 from remote_agent.protocol.errors import AgentError
 from remote_agent.protocol.jobs import JobSpec
 from remote_agent.protocol.states import EndReason
@@ -30,7 +30,7 @@ from remote_agent.protocol.supervision import Dismissal, Report, StartOrder, Sto
 from remote_agent.storage import event_files, files, log_cap, workspace
 from remote_agent.storage.objects import ObjectStore
 from remote_agent.storage.paths import Paths
-from remote_agent.supervisor import environment, exit_record, record_facts
+from remote_agent.supervisor import environment, exit_record, record_facts, used_environment
 from remote_agent.supervisor.daemon_link import ORDER_BYTES, DaemonLink, understood
 from remote_agent.system import failpoints, processes, spawn_daemon, unix_sockets
 
@@ -158,6 +158,8 @@ class _Supervisor:
         """Run the attempt and return how it ended."""
         try:
             self._write_own_record()
+            if self.lease.is_empty:
+                return self._without_environment()
             argv, env, cwd = self._prepare()
         except _Stopped:
             return exit_record.record(EndReason.STOPPED_BY_USER, self.end_words)
@@ -188,6 +190,13 @@ class _Supervisor:
         self._say(f"the agent failed, which is a bug; the job was ended\n{trace}")
         return exit_record.record(EndReason.AGENT_FAILED, f"the agent failed: {trace.strip().splitlines()[-1]}")
 
+    def _without_environment(self) -> AttemptEnd:
+        """Return the end of an attempt whose environment could not be built; the log is the builder's."""
+        words, log = used_environment.failure(self.paths, self.spec)
+        self._append(log)
+        end = exit_record.record(EndReason.ENVIRONMENT_FAILED, "its environment could not be built")
+        return replace(end, cause=Cause("environment_failed", words) if words else None)
+
     def _prepare(self) -> Any:
         for folder in (self.files.records, self.job.artifacts, self.job.checkpoints):
             os.makedirs(folder, 0o700, exist_ok=True)
@@ -197,23 +206,29 @@ class _Supervisor:
         workspace.add_folders(self.files.work, self.spec.folders)
         event_files.prepare(self.files, cwd, bool(self.spec.metrics.get("tensorboard")))
         workspace.write_parameters(cwd, self.spec.params)
+        used = used_environment.use(self.paths, self.spec)
+        self._append(used.log)
         sdk = self.paths.sdk(self.order.agent)
-        env = environment.variables(self.spec, self.order.attempt, self.lease, self.paths, sdk)
+        env = environment.variables(self.spec, self.order.attempt, self.lease, self.paths, sdk, used.prefix)
         env.update(environment.secrets(self.spec, self.job))
         env[processes.TOKEN_VARIABLE] = self.token
         if self.order.host_has_gpus and not self.lease.gpus:
             self._say("this job asked for no GPU (--gpus), so CUDA_VISIBLE_DEVICES is empty")
         self._check_for_stop()
-        python = environment.interpreter(self.spec, env["PATH"])
-        argv = environment.command(self.spec, python, self._look_behind_setup())
-        self._record_facts(env, cwd, python, argv)
+        python = environment.interpreter(self.spec, env["PATH"], used.prefix)
+        argv = environment.command(self.spec, python, self._look_behind_setup(), used.prefix)
+        self._record_facts(env, cwd, python, argv, used)
         self._check_for_stop()
+        if used.image:
+            argv = used_environment.in_image(used, self.paths, self.spec, self.lease, argv, env, cwd, sdk)
         return argv, env, cwd
 
-    def _record_facts(self, env: Dict[str, str], cwd: str, python: str, argv: List[str]) -> None:
+    def _record_facts(
+        self, env: Dict[str, str], cwd: str, python: str, argv: List[str], used: used_environment.Used
+    ) -> None:
         """Write the facts down; whatever is odd about an interpreter must not cost the job."""
         try:
-            record_facts.write(self.paths, self.order, self.spec, env, cwd, python, argv, self._check_for_stop)
+            record_facts.write(self.paths, self.order, self.spec, env, cwd, python, argv, used, self._check_for_stop)
         except _Stopped:
             raise
         except Exception as error:
@@ -409,8 +424,11 @@ class _Supervisor:
 
     def _say(self, words: str) -> None:
         """Write a line of the agent's into the job's log."""
+        self._append(f"foundations: {words}\n".encode("utf-8", "replace"))
+
+    def _append(self, data: bytes) -> None:
         try:
-            os.write(self.log, f"foundations: {words}\n".encode("utf-8", "replace"))
+            os.write(self.log, data)
         except OSError:
             pass
 

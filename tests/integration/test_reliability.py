@@ -662,7 +662,9 @@ def cause_code(end: AttemptEnd) -> str:
 
 
 def test_a_killed_by_memory_is_told_from_a_kill(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(processes, "read_text", lambda path: "pgfault 12\noom_kill 3\n" if path == "/proc/vmstat" else "")
+    monkeypatch.setattr(
+        processes, "read_text", lambda path: "pgfault 12\noom_kill 3\n" if path == "/proc/vmstat" else ""
+    )
     assert processes.oom_kills() == 3
     attempt = Paths(str(tmp_path)).job("a").attempt(1)
     os.makedirs(attempt.folder)

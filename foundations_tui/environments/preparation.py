@@ -1,0 +1,338 @@
+"""What a job's environment will be: chosen, locked for its host, made a recipe; the host builds it."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from packaging.specifiers import SpecifierSet
+
+from foundations_tui.config.hosts import HostConfig
+from foundations_tui.config.project import Runtime
+from foundations_tui.environments import indexes, locking, pythons, sources, torch_builds, uv_program, wheels
+from foundations_tui.environments.indexes import HostIndexes
+from foundations_tui.environments.locking import CannotLock, Lock, Target
+from foundations_tui.environments.sources import AUTO, NONE, Source
+from foundations_tui.errors import HostRefused, UsageError
+from foundations_tui.snapshot.freeze import Snapshot
+from remote_agent.protocol import recipes
+from remote_agent.protocol.recipes import Recipe
+from remote_agent.protocol.roles import HostPython, HostTools
+
+_ACTIVE = ("VIRTUAL_ENV", "CONDA_PREFIX")
+_DOCKER = "docker is not used: its processes are the daemon's, so that a job there could not be ended; podman is"
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What was asked for of an environment: by options, else by [runtime]."""
+
+    runtime: str = ""
+    """ "none", "auto", a file, "image:NAME"; "" when nobody said."""
+    python: str = ""
+    extras: tuple[str, ...] = ()
+    groups: tuple[str, ...] = ()
+    ship: bool = False
+    """Whether the wheels are fetched here."""
+    anew: bool = False
+    """Whether what was resolved before is resolved again."""
+
+    @property
+    def is_made(self) -> bool:
+        """Whether anything was asked for."""
+        return self != Wish()
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """The environment of a job, as its host will build it."""
+
+    recipe: Recipe | None = None
+    """None where the host's own Python has to do."""
+    import_path: tuple[str, ...] = ()
+    files: dict[str, bytes | Path] = field(default_factory=dict)
+    """What has to be sent, by object id."""
+    private: dict[str, str] = field(default_factory=dict)
+    """Variables of the build that are written down nowhere."""
+    lock: str = ""
+    """The text of the lock, as far as it was made here."""
+    notes: tuple[str, ...] = ()
+    """What the user should know."""
+
+    @property
+    def words(self) -> str:
+        """Return what it is, in words."""
+        if self.recipe is None:
+            return "the host's own Python"
+        parts = [self.recipe.source]
+        parts += [f"Python {self.recipe.python}"] if self.recipe.python else []
+        parts += (
+            [] if self.recipe.kind != recipes.PACKAGES else ["locked" if self.recipe.lock else "locked on the host"]
+        )
+        return ", ".join(parts)
+
+
+def wish_of(runtime: Runtime, given: Wish) -> Wish:
+    """Return what counts: options win over [runtime] of the project's file."""
+    image = f"{sources.IMAGE_PREFIX}{runtime.image}" if runtime.image else ""
+    return Wish(
+        given.runtime or runtime.use or image,
+        given.python or runtime.python,
+        given.extras or runtime.extras,
+        given.groups or runtime.groups,
+        given.ship or runtime.ship,
+        given.anew,
+    )
+
+
+def source_of(frozen: Snapshot, command: tuple[str, ...], wish: Wish, host: HostConfig) -> Source | None:
+    """Return where a job's environment comes from; None where the host's own Python has to do.
+
+    Args:
+        frozen: the code.
+        command: what is run.
+        wish: what was asked for.
+        host: where it goes: its own ``python`` and ``setup`` mean that it is prepared already, and on this machine
+            an environment that is active.
+    Raises:
+        UsageError: what was asked for is not there.
+    """
+    if wish.runtime == NONE:
+        return None
+    if wish.runtime not in ("", AUTO):
+        return sources.named(frozen, wish.runtime, command)
+    if not wish.is_made and (host.python or host.setup):
+        return None
+    if not wish.is_made and host.is_local and any(os.environ.get(name) for name in _ACTIVE):
+        return None
+    return sources.found(frozen, command)
+
+
+def prepared(
+    source: Source, host: HostConfig, tools: HostTools, wish: Wish, needs_gpu: bool, kept: Lock | None = None
+) -> Prepared:
+    """Return the environment of a job on a host.
+
+    Args:
+        source: where it comes from.
+        host: where it goes.
+        tools: what that host has.
+        wish: what was asked for.
+        needs_gpu: whether the job asks for GPUs.
+        kept: the lock of an earlier job, which is built from again.
+    Raises:
+        UsageError: it makes no sense. HostRefused: the host cannot build it.
+    """
+    if source.how == "image":
+        return _of_image(source, host, tools)
+    if source.how == "conda":
+        return _of_conda(source, host, tools, wish, kept)
+    return _of_packages(source, host, tools, wish, needs_gpu, kept)
+
+
+def _of_packages(
+    source: Source, host: HostConfig, tools: HostTools, wish: Wish, needs_gpu: bool, kept: Lock | None
+) -> Prepared:
+    python = _python(source, host, tools, wish)
+    target = locking.target_of(tools, python.version, wish.extras, wish.groups)
+    notes = list(source.warnings)
+    lock = kept or _lock(source, target, wish, notes)
+    if lock is not None and needs_gpu:
+        lock = _for_driver(lock, source, target, host, tools, is_kept=kept is not None)
+    places = indexes.for_host(host.env, host.is_local)
+    parcel = _Parcel()
+    program = _builder(host, tools, python, parcel, notes)
+    if lock is not None:
+        parcel.put("lock", lock.text.encode())
+    else:
+        parcel.put("wanted", _wanted(source))
+    if places.certificates is not None:
+        parcel.put("certificates", places.certificates.read_bytes())
+    ships = wish.ship
+    if places.left_out and not ships:
+        notes.append(f"{', '.join(places.left_out)} is on this machine: {host.name} does not see it (--ship-wheels)")
+    if ships:
+        if lock is None:
+            raise UsageError("--ship-wheels needs a lock, and none could be made here: " + (notes[-1] if notes else ""))
+        for name, path in wheels.fetched(lock, target).items():
+            parcel.put(name, path)
+    recipe = Recipe(
+        recipes.PACKAGES,
+        source=source.words,
+        lock=lock.digest if lock is not None else "",
+        format=lock.format if lock is not None else recipes.REQUIREMENTS,
+        wanted="" if lock is not None else hashlib.sha256(_wanted(source)).hexdigest(),
+        python=python.version,
+        platform=f"{tools.machine}-{tools.libc}",
+        indexes=list(dict.fromkeys([*places.names, *(lock.indexes if lock is not None else ())])),
+        extras=list(wish.extras),
+        groups=list(wish.groups),
+        interpreter=python.path,
+        program=program,
+        objects=parcel.names,
+        variables=_with_indexes(places, lock),
+        offline=ships,
+    )
+    lock_text = lock.text if lock is not None else ""
+    return Prepared(recipe, source.import_path, parcel.files, places.private, lock_text, tuple(notes))
+
+
+def _python(source: Source, host: HostConfig, tools: HostTools, wish: Wish) -> HostPython:
+    required = pythons.specifier(source.python, source.words) if source.python else SpecifierSet()
+    asked = pythons.specifier(wish.python, "--python") if wish.python else SpecifierSet()
+    return pythons.chosen(host.name, tools, required, asked)
+
+
+def _lock(source: Source, target: Target, wish: Wish, notes: list[str]) -> Lock | None:
+    """Return the lock that is made here; None where the host has to make it."""
+    try:
+        return locking.locked(source, target, wish.anew)
+    except CannotLock as error:
+        if source.how not in ("requirements", "script", "project"):
+            raise
+        notes.append(f"the host locks what is wanted: {error}")
+        return None
+
+
+def _for_driver(lock: Lock, source: Source, target: Target, host: HostConfig, tools: HostTools, is_kept: bool) -> Lock:
+    """Return a lock whose builds the driver of a host runs; of what is not locked, another one may be made.
+
+    Raises:
+        HostRefused: they are too new for it.
+    """
+    words = torch_builds.refusal(lock.text, tools.cuda)
+    if not words:
+        return lock
+    backend = torch_builds.backend_for(tools.cuda)
+    if backend and not is_kept and source.how in ("requirements", "script", "project"):
+        try:
+            other = locking.locked(source, replace(target, torch_backend=backend))
+        except (CannotLock, locking.NoSolution):
+            other = lock
+        if not torch_builds.refusal(other.text, tools.cuda):
+            return other
+    raise HostRefused(
+        f"{host.name}: {words}",
+        "lock an older build (uv: --torch-backend, or PyTorch's own index), or have the driver updated",
+    )
+
+
+def _builder(host: HostConfig, tools: HostTools, python: HostPython, parcel: _Parcel, notes: list[str]) -> str:
+    """Return the program that builds there: the host's uv; "" for one that is sent, or for pip.
+
+    Raises:
+        HostRefused: there is none.
+    """
+    if uv_program.is_new_enough(tools.versions.get("uv", "0")):
+        return tools.programs["uv"]
+    try:
+        parcel.put("uv", uv_program.for_machine(tools.machine))
+    except uv_program.NoUv as error:
+        if not python.has_venv:
+            raise HostRefused(
+                f"{host.name}: there is no uv, none can be sent ({error}), and {python.path} cannot make environments",
+                "install uv there, or python3-venv",
+            ) from None
+        notes.append(f"pip builds the environment: {error}")
+    return ""
+
+
+def _wanted(source: Source) -> bytes:
+    """Return what a host has to lock: requirements in one file."""
+    parts = [content for path, content in source.files.items() if not path.endswith(".toml")]
+    for path, content in source.files.items():
+        if path.endswith("pyproject.toml"):
+            parts.append(sources.dependencies_of(content, path))
+    return b"".join(_plain(part) for part in parts)
+
+
+def _plain(requirements: bytes) -> bytes:
+    """Return requirements without the files that they include: those are there, too."""
+    lines = requirements.decode("utf-8", "replace").splitlines()
+    return "".join(f"{line}\n" for line in lines if not sources.is_include(line)).encode()
+
+
+def _with_indexes(places: HostIndexes, lock: Lock | None) -> dict[str, str]:
+    """Return the variables of a build, with the indexes that a lock names itself."""
+    variables = dict(places.variables)
+    more = [url for url in (lock.indexes if lock is not None else ()) if url not in variables.get("UV_INDEX", "")]
+    if more:
+        variables["UV_INDEX"] = " ".join([*more, *variables.get("UV_INDEX", "").split()])
+        variables["UV_INDEX_STRATEGY"] = "unsafe-best-match"
+    return variables
+
+
+def _of_conda(source: Source, host: HostConfig, tools: HostTools, wish: Wish, kept: Lock | None) -> Prepared:
+    program = next((tools.programs[name] for name in ("micromamba", "mamba", "conda") if name in tools.programs), "")
+    if not program:
+        raise HostRefused(
+            f"{host.name}: {source.file} needs conda, mamba or micromamba there, and none is",
+            "install micromamba there, or write requirements.txt; --runtime none runs with the host's Python",
+        )
+    content = source.files[source.file] if kept is None else kept.text.encode()
+    parcel = _Parcel()
+    parcel.put("wanted" if kept is None else "lock", content)
+    digest = hashlib.sha256(content).hexdigest()
+    recipe = Recipe(
+        recipes.CONDA,
+        source=source.words,
+        lock=digest if kept is not None else "",
+        format=recipes.EXPLICIT if kept is not None else "",
+        wanted="" if kept is not None else digest,
+        platform=f"{tools.machine}-{tools.libc}",
+        program=program,
+        objects=parcel.names,
+        variables=dict(indexes.for_host(host.env, host.is_local).variables),
+    )
+    return Prepared(recipe, source.import_path, parcel.files, notes=source.warnings)
+
+
+def _of_image(source: Source, host: HostConfig, tools: HostTools) -> Prepared:
+    program = next(
+        (tools.programs[name] for name in ("apptainer", "singularity", "podman") if name in tools.programs), ""
+    )
+    if not program:
+        why = f"; {_DOCKER}" if "docker" in tools.programs else ""
+        raise HostRefused(
+            f"{host.name}: an image needs apptainer or podman there, and neither is{why}", "install apptainer there"
+        )
+    recipe = Recipe(
+        recipes.IMAGE,
+        source=f"image {source.file}",
+        image=source.file,
+        platform=f"{tools.machine}-{os.path.basename(program)}",
+        program=program,
+    )
+    return Prepared(recipe, source.import_path)
+
+
+class _Parcel:
+    """Files that are sent with a recipe, by git's object ids: hosts keep what they have."""
+
+    def __init__(self) -> None:
+        self.names: dict[str, str] = {}
+        self.files: dict[str, bytes | Path] = {}
+
+    def put(self, name: str, content: bytes | Path) -> None:
+        oid = object_id(content)
+        self.names[name] = oid
+        self.files[oid] = content
+
+
+def object_id(content: bytes | Path) -> str:
+    """Return git's id of a file's content."""
+    if isinstance(content, bytes):
+        return hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
+    digest = hashlib.sha1(b"blob %d\0" % content.stat().st_size)
+    with content.open("rb") as file:
+        while chunk := file.read(1 << 20):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def active_here(environment: Mapping[str, str]) -> str:
+    """Return the environment that is active in this shell; "" for none."""
+    return next((environment[name] for name in _ACTIVE if environment.get(name)), "")

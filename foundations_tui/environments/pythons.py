@@ -1,0 +1,62 @@
+"""Which Python of a host an environment is built on."""
+
+from __future__ import annotations
+
+import re
+
+from packaging.specifiers import InvalidSpecifier, SpecifierSet
+from packaging.version import InvalidVersion, Version
+
+from foundations_tui.errors import HostRefused, UsageError
+from remote_agent.protocol.roles import HostPython, HostTools
+
+_BARE = re.compile(r"\d+(\.\d+)*\Z")
+_OLDEST = Version("3.8")
+_MOST_NAMED = 12
+
+
+def specifier(wanted: str, where: str) -> SpecifierSet:
+    """Return what a wish for a Python means: "3.12" is any 3.12, ">=3.10" what it says.
+
+    Raises:
+        UsageError: it means nothing.
+    """
+    text = wanted.strip().removeprefix("python").removeprefix("cpython@")
+    if _BARE.match(text):
+        text = f"=={text}" if text.count(".") >= 2 else f"=={text}.*"
+    try:
+        return SpecifierSet(text, prereleases=True)
+    except InvalidSpecifier:
+        raise UsageError(f"{where}: {wanted!r} names no Python", "3.12, or >=3.10,<3.13") from None
+
+
+def chosen(host: str, tools: HostTools, required: SpecifierSet, asked: SpecifierSet) -> HostPython:
+    """Return the Python of a host that an environment is built on: the one that its shell means, else the newest.
+
+    Args:
+        host: its name.
+        tools: what it has.
+        required: by the project.
+        asked: by the user.
+    Raises:
+        HostRefused: none fits; what is there and what is wanted.
+    """
+    usable = [python for python in tools.pythons if python.is_base and _version(python) >= _OLDEST]
+    fitting = [python for python in usable if _version(python) in required and _version(python) in asked]
+    of_c = [python for python in fitting if python.implementation == "cpython"] or fitting
+    if not of_c:
+        wanted = " and ".join(str(part) for part in (required, asked) if str(part))
+        there = ", ".join(f"{python.version} ({python.path})" for python in usable[:_MOST_NAMED]) or "none"
+        raise HostRefused(
+            f"{host}: no Python there is {wanted or f'at least {_OLDEST}'}; it has {there}",
+            "install one there (uv python install, pyenv, conda), or ask for another one: --python, [runtime] python",
+        )
+    first = tools.pythons[0]
+    return first if first in of_c else max(of_c, key=_version)
+
+
+def _version(python: HostPython) -> Version:
+    try:
+        return Version(python.version)
+    except InvalidVersion:
+        return Version("0")

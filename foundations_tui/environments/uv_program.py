@@ -1,0 +1,115 @@
+"""uv: the one that locks here, and the one that is sent to hosts which have none."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import importlib.util
+import os
+import re
+import shutil
+import subprocess
+import sys
+import sysconfig
+import tempfile
+import zipfile
+from pathlib import Path
+
+from foundations_tui.config import locations
+from foundations_tui.errors import FoundationsError
+
+LEAST = (0, 5, 0)
+"""The oldest uv that does all that is asked of it here."""
+_PLATFORMS = {
+    "x86_64": ("musllinux_1_1_x86_64", "musllinux_1_2_x86_64"),
+    "aarch64": ("musllinux_1_1_aarch64", "musllinux_1_2_aarch64", "manylinux_2_28_aarch64"),
+}
+"""Tags of the wheels whose uv needs no C library of the host's, by machine."""
+_SECONDS = 300
+
+
+class NoUv(FoundationsError):
+    """There is no uv, and none could be fetched."""
+
+
+def is_new_enough(version: str) -> bool:
+    """Return whether a uv of this version does."""
+    return tuple(int(part) for part in re.findall(r"\d+", version)[:3]) >= LEAST
+
+
+@functools.cache
+def here() -> str:
+    """Return the uv that runs on this machine: on PATH, beside this Python, else fetched from the user's index.
+
+    Raises:
+        NoUv: there is none, and why none could be fetched.
+    """
+    beside = Path(sysconfig.get_path("scripts")) / "uv"
+    for path in (shutil.which("uv"), str(beside) if beside.exists() else None):
+        if path and is_new_enough(_version(path)):
+            return path
+    machine = os.uname().machine
+    if sys.platform != "linux" or machine not in _PLATFORMS:
+        raise NoUv("uv is not installed here", "install it: https://docs.astral.sh/uv/, or pip install uv")
+    return str(for_machine(machine))
+
+
+def for_machine(machine: str) -> Path:
+    """Return a uv for a Linux machine, fetched once from the index that pip uses here.
+
+    Args:
+        machine: as uname(2) says: "x86_64".
+    Raises:
+        NoUv: why not.
+    """
+    target = locations.data_folder() / "tools" / f"uv-{machine}"
+    if target.exists():
+        return target
+    if machine not in _PLATFORMS:
+        raise NoUv(f"there is no uv for {machine} that runs on any Linux", "install uv on the host")
+    target.parent.mkdir(exist_ok=True, mode=0o700)
+    with tempfile.TemporaryDirectory(dir=target.parent) as folder:
+        wheel = _fetched(Path(folder), machine)
+        temporary = Path(folder) / "uv"
+        with zipfile.ZipFile(wheel) as archive:
+            name = next((name for name in archive.namelist() if re.fullmatch(r"uv-[^/]+\.data/scripts/uv", name)), "")
+            if not name:
+                raise NoUv(f"{wheel.name} has no uv in it")
+            with archive.open(name) as source, temporary.open("wb") as out:
+                shutil.copyfileobj(source, out)
+        temporary.chmod(0o700)
+        temporary.rename(target)
+    return target
+
+
+def _fetched(folder: Path, machine: str) -> Path:
+    """Return uv's wheel for a machine, brought by pip: it knows the user's index, its certificates and credentials."""
+    if importlib.util.find_spec("pip") is None:
+        raise NoUv("this Python has no pip to fetch uv with", "install uv on this machine and on the host")
+    platforms = [word for platform in _PLATFORMS[machine] for word in ("--platform", platform)]
+    words = ["download", "--quiet", "--no-deps", "--no-input", "--disable-pip-version-check", "--only-binary", ":all:"]
+    command = [sys.executable, "-m", "pip", *words, *platforms, "--dest", str(folder), "uv"]
+    done = _run(command)
+    found = sorted(folder.glob("uv-*.whl"))
+    if done.returncode != 0 or not found:
+        last = [line for line in done.stderr.splitlines() if line.startswith("ERROR")][-1:] or ["pip found no uv"]
+        raise NoUv(f"uv could not be fetched: {last[0].removeprefix('ERROR: ')}")
+    return found[0]
+
+
+def _run(command: list[str]) -> subprocess.CompletedProcess[str]:
+    try:
+        return subprocess.run(
+            command, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace", timeout=_SECONDS
+        )
+    except subprocess.TimeoutExpired:
+        return subprocess.CompletedProcess(command, 1, "", f"ERROR: no answer within {_SECONDS} s")
+    except OSError as error:
+        return subprocess.CompletedProcess(command, 1, "", f"ERROR: {error}")
+
+
+def _version(path: str) -> str:
+    with contextlib.suppress(OSError, subprocess.TimeoutExpired):
+        done = subprocess.run([path, "--version"], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=10)
+        return done.stdout.partition(" ")[2]
+    return "0"

@@ -1,0 +1,101 @@
+"""The wheels of a lock, fetched here by their hashes and sent to a host that reaches no index."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from foundations_tui.config import locations
+from foundations_tui.environments import indexes
+from foundations_tui.environments.locking import Lock, Target
+from foundations_tui.errors import FoundationsError
+from remote_agent.protocol.recipes import REQUIREMENTS
+
+_SECONDS = 3600
+_OLDEST_GLIBC = 5
+_PINNED = re.compile(r"(?m)^[A-Za-z0-9][^\s;=]*==")
+_MISSING = re.compile(r"No matching distribution found for ([^\s(]+)")
+
+
+class NoWheels(FoundationsError):
+    """Not every package of a lock could be fetched as a wheel."""
+
+
+def fetched(lock: Lock, target: Target) -> dict[str, Path]:
+    """Return the wheels of a lock for a host, by their names; they are kept, and fetched once.
+
+    Raises:
+        NoWheels: a package has none for the host, or the index gives no answer.
+    """
+    if lock.format != REQUIREMENTS:
+        raise NoWheels("--ship-wheels works with requirements and uv.lock, not with pylock.toml")
+    folder = locations.data_folder() / "wheels" / f"{lock.digest}-{target.machine}-{target.libc}-{target.python}"
+    if not folder.is_dir():
+        _fetch(lock, target, folder)
+    return {path.name: path for path in sorted(folder.glob("*.whl"))}
+
+
+def _fetch(lock: Lock, target: Target, folder: Path) -> None:
+    if importlib.util.find_spec("pip") is None:
+        raise NoWheels("this Python has no pip to fetch wheels with", "python -m ensurepip")
+    folder.parent.mkdir(exist_ok=True, mode=0o700)
+    with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
+        top = Path(scratch)
+        (top / "lock.txt").write_text(lock.text, encoding="utf-8")
+        (top / "wheels").mkdir()
+        if _PINNED.search(lock.text):
+            _download(lock, target, top)
+        (top / "wheels").rename(folder)
+
+
+def _download(lock: Lock, target: Target, top: Path) -> None:
+    words = ["download", "--quiet", "--no-deps", "--no-input", "--disable-pip-version-check", "--only-binary", ":all:"]
+    words += [word for platform in _platforms(target) for word in ("--platform", platform)]
+    words += ["--python-version", target.python, "--implementation", "cp", "--dest", str(top / "wheels")]
+    for index in lock.indexes:
+        words += ["--extra-index-url", index]
+    env = {**os.environ, **_for_pip(indexes.variables_here())}
+    command = [sys.executable, "-m", "pip", *words, "-r", str(top / "lock.txt")]
+    try:
+        done = subprocess.run(
+            command,
+            env=env,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=_SECONDS,
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise NoWheels(f"the wheels could not be fetched: {error}") from None
+    if done.returncode != 0:
+        missing = _MISSING.search(done.stderr)
+        if missing is not None:
+            raise NoWheels(
+                f"{missing.group(1)} has no wheel for {target.machine}, {target.libc}, Python {target.python}:"
+                " what has to be built cannot be sent",
+                "take a version that has one, or build without --ship-wheels on a host that reaches the index",
+            )
+        last = [line for line in done.stderr.splitlines() if line.startswith("ERROR")][-1:] or ["pip ended"]
+        raise NoWheels(f"the wheels could not be fetched: {last[0].removeprefix('ERROR: ')}")
+
+
+def _for_pip(variables: dict[str, str]) -> dict[str, str]:
+    """Return what uv was told of indexes as pip has it: a user may have told only uv."""
+    names = {"UV_DEFAULT_INDEX": "PIP_INDEX_URL", "UV_INDEX": "PIP_EXTRA_INDEX_URL", "UV_FIND_LINKS": "PIP_FIND_LINKS"}
+    return {pip: variables[uv].replace(",", " ") for uv, pip in names.items() if variables.get(uv)}
+
+
+def _platforms(target: Target) -> list[str]:
+    """Return the tags of wheels that run on a host, the newest first: PEP 600, PEP 656."""
+    if target.libc.startswith("musl"):
+        return [f"musllinux_1_{minor}_{target.machine}" for minor in (2, 1)]
+    match = re.fullmatch(r"glibc-2\.(\d+)(?:\.\d+)?", target.libc)
+    newest = int(match.group(1)) if match else 17
+    tags = [f"manylinux_2_{minor}_{target.machine}" for minor in range(newest, _OLDEST_GLIBC - 1, -1)]
+    return [*tags, *(f"{old}_{target.machine}" for old in ("manylinux2014", "manylinux2010", "manylinux1"))]

@@ -1,0 +1,186 @@
+"""The environments of jobs that are submitted together: what they run in on their host."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from foundations_tui.config.hosts import HostConfig
+from foundations_tui.config.project import ProjectConfig
+from foundations_tui.environments import preparation, sources
+from foundations_tui.environments.locking import Lock
+from foundations_tui.environments.preparation import Prepared, Wish
+from foundations_tui.environments.sources import Source
+from foundations_tui.errors import HostRefused, NotFoundError, UsageError
+from foundations_tui.session import Session
+from foundations_tui.snapshot.freeze import Snapshot
+from foundations_tui.store import queries, write_facts
+from foundations_tui.submit.progress import Progress
+from foundations_tui.submit.request import JobRequest
+from remote_agent.protocol.jobs import JobSpec
+from remote_agent.protocol.recipes import Recipe, recipe_of
+from remote_agent.protocol.roles import HostTools
+from remote_agent.protocol.wire import JsonTable
+
+_KNOWN_SECONDS = 600.0
+"""How long what a host has is remembered."""
+
+
+@dataclass
+class ForJobs:
+    """The environments of some jobs of one host."""
+
+    jobs: list[Prepared] = field(default_factory=list)
+    """In the order of the jobs."""
+
+    @property
+    def files(self) -> Mapping[str, bytes | Path]:
+        """Return what has to be there before the jobs are."""
+        return {oid: content for prepared in self.jobs for oid, content in prepared.files.items()}
+
+    @property
+    def private(self) -> JsonTable:
+        """Return what goes along and is written down nowhere."""
+        merged = {name: value for prepared in self.jobs for name, value in prepared.private.items()}
+        return {"build": merged} if merged else {}
+
+
+def for_jobs(
+    session: Session,
+    requests: Sequence[JobRequest],
+    project: ProjectConfig,
+    frozen: Snapshot,
+    host: str,
+    progress: Progress,
+) -> ForJobs:
+    """Return the environments of jobs, locked; each kind is prepared once.
+
+    Args:
+        session: the client's.
+        requests: the jobs.
+        project: theirs.
+        frozen: their code.
+        host: where they go.
+        progress: gets the progress.
+    Raises:
+        FoundationsError: why one of them cannot be had there.
+    """
+    made: dict[tuple[object, ...], Prepared] = {}
+    chosen = ForJobs()
+    for request in requests:
+        key = (sources.script_of(request.command), bool(request.gpus))
+        if key not in made:
+            made[key] = _prepared(session, request, project, frozen, session.hosts.host(host), progress)
+            if made[key].lock and made[key].recipe is not None:
+                write_facts.put_lock(session.store, made[key].lock)
+            for note in made[key].notes:
+                session.say(f"warning: {note}")
+        chosen.jobs.append(made[key])
+    return chosen
+
+
+def wish(request: JobRequest, project: ProjectConfig) -> Wish:
+    """Return what was asked for of an environment."""
+    given = Wish(
+        request.runtime,
+        request.python_version,
+        request.extras,
+        request.dependency_groups,
+        request.ship_wheels,
+        request.relock,
+    )
+    return preparation.wish_of(project.runtime, given)
+
+
+def _prepared(
+    session: Session,
+    request: JobRequest,
+    project: ProjectConfig,
+    frozen: Snapshot,
+    host: HostConfig,
+    progress: Progress,
+) -> Prepared:
+    wanted = wish(request, project)
+    if request.code_of and not wanted.is_made:
+        return _of_earlier_job(session, request, frozen, host, progress)
+    if request.exact:
+        raise UsageError("--exact means the environment of the job that is run again: no other may be asked for")
+    source = preparation.source_of(frozen, request.command, wanted, host)
+    if source is None or source.how == sources.NONE:
+        return Prepared(notes=source.warnings if source is not None else ())
+    tools = host_tools(session, host.name, progress)
+    progress.stage(f"locking {source.words}")
+    return preparation.prepared(source, host, tools, wanted, bool(request.gpus))
+
+
+def _of_earlier_job(
+    session: Session, request: JobRequest, frozen: Snapshot, host: HostConfig, progress: Progress
+) -> Prepared:
+    """Return the environment of a job that is run again: built from the same lock, wherever it goes."""
+    spec = JobSpec.from_wire(queries.spec(session.store.conn, request.code_of))
+    recipe = recipe_of(spec.environment)
+    if recipe is None:
+        if request.exact:
+            raise UsageError(
+                f"--exact: job {request.code_of[:6]} ran with a host's own Python, which is recorded and not locked",
+                "rerun without --exact",
+            )
+        return Prepared()
+    tools = host_tools(session, host.name, progress)
+    kept = _kept_lock(session, spec, recipe)
+    if recipe.image:
+        return preparation.prepared(Source("image", recipe.image), host, tools, Wish(), bool(request.gpus))
+    asked = Wish(extras=tuple(recipe.extras), groups=tuple(recipe.groups), ship=recipe.offline)
+    minor = ".".join(recipe.python.split(".")[:2])
+    how = "conda" if recipe.kind == "conda" else "kept"
+    source = Source(how, recipe.source, python=f"=={minor}.*" if minor else "", import_path=spec.import_path)
+    try:
+        if recipe.platform.partition("-")[0] != tools.machine:
+            raise HostRefused(f"{host.name}: it is {tools.machine}, and the lock is for {recipe.platform}")
+        return preparation.prepared(source, host, tools, asked, bool(request.gpus), kept)
+    except HostRefused as error:
+        if request.exact:
+            raise
+        session.say(f"warning: {error}; the environment is locked anew")
+    found = preparation.source_of(frozen, request.command, Wish(sources.AUTO), host)
+    if found is None or found.how == sources.NONE:
+        raise NotFoundError(
+            f"the code of job {request.code_of[:6]} says nothing of its packages", "--runtime names a file"
+        )
+    return preparation.prepared(found, host, tools, asked, bool(request.gpus))
+
+
+def _kept_lock(session: Session, spec: JobSpec, recipe: Recipe) -> Lock | None:
+    """Return the lock of an earlier job: the one that was made here, or the one that its host has made.
+
+    Raises:
+        NotFoundError: it is not here.
+    """
+    if recipe.image:
+        return None
+    digest = recipe.lock or queries.lock_of(session.store.conn, spec.job)
+    text = queries.lock_text(session.store.conn, digest) if digest else None
+    if text is None:
+        raise NotFoundError(
+            f"the lock of job {spec.job[:6]} is not here", "foundations sync brings it; --runtime auto locks anew"
+        )
+    from remote_agent.protocol.recipes import EXPLICIT, REQUIREMENTS
+
+    usual = EXPLICIT if recipe.kind == "conda" else REQUIREMENTS
+    return Lock(text, recipe.format or usual, tuple(recipe.indexes))
+
+
+def host_tools(session: Session, host: str, progress: Progress) -> HostTools:
+    """Return what a host has to build environments with.
+
+    Raises:
+        HostError: it is out of reach, or refuses.
+    """
+    seen_at, tools = session.tools.get(host, (0.0, None))
+    if tools is None or time.monotonic() - seen_at > _KNOWN_SECONDS:
+        progress.stage(f"looking for Pythons on {host}")
+        tools = session.retrying(host, lambda agent: HostTools.from_wire(agent.run_role("tools"), "tools"))
+        session.tools[host] = (time.monotonic(), tools)
+    return tools

@@ -1,0 +1,392 @@
+"""Environments: what a project needs is locked at submit, built once on its host, and used as it is.
+
+uv is the real one; the packages come from an index of the tests' own.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import uv as uv_package
+
+from foundations_tui.environments.preparation import object_id
+from tests.support.client import Client
+from tests.support.index import Index
+from tests.support.sshd import Sshd
+
+UV = os.fspath(uv_package.find_uv_bin())
+UV_OBJECT = object_id(Path(UV))
+SCRIPT = """
+import os, sys
+import alpha
+print("alpha", alpha.VERSION, sys.prefix)
+"""
+
+
+@pytest.fixture
+def index() -> Iterator[Index]:
+    """An index with two packages."""
+    index = Index()
+    index.add("alpha", "1.0", needs=["beta>=1"])
+    index.add("beta", "1.1")
+    yield index
+    index.close()
+
+
+@pytest.fixture
+def client(client: Client, index: Index, tmp_path: Path) -> Client:
+    """A client whose packages come from the index, and nothing else."""
+    for name in list(client.env):
+        if name.startswith(("PIP_", "UV_")) or name in ("VIRTUAL_ENV", "CONDA_PREFIX"):
+            del client.env[name]
+    client.env.update(PIP_CONFIG_FILE=os.devnull, PIP_INDEX_URL=index.url, UV_CACHE_DIR=str(tmp_path / "uv-cache"))
+    (client.project / "train.py").write_text(SCRIPT)
+    (client.home / "tools").mkdir(parents=True)
+    (client.home / f"tools/uv-{os.uname().machine}").symlink_to(UV)  # else it is fetched from the index
+    give_uv(client.home / "agent")
+    return client
+
+
+def give_uv(root: Path) -> None:
+    """Let a host have uv already among what was sent to it: it takes a second to send."""
+    place = root / "objects" / UV_OBJECT[:2] / UV_OBJECT[2:]
+    place.parent.mkdir(parents=True, exist_ok=True)
+    place.symlink_to(UV)
+
+
+def forget(client: Client) -> None:
+    """Remove what the local host has built and fetched."""
+    for name in ("environments", "cache"):
+        subprocess.run(["chmod", "-R", "u+w", client.home / "agent" / name], check=True)
+        shutil.rmtree(client.home / "agent" / name)
+
+
+def write(client: Client, name: str, text: str) -> None:
+    path = client.project / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+
+
+def log(client: Client, job: str) -> str:
+    return client.run("logs", job).stdout
+
+
+def finish(client: Client, job: str, code: int = 0) -> str:
+    """Return the log of a job that ends with an exit code."""
+    client.run("wait", job, code=code)
+    return log(client, job)
+
+
+def environments(client: Client) -> list[Path]:
+    """Return the environments on the local host."""
+    top = client.home / "agent/environments"
+    return sorted(path for path in top.iterdir() if path.is_dir()) if top.is_dir() else []
+
+
+def run(client: Client, *words: str) -> str:
+    """Return the log of ``python train.py``."""
+    return finish(client, client.submit(*words, "--", "python", "train.py"))
+
+
+def test_what_has_no_lock_is_locked_built_once_and_recorded(client: Client, index: Index) -> None:
+    write(client, "requirements.txt", "alpha\n")
+    first = client.submit("--", "python", "train.py")
+    text = finish(client, first)
+    assert text.startswith("foundations: building the environment ") and "requirements.txt, Python 3." in text
+    (built,) = environments(client)
+    assert f"alpha 1.0 {built}/env" in text
+    second = client.submit("--", "python", "train.py")
+    assert finish(client, second) == f"alpha 1.0 {built}/env\n"
+    assert environments(client) == [built]
+    job = client.job(first)
+    assert job["facts"]["environment"] == built.name and len(job["facts"]["lock"]) == 64
+    assert {row["name"]: row["version"] for row in job["packages"]} == {"alpha": "1.0", "beta": "1.1"}
+    told = json.loads((built / "complete.json").read_text())
+    assert told["packages"] == ["alpha-1.0", "beta-1.1"] and len(told["digest"]) == 64
+    # What was resolved is not resolved again, neither by a rerun nor by a submit, before somebody asks for it.
+    index.add("alpha", "2.0")
+    assert "alpha 1.0" in finish(client, client.json_of("rerun", "--json", first)[0]["job"])
+    assert "alpha 1.0" in run(client)
+    assert "alpha 2.0" in run(client, "--relock")
+    assert not list(client.project.glob("*.lock")) and not list(client.project.glob("*.egg-info"))
+
+
+def test_an_environment_cannot_be_written_to_and_shares_no_file(client: Client) -> None:
+    write(client, "requirements.txt", "alpha\n")
+    run(client)
+    (built,) = environments(client)
+    for path in built.rglob("*"):
+        if not path.is_symlink():
+            assert not path.stat().st_mode & 0o222, path
+            if os.getuid() == 0 and path.is_file():
+                assert path.stat().st_nlink == 1, path  # whoever is root writes through every mode
+    assert not list(built.parent.glob("*.new-*"))
+
+
+def test_a_uv_lock_with_a_src_layout_and_an_extra(client: Client, index: Index, tmp_path: Path) -> None:
+    index.add("gamma", "3.0")
+    write(
+        client,
+        "pyproject.toml",
+        '[project]\nname = "own"\nversion = "0"\nrequires-python = ">=3.8"\ndependencies = ["alpha"]\n'
+        '[project.optional-dependencies]\nmore = ["gamma"]\n'
+        '[build-system]\nrequires = ["nothing"]\nbuild-backend = "nothing"\n',
+    )
+    write(client, "src/own/__init__.py", "NAME = 'own code'\n")
+    write(
+        client,
+        "train.py",
+        SCRIPT + "import own\nprint(own.NAME)\ntry:\n import gamma\n print('gamma')\n"
+        "except ImportError:\n print('no gamma')\n",
+    )
+    env = {**client.env, "UV_DEFAULT_INDEX": index.url}
+    subprocess.run([UV, "lock", "--quiet"], cwd=client.project, env=env, check=True)
+    index.add("alpha", "1.5")
+    text = run(client)
+    assert "alpha 1.0" in text and "own code" in text and "no gamma" in text
+    assert "\ngamma" in run(client, "--extra", "more")
+
+
+def test_the_header_of_a_script_counts_first(client: Client) -> None:
+    write(client, "requirements.txt", "no-such-package\n")
+    header = '# /// script\n# requires-python = ">=3.8"\n# dependencies = [\n#   "alpha==1.0",\n# ]\n# ///\n'
+    write(client, "train.py", header + SCRIPT)
+    text = run(client)
+    assert "the header of train.py" in text and "alpha 1.0" in text
+
+
+def test_dependencies_of_a_project_and_what_is_none(client: Client) -> None:
+    write(client, "pyproject.toml", "[tool.other]\nx = 1\n")
+    write(client, "train.py", "print('no environment')")
+    assert run(client) == "no environment\n"
+    write(client, "pyproject.toml", '[project]\nname = "own"\nversion = "0"\ndependencies = ["alpha"]\n')
+    write(client, "train.py", SCRIPT)
+    assert "[project] of pyproject.toml" in run(client)
+
+
+def test_what_is_not_supported_is_named_with_the_cure(client: Client) -> None:
+    write(client, "poetry.lock", "")
+    write(client, "train.py", "print('runs')")
+    done = client.run("submit", "--wait", "--", "python", "train.py")
+    assert "poetry.lock is not supported" in done.stderr and "requirements.txt" in done.stderr
+
+
+def test_what_a_host_brings_itself_goes_on_to_count(client: Client) -> None:
+    write(client, "requirements.txt", "no-such-package\n")
+    write(client, "train.py", "print('runs')")
+    client.env["VIRTUAL_ENV"] = "/some/where"
+    assert run(client) == "runs\n"
+    del client.env["VIRTUAL_ENV"]
+    assert run(client, "--runtime", "none") == "runs\n"
+    (client.home / "hosts.toml").write_text(f"[hosts.local]\npython = {json.dumps(sys.executable)}\n")
+    assert run(client) == "runs\n"
+    assert not environments(client)
+
+
+def test_what_cannot_be_had_is_refused_in_the_words_of_the_resolver(client: Client) -> None:
+    write(client, "requirements.txt", "alpha==9\n")
+    done = client.run("submit", "--", "python", "train.py", code=2)
+    assert (
+        "no version of alpha==9" in done.stderr and "unsatisfiable" in done.stderr and "--runtime none" in done.stderr
+    )
+    assert client.json("jobs") == []
+    done = client.run("submit", "--runtime", "other.txt", "--", "python", "train.py", code=2)
+    assert "no such file" in done.stderr
+    done = client.run("submit", "--python", "2.7", "--", "python", "train.py", code=4)
+    assert "no Python there is ==2.7.*; it has 3." in done.stderr
+
+
+def test_a_build_that_fails_ends_its_jobs_with_the_builders_words(client: Client, index: Index) -> None:
+    write(client, "requirements.txt", "alpha\n")
+    run(client)
+    forget(client)
+    index.files_are_gone = True
+    job = client.submit("--", "python", "train.py")
+    client.run("wait", job, code=125)
+    row = client.job(job)
+    assert row["state"] == "failed" and row["reason_code"] == "environment_failed", row
+    assert row["cause"]["code"] == "environment_failed" and "404 Not Found" in row["cause"]["words"], row
+    assert "404" in log(client, job)
+    index.files_are_gone = False
+    assert "alpha 1.0" in run(client)  # a failure is no verdict for ever
+
+
+def test_jobs_wait_for_a_shared_build_and_others_go_first(client: Client, index: Index) -> None:
+    write(client, "requirements.txt", "alpha\n")
+    run(client)
+    forget(client)
+    index.delay = 3.0
+    sweep = client.json("submit", "--sweep", "n=1,2,3", "--", "python", "train.py", "{n}")
+    jobs = [row["job"] for row in sweep]
+    other = client.submit("--runtime", "none", "--", "true")
+    client.run("wait", other)
+    waiting = client.job(jobs[0])
+    assert waiting["state"] == "queued" and waiting["reason"].startswith("environment: "), waiting
+    client.run("stop", jobs[0])
+    index.delay = 0.0
+    for job in jobs[1:]:
+        assert "alpha 1.0" in finish(client, job)
+    assert len(environments(client)) == 1
+    (builds,) = (client.home / "agent/builds").iterdir()
+    assert sorted(path.name for path in builds.iterdir()) == ["1", "2"]
+
+
+def test_a_build_that_nobody_waits_for_is_ended(client: Client, index: Index) -> None:
+    write(client, "requirements.txt", "alpha\n")
+    run(client)
+    forget(client)
+    index.delay = 600.0
+    job = client.submit("--", "python", "train.py")
+    client.wait_until(job, "queued")
+    deadline = time.monotonic() + 30
+    while not builders(client):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    client.run("stop", job)
+    while builders(client):
+        assert time.monotonic() < deadline, builders(client)
+        time.sleep(0.05)
+
+
+def builders(client: Client) -> list[int]:
+    """Return the pids of the builders of a client's local host."""
+    found = []
+    for file in (client.home / "agent/builds").glob("*/*/builder.json"):
+        pid = json.loads(file.read_text())["pid"]
+        told = Path(f"/proc/{pid}/stat")
+        if not (file.parent / "end.json").exists() and told.exists() and ") Z " not in told.read_text():
+            found.append(pid)
+    return found
+
+
+def test_killed_builders_leave_nothing_that_is_taken_for_whole(client: Client, index: Index) -> None:
+    for number in range(8):
+        index.add(f"part-{number}", "1.0")
+    write(client, "requirements.txt", "alpha\n" + "".join(f"part-{number}\n" for number in range(8)))
+    run(client)
+    forget(client)
+    index.delay = 0.1
+    job = client.submit("--", "python", "train.py")
+    for pause in (0.0, 0.3):
+        deadline = time.monotonic() + 30
+        while not builders(client):
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        time.sleep(pause)
+        for pid in builders(client):
+            os.killpg(pid, signal.SIGKILL)
+        assert not [path for path in environments(client) if ".new-" not in path.name]
+    assert "alpha 1.0" in finish(client, job)
+    (built,) = environments(client)
+    assert len(json.loads((built / "complete.json").read_text())["packages"]) == 10
+
+
+def test_credentials_of_an_index_stand_in_no_file(client: Client, index: Index) -> None:
+    index.password = "hunter2secret"
+    client.env["PIP_INDEX_URL"] = index.url
+    write(client, "requirements.txt", "alpha\n")
+    assert "alpha 1.0" in run(client)
+    client.run("sync")
+    for top in (client.home,):
+        for path in top.rglob("*"):
+            if path.is_file() and not path.is_symlink():
+                assert b"hunter2secret" not in path.read_bytes(), path
+
+
+def test_a_host_without_an_index_gets_the_wheels(client: Client, index: Index, sshd: Sshd) -> None:
+    root = client.add_host("gpu1", sshd)
+    give_uv(root)
+    write(client, "requirements.txt", "alpha\n")
+    job = client.submit("--host", "local", "--ship-wheels", "--", "python", "train.py")
+    assert "alpha 1.0" in finish(client, job)
+    index.close()
+    job = client.submit("--host", "gpu1", "--ship-wheels", "--", "python", "train.py")
+    text = finish(client, job)
+    assert "alpha 1.0" in text and str(root) in text
+
+
+def test_what_has_no_wheel_is_locked_by_its_host_and_replayed(client: Client, index: Index) -> None:
+    index.add_source("delta", "0.1")
+    write(client, "requirements.txt", "delta\n")
+    write(client, "train.py", "import delta\nprint('delta', delta.VERSION)\n")
+    done = client.run("submit", "--json", "--", "python", "train.py")
+    assert "the host locks what is wanted" in done.stderr
+    job = json.loads(done.stdout)[0]["job"]
+    assert "delta 0.1" in finish(client, job)
+    index.add_source("delta", "0.2")
+    again = client.json_of("rerun", "--json", job)[0]["job"]
+    assert "delta 0.1" in finish(client, again)
+    assert client.job(again)["facts"]["lock"] == client.job(job)["facts"]["lock"]
+    done = client.run("submit", "--ship-wheels", "--", "python", "train.py", code=2)
+    assert "delta" in done.stderr
+
+
+def test_conda_builds_where_the_packages_stay(client: Client, tmp_path: Path) -> None:
+    conda = tmp_path / "bin/micromamba"
+    conda.parent.mkdir()
+    conda.write_text(
+        "#!/bin/sh\n"
+        f'echo "$@" >> {tmp_path}/asked\n'
+        'case "$1" in --version) echo 1.5.8; exit;; esac\n'
+        'while [ "$#" -gt 0 ]; do case "$1" in --prefix) prefix=$2;; list) list=1;; esac; shift; done\n'
+        'if [ "$list" ]; then printf "# environment\\n@EXPLICIT\\nhttps://conda.example/linux-64/a-1-0.conda#0123\\n";'
+        " exit; fi\n"
+        'mkdir -p "$prefix/bin" "$prefix/conda-meta"; echo "{}" > "$prefix/conda-meta/a-1-0.json"\n'
+        f'ln -s {os.path.realpath(sys.executable)} "$prefix/bin/python"\n'
+    )
+    conda.chmod(0o755)
+    write(client, "environment.yml", "dependencies:\n  - a\n")
+    write(client, "train.py", "import sys\nprint(sys.executable)\n")
+    finish(client, client.submit("--runtime", "none", "--", "true"))
+    (client.home / "agent/login-path").write_text(f"{conda.parent}:/usr/bin:/bin")
+    job = client.submit("--", "python", "train.py")
+    assert "/env/bin/python" in finish(client, job)
+    asked = (tmp_path / "asked").read_text()
+    assert "create --yes --prefix" in asked and "environment.yml" in asked
+    assert client.job(job)["facts"]["lock"]
+    again = client.json_of("rerun", "--json", job)[0]["job"]
+    finish(client, again)
+    assert "explicit.txt" in (tmp_path / "asked").read_text()
+
+
+def test_an_image_runs_by_the_hosts_own_program(client: Client, tmp_path: Path) -> None:
+    program = tmp_path / "bin/apptainer"
+    program.parent.mkdir()
+    program.write_text(
+        "#!/bin/sh\n"
+        f'echo "$@" >> {tmp_path}/asked\n'
+        'case "$1" in\n'
+        "--version) echo apptainer version 1.3.4;;\n"
+        'pull) echo image > "$3";;\n'
+        'exec) while [ "${1##*.}" != sif ]; do shift; done; shift; exec "$@";;\n'
+        "esac\n"
+    )
+    program.chmod(0o755)
+    finish(client, client.submit("--runtime", "none", "--", "true"))
+    (client.home / "agent/login-path").write_text(f"{program.parent}:/usr/bin:/bin")
+    job = client.submit("--runtime", "image:docker://python:3.12", "--", "sh", "-c", "echo inside; pwd")
+    assert "inside" in finish(client, job)
+    asked = (tmp_path / "asked").read_text()
+    assert "pull --force" in asked and "docker://python:3.12" in asked and "exec --pwd" in asked
+    assert client.job(job)["facts"]["image"].startswith("sha256:")
+    done = client.run("submit", "--runtime", "image:", "--", "true", code=2)
+    assert "names no image" in done.stderr
+
+
+def test_an_environment_that_is_gone_is_built_again(client: Client) -> None:
+    write(client, "requirements.txt", "alpha\n")
+    run(client)
+    (built,) = environments(client)
+    subprocess.run(["chmod", "-R", "u+w", built], check=True)
+    shutil.rmtree(built)
+    assert "building the environment" in run(client)
+    assert environments(client) == [built]
