@@ -77,7 +77,7 @@ def write(client: Client, name: str, text: str) -> None:
 
 
 def log(client: Client, job: str) -> str:
-    return client.run("logs", job).stdout
+    return str(client.run("logs", job).stdout)
 
 
 def finish(client: Client, job: str, code: int = 0) -> str:
