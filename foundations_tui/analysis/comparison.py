@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -125,11 +125,12 @@ def _of_facts(recorded: Sequence[Recorded], everything: bool) -> list[Line]:
 
 def _fact_tables(recorded: Sequence[Recorded]) -> dict[str, list[dict[str, Any]]]:
     """Return the facts of jobs by kind, in the order in which they explain a difference best."""
+    direct = {str(name) for job in recorded for name in job.recipe.get("direct", ())}
     return {
         "data": [
             {name: _datum(entry) for name, entry in ((job.facts and job.facts.data) or {}).items()} for job in recorded
         ],
-        "package": [_versions(job.packages or ()) for job in recorded],
+        "package": [_versions(job.packages or (), direct) for job in recorded],
         "python": [_python(job.facts) for job in recorded],
         "machine": [_machine(job.facts) for job in recorded],
         "job": [_circumstances(job.facts) for job in recorded],
@@ -142,10 +143,13 @@ def _datum(entry: Any) -> Any:
     return (entry.get("hash") or entry.get("path")) if isinstance(entry, dict) else entry
 
 
-def _versions(packages: Iterable[Package]) -> dict[str, Any]:
-    """Return versions by name; conda's packages that are Python's, too, are told once."""
+def _versions(packages: Iterable[Package], direct: Collection[str]) -> dict[str, Any]:
+    """Return versions by name, of those first that the project asks for itself.
+
+    Conda's packages that are Python's, too, are told once.
+    """
     versions: dict[str, Any] = {}
-    for _, name, version, origin in sorted(packages, key=lambda package: package[0] != "python"):
+    for _, name, version, origin in sorted(packages, key=lambda one: (one[1] not in direct, one[0] != "python")):
         versions.setdefault(name, f"{version} ({origin})" if origin else version)
     return versions
 
@@ -154,9 +158,8 @@ def _python(facts: Facts | None) -> dict[str, Any]:
     if facts is None or facts.interpreter is None:
         return {}
     told = facts.interpreter
-    return _known(
-        {"version": told.version, "implementation": told.implementation, "path": told.path, "build": told.build}
-    )
+    path = told.path if facts.environment is None else None  # that of an environment is named by its packages
+    return _known({"version": told.version, "implementation": told.implementation, "path": path, "build": told.build})
 
 
 def _machine(facts: Facts | None) -> dict[str, Any]:

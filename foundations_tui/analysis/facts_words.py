@@ -16,6 +16,17 @@ def python(recorded: Recorded) -> str:
     return f"{facts.interpreter.version or 'version unknown'} at {facts.interpreter.path}{count}"
 
 
+def environment(recorded: Recorded) -> str:
+    """Return what the environment of a job was built from; empty when it had none."""
+    recipe = recorded.recipe
+    if not recipe:
+        return ""
+    lock = recipe.get("lock") or (recorded.facts and recorded.facts.lock)
+    image = recorded.facts and recorded.facts.image
+    parts = [recipe.get("source"), lock and f"lock {str(lock)[:12]}", image, str(recipe.get("hash", ""))[:12]]
+    return ", ".join(str(part) for part in parts if part)
+
+
 def machine(facts: Facts | None) -> str:
     """Return on what kind of machine a job ran; empty when that was not recorded."""
     if facts is None:

@@ -170,6 +170,7 @@ def _of_packages(
         indexes=list(dict.fromkeys([*places.names, *(lock.indexes if lock is not None else ())])),
         extras=list(wish.extras),
         groups=list(wish.groups),
+        direct=list(source.asked) or sources.direct(source),
         interpreter=python.path,
         program=program,
         objects=parcel.names,
@@ -183,7 +184,8 @@ def _of_packages(
 def _python(source: Source, host: HostConfig, tools: HostTools, wish: Wish) -> HostPython:
     required = pythons.specifier(source.python, source.words) if source.python else SpecifierSet()
     asked = pythons.specifier(wish.python, "--python") if wish.python else SpecifierSet()
-    return pythons.chosen(host.name, tools, required, asked)
+    preferred = pythons.specifier(source.preferred, ".python-version") if source.preferred else SpecifierSet()
+    return pythons.chosen(host.name, tools, required, asked, preferred)
 
 
 def _lock(source: Source, target: Target, wish: Wish, notes: list[str]) -> Lock | None:

@@ -30,14 +30,19 @@ def specifier(wanted: str, where: str) -> SpecifierSet:
         raise UsageError(f"{where}: {wanted!r} names no Python", "3.12, or >=3.10,<3.13") from None
 
 
-def chosen(host: str, tools: HostTools, required: SpecifierSet, asked: SpecifierSet) -> HostPython:
-    """Return the Python of a host that an environment is built on: the one that its shell means, else the newest.
+def chosen(
+    host: str, tools: HostTools, required: SpecifierSet, asked: SpecifierSet, preferred: SpecifierSet
+) -> HostPython:
+    """Return the Python of a host that an environment is built on.
+
+    That is the one that is preferred, else the one that a shell means there, else the newest.
 
     Args:
         host: its name.
         tools: what it has.
         required: by the project.
         asked: by the user.
+        preferred: by the project; another one does, too.
     Raises:
         HostRefused: none fits; what is there and what is wanted.
     """
@@ -51,8 +56,9 @@ def chosen(host: str, tools: HostTools, required: SpecifierSet, asked: Specifier
             f"{host}: no Python there is {wanted or f'at least {_OLDEST}'}; it has {there}",
             "install one there (uv python install, pyenv, conda), or ask for another one: --python, [runtime] python",
         )
+    liked = [python for python in of_c if _version(python) in preferred] or of_c
     first = tools.pythons[0]
-    return first if first in of_c else max(of_c, key=_version)
+    return first if first in liked else max(liked, key=_version)
 
 
 def _version(python: HostPython) -> Version:

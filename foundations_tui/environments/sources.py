@@ -7,7 +7,7 @@ import re
 import shlex
 import tomllib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from foundations_tui.errors import UsageError
@@ -27,6 +27,8 @@ _OWN_ENVIRONMENTS = ("uv", "uvx", "poetry", "pipenv", "pixi", "hatch", "pdm", "c
 _INCLUDE = re.compile(r"\s*(?:-r|-c|--requirement|--constraint)[\s=]+(\S+)")
 _LOCAL = re.compile(r"\s*(?:-e|--editable)[\s=]+(\S+)|\s*(\.{1,2}(?:/\S*)?(?:\[[^\]]*\])?)\s*(?:#.*)?\Z")
 _MOST_INCLUDES = 50
+_REQUIREMENT = re.compile(r"\s*([A-Za-z0-9][A-Za-z0-9._-]*)")
+"""The name that a requirement begins with, PEP 508."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,10 @@ class Source:
     """Which Pythons fit, as a version specifier; "" for any."""
     import_path: tuple[str, ...] = ()
     """Folders below the root from which the project's own packages are imported."""
+    preferred: str = ""
+    """Which of the Pythons that fit ``.python-version`` names; "" for none."""
+    asked: tuple[str, ...] = ()
+    """Names of the packages that it asks for itself, where its files are not at hand."""
     warnings: tuple[str, ...] = ()
 
     @property
@@ -184,7 +190,7 @@ def _in_folder(files: SnapshotFiles, folder: str, warnings: list[str]) -> Source
     elif "pyproject.toml" in names:
         source = _of_project(files, folder)
     if source is not None:
-        return source
+        return replace(source, preferred=_preferred(files, folder))
     for name in _ENVIRONMENT_FILES:
         if name in names:
             path = posixpath.join(folder, name)
@@ -196,6 +202,32 @@ def _in_folder(files: SnapshotFiles, folder: str, warnings: list[str]) -> Source
     if "Pipfile" in names or "Pipfile.lock" in names:
         warnings.append("Pipfile is not supported: pipenv requirements > requirements.txt makes what is")
     return None
+
+
+def _preferred(files: SnapshotFiles, folder: str) -> str:
+    """Return the Python in the nearest ``.python-version``, as pyenv and uv read it."""
+    for place in _upwards(folder):
+        path = posixpath.join(place, ".python-version")
+        if files.has(path):
+            lines = files.read(path).decode("utf-8", "replace").splitlines()
+            words = [line.strip() for line in lines if line.strip() and not line.startswith("#")]
+            return words[0] if words and re.fullmatch(r"3(\.\d+){1,2}", words[0]) else ""
+    return ""
+
+
+def direct(source: Source) -> list[str]:
+    """Return the names of the packages that a project asks for itself, as indexes write them."""
+    names: set[str] = set()
+    for path, content in source.files.items():
+        if path.endswith("pyproject.toml"):
+            content = dependencies_of(content, path)
+        elif path.endswith((".lock", ".toml", ".yml", ".yaml")) or (path.endswith(".py") and source.how != "script"):
+            continue
+        for line in content.decode("utf-8", "replace").splitlines():
+            match = _REQUIREMENT.match(line)
+            if match is not None:
+                names.add(re.sub(r"[-_.]+", "-", match.group(1)).lower())
+    return sorted(names)
 
 
 def _upwards(folder: str) -> Iterator[str]:

@@ -21,6 +21,7 @@ from foundations_tui.sync.unpacking import Folder, Refused, Unpacked
 from foundations_tui.text.sanitize import one_line
 from remote_agent.protocol.facts import Package
 from remote_agent.protocol.jobs import JobSpec, chance_variables, data_variable, param_variables
+from remote_agent.protocol.recipes import PYLOCK
 from remote_agent.protocol.wire import JsonTable
 
 
@@ -51,6 +52,7 @@ def checkout(session: Session, job: JobRow, target: Path, received: Received = n
         _make_empty_folders(making / "code", spec["folders"], unpacked)
         settings = session.hosts.hosts.get(job.host, HostConfig(name=job.host))
         _write_what_is_known(making, spec, settings, queries.recorded(session.store.conn, job))
+        _write_lock(making, spec, queries.lock_text(session.store.conn, _lock_of(session, job, spec)))
         making.rename(target)
     finally:
         shutil.rmtree(making, ignore_errors=True)
@@ -81,6 +83,41 @@ def _write_what_is_known(folder: Path, spec: JsonTable, settings: HostConfig, re
     script.chmod(mode | (mode & 0o444) >> 2)  # whoever may read it may run it
 
 
+def _lock_of(session: Session, job: JobRow, spec: JsonTable) -> str | None:
+    digest = spec["environment"].get("lock") or queries.lock_of(session.store.conn, job.job)
+    return str(digest) if digest else None
+
+
+def _write_lock(folder: Path, spec: JsonTable, text: str | None) -> None:
+    if text is not None:
+        (folder / lock_name(spec["environment"])).write_text(text, encoding="utf-8")
+
+
+def lock_name(environment: JsonTable) -> str:
+    """Return what the file of a lock is called, as those who read it expect.
+
+    Args:
+        environment: the recipe in a job's specification.
+    """
+    if environment.get("kind") == "conda":
+        return "conda-explicit.txt"
+    return "pylock.toml" if environment.get("format") == PYLOCK else "requirements.lock.txt"
+
+
+def _how_to_build(spec: JsonTable) -> list[str]:
+    """Return comments that say how to make the environment of a job."""
+    environment = spec["environment"]
+    if not environment:
+        return []
+    if environment.get("image"):
+        return [f"# It ran in the image {one_line(str(environment['image']))}."]
+    name = lock_name(environment)
+    if environment.get("kind") == "conda":
+        return [f"# Its packages: conda create --prefix env --file {name}"]
+    python = one_line(str(environment.get("python", "3")))
+    return [f"# Its packages: uv venv --python {python} env && uv pip sync --python env {name}"]
+
+
 def _package_line(package: Package) -> str:
     kind, name, version, origin = package
     if kind != "python":
@@ -102,18 +139,26 @@ def script_of(spec: JsonTable, env: Mapping[str, str]) -> str:
     lines = [
         "#!/bin/sh",
         f"# Runs job {spec['job']} in code/, with the Python and packages of this shell.",
+        *_how_to_build(spec),
         "set -eu",
         'here=$(cd "$(dirname "$0")" && pwd)',
         *(f': "${{{name}:?is a secret of this job: export it first}}"' for name in spec["secrets"]),
         f'cd "$here"/code/{shlex.quote(spec["subdir"])}',
         *(['cp "$here/parameters.json" foundations_job_parameters.json'] if spec["params"] else []),
         *(f"export {name}={shlex.quote(value)}" for name, value in _variables(spec, env).items()),
+        *_import_lines(spec),
         *_data_lines(spec),
     ]
     if spec["setup"]:
         lines += ["# Its host ran these lines first:", *(f"#   {line}" for line in spec["setup"].splitlines())]
     command = ["/bin/sh", "-c", *spec["command"]] if spec["shell"] else spec["command"]
     return "\n".join([*lines, f'exec {shlex.join(command)} "$@"']) + "\n"
+
+
+def _import_lines(spec: JsonTable) -> list[str]:
+    """Return what has the project's own packages imported from its code."""
+    places = [f'"$here"/code/{shlex.quote(folder)}' for folder in spec["import_path"]]
+    return [f"export PYTHONPATH={':'.join(places)}${{PYTHONPATH:+:$PYTHONPATH}}"] if places else []
 
 
 def _data_lines(spec: JsonTable) -> list[str]:

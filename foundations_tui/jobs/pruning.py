@@ -16,6 +16,7 @@ from foundations_tui.store.rows import JobRow
 from foundations_tui.sync import pull
 from foundations_tui.text import humanize
 from remote_agent.protocol import checks, messages
+from remote_agent.protocol.messages import BuiltEnvironment
 
 _SURVEYED_AT_ONCE = 100
 """Jobs whose folders are looked through in one call: their ids go on a command line."""
@@ -115,6 +116,40 @@ def prune(session: Session, planned: PrunePlan) -> PruneResult:
     pruned = _prune_on_each(session, planned.going, planned.force, preview=False)
     pull.catch_up_all(session, list({row.host for row in planned.going}), streams=False)
     return pruned
+
+
+@dataclass(frozen=True)
+class HostEnvironments:
+    """The environments of hosts."""
+
+    by_host: dict[str, list[BuiltEnvironment]]
+    errors: list[FoundationsError]
+    """Of hosts that could not be asked."""
+
+    @property
+    def going(self) -> list[BuiltEnvironment]:
+        """Return those that went, or would."""
+        return [one for some in self.by_host.values() for one in some if one.going]
+
+
+def environments(session: Session, host: str, unused_for: float | None, preview: bool) -> HostEnvironments:
+    """List the environments of hosts, and remove those that no job has used for long; none that a job needs.
+
+    Args:
+        session: the client's.
+        host: of which; "" for all.
+        unused_for: seconds since a job last began in one that goes; None for none.
+        preview: remove none.
+    Raises:
+        NotFoundError: there is no such host.
+    """
+    found, errors = {}, []
+    for name in [session.hosts.host(host).name] if host else list(session.hosts.hosts):
+        try:
+            found[name] = session.ask(name, messages.Environments(unused_for, preview)).environments
+        except FoundationsError as error:
+            errors.append(error)
+    return HostEnvironments(found, errors)
 
 
 def folder_bytes(row: JobRow) -> int:

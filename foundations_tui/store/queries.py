@@ -298,12 +298,15 @@ class Recorded:
     facts: Facts | None
     """None when nothing was recorded, or it has not come."""
     packages: list[Package] | None
+    recipe: JsonTable = field(default_factory=dict)
+    """Of its environment, as its specification has it; empty for none."""
 
 
 def recorded(conn: sqlite3.Connection, row: JobRow) -> Recorded:
     """Return what was recorded of a job's last attempt."""
     of_attempt = facts(conn, row.job, row.attempt)
-    return Recorded(of_attempt, packages(conn, of_attempt.packages) if of_attempt else None)
+    recipe = spec(conn, row.job).get("environment") or {}
+    return Recorded(of_attempt, packages(conn, of_attempt.packages) if of_attempt else None, recipe)
 
 
 def packages(conn: sqlite3.Connection, digest: str | None) -> list[Package] | None:

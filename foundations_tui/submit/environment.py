@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,14 +14,14 @@ from foundations_tui.environments import preparation, sources
 from foundations_tui.environments.locking import Lock
 from foundations_tui.environments.preparation import Prepared, Wish
 from foundations_tui.environments.sources import Source
-from foundations_tui.errors import HostRefused, NotFoundError, UsageError
+from foundations_tui.errors import HostRefused, HostUnreachable, NotFoundError, UsageError
 from foundations_tui.session import Session
 from foundations_tui.snapshot.freeze import Snapshot
 from foundations_tui.store import queries, write_facts
 from foundations_tui.submit.progress import Progress
 from foundations_tui.submit.request import JobRequest
 from remote_agent.protocol.jobs import JobSpec
-from remote_agent.protocol.recipes import Recipe, recipe_of
+from remote_agent.protocol.recipes import EXPLICIT, REQUIREMENTS, Recipe, in_specification, recipe_of
 from remote_agent.protocol.roles import HostTools
 from remote_agent.protocol.wire import JsonTable
 
@@ -81,6 +82,69 @@ def for_jobs(
     return chosen
 
 
+@dataclass(frozen=True)
+class EnvironmentPreview:
+    """What jobs would run in."""
+
+    words: str
+    recipe: Recipe | None = None
+    """None where the host's own Python has to do, or where the host is still to be chosen."""
+    built: bool | None = None
+    """Whether it is there already; None when that is not known."""
+
+    def to_json(self) -> JsonTable | None:
+        """Return it as ``--json`` prints it."""
+        told = {"words": self.words, "built": self.built}
+        if self.recipe is not None:
+            names = ("kind", "source", "python", "platform", "lock", "extras", "groups")
+            wire = self.recipe.to_wire()
+            told.update({name: wire[name] for name in names}, hash=self.recipe.hash)
+        return told
+
+
+def preview(
+    session: Session,
+    request: JobRequest,
+    project: ProjectConfig,
+    frozen: Snapshot,
+    hosts: Sequence[str],
+    progress: Progress,
+) -> EnvironmentPreview:
+    """Return what a job would run in; the one host that is meant is asked what it has.
+
+    Args:
+        session: the client's.
+        request: the job.
+        project: its.
+        frozen: its code.
+        hosts: where it may go.
+        progress: gets the progress.
+    Raises:
+        UsageError: it cannot be had anywhere.
+    """
+    host = session.hosts.host(hosts[0])
+    wanted = wish(request, project)
+    source = None if request.code_of else preparation.source_of(frozen, request.command, wanted, host)
+    if not request.code_of and (source is None or source.how == sources.NONE):
+        warnings = "; ".join(source.warnings) if source is not None else ""
+        return EnvironmentPreview("the host's own Python" + (f" ({warnings})" if warnings else ""))
+    if len(hosts) > 1:
+        what = source.words if source is not None else f"that of job {request.code_of[:6]}"
+        return EnvironmentPreview(f"{what}; locked when the host is chosen")
+    try:
+        prepared = _prepared(session, request, project, frozen, host, progress)
+        if prepared.recipe is None:
+            return EnvironmentPreview(prepared.words)
+        told = json.dumps([in_specification(prepared.recipe)])
+        answer = session.retrying(host.name, lambda agent: HostTools.from_wire(agent.run_role("tools", told), "tools"))
+        built = prepared.recipe.hash in answer.built
+        words = f"built already on {host.name}" if built else f"to be built on {host.name}"
+        return EnvironmentPreview(f"{prepared.words}, {words}", prepared.recipe, built)
+    except HostUnreachable as error:
+        what = source.words if source is not None else f"that of job {request.code_of[:6]}"
+        return EnvironmentPreview(f"{what}; {error}")
+
+
 def wish(request: JobRequest, project: ProjectConfig) -> Wish:
     """Return what was asked for of an environment."""
     given = Wish(
@@ -135,7 +199,16 @@ def _of_earlier_job(
     asked = Wish(extras=tuple(recipe.extras), groups=tuple(recipe.groups), ship=recipe.offline)
     minor = ".".join(recipe.python.split(".")[:2])
     how = "conda" if recipe.kind == "conda" else "kept"
-    source = Source(how, recipe.source, python=f"=={minor}.*" if minor else "", import_path=spec.import_path)
+    source = Source(
+        how,
+        recipe.source,
+        python=f"=={minor}.*" if minor else "",
+        preferred=recipe.python,
+        import_path=spec.import_path,
+        asked=tuple(recipe.direct),
+    )
+    if request.exact:
+        _check_machine(session, request, host, tools)
     try:
         if recipe.platform.partition("-")[0] != tools.machine:
             raise HostRefused(f"{host.name}: it is {tools.machine}, and the lock is for {recipe.platform}")
@@ -152,6 +225,28 @@ def _of_earlier_job(
     return preparation.prepared(found, host, tools, asked, bool(request.gpus))
 
 
+def _check_machine(session: Session, request: JobRequest, host: HostConfig, tools: HostTools) -> None:
+    """Refuse a host whose GPUs are other ones than those of the job that is run again; say what else differs.
+
+    Raises:
+        HostRefused: it has too few of the same model. UsageError: nothing was recorded of the job.
+    """
+    recorded = queries.recorded(session.store.conn, queries.job(session.store.conn, request.code_of)).facts
+    if recorded is None:
+        raise UsageError(f"--exact: of job {request.code_of[:6]} nothing was recorded", "rerun without --exact")
+    models = sorted({gpu.name for gpu in recorded.gpus or () if gpu.name})
+    there = [gpu.name for gpu in session.agent(host.name).hello.resources.gpus]
+    if models and sum(1 for name in there if name in models) < request.gpus:
+        raise HostRefused(
+            f"{host.name}: job {request.code_of[:6]} ran on {', '.join(models)}; this host has"
+            f" {', '.join(sorted(set(there))) or 'no GPU'}",
+            "take another host, or rerun without --exact",
+        )
+    for what, then, now in (("driver", recorded.driver, tools.driver), ("kernel", recorded.kernel, tools.kernel)):
+        if then and now and then != now:
+            session.say(f"note: the {what} is another one: {then} then, {now} now")
+
+
 def _kept_lock(session: Session, spec: JobSpec, recipe: Recipe) -> Lock | None:
     """Return the lock of an earlier job: the one that was made here, or the one that its host has made.
 
@@ -166,8 +261,6 @@ def _kept_lock(session: Session, spec: JobSpec, recipe: Recipe) -> Lock | None:
         raise NotFoundError(
             f"the lock of job {spec.job[:6]} is not here", "foundations sync brings it; --runtime auto locks anew"
         )
-    from remote_agent.protocol.recipes import EXPLICIT, REQUIREMENTS
-
     usual = EXPLICIT if recipe.kind == "conda" else REQUIREMENTS
     return Lock(text, recipe.format or usual, tuple(recipe.indexes))
 

@@ -34,6 +34,7 @@ from foundations_tui.store import queries, writes
 from foundations_tui.store.process_identity import own_identity
 from foundations_tui.store.rows import JobRow
 from foundations_tui.submit import earlier_job, environment, placement, shipping
+from foundations_tui.submit.environment import EnvironmentPreview
 from foundations_tui.submit.progress import SILENT, Progress
 from foundations_tui.submit.request import SPEC_OPTIONS, JobRequest, SubmittedJob, check, refuse_secrets
 from foundations_tui.text import humanize
@@ -124,6 +125,7 @@ class Preview:
     left_behind: LeftBehind
     """What git ignores and the project may need."""
     empty_folders: tuple[str, ...]
+    environment: EnvironmentPreview
 
     @property
     def lines(self) -> list[str]:
@@ -136,11 +138,11 @@ class Preview:
         if self.empty_folders:
             count = humanize.plural(len(self.empty_folders), "empty folder")
             lines.append(f"and {count}: {', '.join(self.empty_folders[:5])}")
-        return lines
+        return [*lines, f"environment: {self.environment.words}"]
 
 
 def preview(session: Session, requests: list[JobRequest], progress: Progress = SILENT) -> Preview:
-    """Return what would be shipped for jobs of one folder; no host is asked.
+    """Return what would be shipped for jobs of one folder; a host is asked only for what builds an environment.
 
     Args:
         session: the client's.
@@ -152,8 +154,9 @@ def preview(session: Session, requests: list[JobRequest], progress: Progress = S
     first = requests[0]
     project = _checked_project(session, requests)
     frozen = _frozen(session, first, project, progress)
+    host = chosen_host(session, first, project)
     return Preview(
-        host=chosen_host(session, first, project),
+        host=host,
         folder=frozen.root,
         snapshot=frozen.tree,
         files=frozen.files,
@@ -161,6 +164,9 @@ def preview(session: Session, requests: list[JobRequest], progress: Progress = S
         largest=[(path.decode("utf-8", "replace"), size) for size, path in freeze.largest(frozen)],
         left_behind=LeftBehind([], 0) if first.code_of else freeze.left_behind(frozen, project.include),
         empty_folders=tuple(frozen.empty),
+        environment=environment.preview(
+            session, first, project, frozen, placement.candidates(session.hosts, host), progress
+        ),
     )
 
 

@@ -139,7 +139,7 @@ def expand(
 
 
 def preview(session: Session, submission: Submission, progress: Progress = SILENT) -> Preview:
-    """Return what would be shipped; no host is asked.
+    """Return what would be shipped; a host is asked only for what builds an environment.
 
     Raises:
         FoundationsError: why it could not be submitted as it is.

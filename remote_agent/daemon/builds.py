@@ -13,12 +13,14 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Dict, List, Mapping, Optional, Set
 
 from remote_agent.core.state import HostState
 from remote_agent.environments import places
 from remote_agent.environments.places import PRIVATE, Environment, Try
+from remote_agent.protocol import checks
+from remote_agent.protocol.messages import BuiltEnvironment, EnvironmentsAnswer
 from remote_agent.protocol.recipes import Recipe, recipe_of
 from remote_agent.protocol.wire import JsonTable
 from remote_agent.storage import files
@@ -72,6 +74,8 @@ class Builds:
         """How often a builder of an environment was killed."""
         self._looked_at = 0.0
         self._is_clean = False
+        self.trash: List[str] = []
+        """Folders of environments that are to be removed."""
         self.words: Dict[str, str] = {}
         """Why jobs cannot start whose environment is not there, by its hash."""
         self.failed: Set[str] = set()
@@ -98,6 +102,28 @@ class Builds:
             if needed[digest] - self.failed:
                 self._look_at_need(digest, state)
         return before != (self.words, self.failed)
+
+    def prune(self, state: HostState, unused_for: Optional[float], preview: bool, now: float) -> EnvironmentsAnswer:
+        """List the environments of this host, and move away those that nobody needs.
+
+        Args:
+            state: whose jobs need some.
+            unused_for: seconds for which no job may have begun in one that goes; None for none.
+            preview: move none.
+            now: seconds since the epoch.
+        """
+        needed: Dict[str, int] = {}
+        for job in (*state.active, *state.queue.everyone()):
+            digest = state.jobs[job].spec.environment_hash
+            needed[digest] = needed.get(digest, 0) + 1
+        listed = [_described(environment, needed) for environment in places.built(self._paths)]
+        if unused_for is not None:
+            listed = [replace(one, going=not one.in_use and now - one.used_at >= unused_for) for one in listed]
+        if not preview:
+            for one in listed:
+                if one.going:
+                    self.trash += places.take_away(Environment(self._paths, one.hash))
+        return EnvironmentsAnswer(listed)
 
     def _look_at_builder(self, digest: str, needed: Mapping[str, Set[str]]) -> None:
         builder = self._running[digest]
@@ -186,3 +212,24 @@ class Builds:
                 told: JsonTable = private["build"]
                 return told
         return {}
+
+
+def _described(environment: Environment, needed: Mapping[str, int]) -> BuiltEnvironment:
+    told = environment.facts()
+    recipe = recipe_of(told.get("recipe"))
+    built_at, size, names = told.get("built_at"), told.get("bytes"), told.get("packages")
+    moment = built_at if isinstance(built_at, float) and 0 <= built_at < checks.END_OF_TIME else 0.0
+    try:
+        used_at = max(moment, os.stat(environment.used).st_mtime)
+    except OSError:
+        used_at = moment
+    return BuiltEnvironment(
+        environment.digest,
+        recipe.source if recipe is not None else "",
+        recipe.python if recipe is not None else "",
+        len(names) if isinstance(names, list) else 0,
+        size if isinstance(size, int) and size >= 0 else 0,
+        moment,
+        used_at,
+        needed.get(environment.digest, 0),
+    )

@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 from dataclasses import dataclass
-from typing import List, Optional, Union
+from typing import Iterable, List, Optional, Union
 
 from remote_agent.backends import Attempt, Backend
 from remote_agent.daemon.notifications import Notices
@@ -17,6 +17,8 @@ from remote_agent.storage.paths import Paths
 from remote_agent.system import failpoints
 
 _FOLDERS_AT_ONCE = 200
+_REMOVE = 'rm -rf -- "$@" 2>/dev/null || { chmod -R u+rwX -- "$@" 2>/dev/null; rm -rf -- "$@"; }'
+"""Folders that cannot be written, of environments and of jobs, are made writable first where that stops their end."""
 
 
 @dataclass(frozen=True)
@@ -100,12 +102,17 @@ class Performer:
         self._trash += [entry.path for entry in os.scandir(self._paths.trash)]
         self.empty_trash()
 
+    def remove(self, folders: Iterable[str]) -> None:
+        """Have folders removed that nobody uses any more."""
+        self._trash += folders
+        self.empty_trash()
+
     def empty_trash(self) -> None:
         """Have what is in the trash removed, unless that is being done; what the host has no process for waits."""
         if not self._trash or (self._remover is not None and self._remover.poll() is None):
             return
         try:
-            self._remover = subprocess.Popen(["/bin/rm", "-rf", "--", *self._trash[:_FOLDERS_AT_ONCE]])
+            self._remover = subprocess.Popen(["/bin/sh", "-c", _REMOVE, "sh", *self._trash[:_FOLDERS_AT_ONCE]])
         except OSError:
             return
         del self._trash[:_FOLDERS_AT_ONCE]

@@ -56,7 +56,7 @@ class Engine:
         """Says whether jobs may be started: at the very beginning it is not known yet in what environment."""
         self._clock = clock
         self._replan = True
-        performer = Performer(paths, backend, self.notices)
+        self._performer = performer = Performer(paths, backend, self.notices)
         self.ledger = Ledger(journal, backend, performer, clock)
         self.ledger.changed = self.replan
         self.lifecycle = Lifecycle(self.ledger, backend, paths, self.notices, self.capacity)
@@ -85,6 +85,11 @@ class Engine:
         self.builds.look(self.state)
         for job in sorted(self.builds.failed):
             self.lifecycle.give_up(job)
+
+    def empty_trash(self) -> None:
+        """Have the environments removed that were moved away."""
+        trash, self.builds.trash = self.builds.trash, []
+        self._performer.remove(trash)
 
     def replan(self) -> None:
         """Look at the queue again: the capacity may have changed."""

@@ -363,6 +363,14 @@ def _prune(service: Service, request: messages.Prune) -> messages.PruneAnswer:
     return messages.PruneAnswer(pruned, kept, {job: who for job, who in missing.items() if who})
 
 
+def _environments(service: Service, request: messages.Environments) -> messages.EnvironmentsAnswer:
+    """List environments; those that nobody has used for long and no job needs are removed, when that is asked for."""
+    engine = service.engine
+    answer = engine.builds.prune(engine.state, request.unused_for, request.preview, time.time())
+    engine.empty_trash()
+    return answer
+
+
 def _acknowledge(service: Service, request: messages.Acknowledge) -> messages.Done:
     """A client has everything of these ended jobs."""
     service.engine.requests.acknowledge(request.client, request.jobs)
@@ -521,5 +529,6 @@ _TABLE: Dict[Type[messages.Request[Any]], Callable[[Service, Any], Reply]] = {
     messages.Claims: _claims,
     messages.Samples: _samples,
     messages.ListFolder: _list,
+    messages.Environments: _environments,
     messages.Shutdown: _shutdown,
 }

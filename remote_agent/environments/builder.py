@@ -131,6 +131,7 @@ def _describe(told: Dict[str, Any], recipe: Recipe, folder: str, began: float) -
         recipe=recipe.to_wire(),
         packages=names,
         digest=sealing.records_digest(prefix) if recipe.kind != IMAGE else told["image"],
+        bytes=sealing.size_of(prefix if recipe.kind != IMAGE else folder),
         built_at=time.time(),
         seconds=round(time.time() - began, 1),
         agent=remote_agent.__version__,
@@ -140,6 +141,5 @@ def _describe(told: Dict[str, Any], recipe: Recipe, folder: str, began: float) -
 def _give_way(target: Environment, recipe: Recipe) -> None:
     """Move what bears the name and cannot be used out of the way: its Python is gone."""
     if os.path.lexists(target.folder) and not target.is_built(recipe.kind):
-        old = f"{target.folder}{places.NEW}old-{os.urandom(6).hex()}"
-        os.rename(target.folder, old)
-        places.remove(old)
+        for folder in places.take_away(target):
+            places.remove(folder)

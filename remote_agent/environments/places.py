@@ -208,6 +208,20 @@ def remove(folder: str) -> None:
         subprocess.run(["/bin/rm", "-rf", "--", folder], stderr=subprocess.DEVNULL, check=False)
 
 
+def take_away(environment: Environment) -> List[str]:
+    """Move an environment out of the way, at once, and return the folders that may be removed."""
+    end = f"{NEW}old-{os.urandom(6).hex()}"
+    gone: List[str] = []
+    if os.path.islink(environment.prefix):
+        gone.append(
+            os.path.join(os.path.dirname(environment.folder), os.path.basename(os.readlink(environment.prefix)))
+        )
+    os.rename(environment.folder, environment.folder + end)
+    with contextlib.suppress(OSError):
+        os.unlink(environment.used)
+    return [environment.folder + end, *gone]
+
+
 def built(paths: Paths) -> Iterator[Environment]:
     """Yield the environments that are there, whole."""
     for name in _names(folder(paths)):

@@ -69,6 +69,14 @@ def _records(prefix: str) -> List[str]:
     return found
 
 
+def size_of(folder: str) -> int:
+    """Return the bytes of all files below a folder."""
+    total = 0
+    for top, _, names in files.walk(folder, lambda *_: None):
+        total += sum(os.lstat(os.path.join(top, name)).st_size for name in names)
+    return total
+
+
 def can_clone(source: str, target: str) -> bool:
     """Return whether files of one folder can share their blocks with those of another (reflinks), tried out."""
     paths = [os.path.join(folder, f".clone-{os.getpid()}") for folder in (source, target)]

@@ -64,6 +64,8 @@ def look(paths: Paths) -> HostTools:
         programs=programs,
         versions=versions,
         cuda=cuda,
+        driver=machine.driver() or "",
+        kernel=machine.kernel(),
     )
 
 

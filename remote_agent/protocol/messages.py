@@ -27,6 +27,7 @@ from remote_agent.protocol.checks import (
     whole,
 )
 from remote_agent.protocol.errors import BadRequest
+from remote_agent.protocol.facts import HASH
 from remote_agent.protocol.framing import MOST_OIDS, PAGE_BYTES, VERSION
 from remote_agent.protocol.jobs import JOB_ID, LONGEST_GRACE, MOST_SPEC_BYTES
 from remote_agent.protocol.resources import Resources
@@ -514,6 +515,45 @@ class Prune(Request[PruneAnswer]):
 
 
 @message
+class BuiltEnvironment(Message):
+    """An environment of a host."""
+
+    hash: str = field(text(64, HASH, "a SHA-256 digest"))
+    source: str = field(_WORDS, "")
+    """Where it was found, in words."""
+    python: str = field(text(100), "")
+    packages: int = field(whole(), 0)
+    """How many it has."""
+    bytes: int = field(whole(), 0)
+    built_at: float = field(moment, 0.0)
+    used_at: float = field(moment, 0.0)
+    """When a job last began in it."""
+    in_use: int = field(whole(), 0)
+    """How many jobs run in it or wait for it."""
+    going: bool = field(flag, False)
+    """Whether it went, or would."""
+
+
+@message
+class EnvironmentsAnswer(Answer):
+    """The environments that were there."""
+
+    environments: List[BuiltEnvironment] = field(sieve(nested(BuiltEnvironment), MOST_JOBS))
+
+
+@message
+class Environments(Request[EnvironmentsAnswer]):
+    """List environments, and remove those that no job has used for long and none needs now."""
+
+    METHOD = "environments"
+    ANSWER = EnvironmentsAnswer
+    unused_for: Optional[float] = field(_COUNT, None)
+    """Seconds; None removes none."""
+    preview: bool = field(flag, False)
+    """Only say what would go."""
+
+
+@message
 class AnnotateAnswer(Answer):
     """Jobs that this host does not have."""
 
@@ -605,7 +645,7 @@ REQUESTS: Dict[str, Type[Request[Any]]] = {
         *(Hello, Samples, Shutdown, ReleaseQuarantine, Claims),
         *(Changes, Entry, Waits, Watch, Read, StreamSizes, Acknowledge, Received),
         *(Missing, Put, Submit, SubmitMany),
-        *(Stop, Resume, Move, Delete, Prune, Annotate, Pause, Queue, ListFolder),
+        *(Stop, Resume, Move, Delete, Prune, Annotate, Pause, Queue, ListFolder, Environments),
     )
 }
 """Each request by its name on the wire."""

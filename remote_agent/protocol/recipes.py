@@ -56,6 +56,8 @@ class Recipe(Message):
     """Where packages come from, without credentials; empty for the usual place."""
     extras: List[str] = field(_NAMES, [])
     groups: List[str] = field(_NAMES, [])
+    direct: List[str] = field(listing(_WORDS, 10_000), [])
+    """Names of the packages that the project asks for itself: differences in those tell most."""
     interpreter: str = field(_PATH, "")
     """The Python of the host that it is built on."""
     program: str = field(_PATH, "")

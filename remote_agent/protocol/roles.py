@@ -133,5 +133,7 @@ class HostTools(TolerantMessage):
     """Their versions."""
     cuda: str = field(text(100), "")
     """The newest that its GPUs' driver can run: "12.4"; "" where that is not known."""
+    driver: str = field(text(100), "")
+    kernel: str = field(text(1000), "")
     built: List[str] = field(sieve(text(64), 1000), [])
     """Those of the environments that were asked about which are there."""

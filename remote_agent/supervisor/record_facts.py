@@ -7,7 +7,7 @@ import json
 import os
 import re
 import time
-from typing import Callable, Dict, Mapping, Optional, Sequence
+from typing import Callable, Dict, Mapping, Optional, Sequence, Tuple
 
 import remote_agent
 from remote_agent.protocol import checks
@@ -88,7 +88,7 @@ def write(
         driver=order.driver or machine.driver(),
         cuda=order.cuda or None,
         remote=_text(spec.git.get("remote")),
-        variables=telling(env, spec.secrets, (paths.sdk(order.agent), paths.agents)),
+        variables=telling(env, spec.secrets, _ours(paths, order, used)),
         seed=spec.job_seed,
         deterministic=spec.deterministic,
         data={name: {"path": os.path.expanduser(entry["path"]), "hash": None} for name, entry in spec.data.items()},
@@ -98,6 +98,12 @@ def write(
     )
     attempt = paths.job(order.job).attempt(order.attempt)
     _put(attempt.early_facts if spec.setup else attempt.facts, facts.to_wire())
+
+
+def _ours(paths: Paths, order: StartOrder, used: Used) -> Tuple[str, ...]:
+    """Return folders in lists of folders that say nothing of a job beyond what is recorded of it anyway."""
+    work = paths.job(order.job).attempt(order.attempt).work
+    return (paths.sdk(order.agent), paths.agents, work, *filter(None, [used.prefix]))
 
 
 def look_again(paths: Paths, job: JobPaths, attempt: AttemptPaths, env: Mapping[str, str], cwd: str) -> None:

@@ -390,3 +390,70 @@ def test_an_environment_that_is_gone_is_built_again(client: Client) -> None:
     shutil.rmtree(built)
     assert "building the environment" in run(client)
     assert environments(client) == [built]
+
+
+def test_a_dry_run_says_what_a_job_would_run_in(client: Client) -> None:
+    write(client, "requirements.txt", "alpha\n")
+    done = client.run("submit", "--dry-run", "--", "python", "train.py")
+    assert "environment: requirements.txt, Python 3." in done.stdout and "to be built on local" in done.stdout
+    told = client.json("submit", "--dry-run", "--", "python", "train.py")["environment"]
+    assert told["built"] is False and told["source"] == "requirements.txt" and len(told["hash"]) == 64
+    run(client)
+    assert client.json("submit", "--dry-run", "--", "python", "train.py")["environment"]["built"] is True
+    assert client.json("submit", "--dry-run", "--runtime", "none", "--", "true")["environment"]["built"] is None
+
+
+def test_environments_are_pruned_by_use_and_never_while_a_job_needs_one(client: Client) -> None:
+    write(client, "requirements.txt", "alpha\n")
+    run(client)
+    (built,) = environments(client)
+    write(client, "train.py", SCRIPT + "import time\ntime.sleep(600)\n")
+    job = client.submit("--", "python", "train.py")
+    client.wait_until(job, "running")
+    (row,) = client.json_of("prune", "--environments", "--older-than", "0", "--yes", "--json")
+    assert row["hash"] == built.name and row["in_use"] == 1 and row["removed"] is False, row
+    client.run("stop", "--grace", "0", job)
+    client.run("wait", job, code=None)
+    assert client.json_of("prune", "--environments", "--yes", "--json")[0]["removed"] is False  # used a moment ago
+    listed = client.run("prune", "--environments", "--older-than", "0", "--dry-run").stdout
+    assert "requirements.txt" in listed and "goes" in listed and built.exists()
+    assert client.json_of("prune", "--environments", "--older-than", "0", "--yes", "--json")[0]["removed"] is True
+    assert not built.exists()
+    done = client.run("prune", "--environments", "--state", "failed", code=2)
+    assert "--environments goes with" in done.stderr
+
+
+def test_an_exact_rerun_and_what_it_refuses(client: Client, index: Index, tmp_path: Path) -> None:
+    write(client, "requirements.txt", "alpha\n")
+    job = client.submit("--job-seed", "7", "--", "python", "train.py")
+    finish(client, job)
+    index.add("alpha", "2.0")
+    write(client, "requirements.txt", "beta\n")
+    forget(client)
+    again = client.json_of("rerun", "--json", "--exact", job)[0]["job"]
+    assert "alpha 1.0" in finish(client, again)
+    one, other = client.job(job), client.job(again)
+    assert other["spec"]["snapshot"] == one["spec"]["snapshot"] and other["packages"] == one["packages"]
+    assert other["facts"]["lock"] == one["facts"]["lock"] and other["facts"]["seed"] == 7
+    without = client.submit("--runtime", "none", "--", "true")
+    finish(client, without)
+    assert "recorded and not locked" in client.run("rerun", "--exact", without, code=2).stderr
+    done = client.run("rerun", "--exact", "--relock", job, code=2)
+    assert "no other may be asked for" in done.stderr
+    # and the lock is among what is restored
+    client.run("checkout", job, str(tmp_path / "old"))
+    assert "alpha==1.0" in (tmp_path / "old/requirements.lock.txt").read_text()
+    assert "uv pip sync" in (tmp_path / "old/run.sh").read_text()
+
+
+def test_compare_names_the_packages_first_that_a_project_asks_for(client: Client, index: Index) -> None:
+    write(client, "requirements.txt", "alpha\n")
+    one = client.submit("--", "python", "train.py")
+    finish(client, one)
+    index.add("alpha", "2.0", needs=["beta>=2"])
+    index.add("beta", "2.0")
+    other = client.submit("--relock", "--", "python", "train.py")
+    finish(client, other)
+    lines = client.json("compare", one, other)["lines"]
+    assert [line["name"] for line in lines if line["kind"] == "package"] == ["alpha", "beta"]
+    assert not [line for line in lines if line["kind"] in ("python", "variable")], lines

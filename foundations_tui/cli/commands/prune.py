@@ -22,15 +22,17 @@ from foundations_tui.cli.params import (
     say,
 )
 from foundations_tui.cli.stderr import tell
+from foundations_tui.errors import UsageError
 from foundations_tui.text import humanize
 from remote_agent.protocol.wire import JsonTable
 
 if TYPE_CHECKING:
-    from foundations_tui.jobs.pruning import PrunePlan, PruneResult
+    from foundations_tui.jobs.pruning import HostEnvironments, PrunePlan, PruneResult
     from foundations_tui.session import Session
     from foundations_tui.store.rows import JobRow
 
 _MOST_SHOWN = 30
+_MONTH = 30 * 86400.0
 
 
 @click.command()
@@ -40,18 +42,28 @@ _MOST_SHOWN = 30
 @click.option("--larger-than", default=0, type=Size(), help="Only folders larger than this (1G).")
 @click.option("--host", default="", type=HostName(), help="Only on this host.")
 @click.option("--project", default="", type=ProjectName(), help="Only of this project.")
+@click.option("--environments", is_flag=True, help="Not jobs: environments that none has used for --older-than (30d).")
 @click.option("--force", is_flag=True, help="Also what nobody has fetched: it is lost.")
 @click.option("--others", is_flag=True, help="Also jobs of other people.")
 @click.option("--dry-run", is_flag=True, help="Only show what would go.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @json_option
 @connecting
-def prune(session: Session, jobs: tuple[str, ...], dry_run: bool, yes: bool, as_json: bool, **options: Any) -> int:
+def prune(
+    session: Session,
+    jobs: tuple[str, ...],
+    environments: bool,
+    dry_run: bool,
+    yes: bool,
+    as_json: bool,
+    **options: Any,
+) -> int:
     """Free a host's disk: remove the folders of ended jobs. They stay listed, with their logs and metrics.
 
     \b
       foundations prune --older-than 7d               what ended a week ago
       foundations prune --larger-than 10G --dry-run   only show it
+      foundations prune --environments                what jobs have not used for 30 days
 
     A job stays, unless --force is given, while its submitter's client lacks logs or metrics of it, or while nobody has
     fetched files that it wrote.
@@ -59,6 +71,11 @@ def prune(session: Session, jobs: tuple[str, ...], dry_run: bool, yes: bool, as_
     from foundations_tui.jobs import pruning
     from foundations_tui.jobs.ownership import actor_of
 
+    if environments:
+        others = {name for name, value in options.items() if value and name not in ("host", "older_than")}
+        if jobs or others:
+            raise UsageError("--environments goes with --older-than, --host, --dry-run and --yes alone")
+        return _prune_environments(session, options["host"], options["older_than"], dry_run, yes, as_json)
     actor = actor_of(session.hosts, options.pop("others"))
     plan = pruning.plan(session, actor, pruning.PruneRequest(jobs, **options))
     for error in plan.warnings:
@@ -83,6 +100,44 @@ def prune(session: Session, jobs: tuple[str, ...], dry_run: bool, yes: bool, as_
     if as_json:
         output.print_json(_wire(plan, pruned, dry_run))
     return errors[0].exit_code if errors else 0
+
+
+def _prune_environments(
+    session: Session, host: str, older_than: float | None, dry_run: bool, yes: bool, as_json: bool
+) -> int:
+    """Remove environments that no job has used for long; those that a job needs stay."""
+    from foundations_tui.jobs import pruning
+
+    unused_for = _MONTH if older_than is None else older_than
+    found = pruning.environments(session, host, unused_for, preview=True)
+    for error in found.errors:
+        tell(error)
+    if not as_json:
+        _show_environments(found)
+    if found.going and not dry_run:
+        size = humanize.size(sum(one.bytes for one in found.going))
+        _ask(f"Remove {humanize.plural(len(found.going), 'environment')}, {size}?", yes)
+        found = pruning.environments(session, host, unused_for, preview=False)
+        say(f"removed {humanize.plural(len(found.going), 'environment')}")
+    if as_json:
+        rows = [{"host": name, **one.to_wire()} for name, some in found.by_host.items() for one in some]
+        output.print_json([{**row, "removed": row.pop("going") and not dry_run} for row in rows])
+    return found.errors[0].exit_code if found.errors else 0
+
+
+def _show_environments(found: HostEnvironments) -> None:
+    now = time.time()
+    cells = [
+        [one.hash[:12], name, one.source, one.python, str(one.packages), humanize.size(one.bytes)]
+        + [humanize.ago(one.used_at, now), f"{one.in_use} jobs" if one.in_use else "goes" if one.going else ""]
+        for name, some in found.by_host.items()
+        for one in some
+    ]
+    if cells:
+        headers = ("HASH", "HOST", "FROM", "PYTHON", "PACKAGES", "SIZE", "USED", "")
+        output.print_table(headers, cells, droppable=("PACKAGES", "HOST"))
+    if not found.going:
+        say("nothing to remove")
 
 
 def _show(session: Session, plan: PrunePlan) -> None:
@@ -117,11 +172,13 @@ def _others(clients: list[str], own: str) -> str:
 def _confirm(rows: list[JobRow], yes: bool) -> None:
     from foundations_tui.jobs.pruning import folder_bytes
 
-    if yes:
-        return
-    need_terminal("prune asks before it removes anything", "say --yes, or --dry-run")
-    what = f"{humanize.plural(len(rows), 'folder')}, {humanize.size(sum(map(folder_bytes, rows)))}"
-    click.confirm(f"Remove {what}?", abort=True, err=True)
+    _ask(f"Remove {humanize.plural(len(rows), 'folder')}, {humanize.size(sum(map(folder_bytes, rows)))}?", yes)
+
+
+def _ask(question: str, yes: bool) -> None:
+    if not yes:
+        need_terminal("prune asks before it removes anything", "say --yes, or --dry-run")
+        click.confirm(question, abort=True, err=True)
 
 
 def _wire(plan: PrunePlan, pruned: PruneResult, dry_run: bool) -> list[JsonTable]:

@@ -131,6 +131,7 @@ def _show_lines(conn: sqlite3.Connection, row: JobRow, now: float) -> list[str]:
         ("rerun of", lineage.rerun_of),
         ("reruns", ", ".join(lineage.reruns)),
         ("GPUs", ", ".join(row.gpus) or (f"{row.gpus_requested} requested" if row.gpus_requested else None)),
+        ("packages", facts_words.environment(recorded)),
         ("python", facts_words.python(recorded)),
         ("machine", facts_words.machine(recorded.facts)),
         ("created", iso(row.created_at)),

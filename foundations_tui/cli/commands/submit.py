@@ -208,7 +208,7 @@ def _print_next_steps(submitted: SubmittedJob) -> None:
 
 
 def _print_dry_run(session: Session, submission: Submission, as_json: bool) -> None:
-    """Say what would be submitted and shipped; no host is asked."""
+    """Say what would be submitted and shipped; a host is asked only for what builds an environment."""
     if submission.is_sweep and as_json:
         output.print_json([{"params": json_value(r.params), "command": list(r.command)} for r in submission.requests])
         return
@@ -248,6 +248,7 @@ def _preview_wire(shown: Preview) -> JsonTable:
         "ignored": shown.left_behind.names,
         "ignored_bytes": shown.left_behind.size,
         "empty_folders": list(shown.empty_folders),
+        "environment": shown.environment.to_json(),
     }
 
 

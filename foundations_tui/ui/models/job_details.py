@@ -105,6 +105,7 @@ def _facts(details: JobDetails) -> Iterator[Content]:
         "reruns": ", ".join(job[:6] for job in details.lineage.reruns),
         "GPUs": ", ".join(row.gpus) or (f"{row.gpus_requested} asked for" if row.gpus_requested else ""),
         **_code(details),
+        "packages": facts_words.environment(details.recorded),
         "python": facts_words.python(details.recorded),
         "machine": facts_words.machine(details.recorded.facts),
         "note": row.note,
