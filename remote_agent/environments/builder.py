@@ -22,7 +22,7 @@ from remote_agent.environments.steps import BuildFailed, Steps
 from remote_agent.protocol.recipes import CONDA, IMAGE, Recipe, recipe_of
 from remote_agent.storage import files
 from remote_agent.storage.paths import Paths
-from remote_agent.system import login, processes
+from remote_agent.system import login, processes, spawn_daemon
 
 _FULL = re.compile(r"No space left on device|os error 28|Disk quota exceeded", re.IGNORECASE)
 
@@ -58,6 +58,8 @@ def main(root: str, digest: str, number: str) -> int:
         files.write_json(attempt.end, {"words": words, "at": time.time()})
     except OSError:
         return 1
+    if not os.path.exists(paths.stopped):
+        spawn_daemon.start_current_daemon(paths)  # jobs wait for this; where a daemon is, another one ends at once
     return 1 if words else 0
 
 

@@ -77,6 +77,7 @@ class PackagesBuild:
         if recipe.lock and hashlib.sha256(content).hexdigest() != recipe.lock:
             raise BuildFailed("the lock that came with the job is damaged; submit it again")
         digest = keep_lock(self._paths, content)
+        steps.env.pop("UV_CONSTRAINT", None)  # the host's own say nothing to what is locked
         if uv:
             self._install_with_uv(uv, lock)
         else:

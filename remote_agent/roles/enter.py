@@ -21,7 +21,7 @@ from remote_agent.protocol.wire import JsonTable
 from remote_agent.roles.nonce import say
 from remote_agent.storage import files
 from remote_agent.storage.paths import Paths
-from remote_agent.supervisor import environment
+from remote_agent.supervisor import environment, used_environment
 
 
 def main(root: str, agent: str, nonce: str, encoded: str) -> int:
@@ -57,7 +57,8 @@ def _inside(paths: Paths, agent: str, request: EnterWanted) -> Tuple[str, Dict[s
         raise NotFound("the job has no folder on this host: it has not started, or was pruned")
     spec = JobSpec.from_wire(files.read_json(job.spec) or {})
     lease = record_of(files.read_json(attempt.supervisor)).lease or Lease(spec.cpus)
-    env = environment.variables(spec, request.attempt, lease, paths, paths.sdk(agent))
+    prefix = used_environment.prefix_of(paths, spec)
+    env = environment.variables(spec, request.attempt, lease, paths, paths.sdk(agent), prefix)
     try:
         env.update(environment.secrets(spec, job))
     except AgentError:

@@ -163,6 +163,9 @@ class _Supervisor:
             argv, env, cwd = self._prepare()
         except _Stopped:
             return exit_record.record(EndReason.STOPPED_BY_USER, self.end_words)
+        except used_environment.NoEnvironment as error:
+            self._say(str(error))
+            return exit_record.record(EndReason.ENVIRONMENT_FAILED, str(error))
         except (OSError, ValueError, AgentError) as error:
             self._say(f"the job's folder could not be made: {error}")
             return exit_record.record(EndReason.WORKSPACE_FAILED, f"the job's folder could not be made: {error}")

@@ -20,6 +20,10 @@ _BOXES = re.compile("[\u2500-\u257f\u25b6\u00d7]+ *")
 _LONGEST_WORDS = 2000
 
 
+class NoEnvironment(AgentError):
+    """The environment of a job is not on this host."""
+
+
 @dataclass(frozen=True)
 class Used:
     """What an attempt uses of an environment; nothing where it has none."""
@@ -38,7 +42,7 @@ def use(paths: Paths, spec: JobSpec) -> Used:
     """Return the environment of a job, and note that it is used.
 
     Raises:
-        AgentError: it is not there.
+        NoEnvironment: it is not there.
     """
     if not spec.environment:
         return Used()
@@ -47,7 +51,7 @@ def use(paths: Paths, spec: JobSpec) -> Used:
     environment = places.Environment(paths, spec.environment_hash)
     is_image = spec.environment.get("kind") == IMAGE
     if not environment.is_built(str(spec.environment.get("kind"))):
-        raise AgentError("its environment is not on this host any more; submit it again")
+        raise NoEnvironment("its environment is not on this host any more; submit it again")
     environment.touch()
     told = environment.facts()
     lock, built_at = told.get("lock"), told.get("built_at")
@@ -58,6 +62,16 @@ def use(paths: Paths, spec: JobSpec) -> Used:
         image=str(told.get("image") or "") if is_image else "",
         log=_read(environment.log) if has_waited else b"",
     )
+
+
+def prefix_of(paths: Paths, spec: JobSpec) -> str:
+    """Return the folder of a job's environment, for who looks around in a job's folder; "" where it has none."""
+    if not spec.environment or spec.environment.get("kind") == IMAGE:
+        return ""
+    from remote_agent.environments import places
+
+    environment = places.Environment(paths, spec.environment_hash)
+    return environment.prefix if environment.is_built(str(spec.environment.get("kind"))) else ""
 
 
 def failure(paths: Paths, spec: JobSpec) -> Tuple[str, bytes]:

@@ -1,0 +1,270 @@
+"""The parts of environments that need no host: what counts in a project, locks, Pythons, progress, pip's settings."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+from packaging.specifiers import SpecifierSet
+
+from foundations_tui.environments import indexes, locking, pythons, sources, torch_builds
+from foundations_tui.errors import HostRefused, UsageError
+from foundations_tui.snapshot import freeze
+from foundations_tui.snapshot.freeze import Snapshot
+from remote_agent.environments import pip_settings
+from remote_agent.environments.progress import Progress
+from remote_agent.environments.steps import reason
+from remote_agent.protocol.errors import BadRequest
+from remote_agent.protocol.recipes import Recipe, check, in_specification, recipe_of
+from remote_agent.protocol.roles import HostPython, HostTools
+
+HEADER = "#!/usr/bin/env python\n# /// script\n# requires-python = '>=3.9'\n# dependencies = ['a', 'b>=2']\n# ///\n"
+PROJECT = "[project]\nname='p'\nversion='0'\nrequires-python='>=3.9'\ndependencies=['a']\n"
+
+
+def frozen(tmp_path: Path, files: dict[str, str], subdir: str = "") -> Snapshot:
+    (tmp_path / "tree").mkdir()
+    subprocess.run(["git", "init", "--quiet"], cwd=tmp_path / "tree", check=True)
+    for name, text in files.items():
+        path = tmp_path / "tree" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(text.encode())
+    return freeze.take(tmp_path / "tree" / subdir)
+
+
+@pytest.mark.parametrize(
+    ("files", "subdir", "command", "expected"),
+    [
+        ({"t.py": HEADER, "requirements.txt": "c"}, "", ["python", "t.py"], ("script", "t.py", ">=3.9", ())),
+        ({"t.py": HEADER.replace("\n", "\r\n")}, "", ["./t.py", "x"], ("script", "t.py", ">=3.9", ())),
+        ({"t.py": HEADER}, "", ["python -u t.py > out"], ("script", "t.py", ">=3.9", ())),
+        (
+            {"t.py": HEADER, "requirements.txt": "c"},
+            "",
+            ["python", "-m", "t"],
+            ("requirements", "requirements.txt", "", ()),
+        ),
+        ({"t.py": HEADER}, "", ["uv", "run", "t.py"], None),
+        ({"uv.lock": "version = 1", "pyproject.toml": PROJECT}, "", ["true"], ("uv.lock", "uv.lock", "", ())),
+        (
+            {"pylock.toml": "lock-version = '1.0'", "requirements.txt": "c"},
+            "",
+            ["true"],
+            ("pylock.toml", "pylock.toml", "", ()),
+        ),
+        (
+            {"requirements.txt": "c", "pyproject.toml": PROJECT},
+            "",
+            ["true"],
+            ("requirements", "requirements.txt", ">=3.9", ()),
+        ),
+        ({"pyproject.toml": PROJECT}, "", ["true"], ("project", "pyproject.toml", ">=3.9", ())),
+        (
+            {"pyproject.toml": PROJECT + "[build-system]\nrequires=[]\n", "src/p/x.py": ""},
+            "",
+            ["true"],
+            ("project", "pyproject.toml", ">=3.9", ("src",)),
+        ),
+        (
+            {"pyproject.toml": PROJECT + "[build-system]\nrequires=[]\n", "p/x.py": ""},
+            "p",
+            ["true"],
+            ("project", "pyproject.toml", ">=3.9", (".",)),
+        ),
+        (
+            {"pyproject.toml": "[tool.x]\n", "environment.yml": "dependencies: [a]"},
+            "",
+            ["true"],
+            ("conda", "environment.yml", "", ()),
+        ),
+        (
+            {"sub/requirements.txt": "c", "requirements.txt": "d", "sub/x": ""},
+            "sub",
+            ["true"],
+            ("requirements", "sub/requirements.txt", "", ()),
+        ),
+        ({"pyproject.toml": "[project]\nname='p'\ndynamic=['dependencies']\n"}, "", ["true"], None),
+        ({"x.py": ""}, "", ["python", "../x.py"], None),
+    ],
+)
+def test_what_counts_in_a_project(
+    tmp_path: Path, files: dict[str, str], subdir: str, command: list[str], expected: tuple[object, ...] | None
+) -> None:
+    found = sources.found(frozen(tmp_path, files, subdir), command)
+    assert (found and (found.how, found.file, found.python, found.import_path)) == expected
+
+
+def test_requirements_with_all_that_they_include_and_without_the_project_itself(tmp_path: Path) -> None:
+    text = "\ufeff-r more/base.txt\n-c pins.txt\n-e .\n./lib\nc ; python_version < '4'\nd @ https://h/d.whl\n"
+    files = {"requirements.txt": text, "more/base.txt": "-r other.txt\nb\r\n", "more/other.txt": "x", "pins.txt": "b<2"}
+    files.update({"pyproject.toml": PROJECT, "src/p/__init__.py": "", "lib/setup.py": ""})
+    found = sources.found(frozen(tmp_path, files), ["true"])
+    assert found is not None and found.import_path == ("src", "lib")
+    assert sorted(found.files) == ["more/base.txt", "more/other.txt", "pins.txt", "pyproject.toml", "requirements.txt"]
+    kept = found.files["requirements.txt"].decode().splitlines()
+    assert "-e ." not in kept and "./lib" not in kept and "d @ https://h/d.whl" in kept
+    assert sources.direct(found) == ["a", "b", "c", "d", "x"]
+
+
+@pytest.mark.parametrize("text", ["-r ../outside.txt", "-r /etc/passwd", "-r missing.txt", "-e ../.."])
+def test_requirements_that_lead_out_of_what_is_shipped_are_refused(tmp_path: Path, text: str) -> None:
+    with pytest.raises(UsageError, match="shipped"):
+        sources.found(frozen(tmp_path, {"requirements.txt": text}), ["true"])
+
+
+@pytest.mark.parametrize(
+    "what", ["no.txt", "../x.txt", "/etc/passwd", "image:", "image:-x", "image:a b", "x.sh", "a.py"]
+)
+def test_a_runtime_that_is_none_is_refused(tmp_path: Path, what: str) -> None:
+    with pytest.raises(UsageError, match="--runtime"):
+        sources.named(frozen(tmp_path, {"x.sh": "", "a.py": ""}), what, ["true"])
+
+
+def test_the_project_itself_is_left_out_of_a_lock() -> None:
+    text = "-e .\n    --hash=x\na==1 \\\n    --hash=sha256:0\n./lib\np @ file:///tmp/x\nb==2\n"
+    assert locking._without_own(text) == "a==1 \\\n    --hash=sha256:0\nb==2\n"
+
+
+@pytest.mark.parametrize(
+    ("machine", "libc", "platform"),
+    [
+        ("x86_64", "glibc-2.36", "x86_64-manylinux_2_36"),
+        ("x86_64", "glibc-2.30", "x86_64-manylinux_2_28"),
+        ("aarch64", "glibc-2.99", "aarch64-manylinux_2_40"),
+        ("x86_64", "musl", "x86_64-unknown-linux-musl"),
+        ("x86_64", "glibc-2.12", ""),
+        ("riscv64", "glibc-2.39", ""),
+    ],
+)
+def test_the_platform_of_a_lock(machine: str, libc: str, platform: str) -> None:
+    assert locking.Target("3.11.7", machine, libc).platform == platform
+
+
+def tools(*versions: str) -> HostTools:
+    return HostTools("x86_64", "glibc-2.36", [HostPython(f"/p/{version}", version) for version in versions])
+
+
+@pytest.mark.parametrize(
+    ("there", "required", "asked", "preferred", "expected"),
+    [
+        (["3.9.1", "3.12.0", "3.11.5"], "", "", "", "3.9.1"),
+        (["3.9.1", "3.12.0", "3.11.5"], ">=3.10", "", "", "3.12.0"),
+        (["3.9.1", "3.12.0", "3.11.5"], ">=3.10", "3.11", "", "3.11.5"),
+        (["3.9.1", "3.12.0", "3.11.5"], "", "", "3.11", "3.11.5"),
+        (["3.9.1", "3.12.0"], "", "", "3.11", "3.9.1"),
+        (["3.6.1", "3.14.0rc1"], ">=3.9", "", "", "3.14.0rc1"),
+    ],
+)
+def test_which_python_of_a_host(there: list[str], required: str, asked: str, preferred: str, expected: str) -> None:
+    wanted = [pythons.specifier(text, "x") if text else SpecifierSet() for text in (required, asked, preferred)]
+    assert pythons.chosen("h", tools(*there), *wanted).version == expected
+
+
+def test_a_host_without_a_python_that_fits_says_what_it_has() -> None:
+    with pytest.raises(HostRefused, match=r"h: no Python there is >=3.13; it has 3.9.1 \(/p/3.9.1\)"):
+        pythons.chosen("h", tools("3.9.1", "3.6.0"), SpecifierSet(">=3.13"), SpecifierSet(), SpecifierSet())
+    with pytest.raises(UsageError, match="names no Python"):
+        pythons.specifier("snake", "--python")
+
+
+def test_a_build_that_is_too_new_for_a_driver() -> None:
+    lock = "torch==2.9.1 \\\n    --hash=x\nnvidia-cuda-runtime==13.0.96\n"
+    assert "torch 2.9.1 is built for CUDA 13.0, and the driver there runs at most CUDA 12.4" in torch_builds.refusal(
+        lock, "12.4"
+    )
+    assert not torch_builds.refusal(lock, "13.0") and not torch_builds.refusal(lock, "")
+    assert not torch_builds.refusal("nvidia-cuda-runtime-cu12==12.8.90\n", "12.2")  # of one major version
+    assert torch_builds.refusal("torch==2.5.1+cu124\n", "11.8")
+    assert torch_builds.backend_for("12.4") == "cu124" and torch_builds.backend_for("12.7") == "cu126"
+    assert torch_builds.backend_for("10.2") == ""
+
+
+def test_a_percentage_that_never_falls() -> None:
+    progress = Progress()
+    lines = ["Resolved 3 packages in 2ms", "Downloading torch (600.0MiB)", "Downloading numpy (200.0MiB)", "noise"]
+    lines += [" Downloaded numpy", "Downloading six (1.0MiB)", " Downloaded torch", "Prepared 3 packages in 1s"]
+    lines += ["Installed 3 packages in 1ms", "Bytecode compiled 9 files in 1ms", "Resolved 1 package"]
+    seen = []
+    for line in lines:
+        progress.take(line)
+        seen.append(progress.percent)
+    assert seen == sorted(seen) and seen[4] == 25 and seen[-1] == 97
+
+
+def test_the_reason_of_a_failure_in_the_words_of_the_program() -> None:
+    printed = ["Using Python", "  × No solution found when resolving dependencies:", "  ╰─▶ Because a", "", "      b."]
+    assert reason(printed) == "× No solution found when resolving dependencies:\n╰─▶ Because a\nb."
+    assert reason(["Collecting a", "ERROR: No matching distribution found for a"]).startswith("ERROR: No matching")
+    assert reason(["one", "two"]) == "one\ntwo" and reason([]) == ""
+
+
+def test_pips_settings_are_uvs(tmp_path: Path) -> None:
+    conf = tmp_path / "pip.conf"
+    conf.write_text(
+        f"[global]\nindex-url = https://a/simple\nextra-index-url =\n  https://b/simple\n  https://c/simple\n"
+        f"find-links = {tmp_path} /not/there\ncert = /ca.pem\nproxy = http://p:1\n[install]\nindex-url = https://d/simple\n"
+    )
+    told = pip_settings.uv_variables({"PIP_CONFIG_FILE": str(conf), "PIP_TRUSTED_HOST": "b"})
+    expected = {
+        "UV_DEFAULT_INDEX": "https://d/simple",
+        "UV_INDEX": "https://b/simple https://c/simple",
+        "UV_FIND_LINKS": str(tmp_path),
+        "SSL_CERT_FILE": "/ca.pem",
+        "HTTP_PROXY": "http://p:1",
+        "HTTPS_PROXY": "http://p:1",
+        "UV_INSECURE_HOST": "b",
+        "UV_INDEX_STRATEGY": "unsafe-best-match",
+    }
+    assert told.items() >= expected.items()  # and what the machine's own files say
+    given = {
+        "PIP_CONFIG_FILE": os.devnull,
+        "PIP_INDEX_URL": "https://a",
+        "UV_INDEX_URL": "https://own",
+        "https_proxy": "x",
+    }
+    assert pip_settings.uv_variables({**given, "PIP_PROXY": "http://p"}) == {
+        "UV_INDEX_URL": "https://own",
+        "https_proxy": "x",
+        "HTTP_PROXY": "http://p",
+    }
+
+
+def test_what_a_host_is_told_of_indexes(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in list(os.environ):
+        if name.startswith(("PIP_", "UV_")):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
+    monkeypatch.setenv("PIP_INDEX_URL", "https://me:secret@a/simple")
+    monkeypatch.setenv("PIP_EXTRA_INDEX_URL", "file:///here/simple https://b/simple")
+    told = indexes.for_host({"HTTPS_PROXY": "http://p", "OTHER": "x"}, is_local=False)
+    assert told.private == {"UV_DEFAULT_INDEX": "https://me:secret@a/simple"}
+    assert told.variables == {
+        "UV_INDEX": "https://b/simple",
+        "HTTPS_PROXY": "http://p",
+        "UV_INDEX_STRATEGY": "unsafe-best-match",
+    }
+    assert told.names == ("https://a/simple", "https://b/simple") and told.left_out == ("file:///here/simple",)
+    assert "file:///here/simple" in indexes.for_host({}, is_local=True).variables["UV_INDEX"]
+
+
+def test_a_recipe_is_named_by_what_decides_and_checked() -> None:
+    recipe = Recipe("packages", lock="a" * 64, python="3.11.7", source="x", interpreter="/one")
+    same = Recipe("packages", lock="a" * 64, python="3.11.7", source="y", interpreter="/two", program="/uv")
+    other = Recipe("packages", lock="a" * 64, python="3.11.7", extras=["gpu"])
+    assert recipe.hash == same.hash != other.hash
+    wire = in_specification(recipe)
+    assert recipe_of(wire) == recipe and check(wire, "environment") == wire and check({}, "environment") == {}
+    for wrong in (
+        {**wire, "hash": "0" * 64},
+        {**wire, "python": "3.12.1"},
+        {**wire, "objects": {"../x": "0" * 40}},
+        {**wire, "objects": {"-x": "0" * 40}},
+        {**wire, "kind": "other"},
+        {**wire, "variables": {"A B": "x"}},
+        in_specification(Recipe("packages", python="3.11.7")),
+        ["x"],
+    ):
+        with pytest.raises(BadRequest):
+            check(wrong, "environment")
