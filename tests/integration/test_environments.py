@@ -457,3 +457,42 @@ def test_compare_names_the_packages_first_that_a_project_asks_for(client: Client
     lines = client.json("compare", one, other)["lines"]
     assert [line["name"] for line in lines if line["kind"] == "package"] == ["alpha", "beta"]
     assert not [line for line in lines if line["kind"] in ("python", "variable")], lines
+
+
+def test_the_certificate_of_a_company_is_sent_along(client: Client, tmp_path: Path) -> None:
+    script = """
+    openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=company -keyout ca.key -out ca.pem
+    openssl req -newkey rsa:2048 -nodes -subj /CN=127.0.0.1 -keyout key.pem -out asked.pem
+    echo subjectAltName=IP:127.0.0.1 > names
+    openssl x509 -req -in asked.pem -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 -extfile names -out cert.pem
+    cat key.pem cert.pem > both.pem
+    """
+    subprocess.run(["sh", "-e", "-c", script], cwd=tmp_path, check=True, capture_output=True)
+    ca = tmp_path / "ca.pem"
+    index = Index(certificate=tmp_path / "both.pem")
+    try:
+        index.add("alpha", "1.0")
+        client.env.update(PIP_INDEX_URL=index.url, PIP_CERT=str(ca))
+        client.env.pop("SSL_CERT_FILE", None)
+        write(client, "requirements.txt", "alpha\n")
+        assert "alpha 1.0" in run(client)
+    finally:
+        index.close()
+
+
+def test_an_index_that_does_not_answer_is_the_cause(client: Client) -> None:
+    (client.home / "hosts.toml").write_text('[hosts.local]\nenv = {UV_HTTP_RETRIES = "0"}\n')
+    client.env.update(PIP_INDEX_URL="http://127.0.0.1:9/simple", UV_HTTP_RETRIES="0")
+    write(client, "requirements.txt", "alpha\n")
+    done = client.run("submit", "--json", "--", "python", "train.py")
+    assert "the host locks what is wanted" in done.stderr and "Connection refused" in done.stderr
+    job = json.loads(done.stdout)[0]["job"]
+    client.run("wait", job, code=125)
+    assert "Connection refused" in client.job(job)["cause"]["words"]
+
+
+def test_the_oldest_python(client: Client) -> None:
+    write(client, "requirements.txt", "alpha\n")
+    if not any(Path.home().glob(".pyenv/versions/3.8.*/bin/python")) and not shutil.which("python3.8"):
+        pytest.skip("no Python 3.8 here")
+    assert "Python 3.8." in run(client, "--python", "3.8")

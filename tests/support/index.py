@@ -9,18 +9,26 @@ import base64
 import hashlib
 import html
 import io
+import ssl
 import tarfile
 import threading
 import time
 import zipfile
 from collections.abc import Iterable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 
 class Index:
     """Serves until it is closed."""
 
-    def __init__(self, password: str = "") -> None:
+    def __init__(self, password: str = "", certificate: Path | None = None) -> None:
+        """Serve.
+
+        Args:
+            password: see below.
+            certificate: a file with key and certificate, for https.
+        """
         self.password = password
         """Who asks has to say it, when there is one; the user is "reader"."""
         self.delay = 0.0
@@ -44,13 +52,19 @@ class Index:
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self._server.daemon_threads = True
+        self._scheme = "http"
+        if certificate is not None:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(certificate)
+            self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
+            self._scheme = "https"
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
 
     @property
     def url(self) -> str:
         """Return the URL that pip and uv are given; with the password, where there is one."""
         who = f"reader:{self.password}@" if self.password else ""
-        return f"http://{who}127.0.0.1:{self._server.server_address[1]}/simple"
+        return f"{self._scheme}://{who}127.0.0.1:{self._server.server_address[1]}/simple"
 
     def close(self) -> None:
         """Stop serving."""
