@@ -7,7 +7,7 @@ import os
 import sys
 import tempfile
 
-_ALL = ("submit", "listing", "snapshot", "agent", "scheduler", "tracking", "app", "live")
+_ALL = ("submit", "listing", "snapshot", "agent", "scheduler", "tracking", "app", "live", "environments")
 
 
 def main(names: list[str]) -> None:

@@ -128,12 +128,14 @@ def _describe(told: Dict[str, Any], recipe: Recipe, folder: str, began: float) -
     """Add what is written down of an environment."""
     prefix = os.path.realpath(os.path.join(folder, "env"))
     names = sealing.packages_of(prefix) if recipe.kind != IMAGE else []
+    count, size = sealing.size_of(prefix if recipe.kind != IMAGE else folder)
     told.update(
         version=1,
         recipe=recipe.to_wire(),
         packages=names,
         digest=sealing.records_digest(prefix) if recipe.kind != IMAGE else told["image"],
-        bytes=sealing.size_of(prefix if recipe.kind != IMAGE else folder),
+        files=count,
+        bytes=size,
         built_at=time.time(),
         seconds=round(time.time() - began, 1),
         agent=remote_agent.__version__,

@@ -408,10 +408,10 @@ def test_a_disk_that_stalls_holds_up_nobody_who_only_looks(client: Client, tmp_p
         session = Session()
 
         def problems() -> list[str]:
-            return list(session.agent("local").call(messages.Hello(), timeout=5).problems)
+            return list(session.agent("local").call(messages.Hello(), timeout=30).problems)
 
         wait_until(lambda: any("disk slow" in problem for problem in problems()))
-        _, page = session.agent("local").ask(messages.Read(job, 1, "log", 0)).get(5)
+        _, page = session.agent("local").ask(messages.Read(job, 1, "log", 0)).get(30)
         assert page.startswith(b"line 1\n")
         assert submitting.poll() is None, "it is acknowledged only when it is durable"
         flag.unlink()
