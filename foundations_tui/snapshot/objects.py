@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from foundations_tui.errors import SnapshotError
 from foundations_tui.snapshot import git_cli
@@ -86,6 +87,41 @@ def files(shadow: Path, tree: str) -> Iterator[tuple[bytes, str, bytes]]:
     contents = read(shadow, [entry.oid for entry in listed])
     for entry, (_, _, content) in zip(listed, contents, strict=True):
         yield entry.path, entry.mode, content
+
+
+def blob_id(content: bytes) -> str:
+    """Return git's id of a file's content."""
+    return hashlib.sha1(b"blob %d\0%s" % (len(content), content)).hexdigest()
+
+
+def tree_of(files: Mapping[bytes, tuple[str, str]]) -> str:
+    """Return the git tree id of files and links (git-mktree(1): entries sorted, a folder as if its name ended in /).
+
+    Args:
+        files: (git's mode, object id) by path.
+    Returns:
+        The id; "" when a file lies below another one.
+    """
+    top: dict[bytes, Any] = {}
+    for path, entry in files.items():
+        *parents, last = path.split(b"/")
+        at = top
+        for parent in parents:
+            at = at.setdefault(parent, {})
+            if not isinstance(at, dict):
+                return ""
+        at[last] = entry
+    return _hash_tree(top)
+
+
+def _hash_tree(entries: dict[bytes, Any]) -> str:
+    lines = []
+    for name, entry in entries.items():
+        is_tree = isinstance(entry, dict)
+        mode, oid = ("40000", _hash_tree(entry)) if is_tree else entry
+        lines.append((name + b"/" if is_tree else name, b"%s %s\0%s" % (mode.encode(), name, bytes.fromhex(oid))))
+    body = b"".join(line for _, line in sorted(lines))
+    return hashlib.sha1(b"tree %d\0%s" % (len(body), body)).hexdigest()
 
 
 def _diff_entries(output: bytes) -> Iterator[TreeEntry]:

@@ -328,6 +328,21 @@ def lock_text(conn: sqlite3.Connection, digest: str | None) -> str | None:
     return row["text"] if row else None
 
 
+def annotated(conn: sqlite3.Connection, job_id: str) -> dict[str, list[Any]]:
+    """Return what people said of a job: key -> [value, seconds since the epoch]."""
+    query = "SELECT key, value, time FROM annotations WHERE job = ?"
+    return {row["key"]: [stored_json(row["value"]), row["time"]] for row in conn.execute(query, [job_id])}
+
+
+def said(conn: sqlite3.Connection, job_id: str) -> list[tuple[str, str, Any, float]]:
+    """Return (kind, key, value, time) of what a job itself said: parameters, tags, artifacts, uses."""
+    query = (
+        "SELECT kind, key, value, time FROM facts WHERE job = ? AND writer != '' AND kind IN"
+        " ('param', 'tag', 'artifact', 'used') ORDER BY kind, key"
+    )
+    return [(row["kind"], row["key"], stored_json(row["value"]), row["time"]) for row in conn.execute(query, [job_id])]
+
+
 def find(conn: sqlite3.Connection, name: str) -> JobRow:
     """Return the job that a user means; see ``resolve``."""
     return job(conn, resolve(conn, name))

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from foundations_tui.errors import FoundationsError, HostRefused, HostUnreachable
+from foundations_tui.snapshot import objects
 from foundations_tui.store import sparse
 from remote_agent.protocol.checks import END_OF_TIME
 
@@ -290,10 +291,15 @@ def unpack(
         if source.is_cut:
             raise HostUnreachable(f"the connection was lost while fetching ({error})") from None
         raise HostRefused(f"{host}: the files that it sends make no sense: {error}") from None
-    is_frozen = bool(tree) and not done.refused and _tree_of(content, links) == tree
+    is_frozen = bool(tree) and not done.refused and objects.tree_of({**content, **_links(links)}) == tree
     for name, target in links:
         _keep(done, name, 0, lambda name=name, target=target: folder.link(name, target, is_frozen))
     return done
+
+
+def _links(links: list[tuple[str, str]]) -> dict[bytes, tuple[str, str]]:
+    """Return links as entries of a tree."""
+    return {os.fsencode(name): (_LINK, objects.blob_id(os.fsencode(target))) for name, target in links}
 
 
 def write_files(files: Iterable[tuple[bytes, str, bytes]], folder: Folder, links_as_they_are: bool) -> Unpacked:
@@ -361,34 +367,6 @@ def _keep(done: Unpacked, name: str, size: int, write: Any) -> bool:
         return False
     done.files.append((name, size))
     return True
-
-
-def _tree_of(content: dict[bytes, tuple[str, str]], links: list[tuple[str, str]]) -> str:
-    """Return the git tree id of files and links (git-mktree(1): entries sorted, a folder as if its name ended in /)."""
-    entries = dict(content)
-    for name, target in links:
-        data = os.fsencode(target)
-        entries[os.fsencode(name)] = (_LINK, hashlib.sha1(b"blob %d\0%s" % (len(data), data)).hexdigest())
-    top: dict[bytes, Any] = {}
-    for path, entry in entries.items():
-        *parents, last = path.split(b"/")
-        at = top
-        for parent in parents:
-            at = at.setdefault(parent, {})
-            if not isinstance(at, dict):
-                return ""
-        at[last] = entry
-    return _hash_tree(top)
-
-
-def _hash_tree(entries: dict[bytes, Any]) -> str:
-    lines = []
-    for name, entry in entries.items():
-        is_tree = isinstance(entry, dict)
-        mode, oid = ("40000", _hash_tree(entry)) if is_tree else entry
-        lines.append((name + b"/" if is_tree else name, b"%s %s\0%s" % (mode.encode(), name, bytes.fromhex(oid))))
-    body = b"".join(line for _, line in sorted(lines))
-    return hashlib.sha1(b"tree %d\0%s" % (len(body), body)).hexdigest()
 
 
 def copy(source: Path, folder: Folder, name: str) -> Unpacked:
