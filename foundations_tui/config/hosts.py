@@ -21,6 +21,8 @@ from foundations_tui.errors import ConfigError, NotFoundError, UsageError
 if TYPE_CHECKING:
     from remote_agent.protocol.notices import NotifyTarget
 
+IN_A_BUNDLE = "(bundle)"
+"""Stands for the host of a job that came in a bundle: no host can be called so."""
 LOCAL = "local"
 RESERVED = ("any", "defaults")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")
@@ -62,6 +64,10 @@ class HostsConfig:
         Raises:
             NotFoundError: there is none of this name.
         """
+        if name == IN_A_BUNDLE:
+            raise NotFoundError(
+                "the job came in a bundle: none of your hosts has it", "show, logs, compare, checkout and rerun work"
+            )
         if name not in self.hosts:
             raise NotFoundError(
                 f"unknown host {name!r}", toml.nearest(name, self.hosts) or "foundations hosts lists them"

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from foundations_tui.config.hosts import IN_A_BUNDLE
 from foundations_tui.errors import FoundationsError, UsageError
 from foundations_tui.jobs.ownership import Actor
 from foundations_tui.session import Session
@@ -128,7 +129,7 @@ def _put(
     rows = list(rows)
     write_annotations.put_annotations(session.store, [row.job for row in rows], dict(changes), moment)
     undelivered = {}
-    for host in dict.fromkeys(row.host for row in rows):
+    for host in dict.fromkeys(row.host for row in rows if row.host != IN_A_BUNDLE):
         try:
             session.retrying(host, lambda agent: pull.HostSync(session.store, agent).push_annotations())
         except FoundationsError as error:

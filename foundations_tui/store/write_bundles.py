@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from foundations_tui.config import locations
+from foundations_tui.config.hosts import IN_A_BUNDLE
 from foundations_tui.store import write_facts
 from foundations_tui.store.cursors import PUT_SIZE
 from foundations_tui.store.db import Store
@@ -21,8 +22,6 @@ from remote_agent.protocol.jobs import JobView
 if TYPE_CHECKING:
     from foundations_tui.jobs.unbundling import BundledJob
 
-HOST = "(bundle)"
-"""Stands for the host of a job of a bundle: no host can be called so."""
 _WRITER = "bundle"
 
 
@@ -55,7 +54,7 @@ def put(
 
 def _put(store: Store, job: BundledJob) -> None:
     view, identity = job.view, job.view.spec.job
-    put_view(store, HOST, "", view)
+    put_view(store, IN_A_BUNDLE, "", view)
     for attempt, records in sorted(job.records.items()):
         put_records(store, identity, attempt, _WRITER, records)
     for attempt, line in job.facts.items():
@@ -65,6 +64,6 @@ def _put(store: Store, job: BundledJob) -> None:
             store.conn.execute("INSERT OR REPLACE INTO attempt_facts VALUES (?, ?, ?, ?)", values)
     for attempt in job.logs:
         size = os.path.getsize(locations.log_file(identity, attempt))
-        store.conn.execute(PUT_SIZE, (identity, attempt, "log", size, HOST))
+        store.conn.execute(PUT_SIZE, (identity, attempt, "log", size, IN_A_BUNDLE))
         store.conn.execute("UPDATE streams SET offset = size WHERE job = ? AND name = 'log'", [identity])
     store.conn.execute("UPDATE jobs SET complete = 1, acknowledged = 1 WHERE job = ?", [identity])

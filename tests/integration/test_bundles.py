@@ -250,3 +250,14 @@ def test_a_cut_bundle_is_refused(client: Client, job: str, other: Client, tmp_pa
     other.run("unbundle", str(file), code=1)
     assert other.json("verify", str(file), code=1)["checks"][0]["state"] == "damaged"
     assert other.json("jobs") == []
+
+
+def test_a_job_of_a_bundle_is_annotated_and_deleted_without_a_host(
+    client: Client, job: str, other: Client, tmp_path: Path
+) -> None:
+    client.run("bundle", job, str(tmp_path / "best.zip"))
+    other.run("unbundle", str(tmp_path / "best.zip"))
+    assert "next contact" not in other.run("star", job).stderr and other.job(job, sync=False)["starred"] is True
+    assert "came in a bundle" in other.run("ls", job, code=3).stderr
+    other.run("delete", "--now", "--yes", job)
+    assert other.json("jobs") == []
