@@ -48,6 +48,14 @@ def main(argv: List[str]) -> int:
         from remote_agent.environments import builder
 
         return builder.main(root, *rest)
+    if role == "take-data":
+        from remote_agent.roles import data_sets
+
+        return data_sets.take(root, *rest)
+    if role == "check-data":
+        from remote_agent.roles import data_sets
+
+        return data_sets.check(root, *rest)
     if role == "facts":
         from remote_agent.roles import look_behind_setup
 

@@ -42,6 +42,7 @@ VERBS = {
     "ls": ("ls", "List the files in a job's folder."),
     "get": ("get", "Fetch files of a job."),
     "checkout": ("checkout", "Restore a job to a folder: code, parameters, a script."),
+    "data": ("data", "Data sets on hosts: put, list, remove, verify."),
     "bundle": ("bundle", "Write jobs into one file that others can open."),
     "unbundle": ("unbundle", "Take the jobs of such a file into the store."),
     "verify": ("verify", "Check that all that was recorded of a job is here, and whole."),

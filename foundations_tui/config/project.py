@@ -65,6 +65,8 @@ class ProjectConfig:
 
 
 _MEGABYTE = 1 << 20
+DATA_SET = "data:"
+"""Begins the path of what ``foundations data put`` has sent to a host; its name follows."""
 
 
 def load_project(folder: Path) -> ProjectConfig:
@@ -153,9 +155,9 @@ def data_of(project: ProjectConfig, host: HostConfig) -> dict[str, dict[str, str
     merged = {}
     for name, entry in project.data.items():
         source = {"at": "", **entry, **{key: value for key, value in host.data.get(name, {}).items() if value}}
-        if not str(source.get("path", "")).startswith(("/", "~/")):
+        if not str(source.get("path", "")).startswith(("/", "~/", DATA_SET)):
             raise ConfigError(
-                f"{project.path}: data {name}: on {host.name} it has no path that begins with / or ~/",
+                f"{project.path}: data {name}: on {host.name} it has no path that begins with / or ~/, nor data:NAME",
                 f'set path there, or in hosts.toml: data = {{ {name} = "/where/it/is" }} for {host.name}',
             )
         merged[name] = source

@@ -14,7 +14,7 @@ from remote_agent.protocol.jobs import ENV_NAME
 if TYPE_CHECKING:
     from remote_agent.protocol.notices import NotifyTarget
 
-_PLACE_KEYS = ("path", "at")
+_PLACE_KEYS = ("path", "at", "hash")
 
 
 def delivery_of(document: Document, notify: NotifyTable | AppNotifyTable) -> NotifyTarget | None:
@@ -86,6 +86,8 @@ def data_table(document: Document, table: dict[str, Any], *above: str) -> dict[s
         for key in entry:
             if key not in _PLACE_KEYS:
                 raise document.error((*above, name, key), f"unknown key {key!r}", nearest(key, _PLACE_KEYS))
+        if entry.get("hash", "listing") != "listing":
+            raise document.error((*above, name, "hash"), f'data {name}: hash is "listing", or left out')
         places[name] = entry
     return places
 

@@ -33,7 +33,7 @@ from foundations_tui.snapshot.freeze import LeftBehind, Snapshot
 from foundations_tui.store import queries, writes
 from foundations_tui.store.process_identity import own_identity
 from foundations_tui.store.rows import JobRow
-from foundations_tui.submit import earlier_job, environment, placement, shipping
+from foundations_tui.submit import data_sets, earlier_job, environment, placement, shipping
 from foundations_tui.submit.environment import EnvironmentPreview
 from foundations_tui.submit.progress import SILENT, Progress
 from foundations_tui.submit.request import SPEC_OPTIONS, JobRequest, SubmittedJob, check, refuse_secrets
@@ -332,7 +332,7 @@ def make_spec(
         folders=frozen.empty,
         python=settings.python,
         setup="\n".join(filter(None, [settings.setup, *project.runtime.setup])),
-        data=_placed(data_of(project, settings), frozen.subdir),
+        data=_placed(data_sets.resolved(session, host, data_of(project, settings)), frozen.subdir),
         output_limit=project.output_limit,
         private=private,
         metrics=_metrics(project),

@@ -125,6 +125,11 @@ class Builds:
                     self.trash += places.take_away(Environment(self._paths, one.hash))
         return EnvironmentsAnswer(listed)
 
+    def take_trash(self) -> List[str]:
+        """Return the folders that may be removed."""
+        trash, self.trash = self.trash, []
+        return trash
+
     def _look_at_builder(self, digest: str, needed: Mapping[str, Set[str]]) -> None:
         builder = self._running[digest]
         if builder.has_ended():

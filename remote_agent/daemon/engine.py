@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Callable, Optional
+from typing import Callable, List, Optional
 
 from remote_agent.backends import Backend
 from remote_agent.core.scheduler import Capacity
@@ -86,10 +86,9 @@ class Engine:
         for job in sorted(self.builds.failed):
             self.lifecycle.give_up(job)
 
-    def empty_trash(self) -> None:
-        """Have the environments removed that were moved away."""
-        trash, self.builds.trash = self.builds.trash, []
-        self._performer.remove(trash)
+    def remove_folders(self, folders: List[str]) -> None:
+        """Have folders removed that were moved away."""
+        self._performer.remove(folders)
 
     def replan(self) -> None:
         """Look at the queue again: the capacity may have changed."""

@@ -24,7 +24,8 @@ from remote_agent.protocol.errors import AgentError, BadRequest, Conflict, NotFo
 from remote_agent.protocol.jobs import JobSpec, JobView
 from remote_agent.protocol.resources import GpuProcess, HostGpu, Resources
 from remote_agent.protocol.wire import JsonTable
-from remote_agent.storage import files, streams, unfetched
+from remote_agent.storage import data_sets, files, streams, unfetched
+from remote_agent.storage.paths import Paths
 from remote_agent.system import processes
 
 _LONGEST_WATCH = 60.0
@@ -367,8 +368,31 @@ def _environments(service: Service, request: messages.Environments) -> messages.
     """List environments; those that nobody has used for long and no job needs are removed, when that is asked for."""
     engine = service.engine
     answer = engine.builds.prune(engine.state, request.unused_for, request.preview, time.time())
-    engine.empty_trash()
+    engine.remove_folders(engine.builds.take_trash())
     return answer
+
+
+def _data_sets(service: Service, request: messages.DataSets) -> messages.DataSetsAnswer:
+    """List the data sets of this host; remove one, unless a job uses it."""
+    engine, paths = service.engine, service.paths
+    used: Dict[str, int] = {}
+    for job in (*engine.state.active, *engine.state.queue.everyone()):
+        for entry in engine.state.jobs[job].spec.data.values():
+            digest = str(entry.get("hash", ""))
+            used[digest] = used.get(digest, 0) + 1
+    if request.remove:
+        named = {one.name: one.hash for one in data_sets.names(paths)}
+        if used.get(named.get(request.remove, "")):
+            raise Conflict(f"data {request.remove} is used by {used[named[request.remove]]} jobs that run or wait")
+        gone = data_sets.drop_name(paths, request.remove)
+        if gone is not None:
+            engine.remove_folders(data_sets.trash(paths, gone))
+    return messages.DataSetsAnswer([_hosted(paths, one, used.get(one.hash, 0)) for one in data_sets.names(paths)])
+
+
+def _hosted(paths: Paths, named: data_sets.Named, in_use: int) -> messages.HostedData:
+    place, count, size = data_sets.DataSet(paths, named.hash).summary()
+    return messages.HostedData(named.name, named.hash, place, count, size, named.at, in_use)
 
 
 def _acknowledge(service: Service, request: messages.Acknowledge) -> messages.Done:
@@ -530,5 +554,6 @@ _TABLE: Dict[Type[messages.Request[Any]], Callable[[Service, Any], Reply]] = {
     messages.Samples: _samples,
     messages.ListFolder: _list,
     messages.Environments: _environments,
+    messages.DataSets: _data_sets,
     messages.Shutdown: _shutdown,
 }

@@ -83,7 +83,8 @@ class JobSpec:
     grace: float = 30.0
     """Seconds between that and KILL."""
     data: JsonTable = field(default_factory=dict)
-    """What lies on the host already, by name: {"path": where, "at": the link in the job's folder, "" for none}."""
+    """What lies on the host already, by name: {"path": where, "at": the link in the job's folder, "" for none,
+    "hash": of a data set, or "listing" when what lies there is to be listed}."""
     outputs: Tuple[str, ...] = ()
     """Patterns of the files that come back by themselves when it has ended."""
     output_limit: int = 1 << 30
@@ -219,6 +220,7 @@ _ID_OR_NONE = re.compile(r"(" + JOB_ID.pattern[:-2] + r")?\Z")
 _ANYTHING = checks.json_value(checks.LARGEST)
 """Also of what is unknown in a table."""
 _VARIABLE = checks.text(1000, ENV_NAME, "the name of a variable: letters, digits and _")
+_DATA_HASH = checks.text(64, re.compile(r"([0-9a-f]{64}|listing)?\Z"), "a SHA-256 digest, or listing")
 _METRICS = checks.record(
     {
         "direction": checks.table(checks.one_of("min", "max"), 1000, _NAME),
@@ -251,7 +253,7 @@ SPEC_CHECKS: Dict[str, checks.Check] = {
     "retry_on": checks.listing(checks.one_of(*RETRY_CLASSES), len(RETRY_CLASSES)),
     "stop_signal": checks.one_of(*STOP_SIGNALS),
     "grace": checks.number(0, LONGEST_GRACE),
-    "data": checks.table(checks.record({"path": _PATH, "at": _PATH}), 1000, _VARIABLE),
+    "data": checks.table(checks.record({"path": _PATH, "at": _PATH, "hash": _DATA_HASH}), 1000, _VARIABLE),
     "outputs": checks.listing(_PATH, 1000),
     "output_limit": checks.whole(),
     "log_limit": checks.whole(),

@@ -554,6 +554,38 @@ class Environments(Request[EnvironmentsAnswer]):
 
 
 @message
+class HostedData(Message):
+    """A data set of a host."""
+
+    name: str = field(_NAME)
+    hash: str = field(text(64, HASH, "a SHA-256 digest"))
+    path: str = field(_PATH, "")
+    """Where jobs find it; "" while it is not there whole."""
+    files: int = field(whole(), 0)
+    bytes: int = field(whole(), 0)
+    put_at: float = field(moment, 0.0)
+    in_use: int = field(whole(), 0)
+    """How many jobs run with it or wait."""
+
+
+@message
+class DataSetsAnswer(Answer):
+    """The data sets of a host."""
+
+    sets: List[HostedData] = field(sieve(nested(HostedData), MOST_JOBS))
+
+
+@message
+class DataSets(Request[DataSetsAnswer]):
+    """List the data sets of a host, or remove one that no job uses."""
+
+    METHOD = "data_sets"
+    ANSWER = DataSetsAnswer
+    remove: str = field(_NAME, "")
+    """A name; "" for none."""
+
+
+@message
 class AnnotateAnswer(Answer):
     """Jobs that this host does not have."""
 
@@ -645,7 +677,7 @@ REQUESTS: Dict[str, Type[Request[Any]]] = {
         *(Hello, Samples, Shutdown, ReleaseQuarantine, Claims),
         *(Changes, Entry, Waits, Watch, Read, StreamSizes, Acknowledge, Received),
         *(Missing, Put, Submit, SubmitMany),
-        *(Stop, Resume, Move, Delete, Prune, Annotate, Pause, Queue, ListFolder, Environments),
+        *(Stop, Resume, Move, Delete, Prune, Annotate, Pause, Queue, ListFolder, Environments, DataSets),
     )
 }
 """Each request by its name on the wire."""

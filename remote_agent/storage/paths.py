@@ -87,6 +87,8 @@ class Paths:
         self.ignored_claims = os.path.join(root, "ignored-claims.json")
         self.builds = os.path.join(root, "builds")
         """What became of tries to build environments: ``environments/places.py``."""
+        self.data = os.path.join(root, "data")
+        """Data sets that people have sent: ``storage/data_sets.py``."""
         self.tools = os.path.join(root, "tools")
         """Programs that clients have sent: uv."""
         self.interpreters = os.path.join(root, "interpreters")

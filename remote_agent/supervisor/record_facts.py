@@ -15,7 +15,7 @@ from remote_agent.protocol.facts import ControlGroup, Facts
 from remote_agent.protocol.jobs import JobSpec
 from remote_agent.protocol.supervision import StartOrder
 from remote_agent.protocol.wire import JsonTable
-from remote_agent.storage import files
+from remote_agent.storage import data_sets, files
 from remote_agent.storage.paths import AttemptPaths, JobPaths, Paths
 from remote_agent.supervisor import interpreter
 from remote_agent.supervisor.used_environment import Used
@@ -37,6 +37,8 @@ _SECRET = re.compile(r"TOKEN(?!IZERS)|KEY|PASS|PWD|SECRET|CREDENTIAL|AUTH|LICENS
 """Names that look like secrets: nobody misses those that are none."""
 _LEAST_SECRET = 4
 """Characters of a secret from which its value is looked for in other variables."""
+_MOST_LISTED = 200_000
+"""Files of data that are listed; more would hold the job up."""
 _LIMITS_SECONDS = 60
 """How long the limits of control groups are remembered."""
 
@@ -91,13 +93,21 @@ def write(
         variables=telling(env, spec.secrets, _ours(paths, order, used)),
         seed=spec.job_seed,
         deterministic=spec.deterministic,
-        data={name: {"path": os.path.expanduser(entry["path"]), "hash": None} for name, entry in spec.data.items()},
+        data={name: _datum(entry) for name, entry in spec.data.items()},
         agent=remote_agent.__version__,
         agent_hash=order.agent or None,
         client=spec.client_version or None,
     )
     attempt = paths.job(order.job).attempt(order.attempt)
     _put(attempt.early_facts if spec.setup else attempt.facts, facts.to_wire())
+
+
+def _datum(entry: JsonTable) -> JsonTable:
+    """Return what is known of data: the hash of a data set, which was checked when it came, or of a listing."""
+    path, digest = os.path.expanduser(entry["path"]), entry.get("hash") or None
+    if digest == "listing":
+        digest = data_sets.listing_hash(path, _MOST_LISTED)
+    return {"path": path, "hash": digest}
 
 
 def _ours(paths: Paths, order: StartOrder, used: Used) -> Tuple[str, ...]:

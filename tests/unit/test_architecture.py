@@ -55,6 +55,7 @@ PURE = {
         "protocol/facts",
         "protocol/urls",
         "protocol/recipes",
+        "protocol/data_sets",
     ),
     *("core/events", "core/state", "core/scheduler"),
     *("gpu/inventory", "gpu/occupancy"),
@@ -79,6 +80,7 @@ CLIENT_SEES = {
         "remote_agent.protocol.facts",
         "remote_agent.protocol.urls",
         "remote_agent.protocol.recipes",
+        "remote_agent.protocol.data_sets",
     ),
     "remote_agent.protocol.errors",
     "remote_agent.environments.pip_settings",  # pip's settings mean the same to both sides

@@ -1,0 +1,324 @@
+"""Data sets: folders that people have sent to a host once, by content, read-only, and that jobs share.
+
+    data/names/NAME.json     which data set a name means: {"hash", "at"}
+    data/HASH/files/...      its files, read-only; HASH is that of the manifest
+    data/HASH/manifest.json  what it consists of; summary.json says how much
+    data/HASH.incoming/      one that is being sent: whole files by their SHA-256, and the one that was cut
+
+A manifest is a list of (path, bytes, SHA-256, whether it is a program), sorted by path.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shutil
+from typing import BinaryIO, Iterator, List, NamedTuple, Optional, Tuple
+
+from remote_agent.protocol.data_sets import Manifest, ManifestFile, manifest_hash, manifest_of, manifest_text
+from remote_agent.protocol.errors import BadRequest, DiskFull, NotFound
+from remote_agent.protocol.facts import HASH
+from remote_agent.protocol.jobs import ENV_NAME
+from remote_agent.storage import files
+from remote_agent.storage.paths import Paths
+
+_CHUNK = 1 << 20
+_INCOMING = ".incoming"
+_MARGIN = 64 << 20
+"""Bytes that are to stay free."""
+_PART = re.compile(r"[0-9a-f]{64}\.part\Z")
+
+
+class Named(NamedTuple):
+    """A name of a data set."""
+
+    name: str
+    hash: str
+    at: float
+    """When it was given, seconds since the epoch."""
+
+
+class DataSet:
+    """One data set of a host, whether it is there or not."""
+
+    def __init__(self, paths: Paths, digest: str) -> None:
+        self.hash = digest
+        self.folder = os.path.join(paths.data, digest)
+        self.files = os.path.join(self.folder, "files")
+        self.manifest = os.path.join(self.folder, "manifest.json")
+        self.incoming = self.folder + _INCOMING
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether it can be used."""
+        return os.path.exists(self.manifest)
+
+    def summary(self) -> Tuple[str, int, int]:
+        """Return the path that jobs are given, and how many files and bytes there are; "" when it is not there."""
+        told = files.read_json(os.path.join(self.folder, "summary.json")) if self.is_whole else None
+        if not isinstance(told, dict):
+            return "", 0, 0
+        return str(told.get("place", "")), int(told.get("files", 0)), int(told.get("bytes", 0))
+
+    def read_manifest(self) -> Manifest:
+        """Return what it consists of.
+
+        Raises:
+            NotFound: it is not here. BadRequest: its manifest is damaged.
+        """
+        try:
+            with files.open_regular(self.manifest) as file:
+                data = file.read()
+        except OSError:
+            raise NotFound(f"data set {self.hash[:12]} is not on this host") from None
+        return manifest_of(data, self.hash)
+
+    def place(self, manifest: Manifest) -> str:
+        """Return the path that jobs are given: of a single file, that file."""
+        return os.path.join(self.files, manifest[0].path) if _is_single(manifest) else self.files
+
+
+def _is_single(manifest: Manifest) -> bool:
+    return len(manifest) == 1 and "/" not in manifest[0].path
+
+
+def names(paths: Paths) -> List[Named]:
+    """Return the names of the data sets of a host."""
+    found: List[Named] = []
+    try:
+        listed = sorted(os.listdir(os.path.join(paths.data, "names")))
+    except OSError:
+        return found
+    for file in listed:
+        name, dot, _ = file.rpartition(".json")
+        told = files.read_json(os.path.join(paths.data, "names", file)) if dot and ENV_NAME.match(name) else None
+        if isinstance(told, dict) and isinstance(told.get("hash"), str) and HASH.match(told["hash"]):
+            at = told.get("at")
+            found.append(Named(name, told["hash"], float(at) if isinstance(at, (int, float)) else 0.0))
+    return found
+
+
+def put_name(paths: Paths, name: str, digest: str, now: float) -> None:
+    """Have a name mean a data set."""
+    os.makedirs(os.path.join(paths.data, "names"), 0o700, exist_ok=True)
+    files.write_json(os.path.join(paths.data, "names", f"{name}.json"), {"hash": digest, "at": now})
+
+
+def drop_name(paths: Paths, name: str) -> Optional[str]:
+    """Take a name away; return the data set that no name means any more, None when another one does.
+
+    Raises:
+        NotFound: there is no such name.
+    """
+    known = {one.name: one.hash for one in names(paths)}
+    if name not in known:
+        raise NotFound(f"there is no data set {name!r} on this host")
+    os.unlink(os.path.join(paths.data, "names", f"{name}.json"))
+    digest = known.pop(name)
+    return None if digest in known.values() else digest
+
+
+class Receiver:
+    """Takes a data set in: what was sent before stays, so that a cut transfer goes on where it stopped."""
+
+    def __init__(self, paths: Paths, manifest: Manifest) -> None:
+        """Begin.
+
+        Raises:
+            DiskFull: there is no room for what is missing.
+        """
+        self._paths = paths
+        self._manifest = manifest
+        self.set = DataSet(paths, manifest_hash(manifest_text(manifest)))
+        os.makedirs(self.set.incoming, 0o700, exist_ok=True)
+        wanted = {file.sha256: file for file in manifest}
+        self.missing = [] if self.set.is_whole else [file for file in wanted.values() if not self._has(file)]
+        self.done = {file.sha256: files.size(self._part(file)) for file in self.missing if self._part_exists(file)}
+        """Bytes that are here of files that were cut."""
+        needed = sum(file.size for file in self.missing) - sum(self.done.values())
+        if needed + _MARGIN > files.free_bytes(paths.root):
+            raise DiskFull(
+                f"the data set needs {needed / 1e6:,.0f} MB, {files.free_bytes(paths.root) / 1e6:,.0f} MB are free"
+            )
+
+    def _path(self, file: ManifestFile) -> str:
+        return os.path.join(self.set.incoming, file.sha256)
+
+    def _part(self, file: ManifestFile) -> str:
+        return self._path(file) + ".part"
+
+    def _has(self, file: ManifestFile) -> bool:
+        return os.path.exists(self._path(file))
+
+    def _part_exists(self, file: ManifestFile) -> bool:
+        return 0 < files.size(self._part(file)) < file.size
+
+    def take(self, file: ManifestFile, source: BinaryIO) -> None:
+        """Take in one missing file, from where it was cut.
+
+        Raises:
+            EOFError: the transfer ended. BadRequest: it is another file than the manifest says.
+        """
+        digest, part = hashlib.sha256(), self._part(file)
+        begun = self.done.get(file.sha256, 0)
+        with open(part, "r+b" if begun else "wb") as target:
+            left = begun
+            while left:
+                known = target.read(min(left, _CHUNK))
+                if not known:
+                    raise BadRequest(f"{file.path}: what came of it before is gone; send it again")
+                digest.update(known)
+                left -= len(known)
+            left = file.size - begun
+            while left:
+                chunk = source.read(min(left, _CHUNK))
+                if not chunk:
+                    raise EOFError("the transfer was cut; send it again, it goes on from here")
+                digest.update(chunk)
+                target.write(chunk)
+                left -= len(chunk)
+            target.flush()
+            os.fdatasync(target.fileno())
+        if digest.hexdigest() != file.sha256:
+            os.unlink(part)
+            raise BadRequest(f"{file.path} changed while it was sent; send it again")
+        os.replace(part, self._path(file))
+
+    def finish(self) -> None:
+        """Put the files in their places, read-only, and the data set in its own."""
+        if self.set.is_whole:
+            shutil.rmtree(self.set.incoming, ignore_errors=True)
+            return
+        made = f"{self.set.incoming}-{os.urandom(4).hex()}"
+        try:
+            self._lay(os.path.join(made, "files"))
+            size = sum(file.size for file in self._manifest)
+            told = {"files": len(self._manifest), "bytes": size, "place": self.set.place(self._manifest)}
+            files.write_json(os.path.join(made, "summary.json"), told)
+            with open(os.path.join(made, "manifest.json"), "wb") as file:
+                file.write(manifest_text(self._manifest))
+            if not files.disk.sync_all(made):
+                files.disk.sync_folder(made)
+            try:
+                os.rename(made, self.set.folder)
+            except OSError:
+                if not self.set.is_whole:
+                    raise
+        finally:
+            _remove(made)
+        files.disk.sync_folder(self._paths.data)
+        shutil.rmtree(self.set.incoming, ignore_errors=True)
+
+    def _lay(self, top: str) -> None:
+        """Give each file its name; several of one content are one file, which nobody can write to."""
+        os.makedirs(top, 0o700)
+        for file in self._manifest:
+            target = os.path.join(top, file.path)
+            os.makedirs(os.path.dirname(target), 0o700, exist_ok=True)
+            mode = 0o500 if file.is_program else 0o400
+            source = self._path(file)
+            if os.stat(source).st_nlink > 1 and (os.stat(source).st_mode & 0o700) != mode:
+                shutil.copyfile(source, target)  # one content, two modes
+            else:
+                os.link(source, target)
+            os.chmod(target, mode)
+        for folder, _, _ in os.walk(top, topdown=False):
+            os.chmod(folder, 0o500)
+
+
+def check(paths: Paths, digest: str) -> List[str]:
+    """Hash every file of a data set; return what is wrong, in words.
+
+    Raises:
+        NotFound: it is not here. BadRequest: its manifest is damaged.
+    """
+    data_set = DataSet(paths, digest)
+    wrong: List[str] = []
+    listed = {file.path: file for file in data_set.read_manifest()}
+    for path in sorted(listed):
+        place = os.path.join(data_set.files, path)
+        try:
+            with files.open_regular(place) as file:
+                actual = _hash(file)
+        except OSError as error:
+            wrong.append(f"{path}: {error.strerror or error}")
+            continue
+        if actual != listed[path].sha256:
+            wrong.append(f"{path} is not what it was when it was sent")
+    for top, _, there in files.walk(data_set.files, lambda *_: None):
+        wrong += [
+            f"{path} was not sent"
+            for path in (os.path.relpath(os.path.join(top, name), data_set.files) for name in there)
+            if path not in listed
+        ]
+    return wrong
+
+
+def _hash(file: BinaryIO) -> str:
+    digest = hashlib.sha256()
+    for chunk in iter(lambda: file.read(_CHUNK), b""):
+        digest.update(chunk)
+    return digest.hexdigest()
+
+
+def listing_hash(path: str, most: int) -> Optional[str]:
+    """Return a hash of what lies at a path by names, sizes and times of change: cheap, and no proof of content.
+
+    Args:
+        path: a file or folder.
+        most: files at most; None is returned for more.
+    """
+    digest = hashlib.sha256()
+    for number, line in enumerate(_listing(path)):
+        if number >= most:
+            return None
+        digest.update(line)
+    return f"listing:{digest.hexdigest()}"
+
+
+def _listing(path: str) -> Iterator[bytes]:
+    if not os.path.isdir(path):
+        yield _listed(path, b"")
+        return
+    for top, folders, names_there in files.walk(path, lambda *_: None):
+        folders.sort()
+        for name in sorted(names_there):
+            place = os.path.join(top, name)
+            yield _listed(place, os.fsencode(os.path.relpath(place, path)))
+
+
+def _listed(path: str, name: bytes) -> bytes:
+    try:
+        told = os.lstat(path)
+    except OSError:
+        return name + b"\0?\n"
+    return name + f"\0{told.st_size} {told.st_mtime_ns}\n".encode()
+
+
+def _remove(folder: str) -> None:
+    for top, folders, _ in files.walk(folder, lambda *_: None):
+        try:
+            os.chmod(top, 0o700)
+        except OSError:
+            pass
+        for name in folders:
+            try:
+                os.chmod(os.path.join(top, name), 0o700)
+            except OSError:
+                pass
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def trash(paths: Paths, digest: str) -> List[str]:
+    """Move a data set out of the way, at once; return the folders that may be removed."""
+    data_set = DataSet(paths, digest)
+    gone = []
+    for folder in (data_set.folder, data_set.incoming):
+        target = f"{folder}.old-{os.urandom(4).hex()}"
+        try:
+            os.rename(folder, target)
+        except OSError:
+            continue
+        gone.append(target)
+    return gone
