@@ -68,12 +68,7 @@ def for_host(settings: Mapping[str, str], is_local: bool) -> HostIndexes:
     public = {name: value for name, value in told.items() if name not in private}
     bundle = here.get("SSL_CERT_FILE", "")
     certificates = Path(bundle) if bundle and bundle not in _SYSTEM_BUNDLES and Path(bundle).is_file() else None
-    names = sorted(
-        {
-            without_credentials(place.partition("=")[2] if "=" in place.partition("://")[0] else place)
-            for place in pip_settings.places(told)
-        }
-    )
+    names = sorted({without_credentials(place) for place in pip_settings.places(told)})
     return HostIndexes(public, private, tuple(names), certificates, tuple(left_out))
 
 

@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import tomllib
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,15 +23,19 @@ from foundations_tui.config import locations
 from foundations_tui.environments import indexes, uv_program
 from foundations_tui.environments.sources import Source
 from foundations_tui.errors import FoundationsError, UsageError
+from remote_agent.environments import pip_settings
 from remote_agent.protocol.recipes import PYLOCK, REQUIREMENTS
 from remote_agent.protocol.roles import HostTools
+from remote_agent.protocol.urls import without_credentials
 
 _SECONDS = 900
+_PYPI = "//pypi.org/"
 _MANYLINUX = (17, 28, 31, 32, 33, 34, 35, 36, 37, 38, 39, 40)
 """Versions of glibc that uv knows as ``x86_64-manylinux_2_N``."""
 _MACHINES = ("x86_64", "aarch64")
 _LOCAL_LINE = re.compile(r"\s*(-e\s|\.{1,2}(/|\s|$)|file:|\S+ @ file:)")
-_CREDENTIALS = re.compile(r"://[^/\s]*@")
+_CREDENTIALS = re.compile(r"://[^/\s@]*:[^/\s@]*@")
+_INDEX_LINE = re.compile(r"(?:-i|--index-url|--extra-index-url|--find-links)[\s=]+(\S+)\s*\Z")
 _REASON = re.compile(r"\s*(error: |× )")
 _NO_WHEEL = re.compile(r"usable wheels|Wheels are required|has no wheels|building from source is disabled")
 _BOXES = re.compile("[─-╿▶×]+ *")
@@ -103,10 +108,14 @@ def locked(source: Source, target: Target, anew: bool = False) -> Lock:
     """
     if source.how == "pylock.toml":
         return Lock(source.files[source.file].decode("utf-8", "replace"), PYLOCK)
+    if not any(content.strip() for content in source.files.values()):
+        return Lock("", REQUIREMENTS)
     kept = locations.data_folder() / "locks" / _key(source, target)
     if not anew and kept.exists():
         return _of_text(kept.read_text(encoding="utf-8"), source)
     text = _exported(source, target) if source.how in ("uv.lock", "script.lock") else _compiled(source, target)
+    known = set(pip_settings.places(indexes.variables_here()))
+    text = "".join(f"{line}\n" for line in text.splitlines() if not _names_one_of(line, known))
     if _CREDENTIALS.search(text):
         raise UsageError(
             f"{source.words}: a URL with credentials would be written into the lock of the job",
@@ -119,8 +128,20 @@ def locked(source: Source, target: Target, anew: bool = False) -> Lock:
     return _of_text(text, source)
 
 
+def _names_one_of(line: str, known: Collection[str]) -> bool:
+    """Return whether a line names an index of this machine's settings: a host is told of those apart."""
+    match = _INDEX_LINE.match(line)
+    return match is not None and without_credentials(match.group(1)) in {without_credentials(place) for place in known}
+
+
 def _of_text(text: str, source: Source) -> Lock:
-    return Lock(text, REQUIREMENTS, _registries(source))
+    """Return a lock without the lines that name indexes, and those that this machine's settings do not name."""
+    known = {without_credentials(place) for place in pip_settings.places(indexes.variables_here())}
+    lines = text.splitlines()
+    named = [match.group(1) for match in map(_INDEX_LINE.match, lines) if match]
+    kept = "".join(f"{line}\n" for line in lines if not _INDEX_LINE.match(line))
+    more = [url for url in (*named, *_registries(source)) if without_credentials(url) not in known and _PYPI not in url]
+    return Lock(kept, REQUIREMENTS, tuple(dict.fromkeys(more)))
 
 
 def _registries(source: Source) -> tuple[str, ...]:
@@ -134,7 +155,7 @@ def _registries(source: Source) -> tuple[str, ...]:
         for package in packages
         if isinstance(package, dict) and isinstance(package.get("source"), dict) and "registry" in package["source"]
     }
-    return tuple(sorted(url for url in found if "://" in url and "//pypi.org/" not in url))
+    return tuple(sorted(url for url in found if "://" in url))
 
 
 def _key(source: Source, target: Target) -> str:
@@ -169,6 +190,7 @@ def _compiled(source: Source, target: Target) -> str:
     if not target.platform:
         raise CannotLock(f"uv knows no platform {target.machine} {target.libc}")
     words = ["pip", "compile", "--quiet", "--generate-hashes", "--no-header", "--no-annotate"]
+    words += ["--emit-index-url", "--emit-find-links"]
     words += ["--only-binary", ":all:", "--python-version", target.python, "--python-platform", target.platform]
     words += ["--python", sys.executable]
     words += ["--torch-backend", target.torch_backend] if target.torch_backend else []
@@ -177,17 +199,11 @@ def _compiled(source: Source, target: Target) -> str:
     with tempfile.TemporaryDirectory() as folder:
         top = Path(folder)
         _write(top, source)
-        inputs = [posixpath.basename(source.file)]
-        if source.how == "script":
-            inputs = ["requirements.in"]
-            (top / posixpath.dirname(source.file) / inputs[0]).write_bytes(source.files[source.file])
-        elif source.how == "requirements":
-            inputs += [
-                os.path.relpath(path, posixpath.dirname(source.file) or ".")
-                for path in source.files
-                if posixpath.basename(path) == "pyproject.toml"
-            ]
-        return _without_own(_uv([*words, *inputs], top / posixpath.dirname(source.file), source))
+        projects = [path for path in source.files if posixpath.basename(path) == "pyproject.toml"]
+        inputs = projects if source.how in ("script", "project") else [source.file, *projects]
+        start = posixpath.dirname(inputs[0])
+        relative = [posixpath.relpath(path, start or ".") for path in inputs]
+        return _without_own(_uv([*words, "--", *relative], top / start, source))
 
 
 def _write(top: Path, source: Source) -> None:
@@ -220,7 +236,8 @@ def _uv(words: list[str], folder: Path, source: Source) -> str:
         uv = uv_program.here()
     except uv_program.NoUv as error:
         raise CannotLock(str(error), error.hint) from None
-    env = {**os.environ, **indexes.variables_here(), "UV_PYTHON_DOWNLOADS": "never", "UV_SYSTEM_CERTS": "1"}
+    env = {**os.environ, **indexes.variables_here(), "UV_PYTHON_DOWNLOADS": "never"}
+    env.update(UV_SYSTEM_CERTS="1", UV_NATIVE_TLS="1")  # the second is its name before 0.9
     env = {name: value for name, value in env.items() if name not in ("VIRTUAL_ENV", "UV_PROJECT_ENVIRONMENT")}
     try:
         done = subprocess.run(

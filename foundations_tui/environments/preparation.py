@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from foundations_tui.config.project import Runtime
 from foundations_tui.environments import indexes, locking, pythons, sources, torch_builds, uv_program, wheels
 from foundations_tui.environments.indexes import HostIndexes
 from foundations_tui.environments.locking import CannotLock, Lock, Target
+from foundations_tui.environments.requirements_files import lines_of, option_of
 from foundations_tui.environments.sources import AUTO, NONE, Source
 from foundations_tui.errors import HostRefused, UsageError
 from foundations_tui.snapshot.freeze import Snapshot
@@ -23,6 +24,8 @@ from remote_agent.protocol.recipes import Recipe
 from remote_agent.protocol.roles import HostPython, HostTools
 
 _ACTIVE = ("VIRTUAL_ENV", "CONDA_PREFIX")
+_LOCKED_THERE = ("requirements", "script", "project")
+"""What a host can lock, too."""
 _DOCKER = "docker is not used: its processes are the daemon's, so that a job there could not be ended; podman is"
 
 
@@ -137,7 +140,8 @@ def _of_packages(
     source: Source, host: HostConfig, tools: HostTools, wish: Wish, needs_gpu: bool, kept: Lock | None
 ) -> Prepared:
     python = _python(source, host, tools, wish)
-    target = locking.target_of(tools, python.version, wish.extras, wish.groups)
+    extras = tuple(dict.fromkeys([*wish.extras, *source.extras]))
+    target = locking.target_of(tools, python.version, extras, wish.groups)
     notes = list(source.warnings)
     lock = kept or _lock(source, target, wish, notes)
     if lock is not None and needs_gpu:
@@ -149,6 +153,8 @@ def _of_packages(
         parcel.put("lock", lock.text.encode())
     else:
         parcel.put("wanted", _wanted(source))
+        if source.constraints:
+            parcel.put("constraints", _plain(source, source.constraints))
     if places.certificates is not None:
         parcel.put("certificates", places.certificates.read_bytes())
     ships = wish.ship
@@ -159,6 +165,8 @@ def _of_packages(
             raise UsageError("--ship-wheels needs a lock, and none could be made here: " + (notes[-1] if notes else ""))
         for name, path in wheels.fetched(lock, target).items():
             parcel.put(name, path)
+    more = lock.indexes if lock is not None else source.indexes
+    variables, private = _with_indexes(places, more)
     recipe = Recipe(
         recipes.PACKAGES,
         source=source.words,
@@ -167,18 +175,18 @@ def _of_packages(
         wanted="" if lock is not None else hashlib.sha256(_wanted(source)).hexdigest(),
         python=python.version,
         platform=f"{tools.machine}-{tools.libc}",
-        indexes=list(dict.fromkeys([*places.names, *(lock.indexes if lock is not None else ())])),
-        extras=list(wish.extras),
+        indexes=list(dict.fromkeys([*places.names, *more])),
+        extras=list(extras),
         groups=list(wish.groups),
         direct=list(source.asked) or sources.direct(source),
         interpreter=python.path,
         program=program,
         objects=parcel.names,
-        variables=_with_indexes(places, lock),
+        variables=variables,
         offline=ships,
     )
     lock_text = lock.text if lock is not None else ""
-    return Prepared(recipe, source.import_path, parcel.files, places.private, lock_text, tuple(notes))
+    return Prepared(recipe, source.import_path, parcel.files, private, lock_text, tuple(notes))
 
 
 def _python(source: Source, host: HostConfig, tools: HostTools, wish: Wish) -> HostPython:
@@ -193,8 +201,11 @@ def _lock(source: Source, target: Target, wish: Wish, notes: list[str]) -> Lock 
     try:
         return locking.locked(source, target, wish.anew)
     except CannotLock as error:
-        if source.how not in ("requirements", "script", "project"):
-            raise
+        reason = "" if source.how in _LOCKED_THERE else "what it locks cannot be resolved elsewhere"
+        if target.extras or target.groups or sources.has_sources(source):
+            reason = "extras, groups and [tool.uv] count only where it is locked here"
+        if reason:
+            raise UsageError(f"{error}; {reason}", error.hint or "--runtime none runs with the host's Python") from None
         notes.append(f"the host locks what is wanted: {error}")
         return None
 
@@ -244,27 +255,31 @@ def _builder(host: HostConfig, tools: HostTools, python: HostPython, parcel: _Pa
 
 def _wanted(source: Source) -> bytes:
     """Return what a host has to lock: requirements in one file."""
-    parts = [content for path, content in source.files.items() if not path.endswith(".toml")]
-    for path, content in source.files.items():
-        if path.endswith("pyproject.toml"):
-            parts.append(sources.dependencies_of(content, path))
-    return b"".join(_plain(part) for part in parts)
+    wanted = [path for path in source.files if path not in source.constraints]
+    return _plain(source, wanted)
 
 
-def _plain(requirements: bytes) -> bytes:
-    """Return requirements without the files that they include: those are there, too."""
-    lines = requirements.decode("utf-8", "replace").splitlines()
-    return "".join(f"{line}\n" for line in lines if not sources.is_include(line)).encode()
+def _plain(source: Source, paths: Iterable[str]) -> bytes:
+    """Return files of requirements as one, without the lines that include each other."""
+    lines: list[str] = []
+    for path in paths:
+        content = source.files[path]
+        text = sources.dependencies_of(content, path) if path.endswith("pyproject.toml") else content
+        names = ("--requirement", "--constraint")
+        lines += [line for line in lines_of(text) if line.strip() and option_of(line)[0] not in names]
+    return "".join(f"{line}\n" for line in lines).encode()
 
 
-def _with_indexes(places: HostIndexes, lock: Lock | None) -> dict[str, str]:
-    """Return the variables of a build, with the indexes that a lock names itself."""
-    variables = dict(places.variables)
-    more = [url for url in (lock.indexes if lock is not None else ()) if url not in variables.get("UV_INDEX", "")]
-    if more:
-        variables["UV_INDEX"] = " ".join([*more, *variables.get("UV_INDEX", "").split()])
+def _with_indexes(places: HostIndexes, more: Sequence[str]) -> tuple[dict[str, str], dict[str, str]]:
+    """Return the variables of a build, and the private ones, with the indexes that a project names itself."""
+    variables, private = dict(places.variables), dict(places.private)
+    known = variables.get("UV_INDEX", "") + private.get("UV_INDEX", "")
+    new = [url for url in more if url not in known]
+    if new:
+        at = private if "UV_INDEX" in private else variables
+        at["UV_INDEX"] = " ".join([*new, *at.get("UV_INDEX", "").split()])
         variables["UV_INDEX_STRATEGY"] = "unsafe-best-match"
-    return variables
+    return variables, private
 
 
 def _of_conda(source: Source, host: HostConfig, tools: HostTools, wish: Wish, kept: Lock | None) -> Prepared:

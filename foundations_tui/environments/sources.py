@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from foundations_tui.environments import requirements_files
 from foundations_tui.errors import UsageError
 from foundations_tui.snapshot import git_cli, objects
 from foundations_tui.snapshot.freeze import Snapshot
@@ -21,12 +22,11 @@ _MOST_BYTES = 16 << 20
 _HEADER = re.compile(r"(?m)^# /// script$\s(?P<content>(^#(| .*)$\s)+)^# ///$")
 """PEP 723: the block of a script's metadata."""
 _PYTHON = re.compile(r"(.*/)?python[\d.]*\Z")
+_LOCAL_IN_YAML = re.compile(r"""(?m)^\s*-\s+["']?((?:-[rec]\b|--requirement|--editable|\.{1,2}/|\.\s*$).*)$""")
+_PROJECT = "pyproject.toml"
 _ENVIRONMENT_FILES = ("environment.yml", "environment.yaml")
 _OWN_ENVIRONMENTS = ("uv", "uvx", "poetry", "pipenv", "pixi", "hatch", "pdm", "conda", "mamba", "micromamba")
 """Programs that bring an environment by themselves."""
-_INCLUDE = re.compile(r"\s*(?:-r|-c|--requirement|--constraint)[\s=]+(\S+)")
-_LOCAL = re.compile(r"\s*(?:-e|--editable)[\s=]+(\S+)|\s*(\.{1,2}(?:/\S*)?(?:\[[^\]]*\])?)\s*(?:#.*)?\Z")
-_MOST_INCLUDES = 50
 _REQUIREMENT = re.compile(r"\s*([A-Za-z0-9][A-Za-z0-9._-]*)")
 """The name that a requirement begins with, PEP 508."""
 
@@ -47,6 +47,12 @@ class Source:
     """Folders below the root from which the project's own packages are imported."""
     preferred: str = ""
     """Which of the Pythons that fit ``.python-version`` names; "" for none."""
+    extras: tuple[str, ...] = ()
+    """Extras of the project that it asks for itself."""
+    constraints: tuple[str, ...] = ()
+    """Those of its files that only bound versions."""
+    indexes: tuple[str, ...] = ()
+    """Indexes that it names itself."""
     asked: tuple[str, ...] = ()
     """Names of the packages that it asks for itself, where its files are not at hand."""
     warnings: tuple[str, ...] = ()
@@ -75,7 +81,7 @@ class SnapshotFiles:
     def _list(self, folder: str) -> tuple[dict[str, str], set[str]]:
         if folder not in self._listed:
             place = [f"{folder}/"] if folder else []
-            words = ["ls-tree", "-z", "--full-tree", self._frozen.tree, *place]
+            words = ["ls-tree", "-z", "--full-tree", "--", self._frozen.tree, *place]
             listed = git_cli.run(self._frozen.shadow, *words, shadow=self._frozen.shadow).stdout
             self._listed[folder] = _sorted_out(listed)
         return self._listed[folder]
@@ -91,12 +97,6 @@ class SnapshotFiles:
         oid = self.names(folder)[name]
         _, _, content = next(iter(objects.read(self._frozen.shadow, [oid])))
         return content if len(content) <= _MOST_BYTES else b""
-
-    def everywhere(self, wanted: Sequence[str]) -> list[str]:
-        """Return the paths of all files that are called so, in whatever folder."""
-        listed = objects.entries(self._frozen.shadow, self._frozen.tree)
-        paths = [entry.path.decode("utf-8", "replace") for entry in listed if entry.kind == "blob"]
-        return [path for path in paths if posixpath.basename(path) in wanted]
 
 
 def _sorted_out(listed: bytes) -> tuple[dict[str, str], set[str]]:
@@ -166,10 +166,26 @@ def named(frozen: Snapshot, what: str, command: Sequence[str]) -> Source:
             raise UsageError(f"--runtime {what}: it has no [project] with dependencies")
         return project
     if name.endswith((".yml", ".yaml")):
-        return Source("conda", path, {path: files.read(path)})
+        return _of_conda(files, path)
     if name.endswith((".txt", ".in")):
         return _of_requirements(files, folder, name)
     raise UsageError(f"--runtime {what}: no environment is built of a file of that name")
+
+
+def nothing() -> Source:
+    """Return the source of an environment without packages: only its Python was asked for."""
+    return Source("requirements", "no packages", {"no packages": b""})
+
+
+def has_sources(source: Source) -> bool:
+    """Return whether a project says where some packages come from: another resolver would take other ones."""
+    for path, content in source.files.items():
+        if path.endswith(_PROJECT):
+            tool = _toml(content, path).get("tool", {})
+            uv = tool.get("uv") if isinstance(tool, dict) else None
+            if isinstance(uv, dict) and any(key in uv for key in ("sources", "index", "workspace")):
+                return True
+    return False
 
 
 def _image(name: str) -> Source:
@@ -194,7 +210,7 @@ def _in_folder(files: SnapshotFiles, folder: str, warnings: list[str]) -> Source
     for name in _ENVIRONMENT_FILES:
         if name in names:
             path = posixpath.join(folder, name)
-            return Source("conda", path, {path: files.read(path)})
+            return _of_conda(files, path)
     if "poetry.lock" in names:
         warnings.append(
             "poetry.lock is not supported: poetry export -o requirements.txt (or [project] in pyproject.toml) is"
@@ -221,9 +237,9 @@ def direct(source: Source) -> list[str]:
     for path, content in source.files.items():
         if path.endswith("pyproject.toml"):
             content = dependencies_of(content, path)
-        elif path.endswith((".lock", ".toml", ".yml", ".yaml")) or (path.endswith(".py") and source.how != "script"):
+        elif path in source.constraints or path.endswith((".lock", ".toml", ".yml", ".yaml", ".py")):
             continue
-        for line in content.decode("utf-8", "replace").splitlines():
+        for line in requirements_files.lines_of(content):
             match = _REQUIREMENT.match(line)
             if match is not None:
                 names.add(re.sub(r"[-_.]+", "-", match.group(1)).lower())
@@ -272,12 +288,26 @@ def _of_script(files: SnapshotFiles, path: str) -> Source | None:
     if header is None:
         return None
     lines = [line[2:] if line.startswith("# ") else line[1:] for line in header.group("content").splitlines()]
-    table = _toml("\n".join(lines), f"the header of {path}")
+    table = _toml("\n".join(lines).encode(), f"the header of {path}")
+    python = _text(table.get("requires-python"))
     if files.has(f"{path}.lock"):
-        both = {path: content, f"{path}.lock": files.read(f"{path}.lock")}
-        return Source("script.lock", f"{path}.lock", both, _text(table.get("requires-python")))
-    wanted = _requirements(table.get("dependencies", []), f"dependencies of {path}")
-    return Source("script", path, {path: wanted}, _text(table.get("requires-python")))
+        return Source(
+            "script.lock", f"{path}.lock", {path: content, f"{path}.lock": files.read(f"{path}.lock")}, python
+        )
+    _requirements(table.get("dependencies", []), f"dependencies of {path}")
+    return Source("script", path, {_PROJECT: _project_of(table, python)}, python)
+
+
+def _project_of(header: dict[str, Any], python: str) -> bytes:
+    """Return a script's header as a project, so that its [tool.uv] counts."""
+    import tomlkit
+
+    project = {"name": "script", "version": "0", "dependencies": header.get("dependencies", [])}
+    if python:
+        project["requires-python"] = python
+    tool = header.get("tool", {})
+    uv = tool.get("uv") if isinstance(tool, dict) else None
+    return tomlkit.dumps({"project": project, **({"tool": {"uv": uv}} if isinstance(uv, dict) else {})}).encode()
 
 
 def _of_uv_lock(files: SnapshotFiles, folder: str) -> Source:
@@ -285,76 +315,75 @@ def _of_uv_lock(files: SnapshotFiles, folder: str) -> Source:
     if not files.has(posixpath.join(folder, "pyproject.toml")):
         raise UsageError(f"{lock}: no pyproject.toml is beside it")
     content = files.read(lock)
-    table = _toml(content.decode("utf-8", "replace"), lock)
-    wanted = [path for path in files.everywhere(["pyproject.toml"]) if path.startswith(f"{folder}/" if folder else "")]
-    projects = {path: files.read(path) for path in wanted}
+    table = _toml(content, lock)
+    members = [posixpath.normpath(posixpath.join(folder, place)) for place in _members(table)]
+    places = [
+        posixpath.join("" if place == "." else place, _PROJECT) for place in members if not place.startswith("..")
+    ]
+    projects = {
+        path: files.read(path) for path in dict.fromkeys([posixpath.join(folder, _PROJECT), *places]) if files.has(path)
+    }
     own = [posixpath.dirname(path) for path, text in projects.items() if _is_package(path, text)]
     paths = tuple(path for one in own for path in _import_path(files, one))
     return Source("uv.lock", lock, {lock: content, **projects}, _text(table.get("requires-python")), paths)
 
 
+def _of_conda(files: SnapshotFiles, path: str) -> Source:
+    content = files.read(path)
+    local = _LOCAL_IN_YAML.search(content.decode("utf-8", "replace"))
+    if local is not None:
+        raise UsageError(
+            f"{path}: {local.group(1).strip()!r} names files of the project, which conda does not get",
+            "list the packages themselves; --runtime none runs with the host's Python",
+        )
+    return Source("conda", path, {path: content})
+
+
+def _members(lock: dict[str, Any]) -> list[str]:
+    """Return the folders of the packages that a uv.lock has of the project itself."""
+    packages = lock.get("package", [])
+    sources_of = [package.get("source") for package in packages if isinstance(package, dict)]
+    kinds = ("editable", "virtual", "directory")
+    return [str(source[kind]) for source in sources_of if isinstance(source, dict) for kind in kinds if kind in source]
+
+
 def _of_pylock(files: SnapshotFiles, folder: str, name: str) -> Source:
     path = posixpath.join(folder, name)
     content = files.read(path)
-    table = _toml(content.decode("utf-8", "replace"), path)
+    table = _toml(content, path)
     return Source("pylock.toml", path, {path: content}, _text(table.get("requires-python")), _own(files, folder))
 
 
 def _of_requirements(files: SnapshotFiles, folder: str, name: str) -> Source:
     path = posixpath.join(folder, name)
-    contents: dict[str, bytes] = {}
-    is_installed: list[str] = []
-    _gather(files, path, contents, is_installed)
+    gathered = requirements_files.gather(path, lambda other: files.read(other) if files.has(other) else None)
+    contents, extras = dict(gathered.files), list[str]()
     paths: list[str] = list(_own(files, folder))
-    for place in is_installed:
+    warnings: list[str] = []
+    for place, named_extras in gathered.folders.items():
         project = _of_project(files, place)
         if project is not None:
             contents.update(project.files)
+            extras += named_extras
+        else:
+            warnings.append(f"what {place or 'the project'} needs itself is computed by a program: list it in {name}")
         paths += [part for part in _import_path(files, place) if part not in paths]
     python = ""
     own = posixpath.join(folder, "pyproject.toml")
     if files.has(own):
-        table = _toml(files.read(own).decode("utf-8", "replace"), own).get("project", {})
+        table = _toml(files.read(own), own).get("project", {})
         python = _text(table.get("requires-python")) if isinstance(table, dict) else ""
-    return Source("requirements", path, contents, python, tuple(paths))
-
-
-def _gather(files: SnapshotFiles, path: str, contents: dict[str, bytes], installed: list[str]) -> None:
-    """Take in a file of requirements with all that it includes; lines that mean folders of the project are taken out.
-
-    Raises:
-        UsageError: it includes a file that was not shipped, or too many.
-    """
-    if path in contents:
-        return
-    if len(contents) >= _MOST_INCLUDES:
-        raise UsageError(f"{path}: more than {_MOST_INCLUDES} files of requirements")
-    kept: list[str] = []
-    contents[path] = b""
-    for line in files.read(path).decode("utf-8-sig", "replace").splitlines():
-        local = _LOCAL.match(line)
-        if local is not None:
-            place = (local.group(1) or local.group(2)).partition("[")[0].removeprefix("file:")
-            if "://" in place:
-                kept.append(line)
-                continue
-            installed.append(_below(path, place))
-            continue
-        include = _INCLUDE.match(line)
-        if include is not None and "://" not in include.group(1):
-            other = _below(path, include.group(1).strip("\"'"))
-            if not files.has(other):
-                raise UsageError(f"{path} names {include.group(1)}, which is not among the files that are shipped")
-            _gather(files, other, contents, installed)
-        kept.append(line)
-    contents[path] = "\n".join([*kept, ""]).encode()
-
-
-def _below(path: str, place: str) -> str:
-    folder = posixpath.normpath(posixpath.join(posixpath.dirname(path), place))
-    if folder.startswith(("../", "/")) or folder == "..":
-        raise UsageError(f"{path} names {place}, which lies outside of what is shipped")
-    return "" if folder == "." else folder
+    return Source(
+        "requirements",
+        path,
+        contents,
+        python,
+        tuple(paths),
+        extras=tuple(extras),
+        constraints=tuple(sorted(gathered.constraints)),
+        indexes=tuple(gathered.indexes),
+        warnings=tuple(warnings),
+    )
 
 
 def _of_project(files: SnapshotFiles, folder: str) -> Source | None:
@@ -362,7 +391,7 @@ def _of_project(files: SnapshotFiles, folder: str) -> Source | None:
     if not files.has(path):
         return None
     content = files.read(path)
-    project = _toml(content.decode("utf-8", "replace"), path).get("project")
+    project = _toml(content, path).get("project")
     if not isinstance(project, dict):
         return None
     if "dependencies" not in project:  # it has none, or a program computes them
@@ -383,7 +412,7 @@ def _own(files: SnapshotFiles, folder: str) -> tuple[str, ...]:
 
 
 def _is_package(path: str, content: bytes) -> bool:
-    table = _toml(content.decode("utf-8", "replace"), path)
+    table = _toml(content, path)
     uv = table.get("tool", {}).get("uv", {}) if isinstance(table.get("tool"), dict) else {}
     told = uv.get("package") if isinstance(uv, dict) else None
     return bool(told) if isinstance(told, bool) else "build-system" in table
@@ -397,9 +426,9 @@ def _import_path(files: SnapshotFiles, folder: str) -> tuple[str, ...]:
 # --- reading ----------------------------------------------------------------------------------------------------
 
 
-def _toml(text: str, where: str) -> dict[str, Any]:
+def _toml(content: bytes, where: str) -> dict[str, Any]:
     try:
-        return tomllib.loads(text)
+        return tomllib.loads(content.decode("utf-8-sig", "replace"))
     except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise UsageError(f"{where} is no TOML: {error}", "--runtime none runs with the host's Python") from None
 
@@ -412,14 +441,8 @@ def _requirements(wanted: object, where: str) -> bytes:
 
 def dependencies_of(content: bytes, where: str) -> bytes:
     """Return the dependencies in [project] of a pyproject.toml as requirements."""
-    project = _toml(content.decode("utf-8", "replace"), where).get("project", {})
+    project = _toml(content, where).get("project", {})
     return _requirements(project.get("dependencies", []) if isinstance(project, dict) else [], where)
-
-
-def is_include(line: str) -> bool:
-    """Return whether a line of requirements names another file of them."""
-    match = _INCLUDE.match(line)
-    return match is not None and "://" not in match.group(1)
 
 
 def _text(value: object) -> str:

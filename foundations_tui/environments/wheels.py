@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import os
 import re
@@ -10,10 +11,13 @@ import sys
 import tempfile
 from pathlib import Path
 
+from packaging.markers import Marker
+
 from foundations_tui.config import locations
 from foundations_tui.environments import indexes
 from foundations_tui.environments.locking import Lock, Target
 from foundations_tui.errors import FoundationsError
+from remote_agent.environments.pip_settings import plain_url
 from remote_agent.protocol.recipes import REQUIREMENTS
 
 _SECONDS = 3600
@@ -46,11 +50,39 @@ def _fetch(lock: Lock, target: Target, folder: Path) -> None:
     folder.parent.mkdir(exist_ok=True, mode=0o700)
     with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
         top = Path(scratch)
-        (top / "lock.txt").write_text(lock.text, encoding="utf-8")
+        (top / "lock.txt").write_text(_for_target(lock.text, target), encoding="utf-8")
         (top / "wheels").mkdir()
         if _PINNED.search(lock.text):
             _download(lock, target, top)
-        (top / "wheels").rename(folder)
+        with contextlib.suppress(OSError):  # another submit was faster
+            (top / "wheels").rename(folder)
+
+
+def _for_target(text: str, target: Target) -> str:
+    """Return the requirements of a lock that apply to a host: pip would judge them by this machine."""
+    minor = ".".join(target.python.split(".")[:2])
+    there = {
+        "python_version": minor,
+        "python_full_version": target.python,
+        "implementation_version": target.python,
+        "implementation_name": "cpython",
+        "platform_python_implementation": "CPython",
+        "os_name": "posix",
+        "sys_platform": "linux",
+        "platform_system": "Linux",
+        "platform_machine": target.machine,
+    }
+    kept: list[str] = []
+    is_kept = True
+    for line in text.splitlines():
+        if line and not line[0].isspace():
+            requirement, separator, marker = line.partition(" ;")
+            marker = marker.strip().removesuffix("\\").strip()
+            is_kept = not separator or Marker(marker).evaluate(there)
+            line = f"{requirement} \\" if separator and line.rstrip().endswith("\\") else requirement
+        if is_kept:
+            kept.append(line)
+    return "".join(f"{line}\n" for line in kept)
 
 
 def _download(lock: Lock, target: Target, top: Path) -> None:
@@ -87,8 +119,15 @@ def _download(lock: Lock, target: Target, top: Path) -> None:
 
 def _for_pip(variables: dict[str, str]) -> dict[str, str]:
     """Return what uv was told of indexes as pip has it: a user may have told only uv."""
-    names = {"UV_DEFAULT_INDEX": "PIP_INDEX_URL", "UV_INDEX": "PIP_EXTRA_INDEX_URL", "UV_FIND_LINKS": "PIP_FIND_LINKS"}
-    return {pip: variables[uv].replace(",", " ") for uv, pip in names.items() if variables.get(uv)}
+    names = {
+        "UV_INDEX_URL": "PIP_INDEX_URL",
+        "UV_DEFAULT_INDEX": "PIP_INDEX_URL",
+        "UV_EXTRA_INDEX_URL": "PIP_EXTRA_INDEX_URL",
+        "UV_INDEX": "PIP_EXTRA_INDEX_URL",
+        "UV_FIND_LINKS": "PIP_FIND_LINKS",
+    }
+    told = {pip: variables[uv].replace(",", " ").split() for uv, pip in names.items() if variables.get(uv)}
+    return {pip: " ".join(map(plain_url, places)) for pip, places in told.items()}
 
 
 def _platforms(target: Target) -> list[str]:

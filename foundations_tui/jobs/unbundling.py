@@ -19,6 +19,7 @@ from foundations_tui.snapshot import objects, shadows
 from foundations_tui.store import write_bundles
 from foundations_tui.store.db import Store
 from foundations_tui.store.rows import json_value
+from foundations_tui.store.write_bundles import BundledJob
 from foundations_tui.sync import unpacking
 from foundations_tui.text.sanitize import one_line
 from remote_agent.protocol import facts as recorded_facts
@@ -31,22 +32,6 @@ _LARGEST_JSON = 64 << 20
 _LARGEST_FILE = 4 << 30
 _LARGEST_RECORDS = 2 << 30
 Told = Callable[[str], None]
-
-
-@dataclass(frozen=True)
-class BundledJob:
-    """One job of a bundle, read and checked."""
-
-    view: JobView
-    host: str
-    records: dict[int, list[Record]]
-    """By attempt."""
-    facts: dict[int, bytes]
-    """Lines of facts, by attempt."""
-    artifacts: list[str]
-    """Names in the bundle."""
-    logs: dict[int, str]
-    """Names in the bundle, by attempt."""
 
 
 @dataclass

@@ -6,8 +6,10 @@ import json
 import os
 import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import Any
 
+from foundations.records import Record
 from foundations_tui.config import locations
 from foundations_tui.config.hosts import IN_A_BUNDLE
 from foundations_tui.store import write_facts
@@ -15,14 +17,28 @@ from foundations_tui.store.cursors import PUT_SIZE
 from foundations_tui.store.db import Store
 from foundations_tui.store.rows import json_value
 from foundations_tui.store.write_records import put_records
-from foundations_tui.store.writes import put_view
+from foundations_tui.store.writes import put_bundled
 from remote_agent.protocol.facts import Package, facts_of
 from remote_agent.protocol.jobs import JobView
 
-if TYPE_CHECKING:
-    from foundations_tui.jobs.unbundling import BundledJob
-
 _WRITER = "bundle"
+
+
+@dataclass(frozen=True)
+class BundledJob:
+    """One job of a bundle, read and checked."""
+
+    view: JobView
+    host: str
+    """Where it ran."""
+    records: dict[int, list[Record]]
+    """By attempt."""
+    facts: dict[int, bytes]
+    """Lines of facts, by attempt."""
+    artifacts: list[str]
+    """Names in the bundle."""
+    logs: dict[int, str]
+    """Names in the bundle, by attempt."""
 
 
 def known(conn: sqlite3.Connection, view: JobView) -> bool | None:
@@ -54,7 +70,7 @@ def put(
 
 def _put(store: Store, job: BundledJob) -> None:
     view, identity = job.view, job.view.spec.job
-    put_view(store, IN_A_BUNDLE, "", view)
+    put_bundled(store, view)
     for attempt, records in sorted(job.records.items()):
         put_records(store, identity, attempt, _WRITER, records)
     for attempt, line in job.facts.items():
@@ -66,4 +82,3 @@ def _put(store: Store, job: BundledJob) -> None:
         size = os.path.getsize(locations.log_file(identity, attempt))
         store.conn.execute(PUT_SIZE, (identity, attempt, "log", size, IN_A_BUNDLE))
         store.conn.execute("UPDATE streams SET offset = size WHERE job = ? AND name = 'log'", [identity])
-    store.conn.execute("UPDATE jobs SET complete = 1, acknowledged = 1 WHERE job = ?", [identity])

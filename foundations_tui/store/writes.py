@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from foundations.records import Record, valid_text
 from foundations_tui.config import locations
+from foundations_tui.config.hosts import IN_A_BUNDLE
 from foundations_tui.store import series
 from foundations_tui.store.cursors import PUT_SIZE, may_speak_of
 from foundations_tui.store.db import Store, upsert
@@ -36,7 +37,7 @@ def add_intents(store: Store, specs: list[JobSpec], host: str, submitter: str) -
     """Write down that jobs are about to be sent, before anything is."""
     with store.transaction():
         for spec in specs:
-            put_view(store, host, "", JobView(spec, JobState.SUBMITTING, 0))
+            _put_view(store, host, "", JobView(spec, JobState.SUBMITTING, 0))
         store.conn.executemany("UPDATE jobs SET submitter = ? WHERE job = ?", [(submitter, spec.job) for spec in specs])
 
 
@@ -65,7 +66,7 @@ def put_acknowledged(store: Store, host: str, journal: str, views: Iterable[JobV
         known, seq = cursor(store, host)
         for view in views:
             if (journal != known or view.seq > seq) and may_speak_of(store.conn, host, view.spec.job, journal):
-                put_view(store, host, journal, view)
+                _put_view(store, host, journal, view)
 
 
 def intents(store: Store, host: str) -> list[tuple[str, str]]:
@@ -147,7 +148,7 @@ def put_changes(store: Store, host: str, base: tuple[str, int], page: ChangesAns
             return False
         for view in views:
             if may_speak_of(conn, host, view.spec.job, page.journal):
-                put_view(store, host, page.journal, view)
+                _put_view(store, host, page.journal, view)
         for job in page.deleted:
             if conn.execute("SELECT 1 FROM jobs WHERE job = ? AND host = ?", [job, host]).fetchone():
                 _forget(store, job)
@@ -288,7 +289,7 @@ def put_outputs(store: Store, job: str, facts: JsonTable) -> None:
 def put_run(store: Store, view: JobView) -> None:
     """Take in a run of this machine: a job of ``local`` that no agent knows."""
     with store.transaction():
-        put_view(store, "local", "", view)
+        _put_view(store, "local", "", view)
 
 
 def put_imported(store: Store, view: JobView, records: list[Record]) -> tuple[bool, bool]:
@@ -301,7 +302,7 @@ def put_imported(store: Store, view: JobView, records: list[Record]) -> tuple[bo
         before = _imported(conn, job)
         series.forget(conn, job)
         conn.execute("DELETE FROM facts WHERE job = ? AND writer = ?", [job, _IMPORT])
-        put_view(store, "local", "", view)
+        _put_view(store, "local", "", view)
         put_records(store, job, view.attempt, _IMPORT, records)
         conn.execute("UPDATE jobs SET complete = 1, acknowledged = 1 WHERE job = ?", [job])
         return not before, before != _imported(conn, job)
@@ -328,11 +329,16 @@ def put_run_complete(store: Store, job: str) -> None:
         conn.execute("UPDATE annotations SET sent = 1 WHERE job = ?", [job])
 
 
-# --- inside a transaction ---------------------------------------------------------------------------------------
+def put_bundled(store: Store, view: JobView) -> None:
+    """Take in a job that came in a bundle, within a transaction; it never changes."""
+    _put_view(store, IN_A_BUNDLE, "", view)
+    store.conn.execute("UPDATE jobs SET complete = 1, acknowledged = 1 WHERE job = ?", [view.spec.job])
 
 
-def put_view(store: Store, host: str, journal: str, view: JobView) -> None:
-    """Take in what a host says of a job, within a transaction."""
+# --- inside: called within a transaction ------------------------------------------------------------------------
+
+
+def _put_view(store: Store, host: str, journal: str, view: JobView) -> None:
     spec, wire = view.spec, view.spec.to_wire()
     row = {
         "job": spec.job,

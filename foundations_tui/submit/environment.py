@@ -173,7 +173,14 @@ def _prepared(
         raise UsageError("--exact means the environment of the job that is run again: no other may be asked for")
     source = preparation.source_of(frozen, request.command, wanted, host)
     if source is None or source.how == sources.NONE:
-        return Prepared(notes=source.warnings if source is not None else ())
+        if wanted.runtime == sources.NONE or not (wanted.python or wanted.extras or wanted.groups or wanted.ship):
+            return Prepared(notes=source.warnings if source is not None else ())
+        if wanted.extras or wanted.groups or wanted.ship:
+            raise UsageError(
+                "--extra, --with-group and --ship-wheels mean packages, and the project names none",
+                "a header of the script, uv.lock, requirements.txt, [project] dependencies: docs/environments.md",
+            )
+        source = sources.nothing()
     tools = host_tools(session, host.name, progress)
     progress.stage(f"locking {source.words}")
     return preparation.prepared(source, host, tools, wanted, bool(request.gpus))

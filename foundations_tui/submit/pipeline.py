@@ -339,6 +339,7 @@ def make_spec(
         git=frozen.git,
         created_at=time.time(),
         client_version=__version__,
+        own_setup=project.runtime.setup,
         environment=in_specification(prepared.recipe) if prepared.recipe is not None else {},
         import_path=prepared.import_path,
         template=request.template,
@@ -347,9 +348,14 @@ def make_spec(
             **{name: getattr(request, name) for name in SPEC_OPTIONS},
             "project": request.project or project.project or _named_by(frozen.root) or "default",
             "outputs": request.outputs or project.outputs,
-            "env": {**own, **settings.env, **project.env, **request.env},
+            "env": {**own, **_public(settings.env, prepared.private), **project.env, **request.env},
         },
     )
+
+
+def _public(env: Mapping[str, str], private: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables of a host without those that only its builds get: credentials of indexes."""
+    return {name: value for name, value in env.items() if name not in private}
 
 
 def _placed(data: dict[str, dict[str, str]], subdir: str) -> dict[str, dict[str, str]]:

@@ -73,7 +73,9 @@ class Builds:
         self._killed: Dict[str, int] = {}
         """How often a builder of an environment was killed."""
         self._looked_at = 0.0
-        self._is_clean = False
+        self._is_taken_up = False
+        self._given_away: Set[str] = set()
+        """Folders that were given to be removed."""
         self.trash: List[str] = []
         """Folders of environments that are to be removed."""
         self.words: Dict[str, str] = {}
@@ -88,19 +90,23 @@ class Builds:
 
     def look(self, state: HostState) -> bool:
         """Look at what waiting jobs need, start and end builders, and say whether anything has changed."""
+        self._take_up()
         needed = state.queue.by_environment
         if not needed and not self._running:
             self.words, self.failed = {}, set()
             return False
         self._looked_at = time.monotonic()
         before = (dict(self.words), set(self.failed))
-        self.failed &= {job for jobs in needed.values() for job in jobs}
+        # Who is paused waits for what will be when it goes on: a failure of today says nothing to that.
+        self.failed = {job for job in self.failed if job in state.queue and state.may_start(job)}
         for digest in list(self._running):
             self._look_at_builder(digest, needed)
         self.words = {}
-        for digest in list(needed):
-            if needed[digest] - self.failed:
+        for digest, jobs in list(needed.items()):
+            if any(job not in self.failed and state.may_start(job) for job in jobs):
                 self._look_at_need(digest, state)
+            elif jobs & self.failed:
+                self.words[digest] = "environment: could not be built"
         return before != (self.words, self.failed)
 
     def prune(self, state: HostState, unused_for: Optional[float], preview: bool, now: float) -> EnvironmentsAnswer:
@@ -130,12 +136,27 @@ class Builds:
         trash, self.trash = self.trash, []
         return trash
 
+    def _take_up(self) -> None:
+        """Once: take over the builders that an earlier daemon has started, and have removed what killed ones left."""
+        if self._is_taken_up:
+            return
+        self._is_taken_up = True
+        for attempt in places.all_tries(self._paths):
+            if attempt.is_alive() and not os.path.exists(attempt.end):
+                self._running[os.path.basename(os.path.dirname(attempt.folder))] = _Running(attempt, None)
+        self._give_away(places.remains(self._paths))
+
+    def _give_away(self, folders: List[str]) -> None:
+        """Have folders removed, each once: that takes longer than the daemon may."""
+        self.trash += [folder for folder in folders if folder not in self._given_away]
+        self._given_away.update(folders)
+
     def _look_at_builder(self, digest: str, needed: Mapping[str, Set[str]]) -> None:
         builder = self._running[digest]
         if builder.has_ended():
             del self._running[digest]
-            places.remove_remains(self._paths, digest)
-            self._take_end(digest, builder.attempt, needed.get(digest, set()))
+            self._give_away(places.remains(self._paths, digest))
+            self._take_end(digest, builder, needed.get(digest, set()))
         elif digest not in needed:
             now = time.monotonic()
             if builder.kill_at is None:
@@ -144,13 +165,16 @@ class Builds:
             elif now > builder.kill_at:
                 builder.signal(signal.SIGKILL)
 
-    def _take_end(self, digest: str, attempt: Try, jobs: Set[str]) -> None:
+    def _take_end(self, digest: str, builder: _Running, jobs: Set[str]) -> None:
+        attempt = builder.attempt
         end = files.read_json(attempt.end)
         if isinstance(end, dict):
             self._killed.pop(digest, None)
             if end.get("words"):
                 self.failed |= jobs
             return
+        if builder.kill_at is not None:
+            return  # we have ended it
         self._killed[digest] = self._killed.get(digest, 0) + 1
         if self._killed[digest] >= _MOST_KILLED and jobs:
             del self._killed[digest]
@@ -159,7 +183,7 @@ class Builds:
             self.failed |= jobs
 
     def _look_at_need(self, digest: str, state: HostState) -> None:
-        job = min(state.queue.by_environment[digest] - self.failed)
+        job = next(iter(state.queue.by_environment[digest]))
         recipe = recipe_of(state.jobs[job].spec.environment)
         if recipe is not None and Environment(self._paths, digest).is_built(recipe.kind):
             return
@@ -174,14 +198,8 @@ class Builds:
         self.words[digest] = "environment: is being built" if percent is None else f"environment: {percent} %"
 
     def _begin(self, digest: str, recipe: Recipe, state: HostState) -> Optional[_Running]:
-        """Take over a builder that runs, or start one; None while too many run or the host has no process."""
-        if not self._is_clean:
-            self._is_clean = True
-            places.remove_remains(self._paths)
-        earlier = places.tries(self._paths, digest)
-        if earlier and earlier[-1][1].is_alive() and not os.path.exists(earlier[-1][1].end):
-            self._running[digest] = _Running(earlier[-1][1], None)
-        elif len(self._running) < _MOST_AT_ONCE:
+        """Start a builder; None while too many run or the host has no process."""
+        if len(self._running) < _MOST_AT_ONCE:
             try:
                 self._running[digest] = self._started(digest, recipe, self._private(digest, state))
             except OSError:

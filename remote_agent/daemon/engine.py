@@ -21,6 +21,9 @@ from remote_agent.storage.journal import Journal
 from remote_agent.storage.objects import ObjectStore
 from remote_agent.storage.paths import Paths
 
+_MOST_GIVEN_UP = 4
+"""Attempts at once that only say why their environment could not be built."""
+
 
 class Engine:
     """One turn after the other: news, requests, a plan, a commit."""
@@ -83,7 +86,10 @@ class Engine:
     def _look_at_environments(self) -> None:
         """See which environments are there that waiting jobs need; what could not be built ends its jobs."""
         self.builds.look(self.state)
-        for job in sorted(self.builds.failed):
+        self.remove_folders(self.builds.take_trash())
+        room = _MOST_GIVEN_UP - sum(1 for lease in self.state.leases.values() if lease.is_empty)
+        for job in sorted(self.builds.failed)[: max(0, room)]:
+            self.builds.failed.discard(job)
             self.lifecycle.give_up(job)
 
     def remove_folders(self, folders: List[str]) -> None:

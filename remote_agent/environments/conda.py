@@ -8,9 +8,9 @@ from __future__ import annotations
 import os
 import re
 import shutil
-from typing import Dict, List, Tuple
+from typing import Dict, List
 
-from remote_agent.environments import places
+from remote_agent.environments import places, sealing
 from remote_agent.environments.packages import keep_lock
 from remote_agent.environments.steps import BuildFailed, Steps
 from remote_agent.protocol.recipes import EXPLICIT, Recipe
@@ -41,13 +41,13 @@ def build(paths: Paths, recipe: Recipe, steps: Steps, folder: str, scratch: str)
     steps.env.setdefault("MAMBA_ROOT_PREFIX", os.path.join(places.cache(paths), "mamba"))
     try:
         _create(paths, recipe, steps, program, place, scratch)
-        conda_lines, pip_lines = _listed(steps, program, place)
+        lines = ["@EXPLICIT", *_of_conda(place), *(_PIP + line for line in _of_pip(place))]
+        sealing.protect(place)
     except BaseException:
         places.remove(place)
         raise
     os.symlink(os.path.join(os.pardir, os.path.basename(place)), os.path.join(folder, "env"))
-    lock = "".join(f"{line}\n" for line in ["@EXPLICIT", *conda_lines, *(_PIP + line for line in pip_lines)])
-    return keep_lock(paths, lock.encode())
+    return keep_lock(paths, "".join(f"{line}\n" for line in lines).encode())
 
 
 def _create(paths: Paths, recipe: Recipe, steps: Steps, program: str, place: str, scratch: str) -> None:
@@ -70,10 +70,16 @@ def _create(paths: Paths, recipe: Recipe, steps: Steps, program: str, place: str
             steps.run([python, "-m", "pip", "install", "--no-deps", "--no-input", *pinned])
 
 
-def _listed(steps: Steps, program: str, place: str) -> Tuple[List[str], List[str]]:
-    """Return the URLs of conda's packages with their hashes, and pip's packages as NAME==VERSION."""
-    lines = steps.run([program, "list", "--explicit", "--md5", "--prefix", place])
-    return [line.strip() for line in lines if _URL.match(line.strip())], _of_pip(place)
+def _of_conda(place: str) -> List[str]:
+    """Return the URLs of conda's packages with their hashes, as ``conda list --explicit --md5`` has them."""
+    lines: List[str] = []
+    folder = os.path.join(place, "conda-meta")
+    for name in sorted(os.listdir(folder)) if os.path.isdir(folder) else ():
+        told = files.read_json(os.path.join(folder, name)) if name.endswith(".json") else None
+        if isinstance(told, dict) and isinstance(told.get("url"), str) and _URL.match(told["url"]):
+            digest = told.get("md5")
+            lines.append(told["url"] + (f"#{digest}" if isinstance(digest, str) else ""))
+    return lines
 
 
 def _of_pip(place: str) -> List[str]:

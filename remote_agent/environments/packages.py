@@ -10,6 +10,7 @@ import shutil
 from typing import Dict, List, Mapping
 
 from remote_agent.environments import places, sealing
+from remote_agent.environments.pip_settings import plain_url
 from remote_agent.environments.places import Environment
 from remote_agent.environments.steps import BuildFailed, Steps
 from remote_agent.protocol.recipes import PYLOCK, Recipe
@@ -17,9 +18,15 @@ from remote_agent.storage import files
 from remote_agent.storage.objects import ObjectStore
 from remote_agent.storage.paths import Paths
 
-_NO_FILES = ("lock", "wanted", "uv", "certificates")
+_NO_FILES = ("lock", "wanted", "constraints", "uv", "certificates")
 """Objects that are no wheels."""
-_PIP_NAMES = {"UV_DEFAULT_INDEX": "PIP_INDEX_URL", "UV_INDEX": "PIP_EXTRA_INDEX_URL", "UV_FIND_LINKS": "PIP_FIND_LINKS"}
+_PIP_NAMES = {
+    "UV_INDEX_URL": "PIP_INDEX_URL",
+    "UV_DEFAULT_INDEX": "PIP_INDEX_URL",
+    "UV_EXTRA_INDEX_URL": "PIP_EXTRA_INDEX_URL",
+    "UV_INDEX": "PIP_EXTRA_INDEX_URL",
+    "UV_FIND_LINKS": "PIP_FIND_LINKS",
+}
 _HASH = re.compile(r"--hash=|#sha256=")
 _STANDALONE = re.compile(r"\s*[^\s#-]")
 """A line of requirements that names a package."""
@@ -77,7 +84,8 @@ class PackagesBuild:
         if recipe.lock and hashlib.sha256(content).hexdigest() != recipe.lock:
             raise BuildFailed("the lock that came with the job is damaged; submit it again")
         digest = keep_lock(self._paths, content)
-        steps.env.pop("UV_CONSTRAINT", None)  # the host's own say nothing to what is locked
+        for name in ("UV_CONSTRAINT", "PIP_CONSTRAINT"):
+            steps.env.pop(name, None)  # they say nothing to what is locked
         if uv:
             self._install_with_uv(uv, lock)
         else:
@@ -104,11 +112,13 @@ class PackagesBuild:
         if not oid:
             return self._recipe.program
         path = os.path.join(self._paths.tools, f"uv-{oid}")
-        if not os.path.exists(path):
+        if files.size(path) != files.size(self._objects.path(oid)):
             os.makedirs(self._paths.tools, 0o700, exist_ok=True)
             temporary = f"{path}.{os.getpid()}.tmp"
             self._copy(oid, temporary)
             os.chmod(temporary, 0o700)
+            with open(temporary, "rb") as file:
+                os.fsync(file.fileno())
             os.replace(temporary, path)
         return path
 
@@ -146,6 +156,9 @@ class PackagesBuild:
             except OSError:
                 raise BuildFailed("its lock is not on this host any more; submit it again") from None
         wanted = self._put("requirements.in", "wanted")
+        if "constraints" in recipe.objects:
+            constraints = self._put("constraints.txt", "constraints")
+            self._steps.env.update(UV_CONSTRAINT=constraints, PIP_CONSTRAINT=constraints)
         lock = os.path.join(self._scratch, "lock.txt")
         python = os.path.join(self._prefix, "bin", "python")
         if uv:
@@ -154,9 +167,9 @@ class PackagesBuild:
         else:
             pip = [python, "-m", "pip", "--disable-pip-version-check"]
             self._steps.run([*pip, "install", "--no-input", "--progress-bar", "off", "-r", wanted])
-            lines = self._steps.run([*pip, "list", "--format", "freeze", "--exclude", "pip", "--exclude", "setuptools"])
+            lines = self._steps.run([*pip, "freeze"])
             with open(lock, "w", encoding="utf-8") as file:
-                file.writelines(f"{line}\n" for line in lines if "==" in line)
+                file.writelines(f"{line}\n" for line in lines if "==" in line or " @ " in line)
         return lock
 
     def _install_with_uv(self, uv: str, lock: str) -> None:
@@ -224,7 +237,11 @@ def keep_lock(paths: Paths, content: bytes) -> str:
 
 
 def _pip_settings(env: Mapping[str, str]) -> Dict[str, str]:
-    settings = {pip: env[uv].replace(",", " ") for uv, pip in _PIP_NAMES.items() if env.get(uv)}
+    settings = {
+        pip: " ".join(map(plain_url, env[uv].replace(",", " ").split()))
+        for uv, pip in _PIP_NAMES.items()
+        if env.get(uv)
+    }
     if env.get("SSL_CERT_FILE"):
         settings["PIP_CERT"] = env["SSL_CERT_FILE"]
     return settings

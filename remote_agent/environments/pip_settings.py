@@ -59,11 +59,18 @@ _PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy", "HTTP_PROXY", 
 
 
 def has_credentials(url: str) -> bool:
-    """Return whether a URL says who asks."""
+    """Return whether a URL says who asks: a user, or a query that may be a signature."""
     try:
-        return "@" in urlsplit(url).netloc
+        parts = urlsplit(plain_url(url))
     except ValueError:
         return True
+    return "@" in parts.netloc or bool(parts.query)
+
+
+def plain_url(place: str) -> str:
+    """Return the URL of an index that may have a name before it, as uv takes it: NAME=URL."""
+    head, separator, rest = place.partition("=")
+    return rest if separator and "://" in rest and "://" not in head else place
 
 
 def _settings(env: Mapping[str, str]) -> Dict[str, str]:
@@ -118,4 +125,4 @@ def _is_there(place: str) -> bool:
 def places(variables: Mapping[str, str]) -> List[str]:
     """Return the places of packages that variables name."""
     texts = [variables.get(name, "").replace(",", " ") for name in INDEXES]
-    return [place.rpartition("=")[2] if "://" in place else place for text in texts for place in text.split()]
+    return [plain_url(place) for text in texts for place in text.split()]

@@ -14,6 +14,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import shutil
 import stat
 import subprocess
 from typing import Any, Iterator, List, Optional, Tuple
@@ -154,12 +155,19 @@ def tries(paths: Paths, digest: str) -> List[Tuple[int, Try]]:
     return [(number, Try(os.path.join(top, str(number)))) for number in numbers]
 
 
+def all_tries(paths: Paths) -> Iterator[Try]:
+    """Yield the last try of each environment."""
+    for digest in _names(paths.builds):
+        for _, attempt in tries(paths, digest)[-1:]:
+            yield attempt
+
+
 def new_try(paths: Paths, digest: str) -> Try:
     """Make the folder of a new try; the last one that has ended stays, for jobs that it has failed."""
     earlier = tries(paths, digest)
     number = earlier[-1][0] + 1 if earlier else 1
     for _, old in earlier[:-1]:
-        remove(old.folder)
+        shutil.rmtree(old.folder, ignore_errors=True)
     attempt = Try(os.path.join(paths.builds, digest, str(number)))
     os.makedirs(attempt.folder, 0o700)
     return attempt
@@ -174,20 +182,22 @@ def last_failure(paths: Paths, digest: str) -> Optional[Try]:
     return None
 
 
-def remove_remains(paths: Paths, digest: str = "") -> None:
-    """Remove what builders have left that were killed.
+def remains(paths: Paths, digest: str = "") -> List[str]:
+    """Return the folders that builders have left which were killed.
 
     Args:
         paths: the agent's files.
         digest: of which environment; "" for all of which no builder runs.
     """
+    found: List[str] = []
     top = folder(paths)
     for name in _names(top):
         of, separator, _ = name.partition(NEW if NEW in name else AT)
         if not separator or (digest and of != digest) or _is_linked(top, of, name):
             continue
         if not any(attempt.is_alive() for _, attempt in tries(paths, of)):
-            remove(os.path.join(top, name))
+            found.append(os.path.join(top, name))
+    return found
 
 
 def _is_linked(top: str, digest: str, name: str) -> bool:

@@ -32,7 +32,7 @@ def seal(folder: str, target: Environment, told: JsonTable) -> bool:
         OSError: the disk does not take it; nothing was put in place.
     """
     files.write_json(os.path.join(folder, os.path.basename(target.complete)), told)
-    _protect(folder)
+    protect(folder)
     if told.get("files", 0) <= _FEW_FILES or not files.disk.sync_all(folder):
         _sync_each(folder)
     try:
@@ -97,7 +97,7 @@ def can_clone(source: str, target: str) -> bool:
                 os.unlink(path)
 
 
-def _protect(folder: str) -> None:
+def protect(folder: str) -> None:
     """Take the right to write from everything below a folder; links stay, they have no rights of their own."""
     for top, _, names in files.walk(folder, _fail):
         for name in names:

@@ -14,6 +14,7 @@ from remote_agent.protocol.checks import writable
 _REASON = re.compile(r"\s*(error: |ERROR: |× |CondaError|LibMambaUnsatisfiableError|critical |FATAL: |Error: )")
 """Where the reason of a failure begins in what uv, pip, conda and the like print."""
 _LAST_LINES = 60
+_MOST_LINES = 200_000
 _REASON_LINES = 12
 _LONGEST_LINE = 500
 
@@ -46,7 +47,7 @@ class Steps:
         self._write(f"foundations: {words}\n")
 
     def run(self, argv: Sequence[str], more: Optional[Mapping[str, str]] = None) -> List[str]:
-        """Run a program and return the last lines that it printed.
+        """Run a program and return the lines that it printed; of very many the last.
 
         Args:
             argv: the program and its arguments.
@@ -66,17 +67,20 @@ class Steps:
         except OSError as error:
             raise BuildFailed(f"{argv[0]} cannot be run: {error.strerror}") from None
         assert child.stdout is not None
-        last: List[str] = []
+        lines: List[str] = []
         for line in child.stdout:
             text = self._clean(line.decode("utf-8", "replace"))
             self._write(text)
-            last = [*last[1 - _LAST_LINES :], text.rstrip()]
+            if len(lines) >= _MOST_LINES:
+                del lines[:-_LAST_LINES]
+            lines.append(text.rstrip())
             if self._progress.take(text):
                 self._tell()
         code = child.wait()
         if code != 0:
-            raise BuildFailed(reason(last) or f"{os.path.basename(argv[0])} ended with exit code {code}")
-        return last
+            words = reason(lines[-_LAST_LINES:])
+            raise BuildFailed(words or f"{os.path.basename(argv[0])} ended with exit code {code}")
+        return lines
 
     def _clean(self, text: str) -> str:
         for secret in self.secrets:

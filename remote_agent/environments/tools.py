@@ -16,7 +16,7 @@ from remote_agent.protocol.roles import HostPython, HostTools
 from remote_agent.storage.paths import Paths
 from remote_agent.system import login, machine
 
-_SECONDS = 5.0
+_SECONDS = 10.0
 """What does not answer by then is not there."""
 _LOGIN_SECONDS = 3.0
 _MOST_PYTHONS = 40
@@ -114,7 +114,7 @@ def _ask_all(
     commands = [[path, "-I", "-c", _QUESTION] for path in pythons]
     commands += [[path, "--version"] for path in programs.values()]
     commands += [[nvidia_smi]] if nvidia_smi else []
-    answers = _answers(commands)
+    answers = [*_answers(commands[:1]), *_answers(commands[1:])]  # the shell's own Python before the crowd
     told = list(map(_python, pythons, answers))
     found = list({python.path: python for python in reversed(told) if python is not None}.values())[::-1]
     versions: Dict[str, str] = {}
@@ -177,5 +177,8 @@ def _collect(children: List["subprocess.Popen[bytes]"]) -> Dict[int, str]:
             pass
         assert child.stdout is not None
         child.stdout.close()
-        child.wait()
+        try:
+            child.wait(timeout=1.0)
+        except subprocess.TimeoutExpired:
+            pass  # it hangs in the kernel, on a disk that is gone
     return {pid: told.decode("utf-8", "replace") for pid, told in data.items()}

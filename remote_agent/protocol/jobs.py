@@ -120,6 +120,8 @@ class JobSpec:
     """Id of the job that it is a rerun of: it has the code and the project's settings of that one."""
     environment: JsonTable = field(default_factory=dict)
     """The recipe of its environment (``recipes.Recipe``) with its "hash"; empty where the host's Python has to do."""
+    own_setup: Tuple[str, ...] = ()
+    """Those lines of ``setup`` that are the project's, not the host's."""
     import_path: Tuple[str, ...] = ()
     """Folders below the snapshot's root from which its own code is imported, too."""
 
@@ -209,7 +211,7 @@ class JobSpec:
 _SPEC_FIELDS = tuple(f.name for f in fields(JobSpec))
 _SPEC_TUPLES = (
     *("command", "template", "from_shell", "folders", "after", "after_any", "retry_on", "outputs", "secrets"),
-    "import_path",
+    *("import_path", "own_setup"),
 )
 _NAME = checks.text(1000)
 _PATH = checks.text(4096, as_bytes=True)
@@ -275,6 +277,7 @@ SPEC_CHECKS: Dict[str, checks.Check] = {
     "code_of": checks.text(64, _ID_OR_NONE, "a job's id"),
     "environment": recipes.check,
     "import_path": checks.listing(_PATH, 1000),
+    "own_setup": checks.listing(checks.text(131_071, as_bytes=True), 1000),
 }
 """What each field of a specification has to be, whoever it comes from."""
 

@@ -7,6 +7,7 @@ import shutil
 import socket
 from typing import Iterator, Optional
 
+from remote_agent.environments import places
 from remote_agent.gpu import claims
 from remote_agent.protocol.process_identity import ProcessIdentity
 from remote_agent.protocol.supervision import record_of
@@ -34,9 +35,14 @@ def remove(root: str) -> JsonTable:
         return _no("the agent is still running")
     if any(map(processes.is_alive, _supervisors(paths))):
         return _no("jobs are still running")
+    if any(attempt.is_alive() for attempt in places.all_tries(paths)):
+        return _no("an environment is still being built; try again in a moment")
     autostart.turn_off(root)
     try:
-        shutil.rmtree(root)
+        for folder in {os.path.dirname(places.folder(paths)), root}:
+            places.remove(folder)
+            if os.path.isdir(folder):
+                shutil.rmtree(folder)  # says what stops it
         _remove_if_empty(os.path.dirname(root))
         _remove_if_empty(claims.FOLDER)
     except OSError as error:

@@ -218,7 +218,8 @@ class _Supervisor:
         if self.order.host_has_gpus and not self.lease.gpus:
             self._say("this job asked for no GPU (--gpus), so CUDA_VISIBLE_DEVICES is empty")
         self._check_for_stop()
-        python = environment.interpreter(self.spec, env["PATH"], used.prefix)
+        # What python means in an image is the image's own business.
+        python = "python" if used.image else environment.interpreter(self.spec, env["PATH"], used.prefix)
         argv = environment.command(self.spec, python, self._look_behind_setup(), used.prefix)
         self._record_facts(env, cwd, python, argv, used)
         self._check_for_stop()

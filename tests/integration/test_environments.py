@@ -80,7 +80,7 @@ def log(client: Client, job: str) -> str:
     return str(client.run("logs", job).stdout)
 
 
-def finish(client: Client, job: str, code: int = 0) -> str:
+def finish(client: Client, job: str, code: int | None = 0) -> str:
     """Return the log of a job that ends with an exit code."""
     client.run("wait", job, code=code)
     return log(client, job)
@@ -337,10 +337,10 @@ def test_conda_builds_where_the_packages_stay(client: Client, tmp_path: Path) ->
         "#!/bin/sh\n"
         f'echo "$@" >> {tmp_path}/asked\n'
         'case "$1" in --version) echo 1.5.8; exit;; esac\n'
-        'while [ "$#" -gt 0 ]; do case "$1" in --prefix) prefix=$2;; list) list=1;; esac; shift; done\n'
-        'if [ "$list" ]; then printf "# environment\\n@EXPLICIT\\nhttps://conda.example/linux-64/a-1-0.conda#0123\\n";'
-        " exit; fi\n"
-        'mkdir -p "$prefix/bin" "$prefix/conda-meta"; echo "{}" > "$prefix/conda-meta/a-1-0.json"\n'
+        'while [ "$#" -gt 0 ]; do case "$1" in --prefix) prefix=$2;; esac; shift; done\n'
+        'mkdir -p "$prefix/bin" "$prefix/conda-meta"\n'
+        'for n in $(seq 100); do printf \'{"url": "https://c.example/linux-64/a%s-1-0.conda", "md5": "01"}\' $n'
+        ' > "$prefix/conda-meta/a$n-1-0.json"; done\n'
         f'ln -s {os.path.realpath(sys.executable)} "$prefix/bin/python"\n'
     )
     conda.chmod(0o755)
@@ -356,6 +356,10 @@ def test_conda_builds_where_the_packages_stay(client: Client, tmp_path: Path) ->
     again = client.json_of("rerun", "--json", job)[0]["job"]
     finish(client, again)
     assert "explicit.txt" in (tmp_path / "asked").read_text()
+    lock = (client.home / "agent/locks" / client.job(job)["facts"]["lock"]).read_text()
+    assert lock.count("https://c.example/") == 100 and "a7-1-0.conda#01\n" in lock
+    (built, *_) = [path for path in environments(client) if ".at-" in path.name]
+    assert not [path for path in built.rglob("*") if not path.is_symlink() and path.stat().st_mode & 0o222]
 
 
 def test_an_image_runs_by_the_hosts_own_program(client: Client, tmp_path: Path) -> None:
@@ -375,6 +379,8 @@ def test_an_image_runs_by_the_hosts_own_program(client: Client, tmp_path: Path) 
     (client.home / "agent/login-path").write_text(f"{program.parent}:/usr/bin:/bin")
     job = client.submit("--runtime", "image:docker://python:3.12", "--", "sh", "-c", "echo inside; pwd")
     assert "inside" in finish(client, job)
+    finish(client, client.submit("--runtime", "image:docker://python:3.12", "--", "python", "-c", "1"), code=None)
+    assert "image.sif python -c 1" in (tmp_path / "asked").read_text()
     asked = (tmp_path / "asked").read_text()
     assert "pull --force" in asked and "docker://python:3.12" in asked and "exec --pwd" in asked
     assert client.job(job)["facts"]["image"].startswith("sha256:")

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from packaging.specifiers import SpecifierSet
 
-from foundations_tui.environments import indexes, locking, pythons, sources, torch_builds
+from foundations_tui.environments import indexes, locking, preparation, pythons, sources, torch_builds, wheels
 from foundations_tui.errors import HostRefused, UsageError
 from foundations_tui.snapshot import freeze
 from foundations_tui.snapshot.freeze import Snapshot
@@ -97,21 +97,99 @@ def test_what_counts_in_a_project(
 
 
 def test_requirements_with_all_that_they_include_and_without_the_project_itself(tmp_path: Path) -> None:
-    text = "\ufeff-r more/base.txt\n-c pins.txt\n-e .\n./lib\nc ; python_version < '4'\nd @ https://h/d.whl\n"
+    text = (
+        "\ufeff-rmore/base.txt\n-c 'pins.txt' # why\n-e .[gpu]\n./lib\nc ; python_version < '4'\nd @ https://h/d.whl\n"
+    )
     files = {"requirements.txt": text, "more/base.txt": "-r other.txt\nb\r\n", "more/other.txt": "x", "pins.txt": "b<2"}
     files.update({"pyproject.toml": PROJECT, "src/p/__init__.py": "", "lib/setup.py": ""})
     found = sources.found(frozen(tmp_path, files), ["true"])
     assert found is not None and found.import_path == ("src", "lib")
     assert sorted(found.files) == ["more/base.txt", "more/other.txt", "pins.txt", "pyproject.toml", "requirements.txt"]
     kept = found.files["requirements.txt"].decode().splitlines()
-    assert "-e ." not in kept and "./lib" not in kept and "d @ https://h/d.whl" in kept
+    assert "-e .[gpu]" not in kept and "./lib" not in kept and "d @ https://h/d.whl" in kept
+    assert found.extras == ("gpu",) and found.constraints == ("pins.txt",)
+    assert found.warnings == ("what lib needs itself is computed by a program: list it in requirements.txt",)
     assert sources.direct(found) == ["a", "b", "c", "d", "x"]
+    assert b"b<2" not in preparation._wanted(found) and preparation._plain(found, found.constraints) == b"b<2\n"
 
 
-@pytest.mark.parametrize("text", ["-r ../outside.txt", "-r /etc/passwd", "-r missing.txt", "-e ../.."])
-def test_requirements_that_lead_out_of_what_is_shipped_are_refused(tmp_path: Path, text: str) -> None:
-    with pytest.raises(UsageError, match="shipped"):
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("-r ../outside.txt", "outside of what is shipped"),
+        ("-r /etc/passwd", "outside of what is shipped"),
+        ("-r missing.txt", "shipped"),
+        ("-e ../..", "outside of what is shipped"),
+        ("./wheels/x-1-py3-none-any.whl", "names the file"),
+        ("wheels/x-1.tar.gz ; python_version > '3'", "names the file"),
+        ("x @ file:///home/me/x.whl", "names the file"),
+        ("--find-links wheels", "no host has that"),
+        ("--index-url file:///opt/simple", "no host has that"),
+    ],
+)
+def test_requirements_that_no_host_could_have_are_refused(tmp_path: Path, text: str, words: str) -> None:
+    with pytest.raises(UsageError, match=words):
         sources.found(frozen(tmp_path, {"requirements.txt": text}), ["true"])
+
+
+@pytest.mark.parametrize(
+    "text", ["x @ git+ssh://git@github.com/a/x", "x[gpu]==1 ; sys_platform == 'linux'", "-e git+https://h/x#egg=x"]
+)
+def test_requirements_that_any_host_can_have_stay(tmp_path: Path, text: str) -> None:
+    found = sources.found(frozen(tmp_path, {"requirements.txt": text + "\n"}), ["true"])
+    assert found is not None and found.files["requirements.txt"].decode().strip() == text
+
+
+def test_requirements_in_other_encodings(tmp_path: Path) -> None:
+    snapshot = frozen(tmp_path, {})
+    (tmp_path / "tree/requirements.txt").write_bytes("a\r\nb\u2028c # x\n".encode("utf-16"))
+    snapshot = freeze.take(tmp_path / "tree")
+    found = sources.found(snapshot, ["true"])
+    assert found is not None and found.files["requirements.txt"].decode().split("\n")[:2] == ["a", "b\u2028c # x"]
+
+
+def test_only_the_members_of_a_uv_lock_are_read(tmp_path: Path) -> None:
+    lock = (
+        "version = 1\n[[package]]\nname='p'\nsource={editable='.'}\n[[package]]\nname='q'\nsource={editable='libs/q'}\n"
+    )
+    build = PROJECT + "[build-system]\nrequires=[]\n"
+    files = {"uv.lock": lock, "pyproject.toml": PROJECT, "libs/q/pyproject.toml": build, "libs/q/src/q/__init__.py": ""}
+    files.update({"tests/broken/pyproject.toml": "no [toml", "vendor/alpha/pyproject.toml": build})
+    found = sources.found(frozen(tmp_path, files), ["true"])
+    assert found is not None and found.import_path == ("libs/q/src",)
+    assert sorted(found.files) == ["libs/q/pyproject.toml", "pyproject.toml", "uv.lock"]
+
+
+def test_a_script_header_says_what_uv_is_to_do(tmp_path: Path) -> None:
+    header = HEADER[: HEADER.rindex("# ///")] + "# [tool.uv]\n# exclude-newer = '2024-01-01T00:00:00Z'\n# ///\n"
+    found = sources.found(frozen(tmp_path, {"t.py": header}), ["python", "t.py"])
+    assert found is not None and b"exclude-newer" in found.files["pyproject.toml"]
+    assert sources.direct(found) == ["a", "b"]
+
+
+@pytest.mark.parametrize("line", ["    - -r requirements.txt", '    - "-e ."', "    - ."])
+def test_a_conda_file_that_names_the_project_is_refused(tmp_path: Path, line: str) -> None:
+    text = f"dependencies:\n  - python\n  - pip:\n{line}\n"
+    with pytest.raises(UsageError, match="which conda does not get"):
+        sources.found(frozen(tmp_path, {"environment.yml": text}), ["true"])
+
+
+def test_wheels_for_another_machine_are_chosen_by_its_markers() -> None:
+    text = "a==1 ; python_version < '3.9' \\\n    --hash=sha256:0\nb==2 ; sys_platform == 'win32'\n"
+    text += "c==3 \\\n    --hash=sha256:1\n"
+    target = locking.Target("3.8.1", "x86_64", "glibc-2.36")
+    assert wheels._for_target(text, target) == "a==1 \\\n    --hash=sha256:0\nc==3 \\\n    --hash=sha256:1\n"
+
+
+def test_credentials_are_seen_whatever_stands_before_them() -> None:
+    assert pip_settings.has_credentials("corp=https://u:p@h/simple") and pip_settings.has_credentials(
+        "https://h/l.html?sig=x"
+    )
+    assert not pip_settings.has_credentials("corp=https://h/simple")
+    assert pip_settings.places({"UV_INDEX": "corp=https://h/simple https://i/a=b"}) == [
+        "https://h/simple",
+        "https://i/a=b",
+    ]
 
 
 @pytest.mark.parametrize(

@@ -80,7 +80,7 @@ def put(store: Store, job: str, **facts: Any) -> None:
     )
     view = JobView(spec, facts["state"], 1, 1, started_at=NOW - facts["age"], ended_at=NOW - facts["age"] + 30)
     with store.transaction():
-        writes.put_view(store, facts.get("host", "local"), "j", view)
+        writes._put_view(store, facts.get("host", "local"), "j", view)
     lines = b"".join(records.encode_metric(NOW, "loss", n, v) for n, v in enumerate(facts["loss"]))
     put_records(store, job, records.HEADER + lines)
 
