@@ -251,6 +251,31 @@ def left_behind(snapshot: Snapshot, include: tuple[str, ...] = ()) -> LeftBehind
     return LeftBehind(names, size)
 
 
+_LFS = b"version https://git-lfs.github.com/spec/"
+_LARGEST_POINTER = 1024
+"""Bytes of a pointer of Git LFS, git-lfs-spec(7)."""
+
+
+def lfs_pointers(snapshot: Snapshot) -> list[str]:
+    """Return the files of a snapshot that are pointers of Git LFS: their content was never fetched."""
+    try:
+        if b"filter=lfs" not in (snapshot.root / ".gitattributes").read_bytes():
+            return []
+    except OSError:
+        return []
+    small = [
+        entry
+        for entry in objects.entries(snapshot.shadow, snapshot.tree)
+        if entry.kind == "blob" and len(_LFS) < entry.size < _LARGEST_POINTER
+    ]
+    contents = objects.read(snapshot.shadow, [entry.oid for entry in small])
+    return [
+        entry.path.decode("utf-8", "replace")
+        for entry, (_, _, content) in zip(small, contents, strict=True)
+        if content.startswith(_LFS)
+    ]
+
+
 def _missing_submodules(root: Path) -> list[str]:
     """Return the submodules whose files are not here."""
     if not (root / ".gitmodules").is_file():
@@ -391,22 +416,19 @@ def _provenance(repository: git.Repo, tree: str) -> JsonTable:
 
     A tree with submodules, or one whose files a filter changed at checkout, is never the commit's.
     """
-    from git.refs.symbolic import SymbolicReference
-
-    try:
-        commit = SymbolicReference.dereference_recursive(repository, "HEAD")
-    except (ValueError, OSError):
-        commit = None  # no commit yet
+    folder = Path(repository.working_dir)
+    words = ["log", "-1", "--no-show-signature", "--format=%H %T"]
+    told = git_cli.run(folder, *words, check=False).stdout.decode().split()
+    commit, of_commit = told if len(told) == 2 else ("", "")  # no commit yet
     branch = None if repository.head.is_detached else repository.head.reference.name
-    of_commit = git_cli.run(
-        Path(repository.working_dir), "rev-parse", "--verify", "-q", "HEAD^{tree}", check=False
-    ).stdout
-    is_dirty = of_commit.decode().strip() != tree
+    is_dirty = of_commit != tree
+    if len(of_commit) > len(tree):  # a repository of SHA-256: its ids are no ids of ours
+        is_dirty = bool(git_cli.run(folder, "status", "--porcelain", check=False).stdout)
     return {
         "commit": commit or None,
         "branch": branch,
         "dirty": is_dirty,
-        "remote": _remote(Path(repository.working_dir)),
+        "remote": _remote(folder),
     }
 
 

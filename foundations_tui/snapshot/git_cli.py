@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shlex
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -42,6 +43,11 @@ def run(
     env = environment(extra)
     with needing_git():
         done = subprocess.run(command, cwd=root, env=env, input=stdin, capture_output=True)
+    if check and done.returncode != 0 and b"dubious ownership" in done.stderr:
+        raise GitFailed(
+            f"the repository {root} belongs to another user, so git does not trust it",
+            f"git config --global --add safe.directory {shlex.quote(str(root))}",
+        )
     if check and done.returncode != 0:
         raise GitFailed(f"git {words[0]} failed: {done.stderr.decode(errors='replace').strip()}")
     return done

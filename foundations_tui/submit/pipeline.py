@@ -190,7 +190,12 @@ def _frozen(session: Session, request: JobRequest, project: ProjectConfig, progr
         progress.stage(f"reading the code of {request.code_of[:6]}")
         return earlier_job.code_of(session, request.code_of)
     progress.stage("taking the snapshot")
-    return freeze.take(request.folder, project.max_file, project.include)
+    frozen = freeze.take(request.folder, project.max_file, project.include)
+    pointers = freeze.lfs_pointers(frozen)
+    if pointers:
+        some = ", ".join(pointers[:3]) + (f" and {len(pointers) - 3} more" if len(pointers) > 3 else "")
+        session.say(f"warning: {some}: pointers of Git LFS without their content (git lfs pull)")
+    return frozen
 
 
 def _call_back(session: Session, accepted: Iterable[SubmittedJob]) -> None:

@@ -6,7 +6,9 @@ import hashlib
 import os
 import random
 import shutil
+import socket
 import subprocess
+import threading
 from pathlib import Path
 
 import pytest
@@ -354,3 +356,75 @@ def test_any_edits_give_gits_own_tree(tmp_path: Path, seed: int) -> None:
         assert taken.tree == tree_by_git(root, tmp_path / "index"), f"seed {seed}, turn {turn}"
         blobs = [entry for entry in objects.entries(taken.shadow, taken.tree) if entry.kind == "blob"]
         assert (taken.files, taken.size) == (len(blobs), sum(entry.size for entry in blobs))
+
+
+def test_a_repository_of_sha256(tmp_path: Path) -> None:
+    root = tmp_path / "sha256"
+    root.mkdir()
+    git(root, "init", "-q", "--object-format=sha256")
+    (root / "a").write_text("a")
+    git(root, "add", "-A")
+    git(root, "-c", "user.name=a", "-c", "user.email=a@b", "commit", "-qm", "x")
+    taken = freeze.take(root)
+    assert set(content(taken)) == {b"a"} and len(taken.tree) == 40
+    assert len(taken.git["commit"]) == 64 and taken.git["dirty"] is False
+    (root / "b").write_text("b")
+    assert freeze.take(root).git["dirty"] is True
+
+
+def test_what_is_neither_a_file_nor_a_link_is_left_out(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    os.mkfifo(repository / "pipe")
+    with socket.socket(socket.AF_UNIX) as server:
+        monkeypatch.chdir(repository)  # names of sockets are short
+        server.bind("sock")
+        assert not {b"pipe", b"sock"} & set(content(freeze.take(repository)))
+
+
+def test_another_git_that_holds_the_lock_is_not_waited_for(repository: Path) -> None:
+    (repository / ".git/index.lock").write_text("")
+    (repository / "new").write_text("new")
+    assert b"new" in content(freeze.take(repository)) and (repository / ".git/index.lock").exists()
+
+
+def test_names_that_differ_only_in_case(repository: Path) -> None:
+    (repository / "Name").write_text("one")
+    (repository / "name").write_text("two")
+    taken = content(freeze.take(repository))
+    assert (taken[b"Name"][1], taken[b"name"][1]) == (b"one", b"two")
+
+
+def test_a_file_that_is_written_meanwhile_is_one_of_its_states(repository: Path) -> None:
+    ended = threading.Event()
+
+    def write() -> None:
+        while not ended.is_set():
+            for size in (10, 3000, 100_000):
+                (repository / "log.txt").write_bytes(b"x" * size)
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        for _ in range(3):
+            assert set(content(freeze.take(repository))[b"log.txt"][1]) <= {ord("x")}
+    finally:
+        ended.set()
+        writer.join()
+
+
+def test_pointers_of_lfs_are_named(repository: Path) -> None:
+    assert freeze.lfs_pointers(freeze.take(repository)) == []
+    (repository / ".gitattributes").write_text("*.bin filter=lfs diff=lfs merge=lfs -text\n")
+    pointer = f"version https://git-lfs.github.com/spec/v1\noid sha256:{'a' * 64}\nsize 123456\n"
+    (repository / "weights.bin").write_text(pointer)
+    (repository / "fetched.bin").write_bytes(b"\0" * 200)
+    assert freeze.lfs_pointers(freeze.take(repository)) == ["weights.bin"]
+
+
+def test_a_repository_of_another_user_says_what_to_do(repository: Path) -> None:
+    if os.getuid() != 0:
+        pytest.skip("only root gives files away")
+    for path in (repository, repository / ".git"):
+        os.chown(path, 12345, 12345)
+    with pytest.raises(SnapshotError, match="belongs to another user") as refused:
+        freeze.take(repository)
+    assert refused.value.hint == f"git config --global --add safe.directory {repository}"
