@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import hashlib
 import json
 import os
 import re
@@ -10,9 +11,11 @@ import selectors
 import shutil
 import subprocess
 import time
-from typing import Dict, List, Mapping, Optional, Tuple
+from typing import Dict, Iterable, List, Mapping, Optional, Tuple
 
 from remote_agent.protocol.roles import HostPython, HostTools
+from remote_agent.protocol.wire import JsonTable
+from remote_agent.storage import files
 from remote_agent.storage.paths import Paths
 from remote_agent.system import login, machine
 
@@ -55,7 +58,42 @@ def look(paths: Paths) -> HostTools:
     """Return what there is."""
     search = search_path(paths)
     programs = {name: found for name in ("uv", *CONDAS, *CONTAINERS) for found in [_program(name, search)] if found}
-    pythons, versions, cuda = _ask_all(_candidates(search), programs, _program("nvidia-smi", search))
+    candidates, nvidia_smi = _candidates(search), _program("nvidia-smi", search)
+    home = login.identity()["HOME"]
+    choices = [os.path.join(home, name) for name in (".pyenv/version", ".tool-versions")]  # shims go by them
+    mark = _mark([*candidates, *programs.values(), nvidia_smi, *choices])
+    remembered = os.path.join(paths.interpreters, "tools.json")
+    known = files.read_json(remembered)
+    if isinstance(known, dict) and known.get("mark") == mark:
+        return HostTools.from_wire(known.get("tools"), "tools")
+    pythons, versions, cuda = _ask_all(candidates, programs, nvidia_smi)
+    tools = _told(programs, pythons, versions, cuda)
+    if pythons and all(versions.get(name) for name in programs):  # what was slow to answer is asked again
+        _remember(remembered, {"mark": mark, "tools": tools.to_wire()})
+    return tools
+
+
+def _mark(programs: Iterable[str]) -> str:
+    """Return what changes when a program does, or the driver."""
+    parts = [machine.driver() or "", machine.kernel()]
+    for path in programs:
+        try:
+            told = os.stat(path)
+            parts.append(f"{path}\0{told.st_dev} {told.st_ino} {told.st_size} {told.st_mtime_ns}")
+        except OSError:
+            parts.append(path)
+    return hashlib.sha256("\n".join(parts).encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def _remember(path: str, value: JsonTable) -> None:
+    try:
+        os.makedirs(os.path.dirname(path), 0o700, exist_ok=True)
+        files.write_bytes(path, json.dumps(value).encode(), durable=False)
+    except OSError:
+        pass  # a full disk: they are asked again
+
+
+def _told(programs: Dict[str, str], pythons: List[HostPython], versions: Dict[str, str], cuda: str) -> HostTools:
     libc = machine.libc() or ""
     return HostTools(
         machine=os.uname().machine,
