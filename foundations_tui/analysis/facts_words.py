@@ -13,7 +13,8 @@ def python(recorded: Recorded) -> str:
     if facts is None or facts.interpreter is None:
         return ""
     count = f", {humanize.plural(len(recorded.packages), 'package')}" if recorded.packages is not None else ""
-    return f"{facts.interpreter.version or 'version unknown'} at {facts.interpreter.path}{count}"
+    at = f" at {facts.interpreter.path}" if facts.environment is None else ""  # that of an environment says nothing
+    return f"{facts.interpreter.version or 'version unknown'}{at}{count}"
 
 
 def environment(recorded: Recorded) -> str:

@@ -139,7 +139,7 @@ def preview(
         answer = session.retrying(host.name, lambda agent: HostTools.from_wire(agent.run_role("tools", told), "tools"))
         built = prepared.recipe.hash in answer.built
         words = f"built already on {host.name}" if built else f"to be built on {host.name}"
-        return EnvironmentPreview(f"{prepared.words}, {words}", prepared.recipe, built)
+        return EnvironmentPreview(f"{words}: {prepared.words}", prepared.recipe, built)
     except HostUnreachable as error:
         what = source.words if source is not None else f"that of job {request.code_of[:6]}"
         return EnvironmentPreview(f"{what}; {error}")

@@ -401,7 +401,7 @@ def test_an_environment_that_is_gone_is_built_again(client: Client) -> None:
 def test_a_dry_run_says_what_a_job_would_run_in(client: Client) -> None:
     write(client, "requirements.txt", "alpha\n")
     done = client.run("submit", "--dry-run", "--", "python", "train.py")
-    assert "environment: requirements.txt, Python 3." in done.stdout and "to be built on local" in done.stdout
+    assert "environment: to be built on local: requirements.txt, Python 3." in done.stdout
     told = client.json("submit", "--dry-run", "--", "python", "train.py")["environment"]
     assert told["built"] is False and told["source"] == "requirements.txt" and len(told["hash"]) == 64
     run(client)
