@@ -122,6 +122,12 @@ def test_the_page_about_tracking(client: Client, typed: dict[str, str]) -> None:
         client.run("submit", "--dry-run", *words, "--", "true", str(number))
 
 
+def test_the_page_about_environments(client: Client, typed: dict[str, str]) -> None:
+    (client.project / "train.py").write_text("print(1)\n")
+    for commands in blocks("docs/environments.md"):
+        type_into_shell(commands, client.project, typed)
+
+
 def test_the_page_about_queries(client: Client, typed: dict[str, str]) -> None:
     client.run("submit", "--wait", "--tag", "cnn", "--", "true")
     for block in blocks("docs/queries.md"):
