@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import sqlite3
 from collections.abc import Iterator, Sequence
@@ -23,7 +24,7 @@ class Check:
     """One part of what is known of a job."""
 
     part: str
-    """"code", "facts", "packages", "log", "records" or an artifact."""
+    """"code", "facts", "packages", "lock", "log", "records" or an artifact."""
     state: str
     """"ok", "missing", "damaged", or "not recorded": then there is nothing to be checked."""
     words: str
@@ -41,7 +42,7 @@ def verify(conn: sqlite3.Connection, row: JobRow) -> list[Check]:
         conn: a connection of the store.
         row: the job, with details.
     """
-    checks = [_code(row), *_facts(conn, row)]
+    checks = [_code(row), *_facts(conn, row), *_lock(conn, row)]
     by_attempt: dict[int, list[StreamRow]] = {}
     for stream in queries.streams(conn, row.job):
         by_attempt.setdefault(stream.attempt, []).append(stream)
@@ -84,6 +85,20 @@ def _facts(conn: sqlite3.Connection, row: JobRow) -> Iterator[Check]:
         yield Check("packages", DAMAGED, f"the list is not that of hash {digest[:12]}")
     else:
         yield Check("packages", OK, humanize.plural(len(recorded.packages), "package"))
+
+
+def _lock(conn: sqlite3.Connection, row: JobRow) -> Iterator[Check]:
+    recorded = queries.recorded(conn, row)
+    digest = recorded.recipe.get("lock") or (recorded.facts and recorded.facts.lock)
+    if not digest:
+        return
+    text = queries.lock_text(conn, digest)
+    if text is None:
+        yield Check("lock", MISSING, f"the lock {digest[:12]} has not come: foundations sync")
+    elif hashlib.sha256(text.encode()).hexdigest() != digest:
+        yield Check("lock", DAMAGED, f"it is not that of hash {digest[:12]}")
+    else:
+        yield Check("lock", OK, f"{recorded.recipe.get('source') or 'lock'}, {digest[:12]}")
 
 
 def _streams(row: JobRow, attempt: int, streams: Sequence[StreamRow], which: str) -> Iterator[Check]:

@@ -446,6 +446,8 @@ def test_an_exact_rerun_and_what_it_refuses(client: Client, index: Index, tmp_pa
     assert "recorded and not locked" in client.run("rerun", "--exact", without, code=2).stderr
     done = client.run("rerun", "--exact", "--relock", job, code=2)
     assert "no other may be asked for" in done.stderr
+    parts = {check["part"]: check["state"] for check in client.json("verify", job)["checks"]}
+    assert parts["lock"] == "ok", parts
     # and the lock is among what is restored
     client.run("checkout", job, str(tmp_path / "old"))
     assert "alpha==1.0" in (tmp_path / "old/requirements.lock.txt").read_text()
