@@ -1,4 +1,4 @@
-"""A snapshot of 50,000 files with one change, against git with a warm index of its own."""
+"""A snapshot of 50,000 files with one change, against git with a warm index of its own; a work folder against cp -a."""
 
 from __future__ import annotations
 
@@ -8,13 +8,19 @@ import tempfile
 from pathlib import Path
 
 from benchmarks.paired import Pair, time_pair
-from foundations_tui.snapshot import freeze
+from foundations_tui.snapshot import freeze, objects
+from remote_agent.storage import workspace
+from remote_agent.storage.objects import ObjectStore
 
 _FOLDERS, _FILES = 500, 100
 
 
-def run() -> Pair:
-    """Return the pair."""
+def run() -> list[Pair]:
+    """Return the pairs."""
+    return [_snapshot(), _work_folder()]
+
+
+def _snapshot() -> Pair:
     with tempfile.TemporaryDirectory() as name:
         root = Path(name) / "project"
         _make_tree(root)
@@ -35,7 +41,37 @@ def run() -> Pair:
             change()
             freeze.take(root)
 
-        return time_pair("snapshot of 50,000 files / git add -A && git write-tree", 1.5, add_and_write_tree, ours, 15)
+        return time_pair("snapshot of 50,000 files / git add -A && git write-tree", 1.3, add_and_write_tree, ours, 15)
+
+
+def _work_folder() -> Pair:
+    """Return a work folder of 5,000 files made of objects, against a copy of the tree."""
+    with tempfile.TemporaryDirectory() as name:
+        top, number = Path(name), 0
+        (top / "project").mkdir()
+        for file in range(5000):
+            (top / "project" / f"file-{file}.py").write_text(f"# {file}\n" * 100)
+        frozen = freeze.take(top / "project")
+        store = ObjectStore(str(top / "objects"))
+        _fill(store, frozen)
+
+        def copy() -> None:
+            subprocess.run(["cp", "-a", top / "project", top / f"copy-{os.urandom(4).hex()}"], check=True)
+
+        def ours() -> None:
+            nonlocal number
+            number += 1
+            workspace.make(store, frozen.tree, str(top / f"work-{number}"), lambda: None)
+
+        return time_pair("work folder of 5,000 files / cp -a", 1.5, copy, ours, 7)
+
+
+def _fill(store: ObjectStore, frozen: freeze.Snapshot) -> None:
+    oids = [entry.oid for entry in objects.entries(frozen.shadow, frozen.tree)]
+    for oid, _, content in objects.read(frozen.shadow, [*dict.fromkeys(oids), frozen.tree]):
+        path = Path(store.path(oid))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
 
 
 def _make_tree(root: Path) -> None:

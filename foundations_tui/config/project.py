@@ -25,6 +25,8 @@ class Runtime:
     use: str = ""
     """ "none", "auto" or a file; "" when it does not say."""
     python: str = ""
+    python_archive: str = ""
+    """A file with a Python, as seen from the project's file; "" for none."""
     image: str = ""
     extras: tuple[str, ...] = ()
     groups: tuple[str, ...] = ()
@@ -131,7 +133,8 @@ def _runtime(document: Document, table: RuntimeTable) -> Runtime:
     if table.use and table.image:
         raise document.error(("runtime", "image"), "[runtime] has either use or image")
     lists = (tuple(table.extras), tuple(table.groups), tuple(table.setup))
-    return Runtime(table.use, table.python, table.image, *lists, table.ship)
+    archive = str(document.path.parent / Path(table.python_archive).expanduser()) if table.python_archive else ""
+    return Runtime(table.use, table.python, archive, table.image, *lists, table.ship)
 
 
 def _patterns(document: Document, patterns: list[str]) -> tuple[str, ...]:

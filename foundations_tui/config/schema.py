@@ -132,6 +132,9 @@ class RuntimeTable(msgspec.Struct, frozen=True, kw_only=True):
         str, setting('"none", "auto", or a file: uv.lock, requirements.txt, environment.yml, a script.', _TEXT)
     ] = ""
     python: Annotated[str, setting('Which Python: "3.12", or ">=3.10,<3.13".', _TEXT)] = ""
+    python_archive: Annotated[
+        str, setting("A python-build-standalone archive that is sent where no Python of a host fits.", _TEXT)
+    ] = ""
     image: Annotated[str, setting("A container image, run by the host's apptainer or podman.", _TEXT)] = ""
     extras: Annotated[list[str], setting("Extras of the project.", "a list of strings")] = msgspec.field(
         default_factory=list

@@ -42,11 +42,13 @@ class Wish:
     """Whether the wheels are fetched here."""
     anew: bool = False
     """Whether what was resolved before is resolved again."""
+    archive: str = ""
+    """A file with a Python for hosts that have none that fits."""
 
     @property
     def is_made(self) -> bool:
         """Whether anything was asked for."""
-        return self != Wish()
+        return replace(self, archive="") != Wish()
 
 
 @dataclass(frozen=True)
@@ -88,6 +90,7 @@ def wish_of(runtime: Runtime, given: Wish) -> Wish:
         given.groups or runtime.groups,
         given.ship or runtime.ship,
         given.anew,
+        runtime.python_archive,
     )
 
 
@@ -139,7 +142,8 @@ def prepared(
 def _of_packages(
     source: Source, host: HostConfig, tools: HostTools, wish: Wish, needs_gpu: bool, kept: Lock | None
 ) -> Prepared:
-    python = _python(source, host, tools, wish)
+    parcel = _Parcel()
+    python = _python(source, host, tools, wish, parcel)
     extras = tuple(dict.fromkeys([*wish.extras, *source.extras]))
     target = locking.target_of(tools, python.version, extras, wish.groups)
     notes = list(source.warnings)
@@ -147,7 +151,6 @@ def _of_packages(
     if lock is not None and needs_gpu:
         lock = _for_driver(lock, source, target, host, tools, is_kept=kept is not None)
     places = indexes.for_host(host.env, host.is_local)
-    parcel = _Parcel()
     program = _builder(host, tools, python, parcel, notes)
     if lock is not None:
         parcel.put("lock", lock.text.encode())
@@ -189,11 +192,19 @@ def _of_packages(
     return Prepared(recipe, source.import_path, parcel.files, private, lock_text, tuple(notes))
 
 
-def _python(source: Source, host: HostConfig, tools: HostTools, wish: Wish) -> HostPython:
+def _python(source: Source, host: HostConfig, tools: HostTools, wish: Wish, parcel: _Parcel) -> HostPython:
+    """Return the Python of a host that fits; where none does, the one of an archive, which is sent along."""
     required = pythons.specifier(source.python, source.words) if source.python else SpecifierSet()
     asked = pythons.specifier(wish.python, "--python") if wish.python else SpecifierSet()
     preferred = pythons.specifier(source.preferred, ".python-version") if source.preferred else SpecifierSet()
-    return pythons.chosen(host.name, tools, required, asked, preferred)
+    try:
+        return pythons.chosen(host.name, tools, required, asked, preferred)
+    except HostRefused:
+        archived = pythons.of_archive(wish.archive, tools, required, asked) if wish.archive else None
+        if archived is None:
+            raise
+    parcel.put("python", Path(wish.archive))
+    return archived
 
 
 def _lock(source: Source, target: Target, wish: Wish, notes: list[str]) -> Lock | None:

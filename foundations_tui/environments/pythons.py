@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.version import InvalidVersion, Version
@@ -13,6 +14,7 @@ from remote_agent.protocol.roles import HostPython, HostTools
 _BARE = re.compile(r"\d+(\.\d+)*\Z")
 _OLDEST = Version("3.8")
 _MOST_NAMED = 12
+_ARCHIVE = re.compile(r"cpython-(\d+\.\d+\.\d+)\+\d+-(x86_64(?:_v\d)?|aarch64)-unknown-linux-(gnu|musl)-.*\.tar\.gz\Z")
 
 
 def specifier(wanted: str, where: str) -> SpecifierSet:
@@ -59,6 +61,32 @@ def chosen(
     liked = [python for python in of_c if _version(python) in preferred] or of_c
     first = tools.pythons[0]
     return first if first in liked else max(liked, key=_version)
+
+
+def of_archive(file: str, tools: HostTools, required: SpecifierSet, asked: SpecifierSet) -> HostPython | None:
+    """Return the Python in an archive of python-build-standalone, which says in its name what it is; None when it does
+    not fit a host or a wish.
+
+    Args:
+        file: its path.
+        tools: what the host is.
+        required: by the project.
+        asked: by the user.
+    Raises:
+        UsageError: there is no such file, or its name is none of theirs.
+    """
+    name = Path(file).name
+    match = _ARCHIVE.match(name)
+    if match is None or not Path(file).is_file():
+        raise UsageError(
+            f"[runtime] python_archive: {file} is no file like cpython-3.12.7+20241016-x86_64-unknown-linux-gnu-"
+            "install_only.tar.gz",
+            "https://github.com/astral-sh/python-build-standalone/releases",
+        )
+    version, machine, libc = match.groups()
+    fits = Version(version) in required and Version(version) in asked
+    is_of_host = machine.startswith(tools.machine) and (libc == "musl") == tools.libc.startswith("musl")
+    return HostPython("", version) if fits and is_of_host else None
 
 
 def _version(python: HostPython) -> Version:

@@ -7,6 +7,7 @@ import hashlib
 import os
 import re
 import shutil
+import tarfile
 from typing import Dict, List, Mapping
 
 from remote_agent.environments import places, sealing
@@ -18,7 +19,7 @@ from remote_agent.storage import files
 from remote_agent.storage.objects import ObjectStore
 from remote_agent.storage.paths import Paths
 
-_NO_FILES = ("lock", "wanted", "constraints", "uv", "certificates")
+_NO_FILES = ("lock", "wanted", "constraints", "uv", "python", "certificates")
 """Objects that are no wheels."""
 _PIP_NAMES = {
     "UV_INDEX_URL": "PIP_INDEX_URL",
@@ -60,8 +61,9 @@ class PackagesBuild:
             BuildFailed: why not. OSError: the disk does not take it.
         """
         recipe, steps = self._recipe, self._steps
-        if not os.access(recipe.interpreter, os.X_OK):
-            raise BuildFailed(f"the Python {recipe.interpreter} is not on this host any more; submit again")
+        interpreter = self._sent_python() if "python" in recipe.objects else recipe.interpreter
+        if not os.access(interpreter, os.X_OK):
+            raise BuildFailed(f"the Python {interpreter} is not on this host any more; submit again")
         if "certificates" in recipe.objects:
             steps.env["SSL_CERT_FILE"] = self._put("certificates.pem", "certificates")
         for name in recipe.objects:
@@ -71,13 +73,11 @@ class PackagesBuild:
         if uv:
             os.makedirs(places.cache(self._paths), 0o700, exist_ok=True)
             steps.env.update(self._uv_settings())
-            steps.run(
-                [uv, "venv", "--quiet", "--relocatable", "--no-project", "--python", recipe.interpreter, self._prefix]
-            )
+            steps.run([uv, "venv", "--quiet", "--relocatable", "--no-project", "--python", interpreter, self._prefix])
         else:
             steps.say("there is no uv on this host, so pip builds the environment")
             steps.env.update(_pip_settings(steps.env))
-            steps.run([recipe.interpreter, "-m", "venv", self._prefix])
+            steps.run([interpreter, "-m", "venv", self._prefix])
         lock = self._lock(uv)
         with open(lock, "rb") as file:
             content = file.read()
@@ -105,6 +105,28 @@ class PackagesBuild:
             if content.startswith(b"#!") and before in content:
                 with open(path, "wb") as file:
                     file.write(content.replace(before, after))
+
+    def _sent_python(self) -> str:
+        """Return the Python that was sent as an archive, unpacked once."""
+        oid = self._recipe.objects["python"]
+        folder = os.path.join(self._paths.tools, f"python-{oid}")
+        if not os.path.isdir(folder):
+            made = f"{folder}.{os.getpid()}.tmp"
+            try:
+                with tarfile.open(self._put("python.tar.gz", "python"), "r:gz") as archive:
+                    members = archive.getmembers()
+                    for member in members:
+                        _check_member(member)
+                    archive.extractall(made, members)
+                os.rename(made, folder)
+            except (tarfile.TarError, EOFError) as error:
+                raise BuildFailed(f"the archive of Python that was sent makes no sense: {error}") from None
+            except OSError:
+                if not os.path.isdir(folder):  # else another builder was faster
+                    raise
+            finally:
+                shutil.rmtree(made, ignore_errors=True)
+        return os.path.join(folder, "python", "bin", "python3")
 
     def _uv(self) -> str:
         """Return the uv that builds: the one that was sent, else the host's; "" for none."""
@@ -211,6 +233,22 @@ class PackagesBuild:
             raise BuildFailed(
                 "a file that its environment is built from is not on this host; submit it again"
             ) from None
+
+
+def _check_member(member: tarfile.TarInfo) -> None:
+    """Refuse what an archive would write outside of its folder.
+
+    Raises:
+        BuildFailed: which.
+    """
+    names = [member.name]
+    if member.issym():
+        names.append(os.path.join(os.path.dirname(member.name), member.linkname))
+    elif member.islnk():
+        names.append(member.linkname)
+    leads_out = any(os.path.isabs(name) or os.path.normpath(name).split(os.sep)[0] == os.pardir for name in names)
+    if leads_out or not (member.isreg() or member.isdir() or member.issym() or member.islnk()):
+        raise BuildFailed(f"the archive of Python that was sent leads out of its folder: {member.name}")
 
 
 def link_mode(cache: str, folder: str) -> str:

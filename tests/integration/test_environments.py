@@ -11,6 +11,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tarfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -504,3 +505,29 @@ def test_the_oldest_python(client: Client) -> None:
     if not any(Path.home().glob(".pyenv/versions/3.8.*/bin/python")) and not shutil.which("python3.8"):
         pytest.skip("no Python 3.8 here")
     assert "Python 3.8." in run(client, "--python", "3.8")
+
+
+def test_a_python_that_no_host_has_is_sent_as_an_archive(client: Client, tmp_path: Path) -> None:
+    """The archive has this Python's own program, which finds its library where it was built."""
+    name = f"cpython-3.15.0+20260101-{os.uname().machine}-unknown-linux-gnu-install_only.tar.gz"
+    with tarfile.open(client.project.parent / name, "w:gz") as archive:
+        archive.add(os.path.realpath(sys._base_executable), "python/bin/python3")  # type: ignore[attr-defined]
+    write(client, "requirements.txt", "alpha\n")
+    write(client, "foundations.toml", f'[runtime]\npython = "3.15"\npython_archive = "../{name}"\n')
+    assert "alpha 1.0" in run(client)
+    assert list((client.home / "agent/tools").glob("python-*/python/bin/python3"))
+    write(client, "foundations.toml", f'[runtime]\npython = "3.16"\npython_archive = "../{name}"\n')
+    assert "no Python there is ==3.16.*" in client.run("submit", "--", "true", code=4).stderr
+    write(client, "foundations.toml", '[runtime]\npython = "3.16"\npython_archive = "other.tar.gz"\n')
+    assert "is no file like cpython-3" in client.run("submit", "--", "true", code=2).stderr
+    # an archive that leads out of its folder
+    with tarfile.open(client.project.parent / name, "w:gz") as archive:
+        member = tarfile.TarInfo("python/../../../evil")
+        archive.addfile(member)
+    write(client, "foundations.toml", f'[runtime]\npython = "3.15"\npython_archive = "../{name}"\n')
+    job = client.submit("--", "python", "train.py")
+    client.run("wait", job, code=None)
+    forget(client)
+    job = client.submit("--", "python", "train.py")
+    client.run("wait", job, code=125)
+    assert "leads out of its folder" in client.job(job)["cause"]["words"]
