@@ -31,8 +31,8 @@ MANIFEST, README, CRATE = "MANIFEST.sha256", "README.md", "ro-crate-metadata.jso
 MOST_BYTES = 20 << 30
 """Bytes that a bundle may have unpacked, unless more is asked for."""
 _MOST_FILES = 500_000
-_MOST_RATIO, _LEAST_BOMB = 1000, 64 << 20
-"""A file that is packed more than a thousandfold, and large, is a bomb."""
+_MOST_RATIO, _LEAST_BOMB = 500, 64 << 20
+"""What is packed more than that, and large, is a bomb."""
 _LONGEST_NAME = 4096
 _CHUNK = 1 << 20
 
@@ -131,7 +131,7 @@ class Bundle:
 
 def _manifest(data: bytes) -> dict[str, str]:
     listed: dict[str, str] = {}
-    for line in data.decode("utf-8", "replace").splitlines():
+    for line in data.decode("utf-8", "replace").split("\n")[:-1]:
         digest, separator, name = line.partition("  ")
         if not separator or len(digest) != 64 or name in listed:
             raise BadBundle(f"{MANIFEST} makes no sense")
@@ -152,13 +152,13 @@ def _checked(infos: list[zipfile.ZipInfo], most: int) -> dict[str, Entry]:
         raise BadBundle(
             f"the bundle has {humanize.size(total)} unpacked; at most {humanize.size(most)} are taken", "--limit"
         )
+    if total > _LEAST_BOMB and total > _MOST_RATIO * max(1, sum(info.compress_size for info in infos)):
+        raise BadBundle(f"the bundle is packed more than {_MOST_RATIO} times: it is not unpacked")
     entries: dict[str, Entry] = {}
     folded: dict[str, str] = {}
     for info in infos:
         name = info.filename
         _check_name(name)
-        if info.file_size > _LEAST_BOMB and info.file_size > _MOST_RATIO * max(1, info.compress_size):
-            raise BadBundle(f"{name} is packed more than {_MOST_RATIO} times: it is not unpacked")
         if info.flag_bits & 1:
             raise BadBundle(f"{name} is encrypted")
         mode = info.external_attr >> 16
@@ -190,6 +190,6 @@ def _check_folders(entries: dict[str, Entry]) -> None:
 
 def _check_name(name: str) -> None:
     parts = name.rstrip("/").split("/")
-    bad = name.startswith("/") or "\\" in name or len(name) > _LONGEST_NAME
+    bad = name.startswith("/") or len(name) > _LONGEST_NAME or ("\\" in name and not name.startswith("code/"))
     if bad or any(part in ("", ".", "..") for part in parts) or any(ord(c) < 32 or ord(c) == 127 for c in name):
         raise BadBundle(f"the name {name!r} is none that is taken")

@@ -18,7 +18,7 @@ from foundations_tui import __version__
 from foundations_tui.config import locations
 from foundations_tui.errors import FoundationsError, UsageError
 from foundations_tui.jobs import ro_crate
-from foundations_tui.jobs.bundle_format import CRATE, MANIFEST, README, VERSION
+from foundations_tui.jobs.bundle_format import CRATE, MANIFEST, README, VERSION, Bundle
 from foundations_tui.jobs.checkout import lock_name
 from foundations_tui.session import Session
 from foundations_tui.snapshot import objects, shadows
@@ -75,6 +75,9 @@ def bundle(
         with zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive:
             writer = _Writer(session, archive, with_env, progress)
             writer.write(rows)
+        progress("checking what was written")
+        with Bundle(temporary, most=1 << 60):
+            pass  # what nobody could open is no bundle
         temporary.replace(target)
     except OSError as error:
         raise FoundationsError(f"{target} cannot be written: {error.strerror or error}") from None
@@ -110,17 +113,21 @@ class _Writer:
     def _write_job(self, row: JobRow) -> None:
         top = f"jobs/{row.job}"
         self._put(f"{top}/job.json", _json({"version": VERSION, "written_by": __version__, **self._job(row)}))
+        sizes = {stream.attempt: stream.size for stream in queries.streams(self._conn, row.job) if stream.name == "log"}
         for attempt in range(1, (row.attempt or 0) + 1):
             place = f"{top}/attempts/{attempt}"
             log = locations.log_file(row.job, attempt)
             if log.exists():
                 self._put_file(f"{place}/output.log", log)
-            elif attempt == row.attempt:
+            elif sizes.get(attempt, 0) == 0:
+                self._put(f"{place}/output.log", b"")
+            else:
                 self.left_out.append(f"{row.job[:6]}: its log has not come (foundations sync)")
             self._put(f"{place}/records.jsonl", b"".join(self._records(row.job, attempt, attempt == row.attempt)))
             facts = queries.facts(self._conn, row.job, attempt)
             if facts is not None:
-                self._put(f"{place}/facts.json", _json(json_value(facts.to_wire())))
+                told = facts.to_wire() if self._with_env else {**facts.to_wire(), "variables": None}
+                self._put(f"{place}/facts.json", _json(json_value(told)))
                 self._write_packages(facts.packages)
         self._write_lock(row)
         self._write_artifacts(row)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,8 @@ from remote_agent.protocol.jobs import JOB_ID, JobView
 _MOST_JOBS = 10_000
 _LARGEST_JSON = 64 << 20
 _LARGEST_FILE = 4 << 30
-_LARGEST_RECORDS = 2 << 30
+_LARGEST_RECORDS = 256 << 20
+"""Of one attempt: a few million values."""
 Told = Callable[[str], None]
 
 
@@ -72,7 +74,7 @@ def unbundle(store: Store, bundle: Bundle, progress: Told) -> Taken:
             fresh.append(job)
     packages, locks = _packages(bundle), _locks(bundle)
     for tree in dict.fromkeys(job.view.spec.snapshot for job in fresh):
-        if bundle.below(f"code/{tree}") and not any(shadows.holding(tree)):
+        if (bundle.below(f"code/{tree}") or tree == objects.tree_of({})) and not any(shadows.holding(tree)):
             progress(f"code {tree[:12]}")
             _take_code(bundle, tree)
     for job in fresh:
@@ -101,13 +103,21 @@ def _read_job(bundle: Bundle, job: str, taken: Taken) -> BundledJob:
         raise BadBundle(f"jobs/{job}/job.json makes no sense: {error}") from None
     if view.spec.job != job or not view.state.is_final:
         raise BadBundle(f"jobs/{job}/job.json is of another job, or of one that has not ended")
-    records: dict[int, list[Record]] = {}
+    try:
+        replace(view.spec, snapshot=view.spec.snapshot or "0" * 40).check()
+    except BadRequest as error:
+        raise BadBundle(f"jobs/{job}/job.json makes no sense: {error}") from None
+    if view.spec.secrets:
+        some = " ".join(f"--secret {name}" for name in view.spec.secrets[:10])
+        taken.problems.append(f"job {job} had secrets; a rerun of it gets none of yours unless you say {some}")
+        view = replace(view, spec=replace(view.spec, secrets=(), private=False))
+    records: dict[int, Callable[[], Iterable[Record]]] = {}
     facts: dict[int, bytes] = {}
     logs: dict[int, str] = {}
     for attempt in range(1, min(view.attempt, 1001) + 1):
         place = f"jobs/{job}/attempts/{attempt}"
         if f"{place}/records.jsonl" in bundle.entries:
-            records[attempt] = list(decode(bundle.read(f"{place}/records.jsonl", _LARGEST_RECORDS), 0))
+            records[attempt] = functools.partial(_records, bundle, f"{place}/records.jsonl")
         if f"{place}/facts.json" in bundle.entries:
             facts[attempt] = _one_line(bundle.read(f"{place}/facts.json", _LARGEST_JSON))
         if f"{place}/output.log" in bundle.entries:
@@ -115,6 +125,10 @@ def _read_job(bundle: Bundle, job: str, taken: Taken) -> BundledJob:
     artifacts = [entry.name for entry in bundle.below(f"jobs/{job}/artifacts") if not entry.is_link]
     host = told.get("host")
     return BundledJob(view, host if isinstance(host, str) else "", records, facts, artifacts, logs)
+
+
+def _records(bundle: Bundle, name: str) -> Iterator[Record]:
+    return decode(bundle.read(name, _LARGEST_RECORDS), 0)
 
 
 def _one_line(data: bytes) -> bytes:

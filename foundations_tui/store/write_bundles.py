@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,8 +31,8 @@ class BundledJob:
     view: JobView
     host: str
     """Where it ran."""
-    records: dict[int, list[Record]]
-    """By attempt."""
+    records: dict[int, Callable[[], Iterable[Record]]]
+    """What reads them, by attempt: they may be many."""
     facts: dict[int, bytes]
     """Lines of facts, by attempt."""
     artifacts: list[str]
@@ -48,7 +48,7 @@ def known(conn: sqlite3.Connection, view: JobView) -> bool | None:
         return None
     there, here = json_value(view.spec.to_wire()), json.loads(row["spec"])
     for spec in (there, here):  # values of variables may have been left out of the bundle
-        for name in ("env", "from_shell", "environment"):
+        for name in ("env", "from_shell", "environment", "secrets", "private"):
             spec.pop(name, None)
     usual = {name: value for name, value in there.items() if name in here}
     same_end = (row["state"], row["ended_at"], row["exit_code"]) == (view.state.value, view.ended_at, view.exit_code)
@@ -72,7 +72,7 @@ def _put(store: Store, job: BundledJob) -> None:
     view, identity = job.view, job.view.spec.job
     put_bundled(store, view)
     for attempt, records in sorted(job.records.items()):
-        put_records(store, identity, attempt, _WRITER, records)
+        put_records(store, identity, attempt, _WRITER, records())
     for attempt, line in job.facts.items():
         facts = facts_of(line)
         if facts is not None:

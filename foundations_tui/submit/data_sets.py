@@ -7,19 +7,26 @@ import json
 import os
 import stat
 import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from foundations_tui.config import locations
 from foundations_tui.config.project import DATA_SET
-from foundations_tui.errors import FoundationsError, HostUnreachable, NotFoundError, UsageError
+from foundations_tui.errors import FoundationsError, HostRefused, HostUnreachable, NotFoundError, UsageError
 from foundations_tui.hosts.agent import Agent, refusal
 from foundations_tui.session import Session
 from foundations_tui.text import humanize
 from remote_agent.protocol import messages
-from remote_agent.protocol.data_sets import Manifest, ManifestFile, manifest_hash, manifest_text
-from remote_agent.protocol.jobs import ENV_NAME
+from remote_agent.protocol.data_sets import (
+    Manifest,
+    ManifestFile,
+    is_name,
+    manifest_hash,
+    manifest_text,
+    marked,
+)
+from remote_agent.protocol.errors import BadRequest
 from remote_agent.protocol.messages import HostedData
 from remote_agent.protocol.wire import JsonTable
 
@@ -55,10 +62,12 @@ def put(session: Session, host: str, name: str, path: Path, progress: Progress) 
     Raises:
         UsageError: the name is none, or there is nothing to send. HostError: the host is out of reach, or refuses.
     """
-    if not ENV_NAME.match(name):
-        raise UsageError(f"{name!r} is no name of a data set", "letters, digits and _, like a variable")
+    if not is_name(name):
+        raise UsageError(f"{name[:50]!r} is no name of a data set", "letters, digits and _, like a variable")
     manifest = manifest_of(path, progress)
-    return session.retrying(host, lambda agent: _put(agent, name, path, manifest, progress))
+    sent = session.retrying(host, lambda agent: _put(agent, name, path, manifest, progress))
+    listed(session, host)  # has the host remove what no name means any more
+    return sent
 
 
 def _put(agent: Agent, name: str, path: Path, manifest: Manifest, progress: Progress) -> Sent:
@@ -71,13 +80,11 @@ def _put(agent: Agent, name: str, path: Path, manifest: Manifest, progress: Prog
         channel.send(f"{len(packed):020d}".encode() + packed)
         answer = lines.read(_ANSWER_SECONDS)
         _raise_error(agent, answer)
-        missing = _missing(answer)
-        by_hash = {file.sha256: file for file in manifest}
-        wanted = [by_hash[digest] for digest in missing if digest in by_hash]
-        total = sum(file.size for file in wanted) - sum(missing.values())
+        wanted, begun = _missing(answer, manifest)
+        total = sum(file.size - begun.get(file.sha256, 0) for file in wanted)
         sent = 0
         try:
-            for chunk in _contents(path, wanted, missing):
+            for chunk in _contents(path, wanted, begun):
                 channel.send(chunk)
                 sent += len(chunk)
                 progress("sending", sent, total)
@@ -86,34 +93,48 @@ def _put(agent: Agent, name: str, path: Path, manifest: Manifest, progress: Prog
             _raise_error(agent, lines.read(5))  # the other side may have said why it stopped
             raise HostUnreachable(f"{agent.host.name}: the connection was lost while sending ({error})") from None
         _raise_error(agent, lines.read(_ANSWER_SECONDS))
-        return Sent(manifest_hash(data), len(manifest), sum(file.size for file in manifest), sent)
+        return Sent(manifest_hash(data), len(manifest.files), sum(file.size for file in manifest.files), sent)
     finally:
         channel.close()
 
 
-def _missing(answer: JsonTable) -> dict[str, int]:
-    missing = answer.get("missing")
-    if not isinstance(missing, dict) or not all(isinstance(size, int) and size >= 0 for size in missing.values()):
-        raise FoundationsError("the host's answer makes no sense")
-    return missing
+def _missing(answer: JsonTable, manifest: Manifest) -> tuple[list[ManifestFile], dict[str, int]]:
+    """Return the files that a host lacks, in its order, and how many bytes it has of those that were cut."""
+    begun = answer.get("begun")
+    try:
+        flags = marked(str(answer.get("missing")), len(manifest.distinct))
+    except BadRequest:
+        flags = []
+    sizes = {file.sha256: file.size for file in manifest.files}
+    if (
+        not isinstance(begun, dict)
+        or not flags
+        or not all(isinstance(size, int) and 0 <= size <= sizes.get(digest, -1) for digest, size in begun.items())
+    ):
+        raise HostRefused("the host's answer makes no sense")
+    return [file for file, is_wanted in zip(manifest.distinct, flags, strict=True) if is_wanted], begun
 
 
-def _contents(top: Path, wanted: Iterable[ManifestFile], begun: dict[str, int]) -> Iterator[bytes]:
+def _contents(top: Path, wanted: Iterable[ManifestFile], begun: Mapping[str, int]) -> Iterator[bytes]:
     """Yield what is missing of files, each exactly as long as the manifest says.
 
     Raises:
-        FoundationsError: a file has become shorter.
+        FoundationsError: a file has become shorter, or cannot be read any more.
     """
     for file in wanted:
-        left = file.size - begun[file.sha256]
-        with open(top if top.is_file() else top / file.path, "rb") as source:
-            source.seek(begun[file.sha256])
-            while left:
-                chunk = source.read(min(left, _CHUNK))
-                if not chunk:
-                    raise FoundationsError(f"{file.path} changed while it was sent", "send it again")
-                left -= len(chunk)
-                yield chunk
+        at = begun.get(file.sha256, 0)
+        left = file.size - at
+        try:
+            with open(top if top.is_file() else top / file.path, "rb") as source:
+                source.seek(at)
+                while left:
+                    chunk = source.read(min(left, _CHUNK))
+                    if not chunk:
+                        raise FoundationsError(f"{file.path} changed while it was sent", "send it again")
+                    left -= len(chunk)
+                    yield chunk
+        except OSError as error:
+            raise FoundationsError(f"{file.path} cannot be read any more: {error.strerror}", "send it again") from None
 
 
 def _raise_error(agent: Agent, answer: JsonTable) -> None:
@@ -134,7 +155,7 @@ def manifest_of(path: Path, progress: Progress) -> Manifest:
     if not found:
         raise UsageError(f"{path} has no files")
     known = _Known(path)
-    total, done, manifest = sum(told.st_size for _, _, told in found), 0, []
+    total, done, manifest = sum(told.st_size for _, _, told in found), 0, list[ManifestFile]()
     for name, place, told in found:
         digest = known.get(name, told)
         if digest is None:
@@ -143,7 +164,7 @@ def manifest_of(path: Path, progress: Progress) -> Manifest:
         done += told.st_size
         manifest.append(ManifestFile(name, told.st_size, digest, bool(told.st_mode & 0o100)))
     known.save()
-    return sorted(manifest)
+    return Manifest(sorted(manifest), path.is_file())
 
 
 def _found(path: Path) -> Iterator[tuple[str, Path, os.stat_result]]:

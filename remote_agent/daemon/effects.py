@@ -75,6 +75,7 @@ class Performer:
         self._notices = notices
         self._trash: List[str] = []
         """Folders to be removed, by one process at a time."""
+        self._removing: List[str] = []
         self._remover: Optional[subprocess.Popen[bytes]] = None
 
     def carry_out(self, effect: Effect) -> str:
@@ -104,7 +105,7 @@ class Performer:
 
     def remove(self, folders: Iterable[str]) -> None:
         """Have folders removed that nobody uses any more."""
-        self._trash += folders
+        self._trash += [folder for folder in folders if folder not in self._trash and folder not in self._removing]
         self.empty_trash()
 
     def empty_trash(self) -> None:
@@ -115,6 +116,7 @@ class Performer:
             self._remover = subprocess.Popen(["/bin/sh", "-c", _REMOVE, "sh", *self._trash[:_FOLDERS_AT_ONCE]])
         except OSError:
             return
+        self._removing = self._trash[:_FOLDERS_AT_ONCE]
         del self._trash[:_FOLDERS_AT_ONCE]
 
     def _start(self, effect: StartAttempt) -> str:

@@ -384,9 +384,11 @@ def _data_sets(service: Service, request: messages.DataSets) -> messages.DataSet
         named = {one.name: one.hash for one in data_sets.names(paths)}
         if used.get(named.get(request.remove, "")):
             raise Conflict(f"data {request.remove} is used by {used[named[request.remove]]} jobs that run or wait")
-        gone = data_sets.drop_name(paths, request.remove)
-        if gone is not None:
-            engine.remove_folders(data_sets.trash(paths, gone))
+        data_sets.drop_name(paths, request.remove)
+    for digest in data_sets.unnamed(paths, time.time()):
+        if not used.get(digest):
+            data_sets.trash(paths, digest)
+    engine.remove_folders(data_sets.remains(paths))
     return messages.DataSetsAnswer([_hosted(paths, one, used.get(one.hash, 0)) for one in data_sets.names(paths)])
 
 

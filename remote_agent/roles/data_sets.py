@@ -2,19 +2,32 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
+import os
 import sys
 import time
 import zlib
-from typing import BinaryIO
+from typing import BinaryIO, Iterator
 
-from remote_agent.protocol.data_sets import MOST_MANIFEST_BYTES, manifest_of
-from remote_agent.protocol.errors import AgentError, BadRequest, NotFound
-from remote_agent.protocol.jobs import ENV_NAME
+from remote_agent.protocol.data_sets import (
+    MOST_MANIFEST_BYTES,
+    is_name,
+    manifest_hash,
+    manifest_of,
+    manifest_text,
+    marks,
+)
+from remote_agent.protocol.errors import AgentError, BadRequest, Conflict, NotFound
+from remote_agent.protocol.process_identity import ProcessIdentity
 from remote_agent.roles.nonce import say
-from remote_agent.storage import data_sets
+from remote_agent.storage import data_sets, files
 from remote_agent.storage.data_sets import Receiver
 from remote_agent.storage.paths import Paths
+from remote_agent.system import processes
 
+_MOST_WRONG, _LONGEST_WORDS = 200, 1000
+_BEGINS_SECONDS = 10.0
 _HEAD = 20
 """Digits before a manifest: its bytes."""
 
@@ -22,27 +35,71 @@ _HEAD = 20
 def take(root: str, nonce: str, name: str) -> int:
     """Take a data set in from standard input: the compressed manifest, then the missing files, one behind the other.
 
-    Says, behind the nonce, first that it is ready, then what is missing: bytes that are here by SHA-256 of each, then
-    how it ended.
+    Says, behind the nonce, first that it is ready, then which contents are missing, and how many bytes are here of
+    those that were cut, then how it ended.
     """
     paths = Paths(root)
     say(nonce, ready=True)
     try:
-        if not ENV_NAME.match(name):
-            raise BadRequest(f"{name!r} is no name of a data set: letters, digits and _")
-        source = sys.stdin.buffer
-        receiver = Receiver(paths, manifest_of(_manifest(source)))
-        say(nonce, hash=receiver.set.hash, missing={f.sha256: receiver.done.get(f.sha256, 0) for f in receiver.missing})
-        for file in receiver.missing:
-            receiver.take(file, source)
-        receiver.finish()
-        data_sets.put_name(paths, name, receiver.set.hash, time.time())
-        say(nonce, hash=receiver.set.hash)
+        if not is_name(name):
+            raise BadRequest(f"{name[:50]!r} is no name of a data set: letters, digits and _")
+        manifest = manifest_of(_manifest(sys.stdin.buffer))
+        with _lock(paths, manifest_hash(manifest_text(manifest))):
+            _take(paths, nonce, name, Receiver(paths, manifest))
     except (AgentError, EOFError, OSError, zlib.error) as error:
         code = error.code if isinstance(error, AgentError) else "failed"
         say(nonce, error={"code": code, "message": _words(error)})
         return 1
     return 0
+
+
+def _take(paths: Paths, nonce: str, name: str, receiver: Receiver) -> None:
+    say(nonce, hash=receiver.set.hash, missing=marks(receiver.is_missing), begun=receiver.done)
+    for file in receiver.missing:
+        receiver.take(file, sys.stdin.buffer)
+    receiver.finish()
+    data_sets.put_name(paths, name, receiver.set.hash, time.time())
+    if not receiver.set.is_whole:
+        raise AgentError("the data set was removed while it was sent; send it again")
+    say(nonce, hash=receiver.set.hash)
+
+
+@contextlib.contextmanager
+def _lock(paths: Paths, digest: str) -> Iterator[None]:
+    """Keep others from sending the same data set; the lock of a process that has died does not count.
+
+    Raises:
+        Conflict: another one is sending it.
+    """
+    path = data_sets.lock(paths, digest)
+    os.makedirs(paths.data, 0o700, exist_ok=True)
+    while True:
+        try:
+            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+            break
+        except FileExistsError:
+            if _is_held(path):
+                raise Conflict("another client is sending this data set; try again when it is done") from None
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(path)
+    try:
+        with open(descriptor, "w", encoding="ascii") as file:
+            json.dump(processes.identity(os.getpid()).to_wire(), file)
+        yield
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path)
+
+
+def _is_held(path: str) -> bool:
+    try:
+        told = os.stat(path)
+    except FileNotFoundError:
+        return False
+    try:
+        return processes.is_alive(ProcessIdentity.from_wire(files.read_json(path), "a lock"))
+    except BadRequest:
+        return time.time() - told.st_mtime < _BEGINS_SECONDS  # it was just made, and is still empty
 
 
 def _manifest(source: BinaryIO) -> bytes:
@@ -64,7 +121,7 @@ def check(root: str, nonce: str, name: str) -> int:
         if name not in known:
             raise NotFound(f"there is no data set {name!r} on this host")
         wrong = data_sets.check(paths, known[name])
-        say(nonce, hash=known[name], wrong=wrong[:1000], wrong_count=len(wrong))
+        say(nonce, hash=known[name], wrong=[words[:_LONGEST_WORDS] for words in wrong[:_MOST_WRONG]], count=len(wrong))
     except (AgentError, OSError) as error:
         code = error.code if isinstance(error, AgentError) else "failed"
         say(nonce, error={"code": code, "message": _words(error)})

@@ -10,6 +10,7 @@ A manifest is a list of (path, bytes, SHA-256, whether it is a program), sorted 
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import re
@@ -25,6 +26,10 @@ from remote_agent.storage.paths import Paths
 
 _CHUNK = 1 << 20
 _INCOMING = ".incoming"
+_MOST_LINKS = 10_000
+"""Names of one file: ext4 takes 65,000."""
+_INCOMING_SECONDS = 7 * 86400.0
+"""How long a transfer that was cut is kept."""
 _MARGIN = 64 << 20
 """Bytes that are to stay free."""
 _PART = re.compile(r"[0-9a-f]{64}\.part\Z")
@@ -76,11 +81,7 @@ class DataSet:
 
     def place(self, manifest: Manifest) -> str:
         """Return the path that jobs are given: of a single file, that file."""
-        return os.path.join(self.files, manifest[0].path) if _is_single(manifest) else self.files
-
-
-def _is_single(manifest: Manifest) -> bool:
-    return len(manifest) == 1 and "/" not in manifest[0].path
+        return os.path.join(self.files, manifest.files[0].path) if manifest.is_file else self.files
 
 
 def names(paths: Paths) -> List[Named]:
@@ -105,18 +106,15 @@ def put_name(paths: Paths, name: str, digest: str, now: float) -> None:
     files.write_json(os.path.join(paths.data, "names", f"{name}.json"), {"hash": digest, "at": now})
 
 
-def drop_name(paths: Paths, name: str) -> Optional[str]:
-    """Take a name away; return the data set that no name means any more, None when another one does.
+def drop_name(paths: Paths, name: str) -> None:
+    """Take a name away.
 
     Raises:
         NotFound: there is no such name.
     """
-    known = {one.name: one.hash for one in names(paths)}
-    if name not in known:
+    if name not in [one.name for one in names(paths)]:
         raise NotFound(f"there is no data set {name!r} on this host")
     os.unlink(os.path.join(paths.data, "names", f"{name}.json"))
-    digest = known.pop(name)
-    return None if digest in known.values() else digest
 
 
 class Receiver:
@@ -131,9 +129,11 @@ class Receiver:
         self._paths = paths
         self._manifest = manifest
         self.set = DataSet(paths, manifest_hash(manifest_text(manifest)))
+        os.makedirs(paths.data, 0o700, exist_ok=True)
         os.makedirs(self.set.incoming, 0o700, exist_ok=True)
-        wanted = {file.sha256: file for file in manifest}
-        self.missing = [] if self.set.is_whole else [file for file in wanted.values() if not self._has(file)]
+        self.is_missing = [not self.set.is_whole and not self._has(file) for file in manifest.distinct]
+        """Of each distinct content, in their order."""
+        self.missing = [file for file, wanted in zip(manifest.distinct, self.is_missing) if wanted]  # noqa: B905
         self.done = {file.sha256: files.size(self._part(file)) for file in self.missing if self._part_exists(file)}
         """Bytes that are here of files that were cut."""
         needed = sum(file.size for file in self.missing) - sum(self.done.values())
@@ -193,11 +193,10 @@ class Receiver:
         made = f"{self.set.incoming}-{os.urandom(4).hex()}"
         try:
             self._lay(os.path.join(made, "files"))
-            size = sum(file.size for file in self._manifest)
-            told = {"files": len(self._manifest), "bytes": size, "place": self.set.place(self._manifest)}
+            size = sum(file.size for file in self._manifest.files)
+            told = {"files": len(self._manifest.files), "bytes": size, "place": self.set.place(self._manifest)}
             files.write_json(os.path.join(made, "summary.json"), told)
-            with open(os.path.join(made, "manifest.json"), "wb") as file:
-                file.write(manifest_text(self._manifest))
+            files.write_bytes(os.path.join(made, "manifest.json"), manifest_text(self._manifest))
             if not files.disk.sync_all(made):
                 files.disk.sync_folder(made)
             try:
@@ -212,19 +211,67 @@ class Receiver:
 
     def _lay(self, top: str) -> None:
         """Give each file its name; several of one content are one file, which nobody can write to."""
-        os.makedirs(top, 0o700)
-        for file in self._manifest:
+        os.makedirs(os.path.dirname(top), 0o700)
+        os.mkdir(top, 0o700)
+        for file in self._manifest.files:
             target = os.path.join(top, file.path)
             os.makedirs(os.path.dirname(target), 0o700, exist_ok=True)
             mode = 0o500 if file.is_program else 0o400
             source = self._path(file)
-            if os.stat(source).st_nlink > 1 and (os.stat(source).st_mode & 0o700) != mode:
-                shutil.copyfile(source, target)  # one content, two modes
-            else:
-                os.link(source, target)
+            told = os.stat(source)
+            is_other = told.st_nlink > 1 and told.st_mode & 0o700 != mode  # one content, two modes
+            if is_other or told.st_nlink >= _MOST_LINKS or not _linked(source, target):
+                shutil.copyfile(source, target)
             os.chmod(target, mode)
         for folder, _, _ in os.walk(top, topdown=False):
             os.chmod(folder, 0o500)
+
+
+def _linked(source: str, target: str) -> bool:
+    """Give a file a second name; say whether the file system can."""
+    try:
+        os.link(source, target)
+    except OSError as error:
+        if error.errno not in (errno.EMLINK, errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS):
+            raise
+        return False
+    return True
+
+
+def unnamed(paths: Paths, now: float) -> List[str]:
+    """Return the data sets that no name means, by hash, and which are not being sent."""
+    known = {one.hash for one in names(paths)}
+    try:
+        there = os.listdir(paths.data)
+    except OSError:
+        return []
+    found = []
+    for name in there:
+        digest = name.partition(".")[0]
+        if HASH.match(digest) and digest not in known and not os.path.exists(lock(paths, digest)):
+            age = now - os.stat(os.path.join(paths.data, name)).st_mtime
+            if name == digest or age > _INCOMING_SECONDS:
+                found.append(digest)
+    return sorted(set(found))
+
+
+def remains(paths: Paths) -> List[str]:
+    """Return what was moved away to be removed and is still there, and what was being put in place when it was cut."""
+    try:
+        there = os.listdir(paths.data)
+    except OSError:
+        return []
+    locked = {name.partition(".")[0] for name in there if name.endswith(".lock")}
+    return [
+        os.path.join(paths.data, name)
+        for name in there
+        if (".old-" in name or ".incoming-" in name) and name.partition(".")[0] not in locked
+    ]
+
+
+def lock(paths: Paths, digest: str) -> str:
+    """Return the file that says who sends a data set just now."""
+    return os.path.join(paths.data, digest + ".lock")
 
 
 def check(paths: Paths, digest: str) -> List[str]:
@@ -235,7 +282,7 @@ def check(paths: Paths, digest: str) -> List[str]:
     """
     data_set = DataSet(paths, digest)
     wrong: List[str] = []
-    listed = {file.path: file for file in data_set.read_manifest()}
+    listed = {file.path: file for file in data_set.read_manifest().files}
     for path in sorted(listed):
         place = os.path.join(data_set.files, path)
         try:
@@ -310,15 +357,11 @@ def _remove(folder: str) -> None:
     shutil.rmtree(folder, ignore_errors=True)
 
 
-def trash(paths: Paths, digest: str) -> List[str]:
-    """Move a data set out of the way, at once; return the folders that may be removed."""
+def trash(paths: Paths, digest: str) -> None:
+    """Move a data set out of the way, at once: ``remains`` has it then."""
     data_set = DataSet(paths, digest)
-    gone = []
     for folder in (data_set.folder, data_set.incoming):
-        target = f"{folder}.old-{os.urandom(4).hex()}"
         try:
-            os.rename(folder, target)
+            os.rename(folder, f"{data_set.folder}.old-{os.urandom(4).hex()}")
         except OSError:
-            continue
-        gone.append(target)
-    return gone
+            continue  # it is not there

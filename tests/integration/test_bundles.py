@@ -82,7 +82,7 @@ def test_a_bundle_is_opened_by_another_store_and_run_again_there(
         "packages",
     )
     assert {name: two[name] for name in same} == {name: one[name] for name in same}
-    assert two["facts"] == one["facts"] and two["host"] == "(bundle)"
+    assert two["facts"] == {**one["facts"], "variables": None} and two["host"] == "(bundle)"
     assert two["spec"]["env"] == {} and two["spec"]["job_seed"] == 3
     assert metrics(other, job) == metrics(client, job)
     assert other.run("logs", job).stdout == client.run("logs", job).stdout
@@ -198,10 +198,16 @@ def test_hostile_bundles_are_refused_and_nothing_is_taken(
 
         return edit(told, change)
 
+    def spec(**changes: object) -> Callable[..., None]:
+        return view(spec={**json.loads(zipfile.ZipFile(file).read(told))["view"]["spec"], **changes})
+
     cases: dict[str, tuple[Callable[..., None], bool]] = {
         "none that is taken": (add("../evil"), True),
         "none that is taken ": (add("/etc/evil"), True),
         "none that is taken  ": (add("jobs\\..\\evil"), True),
+        "not a folder of the snapshot": (spec(subdir="../.."), True),
+        "leads out": (spec(data={"x": {"path": "/x", "at": "../../y"}}), True),
+        "not a snapshot id": (spec(snapshot="--help"), True),
         "none that is taken   ": (add("jobs/a\nb"), True),
         "differ only in case": (add(told.replace("job.json", "JOB.JSON")), True),
         "lies below what is no folder": (add(f"{told}/evil"), True),
@@ -261,3 +267,32 @@ def test_a_job_of_a_bundle_is_annotated_and_deleted_without_a_host(
     assert "came in a bundle" in other.run("ls", job, code=3).stderr
     other.run("delete", "--now", "--yes", job)
     assert other.json("jobs") == []
+
+
+def test_a_rerun_of_somebody_elses_job_gets_no_secret_of_mine(client: Client, other: Client, tmp_path: Path) -> None:
+    job = client.submit("--secret", "MY_SECRET", "--", "sh", "-c", "echo got $MY_SECRET", env={"MY_SECRET": "theirs"})
+    client.run("wait", job)
+    client.run("sync")
+    client.run("bundle", job, str(tmp_path / "x.zip"))
+    done = other.run("unbundle", str(tmp_path / "x.zip"))
+    assert "--secret MY_SECRET" in done.stderr
+    again = other.json_of("rerun", "--json", job, env={"MY_SECRET": "topsecret"})[0]["job"]
+    other.run("wait", again)
+    assert other.run("logs", again).stdout == "got\n"
+
+
+def test_hard_names_and_silent_jobs_make_the_round_trip(client: Client, other: Client, tmp_path: Path) -> None:
+    for name in ("a\u2028b.txt", "back\\slash", "A", "a"):
+        (client.project / name).write_text(name)
+    job = client.submit("--", "true")
+    client.run("wait", job)
+    client.run("sync")
+    assert client.json("bundle", job, str(tmp_path / "x.zip"))["left_out"] == []
+    assert other.json("unbundle", str(tmp_path / "x.zip"))["new"] == [job]
+    other.run("checkout", job, str(tmp_path / "out"))
+    assert {path.name for path in (tmp_path / "out/code").iterdir()} == {"a\u2028b.txt", "back\\slash", "A", "a"}
+    (client.project / "new\nline").write_text("x")
+    job = client.submit("--", "true")
+    client.run("wait", job)
+    assert "none that is taken" in client.run("bundle", job, str(tmp_path / "y.zip"), code=1).stderr
+    assert not (tmp_path / "y.zip").exists()

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import os
 import stat
+import time
 from pathlib import Path
 
 import pytest
 
 from remote_agent.protocol.data_sets import manifest_of
 from remote_agent.protocol.errors import BadRequest
+from remote_agent.system import processes
 from tests.support.client import Client
 from tests.support.sshd import Sshd
 
@@ -131,8 +133,51 @@ def test_what_is_no_data_set_is_refused(client: Client, tmp_path: Path) -> None:
 @pytest.mark.parametrize("path", ["../x", "/x", "a//b", "a/./b", "", "a\0b"])
 def test_a_manifest_that_leads_out_is_refused(path: str) -> None:
     with pytest.raises(BadRequest):
-        manifest_of(json.dumps([[path, 1, "a" * 64, False]]).encode())
+        manifest_of(json.dumps({"file": False, "files": [[path, 1, "a" * 64, False]]}).encode())
     with pytest.raises(BadRequest):
-        manifest_of(json.dumps([["a", 1, "a" * 64, False], ["a/b", 1, "a" * 64, False]]).encode())
+        manifest_of(
+            json.dumps({"file": False, "files": [["a", 1, "a" * 64, False], ["a/b", 1, "a" * 64, False]]}).encode()
+        )
     with pytest.raises(BadRequest):
         manifest_of(b"[" * 100_000)
+
+
+def test_a_folder_of_one_file_is_a_folder_and_sets_without_a_name_go(client: Client, tmp_path: Path) -> None:
+    folder = tmp_path / "one"
+    folder.mkdir()
+    (folder / "x.csv").write_text("1")
+    for text in ("1", "2"):
+        (folder / "x.csv").write_text(text)
+        client.run("data", "put", "table", str(folder), "--host", "local")
+    (row,) = client.json_of("data", "ls", "--json", "--host", "local")
+    assert (Path(row["path"]) / "x.csv").read_text() == "2"
+    data = client.home / "agent/data"
+    deadline = time.monotonic() + 20
+    while sorted(path.name for path in data.iterdir()) != sorted([row["hash"], "names"]):
+        assert time.monotonic() < deadline, list(data.iterdir())
+        client.run("data", "ls")
+        time.sleep(0.1)
+
+
+def test_very_many_files_and_very_many_of_one_content(client: Client, tmp_path: Path) -> None:
+    folder = tmp_path / "many"
+    folder.mkdir()
+    for number in range(20_000):
+        (folder / f"{number}.txt").write_text(str(number) if number < 16_000 else "")
+    told = client.json_of("data", "put", "many", str(folder), "--host", "local", "--json")
+    assert told["files"] == 20_000
+    assert client.json_of("data", "verify", "many", "--host", "local", "--json")["wrong"] == []
+
+
+def test_two_clients_do_not_send_one_data_set_into_each_other(client: Client, tmp_path: Path) -> None:
+    (tmp_path / "x").write_bytes(os.urandom(1000))
+    client.run("data", "put", "first", str(tmp_path / "x"), "--host", "local")
+    (row,) = client.json_of("data", "ls", "--json", "--host", "local")
+    client.run("data", "rm", "first", "--host", "local", "--yes")
+    lock = client.home / "agent/data" / f"{row['hash']}.lock"
+    lock.write_text(json.dumps(processes.identity(os.getpid()).to_wire()))
+    done = client.run("data", "put", "first", str(tmp_path / "x"), "--host", "local", code=1)
+    assert "another client is sending this data set" in done.stderr
+    lock.write_text(json.dumps({"pid": 999_999_999 % 2**22, "start": 1, "boot": "gone"}))
+    client.run("data", "put", "first", str(tmp_path / "x"), "--host", "local")
+    assert not lock.exists()
