@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -109,7 +109,7 @@ def source_of(frozen: Snapshot, command: tuple[str, ...], wish: Wish, host: Host
     if wish.runtime == NONE:
         return None
     if wish.runtime not in ("", AUTO):
-        return sources.named(frozen, wish.runtime, command)
+        return sources.named(frozen, wish.runtime)
     if not wish.is_made and (host.python or host.setup):
         return None
     if not wish.is_made and host.is_local and any(os.environ.get(name) for name in _ACTIVE):
@@ -359,8 +359,3 @@ def object_id(content: bytes | Path) -> str:
         while chunk := file.read(1 << 20):
             digest.update(chunk)
     return digest.hexdigest()
-
-
-def active_here(environment: Mapping[str, str]) -> str:
-    """Return the environment that is active in this shell; "" for none."""
-    return next((environment[name] for name in _ACTIVE if environment.get(name)), "")

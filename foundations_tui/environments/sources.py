@@ -134,7 +134,7 @@ def found(frozen: Snapshot, command: Sequence[str]) -> Source | None:
     return Source(NONE, warnings=tuple(warnings)) if warnings else None
 
 
-def named(frozen: Snapshot, what: str, command: Sequence[str]) -> Source:
+def named(frozen: Snapshot, what: str) -> Source:
     """Return what ``--runtime`` names: a file of the project, or an image.
 
     Raises:

@@ -96,9 +96,9 @@ def build(paths: Paths, recipe: Recipe, attempt: Try) -> None:
         shutil.copyfile(attempt.log, os.path.join(folder, os.path.basename(target.log)))
         _give_way(target, recipe)
         if not sealing.seal(folder, target, told):
-            places.remove(folder)
+            files.remove_tree(folder)
     except BaseException:
-        places.remove(folder)
+        files.remove_tree(folder)
         raise
 
 
@@ -146,4 +146,4 @@ def _give_way(target: Environment, recipe: Recipe) -> None:
     """Move what bears the name and cannot be used out of the way: its Python is gone."""
     if os.path.lexists(target.folder) and not target.is_built(recipe.kind):
         for folder in places.take_away(target):
-            places.remove(folder)
+            files.remove_tree(folder)

@@ -44,7 +44,7 @@ def build(paths: Paths, recipe: Recipe, steps: Steps, folder: str, scratch: str)
         lines = ["@EXPLICIT", *_of_conda(place), *(_PIP + line for line in _of_pip(place))]
         sealing.protect(place)
     except BaseException:
-        places.remove(place)
+        files.remove_tree(place)
         raise
     os.symlink(os.path.join(os.pardir, os.path.basename(place)), os.path.join(folder, "env"))
     return keep_lock(paths, "".join(f"{line}\n" for line in lines).encode())

@@ -16,7 +16,6 @@ import hashlib
 import os
 import shutil
 import stat
-import subprocess
 from typing import Any, Iterator, List, Optional, Tuple
 
 from remote_agent.protocol.errors import StorageBroken
@@ -204,18 +203,6 @@ def _is_linked(top: str, digest: str, name: str) -> bool:
     """Return whether an environment lies in the folder of that name, and not in its own."""
     link = os.path.join(top, digest, "env")
     return os.path.islink(link) and os.path.basename(os.readlink(link)) == name
-
-
-def remove(folder: str) -> None:
-    """Remove a folder whose parts may be read-only; what cannot be removed stays."""
-    for top, folders, _ in files.walk(folder, lambda *_: None):
-        with contextlib.suppress(OSError):
-            os.chmod(top, 0o700)
-        for name in folders:
-            with contextlib.suppress(OSError):
-                os.chmod(os.path.join(top, name), 0o700)
-    with contextlib.suppress(OSError):
-        subprocess.run(["/bin/rm", "-rf", "--", folder], stderr=subprocess.DEVNULL, check=False)
 
 
 def take_away(environment: Environment) -> List[str]:

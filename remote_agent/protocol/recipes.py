@@ -76,11 +76,6 @@ class Recipe(Message):
         canonical = json.dumps({"version": VERSION, **told}, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(canonical.encode("utf-8", "surrogatepass")).hexdigest()
 
-    @property
-    def is_locked(self) -> bool:
-        """Whether nothing has to be resolved any more."""
-        return bool(self.lock)
-
 
 _DECIDE = (
     *("kind", "lock", "format", "wanted", "image", "python", "platform"),

@@ -40,7 +40,7 @@ def remove(root: str) -> JsonTable:
     autostart.turn_off(root)
     try:
         for folder in {os.path.dirname(places.folder(paths)), root}:
-            places.remove(folder)
+            files.remove_tree(folder)
             if os.path.isdir(folder):
                 shutil.rmtree(folder)  # says what stops it
         _remove_if_empty(os.path.dirname(root))

@@ -205,7 +205,7 @@ class Receiver:
                 if not self.set.is_whole:
                     raise
         finally:
-            _remove(made)
+            files.remove_tree(made)
         files.disk.sync_folder(self._paths.data)
         shutil.rmtree(self.set.incoming, ignore_errors=True)
 
@@ -341,20 +341,6 @@ def _listed(path: str, name: bytes) -> bytes:
     except OSError:
         return name + b"\0?\n"
     return name + f"\0{told.st_size} {told.st_mtime_ns}\n".encode()
-
-
-def _remove(folder: str) -> None:
-    for top, folders, _ in files.walk(folder, lambda *_: None):
-        try:
-            os.chmod(top, 0o700)
-        except OSError:
-            pass
-        for name in folders:
-            try:
-                os.chmod(os.path.join(top, name), 0o700)
-            except OSError:
-                pass
-    shutil.rmtree(folder, ignore_errors=True)
 
 
 def trash(paths: Paths, digest: str) -> None:

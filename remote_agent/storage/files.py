@@ -7,6 +7,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import shutil
 import stat
 from typing import Any, BinaryIO, Callable, Iterator, List, Optional, Tuple
 
@@ -235,6 +236,16 @@ def walk(top: str, failed: Callable[[str, OSError], None]) -> Iterator[Tuple[str
             continue
         yield folder, folders, names
         waiting += [os.path.join(folder, name) for name in sorted(folders, reverse=True)]
+
+
+def remove_tree(folder: str) -> None:
+    """Remove a folder whose parts may be read-only; what cannot be removed stays."""
+    for top, _, _ in walk(folder, lambda *_: None):
+        try:
+            os.chmod(top, 0o700)
+        except OSError:
+            pass
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def inside(folder: str, path: str) -> str:

@@ -17,7 +17,9 @@ import pytest
 import uv as uv_package
 
 from remote_agent.environments import places
+from remote_agent.environments.packages import keep_lock
 from remote_agent.protocol.recipes import Recipe
+from remote_agent.storage import files
 from remote_agent.storage.paths import Paths
 from tests.support.index import Index
 from tests.support.paths import ROOT
@@ -52,8 +54,6 @@ class Host:
             text=True,
             check=True,
         ).stdout
-        from remote_agent.environments.packages import keep_lock
-
         digest = keep_lock(self.paths, lock.encode())
         self.recipe = Recipe(
             "packages",
@@ -91,7 +91,7 @@ class Host:
 
     def remove(self) -> None:
         for folder in places.take_away(self.environment):
-            places.remove(folder)
+            files.remove_tree(folder)
 
     @property
     def remains(self) -> list[str]:
@@ -116,7 +116,7 @@ def test_fifty_builders_killed_at_random_points(tmp_path: Path, index: Index) ->
             host.remove()
     assert whole < KILLS
     for folder in places.remains(host.paths):
-        places.remove(folder)
+        files.remove_tree(folder)
     assert not host.remains
     attempt, process = host.start()
     assert process.wait() == 0 and host.check(), Path(attempt.log).read_text()

@@ -197,7 +197,7 @@ def test_credentials_are_seen_whatever_stands_before_them() -> None:
 )
 def test_a_runtime_that_is_none_is_refused(tmp_path: Path, what: str) -> None:
     with pytest.raises(UsageError, match="--runtime"):
-        sources.named(frozen(tmp_path, {"x.sh": "", "a.py": ""}), what, ["true"])
+        sources.named(frozen(tmp_path, {"x.sh": "", "a.py": ""}), what)
 
 
 def test_the_project_itself_is_left_out_of_a_lock() -> None:
