@@ -118,12 +118,19 @@ def source_of(frozen: Snapshot, command: tuple[str, ...], wish: Wish, host: Host
 
 
 def prepared(
-    source: Source, host: HostConfig, tools: HostTools, wish: Wish, needs_gpu: bool, kept: Lock | None = None
+    source: Source,
+    tree: str,
+    host: HostConfig,
+    tools: HostTools,
+    wish: Wish,
+    needs_gpu: bool,
+    kept: Lock | None = None,
 ) -> Prepared:
     """Return the environment of a job on a host.
 
     Args:
         source: where it comes from.
+        tree: git tree id of the snapshot.
         host: where it goes.
         tools: what that host has.
         wish: what was asked for.
@@ -136,11 +143,11 @@ def prepared(
         return _of_image(source, host, tools)
     if source.how == "conda":
         return _of_conda(source, host, tools, wish, kept)
-    return _of_packages(source, host, tools, wish, needs_gpu, kept)
+    return _of_packages(source, tree, host, tools, wish, needs_gpu, kept)
 
 
 def _of_packages(
-    source: Source, host: HostConfig, tools: HostTools, wish: Wish, needs_gpu: bool, kept: Lock | None
+    source: Source, tree: str, host: HostConfig, tools: HostTools, wish: Wish, needs_gpu: bool, kept: Lock | None
 ) -> Prepared:
     parcel = _Parcel()
     python = _python(source, host, tools, wish, parcel)
@@ -181,6 +188,8 @@ def _of_packages(
         indexes=list(dict.fromkeys([*places.names, *more])),
         extras=list(extras),
         groups=list(wish.groups),
+        tree=tree if source.builds else "",
+        builds=list(source.builds),
         direct=list(source.asked) or sources.direct(source),
         interpreter=python.path,
         program=program,

@@ -6,7 +6,7 @@ import posixpath
 import re
 import shlex
 import tomllib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -21,6 +21,11 @@ _MOST_BYTES = 16 << 20
 """A larger file is none that a person or a resolver wrote."""
 _HEADER = re.compile(r"(?m)^# /// script$\s(?P<content>(^#(| .*)$\s)+)^# ///$")
 """PEP 723: the block of a script's metadata."""
+_COMPILING = re.compile(
+    rb"build-backend\s*=\s*.(maturin|mesonpy|scikit_build_core|sipbuild)|setuptools-rust|ext-modules"
+)
+_EXTENSIONS = re.compile(rb"ext_modules|Extension\(|cythonize|rust_extensions|cffi_modules")
+"""What projects with extension modules have in their files."""
 _PYTHON = re.compile(r"(.*/)?python[\d.]*\Z")
 _LOCAL_IN_YAML = re.compile(r"""(?m)^\s*-\s+["']?((?:-[rec]\b|--requirement|--editable|\.{1,2}/|\.\s*$).*)$""")
 _PROJECT = "pyproject.toml"
@@ -45,6 +50,8 @@ class Source:
     """Which Pythons fit, as a version specifier; "" for any."""
     import_path: tuple[str, ...] = ()
     """Folders below the root from which the project's own packages are imported."""
+    builds: tuple[str, ...] = ()
+    """Folders below the root whose packages have to be built: they have extension modules."""
     preferred: str = ""
     """Which of the Pythons that fit ``.python-version`` names; "" for none."""
     extras: tuple[str, ...] = ()
@@ -324,8 +331,8 @@ def _of_uv_lock(files: SnapshotFiles, folder: str) -> Source:
         path: files.read(path) for path in dict.fromkeys([posixpath.join(folder, _PROJECT), *places]) if files.has(path)
     }
     own = [posixpath.dirname(path) for path, text in projects.items() if _is_package(path, text)]
-    paths = tuple(path for one in own for path in _import_path(files, one))
-    return Source("uv.lock", lock, {lock: content, **projects}, _text(table.get("requires-python")), paths)
+    python = _text(table.get("requires-python"))
+    return _laid(files, own, Source("uv.lock", lock, {lock: content, **projects}, python))
 
 
 def _of_conda(files: SnapshotFiles, path: str) -> Source:
@@ -351,14 +358,15 @@ def _of_pylock(files: SnapshotFiles, folder: str, name: str) -> Source:
     path = posixpath.join(folder, name)
     content = files.read(path)
     table = _toml(content, path)
-    return Source("pylock.toml", path, {path: content}, _text(table.get("requires-python")), _own(files, folder))
+    python = _text(table.get("requires-python"))
+    return _laid(files, _own(files, folder), Source("pylock.toml", path, {path: content}, python))
 
 
 def _of_requirements(files: SnapshotFiles, folder: str, name: str) -> Source:
     path = posixpath.join(folder, name)
     gathered = requirements_files.gather(path, lambda other: files.read(other) if files.has(other) else None)
     contents, extras = dict(gathered.files), list[str]()
-    paths: list[str] = list(_own(files, folder))
+    own_folders: list[str] = list(_own(files, folder))
     warnings: list[str] = []
     for place, named_extras in gathered.folders.items():
         project = _of_project(files, place)
@@ -367,23 +375,23 @@ def _of_requirements(files: SnapshotFiles, folder: str, name: str) -> Source:
             extras += named_extras
         else:
             warnings.append(f"what {place or 'the project'} needs itself is computed by a program: list it in {name}")
-        paths += [part for part in _import_path(files, place) if part not in paths]
+        own_folders += [place] if place not in own_folders else []
     python = ""
     own = posixpath.join(folder, "pyproject.toml")
     if files.has(own):
         table = _toml(files.read(own), own).get("project", {})
         python = _text(table.get("requires-python")) if isinstance(table, dict) else ""
-    return Source(
+    source = Source(
         "requirements",
         path,
         contents,
         python,
-        tuple(paths),
         extras=tuple(extras),
         constraints=tuple(sorted(gathered.constraints)),
         indexes=tuple(gathered.indexes),
         warnings=tuple(warnings),
     )
+    return _laid(files, own_folders, source)
 
 
 def _of_project(files: SnapshotFiles, folder: str) -> Source | None:
@@ -397,18 +405,19 @@ def _of_project(files: SnapshotFiles, folder: str) -> Source | None:
     if "dependencies" not in project:  # it has none, or a program computes them
         return None
     _requirements(project["dependencies"], f"{path}: [project] dependencies")
-    return Source("project", path, {path: content}, _text(project.get("requires-python")), _own(files, folder))
+    python = _text(project.get("requires-python"))
+    return _laid(files, _own(files, folder), Source("project", path, {path: content}, python))
 
 
 # --- the project's own packages ---------------------------------------------------------------------------------
 
 
 def _own(files: SnapshotFiles, folder: str) -> tuple[str, ...]:
-    """Return where the project's own packages lie, when it is one that is installed."""
-    path = posixpath.join(folder, "pyproject.toml")
+    """Return the folder of a project, when it is one that is installed; none for one that only has dependencies."""
+    path = posixpath.join(folder, _PROJECT)
     if files.has(path):
-        return _import_path(files, folder) if _is_package(path, files.read(path)) else ()
-    return _import_path(files, folder) if files.has(posixpath.join(folder, "setup.py")) else ()
+        return (folder,) if _is_package(path, files.read(path)) else ()
+    return (folder,) if files.has(posixpath.join(folder, "setup.py")) else ()
 
 
 def _is_package(path: str, content: bytes) -> bool:
@@ -418,9 +427,28 @@ def _is_package(path: str, content: bytes) -> bool:
     return bool(told) if isinstance(told, bool) else "build-system" in table
 
 
-def _import_path(files: SnapshotFiles, folder: str) -> tuple[str, ...]:
-    """Return the folder from which a project's packages are imported: ``src``, where there is one, else its own."""
-    return (posixpath.join(folder, "src"),) if "src" in files.folders(folder) else (folder or ".",)
+def _laid(files: SnapshotFiles, folders: Iterable[str], source: Source) -> Source:
+    """Return a source with where the project's own packages are imported from, and which have to be built first.
+
+    Of what is only Python, ``src`` is imported from, where there is one, else the folder itself.
+    """
+    imported: list[str] = []
+    built: list[str] = []
+    for folder in dict.fromkeys(folders):
+        if _is_compiled(files, folder):
+            built.append(folder or ".")
+        else:
+            imported.append(posixpath.join(folder, "src") if "src" in files.folders(folder) else folder or ".")
+    return replace(source, import_path=tuple(imported), builds=tuple(built))
+
+
+def _is_compiled(files: SnapshotFiles, folder: str) -> bool:
+    """Return whether a project has extension modules, as far as its files say."""
+    for name, pattern in ((_PROJECT, _COMPILING), ("setup.py", _EXTENSIONS), ("setup.cfg", _EXTENSIONS)):
+        path = posixpath.join(folder, name)
+        if files.has(path) and pattern.search(files.read(path)):
+            return True
+    return False
 
 
 # --- reading ----------------------------------------------------------------------------------------------------

@@ -183,7 +183,7 @@ def _prepared(
         source = sources.nothing()
     tools = host_tools(session, host.name, progress)
     progress.stage(f"locking {source.words}")
-    return preparation.prepared(source, host, tools, wanted, bool(request.gpus))
+    return preparation.prepared(source, frozen.tree, host, tools, wanted, bool(request.gpus))
 
 
 def _of_earlier_job(
@@ -202,7 +202,7 @@ def _of_earlier_job(
     tools = host_tools(session, host.name, progress)
     kept = _kept_lock(session, spec, recipe)
     if recipe.image:
-        return preparation.prepared(Source("image", recipe.image), host, tools, Wish(), bool(request.gpus))
+        return preparation.prepared(Source("image", recipe.image), frozen.tree, host, tools, Wish(), bool(request.gpus))
     asked = Wish(extras=tuple(recipe.extras), groups=tuple(recipe.groups), ship=recipe.offline)
     minor = ".".join(recipe.python.split(".")[:2])
     how = "conda" if recipe.kind == "conda" else "kept"
@@ -212,6 +212,7 @@ def _of_earlier_job(
         python=f"=={minor}.*" if minor else "",
         preferred=recipe.python,
         import_path=spec.import_path,
+        builds=tuple(recipe.builds),
         asked=tuple(recipe.direct),
     )
     if request.exact:
@@ -219,7 +220,7 @@ def _of_earlier_job(
     try:
         if recipe.platform.partition("-")[0] != tools.machine:
             raise HostRefused(f"{host.name}: it is {tools.machine}, and the lock is for {recipe.platform}")
-        return preparation.prepared(source, host, tools, asked, bool(request.gpus), kept)
+        return preparation.prepared(source, frozen.tree, host, tools, asked, bool(request.gpus), kept)
     except HostRefused as error:
         if request.exact:
             raise
@@ -229,7 +230,7 @@ def _of_earlier_job(
         raise NotFoundError(
             f"the code of job {request.code_of[:6]} says nothing of its packages", "--runtime names a file"
         )
-    return preparation.prepared(found, host, tools, asked, bool(request.gpus))
+    return preparation.prepared(found, frozen.tree, host, tools, asked, bool(request.gpus))
 
 
 def _check_machine(session: Session, request: JobRequest, host: HostConfig, tools: HostTools) -> None:

@@ -15,7 +15,7 @@ from remote_agent.environments.pip_settings import plain_url
 from remote_agent.environments.places import Environment
 from remote_agent.environments.steps import BuildFailed, Steps
 from remote_agent.protocol.recipes import PYLOCK, Recipe
-from remote_agent.storage import files
+from remote_agent.storage import files, workspace
 from remote_agent.storage.objects import ObjectStore
 from remote_agent.storage.paths import Paths
 
@@ -90,6 +90,8 @@ class PackagesBuild:
             self._install_with_uv(uv, lock)
         else:
             self._install_with_pip(lock, content.decode("utf-8", "replace"))
+        if recipe.builds:
+            self._install_project(uv)
         return digest
 
     def relocate(self, target: Environment) -> None:
@@ -218,6 +220,20 @@ class PackagesBuild:
         if any(_STANDALONE.match(line) for line in content.splitlines()):
             words += ["--require-hashes"] if _HASH.search(content) else []
             self._steps.run([python, "-m", "pip", "--disable-pip-version-check", "install", *words, "-r", lock])
+
+    def _install_project(self, uv: str) -> None:
+        """Build the project's own packages out of its snapshot, without what they depend on: that is locked."""
+        tree = os.path.join(self._scratch, "tree")
+        workspace.make(self._objects, self._recipe.tree, tree, lambda: None)
+        python = os.path.join(self._prefix, "bin", "python")
+        folders = [os.path.join(tree, folder) for folder in self._recipe.builds]
+        self._steps.say("building the project's own packages")
+        if uv:
+            words = ["pip", "install", "--python", python, "--no-deps", "--compile-bytecode", "--no-cache"]
+            self._steps.run([uv, *words, *folders])
+        else:
+            pip = [python, "-m", "pip", "--disable-pip-version-check", "install", "--no-input", "--no-deps"]
+            self._steps.run([*pip, *folders])
 
     def _put(self, name: str, key: str) -> str:
         """Return a file of the scratch folder that holds an object which came with the job."""

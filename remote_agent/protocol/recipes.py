@@ -56,6 +56,10 @@ class Recipe(Message):
     """Where packages come from, without credentials; empty for the usual place."""
     extras: List[str] = field(_NAMES, [])
     groups: List[str] = field(_NAMES, [])
+    tree: str = field(_OBJECT, "")
+    """Git tree id of the project whose own packages are built into it; "" for none."""
+    builds: List[str] = field(listing(_PATH, 1000), [])
+    """Their folders below the top of the tree."""
     direct: List[str] = field(listing(_WORDS, 10_000), [])
     """Names of the packages that the project asks for itself: differences in those tell most."""
     interpreter: str = field(_PATH, "")
@@ -79,7 +83,7 @@ class Recipe(Message):
 
 _DECIDE = (
     *("kind", "lock", "format", "wanted", "image", "python", "platform"),
-    *("indexes", "extras", "groups"),
+    *("indexes", "extras", "groups", "tree", "builds"),
 )
 
 
@@ -110,4 +114,6 @@ def check(value: Any, where: str) -> Any:
         raise BadRequest(f"{where}: its hash is not that of the recipe")
     if recipe.kind == PACKAGES and not (recipe.lock or recipe.wanted):
         raise BadRequest(f"{where}: neither a lock nor what is wanted")
+    if any(folder.startswith("/") or ".." in folder.split("/") for folder in recipe.builds):
+        raise BadRequest(f"{where}: a folder to be built leads out of the snapshot")
     return value

@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import tarfile
+import textwrap
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -531,3 +532,33 @@ def test_a_python_that_no_host_has_is_sent_as_an_archive(client: Client, tmp_pat
     job = client.submit("--", "python", "train.py")
     client.run("wait", job, code=125)
     assert "leads out of its folder" in client.job(job)["cause"]["words"]
+
+
+def test_a_project_with_an_extension_module_is_built_once_per_state_of_its_code(client: Client, index: Index) -> None:
+    backend = """
+        import os, zipfile
+        def build_wheel(folder, config_settings=None, metadata_directory=None):
+            file = "own-1-py3-none-any.whl"
+            with zipfile.ZipFile(os.path.join(folder, file), "w") as wheel:
+                wheel.writestr("own_compiled.py", open("own.c").read())
+                wheel.writestr("own-1.dist-info/METADATA", "Metadata-Version: 2.1\\nName: own\\nVersion: 1\\n")
+                facts = "Wheel-Version: 1.0\\nRoot-Is-Purelib: true\\nTag: py3-none-any\\n"
+                wheel.writestr("own-1.dist-info/WHEEL", facts)
+                wheel.writestr("own-1.dist-info/RECORD", "own_compiled.py,,\\n")
+            return file
+    """
+    write(client, "backend.py", textwrap.dedent(backend))
+    write(client, "setup.py", "ext_modules = ['own.c']\n")
+    write(client, "own.c", "VALUE = 1\n")
+    build = '[build-system]\nrequires = []\nbuild-backend = "backend"\nbackend-path = ["."]\n'
+    write(client, "pyproject.toml", f'[project]\nname = "own"\nversion = "1"\ndependencies = ["alpha"]\n{build}')
+    write(client, "train.py", SCRIPT + "import own_compiled\nprint('own', own_compiled.VALUE)\n")
+    job = client.submit("--", "python", "train.py")
+    text = finish(client, job)
+    assert "building the project's own packages" in text and "own 1" in text
+    assert {row["name"] for row in client.job(job)["packages"]} == {"alpha", "beta", "own"}
+    assert "building" not in run(client)
+    write(client, "own.c", "VALUE = 2\n")
+    assert "own 2" in run(client)
+    assert "own 1" in finish(client, client.json_of("rerun", "--json", job)[0]["job"])
+    assert len(environments(client)) == 2

@@ -160,6 +160,21 @@ def test_only_the_members_of_a_uv_lock_are_read(tmp_path: Path) -> None:
     assert sorted(found.files) == ["libs/q/pyproject.toml", "pyproject.toml", "uv.lock"]
 
 
+@pytest.mark.parametrize(
+    "files",
+    [
+        {"pyproject.toml": PROJECT + "[build-system]\nrequires=['maturin']\nbuild-backend = 'maturin'\n"},
+        {
+            "pyproject.toml": PROJECT + "[build-system]\nrequires=[]\n",
+            "setup.py": "setup(ext_modules=cythonize('a.pyx'))",
+        },
+    ],
+)
+def test_a_project_with_extension_modules_is_built(tmp_path: Path, files: dict[str, str]) -> None:
+    found = sources.found(frozen(tmp_path, {**files, "src/p/__init__.py": ""}), ["true"])
+    assert found is not None and found.builds == (".",) and found.import_path == ()
+
+
 def test_a_script_header_says_what_uv_is_to_do(tmp_path: Path) -> None:
     header = HEADER[: HEADER.rindex("# ///")] + "# [tool.uv]\n# exclude-newer = '2024-01-01T00:00:00Z'\n# ///\n"
     found = sources.found(frozen(tmp_path, {"t.py": header}), ["python", "t.py"])
