@@ -16,9 +16,12 @@ Reading trusts nothing: names, links, sizes and hashes are checked before anythi
 from __future__ import annotations
 
 import hashlib
+import lzma
 import stat
+import struct
 import unicodedata
 import zipfile
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,6 +38,11 @@ _MOST_RATIO, _LEAST_BOMB = 500, 64 << 20
 """What is packed more than that, and large, is a bomb."""
 _LONGEST_NAME = 4096
 _CHUNK = 1 << 20
+_DAMAGE = (
+    *(zipfile.BadZipFile, zlib.error, struct.error, lzma.LZMAError, EOFError),
+    *(OSError, ValueError, LookupError, NotImplementedError, RuntimeError, OverflowError),
+)
+"""What reading a zip raises that somebody has damaged or made up."""
 
 
 class BadBundle(FoundationsError):
@@ -68,7 +76,7 @@ class Bundle:
             raise NotFoundError(f"there is no file {path}")
         try:
             self._zip = zipfile.ZipFile(path)
-        except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
+        except _DAMAGE as error:
             raise BadBundle(f"{path} is no bundle: {error}") from None
         try:
             self.entries = _checked(self._zip.infolist(), most)
@@ -101,7 +109,7 @@ class Bundle:
             with self._zip.open(name) as file:
                 while chunk := file.read(_CHUNK):
                     yield chunk
-        except (zipfile.BadZipFile, EOFError, OSError, ValueError, NotImplementedError, RuntimeError) as error:
+        except _DAMAGE as error:
             raise BadBundle(f"{name} is damaged: {error}") from None
 
     def below(self, folder: str) -> list[Entry]:
