@@ -49,7 +49,7 @@ def chosen(
         HostRefused: none fits; what is there and what is wanted.
     """
     usable = [python for python in tools.pythons if python.is_base and _version(python) >= _OLDEST]
-    fitting = [python for python in usable if _version(python) in required and _version(python) in asked]
+    fitting = [python for python in usable if _fits(_version(python), required, asked)]
     of_c = [python for python in fitting if python.implementation == "cpython"] or fitting
     if not of_c:
         wanted = " and ".join(str(part) for part in (required, asked) if str(part))
@@ -58,7 +58,7 @@ def chosen(
             f"{host}: no Python there is {wanted or f'at least {_OLDEST}'}; it has {there}",
             "install one there (uv python install, pyenv, conda), or ask for another one: --python, [runtime] python",
         )
-    liked = [python for python in of_c if _version(python) in preferred] or of_c
+    liked = [python for python in of_c if _fits(_version(python), preferred)] or of_c
     first = tools.pythons[0]
     return first if first in liked else max(liked, key=_version)
 
@@ -84,9 +84,14 @@ def of_archive(file: str, tools: HostTools, required: SpecifierSet, asked: Speci
             "https://github.com/astral-sh/python-build-standalone/releases",
         )
     version, machine, libc = match.groups()
-    fits = Version(version) in required and Version(version) in asked
+    fits = _fits(Version(version), required, asked)
     is_of_host = machine.startswith(tools.machine) and (libc == "musl") == tools.libc.startswith("musl")
     return HostPython("", version) if fits and is_of_host else None
+
+
+def _fits(version: Version, *wishes: SpecifierSet) -> bool:
+    """Return whether a version is what all wishes allow; what a host has counts, also when it is no final release."""
+    return all(wish.contains(version, prereleases=True) for wish in wishes)
 
 
 def _version(python: HostPython) -> Version:

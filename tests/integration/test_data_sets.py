@@ -73,6 +73,7 @@ def test_a_data_set_is_sent_once_and_used_by_jobs(client: Client, sshd: Sshd, fo
     assert "foundations data put cifar PATH --host gpu1" in done.stderr
 
 
+@pytest.mark.faults
 def test_a_transfer_that_was_cut_goes_on_where_it_stopped(client: Client, own_sshd: Sshd, tmp_path: Path) -> None:
     root = client.add_host("gpu1", own_sshd)
     folder = tmp_path / "large"
@@ -159,6 +160,7 @@ def test_a_folder_of_one_file_is_a_folder_and_sets_without_a_name_go(client: Cli
         time.sleep(0.1)
 
 
+@pytest.mark.faults
 def test_very_many_files_and_very_many_of_one_content(client: Client, tmp_path: Path) -> None:
     folder = tmp_path / "many"
     folder.mkdir()

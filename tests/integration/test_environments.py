@@ -242,6 +242,7 @@ def test_jobs_wait_for_a_shared_build_and_others_go_first(client: Client, index:
     assert sorted(path.name for path in builds.iterdir()) == ["1", "2"]
 
 
+@pytest.mark.faults
 def test_a_build_that_nobody_waits_for_is_ended(client: Client, index: Index) -> None:
     write(client, "requirements.txt", "alpha\n")
     run(client)
@@ -270,6 +271,7 @@ def builders(client: Client) -> list[int]:
     return found
 
 
+@pytest.mark.faults
 def test_killed_builders_leave_nothing_that_is_taken_for_whole(client: Client, index: Index) -> None:
     for number in range(8):
         index.add(f"part-{number}", "1.0")
@@ -304,6 +306,7 @@ def test_credentials_of_an_index_stand_in_no_file(client: Client, index: Index) 
                 assert b"hunter2secret" not in path.read_bytes(), path
 
 
+@pytest.mark.faults
 def test_a_host_without_an_index_gets_the_wheels(client: Client, index: Index, sshd: Sshd) -> None:
     root = client.add_host("gpu1", sshd)
     give_uv(root)
@@ -469,6 +472,7 @@ def test_compare_names_the_packages_first_that_a_project_asks_for(client: Client
     assert not [line for line in lines if line["kind"] in ("python", "variable")], lines
 
 
+@pytest.mark.faults
 def test_the_certificate_of_a_company_is_sent_along(client: Client, tmp_path: Path) -> None:
     script = """
     openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=company -keyout ca.key -out ca.pem
@@ -490,6 +494,7 @@ def test_the_certificate_of_a_company_is_sent_along(client: Client, tmp_path: Pa
         index.close()
 
 
+@pytest.mark.faults
 def test_an_index_that_does_not_answer_is_the_cause(client: Client) -> None:
     (client.home / "hosts.toml").write_text('[hosts.local]\nenv = {UV_HTTP_RETRIES = "0"}\n')
     client.env.update(PIP_INDEX_URL="http://127.0.0.1:9/simple", UV_HTTP_RETRIES="0")
@@ -501,6 +506,7 @@ def test_an_index_that_does_not_answer_is_the_cause(client: Client) -> None:
     assert "Connection refused" in client.job(job)["cause"]["words"]
 
 
+@pytest.mark.faults
 def test_the_oldest_python(client: Client) -> None:
     write(client, "requirements.txt", "alpha\n")
     if not any(Path.home().glob(".pyenv/versions/3.8.*/bin/python")) and not shutil.which("python3.8"):
@@ -508,6 +514,7 @@ def test_the_oldest_python(client: Client) -> None:
     assert "Python 3.8." in run(client, "--python", "3.8")
 
 
+@pytest.mark.faults
 def test_a_python_that_no_host_has_is_sent_as_an_archive(client: Client, tmp_path: Path) -> None:
     """The archive has this Python's own program, which finds its library where it was built."""
     name = f"cpython-3.15.0+20260101-{os.uname().machine}-unknown-linux-gnu-install_only.tar.gz"
