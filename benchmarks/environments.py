@@ -20,6 +20,7 @@ from foundations_tui.submit.pipeline import submit
 from foundations_tui.submit.request import JobRequest
 from remote_agent.environments import places
 from remote_agent.protocol import messages
+from remote_agent.storage import files
 from remote_agent.storage.paths import Paths
 
 _PROJECT = '[project]\nname = "p"\nversion = "0"\nrequires-python = ">=3.9"\ndependencies = ["numpy", "pandas"]\n'
@@ -39,7 +40,7 @@ def run() -> list[Pair]:
 
         def cold() -> None:
             _forget(paths)
-            places.remove(places.cache(paths))
+            files.remove_tree(places.cache(paths))
             _time(host, "uv.lock")
 
         def warm() -> None:
@@ -97,4 +98,4 @@ def _time(host: Host, runtime: str) -> float:
 def _forget(paths: Paths) -> None:
     for environment in list(places.built(paths)):
         for gone in places.take_away(environment):
-            places.remove(gone)
+            files.remove_tree(gone)
