@@ -22,9 +22,13 @@ def environment(recorded: Recorded) -> str:
     recipe = recorded.recipe
     if not recipe:
         return ""
-    lock = recipe.get("lock") or (recorded.facts and recorded.facts.lock)
     image = recorded.facts and recorded.facts.image
-    parts = [recipe.get("source"), lock and f"lock {str(lock)[:12]}", image, str(recipe.get("hash", ""))[:12]]
+    parts = [
+        recipe.get("source"),
+        recorded.lock and f"lock {recorded.lock[:12]}",
+        image,
+        str(recipe.get("hash", ""))[:12],
+    ]
     return ", ".join(str(part) for part in parts if part)
 
 

@@ -11,7 +11,6 @@ import json
 import os
 import posixpath
 import re
-import subprocess
 import sys
 import tempfile
 import tomllib
@@ -20,12 +19,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from foundations_tui.config import locations
-from foundations_tui.environments import indexes, uv_program
+from foundations_tui.environments import indexes, programs, uv_program
 from foundations_tui.environments.sources import Source
 from foundations_tui.errors import FoundationsError, UsageError
 from remote_agent.environments import pip_settings
 from remote_agent.protocol.recipes import PYLOCK, REQUIREMENTS
-from remote_agent.protocol.roles import HostTools
 from remote_agent.protocol.urls import without_credentials
 
 _SECONDS = 900
@@ -90,11 +88,6 @@ class Target:
         return f"{self.machine}-manylinux_2_{known[-1]}" if known else ""
 
 
-def target_of(tools: HostTools, python: str, extras: tuple[str, ...], groups: tuple[str, ...]) -> Target:
-    """Return what a lock for a host is for."""
-    return Target(python, tools.machine, tools.libc, extras, groups)
-
-
 def locked(source: Source, target: Target, anew: bool = False) -> Lock:
     """Return the lock of a source: what the project has locked itself, else one that is made here, once.
 
@@ -110,11 +103,11 @@ def locked(source: Source, target: Target, anew: bool = False) -> Lock:
         return Lock(source.files[source.file].decode("utf-8", "replace"), PYLOCK)
     if not any(content.strip() for content in source.files.values()):
         return Lock("", REQUIREMENTS)
+    known = {without_credentials(place) for place in pip_settings.places(indexes.variables_here())}
     kept = locations.data_folder() / "locks" / _key(source, target)
     if not anew and kept.exists():
-        return _of_text(kept.read_text(encoding="utf-8"), source)
+        return _of_text(kept.read_text(encoding="utf-8"), source, known)
     text = _exported(source, target) if source.how in ("uv.lock", "script.lock") else _compiled(source, target)
-    known = set(pip_settings.places(indexes.variables_here()))
     text = "".join(f"{line}\n" for line in text.splitlines() if not _names_one_of(line, known))
     if _CREDENTIALS.search(text):
         raise UsageError(
@@ -125,18 +118,17 @@ def locked(source: Source, target: Target, anew: bool = False) -> Lock:
     temporary = kept.with_name(f"{kept.name}.{os.getpid()}.tmp")
     temporary.write_text(text, encoding="utf-8")
     temporary.replace(kept)
-    return _of_text(text, source)
+    return _of_text(text, source, known)
 
 
 def _names_one_of(line: str, known: Collection[str]) -> bool:
     """Return whether a line names an index of this machine's settings: a host is told of those apart."""
     match = _INDEX_LINE.match(line)
-    return match is not None and without_credentials(match.group(1)) in {without_credentials(place) for place in known}
+    return match is not None and without_credentials(match.group(1)) in known
 
 
-def _of_text(text: str, source: Source) -> Lock:
+def _of_text(text: str, source: Source, known: Collection[str]) -> Lock:
     """Return a lock without the lines that name indexes, and those that this machine's settings do not name."""
-    known = {without_credentials(place) for place in pip_settings.places(indexes.variables_here())}
     lines = text.splitlines()
     named = [match.group(1) for match in map(_INDEX_LINE.match, lines) if match]
     kept = "".join(f"{line}\n" for line in lines if not _INDEX_LINE.match(line))
@@ -240,24 +232,14 @@ def _uv(words: list[str], folder: Path, source: Source) -> str:
     env.update(UV_SYSTEM_CERTS="1", UV_NATIVE_TLS="1")  # the second is its name before 0.9
     env = {name: value for name, value in env.items() if name not in ("VIRTUAL_ENV", "UV_PROJECT_ENVIRONMENT")}
     try:
-        done = subprocess.run(
-            [uv, *words],
-            cwd=folder,
-            env=env,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=_SECONDS,
-        )
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise CannotLock(f"uv: {error}") from None
-    if done.returncode == 0:
-        return done.stdout
-    reason = _reason(done.stderr)
-    if "No solution found" in done.stderr and not _NO_WHEEL.search(reason):
-        raise NoSolution(f"{source.words}: {reason}", "--runtime none runs with the host's Python")
-    raise CannotLock(f"{source.words}: {reason}")
+        return programs.output_of([uv, *words], _SECONDS, env, folder)
+    except programs.ProgramFailed as error:
+        if not error.output:
+            raise CannotLock(f"uv: {error}") from None
+        reason = _reason(error.output)
+        if "No solution found" in error.output and not _NO_WHEEL.search(reason):
+            raise NoSolution(f"{source.words}: {reason}", "--runtime none runs with the host's Python") from None
+        raise CannotLock(f"{source.words}: {reason}") from None
 
 
 def _reason(output: str) -> str:

@@ -18,6 +18,7 @@ from foundations_tui.environments.locking import CannotLock, Lock, Target
 from foundations_tui.environments.requirements_files import lines_of, option_of
 from foundations_tui.environments.sources import AUTO, NONE, Source
 from foundations_tui.errors import HostRefused, UsageError
+from foundations_tui.snapshot import objects
 from foundations_tui.snapshot.freeze import Snapshot
 from remote_agent.protocol import recipes
 from remote_agent.protocol.recipes import Recipe
@@ -152,17 +153,18 @@ def _of_packages(
     parcel = _Parcel()
     python = _python(source, host, tools, wish, parcel)
     extras = tuple(dict.fromkeys([*wish.extras, *source.extras]))
-    target = locking.target_of(tools, python.version, extras, wish.groups)
+    target = Target(python.version, tools.machine, tools.libc, extras, wish.groups)
     notes = list(source.warnings)
     lock = kept or _lock(source, target, wish, notes)
     if lock is not None and needs_gpu:
         lock = _for_driver(lock, source, target, host, tools, is_kept=kept is not None)
     places = indexes.for_host(host.env, host.is_local)
     program = _builder(host, tools, python, parcel, notes)
+    wanted = _wanted(source) if lock is None else b""
     if lock is not None:
         parcel.put("lock", lock.text.encode())
     else:
-        parcel.put("wanted", _wanted(source))
+        parcel.put("wanted", wanted)
         if source.constraints:
             parcel.put("constraints", _plain(source, source.constraints))
     if places.certificates is not None:
@@ -182,7 +184,7 @@ def _of_packages(
         source=source.words,
         lock=lock.digest if lock is not None else "",
         format=lock.format if lock is not None else recipes.REQUIREMENTS,
-        wanted="" if lock is not None else hashlib.sha256(_wanted(source)).hexdigest(),
+        wanted="" if lock is not None else hashlib.sha256(wanted).hexdigest(),
         python=python.version,
         platform=f"{tools.machine}-{tools.libc}",
         indexes=list(dict.fromkeys([*places.names, *more])),
@@ -240,7 +242,7 @@ def _for_driver(lock: Lock, source: Source, target: Target, host: HostConfig, to
     if not words:
         return lock
     backend = torch_builds.backend_for(tools.cuda)
-    if backend and not is_kept and source.how in ("requirements", "script", "project"):
+    if backend and not is_kept and source.how in _LOCKED_THERE:
         try:
             other = locking.locked(source, replace(target, torch_backend=backend))
         except (CannotLock, locking.NoSolution):
@@ -362,7 +364,7 @@ class _Parcel:
 def object_id(content: bytes | Path) -> str:
     """Return git's id of a file's content."""
     if isinstance(content, bytes):
-        return hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
+        return objects.blob_id(content)
     digest = hashlib.sha1(b"blob %d\0" % content.stat().st_size)
     with content.open("rb") as file:
         while chunk := file.read(1 << 20):

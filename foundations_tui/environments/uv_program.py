@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
-import importlib.util
 import os
 import re
 import shutil
-import subprocess
 import sys
 import sysconfig
 import tempfile
@@ -16,6 +13,7 @@ import zipfile
 from pathlib import Path
 
 from foundations_tui.config import locations
+from foundations_tui.environments import programs
 from foundations_tui.errors import FoundationsError
 
 LEAST = (0, 5, 0)
@@ -26,6 +24,7 @@ _PLATFORMS = {
 }
 """Tags of the wheels whose uv needs no C library of the host's, by machine."""
 _SECONDS = 300
+_VERSION_SECONDS = 10
 
 
 class NoUv(FoundationsError):
@@ -83,33 +82,22 @@ def for_machine(machine: str) -> Path:
 
 
 def _fetched(folder: Path, machine: str) -> Path:
-    """Return uv's wheel for a machine, brought by pip: it knows the user's index, its certificates and credentials."""
-    if importlib.util.find_spec("pip") is None:
+    """Return uv's wheel for a machine, brought by pip."""
+    if not programs.has_pip():
         raise NoUv("this Python has no pip to fetch uv with", "install uv on this machine and on the host")
     platforms = [word for platform in _PLATFORMS[machine] for word in ("--platform", platform)]
-    words = ["download", "--quiet", "--no-deps", "--no-input", "--disable-pip-version-check", "--only-binary", ":all:"]
-    command = [sys.executable, "-m", "pip", *words, *platforms, "--dest", str(folder), "uv"]
-    done = _run(command)
+    try:
+        programs.download_wheels([*platforms, "uv"], folder, _SECONDS)
+    except programs.ProgramFailed as error:
+        raise NoUv(f"uv could not be fetched: {error}") from None
     found = sorted(folder.glob("uv-*.whl"))
-    if done.returncode != 0 or not found:
-        last = [line for line in done.stderr.splitlines() if line.startswith("ERROR")][-1:] or ["pip found no uv"]
-        raise NoUv(f"uv could not be fetched: {last[0].removeprefix('ERROR: ')}")
+    if not found:
+        raise NoUv("uv could not be fetched: pip found no uv")
     return found[0]
 
 
-def _run(command: list[str]) -> subprocess.CompletedProcess[str]:
-    try:
-        return subprocess.run(
-            command, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace", timeout=_SECONDS
-        )
-    except subprocess.TimeoutExpired:
-        return subprocess.CompletedProcess(command, 1, "", f"ERROR: no answer within {_SECONDS} s")
-    except OSError as error:
-        return subprocess.CompletedProcess(command, 1, "", f"ERROR: {error}")
-
-
 def _version(path: str) -> str:
-    with contextlib.suppress(OSError, subprocess.TimeoutExpired):
-        done = subprocess.run([path, "--version"], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=10)
-        return done.stdout.partition(" ")[2]
-    return "0"
+    try:
+        return programs.output_of([path, "--version"], _VERSION_SECONDS).partition(" ")[2]
+    except programs.ProgramFailed:
+        return "0"

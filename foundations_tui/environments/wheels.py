@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-import importlib.util
-import os
 import re
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
 
 from packaging.markers import Marker
 
 from foundations_tui.config import locations
-from foundations_tui.environments import indexes
+from foundations_tui.environments import indexes, programs
 from foundations_tui.environments.locking import Lock, Target
 from foundations_tui.errors import FoundationsError
-from remote_agent.environments.pip_settings import plain_url
+from remote_agent.environments import pip_settings
 from remote_agent.protocol.recipes import REQUIREMENTS
 
 _SECONDS = 3600
@@ -45,7 +41,7 @@ def fetched(lock: Lock, target: Target) -> dict[str, Path]:
 
 
 def _fetch(lock: Lock, target: Target, folder: Path) -> None:
-    if importlib.util.find_spec("pip") is None:
+    if not programs.has_pip():
         raise NoWheels("this Python has no pip to fetch wheels with", "python -m ensurepip")
     folder.parent.mkdir(exist_ok=True, mode=0o700)
     with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
@@ -86,48 +82,21 @@ def _for_target(text: str, target: Target) -> str:
 
 
 def _download(lock: Lock, target: Target, top: Path) -> None:
-    words = ["download", "--quiet", "--no-deps", "--no-input", "--disable-pip-version-check", "--only-binary", ":all:"]
-    words += [word for platform in _platforms(target) for word in ("--platform", platform)]
-    words += ["--python-version", target.python, "--implementation", "cp", "--dest", str(top / "wheels")]
-    for index in lock.indexes:
-        words += ["--extra-index-url", index]
-    env = {**os.environ, **_for_pip(indexes.variables_here())}
-    command = [sys.executable, "-m", "pip", *words, "-r", str(top / "lock.txt")]
+    words = [word for platform in _platforms(target) for word in ("--platform", platform)]
+    words += ["--python-version", target.python, "--implementation", "cp", "-r", str(top / "lock.txt")]
+    words += [word for index in lock.indexes for word in ("--extra-index-url", index)]
+    env = pip_settings.pip_variables(indexes.variables_here())  # a user may have told only uv
     try:
-        done = subprocess.run(
-            command,
-            env=env,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=_SECONDS,
-        )
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise NoWheels(f"the wheels could not be fetched: {error}") from None
-    if done.returncode != 0:
-        missing = _MISSING.search(done.stderr)
+        programs.download_wheels(words, top / "wheels", _SECONDS, env)
+    except programs.ProgramFailed as error:
+        missing = _MISSING.search(error.output)
         if missing is not None:
             raise NoWheels(
                 f"{missing.group(1)} has no wheel for {target.machine}, {target.libc}, Python {target.python}:"
                 " what has to be built cannot be sent",
                 "take a version that has one, or build without --ship-wheels on a host that reaches the index",
-            )
-        last = [line for line in done.stderr.splitlines() if line.startswith("ERROR")][-1:] or ["pip ended"]
-        raise NoWheels(f"the wheels could not be fetched: {last[0].removeprefix('ERROR: ')}")
-
-
-def _for_pip(variables: dict[str, str]) -> dict[str, str]:
-    """Return what uv was told of indexes as pip has it: a user may have told only uv."""
-    names = {
-        "UV_INDEX_URL": "PIP_INDEX_URL",
-        "UV_DEFAULT_INDEX": "PIP_INDEX_URL",
-        "UV_EXTRA_INDEX_URL": "PIP_EXTRA_INDEX_URL",
-        "UV_INDEX": "PIP_EXTRA_INDEX_URL",
-        "UV_FIND_LINKS": "PIP_FIND_LINKS",
-    }
-    told = {pip: variables[uv].replace(",", " ").split() for uv, pip in names.items() if variables.get(uv)}
-    return {pip: " ".join(map(plain_url, places)) for pip, places in told.items()}
+            ) from None
+        raise NoWheels(f"the wheels could not be fetched: {error}") from None
 
 
 def _platforms(target: Target) -> list[str]:

@@ -177,7 +177,7 @@ class _Writer:
 
     def _write_lock(self, row: JobRow) -> None:
         environment = queries.spec(self._conn, row.job).get("environment") or {}
-        digest = environment.get("lock") or queries.lock_of(self._conn, row.job)
+        digest = queries.lock_of(self._conn, row.job)
         text = queries.lock_text(self._conn, digest)
         name = f"environment/{digest}/{lock_name(environment)}"
         if text is not None and name not in self.manifest:
@@ -210,9 +210,8 @@ class _Writer:
 
     def _crate_job(self, row: JobRow) -> ro_crate.CrateJob:
         files = [name for name in self.manifest if name.startswith(f"jobs/{row.job}/")]
-        locks = [
-            name for name in self.manifest if name.startswith(f"environment/{queries.lock_of(self._conn, row.job)}/")
-        ]
+        folder = f"environment/{queries.lock_of(self._conn, row.job)}/"
+        locks = [name for name in self.manifest if name.startswith(folder)]
         return ro_crate.CrateJob(row, f"code/{row.snapshot}/" if row.snapshot else "", files, locks)
 
     # --- files ------------------------------------------------------------------------------------------------

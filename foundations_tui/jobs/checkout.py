@@ -52,7 +52,8 @@ def checkout(session: Session, job: JobRow, target: Path, received: Received = n
         _make_empty_folders(making / "code", spec["folders"], unpacked)
         settings = session.hosts.hosts.get(job.host, HostConfig(name=job.host))
         _write_what_is_known(making, spec, settings, queries.recorded(session.store.conn, job))
-        _write_lock(making, spec, queries.lock_text(session.store.conn, _lock_of(session, job, spec)))
+        lock = queries.lock_of(session.store.conn, job.job)
+        _write_lock(making, spec, queries.lock_text(session.store.conn, lock))
         making.rename(target)
     finally:
         shutil.rmtree(making, ignore_errors=True)
@@ -81,11 +82,6 @@ def _write_what_is_known(folder: Path, spec: JsonTable, settings: HostConfig, re
     script.write_text(script_of(spec, variables), encoding="utf-8", errors="surrogateescape")
     mode = script.stat().st_mode
     script.chmod(mode | (mode & 0o444) >> 2)  # whoever may read it may run it
-
-
-def _lock_of(session: Session, job: JobRow, spec: JsonTable) -> str | None:
-    digest = spec["environment"].get("lock") or queries.lock_of(session.store.conn, job.job)
-    return str(digest) if digest else None
 
 
 def _write_lock(folder: Path, spec: JsonTable, text: str | None) -> None:

@@ -89,7 +89,7 @@ def _facts(conn: sqlite3.Connection, row: JobRow) -> Iterator[Check]:
 
 def _lock(conn: sqlite3.Connection, row: JobRow) -> Iterator[Check]:
     recorded = queries.recorded(conn, row)
-    digest = recorded.recipe.get("lock") or (recorded.facts and recorded.facts.lock)
+    digest = recorded.lock
     if not digest:
         return
     text = queries.lock_text(conn, digest)

@@ -301,6 +301,11 @@ class Recorded:
     recipe: JsonTable = field(default_factory=dict)
     """Of its environment, as its specification has it; empty for none."""
 
+    @property
+    def lock(self) -> str | None:
+        """Return the hash of the lock that its environment was built from; None where it is not known."""
+        return self.recipe.get("lock") or (self.facts.lock if self.facts is not None else None)
+
 
 def recorded(conn: sqlite3.Connection, row: JobRow) -> Recorded:
     """Return what was recorded of a job's last attempt."""
@@ -316,7 +321,14 @@ def packages(conn: sqlite3.Connection, digest: str | None) -> list[Package] | No
 
 
 def lock_of(conn: sqlite3.Connection, job_id: str) -> str | None:
-    """Return the hash of the lock that a job's environment was built from, as its last facts say."""
+    """Return the hash of the lock that a job's environment was built from, as submitted or as its last facts say.
+
+    Raises:
+        NotFoundError: there is no such job.
+    """
+    submitted = (spec(conn, job_id).get("environment") or {}).get("lock")
+    if submitted:
+        return str(submitted)
     query = "SELECT facts ->> 'lock' AS lock FROM attempt_facts WHERE job = ? ORDER BY attempt DESC LIMIT 1"
     row = conn.execute(query, [job_id]).fetchone()
     return row["lock"] if row else None

@@ -263,8 +263,7 @@ def _kept_lock(session: Session, spec: JobSpec, recipe: Recipe) -> Lock | None:
     """
     if recipe.image:
         return None
-    digest = recipe.lock or queries.lock_of(session.store.conn, spec.job)
-    text = queries.lock_text(session.store.conn, digest) if digest else None
+    text = queries.lock_text(session.store.conn, queries.lock_of(session.store.conn, spec.job))
     if text is None:
         raise NotFoundError(
             f"the lock of job {spec.job[:6]} is not here", "foundations sync brings it; --runtime auto locks anew"

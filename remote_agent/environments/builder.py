@@ -127,13 +127,13 @@ def _environment(paths: Paths, recipe: Recipe) -> "tuple[Dict[str, str], Dict[st
 def _describe(told: Dict[str, Any], recipe: Recipe, folder: str, began: float) -> None:
     """Add what is written down of an environment."""
     prefix = os.path.realpath(os.path.join(folder, "env"))
-    names = sealing.packages_of(prefix) if recipe.kind != IMAGE else []
+    records = sealing.records_of(prefix) if recipe.kind != IMAGE else []
     count, size = sealing.size_of(prefix if recipe.kind != IMAGE else folder)
     told.update(
         version=1,
         recipe=recipe.to_wire(),
-        packages=names,
-        digest=sealing.records_digest(prefix) if recipe.kind != IMAGE else told["image"],
+        packages=sealing.packages_of(records),
+        digest=sealing.records_digest(records) if recipe.kind != IMAGE else told["image"],
         files=count,
         bytes=size,
         built_at=time.time(),

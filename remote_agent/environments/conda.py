@@ -7,12 +7,11 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 from typing import Dict, List
 
 from remote_agent.environments import places, sealing
-from remote_agent.environments.packages import keep_lock
-from remote_agent.environments.steps import BuildFailed, Steps
+from remote_agent.environments.packages import copy_object, keep_lock
+from remote_agent.environments.steps import Steps
 from remote_agent.protocol.recipes import EXPLICIT, Recipe
 from remote_agent.storage import files
 from remote_agent.storage.objects import ObjectStore
@@ -54,10 +53,7 @@ def _create(paths: Paths, recipe: Recipe, steps: Steps, program: str, place: str
     name = os.path.basename(program)
     key = "lock" if recipe.format == EXPLICIT else "wanted"
     wanted = os.path.join(scratch, "explicit.txt" if recipe.format == EXPLICIT else "environment.yml")
-    try:
-        shutil.copyfile(ObjectStore(paths.objects).path(recipe.objects.get(key, "0" * 40)), wanted)
-    except FileNotFoundError:
-        raise BuildFailed("the file that its environment is built from is not on this host; submit it again") from None
+    copy_object(ObjectStore(paths.objects), recipe, key, wanted)
     if recipe.format == EXPLICIT or name == "micromamba":
         steps.run([program, "create", "--yes", "--prefix", place, "--file", wanted])
     else:

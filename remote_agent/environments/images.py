@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 from typing import List, Mapping, Sequence
@@ -10,9 +9,9 @@ from typing import List, Mapping, Sequence
 from remote_agent.environments.places import Environment
 from remote_agent.environments.steps import BuildFailed, Steps
 from remote_agent.protocol.recipes import Recipe
+from remote_agent.storage import files
 
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
-_CHUNK = 1 << 20
 _OF_THE_HOST = ("PATH", "HOME", "SHELL", "USER", "LOGNAME", "PYTHONHOME", "LD_LIBRARY_PATH")
 """Variables that are the image's own."""
 
@@ -37,11 +36,8 @@ def build(recipe: Recipe, steps: Steps, folder: str) -> str:
     path = os.path.join(folder, "image.sif")
     source = recipe.image if "://" in recipe.image or recipe.image.startswith("/") else f"docker://{recipe.image}"
     steps.run([recipe.program, "pull", "--force", path, source])
-    digest = hashlib.sha256()
     with open(path, "rb") as file:
-        for chunk in iter(lambda: file.read(_CHUNK), b""):
-            digest.update(chunk)
-    return f"sha256:{digest.hexdigest()}"
+        return f"sha256:{files.sha256_of(file)}"
 
 
 def command(

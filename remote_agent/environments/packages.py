@@ -11,7 +11,7 @@ import tarfile
 from typing import Dict, List, Mapping
 
 from remote_agent.environments import places, sealing
-from remote_agent.environments.pip_settings import plain_url
+from remote_agent.environments.pip_settings import pip_variables
 from remote_agent.environments.places import Environment
 from remote_agent.environments.steps import BuildFailed, Steps
 from remote_agent.protocol.recipes import PYLOCK, Recipe
@@ -21,13 +21,6 @@ from remote_agent.storage.paths import Paths
 
 _NO_FILES = ("lock", "wanted", "constraints", "uv", "python", "certificates")
 """Objects that are no wheels."""
-_PIP_NAMES = {
-    "UV_INDEX_URL": "PIP_INDEX_URL",
-    "UV_DEFAULT_INDEX": "PIP_INDEX_URL",
-    "UV_EXTRA_INDEX_URL": "PIP_EXTRA_INDEX_URL",
-    "UV_INDEX": "PIP_EXTRA_INDEX_URL",
-    "UV_FIND_LINKS": "PIP_FIND_LINKS",
-}
 _HASH = re.compile(r"--hash=|#sha256=")
 _STANDALONE = re.compile(r"\s*[^\s#-]")
 """A line of requirements that names a package."""
@@ -139,7 +132,7 @@ class PackagesBuild:
         if files.size(path) != files.size(self._objects.path(oid)):
             os.makedirs(self._paths.tools, 0o700, exist_ok=True)
             temporary = f"{path}.{os.getpid()}.tmp"
-            self._copy(oid, temporary)
+            copy_object(self._objects, self._recipe, "uv", temporary)
             os.chmod(temporary, 0o700)
             with open(temporary, "rb") as file:
                 os.fsync(file.fileno())
@@ -239,16 +232,8 @@ class PackagesBuild:
         """Return a file of the scratch folder that holds an object which came with the job."""
         path = os.path.join(self._scratch, name)
         os.makedirs(os.path.dirname(path), 0o700, exist_ok=True)
-        self._copy(self._recipe.objects.get(key, ""), path)
+        copy_object(self._objects, self._recipe, key, path)
         return path
-
-    def _copy(self, oid: str, path: str) -> None:
-        try:
-            shutil.copyfile(self._objects.path(oid) if oid else "", path)
-        except FileNotFoundError:
-            raise BuildFailed(
-                "a file that its environment is built from is not on this host; submit it again"
-            ) from None
 
 
 def _check_member(member: tarfile.TarInfo) -> None:
@@ -280,6 +265,24 @@ def link_mode(cache: str, folder: str) -> str:
     return "copy"
 
 
+def copy_object(objects: ObjectStore, recipe: Recipe, key: str, path: str) -> None:
+    """Copy an object that came with a job.
+
+    Args:
+        objects: those of the host.
+        recipe: names it.
+        key: its name there.
+        path: where to.
+    Raises:
+        BuildFailed: it is not here.
+    """
+    oid = recipe.objects.get(key, "")
+    try:
+        shutil.copyfile(objects.path(oid) if oid else "", path)
+    except FileNotFoundError:
+        raise BuildFailed("a file that its environment is built from is not on this host; submit it again") from None
+
+
 def keep_lock(paths: Paths, content: bytes) -> str:
     """Keep a lock by its SHA-256, which is returned: clients read it from there."""
     digest = hashlib.sha256(content).hexdigest()
@@ -291,11 +294,7 @@ def keep_lock(paths: Paths, content: bytes) -> str:
 
 
 def _pip_settings(env: Mapping[str, str]) -> Dict[str, str]:
-    settings = {
-        pip: " ".join(map(plain_url, env[uv].replace(",", " ").split()))
-        for uv, pip in _PIP_NAMES.items()
-        if env.get(uv)
-    }
+    settings = pip_variables(env)
     if env.get("SSL_CERT_FILE"):
         settings["PIP_CERT"] = env["SSL_CERT_FILE"]
     return settings

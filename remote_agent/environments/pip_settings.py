@@ -23,6 +23,14 @@ _PLAIN = {
 }
 INDEXES = ("UV_DEFAULT_INDEX", "UV_INDEX", "UV_INDEX_URL", "UV_EXTRA_INDEX_URL", "UV_FIND_LINKS")
 """Variables of uv's that name places of packages."""
+_PIP_NAMES = {
+    "UV_INDEX_URL": "PIP_INDEX_URL",
+    "UV_DEFAULT_INDEX": "PIP_INDEX_URL",
+    "UV_EXTRA_INDEX_URL": "PIP_EXTRA_INDEX_URL",
+    "UV_INDEX": "PIP_EXTRA_INDEX_URL",
+    "UV_FIND_LINKS": "PIP_FIND_LINKS",
+}
+"""The later ones count: uv's newer names."""
 _CHOSEN = (("UV_DEFAULT_INDEX", "UV_INDEX_URL"), ("UV_INDEX", "UV_EXTRA_INDEX_URL"))
 """Two names of one thing: what uv was told itself counts."""
 
@@ -53,6 +61,15 @@ def uv_variables(env: Mapping[str, str]) -> Dict[str, str]:
             variables.pop(ours, None)
     upper = {name.upper() for name in given}
     return {**{name: value for name, value in variables.items() if name not in upper}, **given}
+
+
+def pip_variables(variables: Mapping[str, str]) -> Dict[str, str]:
+    """Return what variables tell uv of places of packages, as pip has it."""
+    return {
+        pip: " ".join(map(plain_url, variables[uv].replace(",", " ").split()))
+        for uv, pip in _PIP_NAMES.items()
+        if variables.get(uv)
+    }
 
 
 _PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")

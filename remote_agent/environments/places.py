@@ -18,7 +18,7 @@ import shutil
 import stat
 from typing import Any, Iterator, List, Optional, Tuple
 
-from remote_agent.protocol.errors import StorageBroken
+from remote_agent.protocol.errors import BadRequest, StorageBroken
 from remote_agent.protocol.facts import HASH
 from remote_agent.protocol.process_identity import ProcessIdentity
 from remote_agent.protocol.recipes import IMAGE, Recipe
@@ -86,11 +86,10 @@ class Try:
 
     def is_alive(self) -> bool:
         """Return whether its builder runs."""
-        told = files.read_json(self.builder)
         try:
-            return isinstance(told, dict) and processes.is_alive(ProcessIdentity(**told))
-        except TypeError:
-            return False
+            return processes.is_alive(ProcessIdentity.from_wire(files.read_json(self.builder), "a builder"))
+        except BadRequest:
+            return False  # it has not said who it is
 
 
 def folder(paths: Paths) -> str:

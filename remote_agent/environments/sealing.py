@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import os
 import stat
-from typing import List, Tuple
+from typing import Iterable, List, Tuple
 
 from remote_agent.environments.places import Environment
 from remote_agent.protocol.wire import JsonTable
 from remote_agent.storage import files
 
-_FICLONE = 0x40049409
 _FEW_FILES = 300
 """So many files are synced one by one; a sync of the whole file system waits for everybody's."""
 _WRITES = stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH
@@ -45,23 +43,8 @@ def seal(folder: str, target: Environment, told: JsonTable) -> bool:
     return True
 
 
-def records_digest(prefix: str) -> str:
-    """Return a hash of what was installed below a prefix: of every RECORD of every package."""
-    digest = hashlib.sha256()
-    for path in sorted(_records(prefix)):
-        with files.open_regular(path) as file:
-            content = file.read()
-        digest.update(os.path.basename(os.path.dirname(path)).encode() + b"\0" + hashlib.sha256(content).digest())
-    return digest.hexdigest()
-
-
-def packages_of(prefix: str) -> List[str]:
-    """Return the packages below a prefix: NAME-VERSION, sorted."""
-    names = [os.path.basename(os.path.dirname(path)) for path in _records(prefix)]
-    return sorted(name[: -len(".dist-info")] for name in names)
-
-
-def _records(prefix: str) -> List[str]:
+def records_of(prefix: str) -> List[str]:
+    """Return the RECORD files of the packages below a prefix."""
     found: List[str] = []
     for top, folders, names in files.walk(prefix, lambda *_: None):
         if top.endswith(".dist-info"):
@@ -69,6 +52,22 @@ def _records(prefix: str) -> List[str]:
             if "RECORD" in names:
                 found.append(os.path.join(top, "RECORD"))
     return found
+
+
+def records_digest(records: Iterable[str]) -> str:
+    """Return a hash of what was installed: of the RECORD files of all packages."""
+    digest = hashlib.sha256()
+    for path in sorted(records):
+        with files.open_regular(path) as file:
+            content = file.read()
+        digest.update(os.path.basename(os.path.dirname(path)).encode() + b"\0" + hashlib.sha256(content).digest())
+    return digest.hexdigest()
+
+
+def packages_of(records: Iterable[str]) -> List[str]:
+    """Return the packages of RECORD files: NAME-VERSION, sorted."""
+    names = [os.path.basename(os.path.dirname(path)) for path in records]
+    return sorted(name[: -len(".dist-info")] for name in names)
 
 
 def size_of(folder: str) -> Tuple[int, int]:
@@ -87,7 +86,7 @@ def can_clone(source: str, target: str) -> bool:
         with open(paths[0], "wb") as reader, open(paths[1], "wb") as writer:
             reader.write(b"x" * 4096)
             reader.flush()
-            fcntl.ioctl(writer.fileno(), _FICLONE, reader.fileno())
+            files.clone(reader, writer)
         return True
     except OSError:
         return False

@@ -13,7 +13,6 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
-import re
 import shutil
 from typing import BinaryIO, Iterator, List, NamedTuple, Optional, Tuple
 
@@ -32,7 +31,6 @@ _INCOMING_SECONDS = 7 * 86400.0
 """How long a transfer that was cut is kept."""
 _MARGIN = 64 << 20
 """Bytes that are to stay free."""
-_PART = re.compile(r"[0-9a-f]{64}\.part\Z")
 
 
 class Named(NamedTuple):
@@ -287,7 +285,7 @@ def check(paths: Paths, digest: str) -> List[str]:
         place = os.path.join(data_set.files, path)
         try:
             with files.open_regular(place) as file:
-                actual = _hash(file)
+                actual = files.sha256_of(file)
         except OSError as error:
             wrong.append(f"{path}: {error.strerror or error}")
             continue
@@ -300,13 +298,6 @@ def check(paths: Paths, digest: str) -> List[str]:
             if path not in listed
         ]
     return wrong
-
-
-def _hash(file: BinaryIO) -> str:
-    digest = hashlib.sha256()
-    for chunk in iter(lambda: file.read(_CHUNK), b""):
-        digest.update(chunk)
-    return digest.hexdigest()
 
 
 def listing_hash(path: str, most: int) -> Optional[str]:

@@ -5,6 +5,8 @@ put a disk in its place that loses what was not synced.
 from __future__ import annotations
 
 import errno
+import fcntl
+import hashlib
 import json
 import os
 import shutil
@@ -20,6 +22,8 @@ _ENOUGH_BYTES = 64 << 20
 """With so much free the reserve is made again."""
 KEEP_SIZE, PUNCH_HOLE = 0x1, 0x2
 """FALLOC_FL_KEEP_SIZE and FALLOC_FL_PUNCH_HOLE of fallocate(2)."""
+_FICLONE = 0x40049409
+"""Of ioctl_ficlone(2)."""
 FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -122,6 +126,15 @@ def fallocate(fd: int, mode: int, offset: int, length: int) -> bool:
     return bool(call(fd, mode, ctypes.c_longlong(offset), ctypes.c_longlong(length)) == 0)
 
 
+def clone(source: BinaryIO, target: BinaryIO) -> None:
+    """Have a file share the blocks of another one (reflink), where the file system can.
+
+    Raises:
+        OSError: it cannot.
+    """
+    fcntl.ioctl(target.fileno(), _FICLONE, source.fileno())
+
+
 def overwrite(path: str, data: bytes) -> None:
     """Write over a file that is there, where the disk has no space for a new one; what it was longer is blank."""
     with open(path, "r+b", buffering=0) as file:
@@ -173,6 +186,14 @@ def open_regular(path: str) -> BinaryIO:
     except BaseException:
         os.close(fd)
         raise
+
+
+def sha256_of(file: BinaryIO) -> str:
+    """Return the SHA-256 of what is left to read of a file."""
+    digest = hashlib.sha256()
+    for chunk in iter(lambda: file.read(1 << 20), b""):
+        digest.update(chunk)
+    return digest.hexdigest()
 
 
 def read_json(path: str) -> Optional[Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import shutil
@@ -13,8 +12,6 @@ from remote_agent.protocol.wire import JsonTable
 from remote_agent.storage import files
 from remote_agent.storage.objects import ObjectStore
 
-_FICLONE = 0x40049409
-"""ioctl_ficlone(2): share the blocks of another file, where the file system can."""
 PARAMETERS_FILE = "foundations_job_parameters.json"
 
 
@@ -52,7 +49,7 @@ def _copy(source: str, target: bytes, mode: int) -> None:
         fd = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
         with open(fd, "wb") as writer:
             try:
-                fcntl.ioctl(writer.fileno(), _FICLONE, reader.fileno())
+                files.clone(reader, writer)
             except OSError:
                 shutil.copyfileobj(reader, writer, 1 << 20)
 
