@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import re
 import stat
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
 from foundations_tui.config import locations
@@ -13,8 +14,18 @@ from foundations_tui.errors import SnapshotError
 from foundations_tui.snapshot import git_cli
 
 IGNORE_FILE = ".foundationsignore"
-_OTHER = ord("?")
-"""What git marks an untracked file with."""
+
+
+@dataclass(frozen=True)
+class Listed:
+    """What lies below a folder, but for the ignored: paths below it."""
+
+    names: set[bytes]
+    """Files and links, and repositories inside with a slash at the end."""
+    untracked: set[bytes]
+    """Those of them that the repository does not know."""
+    folders: list[bytes]
+    """Folders of which the repository knows nothing, empty ones among them, with a slash at the end."""
 
 
 class Listing:
@@ -42,22 +53,21 @@ class Listing:
         """Take in files that git ignores; the user wants just these, whatever their size."""
         self.names |= names
         for path in names:
-            self._look_at(path)
+            self._look_at(path, b"")
 
-    def add(self, top: Path, is_repository: bool) -> None:
-        """Take in what git lists below a folder that is a repository, or any folder."""
-        names, untracked = _listed(top, None if is_repository else self._shadow)
-        if top != self._root:
-            prefix = os.fsencode(os.path.relpath(top, self._root)) + b"/"
-            self.repositories.append(prefix)
-            names, untracked = {prefix + path for path in names}, {prefix + path for path in untracked}
+    def add(self, listed: Listed) -> None:
+        """Take in what git lists below the top of the tree."""
+        self._take_in(listed.names, listed.untracked, b"")
+
+    def _take_in(self, names: set[bytes], untracked: set[bytes], repository: bytes) -> None:
+        """Take in names that git lists in a repository, which is given by its folder, with a slash at the end."""
         self.names |= names
         self.untracked |= untracked
         for path in (names - self._known.result()) | (names & self._changed.result()):
-            self._look_at(path)
+            self._look_at(path, repository)
 
-    def _look_at(self, path: bytes) -> None:
-        """Keep a name only when it is a file or a link; a repository within the repository gives names of its own."""
+    def _look_at(self, path: bytes, repository: bytes) -> None:
+        """Keep a name only when it is a file or a link; what is a folder by now gives names of its own."""
         full = os.path.join(os.fsencode(self._root), path)
         try:
             mode = 0 if self._is_beyond_a_link(path) else os.lstat(full).st_mode
@@ -68,11 +78,25 @@ class Listing:
         self.names.discard(path)
         self.untracked.discard(path)
         if stat.S_ISDIR(mode):
-            folder = Path(os.fsdecode(full))
-            if os.path.exists(os.path.join(full, b".git")) and _is_repository(folder):
-                self.add(folder, is_repository=True)
-            elif _is_submodule(self._root, path):
-                self.add(folder, is_repository=False)  # its .git was not copied along: its files are all there is
+            self._look_inside(path.rstrip(b"/") + b"/", repository)
+
+    def _look_inside(self, folder: bytes, repository: bytes) -> None:
+        top, full = (Path(self._root, os.fsdecode(name)) for name in (repository, folder))
+        if os.path.exists(full / ".git") and _is_repository(full):
+            self._add_repository(folder, None)
+        elif os.path.exists(full / ".git") or _is_submodule(top, folder[len(repository) : -1]):
+            self._add_repository(
+                folder, self._shadow
+            )  # git cannot read it, or it was not copied along: all files count
+        else:  # it was a file: git passes over a folder where its index has a file
+            names = {repository + name for name in _inside(top, [folder[len(repository) :]], None)} - {folder}
+            self._take_in(names, names, repository)
+
+    def _add_repository(self, folder: bytes, shadow: Path | None) -> None:
+        self.repositories.append(folder)
+        listed = below(Path(self._root, os.fsdecode(folder)), shadow)
+        names, untracked = ({folder + name for name in these} for these in (listed.names, listed.untracked))
+        self._take_in(names, untracked, folder)
 
     def _is_beyond_a_link(self, path: bytes) -> bool:
         """Return whether a folder on the way to a name is a link by now: then the name is not the tree's any more."""
@@ -110,22 +134,40 @@ def included(top: Path, patterns: tuple[str, ...]) -> set[bytes]:
     return {name for name in names if not name.endswith(b"/")}
 
 
-def _listed(top: Path, shadow: Path | None) -> tuple[set[bytes], set[bytes]]:
-    """Return the names (all, untracked) below a folder but the ignored; without a repository all are untracked.
+def below(top: Path, shadow: Path | None) -> Listed:
+    """List what lies below a folder, but for the ignored.
 
+    Args:
+        top: the folder, which is the top of a repository, or of none.
+        shadow: GIT_DIR for a folder that is no repository: all below it is untracked.
     Raises:
         SnapshotError: a folder cannot be read.
     """
-    if shadow is None:
-        lines = _all_names(top, "ls-files", "-z", "-t", "--cached", "--others", "--exclude-standard")
-        names, untracked = {line[2:] for line in lines}, {line[2:] for line in lines if line[0] == _OTHER}
-    else:
-        names = set(_all_names(top, "ls-files", "-z", "--others", "--exclude-standard", shadow=shadow))
-        untracked = set(names)
+    with ThreadPoolExecutor(1) as pool:
+        known = pool.submit(_all_names, top, "ls-files", "-z", "--cached") if shadow is None else None
+        words = ["ls-files", "-z", "--others", "--directory", "--exclude-standard"]
+        others = _all_names(top, *words, shadow=shadow)
+        folders = [name for name in others if name.endswith(b"/")]
+        untracked = {name for name in others if not name.endswith(b"/")} | _inside(top, folders, shadow)
+        names = untracked.union(known.result()) if known else set(untracked)
     left_out = _ignored_by_us(top, shadow) | _our_own(top, untracked)
     names -= left_out
     untracked -= left_out
-    return names, untracked
+    return Listed(names, untracked, folders)
+
+
+_LONGEST_ARGUMENTS = 32 << 10
+"""Bytes of names that a git is given at most; it looks at all that is there where they are more."""
+
+
+def _inside(top: Path, folders: list[bytes], shadow: Path | None) -> set[bytes]:
+    """Return the untracked names inside folders."""
+    if not folders:
+        return set()
+    only = [f":(literal){os.fsdecode(name)}" for name in folders]
+    if sum(map(len, only)) > _LONGEST_ARGUMENTS:
+        only = []
+    return set(_all_names(top, "ls-files", "-z", "--others", "--exclude-standard", "--", *only, shadow=shadow))
 
 
 def _our_own(top: Path, names: set[bytes]) -> set[bytes]:

@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from foundations_tui.errors import SnapshotError
-from foundations_tui.snapshot import git_cli, objects, shadows
-from foundations_tui.snapshot.files import IGNORE_FILE, Listing, included
+from foundations_tui.snapshot import empty_folders, git_cli, objects, shadows
+from foundations_tui.snapshot.files import IGNORE_FILE, Listed, Listing, below, included
 from foundations_tui.text import humanize
 from remote_agent.protocol.urls import without_credentials
 from remote_agent.protocol.wire import JsonTable
@@ -71,9 +71,12 @@ def take(folder: Path, max_file: int = 100 << 20, include: tuple[str, ...] = ())
     repository = _repository_of(folder)
     root = _top(repository, folder)
     shadow = shadows.of_tree(root)
-    with ThreadPoolExecutor(1) as pool:
-        looked = pool.submit(_empty_folders, root, None if repository else shadow)
-        tree, files, size = _freeze_whole(root, shadow, repository is not None, max_file, include)
+    of_folder = None if repository else shadow
+    with ThreadPoolExecutor(4) as pool:
+        listed = pool.submit(_listed, root, of_folder)
+        looked = pool.submit(lambda: empty_folders.among(listed.result().folders, root, of_folder))
+        origin = pool.submit(_origin, repository) if repository else None
+        tree, files, size = _freeze_whole(root, shadow, listed, max_file, include if repository else ())
         empty = looked.result()
     subdir = "" if folder == root else folder.relative_to(root).as_posix()
     if subdir and not git_cli.run(root, "ls-tree", tree, f"{subdir}/", shadow=shadow).stdout:
@@ -81,8 +84,19 @@ def take(folder: Path, max_file: int = 100 << 20, include: tuple[str, ...] = ())
             f"{folder} has no files that are shipped: it is empty, or git ignores what is in it",
             f"start in another folder, or ship it: [snapshot] include = ['{subdir}/**'] in foundations.toml",
         )
-    git_facts = _provenance(repository, tree) if repository else {}
+    git_facts = _provenance(root, origin.result(), tree) if origin else {}
     return Snapshot(tree, shadow, root, subdir, files, size, empty, git_facts)
+
+
+def _listed(root: Path, shadow: Path | None) -> Listed:
+    """List what lies below the top of a tree, with a new repository of ours where the one for a folder is damaged."""
+    try:
+        return below(root, shadow)
+    except git_cli.GitFailed:
+        if shadow is None:
+            raise
+        with shadows.replacement() as fresh:
+            return below(root, fresh)
 
 
 def kept(tree: str) -> Snapshot | None:
@@ -108,81 +122,35 @@ def _top(repository: git.Repo | None, folder: Path) -> Path:
     return Path(repository.working_tree_dir or folder).resolve() if repository else folder
 
 
-_MOST_EMPTY, _MOST_EMPTY_BYTES = 200, 8192
-_MOST_LOOKED_AT = 10_000
-"""Most folders to search for empty ones."""
-
-
-def _empty_folders(root: Path, shadow: Path | None) -> tuple[str, ...]:
-    """Return the folders below the top of a tree that hold nothing and that git does not ignore.
-
-    Args:
-        root: the top.
-        shadow: GIT_DIR for a folder that is no repository.
-    """
-    words = ["ls-files", "-z", "--others", "--directory", "--exclude-standard"]
-    listed = git_cli.run(root, *words, shadow=shadow, check=False).stdout.split(b"\0")
-    folders: list[bytes] = []
-    looks = 0
-    for name in sorted(name for name in listed if name.endswith(b"/")):
-        if _NEVER_MEANT.intersection(os.fsdecode(name).split("/")):
-            continue
-        for folder, below, files in os.walk(os.path.join(os.fsencode(root), name)):
-            looks += 1
-            below[:] = [entry for entry in below if os.fsdecode(entry) not in _NEVER_MEANT]
-            if b".git" in files or os.path.exists(os.path.join(folder, b".git")):
-                below.clear()  # a repository of its own
-            elif not below and not files:
-                folders.append(os.path.relpath(folder, os.fsencode(root)))
-            if looks >= _MOST_LOOKED_AT or len(folders) >= _MOST_EMPTY:
-                break
-    return tuple(map(os.fsdecode, _not_ignored(root, shadow, folders)))
-
-
-def _not_ignored(root: Path, shadow: Path | None, folders: list[bytes]) -> list[bytes]:
-    """Return the folders that git does not ignore, as far as their names take little room: each job bears them."""
-    lines = b"".join(folder + b"/\0" for folder in folders)
-    asked = (
-        git_cli.run(root, "check-ignore", "-z", "--stdin", shadow=shadow, stdin=lines, check=False) if lines else None
-    )
-    ignored = set(asked.stdout.split(b"\0")) if asked else set()
-    kept, room = [], _MOST_EMPTY_BYTES
-    for folder in folders:
-        room -= len(folder)
-        if folder + b"/" not in ignored and room >= 0:
-            kept.append(folder)
-    return kept
-
-
 def _freeze_whole(
-    root: Path, shadow: Path, is_repository: bool, max_file: int, include: tuple[str, ...]
+    root: Path, shadow: Path, listed: Future[Listed], max_file: int, include: tuple[str, ...]
 ) -> tuple[str, int, int]:
     """Return (tree, files, bytes) of the files on disk; what is damaged of ours is made again, and nothing is lost.
 
     Whether it is, or something is wrong with the files, shows a repository that has nothing yet.
     """
     try:
-        return _freeze(root, shadow, is_repository, max_file, include)
+        return _freeze(root, shadow, listed, max_file, include)
     except git_cli.GitFailed:
         with shadows.replacement() as fresh:
-            frozen = _freeze(root, fresh, is_repository, max_file, include)
+            frozen = _freeze(root, fresh, listed, max_file, include)
             shadows.drop_caches(shadow)
             try:
-                return _freeze(root, shadow, is_repository, max_file, include)
+                return _freeze(root, shadow, listed, max_file, include)
             except git_cli.GitFailed:
                 shadows.set_aside(shadow)
             try:
                 os.rename(fresh, shadow)
                 return frozen
             except OSError:  # another process was faster
-                return _freeze(root, shadows.of_tree(root), is_repository, max_file, include)
+                return _freeze(root, shadows.of_tree(root), listed, max_file, include)
 
 
 def _freeze(
-    root: Path, shadow: Path, is_repository: bool, max_file: int, include: tuple[str, ...]
+    root: Path, shadow: Path, listed: Future[Listed], max_file: int, include: tuple[str, ...]
 ) -> tuple[str, int, int]:
     """Return (tree, files, bytes) of the files on disk."""
-    tree = _write_tree(root, shadow, is_repository, max_file, include)
+    tree = _write_tree(root, shadow, listed, max_file, include)
     return tree, *_totals(root, shadow, tree)
 
 
@@ -215,10 +183,6 @@ class LeftBehind:
 
 
 _MOST_NAMED = 5
-_NEVER_MEANT = {
-    *("__pycache__", ".venv", "venv", "env", "node_modules", ".ipynb_checkpoints", ".git", ".idea", ".vscode"),
-    *(".mypy_cache", ".pytest_cache", ".ruff_cache", ".tox", ".eggs", ".DS_Store"),
-}
 
 
 def left_behind(snapshot: Snapshot, include: tuple[str, ...] = ()) -> LeftBehind:
@@ -242,7 +206,7 @@ def left_behind(snapshot: Snapshot, include: tuple[str, ...] = ()) -> LeftBehind
     for name in sorted(set(listed) - shipped):
         shown = os.fsdecode(name)
         parts = shown.rstrip("/").split("/")
-        if _NEVER_MEANT.intersection(parts) or parts[-1].endswith((".pyc", ".egg-info", ".swp")):
+        if empty_folders.NEVER_MEANT.intersection(parts) or parts[-1].endswith((".pyc", ".egg-info", ".swp")):
             continue
         names.append(shown)
         if not shown.endswith("/"):
@@ -310,7 +274,7 @@ def _size(root: Path, path: bytes) -> int:
         return 0  # deleted a moment ago
 
 
-def _write_tree(root: Path, shadow: Path, is_repository: bool, max_file: int, include: tuple[str, ...]) -> str:
+def _write_tree(root: Path, shadow: Path, listed: Future[Listed], max_file: int, include: tuple[str, ...]) -> str:
     """Bring the shadow index up to the files on disk and return its tree.
 
     The index is a copy that is put back at the end: two submits at once cannot disturb each other. The copy keeps
@@ -322,7 +286,7 @@ def _write_tree(root: Path, shadow: Path, is_repository: bool, max_file: int, in
     try:
         if (shadow / "index").exists():
             shutil.copy2(shadow / "index", index)
-        _update_index(root, shadow, index, is_repository, max_file, include)
+        _update_index(root, shadow, index, listed, max_file, include)
         tree = git_cli.run(root, "write-tree", shadow=shadow, index=index).stdout.decode().strip()
         os.replace(index, shadow / "index")
         return tree
@@ -333,9 +297,9 @@ def _write_tree(root: Path, shadow: Path, is_repository: bool, max_file: int, in
 
 
 def _update_index(
-    root: Path, shadow: Path, index: str, is_repository: bool, max_file: int, include: tuple[str, ...]
+    root: Path, shadow: Path, index: str, listed: Future[Listed], max_file: int, include: tuple[str, ...]
 ) -> None:
-    """Put into the index what is new or changed, and take out what is gone; three gits look at once."""
+    """Put into the index what is new or changed, and take out what is gone."""
     with ThreadPoolExecutor() as pool:
 
         def ask(*words: str) -> Future[set[bytes]]:
@@ -343,16 +307,26 @@ def _update_index(
 
         tracked, changed = ask("ls-files"), ask("diff-files", "--name-only")
         listing = Listing(root, shadow, tracked, changed)
-        listing.add(root, is_repository)
-        if is_repository:
-            listing.include(included(root, include))
+        listing.add(listed.result())
+        listing.include(included(root, include))
     _refuse_large(root, listing, max_file)
     gone = tracked.result() - listing.names
     fresh = (listing.names - tracked.result()) | (listing.names & changed.result())
     for flags, names in ((["--force-remove"], gone), (["--add", "--remove", "--replace"], fresh)):
         if names:
             lines = b"\0".join(sorted(names)) + b"\0"
-            git_cli.run(root, "update-index", *flags, "-z", "--stdin", shadow=shadow, index=index, stdin=lines)
+            words = ["update-index", *flags, *_split_if_large(index), "-z", "--stdin"]
+            git_cli.run(root, *words, shadow=shadow, index=index, stdin=lines)
+
+
+def _split_if_large(index: str) -> list[str]:
+    """Return what splits a large index, so that from then on only what changes is written anew."""
+    is_large = os.path.exists(index) and os.path.getsize(index) > _LARGE_INDEX
+    return ["--split-index"] if is_large else []
+
+
+_LARGE_INDEX = 256 << 10
+"""Bytes, of some thousands of files."""
 
 
 def _totals(root: Path, shadow: Path, tree: str) -> tuple[int, int]:
@@ -409,27 +383,38 @@ def _repository_of(folder: Path) -> git.Repo | None:
     return repository if repository.working_tree_dir else None
 
 
-def _provenance(repository: git.Repo, tree: str) -> JsonTable:
+@dataclass(frozen=True)
+class _Origin:
+    """Where a repository stands."""
+
+    commit: str
+    """Empty where there is none yet."""
+    tree: str
+    """Tree id of the commit."""
+    branch: str | None
+    remote: str | None
+
+
+def _origin(repository: git.Repo) -> _Origin:
+    folder = Path(repository.working_dir)
+    words = ["log", "-1", "--no-show-signature", "--format=%H %T"]
+    told = git_cli.run(folder, *words, check=False).stdout.decode().split()
+    commit, tree = told if len(told) == 2 else ("", "")
+    branch = None if repository.head.is_detached else repository.head.reference.name
+    return _Origin(commit, tree, branch, _remote(folder))
+
+
+def _provenance(root: Path, origin: _Origin, tree: str) -> JsonTable:
     """Return the commit and branch that the working tree stands on, and its remote; None where there is none.
 
     "dirty" is whether the tree is another than the commit's.
 
     A tree with submodules, or one whose files a filter changed at checkout, is never the commit's.
     """
-    folder = Path(repository.working_dir)
-    words = ["log", "-1", "--no-show-signature", "--format=%H %T"]
-    told = git_cli.run(folder, *words, check=False).stdout.decode().split()
-    commit, of_commit = told if len(told) == 2 else ("", "")  # no commit yet
-    branch = None if repository.head.is_detached else repository.head.reference.name
-    is_dirty = of_commit != tree
-    if len(of_commit) > len(tree):  # a repository of SHA-256: its ids are no ids of ours
-        is_dirty = bool(git_cli.run(folder, "status", "--porcelain", check=False).stdout)
-    return {
-        "commit": commit or None,
-        "branch": branch,
-        "dirty": is_dirty,
-        "remote": _remote(folder),
-    }
+    is_dirty = origin.tree != tree
+    if len(origin.tree) > len(tree):  # a repository of SHA-256: its ids are no ids of ours
+        is_dirty = bool(git_cli.run(root, "status", "--porcelain", check=False).stdout)
+    return {"commit": origin.commit or None, "branch": origin.branch, "dirty": is_dirty, "remote": origin.remote}
 
 
 def _remote(folder: Path) -> str | None:

@@ -116,8 +116,8 @@ def _files_below(folder: Path) -> Iterator[bytes]:
 
 def drop_caches(shadow: Path) -> None:
     """Remove what only saves time, and is made again from the files: the index, and the totals of the last tree."""
-    for name in ("index", "totals"):
-        (shadow / name).unlink(missing_ok=True)
+    for path in (shadow / "index", shadow / "totals", *shadow.glob("sharedindex.*")):
+        path.unlink(missing_ok=True)
 
 
 def set_aside(shadow: Path) -> None:

@@ -9,6 +9,7 @@ import shutil
 import socket
 import subprocess
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -253,6 +254,37 @@ def test_a_damaged_cache_heals(repository: Path) -> None:
         assert (again.files, again.size) == (taken.files, taken.size)
 
 
+@pytest.mark.parametrize("damage", [Path.unlink, lambda base: base.write_bytes(b"DIRC")])
+def test_a_large_index_whose_base_is_damaged_heals(
+    repository: Path, monkeypatch: pytest.MonkeyPatch, damage: Callable[[Path], object]
+) -> None:
+    monkeypatch.setattr(freeze, "_LARGE_INDEX", 0)
+    for turn in range(3):
+        (repository / "changed.py").write_text(f"{turn}\n")
+        taken = freeze.take(repository)
+    bases = list(taken.shadow.glob("sharedindex.*"))
+    assert bases
+    for base in bases:
+        base.chmod(0o600)
+        damage(base)
+    (repository / "changed.py").write_text("newer\n")
+    healed = freeze.take(repository)
+    assert healed.shadow == taken.shadow and content(healed)[b"changed.py"][1] == b"newer\n"
+    assert objects.entries(taken.shadow, taken.tree)
+
+
+def test_files_of_a_broken_repository_inside_come_along(repository: Path) -> None:
+    for name in ("broken", "deep/broken"):
+        (repository / name / ".git/objects").mkdir(parents=True)
+        (repository / name / ".git/refs").mkdir()
+        (repository / name / ".git/HEAD").write_text("ref: refs/heads/main\n")
+        (repository / name / ".git/config").write_text("[core\n")
+        (repository / name / "x.py").write_text("")
+    found = content(freeze.take(repository))
+    assert {b"broken/x.py", b"deep/broken/x.py", b"changed.py"} <= set(found)
+    assert not [name for name in found if b".git/" in name]
+
+
 def test_a_submodule_whose_repository_was_not_copied(repository: Path, tmp_path: Path) -> None:
     add_submodule(repository, tmp_path / "other", "lib")
     git(repository, "commit", "-qam", "with a submodule")
@@ -340,7 +372,9 @@ class _Edits:
 
 
 @pytest.mark.parametrize("seed", range(6))
-def test_any_edits_give_gits_own_tree(tmp_path: Path, seed: int) -> None:
+def test_any_edits_give_gits_own_tree(tmp_path: Path, seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    if seed % 2:
+        monkeypatch.setattr(freeze, "_LARGE_INDEX", 0)
     root = tmp_path / "tree"
     root.mkdir()
     git(root, "init", "-q")
