@@ -141,7 +141,7 @@ def _busy() -> list[Pair]:
         before, began = host.cpu_seconds(), time.monotonic()
         time.sleep(25)
         share = (host.cpu_seconds() - before) / (time.monotonic() - began)
-        own = [_memory(record["supervisor"]["pid"]) for record in agents.supervisors(host.root)]
+        own = [_memory(record.supervisor.pid) for record in agents.supervisors(host.root) if record.supervisor]
         return [
             Pair(f"daemon with {_RUNNING} running jobs, % of a core / 5 %", 0.05, share, 1.0),
             Pair("a supervisor's own memory, MB (as ms) / 5 MB", 0.005, sum(own) / len(own) / 1e9, 1.0),

@@ -66,6 +66,10 @@ class Terminal:
             assert self._news.wait_for(shown, seconds), bytes(self.output[-2000:])
             return time.perf_counter()
 
+    def wait_for_words(self, words: bytes, since: int = 0) -> float:
+        """Wait until words stand in the output behind its first bytes; see ``wait_for``."""
+        return self.wait_for(lambda: words in self.output[since:])
+
     def press(self, key: bytes) -> float:
         """Press a key; return how many seconds passed until something was drawn."""
         with self._news:
@@ -109,7 +113,7 @@ def _first_row() -> Pair:
 
         def start(command: list[str], words: bytes) -> float:
             terminal = Terminal(command)
-            taken = terminal.wait_for(lambda: words in terminal.output) - terminal.began
+            taken = terminal.wait_for_words(words) - terminal.began
             terminal.end()
             return taken
 
@@ -123,7 +127,7 @@ def _first_row() -> Pair:
 
 def _keys(what: str) -> list[Pair]:
     terminal = Terminal(program())
-    terminal.wait_for(lambda: b"completed" in terminal.output)
+    terminal.wait_for_words(b"completed")
     time.sleep(1)
     taken = sorted(press_for(terminal, lambda presses: presses < _KEYS))
     terminal.end()
@@ -158,7 +162,7 @@ def _while_many_are_submitted() -> list[Pair]:
         (host.root.parent / "hosts.toml").write_text(f'[hosts.local]\nroot = "{host.root}"\nmax_jobs = 1\n')
         submit_all(host.session, [host.request("/bin/sleep", "600")], frozen=host.frozen)
         terminal = Terminal(program())
-        terminal.wait_for(lambda: b"running" in terminal.output)
+        terminal.wait_for_words(b"running")
         time.sleep(2)
         child = subprocess.Popen([sys.executable, "-c", _SUBMIT.format(project=str(host.project), count=_MANY)])
         ended: list[float] = []

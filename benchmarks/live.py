@@ -72,12 +72,12 @@ def _long_log() -> list[Pair]:
     taken, grown = [], []
     for _ in range(5):
         terminal = Terminal([*program(), "queue"])
-        terminal.wait_for(lambda terminal=terminal: b"queue" in terminal.output)
+        terminal.wait_for_words(b"queue")
         time.sleep(1.5)
         before = _resident(terminal.pid)
         began = time.perf_counter()
         terminal.type(b"3")
-        taken.append(terminal.wait_for(lambda terminal=terminal: b"very last line" in terminal.output) - began)
+        taken.append(terminal.wait_for_words(b"very last line") - began)
         time.sleep(8)
         grown.append(_resident(terminal.pid) - before)
         terminal.end()
@@ -99,14 +99,14 @@ def _filter() -> list[Pair]:
     taken = []
     for _ in range(5):
         terminal = Terminal([*program(), "log"])
-        terminal.wait_for(lambda terminal=terminal: b"loss" in terminal.output)
+        terminal.wait_for_words(b"loss")
         time.sleep(4)
         terminal.type(b"&needle")
         time.sleep(0.5)
         began = time.perf_counter()
         seen = len(terminal.output)
         terminal.type(b"\r")
-        taken.append(terminal.wait_for(lambda t=terminal, n=seen: b"FOUND" in t.output[n:]) - began)
+        taken.append(terminal.wait_for_words(b"FOUND", seen) - began)
         terminal.end()
     path.unlink()
     return [Pair("app, first lines of a filter over 1,000,000 / 100 ms", 0.1, statistics.median(taken), 1.0)]
@@ -169,7 +169,7 @@ def _ten_jobs() -> list[Pair]:
     with Host(max_jobs=1) as host:
         _hosts_file(host)
         terminal = Terminal(program())
-        terminal.wait_for(lambda: b"no jobs yet" in terminal.output)
+        terminal.wait_for_words(b"no jobs yet")
         time.sleep(15)
         sent = len(terminal.output)
         time.sleep(8)
@@ -186,7 +186,7 @@ def _pouring_log() -> list[Pair]:
     """A key, while the log that is shown gains 10 MB a second."""
     with Host(max_jobs=1) as host:
         terminal = _start(host, 1, _POUR, "log")
-        terminal.wait_for(lambda: b"xxxxxxxx" in terminal.output)
+        terminal.wait_for_words(b"xxxxxxxx")
         time.sleep(3)
         path = next(locations.log_file("x", 1).parent.parent.glob("*/*"))
         size, began = path.stat().st_size, time.monotonic()
@@ -201,7 +201,7 @@ def _start(host: Host, jobs: int, script: str, page: str = "") -> Terminal:
     (host.project / "live.py").write_text(script)
     submit_all(host.session, [host.request("python3", "live.py")] * jobs)
     terminal = Terminal([*program(), *([page] if page else [])])
-    terminal.wait_for(lambda: b"running" in terminal.output)
+    terminal.wait_for_words(b"running")
     time.sleep(5)
     return terminal
 

@@ -68,10 +68,10 @@ def _work_folder() -> Pair:
 
 def _fill(store: ObjectStore, frozen: freeze.Snapshot) -> None:
     oids = [entry.oid for entry in objects.entries(frozen.shadow, frozen.tree)]
-    for oid, _, content in objects.read(frozen.shadow, [*dict.fromkeys(oids), frozen.tree]):
-        path = Path(store.path(oid))
+    for content in objects.read(frozen.shadow, [*dict.fromkeys(oids), frozen.tree]):
+        path = Path(store.path(content.oid))
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content)
+        path.write_bytes(content.whole())
 
 
 def _make_tree(root: Path) -> None:

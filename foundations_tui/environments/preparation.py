@@ -356,17 +356,6 @@ class _Parcel:
         self.files: dict[str, bytes | Path] = {}
 
     def put(self, name: str, content: bytes | Path) -> None:
-        oid = object_id(content)
+        oid = objects.blob_id(content)
         self.names[name] = oid
         self.files[oid] = content
-
-
-def object_id(content: bytes | Path) -> str:
-    """Return git's id of a file's content."""
-    if isinstance(content, bytes):
-        return objects.blob_id(content)
-    digest = hashlib.sha1(b"blob %d\0" % content.stat().st_size)
-    with content.open("rb") as file:
-        while chunk := file.read(1 << 20):
-            digest.update(chunk)
-    return digest.hexdigest()

@@ -102,8 +102,9 @@ class SnapshotFiles:
         """Return what a file holds; nothing for one that is too large to be what it is called."""
         folder, name = posixpath.split(path)
         oid = self.names(folder)[name]
-        _, _, content = next(iter(objects.read(self._frozen.shadow, [oid])))
-        return content if len(content) <= _MOST_BYTES else b""
+        contents = objects.read(self._frozen.shadow, [oid])
+        (content,) = (some.whole() if some.size <= _MOST_BYTES else b"" for some in contents)
+        return content
 
 
 def _sorted_out(listed: bytes) -> tuple[dict[str, str], set[str]]:

@@ -8,7 +8,7 @@ import os
 import stat
 import time
 import zipfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -200,13 +200,12 @@ class _Writer:
     def _write_code(self, tree: str) -> None:
         self._progress(f"code {tree[:12]}")
         shadow = next(iter(shadows.holding(tree)))
-        for path, mode, content in objects.files(shadow, tree):
-            name = f"code/{tree}/{path.decode('utf-8', 'surrogateescape')}"
+        for file in objects.files(shadow, tree):
             try:
-                name.encode("utf-8")
-            except UnicodeEncodeError:
-                raise FoundationsError(f"the name {path!r} is no text: a zip cannot have it") from None
-            self._put(name, content, mode)
+                name = f"code/{tree}/{file.path.decode('utf-8')}"
+            except UnicodeDecodeError:
+                raise FoundationsError(f"the name {file.path!r} is no text: a zip cannot have it") from None
+            self._put_chunks(name, file.chunks, file.mode)
 
     def _crate_job(self, row: JobRow) -> ro_crate.CrateJob:
         files = [name for name in self.manifest if name.startswith(f"jobs/{row.job}/")]
@@ -216,15 +215,18 @@ class _Writer:
 
     # --- files ------------------------------------------------------------------------------------------------
 
-    def _put(self, name: str, content: bytes, mode: str = "100644") -> None:
-        self._archive.writestr(_info(name, mode), content)
+    def _put(self, name: str, content: bytes) -> None:
+        self._archive.writestr(_info(name), content)
         self.manifest[name] = hashlib.sha256(content).hexdigest()
         self._sizes[name] = len(content)
 
     def _put_file(self, name: str, path: Path) -> None:
+        self._put_chunks(name, objects.file_chunks(path))
+
+    def _put_chunks(self, name: str, chunks: Iterable[bytes], mode: str = "100644") -> None:
         digest, size = hashlib.sha256(), 0
-        with path.open("rb") as source, self._archive.open(_info(name), "w", force_zip64=True) as out:
-            while chunk := source.read(1 << 20):
+        with self._archive.open(_info(name, mode), "w", force_zip64=True) as out:
+            for chunk in chunks:
                 digest.update(chunk)
                 size += len(chunk)
                 out.write(chunk)

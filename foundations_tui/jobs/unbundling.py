@@ -30,7 +30,6 @@ from remote_agent.protocol.jobs import JOB_ID, JobView
 
 _MOST_JOBS = 10_000
 _LARGEST_JSON = 64 << 20
-_LARGEST_FILE = 4 << 30
 _LARGEST_RECORDS = 256 << 20
 """Of one attempt: a few million values."""
 Told = Callable[[str], None]
@@ -176,12 +175,14 @@ def _take_code(bundle: Bundle, tree: str) -> None:
     prefix = f"code/{tree}/"
     entries = bundle.below(f"code/{tree}")
 
-    def files() -> Iterator[tuple[bytes, str, bytes]]:
+    def files() -> Iterator[objects.File]:
         for entry in entries:
             mode = "120000" if entry.is_link else "100755" if entry.is_program else "100644"
-            yield entry.name.removeprefix(prefix).encode("utf-8"), mode, bundle.read(entry.name, _LARGEST_FILE)
+            path = entry.name.removeprefix(prefix).encode("utf-8")
+            yield objects.File(path, mode, entry.size, bundle.chunks(entry.name))
 
-    if objects.tree_of({path: (mode, objects.blob_id(content)) for path, mode, content in files()}) != tree:
+    content = {file.path: (file.mode, objects.blob_id_of(file.size, file.chunks)) for file in files()}
+    if objects.tree_of(content) != tree:
         raise BadBundle(f"code/{tree} is another tree")
     with tempfile.TemporaryDirectory(dir=folder) as name:
         top = Path(name)

@@ -235,8 +235,8 @@ def lfs_pointers(snapshot: Snapshot) -> list[str]:
     contents = objects.read(snapshot.shadow, [entry.oid for entry in small])
     return [
         entry.path.decode("utf-8", "replace")
-        for entry, (_, _, content) in zip(small, contents, strict=True)
-        if content.startswith(_LFS)
+        for entry, content in zip(small, contents, strict=True)
+        if content.whole().startswith(_LFS)
     ]
 
 
@@ -312,11 +312,11 @@ def _update_index(
     _refuse_large(root, listing, max_file)
     gone = tracked.result() - listing.names
     fresh = (listing.names - tracked.result()) | (listing.names & changed.result())
-    for flags, names in ((["--force-remove"], gone), (["--add", "--remove", "--replace"], fresh)):
-        if names:
-            lines = b"\0".join(sorted(names)) + b"\0"
-            words = ["update-index", *flags, *_split_if_large(index), "-z", "--stdin"]
-            git_cli.run(root, *words, shadow=shadow, index=index, stdin=lines)
+    if gone:
+        lines = b"".join(name + b"\0" for name in sorted(gone))
+        words = ["update-index", "--force-remove", "-z", "--stdin"]
+        git_cli.run(root, *words, shadow=shadow, index=index, stdin=lines)
+    git_cli.add(root, fresh, shadow, index, *_split_if_large(index))
 
 
 def _split_if_large(index: str) -> list[str]:

@@ -6,13 +6,23 @@ import contextlib
 import os
 import shlex
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from foundations_tui.errors import SnapshotError
 
-DURABLE = ("-c", "core.fsync=loose-object,reference", "-c", "core.fsyncMethod=batch")
+_NO_HELPERS = ("-c", "core.fsmonitor=false", "-c", "core.untrackedCache=keep")
+DURABLE = ("-c", "core.fsync=loose-object,pack,pack-metadata,reference", "-c", "core.fsyncMethod=batch")
 """Options by which what is written outlives a loss of power; a git before 2.36 passes over them."""
+
+LARGE_FILES = (
+    *("-c", "core.bigFileThreshold=32m"),  # a larger one is never whole in memory, and becomes a pack of its own
+    *("-c", "pack.compression=0"),  # data hardly gets smaller, and git would take four times as long
+    *("-c", "core.packedGitWindowSize=32m", "-c", "core.packedGitLimit=256m"),
+)
+"""Options for a repository of ours."""
+_LARGE = 16 << 20
+"""Bytes: half of git's threshold, since files grow."""
 
 
 class GitFailed(SnapshotError):
@@ -31,9 +41,23 @@ def run(
     index: str | None = None,
     stdin: bytes | None = None,
     check: bool = True,
+    settings: Sequence[str] = (),
 ) -> subprocess.CompletedProcess[bytes]:
-    """Run git over a working tree: with the user's repository, or with a shadow that knows none of their settings."""
-    command = ["git", "-c", "core.fsmonitor=false", "-c", "core.untrackedCache=keep", *DURABLE, *words]
+    """Run git over a working tree: with the user's repository, or with a shadow that knows none of their settings.
+
+    Args:
+        root: the top of the tree.
+        words: the command and its arguments.
+        shadow: GIT_DIR of a repository of ours; the user's repository without one.
+        index: file of an index of ours.
+        stdin: what it reads.
+        check: whether a failure is an error.
+        settings: options before the command.
+    Raises:
+        GitFailed: it ended with an error.
+    """
+    ours = LARGE_FILES if shadow is not None else ()
+    command = ["git", *_NO_HELPERS, *DURABLE, *ours, *settings, *words]
     extra = {}
     if shadow is not None:
         extra = {"GIT_DIR": str(shadow), "GIT_WORK_TREE": str(root), "GIT_INDEX_FILE": index or str(shadow / "empty")}
@@ -51,6 +75,37 @@ def run(
     if check and done.returncode != 0:
         raise GitFailed(f"git {words[0]} failed: {done.stderr.decode(errors='replace').strip()}")
     return done
+
+
+def add(root: Path, names: Iterable[bytes], shadow: Path, index: str, *options: str) -> None:
+    """Write files into a repository of ours, and into an index of it; one that is gone is taken out of the index.
+
+    Large files are added by themselves: git 2.39 loses their packs when it also syncs small files in a batch.
+
+    Args:
+        root: the top of the tree.
+        names: the files, paths below it.
+        shadow: the repository's GIT_DIR.
+        index: the file of the index.
+        options: more options of git-update-index(1).
+    """
+    small: list[bytes] = []
+    large: list[bytes] = []
+    for name in sorted(names):
+        (large if _size(root, name) >= _LARGE else small).append(name)
+    words = ["update-index", "--add", "--remove", "--replace", *options, "-z", "--stdin"]
+    one_by_one = ("-c", "core.fsyncMethod=fsync")
+    for some, settings in ((small, ()), (large, one_by_one)):
+        if some:
+            lines = b"".join(name + b"\0" for name in some)
+            run(root, *words, shadow=shadow, index=index, stdin=lines, settings=settings)
+
+
+def _size(root: Path, name: bytes) -> int:
+    try:
+        return os.lstat(os.path.join(os.fsencode(root), name)).st_size
+    except OSError:
+        return 0  # gone a moment ago
 
 
 @contextlib.contextmanager

@@ -5,13 +5,16 @@ from __future__ import annotations
 import hashlib
 import subprocess
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from foundations_tui.errors import SnapshotError
 from foundations_tui.snapshot import git_cli
+
+CHUNK = 1 << 20
+"""Bytes of a content that are in memory at a time."""
 
 
 class Damaged(SnapshotError):
@@ -51,47 +54,117 @@ def entries(shadow: Path, tree: str, base: str | None = None) -> Iterator[TreeEn
         yield TreeEntry(mode, kind, oid, int(size) if size.isdigit() else 0, path)
 
 
-def read(shadow: Path, oids: list[str]) -> Iterator[tuple[str, str, bytes]]:
-    """Yield (object id, "blob" or "tree", content) of objects, in the order asked for.
+@dataclass(frozen=True)
+class Content:
+    """An object as it is read: in pieces, once, before the next one, as long as the reading goes on."""
+
+    oid: str
+    kind: str
+    """"blob" or "tree"."""
+    size: int
+    """Bytes."""
+    chunks: Iterator[bytes]
+
+    def whole(self) -> bytes:
+        """Return all of it."""
+        return b"".join(self.chunks)
+
+
+@dataclass(frozen=True)
+class File:
+    """A file or link of a snapshot, as it is read: in pieces, once, before the next one."""
+
+    path: bytes
+    mode: str
+    """Git's."""
+    size: int
+    """Bytes."""
+    chunks: Iterator[bytes]
+    """Its content; of a link, where it leads."""
+
+
+def read(shadow: Path, oids: Sequence[str]) -> Iterator[Content]:
+    """Yield objects in the order asked for, however large they are.
 
     Raises:
-        Damaged: one is not there, or cannot be read.
+        Damaged: one is not there, or cannot be read; also where it is found out while its content is read.
     """
     with tempfile.TemporaryFile() as names_file:
         names_file.write("".join(oid + "\n" for oid in oids).encode())
         names_file.seek(0)
-        command = ["git", "cat-file", "--batch", "--buffer"]
+        command = ["git", *git_cli.LARGE_FILES, "cat-file", "--batch", "--buffer"]
         env = git_cli.environment({"GIT_DIR": str(shadow)})
         with subprocess.Popen(
             command, env=env, stdin=names_file, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
         ) as git:
             assert git.stdout is not None
-            for oid in oids:
-                head = git.stdout.readline().split()
-                if len(head) != 3:
-                    raise Damaged(f"object {oid} of a snapshot is missing or damaged in {shadow}")
-                content = git.stdout.read(int(head[2]))
-                git.stdout.read(1)
-                if hashlib.sha1(b"%s %d\0%s" % (head[1], len(content), content)).hexdigest() != oid:
-                    raise Damaged(f"object {oid} of a snapshot is damaged in {shadow}")
-                yield oid, head[1].decode(), content
+            try:
+                for oid in oids:
+                    head = git.stdout.readline().split()
+                    if len(head) != 3:
+                        raise Damaged(f"object {oid} of a snapshot is missing or damaged in {shadow}")
+                    size = int(head[2])
+                    chunks = _checked(git.stdout, oid, head[1], size, shadow)
+                    yield Content(oid, head[1].decode(), size, chunks)
+                    for _ in chunks:
+                        pass  # what the caller had no use for
+            finally:
+                git.kill()  # it has more to say when the caller has seen enough
 
 
-def files(shadow: Path, tree: str) -> Iterator[tuple[bytes, str, bytes]]:
-    """Yield (path, git's mode, content) of the files and links of a snapshot.
+def _checked(source: IO[bytes], oid: str, kind: bytes, size: int, shadow: Path) -> Iterator[bytes]:
+    """Yield the content of an object, which is followed by a line end, and check its hash."""
+    digest = hashlib.sha1(b"%s %d\0" % (kind, size))
+    left = size
+    while left:
+        chunk = source.read(min(left, CHUNK))
+        if not chunk:
+            break
+        left -= len(chunk)
+        digest.update(chunk)
+        yield chunk
+    source.read(1)
+    if digest.hexdigest() != oid:
+        raise Damaged(f"object {oid} of a snapshot is damaged in {shadow}")
+
+
+def files(shadow: Path, tree: str) -> Iterator[File]:
+    """Yield the files and links of a snapshot.
 
     Raises:
-        Damaged: one is not there, or cannot be read.
+        Damaged: as ``read`` does.
     """
     listed = [entry for entry in entries(shadow, tree) if entry.kind == "blob"]
     contents = read(shadow, [entry.oid for entry in listed])
-    for entry, (_, _, content) in zip(listed, contents, strict=True):
-        yield entry.path, entry.mode, content
+    for entry, content in zip(listed, contents, strict=True):
+        yield File(entry.path, entry.mode, content.size, content.chunks)
 
 
-def blob_id(content: bytes) -> str:
-    """Return git's id of a file's content."""
-    return hashlib.sha1(b"blob %d\0%s" % (len(content), content)).hexdigest()
+def blob_id(content: bytes | Path) -> str:
+    """Return git's id of a file's content, which is given, or where it lies."""
+    if isinstance(content, bytes):
+        return blob_id_of(len(content), [content])
+    return blob_id_of(content.stat().st_size, file_chunks(content))
+
+
+def blob_id_of(size: int, chunks: Iterable[bytes]) -> str:
+    """Return git's id of a content that comes in pieces.
+
+    Args:
+        size: bytes of all of it.
+        chunks: the pieces.
+    """
+    digest = hashlib.sha1(b"blob %d\0" % size)
+    for chunk in chunks:
+        digest.update(chunk)
+    return digest.hexdigest()
+
+
+def file_chunks(path: Path) -> Iterator[bytes]:
+    """Yield the content of a file in pieces."""
+    with path.open("rb") as file:
+        while chunk := file.read(CHUNK):
+            yield chunk
 
 
 def tree_of(files: Mapping[bytes, tuple[str, str]]) -> str:

@@ -96,10 +96,9 @@ def take_in(folder: Path, tree: str, job: str, source: str) -> None:
         HostRefused: they are another tree.
     """
     shadow = _at("fetched")
-    lines = b"".join(name + b"\0" for name in _files_below(folder))
     with tempfile.TemporaryDirectory(prefix="index-", dir=shadow) as place:
         index = os.path.join(place, "index")
-        git_cli.run(folder, "update-index", "--add", "-z", "--stdin", shadow=shadow, index=index, stdin=lines)
+        git_cli.add(folder, _files_below(folder), shadow, index)
         taken = git_cli.run(folder, "write-tree", shadow=shadow, index=index).stdout.decode().strip()
     if taken != tree:
         raise HostRefused(f"{source}: what it sends is not the code of job {job}")

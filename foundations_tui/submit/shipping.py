@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from foundations_tui.errors import HostRefused, HostUnreachable, SnapshotError
 from foundations_tui.hosts.agent import Agent, refusal
 from foundations_tui.snapshot import objects, shadows
 from foundations_tui.snapshot.freeze import Snapshot
+from foundations_tui.snapshot.objects import Content
 from foundations_tui.store import writes
 from foundations_tui.store.db import Store
 from foundations_tui.submit.progress import Progress
@@ -83,7 +85,7 @@ def ship_files(agent: Agent, files: Mapping[str, bytes | Path], progress: Progre
                     f" to begin with, {answer.disk_free / 1e6:,.0f} MB are free",
                     "foundations prune frees what ended jobs hold there",
                 )
-            contents = ((oid, "blob", _content(files[oid])) for oid in answer.missing)
+            contents = (_content(oid, files[oid]) for oid in answer.missing)
             _send_pack(agent, len(answer.missing), _pack(contents, len(answer.missing), progress))
 
 
@@ -91,8 +93,9 @@ def _size(content: bytes | Path) -> int:
     return len(content) if isinstance(content, bytes) else content.stat().st_size
 
 
-def _content(content: bytes | Path) -> bytes:
-    return content if isinstance(content, bytes) else content.read_bytes()
+def _content(oid: str, content: bytes | Path) -> Content:
+    chunks = iter([content]) if isinstance(content, bytes) else objects.file_chunks(content)
+    return Content(oid, "blob", _size(content), chunks)
 
 
 def _missing(agent: Agent, snapshot: Snapshot, base: str | None) -> list[str]:
@@ -181,30 +184,59 @@ def _raise_error(agent: Agent, answer: JsonTable) -> None:
         raise refusal(agent.host.name, answer["error"])
 
 
-def _pack(contents: Iterable[tuple[str, str, bytes]], count: int, progress: Progress) -> Iterator[bytes]:
+def _pack(contents: Iterable[Content], count: int, progress: Progress) -> Iterator[bytes]:
     """Yield a pack in compressed chunks; the format is ``protocol.PACK_ENTRY``'s.
 
     Args:
-        contents: (object id, kind, content) of each object.
+        contents: the objects.
         count: how many there are.
         progress: gets the progress.
     """
-    compress = zlib.compressobj(1)
     sent = 0
-    for done, (oid, kind, content) in enumerate(contents, 1):
-        mark = PACK_TREE if kind == "tree" else PACK_BLOB
-        chunk = compress.compress(PACK_ENTRY.pack(mark, bytes.fromhex(oid), len(content)))
-        chunk += compress.compress(content)
-        if chunk:
-            sent += len(chunk)
-            progress.sent(done, count, sent)
-            yield chunk
-    last = compress.compress(PACK_TRAILER) + compress.flush()
-    progress.sent(count, count, sent + len(last))
-    yield last
+    for done, chunk in _compressed(contents):
+        sent += len(chunk)
+        progress.sent(min(done, count), count, sent)
+        yield chunk
 
 
-def _whole_objects(snapshot: Snapshot, oids: list[str]) -> Iterator[tuple[str, str, bytes]]:
+def _compressed(contents: Iterable[Content]) -> Iterator[tuple[int, bytes]]:
+    """Yield (number of the object, a piece of the stream)."""
+    level = _FAST
+    stream = zlib.compressobj(level)
+    number = 0
+    for number, content in enumerate(contents, 1):
+        first = next(content.chunks, b"")
+        wanted = _level_for(content.size, first)
+        if wanted != level:
+            yield number, stream.flush()
+            level, stream = wanted, zlib.compressobj(wanted)
+        mark = PACK_TREE if content.kind == "tree" else PACK_BLOB
+        head = PACK_ENTRY.pack(mark, bytes.fromhex(content.oid), content.size)
+        for part in itertools.chain([head, first], content.chunks):
+            if chunk := stream.compress(part):
+                yield number, chunk
+    yield number, stream.compress(PACK_TRAILER) + stream.flush()
+
+
+_FAST, _STORED = 1, 0
+"""Levels of zlib's."""
+_LARGE = 1 << 20
+_SAMPLE = 64 << 10
+
+
+def _level_for(size: int, first: bytes) -> int:
+    """Return the level to compress a content with: large ones that hardly get smaller are sent as they are.
+
+    Args:
+        size: bytes of all of it.
+        first: how it begins.
+    """
+    sample = first[:_SAMPLE]
+    is_dense = size >= _LARGE and len(zlib.compress(sample, _FAST)) > 0.95 * len(sample)
+    return _STORED if is_dense else _FAST
+
+
+def _whole_objects(snapshot: Snapshot, oids: list[str]) -> Iterator[Content]:
     """Yield objects as ``objects.read`` does; damaged ones are set aside, and made anew by the next submit."""
     try:
         yield from objects.read(snapshot.shadow, oids)

@@ -26,6 +26,8 @@ from remote_agent.protocol.checks import END_OF_TIME
 
 _LONGEST_NAME = 255
 """Bytes of a file's name; Linux takes no more (NAME_MAX)."""
+_LONGEST_TARGET = 4096
+"""Bytes of where a link leads; Linux takes no more (PATH_MAX)."""
 _LONGEST_HEADER = 1 << 20
 """Bytes of what a tar stream says of one file."""
 _MOST_FILES = 1_000_000
@@ -302,11 +304,11 @@ def _links(links: list[tuple[str, str]]) -> dict[bytes, tuple[str, str]]:
     return {os.fsencode(name): (_LINK, objects.blob_id(os.fsencode(target))) for name, target in links}
 
 
-def write_files(files: Iterable[tuple[bytes, str, bytes]], folder: Folder, links_as_they_are: bool) -> Unpacked:
+def write_files(files: Iterable[objects.File], folder: Folder, links_as_they_are: bool) -> Unpacked:
     """Write the files of a snapshot below a folder; links come last.
 
     Args:
-        files: (path, git's mode, content) of each; the content of a link is where it leads.
+        files: the files and links.
         folder: where to.
         links_as_they_are: whether links may lead anywhere.
     Raises:
@@ -314,25 +316,22 @@ def write_files(files: Iterable[tuple[bytes, str, bytes]], folder: Folder, links
     """
     done = Unpacked()
     links: list[tuple[str, str]] = []
-    for path, mode, content in files:
-        name = os.fsdecode(path)
-        if mode == _LINK:
-            links.append((name, os.fsdecode(content)))
+    for file in files:
+        name = os.fsdecode(file.path)
+        if file.mode == _LINK and file.size > _LONGEST_TARGET:
+            done.refused.append((name, "a link that leads nowhere: its target is too long"))
+        elif file.mode == _LINK:
+            links.append((name, os.fsdecode(b"".join(file.chunks))))
         else:
-            _keep(
-                done,
-                name,
-                len(content),
-                lambda name=name, mode=mode, content=content: _write(folder, name, mode, content),
-            )
+            _keep(done, name, file.size, lambda name=name, file=file: _write(folder, name, file))
     for name, target in links:
         _keep(done, name, 0, lambda name=name, target=target: folder.link(name, target, links_as_they_are))
     return done
 
 
-def _write(folder: Folder, name: str, mode: str, content: bytes) -> None:
-    with folder.new_file(name, 0o777 if mode == _PROGRAM else 0o666) as writer:
-        writer.write(content)
+def _write(folder: Folder, name: str, file: objects.File) -> None:
+    with folder.new_file(name, 0o777 if file.mode == _PROGRAM else 0o666) as writer:
+        writer.writelines(file.chunks)
 
 
 def _unpack_file(

@@ -160,7 +160,7 @@ class _Batch:
 
 
 class _Inflated:
-    """Reads exact sizes out of a zlib stream."""
+    """Reads exact sizes out of zlib streams, one behind the other."""
 
     def __init__(self, stream: BinaryIO) -> None:
         self._stream = stream
@@ -180,6 +180,8 @@ class _Inflated:
 
     def _fill(self) -> None:
         pending = self._inflate.unconsumed_tail
+        if self._inflate.eof:
+            pending, self._inflate = self._inflate.unused_data, zlib.decompressobj()
         data = pending or self._stream.read(_CHUNK)
         if not data:
             raise EOFError("the stream ended early")

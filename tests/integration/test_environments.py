@@ -20,13 +20,13 @@ from pathlib import Path
 import pytest
 import uv as uv_package
 
-from foundations_tui.environments.preparation import object_id
+from foundations_tui.snapshot.objects import blob_id
 from tests.support.client import Client
 from tests.support.index import Index
 from tests.support.sshd import Sshd
 
 UV = os.fspath(uv_package.find_uv_bin())
-UV_OBJECT = object_id(Path(UV))
+UV_OBJECT = blob_id(Path(UV))
 SCRIPT = """
 import os, sys
 import alpha

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 import random
 import shutil
@@ -16,6 +17,10 @@ import pytest
 
 from foundations_tui.errors import SnapshotError
 from foundations_tui.snapshot import freeze, objects
+from foundations_tui.submit import shipping
+from foundations_tui.submit.progress import Progress
+from remote_agent.protocol.errors import BadRequest
+from remote_agent.storage.objects import ObjectStore
 
 
 def git(folder: Path, *words: str) -> str:
@@ -44,7 +49,7 @@ def repository(tmp_path: Path) -> Path:
 def content(taken: freeze.Snapshot) -> dict[bytes, tuple[str, bytes]]:
     """Return (mode, bytes) of each file in a snapshot."""
     entries = [entry for entry in objects.entries(taken.shadow, taken.tree) if entry.kind == "blob"]
-    blobs = {oid: data for oid, _, data in objects.read(taken.shadow, [entry.oid for entry in entries])}
+    blobs = {content.oid: content.whole() for content in objects.read(taken.shadow, [entry.oid for entry in entries])}
     return {entry.path: (entry.mode, blobs[entry.oid]) for entry in entries}
 
 
@@ -211,6 +216,39 @@ def test_large_untracked_files_are_not_shipped_silently(repository: Path) -> Non
     assert "big.bin" in str(refused.value) and "/big.bin" in refused.value.hint
     (repository / ".foundationsignore").write_text("/big.bin\n")
     assert b"big.bin" not in content(freeze.take(repository, max_file=1000))
+
+
+def test_files_that_git_packs_travel_among_small_ones(repository: Path, tmp_path: Path) -> None:
+    dense, even = random.Random(0).randbytes(33 << 20), bytes(34 << 20)
+    (repository / "a-small").write_text("before")
+    (repository / "dense.bin").write_bytes(dense)
+    (repository / "even.bin").write_bytes(even)
+    (repository / "z-small").write_text("behind")
+    taken = freeze.take(repository)
+    assert list((taken.shadow / "objects/pack").glob("*.pack"))
+    found = content(taken)
+    assert found[b"dense.bin"][1] == dense and found[b"even.bin"][1] == even and found[b"a-small"][1] == b"before"
+    listed = list(objects.entries(taken.shadow, taken.tree))
+    oids = [entry.oid for kind in ("blob", "tree") for entry in reversed(listed) if entry.kind == kind] + [taken.tree]
+    progress: list[tuple[int, int, int]] = []
+    chunks = list(shipping._pack(objects.read(taken.shadow, oids), len(oids), _Told(progress)))
+    assert len(dense) < sum(map(len, chunks)) < len(dense) + (1 << 20)
+    assert progress[-1] == (len(oids), len(oids), sum(map(len, chunks)))
+    store = ObjectStore(str(tmp_path / "store"))
+    assert store.receive(io.BytesIO(b"".join(chunks))) == len(set(oids))
+    for cut in (len(chunks[-1]) + 1, len(b"".join(chunks)) // 2):
+        with pytest.raises(BadRequest):
+            ObjectStore(str(tmp_path / f"cut-{cut}")).receive(io.BytesIO(b"".join(chunks)[:-cut]))
+
+
+class _Told(Progress):
+    """Keeps what it is told of a transfer."""
+
+    def __init__(self, told: list[tuple[int, int, int]]) -> None:
+        self._told = told
+
+    def sent(self, objects: int, total: int, size: int) -> None:
+        self._told.append((objects, total, size))
 
 
 def test_foundationsignore_leaves_tracked_files_out_too(repository: Path) -> None:
