@@ -31,8 +31,9 @@ class Runtime:
     extras: tuple[str, ...] = ()
     groups: tuple[str, ...] = ()
     setup: tuple[str, ...] = ()
-    """Shell lines before each job."""
+    """Shell lines, run when the environment is built, or before each job."""
     ship: bool = False
+    setup_each_job: bool = False
 
 
 @dataclass(frozen=True)
@@ -134,7 +135,7 @@ def _runtime(document: Document, table: RuntimeTable) -> Runtime:
         raise document.error(("runtime", "image"), "[runtime] has either use or image")
     lists = (tuple(table.extras), tuple(table.groups), tuple(table.setup))
     archive = str(document.path.parent / Path(table.python_archive).expanduser()) if table.python_archive else ""
-    return Runtime(table.use, table.python, archive, table.image, *lists, table.ship)
+    return Runtime(table.use, table.python, archive, table.image, *lists, table.ship, table.setup_each_job)
 
 
 def _patterns(document: Document, patterns: list[str]) -> tuple[str, ...]:

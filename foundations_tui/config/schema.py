@@ -20,6 +20,7 @@ TERMINALS = ("auto", "osc9", "osc777", "off")
 _TEXT = "a string"
 _TABLE = "a table"
 _SWITCH = "true or false"
+_STRINGS = "a list of strings"
 
 Url = Annotated[str, setting("Gets a POST of JSON.", "a string that begins with http:// or https://")]
 Command = Annotated[
@@ -66,8 +67,8 @@ class HostTable(msgspec.Struct, frozen=True, kw_only=True):
     setup: Annotated[str, setting("Shell lines before each job (modules, conda).", _TEXT)] = ""
     env: Variables = msgspec.field(default_factory=dict)
     data: DataPlaces = msgspec.field(default_factory=dict)
-    tags: Annotated[list[str], setting("submit --host tag:a100 means hosts with this tag.", "a list of strings")] = (
-        msgspec.field(default_factory=list)
+    tags: Annotated[list[str], setting("submit --host tag:a100 means hosts with this tag.", _STRINGS)] = msgspec.field(
+        default_factory=list
     )
     slurm: Annotated[dict[str, Any], setting("Kept for the slurm backend.", _TABLE)] = msgspec.field(
         default_factory=dict
@@ -136,15 +137,15 @@ class RuntimeTable(msgspec.Struct, frozen=True, kw_only=True):
         str, setting("A python-build-standalone archive that is sent where no Python of a host fits.", _TEXT)
     ] = ""
     image: Annotated[str, setting("A container image, run by the host's apptainer or podman.", _TEXT)] = ""
-    extras: Annotated[list[str], setting("Extras of the project.", "a list of strings")] = msgspec.field(
+    extras: Annotated[list[str], setting("Extras of the project.", _STRINGS)] = msgspec.field(default_factory=list)
+    groups: Annotated[list[str], setting("Dependency groups of the project.", _STRINGS)] = msgspec.field(
         default_factory=list
     )
-    groups: Annotated[list[str], setting("Dependency groups of the project.", "a list of strings")] = msgspec.field(
-        default_factory=list
-    )
-    setup: Annotated[list[str], setting("Shell lines before each job (module load).", "a list of strings")] = (
-        msgspec.field(default_factory=list)
-    )
+    setup: Annotated[
+        list[str],
+        setting("Shell lines (module load), run when the environment is built, else before each job.", _STRINGS),
+    ] = msgspec.field(default_factory=list)
+    setup_each_job: Annotated[bool, setting("Whether those lines are run before each job anyway.", _SWITCH)] = False
     ship: Annotated[bool, setting("Whether wheels are fetched here and sent to the host.", _SWITCH)] = False
 
 

@@ -63,7 +63,7 @@ def project(session: Session, job: str) -> ProjectConfig:
         directions=dict(spec.metrics.get("direction", {})),
         patterns=tuple(spec.metrics.get("patterns", ())),
         tensorboard=bool(spec.metrics.get("tensorboard")),
-        runtime=Runtime(setup=spec.own_setup),
+        runtime=Runtime(setup=spec.own_setup, setup_each_job=not spec.environment.get("setup")),
     )
 
 

@@ -15,7 +15,7 @@ import time
 from typing import Any, Dict
 
 import remote_agent
-from remote_agent.environments import conda, images, packages, pip_settings, places, sealing, tools
+from remote_agent.environments import conda, images, packages, pip_settings, places, sealing, setup_lines, tools
 from remote_agent.environments.packages import PackagesBuild
 from remote_agent.environments.places import PRIVATE, Environment, Try
 from remote_agent.environments.steps import BuildFailed, Steps
@@ -80,8 +80,10 @@ def build(paths: Paths, recipe: Recipe, attempt: Try) -> None:
     steps = Steps(attempt, {**env, **private}, scratch)
     steps.secrets = packages.secrets_of(private)
     steps.say(f"building the environment {recipe.hash[:12]}: {describe(recipe)}")
-    told: Dict[str, Any] = {"lock": None, "image": None}
+    told: Dict[str, Any] = {"lock": None, "image": None, "setup": None}
     try:
+        if recipe.setup and recipe.kind != IMAGE:
+            told["setup"] = _set_up(paths, recipe, steps, scratch)
         if recipe.kind == IMAGE:
             told["image"] = images.build(recipe, steps, folder)
         elif recipe.kind == CONDA:
@@ -100,6 +102,16 @@ def build(paths: Paths, recipe: Recipe, attempt: Try) -> None:
     except BaseException:
         files.remove_tree(folder)
         raise
+
+
+def _set_up(paths: Paths, recipe: Recipe, steps: Steps, scratch: str) -> Any:
+    """Run the setup lines of a recipe; what they leave holds for the build, too."""
+    env = {**login.identity(), "PATH": login.path(paths.login_path)}
+    left = setup_lines.run_once(recipe.setup, env, steps, scratch)
+    if left is not None:
+        steps.env.update(left.values)
+        steps.env["PATH"] = left.path + steps.env["PATH"]
+    return setup_lines.to_told(left)
 
 
 def describe(recipe: Recipe) -> str:

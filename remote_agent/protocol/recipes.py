@@ -66,6 +66,8 @@ class Recipe(Message):
     """The Python of the host that it is built on."""
     program: str = field(_PATH, "")
     """The program of the host that builds it: uv, conda, apptainer, podman; "" for pip, or for the one that is sent."""
+    setup: str = field(text(131_071, as_bytes=True), "")
+    """Shell lines of the project that are run while it is built, and not before each job."""
     objects: Dict[str, str] = field(table(text(40, _OID, "an object's id"), 10_000, _FILE), {})
     """Files that came with it, by name: "lock", "uv", "certificates", wheels."""
     variables: Dict[str, str] = field(table(text(131_071), 1000, text(1000, _VARIABLE, "a variable's name")), {})
@@ -83,7 +85,7 @@ class Recipe(Message):
 
 _DECIDE = (
     *("kind", "lock", "format", "wanted", "image", "python", "platform"),
-    *("indexes", "extras", "groups", "tree", "builds"),
+    *("indexes", "extras", "groups", "tree", "builds", "setup"),
 )
 
 

@@ -7,7 +7,7 @@ import os
 import shlex
 import shutil
 import sys
-from typing import Dict, List, Sequence
+from typing import TYPE_CHECKING, Dict, List, Optional, Sequence
 
 from remote_agent.protocol.errors import AgentError
 from remote_agent.protocol.jobs import JobSpec, chance_variables, data_variable, param_variables
@@ -16,8 +16,19 @@ from remote_agent.storage import files
 from remote_agent.storage.paths import JobPaths, Paths
 from remote_agent.system import login
 
+if TYPE_CHECKING:
+    from remote_agent.environments.setup_lines import SetupVariables
 
-def variables(spec: JobSpec, attempt: int, lease: Lease, paths: Paths, sdk: str, prefix: str = "") -> Dict[str, str]:
+
+def variables(
+    spec: JobSpec,
+    attempt: int,
+    lease: Lease,
+    paths: Paths,
+    sdk: str,
+    prefix: str = "",
+    left: "Optional[SetupVariables]" = None,
+) -> Dict[str, str]:
     """Return the environment of a job's process: who the user is, then what was given, then ours.
 
     Nothing of it comes from the shell that happened to start the agent.
@@ -29,11 +40,15 @@ def variables(spec: JobSpec, attempt: int, lease: Lease, paths: Paths, sdk: str,
         paths: the agent's files.
         sdk: the folder that makes ``import foundations`` work.
         prefix: its environment; "" for none.
+        left: what setup lines have left when that was built.
     """
     job = paths.job(spec.job)
     work = job.attempt(attempt).work
     env = {**login.identity(), "PATH": login.path(paths.login_path), **spec.env}
     search = env.get("PATH") or login.USUAL_PATH
+    if left is not None:
+        env.update(left.values)
+        search = left.path + search
     env.update(
         PYTHONUNBUFFERED="1",
         PYTHONPATH=os.pathsep.join(filter(None, [sdk, *_own_code(spec, work), env.get("PYTHONPATH", "")])),

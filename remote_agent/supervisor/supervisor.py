@@ -211,8 +211,10 @@ class _Supervisor:
         workspace.write_parameters(cwd, self.spec.params)
         used = used_environment.use(self.paths, self.spec)
         self._append(used.log)
+        if used.setup is not None:
+            self.spec = replace(self.spec, setup="")  # the lines were run when it was built
         sdk = self.paths.sdk(self.order.agent)
-        env = environment.variables(self.spec, self.order.attempt, self.lease, self.paths, sdk, used.prefix)
+        env = environment.variables(self.spec, self.order.attempt, self.lease, self.paths, sdk, used.prefix, used.setup)
         env.update(environment.secrets(self.spec, self.job))
         env[processes.TOKEN_VARIABLE] = self.token
         if self.order.host_has_gpus and not self.lease.gpus:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Dict, List, Optional, Sequence, Tuple
+from typing import TYPE_CHECKING, Any, Dict, List, Optional, Sequence, Tuple
 
 from remote_agent.protocol.errors import AgentError
 from remote_agent.protocol.facts import HASH
@@ -13,6 +13,9 @@ from remote_agent.protocol.lease import Lease
 from remote_agent.protocol.recipes import IMAGE, recipe_of
 from remote_agent.storage import files
 from remote_agent.storage.paths import Paths
+
+if TYPE_CHECKING:
+    from remote_agent.environments.setup_lines import SetupVariables
 
 _MOST_LOG_BYTES = 4 << 20
 _BOXES = re.compile("[\u2500-\u257f\u25b6\u00d7]+ *")
@@ -34,6 +37,8 @@ class Used:
     """SHA-256 of the lock that it was built from."""
     image: str = ""
     """Digest of the container image that it runs in."""
+    setup: Optional[SetupVariables] = None
+    """What its setup lines have left when it was built; None where they are run before each job."""
     log: bytes = b""
     """What the builder has printed, where the job has waited for it."""
 
@@ -60,8 +65,22 @@ def use(paths: Paths, spec: JobSpec) -> Used:
         prefix="" if is_image else environment.prefix,
         lock=lock if isinstance(lock, str) and HASH.match(lock) else None,
         image=str(told.get("image") or "") if is_image else "",
+        setup=_left_by_setup(spec, told.get("setup")),
         log=_read(environment.log) if has_waited else b"",
     )
+
+
+def _left_by_setup(spec: JobSpec, told: Any) -> Optional[SetupVariables]:
+    """Return what setup lines have left for a job; None where it has to run them itself.
+
+    That is a command for their shell, which may use their functions, and a job with other values for their variables.
+    """
+    from remote_agent.environments import setup_lines
+
+    left = setup_lines.of_told(told) if told else None
+    if left is None or spec.shell or set(left.values).intersection(spec.env):
+        return None
+    return left
 
 
 def prefix_of(paths: Paths, spec: JobSpec) -> str:

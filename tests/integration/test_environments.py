@@ -569,3 +569,67 @@ def test_a_project_with_an_extension_module_is_built_once_per_state_of_its_code(
     assert "own 2" in run(client)
     assert "own 1" in finish(client, client.json_of("rerun", "--json", job)[0]["job"])
     assert len(environments(client)) == 2
+
+
+SET_UP = """
+import os, alpha
+path = os.environ["PATH"].split(os.pathsep)
+print("cuda", os.environ.get("LD_LIBRARY_PATH"), path[0].endswith("/env/bin"), "/opt/cuda/bin" in path, os.getcwd())
+print("out", os.environ.get("OUT"))
+"""
+
+
+def test_setup_lines_of_a_project_are_run_once_for_an_environment(client: Client, tmp_path: Path) -> None:
+    count, modules = tmp_path / "count", tmp_path / "modules.sh"
+    modules.write_text(
+        "module() { PATH=/opt/cuda/bin:$PATH; LD_LIBRARY_PATH=/opt/cuda/lib; export PATH LD_LIBRARY_PATH; }"
+    )
+    lines = [f". {modules}", "module load cuda", f"echo ran >> {count}"]
+    write(client, "requirements.txt", "alpha\n")
+    write(client, "train.py", SET_UP)
+    write(client, "foundations.toml", f"[runtime]\nsetup = {json.dumps(lines)}\n")
+    first = client.submit("--", "python", "train.py")
+    text = finish(client, first)
+    assert "running its setup lines" in text and "kept for its jobs: LD_LIBRARY_PATH" in text
+    assert "cuda /opt/cuda/lib True True" in text and "cuda /opt/cuda/lib True True" in run(client)
+    again = client.json_of("rerun", "--json", first)[0]["job"]
+    assert "cuda /opt/cuda/lib True True" in finish(client, again)
+    assert count.read_text() == "ran\n"
+    assert client.job(again)["facts"]["variables"]["LD_LIBRARY_PATH"] == "/opt/cuda/lib"
+    # A job with a value of its own, and one that may use their functions, run them themselves.
+    assert "cuda /opt/cuda/lib" in run(client, "--env", "LD_LIBRARY_PATH=/mine")
+    assert "function" in finish(client, client.submit("--shell", "--", "type module"))
+    assert count.read_text() == "ran\n" * 3 and len(environments(client)) == 1
+
+
+def test_setup_lines_that_do_more_than_to_set_variables_are_run_before_each_job(client: Client, tmp_path: Path) -> None:
+    count = tmp_path / "count"
+    write(client, "requirements.txt", "alpha\n")
+    write(client, "train.py", SET_UP)
+    write(client, "env.sh", "export OUT=sourced\n")
+    enter, mask = tmp_path / "enter.sh", tmp_path / "mask.sh"
+    enter.write_text("cd /var\n")
+    mask.write_text("umask 022\n")
+    cases = [
+        ("export OUT=$FOUNDATIONS_JOB_ID", "they have $FOUNDATIONS_", "out {job}"),
+        ("export OUT=$(echo found)", "they have $(", "out found"),
+        (". ./env.sh", "they fail here", "out sourced"),
+        ("export OUT=made; touch here", "they do more", "out made"),
+        (f". {enter}", "they do more", "/var/train.py"),
+        (f". {mask}", "they do more", "out None"),
+        ("unset LANG HOME", "they do more", "out None"),
+    ]
+    for line, said, printed in cases:
+        count.unlink(missing_ok=True)
+        script = tmp_path / "counted.sh"
+        script.write_text(f'if [ -n "$FOUNDATIONS_JOB_ID" ]; then echo ran >> {count}; fi\n')
+        lines = [f". {script}", line]
+        write(client, "foundations.toml", f"[runtime]\nsetup = {json.dumps(lines)}\n")
+        job = client.submit("--", "python", "train.py")
+        text = finish(client, job, code=None)
+        assert said in text and printed.format(job=job) in text, line
+        finish(client, client.submit("--", "python", "train.py"), code=None)
+        assert count.read_text() == "ran\n" * 2, line
+    write(client, "foundations.toml", f"[runtime]\nsetup = {json.dumps(lines[:1])}\nsetup_each_job = true\n")
+    count.unlink()
+    assert "setup lines" not in run(client) and count.read_text() == "ran\n"
