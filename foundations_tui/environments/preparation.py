@@ -23,6 +23,7 @@ from foundations_tui.snapshot.freeze import Snapshot
 from remote_agent.protocol import recipes
 from remote_agent.protocol.recipes import Recipe
 from remote_agent.protocol.roles import HostPython, HostTools
+from remote_agent.protocol.wire import JsonTable
 
 _ACTIVE = ("VIRTUAL_ENV", "CONDA_PREFIX")
 _LOCKED_THERE = ("requirements", "script", "project")
@@ -59,6 +60,7 @@ class Prepared:
     recipe: Recipe | None = None
     """None where the host's own Python has to do."""
     import_path: tuple[str, ...] = ()
+    distributions: JsonTable = field(default_factory=dict)
     files: dict[str, bytes | Path] = field(default_factory=dict)
     """What has to be sent, by object id."""
     private: dict[str, str] = field(default_factory=dict)
@@ -200,7 +202,8 @@ def _of_packages(
         offline=ships,
     )
     lock_text = lock.text if lock is not None else ""
-    return Prepared(recipe, source.import_path, parcel.files, private, lock_text, tuple(notes))
+    imported = (source.import_path, source.distributions)
+    return Prepared(recipe, *imported, parcel.files, private, lock_text, tuple(notes))
 
 
 def _python(source: Source, host: HostConfig, tools: HostTools, wish: Wish, parcel: _Parcel) -> HostPython:
@@ -326,7 +329,7 @@ def _of_conda(source: Source, host: HostConfig, tools: HostTools, wish: Wish, ke
         objects=parcel.names,
         variables=dict(indexes.for_host(host.env, host.is_local).variables),
     )
-    return Prepared(recipe, source.import_path, parcel.files, notes=source.warnings)
+    return Prepared(recipe, source.import_path, source.distributions, parcel.files, notes=source.warnings)
 
 
 def _of_image(source: Source, host: HostConfig, tools: HostTools) -> Prepared:
@@ -345,7 +348,7 @@ def _of_image(source: Source, host: HostConfig, tools: HostTools) -> Prepared:
         platform=f"{tools.machine}-{os.path.basename(program)}",
         program=program,
     )
-    return Prepared(recipe, source.import_path)
+    return Prepared(recipe, source.import_path, source.distributions)
 
 
 class _Parcel:

@@ -14,6 +14,8 @@ from foundations_tui.environments import requirements_files
 from foundations_tui.errors import UsageError
 from foundations_tui.snapshot import git_cli, objects
 from foundations_tui.snapshot.freeze import Snapshot
+from remote_agent.protocol.errors import BadRequest
+from remote_agent.protocol.jobs import SPEC_CHECKS
 
 NONE, AUTO = "none", "auto"
 IMAGE_PREFIX = "image:"
@@ -50,6 +52,8 @@ class Source:
     """Which Pythons fit, as a version specifier; "" for any."""
     import_path: tuple[str, ...] = ()
     """Folders below the root from which the project's own packages are imported."""
+    distributions: dict[str, Any] = field(default_factory=dict)
+    """What is imported from them, as ``JobSpec.distributions``."""
     builds: tuple[str, ...] = ()
     """Folders below the root whose packages have to be built: they have extension modules."""
     preferred: str = ""
@@ -435,12 +439,49 @@ def _laid(files: SnapshotFiles, folders: Iterable[str], source: Source) -> Sourc
     """
     imported: list[str] = []
     built: list[str] = []
+    distributions: dict[str, Any] = {}
     for folder in dict.fromkeys(folders):
         if _is_compiled(files, folder):
             built.append(folder or ".")
         else:
             imported.append(posixpath.join(folder, "src") if "src" in files.folders(folder) else folder or ".")
-    return replace(source, import_path=tuple(imported), builds=tuple(built))
+            distributions.update(_distribution(files, folder))
+    return replace(source, import_path=tuple(imported), builds=tuple(built), distributions=distributions)
+
+
+_UNKNOWN_VERSION = "0+unknown"
+_SCRIPTS = {"scripts": "console_scripts", "gui-scripts": "gui_scripts"}
+"""Tables of [project], and the group of entry points that each means (PyPA's specification of pyproject.toml)."""
+
+
+def _distribution(files: SnapshotFiles, folder: str) -> dict[str, Any]:
+    """Return what [project] says of the distribution in a folder; nothing where it says nothing that can be used."""
+    path = posixpath.join(folder, _PROJECT)
+    project = _toml(files.read(path), path).get("project") if files.has(path) else None
+    if not isinstance(project, dict):
+        return {}
+    groups = project.get("entry-points")
+    groups = dict(groups) if isinstance(groups, dict) else {}
+    groups.update({group: project[table] for table, group in _SCRIPTS.items() if table in project})
+    entry_points = {group: entries for group in groups if (entries := _usable(group, groups[group]))}
+    told = {"version": project.get("version", _UNKNOWN_VERSION), "entry_points": entry_points}
+    distribution = {project.get("name"): told}
+    try:
+        return dict(SPEC_CHECKS["distributions"](distribution, path))
+    except BadRequest:
+        return {}
+
+
+def _usable(group: str, entries: object) -> dict[str, str]:
+    """Return the entry points of a group that a job can have."""
+    usable = {}
+    for name, reference in entries.items() if isinstance(entries, dict) else ():
+        try:
+            SPEC_CHECKS["distributions"]({"x": {"version": "0", "entry_points": {group: {name: reference}}}}, "")
+        except BadRequest:
+            continue
+        usable[name] = reference
+    return usable
 
 
 def _is_compiled(files: SnapshotFiles, folder: str) -> bool:

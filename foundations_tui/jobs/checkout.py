@@ -154,7 +154,10 @@ def script_of(spec: JsonTable, env: Mapping[str, str]) -> str:
 def _import_lines(spec: JsonTable) -> list[str]:
     """Return what has the project's own packages imported from its code."""
     places = [f'"$here"/code/{shlex.quote(folder)}' for folder in spec["import_path"]]
-    return [f"export PYTHONPATH={':'.join(places)}${{PYTHONPATH:+:$PYTHONPATH}}"] if places else []
+    lines = [f"export PYTHONPATH={':'.join(places)}${{PYTHONPATH:+:$PYTHONPATH}}"] if places else []
+    for name in spec["distributions"]:
+        lines.insert(0, f"# Programs and metadata of {name} itself: pip install --no-deps --editable code/")
+    return lines
 
 
 def _data_lines(spec: JsonTable) -> list[str]:

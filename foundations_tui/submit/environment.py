@@ -236,6 +236,7 @@ def _of_earlier_job(
         python=f"=={minor}.*" if minor else "",
         preferred=recipe.python,
         import_path=spec.import_path,
+        distributions=spec.distributions,
         builds=tuple(recipe.builds),
         asked=tuple(recipe.direct),
     )

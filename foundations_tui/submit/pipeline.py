@@ -347,6 +347,7 @@ def make_spec(
         own_setup=project.runtime.setup,
         environment=in_specification(prepared.recipe) if prepared.recipe is not None else {},
         import_path=prepared.import_path,
+        distributions=prepared.distributions,
         template=request.template,
         from_shell=tuple(sorted(set(own).difference(settings.env, project.env, request.env, request.inherit_env))),
         **{

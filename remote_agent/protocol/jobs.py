@@ -124,6 +124,9 @@ class JobSpec:
     """Those lines of ``setup`` that are the project's, not the host's."""
     import_path: Tuple[str, ...] = ()
     """Folders below the snapshot's root from which its own code is imported, too."""
+    distributions: JsonTable = field(default_factory=dict)
+    """The project's own distributions in that code, by name: {"version", "entry_points": references by group and name}.
+    """
 
     def to_wire(self) -> JsonTable:
         """Return the specification as JSON can carry it."""
@@ -230,6 +233,18 @@ _METRICS = checks.record(
         "tensorboard": checks.flag,
     }
 )
+_DISTRIBUTION_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?\Z")
+_ENTRY_NAME = checks.text(200, re.compile(r"[\w][\w.-]*\Z"), "an entry point's name")
+_REFERENCE = checks.text(
+    1000, re.compile(r"[^\W\d][\w.]*(\s*:\s*[^\W\d][\w.]*)?(\s*\[[\w ,.-]*\])?\Z"), "module:object"
+)
+_DISTRIBUTION = checks.record(
+    {
+        "version": checks.text(200, re.compile(r"[A-Za-z0-9][A-Za-z0-9.!+_-]*\Z"), "a version"),
+        "entry_points": checks.table(checks.table(_REFERENCE, 1000, _ENTRY_NAME), 100, _ENTRY_NAME),
+    },
+    needs=("version",),
+)
 SPEC_CHECKS: Dict[str, checks.Check] = {
     "command": checks.listing(_ARGUMENT, 100_000),
     "snapshot": checks.text(40),
@@ -277,6 +292,7 @@ SPEC_CHECKS: Dict[str, checks.Check] = {
     "code_of": checks.text(64, _ID_OR_NONE, "a job's id"),
     "environment": recipes.check,
     "import_path": checks.listing(_PATH, 1000),
+    "distributions": checks.table(_DISTRIBUTION, 100, checks.text(200, _DISTRIBUTION_NAME, "a distribution's name")),
     "own_setup": checks.listing(checks.text(131_071, as_bytes=True), 1000),
 }
 """What each field of a specification has to be, whoever it comes from."""

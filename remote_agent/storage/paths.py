@@ -34,6 +34,9 @@ class AttemptPaths:
         self.exit = os.path.join(self.folder, "exit.json")
         self.work = os.path.join(self.folder, "work")
         self.bin = os.path.join(self.folder, "bin")
+        """Programs of the project's own distributions."""
+        self.site = os.path.join(self.folder, "site")
+        """Metadata of these distributions."""
 
     def stream(self, name: str) -> str:
         """Return the file of a stream: "log", "samples", "facts", or "records/<writer>"."""

@@ -190,6 +190,7 @@ def _strange(job: JobPaths) -> List[str]:
             attempt.exit,
             attempt.work,
             attempt.bin,
+            attempt.site,
         )
         strange += _others(attempt.folder, set(map(os.path.basename, ours)))
     return strange

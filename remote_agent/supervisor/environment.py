@@ -43,7 +43,9 @@ def variables(
         left: what setup lines have left when that was built.
     """
     job = paths.job(spec.job)
-    work = job.attempt(attempt).work
+    of_attempt = job.attempt(attempt)
+    site, programs = ([of_attempt.site], [of_attempt.bin]) if spec.distributions else ([], [])
+    own_code = [*_own_code(spec, of_attempt.work), *site]
     env = {**login.identity(), "PATH": login.path(paths.login_path), **spec.env}
     search = env.get("PATH") or login.USUAL_PATH
     if left is not None:
@@ -51,13 +53,13 @@ def variables(
         search = left.path + search
     env.update(
         PYTHONUNBUFFERED="1",
-        PYTHONPATH=os.pathsep.join(filter(None, [sdk, *_own_code(spec, work), env.get("PYTHONPATH", "")])),
-        PATH=os.pathsep.join([*_python_folders(spec, paths.agents, search, prefix), search]),
+        PYTHONPATH=os.pathsep.join(filter(None, [sdk, *own_code, env.get("PYTHONPATH", "")])),
+        PATH=os.pathsep.join([*_python_folders(spec, paths.agents, search, prefix), *programs, search]),
         FOUNDATIONS_GPU_INDICES=",".join(map(str, lease.gpu_indices)),
         FOUNDATIONS_JOB_ID=spec.job,
         FOUNDATIONS_PROJECT_NAME=spec.project,
         FOUNDATIONS_ATTEMPT=str(attempt),
-        FOUNDATIONS_RECORDS_DIR=job.attempt(attempt).records,
+        FOUNDATIONS_RECORDS_DIR=of_attempt.records,
         FOUNDATIONS_CHECKPOINT_DIR=job.checkpoints,
         FOUNDATIONS_ARTIFACTS_DIR=job.artifacts,
         **_visible_gpus(lease),

@@ -30,7 +30,7 @@ from remote_agent.protocol.supervision import Dismissal, Report, StartOrder, Sto
 from remote_agent.storage import event_files, files, log_cap, workspace
 from remote_agent.storage.objects import ObjectStore
 from remote_agent.storage.paths import Paths
-from remote_agent.supervisor import environment, exit_record, record_facts, used_environment
+from remote_agent.supervisor import distributions, environment, exit_record, record_facts, used_environment
 from remote_agent.supervisor.daemon_link import ORDER_BYTES, DaemonLink, understood
 from remote_agent.system import failpoints, processes, spawn_daemon, unix_sockets
 
@@ -222,6 +222,8 @@ class _Supervisor:
         self._check_for_stop()
         # What python means in an image is the image's own business.
         python = "python" if used.image else environment.interpreter(self.spec, env["PATH"], used.prefix)
+        if self.spec.distributions:
+            distributions.write(self.spec.distributions, python, self.files.site, self.files.bin)
         argv = environment.command(self.spec, python, self._look_behind_setup(), used.prefix)
         self._record_facts(env, cwd, python, argv, used)
         self._check_for_stop()

@@ -633,3 +633,31 @@ def test_setup_lines_that_do_more_than_to_set_variables_are_run_before_each_job(
     write(client, "foundations.toml", f"[runtime]\nsetup = {json.dumps(lines[:1])}\nsetup_each_job = true\n")
     count.unlink()
     assert "setup lines" not in run(client) and count.read_text() == "ran\n"
+
+
+@pytest.mark.parametrize("layout", ["src", "flat"])
+def test_a_project_has_its_programs_and_metadata_as_if_it_were_installed(client: Client, layout: str) -> None:
+    top = "src/own" if layout == "src" else "own"
+    build = '[build-system]\nrequires = ["setuptools"]\nbuild-backend = "setuptools.build_meta"\n'
+    project = '[project]\nname = "My.Own"\nversion = "1.2"\ndependencies = ["alpha"]\n'
+    points = '[project.scripts]\nown-train = "own.cli:App.main"\n"../odd" = "own.cli:main"\n'
+    points += '[project.entry-points."own.plugins"]\nfast = "own.cli:App"\n'
+    write(client, "pyproject.toml", project + points + build)
+    write(client, f"{top}/__init__.py", "import importlib.metadata as m\n__version__ = m.version('my-own')\n")
+    program = """
+        import sys, importlib.metadata as m
+        class App:
+            @staticmethod
+            def main():
+                import alpha, own
+                groups = m.entry_points()
+                plugins = groups.select(group="own.plugins") if hasattr(groups, "select") else groups["own.plugins"]
+                print(own.__version__, sys.argv[1:], alpha.VERSION, [p.load().__name__ for p in plugins])
+                return 3
+    """
+    write(client, f"{top}/cli.py", textwrap.dedent(program))
+    job = client.submit("--", "own-train", "--lr", "a b")
+    assert finish(client, job, code=3).endswith("1.2 ['--lr', 'a b'] 1.0 ['App']\n")
+    again = client.json_of("rerun", "--json", job)[0]["job"]
+    assert finish(client, again, code=3) == "1.2 ['--lr', 'a b'] 1.0 ['App']\n"
+    assert not list(client.home.rglob("odd"))
