@@ -161,7 +161,8 @@ def _of_packages(
     if lock is not None and needs_gpu:
         lock = _for_driver(lock, source, target, host, tools, is_kept=kept is not None)
     places = indexes.for_host(host.env, host.is_local)
-    program = _builder(host, tools, python, parcel, notes)
+    needs_uv = lock is not None and lock.format == recipes.PYLOCK
+    program = _builder(host, tools, python, parcel, notes, needs_uv)
     wanted = _wanted(source) if lock is None else b""
     if lock is not None:
         parcel.put("lock", lock.text.encode())
@@ -258,17 +259,23 @@ def _for_driver(lock: Lock, source: Source, target: Target, host: HostConfig, to
     )
 
 
-def _builder(host: HostConfig, tools: HostTools, python: HostPython, parcel: _Parcel, notes: list[str]) -> str:
+def _builder(
+    host: HostConfig, tools: HostTools, python: HostPython, parcel: _Parcel, notes: list[str], needs_uv: bool
+) -> str:
     """Return the program that builds there: the host's uv; "" for one that is sent, or for pip.
 
     Raises:
-        HostRefused: there is none.
+        HostRefused: there is none, or pip does not know that kind of lock.
     """
     if uv_program.is_new_enough(tools.versions.get("uv", "0")):
         return tools.programs["uv"]
     try:
         parcel.put("uv", uv_program.for_machine(tools.machine))
     except uv_program.NoUv as error:
+        if needs_uv:
+            raise HostRefused(
+                f"{host.name}: pylock.toml needs uv there, and none can be sent ({error})", "install uv there"
+            ) from None
         if not python.has_venv:
             raise HostRefused(
                 f"{host.name}: there is no uv, none can be sent ({error}), and {python.path} cannot make environments",

@@ -87,7 +87,7 @@ def _fetched(folder: Path, machine: str) -> Path:
         raise NoUv("this Python has no pip to fetch uv with", "install uv on this machine and on the host")
     platforms = [word for platform in _PLATFORMS[machine] for word in ("--platform", platform)]
     try:
-        programs.download_wheels([*platforms, "uv"], folder, _SECONDS)
+        programs.download_wheels([*platforms, f"uv>={'.'.join(map(str, LEAST))}"], folder, _SECONDS)
     except programs.ProgramFailed as error:
         raise NoUv(f"uv could not be fetched: {error}") from None
     found = sorted(folder.glob("uv-*.whl"))

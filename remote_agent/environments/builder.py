@@ -6,6 +6,7 @@ of one recipe hinder each other only in speed: the first rename counts.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -54,6 +55,7 @@ def main(root: str, digest: str, number: str) -> int:
         words = f"the builder failed, which is a bug: {type(error).__name__}: {error}"
     if _FULL.search(words):
         words = f"the disk of the host is full; foundations prune frees what ended jobs hold there\n{words}"
+    _say_why(attempt, words)
     try:
         files.write_json(attempt.end, {"words": words, "at": time.time()})
     except OSError:
@@ -61,6 +63,13 @@ def main(root: str, digest: str, number: str) -> int:
     if not os.path.exists(paths.stopped):
         spawn_daemon.start_current_daemon(paths)  # jobs wait for this; where a daemon is, another one ends at once
     return 1 if words else 0
+
+
+def _say_why(attempt: Try, words: str) -> None:
+    """End the log of a build that has failed with the reason: not all of it is a program's output."""
+    if words:
+        with contextlib.suppress(OSError), open(attempt.log, "a", encoding="utf-8", errors="replace") as log:
+            log.write(f"foundations: the environment could not be built: {words.splitlines()[0]}\n")
 
 
 def build(paths: Paths, recipe: Recipe, attempt: Try) -> None:

@@ -44,13 +44,13 @@ def seal(folder: str, target: Environment, told: JsonTable) -> bool:
 
 
 def records_of(prefix: str) -> List[str]:
-    """Return the RECORD files of the packages below a prefix."""
+    """Return the RECORD files of the packages below a prefix, without those that packages bring inside of them."""
     found: List[str] = []
-    for top, folders, names in files.walk(prefix, lambda *_: None):
-        if top.endswith(".dist-info"):
+    for top, folders, _ in files.walk(prefix, lambda *_: None):
+        if os.path.basename(top) == "site-packages":
+            records = (os.path.join(top, name, "RECORD") for name in folders if name.endswith(".dist-info"))
+            found += [path for path in records if os.path.isfile(path)]
             folders.clear()
-            if "RECORD" in names:
-                found.append(os.path.join(top, "RECORD"))
     return found
 
 

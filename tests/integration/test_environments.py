@@ -217,7 +217,7 @@ def test_a_build_that_fails_ends_its_jobs_with_the_builders_words(client: Client
     row = client.job(job)
     assert row["state"] == "failed" and row["reason_code"] == "environment_failed", row
     assert row["cause"]["code"] == "environment_failed" and "404 Not Found" in row["cause"]["words"], row
-    assert "404" in log(client, job)
+    assert "404" in log(client, job) and "foundations: the environment could not be built: " in log(client, job)
     index.files_are_gone = False
     assert "alpha 1.0" in run(client)  # a failure is no verdict for ever
 
@@ -661,3 +661,19 @@ def test_a_project_has_its_programs_and_metadata_as_if_it_were_installed(client:
     again = client.json_of("rerun", "--json", job)[0]["job"]
     assert finish(client, again, code=3) == "1.2 ['--lr', 'a b'] 1.0 ['App']\n"
     assert not list(client.home.rglob("odd"))
+
+
+def test_pip_builds_where_no_uv_can_be_had_that_is_new_enough(client: Client, index: Index) -> None:
+    (client.home / f"tools/uv-{os.uname().machine}").unlink()
+    index.add("uv", "0.4.30")
+    write(client, "requirements.txt", "alpha\n")
+    said = client.run("submit", "--", "python", "train.py").stderr
+    assert "pip builds the environment: uv could not be fetched: No matching distribution found for uv>=0.5.0" in said
+    text = finish(client, "@last")
+    assert "so pip builds the environment" in text and "alpha 1.0" in text
+    assert {row["name"] for row in client.job("@last")["packages"]} >= {"alpha", "beta"}
+    version = "requires-python = '>=3.8'\ncreated-by = 'test'\nlock-version = '1.0'\npackages = []\n"
+    write(client, "pylock.toml", version)
+    said = client.run("submit", "--", "python", "train.py", code=4).stderr
+    assert "pylock.toml needs uv there, and none can be sent" in said and "install uv there" in said
+    assert len(client.json("jobs")) == 1
