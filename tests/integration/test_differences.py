@@ -76,7 +76,9 @@ def test_a_job_without_a_commit_has_nothing_to_differ_from(client: Client) -> No
 
 @pytest.mark.slow
 def test_a_log_that_is_longer_than_what_is_compared(client: Client) -> None:
-    jobs = [client.submit("--", "sh", "-c", f"yes a line | head -n 2500000; echo {end}") for end in ("one", "other")]
+    jobs = [
+        client.submit("--", "sh", "-c", f"yes {'long' * 50} | head -n 100000; echo {end}") for end in ("one", "other")
+    ]
     client.run("wait", *jobs)
     client.run("sync")
     done = client.run("diff", *jobs, "--log")

@@ -250,44 +250,59 @@ def test_a_log_folder_of_tensorboard_is_imported_once(client: Client) -> None:
 
 @pytest.mark.slow
 @needs("mlflow")
-@pytest.mark.parametrize("kind", ["folder", "sqlite"])
-def test_a_store_of_mlflow_is_imported(client: Client, kind: str) -> None:
-    path = client.project / ("mlruns" if kind == "folder" else "mlflow.db")
-    uri = path.as_uri() if kind == "folder" else f"sqlite:///{path}"
-    code = f"""
-import mlflow
-mlflow.set_tracking_uri({uri!r})
-mlflow.set_experiment('digits')
-for lr in (0.1, 0.2):
-    with mlflow.start_run(run_name='lr' + str(lr)):
-        mlflow.log_param('lr', lr); mlflow.log_param('opt', 'adam'); mlflow.set_tag('team', 'vision')
-        for n in range(5): mlflow.log_metric('loss', lr / (n + 1), step=n * 10)
-try:
-    with mlflow.start_run(run_name='broken'): raise ValueError
-except ValueError: pass
+def test_stores_of_mlflow_are_imported(client: Client) -> None:
+    stores = [client.project / "mlruns", client.project / "mlflow.db"]
+    uris = [stores[0].as_uri(), f"sqlite:///{stores[1]}"]
+    begin = f"""
+import mlflow, os
+def each():
+    for uri, name in zip({uris!r}, ('folder', 'file')):
+        mlflow.set_tracking_uri(uri)
+        mlflow.set_experiment('digits')
+        yield name
 """
-    python(client, code)
-    assert len(client.run("import", "mlflow", str(path)).stdout.split()) == 3
-    rows = {row["name"]: row for row in client.json("jobs")}
-    assert set(rows) == {"lr0.1", "lr0.2", "broken"} and rows["broken"]["state"] == "failed"
-    good = rows["lr0.2"]
-    assert good["params"] == {"lr": 0.2, "opt": "adam"} and good["tags"] == {"team": "vision"}
-    assert good["project"] == "digits" and good["state"] == "completed"
-    values = client.json("metrics", good["job"], "--key", "loss")
-    assert [(one["step"], one["value"]) for one in values] == [(n * 10, 0.2 / (n + 1)) for n in range(5)]
-    assert [row["name"] for row in client.json("jobs", "--where", "lr<0.15 and loss:min<0.05")] == ["lr0.1"]
-    assert "3 were here already" in client.run("import", "mlflow", str(path)).stderr
-    going = f"import mlflow; mlflow.set_tracking_uri({uri!r}); mlflow.set_experiment('digits')\n"
-    python(
-        client,
-        going + "mlflow.start_run(run_name='long'); mlflow.log_metric('loss', 3.0, step=1); import os; os._exit(0)",
-    )
-    job = client.run("import", "mlflow", str(path)).stdout.strip()
-    assert client.job(job)["state"] == "lost"
-    going += "run = mlflow.search_runs(filter_string=\"run_name = 'long'\").run_id[0]\n"
-    python(client, going + "with mlflow.start_run(run_id=run): mlflow.log_metric('loss', 2.0, step=2)")
-    assert client.run("import", "mlflow", str(path)).stdout.strip() == job
-    assert client.job(job)["state"] == "completed" and client.job(job)["metrics"]["loss"]["count"] == 2
+    code = """
+for name in each():
+    for lr in (0.1, 0.2):
+        with mlflow.start_run(run_name=f'{name} lr{lr}'):
+            mlflow.log_param('lr', lr); mlflow.log_param('opt', 'adam'); mlflow.set_tag('team', 'vision')
+            for n in range(5): mlflow.log_metric('loss', lr / (n + 1), step=n * 10)
+    try:
+        with mlflow.start_run(run_name=f'{name} broken'): raise ValueError
+    except ValueError: pass
+"""
+    python(client, begin + code)
+    for store, name in zip(stores, ("folder", "file"), strict=True):
+        assert len(client.run("import", "mlflow", str(store)).stdout.split()) == 3
+        rows = {row["name"]: row for row in client.json("jobs") if row["name"].startswith(name)}
+        assert set(rows) == {f"{name} lr0.1", f"{name} lr0.2", f"{name} broken"}
+        good, broken = rows[f"{name} lr0.2"], rows[f"{name} broken"]
+        assert good["params"] == {"lr": 0.2, "opt": "adam"} and good["tags"] == {"team": "vision"}
+        assert (good["project"], good["state"], broken["state"]) == ("digits", "completed", "failed")
+        values = client.json("metrics", good["job"], "--key", "loss")
+        assert [(one["step"], one["value"]) for one in values] == [(n * 10, 0.2 / (n + 1)) for n in range(5)]
+        found = client.json("jobs", "--where", f"lr<0.15 and loss:min<0.05 and name~{name}")
+        assert [row["name"] for row in found] == [f"{name} lr0.1"]
+        assert "3 were here already" in client.run("import", "mlflow", str(store)).stderr
+    going = """
+from mlflow.tracking import MlflowClient
+for name in each():
+    client = MlflowClient()
+    run = client.create_run(client.get_experiment_by_name('digits').experiment_id, run_name='long')
+    client.log_metric(run.info.run_id, 'loss', 3.0, step=1)
+"""
+    python(client, begin + going)
+    jobs = [client.run("import", "mlflow", str(store)).stdout.strip() for store in stores]
+    assert [client.job(job)["state"] for job in jobs] == ["lost", "lost"]
+    going = """
+for name in each():
+    run = mlflow.search_runs(filter_string="run_name = 'long'").run_id[0]
+    with mlflow.start_run(run_id=run): mlflow.log_metric('loss', 2.0, step=2)
+"""
+    python(client, begin + going)
+    for store, job in zip(stores, jobs, strict=True):
+        assert client.run("import", "mlflow", str(store)).stdout.strip() == job
+        assert client.job(job)["state"] == "completed" and client.job(job)["metrics"]["loss"]["count"] == 2
     assert client.run("import", "mlflow", "nowhere", code=3).code == 3
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 from pathlib import Path
@@ -13,9 +14,10 @@ from foundations_tui.environments import indexes, locking, preparation, pythons,
 from foundations_tui.errors import HostRefused, UsageError
 from foundations_tui.snapshot import freeze
 from foundations_tui.snapshot.freeze import Snapshot
-from remote_agent.environments import pip_settings
+from remote_agent.environments import pip_settings, setup_lines
+from remote_agent.environments.places import Try
 from remote_agent.environments.progress import Progress
-from remote_agent.environments.steps import reason
+from remote_agent.environments.steps import Steps, reason
 from remote_agent.protocol.errors import BadRequest
 from remote_agent.protocol.recipes import Recipe, check, in_specification, recipe_of
 from remote_agent.protocol.roles import HostPython, HostTools
@@ -361,3 +363,38 @@ def test_a_recipe_is_named_by_what_decides_and_checked() -> None:
     ):
         with pytest.raises(BadRequest):
             check(wrong, "environment")
+
+
+@pytest.mark.parametrize(
+    ("lines", "left"),
+    [
+        ("export A=1\nB=2", ({"A": "1"}, "")),
+        ("PATH=/opt/x/bin:$PATH\nexport A='b c' HOME=/elsewhere", ({"A": "b c", "HOME": "/elsewhere"}, "/opt/x/bin:")),
+        ("PATH=$PATH:/opt/x/bin", None),
+        ("unset HOME", None),
+        ("exit 3", None),
+        ("exit 0", None),
+        ("touch here", None),
+        (". /tmp/../tmp/nothing-of-that-name", None),
+        ("export A=$(date)", None),
+        ("export A=`date`", None),
+        ("export A=$FOUNDATIONS_JOB_ID", None),
+        ("export A=${CUDA_VISIBLE_DEVICES:-0}", None),
+        ("cd /var", None),
+        ("eval 'c''d /var'", None),
+        ("eval 'u''mask 0'", None),
+        ("eval 'u''limit -n 50'", None),
+    ],
+)
+def test_setup_lines_are_kept_as_variables_or_run_before_each_job(
+    tmp_path: Path, lines: str, left: tuple[dict[str, str], str] | None
+) -> None:
+    (tmp_path / "try").mkdir()
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    env = {"PATH": "/usr/bin:/bin", "HOME": "/root"}
+    steps = Steps(Try(str(tmp_path / "try")), {}, str(scratch))
+    kept = setup_lines.run_once(lines, env, steps, str(scratch))
+    assert (kept and (kept.values, kept.path)) == left
+    assert setup_lines.of_told(json.loads(json.dumps(setup_lines.to_told(kept)))) == kept
+    assert ("before each job" in (tmp_path / "try/log").read_text()) == (left is None)
