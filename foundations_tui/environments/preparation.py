@@ -267,7 +267,8 @@ def _builder(
     Raises:
         HostRefused: there is none, or pip does not know that kind of lock.
     """
-    if uv_program.is_new_enough(tools.versions.get("uv", "0")):
+    least = uv_program.LEAST_FOR_PYLOCK if needs_uv else uv_program.LEAST
+    if uv_program.is_new_enough(tools.versions.get("uv", "0"), least):
         return tools.programs["uv"]
     try:
         parcel.put("uv", uv_program.for_machine(tools.machine))

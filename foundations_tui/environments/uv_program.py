@@ -16,8 +16,9 @@ from foundations_tui.config import locations
 from foundations_tui.environments import programs
 from foundations_tui.errors import FoundationsError
 
-LEAST = (0, 5, 0)
-"""The oldest uv that does all that is asked of it here."""
+LEAST = (0, 7, 0)
+"""The oldest uv that does all that is asked of it here, but for pylock.toml."""
+LEAST_FOR_PYLOCK = (0, 8, 5)
 _PLATFORMS = {
     "x86_64": ("musllinux_1_1_x86_64", "musllinux_1_2_x86_64"),
     "aarch64": ("musllinux_1_1_aarch64", "musllinux_1_2_aarch64", "manylinux_2_28_aarch64"),
@@ -31,9 +32,9 @@ class NoUv(FoundationsError):
     """There is no uv, and none could be fetched."""
 
 
-def is_new_enough(version: str) -> bool:
+def is_new_enough(version: str, least: tuple[int, ...] = LEAST) -> bool:
     """Return whether a uv of this version does."""
-    return tuple(int(part) for part in re.findall(r"\d+", version)[:3]) >= LEAST
+    return tuple(int(part) for part in re.findall(r"\d+", version)[:3]) >= least
 
 
 @functools.cache
@@ -87,7 +88,7 @@ def _fetched(folder: Path, machine: str) -> Path:
         raise NoUv("this Python has no pip to fetch uv with", "install uv on this machine and on the host")
     platforms = [word for platform in _PLATFORMS[machine] for word in ("--platform", platform)]
     try:
-        programs.download_wheels([*platforms, f"uv>={'.'.join(map(str, LEAST))}"], folder, _SECONDS)
+        programs.download_wheels([*platforms, f"uv>={'.'.join(map(str, LEAST_FOR_PYLOCK))}"], folder, _SECONDS)
     except programs.ProgramFailed as error:
         raise NoUv(f"uv could not be fetched: {error}") from None
     found = sorted(folder.glob("uv-*.whl"))

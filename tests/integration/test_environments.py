@@ -652,7 +652,7 @@ def test_pip_builds_where_no_uv_can_be_had_that_is_new_enough(client: Client, in
     index.add("uv", "0.4.30")
     write(client, "requirements.txt", "alpha\n")
     said = client.run("submit", "--", "python", "train.py").stderr
-    assert "pip builds the environment: uv could not be fetched: No matching distribution found for uv>=0.5.0" in said
+    assert "pip builds the environment: uv could not be fetched: No matching distribution found for uv>=0.8.5" in said
     text = finish(client, "@last")
     assert "so pip builds the environment" in text and "alpha 1.0" in text
     assert {row["name"] for row in client.job("@last")["packages"]} >= {"alpha", "beta"}
