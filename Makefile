@@ -1,4 +1,4 @@
-# make test        all but the storms of faults and the browser, in a virtual environment that it makes
+# make test        all but faults, the browser and the longest, in a virtual environment that it makes
 # make test-all    those, too
 # make test-lowest the unit tests and the app's frames, with the oldest versions that are allowed
 # make check       format, lint and types
@@ -20,10 +20,10 @@ WORKERS ?= $(shell echo $$((2 * $$(getconf _NPROCESSORS_ONLN))))
 PYTEST = $(BIN)/python -m pytest -q --numprocesses $(WORKERS) --maxschedchunk 1
 
 test: $(VENV)/ready programs
-	$(PYTEST) $(or $(TESTS),-m "not faults and not browser")
+	$(PYTEST) $(or $(TESTS),-m "not faults and not browser and not rest")
 
 test-rest: $(VENV)/ready programs
-	$(PYTEST) -m "faults or browser"
+	$(PYTEST) -m "faults or browser or rest"
 
 test-all: test test-rest
 

@@ -42,7 +42,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark tests by their folder; put the unit tests first, then the long ones."""
     for item in items:
         item.add_marker(item.path.relative_to(TESTS).parts[0])
-    items.sort(key=lambda item: (item.get_closest_marker("unit") is None, item.get_closest_marker("slow") is None))
+    long = ("slow", "rest")
+    items.sort(key=lambda item: (item.get_closest_marker("unit") is None, not any(map(item.get_closest_marker, long))))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

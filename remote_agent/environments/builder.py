@@ -102,7 +102,8 @@ def build(paths: Paths, recipe: Recipe, attempt: Try) -> None:
             told["lock"] = build.run()
             build.relocate(target)
         _describe(told, recipe, folder, began)
-        steps.say(f"built in {told['seconds']:g} s, {len(told['packages'])} packages")
+        count = len(told["packages"])
+        steps.say(f"built in {told['seconds']:g} s, {count} package{'' if count == 1 else 's'}")
         shutil.rmtree(scratch)
         shutil.copyfile(attempt.log, os.path.join(folder, os.path.basename(target.log)))
         _give_way(target, recipe)
@@ -113,12 +114,15 @@ def build(paths: Paths, recipe: Recipe, attempt: Try) -> None:
         raise
 
 
+_OF_PYTHON = ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "CONDA_PREFIX")
+
+
 def _set_up(paths: Paths, recipe: Recipe, steps: Steps, scratch: str) -> Any:
-    """Run the setup lines of a recipe; what they leave holds for the build, too."""
+    """Run the setup lines of a recipe; what they leave holds for the build, too, but for what changes its Python."""
     env = {**login.identity(), "PATH": login.path(paths.login_path)}
     left = setup_lines.run_once(recipe.setup, env, steps, scratch)
     if left is not None:
-        steps.env.update(left.values)
+        steps.env.update({name: value for name, value in left.values.items() if name not in _OF_PYTHON})
         steps.env["PATH"] = left.path + steps.env["PATH"]
     return setup_lines.to_told(left)
 

@@ -46,28 +46,24 @@ class Steps:
         """Write a line of ours."""
         self._write(f"foundations: {words}\n")
 
-    def run(
-        self,
-        argv: Sequence[str],
-        more: Optional[Mapping[str, str]] = None,
-        env: Optional[Mapping[str, str]] = None,
-        folder: str = "",
-    ) -> List[str]:
+    def show(self, output: str) -> None:
+        """Write what a program has printed."""
+        self._write(self._clean(output))
+
+    def run(self, argv: Sequence[str], more: Optional[Mapping[str, str]] = None) -> List[str]:
         """Run a program and return the lines that it printed; of very many the last.
 
         Args:
             argv: the program and its arguments.
             more: variables beside those of all steps.
-            env: variables in their place.
-            folder: where it runs, if not where all do.
         Raises:
             BuildFailed: it cannot be run, or says no; with its own words.
         """
         try:
             child = subprocess.Popen(
                 list(argv),
-                env={**(self.env if env is None else env), **(more or {})},
-                cwd=folder or self._folder,
+                env={**self.env, **(more or {})},
+                cwd=self._folder,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,

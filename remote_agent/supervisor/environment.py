@@ -7,7 +7,7 @@ import os
 import shlex
 import shutil
 import sys
-from typing import TYPE_CHECKING, Dict, List, Optional, Sequence
+from typing import TYPE_CHECKING, Dict, List, Mapping, Optional, Sequence
 
 from remote_agent.protocol.errors import AgentError
 from remote_agent.protocol.jobs import JobSpec, chance_variables, data_variable, param_variables
@@ -20,15 +20,7 @@ if TYPE_CHECKING:
     from remote_agent.environments.setup_lines import SetupVariables
 
 
-def variables(
-    spec: JobSpec,
-    attempt: int,
-    lease: Lease,
-    paths: Paths,
-    sdk: str,
-    prefix: str = "",
-    left: "Optional[SetupVariables]" = None,
-) -> Dict[str, str]:
+def variables(spec: JobSpec, attempt: int, lease: Lease, paths: Paths, sdk: str, prefix: str = "") -> Dict[str, str]:
     """Return the environment of a job's process: who the user is, then what was given, then ours.
 
     Nothing of it comes from the shell that happened to start the agent.
@@ -40,7 +32,6 @@ def variables(
         paths: the agent's files.
         sdk: the folder that makes ``import foundations`` work.
         prefix: its environment; "" for none.
-        left: what setup lines have left when that was built.
     """
     job = paths.job(spec.job)
     of_attempt = job.attempt(attempt)
@@ -48,9 +39,6 @@ def variables(
     own_code = [*_own_code(spec, of_attempt.work), *site]
     env = {**login.identity(), "PATH": login.path(paths.login_path), **spec.env}
     search = env.get("PATH") or login.USUAL_PATH
-    if left is not None:
-        env.update(left.values)
-        search = left.path + search
     env.update(
         PYTHONUNBUFFERED="1",
         PYTHONPATH=os.pathsep.join(filter(None, [sdk, *own_code, env.get("PYTHONPATH", "")])),
@@ -69,6 +57,28 @@ def variables(
     for name, entry in spec.data.items():
         env[data_variable(name)] = os.path.expanduser(entry["path"])
     return env
+
+
+def with_variables_of_setup(
+    env: Mapping[str, str], left: "Optional[SetupVariables]", spec: JobSpec, prefix: str
+) -> Optional[Dict[str, str]]:
+    """Return the environment of a job as its setup lines would leave it; None where they have to run in the job.
+
+    They do for a command for their shell, which may use their functions, and where the job itself has one of their
+    variables.
+
+    Args:
+        env: the environment before them.
+        left: what they left when the environment was built; None where they run before each job.
+        spec: the job.
+        prefix: its environment.
+    """
+    if left is None or spec.shell:
+        return None
+    if set(left.values).intersection(env) or set(login.OF_THE_USER).intersection(spec.env):
+        return None
+    programs = os.path.join(prefix, "bin")
+    return {**env, **left.values, "PATH": f"{programs}:{left.path}{env['PATH']}"}
 
 
 def _own_code(spec: JobSpec, work: str) -> List[str]:

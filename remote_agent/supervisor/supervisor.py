@@ -211,12 +211,13 @@ class _Supervisor:
         workspace.write_parameters(cwd, self.spec.params)
         used = used_environment.use(self.paths, self.spec)
         self._append(used.log)
-        if used.setup is not None:
-            self.spec = replace(self.spec, setup="")  # the lines were run when it was built
         sdk = self.paths.sdk(self.order.agent)
-        env = environment.variables(self.spec, self.order.attempt, self.lease, self.paths, sdk, used.prefix, used.setup)
+        env = environment.variables(self.spec, self.order.attempt, self.lease, self.paths, sdk, used.prefix)
         env.update(environment.secrets(self.spec, self.job))
         env[processes.TOKEN_VARIABLE] = self.token
+        set_up = environment.with_variables_of_setup(env, used.setup, self.spec, used.prefix)
+        if set_up is not None:
+            env, self.spec = set_up, replace(self.spec, setup="")  # the lines ran when the environment was built
         if self.order.host_has_gpus and not self.lease.gpus:
             self._say("this job asked for no GPU (--gpus), so CUDA_VISIBLE_DEVICES is empty")
         self._check_for_stop()

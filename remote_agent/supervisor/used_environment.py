@@ -38,7 +38,7 @@ class Used:
     image: str = ""
     """Digest of the container image that it runs in."""
     setup: Optional[SetupVariables] = None
-    """What its setup lines have left when it was built; None where they are run before each job."""
+    """What its setup lines left when it was built; None where they run before each job."""
     log: bytes = b""
     """What the builder has printed, where the job has waited for it."""
 
@@ -65,22 +65,17 @@ def use(paths: Paths, spec: JobSpec) -> Used:
         prefix="" if is_image else environment.prefix,
         lock=lock if isinstance(lock, str) and HASH.match(lock) else None,
         image=str(told.get("image") or "") if is_image else "",
-        setup=_left_by_setup(spec, told.get("setup")),
+        setup=_left_by_setup(told.get("setup")),
         log=_read(environment.log) if has_waited else b"",
     )
 
 
-def _left_by_setup(spec: JobSpec, told: Any) -> Optional[SetupVariables]:
-    """Return what setup lines have left for a job; None where it has to run them itself.
-
-    That is a command for their shell, which may use their functions, and a job with other values for their variables.
-    """
+def _left_by_setup(told: Any) -> Optional[SetupVariables]:
+    if not told:
+        return None
     from remote_agent.environments import setup_lines
 
-    left = setup_lines.of_told(told) if told else None
-    if left is None or spec.shell or set(left.values).intersection(spec.env):
-        return None
-    return left
+    return setup_lines.of_told(told)
 
 
 def prefix_of(paths: Paths, spec: JobSpec) -> str:

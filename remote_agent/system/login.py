@@ -90,6 +90,10 @@ class LoginQuestion:
         self._output.close()
 
 
+OF_THE_USER = ("HOME", "USER", "LOGNAME")
+"""Variables that every job of a user has alike, unless it is given others."""
+
+
 def identity() -> Dict[str, str]:
     """Return who the user is, as variables: HOME, USER, LOGNAME, SHELL."""
     try:

@@ -477,7 +477,7 @@ async def test_a_new_job_from_files_that_are_here(client: Client, monkeypatch: p
     assert client.json("jobs")[0]["command"] == ["python", "tune.py"]
 
 
-@pytest.mark.slow
+@pytest.mark.rest
 @pytest.mark.parametrize("part", range(3))
 async def test_every_verb_can_be_typed(client: Client, part: int) -> None:
     app = make_app()
@@ -536,6 +536,7 @@ async def seconds_for_keys(app: FoundationsApp) -> float:
     return time.monotonic() - began
 
 
+@pytest.mark.rest
 async def test_a_slow_store_and_dead_hosts_block_no_key(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     fill(300)
     (client.home / "hosts.toml").write_text('[hosts.dead]\naddress = "192.0.2.1"\n')

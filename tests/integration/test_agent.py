@@ -797,7 +797,7 @@ def test_a_sweep_spreads_over_hosts(client: Client, new_sshd: Any) -> None:
     client.run("wait", *(one.view.spec.job for one in submitted))
 
 
-@pytest.mark.slow
+@pytest.mark.rest
 def test_samples_of_host_and_job_come_back(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     job = client.submit("--", "python", "-c", "import time\nt=time.time()\nwhile time.time()-t<26: sum(range(10000))")
     client.run("wait", job, timeout=90)

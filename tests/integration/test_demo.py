@@ -42,7 +42,7 @@ def nothing_is_left(temporary: Path) -> bool:
     return list(temporary.iterdir()) == [] and running_below(temporary / "foundations-demo-") == []
 
 
-@pytest.mark.slow
+@pytest.mark.rest
 def test_without_a_terminal_twice(client: Client, temporary: Path) -> None:
     for _ in range(2):
         done = client.run("demo")
@@ -78,6 +78,7 @@ def tmux(tmp_path: Path) -> Iterator[Tmux]:
     terminal.close()
 
 
+@pytest.mark.rest
 def test_on_a_terminal_it_opens_the_app(client: Client, temporary: Path, tmux: Tmux) -> None:
     tmux.start([*FOUNDATIONS, "demo"], {**client.env, "TERM": "xterm-256color"}, client.project)
     tmux.until(lambda shown: "✓ completed" in shown and "accuracy" in shown, seconds=60)

@@ -47,7 +47,7 @@ def typed(client: Client, tmp_path: Path) -> dict[str, str]:
     return {**client.env, "PATH": f"{programs}:{os.environ['PATH']}"}
 
 
-@pytest.mark.slow
+@pytest.mark.rest
 def test_the_readmes_first_command_in_a_fresh_clone(client: Client, tmp_path: Path) -> None:
     command = blocks("README.md")[0]
     assert command.endswith("foundations demo")

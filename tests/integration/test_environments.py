@@ -271,6 +271,7 @@ def builders(client: Client) -> list[int]:
     return found
 
 
+@pytest.mark.rest
 @pytest.mark.faults
 def test_killed_builders_leave_nothing_that_is_taken_for_whole(client: Client, index: Index) -> None:
     for number in range(8):
@@ -514,6 +515,7 @@ def test_the_oldest_python(client: Client) -> None:
     assert "Python 3.8." in run(client, "--python", "3.8")
 
 
+@pytest.mark.rest
 @pytest.mark.faults
 def test_a_python_that_no_host_has_is_sent_as_an_archive(client: Client, tmp_path: Path) -> None:
     """The archive has this Python's own program, which finds its library where it was built."""
@@ -541,6 +543,7 @@ def test_a_python_that_no_host_has_is_sent_as_an_archive(client: Client, tmp_pat
     assert "leads out of its folder" in client.job(job)["cause"]["words"]
 
 
+@pytest.mark.rest
 def test_a_project_with_an_extension_module_is_built_once_per_state_of_its_code(client: Client, index: Index) -> None:
     backend = """
         import os, zipfile
@@ -584,13 +587,15 @@ def test_setup_lines_of_a_project_are_run_once_for_an_environment(client: Client
     modules.write_text(
         "module() { PATH=/opt/cuda/bin:$PATH; LD_LIBRARY_PATH=/opt/cuda/lib; export PATH LD_LIBRARY_PATH; }"
     )
-    lines = [f". {modules}", "module load cuda", f"echo ran >> {count}"]
+    with modules.open("a") as file:
+        file.write(f"\necho ran >> {count}\n")
+    lines = [f". {modules}", "module load cuda"]
     write(client, "requirements.txt", "alpha\n")
     write(client, "train.py", SET_UP)
     write(client, "foundations.toml", f"[runtime]\nsetup = {json.dumps(lines)}\n")
     first = client.submit("--", "python", "train.py")
     text = finish(client, first)
-    assert "running its setup lines" in text and "kept for its jobs: LD_LIBRARY_PATH" in text
+    assert "jobs get these variables of theirs: LD_LIBRARY_PATH, PATH" in text
     assert "cuda /opt/cuda/lib True True" in text and "cuda /opt/cuda/lib True True" in run(client)
     again = client.json_of("rerun", "--json", first)[0]["job"]
     assert "cuda /opt/cuda/lib True True" in finish(client, again)
@@ -610,7 +615,7 @@ def test_setup_lines_that_do_more_than_to_set_variables_are_run_before_each_job(
     script.write_text(f'if [ -n "$FOUNDATIONS_JOB_ID" ]; then echo ran >> {count}; fi\n')
     write(client, "foundations.toml", f"[runtime]\nsetup = {json.dumps([f'. {script}', '. ./env.sh'])}\n")
     text = run(client)
-    assert "they fail here, so they are run before each job" in text and "out sourced" in text
+    assert "setup runs before each job, because of the line: . ./env.sh" in text and "out sourced" in text
     assert "out sourced" in run(client) and count.read_text() == "ran\n" * 2
     write(client, "foundations.toml", "[runtime]\nsetup = ['export OUT=$FOUNDATIONS_JOB_ID']\n")
     job = client.submit("--", "python", "train.py")

@@ -132,7 +132,7 @@ wait_for(sys.argv[1] + '/end')
 """
 
 
-@pytest.mark.slow
+@pytest.mark.rest
 @needs("tensorboard")
 @pytest.mark.parametrize("folders", [1, 2])
 def test_event_files_are_metrics_while_they_grow(client: Client, tmp_path: Path, folders: int) -> None:
@@ -248,7 +248,7 @@ def test_a_log_folder_of_tensorboard_is_imported_once(client: Client) -> None:
     assert "no event files" in client.run("import", "tensorboard", "nowhere", code=3).stderr
 
 
-@pytest.mark.slow
+@pytest.mark.rest
 @needs("mlflow")
 def test_stores_of_mlflow_are_imported(client: Client) -> None:
     stores = [client.project / "mlruns", client.project / "mlflow.db"]

@@ -70,7 +70,7 @@ def connect(asker: Asker) -> None:
     ssh.SshTransport(load_hosts().host("box"), asker, 10).close()
 
 
-@pytest.mark.slow
+@pytest.mark.rest
 @needs_root
 @pytest.mark.parametrize(
     "lines",

@@ -201,7 +201,7 @@ def test_a_job_that_wrecks_its_folder_is_ended_and_told(client: Client, code: st
     client.run("submit", "--wait", "--", "true")
 
 
-@pytest.mark.slow
+@pytest.mark.rest
 def test_a_supervisor_that_is_stopped_holds_no_slot(client: Client) -> None:
     code = "import os, signal, time\nwhile True:\n    os.kill(os.getppid(), signal.SIGSTOP); time.sleep(0.01)\n"
     job = client.submit("--", "python", "-c", code)

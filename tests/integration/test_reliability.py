@@ -495,7 +495,7 @@ def test_a_disk_that_runs_no_programs(client: Client, small_disk: Path) -> None:
     assert client.run("submit", "--follow", "--", "python", "-c", "print(1)").stdout == "1\n"
 
 
-@pytest.mark.slow
+@pytest.mark.rest
 def test_a_log_over_its_limit_loses_its_middle_and_no_offset(client: Client) -> None:
     limit = 4 << 20
     lines = "for n in range(400_000): print(f'line {n:06d}', 'x' * 40)\nimport time; time.sleep(7)\nprint('the end')"

@@ -368,33 +368,67 @@ def test_a_recipe_is_named_by_what_decides_and_checked() -> None:
 @pytest.mark.parametrize(
     ("lines", "left"),
     [
-        ("export A=1\nB=2", ({"A": "1"}, "")),
-        ("PATH=/opt/x/bin:$PATH\nexport A='b c' HOME=/elsewhere", ({"A": "b c", "HOME": "/elsewhere"}, "/opt/x/bin:")),
-        ("PATH=$PATH:/opt/x/bin", None),
-        ("unset HOME", None),
-        ("exit 3", None),
-        ("exit 0", None),
-        ("touch here", None),
-        (". /tmp/../tmp/nothing-of-that-name", None),
+        ("export A=1 B='b c'\n\n# a comment\nexport C=$A/${B}", ({"A": "1", "B": "b c", "C": "1/b c"}, "")),
+        (
+            'export PATH=/opt/x/bin:$PATH\nexport D="$HOME/d" HOME=/elsewhere',
+            ({"D": "/root/d", "HOME": "/elsewhere"}, "/opt/x/bin:"),
+        ),
+        ("export A=b", ({"A": "b"}, "")),
+        (". {folder}/set.sh", ({"A": "1"}, "")),
+        (". {folder}/nothing.sh", ({}, "")),
+        ("export PATH=$PATH:/opt/x/bin", None),
+        ("export PATH=/opt/x$PATH", None),
+        ("export HF_TOKEN=x", None),
+        ("export A=$ROOT/sets", None),
         ("export A=$(date)", None),
         ("export A=`date`", None),
+        ("export A=$1", None),
         ("export A=$FOUNDATIONS_JOB_ID", None),
-        ("export A=${CUDA_VISIBLE_DEVICES:-0}", None),
-        ("cd /var", None),
-        ("eval 'c''d /var'", None),
-        ("eval 'u''mask 0'", None),
-        ("eval 'u''limit -n 50'", None),
+        ("export A=1; touch x", None),
+        ("export A=1 &", None),
+        ("[ -f env.sh ] && . ./env.sh || true", None),
+        (". ./env.sh", None),
+        ("mkdir -p /scratch/run", None),
+        ("python3 -c 'import torch'", None),
+        ("exit 0", None),
+        ("module load cuda", None),  # there is no such program here
+        (". {folder}/fails.sh", None),
+        (". {folder}/exits.sh", None),
+        (". {folder}/unset.sh", None),
+        (". {folder}/touch.sh", None),
+        (". {folder}/enter.sh", None),
+        (". {folder}/mask.sh", None),
+        (". {folder}/limit.sh", None),
+        (". {folder}/stays.sh", None),
+        (". {folder}/of-a-job.sh", None),
+        (". {folder}/secret.sh", None),
     ],
 )
 def test_setup_lines_are_kept_as_variables_or_run_before_each_job(
     tmp_path: Path, lines: str, left: tuple[dict[str, str], str] | None
 ) -> None:
+    files = {
+        "set": "export A=1",
+        "nothing": ":",
+        "fails": "false",
+        "exits": "exit 0",
+        "unset": "unset HOME",
+        "touch": "touch here",
+        "enter": "cd /",
+        "mask": "umask 7",
+        "limit": "ulimit -n 50",
+        "stays": "sleep 100 &",
+        "of-a-job": "export A=gpu-$CUDA_VISIBLE_DEVICES",
+        "secret": "export MY_PASSWORD=x",
+    }
+    for name, text in files.items():
+        (tmp_path / f"{name}.sh").write_text(text + "\n")
     (tmp_path / "try").mkdir()
     scratch = tmp_path / "scratch"
     scratch.mkdir()
     env = {"PATH": "/usr/bin:/bin", "HOME": "/root"}
     steps = Steps(Try(str(tmp_path / "try")), {}, str(scratch))
-    kept = setup_lines.run_once(lines, env, steps, str(scratch))
+    kept = setup_lines.run_once(lines.replace("{folder}", str(tmp_path)), env, steps, str(scratch))
     assert (kept and (kept.values, kept.path)) == left
     assert setup_lines.of_told(json.loads(json.dumps(setup_lines.to_told(kept)))) == kept
     assert ("before each job" in (tmp_path / "try/log").read_text()) == (left is None)
