@@ -275,7 +275,9 @@ def _builder(
     except uv_program.NoUv as error:
         if needs_uv:
             raise HostRefused(
-                f"{host.name}: pylock.toml needs uv there, and none can be sent ({error})", "install uv there"
+                f"{host.name}: pylock.toml needs uv {'.'.join(map(str, least))} or newer there, and none can be sent"
+                f" ({error})",
+                "install it there",
             ) from None
         if not python.has_venv:
             raise HostRefused(

@@ -465,7 +465,10 @@ def _distribution(files: SnapshotFiles, folder: str) -> dict[str, Any]:
     groups.update({group: project[table] for table, group in _SCRIPTS.items() if table in project})
     entry_points = {group: entries for group in groups if (entries := _usable(group, groups[group]))}
     told = {"version": project.get("version", _UNKNOWN_VERSION), "entry_points": entry_points}
-    distribution = {project.get("name"): told}
+    name = project.get("name")
+    if not isinstance(name, str):
+        return {}
+    distribution = {name: told}
     try:
         return dict(SPEC_CHECKS["distributions"](distribution, path))
     except BadRequest:

@@ -17,7 +17,7 @@ from foundations_tui.environments import programs
 from foundations_tui.errors import FoundationsError
 
 LEAST = (0, 7, 0)
-"""The oldest uv that does all that is asked of it here, but for pylock.toml."""
+"""The oldest uv that works here, except for pylock.toml."""
 LEAST_FOR_PYLOCK = (0, 8, 5)
 _PLATFORMS = {
     "x86_64": ("musllinux_1_1_x86_64", "musllinux_1_2_x86_64"),
@@ -34,7 +34,7 @@ class NoUv(FoundationsError):
 
 def is_new_enough(version: str, least: tuple[int, ...] = LEAST) -> bool:
     """Return whether a uv of this version does."""
-    return tuple(int(part) for part in re.findall(r"\d+", version)[:3]) >= least
+    return tuple(int(part) for part in [*re.findall(r"\d+", version), "0", "0"][:3]) >= least
 
 
 @functools.cache
@@ -62,14 +62,15 @@ def for_machine(machine: str) -> Path:
     Raises:
         NoUv: why not.
     """
-    target = locations.data_folder() / "tools" / f"uv-{machine}"
+    least = ".".join(map(str, LEAST_FOR_PYLOCK))
+    target = locations.data_folder() / "tools" / f"uv-{least}-{machine}"
     if target.exists():
         return target
     if machine not in _PLATFORMS:
         raise NoUv(f"there is no uv for {machine} that runs on any Linux", "install uv on the host")
     target.parent.mkdir(exist_ok=True, mode=0o700)
     with tempfile.TemporaryDirectory(dir=target.parent) as folder:
-        wheel = _fetched(Path(folder), machine)
+        wheel = _fetched(Path(folder), machine, least)
         temporary = Path(folder) / "uv"
         with zipfile.ZipFile(wheel) as archive:
             name = next((name for name in archive.namelist() if re.fullmatch(r"uv-[^/]+\.data/scripts/uv", name)), "")
@@ -82,13 +83,13 @@ def for_machine(machine: str) -> Path:
     return target
 
 
-def _fetched(folder: Path, machine: str) -> Path:
+def _fetched(folder: Path, machine: str, least: str) -> Path:
     """Return uv's wheel for a machine, brought by pip."""
     if not programs.has_pip():
         raise NoUv("this Python has no pip to fetch uv with", "install uv on this machine and on the host")
     platforms = [word for platform in _PLATFORMS[machine] for word in ("--platform", platform)]
     try:
-        programs.download_wheels([*platforms, f"uv>={'.'.join(map(str, LEAST_FOR_PYLOCK))}"], folder, _SECONDS)
+        programs.download_wheels([*platforms, f"uv>={least}"], folder, _SECONDS)
     except programs.ProgramFailed as error:
         raise NoUv(f"uv could not be fetched: {error}") from None
     found = sorted(folder.glob("uv-*.whl"))

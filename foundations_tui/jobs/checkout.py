@@ -155,8 +155,8 @@ def _import_lines(spec: JsonTable) -> list[str]:
     """Return what has the project's own packages imported from its code."""
     places = [f'"$here"/code/{shlex.quote(folder)}' for folder in spec["import_path"]]
     lines = [f"export PYTHONPATH={':'.join(places)}${{PYTHONPATH:+:$PYTHONPATH}}"] if places else []
-    for name in spec["distributions"]:
-        lines.insert(0, f"# Programs and metadata of {name} itself: pip install --no-deps --editable code/")
+    if spec["distributions"]:
+        lines.insert(0, "# Its own programs and metadata: pip install --no-deps --editable, with its folder in code/")
     return lines
 
 

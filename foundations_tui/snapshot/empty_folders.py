@@ -40,7 +40,7 @@ def among(folders: Iterable[bytes], root: Path, shadow: Path | None) -> tuple[st
             elif not below and not files:
                 empty.append(os.path.relpath(folder, os.fsencode(root)))
             if looks >= _MOST_LOOKED_AT or len(empty) >= _MOST_EMPTY:
-                break
+                return tuple(map(os.fsdecode, _not_ignored(root, shadow, empty)))
     return tuple(map(os.fsdecode, _not_ignored(root, shadow, empty)))
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import stat
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -71,8 +70,12 @@ class Listing:
         full = os.path.join(os.fsencode(self._root), path)
         try:
             mode = 0 if self._is_beyond_a_link(path) else os.lstat(full).st_mode
-        except OSError:
+        except (FileNotFoundError, NotADirectoryError):
             mode = 0  # deleted
+        except OSError as error:
+            raise SnapshotError(
+                f"{os.fsdecode(full)!r} cannot be read: {error.strerror}", "let it be read, or name it in .gitignore"
+            ) from None
         if stat.S_ISREG(mode) or stat.S_ISLNK(mode):
             return
         self.names.discard(path)
@@ -89,7 +92,10 @@ class Listing:
                 folder, self._shadow
             )  # git cannot read it, or it was not copied along: all files count
         else:  # it was a file: git passes over a folder where its index has a file
-            names = {repository + name for name in _inside(top, [folder[len(repository) :]], None)} - {folder}
+            below_top = folder[len(repository) :]
+            inside = _inside(top, [below_top], None)
+            inside -= {below_top} | _ignored_by_us(top, None, below_top) | _our_own(top, inside)
+            names = {repository + name for name in inside}
             self._take_in(names, names, repository)
 
     def _add_repository(self, folder: bytes, shadow: Path | None) -> None:
@@ -115,7 +121,7 @@ def _is_repository(folder: Path) -> bool:
 
 def _is_submodule(root: Path, path: bytes) -> bool:
     """Return whether the user's repository holds a name as a link to another repository's commit."""
-    listed = git_cli.run(root, "ls-files", "-z", "--stage", "--", os.fsdecode(path), check=False).stdout
+    listed = git_cli.run(root, "ls-files", "-z", "--stage", "--", f":(literal){os.fsdecode(path)}", check=False).stdout
     return listed.startswith(b"160000 ")
 
 
@@ -130,8 +136,7 @@ def included(top: Path, patterns: tuple[str, ...]) -> set[bytes]:
         return set()
     rules = [f":(glob){pattern.rstrip('/')}" for pattern in patterns]
     rules += [f":(glob){pattern.rstrip('/')}/**" for pattern in patterns]
-    names = git_cli.names(top, "ls-files", "-z", "--others", "--ignored", "--exclude-standard", "--", *rules)
-    return {name for name in names if not name.endswith(b"/")}
+    return set(git_cli.names(top, "ls-files", "-z", "--others", "--ignored", "--exclude-standard", "--", *rules))
 
 
 def below(top: Path, shadow: Path | None) -> Listed:
@@ -165,7 +170,7 @@ def _inside(top: Path, folders: list[bytes], shadow: Path | None) -> set[bytes]:
     if not folders:
         return set()
     only = [f":(literal){os.fsdecode(name)}" for name in folders]
-    if sum(map(len, only)) > _LONGEST_ARGUMENTS:
+    if sum(map(len, folders)) > _LONGEST_ARGUMENTS:
         only = []
     return set(_all_names(top, "ls-files", "-z", "--others", "--exclude-standard", "--", *only, shadow=shadow))
 
@@ -176,26 +181,24 @@ def _our_own(top: Path, names: set[bytes]) -> set[bytes]:
     return set() if own.startswith(b"../") else {name for name in names if name.startswith(own)}
 
 
-def _ignored_by_us(top: Path, shadow: Path | None) -> set[bytes]:
-    """Return the files that a folder's own ignore file leaves out."""
+def _ignored_by_us(top: Path, shadow: Path | None, within: bytes = b"") -> set[bytes]:
+    """Return the files that a folder's own ignore file leaves out; all, or those within a folder below it."""
     if not (top / IGNORE_FILE).is_file():
         return set()
     rule = f"--exclude-from={top / IGNORE_FILE}"
     kinds = ("--cached", "--others") if shadow is None else ("--others",)
-    return {path for kind in kinds for path in git_cli.names(top, "ls-files", "-z", "-i", kind, rule, shadow=shadow)}
+    only = ["--", f":(literal){os.fsdecode(within)}"] if within else []
+    words = ["ls-files", "-z", "-i", rule]
+    return {path for kind in kinds for path in git_cli.names(top, *words, kind, *only, shadow=shadow)}
 
 
 def _all_names(top: Path, *words: str, shadow: Path | None = None) -> list[bytes]:
     """Return what git lists; that it could not look into a folder is only a warning of git's."""
     done = git_cli.run(top, *words, shadow=shadow)
-    hidden = _HIDDEN.search(done.stderr)
-    if hidden is not None:
-        name = os.fsdecode(hidden[1])
-        raise SnapshotError(
-            f"{top / name}: the folder cannot be read: {os.fsdecode(hidden[2])}",
-            f"let it be read, or leave it out: a line {name!r} in {IGNORE_FILE} or .gitignore",
-        )
+    if _HIDDEN in done.stderr:
+        told = os.fsdecode(done.stderr.partition(_HIDDEN)[2]).strip()
+        raise SnapshotError(f"a folder in {top} cannot be read: {told}", "let it be read, or name it in .gitignore")
     return done.stdout.split(b"\0")[:-1]
 
 
-_HIDDEN = re.compile(rb"could not open directory '([^\n]*)': ([^\n]*)")
+_HIDDEN = b"could not open directory "

@@ -251,7 +251,7 @@ def _missing_submodules(root: Path) -> list[str]:
 
 
 def _refuse_large(root: Path, listing: Listing, limit: int) -> None:
-    sizes = ((_size(root, path), path) for path in listing.untracked)
+    sizes = ((git_cli.size_of(root, path), path) for path in listing.untracked)
     large = sorted(((size, path) for size, path in sizes if size > limit), reverse=True)
     if not large:
         return
@@ -265,13 +265,6 @@ def _refuse_large(root: Path, listing: Listing, limit: int) -> None:
         f"add a line to {root / os.fsdecode(top) / IGNORE_FILE}, for example: /{os.fsdecode(path[len(top) :])}\n"
         "or raise max_file_mb under [snapshot] in foundations.toml",
     )
-
-
-def _size(root: Path, path: bytes) -> int:
-    try:
-        return os.lstat(os.path.join(os.fsencode(root), path)).st_size
-    except OSError:
-        return 0  # deleted a moment ago
 
 
 def _write_tree(root: Path, shadow: Path, listed: Future[Listed], max_file: int, include: tuple[str, ...]) -> str:

@@ -15,7 +15,8 @@ _NO_HELPERS = ("-c", "core.fsmonitor=false", "-c", "core.untrackedCache=keep")
 DURABLE = ("-c", "core.fsync=loose-object,pack,pack-metadata,reference", "-c", "core.fsyncMethod=batch")
 """Options by which what is written outlives a loss of power; a git before 2.36 passes over them."""
 
-LARGE_FILES = (
+OURS = (
+    *("-c", "core.protectNTFS=false", "-c", "core.protectHFS=false"),  # names are names of this file system
     *("-c", "core.bigFileThreshold=32m"),  # a larger one is never whole in memory, and becomes a pack of its own
     *("-c", "pack.compression=0"),  # data hardly gets smaller, and git would take four times as long
     *("-c", "core.packedGitWindowSize=32m", "-c", "core.packedGitLimit=256m"),
@@ -56,7 +57,7 @@ def run(
     Raises:
         GitFailed: it ended with an error.
     """
-    ours = LARGE_FILES if shadow is not None else ()
+    ours = OURS if shadow is not None else ()
     command = ["git", *_NO_HELPERS, *DURABLE, *ours, *settings, *words]
     extra = {}
     if shadow is not None:
@@ -92,20 +93,32 @@ def add(root: Path, names: Iterable[bytes], shadow: Path, index: str, *options: 
     small: list[bytes] = []
     large: list[bytes] = []
     for name in sorted(names):
-        (large if _size(root, name) >= _LARGE else small).append(name)
+        (large if size_of(root, name) >= _LARGE else small).append(name)
     words = ["update-index", "--add", "--remove", "--replace", *options, "-z", "--stdin"]
     one_by_one = ("-c", "core.fsyncMethod=fsync")
     for some, settings in ((small, ()), (large, one_by_one)):
         if some:
             lines = b"".join(name + b"\0" for name in some)
-            run(root, *words, shadow=shadow, index=index, stdin=lines, settings=settings)
+            done = run(root, *words, shadow=shadow, index=index, stdin=lines, settings=settings)
+            _refuse_passed_over(root, done.stderr)
 
 
-def _size(root: Path, name: bytes) -> int:
+def _refuse_passed_over(root: Path, said: bytes) -> None:
+    """Refuse a name that git passes over with no more than a warning."""
+    if _PASSED_OVER in said:
+        name = os.fsdecode(said.partition(_PASSED_OVER)[2].partition(b"\n")[0])
+        raise SnapshotError(f"git cannot keep a file of this name: {str(root / name)!r}", "rename it, or ignore it")
+
+
+_PASSED_OVER = b"Ignoring path "
+
+
+def size_of(root: Path, name: bytes) -> int:
+    """Return the bytes of a file; 0 for one that is gone."""
     try:
         return os.lstat(os.path.join(os.fsencode(root), name)).st_size
     except OSError:
-        return 0  # gone a moment ago
+        return 0
 
 
 @contextlib.contextmanager

@@ -92,7 +92,7 @@ def read(shadow: Path, oids: Sequence[str]) -> Iterator[Content]:
     with tempfile.TemporaryFile() as names_file:
         names_file.write("".join(oid + "\n" for oid in oids).encode())
         names_file.seek(0)
-        command = ["git", *git_cli.LARGE_FILES, "cat-file", "--batch", "--buffer"]
+        command = ["git", *git_cli.OURS, "cat-file", "--batch", "--buffer"]
         env = git_cli.environment({"GIT_DIR": str(shadow)})
         with subprocess.Popen(
             command, env=env, stdin=names_file, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL

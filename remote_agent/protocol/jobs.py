@@ -235,8 +235,11 @@ _METRICS = checks.record(
 )
 _DISTRIBUTION_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?\Z")
 _ENTRY_NAME = checks.text(200, re.compile(r"[\w][\w.-]*\Z"), "an entry point's name")
+_DOTTED = r"[^\W\d]\w*(?:\.[^\W\d]\w*)*"
 _REFERENCE = checks.text(
-    1000, re.compile(r"[^\W\d][\w.]*(\s*:\s*[^\W\d][\w.]*)?(\s*\[[\w ,.-]*\])?\Z"), "module:object"
+    1000,
+    re.compile(rf"{_DOTTED}( *: *{_DOTTED})?( *\[[\w ,.-]*\])?\Z"),
+    "module:object",
 )
 _DISTRIBUTION = checks.record(
     {

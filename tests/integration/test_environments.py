@@ -53,7 +53,7 @@ def client(client: Client, index: Index, tmp_path: Path) -> Client:
     client.env.update(PIP_CONFIG_FILE=os.devnull, PIP_INDEX_URL=index.url, UV_CACHE_DIR=str(tmp_path / "uv-cache"))
     (client.project / "train.py").write_text(SCRIPT)
     (client.home / "tools").mkdir(parents=True)
-    (client.home / f"tools/uv-{os.uname().machine}").symlink_to(UV)  # else it is fetched from the index
+    (client.home / f"tools/uv-0.8.5-{os.uname().machine}").symlink_to(UV)  # else it is fetched from the index
     give_uv(client.home / "agent")
     return client
 
@@ -653,7 +653,7 @@ def test_a_project_has_its_programs_and_metadata_as_if_it_were_installed(client:
 
 
 def test_pip_builds_where_no_uv_can_be_had_that_is_new_enough(client: Client, index: Index) -> None:
-    (client.home / f"tools/uv-{os.uname().machine}").unlink()
+    (client.home / f"tools/uv-0.8.5-{os.uname().machine}").unlink()
     index.add("uv", "0.4.30")
     write(client, "requirements.txt", "alpha\n")
     said = client.run("submit", "--", "python", "train.py").stderr
@@ -664,5 +664,5 @@ def test_pip_builds_where_no_uv_can_be_had_that_is_new_enough(client: Client, in
     version = "requires-python = '>=3.8'\ncreated-by = 'test'\nlock-version = '1.0'\npackages = []\n"
     write(client, "pylock.toml", version)
     said = client.run("submit", "--", "python", "train.py", code=4).stderr
-    assert "pylock.toml needs uv there, and none can be sent" in said and "install uv there" in said
+    assert "pylock.toml needs uv 0.8.5 or newer there, and none can be sent" in said and "install it there" in said
     assert len(client.json("jobs")) == 1

@@ -311,6 +311,47 @@ def test_a_large_index_whose_base_is_damaged_heals(
     assert objects.entries(taken.shadow, taken.tree)
 
 
+def test_our_ignore_file_counts_in_a_folder_that_was_a_file(repository: Path) -> None:
+    (repository / ".foundationsignore").write_text("secrets\nkept.py/*.bin\n")
+    (repository / "kept.py").unlink()
+    (repository / "kept.py").mkdir()
+    for name in ("a", "secrets", "b.bin"):
+        (repository / "kept.py" / name).write_text("")
+    found = [name for name in content(freeze.take(repository)) if name.startswith(b"kept.py")]
+    assert found == [b"kept.py/a"]
+
+
+def test_names_that_other_systems_cannot_have_are_kept(repository: Path) -> None:
+    names = ["git~1", "v/.git /f", "w/aux:x", "x/.git::$INDEX_ALLOCATION"]
+    for name in names:
+        (repository / name).parent.mkdir(parents=True, exist_ok=True)
+        (repository / name).write_text(name)
+    assert set(map(os.fsencode, names)) <= set(content(freeze.take(repository)))
+
+
+def test_names_that_git_itself_cannot_keep_are_refused(repository: Path) -> None:
+    (repository / "u/.GIT").mkdir(parents=True)
+    (repository / "u/.GIT/f").write_text("")
+    with pytest.raises(SnapshotError, match="cannot keep a file of this name.*u/.GIT/f"):
+        freeze.take(repository)
+    (repository / ".foundationsignore").write_text("u/\n")
+    freeze.take(repository)
+    (repository / ".gitmodules").symlink_to("elsewhere")
+    with pytest.raises(SnapshotError, match="cannot keep a file of this name.*gitmodules"):
+        freeze.take(repository)
+
+
+def test_a_repository_in_an_ignored_folder_is_included(repository: Path) -> None:
+    (repository / ".gitignore").write_text("out/\n")
+    (repository / "out/n").mkdir(parents=True)
+    git(repository / "out/n", "init", "-q")
+    for name in ("out/n/f", "out/z"):
+        (repository / name).write_text("")
+    assert {b"out/n/f", b"out/z"} <= set(content(freeze.take(repository, include=("out/**",))))
+    found = content(freeze.take(repository, include=("out/n/",)))
+    assert b"out/n/f" in found and b"out/z" not in found
+
+
 def test_files_of_a_broken_repository_inside_come_along(repository: Path) -> None:
     for name in ("broken", "deep/broken"):
         (repository / name / ".git/objects").mkdir(parents=True)

@@ -432,3 +432,32 @@ def test_setup_lines_are_kept_as_variables_or_run_before_each_job(
     assert (kept and (kept.values, kept.path)) == left
     assert setup_lines.of_told(json.loads(json.dumps(setup_lines.to_told(kept)))) == kept
     assert ("before each job" in (tmp_path / "try/log").read_text()) == (left is None)
+
+
+NOTHING = {"version": "0+unknown", "entry_points": {}}
+SCRIPTS = r"""name = "p"
+[project.scripts]
+"../x" = "m:f"
+broken = "m\n:f"
+dots = "m..n:f"
+code = "import os; m:f"
+good = "m.n : f.g [e]"
+"""
+
+
+@pytest.mark.parametrize(
+    ("project", "expected"),
+    [
+        ("name='p'\nversion='1.2'\n", {"p": {"version": "1.2", "entry_points": {}}}),
+        ("name='p'\ndynamic=['version']\n", {"p": NOTHING}),
+        ("name=['p']\n", {}),
+        ("name='../p'\n", {}),
+        ("name='p'\nversion=1\n", {}),
+        ("name='p'\nscripts=['x']\nentry-points='y'\n", {"p": NOTHING}),
+        (SCRIPTS, {"p": {**NOTHING, "entry_points": {"console_scripts": {"good": "m.n : f.g [e]"}}}}),
+    ],
+)
+def test_what_a_project_says_of_its_own_distribution(tmp_path: Path, project: str, expected: dict[str, object]) -> None:
+    text = f"[build-system]\nrequires = []\n[project]\ndependencies = ['a']\n{project}"
+    found = sources.found(frozen(tmp_path, {"pyproject.toml": text, "t.py": ""}), ("python", "t.py"))
+    assert found is not None and found.distributions == expected
