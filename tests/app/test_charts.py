@@ -213,6 +213,7 @@ async def test_charts_and_log_are_linked_in_time() -> None:
         await screen.until(pilot, lambda: app.main.page == "log" and view.place == 49 * 14)
         assert "│ line 49 of it" in screen.text(app) and "about" in screen.text(app)  # whatever layouts came between
         view.go_to(20 * 14)
+        await screen.until(pilot, lambda: view.place == 20 * 14)
         await pilot.press("m")
         await screen.until(pilot, lambda: app.main.page == "metrics" and "job 0  20" in screen.text(app))
 

@@ -303,6 +303,7 @@ async def test_the_cursor_stays_on_its_job(client: Client) -> None:
         third = client.submit("--name", "third", "--", "true")
         await screen.until(pilot, lambda: "third" in screen.text(app))
         assert table.key == first and "first" in str(app.main.query_one(LogPane).query_one("#job-facts").render())
+        client.run("wait", third)
         client.run("delete", first, third)
         await screen.until(pilot, lambda: "third" not in screen.text(app))
         await screen.until(pilot, lambda: table.key == second)

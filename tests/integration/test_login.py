@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import pwd
 import shutil
@@ -339,6 +340,7 @@ def test_a_hop_that_ends_or_never_begins_leaves_nothing(
         return str(made[-1])
 
     monkeypatch.setattr("tempfile.mkdtemp", noted)
+    gc.collect()  # sockets of the tests before
     descriptors = len(os.listdir("/proc/self/fd"))
     jump = hop()
     assert made[0].is_dir()
