@@ -203,8 +203,7 @@ def _of_packages(
         offline=ships,
     )
     lock_text = lock.text if lock is not None else ""
-    imported = (source.import_path, source.distributions)
-    return Prepared(recipe, *imported, parcel.files, private, lock_text, tuple(notes))
+    return Prepared(recipe, source.import_path, source.distributions, parcel.files, private, lock_text, tuple(notes))
 
 
 def _python(source: Source, host: HostConfig, tools: HostTools, wish: Wish, parcel: _Parcel) -> HostPython:

@@ -464,15 +464,30 @@ def _distribution(files: SnapshotFiles, folder: str) -> dict[str, Any]:
     groups = dict(groups) if isinstance(groups, dict) else {}
     groups.update({group: project[table] for table, group in _SCRIPTS.items() if table in project})
     entry_points = {group: entries for group in groups if (entries := _usable(group, groups[group]))}
-    told = {"version": project.get("version", _UNKNOWN_VERSION), "entry_points": entry_points}
     name = project.get("name")
     if not isinstance(name, str):
         return {}
-    distribution = {name: told}
+    version = project["version"] if "version" in project else _version_in_code(files, folder, name)
+    distribution = {name: {"version": version, "entry_points": entry_points}}
     try:
         return dict(SPEC_CHECKS["distributions"](distribution, path))
     except BadRequest:
         return {}
+
+
+def _version_in_code(files: SnapshotFiles, folder: str, name: str) -> str:
+    """Return the version that build backends read out of a package's code; "0+unknown" where they compute it."""
+    package = re.sub(r"[-_.]+", "_", name).lower()
+    for place in (posixpath.join(folder, "src", package), posixpath.join(folder, package)):
+        for file in ("__init__.py", "__about__.py", "_version.py", "version.py"):
+            path = posixpath.join(place, file)
+            found = _VERSION_LINE.search(files.read(path)) if files.has(path) else None
+            if found:
+                return found[1].decode()
+    return _UNKNOWN_VERSION
+
+
+_VERSION_LINE = re.compile(rb"""(?m)^__version__\s*(?::[^=\n]+)?=\s*["']([A-Za-z0-9][A-Za-z0-9.!+_-]*)["']""")
 
 
 def _usable(group: str, entries: object) -> dict[str, str]:
@@ -503,7 +518,7 @@ def _toml(content: bytes, where: str) -> dict[str, Any]:
     try:
         return tomllib.loads(content.decode("utf-8-sig", "replace"))
     except (tomllib.TOMLDecodeError, RecursionError) as error:
-        raise UsageError(f"{where} is no TOML: {error}", "--runtime none runs with the host's Python") from None
+        raise UsageError(f"{where} is not valid TOML: {error}", "--runtime none runs with the host's Python") from None
 
 
 def _requirements(wanted: object, where: str) -> bytes:

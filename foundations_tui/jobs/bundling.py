@@ -204,7 +204,7 @@ class _Writer:
             try:
                 name = f"code/{tree}/{file.path.decode('utf-8')}"
             except UnicodeDecodeError:
-                raise FoundationsError(f"the name {file.path!r} is no text: a zip cannot have it") from None
+                raise FoundationsError(f"the name {file.path!r} is not valid UTF-8, so a zip cannot hold it") from None
             self._put_chunks(name, file.chunks, file.mode)
 
     def _crate_job(self, row: JobRow) -> ro_crate.CrateJob:

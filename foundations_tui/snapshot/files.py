@@ -31,7 +31,7 @@ class Listing:
     """The names of the files to take. What the index knows already is believed; the rest is looked at."""
 
     def __init__(self, root: Path, shadow: Path, tracked: Future[set[bytes]], changed: Future[set[bytes]]) -> None:
-        """Begin with none.
+        """Start with an empty list.
 
         Args:
             root: the top of the tree.
@@ -195,9 +195,12 @@ def _ignored_by_us(top: Path, shadow: Path | None, within: bytes = b"") -> set[b
 def _all_names(top: Path, *words: str, shadow: Path | None = None) -> list[bytes]:
     """Return what git lists; that it could not look into a folder is only a warning of git's."""
     done = git_cli.run(top, *words, shadow=shadow)
-    if _HIDDEN in done.stderr:
-        told = os.fsdecode(done.stderr.partition(_HIDDEN)[2]).strip()
-        raise SnapshotError(f"a folder in {top} cannot be read: {told}", "let it be read, or name it in .gitignore")
+    for told in done.stderr.split(_HIDDEN)[1:]:
+        if b"No such file or directory" not in told:  # deleted a moment ago
+            folder = os.fsdecode(told.removesuffix(b"warning: ").strip())
+            raise SnapshotError(
+                f"a folder in {top} cannot be read: {folder}", "let it be read, or name it in .gitignore"
+            )
     return done.stdout.split(b"\0")[:-1]
 
 

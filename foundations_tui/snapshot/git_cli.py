@@ -13,7 +13,7 @@ from foundations_tui.errors import SnapshotError
 
 _NO_HELPERS = ("-c", "core.fsmonitor=false", "-c", "core.untrackedCache=keep")
 DURABLE = ("-c", "core.fsync=loose-object,pack,pack-metadata,reference", "-c", "core.fsyncMethod=batch")
-"""Options by which what is written outlives a loss of power; a git before 2.36 passes over them."""
+"""Options by which what is written outlives a loss of power; git before 2.36 ignores them."""
 
 OURS = (
     *("-c", "core.protectNTFS=false", "-c", "core.protectHFS=false"),  # names are names of this file system
@@ -74,7 +74,7 @@ def run(
             f"git config --global --add safe.directory {shlex.quote(str(root))}",
         )
     if check and done.returncode != 0:
-        raise GitFailed(f"git {words[0]} failed: {done.stderr.decode(errors='replace').strip()}")
+        raise GitFailed(f"git {words[0]} failed in {root}: {done.stderr.decode(errors='replace').strip()}")
     return done
 
 

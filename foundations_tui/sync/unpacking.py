@@ -319,7 +319,7 @@ def write_files(files: Iterable[objects.File], folder: Folder, links_as_they_are
     for file in files:
         name = os.fsdecode(file.path)
         if file.mode == _LINK and file.size > _LONGEST_TARGET:
-            done.refused.append((name, "a link that leads nowhere: its target is too long"))
+            done.refused.append((name, "a link whose target is too long"))
         elif file.mode == _LINK:
             links.append((name, os.fsdecode(b"".join(file.chunks))))
         else:

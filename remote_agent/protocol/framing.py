@@ -114,8 +114,8 @@ def _parse(body: bytes) -> JsonTable:
 PACK_ENTRY = struct.Struct(">c20sQ")
 """Kind (b"b" blob, b"t" tree, b"." end of the pack), object id, size in bytes; the object's content follows.
 
-Children come before the trees that name them, so that a tree which a host has is a tree it has whole. The stream may
-end between two objects, and another begin: of another level."""
+Children come before the trees that name them, so that a tree which a host has is a tree it has whole. A new
+zlib stream, at another level, may begin between two objects."""
 PACK_BLOB, PACK_TREE, PACK_END = b"b", b"t", b"."
 PACK_TRAILER = PACK_ENTRY.pack(PACK_END, bytes(20), 0)
 

@@ -79,7 +79,7 @@ def _left_by_setup(told: Any) -> Optional[SetupVariables]:
 
 
 def prefix_of(paths: Paths, spec: JobSpec) -> str:
-    """Return the folder of a job's environment, for who looks around in a job's folder; "" where it has none."""
+    """Return the folder of a job's environment, for someone looking around in a job's folder; "" where it has none."""
     if not spec.environment or spec.environment.get("kind") == IMAGE:
         return ""
     from remote_agent.environments import places

@@ -450,6 +450,7 @@ good = "m.n : f.g [e]"
     [
         ("name='p'\nversion='1.2'\n", {"p": {"version": "1.2", "entry_points": {}}}),
         ("name='p'\ndynamic=['version']\n", {"p": NOTHING}),
+        ("name='Q.r'\ndynamic=['version']\n", {"Q.r": {**NOTHING, "version": "3.1a1"}}),
         ("name=['p']\n", {}),
         ("name='../p'\n", {}),
         ("name='p'\nversion=1\n", {}),
@@ -459,5 +460,6 @@ good = "m.n : f.g [e]"
 )
 def test_what_a_project_says_of_its_own_distribution(tmp_path: Path, project: str, expected: dict[str, object]) -> None:
     text = f"[build-system]\nrequires = []\n[project]\ndependencies = ['a']\n{project}"
-    found = sources.found(frozen(tmp_path, {"pyproject.toml": text, "t.py": ""}), ("python", "t.py"))
+    files = {"pyproject.toml": text, "t.py": "", "src/q_r/__about__.py": "# x\n__version__: str = '3.1a1'\n"}
+    found = sources.found(frozen(tmp_path, files), ("python", "t.py"))
     assert found is not None and found.distributions == expected
