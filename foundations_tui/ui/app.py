@@ -212,6 +212,8 @@ class FoundationsApp(SerializedKeys):
             self.set_timer(max(_RELOAD_PAUSE, _RELOADS_APART - since), self._reload)
 
     def _reload(self) -> None:
+        if not self.is_running:
+            return  # it is closing, and its widgets go one by one
         self._is_reload_due = False
         self._drawn_at = time.monotonic()
         for screen in self.screen_stack:
