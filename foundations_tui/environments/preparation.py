@@ -46,11 +46,13 @@ class Wish:
     """Whether what was resolved before is resolved again."""
     archive: str = ""
     """A file with a Python for hosts that have none that fits."""
+    setup: str = ""
+    """Shell lines of the project for its builder to run."""
 
     @property
     def is_made(self) -> bool:
         """Whether anything was asked for."""
-        return replace(self, archive="") != Wish()
+        return replace(self, archive="", setup="") != Wish()
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,7 @@ class Prepared:
     """None where the host's own Python has to do."""
     import_path: tuple[str, ...] = ()
     distributions: JsonTable = field(default_factory=dict)
+    """As ``JobSpec.distributions``."""
     files: dict[str, bytes | Path] = field(default_factory=dict)
     """What has to be sent, by object id."""
     private: dict[str, str] = field(default_factory=dict)
@@ -94,6 +97,7 @@ def wish_of(runtime: Runtime, given: Wish) -> Wish:
         given.ship or runtime.ship,
         given.anew,
         runtime.python_archive,
+        "" if runtime.setup_each_job else "\n".join(filter(None, runtime.setup)),
     )
 
 
@@ -201,6 +205,7 @@ def _of_packages(
         objects=parcel.names,
         variables=variables,
         offline=ships,
+        setup=_setup(host, wish),
     )
     lock_text = lock.text if lock is not None else ""
     return Prepared(recipe, source.import_path, source.distributions, parcel.files, private, lock_text, tuple(notes))
@@ -337,8 +342,14 @@ def _of_conda(source: Source, host: HostConfig, tools: HostTools, wish: Wish, ke
         program=program,
         objects=parcel.names,
         variables=dict(indexes.for_host(host.env, host.is_local).variables),
+        setup=_setup(host, wish),
     )
     return Prepared(recipe, source.import_path, source.distributions, parcel.files, notes=source.warnings)
+
+
+def _setup(host: HostConfig, wish: Wish) -> str:
+    """Return the setup lines that the builder runs; none behind those of a host: they may be needed before each job."""
+    return "" if host.setup else wish.setup
 
 
 def _of_image(source: Source, host: HostConfig, tools: HostTools) -> Prepared:

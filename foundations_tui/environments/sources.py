@@ -80,6 +80,7 @@ class SnapshotFiles:
     def __init__(self, frozen: Snapshot) -> None:
         self._frozen = frozen
         self._listed: dict[str, tuple[dict[str, str], set[str]]] = {}
+        self._contents: dict[str, bytes] = {}
 
     def names(self, folder: str) -> dict[str, str]:
         """Return the files in a folder, with their object ids."""
@@ -104,11 +105,11 @@ class SnapshotFiles:
 
     def read(self, path: str) -> bytes:
         """Return what a file holds; nothing for one that is too large to be what it is called."""
-        folder, name = posixpath.split(path)
-        oid = self.names(folder)[name]
-        contents = objects.read(self._frozen.shadow, [oid])
-        (content,) = (some.whole() if some.size <= _MOST_BYTES else b"" for some in contents)
-        return content
+        if path not in self._contents:
+            folder, name = posixpath.split(path)
+            contents = objects.read(self._frozen.shadow, [self.names(folder)[name]])
+            (self._contents[path],) = (some.whole() if some.size <= _MOST_BYTES else b"" for some in contents)
+        return self._contents[path]
 
 
 def _sorted_out(listed: bytes) -> tuple[dict[str, str], set[str]]:

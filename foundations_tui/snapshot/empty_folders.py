@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from foundations_tui.snapshot import git_cli
@@ -27,21 +28,24 @@ def among(folders: Iterable[bytes], root: Path, shadow: Path | None) -> tuple[st
         root: the top of the tree.
         shadow: GIT_DIR for a folder that is no repository.
     """
-    empty: list[bytes] = []
+    empty = list(itertools.islice(_empty(folders, os.fsencode(root)), _MOST_EMPTY))
+    return tuple(map(os.fsdecode, _not_ignored(root, shadow, empty)))
+
+
+def _empty(folders: Iterable[bytes], root: bytes) -> Iterator[bytes]:
     looks = 0
     for name in sorted(folders):
         if NEVER_MEANT.intersection(os.fsdecode(name).split("/")):
             continue
-        for folder, below, files in os.walk(os.path.join(os.fsencode(root), name)):
+        for folder, below, files in os.walk(os.path.join(root, name)):
             looks += 1
             below[:] = [entry for entry in below if os.fsdecode(entry) not in NEVER_MEANT]
             if b".git" in files or os.path.exists(os.path.join(folder, b".git")):
                 below.clear()  # a repository of its own
             elif not below and not files:
-                empty.append(os.path.relpath(folder, os.fsencode(root)))
-            if looks >= _MOST_LOOKED_AT or len(empty) >= _MOST_EMPTY:
-                return tuple(map(os.fsdecode, _not_ignored(root, shadow, empty)))
-    return tuple(map(os.fsdecode, _not_ignored(root, shadow, empty)))
+                yield os.path.relpath(folder, root)
+            if looks >= _MOST_LOOKED_AT:
+                return
 
 
 def _not_ignored(root: Path, shadow: Path | None, folders: list[bytes]) -> list[bytes]:

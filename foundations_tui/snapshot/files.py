@@ -85,12 +85,10 @@ class Listing:
 
     def _look_inside(self, folder: bytes, repository: bytes) -> None:
         top, full = (Path(self._root, os.fsdecode(name)) for name in (repository, folder))
-        if os.path.exists(full / ".git") and _is_repository(full):
-            self._add_repository(folder, None)
-        elif os.path.exists(full / ".git") or _is_submodule(top, folder[len(repository) : -1]):
-            self._add_repository(
-                folder, self._shadow
-            )  # git cannot read it, or it was not copied along: all files count
+        has_git = os.path.exists(full / ".git")
+        if has_git or _is_submodule(top, folder[len(repository) : -1]):
+            # Where git cannot read it, or its .git was not copied along, all its files count.
+            self._add_repository(folder, None if has_git and _is_repository(full) else self._shadow)
         else:  # it was a file: git passes over a folder where its index has a file
             below_top = folder[len(repository) :]
             inside = _inside(top, [below_top], None)

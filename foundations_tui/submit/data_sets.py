@@ -16,6 +16,7 @@ from foundations_tui.config.project import DATA_SET
 from foundations_tui.errors import FoundationsError, HostRefused, HostUnreachable, NotFoundError, UsageError
 from foundations_tui.hosts.agent import Agent, refusal
 from foundations_tui.session import Session
+from foundations_tui.snapshot import objects
 from foundations_tui.text import humanize
 from remote_agent.protocol import messages
 from remote_agent.protocol.data_sets import (
@@ -192,11 +193,10 @@ def _found(path: Path) -> Iterator[tuple[str, Path, os.stat_result]]:
 def _hash(path: Path, progress: Callable[[int], None]) -> str:
     digest, size = hashlib.sha256(), 0
     try:
-        with path.open("rb") as file:
-            while chunk := file.read(_CHUNK):
-                digest.update(chunk)
-                size += len(chunk)
-                progress(size)
+        for chunk in objects.file_chunks(path):
+            digest.update(chunk)
+            size += len(chunk)
+            progress(size)
     except OSError as error:
         raise UsageError(f"{path} cannot be read: {error.strerror}") from None
     return digest.hexdigest()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from foundations_tui.config.hosts import HostConfig
@@ -158,31 +158,7 @@ def wish(request: JobRequest, project: ProjectConfig) -> Wish:
     return preparation.wish_of(project.runtime, given)
 
 
-def setup_of(host: HostConfig, project: ProjectConfig) -> str:
-    """Return the shell lines before a job: those of its host, then those of its project."""
-    return "\n".join(filter(None, [host.setup, *project.runtime.setup]))
-
-
 def _prepared(
-    session: Session,
-    request: JobRequest,
-    project: ProjectConfig,
-    frozen: Snapshot,
-    host: HostConfig,
-    progress: Progress,
-) -> Prepared:
-    """Return the environment of a job; where it is built, the project's setup lines are run by the builder.
-
-    Behind setup lines of the host they are not: those are run before each job, and the project's may need them.
-    """
-    prepared = _without_setup(session, request, project, frozen, host, progress)
-    recipe = prepared.recipe
-    if recipe is None or recipe.image or host.setup or project.runtime.setup_each_job:
-        return prepared
-    return replace(prepared, recipe=replace(recipe, setup=setup_of(host, project)))
-
-
-def _without_setup(
     session: Session,
     request: JobRequest,
     project: ProjectConfig,
@@ -227,7 +203,7 @@ def _of_earlier_job(
     kept = _kept_lock(session, spec, recipe)
     if recipe.image:
         return preparation.prepared(Source("image", recipe.image), frozen.tree, host, tools, Wish(), bool(request.gpus))
-    asked = Wish(extras=tuple(recipe.extras), groups=tuple(recipe.groups), ship=recipe.offline)
+    asked = Wish(extras=tuple(recipe.extras), groups=tuple(recipe.groups), ship=recipe.offline, setup=recipe.setup)
     minor = ".".join(recipe.python.split(".")[:2])
     how = "conda" if recipe.kind == "conda" else "kept"
     source = Source(

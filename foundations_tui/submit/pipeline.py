@@ -336,7 +336,7 @@ def make_spec(
         subdir=frozen.subdir,
         folders=frozen.empty,
         python=settings.python,
-        setup=environment.setup_of(settings, project),
+        setup="\n".join(filter(None, [settings.setup, *project.runtime.setup])),
         data=_placed(data_sets.resolved(session, host, data_of(project, settings)), frozen.subdir),
         output_limit=project.output_limit,
         private=private,
