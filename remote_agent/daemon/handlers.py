@@ -17,7 +17,7 @@ from remote_agent.core.scheduler import Capacity
 from remote_agent.core.state import ALL_GROUPS
 from remote_agent.daemon.admission import NewJob
 from remote_agent.daemon.engine import Engine
-from remote_agent.daemon.service import Service
+from remote_agent.daemon.parts import Parts
 from remote_agent.gpu.inventory import Gpu
 from remote_agent.protocol import checks, facts, framing, messages
 from remote_agent.protocol.errors import AgentError, BadRequest, Conflict, NotFound
@@ -55,7 +55,7 @@ class PendingWatch:
 Reply = Union[messages.Answer, Tuple[messages.Answer, bytes], PendingWatch]
 
 
-def handle(service: Service, frame: framing.Frame) -> Reply:
+def handle(parts: Parts, frame: framing.Frame) -> Reply:
     """Answer one request.
 
     Raises:
@@ -66,43 +66,43 @@ def handle(service: Service, frame: framing.Frame) -> Reply:
         raise BadRequest(f"this agent ({__version__}) does not know the request {ascii(method)[:100]}")
     request = messages.request_from_wire(method, frame.message.get("params"))
     if isinstance(request, messages.Put):
-        return _put(service, frame.blob)
-    return _TABLE[type(request)](service, request)
+        return _put(parts, frame.blob)
+    return _TABLE[type(request)](parts, request)
 
 
-def _hello(service: Service, request: messages.Hello) -> messages.HelloAnswer:
+def _hello(parts: Parts, request: messages.Hello) -> messages.HelloAnswer:
     """Who we are and what this host has; takes in what hosts.toml says of the host."""
-    service.asked_at = time.monotonic()
+    parts.asked_at = time.monotonic()
     if request.look:
-        service.probe.hurry()
+        parts.probe.hurry()
     settings = request.settings
-    if settings is not None and settings != service.engine.settings:
-        service.engine.settings = settings
-        service.engine.replan()
+    if settings is not None and settings != parts.engine.settings:
+        parts.engine.settings = settings
+        parts.engine.replan()
         try:
-            files.write_json(service.paths.settings, settings.to_wire())
+            files.write_json(parts.paths.settings, settings.to_wire())
         except OSError:
             pass  # a full disk; every client says it again
     return messages.HelloAnswer(
         protocol=framing.VERSION,
         version=__version__,
-        agent=service.agent,
-        journal=service.engine.journal.id,
-        seq=service.engine.state.seq,
-        root=service.paths.root,
+        agent=parts.agent,
+        journal=parts.engine.journal.id,
+        seq=parts.engine.state.seq,
+        root=parts.paths.root,
         host=os.uname().nodename,
         python=sys.executable,
         time=time.time(),
-        active=len(service.engine.state.active),
-        gpus_age=service.probe.age,
-        problems=_problems(service),
-        resources=_resources(service),
+        active=len(parts.engine.state.active),
+        gpus_age=parts.probe.age,
+        problems=_problems(parts),
+        resources=_resources(parts),
     )
 
 
-def _resources(service: Service) -> Resources:
-    state = service.engine.state
-    capacity = service.engine.capacity()
+def _resources(parts: Parts) -> Resources:
+    state = parts.engine.state
+    capacity = parts.engine.capacity()
     holders: Dict[str, List[str]] = {}
     for job, lease in state.leases.items():
         for uuid in lease.gpus:
@@ -112,25 +112,25 @@ def _resources(service: Service) -> Resources:
         cpus_free=capacity.cpus - sum(lease.cpus for lease in state.leases.values()),
         memory=capacity.ram,
         memory_free=capacity.ram - sum(lease.ram for lease in state.leases.values()),
-        disk_free=files.free_bytes(service.paths.root),
-        disk_total=files.total_bytes(service.paths.root),
+        disk_free=files.free_bytes(parts.paths.root),
+        disk_total=files.total_bytes(parts.paths.root),
         disk_jobs=state.disk,
         queued=len(state.queue),
         paused=_some(sorted(state.paused)),
-        gpus=[_host_gpu(service, gpu, holders.get(gpu.uuid, []), capacity) for gpu in capacity.gpus],
+        gpus=[_host_gpu(parts, gpu, holders.get(gpu.uuid, []), capacity) for gpu in capacity.gpus],
     )
 
 
-def _host_gpu(service: Service, gpu: Gpu, holders: List[str], capacity: Capacity) -> HostGpu:
+def _host_gpu(parts: Parts, gpu: Gpu, holders: List[str], capacity: Capacity) -> HostGpu:
     """Return a GPU as clients see it.
 
     Args:
-        service: the parts of the daemon.
+        parts: the parts of the daemon.
         gpu: which.
         holders: the jobs that have leased it.
         capacity: the host's.
     """
-    processes = service.probe.occupancy.look.processes
+    processes = parts.probe.occupancy.look.processes
     return HostGpu(
         **gpu.to_wire(),
         job=holders[0] if holders else None,
@@ -152,21 +152,21 @@ def _some(names: List[str]) -> List[str]:
     return some
 
 
-def _problems(service: Service) -> List[str]:
-    problems = list(service.engine.journal.problems)
+def _problems(parts: Parts) -> List[str]:
+    problems = list(parts.engine.journal.problems)
     problems += filter(
-        None, [service.engine.notices.problem, service.probe.problem, service.syncer.problem(), _disk_problem(service)]
+        None, [parts.engine.notices.problem, parts.probe.problem, parts.syncer.problem(), _disk_problem(parts)]
     )
     if not processes.has_prctl():
         problems.append("this Python has no ctypes: processes that leave a job's session are found only by its token")
-    if service.question is not None and service.question.problem:
-        problems.append(service.question.problem)
+    if parts.question is not None and parts.question.problem:
+        problems.append(parts.question.problem)
     limits = processes.tight_limits()
     if limits:
         problems.append(
             f"jobs run under limits that a shell has set: {', '.join(limits)}; end the agent to be free of them"
         )
-    root = service.paths.root
+    root = parts.paths.root
     if root.startswith(_FORGETFUL):
         problems.append(f"the root {root} does not survive a reboot: what jobs leave there is then lost")
     if files.forbids_programs(root):
@@ -177,21 +177,21 @@ def _problems(service: Service) -> List[str]:
 _FORGETFUL = ("/tmp/", "/dev/shm/", "/run/")
 
 
-def _disk_problem(service: Service) -> str:
+def _disk_problem(parts: Parts) -> str:
     """Return that the disk is nearly full and jobs' folders can go, in words; empty when there is enough space."""
-    free, total = files.free_bytes(service.paths.root), files.total_bytes(service.paths.root)
-    held = service.engine.state.disk
+    free, total = files.free_bytes(parts.paths.root), files.total_bytes(parts.paths.root)
+    held = parts.engine.state.disk
     if free >= total * _LITTLE_SPACE or held < 100 << 20:
         return ""
     return f"the disk is {1 - free / total:.0%} full; folders of ended jobs hold {held / 1e9:.1f} GB: foundations prune"
 
 
-def _changes(service: Service, request: messages.Changes) -> messages.ChangesAnswer:
+def _changes(parts: Parts, request: messages.Changes) -> messages.ChangesAnswer:
     """The jobs that changed after a sequence number; all of them when the client knew another journal.
 
     A page closes at 64 kB. A job that alone is larger is only named, in "large": ``entry`` gives it by pages.
     """
-    engine = service.engine
+    engine = parts.engine
     engine.refresh_waits()
     after = request.after if request.journal == engine.journal.id else 0
     page = engine.state.changes(after, _PAGE, min(request.limit, 2000))
@@ -203,22 +203,22 @@ def _changes(service: Service, request: messages.Changes) -> messages.ChangesAns
         jobs=page.jobs,
         large=page.large,
         deleted=page.deleted,
-        resources=_resources(service),
-        problems=_problems(service),
+        resources=_resources(parts),
+        problems=_problems(parts),
         waits_version=engine.waits.version,
     )
 
 
-def _entry(service: Service, request: messages.Entry) -> Tuple[messages.EntryAnswer, bytes]:
+def _entry(parts: Parts, request: messages.Entry) -> Tuple[messages.EntryAnswer, bytes]:
     """A page of a job that is too large for a page of changes: its JSON, from an offset."""
-    view = service.engine.requests.job(request.job)
-    data = service.entries.encoded(view)
+    view = parts.engine.requests.job(request.job)
+    data = parts.entries.encoded(view)
     return messages.EntryAnswer(view.seq, len(data)), data[request.offset :][:_PAGE]
 
 
-def _waits(service: Service, request: messages.Waits) -> messages.WaitsAnswer:
+def _waits(parts: Parts, request: messages.Waits) -> messages.WaitsAnswer:
     """Why jobs wait and when they are expected to start, from some job on: "next" is where the next page begins."""
-    waits = service.engine.waits
+    waits = parts.engine.waits
     groups: Dict[str, List[str]] = {}
     estimates: Dict[str, int] = {}
     after = request.after
@@ -235,34 +235,34 @@ def _waits(service: Service, request: messages.Waits) -> messages.WaitsAnswer:
     return messages.WaitsAnswer(waits.version, list(groups.items()), estimates, following)
 
 
-def _watch(service: Service, request: messages.Watch) -> PendingWatch:
+def _watch(parts: Parts, request: messages.Watch) -> PendingWatch:
     """Answered when something is new: a job changed, a stream grew, or the time is up."""
     deadline = time.monotonic() + min(request.timeout, _LONGEST_WATCH)
     return PendingWatch(request.seq, request.waits_version, deadline)
 
 
-def _read(service: Service, request: messages.Read) -> Tuple[messages.ReadAnswer, bytes]:
+def _read(parts: Parts, request: messages.Read) -> Tuple[messages.ReadAnswer, bytes]:
     """A page of a stream from an offset."""
-    service.engine.requests.job(request.job)
-    attempt = service.paths.job(request.job).attempt(request.attempt)
+    parts.engine.requests.job(request.job)
+    attempt = parts.paths.job(request.job).attempt(request.attempt)
     limit = min(request.limit, _PAGE)
     kind, _, digest = request.stream.partition("/")
-    shared = {"packages": service.paths.packages, "locks": service.paths.lock}  # by hash: many attempts have the same
+    shared = {"packages": parts.paths.packages, "locks": parts.paths.lock}  # by hash: many attempts have the same
     is_shared = kind in shared and facts.HASH.match(digest)
     path = shared[kind](digest) if is_shared else streams.path(attempt, request.stream)
     offset, page, size = streams.read(path, request.offset, limit)
     return messages.ReadAnswer(size, offset), page
 
 
-def _stream_sizes(service: Service, request: messages.StreamSizes) -> messages.StreamSizesAnswer:
+def _stream_sizes(parts: Parts, request: messages.StreamSizes) -> messages.StreamSizesAnswer:
     """The sizes of the streams of jobs that run now, behind the stream "after" in their order."""
     after = tuple(request.after or ("", 0, ""))
     sizes: List[Tuple[str, int, str, int]] = []
     room = _PAGE
-    for job, number in sorted(service.engine.lifecycle.active_attempts()):
+    for job, number in sorted(parts.engine.lifecycle.active_attempts()):
         if (job, number, "\U0010ffff") < after:
             continue
-        for name, size in sorted(streams.sizes(service.paths.job(job).attempt(number)).items()):
+        for name, size in sorted(streams.sizes(parts.paths.job(job).attempt(number)).items()):
             if (job, number, name) > after:
                 sizes.append((job, number, name, size))
                 room -= len(job) + len(name) + 40
@@ -271,10 +271,10 @@ def _stream_sizes(service: Service, request: messages.StreamSizes) -> messages.S
     return messages.StreamSizesAnswer(sizes)
 
 
-def _missing(service: Service, request: messages.Missing) -> messages.MissingAnswer:
+def _missing(parts: Parts, request: messages.Missing) -> messages.MissingAnswer:
     """Which objects of a snapshot have to be sent. With ``base``, only the objects beyond that tree are asked about."""
-    objects = service.engine.objects
-    free = files.free_bytes(service.paths.root)
+    objects = parts.engine.objects
+    free = files.free_bytes(parts.paths.root)
     if objects.has(request.snapshot):
         return messages.MissingAnswer([], True, free)
     base = request.base
@@ -283,22 +283,22 @@ def _missing(service: Service, request: messages.Missing) -> messages.MissingAns
     return messages.MissingAnswer(objects.missing(request.oids), True, free)
 
 
-def _put(service: Service, pack: bytes) -> messages.PutAnswer:
+def _put(parts: Parts, pack: bytes) -> messages.PutAnswer:
     """Take in a small pack that rides on this channel."""
     if len(pack) > 2 * framing.SMALL_PACK_BYTES:
         raise BadRequest("a pack of this size belongs on a channel of its own")
-    return messages.PutAnswer(service.engine.objects.receive(io.BytesIO(pack)))
+    return messages.PutAnswer(parts.engine.objects.receive(io.BytesIO(pack)))
 
 
-def _submit(service: Service, request: messages.Submit) -> messages.JobAnswer:
+def _submit(parts: Parts, request: messages.Submit) -> messages.JobAnswer:
     """Accept a job; answered when it is durable."""
     _refuse_older(request)
     spec = JobSpec.from_wire(request.spec)
     spec.check()
-    return messages.JobAnswer(service.engine.requests.submit(spec, request.private).to_wire())
+    return messages.JobAnswer(parts.engine.requests.submit(spec, request.private).to_wire())
 
 
-def _submit_many(service: Service, request: messages.SubmitMany) -> messages.SubmitManyAnswer:
+def _submit_many(parts: Parts, request: messages.SubmitMany) -> messages.SubmitManyAnswer:
     """Accept jobs, all or none: ``base`` is what their specifications share, ``specs`` what each adds."""
     _refuse_older(request)
     jobs: List[NewJob] = []
@@ -306,7 +306,7 @@ def _submit_many(service: Service, request: messages.SubmitMany) -> messages.Sub
         spec = JobSpec.from_wire({**request.base, **own})
         spec.check(jobs[0].spec if jobs else None)
         jobs.append(NewJob(spec, request.private))
-    views = service.engine.requests.submit_all(jobs)
+    views = parts.engine.requests.submit_all(jobs)
     return messages.SubmitManyAnswer([(v.spec.job, v.seq, v.queued_at or 0.0, v.rank) for v in views])
 
 
@@ -318,9 +318,9 @@ def _refuse_older(request: Union[messages.Submit, messages.SubmitMany]) -> None:
         )
 
 
-def _stop(service: Service, request: messages.Stop) -> messages.JobAnswer:
+def _stop(parts: Parts, request: messages.Stop) -> messages.JobAnswer:
     """End a job."""
-    return messages.JobAnswer(_brief(service.engine.requests.stop(request.job, request.by, request.grace)))
+    return messages.JobAnswer(_brief(parts.engine.requests.stop(request.job, request.by, request.grace)))
 
 
 def _brief(view: JobView) -> JsonTable:
@@ -333,20 +333,20 @@ def _brief(view: JobView) -> JsonTable:
     return wire
 
 
-def _resume(service: Service, request: messages.Resume) -> messages.JobAnswer:
+def _resume(parts: Parts, request: messages.Resume) -> messages.JobAnswer:
     """Let a job start that is held because something of it may have been lost."""
-    return messages.JobAnswer(_brief(service.engine.requests.release(request.job)))
+    return messages.JobAnswer(_brief(parts.engine.requests.release(request.job)))
 
 
-def _delete(service: Service, request: messages.Delete) -> messages.Done:
+def _delete(parts: Parts, request: messages.Delete) -> messages.Done:
     """Forget an ended job and its files."""
-    service.engine.requests.delete(request.job, request.client, request.files, request.force)
+    parts.engine.requests.delete(request.job, request.client, request.files, request.force)
     return messages.Done()
 
 
-def _prune(service: Service, request: messages.Prune) -> messages.PruneAnswer:
+def _prune(parts: Parts, request: messages.Prune) -> messages.PruneAnswer:
     """Remove the folders of ended jobs; each that stays comes with its reason. ``preview``: remove nothing."""
-    engine = service.engine
+    engine = parts.engine
     pruned, kept = [], {}
     for job in request.jobs:
         try:
@@ -364,17 +364,17 @@ def _prune(service: Service, request: messages.Prune) -> messages.PruneAnswer:
     return messages.PruneAnswer(pruned, kept, {job: who for job, who in missing.items() if who})
 
 
-def _environments(service: Service, request: messages.Environments) -> messages.EnvironmentsAnswer:
+def _environments(parts: Parts, request: messages.Environments) -> messages.EnvironmentsAnswer:
     """List environments; those that nobody has used for long and no job needs are removed, when that is asked for."""
-    engine = service.engine
+    engine = parts.engine
     answer = engine.builds.prune(engine.state, request.unused_for, request.preview, time.time())
     engine.remove_folders(engine.builds.take_trash())
     return answer
 
 
-def _data_sets(service: Service, request: messages.DataSets) -> messages.DataSetsAnswer:
+def _data_sets(parts: Parts, request: messages.DataSets) -> messages.DataSetsAnswer:
     """List the data sets of this host; remove one, unless a job uses it."""
-    engine, paths = service.engine, service.paths
+    engine, paths = parts.engine, parts.paths
     used: Dict[str, int] = {}
     for job in (*engine.state.active, *engine.state.queue.everyone()):
         for entry in engine.state.jobs[job].spec.data.values():
@@ -397,39 +397,39 @@ def _hosted(paths: Paths, named: data_sets.Named, in_use: int) -> messages.Hoste
     return messages.HostedData(named.name, named.hash, place, count, size, named.at, in_use)
 
 
-def _acknowledge(service: Service, request: messages.Acknowledge) -> messages.Done:
+def _acknowledge(parts: Parts, request: messages.Acknowledge) -> messages.Done:
     """A client has everything of these ended jobs."""
-    service.engine.requests.acknowledge(request.client, request.jobs)
+    parts.engine.requests.acknowledge(request.client, request.jobs)
     return messages.Done()
 
 
-def _received(service: Service, request: messages.Received) -> messages.Done:
+def _received(parts: Parts, request: messages.Received) -> messages.Done:
     """The files of a fetch have arrived."""
-    service.engine.requests.job(request.job)
-    unfetched.confirm(service.paths.job(request.job), request.receipt)
+    parts.engine.requests.job(request.job)
+    unfetched.confirm(parts.paths.job(request.job), request.receipt)
     return messages.Done()
 
 
-def _pause(service: Service, request: messages.Pause) -> messages.PauseAnswer:
+def _pause(parts: Parts, request: messages.Pause) -> messages.PauseAnswer:
     """Start no job of a group any more, or again; without a group, of the whole host."""
-    service.engine.requests.pause(request.group or ALL_GROUPS, request.paused)
-    return messages.PauseAnswer(_some(sorted(service.engine.state.paused)))
+    parts.engine.requests.pause(request.group or ALL_GROUPS, request.paused)
+    return messages.PauseAnswer(_some(sorted(parts.engine.state.paused)))
 
 
-def _move(service: Service, request: messages.Move) -> messages.JobAnswer:
+def _move(parts: Parts, request: messages.Move) -> messages.JobAnswer:
     """Give a waiting job another place in the queue, or another priority."""
-    view = service.engine.requests.move(request.job, request.where, request.other or "", request.priority)
+    view = parts.engine.requests.move(request.job, request.where, request.other or "", request.priority)
     return messages.JobAnswer(_brief(view))
 
 
-def _annotate(service: Service, request: messages.Annotate) -> messages.AnnotateAnswer:
+def _annotate(parts: Parts, request: messages.Annotate) -> messages.AnnotateAnswer:
     """Take note of what people say of jobs: notes, stars, tags; "jobs" has by job: key -> [value, when]."""
-    return messages.AnnotateAnswer(service.engine.requests.annotate(request.jobs))
+    return messages.AnnotateAnswer(parts.engine.requests.annotate(request.jobs))
 
 
-def _queue(service: Service, request: messages.Queue) -> messages.QueueAnswer:
+def _queue(parts: Parts, request: messages.Queue) -> messages.QueueAnswer:
     """The waiting jobs in their order, each with its reason, and when it is expected to start."""
-    engine = service.engine
+    engine = parts.engine
     engine.refresh_waits(at_once=True)
     offset = request.offset
     listed: List[Tuple[str, int, str, Optional[float]]] = []
@@ -445,52 +445,50 @@ def _queue(service: Service, request: messages.Queue) -> messages.QueueAnswer:
     return messages.QueueAnswer(listed, more, _some(sorted(engine.state.paused)))
 
 
-def _release_quarantine(service: Service, request: messages.ReleaseQuarantine) -> messages.ReleaseQuarantineAnswer:
+def _release_quarantine(parts: Parts, request: messages.ReleaseQuarantine) -> messages.ReleaseQuarantineAnswer:
     """End the quarantine of GPUs, because the user says so."""
-    uuids = _gpus_named(service, request.gpu)
-    service.engine.replan()
-    return messages.ReleaseQuarantineAnswer(
-        [uuid for uuid in uuids if service.probe.occupancy.release_quarantine(uuid)]
-    )
+    uuids = _gpus_named(parts, request.gpu)
+    parts.engine.replan()
+    return messages.ReleaseQuarantineAnswer([uuid for uuid in uuids if parts.probe.occupancy.release_quarantine(uuid)])
 
 
-def _gpus_named(service: Service, name: str) -> List[str]:
+def _gpus_named(parts: Parts, name: str) -> List[str]:
     """Return the UUIDs of the GPUs that an index or a UUID means: MIG devices share an index.
 
     Raises:
         NotFound: there is none.
     """
-    uuids = [gpu.uuid for gpu in service.probe.gpus if name in (gpu.uuid, str(gpu.index))]
+    uuids = [gpu.uuid for gpu in parts.probe.gpus if name in (gpu.uuid, str(gpu.index))]
     if not uuids:
         raise NotFound(f"there is no GPU {name} on this host")
     return uuids
 
 
-def _claims(service: Service, request: messages.Claims) -> messages.ClaimsAnswer:
+def _claims(parts: Parts, request: messages.Claims) -> messages.ClaimsAnswer:
     """Overrule what other agents claim of a GPU, or heed it again: claims only ask."""
-    uuids = set(_gpus_named(service, request.gpu))
-    ignored = service.probe.ignored | uuids if request.ignored else service.probe.ignored - uuids
-    files.write_json(service.paths.ignored_claims, sorted(ignored))
-    service.probe.heed(ignored)
-    service.engine.replan()
+    uuids = set(_gpus_named(parts, request.gpu))
+    ignored = parts.probe.ignored | uuids if request.ignored else parts.probe.ignored - uuids
+    files.write_json(parts.paths.ignored_claims, sorted(ignored))
+    parts.probe.heed(ignored)
+    parts.engine.replan()
     return messages.ClaimsAnswer(sorted(ignored))
 
 
-def _samples(service: Service, request: messages.Samples) -> Tuple[messages.SamplesAnswer, bytes]:
+def _samples(parts: Parts, request: messages.Samples) -> Tuple[messages.SamplesAnswer, bytes]:
     """A page of the host's samples; it begins later than asked for where that part is gone."""
-    ring = service.sampler.ring
+    ring = parts.sampler.ring
     offset, page = ring.read(request.offset, _PAGE)
     return messages.SamplesAnswer(offset, ring.end), page
 
 
-def _list(service: Service, request: messages.ListFolder) -> messages.ListFolderAnswer:
+def _list(parts: Parts, request: messages.ListFolder) -> messages.ListFolderAnswer:
     """What lies in a folder of a job."""
-    view = service.engine.requests.job(request.job)
+    view = parts.engine.requests.job(request.job)
     if view.pruned:
         raise NotFound(f"the folder of job {view.spec.job} was removed from this host (pruned)")
     if not view.attempt:
         return messages.ListFolderAnswer([])
-    work = service.paths.job(request.job).attempt(view.attempt).work
+    work = parts.paths.job(request.job).attempt(view.attempt).work
     folder = files.inside(work, request.path)
     if not os.path.lexists(folder):
         raise NotFound(f"the job's folder has no {request.path or '.'!r}")
@@ -516,21 +514,21 @@ def _listed(name: str, stats: os.stat_result) -> messages.FolderEntry:
     return messages.FolderEntry(name, kind, stats.st_size, moment)
 
 
-def _shutdown(service: Service, request: messages.Shutdown) -> messages.Done:
-    """End the service. ``replace``: a newer one comes, jobs run on. Otherwise no job may run or wait."""
+def _shutdown(parts: Parts, request: messages.Shutdown) -> messages.Done:
+    """End the daemon. ``replace``: a newer one comes, jobs run on. Otherwise no job may run or wait."""
     if not request.replace:
-        if not service.engine.is_idle:
+        if not parts.engine.is_idle:
             raise Conflict("jobs run or wait on this host; stop them first")
-        files.write_bytes(service.paths.stopped, b"")
-        shutil.rmtree(service.paths.trash, ignore_errors=True)
-    service.stopping = True
+        files.write_bytes(parts.paths.stopped, b"")
+        shutil.rmtree(parts.paths.trash, ignore_errors=True)
+    parts.stopping = True
     return messages.Done()
 
 
 AT_ANY_TIME = {"hello", "read", "stream_sizes", "list", "samples"}
 """Requests that are answered also while a slow disk is waited for: they change nothing and tell of no job's state."""
 
-_TABLE: Dict[Type[messages.Request[Any]], Callable[[Service, Any], Reply]] = {
+_TABLE: Dict[Type[messages.Request[Any]], Callable[[Parts, Any], Reply]] = {
     messages.Hello: _hello,
     messages.Changes: _changes,
     messages.Entry: _entry,

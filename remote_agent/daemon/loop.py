@@ -20,8 +20,8 @@ from remote_agent.daemon import handlers, owner
 from remote_agent.daemon.commit_thread import Syncer
 from remote_agent.daemon.connections import Connection, Connections, Sendable
 from remote_agent.daemon.engine import Engine
+from remote_agent.daemon.parts import Parts
 from remote_agent.daemon.sampler import Sampler
-from remote_agent.daemon.service import Service
 from remote_agent.daemon.watchers import Watchers
 from remote_agent.gpu import probe
 from remote_agent.protocol import framing
@@ -62,7 +62,7 @@ class Daemon:
         self.probe = gpu_source
         self.sampler = Sampler(paths)
         self.syncer = Syncer()
-        self.service = Service(paths, agent, engine, gpu_source, self.sampler, self.syncer, question)
+        self.parts = Parts(paths, agent, engine, gpu_source, self.sampler, self.syncer, question)
         self._answers: List[Tuple[Connection, int, Sendable]] = []
         self._deferred: List[Tuple[Connection, framing.Frame]] = []
         """Requests that have to wait until a slow disk has answered."""
@@ -80,7 +80,7 @@ class Daemon:
 
     def run(self) -> None:
         """Serve until asked to stop or idle for long."""
-        while not self.service.stopping and not self._idle_for_long():
+        while not self.parts.stopping and not self._idle_for_long():
             self.turn()
         self.connections.flush()
 
@@ -155,7 +155,7 @@ class Daemon:
     @property
     def _look_interval(self) -> Optional[float]:
         """Seconds between two looks at the GPUs; None for none."""
-        was_asked = time.monotonic() - self.service.asked_at < _ASKED_LATELY
+        was_asked = time.monotonic() - self.parts.asked_at < _ASKED_LATELY
         if self._is_watched or was_asked or self.engine.state.queue:
             return probe.CLOSE_INTERVAL
         return None if self.engine.is_idle else probe.INTERVAL
@@ -176,7 +176,7 @@ class Daemon:
         failpoints.point("daemon.request")
         answer: Union[handlers.Reply, AgentError]
         try:
-            answer = handlers.handle(self.service, frame)
+            answer = handlers.handle(self.parts, frame)
         except AgentError as error:
             answer = error
         except (KeyError, TypeError, ValueError) as error:
@@ -242,7 +242,7 @@ class Daemon:
                 self.engine.ledger.compact_if_due()
             if not owner.beat(self.paths):
                 log.error("another agent has taken over this root")
-                self.service.stopping = True
+                self.parts.stopping = True
 
     def _idle_for_long(self) -> bool:
         return time.monotonic() - self._last_busy > IDLE_EXIT
@@ -274,7 +274,7 @@ def main(root: str, agent: str, report: Optional[int] = None) -> int:
         return 0
     daemon = Daemon(paths, agent, *started)
     daemon.wake_on_signals()
-    signal.signal(signal.SIGTERM, lambda *_: setattr(daemon.service, "stopping", True))
+    signal.signal(signal.SIGTERM, lambda *_: setattr(daemon.parts, "stopping", True))
     try:
         daemon.run()
     except ConnectionError:  # the zygote is gone: begin again; the journal knows all

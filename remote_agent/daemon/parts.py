@@ -30,7 +30,7 @@ class Entries:
 
 
 @dataclass
-class Service:
+class Parts:
     """The parts that handlers see."""
 
     paths: Paths
