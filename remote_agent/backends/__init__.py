@@ -9,6 +9,7 @@ from remote_agent.core.scheduler import Capacity
 from remote_agent.protocol.ends import AttemptEnd
 from remote_agent.protocol.lease import Lease
 from remote_agent.protocol.messages import HostSettings
+from remote_agent.protocol.services import Readiness
 
 Attempt = Tuple[str, int]
 """A job's id and the number of the attempt."""
@@ -26,6 +27,8 @@ class Status:
     """Of one that has ended."""
     pid: int = 0
     """On this host, at the top of the processes of one that runs; 0 where there is none."""
+    readiness: Optional[Readiness] = None
+    """Of a replica of a service that runs."""
 
 
 class Backend:

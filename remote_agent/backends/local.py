@@ -219,7 +219,7 @@ class LocalBackend(Backend):
                 self._done.append(connection)
             else:
                 connection.close()
-        return Status(report.type, report.started_at, report.end, report.supervisor)
+        return Status(report.type, report.started_at, report.end, report.supervisor, report.readiness)
 
     def _leave(self, attempt: Attempt) -> None:
         self._selector.unregister(self._sockets.pop(attempt))

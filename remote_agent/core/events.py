@@ -19,6 +19,7 @@ from remote_agent.protocol.ends import AttemptEnd
 from remote_agent.protocol.errors import BadRequest
 from remote_agent.protocol.jobs import JobSpec, JobView
 from remote_agent.protocol.lease import Lease
+from remote_agent.protocol.services import Probes, Revision
 from remote_agent.protocol.wire import JsonTable
 
 C = TypeVar("C", bound="Type[Change]")
@@ -156,6 +157,8 @@ class AttemptEnded(Change):
 
     job: str
     end: AttemptEnd = _flat(AttemptEnd.from_wire, AttemptEnd.to_wire)
+    not_before: float = 0.0
+    """When that may begin, seconds since the epoch; 0 for at once."""
 
 
 @_event("ended")
@@ -236,6 +239,38 @@ class Notified(Change):
     """The notification of a job's end was sent."""
 
     job: str
+
+
+@_event("service_revised")
+@dataclass(frozen=True)
+class ServiceRevised(Change):
+    """A service has a further revision."""
+
+    service: str
+    revision: Revision = _made(Revision.known, Revision.to_wire)
+
+
+@_event("service_wanted")
+@dataclass(frozen=True)
+class ServiceWanted(Change):
+    """What a service is to be: which revision, how many replicas, and how they are probed."""
+
+    service: str
+    number: int
+    """Of the revision."""
+    replicas: int
+    probes: Probes = _made(Probes.known, Probes.to_wire)
+    by: str = ""
+    at: float = 0.0
+    """Seconds since the epoch."""
+
+
+@_event("service_removed")
+@dataclass(frozen=True)
+class ServiceRemoved(Change):
+    """A service was forgotten."""
+
+    service: str
 
 
 @_event("created")

@@ -3,7 +3,7 @@
 The order is priority, then first come. The first job that cannot start has a reservation: those behind it may start
 when they leave it what it needs at the moment when it can start, or end before that moment (EASY backfill: Lifka,
 "The ANL/IBM SP scheduling system", 1995). A job that waits for what others than our jobs hold reserves nothing:
-nobody knows when they will go.
+nobody knows when they will go. The same holds for what services hold: they stay until somebody stops them.
 """
 
 from __future__ import annotations
@@ -134,9 +134,12 @@ def explain(state: HostState, capacity: Capacity, now: float) -> Dict[str, Wait]
         spec = state.jobs[job].spec
         shape = _shape(spec)
         if shape not in words_of:
-            words_of[shape] = room.why_not(spec, len(state.leases))
+            words = room.why_not(spec)
+            words_of[shape] = words + (_held_by_services(state, capacity, spec) if words else "")
         words = words_of[shape]
-        if state.jobs[job].held:
+        if job in state.pausing:
+            words = "waits a while before it begins again"
+        elif state.jobs[job].held:
             words = HELD
         elif state.is_paused(spec.group):
             words = "paused" if ALL_GROUPS not in state.paused else "paused: this host starts no jobs"
@@ -151,6 +154,18 @@ def explain(state: HostState, capacity: Capacity, now: float) -> Dict[str, Wait]
         more = f" and {len(others) - 3} more" if len(others) > 3 else ""
         waits[job] = Wait(f"waits for {'job' if len(others) == 1 else 'jobs'} {some}{more}")
     return waits
+
+
+def _held_by_services(state: HostState, capacity: Capacity, spec: JobSpec) -> str:
+    """Return which services hold what a job waits for, in words; empty when the end of other jobs would do."""
+    services = {job: lease for job, lease in state.leases.items() if state.jobs[job].spec.is_replica}
+    fits_alone = _FreeResources(capacity, ()).fit(spec) is not None
+    if not services or not fits_alone or _FreeResources(capacity, services.values()).fit(spec) is not None:
+        return ""
+    holders = {job for job, lease in services.items() if lease.gpus or not spec.gpus}
+    names = sorted({str(state.jobs[job].spec.service.get("name")) for job in holders})
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return f"; held by {'service' if len(names) == 1 else 'services'} {', '.join(names[:3])}{more}"
 
 
 def place(state: HostState, job: str, where: str, other: str) -> Tuple[int, float]:
@@ -266,7 +281,7 @@ class _FreeResources:
     def _left(self, gpu: Gpu) -> int:
         return (gpu.memory_total or 0) - sum(self._shared.get(gpu.uuid, ()))
 
-    def why_not(self, spec: JobSpec, running: int) -> str:
+    def why_not(self, spec: JobSpec) -> str:
         """Return what is lacking for a job, in words; empty when nothing is."""
         refusal = self._capacity.refusal(spec)
         if refusal:
@@ -320,7 +335,7 @@ class _Reservation:
             free: all that it could have now.
             now: seconds since the epoch.
         """
-        usual = spec.time_limit or state.usual_duration(spec) or math.inf
+        usual = math.inf if spec.is_replica else spec.time_limit or state.usual_duration(spec) or math.inf
         if now + usual <= self._at < math.inf:
             return gpus
         beside = self._room.fit(spec, [gpu.uuid for gpu in free])
@@ -332,10 +347,11 @@ class _Reservation:
 def _reserve(
     state: HostState, capacity: Capacity, starts: List[Tuple[str, Lease]], spec: JobSpec, now: float
 ) -> Optional[_Reservation]:
-    """Return the reservation of a job; None when the end of all our jobs would not let it start."""
+    """Return the reservation of a job; None when the end of all our jobs but services would not let it start."""
     leases = {**state.leases, **dict(starts)}
     room = _FreeResources(capacity, leases.values())
-    for at, job in sorted((_expected_end(state, job, now), job) for job in leases):
+    ending = [job for job in leases if not state.jobs[job].spec.is_replica]
+    for at, job in sorted((_expected_end(state, job, now), job) for job in ending):
         room.give_back(leases[job])
         chosen = room.fit(spec)
         if chosen is not None:
@@ -347,6 +363,8 @@ def _reserve(
 def _expected_end(state: HostState, job: str, now: float) -> float:
     """Return when a job that holds a lease is expected to end; infinity when nothing tells."""
     view = state.jobs[job]
+    if view.spec.is_replica:
+        return math.inf
     begun = view.started_at if view.started_at is not None else now
     usual = state.usual_duration(view.spec, after=max(0.0, now - begun))
     limit = view.spec.time_limit or math.inf
@@ -367,7 +385,7 @@ def _estimates(state: HostState, capacity: Capacity, now: float) -> Dict[str, fl
         spec = state.jobs[job].spec
         if not state.may_start(job) or spec.environment_hash in capacity.environments:
             continue
-        usual = state.usual_duration(spec)
+        usual = math.inf if spec.is_replica else state.usual_duration(spec)
         chosen = room.fit(spec)
         while chosen is None and ends and ends[0][0] < math.inf:
             clock, _, lease = heapq.heappop(ends)

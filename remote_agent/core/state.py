@@ -16,6 +16,7 @@ from remote_agent.protocol import checks
 from remote_agent.protocol.ends import AttemptEnd, Usage
 from remote_agent.protocol.jobs import JobSpec, JobView
 from remote_agent.protocol.lease import Lease
+from remote_agent.protocol.services import MOST_ATTEMPTS, MOST_REVISIONS, Probes, Revision
 from remote_agent.protocol.states import ACTIVE_STATES, STATE_OF_REASON, EndReason, JobState
 from remote_agent.protocol.wire import JsonTable
 
@@ -79,6 +80,27 @@ class JobQueue:
 
 
 @dataclass
+class Service:
+    """A service: what it ran and runs, and what is wanted of it."""
+
+    name: str
+    revisions: Dict[int, Revision] = field(default_factory=dict)
+    """The latest ones, by number."""
+    number: int = 0
+    """Of the revision that is wanted."""
+    replicas: int = 0
+    probes: Probes = field(default_factory=Probes)
+    by: str = ""
+    """Who said so last."""
+    at: float = 0.0
+
+    @property
+    def revision(self) -> Revision:
+        """Return what is to run."""
+        return self.revisions[self.number]
+
+
+@dataclass
 class ChangesPage:
     """A page of what changed."""
 
@@ -117,6 +139,11 @@ class HostState:
         """Bytes that the folders of ended jobs take, as far as it was counted."""
         self.dependents: Dict[str, List[str]] = {}
         """The jobs that wait for a job's end."""
+        self.services: Dict[str, Service] = {}
+        self.replicas: Dict[str, Set[str]] = {}
+        """The jobs of each service that have not ended."""
+        self.pausing: Dict[str, float] = {}
+        """When the next attempt of replicas may begin that wait for it, seconds since the epoch, by job."""
         self._durations: Dict[str, Deque[float]] = {}
         self._touched: List[Tuple[int, str]] = []
 
@@ -158,7 +185,7 @@ class HostState:
     def may_start(self, job: str) -> bool:
         """Return whether nobody wants a waiting job to stay where it is."""
         view = self.jobs[job]
-        return not (view.held or self.is_paused(view.spec.group))
+        return not (view.held or self.is_paused(view.spec.group) or job in self.pausing)
 
     def is_paused(self, group: str) -> bool:
         """Return whether the jobs of a group may not start."""
@@ -215,6 +242,10 @@ def snapshot_events(state: HostState, now: float) -> Iterable[JournalEntry]:
     for seq, job in sorted(marks):
         change = events.Deleted(job) if job in state.deleted else _viewed(state, state.jobs[job])
         yield JournalEntry(seq, now, change)
+    for name, service in state.services.items():
+        for revision in service.revisions.values():
+            yield JournalEntry(state.seq, now, events.ServiceRevised(name, revision))
+        yield JournalEntry(state.seq, now, _wanted(service))
     yield JournalEntry(state.seq, now, events.Paused(tuple(sorted(state.paused))))
 
 
@@ -223,6 +254,10 @@ def submits(state: HostState, now: float) -> Iterable[JournalEntry]:
     for job, view in state.jobs.items():
         if not view.state.is_final:
             yield JournalEntry(view.seq, now, events.Submitted(job, view.spec))
+
+
+def _wanted(service: Service) -> events.ServiceWanted:
+    return events.ServiceWanted(service.name, service.number, service.replicas, service.probes, service.by, service.at)
 
 
 def _viewed(state: HostState, view: JobView) -> events.Viewed:
@@ -241,6 +276,7 @@ def _view(state: HostState, entry: JournalEntry, change: events.Viewed) -> None:
     view = change.view
     job = view.spec.job
     state.jobs[job] = view
+    _note_replica(state, view)
     if view.state is JobState.QUEUED:
         _enqueue(state, view, set(change.unmet))
     elif view.state in ACTIVE_STATES and change.lease is not None:
@@ -261,6 +297,7 @@ def _submitted(state: HostState, entry: JournalEntry, change: events.Submitted) 
     spec, seq = change.spec, entry.seq
     view = JobView(spec, JobState.QUEUED, seq, queued_at=entry.time, priority=spec.priority, rank=float(seq))
     state.jobs[spec.job] = view
+    _note_replica(state, view)
     _enqueue(state, view, {job for job in (*spec.after, *spec.after_any) if not _has_ended(state, job)})
     state.touch(spec.job, seq)
 
@@ -292,7 +329,9 @@ def _leased(state: HostState, entry: JournalEntry, change: events.Leased) -> Non
     state.queue.remove(job)
     state.active.add(job)
     state.leases[job] = lease
-    _update(state, entry, job, state=JobState.PREPARING, attempt=change.attempt, gpus=lease.gpus, held=False)
+    state.pausing.pop(job, None)
+    begun: Dict[str, Any] = {"state": JobState.PREPARING, "attempt": change.attempt, "gpus": lease.gpus}
+    _update(state, entry, job, **begun, held=False, not_before=None)
 
 
 def _started(state: HostState, entry: JournalEntry, change: events.Started) -> None:
@@ -311,6 +350,7 @@ def _stop_requested(state: HostState, entry: JournalEntry, change: events.StopRe
 def _ended(state: HostState, entry: JournalEntry, change: events.Ended) -> None:
     job = change.job
     view = _end_attempt(state, entry, job, change.end)
+    _note_replica(state, view)
     state.remember_duration(view)
     if change.untold:
         state.pending_notices.add(job)
@@ -328,8 +368,13 @@ def _attempt_ended(state: HostState, entry: JournalEntry, change: events.Attempt
     """The job waits again, in its old place."""
     view = _end_attempt(state, entry, change.job, change.end)
     past = (*view.attempts, view.past())
+    if view.spec.is_replica:
+        state.disk -= sum(int(gone.usage.disk or 0) for gone in past[:-MOST_ATTEMPTS])
+        past = past[-MOST_ATTEMPTS:]
     waiting = {"state": JobState.QUEUED, "gpus": (), "attempts": past, "streams": {}, "usage": Usage()}
+    waiting["not_before"] = change.not_before or None
     _update(state, entry, change.job, **dict.fromkeys(_OF_AN_END), **waiting)
+    _note_replica(state, state.jobs[change.job])
     state.queue.add(state.jobs[change.job])
 
 
@@ -374,9 +419,26 @@ def _moved(state: HostState, entry: JournalEntry, change: events.Moved) -> None:
         state.queue.add(state.jobs[job])
 
 
+def _note_replica(state: HostState, view: JobView) -> None:
+    """Keep what is known of the replicas of services in step with a job."""
+    if not view.spec.is_replica:
+        return
+    job, name = view.spec.job, str(view.spec.service.get("name"))
+    if view.state.is_final:
+        state.replicas.get(name, set()).discard(job)
+        state.pausing.pop(job, None)
+        return
+    state.replicas.setdefault(name, set()).add(job)
+    if view.not_before is not None:
+        state.pausing[job] = view.not_before
+
+
 def _deleted(state: HostState, entry: JournalEntry, change: events.Deleted) -> None:
     job = change.job
     view = state.jobs.pop(job, None)
+    if view is not None and view.spec.is_replica:
+        state.replicas.get(str(view.spec.service.get("name")), set()).discard(job)
+        state.pausing.pop(job, None)
     state.queue.remove(job)  # its end may be missing from a damaged journal
     state.active.discard(job)
     state.leases.pop(job, None)
@@ -422,6 +484,25 @@ def _told(state: HostState, entry: JournalEntry, change: events.Notified) -> Non
     state.pending_notices.discard(change.job)
 
 
+def _revised(state: HostState, entry: JournalEntry, change: events.ServiceRevised) -> None:
+    service = state.services.setdefault(change.service, Service(change.service))
+    service.revisions[change.revision.number] = change.revision
+    for number in sorted(service.revisions)[:-MOST_REVISIONS]:
+        if number != service.number:
+            del service.revisions[number]
+
+
+def _service_wanted(state: HostState, entry: JournalEntry, change: events.ServiceWanted) -> None:
+    service = state.services.get(change.service)
+    if service is not None and change.number in service.revisions:  # a damaged journal may lack it
+        service.number, service.replicas, service.probes = change.number, change.replicas, change.probes
+        service.by, service.at = change.by, change.at
+
+
+def _service_removed(state: HostState, entry: JournalEntry, change: events.ServiceRemoved) -> None:
+    state.services.pop(change.service, None)
+
+
 def _update(host: HostState, entry: JournalEntry, job: str, **changes: Any) -> None:
     # As dataclasses.replace would, in a tenth of its time: that is most of a replay.
     view = object.__new__(JobView)
@@ -448,4 +529,7 @@ _FOLDS: Dict[Type[Change], Callable[[HostState, JournalEntry, Any], None]] = {
     events.Resumed: _resumed,
     events.Acknowledged: _acknowledged,
     events.Notified: _told,
+    events.ServiceRevised: _revised,
+    events.ServiceWanted: _service_wanted,
+    events.ServiceRemoved: _service_removed,
 }

@@ -12,6 +12,7 @@ from remote_agent.backends import Attempt, Backend
 from remote_agent.daemon.notifications import Notices
 from remote_agent.protocol.jobs import JobSpec, JobView
 from remote_agent.protocol.lease import Lease
+from remote_agent.protocol.services import Probes
 from remote_agent.storage import files
 from remote_agent.storage.paths import Paths
 from remote_agent.system import failpoints
@@ -63,7 +64,31 @@ class SendNotice:
     view: JobView
 
 
-Effect = Union[StartAttempt, StopAttempt, RemoveFolder, RemovePrivate, SendNotice]
+@dataclass(frozen=True)
+class RemoveAttempt:
+    """The folder of an old attempt of a replica goes."""
+
+    attempt: Attempt
+
+
+@dataclass(frozen=True)
+class WriteProbes:
+    """How the replicas of a service are probed has changed."""
+
+    service: str
+    probes: Probes
+
+
+@dataclass(frozen=True)
+class RemoveService:
+    """A service was forgotten: what was kept for its replicas goes."""
+
+    service: str
+
+
+Effect = Union[
+    StartAttempt, StopAttempt, RemoveFolder, RemovePrivate, SendNotice, RemoveAttempt, WriteProbes, RemoveService
+]
 
 
 class Performer:
@@ -91,9 +116,16 @@ class Performer:
         if isinstance(effect, StopAttempt):
             self._backend.stop(effect.attempt, effect.by, effect.grace)
         elif isinstance(effect, RemoveFolder):
-            self._remove_folder(effect.job)
+            self._trash_folder(self._paths.job(effect.job).folder, effect.job)
         elif isinstance(effect, RemovePrivate):
             self._remove_private(effect.job)
+        elif isinstance(effect, RemoveAttempt):
+            job, number = effect.attempt
+            self._trash_folder(self._paths.job(job).attempt(number).folder, f"{job}-{number}")
+        elif isinstance(effect, WriteProbes):
+            self._write_probes(effect)
+        elif isinstance(effect, RemoveService):
+            self._trash_folder(self._paths.service(effect.service).folder, effect.service)
         else:
             self._notices.send(effect.view)
         return ""
@@ -143,11 +175,19 @@ class Performer:
         except OSError:
             pass  # it has gone already
 
-    def _remove_folder(self, job: str) -> None:
-        """Move a job's folder out of the way and have it removed: a large one takes long."""
-        target = os.path.join(self._paths.trash, f"{job}-{os.urandom(4).hex()}")
+    def _write_probes(self, effect: WriteProbes) -> None:
+        path = self._paths.service(effect.service).probes
         try:
-            os.rename(self._paths.job(job).folder, target)
+            os.makedirs(os.path.dirname(path), 0o700, exist_ok=True)
+            files.write_bytes(path, json.dumps(effect.probes.to_wire()).encode(), durable=False)
         except OSError:
-            return  # it never started, or cannot be moved now: it is only space
+            pass  # a full disk: the journal has it, and the next start writes it again
+
+    def _trash_folder(self, folder: str, name: str) -> None:
+        """Move a folder out of the way and have it removed: a large one takes long."""
+        target = os.path.join(self._paths.trash, f"{name}-{os.urandom(4).hex()}")
+        try:
+            os.rename(folder, target)
+        except OSError:
+            return  # it never was, or cannot be moved now: it is only space
         self._trash.append(target)

@@ -16,6 +16,7 @@ from remote_agent.daemon.ledger import Ledger
 from remote_agent.daemon.lifecycle import Lifecycle
 from remote_agent.daemon.notifications import Notices
 from remote_agent.daemon.requests import Requests
+from remote_agent.daemon.services import Services
 from remote_agent.protocol.messages import HostSettings
 from remote_agent.storage.journal import Journal
 from remote_agent.storage.objects import ObjectStore
@@ -64,8 +65,12 @@ class Engine:
         self.ledger.changed = self.replan
         self.lifecycle = Lifecycle(self.ledger, backend, paths, self.notices, self.capacity)
         self.requests = Requests(self.ledger, self.lifecycle, paths, self.objects, self.capacity)
+        self.services = Services(
+            self.ledger, self.lifecycle, self.requests, paths, self.objects, self.notices, self.waits, self.capacity
+        )
         recovery.recover(self.ledger, paths)
         self.lifecycle.resume()
+        self.services.resume()
         performer.take_up_trash()
 
     @property
@@ -76,9 +81,13 @@ class Engine:
     def advance(self) -> None:
         """Take in the backend's news and start what can start."""
         self.lifecycle.advance()
+        self.lifecycle.end_pauses()
+        if self.services.notice():
+            self.replan()
         if self.builds.due == 0.0 and self.builds.look(self.state):
             self.replan()
         if self._replan and self.is_ready():
+            self.services.advance()
             self._look_at_environments()
             self.lifecycle.plan()
             self._replan = False
@@ -117,5 +126,14 @@ class Engine:
 
     @property
     def is_idle(self) -> bool:
-        """Whether nothing waits or runs."""
-        return not self.state.active and not self.state.queue and not self.notices.is_busy
+        """Whether nothing waits, runs or is to stay up."""
+        nothing_runs = not self.state.active and not self.state.queue
+        return nothing_runs and not self.notices.is_busy and not self.services.are_wanted
+
+    @property
+    def due(self) -> Optional[float]:
+        """Seconds until something is due by the clock alone; None when nothing is."""
+        if not self.state.pausing:
+            return self.builds.due
+        pause = max(0.0, min(self.state.pausing.values()) - self._clock())
+        return pause if self.builds.due is None else min(pause, self.builds.due)

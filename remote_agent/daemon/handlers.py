@@ -19,14 +19,15 @@ from remote_agent.daemon.admission import NewJob
 from remote_agent.daemon.engine import Engine
 from remote_agent.daemon.parts import Parts
 from remote_agent.gpu.inventory import Gpu
-from remote_agent.protocol import checks, facts, framing, messages
+from remote_agent.protocol import checks, facts, framing, messages, supervision
 from remote_agent.protocol.errors import AgentError, BadRequest, Conflict, NotFound
 from remote_agent.protocol.jobs import JobSpec, JobView
 from remote_agent.protocol.resources import GpuProcess, HostGpu, Resources
+from remote_agent.protocol.states import ACTIVE_STATES
 from remote_agent.protocol.wire import JsonTable
 from remote_agent.storage import data_sets, files, streams, unfetched
 from remote_agent.storage.paths import Paths
-from remote_agent.system import processes
+from remote_agent.system import processes, sockets
 
 _LONGEST_WATCH = 60.0
 _PAGE = framing.PAGE_BYTES
@@ -43,13 +44,17 @@ class PendingWatch:
 
     seq: int
     waits_version: int
+    services_version: int
+    """-1 for who does not ask for services."""
     deadline: float
     """On the monotonic clock, seconds."""
     request_id: int = 0
 
     def is_over(self, engine: Engine, now: float) -> bool:
-        """Return whether there is news of jobs, or the time is up."""
-        return engine.state.seq > self.seq or engine.waits.version != self.waits_version or now >= self.deadline
+        """Return whether there is news of jobs or services, or the time is up."""
+        if engine.state.seq > self.seq or engine.waits.version != self.waits_version or now >= self.deadline:
+            return True
+        return self.services_version not in (-1, engine.services.version)
 
 
 Reply = Union[messages.Answer, Tuple[messages.Answer, bytes], PendingWatch]
@@ -206,6 +211,7 @@ def _changes(parts: Parts, request: messages.Changes) -> messages.ChangesAnswer:
         resources=_resources(parts),
         problems=_problems(parts),
         waits_version=engine.waits.version,
+        services_version=engine.services.version,
     )
 
 
@@ -238,7 +244,7 @@ def _waits(parts: Parts, request: messages.Waits) -> messages.WaitsAnswer:
 def _watch(parts: Parts, request: messages.Watch) -> PendingWatch:
     """Answered when something is new: a job changed, a stream grew, or the time is up."""
     deadline = time.monotonic() + min(request.timeout, _LONGEST_WATCH)
-    return PendingWatch(request.seq, request.waits_version, deadline)
+    return PendingWatch(request.seq, request.waits_version, request.services_version, deadline)
 
 
 def _read(parts: Parts, request: messages.Read) -> Tuple[messages.ReadAnswer, bytes]:
@@ -310,7 +316,7 @@ def _submit_many(parts: Parts, request: messages.SubmitMany) -> messages.SubmitM
     return messages.SubmitManyAnswer([(v.spec.job, v.seq, v.queued_at or 0.0, v.rank) for v in views])
 
 
-def _refuse_older(request: Union[messages.Submit, messages.SubmitMany]) -> None:
+def _refuse_older(request: Union[messages.Submit, messages.SubmitMany, messages.Serve]) -> None:
     if request.protocol < framing.VERSION:
         raise Conflict(
             f"the agent ({__version__}) speaks protocol {framing.VERSION}, this client"
@@ -525,6 +531,51 @@ def _shutdown(parts: Parts, request: messages.Shutdown) -> messages.Done:
     return messages.Done()
 
 
+def _serve(parts: Parts, request: messages.Serve) -> messages.ServiceAnswer:
+    """Have a service as it is asked for."""
+    _refuse_older(request)
+    return parts.engine.services.serve(request)
+
+
+def _change_service(parts: Parts, request: messages.ChangeService) -> messages.ServiceAnswer:
+    """Have another number of replicas, or another revision."""
+    return parts.engine.services.change(request)
+
+
+def _restart_service(parts: Parts, request: messages.RestartService) -> messages.ServiceAnswer:
+    """End what runs of a service, so that it begins again."""
+    return parts.engine.services.restart(request)
+
+
+def _forget_service(parts: Parts, request: messages.ForgetService) -> messages.Done:
+    """Forget a service that is stopped."""
+    parts.engine.services.forget(request.name)
+    return messages.Done()
+
+
+def _services(parts: Parts, request: messages.Services) -> messages.ServicesAnswer:
+    """A page of services."""
+    parts.engine.refresh_waits()
+    page, more = parts.engine.services.page(request.after, _PAGE)
+    return messages.ServicesAnswer(parts.engine.services.version, page, more)
+
+
+def _service_token(parts: Parts, request: messages.ServiceToken) -> messages.ServiceTokenAnswer:
+    """The token of a service."""
+    return messages.ServiceTokenAnswer(parts.engine.services.token(request.name))
+
+
+def _listeners(parts: Parts, request: messages.Listeners) -> messages.ListenersAnswer:
+    """Where the processes of a running job listen."""
+    view = parts.engine.requests.job(request.job)
+    if view.state not in ACTIVE_STATES:
+        raise Conflict(f"job {request.job} does not run ({view.state.value})")
+    attempt = parts.paths.job(request.job).attempt(view.attempt)
+    record = supervision.record_of(files.read_json(attempt.supervisor))
+    pids = processes.members_of_attempt(record.token, record.session) if record.token else []
+    return messages.ListenersAnswer([(found.reachable_at, found.port) for found in sockets.listening(pids)])
+
+
 AT_ANY_TIME = {"hello", "read", "stream_sizes", "list", "samples"}
 """Requests that are answered also while a slow disk is waited for: they change nothing and tell of no job's state."""
 
@@ -556,4 +607,11 @@ _TABLE: Dict[Type[messages.Request[Any]], Callable[[Parts, Any], Reply]] = {
     messages.Environments: _environments,
     messages.DataSets: _data_sets,
     messages.Shutdown: _shutdown,
+    messages.Serve: _serve,
+    messages.ChangeService: _change_service,
+    messages.RestartService: _restart_service,
+    messages.ForgetService: _forget_service,
+    messages.Services: _services,
+    messages.ServiceToken: _service_token,
+    messages.Listeners: _listeners,
 }

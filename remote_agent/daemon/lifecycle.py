@@ -7,14 +7,16 @@ from dataclasses import replace
 from typing import Callable, Dict, List, Optional, Tuple
 
 from remote_agent.backends import Attempt, Backend, Status
-from remote_agent.core import events, scheduler
+from remote_agent.core import events, replicas, scheduler
 from remote_agent.core.scheduler import Capacity
 from remote_agent.core.state import HostState
-from remote_agent.daemon.effects import RemovePrivate, SendNotice, StartAttempt, StopAttempt
+from remote_agent.daemon.effects import RemoveAttempt, RemovePrivate, SendNotice, StartAttempt, StopAttempt
 from remote_agent.daemon.ledger import Ledger
 from remote_agent.daemon.notifications import Notices
 from remote_agent.protocol.ends import AttemptEnd
+from remote_agent.protocol.jobs import JobView
 from remote_agent.protocol.lease import Lease
+from remote_agent.protocol.services import MOST_ATTEMPTS, Readiness
 from remote_agent.protocol.states import ACTIVE_STATES, STATE_OF_REASON, EndReason, JobState, retry_class
 from remote_agent.protocol.supervision import RUNNING
 from remote_agent.storage import streams
@@ -49,6 +51,8 @@ class Lifecycle:
         """Says how many bytes of GPU memory an ended attempt was seen to hold."""
         self.pids: Dict[Attempt, int] = {}
         """The process at the top of each running attempt, where there is one on this host."""
+        self.readiness: Dict[Attempt, Readiness] = {}
+        """Of the replicas that run, as their supervisors say."""
         self._ledger = ledger
         self._backend = backend
         self._paths = paths
@@ -80,6 +84,8 @@ class Lifecycle:
             return
         if status.pid and status.end is None:
             self.pids[attempt] = status.pid
+        if status.readiness is not None and status.end is None:
+            self.readiness[attempt] = status.readiness
         if status.end is not None:
             failpoints.point("daemon.ended")
             self.end(job, self._completed(attempt, status.end))
@@ -99,6 +105,10 @@ class Lifecycle:
         """End an attempt: the job tries again, or ends, and so do the jobs that waited for its success."""
         view = self._state.jobs[job]
         self.pids.pop((job, view.attempt), None)
+        self.readiness.pop((job, view.attempt), None)
+        if view.spec.is_replica and not view.stop_requested_by:
+            self._pause(view, end)
+            return
         kind = retry_class(EndReason(end.reason_code), end.cause.code if end.cause else "")
         if kind in view.spec.retry_on and view.attempt <= view.spec.retries and not view.stop_requested_by:
             self._ledger.record(events.AttemptEnded(job, end))
@@ -111,9 +121,30 @@ class Lifecycle:
             if self._state.jobs[job].state is not JobState.COMPLETED:
                 ends += [(other, self._dependency_failed(job)) for other in dependents if self._needs(other, job)]
 
+    def _pause(self, view: JobView, end: AttemptEnd) -> None:
+        """End an attempt of a replica: the next one begins after a while, and the oldest goes."""
+        job, pause = view.spec.job, replicas.pause(view, end)
+        self._ledger.record(events.AttemptEnded(job, end, self._ledger.clock() + pause if pause else 0.0))
+        if view.attempt > MOST_ATTEMPTS:
+            self._ledger.later(RemoveAttempt((job, view.attempt - MOST_ATTEMPTS)))
+
+    def restart(self, job: str, by: str) -> None:
+        """End the running attempt of a replica, or its pause: the next attempt begins."""
+        view = self._state.jobs[job]
+        if view.state in ACTIVE_STATES:
+            self._ledger.later(StopAttempt((job, view.attempt), by, view.spec.grace))
+        elif self._state.pausing.pop(job, None) is not None:
+            self._ledger.changed()
+
+    def end_pauses(self) -> None:
+        """Let the replicas begin again whose pause is over."""
+        for job in replicas.rested(self._state, self._ledger.clock()):
+            del self._state.pausing[job]
+            self._ledger.changed()
+
     def _end_for_good(self, job: str, end: AttemptEnd) -> None:
         spec = self._state.jobs[job].spec
-        tell = spec.private and self._notices.is_wanted(job, STATE_OF_REASON[EndReason(end.reason_code)])
+        tell = spec.private and self._notices.is_wanted(job, STATE_OF_REASON[EndReason(end.reason_code)].value)
         self._ledger.record(events.Ended(job, end, untold=tell))
         if tell:
             self._ledger.later(SendNotice(self._state.jobs[job]))
@@ -148,7 +179,7 @@ class Lifecycle:
 
     def _start_of(self, attempt: Attempt, lease: Lease) -> StartAttempt:
         spec = self._state.jobs[attempt[0]].spec
-        usual = self._state.usual_duration(spec)
+        usual = None if spec.is_replica else self._state.usual_duration(spec)
         return StartAttempt(attempt, spec, lease, usual is not None and usual < _BRIEF_SECONDS)
 
     def _has_not_started(self, effect: StartAttempt, why_not: str) -> None:

@@ -220,8 +220,9 @@ class Daemon:
             waits.append(self.sampler.due())
         if self.engine.notices.is_busy:
             waits.append(0.2)
-        if self.engine.builds.due is not None:
-            waits.append(self.engine.builds.due)
+        due_by_clock = self.engine.due
+        if due_by_clock is not None:
+            waits.append(due_by_clock)
         if self._is_watched and self.engine.state.queue:
             waits.append(1.0)
         waits += self.watchers.due()

@@ -20,6 +20,7 @@ from remote_agent.storage import files
 from remote_agent.storage.paths import Paths
 
 _NEED_A_LEASE = ("started", "attempt_ended")
+_OF_NO_JOB = ("paused", "resumed", "acknowledged", "service_revised", "service_wanted", "service_removed")
 
 
 def recover(ledger: Ledger, paths: Paths) -> None:
@@ -64,7 +65,7 @@ def from_salvage(state: HostState, salvaged: List[JsonTable]) -> Iterator[Change
         is_known = job in state.jobs
         if event["type"] in ("submitted", "view"):
             makes_sense = not is_known and job not in state.deleted
-        elif event["type"] in ("paused", "resumed", "acknowledged"):
+        elif event["type"] in _OF_NO_JOB:
             makes_sense = True
         elif event["type"] in _NEED_A_LEASE:
             makes_sense = job in state.active

@@ -87,6 +87,20 @@ class Requests:
         view = self.job(job)
         if view.state.is_final:
             raise Conflict(f"job {job} has already ended ({view.state.value})")
+        service = view.spec.service.get("name", "")
+        if service in self._state.services:
+            raise Conflict(
+                f"job {job} is a replica of service {service}, which would begin another one:"
+                f" foundations service stop {service}, or service scale"
+            )
+        return self._stop(view, by, grace)
+
+    def end_replica(self, job: str, why: str) -> None:
+        """End a replica for good, as its service wants it."""
+        self._stop(self.job(job), why, None)
+
+    def _stop(self, view: JobView, by: str, grace: Optional[float]) -> JobView:
+        job = view.spec.job
         grace = view.spec.grace if grace is None else grace
         self._ledger.record(events.StopRequested(job, by, grace))
         if view.state is JobState.QUEUED:

@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass, field, fields
 from typing import Any, Dict, List, Mapping, Optional, Tuple
 
-from remote_agent.protocol import checks, recipes
+from remote_agent.protocol import checks, recipes, services
 from remote_agent.protocol.ends import OF_AN_ATTEMPT, STATE_NAME, Cause, PastAttempt, Usage, known_cause, known_usage
 from remote_agent.protocol.errors import BadRequest
 from remote_agent.protocol.states import RETRY_CLASSES, JobState
@@ -127,6 +127,8 @@ class JobSpec:
     distributions: JsonTable = field(default_factory=dict)
     """The project's own distributions in that code, by name: {"version", "entry_points": references by group and name}.
     """
+    service: JsonTable = field(default_factory=dict)
+    """Of which service it is a replica (``services.Serving``); empty for a job that ends."""
 
     def to_wire(self) -> JsonTable:
         """Return the specification as JSON can carry it."""
@@ -180,6 +182,12 @@ class JobSpec:
                 raise BadRequest(f"outputs are files below the job's folder; {pattern!r} matches none")
         if self.job in (*self.after, *self.after_any):
             raise BadRequest("a job cannot wait for itself")
+        if bool(self.service) != self.is_replica:
+            raise BadRequest(f"a job of kind {services.KIND} needs to say of which service, and no other does")
+        if self.is_replica and (self.after or self.after_any):
+            raise BadRequest("a service does not wait for jobs")
+        if self.is_replica:
+            services.check_command(self.command, self.serving)
         self._check_data()
         for folder in (self.subdir, *self.folders, *self.import_path):
             if folder.startswith("/") or ".." in folder.split("/"):
@@ -204,6 +212,16 @@ class JobSpec:
     def environment_hash(self) -> str:
         """Return the name of its environment; "" for none."""
         return str(self.environment.get("hash", ""))
+
+    @property
+    def is_replica(self) -> bool:
+        """Whether it stays up: an attempt that ends is followed by another one."""
+        return self.kind == services.KIND
+
+    @property
+    def serving(self) -> services.Serving:
+        """Return what it says of its service."""
+        return services.Serving.from_wire(self.service, "service")
 
     def check_id(self) -> None:
         """Raise BadRequest when the id is none."""
@@ -297,6 +315,7 @@ SPEC_CHECKS: Dict[str, checks.Check] = {
     "import_path": checks.listing(_PATH, 1000),
     "distributions": checks.table(_DISTRIBUTION, 100, checks.text(200, _DISTRIBUTION_NAME, "a distribution's name")),
     "own_setup": checks.listing(checks.text(131_071, as_bytes=True), 1000),
+    "service": services.check_serving,
 }
 """What each field of a specification has to be, whoever it comes from."""
 
@@ -400,6 +419,8 @@ class JobView:
     """Whether its folder on the host was removed to free the disk."""
     held: bool = False
     """Whether it starts only when somebody says so: a stop or delete of it may have been lost."""
+    not_before: Optional[float] = None
+    """When its next attempt may begin, seconds since the epoch: a replica that failed waits a while."""
     annotations: JsonTable = field(default_factory=dict)
     """What people said of it: [value, when] of "note", "starred", "archived", "trashed", "project" and "tag:KEY"."""
 
@@ -491,6 +512,7 @@ VIEW_CHECKS: Dict[str, checks.Check] = {
     "attempts": checks.as_tuple(checks.listing(nested(PastAttempt), MOST_RETRIES + 1)),
     "pruned": checks.flag,
     "held": checks.flag,
+    "not_before": _MOMENT,
     "annotations": _annotations,
 }
 """What each field of a view has to be, but its specification, state and sequence number."""

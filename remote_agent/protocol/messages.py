@@ -31,6 +31,7 @@ from remote_agent.protocol.facts import HASH
 from remote_agent.protocol.framing import MOST_OIDS, PAGE_BYTES, VERSION
 from remote_agent.protocol.jobs import JOB_ID, LONGEST_GRACE, MOST_SPEC_BYTES
 from remote_agent.protocol.resources import Resources
+from remote_agent.protocol.services import MOST_REPLICAS, MOST_SERVICES, Probes, ServiceView, service_name
 from remote_agent.protocol.wire import JsonTable, Message, field, message, nested
 
 MOST_JOBS = 10_000
@@ -228,6 +229,7 @@ class ChangesAnswer(Answer):
     """Jobs that alone are larger than a page: id, sequence, bytes. ``Entry`` asks for them."""
     problems: List[str] = field(_PROBLEMS, [])
     waits_version: Optional[int] = field(whole(), None)
+    services_version: Optional[int] = field(whole(), None)
 
 
 @message
@@ -298,6 +300,8 @@ class Watch(Request[WatchAnswer]):
     ANSWER = WatchAnswer
     seq: int = field(whole())
     waits_version: int = field(whole(-1), -1)
+    services_version: int = field(whole(-1), -1)
+    """As last seen; -1 for who does not ask for services."""
     timeout: float = field(number(0, 3600), 30.0)
     """Seconds."""
 
@@ -671,6 +675,120 @@ class ListFolder(Request[ListFolderAnswer]):
     offset: int = field(whole(), 0)
 
 
+# --- services -----------------------------------------------------------------------------------------------------
+
+
+@message
+class ServiceAnswer(Answer):
+    """A service after a request."""
+
+    service: ServiceView = field(nested(ServiceView))
+    changed: bool = field(flag, True)
+    """Whether it was not so before."""
+
+
+@message
+class Serve(Request[ServiceAnswer]):
+    """Have a service of this name: a new one, or what it is to be from now on. What is so already stays as it is."""
+
+    METHOD = "serve"
+    ANSWER = ServiceAnswer
+    name: str = field(service_name)
+    spec: JsonTable = field(any_table)
+    """Of its replicas, as ``JobSpec`` has it; the id is made for each."""
+    replicas: int = field(whole(1, MOST_REPLICAS))
+    probes: Probes = field(nested(Probes))
+    by: str = field(_NAME)
+    private: Optional[JsonTable] = field(optional(json_table(MOST_SPEC_BYTES)), None)
+    in_place: bool = field(flag, False)
+    """End what runs before the new revision begins."""
+    protocol: int = field(whole(0, 10_000), VERSION)
+    version: str = field(text(100), "")
+    """Of the client."""
+
+
+@message
+class ChangeService(Request[ServiceAnswer]):
+    """Have more or fewer replicas, none, or an earlier revision."""
+
+    METHOD = "change_service"
+    ANSWER = ServiceAnswer
+    name: str = field(service_name)
+    by: str = field(_NAME)
+    replicas: Optional[int] = field(optional(whole(0, MOST_REPLICAS)), None)
+    revision: Optional[int] = field(optional(whole(1)), None)
+
+
+@message
+class RestartService(Request[ServiceAnswer]):
+    """End what runs of a service: each replica begins its next attempt."""
+
+    METHOD = "restart_service"
+    ANSWER = ServiceAnswer
+    name: str = field(service_name)
+    by: str = field(_NAME)
+
+
+@message
+class ForgetService(Request[Done]):
+    """Forget a service of which nothing is wanted any more."""
+
+    METHOD = "forget_service"
+    ANSWER = Done
+    name: str = field(service_name)
+
+
+@message
+class ServicesAnswer(Answer):
+    """Services from a name on; the page closes at 64 kB."""
+
+    version: int = field(whole())
+    """Goes up when anything of it changes."""
+    services: List[ServiceView] = field(sieve(nested(ServiceView), MOST_SERVICES))
+    more: bool = field(flag, False)
+
+
+@message
+class Services(Request[ServicesAnswer]):
+    """The services of the host, behind a name in their order."""
+
+    METHOD = "services"
+    ANSWER = ServicesAnswer
+    after: str = field(text(63), "")
+
+
+@message
+class ServiceTokenAnswer(Answer):
+    """What the replicas of a service ask for."""
+
+    token: str = field(text(1000))
+
+
+@message
+class ServiceToken(Request[ServiceTokenAnswer]):
+    """The token of a service: who can ask its host for it may call it."""
+
+    METHOD = "service_token"
+    ANSWER = ServiceTokenAnswer
+    name: str = field(service_name)
+
+
+@message
+class ListenersAnswer(Answer):
+    """Where the processes of a job listen: address and port."""
+
+    listeners: List[Tuple[str, int]] = field(sieve(row(text(100), whole(0, 65535)), 10_000))
+
+
+@message
+class Listeners(Request[ListenersAnswer]):
+    """Where the processes of a running job listen."""
+
+    METHOD = "listeners"
+    ANSWER = ListenersAnswer
+    job: str = field(_JOB)
+
+
 REQUESTS: Dict[str, Type[Request[Any]]] = {
     kind.METHOD: kind
     for kind in (
@@ -678,6 +796,7 @@ REQUESTS: Dict[str, Type[Request[Any]]] = {
         *(Changes, Entry, Waits, Watch, Read, StreamSizes, Acknowledge, Received),
         *(Missing, Put, Submit, SubmitMany),
         *(Stop, Resume, Move, Delete, Prune, Annotate, Pause, Queue, ListFolder, Environments, DataSets),
+        *(Serve, ChangeService, RestartService, ForgetService, Services, ServiceToken, Listeners),
     )
 }
 """Each request by its name on the wire."""

@@ -64,6 +64,8 @@ class EndReason(str, enum.Enum):
     SUPERVISOR_DIED = "supervisor_died"
     HOST_REBOOTED = "host_rebooted"
     HOST_REINSTALLED = "host_reinstalled"
+    UNHEALTHY = "unhealthy"
+    EXPOSED = "exposed"
     SUBMIT_INTERRUPTED = "submit_interrupted"
 
 
@@ -83,6 +85,8 @@ STATE_OF_REASON: Dict[EndReason, JobState] = {
     EndReason.HOST_REBOOTED: JobState.LOST,
     EndReason.HOST_REINSTALLED: JobState.LOST,
     EndReason.SUBMIT_INTERRUPTED: JobState.FAILED,
+    EndReason.UNHEALTHY: JobState.FAILED,
+    EndReason.EXPOSED: JobState.FAILED,
 }
 
 

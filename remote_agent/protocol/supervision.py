@@ -12,6 +12,7 @@ from remote_agent.protocol.facts import GpuFacts
 from remote_agent.protocol.jobs import JOB_ID, LONGEST_GRACE
 from remote_agent.protocol.lease import Lease
 from remote_agent.protocol.process_identity import ProcessIdentity
+from remote_agent.protocol.services import Readiness
 from remote_agent.protocol.wire import JsonTable, Message, SparseMessage, TolerantMessage, field, message, nested
 
 PREPARING, RUNNING, ENDED = "preparing", "running", "ended"
@@ -92,6 +93,8 @@ class Report(SparseMessage):
     supervisor: int = field(whole(0, 2**31), 0)
     """The pid of who says it."""
     started_at: Optional[float] = field(optional(moment), None)
+    readiness: Optional[Readiness] = field(optional(nested(Readiness)), None)
+    """Of a replica that runs."""
     end: Optional[AttemptEnd] = field(AttemptEnd.received, None)
     """On the wire its fields stand beside the others."""
 

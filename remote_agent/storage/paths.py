@@ -67,6 +67,21 @@ class JobPaths:
         return AttemptPaths(self.folder, number)
 
 
+class ServicePaths:
+    """The files of one service; it is this account's alone."""
+
+    def __init__(self, root: str, name: str) -> None:
+        self.folder = os.path.join(root, "services", name)
+        self.probes = os.path.join(self.folder, "probes.json")
+        """How its replicas are probed: their supervisors read it again when it changes."""
+        self.token = os.path.join(self.folder, "token")
+        """What its replicas ask of who calls them."""
+
+    def private(self, revision: int) -> str:
+        """Return the file with what each replica of a revision gets as its private file."""
+        return os.path.join(self.folder, f"private-{revision}.json")
+
+
 class Paths:
     """The files of the agent."""
 
@@ -92,6 +107,7 @@ class Paths:
         """What became of tries to build environments: ``environments/places.py``."""
         self.data = os.path.join(root, "data")
         """Data sets that people have sent: ``storage/data_sets.py``."""
+        self.services = os.path.join(root, "services")
         self.tools = os.path.join(root, "tools")
         """Programs that clients have sent: uv."""
         self.interpreters = os.path.join(root, "interpreters")
@@ -116,6 +132,10 @@ class Paths:
     def job(self, job: str) -> JobPaths:
         """Return the files of a job."""
         return JobPaths(self.root, job)
+
+    def service(self, name: str) -> ServicePaths:
+        """Return the files of a service."""
+        return ServicePaths(self.root, name)
 
     def socket_names(self) -> List[bytes]:
         """Return the daemon's abstract socket names, in the order in which they are tried.

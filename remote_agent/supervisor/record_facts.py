@@ -13,6 +13,7 @@ import remote_agent
 from remote_agent.protocol import checks
 from remote_agent.protocol.facts import ControlGroup, Facts
 from remote_agent.protocol.jobs import JobSpec
+from remote_agent.protocol.services import TOKEN_VARIABLE
 from remote_agent.protocol.supervision import StartOrder
 from remote_agent.protocol.wire import JsonTable
 from remote_agent.storage import data_sets, files
@@ -90,7 +91,7 @@ def write(
         driver=order.driver or machine.driver(),
         cuda=order.cuda or None,
         remote=_text(spec.git.get("remote")),
-        variables=telling(env, spec.secrets, _ours(paths, order, used)),
+        variables=telling(env, (*spec.secrets, TOKEN_VARIABLE), _ours(paths, order, used)),
         seed=spec.job_seed,
         deterministic=spec.deterministic,
         data={name: _datum(entry) for name, entry in spec.data.items()},
@@ -133,7 +134,7 @@ def look_again(paths: Paths, job: JobPaths, attempt: AttemptPaths, env: Mapping[
     if not spec.shell:
         python = interpreter.of_command(spec.command, python, cwd, search)
     told, packages = interpreter.look(paths, python, env, cwd, lambda: None) if python else (None, None)
-    variables = telling(env, spec.secrets, (paths.agents,))
+    variables = telling(env, (*spec.secrets, TOKEN_VARIABLE), (paths.agents,))
     changed = Facts(interpreter=told, packages=packages, variables=variables).to_wire()
     _put(attempt.facts, {**early, **{name: changed[name] for name in ("interpreter", "packages", "variables")}})
 

@@ -25,6 +25,7 @@ from remote_agent.protocol import supervision
 from remote_agent.protocol.ends import AttemptEnd, Cause, Usage
 from remote_agent.protocol.errors import AgentError
 from remote_agent.protocol.jobs import JobSpec
+from remote_agent.protocol.services import Readiness
 from remote_agent.protocol.states import EndReason
 from remote_agent.protocol.supervision import Dismissal, Report, StartOrder, StopOrder, SupervisorRecord
 from remote_agent.storage import event_files, files, log_cap, workspace
@@ -32,6 +33,7 @@ from remote_agent.storage.objects import ObjectStore
 from remote_agent.storage.paths import Paths
 from remote_agent.supervisor import distributions, environment, exit_record, record_facts, used_environment
 from remote_agent.supervisor.daemon_link import ORDER_BYTES, DaemonLink, understood
+from remote_agent.supervisor.replica import Replica
 from remote_agent.system import failpoints, processes, spawn_daemon, unix_sockets
 
 if TYPE_CHECKING:
@@ -141,6 +143,7 @@ class _Supervisor:
         self._oom_kills = processes.oom_kills()
         self.selector = selectors.DefaultSelector()
         self.daemons = DaemonLink(listener, self.selector, self._stop, daemon)
+        self.replica: Optional[Replica] = None
         self._wake_on_signals()
 
     def _wake_on_signals(self) -> None:
@@ -184,6 +187,8 @@ class _Supervisor:
         failpoints.point("supervisor.running")
         status, usage = self._wait()
         failpoints.point("supervisor.ended")
+        if self.replica is not None:
+            self.replica.close()
         self._end_leftovers()
         return self._end_of(status, usage)
 
@@ -215,6 +220,10 @@ class _Supervisor:
         env = environment.variables(self.spec, self.order.attempt, self.lease, self.paths, sdk, used.prefix)
         env.update(environment.secrets(self.spec, self.job))
         env[processes.TOKEN_VARIABLE] = self.token
+        if self.spec.is_replica:
+            self.replica = Replica(self.paths, self.spec, self.selector)
+            self.spec = self.replica.filled(self.spec)
+            env.update(self.replica.variables())
         set_up = environment.with_variables_of_setup(env, used.setup, self.spec, used.prefix)
         if set_up is not None:
             env, self.spec = set_up, replace(self.spec, setup="")  # the lines ran when the environment was built
@@ -277,10 +286,22 @@ class _Supervisor:
             self.log_look_at = self._began + _LOG_LOOK_SECONDS
         self.folder_look_at = self._began + _FOLDER_LOOK_SECONDS
         self.daemons.report = Report(supervision.RUNNING, self.pid, os.getpid(), self.started_at)
+        if self.replica is not None:
+            self._look_at_replica(self.replica)
         if self.order.is_brief:
             self.tell_at = self._began + _TELL_AFTER_SECONDS
         else:
             self._tell_all()
+
+    def _look_at_replica(self, replica: Replica) -> None:
+        """Have a replica of a service looked at, and tell the daemon how it is."""
+
+        def tell(readiness: Readiness) -> None:
+            self.daemons.tell(replace(self.daemons.report, readiness=readiness))
+
+        replica.tell = tell
+        replica.give_up = self._end_it
+        replica.begin(self.pid, lambda: processes.members_of_attempt(self.token, self.pid))
 
     def _tell_all(self) -> None:
         """Write down what runs, and tell the daemon."""
@@ -355,6 +376,8 @@ class _Supervisor:
         if self.log_look_at is not None and now >= self.log_look_at:
             log_cap.bound(self.files.log, self.spec.log_limit)
             self.log_look_at = now + _LOG_LOOK_SECONDS
+        if self.replica is not None and self.ended_by is None:
+            self.replica.look(now)
 
     def _look_at_folder(self, now: float) -> None:
         """End an attempt whose folder is gone, whoever removed it: nothing that it writes is kept any more."""
@@ -370,6 +393,8 @@ class _Supervisor:
     def _until_due(self) -> Optional[float]:
         moments = (self.tell_at, self.limit_at, self.kill_at, self.log_look_at, self.folder_look_at)
         due = [moment for moment in moments if moment is not None]
+        if self.replica is not None and self.ended_by is None:
+            due += self.replica.due()
         return max(0.0, min(due) - time.monotonic()) if due else None
 
     def _check_for_stop(self) -> None:

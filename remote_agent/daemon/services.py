@@ -1,0 +1,376 @@
+"""The services of a host: what clients ask of them, and the replicas that follow from it."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+from dataclasses import replace
+from typing import Callable, Dict, List, Set, Tuple
+
+from remote_agent.core import events, replicas
+from remote_agent.core.replicas import Begin
+from remote_agent.core.scheduler import Capacity
+from remote_agent.core.state import HostState, Service
+from remote_agent.core.waits import WaitReasons
+from remote_agent.daemon import admission
+from remote_agent.daemon.admission import NewJob
+from remote_agent.daemon.effects import RemoveService, WriteProbes
+from remote_agent.daemon.ledger import Ledger
+from remote_agent.daemon.lifecycle import Lifecycle
+from remote_agent.daemon.notifications import Notices
+from remote_agent.daemon.requests import Requests
+from remote_agent.protocol import messages, services
+from remote_agent.protocol.errors import Conflict, NotFound
+from remote_agent.protocol.jobs import JobSpec, JobView
+from remote_agent.protocol.services import (
+    CRASH_LOOP,
+    MOST_SERVICES,
+    Readiness,
+    Replica,
+    Revision,
+    RevisionHead,
+    ServiceView,
+)
+from remote_agent.protocol.states import JobState
+from remote_agent.protocol.wire import JsonTable
+from remote_agent.storage import files
+from remote_agent.storage.objects import ObjectStore
+from remote_agent.storage.paths import Paths
+
+_SHOWN_WORDS, _SHOWN_LETTERS = 40, 200
+"""So much of a command is shown in a listing."""
+_PASSES = 2 * services.MOST_REPLICAS
+"""Rounds after which replicas are looked at again at the next turn."""
+
+
+class Services:
+    """What may be asked of services, and what keeps their replicas as they are wanted."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        lifecycle: Lifecycle,
+        requests: Requests,
+        paths: Paths,
+        objects: ObjectStore,
+        notices: Notices,
+        waits: WaitReasons,
+        capacity: Callable[[], Capacity],
+    ) -> None:
+        """Make them.
+
+        Args:
+            ledger: takes what is decided.
+            lifecycle: knows which replicas answer, and restarts them.
+            requests: stops replicas.
+            paths: the agent's files.
+            objects: the snapshots that are here.
+            notices: tells of replicas that do not answer.
+            waits: why replicas wait.
+            capacity: returns what the host has.
+        """
+        self.version = 0
+        """Goes up when a client would see something new of a service."""
+        self._ledger = ledger
+        self._lifecycle = lifecycle
+        self._requests = requests
+        self._paths = paths
+        self._objects = objects
+        self._notices = notices
+        self._waits = waits
+        self._capacity = capacity
+        self._seen: Dict[str, Tuple[object, ...]] = {}
+        """What was last told of each replica."""
+        self._told: Set[Tuple[str, str]] = set()
+        """(replica, event) of the notices that were sent and still hold."""
+
+    @property
+    def _state(self) -> HostState:
+        return self._ledger.state
+
+    @property
+    def are_wanted(self) -> bool:
+        """Whether any replica is wanted: then the agent stays."""
+        return any(service.replicas for service in self._state.services.values())
+
+    # --- what clients ask -----------------------------------------------------------------------------------------
+
+    def serve(self, request: messages.Serve) -> messages.ServiceAnswer:
+        """Have a service as it is asked for; what is so already stays as it is.
+
+        Raises:
+            BadRequest: its specification makes no sense. AgentError: why it cannot be taken.
+        """
+        known = self._state.services.get(request.name)
+        number = max(known.revisions) + 1 if known else 1
+        private = {**(request.private or {})}
+        spec = self._checked(request, number, bool(private))
+        if known is None and len(self._state.services) >= MOST_SERVICES:
+            raise Conflict(f"this host has {MOST_SERVICES} services already")
+        has_changed = known is None or not (
+            services.same(known.revision.spec, spec) and private == self._private(request.name, known.number)
+        )
+        if has_changed:
+            self._keep_files(request.name, number, private)
+            in_place = request.in_place or bool(spec["service"].get("port"))
+            revision = Revision(number, spec, in_place, request.by, self._ledger.clock())
+            self._ledger.record(events.ServiceRevised(request.name, revision))
+        else:
+            assert known is not None
+            number = known.number
+        wanted = (number, request.replicas, request.probes)
+        if known is None or has_changed or (known.number, known.replicas, known.probes) != wanted:
+            self._want(request.name, *wanted, by=request.by)
+            has_changed = True
+        return messages.ServiceAnswer(self.view(request.name), has_changed)
+
+    def _checked(self, request: messages.Serve, number: int, private: bool) -> JsonTable:
+        """Return the specification of a revision, without the id of a job.
+
+        Raises:
+            BadRequest: it makes no sense. AgentError: the host cannot run it.
+        """
+        wire = {**request.spec, "job": "new", "kind": services.KIND, "private": private}
+        wire["service"] = {**wire.get("service", {}), "name": request.name, "revision": number}
+        spec = JobSpec.from_wire(wire)
+        spec.check()
+        admission.check([NewJob(spec)], self._state, self._capacity(), self._paths, self._objects)
+        sparse = spec.to_wire()
+        del sparse["job"]
+        return sparse
+
+    def _keep_files(self, name: str, number: int, private: JsonTable) -> None:
+        """Keep the token and what each replica of a revision gets, before the revision is accepted."""
+        paths = self._paths.service(name)
+        os.makedirs(paths.folder, 0o700, exist_ok=True)
+        if not os.path.exists(paths.token):
+            files.write_bytes(paths.token, secrets.token_urlsafe(32).encode())
+        files.write_bytes(paths.private(number), json.dumps(private).encode())
+
+    def change(self, request: messages.ChangeService) -> messages.ServiceAnswer:
+        """Have another number of replicas, or another revision.
+
+        Raises:
+            NotFound: there is no such service, or revision.
+        """
+        service = self._service(request.name)
+        number = service.number if request.revision is None else request.revision
+        if number not in service.revisions:
+            there = ", ".join(map(str, sorted(service.revisions)))
+            raise NotFound(f"service {request.name} has no revision {number}; there are: {there}")
+        count = service.replicas if request.replicas is None else request.replicas
+        if (number, count) == (service.number, service.replicas):
+            return messages.ServiceAnswer(self.view(request.name), changed=False)
+        port = service.revisions[number].spec.get("service", {}).get("port")
+        if port and count > 1:
+            raise Conflict(f"service {request.name} listens on port {port}: it can have one replica")
+        self._want(request.name, number, count, service.probes, request.by)
+        return messages.ServiceAnswer(self.view(request.name))
+
+    def restart(self, request: messages.RestartService) -> messages.ServiceAnswer:
+        """End what runs of a service; each replica begins its next attempt.
+
+        Raises:
+            NotFound: there is no such service. Conflict: it is stopped.
+        """
+        service = self._service(request.name)
+        if not service.replicas:
+            raise Conflict(f"service {request.name} is stopped; foundations service scale {request.name} 1 starts it")
+        for job in sorted(self._state.replicas.get(request.name, ())):
+            self._lifecycle.restart(job, request.by)
+        self._ledger.is_urgent = True  # what was decided is carried out behind a commit
+        self.version += 1
+        return messages.ServiceAnswer(self.view(request.name))
+
+    def forget(self, name: str) -> None:
+        """Forget a service of which nothing is wanted.
+
+        Raises:
+            NotFound: there is no such service. Conflict: it is not stopped, or has not ended yet.
+        """
+        service = self._service(name)
+        if service.replicas or self._state.replicas.get(name):
+            raise Conflict(f"service {name} runs; foundations service stop {name} stops it")
+        self._ledger.record(events.ServiceRemoved(name))
+        self._ledger.later(RemoveService(name))
+        self.version += 1
+
+    def token(self, name: str) -> str:
+        """Return what the replicas of a service ask of who calls them.
+
+        Raises:
+            NotFound: there is no such service.
+        """
+        self._service(name)
+        try:
+            with open(self._paths.service(name).token, encoding="ascii") as file:
+                return file.read(1000).strip()
+        except (OSError, ValueError):
+            raise NotFound(f"the token of service {name} is not on this host any more") from None
+
+    def _service(self, name: str) -> Service:
+        service = self._state.services.get(name)
+        if service is None:
+            raise NotFound(f"there is no service {name} on this host")
+        return service
+
+    def _want(self, name: str, number: int, count: int, probes: services.Probes, by: str) -> None:
+        self._ledger.record(events.ServiceWanted(name, number, count, probes, by, self._ledger.clock()))
+        self._ledger.later(WriteProbes(name, probes))
+        self.version += 1
+
+    def _private(self, name: str, number: int) -> JsonTable:
+        kept = files.read_json(self._paths.service(name).private(number))
+        return kept if isinstance(kept, dict) else {}
+
+    # --- what follows from it -------------------------------------------------------------------------------------
+
+    def resume(self) -> None:
+        """After a start: write again what supervisors read, and remove what belongs to no service."""
+        for name, service in self._state.services.items():
+            self._ledger.perform(WriteProbes(name, service.probes))
+        known = self._state.services
+        for name in os.listdir(self._paths.services) if os.path.isdir(self._paths.services) else ():
+            if name not in known:
+                self._ledger.perform(RemoveService(name))
+
+    def advance(self) -> None:
+        """Begin and end replicas as it is due."""
+        for _ in range(_PASSES):
+            actions = replicas.due(self._state, self._ready())
+            for action in actions:
+                if isinstance(action, Begin):
+                    self._begin(action)
+                else:
+                    self._requests.end_replica(action.job, action.why)
+            if not actions:
+                break
+
+    def notice(self) -> bool:
+        """Take note of what has become of replicas, and tell whoever wants to know; return whether anything has."""
+        seen: Dict[str, Tuple[object, ...]] = {}
+        for jobs in self._state.replicas.values():
+            for job in jobs:
+                view = self._state.jobs[job]
+                readiness = self._readiness(view)
+                seen[job] = (view.seq, readiness.ready, readiness.why)
+                self._tell(view, readiness)
+        if seen == self._seen:
+            return False
+        self._seen = seen
+        self.version += 1
+        return True
+
+    def _begin(self, action: Begin) -> None:
+        """Submit a further replica."""
+        revision = self._state.services[action.service].revision
+        name = replicas.name_of(action.service, action.place)
+        now = self._ledger.clock()
+        spec = JobSpec.from_wire({**revision.spec, "job": os.urandom(6).hex(), "name": name, "created_at": now})
+        private = self._private(action.service, revision.number) if spec.private else None
+        self._ledger.accepting([spec.job] if private else [])
+        admission.keep_private([NewJob(spec, private)], self._paths)
+        self._ledger.record(events.Submitted(spec.job, spec))
+
+    def _tell(self, view: JobView, readiness: Readiness) -> None:
+        """Notify of a replica that answered and does no longer, and of one that fails again and again."""
+        job = view.spec.job
+        was_ready = self._seen.get(job, (0, False, ""))[1]
+        if readiness.ready:
+            self._told.discard((job, "unready"))
+        elif was_ready and not view.stop_requested_by:
+            self._send(view, "unready", readiness.why or _last_words(view) or view.state.value)
+        failures = replicas.failures(view)
+        if failures < CRASH_LOOP:
+            self._told.discard((job, "crash_loop"))
+        elif view.state is JobState.QUEUED:
+            self._send(view, "crash_loop", f"{failures} attempts in a row failed: {_last_words(view)}")
+
+    def _send(self, view: JobView, event: str, words: str) -> None:
+        if (view.spec.job, event) not in self._told:
+            self._told.add((view.spec.job, event))
+            self._notices.tell(view, event, words)
+
+    # --- what clients see -----------------------------------------------------------------------------------------
+
+    def _ready(self) -> Set[str]:
+        jobs = (job for names in self._state.replicas.values() for job in names)
+        return {job for job in jobs if self._readiness(self._state.jobs[job]).ready}
+
+    def _readiness(self, view: JobView) -> Readiness:
+        return self._lifecycle.readiness.get((view.spec.job, view.attempt), _NOTHING)
+
+    def page(self, after: str, room: int) -> Tuple[List[ServiceView], bool]:
+        """Return the services behind a name up to some bytes, and whether there are more."""
+        page: List[ServiceView] = []
+        for name in sorted(self._state.services):
+            if name > after:
+                view = self.view(name)
+                room -= len(json.dumps(view.to_wire()))
+                if room < 0 and page:
+                    return page, True
+                page.append(view)
+        return page, False
+
+    def view(self, name: str) -> ServiceView:
+        """Return a service as clients see it."""
+        service = self._state.services[name]
+        spec = service.revision.spec
+        views = [self._state.jobs[job] for job in self._state.replicas.get(name, ())]
+        return ServiceView(
+            name=name,
+            revision=service.number,
+            replicas=service.replicas,
+            owner=str(spec.get("owner", "")),
+            project=str(spec.get("project", "")),
+            by=service.by,
+            at=service.at,
+            probes=service.probes,
+            access=services.access_of(spec),
+            revisions=[_head(revision) for _, revision in sorted(service.revisions.items())],
+            running=[self._replica(view) for view in sorted(views, key=lambda view: view.spec.name)],
+        )
+
+    def _replica(self, view: JobView) -> Replica:
+        readiness = self._readiness(view)
+        if view.stop_requested_by:
+            readiness = replace(readiness, ready=False, why="it is ending")
+        return Replica(
+            job=view.spec.job,
+            revision=view.spec.serving.revision,
+            state=view.state.value,
+            attempt=view.attempt,
+            reason=self._reason(view),
+            restarts_at=self._state.pausing.get(view.spec.job),
+            failures=replicas.failures(view),
+            started_at=view.started_at,
+            gpus=list(view.gpus),
+            readiness=readiness,
+        )
+
+    def _reason(self, view: JobView) -> str:
+        """Return why a replica does not run, in words; empty when it does."""
+        if view.state is not JobState.QUEUED:
+            return ""
+        if view.spec.job in self._state.pausing:
+            return _last_words(view)
+        wait = self._waits.by_job.get(view.spec.job)
+        return wait.words if wait is not None else "is about to start"
+
+
+_NOTHING = Readiness()
+
+
+def _last_words(view: JobView) -> str:
+    """Return how the last attempt of a replica ended."""
+    if not view.attempts:
+        return ""
+    last = view.attempts[-1]
+    words = last.reason or last.reason_code or last.state
+    return f"{words}: {last.cause.words}" if last.cause and last.cause.words else words
+
+
+def _head(revision: Revision) -> RevisionHead:
+    words = [str(word)[:_SHOWN_LETTERS] for word in revision.spec.get("command", ())[:_SHOWN_WORDS]]
+    return RevisionHead(revision.number, words, revision.by, revision.at)

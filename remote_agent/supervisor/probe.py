@@ -1,0 +1,117 @@
+"""One probe of a server: a connection, and an HTTP request where there is a path; nothing here waits.
+
+The answer's first line is all that is read: RFC 9112, section 4.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import selectors
+import socket
+import time
+from typing import Callable, Optional, Tuple, Union
+
+_STATUS = re.compile(rb"HTTP/1\.[01] (\d{3})(?: |\r?\n)")
+_MOST_BYTES = 4096
+"""A first line is not longer."""
+Place = Union[str, Tuple[str, int]]
+"""Path of a Unix socket, or address and port."""
+
+
+class Probe:
+    """A probe on its way; ``done`` is called once, with an HTTP status, 0 for a connection, or why there is neither."""
+
+    def __init__(
+        self,
+        selector: selectors.BaseSelector,
+        place: Place,
+        path: str,
+        token: str,
+        timeout: float,
+        done: Callable[[int, str], None],
+    ) -> None:
+        """Begin.
+
+        Args:
+            selector: calls the data of what is ready.
+            place: where the server listens.
+            path: what to ask for; "" to connect only.
+            token: goes with the request, as ``Authorization: Bearer``.
+            timeout: seconds for all of it.
+            done: takes (status, words): words are "" where there was an answer.
+        """
+        self.deadline = time.monotonic() + timeout
+        self._selector = selector
+        self._timeout = timeout
+        self._path, self._token = path, token
+        self._done: Optional[Callable[[int, str], None]] = done
+        self._answer = b""
+        family = socket.AF_UNIX if isinstance(place, str) else _family(place[0])
+        self._socket = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
+        error = self._socket.connect_ex(place)
+        if error in (0, _IN_PROGRESS):
+            selector.register(self._socket, selectors.EVENT_WRITE, self._connected)
+        else:
+            self._end(0, f"it takes no connection ({os.strerror(error)})")
+
+    def check(self, now: float) -> None:
+        """Give up when the time is over."""
+        if self._done is not None and now >= self.deadline:
+            self._end(0, f"probe timed out after {self._timeout:g} s")
+
+    def cancel(self) -> None:
+        """End it without a result."""
+        self._done = None
+        self._close()
+
+    def _connected(self) -> None:
+        error = self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        if error:
+            return self._end(0, f"it takes no connection ({os.strerror(error)})")
+        if not self._path:
+            return self._end(0, "")
+        bearer = f"Authorization: Bearer {self._token}\r\n" if self._token else ""
+        request = f"GET {self._path} HTTP/1.1\r\nHost: localhost\r\n{bearer}Connection: close\r\n\r\n"
+        try:
+            self._socket.send(request.encode("ascii"))  # a fresh socket's buffer has room for all of it
+        except OSError as problem:
+            return self._end(0, f"it closed the connection ({problem.strerror})")
+        self._selector.modify(self._socket, selectors.EVENT_READ, self._readable)
+
+    def _readable(self) -> None:
+        try:
+            data = self._socket.recv(_MOST_BYTES)
+        except BlockingIOError:
+            return
+        except OSError as problem:
+            return self._end(0, f"it closed the connection ({problem.strerror})")
+        self._answer += data
+        status = _STATUS.match(self._answer)
+        if status:
+            return self._end(int(status[1]), "")
+        if not data:
+            return self._end(0, "it closed the connection without an answer")
+        if b"\n" in self._answer or len(self._answer) > _MOST_BYTES:
+            return self._end(0, "what it answered is not HTTP")
+
+    def _end(self, status: int, words: str) -> None:
+        done, self._done = self._done, None
+        self._close()
+        if done is not None:
+            done(status, words)
+
+    def _close(self) -> None:
+        try:
+            self._selector.unregister(self._socket)
+        except (KeyError, ValueError):
+            pass  # it was never registered, or is closed already
+        self._socket.close()
+
+
+_IN_PROGRESS = errno.EINPROGRESS
+
+
+def _family(address: str) -> socket.AddressFamily:
+    return socket.AF_INET6 if ":" in address else socket.AF_INET

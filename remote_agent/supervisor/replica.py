@@ -1,0 +1,277 @@
+"""A replica of a service, looked at by its supervisor: where it listens, whether it answers, whether it is alive.
+
+All of it happens in the supervisor's own loop, so that a laptop or a daemon that is gone changes nothing.
+"""
+
+from __future__ import annotations
+
+import os
+import selectors
+import shutil
+import stat
+import tempfile
+import time
+from dataclasses import replace
+from typing import Callable, Dict, List, Optional, Tuple
+
+from remote_agent.protocol import services
+from remote_agent.protocol.errors import AgentError, BadRequest
+from remote_agent.protocol.jobs import JobSpec
+from remote_agent.protocol.services import Probes, Readiness
+from remote_agent.protocol.states import EndReason
+from remote_agent.storage import files
+from remote_agent.storage.paths import Paths, ServicePaths
+from remote_agent.supervisor.probe import Place, Probe
+from remote_agent.system import processes, sockets
+from remote_agent.system.sockets import Listener
+
+_STARTUP_PERIOD = 0.5
+"""Seconds between two looks until it is ready for the first time, at least."""
+_STARTUP_SHARE = 0.05
+"""And at least this share of the time for which it has been waited."""
+_READY_MISSES, _LIVE_MISSES = 2, 3
+"""Probes in a row that fail before it counts as not ready, and as dead: both within three periods."""
+_LONGEST_SOCKET_PATH = 100
+"""A Unix socket's address has 108 bytes, unix(7)."""
+_OF_THE_CLIENT = (401, 403)
+"""It answers; whether we may see more is not the question."""
+
+
+class Replica:
+    """What one attempt of a replica needs to be reached, and how it is."""
+
+    def __init__(self, paths: Paths, spec: JobSpec, selector: selectors.BaseSelector) -> None:
+        """Choose where it is to listen.
+
+        Args:
+            paths: the agent's files.
+            spec: its job.
+            selector: of the supervisor; calls the data of what is ready.
+        Raises:
+            AgentError: its token is gone.
+        """
+        self._serving = spec.serving
+        self._files: ServicePaths = paths.service(self._serving.name)
+        self._selector = selector
+        self._token = _token(self._files, self._serving.name)
+        self._socket, self._socket_folder = "", ""
+        self._port = 0
+        if services.takes_socket(spec.command):
+            self._socket, self._socket_folder = _socket_path(self._files.folder, spec.job)
+        else:
+            self._port = self._serving.port or sockets.free_port()
+        self.readiness = Readiness()
+        self._probes, self._probes_changed = Probes(), 0.0
+        self._probe: Optional[Probe] = None
+        self._members: Callable[[], List[int]] = list
+        self._pid = 0
+        self._began = self._due_at = 0.0
+        self._was_ready = False
+        self._ready_misses = self._live_misses = self._stopped_looks = 0
+        self.tell: Callable[[Readiness], None] = lambda readiness: None
+        """Called when what is known of it has changed."""
+        self.give_up: Callable[[EndReason, str], None] = lambda reason, words: None
+        """Called when it is to be ended, and why."""
+
+    def variables(self) -> Dict[str, str]:
+        """Return the variables that it finds."""
+        return self._serving.environment(self._port, self._socket, self._token)
+
+    def filled(self, spec: JobSpec) -> JobSpec:
+        """Return the specification with the placeholders of its command filled."""
+        return replace(spec, command=services.fill(spec.command, self._port, self._socket))
+
+    def begin(self, pid: int, members: Callable[[], List[int]]) -> None:
+        """Begin to look: its process runs.
+
+        Args:
+            pid: of its main process.
+            members: returns the pids of all its processes.
+        """
+        self._pid, self._members = pid, members
+        self._began = self._due_at = time.monotonic()
+        self._say(Readiness(warming=True))
+
+    def due(self) -> List[float]:
+        """Return when it has to be looked at, on the monotonic clock; nothing before it runs."""
+        if not self._pid:
+            return []
+        return [self._due_at, self._probe.deadline] if self._probe is not None else [self._due_at]
+
+    def look(self, now: float) -> None:
+        """Look at it, if that is due."""
+        if self._probe is not None:
+            self._probe.check(now)
+        if not self._pid or now < self._due_at:
+            return
+        self._read_probes()
+        self._due_at = now + self._pause(now)
+        listeners = sockets.listening(self._members())
+        why_not = self._why_it_ends(now, listeners)
+        if why_not is not None:
+            return self._end(*why_not)
+        if self._probe is None:
+            place = self._place(listeners)
+            if place:
+                self._ask(place)
+            else:
+                self._missed("it listens nowhere" + ("" if self._was_ready else " yet"), at_once=True)
+
+    def _pause(self, now: float) -> float:
+        """Return the seconds until the next look: short ones until it is ready for the first time."""
+        if self._was_ready:
+            return self._probes.period
+        return min(self._probes.period, max(_STARTUP_PERIOD, _STARTUP_SHARE * (now - self._began)))
+
+    def close(self) -> None:
+        """Stop looking; its socket goes."""
+        self._pid = 0
+        if self._probe is not None:
+            self._probe.cancel()
+            self._probe = None
+        if self._socket_folder:
+            shutil.rmtree(self._socket_folder, ignore_errors=True)
+        elif self._socket:
+            try:
+                os.unlink(self._socket)
+            except OSError:
+                pass  # it has removed it itself
+
+    # --- what it must not do --------------------------------------------------------------------------------------
+
+    def _why_it_ends(self, now: float, listeners: List[Listener]) -> Optional[Tuple[EndReason, str]]:
+        """Return why it cannot stay; None where it can."""
+        exposed = [one for one in listeners if not one.is_loopback]
+        if exposed and not self._serving.open_to_network:
+            where = ", ".join(f"{one.address}:{one.port}" for one in exposed[:3])
+            words = f"it listens on {where}, beyond this host: bind it to 127.0.0.1, or serve it with --open-to-network"
+            return EndReason.EXPOSED, words
+        if not self._was_ready and now - self._began > self._probes.startup:
+            why = f": {self.readiness.why}" if self.readiness.why else ""
+            return EndReason.UNHEALTHY, f"it was not ready within {self._probes.startup:g} s{why}"
+        self._stopped_looks = self._stopped_looks + 1 if processes.is_stopped(self._pid) else 0
+        if self._stopped_looks >= _LIVE_MISSES:
+            return EndReason.UNHEALTHY, "it was stopped (SIGSTOP) and did not go on"
+        if self._stopped_looks:
+            self._say(Readiness(why="it is stopped (SIGSTOP)"))
+        return None
+
+    def _end(self, reason: EndReason, words: str) -> None:
+        self._pid = 0
+        self._say(Readiness(why=words))
+        self.give_up(reason, words)
+
+    # --- whether it answers ---------------------------------------------------------------------------------------
+
+    def _place(self, listeners: List[Listener]) -> Place:
+        """Return where it listens; "" for nowhere. A port that another process has taken is nowhere."""
+        if self._socket:
+            return self._socket if _is_socket(self._socket) else ""
+        return next(((one.reachable_at, one.port) for one in listeners if one.port == self._port), "")
+
+    def _ask(self, place: Place) -> None:
+        """Probe it: for readiness, and where its liveness has a path of its own, for that after it."""
+
+        def answered(status: int, words: str) -> None:
+            self._probe = None
+            if words:
+                self._missed(words)
+            elif status >= 400 and status not in _OF_THE_CLIENT:
+                self._missed(f"{self._probes.ready} answered {status}", at_once=True)
+            else:
+                self._answered(place)
+            if self._probes.live and self._pid:
+                self._ask_for_life(place)
+
+        self._begin_probe(place, self._probes.ready, answered)
+
+    def _ask_for_life(self, place: Place) -> None:
+        def answered(status: int, words: str) -> None:
+            self._probe = None
+            self._live_misses = self._live_misses + 1 if words else 0
+            if self._live_misses >= _LIVE_MISSES and self._was_ready:
+                self._end(EndReason.UNHEALTHY, f"{self._probes.live} was not answered {_LIVE_MISSES} times: {words}")
+
+        self._begin_probe(place, self._probes.live, answered)
+
+    def _begin_probe(self, place: Place, path: str, answered: Callable[[int, str], None]) -> None:
+        has_answered = []
+
+        def done(status: int, words: str) -> None:
+            has_answered.append(True)
+            answered(status, words)
+
+        probe = Probe(self._selector, place, path, self._token, self._probes.timeout, done)
+        if not has_answered:
+            self._probe = probe
+
+    def _answered(self, place: Place) -> None:
+        self._was_ready = True
+        self._ready_misses = 0
+        if self._stopped_looks:
+            return  # the kernel takes connections for it
+        if isinstance(place, str):
+            self._say(Readiness(ready=True, socket=place))
+        else:
+            self._say(Readiness(ready=True, address=place[0], port=place[1]))
+
+    def _missed(self, why: str, at_once: bool = False) -> None:
+        """Take note that it is not ready.
+
+        Args:
+            why: in words.
+            at_once: it says so itself; a probe that only failed changes nothing alone.
+        """
+        self._ready_misses += 1
+        if not self._was_ready:
+            self._say(Readiness(warming=True, why=why))
+        elif at_once or self._ready_misses >= _READY_MISSES:
+            self._say(Readiness(why=why))
+
+    def _say(self, now: Readiness) -> None:
+        """Say how it is; since when, and where it was last, are kept."""
+        last = self.readiness
+        is_new = (last.ready, last.warming) != (now.ready, now.warming) or not last.since
+        since = time.time() if is_new else last.since
+        places = (now.address or last.address, now.port or last.port, now.socket or last.socket)
+        said = Readiness(now.ready, now.warming, now.why, since, *places)
+        if said != last:
+            self.readiness = said
+            self.tell(said)
+
+    def _read_probes(self) -> None:
+        """Read how it is probed, if that has changed; what makes no sense is left as it was."""
+        try:
+            changed = os.stat(self._files.probes).st_mtime
+        except OSError:
+            return
+        if changed != self._probes_changed:
+            self._probes_changed = changed
+            try:
+                self._probes = Probes.from_wire(files.read_json(self._files.probes), "probes")
+            except BadRequest:
+                return
+
+
+def _token(paths: ServicePaths, name: str) -> str:
+    try:
+        with open(paths.token, encoding="ascii") as file:
+            return file.read(1000).strip()
+    except (OSError, ValueError):
+        raise AgentError(f"the token of service {name} is not on this host any more; serve it again") from None
+
+
+def _socket_path(folder: str, job: str) -> Tuple[str, str]:
+    """Return where a Unix socket is to be, and the folder that was made for it; "" where that is the service's own."""
+    path = os.path.join(folder, f"{job}.sock")
+    if len(os.fsencode(path)) <= _LONGEST_SOCKET_PATH:
+        return path, ""
+    made = tempfile.mkdtemp(prefix="foundations-")  # 0700
+    return os.path.join(made, "service.sock"), made
+
+
+def _is_socket(path: str) -> bool:
+    try:
+        return stat.S_ISSOCK(os.stat(path).st_mode)
+    except OSError:
+        return False
