@@ -137,6 +137,19 @@ class ProjectName(click.ParamType[str]):
         return [CompletionItem(_for_shell(name)) for name in names if name.startswith(incomplete)]
 
 
+class ServiceName(click.ParamType[str]):
+    """A service: NAME, or NAME@HOST."""
+
+    name = "service"
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        from foundations_tui.store import services
+
+        with _quiet_reader() as conn:
+            names = [] if conn is None else [row.name for row in services.services(conn)]
+        return [CompletionItem(name) for name in dict.fromkeys(names) if name.startswith(incomplete)]
+
+
 @contextlib.contextmanager
 def _quiet_reader() -> Iterator[sqlite3.Connection | None]:
     """Give the store to a completion; one that fails completes nothing and says nothing."""

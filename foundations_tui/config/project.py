@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from foundations_tui.config import toml
 from foundations_tui.config.hosts import HostConfig
-from foundations_tui.config.schema import ProjectFile, RuntimeTable
+from foundations_tui.config.schema import ProjectFile, RuntimeTable, ServiceTable
 from foundations_tui.config.toml import Document
 from foundations_tui.config.values import data_table, env_table, notify_of
 from foundations_tui.errors import ConfigError
@@ -63,6 +63,8 @@ class ProjectConfig:
     tensorboard: bool = False
     """Whether TensorBoard's event files of a job are brought and read as metrics when it has ended."""
     runtime: Runtime = Runtime()
+    services: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """What [services.NAME] says, by name and by the names of ``serve``'s options; "command" is a list of words."""
     unknown: tuple[ConfigError, ...] = ()
     """What is wrong with keys that nobody knows: no job is submitted with them."""
 
@@ -126,8 +128,22 @@ def _project(document: Document) -> ProjectConfig:
         patterns=_patterns(document, file.metrics.patterns),
         tensorboard=file.metrics.tensorboard,
         runtime=_runtime(document, file.runtime),
+        services={
+            name: _service(document, name, table, document.table["services"][name])
+            for name, table in file.services.items()
+        },
         unknown=tuple(toml.unknown_keys(document, ProjectFile)),
     )
+
+
+def _service(document: Document, name: str, table: ServiceTable, written: dict[str, Any]) -> dict[str, Any]:
+    """Return what is said of a service, without what is not."""
+    if not table.command:
+        raise document.error(("services", name, "command"), f"service {name} has no command")
+    kept = {key: getattr(table, key) for key in written if key in ServiceTable.__struct_fields__}
+    if "env" in kept:
+        kept["env"] = env_table(document, kept["env"], "services", name, "env")
+    return kept
 
 
 def _runtime(document: Document, table: RuntimeTable) -> Runtime:

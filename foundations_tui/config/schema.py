@@ -11,10 +11,10 @@ from foundations_tui.config.toml import setting
 
 _MOST_JOBS = 100_000
 _MOST_MEGABYTES = 1 << 40
-End = Literal["completed", "failed", "stopped", "lost"]
-ENDS = ("completed", "failed", "stopped", "lost")
+End = Literal["completed", "failed", "stopped", "lost", "unready", "crash_loop"]
+ENDS = ("completed", "failed", "stopped", "lost", "unready", "crash_loop")
 Event = Literal["completed", "failed", "stopped", "lost", "stalled"]
-EVENTS = (*ENDS, "stalled")
+EVENTS = (*ENDS[:4], "stalled")
 TERMINALS = ("auto", "osc9", "osc777", "off")
 """How the terminal is asked to notify: as it is known to take it, by one of two sequences, not at all."""
 _TEXT = "a string"
@@ -37,7 +37,9 @@ class NotifyTable(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
 
     url: Url = ""
     command: Command = ""
-    on: Annotated[list[End] | None, setting("Which ends.", f"a list of {', '.join(ENDS)}")] = None
+    on: Annotated[
+        list[End] | None, setting("Which ends of jobs, and what of services.", f"a list of {', '.join(ENDS)}")
+    ] = None
 
 
 class HostTable(msgspec.Struct, frozen=True, kw_only=True):
@@ -149,6 +151,44 @@ class RuntimeTable(msgspec.Struct, frozen=True, kw_only=True):
     ship: Annotated[bool, setting("Whether wheels are fetched here and sent to the host.", _SWITCH)] = False
 
 
+_AMOUNT = "a number, or a text like 20G"
+_TIME = "a number of seconds, or a text like 10m"
+_WHOLE = "a whole number"
+
+
+class ServiceTable(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A service of the project: what ``foundations serve NAME`` runs, with the options of that verb."""
+
+    command: Annotated[
+        list[str],
+        setting("Its words; {port} or {socket} is filled in.", 'a list of words: ["vllm", "serve"]'),
+    ]
+    shell: Annotated[bool, setting("Whether it is run by /bin/sh.", _SWITCH)] = False
+    host: Annotated[str, setting("Where it runs.", _TEXT)] = ""
+    replicas: Annotated[int | None, setting("How many of it.", "a whole number from 1", ge=1)] = None
+    gpus: Annotated[int | None, setting("Whole GPUs of each replica.", _WHOLE)] = None
+    gpu_memory: Annotated[str | int | None, setting("A share of each GPU's memory.", _AMOUNT)] = None
+    cpus: Annotated[int | None, setting("CPU slots of each replica.", "a whole number from 1", ge=1)] = None
+    ram: Annotated[str | int | None, setting("Memory that each replica reserves.", _AMOUNT)] = None
+    priority: Annotated[int | None, setting("Higher goes first.", _WHOLE)] = None
+    env: Variables = msgspec.field(default_factory=dict)
+    params: Annotated[dict[str, Any], setting("Parameters.", _TABLE)] = msgspec.field(default_factory=dict)
+    secrets: Annotated[list[str], setting("Variables of your shell, recorded nowhere.", _STRINGS)] = msgspec.field(
+        default_factory=list
+    )
+    grace: Annotated[str | float | None, setting("Time between its stop signal and KILL.", _TIME)] = None
+    log_limit: Annotated[str | int | None, setting("Most that its log takes on the host.", _AMOUNT)] = None
+    port: Annotated[int | None, setting("The port on its host; else any free one.", _WHOLE)] = None
+    ready: Annotated[str, setting("HTTP path that answers below 400 when it is ready.", _TEXT)] = ""
+    live: Annotated[str, setting("HTTP path: three misses restart it.", _TEXT)] = ""
+    startup: Annotated[str | float | None, setting("Time until it has to be ready.", _TIME)] = None
+    probe_every: Annotated[str | float | None, setting("Time between two probes.", _TIME)] = None
+    probe_timeout: Annotated[str | float | None, setting("Time that an answer may take.", _TIME)] = None
+    token_env: Annotated[str, setting("Variable in which its command looks for the token.", _TEXT)] = ""
+    open_on_host: Annotated[bool, setting("Whether all users of the host may reach it.", _SWITCH)] = False
+    open_to_network: Annotated[bool, setting("Whether it may listen beyond its host.", _SWITCH)] = False
+
+
 class ProjectFile(msgspec.Struct, frozen=True, kw_only=True):
     """foundations.toml, or [tool.foundations] in pyproject.toml: what holds for a project's jobs."""
 
@@ -161,6 +201,9 @@ class ProjectFile(msgspec.Struct, frozen=True, kw_only=True):
     notify: NotifyTable = msgspec.field(default_factory=NotifyTable)
     metrics: MetricsTable = msgspec.field(default_factory=MetricsTable)
     runtime: RuntimeTable = msgspec.field(default_factory=RuntimeTable)
+    services: Annotated[dict[str, ServiceTable], setting("Its services, by name.", _TABLE)] = msgspec.field(
+        default_factory=dict
+    )
 
 
 class AppNotifyTable(msgspec.Struct, frozen=True, kw_only=True):

@@ -243,3 +243,23 @@ def m009_locks(db: Any) -> None:
     """The locks that environments were built from, once per hash: nothing of an old job is resolved again."""
     db.execute("CREATE TABLE locks (hash TEXT PRIMARY KEY, text TEXT) WITHOUT ROWID")
     db.execute("PRAGMA user_version = 9")
+
+
+@migrations()
+def m010_services(db: Any) -> None:
+    """The services of hosts; what jobs went through, and when; what hosts used, a line a minute after a day."""
+    db.execute("CREATE TABLE services (host TEXT, name TEXT, view TEXT, PRIMARY KEY (host, name)) WITHOUT ROWID")
+    db.execute(
+        "CREATE TABLE connections (name TEXT, host TEXT, port INTEGER UNIQUE, PRIMARY KEY (name, host)) WITHOUT ROWID"
+    )
+    db.execute(
+        "CREATE TABLE transitions (host TEXT, journal TEXT, seq INTEGER, time REAL, job TEXT, attempt INTEGER,"
+        " state TEXT, reason_code TEXT, place INTEGER, PRIMARY KEY (host, journal, seq)) WITHOUT ROWID"
+    )
+    db.execute("CREATE INDEX idx_transitions_job ON transitions (job, time)")
+    db.execute("CREATE INDEX idx_transitions_time ON transitions (time)")
+    db.execute(
+        "CREATE TABLE host_minutes (host TEXT, time REAL, count INTEGER, load TEXT, ram TEXT, disk_free TEXT,"
+        " gpus TEXT, PRIMARY KEY (host, time)) WITHOUT ROWID"
+    )
+    db.execute("PRAGMA user_version = 10")

@@ -11,7 +11,6 @@ import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import MappingProxyType
 
 from foundations_tui import __version__
 from foundations_tui.config import toml
@@ -80,6 +79,68 @@ def submit_all(
         FoundationsError: why not; then nothing runs and nothing is left to be sent. When several hosts are involved,
             what the ones before have accepted is stopped.
     """
+    plan = _plan(session, requests, progress, frozen)
+    submitted: dict[int, SubmittedJob] = {}
+    try:
+        for host in dict.fromkeys(plan.hosts):
+            mine = [number for number, name in enumerate(plan.hosts) if name == host]
+            parcel = _parcel(session, [requests[n] for n in mine], plan, host, progress)
+            submitted.update(zip(mine, _submit_to(session, parcel, progress), strict=True))
+    except FoundationsError:
+        _call_back(session, submitted.values())
+        raise
+    return [submitted[number] for number in range(len(requests))]
+
+
+def parcel_of(session: Session, request: JobRequest, progress: Progress = SILENT) -> Parcel:
+    """Return what would go to the host of one job; nothing has been sent yet.
+
+    Raises:
+        FoundationsError: why it cannot run.
+    """
+    plan = _plan(session, [request], progress, None)
+    parcel = _parcel(session, [request], plan, plan.hosts[0], progress)
+    _check(session, parcel)
+    return parcel
+
+
+def ship(session: Session, agent: Agent, parcel: Parcel, progress: Progress = SILENT) -> shipping.Shipment:
+    """Send a host what it lacks of a parcel; return how much that was.
+
+    Raises:
+        HostError: the connection was lost.
+    """
+    progress.stage(f"asking {parcel.host} what it lacks")
+    shipped = shipping.ship(agent, session.store, parcel.frozen, progress)
+    if parcel.files:
+        shipping.ship_files(agent, parcel.files, progress)
+    return shipped
+
+
+@dataclass(frozen=True)
+class Parcel:
+    """What goes to one host: what is to run, its code, and what its environment is built of."""
+
+    host: str
+    specs: list[JobSpec]
+    private: JsonTable
+    """What is kept on the host only, and not in the specifications."""
+    frozen: Snapshot
+    files: Mapping[str, bytes | Path]
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """Where some jobs of one project go."""
+
+    project: ProjectConfig
+    private: JsonTable
+    frozen: Snapshot
+    hosts: list[str]
+    """One a job."""
+
+
+def _plan(session: Session, requests: list[JobRequest], progress: Progress, frozen: Snapshot | None) -> _Plan:
     first = requests[0]
     project = _checked_project(session, requests)
     if not first.code_of:
@@ -91,22 +152,17 @@ def submit_all(
     progress.stage("connecting" if host_choice == "any" else f"connecting to {host_choice}")
     early.join()
     hosts = placement.choose(session, host_choice, [_need(request) for request in requests], frozen)
-    submitted: dict[int, SubmittedJob] = {}
-    try:
-        for host in dict.fromkeys(hosts):
-            mine = [number for number, name in enumerate(hosts) if name == host]
-            prepared = environment.for_jobs(session, [requests[n] for n in mine], project, frozen, host, progress)
-            secret = {**private, **prepared.private}
-            specs = [
-                make_spec(session, requests[n], project, frozen, host, bool(secret), of_job)
-                for n, of_job in zip(mine, prepared.jobs, strict=True)
-            ]
-            accepted = _submit_to(session, host, specs, secret, frozen, progress, prepared.files)
-            submitted.update(zip(mine, accepted, strict=True))
-    except FoundationsError:
-        _call_back(session, submitted.values())
-        raise
-    return [submitted[number] for number in range(len(requests))]
+    return _Plan(project, private, frozen, hosts)
+
+
+def _parcel(session: Session, requests: list[JobRequest], plan: _Plan, host: str, progress: Progress) -> Parcel:
+    prepared = environment.for_jobs(session, requests, plan.project, plan.frozen, host, progress)
+    private = {**plan.private, **prepared.private}
+    specs = [
+        make_spec(session, request, plan.project, plan.frozen, host, bool(private), of_job)
+        for request, of_job in zip(requests, prepared.jobs, strict=True)
+    ]
+    return Parcel(host, specs, private, plan.frozen, prepared.files)
 
 
 @dataclass(frozen=True)
@@ -238,25 +294,26 @@ def _ship_again(session: Session, frozen: Snapshot, agent: Agent) -> None:
     shipping.ship(agent, session.store, frozen, SILENT)
 
 
-def _submit_to(
-    session: Session,
-    host: str,
-    specs: list[JobSpec],
-    private: JsonTable,
-    frozen: Snapshot,
-    progress: Progress,
-    files: Mapping[str, bytes | Path],
-) -> list[SubmittedJob]:
-    _refuse_if_newer(session.agent(host))
-    for spec in specs:
-        _refuse_after_elsewhere(session, spec, host)
+def _submit_to(session: Session, parcel: Parcel, progress: Progress) -> list[SubmittedJob]:
+    _check(session, parcel)
+    writes.add_intents(session.store, parcel.specs, parcel.host, own_identity())
+    return _send(session, parcel.specs, parcel.host, parcel.private, parcel, progress)
+
+
+def _check(session: Session, parcel: Parcel) -> None:
+    """Refuse what its host would refuse, and keep the code here.
+
+    Raises:
+        UsageError: it makes no sense. HostRefused: the agent there is newer.
+    """
+    _refuse_if_newer(session.agent(parcel.host))
+    for spec in parcel.specs:
+        _refuse_after_elsewhere(session, spec, parcel.host)
         try:
             spec.check()
         except BadRequest as error:
             raise UsageError(str(error)) from None
-    shadows.hold(frozen.shadow, {spec.snapshot for spec in specs})
-    writes.add_intents(session.store, specs, host, own_identity())
-    return _send(session, specs, host, private, frozen, progress, files)
+    shadows.hold(parcel.frozen.shadow, {spec.snapshot for spec in parcel.specs})
 
 
 def _need(request: JobRequest) -> placement.Need:
@@ -424,9 +481,8 @@ def _send(
     specs: list[JobSpec],
     host: str,
     private: JsonTable,
-    frozen: Snapshot | None,
+    parcel: Parcel | None,
     progress: Progress,
-    files: Mapping[str, bytes | Path] = MappingProxyType({}),
 ) -> list[SubmittedJob]:
     """Ship (unless it is there) and submit, over dropped connections; the ids make sending twice harmless."""
     sent, answered = threading.Event(), threading.Event()
@@ -434,13 +490,10 @@ def _send(
     """Each fits into one message; what comes in several is called back when one is refused."""
 
     def attempt(agent: Agent) -> list[SubmittedJob]:
-        if frozen is None or (sent.is_set() and _has_job(agent, specs[0].job)):
+        if parcel is None or (sent.is_set() and _has_job(agent, specs[0].job)):
             shipped = shipping.Shipment(0, 0)
         else:
-            progress.stage(f"asking {host} what it lacks")
-            shipped = shipping.ship(agent, session.store, frozen, progress)
-            if files:
-                shipping.ship_files(agent, files, progress)
+            shipped = ship(session, agent, parcel, progress)
         progress.stage(f"submitting to {host}")
         sent.set()
         accepted: list[tuple[str, int, float, float]] = []
@@ -463,6 +516,7 @@ def _send(
         if len(views) > _MOST_LOGGED:
             count = len(views) - _MOST_LOGGED
             _log.info("%d more submitted with them", count, extra={"action": "submit", "host": host})
+        frozen = parcel.frozen if parcel is not None else None
         return [SubmittedJob(view, host, frozen, shipped) for view in views]
 
     try:

@@ -25,7 +25,7 @@ from foundations_tui.errors import (
 from foundations_tui.hosts.agent import Agent, Promise
 from foundations_tui.ingest import event_metrics, log_patterns
 from foundations_tui.session import Session
-from foundations_tui.store import queries, write_annotations, write_facts, write_streams, writes
+from foundations_tui.store import queries, services, write_annotations, write_facts, write_streams, writes
 from foundations_tui.store.db import Store
 from foundations_tui.store.process_identity import is_running
 from foundations_tui.store.rows import JobRow
@@ -35,6 +35,7 @@ from remote_agent.protocol.errors import BadRequest
 from remote_agent.protocol.framing import PAGE_BYTES
 from remote_agent.protocol.jobs import JobView
 from remote_agent.protocol.resources import Resources
+from remote_agent.protocol.services import ServiceView
 from remote_agent.protocol.wire import JsonTable
 from remote_agent.storage import log_cap
 
@@ -62,6 +63,7 @@ class HostSync:
         self._agent = agent
         self._host = agent.host.name
         self._waits_version = -1
+        self._services_version = -1
         self._resources: Resources | None = None
         self._facts_came = True
         """Whether lists of packages may be missing."""
@@ -89,6 +91,8 @@ class HostSync:
                     break
         if page.waits_version not in (None, self._waits_version):
             self._pull_waits()
+        if page.services_version not in (None, self._services_version):
+            self._pull_services()
         unknown = {job for job, _ in writes.intents(self._store, self._host)}
         for job in unknown.intersection(dead):
             writes.fail_intent(self._store, job)
@@ -148,6 +152,22 @@ class HostSync:
             after = following
         writes.put_waits(self._store, self._host, groups, estimates)
         self._waits_version = version
+
+    def _pull_services(self) -> None:
+        """Learn which services the host has, and how they are."""
+        views: list[ServiceView] = []
+        after = ""
+        while True:
+            answer = self._agent.call(messages.Services(after))
+            views += answer.services
+            last = answer.services[-1].name if answer.services else ""
+            if not answer.more:
+                break
+            if last <= after:
+                raise self._endless("its list of services")
+            after = last
+        services.put_services(self._store, self._host, views)
+        self._services_version = answer.version
 
     def push_annotations(self) -> None:
         """Send the host the annotations that were made of its jobs here.
@@ -279,7 +299,7 @@ class HostSync:
     def ask_for_news(self) -> Promise[messages.WatchAnswer]:
         """Ask the host to answer when a job changes or a stream grows, or after half a minute."""
         _, seq = writes.cursor(self._store, self._host)
-        return self._agent.ask(messages.Watch(seq, self._waits_version, _WATCH_SECONDS))
+        return self._agent.ask(messages.Watch(seq, self._waits_version, self._services_version, _WATCH_SECONDS))
 
     def take_news(self, asked: Promise[messages.WatchAnswer]) -> None:
         """Wait for that answer and note which streams grew.

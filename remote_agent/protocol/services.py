@@ -50,7 +50,8 @@ class Probes(Message):
     """How it is found out whether a replica is ready and alive; changed without a restart."""
 
     ready: str = field(text(2000, _HTTP_PATH, "an HTTP path that begins with /"), "")
-    """Answered with a status below 400 when it is ready; "" for: it takes connections."""
+    """Answered with a status below 400 when it is ready; "" where any answer at / will do, or, of what speaks no HTTP,
+    a connection."""
     live: str = field(text(2000, _HTTP_PATH, "an HTTP path that begins with /"), "")
     """Answered at all while it is alive; "" where only a stopped process counts as dead."""
     startup: float = field(number(1, 86400), 600.0)

@@ -11,7 +11,7 @@ import re
 import selectors
 import socket
 import time
-from typing import Callable, Optional, Tuple, Union
+from typing import Callable, NamedTuple, Optional, Tuple, Union
 
 _STATUS = re.compile(rb"HTTP/1\.[01] (\d{3})(?: |\r?\n)")
 _MOST_BYTES = 4096
@@ -20,8 +20,18 @@ Place = Union[str, Tuple[str, int]]
 """Path of a Unix socket, or address and port."""
 
 
+class Outcome(NamedTuple):
+    """What came of a probe."""
+
+    connected: bool
+    status: int = 0
+    """Of HTTP; 0 where there was no answer."""
+    why: str = ""
+    """Why there was none, in words."""
+
+
 class Probe:
-    """A probe on its way; ``done`` is called once, with an HTTP status, 0 for a connection, or why there is neither."""
+    """A probe on its way; ``done`` is called once."""
 
     def __init__(
         self,
@@ -30,23 +40,24 @@ class Probe:
         path: str,
         token: str,
         timeout: float,
-        done: Callable[[int, str], None],
+        done: Callable[[Outcome], None],
     ) -> None:
         """Begin.
 
         Args:
             selector: calls the data of what is ready.
             place: where the server listens.
-            path: what to ask for; "" to connect only.
+            path: what to ask for.
             token: goes with the request, as ``Authorization: Bearer``.
             timeout: seconds for all of it.
-            done: takes (status, words): words are "" where there was an answer.
+            done: takes what came of it.
         """
         self.deadline = time.monotonic() + timeout
         self._selector = selector
         self._timeout = timeout
         self._path, self._token = path, token
-        self._done: Optional[Callable[[int, str], None]] = done
+        self._done: Optional[Callable[[Outcome], None]] = done
+        self._is_connected = False
         self._answer = b""
         family = socket.AF_UNIX if isinstance(place, str) else _family(place[0])
         self._socket = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
@@ -70,8 +81,7 @@ class Probe:
         error = self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
         if error:
             return self._end(0, f"it takes no connection ({os.strerror(error)})")
-        if not self._path:
-            return self._end(0, "")
+        self._is_connected = True
         bearer = f"Authorization: Bearer {self._token}\r\n" if self._token else ""
         request = f"GET {self._path} HTTP/1.1\r\nHost: localhost\r\n{bearer}Connection: close\r\n\r\n"
         try:
@@ -100,7 +110,7 @@ class Probe:
         done, self._done = self._done, None
         self._close()
         if done is not None:
-            done(status, words)
+            done(Outcome(self._is_connected, status, words))
 
     def _close(self) -> None:
         try:

@@ -21,7 +21,7 @@ from remote_agent.protocol.services import Probes, Readiness
 from remote_agent.protocol.states import EndReason
 from remote_agent.storage import files
 from remote_agent.storage.paths import Paths, ServicePaths
-from remote_agent.supervisor.probe import Place, Probe
+from remote_agent.supervisor.probe import Outcome, Place, Probe
 from remote_agent.system import processes, sockets
 from remote_agent.system.sockets import Listener
 
@@ -66,7 +66,7 @@ class Replica:
         self._members: Callable[[], List[int]] = list
         self._pid = 0
         self._began = self._due_at = 0.0
-        self._was_ready = False
+        self._was_ready = self._speaks_http = False
         self._ready_misses = self._live_misses = self._stopped_looks = 0
         self.tell: Callable[[Readiness], None] = lambda readiness: None
         """Called when what is known of it has changed."""
@@ -172,37 +172,50 @@ class Replica:
     def _ask(self, place: Place) -> None:
         """Probe it: for readiness, and where its liveness has a path of its own, for that after it."""
 
-        def answered(status: int, words: str) -> None:
+        def answered(outcome: Outcome) -> None:
             self._probe = None
-            if words:
-                self._missed(words)
-            elif status >= 400 and status not in _OF_THE_CLIENT:
-                self._missed(f"{self._probes.ready} answered {status}", at_once=True)
+            self._speaks_http = self._speaks_http or outcome.status > 0
+            why_not = self._why_not_ready(outcome)
+            if why_not:
+                self._missed(why_not, at_once=outcome.status > 0)
             else:
                 self._answered(place)
             if self._probes.live and self._pid:
                 self._ask_for_life(place)
 
-        self._begin_probe(place, self._probes.ready, answered)
+        self._begin_probe(place, self._probes.ready or "/", answered)
+
+    def _why_not_ready(self, outcome: Outcome) -> str:
+        """Return why a probe says that it is not ready; "" where it is.
+
+        Where no path was named, any answer will do, and of a server that has never spoken HTTP, a connection.
+        """
+        if not self._probes.ready:
+            is_enough = outcome.status or (outcome.connected and not self._speaks_http)
+            return "" if is_enough else outcome.why
+        if outcome.status >= 400 and outcome.status not in _OF_THE_CLIENT:
+            return f"{self._probes.ready} answered {outcome.status}"
+        return outcome.why
 
     def _ask_for_life(self, place: Place) -> None:
-        def answered(status: int, words: str) -> None:
+        def answered(outcome: Outcome) -> None:
             self._probe = None
-            self._live_misses = self._live_misses + 1 if words else 0
+            self._live_misses = self._live_misses + 1 if outcome.why else 0
             if self._live_misses >= _LIVE_MISSES and self._was_ready:
-                self._end(EndReason.UNHEALTHY, f"{self._probes.live} was not answered {_LIVE_MISSES} times: {words}")
+                words = f"{self._probes.live} was not answered {_LIVE_MISSES} times: {outcome.why}"
+                self._end(EndReason.UNHEALTHY, words)
 
         self._begin_probe(place, self._probes.live, answered)
 
-    def _begin_probe(self, place: Place, path: str, answered: Callable[[int, str], None]) -> None:
-        has_answered = []
+    def _begin_probe(self, place: Place, path: str, answered: Callable[[Outcome], None]) -> None:
+        outcomes: List[Outcome] = []
 
-        def done(status: int, words: str) -> None:
-            has_answered.append(True)
-            answered(status, words)
+        def done(outcome: Outcome) -> None:
+            outcomes.append(outcome)
+            answered(outcome)
 
         probe = Probe(self._selector, place, path, self._token, self._probes.timeout, done)
-        if not has_answered:
+        if not outcomes:  # there may be one at once
             self._probe = probe
 
     def _answered(self, place: Place) -> None:

@@ -1,0 +1,215 @@
+"""The verb service: what is done with services that are there."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+import click
+
+from foundations_tui.cli import output
+from foundations_tui.cli.params import ServiceName, connecting, json_option, say
+from foundations_tui.cli.stderr import tell
+from foundations_tui.text import humanize
+from foundations_tui.text.sanitize import one_line
+
+if TYPE_CHECKING:
+    from foundations_tui.session import Session
+    from foundations_tui.store.services import ServiceRow
+    from remote_agent.protocol.services import ServiceView
+
+
+name_argument = click.argument("name", type=ServiceName())
+_others_option = click.option("--others", is_flag=True, help="Also services of other people.")
+_wait_option = click.option("--wait", is_flag=True, help="Wait until it is as it is wanted.")
+
+
+@click.group()
+def service() -> None:
+    """Services: what stays up on hosts and answers requests.
+
+    \b
+      foundations serve NAME -- COMMAND      begins one, or changes it
+      foundations connect NAME               reaches it
+      foundations logs -f NAME               the logs of its replicas
+    """
+
+
+@service.command("list")
+@json_option
+@connecting
+def list_(session: Session, as_json: bool) -> int:
+    """List the services of all hosts, and how they are."""
+    from foundations_tui.services import operations, state
+
+    rows, errors = operations.listing(session)
+    for error in errors.values():
+        tell(error)
+    now = time.time()
+    if as_json:
+        output.print_json([operations.to_json(row, now) for row in rows])
+    elif rows:
+        cells = [
+            [
+                row.name,
+                row.host,
+                str(row.view.revision),
+                f"{state.ready_count(row.view)}/{row.view.replicas}",
+                _how(row, now),
+            ]
+            for row in rows
+        ]
+        output.print_table(("SERVICE", "HOST", "REVISION", "READY", "HOW IT IS"), cells)
+    else:
+        say("no host has a service; foundations serve -- COMMAND begins one")
+    return 0
+
+
+def _how(row: ServiceRow, now: float) -> str:
+    from foundations_tui.services import state
+
+    words = one_line(state.words(row.view, now))
+    if row.unreachable_since is not None:
+        words = f"out of reach since {humanize.clock(row.unreachable_since, now)}; before: {words}"
+    return words
+
+
+@service.command()
+@name_argument
+@json_option
+@connecting
+def show(session: Session, name: str, as_json: bool) -> int:
+    """Show one service: its replicas, its revisions, and who may reach it."""
+    from foundations_tui.services import operations, state
+
+    row = operations.fresh(session, name)
+    now = time.time()
+    if as_json:
+        output.print_json(operations.to_json(row, now))
+        return 0
+    view = row.view
+    click.echo(f"{view.name} on {row.host}: {_how(row, now)}")
+    click.echo(f"owner      {one_line(view.owner or 'unknown')}, project {one_line(view.project)}")
+    click.echo(f"reached by {state.access_words(view, row.host)}")
+    ready = view.probes.ready or "/"
+    click.echo(f"probed at  {ready} every {view.probes.period:g} s, within {view.probes.timeout:g} s")
+    if view.running:
+        click.echo()
+        cells = [
+            [
+                replica.job[:6],
+                str(replica.revision),
+                str(replica.attempt),
+                _listens_at(replica.readiness.address, replica.readiness.port, replica.readiness.socket),
+                one_line(state.replica_words(replica, now)),
+            ]
+            for replica in view.running
+        ]
+        output.print_table(("REPLICA", "REVISION", "ATTEMPT", "LISTENS AT", "HOW IT IS"), cells)
+    click.echo()
+    cells = [
+        [
+            f"{head.number}{' *' if head.number == view.revision else ''}",
+            humanize.ago(head.at, now) if head.at else "",
+            one_line(head.by),
+            humanize.command(head.command),
+        ]
+        for head in reversed(view.revisions)
+    ]
+    output.print_table(("REVISION", "BEGUN", "BY", "COMMAND"), cells)
+    return 0
+
+
+def _listens_at(address: str, port: int, socket: str) -> str:
+    if socket:
+        return one_line(socket)
+    return f"{f'[{address}]' if ':' in address else address}:{port}" if address else ""
+
+
+@service.command()
+@name_argument
+@click.argument("replicas", type=click.IntRange(0, 100))
+@_others_option
+@_wait_option
+@connecting
+def scale(session: Session, name: str, replicas: int, others: bool, wait: bool) -> int:
+    """Have this many replicas of a service; 0 stops it."""
+    from foundations_tui.jobs.ownership import actor_of
+    from foundations_tui.services import operations
+
+    row = operations.fresh(session, name)
+    view = operations.scale(session, actor_of(session.hosts, others), row, replicas)
+    return _say_and_wait(session, row, view, f"{row.name}: {humanize.plural(replicas, 'replica')} wanted", wait)
+
+
+@service.command()
+@name_argument
+@_others_option
+@click.option("--forget", is_flag=True, help="Forget it, too, when it has ended: its revisions and its token.")
+@connecting
+def stop(session: Session, name: str, others: bool, forget: bool) -> int:
+    """Stop a service: each replica gets its stop signal, and KILL after its grace time. It stays listed."""
+    from foundations_tui.jobs.ownership import actor_of
+    from foundations_tui.services import operations
+
+    row = operations.fresh(session, name)
+    actor = actor_of(session.hosts, others)
+    operations.scale(session, actor, row, 0)
+    if forget:
+        operations.wait_until_ready(session, row.host, row.name, lambda words: say(f"{row.name}: {words}"))
+        operations.forget(session, actor, row)
+        say(f"{row.name} is forgotten")
+    else:
+        say(f"{row.name} is being stopped; foundations service scale {row.name} 1 starts it again")
+    return 0
+
+
+@service.command()
+@name_argument
+@_others_option
+@_wait_option
+@connecting
+def restart(session: Session, name: str, others: bool, wait: bool) -> int:
+    """End what runs of a service and begin it again, all replicas at once."""
+    from foundations_tui.jobs.ownership import actor_of
+    from foundations_tui.services import operations
+
+    row = operations.fresh(session, name)
+    view = operations.restart(session, actor_of(session.hosts, others), row)
+    return _say_and_wait(session, row, view, f"{row.name} begins again", wait)
+
+
+@service.command()
+@name_argument
+@click.option("--revision", default=None, type=click.IntRange(1), help="Which one (default: the one before).")
+@_others_option
+@_wait_option
+@connecting
+def rollback(session: Session, name: str, revision: int | None, others: bool, wait: bool) -> int:
+    """Go back to an earlier revision of a service."""
+    from foundations_tui.jobs.ownership import actor_of
+    from foundations_tui.services import operations
+
+    row = operations.fresh(session, name)
+    view = operations.use_revision(session, actor_of(session.hosts, others), row, revision)
+    return _say_and_wait(session, row, view, f"{row.name} goes to revision {view.revision}", wait)
+
+
+@service.command()
+@name_argument
+@connecting
+def token(session: Session, name: str) -> int:
+    """Print what a service asks of who calls it (Authorization: Bearer TOKEN)."""
+    from foundations_tui.services import operations
+
+    click.echo(operations.token(session, operations.fresh(session, name)))
+    return 0
+
+
+def _say_and_wait(session: Session, row: ServiceRow, view: ServiceView, words: str, wait: bool) -> int:
+    from foundations_tui.services import operations
+
+    say(words)
+    if wait and view.replicas:
+        operations.wait_until_ready(session, row.host, row.name, lambda told: say(f"{row.name}: {one_line(told)}"))
+    return 0

@@ -1,0 +1,305 @@
+"""What is done with services: serve, change, restart, stop; each returns what came of it and never prints or asks."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from foundations_tui import __version__
+from foundations_tui.config import locations
+from foundations_tui.config.hosts import owner_name
+from foundations_tui.errors import FoundationsError, HostUnreachable, NotFoundError, UsageError
+from foundations_tui.hosts.agent import Agent
+from foundations_tui.jobs import on_hosts
+from foundations_tui.jobs.ownership import Actor
+from foundations_tui.services import state
+from foundations_tui.services.request import ServiceRequest
+from foundations_tui.session import Session
+from foundations_tui.store import services as rows
+from foundations_tui.store.services import ServiceRow
+from foundations_tui.submit import pipeline
+from foundations_tui.submit.progress import SILENT, Progress
+from foundations_tui.sync import pull
+from remote_agent.protocol import messages
+from remote_agent.protocol.services import KIND, Replica, ServiceView, Serving
+from remote_agent.protocol.wire import JsonTable
+
+_LOOK_SECONDS = 0.5
+"""Seconds between two looks at a service that is waited for."""
+_TRIES = 3
+"""Attempts in a row that fail before nobody waits any longer."""
+
+
+@dataclass(frozen=True)
+class Served:
+    """A service that its host has accepted."""
+
+    host: str
+    view: ServiceView
+    changed: bool
+    """Whether it was not so before."""
+    missing: str
+    """What keeps its agent from being started at boot, in words; "" for nothing."""
+
+
+def serve(session: Session, request: ServiceRequest, progress: Progress = SILENT) -> Served:
+    """Have a service as it is asked for, on the working tree as it is now; what is so already stays as it is.
+
+    Args:
+        session: the client's.
+        request: what to serve.
+        progress: gets the progress.
+    Raises:
+        FoundationsError: why not; then what ran before runs on.
+    """
+    parcel = pipeline.parcel_of(session, request.job, progress)
+    host = parcel.host
+    serving = _with_access(session, request, host)
+    spec = dataclasses.replace(parcel.specs[0], kind=KIND, service=serving.to_wire())
+    wanted = messages.Serve(
+        request.name,
+        spec.to_wire(),
+        request.replicas,
+        request.probes,
+        owner_name(session.hosts),
+        parcel.private or None,
+        request.in_place,
+        version=__version__,
+    )
+
+    def send(agent: Agent) -> messages.ServiceAnswer:
+        pipeline.ship(session, agent, parcel, progress)
+        progress.stage(f"serving on {host}")
+        return agent.call(wanted, timeout=120)
+
+    _refuse_somebody_elses(session, request.name, host)
+    answer = session.retrying(host, send)
+    rows.put_service(session.store, host, answer.service)
+    missing = _start_at_boot(session, host) if answer.changed else ""
+    return Served(host, answer.service, answer.changed, missing)
+
+
+def _with_access(session: Session, request: ServiceRequest, host: str) -> Serving:
+    """Return what the specification says of the service, with who may reach it.
+
+    Raises:
+        UsageError: anybody with an account on the host could call it, and nobody has asked for that. This machine is
+            one's own.
+    """
+    if not state.is_open(request.job.command, request.serving):
+        return request.serving
+    if not request.serving.open_on_host and not session.hosts.host(host).is_local:
+        raise UsageError(
+            f"{request.name} would be open to all users of {host}: nothing says that it asks for a token",
+            "--open-on-host allows that; --token-env NAME names the variable in which it looks for its token"
+            " ($FOUNDATIONS_SERVICE_TOKEN has it, too); {socket} in its command is a Unix socket that is yours alone",
+        )
+    return dataclasses.replace(request.serving, open_on_host=True)
+
+
+def _refuse_somebody_elses(session: Session, name: str, host: str) -> None:
+    """Refuse to take over a service of another person."""
+    pull.catch_up(session, host, streams=False)
+    mine = owner_name(session.hosts)
+    for row in rows.services(session.store.conn, host):
+        if row.name == name and row.view.replicas and row.view.owner not in ("", mine):
+            raise UsageError(f"{host} has a service {name} of {row.view.owner} already", "give yours another name")
+
+
+def _start_at_boot(session: Session, host: str) -> str:
+    """Have the agent of a host started at boot; return what is missing for that, in words."""
+    if session.hosts.host(host).is_local and locations.home() is not None:
+        return ""  # a trial of ours touches nothing else of this machine
+    try:
+        return on_hosts.set_autostart(session, host, True)[1]
+    except FoundationsError as error:
+        return str(error).removeprefix(f"{host}: ")
+
+
+def fresh(session: Session, name: str, host: str = "") -> ServiceRow:
+    """Return a service as its host knows it now; as of the last contact, which is said, when that is out of reach.
+
+    Raises:
+        NotFoundError: there is none. UsageError: several hosts have one.
+    """
+    try:
+        row = rows.service(session.store.conn, name, host)
+    except NotFoundError:  # another client may have begun it
+        pull.catch_up_all(session, [host] if host else list(session.hosts.hosts), streams=False)
+        return rows.service(session.store.conn, name, host)
+    try:
+        pull.catch_up(session, row.host, streams=False)
+    except HostUnreachable as error:
+        session.say(f"warning: {error}; this is as of the last contact")
+    return rows.service(session.store.conn, row.name, row.host)
+
+
+def listing(session: Session) -> tuple[list[ServiceRow], dict[str, FoundationsError]]:
+    """Return the services of all hosts, and what went wrong with those that could not be asked."""
+    errors = pull.catch_up_all(session, list(session.hosts.hosts), streams=False)
+    return rows.services(session.store.conn), errors
+
+
+def scale(session: Session, actor: Actor, row: ServiceRow, replicas: int) -> ServiceView:
+    """Have another number of replicas; none stops the service.
+
+    Raises:
+        UsageError: it is somebody else's. HostError: its host is out of reach.
+    """
+    _check(actor, row)
+    return _answered(session, row, messages.ChangeService(row.name, actor.owner, replicas=replicas))
+
+
+def use_revision(session: Session, actor: Actor, row: ServiceRow, number: int | None) -> ServiceView:
+    """Have an earlier revision; the one before the current one where none is named.
+
+    Raises:
+        UsageError: it is somebody else's, or there is no earlier one. HostError: its host is out of reach.
+    """
+    _check(actor, row)
+    if number is None:
+        earlier = [head.number for head in row.view.revisions if head.number < row.view.revision]
+        if not earlier:
+            raise UsageError(f"service {row.name} has no revision before {row.view.revision}")
+        number = max(earlier)
+    return _answered(session, row, messages.ChangeService(row.name, actor.owner, revision=number))
+
+
+def restart(session: Session, actor: Actor, row: ServiceRow) -> ServiceView:
+    """End all that runs of a service, so that it begins again.
+
+    Raises:
+        UsageError: it is somebody else's. FoundationsError: it is stopped. HostError: its host is out of reach.
+    """
+    _check(actor, row)
+    return _answered(session, row, messages.RestartService(row.name, actor.owner))
+
+
+def forget(session: Session, actor: Actor, row: ServiceRow) -> None:
+    """Forget a service that is stopped.
+
+    Raises:
+        UsageError: it is somebody else's. FoundationsError: it runs. HostError: its host is out of reach.
+    """
+    _check(actor, row)
+    session.ask(row.host, messages.ForgetService(row.name))
+    rows.forget_service(session.store, row.host, row.name)
+
+
+def token(session: Session, row: ServiceRow) -> str:
+    """Return what the replicas of a service ask of who calls them.
+
+    Raises:
+        HostError: its host is out of reach.
+    """
+    return session.ask(row.host, messages.ServiceToken(row.name)).token
+
+
+def _check(actor: Actor, row: ServiceRow) -> None:
+    if not actor.others and row.view.owner not in ("", actor.owner):
+        raise UsageError(f"service {row.name} belongs to {row.view.owner}, not to {actor.owner}", "--others allows it")
+
+
+def _answered(
+    session: Session, row: ServiceRow, request: messages.ChangeService | messages.RestartService
+) -> ServiceView:
+    view: ServiceView = session.ask(row.host, request).service
+    rows.put_service(session.store, row.host, view)
+    return view
+
+
+def wait_until_ready(
+    session: Session, host: str, name: str, told: Callable[[str], None], seconds: float | None = None
+) -> ServiceView:
+    """Wait until the wanted replicas of the wanted revision answer, and none of an earlier one runs.
+
+    Args:
+        session: the client's.
+        host: where.
+        name: the service's.
+        told: takes how it is, in words, each time that changes.
+        seconds: how long at most; None for as long as it takes.
+    Raises:
+        FoundationsError: it was stopped, or fails again and again. HostError: its host is out of reach.
+    """
+    deadline = None if seconds is None else time.monotonic() + seconds
+    last: object = None
+    while True:
+        answer = session.ask(host, messages.Services(_before(name)))
+        view = next((one for one in answer.services if one.name == name), None)
+        if view is None:
+            raise NotFoundError(f"there is no service {name} on {host} any more")
+        rows.put_service(session.store, host, view)
+        words, news = state.words(view, time.time()), state.without_times(view)
+        if news != last:
+            told(words)
+            last = news
+        if state.is_settled(view):
+            return view
+        if not view.replicas:
+            raise FoundationsError(f"service {name} was stopped by {view.by or 'somebody'}")
+        _raise_if_hopeless(host, name, view)
+        if deadline is not None and time.monotonic() > deadline:
+            raise FoundationsError(f"service {name} is not ready: {words}")
+        time.sleep(_LOOK_SECONDS)
+
+
+def _before(name: str) -> str:
+    """Return a name behind which a page begins with another one."""
+    return name[:-1] + chr(ord(name[-1]) - 1) + "~" if name else ""
+
+
+def _raise_if_hopeless(host: str, name: str, view: ServiceView) -> None:
+    failing = [one for one in view.running if one.revision == view.revision and one.failures >= _TRIES]
+    if failing:
+        one = failing[0]
+        old = [other for other in view.running if other.revision != view.revision]
+        kept = f"; revision {old[0].revision} goes on" if old else ""
+        raise FoundationsError(
+            f"service {name} on {host} fails again and again: {one.reason or one.readiness.why}{kept}",
+            f"foundations logs {one.job[:6]} shows why; it is tried again with growing pauses",
+        )
+
+
+def to_json(row: ServiceRow, now: float) -> JsonTable:
+    """Return a service as ``--json`` prints it."""
+    view = row.view
+    return {
+        "service": view.name,
+        "host": row.host,
+        "state": state.code(view),
+        "words": state.words(view, now),
+        "revision": view.revision,
+        "replicas": view.replicas,
+        "ready": state.ready_count(view),
+        "access": view.access,
+        "owner": view.owner,
+        "project": view.project,
+        "changed_by": view.by,
+        "changed_at": view.at or None,
+        "unreachable_since": row.unreachable_since,
+        "probes": view.probes.to_wire(),
+        "revisions": [head.to_wire() for head in view.revisions],
+        "running": [_replica_json(replica, now) for replica in view.running],
+    }
+
+
+def _replica_json(replica: Replica, now: float) -> JsonTable:
+    readiness = replica.readiness
+    return {
+        "job": replica.job,
+        "revision": replica.revision,
+        "state": replica.state,
+        "attempt": replica.attempt,
+        "ready": readiness.ready,
+        "words": state.replica_words(replica, now),
+        "failures": replica.failures,
+        "restarts_at": replica.restarts_at,
+        "started_at": replica.started_at,
+        "gpus": replica.gpus,
+        "address": readiness.address or None,
+        "port": readiness.port or None,
+        "socket": readiness.socket or None,
+    }

@@ -1,0 +1,108 @@
+"""How a service is, in a word and in words. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from foundations_tui.text import humanize
+from remote_agent.protocol.services import (
+    CRASH_LOOP,
+    SOCKET,
+    TOKEN_VARIABLE,
+    Replica,
+    ServiceView,
+    Serving,
+)
+
+
+def ready_count(view: ServiceView) -> int:
+    """Return how many replicas answer, of whatever revision."""
+    return sum(1 for replica in view.running if replica.readiness.ready)
+
+
+def is_settled(view: ServiceView) -> bool:
+    """Return whether it is as it is wanted: the replicas of the wanted revision answer, and no other runs."""
+    current = [replica for replica in view.running if replica.revision == view.revision]
+    ready = sum(1 for replica in current if replica.readiness.ready)
+    return ready == view.replicas == len(view.running)
+
+
+def code(view: ServiceView) -> str:
+    """Return how it is, in a word: "ready", "partly ready", "warming", "rolling", "not ready", "failing", "stopped"."""
+    if not view.replicas:
+        return "stopping" if view.running else "stopped"
+    if is_settled(view):
+        return "ready"
+    current = [replica for replica in view.running if replica.revision == view.revision]
+    if any(replica.failures >= CRASH_LOOP for replica in current):
+        return "failing"
+    if len(current) < len(view.running):
+        return "rolling"
+    if ready_count(view):
+        return "partly ready"
+    if any(replica.readiness.warming or replica.state == "preparing" for replica in current):
+        return "warming"
+    return "waiting" if all(replica.state == "queued" for replica in current) else "not ready"
+
+
+def words(view: ServiceView, now: float) -> str:
+    """Return how it is, in words: what keeps it from being ready comes with it.
+
+    Args:
+        view: the service.
+        now: seconds since the epoch.
+    """
+    state = code(view)
+    if state in ("stopped", "stopping"):
+        return state
+    count = f"{ready_count(view)}/{view.replicas} ready"
+    if state == "ready":
+        return count if view.replicas > 1 else "ready"
+    current = [replica for replica in view.running if replica.revision == view.revision]
+    why = next((replica_words(replica, now) for replica in current if not replica.readiness.ready), "")
+    old = [replica for replica in view.running if replica.revision != view.revision]
+    if state == "failing" and old:
+        return f"revision {view.revision} fails, {_revisions(old)} goes on: {why}"
+    if state == "rolling":
+        done = sum(1 for replica in current if replica.readiness.ready)
+        return f"rolling to revision {view.revision}, {done}/{view.replicas}" + (f": {why}" if why else "")
+    return f"{count}: {why}" if view.replicas > 1 and why else why or count
+
+
+def _revisions(replicas: Sequence[Replica]) -> str:
+    return "revision " + ", ".join(map(str, sorted({replica.revision for replica in replicas})))
+
+
+def without_times(view: ServiceView) -> object:
+    """Return what there is to tell of a service, without what a clock alone changes."""
+    told = [
+        (one.job, one.state, one.failures, one.reason, one.readiness.ready, one.readiness.why) for one in view.running
+    ]
+    return code(view), told
+
+
+def replica_words(replica: Replica, now: float) -> str:
+    """Return how a replica is, in words."""
+    if replica.restarts_at is not None:
+        left = humanize.duration(max(0.0, replica.restarts_at - now))
+        times = "" if replica.failures < 2 else f" (failed {replica.failures} times in a row)"
+        return f"begins again in {left}{times}: {replica.reason}"
+    if replica.state == "queued":
+        return replica.reason or "waits"
+    return replica.readiness.words(now) or replica.state
+
+
+def is_open(command: Sequence[str], serving: Serving) -> bool:
+    """Return whether nothing says that a command keeps others away: neither a token nor a Unix socket."""
+    if serving.token_env or any(SOCKET in word for word in command):
+        return False
+    return not any(TOKEN_VARIABLE in word for word in command)
+
+
+def access_words(view: ServiceView, host: str) -> str:
+    """Return who may reach it on its host, in words."""
+    return {
+        "socket": "a Unix socket of this account",
+        "token": "who has its token",
+        "open": f"open to users of {host}",
+    }[view.access]
