@@ -61,6 +61,10 @@ class HostRefused(HostError):
     """The host does not do it."""
 
 
+class ForwardingRefused(HostRefused):
+    """A host's SSH server makes no connections for its clients."""
+
+
 class NoMoreChannels(HostRefused):
     """The server gives no further session on this connection."""
 

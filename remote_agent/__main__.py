@@ -68,6 +68,10 @@ def main(argv: List[str]) -> int:
         from remote_agent.roles import deliver_notice
 
         return deliver_notice.main()
+    if role == "relay":
+        from remote_agent.roles import relay
+
+        return relay.main(root, *rest)
     if role == "enter":
         from remote_agent.roles import enter
 

@@ -13,6 +13,7 @@ from foundations_tui import __version__
 from foundations_tui.config import locations
 from foundations_tui.config.hosts import HostConfig
 from foundations_tui.errors import (
+    ForwardingRefused,
     FoundationsError,
     HostRefused,
     HostUnreachable,
@@ -23,10 +24,12 @@ from foundations_tui.errors import (
 from foundations_tui.hosts import bundle, shell
 from foundations_tui.hosts.asking import Asker
 from foundations_tui.hosts.connect import connect
-from foundations_tui.hosts.transport import Channel, Transport
+from foundations_tui.hosts.relay import Relay
+from foundations_tui.hosts.transport import Channel, Stream, Transport
 from remote_agent.protocol import framing, messages
 from remote_agent.protocol.errors import BadRequest, ProtocolError
 from remote_agent.protocol.messages import A, Request
+from remote_agent.protocol.relaying import Target
 from remote_agent.protocol.wire import JsonTable
 
 _ERRORS: dict[str, type[FoundationsError]] = {
@@ -53,6 +56,10 @@ class Agent:
         """
         self.host = host
         self._asker, self._timeout = asker, timeout
+        self._relaying = threading.Lock()
+        self._relay: Relay | None = None
+        self._forwards_nothing = False
+        """Whether the SSH server has refused to forward connections."""
         self.transport: Transport = connect(host, asker, timeout)
         try:
             self._start()
@@ -110,6 +117,24 @@ class Agent:
             raise refusal(self.host.name, answer["error"])
         return answer
 
+    def connect(self, target: Target) -> Stream:
+        """Return a connection to something that listens on the host: by SSH itself where that forwards connections.
+
+        Raises:
+            OSError: nothing takes it there. HostUnreachable: the connection to the host is gone.
+        """
+        if not target.socket and not self._forwards_nothing:
+            try:
+                return self.transport.connect(target.address, target.port)
+            except ForwardingRefused:
+                self._forwards_nothing = True
+        with self._relaying:
+            if self._relay is None or not self._relay.is_alive:
+                channel, _, _ = self.open_bulk("relay")
+                self._relay = Relay(channel, self.host.name)
+            relay = self._relay
+        return relay.connect(target)
+
     def console(self, line: str, nonce: str, tty: bool) -> int:
         """Run a shell line on this process's own input and output; see ``Transport.console``."""
         try:
@@ -130,6 +155,8 @@ class Agent:
 
     def close(self) -> None:
         """End the connection; the agent and its jobs go on."""
+        if self._relay is not None:
+            self._relay.close()
         self._rpc.close()
         self.transport.close()
 

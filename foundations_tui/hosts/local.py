@@ -36,6 +36,14 @@ class LocalTransport:
         """Start a shell."""
         return LocalChannel(self)
 
+    def connect(self, address: str, port: int) -> SocketStream:
+        """Return a connection to a port of this machine.
+
+        Raises:
+            OSError: nothing takes it.
+        """
+        return SocketStream(socket.create_connection((address, port), 20))
+
     def console(self, line: str, nonce: str, tty: bool) -> int:
         """Run a shell line on this process's own input and output, and return its exit code."""
         quiet = line.replace(nonce, "-", 1)  # nothing comes between us and a shell of our own
@@ -53,6 +61,38 @@ class LocalTransport:
 
 def _default_interrupt() -> None:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+class SocketStream:
+    """A connection that is a socket of ours."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        sock.settimeout(None)
+        self._socket = sock
+
+    def fileno(self) -> int:
+        """Return a descriptor that is readable when something has arrived, or the connection has ended."""
+        return self._socket.fileno()
+
+    def recv(self, size: int) -> bytes:
+        """Return what has arrived; empty at the end."""
+        return self._socket.recv(size)
+
+    def sendall(self, data: bytes) -> None:
+        """Send all of the data."""
+        self._socket.sendall(data)
+
+    def settimeout(self, seconds: float | None) -> None:
+        """Bound the next calls."""
+        self._socket.settimeout(seconds)
+
+    def end_input(self) -> None:
+        """Say that nothing more is sent."""
+        self._socket.shutdown(socket.SHUT_WR)
+
+    def close(self) -> None:
+        """End the connection."""
+        self._socket.close()
 
 
 class LocalChannel:
@@ -90,6 +130,10 @@ class LocalChannel:
             return self._socket.recv(size)
         except ConnectionResetError:
             return b""
+
+    def fileno(self) -> int:
+        """Return a descriptor that is readable when something has arrived."""
+        return self._socket.fileno()
 
     def set_timeout(self, seconds: float | None) -> None:
         """Bound the next calls."""

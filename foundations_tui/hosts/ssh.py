@@ -21,6 +21,7 @@ from foundations_tui.config import locations
 from foundations_tui.config.hosts import HostConfig
 from foundations_tui.errors import (
     ConfigError,
+    ForwardingRefused,
     HostKeyChanged,
     HostKeyUnknown,
     HostRefused,
@@ -40,6 +41,8 @@ _WINDOW = 4 << 20
 _LAST_WORDS = 2.0
 """Seconds that an ending channel's last words may take."""
 _MOST_ERRORS = 64 << 10
+_CONNECT_FAILED = 2
+"""SSH_OPEN_CONNECT_FAILED, RFC 4254, section 5.1."""
 _KEEPALIVE = 15
 _DEAD_AFTER_MS = 30_000
 """How long sent bytes may stay unacknowledged before the connection counts as dead."""
@@ -97,6 +100,25 @@ class SshTransport:
             return SshChannel(channel, self._host.name)
         except paramiko.ChannelException as error:
             raise self._no_channel(error) from None
+        except (paramiko.SSHException, EOFError, OSError) as error:
+            raise self._lost(error) from None
+
+    def connect(self, address: str, port: int) -> SshStream:
+        """Return a connection to a port of the host itself, through the SSH server.
+
+        Raises:
+            ForwardingRefused: the server makes none. OSError: nothing takes it there. HostUnreachable: the connection
+                is gone.
+        """
+        try:
+            channel = self._connection.transport.open_channel(
+                "direct-tcpip", (address, port), ("127.0.0.1", 0), window_size=_WINDOW, timeout=20
+            )
+            return SshStream(channel)
+        except paramiko.ChannelException as error:
+            if error.code == _CONNECT_FAILED:
+                raise ConnectionRefusedError(f"{self._host.name}: {address} port {port}: {error.text}") from None
+            raise ForwardingRefused(f"{self._host.name}: the server forwards no connections: {error.text}") from None
         except (paramiko.SSHException, EOFError, OSError) as error:
             raise self._lost(error) from None
 
@@ -219,6 +241,10 @@ class SshChannel:
         data: bytes = self._channel.recv(size)
         return data
 
+    def fileno(self) -> int:
+        """Return a descriptor that is readable when something has arrived."""
+        return int(self._channel.fileno())
+
     def set_timeout(self, seconds: float | None) -> None:
         """Bound the next calls."""
         self._channel.settimeout(seconds)
@@ -246,6 +272,39 @@ class SshChannel:
 
     def close(self) -> None:
         """End the channel; one whose connection is gone has ended already."""
+        with contextlib.suppress(OSError, EOFError, paramiko.SSHException):
+            self._channel.close()
+
+
+class SshStream:
+    """A connection that the SSH server has made on the host."""
+
+    def __init__(self, channel: paramiko.Channel) -> None:
+        self._channel = channel
+
+    def fileno(self) -> int:
+        """Return a descriptor that is readable when something has arrived, or the connection has ended."""
+        return int(self._channel.fileno())
+
+    def recv(self, size: int) -> bytes:
+        """Return what has arrived; empty at the end."""
+        data: bytes = self._channel.recv(size)
+        return data
+
+    def sendall(self, data: bytes) -> None:
+        """Send all of the data."""
+        self._channel.sendall(data)
+
+    def settimeout(self, seconds: float | None) -> None:
+        """Bound the next calls."""
+        self._channel.settimeout(seconds)
+
+    def end_input(self) -> None:
+        """Say that nothing more is sent."""
+        self._channel.shutdown_write()
+
+    def close(self) -> None:
+        """End the connection."""
         with contextlib.suppress(OSError, EOFError, paramiko.SSHException):
             self._channel.close()
 

@@ -17,6 +17,9 @@ class Channel(Protocol):
     def set_timeout(self, seconds: float | None) -> None:
         """Bound the next calls; None for no bound."""
 
+    def fileno(self) -> int:
+        """Return a descriptor that is readable when something has arrived."""
+
     def end_input(self) -> None:
         """Close the other side's standard input."""
 
@@ -28,6 +31,28 @@ class Channel(Protocol):
 
     def close(self) -> None:
         """End the channel and what runs behind it."""
+
+
+class Stream(Protocol):
+    """A connection to a port or a Unix socket of a host."""
+
+    def fileno(self) -> int:
+        """Return a descriptor that is readable when something has arrived, or the connection has ended."""
+
+    def recv(self, size: int) -> bytes:
+        """Return what has arrived, at most ``size`` bytes; empty at the end."""
+
+    def sendall(self, data: bytes) -> None:
+        """Send all of the data."""
+
+    def settimeout(self, seconds: float | None) -> None:
+        """Bound the next calls; None for no bound."""
+
+    def end_input(self) -> None:
+        """Say that nothing more is sent."""
+
+    def close(self) -> None:
+        """End the connection."""
 
 
 class Transport(Protocol):
@@ -42,6 +67,14 @@ class Transport(Protocol):
 
         Raises:
             HostError: the host does not answer or does not let us in.
+        """
+
+    def connect(self, address: str, port: int) -> Stream:
+        """Return a connection to a port of the host itself.
+
+        Raises:
+            ForwardingRefused: only the agent there can connect. OSError: nothing takes it there.
+            HostError: the connection to the host is gone.
         """
 
     def console(self, line: str, nonce: str, tty: bool) -> int:

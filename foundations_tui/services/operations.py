@@ -15,6 +15,7 @@ from foundations_tui.hosts.agent import Agent
 from foundations_tui.jobs import on_hosts
 from foundations_tui.jobs.ownership import Actor
 from foundations_tui.services import state
+from foundations_tui.services.asking import current
 from foundations_tui.services.request import ServiceRequest
 from foundations_tui.session import Session
 from foundations_tui.store import services as rows
@@ -227,10 +228,7 @@ def wait_until_ready(
     deadline = None if seconds is None else time.monotonic() + seconds
     last: object = None
     while True:
-        answer = session.ask(host, messages.Services(_before(name)))
-        view = next((one for one in answer.services if one.name == name), None)
-        if view is None:
-            raise NotFoundError(f"there is no service {name} on {host} any more")
+        view = current(session, host, name)
         rows.put_service(session.store, host, view)
         words, news = state.words(view, time.time()), state.without_times(view)
         if news != last:
@@ -244,11 +242,6 @@ def wait_until_ready(
         if deadline is not None and time.monotonic() > deadline:
             raise FoundationsError(f"service {name} is not ready: {words}")
         time.sleep(_LOOK_SECONDS)
-
-
-def _before(name: str) -> str:
-    """Return a name behind which a page begins with another one."""
-    return name[:-1] + chr(ord(name[-1]) - 1) + "~" if name else ""
 
 
 def _raise_if_hopeless(host: str, name: str, view: ServiceView) -> None:

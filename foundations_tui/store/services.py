@@ -93,3 +93,8 @@ def put_port(store: Store, name: str, host: str, port: int) -> None:
     with store.transaction() as conn:
         conn.execute("DELETE FROM connections WHERE port = ? OR (name = ? AND host = ?)", [port, name, host])
         conn.execute("INSERT INTO connections VALUES (?, ?, ?)", [name, host, port])
+
+
+def ports(conn: sqlite3.Connection) -> set[int]:
+    """Return the local ports that services have."""
+    return {int(row[0]) for row in conn.execute("SELECT port FROM connections")}

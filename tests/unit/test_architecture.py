@@ -58,6 +58,7 @@ PURE = {
         "protocol/recipes",
         "protocol/data_sets",
         "protocol/services",
+        "protocol/relaying",
     ),
     *("core/events", "core/state", "core/scheduler", "core/replicas"),
     *("gpu/inventory", "gpu/occupancy"),
@@ -84,8 +85,10 @@ CLIENT_SEES = {
         "remote_agent.protocol.recipes",
         "remote_agent.protocol.data_sets",
         "remote_agent.protocol.services",
+        "remote_agent.protocol.relaying",
     ),
     "remote_agent.protocol.errors",
+    "remote_agent.system.multiplexer",  # both ends of a relay carry streams alike
     "remote_agent.environments.pip_settings",  # pip's settings mean the same to both sides
     "remote_agent.storage.log_cap",  # a bounded log is bounded in the same way on both sides
     "foundations.records",

@@ -1,0 +1,464 @@
+"""The local end of a service: an HTTP/1.1 server that passes each request on to the replica with the least to do.
+
+A thread serves one connection. Bodies pass as they come, in both directions; a connection that is upgraded (WebSocket)
+passes unread. A request is sent to another replica only as long as no byte of it went out. RFC 9110 and 9112 say which
+headers are the connection's own.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import select
+import socket
+import threading
+import time
+import urllib.parse
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+import h11
+
+from foundations_tui.errors import FoundationsError
+from foundations_tui.hosts.transport import Stream
+from foundations_tui.services.balancing import Balancer, NoReplica, Upstream
+
+_READ_BYTES = 64 << 10
+_PATIENCE = 10.0
+"""Seconds that a request waits for a replica that answers: one may just be beginning again."""
+_IDLE_SECONDS = 75.0
+"""How long a client's connection is kept without a request."""
+_STALLED_SECONDS = 60.0
+"""How long a client may take nothing of what is sent."""
+_SLOW_SECONDS = 300.0
+"""The same of a replica: it may be busy."""
+_MOST_CONNECTIONS = 512
+_PAUSE = 0.05
+_LARGEST_HEAD = 64 << 10
+_HOP_BY_HOP = {
+    *(b"connection", b"keep-alive", b"proxy-authenticate", b"proxy-authorization", b"proxy-connection"),
+    *(b"te", b"trailer", b"transfer-encoding", b"upgrade"),
+}
+"""RFC 9110, section 7.6.1."""
+_OURS = ("localhost", "127.0.0.1", "::1")
+Headers = list[tuple[bytes, bytes]]
+
+
+@dataclass
+class Counts:
+    """What has passed."""
+
+    requests: int = 0
+    failed: int = 0
+    """Requests that got no answer of a replica."""
+    in_flight: int = 0
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def add(self, requests: int = 0, failed: int = 0, in_flight: int = 0) -> None:
+        """Count."""
+        with self.lock:
+            self.requests += requests
+            self.failed += failed
+            self.in_flight += in_flight
+
+
+class Proxy:
+    """Listens on a port of this machine."""
+
+    def __init__(self, balancer: Balancer, port: int) -> None:
+        """Listen; ``close`` ends it.
+
+        Args:
+            balancer: knows the replicas.
+            port: of 127.0.0.1; 0 for any.
+        Raises:
+            OSError: the port is taken.
+        """
+        self.counts = Counts()
+        self._balancer = balancer
+        self._listener = socket.create_server(("127.0.0.1", port), backlog=128)
+        self.port = int(self._listener.getsockname()[1])
+        self._connections: set[socket.socket] = set()
+        self._lock = threading.Lock()
+        self._closed = False
+        self._thread = threading.Thread(target=self._accept, name="proxy", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """End it, and all that passes."""
+        self._closed = True
+        with contextlib.suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        with self._lock:
+            connections = list(self._connections)
+        for connection in connections:
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+        self._thread.join(5)
+
+    def _accept(self) -> None:
+        while not self._closed:
+            try:
+                connection, _ = self._listener.accept()
+            except OSError:
+                time.sleep(_PAUSE)  # a client that has gone again, or too many open files
+                continue
+            with self._lock:
+                is_full = len(self._connections) >= _MOST_CONNECTIONS
+                if not is_full:
+                    self._connections.add(connection)
+            if is_full:
+                connection.close()
+                continue
+            threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
+
+    def _serve(self, connection: socket.socket) -> None:
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        connection.settimeout(_STALLED_SECONDS)
+        try:
+            _Client(connection, self._balancer, self.counts, self.port).serve()
+        except (OSError, h11.ProtocolError, FoundationsError):
+            pass  # the client has gone, or speaks no HTTP
+        finally:
+            with self._lock:
+                self._connections.discard(connection)
+            connection.close()
+
+
+class _ClientGone(Exception):
+    """The client has closed its connection while it was waiting."""
+
+
+class _UpstreamFailed(Exception):
+    """A replica took no request, or broke off."""
+
+
+class _Client:
+    """One connection of a client."""
+
+    def __init__(self, connection: socket.socket, balancer: Balancer, counts: Counts, port: int) -> None:
+        self._socket = connection
+        self._balancer = balancer
+        self._counts = counts
+        self._port = port
+        self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=_LARGEST_HEAD)
+
+    def serve(self) -> None:
+        """Pass requests on until the connection ends."""
+        while True:
+            try:
+                request = self._next_event(_IDLE_SECONDS)
+            except h11.RemoteProtocolError as error:
+                return self._refuse(error.error_status_hint, "this is no HTTP request")
+            if not isinstance(request, h11.Request):
+                return
+            self._counts.add(requests=1, in_flight=1)
+            try:
+                if not self._pass_on(request):
+                    return
+            finally:
+                self._counts.add(in_flight=-1)
+            if self._http.our_state is not h11.DONE or self._http.their_state is not h11.DONE:
+                return
+            self._http.start_next_cycle()
+
+    def _pass_on(self, request: h11.Request) -> bool:
+        """Pass one request on and its answer back; return whether the connection goes on."""
+        why_not = _why_foreign(request, self._port)
+        if why_not:
+            self._refuse(403, why_not)
+            return False
+        tried: list[tuple[str, int]] = []
+        while True:
+            try:
+                upstream = self._balancer.take(_PATIENCE if not tried else 0.5, tried)
+            except NoReplica as error:
+                self._counts.add(failed=1)
+                self._refuse(503, str(error))
+                return False
+            try:
+                stream, was_used = self._balancer.connection(upstream)
+            except (OSError, FoundationsError):
+                self._balancer.give_back(upstream)
+                self._balancer.look_again()
+                tried.append(upstream.key)
+                continue
+            try:
+                return self._exchange(request, upstream, stream, was_used)
+            except _UpstreamFailed as error:
+                self._counts.add(failed=1)
+                if self._http.our_state is h11.SEND_RESPONSE:
+                    self._refuse(502, f"the replica broke off: {error}")
+                return False
+            except _ClientGone:
+                return False
+            finally:
+                self._balancer.give_back(upstream)
+
+    def _exchange(self, request: h11.Request, upstream: Upstream, stream: Stream, was_used: bool) -> bool:
+        """Exchange a request and its answer on a connection to a replica; return whether the client's goes on.
+
+        Raises:
+            _UpstreamFailed: it broke off. _ClientGone: nobody waits for the answer any more.
+        """
+        if was_used and readable([stream], 0):  # it has closed it meanwhile: no byte of the request went out
+            stream.close()
+            try:
+                stream = self._balancer.dial(upstream)
+            except (OSError, FoundationsError) as error:
+                raise _UpstreamFailed(str(error)) from None
+        stream.settimeout(_SLOW_SECONDS)
+        exchange = _Exchange(self._socket, self._http, stream, self._balancer.token)
+        keeps = False
+        try:
+            keeps = exchange.run(request)
+            return exchange.goes_on
+        except (h11.ProtocolError, EOFError) as error:
+            raise _UpstreamFailed(str(error) or "it closed the connection") from None
+        finally:
+            if keeps:
+                self._balancer.keep(upstream, stream)
+            else:
+                stream.close()
+
+    def _next_event(self, seconds: float) -> object:
+        while True:
+            event = self._http.next_event()
+            if event is not h11.NEED_DATA:
+                return event
+            self._socket.settimeout(seconds)
+            data = self._socket.recv(_READ_BYTES)
+            self._socket.settimeout(_STALLED_SECONDS)
+            self._http.receive_data(data)
+
+    def _refuse(self, status: int, words: str) -> None:
+        """Answer a request ourselves, and end the connection."""
+        if self._http.our_state not in (h11.IDLE, h11.SEND_RESPONSE):
+            return
+        body = json.dumps({"error": words}).encode() + b"\n"
+        headers: Headers = [
+            (b"Content-Type", b"application/json"),
+            (b"Content-Length", str(len(body)).encode()),
+            (b"Connection", b"close"),
+        ]
+        headers += [(b"Retry-After", b"2")] if status == 503 else []
+        for event in (h11.Response(status_code=status, headers=headers), h11.Data(data=body), h11.EndOfMessage()):
+            self._socket.sendall(self._http.send(event) or b"")
+
+
+class _Exchange:
+    """One request and its answer, between a client and a replica."""
+
+    def __init__(self, client: socket.socket, http: h11.Connection, stream: Stream, token: str) -> None:
+        self._client, self._down = client, http
+        self._stream = stream
+        self._up = h11.Connection(h11.CLIENT, max_incomplete_event_size=_LARGEST_HEAD)
+        self._token = token
+        self.goes_on = False
+        """Whether the client may send a further request."""
+        self._is_upgrade = False
+        self._sent_all = self._answered = False
+
+    def run(self, request: h11.Request) -> bool:
+        """Pass the request on and the answer back, as they come; return whether the replica's connection can be kept.
+
+        Raises:
+            _UpstreamFailed, EOFError, h11.RemoteProtocolError: the replica broke off. _ClientGone: the client has gone.
+        """
+        self._is_upgrade = _is_upgrade(request)
+        self._to_replica(self._head_for_replica(request))
+        self._pass_body()
+        while not self._answered:
+            readable = self._wait()
+            if self._stream in readable:
+                self._take_answer()
+            if self._client in readable and not self._answered:
+                self._take_more()
+        if self._up.our_state is h11.SWITCHED_PROTOCOL:
+            self._bridge()
+            return False
+        self.goes_on = self._down.our_state is h11.DONE and self._down.their_state is h11.DONE
+        return self._up.our_state is h11.DONE and self._up.their_state is h11.DONE
+
+    def _wait(self) -> list[Stream | socket.socket]:
+        """Wait until something comes; of a client that has sent all, that is its end, or its next request."""
+        reads_client = not self._sent_all or self._down.trailing_data[0] == b""
+        return readable([self._stream, *([self._client] if reads_client else [])])
+
+    # --- the request ----------------------------------------------------------------------------------------------
+
+    def _head_for_replica(self, request: h11.Request) -> h11.Request:
+        headers = _end_to_end(request.headers)
+        if self._is_upgrade:
+            named = dict(request.headers)
+            headers += [(b"connection", b"upgrade"), (b"upgrade", named[b"upgrade"])]
+        elif any(name == b"transfer-encoding" for name, _ in request.headers):
+            headers.append((b"transfer-encoding", b"chunked"))
+        if self._token and not any(name == b"authorization" for name, _ in request.headers):
+            headers.append((b"authorization", b"Bearer " + self._token.encode("ascii")))
+        return h11.Request(method=request.method, target=request.target, headers=headers)
+
+    def _to_replica(self, event: h11.Event) -> None:
+        data = self._up.send(event)
+        if data:
+            try:
+                self._stream.sendall(data)
+            except OSError as error:
+                raise EOFError(str(error)) from None
+
+    def _pass_body(self) -> None:
+        """Pass on what has come of the request."""
+        while not self._sent_all:
+            try:
+                event = self._down.next_event()
+            except h11.RemoteProtocolError:
+                raise _ClientGone from None
+            if event is h11.NEED_DATA:
+                if self._down.they_are_waiting_for_100_continue:
+                    self._to_client(h11.InformationalResponse(status_code=100, headers=[]))
+                return
+            if isinstance(event, h11.Data):
+                self._to_replica(h11.Data(data=event.data))
+            elif isinstance(event, h11.EndOfMessage):
+                self._to_replica(h11.EndOfMessage())
+                self._sent_all = True
+            else:
+                raise _ClientGone
+
+    def _take_more(self) -> None:
+        """Take more of the request; where all of it has come, the client has gone or is early with its next one."""
+        try:
+            data = self._client.recv(_READ_BYTES)
+        except OSError:
+            raise _ClientGone from None
+        if not data:
+            raise _ClientGone
+        self._down.receive_data(data)
+        self._pass_body()
+
+    # --- the answer -----------------------------------------------------------------------------------------------
+
+    def _take_answer(self) -> None:
+        """Pass on what has come of the answer."""
+        try:
+            data = self._stream.recv(_READ_BYTES)
+        except OSError as error:
+            raise EOFError(str(error)) from None
+        self._up.receive_data(data)
+        while not self._answered:
+            event = self._up.next_event()
+            if event is h11.NEED_DATA:
+                return
+            if isinstance(event, h11.InformationalResponse):
+                self._inform(event)
+            elif isinstance(event, h11.Response):
+                headers = _end_to_end(event.headers)  # h11 says how the body's end is seen, where no length does
+                self._to_client(h11.Response(status_code=event.status_code, reason=event.reason, headers=headers))
+            elif isinstance(event, h11.Data):
+                self._to_client(h11.Data(data=event.data))
+            elif isinstance(event, h11.EndOfMessage):
+                self._to_client(h11.EndOfMessage())
+                self._answered = True
+            else:
+                raise EOFError
+
+    def _inform(self, event: h11.InformationalResponse) -> None:
+        if event.status_code == 101:
+            headers = _end_to_end(event.headers)
+            named = dict(event.headers)
+            headers += [(b"connection", b"upgrade"), (b"upgrade", named.get(b"upgrade", b""))]
+            self._to_client(h11.InformationalResponse(status_code=101, reason=event.reason, headers=headers))
+            self._answered = True
+        elif event.status_code != 100:
+            self._to_client(
+                h11.InformationalResponse(status_code=event.status_code, headers=_end_to_end(event.headers))
+            )
+
+    def _to_client(self, event: h11.Event) -> None:
+        data = self._down.send(event)
+        if data:
+            try:
+                self._client.sendall(data)
+            except OSError:
+                raise _ClientGone from None
+
+    def _bridge(self) -> None:
+        """Pass all bytes as they are: the protocol is another one now."""
+        early_down, early_up = self._down.trailing_data[0], self._up.trailing_data[0]
+        if early_up:
+            self._client.sendall(early_up)
+        if early_down:
+            self._stream.sendall(early_down)
+        bridge(self._client, self._stream)
+
+
+def bridge(client: socket.socket, stream: Stream) -> None:
+    """Pass bytes both ways until both sides have ended, or one is gone."""
+    client.settimeout(None)
+    stream.settimeout(None)
+    open_sides: list[Stream | socket.socket] = [client, stream]
+    try:
+        while open_sides:
+            for side in readable(open_sides):
+                data = side.recv(_READ_BYTES)
+                if not data:
+                    open_sides.remove(side)
+                if side is client:
+                    stream.sendall(data) if data else stream.end_input()
+                else:
+                    client.sendall(data) if data else client.shutdown(socket.SHUT_WR)
+    except OSError:
+        return  # one side has gone: who called us closes the other
+
+
+def readable(sides: Iterable[Stream | socket.socket], seconds: float | None = None) -> list[Stream | socket.socket]:
+    """Return those of which something can be read, or their end.
+
+    Args:
+        sides: which; there may be more than 1024 descriptors.
+        seconds: how long to wait for one; None for as long as it takes.
+    """
+    by_descriptor = {side.fileno(): side for side in sides}
+    poll = select.poll()
+    for descriptor in by_descriptor:
+        poll.register(descriptor, select.POLLIN)
+    ready = poll.poll(None if seconds is None else seconds * 1000)
+    return [by_descriptor[descriptor] for descriptor, _ in ready]
+
+
+def _is_upgrade(request: h11.Request) -> bool:
+    named = dict(request.headers)
+    words = {word.strip().lower() for word in named.get(b"connection", b"").split(b",")}
+    return b"upgrade" in words and b"upgrade" in named
+
+
+def _end_to_end(headers: Iterable[tuple[bytes, bytes]]) -> Headers:
+    """Return the headers that are not the connection's own."""
+    headers = list(headers)
+    own = set(_HOP_BY_HOP)
+    for name, value in headers:
+        if name == b"connection":
+            own |= {word.strip().lower() for word in value.split(b",")}
+    return [(name, value) for name, value in headers if name not in own]
+
+
+def _why_foreign(request: h11.Request, port: int) -> str:
+    """Return why a request is none of this machine's own; "" where it is.
+
+    The token is added here, so a web page of somebody else must get nothing through a browser: neither by a name that
+    it has made lead here, nor by a form or a script.
+    """
+    named = dict(request.headers)
+    host = urllib.parse.urlsplit("//" + named.get(b"host", b"").decode("latin-1"))
+    try:
+        if host.hostname not in _OURS or host.port not in (port, None):
+            return f"this is reached as 127.0.0.1:{port} or localhost:{port}"
+        origin = named.get(b"origin", b"").decode("latin-1")
+        if origin and urllib.parse.urlsplit(origin).hostname not in _OURS:
+            return "requests of web pages of other sites are not passed on"
+    except ValueError:
+        return "its Host or Origin makes no sense"
+    if named.get(b"sec-fetch-site") == b"cross-site":
+        return "requests of web pages of other sites are not passed on"
+    return ""
