@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from foundations_tui.config.schema import FILES, json_schema
+from foundations_tui.services.request import SERVICE_OPTIONS
 from foundations_tui.sweeps.submission import ALL_OPTIONS
 from foundations_tui.text.options import Kind, Option
 
@@ -29,6 +30,25 @@ def options_page() -> str:
     return "\n".join(lines) + "\n"
 
 
+def serve_options_page() -> str:
+    """Return docs/serve-options.md: the options that a service has beside those of a job."""
+    lines = [
+        "# Options of serve",
+        "",
+        "Made by `make docs` from `foundations_tui/services/request.py`. `foundations serve` takes these, and those of",
+        "[submit](options.md) that say what runs and where, but for names, dependencies, retries and outputs. In",
+        "foundations.toml, `[services.NAME]` holds them, with `_` for `-` and the command as a list of words.",
+        "",
+        "| option | takes | |",
+        "|---|---|---|",
+        *(
+            f"| `{_usage(option)}` | {option.kind.value} | {_escaped(option.help)} |"
+            for option in SERVICE_OPTIONS.values()
+        ),
+    ]
+    return "\n".join(lines) + "\n"
+
+
 def _usage(option: Option) -> str:
     if option.kind is Kind.FLAG:
         return option.flag
@@ -42,6 +62,7 @@ def _escaped(text: str) -> str:
 
 PAGES: dict[str, Callable[[], str]] = {
     "options.md": options_page,
+    "serve-options.md": serve_options_page,
     **{f"schema/{name}.json": functools.partial(json_schema, name) for name in FILES},
 }
 """What makes each page, by its name."""

@@ -165,10 +165,10 @@ class ServiceTable(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     ]
     shell: Annotated[bool, setting("Whether it is run by /bin/sh.", _SWITCH)] = False
     host: Annotated[str, setting("Where it runs.", _TEXT)] = ""
-    replicas: Annotated[int | None, setting("How many of it.", "a whole number from 1", ge=1)] = None
+    replicas: Annotated[int | None, setting("How many of it.", "a whole number from 1")] = None
     gpus: Annotated[int | None, setting("Whole GPUs of each replica.", _WHOLE)] = None
     gpu_memory: Annotated[str | int | None, setting("A share of each GPU's memory.", _AMOUNT)] = None
-    cpus: Annotated[int | None, setting("CPU slots of each replica.", "a whole number from 1", ge=1)] = None
+    cpus: Annotated[int | None, setting("CPU slots of each replica.", "a whole number from 1")] = None
     ram: Annotated[str | int | None, setting("Memory that each replica reserves.", _AMOUNT)] = None
     priority: Annotated[int | None, setting("Higher goes first.", _WHOLE)] = None
     env: Variables = msgspec.field(default_factory=dict)

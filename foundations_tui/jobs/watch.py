@@ -31,7 +31,7 @@ def fresh(session: Session, row: JobRow) -> JobRow:
 
 def follow_log(session: Session, job_id: str) -> Iterator[bytes]:
     """Yield a job's log as it grows, from its beginning to its end, over dropped connections."""
-    log = _LocalLog(job_id)
+    log = LocalLog(job_id)
     watched = _Watched(session, [job_id])
     with watched:
         while True:
@@ -181,19 +181,24 @@ class _Watched:
         self._told[row.host] = row.host_state
 
 
-class _LocalLog:
+class LocalLog:
     """Reads what is new in the local copy of a job's log, attempt after attempt."""
 
-    def __init__(self, job: str) -> None:
+    def __init__(self, job: str, attempt: int = 1) -> None:
+        """Make one.
+
+        Args:
+            job: whole id.
+            attempt: the first one that is read.
+        """
         self._job = job
-        self._attempt = 0
+        self._attempt = attempt
         self._offset = 0
 
     def new_bytes(self, row: JobRow) -> Iterator[bytes]:
+        """Yield what has come since the last time."""
         if row.attempt == 0:
             return
-        if self._attempt == 0:
-            self._attempt = 1
         while True:
             yield from self._of_attempt()
             if self._attempt >= row.attempt:

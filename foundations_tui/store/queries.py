@@ -13,7 +13,6 @@ from foundations_tui.store import expressions, search, series
 from foundations_tui.store.rows import (
     CurvePoint,
     HostRow,
-    HostSample,
     JobRow,
     JobSample,
     MetricRow,
@@ -21,6 +20,7 @@ from foundations_tui.store.rows import (
     ProjectRow,
     StreamRow,
     SweepRow,
+    TransitionRow,
     stored_json,
 )
 from foundations_tui.text import humanize
@@ -564,12 +564,12 @@ def job_samples(conn: sqlite3.Connection, job_id: str, attempt: int) -> list[Job
     return [JobSample(*row) for row in conn.execute(query, [job_id, attempt])]
 
 
-def host_samples(conn: sqlite3.Connection, host: str, since: float) -> list[HostSample]:
-    """Return what a host used since a moment."""
-    query = "SELECT time, load, ram, disk_free, gpus FROM host_samples WHERE host = ? AND time >= ? ORDER BY time"
-    return [
-        HostSample(row[0], row[1], row[2], row[3], stored_json(row[4])) for row in conn.execute(query, [host, since])
-    ]
+def transitions(conn: sqlite3.Connection, job_id: str) -> list[TransitionRow]:
+    """Return the states that a job came into, in order, as far as they are known."""
+    query = (
+        "SELECT time, attempt, state, NULLIF(reason_code, ''), place FROM transitions WHERE job = ? ORDER BY time, seq"
+    )
+    return [TransitionRow(*row) for row in conn.execute(query, [job_id])]
 
 
 def groups(conn: sqlite3.Connection, group: str) -> list[str]:

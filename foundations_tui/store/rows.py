@@ -403,6 +403,20 @@ class JobSample:
 
 
 @dataclass(frozen=True, slots=True)
+class TransitionRow:
+    """A job came into another state."""
+
+    time: float
+    """Seconds since the epoch."""
+    attempt: int
+    state: str
+    reason_code: str | None
+    """Of an end."""
+    place: int | None
+    """In the queue, from 1."""
+
+
+@dataclass(frozen=True, slots=True)
 class HostSample:
     """What a host used at one moment."""
 

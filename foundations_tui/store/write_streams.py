@@ -287,39 +287,6 @@ def put_samples_page(store: Store, job: str, attempt: int, offset: int, page: by
     return taken
 
 
-def samples_offset(store: Store, host: str) -> int:
-    """Return up to where a host's own samples are here."""
-    row = store.conn.execute("SELECT samples_offset FROM hosts WHERE name = ?", [host]).fetchone()
-    return int(row[0]) if row else 0
-
-
-def put_host_samples(store: Store, host: str, base: int, offset: int, page: bytes) -> int:
-    """Take in the whole lines of a page of a host's samples; what is older than some days goes.
-
-    Args:
-        store: open for writing.
-        host: whose.
-        base: the cursor that the page was asked for with.
-        offset: where the page begins.
-        page: its bytes.
-    Returns:
-        The cursor behind it.
-    """
-    end = offset + page.rfind(b"\n") + 1
-    rows = [(host, *values[:4], json.dumps(values[4])) for _, values in _sample_lines(page, 5)]
-    with store.transaction() as conn:
-        moved = conn.execute(
-            "UPDATE hosts SET samples_offset = ? WHERE name = ? AND samples_offset = ?", [end, host, base]
-        )
-        if moved.rowcount == 1:
-            conn.executemany("INSERT OR IGNORE INTO host_samples VALUES (?, ?, ?, ?, ?, ?)", rows)
-            conn.execute("DELETE FROM host_samples WHERE host = ? AND time < ?", [host, time.time() - _SAMPLES_KEPT])
-    return end
-
-
-_SAMPLES_KEPT = 7 * 86400.0
-
-
 def _sample_lines(page: bytes, *widths: int) -> list[tuple[int, list[Any]]]:
     """Return (where it begins, its values) of each whole line that is a sample."""
     samples, start = [], 0

@@ -152,6 +152,7 @@ def put_changes(store: Store, host: str, base: tuple[str, int], page: ChangesAns
         for job in page.deleted:
             if conn.execute("SELECT 1 FROM jobs WHERE job = ? AND host = ?", [job, host]).fetchone():
                 _forget(store, job)
+        _put_transitions(conn, host, page)
         if not page.more:
             _lose_unknown(store, host, page.journal, page.earlier)
         conn.execute(
@@ -160,6 +161,15 @@ def put_changes(store: Store, host: str, base: tuple[str, int], page: ChangesAns
             [host, page.journal, page.seq, time.time()],
         )
         return True
+
+
+def _put_transitions(conn: sqlite3.Connection, host: str, page: ChangesAnswer) -> None:
+    """Write what jobs of a host went through; what it says of others, or of those that are deleted, is passed over."""
+    conn.executemany(
+        "INSERT OR IGNORE INTO transitions SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9"
+        " WHERE EXISTS (SELECT 1 FROM jobs WHERE job = ?5 AND host = ?1)",
+        [(host, page.journal, *transition) for transition in page.transitions],
+    )
 
 
 def put_waits(store: Store, host: str, groups: Iterable[tuple[str, list[str]]], estimates: dict[str, float]) -> None:
@@ -455,5 +465,8 @@ def _forget(store: Store, job: str) -> None:
     """Remove a job's rows and its local log: what remains of the log without rows would be overwritten anyway."""
     shutil.rmtree(locations.log_file(job, 1).parent, ignore_errors=True)
     series.forget(store.conn, job)
-    for table in ("job_samples", "attempt_facts", "facts", "annotations", "streams", "activity", "told", "jobs"):
+    for table in (
+        *("job_samples", "attempt_facts", "facts", "annotations", "streams", "activity", "told", "transitions"),
+        "jobs",
+    ):
         store.conn.execute(f"DELETE FROM {table} WHERE job = ?", [job])

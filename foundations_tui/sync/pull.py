@@ -25,7 +25,7 @@ from foundations_tui.errors import (
 from foundations_tui.hosts.agent import Agent, Promise
 from foundations_tui.ingest import event_metrics, log_patterns
 from foundations_tui.session import Session
-from foundations_tui.store import queries, services, write_annotations, write_facts, write_streams, writes
+from foundations_tui.store import host_samples, queries, services, write_annotations, write_facts, write_streams, writes
 from foundations_tui.store.db import Store
 from foundations_tui.store.process_identity import is_running
 from foundations_tui.store.rows import JobRow
@@ -81,7 +81,7 @@ class HostSync:
         dead = [job for job, submitter in writes.intents(self._store, self._host) if not is_running(submitter)]
         while True:
             base = writes.cursor(self._store, self._host)
-            page = self._agent.call(messages.Changes(base[1], base[0]))
+            page = self._agent.call(messages.Changes(base[1], base[0], transitions=True))
             self._check_progress(base, page)
             problems: list[str] = []
             views = self._views(page, problems)
@@ -100,7 +100,7 @@ class HostSync:
     def _check_progress(self, base: tuple[str, int], page: messages.ChangesAnswer) -> None:
         """Refuse a page that leads to no end."""
         reached = base[1] if page.journal == base[0] else 0
-        if page.more and (page.seq <= reached or not (page.jobs or page.large or page.deleted)):
+        if page.more and (page.seq <= reached or not (page.jobs or page.large or page.deleted or page.transitions)):
             raise self._endless("its list of jobs")
 
     def _endless(self, what: str) -> HostRefused:
@@ -275,13 +275,13 @@ class HostSync:
             HostError: the connection was lost.
         """
         for _ in range(_SAMPLE_PAGES):
-            base = write_streams.samples_offset(self._store, self._host)
+            base = host_samples.offset(self._store, self._host)
             answer, page = self._agent.call_for_bytes(messages.Samples(base))
             if not page:
                 return
             if answer.offset < base:
                 raise HostRefused(f"{self._host}: its samples go back in time: {answer.offset} after {base}")
-            if write_streams.put_host_samples(self._store, self._host, base, answer.offset, page) <= base:
+            if host_samples.put_page(self._store, self._host, base, answer.offset, page) <= base:
                 return
 
     def acknowledge(self, client: str) -> None:

@@ -8,7 +8,7 @@ import re
 import statistics
 from collections import deque
 from dataclasses import dataclass, field
-from typing import Any, Callable, Deque, Dict, Iterable, Iterator, List, Optional, Set, Tuple, Type
+from typing import Any, Callable, Deque, Dict, Iterable, Iterator, List, NamedTuple, Optional, Set, Tuple, Type
 
 from remote_agent.core import events
 from remote_agent.core.events import Change, JournalEntry
@@ -24,6 +24,10 @@ ALL_GROUPS = "*"
 """What ``paused`` holds when the whole host is paused."""
 _LIKE_JOBS = 31
 """Durations of similar jobs to remember, the latest."""
+_MOST_TRANSITIONS = 20_000
+"""Transitions that are kept, the latest: clients take them from there."""
+_TRANSITION_BYTES = 100
+"""About so much of a page does one take."""
 ENOUGH_LIKE_JOBS = 5
 """Durations from which an estimate is made."""
 _NUMBER = re.compile(r"[-+]?\d+(\.\d*)?([eE][-+]?\d+)?")
@@ -66,6 +70,11 @@ class JobQueue:
             self._environments[job] = environment
             self.by_environment.setdefault(environment, set()).add(job)
 
+    def place(self, job: str) -> Optional[int]:
+        """Return a job's place, from 1; None for one whose turn cannot come yet."""
+        key = self._keys.get(job)
+        return None if key is None else bisect.bisect_left(self._order, key) + 1
+
     def remove(self, job: str) -> None:
         """Take a job out, wherever it stands."""
         self.blocked.pop(job, None)
@@ -100,6 +109,22 @@ class Service:
         return self.revisions[self.number]
 
 
+class Transition(NamedTuple):
+    """A job came into another state."""
+
+    seq: int
+    """Of the event in the journal."""
+    time: float
+    """Seconds since the epoch."""
+    job: str
+    attempt: int
+    state: str
+    reason_code: str
+    """Of an end; "" for other states."""
+    place: Optional[int]
+    """In the queue, from 1; None where it has none."""
+
+
 @dataclass
 class ChangesPage:
     """A page of what changed."""
@@ -111,6 +136,7 @@ class ChangesPage:
     large: List[Tuple[str, int, int]] = field(default_factory=list)
     """(job, its sequence number, bytes) of those that are too large for a page."""
     deleted: List[str] = field(default_factory=list)
+    transitions: List[Transition] = field(default_factory=list)
     count: int = 0
     bytes: int = 0
     last: int = 0
@@ -139,6 +165,7 @@ class HostState:
         """Bytes that the folders of ended jobs take, as far as it was counted."""
         self.dependents: Dict[str, List[str]] = {}
         """The jobs that wait for a job's end."""
+        self.transitions: Deque[Transition] = deque(maxlen=_MOST_TRANSITIONS)
         self.services: Dict[str, Service] = {}
         self.replicas: Dict[str, Set[str]] = {}
         """The jobs of each service that have not ended."""
@@ -147,17 +174,36 @@ class HostState:
         self._durations: Dict[str, Deque[float]] = {}
         self._touched: List[Tuple[int, str]] = []
 
-    def changes(self, after: int, room: int, limit: int) -> ChangesPage:
+    def changes(self, after: int, room: int, limit: int, transitions: bool = False) -> ChangesPage:
         """Return what changed after a sequence number, oldest first.
 
         Args:
             after: that number.
             room: bytes at which the page closes; a job that alone has more is only named.
             limit: entries at most.
+            transitions: also what jobs went through on the way; it takes a part of the room.
         """
-        page = ChangesPage(self.seq)
+        passed = self._transitions_after(after) if transitions else []
+        most = room // 4 // _TRANSITION_BYTES
+        last = self.seq if len(passed) <= most else passed[most - 1].seq
+        page = self._jobs_until(last, after, room * 3 // 4 if transitions else room, limit)
+        page.transitions = [one for one in passed if one.seq <= page.seq]
+        return page
+
+    def _transitions_after(self, after: int) -> List[Transition]:
+        """Return the transitions behind a sequence number, oldest first; only the latest are known."""
+        passed: List[Transition] = []
+        for transition in reversed(self.transitions):
+            if transition.seq <= after:
+                break
+            passed.append(transition)
+        return passed[::-1]
+
+    def _jobs_until(self, last: int, after: int, room: int, limit: int) -> ChangesPage:
+        page = ChangesPage(last)
         start = bisect.bisect_right(self._touched, (after, "\U0010ffff"))
-        for seq, job in self._touched[start:]:
+        end = bisect.bisect_right(self._touched, (last, "\U0010ffff"))
+        for seq, job in self._touched[start:end]:
             is_deleted = self.deleted.get(job) == seq
             if not is_deleted and (job not in self.jobs or self.jobs[job].seq != seq):
                 continue
@@ -299,6 +345,7 @@ def _submitted(state: HostState, entry: JournalEntry, change: events.Submitted) 
     state.jobs[spec.job] = view
     _note_replica(state, view)
     _enqueue(state, view, {job for job in (*spec.after, *spec.after_any) if not _has_ended(state, job)})
+    _note_transition(state, entry, view)
     state.touch(spec.job, seq)
 
 
@@ -376,6 +423,7 @@ def _attempt_ended(state: HostState, entry: JournalEntry, change: events.Attempt
     _update(state, entry, change.job, **dict.fromkeys(_OF_AN_END), **waiting)
     _note_replica(state, state.jobs[change.job])
     state.queue.add(state.jobs[change.job])
+    _note_transition(state, entry, state.jobs[change.job])
 
 
 def _end_attempt(state: HostState, entry: JournalEntry, job: str, end: AttemptEnd) -> JobView:
@@ -509,6 +557,14 @@ def _update(host: HostState, entry: JournalEntry, job: str, **changes: Any) -> N
     view.__dict__.update(host.jobs[job].__dict__, seq=entry.seq, **changes)
     host.jobs[job] = view
     host.touch(job, entry.seq)
+    if "state" in changes and view.state is not JobState.QUEUED:
+        _note_transition(host, entry, view)
+
+
+def _note_transition(host: HostState, entry: JournalEntry, view: JobView) -> None:
+    job = view.spec.job
+    told = (job, view.attempt, view.state.value, view.reason_code or "", host.queue.place(job))
+    host.transitions.append(Transition(entry.seq, entry.time, *told))
 
 
 _FOLDS: Dict[Type[Change], Callable[[HostState, JournalEntry, Any], None]] = {

@@ -199,7 +199,7 @@ def _changes(parts: Parts, request: messages.Changes) -> messages.ChangesAnswer:
     engine = parts.engine
     engine.refresh_waits()
     after = request.after if request.journal == engine.journal.id else 0
-    page = engine.state.changes(after, _PAGE, min(request.limit, 2000))
+    page = engine.state.changes(after, _PAGE, min(request.limit, 2000), request.transitions)
     return messages.ChangesAnswer(
         journal=engine.journal.id,
         earlier=engine.journal.earlier,
@@ -212,6 +212,7 @@ def _changes(parts: Parts, request: messages.Changes) -> messages.ChangesAnswer:
         problems=_problems(parts),
         waits_version=engine.waits.version,
         services_version=engine.services.version,
+        transitions=[(*transition,) for transition in page.transitions],
     )
 
 

@@ -14,7 +14,7 @@ import signal
 import socket
 import sys
 import time
-from typing import List, Optional, Tuple, Union
+from typing import Dict, List, Optional, Tuple, Union
 
 from remote_agent.daemon import handlers, owner
 from remote_agent.daemon.commit_thread import Syncer
@@ -150,7 +150,11 @@ class Daemon:
             self.engine.replan()
         if (leases or self._is_watched) and self.sampler.due() == 0.0:
             held = {job: lease.gpus for job, lease in leases.items()}
-            self.sampler.sample(self.engine.lifecycle.pids, held, self.probe.gpus)
+            strangers: Dict[str, List[Tuple[int, int]]] = {}
+            for process in self.probe.occupancy.look.processes:
+                if not process.job and process.uid is not None:
+                    strangers.setdefault(process.uuid, []).append((process.uid, process.pid))
+            self.sampler.sample(self.engine.lifecycle.pids, held, self.probe.gpus, strangers)
 
     @property
     def _look_interval(self) -> Optional[float]:

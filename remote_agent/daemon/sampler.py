@@ -1,6 +1,7 @@
 """What the host and its jobs use, over time: a ring for the host, a file for each attempt.
 
-A line is a JSON array. Host: [time, CPU load, RAM used, disk free, [[UUID, utilisation, MiB, degrees, watts], ...]];
+A line is a JSON array. Host: [time, CPU load, RAM used, disk free, [[UUID, utilisation, MiB, degrees, watts, holders],
+...]], where a holder is a job's id, or [uid, pid] of a process that is no job's;
 job: [time, CPUs used, RAM, GPU utilisation, GPU MiB, log]. Times are seconds since the epoch, RAM, disk and log bytes,
 load and CPUs counts of CPUs, utilisation percent (of a job's GPUs the mean). The host's ring is one stream: its
 segments are named by the offset at which they begin, and the oldest go.
@@ -21,8 +22,10 @@ from remote_agent.system import processes
 
 INTERVAL = 10.0
 """Seconds between two samples, while a job runs or a client watches."""
-SEGMENT_BYTES = 256 * 1024
+SEGMENT_BYTES = 1 << 20
 SEGMENTS = 16
+_MOST_HOLDERS = 8
+"""Holders of a GPU that are named in a sample."""
 
 
 class Ring:
@@ -86,7 +89,11 @@ class Sampler:
         return max(0.0, self._due - time.monotonic())
 
     def sample(
-        self, supervisors: Mapping[Attempt, int], leased: Mapping[str, Sequence[str]], gpus: Sequence[Gpu]
+        self,
+        supervisors: Mapping[Attempt, int],
+        leased: Mapping[str, Sequence[str]],
+        gpus: Sequence[Gpu],
+        strangers: Mapping[str, Sequence[Tuple[int, int]]],
     ) -> None:
         """Take a sample of the host and of each running attempt; a full disk keeps none.
 
@@ -94,11 +101,12 @@ class Sampler:
             supervisors: pid of each running attempt's supervisor.
             leased: the UUIDs of the GPUs of each job.
             gpus: as last seen.
+            strangers: (uid, pid) of the processes on GPUs that no job has leased, by UUID.
         """
         self._due = time.monotonic() + INTERVAL
         moment = round(time.time(), 1)
         try:
-            self.ring.append(_line(_host(moment, self._paths.root, gpus)))
+            self.ring.append(_line(_host(moment, self._paths.root, gpus, _holders(leased, strangers))))
             if supervisors:
                 self._sample_jobs(moment, supervisors, leased, {gpu.uuid: gpu for gpu in gpus})
         except OSError:
@@ -143,13 +151,29 @@ class Sampler:
             del self._cpu[attempt]
 
 
-def _host(moment: float, root: str, gpus: Sequence[Gpu]) -> List[object]:
+def _holders(
+    leased: Mapping[str, Sequence[str]], strangers: Mapping[str, Sequence[Tuple[int, int]]]
+) -> Dict[str, List[object]]:
+    """Return who holds each GPU, by UUID."""
+    holders: Dict[str, List[object]] = {}
+    for job, uuids in leased.items():
+        for uuid in uuids:
+            holders.setdefault(uuid, []).append(job)
+    for uuid, processes_there in strangers.items():
+        holders.setdefault(uuid, []).extend([uid, pid] for uid, pid in processes_there)
+    return {uuid: some[:_MOST_HOLDERS] for uuid, some in holders.items()}
+
+
+def _host(moment: float, root: str, gpus: Sequence[Gpu], holders: Mapping[str, List[object]]) -> List[object]:
     return [
         moment,
         round(os.getloadavg()[0], 2),
         processes.memory_used(),
         files.free_bytes(root),
-        [[gpu.uuid, gpu.utilization, gpu.memory_used, gpu.temperature, gpu.power] for gpu in gpus],
+        [
+            [gpu.uuid, gpu.utilization, gpu.memory_used, gpu.temperature, gpu.power, holders.get(gpu.uuid, [])]
+            for gpu in gpus
+        ],
     ]
 
 

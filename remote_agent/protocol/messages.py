@@ -26,6 +26,7 @@ from remote_agent.protocol.checks import (
     text,
     whole,
 )
+from remote_agent.protocol.ends import STATE_NAME
 from remote_agent.protocol.errors import BadRequest
 from remote_agent.protocol.facts import HASH
 from remote_agent.protocol.framing import MOST_OIDS, PAGE_BYTES, VERSION
@@ -230,6 +231,10 @@ class ChangesAnswer(Answer):
     problems: List[str] = field(_PROBLEMS, [])
     waits_version: Optional[int] = field(whole(), None)
     services_version: Optional[int] = field(whole(), None)
+    transitions: List[Tuple[int, float, str, int, str, str, Optional[int]]] = field(
+        sieve(row(whole(), moment, _JOB, _ATTEMPT, STATE_NAME, text(64), optional(whole())), MOST_JOBS), []
+    )
+    """What jobs went through: sequence number, time, job, attempt, state, reason code of an end, place in the queue."""
 
 
 @message
@@ -241,6 +246,8 @@ class Changes(Request[ChangesAnswer]):
     after: int = field(whole())
     journal: str = field(text(64), "")
     limit: int = field(whole(1), 2000)
+    transitions: bool = field(flag, False)
+    """Also what jobs went through."""
 
 
 @message

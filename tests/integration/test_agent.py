@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from foundations_tui.session import Session
-from foundations_tui.store import queries
+from foundations_tui.store import host_samples, queries
 from foundations_tui.store.db import Store
 from foundations_tui.submit.pipeline import submit_all
 from foundations_tui.submit.request import JobRequest
@@ -805,7 +805,7 @@ def test_samples_of_host_and_job_come_back(client: Client, monkeypatch: pytest.M
     conn = Store().conn
     samples = queries.job_samples(conn, job, 1)
     assert samples and max(sample.cpus or 0 for sample in samples) > 0.3 and all(sample.ram for sample in samples)
-    host = queries.host_samples(conn, "local", 0.0)
+    host = host_samples.since(conn, "local", 0.0)
     assert len(host) >= 2 and all(sample.ram and sample.disk_free for sample in host)
 
 

@@ -410,8 +410,6 @@ def test_nothing_that_a_host_says_changes_a_job_of_another() -> None:
         "cursor",
         "put_contact",
         "put_unreachable",
-        "samples_offset",
-        "put_host_samples",
     }
     own_choice = {"to_acknowledge", "to_collect", "unsent_annotations", "long_in_trash"}
     assert about_hosts == walked | of_no_job | own_choice, "a new write that takes a host has to be walked over, too"

@@ -307,8 +307,8 @@ def test_no_folder_imports_itself_in_a_circle(package: str) -> None:
 
 
 def test_the_house_has_few_rooms() -> None:
-    """Nineteen boxes in the client, twelve in the agent: what is new belongs into one of them."""
-    for package, most in (("foundations_tui", 19), ("remote_agent", 12)):
+    """Twenty boxes in the client, twelve in the agent: what is new belongs into one of them."""
+    for package, most in (("foundations_tui", 20), ("remote_agent", 12)):
         rooms = {path.relative_to(ROOT / package).parts[0].removesuffix(".py") for path in sources(package)}
         assert len(rooms - {"__init__"}) <= most, sorted(rooms)
 

@@ -17,6 +17,7 @@ from remote_agent.protocol.ends import AttemptEnd, Cause, Usage
 from remote_agent.protocol.errors import BadRequest
 from remote_agent.protocol.jobs import JobSpec, JobView
 from remote_agent.protocol.lease import Lease
+from remote_agent.protocol.services import Probes, Revision
 from remote_agent.protocol.states import EndReason, JobState
 from remote_agent.storage.paths import Paths
 
@@ -52,6 +53,15 @@ OF_A_FIELD = {
     "client": JOBS,
     "journal": JOBS,
     "untold": st.booleans(),
+    "not_before": st.floats(0, 1e9),
+    "service": st.sampled_from(["llm", "http-server"]),
+    "revision": st.builds(
+        Revision, st.integers(1, 99), st.just({"command": ["true"]}), st.booleans(), WRITABLE, st.floats(0, 1e9)
+    ),
+    "number": st.integers(1, 99),
+    "replicas": st.integers(0, 9),
+    "probes": st.builds(Probes, st.sampled_from(["", "/health"]), startup=st.floats(1, 100)),
+    "at": st.floats(0, 1e9),
     **dict.fromkeys(("groups", "jobs", "unmet", "acknowledged"), st.lists(JOBS, max_size=3).map(tuple)),
 }
 CHANGES = {

@@ -15,7 +15,7 @@ from textual.containers import VerticalScroll
 from textual.content import Content
 from textual.widgets import Static
 
-from foundations_tui.store import queries
+from foundations_tui.store import host_samples, queries
 from foundations_tui.store.rows import HostRow, HostSample
 from foundations_tui.text import humanize
 from foundations_tui.text.sanitize import one_line
@@ -77,7 +77,7 @@ class HostsPane(VerticalScroll):
 
         def read(conn: sqlite3.Connection) -> _Known:
             hosts = queries.hosts(conn)
-            samples = {name: queries.host_samples(conn, name, since) if is_full else [] for name in hosts}
+            samples = {name: host_samples.since(conn, name, since) if is_full else [] for name in hosts}
             jobs = {gpu.job for host in hosts.values() for gpu in host.gpus if gpu.job}
             rows = queries.jobs_by_id(conn, sorted(jobs), details=False)
             now = time.time()

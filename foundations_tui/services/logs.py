@@ -1,0 +1,81 @@
+"""The logs of a service's replicas, as one."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+
+from foundations_tui.errors import FoundationsError, NotFoundError, as_ours
+from foundations_tui.jobs.watch import LocalLog
+from foundations_tui.session import Session
+from foundations_tui.store import queries, services
+from foundations_tui.store.rows import JobRow
+from foundations_tui.store.services import ServiceRow
+from foundations_tui.sync.follower import Follower
+
+_LOOK_SECONDS = 2.0
+
+
+def replicas(session: Session, row: ServiceRow) -> list[JobRow]:
+    """Return the jobs that are the replicas of a service now, in their order."""
+    found = []
+    for replica in row.view.running:
+        try:
+            found.append(queries.job(session.store.conn, replica.job))
+        except NotFoundError:
+            continue  # begun a moment ago: the next look has it
+    return found
+
+
+def follow(session: Session, row: ServiceRow) -> Iterator[tuple[str, bytes]]:
+    """Yield (replica, what came of its log), from the beginning of each one's current attempt, until nobody listens.
+
+    Raises:
+        FoundationsError: the host cannot be followed.
+    """
+    jobs: set[str] = set()
+    logs: dict[str, LocalLog] = {}
+    news = threading.Event()
+    problems: list[FoundationsError] = []
+    follower = Follower(session, row.host, news.set, jobs)
+
+    def run() -> None:
+        try:
+            follower.run()
+        except Exception as error:
+            problems.append(as_ours(error))
+            news.set()
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    try:
+        while not problems:
+            for job in replicas(session, services.service(session.store.conn, row.name, row.host)):
+                jobs.add(job.job)
+                if job.attempt:
+                    log = logs.setdefault(job.job, LocalLog(job.job, job.attempt))
+                    for page in log.new_bytes(job):
+                        yield job.name, page
+            news.wait(_LOOK_SECONDS)
+            news.clear()
+        raise problems[0]
+    finally:
+        follower.stop()
+        thread.join(5)
+
+
+class Joined:
+    """Puts lines of several logs one behind the other, each with the name of its replica once there are two."""
+
+    def __init__(self) -> None:
+        self._unfinished: dict[str, bytes] = {}
+
+    def feed(self, name: str, page: bytes) -> bytes:
+        """Return the whole lines that are to be printed."""
+        data = self._unfinished.get(name, b"") + page
+        end = data.rfind(b"\n") + 1
+        self._unfinished[name] = data[end:]
+        if len(self._unfinished) < 2:
+            return data[:end]
+        prefix = name.encode() + b" | "
+        return b"".join(prefix + line for line in data[:end].splitlines(keepends=True))
