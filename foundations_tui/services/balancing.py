@@ -58,6 +58,8 @@ class Balancer:
         self._upstreams: dict[tuple[str, int], Upstream] = {}
         self._turn = itertools.count()
         self._words = ""
+        self._is_wanted = True
+        """Whether the service is to have any replica."""
         self._closed = False
         self._wanted = threading.Event()
         self.token = session.ask(host, messages.ServiceToken(name)).token
@@ -89,7 +91,7 @@ class Balancer:
                     chosen = min(ordered, key=lambda one: one.in_flight)
                     chosen.in_flight += 1
                     return chosen
-                if time.monotonic() >= deadline or self._closed:
+                if time.monotonic() >= deadline or self._closed or not self._is_wanted:
                     raise NoReplica(self._words or "no replica answers")
                 self._wanted.set()
                 self._lock.wait(_HASTE_SECONDS)
@@ -119,11 +121,7 @@ class Balancer:
             stream.close()
         if kept is not None:
             return kept, True
-        return self.dial(upstream), False
-
-    def dial(self, upstream: Upstream) -> Stream:
-        """Return a new connection to a replica; see ``connection``."""
-        return self._session.agent(self._host).connect(upstream.target)
+        return self._session.agent(self._host).connect(upstream.target), False
 
     def keep(self, upstream: Upstream, stream: Stream) -> None:
         """Keep a connection for the next request."""
@@ -161,6 +159,7 @@ class Balancer:
     def _look(self) -> None:
         view = current(self._session, self._host, self._name)
         self._words = f"service {self._name} on {self._host}: {state.words(view, time.time())}"
+        self._is_wanted = view.replicas > 0
         there = {
             (one.job, one.attempt): Target(one.readiness.socket, one.readiness.address, one.readiness.port)
             for one in view.running

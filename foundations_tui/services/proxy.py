@@ -178,14 +178,14 @@ class _Client:
                 self._refuse(503, str(error))
                 return False
             try:
-                stream, was_used = self._balancer.connection(upstream)
+                stream = self._connection(upstream)
             except (OSError, FoundationsError):
                 self._balancer.give_back(upstream)
                 self._balancer.look_again()
                 tried.append(upstream.key)
                 continue
             try:
-                return self._exchange(request, upstream, stream, was_used)
+                return self._exchange(request, upstream, stream)
             except _UpstreamFailed as error:
                 self._counts.add(failed=1)
                 if self._http.our_state is h11.SEND_RESPONSE:
@@ -196,18 +196,24 @@ class _Client:
             finally:
                 self._balancer.give_back(upstream)
 
-    def _exchange(self, request: h11.Request, upstream: Upstream, stream: Stream, was_used: bool) -> bool:
+    def _connection(self, upstream: Upstream) -> Stream:
+        """Return a connection to a replica that it has not closed meanwhile.
+
+        Raises:
+            OSError: nothing takes it there. HostError: the host is out of reach.
+        """
+        while True:
+            stream, was_used = self._balancer.connection(upstream)
+            if not was_used or not readable([stream], 0):
+                return stream
+            stream.close()
+
+    def _exchange(self, request: h11.Request, upstream: Upstream, stream: Stream) -> bool:
         """Exchange a request and its answer on a connection to a replica; return whether the client's goes on.
 
         Raises:
             _UpstreamFailed: it broke off. _ClientGone: nobody waits for the answer any more.
         """
-        if was_used and readable([stream], 0):  # it has closed it meanwhile: no byte of the request went out
-            stream.close()
-            try:
-                stream = self._balancer.dial(upstream)
-            except (OSError, FoundationsError) as error:
-                raise _UpstreamFailed(str(error)) from None
         stream.settimeout(_SLOW_SECONDS)
         exchange = _Exchange(self._socket, self._http, stream, self._balancer.token)
         keeps = False

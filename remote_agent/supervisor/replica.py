@@ -33,6 +33,10 @@ _READY_MISSES, _LIVE_MISSES = 2, 3
 """Probes in a row that fail before it counts as not ready, and as dead: both within three periods."""
 _LONGEST_SOCKET_PATH = 100
 """A Unix socket's address has 108 bytes, unix(7)."""
+_LEAST_DRAIN, _DRAIN_LOOK = 2.5, 0.2
+"""Seconds until all who send requests know that it is ending, and between two looks whether any are left."""
+_GRACE = 5.0
+"""Seconds that one gets which answers nobody any more, or must not be there."""
 _OF_THE_CLIENT = (401, 403)
 """It answers; whether we may see more is not the question."""
 
@@ -66,12 +70,13 @@ class Replica:
         self._members: Callable[[], List[int]] = list
         self._pid = 0
         self._began = self._due_at = 0.0
+        self._drained_by = self._drain_look_at = 0.0
         self._was_ready = self._speaks_http = False
         self._ready_misses = self._live_misses = self._stopped_looks = 0
         self.tell: Callable[[Readiness], None] = lambda readiness: None
         """Called when what is known of it has changed."""
-        self.give_up: Callable[[EndReason, str], None] = lambda reason, words: None
-        """Called when it is to be ended, and why."""
+        self.give_up: Callable[[EndReason, str, float], None] = lambda reason, words, grace: None
+        """Called when it is to be ended: why, and the seconds that it gets for it."""
 
     def variables(self) -> Dict[str, str]:
         """Return the variables that it finds."""
@@ -123,6 +128,34 @@ class Replica:
             return self._probes.period
         return min(self._probes.period, max(_STARTUP_PERIOD, _STARTUP_SHARE * (now - self._began)))
 
+    def begin_to_drain(self, now: float, grace: float) -> bool:
+        """Say that no further request is to come, and return whether there may be some on their way.
+
+        Args:
+            now: on the monotonic clock.
+            grace: seconds that those have at most.
+        """
+        self._drained_by = now + grace
+        self._drain_look_at = min(now + _LEAST_DRAIN, self._drained_by)
+        was_ready = self.readiness.ready and self._pid != 0
+        self._say(Readiness(why="it is ending"))
+        return was_ready
+
+    def has_drained(self, now: float) -> bool:
+        """Return whether nobody is connected any more, or the time for that is over."""
+        if now < self._drain_look_at:
+            return False
+        if self._socket:
+            left = sockets.unix_connections(self._pid, self._socket)
+        else:
+            left = sockets.connections(self._pid, self._port)
+        self._drain_look_at = now + _DRAIN_LOOK
+        return not left or now >= self._drained_by
+
+    def drain_due(self) -> float:
+        """Return when ``has_drained`` is to be asked again, on the monotonic clock."""
+        return min(self._drain_look_at, self._drained_by)
+
     def close(self) -> None:
         """Stop looking; its socket goes."""
         self._pid = 0
@@ -157,9 +190,10 @@ class Replica:
         return None
 
     def _end(self, reason: EndReason, words: str) -> None:
+        is_stopped = processes.is_stopped(self._pid)  # it would not even see its stop signal
         self._pid = 0
         self._say(Readiness(why=words))
-        self.give_up(reason, words)
+        self.give_up(reason, words, 0.0 if is_stopped else _GRACE)
 
     # --- whether it answers ---------------------------------------------------------------------------------------
 

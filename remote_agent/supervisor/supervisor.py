@@ -44,6 +44,8 @@ _FOLDER_LOOK_SECONDS = 5.0
 _NEXT_SECONDS = 1.0
 """How long to wait for the next order."""
 _LOG_LOOK_SECONDS = 5.0
+_AFTER_DRAIN = 10.0
+"""Seconds between the stop signal and KILL of a replica that nobody is connected to."""
 _TELL_AFTER_SECONDS = 0.05
 """Delay before a job that is expected to be brief is reported as running."""
 
@@ -144,6 +146,8 @@ class _Supervisor:
         self.selector = selectors.DefaultSelector()
         self.daemons = DaemonLink(listener, self.selector, self._stop, daemon)
         self.replica: Optional[Replica] = None
+        self.draining: Optional[StopOrder] = None
+        """How a replica is to be stopped once nobody is connected to it any more."""
         self._wake_on_signals()
 
     def _wake_on_signals(self) -> None:
@@ -377,7 +381,14 @@ class _Supervisor:
             log_cap.bound(self.files.log, self.spec.log_limit)
             self.log_look_at = now + _LOG_LOOK_SECONDS
         if self.replica is not None and self.ended_by is None:
-            self.replica.look(now)
+            self._look_at(self.replica, now)
+
+    def _look_at(self, replica: Replica, now: float) -> None:
+        if self.draining is None:
+            replica.look(now)
+        elif replica.has_drained(now):
+            order, self.draining = self.draining, None
+            self._end_it(EndReason.STOPPED_BY_USER, f"stopped by {order.by or 'its owner'}", order.grace)
 
     def _look_at_folder(self, now: float) -> None:
         """End an attempt whose folder is gone, whoever removed it: nothing that it writes is kept any more."""
@@ -394,7 +405,7 @@ class _Supervisor:
         moments = (self.tell_at, self.limit_at, self.kill_at, self.log_look_at, self.folder_look_at)
         due = [moment for moment in moments if moment is not None]
         if self.replica is not None and self.ended_by is None:
-            due += self.replica.due()
+            due += [self.replica.drain_due()] if self.draining is not None else self.replica.due()
         return max(0.0, min(due) - time.monotonic()) if due else None
 
     def _check_for_stop(self) -> None:
@@ -403,6 +414,11 @@ class _Supervisor:
             raise _Stopped
 
     def _stop(self, order: StopOrder) -> None:
+        """End the attempt; a replica that answers gets no further requests first, and finishes those that it has."""
+        may_drain = self.ended_by is None and self.draining is None and order.grace > 0
+        if self.replica is not None and may_drain and self.replica.begin_to_drain(time.monotonic(), order.grace):
+            self.draining = replace(order, grace=_AFTER_DRAIN)
+            return
         self._end_it(EndReason.STOPPED_BY_USER, f"stopped by {order.by or 'its owner'}", order.grace)
 
     def _end_it(self, why: EndReason, words: str, grace: Optional[float] = None) -> None:

@@ -12,8 +12,10 @@ from typing import Iterable, List, NamedTuple, Set, Tuple
 
 from remote_agent.system.processes import read_text
 
-_LISTEN = "0A"
-"""TCP_LISTEN in the kernel's include/net/tcp_states.h."""
+_LISTEN, _ESTABLISHED = "0A", "01"
+"""TCP_LISTEN and TCP_ESTABLISHED in the kernel's include/net/tcp_states.h."""
+_UNIX_CONNECTED = "03"
+"""SS_CONNECTED in the kernel's include/uapi/linux/net.h."""
 
 
 class Listener(NamedTuple):
@@ -46,6 +48,24 @@ def listening(pids: Iterable[int]) -> List[Listener]:
                 tables[namespace] = _listeners(pid)
             found.update(listener for inode, listener in tables[namespace] if inode in inodes)
     return sorted(found)
+
+
+def connections(pid: int, port: int) -> int:
+    """Return how many connections a process's network namespace has to a port."""
+    count = 0
+    for name in ("tcp", "tcp6"):
+        for line in read_text(f"/proc/{pid}/net/{name}").splitlines()[1:]:
+            words = line.split()
+            if len(words) > 3 and words[3] == _ESTABLISHED and int(words[1].rpartition(":")[2], 16) == port:
+                count += 1
+    return count
+
+
+def unix_connections(pid: int, path: str) -> int:
+    """Return how many connections a Unix socket of that path has."""
+    lines = read_text(f"/proc/{pid}/net/unix").splitlines()[1:]
+    fields = (line.split(None, 7) for line in lines)
+    return sum(1 for words in fields if len(words) == 8 and words[5] == _UNIX_CONNECTED and words[7] == path)
 
 
 def free_port() -> int:

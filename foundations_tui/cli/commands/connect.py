@@ -49,13 +49,14 @@ def _connect_job(session: Session, job: str, number: str, local: int | None, as_
         forward = RawForward(session, row, int(number), local or 0)
     except OSError as error:
         raise UsageError(f"port {local} of this machine cannot be used: {error.strerror}") from None
+    ended = _interrupted()
     with contextlib.closing(forward):
         if as_json:
             output.print_json({"job": row.job, "host": row.host, "port": int(number), "local_port": forward.port})
         else:
             click.echo(f"127.0.0.1:{forward.port}")
             say(f"leads to port {number} of job {row.job[:6]} on {row.host}; Ctrl-C ends it")
-        _until_interrupted()
+        ended.wait()
     return 0
 
 
@@ -68,6 +69,7 @@ def _connect_service(session: Session, name: str, local: int | None, as_json: bo
     balancer = Balancer(session, row.host, row.name)
     try:
         proxy = listen(session, balancer, row, local)
+        ended = _interrupted()
         with contextlib.closing(proxy):
             url = f"http://127.0.0.1:{proxy.port}"
             if as_json:
@@ -78,13 +80,14 @@ def _connect_service(session: Session, name: str, local: int | None, as_json: bo
                 say(f"  curl {url}/")
                 say(f"  python -c \"import urllib.request as u; print(u.urlopen('{url}/').read())\"")
                 say("Ctrl-C ends it; the service goes on")
-            _until_interrupted()
+            ended.wait()
     finally:
         balancer.close()
     return 0
 
 
-def _until_interrupted() -> None:
+def _interrupted() -> threading.Event:
+    """Return what is set by Ctrl-C, or by who ends this process, from now on."""
     ended = threading.Event()
 
     def end(number: int, frame: types.FrameType | None) -> None:
@@ -92,4 +95,4 @@ def _until_interrupted() -> None:
 
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, end)
-    ended.wait()
+    return ended
