@@ -10,6 +10,7 @@ import shlex
 import shutil
 import socket
 import subprocess
+import threading
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -73,6 +74,9 @@ class SshTransport:
             HostError: out of reach, refused, or a host key that is unknown or changed.
         """
         self._host = host
+        self._forwarding = threading.Lock()
+        self._forwards = False
+        """Whether the server has made a connection for us."""
         self._jump: jumping.Jump | None = None
         where = resolve(host)
         self._socket = CountingSocket(self._connect_socket(where, asker, timeout))
@@ -111,16 +115,39 @@ class SshTransport:
                 is gone.
         """
         try:
-            channel = self._connection.transport.open_channel(
-                "direct-tcpip", (address, port), ("127.0.0.1", 0), window_size=_WINDOW, timeout=20
-            )
-            return SshStream(channel)
+            return SshStream(self._forwarded(address, port))
         except paramiko.ChannelException as error:
             if error.code == _CONNECT_FAILED:
                 raise ConnectionRefusedError(f"{self._host.name}: {address} port {port}: {error.text}") from None
             raise ForwardingRefused(f"{self._host.name}: the server forwards no connections: {error.text}") from None
         except (paramiko.SSHException, EOFError, OSError) as error:
             raise self._lost(error) from None
+
+    def _forwarded(self, address: str, port: int) -> paramiko.Channel:
+        """Return a channel that the server has connected to a port.
+
+        paramiko keeps the reason of a refusal in one place for all threads. So one after the other asks until it is
+        known that the server forwards at all; from then on, a refusal without a reason means that nothing listens.
+        """
+        transport = self._connection.transport
+
+        def ask() -> paramiko.Channel:
+            ends = (address, port), ("127.0.0.1", 0)
+            return transport.open_channel("direct-tcpip", *ends, window_size=_WINDOW, timeout=20)
+
+        if not self._forwards:
+            with self._forwarding:
+                channel = ask()
+                self._forwards = True
+                return channel
+        try:
+            return ask()
+        except paramiko.ChannelException:
+            raise
+        except paramiko.SSHException as error:
+            if not transport.is_active():
+                raise
+            raise paramiko.ChannelException(_CONNECT_FAILED, str(error)) from None
 
     def _lost(self, error: Exception) -> HostUnreachable:
         return HostUnreachable(f"{self._host.name}: the connection was lost ({str(error) or type(error).__name__})")

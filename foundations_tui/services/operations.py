@@ -244,6 +244,18 @@ def wait_until_ready(
         time.sleep(_LOOK_SECONDS)
 
 
+def wait_until_ended(session: Session, host: str, name: str) -> None:
+    """Wait until nothing of a stopped service runs any more.
+
+    Raises:
+        FoundationsError: somebody has started it again. HostError: its host is out of reach.
+    """
+    while (view := current(session, host, name)).running:
+        if view.replicas:
+            raise FoundationsError(f"service {name} was started again by {view.by or 'somebody'}")
+        time.sleep(_LOOK_SECONDS)
+
+
 def _raise_if_hopeless(host: str, name: str, view: ServiceView) -> None:
     failing = [one for one in view.running if one.revision == view.revision and one.failures >= _TRIES]
     if failing:

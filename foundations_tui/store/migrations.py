@@ -254,7 +254,7 @@ def m010_services(db: Any) -> None:
     )
     db.execute(
         "CREATE TABLE transitions (host TEXT, journal TEXT, seq INTEGER, time REAL, job TEXT, attempt INTEGER,"
-        " state TEXT, reason_code TEXT, place INTEGER, PRIMARY KEY (host, journal, seq)) WITHOUT ROWID"
+        " state TEXT, reason_code TEXT, place INTEGER, PRIMARY KEY (host, journal, seq, state)) WITHOUT ROWID"
     )
     db.execute("CREATE INDEX idx_transitions_job ON transitions (job, time)")
     db.execute("CREATE INDEX idx_transitions_time ON transitions (time)")

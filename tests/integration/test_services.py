@@ -111,7 +111,7 @@ def test_a_command_is_served_and_comes_back_when_it_is_killed(client: Client) ->
         assert again["url"] == there["url"], "its port stays"
     assert "foundations service stop http-server" in client.run("stop", job, code=1).stderr
     states = [row.state for row in queries.transitions(Store().conn, job)]
-    assert states[:4] == ["queued", "preparing", "running", "queued"]
+    assert states[:5] == ["queued", "preparing", "running", "failed", "queued"]
     client.run("service", "stop", "http-server", "--forget")
     assert client.json_of("service", "list", "--json") == []
     client.run("service", "show", "http-server", code=3)
@@ -367,7 +367,7 @@ def test_clients_that_speak_no_http_get_an_answer_and_harm_nobody(app: Client) -
         app.run("service", "stop", "api")
         until(app, lambda now: not now["running"])
         status, said = get(port)
-        assert status == 503 and "stopped" in said["error"]
+        assert status == 503 and "service api on local: stop" in said["error"]
 
 
 # --- what is asked for ------------------------------------------------------------------------------------------

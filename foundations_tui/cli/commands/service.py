@@ -156,7 +156,7 @@ def stop(session: Session, name: str, others: bool, forget: bool) -> int:
     actor = actor_of(session.hosts, others)
     operations.scale(session, actor, row, 0)
     if forget:
-        operations.wait_until_ready(session, row.host, row.name, lambda words: say(f"{row.name}: {words}"))
+        operations.wait_until_ended(session, row.host, row.name)
         operations.forget(session, actor, row)
         say(f"{row.name} is forgotten")
     else:
