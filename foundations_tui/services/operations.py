@@ -13,8 +13,8 @@ from foundations_tui.config.hosts import owner_name
 from foundations_tui.errors import FoundationsError, HostUnreachable, NotFoundError, UsageError
 from foundations_tui.hosts.agent import Agent
 from foundations_tui.jobs import on_hosts
-from foundations_tui.jobs.ownership import Actor
-from foundations_tui.services import state
+from foundations_tui.jobs.ownership import Actor, actor_of
+from foundations_tui.services import ownership, state
 from foundations_tui.services.asking import current
 from foundations_tui.services.request import ServiceRequest
 from foundations_tui.session import Session
@@ -103,10 +103,11 @@ def _with_access(session: Session, request: ServiceRequest, host: str) -> Servin
 def _refuse_somebody_elses(session: Session, name: str, host: str) -> None:
     """Refuse to take over a service of another person."""
     pull.catch_up(session, host, streams=False)
-    mine = owner_name(session.hosts)
+    me = actor_of(session.hosts)
     for row in rows.services(session.store.conn, host):
-        if row.name == name and row.view.replicas and row.view.owner not in ("", mine):
-            raise UsageError(f"{host} has a service {name} of {row.view.owner} already", "give yours another name")
+        owner = ownership.stranger_of(me, row)
+        if row.name == name and owner:
+            raise UsageError(f"{host} has a service {name} of {owner} already", "give yours another name")
 
 
 def _start_at_boot(session: Session, host: str) -> str:
@@ -149,7 +150,7 @@ def scale(session: Session, actor: Actor, row: ServiceRow, replicas: int) -> Ser
     Raises:
         UsageError: it is somebody else's. HostError: its host is out of reach.
     """
-    _check(actor, row)
+    ownership.check(actor, row)
     return _answered(session, row, messages.ChangeService(row.name, actor.owner, replicas=replicas))
 
 
@@ -159,7 +160,7 @@ def use_revision(session: Session, actor: Actor, row: ServiceRow, number: int | 
     Raises:
         UsageError: it is somebody else's, or there is no earlier one. HostError: its host is out of reach.
     """
-    _check(actor, row)
+    ownership.check(actor, row)
     if number is None:
         earlier = [head.number for head in row.view.revisions if head.number < row.view.revision]
         if not earlier:
@@ -174,7 +175,7 @@ def restart(session: Session, actor: Actor, row: ServiceRow) -> ServiceView:
     Raises:
         UsageError: it is somebody else's. FoundationsError: it is stopped. HostError: its host is out of reach.
     """
-    _check(actor, row)
+    ownership.check(actor, row)
     return _answered(session, row, messages.RestartService(row.name, actor.owner))
 
 
@@ -184,7 +185,7 @@ def forget(session: Session, actor: Actor, row: ServiceRow) -> None:
     Raises:
         UsageError: it is somebody else's. FoundationsError: it runs. HostError: its host is out of reach.
     """
-    _check(actor, row)
+    ownership.check(actor, row)
     session.ask(row.host, messages.ForgetService(row.name))
     rows.forget_service(session.store, row.host, row.name)
 
@@ -196,11 +197,6 @@ def token(session: Session, row: ServiceRow) -> str:
         HostError: its host is out of reach.
     """
     return session.ask(row.host, messages.ServiceToken(row.name)).token
-
-
-def _check(actor: Actor, row: ServiceRow) -> None:
-    if not actor.others and row.view.owner not in ("", actor.owner):
-        raise UsageError(f"service {row.name} belongs to {row.view.owner}, not to {actor.owner}", "--others allows it")
 
 
 def _answered(

@@ -100,9 +100,9 @@ def is_open(command: Sequence[str], serving: Serving) -> bool:
 
 
 def access_words(view: ServiceView, host: str) -> str:
-    """Return who may reach it on its host, in words."""
+    """Return who may reach it on its host, in words that go on after "for"."""
     return {
-        "socket": "a Unix socket of this account",
-        "token": "who has its token",
-        "open": f"open to users of {host}",
+        "socket": "this account alone (a Unix socket)",
+        "token": "whoever has its token",
+        "open": f"everybody: open to users of {host}",
     }[view.access]

@@ -98,3 +98,8 @@ def put_port(store: Store, name: str, host: str, port: int) -> None:
 def ports(conn: sqlite3.Connection) -> set[int]:
     """Return the local ports that services have."""
     return {int(row[0]) for row in conn.execute("SELECT port FROM connections")}
+
+
+def are_any(conn: sqlite3.Connection) -> bool:
+    """Return whether any host has a service."""
+    return conn.execute("SELECT 1 FROM services LIMIT 1").fetchone() is not None

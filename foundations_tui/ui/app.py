@@ -31,6 +31,7 @@ from foundations_tui.ui.actions.hosts import HostActions
 from foundations_tui.ui.actions.inspect import JobInspector
 from foundations_tui.ui.actions.jobs import JobActions
 from foundations_tui.ui.actions.prompts import Prompts
+from foundations_tui.ui.actions.services import ServiceActions
 from foundations_tui.ui.actions.submit import SubmitActions
 from foundations_tui.ui.commands import COMMANDS, Actions
 from foundations_tui.ui.connection_question import connection_question
@@ -114,6 +115,7 @@ class FoundationsApp(SerializedKeys):
             prompts=Prompts(self),
             jobs=JobActions(self, session),
             hosts=HostActions(self, session),
+            services=ServiceActions(self, session),
             submit=submit,
             inspector=JobInspector(self, session),
             command_line=CommandLine(self, verbs or {}, self._own_commands(), submit),
@@ -185,7 +187,16 @@ class FoundationsApp(SerializedKeys):
         self._followers.stop()
         self._connection_asks.stop()
         self.reader.stop()
-        threading.Thread(target=self._session.close, daemon=True).start()
+        threading.Thread(target=self._let_go, daemon=True).start()
+
+    def _let_go(self) -> None:
+        self._actions.services.close()
+        self._session.close()
+
+    @property
+    def local_urls(self) -> dict[tuple[str, str], str]:
+        """Where services are reached from here, by name and host."""
+        return self._actions.services.urls
 
     def read_for_key(self, slot: str, read: Callable[[sqlite3.Connection], T], then: Callable[[T], None]) -> None:
         """Have something read that the last key is to show; the next key waits for it."""

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from foundations_tui.ui.actions.inspect import JobInspector
     from foundations_tui.ui.actions.jobs import JobActions
     from foundations_tui.ui.actions.prompts import Prompts
+    from foundations_tui.ui.actions.services import ServiceActions
     from foundations_tui.ui.actions.submit import SubmitActions
 
 
@@ -24,6 +25,7 @@ class Actions:
     prompts: Prompts
     jobs: JobActions
     hosts: HostActions
+    services: ServiceActions
     submit: SubmitActions
     inspector: JobInspector
     command_line: CommandLine
@@ -55,6 +57,7 @@ COMMANDS: dict[str, AppCommand] = {
     "edit": AppCommand(lambda to, jobs=None: to.submit.edit_and_run(jobs), "Edit and rerun"),
     "job_actions": AppCommand(lambda to, jobs=None: to.jobs.offer_actions(jobs), "Actions on the chosen jobs"),
     "host_actions": AppCommand(lambda to: to.hosts.offer()),
+    "service_actions": AppCommand(lambda to: to.services.offer()),
     "put_in_queue": AppCommand(lambda to, row, where, other: to.jobs.put_in_queue(row, where, other)),
     "copy": AppCommand(lambda to: to.jobs.offer_copies(), "Copy"),
     "undo": AppCommand(lambda to: to.jobs.undo(), "Undo"),

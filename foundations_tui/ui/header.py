@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from textual.content import Content
 
 from foundations_tui.store.rows import HostRow
 from foundations_tui.text.sanitize import one_line
-from foundations_tui.ui.pages import PAGES
+from foundations_tui.ui.pages import KEYS, PAGES
 from foundations_tui.ui.theme import LOOK
 
 _TITLE, _TITLE_FROM = " foundations ", 100
@@ -16,21 +16,25 @@ _TITLE, _TITLE_FROM = " foundations ", 100
 _NAMES_FROM = 70
 """Columns from which all pages are named; below that the others have only their numbers."""
 _WORDS_FROM = 130
+SOMETIMES = ("services",)
+"""Pages that are named only where there is something to see."""
+_SERVICES_ROOM = 15
+"""Cells that the name of that page takes."""
 
 
-def line(page: str, room: int, has_overview: bool, counts: dict[str, int], hosts: Sequence[HostRow]) -> Content:
+def line(page: str, room: int, offered: Collection[str], counts: dict[str, int], hosts: Sequence[HostRow]) -> Content:
     """Return the first line.
 
     Args:
         page: the one that is shown.
         room: cells.
-        has_overview: whether that page is offered.
+        offered: pages that are named although they are not always.
         counts: jobs by state.
         hosts: those that are known.
     """
     is_wide = room >= _TITLE_FROM
     parts: list[Content | str] = [Content.styled(_TITLE, "bold"), " "] if is_wide else []
-    for name, label in _labels(page, room, has_overview):
+    for name, label in _labels(page, room, offered):
         parts += [Content.styled(label, "reverse" if name == page else "dim"), "" if is_wide else " "]
     away = [host.name for host in hosts if host.state == "unreachable"]
     if away:  # before the counts: it must not be what is cut
@@ -49,21 +53,24 @@ def line(page: str, room: int, has_overview: bool, counts: dict[str, int], hosts
     return Content.assemble(*parts)
 
 
-def page_at(x: int, page: str, room: int, has_overview: bool) -> str | None:
+def page_at(x: int, page: str, room: int, offered: Collection[str]) -> str | None:
     """Return the page whose name stands at a column of the first line."""
     is_wide = room >= _TITLE_FROM
     start = len(_TITLE) + 1 if is_wide else 0
-    for name, label in _labels(page, room, has_overview):
+    for name, label in _labels(page, room, offered):
         if start <= x < start + len(label):
             return name
         start += len(label) + (not is_wide)
     return None
 
 
-def _labels(page: str, room: int, has_overview: bool) -> list[tuple[str, str]]:
-    """Return (page, what stands for it)."""
+def _labels(page: str, room: int, offered: Collection[str]) -> list[tuple[str, str]]:
+    """Return (page, what stands for it); the overview comes last."""
+    shown = [name for name in PAGES[1:] if name not in SOMETIMES or name in offered or name == page]
+    shown += [name for name in PAGES[:1] if name in offered]
     labels = []
-    for number, name in [*list(enumerate(PAGES))[1:], *([(0, PAGES[0])] if has_overview else [])]:
-        label = f"{number} {name}" if room >= _NAMES_FROM or name == page else str(number)
+    names_from = _NAMES_FROM + (_SERVICES_ROOM if "services" in shown else 0)
+    for name in shown:
+        label = f"{KEYS[name]} {name}" if room >= names_from or name == page else KEYS[name]
         labels.append((name, f" {label} " if room >= _TITLE_FROM else label))
     return labels

@@ -55,3 +55,11 @@ class JobSelected(Message):
 
 class JobsChosen(Message):
     """Other jobs are marked."""
+
+
+class JobOpened(Message):
+    """The user wants to see all that is known of a job."""
+
+    def __init__(self, job: str) -> None:
+        super().__init__()
+        self.job = job

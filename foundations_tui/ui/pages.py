@@ -1,4 +1,14 @@
 """The pages of the app. Imports nothing: the command line names them without Textual."""
 
-PAGES = ("overview", "jobs", "metrics", "log", "hosts", "compare", "queue")
-"""By their key, 0 to 6."""
+KEYS = {
+    "overview": "0",
+    "jobs": "1",
+    "metrics": "2",
+    "log": "3",
+    "hosts": "4",
+    "compare": "5",
+    "queue": "6",
+    "services": "9",
+}
+"""The key of each page; 7 and 8 are kept for what comes."""
+PAGES = tuple(KEYS)

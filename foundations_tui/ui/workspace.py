@@ -11,6 +11,7 @@ from textual.message import Message
 from textual.screen import Screen
 from textual.theme import Theme
 
+from foundations_tui.store.services import ServiceRow
 from foundations_tui.ui.models.store_reader import Reader
 from foundations_tui.ui.panes.jobs import JobsPane
 from foundations_tui.ui.panes.log import LogPane
@@ -50,6 +51,10 @@ class Pages(Protocol):
         """The hosts that are shown."""
 
     @property
+    def service(self) -> ServiceRow | None:
+        """The service under the cursor."""
+
+    @property
     def compared(self) -> list[str]:
         """Ids of the jobs whose differences mean most now: those of the comparison, or the chosen ones."""
 
@@ -68,6 +73,10 @@ class Workspace(Protocol):
     """The app, as far as screens and actions see it."""
 
     reader: Reader
+
+    @property
+    def local_urls(self) -> dict[tuple[str, str], str]:
+        """Where services are reached from here, by name and host."""
 
     @property
     def main(self) -> Pages:

@@ -11,17 +11,18 @@ import pytest
 from foundations import records
 from foundations_tui.config import locations
 from foundations_tui.session import Session
-from foundations_tui.store import write_streams
+from foundations_tui.store import services, write_streams
 from foundations_tui.store.db import Store
 from foundations_tui.ui.app import FoundationsApp
 from foundations_tui.ui.render_once import settle, text
+from remote_agent.protocol.services import Readiness, Replica, RevisionHead, ServiceView
 from tests.support.paths import DATA
 from tests.support.store import fill
 
 FRAMES = DATA / "frames"
 NOW = 1_800_000_000.0
 SIZES = ((60, 15), (80, 24), (120, 30), (160, 50))
-PAGES = ("jobs", "metrics", "log", "hosts", "compare", "queue")
+PAGES = ("jobs", "metrics", "log", "hosts", "compare", "queue", "services")
 CASES = [(page, size) for page in PAGES for size in SIZES] + [("overview", size) for size in SIZES[2:]]
 
 
@@ -57,6 +58,29 @@ def store_of_all_kinds() -> None:
     store.close()
 
 
+def put_services_of_all_kinds() -> None:
+    """A service that rolls, one that fails, one that is stopped, one out of reach."""
+    ready = Readiness(True, since=NOW - 50, address="127.0.0.1", port=40001)
+    warm = Readiness(warming=True, why="it listens nowhere yet", since=NOW - 40)
+    heads = [RevisionHead(n, ["vllm", "serve", "m", "--port", "{port}"], "ada", NOW - 900 / n) for n in (1, 2)]
+    rolling = [
+        Replica("a1b2c3d4e5f6", 1, "running", 1, readiness=ready),
+        Replica("b1", 2, "running", 1, readiness=warm),
+    ]
+    failing = [Replica("c1c1c1c1", 1, "queued", 5, "exit code 1: a Python package is missing", NOW + 16, 5)]
+    views = [
+        ServiceView("churn-api", 1, 1, "ada", "churn", "ada", NOW, running=[rolling[0]], revisions=heads[:1]),
+        ServiceView("llm", 2, 1, "ada", "chat", "ada", NOW, access="open", running=rolling, revisions=heads),
+        ServiceView("notebook", 1, 1, "bob", "x", "bob", NOW, running=failing, revisions=heads[:1]),
+        ServiceView("old", 1, 0, "ada", "x", "ada", NOW, revisions=heads[:1]),
+    ]
+    store = Store()
+    services.put_services(store, "local", views)
+    services.put_services(store, "gpu2", [ServiceView("far", 1, 1, running=[rolling[0]], revisions=heads[:1])])
+    store.conn.execute("INSERT OR REPLACE INTO hosts (name, unreachable_since) VALUES ('gpu2', ?)", [NOW - 600])
+    store.close()
+
+
 def _name(value: str | tuple[int, int]) -> str:
     return value if isinstance(value, str) else "x".join(map(str, value))
 
@@ -64,6 +88,8 @@ def _name(value: str | tuple[int, int]) -> str:
 @pytest.mark.parametrize(("page", "size"), CASES, ids=_name)
 async def test_a_page_looks_as_it_did(page: str, size: tuple[int, int]) -> None:
     store_of_all_kinds()
+    if page == "services":
+        put_services_of_all_kinds()
     app = FoundationsApp(Session(), page="jobs" if page == "compare" else page, follow=False)
     async with app.run_test(size=size) as pilot:
         await settle(app, pilot)

@@ -62,27 +62,25 @@ def _connect_job(session: Session, job: str, number: str, local: int | None, as_
 
 def _connect_service(session: Session, name: str, local: int | None, as_json: bool) -> int:
     from foundations_tui.services import operations
-    from foundations_tui.services.balancing import Balancer
-    from foundations_tui.services.local_port import listen
+    from foundations_tui.services.connections import Connections
 
     row = operations.fresh(session, name)
-    balancer = Balancer(session, row.host, row.name)
+    connections = Connections(session)
+    ended = _interrupted()
     try:
-        proxy = listen(session, balancer, row, local)
-        ended = _interrupted()
-        with contextlib.closing(proxy):
-            url = f"http://127.0.0.1:{proxy.port}"
-            if as_json:
-                output.print_json({"service": row.name, "host": row.host, "url": url, "local_port": proxy.port})
-            else:
-                click.echo(url)
-                say(balancer.words)
-                say(f"  curl {url}/")
-                say(f"  python -c \"import urllib.request as u; print(u.urlopen('{url}/').read())\"")
-                say("Ctrl-C ends it; the service goes on")
-            ended.wait()
+        url = connections.open(row, local)
+        if as_json:
+            port = int(url.rpartition(":")[2])
+            output.print_json({"service": row.name, "host": row.host, "url": url, "local_port": port})
+        else:
+            click.echo(url)
+            say(connections.words(row))
+            say(f"  curl {url}/")
+            say(f"  python -c \"import urllib.request as u; print(u.urlopen('{url}/').read())\"")
+            say("Ctrl-C ends it; the service goes on")
+        ended.wait()
     finally:
-        balancer.close()
+        connections.close_all()
     return 0
 
 

@@ -90,7 +90,7 @@ def show(session: Session, name: str, as_json: bool) -> int:
     view = row.view
     click.echo(f"{view.name} on {row.host}: {_how(row, now)}")
     click.echo(f"owner      {one_line(view.owner or 'unknown')}, project {one_line(view.project)}")
-    click.echo(f"reached by {state.access_words(view, row.host)}")
+    click.echo(f"there for  {state.access_words(view, row.host)}")
     ready = view.probes.ready or "/"
     click.echo(f"probed at  {ready} every {view.probes.period:g} s, within {view.probes.timeout:g} s")
     if view.running:

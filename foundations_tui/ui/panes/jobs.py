@@ -15,7 +15,7 @@ from textual.message import Message
 from foundations_tui.errors import FoundationsError
 from foundations_tui.text import humanize
 from foundations_tui.text.sanitize import one_line
-from foundations_tui.ui.messages import JobsChosen, JobSelected
+from foundations_tui.ui.messages import JobOpened, JobsChosen, JobSelected
 from foundations_tui.ui.models import jobs_table as views
 from foundations_tui.ui.models.jobs_table import JobsView, JobsWindow, WindowRequest
 from foundations_tui.ui.models.store_reader import Reader
@@ -43,13 +43,6 @@ class JobsPane(Vertical):
         Binding("less_than_sign", "sort_column(-1)", "sort by the column left", show=False, id="jobs.sort_left"),
         Binding("greater_than_sign", "sort_column(1)", "sort by the column right", show=False, id="jobs.sort_right"),
     ]
-
-    class Opened(Message):
-        """The user wants to see a job."""
-
-        def __init__(self, job: str) -> None:
-            super().__init__()
-            self.job = job
 
     class ViewChanged(Message):
         """The table shows a view, or cannot: then with the error."""
@@ -162,7 +155,7 @@ class JobsPane(Vertical):
             self._folded ^= {event.key}
             self.table.start_over()
         else:
-            self.post_message(self.Opened(event.key))
+            self.post_message(JobOpened(event.key))
 
     def on_virtual_table_marked(self, event: VirtualTable.Marked) -> None:
         """Tell the screen that other jobs are meant."""

@@ -14,7 +14,7 @@ from textual.message import Message
 from foundations_tui.store import queries
 from foundations_tui.store.rows import JobRow
 from foundations_tui.text import humanize
-from foundations_tui.ui.messages import JobSelected
+from foundations_tui.ui.messages import JobOpened, JobSelected
 from foundations_tui.ui.models.store_reader import Reader
 from foundations_tui.ui.models.table import Column, TableRow, whole
 from foundations_tui.ui.theme import LOOK
@@ -104,6 +104,11 @@ class QueuePane(Vertical):
         """Tell the screen which job is selected."""
         event.stop()
         self.post_message(JobSelected(event.key))
+
+    def on_virtual_table_opened(self, event: VirtualTable.Opened) -> None:
+        """Show all that is known of the job under the cursor."""
+        event.stop()
+        self.post_message(JobOpened(event.key))
 
     def on_resize(self) -> None:
         """Show as many columns as fit."""

@@ -13,7 +13,7 @@ from foundations_tui.ui.screens.modal import ModalWindow
 
 _TEXT = """\
 Screens     1 jobs   2 metrics   3 log   4 hosts   5 compare
-            6 queue   0 overview (from 120 columns)
+            6 queue   9 services   0 overview (from 120 columns)
 
 Move        j k  or arrows      one line
             ctrl+d ctrl+u       half a page
@@ -53,6 +53,9 @@ Log         G  or  f            follow the end
             P  E                open it in $PAGER, in $EDITOR
 
 Queue       K  J                earlier, later
+
+Services    x                   reach it from here, log, replicas,
+                                restart, roll back, stop
 
 Compare     o  p                all or what differs; baseline
             m                   mean and deviation over a parameter

@@ -15,11 +15,12 @@ from textual.widget import Widget
 
 from foundations_tui.store import queries
 from foundations_tui.store.rows import JobRow
+from foundations_tui.store.services import ServiceRow
 from foundations_tui.text import humanize
 from foundations_tui.ui.commands import KEYS
-from foundations_tui.ui.messages import JobSelected
+from foundations_tui.ui.messages import JobOpened, JobSelected
 from foundations_tui.ui.models.store_reader import Reader
-from foundations_tui.ui.pages import PAGES
+from foundations_tui.ui.pages import KEYS as PAGE_KEYS
 from foundations_tui.ui.panes.compare import ComparePane
 from foundations_tui.ui.panes.hosts import HostsPane
 from foundations_tui.ui.panes.jobs import JobsPane
@@ -27,6 +28,7 @@ from foundations_tui.ui.panes.log import LogPane
 from foundations_tui.ui.panes.logs import LogPanes
 from foundations_tui.ui.panes.metrics import MetricsPane
 from foundations_tui.ui.panes.queue import QueuePane
+from foundations_tui.ui.panes.services import ServicesPane
 from foundations_tui.ui.widgets.head_line import HeadLine
 from foundations_tui.ui.widgets.key_line import KeyLine
 from foundations_tui.ui.widgets.log_view import LogView
@@ -41,6 +43,7 @@ _PANES = {
     "hosts": ("hosts",),
     "compare": ("compare",),
     "queue": ("queue",),
+    "services": ("services",),
 }
 """What a page shows, the pane that gets the keys first."""
 _HOMES = {
@@ -50,9 +53,16 @@ _HOMES = {
     "hosts": "#bottom",
     "compare": "#body",
     "queue": "#body",
+    "services": "#body",
 }
 """Where each pane belongs."""
-_FOCUS = {"jobs": "#jobs-table", "log": "#log-view", "compare": "#compare-table", "queue": "#queue-table"}
+_FOCUS = {
+    "jobs": "#jobs-table",
+    "log": "#log-view",
+    "compare": "#compare-table",
+    "queue": "#queue-table",
+    "services": "#services-table",
+}
 """What gets the keys in a pane, where that is not the pane itself."""
 _OVERVIEW_FROM = (120, 30)
 """Columns and lines from which the overview is offered."""
@@ -64,7 +74,7 @@ class MainScreen(Screen[None]):
     """Everything at a glance."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        *(Binding(str(n), f"page('{page}')", page, show=False, id=f"main.{page}") for n, page in enumerate(PAGES)),
+        *(Binding(key, f"page('{page}')", page, show=False, id=f"main.{page}") for page, key in PAGE_KEYS.items()),
         Binding("enter", "open", "open", key_display="enter", show=False, id="main.open"),
         *KEYS,
         Binding("p", "part", "log, summary, config, git", show=False, id="main.part"),
@@ -140,7 +150,14 @@ class MainScreen(Screen[None]):
         if self.page == "queue":
             key = self.query_one(QueuePane).table.key
             return [key] if key else []
+        if self.page == "services":
+            return [replica.job for replica in self.service.view.running] if self.service else []
         return self.jobs.chosen
+
+    @property
+    def service(self) -> ServiceRow | None:
+        """The service under the cursor."""
+        return next((pane.chosen for pane in self.query(ServicesPane)), None)
 
     @property
     def compared(self) -> list[str]:
@@ -213,7 +230,8 @@ class MainScreen(Screen[None]):
         shown = _PANES[self.page]
         if "jobs" in shown or self.page in ("metrics", "log", "compare"):
             self.jobs.reload()
-        for pane in (*self.query(HostsPane), *self.query(ComparePane), *self.query(QueuePane)):
+        panes = (*self.query(HostsPane), *self.query(ComparePane), *self.query(QueuePane), *self.query(ServicesPane))
+        for pane in panes:
             pane.reload()
         self._show_selected()
         self._show_metrics()
@@ -275,7 +293,7 @@ class MainScreen(Screen[None]):
             self.selected = row
             self.logs.show(row, beside if self.page == "log" else None)
 
-    def on_jobs_pane_opened(self, event: JobsPane.Opened) -> None:
+    def on_job_opened(self, event: JobOpened) -> None:
         """Show all that is known of a job."""
         self.workspace.show_job(event.job)
 
@@ -330,7 +348,8 @@ class MainScreen(Screen[None]):
     def action_open(self) -> None:
         """Show all that is known of the job under the cursor."""
         if self.chosen:
-            self.workspace.show_job(self.chosen[-1] if self.page == "queue" else (self._selected_id or self.chosen[0]))
+            is_own = self.page in ("queue", "services")
+            self.workspace.show_job(self.chosen[0] if is_own else (self._selected_id or self.chosen[0]))
 
     def action_zoom(self) -> None:
         """Give the pane with the keys all the room, or take it back."""
@@ -350,8 +369,9 @@ class MainScreen(Screen[None]):
         self.workspace.run_command(name)
 
     def action_act(self) -> None:
-        """Offer what can be done with the chosen jobs; on the hosts' page, with a host."""
-        self.workspace.run_command("host_actions" if self.page == "hosts" else "job_actions")
+        """Offer what can be done with the chosen jobs; on the pages of hosts and services, with one of those."""
+        of_page = {"hosts": "host_actions", "services": "service_actions"}
+        self.workspace.run_command(of_page.get(self.page, "job_actions"))
 
     def action_part(self) -> None:
         """Show another part of the job where its log is."""
@@ -365,4 +385,6 @@ def _new_pane(name: str, reader: Reader, hosts: list[str]) -> Widget:
         return MetricsPane(reader, id=name)
     if name == "hosts":
         return HostsPane(reader, hosts, id=name)
+    if name == "services":
+        return ServicesPane(reader, id=name)
     return ComparePane(reader, id=name) if name == "compare" else QueuePane(reader, id=name)

@@ -10,7 +10,7 @@ from textual import events
 from textual.message import Message
 from textual.widgets import Static
 
-from foundations_tui.store import queries
+from foundations_tui.store import queries, services
 from foundations_tui.store.rows import HostRow
 from foundations_tui.ui import header
 from foundations_tui.ui.models.store_reader import Reader
@@ -30,7 +30,8 @@ class HeadLine(Static):
         self._reader = reader
         self._shown = ""
         self._page = ""
-        self._has_overview = False
+        self._offered: set[str] = set()
+        """Pages that are offered although they are not always."""
         self.away: list[str] = []
         """Hosts that are out of reach."""
 
@@ -42,23 +43,32 @@ class HeadLine(Static):
             has_overview: whether that page is offered.
             hosts: names of those to show.
         """
-        self._page, self._has_overview = page, has_overview
-        self._reader.ask("head", _read, lambda read: self._show(*read, hosts))
+        self._page = page
+        overview = {"overview"} if has_overview else set()
+        self._reader.ask("head", _read, lambda read: self._show(*read, hosts, overview))
 
-    def _show(self, counts: dict[str, int], hosts: dict[str, HostRow], names: Sequence[str]) -> None:
+    def _show(
+        self,
+        counts: dict[str, int],
+        hosts: dict[str, HostRow],
+        has_services: bool,
+        names: Sequence[str],
+        offered: set[str],
+    ) -> None:
+        self._offered = offered | ({"services"} if has_services else set())
         rows = [hosts[name] for name in names if name in hosts]
         self.away = [host.name for host in rows if host.state == "unreachable"]
-        text = header.line(self._page, self.screen.size.width, self._has_overview, counts, rows)
+        text = header.line(self._page, self.screen.size.width, self._offered, counts, rows)
         if text.markup != self._shown:
             self._shown = text.markup
             self.update(text, layout=False)
 
     def on_click(self, event: events.Click) -> None:
         """Go to the page whose name is clicked."""
-        page = header.page_at(event.screen_x, self._page, self.screen.size.width, self._has_overview)
+        page = header.page_at(event.screen_x, self._page, self.screen.size.width, self._offered)
         if page is not None:
             self.post_message(self.PageClicked(page))
 
 
-def _read(conn: sqlite3.Connection) -> tuple[dict[str, int], dict[str, HostRow]]:
-    return queries.state_counts(conn), queries.hosts(conn)
+def _read(conn: sqlite3.Connection) -> tuple[dict[str, int], dict[str, HostRow], bool]:
+    return queries.state_counts(conn), queries.hosts(conn), services.are_any(conn)

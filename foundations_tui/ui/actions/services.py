@@ -1,0 +1,146 @@
+"""What is done with services from the app: reach, scale, restart, roll back, stop."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from foundations_tui.jobs.ownership import actor_of
+from foundations_tui.services.ownership import stranger_of
+from foundations_tui.session import Session
+from foundations_tui.store.services import ServiceRow
+from foundations_tui.text import humanize
+from foundations_tui.ui.actions import background
+from foundations_tui.ui.messages import StoreChanged
+from foundations_tui.ui.screens.confirm import Confirm
+from foundations_tui.ui.screens.menu import Choice, Menu
+from foundations_tui.ui.workspace import Workspace
+
+if TYPE_CHECKING:
+    from foundations_tui.services.connections import Connections
+
+
+class ServiceActions:
+    """Offers what can be done with a service, and does it in threads."""
+
+    def __init__(self, workspace: Workspace, session: Session) -> None:
+        self._workspace = workspace
+        self._session = session
+        self._connections: Connections | None = None
+
+    @property
+    def connections(self) -> Connections:
+        """What is reached from here; made when it is first needed: it costs the start of the app 30 ms."""
+        if self._connections is None:
+            from foundations_tui.services.connections import Connections
+
+            self._connections = Connections(self._session)
+        return self._connections
+
+    @property
+    def urls(self) -> dict[tuple[str, str], str]:
+        """Return where services are reached from here, by name and host."""
+        return self._connections.urls if self._connections is not None else {}
+
+    def offer(self) -> None:
+        """Offer what can be done with the service under the cursor."""
+        row = self._workspace.main.service
+        if row is None:
+            self._workspace.say("no service is chosen")
+            return
+        url = self.urls.get((row.name, row.host))
+        choices = [Choice("c", f"let {url} go" if url else "reach it from here", "disconnect" if url else "connect")]
+        if url:
+            choices.append(Choice("y", "copy its address", "copy"))
+        choices.append(Choice("l", "the log of its first replica", "log"))
+        more = row.view.replicas + 1
+        choices.append(Choice("+", f"have {humanize.plural(more, 'replica')}", "more"))
+        if row.view.replicas > 1:
+            choices.append(Choice("-", f"have {humanize.plural(row.view.replicas - 1, 'replica')}", "fewer"))
+        if row.view.replicas:
+            choices.append(Choice("r", "restart: all replicas at once", "restart"))
+        if any(head.number < row.view.revision for head in row.view.revisions):
+            choices.append(Choice("b", "roll back to the revision before", "rollback"))
+        if row.view.replicas:
+            choices.append(Choice("s", "stop it", "stop"))
+        self._workspace.push_screen(Menu(f"{row.name} on {row.host}", choices), lambda answer: self._act(answer, row))
+
+    def close(self) -> None:
+        """Let all go that is reached from here."""
+        if self._connections is not None:
+            self._connections.close_all()
+
+    def _act(self, action: str | None, row: ServiceRow) -> None:
+        if action == "connect":
+            self._do(lambda: f"{row.name} is reached at {self.connections.open(row)}")
+        elif action == "disconnect":
+            self._do(lambda: self._let_go(row))
+        elif action == "copy":
+            self._workspace.copy_to_clipboard(self.urls.get((row.name, row.host), ""))
+            self._workspace.say("copied")
+        elif action == "log":
+            self._workspace.main.action_page("log")
+        elif action in ("more", "fewer"):
+            self._scale(row, row.view.replicas + (1 if action == "more" else -1))
+        elif action in ("restart", "stop"):
+            verb = "Restart" if action == "restart" else "Stop"
+            detail = "nothing answers meanwhile" if action == "restart" else "what it is doing is finished first"
+            question = Confirm(f"{verb} {row.name} on {row.host}?{self._whose(row)}", detail)
+            self._workspace.push_screen(question, lambda yes: self._end(row, action) if yes else None)
+        elif action == "rollback":
+            question = Confirm(f"Roll {row.name} on {row.host} back?{self._whose(row)}")
+            self._workspace.push_screen(question, lambda yes: self._roll_back(row) if yes else None)
+
+    def _whose(self, row: ServiceRow) -> str:
+        """Return whose service it is, where it is somebody else's."""
+        owner = stranger_of(actor_of(self._session.hosts), row)
+        return f" Not yours, but of {owner}!" if owner else ""
+
+    def _scale(self, row: ServiceRow, count: int) -> None:
+        from foundations_tui.services import operations
+
+        def run() -> str:
+            operations.scale(self._session, actor_of(self._session.hosts, True), row, count)
+            return f"{row.name}: {humanize.plural(count, 'replica')} wanted"
+
+        whose = self._whose(row)
+        if whose:
+            question = Confirm(f"Have {humanize.plural(count, 'replica')} of {row.name}?{whose}")
+            self._workspace.push_screen(question, lambda yes: self._do(run) if yes else None)
+        else:
+            self._do(run)
+
+    def _end(self, row: ServiceRow, action: str) -> None:
+        from foundations_tui.services import operations
+
+        actor = actor_of(self._session.hosts, True)
+
+        def run() -> str:
+            if action == "restart":
+                operations.restart(self._session, actor, row)
+                return f"{row.name} begins again"
+            operations.scale(self._session, actor, row, 0)
+            return f"{row.name} is being stopped"
+
+        self._do(run)
+
+    def _roll_back(self, row: ServiceRow) -> None:
+        from foundations_tui.services import operations
+
+        def run() -> str:
+            view = operations.use_revision(self._session, actor_of(self._session.hosts, True), row, None)
+            return f"{row.name} goes to revision {view.revision}"
+
+        self._do(run)
+
+    def _let_go(self, row: ServiceRow) -> str:
+        self.connections.close((row.name, row.host))
+        return f"{row.name} is not reached from here any more; it goes on"
+
+    def _do(self, action: Callable[[], str]) -> None:
+        def run() -> str:
+            done = action()
+            self._workspace.post_message(StoreChanged())
+            return done
+
+        background.do(self._workspace, run)

@@ -1,0 +1,164 @@
+"""The services of the hosts: how each is, where it is reached from here, and its replicas."""
+
+from __future__ import annotations
+
+import time
+from typing import cast
+
+from textual.app import ComposeResult
+from textual.containers import Vertical
+from textual.content import Content
+from textual.widgets import Static
+
+from foundations_tui.services import state
+from foundations_tui.store import services
+from foundations_tui.store.services import ServiceRow
+from foundations_tui.text import humanize
+from foundations_tui.text.sanitize import one_line
+from foundations_tui.ui.messages import JobOpened, JobSelected
+from foundations_tui.ui.models.store_reader import Reader
+from foundations_tui.ui.models.table import Column, TableRow, whole
+from foundations_tui.ui.theme import LOOK
+from foundations_tui.ui.widgets.virtual_table import VirtualTable
+from foundations_tui.ui.workspace import Workspace
+from remote_agent.protocol.services import Replica
+
+_COLUMNS = (
+    *(Column("SERVICE", 18), Column("HOST", 10), Column("REV", 4, right=True), Column("READY", 6, right=True)),
+    *(Column("REACHED AT", 22), Column("HOW IT IS", 0)),
+)
+_NARROW = (Column("SERVICE", 16), Column("HOST", 8), Column("READY", 6, right=True), Column("HOW IT IS", 0))
+_WIDE_FROM = 100
+_MOST_REVISIONS = 5
+_STYLES = {
+    "ready": "running",
+    "partly ready": "preparing",
+    "warming": "preparing",
+    "rolling": "preparing",
+    "waiting": "queued",
+    "failing": "failed",
+    "not ready": "failed",
+}
+"""The state of a job whose color a state of a service has."""
+
+
+class ServicesPane(Vertical):
+    """All services; below, what there is to know of the one under the cursor."""
+
+    def __init__(self, reader: Reader, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self._reader = reader
+        self._services: list[ServiceRow] = []
+        self._rows: list[TableRow] = []
+        self._shown = ""
+        self.border_title = "services"
+
+    def compose(self) -> ComposeResult:
+        """Lay out the pane."""
+        nothing = "no host has a service; foundations serve -- COMMAND begins one"
+        yield VirtualTable(self._ask, (), nothing, id="services-table")
+        yield Static(id="service-details", markup=False)
+
+    @property
+    def table(self) -> VirtualTable:
+        """The table."""
+        return self.query_one(VirtualTable)
+
+    @property
+    def chosen(self) -> ServiceRow | None:
+        """The service under the cursor."""
+        return next((row for row in self._services if _key(row) == self.table.key), None)
+
+    def reload(self) -> None:
+        """Show what the store has now."""
+        if self.display:
+            self._reader.ask(self, services.services, self._take)
+
+    def _take(self, rows: list[ServiceRow]) -> None:
+        self._services = rows
+        wide, now = self.size.width >= _WIDE_FROM, time.time()
+        urls = cast(Workspace, self.app).local_urls
+        self._rows = [_row(row, wide, now, urls.get((row.name, row.host), "")) for row in rows]
+        self.table.set_columns(_COLUMNS if wide else _NARROW)
+        self.table.reload()
+        self.border_subtitle = Content(humanize.plural(len(rows), "service"))
+        self._show_details(now)
+
+    def _ask(self, start: int, count: int, key: str | None, follow: bool) -> None:
+        self.table.take(whole(self._rows, key))
+
+    def on_virtual_table_moved(self, event: VirtualTable.Moved) -> None:
+        """Show what is under the cursor; its first replica is the selected job."""
+        event.stop()
+        self._show_details(time.time())
+        row = self.chosen
+        if row is not None and row.view.running:
+            self.post_message(JobSelected(row.view.running[0].job))
+
+    def on_virtual_table_opened(self, event: VirtualTable.Opened) -> None:
+        """Show all that is known of the first replica of the service under the cursor."""
+        event.stop()
+        row = self.chosen
+        if row is not None and row.view.running:
+            self.post_message(JobOpened(row.view.running[0].job))
+
+    def on_resize(self) -> None:
+        """Show as many columns as fit."""
+        self.reload()
+
+    def _show_details(self, now: float) -> None:
+        row = self.chosen
+        urls = cast(Workspace, self.app).local_urls
+        text = Content("\n").join(_details(row, now, urls.get((row.name, row.host), ""))) if row else Content("")
+        if text.markup != self._shown:
+            self._shown = text.markup
+            self.query_one("#service-details", Static).update(text)
+
+
+def _key(row: ServiceRow) -> str:
+    return f"{row.name}@{row.host}"
+
+
+def _row(row: ServiceRow, wide: bool, now: float, url: str) -> TableRow:
+    view = row.view
+    words = state.words(view, now)
+    if row.unreachable_since is not None:
+        words = f"{row.host} is out of reach since {humanize.clock(row.unreachable_since, now)}; before: {words}"
+    ready = f"{state.ready_count(view)}/{view.replicas}"
+    cells = [row.name, row.host, ready, words]
+    styles = ["bold", "dim", "", LOOK.style(_STYLES.get(state.code(view), "stopped"))]
+    if wide:
+        cells = [row.name, row.host, str(view.revision), ready, url.removeprefix("http://"), words]
+        styles = ["bold", "dim", "dim", "", "", styles[-1]]
+    return TableRow(_key(row), cells, styles, (state.code(view), view.revision, ready))
+
+
+def _details(row: ServiceRow, now: float, url: str) -> list[Content]:
+    view = row.view
+    reached = f"reached at {url}" if url else "x, then c: reach it from here"
+    probed = f"probed at {view.probes.ready or '/'} every {view.probes.period:g} s"
+    lines = [
+        Content.assemble(Content.styled(one_line(f"{row.name} on {row.host}"), "bold"), f"  {one_line(reached)}"),
+        Content(one_line(f"for {state.access_words(view, row.host)}; {probed}; owner {view.owner or 'unknown'}")),
+        Content(""),
+        *(_replica(replica, now) for replica in view.running),
+        *([] if view.running else [Content.styled("no replica", "dim")]),
+        Content(""),
+    ]
+    for head in list(reversed(view.revisions))[:_MOST_REVISIONS]:
+        mark = ">" if head.number == view.revision else " "
+        when = humanize.ago(head.at, now) if head.at else ""
+        text = one_line(f"{mark} revision {head.number}  {when}  {head.by}  {humanize.command(head.command)}")
+        lines.append(Content.styled(text, "" if head.number == view.revision else "dim"))
+    return lines
+
+
+def _replica(replica: Replica, now: float) -> Content:
+    readiness = replica.readiness
+    where = readiness.socket or (f"{readiness.address}:{readiness.port}" if readiness.address else "")
+    glyph = "running" if readiness.ready else "failed" if replica.failures else "preparing"
+    text = f" {replica.job[:6]}  revision {replica.revision}  attempt {replica.attempt}  {where}  "
+    return Content.assemble(
+        Content.styled(LOOK.glyph(glyph), LOOK.style(glyph)),
+        one_line(text + state.replica_words(replica, now)),
+    )
