@@ -7,7 +7,7 @@ import os
 import sys
 import tempfile
 
-_ALL = ("submit", "listing", "snapshot", "agent", "scheduler", "tracking", "app", "live", "environments")
+_ALL = ("submit", "listing", "snapshot", "agent", "scheduler", "tracking", "app", "live", "environments", "connect")
 
 
 def main(names: list[str]) -> None:

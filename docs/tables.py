@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from foundations_tui.config.schema import FILES, json_schema
@@ -25,7 +25,7 @@ def options_page() -> str:
         "",
         "| option | takes | |",
         "|---|---|---|",
-        *(f"| `{_usage(option)}` | {option.kind.value} | {_escaped(option.help)} |" for option in ALL_OPTIONS.values()),
+        *_rows(ALL_OPTIONS),
     ]
     return "\n".join(lines) + "\n"
 
@@ -41,12 +41,13 @@ def serve_options_page() -> str:
         "",
         "| option | takes | |",
         "|---|---|---|",
-        *(
-            f"| `{_usage(option)}` | {option.kind.value} | {_escaped(option.help)} |"
-            for option in SERVICE_OPTIONS.values()
-        ),
+        *_rows(SERVICE_OPTIONS),
     ]
     return "\n".join(lines) + "\n"
+
+
+def _rows(options: Mapping[str, Option]) -> list[str]:
+    return [f"| `{_usage(one)}` | {one.kind.value} | {_escaped(one.help)} |" for one in options.values()]
 
 
 def _usage(option: Option) -> str:

@@ -128,6 +128,16 @@ def test_the_page_about_environments(client: Client, typed: dict[str, str]) -> N
         type_into_shell(commands, client.project, typed)
 
 
+def test_the_page_about_services(client: Client, typed: dict[str, str]) -> None:
+    (client.project / "index.html").write_text("hello")
+    for block in blocks("docs/serving.md"):
+        assert "http-server  local" in type_into_shell(block, client.project, typed)
+    (table,) = re.findall(r"```toml\n(.*?)```", (ROOT / "docs/serving.md").read_text(), re.DOTALL)
+    (client.project / "foundations.toml").write_text(table)
+    shown = client.run("serve", "api", "--dry-run", "--gpus", "0").stdout
+    assert "would serve api (2): python serve.py --port '{port}'" in shown
+
+
 def test_the_page_about_queries(client: Client, typed: dict[str, str]) -> None:
     client.run("submit", "--wait", "--tag", "cnn", "--", "true")
     for block in blocks("docs/queries.md"):

@@ -110,6 +110,10 @@ class Handler(BaseHTTPRequestHandler):
         self.close_connection = True
 
 
+class TcpHandler(Handler):
+    disable_nagle_algorithm = True
+
+
 class Server(socketserver.ThreadingTCPServer):
     allow_reuse_address = True
     daemon_threads = True
@@ -126,7 +130,7 @@ def main() -> None:
     address = sys.argv[3] if sys.argv[2:3] == ["--bind"] else "127.0.0.1"
     print("listening", flush=True)
     if place.isdigit():
-        Server((address, int(place)), Handler).serve_forever()
+        Server((address, int(place)), TcpHandler).serve_forever()
     else:
         UnixServer(place, Handler).serve_forever()
 
