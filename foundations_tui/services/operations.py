@@ -112,8 +112,8 @@ def _refuse_somebody_elses(session: Session, name: str, host: str) -> None:
 
 def _start_at_boot(session: Session, host: str) -> str:
     """Have the agent of a host started at boot; return what is missing for that, in words."""
-    if session.hosts.host(host).is_local and locations.home() is not None:
-        return ""  # a trial of ours touches nothing else of this machine
+    if locations.home() is not None:  # what it holds is a trial, and changes nothing outside of it
+        return f"FOUNDATIONS_HOME is set, so that was left alone; foundations hosts autostart {host} turns it on"
     try:
         return on_hosts.set_autostart(session, host, True)[1]
     except FoundationsError as error:

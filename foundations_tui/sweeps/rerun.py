@@ -15,6 +15,7 @@ from foundations_tui.sweeps import grid, submission
 from foundations_tui.sweeps.submission import ALL_OPTIONS, Submission
 from foundations_tui.text import command_line
 from foundations_tui.text.options import pairs, parameters, parameters_of_file, read_options
+from remote_agent.protocol.services import KIND
 from remote_agent.protocol.wire import JsonTable
 
 
@@ -39,6 +40,12 @@ def read(
         UsageError: it cannot be understood, or a parameter would change nothing.
     """
     spec = queries.spec(conn, row.job)
+    if spec.get("kind") == KIND:
+        name = spec.get("service", {}).get("name", "NAME")
+        raise UsageError(
+            f"job {row.job} is a replica of service {name}: it stays up, and is not run again",
+            f"foundations serve {name} --code-of {row.job[:6]} -- COMMAND serves its code",
+        )
     own = spec.get("params", {}) if own_params is None else own_params
     params = _given_params(values)
     words = list(command) or list(spec.get("template") or spec["command"])

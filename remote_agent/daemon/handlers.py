@@ -525,7 +525,7 @@ def _shutdown(parts: Parts, request: messages.Shutdown) -> messages.Done:
     """End the daemon. ``replace``: a newer one comes, jobs run on. Otherwise no job may run or wait."""
     if not request.replace:
         if not parts.engine.is_idle:
-            raise Conflict("jobs run or wait on this host; stop them first")
+            raise Conflict("jobs or services run or wait on this host; stop them first")
         files.write_bytes(parts.paths.stopped, b"")
         shutil.rmtree(parts.paths.trash, ignore_errors=True)
     parts.stopping = True

@@ -413,3 +413,20 @@ def test_a_port_that_is_taken_is_said(app: Client) -> None:
         done = app.run("serve", "api", "--port", str(port), "--", *APP, code=1).stderr
         assert "a network port is taken" in done
         app.run("connect", "api", "--port", str(port), code=2)
+
+
+def test_serving_has_the_agent_started_at_boot(app: Client, tmp_path: Path) -> None:
+    """Or says what is missing; a home of its own is a trial, which changes nothing else of the machine."""
+    assert "FOUNDATIONS_HOME is set" in app.run("serve", "api", "--detach", "--", *APP).stderr
+    programs, home = tmp_path / "bin", tmp_path / "person"
+    programs.mkdir()
+    for name, text in {"systemctl": "exit 0", "loginctl": "echo Linger=no"}.items():
+        (programs / name).write_text(f"#!/bin/sh\n{text}\n")
+        (programs / name).chmod(0o755)
+    folders = {f"XDG_{kind}_HOME": str(home / kind) for kind in ("CONFIG", "DATA", "STATE")}
+    env = {**folders, "FOUNDATIONS_HOME": "", "HOME": str(home), "PATH": f"{programs}:{app.env['PATH']}"}
+    home.mkdir()
+    done = app.run("serve", "api", "--", *APP, env=env)
+    app.roots += [owner.parent for owner in home.rglob("owner.json")]
+    assert "loginctl enable-linger" in done.stderr and list((home / "CONFIG").rglob("foundations-*.service"))
+    assert app.roots[-1].is_relative_to(home)
