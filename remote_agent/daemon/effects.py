@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 from dataclasses import dataclass
-from typing import Iterable, List, Optional, Union
+from typing import Iterable, List, Optional, Tuple, Union
 
 from remote_agent.backends import Attempt, Backend
 from remote_agent.daemon.notifications import Notices
@@ -86,9 +86,18 @@ class RemoveService:
     service: str
 
 
-Effect = Union[
-    StartAttempt, StopAttempt, RemoveFolder, RemovePrivate, SendNotice, RemoveAttempt, WriteProbes, RemoveService
-]
+@dataclass(frozen=True)
+class RemoveOldSecrets:
+    """A service has a further revision: what replicas of those that are forgotten got, goes."""
+
+    service: str
+    revisions: Tuple[int, ...]
+    """Those that are kept."""
+
+
+OfAJob = Union[StartAttempt, StopAttempt, RemoveFolder, RemovePrivate, SendNotice, RemoveAttempt]
+OfAService = Union[WriteProbes, RemoveService, RemoveOldSecrets]
+Effect = Union[OfAJob, OfAService]
 
 
 class Performer:
@@ -124,6 +133,8 @@ class Performer:
             self._trash_folder(self._paths.job(job).attempt(number).folder, f"{job}-{number}")
         elif isinstance(effect, WriteProbes):
             self._write_probes(effect)
+        elif isinstance(effect, RemoveOldSecrets):
+            self._remove_old_secrets(effect)
         elif isinstance(effect, RemoveService):
             self._trash_folder(self._paths.service(effect.service).folder, effect.service)
         else:
@@ -182,6 +193,16 @@ class Performer:
             files.write_bytes(path, json.dumps(effect.probes.to_wire()).encode(), durable=False)
         except OSError:
             pass  # a full disk: the journal has it, and the next start writes it again
+
+    def _remove_old_secrets(self, effect: RemoveOldSecrets) -> None:
+        paths = self._paths.service(effect.service)
+        kept = {os.path.basename(paths.private(number)) for number in effect.revisions}
+        try:
+            names = [name for name in os.listdir(paths.folder) if name.startswith("private-") and name not in kept]
+            for name in names:
+                os.unlink(os.path.join(paths.folder, name))
+        except OSError:
+            pass  # the next revision tries again
 
     def _trash_folder(self, folder: str, name: str) -> None:
         """Move a folder out of the way and have it removed: a large one takes long."""

@@ -15,7 +15,7 @@ from remote_agent.core.state import HostState, Service
 from remote_agent.core.waits import WaitReasons
 from remote_agent.daemon import admission
 from remote_agent.daemon.admission import NewJob
-from remote_agent.daemon.effects import RemoveService, WriteProbes
+from remote_agent.daemon.effects import RemoveOldSecrets, RemoveService, WriteProbes
 from remote_agent.daemon.ledger import Ledger
 from remote_agent.daemon.lifecycle import Lifecycle
 from remote_agent.daemon.notifications import Notices
@@ -116,6 +116,7 @@ class Services:
             in_place = request.in_place or bool(spec["service"].get("port"))
             revision = Revision(number, spec, in_place, request.by, self._ledger.clock())
             self._ledger.record(events.ServiceRevised(request.name, revision))
+            self._ledger.later(RemoveOldSecrets(request.name, tuple(self._state.services[request.name].revisions)))
         else:
             assert known is not None
             number = known.number

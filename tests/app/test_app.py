@@ -37,7 +37,7 @@ from foundations_tui.ui.input.job_form import submit_words
 from foundations_tui.ui.models import images, job_details, jobs_table, log_file
 from foundations_tui.ui.models.curves import means_at
 from foundations_tui.ui.models.jobs_table import JobsView
-from foundations_tui.ui.pages import PAGES
+from foundations_tui.ui.pages import KEYS
 from foundations_tui.ui.panes import compare
 from foundations_tui.ui.panes.metrics import MetricsPane
 from foundations_tui.ui.render_once import frame
@@ -130,8 +130,8 @@ async def test_every_page_at_every_size(client: Client, size: tuple[int, int]) -
     app = make_app()
     async with app.run_test(size=size) as pilot:
         await screen.until(pilot, lambda: "broken" in screen.text(app))
-        for number, page in enumerate(PAGES):
-            await pilot.press(str(number))
+        for page, key in KEYS.items():
+            await pilot.press(key)
             await screen.until(pilot, lambda: app.reader.is_idle)
             await pilot.pause()
             shown = screen.text(app).splitlines()

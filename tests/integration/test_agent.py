@@ -288,6 +288,15 @@ def test_a_foreign_process_is_named_and_its_gpu_left_alone(client: Client, gpus:
             shown[1]["busy"] and str(foreign.pid) in shown[1]["held"] and shown[1]["processes"][0]["pid"] == foreign.pid
         )
         assert f"pid {foreign.pid}" in client.run("gpus").stdout
+        holders: list[Any] = []
+
+        def are_sampled() -> bool:
+            client.run("sync")
+            samples = host_samples.since(Store().conn, "local", 0.0)
+            holders[:] = [gpu[5] for gpu in samples[-1].gpus] if samples else []
+            return holders == [[first], [[os.getuid(), foreign.pid]]]
+
+        wait_until(are_sampled, words=lambda: str(holders))
         gpus.show([4, 4])
         client.run("wait", second, timeout=90)
         assert log(client, second).strip() == gpus.uuids[1]
