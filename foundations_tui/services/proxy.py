@@ -300,6 +300,7 @@ class _Exchange:
             named = dict(request.headers)
             headers += [(b"connection", b"upgrade"), (b"upgrade", named[b"upgrade"])]
         elif any(name == b"transfer-encoding" for name, _ in request.headers):
+            headers = [pair for pair in headers if pair[0] != b"content-length"]  # of two, chunks count: RFC 9112, 6.3
             headers.append((b"transfer-encoding", b"chunked"))
         if self._token and not any(name == b"authorization" for name, _ in request.headers):
             headers.append((b"authorization", b"Bearer " + self._token.encode("ascii")))
@@ -455,6 +456,8 @@ def _why_foreign(request: h11.Request, port: int) -> str:
     The token is added here, so a web page of somebody else must get nothing through a browser: neither by a name that
     it has made lead here, nor by a form or a script.
     """
+    if request.method == b"CONNECT":
+        return "this is no proxy to other places"
     named = dict(request.headers)
     host = urllib.parse.urlsplit("//" + named.get(b"host", b"").decode("latin-1"))
     try:

@@ -360,6 +360,23 @@ def test_clients_that_speak_no_http_get_an_answer_and_harm_nobody(app: Client) -
                 raw.shutdown(socket.SHUT_WR)
                 with contextlib.suppress(ConnectionError):
                     assert raw.recv(4096).startswith((b"HTTP/1.1 4", b""))
+        host = f"Host: 127.0.0.1:{port}"
+        for raw_request, answered in (
+            (f"CONNECT 127.0.0.1:{port} HTTP/1.1\r\n{host}\r\n\r\n", b" 403 "),
+            (f"GET / HTTP/1.1\r\n{host}\r\nHost: evil\r\n\r\n", b" 400 "),
+            (f"HEAD / HTTP/1.0\r\n{host}\r\n\r\n", b" 200 "),
+            (
+                f"POST / HTTP/1.1\r\n{host}\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n"
+                "Connection: close\r\n\r\n1\r\nx\r\n0\r\n\r\nGET /smuggled HTTP/1.1\r\n\r\n",
+                b'"bytes": 1',
+            ),
+        ):
+            with socket.create_connection(("127.0.0.1", port), 20) as raw:
+                raw.sendall(raw_request.encode())
+                got = b""
+                while piece := raw.recv(4096):
+                    got += piece
+                assert answered in got and b"smuggled" not in got, got
         slow = [socket.create_connection(("127.0.0.1", port), 20) for _ in range(50)]
         assert get(port)[0] == 200
         for one in slow:

@@ -52,6 +52,11 @@ class Handler(BaseHTTPRequestHandler):
         else:
             self.answer(200, self.who())
 
+    def do_HEAD(self) -> None:  # noqa: N802
+        self.send_response(200)
+        self.send_header("Content-Length", "5")
+        self.end_headers()
+
     def do_POST(self) -> None:  # noqa: N802
         body = self.body()
         self.answer(200, {"bytes": len(body), "sha256": hashlib.sha256(body).hexdigest(), **self.who()})
