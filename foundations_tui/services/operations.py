@@ -180,13 +180,15 @@ def restart(session: Session, actor: Actor, row: ServiceRow) -> ServiceView:
 
 
 def forget(session: Session, actor: Actor, row: ServiceRow) -> None:
-    """Forget a service that is stopped.
+    """Forget a service that is stopped, once nothing of it runs any more; of a lost one, what is known of it here.
 
     Raises:
-        UsageError: it is somebody else's. FoundationsError: it runs. HostError: its host is out of reach.
+        UsageError: it is somebody else's. FoundationsError: it was started again. HostError: its host is out of reach.
     """
     ownership.check(actor, row)
-    session.ask(row.host, messages.ForgetService(row.name))
+    if not row.is_lost:
+        _wait_until_ended(session, row.host, row.name)
+        session.ask(row.host, messages.ForgetService(row.name))
     rows.forget_service(session.store, row.host, row.name)
 
 
@@ -240,7 +242,7 @@ def wait_until_ready(
         time.sleep(_LOOK_SECONDS)
 
 
-def wait_until_ended(session: Session, host: str, name: str) -> None:
+def _wait_until_ended(session: Session, host: str, name: str) -> None:
     """Wait until nothing of a stopped service runs any more.
 
     Raises:
@@ -270,8 +272,8 @@ def to_json(row: ServiceRow, now: float) -> JsonTable:
     return {
         "service": view.name,
         "host": row.host,
-        "state": state.code(view),
-        "words": state.words(view, now),
+        "state": "lost" if row.is_lost else state.code(view),
+        "words": state.row_words(row, now),
         "revision": view.revision,
         "replicas": view.replicas,
         "ready": state.ready_count(view),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from foundations_tui.store.services import ServiceRow
 from foundations_tui.text import humanize
 from remote_agent.protocol.services import (
     CRASH_LOOP,
@@ -90,6 +91,16 @@ def replica_words(replica: Replica, now: float) -> str:
     if replica.state == "queued":
         return replica.reason or "waits"
     return replica.readiness.words(now) or replica.state
+
+
+def row_words(row: ServiceRow, now: float) -> str:
+    """Return how a service is, in words, as far as its host can be asked."""
+    said = words(row.view, now)
+    if row.is_lost:
+        return f"lost: {row.host} does not know it any more (it was reinstalled, or its journal was damaged)"
+    if row.unreachable_since is not None:
+        return f"{row.host} is out of reach since {humanize.clock(row.unreachable_since, now)}; before: {said}"
+    return said
 
 
 def is_open(command: Sequence[str], serving: Serving) -> bool:

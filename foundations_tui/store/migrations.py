@@ -248,7 +248,9 @@ def m009_locks(db: Any) -> None:
 @migrations()
 def m010_services(db: Any) -> None:
     """The services of hosts; what jobs went through, and when; what hosts used, a line a minute after a day."""
-    db.execute("CREATE TABLE services (host TEXT, name TEXT, view TEXT, PRIMARY KEY (host, name)) WITHOUT ROWID")
+    db.execute(
+        "CREATE TABLE services (host TEXT, name TEXT, view TEXT, journal TEXT, PRIMARY KEY (host, name)) WITHOUT ROWID"
+    )
     db.execute(
         "CREATE TABLE connections (name TEXT, host TEXT, port INTEGER UNIQUE, PRIMARY KEY (name, host)) WITHOUT ROWID"
     )

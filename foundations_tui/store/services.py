@@ -21,6 +21,8 @@ class ServiceRow:
     heard_at: float | None
     """When its host was last heard, seconds since the epoch."""
     unreachable_since: float | None
+    is_lost: bool = False
+    """Whether its host has another journal now and does not know it: it was reinstalled, or its journal was damaged."""
 
     @property
     def name(self) -> str:
@@ -28,18 +30,32 @@ class ServiceRow:
         return self.view.name
 
 
-def put_services(store: Store, host: str, views: Sequence[ServiceView]) -> None:
-    """Take in all services of a host."""
-    rows = [(host, view.name, json.dumps(view.to_wire())) for view in views if view.name]
+def put_services(store: Store, host: str, views: Sequence[ServiceView], journal: str = "") -> None:
+    """Take in all services of a host; those that only an earlier journal of it knew are lost, and stay listed.
+
+    Args:
+        store: open for writing.
+        host: its name.
+        views: its services.
+        journal: id of the journal that knows them.
+    """
     with store.transaction() as conn:
-        conn.execute("DELETE FROM services WHERE host = ?", [host])
-        conn.executemany("INSERT INTO services VALUES (?, ?, ?)", rows)
+        conn.execute("DELETE FROM services WHERE host = ? AND journal = ?", [host, journal])
+        for view in views:
+            _put(conn, host, view, journal)
 
 
 def put_service(store: Store, host: str, view: ServiceView) -> None:
     """Take in one service as its host has just told of it."""
     with store.transaction() as conn:
-        conn.execute("INSERT OR REPLACE INTO services VALUES (?, ?, ?)", [host, view.name, json.dumps(view.to_wire())])
+        row = conn.execute("SELECT journal FROM hosts WHERE name = ?", [host]).fetchone()
+        _put(conn, host, view, (row["journal"] or "") if row else "")
+
+
+def _put(conn: sqlite3.Connection, host: str, view: ServiceView, journal: str) -> None:
+    if view.name:
+        row = [host, view.name, json.dumps(view.to_wire()), journal]
+        conn.execute("INSERT OR REPLACE INTO services VALUES (?, ?, ?, ?)", row)
 
 
 def forget_service(store: Store, host: str, name: str) -> None:
@@ -52,11 +68,12 @@ def forget_service(store: Store, host: str, name: str) -> None:
 def services(conn: sqlite3.Connection, host: str = "") -> list[ServiceRow]:
     """Return the services of a host, or of all, by name."""
     query = (
-        "SELECT s.host, s.view, h.last_contact, h.unreachable_since FROM services s"
+        "SELECT s.host, s.view, h.last_contact, h.unreachable_since, s.journal IS NOT COALESCE(h.journal, '')"
+        " FROM services s"
         " LEFT JOIN hosts h ON h.name = s.host WHERE ?1 = '' OR s.host = ?1 ORDER BY s.name, s.host"
     )
     return [
-        ServiceRow(row[0], ServiceView.from_wire(json.loads(row[1])), row[2], row[3])
+        ServiceRow(row[0], ServiceView.from_wire(json.loads(row[1])), row[2], row[3], bool(row[4]))
         for row in conn.execute(query, [host])
     ]
 

@@ -92,7 +92,7 @@ class HostSync:
         if page.waits_version not in (None, self._waits_version):
             self._pull_waits()
         if page.services_version not in (None, self._services_version):
-            self._pull_services()
+            self._pull_services(page.journal)
         unknown = {job for job, _ in writes.intents(self._store, self._host)}
         for job in unknown.intersection(dead):
             writes.fail_intent(self._store, job)
@@ -153,7 +153,7 @@ class HostSync:
         writes.put_waits(self._store, self._host, groups, estimates)
         self._waits_version = version
 
-    def _pull_services(self) -> None:
+    def _pull_services(self, journal: str) -> None:
         """Learn which services the host has, and how they are."""
         views: list[ServiceView] = []
         after = ""
@@ -166,7 +166,7 @@ class HostSync:
             if last <= after:
                 raise self._endless("its list of services")
             after = last
-        services.put_services(self._store, self._host, views)
+        services.put_services(self._store, self._host, views, journal)
         self._services_version = answer.version
 
     def push_annotations(self) -> None:

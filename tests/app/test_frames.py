@@ -11,7 +11,7 @@ import pytest
 from foundations import records
 from foundations_tui.config import locations
 from foundations_tui.session import Session
-from foundations_tui.store import services, write_streams
+from foundations_tui.store import services, write_streams, writes
 from foundations_tui.store.db import Store
 from foundations_tui.ui.app import FoundationsApp
 from foundations_tui.ui.render_once import settle, text
@@ -75,8 +75,9 @@ def put_services_of_all_kinds() -> None:
         ServiceView("old", 1, 0, "ada", "x", "ada", NOW, revisions=heads[:1]),
     ]
     store = Store()
-    services.put_services(store, "local", views)
+    services.put_services(store, "local", views, writes.cursor(store, "local")[0])
     services.put_services(store, "gpu2", [ServiceView("far", 1, 1, running=[rolling[0]], revisions=heads[:1])])
+    services.put_services(store, "gpu3", [ServiceView("lost", 1, 1, revisions=heads[:1])], "of-before-it-was-wiped")
     store.conn.execute("INSERT OR REPLACE INTO hosts (name, unreachable_since) VALUES ('gpu2', ?)", [NOW - 600])
     store.close()
 

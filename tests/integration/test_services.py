@@ -432,6 +432,23 @@ def test_a_port_that_is_taken_is_said(app: Client) -> None:
         app.run("connect", "api", "--port", str(port), code=2)
 
 
+def test_a_service_of_a_wiped_host_is_lost_and_said(app: Client, sshd: Sshd) -> None:
+    root = app.add_host("gpu1", sshd)
+    app.run("serve", "api", "--host", "gpu1", "--open-on-host", "--", *APP)
+    agents.end(root)
+    shutil.rmtree(root)
+    (shown,) = app.json_of("service", "list", "--json")
+    assert shown["state"] == "lost" and "reinstalled" in shown["words"]
+    assert "there is no service api" in app.run("service", "restart", "api", code=3).stderr
+    app.run("serve", "api", "--host", "gpu1", "--open-on-host", "--", *APP)
+    assert service(app)["ready"] == 1
+    agents.end(root)
+    shutil.rmtree(root)
+    app.run("service", "list")
+    app.run("service", "stop", "api", "--forget")
+    assert app.json_of("service", "list", "--json") == []
+
+
 def test_serving_has_the_agent_started_at_boot(app: Client, tmp_path: Path) -> None:
     """Or says what is missing; a home of its own is a trial, which changes nothing else of the machine."""
     assert "FOUNDATIONS_HOME is set" in app.run("serve", "api", "--detach", "--", *APP).stderr

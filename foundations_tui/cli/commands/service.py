@@ -55,7 +55,7 @@ def list_(session: Session, as_json: bool) -> int:
                 row.host,
                 str(row.view.revision),
                 f"{state.ready_count(row.view)}/{row.view.replicas}",
-                _how(row, now),
+                one_line(state.row_words(row, now)),
             ]
             for row in rows
         ]
@@ -63,15 +63,6 @@ def list_(session: Session, as_json: bool) -> int:
     else:
         say("no host has a service; foundations serve -- COMMAND begins one")
     return 0
-
-
-def _how(row: ServiceRow, now: float) -> str:
-    from foundations_tui.services import state
-
-    words = one_line(state.words(row.view, now))
-    if row.unreachable_since is not None:
-        words = f"out of reach since {humanize.clock(row.unreachable_since, now)}; before: {words}"
-    return words
 
 
 @service.command()
@@ -88,7 +79,7 @@ def show(session: Session, name: str, as_json: bool) -> int:
         output.print_json(operations.to_json(row, now))
         return 0
     view = row.view
-    click.echo(f"{view.name} on {row.host}: {_how(row, now)}")
+    click.echo(f"{view.name} on {row.host}: {one_line(state.row_words(row, now))}")
     click.echo(f"owner      {one_line(view.owner or 'unknown')}, project {one_line(view.project)}")
     click.echo(f"there for  {state.access_words(view, row.host)}")
     ready = view.probes.ready or "/"
@@ -154,9 +145,9 @@ def stop(session: Session, name: str, others: bool, forget: bool) -> int:
 
     row = operations.fresh(session, name)
     actor = actor_of(session.hosts, others)
-    operations.scale(session, actor, row, 0)
+    if not (row.is_lost and forget):
+        operations.scale(session, actor, row, 0)
     if forget:
-        operations.wait_until_ended(session, row.host, row.name)
         operations.forget(session, actor, row)
         say(f"{row.name} is forgotten")
     else:

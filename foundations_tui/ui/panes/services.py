@@ -121,12 +121,11 @@ def _key(row: ServiceRow) -> str:
 
 def _row(row: ServiceRow, wide: bool, now: float, url: str) -> TableRow:
     view = row.view
-    words = state.words(view, now)
-    if row.unreachable_since is not None:
-        words = f"{row.host} is out of reach since {humanize.clock(row.unreachable_since, now)}; before: {words}"
+    words = state.row_words(row, now)
     ready = f"{state.ready_count(view)}/{view.replicas}"
     cells = [row.name, row.host, ready, words]
-    styles = ["bold", "dim", "", LOOK.style(_STYLES.get(state.code(view), "stopped"))]
+    color = "lost" if row.is_lost else _STYLES.get(state.code(view), "stopped")
+    styles = ["bold", "dim", "", LOOK.style(color)]
     if wide:
         cells = [row.name, row.host, str(view.revision), ready, url.removeprefix("http://"), words]
         styles = ["bold", "dim", "dim", "", "", styles[-1]]
