@@ -187,6 +187,7 @@ class ServiceTable(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     token_env: Annotated[str, setting("Variable in which its command looks for the token.", _TEXT)] = ""
     open_on_host: Annotated[bool, setting("Whether all users of the host may reach it.", _SWITCH)] = False
     open_to_network: Annotated[bool, setting("Whether it may listen beyond its host.", _SWITCH)] = False
+    in_place: Annotated[bool, setting("Whether what runs ends before a new revision begins.", _SWITCH)] = False
 
 
 class ProjectFile(msgspec.Struct, frozen=True, kw_only=True):

@@ -62,7 +62,10 @@ class Relay:
             self._new.append((number, carried, target))
         self._wake.send(b"x")
         if not asked.answered.wait(_PATIENCE) or self._ended.is_set() or asked.refusal is not None:
+            self._asked.pop(number, None)
             ours.close()
+            if self._ended.is_set():
+                carried.close()
             if asked.refusal is not None and not self._ended.is_set():
                 raise ConnectionRefusedError(f"{self._host}: {asked.refusal}")
             raise HostUnreachable(f"{self._host}: the connection was lost")
@@ -114,6 +117,7 @@ class Relay:
         try:
             data = self._channel.recv(_RECEIVED)
         except (TimeoutError, BlockingIOError):
+            self._channel.errors()  # it was that which could be read
             return True
         for frame in decoder.feed(data):
             streams.take(frame)

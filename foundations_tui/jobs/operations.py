@@ -25,6 +25,7 @@ from foundations_tui.sync import pull, trash
 from remote_agent.protocol import messages
 from remote_agent.protocol.errors import BadRequest
 from remote_agent.protocol.jobs import LONGEST_GRACE, JobSpec, JobView
+from remote_agent.protocol.services import KIND
 
 _RESUMED = "resumed:"
 """Key of which job took the place of one that did not complete."""
@@ -89,6 +90,8 @@ class Waiting:
 def waiting(session: Session, actor: Actor, host: str = "", project: str = "", group: str = "") -> Waiting:
     """Ask the hosts which jobs wait, and return those that somebody may touch: what ``clear-queue`` stops.
 
+    Replicas of services are none of them: those would begin again.
+
     Args:
         session: the client's.
         actor: who asks.
@@ -102,7 +105,8 @@ def waiting(session: Session, actor: Actor, host: str = "", project: str = "", g
     warnings = list(pull.catch_up_all(session, hosts, streams=False).values())
     which = queries.JobFilter(("queued",), host, project)
     rows = queries.jobs(session.store.conn, which, details=False)
-    return Waiting([r for r in rows if actor.may_touch(r) and (not group or r.group == group)], warnings)
+    rows = [row for row in rows if row.kind != KIND and (not group or row.group == group)]
+    return Waiting([row for row in rows if actor.may_touch(row)], warnings)
 
 
 # --- the queue --------------------------------------------------------------------------------------------------

@@ -62,7 +62,8 @@ class Balancer:
         """Whether the service is to have any replica."""
         self._closed = False
         self._wanted = threading.Event()
-        self.token = session.ask(host, messages.ServiceToken(name)).token
+        self.token = ""
+        """What the replicas ask for; another one once the service was forgotten and begun again."""
         self._look()
         self._thread = threading.Thread(target=self._follow, name=f"replicas of {name}", daemon=True)
         self._thread.start()
@@ -165,6 +166,8 @@ class Balancer:
             for one in view.running
             if one.readiness.ready
         }
+        if not self.token or there.keys() - self._upstreams.keys():
+            self.token = self._session.ask(self._host, messages.ServiceToken(self._name)).token
         gone: list[Stream] = []
         with self._lock:
             for key in [key for key in self._upstreams if key not in there]:

@@ -14,6 +14,8 @@ from foundations_tui.store.services import ServiceRow
 from foundations_tui.sync.follower import Follower
 
 _LOOK_SECONDS = 2.0
+_LONGEST_LINE = 64 << 10
+"""Bytes of a line that is not finished, which are printed all the same."""
 
 
 def replicas(session: Session, row: ServiceRow) -> list[JobRow]:
@@ -65,17 +67,20 @@ def follow(session: Session, row: ServiceRow) -> Iterator[tuple[str, bytes]]:
 
 
 class Joined:
-    """Puts lines of several logs one behind the other, each with the name of its replica once there are two."""
+    """Puts several logs one behind the other: each line with the name of its replica, once there are two."""
 
     def __init__(self) -> None:
         self._unfinished: dict[str, bytes] = {}
 
     def feed(self, name: str, page: bytes) -> bytes:
-        """Return the whole lines that are to be printed."""
+        """Return what is to be printed now: of one replica all, of several their whole lines."""
+        if len(self._unfinished.keys() | {name}) < 2:
+            self._unfinished[name] = b""
+            return page
         data = self._unfinished.get(name, b"") + page
-        end = data.rfind(b"\n") + 1
+        end = max(data.rfind(b"\n"), data.rfind(b"\r")) + 1
+        if len(data) - end > _LONGEST_LINE:
+            end = len(data)
         self._unfinished[name] = data[end:]
-        if len(self._unfinished) < 2:
-            return data[:end]
         prefix = name.encode() + b" | "
         return b"".join(prefix + line for line in data[:end].splitlines(keepends=True))

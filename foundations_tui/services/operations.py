@@ -62,9 +62,9 @@ def serve(session: Session, request: ServiceRequest, progress: Progress = SILENT
     wanted = messages.Serve(
         request.name,
         spec.to_wire(),
-        request.replicas,
         request.probes,
         owner_name(session.hosts),
+        request.replicas,
         parcel.private or None,
         request.in_place,
         version=__version__,

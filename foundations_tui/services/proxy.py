@@ -22,24 +22,34 @@ import h11
 from foundations_tui.errors import FoundationsError
 from foundations_tui.hosts.transport import Stream
 from foundations_tui.services.balancing import Balancer, NoReplica, Upstream
+from foundations_tui.services.peers import is_of_another_user
 
 _READ_BYTES = 64 << 10
 _PATIENCE = 10.0
 """Seconds that a request waits for a replica that answers: one may just be beginning again."""
 _IDLE_SECONDS = 75.0
 """How long a client's connection is kept without a request."""
+_LOOK_SECONDS = 0.5
+"""Between two looks whether a client is still there that is sending."""
 _STALLED_SECONDS = 60.0
 """How long a client may take nothing of what is sent."""
 _SLOW_SECONDS = 300.0
 """The same of a replica: it may be busy."""
 _MOST_CONNECTIONS = 512
 _PAUSE = 0.05
+_AGAIN = 0.2
+"""Seconds until a connection to a replica is tried again that could not be made."""
+_LINGER_SECONDS, _LINGER_BYTES = 2.0, 1 << 20
+"""What is still taken of a client that sends on although it was answered: else the answer would be lost with it."""
+_BUSY = b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nContent-Length: 0\r\nRetry-After: 2\r\n\r\n"
 _LARGEST_HEAD = 64 << 10
 _HOP_BY_HOP = {
     *(b"connection", b"keep-alive", b"proxy-authenticate", b"proxy-authorization", b"proxy-connection"),
     *(b"te", b"trailer", b"transfer-encoding", b"upgrade"),
 }
 """RFC 9110, section 7.6.1."""
+_NEVER_HOP_BY_HOP = {b"host", b"content-length", b"authorization"}
+"""Whatever a Connection header says of them."""
 _OURS = ("localhost", "127.0.0.1", "::1")
 Headers = list[tuple[bytes, bytes]]
 
@@ -108,22 +118,30 @@ class Proxy:
                 is_full = len(self._connections) >= _MOST_CONNECTIONS
                 if not is_full:
                     self._connections.add(connection)
-            if is_full:
-                connection.close()
-                continue
-            threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
+            try:
+                if is_full:
+                    connection.send(_BUSY)
+                    connection.close()
+                else:
+                    threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
+            except (OSError, RuntimeError):  # the client has gone, or there can be no further thread
+                self._leave(connection)
 
     def _serve(self, connection: socket.socket) -> None:
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        connection.settimeout(_STALLED_SECONDS)
         try:
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            connection.settimeout(_STALLED_SECONDS)
             _Client(connection, self._balancer, self.counts, self.port).serve()
+            _linger(connection)
         except (OSError, h11.ProtocolError, FoundationsError):
             pass  # the client has gone, or speaks no HTTP
         finally:
-            with self._lock:
-                self._connections.discard(connection)
-            connection.close()
+            self._leave(connection)
+
+    def _leave(self, connection: socket.socket) -> None:
+        with self._lock:
+            self._connections.discard(connection)
+        connection.close()
 
 
 class _ClientGone(Exception):
@@ -143,6 +161,7 @@ class _Client:
         self._counts = counts
         self._port = port
         self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=_LARGEST_HEAD)
+        self._is_of_another_user = is_of_another_user(connection)
 
     def serve(self) -> None:
         """Pass requests on until the connection ends."""
@@ -166,35 +185,54 @@ class _Client:
     def _pass_on(self, request: h11.Request) -> bool:
         """Pass one request on and its answer back; return whether the connection goes on."""
         why_not = _why_foreign(request, self._port)
+        if self._is_of_another_user:
+            why_not = "this is for the user who began it"
         if why_not:
             self._refuse(403, why_not)
             return False
+        try:
+            upstream, stream = self._begun()
+        except NoReplica as error:
+            self._counts.add(failed=1)
+            self._refuse(503, str(error))
+            return False
+        try:
+            return self._exchange(request, upstream, stream)
+        except _UpstreamFailed as error:
+            self._counts.add(failed=1)
+            if self._http.our_state is h11.SEND_RESPONSE:
+                self._refuse(502, f"the replica broke off: {error}")
+            return False
+        except _ClientGone:
+            return False
+        finally:
+            self._balancer.give_back(upstream)
+
+    def _begun(self) -> tuple[Upstream, Stream]:
+        """Return a replica and a connection to it; those that take none are passed over, and tried again later.
+
+        Raises:
+            NoReplica: none took one in time.
+        """
+        deadline = time.monotonic() + _PATIENCE
         tried: list[tuple[str, int]] = []
+        why = ""
         while True:
+            left = max(0.0, deadline - time.monotonic())
             try:
-                upstream = self._balancer.take(_PATIENCE if not tried else 0.5, tried)
+                upstream = self._balancer.take(min(left, _AGAIN) if tried else left, tried)
             except NoReplica as error:
-                self._counts.add(failed=1)
-                self._refuse(503, str(error))
-                return False
+                if not tried or not left:
+                    raise NoReplica(why or str(error)) from None
+                tried = []  # the same once more: it may have begun again
+                continue
             try:
-                stream = self._connection(upstream)
-            except (OSError, FoundationsError):
+                return upstream, self._connection(upstream)
+            except (OSError, FoundationsError) as error:
+                why = str(error)
                 self._balancer.give_back(upstream)
                 self._balancer.look_again()
                 tried.append(upstream.key)
-                continue
-            try:
-                return self._exchange(request, upstream, stream)
-            except _UpstreamFailed as error:
-                self._counts.add(failed=1)
-                if self._http.our_state is h11.SEND_RESPONSE:
-                    self._refuse(502, f"the replica broke off: {error}")
-                return False
-            except _ClientGone:
-                return False
-            finally:
-                self._balancer.give_back(upstream)
 
     def _connection(self, upstream: Upstream) -> Stream:
         """Return a connection to a replica that it has not closed meanwhile.
@@ -254,17 +292,21 @@ class _Client:
 
 
 class _Exchange:
-    """One request and its answer, between a client and a replica."""
+    """One request and its answer, between a client and a replica: both go on at once."""
 
     def __init__(self, client: socket.socket, http: h11.Connection, stream: Stream, token: str) -> None:
         self._client, self._down = client, http
         self._stream = stream
         self._up = h11.Connection(h11.CLIENT, max_incomplete_event_size=_LARGEST_HEAD)
+        self._lock = threading.Lock()
+        """Guards the states of both connections: a body is sent by a thread of its own."""
         self._token = token
         self.goes_on = False
         """Whether the client may send a further request."""
         self._is_upgrade = False
-        self._sent_all = self._answered = False
+        self._keeps = True
+        """Whether the replica's connection may be used again."""
+        self._sent_all = self._answered = self._client_has_gone = False
 
     def run(self, request: h11.Request) -> bool:
         """Pass the request on and the answer back, as they come; return whether the replica's connection can be kept.
@@ -275,55 +317,85 @@ class _Exchange:
         self._is_upgrade = _is_upgrade(request)
         self._to_replica(self._head_for_replica(request))
         self._pass_body()
+        uploader = None
+        if not self._sent_all:
+            uploader = threading.Thread(target=self._upload, daemon=True)
+            uploader.start()
         while not self._answered:
-            readable = self._wait()
-            if self._stream in readable:
+            readable_now = self._wait()
+            if self._stream in readable_now:
                 self._take_answer()
-            if self._client in readable and not self._answered:
-                self._take_more()
+            elif self._client_has_gone or (self._client in readable_now and not self._take_more()):
+                raise _ClientGone
         if self._up.our_state is h11.SWITCHED_PROTOCOL:
             self._bridge()
             return False
+        if uploader is not None:
+            uploader.join(_PAUSE)
+            if uploader.is_alive() or not self._sent_all:
+                return False  # it was answered before it was sent
         self.goes_on = self._down.our_state is h11.DONE and self._down.their_state is h11.DONE
-        return self._up.our_state is h11.DONE and self._up.their_state is h11.DONE
+        return self._keeps and self._up.our_state is h11.DONE and self._up.their_state is h11.DONE
 
     def _wait(self) -> list[Stream | socket.socket]:
         """Wait until something comes; of a client that has sent all, that is its end, or its next request."""
-        reads_client = not self._sent_all or self._down.trailing_data[0] == b""
-        return readable([self._stream, *([self._client] if reads_client else [])])
+        if not self._sent_all:
+            return readable([self._stream], _LOOK_SECONDS)
+        may_read = self._down.trailing_data[0] == b""
+        return readable([self._stream, *([self._client] if may_read else [])])
 
     # --- the request ----------------------------------------------------------------------------------------------
 
     def _head_for_replica(self, request: h11.Request) -> h11.Request:
         headers = _end_to_end(request.headers)
+        named = _named(request.headers)
         if self._is_upgrade:
-            named = dict(request.headers)
             headers += [(b"connection", b"upgrade"), (b"upgrade", named[b"upgrade"])]
-        elif any(name == b"transfer-encoding" for name, _ in request.headers):
-            headers = [pair for pair in headers if pair[0] != b"content-length"]  # of two, chunks count: RFC 9112, 6.3
+        elif b"transfer-encoding" in named:
+            self._keeps = b"content-length" not in named  # of two, chunks count: RFC 9112, section 6.3
+            headers = [pair for pair in headers if pair[0] != b"content-length"]
             headers.append((b"transfer-encoding", b"chunked"))
-        if self._token and not any(name == b"authorization" for name, _ in request.headers):
+        if self._token and b"authorization" not in named:
             headers.append((b"authorization", b"Bearer " + self._token.encode("ascii")))
         return h11.Request(method=request.method, target=request.target, headers=headers)
 
     def _to_replica(self, event: h11.Event) -> None:
-        data = self._up.send(event)
+        with self._lock:
+            data = self._up.send(event)
         if data:
             try:
                 self._stream.sendall(data)
             except OSError as error:
                 raise EOFError(str(error)) from None
 
+    def _upload(self) -> None:
+        """Pass the rest of the request on; what the replica does not take any more, its answer explains."""
+        try:
+            while not self._sent_all and not self._answered:
+                data = self._client.recv(_READ_BYTES)
+                with self._lock:
+                    self._down.receive_data(data)
+                if not data:
+                    self._client_has_gone = True
+                    return
+                self._pass_body()
+        except (_ClientGone, OSError):
+            self._client_has_gone = True
+        except (EOFError, h11.ProtocolError):
+            return
+
     def _pass_body(self) -> None:
         """Pass on what has come of the request."""
         while not self._sent_all:
             try:
-                event = self._down.next_event()
+                with self._lock:
+                    event = self._down.next_event()
+                    continues = event is h11.NEED_DATA and self._down.they_are_waiting_for_100_continue
             except h11.RemoteProtocolError:
                 raise _ClientGone from None
+            if continues:
+                self._to_client(h11.InformationalResponse(status_code=100, headers=[]))
             if event is h11.NEED_DATA:
-                if self._down.they_are_waiting_for_100_continue:
-                    self._to_client(h11.InformationalResponse(status_code=100, headers=[]))
                 return
             if isinstance(event, h11.Data):
                 self._to_replica(h11.Data(data=event.data))
@@ -333,16 +405,14 @@ class _Exchange:
             else:
                 raise _ClientGone
 
-    def _take_more(self) -> None:
-        """Take more of the request; where all of it has come, the client has gone or is early with its next one."""
+    def _take_more(self) -> bool:
+        """Take what a client sends that has sent all: it is early with its next request; return False at its end."""
         try:
             data = self._client.recv(_READ_BYTES)
         except OSError:
-            raise _ClientGone from None
-        if not data:
-            raise _ClientGone
+            return False
         self._down.receive_data(data)
-        self._pass_body()
+        return bool(data)
 
     # --- the answer -----------------------------------------------------------------------------------------------
 
@@ -352,16 +422,17 @@ class _Exchange:
             data = self._stream.recv(_READ_BYTES)
         except OSError as error:
             raise EOFError(str(error)) from None
-        self._up.receive_data(data)
+        with self._lock:
+            self._up.receive_data(data)
         while not self._answered:
-            event = self._up.next_event()
+            with self._lock:
+                event = self._up.next_event()
             if event is h11.NEED_DATA:
                 return
             if isinstance(event, h11.InformationalResponse):
                 self._inform(event)
             elif isinstance(event, h11.Response):
-                headers = _end_to_end(event.headers)  # h11 says how the body's end is seen, where no length does
-                self._to_client(h11.Response(status_code=event.status_code, reason=event.reason, headers=headers))
+                self._to_client(self._head_for_client(event))
             elif isinstance(event, h11.Data):
                 self._to_client(h11.Data(data=event.data))
             elif isinstance(event, h11.EndOfMessage):
@@ -370,12 +441,22 @@ class _Exchange:
             else:
                 raise EOFError
 
+    def _head_for_client(self, event: h11.Response) -> h11.Response:
+        """Return the head of an answer; h11 says how the body's end is seen, where no length does."""
+        headers = _end_to_end(event.headers)
+        if b"transfer-encoding" in _named(event.headers):
+            self._keeps = self._keeps and b"content-length" not in _named(event.headers)
+            headers = [pair for pair in headers if pair[0] != b"content-length"]
+        if not self._sent_all:
+            headers.append((b"connection", b"close"))
+        reason = bytes(event.reason) if all(32 <= byte < 127 for byte in event.reason) else b""
+        return h11.Response(status_code=event.status_code, reason=reason, headers=headers)
+
     def _inform(self, event: h11.InformationalResponse) -> None:
         if event.status_code == 101:
             headers = _end_to_end(event.headers)
-            named = dict(event.headers)
-            headers += [(b"connection", b"upgrade"), (b"upgrade", named.get(b"upgrade", b""))]
-            self._to_client(h11.InformationalResponse(status_code=101, reason=event.reason, headers=headers))
+            headers += [(b"connection", b"upgrade"), (b"upgrade", _named(event.headers).get(b"upgrade", b""))]
+            self._to_client(h11.InformationalResponse(status_code=101, headers=headers))
             self._answered = True
         elif event.status_code != 100:
             self._to_client(
@@ -383,7 +464,8 @@ class _Exchange:
             )
 
     def _to_client(self, event: h11.Event) -> None:
-        data = self._down.send(event)
+        with self._lock:
+            data = self._down.send(event)
         if data:
             try:
                 self._client.sendall(data)
@@ -434,8 +516,28 @@ def readable(sides: Iterable[Stream | socket.socket], seconds: float | None = No
     return [by_descriptor[descriptor] for descriptor, _ in ready]
 
 
+def _linger(client: socket.socket) -> None:
+    """Say that nothing more comes, and take a little of what a client still sends: a reset could cost it the answer."""
+    client.shutdown(socket.SHUT_WR)
+    deadline, taken = time.monotonic() + _LINGER_SECONDS, 0
+    while taken < _LINGER_BYTES and (left := deadline - time.monotonic()) > 0:
+        client.settimeout(left)
+        data = client.recv(_READ_BYTES)
+        if not data:
+            return
+        taken += len(data)
+
+
+def _named(headers: Iterable[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
+    """Return headers by name, the values of one name joined: RFC 9110, section 5.3."""
+    named: dict[bytes, bytes] = {}
+    for name, value in headers:
+        named[name] = named[name] + b", " + value if name in named else value
+    return named
+
+
 def _is_upgrade(request: h11.Request) -> bool:
-    named = dict(request.headers)
+    named = _named(request.headers)
     words = {word.strip().lower() for word in named.get(b"connection", b"").split(b",")}
     return b"upgrade" in words and b"upgrade" in named
 
@@ -443,10 +545,8 @@ def _is_upgrade(request: h11.Request) -> bool:
 def _end_to_end(headers: Iterable[tuple[bytes, bytes]]) -> Headers:
     """Return the headers that are not the connection's own."""
     headers = list(headers)
-    own = set(_HOP_BY_HOP)
-    for name, value in headers:
-        if name == b"connection":
-            own |= {word.strip().lower() for word in value.split(b",")}
+    named = {word.strip().lower() for word in _named(headers).get(b"connection", b"").split(b",")}
+    own = _HOP_BY_HOP | (named - _NEVER_HOP_BY_HOP)
     return [(name, value) for name, value in headers if name not in own]
 
 
@@ -458,9 +558,9 @@ def _why_foreign(request: h11.Request, port: int) -> str:
     """
     if request.method == b"CONNECT":
         return "this is no proxy to other places"
-    named = dict(request.headers)
-    host = urllib.parse.urlsplit("//" + named.get(b"host", b"").decode("latin-1"))
+    named = _named(request.headers)
     try:
+        host = urllib.parse.urlsplit("//" + named.get(b"host", b"").decode("latin-1"))
         if host.hostname not in _OURS or host.port not in (port, None):
             return f"this is reached as 127.0.0.1:{port} or localhost:{port}"
         origin = named.get(b"origin", b"").decode("latin-1")

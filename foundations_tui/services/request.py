@@ -67,7 +67,8 @@ class ServiceRequest:
     name: str
     job: JobRequest
     """What each replica runs."""
-    replicas: int
+    replicas: int | None
+    """None for as many as there are, or one."""
     probes: Probes
     serving: Serving
     """Its number of a revision is the host's business."""
@@ -102,7 +103,7 @@ def read(
     if serving.port and (given.get("replicas") or 1) > 1:
         raise UsageError("--port is one port, and each replica needs its own: leave it out, or have one replica")
     job = replace(request, log_limit=request.log_limit or LOG_LIMIT)
-    return ServiceRequest(name, job, given.get("replicas") or 1, _probes(given), serving, bool(given.get("in_place")))
+    return ServiceRequest(name, job, given.get("replicas"), _probes(given), serving, bool(given.get("in_place")))
 
 
 def name_of(command: Sequence[str]) -> str:
@@ -171,7 +172,7 @@ def _probes(given: Mapping[str, Any]) -> Probes:
         "period": "probe_every",
         "timeout": "probe_timeout",
     }
-    wire = {name: given.get(key) or getattr(usual, name) for name, key in named.items()}
+    wire = {name: given.get(key, getattr(usual, name)) for name, key in named.items()}
     try:
         return Probes.from_wire(wire, "the probes")
     except BadRequest as error:

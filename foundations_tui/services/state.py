@@ -54,6 +54,8 @@ def words(view: ServiceView, now: float) -> str:
         now: seconds since the epoch.
     """
     state = code(view)
+    if view.problem:
+        return f"{ready_count(view)}/{view.replicas} ready: {view.problem}"
     if state in ("stopped", "stopping"):
         return state
     count = f"{ready_count(view)}/{view.replicas} ready"

@@ -17,6 +17,8 @@ KEPT_WHOLE = 86400.0
 """Seconds for which each sample is kept."""
 KEPT = 30 * 86400.0
 _MINUTE = 60.0
+_MOST_HOLDERS = 100
+_MOST = 1 << 62
 _GPU_VALUES = 4
 """Utilisation, MiB, degrees, watts: the values of a GPU behind its UUID; its holders follow."""
 Range = tuple[float, float, float]
@@ -111,7 +113,8 @@ def _lines(page: bytes) -> list[list[Any]]:
         except (ValueError, RecursionError):
             continue
         if isinstance(values, list) and len(values) == 5 and _is_number(values[0]) and isinstance(values[4], list):
-            samples.append(values)
+            amounts = [value if _is_number(value) else None for value in values[1:4]]
+            samples.append([values[0], *amounts, json_value(values[4])])
     return samples
 
 
@@ -144,7 +147,7 @@ def _merged(samples: list[Sequence[Any]], known: Sequence[Any] | None) -> list[A
             values_of, holders = ranges.setdefault(gpu[0], ([[] for _ in range(_GPU_VALUES)], []))
             for place in range(_GPU_VALUES):
                 values_of[place].append(gpu[1 + place])
-            holders.extend(one for one in (gpu[5] if len(gpu) > 5 else ()) if one not in holders)
+            holders.extend(one for one in _holders(gpu) if one not in holders)
     earlier = _gpus(known[4]) if known else {}
     gpus = []
     for uuid in {**earlier, **ranges}:
@@ -159,6 +162,10 @@ def _well_formed(gpus: Any) -> Iterable[list[Any]]:
     for gpu in gpus if isinstance(gpus, list) else ():
         if isinstance(gpu, list) and len(gpu) >= 1 + _GPU_VALUES and isinstance(gpu[0], str):
             yield gpu
+
+
+def _holders(gpu: list[Any]) -> list[Any]:
+    return gpu[5][:_MOST_HOLDERS] if len(gpu) > 5 and isinstance(gpu[5], list) else []
 
 
 def _joined(values: list[Any], known: Range | None, weight: int) -> str | None:
@@ -179,4 +186,6 @@ def _triple(values: list[Any], known: Range | None, weight: int) -> list[float] 
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    return -_MOST < value < _MOST  # so that it is finite, and SQLite can hold it

@@ -35,7 +35,7 @@ from remote_agent.protocol.errors import BadRequest
 from remote_agent.protocol.framing import PAGE_BYTES
 from remote_agent.protocol.jobs import JobView
 from remote_agent.protocol.resources import Resources
-from remote_agent.protocol.services import ServiceView
+from remote_agent.protocol.services import MOST_SERVICES, ServiceView
 from remote_agent.protocol.wire import JsonTable
 from remote_agent.storage import log_cap
 
@@ -163,7 +163,7 @@ class HostSync:
             last = answer.services[-1].name if answer.services else ""
             if not answer.more:
                 break
-            if last <= after:
+            if last <= after or len(views) > MOST_SERVICES:
                 raise self._endless("its list of services")
             after = last
         services.put_services(self._store, self._host, views, journal)

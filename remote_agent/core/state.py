@@ -535,6 +535,7 @@ def _told(state: HostState, entry: JournalEntry, change: events.Notified) -> Non
 def _revised(state: HostState, entry: JournalEntry, change: events.ServiceRevised) -> None:
     service = state.services.setdefault(change.service, Service(change.service))
     service.revisions[change.revision.number] = change.revision
+    service.number = service.number or change.revision.number  # what is wanted of it may have been cut off
     for number in sorted(service.revisions)[:-MOST_REVISIONS]:
         if number != service.number:
             del service.revisions[number]

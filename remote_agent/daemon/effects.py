@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 from dataclasses import dataclass
-from typing import Iterable, List, Optional, Tuple, Union
+from typing import Callable, Iterable, List, Optional, Tuple, Union
 
 from remote_agent.backends import Attempt, Backend
 from remote_agent.daemon.notifications import Notices
@@ -107,6 +107,8 @@ class Performer:
         self._paths = paths
         self._backend = backend
         self._notices = notices
+        self.has_service: Callable[[str], bool] = lambda name: False
+        """Says whether there is a service of a name: it may have been begun again in the turn that forgot it."""
         self._trash: List[str] = []
         """Folders to be removed, by one process at a time."""
         self._removing: List[str] = []
@@ -136,7 +138,8 @@ class Performer:
         elif isinstance(effect, RemoveOldSecrets):
             self._remove_old_secrets(effect)
         elif isinstance(effect, RemoveService):
-            self._trash_folder(self._paths.service(effect.service).folder, effect.service)
+            if not self.has_service(effect.service):
+                self._trash_folder(self._paths.service(effect.service).folder, effect.service)
         else:
             self._notices.send(effect.view)
         return ""

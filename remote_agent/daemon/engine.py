@@ -63,6 +63,7 @@ class Engine:
         self._performer = performer = Performer(paths, backend, self.notices)
         self.ledger = Ledger(journal, backend, performer, clock)
         self.ledger.changed = self.replan
+        performer.has_service = lambda name: name in self.state.services
         self.lifecycle = Lifecycle(self.ledger, backend, paths, self.notices, self.capacity)
         self.requests = Requests(self.ledger, self.lifecycle, paths, self.objects, self.capacity)
         self.services = Services(

@@ -6,10 +6,10 @@ import json
 import os
 import secrets
 from dataclasses import replace
-from typing import Callable, Dict, List, Set, Tuple
+from typing import Callable, Dict, List, Set, Tuple, Union
 
 from remote_agent.core import events, replicas
-from remote_agent.core.replicas import Begin
+from remote_agent.core.replicas import Begin, End
 from remote_agent.core.scheduler import Capacity
 from remote_agent.core.state import HostState, Service
 from remote_agent.core.waits import WaitReasons
@@ -21,7 +21,7 @@ from remote_agent.daemon.lifecycle import Lifecycle
 from remote_agent.daemon.notifications import Notices
 from remote_agent.daemon.requests import Requests
 from remote_agent.protocol import messages, services
-from remote_agent.protocol.errors import Conflict, NotFound
+from remote_agent.protocol.errors import AgentError, Conflict, NotFound
 from remote_agent.protocol.jobs import JobSpec, JobView
 from remote_agent.protocol.services import (
     CRASH_LOOP,
@@ -82,6 +82,8 @@ class Services:
         self._capacity = capacity
         self._seen: Dict[str, Tuple[object, ...]] = {}
         """What was last told of each replica."""
+        self._problems: Dict[str, str] = {}
+        """Why no replica of a service could be begun, in words, by its name."""
         self._told: Set[Tuple[str, str]] = set()
         """(replica, event) of the notices that were sent and still hold."""
 
@@ -106,6 +108,9 @@ class Services:
         number = max(known.revisions) + 1 if known else 1
         private = {**(request.private or {})}
         spec = self._checked(request, number, bool(private))
+        count = request.replicas or (known.replicas if known else 0) or 1
+        if spec["service"].get("port") and count > 1:
+            raise Conflict(f"port {spec['service']['port']} is one port: there can be one replica")
         if known is None and len(self._state.services) >= MOST_SERVICES:
             raise Conflict(f"this host has {MOST_SERVICES} services already")
         has_changed = known is None or not (
@@ -120,7 +125,8 @@ class Services:
         else:
             assert known is not None
             number = known.number
-        wanted = (number, request.replicas, request.probes)
+            self._keep_token(request.name)
+        wanted = (number, count, request.probes)
         if known is None or has_changed or (known.number, known.replicas, known.probes) != wanted:
             self._want(request.name, *wanted, by=request.by)
             has_changed = True
@@ -143,11 +149,15 @@ class Services:
 
     def _keep_files(self, name: str, number: int, private: JsonTable) -> None:
         """Keep the token and what each replica of a revision gets, before the revision is accepted."""
+        self._keep_token(name)
+        files.write_bytes(self._paths.service(name).private(number), json.dumps(private).encode())
+
+    def _keep_token(self, name: str) -> None:
+        """Make a token, unless there is one."""
         paths = self._paths.service(name)
         os.makedirs(paths.folder, 0o700, exist_ok=True)
         if not os.path.exists(paths.token):
             files.write_bytes(paths.token, secrets.token_urlsafe(32).encode())
-        files.write_bytes(paths.private(number), json.dumps(private).encode())
 
     def change(self, request: messages.ChangeService) -> messages.ServiceAnswer:
         """Have another number of replicas, or another revision.
@@ -238,15 +248,23 @@ class Services:
 
     def advance(self) -> None:
         """Begin and end replicas as it is due."""
+        self._problems = {}
         for _ in range(_PASSES):
-            actions = replicas.due(self._state, self._ready())
+            actions = [one for one in replicas.due(self._state, self._ready()) if not self._has_problem(one)]
             for action in actions:
-                if isinstance(action, Begin):
-                    self._begin(action)
-                else:
+                if isinstance(action, End):
                     self._requests.end_replica(action.job, action.why)
+                    continue
+                try:
+                    self._begin(action)
+                except (OSError, AgentError) as error:  # a full disk, say: the next turn tries again
+                    words = getattr(error, "strerror", None) or str(error)
+                    self._problems[action.service] = f"no replica can be begun: {words}"
             if not actions:
                 break
+
+    def _has_problem(self, action: Union[Begin, End]) -> bool:
+        return isinstance(action, Begin) and action.service in self._problems
 
     def notice(self) -> bool:
         """Take note of what has become of replicas, and tell whoever wants to know; return whether anything has."""
@@ -329,6 +347,7 @@ class Services:
             at=service.at,
             probes=service.probes,
             access=services.access_of(spec),
+            problem=self._problems.get(name, ""),
             revisions=[_head(revision) for _, revision in sorted(service.revisions.items())],
             running=[self._replica(view) for view in sorted(views, key=lambda view: view.spec.name)],
         )

@@ -6,6 +6,7 @@ whole. Of an answer, a wrong entry of a list costs that entry: one bad job must 
 
 from __future__ import annotations
 
+import re
 from typing import Any, ClassVar, Dict, Generic, List, Mapping, Optional, Tuple, Type, TypeVar, Union
 
 from remote_agent.protocol.checks import (
@@ -47,6 +48,7 @@ _OID = text(40)
 _ATTEMPT = whole(0, 1_000_000)
 _STREAM = text(300)
 _COUNT = optional(number())
+_TOKEN = re.compile(r"[!-~]+\Z")
 _PROBLEMS = sieve(_WORDS, 100)
 _SIZES = sieve(row(_JOB, _ATTEMPT, _STREAM, whole()), 1_000_000)
 
@@ -703,9 +705,10 @@ class Serve(Request[ServiceAnswer]):
     name: str = field(service_name)
     spec: JsonTable = field(any_table)
     """Of its replicas, as ``JobSpec`` has it; the id is made for each."""
-    replicas: int = field(whole(1, MOST_REPLICAS))
     probes: Probes = field(nested(Probes))
     by: str = field(_NAME)
+    replicas: Optional[int] = field(optional(whole(1, MOST_REPLICAS)), None)
+    """None for as many as there are; 1 of a new one, or of one that was stopped."""
     private: Optional[JsonTable] = field(optional(json_table(MOST_SPEC_BYTES)), None)
     in_place: bool = field(flag, False)
     """End what runs before the new revision begins."""
@@ -768,7 +771,7 @@ class Services(Request[ServicesAnswer]):
 class ServiceTokenAnswer(Answer):
     """What the replicas of a service ask for."""
 
-    token: str = field(text(1000))
+    token: str = field(text(1000, _TOKEN, "a token"))
 
 
 @message

@@ -183,7 +183,7 @@ class RevisionHead(TolerantMessage):
 class ServiceView(TolerantMessage):
     """A service as its home host tells of it."""
 
-    name: str = field(text(63), "")
+    name: str = field(service_name, "")
     revision: int = field(whole(), 0)
     replicas: int = field(whole(), 0)
     """How many are desired; 0 for a service that is stopped."""
@@ -195,6 +195,8 @@ class ServiceView(TolerantMessage):
     probes: Probes = field(nested(Probes), Probes())
     access: str = field(one_of("token", "socket", "open"), "token")
     """Who may reach it on its host: who has its token, this account alone, or all users."""
+    problem: str = field(_WORDS, "")
+    """Why none of its replicas can be begun."""
     revisions: List[RevisionHead] = field(checks.sieve(nested(RevisionHead), MOST_REVISIONS), [])
     running: List[Replica] = field(checks.sieve(nested(Replica), 2 * MOST_REPLICAS), [])
 

@@ -7,6 +7,7 @@ import os
 import selectors
 import socket
 import sys
+from typing import Dict
 
 from remote_agent.protocol import relaying
 from remote_agent.protocol.errors import BadRequest, ProtocolError
@@ -34,6 +35,8 @@ class _Relay:
         self._selector = selectors.DefaultSelector()
         self._streams = Multiplexer(self._selector, lambda number, words: None)
         self._decoder = relaying.Decoder()
+        self._connecting: Dict[int, socket.socket] = {}
+        """Sockets on their way, by stream."""
         self._writes = False
         os.set_blocking(source, False)
         os.set_blocking(target, False)
@@ -59,6 +62,8 @@ class _Relay:
         for frame in self._decoder.feed(data):
             if frame.kind == relaying.OPEN:
                 self._open(frame)
+            elif frame.stream in self._connecting:
+                self._give_up(frame.stream)  # it has not waited
             else:
                 self._streams.take(frame)
         return bool(data)
@@ -84,12 +89,19 @@ class _Relay:
             connection = _connecting(frame.target)
         except (OSError, BadRequest) as error:
             return self._refuse(number, getattr(error, "strerror", None) or str(error))
-        if len(self._streams) >= MOST_STREAMS or number in self._streams:
+        if len(self._streams) + len(self._connecting) >= MOST_STREAMS or number in self._streams:
             connection.close()
             return self._refuse(number, "too many connections")
+        self._connecting[number] = connection
         self._selector.register(connection, selectors.EVENT_WRITE, lambda mask: self._connected(number, connection))
 
+    def _give_up(self, number: int) -> None:
+        connection = self._connecting.pop(number)
+        self._selector.unregister(connection)
+        connection.close()
+
     def _connected(self, number: int, connection: socket.socket) -> None:
+        del self._connecting[number]
         self._selector.unregister(connection)
         error = connection.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
         if error:

@@ -5,6 +5,7 @@ All of it happens in the supervisor's own loop, so that a laptop or a daemon tha
 
 from __future__ import annotations
 
+import json
 import os
 import selectors
 import shutil
@@ -31,6 +32,7 @@ _STARTUP_SHARE = 0.05
 """And at least this share of the time for which it has been waited."""
 _READY_MISSES, _LIVE_MISSES = 2, 3
 """Probes in a row that fail before it counts as not ready, and as dead: both within three periods."""
+_FOLDER_PREFIX = "foundations-service-"
 _LONGEST_SOCKET_PATH = 100
 """A Unix socket's address has 108 bytes, unix(7)."""
 _LEAST_DRAIN, _DRAIN_LOOK = 2.5, 0.2
@@ -61,7 +63,7 @@ class Replica:
         self._socket, self._socket_folder = "", ""
         self._port = 0
         if services.takes_socket(spec.command):
-            self._socket, self._socket_folder = _socket_path(self._files.folder, spec.job)
+            self._socket, self._socket_folder = _socket_path(self._files, spec.job)
         else:
             self._port = self._serving.port or sockets.free_port()
         self.readiness = Readiness()
@@ -120,7 +122,7 @@ class Replica:
             if place:
                 self._ask(place)
             else:
-                self._missed("it listens nowhere" + ("" if self._was_ready else " yet"), at_once=True)
+                self._missed(self._why_nowhere(listeners), at_once=True)
 
     def _pause(self, now: float) -> float:
         """Return the seconds until the next look: short ones until it is ready for the first time."""
@@ -196,6 +198,13 @@ class Replica:
         self.give_up(reason, words, 0.0 if is_stopped else _GRACE)
 
     # --- whether it answers ---------------------------------------------------------------------------------------
+
+    def _why_nowhere(self, listeners: List[Listener]) -> str:
+        """Return that it does not listen where it should, in words."""
+        if not listeners:
+            return "it listens nowhere" + ("" if self._was_ready else " yet")
+        where = ", ".join(sorted({str(one.port) for one in listeners}))
+        return f"it listens on port {where}, not on {self._socket or f'{self._port} (the one of {{port}} and $PORT)'}"
 
     def _place(self, listeners: List[Listener]) -> Place:
         """Return where it listens; "" for nowhere. A port that another process has taken is nowhere."""
@@ -308,12 +317,20 @@ def _token(paths: ServicePaths, name: str) -> str:
         raise AgentError(f"the token of service {name} is not on this host any more; serve it again") from None
 
 
-def _socket_path(folder: str, job: str) -> Tuple[str, str]:
-    """Return where a Unix socket is to be, and the folder that was made for it; "" where that is the service's own."""
-    path = os.path.join(folder, f"{job}.sock")
+def _socket_path(service: ServicePaths, job: str) -> Tuple[str, str]:
+    """Return where a Unix socket is to be, and the folder that was made for it; "" where that is the service's own.
+
+    A folder of a supervisor that was killed is removed by the next one.
+    """
+    path = os.path.join(service.folder, f"{job}.sock")
     if len(os.fsencode(path)) <= _LONGEST_SOCKET_PATH:
         return path, ""
-    made = tempfile.mkdtemp(prefix="foundations-")  # 0700
+    noted = os.path.join(service.folder, f"{job}.folder")
+    earlier = files.read_json(noted)
+    if isinstance(earlier, str) and os.path.basename(earlier).startswith(_FOLDER_PREFIX):
+        shutil.rmtree(earlier, ignore_errors=True)
+    made = tempfile.mkdtemp(prefix=_FOLDER_PREFIX)  # 0700
+    files.write_bytes(noted, json.dumps(made).encode(), durable=False)
     return os.path.join(made, "service.sock"), made
 
 

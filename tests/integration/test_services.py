@@ -221,6 +221,7 @@ def test_replicas_are_scaled_and_share_the_requests(app: Client) -> None:
     use_slots(app, 3)
     app.run("serve", "api", *QUICK, "--", *APP)
     app.run("service", "scale", "api", "3", "--wait")
+    assert app.json("serve", "api", *QUICK, "--", *APP)["changed"] is False, "three stay three"
     with connected(app, "api") as there:
         pids = {get(there["local_port"])[1]["pid"] for _ in range(12)}
         assert len(pids) == 3
@@ -350,6 +351,62 @@ def test_streams_upgrades_and_chunks_pass_as_they_come(app: Client) -> None:
         wait_until(lambda: get(there["local_port"], "/left")[1]["left"] == ["/stream?1000"])
 
 
+@pytest.mark.parametrize("place", ["here", "over ssh"])
+def test_requests_and_answers_pass_at_once(app: Client, sshd: Sshd, place: str) -> None:
+    """A replica may answer before it has read all: neither side waits for the other, and an early answer arrives."""
+    app.add_host("gpu1", sshd)
+    host = ("--host", "gpu1" if place == "over ssh" else "local")
+    app.run("serve", "api", *host, "--open-on-host", "--", *APP)
+    body = os.urandom(24 << 20)
+    with connected(app, "api") as there:
+        head = f"POST /both HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n\r\n".encode()
+        with socket.create_connection(("127.0.0.1", there["local_port"]), 30) as raw:
+            sender = threading.Thread(target=raw.sendall, args=(head + body,))
+            sender.start()
+            got = b""
+            while len(got) < len(body):
+                piece = raw.recv(1 << 20)
+                assert piece, "it stopped in the middle"
+                got += piece
+            sender.join()
+            while not got.endswith(body[-100:]):
+                got += raw.recv(1 << 20)
+        assert got.partition(b"\r\n\r\n")[2] == body
+        for _ in range(3):
+            with socket.create_connection(("127.0.0.1", there["local_port"]), 30) as raw:
+                raw.sendall(head.replace(b"/both", b"/early"))
+                answer = raw.recv(4096)
+                assert answer.startswith(b"HTTP/1.1 413 ") and b"connection: close" in answer.lower()
+
+
+def test_requests_wait_for_a_replica_that_begins_again_and_the_token_is_that_of_now(app: Client) -> None:
+    words = ("serve", "api", *QUICK, "--", *APP)
+    job = app.json(*words)["jobs"][0]
+    with connected(app, "api") as there:
+        assert get(there["local_port"])[1]["token_is_right"]
+        os.kill(main_pid(app, job), signal.SIGKILL)
+        time.sleep(0.1)
+        status, said = get(there["local_port"])
+        assert status == 200 and said["FOUNDATIONS_ATTEMPT"] == "2", "it waited"
+        (app.home / "agent" / "services" / "api" / "token").unlink()
+        assert app.json(*words)["changed"] is False
+        app.run("service", "restart", "api", "--wait")
+        assert get(there["local_port"])[1]["token_is_right"], "a token that is gone is made anew"
+        app.run("service", "stop", "api", "--forget")
+        app.run(*words)
+        assert get(there["local_port"])[1]["token_is_right"]
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can be somebody else")
+def test_another_user_of_this_machine_gets_nothing(app: Client) -> None:
+    app.run("serve", "api", "--", *APP)
+    with connected(app, "api") as there:
+        words = ["setpriv", "--reuid", "65534", "--clear-groups", "curl", "-s", there["url"]]
+        done = subprocess.run(words, capture_output=True, text=True)
+        assert "for the user who began it" in done.stdout
+        assert get(there["local_port"])[0] == 200
+
+
 def test_clients_that_speak_no_http_get_an_answer_and_harm_nobody(app: Client) -> None:
     app.run("serve", "api", "--", *APP)
     with connected(app, "api") as there:
@@ -364,6 +421,8 @@ def test_clients_that_speak_no_http_get_an_answer_and_harm_nobody(app: Client) -
         for raw_request, answered in (
             (f"CONNECT 127.0.0.1:{port} HTTP/1.1\r\n{host}\r\n\r\n", b" 403 "),
             (f"GET / HTTP/1.1\r\n{host}\r\nHost: evil\r\n\r\n", b" 400 "),
+            ("GET / HTTP/1.1\r\nHost: [::1\r\n\r\n", b" 403 "),
+            (f"GET / HTTP/1.1\r\n{host}\r\nConnection: host, close\r\nConnection: x\r\n\r\n", b" 200 "),
             (f"HEAD / HTTP/1.0\r\n{host}\r\n\r\n", b" 200 "),
             (
                 f"POST / HTTP/1.1\r\n{host}\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n"

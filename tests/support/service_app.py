@@ -58,6 +58,11 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
 
     def do_POST(self) -> None:  # noqa: N802
+        if self.path == "/both":
+            return self.both()
+        if self.path == "/early":
+            self.close_connection = True
+            return self.answer(413, {"error": "too large"})
         body = self.body()
         self.answer(200, {"bytes": len(body), "sha256": hashlib.sha256(body).hexdigest(), **self.who()})
 
@@ -84,6 +89,17 @@ class Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(data)))
         self.end_headers()
         self.wfile.write(data)
+
+    def both(self) -> None:
+        """Send back what comes, while it comes."""
+        left = int(self.headers["Content-Length"])
+        self.send_response(200)
+        self.send_header("Content-Length", str(left))
+        self.end_headers()
+        while left:
+            data = self.rfile.read1(min(left, 65536))
+            self.wfile.write(data)
+            left -= len(data)
 
     def stream(self) -> None:
         """Send an event every 0.2 s; of ``/stream?N`` so many."""

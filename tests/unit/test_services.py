@@ -167,6 +167,13 @@ def test_a_compacted_journal_has_the_services_and_old_attempts_go() -> None:
     assert sorted(again.services["api"].revisions) == list(range(10, 30))
 
 
+def test_a_journal_that_was_cut_leaves_a_service_that_can_be_looked_at() -> None:
+    host = Host()
+    spec = {"command": ["true"], "snapshot": TREE, "kind": "service", "service": {"name": "api", "revision": 1}}
+    host.record(events.ServiceRevised("api", Revision(1, spec)))
+    assert host.state.services["api"].revision.spec == spec and host.carry_out(set()) == []
+
+
 def test_pauses_grow_and_begin_anew_after_a_good_time() -> None:
     spec = JobSpec("a", ("true",), TREE, kind="service", service={"name": "api", "revision": 1})
     view = JobView(spec, JobState.RUNNING, 1, attempt=1, started_at=0.0)
@@ -234,9 +241,10 @@ def test_probes_that_make_no_sense_are_refused(wrong: dict[str, object]) -> None
 
 def test_lines_of_replicas_do_not_mix() -> None:
     joined = Joined()
-    assert joined.feed("api-1", b"one\ntw") == b"one\n"
-    assert joined.feed("api-2", b"x\n") == b"api-2 | x\n"
-    assert joined.feed("api-1", b"o\n") == b"api-1 | two\n"
+    assert joined.feed("api-1", b"one\ntw") == b"one\ntw", "of one, all passes as it is"
+    assert joined.feed("api-2", b"x\ny") == b"api-2 | x\n"
+    assert joined.feed("api-1", b"o\r50 %\r") == b"api-1 | o\rapi-1 | 50 %\r"
+    assert joined.feed("api-2", b"z" * (1 << 17)) == b"api-2 | y" + b"z" * (1 << 17)
 
 
 def test_who_listens_is_known_by_its_descriptor() -> None:
@@ -348,6 +356,33 @@ def test_a_stream_that_nobody_reads_holds_up_no_other() -> None:
 
 
 # --- samples ----------------------------------------------------------------------------------------------------
+
+
+def test_hostile_samples_cost_only_themselves() -> None:
+    store = Store()
+    store.conn.execute("INSERT INTO hosts (name, samples_offset) VALUES ('gpu1', 0)")
+    now = 40 * 86400.0
+    lines = [
+        b"[1e400, 1, 2, 3, []]",
+        b"[" + b"9" * 400 + b", 1, 2, 3, []]",
+        b'[%d, [1], {"a": 1}, "\\ud800", []]' % now,
+        b"[%d, 1, %d, -%d, []]" % (now - 1, 2**70, 2**90),
+        b'[%d, 1, 2, 3, [["u", 1, 2, 3, 4, 5]]]' % (now - 2 * 86400),
+        b'[%d, 1, 2, 3, [["u", %s, 2, 3, 4, ["\\ud800"]], ["v"], 7, {}]]' % (now - 2 * 86400, b"9" * 400),
+        b'[%d, 1, 2, 3, {"a": 1}]' % now,
+        b"\xff\xfe",
+        b"[%d, 0.5, 2, 3, []]" % (now - 5),
+    ]
+    page = b"\n".join(lines) + b"\n"
+    assert host_samples.put_page(store, "gpu1", 0, 0, page, now) == len(page)
+    assert [(one.load, one.ram) for one in host_samples.since(store.conn, "gpu1", 0.0)] == [
+        (0.5, 2),
+        (1, None),
+        (None, None),
+    ]
+    (minute,) = host_samples.minutes(store.conn, "gpu1", 0.0, now)
+    assert minute.count == 1 and minute.gpus["u"][0][0] == (1, 1, 1)
+    store.close()
 
 
 def test_samples_become_minutes_after_a_day_and_go_after_a_month() -> None:

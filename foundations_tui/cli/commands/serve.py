@@ -92,7 +92,7 @@ def _print_dry_run(session: Session, request: Any, as_json: bool) -> int:
             }
         )
         return 0
-    click.echo(f"would serve {request.name} ({request.replicas}): {one_line(shlex.join(request.job.command))}")
+    click.echo(f"would serve {request.name} ({request.replicas or 1}): {one_line(shlex.join(request.job.command))}")
     for line in shown.lines:
         click.echo(one_line(line))
     return 0

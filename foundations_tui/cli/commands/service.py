@@ -79,7 +79,7 @@ def show(session: Session, name: str, as_json: bool) -> int:
         output.print_json(operations.to_json(row, now))
         return 0
     view = row.view
-    click.echo(f"{view.name} on {row.host}: {one_line(state.row_words(row, now))}")
+    click.echo(f"{one_line(view.name)} on {row.host}: {one_line(state.row_words(row, now))}")
     click.echo(f"owner      {one_line(view.owner or 'unknown')}, project {one_line(view.project)}")
     click.echo(f"there for  {state.access_words(view, row.host)}")
     ready = view.probes.ready or "/"
