@@ -8,7 +8,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from foundations_tui.errors import FoundationsError
+from foundations_tui.errors import FoundationsError, NotFoundError
 from foundations_tui.hosts.transport import Stream
 from foundations_tui.services import state
 from foundations_tui.services.asking import current
@@ -84,6 +84,8 @@ class Balancer:
         """
         deadline = time.monotonic() + patience
         with self._lock:
+            if not self._is_wanted:  # as last seen: it may have been begun again
+                deadline = min(deadline, time.monotonic() + _LOOK_SECONDS)
             while True:
                 usable = [one for one in self._upstreams.values() if one.key not in but]
                 if usable:
@@ -92,7 +94,7 @@ class Balancer:
                     chosen = min(ordered, key=lambda one: one.in_flight)
                     chosen.in_flight += 1
                     return chosen
-                if time.monotonic() >= deadline or self._closed or not self._is_wanted:
+                if time.monotonic() >= deadline or self._closed:
                     raise NoReplica(self._words or "no replica answers")
                 self._wanted.set()
                 self._lock.wait(_HASTE_SECONDS)
@@ -154,13 +156,15 @@ class Balancer:
                 return
             try:
                 self._look()
+            except NotFoundError as error:
+                self._words = str(error)
+                self._take({}, is_wanted=False)
             except FoundationsError as error:  # tried again at the next look
                 self._words = str(error)
 
     def _look(self) -> None:
         view = current(self._session, self._host, self._name)
         self._words = f"service {self._name} on {self._host}: {state.words(view, time.time())}"
-        self._is_wanted = view.replicas > 0
         there = {
             (one.job, one.attempt): Target(one.readiness.socket, one.readiness.address, one.readiness.port)
             for one in view.running
@@ -168,8 +172,13 @@ class Balancer:
         }
         if not self.token or there.keys() - self._upstreams.keys():
             self.token = self._session.ask(self._host, messages.ServiceToken(self._name)).token
+        self._take(there, is_wanted=view.replicas > 0)
+
+    def _take(self, there: dict[tuple[str, int], Target], is_wanted: bool) -> None:
+        """Take note of the replicas that answer now."""
         gone: list[Stream] = []
         with self._lock:
+            self._is_wanted = is_wanted
             for key in [key for key in self._upstreams if key not in there]:
                 gone += [stream for _, stream in self._upstreams.pop(key).idle]
             for key, target in there.items():

@@ -83,7 +83,8 @@ class Engine:
         """Take in the backend's news and start what can start."""
         self.lifecycle.advance()
         self.lifecycle.end_pauses()
-        if self.services.notice():
+        is_due = self.services.retry_at is not None and self._clock() >= self.services.retry_at
+        if self.services.notice() or is_due:
             self.replan()
         if self.builds.due == 0.0 and self.builds.look(self.state):
             self.replan()
@@ -134,7 +135,7 @@ class Engine:
     @property
     def due(self) -> Optional[float]:
         """Seconds until something is due by the clock alone; None when nothing is."""
-        if not self.state.pausing:
-            return self.builds.due
-        pause = max(0.0, min(self.state.pausing.values()) - self._clock())
-        return pause if self.builds.due is None else min(pause, self.builds.due)
+        moments = [*self.state.pausing.values()]
+        moments += [self.services.retry_at] if self.services.retry_at is not None else []
+        waits = [max(0.0, min(moments) - self._clock())] if moments else []
+        return min([*waits, *([self.builds.due] if self.builds.due is not None else [])], default=None)

@@ -6,7 +6,7 @@ import json
 import os
 import secrets
 from dataclasses import replace
-from typing import Callable, Dict, List, Set, Tuple, Union
+from typing import Callable, Dict, List, Optional, Set, Tuple, Union
 
 from remote_agent.core import events, replicas
 from remote_agent.core.replicas import Begin, End
@@ -40,6 +40,7 @@ from remote_agent.storage.paths import Paths
 
 _SHOWN_WORDS, _SHOWN_LETTERS = 40, 200
 """So much of a command is shown in a listing."""
+_RETRY_SECONDS = 5.0
 _PASSES = 2 * services.MOST_REPLICAS
 """Rounds after which replicas are looked at again at the next turn."""
 
@@ -82,6 +83,8 @@ class Services:
         self._capacity = capacity
         self._seen: Dict[str, Tuple[object, ...]] = {}
         """What was last told of each replica."""
+        self.retry_at: Optional[float] = None
+        """When what could not be done is tried again, seconds since the epoch; None when there is nothing."""
         self._problems: Dict[str, str] = {}
         """Why no replica of a service could be begun, in words, by its name."""
         self._told: Set[Tuple[str, str]] = set()
@@ -248,7 +251,7 @@ class Services:
 
     def advance(self) -> None:
         """Begin and end replicas as it is due."""
-        self._problems = {}
+        self._problems, self.retry_at = {}, None
         for _ in range(_PASSES):
             actions = [one for one in replicas.due(self._state, self._ready()) if not self._has_problem(one)]
             for action in actions:
@@ -257,9 +260,11 @@ class Services:
                     continue
                 try:
                     self._begin(action)
-                except (OSError, AgentError) as error:  # a full disk, say: the next turn tries again
+                except (OSError, AgentError) as error:  # a full disk, say
                     words = getattr(error, "strerror", None) or str(error)
                     self._problems[action.service] = f"no replica can be begun: {words}"
+                    self.retry_at = self._ledger.clock() + _RETRY_SECONDS
+                    self.version += 1
             if not actions:
                 break
 
