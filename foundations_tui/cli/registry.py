@@ -35,7 +35,7 @@ VERBS = {
     "clear-queue": ("clear_queue", "Stop your waiting jobs."),
     "gpus": ("gpus", "Show GPUs, their load, and whose they are."),
     "serve": ("serve", "Keep a command up on a host: a service."),
-    "service": ("service", "Services: list, show, scale, restart, roll back, stop."),
+    "service": ("service", "Services: list, show, scale, restart, roll, stop."),
     "connect": ("connect", "Reach a service, or a port of a running job, from here."),
     "shell": ("shell", "Open a shell on a host, or in a job's folder with its environment."),
     "exec": ("exec_", "Run a command in a job's folder with its environment and GPUs."),

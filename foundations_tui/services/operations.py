@@ -169,14 +169,14 @@ def use_revision(session: Session, actor: Actor, row: ServiceRow, number: int | 
     return _answered(session, row, messages.ChangeService(row.name, actor.owner, revision=number))
 
 
-def restart(session: Session, actor: Actor, row: ServiceRow) -> ServiceView:
-    """End all that runs of a service, so that it begins again.
+def restart(session: Session, actor: Actor, row: ServiceRow, one_by_one: bool = False) -> ServiceView:
+    """Begin a service again: all replicas at once, or one by one, so that some answer all the time.
 
     Raises:
         UsageError: it is somebody else's. FoundationsError: it is stopped. HostError: its host is out of reach.
     """
     ownership.check(actor, row)
-    return _answered(session, row, messages.RestartService(row.name, actor.owner))
+    return _answered(session, row, messages.RestartService(row.name, actor.owner, one_by_one))
 
 
 def forget(session: Session, actor: Actor, row: ServiceRow) -> None:

@@ -120,11 +120,8 @@ class Services:
             services.same(known.revision.spec, spec) and private == self._private(request.name, known.number)
         )
         if has_changed:
-            self._keep_files(request.name, number, private)
             in_place = request.in_place or bool(spec["service"].get("port"))
-            revision = Revision(number, spec, in_place, request.by, self._ledger.clock())
-            self._ledger.record(events.ServiceRevised(request.name, revision))
-            self._ledger.later(RemoveOldSecrets(request.name, tuple(self._state.services[request.name].revisions)))
+            self._revise(request.name, Revision(number, spec, in_place, request.by, self._ledger.clock()), private)
         else:
             assert known is not None
             number = known.number
@@ -183,7 +180,7 @@ class Services:
         return messages.ServiceAnswer(self.view(request.name))
 
     def restart(self, request: messages.RestartService) -> messages.ServiceAnswer:
-        """End what runs of a service; each replica begins its next attempt.
+        """Begin a service again.
 
         Raises:
             NotFound: there is no such service. Conflict: it is stopped.
@@ -191,11 +188,35 @@ class Services:
         service = self._service(request.name)
         if not service.replicas:
             raise Conflict(f"service {request.name} is stopped; foundations service scale {request.name} 1 starts it")
+        if request.one_by_one:
+            self._revise_again(service, request.by)
+            return messages.ServiceAnswer(self.view(request.name))
         for job in sorted(self._state.replicas.get(request.name, ())):
             self._lifecycle.restart(job, request.by)
         self._ledger.is_urgent = True  # what was decided is carried out behind a commit
         self.version += 1
         return messages.ServiceAnswer(self.view(request.name))
+
+    def _revise_again(self, service: Service, by: str) -> None:
+        """Have a further revision that is as the wanted one: it takes over as any other does."""
+        number = max(service.revisions) + 1
+        spec = {**service.revision.spec, "service": {**service.revision.spec["service"], "revision": number}}
+        self._revise(service.name, Revision(number, spec, service.revision.in_place, by, self._ledger.clock()))
+        self._want(service.name, number, service.replicas, service.probes, by)
+
+    def _revise(self, name: str, revision: Revision, private: Optional[JsonTable] = None) -> None:
+        """Take note of a further revision; what its replicas get lies there before.
+
+        Args:
+            name: the service's.
+            revision: a further one.
+            private: what they get as their private file; None for what those of the wanted revision get.
+        """
+        if private is None:
+            private = self._private(name, self._state.services[name].number)
+        self._keep_files(name, revision.number, private)
+        self._ledger.record(events.ServiceRevised(name, revision))
+        self._ledger.later(RemoveOldSecrets(name, tuple(self._state.services[name].revisions)))
 
     def forget(self, name: str) -> None:
         """Forget a service of which nothing is wanted.

@@ -731,12 +731,13 @@ class ChangeService(Request[ServiceAnswer]):
 
 @message
 class RestartService(Request[ServiceAnswer]):
-    """End what runs of a service: each replica begins its next attempt."""
+    """Begin a service again: all replicas at once, as their next attempts, or one by one, as its next revision."""
 
     METHOD = "restart_service"
     ANSWER = ServiceAnswer
     name: str = field(service_name)
     by: str = field(_NAME)
+    one_by_one: bool = field(flag, False)
 
 
 @message

@@ -147,9 +147,13 @@ def test_a_new_revision_takes_over_without_a_failed_request_and_a_bad_one_does_n
             caller.join()
         assert not failed and {"1", "2"} <= seen
         app.run("service", "rollback", "api", "--wait")
-        assert get(there["local_port"])[1]["REVISION"] == "2"
+        said = get(there["local_port"])[1]
+        assert said["REVISION"] == "2"
+        app.run("service", "roll", "api", "--wait")
+        again = get(there["local_port"])[1]
+        assert again["REVISION"] == "2" and again["pid"] != said["pid"]
     assert [(one["number"], one["command"][0]) for one in service(app)["revisions"]] == [
-        (number, "python") for number in (1, 2, 3)
+        (number, "python") for number in (1, 2, 3, 4)
     ]
 
 

@@ -172,6 +172,21 @@ def restart(session: Session, name: str, others: bool, wait: bool) -> int:
 
 @service.command()
 @name_argument
+@_others_option
+@_wait_option
+@connecting
+def roll(session: Session, name: str, others: bool, wait: bool) -> int:
+    """Begin a service again replica by replica, as its next revision: some answer all the time."""
+    from foundations_tui.jobs.ownership import actor_of
+    from foundations_tui.services import operations
+
+    row = operations.fresh(session, name)
+    view = operations.restart(session, actor_of(session.hosts, others), row, one_by_one=True)
+    return _say_and_wait(session, row, view, f"{row.name} goes to revision {view.revision}", wait)
+
+
+@service.command()
+@name_argument
 @click.option("--revision", default=None, type=click.IntRange(1), help="Which one (default: the one before).")
 @_others_option
 @_wait_option

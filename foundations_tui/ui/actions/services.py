@@ -20,6 +20,15 @@ if TYPE_CHECKING:
     from foundations_tui.services.connections import Connections
 
 
+_QUESTIONS = {
+    "roll": ("Begin again, one by one,", "some replicas answer all the time"),
+    "restart": ("Restart", "nothing answers meanwhile"),
+    "rollback": ("Roll back", "the revision before takes over when it is ready"),
+    "stop": ("Stop", "what it is doing is finished first"),
+}
+"""What is asked before something is done: verb, and what comes of it."""
+
+
 class ServiceActions:
     """Offers what can be done with a service, and does it in threads."""
 
@@ -58,6 +67,7 @@ class ServiceActions:
         if row.view.replicas > 1:
             choices.append(Choice("-", f"have {humanize.plural(row.view.replicas - 1, 'replica')}", "fewer"))
         if row.view.replicas:
+            choices.append(Choice("o", "begin again one by one, as the next revision", "roll"))
             choices.append(Choice("r", "restart: all replicas at once", "restart"))
         if any(head.number < row.view.revision for head in row.view.revisions):
             choices.append(Choice("b", "roll back to the revision before", "rollback"))
@@ -82,14 +92,10 @@ class ServiceActions:
             self._workspace.main.action_page("log")
         elif action in ("more", "fewer"):
             self._scale(row, row.view.replicas + (1 if action == "more" else -1))
-        elif action in ("restart", "stop"):
-            verb = "Restart" if action == "restart" else "Stop"
-            detail = "nothing answers meanwhile" if action == "restart" else "what it is doing is finished first"
+        elif action in _QUESTIONS:
+            verb, detail = _QUESTIONS[action]
             question = Confirm(f"{verb} {row.name} on {row.host}?{self._whose(row)}", detail)
-            self._workspace.push_screen(question, lambda yes: self._end(row, action) if yes else None)
-        elif action == "rollback":
-            question = Confirm(f"Roll {row.name} on {row.host} back?{self._whose(row)}")
-            self._workspace.push_screen(question, lambda yes: self._roll_back(row) if yes else None)
+            self._workspace.push_screen(question, lambda yes: self._change(row, action) if yes else None)
 
     def _whose(self, row: ServiceRow) -> str:
         """Return whose service it is, where it is somebody else's."""
@@ -110,26 +116,21 @@ class ServiceActions:
         else:
             self._do(run)
 
-    def _end(self, row: ServiceRow, action: str) -> None:
+    def _change(self, row: ServiceRow, action: str) -> None:
         from foundations_tui.services import operations
 
         actor = actor_of(self._session.hosts, True)
 
         def run() -> str:
-            if action == "restart":
-                operations.restart(self._session, actor, row)
-                return f"{row.name} begins again"
-            operations.scale(self._session, actor, row, 0)
-            return f"{row.name} is being stopped"
-
-        self._do(run)
-
-    def _roll_back(self, row: ServiceRow) -> None:
-        from foundations_tui.services import operations
-
-        def run() -> str:
-            view = operations.use_revision(self._session, actor_of(self._session.hosts, True), row, None)
-            return f"{row.name} goes to revision {view.revision}"
+            if action == "stop":
+                operations.scale(self._session, actor, row, 0)
+                return f"{row.name} is being stopped"
+            if action == "rollback":
+                return (
+                    f"{row.name} goes to revision {operations.use_revision(self._session, actor, row, None).revision}"
+                )
+            operations.restart(self._session, actor, row, one_by_one=action == "roll")
+            return f"{row.name} begins again"
 
         self._do(run)
 
