@@ -124,7 +124,7 @@ def _row(row: ServiceRow, wide: bool, now: float, url: str) -> TableRow:
     words = state.row_words(row, now)
     ready = f"{state.ready_count(view)}/{view.replicas}"
     cells = [row.name, row.host, ready, words]
-    color = "lost" if row.is_lost else _STYLES.get(state.code(view), "stopped")
+    color = "lost" if row.is_lost or row.unreachable_since else _STYLES.get(state.code(view), "stopped")
     styles = ["bold", "dim", "", LOOK.style(color)]
     if wide:
         cells = [row.name, row.host, str(view.revision), ready, url.removeprefix("http://"), words]
