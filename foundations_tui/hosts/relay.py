@@ -40,6 +40,7 @@ class Relay:
         self._asked: dict[int, _Asked] = {}
         self._woken, self._wake = socket.socketpair()
         self._woken.setblocking(False)
+        self._closing = False
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"relay {host}", daemon=True)
         self._thread.start()
@@ -58,14 +59,16 @@ class Relay:
         ours, carried = socket.socketpair()
         number, asked = next(self._numbers), _Asked()
         with self._lock:
+            if not self.is_alive:
+                ours.close()
+                carried.close()
+                raise HostUnreachable(f"{self._host}: the connection was lost")
             self._asked[number] = asked
             self._new.append((number, carried, target))
-        self._wake.send(b"x")
+            self._wake.send(b"x")
         if not asked.answered.wait(_PATIENCE) or self._ended.is_set() or asked.refusal is not None:
             self._asked.pop(number, None)
             ours.close()
-            if self._ended.is_set():
-                carried.close()
             if asked.refusal is not None and not self._ended.is_set():
                 raise ConnectionRefusedError(f"{self._host}: {asked.refusal}")
             raise HostUnreachable(f"{self._host}: the connection was lost")
@@ -73,8 +76,8 @@ class Relay:
 
     def close(self) -> None:
         """End all connections."""
-        self._ended.set()
-        with contextlib.suppress(OSError):
+        with self._lock, contextlib.suppress(OSError):
+            self._closing = True
             self._wake.send(b"x")
         self._thread.join(5)
 
@@ -85,9 +88,14 @@ class Relay:
         except (OSError, EOFError, FoundationsError, AgentError):
             pass  # the end of each connection says so
         finally:
-            self._ended.set()
-            for asked in list(self._asked.values()):
-                asked.answered.set()
+            with self._lock:
+                self._ended.set()
+                for asked in self._asked.values():
+                    asked.answered.set()
+                for _, carried, _ in self._new:
+                    carried.close()
+                self._woken.close()
+                self._wake.close()
             self._channel.close()
 
     def _carry(self, selector: selectors.BaseSelector) -> None:
@@ -97,7 +105,7 @@ class Relay:
         selector.register(self._channel, selectors.EVENT_READ, None)
         selector.register(self._woken, selectors.EVENT_READ, None)
         try:
-            while not self._ended.is_set():
+            while not self._closing:
                 ready = selector.select(_AGAIN if streams.output else None)
                 for key, mask in ready:
                     if key.fileobj is self._channel:

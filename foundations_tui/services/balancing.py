@@ -8,7 +8,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from foundations_tui.errors import FoundationsError, NotFoundError
+from foundations_tui.errors import NotFoundError, as_ours
 from foundations_tui.hosts.transport import Stream
 from foundations_tui.services import state
 from foundations_tui.services.asking import current
@@ -114,14 +114,9 @@ class Balancer:
         Raises:
             OSError: nothing takes it there. HostError: the host is out of reach.
         """
-        now = time.monotonic()
+        self._drop_idle()
         with self._lock:
-            fresh = [(since, stream) for since, stream in upstream.idle if now - since < _IDLE_SECONDS]
-            stale = [stream for since, stream in upstream.idle if now - since >= _IDLE_SECONDS]
-            kept = fresh.pop()[1] if fresh else None
-            upstream.idle = fresh
-        for stream in stale:
-            stream.close()
+            kept = upstream.idle.pop()[1] if upstream.idle else None
         if kept is not None:
             return kept, True
         return self._session.agent(self._host).connect(upstream.target), False
@@ -129,7 +124,8 @@ class Balancer:
     def keep(self, upstream: Upstream, stream: Stream) -> None:
         """Keep a connection for the next request."""
         with self._lock:
-            if upstream.key in self._upstreams and len(upstream.idle) < _MOST_IDLE and not self._closed:
+            is_current = self._upstreams.get(upstream.key) is upstream
+            if is_current and len(upstream.idle) < _MOST_IDLE and not self._closed:
                 upstream.idle.append((time.monotonic(), stream))
                 return
         stream.close()
@@ -159,8 +155,20 @@ class Balancer:
             except NotFoundError as error:
                 self._words = str(error)
                 self._take({}, is_wanted=False)
-            except FoundationsError as error:  # tried again at the next look
-                self._words = str(error)
+            except Exception as error:  # tried again at the next look
+                self._words = str(as_ours(error))
+            self._drop_idle()
+
+    def _drop_idle(self) -> None:
+        """Close connections that no request has used for a while."""
+        old = time.monotonic() - _IDLE_SECONDS
+        stale: list[Stream] = []
+        with self._lock:
+            for upstream in self._upstreams.values():
+                stale += [stream for since, stream in upstream.idle if since <= old]
+                upstream.idle = [(since, stream) for since, stream in upstream.idle if since > old]
+        for stream in stale:
+            stream.close()
 
     def _look(self) -> None:
         view = current(self._session, self._host, self._name)

@@ -52,12 +52,17 @@ def follow(session: Session, row: ServiceRow) -> Iterator[tuple[str, bytes]]:
     thread.start()
     try:
         while not problems:
-            for job in replicas(session, services.service(session.store.conn, row.name, row.host)):
+            now = replicas(session, services.service(session.store.conn, row.name, row.host))
+            ending = [queries.job(session.store.conn, job) for job in logs.keys() - {job.job for job in now}]
+            for job in (*now, *ending):
                 jobs.add(job.job)
                 if job.attempt:
                     log = logs.setdefault(job.job, LocalLog(job.job, job.attempt))
                     for page in log.new_bytes(job):
                         yield job.name, page
+                if job.is_final and job.complete:
+                    jobs.discard(job.job)
+                    logs.pop(job.job, None)
             news.wait(_LOOK_SECONDS)
             news.clear()
         raise problems[0]
@@ -82,5 +87,12 @@ class Joined:
         if len(data) - end > _LONGEST_LINE:
             end = len(data)
         self._unfinished[name] = data[end:]
+        return self._named(name, data[:end])
+
+    def end(self) -> bytes:
+        """Return what is left of lines that are not finished."""
+        return b"".join(self._named(name, rest) + b"\n" for name, rest in self._unfinished.items() if rest)
+
+    def _named(self, name: str, data: bytes) -> bytes:
         prefix = name.encode() + b" | "
-        return b"".join(prefix + line for line in data[:end].splitlines(keepends=True))
+        return b"".join(prefix + line for line in data.splitlines(keepends=True))

@@ -29,8 +29,6 @@ from remote_agent.protocol.wire import JsonTable
 
 _LOOK_SECONDS = 0.5
 """Seconds between two looks at a service that is waited for."""
-_TRIES = 3
-"""Attempts in a row that fail before nobody waits any longer."""
 
 
 @dataclass(frozen=True)
@@ -255,10 +253,9 @@ def _wait_until_ended(session: Session, host: str, name: str) -> None:
 
 
 def _raise_if_hopeless(host: str, name: str, view: ServiceView) -> None:
-    failing = [one for one in view.running if one.revision == view.revision and one.failures >= _TRIES]
-    if failing:
-        one = failing[0]
-        old = [other for other in view.running if other.revision != view.revision]
+    current, old = state.by_revision(view)
+    one = next(filter(state.is_failing, current), None)
+    if one is not None:
         kept = f"; revision {old[0].revision} goes on" if old else ""
         raise FoundationsError(
             f"service {name} on {host} fails again and again: {one.reason or one.readiness.why}{kept}",

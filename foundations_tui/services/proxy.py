@@ -15,14 +15,13 @@ import threading
 import time
 import urllib.parse
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 
 import h11
 
 from foundations_tui.errors import FoundationsError
 from foundations_tui.hosts.transport import Stream
 from foundations_tui.services.balancing import Balancer, NoReplica, Upstream
-from foundations_tui.services.peers import is_of_another_user
+from foundations_tui.services.listener import LocalListener
 
 _READ_BYTES = 64 << 10
 _PATIENCE = 10.0
@@ -35,13 +34,12 @@ _STALLED_SECONDS = 60.0
 """How long a client may take nothing of what is sent."""
 _SLOW_SECONDS = 300.0
 """The same of a replica: it may be busy."""
-_MOST_CONNECTIONS = 512
-_PAUSE = 0.05
+_LAST_PIECE = 0.05
+"""Seconds that the end of a request may take which was answered already."""
 _AGAIN = 0.2
 """Seconds until a connection to a replica is tried again that could not be made."""
 _LINGER_SECONDS, _LINGER_BYTES = 2.0, 1 << 20
 """What is still taken of a client that sends on although it was answered: else the answer would be lost with it."""
-_BUSY = b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nContent-Length: 0\r\nRetry-After: 2\r\n\r\n"
 _LARGEST_HEAD = 64 << 10
 _HOP_BY_HOP = {
     *(b"connection", b"keep-alive", b"proxy-authenticate", b"proxy-authorization", b"proxy-connection"),
@@ -54,26 +52,8 @@ _OURS = ("localhost", "127.0.0.1", "::1")
 Headers = list[tuple[bytes, bytes]]
 
 
-@dataclass
-class Counts:
-    """What has passed."""
-
-    requests: int = 0
-    failed: int = 0
-    """Requests that got no answer of a replica."""
-    in_flight: int = 0
-    lock: threading.Lock = field(default_factory=threading.Lock)
-
-    def add(self, requests: int = 0, failed: int = 0, in_flight: int = 0) -> None:
-        """Count."""
-        with self.lock:
-            self.requests += requests
-            self.failed += failed
-            self.in_flight += in_flight
-
-
 class Proxy:
-    """Listens on a port of this machine."""
+    """Serves a port of this machine."""
 
     def __init__(self, balancer: Balancer, port: int) -> None:
         """Listen; ``close`` ends it.
@@ -84,64 +64,26 @@ class Proxy:
         Raises:
             OSError: the port is taken.
         """
-        self.counts = Counts()
         self._balancer = balancer
-        self._listener = socket.create_server(("127.0.0.1", port), backlog=128)
-        self.port = int(self._listener.getsockname()[1])
-        self._connections: set[socket.socket] = set()
-        self._lock = threading.Lock()
-        self._closed = False
-        self._thread = threading.Thread(target=self._accept, name="proxy", daemon=True)
-        self._thread.start()
+        self._listener = LocalListener(port, self._serve, self._refuse)
+        self.port = self._listener.port
 
     def close(self) -> None:
         """End it, and all that passes."""
-        self._closed = True
-        with contextlib.suppress(OSError):
-            self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
-        with self._lock:
-            connections = list(self._connections)
-        for connection in connections:
-            with contextlib.suppress(OSError):
-                connection.shutdown(socket.SHUT_RDWR)
-        self._thread.join(5)
-
-    def _accept(self) -> None:
-        while not self._closed:
-            try:
-                connection, _ = self._listener.accept()
-            except OSError:
-                time.sleep(_PAUSE)  # a client that has gone again, or too many open files
-                continue
-            with self._lock:
-                is_full = len(self._connections) >= _MOST_CONNECTIONS
-                if not is_full:
-                    self._connections.add(connection)
-            try:
-                if is_full:
-                    connection.send(_BUSY)
-                    connection.close()
-                else:
-                    threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
-            except (OSError, RuntimeError):  # the client has gone, or there can be no further thread
-                self._leave(connection)
 
     def _serve(self, connection: socket.socket) -> None:
+        connection.settimeout(_STALLED_SECONDS)
         try:
-            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            connection.settimeout(_STALLED_SECONDS)
-            _Client(connection, self._balancer, self.counts, self.port).serve()
+            _Client(connection, self._balancer, self.port).serve()
             _linger(connection)
-        except (OSError, h11.ProtocolError, FoundationsError):
-            pass  # the client has gone, or speaks no HTTP
-        finally:
-            self._leave(connection)
+        except (h11.ProtocolError, FoundationsError):
+            pass  # it speaks no HTTP
 
-    def _leave(self, connection: socket.socket) -> None:
-        with self._lock:
-            self._connections.discard(connection)
-        connection.close()
+    def _refuse(self, connection: socket.socket, why: str) -> None:
+        connection.settimeout(_STALLED_SECONDS)
+        _Client(connection, self._balancer, self.port).refuse(503, why)
+        _linger(connection)
 
 
 class _ClientGone(Exception):
@@ -155,13 +97,11 @@ class _UpstreamFailed(Exception):
 class _Client:
     """One connection of a client."""
 
-    def __init__(self, connection: socket.socket, balancer: Balancer, counts: Counts, port: int) -> None:
+    def __init__(self, connection: socket.socket, balancer: Balancer, port: int) -> None:
         self._socket = connection
         self._balancer = balancer
-        self._counts = counts
         self._port = port
         self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=_LARGEST_HEAD)
-        self._is_of_another_user = is_of_another_user(connection)
 
     def serve(self) -> None:
         """Pass requests on until the connection ends."""
@@ -169,15 +109,11 @@ class _Client:
             try:
                 request = self._next_event(_IDLE_SECONDS)
             except h11.RemoteProtocolError as error:
-                return self._refuse(error.error_status_hint, "this is no HTTP request")
+                return self.refuse(error.error_status_hint, "this is no HTTP request")
             if not isinstance(request, h11.Request):
                 return
-            self._counts.add(requests=1, in_flight=1)
-            try:
-                if not self._pass_on(request):
-                    return
-            finally:
-                self._counts.add(in_flight=-1)
+            if not self._pass_on(request):
+                return
             if self._http.our_state is not h11.DONE or self._http.their_state is not h11.DONE:
                 return
             self._http.start_next_cycle()
@@ -185,23 +121,19 @@ class _Client:
     def _pass_on(self, request: h11.Request) -> bool:
         """Pass one request on and its answer back; return whether the connection goes on."""
         why_not = _why_foreign(request, self._port)
-        if self._is_of_another_user:
-            why_not = "this is for the user who began it"
         if why_not:
-            self._refuse(403, why_not)
+            self.refuse(403, why_not)
             return False
         try:
             upstream, stream = self._begun()
         except NoReplica as error:
-            self._counts.add(failed=1)
-            self._refuse(503, str(error))
+            self.refuse(503, str(error))
             return False
         try:
             return self._exchange(request, upstream, stream)
         except _UpstreamFailed as error:
-            self._counts.add(failed=1)
             if self._http.our_state is h11.SEND_RESPONSE:
-                self._refuse(502, f"the replica broke off: {error}")
+                self.refuse(502, f"the replica broke off: {error}")
             return False
         except _ClientGone:
             return False
@@ -276,7 +208,7 @@ class _Client:
             self._socket.settimeout(_STALLED_SECONDS)
             self._http.receive_data(data)
 
-    def _refuse(self, status: int, words: str) -> None:
+    def refuse(self, status: int, words: str) -> None:
         """Answer a request ourselves, and end the connection."""
         if self._http.our_state not in (h11.IDLE, h11.SEND_RESPONSE):
             return
@@ -331,7 +263,7 @@ class _Exchange:
             self._bridge()
             return False
         if uploader is not None:
-            uploader.join(_PAUSE)
+            uploader.join(_LAST_PIECE)
             if uploader.is_alive() or not self._sent_all:
                 return False  # it was answered before it was sent
         self.goes_on = self._down.our_state is h11.DONE and self._down.their_state is h11.DONE
@@ -483,22 +415,28 @@ class _Exchange:
 
 
 def bridge(client: socket.socket, stream: Stream) -> None:
-    """Pass bytes both ways until both sides have ended, or one is gone."""
+    """Pass bytes both ways until both sides have ended, or one is gone: each way by a thread of its own."""
     client.settimeout(None)
     stream.settimeout(None)
-    open_sides: list[Stream | socket.socket] = [client, stream]
+
+    def answer() -> None:
+        try:
+            while data := stream.recv(_READ_BYTES):
+                client.sendall(data)
+            client.shutdown(socket.SHUT_WR)
+        except OSError:
+            with contextlib.suppress(OSError):
+                client.shutdown(socket.SHUT_RDWR)  # who sends learns of it, too
+
+    answers = threading.Thread(target=answer, daemon=True)
+    answers.start()
     try:
-        while open_sides:
-            for side in readable(open_sides):
-                data = side.recv(_READ_BYTES)
-                if not data:
-                    open_sides.remove(side)
-                if side is client:
-                    stream.sendall(data) if data else stream.end_input()
-                else:
-                    client.sendall(data) if data else client.shutdown(socket.SHUT_WR)
+        while data := client.recv(_READ_BYTES):
+            stream.sendall(data)
+        stream.end_input()
     except OSError:
-        return  # one side has gone: who called us closes the other
+        stream.close()
+    answers.join()
 
 
 def readable(sides: Iterable[Stream | socket.socket], seconds: float | None = None) -> list[Stream | socket.socket]:

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import socket
-import threading
 
 from foundations_tui.errors import FoundationsError, NotFoundError
+from foundations_tui.services.listener import LocalListener
 from foundations_tui.services.proxy import bridge
 from foundations_tui.session import Session
 from foundations_tui.store.rows import JobRow
 from remote_agent.protocol import messages
 from remote_agent.protocol.relaying import Target
-
-_MOST_CONNECTIONS = 256
 
 
 def target_of(session: Session, row: JobRow, port: int) -> Target:
@@ -49,42 +46,23 @@ class RawForward:
         """
         target_of(session, row, port)
         self._session, self._row, self._far_port = session, row, port
-        self._listener = socket.create_server(("127.0.0.1", local_port), backlog=64)
-        self.port = int(self._listener.getsockname()[1])
-        self._free = threading.Semaphore(_MOST_CONNECTIONS)
-        self._closed = False
-        threading.Thread(target=self._accept, name="forward", daemon=True).start()
+        self._listener = LocalListener(local_port, self._carry, self._refuse)
+        self.port = self._listener.port
 
     def close(self) -> None:
-        """Take no further connection."""
-        self._closed = True
-        with contextlib.suppress(OSError):
-            self._listener.shutdown(socket.SHUT_RDWR)
+        """Take no further connection, and end those that there are."""
         self._listener.close()
-
-    def _accept(self) -> None:
-        while not self._closed:
-            try:
-                connection, _ = self._listener.accept()
-            except OSError:
-                continue
-            if not self._free.acquire(blocking=False):
-                connection.close()
-                continue
-            threading.Thread(target=self._carry, args=(connection,), daemon=True).start()
 
     def _carry(self, connection: socket.socket) -> None:
         try:
-            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             target = target_of(self._session, self._row, self._far_port)
             stream = self._session.agent(self._row.host).connect(target)
         except (OSError, FoundationsError) as error:
-            self._session.say(f"a connection was refused: {error}")
-        else:
-            try:
-                bridge(connection, stream)
-            finally:
-                stream.close()
+            return self._refuse(connection, str(error))
+        try:
+            bridge(connection, stream)
         finally:
-            connection.close()
-            self._free.release()
+            stream.close()
+
+    def _refuse(self, connection: socket.socket, why: str) -> None:
+        self._session.say(f"a connection was refused: {why}")

@@ -21,9 +21,20 @@ def ready_count(view: ServiceView) -> int:
     return sum(1 for replica in view.running if replica.readiness.ready)
 
 
+def by_revision(view: ServiceView) -> tuple[list[Replica], list[Replica]]:
+    """Return the replicas of the wanted revision, and those of others."""
+    current = [replica for replica in view.running if replica.revision == view.revision]
+    return current, [replica for replica in view.running if replica.revision != view.revision]
+
+
+def is_failing(replica: Replica) -> bool:
+    """Return whether a replica fails again and again; one that answers now does not."""
+    return replica.failures >= CRASH_LOOP and not replica.readiness.ready
+
+
 def is_settled(view: ServiceView) -> bool:
     """Return whether it is as it is wanted: the replicas of the wanted revision answer, and no other runs."""
-    current = [replica for replica in view.running if replica.revision == view.revision]
+    current, _ = by_revision(view)
     ready = sum(1 for replica in current if replica.readiness.ready)
     return ready == view.replicas == len(view.running)
 
@@ -34,8 +45,8 @@ def code(view: ServiceView) -> str:
         return "stopping" if view.running else "stopped"
     if is_settled(view):
         return "ready"
-    current = [replica for replica in view.running if replica.revision == view.revision]
-    if any(replica.failures >= CRASH_LOOP for replica in current):
+    current, _ = by_revision(view)
+    if any(is_failing(replica) for replica in current):
         return "failing"
     if len(current) < len(view.running):
         return "rolling"
@@ -61,9 +72,8 @@ def words(view: ServiceView, now: float) -> str:
     count = f"{ready_count(view)}/{view.replicas} ready"
     if state == "ready":
         return count if view.replicas > 1 else "ready"
-    current = [replica for replica in view.running if replica.revision == view.revision]
+    current, old = by_revision(view)
     why = next((replica_words(replica, now) for replica in current if not replica.readiness.ready), "")
-    old = [replica for replica in view.running if replica.revision != view.revision]
     if state == "failing" and old:
         return f"revision {view.revision} fails, {_revisions(old)} goes on: {why}"
     if state == "rolling":

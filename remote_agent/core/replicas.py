@@ -13,7 +13,7 @@ from typing import AbstractSet, Iterable, List, Optional, Union
 from remote_agent.core.state import HostState, Service
 from remote_agent.protocol.ends import AttemptEnd
 from remote_agent.protocol.jobs import JobView
-from remote_agent.protocol.services import GOOD_SECONDS, HEAD_START, LONGEST_PAUSE
+from remote_agent.protocol.services import FIRST_PAUSE, GOOD_SECONDS, LONGEST_PAUSE
 from remote_agent.protocol.states import EndReason
 
 
@@ -117,9 +117,9 @@ def pause(view: JobView, end: AttemptEnd) -> float:
     if end.reason_code == EndReason.STOPPED_BY_USER.value:
         return 0.0  # somebody restarts it
     count = max(1, failures(view, end))
-    return min(LONGEST_PAUSE, HEAD_START * 2.0 ** min(count - 1, 20))
+    return min(LONGEST_PAUSE, FIRST_PAUSE * 2.0 ** min(count - 1, 20))
 
 
 def rested(state: HostState, now: float) -> List[str]:
-    """Return the replicas whose pause is over; a clock that was set back makes none longer."""
+    """Return the replicas whose pause is over; a clock that was set back makes none longer than LONGEST_PAUSE."""
     return [job for job, at in state.pausing.items() if at <= now or at - now > LONGEST_PAUSE]

@@ -199,13 +199,12 @@ class Performer:
 
     def _remove_old_secrets(self, effect: RemoveOldSecrets) -> None:
         paths = self._paths.service(effect.service)
-        kept = {os.path.basename(paths.private(number)) for number in effect.revisions}
-        try:
-            names = [name for name in os.listdir(paths.folder) if name.startswith("private-") and name not in kept]
-            for name in names:
-                os.unlink(os.path.join(paths.folder, name))
-        except OSError:
-            pass  # the next revision tries again
+        for number in range(1, max(effect.revisions)):  # a later one may be in the making
+            if number not in effect.revisions:
+                try:
+                    os.unlink(paths.private(number))
+                except OSError:
+                    pass  # it has gone already
 
     def _trash_folder(self, folder: str, name: str) -> None:
         """Move a folder out of the way and have it removed: a large one takes long."""

@@ -302,6 +302,7 @@ def _submit(parts: Parts, request: messages.Submit) -> messages.JobAnswer:
     _refuse_older(request)
     spec = JobSpec.from_wire(request.spec)
     spec.check()
+    _refuse_replica(spec)
     return messages.JobAnswer(parts.engine.requests.submit(spec, request.private).to_wire())
 
 
@@ -312,9 +313,15 @@ def _submit_many(parts: Parts, request: messages.SubmitMany) -> messages.SubmitM
     for own in request.specs:
         spec = JobSpec.from_wire({**request.base, **own})
         spec.check(jobs[0].spec if jobs else None)
+        _refuse_replica(spec)
         jobs.append(NewJob(spec, request.private))
     views = parts.engine.requests.submit_all(jobs)
     return messages.SubmitManyAnswer([(v.spec.job, v.seq, v.queued_at or 0.0, v.rank) for v in views])
+
+
+def _refuse_replica(spec: JobSpec) -> None:
+    if spec.is_replica:
+        raise BadRequest("a service is served, not submitted")
 
 
 def _refuse_older(request: Union[messages.Submit, messages.SubmitMany, messages.Serve]) -> None:
@@ -525,7 +532,7 @@ def _shutdown(parts: Parts, request: messages.Shutdown) -> messages.Done:
     """End the daemon. ``replace``: a newer one comes, jobs run on. Otherwise no job may run or wait."""
     if not request.replace:
         if not parts.engine.is_idle:
-            raise Conflict("jobs or services run or wait on this host; stop them first")
+            raise Conflict("jobs run or wait on this host, or services are wanted; stop them first")
         files.write_bytes(parts.paths.stopped, b"")
         shutil.rmtree(parts.paths.trash, ignore_errors=True)
     parts.stopping = True

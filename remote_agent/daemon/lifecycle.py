@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import replace
-from typing import Callable, Dict, List, Optional, Tuple
+from typing import Callable, Dict, List, Optional, Set, Tuple
 
 from remote_agent.backends import Attempt, Backend, Status
 from remote_agent.core import events, replicas, scheduler
@@ -53,6 +53,8 @@ class Lifecycle:
         """The process at the top of each running attempt, where there is one on this host."""
         self.readiness: Dict[Attempt, Readiness] = {}
         """Of the replicas that run, as their supervisors say."""
+        self._restarting: Set[Attempt] = set()
+        """Attempts of replicas that end because somebody restarts them."""
         self._ledger = ledger
         self._backend = backend
         self._paths = paths
@@ -106,6 +108,7 @@ class Lifecycle:
         view = self._state.jobs[job]
         self.pids.pop((job, view.attempt), None)
         self.readiness.pop((job, view.attempt), None)
+        self._restarting.discard((job, view.attempt))
         if view.spec.is_replica and not view.stop_requested_by:
             self._pause(view, end)
             return
@@ -132,9 +135,14 @@ class Lifecycle:
         """End the running attempt of a replica, or its pause: the next attempt begins."""
         view = self._state.jobs[job]
         if view.state in ACTIVE_STATES:
+            self._restarting.add((job, view.attempt))
             self._ledger.later(StopAttempt((job, view.attempt), by, view.spec.grace))
         elif self._state.pausing.pop(job, None) is not None:
             self._ledger.changed()
+
+    def is_restarting(self, view: JobView) -> bool:
+        """Return whether somebody has asked for the end of a replica's attempt."""
+        return (view.spec.job, view.attempt) in self._restarting
 
     def end_pauses(self) -> None:
         """Let the replicas begin again whose pause is over."""

@@ -108,7 +108,7 @@ class Services:
             BadRequest: its specification makes no sense. AgentError: why it cannot be taken.
         """
         known = self._state.services.get(request.name)
-        number = max(known.revisions) + 1 if known else 1
+        number = 1 + max(self._numbers(request.name), default=0)
         private = {**(request.private or {})}
         spec = self._checked(request, number, bool(private))
         count = request.replicas or (known.replicas if known else 0) or 1
@@ -131,6 +131,12 @@ class Services:
             self._want(request.name, *wanted, by=request.by)
             has_changed = True
         return messages.ServiceAnswer(self.view(request.name), has_changed)
+
+    def _numbers(self, name: str) -> List[int]:
+        """Return the numbers of the revisions that a service has, or that replicas of it bear."""
+        known = self._state.services.get(name)
+        jobs = self._state.replicas.get(name, ())
+        return [*(known.revisions if known else ()), *(self._state.jobs[job].spec.serving.revision for job in jobs)]
 
     def _checked(self, request: messages.Serve, number: int, private: bool) -> JsonTable:
         """Return the specification of a revision, without the id of a job.
@@ -192,16 +198,18 @@ class Services:
             self._revise_again(service, request.by)
             return messages.ServiceAnswer(self.view(request.name))
         for job in sorted(self._state.replicas.get(request.name, ())):
-            self._lifecycle.restart(job, request.by)
+            if not self._state.jobs[job].stop_requested_by:
+                self._lifecycle.restart(job, request.by)
         self._ledger.is_urgent = True  # what was decided is carried out behind a commit
         self.version += 1
         return messages.ServiceAnswer(self.view(request.name))
 
     def _revise_again(self, service: Service, by: str) -> None:
         """Have a further revision that is as the wanted one: it takes over as any other does."""
-        number = max(service.revisions) + 1
+        number = 1 + max(self._numbers(service.name))
         spec = {**service.revision.spec, "service": {**service.revision.spec["service"], "revision": number}}
-        self._revise(service.name, Revision(number, spec, service.revision.in_place, by, self._ledger.clock()))
+        in_place = bool(spec["service"].get("port"))  # two cannot listen there at once
+        self._revise(service.name, Revision(number, spec, in_place, by, self._ledger.clock()))
         self._want(service.name, number, service.replicas, service.probes, by)
 
     def _revise(self, name: str, revision: Revision, private: Optional[JsonTable] = None) -> None:
@@ -301,6 +309,7 @@ class Services:
                 readiness = self._readiness(view)
                 seen[job] = (view.seq, readiness.ready, readiness.why)
                 self._tell(view, readiness)
+        self._told = {told for told in self._told if told[0] in seen}
         if seen == self._seen:
             return False
         self._seen = seen
@@ -324,7 +333,7 @@ class Services:
         was_ready = self._seen.get(job, (0, False, ""))[1]
         if readiness.ready:
             self._told.discard((job, "unready"))
-        elif was_ready and not view.stop_requested_by:
+        elif was_ready and not view.stop_requested_by and not self._lifecycle.is_restarting(view):
             self._send(view, "unready", readiness.why or _last_words(view) or view.state.value)
         failures = replicas.failures(view)
         if failures < CRASH_LOOP:
@@ -375,7 +384,7 @@ class Services:
             access=services.access_of(spec),
             problem=self._problems.get(name, ""),
             revisions=[_head(revision) for _, revision in sorted(service.revisions.items())],
-            running=[self._replica(view) for view in sorted(views, key=lambda view: view.spec.name)],
+            running=[self._replica(view) for view in sorted(views, key=replicas.place_of)],
         )
 
     def _replica(self, view: JobView) -> Replica:

@@ -26,7 +26,7 @@ MOST_ATTEMPTS = 20
 """Attempts of a replica that are kept, the latest."""
 MOST_SERVICES = 200
 """Services that a host takes."""
-HEAD_START = 1.0
+FIRST_PAUSE = 1.0
 """Seconds before the first restart; each further one takes twice as long, up to LONGEST_PAUSE."""
 LONGEST_PAUSE = 300.0
 GOOD_SECONDS = 600.0
@@ -197,7 +197,7 @@ class ServiceView(TolerantMessage):
     """Who may reach it on its host: who has its token, this account alone, or all users."""
     problem: str = field(_WORDS, "")
     """Why none of its replicas can be begun."""
-    revisions: List[RevisionHead] = field(checks.sieve(nested(RevisionHead), MOST_REVISIONS), [])
+    revisions: List[RevisionHead] = field(checks.sieve(nested(RevisionHead), MOST_REVISIONS + 1), [])
     running: List[Replica] = field(checks.sieve(nested(Replica), 2 * MOST_REPLICAS), [])
 
 

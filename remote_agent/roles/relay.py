@@ -99,9 +99,11 @@ class _Relay:
         connection = self._connecting.pop(number)
         self._selector.unregister(connection)
         connection.close()
+        self._streams.output += relaying.encode(number, relaying.CLOSE)
 
     def _connected(self, number: int, connection: socket.socket) -> None:
-        del self._connecting[number]
+        if self._connecting.pop(number, None) is None:
+            return  # it was given up in this very turn of the loop
         self._selector.unregister(connection)
         error = connection.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
         if error:

@@ -78,6 +78,8 @@ class Probe:
         self._close()
 
     def _connected(self) -> None:
+        if self._done is None:
+            return  # it was cancelled in this very turn of the loop
         error = self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
         if error:
             return self._end(0, f"it takes no connection ({os.strerror(error)})")
@@ -91,6 +93,8 @@ class Probe:
         self._selector.modify(self._socket, selectors.EVENT_READ, self._readable)
 
     def _readable(self) -> None:
+        if self._done is None:
+            return
         try:
             data = self._socket.recv(_MOST_BYTES)
         except BlockingIOError:

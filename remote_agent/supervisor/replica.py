@@ -122,7 +122,9 @@ class Replica:
             if place:
                 self._ask(place)
             else:
-                self._missed(self._why_nowhere(listeners), at_once=True)
+                why = self._why_nowhere(listeners)
+                self._missed(why, at_once=True)
+                self._count_life(why if self._probes.live else "")
 
     def _pause(self, now: float) -> float:
         """Return the seconds until the next look: short ones until it is ready for the first time."""
@@ -140,6 +142,9 @@ class Replica:
         self._drained_by = now + grace
         self._drain_look_at = min(now + _LEAST_DRAIN, self._drained_by)
         was_ready = self.readiness.ready and self._pid != 0
+        if self._probe is not None:
+            self._probe.cancel()  # its answer would say that it is ready
+            self._probe = None
         self._say(Readiness(why="it is ending"))
         return was_ready
 
@@ -243,12 +248,20 @@ class Replica:
     def _ask_for_life(self, place: Place) -> None:
         def answered(outcome: Outcome) -> None:
             self._probe = None
-            self._live_misses = self._live_misses + 1 if outcome.why else 0
-            if self._live_misses >= _LIVE_MISSES and self._was_ready:
-                words = f"{self._probes.live} was not answered {_LIVE_MISSES} times: {outcome.why}"
-                self._end(EndReason.UNHEALTHY, words)
+            self._count_life(outcome.why)
 
         self._begin_probe(place, self._probes.live, answered)
+
+    def _count_life(self, why: str) -> None:
+        """Take note of whether its liveness was answered, and end it when it was not for a while.
+
+        Args:
+            why: why there was no answer, in words; "" for one.
+        """
+        self._live_misses = self._live_misses + 1 if why else 0
+        if self._live_misses >= _LIVE_MISSES and self._was_ready:
+            words = f"{self._probes.live} was not answered {_LIVE_MISSES} times: {why}"
+            self._end(EndReason.UNHEALTHY, words)
 
     def _begin_probe(self, place: Place, path: str, answered: Callable[[Outcome], None]) -> None:
         outcomes: List[Outcome] = []
@@ -257,7 +270,10 @@ class Replica:
             outcomes.append(outcome)
             answered(outcome)
 
-        probe = Probe(self._selector, place, path, self._token, self._probes.timeout, done)
+        try:
+            probe = Probe(self._selector, place, path, self._token, self._probes.timeout, done)
+        except OSError as error:  # this host has no socket for it now
+            return answered(Outcome(False, why=f"it cannot be probed ({error.strerror})"))
         if not outcomes:  # there may be one at once
             self._probe = probe
 
@@ -324,6 +340,10 @@ def _socket_path(service: ServicePaths, job: str) -> Tuple[str, str]:
     """
     path = os.path.join(service.folder, f"{job}.sock")
     if len(os.fsencode(path)) <= _LONGEST_SOCKET_PATH:
+        try:
+            os.unlink(path)  # of an attempt that was killed
+        except OSError:
+            pass
         return path, ""
     noted = os.path.join(service.folder, f"{job}.folder")
     earlier = files.read_json(noted)

@@ -415,6 +415,8 @@ class _Supervisor:
 
     def _stop(self, order: StopOrder) -> None:
         """End the attempt; a replica that answers gets no further requests first, and finishes those that it has."""
+        if self.draining is not None and order.grace > 0:
+            return  # it is ending already
         may_drain = self.ended_by is None and self.draining is None and order.grace > 0
         if self.replica is not None and may_drain and self.replica.begin_to_drain(time.monotonic(), order.grace):
             self.draining = replace(order, grace=_AFTER_DRAIN)

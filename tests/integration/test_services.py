@@ -175,6 +175,7 @@ def test_what_does_not_answer_is_found_out(app: Client, hook: Hook) -> None:
     assert (told["service"], told["job"]) == ("api", job) and "does not answer" in told["text"]
 
 
+@pytest.mark.rest
 def test_probes_change_without_a_restart_and_a_hang_restarts_where_that_is_asked_for(app: Client) -> None:
     job = app.json("serve", "api", *QUICK, "--", *APP)["jobs"][0]
     with connected(app, "api") as there:
@@ -188,6 +189,7 @@ def test_probes_change_without_a_restart_and_a_hang_restarts_where_that_is_asked
     assert "was not answered 3 times: probe timed out" in app.job(job)["attempts"][0]["reason"]
 
 
+@pytest.mark.rest
 def test_a_crash_loop_is_said_with_growing_pauses(app: Client, hook: Hook) -> None:
     (app.home / "hosts.toml").write_text(f'[notify]\nurl = "http://127.0.0.1:{hook.port}/"\non = ["crash_loop"]\n')
     done = app.run("serve", "api", "--", "python", "-c", "print('no model'); raise SystemExit(3)", code=1)
@@ -206,8 +208,8 @@ def test_a_service_outlives_its_daemon_and_a_reboot(app: Client) -> None:
     job = app.json("serve", "api", *QUICK, "--", *APP)["jobs"][0]
     root = app.home / "agent"
     agents.kill_daemon(root)
-    shown = service(app)
-    assert shown["ready"] == 1 and shown["running"][0]["attempt"] == 1, "its supervisor says how it is"
+    shown = until(app, lambda now: now["ready"] == 1)
+    assert shown["running"][0]["attempt"] == 1, "its supervisor says how it is"
     (root / "stopped").touch()
     agents.kill_daemon(root)
     for record in agents.supervisors(root):
@@ -221,6 +223,7 @@ def test_a_service_outlives_its_daemon_and_a_reboot(app: Client) -> None:
     assert app.job(job)["attempts"][0]["reason_code"] == "host_rebooted"
 
 
+@pytest.mark.rest
 def test_replicas_are_scaled_and_share_the_requests(app: Client) -> None:
     use_slots(app, 3)
     app.run("serve", "api", *QUICK, "--", *APP)
@@ -355,6 +358,7 @@ def test_streams_upgrades_and_chunks_pass_as_they_come(app: Client) -> None:
         wait_until(lambda: get(there["local_port"], "/left")[1]["left"] == ["/stream?1000"])
 
 
+@pytest.mark.rest
 @pytest.mark.parametrize("place", ["here", "over ssh"])
 def test_requests_and_answers_pass_at_once(app: Client, sshd: Sshd, place: str) -> None:
     """A replica may answer before it has read all: neither side waits for the other, and an early answer arrives."""
@@ -383,6 +387,7 @@ def test_requests_and_answers_pass_at_once(app: Client, sshd: Sshd, place: str) 
                 assert answer.startswith(b"HTTP/1.1 413 ") and b"connection: close" in answer.lower()
 
 
+@pytest.mark.rest
 def test_requests_wait_for_a_replica_that_begins_again_and_the_token_is_that_of_now(app: Client) -> None:
     words = ("serve", "api", *QUICK, "--", *APP)
     job = app.json(*words)["jobs"][0]
@@ -407,10 +412,11 @@ def test_another_user_of_this_machine_gets_nothing(app: Client) -> None:
     with connected(app, "api") as there:
         words = ["setpriv", "--reuid", "65534", "--clear-groups", "curl", "-s", there["url"]]
         done = subprocess.run(words, capture_output=True, text=True)
-        assert "for the user who began it" in done.stdout
+        assert "this port serves another user" in done.stdout
         assert get(there["local_port"])[0] == 200
 
 
+@pytest.mark.rest
 def test_clients_that_speak_no_http_get_an_answer_and_harm_nobody(app: Client) -> None:
     app.run("serve", "api", "--", *APP)
     with connected(app, "api") as there:
@@ -495,6 +501,7 @@ def test_a_port_that_is_taken_is_said(app: Client) -> None:
         app.run("connect", "api", "--port", str(port), code=2)
 
 
+@pytest.mark.rest
 def test_a_service_of_a_wiped_host_is_lost_and_said(app: Client, sshd: Sshd) -> None:
     root = app.add_host("gpu1", sshd)
     app.run("serve", "api", "--host", "gpu1", "--open-on-host", "--", *APP)
@@ -512,6 +519,7 @@ def test_a_service_of_a_wiped_host_is_lost_and_said(app: Client, sshd: Sshd) -> 
     assert app.json_of("service", "list", "--json") == []
 
 
+@pytest.mark.rest
 def test_serving_has_the_agent_started_at_boot(app: Client, tmp_path: Path) -> None:
     """Or says what is missing; a home of its own is a trial, which changes nothing else of the machine."""
     assert "FOUNDATIONS_HOME is set" in app.run("serve", "api", "--detach", "--", *APP).stderr

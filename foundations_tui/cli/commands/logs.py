@@ -84,6 +84,7 @@ def _logs_of_service(session: Session, row: ServiceRow, follow: bool, attempt: i
             codes.append(print_log(session, replica, writer, replica.attempt or None))
         return max(codes, default=0)
     except KeyboardInterrupt:
+        writer.write(joined.end())
         say("\nleft the logs; the service goes on")
         return 130
     finally:

@@ -132,6 +132,6 @@ def _print(served: Served, as_json: bool) -> None:
             }
         )
         return
-    what = "is served by" if served.changed else "is as it was on"
-    say(f"{view.name} {what} {served.host}, revision {view.revision}, for {state.access_words(view, served.host)}")
+    what = "is served by" if served.changed else "is unchanged on"
+    say(f"{view.name} {what} {served.host}: revision {view.revision}, for {state.access_words(view, served.host)}")
     say(f"  foundations connect {view.name}    reach it from here")

@@ -12,6 +12,7 @@ from foundations_tui.cli.params import ServiceName, connecting, json_option, say
 from foundations_tui.cli.stderr import tell
 from foundations_tui.text import humanize
 from foundations_tui.text.sanitize import one_line
+from remote_agent.protocol.services import MOST_REPLICAS
 
 if TYPE_CHECKING:
     from foundations_tui.session import Session
@@ -81,7 +82,7 @@ def show(session: Session, name: str, as_json: bool) -> int:
     view = row.view
     click.echo(f"{one_line(view.name)} on {row.host}: {one_line(state.row_words(row, now))}")
     click.echo(f"owner      {one_line(view.owner or 'unknown')}, project {one_line(view.project)}")
-    click.echo(f"there for  {state.access_words(view, row.host)}")
+    click.echo(f"serves     {state.access_words(view, row.host)}")
     ready = view.probes.ready or "/"
     click.echo(f"probed at  {ready} every {view.probes.period:g} s, within {view.probes.timeout:g} s")
     if view.running:
@@ -119,7 +120,7 @@ def _listens_at(address: str, port: int, socket: str) -> str:
 
 @service.command()
 @name_argument
-@click.argument("replicas", type=click.IntRange(0, 100))
+@click.argument("replicas", type=click.IntRange(0, MOST_REPLICAS))
 @_others_option
 @_wait_option
 @connecting

@@ -58,7 +58,11 @@ class ServiceActions:
             self._workspace.say("no service is chosen")
             return
         url = self.urls.get((row.name, row.host))
-        choices = [Choice("c", f"let {url} go" if url else "reach it from here", "disconnect" if url else "connect")]
+        choices = [
+            Choice(
+                "c", "stop reaching it from here" if url else "reach it from here", "disconnect" if url else "connect"
+            )
+        ]
         if url:
             choices.append(Choice("y", "copy its address", "copy"))
         choices.append(Choice("l", "the log of its first replica", "log"))
@@ -82,7 +86,8 @@ class ServiceActions:
 
     def _act(self, action: str | None, row: ServiceRow) -> None:
         if action == "connect":
-            self._do(lambda: f"{row.name} is reached at {self.connections.open(row)}")
+            connections = self.connections  # made here: threads share it
+            self._do(lambda: f"{row.name} is reached at {connections.open(row)}")
         elif action == "disconnect":
             self._do(lambda: self._let_go(row))
         elif action == "copy":
