@@ -97,12 +97,15 @@ def run(session: Session, search: Study, base: JobRequest, told: Callable[[Trial
     """
     study = _study(search)
     open_trials = {t.user_attrs[_JOB]: t for t in study.get_trials(deepcopy=False) if _is_open(t)}
+    cut_off = _cut_off(study)
     while True:
         done = sum(trial.state.is_finished() for trial in study.get_trials(deepcopy=False))
         room = min(search.at_once - len(open_trials), search.trials - done - len(open_trials))
         for _ in range(max(0, room)):
-            trial = study.ask()
-            job = _submit(session, search, base, trial)
+            was_cut_off = bool(cut_off)
+            trial = cut_off.pop() if was_cut_off else study.ask()
+            job = _submitted(session, search, trial.number) if was_cut_off else ""
+            job = job or _submit(session, search, base, trial)
             trial.set_user_attr(_JOB, job)
             open_trials[job] = trial
         if not open_trials:
@@ -131,6 +134,21 @@ def _study(search: Study) -> Any:
 
 def _is_open(trial: Any) -> bool:
     return not trial.state.is_finished() and _JOB in trial.user_attrs
+
+
+def _cut_off(study: Any) -> list[Any]:
+    """Return the trials, the last one first, that have no job: the search was interrupted before that was noted."""
+    from optuna.trial import Trial as LiveTrial
+
+    trials = study.get_trials(deepcopy=False)
+    found = [trial for trial in trials if not trial.state.is_finished() and _JOB not in trial.user_attrs]
+    return [LiveTrial(study, trial._trial_id) for trial in reversed(found)]
+
+
+def _submitted(session: Session, search: Study, number: int) -> str:
+    """Return the job of a trial of which the study does not know that it was submitted; "" for none."""
+    rows = queries.jobs_of_group(session.store.conn, search.name)
+    return next((row.job for row in rows if row.name == f"{search.name}-{number}"), "")
 
 
 def _submit(session: Session, search: Study, base: JobRequest, trial: Any) -> str:

@@ -333,6 +333,11 @@ def test_a_search_asks_tells_and_goes_on_after_ctrl_c(client: Client) -> None:
     process.send_signal(signal.SIGINT)
     process.communicate(timeout=60)
     assert process.returncode == 130
+    ask = (
+        "import optuna, os; study = optuna.load_study(study_name='tune',"
+        " storage='sqlite:///' + os.environ['FOUNDATIONS_HOME'] + '/studies.db'); study.ask()"
+    )
+    subprocess.run([sys.executable, "-c", ask], env=client.env, check=True)  # as if it were cut off in between
     found = client.json_of("sweep", "run", "tune.toml", "--json")
     rows = client.json("jobs", "--where", "group=tune", "--sync")
     assert len(rows) == 8 and {row["name"] for row in rows} == {f"tune-{n}" for n in range(8)}
