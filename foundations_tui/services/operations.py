@@ -153,17 +153,19 @@ def scale(session: Session, actor: Actor, row: ServiceRow, replicas: int) -> Ser
 
 
 def use_revision(session: Session, actor: Actor, row: ServiceRow, number: int | None) -> ServiceView:
-    """Have an earlier revision; the one before the current one where none is named.
+    """Have another revision; the one that was wanted before the current one, where none is named.
 
     Raises:
-        UsageError: it is somebody else's, or there is no earlier one. HostError: its host is out of reach.
+        UsageError: it is somebody else's, or there was none before. HostError: its host is out of reach.
     """
     ownership.check(actor, row)
     if number is None:
-        earlier = [head.number for head in row.view.revisions if head.number < row.view.revision]
-        if not earlier:
-            raise UsageError(f"service {row.name} has no revision before {row.view.revision}")
-        number = max(earlier)
+        if not row.view.before:
+            raise UsageError(
+                f"service {row.name} had no other revision before {row.view.revision}",
+                f"foundations service show {row.name} lists those that there are; --revision N names one",
+            )
+        number = row.view.before
     return _answered(session, row, messages.ChangeService(row.name, actor.owner, revision=number))
 
 
@@ -272,6 +274,7 @@ def to_json(row: ServiceRow, now: float) -> JsonTable:
         "state": "lost" if row.is_lost else state.code(view),
         "words": state.row_words(row, now),
         "revision": view.revision,
+        "revision_before": view.before or None,
         "replicas": view.replicas,
         "ready": state.ready_count(view),
         "access": view.access,

@@ -263,6 +263,8 @@ class ServiceWanted(Change):
     by: str = ""
     at: float = 0.0
     """Seconds since the epoch."""
+    before: int = 0
+    """The revision that was wanted before this one; 0 for none."""
 
 
 @_event("service_removed")

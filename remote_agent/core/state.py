@@ -102,6 +102,8 @@ class Service:
     by: str = ""
     """Who said so last."""
     at: float = 0.0
+    before: int = 0
+    """The revision that was wanted before this one; 0 for none."""
 
     @property
     def revision(self) -> Revision:
@@ -303,7 +305,9 @@ def submits(state: HostState, now: float) -> Iterable[JournalEntry]:
 
 
 def _wanted(service: Service) -> events.ServiceWanted:
-    return events.ServiceWanted(service.name, service.number, service.replicas, service.probes, service.by, service.at)
+    return events.ServiceWanted(
+        service.name, service.number, service.replicas, service.probes, service.by, service.at, service.before
+    )
 
 
 def _viewed(state: HostState, view: JobView) -> events.Viewed:
@@ -545,7 +549,7 @@ def _service_wanted(state: HostState, entry: JournalEntry, change: events.Servic
     service = state.services.get(change.service)
     if service is not None and change.number in service.revisions:  # a damaged journal may lack it
         service.number, service.replicas, service.probes = change.number, change.replicas, change.probes
-        service.by, service.at = change.by, change.at
+        service.by, service.at, service.before = change.by, change.at, change.before
 
 
 def _service_removed(state: HostState, entry: JournalEntry, change: events.ServiceRemoved) -> None:

@@ -259,7 +259,9 @@ class Services:
         return service
 
     def _want(self, name: str, number: int, count: int, probes: services.Probes, by: str) -> None:
-        self._ledger.record(events.ServiceWanted(name, number, count, probes, by, self._ledger.clock()))
+        service = self._state.services[name]
+        before = service.before if number == service.number else service.number
+        self._ledger.record(events.ServiceWanted(name, number, count, probes, by, self._ledger.clock(), before))
         self._ledger.later(WriteProbes(name, probes))
         self.version += 1
 
@@ -376,6 +378,7 @@ class Services:
             name=name,
             revision=service.number,
             replicas=service.replicas,
+            before=service.before if service.before in service.revisions else 0,
             owner=str(spec.get("owner", "")),
             project=str(spec.get("project", "")),
             by=service.by,

@@ -187,6 +187,8 @@ class ServiceView(TolerantMessage):
     revision: int = field(whole(), 0)
     replicas: int = field(whole(), 0)
     """How many are desired; 0 for a service that is stopped."""
+    before: int = field(whole(), 0)
+    """The revision that was wanted before; 0 for none that is still there."""
     owner: str = field(text(1000), "")
     project: str = field(text(1000), "")
     by: str = field(text(1000), "")

@@ -69,10 +69,10 @@ def put_services_of_all_kinds() -> None:
     ]
     failing = [Replica("c1c1c1c1", 1, "queued", 5, "exit code 1: a Python package is missing", NOW + 16, 5)]
     views = [
-        ServiceView("churn-api", 1, 1, "ada", "churn", "ada", NOW, running=[rolling[0]], revisions=heads[:1]),
-        ServiceView("llm", 2, 1, "ada", "chat", "ada", NOW, access="open", running=rolling, revisions=heads),
-        ServiceView("notebook", 1, 1, "bob", "x", "bob", NOW, running=failing, revisions=heads[:1]),
-        ServiceView("old", 1, 0, "ada", "x", "ada", NOW, revisions=heads[:1]),
+        ServiceView("churn-api", 1, 1, 0, "ada", "churn", "ada", NOW, running=[rolling[0]], revisions=heads[:1]),
+        ServiceView("llm", 2, 1, 1, "ada", "chat", "ada", NOW, access="open", running=rolling, revisions=heads),
+        ServiceView("notebook", 1, 1, 0, "bob", "x", "bob", NOW, running=failing, revisions=heads[:1]),
+        ServiceView("old", 1, 0, 0, "ada", "x", "ada", NOW, revisions=heads[:1]),
     ]
     store = Store()
     services.put_services(store, "local", views, writes.cursor(store, "local")[0])

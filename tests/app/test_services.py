@@ -59,7 +59,7 @@ async def test_a_hosts_text_stays_text_on_the_page_of_services() -> None:
     evil = "\x1b]0;owned\x07[red]x[/red]\x1b[2J"
     replica = Replica("a" * 12, 1, "running", 1, evil, readiness=Readiness(why=evil, address=evil, port=1))
     store = Store()
-    services.put_services(store, "local", [ServiceView("api", 1, 1, evil, evil, evil, running=[replica])])
+    services.put_services(store, "local", [ServiceView("api", 1, 1, 0, evil, evil, evil, running=[replica])])
     store.close()
     app = FoundationsApp(Session(), VERBS, page="services", follow=False)
     async with app.run_test(size=(120, 30)) as pilot:

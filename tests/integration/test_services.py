@@ -152,6 +152,7 @@ def test_a_new_revision_takes_over_without_a_failed_request_and_a_bad_one_does_n
         app.run("service", "roll", "api", "--wait")
         again = get(there["local_port"])[1]
         assert again["REVISION"] == "2" and again["pid"] != said["pid"]
+    assert service(app)["revision_before"] == 2
     assert [(one["number"], one["command"][0]) for one in service(app)["revisions"]] == [
         (number, "python") for number in (1, 2, 3, 4)
     ]

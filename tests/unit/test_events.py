@@ -62,6 +62,7 @@ OF_A_FIELD = {
     "replicas": st.integers(0, 9),
     "probes": st.builds(Probes, st.sampled_from(["", "/health"]), startup=st.floats(1, 100)),
     "at": st.floats(0, 1e9),
+    "before": st.integers(0, 9),
     **dict.fromkeys(("groups", "jobs", "unmet", "acknowledged"), st.lists(JOBS, max_size=3).map(tuple)),
 }
 CHANGES = {

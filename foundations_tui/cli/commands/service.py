@@ -188,12 +188,14 @@ def roll(session: Session, name: str, others: bool, wait: bool) -> int:
 
 @service.command()
 @name_argument
-@click.option("--revision", default=None, type=click.IntRange(1), help="Which one (default: the one before).")
+@click.option(
+    "--revision", default=None, type=click.IntRange(1), help="Which one (default: the one that was wanted before)."
+)
 @_others_option
 @_wait_option
 @connecting
 def rollback(session: Session, name: str, revision: int | None, others: bool, wait: bool) -> int:
-    """Go back to an earlier revision of a service."""
+    """Go back to the revision of a service that was wanted before; once more, and it is the later one again."""
     from foundations_tui.jobs.ownership import actor_of
     from foundations_tui.services import operations
 

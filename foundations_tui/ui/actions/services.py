@@ -73,8 +73,8 @@ class ServiceActions:
         if row.view.replicas:
             choices.append(Choice("o", "begin again one by one, as the next revision", "roll"))
             choices.append(Choice("r", "restart: all replicas at once", "restart"))
-        if any(head.number < row.view.revision for head in row.view.revisions):
-            choices.append(Choice("b", "roll back to the revision before", "rollback"))
+        if row.view.before:
+            choices.append(Choice("b", f"roll back to revision {row.view.before}", "rollback"))
         if row.view.replicas:
             choices.append(Choice("s", "stop it", "stop"))
         self._workspace.push_screen(Menu(f"{row.name} on {row.host}", choices), lambda answer: self._act(answer, row))
