@@ -275,6 +275,9 @@ class Services:
         """After a start: write again what supervisors read, and remove what belongs to no service."""
         for name, service in self._state.services.items():
             self._ledger.perform(WriteProbes(name, service.probes))
+        for view in (self._state.jobs[job] for jobs in self._state.replicas.values() for job in jobs):
+            if replicas.failures(view) >= CRASH_LOOP:
+                self._told.add((view.spec.job, "crash_loop"))  # by the daemon before
         known = self._state.services
         for name in os.listdir(self._paths.services) if os.path.isdir(self._paths.services) else ():
             if name not in known:

@@ -294,6 +294,7 @@ def test_over_ssh_it_has_to_keep_others_away(app: Client, sshd: Sshd, monkeypatc
     assert oct((root / "services" / "api" / "token").stat().st_mode)[-3:] == "600"
 
 
+@pytest.mark.rest
 @pytest.mark.parametrize("place", ["port", "socket"])
 def test_where_ssh_forwards_nothing_the_agent_carries_connections(app: Client, own_sshd: Sshd, place: str) -> None:
     own_sshd.configure("AllowTcpForwarding no", "AllowStreamLocalForwarding no")
