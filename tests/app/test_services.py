@@ -29,6 +29,7 @@ async def until(condition: Callable[[], bool], words: Callable[[], str], seconds
         await asyncio.sleep(0.1)
 
 
+@pytest.mark.rest
 async def test_a_service_is_reached_scaled_and_stopped_from_its_page(client: Client) -> None:
     use_slots(client, 3)
     shutil.copy(service_app.__file__, client.project / "service_app.py")

@@ -117,6 +117,7 @@ def test_a_command_is_served_and_comes_back_when_it_is_killed(client: Client) ->
     client.run("service", "show", "http-server", code=3)
 
 
+@pytest.mark.rest
 def test_a_new_revision_takes_over_without_a_failed_request_and_a_bad_one_does_not(app: Client) -> None:
     app.run("serve", "api", *QUICK, "--env", "REVISION=1", "--", *APP)
     failed: list[str] = []
@@ -158,6 +159,7 @@ def test_a_new_revision_takes_over_without_a_failed_request_and_a_bad_one_does_n
     ]
 
 
+@pytest.mark.rest
 def test_what_does_not_answer_is_found_out(app: Client, hook: Hook) -> None:
     """Frozen, hung and unready within three periods; the host tells of it by itself."""
     (app.home / "hosts.toml").write_text(f'[notify]\nurl = "http://127.0.0.1:{hook.port}/"\n')
@@ -243,6 +245,7 @@ def test_replicas_are_scaled_and_share_the_requests(app: Client) -> None:
     assert follower.wait(20) == 130
 
 
+@pytest.mark.rest
 def test_a_waiting_job_says_which_service_holds_what_it_needs(app: Client) -> None:
     use_slots(app, 1)
     app.run("serve", "api", "--", *APP)
@@ -461,6 +464,7 @@ def test_clients_that_speak_no_http_get_an_answer_and_harm_nobody(app: Client) -
 # --- what is asked for ------------------------------------------------------------------------------------------
 
 
+@pytest.mark.rest
 def test_the_projects_file_says_what_a_service_runs(app: Client) -> None:
     command = json.dumps([*APP])
     (app.project / "foundations.toml").write_text(
@@ -495,6 +499,7 @@ def test_what_makes_no_sense_is_refused_in_words(client: Client, words: list[str
     assert not (client.home / "agent" / "services").exists()
 
 
+@pytest.mark.rest
 def test_a_port_that_is_taken_is_said(app: Client) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
