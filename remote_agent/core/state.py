@@ -475,22 +475,24 @@ def _note_replica(state: HostState, view: JobView) -> None:
     """Keep what is known of the replicas of services in step with a job."""
     if not view.spec.is_replica:
         return
-    job, name = view.spec.job, str(view.spec.service.get("name"))
     if view.state.is_final:
-        state.replicas.get(name, set()).discard(job)
-        state.pausing.pop(job, None)
+        _forget_replica(state, view)
         return
-    state.replicas.setdefault(name, set()).add(job)
+    state.replicas.setdefault(str(view.spec.service.get("name")), set()).add(view.spec.job)
     if view.not_before is not None:
-        state.pausing[job] = view.not_before
+        state.pausing[view.spec.job] = view.not_before
+
+
+def _forget_replica(state: HostState, view: JobView) -> None:
+    state.replicas.get(str(view.spec.service.get("name")), set()).discard(view.spec.job)
+    state.pausing.pop(view.spec.job, None)
 
 
 def _deleted(state: HostState, entry: JournalEntry, change: events.Deleted) -> None:
     job = change.job
     view = state.jobs.pop(job, None)
     if view is not None and view.spec.is_replica:
-        state.replicas.get(str(view.spec.service.get("name")), set()).discard(job)
-        state.pausing.pop(job, None)
+        _forget_replica(state, view)
     state.queue.remove(job)  # its end may be missing from a damaged journal
     state.active.discard(job)
     state.leases.pop(job, None)

@@ -117,15 +117,8 @@ def service_message(view: JobView, event: str, words: str) -> JsonTable:
         "event": event,
         "text": f"service {service} ({spec.project}) {what} on {host}: {words}",
         "service": service,
-        "job": spec.job,
-        "name": spec.name or None,
-        "project": spec.project,
-        "owner": spec.owner or None,
-        "host": host,
-        "state": view.state.value,
         "reason": words,
-        "attempt": view.attempt,
-        "command": list(spec.command),
+        **_whose(view, host),
     }
 
 
@@ -139,18 +132,26 @@ def message(view: JobView) -> JsonTable:
     return {
         "event": "job_ended",
         "text": f"{name} ({spec.project}) {view.state.value} on {host}{why}",
+        **_whose(view, host),
+        "reason": view.reason,
+        "cause": view.cause.words if view.cause else None,
+        "exit_code": view.exit_code,
+        "started_at": view.started_at,
+        "ended_at": view.ended_at,
+        "duration": duration,
+    }
+
+
+def _whose(view: JobView, host: str) -> JsonTable:
+    """Return what every notification says of its job."""
+    spec = view.spec
+    return {
         "job": spec.job,
         "name": spec.name or None,
         "project": spec.project,
         "owner": spec.owner or None,
         "host": host,
         "state": view.state.value,
-        "reason": view.reason,
-        "cause": view.cause.words if view.cause else None,
-        "exit_code": view.exit_code,
         "attempt": view.attempt,
         "command": list(spec.command),
-        "started_at": view.started_at,
-        "ended_at": view.ended_at,
-        "duration": duration,
     }
