@@ -14,7 +14,7 @@ _MOST_MEGABYTES = 1 << 40
 End = Literal["completed", "failed", "stopped", "lost", "unready", "crash_loop"]
 ENDS = ("completed", "failed", "stopped", "lost", "unready", "crash_loop")
 Event = Literal["completed", "failed", "stopped", "lost", "stalled"]
-EVENTS = (*ENDS[:4], "stalled")
+EVENTS = ("completed", "failed", "stopped", "lost", "stalled")
 TERMINALS = ("auto", "osc9", "osc777", "off")
 """How the terminal is asked to notify: as it is known to take it, by one of two sequences, not at all."""
 _TEXT = "a string"

@@ -27,6 +27,15 @@ def by_revision(view: ServiceView) -> tuple[list[Replica], list[Replica]]:
     return current, [replica for replica in view.running if replica.revision != view.revision]
 
 
+def listens_at(replica: Replica) -> str:
+    """Return where a replica listens on its host, its socket or its address and port; "" while that is not known."""
+    readiness = replica.readiness
+    if readiness.socket or not readiness.address:
+        return readiness.socket
+    address = f"[{readiness.address}]" if ":" in readiness.address else readiness.address
+    return f"{address}:{readiness.port}"
+
+
 def is_failing(replica: Replica) -> bool:
     """Return whether a replica fails again and again; one that answers now does not."""
     return replica.failures >= CRASH_LOOP and not replica.readiness.ready

@@ -92,7 +92,7 @@ def show(session: Session, name: str, as_json: bool) -> int:
                 replica.job[:6],
                 str(replica.revision),
                 str(replica.attempt),
-                _listens_at(replica.readiness.address, replica.readiness.port, replica.readiness.socket),
+                one_line(state.listens_at(replica)),
                 one_line(state.replica_words(replica, now)),
             ]
             for replica in view.running
@@ -110,12 +110,6 @@ def show(session: Session, name: str, as_json: bool) -> int:
     ]
     output.print_table(("REVISION", "BEGUN", "BY", "COMMAND"), cells)
     return 0
-
-
-def _listens_at(address: str, port: int, socket: str) -> str:
-    if socket:
-        return one_line(socket)
-    return f"{f'[{address}]' if ':' in address else address}:{port}" if address else ""
 
 
 @service.command()

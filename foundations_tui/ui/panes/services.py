@@ -154,9 +154,8 @@ def _details(row: ServiceRow, now: float, url: str) -> list[Content]:
 
 def _replica(replica: Replica, now: float) -> Content:
     readiness = replica.readiness
-    where = readiness.socket or (f"{readiness.address}:{readiness.port}" if readiness.address else "")
     glyph = "running" if readiness.ready else "failed" if replica.failures else "preparing"
-    text = f" {replica.job[:6]}  revision {replica.revision}  attempt {replica.attempt}  {where}  "
+    text = f" {replica.job[:6]}  revision {replica.revision}  attempt {replica.attempt}  {state.listens_at(replica)}  "
     return Content.assemble(
         Content.styled(LOOK.glyph(glyph), LOOK.style(glyph)),
         one_line(text + state.replica_words(replica, now)),
