@@ -31,7 +31,8 @@ test-all: test test-rest
 test-lowest: $(VENV)/ready
 	@test -d $(VENV)-lowest || $(PYTHON) -m venv $(VENV)-lowest
 	$(VENV)-lowest/bin/python -m pip install --quiet --disable-pip-version-check \
-		$$($(BIN)/python tests/lowest.py) pytest pytest-asyncio pytest-xdist hypothesis pyte
+		$$($(BIN)/python tests/lowest.py) pytest pytest-asyncio pytest-xdist hypothesis pyte \
+		numpy jsonschema
 	$(VENV)-lowest/bin/python -m pytest -q --numprocesses $(WORKERS) \
 		tests/unit tests/app/test_frames.py tests/app/test_ui.py tests/integration/test_ssh.py
 

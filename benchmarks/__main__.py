@@ -7,7 +7,19 @@ import os
 import sys
 import tempfile
 
-_ALL = ("submit", "listing", "snapshot", "agent", "scheduler", "tracking", "app", "live", "environments", "connect")
+_ALL = (
+    "submit",
+    "listing",
+    "snapshot",
+    "agent",
+    "scheduler",
+    "tracking",
+    "app",
+    "live",
+    "environments",
+    "connect",
+    "model_server",
+)
 
 
 def main(names: list[str]) -> None:

@@ -1,4 +1,4 @@
-"""Print the oldest versions that pyproject.toml allows of what the core needs, one requirement a line, for pip."""
+"""Print the oldest versions that pyproject.toml allows of what the core and the model server need, one requirement a line, for pip."""
 
 from __future__ import annotations
 
@@ -9,5 +9,6 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 
 if __name__ == "__main__":
-    for requirement in tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    for requirement in [*project["dependencies"], *project["optional-dependencies"]["serve"]]:
         print(re.sub(r">=([^,;\s]+)[^;]*", r"==\1", requirement))

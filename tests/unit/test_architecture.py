@@ -170,6 +170,19 @@ def test_agent_and_sdk_know_neither_each_other_nor_the_client() -> None:
                 assert module.split(".")[0] not in others, f"{path.relative_to(ROOT)} imports {module}"
 
 
+FLAVOURS = {"numpy", "joblib", "pyarrow"}
+"""What the model server imports besides its two dependencies, lazily; other libraries it imports by name."""
+
+
+def test_the_model_server_knows_neither_client_nor_agent_and_has_two_dependencies() -> None:
+    for path in sources("foundations_serve"):
+        ast.parse(path.read_text(), feature_version=(3, 8))
+        for module, _ in imports(path):
+            top = module.split(".")[0]
+            allowed = {*sys.stdlib_module_names, "foundations_serve", "starlette", "uvicorn", *FLAVOURS}
+            assert top in allowed, f"{path.relative_to(ROOT)} imports {module}"
+
+
 ADAPTERS = {
     "foundations/submission.py": "foundations_tui",  # lazily, where the client is installed
     "foundations/__main__.py": "foundations_tui",  # the command line, where the client is installed
@@ -290,7 +303,7 @@ def modules_imported(package: str) -> dict[str, set[str]]:
     return graph
 
 
-@pytest.mark.parametrize("package", ["foundations_tui", "remote_agent", "foundations"])
+@pytest.mark.parametrize("package", ["foundations_tui", "remote_agent", "foundations", "foundations_serve"])
 def test_no_module_imports_itself_in_a_circle(package: str) -> None:
     graphlib.TopologicalSorter(modules_imported(package)).prepare()  # CycleError names a circle of any length
 

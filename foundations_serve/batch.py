@@ -1,0 +1,194 @@
+"""Predictions for the rows of a file, shard by shard; what was cut goes on where it stopped.
+
+OUT/part-2-of-8.jsonl      the results of one shard, a JSON value a row, in the order of the rows
+OUT/part-2-of-8.progress   how many rows of it are there for good, and how many bytes those are
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+from typing import Any, Callable, Dict, Iterator, List, Sequence, Tuple
+
+from foundations_serve import invocations, loaders, signature, tensors
+from foundations_serve.errors import BadInput
+from foundations_serve.loaders import ONE_INPUT, Inputs, Predict
+from foundations_serve.manifest import Manifest
+
+_FORMATS = (".csv", ".jsonl", ".ndjson", ".parquet")
+
+
+def predict_file(manifest: Manifest, source: str, out: str, shard: str, chunk: int) -> int:
+    """Write a model's answers for one shard of a file.
+
+    Args:
+        manifest: the model.
+        source: a CSV file with a first line of names, JSON lines, or Parquet.
+        out: a folder.
+        shard: which part of the rows: "2/8".
+        chunk: rows that are computed together.
+    Raises:
+        BadInput: the file makes no sense. CannotLoad: the model cannot be loaded.
+    """
+    number, count = _shard(shard)
+    path = os.path.join(out, f"part-{number}-of-{count}.jsonl")
+    os.makedirs(out, exist_ok=True)
+    done = _resumed(path)
+    first, last = _range(_count(source), number, count)
+    if first + done >= last:
+        print(f"shard {shard}: all {last - first:,} rows are there")
+        _touch(path)
+        return 0
+    predict = loaders.load(manifest)
+    with open(path, "ab") as file:
+        for rows in _chunks(_rows(source, first + done, last), chunk):
+            lines = [json.dumps(result).encode() + b"\n" for result in _answers(predict, rows)]
+            file.write(b"".join(lines))
+            file.flush()
+            os.fsync(file.fileno())
+            done += len(rows)
+            _note(path, done, file.tell())
+            print(f"shard {shard}: {done:,}/{last - first:,} rows", flush=True)
+    return 0
+
+
+def _shard(text: str) -> Tuple[int, int]:
+    number, _, count = text.partition("/")
+    if not (number.isdigit() and count.isdigit() and 1 <= int(number) <= int(count)):
+        raise BadInput(f"a shard is like 2/8, not {text!r}")
+    return int(number), int(count)
+
+
+def _range(rows: int, number: int, count: int) -> Tuple[int, int]:
+    return rows * (number - 1) // count, rows * number // count
+
+
+def _resumed(path: str) -> int:
+    """Return how many rows are there, and cut what was written behind them when it was interrupted."""
+    try:
+        with open(f"{path[: -len('.jsonl')]}.progress", encoding="ascii") as file:
+            told = json.load(file)
+        os.truncate(path, told["bytes"])
+        return int(told["rows"])
+    except (OSError, ValueError, KeyError, TypeError):
+        if os.path.exists(path):
+            os.truncate(path, 0)
+        return 0
+
+
+def _note(path: str, rows: int, size: int) -> None:
+    target = f"{path[: -len('.jsonl')]}.progress"
+    with open(f"{target}.tmp", "w", encoding="ascii") as file:
+        json.dump({"rows": rows, "bytes": size}, file)
+    os.replace(f"{target}.tmp", target)
+
+
+def _touch(path: str) -> None:
+    with open(path, "ab"):
+        pass
+
+
+# --- rows ---------------------------------------------------------------------------------------------------------
+
+
+def _count(source: str) -> int:
+    """Return how many rows a file has."""
+    if source.endswith(".parquet"):
+        return int(_parquet(source).metadata.num_rows)
+    return sum(1 for _ in _rows(source, 0, None))
+
+
+def _rows(source: str, first: int, last: Any) -> Iterator[Any]:
+    """Yield rows: tables by name, or whatever a line of JSON is.
+
+    Raises:
+        BadInput: the file makes no sense.
+    """
+    ending = os.path.splitext(source)[1].lower()
+    if ending not in _FORMATS:
+        raise BadInput(f"{source}: rows are read from {', '.join(_FORMATS)}")
+    readers: Dict[str, Callable[[str], Iterator[Any]]] = {".csv": _of_csv, ".parquet": _of_parquet}
+    reader = readers.get(ending, _of_json_lines)
+    for place, row in enumerate(reader(source)):
+        if last is not None and place >= last:
+            return
+        if place >= first:
+            yield row
+
+
+def _of_csv(source: str) -> Iterator[Dict[str, Any]]:
+    with open(source, encoding="utf-8-sig", newline="") as file:
+        lines = csv.reader(file)
+        names = next(lines, [])
+        for number, words in enumerate(filter(None, lines), 2):
+            if len(words) != len(names):
+                raise BadInput(f"{source}, row {number}: {len(words)} values, and {len(names)} names")
+            yield {name: invocations.number(word) for name, word in zip(names, words)}
+
+
+def _of_json_lines(source: str) -> Iterator[Any]:
+    with open(source, encoding="utf-8") as file:
+        for number, line in enumerate(file, 1):
+            if line.strip():
+                try:
+                    yield json.loads(line)
+                except ValueError as error:
+                    raise BadInput(f"{source}, line {number}: {error}") from None
+
+
+def _of_parquet(source: str) -> Iterator[Dict[str, Any]]:
+    for batch in _parquet(source).iter_batches():
+        yield from batch.to_pylist()
+
+
+def _parquet(source: str) -> Any:
+    try:
+        from pyarrow import parquet
+    except ImportError:
+        raise BadInput("Parquet needs pyarrow in the environment of the model") from None
+    return parquet.ParquetFile(source)
+
+
+def _chunks(rows: Iterator[Any], size: int) -> Iterator[List[Any]]:
+    chunk: List[Any] = []
+    for row in rows:
+        chunk.append(row)
+        if len(chunk) >= size:
+            yield chunk
+            chunk = []
+    if chunk:
+        yield chunk
+
+
+def _answers(predict: Predict, rows: Sequence[Any]) -> List[Any]:
+    """Return an answer for each row: computed together, where the model gives as many as it got; else one by one."""
+    try:
+        together = tensors.plain(_by_row(predict(_columns(rows)), len(rows)))
+        if isinstance(together, list) and len(together) == len(rows):
+            return together
+    except Exception as error:
+        if len(rows) == 1:
+            raise
+        print(f"rows are computed one by one: {type(error).__name__}: {error}"[:500])
+    return [tensors.plain(predict(_single(row))) for row in rows]
+
+
+def _columns(rows: Sequence[Any]) -> Inputs:
+    if all(isinstance(row, dict) for row in rows):
+        return invocations.columns_of(list(rows[0]), [list(row.values()) for row in rows])
+    return {ONE_INPUT: signature.as_input(list(rows))}
+
+
+def _single(row: Any) -> Inputs:
+    return dict(row) if isinstance(row, dict) else {ONE_INPUT: signature.as_input(row)}
+
+
+def _by_row(result: Any, count: int) -> Any:
+    """Return a result by rows: a table of columns becomes a table a row."""
+    if not isinstance(result, dict):
+        return result
+    columns = {name: tensors.plain(column) for name, column in result.items()}
+    if any(not isinstance(column, list) or len(column) != count for column in columns.values()):
+        return None
+    return [{name: column[place] for name, column in columns.items()} for place in range(count)]

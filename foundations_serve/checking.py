@@ -1,0 +1,64 @@
+"""A model's example, run before the model is registered: what comes of it is the model's signature."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import time
+from typing import Any, Dict, List
+
+from foundations_serve import loaders, signature, tensors
+from foundations_serve.calling import log_trace, words_of
+from foundations_serve.errors import CannotLoad, ServeError
+from foundations_serve.manifest import COMMAND, Manifest
+
+_MOST_SHOWN = 2000
+
+
+def checked(manifest: Manifest) -> Dict[str, Any]:
+    """Return what came of a check: {"error": "" or why not, "signature", "result": a sample, "notes": lines}."""
+    told: Dict[str, Any] = {"error": "", "signature": {}, "result": "", "notes": []}
+    try:
+        _check(manifest, told)
+    except (CannotLoad, ServeError) as error:
+        told["error"] = str(error)
+    except Exception as error:
+        log_trace(error)
+        told["error"] = words_of(error)
+    return told
+
+
+def _check(manifest: Manifest, told: Dict[str, Any]) -> None:
+    notes: List[str] = told["notes"]
+    if manifest.flavour == COMMAND:
+        notes.append("a command is checked when it is served")
+        return
+    _import_the_server()
+    began = time.monotonic()
+    predict = loaders.load(manifest)
+    notes.append(f"loaded in {time.monotonic() - began:.1f} s")
+    for what in ("evaluate", "recalibrate"):
+        if getattr(manifest, what):
+            loaders.function(getattr(manifest, what), what.capitalize())
+    if manifest.example is None:
+        notes.append("there is no example: the signature is not known, and a probe sees only whether the server lives")
+        return
+    inputs = signature.inputs_of(manifest.example)
+    began = time.monotonic()
+    result = predict(inputs)
+    if inspect.isgenerator(result):
+        result = next(result, None)
+        notes.append("it answers as a stream")
+    notes.append(f"the example took {1000 * (time.monotonic() - began):.1f} ms")
+    told["signature"] = signature.of_run(inputs, result)
+    told["result"] = json.dumps(tensors.plain(result))[:_MOST_SHOWN]
+
+
+def _import_the_server() -> None:
+    try:
+        import starlette  # noqa: F401 - it has to be there
+        import uvicorn  # noqa: F401
+    except ModuleNotFoundError as error:
+        raise CannotLoad(
+            f"the environment of this model has no {error.name}: the server needs uvicorn and starlette"
+        ) from None
