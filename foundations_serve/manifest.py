@@ -47,6 +47,8 @@ class Manifest:
     recalibrate: str = ""
     example: Optional[Dict[str, Any]] = None
     """Inputs by name, for probes and as a sample; None for none."""
+    example_file: str = ""
+    """Where a larger one lies, as seen from the folder that the server starts in."""
     signature: Dict[str, Any] = field(default_factory=dict)
     """{"inputs": [{"name", "datatype", "shape"}], "outputs": [...]}, as the example's run has shown."""
     batch: Batching = Batching()
@@ -73,8 +75,11 @@ class Manifest:
             values = {name: value for name, value in told.items() if name in known and value is not None}
             values["batch"] = Batching(**values.get("batch", {}))
             values.setdefault("path", environ.get(DATA_VARIABLE, ""))
+            if values.get("example_file"):
+                with open(values["example_file"], encoding="utf-8") as file:
+                    values["example"] = json.load(file)
             manifest = cls(**values)
-        except (ValueError, TypeError, AttributeError) as error:
+        except (OSError, ValueError, TypeError, AttributeError) as error:
             raise CannotLoad(f"the manifest of the model makes no sense: {error}") from None
         if manifest.flavour not in FLAVOURS:
             raise CannotLoad(f"no such flavour: {manifest.flavour!r}; there are {', '.join(FLAVOURS)}")

@@ -52,6 +52,10 @@ def main(argv: List[str]) -> int:
         from remote_agent.roles import data_sets
 
         return data_sets.take(root, *rest)
+    if role == "keep-data":
+        from remote_agent.roles import data_sets
+
+        return data_sets.keep(root, *rest)
     if role == "check-data":
         from remote_agent.roles import data_sets
 

@@ -1,4 +1,4 @@
-"""Print the oldest versions that pyproject.toml allows of what the core and the model server need, one requirement a line, for pip."""
+"""Print the oldest versions that pyproject.toml allows of what the core and the model server need, for pip."""
 
 from __future__ import annotations
 

@@ -150,6 +150,21 @@ class ServiceName(click.ParamType[str]):
         return [CompletionItem(name) for name in dict.fromkeys(names) if name.startswith(incomplete)]
 
 
+class ModelName(click.ParamType[str]):
+    """A model: NAME, or NAME@ALIAS."""
+
+    name = "model"
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        from foundations_tui.store import models
+
+        with _quiet_reader() as conn:
+            rows = [] if conn is None else models.models_of(conn)
+        names = [row.name for row in rows]
+        names += [f"{row.name}@{alias}" for row in rows for alias in row.model.aliases]
+        return [CompletionItem(name) for name in dict.fromkeys(names) if name.startswith(incomplete)]
+
+
 @contextlib.contextmanager
 def _quiet_reader() -> Iterator[sqlite3.Connection | None]:
     """Give the store to a completion; one that fails completes nothing and says nothing."""

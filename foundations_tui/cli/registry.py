@@ -34,6 +34,7 @@ VERBS = {
     "resume": ("resume", "Start them again."),
     "clear-queue": ("clear_queue", "Stop your waiting jobs."),
     "gpus": ("gpus", "Show GPUs, their load, and whose they are."),
+    "model": ("model", "Models: check, register, list, show, promote, roll back."),
     "serve": ("serve", "Keep a command up on a host: a service."),
     "service": ("service", "Services: list, show, scale, restart, roll, stop."),
     "connect": ("connect", "Reach a service, or a port of a running job, from here."),

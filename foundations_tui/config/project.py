@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from foundations_tui.config import toml
 from foundations_tui.config.hosts import HostConfig
-from foundations_tui.config.schema import ProjectFile, RuntimeTable, ServiceTable
+from foundations_tui.config.schema import ModelTable, ProjectFile, RuntimeTable, ServiceTable
 from foundations_tui.config.toml import Document
 from foundations_tui.config.values import data_table, env_table, notify_of
 from foundations_tui.errors import ConfigError
@@ -63,6 +63,8 @@ class ProjectConfig:
     tensorboard: bool = False
     """Whether TensorBoard's event files of a job are brought and read as metrics when it has ended."""
     runtime: Runtime = Runtime()
+    model: ModelTable = ModelTable()
+    """What [model] says of the model that its jobs make."""
     services: dict[str, dict[str, Any]] = field(default_factory=dict)
     """What [services.NAME] says, by name and by the names of ``serve``'s options; "command" is a list of words."""
     unknown: tuple[ConfigError, ...] = ()
@@ -128,6 +130,7 @@ def _project(document: Document) -> ProjectConfig:
         patterns=_patterns(document, file.metrics.patterns),
         tensorboard=file.metrics.tensorboard,
         runtime=_runtime(document, file.runtime),
+        model=file.model,
         services={
             name: _service(document, name, table, document.table["services"][name])
             for name, table in file.services.items()
@@ -138,8 +141,8 @@ def _project(document: Document) -> ProjectConfig:
 
 def _service(document: Document, name: str, table: ServiceTable, written: dict[str, Any]) -> dict[str, Any]:
     """Return what is said of a service, without what is not."""
-    if not table.command:
-        raise document.error(("services", name, "command"), f"service {name} has no command")
+    if bool(table.command) == bool(table.model):
+        raise document.error(("services", name, "command"), f"service {name} has either a command or a model")
     kept = {key: getattr(table, key) for key in written if key in ServiceTable.__struct_fields__}
     if "env" in kept:
         kept["env"] = env_table(document, kept["env"], "services", name, "env")

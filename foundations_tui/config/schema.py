@@ -162,7 +162,8 @@ class ServiceTable(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     command: Annotated[
         list[str],
         setting("Its words; {port} or {socket} is filled in.", 'a list of words: ["vllm", "serve"]'),
-    ]
+    ] = msgspec.field(default_factory=list)
+    model: Annotated[str, setting('The model that it serves, instead of a command: "churn@champion".', _TEXT)] = ""
     shell: Annotated[bool, setting("Whether it is run by /bin/sh.", _SWITCH)] = False
     host: Annotated[str, setting("Where it runs.", _TEXT)] = ""
     replicas: Annotated[int | None, setting("How many of it.", "a whole number from 1")] = None
@@ -190,6 +191,36 @@ class ServiceTable(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     in_place: Annotated[bool, setting("Whether what runs ends before a new revision begins.", _SWITCH)] = False
 
 
+class BatchTable(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Which requests of a model are computed together."""
+
+    max_size: Annotated[int, setting("Requests at most.", "a whole number from 0", ge=0)] = 0
+    max_wait_ms: Annotated[float, setting("How long the first waits for others, milliseconds.", "a number", ge=0)] = 5.0
+
+
+class ModelTable(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The model that the project's jobs make: where its files are, and what answers."""
+
+    name: Annotated[str, setting("What it is called; else the project's name.", _TEXT)] = ""
+    path: Annotated[str, setting('Its files in the job: "artifacts/model", or a path below its folder.', _TEXT)] = ""
+    flavour: Annotated[str, setting("function, joblib, pickle, torch, onnx or command.", _TEXT)] = ""
+    load: Annotated[str, setting('"module:function" that makes the model from its path.', _TEXT)] = ""
+    predict: Annotated[str, setting('"module:function" that answers.', _TEXT)] = ""
+    evaluate: Annotated[str, setting('"module:function" behind /evaluate.', _TEXT)] = ""
+    recalibrate: Annotated[str, setting('"module:function" behind /recalibrate.', _TEXT)] = ""
+    command: Annotated[
+        list[str], setting("What answers by itself; {path}, {port} or {socket} is filled in.", _STRINGS)
+    ] = msgspec.field(default_factory=list)
+    ready: Annotated[str, setting("HTTP path of a command that answers below 400 when it is ready.", _TEXT)] = ""
+    example: Annotated[
+        str | dict[str, Any], setting("Inputs by name: a JSON file of the project, or a table.", _TEXT)
+    ] = ""
+    batch: BatchTable = msgspec.field(default_factory=BatchTable)
+    deadline: Annotated[float | str, setting("Time that an answer may take (60).", _TIME)] = 60.0
+    queue: Annotated[int, setting("Requests that may wait.", "a whole number from 1", ge=1)] = 64
+    max_body: Annotated[int | str, setting("Bytes of a request at most (64M).", _AMOUNT)] = 64 << 20
+
+
 class ProjectFile(msgspec.Struct, frozen=True, kw_only=True):
     """foundations.toml, or [tool.foundations] in pyproject.toml: what holds for a project's jobs."""
 
@@ -202,6 +233,7 @@ class ProjectFile(msgspec.Struct, frozen=True, kw_only=True):
     notify: NotifyTable = msgspec.field(default_factory=NotifyTable)
     metrics: MetricsTable = msgspec.field(default_factory=MetricsTable)
     runtime: RuntimeTable = msgspec.field(default_factory=RuntimeTable)
+    model: ModelTable = msgspec.field(default_factory=ModelTable)
     services: Annotated[dict[str, ServiceTable], setting("Its services, by name.", _TABLE)] = msgspec.field(
         default_factory=dict
     )

@@ -101,6 +101,21 @@ def read(path: Path, parse_float: Callable[[str], Any] = float) -> Document:
         raise ConfigError(f"{path}: it is nested too deep") from None
 
 
+def parse(text: str, path: Path) -> Document:
+    """Return what a text holds.
+
+    Args:
+        text: of a TOML file.
+        path: what it is called in errors.
+    Raises:
+        ConfigError: it is no TOML.
+    """
+    try:
+        return Document(path, tomllib.loads(text), text=text)
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        raise ConfigError(f"{path}: {error}", "this is no valid TOML") from None
+
+
 def convert(document: Document, struct: type[T], whose: str = "", values: Mapping[str, Any] | None = None) -> T:
     """Return a table as the struct that it has to be; keys that the struct does not know are passed over.
 

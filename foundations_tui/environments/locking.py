@@ -14,8 +14,8 @@ import re
 import sys
 import tempfile
 import tomllib
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from foundations_tui.config import locations
@@ -37,6 +37,9 @@ _INDEX_LINE = re.compile(r"(?:-i|--index-url|--extra-index-url|--find-links)[\s=
 _REASON = re.compile(r"\s*(error: |× )")
 _NO_WHEEL = re.compile(r"usable wheels|Wheels are required|has no wheels|building from source is disabled")
 _BOXES = re.compile("[─-╿▶×]+ *")
+
+
+_LOCK_FILE, _EXTENDED_FILE = "lock.txt", "more.txt"
 
 
 class CannotLock(FoundationsError):
@@ -119,6 +122,27 @@ def locked(source: Source, target: Target, anew: bool = False) -> Lock:
     temporary.write_text(text, encoding="utf-8")
     temporary.replace(kept)
     return _of_text(text, source, known)
+
+
+def extended(lock: Lock, packages: Sequence[str], target: Target) -> Lock:
+    """Return a lock with further packages: what it has stays as it is, to the last version.
+
+    Raises:
+        CannotLock: there is no uv, or no index. NoSolution: they do not go with it.
+    """
+    if lock.format != REQUIREMENTS:
+        raise CannotLock(
+            f"a lock of format {lock.format} cannot be extended", f"have it hold {', '.join(packages)} itself"
+        )
+    indexes_of_it = [f"--extra-index-url {url}" for url in lock.indexes]
+    lines = [*indexes_of_it, f"-r {_LOCK_FILE}", *packages]
+    wanted = "".join(f"{line}\n" for line in lines)
+    files = {_EXTENDED_FILE: wanted.encode(), _LOCK_FILE: lock.text.encode()}
+    try:
+        made = locked(Source("requirements", _EXTENDED_FILE, files), target)
+    except NoSolution as error:
+        raise NoSolution(f"{', '.join(packages)} do not go with the lock of the job: {error}", error.hint) from None
+    return replace(made, indexes=tuple(dict.fromkeys([*lock.indexes, *made.indexes])))
 
 
 def _names_one_of(line: str, known: Collection[str]) -> bool:

@@ -48,11 +48,13 @@ class Wish:
     """A file with a Python for hosts that have none that fits."""
     setup: str = ""
     """Shell lines of the project for its builder to run."""
+    packages: tuple[str, ...] = ()
+    """What is installed beside what the project asks for."""
 
     @property
     def is_made(self) -> bool:
         """Whether anything was asked for."""
-        return replace(self, archive="", setup="") != Wish()
+        return replace(self, archive="", setup="", packages=()) != Wish()
 
 
 @dataclass(frozen=True)
@@ -98,6 +100,7 @@ def wish_of(runtime: Runtime, given: Wish) -> Wish:
         given.anew,
         runtime.python_archive,
         "" if runtime.setup_each_job else "\n".join(filter(None, runtime.setup)),
+        given.packages,
     )
 
 
@@ -147,7 +150,7 @@ def prepared(
         UsageError: it makes no sense. HostRefused: the host cannot build it.
     """
     if source.how == "image":
-        return _of_image(source, host, tools)
+        return _of_image(source, host, tools, wish)
     if source.how == "conda":
         return _of_conda(source, host, tools, wish, kept)
     return _of_packages(source, tree, host, tools, wish, needs_gpu, kept)
@@ -162,12 +165,14 @@ def _of_packages(
     target = Target(python.version, tools.machine, tools.libc, extras, wish.groups)
     notes = list(source.warnings)
     lock = kept or _lock(source, target, wish, notes)
+    if wish.packages and lock is not None:
+        lock = locking.extended(lock, wish.packages, target)
     if lock is not None and needs_gpu:
         lock = _for_driver(lock, source, target, host, tools, is_kept=kept is not None)
     places = indexes.for_host(host.env, host.is_local)
     needs_uv = lock is not None and lock.format == recipes.PYLOCK
     program = _builder(host, tools, python, parcel, notes, needs_uv)
-    wanted = _wanted(source) if lock is None else b""
+    wanted = _wanted(source) + "".join(f"{name}\n" for name in wish.packages).encode() if lock is None else b""
     if lock is not None:
         parcel.put("lock", lock.text.encode())
     else:
@@ -344,7 +349,8 @@ def _of_conda(source: Source, host: HostConfig, tools: HostTools, wish: Wish, ke
         variables=dict(indexes.for_host(host.env, host.is_local).variables),
         setup=_setup(host, wish),
     )
-    return Prepared(recipe, source.import_path, source.distributions, parcel.files, notes=source.warnings)
+    notes = (*source.warnings, *_has_to_have(wish, source))
+    return Prepared(recipe, source.import_path, source.distributions, parcel.files, notes=notes)
 
 
 def _setup(host: HostConfig, wish: Wish) -> str:
@@ -352,7 +358,7 @@ def _setup(host: HostConfig, wish: Wish) -> str:
     return "" if host.setup else wish.setup
 
 
-def _of_image(source: Source, host: HostConfig, tools: HostTools) -> Prepared:
+def _of_image(source: Source, host: HostConfig, tools: HostTools, wish: Wish) -> Prepared:
     program = next(
         (tools.programs[name] for name in ("apptainer", "singularity", "podman") if name in tools.programs), ""
     )
@@ -368,7 +374,12 @@ def _of_image(source: Source, host: HostConfig, tools: HostTools) -> Prepared:
         platform=f"{tools.machine}-{os.path.basename(program)}",
         program=program,
     )
-    return Prepared(recipe, source.import_path, source.distributions)
+    return Prepared(recipe, source.import_path, source.distributions, notes=_has_to_have(wish, source))
+
+
+def _has_to_have(wish: Wish, source: Source) -> tuple[str, ...]:
+    """Return that an environment which is used as it is has to have some packages itself, in words."""
+    return (f"{source.words} has to have {', '.join(wish.packages)} itself",) if wish.packages else ()
 
 
 class _Parcel:

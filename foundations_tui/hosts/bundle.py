@@ -1,4 +1,4 @@
-"""The agent as it is shipped: one zipapp of remote_agent and the SDK, built from our own tree in memory."""
+"""The agent as it is shipped: one zipapp of remote_agent, the SDK and the model server, built from our own tree."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from importlib import resources
 from importlib.resources.abc import Traversable
 
-_PACKAGES = ("remote_agent", "foundations")
+_PACKAGES = ("remote_agent", "foundations", "foundations_serve")
 _MAIN = b"import sys\nfrom remote_agent.__main__ import main\nsys.exit(main(sys.argv[1:]))\n"
 _NO_TIME = (1980, 1, 1, 0, 0, 0)
 

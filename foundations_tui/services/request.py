@@ -91,8 +91,7 @@ def read(
         UsageError: it cannot be understood. NotFoundError: the project has no such service. ConfigError: its file is
             wrong.
     """
-    project = load_project(Path(values.get("folder") or folder))
-    kept = _of_project(project, name, bool(command))
+    kept = _of_project(load_project(Path(values.get("folder") or folder)), name, bool(command))
     words = tuple(command) or kept.command
     given = {**kept.values, **values}
     name = name or name_of(words)
@@ -104,6 +103,21 @@ def read(
         raise UsageError("--port is one port, and each replica needs its own: leave it out, or have one replica")
     job = replace(request, log_limit=request.log_limit or LOG_LIMIT)
     return ServiceRequest(name, job, given.get("replicas"), _probes(given), serving, bool(given.get("in_place")))
+
+
+def model_of(name: str, has_command: bool, folder: Path) -> str:
+    """Return the model that ``serve NAME`` means: NAME@ALIAS, or what [services.NAME] says; "" for a command.
+
+    Args:
+        name: as it was given.
+        has_command: whether a command was.
+        folder: where the user stands.
+    Raises:
+        ConfigError: the project's file is wrong.
+    """
+    if has_command or not name:
+        return ""
+    return name if "@" in name else str(load_project(folder).services.get(name, {}).get("model", ""))
 
 
 def name_of(command: Sequence[str]) -> str:
@@ -118,6 +132,7 @@ def name_of(command: Sequence[str]) -> str:
 class _Kept:
     command: tuple[str, ...] = ()
     values: Mapping[str, Any] = field(default_factory=dict)
+    model: str = ""
 
 
 def _of_project(project: ProjectConfig, name: str, has_command: bool) -> _Kept:
@@ -131,7 +146,7 @@ def _of_project(project: ProjectConfig, name: str, has_command: bool) -> _Kept:
         kept = project.services[name]
         values = {key: _read_setting(f"[services.{name}] {key}", key, value) for key, value in kept.items()}
         command = values.pop("command", ())
-        return _Kept(tuple(command), values)
+        return _Kept(tuple(command), values, values.pop("model", ""))
     if has_command:
         return _Kept()
     if not name:
@@ -145,7 +160,7 @@ def _of_project(project: ProjectConfig, name: str, has_command: bool) -> _Kept:
 
 def _read_setting(where: str, key: str, value: Any) -> Any:
     """Return the value of an option as its words on a command line would give it."""
-    if key == "command":
+    if key in ("command", "model"):
         return value
     option = ALL_OPTIONS[key]
     if option.kind is Kind.FLAG:

@@ -265,3 +265,14 @@ def m010_services(db: Any) -> None:
         " gpus TEXT, PRIMARY KEY (host, time)) WITHOUT ROWID"
     )
     db.execute("PRAGMA user_version = 10")
+
+
+@migrations()
+def m011_registry(db: Any) -> None:
+    """What happened to the models of hosts, and how far that is known of each."""
+    db.execute(
+        "CREATE TABLE registry (host TEXT, journal TEXT, seq INTEGER, event TEXT, PRIMARY KEY (host, journal, seq))"
+        " WITHOUT ROWID"
+    )
+    db.execute("CREATE TABLE registry_cursors (host TEXT PRIMARY KEY, journal TEXT, seq INTEGER) WITHOUT ROWID")
+    db.execute("PRAGMA user_version = 11")

@@ -355,6 +355,10 @@ def said(conn: sqlite3.Connection, job_id: str) -> list[tuple[str, str, Any, flo
     return [(row["kind"], row["key"], stored_json(row["value"]), row["time"]) for row in conn.execute(query, [job_id])]
 
 
+_NOT_SUBMITTED = ("service", "check")
+"""Kinds of jobs that follow from something else: nobody means them by @last."""
+
+
 def find(conn: sqlite3.Connection, name: str) -> JobRow:
     """Return the job that a user means; see ``resolve``."""
     return job(conn, resolve(conn, name))
@@ -368,8 +372,10 @@ def resolve(conn: sqlite3.Connection, name: str) -> str:
     """
     if name in ("@last", "@last-failed"):
         states = "AND state = 'failed'" if name == "@last-failed" else ""
+        own = f"COALESCE(json_extract(spec, '$.kind'), '') NOT IN ({_marks(_NOT_SUBMITTED)})"
         row = conn.execute(
-            f"SELECT job FROM jobs WHERE trashed = 0 {states} ORDER BY created_at DESC, rowid DESC"
+            f"SELECT job FROM jobs WHERE trashed = 0 AND {own} {states} ORDER BY created_at DESC, rowid DESC",
+            _NOT_SUBMITTED,
         ).fetchone()
         if row is None:
             raise NotFoundError("there is no such job yet", "foundations jobs lists them")

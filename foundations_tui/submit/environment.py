@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from foundations_tui.config.hosts import HostConfig
@@ -71,7 +71,7 @@ def for_jobs(
     made: dict[tuple[object, ...], Prepared] = {}
     chosen = ForJobs()
     for request in requests:
-        key = (sources.script_of(request.command), bool(request.gpus))
+        key = (sources.script_of(request.command), bool(request.gpus), request.packages)
         if key not in made:
             made[key] = _prepared(session, request, project, frozen, session.hosts.host(host), progress)
             if made[key].lock and made[key].recipe is not None:
@@ -154,6 +154,7 @@ def wish(request: JobRequest, project: ProjectConfig) -> Wish:
         request.dependency_groups,
         request.ship_wheels,
         request.relock,
+        packages=request.packages,
     )
     return preparation.wish_of(project.runtime, given)
 
@@ -204,6 +205,7 @@ def _of_earlier_job(
     if recipe.image:
         return preparation.prepared(Source("image", recipe.image), frozen.tree, host, tools, Wish(), bool(request.gpus))
     asked = Wish(extras=tuple(recipe.extras), groups=tuple(recipe.groups), ship=recipe.offline, setup=recipe.setup)
+    asked = replace(asked, packages=request.packages)
     minor = ".".join(recipe.python.split(".")[:2])
     how = "conda" if recipe.kind == "conda" else "kept"
     source = Source(

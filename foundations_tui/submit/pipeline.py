@@ -234,6 +234,8 @@ def _checked_project(session: Session, requests: list[JobRequest]) -> ProjectCon
     """
     first = requests[0]
     project = earlier_job.project(session, first.code_of) if first.code_of else load_project(first.folder)
+    if first.is_bare:
+        project = replace(project, data={}, outputs=(), directions={}, patterns=(), tensorboard=False)
     for request in requests:
         check(request)
     toml.refuse([*session.hosts.unknown, *project.unknown])
@@ -394,7 +396,7 @@ def make_spec(
         folders=frozen.empty,
         python=settings.python,
         setup="\n".join(filter(None, [settings.setup, *project.runtime.setup])),
-        data=_placed(data_sets.resolved(session, host, data_of(project, settings)), frozen.subdir),
+        data={**_placed(data_sets.resolved(session, host, data_of(project, settings)), frozen.subdir), **request.data},
         output_limit=project.output_limit,
         private=private,
         metrics=_metrics(project),
@@ -411,6 +413,8 @@ def make_spec(
             **{name: getattr(request, name) for name in SPEC_OPTIONS},
             "project": request.project or project.project or _named_by(frozen.root) or "default",
             "outputs": request.outputs or project.outputs,
+            "kind": request.kind,
+            "code_of": "" if request.is_bare else request.code_of,
             "env": {**own, **_public(settings.env, prepared.private), **project.env, **request.env},
         },
     )

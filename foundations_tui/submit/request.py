@@ -69,6 +69,13 @@ class JobRequest:
     """Whole id of the job whose code is run again; empty for the working tree."""
     template: tuple[str, ...] = ()
     """The command before its placeholders were filled; empty when it had none."""
+    kind: str = "batch"
+    data: dict[str, dict[str, str]] = field(default_factory=dict)
+    """Further data of its host, as a specification has them."""
+    packages: tuple[str, ...] = ()
+    """What its environment has beside what the project asks for."""
+    is_bare: bool = False
+    """Whether it is no rerun of the job whose code it has: neither data nor outputs nor metrics are taken over."""
     host: str = _option(
         "--host",
         Kind.HOST,

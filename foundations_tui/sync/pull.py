@@ -25,7 +25,16 @@ from foundations_tui.errors import (
 from foundations_tui.hosts.agent import Agent, Promise
 from foundations_tui.ingest import event_metrics, log_patterns
 from foundations_tui.session import Session
-from foundations_tui.store import host_samples, queries, services, write_annotations, write_facts, write_streams, writes
+from foundations_tui.store import (
+    host_samples,
+    models,
+    queries,
+    services,
+    write_annotations,
+    write_facts,
+    write_streams,
+    writes,
+)
 from foundations_tui.store.db import Store
 from foundations_tui.store.process_identity import is_running
 from foundations_tui.store.rows import JobRow
@@ -53,6 +62,8 @@ _MOST_SAID = 20
 _SAMPLE_PAGES = 200
 """Pages of samples in one round; a host keeps fewer."""
 _WATCH_SECONDS = 30.0
+_EVENTS_A_PAGE = 20
+"""Events of models that are given back to a host at a time: each may be 40 kB."""
 
 
 class HostSync:
@@ -93,6 +104,8 @@ class HostSync:
             self._pull_waits()
         if page.services_version not in (None, self._services_version):
             self._pull_services(page.journal)
+        if page.registry_seq is not None:
+            self._pull_registry(page.journal, page.registry_seq)
         unknown = {job for job, _ in writes.intents(self._store, self._host)}
         for job in unknown.intersection(dead):
             writes.fail_intent(self._store, job)
@@ -168,6 +181,31 @@ class HostSync:
             after = last
         services.put_services(self._store, self._host, views, journal)
         self._services_version = answer.version
+
+    def _pull_registry(self, journal: str, last: int) -> None:
+        """Learn what happened to the host's models; give it what only an earlier journal of it knew.
+
+        Args:
+            journal: its journal.
+            last: the sequence number of the last thing that happened.
+        """
+        orphans = models.orphans(self._store.conn, self._host, journal)
+        if orphans:
+            for start in range(0, len(orphans), _EVENTS_A_PAGE):
+                self._agent.call(messages.AdoptRegistry(orphans[start : start + _EVENTS_A_PAGE]))
+        while True:
+            base = models.cursor(self._store.conn, self._host)
+            if base == (journal, last) or (base[0] == journal and base[1] > last and not orphans):
+                break
+            answer = self._agent.call(messages.Registry(base[1], base[0]))
+            reached = base[1] if answer.journal == base[0] else 0
+            if answer.more and answer.seq <= reached:
+                raise self._endless("its list of what happened to models")
+            models.put_events(self._store, self._host, base, answer.journal, answer.seq, answer.events)
+            if not answer.more:
+                break
+        if orphans:
+            models.drop_orphans(self._store, self._host, journal)
 
     def push_annotations(self) -> None:
         """Send the host the annotations that were made of its jobs here.

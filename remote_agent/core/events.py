@@ -19,6 +19,7 @@ from remote_agent.protocol.ends import AttemptEnd
 from remote_agent.protocol.errors import BadRequest
 from remote_agent.protocol.jobs import JobSpec, JobView
 from remote_agent.protocol.lease import Lease
+from remote_agent.protocol.models import RegistryEvent
 from remote_agent.protocol.services import Probes, Revision
 from remote_agent.protocol.wire import JsonTable
 
@@ -273,6 +274,28 @@ class ServiceRemoved(Change):
     """A service was forgotten."""
 
     service: str
+
+
+@_event("registry")
+@dataclass(frozen=True)
+class RegistryChanged(Change):
+    """Something happened to a model."""
+
+    event: RegistryEvent = _made(RegistryEvent.from_wire, RegistryEvent.to_wire)
+
+
+@_event("pinned")
+@dataclass(frozen=True)
+class Pinned(Change):
+    """A registered version consists of this job: it is not deleted; or it does not any more."""
+
+    job: str
+    key: str
+    """The version's identity."""
+    words: str = ""
+    """What it is called; "" for no pin any more."""
+    data: str = ""
+    """Hash of its files, as of a data set."""
 
 
 @_event("created")

@@ -12,10 +12,11 @@ from typing import Any, Callable, Deque, Dict, Iterable, Iterator, List, NamedTu
 
 from remote_agent.core import events
 from remote_agent.core.events import Change, JournalEntry
-from remote_agent.protocol import checks
+from remote_agent.protocol import checks, models
 from remote_agent.protocol.ends import AttemptEnd, Usage
 from remote_agent.protocol.jobs import JobSpec, JobView
 from remote_agent.protocol.lease import Lease
+from remote_agent.protocol.models import Model, RegistryEvent
 from remote_agent.protocol.services import MOST_ATTEMPTS, MOST_REVISIONS, Probes, Revision
 from remote_agent.protocol.states import ACTIVE_STATES, STATE_OF_REASON, EndReason, JobState
 from remote_agent.protocol.wire import JsonTable
@@ -111,6 +112,15 @@ class Service:
         return self.revisions[self.number]
 
 
+class Pin(NamedTuple):
+    """A version that consists of a job."""
+
+    words: str
+    """What it is called."""
+    data: str
+    """Hash of its files, as of a data set; "" for none."""
+
+
 class Transition(NamedTuple):
     """A job came into another state."""
 
@@ -173,6 +183,12 @@ class HostState:
         """The jobs of each service that have not ended."""
         self.pausing: Dict[str, float] = {}
         """When the next attempt of replicas may begin that wait for it, seconds since the epoch, by job."""
+        self.registry: List[Tuple[int, RegistryEvent]] = []
+        """What happened to models, each with its sequence number in the journal."""
+        self.models: Dict[str, Model] = {}
+        """The fold of it."""
+        self.pins: Dict[str, Dict[str, Pin]] = {}
+        """The versions that consist of a job, by its id and their identities."""
         self._durations: Dict[str, Deque[float]] = {}
         self._touched: List[Tuple[int, str]] = []
 
@@ -286,14 +302,22 @@ def snapshot_events(state: HostState, now: float) -> Iterable[JournalEntry]:
 
     Every view keeps the sequence number that it has, so clients' cursors go on; the last event brings the state's own.
     """
-    marks = [(view.seq, job) for job, view in state.jobs.items()] + [(seq, job) for job, seq in state.deleted.items()]
-    for seq, job in sorted(marks):
+    marks: List[Tuple[int, str, Optional[RegistryEvent]]] = [(view.seq, job, None) for job, view in state.jobs.items()]
+    marks += [(seq, job, None) for job, seq in state.deleted.items()]
+    marks += [(seq, "", event) for seq, event in state.registry]
+    for seq, job, event in sorted(marks, key=lambda mark: mark[:2]):
+        if event is not None:
+            yield JournalEntry(seq, now, events.RegistryChanged(event))
+            continue
         change = events.Deleted(job) if job in state.deleted else _viewed(state, state.jobs[job])
         yield JournalEntry(seq, now, change)
     for name, service in state.services.items():
         for revision in service.revisions.values():
             yield JournalEntry(state.seq, now, events.ServiceRevised(name, revision))
         yield JournalEntry(state.seq, now, _wanted(service))
+    for job, pins in state.pins.items():
+        for key, pin in pins.items():
+            yield JournalEntry(state.seq, now, events.Pinned(job, key, pin.words, pin.data))
     yield JournalEntry(state.seq, now, events.Paused(tuple(sorted(state.paused))))
 
 
@@ -558,6 +582,21 @@ def _service_removed(state: HostState, entry: JournalEntry, change: events.Servi
     state.services.pop(change.service, None)
 
 
+def _registry_changed(state: HostState, entry: JournalEntry, change: events.RegistryChanged) -> None:
+    state.registry.append((entry.seq, change.event))
+    models.apply(state.models, change.event)
+
+
+def _pinned(state: HostState, entry: JournalEntry, change: events.Pinned) -> None:
+    pins = state.pins.setdefault(change.job, {})
+    if change.words:
+        pins[change.key] = Pin(change.words, change.data)
+    else:
+        pins.pop(change.key, None)
+    if not pins:
+        del state.pins[change.job]
+
+
 def _update(host: HostState, entry: JournalEntry, job: str, **changes: Any) -> None:
     # As dataclasses.replace would, in a tenth of its time: that is most of a replay.
     view = object.__new__(JobView)
@@ -595,4 +634,6 @@ _FOLDS: Dict[Type[Change], Callable[[HostState, JournalEntry, Any], None]] = {
     events.ServiceRevised: _revised,
     events.ServiceWanted: _service_wanted,
     events.ServiceRemoved: _service_removed,
+    events.RegistryChanged: _registry_changed,
+    events.Pinned: _pinned,
 }

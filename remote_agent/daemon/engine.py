@@ -14,6 +14,7 @@ from remote_agent.daemon.builds import Builds
 from remote_agent.daemon.effects import Performer
 from remote_agent.daemon.ledger import Ledger
 from remote_agent.daemon.lifecycle import Lifecycle
+from remote_agent.daemon.models import Models
 from remote_agent.daemon.notifications import Notices
 from remote_agent.daemon.requests import Requests
 from remote_agent.daemon.services import Services
@@ -69,6 +70,7 @@ class Engine:
         self.services = Services(
             self.ledger, self.lifecycle, self.requests, paths, self.objects, self.notices, self.waits, self.capacity
         )
+        self.models = Models(self.ledger)
         recovery.recover(self.ledger, paths)
         self.lifecycle.resume()
         self.services.resume()

@@ -212,6 +212,7 @@ def _changes(parts: Parts, request: messages.Changes) -> messages.ChangesAnswer:
         problems=_problems(parts),
         waits_version=engine.waits.version,
         services_version=engine.services.version,
+        registry_seq=engine.models.seq,
         transitions=[(*transition,) for transition in page.transitions],
     )
 
@@ -365,7 +366,8 @@ def _prune(parts: Parts, request: messages.Prune) -> messages.PruneAnswer:
     for job in request.jobs:
         try:
             if request.preview:
-                why_not = "" if request.force else engine.requests.not_fetched(job)
+                why_not = engine.requests.pinned_by(job)
+                why_not = why_not or ("" if request.force else engine.requests.not_fetched(job))
                 if why_not:
                     raise Conflict(why_not)
             else:
@@ -394,13 +396,19 @@ def _data_sets(parts: Parts, request: messages.DataSets) -> messages.DataSetsAns
         for entry in engine.state.jobs[job].spec.data.values():
             digest = str(entry.get("hash", ""))
             used[digest] = used.get(digest, 0) + 1
+    pinned = {pin.data: pin.words for pins in engine.state.pins.values() for pin in pins.values() if pin.data}
     if request.remove:
         named = {one.name: one.hash for one in data_sets.names(paths)}
+        if named.get(request.remove, "") in pinned:
+            raise Conflict(
+                f"data {request.remove} is what model {pinned[named[request.remove]]} consists of"
+                " (foundations model retire)"
+            )
         if used.get(named.get(request.remove, "")):
             raise Conflict(f"data {request.remove} is used by {used[named[request.remove]]} jobs that run or wait")
         data_sets.drop_name(paths, request.remove)
     for digest in data_sets.unnamed(paths, time.time()):
-        if not used.get(digest):
+        if not used.get(digest) and digest not in pinned:
             data_sets.trash(paths, digest)
     engine.remove_folders(data_sets.remains(paths))
     return messages.DataSetsAnswer([_hosted(paths, one, used.get(one.hash, 0)) for one in data_sets.names(paths)])
@@ -573,6 +581,45 @@ def _service_token(parts: Parts, request: messages.ServiceToken) -> messages.Ser
     return messages.ServiceTokenAnswer(parts.engine.services.token(request.name))
 
 
+def _registry(parts: Parts, request: messages.Registry) -> messages.RegistryAnswer:
+    """A page of what happened to models."""
+    engine = parts.engine
+    after = request.after if request.journal == engine.journal.id else 0
+    page, reached, more = engine.models.page(after, _PAGE)
+    return messages.RegistryAnswer(engine.journal.id, reached, page, more)
+
+
+def _register_version(parts: Parts, request: messages.RegisterVersion) -> messages.RegistryChange:
+    """Register a version of a model."""
+    return parts.engine.models.register(request.model, request.version, request.by)
+
+
+def _set_alias(parts: Parts, request: messages.SetAlias) -> messages.RegistryChange:
+    """Have an alias mean another version."""
+    return parts.engine.models.set_alias(request)
+
+
+def _retire_version(parts: Parts, request: messages.RetireVersion) -> messages.RegistryChange:
+    """Have a version not be used any more."""
+    return parts.engine.models.retire(request.model, request.number, request.by, request.undo)
+
+
+def _move_model(parts: Parts, request: messages.MoveModel) -> messages.RegistryChange:
+    """Have another host be a model's home."""
+    return parts.engine.models.move(request.model, request.to, request.by)
+
+
+def _adopt_registry(parts: Parts, request: messages.AdoptRegistry) -> messages.AdoptRegistryAnswer:
+    """Take in what clients hold of models."""
+    return messages.AdoptRegistryAnswer(parts.engine.models.adopt(request.events))
+
+
+def _pin(parts: Parts, request: messages.Pin) -> messages.Done:
+    """Keep a job because a version consists of it, or let it go."""
+    parts.engine.requests.pin(request.job, request.key, request.words, request.data)
+    return messages.Done()
+
+
 def _listeners(parts: Parts, request: messages.Listeners) -> messages.ListenersAnswer:
     """Where the processes of a running job listen."""
     view = parts.engine.requests.job(request.job)
@@ -622,4 +669,11 @@ _TABLE: Dict[Type[messages.Request[Any]], Callable[[Parts, Any], Reply]] = {
     messages.Services: _services,
     messages.ServiceToken: _service_token,
     messages.Listeners: _listeners,
+    messages.Registry: _registry,
+    messages.RegisterVersion: _register_version,
+    messages.SetAlias: _set_alias,
+    messages.RetireVersion: _retire_version,
+    messages.MoveModel: _move_model,
+    messages.AdoptRegistry: _adopt_registry,
+    messages.Pin: _pin,
 }

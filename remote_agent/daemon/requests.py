@@ -123,6 +123,7 @@ class Requests:
         """
         if not self.job(job).state.is_final:
             raise Conflict(f"job {job} has not ended; stop it first")
+        self._refuse_pinned(job)
         why_not = "" if force else self.not_fetched(job, but_for=client, files=files)
         if why_not:
             raise Conflict(why_not)
@@ -138,12 +139,46 @@ class Requests:
         view = self.job(job)
         if not view.state.is_final:
             raise Conflict(f"job {job} has not ended")
+        self._refuse_pinned(job)
         why_not = "" if force else self.not_fetched(job)
         if why_not:
             raise Conflict(why_not)
         if not view.pruned:
             self._ledger.record(events.Pruned(job))
             self._ledger.later(RemoveFolder(job))
+
+    def pin(self, job: str, key: str, words: str, data: str) -> None:
+        """Keep a job because a version consists of it, or let it go.
+
+        Args:
+            job: which.
+            key: the version's identity.
+            words: what it is called; "" lets the job go.
+            data: hash of its files.
+        Raises:
+            NotFound: there is no such job. Conflict: it has not ended, or its folder is gone.
+        """
+        view = self.job(job)
+        known = self._state.pins.get(job, {}).get(key)
+        if not words and known is None:
+            return
+        if words and not view.state.is_final:
+            raise Conflict(f"job {job} has not ended ({view.state.value})")
+        if words and view.pruned:
+            raise Conflict(f"the folder of job {job} was removed (pruned): its code may not be here any more")
+        if known is None or (known.words, known.data) != (words, data):
+            self._ledger.record(events.Pinned(job, key, words, data))
+
+    def pinned_by(self, job: str) -> str:
+        """Return that versions consist of a job, in words; empty when none does."""
+        names = ", ".join(sorted(pin.words for pin in self._state.pins.get(job, {}).values()))
+        return names and f"job {job} is what model {names} consists of; foundations model retire lets it go"
+
+    def _refuse_pinned(self, job: str) -> None:
+        """Refuse to lose a job that a version consists of."""
+        why_not = self.pinned_by(job)
+        if why_not:
+            raise Conflict(why_not)
 
     def not_fetched(self, job: str, but_for: str = "", files: bool = False) -> str:
         """Return what of a job would be lost with its folder, in words; empty for nothing.

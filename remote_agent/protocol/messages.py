@@ -32,6 +32,7 @@ from remote_agent.protocol.errors import BadRequest
 from remote_agent.protocol.facts import HASH
 from remote_agent.protocol.framing import MOST_OIDS, PAGE_BYTES, VERSION
 from remote_agent.protocol.jobs import JOB_ID, LONGEST_GRACE, MOST_SPEC_BYTES
+from remote_agent.protocol.models import RegistryEvent, Version, alias_name, model_name
 from remote_agent.protocol.resources import Resources
 from remote_agent.protocol.services import MOST_REPLICAS, MOST_SERVICES, Probes, ServiceView, service_name
 from remote_agent.protocol.wire import JsonTable, Message, field, message, nested
@@ -233,6 +234,8 @@ class ChangesAnswer(Answer):
     problems: List[str] = field(_PROBLEMS, [])
     waits_version: Optional[int] = field(whole(), None)
     services_version: Optional[int] = field(whole(), None)
+    registry_seq: Optional[int] = field(whole(), None)
+    """The sequence number of the last thing that happened to a model; 0 for nothing."""
     transitions: List[Tuple[int, float, str, int, str, str, Optional[int]]] = field(
         sieve(row(whole(), moment, _JOB, _ATTEMPT, STATE_NAME, text(64), optional(whole())), MOST_JOBS), []
     )
@@ -800,6 +803,124 @@ class Listeners(Request[ListenersAnswer]):
     job: str = field(_JOB)
 
 
+# --- models -------------------------------------------------------------------------------------------------------
+
+
+@message
+class RegistryAnswer(Answer):
+    """What happened to models, oldest first, each with its sequence number; the page closes at 64 kB."""
+
+    journal: str = field(_NAME)
+    seq: int = field(whole())
+    """The sequence number that a reader who took it has reached."""
+    events: List[Tuple[int, RegistryEvent]] = field(sieve(row(whole(), nested(RegistryEvent)), MOST_JOBS))
+    more: bool = field(flag, False)
+
+    def to_wire(self) -> JsonTable:
+        told = [[seq, event.to_wire()] for seq, event in self.events]
+        return {"journal": self.journal, "seq": self.seq, "events": told, "more": self.more}
+
+
+@message
+class Registry(Request[RegistryAnswer]):
+    """What happened to models behind a sequence number."""
+
+    METHOD = "registry"
+    ANSWER = RegistryAnswer
+    after: int = field(whole(), 0)
+    journal: str = field(_NAME, "")
+    """The journal that the number is of; another one begins at 0."""
+
+
+@message
+class RegistryChange(Answer):
+    """What was decided of a model."""
+
+    event: RegistryEvent = field(nested(RegistryEvent))
+    changed: bool = field(flag, True)
+    """Whether it was not so before."""
+
+
+@message
+class RegisterVersion(Request[RegistryChange]):
+    """Register a version; its number is that of the answer."""
+
+    METHOD = "register_version"
+    ANSWER = RegistryChange
+    model: str = field(model_name)
+    version: Version = field(nested(Version))
+    by: str = field(_NAME)
+
+
+@message
+class SetAlias(Request[RegistryChange]):
+    """Have an alias mean another version, if it still means what the caller believes."""
+
+    METHOD = "set_alias"
+    ANSWER = RegistryChange
+    model: str = field(model_name)
+    alias: str = field(alias_name)
+    number: int = field(whole(0, 1 << 40))
+    """0 removes the alias."""
+    expected: int = field(whole(0, 1 << 40))
+    """What it means so far, as the caller believes; 0 for nothing."""
+    by: str = field(_NAME)
+
+
+@message
+class RetireVersion(Request[RegistryChange]):
+    """Have a version not be used any more, or be used again."""
+
+    METHOD = "retire_version"
+    ANSWER = RegistryChange
+    model: str = field(model_name)
+    number: int = field(whole(1, 1 << 40))
+    by: str = field(_NAME)
+    undo: bool = field(flag, False)
+
+
+@message
+class MoveModel(Request[RegistryChange]):
+    """Have another host be a model's home, or this one."""
+
+    METHOD = "move_model"
+    ANSWER = RegistryChange
+    model: str = field(model_name)
+    to: str = field(_NAME)
+    """Its name, in the words of who moves it; "" for this host."""
+    by: str = field(_NAME)
+
+
+@message
+class AdoptRegistryAnswer(Answer):
+    """How many events were new here."""
+
+    adopted: int = field(whole())
+
+
+@message
+class AdoptRegistry(Request[AdoptRegistryAnswer]):
+    """Take in what happened to models, as a client holds it; what is known here already changes nothing."""
+
+    METHOD = "adopt_registry"
+    ANSWER = AdoptRegistryAnswer
+    events: List[RegistryEvent] = field(listing(nested(RegistryEvent), MOST_JOBS))
+
+
+@message
+class Pin(Request[Done]):
+    """Keep a job, because a version consists of it; or let it go."""
+
+    METHOD = "pin"
+    ANSWER = Done
+    job: str = field(_JOB)
+    key: str = field(text(64, HASH, "a version's identity"))
+    words: str = field(_NAME)
+    """What the version is called; "" lets the job go."""
+    data: str = field(text(64), "")
+    """Hash of its files."""
+
+
 REQUESTS: Dict[str, Type[Request[Any]]] = {
     kind.METHOD: kind
     for kind in (
@@ -808,6 +929,7 @@ REQUESTS: Dict[str, Type[Request[Any]]] = {
         *(Missing, Put, Submit, SubmitMany),
         *(Stop, Resume, Move, Delete, Prune, Annotate, Pause, Queue, ListFolder, Environments, DataSets),
         *(Serve, ChangeService, RestartService, ForgetService, Services, ServiceToken, Listeners),
+        *(Registry, RegisterVersion, SetAlias, RetireVersion, MoveModel, AdoptRegistry, Pin),
     )
 }
 """Each request by its name on the wire."""

@@ -30,8 +30,9 @@ class FilesWanted(Message):
 
     job: str = field(text(64, JOB_ID))
     attempt: int = field(_ATTEMPT)
-    what: str = field(one_of("written", "paths", "code", "artifacts", "synced", "outputs", "checkpoints"))
-    """What it wrote in its folder, names, its snapshot, artifacts, directories kept in step, patterns, checkpoints."""
+    what: str = field(one_of("written", "paths", "code", "artifacts", "synced", "outputs", "checkpoints", "data"))
+    """What it wrote in its folder, names, its snapshot, artifacts, directories kept in step, patterns, checkpoints, or
+    a data set by its hash."""
     snapshot: str = field(text(40), "")
     paths: List[str] = field(listing(_NAME, 100_000), [])
     """Names, or patterns for "outputs"; none for all artifacts."""

@@ -35,12 +35,13 @@ CRASH_LOOP = 3
 """So many attempts in a row that were not good are a crash loop."""
 TOKEN_VARIABLE = "FOUNDATIONS_SERVICE_TOKEN"
 """What a replica asks of who calls it."""
-PORT, SOCKET = "{port}", "{socket}"
+PORT, SOCKET, PATH = "{port}", "{socket}", "{path}"
 """What is filled into the words of a command."""
 _WORDS = text(10_000)
 _PATIENCE = 10
 """Seconds for which nobody asks why something is warming."""
 _HTTP_PATH = re.compile(r"(/[!-~]*)?\Z")
+_PLACE = re.compile(r"\{(port|socket|path)\}")
 _VARIABLE = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)?\Z")
 service_name = text(63, NAME, f"a service's name: {NAME_RULE}")
 
@@ -76,6 +77,12 @@ class Serving(Message):
     """Whether all users of the host may reach it: it asks for no token."""
     open_to_network: bool = field(flag, False)
     """Whether it may listen beyond loopback."""
+    model: str = field(text(63), "")
+    """The model that it serves; "" for none."""
+    version: int = field(whole(), 0)
+    """Of the model."""
+    alias: str = field(text(63), "")
+    """The alias by which that version was meant."""
 
     def environment(self, port: int, socket: str, token: str) -> Dict[str, str]:
         """Return the variables that a replica finds."""
@@ -96,9 +103,17 @@ def check_serving(value: Any, where: str) -> Any:
     return value
 
 
-def fill(command: Tuple[str, ...], port: int, socket: str) -> Tuple[str, ...]:
-    """Return the words of a command with its placeholders filled."""
-    return tuple(word.replace(PORT, str(port)).replace(SOCKET, socket) for word in command)
+def fill(command: Tuple[str, ...], port: int, socket: str, path: str) -> Tuple[str, ...]:
+    """Return the words of a command with its placeholders filled.
+
+    Args:
+        command: the words.
+        port: where it is to listen; 0 for nowhere.
+        socket: path of the Unix socket where it is to listen.
+        path: of the files of its model; "" for none, then {path} stays as it is.
+    """
+    values = {PORT: str(port), SOCKET: socket, **({PATH: path} if path else {})}
+    return tuple(_PLACE.sub(lambda found: values.get(found[0], found[0]), word) for word in command)
 
 
 def takes_socket(command: Tuple[str, ...]) -> bool:
@@ -197,6 +212,11 @@ class ServiceView(TolerantMessage):
     probes: Probes = field(nested(Probes), Probes())
     access: str = field(one_of("token", "socket", "open"), "token")
     """Who may reach it on its host: who has its token, this account alone, or all users."""
+    model: str = field(text(63), "")
+    """The model that is wanted of it; "" for none."""
+    version: int = field(whole(), 0)
+    alias: str = field(text(63), "")
+    """The alias by which that version was meant."""
     problem: str = field(_WORDS, "")
     """Why none of its replicas can be begun."""
     revisions: List[RevisionHead] = field(checks.sieve(nested(RevisionHead), MOST_REVISIONS + 1), [])

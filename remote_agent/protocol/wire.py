@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Dict, Mapping, Type, TypeVar
 from remote_agent.protocol import checks
 from remote_agent.protocol.checks import Check
 
-__all__ = ["JsonTable", "Message", "SparseMessage", "TolerantMessage", "field", "message", "nested"]
+__all__ = ["JsonTable", "Message", "CompactMessage", "SparseMessage", "TolerantMessage", "field", "message", "nested"]
 
 if TYPE_CHECKING:
     from dataclasses import dataclass as message
@@ -90,13 +90,28 @@ class TolerantMessage(Message):
         return cls(**_layout(cls).attributes(checks.mended(_layout(cls).fields, value, [])))
 
 
+class CompactMessage(Message):
+    """A message of which no field is written down that has its default."""
+
+    def to_wire(self) -> JsonTable:
+        return _compact(self)
+
+
 class SparseMessage(TolerantMessage):
     """A tolerant message of which only what is known is written down: no field that has its default."""
 
     def to_wire(self) -> JsonTable:
-        layout = _layout(type(self))
-        told = [(attribute, name, getattr(self, attribute)) for attribute, name in layout.names]
-        return {name: _plain(value) for attribute, name, value in told if value != layout.defaults[attribute]}
+        return _compact(self)
+
+
+def _compact(message: Message) -> JsonTable:
+    layout = _layout(type(message))
+    told = [(attribute, name, getattr(message, attribute)) for attribute, name in layout.names]
+    return {
+        name: _plain(value)
+        for attribute, name, value in told
+        if attribute not in layout.defaults or value != layout.defaults[attribute]
+    }
 
 
 def nested(kind: Type[M]) -> Check:

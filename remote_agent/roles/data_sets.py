@@ -1,4 +1,6 @@
-"""Data sets, on channels of their own: ``take-data`` takes one in, ``check-data`` hashes one."""
+"""Data sets, on channels of their own: ``take-data`` takes one in, ``keep-data`` makes one of a job's files,
+``check-data`` hashes one.
+"""
 
 from __future__ import annotations
 
@@ -19,11 +21,12 @@ from remote_agent.protocol.data_sets import (
     marks,
 )
 from remote_agent.protocol.errors import AgentError, BadRequest, Conflict, NotFound
+from remote_agent.protocol.models import FilesToKeep, KeptFiles
 from remote_agent.protocol.process_identity import ProcessIdentity
 from remote_agent.roles.nonce import say
 from remote_agent.storage import data_sets, files
 from remote_agent.storage.data_sets import Receiver
-from remote_agent.storage.paths import Paths
+from remote_agent.storage.paths import JobPaths, Paths
 from remote_agent.system import processes
 
 _MOST_WRONG, _LONGEST_WORDS = 200, 1000
@@ -111,6 +114,43 @@ def _manifest(source: BinaryIO) -> bytes:
     if not inflate.eof:
         raise BadRequest("the manifest is cut, or too large")
     return data
+
+
+def keep(root: str, nonce: str, order: str) -> int:
+    """Make a data set of files that a job has written, and say behind the nonce which one it is.
+
+    Args:
+        root: the agent's folder.
+        nonce: what stands before the answer.
+        order: a ``models.FilesToKeep``, as JSON.
+    """
+    paths = Paths(root)
+    try:
+        wanted = FilesToKeep.from_wire(json.loads(order), "an order")
+        job = paths.job(wanted.job)
+        kept = data_sets.gathered(paths, _in_job(job, wanted))
+        data_sets.put_name(paths, f"model_{kept.hash[:16]}", kept.hash, time.time())
+        place, count, size = kept.summary()
+        say(nonce, **KeptFiles(kept.hash, place, count, size).to_wire())
+    except (AgentError, OSError, ValueError) as error:
+        code = error.code if isinstance(error, AgentError) else "failed"
+        say(nonce, error={"code": code, "message": _words(error)})
+        return 1
+    return 0
+
+
+def _in_job(job: JobPaths, wanted: FilesToKeep) -> str:
+    """Return where a path of a job leads: among its artifacts, or below the folder that it ran in.
+
+    Raises:
+        BadRequest: it leads out of that. NotFound: there is nothing.
+    """
+    first, _, rest = wanted.path.partition("/")
+    top, below = (job.artifacts, rest) if first == "artifacts" else (job.attempt(wanted.attempt).work, wanted.path)
+    found = files.inside(top, below)
+    if not os.path.exists(found):
+        raise NotFound(f"job {wanted.job} has no {wanted.path!r} on this host")
+    return found
 
 
 def check(root: str, nonce: str, name: str) -> int:

@@ -16,10 +16,11 @@ from typing import Any, BinaryIO, Dict, Iterator, List, NamedTuple, Optional, Se
 
 from remote_agent.protocol.checks import listing, row, text
 from remote_agent.protocol.errors import AgentError, NotFound, StorageBroken
+from remote_agent.protocol.facts import HASH
 from remote_agent.protocol.jobs import JOB_ID
 from remote_agent.protocol.roles import FilesAnnounced, FilesWanted, Survey
 from remote_agent.roles.nonce import say
-from remote_agent.storage import files, unfetched
+from remote_agent.storage import data_sets, files, unfetched
 from remote_agent.storage.objects import ObjectStore
 from remote_agent.storage.paths import AttemptPaths, Paths
 from remote_agent.storage.workspace import PARAMETERS_FILE
@@ -169,6 +170,9 @@ def _members(paths: Paths, request: FilesWanted) -> Iterator[_Member]:
         top = job.artifacts if request.what == "artifacts" else job.synced
         names = set(request.paths)
         yield from (member for member in _below(top, "") if not names or member.name.split(os.sep)[0] in names)
+    elif request.what == "data":
+        for digest in filter(HASH.match, request.paths):
+            yield from _below(data_sets.DataSet(paths, digest).files, "")
     elif request.what == "outputs":
         chosen, top = _pattern(request.paths), files.inside(attempt.work, request.base)
         yield from (member for member in _below(top, "") if chosen.match(member.name))

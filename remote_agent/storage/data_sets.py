@@ -191,20 +191,10 @@ class Receiver:
         made = f"{self.set.incoming}-{os.urandom(4).hex()}"
         try:
             self._lay(os.path.join(made, "files"))
-            size = sum(file.size for file in self._manifest.files)
-            told = {"files": len(self._manifest.files), "bytes": size, "place": self.set.place(self._manifest)}
-            files.write_json(os.path.join(made, "summary.json"), told)
-            files.write_bytes(os.path.join(made, "manifest.json"), manifest_text(self._manifest))
-            if not files.disk.sync_all(made):
-                files.disk.sync_folder(made)
-            try:
-                os.rename(made, self.set.folder)
-            except OSError:
-                if not self.set.is_whole:
-                    raise
+            _write_down(self.set, self._manifest, made)
+            _put_in_place(self.set, made)
         finally:
             files.remove_tree(made)
-        files.disk.sync_folder(self._paths.data)
         shutil.rmtree(self.set.incoming, ignore_errors=True)
 
     def _lay(self, top: str) -> None:
@@ -221,8 +211,98 @@ class Receiver:
             if is_other or told.st_nlink >= _MOST_LINKS or not _linked(source, target):
                 shutil.copyfile(source, target)
             os.chmod(target, mode)
-        for folder, _, _ in os.walk(top, topdown=False):
-            os.chmod(folder, 0o500)
+        _seal(top)
+
+
+def gathered(paths: Paths, source: str) -> DataSet:
+    """Make a data set of a file or folder of this host: of a copy, so that nothing changes it afterwards.
+
+    Links within the folder are followed; what leads out of it, or is no file, is refused.
+
+    Raises:
+        NotFound: there is nothing. BadRequest: it has no files, or others than files. DiskFull: there is no room.
+    """
+    found = _files_below(source)
+    size = sum(os.stat(place).st_size for _, place in found)
+    if size + _MARGIN > files.free_bytes(paths.root):
+        free = files.free_bytes(paths.root)
+        raise DiskFull(f"a copy needs {size / 1e6:,.0f} MB, {free / 1e6:,.0f} MB are free")
+    os.makedirs(paths.data, 0o700, exist_ok=True)
+    made = os.path.join(paths.data, f"{'0' * 64}{_INCOMING}-{os.urandom(4).hex()}")
+    try:
+        top = os.path.join(made, "files")
+        listed = [_copied(name, place, os.path.join(top, name)) for name, place in found]
+        manifest = Manifest(sorted(listed), os.path.isfile(source))
+        data_set = DataSet(paths, manifest_hash(manifest_text(manifest)))
+        _seal(top)
+        _write_down(data_set, manifest, made)
+        _put_in_place(data_set, made)
+        return data_set
+    finally:
+        files.remove_tree(made)
+
+
+def _files_below(source: str) -> List[Tuple[str, str]]:
+    """Return (name, where it is) of each file of what is to become a data set."""
+    if os.path.isfile(source):
+        return [(os.path.basename(source), source)]
+    if not os.path.isdir(source):
+        raise NotFound(f"there is no file or folder {os.path.basename(source)!r}")
+    found: List[Tuple[str, str]] = []
+    for folder, _, names in files.walk(source, _fail):
+        for name in names:
+            place = os.path.join(folder, name)
+            shown = os.path.relpath(place, source)
+            if not os.path.isfile(place) or not files.is_inside(source, place):
+                raise BadRequest(f"{shown!r} is neither a file nor a folder of it")
+            found.append((shown, place))
+    if not found:
+        raise BadRequest(f"{os.path.basename(source)!r} has no files")
+    return found
+
+
+def _fail(folder: str, error: OSError) -> None:
+    raise error
+
+
+def _copied(name: str, source: str, target: str) -> ManifestFile:
+    """Copy a file, and return what it is: its hash is that of what was written."""
+    os.makedirs(os.path.dirname(target), 0o700, exist_ok=True)
+    digest, size = hashlib.sha256(), 0
+    with files.open_regular(source) as reader, open(target, "xb") as writer:
+        is_program = bool(os.fstat(reader.fileno()).st_mode & 0o100)
+        for chunk in iter(lambda: reader.read(_CHUNK), b""):
+            digest.update(chunk)
+            size += len(chunk)
+            writer.write(chunk)
+    os.chmod(target, 0o500 if is_program else 0o400)
+    return ManifestFile(name, size, digest.hexdigest(), is_program)
+
+
+def _seal(top: str) -> None:
+    """Let nobody add to a data set."""
+    for folder, _, _ in os.walk(top, topdown=False):
+        os.chmod(folder, 0o500)
+
+
+def _write_down(data_set: DataSet, manifest: Manifest, made: str) -> None:
+    """Write what a data set consists of beside its files, and have all of it on the disk."""
+    size = sum(file.size for file in manifest.files)
+    told = {"files": len(manifest.files), "bytes": size, "place": data_set.place(manifest)}
+    files.write_json(os.path.join(made, "summary.json"), told)
+    files.write_bytes(os.path.join(made, "manifest.json"), manifest_text(manifest))
+    if not files.disk.sync_all(made):
+        files.disk.sync_folder(made)
+
+
+def _put_in_place(data_set: DataSet, made: str) -> None:
+    """Give a data set that was made its name, unless it is there already."""
+    try:
+        os.rename(made, data_set.folder)
+    except OSError:
+        if not data_set.is_whole:
+            raise
+    files.disk.sync_folder(os.path.dirname(data_set.folder))
 
 
 def _linked(source: str, target: str) -> bool:

@@ -15,7 +15,7 @@ import time
 from dataclasses import replace
 from typing import Callable, Dict, List, Optional, Tuple
 
-from remote_agent.protocol import services
+from remote_agent.protocol import models, services
 from remote_agent.protocol.errors import AgentError, BadRequest
 from remote_agent.protocol.jobs import JobSpec
 from remote_agent.protocol.services import Probes, Readiness
@@ -86,7 +86,8 @@ class Replica:
 
     def filled(self, spec: JobSpec) -> JobSpec:
         """Return the specification with the placeholders of its command filled."""
-        return replace(spec, command=services.fill(spec.command, self._port, self._socket))
+        path = os.path.expanduser(str(spec.data.get(models.DATA, {}).get("path", "")))
+        return replace(spec, command=services.fill(spec.command, self._port, self._socket, path))
 
     def begin(self, pid: int, members: Callable[[], List[int]]) -> None:
         """Begin to look: its process runs.

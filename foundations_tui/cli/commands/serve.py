@@ -13,7 +13,8 @@ from foundations_tui.cli import output
 from foundations_tui.cli.params import LocalPath, connecting_to_submit, json_option, say
 from foundations_tui.cli.progress import ProgressLine
 from foundations_tui.cli.table_options import table_options
-from foundations_tui.services.request import ALL_OPTIONS, read
+from foundations_tui.errors import UsageError
+from foundations_tui.services.request import ALL_OPTIONS, model_of, read
 from foundations_tui.text.sanitize import one_line
 
 if TYPE_CHECKING:
@@ -33,14 +34,28 @@ class _NameThenCommand(click.Command):
 @click.command(cls=_NameThenCommand, options_metavar="[OPTIONS] [-- COMMAND...]")
 @click.argument("name", required=False, default="", type=LocalPath())
 @table_options(ALL_OPTIONS)
+@click.option(
+    "--name", "service_name", default="", help="Of a model: what the service is called (default: as the model)."
+)
+@click.option("--trust", is_flag=True, help="Of a model: also run a joblib or pickle file of somebody else.")
 @click.option("--detach", is_flag=True, help="Do not wait until it is ready.")
 @click.option("--dry-run", is_flag=True, help="Only say what would be served.")
 @json_option
 @connecting_to_submit
-def serve(session: Session, name: str, detach: bool, dry_run: bool, as_json: bool, **values: Any) -> int:
-    """Keep a command up on a host, so that it answers requests: a service.
+def serve(
+    session: Session,
+    name: str,
+    service_name: str,
+    trust: bool,
+    detach: bool,
+    dry_run: bool,
+    as_json: bool,
+    **values: Any,
+) -> int:
+    """Keep a command or a model up on a host, so that it answers requests: a service.
 
     \b
+      foundations serve churn@champion  a registered model (foundations model)
       foundations serve -- python -m http.server '{port}' --bind 127.0.0.1
       foundations serve llm --gpus 1 --ready /health -- vllm serve MODEL --port '{port}'
       foundations serve api            as [services.api] of foundations.toml says
@@ -57,13 +72,25 @@ def serve(session: Session, name: str, detach: bool, dry_run: bool, as_json: boo
         for key, value in values.items()
         if ctx.get_parameter_source(key) not in (ParameterSource.DEFAULT, ParameterSource.DEFAULT_MAP)
     }
-    request = read(session.store.conn, name, ctx.meta["command"], given, Path())
-    if dry_run:
-        return _print_dry_run(session, request, as_json)
-    from foundations_tui.services import operations
-
+    command = ctx.meta["command"]
+    model = model_of(name, bool(command), Path(given.get("folder") or "."))
+    if not model and (service_name or trust):
+        raise UsageError(
+            "--name and --trust are for models: foundations serve MODEL@ALIAS", "a service's name stands first"
+        )
     line = ProgressLine()
     try:
+        if model:
+            from foundations_tui.services.models import serving
+
+            given_name = service_name or ("" if "@" in name else name)
+            request = serving.read(session, model, given_name, given, Path(), trust, not dry_run, line)
+        else:
+            request = read(session.store.conn, name, command, given, Path())
+        if dry_run:
+            return _print_dry_run(session, request, as_json)
+        from foundations_tui.services import operations
+
         served = operations.serve(session, request, line)
     finally:
         line.end()

@@ -1,0 +1,1 @@
+"""Models: versions that jobs have made, registered, promoted, served, and used for predictions."""

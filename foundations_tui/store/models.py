@@ -1,0 +1,199 @@
+"""Models as hosts tell of them: events as they came, and the registry that they make."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from foundations_tui.errors import NotFoundError, UsageError
+from foundations_tui.store.db import Store
+from remote_agent.protocol import models
+from remote_agent.protocol.errors import BadRequest
+from remote_agent.protocol.models import Model, Registered, RegistryEvent
+
+
+@dataclass(frozen=True)
+class ModelRow:
+    """A model, as its home host tells of it."""
+
+    host: str
+    """Its home."""
+    model: Model
+    heard_at: float | None
+    """When that host was last heard, seconds since the epoch."""
+    unreachable_since: float | None
+
+    @property
+    def name(self) -> str:
+        """Return its name."""
+        return self.model.name
+
+    def version(self, which: str) -> Registered:
+        """Return the version that an alias or a number means.
+
+        Raises:
+            NotFoundError: there is none.
+        """
+        number = int(which) if which.isdecimal() and len(which) < 12 else self.model.aliases.get(which, 0)
+        if number in self.model.versions:
+            return self.model.versions[number]
+        there = ", ".join(map(str, sorted(self.model.versions)[-10:])) or "none"
+        aliases = ", ".join(f"{alias} ({number})" for alias, number in sorted(self.model.aliases.items())) or "none"
+        raise NotFoundError(
+            f"model {self.name} has no {which!r}; versions: {there}; aliases: {aliases}",
+            f"foundations model promote {self.name} N --as {which}" if models.ALIAS.match(which) else "",
+        )
+
+    def aliases_of(self, number: int) -> list[str]:
+        """Return the aliases that mean a version."""
+        return sorted(alias for alias, meant in self.model.aliases.items() if meant == number)
+
+
+@dataclass(frozen=True)
+class Meant:
+    """A version that somebody means."""
+
+    row: ModelRow
+    version: Registered
+    alias: str
+    """The alias by which it was meant; "" for its number."""
+
+    @property
+    def words(self) -> str:
+        """Return what it is called."""
+        return models.words_of(self.row.name, self.version.number)
+
+
+def cursor(conn: sqlite3.Connection, host: str) -> tuple[str, int]:
+    """Return the journal of a host and the sequence number up to which its models are known here."""
+    row = conn.execute("SELECT journal, seq FROM registry_cursors WHERE host = ?", [host]).fetchone()
+    return (str(row[0]), int(row[1])) if row else ("", 0)
+
+
+def put_events(
+    store: Store, host: str, base: tuple[str, int], journal: str, seq: int, told: Sequence[tuple[int, RegistryEvent]]
+) -> bool:
+    """Take in a page of what happened to the models of a host, with its cursor.
+
+    Args:
+        store: open for writing.
+        host: its name.
+        base: the cursor that the page was asked for with.
+        journal: id of the journal that it is of.
+        seq: the sequence number that is reached with it.
+        told: the events, each with its own.
+    Returns:
+        Whether it was taken; not where another process was faster.
+    """
+    with store.transaction() as conn:
+        if cursor(conn, host) != base:
+            return False
+        for number, event in told:
+            row = [host, journal, number, json.dumps(event.to_wire())]
+            conn.execute("INSERT OR REPLACE INTO registry VALUES (?, ?, ?, ?)", row)
+        conn.execute("INSERT OR REPLACE INTO registry_cursors VALUES (?, ?, ?)", [host, journal, seq])
+        return True
+
+
+def orphans(conn: sqlite3.Connection, host: str, journal: str) -> list[RegistryEvent]:
+    """Return what only earlier journals of a host knew of models whose home it was: it is given back to it."""
+    told: list[RegistryEvent] = []
+    for name, model in models.fold(_events(conn, host, journal, is_other=True)).items():
+        if not model.moved_to:
+            told += [event for event in _events(conn, host, journal, is_other=True) if event.model == name]
+    return told
+
+
+def drop_orphans(store: Store, host: str, journal: str) -> None:
+    """Forget what earlier journals of a host knew: it has taken it in, or does not want it."""
+    with store.transaction() as conn:
+        conn.execute("DELETE FROM registry WHERE host = ? AND journal != ?", [host, journal])
+
+
+def events_of(conn: sqlite3.Connection, name: str) -> list[RegistryEvent]:
+    """Return all that is known of a model, from whatever host, oldest first."""
+    told = [event for host in _hosts(conn) for event in _events(conn, host, "") if event.model == name]
+    return sorted(told, key=lambda event: event.at)
+
+
+def models_of(conn: sqlite3.Connection, host: str = "") -> list[ModelRow]:
+    """Return the models whose home is a host, or any, by name."""
+    found: list[ModelRow] = []
+    for name in [host] if host else _hosts(conn):
+        contact = conn.execute("SELECT last_contact, unreachable_since FROM hosts WHERE name = ?", [name]).fetchone()
+        heard, since = (contact[0], contact[1]) if contact else (None, None)
+        for model in models.fold(_events(conn, name, cursor(conn, name)[0])).values():
+            if not model.moved_to and model.versions:
+                found.append(ModelRow(name, model, heard, since))
+    return sorted(found, key=lambda row: (row.name, row.host))
+
+
+def model(conn: sqlite3.Connection, name: str) -> ModelRow:
+    """Return a model by its name.
+
+    Raises:
+        NotFoundError: there is none. UsageError: two hosts say that they are its home.
+    """
+    rows = [row for row in models_of(conn) if row.name == name]
+    if not rows:
+        raise NotFoundError(f"there is no model {name!r}", "foundations model list shows what there is")
+    if len(rows) > 1:
+        homes = ", ".join(row.host for row in rows)
+        raise UsageError(
+            f"model {name} has two homes: {homes}", f"foundations model home {name} {rows[0].host} makes one of them"
+        )
+    return rows[0]
+
+
+def meant(conn: sqlite3.Connection, reference: str) -> Meant:
+    """Return the version that NAME, NAME@ALIAS or NAME@7 means; without more it is the champion.
+
+    Raises:
+        NotFoundError: there is none. UsageError: it was retired, or two hosts say that they are the model's home.
+    """
+    name, which = models.parse(reference)
+    row = model(conn, name)
+    found = row.version(which)
+    if found.is_retired:
+        raise UsageError(
+            f"version {found.number} of {name} was retired by {found.retired_by or 'somebody'}",
+            f"foundations model retire {name} {found.number} --undo",
+        )
+    return Meant(row, found, "" if which.isdecimal() else which)
+
+
+def versions_of_job(conn: sqlite3.Connection, job: str) -> list[Meant]:
+    """Return the versions that a job has made."""
+    return [
+        Meant(row, version, "")
+        for row in models_of(conn)
+        for version in row.model.versions.values()
+        if version.version.job == job
+    ]
+
+
+def are_any(conn: sqlite3.Connection) -> bool:
+    """Return whether any host has a model."""
+    return conn.execute("SELECT 1 FROM registry LIMIT 1").fetchone() is not None
+
+
+def _hosts(conn: sqlite3.Connection) -> list[str]:
+    return [str(row[0]) for row in conn.execute("SELECT DISTINCT host FROM registry ORDER BY host")]
+
+
+def _events(conn: sqlite3.Connection, host: str, journal: str, is_other: bool = False) -> list[RegistryEvent]:
+    """Return the events of a journal of a host, or of all others; of all, where none is named."""
+    if not journal:
+        which, args = "1", [host]
+    else:
+        which, args = ("journal != ?" if is_other else "journal = ?"), [host, journal]
+    query = f"SELECT event FROM registry WHERE host = ? AND {which} ORDER BY journal, seq"
+    told = []
+    for row in conn.execute(query, args):
+        try:
+            told.append(RegistryEvent.from_wire(json.loads(row[0]), "an event"))
+        except (ValueError, BadRequest):
+            continue
+    return told
