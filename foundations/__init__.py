@@ -19,6 +19,7 @@ __all__ = [
     "history",
     "job_id",
     "jobs",
+    "load_model",
     "load_parameters",
     "log_metric",
     "log_metrics",
@@ -46,6 +47,7 @@ _LATER = {
     "get_metrics_for_all_jobs": "queries",
     "history": "queries",
     "jobs": "queries",
+    "load_model": "queries",
 }
 """What is imported when it is first used: the import of a script that only logs costs next to nothing."""
 

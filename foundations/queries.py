@@ -26,6 +26,20 @@ def jobs(where: str = "", sort: str = "created", limit: int = 0) -> "List[Dict[s
     return rows
 
 
+def load_model(name: str, trust: bool = False) -> "Any":
+    """Return a registered model that answers in this process: ``load_model("churn@champion").predict(x=...)``.
+
+    Its files and its code are brought here; the libraries that it needs have to be installed.
+
+    Args:
+        name: NAME for the champion, NAME@ALIAS or NAME@7.
+        trust: whether a joblib or pickle file of somebody else may be read, which runs it.
+    Raises:
+        ImportError: the client is not installed. foundations_tui.errors.NotFoundError: there is no such version.
+    """
+    return client().load_model(name, trust)
+
+
 def history(job: str, key: str) -> "List[Dict[str, Any]]":
     """Return all values of a metric: "step", "value", "time" (seconds since the epoch).
 

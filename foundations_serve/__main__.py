@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shutil
 import sys
 from typing import Any, List, Optional
 
@@ -32,7 +33,8 @@ def main(arguments: Optional[List[str]] = None) -> int:
     call.add_argument("function", choices=("evaluate", "recalibrate"))
     predict = commands.add_parser("predict", help="answer for each row of a file")
     predict.add_argument("--in", dest="source", required=True)
-    predict.add_argument("--out", required=True)
+    predict.add_argument("--out", default="predictions", help="a folder")
+    predict.add_argument("--keep", default=os.environ.get("FOUNDATIONS_CHECKPOINT_DIR", ""), help="where it goes on")
     predict.add_argument("--shard", default="1/1", help="which part of the rows: 2/8")
     predict.add_argument("--chunk", type=int, default=1024, help="rows that are computed together")
     options = parser.parse_args(arguments)
@@ -108,7 +110,13 @@ def _call(manifest: Manifest, options: argparse.Namespace) -> int:
 def _predict(manifest: Manifest, options: argparse.Namespace) -> int:
     from foundations_serve.batch import predict_file
 
-    return predict_file(manifest, options.source, options.out, options.shard, options.chunk)
+    predict_file(manifest, options.source, options.keep or options.out, options.shard, options.chunk)
+    if options.keep:
+        os.makedirs(options.out, exist_ok=True)
+        for name in os.listdir(options.keep):
+            if name.endswith(".jsonl"):
+                shutil.copy(os.path.join(options.keep, name), options.out)
+    return 0
 
 
 _COMMANDS = {"run": _run, "check": _check, "call": _call, "predict": _predict}

@@ -19,7 +19,7 @@ from foundations_serve.manifest import Manifest
 _FORMATS = (".csv", ".jsonl", ".ndjson", ".parquet")
 
 
-def predict_file(manifest: Manifest, source: str, out: str, shard: str, chunk: int) -> int:
+def predict_file(manifest: Manifest, source: str, out: str, shard: str, chunk: int) -> None:
     """Write a model's answers for one shard of a file.
 
     Args:
@@ -39,7 +39,7 @@ def predict_file(manifest: Manifest, source: str, out: str, shard: str, chunk: i
     if first + done >= last:
         print(f"shard {shard}: all {last - first:,} rows are there")
         _touch(path)
-        return 0
+        return
     predict = loaders.load(manifest)
     with open(path, "ab") as file:
         for rows in _chunks(_rows(source, first + done, last), chunk):
@@ -50,7 +50,6 @@ def predict_file(manifest: Manifest, source: str, out: str, shard: str, chunk: i
             done += len(rows)
             _note(path, done, file.tell())
             print(f"shard {shard}: {done:,}/{last - first:,} rows", flush=True)
-    return 0
 
 
 def _shard(text: str) -> Tuple[int, int]:

@@ -109,6 +109,13 @@ def artifact(name: str, key: str) -> tuple[str, str]:
     return row.job, str(outputs.artifact(session(), row, key))
 
 
+def load_model(reference: str, trust: bool) -> Any:
+    """Return a version of a model that answers in this process; see ``services.models.loading``."""
+    from foundations_tui.services.models import loading
+
+    return loading.load(session(), reference, trust)
+
+
 def project_rows(project: str) -> list[JsonTable]:
     """Return a project's jobs, oldest first, with the names that the predecessor gave them."""
     rows = queries.jobs(_reader(), queries.JobFilter(project=project), "created:asc")

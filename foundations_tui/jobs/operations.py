@@ -18,7 +18,7 @@ from foundations_tui.jobs.ownership import Actor
 from foundations_tui.jobs.pruning import Unfetched
 from foundations_tui.jobs.states import possible
 from foundations_tui.session import Session
-from foundations_tui.store import queries, writes
+from foundations_tui.store import models, queries, writes
 from foundations_tui.store.rows import JobRow
 from foundations_tui.submit import pipeline
 from foundations_tui.sync import pull, trash
@@ -216,9 +216,16 @@ def delete(session: Session, actor: Actor, rows: Sequence[JobRow], report: Repor
         report: takes each outcome as soon as it is known.
     """
 
+    registered = models.registered_jobs(session.store.conn)
+
     def check(row: JobRow) -> str:
         actor.check(row)
         trash.check_can_go(row)
+        if row.job in registered:
+            raise FoundationsError(
+                f"job {row.job} is what model {registered[row.job]} consists of",
+                "foundations model retire NAME N lets it go",
+            )
         return ""
 
     outcomes = for_each("delete", rows, check, report)

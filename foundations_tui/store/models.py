@@ -174,6 +174,16 @@ def versions_of_job(conn: sqlite3.Connection, job: str) -> list[Meant]:
     ]
 
 
+def registered_jobs(conn: sqlite3.Connection) -> dict[str, str]:
+    """Return which jobs versions consist of that count, and what those are called, in words."""
+    found: dict[str, list[str]] = {}
+    for row in models_of(conn):
+        for version in row.model.versions.values():
+            if not version.is_retired:
+                found.setdefault(version.version.job, []).append(models.words_of(row.name, version.number))
+    return {job: ", ".join(words) for job, words in found.items()}
+
+
 def are_any(conn: sqlite3.Connection) -> bool:
     """Return whether any host has a model."""
     return conn.execute("SELECT 1 FROM registry LIMIT 1").fetchone() is not None

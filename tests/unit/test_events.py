@@ -17,6 +17,7 @@ from remote_agent.protocol.ends import AttemptEnd, Cause, Usage
 from remote_agent.protocol.errors import BadRequest
 from remote_agent.protocol.jobs import JobSpec, JobView
 from remote_agent.protocol.lease import Lease
+from remote_agent.protocol.models import RegistryEvent, Version
 from remote_agent.protocol.services import Probes, Revision
 from remote_agent.protocol.states import EndReason, JobState
 from remote_agent.storage.paths import Paths
@@ -62,6 +63,17 @@ OF_A_FIELD = {
     "replicas": st.integers(0, 9),
     "probes": st.builds(Probes, st.sampled_from(["", "/health"]), startup=st.floats(1, 100)),
     "at": st.floats(0, 1e9),
+    "event": st.builds(
+        RegistryEvent,
+        st.sampled_from(["registered", "alias", "retired", "restored", "moved"]),
+        st.sampled_from(["churn", "llm"]),
+        st.integers(0, 9),
+        st.none() | st.builds(Version, JOBS, st.integers(0, 9), WRITABLE, params=st.just({"lr": 0.1})),
+        by=WRITABLE,
+        at=st.floats(0, 1e9),
+    ),
+    **dict.fromkeys(("key", "data"), st.text("0123456789abcdef", min_size=64, max_size=64)),
+    "words": WRITABLE,
     "before": st.integers(0, 9),
     **dict.fromkeys(("groups", "jobs", "unmet", "acknowledged"), st.lists(JOBS, max_size=3).map(tuple)),
 }

@@ -1,0 +1,238 @@
+"""Predictions for the rows of a file: as jobs, one a shard, with the version's code, environment and files."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from foundations_tui.config import locations
+from foundations_tui.errors import FoundationsError, NotFoundError, UsageError
+from foundations_tui.jobs import watch
+from foundations_tui.services.models import files, operations, registering, serving
+from foundations_tui.session import Session
+from foundations_tui.store import queries
+from foundations_tui.store.models import Meant
+from foundations_tui.store.rows import JobRow
+from foundations_tui.submit import data_sets, pipeline
+from foundations_tui.submit.progress import SILENT, Progress, bar
+from foundations_tui.submit.request import JobRequest
+from foundations_tui.text import humanize
+from remote_agent.protocol import models
+from remote_agent.protocol.data_sets import manifest_hash, manifest_text
+
+_READS = (".csv", ".jsonl", ".ndjson", ".parquet")
+_WRITES = (".csv", ".jsonl", ".parquet")
+_RETRIES = 3
+_FOLDER = "predictions"
+MOST_SHARDS = 1000
+
+
+@dataclass(frozen=True)
+class Predicting:
+    """Jobs that answer for the rows of a file."""
+
+    meant: Meant
+    jobs: tuple[str, ...]
+    """One a shard, in order."""
+    host: str
+    is_resumed: bool
+    """Whether they were submitted by an earlier call."""
+
+
+def begin(
+    session: Session,
+    reference: str,
+    source: Path,
+    shards: int,
+    host: str = "",
+    gpus: int | None = None,
+    trust: bool = False,
+    progress: Progress = SILENT,
+) -> Predicting:
+    """Submit a job a shard, unless an earlier call has done so for the same version and the same file.
+
+    Args:
+        session: the client's.
+        reference: NAME@ALIAS or NAME@7.
+        source: CSV with a first line of names, JSON lines, or Parquet.
+        shards: how many parts; each takes a CPU.
+        host: where; "" for the host of the version's job.
+        gpus: of each; None for one where the version's job had any.
+        trust: whether a program of somebody else may be run.
+        progress: gets the progress.
+    Raises:
+        UsageError: the file is none of these. NotFoundError: there is no such version. HostError: the host is out of
+            reach.
+    """
+    if source.suffix.lower() not in _READS:
+        raise UsageError(f"{source}: rows are read from {', '.join(_READS)}")
+    if not source.is_file():
+        raise NotFoundError(f"there is no file {source}")
+    meant = operations.meant(session, reference)
+    serving.refuse_strangers(session, meant, trust)
+    version = meant.version.version
+    if version.flavour == models.COMMAND:
+        raise UsageError(f"{meant.words} is a command: serve it, and ask it")
+    host = session.hosts.host(host or queries.job(session.store.conn, version.job).host).name
+
+    def read(what: str, done: int, total: int) -> None:
+        progress.stage(bar(what, done, total, f"{humanize.size(done)} of {humanize.size(total)}"))
+
+    digest = manifest_hash(manifest_text(data_sets.manifest_of(source, read)))
+    group = f"predict-{hashlib.sha256(f'{version.identity}{digest}{shards}{host}'.encode()).hexdigest()[:12]}"
+    earlier = [row for row in queries.jobs_of_group(session.store.conn, group) if row.state not in _ENDED_BADLY]
+    if len(earlier) == shards:
+        return Predicting(meant, tuple(row.job for row in sorted(earlier, key=_shard_of)), host, True)
+    data_sets.put(session, host, f"rows_{digest[:16]}", source, read)
+    place = next(one.path for one in data_sets.listed(session, host) if one.hash == digest)
+    told = registering.manifest(meant.row.name, meant.version.number, version)
+    own: dict[str, Any] = {
+        "gpus": min(1, int(queries.spec(session.store.conn, version.job).get("gpus") or 0)) if gpus is None else gpus,
+        "group": group,
+        "outputs": (f"{_FOLDER}/*",),
+        "retries": _RETRIES,
+        "tags": {"predict": meant.words},
+    }
+    data = files.on_host(session, version, host, progress)
+    entry = {"rows": {"path": place, "at": "", "hash": digest}}
+    requests = [
+        _request(
+            meant, registering.job_request(version, _command(place, n, shards), told, host, {**data, **entry}, **own), n
+        )
+        for n in range(1, shards + 1)
+    ]
+    submitted = pipeline.submit_all(session, requests, progress)
+    return Predicting(meant, tuple(one.view.spec.job for one in submitted), host, False)
+
+
+_ENDED_BADLY = ("failed", "stopped", "lost")
+
+
+def _command(place: str, shard: int, shards: int) -> tuple[str, ...]:
+    return ("python", "-m", "foundations_serve", "predict", "--in", place, "--shard", f"{shard}/{shards}")
+
+
+def _request(meant: Meant, request: JobRequest, shard: int) -> JobRequest:
+    return replace(request, name=f"{meant.row.name}-{meant.version.number}-part-{shard}", params={"shard": shard})
+
+
+def _shard_of(row: JobRow) -> int:
+    return int(row.params.get("shard") or 0)
+
+
+def finish(
+    session: Session, predicting: Predicting, out: Path, changed: Callable[[JobRow], None] = lambda row: None
+) -> int:
+    """Wait for the shards, bring their answers here, and write them as one file, in the order of the rows.
+
+    Args:
+        session: the client's.
+        predicting: what was begun.
+        out: JSON lines, CSV or Parquet, by its ending; it is there whole or not at all.
+        changed: called with each job whose state changed.
+    Returns:
+        How many rows there are.
+    Raises:
+        FoundationsError: a shard has failed, or its answers cannot be brought here.
+    """
+    check_target(out)
+    ended = watch.wait_for(session, list(predicting.jobs), changed)
+    failed = [row for row in ended if row.state != "completed"]
+    if failed:
+        raise FoundationsError(
+            f"{len(failed)} of {len(ended)} parts did not complete: {failed[0].reason or failed[0].state}",
+            f"foundations logs {failed[0].job[:6]} shows more; the same command tries again",
+        )
+    for error in watch.bring_results(session, ended):
+        raise error
+    return _write(out, _answers([_part(job) for job in predicting.jobs]))
+
+
+def check_target(out: Path) -> None:
+    """Refuse a file that cannot be written as it is called.
+
+    Raises:
+        UsageError: it cannot.
+    """
+    if out.suffix.lower() not in _WRITES:
+        raise UsageError(f"--out {out}: answers are written as {', '.join(_WRITES)}")
+    if not out.resolve().parent.is_dir():
+        raise UsageError(f"--out {out}: there is no folder {out.resolve().parent}")
+
+
+def _part(job: str) -> Path:
+    folder = locations.outputs_folder(job) / _FOLDER
+    found = sorted(folder.glob("part-*.jsonl")) if folder.is_dir() else []
+    if len(found) != 1:
+        raise FoundationsError(f"the answers of job {job[:6]} are not here", f"foundations get {job[:6]} fetches them")
+    return found[0]
+
+
+def _answers(parts: Sequence[Path]) -> Iterator[Any]:
+    for part in parts:
+        with part.open(encoding="utf-8") as file:
+            yield from map(json.loads, file)
+
+
+def _write(out: Path, answers: Iterator[Any]) -> int:
+    temporary = out.with_name(f".{out.name}.{os.getpid()}.tmp")
+    try:
+        count = _WRITERS[out.suffix.lower()](temporary, answers)
+        temporary.replace(out)
+        return count
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _write_lines(path: Path, answers: Iterator[Any]) -> int:
+    count = 0
+    with path.open("w", encoding="utf-8") as file:
+        for count, answer in enumerate(answers, 1):  # noqa: B007 - it is returned
+            file.write(json.dumps(answer) + "\n")
+    return count
+
+
+def _write_csv(path: Path, answers: Iterator[Any]) -> int:
+    count = 0
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file)
+        names: list[str] | None = None
+        for count, answer in enumerate(answers, 1):  # noqa: B007 - it is returned
+            row = _row(answer)
+            if names is None:
+                names = list(row)
+                writer.writerow(names)
+            writer.writerow([_cell(row.get(name)) for name in names])
+    return count
+
+
+def _row(answer: Any) -> dict[str, Any]:
+    return answer if isinstance(answer, dict) else {"output-0": answer}
+
+
+def _cell(value: Any) -> Any:
+    return json.dumps(value) if isinstance(value, list | dict) else value
+
+
+def _write_parquet(path: Path, answers: Iterator[Any]) -> int:
+    try:
+        import pyarrow
+        from pyarrow import parquet
+    except ImportError:
+        raise UsageError("Parquet needs pyarrow", "pip install 'foundations-tui[export]'") from None
+    rows = [_row(answer) for answer in answers]
+    parquet.write_table(pyarrow.Table.from_pylist(rows), path)
+    return len(rows)
+
+
+_WRITERS: dict[str, Callable[[Path, Iterator[Any]], int]] = {
+    ".jsonl": _write_lines,
+    ".csv": _write_csv,
+    ".parquet": _write_parquet,
+}
