@@ -217,10 +217,11 @@ def _only_file(path: str, ending: str = "") -> str:
     if os.path.isfile(path):
         return path
     if not os.path.isdir(path):
-        raise CannotLoad(f"there is no file at {path!r}")
+        raise CannotLoad("the model has no file: [model] path names it")
     found = [name for name in sorted(os.listdir(path)) if name.endswith(ending)]
     if len(found) != 1:
-        raise CannotLoad(f"{path} has {len(found)} files, and one is needed: name it in [model] path")
+        what = f" that end with {ending}" if ending else ""
+        raise CannotLoad(f"the model has {len(found)} files{what}, and one is needed: [model] path names it")
     return os.path.join(path, found[0])
 
 

@@ -62,7 +62,9 @@ class Models:
         if model is not None:
             self._refuse_elsewhere(model)
             known = model.by_identity(version.identity)
-            if known is not None and not known.is_retired:
+            if known is not None and known.is_retired:
+                return self.retire(name, known.number, by, undo=True)
+            if known is not None:
                 told = RegistryEvent(models.REGISTERED, name, known.number, known.version, by=known.by, at=known.at)
                 return RegistryChange(told, changed=False)
             if len(model.versions) >= models.MOST_VERSIONS:
@@ -81,14 +83,13 @@ class Models:
         model = self._model(request.model)
         number = request.number
         now = model.aliases.get(request.alias, 0)
-        if number:
-            self._refuse_retired(model, number)
+        of = self._usable(model, number).version.identity if number else ""
         last = max(
             (move for move in model.history if move.alias == request.alias), key=lambda move: move.at, default=None
         )
         if now == number and request.expected in (now, last.before if last else 0):
             at = last.at if last else 0.0
-            told = RegistryEvent(models.ALIASED, model.name, number, None, request.alias, by=request.by, at=at)
+            told = RegistryEvent(models.ALIASED, model.name, number, of=of, alias=request.alias, by=request.by, at=at)
             return RegistryChange(told, changed=False)
         if now != request.expected:
             who = f", by {last.by}" if last and last.by else ""
@@ -96,7 +97,7 @@ class Models:
             raise Conflict(f"{request.alias} of {model.name} means {means} now{who}: somebody else has changed it")
         at = max(self._ledger.clock(), last.at + _TICK if last else 0.0)
         return self._record(
-            RegistryEvent(models.ALIASED, model.name, number, None, request.alias, by=request.by, at=at)
+            RegistryEvent(models.ALIASED, model.name, number, of=of, alias=request.alias, by=request.by, at=at)
         )
 
     def retire(self, name: str, number: int, by: str, undo: bool) -> RegistryChange:
@@ -114,7 +115,8 @@ class Models:
                 f" promote another one first (foundations model promote {name} N --as {meant[0]})"
             )
         kind = models.RESTORED if undo else models.RETIRED
-        event = RegistryEvent(kind, name, number, by=by, at=max(self._ledger.clock(), version.retired_at))
+        at = max(self._ledger.clock(), version.retired_at)
+        event = RegistryEvent(kind, name, number, of=version.version.identity, by=by, at=at)
         if version.is_retired != undo:
             return RegistryChange(event, changed=False)
         return self._record(event)
@@ -158,16 +160,15 @@ class Models:
                 return False
             if model is not None and event.number in model.versions:
                 event = replace(event, number=1 + max(model.versions))
-        elif model is None or event.kind == models.MOVED or not self._makes_sense(model, event):
+        elif model is None or event.kind == models.MOVED:
             return False
+        elif event.number:
+            meant = model.by_identity(event.of)
+            if meant is None or (event.kind == models.RETIRED and meant.number in model.aliases.values()):
+                return False
+            event = replace(event, number=meant.number)
         self._record(event)
         return True
-
-    def _makes_sense(self, model: Model, event: RegistryEvent) -> bool:
-        """Return whether an event of another home can happen to a model as it is here."""
-        if event.number and event.number not in model.versions:
-            return False
-        return event.kind != models.RETIRED or event.number not in model.aliases.values()
 
     def _record(self, event: RegistryEvent) -> RegistryChange:
         self._ledger.record(events.RegistryChanged(event))
@@ -187,13 +188,14 @@ class Models:
             raise NotFound(f"model {model.name} has no version {number}; there are: {there}")
         return version
 
-    def _refuse_retired(self, model: Model, number: int) -> None:
+    def _usable(self, model: Model, number: int) -> models.Registered:
         version = self._version(model, number)
         if version.is_retired:
             raise Conflict(
                 f"version {number} of {model.name} was retired by {version.retired_by or 'somebody'}"
                 f" (foundations model retire {model.name} {number} --undo)"
             )
+        return version
 
     def _refuse_elsewhere(self, model: Model) -> None:
         if model.moved_to:

@@ -127,7 +127,7 @@ def _settings(paths: Paths) -> HostSettings:
         return HostSettings()
 
 
-_UNPACKED = ("foundations/", "foundations_serve/")
+UNPACKED = ("foundations/", "foundations_serve/")
 """What jobs import."""
 
 
@@ -140,7 +140,7 @@ def unpack_sdk(paths: Paths, agent: str) -> None:
 
     temporary = f"{target}.{os.getpid()}.tmp"
     with zipfile.ZipFile(paths.agent(agent)) as bundle:
-        bundle.extractall(temporary, [name for name in bundle.namelist() if name.startswith(_UNPACKED)])
+        bundle.extractall(temporary, [name for name in bundle.namelist() if name.startswith(UNPACKED)])
     try:
         os.rename(temporary, target)
     except OSError:

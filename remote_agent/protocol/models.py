@@ -125,6 +125,8 @@ class RegistryEvent(CompactMessage):
     """Of the version; of an alias 0 for none any more."""
     version: Optional[Version] = field(optional(nested(Version)), None)
     """What was registered."""
+    of: str = field(_DIGEST, "")
+    """Identity of the version that it is about: another home may have given it another number."""
     alias: str = field(text(63), "")
     to: str = field(_NAME, "")
     """The host that is the model's home now, in the words of who moved it; "" for this one again."""
@@ -134,8 +136,9 @@ class RegistryEvent(CompactMessage):
 
     @property
     def identity(self) -> str:
-        """Return a hash of all of it."""
-        canonical = json.dumps(self.to_wire(), sort_keys=True, separators=(",", ":"))
+        """Return a hash of all of it but the number, which each home gives."""
+        told = {**self.to_wire(), "number": 0}
+        canonical = json.dumps(told, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(canonical.encode("utf-8", "surrogatepass")).hexdigest()
 
 

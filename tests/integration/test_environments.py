@@ -666,3 +666,28 @@ def test_pip_builds_where_no_uv_can_be_had_that_is_new_enough(client: Client, in
     said = client.run("submit", "--", "python", "train.py", code=4).stderr
     assert "pylock.toml needs uv 0.8.5 or newer there, and none can be sent" in said and "install it there" in said
     assert len(client.json("jobs")) == 1
+
+
+def test_a_model_is_served_from_the_lock_of_its_job_with_the_servers_packages(client: Client, index: Index) -> None:
+    for name, version in (("starlette", "0.30"), ("uvicorn", "0.23")):
+        index.add(name, version)
+    write(client, "requirements.txt", "alpha\n")
+    write(client, "serving.py", "import alpha, starlette, uvicorn\n\ndef predict(x):\n    return alpha.VERSION\n")
+    table = '[model]\npredict = "serving:predict"\nexample = { x = 1 }\n'
+    write(client, "foundations.toml", table)
+    job = client.submit("--", "python", "train.py")
+    finish(client, job)
+    index.add("alpha", "2.0")
+    checked = client.json_of("model", "check", job, "--json")
+    assert json.loads(checked["result"]) == "1.0", "what the job had stays as it was"
+    packages = {row["name"]: row["version"] for row in client.job(checked["job"])["packages"]}
+    assert packages == {"alpha": "1.0", "beta": "1.1", "starlette": "0.30", "uvicorn": "0.23"}
+    assert len(environments(client)) == 2, "it has a hash of its own"
+    write(client, "requirements.txt", "alpha==1.0\nclash\n")
+    index.add("clash", "1.0")
+    index.add("starlette", "0.40", needs=["clash>=2"])
+    index.drop("starlette", "0.30")
+    other = client.submit("--", "python", "train.py")
+    finish(client, other)
+    done = client.run("model", "check", other, code=2)
+    assert "starlette>=0.27, uvicorn>=0.22 do not go with the lock of the job" in done.stderr

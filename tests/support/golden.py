@@ -16,6 +16,7 @@ from pathlib import Path
 from foundations_tui.hosts import bundle
 from remote_agent import CODE_FOLDER
 from remote_agent.__main__ import _unpack
+from remote_agent.daemon.startup import UNPACKED
 from remote_agent.system import processes
 
 
@@ -29,7 +30,7 @@ def _agents() -> Path:
     (folder / "agent.pyz").write_bytes(bundle.build())
     _unpack(str(folder / "agent.pyz"), str(folder / (CODE_FOLDER + processes.boot_id())))
     with zipfile.ZipFile(folder / "agent.pyz") as zipapp:
-        zipapp.extractall(folder / "sdk", [n for n in zipapp.namelist() if n.startswith("foundations/")])
+        zipapp.extractall(folder / "sdk", [n for n in zipapp.namelist() if n.startswith(UNPACKED)])
     compileall.compile_dir(folder / "sdk", quiet=1)
     return top / "agents"
 

@@ -121,6 +121,12 @@ class Index:
                 wheel.writestr(path, text)
         self._files.setdefault(name, {})[f"{module}-{version}-py3-none-any.whl"] = data.getvalue()
 
+    def drop(self, name: str, version: str) -> None:
+        """Take a release away."""
+        files = self._files[name]
+        for file in [file for file in files if f"-{version}-" in file]:
+            del files[file]
+
     def add_source(self, name: str, version: str) -> None:
         """Add a source distribution, for which there is no wheel; it needs nothing to be built but Python."""
         module = name.replace("-", "_")

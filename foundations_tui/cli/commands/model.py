@@ -96,6 +96,7 @@ def register(
     from foundations_tui.services.models import operations, registering
 
     row = _job(session, job, given["project"])
+    name = registering.name_of(row, name)
     checked = _checked(session, row, given)
     line = ProgressLine()
     try:

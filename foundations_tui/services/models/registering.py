@@ -252,7 +252,7 @@ def check(session: Session, row: JobRow, version: Version, gpus: int, progress: 
     watch.wait_for(session, [job], lambda _: None)
     ended = watch.fresh(session, queries.job(session.store.conn, job))
     result = _result(session, ended)
-    error = str(result.get("error") or "") or ("" if ended.state == "completed" else ended.reason or ended.state)
+    error = str(result.get("error") or "") or _why_it_failed(ended)
     if error:
         raise FoundationsError(f"the model cannot be served: {error}", f"foundations logs {job[:6]} shows more")
     signature = result.get("signature")
@@ -263,6 +263,14 @@ def check(session: Session, row: JobRow, version: Version, gpus: int, progress: 
     except BadRequest as problem:
         raise FoundationsError(f"the signature makes no sense: {problem}") from None
     return Checked(with_signature, job, str(result.get("result", "")), notes)
+
+
+def _why_it_failed(row: JobRow) -> str:
+    """Return why a check did not get so far as to say it itself, in words; "" where it has completed."""
+    if row.state == "completed":
+        return ""
+    words = row.reason or row.state
+    return f"{words}: {row.cause.words}" if row.cause is not None and row.cause.words else words
 
 
 def _result(session: Session, row: JobRow) -> JsonTable:
@@ -294,16 +302,13 @@ def register(
         session: the client's.
         row: its job.
         checked: the version.
-        name: of the model; "" for the project's.
+        name: of the model, as ``name_of`` returns it.
         home: the host that is the model's home if it has none yet; "" for the job's.
         note: what is to be known of it.
         progress: gets the progress.
     Raises:
-        UsageError: the name is none. HostError: its home, or the host of the job, is out of reach.
+        HostError: its home, or the host of the job, is out of reach.
     """
-    name = name or name_of(row)
-    if not NAME.match(name):
-        raise UsageError(f"a model is called by {NAME_RULE}; got {name!r}", "--name gives it one")
     version = replace(checked.version, note=note)
     by, at = owner_name(session.hosts), _home(session, name, home or row.host)
     progress.stage(f"registering {name} on {at}")
@@ -316,9 +321,15 @@ def register(
     return NewVersion(Meant(found, found.version(str(answer.event.number)), ""), answer.changed, checked)
 
 
-def name_of(row: JobRow) -> str:
-    """Return what the model of a job is called if nobody says: as its project, as far as that can be a name."""
-    return re.sub(r"[^a-z0-9]+", "-", row.project.lower()).strip("-")[:63].strip("-") or "model"
+def name_of(row: JobRow, name: str) -> str:
+    """Return what the model of a job is called: as somebody says, else as its project, as far as that can be a name.
+
+    Raises:
+        UsageError: it cannot be called so.
+    """
+    if name and not NAME.match(name):
+        raise UsageError(f"a model is called by {NAME_RULE}; got {name!r}")
+    return name or re.sub(r"[^a-z0-9]+", "-", row.project.lower()).strip("-")[:63].strip("-") or "model"
 
 
 def _home(session: Session, name: str, otherwise: str) -> str:
