@@ -151,7 +151,7 @@ class Server:
         told = parsed(await body_of(request, self._manifest.max_body))
         if not isinstance(told, dict):
             raise BadInput("the body must be an object: inputs by name")
-        return await self._answered(request, told, lambda result: result)
+        return await self._answered(request, signature.inputs_of(told), lambda result: result)
 
     async def _invocations(self, request: Request) -> Response:
         body = await body_of(request, self._manifest.max_body)

@@ -8,7 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from foundations_tui.errors import NotFoundError, UsageError
+from foundations_tui.store import services
 from foundations_tui.store.db import Store
+from foundations_tui.store.services import ServiceRow
 from remote_agent.protocol import models
 from remote_agent.protocol.errors import BadRequest
 from remote_agent.protocol.models import Model, Registered, RegistryEvent
@@ -64,6 +66,34 @@ class Meant:
     def words(self) -> str:
         """Return what it is called."""
         return models.words_of(self.row.name, self.version.number)
+
+
+@dataclass(frozen=True)
+class VersionRow:
+    """A version, with the services that run it."""
+
+    row: ModelRow
+    version: Registered
+    served_by: tuple[ServiceRow, ...]
+
+    @property
+    def key(self) -> str:
+        """Return what it is known by."""
+        return f"{self.row.name}@{self.version.number}@{self.row.host}"
+
+
+def versions(conn: sqlite3.Connection) -> list[VersionRow]:
+    """Return all versions: by model, the newest first."""
+    running = services.services(conn)
+    return [
+        VersionRow(
+            row,
+            version,
+            tuple(one for one in running if (one.view.model, one.view.version) == (row.name, version.number)),
+        )
+        for row in models_of(conn)
+        for _, version in sorted(row.model.versions.items(), reverse=True)
+    ]
 
 
 def cursor(conn: sqlite3.Connection, host: str) -> tuple[str, int]:

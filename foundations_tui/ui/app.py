@@ -30,6 +30,7 @@ from foundations_tui.ui.actions.command_line import CommandLine
 from foundations_tui.ui.actions.hosts import HostActions
 from foundations_tui.ui.actions.inspect import JobInspector
 from foundations_tui.ui.actions.jobs import JobActions
+from foundations_tui.ui.actions.models import ModelActions
 from foundations_tui.ui.actions.prompts import Prompts
 from foundations_tui.ui.actions.services import ServiceActions
 from foundations_tui.ui.actions.submit import SubmitActions
@@ -110,12 +111,13 @@ class FoundationsApp(SerializedKeys):
         """What of the store could not be read, and when the user was told."""
         self.done: list[str] = []
         """What was done, the newest last."""
-        submit = SubmitActions(self, session)
+        submit, services = SubmitActions(self, session), ServiceActions(self, session)
         self._actions = Actions(
             prompts=Prompts(self),
             jobs=JobActions(self, session),
             hosts=HostActions(self, session),
-            services=ServiceActions(self, session),
+            services=services,
+            models=ModelActions(self, session, services),
             submit=submit,
             inspector=JobInspector(self, session),
             command_line=CommandLine(self, verbs or {}, self._own_commands(), submit),

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from foundations_tui.ui.actions.hosts import HostActions
     from foundations_tui.ui.actions.inspect import JobInspector
     from foundations_tui.ui.actions.jobs import JobActions
+    from foundations_tui.ui.actions.models import ModelActions
     from foundations_tui.ui.actions.prompts import Prompts
     from foundations_tui.ui.actions.services import ServiceActions
     from foundations_tui.ui.actions.submit import SubmitActions
@@ -26,6 +27,7 @@ class Actions:
     jobs: JobActions
     hosts: HostActions
     services: ServiceActions
+    models: ModelActions
     submit: SubmitActions
     inspector: JobInspector
     command_line: CommandLine
@@ -58,6 +60,7 @@ COMMANDS: dict[str, AppCommand] = {
     "job_actions": AppCommand(lambda to, jobs=None: to.jobs.offer_actions(jobs), "Actions on the chosen jobs"),
     "host_actions": AppCommand(lambda to: to.hosts.offer()),
     "service_actions": AppCommand(lambda to: to.services.offer()),
+    "model_actions": AppCommand(lambda to: to.models.offer()),
     "put_in_queue": AppCommand(lambda to, row, where, other: to.jobs.put_in_queue(row, where, other)),
     "copy": AppCommand(lambda to: to.jobs.offer_copies(), "Copy"),
     "undo": AppCommand(lambda to: to.jobs.undo(), "Undo"),

@@ -16,10 +16,10 @@ _TITLE, _TITLE_FROM = " foundations ", 100
 _NAMES_FROM = 70
 """Columns from which all pages are named; below that the others have only their numbers."""
 _WORDS_FROM = 130
-SOMETIMES = ("services",)
+SOMETIMES = ("models", "services")
 """Pages that are named only where there is something to see."""
-_SERVICES_ROOM = 15
-"""Cells that the name of that page takes."""
+_ROOM_OF_ONE = 13
+"""Cells that the name of such a page takes, about."""
 
 
 def line(page: str, room: int, offered: Collection[str], counts: dict[str, int], hosts: Sequence[HostRow]) -> Content:
@@ -69,7 +69,7 @@ def _labels(page: str, room: int, offered: Collection[str]) -> list[tuple[str, s
     shown = [name for name in PAGES[1:] if name not in SOMETIMES or name in offered or name == page]
     shown += [name for name in PAGES[:1] if name in offered]
     labels = []
-    names_from = _NAMES_FROM + (_SERVICES_ROOM if "services" in shown else 0)
+    names_from = _NAMES_FROM + _ROOM_OF_ONE * sum(name in SOMETIMES for name in shown)
     for name in shown:
         label = f"{KEYS[name]} {name}" if room >= names_from or name == page else KEYS[name]
         labels.append((name, f" {label} " if room >= _TITLE_FROM else label))

@@ -11,6 +11,7 @@ from textual.message import Message
 from textual.screen import Screen
 from textual.theme import Theme
 
+from foundations_tui.store.models import VersionRow
 from foundations_tui.store.services import ServiceRow
 from foundations_tui.ui.models.store_reader import Reader
 from foundations_tui.ui.panes.jobs import JobsPane
@@ -53,6 +54,10 @@ class Pages(Protocol):
     @property
     def service(self) -> ServiceRow | None:
         """The service under the cursor."""
+
+    @property
+    def version(self) -> VersionRow | None:
+        """The version of a model under the cursor."""
 
     @property
     def compared(self) -> list[str]:

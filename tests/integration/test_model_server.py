@@ -162,6 +162,7 @@ def test_the_predecessors_paths(two: int, folder: Path) -> None:
     for path in ("/", "/predict"):
         assert _curl(two, path) == (200, '{"message":"still alive"}')
         assert json.loads(_curl(two, path, "--data", '{"a": 1, "b": 4}')[1])["sum"] == 5
+        assert json.loads(_curl(two, path, "--data", '{"a": [1, 2]}')[1])["sum"] == [3, 4], "as the protocol has it"
     assert _curl(two, "/recalibrate", "--data", "{}") == (404, '{"error":"recalibrate not set in manifest"}')
     assert _curl(two, "/evaluate", "--data", '{"day": 3}') == (202, "{}")
     deadline = time.monotonic() + 20

@@ -14,6 +14,7 @@ from foundations_tui.cli.params import HostName, JobName, ModelName, connecting,
 from foundations_tui.cli.progress import ProgressLine
 from foundations_tui.cli.stderr import tell
 from foundations_tui.errors import UsageError
+from foundations_tui.services.models import words
 from foundations_tui.text import humanize
 from foundations_tui.text.sanitize import one_line
 from remote_agent.protocol.models import CHAMPION, FLAVOURS
@@ -167,7 +168,7 @@ def show(session: Session, name: str, as_json: bool) -> int:
             str(number),
             ", ".join(row.aliases_of(number)) or ("retired" if version.is_retired else ""),
             version.version.job[:6],
-            one_line(_metrics_words(version.version)),
+            one_line(words.metrics(version.version, 3)),
             humanize.ago(version.at, now),
             one_line(version.by),
             one_line(version.version.note),
@@ -201,18 +202,18 @@ def _show_version(session: Session, reference: str, as_json: bool) -> int:
         "files": f"{made.path}, {humanize.plural(made.files, 'file')}, {humanize.size(made.bytes)}"
         if made.data
         else "none",
-        "answers": _answers_words(made),
-        "inputs": _tensors_words(made.signature.get("inputs")),
-        "outputs": _tensors_words(made.signature.get("outputs")),
+        "answers": words.answers(made),
+        "inputs": words.tensors(made, "inputs"),
+        "outputs": words.tensors(made, "outputs"),
         "parameters": ", ".join(f"{key}={value}" for key, value in made.params.items()),
-        "metrics": _metrics_words(made, most=20),
+        "metrics": words.metrics(made, 20),
         "served by": ", ".join(one.name for one in lineage.services) or "no service",
         "note": made.note,
     }
     click.echo(f"{row.name} {version.number}")
-    for name, words in lines.items():
-        if words:
-            click.echo(f"{name:<11} {one_line(words)}")
+    for name, line in lines.items():
+        if line:
+            click.echo(f"{name:<11} {one_line(line)}")
     return 0
 
 
@@ -386,9 +387,9 @@ def _say_checked(checked: Checked) -> None:
     for note in checked.notes:
         say(one_line(note))
     for what in ("inputs", "outputs"):
-        words = _tensors_words(checked.version.signature.get(what))
-        if words:
-            say(f"{what}: {one_line(words)}")
+        told = words.tensors(checked.version, what)
+        if told:
+            say(f"{what}: {one_line(told)}")
     if checked.result:
         say(f"the example's answer: {one_line(checked.result)[:200]}")
 
@@ -427,32 +428,6 @@ def _say_promoted(promoted: Promoted) -> None:
     for one in promoted.left_behind:
         say(f"service {one.name} still runs version {one.view.version}:")
         say(f"  foundations serve {name}@{alias} --name {one.name} --host {one.host}    replaces it")
-
-
-def _metrics_words(version: Version, most: int = 3) -> str:
-    told = {
-        key: value.get("last") if isinstance(value, dict) else value
-        for key, value in list(version.metrics.items())[:most]
-    }
-    return ", ".join(f"{key} {humanize.number(value)}" for key, value in told.items())
-
-
-def _tensors_words(told: Any) -> str:
-    if not isinstance(told, list):
-        return ""
-    return ", ".join(
-        f"{one.get('name')}: {one.get('datatype')} {one.get('shape')}" for one in told if isinstance(one, dict)
-    )
-
-
-def _answers_words(version: Version) -> str:
-    if version.command:
-        return f"command: {humanize.command(list(version.command))}"
-    parts = [
-        version.flavour,
-        *(f"{key} {getattr(version, key)}" for key in ("load", "predict") if getattr(version, key)),
-    ]
-    return ", ".join(parts)
 
 
 def _code_words(version: Version) -> str:

@@ -6,7 +6,7 @@ import shlex
 import sqlite3
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -22,6 +22,9 @@ from foundations_tui.text.sanitize import one_line
 from remote_agent.protocol.ends import Usage
 from remote_agent.protocol.facts import Facts
 from remote_agent.protocol.wire import JsonTable
+
+if TYPE_CHECKING:
+    from foundations_tui.store.models import Meant
 
 
 @click.command()
@@ -47,10 +50,18 @@ def _wire(conn: sqlite3.Connection, row: JobRow, now: float) -> JsonTable:
     wire["packages"] = recorded.packages and [dict(zip(names, one, strict=True)) for one in recorded.packages]
     lineage = queries.lineage(conn, row.job)
     wire.update(rerun_of=lineage.rerun_of or None, reruns=lineage.reruns)
+    wire["models"] = [{"model": one.row.name, "version": one.version.number} for one in _versions(conn, row)]
     wire["attempts"] = [
         {**past, "facts": _facts_wire(queries.facts(conn, row.job, past["attempt"]))} for past in wire["attempts"]
     ]
     return {name: json_value(value) for name, value in wire.items()}
+
+
+def _versions(conn: sqlite3.Connection, row: JobRow) -> list[Meant]:
+    """Return the versions of models that a job has made."""
+    from foundations_tui.store import models
+
+    return models.versions_of_job(conn, row.job) if models.are_any(conn) else []
 
 
 def _facts_wire(facts: Facts | None) -> JsonTable | None:
@@ -130,6 +141,7 @@ def _show_lines(conn: sqlite3.Connection, row: JobRow, now: float) -> list[str]:
         ("options", _options_words(queries.spec(conn, row.job))),
         ("rerun of", lineage.rerun_of),
         ("reruns", ", ".join(lineage.reruns)),
+        ("model", ", ".join(one.words for one in _versions(conn, row))),
         ("GPUs", ", ".join(row.gpus) or (f"{row.gpus_requested} requested" if row.gpus_requested else None)),
         ("packages", facts_words.environment(recorded)),
         ("python", facts_words.python(recorded)),

@@ -15,6 +15,7 @@ from foundations_tui.services.request import ServiceRequest
 from foundations_tui.session import Session
 from foundations_tui.store import queries
 from foundations_tui.store.models import Meant
+from foundations_tui.store.services import ServiceRow
 from foundations_tui.submit import earlier_job, placement
 from foundations_tui.submit.progress import SILENT, Progress
 from remote_agent.protocol import models
@@ -67,6 +68,19 @@ def read(
         job=replace(service.job, **kept, env=own_env, project=service.job.project or version.project),
         serving=replace(service.serving, model=meant.row.name, version=meant.version.number, alias=meant.alias),
     )
+
+
+def values_of(service: ServiceRow | None) -> dict[str, Any]:
+    """Return the options by which a service goes on as it is, on its host; none for one that is to begin."""
+    if service is None:
+        return {}
+    probes = service.view.probes
+    return {
+        "host": service.host,
+        "startup": probes.startup,
+        "probe_every": probes.period,
+        "probe_timeout": probes.timeout,
+    }
 
 
 def refuse_strangers(session: Session, meant: Meant, trust: bool) -> None:

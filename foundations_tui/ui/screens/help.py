@@ -13,7 +13,7 @@ from foundations_tui.ui.screens.modal import ModalWindow
 
 _TEXT = """\
 Screens     1 jobs   2 metrics   3 log   4 hosts   5 compare
-            6 queue   9 services   0 overview (from 120 columns)
+            6 queue   8 models   9 services   0 overview (wide)
 
 Move        j k  or arrows      one line
             ctrl+d ctrl+u       half a page

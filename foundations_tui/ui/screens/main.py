@@ -14,6 +14,7 @@ from textual.screen import Screen
 from textual.widget import Widget
 
 from foundations_tui.store import queries
+from foundations_tui.store.models import VersionRow
 from foundations_tui.store.rows import JobRow
 from foundations_tui.store.services import ServiceRow
 from foundations_tui.text import humanize
@@ -27,6 +28,7 @@ from foundations_tui.ui.panes.jobs import JobsPane
 from foundations_tui.ui.panes.log import LogPane
 from foundations_tui.ui.panes.logs import LogPanes
 from foundations_tui.ui.panes.metrics import MetricsPane
+from foundations_tui.ui.panes.models import ModelsPane
 from foundations_tui.ui.panes.queue import QueuePane
 from foundations_tui.ui.panes.services import ServicesPane
 from foundations_tui.ui.widgets.head_line import HeadLine
@@ -43,6 +45,7 @@ _PANES = {
     "hosts": ("hosts",),
     "compare": ("compare",),
     "queue": ("queue",),
+    "models": ("models",),
     "services": ("services",),
 }
 """What a page shows, the pane that gets the keys first."""
@@ -53,6 +56,7 @@ _HOMES = {
     "hosts": "#bottom",
     "compare": "#body",
     "queue": "#body",
+    "models": "#body",
     "services": "#body",
 }
 """Where each pane belongs."""
@@ -61,6 +65,7 @@ _FOCUS = {
     "log": "#log-view",
     "compare": "#compare-table",
     "queue": "#queue-table",
+    "models": "#models-table",
     "services": "#services-table",
 }
 """What gets the keys in a pane, where that is not the pane itself."""
@@ -150,6 +155,8 @@ class MainScreen(Screen[None]):
         if self.page == "queue":
             key = self.query_one(QueuePane).table.key
             return [key] if key else []
+        if self.page == "models":
+            return [self.version.version.version.job] if self.version else []
         if self.page == "services":
             return [replica.job for replica in self.service.view.running] if self.service else []
         return self.jobs.chosen
@@ -158,6 +165,11 @@ class MainScreen(Screen[None]):
     def service(self) -> ServiceRow | None:
         """The service under the cursor."""
         return next((pane.chosen for pane in self.query(ServicesPane)), None)
+
+    @property
+    def version(self) -> VersionRow | None:
+        """The version of a model under the cursor."""
+        return next((pane.chosen for pane in self.query(ModelsPane)), None)
 
     @property
     def compared(self) -> list[str]:
@@ -230,8 +242,8 @@ class MainScreen(Screen[None]):
         shown = _PANES[self.page]
         if "jobs" in shown or self.page in ("metrics", "log", "compare"):
             self.jobs.reload()
-        panes = (*self.query(HostsPane), *self.query(ComparePane), *self.query(QueuePane), *self.query(ServicesPane))
-        for pane in panes:
+        tables = (*self.query(QueuePane), *self.query(ModelsPane), *self.query(ServicesPane))
+        for pane in (*self.query(HostsPane), *self.query(ComparePane), *tables):
             pane.reload()
         self._show_selected()
         self._show_metrics()
@@ -348,7 +360,7 @@ class MainScreen(Screen[None]):
     def action_open(self) -> None:
         """Show all that is known of the job under the cursor."""
         if self.chosen:
-            is_own = self.page in ("queue", "services")
+            is_own = self.page in ("queue", "models", "services")
             self.workspace.show_job(self.chosen[0] if is_own else (self._selected_id or self.chosen[0]))
 
     def action_zoom(self) -> None:
@@ -369,8 +381,8 @@ class MainScreen(Screen[None]):
         self.workspace.run_command(name)
 
     def action_act(self) -> None:
-        """Offer what can be done with the chosen jobs; on the pages of hosts and services, with one of those."""
-        of_page = {"hosts": "host_actions", "services": "service_actions"}
+        """Offer what can be done with the chosen jobs; on pages of other things, with one of those."""
+        of_page = {"hosts": "host_actions", "models": "model_actions", "services": "service_actions"}
         self.workspace.run_command(of_page.get(self.page, "job_actions"))
 
     def action_part(self) -> None:
@@ -385,6 +397,8 @@ def _new_pane(name: str, reader: Reader, hosts: list[str]) -> Widget:
         return MetricsPane(reader, id=name)
     if name == "hosts":
         return HostsPane(reader, hosts, id=name)
+    if name == "models":
+        return ModelsPane(reader, id=name)
     if name == "services":
         return ServicesPane(reader, id=name)
     return ComparePane(reader, id=name) if name == "compare" else QueuePane(reader, id=name)

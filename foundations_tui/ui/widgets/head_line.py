@@ -10,7 +10,7 @@ from textual import events
 from textual.message import Message
 from textual.widgets import Static
 
-from foundations_tui.store import queries, services
+from foundations_tui.store import models, queries, services
 from foundations_tui.store.rows import HostRow
 from foundations_tui.ui import header
 from foundations_tui.ui.models.store_reader import Reader
@@ -51,11 +51,11 @@ class HeadLine(Static):
         self,
         counts: dict[str, int],
         hosts: dict[str, HostRow],
-        has_services: bool,
+        sometimes: set[str],
         names: Sequence[str],
         offered: set[str],
     ) -> None:
-        self._offered = offered | ({"services"} if has_services else set())
+        self._offered = offered | sometimes
         rows = [hosts[name] for name in names if name in hosts]
         self.away = [host.name for host in rows if host.state == "unreachable"]
         text = header.line(self._page, self.screen.size.width, self._offered, counts, rows)
@@ -70,5 +70,6 @@ class HeadLine(Static):
             self.post_message(self.PageClicked(page))
 
 
-def _read(conn: sqlite3.Connection) -> tuple[dict[str, int], dict[str, HostRow], bool]:
-    return queries.state_counts(conn), queries.hosts(conn), services.are_any(conn)
+def _read(conn: sqlite3.Connection) -> tuple[dict[str, int], dict[str, HostRow], set[str]]:
+    there = {"models": models.are_any(conn), "services": services.are_any(conn)}
+    return queries.state_counts(conn), queries.hosts(conn), {page for page, is_any in there.items() if is_any}
