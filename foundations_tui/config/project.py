@@ -141,8 +141,8 @@ def _project(document: Document) -> ProjectConfig:
 
 def _service(document: Document, name: str, table: ServiceTable, written: dict[str, Any]) -> dict[str, Any]:
     """Return what is said of a service, without what is not."""
-    if bool(table.command) == bool(table.model):
-        raise document.error(("services", name, "command"), f"service {name} has either a command or a model")
+    if sum(map(bool, (table.command, table.model, table.front))) != 1:
+        raise document.error(("services", name, "command"), f"service {name} has a command, a model or a front")
     kept = {key: getattr(table, key) for key in written if key in ServiceTable.__struct_fields__}
     if "env" in kept:
         kept["env"] = env_table(document, kept["env"], "services", name, "env")

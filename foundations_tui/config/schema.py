@@ -189,6 +189,11 @@ class ServiceTable(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     open_on_host: Annotated[bool, setting("Whether all users of the host may reach it.", _SWITCH)] = False
     open_to_network: Annotated[bool, setting("Whether it may listen beyond its host.", _SWITCH)] = False
     in_place: Annotated[bool, setting("Whether what runs ends before a new revision begins.", _SWITCH)] = False
+    front: Annotated[str, setting("The service of its host to whose replicas it passes requests on.", _TEXT)] = ""
+    listen: Annotated[str, setting('Where a front listens: "0.0.0.0:8443".', _TEXT)] = ""
+    cert: Annotated[str, setting("Certificate of a front, a file of its host.", _TEXT)] = ""
+    key: Annotated[str, setting("Its key, a file of that host.", _TEXT)] = ""
+    plain_http: Annotated[bool, setting("Whether a front has no certificate.", _SWITCH)] = False
 
 
 class BatchTable(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import threading
 
+from foundations_serve.front.proxy import Proxy
 from foundations_tui.services.balancing import Balancer
 from foundations_tui.services.local_port import listen
-from foundations_tui.services.proxy import Proxy
 from foundations_tui.session import Session
 from foundations_tui.store.services import ServiceRow
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import functools
+
+from foundations_serve.front.proxy import Proxy
 from foundations_tui.errors import UsageError
+from foundations_tui.services import own_machine
 from foundations_tui.services.balancing import Balancer
-from foundations_tui.services.proxy import Proxy
 from foundations_tui.session import Session
 from foundations_tui.store import services
 from foundations_tui.store.services import ServiceRow
@@ -27,7 +30,7 @@ def listen(session: Session, balancer: Balancer, row: ServiceRow, wanted: int | 
     store = session.store
     if wanted is not None:
         try:
-            proxy = Proxy(balancer, wanted)
+            proxy = _proxy(balancer, wanted)
         except OSError as error:
             raise UsageError(f"port {wanted} of this machine cannot be used: {error.strerror}") from None
         services.put_port(store, row.name, row.host, proxy.port)
@@ -37,7 +40,7 @@ def listen(session: Session, balancer: Balancer, row: ServiceRow, wanted: int | 
     free = (port for port in range(FIRST_PORT, LAST_PORT + 1) if port not in others)
     for port in [*([kept] if kept is not None else []), *free]:
         try:
-            proxy = Proxy(balancer, port)
+            proxy = _proxy(balancer, port)
         except OSError:
             continue
         if kept is None:
@@ -46,3 +49,7 @@ def listen(session: Session, balancer: Balancer, row: ServiceRow, wanted: int | 
             session.say(f"note: port {kept} of this machine is taken; this time it is port {port}")
         return proxy
     raise UsageError(f"no port from {FIRST_PORT} to {LAST_PORT} is free here", "--port names another one")
+
+
+def _proxy(balancer: Balancer, port: int) -> Proxy:
+    return Proxy(balancer, functools.partial(own_machine.listener, port), own_machine.Gate)

@@ -24,7 +24,7 @@ from foundations_tui.submit import pipeline
 from foundations_tui.submit.progress import SILENT, Progress
 from foundations_tui.sync import pull
 from remote_agent.protocol import messages
-from remote_agent.protocol.services import KIND, Replica, ServiceView, Serving
+from remote_agent.protocol.services import KIND, PERSON, Replica, ServiceView, Serving
 from remote_agent.protocol.wire import JsonTable
 
 _LOOK_SECONDS = 0.5
@@ -199,6 +199,18 @@ def token(session: Session, row: ServiceRow) -> str:
         HostError: its host is out of reach.
     """
     return session.ask(row.host, messages.ServiceToken(row.name)).token
+
+
+def people(session: Session, row: ServiceRow, add: str = "", revoke: str = "") -> messages.ServicePeopleAnswer:
+    """Return who has a token of their own for a service; give one to a person, or take it away.
+
+    Raises:
+        NotFoundError: nobody of that name has one. UsageError: that is no name. HostError: its host is out of reach.
+    """
+    for name in filter(None, (add, revoke)):
+        if not PERSON.match(name):
+            raise UsageError(f"a person is named by letters, digits and . _ @ + -; got {name!r}")
+    return session.ask(row.host, messages.ServicePeople(row.name, add, revoke))
 
 
 def _answered(

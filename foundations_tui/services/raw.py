@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import socket
-
+from foundations_serve.front.listener import Connection
+from foundations_serve.front.proxy import bridge
 from foundations_tui.errors import FoundationsError, NotFoundError
-from foundations_tui.services.listener import LocalListener
-from foundations_tui.services.proxy import bridge
+from foundations_tui.services import own_machine
 from foundations_tui.session import Session
 from foundations_tui.store.rows import JobRow
 from remote_agent.protocol import messages
@@ -46,14 +45,14 @@ class RawForward:
         """
         target_of(session, row, port)
         self._session, self._row, self._far_port = session, row, port
-        self._listener = LocalListener(local_port, self._carry, self._refuse)
+        self._listener = own_machine.listener(local_port, self._carry, self._refuse)
         self.port = self._listener.port
 
     def close(self) -> None:
         """Take no further connection, and end those that there are."""
         self._listener.close()
 
-    def _carry(self, connection: socket.socket) -> None:
+    def _carry(self, connection: Connection) -> None:
         try:
             target = target_of(self._session, self._row, self._far_port)
             stream = self._session.agent(self._row.host).connect(target)
@@ -64,5 +63,5 @@ class RawForward:
         finally:
             stream.close()
 
-    def _refuse(self, connection: socket.socket, why: str) -> None:
+    def _refuse(self, connection: Connection, why: str) -> None:
         self._session.say(f"a connection was refused: {why}")

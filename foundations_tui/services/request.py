@@ -47,6 +47,21 @@ SERVICE_OPTIONS: dict[str, Option] = {
     "open_to_network": Option(
         "--open-to-network", Kind.FLAG, "It may listen beyond its host (0.0.0.0).", default=False
     ),
+    "front": Option(
+        "--front",
+        Kind.TEXT,
+        "Pass requests on to the replicas of this service of its host, with --listen.",
+        metavar="SERVICE",
+        default="",
+    ),
+    "listen": Option(
+        "--listen", Kind.TEXT, "Where a front listens (0.0.0.0:8443).", metavar="ADDRESS:PORT", default=""
+    ),
+    "cert": Option("--cert", Kind.TEXT, "Of a front: certificate on its host (PEM).", metavar="PATH", default=""),
+    "key": Option("--key", Kind.TEXT, "Of a front: that certificate's key there (PEM).", metavar="PATH", default=""),
+    "plain_http": Option(
+        "--plain-http", Kind.FLAG, "Of a front: no certificate; tokens pass as they are.", default=False
+    ),
     "in_place": Option("--in-place", Kind.FLAG, "End what runs first, not when the new one is ready.", default=False),
 }
 ALL_OPTIONS: dict[str, Option] = {
@@ -56,6 +71,8 @@ ALL_OPTIONS: dict[str, Option] = {
 """The options of ``foundations serve``, by the names of the values that ``read`` takes."""
 _TOKEN_VARIABLES = {"vllm": "VLLM_API_KEY", "jupyter": "JUPYTER_TOKEN", "jupyter-lab": "JUPYTER_TOKEN"}
 """Programs that ask for a token, and the variable in which they look for it."""
+FRONT_PACKAGES = ("h11>=0.14",)
+"""What a front needs."""
 _RUNNERS = ("python", "python3", "uv", "run", "uvx", "env", "exec", "pipx")
 """Words of a command that say nothing of what it serves."""
 
@@ -91,9 +108,14 @@ def read(
         UsageError: it cannot be understood. NotFoundError: the project has no such service. ConfigError: its file is
             wrong.
     """
-    kept = _of_project(load_project(Path(values.get("folder") or folder)), name, bool(command))
-    words = tuple(command) or kept.command
+    is_front = bool(values.get("front"))
+    kept = _of_project(load_project(Path(values.get("folder") or folder)), name, bool(command) or is_front)
     given = {**kept.values, **values}
+    words = tuple(command) or kept.command
+    if given.get("front"):
+        name, words, given = _front(name, words, given)
+    elif any(given.get(key) for key in _OF_A_FRONT):
+        raise UsageError("--listen, --cert, --key and --plain-http are for a front: --front SERVICE")
     name = name or name_of(words)
     if not services.NAME.match(name):
         raise UsageError(f"a service is called by {services.NAME_RULE}; got {name!r}")
@@ -102,7 +124,38 @@ def read(
     if serving.port and (given.get("replicas") or 1) > 1:
         raise UsageError("--port is one port, and each replica needs its own: leave it out, or have one replica")
     job = replace(request, log_limit=request.log_limit or LOG_LIMIT)
+    if given.get("front"):
+        job = replace(job, packages=FRONT_PACKAGES)
     return ServiceRequest(name, job, given.get("replicas"), _probes(given), serving, bool(given.get("in_place")))
+
+
+_OF_A_FRONT = ("listen", "cert", "key", "plain_http")
+
+
+def _front(
+    name: str, command: tuple[str, ...], given: Mapping[str, Any]
+) -> tuple[str, tuple[str, ...], dict[str, Any]]:
+    """Return name, command and options of the front of a service.
+
+    Raises:
+        UsageError: it would pass tokens on unprotected, or does not say where it listens.
+    """
+    if command:
+        raise UsageError("a front has a command of its own: leave yours out")
+    address, _, port = str(given.get("listen") or "").rpartition(":")
+    if not port.isdecimal() or not 0 < int(port) < 65536 or not address:
+        raise UsageError("--front needs --listen ADDRESS:PORT", "--listen 127.0.0.1:8800, or 0.0.0.0:8443")
+    cert, key, is_plain = given.get("cert"), given.get("key"), bool(given.get("plain_http"))
+    if bool(cert) != bool(key) or bool(cert) == is_plain:
+        raise UsageError(
+            "a front needs --cert and --key, files of its host, or --plain-http",
+            "without a certificate, whoever is on the way reads tokens and requests",
+        )
+    words = ["python", "-m", "foundations_serve.front", str(given["front"]), "--listen", f"{address}:{{port}}"]
+    words += ["--plain-http"] if is_plain else ["--cert", str(cert), "--key", str(key)]
+    is_local = address.strip("[]") in ("127.0.0.1", "::1", "localhost")
+    own = {"port": int(port), "open_on_host": True, "open_to_network": not is_local}
+    return name or f"{given['front']}-front", tuple(words), {**given, **own}
 
 
 def model_of(name: str, has_command: bool, folder: Path) -> str:

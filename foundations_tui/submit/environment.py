@@ -173,6 +173,8 @@ def _prepared(
     if request.exact:
         raise UsageError("--exact means the environment of the job that is run again: no other may be asked for")
     source = preparation.source_of(frozen, request.command, wanted, host)
+    if source is None and wanted.packages and wanted.runtime != sources.NONE and not host.python:
+        source = sources.nothing()
     if source is None or source.how == sources.NONE:
         if wanted.runtime == sources.NONE or not (wanted.python or wanted.extras or wanted.groups or wanted.ship):
             return Prepared(notes=source.warnings if source is not None else ())

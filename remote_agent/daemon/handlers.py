@@ -581,6 +581,11 @@ def _service_token(parts: Parts, request: messages.ServiceToken) -> messages.Ser
     return messages.ServiceTokenAnswer(parts.engine.services.token(request.name))
 
 
+def _service_people(parts: Parts, request: messages.ServicePeople) -> messages.ServicePeopleAnswer:
+    """Give a person a token for a service, or take it away."""
+    return parts.engine.services.people(request)
+
+
 def _registry(parts: Parts, request: messages.Registry) -> messages.RegistryAnswer:
     """A page of what happened to models."""
     engine = parts.engine
@@ -668,6 +673,7 @@ _TABLE: Dict[Type[messages.Request[Any]], Callable[[Parts, Any], Reply]] = {
     messages.ForgetService: _forget_service,
     messages.Services: _services,
     messages.ServiceToken: _service_token,
+    messages.ServicePeople: _service_people,
     messages.Listeners: _listeners,
     messages.Registry: _registry,
     messages.RegisterVersion: _register_version,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import secrets
@@ -87,6 +88,8 @@ class Services:
         """When what could not be done is tried again, seconds since the epoch; None when there is nothing."""
         self._problems: Dict[str, str] = {}
         """Why no replica of a service could be begun, in words, by its name."""
+        self._ready_written: Dict[str, JsonTable] = {}
+        """What was last written down of each service's replicas that answer."""
         self._told: Set[Tuple[str, str]] = set()
         """(replica, event) of the notices that were sent and still hold."""
 
@@ -236,6 +239,7 @@ class Services:
         if service.replicas or self._state.replicas.get(name):
             raise Conflict(f"service {name} runs; foundations service stop {name} stops it")
         self._ledger.record(events.ServiceRemoved(name))
+        self._ready_written.pop(name, None)
         self._ledger.later(RemoveService(name))
         self.version += 1
 
@@ -251,6 +255,28 @@ class Services:
                 return file.read(1000).strip()
         except (OSError, ValueError):
             raise NotFound(f"the token of service {name} is not on this host any more") from None
+
+    def people(self, request: messages.ServicePeople) -> messages.ServicePeopleAnswer:
+        """Give a person a token, or take it away; only its hash is kept.
+
+        Raises:
+            NotFound: there is no such service, or nobody of that name has one. Conflict: too many have.
+        """
+        self._service(request.name)
+        path = self._paths.service(request.name).people
+        kept = files.read_json(path)
+        people: Dict[str, str] = kept if isinstance(kept, dict) else {}
+        token = ""
+        if request.add:
+            if len(people) >= services.MOST_PEOPLE and request.add not in people:
+                raise Conflict(f"{services.MOST_PEOPLE} people have a token of service {request.name} already")
+            token = secrets.token_urlsafe(32)
+            people[request.add] = hashlib.sha256(token.encode()).hexdigest()
+        if request.revoke and people.pop(request.revoke, None) is None:
+            raise NotFound(f"{request.revoke} has no token of service {request.name}")
+        if request.add or request.revoke:
+            files.write_json(path, people)
+        return messages.ServicePeopleAnswer(sorted(people), token)
 
     def _service(self, name: str) -> Service:
         service = self._state.services.get(name)
@@ -315,11 +341,31 @@ class Services:
                 seen[job] = (view.seq, readiness.ready, readiness.why)
                 self._tell(view, readiness)
         self._told = {told for told in self._told if told[0] in seen}
+        self._write_ready()
         if seen == self._seen:
             return False
         self._seen = seen
         self.version += 1
         return True
+
+    def _write_ready(self) -> None:
+        """Write down which replicas answer, for fronts of this host."""
+        for name, service in self._state.services.items():
+            views = [self._state.jobs[job] for job in sorted(self._state.replicas.get(name, ()))]
+            there = [self._place(view) for view in views if self._replica(view).readiness.ready]
+            words = f"service {name}: {len(there)} of {service.replicas} replicas answer"
+            told: JsonTable = {"wanted": service.replicas, "words": words, "replicas": there}
+            if self._ready_written.get(name) != told:
+                try:
+                    files.write_bytes(self._paths.service(name).ready, json.dumps(told).encode(), durable=False)
+                    self._ready_written[name] = told
+                except OSError:
+                    continue  # a full disk; the next turn tries again
+
+    def _place(self, view: JobView) -> JsonTable:
+        readiness = self._readiness(view)
+        place = {"socket": readiness.socket, "address": readiness.address, "port": readiness.port}
+        return {"job": view.spec.job, "attempt": view.attempt, **place}
 
     def _begin(self, action: Begin) -> None:
         """Submit a further replica."""

@@ -34,7 +34,15 @@ from remote_agent.protocol.framing import MOST_OIDS, PAGE_BYTES, VERSION
 from remote_agent.protocol.jobs import JOB_ID, LONGEST_GRACE, MOST_SPEC_BYTES
 from remote_agent.protocol.models import RegistryEvent, Version, alias_name, model_name
 from remote_agent.protocol.resources import Resources
-from remote_agent.protocol.services import MOST_REPLICAS, MOST_SERVICES, Probes, ServiceView, service_name
+from remote_agent.protocol.services import (
+    MOST_PEOPLE,
+    MOST_REPLICAS,
+    MOST_SERVICES,
+    PERSON,
+    Probes,
+    ServiceView,
+    service_name,
+)
 from remote_agent.protocol.wire import JsonTable, Message, field, message, nested
 
 MOST_JOBS = 10_000
@@ -50,6 +58,7 @@ _ATTEMPT = whole(0, 1_000_000)
 _STREAM = text(300)
 _COUNT = optional(number())
 _TOKEN = re.compile(r"[!-~]+\Z")
+_PERSON_OR_NONE = re.compile(r"(" + PERSON.pattern[:-2] + r")?\Z")
 _PROBLEMS = sieve(_WORDS, 100)
 _SIZES = sieve(row(_JOB, _ATTEMPT, _STREAM, whole()), 1_000_000)
 
@@ -788,6 +797,26 @@ class ServiceToken(Request[ServiceTokenAnswer]):
 
 
 @message
+class ServicePeopleAnswer(Answer):
+    """Who has a token of their own."""
+
+    people: List[str] = field(sieve(_NAME, MOST_PEOPLE))
+    token: str = field(text(1000), "")
+    """Of who was added: it is told this once, and kept as a hash."""
+
+
+@message
+class ServicePeople(Request[ServicePeopleAnswer]):
+    """Give a person a token for a service, or take it away: a front lets them pass."""
+
+    METHOD = "service_people"
+    ANSWER = ServicePeopleAnswer
+    name: str = field(service_name)
+    add: str = field(text(100, _PERSON_OR_NONE, "a person's name"), "")
+    revoke: str = field(text(100, _PERSON_OR_NONE, "a person's name"), "")
+
+
+@message
 class ListenersAnswer(Answer):
     """Where the processes of a job listen: address and port."""
 
@@ -928,7 +957,7 @@ REQUESTS: Dict[str, Type[Request[Any]]] = {
         *(Changes, Entry, Waits, Watch, Read, StreamSizes, Acknowledge, Received),
         *(Missing, Put, Submit, SubmitMany),
         *(Stop, Resume, Move, Delete, Prune, Annotate, Pause, Queue, ListFolder, Environments, DataSets),
-        *(Serve, ChangeService, RestartService, ForgetService, Services, ServiceToken, Listeners),
+        *(Serve, ChangeService, RestartService, ForgetService, Services, ServiceToken, ServicePeople, Listeners),
         *(Registry, RegisterVersion, SetAlias, RetireVersion, MoveModel, AdoptRegistry, Pin),
     )
 }

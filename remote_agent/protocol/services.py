@@ -37,6 +37,12 @@ TOKEN_VARIABLE = "FOUNDATIONS_SERVICE_TOKEN"
 """What a replica asks of who calls it."""
 PORT, SOCKET, PATH = "{port}", "{socket}", "{path}"
 """What is filled into the words of a command."""
+FOLDER_VARIABLE = "FOUNDATIONS_SERVICES"
+"""Where a host keeps what belongs to services: a front reads there which replicas answer."""
+PERSON = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@+-]{0,99}\Z")
+"""What a person may be called who has a token."""
+MOST_PEOPLE = 1000
+"""People who may have a token of one service."""
 _WORDS = text(10_000)
 _PATIENCE = 10
 """Seconds for which nobody asks why something is warming."""

@@ -76,6 +76,10 @@ class ServicePaths:
         """How its replicas are probed: their supervisors read it again when it changes."""
         self.token = os.path.join(self.folder, "token")
         """What its replicas ask of who calls them."""
+        self.people = os.path.join(self.folder, "people.json")
+        """Who has a token of their own, and its SHA-256."""
+        self.ready = os.path.join(self.folder, "ready.json")
+        """Which replicas answer, and where: a front of this host reads it."""
 
     def private(self, revision: int) -> str:
         """Return the file with what each replica of a revision gets as its private file."""

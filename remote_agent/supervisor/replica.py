@@ -82,7 +82,8 @@ class Replica:
 
     def variables(self) -> Dict[str, str]:
         """Return the variables that it finds."""
-        return self._serving.environment(self._port, self._socket, self._token)
+        own = {services.FOLDER_VARIABLE: os.path.dirname(self._files.folder)}
+        return {**self._serving.environment(self._port, self._socket, self._token), **own}
 
     def filled(self, spec: JobSpec) -> JobSpec:
         """Return the specification with the placeholders of its command filled."""

@@ -200,12 +200,39 @@ def rollback(session: Session, name: str, revision: int | None, others: bool, wa
 
 @service.command()
 @name_argument
+@click.argument("action", required=False, type=click.Choice(["add", "revoke", "list"]))
+@click.argument("person", required=False, default="")
+@json_option
 @connecting
-def token(session: Session, name: str) -> int:
-    """Print what a service asks of who calls it (Authorization: Bearer TOKEN)."""
+def token(session: Session, name: str, action: str | None, person: str, as_json: bool) -> int:
+    """Print what a service asks of who calls it (Authorization: Bearer TOKEN).
+
+    \b
+      foundations service token NAME                  the service's own
+      foundations service token NAME add PERSON       one for a person, printed this once: a front lets it pass
+      foundations service token NAME revoke PERSON    takes it away
+      foundations service token NAME list             who has one
+    """
     from foundations_tui.services import operations
 
-    click.echo(operations.token(session, operations.fresh(session, name)))
+    row = operations.fresh(session, name)
+    if action is None:
+        own = operations.token(session, row)
+        click.echo(output.to_json({"token": own}) if as_json else own)
+        return 0
+    if bool(person) != (action != "list"):
+        raise click.UsageError("add and revoke take the name of a person, list takes none")
+    told = operations.people(session, row, **({action: person} if person else {}))
+    if as_json:
+        output.print_json({"people": told.people, "token": told.token or None})
+    elif action == "add":
+        click.echo(told.token)
+        say(f"{person} has a token of {row.name} now; it is shown this once")
+    elif action == "revoke":
+        say(f"the token of {person} for {row.name} counts no more")
+    else:
+        for one in told.people:
+            click.echo(one_line(one))
     return 0
 
 

@@ -1,4 +1,4 @@
-"""The local end of a service: an HTTP/1.1 server that passes each request on to the replica with the least to do.
+"""An HTTP/1.1 server that passes each request on to the replica of a service with the least to do.
 
 A thread serves one connection. Bodies pass as they come, in both directions; a connection that is upgraded (WebSocket)
 passes unread. A request is sent to another replica only as long as no byte of it went out. RFC 9110 and 9112 say which
@@ -13,15 +13,28 @@ import select
 import socket
 import threading
 import time
-import urllib.parse
-from collections.abc import Iterable
+from typing import Callable, Dict, Iterable, List, Optional, Tuple, Union
 
 import h11
 
-from foundations_tui.errors import FoundationsError
-from foundations_tui.hosts.transport import Stream
-from foundations_tui.services.balancing import Balancer, NoReplica, Upstream
-from foundations_tui.services.listener import LocalListener
+from foundations_serve.front.listener import Connection, Listener
+from foundations_serve.front.pool import Key, NoReplica, Pool, Upstream
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Protocol
+
+    from foundations_serve.front.pool import Stream
+
+    class Gate(Protocol):
+        """Who may pass."""
+
+        is_token_replaced: bool
+        """Whether what a request says of who sends it was meant for the gate, and the replicas' token goes on."""
+
+        def why_not(self, request: h11.Request) -> Tuple[int, str]:
+            """Return the status and the words with which a request is refused; 0 where it passes."""
+
 
 _READ_BYTES = 64 << 10
 _PATIENCE = 10.0
@@ -48,41 +61,52 @@ _HOP_BY_HOP = {
 """RFC 9110, section 7.6.1."""
 _NEVER_HOP_BY_HOP = {b"host", b"content-length", b"authorization"}
 """Whatever a Connection header says of them."""
-_OURS = ("localhost", "127.0.0.1", "::1")
-Headers = list[tuple[bytes, bytes]]
+Headers = List[Tuple[bytes, bytes]]
+Side = Union["Stream", Connection]
 
 
 class Proxy:
-    """Serves a port of this machine."""
+    """Serves a port."""
 
-    def __init__(self, balancer: Balancer, port: int) -> None:
+    def __init__(
+        self,
+        pool: Pool,
+        listen: "Callable[[Callable[[Connection], None], Callable[[Connection, str], None]], Listener]",
+        gate: "Callable[[int], Gate]",
+    ) -> None:
         """Listen; ``close`` ends it.
 
         Args:
-            balancer: knows the replicas.
-            port: of 127.0.0.1; 0 for any.
+            pool: knows the replicas.
+            listen: makes the listener, of what serves a connection and what refuses one.
+            gate: makes what says who may pass, of the port.
         Raises:
             OSError: the port is taken.
         """
-        self._balancer = balancer
-        self._listener = LocalListener(port, self._serve, self._refuse)
+        self._pool = pool
+        self._is_open = threading.Event()
+        self._listener = listen(self._serve, self._refuse)
         self.port = self._listener.port
+        self._gate = gate(self.port)
+        self._is_open.set()
 
     def close(self) -> None:
         """End it, and all that passes."""
         self._listener.close()
 
-    def _serve(self, connection: socket.socket) -> None:
+    def _serve(self, connection: Connection) -> None:
+        self._is_open.wait()
         connection.settimeout(_STALLED_SECONDS)
         try:
-            _Client(connection, self._balancer, self.port).serve()
+            _Client(connection, self._pool, self._gate).serve()
             _linger(connection)
-        except (h11.ProtocolError, FoundationsError):
+        except h11.ProtocolError:
             pass  # it speaks no HTTP
 
-    def _refuse(self, connection: socket.socket, why: str) -> None:
+    def _refuse(self, connection: Connection, why: str) -> None:
+        self._is_open.wait()
         connection.settimeout(_STALLED_SECONDS)
-        _Client(connection, self._balancer, self.port).refuse(503, why)
+        _Client(connection, self._pool, self._gate).refuse(503, why)
         _linger(connection)
 
 
@@ -97,10 +121,10 @@ class _UpstreamFailed(Exception):
 class _Client:
     """One connection of a client."""
 
-    def __init__(self, connection: socket.socket, balancer: Balancer, port: int) -> None:
+    def __init__(self, connection: Connection, pool: Pool, gate: "Gate") -> None:
         self._socket = connection
-        self._balancer = balancer
-        self._port = port
+        self._pool = pool
+        self._gate = gate
         self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=_LARGEST_HEAD)
 
     def serve(self) -> None:
@@ -120,9 +144,9 @@ class _Client:
 
     def _pass_on(self, request: h11.Request) -> bool:
         """Pass one request on and its answer back; return whether the connection goes on."""
-        why_not = _why_foreign(request, self._port)
-        if why_not:
-            self.refuse(403, why_not)
+        status, why_not = self._gate.why_not(request)
+        if status:
+            self.refuse(status, why_not)
             return False
         try:
             upstream, stream = self._begun()
@@ -138,21 +162,21 @@ class _Client:
         except _ClientGone:
             return False
         finally:
-            self._balancer.give_back(upstream)
+            self._pool.give_back(upstream)
 
-    def _begun(self) -> tuple[Upstream, Stream]:
+    def _begun(self) -> "Tuple[Upstream, Stream]":
         """Return a replica and a connection to it; those that take none are passed over, and tried again later.
 
         Raises:
             NoReplica: none took one in time.
         """
         deadline = time.monotonic() + _PATIENCE
-        tried: list[tuple[str, int]] = []
+        tried: List[Key] = []
         why = ""
         while True:
             left = max(0.0, deadline - time.monotonic())
             try:
-                upstream = self._balancer.take(min(left, _AGAIN) if tried else left, tried)
+                upstream = self._pool.take(min(left, _AGAIN) if tried else left, tried)
             except NoReplica as error:
                 if not tried or not left:
                     raise NoReplica(why or str(error)) from None
@@ -160,32 +184,32 @@ class _Client:
                 continue
             try:
                 return upstream, self._connection(upstream)
-            except (OSError, FoundationsError) as error:
+            except OSError as error:
                 why = str(error)
-                self._balancer.give_back(upstream)
-                self._balancer.look_again()
+                self._pool.give_back(upstream)
+                self._pool.look_again()
                 tried.append(upstream.key)
 
-    def _connection(self, upstream: Upstream) -> Stream:
+    def _connection(self, upstream: Upstream) -> "Stream":
         """Return a connection to a replica that it has not closed meanwhile.
 
         Raises:
-            OSError: nothing takes it there. HostError: the host is out of reach.
+            OSError: nothing takes it there.
         """
         while True:
-            stream, was_used = self._balancer.connection(upstream)
+            stream, was_used = self._pool.connection(upstream)
             if not was_used or not readable([stream], 0):
                 return stream
             stream.close()
 
-    def _exchange(self, request: h11.Request, upstream: Upstream, stream: Stream) -> bool:
+    def _exchange(self, request: h11.Request, upstream: Upstream, stream: "Stream") -> bool:
         """Exchange a request and its answer on a connection to a replica; return whether the client's goes on.
 
         Raises:
             _UpstreamFailed: it broke off. _ClientGone: nobody waits for the answer any more.
         """
         stream.settimeout(_SLOW_SECONDS)
-        exchange = _Exchange(self._socket, self._http, stream, self._balancer.token)
+        exchange = _Exchange(self._socket, self._http, stream, self._pool.token, self._gate.is_token_replaced)
         keeps = False
         try:
             keeps = exchange.run(request)
@@ -194,7 +218,7 @@ class _Client:
             raise _UpstreamFailed(str(error) or "it closed the connection") from None
         finally:
             if keeps:
-                self._balancer.keep(upstream, stream)
+                self._pool.keep(upstream, stream)
             else:
                 stream.close()
 
@@ -219,6 +243,7 @@ class _Client:
             (b"Connection", b"close"),
         ]
         headers += [(b"Retry-After", b"2")] if status == 503 else []
+        headers += [(b"WWW-Authenticate", b"Bearer")] if status == 401 else []
         for event in (h11.Response(status_code=status, headers=headers), h11.Data(data=body), h11.EndOfMessage()):
             self._socket.sendall(self._http.send(event) or b"")
 
@@ -226,13 +251,16 @@ class _Client:
 class _Exchange:
     """One request and its answer, between a client and a replica: both go on at once."""
 
-    def __init__(self, client: socket.socket, http: h11.Connection, stream: Stream, token: str) -> None:
+    def __init__(
+        self, client: Connection, http: h11.Connection, stream: "Stream", token: str, is_token_replaced: bool
+    ) -> None:
         self._client, self._down = client, http
         self._stream = stream
         self._up = h11.Connection(h11.CLIENT, max_incomplete_event_size=_LARGEST_HEAD)
         self._lock = threading.Lock()
         """Guards the states of both connections: a body is sent by a thread of its own."""
         self._token = token
+        self._is_token_replaced = is_token_replaced
         self.goes_on = False
         """Whether the client may send a further request."""
         self._is_upgrade = False
@@ -269,7 +297,7 @@ class _Exchange:
         self.goes_on = self._down.our_state is h11.DONE and self._down.their_state is h11.DONE
         return self._keeps and self._up.our_state is h11.DONE and self._up.their_state is h11.DONE
 
-    def _wait(self) -> list[Stream | socket.socket]:
+    def _wait(self) -> List[Side]:
         """Wait until something comes; of a client that has sent all, that is its end, or its next request."""
         if not self._sent_all:
             return readable([self._stream], _LOOK_SECONDS)
@@ -280,14 +308,16 @@ class _Exchange:
 
     def _head_for_replica(self, request: h11.Request) -> h11.Request:
         headers = _end_to_end(request.headers)
-        named = _named(request.headers)
+        named = by_name(request.headers)
         if self._is_upgrade:
             headers += [(b"connection", b"upgrade"), (b"upgrade", named[b"upgrade"])]
         elif b"transfer-encoding" in named:
             self._keeps = b"content-length" not in named  # of two, chunks count: RFC 9112, section 6.3
             headers = [pair for pair in headers if pair[0] != b"content-length"]
             headers.append((b"transfer-encoding", b"chunked"))
-        if self._token and b"authorization" not in named:
+        if self._is_token_replaced:
+            headers = [pair for pair in headers if pair[0] != b"authorization"]
+        if self._token and (self._is_token_replaced or b"authorization" not in named):
             headers.append((b"authorization", b"Bearer " + self._token.encode("ascii")))
         return h11.Request(method=request.method, target=request.target, headers=headers)
 
@@ -376,8 +406,8 @@ class _Exchange:
     def _head_for_client(self, event: h11.Response) -> h11.Response:
         """Return the head of an answer; h11 says how the body's end is seen, where no length does."""
         headers = _end_to_end(event.headers)
-        if b"transfer-encoding" in _named(event.headers):
-            self._keeps = self._keeps and b"content-length" not in _named(event.headers)
+        if b"transfer-encoding" in by_name(event.headers):
+            self._keeps = self._keeps and b"content-length" not in by_name(event.headers)
             headers = [pair for pair in headers if pair[0] != b"content-length"]
         if not self._sent_all:
             headers.append((b"connection", b"close"))
@@ -387,7 +417,7 @@ class _Exchange:
     def _inform(self, event: h11.InformationalResponse) -> None:
         if event.status_code == 101:
             headers = _end_to_end(event.headers)
-            headers += [(b"connection", b"upgrade"), (b"upgrade", _named(event.headers).get(b"upgrade", b""))]
+            headers += [(b"connection", b"upgrade"), (b"upgrade", by_name(event.headers).get(b"upgrade", b""))]
             self._to_client(h11.InformationalResponse(status_code=101, headers=headers))
             self._answered = True
         elif event.status_code != 100:
@@ -414,7 +444,7 @@ class _Exchange:
         bridge(self._client, self._stream)
 
 
-def bridge(client: socket.socket, stream: Stream) -> None:
+def bridge(client: Connection, stream: "Stream") -> None:
     """Pass bytes both ways until both sides have ended, or one is gone: each way by a thread of its own."""
     client.settimeout(None)
     stream.settimeout(None)
@@ -439,7 +469,7 @@ def bridge(client: socket.socket, stream: Stream) -> None:
     answers.join()
 
 
-def readable(sides: Iterable[Stream | socket.socket], seconds: float | None = None) -> list[Stream | socket.socket]:
+def readable(sides: Iterable[Side], seconds: Optional[float] = None) -> List[Side]:
     """Return those of which something can be read, or their end.
 
     Args:
@@ -454,7 +484,7 @@ def readable(sides: Iterable[Stream | socket.socket], seconds: float | None = No
     return [by_descriptor[descriptor] for descriptor, _ in ready]
 
 
-def _linger(client: socket.socket) -> None:
+def _linger(client: Connection) -> None:
     """Say that nothing more comes, and take a little of what a client still sends: a reset could cost it the answer."""
     client.shutdown(socket.SHUT_WR)
     deadline, taken = time.monotonic() + _LINGER_SECONDS, 0
@@ -466,46 +496,23 @@ def _linger(client: socket.socket) -> None:
         taken += len(data)
 
 
-def _named(headers: Iterable[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
+def by_name(headers: Iterable[Tuple[bytes, bytes]]) -> Dict[bytes, bytes]:
     """Return headers by name, the values of one name joined: RFC 9110, section 5.3."""
-    named: dict[bytes, bytes] = {}
+    named: Dict[bytes, bytes] = {}
     for name, value in headers:
         named[name] = named[name] + b", " + value if name in named else value
     return named
 
 
 def _is_upgrade(request: h11.Request) -> bool:
-    named = _named(request.headers)
+    named = by_name(request.headers)
     words = {word.strip().lower() for word in named.get(b"connection", b"").split(b",")}
     return b"upgrade" in words and b"upgrade" in named
 
 
-def _end_to_end(headers: Iterable[tuple[bytes, bytes]]) -> Headers:
+def _end_to_end(headers: Iterable[Tuple[bytes, bytes]]) -> Headers:
     """Return the headers that are not the connection's own."""
     headers = list(headers)
-    named = {word.strip().lower() for word in _named(headers).get(b"connection", b"").split(b",")}
+    named = {word.strip().lower() for word in by_name(headers).get(b"connection", b"").split(b",")}
     own = _HOP_BY_HOP | (named - _NEVER_HOP_BY_HOP)
     return [(name, value) for name, value in headers if name not in own]
-
-
-def _why_foreign(request: h11.Request, port: int) -> str:
-    """Return why a request is none of this machine's own; "" where it is.
-
-    The token is added here, so a web page of somebody else must get nothing through a browser: neither by a name that
-    it has made lead here, nor by a form or a script.
-    """
-    if request.method == b"CONNECT":
-        return "this is no proxy to other places"
-    named = _named(request.headers)
-    try:
-        host = urllib.parse.urlsplit("//" + named.get(b"host", b"").decode("latin-1"))
-        if host.hostname not in _OURS or host.port not in (port, None):
-            return f"this is reached as 127.0.0.1:{port} or localhost:{port}"
-        origin = named.get(b"origin", b"").decode("latin-1")
-        if origin and urllib.parse.urlsplit(origin).hostname not in _OURS:
-            return "requests of web pages of other sites are not passed on"
-    except ValueError:
-        return "its Host or Origin makes no sense"
-    if named.get(b"sec-fetch-site") == b"cross-site":
-        return "requests of web pages of other sites are not passed on"
-    return ""

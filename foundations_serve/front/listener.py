@@ -1,4 +1,4 @@
-"""A port of this machine, for its own user alone: a thread for each connection."""
+"""A port: a thread for each connection, TLS where there is a certificate."""
 
 from __future__ import annotations
 
@@ -6,34 +6,46 @@ import contextlib
 import socket
 import threading
 import time
-from collections.abc import Callable
+from typing import Callable, Optional, Set, Union
 
-from foundations_tui.services.peers import is_of_another_user
+from foundations_serve.front.tls import TlsConnection, TlsContext
+
+Connection = Union[socket.socket, TlsConnection]
 
 _MOST_CONNECTIONS = 512
 _PAUSE = 0.05
 """Seconds until the next try, where no connection can be taken: there are too many open files, say."""
 
 
-class LocalListener:
-    """Listens on 127.0.0.1 until it is closed."""
+class Listener:
+    """Listens until it is closed."""
 
     def __init__(
-        self, port: int, serve: Callable[[socket.socket], None], refuse: Callable[[socket.socket, str], None]
+        self,
+        address: str,
+        port: int,
+        serve: Callable[[Connection], None],
+        refuse: Callable[[Connection, str], None],
+        why_not: Callable[[socket.socket], str] = lambda connection: "",
+        tls: Optional[TlsContext] = None,
     ) -> None:
         """Listen.
 
         Args:
-            port: of 127.0.0.1; 0 for any.
+            address: of this machine.
+            port: there; 0 for any.
             serve: called in a thread of its own with each connection, which is closed when it returns.
             refuse: called with one that is not served, and why.
+            why_not: returns why a connection is not served; "" where it is.
+            tls: how connections are encrypted; None where they are not.
         Raises:
             OSError: the port is taken.
         """
-        self._serve, self._refuse = serve, refuse
-        self._socket = socket.create_server(("127.0.0.1", port), backlog=128)
+        self._serve, self._refuse, self._why_not, self._tls = serve, refuse, why_not, tls
+        family = socket.AF_INET6 if ":" in address else socket.AF_INET
+        self._socket = socket.create_server((address, port), family=family, backlog=128)
         self.port = int(self._socket.getsockname()[1])
-        self._connections: set[socket.socket] = set()
+        self._connections: Set[socket.socket] = set()
         self._lock = threading.Lock()
         self._closed = False
         self._thread = threading.Thread(target=self._accept, name=f"port {self.port}", daemon=True)
@@ -69,12 +81,13 @@ class LocalListener:
     def _run(self, connection: socket.socket) -> None:
         try:
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            if is_of_another_user(connection):
-                self._refuse(connection, "this port serves another user of this machine")
-            elif len(self._connections) > _MOST_CONNECTIONS:
-                self._refuse(connection, f"there are {_MOST_CONNECTIONS} connections already")
+            why_not = self._why_not(connection)
+            is_full = len(self._connections) > _MOST_CONNECTIONS
+            served: Connection = connection if self._tls is None else self._tls.accept(connection)
+            if why_not or is_full:
+                self._refuse(served, why_not or f"there are {_MOST_CONNECTIONS} connections already")
             else:
-                self._serve(connection)
+                self._serve(served)
         except OSError:
             pass  # the client has gone
         finally:
