@@ -437,6 +437,7 @@ class Services:
             model=str(spec.get("service", {}).get("model", "")),
             version=int(spec.get("service", {}).get("version", 0)),
             alias=str(spec.get("service", {}).get("alias", "")),
+            follow=bool(spec.get("service", {}).get("follow")),
             problem=self._problems.get(name, ""),
             revisions=[_head(revision) for _, revision in sorted(service.revisions.items())],
             running=[self._replica(view) for view in sorted(views, key=replicas.place_of)],

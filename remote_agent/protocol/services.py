@@ -89,6 +89,8 @@ class Serving(Message):
     """Of the model."""
     alias: str = field(text(63), "")
     """The alias by which that version was meant."""
+    follow: bool = field(flag, False)
+    """Whether it is to go on to what that alias comes to mean."""
 
     def environment(self, port: int, socket: str, token: str) -> Dict[str, str]:
         """Return the variables that a replica finds."""
@@ -223,6 +225,8 @@ class ServiceView(TolerantMessage):
     version: int = field(whole(), 0)
     alias: str = field(text(63), "")
     """The alias by which that version was meant."""
+    follow: bool = field(flag, False)
+    """Whether it is to go on to what that alias comes to mean."""
     problem: str = field(_WORDS, "")
     """Why none of its replicas can be begun."""
     revisions: List[RevisionHead] = field(checks.sieve(nested(RevisionHead), MOST_REVISIONS + 1), [])

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import tritonclient.http as triton
 
-from tests.integration.test_services import connected
+from tests.integration.test_services import connected, until
 from tests.support import agents
 from tests.support.client import Client, use_slots, wait_until
 from tests.support.sshd import Sshd
@@ -115,8 +115,16 @@ def test_a_model_is_checked_registered_served_replaced_and_rolled_back(trained: 
         assert ask(port, 5) == (10.0, "1")
     shown = trained.json_of("model", "show", "churn@champion", "--json")
     assert (shown["job"], shown["services"], shown["aliases"]) == (worse, ["churn"], ["champion"])
+    trained.run("serve", "churn@champion", "--follow", "--env", "GREETING=hi", "--ram", "64M", *_QUICK)
+    assert trained.json_of("model", "promote", "churn", "2", "--json")["following"] == ["churn"]
+    until(trained, lambda now: bool(now["model_version"] == 2 and now["state"] == "ready"), "churn")
+    (replica,) = [one["job"] for one in trained.json_of("service", "show", "churn", "--json")["running"]]
+    spec = trained.job(replica)["spec"]
+    assert (spec["env"]["GREETING"], spec["ram"]) == ("hi", 64 << 20), "what it was given is kept"
+    assert trained.json_of("model", "rollback", "churn", "--json")["following"] == ["churn"]
+    trained.run("serve", "churn@1", "--follow", code=2)
     history = trained.json_of("model", "history", "churn", "--json")
-    assert [(move["version"], move["before"]) for move in history] == [(1, None), (2, 1), (1, 2)]
+    assert [(move["version"], move["before"]) for move in history][:3] == [(1, None), (2, 1), (1, 2)]
     differing = trained.json_of("model", "diff", "churn", "1", "2", "--json")
     assert differing["params"] == {"factor": [2.0, 3.0]}
     assert "\x1b" not in trained.run("model", "show", "churn").stdout

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -105,6 +106,7 @@ def register(
     finally:
         line.end()
     promoted = operations.promote(session, new.meant.row.name, new.meant.version.number, alias) if alias else None
+    following = _follow(session, promoted) if promoted else []
     if as_json:
         told = operations.version_json(promoted.row if promoted else new.meant.row, new.meant.version)
         output.print_json({**told, "changed": new.changed, "check": _checked_json(checked)})
@@ -113,7 +115,7 @@ def register(
     what = "is" if new.changed else "was already"
     say(f"job {row.job[:6]} {what} {new.meant.words}; its list is on {new.meant.row.host}")
     if promoted:
-        _say_promoted(promoted)
+        _say_promoted(promoted, following)
     else:
         say(f"  foundations model promote {new.meant.row.name} {new.meant.version.number}    makes it the champion")
         say(f"  foundations serve {new.meant.row.name}@{new.meant.version.number}    serves it")
@@ -300,7 +302,7 @@ def promote(session: Session, name: str, number: int, alias: str, expect: int | 
     """Have an alias mean a version, for everybody."""
     from foundations_tui.services.models import operations
 
-    return _print_promoted(operations.promote(session, name, number, alias, expect), as_json)
+    return _print_promoted(session, operations.promote(session, name, number, alias, expect), as_json)
 
 
 @model.command()
@@ -312,7 +314,7 @@ def rollback(session: Session, name: str, alias: str, as_json: bool) -> int:
     """Have an alias mean again what it meant before."""
     from foundations_tui.services.models import operations
 
-    return _print_promoted(operations.rollback(session, name, alias), as_json)
+    return _print_promoted(session, operations.rollback(session, name, alias), as_json)
 
 
 @model.command()
@@ -404,7 +406,8 @@ def _checked_json(checked: Checked) -> dict[str, Any]:
     }
 
 
-def _print_promoted(promoted: Promoted, as_json: bool) -> int:
+def _print_promoted(session: Session, promoted: Promoted, as_json: bool) -> int:
+    following = _follow(session, promoted)
     if as_json:
         output.print_json(
             {
@@ -413,19 +416,35 @@ def _print_promoted(promoted: Promoted, as_json: bool) -> int:
                 "version": promoted.number or None,
                 "before": promoted.before or None,
                 "changed": promoted.changed,
-                "left_behind": [one.name for one in promoted.left_behind],
+                "left_behind": [one.name for one in promoted.left_behind if one.name not in following],
+                "following": following,
             }
         )
     else:
-        _say_promoted(promoted)
+        _say_promoted(promoted, following)
     return 0
 
 
-def _say_promoted(promoted: Promoted) -> None:
+def _follow(session: Session, promoted: Promoted) -> list[str]:
+    """Have services that follow the alias go on; return their names."""
+    from foundations_tui.services.models import serving
+
+    line = ProgressLine()
+    try:
+        return [served.view.name for served in serving.follow(session, promoted, line)]
+    finally:
+        line.end()
+
+
+def _say_promoted(promoted: Promoted, following: Sequence[str]) -> None:
     name, alias = promoted.row.name, promoted.alias
     before = f" (before: {promoted.before})" if promoted.before and promoted.before != promoted.number else ""
     say(f"{alias} of {name} means version {promoted.number}{before}")
+    for service in following:
+        say(f"service {service} follows")
     for one in promoted.left_behind:
+        if one.name in following:
+            continue
         say(f"service {one.name} still runs version {one.view.version}:")
         say(f"  foundations serve {name}@{alias} --name {one.name} --host {one.host}    replaces it")
 

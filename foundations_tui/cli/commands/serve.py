@@ -37,6 +37,7 @@ class _NameThenCommand(click.Command):
 @click.option(
     "--name", "service_name", default="", help="Of a model: what the service is called (default: as the model)."
 )
+@click.option("--follow", is_flag=True, help="Of a model: go on to what its alias comes to mean.")
 @click.option("--trust", is_flag=True, help="Of a model: also run a joblib or pickle file of somebody else.")
 @click.option("--detach", is_flag=True, help="Do not wait until it is ready.")
 @click.option("--dry-run", is_flag=True, help="Only say what would be served.")
@@ -46,6 +47,7 @@ def serve(
     session: Session,
     name: str,
     service_name: str,
+    follow: bool,
     trust: bool,
     detach: bool,
     dry_run: bool,
@@ -74,9 +76,10 @@ def serve(
     }
     command = ctx.meta["command"]
     model = model_of(name, bool(command), Path(given.get("folder") or "."))
-    if not model and (service_name or trust):
+    if not model and (service_name or trust or follow):
         raise UsageError(
-            "--name and --trust are for models: foundations serve MODEL@ALIAS", "a service's name stands first"
+            "--name, --follow and --trust are for models: foundations serve MODEL@ALIAS",
+            "a service's name stands first",
         )
     line = ProgressLine()
     try:
@@ -84,7 +87,7 @@ def serve(
             from foundations_tui.services.models import serving
 
             given_name = service_name or ("" if "@" in name else name)
-            request = serving.read(session, model, given_name, given, Path(), trust, not dry_run, line)
+            request = serving.read(session, model, given_name, given, Path(), trust, not dry_run, follow, line)
         else:
             request = read(session.store.conn, name, command, given, Path())
         if dry_run:

@@ -111,14 +111,18 @@ class ModelActions:
         alias = service.view.alias if service and service.view.alias in aliases else ""
         reference = f"{one.row.name}@{alias or one.version.number}"
         request = serving.read(
-            self._session, reference, service.name if service else "", serving.values_of(service), Path()
+            self._session, reference, service.name if service else "", serving.values_of(self._session, service), Path()
         )
         served: Served = of_services.serve(self._session, request)
         return f"{served.view.name} goes to {one.row.name} {one.version.number} on {served.host}"
 
     def _promoted(self, promoted: operations.Promoted) -> str:
-        left = ", ".join(row.name for row in promoted.left_behind)
-        more = f"; {left} still runs another version" if left else ""
+        from foundations_tui.services.models import serving
+
+        following = [served.view.name for served in serving.follow(self._session, promoted)]
+        left = ", ".join(row.name for row in promoted.left_behind if row.name not in following)
+        more = f"; {', '.join(following)} follows" if following else ""
+        more += f"; {left} still runs another version" if left else ""
         return f"{promoted.alias} of {promoted.row.name} means {promoted.number}{more}"
 
     def _retired(self, one: VersionRow, undo: bool) -> str:
