@@ -7,7 +7,7 @@ import json
 import os
 import shutil
 import sys
-from typing import Any, List, Optional
+from typing import Any, Dict, List, Optional
 
 from foundations_serve import loaders
 from foundations_serve.calling import log_trace, words_of
@@ -16,6 +16,8 @@ from foundations_serve.manifest import Manifest
 
 _CANNOT_LOAD = 78
 """EX_CONFIG, sysexits(3)."""
+_MOST_BESIDE = 200
+"""Connections beside those that may wait: probes, and callers that are told that there is no room."""
 _STUCK = 70
 """EX_SOFTWARE."""
 
@@ -64,8 +66,8 @@ def _run(manifest: Manifest, options: argparse.Namespace) -> int:
     worker = Worker(predict, manifest.batch, manifest.queue, _give_up, metrics.count_batch)
     app = Server(manifest, worker, metrics, Background()).app()
     place = {"uds": options.socket} if options.socket else {"host": "127.0.0.1", "port": options.port}
-    os.umask(0o077)
-    config = uvicorn.Config(app, **place, log_level="warning", access_log=False, lifespan="on", server_header=False)
+    quiet: Dict[str, Any] = {"log_level": "warning", "access_log": False, "server_header": False}
+    config = uvicorn.Config(app, **place, **quiet, lifespan="on", limit_concurrency=_MOST_BESIDE + manifest.queue)
     print(f"{manifest.name} {manifest.version}: loaded", flush=True)
     uvicorn.Server(config).run()
     return 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from contextlib import asynccontextmanager
-from typing import Any, AsyncIterator, Awaitable, Callable, Dict, Optional
+from typing import Any, AsyncIterator, Awaitable, Callable, Dict, List, Optional
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -16,11 +16,11 @@ from starlette.routing import Route
 from foundations_serve import invocations, openapi, protocol_v2, signature, tensors
 from foundations_serve.background import Background
 from foundations_serve.calling import Stream, Worker
-from foundations_serve.errors import BadInput, ServeError, Unknown
+from foundations_serve.errors import BadInput, CallerLeft, Late, ServeError, Unknown
 from foundations_serve.loaders import Inputs
 from foundations_serve.manifest import Manifest
 from foundations_serve.metrics import Metrics
-from foundations_serve.requests import CALLER_LEFT, body_of, encoded, error_response, json_response, parsed
+from foundations_serve.requests import body_of, encoded, error_response, json_response, parsed
 
 _PROBE_SECONDS = 10.0
 """A request that was answered well so long ago counts as a probe."""
@@ -60,7 +60,9 @@ class Server:
             "/recalibrate": self._recalibrate,
             **{f"{path}/infer": self._counted("infer", self._infer) for path in (model, version)},
             **{f"{path}/generate": self._counted("generate", self._generate) for path in (model, version)},
-            **{f"{path}/generate_stream": self._counted("generate", self._generate) for path in (model, version)},
+            **{
+                f"{path}/generate_stream": self._counted("generate", self._generate_stream) for path in (model, version)
+            },
         }
         routes = [Route(path, _caught(answer), methods=["GET"]) for path, answer in get.items()]
         routes += [Route(path, _caught(answer), methods=["POST"]) for path, answer in post.items()]
@@ -141,7 +143,7 @@ class Server:
         asked = protocol_v2.infer_of(body, request.headers.get(protocol_v2.HEADER_LENGTH))
         result = await self._result(request, {tensor.name: tensor.data for tensor in asked.inputs})
         if isinstance(result, Stream):
-            result = {f"output-{place}": item for place, item in enumerate([item async for item in result.items()])}
+            result = {f"output-{place}": item for place, item in enumerate(await self._collected(result))}
         content, head = protocol_v2.answer(self._manifest, asked, tensors.of_result(result))
         if head is None:
             return Response(content, media_type="application/json")
@@ -159,23 +161,49 @@ class Server:
         return await self._answered(request, inputs, lambda result: {"predictions": result})
 
     async def _generate(self, request: Request) -> Response:
+        """Answer with all of a text at once."""
+        result = await self._result(request, await self._text_inputs(request))
+        if isinstance(result, Stream):
+            result = "".join(protocol_v2.generated(item) for item in await self._collected(result))
+        return json_response(self._text(result))
+
+    async def _generate_stream(self, request: Request) -> Response:
+        """Answer with a text as it comes."""
+        result = await self._result(request, await self._text_inputs(request))
+        events = _events(result, self._text) if isinstance(result, Stream) else _one_event(self._text(result))
+        return StreamingResponse(events, media_type="text/event-stream")
+
+    async def _text_inputs(self, request: Request) -> Inputs:
+        """Return the inputs of a request for a text: parameters, and what stands beside them."""
         self._check_model(request)
         told = parsed(await body_of(request, self._manifest.max_body))
         if not isinstance(told, dict) or not isinstance(told.get("text_input"), str):
             raise BadInput("the body must be an object with text_input")
-        parameters = told.get("parameters", {})
+        parameters = told.pop("parameters", {})
         if not isinstance(parameters, dict):
             raise BadInput("parameters must be an object")
-        inputs = {"text_input": told["text_input"], **parameters}
+        inputs = {**parameters, **told}
+        for name in ("id", "stream"):  # of the protocol, not of the model
+            inputs.pop(name, None)
+        return inputs
 
-        def shown(result: Any) -> Dict[str, Any]:
-            return {
-                "model_name": self._manifest.name,
-                "model_version": str(self._manifest.version),
-                "text_output": protocol_v2.generated(result),
-            }
+    def _text(self, result: Any) -> Dict[str, Any]:
+        version = str(self._manifest.version)
+        text = protocol_v2.generated(result)
+        return {"model_name": self._manifest.name, "model_version": version, "text_output": text}
 
-        return await self._answered(request, inputs, shown)
+    async def _collected(self, stream: Stream) -> List[Any]:
+        """Return all that a stream gives, within the deadline of a request."""
+
+        async def collect() -> List[Any]:
+            return [item async for item in stream.items()]
+
+        try:
+            return await asyncio.wait_for(collect(), self._manifest.deadline)
+        except asyncio.TimeoutError:
+            raise Late(f"the model has not come to an end within {self._manifest.deadline:g} s") from None
+        finally:
+            stream.leave()
 
     async def _answered(self, request: Request, inputs: Inputs, shown: Callable[[Any], Any]) -> Response:
         result = await self._result(request, inputs)
@@ -187,7 +215,7 @@ class Server:
         """Return the model's result; while it is awaited, a caller that leaves is noticed.
 
         Raises:
-            asyncio.CancelledError: the caller has left.
+            CallerLeft: nobody waits for it any more.
         """
         call = asyncio.ensure_future(self._worker.call(inputs, self._manifest.deadline))
         left = asyncio.ensure_future(_left(request))
@@ -244,12 +272,6 @@ class Server:
         return json_response({} if name == "evaluate" else {"run": number}, 202)
 
 
-class CallerLeft(ServeError):
-    """Nobody waits for the answer any more."""
-
-    status = CALLER_LEFT
-
-
 async def _left(request: Request) -> None:
     """Return when the caller has left; the body has been read."""
     while True:
@@ -267,6 +289,11 @@ async def _events(stream: Stream, shown: Callable[[Any], Any]) -> AsyncIterator[
         yield b"event: error\ndata: " + encoded({"error": str(error)}) + b"\n\n"
     finally:
         stream.leave()
+
+
+async def _one_event(value: Any) -> AsyncIterator[bytes]:
+    """Yield the only event of a stream."""
+    yield b"data: " + encoded(tensors.plain(value)) + b"\n\n"
 
 
 def _caught(answer: Answer) -> Answer:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import tempfile
 from typing import Any, Dict, List
 
 from foundations_serve.errors import Busy
@@ -34,14 +35,11 @@ class Background:
         self._running = [process for process in self._running if process.poll() is None]
         if len(self._running) >= _MOST:
             raise Busy(f"{_MOST} of them run already")
-        process = subprocess.Popen([sys.executable, "-m", "foundations_serve", "call", name], stdin=subprocess.PIPE)
-        assert process.stdin is not None
-        try:
-            with process.stdin:
-                process.stdin.write(json.dumps(arguments).encode())
-        except BrokenPipeError:
-            pass  # it has ended already, and its log says why
-        self._running.append(process)
+        with tempfile.TemporaryFile() as given:  # a pipe would wait for who reads it
+            given.write(json.dumps(arguments).encode())
+            given.seek(0)
+            command = [sys.executable, "-m", "foundations_serve", "call", name]
+            self._running.append(subprocess.Popen(command, stdin=given))
         self._count += 1
         return self._count
 

@@ -7,9 +7,10 @@ OUT/part-2-of-8.progress   how many rows of it are there for good, and how many 
 from __future__ import annotations
 
 import csv
+import inspect
 import json
 import os
-from typing import Any, Callable, Dict, Iterator, List, Sequence, Tuple
+from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence, Tuple
 
 from foundations_serve import invocations, loaders, signature, tensors
 from foundations_serve.errors import BadInput
@@ -40,10 +41,10 @@ def predict_file(manifest: Manifest, source: str, out: str, shard: str, chunk: i
         print(f"shard {shard}: all {last - first:,} rows are there")
         _touch(path)
         return
-    predict = loaders.load(manifest)
+    answer = Answering(loaders.load(manifest))
     with open(path, "ab") as file:
         for rows in _chunks(_rows(source, first + done, last), chunk):
-            lines = [json.dumps(result).encode() + b"\n" for result in _answers(predict, rows)]
+            lines = [json.dumps(result).encode() + b"\n" for result in answer.rows(rows)]
             file.write(b"".join(lines))
             file.flush()
             os.fsync(file.fileno())
@@ -54,7 +55,7 @@ def predict_file(manifest: Manifest, source: str, out: str, shard: str, chunk: i
 
 def _shard(text: str) -> Tuple[int, int]:
     number, _, count = text.partition("/")
-    if not (number.isdigit() and count.isdigit() and 1 <= int(number) <= int(count)):
+    if not (number.isdecimal() and count.isdecimal() and 1 <= int(number) <= int(count)):
         raise BadInput(f"a shard is like 2/8, not {text!r}")
     return int(number), int(count)
 
@@ -160,33 +161,61 @@ def _chunks(rows: Iterator[Any], size: int) -> Iterator[List[Any]]:
         yield chunk
 
 
-def _answers(predict: Predict, rows: Sequence[Any]) -> List[Any]:
-    """Return an answer for each row: computed together, where the model gives as many as it got; else one by one."""
-    try:
-        together = tensors.plain(_by_row(predict(_columns(rows)), len(rows)))
-        if isinstance(together, list) and len(together) == len(rows):
-            return together
-    except Exception as error:
-        if len(rows) == 1:
-            raise
-        print(f"rows are computed one by one: {type(error).__name__}: {error}"[:500])
-    return [tensors.plain(predict(_single(row))) for row in rows]
+class Answering:
+    """Answers for rows: many computed together where the model gives the same as for each alone, else one by one."""
+
+    def __init__(self, predict: Predict) -> None:
+        self._predict = predict
+        self._is_together: Optional[bool] = None
+        """Whether rows are computed together; None before the first ones have shown it."""
+
+    def rows(self, rows: Sequence[Any]) -> List[Any]:
+        """Return an answer for each row."""
+        if self._is_together is None and len(rows) > 1:
+            self._is_together = self._shows(rows[:_TRIED])
+        if self._is_together:
+            together = self._together(rows)
+            if together is not None:
+                return together
+        return [self._alone(row) for row in rows]
+
+    def _shows(self, rows: Sequence[Any]) -> bool:
+        """Return whether a model gives for rows together what it gives for each."""
+        return self._together(rows) == [self._alone(row) for row in rows]
+
+    def _together(self, rows: Sequence[Any]) -> Optional[List[Any]]:
+        """Return the answers for rows that are computed together; None where that cannot be."""
+        try:
+            result = _by_row(self._predict(_columns(rows)), len(rows))
+        except Exception as error:
+            print(f"rows are computed one by one: {type(error).__name__}: {error}"[:500])
+            return None
+        return result if isinstance(result, list) and len(result) == len(rows) else None
+
+    def _alone(self, row: Any) -> Any:
+        result = self._predict(dict(row) if isinstance(row, dict) else {ONE_INPUT: signature.as_input(row)})
+        return tensors.plain(list(result) if inspect.isgenerator(result) else result)
+
+
+_TRIED = 4
+"""Rows by which it is seen whether they can be computed together."""
 
 
 def _columns(rows: Sequence[Any]) -> Inputs:
-    if all(isinstance(row, dict) for row in rows):
-        return invocations.columns_of(list(rows[0]), [list(row.values()) for row in rows])
-    return {ONE_INPUT: signature.as_input(list(rows))}
+    """Return rows as inputs: one a name, or a single one.
 
-
-def _single(row: Any) -> Inputs:
-    return dict(row) if isinstance(row, dict) else {ONE_INPUT: signature.as_input(row)}
+    Raises:
+        BadInput: they have different names.
+    """
+    if not all(isinstance(row, dict) for row in rows):
+        return {ONE_INPUT: signature.as_input(list(rows))}
+    return invocations.inputs_of_records(list(rows))
 
 
 def _by_row(result: Any, count: int) -> Any:
     """Return a result by rows: a table of columns becomes a table a row."""
     if not isinstance(result, dict):
-        return result
+        return None if inspect.isgenerator(result) else tensors.plain(result)
     columns = {name: tensors.plain(column) for name, column in result.items()}
     if any(not isinstance(column, list) or len(column) != count for column in columns.values()):
         return None

@@ -23,6 +23,10 @@ from foundations_serve.manifest import Batching
 
 _STUCK_SECONDS = 30.0
 """So long behind a deadline a call is stuck for good: the model's process ends, and its supervisor begins it again."""
+_MOST_ITEMS = 64
+"""Items of a stream that wait to be read."""
+_UNREAD_SECONDS = 60.0
+"""A stream of which nothing is read for so long ends."""
 _LAST = object()
 Report = Callable[[int], None]
 """Takes the number of requests that were computed together."""
@@ -37,6 +41,8 @@ class _Call:
     """Takes the result or an exception; called in the worker's thread."""
     deadline: float
     """On the monotonic clock."""
+    seconds: float
+    """That it may take."""
     is_cancelled: bool = False
 
 
@@ -46,23 +52,25 @@ class Stream:
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self._items: "asyncio.Queue[Any]" = asyncio.Queue()
+        self._room = threading.Semaphore(_MOST_ITEMS)
         self._is_left = threading.Event()
 
-    def fill(self, source: Any, begun: Callable[[], None]) -> None:
-        """Take all of a generator; in the worker's thread.
+    def fill(self, source: Any, came: Callable[[bool], None]) -> None:
+        """Take all of a generator, as fast as it is read; in the worker's thread.
 
         Args:
             source: the generator.
-            begun: called when its first item is there.
+            came: called with each item (False), and when it is the model's turn again (True).
         """
         last: Any = _LAST
         try:
             for item in source:
-                begun()
+                came(False)
                 self._put(item)
-                if self._is_left.is_set():
+                if not self._room.acquire(timeout=_UNREAD_SECONDS) or self._is_left.is_set():
                     source.close()
                     break
+                came(True)
         except BaseException as error:
             last = _failure(error)
         self._put(last)
@@ -70,6 +78,7 @@ class Stream:
     def leave(self) -> None:
         """Take no more: whoever listened has left."""
         self._is_left.set()
+        self._room.release()
 
     async def items(self) -> AsyncIterator[Any]:
         """Yield what comes.
@@ -83,6 +92,7 @@ class Stream:
                 return
             if isinstance(item, ServeError):
                 raise item
+            self._room.release()
             yield item
 
     def _put(self, item: Any) -> None:
@@ -140,16 +150,16 @@ class Worker:
             except RuntimeError:
                 pass  # the server has ended meanwhile
 
-        call = _Call(inputs, done, time.monotonic() + seconds)
+        call = _Call(inputs, done, time.monotonic() + seconds, seconds)
         self._put(call)
         try:
             result = await asyncio.wait_for(future, seconds)
         except asyncio.TimeoutError:
             raise Late(f"the model has not answered within {seconds:g} s") from None
         finally:
-            call.is_cancelled = True  # of what is done already, that means nothing
+            self._withdraw(call)
         if inspect.isgenerator(result):
-            return self._streamed(result, Stream(loop), call.deadline)
+            return self._streamed(result, Stream(loop), seconds)
         self.answered_at = time.monotonic()
         return result
 
@@ -167,6 +177,13 @@ class Worker:
             self._is_closing = True
             self._news.notify()
 
+    def _withdraw(self, call: _Call) -> None:
+        """Let go of a call that nobody waits for; of one that is done already, that means nothing."""
+        call.is_cancelled = True
+        with self._news:
+            if call in self._calls:
+                self._calls.remove(call)
+
     def _put(self, call: _Call) -> None:
         with self._news:
             if len(self._calls) >= self._most_waiting:
@@ -174,10 +191,10 @@ class Worker:
             self._calls.append(call)
             self._news.notify()
 
-    def _streamed(self, source: Any, stream: Stream, deadline: float) -> Stream:
+    def _streamed(self, source: Any, stream: Stream, seconds: float) -> Stream:
         """Have the worker's thread go on with a generator, before whatever waits."""
         with self._news:
-            self._calls.appendleft(_Call({_STREAM: (stream, source)}, lambda *_: None, deadline))
+            self._calls.appendleft(_Call({_STREAM: (stream, source)}, lambda *_: None, float("inf"), seconds))
             self._news.notify()
         return stream
 
@@ -190,18 +207,23 @@ class Worker:
                 return
             if not calls:
                 continue
-            self._busy_until = max(call.deadline for call in calls)
             if _STREAM in calls[0].inputs:
-                stream, source = calls[0].inputs[_STREAM]
-                stream.fill(source, self._has_begun)
-                self.answered_at = time.monotonic()
+                self._fill(calls[0])
             else:
+                self._busy_until = max(call.deadline for call in calls)
                 self._compute(calls)
             self._busy_until = None
 
-    def _has_begun(self) -> None:
-        """Take note that a stream has begun: it may go on for as long as it likes."""
-        self._busy_until = None
+    def _fill(self, call: _Call) -> None:
+        """Take a stream: it may go on for as long as it likes, if each item comes in time."""
+        stream, source = call.inputs[_STREAM]
+
+        def came(is_the_models_turn: bool) -> None:
+            self.answered_at = time.monotonic()
+            self._busy_until = self.answered_at + call.seconds if is_the_models_turn else None
+
+        came(True)
+        stream.fill(source, came)
 
     def _next_calls(self) -> Optional[List[_Call]]:
         """Wait for what is to be computed next, together; None at the end."""
@@ -246,13 +268,11 @@ class Worker:
 
     def _computed_together(self, calls: Sequence[_Call]) -> Optional[List[Any]]:
         """Return a result for each; None where they have to be computed one by one."""
-        sizes = [_rows(call.inputs) for call in calls]
-        names = list(calls[0].inputs)
-        joined = {name: _joined([call.inputs[name] for call in calls]) for name in names}
         try:
-            result = self._predict(joined)
-            return _split(result, sizes)
-        except Exception:
+            joined = {name: _joined([call.inputs[name] for call in calls]) for name in calls[0].inputs}
+            return _split(self._predict(joined), [_rows(call.inputs) for call in calls])
+        except BaseException as error:  # one of them is wrong; it is said to that one
+            print(f"{len(calls)} requests are computed one by one: {words_of(error)}", file=sys.stderr)
             return None
 
 

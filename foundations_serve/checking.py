@@ -22,7 +22,7 @@ def checked(manifest: Manifest) -> Dict[str, Any]:
         _check(manifest, told)
     except (CannotLoad, ServeError) as error:
         told["error"] = str(error)
-    except Exception as error:
+    except BaseException as error:  # also sys.exit() in its code
         log_trace(error)
         told["error"] = words_of(error)
     return told

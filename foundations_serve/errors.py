@@ -44,6 +44,13 @@ class Busy(ServeError):
     retry_after = 1
 
 
+class CallerLeft(ServeError):
+    """Nobody waits for the answer any more."""
+
+    status = 499
+    """As nginx counts them."""
+
+
 class Late(ServeError):
     """The model has not answered before the deadline of the request."""
 

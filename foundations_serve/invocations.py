@@ -37,7 +37,7 @@ def inputs_of(body: bytes, content_type: str) -> Inputs:
     if not isinstance(value, list):
         raise BadInput(f"{forms[0]} must be a list")
     if value and all(isinstance(row, dict) for row in value):
-        return _of_records(value)
+        return inputs_of_records(value)
     return {ONE_INPUT: signature.as_input(value)}
 
 
@@ -58,11 +58,16 @@ def _of_split(value: Any) -> Inputs:
     return columns_of([str(name) for name in value["columns"]], value.get("data"))
 
 
-def _of_records(rows: List[Dict[str, Any]]) -> Inputs:
-    names = [str(name) for name in rows[0]]
-    if any(list(map(str, row)) != names for row in rows):
+def inputs_of_records(rows: List[Dict[str, Any]]) -> Inputs:
+    """Return rows that are tables as inputs: one a name, in whatever order each row has them.
+
+    Raises:
+        BadInput: they have different names.
+    """
+    names = list(rows[0])
+    if any(row.keys() != rows[0].keys() for row in rows):
         raise BadInput("the rows must all have the same names")
-    return columns_of(names, [list(row.values()) for row in rows])
+    return columns_of(names, [[row[name] for name in names] for row in rows])
 
 
 def columns_of(names: Sequence[str], rows: Any) -> Inputs:

@@ -49,6 +49,8 @@ def function(reference: str, what: str) -> Callable[..., Any]:
         raise CannotLoad(f"{what} module defined in manifest file could not be found! ({module})") from None
     for part in name.split("."):
         found = getattr(found, part, None)
+    if inspect.iscoroutinefunction(found) or inspect.isasyncgenfunction(found):
+        raise CannotLoad(f"{reference} is asynchronous: write it as a plain function, or as a generator")
     if not callable(found):
         raise CannotLoad(f"{what} function defined in manifest file could not be found! ({reference})")
     target: Callable[..., Any] = found
@@ -145,10 +147,15 @@ def _torch(manifest: Manifest) -> Predict:
     if manifest.predict:
         return _with_model(function(manifest.predict, "Prediction"), module)
     call = by_name(module.forward, 0)
+    kind = next((one.dtype for one in module.parameters()), torch.float32)
+
+    def tensor(value: Any) -> Any:
+        made = torch.as_tensor(value).to(device)
+        return made.to(kind) if made.is_floating_point() else made
 
     def predict(inputs: Inputs) -> Any:
         with torch.inference_mode():
-            return call({name: torch.as_tensor(value).to(device) for name, value in inputs.items()})
+            return call({name: tensor(value) for name, value in inputs.items()})
 
     return predict
 

@@ -8,7 +8,7 @@ from typing import Any, Dict, List, NamedTuple, Optional, Tuple
 from foundations_serve import tensors
 from foundations_serve.errors import BadInput
 from foundations_serve.manifest import Manifest
-from foundations_serve.requests import encoded, parsed
+from foundations_serve.requests import encoded, is_number, parsed
 from foundations_serve.tensors import Tensor
 
 HEADER_LENGTH = "Inference-Header-Content-Length"
@@ -21,8 +21,8 @@ class Infer(NamedTuple):
 
     id: Optional[str]
     inputs: List[Tensor]
-    wanted: Dict[str, bool]
-    """The outputs that are asked for, and whether as binary data; empty for all."""
+    wanted: Dict[str, Optional[bool]]
+    """The outputs that are asked for, and whether as binary data, None where that is not said; empty for all."""
     all_binary: bool
     """Whether outputs of which nothing is said are binary."""
 
@@ -51,7 +51,7 @@ def infer_of(body: bytes, header_length: Optional[str]) -> Infer:
 def _length(told: Optional[str], size: int) -> int:
     if told is None:
         return size
-    if not told.isdigit() or len(told) > 18 or int(told) > size:
+    if not is_number(told) or int(told) > size:
         raise BadInput(f"{HEADER_LENGTH} must be a number of bytes up to that of the body")
     return int(told)
 
@@ -74,16 +74,17 @@ def _inputs(entries: List[Any], body: bytes, at: int) -> List[Tensor]:
     return found
 
 
-def _wanted(entries: Any) -> Dict[str, bool]:
+def _wanted(entries: Any) -> Dict[str, Optional[bool]]:
     if entries is None:
         return {}
     if not isinstance(entries, list):
         raise BadInput("outputs must be a list")
-    wanted: Dict[str, bool] = {}
+    wanted: Dict[str, Optional[bool]] = {}
     for entry in entries:
         if not isinstance(entry, dict) or not isinstance(entry.get("name"), str):
             raise BadInput("an output must be an object with a name")
-        wanted[entry["name"]] = _parameters(entry).get("binary_data") is True
+        is_binary = _parameters(entry).get("binary_data")
+        wanted[entry["name"]] = is_binary if isinstance(is_binary, bool) else None
     return wanted
 
 
@@ -109,7 +110,8 @@ def answer(manifest: Manifest, request: Infer, outputs: List[Tensor]) -> Tuple[b
     for tensor in outputs:
         if request.wanted and tensor.name not in request.wanted:
             continue
-        if request.wanted.get(tensor.name, False) or (tensor.name not in request.wanted and request.all_binary):
+        said = request.wanted.get(tensor.name)
+        if request.all_binary if said is None else said:
             data = tensors.to_bytes(tensor)
             entries.append({**tensor.described(), "parameters": {"binary_data_size": len(data)}})
             binary.append(data)

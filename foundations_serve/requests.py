@@ -9,12 +9,10 @@ from typing import Any, Dict, Optional
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
-from foundations_serve.errors import BadInput, ServeError, TooLarge
+from foundations_serve.errors import BadInput, CallerLeft, ServeError, TooLarge
 
 _BODY_SECONDS = 60.0
 """A body that takes longer is given up."""
-CALLER_LEFT = 499
-"""The status by which nginx counts requests whose caller has left."""
 
 
 async def body_of(request: Request, most: int) -> bytes:
@@ -27,14 +25,19 @@ async def body_of(request: Request, most: int) -> bytes:
         TooLarge: it has more. BadInput: it did not come.
     """
     told = request.headers.get("content-length", "0")
-    if told.isdigit() and int(told) > most:
+    if is_number(told) and int(told) > most:
         raise TooLarge(f"the body has {int(told):,} bytes; at most {most:,} are taken")
     try:
         return await asyncio.wait_for(_read(request, most), _BODY_SECONDS)
     except asyncio.TimeoutError:
         raise BadInput(f"the body did not come within {_BODY_SECONDS:g} s") from None
     except ClientDisconnect:
-        raise BadInput("the caller has left") from None
+        raise CallerLeft("the caller has left") from None
+
+
+def is_number(text: str) -> bool:
+    """Return whether a header is a number of a size that a body may have."""
+    return text.isascii() and text.isdigit() and len(text) < 19
 
 
 async def _read(request: Request, most: int) -> bytes:

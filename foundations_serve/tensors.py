@@ -20,6 +20,7 @@ from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
 from foundations_serve.errors import BadInput
 
 MOST_DIMENSIONS = 32
+_MOST_ELEMENTS = 1 << 40
 
 
 class Datatype(NamedTuple):
@@ -132,6 +133,8 @@ def _head(entry: Any) -> Tuple[str, Datatype, Tuple[int, ...]]:
         or not all(type(size) is int and 0 <= size < 1 << 48 for size in shape)
     ):
         raise BadInput(f"input {name}: shape must be a list of whole numbers from 0")
+    if math.prod(max(1, size) for size in shape) > _MOST_ELEMENTS:
+        raise BadInput(f"input {name}: shape {shape} has too many elements")
     return name, datatype, tuple(shape)
 
 

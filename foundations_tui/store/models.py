@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from foundations_tui.errors import NotFoundError, UsageError
+from foundations_tui.errors import FoundationsError, NotFoundError, UsageError
 from foundations_tui.store import services
 from foundations_tui.store.db import Store
 from foundations_tui.store.services import ServiceRow
 from remote_agent.protocol import models
 from remote_agent.protocol.errors import BadRequest
 from remote_agent.protocol.models import Model, Registered, RegistryEvent
+
+_EVENTS_A_PAGE = 20
 
 
 @dataclass(frozen=True)
@@ -128,12 +130,16 @@ def put_events(
 
 
 def orphans(conn: sqlite3.Connection, host: str, journal: str) -> list[RegistryEvent]:
-    """Return what only earlier journals of a host knew of models whose home it was: it is given back to it."""
-    told: list[RegistryEvent] = []
-    for name, model in models.fold(_events(conn, host, journal, is_other=True)).items():
-        if not model.moved_to:
-            told += [event for event in _events(conn, host, journal, is_other=True) if event.model == name]
-    return told
+    """Return what only earlier journals of a host knew of models whose home it was: it is given back to it.
+
+    A model that has another home by now is not.
+    """
+    told = _events(conn, host, journal, is_other=True)
+    if not told:
+        return []
+    elsewhere = {row.name for row in models_of(conn) if row.host != host}
+    gone = {name for name, model in models.fold(told).items() if model.moved_to} | elsewhere
+    return [event for event in told if event.model not in gone]
 
 
 def drop_orphans(store: Store, host: str, journal: str) -> None:
@@ -143,9 +149,16 @@ def drop_orphans(store: Store, host: str, journal: str) -> None:
 
 
 def events_of(conn: sqlite3.Connection, name: str) -> list[RegistryEvent]:
-    """Return all that is known of a model, from whatever host, oldest first."""
+    """Return all that is known of a model, from whatever host: its versions first, then what happened to them."""
     told = [event for host in _hosts(conn) for event in _events(conn, host, "") if event.model == name]
-    return sorted(told, key=lambda event: event.at)
+    distinct = list({event.identity: event for event in told}.values())
+    return sorted(distinct, key=lambda event: (event.kind != models.REGISTERED, event.at))
+
+
+def pages(events: Sequence[RegistryEvent]) -> Iterator[list[RegistryEvent]]:
+    """Yield events as many at a time as one message takes: each may be 40 kB."""
+    for start in range(0, len(events), _EVENTS_A_PAGE):
+        yield list(events[start : start + _EVENTS_A_PAGE])
 
 
 def models_of(conn: sqlite3.Connection, host: str = "") -> list[ModelRow]:
@@ -157,7 +170,11 @@ def models_of(conn: sqlite3.Connection, host: str = "") -> list[ModelRow]:
         for model in models.fold(_events(conn, name, cursor(conn, name)[0])).values():
             if not model.moved_to and model.versions:
                 found.append(ModelRow(name, model, heard, since))
-    return sorted(found, key=lambda row: (row.name, row.host))
+    latest: dict[str, float] = {}
+    for row in found:
+        latest[row.name] = max(latest.get(row.name, 0.0), row.model.home_since)
+    kept = [row for row in found if row.model.home_since == latest[row.name]]  # of two homes, the later one
+    return sorted(kept, key=lambda row: (row.name, row.host))
 
 
 def model(conn: sqlite3.Connection, name: str) -> ModelRow:
@@ -181,13 +198,14 @@ def meant(conn: sqlite3.Connection, reference: str) -> Meant:
     """Return the version that NAME, NAME@ALIAS or NAME@7 means; without more it is the champion.
 
     Raises:
-        NotFoundError: there is none. UsageError: it was retired, or two hosts say that they are the model's home.
+        NotFoundError: there is none. FoundationsError: it was retired. UsageError: two hosts say that they are the
+            model's home.
     """
     name, which = models.parse(reference)
     row = model(conn, name)
     found = row.version(which)
     if found.is_retired:
-        raise UsageError(
+        raise FoundationsError(
             f"version {found.number} of {name} was retired by {found.retired_by or 'somebody'}",
             f"foundations model retire {name} {found.number} --undo",
         )

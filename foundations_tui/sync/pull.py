@@ -62,8 +62,6 @@ _MOST_SAID = 20
 _SAMPLE_PAGES = 200
 """Pages of samples in one round; a host keeps fewer."""
 _WATCH_SECONDS = 30.0
-_EVENTS_A_PAGE = 20
-"""Events of models that are given back to a host at a time: each may be 40 kB."""
 
 
 class HostSync:
@@ -190,9 +188,7 @@ class HostSync:
             last: the sequence number of the last thing that happened.
         """
         orphans = models.orphans(self._store.conn, self._host, journal)
-        if orphans:
-            for start in range(0, len(orphans), _EVENTS_A_PAGE):
-                self._agent.call(messages.AdoptRegistry(orphans[start : start + _EVENTS_A_PAGE]))
+        refused = sum(self._agent.call(messages.AdoptRegistry(page)).refused for page in models.pages(orphans))
         while True:
             base = models.cursor(self._store.conn, self._host)
             if base == (journal, last) or (base[0] == journal and base[1] > last and not orphans):
@@ -204,7 +200,7 @@ class HostSync:
             models.put_events(self._store, self._host, base, answer.journal, answer.seq, answer.events)
             if not answer.more:
                 break
-        if orphans:
+        if orphans and not refused:
             models.drop_orphans(self._store, self._host, journal)
 
     def push_annotations(self) -> None:

@@ -185,6 +185,8 @@ class HostState:
         """When the next attempt of replicas may begin that wait for it, seconds since the epoch, by job."""
         self.registry: List[Tuple[int, RegistryEvent]] = []
         """What happened to models, each with its sequence number in the journal."""
+        self.registry_known: Set[str] = set()
+        """The identities of those events."""
         self.models: Dict[str, Model] = {}
         """The fold of it."""
         self.pins: Dict[str, Dict[str, Pin]] = {}
@@ -584,6 +586,7 @@ def _service_removed(state: HostState, entry: JournalEntry, change: events.Servi
 
 def _registry_changed(state: HostState, entry: JournalEntry, change: events.RegistryChanged) -> None:
     state.registry.append((entry.seq, change.event))
+    state.registry_known.add(change.event.identity)
     models.apply(state.models, change.event)
 
 

@@ -25,6 +25,7 @@ from remote_agent.protocol.jobs import JobSpec, JobView
 from remote_agent.protocol.resources import GpuProcess, HostGpu, Resources
 from remote_agent.protocol.states import ACTIVE_STATES
 from remote_agent.protocol.wire import JsonTable
+from remote_agent.roles import data_sets as of_data_sets
 from remote_agent.storage import data_sets, files, streams, unfetched
 from remote_agent.storage.paths import Paths
 from remote_agent.system import processes, sockets
@@ -407,6 +408,9 @@ def _data_sets(parts: Parts, request: messages.DataSets) -> messages.DataSetsAns
         if used.get(named.get(request.remove, "")):
             raise Conflict(f"data {request.remove} is used by {used[named[request.remove]]} jobs that run or wait")
         data_sets.drop_name(paths, request.remove)
+    for path in data_sets.locks(paths):
+        if not of_data_sets.is_held(path):
+            os.unlink(path)  # of a process that was killed
     for digest in data_sets.unnamed(paths, time.time()):
         if not used.get(digest) and digest not in pinned:
             data_sets.trash(paths, digest)
@@ -616,7 +620,7 @@ def _move_model(parts: Parts, request: messages.MoveModel) -> messages.RegistryC
 
 def _adopt_registry(parts: Parts, request: messages.AdoptRegistry) -> messages.AdoptRegistryAnswer:
     """Take in what clients hold of models."""
-    return messages.AdoptRegistryAnswer(parts.engine.models.adopt(request.events))
+    return parts.engine.models.adopt(request.events)
 
 
 def _pin(parts: Parts, request: messages.Pin) -> messages.Done:

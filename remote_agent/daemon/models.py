@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Iterable, List, Tuple
+from typing import Iterable, List, Optional, Tuple
 
 from remote_agent.core import events
 from remote_agent.core.state import HostState
@@ -55,8 +55,8 @@ class Models:
         Raises:
             BadRequest: it is too large. Conflict: this is not the model's home any more, or it has too many.
         """
-        size = checks.json_size(version.to_wire())
-        if size > models.MOST_VERSION_BYTES:
+        if self._is_too_large(version):
+            size = checks.json_size(version.to_wire())
             raise BadRequest(f"the version has {size:,} bytes; at most {models.MOST_VERSION_BYTES:,} are kept")
         model = self._state.models.get(name)
         if model is not None:
@@ -131,44 +131,57 @@ class Models:
         if model is None:
             raise NotFound(f"there is no model {name} on this host")
         event = RegistryEvent(models.MOVED, name, to=to, by=by, at=self._ledger.clock())
-        if model.moved_to == to:
+        if to and model.moved_to == to:
             return RegistryChange(event, changed=False)
-        return self._record(event)
+        return self._record(event)  # also that it stays here: the latest of two homes counts
 
-    def adopt(self, told: Iterable[RegistryEvent]) -> int:
+    def adopt(self, told: Iterable[RegistryEvent]) -> messages.AdoptRegistryAnswer:
         """Take in what clients hold of models; what is known here already changes nothing.
 
         A version whose number another one has here gets the next one.
-
-        Returns:
-            How many events were new.
         """
-        known = {event.identity for _, event in self._state.registry}
-        adopted = 0
+        adopted = refused = 0
         for event in told:
-            if event.identity not in known and self._adopt(event):
-                known.add(event.identity)
-                adopted += 1
-        return adopted
+            if event.identity in self._state.registry_known or self._is_there(event):
+                continue
+            fitted = self._fitted(event)
+            if fitted is None:
+                refused += 1
+                continue
+            self._record(fitted)
+            adopted += 1
+        return messages.AdoptRegistryAnswer(adopted, refused)
 
-    def _adopt(self, event: RegistryEvent) -> bool:
+    def _is_there(self, event: RegistryEvent) -> bool:
+        """Return whether an event tells nothing new, or what only its own home is concerned with."""
         model = self._state.models.get(event.model)
-        if model is None and len(self._state.models) >= models.MOST_MODELS:
-            return False
+        if event.kind == models.REGISTERED and event.version is not None and model is not None:
+            return model.by_identity(event.version.identity) is not None
+        return event.kind == models.MOVED
+
+    def _fitted(self, event: RegistryEvent) -> Optional[RegistryEvent]:
+        """Return an event of another home as it can happen here; None where it cannot."""
+        model = self._state.models.get(event.model)
         if event.kind == models.REGISTERED:
-            if event.version is None or (model is not None and model.by_identity(event.version.identity)):
-                return False
-            if model is not None and event.number in model.versions:
-                event = replace(event, number=1 + max(model.versions))
-        elif model is None or event.kind == models.MOVED:
-            return False
-        elif event.number:
-            meant = model.by_identity(event.of)
-            if meant is None or (event.kind == models.RETIRED and meant.number in model.aliases.values()):
-                return False
-            event = replace(event, number=meant.number)
-        self._record(event)
-        return True
+            if event.version is None or not event.number or self._is_too_large(event.version):
+                return None
+            if model is None:
+                return event if len(self._state.models) < models.MOST_MODELS else None
+            if len(model.versions) >= models.MOST_VERSIONS:
+                return None
+            return replace(event, number=1 + max(model.versions)) if event.number in model.versions else event
+        if model is None or (event.kind == models.ALIASED and not event.alias):
+            return None
+        if event.kind == models.ALIASED and not event.number:
+            return event
+        meant = model.by_identity(event.of)
+        if meant is None or (event.kind == models.RETIRED and meant.number in model.aliases.values()):
+            return None
+        return replace(event, number=meant.number)
+
+    @staticmethod
+    def _is_too_large(version: Version) -> bool:
+        return checks.json_size(version.to_wire()) > models.MOST_VERSION_BYTES
 
     def _record(self, event: RegistryEvent) -> RegistryChange:
         self._ledger.record(events.RegistryChanged(event))

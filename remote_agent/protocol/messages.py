@@ -922,9 +922,11 @@ class MoveModel(Request[RegistryChange]):
 
 @message
 class AdoptRegistryAnswer(Answer):
-    """How many events were new here."""
+    """What came of events that a client holds; those that were known count as neither."""
 
     adopted: int = field(whole())
+    refused: int = field(whole(), 0)
+    """Those that cannot have happened here."""
 
 
 @message

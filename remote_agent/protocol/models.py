@@ -13,7 +13,7 @@ import re
 from dataclasses import dataclass, field as attribute
 from typing import Dict, Iterable, List, Optional, Tuple
 
-from remote_agent.protocol.checks import flag, json_table, listing, moment, number, one_of, optional, table, text, whole
+from remote_agent.protocol.checks import json_table, listing, moment, number, one_of, optional, table, text, whole
 from remote_agent.protocol.facts import HASH
 from remote_agent.protocol.jobs import ENV_NAME, JOB_ID
 from remote_agent.protocol.services import NAME, NAME_RULE
@@ -39,9 +39,11 @@ ALIAS = re.compile(r"[a-z]([a-z0-9-]{0,61}[a-z0-9])?\Z")
 ALIAS_RULE = "lowercase letters, digits and -, and a letter first (at most 63)"
 REGISTERED, ALIASED, RETIRED, RESTORED, MOVED = "registered", "alias", "retired", "restored", "moved"
 _HASH_OR_NONE = re.compile(r"([0-9a-f]{64})?\Z")
+_ALIAS_OR_NONE = re.compile(r"(" + ALIAS.pattern[:-2] + r")?\Z")
 _TREE = re.compile(r"[0-9a-f]{40}\Z")
 _DOTTED = r"[^\W\d]\w*(\.[^\W\d]\w*)*"
 _REFERENCE = text(1000, re.compile(rf"({_DOTTED}:{_DOTTED})?\Z"), "module:function")
+_INSIDE = re.compile(r"(?!/)(?!(?:.*/)?\.\.(?:/|\Z)).*\Z", re.DOTALL)
 _HTTP_PATH = re.compile(r"(/[!-~]*)?\Z")
 _NAME = text(1000)
 _PATH = text(4096, as_bytes=True)
@@ -69,7 +71,7 @@ class Version(CompactMessage):
     owner: str = field(_NAME, "")
     """Of the job: whose program a pickle is."""
     snapshot: str = field(text(40, _TREE, "a snapshot's id"), "0" * 40)
-    subdir: str = field(_PATH, "")
+    subdir: str = field(text(4096, _INSIDE, "a folder of the snapshot", as_bytes=True), "")
     path: str = field(_PATH, "")
     """Of its files, in the job: "artifacts/model"; "" for code alone."""
     data: str = field(_DIGEST, "")
@@ -127,7 +129,7 @@ class RegistryEvent(CompactMessage):
     """What was registered."""
     of: str = field(_DIGEST, "")
     """Identity of the version that it is about: another home may have given it another number."""
-    alias: str = field(text(63), "")
+    alias: str = field(text(63, _ALIAS_OR_NONE, f"an alias: {ALIAS_RULE}"), "")
     to: str = field(_NAME, "")
     """The host that is the model's home now, in the words of who moved it; "" for this one again."""
     by: str = field(_NAME, "")
@@ -183,10 +185,14 @@ class Model:
     """Oldest first."""
     moved_to: str = ""
     """Where its home is now; "" for here."""
+    home_since: float = 0.0
+    """When somebody made this host its home; 0 where it was so from the beginning."""
+    numbers: Dict[str, int] = attribute(default_factory=dict)
+    """Of versions, by their identities."""
 
     def by_identity(self, identity: str) -> Optional[Registered]:
         """Return the version with an identity; None for none."""
-        return next((one for one in self.versions.values() if one.version.identity == identity), None)
+        return self.versions.get(self.numbers.get(identity, 0))
 
     def previous(self, alias: str) -> int:
         """Return what an alias meant before, other than what it means now; 0 for nothing that still counts.
@@ -224,6 +230,7 @@ def fold(events: Iterable[RegistryEvent]) -> Dict[str, Model]:
 def _registered(model: Model, event: RegistryEvent) -> None:
     if event.version is not None:
         model.versions.setdefault(event.number, Registered(event.number, event.version, event.by, event.at))
+        model.numbers.setdefault(event.version.identity, event.number)
 
 
 def _aliased(model: Model, event: RegistryEvent) -> None:
@@ -253,9 +260,15 @@ def _restored(model: Model, event: RegistryEvent) -> None:
 
 def _moved(model: Model, event: RegistryEvent) -> None:
     model.moved_to = event.to
+    model.home_since = 0.0 if event.to else event.at
 
 
 _FOLDS = {REGISTERED: _registered, ALIASED: _aliased, RETIRED: _retired, RESTORED: _restored, MOVED: _moved}
+
+
+def pin_key(model: str, version: Version) -> str:
+    """Return the name of the pin by which a version of a model keeps its job."""
+    return hashlib.sha256(f"{model}\0{version.identity}".encode()).hexdigest()
 
 
 def words_of(model: str, number: int) -> str:
@@ -272,7 +285,6 @@ class KeptFiles(Message):
     """Where they are on that host."""
     files: int = field(whole())
     bytes: int = field(whole())
-    is_file: bool = field(flag, False)
 
 
 @message

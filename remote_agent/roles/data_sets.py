@@ -81,7 +81,7 @@ def _lock(paths: Paths, digest: str) -> Iterator[None]:
             descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
             break
         except FileExistsError:
-            if _is_held(path):
+            if is_held(path):
                 raise Conflict("another client is sending this data set; try again when it is done") from None
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(path)
@@ -94,7 +94,8 @@ def _lock(paths: Paths, digest: str) -> Iterator[None]:
             os.unlink(path)
 
 
-def _is_held(path: str) -> bool:
+def is_held(path: str) -> bool:
+    """Return whether the process that a lock names is still there."""
     try:
         told = os.stat(path)
     except FileNotFoundError:
@@ -128,8 +129,10 @@ def keep(root: str, nonce: str, order: str) -> int:
     try:
         wanted = FilesToKeep.from_wire(json.loads(order), "an order")
         job = paths.job(wanted.job)
-        kept = data_sets.gathered(paths, _in_job(job, wanted))
-        data_sets.put_name(paths, f"model_{kept.hash[:16]}", kept.hash, time.time())
+        mark = os.urandom(32).hex()
+        with _lock(paths, mark):
+            kept = data_sets.gathered(paths, _in_job(job, wanted), mark)
+            data_sets.put_name(paths, f"model_{kept.hash[:16]}", kept.hash, time.time())
         place, count, size = kept.summary()
         say(nonce, **KeptFiles(kept.hash, place, count, size).to_wire())
     except (AgentError, OSError, ValueError) as error:

@@ -214,11 +214,15 @@ class Receiver:
         _seal(top)
 
 
-def gathered(paths: Paths, source: str) -> DataSet:
+def gathered(paths: Paths, source: str, mark: str) -> DataSet:
     """Make a data set of a file or folder of this host: of a copy, so that nothing changes it afterwards.
 
     Links within the folder are followed; what leads out of it, or is no file, is refused.
 
+    Args:
+        paths: the agent's files.
+        source: where it is.
+        mark: 64 random hex digits, whose ``lock`` the caller holds: nobody takes the copy for a remainder.
     Raises:
         NotFound: there is nothing. BadRequest: it has no files, or others than files. DiskFull: there is no room.
     """
@@ -228,7 +232,7 @@ def gathered(paths: Paths, source: str) -> DataSet:
         free = files.free_bytes(paths.root)
         raise DiskFull(f"a copy needs {size / 1e6:,.0f} MB, {free / 1e6:,.0f} MB are free")
     os.makedirs(paths.data, 0o700, exist_ok=True)
-    made = os.path.join(paths.data, f"{'0' * 64}{_INCOMING}-{os.urandom(4).hex()}")
+    made = os.path.join(paths.data, f"{mark}{_INCOMING}-{os.urandom(4).hex()}")
     try:
         top = os.path.join(made, "files")
         listed = [_copied(name, place, os.path.join(top, name)) for name, place in found]
@@ -275,6 +279,8 @@ def _copied(name: str, source: str, target: str) -> ManifestFile:
             digest.update(chunk)
             size += len(chunk)
             writer.write(chunk)
+        writer.flush()
+        os.fdatasync(writer.fileno())
     os.chmod(target, 0o500 if is_program else 0o400)
     return ManifestFile(name, size, digest.hexdigest(), is_program)
 
@@ -345,6 +351,15 @@ def remains(paths: Paths) -> List[str]:
         for name in there
         if (".old-" in name or ".incoming-" in name) and name.partition(".")[0] not in locked
     ]
+
+
+def locks(paths: Paths) -> List[str]:
+    """Return the files that say who makes or sends a data set, also those of processes that have died."""
+    try:
+        there = os.listdir(paths.data)
+    except OSError:
+        return []
+    return [os.path.join(paths.data, name) for name in there if name.endswith(".lock")]
 
 
 def lock(paths: Paths, digest: str) -> str:

@@ -28,7 +28,7 @@ async def test_a_hosts_text_stays_text_on_the_page_of_models() -> None:
     version = Version("a" * 12, project=evil, path=evil, note=evil, params={evil: evil}, metrics={evil: {"last": evil}})
     version = Version(**{**version.__dict__, "signature": {"inputs": [{"name": evil, "datatype": evil}], "outputs": 3}})
     store = Store()
-    told = [_event(version=version.to_wire(), by=evil), _event(kind="alias", alias=evil)]
+    told = [_event(version=version.to_wire(), by=evil), _event(kind="alias", alias="champion", by=evil)]
     models.put_events(store, "local", ("", 0), "j", 2, list(enumerate(told, 1)))
     store.close()
     for size in ((120, 30), (80, 24)):

@@ -128,7 +128,7 @@ def test_a_model_is_checked_registered_served_replaced_and_rolled_back(trained: 
     differing = trained.json_of("model", "diff", "churn", "1", "2", "--json")
     assert differing["params"] == {"factor": [2.0, 3.0]}
     assert "\x1b" not in trained.run("model", "show", "churn").stdout
-    assert "what service churn runs" in trained.run("model", "retire", "churn", "1", code=2).stderr
+    assert "what service churn runs" in trained.run("model", "retire", "churn", "1", code=1).stderr
 
 
 def test_what_a_version_consists_of_is_neither_deleted_nor_pruned(trained: Client) -> None:
@@ -142,7 +142,7 @@ def test_what_a_version_consists_of_is_neither_deleted_nor_pruned(trained: Clien
     (name,) = [one["name"] for one in data]
     assert "model churn 1 consists of" in trained.run("data", "rm", name, "--host", "local", "--yes", code=1).stderr
     trained.run("model", "retire", "churn", "1")
-    assert "was retired by" in trained.run("serve", "churn@1", code=2).stderr
+    assert "was retired by" in trained.run("serve", "churn@1", code=1).stderr
     trained.run("model", "retire", "churn", "1", "--undo")
     assert "consists of" in trained.run("delete", job, code=1).stderr
     trained.run("model", "retire", "churn", "1")

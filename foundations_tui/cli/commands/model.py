@@ -22,7 +22,7 @@ from remote_agent.protocol.models import CHAMPION, FLAVOURS
 
 if TYPE_CHECKING:
     from foundations_tui.services.models.operations import Promoted
-    from foundations_tui.services.models.registering import Checked
+    from foundations_tui.services.models.registering import Candidate, Checked
     from foundations_tui.session import Session
     from foundations_tui.store.rows import JobRow
     from remote_agent.protocol.models import Version
@@ -67,8 +67,14 @@ def model() -> None:
 @connecting
 def check(session: Session, job: str, as_json: bool, **given: Any) -> int:
     """Run the example of a job's model where it would be served; nothing is registered."""
+    from foundations_tui.services.models import files
+
     row = _job(session, job, given["project"])
-    checked = _checked(session, row, given)
+    candidate = _candidate(session, row, given)
+    try:
+        checked = _checked(session, row, candidate.version, given)
+    finally:
+        files.let_go(session, candidate.version)
     if as_json:
         output.print_json(_checked_json(checked))
         return 0
@@ -98,8 +104,11 @@ def register(
     from foundations_tui.services.models import operations, registering
 
     row = _job(session, job, given["project"])
-    name = registering.name_of(row, name)
-    checked = _checked(session, row, given)
+    if name:
+        registering.checked_name(name)
+    candidate = _candidate(session, row, given)
+    name = registering.checked_name(name or candidate.name)
+    checked = _checked(session, row, candidate.version, given)
     line = ProgressLine()
     try:
         new = registering.register(session, row, checked, name, home, note, line)
@@ -357,19 +366,29 @@ def _job(session: Session, name: str, project: str) -> JobRow:
     return watch.fresh(session, queries.find(session.store.conn, name))
 
 
-def _checked(session: Session, row: JobRow, given: dict[str, Any]) -> Checked:
-    """Return the version that a job would become, its example run."""
+def _candidate(session: Session, row: JobRow, given: dict[str, Any]) -> Candidate:
+    """Return the version that a job would become."""
     from foundations_tui.services.models import registering
-    from foundations_tui.store import queries
 
     if given["example"]:
         given["example"] = _example(given["example"])
+    line = ProgressLine()
+    try:
+        return registering.candidate(session, row, given, given["trust"], line)
+    finally:
+        line.end()
+
+
+def _checked(session: Session, row: JobRow, version: Version, given: dict[str, Any]) -> Checked:
+    """Return what came of running a version's example."""
+    from foundations_tui.services.models import registering
+    from foundations_tui.store import queries
+
     gpus = given["gpus"]
     if gpus is None:
         gpus = min(1, int(queries.spec(session.store.conn, row.job).get("gpus") or 0))
     line = ProgressLine()
     try:
-        version = registering.candidate(session, row, given, given["trust"], line)
         return registering.check(session, row, version, gpus, line)
     finally:
         line.end()

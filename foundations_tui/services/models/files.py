@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 from foundations_tui.config import locations
@@ -13,12 +16,15 @@ from foundations_tui.store import queries
 from foundations_tui.store.rows import JobRow
 from foundations_tui.submit import data_sets
 from foundations_tui.submit.progress import Progress, bar
-from foundations_tui.sync import outputs
+from foundations_tui.sync import code as of_jobs, outputs
 from foundations_tui.sync.outputs import FetchRequest
 from foundations_tui.text import humanize
 from remote_agent.protocol.data_sets import manifest_hash, manifest_text
 from remote_agent.protocol.errors import BadRequest
 from remote_agent.protocol.models import DATA, FilesToKeep, KeptFiles, Version
+
+_MOST_KEPT = 40
+"""Folders of versions that are kept here, those used last."""
 
 
 def keep(session: Session, row: JobRow, path: str, progress: Progress) -> KeptFiles:
@@ -100,25 +106,65 @@ def local(session: Session, version: Version, progress: Progress) -> Path:
         NotFoundError: nobody has them. HostError: the host is out of reach. FoundationsError: they are not what was
             registered.
     """
-    folder = locations.data_folder() / "models" / version.data
+    folder = _cache() / version.data
     if not folder.exists():
         row = queries.job(session.store.conn, version.job)
-        session.say(
-            f"fetching {humanize.plural(version.files, 'file')}, {humanize.size(version.bytes)}, from {row.host}"
-        )
-        temporary = folder.with_name(f"{folder.name}.incoming")
-        shutil.rmtree(temporary, ignore_errors=True)
+        size = humanize.size(version.bytes)
+        session.say(f"fetching {humanize.plural(version.files, 'file')}, {size}, from {row.host}")
 
         def came(done: int, total: int) -> None:
             progress.stage(bar("fetching", done, total, f"{humanize.size(done)} of {humanize.size(total)}"))
 
-        try:
+        def fetch(temporary: Path) -> None:
             outputs.fetch(session, row, FetchRequest("data", (version.data,)), temporary, came)
             _matching(temporary, version)
-            temporary.rename(folder)
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
+
+        _made(folder, fetch)
+    os.utime(folder)
     return _matching(folder, version)
+
+
+def code(session: Session, version: Version) -> Path:
+    """Return a folder with the code of a version on this machine, brought here when it is not.
+
+    Raises:
+        NotFoundError: nobody has it. HostError: the host is out of reach.
+    """
+    folder = _cache() / f"code-{version.snapshot}"
+    if not folder.exists():
+        row = queries.job(session.store.conn, version.job)
+        _made(folder, lambda temporary: of_jobs.write(session, row, temporary))
+    os.utime(folder)
+    return folder
+
+
+def let_go(session: Session, version: Version) -> None:
+    """Have the host of a version's job forget its files, unless another version or a job needs them."""
+    if not version.data:
+        return
+    try:
+        data_sets.remove(session, queries.job(session.store.conn, version.job).host, _name(version))
+    except FoundationsError:
+        pass  # somebody needs them; or the host is away, and keeps them
+
+
+def _cache() -> Path:
+    return locations.data_folder() / "models"
+
+
+def _made(folder: Path, fill: Callable[[Path], object]) -> None:
+    """Fill a folder, which is there whole or not at all; another process may have been faster. Old ones go."""
+    temporary = folder.with_name(f"{folder.name}.{os.getpid()}.incoming")
+    shutil.rmtree(temporary, ignore_errors=True)
+    try:
+        fill(temporary)
+        with contextlib.suppress(OSError):
+            temporary.rename(folder)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    kept = sorted((one for one in folder.parent.iterdir() if "." not in one.name), key=lambda one: one.stat().st_mtime)
+    for old in kept[:-_MOST_KEPT]:
+        shutil.rmtree(old, ignore_errors=True)
 
 
 def _matching(folder: Path, version: Version) -> Path:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields
 
 from foundations_tui.config.hosts import owner_name
 from foundations_tui.errors import FoundationsError, HostUnreachable, NotFoundError, UsageError
+from foundations_tui.services.models import files
 from foundations_tui.session import Session
 from foundations_tui.store import models as rows, queries, services
 from foundations_tui.store.models import Meant, ModelRow
@@ -16,8 +17,6 @@ from foundations_tui.sync import pull
 from remote_agent.protocol import messages, models
 from remote_agent.protocol.models import Registered, RegistryEvent
 from remote_agent.protocol.wire import JsonTable
-
-_EVENTS_A_PAGE = 20
 
 
 @dataclass(frozen=True)
@@ -134,18 +133,20 @@ def retire(session: Session, name: str, number: int, undo: bool = False) -> Mode
     """Have a version not be used any more, so that its job may be deleted; or have it used again.
 
     Raises:
-        UsageError: a service runs it. HostError: the model's home is out of reach. FoundationsError: an alias means it.
+        FoundationsError: a service runs it, or an alias means it. HostError: the model's home is out of reach.
     """
     row = fresh(session, name)
     version = row.version(str(number))
     by = owner_name(session.hosts)
     used = [one.name for one in running(session, name) if one.view.version == number and one.view.replicas]
     if used and not undo:
-        raise UsageError(
+        raise FoundationsError(
             f"version {number} of {name} is what service {', '.join(used)} runs", "serve another one first"
         )
     session.ask(row.host, messages.RetireVersion(name, number, by, undo))
     _pin(session, name, version, is_kept=undo)
+    if not undo:
+        files.let_go(session, version.version)
     pull.catch_up(session, row.host, streams=False)
     return rows.model(session.store.conn, name)
 
@@ -155,7 +156,8 @@ def _pin(session: Session, name: str, version: Registered, is_kept: bool) -> Non
     try:
         job = queries.job(session.store.conn, version.version.job)
         words = models.words_of(name, version.number) if is_kept else ""
-        session.ask(job.host, messages.Pin(job.job, version.version.identity, words, version.version.data))
+        key = models.pin_key(name, version.version)
+        session.ask(job.host, messages.Pin(job.job, key, words, version.version.data))
     except FoundationsError as error:
         session.say(f"warning: job {version.version.job[:6]}: {error}")
 
@@ -167,27 +169,38 @@ def move(session: Session, name: str, host: str) -> ModelRow:
         NotFoundError: there is no such model, or host. HostError: the new home is out of reach.
     """
     session.hosts.host(host)
-    pull.catch_up_all(session, list(session.hosts.hosts), streams=False)
-    told = rows.events_of(session.store.conn, name)
-    if not told:
-        raise NotFoundError(f"there is no model {name!r}", "foundations model list shows what there is")
-    kept = [event for event in told if event.kind != models.MOVED]
     by = owner_name(session.hosts)
-    for start in range(0, len(kept), _EVENTS_A_PAGE):
-        session.ask(host, messages.AdoptRegistry(_distinct(kept[start : start + _EVENTS_A_PAGE])))
-    session.ask(host, messages.MoveModel(name, "", by))
-    for other in {row.host for row in rows.models_of(session.store.conn) if row.name == name} - {host}:
-        try:
-            session.ask(other, messages.MoveModel(name, host, by))
-            pull.catch_up(session, other, streams=False)
-        except FoundationsError as error:
-            session.say(f"warning: {other} does not know yet that it is the home no more: {error}; move it again then")
+    pull.catch_up_all(session, list(session.hosts.hosts), streams=False)
+    if not rows.events_of(session.store.conn, name):
+        raise NotFoundError(f"there is no model {name!r}", "foundations model list shows what there is")
+    others = {row.host for row in rows.models_of(session.store.conn) if row.name == name} - {host}
+    closed = [other for other in others if _close(session, name, other, host, by)]
+    try:  # what was registered there meanwhile has come, too
+        for page in rows.pages(_of_versions(rows.events_of(session.store.conn, name))):
+            session.ask(host, messages.AdoptRegistry(page))
+        session.ask(host, messages.MoveModel(name, "", by))
+    except FoundationsError:
+        for other in closed:
+            session.ask(other, messages.MoveModel(name, "", by))
+        raise
     pull.catch_up(session, host, streams=False)
     return rows.model(session.store.conn, name)
 
 
-def _distinct(events: Sequence[RegistryEvent]) -> list[RegistryEvent]:
-    return list({event.identity: event for event in events}.values())
+def _close(session: Session, name: str, home: str, to: str, by: str) -> bool:
+    """Have a home take no further changes, and bring the last ones; one that is out of reach is said."""
+    try:
+        session.ask(home, messages.MoveModel(name, to, by))
+        pull.catch_up(session, home, streams=False)
+        return True
+    except HostUnreachable as error:
+        session.say(f"warning: {home} does not know yet that it is the home no more: {error}")
+        return False
+
+
+def _of_versions(events: Sequence[RegistryEvent]) -> list[RegistryEvent]:
+    """Return what happened to versions and aliases, without where the model was at home."""
+    return [event for event in events if event.kind != models.MOVED]
 
 
 def running(session: Session, name: str) -> list[ServiceRow]:
@@ -276,5 +289,6 @@ def version_json(row: ModelRow, version: Registered) -> JsonTable:
         "retired_by": version.retired_by or None,
         "retired_at": version.retired_at or None,
         "identity": version.version.identity,
-        **replace(version.version).to_wire(),
+        **{one.name: getattr(version.version, one.name) for one in fields(version.version)},
+        "batch": version.version.batch.to_wire(),
     }

@@ -45,6 +45,15 @@ _MOST_PARAMETER_BYTES = 8_000
 
 
 @dataclass(frozen=True)
+class Candidate:
+    """A version that a job would become."""
+
+    version: Version
+    name: str
+    """What its model is called if nobody says: as [model] says, or as the project."""
+
+
+@dataclass(frozen=True)
 class Checked:
     """What came of running a version's example."""
 
@@ -69,7 +78,7 @@ class NewVersion:
 
 def candidate(
     session: Session, row: JobRow, given: Mapping[str, Any], trust: bool, progress: Progress = SILENT
-) -> Version:
+) -> Candidate:
     """Return the version that a job would become; its host keeps the files.
 
     Args:
@@ -123,7 +132,7 @@ def candidate(
     if kept is not None:
         wire.update(data=kept.hash, files=kept.files, bytes=kept.bytes)
     try:
-        return Version.from_wire(wire, "the model")
+        return Candidate(Version.from_wire(wire, "the model"), table.name or _as_a_name(row.project))
     except BadRequest as error:
         raise UsageError(str(error)) from None
 
@@ -252,7 +261,7 @@ def check(session: Session, row: JobRow, version: Version, gpus: int, progress: 
     watch.wait_for(session, [job], lambda _: None)
     ended = watch.fresh(session, queries.job(session.store.conn, job))
     result = _result(session, ended)
-    error = str(result.get("error") or "") or _why_it_failed(ended)
+    error = str(result["error"]) if result.get("error") else "" if result else _why_it_failed(ended)
     if error:
         raise FoundationsError(f"the model cannot be served: {error}", f"foundations logs {job[:6]} shows more")
     signature = result.get("signature")
@@ -266,9 +275,9 @@ def check(session: Session, row: JobRow, version: Version, gpus: int, progress: 
 
 
 def _why_it_failed(row: JobRow) -> str:
-    """Return why a check did not get so far as to say it itself, in words; "" where it has completed."""
+    """Return why a check did not get so far as to say it itself, in words."""
     if row.state == "completed":
-        return ""
+        return "the check has ended without a result"
     words = row.reason or row.state
     return f"{words}: {row.cause.words}" if row.cause is not None and row.cause.words else words
 
@@ -302,7 +311,7 @@ def register(
         session: the client's.
         row: its job.
         checked: the version.
-        name: of the model, as ``name_of`` returns it.
+        name: of the model.
         home: the host that is the model's home if it has none yet; "" for the job's.
         note: what is to be known of it.
         progress: gets the progress.
@@ -312,24 +321,35 @@ def register(
     version = replace(checked.version, note=note)
     by, at = owner_name(session.hosts), _home(session, name, home or row.host)
     progress.stage(f"registering {name} on {at}")
-    pinned = messages.Pin(row.job, version.identity, name, version.data)
+    pinned = messages.Pin(row.job, models.pin_key(name, version), name, version.data)
     session.ask(row.host, pinned)  # first, so that it is never unprotected
-    answer = session.ask(at, messages.RegisterVersion(name, version, by))
+    try:
+        answer = session.ask(at, messages.RegisterVersion(name, version, by))
+    except HostUnreachable:
+        raise  # it may have arrived
+    except FoundationsError:
+        session.ask(row.host, replace(pinned, words=""))
+        raise
     session.ask(row.host, replace(pinned, words=models.words_of(name, answer.event.number)))
     pull.catch_up(session, at, streams=False)
     found = rows.model(session.store.conn, name)
     return NewVersion(Meant(found, found.version(str(answer.event.number)), ""), answer.changed, checked)
 
 
-def name_of(row: JobRow, name: str) -> str:
-    """Return what the model of a job is called: as somebody says, else as its project, as far as that can be a name.
+def checked_name(name: str) -> str:
+    """Return the name of a model.
 
     Raises:
         UsageError: it cannot be called so.
     """
-    if name and not NAME.match(name):
-        raise UsageError(f"a model is called by {NAME_RULE}; got {name!r}")
-    return name or re.sub(r"[^a-z0-9]+", "-", row.project.lower()).strip("-")[:63].strip("-") or "model"
+    if not NAME.match(name):
+        raise UsageError(f"a model is called by {NAME_RULE}; got {name!r}", "--name gives it one")
+    return name
+
+
+def _as_a_name(project: str) -> str:
+    """Return a project's name, as far as that can be the name of a model."""
+    return re.sub(r"[^a-z0-9]+", "-", project.lower()).strip("-")[:63].strip("-") or "model"
 
 
 def _home(session: Session, name: str, otherwise: str) -> str:
