@@ -18,6 +18,9 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
 from foundations_tui.config import locations
 from foundations_tui.environments import indexes, programs, uv_program
 from foundations_tui.environments.sources import Source
@@ -130,6 +133,8 @@ def extended(lock: Lock, packages: Sequence[str], target: Target) -> Lock:
     Raises:
         CannotLock: there is no uv, or no index. NoSolution: they do not go with it.
     """
+    if lock.format == PYLOCK and {_name(one) for one in packages} <= _names_in_pylock(lock.text):
+        return lock
     if lock.format != REQUIREMENTS:
         raise CannotLock(
             f"a lock of format {lock.format} cannot be extended", f"have it hold {', '.join(packages)} itself"
@@ -143,6 +148,19 @@ def extended(lock: Lock, packages: Sequence[str], target: Target) -> Lock:
     except NoSolution as error:
         raise NoSolution(f"{', '.join(packages)} do not go with the lock of the job: {error}", error.hint) from None
     return replace(made, indexes=tuple(dict.fromkeys([*lock.indexes, *made.indexes])))
+
+
+def _name(requirement: str) -> str:
+    return canonicalize_name(Requirement(requirement).name)
+
+
+def _names_in_pylock(text: str) -> set[str]:
+    """Return the names of the packages in a pylock.toml (PEP 751)."""
+    try:
+        packages = tomllib.loads(text).get("packages", [])
+        return {canonicalize_name(str(one["name"])) for one in packages}
+    except (tomllib.TOMLDecodeError, TypeError, KeyError, AttributeError):
+        return set()
 
 
 def _names_one_of(line: str, known: Collection[str]) -> bool:

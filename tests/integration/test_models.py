@@ -145,8 +145,12 @@ def test_what_a_version_consists_of_is_neither_deleted_nor_pruned(trained: Clien
     assert "was retired by" in trained.run("serve", "churn@1", code=1).stderr
     trained.run("model", "retire", "churn", "1", "--undo")
     assert "consists of" in trained.run("delete", job, code=1).stderr
+    register(trained, job, "--name", "other")
     trained.run("model", "retire", "churn", "1")
+    assert "model other 1 consists of" in trained.run("delete", job, "--yes", "--force", code=1).stderr
+    trained.run("model", "retire", "other", "1")
     trained.run("delete", job, "--yes", "--force")
+    assert trained.json_of("data", "ls", "--host", "local", "--json") == [], "its files go with it"
 
 
 def test_what_cannot_be_served_is_not_registered(trained: Client) -> None:
@@ -163,6 +167,9 @@ def test_what_cannot_be_served_is_not_registered(trained: Client) -> None:
         assert done.code in (1, 2, 3) and expected in done.stderr, done.stderr
     for name in ("Churn", "a.b", "../x", "a/b"):
         assert "lowercase" in trained.run("model", "register", job, "--name", name, code=2).stderr
+    (trained.project / "serving.py").write_text("import sys\nsys.exit(0)\n")
+    leaving = train(trained, 2)
+    assert "SystemExit" in trained.run("model", "check", leaving, code=1).stderr
     (trained.project / "bad.json").write_text('{"x": "text"}')
     done = trained.run("model", "register", job, "--name", "churn", "--example", "bad.json", code=1)
     assert "TypeError" in done.stderr and "Traceback" not in done.stderr
@@ -307,6 +314,10 @@ def test_the_rows_of_a_file_are_answered_in_shards_that_go_on(trained: Client) -
     assert (done["jobs"], done["rows"]) == (begun["jobs"], 100), "the same command goes on with the same jobs"
     answers = [json.loads(line)["y"] for line in (trained.project / "answers.jsonl").read_text().splitlines()]
     assert answers == [2.0 * number for number in range(100)]
+    trained.run("delete", begun["jobs"][1])
+    again = trained.json(*words)["jobs"]
+    assert again[::2] == begun["jobs"][::2] and again[1] != begun["jobs"][1], "what is missing is asked again"
+    assert not [one for one in trained.json_of("data", "ls", "--host", "local", "--json") if "rows" in one["name"]]
     trained.run(*words[:4], "answers.csv", "--shards", "3")
     assert (trained.project / "answers.csv").read_text().splitlines()[:2] == ["y", "0.0"]
     for wrong in (

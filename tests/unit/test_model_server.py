@@ -6,6 +6,7 @@ import asyncio
 import json
 import math
 import pickle
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -108,6 +109,7 @@ def _is_text(data: bytes) -> bool:
         ({"name": "x", "datatype": "BOOL", "shape": [1], "data": [2]}, "no BOOL"),
         ({"name": "x", "datatype": "BYTES", "shape": [1], "data": [2]}, "no BYTES"),
         ({"name": "x", "datatype": "FP32", "shape": [1], "data": 1}, "must be a list"),
+        ({"name": "x", "datatype": "FP32", "shape": [0, 1 << 47, 1 << 47], "data": []}, "too many elements"),
     ],
 )
 def test_a_tensor_that_makes_no_sense_is_refused_in_words(entry: Any, words: str) -> None:
@@ -115,7 +117,7 @@ def test_a_tensor_that_makes_no_sense_is_refused_in_words(entry: Any, words: str
         tensors.from_json(entry)
 
 
-@given(st.binary(max_size=200), st.one_of(st.none(), st.text(max_size=5)))
+@given(st.binary(max_size=200), st.one_of(st.none(), st.text(max_size=5), st.sampled_from(["²", "٣", "-1", "1e3"])))
 def test_no_body_ever_does_more_than_being_refused(body: bytes, length: str | None) -> None:
     with pytest.raises(BadInput):
         protocol_v2.infer_of(body, length)
@@ -158,6 +160,9 @@ def test_outputs_are_those_that_are_asked_for_and_binary_only_where_asked() -> N
     ]
     assert body[head:] == (2).to_bytes(8, "little")
     everything = {"inputs": [], "parameters": {"binary_data_output": True}}
+    some = {**everything, "outputs": [{"name": "a"}, {"name": "b", "parameters": {"binary_data": False}}]}
+    body, head = protocol_v2.answer(manifest, protocol_v2.infer_of(json.dumps(some).encode(), None), outputs)
+    assert len(body) - (head or 0) == 4, "what is said of all holds where nothing is said of one"
     body, head = protocol_v2.answer(manifest, protocol_v2.infer_of(json.dumps(everything).encode(), None), outputs)
     assert [len(body) - (head or 0)] == [12]
     with pytest.raises(BadInput, match="no output is called c; there are a, b"):
@@ -341,6 +346,77 @@ def test_a_call_that_never_comes_back_ends_the_replica(monkeypatch: pytest.Monke
     worker.close()
 
 
+def test_a_stream_whose_turn_comes_late_is_not_dropped() -> None:
+    def predict(inputs: dict[str, Any]) -> Any:
+        if "seconds" in inputs:
+            return time.sleep(inputs["seconds"])
+        return iter_of(3)
+
+    def iter_of(count: int) -> Any:
+        yield from range(count)
+
+    worker, _, given_up = _worker(predict)
+
+    async def ask() -> list[Any]:
+        stream = await worker.call({}, 0.3)
+        slow = asyncio.ensure_future(worker.call({"seconds": 0.6}, 5))
+        came = [item async for item in stream.items()]
+        await slow
+        return came
+
+    assert asyncio.run(asyncio.wait_for(ask(), 10)) == [0, 1, 2]
+    worker.look()
+    assert not given_up
+    worker.close()
+
+
+def test_a_stream_waits_for_its_reader_and_one_that_hangs_ends_the_replica(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[int] = []
+
+    def predict(inputs: dict[str, Any]) -> Any:
+        for number in range(1000):
+            made.append(number)
+            yield number
+            if number == 5 and inputs:
+                time.sleep(3)
+
+    worker, _, given_up = _worker(predict)
+
+    async def ask() -> None:
+        stream = await worker.call({}, 5)
+        await asyncio.sleep(0.3)
+        assert len(made) < 100, "what nobody reads is not made"
+        stream.leave()
+        await asyncio.sleep(0.2)
+        monkeypatch.setattr(calling, "_STUCK_SECONDS", 0.1)
+        hanging = await worker.call({"hang": True}, 0.2)
+        assert [await anext(hanging.items()) for _ in range(1)] == [0]
+        await asyncio.sleep(0.8)
+
+    asyncio.run(asyncio.wait_for(ask(), 20))
+    worker.look()
+    assert "has not come back" in given_up[0]
+    worker.close()
+
+
+def test_an_exit_within_a_batch_fails_its_request_alone() -> None:
+    def predict(inputs: dict[str, Any]) -> Any:
+        if (inputs["x"] < 0).any():
+            sys.exit(3)
+        return inputs["x"]
+
+    worker, _, _ = _worker(predict, Batching(8, 200.0))
+
+    async def ask() -> list[Any]:
+        calls = [worker.call({"x": np.array([float(n)])}, 5) for n in (1, -1, 2)]
+        return await asyncio.gather(*calls, return_exceptions=True)
+
+    one, bad, two = asyncio.run(ask())
+    assert (one.tolist(), two.tolist()) == ([1.0], [2.0])
+    assert isinstance(bad, Failed)
+    worker.close()
+
+
 def test_a_stream_comes_item_by_item_and_its_failure_at_its_place() -> None:
     def predict(inputs: dict[str, Any]) -> Any:
         yield 1
@@ -399,6 +475,28 @@ def test_counters_are_prometheus_text() -> None:
     assert 'foundations_request_seconds_bucket{le="+Inf"} 2' in lines
     assert 'foundations_batch_size_bucket{le="4"} 1' in lines
     assert "foundations_requests_waiting 2" in lines
+
+
+def test_rows_are_computed_together_only_where_that_is_the_same() -> None:
+    rows = [{"a": 10, "b": 1}, {"b": 1, "a": 10}, {"a": 2, "b": 2}]
+    assert batch.Answering(lambda inputs: inputs["a"] - inputs["b"]).rows(rows) == [9, 9, 0]
+    assert batch.Answering(lambda inputs: {"p": [float(np.sum(inputs["a"])), 0.0]}).rows(rows[:2]) == [
+        {"p": [10.0, 0.0]},
+        {"p": [10.0, 0.0]},
+    ]
+    assert batch.Answering(lambda inputs: len(inputs)).rows([{"a": 1}, {"b": 1, "c": 2}]) == [1, 2]
+
+    def stream(inputs: dict[str, Any]) -> Any:
+        yield from range(int(inputs["n"]))
+
+    assert batch.Answering(stream).rows([{"n": 2}, {"n": 1}]) == [[0, 1], [0]]
+
+
+def test_asynchronous_functions_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "asynchronous.py").write_text("async def predict(x):\n    return x\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    with pytest.raises(CannotLoad, match="plain function"):
+        loaders.load(Manifest(predict="asynchronous:predict"))
 
 
 def test_predictions_of_a_file_go_on_where_they_were_cut(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

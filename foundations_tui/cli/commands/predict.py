@@ -16,14 +16,12 @@ if TYPE_CHECKING:
     from foundations_tui.session import Session
     from foundations_tui.store.rows import JobRow
 
-_MOST_SHARDS = 1000
-
 
 @click.command()
 @click.argument("model", type=ModelName())
 @click.argument("source", metavar="IN", type=LocalPath())
 @click.option("--out", required=True, type=LocalPath(), help="A .jsonl, .csv or .parquet file.")
-@click.option("--shards", default=1, show_default=True, type=click.IntRange(1, _MOST_SHARDS), help="Parts, a job each.")
+@click.option("--shards", default=1, show_default=True, type=click.IntRange(1, 1000), help="Parts, a job each.")
 @click.option("--host", default="", type=HostName(), help="Where (default: where the version's job ran).")
 @click.option("--gpus", default=None, type=click.IntRange(0), help="GPUs of each part.")
 @click.option("--trust", is_flag=True, help="Also run a joblib or pickle file of somebody else.")

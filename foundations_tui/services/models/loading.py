@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-import os
-import shutil
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from foundations_serve import loaders
 from foundations_serve.errors import CannotLoad
 from foundations_serve.manifest import DATA_VARIABLE, Manifest
-from foundations_tui.config import locations
+from foundations_tui.config.hosts import owner_name
 from foundations_tui.errors import FoundationsError, UsageError
-from foundations_tui.services.models import files, operations, registering, serving
+from foundations_tui.services.models import files, operations, registering
 from foundations_tui.session import Session
 from foundations_tui.store import queries
 from foundations_tui.store.models import Meant
 from foundations_tui.submit.progress import SILENT
-from foundations_tui.sync import code
 from remote_agent.protocol import models
+from remote_agent.protocol.models import Version
 
 
 class LoadedModel:
@@ -49,7 +49,7 @@ class LoadedModel:
 def load(session: Session, reference: str, trust: bool = False) -> LoadedModel:
     """Return a version that answers in this process.
 
-    Its code is imported from a folder of its own: of two versions with modules of one name, the first counts.
+    Its code is imported from a folder of its own.
 
     Args:
         session: the client's.
@@ -60,33 +60,60 @@ def load(session: Session, reference: str, trust: bool = False) -> LoadedModel:
         FoundationsError: it cannot be loaded here.
     """
     meant = operations.meant(session, reference)
-    serving.refuse_strangers(session, meant, trust)
     version = meant.version.version
+    _refuse_strangers(session, meant, trust)
     if version.flavour == models.COMMAND:
         raise UsageError(f"{meant.words} is a command: serve it, and ask it")
-    if version.predict or version.load or version.example_file:
-        folder = str(_code(session, meant) / version.subdir)
-        if folder not in sys.path:
-            sys.path.insert(0, folder)
     told = json.loads(registering.manifest(meant.row.name, meant.version.number, version))
     told.pop("example_file", None)
     path = {DATA_VARIABLE: str(files.local(session, version, SILENT))} if version.data else {}
+    manifest = Manifest.from_json(json.dumps(told), path)
     try:
-        return LoadedModel(meant, loaders.load(Manifest.from_json(json.dumps(told), path)))
+        if version.predict or version.load:
+            with _importing(files.code(session, version) / version.subdir, version):
+                return LoadedModel(meant, loaders.load(manifest))
+        return LoadedModel(meant, loaders.load(manifest))
     except CannotLoad as error:
         raise FoundationsError(f"{meant.words} cannot be loaded here: {error}") from None
 
 
-def _code(session: Session, meant: Meant) -> Path:
-    """Return the folder with the code of a version, brought here when it is not."""
+def _refuse_strangers(session: Session, meant: Meant, trust: bool) -> None:
+    """Refuse to run what somebody else has written in this process, unless that was asked for.
+
+    Raises:
+        UsageError: it is somebody else's.
+    """
     version = meant.version.version
-    folder = locations.data_folder() / "models" / f"code-{version.snapshot}"
-    if not folder.exists():
-        temporary = folder.with_name(f"{folder.name}.{os.getpid()}.incoming")
-        shutil.rmtree(temporary, ignore_errors=True)
-        try:
-            code.write(session, queries.job(session.store.conn, version.job), temporary)
-            temporary.rename(folder)
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
-    return folder
+    me = owner_name(session.hosts)
+    has_code = version.flavour in models.PROGRAMS or version.predict or version.load
+    owners = {version.owner, queries.job(session.store.conn, version.job).owner}
+    if has_code and owners != {me} and not trust:
+        who = ", ".join(sorted(owners - {me})) or "somebody else"
+        raise UsageError(f"{meant.words} has code of {who}: loading it runs it here", "trust=True does")
+
+
+@contextlib.contextmanager
+def _importing(folder: Path, version: Version) -> Iterator[None]:
+    """Have a version's code found first while it is loaded, and last afterwards: what is imported later may need it.
+
+    Raises:
+        FoundationsError: a module of its name was imported from somewhere else.
+    """
+    for reference in filter(None, (version.load, version.predict)):
+        name = reference.partition(":")[0].partition(".")[0]
+        module = sys.modules.get(name)
+        origin = str(getattr(module, "__file__", None) or "")
+        is_ours = (folder / f"{name}.py").exists() or (folder / name).exists()
+        if module is not None and is_ours and not Path(origin).is_relative_to(folder):
+            raise FoundationsError(
+                f"module {name} is imported already, from {origin or 'elsewhere'}: two of one name do not go into one"
+                " process",
+                "load this version in a process of its own",
+            )
+    sys.path.insert(0, str(folder))
+    try:
+        yield
+    finally:
+        sys.path.remove(str(folder))
+        if str(folder) not in sys.path:
+            sys.path.append(str(folder))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import hashlib
 import json
@@ -21,7 +22,6 @@ from foundations_tui.store.models import Meant
 from foundations_tui.store.rows import JobRow
 from foundations_tui.submit import data_sets, pipeline
 from foundations_tui.submit.progress import SILENT, Progress, bar
-from foundations_tui.submit.request import JobRequest
 from foundations_tui.text import humanize
 from remote_agent.protocol import models
 from remote_agent.protocol.data_sets import manifest_hash, manifest_text
@@ -30,7 +30,8 @@ _READS = (".csv", ".jsonl", ".ndjson", ".parquet")
 _WRITES = (".csv", ".jsonl", ".parquet")
 _RETRIES = 3
 _FOLDER = "predictions"
-MOST_SHARDS = 1000
+Answers = Callable[[], Iterator[Any]]
+"""Gives the answers of all rows, from the first one, each time."""
 
 
 @dataclass(frozen=True)
@@ -41,8 +42,10 @@ class Predicting:
     jobs: tuple[str, ...]
     """One a shard, in order."""
     host: str
+    rows: str
+    """Hash of the file, as of a data set."""
     is_resumed: bool
-    """Whether they were submitted by an earlier call."""
+    """Whether some were submitted by an earlier call."""
 
 
 def begin(
@@ -86,11 +89,14 @@ def begin(
 
     digest = manifest_hash(manifest_text(data_sets.manifest_of(source, read)))
     group = f"predict-{hashlib.sha256(f'{version.identity}{digest}{shards}{host}'.encode()).hexdigest()[:12]}"
-    earlier = [row for row in queries.jobs_of_group(session.store.conn, group) if row.state not in _ENDED_BADLY]
-    if len(earlier) == shards:
-        return Predicting(meant, tuple(row.job for row in sorted(earlier, key=_shard_of)), host, True)
-    data_sets.put(session, host, f"rows_{digest[:16]}", source, read)
-    place = next(one.path for one in data_sets.listed(session, host) if one.hash == digest)
+    known = _of_earlier_calls(session, group)
+    missing = [number for number in range(1, shards + 1) if number not in known]
+    if not missing:
+        return Predicting(meant, tuple(known[number] for number in range(1, shards + 1)), host, digest, True)
+    data_sets.put(session, host, _rows_name(digest), source, read)
+    place = next((one.path for one in data_sets.listed(session, host) if one.hash == digest), "")
+    if not place:
+        raise FoundationsError(f"the rows did not get to {host}", "try again")
     told = registering.manifest(meant.row.name, meant.version.number, version)
     own: dict[str, Any] = {
         "gpus": min(1, int(queries.spec(session.store.conn, version.job).get("gpus") or 0)) if gpus is None else gpus,
@@ -100,15 +106,30 @@ def begin(
         "tags": {"predict": meant.words},
     }
     data = files.on_host(session, version, host, progress)
-    entry = {"rows": {"path": place, "at": "", "hash": digest}}
+    data["rows"] = {"path": place, "at": "", "hash": digest}
     requests = [
-        _request(
-            meant, registering.job_request(version, _command(place, n, shards), told, host, {**data, **entry}, **own), n
+        replace(
+            registering.job_request(version, _command(place, number, shards), told, host, data, **own),
+            name=f"{meant.row.name}-{meant.version.number}-part-{number}",
+            params={"shard": number},
         )
-        for n in range(1, shards + 1)
+        for number in missing
     ]
     submitted = pipeline.submit_all(session, requests, progress)
-    return Predicting(meant, tuple(one.view.spec.job for one in submitted), host, False)
+    known.update(zip(missing, (one.view.spec.job for one in submitted), strict=True))
+    is_resumed = len(missing) < shards
+    return Predicting(meant, tuple(known[number] for number in range(1, shards + 1)), host, digest, is_resumed)
+
+
+def _of_earlier_calls(session: Session, group: str) -> dict[int, str]:
+    """Return the jobs that earlier calls have submitted and that are still good, by their shards."""
+    rows = queries.jobs_of_group(session.store.conn, group)
+    good = [row for row in rows if row.state not in _ENDED_BADLY and row.trashed_at is None]
+    return {int(row.params.get("shard") or 0): row.job for row in good}  # the newest comes last
+
+
+def _rows_name(digest: str) -> str:
+    return f"rows_{digest[:16]}"
 
 
 _ENDED_BADLY = ("failed", "stopped", "lost")
@@ -116,14 +137,6 @@ _ENDED_BADLY = ("failed", "stopped", "lost")
 
 def _command(place: str, shard: int, shards: int) -> tuple[str, ...]:
     return ("python", "-m", "foundations_serve", "predict", "--in", place, "--shard", f"{shard}/{shards}")
-
-
-def _request(meant: Meant, request: JobRequest, shard: int) -> JobRequest:
-    return replace(request, name=f"{meant.row.name}-{meant.version.number}-part-{shard}", params={"shard": shard})
-
-
-def _shard_of(row: JobRow) -> int:
-    return int(row.params.get("shard") or 0)
 
 
 def finish(
@@ -151,7 +164,11 @@ def finish(
         )
     for error in watch.bring_results(session, ended):
         raise error
-    return _write(out, _answers([_part(job) for job in predicting.jobs]))
+    parts = [_part(job) for job in predicting.jobs]
+    count = _write(out, lambda: _answers(parts))
+    with contextlib.suppress(FoundationsError):  # another call needs the rows, or the host is away
+        data_sets.remove(session, predicting.host, _rows_name(predicting.rows))
+    return count
 
 
 def check_target(out: Path) -> None:
@@ -180,7 +197,7 @@ def _answers(parts: Sequence[Path]) -> Iterator[Any]:
             yield from map(json.loads, file)
 
 
-def _write(out: Path, answers: Iterator[Any]) -> int:
+def _write(out: Path, answers: Answers) -> int:
     temporary = out.with_name(f".{out.name}.{os.getpid()}.tmp")
     try:
         count = _WRITERS[out.suffix.lower()](temporary, answers)
@@ -190,25 +207,25 @@ def _write(out: Path, answers: Iterator[Any]) -> int:
         temporary.unlink(missing_ok=True)
 
 
-def _write_lines(path: Path, answers: Iterator[Any]) -> int:
+def _write_lines(path: Path, answers: Answers) -> int:
     count = 0
     with path.open("w", encoding="utf-8") as file:
-        for count, answer in enumerate(answers, 1):  # noqa: B007 - it is returned
+        for answer in answers():
             file.write(json.dumps(answer) + "\n")
+            count += 1
     return count
 
 
-def _write_csv(path: Path, answers: Iterator[Any]) -> int:
+def _write_csv(path: Path, answers: Answers) -> int:
+    names = list(dict.fromkeys(name for answer in answers() for name in _row(answer)))
     count = 0
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
-        names: list[str] | None = None
-        for count, answer in enumerate(answers, 1):  # noqa: B007 - it is returned
+        writer.writerow(names)
+        for answer in answers():
             row = _row(answer)
-            if names is None:
-                names = list(row)
-                writer.writerow(names)
             writer.writerow([_cell(row.get(name)) for name in names])
+            count += 1
     return count
 
 
@@ -220,18 +237,22 @@ def _cell(value: Any) -> Any:
     return json.dumps(value) if isinstance(value, list | dict) else value
 
 
-def _write_parquet(path: Path, answers: Iterator[Any]) -> int:
+def _write_parquet(path: Path, answers: Answers) -> int:
     try:
         import pyarrow
         from pyarrow import parquet
     except ImportError:
         raise UsageError("Parquet needs pyarrow", "pip install 'foundations-tui[export]'") from None
-    rows = [_row(answer) for answer in answers]
-    parquet.write_table(pyarrow.Table.from_pylist(rows), path)
+    rows = [_row(answer) for answer in answers()]
+    try:
+        table = pyarrow.Table.from_pylist(rows)
+    except pyarrow.ArrowException as error:
+        raise FoundationsError(f"the answers make no table: {error}", "write them as JSON lines") from None
+    parquet.write_table(table, path)
     return len(rows)
 
 
-_WRITERS: dict[str, Callable[[Path, Iterator[Any]], int]] = {
+_WRITERS: dict[str, Callable[[Path, Answers], int]] = {
     ".jsonl": _write_lines,
     ".csv": _write_csv,
     ".parquet": _write_parquet,

@@ -145,11 +145,11 @@ def refuse_strangers(session: Session, meant: Meant, trust: bool) -> None:
         UsageError: it is one.
     """
     version = meant.version.version
-    if version.flavour in models.PROGRAMS and version.owner != owner_name(session.hosts) and not trust:
-        raise UsageError(
-            f"{meant.words} is a {version.flavour} file of {version.owner or 'somebody else'}: reading it runs it",
-            "--trust does",
-        )
+    owners = {version.owner, queries.job(session.store.conn, version.job).owner}
+    others = owners - {owner_name(session.hosts)}
+    if version.flavour in models.PROGRAMS and others and not trust:
+        who = ", ".join(sorted(filter(None, others))) or "somebody else"
+        raise UsageError(f"{meant.words} is a {version.flavour} file of {who}: reading it runs it", "--trust does")
 
 
 def _host(session: Session, service: ServiceRequest, job: str) -> str:

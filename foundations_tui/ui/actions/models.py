@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 import urllib.request
 from collections.abc import Callable
@@ -27,6 +26,7 @@ if TYPE_CHECKING:
     from foundations_tui.services.operations import Served
 
 _MOST_SHOWN = 300
+_MOST_READ = 1 << 20
 
 
 class ModelActions:
@@ -157,12 +157,12 @@ def _answer(url: str, service: ServiceRow) -> str:
     """
     try:
         with urllib.request.urlopen(f"{url}/example", timeout=20) as response:
-            example = response.read()
+            example = response.read(_MOST_READ)
         began = time.monotonic()
         request = urllib.request.Request(f"{url}/predict", example, {"Content-Type": "application/json"})
         with urllib.request.urlopen(request, timeout=60) as response:
-            answer = json.loads(response.read())
-    except (OSError, ValueError) as error:
+            answer = response.read(_MOST_READ).decode(errors="replace").strip()
+    except OSError as error:
         raise FoundationsError(f"{service.name} has not answered the example: {error}") from None
-    words = one_line(json.dumps(answer))[:_MOST_SHOWN]
+    words = one_line(answer)[:_MOST_SHOWN]
     return f"{service.name} answered in {1000 * (time.monotonic() - began):.0f} ms: {words}"
