@@ -81,11 +81,11 @@ def _give_up(why: str) -> None:
 def _check(manifest: Manifest, options: argparse.Namespace) -> int:
     from foundations_serve.checking import checked
 
+    out = os.path.abspath(options.out)  # the model may go elsewhere
     result = checked(manifest)
-    temporary = f"{options.out}.tmp"
-    with open(temporary, "w", encoding="utf-8") as file:
+    with open(f"{out}.tmp", "w", encoding="utf-8") as file:
         json.dump(result, file)
-    os.replace(temporary, options.out)
+    os.replace(f"{out}.tmp", out)
     for line in result["notes"]:
         print(line)
     if result["error"]:

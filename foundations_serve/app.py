@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from contextlib import asynccontextmanager
-from typing import Any, AsyncIterator, Awaitable, Callable, Dict, List, Optional
+from typing import Any, AsyncIterator, Awaitable, Callable, Dict, List, Optional, TypeVar
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -15,8 +15,8 @@ from starlette.routing import Route
 
 from foundations_serve import invocations, openapi, protocol_v2, signature, tensors
 from foundations_serve.background import Background
-from foundations_serve.calling import Stream, Worker
-from foundations_serve.errors import BadInput, CallerLeft, Late, ServeError, Unknown
+from foundations_serve.calling import Stream, Worker, log_trace, words_of
+from foundations_serve.errors import BadInput, CallerLeft, Failed, Late, ServeError, Unknown
 from foundations_serve.loaders import Inputs
 from foundations_serve.manifest import Manifest
 from foundations_serve.metrics import Metrics
@@ -25,6 +25,9 @@ from foundations_serve.requests import body_of, encoded, error_response, json_re
 _PROBE_SECONDS = 10.0
 """A request that was answered well so long ago counts as a probe."""
 _LOOK_SECONDS = 1.0
+_LARGE_BODY = 256 << 10
+"""Bytes from which it takes a while to read a body."""
+T = TypeVar("T")
 Answer = Callable[[Request], Awaitable[Response]]
 
 
@@ -140,24 +143,27 @@ class Server:
     async def _infer(self, request: Request) -> Response:
         self._check_model(request)
         body = await body_of(request, self._manifest.max_body)
-        asked = protocol_v2.infer_of(body, request.headers.get(protocol_v2.HEADER_LENGTH))
+        asked = await _beside(body, protocol_v2.infer_of, body, request.headers.get(protocol_v2.HEADER_LENGTH))
         result = await self._result(request, {tensor.name: tensor.data for tensor in asked.inputs})
         if isinstance(result, Stream):
             result = {f"output-{place}": item for place, item in enumerate(await self._collected(result))}
-        content, head = protocol_v2.answer(self._manifest, asked, tensors.of_result(result))
+        content, head = await _beside(
+            body, lambda: protocol_v2.answer(self._manifest, asked, tensors.of_result(result))
+        )
         if head is None:
             return Response(content, media_type="application/json")
         return Response(content, 200, {protocol_v2.HEADER_LENGTH: str(head)}, "application/octet-stream")
 
     async def _predict(self, request: Request) -> Response:
-        told = parsed(await body_of(request, self._manifest.max_body))
+        body = await body_of(request, self._manifest.max_body)
+        told = await _beside(body, parsed, body)
         if not isinstance(told, dict):
             raise BadInput("the body must be an object: inputs by name")
         return await self._answered(request, signature.inputs_of(told), lambda result: result)
 
     async def _invocations(self, request: Request) -> Response:
         body = await body_of(request, self._manifest.max_body)
-        inputs = invocations.inputs_of(body, request.headers.get("content-type", ""))
+        inputs = await _beside(body, invocations.inputs_of, body, request.headers.get("content-type", ""))
         return await self._answered(request, inputs, lambda result: {"predictions": result})
 
     async def _generate(self, request: Request) -> Response:
@@ -272,6 +278,13 @@ class Server:
         return json_response({} if name == "evaluate" else {"run": number}, 202)
 
 
+async def _beside(body: bytes, function: Callable[..., T], *arguments: Any) -> T:
+    """Return what a function gives: of a large body in a thread, so that others are answered meanwhile."""
+    if len(body) < _LARGE_BODY:
+        return function(*arguments)
+    return await asyncio.get_running_loop().run_in_executor(None, function, *arguments)
+
+
 async def _left(request: Request) -> None:
     """Return when the caller has left; the body has been read."""
     while True:
@@ -302,6 +315,9 @@ def _caught(answer: Answer) -> Answer:
             return await answer(request)
         except ServeError as error:
             return error_response(error)
+        except Exception as error:  # what a model gave cannot be sent
+            log_trace(error)
+            return error_response(Failed(f"the answer cannot be sent: {words_of(error)}"))
 
     return caught
 

@@ -110,17 +110,24 @@ def _rows(source: str, first: int, last: Any) -> Iterator[Any]:
         raise BadInput(f"{source}: rows are read from {', '.join(_FORMATS)}")
     readers: Dict[str, Callable[[str], Iterator[Any]]] = {".csv": _of_csv, ".parquet": _of_parquet}
     reader = readers.get(ending, _of_json_lines)
-    for place, row in enumerate(reader(source)):
-        if last is not None and place >= last:
-            return
-        if place >= first:
-            yield row
+    try:
+        for place, row in enumerate(reader(source)):
+            if last is not None and place >= last:
+                return
+            if place >= first:
+                yield row
+    except UnicodeDecodeError as error:
+        raise BadInput(f"{source} is not UTF-8: {error.reason} at byte {error.start:,}") from None
+    except csv.Error as error:
+        raise BadInput(f"{source}: {error}") from None
 
 
 def _of_csv(source: str) -> Iterator[Dict[str, Any]]:
     with open(source, encoding="utf-8-sig", newline="") as file:
         lines = csv.reader(file)
         names = next(lines, [])
+        if len(set(names)) != len(names):
+            raise BadInput(f"{source}: two columns have one name")
         for number, words in enumerate(filter(None, lines), 2):
             if len(words) != len(names):
                 raise BadInput(f"{source}, row {number}: {len(words)} values, and {len(names)} names")
@@ -128,12 +135,12 @@ def _of_csv(source: str) -> Iterator[Dict[str, Any]]:
 
 
 def _of_json_lines(source: str) -> Iterator[Any]:
-    with open(source, encoding="utf-8") as file:
+    with open(source, encoding="utf-8-sig") as file:
         for number, line in enumerate(file, 1):
             if line.strip():
                 try:
                     yield json.loads(line)
-                except ValueError as error:
+                except (ValueError, RecursionError) as error:
                     raise BadInput(f"{source}, line {number}: {error}") from None
 
 
@@ -147,7 +154,10 @@ def _parquet(source: str) -> Any:
         from pyarrow import parquet
     except ImportError:
         raise BadInput("Parquet needs pyarrow in the environment of the model") from None
-    return parquet.ParquetFile(source)
+    try:
+        return parquet.ParquetFile(source)
+    except (OSError, ValueError) as error:  # pyarrow's own are of these
+        raise BadInput(f"{source}: {str(error)[:300]}") from None
 
 
 def _chunks(rows: Iterator[Any], size: int) -> Iterator[List[Any]]:

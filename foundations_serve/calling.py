@@ -43,6 +43,8 @@ class _Call:
     """On the monotonic clock."""
     seconds: float
     """That it may take."""
+    stream: "Optional[Tuple[Stream, Any]]" = None
+    """A stream that is to be filled, and the generator; None for a call."""
     is_cancelled: bool = False
 
 
@@ -96,7 +98,7 @@ class Stream:
             yield item
 
     def _put(self, item: Any) -> None:
-        self._loop.call_soon_threadsafe(self._items.put_nowait, item)
+        _tell(self._loop, self._items.put_nowait, item)
 
 
 class Worker:
@@ -145,10 +147,7 @@ class Worker:
         future: "asyncio.Future[Any]" = loop.create_future()
 
         def done(result: Any, error: Optional[BaseException]) -> None:
-            try:
-                loop.call_soon_threadsafe(_settle, future, result, error)
-            except RuntimeError:
-                pass  # the server has ended meanwhile
+            _tell(loop, _settle, future, result, error)
 
         call = _Call(inputs, done, time.monotonic() + seconds, seconds)
         self._put(call)
@@ -194,7 +193,7 @@ class Worker:
     def _streamed(self, source: Any, stream: Stream, seconds: float) -> Stream:
         """Have the worker's thread go on with a generator, before whatever waits."""
         with self._news:
-            self._calls.appendleft(_Call({_STREAM: (stream, source)}, lambda *_: None, float("inf"), seconds))
+            self._calls.appendleft(_Call({}, lambda *_: None, float("inf"), seconds, (stream, source)))
             self._news.notify()
         return stream
 
@@ -205,22 +204,27 @@ class Worker:
             calls = self._next_calls()
             if calls is None:
                 return
-            if not calls:
-                continue
-            if _STREAM in calls[0].inputs:
-                self._fill(calls[0])
+            for call in calls:
+                if call.stream is not None:
+                    self._fill(*call.stream, call.seconds)
+                    break
             else:
-                self._busy_until = max(call.deadline for call in calls)
+                self._busy_until = max((call.deadline for call in calls), default=None)
                 self._compute(calls)
             self._busy_until = None
 
-    def _fill(self, call: _Call) -> None:
-        """Take a stream: it may go on for as long as it likes, if each item comes in time."""
-        stream, source = call.inputs[_STREAM]
+    def _fill(self, stream: Stream, source: Any, seconds: float) -> None:
+        """Take a stream: it may go on for as long as it likes, if each item comes in time.
+
+        Args:
+            stream: takes the items.
+            source: gives them.
+            seconds: that each may take.
+        """
 
         def came(is_the_models_turn: bool) -> None:
             self.answered_at = time.monotonic()
-            self._busy_until = self.answered_at + call.seconds if is_the_models_turn else None
+            self._busy_until = self.answered_at + seconds if is_the_models_turn else None
 
         came(True)
         stream.fill(source, came)
@@ -234,7 +238,8 @@ class Worker:
                 self._news.wait()
             first = self._calls.popleft()
             together = [first]
-            key = _batch_key(first.inputs) if self._batching.max_size > 1 else None
+            may_join = self._batching.max_size > 1 and first.stream is None
+            key = _batch_key(first.inputs) if may_join else None
             if key is not None:
                 self._gather(together, key)
         now = time.monotonic()
@@ -276,8 +281,12 @@ class Worker:
             return None
 
 
-_STREAM = "\0stream"
-"""The name of no input: a generator that the thread is to go on with."""
+def _tell(loop: asyncio.AbstractEventLoop, function: Callable[..., None], *arguments: Any) -> None:
+    """Have something called in the event loop, unless the server has ended meanwhile."""
+    try:
+        loop.call_soon_threadsafe(function, *arguments)
+    except RuntimeError:
+        pass
 
 
 def _settle(future: "asyncio.Future[Any]", result: Any, error: Optional[BaseException]) -> None:
@@ -304,12 +313,19 @@ def _failure(error: BaseException) -> ServeError:
 
 def words_of(error: BaseException) -> str:
     """Return what a caller is told of an exception: its kind and its message, no trace."""
-    return f"{type(error).__name__}: {error}"[:1000]
+    try:
+        words = str(error)
+    except Exception:  # of the model's own making
+        words = "an exception without words"
+    return f"{type(error).__name__}: {words}"[:1000]
 
 
 def log_trace(error: BaseException) -> None:
     """Write the trace of an exception into the log of the replica."""
-    traceback.print_exception(type(error), error, error.__traceback__, file=sys.stderr)
+    try:
+        traceback.print_exception(type(error), error, error.__traceback__, file=sys.stderr)
+    except Exception as problem:  # an exception of the model's own making
+        print(f"{type(error).__name__} cannot be shown: {type(problem).__name__}", file=sys.stderr)
 
 
 # --- batches ------------------------------------------------------------------------------------------------------

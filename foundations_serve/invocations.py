@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from typing import Any, Dict, List, Sequence
 
 from foundations_serve import signature
@@ -43,7 +44,7 @@ def inputs_of(body: bytes, content_type: str) -> Inputs:
 
 def _of_csv(body: bytes) -> Inputs:
     try:
-        rows = list(csv.reader(io.StringIO(body.decode("utf-8"))))
+        rows = list(csv.reader(io.StringIO(body.decode("utf-8-sig"))))
     except (UnicodeDecodeError, csv.Error) as error:
         raise BadInput(f"the body is no CSV: {error}") from None
     rows = [row for row in rows if row]
@@ -83,11 +84,13 @@ def columns_of(names: Sequence[str], rows: Any) -> Inputs:
     return {name: signature.as_input([row[place] for row in rows]) for place, name in enumerate(names)}
 
 
+_WHOLE = re.compile(r"[-+]?(0|[1-9][0-9]*)\Z")
+_DECIMAL = re.compile(r"[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?\Z")
+
+
 def number(word: str) -> Any:
-    """Return a word of CSV as the number that it is; else as it is."""
-    for kind in (int, float):
-        try:
-            return kind(word)
-        except ValueError:
-            continue
-    return word
+    """Return a word of CSV as the number that it is; else as it is: 007 and 1_000 are texts."""
+    if _WHOLE.match(word):
+        return int(word) if len(word) < 4000 else word
+    is_padded = word.lstrip("+-").startswith("0") and word.lstrip("+-")[1:2].isdigit()
+    return float(word) if _DECIMAL.match(word) and not is_padded else word

@@ -8,7 +8,7 @@ import inspect
 import json
 import os
 import sys
-from typing import Any, Callable, Dict, Iterator, List, Tuple
+from typing import Any, Callable, Dict, Iterator, List, NamedTuple
 
 from foundations_serve import manifest as flavours, tensors
 from foundations_serve.errors import BadInput, CannotLoad
@@ -249,29 +249,50 @@ def by_name(predict: Callable[..., Any], before: int) -> Callable[..., Any]:
         predict: the function.
         before: how many arguments stand before the inputs.
     """
-    names, needed, takes_any = _parameters(predict, before)
+    takes = _parameters(predict, before)
 
     def call(inputs: Inputs, *first: Any) -> Any:
-        if len(inputs) == 1 and len(names) == 1 and not takes_any:
+        if len(inputs) == 1 and takes.is_one:
             return predict(*first, next(iter(inputs.values())))
-        unknown = [] if takes_any else sorted(set(inputs) - set(names))
-        missing = sorted(set(needed) - set(inputs))
+        unknown = [] if takes.any else sorted(set(inputs) - set(takes.names))
+        missing = sorted(set(takes.needed) - set(inputs))
         if unknown or missing:
-            raise BadInput(_wrong_names(unknown, missing, names))
-        return predict(*first, **inputs)
+            raise BadInput(_wrong_names(unknown, missing, takes.names))
+        placed = [inputs[name] for name in takes.by_place if name in inputs]
+        named = {name: value for name, value in inputs.items() if name not in takes.by_place}
+        return predict(*first, *placed, **named)
 
     return call
 
 
-def _parameters(predict: Callable[..., Any], before: int) -> Tuple[List[str], List[str], bool]:
-    """Return the names of a function's inputs, those that it needs, and whether it takes any others."""
+class _Takes(NamedTuple):
+    """Which inputs a function takes."""
+
+    names: List[str]
+    needed: List[str]
+    by_place: List[str]
+    """Those that cannot be given by name."""
+    any: bool
+    """Whether it takes others, too."""
+    is_one: bool
+    """Whether it takes a single one, which needs no name."""
+
+
+def _parameters(predict: Callable[..., Any], before: int) -> _Takes:
     try:
         parameters = list(inspect.signature(predict).parameters.values())[before:]
     except (TypeError, ValueError):  # written in C
-        return [], [], True
+        return _Takes([], [], [], True, False)
+    plain = [one for one in parameters if one.kind not in (one.VAR_POSITIONAL, one.VAR_KEYWORD)]
     takes_any = any(one.kind is one.VAR_KEYWORD for one in parameters)
-    plain = [one for one in parameters if one.kind in (one.POSITIONAL_OR_KEYWORD, one.KEYWORD_ONLY)]
-    return [one.name for one in plain], [one.name for one in plain if one.default is one.empty], takes_any
+    takes_more = any(one.kind is one.VAR_POSITIONAL for one in parameters)
+    return _Takes(
+        [one.name for one in plain],
+        [one.name for one in plain if one.default is one.empty],
+        [one.name for one in plain if one.kind is one.POSITIONAL_ONLY],
+        takes_any,
+        not takes_any and (len(plain) == 1 or (takes_more and not plain)),
+    )
 
 
 def _wrong_names(unknown: List[str], missing: List[str], names: List[str]) -> str:

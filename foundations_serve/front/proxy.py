@@ -214,7 +214,9 @@ class _Client:
         try:
             keeps = exchange.run(request)
             return exchange.goes_on
-        except (h11.ProtocolError, EOFError) as error:
+        except h11.ProtocolError:
+            raise _UpstreamFailed("its answer is no HTTP, or is not whole") from None
+        except EOFError as error:
             raise _UpstreamFailed(str(error) or "it closed the connection") from None
         finally:
             if keeps:

@@ -40,7 +40,7 @@ class ModelRow:
         Raises:
             NotFoundError: there is none.
         """
-        number = int(which) if which.isdecimal() and len(which) < 12 else self.model.aliases.get(which, 0)
+        number = int(which) if models.is_number(which) else self.model.aliases.get(which, 0)
         if number in self.model.versions:
             return self.model.versions[number]
         there = ", ".join(map(str, sorted(self.model.versions)[-10:])) or "none"
@@ -209,7 +209,7 @@ def meant(conn: sqlite3.Connection, reference: str) -> Meant:
             f"version {found.number} of {name} was retired by {found.retired_by or 'somebody'}",
             f"foundations model retire {name} {found.number} --undo",
         )
-    return Meant(row, found, "" if which.isdecimal() else which)
+    return Meant(row, found, "" if models.is_number(which) else which)
 
 
 def versions_of_job(conn: sqlite3.Connection, job: str) -> list[Meant]:

@@ -40,6 +40,7 @@ ALIAS_RULE = "lowercase letters, digits and -, and a letter first (at most 63)"
 REGISTERED, ALIASED, RETIRED, RESTORED, MOVED = "registered", "alias", "retired", "restored", "moved"
 _HASH_OR_NONE = re.compile(r"([0-9a-f]{64})?\Z")
 _ALIAS_OR_NONE = re.compile(r"(" + ALIAS.pattern[:-2] + r")?\Z")
+_NUMBER = re.compile(r"[1-9][0-9]{0,11}\Z")
 _TREE = re.compile(r"[0-9a-f]{40}\Z")
 _DOTTED = r"[^\W\d]\w*(\.[^\W\d]\w*)*"
 _REFERENCE = text(1000, re.compile(rf"({_DOTTED}:{_DOTTED})?\Z"), "module:function")
@@ -295,6 +296,11 @@ class FilesToKeep(Message):
     attempt: int = field(whole(0, 1_000_000))
     path: str = field(_PATH)
     """In the job: "artifacts/NAME", or below its own folder."""
+
+
+def is_number(which: str) -> bool:
+    """Return whether NAME@WHICH means the number of a version, not an alias."""
+    return _NUMBER.match(which) is not None
 
 
 def parse(reference: str) -> Tuple[str, str]:

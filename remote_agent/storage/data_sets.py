@@ -217,7 +217,7 @@ class Receiver:
 def gathered(paths: Paths, source: str, mark: str) -> DataSet:
     """Make a data set of a file or folder of this host: of a copy, so that nothing changes it afterwards.
 
-    Links within the folder are followed; what leads out of it, or is no file, is refused.
+    Links to files within the folder are followed; what leads out of it, or is no file, is refused.
 
     Args:
         paths: the agent's files.

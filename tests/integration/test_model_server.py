@@ -42,6 +42,11 @@ def count(n):
             return
     open("counted", "w").close()
 
+def odd(kind):
+    made = []
+    made.append(made)
+    return {"circle": made, "huge": 10**5000, "complex": 1j, "set": {1}, "none": None}[kind]
+
 def note(**arguments):
     with open("noted", "a") as file:
         file.write(repr(sorted(arguments.items())))
@@ -221,6 +226,19 @@ def test_who_hangs_up_or_talks_nonsense_disturbs_nobody(slow: int, one: int) -> 
     while _curl(slow, "/predict", "--data", '{"seconds": 0}')[0] != 200:  # its queue is empty again
         assert time.monotonic() < deadline
     assert _curl(one, "/predict", "--data", '{"x": 1}') == (200, "1")
+
+
+def test_whatever_a_model_returns_is_an_answer_or_a_clear_failure(folder: Path) -> None:
+    with serving(folder, name="odd", version=1, predict="code_of_model:odd") as (port, _):
+        for kind, status in (("circle", 500), ("huge", 500), ("complex", 200), ("set", 200), ("none", 200), ("x", 500)):
+            came, body = _curl(port, "/predict", "--data", json.dumps({"kind": kind}))
+            assert came == status, (kind, body)
+            json.loads(body)
+            assert "Traceback" not in body
+        for name in ("\0stream", "", "kind\0"):
+            came, body = _curl(port, "/predict", "--data", json.dumps({name: "set", "kind": "set"}))
+            assert came == 400, body
+        assert _curl(port, "/v2/health/live")[0] == 200
 
 
 def test_a_generator_is_streamed_and_ends_when_its_reader_leaves(folder: Path) -> None:

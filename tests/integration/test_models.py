@@ -165,6 +165,9 @@ def test_what_cannot_be_served_is_not_registered(trained: Client) -> None:
     ):
         done = trained.run("model", "register", job, "--name", "churn", *words, code=None)
         assert done.code in (1, 2, 3) and expected in done.stderr, done.stderr
+    for words in (("--as", "Bad Alias"), ("--note", "x" * 3000), ("--example", "deep.json")):
+        (trained.project / "deep.json").write_text('{"x":' + "[" * 5000 + "]" * 5000 + "}")
+        trained.run("model", "register", job, "--name", "churn", *words, code=2)
     for name in ("Churn", "a.b", "../x", "a/b"):
         assert "lowercase" in trained.run("model", "register", job, "--name", name, code=2).stderr
     (trained.project / "serving.py").write_text("import sys\nsys.exit(0)\n")
@@ -174,6 +177,8 @@ def test_what_cannot_be_served_is_not_registered(trained: Client) -> None:
     done = trained.run("model", "register", job, "--name", "churn", "--example", "bad.json", code=1)
     assert "TypeError" in done.stderr and "Traceback" not in done.stderr
     assert trained.json_of("model", "list", "--json") == []
+    trained.run("delete", job, "--yes")
+    trained.run("delete", job, "--yes", "--force")
     assert trained.run("model", "show", "churn", code=3)
     assert trained.run("serve", "churn@champion", code=3)
 
@@ -327,6 +332,10 @@ def test_the_rows_of_a_file_are_answered_in_shards_that_go_on(trained: Client) -
         trained.run(*wrong, code=3)
     trained.run("predict", "churn@1", "rows.csv", "--out", "answers.exe", code=2)
     trained.run("predict", "churn@1", "train.py", "--out", "a.csv", code=2)
+    (trained.project / "ragged.csv").write_text("x,y\n1\n")
+    done = trained.run("predict", "churn@1", "ragged.csv", "--out", "a.csv", code=1)
+    assert "row 2: 1 values, and 2 names" in done.stderr
+    assert not (trained.project / "a.csv").exists()
 
 
 def test_a_model_is_loaded_into_python(trained: Client) -> None:

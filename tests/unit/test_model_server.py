@@ -211,6 +211,9 @@ def test_inputs_become_keyword_arguments_and_a_lone_one_needs_no_name() -> None:
     assert loaders.by_name(one, 0)({"input-0": 5}) == 5
     assert loaders.by_name(anything, 0)({"z": 1}) == {"z": 1}
     assert loaders.by_name(two, 1)({"b": 3}, 9) == (9, 3)
+    assert loaders.by_name(lambda x, /: x, 0)({"y": 3}) == 3
+    assert loaders.by_name(lambda a, b, /: (a, b), 0)({"b": 1, "a": 2}) == (2, 1)
+    assert loaders.by_name(lambda *args: args, 0)({"y": 3}) == (3,)
     with pytest.raises(BadInput, match=r"no input is called c; a is missing \(the model takes a, b\)"):
         loaders.by_name(two, 0)({"c": 1})
 
@@ -269,6 +272,37 @@ def test_mlflow_bodies() -> None:
     for bad in (b"{}", b"[]", b'{"instances": 3}', b'{"dataframe_split": {"columns": ["a"], "data": [[1, 2]]}}'):
         with pytest.raises(BadInput):
             invocations.inputs_of(bad, "")
+
+
+@pytest.mark.parametrize(
+    ("word", "value"),
+    [("1", 1), ("-3", -3), ("0", 0), ("1.5", 1.5), (".5", 0.5), ("1e3", 1000.0), ("0.1", 0.1), ("+2", 2)]
+    + [(text, text) for text in ("007", "1_000", "nan", "inf", "0x1", "", " 1", "-", "00.5", "1e", "٣")],
+)
+def test_numbers_of_csv(word: str, value: Any) -> None:
+    found = invocations.number(word)
+    assert (found, type(found)) == (value, type(value))
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "words"),
+    [
+        ("a.csv", b"a,a\n1,2\n", "two columns have one name"),
+        ("a.csv", b"a,b\n1\n", "row 2: 1 values, and 2 names"),
+        ("a.csv", b"a\n\xff\n", "is not UTF-8"),
+        ("a.csv", b"a\n" + b"x" * 200_000, "field larger"),
+        ("a.jsonl", b"{", "line 1"),
+        ("a.jsonl", b"[" * 100_000, "line 1"),
+        ("a.parquet", b"junk", "a.parquet"),
+        ("a.txt", b"", "rows are read from"),
+    ],
+)
+def test_rows_that_make_no_sense_are_refused_with_their_place(
+    tmp_path: Path, name: str, data: bytes, words: str
+) -> None:
+    (tmp_path / name).write_bytes(data)
+    with pytest.raises(BadInput, match=words):
+        batch.predict_file(Manifest(predict="json:dumps"), str(tmp_path / name), str(tmp_path / "out"), "1/1", 10)
 
 
 # --- calls --------------------------------------------------------------------------------------------------------
@@ -396,6 +430,24 @@ def test_a_stream_waits_for_its_reader_and_one_that_hangs_ends_the_replica(monke
     asyncio.run(asyncio.wait_for(ask(), 20))
     worker.look()
     assert "has not come back" in given_up[0]
+    worker.close()
+
+
+class _Unspeakable(Exception):
+    def __str__(self) -> str:
+        raise ValueError("no words")
+
+
+def test_no_input_and_no_exception_ends_the_thread_of_the_model() -> None:
+    def predict(inputs: dict[str, Any]) -> Any:
+        raise _Unspeakable
+
+    worker, _, given_up = _worker(predict)
+    for inputs in ({"\0stream": 1}, {}, {"x": None}):
+        with pytest.raises(Failed, match="_Unspeakable"):
+            asyncio.run(worker.call(inputs, 5))
+    worker.look()
+    assert not given_up
     worker.close()
 
 

@@ -18,7 +18,7 @@ from foundations_tui.errors import UsageError
 from foundations_tui.services.models import words
 from foundations_tui.text import humanize
 from foundations_tui.text.sanitize import one_line
-from remote_agent.protocol.models import CHAMPION, FLAVOURS
+from remote_agent.protocol.models import CHAMPION, FLAVOURS, parse
 
 if TYPE_CHECKING:
     from foundations_tui.services.models.operations import Promoted
@@ -106,6 +106,8 @@ def register(
     row = _job(session, job, given["project"])
     if name:
         registering.checked_name(name)
+    if alias:
+        operations.checked_alias(alias)
     candidate = _candidate(session, row, given)
     name = registering.checked_name(name or candidate.name)
     checked = _checked(session, row, candidate.version, given)
@@ -193,8 +195,9 @@ def show(session: Session, name: str, as_json: bool) -> int:
 def _show_version(session: Session, reference: str, as_json: bool) -> int:
     from foundations_tui.services.models import operations
 
-    row = operations.fresh(session, reference.partition("@")[0])
-    version = row.version(reference.partition("@")[2])
+    name, which = parse(reference)
+    row = operations.fresh(session, name)
+    version = row.version(which)
     lineage = operations.lineage(session, row, version)
     if as_json:
         told = operations.version_json(row, version)
@@ -397,7 +400,7 @@ def _checked(session: Session, row: JobRow, version: Version, given: dict[str, A
 def _example(path: str) -> dict[str, Any]:
     try:
         told = json.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise UsageError(f"--example {path}: {error}") from None
     if not isinstance(told, dict):
         raise UsageError(f"--example {path}: a JSON object is needed: inputs by name")

@@ -102,8 +102,7 @@ def promote(session: Session, name: str, number: int, alias: str, expected: int 
         HostError: the model's home is out of reach. FoundationsError: somebody else was faster, or there is no such
             version. UsageError: that is no alias.
     """
-    if not models.ALIAS.match(alias):
-        raise UsageError(f"an alias is made of {models.ALIAS_RULE}; got {alias!r}")
+    checked_alias(alias)
     row = fresh(session, name)
     before = row.model.aliases.get(alias, 0) if expected is None else expected
     by = owner_name(session.hosts)
@@ -112,6 +111,17 @@ def promote(session: Session, name: str, number: int, alias: str, expected: int 
     row = rows.model(session.store.conn, name)
     left = [one for one in running(session, name) if one.view.alias == alias and one.view.version != number]
     return Promoted(row, alias, number, before, answer.changed, tuple(left))
+
+
+def checked_alias(alias: str) -> str:
+    """Return an alias.
+
+    Raises:
+        UsageError: it is none.
+    """
+    if not models.ALIAS.match(alias):
+        raise UsageError(f"an alias is made of {models.ALIAS_RULE}; got {alias!r}")
+    return alias
 
 
 def rollback(session: Session, name: str, alias: str) -> Promoted:
@@ -143,23 +153,29 @@ def retire(session: Session, name: str, number: int, undo: bool = False) -> Mode
         raise FoundationsError(
             f"version {number} of {name} is what service {', '.join(used)} runs", "serve another one first"
         )
+    if undo:
+        _pin(session, name, version, is_kept=True)  # first: its job may be gone
     session.ask(row.host, messages.RetireVersion(name, number, by, undo))
-    _pin(session, name, version, is_kept=undo)
     if not undo:
+        try:
+            _pin(session, name, version, is_kept=False)
+        except FoundationsError as error:
+            session.say(f"warning: job {version.version.job[:6]}: {error}")
         files.let_go(session, version.version)
     pull.catch_up(session, row.host, streams=False)
     return rows.model(session.store.conn, name)
 
 
 def _pin(session: Session, name: str, version: Registered, is_kept: bool) -> None:
-    """Keep the job of a version, or let it go; what cannot be done is said."""
-    try:
-        job = queries.job(session.store.conn, version.version.job)
-        words = models.words_of(name, version.number) if is_kept else ""
-        key = models.pin_key(name, version.version)
-        session.ask(job.host, messages.Pin(job.job, key, words, version.version.data))
-    except FoundationsError as error:
-        session.say(f"warning: job {version.version.job[:6]}: {error}")
+    """Keep the job of a version, or let it go.
+
+    Raises:
+        NotFoundError: it is gone. HostError: its host is out of reach.
+    """
+    job = queries.job(session.store.conn, version.version.job)
+    words = models.words_of(name, version.number) if is_kept else ""
+    key = models.pin_key(name, version.version)
+    session.ask(job.host, messages.Pin(job.job, key, words, version.version.data))
 
 
 def move(session: Session, name: str, host: str) -> ModelRow:

@@ -23,13 +23,17 @@ from foundations_tui.store.rows import JobRow
 from foundations_tui.submit import data_sets, pipeline
 from foundations_tui.submit.progress import SILENT, Progress, bar
 from foundations_tui.text import humanize
+from foundations_tui.text.sanitize import one_line
 from remote_agent.protocol import models
 from remote_agent.protocol.data_sets import manifest_hash, manifest_text
 
 _READS = (".csv", ".jsonl", ".ndjson", ".parquet")
 _WRITES = (".csv", ".jsonl", ".parquet")
 _RETRIES = 3
+_LONGEST_NAME = 200
+"""Bytes of a file's name that leave room for a temporary one."""
 _FOLDER = "predictions"
+_TAIL_BYTES = 8192
 Answers = Callable[[], Iterator[Any]]
 """Gives the answers of all rows, from the first one, each time."""
 
@@ -103,6 +107,7 @@ def begin(
         "group": group,
         "outputs": (f"{_FOLDER}/*",),
         "retries": _RETRIES,
+        "retry_on": ("lost", "oom", "signal"),
         "tags": {"predict": meant.words},
     }
     data = files.on_host(session, version, host, progress)
@@ -159,7 +164,7 @@ def finish(
     failed = [row for row in ended if row.state != "completed"]
     if failed:
         raise FoundationsError(
-            f"{len(failed)} of {len(ended)} parts did not complete: {failed[0].reason or failed[0].state}",
+            f"{len(failed)} of {len(ended)} parts did not complete: {_why(watch.fresh(session, failed[0]))}",
             f"foundations logs {failed[0].job[:6]} shows more; the same command tries again",
         )
     for error in watch.bring_results(session, ended):
@@ -171,6 +176,16 @@ def finish(
     return count
 
 
+def _why(row: JobRow) -> str:
+    """Return why a part has failed: what it said itself at its end, else how it ended."""
+    try:
+        data = locations.log_file(row.job, row.attempt).read_bytes()[-_TAIL_BYTES:]
+    except OSError:
+        data = b""
+    lines = [line for line in data.decode("utf-8", "replace").splitlines() if line.startswith("error: ")]
+    return one_line(lines[-1].removeprefix("error: ")) if lines else row.reason or row.state
+
+
 def check_target(out: Path) -> None:
     """Refuse a file that cannot be written as it is called.
 
@@ -179,8 +194,11 @@ def check_target(out: Path) -> None:
     """
     if out.suffix.lower() not in _WRITES:
         raise UsageError(f"--out {out}: answers are written as {', '.join(_WRITES)}")
-    if not out.resolve().parent.is_dir():
-        raise UsageError(f"--out {out}: there is no folder {out.resolve().parent}")
+    parent = out.resolve().parent
+    if not parent.is_dir():
+        raise UsageError(f"--out {out}: there is no folder {parent}")
+    if out.is_dir() or not os.access(parent, os.W_OK) or len(os.fsencode(out.name)) > _LONGEST_NAME:
+        raise UsageError(f"--out {out}: no file of this name can be written there")
 
 
 def _part(job: str) -> Path:

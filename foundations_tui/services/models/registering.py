@@ -28,6 +28,7 @@ from foundations_tui.submit.request import JobRequest
 from foundations_tui.sync import outputs, pull
 from foundations_tui.sync.outputs import FetchRequest
 from foundations_tui.text.options import Kind, Option
+from foundations_tui.text.sanitize import one_line
 from remote_agent.protocol import messages, models
 from remote_agent.protocol.errors import BadRequest
 from remote_agent.protocol.jobs import JobSpec
@@ -104,6 +105,9 @@ def candidate(
             "--trust runs it",
         )
     example, example_file = settings.example_of(table, frozen)
+    _refuse_no_numbers(example)
+    if row.state != "completed":
+        session.say(f"note: job {row.job[:6]} has not completed ({row.state})")
     kept = files.keep(session, row, table.path, progress) if table.path else None
     spec = JobSpec.from_wire(queries.spec(session.store.conn, row.job))
     wire: JsonTable = {
@@ -137,9 +141,23 @@ def candidate(
         raise UsageError(str(error)) from None
 
 
+def _refuse_no_numbers(example: JsonTable | None) -> None:
+    """Refuse what JSON has not: an example is sent to servers as it is.
+
+    Raises:
+        ConfigError: NaN or infinity is in it.
+    """
+    try:
+        json.dumps(example, allow_nan=False)
+    except ValueError:
+        raise ConfigError("an example holds NaN or infinity, which JSON has not") from None
+
+
 def _table(table: ModelTable, given: Mapping[str, Any]) -> ModelTable:
     known = {field.name for field in msgspec.structs.fields(ModelTable)}
-    return msgspec.structs.replace(table, **{key: value for key, value in given.items() if key in known and value})
+    return msgspec.structs.replace(
+        table, **{key: given[key] for key in known.intersection(given) if given[key] not in ("", None)}
+    )
 
 
 def _check(row: JobRow, table: ModelTable, flavour: str) -> None:
@@ -166,7 +184,7 @@ def _read(key: str, kind: Kind, value: Any) -> Any:
     try:
         return Option(f"--{key}", kind, "").read(value)
     except UsageError as error:
-        raise ConfigError(f"[model] {key}: {error}") from None
+        raise ConfigError(f"[model] {str(error).removeprefix('--')}") from None
 
 
 def _metrics(row: JobRow) -> JsonTable:
@@ -263,7 +281,8 @@ def check(session: Session, row: JobRow, version: Version, gpus: int, progress: 
     result = _result(session, ended)
     error = str(result["error"]) if result.get("error") else "" if result else _why_it_failed(ended)
     if error:
-        raise FoundationsError(f"the model cannot be served: {error}", f"foundations logs {job[:6]} shows more")
+        words = one_line(error)
+        raise FoundationsError(f"the model cannot be served: {words}", f"foundations logs {job[:6]} shows more")
     signature = result.get("signature")
     notes = tuple(str(line) for line in result.get("notes") or ())
     try:
@@ -318,7 +337,7 @@ def register(
     Raises:
         HostError: its home, or the host of the job, is out of reach.
     """
-    version = replace(checked.version, note=note)
+    version = _noted(checked.version, note)
     by, at = owner_name(session.hosts), _home(session, name, home or row.host)
     progress.stage(f"registering {name} on {at}")
     pinned = messages.Pin(row.job, models.pin_key(name, version), name, version.data)
@@ -334,6 +353,13 @@ def register(
     pull.catch_up(session, at, streams=False)
     found = rows.model(session.store.conn, name)
     return NewVersion(Meant(found, found.version(str(answer.event.number)), ""), answer.changed, checked)
+
+
+def _noted(version: Version, note: str) -> Version:
+    try:
+        return Version.from_wire({**version.to_wire(), "note": note}, "the version")
+    except BadRequest as error:
+        raise UsageError(str(error)) from None
 
 
 def checked_name(name: str) -> str:
