@@ -300,6 +300,8 @@ def to_json(row: ServiceRow, now: float) -> JsonTable:
         "changed_at": view.at or None,
         "unreachable_since": row.unreachable_since,
         "probes": view.probes.to_wire(),
+        "traffic": state.traffic(view).to_wire(),
+        "restarts": sum(max(0, replica.attempt - 1) for replica in view.running),
         "revisions": [head.to_wire() for head in view.revisions],
         "running": [_replica_json(replica, now) for replica in view.running],
     }

@@ -13,6 +13,7 @@ from remote_agent.protocol.services import (
     Replica,
     ServiceView,
     Serving,
+    Traffic,
 )
 
 
@@ -112,6 +113,33 @@ def replica_words(replica: Replica, now: float) -> str:
     if replica.state == "queued":
         return replica.reason or "waits"
     return replica.readiness.words(now) or replica.state
+
+
+def traffic(view: ServiceView) -> Traffic:
+    """Return what all replicas answered lately, together; times are those of the slowest."""
+    parts = [replica.readiness.traffic for replica in view.running]
+    rate = sum(part.rate for part in parts)
+    return Traffic(
+        rate=rate,
+        p50=max((part.p50 for part in parts), default=0.0),
+        p99=max((part.p99 for part in parts), default=0.0),
+        errors=sum(part.errors * part.rate for part in parts) / rate if rate else 0.0,
+        total=sum(part.total for part in parts),
+    )
+
+
+def traffic_words(view: ServiceView) -> str:
+    """Return what its replicas answered lately, in words; "" where they count nothing, or nothing was asked."""
+    told = traffic(view)
+    if not told.rate:
+        return ""
+    rate = f"{told.rate:.0f}/s" if told.rate >= 10 else f"{told.rate:.1f}/s"
+    times = f"p50 {_milliseconds(told.p50)} p99 {_milliseconds(told.p99)}"
+    return f"{rate}  {times}" + (f"  errors {told.errors:.1%}" if told.errors else "")
+
+
+def _milliseconds(seconds: float) -> str:
+    return f"{1000 * seconds:.0f} ms" if seconds >= 0.01 else f"{1000 * seconds:.1f} ms"
 
 
 def row_words(row: ServiceRow, now: float) -> str:

@@ -130,6 +130,21 @@ def takes_socket(command: Tuple[str, ...]) -> bool:
 
 
 @message
+class Traffic(SparseMessage):
+    """What a replica answered lately, as its own counters say."""
+
+    rate: float = field(number(), 0.0)
+    """Requests per second."""
+    p50: float = field(number(), 0.0)
+    """Seconds within which half of them were answered."""
+    p99: float = field(number(), 0.0)
+    errors: float = field(number(0, 1), 0.0)
+    """The share of them that failed: status 500 and above."""
+    total: int = field(whole(), 0)
+    """Requests since it was started."""
+
+
+@message
 class Readiness(SparseMessage):
     """Whether a replica answers, as its supervisor sees it."""
 
@@ -145,6 +160,7 @@ class Readiness(SparseMessage):
     port: int = field(whole(0, 65535), 0)
     socket: str = field(text(4096), "")
     """Path of its Unix socket."""
+    traffic: Traffic = field(nested(Traffic), Traffic())
 
     def words(self, now: float) -> str:
         """Return it in words: "ready", "warming, 40 s", "not ready: probe timed out after 5 s"; "" for not known.

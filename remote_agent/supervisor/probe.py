@@ -16,6 +16,8 @@ from typing import Callable, NamedTuple, Optional, Tuple, Union
 _STATUS = re.compile(rb"HTTP/1\.[01] (\d{3})(?: |\r?\n)")
 _MOST_BYTES = 4096
 """A first line is not longer."""
+_MOST_TEXT = 64 << 10
+"""An answer of which all is read is not longer."""
 Place = Union[str, Tuple[str, int]]
 """Path of a Unix socket, or address and port."""
 
@@ -28,6 +30,8 @@ class Outcome(NamedTuple):
     """Of HTTP; 0 where there was no answer."""
     why: str = ""
     """Why there was none, in words."""
+    text: str = ""
+    """All of the answer, where that was asked for."""
 
 
 class Probe:
@@ -41,6 +45,7 @@ class Probe:
         token: str,
         timeout: float,
         done: Callable[[Outcome], None],
+        reads_all: bool = False,
     ) -> None:
         """Begin.
 
@@ -51,6 +56,7 @@ class Probe:
             token: goes with the request, as ``Authorization: Bearer``.
             timeout: seconds for all of it.
             done: takes what came of it.
+            reads_all: whether all of the answer is read, not its first line.
         """
         self.deadline = time.monotonic() + timeout
         self._selector = selector
@@ -59,6 +65,7 @@ class Probe:
         self._done: Optional[Callable[[Outcome], None]] = done
         self._is_connected = False
         self._answer = b""
+        self._reads_all = reads_all
         family = socket.AF_UNIX if isinstance(place, str) else _family(place[0])
         self._socket = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
         error = self._socket.connect_ex(place)
@@ -103,6 +110,10 @@ class Probe:
             return self._end(0, f"it closed the connection ({problem.strerror})")
         self._answer += data
         status = _STATUS.match(self._answer)
+        if status and self._reads_all and data:
+            if len(self._answer) > _MOST_TEXT:
+                self._end(0, "its answer is too long")
+            return
         if status:
             return self._end(int(status[1]), "")
         if not data:
@@ -114,7 +125,8 @@ class Probe:
         done, self._done = self._done, None
         self._close()
         if done is not None:
-            done(Outcome(self._is_connected, status, words))
+            text = self._answer.decode("utf-8", "replace") if self._reads_all else ""
+            done(Outcome(self._is_connected, status, words, text))
 
     def _close(self) -> None:
         try:

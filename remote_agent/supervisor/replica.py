@@ -18,11 +18,13 @@ from typing import Callable, Dict, List, Optional, Tuple
 from remote_agent.protocol import models, services
 from remote_agent.protocol.errors import AgentError, BadRequest
 from remote_agent.protocol.jobs import JobSpec
-from remote_agent.protocol.services import Probes, Readiness
+from remote_agent.protocol.services import Probes, Readiness, Traffic
 from remote_agent.protocol.states import EndReason
 from remote_agent.storage import files
 from remote_agent.storage.paths import Paths, ServicePaths
+from remote_agent.supervisor import traffic
 from remote_agent.supervisor.probe import Outcome, Place, Probe
+from remote_agent.supervisor.traffic import Counts
 from remote_agent.system import processes, sockets
 from remote_agent.system.sockets import Listener
 
@@ -67,6 +69,9 @@ class Replica:
         else:
             self._port = self._serving.port or sockets.free_port()
         self.readiness = Readiness()
+        self._counts = Counts() if self._serving.model and spec.command[-2:] == ("--socket", services.SOCKET) else None
+        """Of the model server, as last read; None for what has no counters that are known here."""
+        self._traffic = Traffic()
         self._probes, self._probes_changed = Probes(), 0.0
         self._probe: Optional[Probe] = None
         self._members: Callable[[], List[int]] = list
@@ -232,6 +237,8 @@ class Replica:
                 self._answered(place)
             if self._probes.live and self._pid:
                 self._ask_for_life(place)
+            elif self._counts is not None and self._pid:
+                self._read_counts(place)
 
         self._begin_probe(place, self._probes.ready or "/", answered)
 
@@ -251,8 +258,23 @@ class Replica:
         def answered(outcome: Outcome) -> None:
             self._probe = None
             self._count_life(outcome.why)
+            if self._counts is not None and self._pid:
+                self._read_counts(place)
 
         self._begin_probe(place, self._probes.live, answered)
+
+    def _read_counts(self, place: Place) -> None:
+        """Read what the model server has counted, and tell what came of that since the last time."""
+
+        def answered(outcome: Outcome) -> None:
+            self._probe = None
+            counts = traffic.counts_of(outcome.text, time.monotonic())
+            if counts is None or self._counts is None:
+                return
+            self._traffic, self._counts = traffic.between(self._counts, counts), counts
+            self._say(self.readiness)
+
+        self._begin_probe(place, "/metrics", answered, reads_all=True)
 
     def _count_life(self, why: str) -> None:
         """Take note of whether its liveness was answered, and end it when it was not for a while.
@@ -265,7 +287,9 @@ class Replica:
             words = f"{self._probes.live} was not answered {_LIVE_MISSES} times: {why}"
             self._end(EndReason.UNHEALTHY, words)
 
-    def _begin_probe(self, place: Place, path: str, answered: Callable[[Outcome], None]) -> None:
+    def _begin_probe(
+        self, place: Place, path: str, answered: Callable[[Outcome], None], reads_all: bool = False
+    ) -> None:
         outcomes: List[Outcome] = []
 
         def done(outcome: Outcome) -> None:
@@ -273,7 +297,7 @@ class Replica:
             answered(outcome)
 
         try:
-            probe = Probe(self._selector, place, path, self._token, self._probes.timeout, done)
+            probe = Probe(self._selector, place, path, self._token, self._probes.timeout, done, reads_all)
         except OSError as error:  # this host has no socket for it now
             return answered(Outcome(False, why=f"it cannot be probed ({error.strerror})"))
         if not outcomes:  # there may be one at once
@@ -308,7 +332,7 @@ class Replica:
         is_new = (last.ready, last.warming) != (now.ready, now.warming) or not last.since
         since = time.time() if is_new else last.since
         places = (now.address or last.address, now.port or last.port, now.socket or last.socket)
-        said = Readiness(now.ready, now.warming, now.why, since, *places)
+        said = Readiness(now.ready, now.warming, now.why, since, *places, self._traffic)
         if said != last:
             self.readiness = said
             self.tell(said)

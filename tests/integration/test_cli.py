@@ -46,7 +46,7 @@ def test_one_job_in_full(client: Client) -> None:
     assert set(first[0]) == {"job", "project", "host", "snapshot", "state"} and first[0]["state"] == "queued"
     assert client.run("wait", "n").stdout == ""
     job = client.json("show", "n", "--sync")
-    assert set(job) == JOB_FIELDS | {"spec", "facts", "packages", "rerun_of", "reruns"}
+    assert set(job) == JOB_FIELDS | {"spec", "facts", "packages", "rerun_of", "reruns", "models"}
     assert (job["state"], job["exit_code"], job["project"], job["name"]) == ("completed", 0, "p", "n")
     assert job["params"] == {"lr": 0.1, "s": "plain", "seed": 3}
     assert job["tags"] == {"t": "", "u": "v", "kind": "cnn"}

@@ -108,6 +108,7 @@ def test_a_model_is_checked_registered_served_replaced_and_rolled_back(trained: 
         promoted = trained.json_of("model", "promote", "churn", "2", "--json")
         assert (promoted["before"], promoted["left_behind"]) == (1, ["churn"])
         assert ask(port, 5) == (10.0, "1"), "a service follows nobody by itself"
+        until(trained, lambda now: bool(now["traffic"].get("total", 0) >= 2), "churn")
         trained.run("serve", "churn@champion", *_QUICK)
         assert ask(port, 5) == (15.0, "2")
         trained.run("model", "rollback", "churn")

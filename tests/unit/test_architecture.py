@@ -64,6 +64,7 @@ PURE = {
     *("core/events", "core/state", "core/scheduler", "core/replicas"),
     *("gpu/inventory", "gpu/occupancy"),
     "supervisor/postmortem",
+    "supervisor/traffic",
     "environments/progress",
 }
 """Modules of the agent that get clocks, ids and files as arguments: they are tested without any."""

@@ -83,6 +83,9 @@ def show(session: Session, name: str, as_json: bool) -> int:
     click.echo(f"{one_line(view.name)} on {row.host}: {one_line(state.row_words(row, now))}")
     click.echo(f"owner      {one_line(view.owner or 'unknown')}, project {one_line(view.project)}")
     click.echo(f"serves     {state.access_words(view, row.host)}")
+    told = state.traffic_words(view)
+    if told:
+        click.echo(f"answers    {told}")
     ready = view.probes.ready or "/"
     click.echo(f"probed at  {ready} every {view.probes.period:g} s, within {view.probes.timeout:g} s")
     if view.running:

@@ -25,7 +25,7 @@ from remote_agent.protocol.services import Replica
 
 _COLUMNS = (
     *(Column("SERVICE", 18), Column("HOST", 10), Column("REV", 4, right=True), Column("READY", 6, right=True)),
-    *(Column("REACHED AT", 22), Column("HOW IT IS", 0)),
+    *(Column("REACHED AT", 16), Column("TRAFFIC", 30), Column("HOW IT IS", 0)),
 )
 _NARROW = (Column("SERVICE", 16), Column("HOST", 8), Column("READY", 6, right=True), Column("HOW IT IS", 0))
 _WIDE_FROM = 100
@@ -127,8 +127,16 @@ def _row(row: ServiceRow, wide: bool, now: float, url: str) -> TableRow:
     color = "lost" if row.is_lost or row.unreachable_since else _STYLES.get(state.code(view), "stopped")
     styles = ["bold", "dim", "", LOOK.style(color)]
     if wide:
-        cells = [row.name, row.host, str(view.revision), ready, url.removeprefix("http://"), words]
-        styles = ["bold", "dim", "dim", "", "", styles[-1]]
+        cells = [
+            row.name,
+            row.host,
+            str(view.revision),
+            ready,
+            url.removeprefix("http://"),
+            state.traffic_words(view),
+            words,
+        ]
+        styles = ["bold", "dim", "dim", "", "", "", styles[-1]]
     return TableRow(_key(row), cells, styles, (state.code(view), view.revision, ready))
 
 
@@ -136,9 +144,14 @@ def _details(row: ServiceRow, now: float, url: str) -> list[Content]:
     view = row.view
     reached = f"reached at {url}" if url else "x, then c: reach it from here"
     probed = f"probed at {view.probes.ready or '/'} every {view.probes.period:g} s"
+    told = state.traffic_words(view)
+    restarts = sum(max(0, replica.attempt - 1) for replica in view.running)
+    model = f"{view.model} {view.version}" + (f" ({view.alias})" if view.alias else "") if view.model else ""
+    counts = [model, told, humanize.plural(restarts, "restart") if restarts else ""]
     lines = [
         Content.assemble(Content.styled(one_line(f"{row.name} on {row.host}"), "bold"), f"  {one_line(reached)}"),
         Content(one_line(f"for {state.access_words(view, row.host)}; {probed}; owner {view.owner or 'unknown'}")),
+        *([Content(one_line("; ".join(filter(None, counts))))] if any(counts) else []),
         Content(""),
         *(_replica(replica, now) for replica in view.running),
         *([] if view.running else [Content.styled("no replica", "dim")]),
@@ -156,6 +169,7 @@ def _replica(replica: Replica, now: float) -> Content:
     readiness = replica.readiness
     glyph = "running" if readiness.ready else "failed" if replica.failures else "preparing"
     text = f" {replica.job[:6]}  revision {replica.revision}  attempt {replica.attempt}  {state.listens_at(replica)}  "
+    text += f"GPU {', '.join(replica.gpus)}  " if replica.gpus else ""
     return Content.assemble(
         Content.styled(LOOK.glyph(glyph), LOOK.style(glyph)),
         one_line(text + state.replica_words(replica, now)),
