@@ -1,5 +1,6 @@
 # make test        all but faults, the browser and the longest, in a virtual environment that it makes
 # make test-all    those, too
+# make test-foreign clients and servers of others: kserve, openai, torch, MLServer; some GB, so by hand
 # make test-lowest the unit tests and the app's frames, with the oldest versions that are allowed
 # make check       format, lint and types
 # make bench       the benchmarks, each as a ratio to its floor
@@ -14,18 +15,27 @@ PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: test test-lowest test-rest test-all check bench docs lock version release screenshot programs
+.PHONY: test test-foreign test-lowest test-rest test-all check bench docs lock version release screenshot programs
 
 WORKERS ?= $(shell echo $$((2 * $$(getconf _NPROCESSORS_ONLN))))
 PYTEST = $(BIN)/python -m pytest -q --numprocesses $(WORKERS) --maxschedchunk 1
 
 test: $(VENV)/ready programs
-	$(PYTEST) $(or $(TESTS),-m "not faults and not browser and not rest")
+	$(PYTEST) $(or $(TESTS),-m "not faults and not browser and not rest and not foreign")
 
 test-rest: $(VENV)/ready programs
 	$(PYTEST) -m "faults or browser or rest"
 
 test-all: test test-rest
+
+# What others wrote, in environments of its own; .ci/run has them where they are made already.
+test-foreign: $(VENV)/ready programs
+	@test -d $(VENV)-foreign || { $(PYTHON) -m venv $(VENV)-foreign && $(VENV)-foreign/bin/python -m pip install --quiet \
+		--disable-pip-version-check kserve openai torch==2.13.0 uvicorn starlette; }
+	@test -d $(VENV)-mlserver || { $(PYTHON) -m venv $(VENV)-mlserver && $(VENV)-mlserver/bin/python -m pip install \
+		--quiet --disable-pip-version-check "mlserver>=1.6"; }
+	FOREIGN=$(abspath $(VENV)-foreign)/bin/python MLSERVER=$(abspath $(VENV)-mlserver)/bin/python \
+		$(BIN)/python -m pytest -q tests/foreign
 
 # The oldest versions that pyproject.toml allows: what needs a newer one fails here, not at a user's.
 test-lowest: $(VENV)/ready

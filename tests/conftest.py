@@ -24,7 +24,7 @@ from tests.support.sshd import Sshd
 
 settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("untimed")  # a machine that is busy is no defect
-_FOLDERS = ("unit", "integration", "app", "faults", "browser")
+_FOLDERS = ("unit", "integration", "app", "faults", "browser", "foreign")
 
 
 def pytest_configure() -> None:
