@@ -36,6 +36,7 @@ app = Starlette(routes=[Route("/predict", answer, methods=["POST"])])
 uvicorn.run(app, host="127.0.0.1", port=int(sys.argv[1]), log_level="warning", access_log=False)
 """
 _MODEL = "def predict(x):\n    return {'x': x}\n"
+_TOKEN = "t" * 43
 _SMALL = json.dumps({"x": [1.0, 2.0, 3.0, 4.0]}).encode()
 
 
@@ -45,11 +46,12 @@ def run() -> list[Pair]:
         folder = Path(name)
         (folder / "model.py").write_text(_MODEL)
         (folder / "floor.py").write_text(_FLOOR)
-        with _served(folder) as own, _floor(folder) as bare:
+        with _served(folder) as own, _floor(folder) as bare, _front(folder, own.port) as front:
             ours, floor = own.port, bare.port
             pairs = [
                 time_pair("300 requests", 2.0, lambda: _post(floor, _SMALL), lambda: _post(ours, _SMALL), 7),
                 time_pair("300 requests, 8 clients", 2.0, lambda: _at_once(floor), lambda: _at_once(ours), 7),
+                time_pair("300 requests, by a front", 3.0, lambda: _post(floor, _SMALL), lambda: _through(front), 7),
                 Pair("memory (MB for ms)", _memory(bare.pid), _memory(own.pid), 2.0),
                 _tensors(ours),
             ]
@@ -78,6 +80,34 @@ def _floor(folder: Path) -> Iterator[Server]:
     finally:
         process.terminate()
         process.wait(20)
+
+
+@contextlib.contextmanager
+def _front(folder: Path, port: int) -> Iterator[int]:
+    """Give the port of a front before a server."""
+    kept = folder / "services" / "model"
+    kept.mkdir(parents=True)
+    replica = {"job": "a", "attempt": 1, "address": "127.0.0.1", "port": port}
+    (kept / "ready.json").write_text(json.dumps({"wanted": 1, "words": "", "replicas": [replica]}))
+    (kept / "token").write_text(_TOKEN)
+    own = free_port()
+    env = {**os.environ, "PYTHONPATH": str(ROOT), "FOUNDATIONS_SERVICES": str(folder / "services")}
+    words = ["foundations_serve.front", "model", "--listen", f"127.0.0.1:{own}", "--plain-http"]
+    process = subprocess.Popen([sys.executable, "-m", *words], env=env, stdout=subprocess.DEVNULL)
+    try:
+        while True:
+            with contextlib.suppress(OSError):
+                http.client.HTTPConnection("127.0.0.1", own, timeout=1).connect()
+                break
+            time.sleep(0.02)
+        yield own
+    finally:
+        process.terminate()
+        process.wait(20)
+
+
+def _through(port: int) -> None:
+    _post(port, _SMALL, Authorization=f"Bearer {_TOKEN}")
 
 
 def _started(server: Callable[[Path], contextlib.AbstractContextManager[Server]], folder: Path) -> None:

@@ -95,6 +95,7 @@ def test_a_front_is_not_begun_unprotected(app: Client) -> None:
     assert app.json_of("service", "list", "--json") == []
 
 
+@pytest.mark.rest
 def test_requests_are_encrypted_streamed_and_never_lost_while_replicas_are_replaced(
     app: Client, tmp_path: Path
 ) -> None:
@@ -139,6 +140,7 @@ def test_requests_are_encrypted_streamed_and_never_lost_while_replicas_are_repla
     assert get(port, token, context)[0] == 200, "it waits for what begins again"
 
 
+@pytest.mark.rest
 def test_a_front_that_cannot_begin_says_why(app: Client) -> None:
     app.run("serve", "api", *QUICK, "--token-env", "API_TOKEN", "--", *APP)
     port = str(sockets.free_port())

@@ -244,6 +244,7 @@ def test_a_team_sees_one_registry_and_one_of_two_promotes(trained: Client, sshd:
         sshd.start()
 
 
+@pytest.mark.rest
 def test_a_model_is_served_where_it_was_not_trained_and_its_home_moves(trained: Client, sshd: Sshd) -> None:
     for name in ("gpu1", "gpu2"):
         trained.add_host(name, sshd, python=sys.executable, max_jobs=4)
@@ -286,6 +287,7 @@ def test_a_model_is_served_where_it_was_not_trained_and_its_home_moves(trained: 
     assert (model["home"], model["aliases"]) == ("gpu1", {"champion": 2})
 
 
+@pytest.mark.rest
 def test_after_a_reinstall_clients_give_the_registry_back(trained: Client, sshd: Sshd, tmp_path: Path) -> None:
     root = trained.add_host("gpu1", sshd, python=sys.executable)
     register(trained, train(trained, 2, "--host", "gpu1"))
