@@ -14,12 +14,13 @@ import signal
 import socket
 import sys
 import threading
+import time
 from typing import Any, Dict, List, Optional, Tuple
 
 import h11
 
 from foundations_serve.front.listener import Listener
-from foundations_serve.front.pool import NoConnection, Pool
+from foundations_serve.front.pool import PATIENCE, NoConnection, Pool
 from foundations_serve.front.proxy import Proxy, by_name
 from foundations_serve.front.tls import TlsContext
 
@@ -30,6 +31,10 @@ if TYPE_CHECKING:
 SERVICES = "FOUNDATIONS_SERVICES"
 """The variable with the folder in which the agent keeps what belongs to services."""
 _CONNECT_SECONDS = 5.0
+_WAKING_SECONDS = 60.0
+"""How long a request waits for a service that is asleep, or just beginning."""
+_ASKED_SECONDS = 1.0
+"""The agent is told of requests so often at most."""
 _EXIT_CONFIG = 78
 
 
@@ -46,6 +51,14 @@ class Files:
                 return json.load(file)
         except (OSError, ValueError):
             return None
+
+    def touch(self, name: str) -> None:
+        """Have a file be changed now: it tells the agent that somebody asks."""
+        try:
+            with open(os.path.join(self._folder, name), "a", encoding="ascii") as file:
+                os.utime(file.fileno())
+        except OSError:
+            pass  # the service was forgotten, or the disk is full
 
     def changed(self, *names: str) -> Tuple[int, ...]:
         """Return what tells whether files have changed: when, in nanoseconds, and which file it is."""
@@ -86,6 +99,7 @@ class HostPool(Pool):
                 one.get("port"),
             )
         self.token = self._files.token()
+        self.patience = _WAKING_SECONDS if told.get("asleep") or not there else PATIENCE
         self.take_note(there, bool(told.get("wanted")), str(told.get("words") or "the service is not known here"))
 
     def connect(self, target: Any) -> "Stream":
@@ -129,6 +143,7 @@ class TokenGate:
 
     def __init__(self, files: Files) -> None:
         self._files = files
+        self._told_at = float("-inf")
         self._hashes: List[str] = []
         self._seen: Tuple[int, ...] = ()
         """When the files were changed that the hashes are of."""
@@ -140,6 +155,10 @@ class TokenGate:
         kind, _, token = by_name(request.headers).get(b"authorization", b"").partition(b" ")
         if kind.lower() != b"bearer" or not self._is_known(token.strip()):
             return 401, "a token is needed: Authorization: Bearer TOKEN (foundations service token)"
+        now = time.monotonic()
+        if now - self._told_at >= _ASKED_SECONDS:
+            self._told_at = now
+            self._files.touch("asked")
         return 0, ""
 
     def _is_known(self, token: bytes) -> bool:

@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 
 Key = Tuple[str, int]
 """Job and attempt of a replica."""
+PATIENCE = 10.0
+"""Seconds that a request waits for a replica that answers: one may just be beginning again."""
 _LOOK_SECONDS = 1.0
 _HASTE_SECONDS = 0.2
 """Seconds between two looks at the replicas, and while a request waits for one."""
@@ -81,6 +83,8 @@ class Pool:
         """Whether the service is to have any replica."""
         self._closed = False
         self._wanted = threading.Event()
+        self.patience = PATIENCE
+        """Seconds that a request waits for a replica that answers."""
         self.token = ""
         """What the replicas ask for; another one once the service was forgotten and begun again."""
         self.look()

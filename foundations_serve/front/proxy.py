@@ -37,8 +37,6 @@ if TYPE_CHECKING:
 
 
 _READ_BYTES = 64 << 10
-_PATIENCE = 10.0
-"""Seconds that a request waits for a replica that answers: one may just be beginning again."""
 _IDLE_SECONDS = 75.0
 """How long a client's connection is kept without a request."""
 _LOOK_SECONDS = 0.5
@@ -170,7 +168,7 @@ class _Client:
         Raises:
             NoReplica: none took one in time.
         """
-        deadline = time.monotonic() + _PATIENCE
+        deadline = time.monotonic() + self._pool.patience
         tried: List[Key] = []
         why = ""
         while True:

@@ -185,6 +185,7 @@ class ServiceTable(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     startup: Annotated[str | float | None, setting("Time until it has to be ready.", _TIME)] = None
     probe_every: Annotated[str | float | None, setting("Time between two probes.", _TIME)] = None
     probe_timeout: Annotated[str | float | None, setting("Time that an answer may take.", _TIME)] = None
+    idle_stop: Annotated[str | float | None, setting("Time without a request after which it stops.", _TIME)] = None
     token_env: Annotated[str, setting("Variable in which its command looks for the token.", _TEXT)] = ""
     open_on_host: Annotated[bool, setting("Whether all users of the host may reach it.", _SWITCH)] = False
     open_to_network: Annotated[bool, setting("Whether it may listen beyond its host.", _SWITCH)] = False

@@ -294,6 +294,7 @@ def to_json(row: ServiceRow, now: float) -> JsonTable:
         "model_version": view.version or None,
         "alias": view.alias or None,
         "follow": view.follow,
+        "asleep": view.asleep,
         "owner": view.owner,
         "project": view.project,
         "changed_by": view.by,

@@ -38,6 +38,12 @@ SERVICE_OPTIONS: dict[str, Option] = {
     "startup": Option("--startup", Kind.DURATION, "Time until it has to be ready (default 10m).", default=None),
     "probe_every": Option("--probe-every", Kind.DURATION, "Time between two probes (default 10).", default=None),
     "probe_timeout": Option("--probe-timeout", Kind.DURATION, "Time for an answer (default 5).", default=None),
+    "idle_stop": Option(
+        "--idle-stop",
+        Kind.DURATION,
+        "End its replicas after so long without a request, until the next one at its front (default: never).",
+        default=None,
+    ),
     "token_env": Option(
         "--token-env", Kind.TEXT, "Variable in which its command looks for the token.", metavar="NAME", default=""
     ),
@@ -239,6 +245,7 @@ def _probes(given: Mapping[str, Any]) -> Probes:
         "startup": "startup",
         "period": "probe_every",
         "timeout": "probe_timeout",
+        "idle_stop": "idle_stop",
     }
     wire = {name: given.get(key, getattr(usual, name)) for name, key in named.items()}
     try:

@@ -50,9 +50,14 @@ def is_settled(view: ServiceView) -> bool:
 
 
 def code(view: ServiceView) -> str:
-    """Return how it is, in a word: "ready", "partly ready", "warming", "rolling", "not ready", "failing", "stopped"."""
+    """Return how it is, in a word.
+
+    "ready", "partly ready", "warming", "rolling", "not ready", "failing", "waiting", "asleep", "stopping", "stopped".
+    """
     if not view.replicas:
         return "stopping" if view.running else "stopped"
+    if view.asleep:
+        return "stopping" if view.running else "asleep"
     if is_settled(view):
         return "ready"
     current, _ = by_revision(view)
@@ -77,6 +82,9 @@ def words(view: ServiceView, now: float) -> str:
     state = code(view)
     if view.problem:
         return f"{ready_count(view)}/{view.replicas} ready: {view.problem}"
+    if state == "asleep":
+        idle = humanize.duration(view.probes.idle_stop)
+        return f"asleep: nobody asked for {idle}; the next request at its front wakes it, or service restart"
     if state in ("stopped", "stopping"):
         return state
     count = f"{ready_count(view)}/{view.replicas} ready"

@@ -266,6 +266,8 @@ class ServiceWanted(Change):
     """Seconds since the epoch."""
     before: int = 0
     """The revision that was wanted before this one; 0 for none."""
+    asleep: bool = False
+    """Whether no replica is to run until somebody asks."""
 
 
 @_event("service_removed")

@@ -52,6 +52,8 @@ def _of_service(state: HostState, service: Service, ready: AbstractSet[str]) -> 
     staying = [view for view in replicas if not view.stop_requested_by]
     if not service.replicas:
         return [End(view.spec.job, "its service was stopped") for view in staying]
+    if service.asleep:
+        return [End(view.spec.job, "nobody has asked for a while") for view in staying]
     new = [view for view in staying if not _is_old(view, service)]
     old = [view for view in staying if _is_old(view, service)]
     ready_new = [view for view in new if view.spec.job in ready]

@@ -105,6 +105,8 @@ class Service:
     at: float = 0.0
     before: int = 0
     """The revision that was wanted before this one; 0 for none."""
+    asleep: bool = False
+    """Whether no replica is to run until somebody asks."""
 
     @property
     def revision(self) -> Revision:
@@ -332,7 +334,14 @@ def submits(state: HostState, now: float) -> Iterable[JournalEntry]:
 
 def _wanted(service: Service) -> events.ServiceWanted:
     return events.ServiceWanted(
-        service.name, service.number, service.replicas, service.probes, service.by, service.at, service.before
+        service.name,
+        service.number,
+        service.replicas,
+        service.probes,
+        service.by,
+        service.at,
+        service.before,
+        service.asleep,
     )
 
 
@@ -578,6 +587,7 @@ def _service_wanted(state: HostState, entry: JournalEntry, change: events.Servic
     if service is not None and change.number in service.revisions:  # a damaged journal may lack it
         service.number, service.replicas, service.probes = change.number, change.replicas, change.probes
         service.by, service.at, service.before = change.by, change.at, change.before
+        service.asleep = change.asleep
 
 
 def _service_removed(state: HostState, entry: JournalEntry, change: events.ServiceRemoved) -> None:

@@ -85,6 +85,9 @@ class Engine:
         """Take in the backend's news and start what can start."""
         self.lifecycle.advance()
         self.lifecycle.end_pauses()
+        idle_look_at = self.services.idle_look_at
+        if idle_look_at is not None and self._clock() >= idle_look_at:
+            self.services.look_at_idle()
         is_due = self.services.retry_at is not None and self._clock() >= self.services.retry_at
         if self.services.notice() or is_due:
             self.replan()
@@ -138,6 +141,6 @@ class Engine:
     def due(self) -> Optional[float]:
         """Seconds until something is due by the clock alone; None when nothing is."""
         moments = [*self.state.pausing.values()]
-        moments += [self.services.retry_at] if self.services.retry_at is not None else []
+        moments += filter(None, [self.services.retry_at, self.services.idle_look_at])
         waits = [max(0.0, min(moments) - self._clock())] if moments else []
         return min([*waits, *([self.builds.due] if self.builds.due is not None else [])], default=None)

@@ -42,6 +42,9 @@ from remote_agent.storage.paths import Paths
 _SHOWN_WORDS, _SHOWN_LETTERS = 40, 200
 """So much of a command is shown in a listing."""
 _RETRY_SECONDS = 5.0
+_IDLE_SECONDS, _ASLEEP_SECONDS = 5.0, 0.5
+"""Between two looks whether anybody asks for a service that stops when nobody does: while it runs, and while it sleeps.
+"""
 _PASSES = 2 * services.MOST_REPLICAS
 """Rounds after which replicas are looked at again at the next turn."""
 
@@ -88,6 +91,11 @@ class Services:
         """When what could not be done is tried again, seconds since the epoch; None when there is nothing."""
         self._problems: Dict[str, str] = {}
         """Why no replica of a service could be begun, in words, by its name."""
+        self._began_at = self._idle_seen = ledger.clock()
+        self._active_at: Dict[str, float] = {}
+        """When replicas of a service had last answered requests, as far as they count them."""
+        self._answered: Dict[str, int] = {}
+        """Requests that each replica has answered."""
         self._ready_written: Dict[str, JsonTable] = {}
         """What was last written down of each service's replicas that answer."""
         self._told: Set[Tuple[str, str]] = set()
@@ -130,7 +138,7 @@ class Services:
             number = known.number
             self._keep_token(request.name)
         wanted = (number, count, request.probes)
-        if known is None or has_changed or (known.number, known.replicas, known.probes) != wanted:
+        if known is None or has_changed or known.asleep or (known.number, known.replicas, known.probes) != wanted:
             self._want(request.name, *wanted, by=request.by)
             has_changed = True
         return messages.ServiceAnswer(self.view(request.name), has_changed)
@@ -180,7 +188,7 @@ class Services:
             there = ", ".join(map(str, sorted(service.revisions)))
             raise NotFound(f"service {request.name} has no revision {number}; there are: {there}")
         count = service.replicas if request.replicas is None else request.replicas
-        if (number, count) == (service.number, service.replicas):
+        if (number, count) == (service.number, service.replicas) and not service.asleep:
             return messages.ServiceAnswer(self.view(request.name), changed=False)
         port = service.revisions[number].spec.get("service", {}).get("port")
         if port and count > 1:
@@ -197,6 +205,9 @@ class Services:
         service = self._service(request.name)
         if not service.replicas:
             raise Conflict(f"service {request.name} is stopped; foundations service scale {request.name} 1 starts it")
+        if service.asleep:
+            self._want(service.name, service.number, service.replicas, service.probes, request.by)
+            return messages.ServiceAnswer(self.view(request.name))
         if request.one_by_one:
             self._revise_again(service, request.by)
             return messages.ServiceAnswer(self.view(request.name))
@@ -284,10 +295,11 @@ class Services:
             raise NotFound(f"there is no service {name} on this host")
         return service
 
-    def _want(self, name: str, number: int, count: int, probes: services.Probes, by: str) -> None:
+    def _want(self, name: str, number: int, count: int, probes: services.Probes, by: str, asleep: bool = False) -> None:
         service = self._state.services[name]
         before = service.before if number == service.number else service.number
-        self._ledger.record(events.ServiceWanted(name, number, count, probes, by, self._ledger.clock(), before))
+        now = self._ledger.clock()
+        self._ledger.record(events.ServiceWanted(name, number, count, probes, by, now, before, asleep))
         self._ledger.later(WriteProbes(name, probes))
         self.version += 1
 
@@ -331,6 +343,38 @@ class Services:
     def _has_problem(self, action: Union[Begin, End]) -> bool:
         return isinstance(action, Begin) and action.service in self._problems
 
+    @property
+    def idle_look_at(self) -> Optional[float]:
+        """Return when it is due to see whether anybody asks, seconds since the epoch; None where nobody cares."""
+        caring = [one for one in self._state.services.values() if one.probes.idle_stop and one.replicas]
+        if not caring:
+            return None
+        return self._idle_seen + (_ASLEEP_SECONDS if any(one.asleep for one in caring) else _IDLE_SECONDS)
+
+    def look_at_idle(self) -> None:
+        """Let services sleep that nobody has asked for long, and wake those that somebody asks."""
+        self._idle_seen = now = self._ledger.clock()
+        for service in self._state.services.values():
+            if not (service.probes.idle_stop and service.replicas):
+                continue
+            try:
+                asked = os.stat(self._paths.service(service.name).asked).st_mtime
+            except OSError:
+                asked = 0.0
+            lately = max(asked, service.at, self._active_at.get(service.name, self._began_at))
+            is_idle = now - lately > service.probes.idle_stop
+            if (service.asleep and asked > service.at) or (not service.asleep and is_idle):
+                why = "nobody has asked" if not service.asleep else "somebody asks"
+                wanted = (service.number, service.replicas, service.probes)
+                self._want(service.name, *wanted, by=why, asleep=not service.asleep)
+
+    def _note_activity(self, view: JobView, readiness: Readiness) -> None:
+        """Take note that a replica has answered requests since the last look."""
+        before = self._answered.get(view.spec.job, 0)
+        self._answered[view.spec.job] = readiness.traffic.total
+        if readiness.traffic.total > before:
+            self._active_at[view.spec.serving.name] = self._ledger.clock()
+
     def notice(self) -> bool:
         """Take note of what has become of replicas, and tell whoever wants to know; return whether anything has."""
         seen: Dict[str, Tuple[object, ...]] = {}
@@ -338,7 +382,8 @@ class Services:
             for job in jobs:
                 view = self._state.jobs[job]
                 readiness = self._readiness(view)
-                seen[job] = (view.seq, readiness.ready, readiness.why)
+                seen[job] = (view.seq, readiness.ready, readiness.why, readiness.traffic.total)
+                self._note_activity(view, readiness)
                 self._tell(view, readiness)
         self._told = {told for told in self._told if told[0] in seen}
         self._write_ready()
@@ -355,6 +400,7 @@ class Services:
             there = [self._place(view) for view in views if self._replica(view).readiness.ready]
             words = f"service {name}: {len(there)} of {service.replicas} replicas answer"
             told: JsonTable = {"wanted": service.replicas, "words": words, "replicas": there}
+            told["asleep"] = service.asleep
             if self._ready_written.get(name) != told:
                 try:
                     files.write_bytes(self._paths.service(name).ready, json.dumps(told).encode(), durable=False)
@@ -437,6 +483,7 @@ class Services:
             model=str(spec.get("service", {}).get("model", "")),
             version=int(spec.get("service", {}).get("version", 0)),
             alias=str(spec.get("service", {}).get("alias", "")),
+            asleep=service.asleep,
             follow=bool(spec.get("service", {}).get("follow")),
             problem=self._problems.get(name, ""),
             revisions=[_head(revision) for _, revision in sorted(service.revisions.items())],

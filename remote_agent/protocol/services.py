@@ -67,6 +67,8 @@ class Probes(Message):
     """Seconds between two probes."""
     timeout: float = field(number(0.1, 600), 5.0)
     """Seconds that an answer may take."""
+    idle_stop: float = field(number(0, 366 * 86400), 0.0)
+    """Seconds without a request after which its replicas end, until the next one at a front; 0 for never."""
 
 
 @message
@@ -243,6 +245,8 @@ class ServiceView(TolerantMessage):
     """The alias by which that version was meant."""
     follow: bool = field(flag, False)
     """Whether it is to go on to what that alias comes to mean."""
+    asleep: bool = field(flag, False)
+    """Whether its replicas have ended because nobody asked; the next request at a front begins them again."""
     problem: str = field(_WORDS, "")
     """Why none of its replicas can be begun."""
     revisions: List[RevisionHead] = field(checks.sieve(nested(RevisionHead), MOST_REVISIONS + 1), [])

@@ -80,6 +80,8 @@ class ServicePaths:
         """Who has a token of their own, and its SHA-256."""
         self.ready = os.path.join(self.folder, "ready.json")
         """Which replicas answer, and where: a front of this host reads it."""
+        self.asked = os.path.join(self.folder, "asked")
+        """Changed by a front with a request, at most once a second."""
 
     def private(self, revision: int) -> str:
         """Return the file with what each replica of a revision gets as its private file."""

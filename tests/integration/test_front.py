@@ -172,3 +172,24 @@ def test_a_front_over_ssh_needs_no_laptop(app: Client, sshd: Sshd) -> None:
         assert get(port, token)[0] == 200
     finally:
         sshd.start()
+
+
+def test_a_service_sleeps_when_nobody_asks_and_the_next_request_wakes_it(app: Client) -> None:
+    app.run("serve", "api", *QUICK, "--token-env", "API_TOKEN", "--idle-stop", "3", "--grace", "1", "--", *APP)
+    port = front(app, "--plain-http")
+    token = app.run("service", "token", "api").stdout.strip()
+    for _ in range(5):
+        assert get(port, token)[0] == 200
+        time.sleep(1)
+    (first,) = [one["job"] for one in until(app, lambda now: True)["running"]]
+    shown = until(app, lambda now: now["state"] == "asleep")
+    assert (shown["replicas"], shown["running"]) == (1, []) and "wakes it" in shown["words"]
+    assert get(port, "wrong")[0] == 401
+    time.sleep(1.5)
+    assert until(app, lambda now: True)["state"] == "asleep", "who has no token wakes nobody"
+    assert get(port, token)[0] == 200, "it waits for what begins"
+    (second,) = [one["job"] for one in until(app, lambda now: now["state"] == "ready")["running"]]
+    assert second != first
+    until(app, lambda now: now["state"] == "asleep")
+    app.run("service", "restart", "api", "--wait")
+    assert until(app, lambda now: True)["state"] == "ready"

@@ -75,6 +75,7 @@ OF_A_FIELD = {
     **dict.fromkeys(("key", "data"), st.text("0123456789abcdef", min_size=64, max_size=64)),
     "words": WRITABLE,
     "before": st.integers(0, 9),
+    "asleep": st.booleans(),
     **dict.fromkeys(("groups", "jobs", "unmet", "acknowledged"), st.lists(JOBS, max_size=3).map(tuple)),
 }
 CHANGES = {

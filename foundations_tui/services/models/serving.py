@@ -91,6 +91,7 @@ def values_of(session: Session, service: ServiceRow | None) -> dict[str, Any]:
         return {}
     probes = service.view.probes
     values = {"startup": probes.startup, "probe_every": probes.period, "probe_timeout": probes.timeout}
+    values["idle_stop"] = probes.idle_stop
     jobs = [replica.job for replica in service.view.running if replica.revision == service.view.revision]
     rows = queries.jobs_by_id(session.store.conn, jobs, details=False)
     return {**(_options_of(session, rows[0]) if rows else {}), **values, "host": service.host}
