@@ -11,6 +11,7 @@ from remote_agent.protocol.services import (
     SOCKET,
     TOKEN_VARIABLE,
     Replica,
+    RevisionHead,
     ServiceView,
     Serving,
     Traffic,
@@ -123,6 +124,11 @@ def replica_words(replica: Replica, now: float) -> str:
     return replica.readiness.words(now) or replica.state
 
 
+def runs(head: RevisionHead) -> str:
+    """Return what a revision runs: its model, or its command."""
+    return f"{head.model} {head.version}" if head.model else humanize.command(head.command)
+
+
 def traffic(view: ServiceView) -> Traffic:
     """Return what all replicas answered lately, together; times are those of the slowest."""
     parts = [replica.readiness.traffic for replica in view.running]
@@ -141,13 +147,25 @@ def traffic_words(view: ServiceView) -> str:
     told = traffic(view)
     if not told.rate:
         return ""
-    rate = f"{told.rate:.0f}/s" if told.rate >= 10 else f"{told.rate:.1f}/s"
-    times = f"p50 {_milliseconds(told.p50)} p99 {_milliseconds(told.p99)}"
-    return f"{rate}  {times}" + (f"  errors {told.errors:.1%}" if told.errors else "")
+    times = f"p50 {_milliseconds(told.p50)} ms p99 {_milliseconds(told.p99)} ms"
+    return f"{_rate(told)}  {times}" + (f"  errors {told.errors:.1%}" if told.errors else "")
+
+
+def traffic_cell(view: ServiceView) -> str:
+    """Return the same for a narrow column: requests per second, p50 and p99, errors."""
+    told = traffic(view)
+    if not told.rate:
+        return ""
+    times = f"{_milliseconds(told.p50)}/{_milliseconds(told.p99)} ms"
+    return f"{_rate(told)} {times}" + (f" {told.errors:.1%} err" if told.errors else "")
+
+
+def _rate(told: Traffic) -> str:
+    return f"{told.rate:.0f}/s" if told.rate >= 10 else f"{told.rate:.1f}/s"
 
 
 def _milliseconds(seconds: float) -> str:
-    return f"{1000 * seconds:.0f} ms" if seconds >= 0.01 else f"{1000 * seconds:.1f} ms"
+    return f"{1000 * seconds:.0f}" if seconds >= 0.01 else f"{1000 * seconds:.1f}"
 
 
 def row_words(row: ServiceRow, now: float) -> str:

@@ -531,4 +531,6 @@ def _last_words(view: JobView) -> str:
 
 def _head(revision: Revision) -> RevisionHead:
     words = [str(word)[:_SHOWN_LETTERS] for word in revision.spec.get("command", ())[:_SHOWN_WORDS]]
-    return RevisionHead(revision.number, words, revision.by, revision.at)
+    serving = revision.spec.get("service", {})
+    model, version = str(serving.get("model", "")), int(serving.get("version", 0))
+    return RevisionHead(revision.number, words, revision.by, revision.at, model, version)

@@ -218,6 +218,9 @@ class RevisionHead(TolerantMessage):
     """Clipped."""
     by: str = field(text(1000), "")
     at: float = field(moment, 0.0)
+    model: str = field(text(63), "")
+    """The model that it serves; "" for none."""
+    version: int = field(whole(), 0)
 
 
 @message

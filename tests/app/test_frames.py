@@ -5,24 +5,26 @@ from __future__ import annotations
 import math
 import os
 import time
+from dataclasses import replace
 
 import pytest
 
 from foundations import records
 from foundations_tui.config import locations
 from foundations_tui.session import Session
-from foundations_tui.store import services, write_streams, writes
+from foundations_tui.store import models, services, write_streams, writes
 from foundations_tui.store.db import Store
 from foundations_tui.ui.app import FoundationsApp
 from foundations_tui.ui.render_once import settle, text
-from remote_agent.protocol.services import Readiness, Replica, RevisionHead, ServiceView
+from remote_agent.protocol.models import RegistryEvent, Version
+from remote_agent.protocol.services import Readiness, Replica, RevisionHead, ServiceView, Traffic
 from tests.support.paths import DATA
 from tests.support.store import fill
 
 FRAMES = DATA / "frames"
 NOW = 1_800_000_000.0
 SIZES = ((60, 15), (80, 24), (120, 30), (160, 50))
-PAGES = ("jobs", "metrics", "log", "hosts", "compare", "queue", "services")
+PAGES = ("jobs", "metrics", "log", "hosts", "compare", "queue", "models", "services")
 CASES = [(page, size) for page in PAGES for size in SIZES] + [("overview", size) for size in SIZES[2:]]
 
 
@@ -68,8 +70,26 @@ def put_services_of_all_kinds() -> None:
         Replica("b1", 2, "running", 1, readiness=warm),
     ]
     failing = [Replica("c1c1c1c1", 1, "queued", 5, "exit code 1: a Python package is missing", NOW + 16, 5)]
+    busy = replace(ready, socket="/s", traffic=Traffic(41.0, 0.006, 0.019, 0.002, 9000))
+    serving = [Replica("d1d2d3d4d5d6", 1, "running", 2, readiness=busy, gpus=["0"])]
+    of_model = RevisionHead(1, ["python"], "ada", NOW - 900, "churn", 7)
     views = [
-        ServiceView("churn-api", 1, 1, 0, "ada", "churn", "ada", NOW, running=[rolling[0]], revisions=heads[:1]),
+        ServiceView(
+            "churn-api",
+            1,
+            1,
+            0,
+            "ada",
+            "churn",
+            "ada",
+            NOW,
+            running=serving,
+            revisions=[of_model],
+            model="churn",
+            version=7,
+            alias="champion",
+            access="socket",
+        ),
         ServiceView("llm", 2, 1, 1, "ada", "chat", "ada", NOW, access="open", running=rolling, revisions=heads),
         ServiceView("notebook", 1, 1, 0, "bob", "x", "bob", NOW, running=failing, revisions=heads[:1]),
         ServiceView("old", 1, 0, 0, "ada", "x", "ada", NOW, revisions=heads[:1]),
@@ -82,6 +102,34 @@ def put_services_of_all_kinds() -> None:
     store.close()
 
 
+def put_models_of_all_kinds() -> None:
+    """A model with a champion, a version that is served, one that was retired; and a model that is a command."""
+    base = {"owner": "ada", "project": "churn", "path": "artifacts/model.joblib", "data": "a" * 64, "files": 1}
+    told, of = [], {}
+    for number in (1, 2, 3):
+        wire = {**base, "job": f"{number:012x}", "bytes": 2_305_000, "flavour": "joblib", "params": {"C": number / 10}}
+        wire["metrics"] = {"val_acc": {"last": 0.9 + number / 100}, "val_loss": {"last": 0.4 - number / 10}}
+        wire["signature"] = {"inputs": [{"name": "x", "datatype": "FP64", "shape": [-1, 30]}], "outputs": []}
+        version = Version.from_wire({**wire, "note": "the whole year" if number == 2 else ""}, "")
+        of[number] = version.identity
+        told.append(RegistryEvent("registered", "churn", number, version, by="ada", at=NOW - 86400 * (4 - number)))
+    told.append(RegistryEvent("alias", "churn", 2, of=of[2], alias="champion", by="ada", at=NOW - 7200))
+    told.append(RegistryEvent("alias", "churn", 3, of=of[3], alias="canary", by="bob", at=NOW - 3600))
+    told.append(RegistryEvent("retired", "churn", 1, of=of[1], by="ada", at=NOW - 600))
+    command = Version.from_wire({"job": "a1", "flavour": "command", "command": ["vllm", "serve", "{path}"]}, "")
+    told.append(RegistryEvent("registered", "llm", 1, command, by="bob", at=NOW - 60))
+    head = RevisionHead(1, ["python"], "ada", NOW - 900, "churn", 2)
+    traffic = Traffic(41.0, 0.006, 0.019, 0.002, 9000)
+    replica = Replica(
+        "a1b2c3d4e5f6", 1, "running", 2, readiness=Readiness(True, since=NOW, socket="/s", traffic=traffic)
+    )
+    view = ServiceView("api", 1, 1, model="churn", version=2, alias="champion", running=[replica], revisions=[head])
+    store = Store()
+    models.put_events(store, "local", ("", 0), "", len(told), list(enumerate(told, 1)))
+    services.put_services(store, "local", [view], writes.cursor(store, "local")[0])
+    store.close()
+
+
 def _name(value: str | tuple[int, int]) -> str:
     return value if isinstance(value, str) else "x".join(map(str, value))
 
@@ -91,6 +139,8 @@ async def test_a_page_looks_as_it_did(page: str, size: tuple[int, int]) -> None:
     store_of_all_kinds()
     if page == "services":
         put_services_of_all_kinds()
+    if page == "models":
+        put_models_of_all_kinds()
     app = FoundationsApp(Session(), page="jobs" if page == "compare" else page, follow=False)
     async with app.run_test(size=size) as pilot:
         await settle(app, pilot)

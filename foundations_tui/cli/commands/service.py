@@ -107,11 +107,11 @@ def show(session: Session, name: str, as_json: bool) -> int:
             f"{head.number}{' *' if head.number == view.revision else ''}",
             humanize.ago(head.at, now) if head.at else "",
             one_line(head.by),
-            humanize.command(head.command),
+            one_line(state.runs(head)),
         ]
         for head in reversed(view.revisions)
     ]
-    output.print_table(("REVISION", "BEGUN", "BY", "COMMAND"), cells)
+    output.print_table(("REVISION", "BEGUN", "BY", "RUNS"), cells)
     return 0
 
 

@@ -160,7 +160,7 @@ def _details(row: ServiceRow, now: float, url: str) -> list[Content]:
     for head in list(reversed(view.revisions))[:_MOST_REVISIONS]:
         mark = ">" if head.number == view.revision else " "
         when = humanize.ago(head.at, now) if head.at else ""
-        text = one_line(f"{mark} revision {head.number}  {when}  {head.by}  {humanize.command(head.command)}")
+        text = one_line(f"{mark} revision {head.number}  {when}  {head.by}  {state.runs(head)}")
         lines.append(Content.styled(text, "" if head.number == view.revision else "dim"))
     return lines
 
