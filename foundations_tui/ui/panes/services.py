@@ -25,7 +25,7 @@ from remote_agent.protocol.services import Replica
 
 _COLUMNS = (
     *(Column("SERVICE", 18), Column("HOST", 10), Column("REV", 4, right=True), Column("READY", 6, right=True)),
-    *(Column("REACHED AT", 16), Column("TRAFFIC", 30), Column("HOW IT IS", 0)),
+    *(Column("REACHED AT", 16), Column("RATE, P50/P99", 26), Column("HOW IT IS", 0)),
 )
 _NARROW = (Column("SERVICE", 16), Column("HOST", 8), Column("READY", 6, right=True), Column("HOW IT IS", 0))
 _WIDE_FROM = 100
@@ -133,7 +133,7 @@ def _row(row: ServiceRow, wide: bool, now: float, url: str) -> TableRow:
             str(view.revision),
             ready,
             url.removeprefix("http://"),
-            state.traffic_words(view),
+            state.traffic_cell(view),
             words,
         ]
         styles = ["bold", "dim", "dim", "", "", "", styles[-1]]
