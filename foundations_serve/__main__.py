@@ -31,6 +31,7 @@ def main(arguments: Optional[List[str]] = None) -> int:
     run.add_argument("--port", type=int, default=0, help="a port of 127.0.0.1")
     check = commands.add_parser("check", help="run the example, and write down what came of it")
     check.add_argument("--out", required=True, help="a JSON file")
+    check.add_argument("--evaluate", action="store_true", help="call evaluate, too: numbers by name")
     call = commands.add_parser("call", help="call evaluate or recalibrate with the arguments of standard input")
     call.add_argument("function", choices=("evaluate", "recalibrate"))
     predict = commands.add_parser("predict", help="answer for each row of a file")
@@ -82,7 +83,7 @@ def _check(manifest: Manifest, options: argparse.Namespace) -> int:
     from foundations_serve.checking import checked
 
     out = os.path.abspath(options.out)  # the model may go elsewhere
-    result = checked(manifest)
+    result = checked(manifest, options.evaluate)
     with open(f"{out}.tmp", "w", encoding="utf-8") as file:
         json.dump(result, file)
     os.replace(f"{out}.tmp", out)

@@ -15,11 +15,20 @@ from foundations_serve.manifest import COMMAND, Manifest
 _MOST_SHOWN = 2000
 
 
-def checked(manifest: Manifest) -> Dict[str, Any]:
-    """Return what came of a check: {"error": "" or why not, "signature", "result": a sample, "notes": lines}."""
-    told: Dict[str, Any] = {"error": "", "signature": {}, "result": "", "notes": []}
+def checked(manifest: Manifest, evaluates: bool = False) -> Dict[str, Any]:
+    """Return what came of a check.
+
+    Args:
+        manifest: of the model.
+        evaluates: whether its ``evaluate`` is called, too, without arguments: numbers by name.
+    Returns:
+        {"error": "" or why not, "signature", "result": a sample, "notes": lines, "evaluation": those numbers}.
+    """
+    told: Dict[str, Any] = {"error": "", "signature": {}, "result": "", "notes": [], "evaluation": {}}
     try:
         _check(manifest, told)
+        if evaluates:
+            told["evaluation"] = _evaluation(manifest)
     except (CannotLoad, ServeError) as error:
         told["error"] = str(error)
     except BaseException as error:  # also sys.exit() in its code
@@ -52,6 +61,23 @@ def _check(manifest: Manifest, told: Dict[str, Any]) -> None:
     notes.append(f"the example took {1000 * (time.monotonic() - began):.1f} ms")
     told["signature"] = signature.of_run(inputs, result)
     told["result"] = json.dumps(tensors.plain(result))[:_MOST_SHOWN]
+
+
+def _evaluation(manifest: Manifest) -> Dict[str, float]:
+    """Return what the model's ``evaluate`` says of it.
+
+    Raises:
+        CannotLoad: it has none, or says no numbers by name.
+    """
+    if not manifest.evaluate:
+        raise CannotLoad("the model has no evaluate: [model] evaluate = module:function")
+    found = tensors.plain(loaders.function(manifest.evaluate, "Evaluate")())
+    numbers = isinstance(found, dict) and all(
+        isinstance(value, (int, float)) and not isinstance(value, bool) for value in found.values()
+    )
+    if not numbers:
+        raise CannotLoad(f"{manifest.evaluate} has to return numbers by name; got {json.dumps(found)[:200]}")
+    return {str(name): float(value) for name, value in found.items()}
 
 
 def _import_the_server() -> None:

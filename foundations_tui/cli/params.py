@@ -150,6 +150,19 @@ class ServiceName(click.ParamType[str]):
         return [CompletionItem(name) for name in dict.fromkeys(names) if name.startswith(incomplete)]
 
 
+class ScheduleName(click.ParamType[str]):
+    """A schedule: NAME, or NAME@HOST."""
+
+    name = "schedule"
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        from foundations_tui.store import schedules
+
+        with _quiet_reader() as conn:
+            names = [] if conn is None else [row.name for row in schedules.schedules(conn)]
+        return [CompletionItem(name) for name in dict.fromkeys(names) if name.startswith(incomplete)]
+
+
 class ModelName(click.ParamType[str]):
     """A model: NAME, or NAME@ALIAS."""
 

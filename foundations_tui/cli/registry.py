@@ -37,6 +37,7 @@ VERBS = {
     "model": ("model", "Models: check, register, list, show, promote, roll back."),
     "serve": ("serve", "Keep a command or a model up on a host: a service."),
     "service": ("service", "Services: list, show, scale, restart, roll, stop."),
+    "schedule": ("schedule", "Schedules: jobs that a host submits by itself, at their times."),
     "predict": ("predict", "Answer for the rows of a file with a model."),
     "connect": ("connect", "Reach a service, or a port of a running job, from here."),
     "shell": ("shell", "Open a shell on a host, or in a job's folder with its environment."),

@@ -27,6 +27,15 @@ def table_options(options: Mapping[str, Option]) -> Callable[[Callable[..., Any]
     return decorate
 
 
+class NameThenCommand(click.Command):
+    """A verb whose options may stand behind its name: what is behind ``--`` is ``ctx.meta["command"]``."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        end = args.index("--") if "--" in args else len(args)
+        ctx.meta["command"] = tuple(args[end + 1 :])
+        return super().parse_args(ctx, args[:end])
+
+
 def _click_option(name: str, option: Option) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     if option.kind is Kind.FLAG:
         return click.option(option.flag, name, is_flag=True, help=option.help)

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from foundations_tui.config import locations
 from foundations_tui.errors import FoundationsError, HostError, NotFoundError, UsageError
 from foundations_tui.hosts.agent import Agent
 from foundations_tui.ingest import local_runs
@@ -421,6 +422,16 @@ def uninstall(session: Session, host: str) -> str:
     removed = agent.run_role("uninstall")["removed"]
     agent.wait_for_end(10.0)
     return str(removed)
+
+
+def start_at_boot(session: Session, host: str) -> str:
+    """Have the agent of a host started at boot; return what is missing for that, in words."""
+    if locations.home() is not None:  # what it holds is a trial, and changes nothing outside of it
+        return f"FOUNDATIONS_HOME is set, so that was left alone; foundations hosts autostart {host} turns it on"
+    try:
+        return set_autostart(session, host, True)[1]
+    except FoundationsError as error:
+        return str(error).removeprefix(f"{host}: ")
 
 
 def set_autostart(session: Session, host: str, enabled: bool) -> tuple[str, str]:

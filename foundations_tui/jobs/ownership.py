@@ -34,6 +34,18 @@ class Actor:
                 f"job {row.job} belongs to {row.owner or 'somebody else'}, not to {self.owner}", "--others allows it"
             )
 
+    def check_owned(self, what: str, owner: str) -> None:
+        """Refuse to touch something of somebody else, unless that was asked for.
+
+        Args:
+            what: it, in words.
+            owner: whose it is; "" for nobody's.
+        Raises:
+            UsageError: it is somebody else's.
+        """
+        if not self.others and owner not in ("", self.owner):
+            raise UsageError(f"{what} belongs to {owner}, not to {self.owner}", "--others allows it")
+
     def select(self, rows: Sequence[JobRow], named: bool) -> list[JobRow]:
         """Return the jobs that they may touch.
 

@@ -8,7 +8,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from foundations_tui import __version__
-from foundations_tui.config import locations
 from foundations_tui.config.hosts import owner_name
 from foundations_tui.errors import FoundationsError, HostUnreachable, NotFoundError, UsageError
 from foundations_tui.hosts.agent import Agent
@@ -53,7 +52,7 @@ def serve(session: Session, request: ServiceRequest, progress: Progress = SILENT
     Raises:
         FoundationsError: why not; then what ran before runs on.
     """
-    parcel = pipeline.parcel_of(session, request.job, progress)
+    parcel = pipeline.parcel_of(session, [request.job], progress)
     host = parcel.host
     serving = _with_access(session, request, host)
     spec = dataclasses.replace(parcel.specs[0], kind=KIND, service=serving.to_wire())
@@ -76,7 +75,7 @@ def serve(session: Session, request: ServiceRequest, progress: Progress = SILENT
     _refuse_somebody_elses(session, request.name, host)
     answer = session.retrying(host, send)
     rows.put_service(session.store, host, answer.service)
-    missing = _start_at_boot(session, host) if answer.changed else ""
+    missing = on_hosts.start_at_boot(session, host) if answer.changed else ""
     return Served(host, answer.service, answer.changed, missing)
 
 
@@ -106,16 +105,6 @@ def _refuse_somebody_elses(session: Session, name: str, host: str) -> None:
         owner = ownership.stranger_of(me, row)
         if row.name == name and owner:
             raise UsageError(f"{host} has a service {name} of {owner} already", "give yours another name")
-
-
-def _start_at_boot(session: Session, host: str) -> str:
-    """Have the agent of a host started at boot; return what is missing for that, in words."""
-    if locations.home() is not None:  # what it holds is a trial, and changes nothing outside of it
-        return f"FOUNDATIONS_HOME is set, so that was left alone; foundations hosts autostart {host} turns it on"
-    try:
-        return on_hosts.set_autostart(session, host, True)[1]
-    except FoundationsError as error:
-        return str(error).removeprefix(f"{host}: ")
 
 
 def fresh(session: Session, name: str, host: str = "") -> ServiceRow:

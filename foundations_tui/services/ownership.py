@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from foundations_tui.errors import UsageError
 from foundations_tui.jobs.ownership import Actor
 from foundations_tui.store.services import ServiceRow
 
@@ -18,6 +17,4 @@ def check(actor: Actor, row: ServiceRow) -> None:
     Raises:
         UsageError: it is somebody else's.
     """
-    owner = "" if actor.others else stranger_of(actor, row)
-    if owner:
-        raise UsageError(f"service {row.name} belongs to {owner}, not to {actor.owner}", "--others allows it")
+    actor.check_owned(f"service {row.name}", row.view.owner)

@@ -276,3 +276,12 @@ def m011_registry(db: Any) -> None:
     )
     db.execute("CREATE TABLE registry_cursors (host TEXT PRIMARY KEY, journal TEXT, seq INTEGER) WITHOUT ROWID")
     db.execute("PRAGMA user_version = 11")
+
+
+@migrations()
+def m012_schedules(db: Any) -> None:
+    """The schedules of hosts."""
+    db.execute(
+        "CREATE TABLE schedules (host TEXT, name TEXT, view TEXT, journal TEXT, PRIMARY KEY (host, name)) WITHOUT ROWID"
+    )
+    db.execute("PRAGMA user_version = 12")

@@ -92,14 +92,14 @@ def submit_all(
     return [submitted[number] for number in range(len(requests))]
 
 
-def parcel_of(session: Session, request: JobRequest, progress: Progress = SILENT) -> Parcel:
-    """Return what would go to the host of one job; nothing has been sent yet.
+def parcel_of(session: Session, requests: list[JobRequest], progress: Progress = SILENT) -> Parcel:
+    """Return what would go to the host of some jobs of one folder, that of the first; nothing has been sent yet.
 
     Raises:
-        FoundationsError: why it cannot run.
+        FoundationsError: why they cannot run.
     """
-    plan = _plan(session, [request], progress, None)
-    parcel = _parcel(session, [request], plan, plan.hosts[0], progress)
+    plan = _plan(session, requests[:1], progress, None)
+    parcel = _parcel(session, requests, plan, plan.hosts[0], progress)
     _check(session, parcel)
     return parcel
 

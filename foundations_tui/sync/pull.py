@@ -29,6 +29,7 @@ from foundations_tui.store import (
     host_samples,
     models,
     queries,
+    schedules,
     services,
     write_annotations,
     write_facts,
@@ -73,6 +74,7 @@ class HostSync:
         self._host = agent.host.name
         self._waits_version = -1
         self._services_version = -1
+        self._schedules_version = -1
         self._resources: Resources | None = None
         self._facts_came = True
         """Whether lists of packages may be missing."""
@@ -102,6 +104,10 @@ class HostSync:
             self._pull_waits()
         if page.services_version not in (None, self._services_version):
             self._pull_services(page.journal)
+        if page.schedules_version not in (None, self._schedules_version):
+            answer = self._agent.call(messages.Schedules())
+            schedules.put_schedules(self._store, self._host, answer.schedules, page.journal)
+            self._schedules_version = answer.version
         if page.registry_seq is not None:
             self._pull_registry(page.journal, page.registry_seq)
         unknown = {job for job, _ in writes.intents(self._store, self._host)}

@@ -20,6 +20,7 @@ from remote_agent.protocol.errors import BadRequest
 from remote_agent.protocol.jobs import JobSpec, JobView
 from remote_agent.protocol.lease import Lease
 from remote_agent.protocol.models import RegistryEvent
+from remote_agent.protocol.schedules import Schedule
 from remote_agent.protocol.services import Probes, Revision
 from remote_agent.protocol.wire import JsonTable
 
@@ -298,6 +299,69 @@ class Pinned(Change):
     """What it is called; "" for no pin any more."""
     data: str = ""
     """Hash of its files, as of a data set."""
+
+
+@_event("schedule_set")
+@dataclass(frozen=True)
+class ScheduleSet(Change):
+    """There is a schedule, a new one or instead of the one of its name."""
+
+    schedule: Schedule = _made(Schedule.known, Schedule.to_wire)
+
+
+@_event("schedule_paused")
+@dataclass(frozen=True)
+class SchedulePaused(Change):
+    """A schedule submits no jobs any more, or again: what was due meanwhile is not made up for."""
+
+    name: str
+    paused: bool
+    at: float
+    """Seconds since the epoch."""
+
+
+@_event("schedule_ran")
+@dataclass(frozen=True)
+class ScheduleRan(Change):
+    """A schedule has submitted a job."""
+
+    name: str
+    job: str
+    due: float
+    """The time that it is for, seconds since the epoch."""
+    at: float
+
+
+@_event("schedule_noted")
+@dataclass(frozen=True)
+class ScheduleNoted(Change):
+    """Times of a schedule have passed without a job."""
+
+    name: str
+    what: str
+    """"missed", "skipped", or "passed"."""
+    due: float
+    """The last of them, seconds since the epoch."""
+    count: int
+
+
+@_event("schedule_told")
+@dataclass(frozen=True)
+class ScheduleTold(Change):
+    """What has come of a schedule's chain."""
+
+    name: str
+    words: str
+    at: float
+    """Seconds since the epoch."""
+
+
+@_event("schedule_removed")
+@dataclass(frozen=True)
+class ScheduleRemoved(Change):
+    """A schedule was removed."""
+
+    name: str
 
 
 @_event("created")

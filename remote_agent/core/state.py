@@ -17,6 +17,7 @@ from remote_agent.protocol.ends import AttemptEnd, Usage
 from remote_agent.protocol.jobs import JobSpec, JobView
 from remote_agent.protocol.lease import Lease
 from remote_agent.protocol.models import Model, RegistryEvent
+from remote_agent.protocol.schedules import Schedule
 from remote_agent.protocol.services import MOST_ATTEMPTS, MOST_REVISIONS, Probes, Revision
 from remote_agent.protocol.states import ACTIVE_STATES, STATE_OF_REASON, EndReason, JobState
 from remote_agent.protocol.wire import JsonTable
@@ -114,6 +115,24 @@ class Service:
         return self.revisions[self.number]
 
 
+@dataclass
+class Scheduled:
+    """A schedule, and what has become of it."""
+
+    schedule: Schedule
+    paused: bool = False
+    done_until: float = 0.0
+    """Times up to this one are dealt with, seconds since the epoch."""
+    last_job: str = ""
+    last_at: float = 0.0
+    missed: int = 0
+    missed_at: float = 0.0
+    skipped: int = 0
+    outcome: str = ""
+    """What has come of its chain, the last time, in words."""
+    outcome_at: float = 0.0
+
+
 class Pin(NamedTuple):
     """A version that consists of a job."""
 
@@ -191,6 +210,7 @@ class HostState:
         """The identities of those events."""
         self.models: Dict[str, Model] = {}
         """The fold of it."""
+        self.schedules: Dict[str, Scheduled] = {}
         self.pins: Dict[str, Dict[str, Pin]] = {}
         """The versions that consist of a job, by its id and their identities."""
         self._durations: Dict[str, Deque[float]] = {}
@@ -249,6 +269,13 @@ class HostState:
         self._touched.append((seq, job))
         if len(self._touched) > 2 * (len(self.jobs) + len(self.deleted)) + 1000:
             self._touched = [(s, j) for s, j in self._touched if s == self._last_seq(j)]
+
+    def specs_to_come(self) -> Iterator[JsonTable]:
+        """Yield the specifications of which jobs are made later: of services as they are wanted, and of schedules."""
+        for service in self.services.values():
+            yield service.revision.spec
+        for one in self.schedules.values():
+            yield one.schedule.spec
 
     def may_start(self, job: str) -> bool:
         """Return whether nobody wants a waiting job to stay where it is."""
@@ -319,6 +346,17 @@ def snapshot_events(state: HostState, now: float) -> Iterable[JournalEntry]:
         for revision in service.revisions.values():
             yield JournalEntry(state.seq, now, events.ServiceRevised(name, revision))
         yield JournalEntry(state.seq, now, _wanted(service))
+    for name, one in state.schedules.items():
+        yield JournalEntry(state.seq, now, events.ScheduleSet(one.schedule))
+        if one.missed:
+            yield JournalEntry(state.seq, now, events.ScheduleNoted(name, "missed", one.missed_at, one.missed))
+        if one.skipped:
+            yield JournalEntry(state.seq, now, events.ScheduleNoted(name, "skipped", one.done_until, one.skipped))
+        yield JournalEntry(state.seq, now, events.ScheduleRan(name, one.last_job, one.done_until, one.last_at))
+        if one.outcome:
+            yield JournalEntry(state.seq, now, events.ScheduleTold(name, one.outcome, one.outcome_at))
+        if one.paused:
+            yield JournalEntry(state.seq, now, events.SchedulePaused(name, True, now))
     for job, pins in state.pins.items():
         for key, pin in pins.items():
             yield JournalEntry(state.seq, now, events.Pinned(job, key, pin.words, pin.data))
@@ -610,6 +648,54 @@ def _pinned(state: HostState, entry: JournalEntry, change: events.Pinned) -> Non
         del state.pins[change.job]
 
 
+def _schedule_set(state: HostState, entry: JournalEntry, change: events.ScheduleSet) -> None:
+    schedule = change.schedule
+    before = state.schedules.get(schedule.name)
+    last = (before.last_job, before.last_at) if before else ("", 0.0)
+    state.schedules[schedule.name] = Scheduled(schedule, False, schedule.at, *last)
+    if before is not None:
+        _tell(state.schedules[schedule.name], before.outcome, before.outcome_at)
+
+
+def _schedule_paused(state: HostState, entry: JournalEntry, change: events.SchedulePaused) -> None:
+    one = state.schedules.get(change.name)
+    if one is not None:
+        one.paused = change.paused
+        one.done_until = one.done_until if change.paused else max(one.done_until, change.at)
+
+
+def _schedule_ran(state: HostState, entry: JournalEntry, change: events.ScheduleRan) -> None:
+    one = state.schedules.get(change.name)
+    if one is not None:
+        one.last_job, one.last_at = change.job, change.at
+        one.done_until = max(one.done_until, change.due)
+
+
+def _schedule_noted(state: HostState, entry: JournalEntry, change: events.ScheduleNoted) -> None:
+    one = state.schedules.get(change.name)
+    if one is None:
+        return
+    one.done_until = max(one.done_until, change.due)
+    if change.what == "missed":
+        one.missed, one.missed_at = one.missed + change.count, change.due
+    elif change.what == "skipped":
+        one.skipped += change.count
+
+
+def _schedule_told(state: HostState, entry: JournalEntry, change: events.ScheduleTold) -> None:
+    one = state.schedules.get(change.name)
+    if one is not None:
+        _tell(one, change.words, change.at)
+
+
+def _tell(one: Scheduled, words: str, at: float) -> None:
+    one.outcome, one.outcome_at = words, at
+
+
+def _schedule_removed(state: HostState, entry: JournalEntry, change: events.ScheduleRemoved) -> None:
+    state.schedules.pop(change.name, None)
+
+
 def _update(host: HostState, entry: JournalEntry, job: str, **changes: Any) -> None:
     # As dataclasses.replace would, in a tenth of its time: that is most of a replay.
     view = object.__new__(JobView)
@@ -649,4 +735,10 @@ _FOLDS: Dict[Type[Change], Callable[[HostState, JournalEntry, Any], None]] = {
     events.ServiceRemoved: _service_removed,
     events.RegistryChanged: _registry_changed,
     events.Pinned: _pinned,
+    events.ScheduleSet: _schedule_set,
+    events.SchedulePaused: _schedule_paused,
+    events.ScheduleRan: _schedule_ran,
+    events.ScheduleNoted: _schedule_noted,
+    events.ScheduleTold: _schedule_told,
+    events.ScheduleRemoved: _schedule_removed,
 }

@@ -122,6 +122,9 @@ class Builds:
         for job in (*state.active, *state.queue.everyone()):
             digest = state.jobs[job].spec.environment_hash
             needed[digest] = needed.get(digest, 0) + 1
+        for spec in state.specs_to_come():
+            digest = str(spec.get("environment", {}).get("hash", ""))
+            needed[digest] = needed.get(digest, 0) + 1
         listed = [_described(environment, needed) for environment in places.built(self._paths)]
         if unused_for is not None:
             listed = [replace(one, going=not one.in_use and now - one.used_at >= unused_for) for one in listed]

@@ -95,9 +95,16 @@ class RemoveOldSecrets:
     """Those that are kept."""
 
 
+@dataclass(frozen=True)
+class RemoveSchedule:
+    """A schedule was removed: what was kept for its jobs goes."""
+
+    name: str
+
+
 OfAJob = Union[StartAttempt, StopAttempt, RemoveFolder, RemovePrivate, SendNotice, RemoveAttempt]
 OfAService = Union[WriteProbes, RemoveService, RemoveOldSecrets]
-Effect = Union[OfAJob, OfAService]
+Effect = Union[OfAJob, OfAService, RemoveSchedule]
 
 
 class Performer:
@@ -109,6 +116,8 @@ class Performer:
         self._notices = notices
         self.has_service: Callable[[str], bool] = lambda name: False
         """Says whether there is a service of a name: it may have been begun again in the turn that forgot it."""
+        self.has_schedule: Callable[[str], bool] = lambda name: False
+        """The same of a schedule."""
         self._trash: List[str] = []
         """Folders to be removed, by one process at a time."""
         self._removing: List[str] = []
@@ -129,7 +138,7 @@ class Performer:
         elif isinstance(effect, RemoveFolder):
             self._trash_folder(self._paths.job(effect.job).folder, effect.job)
         elif isinstance(effect, RemovePrivate):
-            self._remove_private(effect.job)
+            self._remove_file(self._paths.job(effect.job).private)
         elif isinstance(effect, RemoveAttempt):
             job, number = effect.attempt
             self._trash_folder(self._paths.job(job).attempt(number).folder, f"{job}-{number}")
@@ -137,6 +146,9 @@ class Performer:
             self._write_probes(effect)
         elif isinstance(effect, RemoveOldSecrets):
             self._remove_old_secrets(effect)
+        elif isinstance(effect, RemoveSchedule):
+            if not self.has_schedule(effect.name):
+                self._remove_file(self._paths.schedule(effect.name))
         elif isinstance(effect, RemoveService):
             if not self.has_service(effect.service):
                 self._trash_folder(self._paths.service(effect.service).folder, effect.service)
@@ -183,9 +195,10 @@ class Performer:
         failpoints.point("daemon.started")
         return why_not
 
-    def _remove_private(self, job: str) -> None:
+    @staticmethod
+    def _remove_file(path: str) -> None:
         try:
-            os.unlink(self._paths.job(job).private)
+            os.unlink(path)
         except OSError:
             pass  # it has gone already
 
@@ -201,10 +214,7 @@ class Performer:
         paths = self._paths.service(effect.service)
         for number in range(1, max(effect.revisions)):  # a later one may be in the making
             if number not in effect.revisions:
-                try:
-                    os.unlink(paths.private(number))
-                except OSError:
-                    pass  # it has gone already
+                self._remove_file(paths.private(number))
 
     def _trash_folder(self, folder: str, name: str) -> None:
         """Move a folder out of the way and have it removed: a large one takes long."""

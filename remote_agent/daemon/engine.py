@@ -11,12 +11,14 @@ from remote_agent.core.state import HostState
 from remote_agent.core.waits import WaitReasons
 from remote_agent.daemon import recovery
 from remote_agent.daemon.builds import Builds
+from remote_agent.daemon.chains import Chains
 from remote_agent.daemon.effects import Performer
 from remote_agent.daemon.ledger import Ledger
 from remote_agent.daemon.lifecycle import Lifecycle
 from remote_agent.daemon.models import Models
 from remote_agent.daemon.notifications import Notices
 from remote_agent.daemon.requests import Requests
+from remote_agent.daemon.schedules import Schedules
 from remote_agent.daemon.services import Services
 from remote_agent.protocol.messages import HostSettings
 from remote_agent.storage.journal import Journal
@@ -65,15 +67,21 @@ class Engine:
         self.ledger = Ledger(journal, backend, performer, clock)
         self.ledger.changed = self.replan
         performer.has_service = lambda name: name in self.state.services
+        performer.has_schedule = lambda name: name in self.state.schedules
         self.lifecycle = Lifecycle(self.ledger, backend, paths, self.notices, self.capacity)
         self.requests = Requests(self.ledger, self.lifecycle, paths, self.objects, self.capacity)
         self.services = Services(
             self.ledger, self.lifecycle, self.requests, paths, self.objects, self.notices, self.waits, self.capacity
         )
         self.models = Models(self.ledger)
+        self.schedules = Schedules(self.ledger, self.requests, paths, self.objects, self.capacity)
+        self.chains = Chains(self.ledger, self.requests, self.models, self.services, paths)
+        self.chains.told = self.schedules.tell
+        self.lifecycle.ending = self.chains.end
         recovery.recover(self.ledger, paths)
         self.lifecycle.resume()
         self.services.resume()
+        self.schedules.resume()
         performer.take_up_trash()
 
     @property
@@ -85,6 +93,7 @@ class Engine:
         """Take in the backend's news and start what can start."""
         self.lifecycle.advance()
         self.lifecycle.end_pauses()
+        self.schedules.advance()
         idle_look_at = self.services.idle_look_at
         if idle_look_at is not None and self._clock() >= idle_look_at:
             self.services.look_at_idle()
@@ -135,12 +144,13 @@ class Engine:
     def is_idle(self) -> bool:
         """Whether nothing waits, runs or is to stay up."""
         nothing_runs = not self.state.active and not self.state.queue
-        return nothing_runs and not self.notices.is_busy and not self.services.are_wanted
+        is_needed = self.notices.is_busy or self.services.are_wanted or self.schedules.are_any
+        return nothing_runs and not is_needed
 
     @property
     def due(self) -> Optional[float]:
         """Seconds until something is due by the clock alone; None when nothing is."""
         moments = [*self.state.pausing.values()]
-        moments += filter(None, [self.services.retry_at, self.services.idle_look_at])
+        moments += filter(None, [self.services.retry_at, self.services.idle_look_at, self.schedules.due])
         waits = [max(0.0, min(moments) - self._clock())] if moments else []
         return min([*waits, *([self.builds.due] if self.builds.due is not None else [])], default=None)

@@ -10,7 +10,7 @@ import stat
 import sys
 import time
 from dataclasses import dataclass
-from typing import Any, Callable, Dict, List, Optional, Tuple, Type, Union
+from typing import Any, Callable, Dict, Iterable, List, Optional, Tuple, Type, Union
 
 from remote_agent import __version__
 from remote_agent.core.scheduler import Capacity
@@ -25,10 +25,9 @@ from remote_agent.protocol.jobs import JobSpec, JobView
 from remote_agent.protocol.resources import GpuProcess, HostGpu, Resources
 from remote_agent.protocol.states import ACTIVE_STATES
 from remote_agent.protocol.wire import JsonTable
-from remote_agent.roles import data_sets as of_data_sets
 from remote_agent.storage import data_sets, files, streams, unfetched
 from remote_agent.storage.paths import Paths
-from remote_agent.system import processes, sockets
+from remote_agent.system import kept_files, processes, sockets
 
 _LONGEST_WATCH = 60.0
 _PAGE = framing.PAGE_BYTES
@@ -214,6 +213,7 @@ def _changes(parts: Parts, request: messages.Changes) -> messages.ChangesAnswer:
         waits_version=engine.waits.version,
         services_version=engine.services.version,
         registry_seq=engine.models.seq,
+        schedules_version=engine.schedules.version,
         transitions=[(*transition,) for transition in page.transitions],
     )
 
@@ -326,7 +326,7 @@ def _refuse_replica(spec: JobSpec) -> None:
         raise BadRequest("a service is served, not submitted")
 
 
-def _refuse_older(request: Union[messages.Submit, messages.SubmitMany, messages.Serve]) -> None:
+def _refuse_older(request: Union[messages.Submit, messages.SubmitMany, messages.Serve, messages.AddSchedule]) -> None:
     if request.protocol < framing.VERSION:
         raise Conflict(
             f"the agent ({__version__}) speaks protocol {framing.VERSION}, this client"
@@ -397,6 +397,7 @@ def _data_sets(parts: Parts, request: messages.DataSets) -> messages.DataSetsAns
         for entry in engine.state.jobs[job].spec.data.values():
             digest = str(entry.get("hash", ""))
             used[digest] = used.get(digest, 0) + 1
+    to_come = {str(entry.get("hash", "")) for spec in engine.state.specs_to_come() for entry in _data_of(spec)}
     pinned = {pin.data: pin.words for pins in engine.state.pins.values() for pin in pins.values() if pin.data}
     if request.remove:
         named = {one.name: one.hash for one in data_sets.names(paths)}
@@ -407,15 +408,22 @@ def _data_sets(parts: Parts, request: messages.DataSets) -> messages.DataSetsAns
             )
         if used.get(named.get(request.remove, "")):
             raise Conflict(f"data {request.remove} is used by {used[named[request.remove]]} jobs that run or wait")
+        if named.get(request.remove) in to_come:
+            raise Conflict(f"data {request.remove} is what jobs of a service or a schedule will use")
         data_sets.drop_name(paths, request.remove)
     for path in data_sets.locks(paths):
-        if not of_data_sets.is_held(path):
+        if not kept_files.is_held(path):
             os.unlink(path)  # of a process that was killed
     for digest in data_sets.unnamed(paths, time.time()):
-        if not used.get(digest) and digest not in pinned:
+        if not used.get(digest) and digest not in pinned and digest not in to_come:
             data_sets.trash(paths, digest)
     engine.remove_folders(data_sets.remains(paths))
     return messages.DataSetsAnswer([_hosted(paths, one, used.get(one.hash, 0)) for one in data_sets.names(paths)])
+
+
+def _data_of(spec: JsonTable) -> Iterable[JsonTable]:
+    data = spec.get("data")
+    return [entry for entry in data.values() if isinstance(entry, dict)] if isinstance(data, dict) else ()
 
 
 def _hosted(paths: Paths, named: data_sets.Named, in_use: int) -> messages.HostedData:
@@ -544,7 +552,7 @@ def _shutdown(parts: Parts, request: messages.Shutdown) -> messages.Done:
     """End the daemon. ``replace``: a newer one comes, jobs run on. Otherwise no job may run or wait."""
     if not request.replace:
         if not parts.engine.is_idle:
-            raise Conflict("jobs run or wait on this host, or services are wanted; stop them first")
+            raise Conflict("jobs run or wait on this host, or there are services or schedules; stop them first")
         files.write_bytes(parts.paths.stopped, b"")
         shutil.rmtree(parts.paths.trash, ignore_errors=True)
     parts.stopping = True
@@ -588,6 +596,22 @@ def _service_token(parts: Parts, request: messages.ServiceToken) -> messages.Ser
 def _service_people(parts: Parts, request: messages.ServicePeople) -> messages.ServicePeopleAnswer:
     """Give a person a token for a service, or take it away."""
     return parts.engine.services.people(request)
+
+
+def _add_schedule(parts: Parts, request: messages.AddSchedule) -> messages.ScheduleAnswer:
+    """Have a schedule as it is asked for."""
+    _refuse_older(request)
+    return parts.engine.schedules.add(request)
+
+
+def _change_schedule(parts: Parts, request: messages.ChangeSchedule) -> messages.ScheduleAnswer:
+    """Pause a schedule, have it go on, run its job now, or remove it."""
+    return parts.engine.schedules.change(request)
+
+
+def _schedules(parts: Parts, request: messages.Schedules) -> messages.SchedulesAnswer:
+    """The schedules of this host."""
+    return messages.SchedulesAnswer(parts.engine.schedules.version, parts.engine.schedules.page())
 
 
 def _registry(parts: Parts, request: messages.Registry) -> messages.RegistryAnswer:
@@ -679,6 +703,9 @@ _TABLE: Dict[Type[messages.Request[Any]], Callable[[Parts, Any], Reply]] = {
     messages.ServiceToken: _service_token,
     messages.ServicePeople: _service_people,
     messages.Listeners: _listeners,
+    messages.AddSchedule: _add_schedule,
+    messages.ChangeSchedule: _change_schedule,
+    messages.Schedules: _schedules,
     messages.Registry: _registry,
     messages.RegisterVersion: _register_version,
     messages.SetAlias: _set_alias,

@@ -53,6 +53,8 @@ class Lifecycle:
         """The process at the top of each running attempt, where there is one on this host."""
         self.readiness: Dict[Attempt, Readiness] = {}
         """Of the replicas that run, as their supervisors say."""
+        self.ending: Callable[[JobView, AttemptEnd], None] = lambda view, end: None
+        """Called with each job that ends, before that is written down: what follows from it comes first."""
         self._restarting: Set[Attempt] = set()
         """Attempts of replicas that end because somebody restarts them."""
         self._ledger = ledger
@@ -151,6 +153,7 @@ class Lifecycle:
             self._ledger.changed()
 
     def _end_for_good(self, job: str, end: AttemptEnd) -> None:
+        self.ending(self._state.jobs[job], end)
         spec = self._state.jobs[job].spec
         tell = spec.private and self._notices.is_wanted(job, STATE_OF_REASON[EndReason(end.reason_code)].value)
         self._ledger.record(events.Ended(job, end, untold=tell))

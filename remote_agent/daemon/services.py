@@ -22,8 +22,10 @@ from remote_agent.daemon.lifecycle import Lifecycle
 from remote_agent.daemon.notifications import Notices
 from remote_agent.daemon.requests import Requests
 from remote_agent.protocol import messages, services
+from remote_agent.protocol.chains import VARIABLE
 from remote_agent.protocol.errors import AgentError, Conflict, NotFound
 from remote_agent.protocol.jobs import JobSpec, JobView
+from remote_agent.protocol.models import DATA
 from remote_agent.protocol.services import (
     CRASH_LOOP,
     MOST_SERVICES,
@@ -239,6 +241,39 @@ class Services:
         self._keep_files(name, revision.number, private)
         self._ledger.record(events.ServiceRevised(name, revision))
         self._ledger.later(RemoveOldSecrets(name, tuple(self._state.services[name].revisions)))
+
+    def follow(
+        self, model: str, alias: str, number: int, like: JobSpec, manifest: JsonTable, data: JsonTable
+    ) -> List[str]:
+        """Have the services that follow an alias go on to what it means now; return their names.
+
+        Args:
+            model: the name of a model.
+            alias: which.
+            number: of the version that it means.
+            like: a job with the code and environment of that version, and the model server's.
+            manifest: what the model server is told of it.
+            data: its files.
+        """
+        gone_on = []
+        for service in list(self._state.services.values()):
+            spec = service.revision.spec
+            serving = spec.get("service", {})
+            follows = serving.get("follow") and (serving.get("model"), serving.get("alias")) == (model, alias)
+            if not follows or not service.replicas or serving.get("version") == number:
+                continue
+            wire = like.to_wire()
+            code = {key: wire[key] for key in _OF_THE_CODE}
+            next_number = 1 + max(self._numbers(service.name))
+            code["env"] = {**spec.get("env", {}), VARIABLE: json.dumps(manifest)}
+            code["data"] = {**{key: at for key, at in spec.get("data", {}).items() if key != DATA}, **data}
+            code["service"] = {**serving, "version": number, "revision": next_number}
+            words = f"{model}@{alias}"
+            revision = Revision(next_number, {**spec, **code}, False, words, self._ledger.clock())
+            self._revise(service.name, revision)
+            self._want(service.name, next_number, service.replicas, service.probes, words)
+            gone_on.append(service.name)
+        return gone_on
 
     def forget(self, name: str) -> None:
         """Forget a service of which nothing is wanted.
@@ -517,6 +552,8 @@ class Services:
         return wait.words if wait is not None else "is about to start"
 
 
+_OF_THE_CODE = ("snapshot", "subdir", "folders", "environment", "import_path", "distributions", "python", "setup")
+"""What a replica has of the code that it runs."""
 _NOTHING = Readiness()
 
 

@@ -7,15 +7,13 @@ import re
 from dataclasses import dataclass, field, fields
 from typing import Any, Dict, List, Mapping, Optional, Tuple
 
-from remote_agent.protocol import checks, recipes, services
+from remote_agent.protocol import chains, checks, recipes, services
 from remote_agent.protocol.ends import OF_AN_ATTEMPT, STATE_NAME, Cause, PastAttempt, Usage, known_cause, known_usage
 from remote_agent.protocol.errors import BadRequest
+from remote_agent.protocol.names import ENV_NAME as ENV_NAME, JOB_ID as JOB_ID
 from remote_agent.protocol.states import RETRY_CLASSES, JobState
 from remote_agent.protocol.wire import JsonTable, nested
 
-JOB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")
-"""It stands in paths and command lines."""
-ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 LONGEST_GRACE = 86400
 """Seconds that a stop may leave a job at most."""
 LONGEST_LIMIT = 3650 * 86400
@@ -129,6 +127,8 @@ class JobSpec:
     """
     service: JsonTable = field(default_factory=dict)
     """Of which service it is a replica (``services.Serving``); empty for a job that ends."""
+    chain: JsonTable = field(default_factory=dict)
+    """What its host does with what the job that it waits for has made (``chains.Chain``); empty for nothing."""
 
     def to_wire(self) -> JsonTable:
         """Return the specification as JSON can carry it."""
@@ -188,6 +188,8 @@ class JobSpec:
             raise BadRequest("a service does not wait for jobs")
         if self.is_replica:
             services.check_command(self.command, self.serving)
+        if self.chain and (len(self.after) != 1 or self.after_any or self.is_replica):
+            raise BadRequest("a chain goes on from one job, which has to complete")
         self._check_data()
         for folder in (self.subdir, *self.folders, *self.import_path):
             if folder.startswith("/") or ".." in folder.split("/"):
@@ -316,6 +318,7 @@ SPEC_CHECKS: Dict[str, checks.Check] = {
     "distributions": checks.table(_DISTRIBUTION, 100, checks.text(200, _DISTRIBUTION_NAME, "a distribution's name")),
     "own_setup": checks.listing(checks.text(131_071, as_bytes=True), 1000),
     "service": services.check_serving,
+    "chain": chains.check_chain,
 }
 """What each field of a specification has to be, whoever it comes from."""
 

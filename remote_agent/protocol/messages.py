@@ -34,6 +34,7 @@ from remote_agent.protocol.framing import MOST_OIDS, PAGE_BYTES, VERSION
 from remote_agent.protocol.jobs import JOB_ID, LONGEST_GRACE, MOST_SPEC_BYTES
 from remote_agent.protocol.models import RegistryEvent, Version, alias_name, model_name
 from remote_agent.protocol.resources import Resources
+from remote_agent.protocol.schedules import MOST_SCHEDULES, Schedule, ScheduleView, schedule_name
 from remote_agent.protocol.services import (
     MOST_PEOPLE,
     MOST_REPLICAS,
@@ -243,6 +244,7 @@ class ChangesAnswer(Answer):
     problems: List[str] = field(_PROBLEMS, [])
     waits_version: Optional[int] = field(whole(), None)
     services_version: Optional[int] = field(whole(), None)
+    schedules_version: Optional[int] = field(whole(), None)
     registry_seq: Optional[int] = field(whole(), None)
     """The sequence number of the last thing that happened to a model; 0 for nothing."""
     transitions: List[Tuple[int, float, str, int, str, str, Optional[int]]] = field(
@@ -832,6 +834,55 @@ class Listeners(Request[ListenersAnswer]):
     job: str = field(_JOB)
 
 
+# --- schedules ----------------------------------------------------------------------------------------------------
+
+
+@message
+class ScheduleAnswer(Answer):
+    """A schedule after a request."""
+
+    schedule: ScheduleView = field(nested(ScheduleView))
+
+
+@message
+class AddSchedule(Request[ScheduleAnswer]):
+    """Have a schedule, a new one or instead of the one of its name."""
+
+    METHOD = "add_schedule"
+    ANSWER = ScheduleAnswer
+    schedule: Schedule = field(nested(Schedule))
+    private: Optional[JsonTable] = field(optional(json_table(MOST_SPEC_BYTES)), None)
+    protocol: int = field(whole(0, 10_000), VERSION)
+    version: str = field(text(100), "")
+    """Of the client."""
+
+
+@message
+class ChangeSchedule(Request[ScheduleAnswer]):
+    """Pause a schedule, have it go on, run its job now, or remove it."""
+
+    METHOD = "change_schedule"
+    ANSWER = ScheduleAnswer
+    name: str = field(schedule_name)
+    action: str = field(one_of("pause", "resume", "run", "remove"))
+
+
+@message
+class SchedulesAnswer(Answer):
+    """The schedules of a host."""
+
+    version: int = field(whole())
+    schedules: List[ScheduleView] = field(sieve(nested(ScheduleView), MOST_SCHEDULES))
+
+
+@message
+class Schedules(Request[SchedulesAnswer]):
+    """The schedules of the host."""
+
+    METHOD = "schedules"
+    ANSWER = SchedulesAnswer
+
+
 # --- models -------------------------------------------------------------------------------------------------------
 
 
@@ -960,6 +1011,7 @@ REQUESTS: Dict[str, Type[Request[Any]]] = {
         *(Missing, Put, Submit, SubmitMany),
         *(Stop, Resume, Move, Delete, Prune, Annotate, Pause, Queue, ListFolder, Environments, DataSets),
         *(Serve, ChangeService, RestartService, ForgetService, Services, ServiceToken, ServicePeople, Listeners),
+        *(AddSchedule, ChangeSchedule, Schedules),
         *(Registry, RegisterVersion, SetAlias, RetireVersion, MoveModel, AdoptRegistry, Pin),
     )
 }

@@ -15,7 +15,7 @@ from typing import Dict, Iterable, List, Optional, Tuple
 
 from remote_agent.protocol.checks import json_table, listing, moment, number, one_of, optional, table, text, whole
 from remote_agent.protocol.facts import HASH
-from remote_agent.protocol.jobs import ENV_NAME, JOB_ID
+from remote_agent.protocol.names import ENV_NAME, JOB_ID
 from remote_agent.protocol.services import NAME, NAME_RULE
 from remote_agent.protocol.wire import CompactMessage, JsonTable, Message, field, message, nested
 

@@ -32,6 +32,8 @@ class AttemptPaths:
         """The same of an attempt whose setup lines have still to run: they may change what is known."""
         self.supervisor = os.path.join(self.folder, "supervisor.json")
         self.exit = os.path.join(self.folder, "exit.json")
+        self.made = os.path.join(self.folder, "made.json")
+        """Of a chain's second job: what the first one has made."""
         self.work = os.path.join(self.folder, "work")
         self.bin = os.path.join(self.folder, "bin")
         """Programs of the project's own distributions."""
@@ -61,6 +63,14 @@ class JobPaths:
         self.checkpoints = os.path.join(self.folder, "checkpoints")
         self.receipts = os.path.join(self.folder, "receipts")
         self.unfetched = os.path.join(self.folder, "unfetched.json")
+
+    def last_attempt(self) -> int:
+        """Return the number of the last attempt that has a folder; 0 for none."""
+        try:
+            names = os.listdir(os.path.join(self.folder, "attempts"))
+        except OSError:
+            return 0
+        return max((int(name) for name in names if name.isdecimal()), default=0)
 
     def attempt(self, number: int) -> AttemptPaths:
         """Return the files of one attempt, counted from 1."""
@@ -113,6 +123,7 @@ class Paths:
         """What became of tries to build environments: ``environments/places.py``."""
         self.data = os.path.join(root, "data")
         """Data sets that people have sent: ``storage/data_sets.py``."""
+        self.schedules = os.path.join(root, "schedules")
         self.services = os.path.join(root, "services")
         self.tools = os.path.join(root, "tools")
         """Programs that clients have sent: uv."""
@@ -130,6 +141,10 @@ class Paths:
     def agent(self, sha: str) -> str:
         """Return the zipapp of one version of the agent."""
         return os.path.join(self.agents, sha, "agent.pyz")
+
+    def schedule(self, name: str) -> str:
+        """Return the file with what each job of a schedule gets as its private file."""
+        return os.path.join(self.schedules, f"{name}.json")
 
     def sdk(self, sha: str) -> str:
         """Return the folder that makes ``import foundations`` work."""

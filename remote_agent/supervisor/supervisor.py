@@ -31,7 +31,7 @@ from remote_agent.protocol.supervision import Dismissal, Report, StartOrder, Sto
 from remote_agent.storage import event_files, files, log_cap, workspace
 from remote_agent.storage.objects import ObjectStore
 from remote_agent.storage.paths import Paths
-from remote_agent.supervisor import distributions, environment, exit_record, record_facts, used_environment
+from remote_agent.supervisor import chained, distributions, environment, exit_record, record_facts, used_environment
 from remote_agent.supervisor.daemon_link import ORDER_BYTES, DaemonLink, understood
 from remote_agent.supervisor.replica import Replica
 from remote_agent.system import failpoints, processes, spawn_daemon, unix_sockets
@@ -214,6 +214,8 @@ class _Supervisor:
             os.makedirs(folder, 0o700, exist_ok=True)
         workspace.make(ObjectStore(self.paths.objects), self.spec.snapshot, self.files.work, self._check_for_stop)
         cwd = workspace.start_folder(self.files.work, self.spec.subdir)
+        if self.spec.chain:
+            self.spec = chained.filled(self.paths, self.spec, self.files)
         workspace.link_data(self.files.work, self.spec.data)
         workspace.add_folders(self.files.work, self.spec.folders)
         event_files.prepare(self.files, cwd, bool(self.spec.metrics.get("tensorboard")))

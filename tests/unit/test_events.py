@@ -18,6 +18,7 @@ from remote_agent.protocol.errors import BadRequest
 from remote_agent.protocol.jobs import JobSpec, JobView
 from remote_agent.protocol.lease import Lease
 from remote_agent.protocol.models import RegistryEvent, Version
+from remote_agent.protocol.schedules import Schedule
 from remote_agent.protocol.services import Probes, Revision
 from remote_agent.protocol.states import EndReason, JobState
 from remote_agent.storage.paths import Paths
@@ -74,6 +75,21 @@ OF_A_FIELD = {
     ),
     **dict.fromkeys(("key", "data"), st.text("0123456789abcdef", min_size=64, max_size=64)),
     "words": WRITABLE,
+    "schedule": st.builds(
+        Schedule,
+        st.sampled_from(["nightly", "retrain"]),
+        st.just({"command": ["true"], "snapshot": TREE}),
+        st.just({}),
+        st.just("0 3 * * *"),
+        st.just(0.0),
+        st.booleans(),
+        at=st.floats(0, 1e9),
+    ),
+    "paused": st.booleans(),
+    "name": st.sampled_from(["nightly", "retrain"]),
+    "due": st.floats(0, 1e9),
+    "what": st.sampled_from(["missed", "skipped", "passed"]),
+    "count": st.integers(0, 9),
     "before": st.integers(0, 9),
     "asleep": st.booleans(),
     **dict.fromkeys(("groups", "jobs", "unmet", "acknowledged"), st.lists(JOBS, max_size=3).map(tuple)),

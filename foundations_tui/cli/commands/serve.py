@@ -12,7 +12,7 @@ from click.core import ParameterSource
 from foundations_tui.cli import output
 from foundations_tui.cli.params import LocalPath, connecting_to_submit, json_option, say
 from foundations_tui.cli.progress import ProgressLine
-from foundations_tui.cli.table_options import table_options
+from foundations_tui.cli.table_options import NameThenCommand, table_options
 from foundations_tui.errors import UsageError
 from foundations_tui.services.request import ALL_OPTIONS, model_of, read
 from foundations_tui.text.sanitize import one_line
@@ -22,16 +22,7 @@ if TYPE_CHECKING:
     from foundations_tui.session import Session
 
 
-class _NameThenCommand(click.Command):
-    """A verb whose options may stand behind the name: the command begins behind ``--``."""
-
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        end = args.index("--") if "--" in args else len(args)
-        ctx.meta["command"] = tuple(args[end + 1 :])
-        return super().parse_args(ctx, args[:end])
-
-
-@click.command(cls=_NameThenCommand, options_metavar="[OPTIONS] [-- COMMAND...]")
+@click.command(cls=NameThenCommand, options_metavar="[OPTIONS] [-- COMMAND...]")
 @click.argument("name", required=False, default="", type=LocalPath())
 @table_options(ALL_OPTIONS)
 @click.option(

@@ -30,6 +30,7 @@ from foundations_tui.sync.outputs import FetchRequest
 from foundations_tui.text.options import Kind, Option
 from foundations_tui.text.sanitize import one_line
 from remote_agent.protocol import messages, models
+from remote_agent.protocol.chains import RESULT, VARIABLE
 from remote_agent.protocol.errors import BadRequest
 from remote_agent.protocol.jobs import JobSpec
 from remote_agent.protocol.models import Batching, Version
@@ -38,9 +39,6 @@ from remote_agent.protocol.wire import JsonTable
 
 SERVER_PACKAGES = ("starlette>=0.27", "uvicorn>=0.22")
 """What the model server needs beside what a job had."""
-VARIABLE = "FOUNDATIONS_MODEL"
-"""Holds what the model server serves, as JSON."""
-_RESULT = "model-check.json"
 _MOST_METRICS_BYTES = 12_000
 _MOST_PARAMETER_BYTES = 8_000
 
@@ -105,30 +103,24 @@ def candidate(
             "--trust runs it",
         )
     example, example_file = settings.example_of(table, frozen)
-    _refuse_no_numbers(example)
+    refuse_no_numbers(example)
     if row.state != "completed":
         session.say(f"note: job {row.job[:6]} has not completed ({row.state})")
     kept = files.keep(session, row, table.path, progress) if table.path else None
     spec = JobSpec.from_wire(queries.spec(session.store.conn, row.job))
     wire: JsonTable = {
-        **{name: getattr(table, name) for name in ("load", "predict", "evaluate", "recalibrate", "ready", "queue")},
+        **of_table(table, flavour),
         "job": row.job,
         "attempt": row.attempt,
         "project": row.project,
         "owner": row.owner,
         "snapshot": row.snapshot,
         "subdir": spec.subdir,
-        "path": table.path,
         "environment": spec.environment_hash,
         "lock": queries.lock_of(session.store.conn, row.job) or "",
-        "flavour": flavour,
-        "command": list(table.command),
         "example": example,
         "example_file": example_file,
-        "batch": Batching(table.batch.max_size, table.batch.max_wait_ms).to_wire(),
-        "deadline": _read("deadline", Kind.DURATION, table.deadline),
-        "max_body": _read("max_body", Kind.SIZE, table.max_body),
-        "params": _fitting({**row.args, **row.params}, _MOST_PARAMETER_BYTES),
+        "params": fitting_params({**row.args, **row.params}),
         "metrics": _fitting(_metrics(row), _MOST_METRICS_BYTES),
         "data_sets": {name: str(entry.get("hash", "")) for name, entry in spec.data.items()},
         "git": {key: spec.git[key] for key in ("commit", "branch", "dirty") if key in spec.git},
@@ -141,7 +133,29 @@ def candidate(
         raise UsageError(str(error)) from None
 
 
-def _refuse_no_numbers(example: JsonTable | None) -> None:
+def of_table(table: ModelTable, flavour: str) -> JsonTable:
+    """Return what [model] says, as a version has it.
+
+    Raises:
+        ConfigError: a time or a size in it is none.
+    """
+    names = ("path", "load", "predict", "evaluate", "recalibrate", "ready", "queue")
+    return {
+        **{name: getattr(table, name) for name in names},
+        "flavour": flavour,
+        "command": list(table.command),
+        "batch": Batching(table.batch.max_size, table.batch.max_wait_ms).to_wire(),
+        "deadline": _read("deadline", Kind.DURATION, table.deadline),
+        "max_body": _read("max_body", Kind.SIZE, table.max_body),
+    }
+
+
+def fitting_params(params: JsonTable) -> JsonTable:
+    """Return as many parameters as a version keeps."""
+    return _fitting(params, _MOST_PARAMETER_BYTES)
+
+
+def refuse_no_numbers(example: JsonTable | None) -> None:
     """Refuse what JSON has not: an example is sent to servers as it is.
 
     Raises:
@@ -268,7 +282,7 @@ def check(session: Session, row: JobRow, version: Version, gpus: int, progress: 
     """
     if version.flavour == models.COMMAND:
         return Checked(version, "", "", ("a command is checked when it is served",))
-    command = ("python", "-m", "foundations_serve", "check", "--out", _RESULT)
+    command = ("python", "-m", "foundations_serve", "check", "--out", RESULT)
     told = manifest("model", 0, version)
     data = files.on_host(session, version, row.host, progress)
     own = {"kind": models.CHECK, "name": f"check-{row.job[:6]}", "gpus": gpus, "priority": 1}
@@ -305,7 +319,7 @@ def _result(session: Session, row: JobRow) -> JsonTable:
     """Return what a check has written down; nothing where it did not get so far."""
     with tempfile.TemporaryDirectory() as name:
         try:
-            path = str(Path(str(queries.spec(session.store.conn, row.job).get("subdir", ""))) / _RESULT)
+            path = str(Path(str(queries.spec(session.store.conn, row.job).get("subdir", ""))) / RESULT)
             outputs.fetch(session, row, FetchRequest("paths", (path,)), Path(name))
             told = json.loads((Path(name) / path).read_text(encoding="utf-8"))
         except HostUnreachable:

@@ -24,6 +24,7 @@ from foundations_tui.submit.progress import SILENT, Progress
 from foundations_tui.submit.request import words_of
 from foundations_tui.text.options import Kind
 from remote_agent.protocol import models
+from remote_agent.protocol.chains import VARIABLE
 from remote_agent.protocol.jobs import JobSpec
 
 SERVER = ("python", "-m", "foundations_serve", "run", "--socket", "{socket}")
@@ -109,7 +110,7 @@ def _options_of(session: Session, row: JobRow) -> dict[str, Any]:
         values[name] = True if option.kind is Kind.FLAG else tuple(texts) if option.repeats else texts[0]
     spec = JobSpec.from_wire(wire)
     own = earlier_job.own_variables(spec, session.hosts.host(row.host))
-    kept = {key: value for key, value in own.items() if key != registering.VARIABLE}
+    kept = {key: value for key, value in own.items() if key != VARIABLE}
     return {**values, "secrets": spec.secrets, "env": tuple(f"{key}={value}" for key, value in kept.items())}
 
 

@@ -1,0 +1,309 @@
+"""The schedules of a host: at their times, jobs are submitted, with every laptop closed."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import replace
+from typing import Any, Callable, Dict, Iterable, List, Optional, Tuple
+
+from remote_agent.core import events
+from remote_agent.core.scheduler import Capacity
+from remote_agent.core.state import HostState, Scheduled
+from remote_agent.daemon import admission
+from remote_agent.daemon.admission import NewJob
+from remote_agent.daemon.effects import RemoveSchedule
+from remote_agent.daemon.ledger import Ledger
+from remote_agent.daemon.requests import Requests
+from remote_agent.protocol import messages, schedules
+from remote_agent.protocol.chains import Chain
+from remote_agent.protocol.errors import AgentError, BadRequest, Conflict, NotFound
+from remote_agent.protocol.jobs import JobSpec, JobView
+from remote_agent.protocol.schedules import LATE_SECONDS, MOST_SCHEDULES, MOST_WAITING, QUEUE, SKIP, ScheduleView
+from remote_agent.protocol.wire import JsonTable
+from remote_agent.storage import files
+from remote_agent.storage.objects import ObjectStore
+from remote_agent.storage.paths import Paths
+
+_SHOWN_TIMES = 3
+_SHOWN_WORDS, _SHOWN_LETTERS = 40, 200
+"""So much of a command is shown in a listing."""
+_MOST_MISSED = 100_000
+"""Times that are counted one by one."""
+
+
+class Schedules:
+    """What may be asked of schedules, and the jobs that follow from them."""
+
+    def __init__(
+        self, ledger: Ledger, requests: Requests, paths: Paths, objects: ObjectStore, capacity: Callable[[], Capacity]
+    ) -> None:
+        """Make them.
+
+        Args:
+            ledger: takes what is decided.
+            requests: submits jobs.
+            paths: the agent's files.
+            objects: the snapshots that are here.
+            capacity: returns what the host has.
+        """
+        self.version = 0
+        """Goes up when a client would see something new of a schedule."""
+        self._ledger = ledger
+        self._requests = requests
+        self._paths = paths
+        self._objects = objects
+        self._capacity = capacity
+        self._problems: Dict[str, str] = {}
+        """Why no job could be submitted at the last time, by the schedule's name."""
+        self._next: Dict[str, float] = {}
+        """The next time of each schedule, as far as it was computed."""
+        self._looked_at = 0.0
+        """The latest time that the clock has shown, seconds since the epoch."""
+
+    @property
+    def _state(self) -> HostState:
+        return self._ledger.state
+
+    @property
+    def are_any(self) -> bool:
+        """Whether there are any: then the agent stays."""
+        return bool(self._state.schedules)
+
+    @property
+    def due(self) -> Optional[float]:
+        """Return when the next job is due, seconds since the epoch; None for never."""
+        moments = [self._next_of(one) for one in self._state.schedules.values() if not one.paused]
+        return min(moments) if moments else None
+
+    def _next_of(self, one: Scheduled) -> float:
+        name = one.schedule.name
+        if name not in self._next:
+            self._next[name] = one.schedule.next_after(self._done_until(one))
+        return self._next[name]
+
+    def _done_until(self, one: Scheduled) -> float:
+        """Return up to when its times are dealt with; not later than now, if the clock was ahead and was set back."""
+        now = self._ledger.clock()
+        return now if one.done_until > now + LATE_SECONDS else one.done_until
+
+    # --- what clients ask -----------------------------------------------------------------------------------------
+
+    def add(self, request: messages.AddSchedule) -> messages.ScheduleAnswer:
+        """Have a schedule as it is asked for, a new one or instead of the one of its name.
+
+        Raises:
+            BadRequest: it makes no sense. AgentError: the host could not run its jobs.
+        """
+        schedule = replace(request.schedule, at=self._ledger.clock())
+        schedule.check()
+        if schedule.name not in self._state.schedules and len(self._state.schedules) >= MOST_SCHEDULES:
+            raise Conflict(f"this host has {MOST_SCHEDULES} schedules already")
+        private = request.private or {}
+        first = _spec_of(_tagged(schedule.spec, schedule.name), "new", 0.0, private=bool(private))
+        if first.is_replica or first.after or first.after_any or first.chain:
+            raise BadRequest("a schedule submits jobs that wait for none")
+        jobs = [first]
+        if schedule.then:
+            then = _tagged(schedule.then, schedule.name)
+            jobs.append(_spec_of(then, "new-then", 0.0, after=["new"], private=bool(private.get("build"))))
+            if not jobs[1].chain:
+                raise BadRequest("what comes behind each job of a schedule is a chain")
+        for spec in jobs:
+            spec.check()
+        admission.check([NewJob(spec) for spec in jobs], self._state, self._capacity(), self._paths, self._objects)
+        os.makedirs(self._paths.schedules, 0o700, exist_ok=True)
+        files.write_bytes(self._paths.schedule(schedule.name), json.dumps(private).encode())
+        kept = [_sparse(spec) for spec in jobs]
+        self._decide(events.ScheduleSet(replace(schedule, spec=kept[0], then=kept[1] if schedule.then else {})))
+        self._problems.pop(schedule.name, None)
+        return messages.ScheduleAnswer(self.view(schedule.name))
+
+    def change(self, request: messages.ChangeSchedule) -> messages.ScheduleAnswer:
+        """Pause a schedule, have it go on, run its job now, or remove it.
+
+        Raises:
+            NotFound: there is no such schedule. AgentError: its job cannot be submitted.
+        """
+        one = self._schedule(request.name)
+        if request.action == "run":
+            self._submit(one, one.done_until)
+        elif request.action == "remove":
+            view = self.view(request.name)
+            self._decide(events.ScheduleRemoved(request.name))
+            self._ledger.later(RemoveSchedule(request.name))
+            self._problems.pop(request.name, None)
+            return messages.ScheduleAnswer(view)
+        elif one.paused != (request.action == "pause"):
+            self._decide(events.SchedulePaused(request.name, request.action == "pause", self._ledger.clock()))
+        return messages.ScheduleAnswer(self.view(request.name))
+
+    def _schedule(self, name: str) -> Scheduled:
+        one = self._state.schedules.get(name)
+        if one is None:
+            raise NotFound(f"there is no schedule {name} on this host")
+        return one
+
+    def tell(self, name: str, words: str) -> None:
+        """Keep what has come of the chain of a schedule, if there still is one."""
+        if name in self._state.schedules:
+            self._decide(events.ScheduleTold(name, words, self._ledger.clock()))
+
+    def _decide(self, change: events.Change) -> None:
+        self._ledger.record(change)
+        self._next.clear()
+        self.version += 1
+
+    # --- what follows from it -------------------------------------------------------------------------------------
+
+    def resume(self) -> None:
+        """After a start: remove what belongs to no schedule."""
+        for file in os.listdir(self._paths.schedules) if os.path.isdir(self._paths.schedules) else ():
+            name = file[: -len(".json")]
+            if name not in self._state.schedules:
+                self._ledger.perform(RemoveSchedule(name))
+
+    def advance(self) -> None:
+        """Submit what is due; times that have passed long ago are noted, and not made up for."""
+        now = self._ledger.clock()
+        if now < self._looked_at - LATE_SECONDS:
+            self._next.clear()  # the clock was set back
+        self._looked_at = now
+        if not self._state.schedules or (self.due or now + 1) > now:
+            return
+        for one in list(self._state.schedules.values()):
+            if not one.paused and self._next_of(one) <= now:
+                self._catch_up(one, now)
+
+    def _catch_up(self, one: Scheduled, now: float) -> None:
+        """Deal with the times of a schedule that have come."""
+        name = one.schedule.name
+        last, missed = self._passed(one, now)
+        if missed and now - last > LATE_SECONDS:
+            self._decide(events.ScheduleNoted(name, "missed", last, missed))
+            return
+        if missed:
+            self._decide(events.ScheduleNoted(name, "missed", last - LATE_SECONDS, missed))
+        self._run(one, last)
+
+    def _passed(self, one: Scheduled, now: float) -> Tuple[float, int]:
+        """Return the latest of a schedule's times that have come, and how many came too long ago to be made up for."""
+        last, missed, due = 0.0, 0, self._next_of(one)
+        while due <= now and missed < _MOST_MISSED:
+            missed += now - due > LATE_SECONDS
+            last, due = due, one.schedule.next_after(due)
+        return (now if due <= now else last), missed
+
+    def _run(self, one: Scheduled, due: float) -> None:
+        name = one.schedule.name
+        waiting = self._open(name, self._state.queue.everyone())
+        is_open = waiting + self._open(name, self._state.active) > 0
+        is_skipped = is_open if one.schedule.overlap == SKIP else waiting >= MOST_WAITING
+        if is_skipped:
+            self._decide(events.ScheduleNoted(name, "skipped", due, 1))
+            return
+        try:
+            self._submit(one, due)
+        except (AgentError, OSError) as error:
+            self._problems[name] = str(getattr(error, "strerror", None) or error)
+            self._decide(events.ScheduleNoted(name, "passed", due, 0))
+
+    def _open(self, name: str, jobs: Iterable[str]) -> int:
+        """Return how many of some jobs a schedule has submitted."""
+        specs = (self._state.jobs[job].spec for job in jobs)
+        return sum(1 for spec in specs if spec.tags.get(schedules.TAG) == name)
+
+    def _submit(self, one: Scheduled, due: float) -> JobView:
+        """Submit a schedule's job, and the one behind it.
+
+        Args:
+            one: the schedule.
+            due: the time that it is for.
+        Raises:
+            AgentError: it cannot be submitted now.
+        """
+        name, now = one.schedule.name, self._ledger.clock()
+        kept = files.read_json(self._paths.schedule(name))
+        private: JsonTable = kept if isinstance(kept, dict) else {}
+        last = self._state.jobs.get(one.last_job)
+        waits = one.schedule.overlap == QUEUE and last is not None and not last.state.is_final
+        first = _spec_of(one.schedule.spec, _new_id(), now, after_any=[one.last_job] if waits else [])
+        jobs = [NewJob(first, private if first.private else None)]
+        if one.schedule.then:
+            then = _spec_of(one.schedule.then, _new_id(), now, after=[first.job])
+            jobs.append(NewJob(then, {"build": private.get("build", {})} if then.private else None))
+        view = self._requests.submit_all(jobs)[0]
+        self._problems.pop(name, None)
+        self._decide(events.ScheduleRan(name, first.job, due, now))
+        return view
+
+    # --- what clients see -----------------------------------------------------------------------------------------
+
+    def page(self) -> List[ScheduleView]:
+        """Return all schedules, by name."""
+        return [self.view(name) for name in sorted(self._state.schedules)]
+
+    def view(self, name: str) -> ScheduleView:
+        """Return a schedule as clients see it."""
+        one = self._state.schedules[name]
+        schedule, spec = one.schedule, one.schedule.spec
+        times = self._next_times(one)
+        return ScheduleView(
+            name=name,
+            cron=schedule.cron,
+            every=schedule.every,
+            utc=schedule.utc,
+            overlap=schedule.overlap,
+            paused=one.paused,
+            command=[str(word)[:_SHOWN_LETTERS] for word in spec.get("command", ())[:_SHOWN_WORDS]],
+            owner=str(spec.get("owner", "")),
+            project=str(spec.get("project", "")),
+            by=schedule.by,
+            at=schedule.at,
+            next_times=times,
+            next_words=[schedules.shown(moment, schedule.utc) for moment in times],
+            last_job=one.last_job,
+            last_at=one.last_at,
+            missed=one.missed,
+            missed_at=one.missed_at,
+            skipped=one.skipped,
+            then=Chain.from_wire(schedule.then["chain"], "chain").words() if schedule.then else "",
+            outcome=one.outcome,
+            outcome_at=one.outcome_at,
+            problem=self._problems.get(name, ""),
+        )
+
+    def _next_times(self, one: Scheduled) -> List[float]:
+        times: List[float] = []
+        after = max(self._done_until(one), self._ledger.clock())
+        for _ in range(0 if one.paused else _SHOWN_TIMES):
+            after = one.schedule.next_after(after)
+            times.append(after)
+        return times
+
+
+def _new_id() -> str:
+    return os.urandom(6).hex()
+
+
+def _spec_of(wire: JsonTable, job: str, now: float, **own: Any) -> JobSpec:
+    """Return a specification of a schedule as that of a job.
+
+    Args:
+        wire: it.
+        job: the id.
+        now: when it is made, seconds since the epoch.
+        own: fields of it alone.
+    """
+    return JobSpec.from_wire({**wire, **own, "job": job, "created_at": now})
+
+
+def _tagged(wire: JsonTable, name: str) -> JsonTable:
+    tags = wire.get("tags")
+    return {**wire, "tags": {**(tags if isinstance(tags, dict) else {}), schedules.TAG: name}}
+
+
+def _sparse(spec: JobSpec) -> JsonTable:
+    kept = spec.to_wire()
+    del kept["job"]
+    return kept
