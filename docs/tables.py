@@ -8,6 +8,7 @@ from pathlib import Path
 
 from foundations_tui.config.schema import FILES, json_schema
 from foundations_tui.services.request import SERVICE_OPTIONS
+from foundations_tui.services.schedules.request import SCHEDULE_OPTIONS
 from foundations_tui.sweeps.submission import ALL_OPTIONS
 from foundations_tui.text.options import Kind, Option
 
@@ -46,6 +47,21 @@ def serve_options_page() -> str:
     return "\n".join(lines) + "\n"
 
 
+def schedule_options_page() -> str:
+    """Return docs/schedule-options.md: the options that a schedule has beside those of a job."""
+    lines = [
+        "# Options of schedule add",
+        "",
+        "Made by `make docs` from `foundations_tui/services/schedules/request.py`. `foundations schedule add` takes these,",
+        "and those of [submit](options.md) but for names, dependencies and `--exact`.",
+        "",
+        "| option | takes | |",
+        "|---|---|---|",
+        *_rows(SCHEDULE_OPTIONS),
+    ]
+    return "\n".join(lines) + "\n"
+
+
 def _rows(options: Mapping[str, Option]) -> list[str]:
     return [f"| `{_usage(one)}` | {one.kind.value} | {_escaped(one.help)} |" for one in options.values()]
 
@@ -64,6 +80,7 @@ def _escaped(text: str) -> str:
 PAGES: dict[str, Callable[[], str]] = {
     "options.md": options_page,
     "serve-options.md": serve_options_page,
+    "schedule-options.md": schedule_options_page,
     **{f"schema/{name}.json": functools.partial(json_schema, name) for name in FILES},
 }
 """What makes each page, by its name."""

@@ -19,7 +19,15 @@ from remote_agent.protocol import messages, schedules
 from remote_agent.protocol.chains import Chain
 from remote_agent.protocol.errors import AgentError, BadRequest, Conflict, NotFound
 from remote_agent.protocol.jobs import JobSpec, JobView
-from remote_agent.protocol.schedules import LATE_SECONDS, MOST_SCHEDULES, MOST_WAITING, QUEUE, SKIP, ScheduleView
+from remote_agent.protocol.schedules import (
+    LATE_SECONDS,
+    MOST_SCHEDULES,
+    MOST_WAITING,
+    QUEUE,
+    SKIP,
+    Schedule,
+    ScheduleView,
+)
 from remote_agent.protocol.wire import JsonTable
 from remote_agent.storage import files
 from remote_agent.storage.objects import ObjectStore
@@ -56,8 +64,8 @@ class Schedules:
         self._capacity = capacity
         self._problems: Dict[str, str] = {}
         """Why no job could be submitted at the last time, by the schedule's name."""
-        self._next: Dict[str, float] = {}
-        """The next time of each schedule, as far as it was computed."""
+        self._next: Dict[str, Tuple[Schedule, float, float]] = {}
+        """The next time of each schedule, as far as it was computed, with what it was computed from."""
         self._looked_at = 0.0
         """The latest time that the clock has shown, seconds since the epoch."""
 
@@ -77,10 +85,11 @@ class Schedules:
         return min(moments) if moments else None
 
     def _next_of(self, one: Scheduled) -> float:
-        name = one.schedule.name
-        if name not in self._next:
-            self._next[name] = one.schedule.next_after(self._done_until(one))
-        return self._next[name]
+        known = self._next.get(one.schedule.name)
+        if known is None or known[0] is not one.schedule or known[1] != one.done_until:
+            known = (one.schedule, one.done_until, one.schedule.next_after(self._done_until(one)))
+            self._next[one.schedule.name] = known
+        return known[2]
 
     def _done_until(self, one: Scheduled) -> float:
         """Return up to when its times are dealt with; not later than now, if the clock was ahead and was set back."""
@@ -151,7 +160,6 @@ class Schedules:
 
     def _decide(self, change: events.Change) -> None:
         self._ledger.record(change)
-        self._next.clear()
         self.version += 1
 
     # --- what follows from it -------------------------------------------------------------------------------------
@@ -167,7 +175,7 @@ class Schedules:
         """Submit what is due; times that have passed long ago are noted, and not made up for."""
         now = self._ledger.clock()
         if now < self._looked_at - LATE_SECONDS:
-            self._next.clear()  # the clock was set back
+            self._next = {}  # the clock was set back
         self._looked_at = now
         if not self._state.schedules or (self.due or now + 1) > now:
             return

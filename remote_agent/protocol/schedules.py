@@ -35,8 +35,8 @@ _NAMES: Dict[str, Dict[str, int]] = {
     "weekday": {name: place for place, name in enumerate(_DAYS)},
 }
 _PART = re.compile(r"(\*|[0-9a-z]{1,4})(?:-([0-9a-z]{1,4}))?(?:/([0-9]{1,3}))?\Z")
-_MOST_DAYS = 8 * 366 + 5
-"""The 29th of February may be eight years away."""
+_MOST_DAYS = 41 * 366
+"""A Sunday that is the 29th of February may be forty years away."""
 schedule_name = text(63, NAME, f"a schedule's name: {NAME_RULE}")
 
 
@@ -135,7 +135,7 @@ def next_of_cron(cron: Cron, after: float, utc: bool) -> float:
                     found = datetime(day.year, day.month, day.day, hour, minute, tzinfo=zone).timestamp()
                     if found > after:
                         return found
-    raise BadRequest("it has no time within eight years")
+    raise BadRequest("it has no time within forty years")
 
 
 @message
