@@ -52,8 +52,8 @@ def schedule_options_page() -> str:
     lines = [
         "# Options of schedule add",
         "",
-        "Made by `make docs` from `foundations_tui/services/schedules/request.py`. `foundations schedule add` takes these,",
-        "and those of [submit](options.md) but for names, dependencies and `--exact`.",
+        "Made by `make docs` from `foundations_tui/services/schedules/request.py`. `foundations schedule add` takes",
+        "these, and those of [submit](options.md) but for names, dependencies and `--exact`.",
         "",
         "| option | takes | |",
         "|---|---|---|",

@@ -12,6 +12,7 @@ from foundations.run import job_id, log_metric, log_metrics, log_param, log_para
 __version__ = "0.1.0"
 
 __all__ = [
+    "DataContract",
     "artifact",
     "create_syncable_directory",
     "generate_random_parameters",
@@ -19,12 +20,14 @@ __all__ = [
     "history",
     "job_id",
     "jobs",
+    "keep_data_contract",
     "load_model",
     "load_parameters",
     "log_metric",
     "log_metrics",
     "log_param",
     "log_params",
+    "request_log",
     "save_artifact",
     "set_job_resources",
     "set_project_name",
@@ -32,6 +35,7 @@ __all__ = [
     "set_tags",
     "set_tensorboard_logdir",
     "submit",
+    "track_production_metrics",
 ]
 
 _LATER = {
@@ -48,6 +52,10 @@ _LATER = {
     "history": "queries",
     "jobs": "queries",
     "load_model": "queries",
+    "request_log": "production",
+    "track_production_metrics": "production",
+    "DataContract": "contracts",
+    "keep_data_contract": "contracts",
 }
 """What is imported when it is first used: the import of a script that only logs costs next to nothing."""
 
@@ -59,7 +67,7 @@ def __getattr__(name: str) -> object:
         value = getattr(importlib.import_module("foundations." + _LATER[name]), name)
         globals()[name] = value
         return value
-    if name in ("artifacts", "parameters", "queries", "submission", "integrations"):
+    if name in ("artifacts", "contracts", "parameters", "production", "queries", "submission", "integrations"):
         return importlib.import_module("foundations." + name)
     hint = "; write " + _INSTEAD[name] if name in _INSTEAD else ""
     raise AttributeError("module 'foundations' has no attribute %r%s" % (name, hint))

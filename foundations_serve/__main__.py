@@ -18,6 +18,8 @@ _CANNOT_LOAD = 78
 """EX_CONFIG, sysexits(3)."""
 _MOST_BESIDE = 200
 """Connections beside those that may wait: probes, and callers that are told that there is no room."""
+_RECORDS_VARIABLE = "FOUNDATIONS_RECORDS_DIR"
+"""Holds where the records of this attempt lie."""
 _STUCK = 70
 """EX_SOFTWARE."""
 
@@ -61,11 +63,13 @@ def _run(manifest: Manifest, options: argparse.Namespace) -> int:
     from foundations_serve.background import Background
     from foundations_serve.calling import Worker
     from foundations_serve.metrics import Metrics
+    from foundations_serve.request_log import RequestLog
 
     metrics = Metrics()
     predict = loaders.load(manifest)
     worker = Worker(predict, manifest.batch, manifest.queue, _give_up, metrics.count_batch)
-    app = Server(manifest, worker, metrics, Background()).app()
+    log = RequestLog(manifest.log, os.environ.get(_RECORDS_VARIABLE, ""))
+    app = Server(manifest, worker, metrics, Background(), log).app()
     place = {"uds": options.socket} if options.socket else {"host": "127.0.0.1", "port": options.port}
     quiet: Dict[str, Any] = {"log_level": "warning", "access_log": False, "server_header": False}
     config = uvicorn.Config(app, **place, **quiet, lifespan="on", limit_concurrency=_MOST_BESIDE + manifest.queue)

@@ -20,6 +20,7 @@ from foundations_serve.errors import BadInput, CallerLeft, Failed, Late, ServeEr
 from foundations_serve.loaders import Inputs
 from foundations_serve.manifest import Manifest
 from foundations_serve.metrics import Metrics
+from foundations_serve.request_log import RequestLog
 from foundations_serve.requests import body_of, encoded, error_response, json_response, parsed
 
 _PROBE_SECONDS = 10.0
@@ -34,11 +35,14 @@ Answer = Callable[[Request], Awaitable[Response]]
 class Server:
     """The answers of one model."""
 
-    def __init__(self, manifest: Manifest, worker: Worker, metrics: Metrics, background: Background) -> None:
+    def __init__(
+        self, manifest: Manifest, worker: Worker, metrics: Metrics, background: Background, log: RequestLog
+    ) -> None:
         self._manifest = manifest
         self._worker = worker
         self._metrics = metrics
         self._background = background
+        self._log = log
 
     def app(self) -> Starlette:
         """Return the application that an ASGI server runs."""
@@ -223,13 +227,16 @@ class Server:
         Raises:
             CallerLeft: nobody waits for it any more.
         """
+        request.state.inputs = inputs
         call = asyncio.ensure_future(self._worker.call(inputs, self._manifest.deadline))
         left = asyncio.ensure_future(_left(request))
         try:
             await asyncio.wait({call, left}, return_when=asyncio.FIRST_COMPLETED)
             if not call.done():
                 raise CallerLeft("the caller has left")
-            return call.result()
+            result = call.result()
+            request.state.result = None if isinstance(result, Stream) else result
+            return result
         finally:
             call.cancel()
             left.cancel()
@@ -247,7 +254,11 @@ class Server:
                 raise
             finally:
                 self._metrics.in_flight -= 1
-                self._metrics.count(route, status, time.monotonic() - began)
+                seconds = time.monotonic() - began
+                self._metrics.count(route, status, seconds)
+                if self._log.wants:
+                    told = request.state
+                    self._log.take(route, status, seconds, getattr(told, "inputs", None), getattr(told, "result", None))
 
         return counted
 

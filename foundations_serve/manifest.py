@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from dataclasses import dataclass, field, fields
-from typing import Any, Dict, Mapping, Optional
+from typing import Any, Dict, Mapping, Optional, Tuple
 
 from foundations_serve.errors import CannotLoad
 
@@ -25,6 +25,20 @@ class Batching:
     """Requests at most; 0 for each one alone."""
     max_wait_ms: float = 5.0
     """How long the first one waits for others, milliseconds."""
+
+
+@dataclass(frozen=True)
+class RequestLogging:
+    """What is written down of requests."""
+
+    sample: float = 0.0
+    """The share of them; 0 for none."""
+    limit: int = 16 << 20
+    """Bytes on the disk of the host, of each attempt of a replica."""
+    redact: Tuple[str, ...] = ()
+    """Names of inputs, outputs and fields whose values are left out."""
+    text: bool = False
+    """Whether texts are kept, not only their lengths."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +72,7 @@ class Manifest:
     """Requests that may wait."""
     max_body: int = 64 << 20
     """Bytes of a request's body."""
+    log: RequestLogging = RequestLogging()
 
     @classmethod
     def from_json(cls, text: str, environ: Mapping[str, str]) -> "Manifest":
@@ -74,6 +89,8 @@ class Manifest:
             known = {f.name for f in fields(cls)}
             values = {name: value for name, value in told.items() if name in known and value is not None}
             values["batch"] = Batching(**values.get("batch", {}))
+            log = values.get("log", {})
+            values["log"] = RequestLogging(**{**log, "redact": tuple(log.get("redact", ()))})
             values.setdefault("path", environ.get(DATA_VARIABLE, ""))
             if values.get("example_file"):
                 with open(values["example_file"], encoding="utf-8") as file:

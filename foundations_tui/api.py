@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
 import threading
 import time
 from collections.abc import Iterator
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from foundations_tui.config import locations
-from foundations_tui.errors import NotFoundError
+from foundations_tui.errors import HostError, NotFoundError
 from foundations_tui.ingest import local_runs
 from foundations_tui.jobs import watch
 from foundations_tui.session import Session
@@ -114,6 +115,20 @@ def load_model(reference: str, trust: bool) -> Any:
     from foundations_tui.services.models import loading
 
     return loading.load(session(), reference, trust)
+
+
+def request_files(service: str) -> list[str]:
+    """Return the files of a service's request log, after asking its host for what is new.
+
+    Raises:
+        NotFoundError: there is no such service.
+    """
+    from foundations_tui.services import operations, watching
+
+    row = operations.fresh(session(), service)
+    with contextlib.suppress(HostError):
+        watching.bring(session(), row)
+    return [str(path) for path in watching.request_files(session(), row.name, row.host)]
 
 
 def project_rows(project: str) -> list[JsonTable]:

@@ -204,6 +204,17 @@ class BatchTable(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     max_wait_ms: Annotated[float, setting("How long the first waits for others, milliseconds.", "a number", ge=0)] = 5.0
 
 
+class RequestLogTable(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What a model's server writes down of requests."""
+
+    sample: Annotated[float, setting("The share of them (0: none).", "a number from 0 to 1", ge=0, le=1)] = 0.0
+    limit: Annotated[int | str, setting("Bytes on the host, of each attempt of a replica (16M).", _AMOUNT)] = 16 << 20
+    redact: Annotated[list[str], setting("Names of inputs, outputs and fields that are left out.", _STRINGS)] = (
+        msgspec.field(default_factory=list)
+    )
+    text: Annotated[bool, setting("Whether texts are kept, not only their lengths.", _SWITCH)] = False
+
+
 class ModelTable(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The model that the project's jobs make: where its files are, and what answers."""
 
@@ -225,6 +236,7 @@ class ModelTable(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     deadline: Annotated[float | str, setting("Time that an answer may take (60).", _TIME)] = 60.0
     queue: Annotated[int, setting("Requests that may wait.", "a whole number from 1", ge=1)] = 64
     max_body: Annotated[int | str, setting("Bytes of a request at most (64M).", _AMOUNT)] = 64 << 20
+    log: RequestLogTable = msgspec.field(default_factory=RequestLogTable)
 
 
 class ProjectFile(msgspec.Struct, frozen=True, kw_only=True):

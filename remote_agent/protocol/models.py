@@ -13,7 +13,7 @@ import re
 from dataclasses import dataclass, field as attribute
 from typing import Dict, Iterable, List, Optional, Tuple
 
-from remote_agent.protocol.checks import json_table, listing, moment, number, one_of, optional, table, text, whole
+from remote_agent.protocol.checks import flag, json_table, listing, moment, number, one_of, optional, table, text, whole
 from remote_agent.protocol.facts import HASH
 from remote_agent.protocol.names import ENV_NAME, JOB_ID
 from remote_agent.protocol.services import NAME, NAME_RULE
@@ -63,6 +63,20 @@ class Batching(CompactMessage):
 
 
 @message
+class RequestLogging(CompactMessage):
+    """What a server writes down of requests."""
+
+    sample: float = field(number(0, 1), 0.0)
+    """The share of them; 0 for none."""
+    limit: int = field(whole(1 << 20, 1 << 40), 16 << 20)
+    """Bytes on the host, of each attempt."""
+    redact: List[str] = field(listing(_NAME, 1000), [])
+    """Names of values that are left out."""
+    text: bool = field(flag, False)
+    """Whether texts are kept, not only their lengths."""
+
+
+@message
 class Version(CompactMessage):
     """What a job has made, and how it answers. It never changes."""
 
@@ -102,6 +116,7 @@ class Version(CompactMessage):
     """Requests that may wait."""
     max_body: int = field(whole(1), 64 << 20)
     """Bytes of a request."""
+    log: RequestLogging = field(nested(RequestLogging), RequestLogging())
     params: JsonTable = field(json_table(MOST_VERSION_BYTES), {})
     """Of the job, as they were."""
     metrics: JsonTable = field(json_table(MOST_VERSION_BYTES), {})

@@ -37,8 +37,6 @@ TOKEN_VARIABLE = "FOUNDATIONS_SERVICE_TOKEN"
 """What a replica asks of who calls it."""
 PORT, SOCKET, PATH = "{port}", "{socket}", "{path}"
 """What is filled into the words of a command."""
-FOLDER_VARIABLE = "FOUNDATIONS_SERVICES"
-"""Where a host keeps what belongs to services: a front reads there which replicas answer."""
 PERSON = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@+-]{0,99}\Z")
 """What a person may be called who has a token."""
 MOST_PEOPLE = 1000

@@ -26,6 +26,8 @@ class AttemptPaths:
         self.records = os.path.join(self.folder, "records")
         self.events = os.path.join(self.records, "tensorboard")
         """Links to the folders of TensorBoard's event files."""
+        self.serving = os.path.join(self.records, "serving.jsonl")
+        """Of a replica: what it answered, minute by minute, as metrics."""
         self.samples = os.path.join(self.folder, "samples.jsonl")
         self.facts = os.path.join(self.folder, "facts.json")
         self.early_facts = os.path.join(self.folder, "facts-before-setup.json")
@@ -90,6 +92,8 @@ class ServicePaths:
         """Who has a token of their own, and its SHA-256."""
         self.ready = os.path.join(self.folder, "ready.json")
         """Which replicas answer, and where: a front of this host reads it."""
+        self.requests = os.path.join(self.folder, "requests")
+        """Links to the records of its replicas' attempts, where their request logs are."""
         self.asked = os.path.join(self.folder, "asked")
         """Changed by a front with a request, at most once a second."""
 

@@ -50,6 +50,7 @@ def variables(spec: JobSpec, attempt: int, lease: Lease, paths: Paths, sdk: str,
         FOUNDATIONS_RECORDS_DIR=of_attempt.records,
         FOUNDATIONS_CHECKPOINT_DIR=job.checkpoints,
         FOUNDATIONS_ARTIFACTS_DIR=job.artifacts,
+        FOUNDATIONS_SERVICES=paths.services,
         **_visible_gpus(lease),
     )
     env.update(chance_variables(spec.job_seed, spec.deterministic, spec.env))

@@ -21,9 +21,10 @@ from remote_agent.protocol.jobs import JobSpec
 from remote_agent.protocol.services import Probes, Readiness, Traffic
 from remote_agent.protocol.states import EndReason
 from remote_agent.storage import files
-from remote_agent.storage.paths import Paths, ServicePaths
+from remote_agent.storage.paths import AttemptPaths, Paths, ServicePaths
 from remote_agent.supervisor import traffic
 from remote_agent.supervisor.probe import Outcome, Place, Probe
+from remote_agent.supervisor.serving_series import Series
 from remote_agent.supervisor.traffic import Counts
 from remote_agent.system import processes, sockets
 from remote_agent.system.sockets import Listener
@@ -48,12 +49,13 @@ _OF_THE_CLIENT = (401, 403)
 class Replica:
     """What one attempt of a replica needs to be reached, and how it is."""
 
-    def __init__(self, paths: Paths, spec: JobSpec, selector: selectors.BaseSelector) -> None:
+    def __init__(self, paths: Paths, spec: JobSpec, attempt: int, selector: selectors.BaseSelector) -> None:
         """Choose where it is to listen.
 
         Args:
             paths: the agent's files.
             spec: its job.
+            attempt: which of its attempts.
             selector: of the supervisor; calls the data of what is ready.
         Raises:
             AgentError: its token is gone.
@@ -72,6 +74,9 @@ class Replica:
         self._counts = Counts() if self._serving.model and spec.command[-2:] == ("--socket", services.SOCKET) else None
         """Of the model server, as last read; None for what has no counters that are known here."""
         self._traffic = Traffic()
+        self._series = Series(paths.job(spec.job).attempt(attempt).serving)
+        if self._counts is not None:
+            _show_requests(self._files, paths.job(spec.job).attempt(attempt), f"{spec.job}-{attempt}")
         self._probes, self._probes_changed = Probes(), 0.0
         self._probe: Optional[Probe] = None
         self._members: Callable[[], List[int]] = list
@@ -87,8 +92,7 @@ class Replica:
 
     def variables(self) -> Dict[str, str]:
         """Return the variables that it finds."""
-        own = {services.FOLDER_VARIABLE: os.path.dirname(self._files.folder)}
-        return {**self._serving.environment(self._port, self._socket, self._token), **own}
+        return self._serving.environment(self._port, self._socket, self._token)
 
     def filled(self, spec: JobSpec) -> JobSpec:
         """Return the specification with the placeholders of its command filled."""
@@ -272,6 +276,7 @@ class Replica:
             if counts is None or self._counts is None:
                 return
             self._traffic, self._counts = traffic.between(self._counts, counts), counts
+            self._series.take(counts, time.time())
             self._say(self.readiness)
 
         self._begin_probe(place, "/metrics", answered, reads_all=True)
@@ -349,6 +354,18 @@ class Replica:
                 self._probes = Probes.from_wire(files.read_json(self._files.probes), "probes")
             except BadRequest:
                 return
+
+
+def _show_requests(service: ServicePaths, attempt: AttemptPaths, name: str) -> None:
+    """Link the records of an attempt below its service, where jobs of this host look for its request log."""
+    try:
+        os.makedirs(service.requests, 0o700, exist_ok=True)
+        for old in os.listdir(service.requests):
+            if not os.path.exists(os.path.join(service.requests, old)):
+                os.unlink(os.path.join(service.requests, old))  # of an attempt that was removed
+        os.symlink(attempt.records, os.path.join(service.requests, name))
+    except OSError:
+        pass  # a full disk, or a supervisor of before has made it
 
 
 def _token(paths: ServicePaths, name: str) -> str:

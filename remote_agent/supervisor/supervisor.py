@@ -227,7 +227,7 @@ class _Supervisor:
         env.update(environment.secrets(self.spec, self.job))
         env[processes.TOKEN_VARIABLE] = self.token
         if self.spec.is_replica:
-            self.replica = Replica(self.paths, self.spec, self.selector)
+            self.replica = Replica(self.paths, self.spec, self.order.attempt, self.selector)
             self.spec = self.replica.filled(self.spec)
             env.update(self.replica.variables())
         set_up = environment.with_variables_of_setup(env, used.setup, self.spec, used.prefix)

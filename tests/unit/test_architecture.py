@@ -100,6 +100,8 @@ CLIENT_SEES = {
     "remote_agent.environments.pip_settings",  # pip's settings mean the same to both sides
     "remote_agent.storage.log_cap",  # a bounded log is bounded in the same way on both sides
     "foundations.records",
+    "foundations.contracts",
+    "foundations.production",
 }
 
 

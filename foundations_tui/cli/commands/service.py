@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from foundations_tui.cli import output
-from foundations_tui.cli.params import ServiceName, connecting, json_option, say
+from foundations_tui.cli.params import Duration, ServiceName, connecting, json_option, say
 from foundations_tui.cli.stderr import tell
 from foundations_tui.text import humanize
 from foundations_tui.text.sanitize import one_line
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from remote_agent.protocol.services import ServiceView
 
 
+_LONGEST_VALUES = 100
 name_argument = click.argument("name", type=ServiceName())
 _others_option = click.option("--others", is_flag=True, help="Also services of other people.")
 _wait_option = click.option("--wait", is_flag=True, help="Wait until it is as it is wanted.")
@@ -237,6 +238,73 @@ def token(session: Session, name: str, action: str | None, person: str, as_json:
         for one in told.people:
             click.echo(one_line(one))
     return 0
+
+
+_since_option = click.option("--since", default=None, type=Duration(), help="Only of the last so long (1h, 2d).")
+
+
+@service.command("requests")
+@name_argument
+@_since_option
+@click.option("-n", "--last", default=20, show_default=True, type=click.IntRange(1), help="So many, the latest.")
+@json_option
+@connecting
+def requests_(session: Session, name: str, since: float | None, last: int, as_json: bool) -> int:
+    """Print requests that a model's server has written down ([model.log] in foundations.toml)."""
+    from foundations_tui.services import operations, watching
+
+    row = operations.fresh(session, name)
+    _bring(session, row)
+    found = watching.requests(session, row, since or 0.0)[-last:]
+    if as_json:
+        output.print_json(found)
+        return 0
+    now = time.time()
+    cells = [
+        [
+            humanize.ago(record["time"], now),
+            one_line(str(record["route"])),
+            one_line(str(record["status"])),
+            f"{1000 * record['seconds']:.1f}" if isinstance(record["seconds"], int | float) else "",
+            one_line(output.to_json(record["inputs"]))[:_LONGEST_VALUES],
+            one_line(output.to_json(record["outputs"]))[:_LONGEST_VALUES],
+        ]
+        for record in found
+    ]
+    output.print_table(("WHEN", "ROUTE", "STATUS", "MS", "INPUTS", "OUTPUTS"), cells)
+    return 0
+
+
+@service.command("check")
+@name_argument
+@click.option("--contract", default="", metavar="FILE|NAME", help="Which (default: the one that the job has kept).")
+@_since_option
+@json_option
+@connecting
+def check_(session: Session, name: str, contract: str, since: float | None, as_json: bool) -> int:
+    """Compare what a model was asked with its training data, by a data contract; exit with 1 if it differs."""
+    from foundations_tui.services import operations, watching
+
+    row = operations.fresh(session, name)
+    _bring(session, row)
+    report = watching.check(session, row, watching.contract_of(session, row, contract), since or 0.0)
+    if as_json:
+        output.print_json(report.to_dict())
+    else:
+        for line in str(report).splitlines():
+            click.echo(one_line(line))
+    return 0 if report.is_healthy else 1
+
+
+def _bring(session: Session, row: ServiceRow) -> None:
+    """Bring what is new of a request log; without its host, what is here has to do, and that is said."""
+    from foundations_tui.errors import HostUnreachable
+    from foundations_tui.services import watching
+
+    try:
+        watching.bring(session, row)
+    except HostUnreachable:
+        pass  # said already
 
 
 def _say_and_wait(session: Session, row: ServiceRow, view: ServiceView, words: str, wait: bool) -> int:

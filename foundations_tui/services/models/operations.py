@@ -307,4 +307,5 @@ def version_json(row: ModelRow, version: Registered) -> JsonTable:
         "identity": version.version.identity,
         **{one.name: getattr(version.version, one.name) for one in fields(version.version)},
         "batch": version.version.batch.to_wire(),
+        "log": version.version.log.to_wire(),
     }

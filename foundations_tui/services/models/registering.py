@@ -33,7 +33,7 @@ from remote_agent.protocol import messages, models
 from remote_agent.protocol.chains import RESULT, VARIABLE
 from remote_agent.protocol.errors import BadRequest
 from remote_agent.protocol.jobs import JobSpec
-from remote_agent.protocol.models import Batching, Version
+from remote_agent.protocol.models import Batching, RequestLogging, Version
 from remote_agent.protocol.services import NAME, NAME_RULE
 from remote_agent.protocol.wire import JsonTable
 
@@ -147,6 +147,9 @@ def of_table(table: ModelTable, flavour: str) -> JsonTable:
         "batch": Batching(table.batch.max_size, table.batch.max_wait_ms).to_wire(),
         "deadline": _read("deadline", Kind.DURATION, table.deadline),
         "max_body": _read("max_body", Kind.SIZE, table.max_body),
+        "log": RequestLogging(
+            table.log.sample, _read("log.limit", Kind.SIZE, table.log.limit), table.log.redact, table.log.text
+        ).to_wire(),
     }
 
 
@@ -230,13 +233,14 @@ def manifest(name: str, number: int, version: Version) -> str:
     keys = ("flavour", "load", "predict", "evaluate", "recalibrate", "example", "example_file", "signature")
     told: JsonTable = {key: getattr(version, key) for key in keys if getattr(version, key)}
     told.update({key: getattr(version, key) for key in ("deadline", "queue", "max_body")})
-    batch = version.batch.to_wire()
+    batch, log = version.batch.to_wire(), version.log.to_wire()
     return json.dumps(
         {
             "name": name,
             "version": number,
             **told,
             **({"batch": batch} if batch else {}),
+            **({"log": log} if log else {}),
             **({"hash": version.data} if version.data else {}),
         }
     )
