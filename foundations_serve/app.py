@@ -227,6 +227,7 @@ class Server:
         Raises:
             CallerLeft: nobody waits for it any more.
         """
+        inputs = signature.fitted(self._manifest.signature, inputs)
         request.state.inputs = inputs
         call = asyncio.ensure_future(self._worker.call(inputs, self._manifest.deadline))
         left = asyncio.ensure_future(_left(request))

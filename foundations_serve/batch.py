@@ -13,7 +13,8 @@ import os
 from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence, Tuple
 
 from foundations_serve import invocations, loaders, signature, tensors
-from foundations_serve.errors import BadInput
+from foundations_serve.calling import log_trace, words_of
+from foundations_serve.errors import BadInput, Failed, ServeError
 from foundations_serve.loaders import ONE_INPUT, Inputs, Predict
 from foundations_serve.manifest import Manifest
 
@@ -41,10 +42,11 @@ def predict_file(manifest: Manifest, source: str, out: str, shard: str, chunk: i
         print(f"shard {shard}: all {last - first:,} rows are there")
         _touch(path)
         return
-    answer = Answering(loaders.load(manifest))
+    predict = loaders.load(manifest)
+    answer = Answering(lambda inputs: predict(signature.fitted(manifest.signature, inputs)))
     with open(path, "ab") as file:
         for rows in _chunks(_rows(source, first + done, last), chunk):
-            lines = [json.dumps(result).encode() + b"\n" for result in answer.rows(rows)]
+            lines = [json.dumps(result).encode() + b"\n" for result in answer.rows(rows, first + done + 1)]
             file.write(b"".join(lines))
             file.flush()
             os.fsync(file.fileno())
@@ -179,15 +181,31 @@ class Answering:
         self._is_together: Optional[bool] = None
         """Whether rows are computed together; None before the first ones have shown it."""
 
-    def rows(self, rows: Sequence[Any]) -> List[Any]:
-        """Return an answer for each row."""
+    def rows(self, rows: Sequence[Any], first: int = 1) -> List[Any]:
+        """Return an answer for each row.
+
+        Args:
+            rows: some rows.
+            first: the number of the first one.
+        Raises:
+            Failed: the model has none for a row, which is named.
+        """
         if self._is_together is None and len(rows) > 1:
             self._is_together = self._shows(rows[:_TRIED])
         if self._is_together:
             together = self._together(rows)
             if together is not None:
                 return together
-        return [self._alone(row) for row in rows]
+        return [self._answer(number, row) for number, row in enumerate(rows, first)]
+
+    def _answer(self, number: int, row: Any) -> Any:
+        try:
+            return self._alone(row)
+        except ServeError as error:
+            raise Failed(f"row {number}: {error}") from None
+        except Exception as error:
+            log_trace(error)
+            raise Failed(f"row {number}: {words_of(error)}") from None
 
     def _shows(self, rows: Sequence[Any]) -> bool:
         """Return whether a model gives for rows together what it gives for each."""

@@ -317,7 +317,8 @@ def words_of(error: BaseException) -> str:
         words = str(error)
     except Exception:  # of the model's own making
         words = "an exception without words"
-    return f"{type(error).__name__}: {words}"[:1000]
+    first = next(iter(words.strip().splitlines()), "")  # libraries add whole essays; the log has them
+    return f"{type(error).__name__}: {first}"[:1000]
 
 
 def log_trace(error: BaseException) -> None:

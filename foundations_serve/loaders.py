@@ -216,7 +216,7 @@ def _import(name: str) -> Any:
     except ModuleNotFoundError as error:
         if error.name != name:
             raise
-        raise CannotLoad(f"{name} is not installed in the environment of this model") from None
+        raise CannotLoad(f"{name} is not installed in {sys.executable}") from None
 
 
 def _only_file(path: str, ending: str = "") -> str:

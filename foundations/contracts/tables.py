@@ -89,17 +89,24 @@ def _of_input(name: str, value: "Any", names: "Sequence[str]") -> "Columns":
     if isinstance(value, dict):
         return {} if set(value) in _LEFT_OUT else {"%s.%s" % (name, key): [_plain(part)] for key, part in value.items()}
     if not isinstance(value, list):
-        return {name: [_plain(value)]}
-    kept = [part for part in value if not isinstance(part, dict)]
+        return {name: [_plain(_of_json(value))]}
+    kept = [_of_json(part) for part in value if not isinstance(part, dict)]
     rows = [part for part in kept if isinstance(part, list)]
     if rows:
         return _unnamed(rows, name + ".", names)
     return {name: [_plain(part) for part in kept]}
 
 
+def _of_json(value: "Any") -> "Any":
+    """Return what a value of a request log means: there, numbers that JSON has not are texts."""
+    if isinstance(value, list):
+        return [_of_json(part) for part in value]
+    return float(value) if isinstance(value, str) and value in ("NaN", "Infinity", "-Infinity") else value
+
+
 def kind_of(values: "Iterable[Any]") -> str:
-    """Return what a column holds."""
-    kinds = {_kind(value) for value in values if value is not None}
+    """Return what a column holds; special values are of any kind."""
+    kinds = {_kind(value) for value in values if special_of(value) is None}
     if not kinds:
         return EMPTY
     return kinds.pop() if len(kinds) == 1 else OTHER
@@ -112,9 +119,9 @@ def _kind(value: "Any") -> str:
 
 
 def special_of(value: "Any") -> "Optional[str]":
-    """Return which special value one is: "missing", "nan", "inf", "-inf"; None for none."""
+    """Return which special value one is: "missing" (also NaN, as in pandas), "inf", "-inf"; None for none."""
     if value is None:
         return "missing"
     if isinstance(value, float) and not math.isfinite(value):
-        return "nan" if math.isnan(value) else "inf" if value > 0 else "-inf"
+        return "missing" if math.isnan(value) else "inf" if value > 0 else "-inf"
     return None

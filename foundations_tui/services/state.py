@@ -185,6 +185,13 @@ def is_open(command: Sequence[str], serving: Serving) -> bool:
     return not any(TOKEN_VARIABLE in word for word in command)
 
 
+def model_words(view: ServiceView) -> str:
+    """Return which version of a model it is wanted to serve: "churn 7 (champion)"; "" for a command."""
+    if not view.model:
+        return ""
+    return f"{view.model} {view.version}" + (f" ({view.alias})" if view.alias else "")
+
+
 def access_words(view: ServiceView, host: str) -> str:
     """Return who may reach it on its host, in words that go on after "for"."""
     return {

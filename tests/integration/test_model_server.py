@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 import tritonclient.http as triton
 
+from foundations.production import read_requests
 from tests.support.model_server import serving
 from tests.support.paths import TESTS
 
@@ -309,3 +310,55 @@ def _write_onnx(path: Path, model: Any) -> None:
     )
     made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     onnx.save(made, str(path))
+
+
+# --- what is written down -----------------------------------------------------------------------------------------
+
+
+def _logged(folder: Path) -> list[dict[str, Any]]:
+    return [one for path in sorted(folder.glob("requests-*.jsonl")) for one in read_requests(str(path))]
+
+
+def test_requests_are_written_down_without_texts_and_without_what_is_redacted(folder: Path, tmp_path: Path) -> None:
+    log = {"sample": 1.0, "redact": ["a"]}
+    inputs = [{"name": "a", "datatype": "FP64", "shape": [-1]}]
+    manifest: dict[str, Any] = {"predict": "code_of_model:two", "signature": {"inputs": inputs, "outputs": []}}
+    with serving(folder, records=str(tmp_path), name="two", version=1, log=log, **manifest) as server:
+        assert _post(server.port, "/predict", {"a": [1.0], "b": [3.0]})[0] == 200
+        assert _post(server.port, "/predict", {"a": ["old"]}) == (400, {"error": "a is FP64; got the text 'old'"})
+        assert _post(server.port, "/predict", {"c": 5})[0] == 400
+        assert _post(server.port, "/predict", {"a": [1.0], "b": list(map(float, range(9000)))})[0] in (200, 500)
+    first, refused, unknown, large = _logged(tmp_path)
+    assert (first["route"], first["status"]) == ("predict", 200) and 0 < first["seconds"] < 5
+    assert first["inputs"] == {"a": {"redacted": True}, "b": [3.0]}
+    assert first["outputs"] == {"sum": [4.0], "words": [{"text": 3}, {"text": 5}]}
+    assert (refused["status"], refused["inputs"], refused["outputs"]) == (400, None, None)
+    assert unknown["inputs"] == {"c": 5}
+    assert large["inputs"]["b"] == {"shape": [9000]}
+    assert all(path.stat().st_mode & 0o777 == 0o600 for path in tmp_path.iterdir())
+
+
+def test_a_request_log_is_bounded_and_a_disk_that_is_full_costs_no_answer(folder: Path, tmp_path: Path) -> None:
+    log = {"sample": 1.0, "limit": 1 << 20, "text": True}
+    with serving(folder, records=str(tmp_path), predict="code_of_model:one", name="one", version=1, log=log) as server:
+        connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=20)
+        for number in range(150):
+            connection.request("POST", "/predict", json.dumps({"x": ["y" * 25_000 + str(number)]}))
+            assert connection.getresponse().read()
+        files = sorted(tmp_path.glob("requests-*.jsonl"))
+        assert len(files) == 8 and sum(path.stat().st_size for path in files) < 2 << 20
+        kept = _logged(tmp_path)
+        assert kept[-1]["inputs"]["x"][0].endswith("149"), "the oldest go"
+        for path in files:
+            path.unlink()
+        tmp_path.chmod(0o700)
+        tmp_path.rename(tmp_path.with_name("gone"))
+        for number in range(30):
+            assert _post(server.port, "/predict", {"x": ["y" * 25_000]})[0] == 200, number
+        tmp_path.with_name("gone").rename(tmp_path)
+
+
+def test_without_a_sample_nothing_is_written_down(folder: Path, tmp_path: Path) -> None:
+    with serving(folder, records=str(tmp_path), predict="code_of_model:one", name="one", version=1) as server:
+        assert _post(server.port, "/predict", {"x": [1]})[0] == 200
+    assert list(tmp_path.iterdir()) == []

@@ -351,3 +351,53 @@ def test_a_model_is_loaded_into_python(trained: Client) -> None:
         [sys.executable, "-c", code], env=trained.env, cwd=trained.home, stdout=subprocess.PIPE, check=True, text=True
     )
     assert done.stdout == "<model churn 1> {'y': 8.0} {'y': 10.0} x\n"
+
+
+# --- watching -----------------------------------------------------------------------------------------------------
+
+_MONITOR = """
+import foundations, os
+found = foundations.request_log("churn")
+contract = foundations.DataContract.load(os.environ["CONTRACT"])
+contract.options.least_rows = 5
+report = contract.validate(found)
+print(len(found), report.critical)
+foundations.track_production_metrics("churn", {"requests": len(found)})
+"""
+
+
+def test_what_a_service_is_asked_is_compared_with_its_training_data_here_and_by_a_job(trained: Client) -> None:
+    code = trained.project / "train.py"
+    more = 'foundations.keep_data_contract("inputs", {"x": [float(number) for number in range(100)]})'
+    code.write_text(_TRAIN + more + "\n")
+    (trained.project / "monitor.py").write_text(_MONITOR)
+    with (trained.project / "foundations.toml").open("a") as file:
+        file.write("[model.log]\nsample = 1.0\n")
+    job = train(trained, 2)
+    assert register(trained, job)["log"] == {"sample": 1.0}
+    trained.run("serve", "churn@1", *_QUICK)
+    assert "no request of service churn was written down" in trained.run("service", "check", "churn", code=3).stderr
+    with connected(trained, "churn") as there:
+        port = int(there["url"].rpartition(":")[2])
+        for number in range(120):
+            ask(port, float(number % 100))
+        assert "healthy of 120 rows" in trained.run("service", "check", "churn").stdout
+        for _ in range(120):
+            ask(port, 500.0)
+        differing = trained.run("service", "check", "churn", code=1)
+        assert "critical: min_max x" in differing.stdout
+        report = trained.json_of("service", "check", "churn", "--contract", "inputs", "--json", code=1)
+        assert (report["rows"], report["critical_attributes"]) == (240, ["x"])
+    last = trained.json_of("service", "requests", "churn", "-n", "1", "--json")
+    assert last[0]["inputs"] == {"x": [500.0]} and last[0]["outputs"] == {"y": [1000.0]}
+    assert "500.0" in trained.run("service", "requests", "churn", "--since", "1h").stdout
+    (trained.project / "other.json").write_text("{}")
+    assert "no contract" in trained.run("service", "check", "churn", "--contract", "other.json", code=2).stderr
+    assert "kept no contract" in trained.run("service", "check", "churn", "--contract", "none", code=3).stderr
+    place = trained.home / "agent" / "jobs" / job / "artifacts" / "contracts%2Finputs"
+    monitor = trained.submit("--wait", "--env", f"CONTRACT={place}", "--", "python", "monitor.py")
+    assert trained.run("logs", monitor).stdout == "240 ['x']\n"
+    shown = trained.job(monitor)
+    assert shown["metrics"]["churn/requests"]["last"] == 240 and shown["metrics"]["inputs/critical"]["last"] >= 1
+    assert "reports/inputs" in shown["artifacts"]
+    trained.run("service", "stop", "churn")

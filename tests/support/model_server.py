@@ -31,16 +31,18 @@ def free_port() -> int:
 
 
 @contextlib.contextmanager
-def serving(folder: Path, *words: str, **manifest: Any) -> Iterator[Server]:
+def serving(folder: Path, *words: str, records: str = "", **manifest: Any) -> Iterator[Server]:
     """Run a server in a folder for as long as the block lasts; give where it is.
 
     Args:
         folder: where it starts: the model's code is there.
         words: further arguments of ``foundations_serve run``.
+        records: where its records go; "" for nowhere.
         manifest: the model's.
     """
     port = free_port()
     env = {**os.environ, "FOUNDATIONS_MODEL": json.dumps(manifest), "PYTHONPATH": str(ROOT)}
+    env["FOUNDATIONS_RECORDS_DIR"] = records
     command = [sys.executable, "-m", "foundations_serve", "run", "--port", str(port), *words]
     with open(folder / "server.log", "ab") as log:
         process = subprocess.Popen(command, cwd=folder, env=env, stdout=log, stderr=log)

@@ -75,7 +75,10 @@ def _connect_service(session: Session, name: str, local: int | None, as_json: bo
         else:
             click.echo(url)
             say(connections.words(row))
-            say(f"  curl {url}/")
+            if row.view.model:
+                say(f'  curl -d "$(curl -s {url}/example)" {url}/predict')
+            else:
+                say(f"  curl {url}/")
             say(f"  python -c \"import urllib.request as u; print(u.urlopen('{url}/').read())\"")
             say("Ctrl-C ends it; the service goes on")
         ended.wait()

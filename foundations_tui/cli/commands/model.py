@@ -363,9 +363,7 @@ def _job(session: Session, name: str, project: str) -> JobRow:
     from foundations_tui.store import queries
 
     if name.startswith("@best:"):
-        row = operations.best_job(session, name, project)
-        say(f"{name} is job {row.job[:6]} ({one_line(row.label)})")
-        return row
+        return operations.best_job(session, name, project)
     return watch.fresh(session, queries.find(session.store.conn, name))
 
 

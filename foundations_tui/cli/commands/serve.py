@@ -124,8 +124,12 @@ def _wait(session: Session, served: Served) -> Served:
 
     from foundations_tui.services import operations
 
+    hints = ["  foundations service stop NAME frees what a service holds; Ctrl-C leaves this one waiting"]
+
     def told(words: str) -> None:
         say(f"{served.view.name}: {one_line(words)}")
+        if "held by service" in words and hints:
+            say(hints.pop())
 
     try:
         view = operations.wait_until_ready(session, served.host, served.view.name, told)
@@ -154,5 +158,7 @@ def _print(served: Served, as_json: bool) -> None:
         )
         return
     what = "is served by" if served.changed else "is unchanged on"
-    say(f"{view.name} {what} {served.host}: revision {view.revision}, for {state.access_words(view, served.host)}")
+    model = f", {state.model_words(view)}" if view.model else ""
+    access = state.access_words(view, served.host)
+    say(f"{view.name} {what} {served.host}: revision {view.revision}{model}, for {access}")
     say(f"  foundations connect {view.name}    reach it from here")

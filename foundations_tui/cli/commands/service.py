@@ -56,12 +56,13 @@ def list_(session: Session, as_json: bool) -> int:
                 row.name,
                 row.host,
                 str(row.view.revision),
+                one_line(state.model_words(row.view)),
                 f"{state.ready_count(row.view)}/{row.view.replicas}",
                 one_line(state.row_words(row, now)),
             ]
             for row in rows
         ]
-        output.print_table(("SERVICE", "HOST", "REVISION", "READY", "HOW IT IS"), cells)
+        output.print_table(("SERVICE", "HOST", "REVISION", "MODEL", "READY", "HOW IT IS"), cells)
     else:
         say("no host has a service; foundations serve -- COMMAND begins one")
     return 0
@@ -195,10 +196,12 @@ def roll(session: Session, name: str, others: bool, wait: bool) -> int:
 def rollback(session: Session, name: str, revision: int | None, others: bool, wait: bool) -> int:
     """Go back to the revision of a service that was wanted before; once more, and it is the later one again."""
     from foundations_tui.jobs.ownership import actor_of
-    from foundations_tui.services import operations
+    from foundations_tui.services import operations, state
 
     row = operations.fresh(session, name)
     view = operations.use_revision(session, actor_of(session.hosts, others), row, revision)
+    if view.model:
+        say(f"{row.name} serves {state.model_words(view)}; foundations model rollback {view.model} moves its alias")
     return _say_and_wait(session, row, view, f"{row.name} goes to revision {view.revision}", wait)
 
 

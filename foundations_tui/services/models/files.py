@@ -89,6 +89,11 @@ def on_host(session: Session, version: Version, host: str, progress: Progress) -
     return {DATA: {"path": place, "at": "", "hash": version.data}}
 
 
+def is_on_host(session: Session, version: Version, host: str) -> bool:
+    """Return whether a host has a version's files."""
+    return bool(_place(session, version, host))
+
+
 def _name(version: Version) -> str:
     return f"model_{version.data[:16]}"
 

@@ -74,7 +74,9 @@ def load(session: Session, reference: str, trust: bool = False) -> LoadedModel:
                 return LoadedModel(meant, loaders.load(manifest))
         return LoadedModel(meant, loaders.load(manifest))
     except CannotLoad as error:
-        raise FoundationsError(f"{meant.words} cannot be loaded here: {error}") from None
+        raise FoundationsError(
+            f"{meant.words} cannot be loaded here: {error}", "the libraries of the model have to be installed here"
+        ) from None
 
 
 def _refuse_strangers(session: Session, meant: Meant, trust: bool) -> None:

@@ -13,6 +13,7 @@ from foundations_tui.store import models as rows, queries, services
 from foundations_tui.store.models import Meant, ModelRow
 from foundations_tui.store.rows import JobRow
 from foundations_tui.store.services import ServiceRow
+from foundations_tui.submit.progress import SILENT
 from foundations_tui.sync import pull
 from remote_agent.protocol import messages, models
 from remote_agent.protocol.models import Registered, RegistryEvent
@@ -154,6 +155,7 @@ def retire(session: Session, name: str, number: int, undo: bool = False) -> Mode
             f"version {number} of {name} is what service {', '.join(used)} runs", "serve another one first"
         )
     if undo:
+        _keep_again(session, version)
         _pin(session, name, version, is_kept=True)  # first: its job may be gone
     session.ask(row.host, messages.RetireVersion(name, number, by, undo))
     if not undo:
@@ -164,6 +166,23 @@ def retire(session: Session, name: str, number: int, undo: bool = False) -> Mode
         files.let_go(session, version.version)
     pull.catch_up(session, row.host, streams=False)
     return rows.model(session.store.conn, name)
+
+
+def _keep_again(session: Session, version: Registered) -> None:
+    """Have the host of a version's job keep the version's files again.
+
+    Raises:
+        FoundationsError: the job was deleted, or its files are not what they were. HostError: its host is out of reach.
+    """
+    made = version.version
+    job = queries.job(session.store.conn, made.job)
+    if job.trashed_at is not None:
+        raise FoundationsError(f"job {job.job[:6]} was deleted", f"foundations restore {job.job[:6]} brings it back")
+    if not made.data or files.is_on_host(session, made, job.host):
+        return
+    kept = files.keep(session, job, made.path, SILENT)
+    if kept.hash != made.data:
+        raise FoundationsError(f"the files of job {job.job[:6]} are not those that were registered")
 
 
 def _pin(session: Session, name: str, version: Registered, is_kept: bool) -> None:
@@ -241,21 +260,30 @@ def best_job(session: Session, word: str, project: str) -> JobRow:
 
     Args:
         session: the client's.
-        word: it; without ":min" or ":max" the way that the project names for the metric.
+        word: it; without ":min" or ":max" the way that the project names for the metric. "@best:METRIC:last:min" goes
+            by the last value, not by the best one that was ever logged.
         project: where it is looked for; "" for everywhere.
     Raises:
         UsageError: nothing says which way is better. NotFoundError: no completed job has the metric.
     """
     key = word.removeprefix("@best:")
     key, _, way = key.rpartition(":") if key.endswith((":min", ":max")) else (key, "", "")
+    key, is_last = (key.removesuffix(":last"), True) if key.endswith(":last") else (key, False)
     conn = session.store.conn
     way = way or queries.directions(conn, project).get(key, "")
     if not way:
-        raise UsageError(f"nothing says whether a small or a large {key} is best", f"@best:{key}:min, or :max")
+        raise UsageError(
+            f"nothing says whether a small or a large {key} is best", f"@best:{key}{':last' * is_last}:min, or :max"
+        )
     which = queries.JobFilter(states=("completed",), project=project)
     descending = "desc" if way == "max" else "asc"
-    for row in queries.jobs(conn, which, f"metric:{key}:{way}:{descending}", limit=1):
+    for row in queries.jobs(conn, which, f"metric:{key}:{'last' if is_last else way}:{descending}", limit=1):
         if key in row.metrics:
+            found = row.metrics[key]
+            best = found.last if is_last else found.min if way == "min" else found.max
+            told = f"its {'last' if is_last else way} {key} is {best:g}" if isinstance(best, int | float) else ""
+            also = f", the last one {found.last:g}" if not is_last and isinstance(found.last, int | float) else ""
+            session.say(f"{word} is job {row.job[:6]} ({row.label}): {told}{also}")
             return row
     where = f" of project {project}" if project else ""
     raise NotFoundError(f"no completed job{where} has the metric {key!r}")
