@@ -76,7 +76,7 @@ def one(folder: Path) -> Iterator[int]:
 @pytest.fixture(scope="module")
 def two(folder: Path) -> Iterator[int]:
     signature = {"inputs": [{"name": "a", "datatype": "FP64", "shape": [-1]}], "outputs": []}
-    told = {"evaluate": "code_of_model:note", "example": {"a": [1.0]}, "signature": signature}
+    told: dict[str, Any] = {"evaluate": "code_of_model:note", "example": {"a": [1.0]}, "signature": signature}
     with serving(folder, name="two", version=1, predict="code_of_model:two", **told) as server:
         yield server.port
 
@@ -93,6 +93,14 @@ def _curl(port: int, path: str, *words: str) -> tuple[int, str]:
     done = subprocess.run([*command, f"http://127.0.0.1:{port}{path}"], stdout=subprocess.PIPE, check=True)
     body, _, status = done.stdout.decode().rpartition("\n")
     return int(status), body
+
+
+def _post(port: int, path: str, body: Any) -> tuple[int, Any]:
+    """Return the status and the JSON of an answer to a JSON body."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+    connection.request("POST", path, json.dumps(body))
+    answer = connection.getresponse()
+    return answer.status, json.loads(answer.read())
 
 
 _ARRAYS = {
