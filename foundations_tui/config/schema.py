@@ -166,6 +166,9 @@ class ServiceTable(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     model: Annotated[str, setting('The model that it serves, instead of a command: "churn@champion".', _TEXT)] = ""
     shell: Annotated[bool, setting("Whether it is run by /bin/sh.", _SWITCH)] = False
     host: Annotated[str, setting("Where it runs.", _TEXT)] = ""
+    hosts: Annotated[list[str], setting("Or the hosts on each of which it runs.", _STRINGS)] = msgspec.field(
+        default_factory=list
+    )
     replicas: Annotated[int | None, setting("How many of it.", "a whole number from 1")] = None
     gpus: Annotated[int | None, setting("Whole GPUs of each replica.", _WHOLE)] = None
     gpu_memory: Annotated[str | int | None, setting("A share of each GPU's memory.", _AMOUNT)] = None

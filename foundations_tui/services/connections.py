@@ -8,6 +8,7 @@ from foundations_serve.front.proxy import Proxy
 from foundations_tui.services.balancing import Balancer
 from foundations_tui.services.local_port import listen
 from foundations_tui.session import Session
+from foundations_tui.store import services
 from foundations_tui.store.services import ServiceRow
 
 Key = tuple[str, str]
@@ -32,10 +33,12 @@ class Connections:
             UsageError: the port cannot be used. NotFoundError: there is no such service. HostError: its host is out of
                 reach.
         """
-        key = (row.name, row.host)
         with self._lock:
+            row = services.members(self._session.store.conn, row)[0]  # of several hosts, the same one each time
+            key = (row.name, row.host)
             if key not in self._held:
-                balancer = Balancer(self._session, row.host, row.name)
+                hosts = [one.host for one in services.members(self._session.store.conn, row)]
+                balancer = Balancer(self._session, hosts, row.name)
                 try:
                     self._held[key] = (balancer, listen(self._session, balancer, row, port))
                 except BaseException:
@@ -45,6 +48,7 @@ class Connections:
 
     def words(self, row: ServiceRow) -> str:
         """Return how a service is that is reached, in words."""
+        row = services.members(self._session.store.conn, row)[0]
         return self._held[(row.name, row.host)][0].words
 
     @property

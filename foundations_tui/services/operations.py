@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
+import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from foundations_tui import __version__
@@ -17,10 +19,12 @@ from foundations_tui.services import ownership, state
 from foundations_tui.services.asking import current
 from foundations_tui.services.request import ServiceRequest
 from foundations_tui.session import Session
+from foundations_tui.snapshot.freeze import Snapshot
 from foundations_tui.store import services as rows
 from foundations_tui.store.services import ServiceRow
 from foundations_tui.submit import pipeline
 from foundations_tui.submit.progress import SILENT, Progress
+from foundations_tui.submit.request import JobRequest
 from foundations_tui.sync import pull
 from remote_agent.protocol import messages
 from remote_agent.protocol.services import KIND, PERSON, Replica, ServiceView, Serving
@@ -42,19 +46,24 @@ class Served:
     """What keeps its agent from being started at boot, in words; "" for nothing."""
 
 
-def serve(session: Session, request: ServiceRequest, progress: Progress = SILENT) -> Served:
+def serve(
+    session: Session, request: ServiceRequest, progress: Progress = SILENT, frozen: Snapshot | None = None
+) -> Served:
     """Have a service as it is asked for, on the working tree as it is now; what is so already stays as it is.
 
     Args:
         session: the client's.
         request: what to serve.
         progress: gets the progress.
+        frozen: the working tree, when it has been taken already.
     Raises:
         FoundationsError: why not; then what ran before runs on.
     """
-    parcel = pipeline.parcel_of(session, [request.job], progress)
+    parcel = pipeline.parcel_of(session, [request.job], progress, frozen)
     host = parcel.host
     serving = _with_access(session, request, host)
+    if serving.spread:
+        serving = dataclasses.replace(serving, rollout=rollout_of(request.job, serving, parcel.frozen.tree))
     spec = dataclasses.replace(parcel.specs[0], kind=KIND, service=serving.to_wire())
     wanted = messages.Serve(
         request.name,
@@ -65,6 +74,7 @@ def serve(session: Session, request: ServiceRequest, progress: Progress = SILENT
         parcel.private or None,
         request.in_place,
         version=__version__,
+        token=request.token,
     )
 
     def send(agent: Agent) -> messages.ServiceAnswer:
@@ -77,6 +87,21 @@ def serve(session: Session, request: ServiceRequest, progress: Progress = SILENT
     rows.put_service(session.store, host, answer.service)
     missing = on_hosts.start_at_boot(session, host) if answer.changed else ""
     return Served(host, answer.service, answer.changed, missing)
+
+
+def rollout_of(job: JobRequest, serving: Serving, tree: str) -> str:
+    """Return what is the same for what runs the same, on whatever host.
+
+    Args:
+        job: what replicas run.
+        serving: of the service.
+        tree: the snapshot of its code.
+    """
+    names = ("command", "shell", "params", "env", "gpus", "gpu_memory", "cpus", "ram", "secrets", "priority")
+    told = {name: getattr(job, name) for name in names}
+    own = {**serving.to_wire(), "revision": 0, "rollout": ""}
+    canonical = json.dumps([told, own, tree], sort_keys=True, default=str)
+    return hashlib.sha256(canonical.encode("utf-8", "surrogatepass")).hexdigest()[:12]
 
 
 def _with_access(session: Session, request: ServiceRequest, host: str) -> Serving:
@@ -105,6 +130,32 @@ def _refuse_somebody_elses(session: Session, name: str, host: str) -> None:
         owner = ownership.stranger_of(me, row)
         if row.name == name and owner:
             raise UsageError(f"{host} has a service {name} of {owner} already", "give yours another name")
+
+
+def catch_up(session: Session, hosts: Sequence[str]) -> None:
+    """Learn which services hosts have.
+
+    Raises:
+        HostError: one is out of reach.
+    """
+    for host in hosts:
+        pull.catch_up(session, host, streams=False)
+
+
+def members(session: Session, row: ServiceRow) -> list[ServiceRow]:
+    """Return a service on each of its hosts, as they know it now; of one that is out of reach, as of the last contact.
+
+    Args:
+        session: the client's.
+        row: the service on one of them, just asked.
+    """
+    for other in rows.members(session.store.conn, row):
+        if other.host != row.host:
+            try:
+                pull.catch_up(session, other.host, streams=False)
+            except HostUnreachable as error:
+                session.say(f"warning: {error}; this is as of the last contact")
+    return rows.members(session.store.conn, row)
 
 
 def fresh(session: Session, name: str, host: str = "") -> ServiceRow:
@@ -283,6 +334,8 @@ def to_json(row: ServiceRow, now: float) -> JsonTable:
         "model_version": view.version or None,
         "alias": view.alias or None,
         "follow": view.follow,
+        "spread": view.spread or None,
+        "rollout": view.rollout or None,
         "asleep": view.asleep,
         "owner": view.owner,
         "project": view.project,

@@ -28,6 +28,9 @@ SERVICE_OPTIONS: dict[str, Option] = {
     "replicas": Option(
         "--replicas", Kind.NUMBER, "How many of it (default 1).", default=None, least=1, most=services.MOST_REPLICAS
     ),
+    "hosts": Option(
+        "--hosts", Kind.TEXT, "Replicas on each of these hosts, as one service.", metavar="A,B,...", default=""
+    ),
     "port": Option("--port", Kind.NUMBER, "The port on its host (default: any free one).", default=0, most=65535),
     "ready": Option(
         "--ready", Kind.TEXT, "HTTP path that answers below 400 when it is ready.", metavar="PATH", default=""
@@ -96,6 +99,10 @@ class ServiceRequest:
     serving: Serving
     """Its number of a revision is the host's business."""
     in_place: bool
+    hosts: tuple[str, ...] = ()
+    """Where it is to be, if that is said: replicas on each of them."""
+    token: str = ""
+    """What it asks of who calls it; "" for what it asks already."""
 
 
 def read(
@@ -132,7 +139,13 @@ def read(
     job = replace(request, log_limit=request.log_limit or LOG_LIMIT)
     if given.get("front"):
         job = replace(job, packages=FRONT_PACKAGES)
-    return ServiceRequest(name, job, given.get("replicas"), _probes(given), serving, bool(given.get("in_place")))
+    hosts = hosts_in(given)
+    return ServiceRequest(name, job, given.get("replicas"), _probes(given), serving, bool(given.get("in_place")), hosts)
+
+
+def hosts_in(given: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the hosts that --hosts names."""
+    return tuple(part.strip() for part in str(given.get("hosts") or "").split(",") if part.strip())
 
 
 _OF_A_FRONT = ("listen", "cert", "key", "plain_http")
@@ -221,6 +234,8 @@ def _read_setting(where: str, key: str, value: Any) -> Any:
     """Return the value of an option as its words on a command line would give it."""
     if key in ("command", "model"):
         return value
+    if key == "hosts":
+        return ",".join(map(str, value))
     option = ALL_OPTIONS[key]
     if option.kind is Kind.FLAG:
         return bool(value)

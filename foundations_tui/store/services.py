@@ -14,8 +14,29 @@ _table = HeardTable("services", "service", ServiceView.from_wire)
 put_services = _table.put_all
 put_service = _table.put
 services = _table.rows
-service = _table.find
 are_any = _table.are_any
+
+
+def service(conn: sqlite3.Connection, name: str, host: str = "") -> ServiceRow:
+    """Return a service by its name; of one that is on several hosts, its part on the first of them.
+
+    Args:
+        conn: a connection of the store.
+        name: the service's, or NAME@HOST.
+        host: where; empty for wherever there is one.
+    Raises:
+        NotFoundError: there is none. UsageError: several hosts have one of their own.
+    """
+    rows = [row for row in services(conn, host) if row.name == name]
+    spreads = {row.view.spread for row in rows}
+    return rows[0] if len(spreads) == 1 and "" not in spreads else _table.find(conn, name, host)
+
+
+def members(conn: sqlite3.Connection, row: ServiceRow) -> list[ServiceRow]:
+    """Return a service on each of its hosts, which is often one."""
+    if not row.view.spread:
+        return [row]
+    return [one for one in services(conn) if one.name == row.name and one.view.spread == row.view.spread]
 
 
 def forget_service(store: Store, host: str, name: str) -> None:

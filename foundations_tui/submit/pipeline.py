@@ -92,13 +92,29 @@ def submit_all(
     return [submitted[number] for number in range(len(requests))]
 
 
-def parcel_of(session: Session, requests: list[JobRequest], progress: Progress = SILENT) -> Parcel:
+def frozen(session: Session, request: JobRequest, progress: Progress = SILENT) -> Snapshot:
+    """Return the snapshot that a job would have now.
+
+    Raises:
+        FoundationsError: it cannot be taken.
+    """
+    return _frozen(session, request, _checked_project(session, [request]), progress)
+
+
+def parcel_of(
+    session: Session, requests: list[JobRequest], progress: Progress = SILENT, frozen: Snapshot | None = None
+) -> Parcel:
     """Return what would go to the host of some jobs of one folder, that of the first; nothing has been sent yet.
 
+    Args:
+        session: the client's.
+        requests: the jobs.
+        progress: gets the progress.
+        frozen: their code, when it has been taken already.
     Raises:
         FoundationsError: why they cannot run.
     """
-    plan = _plan(session, requests[:1], progress, None)
+    plan = _plan(session, requests[:1], progress, frozen)
     parcel = _parcel(session, requests, plan, plan.hosts[0], progress)
     _check(session, parcel)
     return parcel

@@ -123,6 +123,7 @@ class Services:
         known = self._state.services.get(request.name)
         number = 1 + max(self._numbers(request.name), default=0)
         private = {**(request.private or {})}
+        token = request.token
         spec = self._checked(request, number, bool(private))
         count = request.replicas or (known.replicas if known else 0) or 1
         if spec["service"].get("port") and count > 1:
@@ -134,11 +135,12 @@ class Services:
         )
         if has_changed:
             in_place = request.in_place or bool(spec["service"].get("port"))
-            self._revise(request.name, Revision(number, spec, in_place, request.by, self._ledger.clock()), private)
+            revision = Revision(number, spec, in_place, request.by, self._ledger.clock())
+            self._revise(request.name, revision, private, token)
         else:
             assert known is not None
             number = known.number
-            self._keep_token(request.name)
+            self._keep_token(request.name, token)
         wanted = (number, count, request.probes)
         if known is None or has_changed or known.asleep or (known.number, known.replicas, known.probes) != wanted:
             self._want(request.name, *wanted, by=request.by)
@@ -166,17 +168,17 @@ class Services:
         del sparse["job"]
         return sparse
 
-    def _keep_files(self, name: str, number: int, private: JsonTable) -> None:
+    def _keep_files(self, name: str, number: int, private: JsonTable, token: str) -> None:
         """Keep the token and what each replica of a revision gets, before the revision is accepted."""
-        self._keep_token(name)
+        self._keep_token(name, token)
         files.write_bytes(self._paths.service(name).private(number), json.dumps(private).encode())
 
-    def _keep_token(self, name: str) -> None:
-        """Make a token, unless there is one."""
+    def _keep_token(self, name: str, token: str) -> None:
+        """Keep a token; where none is given, make one unless there is one."""
         paths = self._paths.service(name)
         os.makedirs(paths.folder, 0o700, exist_ok=True)
-        if not os.path.exists(paths.token):
-            files.write_bytes(paths.token, secrets.token_urlsafe(32).encode())
+        if token or not os.path.exists(paths.token):
+            files.write_bytes(paths.token, (token or secrets.token_urlsafe(32)).encode())
 
     def change(self, request: messages.ChangeService) -> messages.ServiceAnswer:
         """Have another number of replicas, or another revision.
@@ -228,17 +230,18 @@ class Services:
         self._revise(service.name, Revision(number, spec, in_place, by, self._ledger.clock()))
         self._want(service.name, number, service.replicas, service.probes, by)
 
-    def _revise(self, name: str, revision: Revision, private: Optional[JsonTable] = None) -> None:
+    def _revise(self, name: str, revision: Revision, private: Optional[JsonTable] = None, token: str = "") -> None:
         """Take note of a further revision; what its replicas get lies there before.
 
         Args:
             name: the service's.
             revision: a further one.
             private: what they get as their private file; None for what those of the wanted revision get.
+            token: what they ask of who calls them; "" for what they ask already.
         """
         if private is None:
             private = self._private(name, self._state.services[name].number)
-        self._keep_files(name, revision.number, private)
+        self._keep_files(name, revision.number, private, token)
         self._ledger.record(events.ServiceRevised(name, revision))
         self._ledger.later(RemoveOldSecrets(name, tuple(self._state.services[name].revisions)))
 
@@ -267,7 +270,8 @@ class Services:
             next_number = 1 + max(self._numbers(service.name))
             code["env"] = {**spec.get("env", {}), VARIABLE: json.dumps(manifest)}
             code["data"] = {**{key: at for key, at in spec.get("data", {}).items() if key != DATA}, **data}
-            code["service"] = {**serving, "version": number, "revision": next_number}
+            rollout = hashlib.sha256(f"{serving.get('rollout', '')}{model}{number}".encode()).hexdigest()[:12]
+            code["service"] = {**serving, "version": number, "revision": next_number, "rollout": rollout}
             words = f"{model}@{alias}"
             revision = Revision(next_number, {**spec, **code}, False, words, self._ledger.clock())
             self._revise(service.name, revision)
@@ -518,6 +522,8 @@ class Services:
             model=str(spec.get("service", {}).get("model", "")),
             version=int(spec.get("service", {}).get("version", 0)),
             alias=str(spec.get("service", {}).get("alias", "")),
+            spread=str(spec.get("service", {}).get("spread", "")),
+            rollout=str(spec.get("service", {}).get("rollout", "")),
             asleep=service.asleep,
             follow=bool(spec.get("service", {}).get("follow")),
             problem=self._problems.get(name, ""),

@@ -52,6 +52,7 @@ MOST_ENTRY_BYTES = 64 << 20
 """A job as a host tells of it is at most so large."""
 _JOB = text(64, JOB_ID)
 _NAME = text(1000)
+_TOKEN = re.compile(r"([A-Za-z0-9_-]{20,200})?\Z")
 _WORDS = text(10_000)
 _PATH = text(4096, as_bytes=True)
 _OID = text(40)
@@ -729,6 +730,8 @@ class Serve(Request[ServiceAnswer]):
     protocol: int = field(whole(0, 10_000), VERSION)
     version: str = field(text(100), "")
     """Of the client."""
+    token: str = field(text(200, _TOKEN, "a token"), "")
+    """What its replicas ask of who calls them; "" for what they ask already, or the host makes up."""
 
 
 @message

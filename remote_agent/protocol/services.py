@@ -41,6 +41,7 @@ PERSON = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@+-]{0,99}\Z")
 """What a person may be called who has a token."""
 MOST_PEOPLE = 1000
 """People who may have a token of one service."""
+_MARK = re.compile(r"[0-9a-f]{0,64}\Z")
 _WORDS = text(10_000)
 _PATIENCE = 10
 """Seconds for which nobody asks why something is warming."""
@@ -91,6 +92,10 @@ class Serving(Message):
     """The alias by which that version was meant."""
     follow: bool = field(flag, False)
     """Whether it is to go on to what that alias comes to mean."""
+    spread: str = field(text(64, _MARK), "")
+    """What the services of one name on several hosts share that are one; "" for one of a single host."""
+    rollout: str = field(text(64, _MARK), "")
+    """The same on all of these hosts when they run the same."""
 
     def environment(self, port: int, socket: str, token: str) -> Dict[str, str]:
         """Return the variables that a replica finds."""
@@ -246,6 +251,10 @@ class ServiceView(TolerantMessage):
     """The alias by which that version was meant."""
     follow: bool = field(flag, False)
     """Whether it is to go on to what that alias comes to mean."""
+    spread: str = field(text(64, _MARK), "")
+    """What the services of one name on several hosts share that are one."""
+    rollout: str = field(text(64, _MARK), "")
+    """The same on all of these hosts when they are to run the same."""
     asleep: bool = field(flag, False)
     """Whether its replicas have ended because nobody asked; the next request at a front begins them again."""
     problem: str = field(_WORDS, "")
@@ -275,7 +284,8 @@ def same(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
 def _essence(spec: Mapping[str, Any]) -> JsonTable:
     essence = {name: value for name, value in spec.items() if name not in _INCIDENTAL}
     serving = dict(essence.get("service", {}))
-    serving.pop("revision", None)
+    for name in ("revision", "rollout"):
+        serving.pop(name, None)
     return {**essence, "service": serving}
 
 

@@ -16,9 +16,13 @@ from foundations_tui.cli.table_options import NameThenCommand, table_options
 from foundations_tui.errors import UsageError
 from foundations_tui.services.request import ALL_OPTIONS, model_of, read
 from foundations_tui.text.sanitize import one_line
+from remote_agent.protocol.wire import JsonTable
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from foundations_tui.services.operations import Served
+    from foundations_tui.services.request import ServiceRequest
     from foundations_tui.session import Session
 
 
@@ -73,27 +77,70 @@ def serve(
             "a service's name stands first",
         )
     line = ProgressLine()
-    try:
-        if model:
-            from foundations_tui.services.models import serving
 
-            given_name = service_name or ("" if "@" in name else name)
-            request = serving.read(session, model, given_name, given, Path(), trust, not dry_run, follow, line)
-        else:
-            request = read(session.store.conn, name, command, given, Path())
+    def make(host: str = "", sends: bool = True) -> ServiceRequest:
+        own = {**given, "host": host} if host else given
+        if not model:
+            return read(session.store.conn, name, command, own, Path())
+        from foundations_tui.services.models import serving
+
+        given_name = service_name or ("" if "@" in name else name)
+        return serving.read(session, model, given_name, own, Path(), trust, sends, follow, line)
+
+    try:
+        request = make(sends=not dry_run)
         if dry_run:
             return _print_dry_run(session, request, as_json)
-        from foundations_tui.services import operations
+        hosts = _hosts(session, request, "host" in given)
+        if hosts:
+            served = _serve_on(session, request.name, hosts, make, detach, line)
+        else:
+            from foundations_tui.services import operations
 
-        served = operations.serve(session, request, line)
+            served = [operations.serve(session, request, line)]
     finally:
         line.end()
-    if served.missing:
-        say(f"note: after a reboot of {served.host} it comes back only when the agent is started: {served.missing}")
-    if not detach:
-        served = _wait(session, served)
+    for one in served:
+        if one.missing:
+            say(f"note: after a reboot of {one.host} it comes back only when the agent is started: {one.missing}")
+    if not detach and not hosts:
+        served = [_wait(session, served[0])]
     _print(served, as_json)
     return 0
+
+
+def _hosts(session: Session, request: ServiceRequest, has_host: bool) -> list[str]:
+    """Return the hosts of a service that is on several."""
+    from foundations_tui.services import spread
+
+    hosts = spread.hosts_of(session, request.name, request.hosts)
+    if hosts and has_host:
+        raise UsageError(
+            f"service {request.name} is on {', '.join(hosts)}: --host is for a service of one host",
+            f"--hosts {','.join(hosts)}",
+        )
+    return hosts
+
+
+def _serve_on(
+    session: Session,
+    name: str,
+    hosts: list[str],
+    make: Callable[[str], ServiceRequest],
+    detach: bool,
+    line: ProgressLine,
+) -> list[Served]:
+    """Serve on several hosts, one behind the other."""
+    from foundations_tui.services import spread
+
+    def told(host: str, words: str) -> None:
+        say(f"{name} on {host}: {one_line(words)}")
+
+    try:
+        return spread.serve(session, name, hosts, make, not detach, told, line)
+    except KeyboardInterrupt:
+        say(f"\nleft; the hosts go on with what they have: foundations service roll {name} --resume")
+        raise SystemExit(130) from None
 
 
 def _print_dry_run(session: Session, request: Any, as_json: bool) -> int:
@@ -139,26 +186,37 @@ def _wait(session: Session, served: Served) -> Served:
     return dataclasses.replace(served, view=view)
 
 
-def _print(served: Served, as_json: bool) -> None:
+def _print(served: list[Served], as_json: bool) -> None:
+    if as_json:
+        told = [_served_json(one) for one in served]
+        output.print_json({**told[0], **({"members": told} if len(told) > 1 else {})})
+        return
+    for one in served:
+        _say_served(one)
+    say(f"  foundations connect {served[0].view.name}    reach it from here")
+
+
+def _served_json(served: Served) -> JsonTable:
     from foundations_tui.services import state
 
     view = served.view
-    if as_json:
-        output.print_json(
-            {
-                "service": view.name,
-                "host": served.host,
-                "revision": view.revision,
-                "replicas": view.replicas,
-                "ready": state.ready_count(view),
-                "changed": served.changed,
-                "state": state.code(view),
-                "jobs": [replica.job for replica in view.running],
-            }
-        )
-        return
+    return {
+        "service": view.name,
+        "host": served.host,
+        "revision": view.revision,
+        "replicas": view.replicas,
+        "ready": state.ready_count(view),
+        "changed": served.changed,
+        "state": state.code(view),
+        "jobs": [replica.job for replica in view.running],
+    }
+
+
+def _say_served(served: Served) -> None:
+    from foundations_tui.services import state
+
+    view = served.view
     what = "is served by" if served.changed else "is unchanged on"
     model = f", {state.model_words(view)}" if view.model else ""
     access = state.access_words(view, served.host)
     say(f"{view.name} {what} {served.host}: revision {view.revision}{model}, for {access}")
-    say(f"  foundations connect {view.name}    reach it from here")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from typing import TYPE_CHECKING
 
@@ -15,9 +16,10 @@ from foundations_tui.text.sanitize import one_line
 from remote_agent.protocol.services import MOST_REPLICAS
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from foundations_tui.session import Session
     from foundations_tui.store.services import ServiceRow
-    from remote_agent.protocol.services import ServiceView
 
 
 _LONGEST_VALUES = 100
@@ -63,9 +65,17 @@ def list_(session: Session, as_json: bool) -> int:
             for row in rows
         ]
         output.print_table(("SERVICE", "HOST", "REVISION", "MODEL", "READY", "HOW IT IS"), cells)
+        for name in sorted({row.name for row in rows if _is_halfway(rows, row)}):
+            say(f"{name}: not all of its hosts run the same; foundations service roll {name} --resume goes on")
     else:
         say("no host has a service; foundations serve -- COMMAND begins one")
     return 0
+
+
+def _is_halfway(rows: list[ServiceRow], row: ServiceRow) -> bool:
+    """Return whether a service on several hosts runs one thing here, and another one there."""
+    others = [one for one in rows if one.view.spread == row.view.spread and one.name == row.name]
+    return bool(row.view.spread) and len({one.view.rollout for one in others}) > 1
 
 
 @service.command()
@@ -74,13 +84,24 @@ def list_(session: Session, as_json: bool) -> int:
 @connecting
 def show(session: Session, name: str, as_json: bool) -> int:
     """Show one service: its replicas, its revisions, and who may reach it."""
-    from foundations_tui.services import operations, state
+    from foundations_tui.services import operations
 
-    row = operations.fresh(session, name)
+    members = operations.members(session, operations.fresh(session, name))
     now = time.time()
     if as_json:
-        output.print_json(operations.to_json(row, now))
+        told = [operations.to_json(row, now) for row in members]
+        output.print_json({**told[0], **({"members": told} if len(told) > 1 else {})})
         return 0
+    for place, row in enumerate(members):
+        if place:
+            click.echo()
+        _show(row, now)
+    return 0
+
+
+def _show(row: ServiceRow, now: float) -> None:
+    from foundations_tui.services import state
+
     view = row.view
     click.echo(f"{one_line(view.name)} on {row.host}: {one_line(state.row_words(row, now))}")
     click.echo(f"owner      {one_line(view.owner or 'unknown')}, project {one_line(view.project)}")
@@ -114,7 +135,6 @@ def show(session: Session, name: str, as_json: bool) -> int:
         for head in reversed(view.revisions)
     ]
     output.print_table(("REVISION", "BEGUN", "BY", "RUNS"), cells)
-    return 0
 
 
 @service.command()
@@ -124,13 +144,16 @@ def show(session: Session, name: str, as_json: bool) -> int:
 @_wait_option
 @connecting
 def scale(session: Session, name: str, replicas: int, others: bool, wait: bool) -> int:
-    """Have this many replicas of a service; 0 stops it."""
+    """Have this many replicas of a service, on each of its hosts; 0 stops it."""
     from foundations_tui.jobs.ownership import actor_of
     from foundations_tui.services import operations
 
-    row = operations.fresh(session, name)
-    view = operations.scale(session, actor_of(session.hosts, others), row, replicas)
-    return _say_and_wait(session, row, view, f"{row.name}: {humanize.plural(replicas, 'replica')} wanted", wait)
+    actor = actor_of(session.hosts, others)
+    members = operations.members(session, operations.fresh(session, name))
+    for row in members:
+        operations.scale(session, actor, row, replicas)
+        say(f"{row.name} on {row.host}: {humanize.plural(replicas, 'replica')} wanted")
+    return _wait_for(session, members, wait and replicas > 0)
 
 
 @service.command()
@@ -143,15 +166,18 @@ def stop(session: Session, name: str, others: bool, forget: bool) -> int:
     from foundations_tui.jobs.ownership import actor_of
     from foundations_tui.services import operations
 
-    row = operations.fresh(session, name)
+    members = operations.members(session, operations.fresh(session, name))
     actor = actor_of(session.hosts, others)
-    if not (row.is_lost and forget):
-        operations.scale(session, actor, row, 0)
-    if forget:
+    for row in members:
+        if not (row.is_lost and forget):
+            operations.scale(session, actor, row, 0)
+    for row in members if forget else ():
         operations.forget(session, actor, row)
-        say(f"{row.name} is forgotten")
+    name = members[0].name
+    if forget:
+        say(f"{name} is forgotten")
     else:
-        say(f"{row.name} is being stopped; foundations service scale {row.name} 1 starts it again")
+        say(f"{name} is being stopped; foundations service scale {name} 1 starts it again")
     return 0
 
 
@@ -165,24 +191,49 @@ def restart(session: Session, name: str, others: bool, wait: bool) -> int:
     from foundations_tui.jobs.ownership import actor_of
     from foundations_tui.services import operations
 
-    row = operations.fresh(session, name)
-    view = operations.restart(session, actor_of(session.hosts, others), row)
-    return _say_and_wait(session, row, view, f"{row.name} begins again", wait)
+    members = operations.members(session, operations.fresh(session, name))
+    for row in members:
+        operations.restart(session, actor_of(session.hosts, others), row)
+    say(f"{members[0].name} begins again")
+    return _wait_for(session, members, wait)
 
 
 @service.command()
 @name_argument
 @_others_option
 @_wait_option
+@click.option("--resume", is_flag=True, help="Of a service on several hosts: have all run what the latest one runs.")
 @connecting
-def roll(session: Session, name: str, others: bool, wait: bool) -> int:
-    """Begin a service again replica by replica, as its next revision: some answer all the time."""
-    from foundations_tui.jobs.ownership import actor_of
-    from foundations_tui.services import operations
+def roll(session: Session, name: str, others: bool, wait: bool, resume: bool) -> int:
+    """Begin a service again replica by replica, as its next revision: some answer all the time.
 
-    row = operations.fresh(session, name)
-    view = operations.restart(session, actor_of(session.hosts, others), row, one_by_one=True)
-    return _say_and_wait(session, row, view, f"{row.name} goes to revision {view.revision}", wait)
+    On several hosts, one host behind the other. If that was cut off, --resume goes on with what the first ones run.
+    """
+    from foundations_tui.jobs.ownership import actor_of
+    from foundations_tui.services import operations, spread
+
+    actor = actor_of(session.hosts, others)
+    members = operations.members(session, operations.fresh(session, name))
+    if resume:
+        for row in members:
+            actor.check_owned(f"service {row.name}", row.view.owner)
+        served = spread.resume(session, actor, members[0], _told(members[0].name))
+        for one in served:
+            say(f"{one.view.name} on {one.host}: revision {one.view.revision}")
+        say(f"all hosts of {members[0].name} run the same")
+        return 0
+
+    def change(row: ServiceRow) -> None:
+        view = operations.restart(session, actor, row, one_by_one=True)
+        say(f"{row.name} on {row.host} goes to revision {view.revision}")
+
+    spread.one_by_one(session, members, change, _told(members[0].name))
+    return _wait_for(session, members, wait)
+
+
+def _told(name: str) -> Callable[[str, str], None]:
+    """Return what says how a service is on its hosts."""
+    return lambda host, words: say(f"{name} on {host}: {one_line(words)}")
 
 
 @service.command()
@@ -196,13 +247,20 @@ def roll(session: Session, name: str, others: bool, wait: bool) -> int:
 def rollback(session: Session, name: str, revision: int | None, others: bool, wait: bool) -> int:
     """Go back to the revision of a service that was wanted before; once more, and it is the later one again."""
     from foundations_tui.jobs.ownership import actor_of
-    from foundations_tui.services import operations, state
+    from foundations_tui.services import operations, spread, state
 
-    row = operations.fresh(session, name)
-    view = operations.use_revision(session, actor_of(session.hosts, others), row, revision)
-    if view.model:
-        say(f"{row.name} serves {state.model_words(view)}; foundations model rollback {view.model} moves its alias")
-    return _say_and_wait(session, row, view, f"{row.name} goes to revision {view.revision}", wait)
+    actor = actor_of(session.hosts, others)
+    members = operations.members(session, operations.fresh(session, name))
+
+    def change(row: ServiceRow) -> None:
+        view = operations.use_revision(session, actor, row, revision)
+        model = f", {state.model_words(view)}" if view.model else ""
+        say(f"{row.name} on {row.host} goes to revision {view.revision}{model}")
+        if view.model and row is members[-1]:
+            say(f"  foundations model rollback {view.model}    has its alias mean what it meant before, too")
+
+    spread.one_by_one(session, members, change, _told(members[0].name))
+    return _wait_for(session, members, wait)
 
 
 @service.command()
@@ -310,10 +368,11 @@ def _bring(session: Session, row: ServiceRow) -> None:
         pass  # said already
 
 
-def _say_and_wait(session: Session, row: ServiceRow, view: ServiceView, words: str, wait: bool) -> int:
+def _wait_for(session: Session, members: list[ServiceRow], wait: bool) -> int:
+    """Wait until a service is as it is wanted on each of its hosts, if that is asked for."""
     from foundations_tui.services import operations
 
-    say(words)
-    if wait and view.replicas:
-        operations.wait_until_ready(session, row.host, row.name, lambda told: say(f"{row.name}: {one_line(told)}"))
+    for row in members if wait else ():
+        told = functools.partial(_told(row.name), row.host)
+        operations.wait_until_ready(session, row.host, row.name, told)
     return 0
