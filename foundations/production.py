@@ -79,9 +79,17 @@ def _beside(services: str, service: str) -> "Iterable[str]":
     if not os.path.isdir(top):
         raise FileNotFoundError(2, "this host has no such service", service)
     found = []
-    for folder, _, names in os.walk(os.path.join(top, "requests"), followlinks=True):
-        found += [os.path.join(folder, name) for name in names if _FILE.match(name)]
+    for link in _listed(os.path.join(top, "requests")):
+        folder = os.path.join(top, "requests", link)
+        found += [os.path.join(folder, name) for name in _listed(folder) if _FILE.match(name)]
     return sorted(found)
+
+
+def _listed(folder: str) -> "List[str]":
+    try:
+        return os.listdir(folder)
+    except OSError:
+        return []  # of an attempt that was removed
 
 
 def read_requests(path: str) -> "Iterator[Dict[str, Any]]":

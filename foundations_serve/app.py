@@ -257,7 +257,7 @@ class Server:
                 self._metrics.in_flight -= 1
                 seconds = time.monotonic() - began
                 self._metrics.count(route, status, seconds)
-                if self._log.wants:
+                if self._log.draw():
                     told = request.state
                     self._log.take(route, status, seconds, getattr(told, "inputs", None), getattr(told, "result", None))
 

@@ -56,9 +56,8 @@ class RequestLog:
             return []
         return sorted(int(one[1]) for one in found if one)
 
-    @property
-    def wants(self) -> bool:
-        """Draw whether the next request is written down."""
+    def draw(self) -> bool:
+        """Return whether the next request is written down: a share of them, and not too many a second."""
         if not self._folder or random.random() >= self._settings.sample:
             return False
         second = int(time.monotonic())
@@ -82,11 +81,14 @@ class RequestLog:
         try:
             kept = [None if table is None else _Kept(self._settings).table(table, 0) for table in (inputs, outputs)]
             line = json.dumps([*head, *kept], separators=(",", ":"))
-            if len(line) > _MOST_LINE:
-                line = json.dumps([*head, {"bytes": len(line)}, None], separators=(",", ":"))
+        except Exception:  # of the model's own making: it cannot be said
+            line = json.dumps([*head, None, None], separators=(",", ":"))
+        if len(line) > _MOST_LINE:
+            line = json.dumps([*head, {"bytes": len(line)}, None], separators=(",", ":"))
+        try:
             self._write(line + "\n")
-        except Exception:  # a full disk, or a value that cannot be said
-            self._close()
+        except OSError:
+            self._close()  # a full disk: the next one tries again
 
     def _write(self, line: str) -> None:
         if self._file is None or self._size + len(line) > max(self._settings.limit // SEGMENTS, _MOST_LINE):
@@ -130,7 +132,7 @@ class _Kept:
             return {"shape": [len(table)]}
         hidden = self._settings.redact
         return {
-            str(name): {"redacted": True} if name in hidden else self._value(part, depth + 1)
+            str(name): {"redacted": True} if str(name) in hidden else self._value(part, depth + 1)
             for name, part in table.items()
         }
 

@@ -185,8 +185,9 @@ class DataContract:
         row_count = self._row_count(rows)
         summary = {level: sum(test["summary"][level] for test in tests.values()) for level in _LEVELS}
         critical: "List[str]" = []
+        tested = {"schema": self.options.check_schema, "row_count": self.options.check_row_count}
         for name, outcome in (("schema", schema["outcome"]), ("row_count", row_count["outcome"])):
-            summary[outcome] += 1
+            summary[outcome] += tested[name]
             critical += [name] if outcome == CRITICAL else []
         wrong = [d["attribute"] for test in tests.values() for d in test["details_by_attribute"] if _is_critical(d)]
         return {

@@ -52,7 +52,10 @@ class Check:
         if unknown:
             raise ValueError("%s has no setting %s; it has %s" % (type(self).__name__, unknown, ", ".join(self.usual)))
         for name in [attributes] if isinstance(attributes, str) else attributes:
-            self.settings[name] = {**self.usual, **self.settings.get(name, {}), **settings}
+            own = {
+                key: list(value) if isinstance(value, (set, frozenset)) else value for key, value in settings.items()
+            }
+            self.settings[name] = {**self.usual, **self.settings.get(name, {}), **own}
             self.left_out.discard(name)
 
     def exclude(self, attributes: Attributes) -> None:
@@ -144,7 +147,8 @@ class DomainTest(Check):
         allowed = learnt if settings["values"] is None else settings["values"]
         if not allowed or not column.usual:
             return None
-        other = Counter(value for value in column.usual if value not in set(allowed))
+        known = set(allowed)
+        other = Counter(value for value in column.usual if value not in known)
         share = sum(other.values()) / len(column.usual)
         outcome = CRITICAL if share > settings["tolerance"] else WARNING if share else HEALTHY
         return {"outcome": outcome, "beyond": share, "others": [value for value, _ in other.most_common(_SHOWN)]}

@@ -114,8 +114,11 @@ def _bins_of(kind: str, usual: Sequence[Any], most_bins: int) -> "Any":
 def _edges(ordered: Sequence[float], most_bins: int) -> List[float]:
     """Return edges between which about as many values lie each."""
     places = [len(ordered) * number // most_bins for number in range(1, most_bins)]
-    found = sorted({float(ordered[place]) for place in places})
-    return found[1:] if found and found[0] == ordered[0] else found
+    found = {ordered[place] for place in places}
+    if ordered[0] in found:  # nothing lies below the smallest: what is larger is set apart
+        found.discard(ordered[0])
+        found.add(ordered[bisect.bisect_right(ordered, ordered[0])])
+    return sorted(float(edge) for edge in found)
 
 
 def _with_shares(bins: Bins, usual: Sequence[Any]) -> Bins:

@@ -8,7 +8,7 @@ from pathlib import Path
 from foundations.contracts import DataContract, Report
 from foundations.production import read_requests
 from foundations_tui.config import locations
-from foundations_tui.errors import FoundationsError, NotFoundError, UsageError
+from foundations_tui.errors import NotFoundError, UsageError
 from foundations_tui.session import Session
 from foundations_tui.store import models, queries, write_streams
 from foundations_tui.store.services import ServiceRow
@@ -106,10 +106,10 @@ def check(session: Session, row: ServiceRow, contract: DataContract, since: floa
     """Return whether what a service was asked is like the data of a contract.
 
     Raises:
-        NotFoundError: no request is known. FoundationsError: the requests make no table.
+        NotFoundError: no request is known. UsageError: the requests make no table.
     """
     found = requests(session, row, since)
     try:
         return contract.validate(found, f"the last {since:g} s" if since else None)
     except (TypeError, ValueError) as error:
-        raise FoundationsError(f"the requests cannot be compared with the contract: {error}") from None
+        raise UsageError(f"the requests cannot be compared with the contract: {error}") from None

@@ -276,6 +276,8 @@ class HostState:
             yield service.revision.spec
         for one in self.schedules.values():
             yield one.schedule.spec
+            if one.schedule.then:
+                yield one.schedule.then
 
     def may_start(self, job: str) -> bool:
         """Return whether nobody wants a waiting job to stay where it is."""
@@ -661,21 +663,21 @@ def _schedule_paused(state: HostState, entry: JournalEntry, change: events.Sched
     one = state.schedules.get(change.name)
     if one is not None:
         one.paused = change.paused
-        one.done_until = one.done_until if change.paused else max(one.done_until, change.at)
+        one.done_until = one.done_until if change.paused else change.at
 
 
 def _schedule_ran(state: HostState, entry: JournalEntry, change: events.ScheduleRan) -> None:
     one = state.schedules.get(change.name)
     if one is not None:
         one.last_job, one.last_at = change.job, change.at
-        one.done_until = max(one.done_until, change.due)
+        one.done_until = change.due
 
 
 def _schedule_noted(state: HostState, entry: JournalEntry, change: events.ScheduleNoted) -> None:
     one = state.schedules.get(change.name)
     if one is None:
         return
-    one.done_until = max(one.done_until, change.due)
+    one.done_until = change.due
     if change.what == "missed":
         one.missed, one.missed_at = one.missed + change.count, change.due
     elif change.what == "skipped":

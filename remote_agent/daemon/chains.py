@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
-from typing import Callable, List, Optional
+from typing import Callable, List, Optional, Union
 
 from remote_agent.core.state import HostState
 from remote_agent.daemon.ledger import Ledger
@@ -14,20 +15,21 @@ from remote_agent.daemon.services import Services
 from remote_agent.protocol import chains, messages, models
 from remote_agent.protocol.chains import RESULT, VARIABLE, Chain, CheckResult, Made
 from remote_agent.protocol.ends import AttemptEnd
-from remote_agent.protocol.errors import AgentError, BadRequest
+from remote_agent.protocol.errors import BadRequest
 from remote_agent.protocol.jobs import JobView
-from remote_agent.protocol.models import RegistryEvent, Version
-from remote_agent.protocol.schedules import TAG
+from remote_agent.protocol.models import Version
 from remote_agent.protocol.states import STATE_OF_REASON, EndReason, JobState
 from remote_agent.protocol.wire import JsonTable
 from remote_agent.storage import files
 from remote_agent.storage.paths import Paths
 
+log = logging.getLogger(__name__)
+
 
 class Chains:
     """Carries out what the specifications of such jobs say, before their ends are written down.
 
-    A daemon that dies in between does all of it again: the same version is the one that it was.
+    A daemon that dies in between does all of it again: what is so already stays as it is.
     """
 
     def __init__(self, ledger: Ledger, requests: Requests, registry: Models, services: Services, paths: Paths) -> None:
@@ -53,31 +55,43 @@ class Chains:
         return self._ledger.state
 
     def end(self, view: JobView, end: AttemptEnd) -> None:
-        """Do what follows from the end of a job, if anything does."""
+        """Do what follows from the end of a job, if anything does; what goes wrong is told, and ends nothing else."""
         if not view.spec.chain:
             return
+        done: List[str] = []
         try:
-            words = self._carried_out(view, end)
-        except (AgentError, OSError, ValueError) as error:
-            words = f"nothing was registered: {getattr(error, 'strerror', None) or error}"
-        self.told(str(view.spec.tags.get(TAG, "")), words)
+            self._carry_out(view, end, done)
+        except Exception as error:  # what the job has written must not end the daemon
+            log.warning("the chain of job %s: %s", view.spec.job, error, exc_info=not isinstance(error, OSError))
+            done.append(str(getattr(error, "strerror", None) or error))
+        self.told(view.spec.schedule, "; ".join(done))
 
-    def _carried_out(self, view: JobView, end: AttemptEnd) -> str:
-        spec, first = view.spec, view.spec.after[0]
+    def _carry_out(self, view: JobView, end: AttemptEnd, done: List[str]) -> None:
+        """Register a version, and have its alias mean it; each step adds to what was done, in words.
+
+        Raises:
+            AgentError: why the next step could not be done. OSError: the disk is full.
+        """
         result = self._result(view)
         if STATE_OF_REASON[EndReason(end.reason_code)] is not JobState.COMPLETED or result.error:
             why = result.error or end.reason or end.reason_code
-            return f"nothing was registered: job {view.spec.job[:6]}, which checks the model: {why}"
-        chain = Chain.from_wire(spec.chain, "chain")
+            done.append(f"nothing was registered: job {view.spec.job[:6]}, which checks the model: {why}")
+            return
+        chain = Chain.from_wire(view.spec.chain, "chain")
         made = self._made(view)
-        metrics = chains.metrics_of(made, result)
-        of_job = self._state.jobs.get(first)
-        more: JsonTable = {"metrics": metrics, "signature": result.signature}
+        version = self._version(chain, view, made, result)
+        self._requests.pin(version.job, models.pin_key(chain.model, version), chain.model, version.data)
+        number = self._registry.register(chain.model, version, chain.by).event.number
+        words = models.words_of(chain.model, number)
+        self._requests.pin(version.job, models.pin_key(chain.model, version), words, version.data)
+        done.append(f"job {version.job[:6]} is {words}")
+        if chain.alias:
+            self._promote(chain, number, version, view, made, done)
+
+    def _version(self, chain: Chain, view: JobView, made: Made, result: CheckResult) -> Version:
+        more: JsonTable = {"metrics": chains.metrics_of(made, result), "signature": result.signature}
         more.update({"data": made.data, "files": made.files, "bytes": made.bytes} if made.data else {})
-        version = chain.of_job(first, of_job.attempt if of_job else 1, more)
-        event = self._register(chain, version)
-        words = f"job {first[:6]} is {models.words_of(chain.model, event.number)}"
-        return words + self._promote(chain, event.number, version, view) if chain.alias else words
+        return chain.of_job(view.spec.after[0], made.attempt, more)
 
     def _made(self, view: JobView) -> Made:
         """Return what its supervisor has found of the first job."""
@@ -98,38 +112,32 @@ class Chains:
             return CheckResult()
         if len(data) > chains.MOST_RESULT_BYTES:
             raise BadRequest(f"{RESULT} has over {chains.MOST_RESULT_BYTES:,} bytes")
-        try:
-            told = json.loads(data)
-        except (ValueError, RecursionError):
-            told = None
-        return CheckResult.from_wire(told if isinstance(told, dict) else {}, RESULT)
+        return CheckResult.from_wire(_table(data), RESULT)
 
-    def _register(self, chain: Chain, version: Version) -> RegistryEvent:
-        """Register a version, whose job is kept from then on."""
-        event = self._registry.register(chain.model, version, chain.by).event
-        words = models.words_of(chain.model, event.number)
-        self._requests.pin(version.job, models.pin_key(chain.model, version), words, version.data)
-        return event
-
-    def _promote(self, chain: Chain, number: int, version: Version, view: JobView) -> str:
-        """Have the alias mean a version if that is better; return what has become of it, in words."""
+    def _promote(self, chain: Chain, number: int, version: Version, view: JobView, made: Made, done: List[str]) -> None:
+        """Have the alias mean a version if that is better, and services that follow it go on."""
         model = self._state.models[chain.model]
         current = model.aliases.get(chain.alias, 0)
-        before: Optional[JsonTable] = model.versions[current].version.metrics if current else None
-        if current == number:
-            return f", {chain.alias} already"
-        is_better, why = chains.is_better(chain, version.metrics, before)
-        if not is_better:
-            return f"; {chain.alias} stays {current or 'nothing'}: {why}"
-        self._registry.set_alias(messages.SetAlias(chain.model, chain.alias, number, current, chain.by))
-        gone_on = self._go_on(chain, number, version, view)
-        words = f", {chain.alias} now" + (f" ({why})" if why else "")
-        return words + (f"; {', '.join(gone_on)} goes on to it" if gone_on else "")
-
-    def _go_on(self, chain: Chain, number: int, version: Version, view: JobView) -> List[str]:
-        """Have the services that follow the alias go on to a version; return their names."""
-        made = self._made(view)
-        manifest = json.loads(view.spec.env.get(VARIABLE) or "{}")
+        if current != number:
+            before: Optional[JsonTable] = model.versions[current].version.metrics if current else None
+            is_better, why = chains.is_better(chain, version.metrics, before)
+            if not is_better:
+                done.append(f"{chain.alias} stays {current or 'nothing'}: {why}")
+                return
+            self._registry.set_alias(messages.SetAlias(chain.model, chain.alias, number, current, chain.by))
+            done.append(f"{chain.alias} now" + (f" ({why})" if why else ""))
+        manifest = _table(view.spec.env.get(VARIABLE, ""))
         manifest.update(version=number, signature=version.signature, **({"hash": made.data} if made.data else {}))
         data = {models.DATA: {"path": made.path, "at": "", "hash": made.data}} if made.data else {}
-        return self._services.follow(chain.model, chain.alias, number, view.spec, manifest, data)
+        gone_on = self._services.follow(chain.model, chain.alias, number, view.spec, manifest, data)
+        if gone_on:
+            done.append(f"{', '.join(gone_on)} goes on to it")
+
+
+def _table(text: Union[str, bytes]) -> JsonTable:
+    """Return what a JSON text says; an empty table when it is none."""
+    try:
+        told = json.loads(text)
+    except (ValueError, RecursionError):
+        return {}
+    return told if isinstance(told, dict) else {}

@@ -96,15 +96,15 @@ class RemoveOldSecrets:
 
 
 @dataclass(frozen=True)
-class RemoveSchedule:
-    """A schedule was removed: what was kept for its jobs goes."""
+class RemoveOldSchedules:
+    """A schedule was removed, or another one took its place: what was kept for its jobs goes."""
 
     name: str
 
 
 OfAJob = Union[StartAttempt, StopAttempt, RemoveFolder, RemovePrivate, SendNotice, RemoveAttempt]
 OfAService = Union[WriteProbes, RemoveService, RemoveOldSecrets]
-Effect = Union[OfAJob, OfAService, RemoveSchedule]
+Effect = Union[OfAJob, OfAService, RemoveOldSchedules]
 
 
 class Performer:
@@ -116,8 +116,8 @@ class Performer:
         self._notices = notices
         self.has_service: Callable[[str], bool] = lambda name: False
         """Says whether there is a service of a name: it may have been begun again in the turn that forgot it."""
-        self.has_schedule: Callable[[str], bool] = lambda name: False
-        """The same of a schedule."""
+        self.kept_of_schedule: Callable[[str], str] = lambda name: ""
+        """Returns the file that is kept of the schedule of a name."""
         self._trash: List[str] = []
         """Folders to be removed, by one process at a time."""
         self._removing: List[str] = []
@@ -146,9 +146,8 @@ class Performer:
             self._write_probes(effect)
         elif isinstance(effect, RemoveOldSecrets):
             self._remove_old_secrets(effect)
-        elif isinstance(effect, RemoveSchedule):
-            if not self.has_schedule(effect.name):
-                self._remove_file(self._paths.schedule(effect.name))
+        elif isinstance(effect, RemoveOldSchedules):
+            self._remove_old_schedules(effect.name)
         elif isinstance(effect, RemoveService):
             if not self.has_service(effect.service):
                 self._trash_folder(self._paths.service(effect.service).folder, effect.service)
@@ -215,6 +214,14 @@ class Performer:
         for number in range(1, max(effect.revisions)):  # a later one may be in the making
             if number not in effect.revisions:
                 self._remove_file(paths.private(number))
+
+    def _remove_old_schedules(self, name: str) -> None:
+        kept = self.kept_of_schedule(name)
+        folder = self._paths.schedules
+        for file in os.listdir(folder) if os.path.isdir(folder) else ():
+            path = os.path.join(folder, file)
+            if file.partition("@")[0] == name and path != kept:
+                self._remove_file(path)
 
     def _trash_folder(self, folder: str, name: str) -> None:
         """Move a folder out of the way and have it removed: a large one takes long."""

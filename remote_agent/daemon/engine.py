@@ -67,7 +67,6 @@ class Engine:
         self.ledger = Ledger(journal, backend, performer, clock)
         self.ledger.changed = self.replan
         performer.has_service = lambda name: name in self.state.services
-        performer.has_schedule = lambda name: name in self.state.schedules
         self.lifecycle = Lifecycle(self.ledger, backend, paths, self.notices, self.capacity)
         self.requests = Requests(self.ledger, self.lifecycle, paths, self.objects, self.capacity)
         self.services = Services(
@@ -76,6 +75,7 @@ class Engine:
         self.models = Models(self.ledger)
         self.schedules = Schedules(self.ledger, self.requests, paths, self.objects, self.capacity)
         self.chains = Chains(self.ledger, self.requests, self.models, self.services, paths)
+        performer.kept_of_schedule = self.schedules.kept
         self.chains.told = self.schedules.tell
         self.lifecycle.ending = self.chains.end
         recovery.recover(self.ledger, paths)

@@ -552,7 +552,7 @@ def _shutdown(parts: Parts, request: messages.Shutdown) -> messages.Done:
     """End the daemon. ``replace``: a newer one comes, jobs run on. Otherwise no job may run or wait."""
     if not request.replace:
         if not parts.engine.is_idle:
-            raise Conflict("jobs run or wait on this host, or there are services or schedules; stop them first")
+            raise Conflict("jobs run or wait on this host, or it has services or schedules; end those first")
         files.write_bytes(parts.paths.stopped, b"")
         shutil.rmtree(parts.paths.trash, ignore_errors=True)
     parts.stopping = True

@@ -226,7 +226,7 @@ class Daemon:
             waits.append(0.2)
         due_by_clock = self.engine.due
         if due_by_clock is not None:
-            waits.append(due_by_clock)
+            waits.append(max(due_by_clock, _LOOK_AGAIN) if self._is_broken else due_by_clock)
         if self._is_watched and self.engine.state.queue:
             waits.append(1.0)
         waits += self.watchers.due()

@@ -7,7 +7,7 @@ from __future__ import annotations
 import os
 from typing import Any, Dict, Iterator, List, Optional, Tuple
 
-from remote_agent.core.events import Change, Held, Leased, Renewed, Submitted, change_of
+from remote_agent.core.events import Change, Held, Leased, Renewed, SchedulePaused, Submitted, change_of
 from remote_agent.core.state import HostState
 from remote_agent.daemon.ledger import Ledger
 from remote_agent.protocol import supervision
@@ -20,7 +20,11 @@ from remote_agent.storage import files
 from remote_agent.storage.paths import Paths
 
 _NEED_A_LEASE = ("started", "attempt_ended")
-_OF_NO_JOB = ("paused", "resumed", "acknowledged", "service_revised", "service_wanted", "service_removed")
+_OF_NO_JOB = (
+    *("paused", "resumed", "acknowledged", "service_revised", "service_wanted", "service_removed", "registry"),
+    *("schedule_set", "schedule_paused", "schedule_ran", "schedule_noted", "schedule_told", "schedule_removed"),
+)
+_OF_ENDED_JOBS = ("deleted", "told", "pinned")
 
 
 def recover(ledger: Ledger, paths: Paths) -> None:
@@ -45,6 +49,9 @@ def recover(ledger: Ledger, paths: Paths) -> None:
         ledger.record(change)
     for job in list(state.queue.everyone()) if more_is_lost else ():
         ledger.record(Held(job))  # a stop or delete of it may be among what is missing
+    for name, one in list(state.schedules.items()) if more_is_lost else ():
+        if not one.paused:
+            ledger.record(SchedulePaused(name, True, ledger.clock()))  # and so may its removal
     journal.commit()
     if journal.problems:
         held = sum(1 for job in state.queue.everyone() if state.jobs[job].held)
@@ -70,7 +77,7 @@ def from_salvage(state: HostState, salvaged: List[JsonTable]) -> Iterator[Change
         elif event["type"] in _NEED_A_LEASE:
             makes_sense = job in state.active
         else:
-            makes_sense = is_known and (event["type"] in ("deleted", "told") or not state.jobs[job].state.is_final)
+            makes_sense = is_known and (event["type"] in _OF_ENDED_JOBS or not state.jobs[job].state.is_final)
         if makes_sense:
             try:
                 yield change_of(event)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from dataclasses import replace
@@ -12,7 +13,7 @@ from remote_agent.core.scheduler import Capacity
 from remote_agent.core.state import HostState, Scheduled
 from remote_agent.daemon import admission
 from remote_agent.daemon.admission import NewJob
-from remote_agent.daemon.effects import RemoveSchedule
+from remote_agent.daemon.effects import RemoveOldSchedules
 from remote_agent.daemon.ledger import Ledger
 from remote_agent.daemon.requests import Requests
 from remote_agent.protocol import messages, schedules
@@ -36,7 +37,7 @@ from remote_agent.storage.paths import Paths
 _SHOWN_TIMES = 3
 _SHOWN_WORDS, _SHOWN_LETTERS = 40, 200
 """So much of a command is shown in a listing."""
-_MOST_MISSED = 100_000
+_MOST_MISSED = 1000
 """Times that are counted one by one."""
 
 
@@ -109,22 +110,23 @@ class Schedules:
         if schedule.name not in self._state.schedules and len(self._state.schedules) >= MOST_SCHEDULES:
             raise Conflict(f"this host has {MOST_SCHEDULES} schedules already")
         private = request.private or {}
-        first = _spec_of(_tagged(schedule.spec, schedule.name), "new", 0.0, private=bool(private))
+        first = _spec_of(schedule.spec, "new", 0.0, schedule=schedule.name, private=bool(private))
         if first.is_replica or first.after or first.after_any or first.chain:
             raise BadRequest("a schedule submits jobs that wait for none")
         jobs = [first]
         if schedule.then:
-            then = _tagged(schedule.then, schedule.name)
-            jobs.append(_spec_of(then, "new-then", 0.0, after=["new"], private=bool(private.get("build"))))
+            own = {"after": ["new"], "schedule": schedule.name, "private": bool(private.get("build"))}
+            jobs.append(_spec_of(schedule.then, "new-then", 0.0, **own))
             if not jobs[1].chain:
                 raise BadRequest("what comes behind each job of a schedule is a chain")
         for spec in jobs:
             spec.check()
         admission.check([NewJob(spec) for spec in jobs], self._state, self._capacity(), self._paths, self._objects)
         os.makedirs(self._paths.schedules, 0o700, exist_ok=True)
-        files.write_bytes(self._paths.schedule(schedule.name), json.dumps(private).encode())
+        files.write_bytes(self._paths.schedule(schedule.name, schedule.at), json.dumps(private).encode())
         kept = [_sparse(spec) for spec in jobs]
         self._decide(events.ScheduleSet(replace(schedule, spec=kept[0], then=kept[1] if schedule.then else {})))
+        self._ledger.later(RemoveOldSchedules(schedule.name))
         self._problems.pop(schedule.name, None)
         return messages.ScheduleAnswer(self.view(schedule.name))
 
@@ -136,11 +138,11 @@ class Schedules:
         """
         one = self._schedule(request.name)
         if request.action == "run":
-            self._submit(one, one.done_until)
+            self._submit(one, one.done_until, request.job or os.urandom(6).hex())
         elif request.action == "remove":
             view = self.view(request.name)
             self._decide(events.ScheduleRemoved(request.name))
-            self._ledger.later(RemoveSchedule(request.name))
+            self._ledger.later(RemoveOldSchedules(request.name))
             self._problems.pop(request.name, None)
             return messages.ScheduleAnswer(view)
         elif one.paused != (request.action == "pause"):
@@ -166,10 +168,13 @@ class Schedules:
 
     def resume(self) -> None:
         """After a start: remove what belongs to no schedule."""
-        for file in os.listdir(self._paths.schedules) if os.path.isdir(self._paths.schedules) else ():
-            name = file[: -len(".json")]
-            if name not in self._state.schedules:
-                self._ledger.perform(RemoveSchedule(name))
+        for name in {file.partition("@")[0] for file in _listed(self._paths.schedules)}:
+            self._ledger.perform(RemoveOldSchedules(name))
+
+    def kept(self, name: str) -> str:
+        """Return the private file of a schedule that there is; "" where there is none of that name."""
+        one = self._state.schedules.get(name)
+        return self._paths.schedule(name, one.schedule.at) if one is not None else ""
 
     def advance(self) -> None:
         """Submit what is due; times that have passed long ago are noted, and not made up for."""
@@ -185,33 +190,35 @@ class Schedules:
 
     def _catch_up(self, one: Scheduled, now: float) -> None:
         """Deal with the times of a schedule that have come."""
-        name = one.schedule.name
-        last, missed = self._passed(one, now)
-        if missed and now - last > LATE_SECONDS:
-            self._decide(events.ScheduleNoted(name, "missed", last, missed))
-            return
+        times, count = self._passed(one, now)
+        is_late = now - times[-1] > LATE_SECONDS
+        missed = times if is_late else times[:-1]
         if missed:
-            self._decide(events.ScheduleNoted(name, "missed", last - LATE_SECONDS, missed))
-        self._run(one, last)
+            count -= 0 if is_late else 1
+            self._decide(events.ScheduleNoted(one.schedule.name, "missed", missed[-1], count))
+        if not is_late:
+            self._run(one, times[-1])
 
-    def _passed(self, one: Scheduled, now: float) -> Tuple[float, int]:
-        """Return the latest of a schedule's times that have come, and how many came too long ago to be made up for."""
-        last, missed, due = 0.0, 0, self._next_of(one)
-        while due <= now and missed < _MOST_MISSED:
-            missed += now - due > LATE_SECONDS
-            last, due = due, one.schedule.next_after(due)
-        return (now if due <= now else last), missed
+    def _passed(self, one: Scheduled, now: float) -> Tuple[List[float], int]:
+        """Return the latest times of a schedule that have come, the last one at the end, and how many have."""
+        times: List[float] = []
+        count, due = 0, self._next_of(one)
+        while due <= now and count < _MOST_MISSED:
+            times = [*times[-1:], due]
+            count, due = count + 1, one.schedule.next_after(due)
+        return ([*times[-1:], now] if due <= now else times), count
 
     def _run(self, one: Scheduled, due: float) -> None:
         name = one.schedule.name
         waiting = self._open(name, self._state.queue.everyone())
         is_open = waiting + self._open(name, self._state.active) > 0
-        is_skipped = is_open if one.schedule.overlap == SKIP else waiting >= MOST_WAITING
+        behind = 2 if one.schedule.then else 1
+        is_skipped = is_open if one.schedule.overlap == SKIP else waiting >= MOST_WAITING * behind
         if is_skipped:
             self._decide(events.ScheduleNoted(name, "skipped", due, 1))
             return
         try:
-            self._submit(one, due)
+            self._submit(one, due, self._id(one, due, "job"))
         except (AgentError, OSError) as error:
             self._problems[name] = str(getattr(error, "strerror", None) or error)
             self._decide(events.ScheduleNoted(name, "passed", due, 0))
@@ -219,26 +226,32 @@ class Schedules:
     def _open(self, name: str, jobs: Iterable[str]) -> int:
         """Return how many of some jobs a schedule has submitted."""
         specs = (self._state.jobs[job].spec for job in jobs)
-        return sum(1 for spec in specs if spec.tags.get(schedules.TAG) == name)
+        return sum(1 for spec in specs if spec.schedule == name)
 
-    def _submit(self, one: Scheduled, due: float) -> JobView:
-        """Submit a schedule's job, and the one behind it.
+    def _id(self, one: Scheduled, due: float, what: str) -> str:
+        """Return the id of a job: that of one time is always the same, so that a daemon that died submits it once."""
+        mark = f"{self._ledger.journal.id} {one.schedule.name} {one.schedule.at!r} {due!r} {what}"
+        return hashlib.sha256(mark.encode()).hexdigest()[:12]
+
+    def _submit(self, one: Scheduled, due: float, job: str) -> JobView:
+        """Submit a schedule's job; one that was submitted already is the job that it was.
 
         Args:
             one: the schedule.
             due: the time that it is for.
+            job: the id that it gets.
         Raises:
             AgentError: it cannot be submitted now.
         """
         name, now = one.schedule.name, self._ledger.clock()
-        kept = files.read_json(self._paths.schedule(name))
+        kept = files.read_json(self._paths.schedule(name, one.schedule.at))
         private: JsonTable = kept if isinstance(kept, dict) else {}
         last = self._state.jobs.get(one.last_job)
         waits = one.schedule.overlap == QUEUE and last is not None and not last.state.is_final
-        first = _spec_of(one.schedule.spec, _new_id(), now, after_any=[one.last_job] if waits else [])
+        first = _spec_of(one.schedule.spec, job, now, after_any=[one.last_job] if waits else [])
         jobs = [NewJob(first, private if first.private else None)]
         if one.schedule.then:
-            then = _spec_of(one.schedule.then, _new_id(), now, after=[first.job])
+            then = _spec_of(one.schedule.then, self._id(one, due, f"behind {job}"), now, after=[job])
             jobs.append(NewJob(then, {"build": private.get("build", {})} if then.private else None))
         view = self._requests.submit_all(jobs)[0]
         self._problems.pop(name, None)
@@ -290,10 +303,6 @@ class Schedules:
         return times
 
 
-def _new_id() -> str:
-    return os.urandom(6).hex()
-
-
 def _spec_of(wire: JsonTable, job: str, now: float, **own: Any) -> JobSpec:
     """Return a specification of a schedule as that of a job.
 
@@ -306,9 +315,11 @@ def _spec_of(wire: JsonTable, job: str, now: float, **own: Any) -> JobSpec:
     return JobSpec.from_wire({**wire, **own, "job": job, "created_at": now})
 
 
-def _tagged(wire: JsonTable, name: str) -> JsonTable:
-    tags = wire.get("tags")
-    return {**wire, "tags": {**(tags if isinstance(tags, dict) else {}), schedules.TAG: name}}
+def _listed(folder: str) -> List[str]:
+    try:
+        return os.listdir(folder)
+    except FileNotFoundError:
+        return []
 
 
 def _sparse(spec: JobSpec) -> JsonTable:

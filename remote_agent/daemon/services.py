@@ -273,7 +273,7 @@ class Services:
             rollout = hashlib.sha256(f"{serving.get('rollout', '')}{model}{number}".encode()).hexdigest()[:12]
             code["service"] = {**serving, "version": number, "revision": next_number, "rollout": rollout}
             words = f"{model}@{alias}"
-            revision = Revision(next_number, {**spec, **code}, False, words, self._ledger.clock())
+            revision = Revision(next_number, {**spec, **code}, bool(serving.get("port")), words, self._ledger.clock())
             self._revise(service.name, revision)
             self._want(service.name, next_number, service.replicas, service.probes, words)
             gone_on.append(service.name)

@@ -95,6 +95,8 @@ class Made(TolerantMessage):
     """Where they are on this host."""
     metrics: JsonTable = field(json_table(12_000), {})
     """{"last", "min", "max"} by key."""
+    attempt: int = field(checks.whole(), 0)
+    """Which attempt of the first job it was."""
 
 
 def metrics_of(made: Made, result: CheckResult) -> JsonTable:
@@ -102,7 +104,7 @@ def metrics_of(made: Made, result: CheckResult) -> JsonTable:
     evaluated = {
         key: {"last": value, "min": value, "max": value}
         for key, value in result.evaluation.items()
-        if isinstance(value, (int, float)) and not isinstance(value, bool)
+        if as_float(value) is not None
     }
     return {**made.metrics, **evaluated}
 
@@ -111,9 +113,18 @@ def number_of(metrics: JsonTable, key: str) -> Optional[float]:
     """Return the last value of a metric; None where there is none that can be compared."""
     entry = metrics.get(key)
     value = entry.get("last") if isinstance(entry, dict) else entry
+    number = as_float(value)
+    return number if number is not None and math.isfinite(number) else None
+
+
+def as_float(value: Any) -> Optional[float]:
+    """Return a number; None for what is none, or larger than any float."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return None
-    return float(value) if math.isfinite(value) else None
+    try:
+        return float(value)
+    except OverflowError:
+        return None
 
 
 def is_better(chain: Chain, new: JsonTable, current: Optional[JsonTable]) -> Tuple[bool, str]:
@@ -153,16 +164,17 @@ class Summary:
 
     def add(self, line: Any) -> None:
         """Take in one line of a records file, decoded; what makes no sense is passed over."""
-        if not isinstance(line, list) or len(line) < 4 or not isinstance(line[1], (int, float)):
+        at = as_float(line[1]) if isinstance(line, list) and len(line) > 3 else None
+        if at is None:
             return
         if line[0] == "a" and isinstance(line[3], dict) and isinstance(line[3].get("path"), str):
             self.artifacts[str(line[2])] = line[3]["path"]
         elif line[0] == "m" and len(line) > 4:
-            self._add_value(str(line[2]), float(line[1]), line[4])
+            self._add_value(str(line[2]), at, line[4])
 
     def _add_value(self, key: str, at: float, value: Any) -> None:
-        if isinstance(value, bool) or not isinstance(value, (int, float)):
-            value = math.nan  # {"float": "NaN"}, say: it is the last value, and none to compare with
+        number = as_float(value)
+        value = math.nan if number is None else number  # {"float": "NaN"}: the last value, and none to compare with
         known = self._values.setdefault(key, {})
         if at >= self._times.get(key, at):
             self._times[key] = at

@@ -127,6 +127,8 @@ class JobSpec:
     """
     service: JsonTable = field(default_factory=dict)
     """Of which service it is a replica (``services.Serving``); empty for a job that ends."""
+    schedule: str = ""
+    """Name of the schedule of its host that has submitted it; "" for none."""
     chain: JsonTable = field(default_factory=dict)
     """What its host does with what the job that it waits for has made (``chains.Chain``); empty for nothing."""
 
@@ -318,6 +320,7 @@ SPEC_CHECKS: Dict[str, checks.Check] = {
     "distributions": checks.table(_DISTRIBUTION, 100, checks.text(200, _DISTRIBUTION_NAME, "a distribution's name")),
     "own_setup": checks.listing(checks.text(131_071, as_bytes=True), 1000),
     "service": services.check_serving,
+    "schedule": _NAME,
     "chain": chains.check_chain,
 }
 """What each field of a specification has to be, whoever it comes from."""

@@ -52,7 +52,8 @@ MOST_ENTRY_BYTES = 64 << 20
 """A job as a host tells of it is at most so large."""
 _JOB = text(64, JOB_ID)
 _NAME = text(1000)
-_TOKEN = re.compile(r"([A-Za-z0-9_-]{20,200})?\Z")
+_JOB_OR_NONE = re.compile(rf"({JOB_ID.pattern[:-2]})?\Z")
+_SERVICE_TOKEN = re.compile(r"([A-Za-z0-9_-]{20,200})?\Z")
 _WORDS = text(10_000)
 _PATH = text(4096, as_bytes=True)
 _OID = text(40)
@@ -730,7 +731,7 @@ class Serve(Request[ServiceAnswer]):
     protocol: int = field(whole(0, 10_000), VERSION)
     version: str = field(text(100), "")
     """Of the client."""
-    token: str = field(text(200, _TOKEN, "a token"), "")
+    token: str = field(text(200, _SERVICE_TOKEN, "a token"), "")
     """What its replicas ask of who calls them; "" for what they ask already, or the host makes up."""
 
 
@@ -868,6 +869,8 @@ class ChangeSchedule(Request[ScheduleAnswer]):
     ANSWER = ScheduleAnswer
     name: str = field(schedule_name)
     action: str = field(one_of("pause", "resume", "run", "remove"))
+    job: str = field(text(64, _JOB_OR_NONE, "a job's id"), "")
+    """Of the job that is run now, made by the client: asked again, it is the same one."""
 
 
 @message

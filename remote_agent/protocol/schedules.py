@@ -6,6 +6,7 @@ two fields fits, where both are restricted.
 
 from __future__ import annotations
 
+import functools
 import re
 from datetime import date, datetime, timedelta, timezone
 from typing import Dict, FrozenSet, Iterator, List, NamedTuple, Tuple
@@ -25,8 +26,6 @@ MOST_WAITING = 20
 LATE_SECONDS = 60.0
 """A time that has passed longer ago is missed: it is said, and not made up for."""
 SKIP, QUEUE = "skip", "queue"
-TAG = "schedule"
-"""The tag of a job that a schedule has submitted: its name."""
 _FIELDS = (("minute", 0, 59), ("hour", 0, 23), ("day", 1, 31), ("month", 1, 12), ("weekday", 0, 7))
 _MONTHS = "jan feb mar apr may jun jul aug sep oct nov dec".split()
 _DAYS = "sun mon tue wed thu fri sat".split()
@@ -35,6 +34,8 @@ _NAMES: Dict[str, Dict[str, int]] = {
     "weekday": {name: place for place, name in enumerate(_DAYS)},
 }
 _PART = re.compile(r"(\*|[0-9a-z]{1,4})(?:-([0-9a-z]{1,4}))?(?:/([0-9]{1,3}))?\Z")
+_MOST_SHIFT = 2
+"""Hours by which a clock is set back at most, in autumn."""
 _MOST_DAYS = 41 * 366
 """A Sunday that is the 29th of February may be forty years away."""
 schedule_name = text(63, NAME, f"a schedule's name: {NAME_RULE}")
@@ -61,6 +62,7 @@ class Cron(NamedTuple):
         return of_month or of_week if self.has_days and self.has_weekdays else of_month and of_week
 
 
+@functools.lru_cache(maxsize=1000)
 def cron_of(words: str) -> Cron:
     """Return the times that five fields mean.
 
@@ -130,7 +132,10 @@ def next_of_cron(cron: Cron, after: float, utc: bool) -> float:
     begin = datetime.fromtimestamp(after, zone)
     for day in _days_after(begin):
         if cron.is_day(day):
+            earliest = begin.hour - _MOST_SHIFT if day == begin.date() else 0
             for hour in cron.hours:
+                if hour < earliest:
+                    continue
                 for minute in cron.minutes:
                     found = datetime(day.year, day.month, day.day, hour, minute, tzinfo=zone).timestamp()
                     if found > after:

@@ -146,9 +146,14 @@ class Paths:
         """Return the zipapp of one version of the agent."""
         return os.path.join(self.agents, sha, "agent.pyz")
 
-    def schedule(self, name: str) -> str:
-        """Return the file with what each job of a schedule gets as its private file."""
-        return os.path.join(self.schedules, f"{name}.json")
+    def schedule(self, name: str, at: float) -> str:
+        """Return the file with what each job of a schedule gets as its private file.
+
+        Args:
+            name: the schedule's.
+            at: when it was added, seconds since the epoch: one that takes its place has another file.
+        """
+        return os.path.join(self.schedules, f"{name}@{at:.6f}.json")
 
     def sdk(self, sha: str) -> str:
         """Return the folder that makes ``import foundations`` work."""

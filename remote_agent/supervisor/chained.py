@@ -35,12 +35,12 @@ def filled(paths: Paths, spec: JobSpec, own: AttemptPaths) -> JobSpec:
     if not attempt:
         raise NotFound(f"the folder of job {job} is not on this host any more")
     summary = _summary(paths.job(job).attempt(attempt))
-    made = Made(metrics=summary.metrics(_MOST_METRICS_BYTES))
+    made = Made(metrics=summary.metrics(_MOST_METRICS_BYTES), attempt=attempt)
     path = str(chain.version.get("path", ""))
     if path:
         kept = kept_files.keep(paths, FilesToKeep(job, attempt, _in_job(summary, spec.subdir, path)))
         made = replace(made, data=kept.hash, files=kept.files, bytes=kept.bytes, path=kept.path)
-    files.write_json(own.made, {**made.to_wire(), "attempt": attempt})
+    files.write_json(own.made, made.to_wire())
     if not made.data:
         return spec
     manifest = {**json.loads(spec.env.get(VARIABLE) or "{}"), "hash": made.data}

@@ -14,7 +14,7 @@ from foundations_tui.store import models as rows
 from foundations_tui.submit.pipeline import Parcel
 from foundations_tui.submit.request import JobRequest
 from remote_agent.protocol import chains, models
-from remote_agent.protocol.chains import MAX, Chain
+from remote_agent.protocol.chains import MAX, MIN, Chain
 from remote_agent.protocol.errors import BadRequest
 from remote_agent.protocol.jobs import JobSpec
 from remote_agent.protocol.models import Version
@@ -48,7 +48,7 @@ def specification(session: Session, wanted: ChainRequest, parcel: Parcel) -> Job
         {name: value for name, value in version.to_wire().items() if name != "job"},
         wanted.alias,
         wanted.metric,
-        wanted.goal or first.metrics.get("direction", {}).get(wanted.metric, MAX),
+        _goal(wanted, first),
         owner_name(session.hosts),
     )
     made = {
@@ -98,6 +98,21 @@ def _check(session: Session, wanted: ChainRequest, table: ModelTable, flavour: s
             f"--register: the list of {wanted.model} is on {home}, and the jobs would run on {host}",
             f"--host {home}, or foundations model home {wanted.model} {host}",
         )
+
+
+def _goal(wanted: ChainRequest, job: JobSpec) -> str:
+    """Return which way is better.
+
+    Raises:
+        UsageError: nobody says.
+    """
+    goal = wanted.goal or str(job.metrics.get("direction", {}).get(wanted.metric, ""))
+    if wanted.metric and not goal:
+        raise UsageError(
+            f"nothing says whether a small or a large {wanted.metric} is better",
+            f"--promote-if {wanted.metric}:{MIN}, or :{MAX}",
+        )
+    return goal or MAX
 
 
 def _version(first: JobSpec, second: JobSpec, table: ModelTable, flavour: str, parcel: Parcel) -> Version:

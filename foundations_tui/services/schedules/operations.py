@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from dataclasses import dataclass
 
 from foundations_tui import __version__
@@ -122,7 +123,13 @@ def change(session: Session, actor: Actor, row: ScheduleRow, action: str) -> Sch
     if row.is_lost and action == "remove":
         rows.forget_schedule(session.store, row.host, row.name)
         return row.view
-    view = session.ask(row.host, messages.ChangeSchedule(row.name, action)).schedule
+    job = os.urandom(6).hex() if action == "run" else ""
+    try:
+        view = session.ask(row.host, messages.ChangeSchedule(row.name, action, job)).schedule
+    except NotFoundError:
+        if action == "remove":  # removed already, by the same request or by somebody else
+            rows.forget_schedule(session.store, row.host, row.name)
+        raise
     if action == "remove":
         rows.forget_schedule(session.store, row.host, row.name)
     else:
