@@ -11,11 +11,11 @@ from dataclasses import dataclass
 
 from foundations_tui import __version__
 from foundations_tui.config.hosts import owner_name
-from foundations_tui.errors import FoundationsError, HostUnreachable, NotFoundError, UsageError
+from foundations_tui.errors import FoundationsError, HostUnreachable, UsageError
 from foundations_tui.hosts.agent import Agent
 from foundations_tui.jobs import on_hosts
 from foundations_tui.jobs.ownership import Actor, actor_of
-from foundations_tui.services import ownership, state
+from foundations_tui.services import heard, ownership, state
 from foundations_tui.services.asking import current
 from foundations_tui.services.request import ServiceRequest
 from foundations_tui.session import Session
@@ -164,16 +164,7 @@ def fresh(session: Session, name: str, host: str = "") -> ServiceRow:
     Raises:
         NotFoundError: there is none. UsageError: several hosts have one.
     """
-    try:
-        row = rows.service(session.store.conn, name, host)
-    except NotFoundError:  # another client may have begun it
-        pull.catch_up_all(session, [host] if host else list(session.hosts.hosts), streams=False)
-        return rows.service(session.store.conn, name, host)
-    try:
-        pull.catch_up(session, row.host, streams=False)
-    except HostUnreachable as error:
-        session.say(f"warning: {error}; this is as of the last contact")
-    return rows.service(session.store.conn, row.name, row.host)
+    return heard.fresh(session, rows.service, name, host)
 
 
 def listing(session: Session) -> tuple[list[ServiceRow], dict[str, FoundationsError]]:

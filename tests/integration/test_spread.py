@@ -98,6 +98,7 @@ def test_one_service_on_two_hosts_is_reached_rolled_and_rolled_back_as_one(pair:
     assert pair.json_of("service", "list", "--json") == []
 
 
+@pytest.mark.rest
 def test_a_roll_that_is_cut_leaves_both_revisions_and_anybody_goes_on_with_it(pair: Client) -> None:
     (pair.project / "guarded.py").write_text(_GUARDED)
     first = ("serve", "api", *OPTIONS, "--open-on-host", "--")
@@ -120,6 +121,7 @@ def test_a_roll_that_is_cut_leaves_both_revisions_and_anybody_goes_on_with_it(pa
     pair.run("service", "stop", "api", "--forget")
 
 
+@pytest.mark.rest
 def test_a_client_that_is_killed_leaves_both_revisions_until_somebody_goes_on(pair: Client) -> None:
     (pair.project / "slow.py").write_text(_SLOW)
     first = ("serve", "api", *OPTIONS, "--open-on-host", "--env", "GREETING=hi", "--")
@@ -145,6 +147,7 @@ def test_a_client_that_is_killed_leaves_both_revisions_until_somebody_goes_on(pa
     pair.run("service", "stop", "api", "--forget")
 
 
+@pytest.mark.rest
 def test_a_host_that_is_away_costs_only_its_replicas(app: Client, sshd: Sshd, own_sshd: Sshd) -> None:
     app.add_host("a", sshd)
     app.add_host("b", own_sshd)

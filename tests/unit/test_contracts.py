@@ -217,3 +217,9 @@ def test_numbers_that_are_tracked_have_to_be_numbers() -> None:
         track_production_metrics("churn", {"late": "many"})
     with pytest.raises(ValueError, match="a service is named by"):
         request_log("../etc")
+
+
+def test_a_smallest_value_that_is_most_of_a_column_has_a_bin_of_its_own() -> None:
+    contract = DataContract("a", {"x": [0.0] * 1000 + [float(number) for number in range(1, 20)]})
+    assert outcomes(contract.validate({"x": [15.0] * 1000}), "distribution") == {"x": "critical"}
+    assert contract.validate({"x": [0.0] * 1000 + [3.0] * 10}).is_healthy

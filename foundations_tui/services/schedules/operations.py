@@ -8,10 +8,11 @@ from dataclasses import dataclass
 
 from foundations_tui import __version__
 from foundations_tui.config.hosts import owner_name
-from foundations_tui.errors import FoundationsError, HostUnreachable, NotFoundError, UsageError
+from foundations_tui.errors import FoundationsError, NotFoundError, UsageError
 from foundations_tui.hosts.agent import Agent
 from foundations_tui.jobs import on_hosts
 from foundations_tui.jobs.ownership import Actor, actor_of
+from foundations_tui.services import heard
 from foundations_tui.services.schedules import chaining
 from foundations_tui.services.schedules.request import ScheduleRequest
 from foundations_tui.session import Session
@@ -90,16 +91,7 @@ def fresh(session: Session, name: str) -> ScheduleRow:
     Raises:
         NotFoundError: there is none. UsageError: several hosts have one.
     """
-    try:
-        row = rows.schedule(session.store.conn, name)
-    except NotFoundError:  # another client may have added it
-        pull.catch_up_all(session, list(session.hosts.hosts), streams=False)
-        return rows.schedule(session.store.conn, name)
-    try:
-        pull.catch_up(session, row.host, streams=False)
-    except HostUnreachable as error:
-        session.say(f"warning: {error}; this is as of the last contact")
-    return rows.schedule(session.store.conn, f"{row.name}@{row.host}")
+    return heard.fresh(session, rows.schedule, name)
 
 
 def listing(session: Session) -> tuple[list[ScheduleRow], dict[str, FoundationsError]]:
