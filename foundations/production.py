@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import stat
 import time
 
 from foundations import run
@@ -20,6 +21,9 @@ _NAME = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?\Z")
 _FILE = re.compile(r"requests-\d{6}\.jsonl\Z")
 _REQUEST = "r"
 _WIDTH = 7
+_LONGEST_LINE = 1 << 20
+_END_OF_TIME = 253402300800
+"""The year 10000, seconds since the epoch."""
 
 
 def request_log(service: str, since: float = 0.0) -> "List[Dict[str, Any]]":
@@ -95,8 +99,11 @@ def _listed(folder: str) -> "List[str]":
 def read_requests(path: str) -> "Iterator[Dict[str, Any]]":
     """Yield the requests in a file; a line that is torn or makes no sense is passed over."""
     try:
-        with open(path, encoding="utf-8", errors="replace") as file:
-            for line in file:
+        fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # a job may have put a FIFO there
+        with open(fd, "rb") as file:
+            if not stat.S_ISREG(os.fstat(fd).st_mode):
+                return
+            for line in iter(lambda: file.readline(_LONGEST_LINE), b""):
                 try:
                     told = json.loads(line)
                 except (ValueError, RecursionError):
@@ -109,4 +116,4 @@ def read_requests(path: str) -> "Iterator[Dict[str, Any]]":
 
 
 def _is_time(value: "Any") -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < _END_OF_TIME

@@ -27,6 +27,8 @@ SEGMENTS = 8
 _HEADER = '["foundations-records",1]\n'
 _MOST_VALUES = 4000
 """Of one request; of what is more, the shape is kept."""
+_MOST_BITS = 64
+"""Of a whole number; of a larger one, how many it has is kept."""
 _MOST_LINE = 64 << 10
 _MOST_A_SECOND = 200
 _DEEPEST = 6
@@ -77,6 +79,8 @@ class RequestLog:
             result: what the model gave; None for nothing, or for a stream.
         """
         outputs = None if result is None else result if isinstance(result, dict) else {"output-0": result}
+        if 400 <= status < 500:
+            inputs = None  # nobody knows what it is, nor what of it is to be left out
         head = ["r", round(time.time(), 3), route, status, round(seconds, 6)]
         try:
             kept = [None if table is None else _Kept(self._settings).table(table, 0) for table in (inputs, outputs)]
@@ -142,6 +146,8 @@ class _Kept:
 
     def _value(self, value: Any, depth: int) -> Any:
         """Return a value as it is kept: numbers as they are, texts only if that is wanted."""
+        if isinstance(value, int) and value.bit_length() > _MOST_BITS:
+            return {"text": value.bit_length()}
         if value is None or isinstance(value, (bool, int, float)):
             return tensors.plain(value)
         if isinstance(value, (str, bytes)):

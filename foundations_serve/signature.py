@@ -46,7 +46,7 @@ def _numbers(name: str, datatype: str, value: Any) -> Any:
         return value
     if hasattr(value, "tolist"):
         value = value.tolist()
-    if not isinstance(value, (list, str)) and value is not None:
+    if not isinstance(value, (list, str, bytes, dict)) and value is not None:
         return value
     return as_input(_as_numbers(name, datatype, value))
 
@@ -59,6 +59,8 @@ def _as_numbers(name: str, datatype: str, value: Any) -> Any:
             return _NOT_FINITE[value]
         shown = "nothing" if value in (None, "") else f"the text {value[:50]!r}"
         raise BadInput(f"{name} is {datatype}; got {shown}")
+    if isinstance(value, (bytes, dict)):
+        raise BadInput(f"{name} is {datatype}; got {'a text' if isinstance(value, bytes) else 'a table'}")
     return value
 
 

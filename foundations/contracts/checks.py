@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import Any, Dict, Iterable, List, Mapping, NamedTuple, Optional, Sequence, Union
+from typing import Any, Dict, Iterable, List, Mapping, NamedTuple, Optional, Sequence, Set, Union
 
 from foundations.contracts import profiles
 from foundations.contracts.profiles import Profile
@@ -36,8 +36,11 @@ class Check:
     """What holds for a column of which nothing is said."""
 
     def __init__(self, settings: Optional[Mapping[str, Dict[str, Any]]] = None, left_out: Iterable[str] = ()) -> None:
-        self.settings = {name: {**self.usual, **own} for name, own in (settings or {}).items()}
-        self.left_out = set(left_out)
+        self.settings: Dict[str, Dict[str, Any]] = {}
+        self.left_out: Set[str] = set()
+        for name, own in (settings or {}).items():
+            self.configure(name, **own)
+        self.left_out.update(left_out)
 
     def configure(self, attributes: Attributes, **settings: Any) -> None:
         """Set what holds for some columns.

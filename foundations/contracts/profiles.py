@@ -78,9 +78,10 @@ class Profile(NamedTuple):
             bins = told["bins"] if told["bins"] is None else Bins(**told["bins"])
             profile = cls(**{**told, "bins": bins})
             known = (NUMBER, TEXT, BOOL, OTHER, EMPTY)
-            if profile.kind not in known or (bins is not None and len(bins.shares) != len(bins.names())):
+            is_whole = bins is None or len(bins.shares) == len(bins.names())
+            if profile.kind not in known or not is_whole or not isinstance(profile.specials, dict):
                 raise ValueError
-        except (TypeError, KeyError, ValueError):
+        except (TypeError, KeyError, ValueError, AttributeError):
             raise ValueError("this is no profile of a column") from None
         return profile
 

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 NUMBER, TEXT, BOOL, OTHER, EMPTY = "number", "text", "bool", "other", "empty"
 """Kinds of columns."""
+_LARGEST = 10**300
 _LEFT_OUT = ({"redacted"}, {"text"}, {"shape"}, {"bytes"})
 """The keys of what stands in a request log for values that were not kept."""
 
@@ -62,6 +63,8 @@ def _plain(value: "Any") -> "Any":
             value = value.item()
         except (TypeError, ValueError):
             return str(value)
+    if isinstance(value, int) and not isinstance(value, bool) and abs(value) > _LARGEST:
+        return math.inf if value > 0 else -math.inf  # larger than any float
     if isinstance(value, (bool, int, float, str)) or value is None:
         return value
     return None if type(value).__name__ in ("NAType", "NaTType") else str(value)

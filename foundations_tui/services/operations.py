@@ -61,8 +61,11 @@ def serve(
     """
     parcel = pipeline.parcel_of(session, [request.job], progress, frozen)
     host = parcel.host
+    known = _own(session, request.name, host)
     serving = _with_access(session, request, host)
-    if serving.spread:
+    spread = serving.spread or (known.view.spread if known else "")
+    if spread:
+        serving = dataclasses.replace(serving, spread=spread)
         serving = dataclasses.replace(serving, rollout=rollout_of(request.job, serving, parcel.frozen.tree))
     spec = dataclasses.replace(parcel.specs[0], kind=KIND, service=serving.to_wire())
     wanted = messages.Serve(
@@ -82,7 +85,6 @@ def serve(
         progress.stage(f"serving on {host}")
         return agent.call(wanted, timeout=120)
 
-    _refuse_somebody_elses(session, request.name, host)
     answer = session.retrying(host, send)
     rows.put_service(session.store, host, answer.service)
     missing = on_hosts.start_at_boot(session, host) if answer.changed else ""
@@ -122,14 +124,21 @@ def _with_access(session: Session, request: ServiceRequest, host: str) -> Servin
     return dataclasses.replace(request.serving, open_on_host=True)
 
 
-def _refuse_somebody_elses(session: Session, name: str, host: str) -> None:
-    """Refuse to take over a service of another person."""
+def _own(session: Session, name: str, host: str) -> ServiceRow | None:
+    """Return the service that a host has of a name; None for none.
+
+    Raises:
+        UsageError: it is another person's.
+    """
     pull.catch_up(session, host, streams=False)
     me = actor_of(session.hosts)
     for row in rows.services(session.store.conn, host):
-        owner = ownership.stranger_of(me, row)
-        if row.name == name and owner:
-            raise UsageError(f"{host} has a service {name} of {owner} already", "give yours another name")
+        if row.name == name and not row.is_lost:
+            owner = ownership.stranger_of(me, row)
+            if owner:
+                raise UsageError(f"{host} has a service {name} of {owner} already", "give yours another name")
+            return row
+    return None
 
 
 def catch_up(session: Session, hosts: Sequence[str]) -> None:

@@ -20,8 +20,9 @@ from remote_agent.protocol.jobs import JobView
 from remote_agent.protocol.models import Version
 from remote_agent.protocol.states import STATE_OF_REASON, EndReason, JobState
 from remote_agent.protocol.wire import JsonTable
-from remote_agent.storage import files
+from remote_agent.storage import data_sets, files
 from remote_agent.storage.paths import Paths
+from remote_agent.system import kept_files
 
 log = logging.getLogger(__name__)
 
@@ -72,13 +73,14 @@ class Chains:
         Raises:
             AgentError: why the next step could not be done. OSError: the disk is full.
         """
-        result = self._result(view)
-        if STATE_OF_REASON[EndReason(end.reason_code)] is not JobState.COMPLETED or result.error:
-            why = result.error or end.reason or end.reason_code
-            done.append(f"nothing was registered: job {view.spec.job[:6]}, which checks the model: {why}")
-            return
-        chain = Chain.from_wire(view.spec.chain, "chain")
         made = self._made(view)
+        why_not = self._why_not(view, end)
+        if why_not:
+            done.append(f"nothing was registered: job {view.spec.job[:6]}, which checks the model: {why_not}")
+            self._let_go(made.data)
+            return
+        result = self._result(view)
+        chain = Chain.from_wire(view.spec.chain, "chain")
         version = self._version(chain, view, made, result)
         self._requests.pin(version.job, models.pin_key(chain.model, version), chain.model, version.data)
         number = self._registry.register(chain.model, version, chain.by).event.number
@@ -87,6 +89,21 @@ class Chains:
         done.append(f"job {version.job[:6]} is {words}")
         if chain.alias:
             self._promote(chain, number, version, view, made, done)
+
+    def _why_not(self, view: JobView, end: AttemptEnd) -> str:
+        """Return why the model cannot be registered: what the check says itself, else how it ended; "" where it can."""
+        has_completed = STATE_OF_REASON[EndReason(end.reason_code)] is JobState.COMPLETED
+        try:
+            error = self._result(view).error
+        except BadRequest as problem:
+            error = str(problem) if has_completed else ""
+        return error or ("" if has_completed else end.reason or end.reason_code)
+
+    def _let_go(self, digest: str) -> None:
+        """Forget files that were kept for a version that there is not, unless another one consists of them."""
+        pinned = {pin.data for pins in self._state.pins.values() for pin in pins.values()}
+        if digest and digest not in pinned:
+            data_sets.drop_name(self._paths, kept_files.name_of(digest))
 
     def _version(self, chain: Chain, view: JobView, made: Made, result: CheckResult) -> Version:
         more: JsonTable = {"metrics": chains.metrics_of(made, result), "signature": result.signature}
@@ -99,17 +116,17 @@ class Chains:
         return Made.from_wire(told if isinstance(told, dict) else {}, "what was made")
 
     def _result(self, view: JobView) -> CheckResult:
-        """Return what the job has written; what is not there or makes no sense is nothing.
+        """Return what the job has written.
 
         Raises:
-            BadRequest: it is too large.
+            BadRequest: it has written nothing, or nothing that makes sense.
         """
         path = os.path.join(self._paths.job(view.spec.job).attempt(view.attempt).work, view.spec.subdir, RESULT)
         try:
             with files.open_regular(path) as file:
                 data = file.read(chains.MOST_RESULT_BYTES + 1)
         except OSError:
-            return CheckResult()
+            raise BadRequest(f"the check has written no {RESULT}") from None
         if len(data) > chains.MOST_RESULT_BYTES:
             raise BadRequest(f"{RESULT} has over {chains.MOST_RESULT_BYTES:,} bytes")
         return CheckResult.from_wire(_table(data), RESULT)

@@ -37,6 +37,8 @@ from remote_agent.storage.paths import Paths
 _SHOWN_TIMES = 3
 _SHOWN_WORDS, _SHOWN_LETTERS = 40, 200
 """So much of a command is shown in a listing."""
+_LONGEST_OUTCOME = 2000
+"""Characters of what has come of a chain."""
 _MOST_MISSED = 1000
 """Times that are counted one by one."""
 
@@ -158,7 +160,7 @@ class Schedules:
     def tell(self, name: str, words: str) -> None:
         """Keep what has come of the chain of a schedule, if there still is one."""
         if name in self._state.schedules:
-            self._decide(events.ScheduleTold(name, words, self._ledger.clock()))
+            self._decide(events.ScheduleTold(name, words[:_LONGEST_OUTCOME], self._ledger.clock()))
 
     def _decide(self, change: events.Change) -> None:
         self._ledger.record(change)
@@ -191,7 +193,7 @@ class Schedules:
     def _catch_up(self, one: Scheduled, now: float) -> None:
         """Deal with the times of a schedule that have come."""
         times, count = self._passed(one, now)
-        is_late = now - times[-1] > LATE_SECONDS
+        is_late = now - times[-1] > LATE_SECONDS or count >= _MOST_MISSED
         missed = times if is_late else times[:-1]
         if missed:
             count -= 0 if is_late else 1

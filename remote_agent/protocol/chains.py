@@ -13,7 +13,7 @@ from remote_agent.protocol import checks, models
 from remote_agent.protocol.checks import any_table, json_table, one_of, text
 from remote_agent.protocol.errors import BadRequest
 from remote_agent.protocol.models import Version
-from remote_agent.protocol.wire import CompactMessage, JsonTable, TolerantMessage, field, message
+from remote_agent.protocol.wire import CompactMessage, JsonTable, Message, TolerantMessage, field, message
 
 RESULT = "model-check.json"
 """What the second job writes, in the folder that it starts in."""
@@ -74,11 +74,12 @@ def check_chain(value: Any, where: str) -> None:
 
 
 @message
-class CheckResult(TolerantMessage):
-    """What the second job has written."""
+class CheckResult(Message):
+    """What the second job has written: what is not whole counts as nothing, and nothing as a failure."""
 
-    error: str = field(text(10_000), "")
-    signature: JsonTable = field(json_table(16_384), {})
+    error: str = field(text(1 << 20))
+    """Why the model cannot be served; "" where it can."""
+    signature: JsonTable = field(json_table(16_384))
     evaluation: JsonTable = field(json_table(8_192), {})
     """Numbers that ``evaluate`` has returned, by name."""
 
@@ -167,10 +168,11 @@ class Summary:
         at = as_float(line[1]) if isinstance(line, list) and len(line) > 3 else None
         if at is None:
             return
+        key = checks.writable(str(line[2]))
         if line[0] == "a" and isinstance(line[3], dict) and isinstance(line[3].get("path"), str):
-            self.artifacts[str(line[2])] = line[3]["path"]
+            self.artifacts[key] = line[3]["path"]
         elif line[0] == "m" and len(line) > 4:
-            self._add_value(str(line[2]), at, line[4])
+            self._add_value(key, at, line[4])
 
     def _add_value(self, key: str, at: float, value: Any) -> None:
         number = as_float(value)

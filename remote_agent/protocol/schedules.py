@@ -75,8 +75,8 @@ def cron_of(words: str) -> Cron:
     sets = [_field(part, *named) for part, named in zip(parts, _FIELDS)]  # noqa: B905 - 3.8
     weekdays = frozenset(day % 7 for day in sets[4])
     cron = Cron(
-        tuple(sorted(sets[0])),
-        tuple(sorted(sets[1])),
+        tuple(sorted(set(sets[0]))),
+        tuple(sorted(set(sets[1]))),
         frozenset(sets[2]),
         frozenset(sets[3]),
         weekdays,
@@ -170,6 +170,8 @@ class Schedule(CompactMessage):
             cron_of(self.cron)
         elif self.every < LEAST_EVERY:
             raise BadRequest(f"every {self.every:g} s is too often: {LEAST_EVERY:g} s at least")
+        elif self.every > MOST_EVERY:
+            raise BadRequest(f"every {self.every / 86400:g} days is too seldom: {MOST_EVERY / 86400:g} days at most")
 
     def next_after(self, after: float) -> float:
         """Return its first time behind a moment, both in seconds since the epoch."""

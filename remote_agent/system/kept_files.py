@@ -27,9 +27,14 @@ def keep(paths: Paths, wanted: FilesToKeep) -> KeptFiles:
     mark = os.urandom(32).hex()
     with lock(paths, mark):
         kept = data_sets.gathered(paths, _in_job(paths.job(wanted.job), wanted), mark)
-        data_sets.put_name(paths, f"model_{kept.hash[:16]}", kept.hash, time.time())
+        data_sets.put_name(paths, name_of(kept.hash), kept.hash, time.time())
     place, count, size = kept.summary()
     return KeptFiles(kept.hash, place, count, size)
+
+
+def name_of(digest: str) -> str:
+    """Return by which name files that were kept are a data set."""
+    return f"model_{digest[:16]}"
 
 
 def _in_job(job: JobPaths, wanted: FilesToKeep) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -331,6 +332,9 @@ def test_a_chain_that_cannot_be_is_refused_before_anything_is_sent(client: Clien
 # --- what must not go wrong ---------------------------------------------------------------------------------------
 
 
+GOOD = '{"error": "", "signature": {}}'
+
+
 def _chained(host: Host, name: str = "nightly", **chain: Any) -> None:
     """Add a schedule whose jobs carry a chain."""
     told = {"model": "churn", "version": {"predict": "m:p"}, "alias": "champion", **chain}
@@ -348,7 +352,10 @@ def _write_result(host: Host, job: str, told: str) -> None:
 @pytest.mark.parametrize(
     "told",
     [
-        '{"evaluation": {"m": 1' + "0" * 400 + "}}",
+        "",
+        "{}",
+        '{"error": "", "signature": {}, "evaluation": {"m": 1' + "0" * 400 + "}}",
+        '{"error": 5, "signature": {}}',
         '{"evaluation": {"loss": NaN}, "signature": 5}',
         "[" * 100_000,
         "nonsense",
@@ -366,9 +373,30 @@ def test_whatever_a_job_writes_the_daemon_goes_on(host: Host, told: str) -> None
     host.end_jobs()
     assert host.engine.state.jobs[behind.job].state.is_final
     (shown,) = host.engine.schedules.page()
-    assert shown.outcome
+    assert shown.outcome.startswith("nothing was registered") or '"evaluation"' in told, shown.outcome
+    assert bool(host.engine.state.models) is ('"error": ""' in told)
     host.begin_again()
     host.wait(60)
+
+
+def test_a_check_that_writes_nothing_registers_nothing_and_keeps_no_files(host: Host) -> None:
+    _chained(host)
+    host.wait(60)
+    host.end_jobs()
+    host.end_jobs()
+    (shown,) = host.engine.schedules.page()
+    assert shown.outcome.endswith("the check has written no model-check.json") and not host.engine.state.models
+
+
+def test_a_long_absence_does_not_hold_up_the_host_and_submits_nothing(host: Host) -> None:
+    stars = ",".join("*" * 48)
+    host.add(cron=f"{stars} {stars} * * *")
+    began = time.monotonic()
+    shown = host.wait(80 * 86400 + 30)
+    assert shown is not None and (shown.missed, host.jobs()) == (1000, [])
+    assert time.monotonic() - began < 20, "it took half a minute"
+    host.wait(60)
+    assert len(host.jobs()) == 1
 
 
 def test_what_a_cut_chain_has_begun_is_done_again_and_nothing_twice(host: Host) -> None:
@@ -376,7 +404,7 @@ def test_what_a_cut_chain_has_begun_is_done_again_and_nothing_twice(host: Host) 
     host.wait(60)
     host.end_jobs()
     (behind,) = [spec for spec in host.jobs() if spec.chain]
-    _write_result(host, behind.job, "{}")
+    _write_result(host, behind.job, GOOD)
     view = host.engine.state.jobs[behind.job]
     end = AttemptEnd("finished", None, host.now, 0)
     host.engine.chains.end(view, end)
@@ -395,7 +423,7 @@ def test_what_was_registered_is_told_also_where_the_next_step_fails(
     host.wait(60)
     host.end_jobs()
     (behind,) = [spec for spec in host.jobs() if spec.chain]
-    _write_result(host, behind.job, "{}")
+    _write_result(host, behind.job, GOOD)
     monkeypatch.setattr(host.engine.models, "set_alias", lambda request: (_ for _ in ()).throw(OSError(28, "no space")))
     host.end_jobs()
     (shown,) = host.engine.schedules.page()

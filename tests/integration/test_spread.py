@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 from typing import Any
 
 import pytest
 
+from tests.integration.test_models import register, train, trained
 from tests.integration.test_services import QUICK, app, connected, get, service
 from tests.support.client import Client, wait_until
 from tests.support.sshd import Sshd
 
-__all__ = ["app"]
+__all__ = ["app", "trained"]
 _GUARDED = """
 import os, runpy, sys
 if "root-b" in os.getcwd() and not os.path.exists(os.environ["FOUNDATIONS_SERVICES"] + "/mended"):
@@ -167,3 +169,20 @@ def test_a_host_that_is_away_costs_only_its_replicas(app: Client, sshd: Sshd, ow
         own_sshd.start()
         wait_until(lambda: len(who_answer(port)) == 2, 60)
     app.run("service", "stop", "api", "--forget")
+
+
+@pytest.mark.rest
+def test_a_service_of_several_hosts_that_follows_an_alias_stays_one(trained: Client, sshd: Sshd) -> None:
+    for name in ("a", "b"):
+        trained.add_host(name, sshd, python=sys.executable)
+    one, two = (train(trained, factor, "--host", "a") for factor in (2, 3))
+    register(trained, one, "--as", "champion")
+    register(trained, two)
+    trained.run("serve", "churn@champion", "--hosts", "a,b", "--follow", *QUICK)
+    promoted = trained.json_of("model", "promote", "churn", "2", "--json")
+    assert promoted["following"] == ["churn", "churn"]
+    shown = service(trained, "churn")
+    assert {part["model_version"] for part in shown["members"]} == {2}
+    assert len({part["rollout"] for part in shown["members"]}) == 1
+    wait_until(lambda: all(part["state"] == "ready" for part in service(trained, "churn")["members"]))
+    trained.run("service", "stop", "churn", "--forget")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import random
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from hypothesis import given, strategies as st
 
 from foundations.contracts import DataContract, Report, profiles, tables
 from foundations.contracts.profiles import Bins, Profile, l_infinity, profile_of, psi
-from foundations.production import request_log, track_production_metrics
+from foundations.production import read_requests, request_log, track_production_metrics
 
 RNG = random.Random(7)
 
@@ -126,12 +127,18 @@ def test_a_contract_is_kept_as_json_and_finds_the_same_afterwards(tmp_path: Path
     assert again.info() == json.loads(json.dumps(contract.info()))
 
 
+_HEAD = '{"format": "foundations-contract", "version": 1, "name": "x", "rows": 1, "options": {}, '
+_PROFILE = '{"kind": "number", "rows": 1, "specials": %s, "low": 1, "high": 1, "bins": null, "distinct": 1}'
+_DAMAGED = [
+    _HEAD + '"attributes": {"a": ' + _PROFILE % '"abc"' + '}, "tests": {}}',
+    _HEAD + '"attributes": {}, "tests": {"distribution": {"settings": {"x": {"method": "zz"}}}}}',
+]
 _OF_ANOTHER_VERSION = '{"format": "foundations-contract", "version": 2}'
 
 
 @pytest.mark.parametrize(
     "text",
-    ["", "[]", "{}", _OF_ANOTHER_VERSION, _OF_ANOTHER_VERSION.replace("2", "1")],
+    ["", "[]", "{}", _OF_ANOTHER_VERSION, _OF_ANOTHER_VERSION.replace("2", "1"), *_DAMAGED],
 )
 def test_a_file_that_is_no_contract_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "x.contract.json").write_text(text)
@@ -223,3 +230,19 @@ def test_a_smallest_value_that_is_most_of_a_column_has_a_bin_of_its_own() -> Non
     contract = DataContract("a", {"x": [0.0] * 1000 + [float(number) for number in range(1, 20)]})
     assert outcomes(contract.validate({"x": [15.0] * 1000}), "distribution") == {"x": "critical"}
     assert contract.validate({"x": [0.0] * 1000 + [3.0] * 10}).is_healthy
+
+
+def test_numbers_beyond_all_floats_are_infinite_and_can_be_told() -> None:
+    contract = DataContract("a", {"x": normal(200)})
+    report = contract.validate({"x": [10**400, -(10**400), *normal(300)]})
+    assert "inf" in report.to_dict()["tests"]["special_values"]["details_by_attribute"][0]["shares"]
+    assert str(report)
+
+
+def test_files_that_a_job_has_put_there_hold_up_nobody(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "requests-000001.jsonl")
+    assert list(read_requests(str(tmp_path / "requests-000001.jsonl"))) == []
+    path = tmp_path / "requests-000002.jsonl"
+    lines = ["x" * (3 << 20), '["r", 1e400, "p", 200, 0.1, {}, null]', '["r", 5, "p", 200, 0.1, {"a": 1}, null]', "{"]
+    path.write_text("\n".join(lines))
+    assert [record["inputs"] for record in read_requests(str(path))] == [{"a": 1}]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import os
@@ -224,14 +225,20 @@ def test_what_a_job_has_recorded_is_read_as_the_sdk_writes_it() -> None:
     assert summary.metrics(10) == {}
 
 
-@given(
-    st.recursive(
-        st.none() | st.booleans() | st.floats() | st.text(), lambda x: st.lists(x) | st.dictionaries(st.text(), x)
-    )
+ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.just(10**400) | st.floats() | st.text(),
+    lambda part: st.lists(part) | st.dictionaries(st.text(), part),
 )
-def test_a_result_that_makes_no_sense_costs_only_itself(told: Any) -> None:
+
+
+@given(ANYTHING)
+def test_a_result_that_makes_no_sense_is_refused_and_never_more_than_that(told: Any) -> None:
     """The job may write what it likes."""
-    wire = {"error": told, "signature": told, "evaluation": told}
-    result = CheckResult.from_wire(wire, "")
-    metrics = chains.metrics_of(Made.from_wire({"metrics": told, "files": told}, ""), result)
-    chains.is_better(_chain(metric="a"), metrics, None)
+    made = Made.from_wire({"metrics": told, "files": told, "attempt": told}, "")
+    with contextlib.suppress(BadRequest):
+        result = CheckResult.from_wire({"error": "", "signature": told, "evaluation": told}, "")
+        chains.is_better(_chain(metric="a"), chains.metrics_of(made, result), None)
+    summary = Summary()
+    for line in (["m", told, "a", 0, told], ["m", 1.0, told, 0, told], ["a", told, told, told], told):
+        summary.add(line)
+    json.dumps(summary.metrics(1000), allow_nan=False)

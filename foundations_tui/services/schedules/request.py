@@ -134,7 +134,9 @@ def _chain(values: Mapping[str, Any]) -> ChainRequest | None:
         raise UsageError(f"a model is called by {NAME_RULE}; got {model!r}")
     if alias and not models.ALIAS.match(alias):
         raise UsageError(f"an alias is made of {models.ALIAS_RULE}; got {alias!r}")
-    metric, _, goal = condition.rpartition(":") if condition.endswith((f":{MIN}", f":{MAX}")) else (condition, "", "")
+    metric, _, goal = condition.rpartition(":") if ":" in condition else (condition, "", "")
+    if condition and (not metric or (":" in condition and goal not in (MIN, MAX))):
+        raise UsageError(f"--promote-if takes a metric, and which way is better: accuracy:max; got {condition!r}")
     return ChainRequest(model, bool(values.get("evaluate")), alias or (models.CHAMPION if metric else ""), metric, goal)
 
 

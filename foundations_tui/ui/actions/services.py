@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from foundations_tui.jobs.ownership import actor_of
 from foundations_tui.services.ownership import stranger_of
 from foundations_tui.session import Session
+from foundations_tui.store import services
 from foundations_tui.store.services import ServiceRow
 from foundations_tui.text import humanize
 from foundations_tui.ui.actions import background
@@ -77,7 +78,8 @@ class ServiceActions:
             choices.append(Choice("b", f"roll back to revision {row.view.before}", "rollback"))
         if row.view.replicas:
             choices.append(Choice("s", "stop it", "stop"))
-        self._workspace.push_screen(Menu(f"{row.name} on {row.host}", choices), lambda answer: self._act(answer, row))
+        title = f"{row.name} on {self._places(row)}"
+        self._workspace.push_screen(Menu(title, choices), lambda answer: self._act(answer, row))
 
     def close(self) -> None:
         """Let all go that is reached from here."""
@@ -99,8 +101,13 @@ class ServiceActions:
             self._scale(row, row.view.replicas + (1 if action == "more" else -1))
         elif action in _QUESTIONS:
             verb, detail = _QUESTIONS[action]
-            question = Confirm(f"{verb} {row.name} on {row.host}?{self._whose(row)}", detail)
+            question = Confirm(f"{verb} {row.name} on {self._places(row)}?{self._whose(row)}", detail)
             self._workspace.push_screen(question, lambda yes: self._change(row, action) if yes else None)
+
+    @staticmethod
+    def _places(row: ServiceRow) -> str:
+        """Return where a service is, in words."""
+        return f"{row.host} and its other hosts" if row.view.spread else row.host
 
     def _whose(self, row: ServiceRow) -> str:
         """Return whose service it is, where it is somebody else's."""
@@ -111,7 +118,8 @@ class ServiceActions:
         from foundations_tui.services import operations
 
         def run() -> str:
-            operations.scale(self._session, actor_of(self._session.hosts, True), row, count)
+            for one in services.members(self._session.store.conn, row):
+                operations.scale(self._session, actor_of(self._session.hosts, True), one, count)
             return f"{row.name}: {humanize.plural(count, 'replica')} wanted"
 
         whose = self._whose(row)
@@ -122,20 +130,27 @@ class ServiceActions:
             self._do(run)
 
     def _change(self, row: ServiceRow, action: str) -> None:
-        from foundations_tui.services import operations
+        from foundations_tui.services import operations, spread
 
         actor = actor_of(self._session.hosts, True)
 
+        def one_by_one(members: list[ServiceRow], change: Callable[[ServiceRow], object]) -> None:
+            spread.one_by_one(self._session, members, change, lambda host, words: None)
+
         def run() -> str:
-            if action == "stop":
-                operations.scale(self._session, actor, row, 0)
-                return f"{row.name} is being stopped"
+            members = services.members(self._session.store.conn, row)
             if action == "rollback":
-                return (
-                    f"{row.name} goes to revision {operations.use_revision(self._session, actor, row, None).revision}"
-                )
-            operations.restart(self._session, actor, row, one_by_one=action == "roll")
-            return f"{row.name} begins again"
+                one_by_one(members, lambda one: operations.use_revision(self._session, actor, one, None))
+                return f"{row.name} goes back to revision {row.view.before}"
+            if action == "roll":
+                one_by_one(members, lambda one: operations.restart(self._session, actor, one, one_by_one=True))
+                return f"{row.name} goes on to its next revision"
+            for one in members:
+                if action == "stop":
+                    operations.scale(self._session, actor, one, 0)
+                else:
+                    operations.restart(self._session, actor, one)
+            return f"{row.name} is being stopped" if action == "stop" else f"{row.name} begins again"
 
         self._do(run)
 
