@@ -10,7 +10,7 @@ from foundations.production import read_requests
 from foundations_tui.config import locations
 from foundations_tui.errors import NotFoundError, UsageError
 from foundations_tui.session import Session
-from foundations_tui.store import models, queries, write_streams
+from foundations_tui.store import models, queries, services
 from foundations_tui.store.services import ServiceRow
 from foundations_tui.sync import outputs, pull
 from remote_agent.protocol.wire import JsonTable
@@ -25,7 +25,7 @@ def bring(session: Session, row: ServiceRow) -> None:
     Raises:
         HostError: its host is out of reach.
     """
-    jobs = {job for job, _, _ in write_streams.requests_of_service(session.store.conn, row.name, row.host)}
+    jobs = {job for job, _, _ in services.requests_of_service(session.store.conn, row.name, row.host)}
     pull.catch_up(session, row.host, jobs=jobs | {replica.job for replica in row.view.running}, logs=False)
 
 
@@ -37,7 +37,7 @@ def request_files(session: Session, name: str, host: str = "") -> list[Path]:
         name: of the service.
         host: where it is; "" for wherever.
     """
-    streams = write_streams.requests_of_service(session.store.conn, name, host)
+    streams = services.requests_of_service(session.store.conn, name, host)
     paths = [locations.stream_file(*stream) for stream in streams]
     return [path for path in paths if path.exists()]
 

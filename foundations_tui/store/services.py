@@ -6,6 +6,8 @@ import sqlite3
 
 from foundations_tui.store.db import Store
 from foundations_tui.store.heard import HeardRow, HeardTable
+from foundations_tui.store.rows import stored_json
+from foundations_tui.store.write_streams import REQUESTS
 from remote_agent.protocol.services import ServiceView
 
 ServiceRow = HeardRow[ServiceView]
@@ -62,3 +64,24 @@ def put_port(store: Store, name: str, host: str, port: int) -> None:
 def ports(conn: sqlite3.Connection) -> set[int]:
     """Return the local ports that services have."""
     return {int(row[0]) for row in conn.execute("SELECT port FROM connections")}
+
+
+def requests_of_service(conn: sqlite3.Connection, service: str, host: str) -> list[tuple[str, int, str]]:
+    """Return (job, attempt, stream) of the request logs of a service, oldest first.
+
+    Args:
+        conn: a connection of the store.
+        service: its name.
+        host: where it is; "" for wherever.
+    """
+    query = (
+        "SELECT s.job, s.attempt, s.name, j.spec FROM streams s JOIN jobs j ON j.job = s.job"
+        f" WHERE s.name GLOB '{REQUESTS}*' AND (?1 = '' OR j.host = ?1)"
+        " ORDER BY j.created_at, s.attempt, s.name"
+    )
+    rows = conn.execute(query, [host]).fetchall()
+    return [
+        (row["job"], row["attempt"], row["name"])
+        for row in rows
+        if (stored_json(row["spec"]).get("service") or {}).get("name") == service
+    ]

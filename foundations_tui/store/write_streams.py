@@ -19,7 +19,7 @@ from foundations_tui.errors import StoreError
 from foundations_tui.store import series
 from foundations_tui.store.cursors import PUT_SIZE, may_speak_of, move
 from foundations_tui.store.db import Store
-from foundations_tui.store.rows import PATIENCE, stored_json
+from foundations_tui.store.rows import PATIENCE
 from foundations_tui.store.write_records import put_records
 
 
@@ -172,27 +172,6 @@ def request_files(conn: sqlite3.Connection, job: str, attempt: int) -> list[str]
     """Return the names of the streams of an attempt's request log, oldest first."""
     query = f"SELECT name FROM streams WHERE job = ? AND attempt = ? AND name GLOB '{REQUESTS}*' ORDER BY name"
     return [row["name"] for row in conn.execute(query, [job, attempt])]
-
-
-def requests_of_service(conn: sqlite3.Connection, service: str, host: str) -> list[tuple[str, int, str]]:
-    """Return (job, attempt, stream) of the request logs of a service, oldest first.
-
-    Args:
-        conn: a connection of the store.
-        service: its name.
-        host: where it is; "" for wherever.
-    """
-    query = (
-        "SELECT s.job, s.attempt, s.name, j.spec FROM streams s JOIN jobs j ON j.job = s.job"
-        f" WHERE s.name GLOB '{REQUESTS}*' AND (?1 = '' OR j.host = ?1)"
-        " ORDER BY j.created_at, s.attempt, s.name"
-    )
-    rows = conn.execute(query, [host]).fetchall()
-    return [
-        (row["job"], row["attempt"], row["name"])
-        for row in rows
-        if (stored_json(row["spec"]).get("service") or {}).get("name") == service
-    ]
 
 
 def _forget_old_requests(store: Store, job: str, attempt: int) -> None:

@@ -16,6 +16,8 @@ import jsonschema
 import numpy as np
 import pytest
 import tritonclient.http as triton
+from open_inference.openapi import BadRequestError, InferenceRequest, RequestInput, TensorData
+from open_inference.openapi.client import OpenInferenceClient
 
 from foundations.production import read_requests
 from tests.support.model_server import serving
@@ -170,6 +172,27 @@ def test_answers_are_as_the_protocol_has_them(two: int) -> None:
         status, body = _curl(two, path, *words)
         assert status == expected, body
         assert "Traceback" not in _check(json.loads(body), "error")["error"]
+
+
+def test_the_client_that_is_made_from_the_protocols_own_description_reads_every_answer(two: int) -> None:
+    client = OpenInferenceClient(base_url=f"http://127.0.0.1:{two}")
+    client.check_server_liveness()
+    client.check_server_readiness()
+    client.check_model_readiness("two")
+    assert client.read_server_metadata().extensions == ["binary_tensor_data"]
+    described = client.read_model_metadata("two")
+    assert (described.name, described.versions) == ("two", ["1"])
+    assert [(one.name, one.datatype, one.shape) for one in described.inputs or ()] == [("a", "FP64", [-1])]
+
+    def asked(name: str) -> InferenceRequest:
+        data = TensorData(__root__=[1.0, 2.0])
+        given = RequestInput(name=name, datatype="FP64", shape=[2], data=data, parameters=None)
+        return InferenceRequest(id="7", inputs=[given], outputs=None, parameters=None)
+
+    answer = client.model_infer("two", request=asked("a"))
+    assert (answer.id, answer.outputs[0].name, answer.outputs[0].data.__root__) == ("7", "sum", [3.0, 4.0])
+    with pytest.raises(BadRequestError):
+        client.model_infer("two", request=asked("b"))
 
 
 def test_the_predecessors_paths(two: int, folder: Path) -> None:

@@ -69,6 +69,7 @@ def who_answer(port: int, count: int = 30) -> set[int]:
     return {get(port)[1]["pid"] for _ in range(count)}
 
 
+@pytest.mark.rest
 def test_one_service_on_two_hosts_is_reached_rolled_and_rolled_back_as_one(pair: Client) -> None:
     words = ("serve", "api", *OPTIONS, "--token-env", "API_KEY", "--")
     served = pair.json_of(*words[:2], "--json", *words[2:], "python", "service_app.py", "{port}")
