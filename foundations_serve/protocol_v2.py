@@ -89,7 +89,9 @@ def _wanted(entries: Any) -> Dict[str, Optional[bool]]:
 
 
 def _parameters(entry: Dict[str, Any]) -> Dict[str, Any]:
-    parameters = entry.get("parameters", {})
+    parameters = entry.get("parameters")
+    if parameters is None:
+        return {}
     if not isinstance(parameters, dict):
         raise BadInput("parameters must be an object")
     return parameters
