@@ -267,6 +267,9 @@ class _Exchange:
         self._keeps = True
         """Whether the replica's connection may be used again."""
         self._sent_all = self._answered = self._client_has_gone = False
+        self._for_replica: List[bytes] = []
+        self._for_client: List[bytes] = []
+        """What is to be sent: a head goes with the beginning of its body, so that nobody is woken twice."""
 
     def run(self, request: h11.Request) -> bool:
         """Pass the request on and the answer back, as they come; return whether the replica's connection can be kept.
@@ -323,7 +326,10 @@ class _Exchange:
 
     def _to_replica(self, event: h11.Event) -> None:
         with self._lock:
-            data = self._up.send(event)
+            self._for_replica.append(self._up.send(event) or b"")
+
+    def _send_to_replica(self) -> None:
+        data, self._for_replica = b"".join(self._for_replica), []
         if data:
             try:
                 self._stream.sendall(data)
@@ -347,7 +353,11 @@ class _Exchange:
             return
 
     def _pass_body(self) -> None:
-        """Pass on what has come of the request."""
+        """Pass on what has come of the request, with what stands before it."""
+        self._read_body()
+        self._send_to_replica()
+
+    def _read_body(self) -> None:
         while not self._sent_all:
             try:
                 with self._lock:
@@ -357,6 +367,7 @@ class _Exchange:
                 raise _ClientGone from None
             if continues:
                 self._to_client(h11.InformationalResponse(status_code=100, headers=[]))
+                self._send_to_client()
             if event is h11.NEED_DATA:
                 return
             if isinstance(event, h11.Data):
@@ -386,6 +397,12 @@ class _Exchange:
             raise EOFError(str(error)) from None
         with self._lock:
             self._up.receive_data(data)
+        try:
+            self._read_answer()
+        finally:
+            self._send_to_client()
+
+    def _read_answer(self) -> None:
         while not self._answered:
             with self._lock:
                 event = self._up.next_event()
@@ -427,7 +444,11 @@ class _Exchange:
 
     def _to_client(self, event: h11.Event) -> None:
         with self._lock:
-            data = self._down.send(event)
+            self._for_client.append(self._down.send(event) or b"")
+
+    def _send_to_client(self) -> None:
+        with self._lock:
+            data, self._for_client = b"".join(self._for_client), []
         if data:
             try:
                 self._client.sendall(data)

@@ -71,14 +71,7 @@ def serve(
     Raises:
         FoundationsError: why it does not get ready on a host; those behind it go on as they were.
     """
-    operations.catch_up(session, hosts)
-    there = [row for row in rows.services(session.store.conn) if row.name == name and row.host in hosts]
-    apart = [row.host for row in there if not row.view.spread]
-    if apart and len(hosts) > 1 and len(apart) < len(there):
-        raise UsageError(f"{', '.join(apart)} has another service {name}", "give this one another name")
-    known = next((row for row in there if row.view.spread), None)
-    spread = known.view.spread if known else secrets.token_hex(6)
-    token = operations.token(session, there[0]) if there else secrets.token_urlsafe(32)
+    spread, token = _shared(session, name, hosts)
     first = make(hosts[0])
     frozen = pipeline.frozen(session, first.job, progress)
     served: list[Served] = []
@@ -98,6 +91,23 @@ def serve(
             raise _cut(error, name, host, done, hosts[place:]) from error
         served.append(dataclasses.replace(one, view=view))
     return served
+
+
+def _shared(session: Session, name: str, hosts: Sequence[str]) -> tuple[str, str]:
+    """Return what makes a service one on several hosts, and the token that all of them ask for.
+
+    Raises:
+        UsageError: one of the hosts has another service of this name. HostError: one is out of reach.
+    """
+    operations.catch_up(session, hosts)
+    there = [row for row in rows.services(session.store.conn) if row.name == name and row.host in hosts]
+    known = next((row for row in there if row.view.spread), None)
+    others = [row.host for row in there if known is not None and row.view.spread != known.view.spread]
+    if others or (known is None and len(there) > 1):
+        where = ", ".join(others or [row.host for row in there])
+        raise UsageError(f"{where}: there is another service {name}", "give this one another name, or stop --forget it")
+    token = operations.token(session, there[0]) if there else secrets.token_urlsafe(32)
+    return (known.view.spread if known else secrets.token_hex(6)), token
 
 
 def _ready(session: Session, host: str, name: str, told: Told) -> ServiceView:

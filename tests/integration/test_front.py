@@ -174,6 +174,7 @@ def test_a_front_over_ssh_needs_no_laptop(app: Client, sshd: Sshd) -> None:
         sshd.start()
 
 
+@pytest.mark.rest
 def test_a_service_sleeps_when_nobody_asks_and_the_next_request_wakes_it(app: Client) -> None:
     app.run("serve", "api", *QUICK, "--token-env", "API_TOKEN", "--idle-stop", "3", "--grace", "1", "--", *APP)
     port = front(app, "--plain-http")

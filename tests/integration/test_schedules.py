@@ -297,6 +297,7 @@ def test_what_a_schedule_makes_is_registered_and_promoted_if_it_is_better_and_se
     project.run("service", "stop", "churn")
 
 
+@pytest.mark.rest
 def test_a_model_that_cannot_answer_is_not_registered_and_it_is_said_why(project: Client) -> None:
     code = "def load(path):\n    raise ValueError('broken \x1b[31m')\ndef predict(x): ...\n"
     (project.project / "serving.py").write_text(code)

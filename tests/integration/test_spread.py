@@ -97,6 +97,8 @@ def test_one_service_on_two_hosts_is_reached_rolled_and_rolled_back_as_one(pair:
         pair.run("service", "scale", "api", "2", "--wait")
         wait_until(lambda: len(who_answer(port, 60)) == 4)
     assert "--hosts a,b" in pair.run("serve", "api", "--host", "a", "--", "true", "{port}", code=2).stderr
+    pair.run("service", "stop", "api@b", "--forget")
+    assert [one["host"] for one in pair.json_of("service", "list", "--json")] == ["a"]
     pair.run("service", "stop", "api", "--forget")
     assert pair.json_of("service", "list", "--json") == []
 

@@ -86,7 +86,7 @@ def show(session: Session, name: str, as_json: bool) -> int:
     """Show one service: its replicas, its revisions, and who may reach it."""
     from foundations_tui.services import operations
 
-    members = operations.members(session, operations.fresh(session, name))
+    members = _members(session, name)
     now = time.time()
     if as_json:
         told = [operations.to_json(row, now) for row in members]
@@ -149,7 +149,7 @@ def scale(session: Session, name: str, replicas: int, others: bool, wait: bool) 
     from foundations_tui.services import operations
 
     actor = actor_of(session.hosts, others)
-    members = operations.members(session, operations.fresh(session, name))
+    members = _members(session, name)
     for row in members:
         operations.scale(session, actor, row, replicas)
         say(f"{row.name} on {row.host}: {humanize.plural(replicas, 'replica')} wanted")
@@ -166,7 +166,7 @@ def stop(session: Session, name: str, others: bool, forget: bool) -> int:
     from foundations_tui.jobs.ownership import actor_of
     from foundations_tui.services import operations
 
-    members = operations.members(session, operations.fresh(session, name))
+    members = _members(session, name)
     actor = actor_of(session.hosts, others)
     for row in members:
         if not (row.is_lost and forget):
@@ -191,7 +191,7 @@ def restart(session: Session, name: str, others: bool, wait: bool) -> int:
     from foundations_tui.jobs.ownership import actor_of
     from foundations_tui.services import operations
 
-    members = operations.members(session, operations.fresh(session, name))
+    members = _members(session, name)
     for row in members:
         operations.restart(session, actor_of(session.hosts, others), row)
     say(f"{members[0].name} begins again")
@@ -213,7 +213,7 @@ def roll(session: Session, name: str, others: bool, wait: bool, resume: bool) ->
     from foundations_tui.services import operations, spread
 
     actor = actor_of(session.hosts, others)
-    members = operations.members(session, operations.fresh(session, name))
+    members = _members(session, name)
     if resume:
         for row in members:
             actor.check_owned(f"service {row.name}", row.view.owner)
@@ -229,6 +229,14 @@ def roll(session: Session, name: str, others: bool, wait: bool, resume: bool) ->
 
     spread.one_by_one(session, members, change, _told(members[0].name))
     return _wait_for(session, members, wait)
+
+
+def _members(session: Session, name: str) -> list[ServiceRow]:
+    """Return a service on each of its hosts; of NAME@HOST, its part there."""
+    from foundations_tui.services import operations
+
+    row = operations.fresh(session, name)
+    return [row] if "@" in name else operations.members(session, row)
 
 
 def _told(name: str) -> Callable[[str, str], None]:
@@ -250,7 +258,7 @@ def rollback(session: Session, name: str, revision: int | None, others: bool, wa
     from foundations_tui.services import operations, spread, state
 
     actor = actor_of(session.hosts, others)
-    members = operations.members(session, operations.fresh(session, name))
+    members = _members(session, name)
 
     def change(row: ServiceRow) -> None:
         view = operations.use_revision(session, actor, row, revision)
