@@ -157,7 +157,6 @@ class Pool:
         Raises:
             OSError: nothing takes it there.
         """
-        self._drop_idle()
         with self._lock:
             kept = upstream.idle.pop()[1] if upstream.idle else None
         if kept is not None:

@@ -37,14 +37,12 @@ if TYPE_CHECKING:
 
 
 _READ_BYTES = 64 << 10
-_IDLE_SECONDS = 75.0
-"""How long a client's connection is kept without a request."""
+_CLIENT_SECONDS = 75.0
+"""How long a client's connection is kept without a request, and how long it may take nothing of what is sent."""
 _LOOK_SECONDS = 0.5
 """Between two looks whether a client is still there that is sending."""
-_STALLED_SECONDS = 60.0
-"""How long a client may take nothing of what is sent."""
 _SLOW_SECONDS = 300.0
-"""The same of a replica: it may be busy."""
+"""How long a replica may take or send nothing: it may be busy."""
 _LAST_PIECE = 0.05
 """Seconds that the end of a request may take which was answered already."""
 _AGAIN = 0.2
@@ -94,7 +92,7 @@ class Proxy:
 
     def _serve(self, connection: Connection) -> None:
         self._is_open.wait()
-        connection.settimeout(_STALLED_SECONDS)
+        connection.settimeout(_CLIENT_SECONDS)
         try:
             _Client(connection, self._pool, self._gate).serve()
             _linger(connection)
@@ -103,7 +101,7 @@ class Proxy:
 
     def _refuse(self, connection: Connection, why: str) -> None:
         self._is_open.wait()
-        connection.settimeout(_STALLED_SECONDS)
+        connection.settimeout(_CLIENT_SECONDS)
         _Client(connection, self._pool, self._gate).refuse(503, why)
         _linger(connection)
 
@@ -129,7 +127,7 @@ class _Client:
         """Pass requests on until the connection ends."""
         while True:
             try:
-                request = self._next_event(_IDLE_SECONDS)
+                request = self._next_event()
             except h11.RemoteProtocolError as error:
                 return self.refuse(error.error_status_hint, "this is no HTTP request")
             if not isinstance(request, h11.Request):
@@ -222,15 +220,12 @@ class _Client:
             else:
                 stream.close()
 
-    def _next_event(self, seconds: float) -> object:
+    def _next_event(self) -> object:
         while True:
             event = self._http.next_event()
             if event is not h11.NEED_DATA:
                 return event
-            self._socket.settimeout(seconds)
-            data = self._socket.recv(_READ_BYTES)
-            self._socket.settimeout(_STALLED_SECONDS)
-            self._http.receive_data(data)
+            self._http.receive_data(self._socket.recv(_READ_BYTES))
 
     def refuse(self, status: int, words: str) -> None:
         """Answer a request ourselves, and end the connection."""
@@ -277,8 +272,9 @@ class _Exchange:
         Raises:
             _UpstreamFailed, EOFError, h11.RemoteProtocolError: the replica broke off. _ClientGone: the client has gone.
         """
-        self._is_upgrade = _is_upgrade(request)
-        self._to_replica(self._head_for_replica(request))
+        named = by_name(request.headers)
+        self._is_upgrade = _is_upgrade(named)
+        self._to_replica(self._head_for_replica(request, named))
         self._pass_body()
         uploader = None
         if not self._sent_all:
@@ -309,9 +305,8 @@ class _Exchange:
 
     # --- the request ----------------------------------------------------------------------------------------------
 
-    def _head_for_replica(self, request: h11.Request) -> h11.Request:
-        headers = _end_to_end(request.headers)
-        named = by_name(request.headers)
+    def _head_for_replica(self, request: h11.Request, named: Dict[bytes, bytes]) -> h11.Request:
+        headers = _end_to_end(request.headers, named)
         if self._is_upgrade:
             headers += [(b"connection", b"upgrade"), (b"upgrade", named[b"upgrade"])]
         elif b"transfer-encoding" in named:
@@ -422,9 +417,10 @@ class _Exchange:
 
     def _head_for_client(self, event: h11.Response) -> h11.Response:
         """Return the head of an answer; h11 says how the body's end is seen, where no length does."""
-        headers = _end_to_end(event.headers)
-        if b"transfer-encoding" in by_name(event.headers):
-            self._keeps = self._keeps and b"content-length" not in by_name(event.headers)
+        named = by_name(event.headers)
+        headers = _end_to_end(event.headers, named)
+        if b"transfer-encoding" in named:
+            self._keeps = self._keeps and b"content-length" not in named
             headers = [pair for pair in headers if pair[0] != b"content-length"]
         if not self._sent_all:
             headers.append((b"connection", b"close"))
@@ -433,14 +429,14 @@ class _Exchange:
 
     def _inform(self, event: h11.InformationalResponse) -> None:
         if event.status_code == 101:
-            headers = _end_to_end(event.headers)
-            headers += [(b"connection", b"upgrade"), (b"upgrade", by_name(event.headers).get(b"upgrade", b""))]
+            named = by_name(event.headers)
+            headers = _end_to_end(event.headers, named)
+            headers += [(b"connection", b"upgrade"), (b"upgrade", named.get(b"upgrade", b""))]
             self._to_client(h11.InformationalResponse(status_code=101, headers=headers))
             self._answered = True
         elif event.status_code != 100:
-            self._to_client(
-                h11.InformationalResponse(status_code=event.status_code, headers=_end_to_end(event.headers))
-            )
+            headers = _end_to_end(event.headers, by_name(event.headers))
+            self._to_client(h11.InformationalResponse(status_code=event.status_code, headers=headers))
 
     def _to_client(self, event: h11.Event) -> None:
         with self._lock:
@@ -525,15 +521,20 @@ def by_name(headers: Iterable[Tuple[bytes, bytes]]) -> Dict[bytes, bytes]:
     return named
 
 
-def _is_upgrade(request: h11.Request) -> bool:
-    named = by_name(request.headers)
+def _is_upgrade(named: Dict[bytes, bytes]) -> bool:
     words = {word.strip().lower() for word in named.get(b"connection", b"").split(b",")}
     return b"upgrade" in words and b"upgrade" in named
 
 
-def _end_to_end(headers: Iterable[Tuple[bytes, bytes]]) -> Headers:
-    """Return the headers that are not the connection's own."""
-    headers = list(headers)
-    named = {word.strip().lower() for word in by_name(headers).get(b"connection", b"").split(b",")}
-    own = _HOP_BY_HOP | (named - _NEVER_HOP_BY_HOP)
+def _end_to_end(headers: Iterable[Tuple[bytes, bytes]], named: Dict[bytes, bytes]) -> Headers:
+    """Return the headers that are not the connection's own.
+
+    Args:
+        headers: all of them.
+        named: the same by name.
+    """
+    own = _HOP_BY_HOP
+    if b"connection" in named:
+        words = {word.strip().lower() for word in named[b"connection"].split(b",")}
+        own = own | (words - _NEVER_HOP_BY_HOP)
     return [(name, value) for name, value in headers if name not in own]
