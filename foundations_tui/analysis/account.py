@@ -9,13 +9,12 @@ from typing import Any
 
 from foundations_tui.analysis import aggregate
 from foundations_tui.analysis.comparison import Line
+from foundations_tui.analysis.stories.siblings import is_seed
 from foundations_tui.store import queries
 from foundations_tui.store.rows import JobRow
 from foundations_tui.text import humanize
 from remote_agent.protocol.wire import JsonTable
 
-_SEEDS = {"seed", "random_seed", "random_state", "manual_seed", "rng_seed"}
-"""Names of parameters in which repeats of one experiment differ."""
 _MOST_REPEATS = 200
 _PARTS = {
     "param": "parameters",
@@ -115,7 +114,7 @@ def _repeats(conn: sqlite3.Connection, row: JobRow) -> list[JobRow]:
 
 def _without_seed(row: JobRow) -> tuple[dict[str, Any], dict[str, Any]]:
     def kept(table: Mapping[str, Any]) -> dict[str, Any]:
-        return {key: value for key, value in table.items() if key.replace("-", "_").lower() not in _SEEDS}
+        return {key: value for key, value in table.items() if not is_seed(key)}
 
     return kept(row.params), kept(row.args)
 

@@ -33,7 +33,7 @@ STATE_COLORS = {
 }
 _FRESH_SECONDS = 5
 _DROPPED_FIRST = ("STARTED", "PROJECT", "HOST", "TOOK")
-_JOB_COLUMNS = ("ID", "NAME", "PROJECT", "HOST", "STATE", "STARTED", "TOOK", "EXIT", "")
+_JOB_COLUMNS = ("ID", "NAME", "PROJECT", "HOST", "STATE", "STARTED", "TOOK", "EXIT", "ABOUT")
 
 
 def print_json(value: Any) -> None:
@@ -132,5 +132,5 @@ def _job_cells(row: JobRow, short: str, now: float) -> list[str]:
         humanize.ago(row.started_at, now) if row.started_at else "",
         humanize.duration(row.duration(now)),
         "" if row.exit_code is None else str(row.exit_code),
-        row.facts,
+        row.about(now),
     ]

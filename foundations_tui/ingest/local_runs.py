@@ -16,7 +16,7 @@ from typing import Any
 from foundations_tui.config import locations
 from foundations_tui.config.hosts import load_hosts, owner_name
 from foundations_tui.errors import FoundationsError
-from foundations_tui.ingest import event_files
+from foundations_tui.ingest import event_files, stories
 from foundations_tui.store import queries, write_streams, writes
 from foundations_tui.store.db import Store
 from foundations_tui.store.process_identity import is_running
@@ -62,6 +62,8 @@ def take_into(store: Store) -> bool:
         if not _Run(store, job).ingest():
             marker.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             marker.touch()
+    if jobs:
+        stories.refresh(store)
     return bool(jobs)
 
 

@@ -15,6 +15,7 @@ from typing import Any
 from foundations.records import Record, decode
 from foundations_tui.config import locations
 from foundations_tui.errors import FoundationsError, HostRefused
+from foundations_tui.ingest import stories
 from foundations_tui.jobs.bundle_format import VERSION, BadBundle, Bundle
 from foundations_tui.snapshot import objects, shadows
 from foundations_tui.store import write_bundles
@@ -80,6 +81,7 @@ def unbundle(store: Store, bundle: Bundle, progress: Told) -> Taken:
         progress(f"job {job.view.spec.job[:6]}")
         _write_files(bundle, job)
     write_bundles.put(store, fresh, packages, locks)
+    stories.refresh(store)
     return taken
 
 

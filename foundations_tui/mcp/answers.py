@@ -25,7 +25,7 @@ _OF_A_HOST = "host state error running queued cpus cpus_free memory_free disk_fr
 def brief(row: JobRow) -> JsonTable:
     """Return one job in a few words."""
     metrics = {key: summary.last for key, summary in list(row.metrics.items())[:_MOST_SHOWN]}
-    text = {"name": row.label[:_LONGEST], "why": row.why[:_LONGEST], "params": row.params}
+    text = {"name": row.label[:_LONGEST], "why": row.tell(time.time())[:_LONGEST], "params": row.params}
     text |= {"metrics": metrics, "tags": row.tags}
     when = {"created": iso(row.created_at), "as_of": iso(row.data_as_of) if row.is_unsure else None}
     facts = {key: getattr(row, key) for key in ("job", "host", "project", "owner", "exit_code")}

@@ -285,3 +285,23 @@ def m012_schedules(db: Any) -> None:
         "CREATE TABLE schedules (host TEXT, name TEXT, view TEXT, journal TEXT, PRIMARY KEY (host, name)) WITHOUT ROWID"
     )
     db.execute("PRAGMA user_version = 12")
+
+
+@migrations()
+def m013_stories(db: Any) -> None:
+    """What jobs and sweeps tell of themselves; triggers count what has come since."""
+    db.execute("CREATE TABLE stories (job TEXT PRIMARY KEY, attempt INTEGER, state TEXT, story TEXT) WITHOUT ROWID")
+    db.execute("CREATE TABLE sweep_stories (group_name TEXT PRIMARY KEY, story TEXT) WITHOUT ROWID")
+    db.execute("ALTER TABLE jobs ADD COLUMN story_due INTEGER NOT NULL DEFAULT 1")
+    db.execute("CREATE INDEX idx_jobs_story_due ON jobs (created_at) WHERE story_due > 0")
+    columns = "state, attempt, reason_code, reason, cause, starts_at, stop_requested_by, started_at"
+    changed = " OR ".join(f"new.{column} IS NOT old.{column}" for column in columns.split(", "))
+    db.execute(
+        f"CREATE TRIGGER story_of_job AFTER UPDATE OF {columns} ON jobs WHEN {changed}"
+        " BEGIN UPDATE jobs SET story_due = story_due + 1 WHERE job = new.job; END"
+    )
+    db.execute(
+        "CREATE TRIGGER story_of_stream AFTER UPDATE OF offset ON streams WHEN new.offset != old.offset"
+        " BEGIN UPDATE jobs SET story_due = story_due + 1 WHERE job = new.job; END"
+    )
+    db.execute("PRAGMA user_version = 13")

@@ -23,7 +23,7 @@ from foundations_tui.store.rows import (
     TransitionRow,
     stored_json,
 )
-from foundations_tui.text import humanize
+from foundations_tui.text import humanize, story
 from remote_agent.protocol.ends import PastAttempt, known_cause, known_usage
 from remote_agent.protocol.wire import JsonTable
 
@@ -42,8 +42,9 @@ _LONGEST_ID = 64
 
 _JOB = (
     "SELECT j.*, h.last_contact AS data_as_of, h.unreachable_since AS unreachable_since,"
-    f" {search.STALLED_SINCE} AS stalled_since"
+    f" {search.STALLED_SINCE} AS stalled_since, t.story AS story"
     " FROM jobs j LEFT JOIN hosts h ON h.name = j.host LEFT JOIN activity a ON a.job = j.job"
+    " LEFT JOIN stories t ON t.job = j.job AND t.attempt = j.attempt AND t.state = j.state"
 )
 
 
@@ -765,6 +766,7 @@ def _row(row: sqlite3.Row, extra: _Details | None) -> JobRow:
         data_as_of=row["data_as_of"],
         unreachable_since=row["unreachable_since"],
         stalled_since=row["stalled_since"],
+        story=story.read(row["story"]),
         kind=spec.get("kind", "batch"),
         note=row["note"],
         starred=bool(row["starred"]),

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from foundations_tui.errors import StoreError, store_hint
 from foundations_tui.text import humanize
+from foundations_tui.text.story import Story, about, words
 from remote_agent.protocol.ends import Cause, PastAttempt, Usage
 from remote_agent.protocol.wire import JsonTable
 
@@ -91,6 +92,8 @@ class JobRow:
     unreachable_since: float | None
     stalled_since: float | None = None
     """Since when it has written nothing, where that is longer than it ever is silent: a flag, no state."""
+    story: Story | None = None
+    """What it tells of itself, as it was when its data came last; None for nothing."""
     kind: str = "batch"
     """"batch", or "run" for one that was started by hand on this machine."""
     note: str = ""
@@ -173,24 +176,38 @@ class JobRow:
             end = min(now, self.data_as_of or now) if self.unreachable_since is not None else now
         return round(max(0.0, end - self.started_at), 3)
 
-    @property
-    def why(self) -> str:
-        """What stands behind its state: why it waits or how it ended, when there is more to say than the state."""
+    def tell(self, now: float) -> str:
+        """Return what it tells in one sentence: how far it is, why it waits, how it ended; empty for nothing.
+
+        Args:
+            now: seconds since the epoch.
+        """
         if self.stop_requested_by and not self.is_final:
             return "stopping"
+        if self.story is not None:
+            return words(self.story, now)
         if self.stalled_since is not None:
-            return f"stalled: no output for {humanize.duration((self.data_as_of or 0) - self.stalled_since)}"
+            return f"stalled: no line for {about((self.data_as_of or 0) - self.stalled_since)}"
         if self.state in ("running", "completed"):
             return ""
-        words_ = self.reason or ""
-        return f"{words_}: {self.cause.words}" if self.cause and self.cause.words else words_
+        return self.why
 
     @property
-    def facts(self) -> str:
-        """What is worth knowing beside the state: that, else what it was given and what it measured last."""
+    def why(self) -> str:
+        """Return what its host says of its state: why it waits, or how it ended."""
+        reason = self.reason or ""
+        return f"{reason}: {self.cause.words}" if self.cause and self.cause.words else reason
+
+    def about(self, now: float) -> str:
+        """Return what it tells and what it was given; where it tells nothing, what it measured last.
+
+        Args:
+            now: seconds since the epoch.
+        """
+        sentence = self.tell(now)
         params = [f"{key}={_brief(value)}" for key, value in self.params.items()]
         metrics = [f"{key} {_brief(metric.last)}" for key, metric in self.metrics.items()]
-        return self.why or "  ".join(params + metrics)
+        return "  ".join([sentence, *params] if sentence else params + metrics)
 
     def to_json(self, now: float) -> JsonTable:
         """Return it as ``--json`` prints it: every field is there, null where it is not known."""
@@ -242,6 +259,7 @@ class JobRow:
             "ended_at": iso(self.ended_at),
             "duration": self.duration(now),
             "stalled_since": iso(self.stalled_since),
+            "story": story_json(self.story, now),
             "data_as_of": iso(self.data_as_of),
         }
 
@@ -435,6 +453,11 @@ def _past(past: PastAttempt) -> JsonTable:
     wire = past.to_wire()
     del wire["streams"]
     return {**wire, "started_at": iso(past.started_at), "ended_at": iso(past.ended_at)}
+
+
+def story_json(story: Story | None, now: float) -> JsonTable | None:
+    """Return a story as ``--json`` prints it."""
+    return None if story is None else {**json_value(story.to_json(now)), "at": iso(story.at)}
 
 
 def iso(seconds: float | None) -> str | None:

@@ -466,7 +466,17 @@ def _forget(store: Store, job: str) -> None:
     shutil.rmtree(locations.log_file(job, 1).parent, ignore_errors=True)
     series.forget(store.conn, job)
     for table in (
-        *("job_samples", "attempt_facts", "facts", "annotations", "streams", "activity", "told", "transitions"),
+        *(
+            "job_samples",
+            "attempt_facts",
+            "facts",
+            "annotations",
+            "streams",
+            "activity",
+            "told",
+            "transitions",
+            "stories",
+        ),
         "jobs",
     ):
         store.conn.execute(f"DELETE FROM {table} WHERE job = ?", [job])

@@ -18,6 +18,7 @@ from foundations_tui.submit.request import OPTIONS, PARAMS_FILE, JobRequest, Sub
 from foundations_tui.sweeps import grid
 from foundations_tui.text import humanize
 from foundations_tui.text.options import Kind, Option
+from foundations_tui.text.sanitize import clip, one_line
 from remote_agent.protocol.wire import JsonTable
 
 if TYPE_CHECKING:
@@ -42,6 +43,8 @@ SWEEP_OPTIONS: dict[str, Option] = {
 ALL_OPTIONS: dict[str, Option] = {**OPTIONS, "params_file": PARAMS_FILE, **SWEEP_OPTIONS}
 """All that says what is submitted, by the names of the values that ``read`` takes."""
 _IDS_SHOWN = 20
+_LONGEST_PART = 40
+"""Cells of one parameter in a job's name."""
 ASKED_FROM = 50
 """Jobs from which the user is asked before they are submitted."""
 
@@ -131,11 +134,16 @@ def expand(
             command=grid.fill(request.command, {**request.params, **params}, typed),
             template=template,
             params={**request.params, **params},
-            name=f"{request.name}-{number}" if request.name else "",
+            name=f"{request.name}-{number}" if request.name else name_of(params),
             group=group,
         )
         for number, params in enumerate(grid.expand(plan.axes, plan.mode, plan.count, plan.seed), 1)
     ]
+
+
+def name_of(params: Mapping[str, Any]) -> str:
+    """Return what a job of a sweep is called that has no other name: what varies, "lr 0.1  hidden 16"."""
+    return "  ".join(clip(one_line(f"{key} {humanize.number(value)}"), _LONGEST_PART) for key, value in params.items())
 
 
 def preview(session: Session, submission: Submission, progress: Progress = SILENT) -> Preview:

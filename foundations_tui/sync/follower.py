@@ -12,6 +12,7 @@ from foundations_tui.errors import (
     StoreError,
 )
 from foundations_tui.hosts.agent import Promise
+from foundations_tui.ingest import stories
 from foundations_tui.session import Session
 from foundations_tui.store import writes
 from foundations_tui.sync.pull import HostSync, read_event_files, settle
@@ -87,6 +88,7 @@ class Follower:
             whole = host_sync.pull_streams(self._jobs) if self._streams else True
             if not whole:
                 host_sync.pull_sizes()
+            stories.refresh(self._session.store)
             self._changed()
             if whole and self._streams:
                 read_event_files(self._session, self._host, host_sync.left)

@@ -23,7 +23,7 @@ from foundations_tui.errors import (
     as_ours,
 )
 from foundations_tui.hosts.agent import Agent, Promise
-from foundations_tui.ingest import event_metrics, log_patterns
+from foundations_tui.ingest import event_metrics, log_patterns, stories
 from foundations_tui.session import Session
 from foundations_tui.store import (
     host_samples,
@@ -502,6 +502,7 @@ def catch_up(
             host_sync.pull_samples()
             if jobs is None:
                 settle(session, host, host_sync)
+        stories.refresh(session.store)
 
     with_contact_noted(session, host, lambda: session.retrying(host, pull, seconds=10))
 

@@ -122,7 +122,7 @@ class News:
         rows = [row for row in rows if (row.job, row.attempt, row.stalled_since) not in self._told]
         self._told.update((row.job, row.attempt, row.stalled_since) for row in rows)
         for row in rows[:_MOST_NAMED]:
-            self._teller.say(f"{LOOK.glyph('stalled')} {row.job[:6]} {row.label} {row.why}", failed=True)
+            self._teller.say(f"{LOOK.glyph('stalled')} {row.job[:6]} {row.label} {row.tell(time.time())}", failed=True)
         if len(rows) > _MOST_NAMED:
             more = humanize.plural(len(rows) - _MOST_NAMED, "more job")
             self._teller.say(f"{more} went silent: / is:stalled", failed=True)
@@ -145,7 +145,8 @@ class News:
 
 
 def _how_it_ended(row: JobRow) -> str:
-    return row.why if row.why.startswith(row.state) else f"{row.state} {row.why}"
+    told = row.tell(time.time())
+    return told if told.startswith(row.state) else f"{row.state} {told}"
 
 
 def _since_last_look(conn: sqlite3.Connection) -> SinceLastLook:

@@ -58,9 +58,10 @@ def message(row: JobRow, now: float) -> JsonTable:
         row: the job.
         now: seconds since the epoch.
     """
-    why = f": {row.why}" if row.why else ""
+    told = row.tell(now)
     event = "job_stalled" if row.stalled_since else "job_ended"
-    return {"event": event, "text": f"{row.label} ({row.project}) {row.state} on {row.host}{why}", **row.to_json(now)}
+    text = f"{row.label} ({row.project}) {row.state} on {row.host}" + (f": {told}" if told else "")
+    return {"event": event, "text": text, **row.to_json(now)}
 
 
 def deliver(target: NotifyTarget, rows: Sequence[JobRow], now: float, failed: Callable[[str], Any]) -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from foundations import records
 from foundations_tui.config import locations
+from foundations_tui.ingest import stories
 from foundations_tui.session import Session
 from foundations_tui.store import models, services, write_streams, writes
 from foundations_tui.store.db import Store
@@ -56,7 +57,8 @@ def store_of_all_kinds() -> None:
         write_streams.put_records_page(store, job, 1, "records/w", 0, b"".join(points))
         log = locations.log_file(job, 1)
         log.parent.mkdir(parents=True)
-        log.write_text("".join(f"epoch {n}  loss {math.exp(-n / number):.4f}\n" for n in range(60)))
+        log.write_text("".join(f"epoch {n}/60  loss {math.exp(-n / number):.4f}\n" for n in range(60)))
+    stories.refresh(store)
     store.close()
 
 

@@ -19,7 +19,7 @@ JOB_FIELDS = set(
     "job name project owner host host_state state reason_code reason exit_code attempt command params metrics tags"
     " gpus_requested gpus snapshot created_at queued_at started_at ended_at duration data_as_of"
     " signal cause usage priority group after after_any time_limit retries attempts estimated_start outputs pruned"
-    " cpus_requested gpu_memory_requested kind note starred archived trashed_at stalled_since"
+    " cpus_requested gpu_memory_requested kind note starred archived trashed_at stalled_since story"
     " args artifacts uses".split()
 )
 
@@ -155,7 +155,7 @@ def test_a_sweep_can_be_told_apart(client: Client) -> None:
     for lr in ("0.1", "0.2"):
         client.run("submit", "--wait", "--param", f"lr={lr}", "--", "python", "job.py")
     lines = client.run("jobs", "--sync").stdout.splitlines()
-    assert "lr=0.2  loss 0.5" in lines[1] and "lr=0.1  loss 0.5" in lines[2]
+    assert "loss 0.5  lr=0.2" in lines[1] and "loss 0.5  lr=0.1" in lines[2]
 
 
 def test_init_inside_a_repository_says_what_will_be_shipped(client: Client) -> None:

@@ -345,7 +345,7 @@ print("started in", __import__("os").getcwd())
     assert not clock.findall(client.run("export", "--format", "csv").stdout), "programs take seconds"
     group = client.job(jobs[0])["group"]
     drawn = client.run("chart", "--where", f"group={group}", "--key", "loss").stdout
-    assert "x=1" in drawn and "x=2" in drawn and "python t.py" not in drawn
+    assert "x 1" in drawn and "x 2" in drawn and "python t.py" not in drawn
     assert "the logs say the same" in client.run("diff", *jobs, "--log").stderr
     client.run("get", jobs[0], "--artifacts", "--dest", "out")
     assert sorted(os.listdir(client.project / "out" / "artifacts")) == ["Image.jpg", "odd.name"]

@@ -128,6 +128,7 @@ def _show_lines(conn: sqlite3.Connection, row: JobRow, now: float) -> list[str]:
         ("marks", _marks(row)),
         ("host", row.host + (" (out of reach)" if row.unreachable_since is not None else "")),
         ("state", click.style(row.state, fg=output.STATE_COLORS.get(row.state))),
+        ("story", row.tell(now)),
         ("reason", row.why),
         ("cause", (row.cause and row.cause.line) or ("unknown" if row.lacks_cause else None)),
         ("exit code", row.exit_code),
@@ -169,6 +170,8 @@ def _show_lines(conn: sqlite3.Connection, row: JobRow, now: float) -> list[str]:
         lines += ["", "uses", *(f"  {safe(key)} of {safe(job)}" for key, job in row.uses.items())]
     if row.note:
         lines += ["", "note", *(f"  {safe(line)}" for line in row.note.splitlines())]
+    if row.story is not None and row.story.evidence:
+        lines += ["", "the story stands on", *(f"  {safe(one.line)}" for one in row.story.evidence)]
     if row.attempts:
         lines += ["", "earlier attempts"]
         for past in row.attempts:

@@ -24,9 +24,10 @@ from foundations_tui.cli.params import (
     sync_option,
 )
 from foundations_tui.errors import NotFoundError
-from foundations_tui.store import expressions, queries
-from foundations_tui.store.rows import JobRow, json_value
-from foundations_tui.text import humanize
+from foundations_tui.store import expressions, queries, stories
+from foundations_tui.store.rows import JobRow, json_value, story_json
+from foundations_tui.text import humanize, story
+from foundations_tui.text.sanitize import one_line
 
 if TYPE_CHECKING:
     from foundations_tui.session import Session
@@ -41,21 +42,28 @@ def sweep(ctx: click.Context, as_json: bool) -> None:
     """List sweeps; show, stop and resume one. foundations submit --sweep lr=1e-4,3e-4 begins one."""
     if ctx.invoked_subcommand is not None:
         return
-    rows = queries.sweeps(reader(False))
-    if as_json:
-        output.print_json([row.to_json() for row in rows])
-        return
+    conn = reader(False)
+    rows = queries.sweeps(conn)
     now = time.time()
+    told = stories.of_sweeps(conn)
+    if as_json:
+        output.print_json([{**row.to_json(), "story": story_json(told.get(row.group), now)} for row in rows])
+        return
+    if not rows:
+        say("no sweeps yet: foundations submit --sweep lr=1e-4,3e-4 -- python train.py --lr {lr}")
+        return
     table = [
         [
             r.group,
             r.project,
             *map(str, (r.jobs, r.running, r.waiting, r.completed, r.failed)),
             humanize.ago(r.created_at, now),
+            story.words(told[r.group], now) if r.group in told else "",
         ]
         for r in rows
     ]
-    output.print_table(("SWEEP", "PROJECT", "JOBS", "RUNNING", "WAITING", "COMPLETED", "NOT DONE", "CREATED"), table)
+    headers = ("SWEEP", "PROJECT", "JOBS", "RUNNING", "WAITING", "COMPLETED", "NOT DONE", "CREATED", "ABOUT")
+    output.print_table(headers, table, droppable=("CREATED", "PROJECT", "WAITING"), last_wants=30)
 
 
 @sweep.command()
@@ -70,6 +78,7 @@ def show(sweep_id: str, metric: str, sync_first: bool, as_json: bool) -> None:
     which = project_filter(conn, query=f"group='{sweep_id}'", project=rows[0].project)
     best = _best(conn, which, rows, metric)
     counts = {state: sum(row.state == state for row in rows) for state in sorted({row.state for row in rows})}
+    told, now = stories.of_sweep(conn, sweep_id), time.time()
     if as_json:
         best_jobs = [{"job": row.job, "params": json_value(row.params), "value": json_value(v)} for row, v in best[1]]
         output.print_json(
@@ -80,10 +89,15 @@ def show(sweep_id: str, metric: str, sync_first: bool, as_json: bool) -> None:
                 "states": counts,
                 "by": best[0],
                 "best": best_jobs,
+                "story": story_json(told, now),
             }
         )
         return
     click.echo(f"{humanize.plural(len(rows), 'job')}: " + ", ".join(f"{n} {state}" for state, n in counts.items()))
+    if told is not None:
+        click.echo(story.words(told, now))
+        for one in told.evidence:
+            click.echo(f"  {one_line(one.words)}")
     if best[1]:
         click.echo(f"\nbest by {best[0]}")
         varying = comparison.varying(rows)

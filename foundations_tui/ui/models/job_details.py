@@ -86,9 +86,12 @@ def part(details: JobDetails, name: str) -> Content:
 
 def _state(row: JobRow) -> Iterator[Content]:
     state = Content.styled(f"{LOOK.glyph(row.shown_state)} {row.state}", LOOK.style(row.shown_state))
-    yield Content.assemble(state, "  ", one_line(row.why))
-    if row.cause and row.cause.line:
-        yield Content.styled("  " + one_line(row.cause.line), LOOK.style("failed"))
+    yield Content.assemble(state, "  ", one_line(row.tell(time.time())))
+    if row.is_final and row.why and row.why != row.tell(time.time()):
+        yield Content.styled("  " + one_line(row.why), "dim")
+    if row.story is not None:
+        for one in row.story.evidence:
+            yield Content.styled("  " + one_line(one.line), "dim")
 
 
 def _facts(details: JobDetails) -> Iterator[Content]:

@@ -18,8 +18,10 @@ from foundations_tui.text.sanitize import one_line, width
 from foundations_tui.ui.models.table import Column, RowWindow, TableRow
 from foundations_tui.ui.theme import LOOK
 
-_NARROW_FROM, _MIDDLE_FROM, _WIDE_FROM = 70, 90, 110
-"""Cells from which the table has the exit code; when a job started and what is special about it; its project."""
+_NARROW_FROM, _MIDDLE_FROM, _WIDE_FROM = 70, 88, 140
+"""Cells from which the table has what a job tells; its host; its project and when it started."""
+_NAME_STEP, _NAME_LEAST = 8, 16
+"""Names get as many cells as they need, in such steps, and a third of the room at most: the story gets the rest."""
 _MOST_GROUPED = 20_000
 _GROUP = "group:"
 _NEWEST_FIRST = "created"
@@ -29,14 +31,14 @@ _ID = Column("ID", 8, sort="job")
 _NAME = Column("NAME", 0, sort="name")
 _HOST = Column("HOST", 10, sort="host")
 _TOOK = Column("TOOK", 11, right=True, sort="duration")
-_EXIT = Column("EXIT", 4, right=True, sort="exit")
+_STORY = Column(" ABOUT", 0)
 _TINY = (_STATE, Column("ID", 6, sort="job"), _NAME, Column("HOST", 6, sort="host"), _TOOK)
-_NARROW = (_STATE, _ID, _NAME, Column("HOST", 8, sort="host"), _TOOK, _EXIT)
+_NARROW = (Column("STATE", 11, sort="state"), Column("ID", 6, sort="job"), _NAME, _TOOK, _STORY)
+_MIDDLE = (_STATE, _ID, _NAME, _HOST, _TOOK, _STORY)
 _WIDE = (
     *(_STATE, _ID, _NAME, Column("PROJECT", 10, sort="project"), _HOST),
-    *(Column("STARTED", 10, right=True, sort="started"), _TOOK, _EXIT, Column(" ABOUT", 0)),
+    *(Column("STARTED", 10, right=True, sort="started"), _TOOK, _STORY),
 )
-_MIDDLE = tuple(column for column in _WIDE if column.title != "PROJECT")
 
 
 @dataclass(frozen=True)
@@ -151,13 +153,22 @@ def _rows(
 ) -> tuple[Sequence[Column], list[TableRow]]:
     sizes = ((_WIDE_FROM, _WIDE), (_MIDDLE_FROM, _MIDDLE), (_NARROW_FROM, _NARROW), (0, _TINY))
     usual = next(columns for least, columns in sizes if room >= least)
-    jobs = queries.jobs_by_id(conn, ids, details=room >= _MIDDLE_FROM and not shown)
+    jobs = queries.jobs_by_id(conn, ids, details=room >= _NARROW_FROM and not shown)
     short = queries.short_ids(conn, ids)
     if not shown:
-        return usual, [_usual_row(job, short[job.job], usual, now) for job in jobs]
+        rows = [_usual_row(job, short[job.job], usual, now) for job in jobs]
+        return (usual if room < _NARROW_FROM else _with_name(usual, jobs, room)), rows
     values = queries.values(conn, which, shown, ids)
     rows = [_row(job, shown, values.get(job.job, []), short, now) for job in jobs]
     return _columns(shown, rows), rows
+
+
+def _with_name(columns: Sequence[Column], jobs: Sequence[JobRow], room: int) -> Sequence[Column]:
+    """Return columns with as much room for names as these jobs need."""
+    longest = max((width(one_line(_name(job))) for job in jobs), default=0)
+    wanted = -(-longest // _NAME_STEP) * _NAME_STEP
+    cells = max(_NAME_LEAST, min(wanted, room // 3))
+    return [dataclasses.replace(column, width=cells) if column is _NAME else column for column in columns]
 
 
 def _with_values(
@@ -170,7 +181,7 @@ def _with_values(
     """Show the sort key beside the name, so the order is explained."""
     values = queries.values(conn, which, [by], [row.key for row in rows])
     shown = [cell(values[row.key][0]) if row.key in values else "" for row in rows]
-    place = columns.index(_NAME) + 1
+    place = next(n for n, column in enumerate(columns) if column.title == _NAME.title) + 1
     wide = min(WIDEST, max([len(by.text), *(width(one_line(text)) for text in shown)]))
     added = Column(by.text, wide, right=True, sort=by.text)
     made = [
@@ -189,8 +200,7 @@ def _usual_row(job: JobRow, short: str, columns: Sequence[Column], now: float) -
         "HOST": job.host,
         "STARTED": humanize.ago(job.started_at, now) if job.started_at else "",
         "TOOK": humanize.duration(job.duration(now)),
-        "EXIT": "" if job.exit_code is None else str(job.exit_code),
-        " ABOUT": " " + job.facts,
+        " ABOUT": " " + job.about(now),
     }
     cells = [by_title[column.title] for column in columns]
     return TableRow(job.job, cells, [LOOK.style(job.shown_state), "dim"], (job.state, job.exit_code))

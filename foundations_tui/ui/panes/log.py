@@ -192,7 +192,7 @@ def _head(row: JobRow, attempt: int, room: int) -> Content:
     ]
     parts.append(f"attempt {attempt} of {row.attempt}" if row.attempt > 1 else "")
     parts.append("" if row.exit_code is None else f"exit {row.exit_code}")
-    parts.append(row.why)
+    parts.append(row.tell(time.time()))
     first = Content.assemble(state, "  ", one_line("  ".join(part for part in parts if part)))
     metrics = [f"{key} {humanize.number(metric.last)}" for key, metric in row.metrics.items()]
     params = [f"{key}={humanize.number(value)}" for key, value in row.params.items()]

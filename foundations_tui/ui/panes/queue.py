@@ -118,7 +118,8 @@ class QueuePane(Vertical):
 def _row(job: JobRow, wide: bool, now: float) -> TableRow:
     starts = "" if job.starts_at is None else f"in {humanize.duration(max(0.0, job.starts_at - now))}"
     name = job.label
-    cells = [job.job[:8], name, job.host, starts, job.why]
+    why = job.tell(now)
+    cells = [job.job[:8], name, job.host, starts, why]
     if wide:
-        cells = [job.job[:8], name, job.host, job.group, str(job.priority), str(job.gpus_requested), starts, job.why]
-    return TableRow(job.job, cells, ["dim", LOOK.style("queued")], (job.why, job.priority))
+        cells = [job.job[:8], name, job.host, job.group, str(job.priority), str(job.gpus_requested), starts, why]
+    return TableRow(job.job, cells, ["dim", LOOK.style("queued")], (why, job.priority))
