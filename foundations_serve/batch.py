@@ -191,7 +191,7 @@ class Answering:
             Failed: the model has none for a row, which is named.
         """
         if self._is_together is None and len(rows) > 1:
-            self._is_together = self._shows(rows[:_TRIED])
+            self._is_together = self._shows(rows[:_TRIED], first)
         if self._is_together:
             together = self._together(rows)
             if together is not None:
@@ -207,9 +207,9 @@ class Answering:
             log_trace(error)
             raise Failed(f"row {number}: {words_of(error)}") from None
 
-    def _shows(self, rows: Sequence[Any]) -> bool:
+    def _shows(self, rows: Sequence[Any], first: int) -> bool:
         """Return whether a model gives for rows together what it gives for each."""
-        return self._together(rows) == [self._alone(row) for row in rows]
+        return self._together(rows) == [self._answer(number, row) for number, row in enumerate(rows, first)]
 
     def _together(self, rows: Sequence[Any]) -> Optional[List[Any]]:
         """Return the answers for rows that are computed together; None where that cannot be."""

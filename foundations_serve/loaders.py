@@ -106,7 +106,13 @@ def _function(manifest: Manifest) -> Predict:
     predict = function(manifest.predict, "Prediction")
     if not manifest.load:
         return by_name(predict, 0)
-    model = function(manifest.load, "Load")(manifest.path)
+    load = function(manifest.load, "Load")
+    try:
+        model = load(manifest.path)
+    except OSError as error:
+        if manifest.path:
+            raise
+        raise CannotLoad(f"{manifest.load} got no path: [model] path names the file ({error})") from None
     return _with_model(predict, model)
 
 
@@ -297,7 +303,7 @@ def _parameters(predict: Callable[..., Any], before: int) -> _Takes:
 
 def _wrong_names(unknown: List[str], missing: List[str], names: List[str]) -> str:
     parts = [f"no input is called {', '.join(unknown)[:200]}"] if unknown else []
-    parts += [f"{', '.join(missing)[:200]} is missing"] if missing else []
+    parts += [f"{', '.join(missing)[:200]} {'is' if len(missing) == 1 else 'are'} missing"] if missing else []
     return "; ".join(parts) + (f" (the model takes {', '.join(names)[:500]})" if names else "")
 
 

@@ -13,7 +13,7 @@ import click
 
 from foundations_tui import __version__
 from foundations_tui.cli.registry import VERBS
-from foundations_tui.cli.stderr import tell
+from foundations_tui.cli.stderr import leave, tell, work_on_unheard
 from foundations_tui.errors import FoundationsError, UsageError, as_ours
 
 _FUNCTIONS = {"clear-queue": "clear_queue", "exec": "exec_", "import": "import_"}
@@ -89,6 +89,7 @@ def main() -> None:
     """Run the command line and exit."""
     sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115  closed by the caller (>&-)
     sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115
+    work_on_unheard()
     arguments, debug = _take_debug(sys.argv[1:])
     code = (_start_log() if debug else 0) or run(arguments, debug)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # what is left is the interpreter's own way out
@@ -120,7 +121,7 @@ def run(arguments: list[str], debug: bool = False) -> int:
         return 130
     except BrokenPipeError:
         # The reader has gone (a pipe into head): print nothing more, not even at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        leave(1)
         return 0
     except Exception as error:
         if debug:
@@ -152,7 +153,7 @@ def _told(error: Exception) -> int:
         _log(ours, error)
     tell(ours)
     if isinstance(error, OSError) and error.filename is None:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # stdout itself may be what failed: not once more at exit
+        leave(1)  # stdout itself may be what failed: not once more at exit
     return ours.exit_code
 
 

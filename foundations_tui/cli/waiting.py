@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import os
 import re
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from foundations_tui.cli.log_output import LogWriter
 from foundations_tui.cli.params import say
+from foundations_tui.cli.stderr import leave
 
 if TYPE_CHECKING:
     from foundations_tui.session import Session
@@ -32,10 +34,7 @@ def watch_to_end(session: Session, ids: list[str], log: bool = False, log_to_std
 
     try:
         if log:
-            writer = LogWriter(log_to_stderr)
-            for page in watch.follow_log(session, ids[0]):
-                writer.write(page)
-            writer.end()
+            _print(watch.follow_log(session, ids[0]), LogWriter(log_to_stderr))
         rows = watch.wait_for(session, ids, lambda row: None)
     except KeyboardInterrupt:
         say(f"\ndetached; the job runs on: foundations logs -f {ids[0][:6]}")
@@ -47,6 +46,16 @@ def watch_to_end(session: Session, ids: list[str], log: bool = False, log_to_std
             say(f"{row.job[:6]} {row.state}" + (f": {row.reason}" if row.reason else ""))
             _say_what_lies_here(row)
     return watch.exit_code(rows)
+
+
+def _print(pages: Iterable[bytes], writer: LogWriter) -> None:
+    """Print a log as it comes; where nobody reads it any more, the job's end is waited for all the same."""
+    try:
+        for page in pages:
+            writer.write(page)
+        writer.end()
+    except BrokenPipeError:
+        leave(1)
 
 
 _QUOTED = re.compile(r"'([^'\n]{1,300})'\s*$|: ([^\s:][^:\n]{0,300}): No such file")

@@ -20,7 +20,7 @@ from foundations_tui.services.asking import current
 from foundations_tui.services.request import ServiceRequest
 from foundations_tui.session import Session
 from foundations_tui.snapshot.freeze import Snapshot
-from foundations_tui.store import services as rows
+from foundations_tui.store import models, services as rows
 from foundations_tui.store.services import ServiceRow
 from foundations_tui.submit import pipeline
 from foundations_tui.submit.progress import SILENT, Progress
@@ -206,7 +206,23 @@ def use_revision(session: Session, actor: Actor, row: ServiceRow, number: int | 
                 f"foundations service show {row.name} lists those that there are; --revision N names one",
             )
         number = row.view.before
+    _refuse_retired(session, row, number)
     return _answered(session, row, messages.ChangeService(row.name, actor.owner, revision=number))
+
+
+def _refuse_retired(session: Session, row: ServiceRow, number: int) -> None:
+    """Refuse a revision whose version of a model was retired: its files may be gone."""
+    revision = next((one for one in row.view.revisions if one.number == number and one.model), None)
+    if revision is None:
+        return
+    found = next((one for one in models.models_of(session.store.conn) if one.name == revision.model), None)
+    version = found.model.versions.get(revision.version) if found is not None else None
+    if version is not None and version.is_retired:
+        raise UsageError(
+            f"revision {number} of service {row.name} serves version {revision.version} of {revision.model},"
+            f" which was retired by {version.retired_by or 'somebody'}",
+            f"foundations model retire {revision.model} {revision.version} --undo",
+        )
 
 
 def restart(session: Session, actor: Actor, row: ServiceRow, one_by_one: bool = False) -> ServiceView:

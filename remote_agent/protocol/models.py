@@ -211,7 +211,12 @@ class Model:
         return self.versions.get(self.numbers.get(identity, 0))
 
     def previous(self, alias: str) -> int:
-        """Return what an alias meant before, other than what it means now; 0 for nothing that still counts.
+        """Return what an alias meant before, other than what it means now; 0 for nothing that still counts."""
+        usable = [one for one in self.earlier(alias) if one in self.versions and not self.versions[one].is_retired]
+        return usable[-1] if usable else 0
+
+    def earlier(self, alias: str) -> List[int]:
+        """Return what an alias meant before what it means now, oldest first, whether it still counts or not.
 
         Going back goes on going back: what was left by that is not returned to.
         """
@@ -224,9 +229,7 @@ class Model:
                 del path[path.index(move.number) + 1 :]
             else:
                 path.append(move.number)
-        earlier = path[: path.index(now)] if now in path else path
-        usable = [one for one in earlier if one in self.versions and not self.versions[one].is_retired]
-        return usable[-1] if usable else 0
+        return path[: path.index(now)] if now in path else path
 
 
 def apply(models: Dict[str, Model], event: RegistryEvent) -> None:

@@ -165,7 +165,7 @@ class Schedule(CompactMessage):
     def check(self) -> None:
         """Raise BadRequest when it has no times."""
         if bool(self.cron) == bool(self.every):
-            raise BadRequest("either five fields, or every so often")
+            raise BadRequest(f"it needs either five fields, or a time between two jobs: {LEAST_EVERY:g} s at least")
         if self.cron:
             cron_of(self.cron)
         elif self.every < LEAST_EVERY:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+import subprocess
 import sys
 import time
 from dataclasses import fields
@@ -240,6 +241,17 @@ def test_a_reader_that_leaves(client: Client) -> None:
     code = f"{sys.executable} -c 'from foundations_tui.cli.main import main; main()' logs {job} | head -1"
     done = subprocess.run(["sh", "-c", code], env=client.env, capture_output=True, text=True)
     assert done.stdout == "1\n" and done.stderr == ""
+
+
+def test_a_reader_that_leaves_ends_no_work(client: Client) -> None:
+    """Who does not listen any more misses what is said; the verb goes on, and its exit code stays the job's."""
+    command = f"{sys.executable} -m foundations_tui submit"
+    job = "sh -c 'sleep 0.5; echo a; sleep 0.5; echo b; touch done; exit 5'"
+    for line in (f"{command} --follow -- {job} 2>&1 | head -c 1", f"{command} --wait -- {job} 2>&1 | true"):
+        shell = ["bash", "-c", f"{line}; exit ${{PIPESTATUS[0]}}"]
+        done = subprocess.run(shell, env=client.env, cwd=client.project, capture_output=True, text=True)
+        assert done.returncode == 5, done.stderr
+        assert client.job("@last")["state"] == "failed"
 
 
 def test_python_in_the_job_is_the_configured_one(client: Client, tmp_path: Path) -> None:

@@ -260,6 +260,12 @@ def test_jobs_run_with_no_client_there_and_the_daemon_killed(client: Client) -> 
     assert "--others" in client.run("schedule", "remove", "tick", code=2).stderr
     (client.home / "hosts.toml").write_text("")
     client.run("schedule", "resume", "tick")
+    client.run("schedule", "add", "broken", "--every", "1", "--", "sh", "-c", "echo KeyError: 7; exit 3")
+    wait_until(lambda: schedules(client)["broken"]["last_state"] == "failed")
+    client.run("schedule", "pause", "broken")
+    listed = client.run("schedule", "list").stdout
+    assert "failed: " in listed and "KeyError: 7" in listed
+    client.run("schedule", "remove", "broken")
     client.run("schedule", "remove", "tick")
     assert schedules(client) == {}
     client.run("schedule", "pause", "tick", code=3)

@@ -106,6 +106,8 @@ def test_going_back_goes_on_going_back() -> None:
     _set(registry, "champion", 3, 1)
     registry.retire("churn", 2, "ada", undo=False)
     assert model.previous("champion") == 1, "what was retired is not returned to"
+    registry.retire("churn", 1, "ada", undo=False)
+    assert (model.previous("champion"), model.earlier("champion")) == (0, [1]), "it is named, and not returned to"
 
 
 _STEPS = st.lists(

@@ -77,9 +77,11 @@ def _connect_service(session: Session, name: str, local: int | None, as_json: bo
             say(connections.words(row))
             if row.view.model:
                 say(f'  curl -d "$(curl -s {url}/example)" {url}/predict')
+                example = f"u.urlopen('{url}/example').read()"
+                say(f"  python -c \"import urllib.request as u; print(u.urlopen('{url}/predict', {example}).read())\"")
             else:
                 say(f"  curl {url}/")
-            say(f"  python -c \"import urllib.request as u; print(u.urlopen('{url}/').read())\"")
+                say(f"  python -c \"import urllib.request as u; print(u.urlopen('{url}/').read())\"")
             say("Ctrl-C ends it; the service goes on")
         ended.wait()
     finally:

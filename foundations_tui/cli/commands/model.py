@@ -32,7 +32,13 @@ _number_argument = click.argument("number", type=click.IntRange(1))
 _alias_option = click.option("--as", "alias", default=CHAMPION, show_default=True, help="Which alias.")
 _MODEL_OPTIONS = (
     click.option("--path", default="", help='Its files in the job: "artifacts/KEY", or below the job\'s folder.'),
-    click.option("--flavour", default="", type=click.Choice(["", *FLAVOURS]), help="What its files are.", metavar="F"),
+    click.option(
+        "--flavour",
+        type=click.Choice(FLAVOURS),
+        callback=lambda context, option, value: value or "",
+        metavar="F",
+        help="What its files are.",
+    ),
     click.option("--predict", default="", metavar="MODULE:FUNCTION", help="What answers."),
     click.option("--load", default="", metavar="MODULE:FUNCTION", help="Makes the model from its path."),
     click.option("--example", default="", metavar="FILE", help="Inputs by name: a JSON file of this machine."),

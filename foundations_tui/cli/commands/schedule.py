@@ -14,12 +14,14 @@ from foundations_tui.cli.progress import ProgressLine
 from foundations_tui.cli.stderr import tell
 from foundations_tui.cli.table_options import NameThenCommand, table_options
 from foundations_tui.services.schedules.request import ALL_OPTIONS, ScheduleRequest, read, times_words
+from foundations_tui.store import queries
 from foundations_tui.text import humanize
 from foundations_tui.text.sanitize import one_line
 
 if TYPE_CHECKING:
     from foundations_tui.services.schedules.operations import Added
     from foundations_tui.session import Session
+    from foundations_tui.store.rows import JobRow
     from foundations_tui.store.schedules import ScheduleRow
     from remote_agent.protocol.schedules import ScheduleView
 
@@ -114,21 +116,24 @@ def list_(session: Session, as_json: bool) -> int:
     rows, errors = operations.listing(session)
     for error in errors.values():
         tell(error)
+    now = time.time()
+    conn = session.store.conn
+    last = {job.job: job for job in queries.jobs_by_id(conn, [row.view.last_job for row in rows if row.view.last_job])}
     if as_json:
-        output.print_json([operations.to_json(row) for row in rows])
+        told = [(operations.to_json(row), last.get(row.view.last_job)) for row in rows]
+        output.print_json([{**table, "last_state": job.state if job else None} for table, job in told])
         return 0
     if not rows:
         say("no host has a schedule; foundations schedule add NAME --every 6h -- COMMAND adds one")
         return 0
-    now = time.time()
     cells = [
         [
             row.name,
             row.host,
             one_line(times_words(row.view.cron, row.view.every, row.view.utc)),
             one_line(row.view.next_words[0]) if row.view.next_words else "",
-            f"{row.view.last_job[:6]}, {humanize.ago(row.view.last_at, now)}" if row.view.last_job else "never",
-            one_line(_words(row, now)),
+            _last_words(row, last.get(row.view.last_job), now),
+            one_line(_words(row, last.get(row.view.last_job), now)),
         ]
         for row in rows
     ]
@@ -136,7 +141,15 @@ def list_(session: Session, as_json: bool) -> int:
     return 0
 
 
-def _words(row: ScheduleRow, now: float) -> str:
+def _last_words(row: ScheduleRow, job: JobRow | None, now: float) -> str:
+    """Return its last job: which, what became of it, when it began."""
+    if not row.view.last_job:
+        return "never"
+    state = f" {job.state}" if job else ""
+    return f"{row.view.last_job[:6]}{state}, {humanize.ago(row.view.last_at, now)}"
+
+
+def _words(row: ScheduleRow, job: JobRow | None, now: float) -> str:
     """Return how a schedule is, in words: what went wrong comes first."""
     view = row.view
     if row.is_lost:
@@ -144,6 +157,7 @@ def _words(row: ScheduleRow, now: float) -> str:
     words = [
         "paused" if view.paused else "",
         f"could not submit: {view.problem}" if view.problem else "",
+        f"job {job.job[:6]} {job.state}: {job.tell(now)}" if job and job.went_wrong else "",
         view.outcome,
         f"missed {view.missed}, the last {humanize.ago(view.missed_at, now)}" if view.missed else "",
         f"skipped {view.skipped}" if view.skipped else "",

@@ -255,16 +255,16 @@ def _told(name: str) -> Callable[[str, str], None]:
 def rollback(session: Session, name: str, revision: int | None, others: bool, wait: bool) -> int:
     """Go back to the revision of a service that was wanted before; once more, and it is the later one again."""
     from foundations_tui.jobs.ownership import actor_of
-    from foundations_tui.services import operations, spread, state
+    from foundations_tui.services import operations, spread
 
     actor = actor_of(session.hosts, others)
     members = _members(session, name)
 
     def change(row: ServiceRow) -> None:
         view = operations.use_revision(session, actor, row, revision)
-        model = f", {state.model_words(view)}" if view.model else ""
+        model = f", {view.model} {view.version}" if view.model else ""
         say(f"{row.name} on {row.host} goes to revision {view.revision}{model}")
-        if view.model and row is members[-1]:
+        if view.model and view.alias and row is members[-1]:
             say(f"  foundations model rollback {view.model}    has its alias mean what it meant before, too")
 
     spread.one_by_one(session, members, change, _told(members[0].name))

@@ -134,8 +134,13 @@ def rollback(session: Session, name: str, alias: str) -> Promoted:
     row = fresh(session, name)
     previous = row.model.previous(alias)
     if not previous:
+        retired = ", ".join(map(str, row.model.earlier(alias)))
         raise UsageError(
-            f"{alias} of {name} meant no other version before", f"foundations model history {name} lists what it meant"
+            f"{alias} of {name} meant no other version before that still counts"
+            + (f": {retired} was retired" if retired else ""),
+            f"foundations model retire {name} {row.model.earlier(alias)[-1]} --undo"
+            if retired
+            else f"foundations model history {name} lists what it meant",
         )
     return promote(session, name, previous, alias, row.model.aliases.get(alias, 0))
 

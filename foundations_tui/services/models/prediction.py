@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import csv
 import hashlib
+import importlib.util
+import itertools
 import json
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -81,6 +83,7 @@ def begin(
         raise UsageError(f"{source}: rows are read from {', '.join(_READS)}")
     if not source.is_file():
         raise NotFoundError(f"there is no file {source}")
+    shards = min(shards, _most_rows(source, shards))
     meant = operations.meant(session, reference)
     serving.refuse_strangers(session, meant, trust)
     version = meant.version.version
@@ -124,6 +127,16 @@ def begin(
     known.update(zip(missing, (one.view.spec.job for one in submitted), strict=True))
     is_resumed = len(missing) < shards
     return Predicting(meant, tuple(known[number] for number in range(1, shards + 1)), host, digest, is_resumed)
+
+
+def _most_rows(source: Path, enough: int) -> int:
+    """Return how many rows a file has at most, counted no further than is asked; one at least."""
+    if source.suffix.lower() == ".parquet":
+        return enough
+    head = int(source.suffix.lower() == ".csv")
+    with source.open("rb") as file:
+        lines = sum(1 for line in itertools.islice(file, enough + head) if line.strip())
+    return max(1, lines - head)
 
 
 def _of_earlier_calls(session: Session, group: str) -> dict[int, str]:
@@ -194,6 +207,8 @@ def check_target(out: Path) -> None:
     """
     if out.suffix.lower() not in _WRITES:
         raise UsageError(f"--out {out}: answers are written as {', '.join(_WRITES)}")
+    if out.suffix.lower() == ".parquet" and importlib.util.find_spec("pyarrow") is None:
+        raise UsageError("Parquet needs pyarrow", "pip install 'foundations-tui[export]'")
     parent = out.resolve().parent
     if not parent.is_dir():
         raise UsageError(f"--out {out}: there is no folder {parent}")
@@ -252,15 +267,16 @@ def _row(answer: Any) -> dict[str, Any]:
 
 
 def _cell(value: Any) -> Any:
+    """Return a value as a cell: of a list of one, that one."""
+    while isinstance(value, list) and len(value) == 1:
+        value = value[0]
     return json.dumps(value) if isinstance(value, list | dict) else value
 
 
 def _write_parquet(path: Path, answers: Answers) -> int:
-    try:
-        import pyarrow
-        from pyarrow import parquet
-    except ImportError:
-        raise UsageError("Parquet needs pyarrow", "pip install 'foundations-tui[export]'") from None
+    import pyarrow
+    from pyarrow import parquet
+
     rows = [_row(answer) for answer in answers()]
     try:
         table = pyarrow.Table.from_pylist(rows)
