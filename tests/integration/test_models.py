@@ -402,8 +402,8 @@ def test_what_a_service_is_asked_is_compared_with_its_training_data_here_and_by_
     assert "kept no contract" in trained.run("service", "check", "churn", "--contract", "none", code=3).stderr
     place = trained.home / "agent" / "jobs" / job / "artifacts" / "contracts%2Finputs"
     monitor = trained.submit("--wait", "--env", f"CONTRACT={place}", "--", "python", "monitor.py")
-    assert trained.run("logs", monitor).stdout == "240 ['x']\n"
+    assert trained.run("logs", monitor).stdout == "190 ['x']\n"
     shown = trained.job(monitor)
-    assert shown["metrics"]["churn/requests"]["last"] == 240 and shown["metrics"]["inputs/critical"]["last"] >= 1
+    assert shown["metrics"]["churn/requests"]["last"] == 190 and shown["metrics"]["inputs/critical"]["last"] >= 1
     assert "reports/inputs" in shown["artifacts"]
     trained.run("service", "stop", "churn")
