@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from foundations_tui import __version__
-from foundations_tui.cli.registry import VERBS
+from foundations_tui.cli.registry import VERBS, VERBS_BY_HEADING
 from foundations_tui.cli.stderr import leave, tell, work_on_unheard
 from foundations_tui.errors import FoundationsError, UsageError, as_ours
 
@@ -57,8 +57,10 @@ class LazyGroup(click.Group):
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Verbs"):
-            formatter.write_dl([(name, words) for name, (_, words) in VERBS.items()])
+        widest = max(map(len, VERBS))
+        for heading, verbs in VERBS_BY_HEADING.items():
+            with formatter.section(heading):
+                formatter.write_dl([(name.ljust(widest), words) for name, (_, words) in verbs.items()])
 
 
 @click.group(
@@ -114,7 +116,7 @@ def run(arguments: list[str], debug: bool = False) -> int:
         sys.stdout.flush()
         return code
     except click.ClickException as error:
-        error.show()
+        tell(_ours(error))
         return error.exit_code
     except (KeyboardInterrupt, click.Abort):
         click.echo("interrupted", err=True)
@@ -139,6 +141,13 @@ def _invoke(arguments: list[str]) -> int:
     except click.exceptions.Exit as end:
         return end.exit_code
     return code if isinstance(code, int) else 0
+
+
+def _ours(error: click.ClickException) -> UsageError:
+    """Return what click has to say of the words of the command line, as one of our errors."""
+    context = error.ctx if isinstance(error, click.UsageError) else None
+    words = error.format_message()
+    return UsageError(words[:1].lower() + words[1:], f"{context.command_path} --help" if context is not None else "")
 
 
 def _told(error: Exception) -> int:

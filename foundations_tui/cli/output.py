@@ -7,6 +7,7 @@ import re
 import shutil
 import sqlite3
 import sys
+import textwrap
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -19,20 +20,24 @@ from foundations_tui.store import queries
 from foundations_tui.store.expressions import Expression
 from foundations_tui.store.rows import JobRow
 from foundations_tui.text import humanize, tables
+from foundations_tui.text.glyphs import glyph
 from foundations_tui.text.sanitize import clip, one_line
 
 STATE_COLORS = {
-    "submitting": "cyan",
-    "queued": "yellow",
+    "submitting": "bright_black",
+    "queued": "bright_black",
     "preparing": "cyan",
-    "running": "blue",
+    "running": "cyan",
     "completed": "green",
     "failed": "red",
     "stopped": "magenta",
-    "lost": "red",
+    "lost": "yellow",
+    "reachable": "green",
+    "unreachable": "red",
 }
+"""Of the sixteen that every terminal has: which hues those are, its user has chosen."""
 _FRESH_SECONDS = 5
-_DROPPED_FIRST = ("STARTED", "PROJECT", "HOST", "TOOK")
+_DROPPED_FIRST = ("STARTED", "EXIT", "PROJECT", "HOST", "TOOK")
 _JOB_COLUMNS = ("ID", "NAME", "PROJECT", "HOST", "STATE", "STARTED", "TOOK", "EXIT", "ABOUT")
 
 
@@ -62,28 +67,52 @@ def print_json_lines(values: Sequence[Any]) -> None:
 def print_table(
     headers: Sequence[str],
     rows: Sequence[Sequence[str]],
-    colors: Sequence[str | None] = (),
     droppable: Sequence[str] = (),
     last_wants: int = tables.NARROWEST,
 ) -> None:
-    """Print rows in columns.
+    """Print rows in columns; on a terminal with bold titles, and with glyphs and colors of states.
 
     Args:
-        headers: one a column.
-        rows: cells; a terminal narrower than all of them clips the last column, then the widest.
-        colors: one a row, for its STATE cell.
+        headers: one a column; below STATE stand states.
+        rows: cells; a terminal narrower than all of them clips what is free text, the widest first.
         droppable: headers of columns that go, in this order, when clipping is not enough.
         last_wants: cells that the last column is to keep, at the cost of those.
     """
-    room = shutil.get_terminal_size((200, 24)).columns if sys.stdout.isatty() else 1 << 20
+    is_seen = sys.stdout.isatty()
+    room = shutil.get_terminal_size((200, 24)).columns if is_seen else 1 << 20
+    if is_seen and "STATE" in headers:
+        place = headers.index("STATE")
+        rows = [[*row[:place], with_glyph(row[place]), *row[place + 1 :]] for row in rows]
     layout = tables.lay_out(headers, rows, room, droppable, last_wants)
-    state = layout.headers.index("STATE") if "STATE" in layout.headers else -1
 
     def paint(row: int, column: int, text: str) -> str:
-        color = colors[row] if colors and column == state else None
-        return click.style(text, fg=color) if color else text
+        if row < 0:
+            return click.style(text, bold=True) if is_seen else text
+        if layout.headers[column] == "STATE":
+            words = text.split()
+            return click.style(text, fg=STATE_COLORS.get(words[1] if is_seen and len(words) > 1 else text))
+        return text
 
     click.echo("\n".join(layout.lines(paint)), color=use_color())
+
+
+def print_wrapped(text: str) -> None:
+    """Print a text below a table, in lines as long as the terminal, the later ones set in."""
+    room = max(40, shutil.get_terminal_size((100, 24)).columns) if sys.stdout.isatty() else 1 << 20
+    click.echo(textwrap.fill(one_line(text), room, subsequent_indent="  ", break_on_hyphens=False))
+
+
+def with_glyph(state: str) -> str:
+    """Return a state with its glyph before it, as far as the terminal can show that."""
+    if not state:
+        return ""
+    can_show = "utf" in (sys.stdout.encoding or "").lower()
+    return f"{glyph(state.split()[0], not can_show)} {state}"
+
+
+def state_words(state: str) -> str:
+    """Return a state as it is shown alone: on a terminal with its glyph and its color."""
+    return click.style(with_glyph(state) if sys.stdout.isatty() else state, fg=STATE_COLORS.get(state))
 
 
 def print_jobs(conn: sqlite3.Connection, rows: Sequence[JobRow]) -> None:
@@ -91,7 +120,7 @@ def print_jobs(conn: sqlite3.Connection, rows: Sequence[JobRow]) -> None:
     now = time.time()
     short = queries.short_ids(conn, [row.job for row in rows])
     table = [_job_cells(row, short[row.job], now) for row in rows]
-    print_table(_JOB_COLUMNS, table, [STATE_COLORS.get(row.state) for row in rows], _DROPPED_FIRST)
+    print_table(_JOB_COLUMNS, table, _DROPPED_FIRST, last_wants=30)
 
 
 def print_columns(
@@ -105,7 +134,7 @@ def print_columns(
     for row in rows:
         cells = values.get(row.job, [None] * len(shown))
         table.append([field_cell(e, value, short, now) for e, value in zip(shown, cells, strict=True)])
-    print_table(headers, table, [STATE_COLORS.get(row.state) for row in rows])
+    print_table(headers, table)
 
 
 def print_age(conn: sqlite3.Connection, hosts: set[str], now: float) -> None:
@@ -118,7 +147,8 @@ def print_age(conn: sqlite3.Connection, hosts: set[str], now: float) -> None:
             parts.append(f"{name} is out of reach since {humanize.clock(since, now)}")
     fresh = len(parts) == 1 and oldest is not None and now - oldest < _FRESH_SECONDS
     if parts:
-        click.echo("; ".join(parts) + ("" if fresh else " (--sync asks the hosts first)"), err=True)
+        words = "; ".join(parts) + ("" if fresh else " (--sync asks the hosts first)")
+        click.echo(click.style(words, dim=True), err=True, color=use_color())
 
 
 def _job_cells(row: JobRow, short: str, now: float) -> list[str]:

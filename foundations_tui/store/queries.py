@@ -421,6 +421,16 @@ def contacts(conn: sqlite3.Connection) -> dict[str, tuple[float | None, float | 
     return {name: (heard, unreachable) for name, heard, unreachable in conn.execute(query)}
 
 
+TRIED = "tried:"
+"""Begin of the remembered values that say when a host was last tried in vain."""
+
+
+def active_hosts(conn: sqlite3.Connection) -> list[str]:
+    """Return the hosts on which jobs run or wait, as far as is known."""
+    active = "('submitting', 'queued', 'preparing', 'running')"
+    return [row[0] for row in conn.execute(f"SELECT DISTINCT host FROM jobs WHERE state IN {active} ORDER BY host")]
+
+
 def hosts(conn: sqlite3.Connection) -> dict[str, HostRow]:
     """Return the hosts that were ever asked, by name."""
     counts: dict[str, dict[str, int]] = {}

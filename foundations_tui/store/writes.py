@@ -16,7 +16,7 @@ from foundations_tui.config.hosts import IN_A_BUNDLE
 from foundations_tui.store import series
 from foundations_tui.store.cursors import PUT_SIZE, may_speak_of
 from foundations_tui.store.db import Store, upsert
-from foundations_tui.store.queries import LOOKED_AT
+from foundations_tui.store.queries import LOOKED_AT, TRIED
 from foundations_tui.store.rows import json_value
 from foundations_tui.store.write_annotations import merge_annotations
 from foundations_tui.store.write_records import put_facts, put_records
@@ -129,6 +129,7 @@ def put_unreachable(store: Store, host: str, error: str) -> None:
             " SET error = ?2, unreachable_since = COALESCE(unreachable_since, ?3)",
             [host, error, time.time()],
         )
+        upsert(store.conn, "meta", {"key": TRIED + host, "value": str(time.time())}, "key")
 
 
 def put_changes(store: Store, host: str, base: tuple[str, int], page: ChangesAnswer, views: Iterable[JobView]) -> bool:

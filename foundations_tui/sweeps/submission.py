@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from foundations_tui.config.project import load_project
 from foundations_tui.errors import UsageError
 from foundations_tui.store import queries
+from foundations_tui.submit import named_files
 from foundations_tui.submit.progress import SILENT, Progress
 from foundations_tui.submit.request import OPTIONS, PARAMS_FILE, JobRequest, SubmittedJob, request_of
 from foundations_tui.sweeps import grid
@@ -154,6 +155,7 @@ def preview(session: Session, submission: Submission, progress: Progress = SILEN
     """
     from foundations_tui.submit import pipeline  # 50 ms: it talks to hosts, and --help needs none of it
 
+    _warn(session, submission)
     return pipeline.preview(session, submission.requests, progress)
 
 
@@ -165,7 +167,14 @@ def submit(session: Session, submission: Submission, progress: Progress = SILENT
     """
     from foundations_tui.submit import pipeline
 
+    _warn(session, submission)
     return pipeline.submit_all(session, submission.requests, progress)
+
+
+def _warn(session: Session, submission: Submission) -> None:
+    """Say which files that the command names would not travel with it."""
+    for warning in named_files.warnings(submission.requests[0]):
+        session.say(warning)
 
 
 def submitted_text(submission: Submission, submitted: Sequence[SubmittedJob]) -> str:

@@ -1,34 +1,13 @@
-"""How the app looks: glyphs and colors of states, markers of jobs, and its themes."""
+"""How the app looks: colors of states, markers of jobs, and its themes."""
 
 from __future__ import annotations
 
 from textual.theme import Theme
 
 from foundations_tui.store.rows import JobRow
+from foundations_tui.text import glyphs
 from foundations_tui.text.sanitize import one_line
 
-GLYPHS = {
-    "submitting": "◌",
-    "queued": "◌",
-    "preparing": "◍",
-    "running": "●",
-    "stalled": "◐",
-    "completed": "✓",
-    "failed": "✗",
-    "stopped": "⊘",
-    "lost": "?",
-}
-ASCII_GLYPHS = {
-    "submitting": ".",
-    "queued": "o",
-    "preparing": "-",
-    "running": "*",
-    "stalled": "~",
-    "completed": "+",
-    "failed": "x",
-    "stopped": "/",
-    "lost": "?",
-}
 STYLES = {
     "submitting": "#999999",
     "queued": "#999999",
@@ -101,7 +80,7 @@ class Look:
 
     def glyph(self, state: str) -> str:
         """Return the glyph of a state; one that only a newer agent knows has none."""
-        return (ASCII_GLYPHS if self.ascii else GLYPHS).get(state, "?")
+        return glyphs.glyph(state, self.ascii)
 
     def style(self, state: str) -> str:
         """Return the color of a state."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import signal
 import subprocess
 import sys
@@ -13,8 +14,12 @@ from typing import Any
 
 import pytest
 
+from foundations_tui.cli.registry import VERBS_BY_HEADING
+from foundations_tui.store import queries
+from foundations_tui.store.db import Store
 from remote_agent.protocol.jobs import JobSpec
-from tests.support.client import Client, wait_until
+from tests.support.client import FOUNDATIONS, Client, wait_until
+from tests.support.sshd import Sshd
 
 JOB_FIELDS = set(
     "job name project owner host host_state state reason_code reason exit_code attempt command params metrics tags"
@@ -254,6 +259,72 @@ def test_a_reader_that_leaves_ends_no_work(client: Client) -> None:
         assert client.job("@last")["state"] == "failed"
 
 
+def seen(client: Client, *words: str) -> str:
+    """Return what a verb prints on a terminal."""
+    line = shlex.join([*FOUNDATIONS, *words])
+    command = ["script", "--quiet", "--return", "--command", f"stty cols 100; {line}", "/dev/null"]
+    done = subprocess.run(command, env=client.env, cwd=client.project, capture_output=True, timeout=60)
+    assert done.returncode == 0, done.stdout
+    return done.stdout.decode()
+
+
+def test_a_listing_on_a_terminal_looks_at_the_hosts_by_itself(client: Client) -> None:
+    job = client.submit("--", "sh", "-c", "sleep 0.1")
+    client.run("wait", job)
+    with Store().transaction() as conn:  # as it was a minute ago
+        conn.execute("UPDATE jobs SET state = 'running'")
+        conn.execute("UPDATE hosts SET last_contact = last_contact - 60, seq = 0")
+    assert client.json("jobs")[0]["state"] == "running", "a program decides itself"
+    assert "running" in client.run("jobs").stdout
+    assert "running" in seen(client, "jobs", "--no-sync")
+    shown = seen(client, "jobs")
+    assert "✓ completed" in shown and "\x1b[1mSTATE" in shown
+    assert "completed" in seen(client, "show", job)
+
+
+def test_a_host_that_is_away_is_left_alone_for_a_while(client: Client, sshd: Sshd) -> None:
+    client.add_host("gpu1", sshd)
+    job = client.submit("--host", "gpu1", "--", "sleep", "60")
+    client.wait_until(job, "running")
+    sshd.cut()
+    client.run("sync", "gpu1", code=4)
+    tried = queries.meta(Store().conn, queries.TRIED + "gpu1")
+    with Store().transaction() as conn:
+        conn.execute("UPDATE hosts SET last_contact = last_contact - 60")
+    shown = seen(client, "jobs")
+    assert "running ?" in shown and "gpu1 is out of reach since" in shown
+    assert queries.meta(Store().conn, queries.TRIED + "gpu1") == tried
+    with Store().transaction() as conn:
+        conn.execute("UPDATE meta SET value = value - 9999 WHERE key LIKE 'tried:%'")
+        conn.execute("UPDATE hosts SET last_contact = last_contact - 60")
+    seen(client, "jobs")
+    wait_until(lambda: float(queries.meta(Store().conn, queries.TRIED + "gpu1") or 0) > float(tried or 0))
+
+
+def test_what_a_command_names_and_does_not_travel_is_said(client: Client) -> None:
+    (client.project / "train.py").write_text("")
+    (client.project / "data.csv").write_text("1")
+    assert "warning" not in client.run("submit", "--dry-run", "--", "python", "train.py", "data.csv").stderr
+    told = client.run("submit", "--dry-run", "--", "python", "trian.py", "--out", "new.csv").stderr
+    assert f"warning: trian.py is not in {client.project}" in told and "new.csv" not in told
+    subprocess.run(["git", "init", "-q"], cwd=client.project, check=True)
+    (client.project / ".gitignore").write_text("*.csv\n")
+    told = client.run("submit", "--dry-run", "--", "python", "train.py", "--data=data.csv").stderr
+    assert 'git ignores data.csv, so it is not shipped: [snapshot] include = ["data.csv"]' in told
+    (client.project / "foundations.toml").write_text('[snapshot]\ninclude = ["data.csv"]\n')
+    assert "git ignores" not in client.run("submit", "--dry-run", "--", "python", "train.py", "data.csv").stderr
+
+
+def test_help_has_all_verbs_below_headings_and_one_kind_of_error(client: Client) -> None:
+    told = client.run("--help").stdout
+    assert [line for line in told.splitlines() if line.endswith(":") and not line.startswith((" ", "Options"))] == [
+        f"{heading}:" for heading in VERBS_BY_HEADING
+    ]
+    for words in (["jobs", "--bogus"], ["bogus"], ["show"], ["jobs", "--limit", "x"]):
+        said = client.run(*words, code=2).stderr
+        assert said.startswith("error: ") and "\nhint: foundations" in said, said
+
+
 def test_python_in_the_job_is_the_configured_one(client: Client, tmp_path: Path) -> None:
     import subprocess
     import sys
@@ -305,7 +376,7 @@ BAD = [
     (["hosts", "add", "a", "b", "--gpus", "-1"], 2, "a count"),
     (["hosts", "add", "a", "b", "--max-jobs", "200000"], 2, "max_jobs of a must be"),
     (["jobs", "--sort", "x"], 2, "no job has"),
-    (["jobs", "--limit", "9" * 20], 2, "Invalid value"),
+    (["jobs", "--limit", "9" * 20], 2, "invalid value"),
     (["submit", "--cpus", "9" * 25, "--", "true"], 2, "--cpus takes 1 to 100,000; got 999"),
     (["submit", "--gpus", "-1", "--", "true"], 2, "--gpus takes 0 to 100,000; got -1"),
     (["submit", "--nice", "20", "--", "true"], 2, "--nice takes 0 to 19; got 20"),

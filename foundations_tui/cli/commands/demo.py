@@ -131,8 +131,7 @@ def _print_best(rows: list[JobRow]) -> None:
     for row in rows:
         metrics = [humanize.number(row.metrics[key].last) if key in row.metrics else "" for key in ("loss", "accuracy")]
         cells.append([row.job[:6], row.name, row.state, humanize.duration(row.duration(time.time())), *metrics])
-    colors = [output.STATE_COLORS.get(row.state) for row in rows]
-    output.print_table(("ID", "NAME", "STATE", "TOOK", "LOSS", "ACCURACY"), cells, colors)
+    output.print_table(("ID", "NAME", "STATE", "TOOK", "LOSS", "ACCURACY"), cells)
     best = rows[0]
     if "accuracy" in best.metrics:
         click.echo(f"\nbest: {best.name} ({best.job[:6]}), accuracy {humanize.number(best.metrics['accuracy'].max)}")

@@ -23,8 +23,6 @@ from foundations_tui.text.sanitize import one_line
 if TYPE_CHECKING:
     from foundations_tui.session import Session
 
-_STATE_COLORS = {"reachable": "green", "unreachable": "red"}
-
 
 @click.group(invoke_without_command=True)
 @click.option("--sync", "sync_first", is_flag=True, help="Ask the hosts first.")
@@ -48,22 +46,11 @@ def hosts(ctx: click.Context, sync_first: bool, as_json: bool) -> None:
     if as_json:
         output.print_json([{**row.to_json(), "address": host.address or None} for host, row in rows])
         return
-    cells = [_cells(host, row) for host, row in rows]
-    headers = (
-        "HOST",
-        "ADDRESS",
-        "STATE",
-        "RUNNING",
-        "QUEUED",
-        "CPUS",
-        "GPUS",
-        "DISK FREE",
-        "JOBS HOLD",
-        "LAST SEEN",
-        "",
-    )
-    colors = [_STATE_COLORS.get(row.state) for _, row in rows]
-    output.print_table(headers, cells, colors, ("JOBS HOLD", "ADDRESS", "LAST SEEN"))
+    now = time.time()
+    output.print_table(_HEADERS, [_cells(host, row, now) for host, row in rows], ("JOB DATA", "ADDRESS", "SEEN"))
+    for _, row in rows:
+        if words := _words(row, now):
+            output.print_wrapped(f"{row.name}: {words}")
 
 
 @hosts.command()
@@ -110,20 +97,26 @@ def _never_asked(name: str) -> HostRow:
     return HostRow(name, None, [], None, None, None)
 
 
-def _cells(host: HostConfig, row: HostRow) -> list[str]:
-    now = time.time()
+_HEADERS = ("HOST", "ADDRESS", "STATE", "RUNS", "WAIT", "CPUS", "GPUS", "DISK FREE", "JOB DATA", "SEEN")
+
+
+def _cells(host: HostConfig, row: HostRow, now: float) -> list[str]:
     has = row.resources
-    since = f"since {humanize.clock(row.unreachable_since, now)}: " if row.unreachable_since else ""
     return [
         row.name,
         host.address or "this machine",
         row.state,
         str(row.running),
         str(row.queued),
-        f"{has.cpus_free}/{has.cpus} free" if has else "",
-        f"{row.free_gpus}/{len(row.gpus)} free" if row.gpus else ("none" if has else ""),
+        f"{has.cpus_free}/{has.cpus}" if has else "",
+        f"{row.free_gpus}/{len(row.gpus)}" if has else "",
         humanize.size(has.disk_free if has else None),
         humanize.size(has.disk_jobs if has else None),
         humanize.ago(row.last_contact, now),
-        since + (row.error or "; ".join(row.problems)),
     ]
+
+
+def _words(row: HostRow, now: float) -> str:
+    """Return what is wrong with a host, in words."""
+    since = f"out of reach since {humanize.clock(row.unreachable_since, now)}: " if row.unreachable_since else ""
+    return one_line(since + (row.error or "; ".join(row.problems)))

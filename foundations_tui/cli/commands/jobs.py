@@ -10,14 +10,13 @@ import click
 
 from foundations_tui.analysis.cells import cell
 from foundations_tui.cli import output
+from foundations_tui.cli.looking import looking_option, looking_reader
 from foundations_tui.cli.params import (
     HostName,
     ProjectName,
     json_option,
     project_filter,
-    reader,
     say,
-    sync_option,
 )
 from foundations_tui.cli.view_options import view_options
 from foundations_tui.store import expressions, queries, search, views
@@ -47,7 +46,7 @@ _STATES = ("submitting", "queued", "preparing", "running", "completed", "failed"
     type=click.IntRange(0, MANY),
     help=f"Most rows; 0 for all (default {_DEFAULT_ROWS}; JSON: all).",
 )
-@sync_option
+@looking_option
 @click.option("--jsonl", "as_lines", is_flag=True, help="Print JSON, a line for each job.")
 @json_option
 def jobs(
@@ -61,7 +60,7 @@ def jobs(
     archived: bool,
     view: str,
     limit: int | None,
-    sync_first: bool,
+    sync_first: bool | None,
     as_lines: bool,
     as_json: bool,
 ) -> None:
@@ -73,7 +72,7 @@ def jobs(
       foundations jobs --group-by bs --columns val_loss:min
     The language: docs/queries.md
     """
-    conn = reader(sync_first)
+    conn = looking_reader(sync_first, as_json or as_lines)
     saved = views.view(conn, view).parts if view else {}
     parts = [part for part in (saved.get("where"), where) if part]
     where = " and ".join(f"({part})" for part in parts) if len(parts) > 1 else "".join(parts)

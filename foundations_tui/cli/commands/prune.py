@@ -134,7 +134,7 @@ def _show_environments(found: HostEnvironments) -> None:
         for one in some
     ]
     if cells:
-        headers = ("HASH", "HOST", "FROM", "PYTHON", "PACKAGES", "SIZE", "USED", "")
+        headers = ("HASH", "HOST", "FROM", "PYTHON", "PACKAGES", "SIZE", "USED", "ABOUT")
         output.print_table(headers, cells, droppable=("PACKAGES", "HOST"))
     if not found.going:
         say("nothing to remove")
@@ -151,7 +151,9 @@ def _show(session: Session, plan: PrunePlan) -> None:
             + [humanize.size(folder_bytes(row)), _others(plan.preview.not_fetched_by.get(row.job, []), own)]
             for row in plan.going[:_MOST_SHOWN]
         ]
-        output.print_table(("ID", "NAME", "HOST", "STATE", "ENDED", "SIZE", ""), cells, droppable=("HOST", "STATE"))
+        output.print_table(
+            ("ID", "NAME", "HOST", "STATE", "ENDED", "SIZE", "ABOUT"), cells, droppable=("HOST", "STATE")
+        )
     else:
         say("nothing to remove")
     if len(plan.going) > _MOST_SHOWN:

@@ -12,10 +12,11 @@ import click
 
 from foundations_tui.analysis import facts_words
 from foundations_tui.cli import output
-from foundations_tui.cli.params import job_argument, json_option, reader, sync_option
+from foundations_tui.cli.looking import looking_option, looking_reader
+from foundations_tui.cli.params import job_argument, json_option
 from foundations_tui.cli.stderr import use_color
 from foundations_tui.store import queries
-from foundations_tui.store.rows import JobRow, iso, json_value
+from foundations_tui.store.rows import JobRow, json_value
 from foundations_tui.submit.request import words_of
 from foundations_tui.text import humanize
 from foundations_tui.text.sanitize import one_line
@@ -29,11 +30,11 @@ if TYPE_CHECKING:
 
 @click.command()
 @job_argument
-@sync_option
+@looking_option
 @json_option
-def show(job: str, sync_first: bool, as_json: bool) -> None:
+def show(job: str, sync_first: bool | None, as_json: bool) -> None:
     """Show one job in full."""
-    conn = reader(sync_first)
+    conn = looking_reader(sync_first, as_json)
     row = queries.find(conn, job)
     now = time.time()
     if as_json:
@@ -118,6 +119,11 @@ def _marks(row: JobRow) -> str:
     return ", ".join(mark for mark, is_set in marks.items() if is_set)
 
 
+def _moment(moment: float | None, now: float) -> str | None:
+    """Return a time as people read it: local, to the second."""
+    return None if moment is None else f"{humanize.clock(moment, now, seconds=True)} ({humanize.ago(moment, now)})"
+
+
 def _show_lines(conn: sqlite3.Connection, row: JobRow, now: float) -> list[str]:
     recorded, lineage = queries.recorded(conn, row), queries.lineage(conn, row.job)
     facts: list[tuple[str, Any]] = [
@@ -127,7 +133,7 @@ def _show_lines(conn: sqlite3.Connection, row: JobRow, now: float) -> list[str]:
         ("owner", row.owner),
         ("marks", _marks(row)),
         ("host", row.host + (" (out of reach)" if row.unreachable_since is not None else "")),
-        ("state", click.style(row.state, fg=output.STATE_COLORS.get(row.state))),
+        ("state", output.state_words(row.state)),
         ("story", row.tell(now)),
         ("reason", row.why),
         ("cause", (row.cause and row.cause.line) or ("unknown" if row.lacks_cause else None)),
@@ -147,9 +153,9 @@ def _show_lines(conn: sqlite3.Connection, row: JobRow, now: float) -> list[str]:
         ("packages", facts_words.environment(recorded)),
         ("python", facts_words.python(recorded)),
         ("machine", facts_words.machine(recorded.facts)),
-        ("created", iso(row.created_at)),
-        ("started", iso(row.started_at)),
-        ("ended", iso(row.ended_at)),
+        ("created", _moment(row.created_at, now)),
+        ("started", _moment(row.started_at, now)),
+        ("ended", _moment(row.ended_at, now)),
         ("took", humanize.duration(row.duration(now))),
         ("snapshot", row.snapshot),
         ("outputs", _outputs_words(row)),

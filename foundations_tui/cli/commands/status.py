@@ -8,7 +8,8 @@ import time
 import click
 
 from foundations_tui.cli import output
-from foundations_tui.cli.params import json_option, reader, sync_option
+from foundations_tui.cli.looking import looking_option, looking_reader
+from foundations_tui.cli.params import json_option
 from foundations_tui.store import queries
 from foundations_tui.store.rows import JobRow, iso
 from foundations_tui.text import humanize
@@ -17,13 +18,13 @@ _DEFAULT_ROWS = 50
 
 
 @click.command()
-@sync_option
+@looking_option
 @json_option
-def status(sync_first: bool, as_json: bool) -> None:
+def status(sync_first: bool | None, as_json: bool) -> None:
     """Show what ended, failed or waits since you last looked."""
     from foundations_tui.store import writes
 
-    conn = reader(sync_first)
+    conn = looking_reader(sync_first, as_json)
     now = time.time()
     since = queries.looked_at(conn)
     ended = queries.changed_since(conn, since)

@@ -24,6 +24,9 @@ def views(ctx: click.Context, as_json: bool) -> None:
     if as_json:
         output.print_json([{"view": name, **view.parts} for name, view in saved.items()])
         return
+    if not saved:
+        say("no views yet: foundations views save failed --where state=failed")
+        return
     output.print_table(
         ("VIEW", "WHERE", "SORT", "COLUMNS", "GROUP BY"),
         [[name, *dataclasses.astuple(view)] for name, view in saved.items()],
