@@ -52,6 +52,10 @@ class Pages(Protocol):
         """The hosts that are shown."""
 
     @property
+    def host(self) -> str | None:
+        """The host under the cursor, on the page of hosts."""
+
+    @property
     def service(self) -> ServiceRow | None:
         """The service under the cursor."""
 

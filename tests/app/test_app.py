@@ -910,7 +910,9 @@ async def test_a_key_that_is_not_trusted_is_asked_about_once(client: Client, ssh
         await screen.until(pilot, lambda: isinstance(app.screen, Confirm))
         await pilot.pause(1.2)
         await pilot.press("n")
-        await screen.until(pilot, lambda: "✗ box" in screen.text(app) and "not known" in screen.text(app))
+        await screen.until(pilot, lambda: "✗ box" in screen.text(app) and "out of reach" in screen.text(app))
+        await pilot.press("j")  # more is said of the host under the cursor
+        await screen.until(pilot, lambda: "not known" in screen.text(app))
         await pilot.pause(2.0)
         assert not isinstance(app.screen, Confirm)
     assert "box" in client.run("hosts", "test", "box", code=4).stderr
@@ -942,24 +944,34 @@ async def test_what_can_be_done_to_a_host(client: Client, sshd: Sshd) -> None:
     async with app.run_test(size=(120, 30), notifications=True) as pilot:
         await screen.until(pilot, lambda: "● box" in screen.text(app))
 
-        async def choose(*keys: str) -> None:
+        async def choose(key: str) -> None:
             await pilot.press("x")
-            for key, title in zip(keys, ("which host?", "test it"), strict=True):
-                await screen.until(pilot, lambda title=title: title in screen.text(app))  # type: ignore[misc]
-                await pilot.press(key)
+            await screen.until(pilot, lambda: "test it" in screen.text(app) and "─ box ─" in screen.text(app))
+            await pilot.press(key)
 
-        await choose("2", "t")
+        await pilot.press("j")
+        await choose("t")
         await screen.until(pilot, lambda: isinstance(app.screen, TaskOutput) and "box works" in screen.text(app))
         await pilot.press("escape")
-        await choose("2", "p")
+        await choose("p")
         await screen.until(pilot, lambda: "box is paused" in screen.text(app))
-        await choose("2", "r")
+        await choose("r")
         await screen.until(pilot, lambda: "box goes on" in screen.text(app))
-        await choose("2", "d")
+        await choose("d")
         await screen.until(pilot, lambda: isinstance(app.screen, Confirm))
         await pilot.press("y")
         await screen.until(pilot, lambda: "● box" not in screen.text(app) and "● local" in screen.text(app))
     assert [host["host"] for host in client.json("hosts")] == ["local"]
+
+
+async def test_hosts_and_gpus_are_opened(client: Client) -> None:
+    client.submit("--name", "mine", "--", "true")
+    app = make_app(page="hosts", follow=False)
+    async with app.run_test(size=(120, 30)) as pilot:
+        await screen.until(pilot, lambda: "● local" in screen.text(app))
+        await pilot.press("enter")
+        await screen.until(pilot, lambda: app.main.page == "jobs" and "mine" in screen.text(app))
+        assert app.main.jobs.view.query == 'host="local"'
 
 
 async def test_the_strip_below_the_jobs_shows_more_than_the_log(client: Client) -> None:

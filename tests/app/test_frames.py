@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import os
 import time
@@ -18,6 +19,7 @@ from foundations_tui.store.db import Store
 from foundations_tui.ui.app import FoundationsApp
 from foundations_tui.ui.render_once import settle, text
 from remote_agent.protocol.models import RegistryEvent, Version
+from remote_agent.protocol.resources import GpuProcess, HostGpu, Resources
 from remote_agent.protocol.services import Readiness, Replica, RevisionHead, ServiceView, Traffic
 from tests.support.paths import DATA
 from tests.support.store import fill
@@ -104,6 +106,52 @@ def put_services_of_all_kinds() -> None:
     store.close()
 
 
+def put_hosts_of_all_kinds() -> None:
+    """A machine with eight GPUs, of which jobs, another user and a fault hold some; one that is out of reach."""
+    lines = ["[hosts.dgx]", 'address = "ada@dgx"', "[hosts.lab-a100-old]", 'address = "ada@lab"']
+    (locations.data_folder() / "hosts.toml").write_text("\n".join(lines) + "\n")
+    store = Store()
+    busy = [(0, 88.0, 40_000), (1, 99.0, 79_000), (2, 0.0, 60_000), (3, 1.0, 2_000), (4, 0.0, 0)]
+    gpus = [
+        HostGpu(
+            number,
+            f"GPU-{number}",
+            "NVIDIA A100-SXM4-80GB",
+            81920.0,
+            float(used),
+            percent,
+            55.0 + percent / 3,
+            90.0 + 3 * percent,
+            job=f"{39 - number:012x}" if number < 2 else None,
+            jobs=[f"{39 - number:012x}"] if number < 2 else [],
+            held="held by user eve (uid 1007, pid 5009, 60 GB, since 07:16)" if number == 2 else None,
+            sick="in quarantine: 2 GB stayed behind job 1a2b3c" if number == 3 else "",
+            processes=[GpuProcess(f"GPU-{number}", 5009, 60_000.0, 1007, "eve", "07:16")] if number == 2 else [],
+        )
+        for number, percent, used in busy
+    ]
+    has = Resources(64, 40, 512 << 30, 300 << 30, int(1.8e12), int(4e12), int(2e11), gpus=gpus)
+    writes.put_contact(
+        store, "dgx", has, ["the root /tmp/x does not survive a reboot: what jobs leave there is then lost"]
+    )
+    writes.put_unreachable(store, "lab-a100-old", "lab-a100-old: connection refused")
+    rows = [
+        (
+            NOW - 590 + 10 * n,
+            8.0 + n / 3,
+            (200 << 30) + n,
+            int(1.8e12),
+            [[g.uuid, g.utilization, 0, 50, 100] for g in gpus],
+        )
+        for n in range(59)
+    ]
+    with store.transaction() as conn:
+        conn.executemany(
+            "INSERT INTO host_samples VALUES ('dgx', ?, ?, ?, ?, ?)", [(*row[:4], json.dumps(row[4])) for row in rows]
+        )
+    store.close()
+
+
 def put_models_of_all_kinds() -> None:
     """A model with a champion, a version that is served, one that was retired; and a model that is a command."""
     base = {"owner": "ada", "project": "churn", "path": "artifacts/model.joblib", "data": "a" * 64, "files": 1}
@@ -143,6 +191,8 @@ async def test_a_page_looks_as_it_did(page: str, size: tuple[int, int]) -> None:
         put_services_of_all_kinds()
     if page == "models":
         put_models_of_all_kinds()
+    if page in ("hosts", "overview"):
+        put_hosts_of_all_kinds()
     app = FoundationsApp(Session(), page="jobs" if page == "compare" else page, follow=False)
     async with app.run_test(size=size) as pilot:
         await settle(app, pilot)

@@ -45,8 +45,9 @@ class HostActions:
             self._change(lambda: _add(line))
 
     def offer(self, names: list[str] | None = None) -> None:
-        """Offer the hosts, then what can be done to the chosen one."""
-        names = self._workspace.main.hosts if names is None else names
+        """Offer what can be done to the host under the cursor, or first the hosts."""
+        main = self._workspace.main
+        names = ([main.host] if main.host else main.hosts) if names is None else names
         if len(names) == 1:
             return self._offer_actions(names[0])
         menu = Menu("which host?", choices_of(names))

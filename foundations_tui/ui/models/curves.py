@@ -229,12 +229,18 @@ def means_at(values: Iterable[float | None], counts: Sequence[int], weight: floa
     return means
 
 
-def sparkline(values: Sequence[float | None], cells: int) -> str:
-    """Return numbers as a line of blocks; the largest of those that share a cell."""
+def sparkline(values: Sequence[float | None], cells: int, total: float | None = None) -> str:
+    """Return numbers as a line of blocks; the largest of those that share a cell.
+
+    Args:
+        values: in order; None where nothing was measured.
+        cells: how many.
+        total: of what they are a part, from 0; None to draw them between their own bounds.
+    """
     finite = [value for value in values if value is not None]
     if not finite or cells < 1:
         return ""
-    low, high = min(finite), max(finite)
+    low, high = (min(finite), max(finite)) if total is None else (0.0, max(total, *finite, 1e-9))
     blocks = "_.-=oO@#" if LOOK.ascii else "▁▂▃▄▅▆▇█"
     cells = min(cells, len(values))
     levels = []

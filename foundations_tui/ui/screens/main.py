@@ -20,6 +20,7 @@ from foundations_tui.store.services import ServiceRow
 from foundations_tui.text import humanize
 from foundations_tui.ui.commands import KEYS
 from foundations_tui.ui.messages import JobOpened, JobSelected
+from foundations_tui.ui.models.jobs_table import JobsView
 from foundations_tui.ui.models.store_reader import Reader
 from foundations_tui.ui.pages import KEYS as PAGE_KEYS
 from foundations_tui.ui.panes.compare import ComparePane
@@ -67,6 +68,7 @@ _FOCUS = {
     "queue": "#queue-table",
     "models": "#models-table",
     "services": "#services-table",
+    "hosts": "#hosts-table",
 }
 """What gets the keys in a pane, where that is not the pane itself."""
 _OVERVIEW_FROM = (120, 30)
@@ -160,6 +162,11 @@ class MainScreen(Screen[None]):
         if self.page == "services":
             return [replica.job for replica in self.service.view.running] if self.service else []
         return self.jobs.chosen
+
+    @property
+    def host(self) -> str | None:
+        """The host under the cursor, on the page of hosts."""
+        return next((pane.chosen for pane in self.query(HostsPane)), None) if self.page == "hosts" else None
 
     @property
     def service(self) -> ServiceRow | None:
@@ -276,6 +283,11 @@ class MainScreen(Screen[None]):
     def on_queue_pane_put(self, event: QueuePane.Put) -> None:
         """Give a waiting job another place."""
         self.workspace.run_command("put_in_queue", row=event.job, where=event.where, other=event.other)
+
+    def on_hosts_pane_chosen(self, event: HostsPane.Chosen) -> None:
+        """Show the jobs of a host."""
+        self.jobs.show(JobsView(query=f'host="{event.host}"'))
+        self.action_page("jobs")
 
     def on_jobs_chosen(self) -> None:
         """Draw the metrics of the marked jobs."""

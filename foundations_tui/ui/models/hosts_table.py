@@ -1,0 +1,254 @@
+"""What the page of hosts shows: a row for each host and for each of its GPUs, and more of the one under the cursor.
+
+No widgets.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from textual.content import Content
+
+from foundations_tui.store import host_samples, queries
+from foundations_tui.store.rows import HostRow, HostSample
+from foundations_tui.text import humanize
+from foundations_tui.text.sanitize import one_line
+from foundations_tui.ui.models.curves import sparkline
+from foundations_tui.ui.models.table import Column, TableRow
+from foundations_tui.ui.theme import LOOK
+from remote_agent.protocol.resources import HostGpu
+
+_LATELY = 600.0
+"""Seconds of history that are drawn."""
+_HISTORY_CELLS = 12
+_BAR_CELLS, _WIDE_BAR_CELLS = 6, 10
+_NARROW_FROM, _WIDE_FROM = 70, 110
+_WEEK = 7 * 86400.0
+_MOST_PROJECTS = 6
+_MOST_PROCESSES = 8
+_IDLE_SECONDS, _IDLE_PERCENT = 300.0, 5
+_OLD_SECONDS = 30.0
+_WARM, _HOT = 70, 83
+"""Degrees Celsius from which a GPU is warm, and near to where it slows down."""
+
+
+@dataclass(frozen=True)
+class Known:
+    """What is known of the hosts."""
+
+    hosts: dict[str, HostRow]
+    samples: dict[str, list[HostSample]]
+    names: dict[str, str]
+    """What the jobs on the GPUs are called."""
+    gpu_seconds: dict[tuple[str, str], float]
+    """For how long GPUs were held in the last seven days, by host and project."""
+
+    def host(self, name: str) -> HostRow:
+        """Return a host; one that was never asked has only its name."""
+        return self.hosts.get(name) or HostRow(name, None, [], None, None, None)
+
+
+@dataclass(frozen=True)
+class Place:
+    """What a row is of."""
+
+    host: str
+    gpu: str = ""
+    """UUID; empty for the host itself."""
+
+    @property
+    def key(self) -> str:
+        """Return what the row is known by."""
+        return f"{self.host} {self.gpu}"
+
+    @classmethod
+    def of(cls, key: str | None) -> Place | None:
+        """Return what a row's key says."""
+        if not key:
+            return None
+        host, _, gpu = key.partition(" ")
+        return cls(host, gpu)
+
+
+def read(conn: sqlite3.Connection, now: float) -> Known:
+    """Return what the store knows of the hosts."""
+    hosts = queries.hosts(conn)
+    samples = {name: host_samples.since(conn, name, now - _LATELY) for name in hosts}
+    jobs = {job for host in hosts.values() for gpu in host.gpus for job in gpu.jobs}
+    rows = queries.jobs_by_id(conn, sorted(jobs), details=False)
+    return Known(hosts, samples, {row.job: row.label for row in rows}, queries.gpu_seconds(conn, now - _WEEK, now))
+
+
+def columns(room: int) -> Sequence[Column]:
+    """Return the columns that fit."""
+    bar = _WIDE_BAR_CELLS if room >= _WIDE_FROM else _BAR_CELLS
+    name = Column("HOST, GPU", 18 if room >= _WIDE_FROM else 12)
+    load, memory = Column("LOAD", bar + 10), Column("MEMORY", bar + 12)
+    if room < _NARROW_FROM:
+        return (name, Column("LOAD", 6, right=True), Column("WHO", 0))
+    if room < _WIDE_FROM:
+        return (name, load, memory, Column("TEMP", 5, right=True), Column(" WHO", 0))
+    heat = (Column("TEMP", 5, right=True), Column("POWER", 6, right=True))
+    return (name, load, memory, *heat, Column(" 10 MIN", _HISTORY_CELLS + 1), Column("WHO", 0))
+
+
+def rows(known: Known, names: Iterable[str], room: int, now: float) -> list[TableRow]:
+    """Return a row for each host, its GPUs below it; one that is out of reach is a row alone."""
+    shown = columns(room)
+    made = []
+    for name in names:
+        host = known.host(name)
+        made.append(_row(shown, Place(name), *_host_cells(host, known, room, now)))
+        if host.state == "reachable":
+            samples = known.samples.get(name, [])
+            made += [_row(shown, Place(name, gpu.uuid), *_gpu_cells(gpu, samples, known, room)) for gpu in host.gpus]
+    return made
+
+
+Cells = dict[str, tuple[str, str]]
+"""Text and style by the title of a column."""
+
+
+def _row(shown: Sequence[Column], place: Place, cells: Cells, version: object) -> TableRow:
+    made = [cells.get(column.title.strip(), ("", "")) for column in shown]
+    return TableRow(place.key, [text for text, _ in made], [style for _, style in made], version)
+
+
+def _host_cells(host: HostRow, known: Known, room: int, now: float) -> tuple[Cells, object]:
+    color = {"reachable": "completed", "unreachable": "failed"}.get(host.state, "queued")
+    badge = f" !{len(host.problems)}" if host.problems else ""
+    name = (f"{LOOK.glyph(host.state)} {host.name}{badge}", LOOK.style("lost" if badge else color))
+    cells: Cells = {"HOST, GPU": name, "WHO": _host_words(host, room, now)}
+    samples = known.samples.get(host.name, [])
+    if host.state != "reachable" or not host.resources:
+        return cells, host.state
+    has, last = host.resources, samples[-1] if samples else None
+    cpus, load = has.cpus or 0.0, last.load if last else None
+    if load is not None and cpus:
+        share = load / cpus
+        cells["LOAD"] = _bar(share, f"{load:.1f}/{cpus:g}", room) if room >= _NARROW_FROM else (f"{load:.1f}", "")
+    used = last.ram if last else None
+    if used is not None and has.memory:
+        cells["MEMORY"] = _bar(used / has.memory, f"{used / 1e9:.0f}/{has.memory / 1e9:.0f}G", room)
+    cells["10 MIN"] = (" " + sparkline([one.load for one in samples], _HISTORY_CELLS, cpus), "dim")
+    return cells, (host.state, host.running, host.queued)
+
+
+def _host_words(host: HostRow, room: int, now: float) -> tuple[str, str]:
+    """Return what a host does, or since when it is out of reach."""
+    if host.state == "unreachable":
+        why = (host.error or "").removeprefix(f"{host.name}: ")
+        return f"out of reach since {humanize.clock(host.unreachable_since or now, now)}: {why}", LOOK.style("failed")
+    if host.state == "unknown":
+        return "connecting", "dim"
+    parts = [f"{host.running} running" if host.running else "", f"{host.queued} waiting" if host.queued else ""]
+    if host.gpus:
+        parts.append(f"GPU {host.free_gpus}/{len(host.gpus)} free")
+    has = host.resources
+    if has is not None and has.cpus and (room >= _NARROW_FROM or not host.gpus):
+        parts.append(f"CPU {has.cpus_free or 0:g}/{has.cpus:g} free")
+    if has is not None and has.disk_free and room >= _WIDE_FROM:
+        parts.append(f"disk {humanize.size(has.disk_free)} free")
+    if host.last_contact is not None and now - host.last_contact > _OLD_SECONDS:
+        parts.append(f"as of {humanize.ago(host.last_contact, now)}")
+    return "  ".join(part for part in parts if part), "bold"
+
+
+def _gpu_cells(gpu: HostGpu, samples: list[HostSample], known: Known, room: int) -> tuple[Cells, object]:
+    history = _history(samples, gpu.uuid)
+    words, style = _holder(gpu, known)
+    if gpu.jobs and _is_idle(samples, history):
+        words, style = f"idle, but held by {words}", LOOK.style("lost")
+    cells: Cells = {"HOST, GPU": (f"    GPU {gpu.index}", "dim"), "WHO": (words, style)}
+    if gpu.utilization is not None:
+        share, text = gpu.utilization / 100, f"{gpu.utilization:.0f}%"
+        cells["LOAD"] = _bar(share, text, room) if room >= _NARROW_FROM else (text, "")
+    if gpu.memory_total and gpu.memory_used is not None:
+        text = f"{gpu.memory_used / 1024:.0f}/{gpu.memory_total / 1024:.0f}G"
+        cells["MEMORY"] = _bar(gpu.memory_used / gpu.memory_total, text, room)
+    if gpu.temperature is not None:
+        heat = "failed" if gpu.temperature >= _HOT else "lost" if gpu.temperature >= _WARM else ""
+        cells["TEMP"] = (f"{gpu.temperature:.0f}°C", LOOK.style(heat))
+    if gpu.power is not None:
+        cells["POWER"] = (f"{gpu.power:.0f} W", "")
+    cells["10 MIN"] = (" " + sparkline(history, _HISTORY_CELLS, 100.0), "dim")
+    return cells, (gpu.job, gpu.held, gpu.sick)
+
+
+def _holder(gpu: HostGpu, known: Known) -> tuple[str, str]:
+    """Return who has a GPU, and how that is drawn."""
+    if gpu.jobs:
+        first = f"{gpu.jobs[0][:6]} {known.names.get(gpu.jobs[0], '')}".strip()
+        more = f" and {len(gpu.jobs) - 1} more" if len(gpu.jobs) > 1 else ""
+        return first + more, LOOK.style("running")
+    if gpu.sick:
+        return gpu.sick, LOOK.style("failed")
+    if gpu.held or gpu.busy:
+        return gpu.held or "held by others", LOOK.style("stopped")
+    return "free", "dim"
+
+
+def _bar(share: float, text: str, room: int) -> tuple[str, str]:
+    """Return a share as a bar with its value, in the color of how much it is."""
+    cells = _WIDE_BAR_CELLS if room >= _WIDE_FROM else _BAR_CELLS
+    share = min(1.0, max(0.0, share))
+    eighths = round(share * cells * 8)
+    if LOOK.ascii:
+        full = round(share * cells)
+        bar = f"[{'#' * full}{' ' * (cells - full)}]"
+    else:
+        part = " ▏▎▍▌▋▊▉"[eighths % 8] if eighths % 8 else ""
+        bar = f"▕{('█' * (eighths // 8) + part).ljust(cells)}▏"
+    color = "failed" if share >= 0.9 else "lost" if share >= 0.7 else "completed"
+    return f"{bar} {text}", LOOK.style(color) if share >= 0.01 else "dim"
+
+
+def _history(samples: list[HostSample], uuid: str) -> list[float | None]:
+    return [next((gpu[1] for gpu in sample.gpus if gpu[0] == uuid), None) for sample in samples]
+
+
+def _is_idle(samples: list[HostSample], history: list[float | None]) -> bool:
+    """Return whether a GPU has done next to nothing for minutes."""
+    if not samples or samples[-1].time - samples[0].time < _IDLE_SECONDS:
+        return False
+    late = [v for s, v in zip(samples, history, strict=True) if s.time >= samples[-1].time - _IDLE_SECONDS]
+    return bool(late) and all(value is not None and value < _IDLE_PERCENT for value in late)
+
+
+def details(known: Known, place: Place | None) -> list[Content]:
+    """Return what more is known of the host or the GPU under the cursor."""
+    if place is None:
+        return []
+    host = known.host(place.host)
+    gpu = next((one for one in host.gpus if one.uuid == place.gpu), None)
+    return _of_gpu(gpu, known) if gpu is not None else _of_host(host, known)
+
+
+def _of_host(host: HostRow, known: Known) -> list[Content]:
+    models = list(dict.fromkeys(gpu.name for gpu in host.gpus))
+    named = [f"{sum(gpu.name == model for gpu in host.gpus)} x {model}" for model in models]
+    parts = [*named, f"Python {host.python}" if host.python else ""]
+    lines = [Content.styled(one_line("  ".join(filter(None, [host.name, *parts]))), "bold")]
+    held = {project: seconds for (name, project), seconds in known.gpu_seconds.items() if name == host.name}
+    if held:
+        most = sorted(held.items(), key=lambda item: -item[1])[:_MOST_PROJECTS]
+        text = "   ".join(f"{project} {seconds / 3600:.1f}" for project, seconds in most)
+        lines.append(Content(one_line(f"GPU hours of 7 days: {sum(held.values()) / 3600:.1f}   {text}")))
+    if host.state == "unreachable":
+        lines.append(Content.styled(one_line(host.error or ""), LOOK.style("failed")))
+    lines += [Content.styled(one_line(f"! {problem}"), LOOK.style("lost")) for problem in host.problems]
+    return lines
+
+
+def _of_gpu(gpu: HostGpu, known: Known) -> list[Content]:
+    lines = [Content.styled(one_line(f"GPU {gpu.index}  {gpu.name}  {gpu.uuid}"), "bold")]
+    lines += [Content(one_line(f"job {job[:6]}  {known.names.get(job, '')}")) for job in gpu.jobs]
+    lines += [Content.styled(one_line(why), LOOK.style("lost")) for why in (gpu.held, gpu.sick) if why]
+    for process in gpu.processes[:_MOST_PROCESSES]:
+        memory = f"{process.memory / 1024:.1f} GB" if process.memory is not None else ""
+        since = f"since {process.since}" if process.since else ""
+        parts = [f"pid {process.pid}", process.user, memory, since]
+        lines.append(Content.styled(one_line("  ".join(part for part in parts if part)), "dim"))
+    return lines
