@@ -18,6 +18,7 @@ from typing import Any
 
 import pytest
 from hypothesis import given, settings, strategies as st
+from rich.text import Text
 from textual.events import Key
 from textual.widgets import Input
 
@@ -34,7 +35,7 @@ from foundations_tui.ui import tasks
 from foundations_tui.ui.app import FoundationsApp
 from foundations_tui.ui.input.command_line import parse
 from foundations_tui.ui.input.job_form import submit_words
-from foundations_tui.ui.models import images, job_details, jobs_table, log_file
+from foundations_tui.ui.models import images, job_details, jobs_table, log_colors, log_file
 from foundations_tui.ui.models.curves import means_at
 from foundations_tui.ui.models.jobs_table import JobsView
 from foundations_tui.ui.pages import KEYS
@@ -686,6 +687,49 @@ async def test_a_log_is_searched_and_filtered(tmp_path: Path) -> None:
         await screen.until(pilot, lambda: view.line_count == 51 and "one more error" in screen.text(app))
         view.set_filter("")
         assert view.line_count == 50_001
+
+
+async def test_long_lines_are_wrapped(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    message = "ValueError: " + " ".join(f"word{n}" for n in range(20))
+    log.write_text("".join(f"line {n} {'x' * 60} end{n}\n" for n in range(50)) + message + "\n")
+
+    app = screen.OneWidget(LogView())
+    async with app.run_test(size=(40, 10)) as pilot:
+        view = app.query_one(LogView)
+        view.focus()
+        view.show(log, "", wraps_end=True)
+        await screen.until(pilot, lambda: "word19" in screen.text(app) and "ValueError" in screen.text(app))
+        await pilot.press("g")
+        await screen.until(pilot, lambda: "line 9 " in screen.text(app) and "end0" not in screen.text(app))
+        await pilot.press("W")
+        await screen.until(pilot, lambda: "end0" in screen.text(app) and "line 0 " in screen.text(app))
+        view.search("line 30 ")
+        await screen.until(pilot, lambda: "end30" in screen.text(app))
+        await pilot.press("G")
+        await screen.until(pilot, lambda: "word19" in screen.text(app))
+        await pilot.press("W")
+        view.show(log, "")
+        await screen.until(pilot, lambda: "word19" not in screen.text(app))
+
+
+@pytest.mark.parametrize(
+    ("line", "spans"),
+    [
+        ("2026-11-30 12:00:01,123 WARNING disk is slow", ["2026-11-30 12:00:01,123 ", "WARNING"]),
+        ("[12:00:01] INFO  loaded", ["[12:00:01]", "INFO"]),
+        ("ERROR: no data", ["ERROR"]),
+        ("100%|##| 5/5Traceback (most recent call last):", ["Traceback (most recent call last):"]),
+        ('  File "a.py", line 3, in f', ['  File "a.py", line 3, in f']),
+        ("torch.OutOfMemoryError: CUDA out of memory", ["torch.OutOfMemoryError: CUDA out of memory"]),
+        ("error rate 0.1, information INFORMATION", []),
+        ("epoch 3 loss 0.5", []),
+    ],
+)
+def test_lines_of_a_log_have_colors(line: str, spans: list[str]) -> None:
+    painted = log_colors.paint(Text(line))
+    assert [line[span.start : span.end] for span in painted.spans] == spans
+    assert painted.plain == line
 
 
 async def test_a_large_log_shows_its_end_at_once_and_takes_no_memory(tmp_path: Path) -> None:

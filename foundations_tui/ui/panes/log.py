@@ -88,7 +88,7 @@ class LogPane(Vertical):
             self.log_view.show(None, "")
             return
         path = locations.log_file(row.job, self.attempt) if row.attempt else None
-        self.log_view.show(path, _empty_words(row))
+        self.log_view.show(path, _empty_words(row), wraps_end=row.went_wrong)
         self.say_where()
         if self._part:
             part = self._part

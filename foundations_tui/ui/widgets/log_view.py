@@ -18,6 +18,7 @@ from textual.strip import Strip
 
 from foundations_tui.text.humanize import plural
 from foundations_tui.text.sanitize import LogFilter, clip, steady
+from foundations_tui.ui.models import log_colors
 from foundations_tui.ui.models.log_file import ERRORS, TRACEBACK, LogFile, Wanted, compile_words, drawn_last
 from foundations_tui.ui.models.log_search import FilteredPage, LineFilter, Match, Search
 from foundations_tui.ui.widgets.scrolling import scroll_now, scroll_to_end
@@ -50,6 +51,7 @@ class LogView(ScrollView, can_focus=True):
         Binding("t", "traceback", "traceback", show=False, id="log.traceback"),
         Binding("Y", "copy", "copy what is shown", show=False, id="log.copy"),
         Binding("R", "raw", "raw", show=False, id="log.raw"),
+        Binding("W", "wrap", "wrap", id="log.wrap"),
         Binding("l,right", "shift(1)", "right", show=False, id="log.right"),
         Binding("h,left", "shift(-1)", "left", show=False, id="log.left"),
     ]
@@ -99,13 +101,26 @@ class LogView(ScrollView, can_focus=True):
         """Since when more is counted than one look can; None while it is not."""
         self._told_at = 0.0
         """When the progress of counting was shown last."""
-        self._is_raw = False
+        self._is_raw = self._wraps = False
+        self._wraps_end = False
+        """Whether the end is wrapped in any case: the message of an exception must not be cut."""
+        self._wrapped: tuple[object, list[tuple[Text, int | None]]] = (None, [])
+        """The lines on the screen in parts that fit, each with its number, and what they are of."""
         self._shown_last: object = None
         self.following = True
         """Whether the end of the file is kept in view."""
 
-    def show(self, path: Path | None, empty: str) -> None:
-        """Show another file, or words when it is not there or empty."""
+    def show(self, path: Path | None, empty: str, wraps_end: bool = False) -> None:
+        """Show another file, or words when it is not there or empty.
+
+        Args:
+            path: the file.
+            empty: the words.
+            wraps_end: whether long lines are wrapped at the end of the file in any case.
+        """
+        if wraps_end != self._wraps_end:
+            self._wraps_end = wraps_end
+            self.refresh()
         if path != (self._file.path if self._file else None):
             self._file = LogFile(path) if path is not None else None
             self.following, self._found, self._sought = True, None, None
@@ -203,6 +218,12 @@ class LogView(ScrollView, can_focus=True):
         if not self.line_count:
             words = (f"no line with {self.filter!r}" if self.filter else self._empty) if y == 0 else ""
             return self._strip(Text(clip(words, room), style="dim"), room)
+        if self._wraps or (self._wraps_end and self.following):
+            parts = self._parts(room)
+            part, of_line = parts[y] if y < len(parts) else (Text(""), None)
+            is_found = of_line is not None and of_line == self._found
+            found = self.get_component_rich_style("log--found") if is_found else None
+            return self._strip(part.copy(), room, found)
         if self.following and self._tail:
             place = y - max(0, self.size.height - len(self._tail))
             return self._strip(
@@ -213,6 +234,36 @@ class LogView(ScrollView, can_focus=True):
             return self._strip(Text(""), room)
         style = self.get_component_rich_style("log--found") if number == self._found else Style.null()
         return self._strip(drawn_text(line, self._is_raw), room, style)
+
+    def _parts(self, room: int) -> list[tuple[Text, int | None]]:
+        """Return the lines on the screen in parts that fit, each with its line's number: from the first one on, or so
+        that the last one ends at the bottom."""
+        height, top = self.size.height, self.scroll_offset.y
+        at_end = self.following or top >= self.max_scroll_y > 0
+        key = (room, height, top, at_end, self.line_count, self._is_raw, self.filter, self._tail[-1:], self.path)
+        if key != self._wrapped[0]:
+            self._wrapped = key, self._laid_out(room, height, top, at_end)
+        return self._wrapped[1]
+
+    def _laid_out(self, room: int, height: int, top: int, at_end: bool) -> list[tuple[Text, int | None]]:
+        if at_end and self._tail:
+            lines: list[tuple[bytes | None, int | None]] = [(line, None) for line in reversed(self._tail)]
+        else:
+            last = self.line_count - 1
+            numbers = range(last, max(-1, last - height), -1) if at_end else range(top, top + height)
+            lines = [(self._line(number), number) for number in numbers]
+        rows: list[tuple[Text, int | None]] = []
+        for line, number in lines:
+            if line is None:
+                break
+            text = drawn_text(line, self._is_raw)
+            text.rstrip()
+            parts = list(text.wrap(self.app.console, max(1, room), overflow="fold")) or [Text("")]
+            wrapped = [(part, number) for part in parts]
+            rows = [*wrapped, *rows] if at_end else [*rows, *wrapped]
+            if len(rows) >= height:
+                break
+        return rows[-height:] if at_end else rows[:height]
 
     def _line(self, number: int) -> bytes | None:
         """Return a line, from the lines around the screen that are kept."""
@@ -277,6 +328,11 @@ class LogView(ScrollView, can_focus=True):
         self._is_raw = not self._is_raw
         self.refresh()
 
+    def action_wrap(self) -> None:
+        """Show the whole of lines that are too long, below one another, or cut them."""
+        self._wraps, self._left = not self._wraps, 0
+        self.refresh()
+
     def _look_for(self, pattern: Wanted, direction: int, words: str, from_start: bool = False) -> None:
         file = self._file
         if file is None or self._filter is not None:
@@ -324,7 +380,8 @@ class LogView(ScrollView, can_focus=True):
         self.following = False
         self._found = min(number, max(0, self.line_count - 1))
         self._tail = []
-        scroll_now(self, max(0, self._found - self.size.height // 3))
+        before = 0 if self._wraps else self.size.height // 3  # wrapped lines before it may fill the screen
+        scroll_now(self, max(0, self._found - before))
         self.refresh()
 
     def set_filter(self, words: str) -> None:
@@ -372,7 +429,7 @@ class LogView(ScrollView, can_focus=True):
 
     def action_top(self) -> None:
         """Scroll to the first line, and stay there if that is not the last page."""
-        self.following = self.line_count <= self.size.height
+        self.following = self.line_count <= self.size.height and not self._wraps
         self._tail = []
         scroll_now(self, 0)
 
@@ -401,6 +458,7 @@ def drawn_text(line: bytes, is_raw: bool) -> Text:
     shown = LogFilter()
     line = line.replace(b"\r", b"\xe2\x90\x8d") if is_raw else drawn_last(line)
     safe = steady(shown.feed(line) + shown.end())
-    text = Text.from_ansi(safe.expandtabs(8)) if "\x1b" in safe else Text(safe.expandtabs(8))
+    has_own = "\x1b" in safe
+    text = Text.from_ansi(safe.expandtabs(8)) if has_own else log_colors.paint(Text(safe.expandtabs(8)))
     text.end = ""
     return text
