@@ -48,7 +48,7 @@ def draw(
     """
     left, right, low, high = bounds(curves, log)
     left, right = span or (left, right)
-    return [_draw_one(curve, columns, rows, (left, right, low, high), log) for curve in curves]
+    return [draw_within(curve, columns, rows, (left, right, low, high), log) for curve in curves]
 
 
 def bounds(curves: Sequence[Curve], log: bool = False) -> tuple[float, float, float, float]:
@@ -65,7 +65,18 @@ def bounds(curves: Sequence[Curve], log: bool = False) -> tuple[float, float, fl
     return min(xs), max(xs), low, high
 
 
-def _draw_one(curve: Curve, columns: int, rows: int, box: tuple[float, float, float, float], log: bool) -> list[str]:
+def draw_within(
+    curve: Curve, columns: int, rows: int, box: tuple[float, float, float, float], log: bool = False
+) -> list[str]:
+    """Return the cells of one curve of a chart.
+
+    Args:
+        curve: with at least one point.
+        columns: cells wide.
+        rows: cells high.
+        box: least x, largest x, least value, largest value; with ``log`` the values' logarithms.
+        log: logarithmic values.
+    """
     left, right, low, high = box
     curve = _bundled(curve, left, right, columns * 2)
     cells = [[_EMPTY] * columns for _ in range(rows)]
@@ -146,8 +157,28 @@ def _scale(value: float, log: bool) -> float | None:
     return math.log10(value) if value > 0 else None
 
 
+def ticks(low: float, high: float, most: int) -> list[float]:
+    """Return round numbers between two, in even steps of 1, 2 or 5 times a power of ten; none where that cannot be.
+
+    Args:
+        low: the least.
+        high: the largest.
+        most: how many there may be.
+    """
+    is_wide = not (math.isfinite(low) and math.isfinite(high)) or high / 2 - low / 2 > LARGEST / 4
+    if is_wide or high <= low or most < 1:
+        return []
+    rough = (high - low) / most
+    if rough < sys.float_info.min:
+        return []
+    power = 10.0 ** math.floor(math.log10(rough))
+    step = next((factor * power for factor in (1, 2, 5, 10) if factor * power >= rough), 10 * power)
+    first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
+    return [n * step for n in range(first, min(last, first + 2 * most) + 1)]
+
+
 def labels(low: float, high: float, rows: int, log: bool = False, cells: int = 9) -> list[str]:
-    """Return what stands on the y axis at each row: the ends and the middle.
+    """Return what stands on the y axis at each row: round numbers, or where there are none the ends and the middle.
 
     Args:
         low: the value at the last row, its logarithm where ``log`` is set.
@@ -157,6 +188,14 @@ def labels(low: float, high: float, rows: int, log: bool = False, cells: int = 9
         cells: how long a label may be: digits are left out before any of an exponent would be.
     """
     texts = [""] * rows
+    round_ones = _powers(low, high) if log else ticks(low, high, min(5, max(3, rows // 4)))
+    if len(round_ones) > 1 and rows >= _ROWS_OF_TICKS:
+        for value in round_ones:
+            text = _brief(10**value if log else value, cells)
+            texts[round((1.0 - share(value, low, high)) * (rows - 1))] = text
+        if len(set(filter(None, texts))) == len(round_ones):
+            return texts
+        texts = [""] * rows
     for row in {0, rows // 2, rows - 1}:
         part = row / (rows - 1) if rows > 1 else 0.0
         value = high * (1 - part) + low * part
@@ -167,6 +206,19 @@ def labels(low: float, high: float, rows: int, log: bool = False, cells: int = 9
     return texts
 
 
+_ROWS_OF_TICKS = 6
+"""Rows from which round numbers say more than the ends do."""
+
+
+def _powers(low: float, high: float) -> list[float]:
+    """Return the whole numbers between two logarithms, thinned out where they are many."""
+    if not (abs(low) < 400 and abs(high) < 400):
+        return []
+    first, last = math.ceil(low - 1e-9), math.floor(high + 1e-9)
+    return [float(n) for n in range(first, last + 1, max(1, (last - first) // 4))]
+
+
 def _brief(value: float, cells: int) -> str:
+    value = 0.0 if abs(value) < 1e-300 else value
     shown = [humanize.number(float(f"{value:.{digits}g}")) for digits in (4, 3, 2, 1)]
     return next((text for text in shown if len(text) <= cells), shown[-1])

@@ -99,6 +99,14 @@ def number(value: object) -> str:
     return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
+def count(number: float) -> str:
+    """Return a count in few cells: "950", "94.2k", "1.5M"."""
+    for size, unit in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if abs(number) >= 10 * size or (abs(number) >= size and size > 1e3):
+            return f"{number / size:.4g}{unit}"
+    return f"{number:g}" if abs(number) < 1e4 else f"{number:.0f}"
+
+
 def plural(count: int, noun: str) -> str:
     """Return "1 job", "2 jobs"."""
     return f"{count:,} {noun}" + ("" if count == 1 else "s")

@@ -149,7 +149,7 @@ async def test_charts_are_moved_with_keys_and_mouse() -> None:
     log([1.0 / (n + 1) for n in range(200)])
     app = FoundationsApp(Session(), page="metrics", follow=False)
     async with app.run_test(size=(100, 30)) as pilot:
-        await screen.until(pilot, lambda: "1 col" in screen.text(app))
+        await screen.until(pilot, lambda: "─ step " in screen.text(app))
         pane = app.main.query_one(MetricsPane)
 
         async def shows(condition: Callable[[], bool]) -> None:
@@ -163,7 +163,7 @@ async def test_charts_are_moved_with_keys_and_mouse() -> None:
         await shows(lambda: pane.how.window == (0.0, 1.0) and "of it" not in screen.text(app))
         chart = app.main.query(Chart).first()
         await pilot.hover(chart, offset=(11, 5))
-        await shows(lambda: "job 0  1" in screen.text(app))
+        await shows(lambda: "● 1  000000 job 0" in screen.text(app))
         await pilot.mouse_down(chart, offset=(20, 5))
         await pilot.hover(chart, offset=(50, 5))
         await pilot.mouse_up(chart, offset=(50, 5))
@@ -204,10 +204,10 @@ async def test_charts_and_log_are_linked_in_time() -> None:
     store.close()
     app = FoundationsApp(Session(), page="metrics", follow=False)
     async with app.run_test(size=(100, 30)) as pilot:
-        await screen.until(pilot, lambda: "1 col" in screen.text(app))
+        await screen.until(pilot, lambda: "─ step " in screen.text(app))
         for _ in range(25):
             await pilot.press("h")
-        await screen.until(pilot, lambda: "job 0  49" in screen.text(app))
+        await screen.until(pilot, lambda: "49  000000 job 0" in screen.text(app))
         await pilot.press("t")
         view = app.main.log_pane.log_view
         await screen.until(pilot, lambda: app.main.page == "log" and view.place == 49 * 14)
@@ -215,7 +215,7 @@ async def test_charts_and_log_are_linked_in_time() -> None:
         view.go_to(20 * 14)
         await screen.until(pilot, lambda: view.place == 20 * 14)
         await pilot.press("m")
-        await screen.until(pilot, lambda: app.main.page == "metrics" and "job 0  20" in screen.text(app))
+        await screen.until(pilot, lambda: app.main.page == "metrics" and "20  000000 job 0" in screen.text(app))
 
 
 def test_many_points_are_drawn_as_the_few_that_can_be_told_apart() -> None:
@@ -281,7 +281,7 @@ async def test_the_metrics_page_turns_to_the_sweep() -> None:
     sweep({n: float(n) if n else math.nan for n in range(9)})
     app = FoundationsApp(Session(), page="metrics", follow=False)
     async with app.run_test(size=(100, 30)) as pilot:
-        await screen.until(pilot, lambda: "1 job ─╯" in screen.text(app) and "─step─" in screen.text(app))
+        await screen.until(pilot, lambda: "1 job ─╯" in screen.text(app) and "─ step " in screen.text(app))
         await pilot.press("v")
         await screen.until(
             pilot, lambda: "8 jobs, 1 without a value" in screen.text(app) and "over lr" in screen.text(app)
@@ -290,7 +290,7 @@ async def test_the_metrics_page_turns_to_the_sweep() -> None:
         await screen.until(pilot, lambda: "loss (last) of 8 jobs, 1 without" in screen.text(app))
         assert "lr 0.001..0.008" in screen.text(app) and "highest quarter" in screen.text(app)
         await pilot.press("v")
-        await screen.until(pilot, lambda: "─step─" in screen.text(app))
+        await screen.until(pilot, lambda: "─ step " in screen.text(app))
 
 
 @pytest.mark.parametrize("values", [[1.7e308, -1.7e308, 0.0], [5.0], [None, None], [math.inf]])

@@ -357,6 +357,10 @@ def test_a_chart_shows_its_ends() -> None:
     assert len(drawn) == 3 and all(len(row) == 4 for row in drawn)
     assert drawn[0][3] != " " and drawn[2][0] != " " and drawn[0][0] == " "
     assert braille.labels(0.0, 3.0, 3) == ["3", "1.5", "0"]
+    assert braille.labels(0.0003, 0.0104, 9) == ["0.01", "", "", "", "0.005", "", "", "", ""]
+    assert braille.labels(-3.2, 2.1, 9, log=True)[-1] in ("", "0.001") and "1" in braille.labels(-3.2, 2.1, 9, log=True)
+    assert braille.ticks(0.0, 94_200.0, 5) == [0.0, 20_000.0, 40_000.0, 60_000.0, 80_000.0]
+    assert braille.ticks(0.0, 1e308, 0) == braille.ticks(1.0, 1.0, 5) == braille.ticks(-1.7e308, 1.7e308, 3) == []
     assert braille.labels(-5.7917e275, 5.7917e275, 3) == ["5.79e+275", "0", "-5.8e+275"]
     for values in ([1e308], [-1.7e308, 1.7e308], [5e-324], [0.0]):
         for log in (False, True):

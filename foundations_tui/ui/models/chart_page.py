@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import re
 import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from foundations_tui.analysis.stories.jobs import by_importance
 from foundations_tui.store import queries
 from foundations_tui.store.rows import JobRow
 from foundations_tui.text import humanize
@@ -67,7 +70,8 @@ def _curves(conn: sqlite3.Connection, request: ChartRequest) -> ChartPage:
     rows = queries.jobs_by_id(conn, list(jobs), details=False)
     if not rows:
         return ChartPage()
-    named = [JobOfChart(row.job, row.attempt, f"{row.job[:6]} {row.label}", n) for n, row in enumerate(rows)]
+    labels = apart([row.label for row in rows])
+    named = [JobOfChart(row.job, row.attempt, f"{row.job[:6]} {labels[n]}", n) for n, row in enumerate(rows)]
     keys = _keys(conn, jobs, request.name)
     page = keys[request.first : request.first + request.charts]
     charts = [(key, curves.plot(conn, key, named, request.how)) for key in page]
@@ -93,7 +97,20 @@ def _sweep(conn: sqlite3.Connection, request: ChartRequest) -> ChartPage:
 
 
 def _keys(conn: sqlite3.Connection, jobs: Sequence[str], name: str) -> list[str]:
-    return [key for key in queries.metric_keys(conn, list(jobs)) if name.lower() in key.lower()]
+    keys = [key for key in queries.metric_keys(conn, list(jobs)) if name.lower() in key.lower()]
+    return by_importance(keys, queries.directions(conn))
+
+
+def apart(labels: Sequence[str]) -> list[str]:
+    """Return labels without what all of them begin with, up to the last word of that: what differs has to be seen."""
+    common = os.path.commonprefix(list(labels)) if len(labels) > 1 else ""
+    cut = max((match.end() for match in re.finditer(r"[^A-Za-z0-9.]+", common)), default=0)
+    if cut <= _LONGEST_COMMON:
+        return list(labels)
+    return [f"…{label[cut:]}" for label in labels]
+
+
+_LONGEST_COMMON = 8
 
 
 def _about(rows: Sequence[JobRow], chosen: int) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import sqlite3
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -134,12 +135,29 @@ def _line(conn: sqlite3.Connection, job: JobOfChart, part: _Part, how: ChartOpti
         marker=marker,
         curve=curve,
         values=values,
+        mean=_mean(curve, values),
         non_finite=sum(point.non_finite for point in part.points),
         non_finite_at=_xs([point for point in part.points if point.non_finite], part.zero, how),
         seams=_xs(part.seams, part.zero, how),
         job=job.job,
         times=times,
     )
+
+
+_MEANS = 96
+"""Points of the line through a band: each is the mean of what lies there."""
+
+
+def _mean(curve: braille.Curve, values: Sequence[float]) -> braille.Curve | None:
+    """Return the line through the middle of a curve that has too many values, or spans, to be one."""
+    each = len(values) // _MEANS
+    if each < 2 and all(low == high for low, high in zip(curve.lows, curve.highs, strict=True)):
+        return None
+    each = max(1, each)
+    parts = [slice(first, first + each) for first in range(0, len(values), each)]
+    xs = [math.fsum(curve.xs[part]) / len(curve.xs[part]) for part in parts]
+    means = [math.fsum(values[part]) / len(values[part]) for part in parts]
+    return braille.Curve(xs, means, means)
 
 
 def _shown(

@@ -18,6 +18,8 @@ class ChartLine:
     curve: braille.Curve
     values: Sequence[float]
     """What the cursor reads out at each place."""
+    mean: braille.Curve | None = None
+    """The line through the middle of a curve that is a band; None where it is a line itself."""
     non_finite: int = 0
     """How many points are no finite number."""
     non_finite_at: Sequence[float] = ()

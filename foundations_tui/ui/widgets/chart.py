@@ -27,6 +27,8 @@ _LEGEND_CELLS = 34
 """Cells that an entry of the legend gets where several stand abreast."""
 _NOBODY, _AXES = -1, -2
 """Owners of cells that no curve has."""
+_BAND = 1000
+"""What is added to a curve's number for the cells of the band around it."""
 _INK = re.compile(r"[^ ]+")
 
 
@@ -50,7 +52,7 @@ class _Looks:
             if owner == _AXES:
                 style += Style(dim=True)
             elif owner != _NOBODY:
-                style += Style.parse(self._colors[owner])
+                style += Style.parse(self._colors[owner % _BAND]) + Style(dim=owner >= _BAND)
             if chosen:
                 style += Style(reverse=True)
             if cursor:
@@ -152,9 +154,11 @@ class Chart(Widget):
         legend = min(-(-len(lines) // abreast), max(1, height // 4))
         rows = height - 2 - legend
         dim = style + Style(dim=True)
-        strips = [Strip([Segment(clip(one_line(self.title), room), style + Style(bold=True))])] if self.title else []
-        if columns < 4 or rows < 2 or not lines:
-            lines_of_words = textwrap.wrap(self._plot.words, max(1, room)) or [""]
+        strips = [self._head(room, style, left, right)] if self.title else []
+        is_below = self._log and not any(high > 0 for line in lines for high in line.curve.highs)
+        if columns < 4 or rows < 2 or not lines or is_below:
+            words = "no value is above 0: L shows them as they are" if is_below and lines else self._plot.words
+            lines_of_words = textwrap.wrap(words, max(1, room)) or [""]
             strips += [Strip([Segment(clip(line, room), dim)]) for line in lines_of_words]
             return [strip.adjust_cell_length(room, style) for strip in strips]
         curves = [line.curve for line in lines]
@@ -162,12 +166,13 @@ class Chart(Widget):
         if self._plot.uprights:
             low, high = 0.0, 1.0
         labels = braille.labels(low, high, rows, self._log, _AXIS - 1) if not self._plot.uprights else [""] * rows
-        drawn = list(zip(lines, braille.draw(curves, columns, rows, self._log, (left, right)), strict=True))
+        box = (left, right, low, high)
+        drawn = _layers(lines, columns, rows, self._log, box)
         at = None if self.cursor is None else round(self.cursor * (columns - 1))
         uprights = {_column(x, (left, right), columns) for x, _ in self._plot.ticks if self._plot.uprights}
         looks = _Looks(style, [line.color for line in lines], uprights)
         if len(lines) > 1 and not self._plot.uprights:
-            looks.ends = {n: end for n, (line, cells) in enumerate(drawn) if (end := _end(cells)) and not line.marks}
+            looks.ends = {n: end for n, line, cells in drawn if (end := _end(cells)) and not line.marks}
         for row in range(rows):
             label = clip(labels[row], _AXIS - 1).rjust(_AXIS - 1)
             upright = Segment(f"{label} {_upright()}", dim)
@@ -184,6 +189,15 @@ class Chart(Widget):
             strips.append(Strip([segment for entry in entries for segment in entry]))
         return [strip.adjust_cell_length(room, style) for strip in strips]
 
+    def _head(self, room: int, style: Style, left: float, right: float) -> Strip:
+        """Return the title, and where the cursor stands."""
+        where = ""
+        if self.cursor is not None and self._plot.lines and not self._plot.ticks:
+            x = left + (right - left) * self.cursor
+            where = f"   {self._x_name} {round(x):,}" if self._x_name == "step" else f"   {_x_label(x, self._x_name)}"
+        bold = style + Style(bold=True)
+        return Strip([Segment(clip(one_line(self.title) + where, room), bold)])
+
     def _marked(self, axis: str, columns: int) -> str:
         """Mark on the axis where a new attempt began, and where a value is no finite number."""
         left, right = self._plot.span
@@ -198,16 +212,16 @@ class Chart(Widget):
         return "".join(cells)
 
     def _row(
-        self, drawn: list[tuple[ChartLine, list[str]]], row: int, looks: _Looks, at: int | None, columns: int
+        self, drawn: list[tuple[int, ChartLine, list[str]]], row: int, looks: _Looks, at: int | None, columns: int
     ) -> list[Segment]:
         """Return a row of cells: where several curves are, the last of them."""
         chars, owners = [" "] * columns, [_NOBODY] * columns
         for column in looks.uprights:
             chars[column], owners[column] = _upright(), _AXES
-        for number, (line, cells) in enumerate(drawn):
+        for number, line, cells in drawn:
             marked = LOOK.ascii or line.marks
             for column, char in _visible(cells[row]):
-                if owners[column] >= 0 and column // 2 % 2:
+                if 0 <= owners[column] < _BAND and column // 2 % 2:
                     continue  # where two curves meet, each is seen in turn
                 chars[column], owners[column] = line.marker if marked else char, number
             last = looks.ends.get(number)
@@ -272,9 +286,27 @@ class Chart(Widget):
         value = humanize.number(float(f"{line.values[place]:.6g}")) if line.values else ""
         odd = f"  {line.non_finite} not finite" if line.non_finite else ""
         head = f"{line.marker} "
-        text = clip(one_line(f"{line.label}  {value}{odd}"), max(0, room - width(head) - 1))
+        text = clip(one_line(f"{value}  {line.label}{odd}".strip()), max(0, room - width(head) - 1))
         gap = " " * max(0, room - width(head) - width(text))
         return [Segment(head, style + Style.parse(line.color)), Segment(text + gap, style)]
+
+
+def _layers(
+    lines: Sequence[ChartLine], columns: int, rows: int, log: bool, box: tuple[float, float, float, float]
+) -> list[tuple[int, ChartLine, list[str]]]:
+    """Return what is drawn over each other: (whose, the line, its cells), the last on top.
+
+    A curve that is a band is drawn as that and the line through its middle; several curves as their lines alone.
+    """
+    alone = len(lines) == 1
+    made = []
+    for number, line in enumerate(lines):
+        if line.mean is None or alone:
+            owner = number if line.mean is None else number + _BAND
+            made.append((owner, line, braille.draw_within(line.curve, columns, rows, box, log)))
+        if line.mean is not None:
+            made.append((number, line, braille.draw_within(line.mean, columns, rows, box, log)))
+    return made
 
 
 def _nearest(places: Sequence[float], x: float) -> int:
@@ -298,14 +330,23 @@ def _visible(cells: str) -> Iterator[tuple[int, str]]:
 
 
 def _x_axis(left: float, right: float, columns: int, name: str) -> str:
-    """Return the line below a chart: its ends, and how much one column holds."""
-    ends = (_x_label(left, name), _x_label(right, name))
-    each = (right - left) / max(1, columns)
-    unit = " s" if name != "step" else " steps"
-    middle = f"{name}, 1 col = {humanize.number(float(f'{each:.3g}'))}{unit}" if each else name
-    room = columns - len(ends[0]) - len(ends[1])
-    middle = middle if len(middle) + 4 <= room else ""
-    return ends[0] + middle.center(max(0, room), _level()) + ends[1]
+    """Return the line below a chart: round numbers where they belong, between the ends, and what is counted."""
+    ends = (_x_label(left, name), f" {name} {_x_label(right, name)}")
+    cells = list(_level() * columns)
+    cells[: len(ends[0])] = ends[0]
+    cells[max(0, columns - len(ends[1])) :] = ends[1][-columns:]
+    free, until = len(ends[0]) + 2, columns - len(ends[1]) - 2
+    for x in [] if name == "clock" else braille.ticks(left, right, max(1, columns // _TICK_CELLS)):
+        label = _x_label(x, name)
+        start = _column(x, (left, right), columns) - len(label) // 2
+        if start >= free and start + len(label) <= until and (name != "step" or x == round(x)):
+            cells[start : start + len(label)] = label
+            free = start + len(label) + 2
+    return "".join(cells[:columns])
+
+
+_TICK_CELLS = 18
+"""Cells that a number of the x axis has to itself, about."""
 
 
 def _column(x: float, span: braille.Span, columns: int) -> int:
@@ -337,4 +378,4 @@ def _upright() -> str:
 def _x_label(value: float, name: str) -> str:
     if name == "clock":
         return humanize.clock(value, value)
-    return humanize.number(round(value) if name == "step" else float(f"{value:.4g}"))
+    return humanize.count(round(value)) if name == "step" else f"{humanize.number(float(f'{value:.4g}'))} s"
