@@ -16,7 +16,7 @@ from foundations_tui.errors import UsageError
 KINDS = ("param", "arg", "metric", "tag")
 AGGREGATES = ("last", "first", "min", "max", "count", "step", "best")
 """What may stand behind a metric; ``last`` when nothing does."""
-FLAGS = ("starred", "archived", "trashed", "final", "stalled")
+FLAGS = ("starred", "archived", "trashed", "final", "stalled", "nan")
 _ORDERS = ("asc", "desc")
 _LONGEST, _MOST_TOKENS, _DEEPEST, _MOST_COLUMNS = 10_000, 600, 60, 200
 """Bounds of what is taken: beyond them SQLite, too, says no."""

@@ -71,6 +71,7 @@ _FLAG_SQL = {
         "j.state = 'running' AND (SELECT " + STALLED_SINCE + " FROM hosts h LEFT JOIN activity a ON a.job = j.job"
         " WHERE h.name = j.host) IS NOT NULL"
     ),
+    "nan": "EXISTS (SELECT 1 FROM stories t WHERE t.job = j.job AND t.story ->> 'code' = 'not_finite')",
     "starred": "j.starred = 1",
     "archived": "j.archived = 1",
     "trashed": "j.trashed > 0",

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import heapq
 import math
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import Dict, Iterable, List, Mapping, Optional, Set, Tuple
 
@@ -308,7 +309,9 @@ class _FreeResources:
             for gpu in self._capacity.gpus
             if gpu.uuid in self._capacity.held and not self._is_leased(gpu)
         ]
-        parts += [f"GPU {gpu.index} {words}" if words[:4] != "held" else f"1 {words}" for gpu, words in held]
+        parts += [f"GPU {gpu.index} {words}" for gpu, words in held if words[:4] != "held"]
+        by_words = Counter(words for _, words in held if words[:4] == "held")
+        parts += [f"{count} {words}" for words, count in by_words.items()]
         return f"waits for {share}{_count(spec.gpus, 'GPU')}: {', '.join(parts)}"
 
     def _is_leased(self, gpu: Gpu) -> bool:

@@ -316,7 +316,7 @@ async def test_a_job_in_full(client: Client) -> None:
         await pilot.press("enter")
         await screen.until(pilot, lambda: isinstance(app.screen, Detail) and "exit code     7" in screen.text(app))
         await pilot.press("escape", "j", "enter")
-        await screen.until(pilot, lambda: "min 0.05  max 2  of 40" in screen.text(app))
+        await screen.until(pilot, lambda: re.search(r"loss .* 0.05 +0.05 +2 +40", screen.text(app)) is not None)
         assert "▁" in screen.text(app) and "timeline" in screen.text(app)
 
 

@@ -89,7 +89,8 @@ class JobInspector:
             return f"{key} is {path}"
         opener = _opener()
         if opener is None:
-            return f"{key} is {path}"
+            is_picture = path.suffix.lower() in images.SUFFIXES and not images.can_show()
+            return f"{key} is {path}" + ("\npip install 'foundations-tui[images]' shows it here" if is_picture else "")
         subprocess.Popen([opener, path], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
         return f"{key} is opened: {path}"
 

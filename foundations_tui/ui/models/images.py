@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 _FORMATS = ("PNG", "JPEG", "GIF", "WEBP", "BMP", "TIFF")
+SUFFIXES = (".png", ".jpg", ".jpeg", ".gif", ".webp", ".bmp", ".tif", ".tiff")
+"""How files are called that are pictures."""
 _MOST_PIXELS = 100_000_000
 _LARGEST = (1600, 1600)
 """Pixels that are kept: more than a terminal shows."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sqlite3
 import time
 from collections.abc import Iterator, Sequence
@@ -11,9 +10,10 @@ from dataclasses import dataclass
 from textual.content import Content
 
 from foundations_tui.analysis import facts_words
+from foundations_tui.analysis.stories.jobs import by_importance
 from foundations_tui.store import queries
 from foundations_tui.store.rows import CurvePoint, JobRow, JobSample
-from foundations_tui.text import humanize
+from foundations_tui.text import humanize, story
 from foundations_tui.text.sanitize import one_line, several_lines
 from foundations_tui.ui.models.curves import sparkline
 from foundations_tui.ui.theme import LOOK
@@ -35,6 +35,8 @@ class JobDetails:
     samples: list[JobSample]
     recorded: queries.Recorded
     lineage: queries.Lineage
+    directions: dict[str, str]
+    """"min" or "max" of metrics."""
 
 
 def read(conn: sqlite3.Connection, job: str) -> JobDetails:
@@ -47,7 +49,8 @@ def read(conn: sqlite3.Connection, job: str) -> JobDetails:
     keys = list(row.metrics)[:_MOST_METRICS]
     curves = {key: queries.curve(conn, job, row.attempt, key) for key in keys}
     samples, recorded = queries.job_samples(conn, job, row.attempt), queries.recorded(conn, row)
-    return JobDetails(row, queries.spec(conn, job), curves, samples, recorded, queries.lineage(conn, job))
+    directions = queries.directions(conn, row.project)
+    return JobDetails(row, queries.spec(conn, job), curves, samples, recorded, queries.lineage(conn, job), directions)
 
 
 def everything(details: JobDetails) -> Content:
@@ -87,7 +90,7 @@ def part(details: JobDetails, name: str) -> Content:
 def _state(row: JobRow) -> Iterator[Content]:
     state = Content.styled(f"{LOOK.glyph(row.shown_state)} {row.state}", LOOK.style(row.shown_state))
     yield Content.assemble(state, "  ", one_line(row.tell(time.time())))
-    if row.is_final and row.why and row.why != row.tell(time.time()):
+    if row.is_final and row.reason_code != "finished" and row.why != row.tell(time.time()):
         yield Content.styled("  " + one_line(row.why), "dim")
     if row.story is not None:
         for one in row.story.evidence:
@@ -141,7 +144,17 @@ def _how_it_ended(attempt: PastAttempt) -> str:
 
 
 def _artifacts(row: JobRow) -> dict[str, str]:
-    return {key: json.dumps(value, ensure_ascii=False) for key, value in row.artifacts.items()}
+    return {key: _artifact(facts) for key, facts in row.artifacts.items()}
+
+
+def _artifact(facts: object) -> str:
+    """Return what is known of an artifact: its file and its size."""
+    if not isinstance(facts, dict):
+        return ""
+    name, size = str(facts.get("name") or ""), facts.get("size")
+    kind = str(facts.get("kind") or "")
+    parts = [name, humanize.size(size) if isinstance(size, int | float) else "", kind if kind != "file" else ""]
+    return "  ".join(part for part in parts if part)
 
 
 def _fact(name: str, value: str) -> Content:
@@ -153,7 +166,8 @@ def _fact(name: str, value: str) -> Content:
 def _timeline(row: JobRow, now: float) -> Iterator[Content]:
     moments = [("created", row.created_at), ("started", row.started_at), ("ended", row.ended_at)]
     arrow = " > " if LOOK.ascii else " → "
-    yield _fact("timeline", arrow.join(f"{name} {humanize.clock(moment, now)}" for name, moment in moments if moment))
+    told = [f"{name} {humanize.clock(moment, now, seconds=True)}" for name, moment in moments if moment]
+    yield _fact("timeline", arrow.join(told))
     waited = row.started_at - row.queued_at if row.queued_at and row.started_at else None
     spans = [("waited", waited), ("ran" if row.is_final else "has run", row.duration(now))]
     past = [f"{name} {humanize.duration(max(0.0, span))}" for name, span in spans if span is not None]
@@ -180,12 +194,16 @@ def _metrics(details: JobDetails) -> Iterator[Content]:
     if not details.row.metrics:
         return
     yield _heading("metrics")
-    wide = min(24, max(len(one_line(key)) for key in details.row.metrics))
-    for key, metric in details.row.metrics.items():
+    keys = by_importance(list(details.row.metrics), details.directions)
+    wide = min(24, max(len(one_line(key)) for key in keys))
+    head = "".join(f"  {title:>10}" for title in ("last", "min", "max", "values"))
+    yield Content.styled(" " * (wide + 4) + " " * _CELLS + head, "dim")
+    for key in keys:
+        metric = details.row.metrics[key]
         line = sparkline([point.last for point in details.curves.get(key, [])], _CELLS)
-        ends = "" if metric.min is None else f"min {humanize.number(metric.min)}  max {humanize.number(metric.max)}"
-        text = f"{humanize.number(metric.last)}  {ends}  of {metric.count:,}"
-        yield Content.assemble("  ", Content.styled(one_line(key).ljust(wide), "dim"), f"  {line:<{_CELLS}}  ", text)
+        numbers = [story.value(value) if value is not None else "" for value in (metric.last, metric.min, metric.max)]
+        text = "".join(f"  {one_line(number)[:20]:>10}" for number in (*numbers, f"{metric.count:,}"))
+        yield Content.assemble("  ", Content.styled(one_line(key).ljust(wide), "dim"), f"  {line:<{_CELLS}}", text)
 
 
 def _resources(samples: list[JobSample]) -> Iterator[Content]:
@@ -207,4 +225,5 @@ def _resources(samples: list[JobSample]) -> Iterator[Content]:
 
 def _environment(spec: dict[str, object]) -> dict[str, str]:
     env = spec.get("env")
-    return {str(key): str(value) for key, value in env.items()} if isinstance(env, dict) else {}
+    table = env if isinstance(env, dict) else {}
+    return {str(key): str(value) for key, value in table.items() if key != "PATH"}  # it says much of little
