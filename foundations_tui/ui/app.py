@@ -25,6 +25,7 @@ from foundations_tui.store import queries
 from foundations_tui.submit.progress import Progress
 from foundations_tui.text import tables
 from foundations_tui.text.sanitize import one_line
+from foundations_tui.ui import kept
 from foundations_tui.ui.actions import background
 from foundations_tui.ui.actions.command_line import CommandLine
 from foundations_tui.ui.actions.hosts import HostActions
@@ -38,6 +39,7 @@ from foundations_tui.ui.commands import COMMANDS, Actions
 from foundations_tui.ui.connection_question import connection_question
 from foundations_tui.ui.input.key_queue import SerializedKeys
 from foundations_tui.ui.input.keymap import catalog, keymap
+from foundations_tui.ui.kept import Kept
 from foundations_tui.ui.messages import ActionEnded, Answered, Asked, StoreChanged
 from foundations_tui.ui.models.store_reader import Reader
 from foundations_tui.ui.news import News
@@ -51,6 +53,7 @@ from foundations_tui.ui.widgets.virtual_table import VirtualTable
 from foundations_tui.ui.workers import ConnectionAsks, Followers, end_with_terminal
 
 T = TypeVar("T")
+_THEME = "foundations-dark"
 _RELOAD_PAUSE, _RELOADS_APART = 0.1, 0.5
 """Seconds: what changes together is shown together; from one picture to the next while much changes."""
 _FOLLOW_AFTER = 0.3
@@ -79,6 +82,7 @@ class FoundationsApp(SerializedKeys):
         page: str = "",
         settings: Settings = BY_ITSELF,
         follow: bool = True,
+        left: Kept | None = None,
     ) -> None:
         """Make the app.
 
@@ -88,6 +92,7 @@ class FoundationsApp(SerializedKeys):
             page: the page to begin with; one that fits when it is not given.
             settings: how it looks, its keys, whom it tells.
             follow: keep the store up to date with the hosts.
+            left: how it was left, to go on with; it is kept again at the end. None to keep nothing.
         Raises:
             ConfigError: the settings name a theme or a key that there is not.
         """
@@ -96,7 +101,9 @@ class FoundationsApp(SerializedKeys):
             self.register_theme(theme)
         if settings.theme and settings.theme not in self.available_themes:
             raise ConfigError(f"there is no theme {settings.theme!r}", ", ".join(sorted(self.available_themes)))
-        self.theme = settings.theme or "foundations-dark"
+        self._left, self._set_theme_name = left, settings.theme
+        theme_name = left.theme_beside(settings.theme) if left is not None else settings.theme
+        self.theme = theme_name if theme_name in self.available_themes else _THEME
         self._keys = keymap(settings.keys) if settings.keys else {}
         if self._keys:
             self.set_keymap(self._keys)
@@ -179,10 +186,20 @@ class FoundationsApp(SerializedKeys):
             end_with_terminal()
         for error in self._session.hosts.unknown:
             self.say(f"{error}" + (f" ({error.hint})" if error.hint else ""), failed=True)
-        self.push_screen(MainScreen(self.reader, self._session.hosts.hosts, self._page))
+        main = MainScreen(self.reader, self._session.hosts.hosts, self._page or (self._left.page if self._left else ""))
+        self.push_screen(main)
+        if self._left is not None:
+            main.go_on_with(self._left.view)
         self._news.begin()
         if self._follows:
             self.set_timer(_FOLLOW_AFTER, self._followers.start)  # connecting would delay the first rows
+
+    def exit(self, *args: Any, **options: Any) -> None:
+        """End the app, and keep how it is left."""
+        if self._left is not None and any(isinstance(screen, MainScreen) for screen in self.screen_stack):
+            chosen = "" if self.theme == (self._set_theme_name or _THEME) else self.theme
+            kept.write(Kept(self.main.page, self.main.jobs.view, chosen, self._set_theme_name))
+        super().exit(*args, **options)
 
     def on_unmount(self) -> None:
         """Leave the hosts; jobs run on."""

@@ -20,8 +20,9 @@ from foundations_tui.session import Session
 from foundations_tui.store import queries, write_streams, writes
 from foundations_tui.store.db import Store, open_reader
 from foundations_tui.store.rows import JobRow
-from foundations_tui.ui import notifications
+from foundations_tui.ui import kept, notifications
 from foundations_tui.ui.app import FoundationsApp
+from foundations_tui.ui.models.jobs_table import JobsView
 from foundations_tui.ui.theme import CURVES, DARK_STYLES, LIGHT_CURVES, LIGHT_STYLES, THEMES
 from remote_agent.protocol.notices import NotifyTarget
 from tests.support import screen
@@ -32,6 +33,40 @@ from tests.support.store import fill
 
 def make_app() -> FoundationsApp:
     return FoundationsApp(Session(connect_timeout=3), VERBS, settings=app.load())
+
+
+async def test_the_app_goes_on_as_it_was_left(client: Client) -> None:
+    fill(30)
+    with Store().transaction() as conn:
+        conn.execute("UPDATE jobs SET state = 'running', ended_at = NULL WHERE name IN ('job 27', 'job 3')")
+    left = FoundationsApp(Session(), VERBS, left=kept.read(), follow=False)
+    async with left.run_test(size=(100, 30)) as pilot:
+        await screen.until(pilot, lambda: "job 29" in screen.text(left))
+        await screen.until(pilot, lambda: left.main.jobs.pointed_at == f"{27:012x}")  # the first that runs
+        left.main.jobs.show(JobsView(query="job", sort="name"))
+        left._set_theme("nord")
+        await pilot.press("6")
+        await screen.until(pilot, lambda: left.main.page == "queue")
+        await pilot.press("q")
+    assert (client.home / "app-state.json").stat().st_mode & 0o777 == 0o600
+    later = FoundationsApp(Session(), VERBS, left=kept.read(), follow=False)
+    async with later.run_test(size=(100, 30)) as pilot:
+        await screen.until(pilot, lambda: later.main.page == "queue")
+        assert later.theme == "nord"
+        await pilot.press("1")
+        await screen.until(pilot, lambda: later.main.jobs.view == JobsView(query="job", sort="name"))
+    settings = dataclasses.replace(app.BY_ITSELF, theme="dracula")
+    own = FoundationsApp(Session(), VERBS, left=kept.read(), settings=settings)
+    assert own.theme == "dracula", "what the settings say now counts for more"
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[]", "{", '{"view": 3}', '{"page": "none", "view": {"query": ["x"]}}', "[" * 99999]
+)
+def test_what_was_kept_and_makes_no_sense_is_as_by_default(client: Client, text: str) -> None:
+    (client.home / "app-state.json").write_text(text)
+    assert kept.read().page == ""
+    assert FoundationsApp(Session(), VERBS, left=kept.read(), follow=False).theme == "foundations-dark"
 
 
 async def test_other_keys_from_a_file(client: Client) -> None:

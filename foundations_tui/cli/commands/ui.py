@@ -89,10 +89,11 @@ def open_app(page: str = "", settings: Settings | None = None) -> None:
             "foundations jobs lists jobs; foundations ui --once prints one frame; foundations --help shows more",
         )
     from foundations_tui.session import Session
+    from foundations_tui.ui import kept
     from foundations_tui.ui.app import FoundationsApp  # Textual: 190 ms
 
     settings = settings or app.load()
-    FoundationsApp(Session(), VERBS, page, settings).run(mouse=settings.mouse)
+    FoundationsApp(Session(), VERBS, page, settings, left=kept.read()).run(mouse=settings.mouse)
 
 
 def _print_keys() -> None:

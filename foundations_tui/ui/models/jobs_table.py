@@ -281,6 +281,23 @@ def _group_row(key: str, group: aggregate.Group, folded: bool) -> TableRow:
     return TableRow(key, [label, str(group.jobs), *means], ["bold"], tuple(means))
 
 
+_NEAR_THE_TOP = 12
+"""Rows that are seen at once in a small terminal."""
+
+
+def first_running(conn: sqlite3.Connection, view: JobsView) -> str | None:
+    """Return the first job of a view that runs, where it is near the top and another one is the first; else None.
+
+    Raises:
+        QueryError: the view cannot be understood.
+    """
+    if view.group_by:
+        return None
+    first = queries.jobs_by_id(conn, ids(conn, view, _NEAR_THE_TOP), details=False)
+    running = [n for n, job in enumerate(first) if job.has_begun and not job.is_final]
+    return first[running[0]].job if running and running[0] else None
+
+
 def ids(conn: sqlite3.Connection, view: JobsView, most: int) -> list[str]:
     """Return the ids of the first jobs of a view, in its order."""
     return queries.ordered_ids(conn, view.filter(conn), view.sort, most)

@@ -20,6 +20,7 @@ from foundations_tui.store.services import ServiceRow
 from foundations_tui.text import humanize
 from foundations_tui.ui.commands import KEYS
 from foundations_tui.ui.messages import JobOpened, JobSelected
+from foundations_tui.ui.models import jobs_table
 from foundations_tui.ui.models.jobs_table import JobsView
 from foundations_tui.ui.models.store_reader import Reader
 from foundations_tui.ui.pages import KEYS as PAGE_KEYS
@@ -119,8 +120,22 @@ class MainScreen(Screen[None]):
 
     def on_mount(self) -> None:
         """Begin."""
-        self.action_page(self._wanted_page or ("overview" if self._has_room else "jobs"))
+        usual = "overview" if self._has_room else "jobs"
+        self.action_page(usual if self._wanted_page in ("", "overview") else self._wanted_page)
         self.set_interval(_TICK, self.workspace.look)
+
+    def go_on_with(self, view: JobsView) -> None:
+        """Show the view that was left, and begin with a job that runs, where one is near the top."""
+        self.call_after_refresh(self._go_on_with, view)
+
+    def _go_on_with(self, view: JobsView) -> None:
+        if view != self.jobs.view:
+            self.jobs.show(view)
+        self._reader.ask("running", lambda conn: jobs_table.first_running(conn, view), self._point_at)
+
+    def _point_at(self, job: str | None) -> None:
+        if job is not None and self.jobs.table.cursor == 0:
+            self.jobs.table.find(job)
 
     @property
     def _has_room(self) -> bool:
