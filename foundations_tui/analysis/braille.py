@@ -51,6 +51,35 @@ def draw(
     return [draw_within(curve, columns, rows, (left, right, low, high), log) for curve in curves]
 
 
+def filled(curve: Curve, columns: int, span: Span) -> Curve:
+    """Return a curve with a least and a largest value at each column of dots, also between its points: a band.
+
+    Args:
+        curve: in the order of its places.
+        columns: cells wide.
+        span: of the x axis.
+    """
+    left, right = span
+    dots = columns * 2
+    if len(curve.xs) < 2 or not left < right:
+        return curve
+    xs = [left + (right - left) * n / (dots - 1) for n in range(dots)]
+    made: list[tuple[float, float, float]] = []
+    place = 0
+    for x in xs:
+        while place < len(curve.xs) - 2 and curve.xs[place + 1] < x:
+            place += 1
+        x0, x1 = curve.xs[place], curve.xs[place + 1]
+        if x0 <= x <= x1:
+            part = share(x, x0, x1)
+            low, high = (side[place] * (1 - part) + side[place + 1] * part for side in (curve.lows, curve.highs))
+            made.append((x, low, high))
+    if not made:
+        return curve
+    places, lows, highs = zip(*made, strict=True)
+    return Curve(places, lows, highs, joined=False)
+
+
 def bounds(curves: Sequence[Curve], log: bool = False) -> tuple[float, float, float, float]:
     """Return (least x, largest x, least value, largest value); with ``log`` the values' logarithms."""
     xs = [x for curve in curves for x in curve.xs]

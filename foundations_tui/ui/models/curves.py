@@ -154,10 +154,18 @@ def _mean(curve: braille.Curve, values: Sequence[float]) -> braille.Curve | None
     if each < 2 and all(low == high for low, high in zip(curve.lows, curve.highs, strict=True)):
         return None
     each = max(1, each)
+    middles = [
+        value if low == high else low / 2 + high / 2
+        for low, high, value in zip(curve.lows, curve.highs, values, strict=True)
+    ]
     parts = [slice(first, first + each) for first in range(0, len(values), each)]
-    xs = [math.fsum(curve.xs[part]) / len(curve.xs[part]) for part in parts]
-    means = [math.fsum(values[part]) / len(values[part]) for part in parts]
+    xs = [_mean_of(curve.xs[part]) for part in parts]
+    means = [_mean_of(middles[part]) for part in parts]
     return braille.Curve(xs, means, means)
+
+
+def _mean_of(numbers: Sequence[float]) -> float:
+    return math.fsum(number / len(numbers) for number in numbers)  # the sum of the largest floats is none
 
 
 def _shown(

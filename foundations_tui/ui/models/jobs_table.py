@@ -21,7 +21,7 @@ from foundations_tui.ui.theme import LOOK
 _NARROW_FROM, _MIDDLE_FROM, _WIDE_FROM = 70, 88, 140
 """Cells from which the table has what a job tells; its host; its project and when it started."""
 _NAME_STEP, _NAME_LEAST = 8, 16
-"""Names get as many cells as they need, in such steps, and a third of the room at most: the story gets the rest."""
+"""Names get as many cells as they need, in such steps, and a quarter of the room at most: the story gets the rest."""
 _MOST_GROUPED = 20_000
 _GROUP = "group:"
 _NEWEST_FIRST = "created"
@@ -167,7 +167,7 @@ def _with_name(columns: Sequence[Column], jobs: Sequence[JobRow], room: int) -> 
     """Return columns with as much room for names as these jobs need."""
     longest = max((width(one_line(_name(job))) for job in jobs), default=0)
     wanted = -(-longest // _NAME_STEP) * _NAME_STEP
-    cells = max(_NAME_LEAST, min(wanted, room // 3))
+    cells = max(_NAME_LEAST, min(wanted, room // 4))
     return [dataclasses.replace(column, width=cells) if column is _NAME else column for column in columns]
 
 

@@ -161,7 +161,7 @@ class Chart(Widget):
             lines_of_words = textwrap.wrap(words, max(1, room)) or [""]
             strips += [Strip([Segment(clip(line, room), dim)]) for line in lines_of_words]
             return [strip.adjust_cell_length(room, style) for strip in strips]
-        curves = [line.curve for line in lines]
+        curves = [line.mean if line.mean is not None and len(lines) > 1 else line.curve for line in lines]
         _, _, low, high = braille.bounds(curves, self._log)
         if self._plot.uprights:
             low, high = 0.0, 1.0
@@ -303,7 +303,8 @@ def _layers(
     for number, line in enumerate(lines):
         if line.mean is None or alone:
             owner = number if line.mean is None else number + _BAND
-            made.append((owner, line, braille.draw_within(line.curve, columns, rows, box, log)))
+            curve = line.curve if line.mean is None else braille.filled(line.curve, columns, box[:2])
+            made.append((owner, line, braille.draw_within(curve, columns, rows, box, log)))
         if line.mean is not None:
             made.append((number, line, braille.draw_within(line.mean, columns, rows, box, log)))
     return made
