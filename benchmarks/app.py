@@ -174,15 +174,18 @@ def _while_many_are_submitted() -> list[Pair]:
 
         taken = press_for(terminal, goes_on)
         terminal.end()
+        if child.wait():
+            raise AssertionError("the jobs could not be submitted")
         return figures("while 10,000 jobs are submitted", taken, 0.050)
 
 
 _SUBMIT = """
 from pathlib import Path
-from foundations_tui import config, snapshot
 from foundations_tui.session import Session
-from foundations_tui.submit import Request, submit_all
+from foundations_tui.snapshot import freeze
+from foundations_tui.submit.pipeline import submit_all
+from foundations_tui.submit.request import JobRequest
 project = Path({project!r})
-requests = [Request(("/bin/sleep", "600"), project, host="local")] * {count}
-submit_all(Session(config.load_hosts()), requests, frozen=snapshot.take(project))
+requests = [JobRequest(("/bin/sleep", "600"), project, host="local")] * {count}
+submit_all(Session(), requests, frozen=freeze.take(project))
 """

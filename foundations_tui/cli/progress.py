@@ -6,8 +6,7 @@ import os
 import sys
 import time
 
-from foundations_tui.submit.progress import VARIABLE, Progress, bar
-from foundations_tui.text import humanize
+from foundations_tui.submit.progress import VARIABLE, Progress, Sending, bar
 from foundations_tui.text.sanitize import one_line
 
 _PATIENCE, _PAUSE = 0.5, 0.1
@@ -25,6 +24,7 @@ class ProgressLine(Progress):
     def __init__(self) -> None:
         self._is_window = is_in_window()
         self._is_shown = False
+        self._sending = Sending()
         self._next = time.monotonic() + (0.0 if self._is_window else _PATIENCE)
 
     def stage(self, what: str) -> None:
@@ -34,9 +34,9 @@ class ProgressLine(Progress):
         self._next = min(self._next, time.monotonic()) if self._is_window else self._next
         self._show(what)
 
-    def sent(self, done: int, total: int, size: int) -> None:
-        """Say how much of a snapshot has gone."""
-        self.bar("sending", done, total, f"{done:,} of {total:,} objects, {humanize.size(size)}")
+    def sent(self, done: int, total: int) -> None:
+        """Say how much has gone."""
+        self.bar("sending", done, total, self._sending.words(done, total, time.monotonic()))
 
     def bar(self, what: str, done: int, total: int, amount: str) -> None:
         """Say how far something is."""

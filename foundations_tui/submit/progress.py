@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from foundations_tui.text import humanize
+from foundations_tui.text.story import about
 
 _CELLS = 24
 """Of a bar."""
+_LEAST_SECONDS = 2.0
+"""After that a rate says something."""
 
 VARIABLE = "FOUNDATIONS_PROGRESS"
 """Set by who shows a verb's output in a window: it says how far it is although its stderr is no terminal."""
@@ -17,8 +20,8 @@ class Progress:
     def stage(self, what: str) -> None:
         """Take in what begins now."""
 
-    def sent(self, done: int, total: int, size: int) -> None:
-        """Take in how many objects of how many have gone, and their bytes."""
+    def sent(self, done: int, total: int) -> None:
+        """Take in how many bytes of how many have gone, before they are compressed."""
 
 
 SILENT = Progress()
@@ -31,6 +34,28 @@ def bar(what: str, done: int, total: int, words: str) -> str:
     return f"{what}  {'█' * full}{'░' * (_CELLS - full)} {share:4.0%}  {words}"
 
 
-def sending(done: int, total: int, size: int) -> str:
-    """Return a line that says how much of a snapshot has gone: objects, and their bytes."""
-    return bar("sending", done, total, f"{done:,} of {total:,} objects, {humanize.size(size)}")
+class Sending:
+    """Says how much of something has gone, how fast, and how long the rest takes."""
+
+    def __init__(self) -> None:
+        self._began: float | None = None
+
+    def words(self, done: int, total: int, now: float) -> str:
+        """Return how far it is: bytes, with their rate and the time left once that can be told.
+
+        Args:
+            done: bytes that have gone.
+            total: of how many.
+            now: seconds, of a clock that never goes back.
+        """
+        self._began = now if self._began is None or not done else self._began
+        seconds = now - self._began
+        words = f"{humanize.size(done)} of {humanize.size(total)}"
+        if seconds >= _LEAST_SECONDS and 0 < done < total:
+            rate = done / seconds
+            words += f"  {humanize.size(rate)}/s  {about((total - done) / rate)} left"
+        return words
+
+    def line(self, done: int, total: int, now: float) -> str:
+        """Return the same as a bar."""
+        return bar("sending", done, total, self.words(done, total, now))

@@ -86,7 +86,7 @@ def ship_files(agent: Agent, files: Mapping[str, bytes | Path], progress: Progre
                     "foundations prune frees what ended jobs hold there",
                 )
             contents = (_content(oid, files[oid]) for oid in answer.missing)
-            _send_pack(agent, len(answer.missing), _pack(contents, len(answer.missing), progress))
+            _send_pack(agent, len(answer.missing), _pack(contents, sum(sizes), progress))
 
 
 def _size(content: bytes | Path) -> int:
@@ -98,18 +98,18 @@ def _content(oid: str, content: bytes | Path) -> Content:
     return Content(oid, "blob", _size(content), chunks)
 
 
-def _missing(agent: Agent, snapshot: Snapshot, base: str | None) -> list[str]:
-    """Return the ids of the objects to send, what a tree names before the tree."""
+def _missing(agent: Agent, snapshot: Snapshot, base: str | None) -> dict[str, int]:
+    """Return the ids of the objects to send and their bytes, what a tree names before the tree."""
     oids = _oids(snapshot, base)
-    answers = _ask(agent, snapshot, oids, base)
+    answers = _ask(agent, snapshot, list(oids), base)
     if not all(answer.base_known for answer in answers):
         oids = _oids(snapshot, None)
-        answers = _ask(agent, snapshot, oids, None)
+        answers = _ask(agent, snapshot, list(oids), None)
     missing = {oid for answer in answers for oid in answer.missing}
     free = answers[-1].disk_free
     if free is not None:
         _check_disk(agent, snapshot, free, bool(missing))
-    return [oid for oid in oids if oid in missing]
+    return {oid: size for oid, size in oids.items() if oid in missing}
 
 
 def _ask(agent: Agent, snapshot: Snapshot, oids: list[str], base: str | None) -> list[MissingAnswer]:
@@ -119,17 +119,17 @@ def _ask(agent: Agent, snapshot: Snapshot, oids: list[str], base: str | None) ->
     return [promise.get(300)[0] for promise in asked]
 
 
-def _oids(snapshot: Snapshot, base: str | None) -> list[str]:
-    """Return the distinct objects of a snapshot beyond a base, the root tree last."""
+def _oids(snapshot: Snapshot, base: str | None) -> dict[str, int]:
+    """Return the distinct objects of a snapshot beyond a base and their bytes (0 for a tree), the root tree last."""
     if base == snapshot.tree:
-        return [base]
+        return {base: 0}
     listed = objects.entries(snapshot.shadow, snapshot.tree, base)
     entries = [entry for entry in listed if entry.kind in ("blob", "tree")]
-    ordered = dict.fromkeys(entry.oid for entry in entries if entry.kind == "blob")
+    ordered = {entry.oid: entry.size for entry in entries if entry.kind == "blob"}
     trees = sorted((entry for entry in entries if entry.kind == "tree"), key=lambda e: -e.path.count(b"/"))
-    ordered.update(dict.fromkeys(entry.oid for entry in trees))
+    ordered.update(dict.fromkeys((entry.oid for entry in trees), 0))
     ordered.pop(snapshot.tree, None)
-    return [*ordered, snapshot.tree]
+    return {**ordered, snapshot.tree: 0}
 
 
 def _check_disk(agent: Agent, snapshot: Snapshot, free: int, must_send: bool) -> None:
@@ -143,8 +143,9 @@ def _check_disk(agent: Agent, snapshot: Snapshot, free: int, must_send: bool) ->
         )
 
 
-def _send(agent: Agent, snapshot: Snapshot, missing: list[str], progress: Progress) -> Shipment:
-    return _send_pack(agent, len(missing), _pack(_whole_objects(snapshot, missing), len(missing), progress))
+def _send(agent: Agent, snapshot: Snapshot, missing: dict[str, int], progress: Progress) -> Shipment:
+    contents = _whole_objects(snapshot, list(missing))
+    return _send_pack(agent, len(missing), _pack(contents, sum(missing.values()), progress))
 
 
 def _send_pack(agent: Agent, count: int, pack: Iterator[bytes]) -> Shipment:
@@ -184,38 +185,38 @@ def _raise_error(agent: Agent, answer: JsonTable) -> None:
         raise refusal(agent.host.name, answer["error"])
 
 
-def _pack(contents: Iterable[Content], count: int, progress: Progress) -> Iterator[bytes]:
+def _pack(contents: Iterable[Content], size: int, progress: Progress) -> Iterator[bytes]:
     """Yield a pack in compressed chunks; the format is ``protocol.PACK_ENTRY``'s.
 
     Args:
         contents: the objects.
-        count: how many there are.
+        size: bytes of those that are no trees.
         progress: gets the progress.
     """
-    sent = 0
     for done, chunk in _compressed(contents):
-        sent += len(chunk)
-        progress.sent(min(done, count), count, sent)
+        progress.sent(min(done, size), size)
         yield chunk
+    progress.sent(size, size)
 
 
 def _compressed(contents: Iterable[Content]) -> Iterator[tuple[int, bytes]]:
-    """Yield (number of the object, a piece of the stream)."""
+    """Yield (bytes of files so far, a piece of the stream)."""
     level = _FAST
     stream = zlib.compressobj(level)
-    number = 0
-    for number, content in enumerate(contents, 1):
+    done = 0
+    for content in contents:
         first = next(content.chunks, b"")
         wanted = _level_for(content.size, first)
         if wanted != level:
-            yield number, stream.flush()
+            yield done, stream.flush()
             level, stream = wanted, zlib.compressobj(wanted)
         mark = PACK_TREE if content.kind == "tree" else PACK_BLOB
         head = PACK_ENTRY.pack(mark, bytes.fromhex(content.oid), content.size)
         for part in itertools.chain([head, first], content.chunks):
+            done += len(part) if part is not head and content.kind != "tree" else 0
             if chunk := stream.compress(part):
-                yield number, chunk
-    yield number, stream.compress(PACK_TRAILER) + stream.flush()
+                yield done, chunk
+    yield done, stream.compress(PACK_TRAILER) + stream.flush()
 
 
 _FAST, _STORED = 1, 0

@@ -91,8 +91,10 @@ def _kept(value: Any) -> Any:
 
 def read(text: str | None) -> Story | None:
     """Return a story as the store has it; None for none, and for what a newer version has written."""
+    if not text:
+        return None
     try:
-        table = json.loads(text or "null")
+        table = json.loads(text)
         evidence = tuple(Evidence(one["kind"], one["words"], one["place"]) for one in table["evidence"])
         story = Story(table["code"], table["params"], evidence, table["at"])
     except (ValueError, TypeError, KeyError):

@@ -11,13 +11,14 @@ import signal
 import subprocess
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
 from foundations_tui.errors import FoundationsError, as_ours
-from foundations_tui.submit.progress import VARIABLE, Progress, sending
+from foundations_tui.submit.progress import VARIABLE, Progress, Sending
 from foundations_tui.text.sanitize import one_line
 
 _log = logging.getLogger(__name__)
@@ -86,6 +87,7 @@ class _FileProgress(Progress):
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
         self._line = ""
+        self._sending = Sending()
         self.is_cancelled = False
 
     def stage(self, what: str) -> None:
@@ -93,11 +95,11 @@ class _FileProgress(Progress):
         self.end()
         self._write(what)
 
-    def sent(self, done: int, total: int, size: int) -> None:
-        """Write over the line how many objects have gone."""
+    def sent(self, done: int, total: int) -> None:
+        """Write over the line how much has gone."""
         if not self._line.startswith("sending"):
             self.end()
-        self._write(sending(done, total, size))
+        self._write(self._sending.line(done, total, time.monotonic()))
 
     def end(self) -> None:
         """Leave the last line as it is, and begin another one."""

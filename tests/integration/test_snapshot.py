@@ -18,7 +18,7 @@ import pytest
 from foundations_tui.errors import SnapshotError
 from foundations_tui.snapshot import freeze, objects
 from foundations_tui.submit import shipping
-from foundations_tui.submit.progress import Progress
+from foundations_tui.submit.progress import Progress, Sending
 from remote_agent.protocol.errors import BadRequest
 from remote_agent.storage.objects import ObjectStore
 
@@ -230,10 +230,12 @@ def test_files_that_git_packs_travel_among_small_ones(repository: Path, tmp_path
     assert found[b"dense.bin"][1] == dense and found[b"even.bin"][1] == even and found[b"a-small"][1] == b"before"
     listed = list(objects.entries(taken.shadow, taken.tree))
     oids = [entry.oid for kind in ("blob", "tree") for entry in reversed(listed) if entry.kind == kind] + [taken.tree]
-    progress: list[tuple[int, int, int]] = []
-    chunks = list(shipping._pack(objects.read(taken.shadow, oids), len(oids), _Told(progress)))
+    progress: list[tuple[int, int]] = []
+    size = sum(entry.size for entry in listed)
+    chunks = list(shipping._pack(objects.read(taken.shadow, oids), size, _Told(progress)))
     assert len(dense) < sum(map(len, chunks)) < len(dense) + (1 << 20)
-    assert progress[-1] == (len(oids), len(oids), sum(map(len, chunks)))
+    assert progress[-1] == (size, size) and progress == sorted(progress)
+    assert len({done for done, _ in progress}) > 20, "one large file is many steps"
     store = ObjectStore(str(tmp_path / "store"))
     assert store.receive(io.BytesIO(b"".join(chunks))) == len(set(oids))
     for cut in (len(chunks[-1]) + 1, len(b"".join(chunks)) // 2):
@@ -244,11 +246,20 @@ def test_files_that_git_packs_travel_among_small_ones(repository: Path, tmp_path
 class _Told(Progress):
     """Keeps what it is told of a transfer."""
 
-    def __init__(self, told: list[tuple[int, int, int]]) -> None:
+    def __init__(self, told: list[tuple[int, int]]) -> None:
         self._told = told
 
-    def sent(self, objects: int, total: int, size: int) -> None:
-        self._told.append((objects, total, size))
+    def sent(self, done: int, total: int) -> None:
+        self._told.append((done, total))
+
+
+def test_a_transfer_says_how_fast_it_goes_and_what_is_left() -> None:
+    sending = Sending()
+    assert sending.words(0, 60_000_000, 100.0) == "0 B of 60 MB"
+    assert sending.words(10_000_000, 60_000_000, 101.0) == "10 MB of 60 MB"
+    assert sending.words(20_000_000, 60_000_000, 104.0) == "20 MB of 60 MB  5.0 MB/s  8 s left"
+    assert sending.words(60_000_000, 60_000_000, 112.0) == "60 MB of 60 MB"
+    assert sending.words(0, 0, 112.0) == "0 B of 0 B"
 
 
 def test_foundationsignore_leaves_tracked_files_out_too(repository: Path) -> None:

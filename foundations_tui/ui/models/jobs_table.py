@@ -165,7 +165,8 @@ def _rows(
 
 def _with_name(columns: Sequence[Column], jobs: Sequence[JobRow], room: int) -> Sequence[Column]:
     """Return columns with as much room for names as these jobs need."""
-    longest = max((width(one_line(_name(job))) for job in jobs), default=0)
+    names = map(_name, jobs)
+    longest = max((len(name) if name.isascii() else width(one_line(name)) for name in names), default=0)
     wanted = -(-longest // _NAME_STEP) * _NAME_STEP
     cells = max(_NAME_LEAST, min(wanted, room // 4))
     return [dataclasses.replace(column, width=cells) if column is _NAME else column for column in columns]

@@ -18,6 +18,7 @@ _LEVEL_STATES = ("", "running", "lost", "failed")
 """The states whose colors levels have, in the order of their groups; "" for dim."""
 _TRACEBACK = re.compile(r"Traceback \(most recent call last\):")
 _FRAME = re.compile(r'^\s*File "[^"]*", line \d+(?:, in .*)?$')
+_CARETS = re.compile(r"^\s*[~^]{3,}$")
 _EXCEPTION = re.compile(r"^(?:\w+\.)*\w*(?:Error|Exception|Interrupt|Exit|Warning)\b(?::.*|$)")
 _OURS = re.compile(r"^foundations: ")
 
@@ -32,7 +33,7 @@ def paint(text: Text) -> Text:
     if _EXCEPTION.match(line):
         text.stylize(f"bold {LOOK.style('lost' if 'Warning' in line.partition(':')[0] else 'failed')}")
         return text
-    if _FRAME.match(line) or _OURS.match(line):
+    if _FRAME.match(line) or _CARETS.match(line) or _OURS.match(line):
         text.stylize("dim")
         return text
     if found := _TRACEBACK.search(line):

@@ -17,7 +17,7 @@ from textual.widgets import Static
 
 from foundations_tui.text.sanitize import one_line, width
 
-_KEYS = "123456789abcdefghijklmnoprstuvwyz"
+_KEYS = "123456789abcdefghilmnoprstuvwyz"
 """Keys of choices that have none of their own: all but those that leave or move."""
 
 
@@ -42,8 +42,8 @@ class Menu(ModalScreen[str]):
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,q", "leave", "back", id="menu.close"),
-        Binding("down", "move(1)", "down", show=False, id="menu.down"),
-        Binding("up", "move(-1)", "up", show=False, id="menu.up"),
+        Binding("down,j", "move(1)", "down", show=False, id="menu.down"),
+        Binding("up,k", "move(-1)", "up", show=False, id="menu.up"),
         Binding("enter", "take", "take", show=False, id="menu.take"),
     ]
 
@@ -51,7 +51,7 @@ class Menu(ModalScreen[str]):
         super().__init__()
         self._title = title
         self._choices = choices
-        self._place = -1
+        self._place = 0
 
     def compose(self) -> ComposeResult:
         """Lay out the box."""
@@ -62,6 +62,7 @@ class Menu(ModalScreen[str]):
         """Draw."""
         title = one_line(self._title)
         self.query_one("#box").border_title = Content(title)
+        self.query_one("#box").border_subtitle = "enter takes  esc back"
         self.query_one("#menu-text").styles.min_width = width(title) + 4
         self._draw()
 
@@ -91,12 +92,13 @@ class Menu(ModalScreen[str]):
 
     def action_move(self, step: int) -> None:
         """Move the bar."""
-        self._place = (self._place + step) % len(self._choices) if self._place >= 0 or step > 0 else -1
-        self._draw()
+        if self._choices:
+            self._place = (self._place + step) % len(self._choices)
+            self._draw()
 
     def action_take(self) -> None:
         """Take the choice under the bar."""
-        if self._place >= 0:
+        if self._choices:
             self.dismiss(self._choices[self._place].answer)
 
     def action_leave(self) -> None:
