@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib import resources
 from pathlib import Path
 
-from foundations_tui.errors import UsageError
+from foundations_tui.errors import FoundationsError, UsageError
 
 _CONFIG = """\
 # What foundations knows of this project. All keys are optional.
@@ -35,6 +35,23 @@ def make_project(folder: Path) -> list[str]:
             (folder / entry.name).write_bytes(entry.read_bytes())
             names.append(entry.name)
     return names
+
+
+def begin_repository(folder: Path) -> bool:
+    """Make a new project a git repository with a first commit, where git is there and knows who commits.
+
+    Returns:
+        Whether it is one now.
+    """
+    from foundations_tui.snapshot import git_cli
+
+    try:
+        git_cli.run(folder, "init", "--quiet")
+        git_cli.run(folder, "add", "--all")
+        git_cli.run(folder, "commit", "--quiet", "--message", "Begin with the example of foundations", check=False)
+    except FoundationsError:
+        return False
+    return True
 
 
 def write_config(folder: Path) -> Path:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import time
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -258,7 +259,8 @@ class HostReport:
     @property
     def lines(self) -> list[tuple[str, str]]:
         """Return it in words: (what, how much), as they stand below one another."""
-        gpus = "; ".join(f"{gpu.index}: {gpu.name}" for gpu in self.gpus)
+        counts = Counter(gpu.name for gpu in self.gpus)
+        gpus = ", ".join(f"{count} x {name}" for name, count in counts.items())
         disk = f"disk free {humanize.size(self.disk_free)}"
         return [
             ("connected in", f"{self.connect_seconds:.2f} s, round trip {self.round_trip_seconds * 1000:.1f} ms"),

@@ -349,7 +349,7 @@ class FoundationsApp(SerializedKeys):
 
     def action_help(self) -> None:
         """Show the keys."""
-        self.push_screen(Help())
+        self.push_screen(Help(self.main.page))
 
     def _show_keys(self) -> None:
         def operation(progress: Progress, columns: int) -> Shown:

@@ -220,6 +220,9 @@ def test_init_makes_a_project_that_runs(client: Client) -> None:
     client.run("sync")
     job = client.json("jobs")[0]
     assert job["project"] == "digits" and 0.5 < job["metrics"]["accuracy"]["last"] <= 1
+    assert job["outputs"]["files"] == 1 and job["story"]["text"].startswith("accuracy 0.")
+    listed = subprocess.run(["git", "ls-files"], cwd=client.project / "digits", capture_output=True, text=True).stdout
+    assert "train.py" in listed and "model.json" not in listed
     assert "not empty" in client.run("init", "digits", code=2).stderr
     client.run("init")
     assert 'project = "project"' in (client.project / "foundations.toml").read_text()
@@ -282,11 +285,11 @@ def test_a_listing_on_a_terminal_looks_at_the_hosts_by_itself(client: Client) ->
     assert "completed" in seen(client, "show", job)
 
 
-def test_a_host_that_is_away_is_left_alone_for_a_while(client: Client, sshd: Sshd) -> None:
-    client.add_host("gpu1", sshd)
+def test_a_host_that_is_away_is_left_alone_for_a_while(client: Client, own_sshd: Sshd) -> None:
+    client.add_host("gpu1", own_sshd)
     job = client.submit("--host", "gpu1", "--", "sleep", "60")
     client.wait_until(job, "running")
-    sshd.cut()
+    own_sshd.cut()
     client.run("sync", "gpu1", code=4)
     tried = queries.meta(Store().conn, queries.TRIED + "gpu1")
     with Store().transaction() as conn:

@@ -27,6 +27,8 @@ def init(name: str) -> None:
     inside = _repository_around(Path(name))
     if inside:
         say(f"note: {name} is inside the repository {inside}: a submit from it ships that repository whole")
+    elif examples.begin_repository(Path(name)):
+        say(f"{name} is a git repository: jobs know their commit, and foundations diff shows what changed since")
     say(f"next:\n  cd {name}\n  foundations submit --follow -- python train.py")
 
 

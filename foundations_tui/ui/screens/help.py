@@ -7,9 +7,11 @@ from typing import ClassVar
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
+from textual.content import Content
 from textual.widgets import Static
 
 from foundations_tui.ui.screens.modal import ModalWindow
+from foundations_tui.ui.theme import LOOK
 
 _TEXT = """\
 Screens     1 jobs   2 metrics   3 log   4 hosts   5 compare
@@ -46,13 +48,21 @@ Log         G  or  f            follow the end
             &                   only lines with ...
             [ ]  t              previous, next error; traceback
             R                   progress bars as they were
+            W                   wrap long lines, or cut them
             h  l                left, right in long lines
             (  )                attempt before, behind
             m                   the metrics when this was written
             Y                   copy the lines on the screen
             P  E                open it in $PAGER, in $EDITOR
 
+Hosts       enter               the job on a GPU, the jobs of a host
+            x                   test, shell, GPUs, pause, remove
+            ctrl+t              a new host
+
 Queue       K  J                earlier, later
+
+Models      x                   promote, roll back, serve, try, compare
+                                or retire a version
 
 Services    x                   reach it from here, log, replicas,
                                 restart, roll back, stop
@@ -62,7 +72,6 @@ Compare     o  p                all or what differs; baseline
             h  l                further jobs
 
 Do          x                   stop, kill, star, archive, delete ...
-                                on page 4: test, shell, pause, remove
             e                   edit the command and rerun it
             d                   differences: code, log, commit
             ctrl+n  ctrl+t      a new job, a new host
@@ -85,8 +94,35 @@ States      ◌ queued   ◍ preparing   ● running
             a ? behind a state: its host is out of reach"""
 
 
+_KEYS_FROM, _WORDS_FROM = 12, 32
+"""Columns at which keys and what they do begin."""
+
+
+def text_for(page: str) -> Content:
+    """Return all keys, those of a page first.
+
+    Args:
+        page: the one that is shown.
+    """
+    sections = _TEXT.split("\n\n")
+    here = [section for section in sections if section.lower().startswith(page or "jobs")]
+    ordered = [*here, *(section for section in sections if section not in here)]
+    return Content("\n\n").join(_section(section, section in here) for section in ordered)
+
+
+def _section(section: str, is_here: bool) -> Content:
+    lines = []
+    for line in section.split("\n"):
+        heading, keys, words = line[:_KEYS_FROM], line[_KEYS_FROM:_WORDS_FROM], line[_WORDS_FROM:]
+        if section.startswith(("Screens", "States")):
+            keys, words = "", keys + words
+        parts = (Content.styled(heading, "bold reverse" if is_here and heading.strip() else "bold"), "")
+        lines.append(Content.assemble(*parts, Content.styled(keys, LOOK.style("running")), words))
+    return Content("\n").join(lines)
+
+
 class Help(ModalWindow):
-    """Shows the keys; any way back closes it."""
+    """Shows the keys, those of the page it is opened on first; any way back closes it."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,q,question_mark,f1,enter", "close", "close", id="help.close"),
@@ -98,10 +134,19 @@ class Help(ModalWindow):
         Binding("G", "scroll(99)", "bottom", show=False, id="help.bottom"),
     ]
 
+    def __init__(self, page: str = "") -> None:
+        """Make it.
+
+        Args:
+            page: the one that is shown.
+        """
+        super().__init__()
+        self._page = page
+
     def compose(self) -> ComposeResult:
         """Lay out the box."""
         with VerticalScroll(id="box"):
-            yield Static(_TEXT, markup=False)
+            yield Static(text_for(self._page), markup=False)
 
     def on_mount(self) -> None:
         """Say how to go on."""
