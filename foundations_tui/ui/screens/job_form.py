@@ -84,6 +84,9 @@ class OneLine(Input):
         self.replace(" ".join(line for line in lines if line), *self.selection)
 
 
+_FIRST_HINT = "type what is to be run, as behind foundations submit --: python train.py --lr 0.1"
+
+
 class JobForm(ModalScreen[FormResult]):
     """Asks for a job, and submits it."""
 
@@ -162,6 +165,10 @@ class JobForm(ModalScreen[FormResult]):
             mark = "*" if field.name in fresh and any(self._before.values()) else " "
             self.query_one(f"#label-{field.name}", Static).update(f"{mark} {field.name}", layout=False)
         label = self.query_one("#launch-said", Static)
+        if not values["command"] and not fresh:
+            label.update(Content.styled(_FIRST_HINT, "dim"))  # nothing is wrong before a key is pressed
+            label.remove_class("-error")
+            return
         try:
             line = one_line(humanize.command(["foundations", "submit", *submit_words(values)]))
             warnings = "".join(f"\n{one_line(text)}" for text in doubts(values, self._away))
