@@ -285,6 +285,7 @@ def test_a_listing_on_a_terminal_looks_at_the_hosts_by_itself(client: Client) ->
     assert "completed" in seen(client, "show", job)
 
 
+@pytest.mark.rest
 def test_a_host_that_is_away_is_left_alone_for_a_while(client: Client, own_sshd: Sshd) -> None:
     client.add_host("gpu1", own_sshd)
     job = client.submit("--host", "gpu1", "--", "sleep", "60")

@@ -25,7 +25,7 @@ from foundations_tui.config.schema import HostTable
 from foundations_tui.errors import ConfigError, NotFoundError, UsageError
 from foundations_tui.hosts import addresses, hostkeys
 from foundations_tui.store.points import decode_points
-from foundations_tui.text import humanize, sanitize
+from foundations_tui.text import diff_colors, humanize, sanitize
 from foundations_tui.ui.models import log_file
 from foundations_tui.ui.models.log_file import LogFile, compile_words, drawn_last, next_match
 from remote_agent.core import events
@@ -632,3 +632,15 @@ def test_the_end_of_a_very_long_progress_bar_is_shown(tmp_path: Path) -> None:
         pass
     shown = [drawn_last(line) for line in log.lines(0, 9)]
     assert shown == [b"first", b"outer all", b"last", b"single 0149999", b"x"]
+
+
+def test_a_difference_is_colored_line_by_line() -> None:
+    shown = diff_colors.painted("diff --git a/x b/x\n@@ -1 +1 @@\n-old\n+new\n same\n")
+    assert shown.split("\n") == [
+        "\x1b[1mdiff --git a/x b/x\x1b[0m",
+        "\x1b[36m@@ -1 +1 @@\x1b[0m",
+        "\x1b[31m-old\x1b[0m",
+        "\x1b[32m+new\x1b[0m",
+        " same",
+        "",
+    ]

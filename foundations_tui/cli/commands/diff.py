@@ -12,10 +12,12 @@ from foundations_tui.analysis import log_diff
 from foundations_tui.analysis.log_diff import MOST_BYTES
 from foundations_tui.cli import output
 from foundations_tui.cli.params import JobName, json_option, open_session, reader, say, sync_option
+from foundations_tui.cli.stderr import use_color
 from foundations_tui.config import locations
 from foundations_tui.errors import UsageError
 from foundations_tui.store import queries
 from foundations_tui.text import humanize
+from foundations_tui.text.diff_colors import painted
 from foundations_tui.text.sanitize import one_line, several_lines
 
 if TYPE_CHECKING:
@@ -54,7 +56,7 @@ def diff(job: str, other: str, of_log: bool, numbers: bool, sync_first: bool, as
         output.print_json({"jobs": names, "of": of, "difference": difference, "cut": is_cut})
         return
     if difference:
-        click.echo(several_lines(difference))
+        click.echo(painted(several_lines(difference)), color=use_color())
     elif not is_cut:
         say("the logs say the same" if of_log else "the code is the same")
     if is_cut:

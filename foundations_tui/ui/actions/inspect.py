@@ -18,6 +18,7 @@ from foundations_tui.store import queries
 from foundations_tui.store.rows import JobRow
 from foundations_tui.sync import code
 from foundations_tui.text import tables
+from foundations_tui.text.diff_colors import painted
 from foundations_tui.text.sanitize import several_lines
 from foundations_tui.ui.actions import background
 from foundations_tui.ui.models import images
@@ -150,7 +151,7 @@ class JobInspector:
 
     def _show_code(self, rows: list[JobRow]) -> None:
         def operation(progress: Progress, columns: int) -> Shown:
-            return Shown(several_lines(code.difference(self._session, rows)) or "the code is the same")
+            return Shown(painted(several_lines(code.difference(self._session, rows))) or "the code is the same")
 
         background.show(self._workspace, f"code of {'  and  '.join(name_of(row) for row in rows)}", operation)
 
