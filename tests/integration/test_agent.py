@@ -411,6 +411,7 @@ def test_shares_of_one_gpu_run_side_by_side(client: Client, gpus: Gpus, tmp_path
 
 
 @pytest.mark.slow
+@pytest.mark.rest
 def test_an_idle_host_looks_when_it_is_asked(client: Client, gpus: Gpus) -> None:
     client.run("submit", "--gpus", "1", "--wait", "--", "true")
     time.sleep(9)
@@ -704,6 +705,7 @@ def test_what_other_clients_have_not_fetched_is_said(client: Client, tmp_path: P
 # --- the agent itself -------------------------------------------------------------------------------------------
 
 
+@pytest.mark.rest
 def test_the_agent_is_looked_at_ended_and_removed(client: Client, sshd: Sshd) -> None:
     root = client.add_host("box", sshd)
     job = client.submit("--host", "box", "--", "sleep", "300")

@@ -31,6 +31,7 @@ def folder(tmp_path: Path) -> Path:
     return top
 
 
+@pytest.mark.rest
 def test_a_data_set_is_sent_once_and_used_by_jobs(client: Client, sshd: Sshd, folder: Path) -> None:
     root = client.add_host("gpu1", sshd)
     told = client.json_of("data", "put", "cifar", str(folder), "--host", "gpu1", "--json")

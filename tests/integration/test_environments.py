@@ -222,6 +222,7 @@ def test_a_build_that_fails_ends_its_jobs_with_the_builders_words(client: Client
     assert "alpha 1.0" in run(client)  # a failure is no verdict for ever
 
 
+@pytest.mark.rest
 def test_jobs_wait_for_a_shared_build_and_others_go_first(client: Client, index: Index) -> None:
     write(client, "requirements.txt", "alpha\n")
     run(client)
@@ -652,6 +653,7 @@ def test_a_project_has_its_programs_and_metadata_as_if_it_were_installed(client:
     assert not list(client.home.rglob("odd"))
 
 
+@pytest.mark.rest
 def test_pip_builds_where_no_uv_can_be_had_that_is_new_enough(client: Client, index: Index) -> None:
     (client.home / f"tools/uv-0.8.5-{os.uname().machine}").unlink()
     index.add("uv", "0.4.30")

@@ -226,6 +226,7 @@ def _second(client: Client, tmp_path: Path, owner: str) -> Client:
     return other
 
 
+@pytest.mark.rest
 def test_a_team_sees_one_registry_and_one_of_two_promotes(trained: Client, sshd: Sshd, tmp_path: Path) -> None:
     trained.add_host("gpu1", sshd, python=sys.executable)
     for factor in (2, 3, 4):

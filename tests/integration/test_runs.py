@@ -92,6 +92,7 @@ def pythons() -> dict[int, str]:
 
 
 @pytest.mark.slow
+@pytest.mark.rest
 def test_ends_are_seen_by_every_python(client: Client) -> None:
     for minor, program in pythons().items():
         for text, code, state, _, _ in [*ENDS, ("raise SystemExit(4)", 4, "failed", "", None)]:

@@ -199,6 +199,7 @@ def test_a_day_means_the_whole_day(client: Client) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.rest
 def test_a_damaged_store_is_said_with_what_to_do(client: Client) -> None:
     for number in range(3):
         client.run("submit", "--wait", "--name", f"job {number}", "--", "true")
