@@ -271,6 +271,7 @@ def test_an_estimate_after_five_like_jobs(client: Client) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.rest
 def test_a_foreign_process_is_named_and_its_gpu_left_alone(client: Client, gpus: Gpus) -> None:
     use_slots(client, 8)
     foreign = subprocess.Popen(["sleep", "300"])

@@ -142,6 +142,7 @@ print(open(str(old) + '/one').read())
 
 
 @pytest.mark.slow
+@pytest.mark.rest
 def test_what_is_said_of_a_job_reaches_a_second_laptop(client: Client, own_sshd: Sshd, tmp_path: Path) -> None:
     root = client.add_host("gpu1", own_sshd)
     job, other = (client.submit("--host", "gpu1", "--tag", "a=1", "--", "true") for _ in range(2))
