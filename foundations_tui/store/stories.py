@@ -9,7 +9,7 @@ import sqlite3
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from foundations_tui.store import queries, search, series
+from foundations_tui.store import search, series
 from foundations_tui.store.db import Store
 from foundations_tui.store.rows import JobRow, stored_json
 from foundations_tui.text import story
@@ -174,8 +174,3 @@ def groups_of(conn: sqlite3.Connection, jobs: Sequence[str]) -> list[str]:
 def size_of_group(conn: sqlite3.Connection, group: str) -> int:
     """Return how many jobs a sweep has."""
     return int(conn.execute("SELECT COUNT(*) FROM jobs WHERE group_name = ?", [group]).fetchone()[0])
-
-
-def rows(conn: sqlite3.Connection, jobs: Sequence[str]) -> list[JobRow]:
-    """Return jobs with all that their stories are told from in the store."""
-    return queries.jobs_by_id(conn, jobs, details=True)

@@ -11,7 +11,7 @@ from hypothesis import given, strategies as st
 
 from foundations_tui.analysis.stories import jobs, progress, siblings, sweeps, trouble
 from foundations_tui.analysis.stories.jobs import Known, Line, NotFinite
-from foundations_tui.analysis.stories.siblings import Sibling
+from foundations_tui.analysis.stories.siblings import Alike, Members, Sibling
 from foundations_tui.analysis.stories.trouble import Spike
 from foundations_tui.ingest.log_patterns import as_read
 from foundations_tui.store.rows import JobRow, MetricSummary
@@ -183,17 +183,22 @@ def done(job: str, value: float | None = None, **given: Any) -> Sibling:
     return Sibling(job, "completed", "", given, value)
 
 
+def alike(own: Sibling, others: list[Sibling]) -> Alike | None:
+    """Return which jobs of a sweep failed as one did."""
+    return Members([own, *others]).failed_alike(own)
+
+
 def test_siblings_that_fail_alike_name_the_value_that_they_share() -> None:
     own = failed("a", 100, seed=0)
     others = [failed("b", 100, seed=1), failed("c", 100, seed=2), done("d", lr=1, seed=0), done("e", lr=1, seed=1)]
-    found = siblings.failed_alike(own, others)
+    found = alike(own, others)
     assert found is not None and (found.key, found.value, found.jobs) == ("lr", 100, ("b", "c"))
-    assert siblings.failed_alike(own, others[1:]) is None  # only two
-    assert siblings.failed_alike(own, [*others, done("f", lr=100, seed=3)]) is None  # one of them succeeded
+    assert alike(own, others[1:]) is None  # only two
+    assert alike(own, [*others, done("f", lr=100, seed=3)]) is None  # one of them succeeded
     others[0] = failed("b", 100, "KeyError: 'x'", seed=1)
-    assert siblings.failed_alike(own, others) is None  # another exception
+    assert alike(own, others) is None  # another exception
     all_fail = [failed("b", 1), failed("c", 10)]
-    found = siblings.failed_alike(own, all_fail)
+    found = alike(own, all_fail)
     assert found is not None and (found.key, len(found.jobs)) == ("", 2)
 
 
@@ -207,8 +212,11 @@ def test_a_failed_job_tells_its_exception() -> None:
     raised = Cause("exception", "an exception was not caught", "ValueError: loss has diverged")
     own = row("failed", cause=raised, reason="exit code 1", params={"lr": 100})
     assert words(Known(own)) == "ValueError: loss has diverged"
-    alike = [failed(name, 100, "ValueError: loss has diverged") for name in "bcdef"] + [done("g", lr=1)]
-    assert words(Known(own, siblings=alike)) == "ValueError: loss has diverged (lr=100, as its 5 siblings)"
+    others = [failed(name, 100, "ValueError: loss has diverged") for name in "bcdef"] + [done("g", lr=1)]
+    assert (
+        words(Known(own, alike=alike(jobs.sibling(own), others)))
+        == "ValueError: loss has diverged (lr=100, as its 5 siblings)"
+    )
     memory = Cause("cuda_oom", "the GPU had not enough memory", "RuntimeError: CUDA out of memory")
     expected = "the GPU had not enough memory: RuntimeError: CUDA out of memory"
     assert words(Known(row("failed", cause=memory))) == expected
@@ -236,18 +244,18 @@ def test_a_sweep_tells_what_always_fails_and_who_leads() -> None:
     members = [failed(f"f{n}", 100, hidden=8, seed=n) for n in range(3)]
     members += [done(f"a{n}", 0.50 + n * 0.02, lr=1, hidden=8, seed=n) for n in range(3)]
     members += [done(f"b{n}", 0.53 + n * 0.02, lr=1, hidden=16, seed=n) for n in range(3)]
-    made = sweeps.tell(members, "loss", "min", NOW)
+    made = sweeps.tell(Members(members), "loss", "min", NOW)
     assert made is not None
     assert told.words(made, NOW) == "lr 100 always fails; lr 1, hidden 8 leads by 0.03 ± 0.016"
     assert told.read(made.stored()) == made
     single = [one for one in members if one.job in ("a0", "b0")]
-    made = sweeps.tell(single, "loss", "min", NOW)
+    made = sweeps.tell(Members(single), "loss", "min", NOW)
     assert made is not None and told.words(made, NOW) == "hidden 8 leads by 0.03 (1 seed)"
-    made = sweeps.tell(single, "loss", "max", NOW)
+    made = sweeps.tell(Members(single), "loss", "max", NOW)
     assert made is not None and told.words(made, NOW).startswith("hidden 16 leads")
-    assert sweeps.tell(members[:3], "loss", "min", NOW) is None  # all fail: no value tells why
-    assert sweeps.tell([], "loss", "min", NOW) is None
-    assert sweeps.tell(members[3:4], "loss", "min", NOW) is None
+    assert sweeps.tell(Members(members[:3]), "loss", "min", NOW) is None  # all fail: no value tells why
+    assert sweeps.tell(Members([]), "loss", "min", NOW) is None
+    assert sweeps.tell(Members(members[3:4]), "loss", "min", NOW) is None
 
 
 def test_equal_values_share_a_place() -> None:

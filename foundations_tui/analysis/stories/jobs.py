@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from foundations_tui.analysis.stories import progress as reading
-from foundations_tui.analysis.stories.siblings import Alike, Sibling, alike_error, failed_alike
+from foundations_tui.analysis.stories.siblings import Alike, Sibling, alike_error
 from foundations_tui.analysis.stories.trouble import Spike
 from foundations_tui.store.rows import JobRow, MetricSummary
 from foundations_tui.text import story as told
@@ -19,7 +19,7 @@ _EXCEPTION = "exception"
 """The cause that says no more than the line of the log does."""
 _MOST_JOBS = 8
 _LONGEST_LINE = 300
-_TREND = 20
+TREND = 20
 """Points from which it is seen which way a metric moves."""
 
 
@@ -63,8 +63,8 @@ class Known:
     """When its host last said how long its log is, seconds since the epoch."""
     usual_gap: float | None = None
     """Seconds between two lines, usually."""
-    siblings: Sequence[Sibling] = ()
-    """The other jobs of its sweep."""
+    alike: Alike | None = None
+    """The jobs of its sweep that failed as it did."""
     rank: tuple[int, int] | None = None
     """Its place in its sweep, and of how many."""
 
@@ -186,7 +186,7 @@ def moves(values: Sequence[float]) -> str:
     """Return "down" or "up" where the later half of some values lies clearly beside the earlier one; else empty."""
     if len(values) < 4:
         return ""
-    values = values[-_TREND:]
+    values = values[-TREND:]
     half = len(values) // 2
     before, after = values[:half], values[half:]
     difference = statistics.fmean(after) - statistics.fmean(before)
@@ -235,16 +235,12 @@ def _failed(known: Known, now: float) -> Story:
     says = cause.words if cause and (cause.code != _EXCEPTION or not line) else ""
     params: dict[str, Any] = {"line": line[:_LONGEST_LINE], "cause": says, "reason": row.reason or "failed"}
     evidence = [Evidence("log", line[:_LONGEST_LINE])] if line else []
-    alike = failed_alike(sibling(row), known.siblings)
+    alike = known.alike
     if alike is not None:
         params["siblings"] = {"key": alike.key, "value": alike.value, "others": len(alike.jobs)}
-        evidence += _others(alike, known.siblings)
+        error = alike_error(line)[:_LONGEST_LINE]
+        evidence += [Evidence("job", error, job) for job in alike.jobs[:_MOST_JOBS]]
     return Story(told.FAILED, params, tuple(evidence), now)
-
-
-def _others(alike: Alike, siblings: Sequence[Sibling]) -> list[Evidence]:
-    by_id = {one.job: one for one in siblings}
-    return [Evidence("job", by_id[job].error[:_LONGEST_LINE], job) for job in alike.jobs[:_MOST_JOBS]]
 
 
 def _waits(known: Known, now: float) -> Story | None:

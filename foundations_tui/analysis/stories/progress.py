@@ -39,7 +39,7 @@ _NAMED = re.compile(
 _ALONE = re.compile(rf"(?:^|[^\w/])(?P<unit>{_UNITS})\b\W{{0,3}}(?P<done>\d[\d,_]*)(?![\d.]*[\w/.%])", re.IGNORECASE)
 """``Epoch 6``, ``step 400: loss ...``: it says how far the job is where a parameter says the total."""
 _BAR = re.compile(
-    r"(?P<percent>\d{1,3})%\|[^|]*\|\s*(?P<done>\d+)/(?P<total>\d+)\s*\[(?:\d+:)?\d+:\d\d<(?P<left>(?:\d+:)?\d+:\d\d|\?)"
+    r"\d{1,3}%\|[^|]*\|\s*(?P<done>\d+)/(?P<total>\d+)\s*\[(?:\d+:)?\d+:\d\d<(?P<left>(?:\d+:)?\d+:\d\d|\?)"
 )
 """tqdm's bar, and Lightning's: ``45%|####  | 450/1000 [00:12<00:15, 36.1it/s]``."""
 _KERAS = re.compile(r"^\s*(?P<done>\d+)/(?P<total>\d+)\s+(?:\[[=>.]+\]|[━╸\s\d;m\x1b\[]{5,})")
@@ -187,7 +187,7 @@ def _seconds(text: str) -> float | None:
     return float(seconds)
 
 
-def remaining(progress: Progress, seen: tuple[float, float] | None, now: float) -> float | None:
+def remaining(progress: Progress, seen: tuple[float, float], now: float) -> float | None:
     """Return how many seconds are left, as fast as it went since it was first seen; None where nothing tells.
 
     Args:
@@ -197,8 +197,6 @@ def remaining(progress: Progress, seen: tuple[float, float] | None, now: float) 
     """
     if progress.left is not None:
         return progress.left
-    if seen is None or not progress.share:
-        return None
     share, moment = seen
     if progress.share <= share or now <= moment:
         return None

@@ -12,7 +12,7 @@ from foundations_tui.analysis import aggregate
 
 LEAST_FAILED = 3
 """Jobs that have to fail alike before that is said of a value."""
-SEEDS = {"seed", "random_seed", "random_state", "manual_seed", "rng_seed"}
+_SEEDS = {"seed", "random_seed", "random_state", "manual_seed", "rng_seed"}
 """Names of parameters in which repeats of one experiment differ."""
 
 
@@ -43,7 +43,7 @@ class Alike:
 
 def is_seed(key: str) -> bool:
     """Return whether a parameter is one in which repeats differ."""
-    return key.replace("-", "_").lower() in SEEDS
+    return key.replace("-", "_").lower() in _SEEDS
 
 
 def alike_error(line: str) -> str:
@@ -53,44 +53,56 @@ def alike_error(line: str) -> str:
     return re.sub(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d\S*|\b\d+\.\d{4,}\b", "#", line).strip()
 
 
-def failed_alike(own: Sibling, others: Sequence[Sibling]) -> Alike | None:
-    """Return which jobs failed as one did, and with which value; None for fewer than three, itself counted.
+class Members:
+    """The jobs of a sweep, by the values with which they ran: what is asked of each of them is looked up once."""
 
-    Args:
-        own: a job that failed.
-        others: the other jobs of its sweep.
-    """
-    if not own.error:
-        return None
-    same = [other for other in others if other.state == "failed" and other.error == own.error]
-    if len(same) + 1 < LEAST_FAILED:
-        return None
-    found: list[Alike] = []
-    for key in varied([own, *others]):
-        if key not in own.given or is_seed(key):
-            continue
-        with_it = [other for other in others if _same(other.given.get(key), own.given[key])]
-        jobs = tuple(other.job for other in with_it if other in same)
-        if len(jobs) + 1 >= LEAST_FAILED and not any(other.state == "completed" for other in with_it):
-            found.append(Alike(key, own.given[key], jobs))
-    if found:
-        return max(found, key=lambda alike: len(alike.jobs))
-    if any(other.state == "completed" for other in others):
-        return None  # some fail so and some do not, and no value tells which
-    return Alike("", None, tuple(other.job for other in same))
+    def __init__(self, jobs: Sequence[Sibling]) -> None:
+        self.jobs = jobs
+        texts = {job.job: {key: value_text(value) for key, value in job.given.items()} for job in jobs}
+        keys = dict.fromkeys(key for job in jobs for key in job.given)
+        self.keys = [key for key in keys if not is_seed(key) and len({texts[job.job].get(key) for job in jobs}) > 1]
+        """The parameters in which they differ, but for seeds, in the order in which they were given."""
+        self.by_value: dict[str, dict[str, list[Sibling]]] = {key: {} for key in self.keys}
+        """Those that have a parameter, by its value as text."""
+        for job in jobs:
+            for key in self.keys:
+                if key in job.given:
+                    self.by_value[key].setdefault(texts[job.job][key], []).append(job)
+        self._failed: dict[str, list[Sibling]] = {}
+        """By their errors."""
+        for job in jobs:
+            if job.state == "failed" and job.error:
+                self._failed.setdefault(job.error, []).append(job)
+
+    def failed_alike(self, own: Sibling) -> Alike | None:
+        """Return which jobs failed as one did, and with which value; None for fewer than three, itself counted."""
+        same = self._failed.get(own.error, [])
+        if not own.error or len(same) < LEAST_FAILED:
+            return None
+        found: list[Alike] = []
+        for key in self.keys:
+            with_it = self.by_value[key].get(value_text(own.given[key]), []) if key in own.given else []
+            jobs = tuple(job.job for job in with_it if _failed_as(job, own))
+            if len(jobs) + 1 >= LEAST_FAILED and not any_completed(with_it):
+                found.append(Alike(key, own.given[key], jobs))
+        if found:
+            return max(found, key=lambda alike: len(alike.jobs))
+        if any_completed(self.jobs):
+            return None  # some fail so and some do not, and no value tells which
+        return Alike("", None, tuple(job.job for job in same if job.job != own.job))
 
 
-def varied(jobs: Sequence[Sibling]) -> list[str]:
-    """Return the parameters in which some jobs differ, in the order in which they were given."""
-    keys = list(dict.fromkeys(key for job in jobs for key in job.given))
-    return [key for key in keys if len({_text(job.given.get(key)) for job in jobs}) > 1]
+def _failed_as(job: Sibling, own: Sibling) -> bool:
+    return job.state == "failed" and job.error == own.error and job.job != own.job
 
 
-def _same(a: Any, b: Any) -> bool:
-    return _text(a) == _text(b)
+def any_completed(jobs: Iterable[Sibling]) -> bool:
+    """Return whether any of some jobs succeeded."""
+    return any(job.state == "completed" for job in jobs)
 
 
-def _text(value: Any) -> str:
+def value_text(value: Any) -> str:
+    """Return a parameter's value as what is equal for equal ones."""
     return json.dumps(value, sort_keys=True)
 
 

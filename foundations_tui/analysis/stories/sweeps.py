@@ -2,31 +2,30 @@
 
 from __future__ import annotations
 
-import json
 import math
 import statistics
 from collections.abc import Sequence
 from typing import Any
 
 from foundations_tui.analysis import aggregate
-from foundations_tui.analysis.stories.siblings import LEAST_FAILED, Sibling, is_seed, varied
+from foundations_tui.analysis.stories.siblings import LEAST_FAILED, Members, Sibling, any_completed, value_text
+from foundations_tui.text import humanize
 from foundations_tui.text.story import SWEEP, Evidence, Story, value
 
 _MOST_ALWAYS = 3
 
 
-def tell(jobs: Sequence[Sibling], metric: str, direction: str, now: float) -> Story | None:
+def tell(members: Members, metric: str, direction: str, now: float) -> Story | None:
     """Return what a sweep tells; None for nothing.
 
     Args:
-        jobs: all of its jobs, with their best values.
+        members: all of its jobs, with their best values.
         metric: its name; empty when no metric has a direction.
         direction: "min" or "max".
         now: seconds since the epoch.
     """
-    keys = [key for key in varied(jobs) if not is_seed(key)]
-    fails = _always_fail(jobs, keys)
-    leader, evidence = _leader(jobs, keys, metric, direction) if metric else (None, [])
+    fails = _always_fail(members)
+    leader, evidence = _leader(members, metric, direction) if metric else (None, [])
     if not fails and leader is None:
         return None
     evidence += [
@@ -36,35 +35,30 @@ def tell(jobs: Sequence[Sibling], metric: str, direction: str, now: float) -> St
     return Story(SWEEP, params, tuple(evidence), now)
 
 
-def _always_fail(jobs: Sequence[Sibling], keys: Sequence[str]) -> list[tuple[str, Any, int]]:
+def _always_fail(members: Members) -> list[tuple[str, Any, int]]:
     """Return (parameter, value, jobs) of values with which at least three jobs failed and none completed.
 
     Nothing where all jobs failed: then no value tells why.
     """
-    if not any(job.state == "completed" for job in jobs):
+    if not any_completed(members.jobs):
         return []
     found = []
-    for key in keys:
-        by_value: dict[str, list[Sibling]] = {}
-        for job in jobs:
-            if key in job.given:
-                by_value.setdefault(json.dumps(job.given[key], sort_keys=True), []).append(job)
+    for key, by_value in members.by_value.items():
         for with_it in by_value.values():
             failed = sum(job.state == "failed" for job in with_it)
-            if failed >= LEAST_FAILED and not any(job.state == "completed" for job in with_it):
+            if failed >= LEAST_FAILED and not any_completed(with_it):
                 found.append((key, with_it[0].given[key], failed))
     return sorted(found, key=lambda one: -one[2])[:_MOST_ALWAYS]
 
 
-def _leader(
-    jobs: Sequence[Sibling], keys: Sequence[str], metric: str, direction: str
-) -> tuple[dict[str, Any] | None, list[Evidence]]:
+def _leader(members: Members, metric: str, direction: str) -> tuple[dict[str, Any] | None, list[Evidence]]:
     """Return the configuration whose mean over seeds is best, and by how much."""
+    keys = members.keys
     groups: dict[str, list[Sibling]] = {}
-    for job in jobs:
+    for job in members.jobs:
         if aggregate.is_number(job.value) and job.state != "failed":
             own = {key: job.given.get(key) for key in keys}
-            groups.setdefault(json.dumps(own, sort_keys=True), []).append(job)
+            groups.setdefault(value_text(own), []).append(job)
     if len(groups) < 2:
         return None, []
     sign = 1 if direction == "min" else -1
@@ -102,7 +96,4 @@ def _error(first: Sequence[Sibling], second: Sequence[Sibling]) -> float | None:
 def _of_group(group: Sequence[Sibling], keys: Sequence[str], metric: str) -> Evidence:
     given = ", ".join(f"{key} {value(group[0].given[key])}" for key in keys if key in group[0].given)
     jobs = " ".join(job.job[:6] for job in group[:8])
-    return Evidence("job", f"{given}: {metric} {value(_mean(group))} ({len(group)} {_SEEDS[len(group) > 1]})", jobs)
-
-
-_SEEDS = ("seed", "seeds")
+    return Evidence("job", f"{given}: {metric} {value(_mean(group))} ({humanize.plural(len(group), 'seed')})", jobs)
