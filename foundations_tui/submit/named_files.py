@@ -9,7 +9,7 @@ from pathlib import Path
 
 from foundations_tui.config.project import load_project
 from foundations_tui.errors import FoundationsError
-from foundations_tui.snapshot import git_cli
+from foundations_tui.snapshot import files, freeze, git_cli
 from foundations_tui.submit.request import JobRequest
 from foundations_tui.text.sanitize import one_line
 
@@ -54,8 +54,9 @@ def _ignored(folder: Path, words: list[str]) -> list[str]:
     told = b"".join(os.fsencode(word) + b"\0" for word in words)
     try:
         done = git_cli.run(folder, "check-ignore", "-z", "--stdin", stdin=told, check=False)
-        include = load_project(folder).include
+        top = freeze.top_of(folder)
+        shipped = files.included(top, load_project(folder).include)
     except FoundationsError:
         return []  # no repository, no git: the submit itself says what is wrong
     found = [os.fsdecode(name) for name in done.stdout.split(b"\0") if name]
-    return [word for word in found if not any(Path(word).match(pattern) for pattern in include)]
+    return [word for word in found if os.fsencode(os.path.relpath(folder.resolve() / word, top)) not in shipped]

@@ -317,6 +317,12 @@ def test_what_a_command_names_and_does_not_travel_is_said(client: Client) -> Non
     assert 'git ignores data.csv, so it is not shipped: [snapshot] include = ["data.csv"]' in told
     (client.project / "foundations.toml").write_text('[snapshot]\ninclude = ["data.csv"]\n')
     assert "git ignores" not in client.run("submit", "--dry-run", "--", "python", "train.py", "data.csv").stderr
+    (client.project / "sub" / "deep").mkdir(parents=True)
+    (client.project / "sub" / "deep" / "more.csv").write_text("1")
+    words = ("submit", "--dry-run", "--", "python", "train.py", "sub/deep/more.csv")
+    assert "git ignores sub/deep/more.csv" in client.run(*words).stderr
+    (client.project / "foundations.toml").write_text('[snapshot]\ninclude = ["sub/"]\n')
+    assert "git ignores" not in client.run(*words).stderr
 
 
 def test_help_has_all_verbs_below_headings_and_one_kind_of_error(client: Client) -> None:
