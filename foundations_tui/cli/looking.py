@@ -49,7 +49,7 @@ def _to_ask(conn: sqlite3.Connection, now: float) -> list[str]:
     for host in queries.active_hosts(conn):
         heard, away = contacts.get(host, (None, None))
         tried = float(queries.meta(conn, queries.TRIED + host) or 0) if away is not None else 0.0
-        if now - max(heard or 0.0, 0.0) > _OLD_SECONDS and now - tried > _AWAY_SECONDS:
+        if now - (heard or 0.0) > _OLD_SECONDS and now - tried > _AWAY_SECONDS:
             found.append(host)
     return found
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from foundations_tui.errors import StoreError, store_hint
 from foundations_tui.text import humanize
-from foundations_tui.text.story import Story, about, words
+from foundations_tui.text.story import Story, words
 from remote_agent.protocol.ends import Cause, PastAttempt, Usage
 from remote_agent.protocol.wire import JsonTable
 
@@ -187,7 +187,7 @@ class JobRow:
         if self.story is not None:
             return words(self.story, now)
         if self.stalled_since is not None:
-            return f"stalled: no line for {about((self.data_as_of or 0) - self.stalled_since)}"
+            return f"stalled: no line for {humanize.about((self.data_as_of or 0) - self.stalled_since)}"
         if self.state in ("running", "completed"):
             return ""
         return self.why

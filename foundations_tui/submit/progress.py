@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from foundations_tui.text import humanize
-from foundations_tui.text.story import about
 
 _CELLS = 24
 """Of a bar."""
@@ -53,7 +52,7 @@ class Sending:
         words = f"{humanize.size(done)} of {humanize.size(total)}"
         if seconds >= _LEAST_SECONDS and 0 < done < total:
             rate = done / seconds
-            words += f"  {humanize.size(rate)}/s  {about((total - done) / rate)} left"
+            words += f"  {humanize.size(rate)}/s  {humanize.about((total - done) / rate)} left"
         return words
 
     def line(self, done: int, total: int, now: float) -> str:

@@ -23,6 +23,15 @@ def duration(seconds: float | None) -> str:
     return f"{whole // 86400} d {whole % 86400 // 3600} h"
 
 
+def about(seconds: float) -> str:
+    """Return a span of time in one unit, or two of hours: "42 s", "8 min", "3 h 20 min", "2 d 4 h"."""
+    if seconds < 60:
+        return f"{max(1, round(seconds))} s"
+    if seconds < 5400:
+        return f"{round(seconds / 60)} min"
+    return duration(round(seconds / 600) * 600)
+
+
 def ago(moment: float | None, now: float) -> str:
     """Return how long ago a moment was: "now", "12 s ago", "3 h ago"."""
     if moment is None:

@@ -135,16 +135,7 @@ def _time_left(params: Mapping[str, Any], now: float) -> str:
     ends_at, share, ran = params.get("ends_at"), params.get("share", 0.0), params.get("ran", 0.0)
     if ends_at is None or share < _LEAST_SHARE or ran < _LEAST_SECONDS or ends_at <= now:
         return ""
-    return f"{about(ends_at - now)} left"
-
-
-def about(seconds: float) -> str:
-    """Return a span of time in one unit, or two of hours: "42 s", "8 min", "3 h 20 min", "2 d 4 h"."""
-    if seconds < 60:
-        return f"{max(1, round(seconds))} s"
-    if seconds < 5400:
-        return f"{round(seconds / 60)} min"
-    return humanize.duration(round(seconds / 600) * 600)
+    return f"{humanize.about(ends_at - now)} left"
 
 
 def _metric(params: Mapping[str, Any]) -> str:
@@ -196,13 +187,13 @@ def _not_finite(params: Mapping[str, Any], now: float) -> str:
 
 def _waits(params: Mapping[str, Any], now: float) -> str:
     reason, starts_at = params.get("reason") or "waits", params.get("starts_at")
-    return str(reason) + (f", about {about(starts_at - now)}" if starts_at and starts_at - now > 1 else "")
+    return str(reason) + (f", about {humanize.about(starts_at - now)}" if starts_at and starts_at - now > 1 else "")
 
 
 def _stalled(params: Mapping[str, Any], now: float) -> str:
     usual = params.get("usual")
-    silent = f"stalled: no line for {about(params['heard_at'] - params['since'])}"
-    return silent + (f", usually {about(usual)}" if usual else "")
+    silent = f"stalled: no line for {humanize.about(params['heard_at'] - params['since'])}"
+    return silent + (f", usually {humanize.about(usual)}" if usual else "")
 
 
 def _said(params: Mapping[str, Any], now: float) -> str:

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import functools
-import os
-import signal
 import sys
 import threading
 import time
-from pathlib import Path
 
 import numpy as np
 import tritonclient.http as triton
 
-from remote_agent.system import processes
 from tests.integration.test_services import connected, until
 from tests.support import agents
 from tests.support.client import Client, wait_until
@@ -88,19 +83,6 @@ class _Asking(threading.Thread):
         self.join(30)
 
 
-def _reboot(root: Path) -> None:
-    """Kill all that runs for an agent, and let what it has written be of another boot."""
-    (root / "stopped").touch()
-    agents.kill_daemon(root)
-    for record in agents.supervisors(root, with_end=False):
-        assert record.supervisor is not None
-        os.kill(record.supervisor.pid, signal.SIGKILL)
-        processes.kill_all(functools.partial(processes.members_of_attempt, record.token, record.session))
-    for path in [root / "owner.json", *root.glob("jobs/*/attempts/*/supervisor.json")]:
-        path.write_text(path.read_text().replace(processes.boot_id(), "another-boot"))
-    (root / "stopped").unlink()
-
-
 def test_a_model_is_swept_registered_served_replaced_retrained_and_there_after_a_reboot(
     client: Client, sshd: Sshd
 ) -> None:
@@ -130,7 +112,7 @@ def test_a_model_is_swept_registered_served_replaced_retrained_and_there_after_a
     assert {"1", "2", "3"} == set(asking.versions)
     (schedule,) = client.json_of("schedule", "list", "--json")
     assert "churn 3; champion now (val_acc" in schedule["outcome"]
-    _reboot(root)
+    agents.reboot(root)
     time.sleep(1)
     until(client, lambda now: now["ready"] == 2, "churn", 60)
     with connected(client, "churn") as there, _Asking(there["local_port"]) as asking:

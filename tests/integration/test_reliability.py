@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import json
 import os
 import random
@@ -549,15 +548,7 @@ def test_a_reboot_loses_what_ran_retries_it_and_goes_on_with_the_queue(client: C
     for job in (lost, retried):
         client.wait_until(job, "running")
     waiting = client.submit("--", "true")
-    (root / "stopped").touch()
-    agents.kill_daemon(root)
-    for pid in agents.supervisor_pids(root):
-        os.kill(pid, signal.SIGKILL)
-    for record in agents.supervisors(root):
-        processes.kill_all(functools.partial(processes.members_of_attempt, record.token, record.session))
-    for path in [root / "owner.json", *root.glob("jobs/*/attempts/*/supervisor.json")]:
-        path.write_text(path.read_text().replace(processes.boot_id(), "another-boot"))
-    (root / "stopped").unlink()
+    agents.reboot(root)
     client.run("wait", waiting, retried)
     found = client.job(lost)
     assert (found["state"], found["reason_code"]) == ("lost", "host_rebooted") and "rebooted" in found["reason"]

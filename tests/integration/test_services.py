@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import hashlib
 import http.client
 import json
@@ -22,7 +21,7 @@ import pytest
 
 from foundations_tui.store import queries
 from foundations_tui.store.db import Store
-from remote_agent.system import processes, sockets
+from remote_agent.system import sockets
 from tests.support import agents, service_app
 from tests.support.client import Client, use_slots, wait_until
 from tests.support.hook import Hook
@@ -213,15 +212,7 @@ def test_a_service_outlives_its_daemon_and_a_reboot(app: Client) -> None:
     agents.kill_daemon(root)
     shown = until(app, lambda now: now["ready"] == 1)
     assert shown["running"][0]["attempt"] == 1, "its supervisor says how it is"
-    (root / "stopped").touch()
-    agents.kill_daemon(root)
-    for record in agents.supervisors(root):
-        assert record.supervisor is not None
-        os.kill(record.supervisor.pid, signal.SIGKILL)
-        processes.kill_all(functools.partial(processes.members_of_attempt, record.token, record.session))
-    for path in [root / "owner.json", *root.glob("jobs/*/attempts/*/supervisor.json")]:
-        path.write_text(path.read_text().replace(processes.boot_id(), "another-boot"))
-    (root / "stopped").unlink()
+    agents.reboot(root)
     until(app, lambda now: bool(now["ready"] and now["running"][0]["attempt"] == 2))
     assert app.job(job)["attempts"][0]["reason_code"] == "host_rebooted"
 

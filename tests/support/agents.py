@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 import signal
 import time
 from pathlib import Path
@@ -37,6 +38,19 @@ def kill_daemon(root: Path) -> None:
     """Kill a daemon, as a crash would."""
     pid = daemon_pid(root)
     processes.send_signal(pid, signal.SIGKILL, processes.start_time(pid))
+
+
+def reboot(root: Path) -> None:
+    """Kill all that runs for an agent, and let what it has written be of another boot."""
+    (root / "stopped").touch()
+    kill_daemon(root)
+    for record in supervisors(root, with_end=False):
+        assert record.supervisor is not None
+        os.kill(record.supervisor.pid, signal.SIGKILL)
+        processes.kill_all(functools.partial(processes.members_of_attempt, record.token, record.session))
+    for path in [root / "owner.json", *root.glob("jobs/*/attempts/*/supervisor.json")]:
+        path.write_text(path.read_text().replace(processes.boot_id(), "another-boot"))
+    (root / "stopped").unlink()
 
 
 def supervisors(root: Path, with_end: bool = True) -> list[SupervisorRecord]:

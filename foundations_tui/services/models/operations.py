@@ -134,14 +134,12 @@ def rollback(session: Session, name: str, alias: str) -> Promoted:
     row = fresh(session, name)
     previous = row.model.previous(alias)
     if not previous:
-        retired = ", ".join(map(str, row.model.earlier(alias)))
-        raise UsageError(
-            f"{alias} of {name} meant no other version before that still counts"
-            + (f": {retired} was retired" if retired else ""),
-            f"foundations model retire {name} {row.model.earlier(alias)[-1]} --undo"
-            if retired
-            else f"foundations model history {name} lists what it meant",
-        )
+        words = f"{alias} of {name} meant no other version before that still counts"
+        hint = f"foundations model history {name} lists what it meant"
+        if retired := row.model.earlier(alias):
+            words += f": {', '.join(map(str, retired))} was retired"
+            hint = f"foundations model retire {name} {retired[-1]} --undo"
+        raise UsageError(words, hint)
     return promote(session, name, previous, alias, row.model.aliases.get(alias, 0))
 
 

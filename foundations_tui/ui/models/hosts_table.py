@@ -49,6 +49,10 @@ class Known:
         """Return a host; one that was never asked has only its name."""
         return self.hosts.get(name) or HostRow(name, None, [], None, None, None)
 
+    def gpu(self, place: Place) -> HostGpu | None:
+        """Return the GPU that a row is of; None for that of a host."""
+        return next((one for one in self.host(place.host).gpus if one.uuid == place.gpu), None)
+
 
 @dataclass(frozen=True)
 class Place:
@@ -221,9 +225,8 @@ def details(known: Known, place: Place | None) -> list[Content]:
     """Return what more is known of the host or the GPU under the cursor."""
     if place is None:
         return []
-    host = known.host(place.host)
-    gpu = next((one for one in host.gpus if one.uuid == place.gpu), None)
-    return _of_gpu(gpu, known) if gpu is not None else _of_host(host, known)
+    gpu = known.gpu(place)
+    return _of_gpu(gpu, known) if gpu is not None else _of_host(known.host(place.host), known)
 
 
 def _of_host(host: HostRow, known: Known) -> list[Content]:

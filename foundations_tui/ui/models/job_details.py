@@ -88,9 +88,10 @@ def part(details: JobDetails, name: str) -> Content:
 
 
 def _state(row: JobRow) -> Iterator[Content]:
+    told = row.tell(time.time())
     state = Content.styled(f"{LOOK.glyph(row.shown_state)} {row.state}", LOOK.style(row.shown_state))
-    yield Content.assemble(state, "  ", one_line(row.tell(time.time())))
-    if row.is_final and row.reason_code != "finished" and row.why != row.tell(time.time()):
+    yield Content.assemble(state, "  ", one_line(told))
+    if row.is_final and row.reason_code != "finished" and row.why != told:
         yield Content.styled("  " + one_line(row.why), "dim")
     if row.story is not None:
         for one in row.story.evidence:

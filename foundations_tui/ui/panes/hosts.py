@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
-from typing import ClassVar
 
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.content import Content
 from textual.message import Message
@@ -27,10 +25,6 @@ _DETAILS_FROM = (70, 16)
 
 class HostsPane(Vertical):
     """All hosts of hosts.toml."""
-
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("enter", "open", "its jobs, its job", key_display="enter", id="hosts.open"),
-    ]
 
     class Chosen(Message):
         """The user wants to see the jobs of a host."""
@@ -102,7 +96,7 @@ class HostsPane(Vertical):
         place = Place.of(event.key)
         if place is None:
             return
-        gpu = next((one for one in self._known.host(place.host).gpus if one.uuid == place.gpu), None)
+        gpu = self._known.gpu(place)
         if gpu is not None and gpu.jobs:
             self.post_message(JobOpened(gpu.jobs[0]))
         else:
