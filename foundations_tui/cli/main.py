@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from foundations_tui import __version__
+from foundations_tui.cli.interrupts import hear_everywhere
 from foundations_tui.cli.registry import VERBS, VERBS_BY_HEADING
 from foundations_tui.cli.stderr import leave, tell, work_on_unheard
 from foundations_tui.errors import FoundationsError, UsageError, as_ours
@@ -92,6 +93,7 @@ def main() -> None:
     sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115  closed by the caller (>&-)
     sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115
     work_on_unheard()
+    hear_everywhere()
     arguments, debug = _take_debug(sys.argv[1:])
     code = (_start_log() if debug else 0) or run(arguments, debug)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # what is left is the interpreter's own way out
