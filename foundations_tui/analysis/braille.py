@@ -217,7 +217,9 @@ def labels(low: float, high: float, rows: int, log: bool = False, cells: int = 9
         cells: how long a label may be: digits are left out before any of an exponent would be.
     """
     texts = [""] * rows
-    round_ones = _powers(low, high) if log else ticks(low, high, min(5, max(3, rows // 4)))
+    few = min(5, max(3, rows // 4))
+    found = [_powers(low, high)] if log else [ticks(low, high, most) for most in (few, 5, 8)]
+    round_ones = next((values for values in found if len(values) > 1), [])
     if len(round_ones) > 1 and rows >= _ROWS_OF_TICKS:
         for value in round_ones:
             text = _brief(10**value if log else value, cells)

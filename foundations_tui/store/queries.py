@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import sqlite3
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -403,6 +404,31 @@ def resolve(conn: sqlite3.Connection, name: str) -> str:
     raise NotFoundError(f"there is no job {name!r}", "foundations jobs lists them; foundations sync asks the hosts")
 
 
+def filled(conn: sqlite3.Connection, jobs: Sequence[str]) -> dict[tuple[str, str], int]:
+    """Return how many of some jobs have each parameter, argument, tag and metric, by (kind, name)."""
+    counts: Counter[tuple[str, str]] = Counter()
+    for start in range(0, len(jobs), 500):
+        part = jobs[start : start + 500]
+        marks = _marks(part)
+        facts = f"SELECT kind, key, COUNT(DISTINCT job) FROM facts WHERE job IN ({marks}) GROUP BY kind, key"
+        metric = f"SELECT 'metric', key, COUNT(DISTINCT job) FROM series WHERE job IN ({marks}) GROUP BY key"
+        for query in (facts, metric):
+            counts.update({(row[0], row[1]): row[2] for row in conn.execute(query, part)})
+    return {pair: number for pair, number in counts.items() if pair[0] in ("param", "arg", "tag", "metric")}
+
+
+def jobs_called(conn: sqlite3.Connection, text: str, most: int) -> list[JobRow]:
+    """Return the newest jobs whose name or command has each word of a text, or whose id begins with one."""
+    conditions, args = [], []
+    for word in text.split():
+        pattern = search.like(word)
+        conditions.append("(name LIKE ? ESCAPE '\\' OR command LIKE ? ESCAPE '\\' OR job LIKE ? ESCAPE '\\')")
+        args += [pattern, pattern, pattern[1:]]
+    query = f"SELECT job FROM jobs WHERE trashed = 0 AND {' AND '.join(conditions or ['1'])}"
+    rows = conn.execute(f"{query} ORDER BY created_at DESC LIMIT ?", [*args, most])
+    return jobs_by_id(conn, [row[0] for row in rows], details=False)
+
+
 def short_ids(conn: sqlite3.Connection, ids: Iterable[str]) -> dict[str, str]:
     """Return each id's shortest prefix that no other job of the store shares."""
     shortened = {}
@@ -636,6 +662,11 @@ def sweeps(conn: sqlite3.Connection) -> list[SweepRow]:
         " FROM jobs WHERE group_name != '' AND trashed = 0 GROUP BY group_name ORDER BY 8 DESC"
     )
     return [SweepRow(*row) for row in conn.execute(query)]
+
+
+def is_any_sweep(conn: sqlite3.Connection) -> bool:
+    """Return whether jobs were submitted as one."""
+    return conn.execute("SELECT 1 FROM jobs WHERE group_name <> '' LIMIT 1").fetchone() is not None
 
 
 def usual_duration(conn: sqlite3.Connection, project: str) -> float | None:

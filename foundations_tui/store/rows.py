@@ -123,6 +123,16 @@ class JobRow:
         return self.state in ("completed", "failed", "stopped", "lost")
 
     @property
+    def has_completed(self) -> bool:
+        """Whether it ended well."""
+        return self.state == "completed"
+
+    @property
+    def is_running(self) -> bool:
+        """Whether its command runs."""
+        return self.state == "running"
+
+    @property
     def is_waiting(self) -> bool:
         """Whether it waits on its host for its turn."""
         return self.state == "queued"
