@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from foundations_tui.config import locations, toml
-from foundations_tui.config.schema import AppFile, AppNotifyTable
+from foundations_tui.config.schema import AppFile, AppNotifyTable, CommandTable
 from foundations_tui.config.values import delivery_of
 
 if TYPE_CHECKING:
@@ -27,6 +29,41 @@ class Notify:
     """Who is notified beside the user."""
 
 
+FIELDS = {
+    "job": ("job", "name", "project", "group", "host", "state", "attempt", "log"),
+    "host": ("host", "address"),
+    "gpu": ("host", "address", "gpu", "uuid", "job"),
+}
+"""What a command of the user's can have filled in, by what it is about."""
+
+
+@dataclass(frozen=True, slots=True)
+class OwnCommand:
+    """A program of the user's that a key starts."""
+
+    name: str
+    run: tuple[str, ...]
+    """The program and its arguments, with fields in braces."""
+    key: str = ""
+    on: str = "job"
+    """What it is about: one of ``FIELDS``."""
+    confirm: bool = False
+    background: bool = False
+
+    def argv(self, fields: Mapping[str, str]) -> list[str]:
+        """Return the program and its arguments, each field filled into the argument that names it."""
+        return [_FIELD.sub(lambda match: fields[match[1]] if match[1] else match[0][0], part) for part in self.run]
+
+    def may_be_options(self, fields: Mapping[str, str]) -> list[str]:
+        """Return the fields that are arguments by themselves and begin as an option does."""
+        alone = [match[1] for part in self.run if (match := _FIELD.fullmatch(part)) is not None]
+        return [name for name in alone if name and fields[name].startswith("-")]
+
+
+_FIELD = re.compile(r"\{\{|\}\}|\{([a-z]+)\}")
+_NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
+
+
 @dataclass(frozen=True, slots=True)
 class Settings:
     """What app.toml says."""
@@ -39,6 +76,7 @@ class Settings:
     keys: dict[str, str] = field(default_factory=dict)
     """Keys by the id of what they do, several with commas between them."""
     notify: Notify = field(default_factory=Notify)
+    commands: tuple[OwnCommand, ...] = ()
 
 
 BY_ITSELF = Settings()
@@ -55,7 +93,36 @@ def load(path: Path | None = None) -> Settings:
     for error in toml.unknown_keys(document, AppFile):
         raise error
     file = toml.convert(document, AppFile)
-    return Settings(file.theme, file.ascii, file.mouse, _keys(document, file.keys), _notify(document, file.notify))
+    return Settings(
+        file.theme,
+        file.ascii,
+        file.mouse,
+        _keys(document, file.keys),
+        _notify(document, file.notify),
+        tuple(_command(document, name, table) for name, table in file.commands.items()),
+    )
+
+
+def _command(document: toml.Document, name: str, table: CommandTable) -> OwnCommand:
+    place = ("commands", name)
+    if not _NAME.fullmatch(name):
+        hint = "lower-case letters, digits, - and _, like tail-log"
+        raise document.error(place, f"{name!r} cannot be the name of a command", hint)
+    if not table.run or not table.run[0]:
+        hint = 'run = ["tmux", "new-window", "less", "+F", "{log}"]'
+        raise document.error((*place, "run"), f"[commands.{name}] names no program to run", hint)
+    _check_fields(document, name, table.run, FIELDS[table.on])
+    return OwnCommand(name, tuple(table.run), table.key.strip(), table.on, table.confirm, table.background)
+
+
+def _check_fields(document: toml.Document, name: str, run: list[str], known: Collection[str]) -> None:
+    for match in (match for part in run for match in _FIELD.finditer(part)):
+        if match[1] and match[1] not in known:
+            words = f"[commands.{name}] has {match[0]}, which there is not"
+            hint = f"{', '.join(f'{{{one}}}' for one in known)}; {{{{ and }}}} stand for braces"
+            raise document.error(("commands", name, "run"), words, hint)
+    if any("\0" in part for part in run):
+        raise document.error(("commands", name, "run"), f"[commands.{name}] has a NUL in an argument")
 
 
 def _keys(document: toml.Document, table: dict[str, str]) -> dict[str, str]:

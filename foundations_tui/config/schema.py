@@ -273,6 +273,18 @@ class AppNotifyTable(msgspec.Struct, frozen=True, kw_only=True):
     ] = "auto"
 
 
+class CommandTable(msgspec.Struct, frozen=True, kw_only=True):
+    """[commands.NAME]: a program that a key of the app starts."""
+
+    run: Annotated[
+        list[str], setting("The program and its arguments; {job} and other fields are filled in.", _STRINGS)
+    ] = msgspec.field(default_factory=list)
+    key: Annotated[str, setting("Starts it, on the main screen.", 'a key, like "f6" or "ctrl+l"')] = ""
+    on: Annotated[Literal["job", "host", "gpu"], setting("What it is about.", "one of job, host, gpu")] = "job"
+    confirm: Annotated[bool, setting("Whether the app asks first.", _SWITCH)] = False
+    background: Annotated[bool, setting("Whether it leaves the terminal to the app.", _SWITCH)] = False
+
+
 class AppFile(msgspec.Struct, frozen=True, kw_only=True):
     """app.toml: how the terminal app looks, which keys it takes, and whom it tells."""
 
@@ -284,6 +296,9 @@ class AppFile(msgspec.Struct, frozen=True, kw_only=True):
         setting("Keys by the id of what they do; foundations ui --keys lists those.", _TABLE),
     ] = msgspec.field(default_factory=dict)
     notify: AppNotifyTable = msgspec.field(default_factory=AppNotifyTable)
+    commands: Annotated[dict[str, CommandTable], setting("Programs of yours, by name.", _TABLE)] = msgspec.field(
+        default_factory=dict
+    )
 
 
 class SweepTable(msgspec.Struct, frozen=True, kw_only=True):

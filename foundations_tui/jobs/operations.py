@@ -302,6 +302,19 @@ def sweep(session: Session, group: str) -> list[JobRow]:
     return rows
 
 
+PRUNED = "pruned"
+"""The tag of jobs that were stopped because others of their sweep were far ahead."""
+
+
+def stop_behind(session: Session, actor: Actor, rows: Sequence[JobRow]) -> list[Outcome]:
+    """Stop jobs that are too far behind the others of their sweep, and tag those that are stopped."""
+    outcomes = stop(session, actor, rows)
+    stopped = [one.row for one in outcomes if one.error is None]
+    if stopped:
+        annotate(session, actor, stopped, {f"tag:{PRUNED}": ""})
+    return outcomes
+
+
 def stop_sweep(session: Session, actor: Actor, group: str, report: Report = unreported) -> list[Outcome]:
     """Stop all jobs of a sweep that have not ended, the newest first: what waits would take the place of what ends."""
     return stop(session, actor, possible(sweep(session, group)).stop[::-1], report=report)

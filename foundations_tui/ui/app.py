@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Hashable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
-from textual.app import SystemCommand
 from textual.binding import Binding, BindingType
 from textual.content import Content
-from textual.screen import Screen
+from textual.dom import DOMNode
 from textual.widget import Widget
 
 from foundations_tui.config import locations
-from foundations_tui.config.app import BY_ITSELF, Settings
+from foundations_tui.config.app import BY_ITSELF, OwnCommand, Settings
 from foundations_tui.errors import ConfigError, FoundationsError, NotFoundError
+from foundations_tui.jobs.ownership import Actor, actor_of
 from foundations_tui.session import Session
 from foundations_tui.store import queries
 from foundations_tui.submit.progress import Progress
@@ -32,13 +31,16 @@ from foundations_tui.ui.actions.hosts import HostActions
 from foundations_tui.ui.actions.inspect import JobInspector
 from foundations_tui.ui.actions.jobs import JobActions
 from foundations_tui.ui.actions.models import ModelActions
+from foundations_tui.ui.actions.own_commands import OwnCommands
+from foundations_tui.ui.actions.palette import PaletteActions
 from foundations_tui.ui.actions.prompts import Prompts
+from foundations_tui.ui.actions.race import RaceActions
 from foundations_tui.ui.actions.services import ServiceActions
 from foundations_tui.ui.actions.submit import SubmitActions
 from foundations_tui.ui.commands import COMMANDS, Actions
 from foundations_tui.ui.connection_question import connection_question
 from foundations_tui.ui.input.key_queue import SerializedKeys
-from foundations_tui.ui.input.keymap import catalog, keymap
+from foundations_tui.ui.input.keymap import catalog, check_own, keymap
 from foundations_tui.ui.kept import Kept
 from foundations_tui.ui.messages import ActionEnded, Answered, Asked, StoreChanged
 from foundations_tui.ui.models.store_reader import Reader
@@ -51,14 +53,15 @@ from foundations_tui.ui.tasks import Shown
 from foundations_tui.ui.theme import LOOK, THEMES
 from foundations_tui.ui.widgets.virtual_table import VirtualTable
 from foundations_tui.ui.workers import ConnectionAsks, Followers, end_with_terminal
+from foundations_tui.ui.workspace import Offered
 
 T = TypeVar("T")
 _THEME = "foundations-dark"
 _RELOAD_PAUSE, _RELOADS_APART = 0.1, 0.5
 """Seconds: what changes together is shown together; from one picture to the next while much changes."""
 _FOLLOW_AFTER = 0.3
-_MOST_LISTED = 15
-"""Things that were done that ``:done`` lists."""
+_TOAST_LINES = 2
+"""Lines that a message takes: it lies over what is looked at."""
 _SAID_AGAIN = 60.0
 """Seconds until the same error is shown again."""
 _REDRAW_SECONDS = 10.0
@@ -70,9 +73,11 @@ class FoundationsApp(SerializedKeys):
 
     CSS_PATH = "app.tcss"
     TITLE = "foundations"
+    ENABLE_COMMAND_PALETTE = False
+    """Textual's own: ours knows the jobs, and which keys work."""
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("ctrl+q", "quit", "quit", show=False, priority=True, id="app.quit"),
-        Binding("ctrl+z", "suspend_process", "put aside", show=False, id="app.suspend"),
+        Binding("ctrl+z", "suspend_process", "suspend", show=False, id="app.suspend"),
     ]
 
     def __init__(
@@ -83,6 +88,7 @@ class FoundationsApp(SerializedKeys):
         settings: Settings = BY_ITSELF,
         follow: bool = True,
         left: Kept | None = None,
+        tour: bool = False,
     ) -> None:
         """Make the app.
 
@@ -93,6 +99,7 @@ class FoundationsApp(SerializedKeys):
             settings: how it looks, its keys, whom it tells.
             follow: keep the store up to date with the hosts.
             left: how it was left, to go on with; it is kept again at the end. None to keep nothing.
+            tour: say what to press first.
         Raises:
             ConfigError: the settings name a theme or a key that there is not.
         """
@@ -107,27 +114,37 @@ class FoundationsApp(SerializedKeys):
         self._keys = keymap(settings.keys) if settings.keys else {}
         if self._keys:
             self.set_keymap(self._keys)
+        check_own(settings.commands, self._keys)
+        for command in settings.commands:
+            if command.key:
+                self.bind(command.key, f"own('{command.name}')", description=command.name)
         LOOK.ascii = settings.ascii
         LOOK.dark = self.current_theme.dark
         self.set_class(settings.ascii, "-ascii")
         self._session = session
         self._follows = follow
-        self._page = page
+        self._page, self._has_tour = page, tour
         self.reader = Reader(lambda call: self.post_message(Answered(call)), self._say_unread, self._show_mended)
         self._unread = ("", 0.0)
         """What of the store could not be read, and when the user was told."""
         self.done: list[str] = []
         """What was done, the newest last."""
         submit, services = SubmitActions(self, session), ServiceActions(self, session)
+        jobs = JobActions(self, session)
+        own = OwnCommands(self, session, settings.commands)
+        line = CommandLine(self, verbs or {}, self._own_commands(settings.commands), submit)
         self._actions = Actions(
             prompts=Prompts(self),
-            jobs=JobActions(self, session),
+            jobs=jobs,
             hosts=HostActions(self, session),
             services=services,
             models=ModelActions(self, session, services),
             submit=submit,
             inspector=JobInspector(self, session),
-            command_line=CommandLine(self, verbs or {}, self._own_commands(), submit),
+            command_line=line,
+            own=own,
+            race=RaceActions(self, session, jobs, submit),
+            palette=PaletteActions(self, verbs or {}, line, own),
         )
         self._is_reload_due = False
         self._version: int | None = None
@@ -140,9 +157,14 @@ class FoundationsApp(SerializedKeys):
         self._asked: list[Asked] = []
         session.answered_by(self._connection_asks.asker)
 
-    def _own_commands(self) -> dict[str, Callable[[str], None]]:
-        """Return what the line behind ``:`` has beside the CLI's verbs; each takes the rest of the line."""
+    def _own_commands(self, programs: Sequence[OwnCommand]) -> dict[str, Callable[[str], None]]:
+        """Return what the line behind ``:`` has beside the CLI's verbs; each takes the rest of the line.
+
+        Args:
+            programs: the user's.
+        """
         return {
+            **{one.name: lambda _, name=one.name: self.action_own(name) for one in programs},  # type: ignore[misc]
             "quit": lambda _: self.exit(),
             "theme": self._set_theme,
             "filter": lambda text: self._show_view(query=text),
@@ -151,7 +173,7 @@ class FoundationsApp(SerializedKeys):
             "group": lambda text: self._show_view(group_by=text),
             "page": lambda text: self.main.action_page(text) if text in PAGES else self.say(", ".join(PAGES)),
             "undo": lambda _: self.run_command("undo"),
-            "done": lambda _: self.say("\n".join(self.done[-_MOST_LISTED:]) or "nothing yet"),
+            "done": lambda _: background.show(self, "done", lambda *_: Shown("\n".join(self.done) or "nothing yet")),
             "keys": lambda _: self._show_keys(),
         }
 
@@ -163,6 +185,30 @@ class FoundationsApp(SerializedKeys):
         """Keep what was done: ``:done`` lists it."""
         self.done.append(done)
 
+    def action_own(self, name: str) -> None:
+        """Start a program of the user's, about what is chosen."""
+        if isinstance(self.screen, MainScreen):
+            self.run_command("own", name=name)
+
+    def offered(self) -> list[Offered]:
+        """Return what keys do at this place; each thing once, with all its keys."""
+        found: dict[tuple[str, int], Offered] = {}
+        for active in self.screen.active_bindings.values():
+            binding, node = active.binding, active.node
+            if not binding.id or not active.enabled or not isinstance(node, DOMNode):
+                continue
+            shown = self.get_key_display(binding)
+            before = found.get((binding.action, id(node)))
+            keys = f"{before.keys} {shown}" if before is not None else shown
+            found[binding.action, id(node)] = Offered(
+                binding.action, binding.tooltip or binding.description, keys, node
+            )
+        return list(found.values())
+
+    def do_offered(self, one: Offered) -> None:
+        """Do what one of those keys does."""
+        self.call_later(self.run_action, one.action, one.node)
+
     @staticmethod
     def catalog() -> dict[str, Binding]:
         """Return what can be given other keys, by id."""
@@ -172,6 +218,11 @@ class FoundationsApp(SerializedKeys):
     def main(self) -> MainScreen:
         """The main screen."""
         return next(screen for screen in self.screen_stack if isinstance(screen, MainScreen))
+
+    @property
+    def actor(self) -> Actor:
+        """The user."""
+        return actor_of(self._session.hosts)
 
     def back_to_main(self) -> MainScreen:
         """Close what lies above the main screen, and return that."""
@@ -186,9 +237,11 @@ class FoundationsApp(SerializedKeys):
             end_with_terminal()
         for error in self._session.hosts.unknown:
             self.say(f"{error}" + (f" ({error.hint})" if error.hint else ""), failed=True)
-        main = MainScreen(self.reader, self._session.hosts.hosts, self._page or (self._left.page if self._left else ""))
+        page = self._page or (self._left.page if self._left else "")
+        main = MainScreen(self.reader, self._session.hosts.hosts, page, self._has_tour)
         self.push_screen(main)
         if self._left is not None:
+            main.pins = self._left.pins
             main.go_on_with(self._left.view)
         self._news.begin()
         if self._follows:
@@ -198,7 +251,7 @@ class FoundationsApp(SerializedKeys):
         """End the app, and keep how it is left."""
         if self._left is not None and any(isinstance(screen, MainScreen) for screen in self.screen_stack):
             chosen = "" if self.theme == (self._set_theme_name or _THEME) else self.theme
-            kept.write(Kept(self.main.page, self.main.jobs.view, chosen, self._set_theme_name))
+            kept.write(Kept(self.main.page, self.main.jobs.view, chosen, self.main.pins, self._set_theme_name))
         super().exit(*args, **options)
 
     def on_unmount(self) -> None:
@@ -313,7 +366,8 @@ class FoundationsApp(SerializedKeys):
 
     def say(self, text: str, failed: bool = False) -> None:
         """Say something in a corner for a while."""
-        shown = "\n".join(one_line(line) for line in text.splitlines())
+        lines = [one_line(line) for line in text.splitlines()]
+        shown = "\n".join([*lines[: _TOAST_LINES - 1], "  ".join(lines[_TOAST_LINES - 1 :])])
         self.notify(shown, severity="error" if failed else "information", markup=False)
 
     def _say_unread(self, slot: Hashable, error: FoundationsError) -> None:
@@ -363,6 +417,7 @@ class FoundationsApp(SerializedKeys):
     def show_job(self, job: str) -> None:
         """Show all that is known of a job."""
         self.push_screen(Detail(self.reader, job))
+        self.main.saw("job")
 
     def _show_view(self, **changes: str) -> None:
         pane = self.main.jobs
@@ -380,17 +435,6 @@ class FoundationsApp(SerializedKeys):
         LOOK.dark = self.current_theme.dark
         if self.is_running and self.screen_stack:
             self._reload()
-
-    def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
-        """Offer the app's own things in the palette."""
-        yield from super().get_system_commands(screen)
-        if not isinstance(screen, MainScreen):
-            return
-        for page in PAGES:
-            yield SystemCommand(f"Page: {page}", "", lambda page=page: screen.action_page(page))
-        for name, command in COMMANDS.items():
-            if command.title:
-                yield SystemCommand(command.title, command.help, functools.partial(self.run_command, name))
 
 
 def _pane_of(slot: Hashable) -> Widget | None:

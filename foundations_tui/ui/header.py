@@ -16,7 +16,7 @@ _TITLE, _TITLE_FROM = " foundations ", 100
 _NAMES_FROM = 70
 """Columns from which all pages are named; below that the others have only their numbers."""
 _WORDS_FROM = 130
-SOMETIMES = ("models", "services")
+SOMETIMES = ("race", "models", "services")
 """Pages that are named only where there is something to see."""
 _ROOM_OF_ONE = 13
 """Cells that the name of such a page takes, about."""

@@ -13,6 +13,7 @@ from foundations_tui.ui.models.jobs_table import JobsView
 from foundations_tui.ui.pages import PAGES
 
 _FILE = "app-state.json"
+_MOST_PINS = 100
 _LARGEST = 64 << 10
 """Bytes: what is larger nobody here has written."""
 
@@ -25,6 +26,8 @@ class Kept:
     view: JobsView = field(default_factory=JobsView)
     theme: str = ""
     """Which was chosen in the app."""
+    pins: tuple[str, ...] = ()
+    """Metrics that come first."""
     set_theme: str = ""
     """What app.toml had meanwhile: another one there counts for more."""
 
@@ -48,9 +51,11 @@ def read() -> Kept:
             str(told.get("group_by") or ""),
             bool(told.get("archived")),
         )
+        pins = tuple(str(key) for key in (table.get("pins") or ()))[:_MOST_PINS]
     except (OSError, ValueError, AttributeError, TypeError, RecursionError):
         return Kept()
-    return Kept(texts["page"] if texts["page"] in PAGES else "", view, texts["theme"], texts["set_theme"])
+    page = texts["page"] if texts["page"] in PAGES else ""
+    return Kept(page, view, texts["theme"], pins, texts["set_theme"])
 
 
 def write(kept: Kept) -> None:

@@ -8,8 +8,9 @@ KEYS = {
     "hosts": "4",
     "compare": "5",
     "queue": "6",
+    "race": "7",
     "models": "8",
     "services": "9",
 }
-"""The key of each page; 7 is kept for what comes."""
+"""The key of each page."""
 PAGES = tuple(KEYS)

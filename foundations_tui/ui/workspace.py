@@ -3,23 +3,41 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
+from textual.dom import DOMNode
 from textual.message import Message
 from textual.screen import Screen
 from textual.theme import Theme
 
+from foundations_tui.jobs.ownership import Actor
 from foundations_tui.store.models import VersionRow
 from foundations_tui.store.services import ServiceRow
+from foundations_tui.ui.models.hosts_table import Place
+from foundations_tui.ui.models.race import Sweep
 from foundations_tui.ui.models.store_reader import Reader
 from foundations_tui.ui.panes.jobs import JobsPane
 from foundations_tui.ui.panes.log import LogPane
 from foundations_tui.ui.panes.metrics import MetricsPane
 from foundations_tui.ui.widgets.prompt import Prompt
+from remote_agent.protocol.resources import HostGpu
 
 T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Offered:
+    """What a key does at this place."""
+
+    action: str
+    words: str
+    keys: str
+    """As they are shown."""
+    node: DOMNode
+    """Whose action it is."""
 
 
 class Pages(Protocol):
@@ -52,12 +70,20 @@ class Pages(Protocol):
         """The hosts that are shown."""
 
     @property
-    def host(self) -> str | None:
-        """The host under the cursor, on the page of hosts."""
+    def place(self) -> Place | None:
+        """The host, or the GPU, under the cursor of the page of hosts."""
+
+    @property
+    def gpu(self) -> HostGpu | None:
+        """The GPU under the cursor of the page of hosts."""
 
     @property
     def service(self) -> ServiceRow | None:
         """The service under the cursor."""
+
+    @property
+    def sweep(self) -> Sweep:
+        """The sweep whose race is shown."""
 
     @property
     def version(self) -> VersionRow | None:
@@ -91,6 +117,16 @@ class Workspace(Protocol):
     def main(self) -> Pages:
         """The main screen."""
 
+    def offered(self) -> Sequence[Offered]:
+        """Return what keys do at this place."""
+
+    def do_offered(self, one: Offered) -> None:
+        """Do what one of those keys does."""
+
+    @property
+    def actor(self) -> Actor:
+        """The user."""
+
     def back_to_main(self) -> Pages:
         """Close what lies above the main screen, and return that."""
 
@@ -114,6 +150,10 @@ class Workspace(Protocol):
 
     def post_message(self, message: Message) -> bool:
         """Send the app a message, from any thread."""
+
+    @property
+    def available_themes(self) -> dict[str, Theme]:
+        """The themes, by name."""
 
     @property
     def current_theme(self) -> Theme:

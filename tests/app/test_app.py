@@ -215,7 +215,7 @@ async def test_sort_columns_groups_and_views(client: Client) -> None:
         await pilot.press("1", "s")
         await type_text(pilot, "loss:min asc")
         await pilot.press("enter")
-        await screen.until(pilot, lambda: [c.title for c in app.main.jobs.table._columns][3] == "loss:min")
+        await screen.until(pilot, lambda: [c.title for c in app.main.jobs.table._columns][3] == "loss:min ▲")
         assert [row.cells[3] for row in app.main.jobs.table._window.rows] == ["0.025", "0.025", "0.05", "0.05", ""]
         await pilot.press("c")
         await type_text(pilot, "name,loss:min,lr")

@@ -32,12 +32,13 @@ JOB = "0" * 12
 LONG = 40_000
 
 
-def log(values: list[float], attempt: int = 1, first: int = 0, time: float = 1e9) -> None:
+def log(values: list[float], attempt: int = 1, first: int = 0, time: float = 1e9, key: str = "loss") -> None:
     """Put a metric of the first job into the store."""
     store = Store()
-    write_streams.put_sizes(store, "local", [(JOB, attempt, "records/w", 1 << 40)])
-    lines = (records.encode_metric(time + n, "loss", first + n, value) for n, value in enumerate(values))
-    write_streams.put_records_page(store, JOB, attempt, "records/w", 0, b"".join(lines))
+    stream = f"records/w-{key}"
+    write_streams.put_sizes(store, "local", [(JOB, attempt, stream, 1 << 40)])
+    lines = (records.encode_metric(time + n, key, first + n, value) for n, value in enumerate(values))
+    write_streams.put_records_page(store, JOB, attempt, stream, 0, b"".join(lines))
     store.close()
 
 

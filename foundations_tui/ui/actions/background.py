@@ -8,12 +8,13 @@ import logging
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from textual.app import SuspendNotSupported
 
 from foundations_tui.errors import as_ours
 from foundations_tui.text import humanize
+from foundations_tui.text.sanitize import one_line
 from foundations_tui.ui.input.command_line import Command
 from foundations_tui.ui.messages import ActionEnded
 from foundations_tui.ui.screens.task_output import NextStep, TaskOutput
@@ -83,13 +84,28 @@ def show_verb(workspace: Workspace, command: Command, closed: Callable[[], None]
     workspace.push_screen(TaskOutput(title, start, fits_window="--help" in command.words), lambda _: closed())
 
 
-def run_in_terminal(workspace: Workspace, command: Command) -> None:
+def run_verb_in_terminal(workspace: Workspace, command: Command) -> None:
     """Give a verb the terminal until it ends."""
+    run_in_terminal(workspace, _argv(command))
+
+
+def run_in_terminal(workspace: Workspace, argv: list[str], variables: Mapping[str, str] | None = None) -> None:
+    """Give a program the terminal until it ends; what went wrong stays to be read.
+
+    Args:
+        workspace: the app.
+        argv: the program and its arguments.
+        variables: its environment; the app's own without them.
+    """
 
     def run() -> None:
-        code = subprocess.run(_argv(command)).returncode
-        if code:
-            input(f"\nexit {code}; enter goes back ")
+        try:
+            code = subprocess.run(argv, env=variables).returncode
+            words = f"exit {code}" if code else ""
+        except (OSError, ValueError) as error:
+            words = f"{argv[0]}: {getattr(error, 'strerror', None) or error}"
+        if words:
+            input(f"\n{one_line(words)}; enter goes back ")
 
     with_terminal(workspace, run)
 

@@ -63,7 +63,7 @@ class CommandLine:
         if self._submit.takes(command):
             self._submit.run(command.words)
         elif command.needs_terminal:
-            background.run_in_terminal(self._workspace, command)
+            background.run_verb_in_terminal(self._workspace, command)
         else:
             background.show_verb(self._workspace, command, lambda: self._have_run(command))
 

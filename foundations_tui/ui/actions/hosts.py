@@ -47,7 +47,7 @@ class HostActions:
     def offer(self, names: list[str] | None = None) -> None:
         """Offer what can be done to the host under the cursor, or first the hosts."""
         main = self._workspace.main
-        names = ([main.host] if main.host else main.hosts) if names is None else names
+        names = ([main.place.host] if main.place else main.hosts) if names is None else names
         if len(names) == 1:
             return self._offer_actions(names[0])
         menu = Menu("which host?", choices_of(names))
@@ -74,7 +74,7 @@ class HostActions:
         elif action == "agent":
             self._show(f"agent of {name}", self._agent(name))
         elif action == "shell":
-            background.run_in_terminal(self._workspace, Command("shell", (name,)))
+            background.run_verb_in_terminal(self._workspace, Command("shell", (name,)))
         elif action in ("pause", "resume"):
             background.do(self._workspace, lambda: _pause(self._session, name, action == "pause"))
         elif action == "remove":

@@ -90,6 +90,10 @@ class JobActions:
         elif action == "edit":
             self._workspace.run_command("edit", jobs=[row.job for row in rows])
 
+    def offer_stop(self, jobs: list[str]) -> None:
+        """Ask before these jobs are stopped."""
+        self._with_chosen(lambda rows: self.ask_to_stop(possible(rows).stop), jobs=jobs)
+
     # --- stop and move ------------------------------------------------------------------------------------------
 
     def put_in_queue(self, row: JobRow, where: str, other: JobRow) -> None:

@@ -12,9 +12,10 @@ from foundations_tui.store import expressions, search, views
 from foundations_tui.store.db import open_reader
 from foundations_tui.store.views import SavedView
 from foundations_tui.ui.actions import background
+from foundations_tui.ui.models import offers
 from foundations_tui.ui.models.jobs_table import JobsView
+from foundations_tui.ui.models.offers import Offer
 from foundations_tui.ui.panes.jobs import JobsPane
-from foundations_tui.ui.panes.metrics import MetricsPane
 from foundations_tui.ui.screens.menu import Choice, Menu
 from foundations_tui.ui.widgets.prompt import Question, Suggest
 from foundations_tui.ui.workspace import Pages, Workspace
@@ -86,8 +87,23 @@ class Prompts:
                 self._jobs.show(before)
 
         suggest = _last_word(lambda: self._names)
-        question = Question(label, value, change=show, cancel=cancel, suggest=suggest, hint=hint, is_of_view=True)
+        offer = None if field == "query" else self._offers(field == "columns")
+        question = Question(
+            label, value, change=show, cancel=cancel, suggest=suggest, offer=offer, hint=hint, is_of_view=True
+        )
         self._main.prompt.ask(question)  # what turns out to be wrong after enter, the screen says when it is read
+
+    def _offers(self, takes_many: bool) -> Callable[[str], Sequence[Offer]]:
+        """Return what lists the names that may be meant, once they are read."""
+        known: list[offers.Name] = []
+        view, prompt = self._jobs.view, self._main.prompt
+
+        def take(names: list[offers.Name]) -> None:
+            known.extend(names)
+            prompt.offer()
+
+        self._workspace.reader.ask("offers", lambda conn: offers.names(conn, view), take)
+        return lambda line: offers.offers(line, known, takes_many)
 
     def toggle_archived(self) -> None:
         """Show archived jobs too, or not."""
@@ -128,16 +144,6 @@ class Prompts:
 
     # --- logs and metrics ---------------------------------------------------------------------------------------
 
-    def find(self) -> None:
-        """Search in the log where that has the keys, find metrics on their page, filter the jobs everywhere else."""
-        metrics = self._main.metrics
-        if self._main.log_pane.log_view.has_focus:
-            self.search()
-        elif metrics is not None and metrics.has_focus:
-            self.metric(metrics)
-        else:
-            self.filter()
-
     def search(self) -> None:
         """Ask for words to search for in the log."""
         log = self._main.log_pane.log_view
@@ -160,8 +166,11 @@ class Prompts:
 
         self._main.prompt.ask(Question("only lines with", log.filter, submit))
 
-    def metric(self, pane: MetricsPane) -> None:
+    def metric(self) -> None:
         """Ask for a part of the metrics' names; the charts follow while it is typed."""
+        pane = self._main.metrics
+        if pane is None:
+            return
         self._main.prompt.ask(Question("metrics", change=pane.set_filter, cancel=lambda: pane.set_filter("")))
 
 

@@ -17,7 +17,7 @@ from foundations_tui.text import humanize, tables
 from foundations_tui.text.options import Kind, Option, read_words
 from foundations_tui.ui.actions import background
 from foundations_tui.ui.input.command_line import Command
-from foundations_tui.ui.input.job_form import changed, of_job
+from foundations_tui.ui.input.job_form import changed, of_job, with_params
 from foundations_tui.ui.screens.job_form import FormResult, JobForm, Submitted
 from foundations_tui.ui.screens.task_output import NextStep, TaskOutput
 from foundations_tui.ui.tasks import Shown
@@ -54,8 +54,13 @@ class SubmitActions:
         """Show the form for a new job."""
         self._show_form({}, "a new job")
 
-    def edit_and_run(self, jobs: list[str] | None = None) -> None:
-        """Show the form filled from the chosen job, or from one of these, to be changed and run again."""
+    def edit_and_run(self, jobs: list[str] | None = None, params: Mapping[str, object] | None = None) -> None:
+        """Show the form filled from the chosen job, or from one of these, to be changed and run again.
+
+        Args:
+            jobs: whole ids; the chosen ones without them.
+            params: values of parameters that it is to have instead.
+        """
         chosen = (jobs or self._workspace.main.chosen)[:1]
 
         def read_jobs(conn: sqlite3.Connection) -> list[tuple[JobRow, JsonTable]]:
@@ -63,7 +68,7 @@ class SubmitActions:
 
         def show(jobs_read: list[tuple[JobRow, JsonTable]]) -> None:
             for row, spec in jobs_read:
-                self._show_form(of_job(row, spec), f"a new job like {name_of(row)}")
+                self._show_form(with_params(of_job(row, spec), params or {}), f"a new job like {name_of(row)}")
 
         self._workspace.read_for_key("chosen", read_jobs, show)
 

@@ -122,6 +122,21 @@ def of_job(row: JobRow, spec: Mapping[str, Any]) -> dict[str, str]:
     }
 
 
+def with_params(values: Mapping[str, str], params: Mapping[str, object]) -> dict[str, str]:
+    """Return the form with other values of parameters; its name goes, where it says what varied.
+
+    Args:
+        values: what stands in the form, by the fields' names.
+        params: the parameters that change.
+    """
+    if not params:
+        return dict(values)
+    parts = dict(part.partition("=")[::2] for part in shlex.split(values.get("params", "")))
+    parts |= {key: str(value) for key, value in params.items()}
+    line = shlex.join(f"{key}={value}" for key, value in parts.items())
+    return {**values, "params": line, "name": ""}
+
+
 def _line(name: str, words: Sequence[str]) -> str:
     """Return the line of a field for the words that would give its option."""
     return shlex.join(words[1::2]) if ALL_OPTIONS[name].repeats else "".join(words[1:])

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from textual.binding import Binding
 from textual.dom import DOMNode
 from textual.keys import _character_to_key as name_of_character
 
+from foundations_tui.config.app import OwnCommand
 from foundations_tui.config.toml import nearest
 from foundations_tui.errors import ConfigError
 
@@ -56,6 +57,33 @@ def keymap(chosen: Mapping[str, str]) -> dict[str, str]:
                 raise ConfigError(f"app.toml: [keys]: {taken[place]} and {name} are both {key!r}", hint)
             taken[place] = name
     return named
+
+
+def check_own(commands: Iterable[OwnCommand], chosen: Mapping[str, str]) -> None:
+    """Check that the keys of the user's programs mean nothing else.
+
+    Args:
+        commands: those programs.
+        chosen: other keys of the app's own, as ``keymap`` gives them.
+    Raises:
+        ConfigError: a key is taken.
+    """
+    taken = {
+        key: name
+        for name, binding in catalog().items()
+        if name.partition(".")[0] not in _WINDOWS
+        for key in chosen.get(name, binding.key).split(",")
+    }
+    for command in commands:
+        key = _name(command.key)
+        if key and key in taken:
+            hint = "foundations ui --keys lists the keys that are taken"
+            raise ConfigError(f"app.toml: [commands.{command.name}]: {command.key!r} is {taken[key]}", hint)
+        taken[key] = f"commands.{command.name}"
+
+
+_WINDOWS = ("confirm", "detail", "difference", "files", "help", "launch", "menu", "output", "palette", "passphrase")
+"""Where keys mean something only while a window is open."""
 
 
 def _name(key: str) -> str:

@@ -38,6 +38,8 @@ class ChartRequest:
     how: ChartOptions = field(default_factory=ChartOptions)
     name: str = ""
     """Only metrics with this in their name."""
+    pins: tuple[str, ...] = ()
+    """Metrics that come first."""
     first: int = 0
     """Number of the first metric."""
     charts: int = 1
@@ -72,7 +74,7 @@ def _curves(conn: sqlite3.Connection, request: ChartRequest) -> ChartPage:
         return ChartPage()
     labels = apart([row.label for row in rows])
     named = [JobOfChart(row.job, row.attempt, f"{row.job[:6]} {labels[n]}", n) for n, row in enumerate(rows)]
-    keys = _keys(conn, jobs, request.name)
+    keys = _keys(conn, jobs, request)
     page = keys[request.first : request.first + request.charts]
     charts = [(key, curves.plot(conn, key, named, request.how)) for key in page]
     return ChartPage(keys, len(keys), charts, _about(rows, len(request.jobs)), _nothing(rows, request.name))
@@ -80,7 +82,7 @@ def _curves(conn: sqlite3.Connection, request: ChartRequest) -> ChartPage:
 
 def _sweep(conn: sqlite3.Connection, request: ChartRequest) -> ChartPage:
     ids = sweep_plots.members(conn, list(request.jobs), request.view)
-    keys = _keys(conn, ids, request.name)
+    keys = _keys(conn, ids, request)
     if request.first >= len(keys):
         return ChartPage(keys, nothing=_nothing([], request.name))
     sweep = sweep_plots.read(conn, ids, keys[request.first])
@@ -96,9 +98,11 @@ def _sweep(conn: sqlite3.Connection, request: ChartRequest) -> ChartPage:
     return ChartPage(keys, len(sweep.params), charts, nothing=nothing)
 
 
-def _keys(conn: sqlite3.Connection, jobs: Sequence[str], name: str) -> list[str]:
-    keys = [key for key in queries.metric_keys(conn, list(jobs)) if name.lower() in key.lower()]
-    return by_importance(keys, queries.directions(conn))
+def _keys(conn: sqlite3.Connection, jobs: Sequence[str], request: ChartRequest) -> list[str]:
+    """Return the metrics in order: those that are pinned, then as people look for them."""
+    keys = [key for key in queries.metric_keys(conn, list(jobs)) if request.name.lower() in key.lower()]
+    pinned = [key for key in request.pins if key in keys]
+    return [*pinned, *(key for key in by_importance(keys, queries.directions(conn)) if key not in pinned)]
 
 
 def apart(labels: Sequence[str]) -> list[str]:

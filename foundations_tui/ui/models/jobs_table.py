@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import sqlite3
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -140,7 +140,21 @@ def read(conn: sqlite3.Connection, view: JobsView, request: WindowRequest, now: 
     by = None if shown or view.sort == "created" else expressions.parse_sort(view.sort)[0]
     if by is not None and by.kind != "field":
         columns, rows = _with_values(conn, which, by, columns, rows)
-    return JobsWindow(total, start, rows, request.key, position, columns)
+    return JobsWindow(total, start, rows, request.key, position, _with_arrow(columns, view.sort, which.directions))
+
+
+def _with_arrow(columns: Sequence[Column], sort: str, directions: Mapping[str, str]) -> Sequence[Column]:
+    """Return columns with an arrow at the one that the rows are sorted by: up where the smallest comes first."""
+    by, descending = expressions.parse_sort(sort)
+    if descending is None:
+        is_best_last = by.aggregate == "best" and directions.get(by.name) == "max"
+        descending = is_best_last or (by.kind == "field" and by.name in queries.FALLING)
+    arrows = "v^" if LOOK.ascii else "▼▲"
+    arrow = arrows[0] if descending else arrows[1]
+    return [
+        dataclasses.replace(column, title=f"{column.title} {arrow}") if column.sort == by.text else column
+        for column in columns
+    ]
 
 
 def _rows(

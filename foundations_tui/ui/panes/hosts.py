@@ -18,6 +18,7 @@ from foundations_tui.ui.models.hosts_table import Known, Place
 from foundations_tui.ui.models.store_reader import Reader
 from foundations_tui.ui.models.table import TableRow, whole
 from foundations_tui.ui.widgets.virtual_table import VirtualTable
+from remote_agent.protocol.resources import HostGpu
 
 _DETAILS_FROM = (70, 16)
 """Columns and lines from which there is room for more of what is under the cursor."""
@@ -53,10 +54,14 @@ class HostsPane(Vertical):
         return self.query_one(VirtualTable)
 
     @property
-    def chosen(self) -> str | None:
-        """The host under the cursor, or whose GPU is."""
-        place = Place.of(self.table.key)
-        return place.host if place is not None else None
+    def place(self) -> Place | None:
+        """The host, or the GPU, under the cursor."""
+        return Place.of(self.table.key)
+
+    @property
+    def gpu(self) -> HostGpu | None:
+        """The GPU under the cursor."""
+        return self._known.gpu(self.place) if self.place is not None else None
 
     def reload(self) -> None:
         """Show what the store has now."""
@@ -79,7 +84,7 @@ class HostsPane(Vertical):
 
     def _show_details(self) -> None:
         has_room = self.size.height >= _DETAILS_FROM[1] and self.size.width >= _DETAILS_FROM[0]
-        lines = hosts_table.details(self._known, Place.of(self.table.key)) if has_room else []
+        lines = hosts_table.details(self._known, self.place) if has_room else []
         text = Content("\n").join(lines)
         if text.markup != self._shown:
             self._shown = text.markup

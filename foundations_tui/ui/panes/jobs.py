@@ -29,7 +29,8 @@ ctrl+n   a new job, here
 ctrl+t   add a host
 ?        all keys
 
-or in a shell:  foundations submit -- python train.py"""
+or in a shell:  foundations submit -- python train.py
+to see it work: foundations demo"""
 
 
 class JobsPane(Vertical):

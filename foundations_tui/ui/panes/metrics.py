@@ -34,12 +34,18 @@ class MetricsPane(Grid, can_focus=True):
     """Charts, the metrics that most of the jobs have first."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("slash", "screen.command('find_metric')", "find", key_display="/", id="metrics.find"),
+        Binding("enter", "enlarge", "one chart", key_display="enter", id="metrics.enlarge"),
+        Binding("escape", "enlarge", "all charts", show=False, id="metrics.back"),
+        Binding("j,down", "chart(1)", "next chart", show=False, id="metrics.next_chart"),
+        Binding("k,up", "chart(-1)", "chart before", show=False, id="metrics.chart_before"),
         Binding("n,pagedown", "page(1)", "next metrics", id="metrics.next"),
         Binding("N,pageup", "page(-1)", "previous", show=False, id="metrics.previous"),
-        Binding("v", "kind", "kind", id="metrics.kind"),
+        Binding("v", "kind", "curves, sweep", tooltip="curves, scatter, parallel", id="metrics.kind"),
+        Binding("p", "pin", "pin", tooltip="keep this metric first", id="metrics.pin"),
         Binding("number_sign", "tiles", "tiles", key_display="#", id="metrics.tiles"),
-        Binding("plus", "smooth(1)", "smoother", key_display="+", id="metrics.smoother"),
-        Binding("minus", "smooth(-1)", "less", show=False, id="metrics.less"),
+        Binding("plus", "smooth(1)", "smooth", key_display="+", tooltip="smooth more", id="metrics.smoother"),
+        Binding("minus", "smooth(-1)", "smooth less", show=False, id="metrics.less"),
         Binding("equals_sign", "smooth(0)", "not smoothed", show=False, id="metrics.plain"),
         Binding("L", "log", "log", id="metrics.log"),
         Binding("X", "x", "x axis", id="metrics.x"),
@@ -63,7 +69,14 @@ class MetricsPane(Grid, can_focus=True):
             self.opens = opens
             """Whether the log is to be opened."""
 
-    def __init__(self, reader: Reader, id: str | None = None) -> None:
+    class Pinned(Message):
+        """Other metrics are to come first."""
+
+        def __init__(self, pins: tuple[str, ...]) -> None:
+            super().__init__()
+            self.pins = pins
+
+    def __init__(self, reader: Reader, pins: tuple[str, ...] = (), id: str | None = None) -> None:
         super().__init__(id=id)
         self._reader = reader
         self._jobs: list[str] = []
@@ -75,6 +88,12 @@ class MetricsPane(Grid, can_focus=True):
         self._first = 0
         self._tiles = 0
         self._filter = ""
+        self.pins = pins
+        """Metrics that come first, as the user wants."""
+        self._chosen = 0
+        """The chart that keys are about, of those that are shown."""
+        self._grid: tuple[int, int] | None = None
+        """Tiles and first metric before one chart was enlarged; None while none is."""
         self.how = ChartOptions()
         self._cursor: float | None = None
         self._sought: tuple[str, float] | None = None
@@ -99,7 +118,7 @@ class MetricsPane(Grid, can_focus=True):
         if not self.display:
             return
         request = ChartRequest(
-            self._kind, tuple(self._jobs), self._view, self.how, self._filter, self._first, self.tiles
+            self._kind, tuple(self._jobs), self._view, self.how, self._filter, self.pins, self._first, self.tiles
         )
         self._reader.ask(self, lambda conn: chart_page.read(conn, request), lambda page: self._take(page, request))
 
@@ -134,6 +153,8 @@ class MetricsPane(Grid, can_focus=True):
         for number, chart in enumerate(self.query(Chart)):
             key, plot = charts[number] if number < len(charts) else ("", Plot(words=page.nothing))
             chart.cursor = self._cursor
+            is_chosen = shown > 1 and number == self._chosen and self.has_focus
+            chart.mark(is_chosen, key in self.pins)
             chart.show(key, plot, self.how.x, self.how.log and self._kind != PARALLEL)
         self._say(len(charts) if self._has_curves else min(1, len(charts)), page.about)
         self._seek()
@@ -166,19 +187,56 @@ class MetricsPane(Grid, can_focus=True):
     def action_page(self, step: int) -> None:
         """Show the next metrics."""
         first = self._first + step * (self.tiles if self._has_curves else 1)
+        self._chosen = 0
         if 0 <= first < len(self._keys):
             self._first = first
+            self.reload()
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Return whether a key does something with these charts."""
+        if action in ("smooth", "log", "x", "zoom", "whole", "pan", "cursor", "log_then", "pin", "chart"):
+            return self._has_curves
+        if action == "enlarge":
+            return self._has_curves and (self._grid is not None or self._laid_out[2] > 1)
+        return True
+
+    def action_chart(self, step: int) -> None:
+        """Mean the next of the charts that are shown, or the one before."""
+        shown = max(1, self._laid_out[2])
+        self._chosen = (self._chosen + step) % shown
+        self.reload()
+
+    def action_enlarge(self) -> None:
+        """Give one chart all the room, or show the others again."""
+        if self._grid is not None:
+            (self._tiles, first), self._grid = self._grid, None
+            self._chosen, self._first = self._first - first, first
+        else:
+            self._grid = self._tiles, self._first
+            self._tiles, self._first, self._chosen = 1, self._first + self._chosen, 0
+        self.refresh_bindings()
+        self.reload()
+
+    def action_pin(self) -> None:
+        """Have the chosen metric come first from now on, or as the others again."""
+        place = self._first + min(self._chosen, max(0, self._laid_out[2] - 1))
+        if place < len(self._keys):
+            key = self._keys[place]
+            self.pins = tuple(one for one in self.pins if one != key) if key in self.pins else (*self.pins, key)
+            self.post_message(self.Pinned(self.pins))
             self.reload()
 
     def action_kind(self) -> None:
         """Curves, each parameter of the sweep against a metric, or all of them beside each other."""
         self._kind = KINDS[(KINDS.index(self._kind) + 1) % len(KINDS)]
-        self._first = 0
+        self._first = self._chosen = 0
+        self.refresh_bindings()
         self.reload()
 
     def action_tiles(self) -> None:
         """Show more charts at once, or one again."""
         sizes = list(_TILES)
+        self._grid, self._chosen = None, 0
         self._tiles = sizes[(sizes.index(self.tiles) + 1) % len(sizes)]
         self.reload()
 
@@ -307,4 +365,12 @@ class MetricsPane(Grid, can_focus=True):
 
     def on_resize(self) -> None:
         """Show as many as fit."""
+        self.reload()
+
+    def on_focus(self) -> None:
+        """Show which chart the keys are about."""
+        self.reload()
+
+    def on_blur(self) -> None:
+        """The keys are about something else."""
         self.reload()

@@ -11,7 +11,7 @@ from textual.containers import Vertical
 from textual.screen import ModalScreen
 from textual.widgets import Static
 
-from foundations_tui.text.sanitize import one_line
+from foundations_tui.text.sanitize import one_line, several_lines
 
 UNCALLED_SECONDS = 1.0
 
@@ -38,7 +38,7 @@ class Confirm(ModalScreen[bool]):
         with Vertical(id="box"):
             yield Static(one_line(self._question), id="question", markup=False)
             if self._detail:
-                yield Static(one_line(self._detail), id="detail", markup=False)
+                yield Static(several_lines(self._detail), id="detail", markup=False)
             yield Static("y yes    n no", id="answers", markup=False)
 
     def action_answer(self, answer: bool) -> None:

@@ -18,10 +18,12 @@ from foundations_tui.store.models import VersionRow
 from foundations_tui.store.rows import JobRow
 from foundations_tui.store.services import ServiceRow
 from foundations_tui.text import humanize
-from foundations_tui.ui.commands import KEYS
+from foundations_tui.ui.commands import KEYS, ON_PAGES
 from foundations_tui.ui.messages import JobOpened, JobSelected
 from foundations_tui.ui.models import jobs_table
+from foundations_tui.ui.models.hosts_table import Place
 from foundations_tui.ui.models.jobs_table import JobsView
+from foundations_tui.ui.models.race import Sweep
 from foundations_tui.ui.models.store_reader import Reader
 from foundations_tui.ui.pages import KEYS as PAGE_KEYS
 from foundations_tui.ui.panes.compare import ComparePane
@@ -32,12 +34,15 @@ from foundations_tui.ui.panes.logs import LogPanes
 from foundations_tui.ui.panes.metrics import MetricsPane
 from foundations_tui.ui.panes.models import ModelsPane
 from foundations_tui.ui.panes.queue import QueuePane
+from foundations_tui.ui.panes.race import RacePane
 from foundations_tui.ui.panes.services import ServicesPane
 from foundations_tui.ui.widgets.head_line import HeadLine
 from foundations_tui.ui.widgets.key_line import KeyLine
 from foundations_tui.ui.widgets.log_view import LogView
 from foundations_tui.ui.widgets.prompt import Prompt
+from foundations_tui.ui.widgets.tour import Tour
 from foundations_tui.ui.workspace import Workspace
+from remote_agent.protocol.resources import HostGpu
 
 _PANES = {
     "overview": ("jobs", "metrics", "log", "hosts"),
@@ -47,6 +52,7 @@ _PANES = {
     "hosts": ("hosts",),
     "compare": ("compare",),
     "queue": ("queue",),
+    "race": ("race",),
     "models": ("models",),
     "services": ("services",),
 }
@@ -58,6 +64,7 @@ _HOMES = {
     "hosts": "#bottom",
     "compare": "#body",
     "queue": "#body",
+    "race": "#body",
     "models": "#body",
     "services": "#body",
 }
@@ -67,6 +74,7 @@ _FOCUS = {
     "log": "#log-view",
     "compare": "#compare-table",
     "queue": "#queue-table",
+    "race": "#race-table",
     "models": "#models-table",
     "services": "#services-table",
     "hosts": "#hosts-table",
@@ -85,20 +93,33 @@ class MainScreen(Screen[None]):
         *(Binding(key, f"page('{page}')", page, show=False, id=f"main.{page}") for page, key in PAGE_KEYS.items()),
         Binding("enter", "open", "open", key_display="enter", show=False, id="main.open"),
         *KEYS,
-        Binding("p", "part", "log, summary, config, git", show=False, id="main.part"),
-        Binding("z", "zoom", "zoom", show=False, id="main.zoom"),
-        Binding("r,f5", "reload", "refresh", show=False, id="main.refresh"),
+        Binding("p", "part", "part", tooltip="log, summary, configuration, code", id="main.part"),
+        Binding("left_curly_bracket", "beside(-1)", "{ } job", key_display="{", show=False, id="main.job_before"),
+        Binding("right_curly_bracket", "beside(1)", "next job", key_display="}", show=False, id="main.next_job"),
+        Binding("z", "zoom", "zoom", id="main.zoom"),
+        Binding("r,f5", "reload", "refresh", id="main.refresh"),
         Binding("escape", "back", "back", show=False, id="main.back"),
         Binding("question_mark,f1", "app.help", "help", id="main.help", key_display="?"),
         Binding("q", "app.quit", "quit", id="main.quit"),
     ]
 
-    def __init__(self, reader: Reader, hosts: Iterable[str], page: str = "") -> None:
+    def __init__(self, reader: Reader, hosts: Iterable[str], page: str = "", tour: bool = False) -> None:
+        """Make it.
+
+        Args:
+            reader: of the store.
+            hosts: names of those to show.
+            page: the one to begin with; one that fits when it is not given.
+            tour: say what to press first.
+        """
         super().__init__()
+        self._has_tour = tour
         self._reader = reader
         self.hosts = list(hosts)
         self._wanted_page = page
         self.page = ""
+        self.pins: tuple[str, ...] = ()
+        """Metrics that come first."""
         self.selected: JobRow | None = None
         self._selected_id: str | None = None
 
@@ -115,6 +136,8 @@ class MainScreen(Screen[None]):
                 yield JobsPane(self._reader, id="jobs")
             with Horizontal(id="bottom"):
                 yield LogPanes(self._reader, id="log")
+        if self._has_tour:
+            yield Tour(id="tour")
         yield Prompt(id="prompt")
         yield KeyLine(show_command_palette=False)
 
@@ -172,6 +195,8 @@ class MainScreen(Screen[None]):
         if self.page == "queue":
             key = self.query_one(QueuePane).table.key
             return [key] if key else []
+        if self.page == "race":
+            return next((pane.lane for pane in self.query(RacePane)), [])
         if self.page == "models":
             return [self.version.version.version.job] if self.version else []
         if self.page == "services":
@@ -179,9 +204,19 @@ class MainScreen(Screen[None]):
         return self.jobs.chosen
 
     @property
-    def host(self) -> str | None:
-        """The host under the cursor, on the page of hosts."""
-        return next((pane.chosen for pane in self.query(HostsPane)), None) if self.page == "hosts" else None
+    def place(self) -> Place | None:
+        """The host, or the GPU, under the cursor of the page of hosts."""
+        return next((pane.place for pane in self.query(HostsPane)), None) if self.page == "hosts" else None
+
+    @property
+    def gpu(self) -> HostGpu | None:
+        """The GPU under the cursor of the page of hosts."""
+        return next((pane.gpu for pane in self.query(HostsPane)), None) if self.page == "hosts" else None
+
+    @property
+    def sweep(self) -> Sweep:
+        """The sweep whose race is shown."""
+        return next((pane.sweep for pane in self.query(RacePane)), Sweep())
 
     @property
     def service(self) -> ServiceRow | None:
@@ -223,7 +258,13 @@ class MainScreen(Screen[None]):
         self.query_one("#bottom").display = page in ("overview", "jobs", "log", "hosts")
         self.set_focus(self._target(_PANES[page][0]))  # at once: the next key may be there already
         self.call_after_refresh(self._begin_page, page)
+        self.saw(page)
         self.refresh_bindings()
+
+    def saw(self, what: str) -> None:
+        """Let the tour go on once the user has come where it leads: a page, or a job."""
+        for tour in self.query(Tour):
+            tour.saw(what)
 
     def _begin_page(self, page: str) -> None:
         """Give the page the keys and its jobs, once its panes are there."""
@@ -232,13 +273,25 @@ class MainScreen(Screen[None]):
         self.set_focus(self._target(_PANES[page][0]))
         if page == "compare":
             self.query_one(ComparePane).show(self.jobs.chosen)
+        if page == "race":
+            self.query_one(RacePane).show(self.selected.group if self.selected is not None else "")
         self.reload()
 
     def _have(self, pane: str) -> None:
         """Make a pane when it is shown for the first time: a widget costs milliseconds at the start."""
         if self.query(f"#{pane}"):
             return
-        self.query_one(_HOMES[pane]).mount(_new_pane(pane, self._reader, self.hosts))
+        self.query_one(_HOMES[pane]).mount(self._new_pane(pane))
+
+    def _new_pane(self, name: str) -> Widget:
+        if name == "metrics":
+            return MetricsPane(self._reader, self.pins, id=name)
+        if name == "hosts":
+            return HostsPane(self._reader, self.hosts, id=name)
+        if name == "race":
+            return RacePane(self._reader, lambda: self.workspace.actor, id=name)
+        made = {"models": ModelsPane, "services": ServicesPane, "compare": ComparePane, "queue": QueuePane}
+        return made[name](self._reader, id=name)
 
     def _target(self, pane: str) -> Widget | None:
         """Return what gets the keys in a pane; None while that is being made."""
@@ -264,7 +317,7 @@ class MainScreen(Screen[None]):
         shown = _PANES[self.page]
         if "jobs" in shown or self.page in ("metrics", "log", "compare"):
             self.jobs.reload()
-        tables = (*self.query(QueuePane), *self.query(ModelsPane), *self.query(ServicesPane))
+        tables = (*self.query(QueuePane), *self.query(RacePane), *self.query(ModelsPane), *self.query(ServicesPane))
         for pane in (*self.query(HostsPane), *self.query(ComparePane), *tables):
             pane.reload()
         self._show_selected()
@@ -287,6 +340,10 @@ class MainScreen(Screen[None]):
             pane.show(self.selected)
         if self.logs.display and pane.row is not None and pane.row.job in event.moments:
             pane.go_to(event.moments[pane.row.job])
+
+    def on_metrics_pane_pinned(self, event: MetricsPane.Pinned) -> None:
+        """Keep which metrics come first."""
+        self.pins = event.pins
 
     def on_log_pane_pointed(self, event: LogPane.Pointed) -> None:
         """Let the charts' cursor follow the log."""
@@ -387,8 +444,19 @@ class MainScreen(Screen[None]):
     def action_open(self) -> None:
         """Show all that is known of the job under the cursor."""
         if self.chosen:
-            is_own = self.page in ("queue", "models", "services")
+            is_own = self.page in ("queue", "race", "models", "services")
             self.workspace.show_job(self.chosen[0] if is_own else (self._selected_id or self.chosen[0]))
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Return whether a key does something on this page."""
+        if action == "command" and parameters:
+            return self.page in ON_PAGES.get(str(parameters[0]), (self.page,))
+        return True
+
+    def action_beside(self, step: int) -> None:
+        """Go to the next job of the table, or the one before, on whatever page it is shown."""
+        self._selected_id = None  # another one is meant: the page stays
+        self.jobs.table.action_move(step)
 
     def action_zoom(self) -> None:
         """Give the pane with the keys all the room, or take it back."""
@@ -417,15 +485,3 @@ class MainScreen(Screen[None]):
         if not self.logs.display:
             self.action_page("jobs")
         self.logs.first.show_next_part()
-
-
-def _new_pane(name: str, reader: Reader, hosts: list[str]) -> Widget:
-    if name == "metrics":
-        return MetricsPane(reader, id=name)
-    if name == "hosts":
-        return HostsPane(reader, hosts, id=name)
-    if name == "models":
-        return ModelsPane(reader, id=name)
-    if name == "services":
-        return ServicesPane(reader, id=name)
-    return ComparePane(reader, id=name) if name == "compare" else QueuePane(reader, id=name)

@@ -72,6 +72,8 @@ class Chart(Widget):
         self._log = False
         self.cursor: float | None = None
         """Where the cursor stands, as a share of the width; None while there is none."""
+        self.is_chosen = self.is_pinned = False
+        """Whether keys are about this one; whether it always comes first."""
         self._drag: float | None = None
         """Where the mouse began to choose a part."""
         self._drawn: tuple[object, list[Strip]] = (None, [])
@@ -105,6 +107,12 @@ class Chart(Widget):
             super().__init__()
             self.start = start
             self.end = end
+
+    def mark(self, is_chosen: bool, is_pinned: bool) -> None:
+        """Show whether keys are about this chart, and whether it always comes first."""
+        if (is_chosen, is_pinned) != (self.is_chosen, self.is_pinned):
+            self.is_chosen, self.is_pinned = is_chosen, is_pinned
+            self.refresh()
 
     def show(self, title: str, plot: Plot, x_name: str, log: bool) -> None:
         """Show curves.
@@ -140,7 +148,8 @@ class Chart(Widget):
     def render_line(self, y: int) -> Strip:
         """Draw one line; all of them are made at once and kept."""
         style = self.rich_style
-        key = (self.title, self._plot, self._x_name, self._log, self.cursor, self._drag, self.size, str(style))
+        marks = (self.is_chosen, self.is_pinned, self.cursor, self._drag)
+        key = (self.title, self._plot, self._x_name, self._log, *marks, self.size, str(style))
         if self._drawn[0] != key:
             self._drawn = (key, self._draw(style))
         strips = self._drawn[1]
@@ -195,8 +204,9 @@ class Chart(Widget):
         if self.cursor is not None and self._plot.lines and not self._plot.ticks:
             x = left + (right - left) * self.cursor
             where = f"   {self._x_name} {round(x):,}" if self._x_name == "step" else f"   {_x_label(x, self._x_name)}"
-        bold = style + Style(bold=True)
-        return Strip([Segment(clip(one_line(self.title) + where, room), bold)])
+        bold = style + Style(bold=True, reverse=self.is_chosen)
+        pin = ("^ " if LOOK.ascii else "⌃ ") if self.is_pinned else ""
+        return Strip([Segment(clip(pin + one_line(self.title), room), bold), Segment(where, style + Style(bold=True))])
 
     def _marked(self, axis: str, columns: int) -> str:
         """Mark on the axis where a new attempt began, and where a value is no finite number."""

@@ -16,6 +16,17 @@ from foundations_tui.ui import header
 from foundations_tui.ui.models.store_reader import Reader
 
 
+@dataclass(frozen=True)
+class _Known:
+    """What the store had the last time."""
+
+    counts: dict[str, int]
+    """Jobs by state."""
+    hosts: dict[str, HostRow]
+    sometimes: set[str]
+    """Pages that are offered because there is something to see."""
+
+
 class HeadLine(Static):
     """The pages, hosts that are out of reach, what runs and waits."""
 
@@ -30,6 +41,9 @@ class HeadLine(Static):
         self._reader = reader
         self._shown = ""
         self._page = ""
+        self._names: Sequence[str] = ()
+        self._known = _Known({}, {}, set())
+        self._usual: set[str] = set()
         self._offered: set[str] = set()
         """Pages that are offered although they are not always."""
         self.away: list[str] = []
@@ -43,22 +57,20 @@ class HeadLine(Static):
             has_overview: whether that page is offered.
             hosts: names of those to show.
         """
-        self._page = page
-        overview = {"overview"} if has_overview else set()
-        self._reader.ask("head", _read, lambda read: self._show(*read, hosts, overview))
+        self._page, self._names = page, hosts
+        self._usual = {"overview"} if has_overview else set()
+        self._show()  # at once: the page's name does not wait for the store
+        self._reader.ask("head", _read, self._take)
 
-    def _show(
-        self,
-        counts: dict[str, int],
-        hosts: dict[str, HostRow],
-        sometimes: set[str],
-        names: Sequence[str],
-        offered: set[str],
-    ) -> None:
-        self._offered = offered | sometimes
-        rows = [hosts[name] for name in names if name in hosts]
+    def _take(self, known: _Known) -> None:
+        self._known = known
+        self._show()
+
+    def _show(self) -> None:
+        self._offered = self._usual | self._known.sometimes
+        rows = [self._known.hosts[name] for name in self._names if name in self._known.hosts]
         self.away = [host.name for host in rows if host.state == "unreachable"]
-        text = header.line(self._page, self.screen.size.width, self._offered, counts, rows)
+        text = header.line(self._page, self.screen.size.width, self._offered, self._known.counts, rows)
         if text.markup != self._shown:
             self._shown = text.markup
             self.update(text, layout=False)
@@ -70,6 +82,6 @@ class HeadLine(Static):
             self.post_message(self.PageClicked(page))
 
 
-def _read(conn: sqlite3.Connection) -> tuple[dict[str, int], dict[str, HostRow], set[str]]:
-    there = {"models": models.are_any(conn), "services": services.are_any(conn)}
-    return queries.state_counts(conn), queries.hosts(conn), {page for page, is_any in there.items() if is_any}
+def _read(conn: sqlite3.Connection) -> _Known:
+    there = {"race": queries.is_any_sweep(conn), "models": models.are_any(conn), "services": services.are_any(conn)}
+    return _Known(queries.state_counts(conn), queries.hosts(conn), {page for page, is_any in there.items() if is_any})

@@ -44,6 +44,7 @@ class LogView(ScrollView, can_focus=True):
         Binding("pageup", "page(-1)", "page up", show=False, id="log.page_up"),
         Binding("g,home", "top", "top", show=False, id="log.top"),
         Binding("G,end,f", "follow", "follow", key_display="G", id="log.follow"),
+        Binding("slash", "screen.command('search')", "search", key_display="/", id="log.find"),
         Binding("n", "search(1)", "next", show=False, id="log.next"),
         Binding("N", "search(-1)", "previous", show=False, id="log.previous"),
         Binding("right_square_bracket", "error(1)", "next error", key_display="]", id="log.next_error"),

@@ -8,13 +8,15 @@ from typing import ClassVar
 
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Horizontal
+from textual.containers import Horizontal, Vertical
 from textual.content import Content
 from textual.suggester import Suggester
 from textual.widget import Widget
 from textual.widgets import Input, Static
 
 from foundations_tui.text.sanitize import one_line, width
+from foundations_tui.ui.models.offers import Offer
+from foundations_tui.ui.theme import LOOK
 
 Suggest = Callable[[str], Sequence[str]]
 
@@ -34,19 +36,25 @@ class Question:
     """Called when the user leaves it with escape."""
     suggest: Suggest | None = None
     """Whole lines that begin with what was typed; tab or the right arrow takes the first."""
+    offer: Callable[[str], Sequence[Offer]] | None = None
+    """What may be meant, listed above the line; the arrows choose there, and tab takes."""
     hint: str = ""
     is_of_view: bool = False
     """Whether it is a part of what the table of jobs shows: then the table's error is that of what is typed."""
 
 
-class Prompt(Horizontal):
+_MOST_OFFERED = 8
+"""Lines of the list above the line."""
+
+
+class Prompt(Vertical):
     """The line. It is hidden while nothing is asked."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "cancel", "cancel", id="prompt.cancel"),
         Binding("tab", "complete", "complete", show=False, priority=True, id="prompt.complete"),
-        Binding("up", "recall(-1)", "earlier", show=False, id="prompt.earlier"),
-        Binding("down", "recall(1)", "later", show=False, id="prompt.later"),
+        Binding("up", "go(-1)", "earlier", show=False, id="prompt.earlier"),
+        Binding("down", "go(1)", "later", show=False, id="prompt.later"),
     ]
 
     def __init__(self, id: str | None = None) -> None:
@@ -54,6 +62,9 @@ class Prompt(Horizontal):
         self._question = Question("")
         self._history: dict[str, list[str]] = {}
         self._place = 0
+        self._offered: Sequence[Offer] = ()
+        self._chosen = 0
+        """Which of them tab takes."""
         self._is_wrong, self._said = False, ""
         """Whether what stands there is known to be."""
         self._back: Widget | None = None
@@ -61,9 +72,11 @@ class Prompt(Horizontal):
 
     def compose(self) -> ComposeResult:
         """Lay out the line."""
-        yield Static(id="prompt-label", markup=False)
-        yield Input(id="prompt-input", select_on_focus=False, suggester=_Suggester(self))
-        yield Static(id="prompt-hint", markup=False)
+        yield Static(id="prompt-offers", markup=False)
+        with Horizontal(id="prompt-line"):
+            yield Static(id="prompt-label", markup=False)
+            yield Input(id="prompt-input", select_on_focus=False, suggester=_Suggester(self))
+            yield Static(id="prompt-hint", markup=False)
 
     @property
     def input(self) -> Input:
@@ -93,6 +106,27 @@ class Prompt(Horizontal):
             self.input.value = one_line(question.value)
         self.input.cursor_position = len(self.input.value)
         self.input.focus()
+        self.offer()
+
+    def offer(self) -> None:
+        """List what may be meant by what stands there."""
+        asked = self._question.offer
+        offered = asked(self.input.value) if asked is not None and self.is_asking else ()
+        if [one.text for one in offered] != [one.text for one in self._offered]:
+            self._chosen = 0
+        self._offered = offered
+        first = max(0, min(self._chosen - _MOST_OFFERED // 2, len(offered) - _MOST_OFFERED))
+        shown = offered[first : first + _MOST_OFFERED]
+        wide = max((width(one_line(one.text)) for one in shown), default=0)
+        lines = []
+        for number, one in enumerate(shown, first):
+            mark = ("x" if LOOK.ascii else "✓") if one.is_there else " "
+            text = one_line(one.text)
+            line = Content.assemble(f" {mark} {text}{' ' * (wide - width(text))}  ", (one_line(one.about), "dim"))
+            lines.append(line.stylize("reverse") if number == self._chosen else line)
+        box = self.query_one("#prompt-offers", Static)
+        box.display = bool(lines)
+        box.update(Content("\n").join(lines))
 
     def say(self, words: str, is_error: bool = False) -> None:
         """Say something behind what is typed."""
@@ -111,6 +145,8 @@ class Prompt(Horizontal):
 
     def suggestion(self, text: str) -> str | None:
         """Return the first whole line that begins with a text."""
+        if self._offered:
+            return None
         if self._question.suggest is None or not text:
             return None
         return next((line for line in self._question.suggest(text) if line.startswith(text) and line != text), None)
@@ -122,6 +158,7 @@ class Prompt(Horizontal):
     def _close(self) -> None:
         self.remove_class("-asking")
         self.say("")
+        self.offer()
         if self._back is not None and self._back.is_attached:
             self._back.focus()
 
@@ -139,6 +176,7 @@ class Prompt(Horizontal):
         self._make_room()
         if self._question.change is not None and self.is_asking:
             self._question.change(event.value)
+        self.offer()
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
         """Close, and pass on what was typed; what is known to be wrong is left to be mended."""
@@ -158,14 +196,17 @@ class Prompt(Horizontal):
         question.cancel()
 
     def action_complete(self) -> None:
-        """Take the suggestion."""
-        line = self.suggestion(self.input.value)
+        """Take the suggestion, or what is chosen in the list."""
+        line = self._offered[self._chosen].line if self._offered else self.suggestion(self.input.value)
         if line is not None:
             self.input.value = line
             self.input.cursor_position = len(line)
 
-    def action_recall(self, step: int) -> None:
-        """Bring back what was typed earlier."""
+    def action_go(self, step: int) -> None:
+        """Choose in the list; without one, bring back what was typed earlier."""
+        if self._offered:
+            self._chosen = (self._chosen + step) % len(self._offered)
+            return self.offer()
         self._place = max(0, min(self._place + step, len(self._earlier)))
         text = self._earlier[self._place] if self._place < len(self._earlier) else ""
         self.input.value = text

@@ -1,0 +1,301 @@
+"""What the race shows: the jobs of a sweep as lanes, in the order in which they stand; read in the store's thread.
+
+No widgets.
+"""
+
+from __future__ import annotations
+
+import math
+import sqlite3
+import statistics
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from foundations_tui.analysis import aggregate, comparison, race
+from foundations_tui.analysis.cells import cell
+from foundations_tui.analysis.race import Entrant, Race, Standing
+from foundations_tui.analysis.stories.jobs import main_metric
+from foundations_tui.analysis.stories.siblings import is_seed
+from foundations_tui.jobs.ownership import Actor
+from foundations_tui.store import queries, stories
+from foundations_tui.store.rows import JobRow
+from foundations_tui.text import humanize, story as told
+from foundations_tui.text.sanitize import clip, one_line
+from foundations_tui.ui.models import curves
+from foundations_tui.ui.models.curves import ChartOptions, JobOfChart, sparkline
+from foundations_tui.ui.models.plot import Plot
+from foundations_tui.ui.models.table import Column, TableRow
+from foundations_tui.ui.theme import LOOK
+
+_MOST_LANES = 300
+_MOST_DRAWN = 8
+"""Curves below the lanes: those of the first."""
+_WIDEST_FROM, _WIDE_FROM, _MIDDLE_FROM = 150, 120, 70
+_MOST_KEPT = 2 * _MOST_LANES
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """A sweep, as it stands."""
+
+    group: str = ""
+    groups: Sequence[str] = ()
+    """All sweeps, the newest first."""
+    rows: dict[str, JobRow] = field(default_factory=dict)
+    entrants: Sequence[Entrant] = ()
+    race: Race = field(default_factory=lambda: Race((), None))
+    metric: str = ""
+    direction: str = ""
+    """"min" or "max"; empty where nobody has said it: then "min" is taken for granted."""
+    varying: Sequence[str] = ()
+    story: str = ""
+    cut: int = 0
+    """Lanes that are left out: there are too many."""
+    plot: Plot = field(default_factory=Plot)
+
+
+def read(conn: sqlite3.Connection, group: str, over_seeds: bool, actor: Actor, now: float) -> Sweep:
+    """Return a sweep, or the newest one where it is not named.
+
+    Args:
+        conn: reads the store.
+        group: its id.
+        over_seeds: jobs that differ only in their seed are one lane.
+        actor: the user.
+        now: seconds since the epoch.
+    """
+    groups = [row.group for row in queries.sweeps(conn)]
+    if not groups:
+        return Sweep()
+    group = group if group in groups else groups[0]
+    every = queries.jobs_of_group(conn, group)
+    rows = every[-_MOST_LANES:]
+    directions = queries.directions(conn, rows[0].project)
+    keys = list(dict.fromkeys(key for row in rows for key in row.metrics))
+    metric = main_metric(keys, directions)
+    varying = comparison.varying(rows)
+    entrants = _entrants(conn, rows, metric, varying, actor, now)
+    stands = race.race(entrants, directions.get(metric, "min"), over_seeds)
+    story = stories.of_sweep(conn, group)
+    return Sweep(
+        group,
+        groups,
+        {row.job: row for row in rows},
+        entrants,
+        stands,
+        metric,
+        directions.get(metric, ""),
+        varying,
+        told.words(story, now) if story is not None else "",
+        len(every) - len(rows),
+        _plot(conn, stands, metric, varying, {row.job: row.attempt for row in rows}),
+    )
+
+
+def _entrants(
+    conn: sqlite3.Connection, rows: Sequence[JobRow], metric: str, varying: Sequence[str], actor: Actor, now: float
+) -> list[Entrant]:
+    total = _steps_of_all(rows, metric)
+    made = []
+    for row in rows:
+        steps, values = _series(conn, row, metric)
+        share = _share(row, _last_step(row, metric), total)
+        running = row.is_running
+        made.append(
+            Entrant(
+                row.job,
+                {key: row.params[key] for key in varying if key in row.params},
+                running,
+                is_out=(row.is_final and not row.has_completed) or not _is_finite(row, metric),
+                is_own=actor.may_touch(row),
+                share=share,
+                left=_left(row, share, now) if running else None,
+                gpus=len(row.gpus),
+                steps=steps,
+                values=values,
+            )
+        )
+    return made
+
+
+def _is_finite(row: JobRow, metric: str) -> bool:
+    """Return whether the last value of a metric is a number that can be compared; so it is before there is one."""
+    summary = row.metrics.get(metric)
+    return summary is None or (aggregate.is_number(summary.last) and math.isfinite(summary.last))
+
+
+_series_before: dict[tuple[str, int, str], tuple[int, tuple[list[int], list[float]]]] = {}
+"""The points of lanes, with how many there were: those that have ended are read once."""
+
+
+def _series(conn: sqlite3.Connection, row: JobRow, metric: str) -> tuple[list[int], list[float]]:
+    """Return (steps, values) of a job's metric, in order of its steps; the finite ones."""
+    summary = row.metrics.get(metric)
+    if summary is None:
+        return [], []
+    key = (row.job, row.attempt, metric)
+    known = _series_before.get(key)
+    if known is not None and known[0] == summary.count:
+        return known[1]
+    points = queries.curve(conn, *key)
+    pairs = sorted((point.step_max, point.last) for point in points if point.last is not None)
+    series = [step for step, _ in pairs], [value for _, value in pairs]
+    while len(_series_before) >= _MOST_KEPT:
+        del _series_before[next(iter(_series_before))]
+    _series_before[key] = summary.count, series
+    return series
+
+
+def _steps_of_all(rows: Sequence[JobRow], metric: str) -> float:
+    """Return how many steps a job of the sweep makes, as those say that know; 0 for unknown."""
+    known = [_last_step(row, metric) / share for row in rows if (share := _told_share(row))]
+    return statistics.median(known) if known else 0.0
+
+
+def _last_step(row: JobRow, metric: str) -> int:
+    summary = row.metrics.get(metric)
+    return summary.step or 0 if summary is not None else 0
+
+
+def _told_share(row: JobRow) -> float:
+    """Return what a job has done of its steps, where it has completed or its log says so; else 0."""
+    if row.has_completed:
+        return 1.0
+    story = row.story
+    if story is None or story.code != told.PROGRESS or not story.params.get("total"):
+        return 0.0
+    return float(story.params.get("share") or 0.0)
+
+
+def _share(row: JobRow, step: int, total: float) -> float:
+    """Return what a job has done of its steps: as its log says, else as far as the others go."""
+    return _told_share(row) or (min(1.0, step / total) if total else 0.0)
+
+
+def _left(row: JobRow, share: float, now: float) -> float | None:
+    """Return how many seconds are left of a job that runs."""
+    ends_at = row.story.params.get("ends_at") if row.story is not None and row.story.code == told.PROGRESS else None
+    if isinstance(ends_at, int | float):
+        return max(0.0, ends_at - now)
+    ran = row.duration(now)
+    return ran * (1 - share) / share if ran and share else None
+
+
+def _plot(
+    conn: sqlite3.Connection, stands: Race, metric: str, varying: Sequence[str], attempts: Mapping[str, int]
+) -> Plot:
+    jobs = [standing.jobs[0] for standing in stands.standings[:_MOST_DRAWN] if standing.place is not None]
+    drawn = [JobOfChart(one.job, attempts[one.job], _given(one, varying), n) for n, one in enumerate(jobs)]
+    return curves.plot(conn, metric, drawn, ChartOptions()) if drawn else Plot()
+
+
+def _given(one: Entrant, varying: Sequence[str]) -> str:
+    return "  ".join(f"{key} {cell(one.given[key])}" for key in varying if key in one.given) or one.job[:6]
+
+
+# --- lanes ------------------------------------------------------------------------------------------------------
+
+
+def columns(sweep: Sweep, room: int) -> Sequence[Column]:
+    """Return the columns that fit."""
+    place = Column("#", 3, right=True)
+    value = Column(_value_title(sweep), 15 if room >= _MIDDLE_FROM else 10, right=True)
+    longest = max([len(one_line(_lane_name(one, sweep))) for one in sweep.race.standings], default=8)
+    lane = Column(" LANE", max(10, min(longest + 3, room // 3)))
+    if room < _MIDDLE_FROM:
+        return (place, lane, Column("PROGRESS", 0), value)
+    if room < _WIDE_FROM:
+        return (place, lane, Column("PROGRESS", 22), Column("CURVE", 0), value)
+    if room < _WIDEST_FROM:
+        return (place, lane, Column("PROGRESS", 34), Column("CURVE", 0), value)
+    return (place, lane, Column("PROGRESS", 34), Column("CURVE", 34), value, Column(" ABOUT", 0))
+
+
+def _value_title(sweep: Sweep) -> str:
+    return one_line(sweep.metric) or "VALUE"
+
+
+def rows(sweep: Sweep, room: int, now: float) -> list[TableRow]:
+    """Return a row for each lane."""
+    shown = columns(sweep, room)
+    cells = {column.title.strip(): column.width for column in shown}
+    flexible = max(8, room - 4 - sum(column.width + 1 for column in shown))
+    wide = {title: width or flexible for title, width in cells.items()}
+    return [
+        _row(standing, sweep, [column.title.strip() for column in shown], wide, now)
+        for standing in sweep.race.standings
+    ]
+
+
+def _row(standing: Standing, sweep: Sweep, titles: Sequence[str], wide: dict[str, int], now: float) -> TableRow:
+    first = standing.jobs[0]
+    row = sweep.rows[first.job]
+    style = LOOK.style(row.shown_state)
+    made: dict[str, Callable[[], tuple[str, str]]] = {
+        "#": lambda: (str(standing.place or ""), "bold" if standing.place == 1 else "dim"),
+        "LANE": lambda: (f" {LOOK.glyph(row.shown_state)} {_lane_name(standing, sweep)}", style),
+        "PROGRESS": lambda: (_bar(standing, wide["PROGRESS"]), style),
+        "CURVE": lambda: (sparkline(_pinned(first.values), wide["CURVE"]), LOOK.curve((standing.place or 9) - 1)[0]),
+        _value_title(sweep): lambda: (_value(standing), "bold" if standing.place == 1 else ""),
+        "ABOUT": lambda: (f" {row.about(now)}", "dim"),
+    }
+    cells = [made[title]() for title in titles]
+    version = (standing.place, row.state)
+    return TableRow(first.job, [text for text, _ in cells], [style for _, style in cells], version)
+
+
+def _lane_name(standing: Standing, sweep: Sweep) -> str:
+    first = standing.jobs[0]
+    if len(standing.jobs) == 1:
+        return _given(first, sweep.varying)
+    keys = [key for key in sweep.varying if not is_seed(key)]
+    return f"{_given(first, keys)}  ({humanize.plural(len(standing.jobs), 'seed')})"
+
+
+def _value(standing: Standing) -> str:
+    if standing.value is None:
+        return ""
+    spread = "" if standing.spread is None else f" {'+-' if LOOK.ascii else '±'}{standing.spread:.2g}"
+    return f"{standing.value:.4g}{spread}"
+
+
+def _pinned(values: Sequence[float]) -> Sequence[float]:
+    """Return values without the peak that a curve begins with: it would press all that follows against the floor."""
+    if len(values) < 10:
+        return values
+    low, high = min(values), max(values)
+    usual = statistics.quantiles(values, n=20)
+    return [min(value, usual[-1]) for value in values] if high > low and high > usual[-1] else values
+
+
+def _bar(standing: Standing, cells: int) -> str:
+    """Return how far a lane is, and the step."""
+    share = statistics.fmean(one.share for one in standing.jobs)
+    step = max((one.steps[-1] for one in standing.jobs if one.steps), default=None)
+    percent = f" {share:>4.0%}" if share or step is None else "     "  # how many steps there are is not known
+    words = percent + ("" if step is None or cells < 20 else f" {humanize.count(step):>5}")
+    room = max(3, cells - len(words) - 1)
+    full = round(share * room)
+    done, rest = ("#", ".") if LOOK.ascii else ("━", "╌")
+    return clip(f"{done * full}{rest * (room - full)}{words}", cells)
+
+
+def title(sweep: Sweep) -> str:
+    """Return what stands above the lanes."""
+    if not sweep.group:
+        return "race"
+    running = sum(one.is_running for one in sweep.entrants)
+    parts = [f"race  {sweep.group}: {humanize.plural(len(sweep.entrants), 'job')}"]
+    parts.append(
+        f"{running} running"
+        if running
+        else "all have ended"
+        if all(row.is_final for row in sweep.rows.values())
+        else ""
+    )
+    if sweep.metric:
+        way = sweep.direction or "min?"
+        at = f"at step {sweep.race.step:,}" if sweep.race.step is not None else "the best of each"
+        parts.append(f"{sweep.metric} ({way}), {at}")
+    parts.append(f"{sweep.cut} older ones left out" if sweep.cut else "")
+    return "  ".join(part for part in parts if part)
