@@ -75,7 +75,7 @@ VERBS_BY_HEADING = {
         "import": ("import_", "Import runs of MLflow or TensorBoard."),
         "mcp": ("mcp", "Serve a coding assistant (Model Context Protocol)."),
         "completion": ("completion", "Print the completion script for bash, zsh or fish."),
-        "demo": ("demo", "Try it: a sweep of small trainings on this machine."),
+        "demo": ("demo", "Try it: a race of small trainings on this machine."),
     },
 }
 """Each verb's module and its line in the help, as the help has them."""

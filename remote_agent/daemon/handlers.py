@@ -172,7 +172,7 @@ def _problems(parts: Parts) -> List[str]:
             f"jobs run under limits that a shell has set: {', '.join(limits)}; end the agent to be free of them"
         )
     root = parts.paths.root
-    if root.startswith(_FORGETFUL):
+    if root.startswith(_FORGETFUL) and not os.path.exists(os.path.join(root, _MEANT)):
         problems.append(f"the root {root} does not survive a reboot: what jobs leave there is then lost")
     if files.forbids_programs(root):
         problems.append(f"the root {root} is on a disk that runs no programs (noexec): set root to another one")
@@ -180,6 +180,8 @@ def _problems(parts: Parts) -> List[str]:
 
 
 _FORGETFUL = ("/tmp/", "/dev/shm/", "/run/")
+_MEANT = "temporary"
+"""A file of this name in the root says that it is meant to go, as the demo's is."""
 
 
 def _disk_problem(parts: Parts) -> str:

@@ -47,11 +47,10 @@ def test_without_a_terminal_twice(client: Client, temporary: Path) -> None:
     for _ in range(2):
         done = client.run("demo")
         lines = done.stdout.splitlines()
-        assert lines[0].split() == ["ID", "NAME", "STATE", "TOOK", "LOSS", "ACCURACY"]
+        assert lines[0].split() == ["ID", "NAME", "STATE", "TOOK", "VAL/LOSS", "VAL/ACCURACY"]
         rows = [line.split() for line in lines[1:] if "completed" in line]
-        assert len(rows) >= 6
-        accuracies = [float(row[-1]) for row in rows]
-        assert accuracies == sorted(accuracies, reverse=True) and 0.9 < accuracies[0] <= 1
+        assert len(rows) == 7 and len([line for line in lines if "failed" in line]) == 1
+        assert 0.9 < float(rows[0][-1]) <= 1 and len([row for row in rows if "NaN" in row]) == 1
         assert lines[-1].startswith("best: lr ") and rows[0][0] in lines[-1]
         assert "running" in done.stderr
         assert nothing_is_left(temporary)
@@ -81,11 +80,15 @@ def tmux(tmp_path: Path) -> Iterator[Tmux]:
 @pytest.mark.rest
 def test_on_a_terminal_it_opens_the_app(client: Client, temporary: Path, tmux: Tmux) -> None:
     tmux.start([*FOUNDATIONS, "demo"], {**client.env, "TERM": "xterm-256color"}, client.project)
-    tmux.until(lambda shown: "✓ completed" in shown and "accuracy" in shown, seconds=60)
+    tmux.until(lambda shown: "● running" in shown and "step 20/400" in shown and "press 7" in shown, seconds=60)
+    tmux.send("7")
+    tmux.until(lambda shown: "race  digits: 8 jobs" in shown and "press 4" in shown and "  1  ● lr" in shown)
+    tmux.send("4")
+    tmux.until(lambda shown: "GPU 7" in shown and "press 1, then enter" in shown and "reboot" not in shown)
     tmux.send("q")
     assert tmux.exit_code(seconds=60) == 0
     shown = tmux.shown("-S", "-100")
-    assert "best: lr" in shown
+    assert "best: lr" in shown and "init digits && cd digits" in shown
     wait_until(lambda: nothing_is_left(temporary))
 
 

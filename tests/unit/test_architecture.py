@@ -106,9 +106,9 @@ CLIENT_SEES = {
 
 
 def sources(package: str) -> Iterator[Path]:
-    """Yield the files of a package; the template is an example, not a part."""
+    """Yield the files of a package; the template and the demo's training are examples, no parts."""
     for path in sorted((ROOT / package).rglob("*.py")):
-        if "template" not in path.parts:
+        if not {"template", "demo"} & set(path.parts):
             yield path
 
 
