@@ -305,3 +305,10 @@ def m013_stories(db: Any) -> None:
         " BEGIN UPDATE jobs SET story_due = story_due + 1 WHERE job = new.job; END"
     )
     db.execute("PRAGMA user_version = 13")
+
+
+@migrations()
+def m014_clocks(db: Any) -> None:
+    """By how many seconds the clocks of hosts are ahead."""
+    db.execute("ALTER TABLE hosts ADD COLUMN clock_offset REAL NOT NULL DEFAULT 0")
+    db.execute("PRAGMA user_version = 14")

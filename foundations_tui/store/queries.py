@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from foundations_tui.errors import NotFoundError, UsageError
 from foundations_tui.store import expressions, search, series
 from foundations_tui.store.rows import (
+    FINAL_STATES,
     CurvePoint,
     HostRow,
     JobRow,
@@ -33,8 +34,7 @@ if TYPE_CHECKING:
 
 FACTS = {"param": "params", "arg": "args", "tag": "tags", "artifact": "artifacts", "used": "uses"}
 """The kinds of facts, and what each is called of a job."""
-FINAL = ("completed", "failed", "stopped", "lost")
-FINAL_SQL = ", ".join(f"'{state}'" for state in FINAL)
+FINAL_SQL = ", ".join(f"'{state}'" for state in FINAL_STATES)
 FALLING = ("created", "started", "ended", "duration", "priority")
 """Fields whose largest value comes first unless the user says otherwise."""
 SHORTEST = 6
@@ -65,6 +65,8 @@ class JobFilter:
     """With those that are deleted; a query that speaks of ``is:trashed`` decides by itself."""
     directions: Mapping[str, str] = field(default_factory=dict)
     """"min" or "max" of metrics, for ``:best``."""
+    created_until: float | None = None
+    """Only those that there were at this moment, seconds since the epoch."""
 
     def where(self, conn: sqlite3.Connection) -> search.Sql:
         """Return the SQL condition over ``jobs j``.
@@ -78,6 +80,8 @@ class JobFilter:
         for column, value in (("j.host", self.host), ("j.project", self.project), ("j.group_name", self.group)):
             if value:
                 parts.append(search.Sql(f"{column} = ?", (value,)))
+        if self.created_until is not None:
+            parts.append(search.Sql("j.created_at <= ?", (self.created_until,)))
         if self.query.strip():
             condition = self.search(conn).where(self.query)
             parts.append(search.Sql(f"({condition.text})", condition.args))
@@ -683,10 +687,10 @@ def ended(conn: sqlite3.Connection, which: JobFilter, before: float) -> list[Job
     """Return the jobs that ended before a moment and whose folder on the host still stands, oldest first."""
     where = which.where(conn)
     query = (
-        f"{_JOB} WHERE {where.text} AND j.pruned = 0 AND j.attempt > 0 AND j.state IN ({_marks(FINAL)})"
+        f"{_JOB} WHERE {where.text} AND j.pruned = 0 AND j.attempt > 0 AND j.state IN ({_marks(FINAL_STATES)})"
         " AND COALESCE(j.ended_at, 0) < ? ORDER BY j.ended_at"
     )
-    return _rows(conn, conn.execute(query, [*where.args, *FINAL, before]).fetchall(), False)
+    return _rows(conn, conn.execute(query, [*where.args, *FINAL_STATES, before]).fetchall(), False)
 
 
 def changed_since(conn: sqlite3.Connection, moment: float) -> list[JobRow]:

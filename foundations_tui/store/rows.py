@@ -36,6 +36,7 @@ class MetricSummary:
         return {**{k: json_number(v) for k, v in numbers.items()}, "count": self.count, "step": self.step}
 
 
+FINAL_STATES = ("completed", "failed", "stopped", "lost")
 PATIENCE = 600.0
 """Seconds for which any job may be silent before it counts as stalled."""
 
@@ -120,7 +121,7 @@ class JobRow:
     @property
     def is_final(self) -> bool:
         """Whether nothing more happens to it."""
-        return self.state in ("completed", "failed", "stopped", "lost")
+        return self.state in FINAL_STATES
 
     @property
     def has_completed(self) -> bool:

@@ -108,7 +108,7 @@ def put_contact(
         problems: what is wrong there, in words.
         hello: who its agent is, where it has just said so.
     """
-    columns = {
+    columns: dict[str, Any] = {
         "resources": json.dumps(resources.to_wire()),
         "problems": json.dumps(problems),
         "last_contact": time.time(),
@@ -117,6 +117,7 @@ def put_contact(
     }
     if hello is not None:
         columns.update(python=hello.python, agent_version=hello.version)
+        columns["clock_offset"] = hello.time - time.time() if hello.time else 0.0
     with store.transaction() as conn:
         upsert(conn, "hosts", {"name": host, **columns}, "name")
 

@@ -38,7 +38,7 @@ from foundations_tui.store import (
 )
 from foundations_tui.store.db import Store
 from foundations_tui.store.process_identity import is_running
-from foundations_tui.store.rows import JobRow
+from foundations_tui.store.rows import FINAL_STATES, JobRow
 from foundations_tui.sync import outputs, trash
 from remote_agent.protocol import facts, messages
 from remote_agent.protocol.errors import BadRequest
@@ -471,7 +471,7 @@ class _StreamPull:
     def _pass_over_torn_line(self, offset: int, end: int) -> None:
         """A finished writer never completes its last line."""
         job, attempt, name = self._key
-        if queries.state(self._store.conn, job) in queries.FINAL:
+        if queries.state(self._store.conn, job) in FINAL_STATES:
             write_streams.skip_unfinished(self._store, job, attempt, name, offset, end)
 
 

@@ -17,12 +17,12 @@ from textual.widget import Widget
 
 from foundations_tui.config import locations
 from foundations_tui.config.app import BY_ITSELF, OwnCommand, Settings
-from foundations_tui.errors import ConfigError, FoundationsError, NotFoundError
+from foundations_tui.errors import ConfigError, FoundationsError, NotFoundError, UsageError
 from foundations_tui.jobs.ownership import Actor, actor_of
 from foundations_tui.session import Session
 from foundations_tui.store import queries
 from foundations_tui.submit.progress import Progress
-from foundations_tui.text import tables
+from foundations_tui.text import moments, tables
 from foundations_tui.text.sanitize import one_line
 from foundations_tui.ui import kept
 from foundations_tui.ui.actions import background
@@ -46,6 +46,7 @@ from foundations_tui.ui.messages import ActionEnded, Answered, Asked, StoreChang
 from foundations_tui.ui.models.store_reader import Reader
 from foundations_tui.ui.news import News
 from foundations_tui.ui.pages import PAGES
+from foundations_tui.ui.screens.confirm import Confirm
 from foundations_tui.ui.screens.help import Help
 from foundations_tui.ui.screens.job_details import Detail
 from foundations_tui.ui.screens.main import MainScreen
@@ -172,6 +173,7 @@ class FoundationsApp(SerializedKeys):
             "columns": lambda text: self._show_view(columns=text),
             "group": lambda text: self._show_view(group_by=text),
             "page": lambda text: self.main.action_page(text) if text in PAGES else self.say(", ".join(PAGES)),
+            "at": self._show_moment,
             "undo": lambda _: self.run_command("undo"),
             "done": lambda _: background.show(self, "done", lambda *_: Shown("\n".join(self.done) or "nothing yet")),
             "keys": lambda _: self._show_keys(),
@@ -423,6 +425,19 @@ class FoundationsApp(SerializedKeys):
         pane = self.main.jobs
         pane.fallback = pane.view
         pane.show(dataclasses.replace(pane.view, **changes))  # type: ignore[arg-type]
+
+    def _show_moment(self, text: str) -> None:
+        """Show what was at a moment; now where there are no words for one."""
+        try:
+            self.main.show_moment(moments.parse(text, time.time()))
+        except UsageError as error:
+            self.say(f"{error} ({error.hint})", failed=True)
+
+    def push_screen(self, screen: Any, *args: Any, **options: Any) -> Any:
+        """Open a window; a question says that it is about now, where something earlier is shown."""
+        if isinstance(screen, Confirm) and self.main.moment_words:
+            screen.about_now = f"shown is {self.main.moment_words}; this acts on what is now"
+        return super().push_screen(screen, *args, **options)
 
     def _set_theme(self, name: str) -> None:
         if name in self.available_themes:

@@ -22,7 +22,14 @@ _ROOM_OF_ONE = 13
 """Cells that the name of such a page takes, about."""
 
 
-def line(page: str, room: int, offered: Collection[str], counts: dict[str, int], hosts: Sequence[HostRow]) -> Content:
+def line(
+    page: str,
+    room: int,
+    offered: Collection[str],
+    counts: dict[str, int],
+    hosts: Sequence[HostRow],
+    moment: str = "",
+) -> Content:
     """Return the first line.
 
     Args:
@@ -31,11 +38,14 @@ def line(page: str, room: int, offered: Collection[str], counts: dict[str, int],
         offered: pages that are named although they are not always.
         counts: jobs by state.
         hosts: those that are known.
+        moment: which earlier moment is shown, in words: then what runs now is not said; empty for now.
     """
     is_wide = room >= _TITLE_FROM
     parts: list[Content | str] = [Content.styled(_TITLE, "bold"), " "] if is_wide else []
     for name, label in _labels(page, room, offered):
         parts += [Content.styled(label, "reverse" if name == page else "dim"), "" if is_wide else " "]
+    if moment:
+        return Content.assemble(*parts, Content.styled(f" {moment} ", "bold reverse " + LOOK.style("stalled")))
     away = [host.name for host in hosts if host.state == "unreachable"]
     if away:  # before the counts: it must not be what is cut
         mark = "x" if LOOK.ascii else "✗"

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from textual.content import Content
 
-from foundations_tui.store import host_samples, queries
+from foundations_tui.store import history, queries
 from foundations_tui.store.rows import HostRow, HostSample
 from foundations_tui.text import humanize
 from foundations_tui.text.sanitize import one_line
@@ -44,6 +44,9 @@ class Known:
     """What the jobs on the GPUs are called."""
     gpu_seconds: dict[tuple[str, str], float]
     """For how long GPUs were held in the last seven days, by host and project."""
+    until: float = 0.0
+    """Where their history ends, seconds since the epoch."""
+    is_past: bool = False
 
     def host(self, name: str) -> HostRow:
         """Return a host; one that was never asked has only its name."""
@@ -76,13 +79,22 @@ class Place:
         return cls(host, gpu)
 
 
-def read(conn: sqlite3.Connection, now: float) -> Known:
-    """Return what the store knows of the hosts."""
-    hosts = queries.hosts(conn)
-    samples = {name: host_samples.since(conn, name, now - _LATELY) for name in hosts}
+def read(conn: sqlite3.Connection, now: float, moment: float | None = None) -> Known:
+    """Return what the store knows of the hosts.
+
+    Args:
+        conn: reads the store.
+        now: seconds since the epoch.
+        moment: as they were then; None for now.
+    """
+    hosts, until = queries.hosts(conn), now if moment is None else moment
+    samples = {name: history.samples(conn, name, until - _LATELY, until) for name in hosts}
+    if moment is not None:
+        hosts = {name: history.host(row, samples[name], moment) for name, row in hosts.items()}
     jobs = {job for host in hosts.values() for gpu in host.gpus for job in gpu.jobs}
     rows = queries.jobs_by_id(conn, sorted(jobs), details=False)
-    return Known(hosts, samples, {row.job: row.label for row in rows}, queries.gpu_seconds(conn, now - _WEEK, now))
+    seconds = queries.gpu_seconds(conn, until - _WEEK, until)
+    return Known(hosts, samples, {row.job: row.label for row in rows}, seconds, until, moment is not None)
 
 
 def columns(room: int) -> Sequence[Column]:
@@ -124,7 +136,7 @@ def _host_cells(host: HostRow, known: Known, room: int, now: float) -> tuple[Cel
     color = {"reachable": "completed", "unreachable": "failed"}.get(host.state, "queued")
     badge = f" !{len(host.problems)}" if host.problems else ""
     name = (f"{LOOK.glyph(host.state)} {host.name}{badge}", LOOK.style("lost" if badge else color))
-    cells: Cells = {"HOST, GPU": name, "WHO": _host_words(host, room, now)}
+    cells: Cells = {"HOST, GPU": name, "WHO": _host_words(host, room, now, known.is_past)}
     samples = known.samples.get(host.name, [])
     if host.state != "reachable" or not host.resources:
         return cells, host.state
@@ -136,17 +148,18 @@ def _host_cells(host: HostRow, known: Known, room: int, now: float) -> tuple[Cel
     used = last.ram if last else None
     if used is not None and has.memory:
         cells["MEMORY"] = _bar(used / has.memory, f"{used / 1e9:.0f}/{has.memory / 1e9:.0f}G", room)
-    cells["10 MIN"] = (" " + sparkline([one.load for one in samples], _HISTORY_CELLS, cpus), "dim")
+    history_cells = _in_cells([(one.time, one.load) for one in samples], known.until)
+    cells["10 MIN"] = (" " + sparkline(history_cells, _HISTORY_CELLS, cpus), "dim")
     return cells, (host.state, host.running, host.queued)
 
 
-def _host_words(host: HostRow, room: int, now: float) -> tuple[str, str]:
+def _host_words(host: HostRow, room: int, now: float, is_past: bool) -> tuple[str, str]:
     """Return what a host does, or since when it is out of reach."""
     if host.state == "unreachable":
         why = (host.error or "").removeprefix(f"{host.name}: ")
         return f"out of reach since {humanize.clock(host.unreachable_since or now, now)}: {why}", LOOK.style("failed")
     if host.state == "unknown":
-        return "connecting", "dim"
+        return "nothing is recorded of then" if is_past else "connecting", "dim"
     parts = [f"{host.running} running" if host.running else "", f"{host.queued} waiting" if host.queued else ""]
     if host.gpus:
         parts.append(f"GPU {host.free_gpus}/{len(host.gpus)} free")
@@ -177,7 +190,8 @@ def _gpu_cells(gpu: HostGpu, samples: list[HostSample], known: Known, room: int)
         cells["TEMP"] = (f"{gpu.temperature:.0f}°C", LOOK.style(heat))
     if gpu.power is not None:
         cells["POWER"] = (f"{gpu.power:.0f} W", "")
-    cells["10 MIN"] = (" " + sparkline(history, _HISTORY_CELLS, 100.0), "dim")
+    timed = [(one.time, value) for one, value in zip(samples, history, strict=True)]
+    cells["10 MIN"] = (" " + sparkline(_in_cells(timed, known.until), _HISTORY_CELLS, 100.0), "dim")
     return cells, (gpu.job, gpu.held, gpu.sick)
 
 
@@ -211,6 +225,18 @@ def _bar(share: float, text: str, room: int) -> tuple[str, str]:
 
 def _history(samples: list[HostSample], uuid: str) -> list[float | None]:
     return [next((gpu[1] for gpu in sample.gpus if gpu[0] == uuid), None) for sample in samples]
+
+
+def _in_cells(timed: Sequence[tuple[float, float | None]], until: float) -> list[float | None]:
+    """Return the largest value in each cell of the last minutes; None where nothing was measured: a gap is one."""
+    cells: list[float | None] = [None] * _HISTORY_CELLS
+    for time, value in timed:
+        place = int((time - until + _LATELY) / _LATELY * _HISTORY_CELLS)
+        if value is not None and 0 <= place <= _HISTORY_CELLS:
+            place = min(place, _HISTORY_CELLS - 1)
+            before = cells[place]
+            cells[place] = value if before is None else max(before, value)
+    return cells
 
 
 def _is_idle(samples: list[HostSample], history: list[float | None]) -> bool:

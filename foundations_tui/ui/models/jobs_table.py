@@ -10,7 +10,7 @@ from typing import Any
 
 from foundations_tui.analysis import aggregate
 from foundations_tui.analysis.cells import WIDEST, cell, field_cell
-from foundations_tui.store import expressions, queries
+from foundations_tui.store import expressions, history, queries
 from foundations_tui.store.rows import JobRow
 from foundations_tui.store.views import SavedView
 from foundations_tui.text import humanize
@@ -56,9 +56,15 @@ class JobsView:
     archived: bool = False
     """With those that are archived."""
 
-    def filter(self, conn: sqlite3.Connection) -> queries.JobFilter:
-        """Return the filter of the store's queries."""
-        return queries.JobFilter(query=self.query, archived=self.archived, directions=queries.directions(conn))
+    def filter(self, conn: sqlite3.Connection, moment: float | None = None) -> queries.JobFilter:
+        """Return the filter of the store's queries.
+
+        Args:
+            conn: reads the store.
+            moment: only jobs that there were then, seconds since the epoch; None for now.
+        """
+        directions = queries.directions(conn)
+        return queries.JobFilter(query=self.query, archived=self.archived, directions=directions, created_until=moment)
 
     @property
     def words(self) -> str:
@@ -104,6 +110,8 @@ class WindowRequest:
     """Whether the window has to hold that row."""
     room: int
     """Cells that the table has."""
+    moment: float | None = None
+    """Jobs are shown as they were then, seconds since the epoch; None for now."""
     folded: frozenset[str] = frozenset()
     """Keys of groups whose jobs are not shown."""
 
@@ -125,7 +133,7 @@ def read(conn: sqlite3.Connection, view: JobsView, request: WindowRequest, now: 
     Raises:
         QueryError: the query, the sort, a column or the group cannot be understood.
     """
-    which = view.filter(conn)
+    which = view.filter(conn, request.moment)
     shown = expressions.parse_columns(view.columns) if view.columns else []
     if view.group_by:
         return _read_groups(conn, view, which, shown, request, now)
@@ -136,7 +144,7 @@ def read(conn: sqlite3.Connection, view: JobsView, request: WindowRequest, now: 
         start = request.start_with(position)
     start = min(start, max(0, total - request.count))
     ids = queries.ordered_ids(conn, which, view.sort, request.count, start)
-    columns, rows = _rows(conn, which, shown, ids, request.room, now)
+    columns, rows = _rows(conn, which, shown, ids, request, now)
     by = None if shown or view.sort == "created" else expressions.parse_sort(view.sort)[0]
     if by is not None and by.kind != "field":
         columns, rows = _with_values(conn, which, by, columns, rows)
@@ -162,12 +170,15 @@ def _rows(
     which: queries.JobFilter,
     shown: list[expressions.Expression],
     ids: list[str],
-    room: int,
+    request: WindowRequest,
     now: float,
 ) -> tuple[Sequence[Column], list[TableRow]]:
+    room = request.room
     sizes = ((_WIDE_FROM, _WIDE), (_MIDDLE_FROM, _MIDDLE), (_NARROW_FROM, _NARROW), (0, _TINY))
     usual = next(columns for least, columns in sizes if room >= least)
     jobs = queries.jobs_by_id(conn, ids, details=room >= _NARROW_FROM and not shown)
+    if request.moment is not None:
+        jobs, now = history.jobs(conn, jobs, request.moment), request.moment
     short = queries.short_ids(conn, ids)
     if not shown:
         rows = [_usual_row(job, short[job.job], usual, now) for job in jobs]
@@ -277,7 +288,7 @@ def _read_groups(
     position = lines.index(request.key) if request.key in lines else None
     start = request.start_with(position)
     shown = lines[start : start + request.count]
-    columns, rows = _rows(conn, which, wanted, [line for line in shown if not is_group(line)], request.room, now)
+    columns, rows = _rows(conn, which, wanted, [line for line in shown if not is_group(line)], request, now)
     by_key = {row.key: row for row in rows}
     made = [
         _group_row(line, groups[line], line in request.folded) if is_group(line) else by_key[line]

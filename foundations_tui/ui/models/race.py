@@ -17,7 +17,7 @@ from foundations_tui.analysis.race import Entrant, Race, Standing
 from foundations_tui.analysis.stories.jobs import main_metric
 from foundations_tui.analysis.stories.siblings import is_seed
 from foundations_tui.jobs.ownership import Actor
-from foundations_tui.store import queries, stories
+from foundations_tui.store import history, queries, stories
 from foundations_tui.store.rows import JobRow
 from foundations_tui.text import humanize, story as told
 from foundations_tui.text.sanitize import clip, one_line
@@ -54,7 +54,9 @@ class Sweep:
     plot: Plot = field(default_factory=Plot)
 
 
-def read(conn: sqlite3.Connection, group: str, over_seeds: bool, actor: Actor, now: float) -> Sweep:
+def read(
+    conn: sqlite3.Connection, group: str, over_seeds: bool, actor: Actor, now: float, moment: float | None
+) -> Sweep:
     """Return a sweep, or the newest one where it is not named.
 
     Args:
@@ -63,6 +65,7 @@ def read(conn: sqlite3.Connection, group: str, over_seeds: bool, actor: Actor, n
         over_seeds: jobs that differ only in their seed are one lane.
         actor: the user.
         now: seconds since the epoch.
+        moment: as it stood then; None for now.
     """
     groups = [row.group for row in queries.sweeps(conn)]
     if not groups:
@@ -70,11 +73,16 @@ def read(conn: sqlite3.Connection, group: str, over_seeds: bool, actor: Actor, n
     group = group if group in groups else groups[0]
     every = queries.jobs_of_group(conn, group)
     rows = every[-_MOST_LANES:]
+    if moment is not None:
+        rows, now = history.jobs(conn, rows, moment), moment
+        if not rows:
+            return Sweep(group, groups)
     directions = queries.directions(conn, rows[0].project)
     keys = list(dict.fromkeys(key for row in rows for key in row.metrics))
     metric = main_metric(keys, directions)
     varying = comparison.varying(rows)
-    entrants = _entrants(conn, rows, metric, varying, actor, now)
+    until = None if moment is None else {row.job: moment + history.offsets(conn).get(row.host, 0.0) for row in rows}
+    entrants = _entrants(conn, rows, metric, varying, actor, now, until)
     stands = race.race(entrants, directions.get(metric, "min"), over_seeds)
     story = stories.of_sweep(conn, group)
     return Sweep(
@@ -93,12 +101,18 @@ def read(conn: sqlite3.Connection, group: str, over_seeds: bool, actor: Actor, n
 
 
 def _entrants(
-    conn: sqlite3.Connection, rows: Sequence[JobRow], metric: str, varying: Sequence[str], actor: Actor, now: float
+    conn: sqlite3.Connection,
+    rows: Sequence[JobRow],
+    metric: str,
+    varying: Sequence[str],
+    actor: Actor,
+    now: float,
+    until: Mapping[str, float] | None,
 ) -> list[Entrant]:
     total = _steps_of_all(rows, metric)
     made = []
     for row in rows:
-        steps, values = _series(conn, row, metric)
+        steps, values = _series(conn, row, metric, None if until is None else until[row.job])
         share = _share(row, _last_step(row, metric), total)
         running = row.is_running
         made.append(
@@ -128,18 +142,20 @@ _series_before: dict[tuple[str, int, str], tuple[int, tuple[list[int], list[floa
 """The points of lanes, with how many there were: those that have ended are read once."""
 
 
-def _series(conn: sqlite3.Connection, row: JobRow, metric: str) -> tuple[list[int], list[float]]:
-    """Return (steps, values) of a job's metric, in order of its steps; the finite ones."""
+def _series(conn: sqlite3.Connection, row: JobRow, metric: str, until: float | None) -> tuple[list[int], list[float]]:
+    """Return (steps, values) of a job's metric, in order of its steps; the finite ones, up to a moment of its host."""
     summary = row.metrics.get(metric)
     if summary is None:
         return [], []
     key = (row.job, row.attempt, metric)
     known = _series_before.get(key)
-    if known is not None and known[0] == summary.count:
+    if until is None and known is not None and known[0] == summary.count:
         return known[1]
-    points = queries.curve(conn, *key)
+    points = [point for point in queries.curve(conn, *key) if until is None or point.time_max <= until]
     pairs = sorted((point.step_max, point.last) for point in points if point.last is not None)
     series = [step for step, _ in pairs], [value for _, value in pairs]
+    if until is not None:
+        return series
     while len(_series_before) >= _MOST_KEPT:
         del _series_before[next(iter(_series_before))]
     _series_before[key] = summary.count, series

@@ -38,6 +38,8 @@ class HostsPane(Vertical):
         super().__init__(id=id)
         self._reader = reader
         self.names = list(names)
+        self.moment: float | None = None
+        """Hosts are shown as they were then, seconds since the epoch; None for now."""
         self._known = Known({}, {}, {}, {})
         self._rows: list[TableRow] = []
         self._shown = ""
@@ -66,12 +68,13 @@ class HostsPane(Vertical):
     def reload(self) -> None:
         """Show what the store has now."""
         if self.display:
-            self._reader.ask(self, lambda conn: hosts_table.read(conn, time.time()), self._take)
+            moment = self.moment
+            self._reader.ask(self, lambda conn: hosts_table.read(conn, time.time(), moment), self._take)
 
     def _take(self, known: Known) -> None:
         self._known = known
         room = self.size.width
-        self._rows = hosts_table.rows(known, self.names, room, time.time())
+        self._rows = hosts_table.rows(known, self.names, room, self.moment or time.time())
         self.table.set_columns(hosts_table.columns(room))
         self.table.reload()
         away = sum(known.host(name).state == "unreachable" for name in self.names)

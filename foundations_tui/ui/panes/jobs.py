@@ -56,6 +56,8 @@ class JobsPane(Vertical):
     def __init__(self, reader: Reader, id: str | None = None) -> None:
         super().__init__(id=id)
         self._reader = reader
+        self.moment: float | None = None
+        """Jobs are shown as they were then, seconds since the epoch; None for now."""
         self.view = JobsView()
         self.fallback = JobsView()
         """What is shown again when the view turns out to be wrong."""
@@ -101,7 +103,7 @@ class JobsPane(Vertical):
 
     def _ask(self, start: int, count: int, key: str | None, follow: bool) -> None:
         view, room = self.view, self.size.width
-        request = WindowRequest(start, count, key, follow, room, self._folded)
+        request = WindowRequest(start, count, key, follow, room, self.moment, self._folded)
 
         def take(window: JobsWindow) -> None:
             if view == self.view:

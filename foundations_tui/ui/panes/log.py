@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 import time
 from collections.abc import Callable
 from typing import ClassVar
@@ -16,6 +17,7 @@ from textual.widgets import Static
 from foundations_tui.config import locations
 from foundations_tui.ingest import log_clock
 from foundations_tui.ingest.log_clock import LogClock
+from foundations_tui.store import queries
 from foundations_tui.store.rows import JobRow
 from foundations_tui.text import humanize
 from foundations_tui.text.sanitize import clip, one_line
@@ -51,6 +53,8 @@ class LogPane(Vertical):
         self._reader = reader
         self._moment = ""
         """About when the line was written that was gone to."""
+        self.moment: float | None = None
+        """The job is shown as it was then, seconds since the epoch; None for now."""
         self.row: JobRow | None = None
         self._attempt: int | None = None
         """An earlier attempt that is looked at; None for the one that counts."""
@@ -80,7 +84,7 @@ class LogPane(Vertical):
         if row is None or self.row is None or row.job != self.row.job:
             self._attempt, self._moment = None, ""
         self.row = row
-        head = Content("") if row is None else _head(row, self.attempt, self.size.width)
+        head = Content("") if row is None else _head(row, self.attempt, self.size.width, self.moment or time.time())
         if head.markup != self._head:
             self._head = head.markup
             self.query_one("#job-facts", Static).update(head, layout=False)
@@ -126,13 +130,18 @@ class LogPane(Vertical):
             self._attempt = attempt if attempt < self.row.attempt else None
             self.show(self.row)
 
-    def go_to(self, time: float) -> None:
-        """Show what was written about a moment, seconds since the epoch."""
+    def go_to(self, time: float, ahead: float = 0.0) -> None:
+        """Show what was written about a moment.
+
+        Args:
+            time: seconds since the epoch, by the clock of the job's host.
+            ahead: by how many seconds that clock is ahead of this machine's.
+        """
 
         def go(clock: LogClock) -> None:
             offset = clock.offset_at(time)
             if offset is not None:
-                self._moment = f"about {humanize.clock(time, time, seconds=True)}"
+                self._moment = f"about {humanize.clock(time - ahead, time - ahead, seconds=True)}"
                 self.log_view.go_to(offset)
                 self.say_where()
 
@@ -161,7 +170,10 @@ class LogPane(Vertical):
             if self.row is not None and (self.row.job, self.attempt) == (row.job, attempt):
                 then(clock)
 
-        self._reader.ask((self, "moments"), lambda conn: log_clock.read(conn, row, attempt, size), take)
+        def read(conn: sqlite3.Connection) -> LogClock:
+            return log_clock.read(conn, queries.job(conn, row.job), attempt, size)  # as it is now: it may have ended
+
+        self._reader.ask((self, "moments"), read, take)
 
     def on_log_view_counted(self, event: LogView.Counted) -> None:
         """Show how many lines there are; for a running job that comes with its next update."""
@@ -181,18 +193,18 @@ class LogPane(Vertical):
             self.border_subtitle = Content(subtitle)
 
 
-def _head(row: JobRow, attempt: int, room: int) -> Content:
+def _head(row: JobRow, attempt: int, room: int, now: float) -> Content:
     """Return a job in two lines; nothing in it is markup."""
     state = Content.styled(f"{LOOK.glyph(row.shown_state)} {row.state}", LOOK.style(row.shown_state))
     parts = [
         row.job[:8],
         clip(one_line(row.name), max(_NAME_CELLS, room // 2 - 10)),
         f"on {row.host}",
-        humanize.duration(row.duration(time.time())),
+        humanize.duration(row.duration(now)),
     ]
     parts.append(f"attempt {attempt} of {row.attempt}" if row.attempt > 1 else "")
     parts.append("" if row.exit_code is None else f"exit {row.exit_code}")
-    parts.append(row.tell(time.time()))
+    parts.append(row.tell(now))
     first = Content.assemble(state, "  ", one_line("  ".join(part for part in parts if part)))
     metrics = [f"{key} {humanize.number(metric.last)}" for key, metric in row.metrics.items()]
     params = [f"{key}={humanize.number(value)}" for key, value in row.params.items()]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 import time
 from typing import ClassVar
 
@@ -11,7 +12,7 @@ from textual.containers import Vertical
 from textual.content import Content
 from textual.message import Message
 
-from foundations_tui.store import queries
+from foundations_tui.store import history, queries
 from foundations_tui.store.rows import JobRow
 from foundations_tui.text import humanize
 from foundations_tui.ui.messages import JobOpened, JobSelected
@@ -51,6 +52,8 @@ class QueuePane(Vertical):
     def __init__(self, reader: Reader, id: str | None = None) -> None:
         super().__init__(id=id)
         self._reader = reader
+        self.moment: float | None = None
+        """What waited then is shown, seconds since the epoch; None for now."""
         self._jobs: list[JobRow] = []
         self._order: dict[str, int] = {}
         """Places that were given to jobs lately, by id: what was read before that is outdated."""
@@ -72,13 +75,18 @@ class QueuePane(Vertical):
         if not self.display:
             return
 
-        self._reader.ask(self, lambda conn: queries.waiting(conn, _MOST), self._take)
+        moment = self.moment
+
+        def read(conn: sqlite3.Connection) -> list[JobRow]:
+            return queries.waiting(conn, _MOST) if moment is None else history.waiting(conn, moment)
+
+        self._reader.ask(self, read, self._take)
 
     def _take(self, jobs: list[JobRow]) -> None:
         if time.monotonic() < self._order_until:
             jobs = sorted(jobs, key=lambda job: self._order.get(job.job, len(self._order)))
         self._jobs = jobs
-        wide, now = self.size.width >= _WIDE_FROM, time.time()
+        wide, now = self.size.width >= _WIDE_FROM, self.moment or time.time()
         self._rows = [_row(job, wide, now) for job in jobs]
         self.table.set_columns(_COLUMNS if wide else _NARROW)
         self.table.reload()
@@ -89,6 +97,8 @@ class QueuePane(Vertical):
 
     def action_put(self, step: int) -> None:
         """Let the job under the cursor trade places with the one beside it, where that is of the same host."""
+        if self.moment is not None:
+            return  # that is over
         place = next((n for n, job in enumerate(self._jobs) if job.job == self.table.key), -1)
         beside = place + step
         if place < 0 or not 0 <= beside < len(self._jobs) or self._jobs[beside].host != self._jobs[place].host:

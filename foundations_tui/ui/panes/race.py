@@ -52,6 +52,8 @@ class RacePane(Vertical):
         self._actor = actor
         self._group = ""
         self._over_seeds = False
+        self.moment: float | None = None
+        """The race is shown as it stood then, seconds since the epoch; None for now."""
         self.sweep = Sweep()
         self._rows: list[TableRow] = []
         self._said = ("", "", "")
@@ -83,13 +85,13 @@ class RacePane(Vertical):
         """Show what the store has now."""
         if not self.display:
             return
-        group, over, actor = self._group, self._over_seeds, self._actor()
-        self._reader.ask(self, lambda conn: model.read(conn, group, over, actor, time.time()), self._take)
+        group, over, actor, moment = self._group, self._over_seeds, self._actor(), self.moment
+        self._reader.ask(self, lambda conn: model.read(conn, group, over, actor, time.time(), moment), self._take)
 
     def _take(self, sweep: Sweep) -> None:
         self.sweep, self._group = sweep, sweep.group
         room = self.table.scrollable_content_region.width or self.size.width
-        self._rows = model.rows(sweep, room, time.time())
+        self._rows = model.rows(sweep, room, self.moment or time.time())
         self.table.set_columns(model.columns(sweep, room))
         self._lay_out()
         self.table.reload()

@@ -30,6 +30,8 @@ class Confirm(ModalScreen[bool]):
     def __init__(self, question: str, detail: str = "", uncalled: bool = False) -> None:
         super().__init__()
         self._from = time.monotonic() + (UNCALLED_SECONDS if uncalled else 0.0)
+        self.about_now = ""
+        """Said where what is shown is not what there is now."""
         self._question = question
         self._detail = detail
 
@@ -39,6 +41,8 @@ class Confirm(ModalScreen[bool]):
             yield Static(one_line(self._question), id="question", markup=False)
             if self._detail:
                 yield Static(several_lines(self._detail), id="detail", markup=False)
+            if self.about_now:
+                yield Static(self.about_now, id="about-now", markup=False)
             yield Static("y yes    n no", id="answers", markup=False)
 
     def action_answer(self, answer: bool) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import time
 from collections.abc import Iterable
 from typing import ClassVar, cast
 
@@ -13,12 +14,13 @@ from textual.containers import Container, Horizontal
 from textual.screen import Screen
 from textual.widget import Widget
 
-from foundations_tui.store import queries
+from foundations_tui.store import history, queries
 from foundations_tui.store.models import VersionRow
 from foundations_tui.store.rows import JobRow
 from foundations_tui.store.services import ServiceRow
-from foundations_tui.text import humanize
+from foundations_tui.text import humanize, moments
 from foundations_tui.ui.commands import KEYS, ON_PAGES
+from foundations_tui.ui.input.held_key import HeldKey
 from foundations_tui.ui.messages import JobOpened, JobSelected
 from foundations_tui.ui.models import jobs_table
 from foundations_tui.ui.models.hosts_table import Place
@@ -40,6 +42,7 @@ from foundations_tui.ui.widgets.head_line import HeadLine
 from foundations_tui.ui.widgets.key_line import KeyLine
 from foundations_tui.ui.widgets.log_view import LogView
 from foundations_tui.ui.widgets.prompt import Prompt
+from foundations_tui.ui.widgets.scrubber import Scrubber
 from foundations_tui.ui.widgets.tour import Tour
 from foundations_tui.ui.workspace import Workspace
 from remote_agent.protocol.resources import HostGpu
@@ -97,6 +100,8 @@ class MainScreen(Screen[None]):
         Binding("left_curly_bracket", "beside(-1)", "{ } job", key_display="{", show=False, id="main.job_before"),
         Binding("right_curly_bracket", "beside(1)", "next job", key_display="}", show=False, id="main.next_job"),
         Binding("z", "zoom", "zoom", id="main.zoom"),
+        Binding("comma", "rewind(-1)", "back in time", key_display=",", show=False, id="main.earlier"),
+        Binding("full_stop", "rewind(1)", "on in time", key_display=".", show=False, id="main.later"),
         Binding("r,f5", "reload", "refresh", id="main.refresh"),
         Binding("escape", "back", "back", show=False, id="main.back"),
         Binding("question_mark,f1", "app.help", "help", id="main.help", key_display="?"),
@@ -120,6 +125,13 @@ class MainScreen(Screen[None]):
         self.page = ""
         self.pins: tuple[str, ...] = ()
         """Metrics that come first."""
+        self.moment: float | None = None
+        """What was then is shown, seconds since the epoch; None for now."""
+        self._first_moment = 0.0
+        """The earliest of which something is known."""
+        self._pointed = ("", 0.0, "")
+        """Of which job log and charts show which moment, on which page."""
+        self._held = HeldKey()
         self.selected: JobRow | None = None
         self._selected_id: str | None = None
 
@@ -136,6 +148,7 @@ class MainScreen(Screen[None]):
                 yield JobsPane(self._reader, id="jobs")
             with Horizontal(id="bottom"):
                 yield LogPanes(self._reader, id="log")
+        yield Scrubber(id="scrubber")
         if self._has_tour:
             yield Tour(id="tour")
         yield Prompt(id="prompt")
@@ -315,6 +328,9 @@ class MainScreen(Screen[None]):
         if not self.is_attached or not self.page:
             return
         shown = _PANES[self.page]
+        panes = (*self.query(LogPane), *self.query(HostsPane), *self.query(QueuePane), *self.query(RacePane))
+        for timed in (self.jobs, *panes):
+            timed.moment = self.moment
         if "jobs" in shown or self.page in ("metrics", "log", "compare"):
             self.jobs.reload()
         tables = (*self.query(QueuePane), *self.query(RacePane), *self.query(ModelsPane), *self.query(ServicesPane))
@@ -322,7 +338,7 @@ class MainScreen(Screen[None]):
             pane.reload()
         self._show_selected()
         self._show_metrics()
-        self.query_one(HeadLine).reload(self.page, self._has_room, self.hosts)
+        self.query_one(HeadLine).reload(self.page, self._has_room, self.hosts, self.moment_words)
 
     def on_job_selected(self, event: JobSelected) -> None:
         """Show the job under the cursor; when the one whose log is open has gone, go back to the jobs."""
@@ -372,9 +388,14 @@ class MainScreen(Screen[None]):
     def _show_selected(self) -> None:
         job, beside = self._selected_id, self._beside
 
-        def read(conn: sqlite3.Connection) -> tuple[JobRow | None, JobRow | None]:
-            rows = {row.job: row for row in queries.jobs_by_id(conn, [name for name in (job, beside) if name])}
-            return rows.get(job or ""), rows.get(beside or "")
+        moment = self.moment
+
+        def read(conn: sqlite3.Connection) -> tuple[JobRow | None, JobRow | None, float | None]:
+            found = queries.jobs_by_id(conn, [name for name in (job, beside) if name])
+            rows = {row.job: row for row in (found if moment is None else history.jobs(conn, found, moment))}
+            chosen = rows.get(job or "")
+            ahead = history.offsets(conn).get(chosen.host, 0.0) if moment is not None and chosen is not None else None
+            return chosen, rows.get(beside or ""), ahead
 
         self._reader.ask("selected", read, lambda rows: self._take_selected(*rows))
 
@@ -384,10 +405,30 @@ class MainScreen(Screen[None]):
         others = [job for job in self.jobs.chosen if job != self._selected_id]
         return others[0] if self.page == "log" and others else None
 
-    def _take_selected(self, row: JobRow | None, beside: JobRow | None) -> None:
+    def _take_selected(self, row: JobRow | None, beside: JobRow | None, ahead: float | None) -> None:
+        """Show the selected job.
+
+        Args:
+            row: it.
+            beside: the one whose log stands beside it.
+            ahead: by how much the clock of its host is ahead, where an earlier moment is shown.
+        """
         if row is None or row.job == self._selected_id:
             self.selected = row
             self.logs.show(row, beside if self.page == "log" else None)
+            if self.moment is not None and ahead is not None and row is not None and row.has_begun:
+                self._point_at_moment(row, self.moment, ahead)
+
+    def _point_at_moment(self, row: JobRow, moment: float, ahead: float) -> None:
+        """Have log and charts show a moment, once for each."""
+        pointed = (row.job, moment, self.page)
+        if pointed == self._pointed:
+            return
+        self._pointed = pointed
+        if self.logs.display:
+            self.logs.first.go_to(moment + ahead, ahead)
+        if self.metrics is not None:
+            self.metrics.point_at(row.job, moment + ahead)
 
     def on_job_opened(self, event: JobOpened) -> None:
         """Show all that is known of a job."""
@@ -420,7 +461,49 @@ class MainScreen(Screen[None]):
             self.action_page("jobs")
         too_small = event.size.width < _SMALLEST[0] or event.size.height < _SMALLEST[1]
         self.set_class(too_small, "-too-small")
-        self.query_one(HeadLine).reload(self.page, self._has_room, self.hosts)
+        self.query_one(HeadLine).reload(self.page, self._has_room, self.hosts, self.moment_words)
+
+    # --- the time machine ---------------------------------------------------------------------------------------
+
+    def action_rewind(self, steps: int) -> None:
+        """Go back in time, or on; a key that is held goes faster."""
+        streak = self._held.streak(steps)
+        if self.moment is None and steps > 0:
+            return
+        self.show_moment(moments.stepped(self.moment, steps, streak, self._first_moment, time.time()))
+
+    def _take_begin(self, first: float) -> None:
+        self._first_moment = first
+        if self.moment is not None:
+            self.show_moment(max(first, self.moment))
+
+    def show_moment(self, moment: float | None) -> None:
+        """Show what was at a moment on every page.
+
+        Args:
+            moment: seconds since the epoch; None for now.
+        """
+        if moment is not None and self.moment is None:
+            self._reader.ask("begin", lambda conn: history.begin(conn, time.time()), self._take_begin)
+        was_now = self.moment is None
+        self.moment = moment
+        self.query_one(Scrubber).show(moment, self._first_moment or (moment or 0.0))
+        if was_now != (moment is None):
+            self.refresh_bindings()
+        self.reload()
+
+    @property
+    def moment_words(self) -> str:
+        """Return which moment is shown; empty for now."""
+        return "" if self.moment is None else moments.words(self.moment, time.time())
+
+    def on_scrubber_pointed(self, event: Scrubber.Pointed) -> None:
+        """Show the moment that was clicked."""
+        self.show_moment(event.moment)
+
+    def on_scrubber_stepped(self, event: Scrubber.Stepped) -> None:
+        """Go back in time, or on."""
+        self.action_rewind(event.steps)
 
     # --- keys ---------------------------------------------------------------------------------------------------
 
@@ -430,6 +513,8 @@ class MainScreen(Screen[None]):
         home = "overview" if self._has_room and self.page == "overview" else "jobs"
         if self.maximized is not None:
             self.minimize()
+        elif self.moment is not None:
+            self.show_moment(None)
         elif log.has_focus and log.filter:
             log.set_filter("")
         elif self.page not in ("jobs", "overview"):

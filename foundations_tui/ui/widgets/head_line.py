@@ -40,7 +40,7 @@ class HeadLine(Static):
         super().__init__(id=id, markup=False)
         self._reader = reader
         self._shown = ""
-        self._page = ""
+        self._page = self._moment = ""
         self._names: Sequence[str] = ()
         self._known = _Known({}, {}, set())
         self._usual: set[str] = set()
@@ -49,15 +49,16 @@ class HeadLine(Static):
         self.away: list[str] = []
         """Hosts that are out of reach."""
 
-    def reload(self, page: str, has_overview: bool, hosts: Sequence[str]) -> None:
+    def reload(self, page: str, has_overview: bool, hosts: Sequence[str], moment: str = "") -> None:
         """Show what the store has now.
 
         Args:
             page: the one that is shown.
             has_overview: whether that page is offered.
             hosts: names of those to show.
+            moment: which earlier moment is shown, in words; empty for now.
         """
-        self._page, self._names = page, hosts
+        self._page, self._names, self._moment = page, hosts, moment
         self._usual = {"overview"} if has_overview else set()
         self._show()  # at once: the page's name does not wait for the store
         self._reader.ask("head", _read, self._take)
@@ -70,7 +71,7 @@ class HeadLine(Static):
         self._offered = self._usual | self._known.sometimes
         rows = [self._known.hosts[name] for name in self._names if name in self._known.hosts]
         self.away = [host.name for host in rows if host.state == "unreachable"]
-        text = header.line(self._page, self.screen.size.width, self._offered, self._known.counts, rows)
+        text = header.line(self._page, self.screen.size.width, self._offered, self._known.counts, rows, self._moment)
         if text.markup != self._shown:
             self._shown = text.markup
             self.update(text, layout=False)
