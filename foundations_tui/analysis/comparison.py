@@ -29,6 +29,8 @@ class Line:
     """One a job; None where it is not known."""
     best: int | None = None
     """Index of the best value."""
+    direction: str = ""
+    """"min" or "max" of a metric: which way it gets better; empty where nobody has said it."""
 
     @property
     def differs(self) -> bool:
@@ -210,7 +212,8 @@ _MOST_PACKAGES = 20
 def for_readers(lines: Sequence[Line], everything: bool = False) -> list[Line]:
     """Return lines for who reads them.
 
-    An argument that says what a parameter of its name says is left out; very many packages become one line.
+    An argument that says what a parameter of its name says is left out, and a command line that differs only in what
+    its arguments say; very many packages become one line.
 
     Args:
         lines: as ``compare`` returns them.
@@ -218,6 +221,8 @@ def for_readers(lines: Sequence[Line], everything: bool = False) -> list[Line]:
     """
     params = {line.name: line.values for line in lines if line.kind == "param"}
     shown = [line for line in lines if line.kind != "arg" or params.get(line.name) != line.values]
+    if not everything and any(line.kind in ("param", "arg") and line.differs for line in shown):
+        shown = [line for line in shown if (line.kind, line.name) != ("job", "command") or not _is_one_program(line)]
     packages = [line for line in shown if line.kind == "package"]
     if everything or len(packages) <= _MOST_PACKAGES:
         return shown
@@ -226,6 +231,11 @@ def for_readers(lines: Sequence[Line], everything: bool = False) -> list[Line]:
     counts = [sum(version is not None for version in versions) for versions in columns]
     folded = Line("packages", f"{len(packages)} differ, of which there are", counts)
     return [*shown[:place], folded, *(line for line in shown[place:] if line.kind != "package")]
+
+
+def _is_one_program(line: Line) -> bool:
+    """Return whether commands begin alike, so that only what their arguments say is different."""
+    return len({str(command).partition(" -")[0] for command in line.values}) == 1
 
 
 @dataclass(frozen=True)
@@ -262,7 +272,7 @@ def average(
         direction = directions.get(key, "")
         spreads = [_spread(group, key, direction) for group in groups]
         best = aggregate.best([each and each.mean for each in spreads], direction) if direction else None
-        lines.append(Line("metric", f"{key}:{direction}" if direction else key, spreads, best))
+        lines.append(Line("metric", f"{key}:{direction}" if direction else key, spreads, best, direction))
     return Averaged(groups, lines)
 
 
@@ -282,7 +292,7 @@ def _metric(key: str, rows: Sequence[JobRow], direction: str) -> Line:
     if not direction:
         return Line("metric", key, [None if summary is None else summary.last for summary in summaries_])
     values = [None if summary is None else getattr(summary, direction) for summary in summaries_]
-    return Line("metric", f"{key}:{direction}", values, aggregate.best(values, direction))
+    return Line("metric", f"{key}:{direction}", values, aggregate.best(values, direction), direction)
 
 
 def _keys(tables: Iterable[Mapping[str, Any]]) -> list[str]:

@@ -44,6 +44,7 @@ from foundations_tui.ui.panes.metrics import MetricsPane
 from foundations_tui.ui.render_once import frame
 from foundations_tui.ui.screens import passphrase
 from foundations_tui.ui.screens.confirm import Confirm
+from foundations_tui.ui.screens.differences import CodeDifference
 from foundations_tui.ui.screens.file_picker import Files, FileTree
 from foundations_tui.ui.screens.help import Help
 from foundations_tui.ui.screens.image import Picture
@@ -53,6 +54,7 @@ from foundations_tui.ui.screens.menu import Menu
 from foundations_tui.ui.screens.passphrase import Passphrase
 from foundations_tui.ui.screens.preview import FilePreview
 from foundations_tui.ui.screens.task_output import TaskOutput
+from foundations_tui.ui.theme import LOOK
 from foundations_tui.ui.widgets.chart import Chart
 from foundations_tui.ui.widgets.log_view import LogView
 from tests.support import screen
@@ -252,13 +254,32 @@ async def test_more_jobs_are_compared_than_there_is_room_for(client: Client) -> 
     async with app.run_test(size=(80, 24)) as pilot:
         await screen.until(pilot, lambda: "30 jobs" in screen.text(app))
         await pilot.press("a", "5")
-        await screen.until(pilot, lambda: "job 29" in screen.text(app) and "2-7 of 30" in screen.text(app))
+        await screen.until(pilot, lambda: "job 29" in screen.text(app) and "2-4 of 30" in screen.text(app))
         assert "job 28" in screen.text(app) and "arg:lr" not in screen.text(app)
+        assert "0.028 (-0.001)" in screen.text(app), "numbers are whole"
         await pilot.press("l")
-        await screen.until(pilot, lambda: "3-8 of 30" in screen.text(app))
+        await screen.until(pilot, lambda: "3-5 of 30" in screen.text(app))
         assert "job 29" in screen.text(app) and "job 28" not in screen.text(app)
         await pilot.press("h", "h")
-        await screen.until(pilot, lambda: "2-7 of 30" in screen.text(app))
+        await screen.until(pilot, lambda: "2-4 of 30" in screen.text(app))
+        await pilot.press("t")
+        await screen.until(pilot, lambda: app.main.query_one(compare.ComparePane).table.count == 30)
+        (titles, first) = screen.text(app).splitlines()[2:4]
+        assert "name" in titles and "param:lr" in titles and "job 29" in first
+        await pilot.press("t")
+        await screen.until(pilot, lambda: "2-4 of 30" in screen.text(app))
+
+
+def test_what_is_better_than_the_baseline_is_seen() -> None:
+    def styles(line: comparison.Line) -> list[str]:
+        return [cell.style for cell in compare._upright(["a", "b", "c"], [line]).rows[0].cells]
+
+    good, bad = LOOK.style("completed"), LOOK.style("failed")
+    assert styles(comparison.Line("metric", "loss:min", [2.0, 1.0, 3.0], 1, "min")) == ["", f"{good} bold", bad]
+    assert styles(comparison.Line("metric", "acc:max", [2.0, 1.0, 3.0], 2, "max")) == ["", bad, f"{good} bold"]
+    assert styles(comparison.Line("metric", "lr", [2.0, None, 3.0])) == ["", "", ""]
+    spreads = [aggregate.spread(values) for values in ([2.0, 4.0], [1.0, 2.0], [])]
+    assert styles(comparison.Line("metric", "loss:min", spreads, 1, "min")) == ["", f"{good} bold", ""]
 
 
 async def test_marked_jobs_are_compared_and_charted(client: Client) -> None:
@@ -305,7 +326,8 @@ def test_jobs_that_differ_only_in_a_parameter_count_as_one(client: Client) -> No
 def test_a_metric_may_be_called_as_a_fact_of_a_job() -> None:
     spread = aggregate.spread([1.0, 2.0])
     for kind, values in (("metric", [spread, None]), ("param", ["long", 3]), ("tag", [{}, ""])):
-        assert compare._row(comparison.Line(kind, "duration", values), 9, range(len(values))).cells
+        line = comparison.Line(kind, "duration", values)
+        assert compare._upright(["a", "b"], [line]).rows[0].drawn([0, 1], [9, 9]).cells
 
 
 async def test_a_job_in_full(client: Client) -> None:
@@ -795,12 +817,12 @@ async def test_from_a_job_to_its_artifacts_code_and_tags(client: Client) -> None
         await pilot.press("d")
         await screen.until(pilot, lambda: isinstance(app.screen, Menu))
         await pilot.press("d")
-        await screen.until(pilot, lambda: isinstance(app.screen, TaskOutput) and "+# changed" in screen.text(app))
+        await screen.until(pilot, lambda: isinstance(app.screen, CodeDifference) and "# changed" in screen.text(app))
         await pilot.press("escape", "d")
         await screen.until(pilot, lambda: isinstance(app.screen, Menu))
         await pilot.press("c")
         await screen.until(
-            pilot, lambda: isinstance(app.screen, TaskOutput) and "not submitted from a commit" in screen.text(app)
+            pilot, lambda: isinstance(app.screen, CodeDifference) and "not submitted from a commit" in screen.text(app)
         )
         await pilot.press("escape", "f")
         await screen.until(pilot, lambda: isinstance(app.screen, TaskOutput) and "train.py" in screen.text(app))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pty
 import random
+import re
 import shlex
 import signal
 import socket
@@ -15,6 +16,7 @@ from pathlib import Path
 import pytest
 from textual.app import App
 from textual.color import Color
+from textual.dom import DOMNode
 from textual.events import Key, Resize
 from textual.geometry import Size
 
@@ -30,6 +32,7 @@ from foundations_tui.ui.widgets.log_view import LogView
 from foundations_tui.ui.widgets.virtual_table import VirtualTable
 from tests.support import screen
 from tests.support.client import FOUNDATIONS, Client
+from tests.support.paths import ROOT
 from tests.support.screen import Tmux
 from tests.support.sshd import Sshd
 from tests.support.store import fill
@@ -460,3 +463,19 @@ def test_a_terminal_that_goes_away_ends_the_app(client: Client, ignored: bool) -
         time.sleep(0.05)
     assert signal.SIGHUP in (os.waitstatus_to_exitcode(ended[1]) - 128, -os.waitstatus_to_exitcode(ended[1]))
     assert client.json("jobs") == []
+
+
+def test_every_style_is_of_something_that_there_is() -> None:
+    """A class that was renamed would lose its style, and nobody would be told."""
+    text = (ROOT / "foundations_tui" / "ui" / "app.tcss").read_text()
+    selectors = re.findall(r"(?m)^([^{}]+)\{", re.sub(r"/\*.*?\*/", "", text))
+    types = {name for selector in selectors for name in re.findall(r"(?<![\w.#:-])[A-Z]\w+", selector)}
+    known = {node.__name__ for node in _all_below(DOMNode)}
+    assert types <= known, types - known
+
+
+def _all_below(node: type) -> Iterator[type]:
+    children: list[type] = node.__subclasses__()
+    for child in children:
+        yield child
+        yield from _all_below(child)

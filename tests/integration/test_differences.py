@@ -12,8 +12,9 @@ from foundations_tui.analysis import log_diff
 from foundations_tui.cli.registry import VERBS
 from foundations_tui.session import Session
 from foundations_tui.ui.app import FoundationsApp
-from foundations_tui.ui.screens.log_diff import Difference, PairsView
+from foundations_tui.ui.screens.differences import LogDifference
 from foundations_tui.ui.screens.menu import Menu
+from foundations_tui.ui.widgets.pairs_view import PairsView
 from tests.support import screen
 from tests.support.client import Client
 
@@ -102,14 +103,17 @@ async def test_two_logs_side_by_side_in_what_they_differ(client: Client) -> None
         await pilot.press("a", "d")
         await screen.until(pilot, lambda: isinstance(app.screen, Menu))
         await pilot.press("l")
-        await screen.until(pilot, lambda: isinstance(app.screen, Difference) and "1 difference" in screen.text(app))
-        assert " ! " in screen.text(app) and "it diverged" in screen.text(app) and "[/]" in screen.text(app)
+        await screen.until(pilot, lambda: isinstance(app.screen, LogDifference) and "1 difference" in screen.text(app))
+        shown = screen.text(app)
+        assert " all is well" in shown and "it diverged" in shown and "[/]" in shown and " ! " not in shown
+        await pilot.resize_terminal(120, 24)
+        await screen.until(pilot, lambda: " ! " in screen.text(app) and "it diverged" in screen.text(app))
         await pilot.press("#")
         await screen.until(
             pilot, lambda: app.screen.query_one(PairsView).differences == 1 and " ! loss" in screen.text(app)
         )
         await pilot.press("escape")
-        await screen.until(pilot, lambda: not isinstance(app.screen, Difference))
+        await screen.until(pilot, lambda: not isinstance(app.screen, LogDifference))
 
 
 def test_a_log_that_is_not_here_is_said_to_be_so(client: Client) -> None:

@@ -18,12 +18,10 @@ from foundations_tui.store import queries
 from foundations_tui.store.rows import JobRow
 from foundations_tui.sync import code
 from foundations_tui.text import tables
-from foundations_tui.text.diff_colors import painted
-from foundations_tui.text.sanitize import several_lines
 from foundations_tui.ui.actions import background
 from foundations_tui.ui.models import images
+from foundations_tui.ui.screens.differences import CodeDifference, LogDifference
 from foundations_tui.ui.screens.image import Picture
-from foundations_tui.ui.screens.log_diff import Difference
 from foundations_tui.ui.screens.menu import Choice, Menu, choices_of
 from foundations_tui.ui.screens.preview import FilePreview
 from foundations_tui.ui.tasks import Shown
@@ -150,14 +148,12 @@ class JobInspector:
         self._workspace.push_screen(Menu(f"differences of {name_of(row)}", choices), show)
 
     def _show_code(self, rows: list[JobRow]) -> None:
-        def operation(progress: Progress, columns: int) -> Shown:
-            return Shown(painted(several_lines(code.difference(self._session, rows))) or "the code is the same")
-
-        background.show(self._workspace, f"code of {'  and  '.join(name_of(row) for row in rows)}", operation)
+        title = f"code of {'  and  '.join(name_of(row) for row in rows)}"
+        self._workspace.push_screen(CodeDifference(lambda: code.difference(self._session, rows), title))
 
     def _show_logs(self, first: JobRow, other: JobRow) -> None:
         left, right = (locations.log_file(row.job, row.attempt or 1) for row in (first, other))
-        self._workspace.push_screen(Difference(left, right, f"{name_of(first)}  and  {name_of(other)}"))
+        self._workspace.push_screen(LogDifference(left, right, f"{name_of(first)}  and  {name_of(other)}"))
 
 
 def _opener() -> str | None:

@@ -82,7 +82,19 @@ def check_own(commands: Iterable[OwnCommand], chosen: Mapping[str, str]) -> None
         taken[key] = f"commands.{command.name}"
 
 
-_WINDOWS = ("confirm", "detail", "difference", "files", "help", "launch", "menu", "output", "palette", "passphrase")
+_WINDOWS = (
+    "code",
+    "confirm",
+    "detail",
+    "difference",
+    "files",
+    "help",
+    "launch",
+    "menu",
+    "output",
+    "palette",
+    "passphrase",
+)
 """Where keys mean something only while a window is open."""
 
 

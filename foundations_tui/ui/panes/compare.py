@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from textual.app import ComposeResult
@@ -32,6 +33,7 @@ class ComparePane(Vertical):
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("o", "everything", "all", id="compare.everything"),
+        Binding("t", "turn", "turn", tooltip="jobs as rows, or as columns", id="compare.turn"),
         Binding("m", "over", "mean over", id="compare.over"),
         Binding("p", "baseline", "baseline", id="compare.baseline"),
         Binding("l,right", "aside(1)", "further jobs", show=False, id="compare.right"),
@@ -43,7 +45,7 @@ class ComparePane(Vertical):
         self._reader = reader
         self._jobs: list[str] = []
         self._baseline = ""
-        self._everything = False
+        self._everything = self._is_turned = False
         self._over = ""
         """The parameter in which jobs that count as one may differ."""
         self._differing: list[str] = []
@@ -125,19 +127,22 @@ class ComparePane(Vertical):
 
     def _show(self, heads: list[str], lines: list[comparison.Line], title: str) -> None:
         lines = comparison.for_readers(lines, self._everything)
-        room = max(8, min(24, (self.size.width - 30) // max(1, len(heads)) - 1))
-        wide = min(22, max([len(_name(line)) for line in lines], default=8))
-        fits = max(1, (self.table.scrollable_content_region.width - wide - 3) // (room + 1) - 1)  # behind the baseline
-        self._aside = max(0, min(self._aside, len(heads) - 1 - fits))
-        seen = [0, *range(1 + self._aside, min(len(heads), 1 + self._aside + fits))] if heads else []
-        columns = [Column("", wide), *(Column(heads[n], room, right=True) for n in seen), Column("", 0)]
-        self.table.set_columns(columns if heads else ())
-        self._rows = [_row(line, room, seen) for line in lines]
+        shown = _sideways(heads, lines) if self._is_turned else _upright(heads, lines)
+        room = self.table.scrollable_content_region.width
+        first = min(_WIDEST_NAME, max([width(one_line(row.name)) for row in shown.rows], default=8))
+        wide = shown.widths(max(8, room - first - 2))
+        fits = _fitting(wide, room - first - 2)
+        last = max(0, len(shown.heads) - 1 - fits)
+        self._aside = max(0, min(self._aside, last))
+        seen = [0, *range(1 + self._aside, min(len(shown.heads), 1 + self._aside + fits))] if shown.heads else []
+        columns = [Column("", first), *(Column(shown.heads[n], wide[n], right=True) for n in seen), Column("", 0)]
+        self.table.set_columns(columns if shown.heads else ())
+        self._rows = [row.drawn(seen, wide) for row in shown.rows]
         self.table.refresh()
         self.table.reload()
         self.border_title = Content(title)
-        hidden = len(heads) - len(seen)
-        self.border_subtitle = f"{seen[1] + 1}-{seen[-1] + 1} of {len(heads)}  h l" if hidden else ""
+        hidden = len(shown.heads) - len(seen)
+        self.border_subtitle = f"{seen[1] + 1}-{seen[-1] + 1} of {len(shown.heads)}  h l" if hidden and seen[1:] else ""
 
     def _ask(self, start: int, count: int, key: str | None, follow: bool) -> None:
         self.table.take(whole(self._rows, key))
@@ -147,6 +152,11 @@ class ComparePane(Vertical):
     def action_everything(self) -> None:
         """Show also that in which they agree."""
         self._everything = not self._everything
+        self.reload()
+
+    def action_turn(self) -> None:
+        """Show jobs as rows, or as columns."""
+        self._is_turned, self._aside = not self._is_turned, 0
         self.reload()
 
     def action_baseline(self) -> None:
@@ -173,29 +183,107 @@ class ComparePane(Vertical):
         self.reload()
 
 
-def _row(line: comparison.Line, room: int, seen: Sequence[int]) -> TableRow:
-    """Return a line of the table: what is known of the jobs that are seen."""
-    name = _name(line)
-    shown = []
-    for number, value in [(n, line.values[n]) for n in seen]:
-        best = (" +" if LOOK.ascii else " ✓") if line.best == number else ""
-        delta = _delta(value, line.values[0], number) if line.kind != "job" else ""
-        text = _fitting(line, value, delta, best, room)
-        shown.append(text.replace("±", "+-") if LOOK.ascii else text)
-    styles = ["", *("bold" if line.best == number else "" for number in seen)]
-    return TableRow(f"{line.kind}:{line.name}", [name, *shown], styles, tuple(shown))
+@dataclass(frozen=True)
+class _Cell:
+    """A value, in the ways in which it can be written, the longest first; and whether it is better or worse."""
+
+    ways: tuple[str, ...] = ("",)
+    style: str = ""
+
+
+@dataclass(frozen=True)
+class _Row:
+    """A line of the table before it is known how much of it is seen."""
+
+    key: str
+    name: str
+    cells: Sequence[_Cell]
+
+    def drawn(self, seen: Sequence[int], wide: Sequence[int]) -> TableRow:
+        """Return the columns that are seen, each value in the longest way that fits."""
+        shown = []
+        for number in seen:
+            ways = self.cells[number].ways
+            text = next((way for way in ways if width(way) <= wide[number]), ways[-1])
+            shown.append(text.replace("±", "+-") if LOOK.ascii else text)
+        return TableRow(self.key, [self.name, *shown], ["", *(self.cells[n].style for n in seen)], tuple(shown))
+
+
+@dataclass(frozen=True)
+class _Grid:
+    """What is compared, jobs as columns or as rows."""
+
+    heads: Sequence[str]
+    rows: Sequence[_Row]
+
+    def widths(self, room: int) -> list[int]:
+        """Return the cells of each column: what it needs, and no more than its share where not all fit."""
+        needs = [
+            max([width(one_line(head)), *(width(row.cells[n].ways[0]) for row in self.rows)], default=8)
+            for n, head in enumerate(self.heads)
+        ]
+        share = max(_READABLE, min(_MOST_CELLS, room // max(1, len(self.heads)) - 1))
+        if sum(needs) + len(needs) <= room:
+            return [max(_LEAST_CELLS, min(need, room - 1)) for need in needs]
+        return [max(_LEAST_CELLS, min(need, share)) for need in needs]
+
+
+_LEAST_CELLS, _READABLE, _MOST_CELLS = 8, 14, 40
+"""Of a column: at least; as many as a number with its difference takes; at most."""
+_WIDEST_NAME = 22
+
+
+def _upright(heads: Sequence[str], lines: Sequence[comparison.Line]) -> _Grid:
+    """Return a row for each thing, a column for each job."""
+    return _Grid(heads, [_Row(f"{line.kind}:{line.name}", _name(line), _cells(line)) for line in lines])
+
+
+def _sideways(heads: Sequence[str], lines: Sequence[comparison.Line]) -> _Grid:
+    """Return a row for each job, a column for each thing."""
+    columns = [_cells(line) for line in lines]
+    rows = [_Row(f"job:{n}", head, [column[n] for column in columns]) for n, head in enumerate(heads)]
+    return _Grid([_name(line) for line in lines], rows if lines else [])
+
+
+def _fitting(wide: Sequence[int], room: int) -> int:
+    """Return how many columns behind the first there is room for."""
+    left = room - (wide[0] + 1 if wide else 0)
+    fits = 0
+    for cells in wide[1:]:
+        left -= cells + 1
+        if left < 0:
+            break
+        fits += 1
+    return max(1, fits)
+
+
+def _cells(line: comparison.Line) -> list[_Cell]:
+    return [_cell(line, number) for number in range(len(line.values))]
+
+
+def _cell(line: comparison.Line, number: int) -> _Cell:
+    """Return a value with its difference from the baseline's and the mark of the best; shorter ways have fewer digits,
+    then no difference."""
+    value, base = line.values[number], line.values[0]
+    best = (" +" if LOOK.ascii else " ✓") if line.best == number else ""
+    delta = _delta(value, base, number) if line.kind != "job" else ""
+    whole = one_line(_shown(line, value))
+    short = f"{value:.4g}" if isinstance(value, float) and line.kind != "job" else whole
+    ways = (whole + delta + best, short + delta + best, whole + best, short + best)
+    return _Cell(ways, _style(line, value, base) + (" bold" if line.best == number else ""))
+
+
+def _style(line: comparison.Line, value: Any, base: Any) -> str:
+    """Return the color of what is better, or worse, than the baseline."""
+    numbers = [one.mean if isinstance(one, aggregate.Spread) else one for one in (value, base)]
+    if not line.direction or not all(map(aggregate.is_number, numbers)) or numbers[0] == numbers[1]:
+        return ""
+    is_better = (numbers[0] < numbers[1]) == (line.direction == "min")
+    return LOOK.style("completed" if is_better else "failed")
 
 
 def _name(line: comparison.Line) -> str:
     return one_line(line.name if line.kind in ("job", "metric") else f"{line.kind}:{line.name}")
-
-
-def _fitting(line: comparison.Line, value: Any, delta: str, best: str, room: int) -> str:
-    """Return a value with its difference and its mark; where that is too long, fewer digits, then no difference."""
-    whole = _shown(line, value)
-    short = f"{value:.4g}" if isinstance(value, float) and line.kind != "job" else whole
-    ways = (whole + delta + best, short + delta + best, whole + best, short + best)
-    return next((way for way in ways if width(way) <= room), short + best)
 
 
 def _shown(line: comparison.Line, value: Any) -> str:

@@ -1,0 +1,155 @@
+"""Two logs, or the code of jobs, side by side, line by line; what differs stands out."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import ClassVar
+
+from rich.text import Text
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical
+from textual.content import Content
+from textual.message import Message
+
+from foundations_tui.analysis import code_pairs, log_diff
+from foundations_tui.analysis.code_pairs import CodePair
+from foundations_tui.analysis.log_diff import Pair
+from foundations_tui.errors import FoundationsError, as_ours
+from foundations_tui.text import humanize
+from foundations_tui.text.sanitize import one_line
+from foundations_tui.ui.models import code_colors
+from foundations_tui.ui.screens.modal import ModalWindow
+from foundations_tui.ui.widgets.pairs_view import Draw, PairLike, PairsView
+
+
+def _drawn(pair: PairLike, is_left: bool) -> Text:
+    line = pair.left if is_left else pair.right
+    return Text(one_line((line or b"").decode("utf-8", "replace").expandtabs(8)))
+
+
+class LogDifference(ModalWindow):
+    """Compares two logs and shows them; any way back closes it."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape,q", "close", "back", id="difference.close"),
+        Binding("number_sign", "numbers", "numbers count", key_display="#", id="difference.numbers"),
+    ]
+
+    class _Compared(Message):
+        """From the thread that compares."""
+
+        def __init__(self, pairs: Sequence[Pair], problem: str, numbers: bool) -> None:
+            super().__init__()
+            self.pairs = pairs
+            self.problem = problem
+            self.numbers = numbers
+
+    def __init__(self, left: Path, other: Path, title: str) -> None:
+        super().__init__()
+        self._logs = (left, other)
+        self._title = title
+        self._numbers = False
+
+    def compose(self) -> ComposeResult:
+        """Lay out the box."""
+        with Vertical(id="box"):
+            yield PairsView(_drawn)
+
+    def on_mount(self) -> None:
+        """Begin to compare."""
+        self.query_one("#box").border_title = Content(one_line(self._title))
+        self.query_one(PairsView).focus()
+        self._compare()
+
+    def _compare(self) -> None:
+        numbers = self._numbers
+
+        def run() -> None:
+            try:
+                self.post_message(self._Compared(log_diff.pairs(*self._logs, numbers), "", numbers))
+            except (FoundationsError, OSError) as error:
+                self.post_message(self._Compared((), str(as_ours(error)), numbers))
+
+        threading.Thread(target=run, daemon=True).start()
+
+    def on_log_difference__compared(self, event: _Compared) -> None:
+        """Show what came of it."""
+        if event.numbers != self._numbers:
+            return
+        view = self.query_one(PairsView)
+        view.show(event.pairs, event.problem or "both are empty")
+        self.call_after_refresh(view.show_first)
+        numbers = "numbers count" if self._numbers else "numbers do not count"
+        many = humanize.plural(view.differences, "difference")
+        if any(map(log_diff.is_cut, self._logs)):
+            many += f" in the first {humanize.size(log_diff.MOST_BYTES)}"
+        subtitle = f"{many}, {numbers}   n next  # numbers  esc back"
+        self.query_one("#box").border_subtitle = Content(subtitle)
+
+    def action_numbers(self) -> None:
+        """Let lines differ in which only numbers differ, or not."""
+        self._numbers = not self._numbers
+        self._compare()
+
+
+class CodeDifference(ModalWindow):
+    """Shows how the code of jobs differs; any way back closes it."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,q", "close", "back", id="code.close")]
+
+    class _Compared(Message):
+        """From the thread that brings the code here and compares it."""
+
+        def __init__(self, pairs: Sequence[CodePair], draw: Draw | None, problem: str) -> None:
+            super().__init__()
+            self.pairs = pairs
+            self.draw = draw
+            self.problem = problem
+
+    def __init__(self, compare: Callable[[], str], title: str) -> None:
+        """Make it.
+
+        Args:
+            compare: returns the difference as ``git diff`` prints it; called in a thread.
+            title: of the window.
+        """
+        super().__init__()
+        self._compare = compare
+        self._title = title
+        self._draw: Draw | None = None
+
+    def compose(self) -> ComposeResult:
+        """Lay out the box."""
+        with Vertical(id="box"):
+            yield PairsView(self._drawn)
+
+    def _drawn(self, pair: PairLike, is_left: bool) -> Text:
+        return self._draw(pair, is_left) if self._draw is not None else Text()
+
+    def on_mount(self) -> None:
+        """Begin to compare."""
+        self.query_one("#box").border_title = Content(one_line(self._title))
+        self.query_one(PairsView).focus()
+        threading.Thread(target=self._run, daemon=True).start()
+
+    def _run(self) -> None:
+        try:
+            pairs = code_pairs.pairs(self._compare())
+            self.post_message(self._Compared(pairs, code_colors.drawer(pairs), ""))  # type: ignore[arg-type]
+        except Exception as error:
+            self.post_message(self._Compared((), None, str(as_ours(error))))
+
+    def on_code_difference__compared(self, event: _Compared) -> None:
+        """Show what came of it."""
+        self._draw = event.draw
+        view = self.query_one(PairsView)
+        view.show(event.pairs, one_line(event.problem) or "the code is the same")
+        self.call_after_refresh(view.show_first)
+        files = len({pair.file for pair in event.pairs if pair.file})
+        gone = sum(pair.differs and pair.left is not None for pair in event.pairs)
+        come = sum(pair.differs and pair.right is not None for pair in event.pairs)
+        words = f"{humanize.plural(files, 'file')}  +{come:,} -{gone:,}" if event.pairs else ""
+        self.query_one("#box").border_subtitle = Content(f"{words}   n next  esc back")
