@@ -73,6 +73,8 @@ class Settings:
     ascii: bool = False
     """No glyph beyond ASCII."""
     mouse: bool = True
+    slow_link: bool = False
+    """Whether what changes is drawn every few seconds only."""
     keys: dict[str, str] = field(default_factory=dict)
     """Keys by the id of what they do, several with commas between them."""
     notify: Notify = field(default_factory=Notify)
@@ -97,6 +99,7 @@ def load(path: Path | None = None) -> Settings:
         file.theme,
         file.ascii,
         file.mouse,
+        file.slow_link,
         _keys(document, file.keys),
         _notify(document, file.notify),
         tuple(_command(document, name, table) for name, table in file.commands.items()),

@@ -291,6 +291,7 @@ class AppFile(msgspec.Struct, frozen=True, kw_only=True):
     theme: Annotated[str, setting("A theme's name; else the app's own.", _TEXT)] = ""
     ascii: Annotated[bool, setting("No glyph beyond ASCII.", _SWITCH)] = False
     mouse: Annotated[bool, setting("Whether the app takes the mouse.", _SWITCH)] = True
+    slow_link: Annotated[bool, setting("Draw what changes every few seconds only.", _SWITCH)] = False
     keys: Annotated[
         dict[str, Annotated[str, setting("Keys with commas between them.", 'a string, like "m" or "m,ctrl+space"')]],
         setting("Keys by the id of what they do; foundations ui --keys lists those.", _TABLE),

@@ -58,8 +58,9 @@ from foundations_tui.ui.workspace import Offered
 
 T = TypeVar("T")
 _THEME = "foundations-dark"
-_RELOAD_PAUSE, _RELOADS_APART = 0.1, 0.5
-"""Seconds: what changes together is shown together; from one picture to the next while much changes."""
+_RELOAD_PAUSE, _RELOADS_APART, _SLOW_APART = 0.1, 0.5, 3.0
+"""Seconds: what changes together is shown together; from one picture to the next while much changes, and over a slow
+link."""
 _FOLLOW_AFTER = 0.3
 _TOAST_LINES = 2
 """Lines that a message takes: it lies over what is looked at."""
@@ -147,6 +148,7 @@ class FoundationsApp(SerializedKeys):
             race=RaceActions(self, session, jobs, submit),
             palette=PaletteActions(self, verbs or {}, line, own),
         )
+        self._apart = _SLOW_APART if settings.slow_link else _RELOADS_APART
         self._is_reload_due = False
         self._version: int | None = None
         self._drawn_at = 0.0
@@ -294,7 +296,7 @@ class FoundationsApp(SerializedKeys):
         if not self._is_reload_due:
             self._is_reload_due = True
             since = time.monotonic() - self._drawn_at
-            self.set_timer(max(_RELOAD_PAUSE, _RELOADS_APART - since), self._reload)
+            self.set_timer(max(_RELOAD_PAUSE, self._apart - since), self._reload)
 
     def _reload(self) -> None:
         if not self.is_running:
@@ -329,7 +331,7 @@ class FoundationsApp(SerializedKeys):
     def _take_version(self, answer: tuple[int, bool]) -> None:
         number, lives = answer
         age = time.monotonic() - self._drawn_at
-        if number != self._version or (lives and age > _RELOADS_APART) or age > _REDRAW_SECONDS:
+        if number != self._version or (lives and age > self._apart) or age > _REDRAW_SECONDS:
             self._version = number
             self.on_store_changed()
 

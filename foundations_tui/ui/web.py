@@ -10,12 +10,15 @@ import secrets
 import socket
 from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
+from pathlib import Path
 
 from aiohttp import web
 from textual_serve.server import Server
 
 LOOPBACK = "127.0.0.1"
 _SHUTDOWN_SECONDS = 5
+_PAGE = Path(__file__).parent / "page"
+"""Our own: that of the library shows its logo, and loads a font from elsewhere."""
 _ORIGIN: ContextVar[str] = ContextVar("origin", default="")
 """Scheme, host and port as the browser calls them: a port that SSH forwards has another number there."""
 _HEADERS = {
@@ -44,7 +47,7 @@ class WebServer(Server):
             title: of the page.
             ready: gets the address when the server takes connections.
         """
-        super().__init__(command, LOOPBACK, listener.getsockname()[1], title, public_url="")
+        super().__init__(command, LOOPBACK, listener.getsockname()[1], title, public_url="", templates_path=_PAGE)
         self._listener = listener
         self._ready = ready
         self._windows: set[asyncio.Task[object]] = set()

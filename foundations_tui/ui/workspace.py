@@ -46,10 +46,6 @@ class Pages(Protocol):
     page: str
 
     @property
-    def away(self) -> list[str]:
-        """Hosts that are out of reach."""
-
-    @property
     def chosen(self) -> list[str]:
         """Ids of the marked jobs, or of the one under the cursor."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from collections import Counter
 from pathlib import Path
 
@@ -16,8 +17,8 @@ from foundations_tui.config import app as config
 from foundations_tui.config.app import OwnCommand
 from foundations_tui.errors import ConfigError
 from foundations_tui.session import Session
-from foundations_tui.store import views
-from foundations_tui.store.db import open_reader
+from foundations_tui.store import views, writes
+from foundations_tui.store.db import Store, open_reader
 from foundations_tui.store.views import SavedView
 from foundations_tui.ui import kept
 from foundations_tui.ui.app import FoundationsApp
@@ -29,9 +30,13 @@ from foundations_tui.ui.pages import KEYS
 from foundations_tui.ui.panes.metrics import MetricsPane
 from foundations_tui.ui.screens.confirm import Confirm
 from foundations_tui.ui.screens.job_details import Detail
+from foundations_tui.ui.screens.job_form import JobForm
+from foundations_tui.ui.screens.jump import Jump
+from foundations_tui.ui.screens.menu import Menu
 from foundations_tui.ui.screens.palette import Palette
 from tests.app.test_charts import log
 from tests.app.test_race import put_sweep
+from tests.app.test_time_machine import record
 from tests.support import screen
 from tests.support.client import Client
 from tests.support.store import fill
@@ -315,6 +320,62 @@ async def test_the_tour_leads_through_three_pages(client: Client) -> None:
         await pilot.press("1", "enter")
         await screen.until(pilot, lambda: isinstance(app.screen, Detail))
         await pilot.press("escape")
-        await screen.until(pilot, lambda: "that was the tour" in screen.text(app))
+        await screen.until(pilot, lambda: "that was it" in screen.text(app))
         await pilot.press("3")
         await screen.until(pilot, lambda: " tour " not in screen.text(app))
+
+
+async def test_help_begins_with_the_page_and_is_searched(client: Client) -> None:
+    fill(2)
+    app = make_app("hosts")
+    async with app.run_test(size=(100, 30)) as pilot:
+        await screen.until(pilot, lambda: app.main.page == "hosts")
+        await pilot.press("question_mark")
+        await screen.until(pilot, lambda: "the job on a GPU" in screen.text(app))
+        await pilot.press("slash", *"pinn")
+        await screen.until(pilot, lambda: "no key does that" in screen.text(app))
+        await pilot.press("backspace")
+        await screen.until(pilot, lambda: "pin: this metric first" in screen.text(app))
+        assert "Metrics" in screen.text(app) and "Hosts" not in screen.text(app)
+        await pilot.press("enter", "escape")
+        await screen.until(pilot, lambda: "pin: this metric first" not in screen.text(app))
+
+
+async def test_a_letter_gives_a_pane_the_keys(client: Client) -> None:
+    fill(2)
+    app = make_app("overview")
+    async with app.run_test(size=(140, 40)) as pilot:
+        await screen.until(pilot, lambda: "job 1" in screen.text(app) and "─ hosts ─" in screen.text(app))
+        await pilot.press("ctrl+o")
+        await screen.until(pilot, lambda: isinstance(app.screen, Jump))
+        letters = {widget.id: letter for letter, widget in app.screen._by_letter.items()}  # type: ignore[attr-defined]
+        await pilot.press(letters["log-view"])
+        await screen.until(pilot, lambda: app.main.focused is not None and app.main.focused.id == "log-view")
+        await pilot.press("ctrl+o", "escape", "ctrl+o", "0")
+        await screen.until(pilot, lambda: not isinstance(app.screen, Jump))
+        assert app.main.focused is not None and app.main.focused.id == "log-view"
+
+
+def test_over_a_slow_link_less_is_drawn(client: Client) -> None:
+    assert make_app()._apart == 0.5
+    write_commands(client, "slow_link = true\n")
+    assert make_app()._apart == 3.0
+
+
+async def test_a_new_job_chooses_among_hosts_by_what_is_free(client: Client) -> None:
+    record(time.time() - 3600)
+    store = Store()
+    writes.put_unreachable(store, "lab", "refused")
+    store.close()
+    with (client.home / "hosts.toml").open("a") as file:
+        file.write('[hosts.lab]\naddress = "ada@lab"\n')
+    app = make_app()
+    async with app.run_test(size=(100, 40)) as pilot:
+        await screen.until(pilot, lambda: "job 1" in screen.text(app))
+        await pilot.press("ctrl+n")
+        await screen.until(pilot, lambda: isinstance(app.screen, JobForm) and "of 2 GPUs free" in screen.text(app))
+        assert "4 of 8 CPUs free" in screen.text(app) and "out of reach" in screen.text(app)
+        await pilot.press("f6")
+        await screen.until(pilot, lambda: isinstance(app.screen, Menu) and "any that fits" in screen.text(app))
+        await pilot.press("enter")
+        await screen.until(pilot, lambda: app.screen.query_one("#field-host", Input).value == "gpu1")

@@ -38,28 +38,44 @@ class _Size(click.ParamType[tuple[int, int]]):
 @click.option("--theme", default="", help="A theme's name; :theme in the app lists them.")
 @click.option("--ascii", "ascii_only", is_flag=True, help="Draw states and borders without special characters.")
 @click.option("--no-mouse", is_flag=True, help="Leave the mouse to the terminal.")
+@click.option("--slow-link", is_flag=True, help="Draw what changes every three seconds only.")
 @click.option("--keys", is_flag=True, help="List the keys, by the names that app.toml can give others to.")
-def ui(page: str, once: bool, size: tuple[int, int], theme: str, ascii_only: bool, no_mouse: bool, keys: bool) -> None:
+def ui(
+    page: str,
+    once: bool,
+    size: tuple[int, int],
+    theme: str,
+    ascii_only: bool,
+    no_mouse: bool,
+    slow_link: bool,
+    keys: bool,
+) -> None:
     """Open the terminal app on all jobs, live.
 
     \b
-      foundations ui                          the pages: overview, jobs, metrics, log, hosts, compare, queue
+      foundations ui                          the pages: overview, jobs, metrics, log, hosts, compare, queue, race
       foundations ui hosts                    begin with one of them
       foundations ui --once jobs --size 100x30
     """
     if keys:
         return _print_keys()
-    settings = _settings(theme, ascii_only, no_mouse)
+    settings = _settings(theme, ascii_only, no_mouse, slow_link)
     if once:
         return _print_frame(page, size, settings)
     open_app(page, settings)
 
 
-def _settings(theme: str, ascii_only: bool = False, no_mouse: bool = False) -> Settings:
+def _settings(theme: str, ascii_only: bool = False, no_mouse: bool = False, slow_link: bool = False) -> Settings:
     """Return what app.toml says, and the options before that."""
     settings = app.load()
     mouse = settings.mouse and not no_mouse
-    return dataclasses.replace(settings, theme=theme or settings.theme, ascii=settings.ascii or ascii_only, mouse=mouse)
+    return dataclasses.replace(
+        settings,
+        theme=theme or settings.theme,
+        ascii=settings.ascii or ascii_only,
+        mouse=mouse,
+        slow_link=settings.slow_link or slow_link,
+    )
 
 
 def check_settings(theme: str) -> None:

@@ -60,7 +60,7 @@ class HostActions:
             Choice("g", "its GPUs, and whose they are", "gpus"),
             Choice("p", "pause it: start no more jobs there", "pause"),
             Choice("r", "resume it", "resume"),
-            Choice("a", "what its agent does and holds", "agent"),
+            Choice("a", "agent status", "agent"),
         ]
         if name != config.LOCAL:
             choices.append(Choice("d", "take it out of hosts.toml; its jobs run on", "remove"))

@@ -82,14 +82,13 @@ class JobInspector:
         if path.is_file() and _is_text(path):
             self._workspace.call_from_thread(self._workspace.push_screen, FilePreview(path, f"{row.job[:6]}  {key}"))
             return f"{key} is {path}"
-        picture = images.load(path) if path.is_file() and not LOOK.ascii and images.can_show() else None
+        picture = images.load(path) if path.is_file() and not LOOK.ascii else None
         if picture is not None:
             self._workspace.call_from_thread(self._show_picture, picture, f"{row.job[:6]}  {key}")
             return f"{key} is {path}"
         opener = _opener()
         if opener is None:
-            is_picture = path.suffix.lower() in images.SUFFIXES and not images.can_show()
-            return f"{key} is {path}" + ("\npip install 'foundations-tui[images]' shows it here" if is_picture else "")
+            return f"{key} is {path}"
         subprocess.Popen([opener, path], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
         return f"{key} is opened: {path}"
 
@@ -132,10 +131,10 @@ class JobInspector:
         if not rows:
             return
         row, others = rows[0], rows[1:]
-        choices = [Choice("c", "its code since the commit it stood on", "commit")]
+        choices = [Choice("c", "changes since its commit", "commit")]
         for other in others:
-            choices.append(Choice("d", f"its code and that of {name_of(other)}", "code"))
-            choices.append(Choice("l", f"its log and that of {name_of(other)}", "log"))
+            choices.append(Choice("d", f"code: against {name_of(other)}", "code"))
+            choices.append(Choice("l", f"log: against {name_of(other)}", "log"))
 
         def show(answer: str | None) -> None:
             if answer == "commit":

@@ -10,6 +10,7 @@ from foundations_tui.errors import UsageError
 from foundations_tui.session import Session
 from foundations_tui.store import queries
 from foundations_tui.store.rows import JobRow
+from foundations_tui.submit import named_files
 from foundations_tui.submit.progress import Progress
 from foundations_tui.sweeps import submission as submissions
 from foundations_tui.sweeps.submission import ALL_OPTIONS, Submission
@@ -18,6 +19,8 @@ from foundations_tui.text.options import Kind, Option, read_words
 from foundations_tui.ui.actions import background
 from foundations_tui.ui.input.command_line import Command
 from foundations_tui.ui.input.job_form import changed, of_job, with_params
+from foundations_tui.ui.models import host_choices
+from foundations_tui.ui.models.host_choices import HostChoice
 from foundations_tui.ui.screens.job_form import FormResult, JobForm, Submitted
 from foundations_tui.ui.screens.task_output import NextStep, TaskOutput
 from foundations_tui.ui.tasks import Shown
@@ -86,8 +89,13 @@ class SubmitActions:
             if result.job:
                 self._show_submitted(result.job)
 
-        form = JobForm(values, title, self.preview, self.submit, self._workspace.main.away, self._drafts.get(title))
-        self._workspace.push_screen(form, left)
+        names = self._workspace.main.hosts
+
+        def show(hosts: list[HostChoice]) -> None:
+            form = JobForm(values, title, self.preview, self.submit, hosts, self._drafts.get(title))
+            self._workspace.push_screen(form, left)
+
+        self._workspace.read_for_key("hosts", lambda conn: host_choices.read(conn, names), show)
 
     # --- behind the colon ---------------------------------------------------------------------------------------
 
@@ -178,7 +186,7 @@ class SubmitActions:
 
 def _preview_text(submission: Submission, preview: Preview, columns: int) -> str:
     """Return what would be submitted and shipped."""
-    lines = list(submission.notes)
+    lines = [*submission.notes, *named_files.warnings(submission.requests[0])]
     if submission.is_sweep:
         requests = submission.requests
         rows = [

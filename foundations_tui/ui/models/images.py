@@ -18,20 +18,9 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 _FORMATS = ("PNG", "JPEG", "GIF", "WEBP", "BMP", "TIFF")
-SUFFIXES = (".png", ".jpg", ".jpeg", ".gif", ".webp", ".bmp", ".tif", ".tiff")
-"""How files are called that are pictures."""
 _MOST_PIXELS = 100_000_000
 _LARGEST = (1600, 1600)
 """Pixels that are kept: more than a terminal shows."""
-
-
-def can_show() -> bool:
-    """Return whether the library is there."""
-    try:
-        import PIL.Image  # noqa: F401
-    except ImportError:
-        return False
-    return True
 
 
 def load(path: Path) -> Image | None:

@@ -8,20 +8,26 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
 from textual.content import Content
-from textual.widgets import Static
+from textual.widgets import Input, Static
 
 from foundations_tui.ui.screens.modal import ModalWindow
 from foundations_tui.ui.theme import LOOK
 
 _TEXT = """\
 Screens     1 jobs   2 metrics   3 log   4 hosts   5 compare
-            6 queue   8 models   9 services   0 overview (wide)
+            6 queue   7 race   8 models   9 services   0 overview (wide)
 
 Move        j k  or arrows      one line
             ctrl+d ctrl+u       half a page
             pgdn pgup           a page
             g  G                top, bottom
             tab                 next pane
+            ctrl+o              a letter for each pane
+            { }                 job before, next job, on any page
+
+Time        ,  .                back in time, on; held they go faster
+            : at 03:10          at a moment; also 6h, yesterday 03:10
+            esc                 back to now
 
 Jobs        enter               all about the job, and there:
               a f d l x         artifacts, files, differences, log,
@@ -34,7 +40,10 @@ Jobs        enter               all about the job, and there:
             D                   with archived jobs, or without
             p                   below: log, summary, config, git
 
-Metrics     h l                 cursor, in all charts
+Metrics     j k                 the chart before, the next one
+            enter               one chart, or all of them again
+            p                   pin: this metric first
+            h l                 cursor, in all charts
             i o a               closer, back, all of it
             H  shift+right      the part beside
             + - =               smooth more, less, not
@@ -61,6 +70,13 @@ Hosts       enter               the job on a GPU, the jobs of a host
 
 Queue       K  J                earlier, later
 
+Race        enter               all about the lane's job
+            T                   stop the lane
+            C                   a new job beside the leader's values
+            F                   stop those that are far behind
+            m                   mean over seeds
+            n N                 next sweep, sweep before
+
 Models      x                   promote, roll back, serve, try, compare
                                 or retire a version
 
@@ -68,6 +84,7 @@ Services    x                   reach it from here, log, replicas,
                                 restart, roll back, stop
 
 Compare     o  p                all or what differs; baseline
+            t                   jobs as rows, or as columns
             m                   mean and deviation over a parameter
             h  l                further jobs
 
@@ -75,7 +92,8 @@ Do          x                   stop, kill, star, archive, delete ...
             e                   edit the command and rerun it
             d                   differences: code, log, commit
             ctrl+n  ctrl+t      a new job, a new host
-            f2 f3 f4 f5         in that form: preview, submit, a file, empty
+            f2 f3 f4 f5         in that form: preview, submit, a file, clear
+            f6                  in that form: hosts, and what is free
             :                   any verb of the command line
             y                   copy
             u                   undo
@@ -83,8 +101,8 @@ Do          x                   stop, kill, star, archive, delete ...
 
 Anywhere    r                   refresh
             esc                 back
-            ctrl+p              palette
-            ctrl+z              put the app aside; fg brings it back
+            ctrl+p              palette: anything by its name
+            ctrl+z              suspend; fg resumes
             ?                   this help
             q                   quit; jobs run on
 
@@ -98,16 +116,30 @@ _KEYS_FROM, _WORDS_FROM = 12, 32
 """Columns at which keys and what they do begin."""
 
 
-def text_for(page: str) -> Content:
+def text_for(page: str, words: str = "") -> Content:
     """Return all keys, those of a page first.
 
     Args:
         page: the one that is shown.
+        words: only lines with these.
     """
-    sections = _TEXT.split("\n\n")
+    sections = [found for section in _TEXT.split("\n\n") if (found := _with(section, words))]
+    if not sections:
+        return Content.styled("no key does that", "dim")
     here = [section for section in sections if section.lower().startswith(page or "jobs")]
     ordered = [*here, *(section for section in sections if section not in here)]
     return Content("\n\n").join(_section(section, section in here) for section in ordered)
+
+
+def _with(section: str, words: str) -> str:
+    """Return the lines of a section that have some words, below its heading; empty for none."""
+    if not words.strip():
+        return section
+    lines = section.split("\n")
+    found = [line for line in lines if words.strip().lower() in line.lower()]
+    if found and found[0] is not lines[0]:
+        found[0] = lines[0][:_KEYS_FROM] + found[0][_KEYS_FROM:]
+    return "\n".join(found)
 
 
 def _section(section: str, is_here: bool) -> Content:
@@ -132,6 +164,7 @@ class Help(ModalWindow):
         Binding("ctrl+u,pageup", "scroll(-12)", "page up", show=False, id="help.page_up"),
         Binding("g", "scroll(-99)", "top", show=False, id="help.top"),
         Binding("G", "scroll(99)", "bottom", show=False, id="help.bottom"),
+        Binding("slash", "search", "search", id="help.search"),
     ]
 
     def __init__(self, page: str = "") -> None:
@@ -146,13 +179,31 @@ class Help(ModalWindow):
     def compose(self) -> ComposeResult:
         """Lay out the box."""
         with VerticalScroll(id="box"):
-            yield Static(text_for(self._page), markup=False)
+            yield Input(id="help-search", placeholder="a key, or what it does")
+            yield Static(text_for(self._page), id="help-text", markup=False)
 
     def on_mount(self) -> None:
         """Say how to go on."""
         box = self.query_one("#box")
         box.border_title = "keys"
-        box.border_subtitle = "j k scroll   esc back"
+        box.border_subtitle = "j k scroll   / search   esc back"
+        self.query_one(Input).display = False
+        box.focus()
+
+    def action_search(self) -> None:
+        """Ask for a key, or what it does."""
+        self.query_one(Input).display = True
+        self.query_one(Input).focus()
+
+    def on_input_changed(self, event: Input.Changed) -> None:
+        """Show the lines with what was typed."""
+        event.stop()
+        self.query_one("#help-text", Static).update(text_for(self._page, event.value))
+
+    def on_input_submitted(self, event: Input.Submitted) -> None:
+        """Leave the lines as they are, to be read."""
+        event.stop()
+        self.query_one("#box").focus()
 
     def action_scroll(self, lines: int) -> None:
         """Scroll, where the terminal is too low for all of it."""

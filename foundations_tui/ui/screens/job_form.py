@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import os
 import shlex
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -23,11 +24,14 @@ from foundations_tui.errors import UsageError
 from foundations_tui.text import humanize
 from foundations_tui.text.sanitize import one_line
 from foundations_tui.ui.input.job_form import FIELDS, changed, doubts, submit_words
+from foundations_tui.ui.models import host_choices
+from foundations_tui.ui.models.host_choices import HostChoice
 from foundations_tui.ui.screens.file_picker import Files
+from foundations_tui.ui.screens.menu import Choice, Menu, choices_of
 from foundations_tui.ui.screens.task_output import TaskOutput
 from foundations_tui.ui.theme import LOOK
 
-_KEYS = "f2 what would be sent   f3 submit   f4 files   f5 clear   esc back"
+_KEYS = "f2 preview   f3 submit   f4 files   f5 clear   f6 hosts   esc back"
 _WITH_FILES = ("command",)
 
 
@@ -96,6 +100,7 @@ class JobForm(ModalScreen[FormResult]):
         Binding("f3,ctrl+o", "submit", "submit", priority=True, id="launch.submit"),
         Binding("f4,ctrl+f", "files", "choose a file", priority=True, id="launch.files"),
         Binding("f5", "clear", "clear", priority=True, id="launch.clear"),
+        Binding("f6,ctrl+g", "hosts", "choose a host", priority=True, id="launch.hosts"),
         Binding("down", "app.focus_next", "next", show=False, id="launch.next"),
         Binding("up", "app.focus_previous", "previous", show=False, id="launch.previous"),
     ]
@@ -106,7 +111,7 @@ class JobForm(ModalScreen[FormResult]):
         title: str,
         preview: Callable[[Sequence[str], Callable[[], None]], None],
         submit: Callable[[Sequence[str], Submitted], None],
-        away: Collection[str] = (),
+        hosts: Sequence[HostChoice] = (),
         draft: Mapping[str, str] | None = None,
     ) -> None:
         """Make one.
@@ -116,7 +121,7 @@ class JobForm(ModalScreen[FormResult]):
             title: where that comes from.
             preview: shows what words behind ``foundations submit`` would send; its second argument submits that.
             submit: submits what words behind ``foundations submit`` say.
-            away: hosts that are out of reach.
+            hosts: where it can go.
             draft: what was made of the values before; it stands there instead.
         """
         super().__init__()
@@ -124,7 +129,8 @@ class JobForm(ModalScreen[FormResult]):
         self._draft = values if draft is None else draft
         self._title = title if draft is None else f"{title}, as it was left"
         self._preview, self._submit = preview, submit
-        self._away = away
+        self._hosts = hosts
+        self._away = [one.name for one in hosts if one.state == "unreachable"]
         self._result: FormResult | None = None
         """How it ends as soon as nothing lies over it."""
 
@@ -143,6 +149,7 @@ class JobForm(ModalScreen[FormResult]):
                         select_on_focus=False,
                         suggester=FileNames(self._folder) if has_files else None,
                     )
+            yield Static(host_choices.lines(self._hosts), id="launch-hosts", markup=False)
             yield Static(id="launch-said", markup=False)
             yield Static(_KEYS, id="launch-keys")
 
@@ -199,8 +206,10 @@ class JobForm(ModalScreen[FormResult]):
                 self.action_submit()
             elif place < _KEYS.index("f5"):
                 self.action_files()
-            elif place < _KEYS.index("esc"):
+            elif place < _KEYS.index("f6"):
                 self.action_clear()
+            elif place < _KEYS.index("esc"):
+                self.action_hosts()
             elif place < len(_KEYS):
                 self.action_leave()
 
@@ -235,6 +244,23 @@ class JobForm(ModalScreen[FormResult]):
         for field in FIELDS:
             self.query_one(f"#field-{field.name}", Input).value = ""
         self.query_one("#field-command", Input).focus()
+
+    def action_hosts(self) -> None:
+        """Choose a host."""
+        field = self.query_one("#field-host", Input)
+
+        def take(name: str | None) -> None:
+            if name:
+                field.value = name
+            field.focus()
+
+        names = choices_of([one.name for one in self._hosts])
+        shown = [
+            dataclasses.replace(line, words=f"{one.name}  {one.words}")
+            for line, one in zip(names, self._hosts, strict=True)
+        ]
+        if shown:
+            self.app.push_screen(Menu("which host?", [*shown, Choice("0", "any that fits", "any")]), take)
 
     def action_files(self) -> None:
         """Choose a file for the command, or the folder."""

@@ -38,6 +38,7 @@ from foundations_tui.ui.panes.models import ModelsPane
 from foundations_tui.ui.panes.queue import QueuePane
 from foundations_tui.ui.panes.race import RacePane
 from foundations_tui.ui.panes.services import ServicesPane
+from foundations_tui.ui.screens.jump import Jump
 from foundations_tui.ui.widgets.head_line import HeadLine
 from foundations_tui.ui.widgets.key_line import KeyLine
 from foundations_tui.ui.widgets.log_view import LogView
@@ -100,6 +101,7 @@ class MainScreen(Screen[None]):
         Binding("left_curly_bracket", "beside(-1)", "{ } job", key_display="{", show=False, id="main.job_before"),
         Binding("right_curly_bracket", "beside(1)", "next job", key_display="}", show=False, id="main.next_job"),
         Binding("z", "zoom", "zoom", id="main.zoom"),
+        Binding("ctrl+o", "jump", "jump", show=False, tooltip="a letter for each pane", id="main.jump"),
         Binding("comma", "rewind(-1)", "back in time", key_display=",", show=False, id="main.earlier"),
         Binding("full_stop", "rewind(1)", "on in time", key_display=".", show=False, id="main.later"),
         Binding("r,f5", "reload", "refresh", id="main.refresh"),
@@ -191,11 +193,6 @@ class MainScreen(Screen[None]):
     def logs(self) -> LogPanes:
         """The logs."""
         return self.query_one(LogPanes)
-
-    @property
-    def away(self) -> list[str]:
-        """Hosts that are out of reach."""
-        return self.query_one(HeadLine).away
 
     @property
     def prompt(self) -> Prompt:
@@ -542,6 +539,16 @@ class MainScreen(Screen[None]):
         """Go to the next job of the table, or the one before, on whatever page it is shown."""
         self._selected_id = None  # another one is meant: the page stays
         self.jobs.table.action_move(step)
+
+    def action_jump(self) -> None:
+        """Show a letter on each pane; the letter gives it the keys."""
+        targets = [widget for widget in self.focus_chain if isinstance(widget, Widget) and widget.region.area]
+
+        def go(widget: Widget | None) -> None:
+            if widget is not None:
+                self.set_focus(widget)
+
+        self.app.push_screen(Jump(targets), go)
 
     def action_zoom(self) -> None:
         """Give the pane with the keys all the room, or take it back."""

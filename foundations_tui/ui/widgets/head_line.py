@@ -46,8 +46,6 @@ class HeadLine(Static):
         self._usual: set[str] = set()
         self._offered: set[str] = set()
         """Pages that are offered although they are not always."""
-        self.away: list[str] = []
-        """Hosts that are out of reach."""
 
     def reload(self, page: str, has_overview: bool, hosts: Sequence[str], moment: str = "") -> None:
         """Show what the store has now.
@@ -70,7 +68,6 @@ class HeadLine(Static):
     def _show(self) -> None:
         self._offered = self._usual | self._known.sometimes
         rows = [self._known.hosts[name] for name in self._names if name in self._known.hosts]
-        self.away = [host.name for host in rows if host.state == "unreachable"]
         text = header.line(self._page, self.screen.size.width, self._offered, self._known.counts, rows, self._moment)
         if text.markup != self._shown:
             self._shown = text.markup
