@@ -5,17 +5,19 @@
 # make check       format, lint and types
 # make bench       the benchmarks, each as a ratio to its floor
 # make docs        the pages of docs/ that are made from the code
+# make site        site/: all documents as pages that need no network
 # make lock        requirements.lock, with hashes
 # make version     VERSION=0.2.0, in the one file of each distribution that has it
 # make release     both distributions, each tried in a fresh virtual environment
-# make screenshot  docs/screenshot.svg, from the real app on real jobs
+# make pictures    docs/pictures: the README's moving picture and one of each page, of the real app on real jobs
 
 PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 VENV ?= .venv
+SITE ?= site
 BIN = $(VENV)/bin
 
-.PHONY: test test-foreign test-lowest test-rest test-all check bench docs lock version release screenshot programs
+.PHONY: test test-foreign test-lowest test-rest test-all check bench docs site lock version release pictures programs
 
 WORKERS ?= $(shell echo $$((2 * $$(getconf _NPROCESSORS_ONLN))))
 PYTEST = $(BIN)/python -m pytest -q --numprocesses $(WORKERS) --maxschedchunk 1
@@ -72,8 +74,15 @@ bench: $(VENV)/ready programs
 docs: $(VENV)/ready
 	$(BIN)/python docs/tables.py
 
-screenshot: $(VENV)/ready
-	$(BIN)/python docs/screenshot.py
+# In an environment of its own: Sphinx is nobody's business but this page's.
+site: $(VENV)/ready
+	@test -d $(VENV)-site || { $(PYTHON) -m venv $(VENV)-site && $(VENV)-site/bin/python -m pip install --quiet \
+		--disable-pip-version-check "sphinx>=8" "myst-parser>=4" "furo>=2024"; }
+	$(VENV)-site/bin/python -m sphinx --quiet --fail-on-warning --keep-going -b html docs $(SITE)
+	@echo "$(SITE)/index.html"
+
+pictures: $(VENV)/ready
+	$(BIN)/python docs/pictures.py
 
 $(VENV)/ready: pyproject.toml
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed; name it with: make PYTHON=/path/to/python3" >&2; exit 1; }

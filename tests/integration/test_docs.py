@@ -12,7 +12,11 @@ from pathlib import Path
 import pytest
 
 from foundations_tui.cli.main import cli
+from foundations_tui.config import app
+from foundations_tui.session import Session
 from foundations_tui.sweeps import study
+from foundations_tui.ui.app import FoundationsApp
+from foundations_tui.ui.input import keymap
 from tests.support import agents
 from tests.support.client import Client
 from tests.support.paths import ROOT
@@ -170,3 +174,41 @@ def test_what_documents_name_exists(path: Path) -> None:
         assert re.search(rf"^{name}:", (ROOT / "Makefile").read_text(), re.MULTILINE), name
     for module in re.findall(r"`((?:remote_agent|foundations_tui|foundations|tests)/\w[\w/]*\.\w+)`", text):
         assert (ROOT / module).exists(), module
+
+
+def test_what_troubleshooting_explains_is_said() -> None:
+    """Each message of the page stands in the code, but for those of others."""
+    page = (ROOT / "docs/troubleshooting.md").read_text()
+    messages = re.findall(r"^\*\*`([^`]+)`\*\*", page, re.MULTILINE)
+    assert len(messages) > 15
+    code = "\n".join(
+        path.read_text() for package in ("foundations_tui", "remote_agent") for path in (ROOT / package).rglob("*.py")
+    )
+    of_others = {"ModuleNotFoundError", "No such file or directory"}
+    assert [message for message in messages if message not in of_others and message not in code] == []
+
+
+def test_commands_and_keys_of_the_guide_are_there(client: Client) -> None:
+    text = (ROOT / "docs/app.md").read_text()
+    (table,) = re.findall(r"```toml\n(.*?)```", text, re.DOTALL)
+    (client.home / "app.toml").write_text(table)
+    settings = app.load()
+    FoundationsApp(Session(), settings=settings)
+    assert {command.name for command in settings.commands} == {"tail", "top"}
+    keys = {key for binding in keymap.catalog().values() for key in binding.key.split(",")}
+    for picture in re.findall(r"\]\((pictures/[^)]+)\)", text):
+        assert (ROOT / "docs" / picture).exists(), picture
+    assert {"f6", "ctrl+n", "comma"} <= keys
+
+
+@pytest.mark.rest
+def test_the_site_is_whole_and_loads_nothing_from_elsewhere(tmp_path: Path) -> None:
+    """Every link between its pages leads somewhere, or it is not built."""
+    done = subprocess.run(["make", "site", f"SITE={tmp_path}"], cwd=ROOT, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stdout + done.stderr
+    pages = list(tmp_path.glob("*.html"))
+    assert {"index.html", "app.html", "cli.html", "keys.html", "troubleshooting.html"} <= {page.name for page in pages}
+    for page in pages:
+        loaded = re.findall(r'<(?:script|img|link rel="stylesheet")[^>]+(?:src|href)="([^"]+)"', page.read_text())
+        assert [address for address in loaded if "//" in address] == [], page.name
+    assert not (ROOT / "docs" / "start.md").exists()

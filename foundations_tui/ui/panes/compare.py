@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -12,8 +12,9 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.content import Content
+from textual.widgets import Static
 
-from foundations_tui.analysis import aggregate, comparison
+from foundations_tui.analysis import account, aggregate, comparison
 from foundations_tui.analysis.cells import cell
 from foundations_tui.store import queries
 from foundations_tui.store.rows import JobRow
@@ -26,6 +27,9 @@ from foundations_tui.ui.widgets.virtual_table import VirtualTable
 
 _MOST = 100
 _MOST_AVERAGED = 500
+_MOST_VERDICTS = 4
+_ACCOUNT_FROM = 16
+"""Lines from which there is room for words below the table."""
 
 
 class ComparePane(Vertical):
@@ -57,6 +61,7 @@ class ComparePane(Vertical):
     def compose(self) -> ComposeResult:
         """Lay out the pane."""
         yield VirtualTable(self._ask, (), "mark two jobs or more with space, then come back", id="compare-table")
+        yield Static(id="compare-account", markup=False)
 
     @property
     def table(self) -> VirtualTable:
@@ -87,10 +92,11 @@ class ComparePane(Vertical):
         # the baseline first, the others as they were marked
         jobs = sorted(self._jobs, key=lambda job: job != self._baseline)[:_MOST]
 
-        def read(conn: sqlite3.Connection) -> tuple[list[JobRow], list[comparison.Line]]:
+        def read(conn: sqlite3.Connection) -> tuple[list[JobRow], list[comparison.Line], list[str]]:
             rows = queries.jobs_by_id(conn, jobs)
-            project = rows[0].project if rows else ""
-            return rows, comparison.of_jobs(conn, rows, queries.directions(conn, project), time.time(), everything)
+            directions = queries.directions(conn, rows[0].project if rows else "")
+            lines = comparison.of_jobs(conn, rows, directions, time.time(), everything)
+            return rows, lines, _account(conn, rows, directions)
 
         self._reader.ask(self, read, lambda found: self._take(*found))
 
@@ -104,9 +110,9 @@ class ComparePane(Vertical):
 
         self._reader.ask(self, read, self._take_averaged)
 
-    def _take(self, rows: list[JobRow], lines: list[comparison.Line]) -> None:
+    def _take(self, rows: list[JobRow], lines: list[comparison.Line], words: list[str]) -> None:
         if len(rows) < 2:
-            rows, lines = [], []
+            rows, lines, words = [], [], []
         self._differing = list(
             dict.fromkeys(line.name for line in lines if line.kind in ("param", "arg") and line.differs)
         )
@@ -114,7 +120,7 @@ class ComparePane(Vertical):
         count = humanize.plural(len(self._jobs), "job")
         many = f"{len(rows)} of {count}" if len(rows) < len(self._jobs) else count
         title = f"compare  {many}: {what}, * is the baseline" if rows else "compare"
-        self._show([f"{'* ' if row.job == self._baseline else ''}{row.job[:6]}" for row in rows], lines, title)
+        self._show([f"{'* ' if row.job == self._baseline else ''}{row.job[:6]}" for row in rows], lines, title, words)
 
     def _take_averaged(self, averaged: comparison.Averaged) -> None:
         groups = averaged.groups
@@ -125,7 +131,10 @@ class ComparePane(Vertical):
             one_line(f"compare  {humanize.plural(len(averaged.groups), 'group')}: mean over {self._over}"),
         )
 
-    def _show(self, heads: list[str], lines: list[comparison.Line], title: str) -> None:
+    def _show(self, heads: list[str], lines: list[comparison.Line], title: str, words: Sequence[str] = ()) -> None:
+        below = self.query_one("#compare-account", Static)
+        below.display = bool(words) and self.size.height >= _ACCOUNT_FROM
+        below.update(Content("\n").join(map(Content, words)))
         lines = comparison.for_readers(lines, self._everything)
         shown = _sideways(heads, lines) if self._is_turned else _upright(heads, lines)
         room = self.table.scrollable_content_region.width
@@ -181,6 +190,17 @@ class ComparePane(Vertical):
     def on_resize(self) -> None:
         """Give each job its share."""
         self.reload()
+
+
+def _account(conn: sqlite3.Connection, rows: Sequence[JobRow], directions: Mapping[str, str]) -> list[str]:
+    """Return why one of two jobs was better, and what jobs have in common: a line each."""
+    if len(rows) < 2:
+        return []
+    verdicts = account.verdicts(conn, rows, directions) if len(rows) == 2 else []
+    known = comparison.of_jobs(conn, rows, directions, time.time(), everything=True)
+    same = account.common(rows, known)
+    words = [one_line(verdict.words) for verdict in verdicts[:_MOST_VERDICTS]]
+    return [*words, one_line(f"the same: {', '.join(same)}")] if same else words
 
 
 @dataclass(frozen=True)

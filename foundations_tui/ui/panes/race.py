@@ -36,7 +36,7 @@ class RacePane(Vertical):
         Binding("m", "over_seeds", "mean over seeds", id="race.over"),
         Binding("T", "screen.command('stop_lane')", "stop lane", id="race.stop"),
         Binding("C", "screen.command('clone_leader')", "clone leader", id="race.clone"),
-        Binding("F", "screen.command('prune')", "free the losers", id="race.prune"),
+        Binding("F", "screen.command('prune')", "prune", tooltip="offer to stop those far behind", id="race.prune"),
     ]
 
     def __init__(self, reader: Reader, actor: Callable[[], Actor], id: str | None = None) -> None:
