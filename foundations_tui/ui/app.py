@@ -21,24 +21,10 @@ from foundations_tui.errors import ConfigError, FoundationsError, NotFoundError,
 from foundations_tui.jobs.ownership import Actor, actor_of
 from foundations_tui.session import Session
 from foundations_tui.store import queries
-from foundations_tui.submit.progress import Progress
 from foundations_tui.text import moments, tables
 from foundations_tui.text.sanitize import one_line
 from foundations_tui.ui import kept
-from foundations_tui.ui.actions import background
-from foundations_tui.ui.actions.command_line import CommandLine
-from foundations_tui.ui.actions.hosts import HostActions
-from foundations_tui.ui.actions.inspect import JobInspector
-from foundations_tui.ui.actions.jobs import JobActions
-from foundations_tui.ui.actions.models import ModelActions
-from foundations_tui.ui.actions.own_commands import OwnCommands
-from foundations_tui.ui.actions.palette import PaletteActions
-from foundations_tui.ui.actions.prompts import Prompts
-from foundations_tui.ui.actions.race import RaceActions
-from foundations_tui.ui.actions.services import ServiceActions
-from foundations_tui.ui.actions.submit import SubmitActions
 from foundations_tui.ui.commands import COMMANDS, Actions
-from foundations_tui.ui.connection_question import connection_question
 from foundations_tui.ui.input.key_queue import SerializedKeys
 from foundations_tui.ui.input.keymap import catalog, check_own, keymap
 from foundations_tui.ui.kept import Kept
@@ -47,10 +33,8 @@ from foundations_tui.ui.models.store_reader import Reader
 from foundations_tui.ui.news import News
 from foundations_tui.ui.pages import PAGES
 from foundations_tui.ui.screens.confirm import Confirm
-from foundations_tui.ui.screens.help import Help
-from foundations_tui.ui.screens.job_details import Detail
+from foundations_tui.ui.screens.live import LiveScreen
 from foundations_tui.ui.screens.main import MainScreen
-from foundations_tui.ui.tasks import Shown
 from foundations_tui.ui.theme import LOOK, THEMES
 from foundations_tui.ui.widgets.virtual_table import VirtualTable
 from foundations_tui.ui.workers import ConnectionAsks, Followers, end_with_terminal
@@ -116,10 +100,11 @@ class FoundationsApp(SerializedKeys):
         self._keys = keymap(settings.keys) if settings.keys else {}
         if self._keys:
             self.set_keymap(self._keys)
-        check_own(settings.commands, self._keys)
-        for command in settings.commands:
-            if command.key:
-                self.bind(command.key, f"own('{command.name}')", description=command.name)
+        with_keys = [command for command in settings.commands if command.key]
+        if with_keys:
+            check_own(with_keys, self._keys)
+        for command in with_keys:
+            self.bind(command.key, f"own('{command.name}')", description=command.name)
         LOOK.ascii = settings.ascii
         LOOK.dark = self.current_theme.dark
         self.set_class(settings.ascii, "-ascii")
@@ -131,23 +116,8 @@ class FoundationsApp(SerializedKeys):
         """What of the store could not be read, and when the user was told."""
         self.done: list[str] = []
         """What was done, the newest last."""
-        submit, services = SubmitActions(self, session), ServiceActions(self, session)
-        jobs = JobActions(self, session)
-        own = OwnCommands(self, session, settings.commands)
-        line = CommandLine(self, verbs or {}, self._own_commands(settings.commands), submit)
-        self._actions = Actions(
-            prompts=Prompts(self),
-            jobs=jobs,
-            hosts=HostActions(self, session),
-            services=services,
-            models=ModelActions(self, session, services),
-            submit=submit,
-            inspector=JobInspector(self, session),
-            command_line=line,
-            own=own,
-            race=RaceActions(self, session, jobs, submit),
-            palette=PaletteActions(self, verbs or {}, line, own),
-        )
+        own_commands = self._own_commands(settings.commands)
+        self._actions = Actions(self, session, verbs or {}, own_commands, settings.commands)
         self._apart = _SLOW_APART if settings.slow_link else _RELOADS_APART
         self._is_reload_due = False
         self._version: int | None = None
@@ -177,7 +147,7 @@ class FoundationsApp(SerializedKeys):
             "page": lambda text: self.main.action_page(text) if text in PAGES else self.say(", ".join(PAGES)),
             "at": self._show_moment,
             "undo": lambda _: self.run_command("undo"),
-            "done": lambda _: background.show(self, "done", lambda *_: Shown("\n".join(self.done) or "nothing yet")),
+            "done": lambda _: self._show_text("done", lambda columns: "\n".join(self.done) or "nothing yet"),
             "keys": lambda _: self._show_keys(),
         }
 
@@ -266,13 +236,13 @@ class FoundationsApp(SerializedKeys):
         threading.Thread(target=self._let_go, daemon=True).start()
 
     def _let_go(self) -> None:
-        self._actions.services.close()
+        self._actions.close()
         self._session.close()
 
     @property
     def local_urls(self) -> dict[tuple[str, str], str]:
         """Where services are reached from here, by name and host."""
-        return self._actions.services.urls
+        return self._actions.urls
 
     def read_for_key(self, slot: str, read: Callable[[sqlite3.Connection], T], then: Callable[[T], None]) -> None:
         """Have something read that the last key is to show; the next key waits for it."""
@@ -304,7 +274,7 @@ class FoundationsApp(SerializedKeys):
         self._is_reload_due = False
         self._drawn_at = time.monotonic()
         for screen in self.screen_stack:
-            if isinstance(screen, MainScreen | Detail):
+            if isinstance(screen, LiveScreen):
                 screen.reload()
         self._news.look()
 
@@ -349,6 +319,8 @@ class FoundationsApp(SerializedKeys):
     def _ask_next(self) -> None:
         if not self._asked or not isinstance(self.screen, MainScreen) or self.screen.prompt.is_asking:
             return
+        from foundations_tui.ui.connection_question import connection_question
+
         asked = self._asked.pop(0)
         self.push_screen(connection_question(asked.about), asked.answer)
 
@@ -407,19 +379,30 @@ class FoundationsApp(SerializedKeys):
 
     def action_help(self) -> None:
         """Show the keys."""
+        from foundations_tui.ui.screens.help import Help
+
         self.push_screen(Help(self.main.page))
 
     def _show_keys(self) -> None:
-        def operation(progress: Progress, columns: int) -> Shown:
+        def text(columns: int) -> str:
             rows = [
                 [name, self._keys.get(name, binding.key), binding.description] for name, binding in catalog().items()
             ]
-            return Shown(tables.text(("NAME", "KEYS", "DOES"), rows, columns))
+            return tables.text(("NAME", "KEYS", "DOES"), rows, columns)
 
-        background.show(self, "keys", operation)
+        self._show_text("keys", text)
+
+    def _show_text(self, title: str, make: Callable[[int], str]) -> None:
+        """Show a text in a window; it is given how many cells its lines may have."""
+        from foundations_tui.ui.actions import background
+        from foundations_tui.ui.tasks import Shown
+
+        background.show(self, title, lambda _, columns: Shown(make(columns)))
 
     def show_job(self, job: str) -> None:
         """Show all that is known of a job."""
+        from foundations_tui.ui.screens.job_details import Detail
+
         self.push_screen(Detail(self.reader, job))
         self.main.saw("job")
 

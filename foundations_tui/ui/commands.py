@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import functools
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from textual.binding import Binding, BindingType
 
 if TYPE_CHECKING:
+    from foundations_tui.config.app import OwnCommand
+    from foundations_tui.session import Session
     from foundations_tui.ui.actions.command_line import CommandLine
     from foundations_tui.ui.actions.hosts import HostActions
     from foundations_tui.ui.actions.inspect import JobInspector
@@ -20,23 +23,121 @@ if TYPE_CHECKING:
     from foundations_tui.ui.actions.race import RaceActions
     from foundations_tui.ui.actions.services import ServiceActions
     from foundations_tui.ui.actions.submit import SubmitActions
+    from foundations_tui.ui.workspace import Workspace
 
 
-@dataclass(frozen=True)
 class Actions:
-    """Who carries commands out."""
+    """Who carries commands out; each is imported when it is first needed: the first picture waits for none of them."""
 
-    prompts: Prompts
-    jobs: JobActions
-    hosts: HostActions
-    services: ServiceActions
-    models: ModelActions
-    submit: SubmitActions
-    inspector: JobInspector
-    command_line: CommandLine
-    own: OwnCommands
-    palette: PaletteActions
-    race: RaceActions
+    def __init__(
+        self,
+        workspace: Workspace,
+        session: Session,
+        verbs: Mapping[str, object],
+        own_commands: Mapping[str, Callable[[str], None]],
+        programs: Sequence[OwnCommand],
+    ) -> None:
+        """Make none of them yet.
+
+        Args:
+            workspace: the app.
+            session: the client's.
+            verbs: those of the command line.
+            own_commands: what the line behind the colon has beside them; each takes the rest of the line.
+            programs: the user's.
+        """
+        self._workspace = workspace
+        self._session = session
+        self._verbs = verbs
+        self._own_commands = own_commands
+        self._programs = programs
+
+    @functools.cached_property
+    def prompts(self) -> Prompts:
+        """Asks for filters, orders, columns and searches."""
+        from foundations_tui.ui.actions.prompts import Prompts
+
+        return Prompts(self._workspace)
+
+    @functools.cached_property
+    def jobs(self) -> JobActions:
+        """Acts on jobs."""
+        from foundations_tui.ui.actions.jobs import JobActions
+
+        return JobActions(self._workspace, self._session)
+
+    @functools.cached_property
+    def hosts(self) -> HostActions:
+        """Acts on hosts."""
+        from foundations_tui.ui.actions.hosts import HostActions
+
+        return HostActions(self._workspace, self._session)
+
+    @functools.cached_property
+    def services(self) -> ServiceActions:
+        """Acts on services."""
+        from foundations_tui.ui.actions.services import ServiceActions
+
+        return ServiceActions(self._workspace, self._session)
+
+    @functools.cached_property
+    def models(self) -> ModelActions:
+        """Acts on models."""
+        from foundations_tui.ui.actions.models import ModelActions
+
+        return ModelActions(self._workspace, self._session, self.services)
+
+    @functools.cached_property
+    def submit(self) -> SubmitActions:
+        """Submits."""
+        from foundations_tui.ui.actions.submit import SubmitActions
+
+        return SubmitActions(self._workspace, self._session)
+
+    @functools.cached_property
+    def inspector(self) -> JobInspector:
+        """Shows what belongs to jobs."""
+        from foundations_tui.ui.actions.inspect import JobInspector
+
+        return JobInspector(self._workspace, self._session)
+
+    @functools.cached_property
+    def command_line(self) -> CommandLine:
+        """Takes lines behind the colon."""
+        from foundations_tui.ui.actions.command_line import CommandLine
+
+        return CommandLine(self._workspace, self._verbs, self._own_commands, self.submit)
+
+    @functools.cached_property
+    def own(self) -> OwnCommands:
+        """Starts the user's programs."""
+        from foundations_tui.ui.actions.own_commands import OwnCommands
+
+        return OwnCommands(self._workspace, self._session, self._programs)
+
+    @functools.cached_property
+    def palette(self) -> PaletteActions:
+        """Offers everything by its name."""
+        from foundations_tui.ui.actions.palette import PaletteActions
+
+        return PaletteActions(self._workspace, self._verbs, self.command_line, self.own)
+
+    @functools.cached_property
+    def race(self) -> RaceActions:
+        """Acts on the sweep whose race is shown."""
+        from foundations_tui.ui.actions.race import RaceActions
+
+        return RaceActions(self._workspace, self._session, self.jobs, self.submit)
+
+    def close(self) -> None:
+        """Let all go that is reached from here."""
+        if "services" in vars(self):
+            self.services.close()
+
+    @property
+    def urls(self) -> dict[tuple[str, str], str]:
+        """Where services are reached from here, by name and host."""
+        return self.services.urls if "services" in vars(self) else {}
 
 
 @dataclass(frozen=True)

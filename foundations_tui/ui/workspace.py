@@ -6,24 +6,25 @@ import sqlite3
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from textual.dom import DOMNode
 from textual.message import Message
 from textual.screen import Screen
 from textual.theme import Theme
 
-from foundations_tui.jobs.ownership import Actor
-from foundations_tui.store.models import VersionRow
-from foundations_tui.store.services import ServiceRow
-from foundations_tui.ui.models.hosts_table import Place
-from foundations_tui.ui.models.race import Sweep
-from foundations_tui.ui.models.store_reader import Reader
-from foundations_tui.ui.panes.jobs import JobsPane
-from foundations_tui.ui.panes.log import LogPane
-from foundations_tui.ui.panes.metrics import MetricsPane
-from foundations_tui.ui.widgets.prompt import Prompt
-from remote_agent.protocol.resources import HostGpu
+if TYPE_CHECKING:
+    from foundations_tui.jobs.ownership import Actor
+    from foundations_tui.store.models import VersionRow
+    from foundations_tui.store.services import ServiceRow
+    from foundations_tui.ui.models.hosts_table import Place
+    from foundations_tui.ui.models.race import Sweep
+    from foundations_tui.ui.models.store_reader import Reader
+    from foundations_tui.ui.panes.jobs import JobsPane
+    from foundations_tui.ui.panes.log import LogPane
+    from foundations_tui.ui.panes.metrics import MetricsPane
+    from foundations_tui.ui.widgets.prompt import Prompt
+    from remote_agent.protocol.resources import HostGpu
 
 T = TypeVar("T")
 
@@ -78,7 +79,7 @@ class Pages(Protocol):
         """The service under the cursor."""
 
     @property
-    def sweep(self) -> Sweep:
+    def sweep(self) -> Sweep | None:
         """The sweep whose race is shown."""
 
     @property

@@ -76,7 +76,7 @@ async def test_lanes_stand_in_their_order(client: Client, size: tuple[int, int])
     app = make_app()
     async with app.run_test(size=size) as pilot:
         await screen.until(pilot, lambda: "lr 1" in screen.text(app))
-        assert app.main.sweep.race.step == 29
+        assert app.main.sweep is not None and app.main.sweep.race.step == 29
         assert lanes(app) == [f"lr {n}" for n in range(1, 7)]
         shown = screen.text(app).splitlines()
         assert len(shown) == size[1] and all(len(line) == size[0] for line in shown)

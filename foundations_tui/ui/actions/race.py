@@ -39,15 +39,18 @@ class RaceActions:
     def clone_leader(self) -> None:
         """Show the form filled in from the leader, with the next value of one of its parameters."""
         sweep = self._workspace.main.sweep
-        beside = race.neighbour(sweep.race)
+        beside = race.neighbour(sweep.race) if sweep is not None else None
         if beside is None:
-            self._workspace.say("nobody leads yet" if sweep.rows else "there is no sweep")
+            self._workspace.say("nobody leads yet, or no parameter is a number")
             return
         self._submit.edit_and_run([beside.job], {beside.key: beside.value})
 
     def prune(self) -> None:
         """Offer to stop the jobs that are too far behind, with what that frees."""
         sweep = self._workspace.main.sweep
+        if sweep is None or not sweep.rows:
+            self._workspace.say("there is no sweep")
+            return
         if not sweep.direction:
             known = sweep.metric or "its metric"
             self._workspace.say(

@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import importlib
+import pkgutil
 from collections.abc import Iterable, Iterator, Mapping
 
 from textual.binding import Binding
 from textual.dom import DOMNode
 from textual.keys import _character_to_key as name_of_character
 
+from foundations_tui import ui
 from foundations_tui.config.app import OwnCommand
 from foundations_tui.config.toml import nearest
 from foundations_tui.errors import ConfigError
 
 _OURS = "foundations_tui.ui"
+_WITH_KEYS = tuple(f"{_OURS}.{folder}." for folder in ("screens", "panes", "widgets"))
 
 
 def catalog() -> dict[str, Binding]:
-    """Return what can be given other keys, by id: of all screens and panes that were imported."""
+    """Return what can be given other keys, by id: of all screens, panes and widgets."""
+    for part in pkgutil.walk_packages(ui.__path__, f"{_OURS}."):
+        if part.name.startswith(_WITH_KEYS):
+            importlib.import_module(part.name)
     bindings = {binding.id: binding for node in _nodes(DOMNode) for binding in _bindings(node)}
     return {name: bindings[name] for name in sorted(name for name in bindings if name)}
 

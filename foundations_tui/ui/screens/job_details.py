@@ -15,11 +15,12 @@ from foundations_tui.store.rows import JobRow
 from foundations_tui.text.sanitize import one_line, several_lines
 from foundations_tui.ui.models import job_details
 from foundations_tui.ui.models.store_reader import Reader
+from foundations_tui.ui.screens.live import LiveScreen
 from foundations_tui.ui.screens.modal import ModalWindow
 from foundations_tui.ui.workspace import Workspace
 
 
-class Detail(ModalWindow):
+class Detail(LiveScreen, ModalWindow):
     """Shows all that is known of a job; any way back closes it."""
 
     BINDINGS: ClassVar[list[BindingType]] = [

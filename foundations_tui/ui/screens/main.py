@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 import time
 from collections.abc import Iterable
-from typing import ClassVar, cast
+from typing import TYPE_CHECKING, ClassVar, cast
 
 from textual import events
 from textual.app import ComposeResult
@@ -15,38 +15,37 @@ from textual.screen import Screen
 from textual.widget import Widget
 
 from foundations_tui.store import history, queries
-from foundations_tui.store.models import VersionRow
 from foundations_tui.store.rows import JobRow
-from foundations_tui.store.services import ServiceRow
 from foundations_tui.text import humanize, moments
 from foundations_tui.ui.commands import KEYS, ON_PAGES
 from foundations_tui.ui.input.held_key import HeldKey
 from foundations_tui.ui.messages import JobOpened, JobSelected
 from foundations_tui.ui.models import jobs_table
-from foundations_tui.ui.models.hosts_table import Place
 from foundations_tui.ui.models.jobs_table import JobsView
-from foundations_tui.ui.models.race import Sweep
 from foundations_tui.ui.models.store_reader import Reader
 from foundations_tui.ui.pages import KEYS as PAGE_KEYS
-from foundations_tui.ui.panes.compare import ComparePane
-from foundations_tui.ui.panes.hosts import HostsPane
 from foundations_tui.ui.panes.jobs import JobsPane
+from foundations_tui.ui.panes.late import LatePanes
 from foundations_tui.ui.panes.log import LogPane
 from foundations_tui.ui.panes.logs import LogPanes
-from foundations_tui.ui.panes.metrics import MetricsPane
-from foundations_tui.ui.panes.models import ModelsPane
-from foundations_tui.ui.panes.queue import QueuePane
-from foundations_tui.ui.panes.race import RacePane
-from foundations_tui.ui.panes.services import ServicesPane
-from foundations_tui.ui.screens.jump import Jump
+from foundations_tui.ui.screens.live import LiveScreen
 from foundations_tui.ui.widgets.head_line import HeadLine
 from foundations_tui.ui.widgets.key_line import KeyLine
 from foundations_tui.ui.widgets.log_view import LogView
 from foundations_tui.ui.widgets.prompt import Prompt
 from foundations_tui.ui.widgets.scrubber import Scrubber
 from foundations_tui.ui.widgets.tour import Tour
-from foundations_tui.ui.workspace import Workspace
-from remote_agent.protocol.resources import HostGpu
+
+if TYPE_CHECKING:
+    from foundations_tui.store.models import VersionRow
+    from foundations_tui.store.services import ServiceRow
+    from foundations_tui.ui.models.hosts_table import Place
+    from foundations_tui.ui.models.race import Sweep
+    from foundations_tui.ui.panes.hosts import HostsPane
+    from foundations_tui.ui.panes.metrics import MetricsPane
+    from foundations_tui.ui.panes.queue import QueuePane
+    from foundations_tui.ui.workspace import Workspace
+    from remote_agent.protocol.resources import HostGpu
 
 _PANES = {
     "overview": ("jobs", "metrics", "log", "hosts"),
@@ -90,7 +89,7 @@ _SMALLEST = (40, 8)
 _TICK = 1.0
 
 
-class MainScreen(Screen[None]):
+class MainScreen(LiveScreen, Screen[None]):
     """Everything at a glance."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -122,6 +121,7 @@ class MainScreen(Screen[None]):
         super().__init__()
         self._has_tour = tour
         self._reader = reader
+        self._late = LatePanes(reader)
         self.hosts = list(hosts)
         self._wanted_page = page
         self.page = ""
@@ -140,7 +140,7 @@ class MainScreen(Screen[None]):
     @property
     def workspace(self) -> Workspace:
         """The app, which carries out what is asked for."""
-        return cast(Workspace, self.app)
+        return cast("Workspace", self.app)
 
     def compose(self) -> ComposeResult:
         """Lay out the panes."""
@@ -203,10 +203,10 @@ class MainScreen(Screen[None]):
     def chosen(self) -> list[str]:
         """The marked jobs, or the one under the cursor."""
         if self.page == "queue":
-            key = self.query_one(QueuePane).table.key
+            key = self._late.queue.table.key if self._late.queue is not None else None
             return [key] if key else []
         if self.page == "race":
-            return next((pane.lane for pane in self.query(RacePane)), [])
+            return self._late.race.lane if self._late.race is not None else []
         if self.page == "models":
             return [self.version.version.version.job] if self.version else []
         if self.page == "services":
@@ -216,32 +216,34 @@ class MainScreen(Screen[None]):
     @property
     def place(self) -> Place | None:
         """The host, or the GPU, under the cursor of the page of hosts."""
-        return next((pane.place for pane in self.query(HostsPane)), None) if self.page == "hosts" else None
+        return self._late.hosts.place if self._late.hosts is not None and self.page == "hosts" else None
 
     @property
     def gpu(self) -> HostGpu | None:
         """The GPU under the cursor of the page of hosts."""
-        return next((pane.gpu for pane in self.query(HostsPane)), None) if self.page == "hosts" else None
+        return self._late.hosts.gpu if self._late.hosts is not None and self.page == "hosts" else None
 
     @property
-    def sweep(self) -> Sweep:
+    def sweep(self) -> Sweep | None:
         """The sweep whose race is shown."""
-        return next((pane.sweep for pane in self.query(RacePane)), Sweep())
+        return self._late.race.sweep if self._late.race is not None else None
 
     @property
     def service(self) -> ServiceRow | None:
         """The service under the cursor."""
-        return next((pane.chosen for pane in self.query(ServicesPane)), None)
+        return self._late.services.chosen if self._late.services is not None else None
 
     @property
     def version(self) -> VersionRow | None:
         """The version of a model under the cursor."""
-        return next((pane.chosen for pane in self.query(ModelsPane)), None)
+        return self._late.models.chosen if self._late.models is not None else None
 
     @property
     def compared(self) -> list[str]:
         """The jobs whose differences mean most now: those of the comparison, or the chosen ones."""
-        return self.query_one(ComparePane).jobs if self.page == "compare" else self.chosen[1::-1]
+        if self.page == "compare" and self._late.compare is not None:
+            return self._late.compare.jobs
+        return self.chosen[1::-1]
 
     # --- pages --------------------------------------------------------------------------------------------------
 
@@ -281,27 +283,17 @@ class MainScreen(Screen[None]):
         if page != self.page:
             return
         self.set_focus(self._target(_PANES[page][0]))
-        if page == "compare":
-            self.query_one(ComparePane).show(self.jobs.chosen)
-        if page == "race":
-            self.query_one(RacePane).show(self.selected.group if self.selected is not None else "")
+        if page == "compare" and self._late.compare is not None:
+            self._late.compare.show(self.jobs.chosen)
+        if page == "race" and self._late.race is not None:
+            self._late.race.show(self.selected.group if self.selected is not None else "")
         self.reload()
 
     def _have(self, pane: str) -> None:
         """Make a pane when it is shown for the first time: a widget costs milliseconds at the start."""
-        if self.query(f"#{pane}"):
-            return
-        self.query_one(_HOMES[pane]).mount(self._new_pane(pane))
-
-    def _new_pane(self, name: str) -> Widget:
-        if name == "metrics":
-            return MetricsPane(self._reader, self.pins, id=name)
-        if name == "hosts":
-            return HostsPane(self._reader, self.hosts, id=name)
-        if name == "race":
-            return RacePane(self._reader, lambda: self.workspace.actor, id=name)
-        made = {"models": ModelsPane, "services": ServicesPane, "compare": ComparePane, "queue": QueuePane}
-        return made[name](self._reader, id=name)
+        if not self.query(f"#{pane}"):
+            made = self._late.make(pane, self.hosts, self.pins, lambda: self.workspace.actor)
+            self.query_one(_HOMES[pane]).mount(made)
 
     def _target(self, pane: str) -> Widget | None:
         """Return what gets the keys in a pane; None while that is being made."""
@@ -311,13 +303,13 @@ class MainScreen(Screen[None]):
     @property
     def metrics(self) -> MetricsPane | None:
         """The charts, while they are shown."""
-        return next((pane for pane in self.query(MetricsPane) if pane.display), None)
+        return self._late.metrics if self._late.metrics is not None and self._late.metrics.display else None
 
     def show_hosts(self, names: Iterable[str]) -> None:
         """Show these hosts from now on."""
         self.hosts = list(names)
-        for pane in self.query(HostsPane):
-            pane.names = self.hosts
+        if self._late.hosts is not None:
+            self._late.hosts.names = self.hosts
         self.reload()
 
     def reload(self) -> None:
@@ -325,13 +317,12 @@ class MainScreen(Screen[None]):
         if not self.is_attached or not self.page:
             return
         shown = _PANES[self.page]
-        panes = (*self.query(LogPane), *self.query(HostsPane), *self.query(QueuePane), *self.query(RacePane))
-        for timed in (self.jobs, *panes):
+        for timed in (self.jobs, *self.query(LogPane)):
             timed.moment = self.moment
+        self._late.show_moment(self.moment)
         if "jobs" in shown or self.page in ("metrics", "log", "compare"):
             self.jobs.reload()
-        tables = (*self.query(QueuePane), *self.query(RacePane), *self.query(ModelsPane), *self.query(ServicesPane))
-        for pane in (*self.query(HostsPane), *self.query(ComparePane), *tables):
+        for pane in self._late.of_the_store():
             pane.reload()
         self._show_selected()
         self._show_metrics()
@@ -547,6 +538,8 @@ class MainScreen(Screen[None]):
         def go(widget: Widget | None) -> None:
             if widget is not None:
                 self.set_focus(widget)
+
+        from foundations_tui.ui.screens.jump import Jump
 
         self.app.push_screen(Jump(targets), go)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
@@ -15,8 +15,10 @@ from textual.widget import Widget
 from textual.widgets import Input, Static
 
 from foundations_tui.text.sanitize import one_line, width
-from foundations_tui.ui.models.offers import Offer
 from foundations_tui.ui.theme import LOOK
+
+if TYPE_CHECKING:
+    from foundations_tui.ui.models.offers import Offer
 
 Suggest = Callable[[str], Sequence[str]]
 
