@@ -16,7 +16,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from PIL import Image
-from textual.pilot import Pilot
 
 from foundations_tui.cli.commands import demo
 from foundations_tui.cli.registry import VERBS
@@ -28,14 +27,16 @@ _SIZE = (132, 38)
 _ZOOM = "0.62"
 _PACE = 0.15
 _STORY = (
-    *(("1", 2.5), ("7", 16.0), ("F", 3.5), ("escape", 0.5), ("4", 3.5), ("2", 3.5)),
-    *(("1", 1.0), *(("comma", 0.1),) * 12, ("1", 2.0), ("escape", 1.0), ("j", 0.3), ("enter", 3.5), ("escape", 0.5)),
+    *(("1", 2.5), ("7", 16.0), ("F", 3.5), ("escape", 0.5), ("4", 3.5), ("7", 0.5)),
+    *(*(("comma", 0.5),) * 3, *(("full_stop", 0.5),) * 3, ("escape", 1.0), ("0", 4.0), ("2", 4.0)),
 )
 """Keys of the moving picture, each with the seconds that it is looked at afterwards."""
 _PAGES = {"jobs": "1", "metrics": "2", "log": "3", "hosts": "4", "queue": "6", "race": "7", "overview": "0"}
 _EVERY = 0.5
 """Seconds of the app from picture to picture."""
 _COLORS = 128
+_PYTHON = "/home/ada/.venv/bin/python"
+"""Stands for that of whoever takes the pictures."""
 _MOST_BYTES = 3 << 20
 
 
@@ -44,6 +45,8 @@ def main() -> None:
     _FOLDER.mkdir(exist_ok=True)
     with _running_demo():
         frames = asyncio.run(_film())
+    with _running_demo():
+        asyncio.run(_stills())
     _write_gif(frames, _FOLDER / "foundations.gif")
 
 
@@ -60,7 +63,7 @@ def _running_demo() -> Iterator[None]:
 
 
 async def _film() -> list[tuple[str, float]]:
-    """Return pictures with the seconds that each is shown; write one of each page beside them."""
+    """Return pictures with the seconds that each is shown."""
     frames: list[tuple[str, float]] = []
     app = FoundationsApp(Session(), VERBS)
     async with app.run_test(size=_SIZE) as pilot:
@@ -71,21 +74,25 @@ async def _film() -> list[tuple[str, float]]:
             while time.monotonic() < end:
                 await asyncio.sleep(_EVERY)
                 frames.append((_svg(app), _EVERY))
-        for page, key in _PAGES.items():
-            await _still(app, pilot, page, key)
     return frames
 
 
-async def _still(app: FoundationsApp, pilot: Pilot[None], page: str, key: str) -> None:
-    await pilot.press(key)
-    await asyncio.sleep(1)
-    (_FOLDER / f"{page}.svg").write_text(_svg(app), encoding="utf-8")
+async def _stills() -> None:
+    """Write a picture of each page, in the middle of the race."""
+    app = FoundationsApp(Session(), VERBS)
+    async with app.run_test(size=_SIZE) as pilot:
+        await asyncio.sleep(30)
+        for page, key in _PAGES.items():
+            await pilot.press(key)
+            await asyncio.sleep(1)
+            (_FOLDER / f"{page}.svg").write_text(_svg(app), encoding="utf-8")
 
 
 def _svg(app: FoundationsApp) -> str:
     """Return a picture without fonts from elsewhere, and with spaces that every viewer keeps."""
     svg = app.export_screenshot(title="foundations", simplify=True)
     svg = re.sub(r"@font-face \{.*?\}\s*", "", svg, flags=re.DOTALL)
+    svg = svg.replace(sys.executable, _PYTHON.ljust(len(sys.executable), "\u00a0"))
     return svg.replace("<svg ", '<svg xml:space="preserve" ', 1)
 
 

@@ -252,7 +252,7 @@ def _row(standing: Standing, sweep: Sweep, titles: Sequence[str], wide: dict[str
         "LANE": lambda: (f" {LOOK.glyph(row.shown_state)} {_lane_name(standing, sweep)}", style),
         "PROGRESS": lambda: (_bar(standing, wide["PROGRESS"]), style),
         "CURVE": lambda: (sparkline(_pinned(first.values), wide["CURVE"]), LOOK.curve((standing.place or 9) - 1)[0]),
-        _value_title(sweep): lambda: (_value(standing), "bold" if standing.place == 1 else ""),
+        _value_title(sweep): lambda: _value(standing, row, sweep.metric),
         "ABOUT": lambda: (f" {row.about(now)}", "dim"),
     }
     cells = [made[title]() for title in titles]
@@ -268,11 +268,14 @@ def _lane_name(standing: Standing, sweep: Sweep) -> str:
     return f"{_given(first, keys)}  ({humanize.plural(len(standing.jobs), 'seed')})"
 
 
-def _value(standing: Standing) -> str:
+def _value(standing: Standing, row: JobRow, metric: str) -> tuple[str, str]:
+    """Return the value of a lane; of one without a place why it has none."""
     if standing.value is None:
-        return ""
+        if row.is_final and not row.has_completed:
+            return row.state, LOOK.style("failed")
+        return ("" if _is_finite(row, metric) else str(row.metrics[metric].last)), LOOK.style("lost")
     spread = "" if standing.spread is None else f" {'+-' if LOOK.ascii else '±'}{standing.spread:.2g}"
-    return f"{standing.value:.4g}{spread}"
+    return f"{standing.value:.4g}{spread}", "bold" if standing.place == 1 else ""
 
 
 def _pinned(values: Sequence[float]) -> Sequence[float]:

@@ -91,7 +91,8 @@ class LogPane(Vertical):
         if row is None:
             self.log_view.show(None, "")
             return
-        path = locations.log_file(row.job, self.attempt) if row.attempt else None
+        is_there = row.attempt and (self.moment is None or row.has_begun)
+        path = locations.log_file(row.job, self.attempt) if is_there else None
         self.log_view.show(path, _empty_words(row), wraps_end=row.went_wrong)
         self.say_where()
         if self._part:

@@ -476,8 +476,8 @@ class MainScreen(LiveScreen, Screen[None]):
         was_now = self.moment is None
         self.moment = moment
         self.query_one(Scrubber).show(moment, self._first_moment or (moment or 0.0))
-        if was_now != (moment is None):
-            self.refresh_bindings()
+        if moment is None and not was_now:
+            self.logs.first.log_view.action_follow()
         self.reload()
 
     @property
