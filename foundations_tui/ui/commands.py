@@ -186,7 +186,7 @@ COMMANDS: dict[str, AppCommand] = {
 KEYS: list[BindingType] = [
     Binding("slash", "command('filter')", "filter", key_display="/", tooltip="filter the jobs", id="main.find"),
     Binding("x", "act", "actions", id="main.act"),
-    Binding("colon", "command('command')", "command", key_display=":", tooltip="any verb", id="main.command"),
+    Binding("colon", "command('command')", "command", key_display=":", tooltip="any command", id="main.command"),
     Binding("ctrl+p", "command('palette')", "palette", id="main.palette"),
     Binding("e", "command('edit')", "rerun", tooltip="edit and rerun", id="main.edit"),
     Binding("ctrl+n", "command('new')", "new job", id="main.new"),
@@ -194,7 +194,7 @@ KEYS: list[BindingType] = [
     Binding("c", "command('columns')", "columns", tooltip="choose columns", id="main.columns"),
     Binding("b", "command('group')", "group", tooltip="group the jobs", id="main.group"),
     Binding("w", "command('views')", "views", tooltip="saved views", id="main.views"),
-    Binding("d", "command('differences')", "diff", tooltip="differences of code and logs", id="main.difference"),
+    Binding("d", "command('differences')", "diff", tooltip="diff code and logs", id="main.difference"),
     Binding("y", "command('copy')", "copy", id="main.copy"),
     Binding("u", "command('undo')", "undo", id="main.undo"),
     Binding("ampersand", "command('filter_log')", "only lines with", key_display="&", id="main.filter_log"),

@@ -13,13 +13,11 @@ from foundations_tui.ui.theme import LOOK
 
 _TITLE, _TITLE_FROM = " foundations ", 100
 """The app's name, and the columns from which it stands there."""
-_NAMES_FROM = 70
-"""Columns from which all pages are named; below that the others have only their numbers."""
+_COUNTS_CELLS = 14
+"""Cells that the counts behind the pages take at least: where less is left, only the page that is shown is named."""
 _WORDS_FROM = 130
 SOMETIMES = ("race", "models", "services")
 """Pages that are named only where there is something to see."""
-_ROOM_OF_ONE = 13
-"""Cells that the name of such a page takes, about."""
 
 
 def line(
@@ -49,8 +47,7 @@ def line(
     away = [host.name for host in hosts if host.state == "unreachable"]
     if away:  # before the counts: it must not be what is cut
         mark = "x" if LOOK.ascii else "✗"
-        names = ", ".join(away) if room >= _NAMES_FROM else str(len(away))
-        away_text = f" {mark} {names}" + (" out of reach " if room >= _WORDS_FROM else "")
+        away_text = f" {mark} {len(away)}" + (" out of reach " if room >= _WORDS_FROM else "")  # page 4 names them
         parts.append(Content.styled(one_line(away_text), LOOK.style("failed")))
     gpus, free = sum(len(host.gpus) for host in hosts), sum(host.free_gpus for host in hosts)
     running = counts.get("running", 0) + counts.get("preparing", 0)
@@ -79,8 +76,9 @@ def _labels(page: str, room: int, offered: Collection[str]) -> list[tuple[str, s
     shown = [name for name in PAGES[1:] if name not in SOMETIMES or name in offered or name == page]
     shown += [name for name in PAGES[:1] if name in offered]
     labels = []
-    names_from = _NAMES_FROM + _ROOM_OF_ONE * sum(name in SOMETIMES for name in shown)
+    named = sum(len(f"{KEYS[name]} {name} ") for name in shown)
+    is_named = room >= named + _COUNTS_CELLS
     for name in shown:
-        label = f"{KEYS[name]} {name}" if room >= names_from or name == page else KEYS[name]
+        label = f"{KEYS[name]} {name}" if is_named or name == page else KEYS[name]
         labels.append((name, f" {label} " if room >= _TITLE_FROM else label))
     return labels

@@ -75,5 +75,5 @@ class Resources(TolerantMessage):
 
     @property
     def free_gpus(self) -> int:
-        """How many GPUs are held neither by our jobs nor by anybody else."""
-        return sum(1 for gpu in self.gpus if not gpu.job and not gpu.busy)
+        """How many GPUs are held neither by our jobs nor by anybody else, and may be used."""
+        return sum(1 for gpu in self.gpus if not (gpu.job or gpu.busy or gpu.held or gpu.sick))

@@ -22,6 +22,7 @@ from textual.geometry import Size
 
 from foundations_tui.session import Session
 from foundations_tui.ui.app import FoundationsApp
+from foundations_tui.ui.input.keymap import catalog
 from foundations_tui.ui.models.table import Column, TableRow, whole
 from foundations_tui.ui.panes.jobs import JobsPane
 from foundations_tui.ui.panes.log import LogPane
@@ -470,6 +471,7 @@ def test_every_style_is_of_something_that_there_is() -> None:
     text = (ROOT / "foundations_tui" / "ui" / "app.tcss").read_text()
     selectors = re.findall(r"(?m)^([^{}]+)\{", re.sub(r"/\*.*?\*/", "", text))
     types = {name for selector in selectors for name in re.findall(r"(?<![\w.#:-])[A-Z]\w+", selector)}
+    catalog()  # has all of them imported
     known = {node.__name__ for node in _all_below(DOMNode)}
     assert types <= known, types - known
 

@@ -53,13 +53,15 @@ class JobActions:
         can = possible(rows)
         choices = []
         if can.stop:
-            choices += [Choice("s", "stop: its signal, then KILL", "stop"), Choice("K", "KILL at once", "kill")]
+            some = f" {len(can.stop)} of {len(rows)} jobs" if len(can.stop) < len(rows) else ""
+            choices += [Choice("s", f"stop{some}: the stop signal, then KILL", "stop")]
+            choices += [Choice("K", f"kill{some} at once", "kill")]
         if can.move:
             choices += [Choice("f", "first in the queue", "first"), Choice("l", "last in the queue", "last")]
         if can.groups:
             choices += [Choice("p", "pause its group", "pause"), Choice("r", "resume its group", "resume")]
         choices += [
-            Choice("*", "star, or take the star away", "star"),
+            Choice("*", "star, or unstar", "star"),
             Choice("a", "archive, or bring back", "archive"),
         ]
         choices += [Choice("t", "tag ...", "tag"), Choice("n", "note ...", "note")]
@@ -210,6 +212,8 @@ class JobActions:
         def take(rows: list[JobRow]) -> None:
             if rows or none_is_fine:
                 then(rows)
+            else:
+                self._workspace.say("no job is selected")
 
         self._workspace.read_for_key("chosen", lambda conn: queries.jobs_by_id(conn, chosen), take)
 

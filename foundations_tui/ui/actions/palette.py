@@ -50,7 +50,7 @@ class PaletteActions:
             page = _PAGE.fullmatch(one.action)
             if page is not None:
                 entries[palette.PAGE, one.action] = Entry(palette.PAGE, page[1], str(number), one.keys)
-            elif not _MOVES.match(one.action):
+            elif not _MOVES.match(one.action) and one.action != "command('palette')":
                 entries.setdefault(
                     (palette.COMMAND, one.action), Entry(palette.COMMAND, one.words, str(number), one.keys)
                 )

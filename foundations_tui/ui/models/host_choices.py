@@ -14,9 +14,6 @@ from foundations_tui.text import humanize
 from foundations_tui.text.sanitize import one_line, width
 from foundations_tui.ui.theme import LOOK
 
-_MOST = 6
-"""Hosts that are listed."""
-
 
 @dataclass(frozen=True)
 class HostChoice:
@@ -50,9 +47,14 @@ def _free_cpus(row: HostRow) -> float:
     return float(row.resources.cpus_free or 0) if row.resources is not None else 0.0
 
 
-def lines(choices: Sequence[HostChoice]) -> Content:
-    """Return the hosts as a list."""
-    shown = choices[:_MOST]
+def lines(choices: Sequence[HostChoice], most: int) -> Content:
+    """Return the hosts as a list.
+
+    Args:
+        choices: all of them.
+        most: how many are listed.
+    """
+    shown = choices[:most]
     wide = max((width(one_line(one.name)) for one in shown), default=0)
     made = []
     for one in shown:

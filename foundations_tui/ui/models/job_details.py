@@ -14,12 +14,14 @@ from foundations_tui.analysis.stories.jobs import by_importance
 from foundations_tui.store import queries
 from foundations_tui.store.rows import CurvePoint, JobRow, JobSample
 from foundations_tui.text import humanize, story
-from foundations_tui.text.sanitize import one_line, several_lines
+from foundations_tui.text.sanitize import clip, one_line, several_lines
 from foundations_tui.ui.models.curves import sparkline
 from foundations_tui.ui.theme import LOOK
 from remote_agent.protocol.ends import PastAttempt
 
-_CELLS = 18
+_CELLS, _FEW_CELLS = 18, 6
+"""Of a sparkline, where there is room and where there is not."""
+_WIDE_FROM = 90
 _MOST_METRICS = 40
 PARTS = ("summary", "config", "git")
 """What can stand in the log's place."""
@@ -53,14 +55,14 @@ def read(conn: sqlite3.Connection, job: str) -> JobDetails:
     return JobDetails(row, queries.spec(conn, job), curves, samples, recorded, queries.lineage(conn, job), directions)
 
 
-def everything(details: JobDetails) -> Content:
-    """Return all of it."""
+def everything(details: JobDetails, room: int) -> Content:
+    """Return all of it, for lines of so many cells."""
     row, now = details.row, time.time()
     lines = [
         *_state(row),
         *_facts(details),
         *_timeline(row, now),
-        *_metrics(details),
+        *_metrics(details, room),
         *_config(details),
         *_resources(details.samples),
         *_table("artifacts", _artifacts(row)),
@@ -70,13 +72,13 @@ def everything(details: JobDetails) -> Content:
     return Content("\n").join(lines)
 
 
-def part(details: JobDetails, name: str) -> Content:
-    """Return one of the parts, without a head."""
+def part(details: JobDetails, name: str, room: int) -> Content:
+    """Return one of the parts, without a head, for lines of so many cells."""
     if name == "summary":
         lines = [
             *_state(details.row),
             *_timeline(details.row, time.time()),
-            *_metrics(details),
+            *_metrics(details, room),
             *_resources(details.samples),
         ]
     elif name == "config":
@@ -191,20 +193,23 @@ def _table(name: str, facts: dict[str, str]) -> Iterator[Content]:
         yield Content.assemble("  ", Content.styled(one_line(key).ljust(wide), "dim"), "  ", one_line(value))
 
 
-def _metrics(details: JobDetails) -> Iterator[Content]:
+def _metrics(details: JobDetails, room: int) -> Iterator[Content]:
     if not details.row.metrics:
         return
     yield _heading("metrics")
     keys = by_importance(list(details.row.metrics), details.directions)
-    wide = min(24, max(len(one_line(key)) for key in keys))
+    cells = _CELLS if room >= _WIDE_FROM else _FEW_CELLS
+    wide = min(24 if room >= _WIDE_FROM else 16, max(len(one_line(key)) for key in keys))
     head = "".join(f"  {title:>10}" for title in ("last", "min", "max", "values"))
-    yield Content.styled(" " * (wide + 4) + " " * _CELLS + head, "dim")
+    yield Content.styled(" " * (wide + 4) + " " * cells + head, "dim")
     for key in keys:
         metric = details.row.metrics[key]
-        line = sparkline([point.last for point in details.curves.get(key, [])], _CELLS)
+        line = sparkline([point.last for point in details.curves.get(key, [])], cells)
         numbers = [story.value(value) if value is not None else "" for value in (metric.last, metric.min, metric.max)]
         text = "".join(f"  {one_line(number)[:20]:>10}" for number in (*numbers, f"{metric.count:,}"))
-        yield Content.assemble("  ", Content.styled(one_line(key).ljust(wide), "dim"), f"  {line:<{_CELLS}}", text)
+        yield Content.assemble(
+            "  ", Content.styled(clip(one_line(key), wide).ljust(wide), "dim"), f"  {line:<{cells}}", text
+        )
 
 
 def _resources(samples: list[JobSample]) -> Iterator[Content]:

@@ -10,11 +10,14 @@ from typing import Any
 
 from foundations_tui.analysis import aggregate
 from foundations_tui.analysis.cells import WIDEST, cell, field_cell
+from foundations_tui.analysis.stories.jobs import main_metric
+from foundations_tui.analysis.stories.siblings import is_seed
 from foundations_tui.store import expressions, history, queries
 from foundations_tui.store.rows import JobRow
 from foundations_tui.store.views import SavedView
 from foundations_tui.text import humanize
 from foundations_tui.text.sanitize import one_line, width
+from foundations_tui.text.story import PROGRESS, Story
 from foundations_tui.ui.models.table import Column, RowWindow, TableRow
 from foundations_tui.ui.theme import LOOK
 
@@ -96,6 +99,8 @@ class JobsWindow(RowWindow):
     """Rows of jobs, and the columns they fit."""
 
     columns: Sequence[Column] = ()
+    words: str = ""
+    """How many jobs and groups that is, where they are grouped."""
 
 
 @dataclass(frozen=True)
@@ -175,17 +180,30 @@ def _rows(
 ) -> tuple[Sequence[Column], list[TableRow]]:
     room = request.room
     sizes = ((_WIDE_FROM, _WIDE), (_MIDDLE_FROM, _MIDDLE), (_NARROW_FROM, _NARROW), (0, _TINY))
-    usual = next(columns for least, columns in sizes if room >= least)
+    usual: Sequence[Column] = next(columns for least, columns in sizes if room >= least)
     jobs = queries.jobs_by_id(conn, ids, details=room >= _NARROW_FROM and not shown)
     if request.moment is not None:
-        jobs, now = history.jobs(conn, jobs, request.moment), request.moment
+        now = request.moment
+        jobs = [_telling(job, which.directions) for job in history.jobs(conn, jobs, request.moment)]
     short = queries.short_ids(conn, ids)
     if not shown:
-        rows = [_usual_row(job, short[job.job], usual, now) for job in jobs]
-        return (usual if room < _NARROW_FROM else _with_name(usual, jobs, room)), rows
+        if room >= _NARROW_FROM:
+            usual = _with_name(usual, jobs, room)
+        return usual, [_usual_row(job, short[job.job], usual, now) for job in jobs]
     values = queries.values(conn, which, shown, ids)
     rows = [_row(job, shown, values.get(job.job, []), short, now) for job in jobs]
     return _columns(shown, rows), rows
+
+
+def _telling(job: JobRow, directions: Mapping[str, str]) -> JobRow:
+    """Return a job as it was with what it could tell then: how far it was, and what it measured."""
+    key = main_metric(list(job.metrics), directions) if job.is_running else ""
+    if not key:
+        return job
+    summary = job.metrics[key]
+    metric = {"key": key, "value": summary.last, "moves": "", "rank": None}
+    params = {"done": summary.step or 0, "total": 0, "unit": "step", "metric": metric}
+    return dataclasses.replace(job, story=Story(PROGRESS, params))
 
 
 def _with_name(columns: Sequence[Column], jobs: Sequence[JobRow], room: int) -> Sequence[Column]:
@@ -218,10 +236,11 @@ def _with_values(
 
 
 def _usual_row(job: JobRow, short: str, columns: Sequence[Column], now: float) -> TableRow:
+    cells_of_name = next((column.width for column in columns if column.title == _NAME.title), 0)
     by_title = {
         "STATE": _state(job),
         "ID": short,
-        "NAME": _name(job),
+        "NAME": _shortened(_name(job), cells_of_name),
         "PROJECT": job.project,
         "HOST": job.host,
         "STARTED": humanize.ago(job.started_at, now) if job.started_at else "",
@@ -235,6 +254,15 @@ def _usual_row(job: JobRow, short: str, columns: Sequence[Column], now: float) -
 def _state(job: JobRow) -> str:
     unsure = "?" if job.is_unsure else ""
     return f"{LOOK.glyph(job.shown_state)} {job.state}{unsure}"
+
+
+def _shortened(name: str, cells: int) -> str:
+    """Return a name that fits: its end stays, where a command says what is special, and a part of its beginning."""
+    name = one_line(name)
+    if not cells or width(name) <= cells or not name.isascii():
+        return name
+    end = cells * 2 // 3
+    return f"{name[: cells - end - 1]}…{name[-end:]}"
 
 
 def _name(job: JobRow) -> str:
@@ -290,21 +318,46 @@ def _read_groups(
     shown = lines[start : start + request.count]
     columns, rows = _rows(conn, which, wanted, [line for line in shown if not is_group(line)], request, now)
     by_key = {row.key: row for row in rows}
-    made = [
-        _group_row(line, groups[line], line in request.folded) if is_group(line) else by_key[line]
-        for line in shown
-        if is_group(line) or line in by_key
-    ]
-    return JobsWindow(len(lines), start, made, request.key, position, columns)
+    heads = {key: _group_row(key, group, by, wanted, key in request.folded) for key, group in groups.items()}
+    made = [heads[line] if is_group(line) else by_key[line] for line in shown if is_group(line) or line in by_key]
+    words = f"{humanize.plural(len(ids), 'job')} in {humanize.plural(len(groups), 'group')}"
+    return JobsWindow(len(lines), start, made, request.key, position, _for_groups(columns, list(heads.values())), words)
 
 
-def _group_row(key: str, group: aggregate.Group, folded: bool) -> TableRow:
+def _group_row(
+    key: str,
+    group: aggregate.Group,
+    by: expressions.Expression,
+    wanted: Sequence[expressions.Expression],
+    folded: bool,
+) -> TableRow:
+    """Return the line above jobs that share a value: how many they are, and the mean and deviation of each column."""
     fold = ("+" if folded else "-") if LOOK.ascii else ("▸" if folded else "▾")
-    label = f"{fold} {cell(group.value) or '(none)'}"
-    if not group.columns:
-        return TableRow(key, [label, "", humanize.plural(group.jobs, "job")], ["bold", "", "dim"], group.jobs)
-    means = ["" if s is None else humanize.number(float(f"{s.mean:.4g}")) for s in group.columns]
-    return TableRow(key, [label, str(group.jobs), *means], ["bold"], tuple(means))
+    value = cell(group.value) or "(none)"
+    label = f"{fold} {value}" if by.kind == "field" else f"{fold} {by.name} {value}"
+    means = [_mean(one, spread) for one, spread in zip(wanted, group.columns, strict=True)]
+    return TableRow(key, [label, humanize.plural(group.jobs, "job"), *means], ["bold", "dim"], (group.jobs, *means))
+
+
+def _mean(column: expressions.Expression, spread: aggregate.Spread | None) -> str:
+    """Return the mean of a column with its deviation; nothing of what has none that means something."""
+    if spread is None or is_seed(column.name):
+        return ""
+    kind = expressions.FIELDS[column.name].kind if column.kind == "field" else "number"
+    if kind == "duration":
+        return humanize.duration(spread.mean)
+    text = spread.words if kind == "number" else ""
+    return text.replace("±", "+-") if LOOK.ascii else text
+
+
+def _for_groups(columns: Sequence[Column], heads: Sequence[TableRow]) -> list[Column]:
+    """Return columns as wide as the means in them need, and the first ones as the groups' names do."""
+    made = list(columns)
+    for number, column in enumerate(made):
+        widest = max((width(one_line(head.cells[number])) for head in heads if len(head.cells) > number), default=0)
+        if column.width:
+            made[number] = dataclasses.replace(column, width=max(column.width, min(WIDEST, widest)))
+    return made
 
 
 _NEAR_THE_TOP = 12

@@ -47,9 +47,10 @@ def names(conn: sqlite3.Connection, view: JobsView) -> list[Name]:
     pairs.sort(key=lambda pair: (_KINDS.index(pair[0]), -counts[pair], places.get(pair, 0), pair[1]))
     bare = [key for _, key in pairs]
     found = []
+    among = f"the newest {len(jobs):,}" if len(jobs) == _MOST_JOBS else f"{len(jobs):,}"
     for kind, key in pairs:
         is_unclear = bare.count(key) > 1 or key in expressions.FIELDS
-        found.append(Name(f"{kind}:{key}" if is_unclear else key, f"{kind}  {counts[kind, key]} of {len(jobs)}"))
+        found.append(Name(f"{kind}:{key}" if is_unclear else key, f"{kind}  {counts[kind, key]:,} of {among}"))
     return [*found, *(Name(name, field.words) for name, field in expressions.FIELDS.items())]
 
 

@@ -83,7 +83,7 @@ def meant(entries: Iterable[Entry], text: str) -> list[Entry]:
 
 
 KEYS_CELLS = 14
-COLUMNS = (Column("", 6), Column("", 0), Column("", KEYS_CELLS, right=True))
+COLUMNS = (Column("KIND", 6), Column("NAME", 0), Column("KEYS", KEYS_CELLS, right=True))
 
 
 def rows(entries: Sequence[Entry]) -> list[TableRow]:

@@ -251,13 +251,19 @@ def _row(standing: Standing, sweep: Sweep, titles: Sequence[str], wide: dict[str
         "#": lambda: (str(standing.place or ""), "bold" if standing.place == 1 else "dim"),
         "LANE": lambda: (f" {LOOK.glyph(row.shown_state)} {_lane_name(standing, sweep)}", style),
         "PROGRESS": lambda: (_bar(standing, wide["PROGRESS"]), style),
-        "CURVE": lambda: (sparkline(_pinned(first.values), wide["CURVE"]), LOOK.curve((standing.place or 9) - 1)[0]),
+        "CURVE": lambda: (sparkline(_pinned(first.values), wide["CURVE"]), _curve_style(standing)),
         _value_title(sweep): lambda: _value(standing, row, sweep.metric),
         "ABOUT": lambda: (f" {row.about(now)}", "dim"),
     }
     cells = [made[title]() for title in titles]
     version = (standing.place, row.state)
     return TableRow(first.job, [text for text, _ in cells], [style for _, style in cells], version)
+
+
+def _curve_style(standing: Standing) -> str:
+    """Return the color of a lane's curve below; of what is not drawn there, none."""
+    is_drawn = standing.place is not None and standing.place <= _MOST_DRAWN
+    return LOOK.curve(standing.place - 1)[0] if is_drawn and standing.place is not None else "dim"
 
 
 def _lane_name(standing: Standing, sweep: Sweep) -> str:
@@ -313,7 +319,7 @@ def title(sweep: Sweep) -> str:
         else ""
     )
     if sweep.metric:
-        way = sweep.direction or "min?"
+        way = sweep.direction or "min, assumed"
         at = f"at step {sweep.race.step:,}" if sweep.race.step is not None else "the best of each"
         parts.append(f"{sweep.metric} ({way}), {at}")
     parts.append(f"{sweep.cut} older ones left out" if sweep.cut else "")

@@ -39,10 +39,10 @@ class JobsPane(Vertical):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("v", "range", "mark range", show=False, id="jobs.range"),
         Binding("a", "mark_all", "mark all", show=False, id="jobs.mark_all"),
-        Binding("A", "unmark", "no marks", show=False, id="jobs.unmark"),
+        Binding("A", "unmark", "clear marks", show=False, id="jobs.unmark"),
         Binding("S", "reverse", "reverse", show=False, id="jobs.reverse"),
-        Binding("less_than_sign", "sort_column(-1)", "sort by the column left", show=False, id="jobs.sort_left"),
-        Binding("greater_than_sign", "sort_column(1)", "sort by the column right", show=False, id="jobs.sort_right"),
+        Binding("less_than_sign", "sort_column(-1)", "sort by the previous column", show=False, id="jobs.sort_left"),
+        Binding("greater_than_sign", "sort_column(1)", "sort by the next column", show=False, id="jobs.sort_right"),
     ]
 
     class ViewChanged(Message):
@@ -66,6 +66,8 @@ class JobsPane(Vertical):
         self._folded: frozenset[str] = frozenset()
         self._range_from: str | None = None
         self._columns: tuple[Column, ...] = ()
+        self._grouped = ""
+        """How many jobs and groups there are, where they are grouped."""
         self._said = ("", "")
         self.border_title = "jobs"
 
@@ -129,14 +131,15 @@ class JobsPane(Vertical):
             self._columns = tuple(window.columns)
             self.table.set_columns(window.columns)
         self.table.take(window)
+        self._grouped = window.words
         self._say_counts()
         self.post_message(self.ViewChanged(self.view))
 
     def _say_counts(self) -> None:
         marked = f"{len(self.table.marked)} marked  " if self.table.marked else ""
-        lines = "line" if self.view.group_by else "job"
+        count = self._grouped or humanize.plural(self.table.count, "job")
         title = f"jobs  {self.view.words}" if self.view.words else "jobs"
-        titles = one_line(title), one_line(f"{marked}{humanize.plural(self.table.count, lines)}")
+        titles = one_line(title), one_line(f"{marked}{count}")
         if titles != self._said:
             self._said = titles
             self.border_title, self.border_subtitle = map(Content, titles)

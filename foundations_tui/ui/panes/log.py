@@ -89,7 +89,7 @@ class LogPane(Vertical):
             self._head = head.markup
             self.query_one("#job-facts", Static).update(head, layout=False)
         if row is None:
-            self.log_view.show(None, "")
+            self.log_view.show(None, "no job is selected")
             return
         is_there = row.attempt and (self.moment is None or row.has_begun)
         path = locations.log_file(row.job, self.attempt) if is_there else None
@@ -103,7 +103,7 @@ class LogPane(Vertical):
 
     def _take(self, details: job_details.JobDetails, part: str) -> None:
         if self.row is not None and (details.row.job, part) == (self.row.job, self._part):
-            text = job_details.part(details, part)
+            text = job_details.part(details, part, self.size.width - 4)
             if text.markup != self._about:
                 self._about = text.markup
                 self.query_one("#about-text", Static).update(text)

@@ -11,10 +11,12 @@ from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.content import Content
 from textual.message import Message
+from textual.widgets import Static
 
 from foundations_tui.store import history, queries
 from foundations_tui.store.rows import JobRow
 from foundations_tui.text import humanize
+from foundations_tui.text.sanitize import one_line
 from foundations_tui.ui.messages import JobOpened, JobSelected
 from foundations_tui.ui.models.store_reader import Reader
 from foundations_tui.ui.models.table import Column, TableRow, whole
@@ -28,6 +30,8 @@ _COLUMNS = (
 _NARROW = (Column("ID", 8), Column("NAME", 12), Column("HOST", 8), Column("STARTS", 8), Column("WHY IT WAITS", 0))
 _WIDE_FROM = 100
 _MOST = 2000
+_DETAILS_FROM = 10
+"""Lines from which there is room for a job's reason below the table."""
 _ORDER_SECONDS = 5.0
 """A move is in the store by then."""
 
@@ -63,7 +67,8 @@ class QueuePane(Vertical):
 
     def compose(self) -> ComposeResult:
         """Lay out the pane."""
-        yield VirtualTable(self._ask, (), "nothing waits; ctrl+n makes a new job", id="queue-table")
+        yield VirtualTable(self._ask, (), "the queue is empty; ctrl+n makes a new job", id="queue-table")
+        yield Static(id="queue-details", markup=False)
 
     @property
     def table(self) -> VirtualTable:
@@ -91,6 +96,17 @@ class QueuePane(Vertical):
         self.table.set_columns(_COLUMNS if wide else _NARROW)
         self.table.reload()
         self.border_subtitle = Content(humanize.plural(len(jobs), "job"))
+        self._show_details()
+
+    def _show_details(self) -> None:
+        """Show whole, below the table, why the job under the cursor waits."""
+        job = next((job for job in self._jobs if job.job == self.table.key), None)
+        text = Content("")
+        if job is not None and self.size.height >= _DETAILS_FROM:
+            text = Content.assemble(
+                (one_line(f"{job.job[:6]} {job.label}"), "bold"), "  ", one_line(job.tell(time.time()))
+            )
+        self.query_one("#queue-details", Static).update(text)
 
     def _ask(self, start: int, count: int, key: str | None, follow: bool) -> None:
         self.table.take(whole(self._rows, key))
@@ -113,6 +129,7 @@ class QueuePane(Vertical):
     def on_virtual_table_moved(self, event: VirtualTable.Moved) -> None:
         """Tell the screen which job is selected."""
         event.stop()
+        self._show_details()
         self.post_message(JobSelected(event.key))
 
     def on_virtual_table_opened(self, event: VirtualTable.Opened) -> None:

@@ -22,7 +22,7 @@ from foundations_tui.ui.models.table import TableRow, whole
 from foundations_tui.ui.widgets.chart import Chart
 from foundations_tui.ui.widgets.virtual_table import VirtualTable
 
-_CHART_LINES = 14
+_CHART_LINES = 10
 """Lines below the lanes from which the curves are drawn there."""
 _NONE = "no sweep yet: foundations submit --sweep lr=1e-4,3e-4 -- python train.py --lr {lr}"
 

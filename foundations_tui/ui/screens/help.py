@@ -15,18 +15,19 @@ from foundations_tui.ui.theme import LOOK
 
 _TEXT = """\
 Screens     1 jobs   2 metrics   3 log   4 hosts   5 compare
-            6 queue   7 race   8 models   9 services   0 overview (wide)
+            6 queue   7 race   8 models   9 services
+            0 overview, where there is room
 
 Move        j k  or arrows      one line
             ctrl+d ctrl+u       half a page
             pgdn pgup           a page
             g  G                top, bottom
             tab                 next pane
-            ctrl+o              a letter for each pane
-            { }                 job before, next job, on any page
+            ctrl+o              jump to a pane by its letter
+            { }                 previous, next job, on any page
 
-Time        ,  .                back in time, on; held they go faster
-            : at 03:10          at a moment; also 6h, yesterday 03:10
+Time        ,  .                back, forward; hold to go faster
+            :at 03:10           to a moment; also 6h, yesterday 03:10
             esc                 back to now
 
 Jobs        enter               all about the job, and there:
@@ -40,13 +41,13 @@ Jobs        enter               all about the job, and there:
             D                   with archived jobs, or without
             p                   below: log, summary, config, git
 
-Metrics     j k                 the chart before, the next one
+Metrics     j k                 next, previous chart
             enter               one chart, or all of them again
             p                   pin: this metric first
             h l                 cursor, in all charts
-            i o a               closer, back, all of it
-            H  shift+right      the part beside
-            + - =               smooth more, less, not
+            i o a               zoom in, out, show all
+            H  shift+right      pan left, right
+            + - =               smooth more, less, off
             L  X  #             log scale, x axis, tiles
             / n N               find metrics, next, previous
             v                   curves, scatter of a sweep, parallel
@@ -57,9 +58,9 @@ Log         G  or  f            follow the end
             &                   only lines with ...
             [ ]  t              previous, next error; traceback
             R                   progress bars as they were
-            W                   wrap long lines, or cut them
+            W                   wrap long lines, or not
             h  l                left, right in long lines
-            (  )                attempt before, behind
+            (  )                previous, next attempt
             m                   the metrics when this was written
             Y                   copy the lines on the screen
             P  E                open it in $PAGER, in $EDITOR

@@ -75,7 +75,7 @@ class Detail(LiveScreen, ModalWindow):
         self._row = details.row
         title = f"{details.row.job}  {details.row.name}".strip()
         self.query_one("#box").border_title = Content(one_line(title))
-        self.query_one("#detail-text", Static).update(job_details.everything(details))
+        self.query_one("#detail-text", Static).update(job_details.everything(details, self.app.size.width - 10))
 
     def _failed(self, error: FoundationsError) -> None:
         if self._is_there:

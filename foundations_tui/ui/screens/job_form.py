@@ -33,6 +33,8 @@ from foundations_tui.ui.theme import LOOK
 
 _KEYS = "f2 preview   f3 submit   f4 files   f5 clear   f6 hosts   esc back"
 _WITH_FILES = ("command",)
+_FEW_HOSTS, _HOSTS, _HIGH_FROM = 3, 6, 30
+"""Hosts that are listed in a low terminal and in a high one, and the lines from which it is high."""
 
 
 class FileNames(Suggester):
@@ -88,7 +90,7 @@ class OneLine(Input):
         self.replace(" ".join(line for line in lines if line), *self.selection)
 
 
-_FIRST_HINT = "type what is to be run, as behind foundations submit --: python train.py --lr 0.1"
+_FIRST_HINT = "the command to run, as after foundations submit --, like python train.py --lr 0.1"
 
 
 class JobForm(ModalScreen[FormResult]):
@@ -149,7 +151,11 @@ class JobForm(ModalScreen[FormResult]):
                         select_on_focus=False,
                         suggester=FileNames(self._folder) if has_files else None,
                     )
-            yield Static(host_choices.lines(self._hosts), id="launch-hosts", markup=False)
+            yield Static(
+                host_choices.lines(self._hosts, _FEW_HOSTS if self.app.size.height < _HIGH_FROM else _HOSTS),
+                id="launch-hosts",
+                markup=False,
+            )
             yield Static(id="launch-said", markup=False)
             yield Static(_KEYS, id="launch-keys")
 

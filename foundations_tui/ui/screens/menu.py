@@ -62,7 +62,7 @@ class Menu(ModalScreen[str]):
         """Draw."""
         title = one_line(self._title)
         self.query_one("#box").border_title = Content(title)
-        self.query_one("#box").border_subtitle = "enter takes  esc back"
+        self.query_one("#box").border_subtitle = "enter selects  esc back"
         self.query_one("#menu-text").styles.min_width = width(title) + 4
         self._draw()
 

@@ -59,7 +59,7 @@ class Palette(ModalScreen[Entry]):
     def on_mount(self) -> None:
         """Offer everything."""
         box = self.query_one("#box")
-        box.border_title, box.border_subtitle = "palette", "enter takes  esc back"
+        box.border_title, box.border_subtitle = "palette", "enter selects  esc back"
         self.table.can_focus = False
         self.query_one(Input).focus()
         self._read("")

@@ -126,6 +126,12 @@ class Prompt(Vertical):
             text = one_line(one.text)
             line = Content.assemble(f" {mark} {text}{' ' * (wide - width(text))}  ", (one_line(one.about), "dim"))
             lines.append(line.stylize("reverse") if number == self._chosen else line)
+        if lines:
+            takes = (
+                "tab adds or removes" if any("," in one.line for one in offered) or offered[0].is_there else "tab takes"
+            )
+            more = f"   {len(offered)} in all" if len(offered) > len(shown) else ""
+            lines.append(Content.styled(f"   up down choose   {takes}   enter keeps   esc cancels{more}", "dim"))
         box = self.query_one("#prompt-offers", Static)
         box.display = bool(lines)
         box.update(Content("\n").join(lines))

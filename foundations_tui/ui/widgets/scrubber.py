@@ -14,6 +14,9 @@ from foundations_tui.text import humanize, moments
 from foundations_tui.text.sanitize import width
 from foundations_tui.ui.theme import LOOK
 
+_KEYS_FROM = 70
+"""Columns from which its keys are said."""
+
 
 class Scrubber(Static):
     """Shows the moment on a line from the first that is known to now; hidden while that is what is shown."""
@@ -54,9 +57,10 @@ class Scrubber(Static):
             return
         now = time.time()
         words = f" {moments.words(self._moment, now)} "
-        first, last = f" {humanize.clock(self._first, now)} ", " now "
+        first = f" {humanize.clock(self._first, now)} "
+        last = " now   , back  . forward  esc now" if self.size.width >= _KEYS_FROM else " now "
         room = max(4, self.size.width - sum(map(width, (words, first, last))) - 1)
-        share = (self._moment - self._first) / max(1.0, now - self._first)
+        share = (self._moment - self._first) / (now - self._first) if now - self._first >= 1.0 else 1.0
         place = min(room - 1, max(0, round(share * (room - 1))))
         line, mark = ("-", "#") if LOOK.ascii else ("─", "●")
         begin = width(words) + width(first)

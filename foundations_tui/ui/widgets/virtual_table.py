@@ -234,7 +234,7 @@ class VirtualTable(ScrollView, can_focus=True):
             return []
         if self.problem:
             return self.problem.split("\n")
-        return self.empty.split("\n") if self._is_known else []
+        return self.empty.split("\n") if self._is_known else ["reading ..."]
 
     def _row_segments(self, row: TableRow, position: int, room: int) -> list[Segment]:
         style, styles = self.rich_style, row.styles
