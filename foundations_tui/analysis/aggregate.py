@@ -92,6 +92,19 @@ def is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and value == value
 
 
+def is_finite(value: Any) -> bool:
+    """Return whether a value is a number that can be compared and drawn; an integer beyond all floats is none."""
+    return is_number(value) and math.isfinite(_float(value))
+
+
+def mean(numbers: Sequence[float]) -> float:
+    """Return the mean of finite numbers; of some at the edge of all floats, whose sum is none, the largest."""
+    try:
+        return math.fsum(number / len(numbers) for number in numbers)
+    except OverflowError:
+        return max(numbers, key=abs)
+
+
 def _float(value: float) -> float:
     try:
         return float(value)

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-_HUNK = re.compile(r"@@ -\d+(?:,(\d+))? \+\d+(?:,(\d+))? @@")
+_HUNK = re.compile(r"@@ -\d+(?:,(\d{1,9}))? \+\d+(?:,(\d{1,9}))? @@")
 _HEADS = ("diff --git", "index ", "--- ", "\\")
 """Lines between hunks that say nothing that is not said elsewhere."""
 
@@ -39,7 +39,7 @@ def pairs(difference: str) -> list[CodePair]:
     gone: list[str] = []
     come: list[str] = []
     file, left, right = "", 0, 0
-    for line in difference.splitlines():
+    for line in difference.removesuffix("\n").split("\n"):  # no other sign ends a line of git's
         sign, text = line[:1], line[1:]
         if sign == "-" and left:
             gone.append(text)

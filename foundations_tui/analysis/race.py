@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from foundations_tui.analysis import aggregate
 from foundations_tui.analysis.stories.siblings import is_seed, value_text
 
 LEAST_SHARE, LEAST_SIBLINGS = 0.25, 5
@@ -112,7 +113,7 @@ def _standing(group: tuple[Entrant, ...], step: int | None, sign: int) -> Standi
     known = [value for value in values if value is not None]
     if not known:
         return Standing(group, None)
-    return Standing(group, _mean(known), _deviation(known))
+    return Standing(group, aggregate.mean(known), _deviation(known))
 
 
 def _counts(one: Entrant, step: float, sign: int) -> float | None:
@@ -186,14 +187,10 @@ def _look(standing: Standing, others: Sequence[Entrant], step: float, sign: int)
     """Return a group's best value up to a step, and the median of the others' running means there."""
     bests = [min(values, key=lambda value: sign * value) for one in standing.jobs if (values := one.upto(step))]
     there = [one for one in others if one.steps and one.steps[-1] >= step]
-    means = [_mean(values) for one in there if (values := one.upto(step))]
+    means = [aggregate.mean(values) for one in there if (values := one.upto(step))]
     if not bests or len(means) < LEAST_SIBLINGS:
         return None
-    return _mean(bests), statistics.median_low(means) / 2 + statistics.median_high(means) / 2
-
-
-def _mean(values: Sequence[float]) -> float:
-    return math.fsum(value / len(values) for value in values)  # the sum of the largest floats is none
+    return aggregate.mean(bests), statistics.median_low(means) / 2 + statistics.median_high(means) / 2
 
 
 def _deviation(values: Sequence[float]) -> float | None:
@@ -226,13 +223,12 @@ def neighbour(found: Race) -> Neighbour | None:
     if not found.standings or found.standings[0].place is None:
         return None
     leader = found.standings[0].jobs[0]
-    axes = {
-        key: sorted({one.given[key] for one in _all(found) if _is_number(one.given.get(key))}) for key in leader.given
-    }
+    numbers = [{key: value for key, value in one.given.items() if aggregate.is_finite(value)} for one in _all(found)]
+    axes = {key: sorted({given[key] for given in numbers if key in given}) for key in leader.given}
     axes = {
         key: tried
         for key, tried in axes.items()
-        if len(tried) > 1 and _is_number(leader.given[key]) and not is_seed(key)
+        if len(tried) > 1 and aggregate.is_finite(leader.given[key]) and not is_seed(key)
     }
     for key, tried in sorted(axes.items(), key=lambda axis: -len(axis[1])):
         value = _next(tried, tried.index(leader.given[key]), _means(found, key))
@@ -250,9 +246,9 @@ def _means(found: Race, key: str) -> dict[Any, float]:
     places: dict[Any, list[int]] = {}
     for standing in found.standings:
         for one in standing.jobs:
-            if standing.place is not None and _is_number(one.given.get(key)):
+            if standing.place is not None and aggregate.is_finite(one.given.get(key)):
                 places.setdefault(one.given[key], []).append(standing.place)
-    return {value: _mean(each) for value, each in places.items()}
+    return {value: aggregate.mean(each) for value, each in places.items()}
 
 
 def _next(tried: Sequence[float], place: int, means: Mapping[Any, float]) -> float | int | None:
@@ -286,7 +282,3 @@ def is_geometric(tried: Sequence[float]) -> bool:
 
 def _spread(numbers: Sequence[float]) -> float:
     return max(numbers) / min(numbers) - 1 if min(numbers) > 0 else math.inf
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

@@ -52,12 +52,15 @@ class OwnCommand:
 
     def argv(self, fields: Mapping[str, str]) -> list[str]:
         """Return the program and its arguments, each field filled into the argument that names it."""
-        return [_FIELD.sub(lambda match: fields[match[1]] if match[1] else match[0][0], part) for part in self.run]
+        return [self._filled(part, fields) for part in self.run]
+
+    def _filled(self, part: str, fields: Mapping[str, str]) -> str:
+        return _FIELD.sub(lambda match: fields[match[1]] if match[1] else match[0][0], part)
 
     def may_be_options(self, fields: Mapping[str, str]) -> list[str]:
-        """Return the fields that are arguments by themselves and begin as an option does."""
-        alone = [match[1] for part in self.run if (match := _FIELD.fullmatch(part)) is not None]
-        return [name for name in alone if name and fields[name].startswith("-")]
+        """Return the arguments that are options only by what is filled in: the user did not write the dash."""
+        filled = [(part, self._filled(part, fields)) for part in self.run]
+        return [argument for part, argument in filled if argument.startswith("-") and not part.startswith("-")]
 
 
 _FIELD = re.compile(r"\{\{|\}\}|\{([a-z]+)\}")

@@ -78,7 +78,9 @@ def since(conn: sqlite3.Connection, host: str, moment: float) -> list[HostSample
     """Return the samples of a host since a moment, oldest first."""
     query = "SELECT time, load, ram, disk_free, gpus FROM host_samples WHERE host = ? AND time >= ? ORDER BY time"
     return [
-        HostSample(row[0], row[1], row[2], row[3], stored_json(row[4])) for row in conn.execute(query, [host, moment])
+        HostSample(row[0], _amount(row[1]), _amount(row[2]), _amount(row[3]), list(_well_formed(stored_json(row[4]))))
+        for row in conn.execute(query, [host, moment])
+        if _is_number(row[0])
     ]
 
 
@@ -113,8 +115,8 @@ def _lines(page: bytes) -> list[list[Any]]:
         except (ValueError, RecursionError):
             continue
         if isinstance(values, list) and len(values) == 5 and _is_number(values[0]) and isinstance(values[4], list):
-            amounts = [value if _is_number(value) else None for value in values[1:4]]
-            samples.append([values[0], *amounts, json_value(values[4])])
+            amounts = [_amount(value) for value in values[1:4]]
+            samples.append([values[0], *amounts, json_value(list(_well_formed(values[4])))])
     return samples
 
 
@@ -159,9 +161,15 @@ def _merged(samples: list[Sequence[Any]], known: Sequence[Any] | None) -> list[A
 
 
 def _well_formed(gpus: Any) -> Iterable[list[Any]]:
+    """Yield the GPUs of a sample: UUID, values that are amounts or nothing, holders."""
     for gpu in gpus if isinstance(gpus, list) else ():
         if isinstance(gpu, list) and len(gpu) >= 1 + _GPU_VALUES and isinstance(gpu[0], str):
-            yield gpu
+            yield [gpu[0], *map(_amount, gpu[1 : 1 + _GPU_VALUES]), _holders(gpu)]
+
+
+def _amount(value: Any) -> Any:
+    """Return an amount, None for what is none: not below 0, and small enough for every sum."""
+    return value if _is_number(value) and value >= 0 else None
 
 
 def _holders(gpu: list[Any]) -> list[Any]:

@@ -421,15 +421,23 @@ def filled(conn: sqlite3.Connection, jobs: Sequence[str]) -> dict[tuple[str, str
     return {pair: number for pair, number in counts.items() if pair[0] in ("param", "arg", "tag", "metric")}
 
 
+_LONGEST_SOUGHT, _MOST_SOUGHT = 200, 12
+"""Characters and words of a text by which jobs are sought."""
+
+
 def jobs_called(conn: sqlite3.Connection, text: str, most: int) -> list[JobRow]:
-    """Return the newest jobs whose name or command has each word of a text, or whose id begins with one."""
+    """Return the newest jobs whose name or command has each word of a text, or whose id begins with one; those whose
+    name or id it is come first."""
     conditions, args = [], []
-    for word in text.split():
+    words = text[:_LONGEST_SOUGHT].split()[:_MOST_SOUGHT]
+    for word in words:
         pattern = search.like(word)
         conditions.append("(name LIKE ? ESCAPE '\\' OR command LIKE ? ESCAPE '\\' OR job LIKE ? ESCAPE '\\')")
         args += [pattern, pattern, pattern[1:]]
     query = f"SELECT job FROM jobs WHERE trashed = 0 AND {' AND '.join(conditions or ['1'])}"
-    rows = conn.execute(f"{query} ORDER BY created_at DESC LIMIT ?", [*args, most])
+    first = search.like(words[0]) if words else "%"
+    order = "(name LIKE ? ESCAPE '\\' OR job LIKE ? ESCAPE '\\') DESC, created_at DESC"
+    rows = conn.execute(f"{query} ORDER BY {order} LIMIT ?", [*args, first, first[1:], most])
     return jobs_by_id(conn, [row[0] for row in rows], details=False)
 
 

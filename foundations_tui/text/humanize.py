@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import shlex
 from datetime import datetime
@@ -86,7 +87,16 @@ def parse_duration(text: str) -> float:
     Raises:
         ValueError: it is no duration.
     """
-    text = text.strip().lower()
+    try:
+        seconds = _seconds(text.strip().lower())
+    except OverflowError:
+        seconds = math.inf
+    if not math.isfinite(seconds):
+        raise ValueError(f"not a duration: {text[:40]!r} is too long")
+    return seconds
+
+
+def _seconds(text: str) -> float:
     if re.fullmatch(r"\d+(:\d\d){1,2}", text):
         seconds = 0
         for part in text.split(":"):

@@ -37,6 +37,8 @@ def parse(text: str, now: float) -> float | None:
             found = _at(day - datetime.timedelta(days=1), [int(part or 0) for part in match.groups()])
     elif words in ([], ["ago"]) and is_named:
         found = _at(day, [0, 0, 0])
+    elif is_named:
+        raise UsageError(f"{text.strip()!r} is no moment", _HINT)
     else:
         found = now - _span(" ".join(words).removesuffix("ago").strip(), text)
     if found > now:

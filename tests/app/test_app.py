@@ -1211,14 +1211,16 @@ async def test_a_store_that_cannot_be_read_is_said(monkeypatch: pytest.MonkeyPat
         await screen.until(pilot, lambda: bool(said))
         assert "what is shown may be old" in said[0] and "malformed" in said[0]
         await screen.until(pilot, lambda: "malformed" in screen.text(app))
-        assert "nothing waits" not in screen.text(app), "what cannot be read is no empty page"
+        assert "the queue is empty" not in screen.text(app), "what cannot be read is no empty page"
         app.main.reload()
         await screen.until(pilot, lambda: app.reader.is_idle)
         await pilot.pause()
         assert len(said) == 1, "once a minute"
         monkeypatch.setattr(queries, "waiting", waiting)
         app.main.reload()
-        await screen.until(pilot, lambda: "nothing waits" in screen.text(app) and "malformed" not in screen.text(app))
+        await screen.until(
+            pilot, lambda: "the queue is empty" in screen.text(app) and "malformed" not in screen.text(app)
+        )
     log = (locations.data_folder() / "client.log").read_text()
     assert "ERROR read: the local store cannot be used: database disk image is malformed" in log
 

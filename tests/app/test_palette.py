@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from hypothesis import given, strategies as st
+from textual.events import Paste
 from textual.widgets import Input
 
 from foundations_tui.cli.registry import VERBS
@@ -24,8 +25,9 @@ from foundations_tui.ui import kept
 from foundations_tui.ui.app import FoundationsApp
 from foundations_tui.ui.input.keymap import catalog
 from foundations_tui.ui.models import offers, palette
+from foundations_tui.ui.models.jobs_table import JobsView
 from foundations_tui.ui.models.offers import Name
-from foundations_tui.ui.models.palette import Entry
+from foundations_tui.ui.models.palette import Entry, Stored
 from foundations_tui.ui.pages import KEYS
 from foundations_tui.ui.panes.metrics import MetricsPane
 from foundations_tui.ui.screens.confirm import Confirm
@@ -91,19 +93,61 @@ async def test_everything_that_has_a_name_is_found(client: Client) -> None:
         await screen.until(pilot, lambda: app.main.prompt.input.value == "compare ")
 
 
-@given(
-    st.text(max_size=30), st.lists(st.tuples(st.sampled_from(["", "job", "verb"]), st.text(max_size=30)), max_size=20)
-)
-def test_whatever_is_typed_something_may_be_meant(text: str, named: list[tuple[str, str]]) -> None:
+NAMED = st.lists(st.tuples(st.sampled_from(["", "job", "verb"]), st.text(max_size=30)), max_size=20)
+
+
+@given(st.text(max_size=30), NAMED, NAMED)
+def test_whatever_is_typed_something_may_be_meant(
+    text: str, named: list[tuple[str, str]], kept_before: list[tuple[str, str]]
+) -> None:
     entries = [Entry(kind, words, str(n)) for n, (kind, words) in enumerate(named)]
-    found = palette.meant(entries, text)
-    assert Counter(found) <= Counter(entries)
+    stored = Stored("", [Entry(kind, words, f"s{n}") for n, (kind, words) in enumerate(kept_before)])
+    found = palette.meant(entries, stored, text)
+    assert Counter(found) <= Counter([*entries, *stored.entries])
+    assert not text or not any(one.kind == "job" and one.target.startswith("s") for one in found), "of another text"
     palette.rows(found)
 
 
 def test_a_name_that_has_the_words_comes_before_one_that_has_only_their_letters() -> None:
-    entries = [Entry("job", "lax robes", "1"), Entry("theme", "a lr b", "2"), Entry("", "l and r", "3")]
-    assert [one.target for one in palette.meant(entries, "lr")][0] == "2"
+    entries = [Entry("theme", "lax robes", "1"), Entry("theme", "a lr b", "2"), Entry("", "l and r", "3")]
+    assert [one.target for one in palette.meant(entries, Stored("", ()), "lr")] == ["2", "3", "1"]
+
+
+def test_names_that_nobody_would_choose_cost_no_time() -> None:
+    entries = [Entry("", "ab" * 4000, str(n)) for n in range(200)]
+    began = time.process_time()
+    palette.meant(entries, Stored("", ()), "b" + "ab" * 90)
+    palette.meant(entries, Stored("", ()), "ba" * 90 + "c")
+    assert time.process_time() - began < 10, "it does not try every way to leave letters out"
+
+
+def test_jobs_are_found_by_id_name_and_command(client: Client) -> None:
+    fill(60)
+    store = Store()
+    with store.transaction() as conn:
+        conn.execute("UPDATE jobs SET name = 'special' WHERE job = ?", [f"{3:012x}"])
+        conn.execute("UPDATE jobs SET command = '[\"special.py\"]' WHERE job != ?", [f"{3:012x}"])
+    store.close()
+    conn = open_reader()
+
+    def first(text: str) -> str:
+        return palette.meant([], palette.read(conn, text), text)[0].target
+
+    assert first(f"{10:012x}") == f"{10:012x}" and first("special") == f"{3:012x}"
+    assert len(palette.meant([], palette.read(conn, "special.py"), "special.py")) == 30
+    for text in ("a " * 5000, "a" * 60_000, "%_\\'\"[/]"):
+        palette.meant([], palette.read(conn, text), text)
+    conn.close()
+
+
+async def test_what_is_pasted_into_the_palette_is_made_safe(client: Client) -> None:
+    app = make_app()
+    async with app.run_test(size=(100, 30)) as pilot:
+        await pilot.press("ctrl+p")
+        await screen.until(pilot, lambda: isinstance(app.screen, Palette))
+        app.screen.query_one(Input).post_message(Paste("a\x1b]0;x\x07b\x9b31mc"))
+        await screen.until(pilot, lambda: "b" in app.screen.query_one(Input).value)
+        assert not {"\x1b", "\x9b", "\x07"} & set(screen.text(app))
 
 
 # --- programs of the user's -------------------------------------------------------------------------------------
@@ -159,7 +203,7 @@ async def test_what_goes_wrong_with_a_program_is_told(client: Client) -> None:
         with app._session.store.transaction():
             conn.execute("UPDATE jobs SET name = '-rf'")
         await pilot.press("colon", *"rm", "enter")
-        await screen.until(pilot, lambda: "which a program takes for" in screen.text(app))
+        await screen.until(pilot, lambda: "would be taken for an option of rm" in screen.text(app))
 
 
 @pytest.mark.parametrize(
@@ -193,6 +237,24 @@ def test_a_key_that_means_something_already_is_refused(client: Client, key: str)
 def test_each_field_fills_one_argument(fields: dict[str, str], text: str) -> None:
     words = OwnCommand("x", ("prog", "{name}", text.replace("{", "").replace("}", ""), "a{job}b")).argv(fields)
     assert words == ["prog", fields["name"], text.replace("{", "").replace("}", ""), f"a{fields['job']}b"]
+
+
+def test_a_dash_that_a_field_brings_is_refused_wherever_it_comes_first() -> None:
+    fields = {"job": "-x", "name": "--exec=sh", "host": ""}
+    refused = OwnCommand("x", ("tar", "{name}.tar", "{host}{job}", "--file={name}", "a{name}", "-{job}")).may_be_options
+    assert refused(fields) == ["--exec=sh.tar", "-x"]
+
+
+async def test_a_program_about_jobs_means_none_that_is_out_of_sight(client: Client, tmp_path: Path) -> None:
+    fill(3)
+    run = json.dumps(["touch", str(tmp_path / "{job}")])
+    write_commands(client, f'[commands.mark]\nkey = "f7"\nbackground = true\nrun = {run}\n')
+    app = make_app()
+    async with app.run_test(size=(100, 30), notifications=True) as pilot:
+        await screen.until(pilot, lambda: "job 2" in screen.text(app))
+        await pilot.press("4", "f7")
+        await screen.until(pilot, lambda: "is about a job, and none is chosen" in screen.text(app))
+    assert not [path for path in tmp_path.iterdir() if len(path.name) == 12]
 
 
 # --- keys -------------------------------------------------------------------------------------------------------
@@ -282,6 +344,16 @@ def test_columns_are_taken_and_taken_away() -> None:
     there = {one.text: one for one in offers.offers("name,lr", NAMES, True)}
     assert there["lr"].is_there and there["lr"].line == "name" and there["val/loss"].line == "name,lr,val/loss"
     assert [one.line for one in offers.offers("LOSS", NAMES, False)] == ["val/loss"]
+
+
+def test_names_that_mean_something_else_in_an_expression_are_not_offered(client: Client) -> None:
+    fill(1)
+    for key in ("a,b", "loss:min", "param:x", '"q"', "a'b", " lead", "good/loss", "\x1b[31m"):
+        log([1.0], key=key)
+    conn = open_reader()
+    offered = [name.text for name in offers.names(conn, JobsView()) if name.about.startswith("metric")]
+    conn.close()
+    assert offered == ["good/loss"]
 
 
 async def test_columns_are_chosen_from_a_list(client: Client) -> None:

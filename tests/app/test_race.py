@@ -80,7 +80,7 @@ async def test_lanes_stand_in_their_order(client: Client, size: tuple[int, int])
         assert lanes(app) == [f"lr {n}" for n in range(1, 7)]
         shown = screen.text(app).splitlines()
         assert len(shown) == size[1] and all(len(line) == size[0] for line in shown)
-        assert app.main.query_one("#race-chart", Chart).display == (size[1] > 24)
+        assert app.main.query_one("#race-chart", Chart).display == (size[1] >= 24)
         await pilot.press("j", "j")
         with Store().transaction() as conn:
             conn.execute("UPDATE jobs SET state = 'failed' WHERE job = ?", [f"{0:012x}"])

@@ -12,7 +12,7 @@ from foundations import records
 from foundations_tui.cli.registry import VERBS
 from foundations_tui.config import locations
 from foundations_tui.session import Session
-from foundations_tui.store import history, queries, write_streams, writes
+from foundations_tui.store import history, host_samples, queries, write_streams, writes
 from foundations_tui.store.db import Store, open_reader
 from foundations_tui.ui.app import FoundationsApp
 from foundations_tui.ui.models import hosts_table
@@ -180,7 +180,8 @@ async def test_every_page_shows_the_moment_until_it_is_now_again(began: float) -
         await screen.until(pilot, lambda: app.main.page == "metrics")
         await pilot.press("1", "full_stop", "comma")
         await screen.until(pilot, lambda: app.main.moment is not None)
-        for _ in range(120):
+        app._actions.command_line.run("at 15s")
+        for _ in range(3):
             await pilot.press("full_stop")
         await screen.until(pilot, lambda: app.main.moment is None and "✓ completed" in screen.text(app))
         assert not app.main.query_one(Scrubber).display
@@ -230,3 +231,36 @@ async def test_a_wrong_moment_is_told(began: float) -> None:
         app._actions.command_line.run("at the dawn")
         await screen.until(pilot, lambda: "is no moment" in screen.text(app))
         assert app.main.moment is None
+
+
+SAMPLES = [
+    [-20.0, []],
+    [1.0, [5]],
+    [1.0, [["GPU-0"]]],
+    [1.0, [["GPU-0", "x", 1, 1, 1, []]]],
+    [1.0, [["GPU-0", 10**400, 10**400, 1, 1, []]]],
+    [1.0, [{"a": 1}]],
+    [1.0, [[[1], 2]]],
+    [1.0, [["GPU-0", -5, 1, 1, 1, [[1], {"x": 2}, 3]]]],
+    ["x", [["GPU-0", float("nan"), float("inf"), None, 1, "none"]]],
+]
+
+
+@pytest.mark.parametrize("sample", SAMPLES)
+async def test_samples_that_make_no_sense_are_passed_over(began: float, sample: list[object]) -> None:
+    """From a host that lies, and as an earlier version has kept them."""
+    store = Store()
+    now = time.time() + AHEAD
+    line = json.dumps([now - 5, sample[0], 1, 1, sample[1]]).encode() + b"\n"
+    host_samples.put_page(store, "gpu1", 0, 0, line)
+    kept = json.dumps(sample[1]).replace("NaN", '"NaN"').replace("Infinity", "1")
+    with store.transaction() as conn:
+        conn.execute("INSERT INTO host_samples VALUES ('gpu1', ?, ?, 1, 1, ?)", [now - 4, str(sample[0]), kept])
+    store.close()
+    app = make_app("hosts")
+    async with app.run_test(size=(120, 30)) as pilot:
+        await screen.until(pilot, lambda: "GPU 1" in screen.text(app) and app.reader.is_idle)
+        app.main.show_moment(time.time() - 3)
+        await screen.until(pilot, lambda: "s ago" in screen.text(app) and app.reader.is_idle)
+        await pilot.pause()
+        assert "cannot be read" not in screen.text(app)

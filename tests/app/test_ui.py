@@ -165,7 +165,7 @@ async def test_a_host_that_hangs_blocks_nothing(client: Client) -> None:
         app = make_app()
         async with app.run_test(size=(80, 24)) as pilot:
             await screen.until(pilot, lambda: "✓ completed" in screen.text(app) and "meanwhile" in screen.text(app))
-            await screen.until(pilot, lambda: "✗ mute" in screen.text(app))
+            await screen.until(pilot, lambda: "✗ 1 " in screen.text(app))
             await pilot.press("4")
             await screen.until(pilot, lambda: "out of reach since" in screen.text(app))
             await pilot.press("q")
@@ -361,11 +361,11 @@ def test_the_real_program_in_tmux(client: Client, sshd: Sshd, tmux: Tmux, new_ss
     job = client.submit("--host", "box", "--name", "over-ssh", "--", *command)
     env = {**client.env, "TERM": "xterm-256color"}
     tmux.start(FOUNDATIONS, env, client.project)
-    tmux.until(lambda shown: "● running" in shown and "42 lines" in shown and "✗ away" in shown)
+    tmux.until(lambda shown: "● running" in shown and "42 lines" in shown and "✗ 1 " in shown)
     tmux.resize(160, 50)
     tmux.until(lambda shown: "PROJECT" in shown and "42 lines" in shown)
     tmux.send("x")
-    tmux.until(lambda shown: "KILL at once" in shown)
+    tmux.until(lambda shown: "kill at once" in shown)
     tmux.send("s")
     tmux.until(lambda shown: f"Stop job {job[:6]} on box?" in shown)
     tmux.send("y")

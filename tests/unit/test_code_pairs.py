@@ -64,3 +64,13 @@ def test_both_texts_can_be_read_from_the_pairs(left: list[str], right: list[str]
 @given(st.text())
 def test_any_text_is_taken(text: str) -> None:
     assert all(isinstance(one, CodePair) for one in code_pairs.pairs(text))
+
+
+def test_signs_that_only_look_like_line_ends_hide_nothing() -> None:
+    hunk = "--- a/m.py\n+++ b/m.py\n@@ -1,4 +1,4 @@\n import os\n \x0c\n def f():\n-    return 1\n+    return 2\n"
+    assert [(one.left, one.right) for one in code_pairs.pairs(hunk) if one.differs] == [
+        ("    return 1", "    return 2")
+    ]
+    (changed,) = [one for one in code_pairs.pairs("@@ -1 +1 @@\n-a\r\n+a\n") if one.differs]
+    assert (changed.left, changed.right) == ("a\r", "a")
+    code_pairs.pairs(f"@@ -1,{'9' * 5000} +1,2 @@\n a\n")

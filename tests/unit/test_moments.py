@@ -44,9 +44,11 @@ def test_now_is_no_moment(text: str) -> None:
     assert moments.parse(text, NOW) is None
 
 
-@pytest.mark.parametrize(
-    "text", ["soon", "25:00", "2023-02-30 10:00", "2023-11-15 10:00", "yesterday soon", "-3h", "1:2:3:4"]
-)
+NO_MOMENTS = ["soon", "25:00", "2023-02-30 10:00", "2023-11-15 10:00", "yesterday soon", "yesterday 6h"]
+NO_MOMENTS += ["2023-11-01 6h ago", "9" * 400 + "d", "9" * 400 + ":00:00", "-3h", "1:2:3:4"]
+
+
+@pytest.mark.parametrize("text", NO_MOMENTS, ids=range(len(NO_MOMENTS)))
 def test_what_is_none_is_told(text: str) -> None:
     with pytest.raises(UsageError):
         moments.parse(text, NOW)

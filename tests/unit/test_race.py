@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from typing import Any
 
 import pytest
@@ -124,9 +125,10 @@ def test_no_neighbour_of_words_or_of_a_seed() -> None:
     assert race.neighbour(race.race([], "min")) is None
 
 
-NUMBERS = st.one_of(st.floats(), st.integers(-(10**6), 10**6))
+NUMBERS = st.one_of(st.floats(), st.integers(-(10**6), 10**6), st.just(10**400))
 
 
+@example([([sys.float_info.max] * 3, True, False, {"seed": n}, None) for n in range(3)], "min", True)
 @example([([1.7e308] * 9, True, False, {"seed": n}, None) for n in range(9)], "min", True)
 @given(
     st.lists(

@@ -3,12 +3,14 @@ verbs as processes."""
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import logging
+import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 from textual.app import SuspendNotSupported
 
@@ -105,19 +107,33 @@ def run_in_terminal(workspace: Workspace, argv: list[str], variables: Mapping[st
         except (OSError, ValueError) as error:
             words = f"{argv[0]}: {getattr(error, 'strerror', None) or error}"
         if words:
-            input(f"\n{one_line(words)}; enter goes back ")
+            with contextlib.suppress(EOFError):
+                input(f"\n{one_line(words)}; enter goes back ")
 
     with_terminal(workspace, run)
 
 
 def with_terminal(workspace: Workspace, run: Callable[[], None]) -> None:
-    """Do something while the app leaves the terminal alone."""
+    """Do something while the app leaves the terminal alone; Ctrl-C there is for what runs in it, not for the app."""
     try:
-        with workspace.suspend():
+        with workspace.suspend(), _deaf_to_interrupts():
             run()
     except SuspendNotSupported:
         workspace.say("this needs a terminal of its own, which a browser has not", failed=True)
     workspace.refresh()
+
+
+@contextlib.contextmanager
+def _deaf_to_interrupts() -> Iterator[None]:
+    """Have Ctrl-C do nothing here. A program that is started hears it: what is handled, it does not inherit."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, lambda *_: None)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _argv(command: Command) -> list[str]:

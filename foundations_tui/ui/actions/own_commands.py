@@ -63,9 +63,9 @@ class OwnCommands:
             self._workspace.say(f"{command.name} is about a {command.on}, and none is chosen", failed=True)
             return
         for fields in about:
-            for name in command.may_be_options(fields):
-                words = f"{command.name}: {name} is {fields[name]!r}, which a program takes for an option"
-                self._workspace.say(f"{words}; FOUNDATIONS_{name.upper()} has it, too", failed=True)
+            for argument in command.may_be_options(fields):
+                words = f"{command.name}: {argument!r} would be taken for an option of {command.run[0]}"
+                self._workspace.say(f"{words}; the variables FOUNDATIONS_... have each field, too", failed=True)
                 return
         if command.confirm or len(about) > 1:
             detail = humanize.command(command.argv(about[0])) + (" ..." if len(about) > 1 else "")

@@ -12,8 +12,8 @@ from foundations_tui.analysis.code_pairs import CodePair
 from foundations_tui.text.sanitize import one_line
 from foundations_tui.ui.theme import LOOK
 
-_MOST_LINES = 20_000
-"""Lines that are colored: beyond that they would be waited for."""
+_MOST_CHARACTERS = 400_000
+"""Of code that is colored: beyond that it would be waited for."""
 _HEAD = "bold"
 
 
@@ -24,7 +24,7 @@ def drawer(pairs: Sequence[CodePair]) -> Callable[[CodePair, bool], Text]:
         pairs: all that are shown.
     """
     colored: dict[tuple[int, bool], Text] = {}
-    if len(pairs) <= _MOST_LINES:
+    if sum(len(pair.left or "") + len(pair.right or "") for pair in pairs) <= _MOST_CHARACTERS:
         for file, group in itertools.groupby(pairs, key=lambda pair: pair.file):
             of_file = list(group)
             for is_left in (True, False):

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import itertools
-import math
 import sqlite3
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from foundations_tui.analysis import braille
+from foundations_tui.analysis import aggregate, braille
 from foundations_tui.store import queries
 from foundations_tui.store.rows import CurvePoint
 from foundations_tui.store.series import LONG
@@ -159,13 +158,9 @@ def _mean(curve: braille.Curve, values: Sequence[float]) -> braille.Curve | None
         for low, high, value in zip(curve.lows, curve.highs, values, strict=True)
     ]
     parts = [slice(first, first + each) for first in range(0, len(values), each)]
-    xs = [_mean_of(curve.xs[part]) for part in parts]
-    means = [_mean_of(middles[part]) for part in parts]
+    xs = [aggregate.mean(curve.xs[part]) for part in parts]
+    means = [aggregate.mean(middles[part]) for part in parts]
     return braille.Curve(xs, means, means)
-
-
-def _mean_of(numbers: Sequence[float]) -> float:
-    return math.fsum(number / len(numbers) for number in numbers)  # the sum of the largest floats is none
 
 
 def _shown(
@@ -273,5 +268,5 @@ def sparkline(values: Sequence[float | None], cells: int, total: float | None = 
     for cell in range(cells):
         part = [v for v in values[cell * len(values) // cells : (cell + 1) * len(values) // cells] if v is not None]
         share = braille.share(max(part), low, high) if part else 0.0
-        levels.append(blocks[min(7, int(share * 8))] if part else " ")
+        levels.append(blocks[max(0, min(7, int(share * 8)))] if part else " ")
     return "".join(levels)

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 from foundations_tui.analysis.stories.jobs import by_importance
 from foundations_tui.store import expressions, queries
+from foundations_tui.store.expressions import QueryError
+from foundations_tui.text.sanitize import one_line
 from foundations_tui.ui.models import jobs_table
 from foundations_tui.ui.models.jobs_table import JobsView
 
@@ -50,8 +52,19 @@ def names(conn: sqlite3.Connection, view: JobsView) -> list[Name]:
     among = f"the newest {len(jobs):,}" if len(jobs) == _MOST_JOBS else f"{len(jobs):,}"
     for kind, key in pairs:
         is_unclear = bare.count(key) > 1 or key in expressions.FIELDS
-        found.append(Name(f"{kind}:{key}" if is_unclear else key, f"{kind}  {counts[kind, key]:,} of {among}"))
+        text = f"{kind}:{key}" if is_unclear else key
+        if _means(text, kind, key):
+            found.append(Name(text, f"{kind}  {counts[kind, key]:,} of {among}"))
     return [*found, *(Name(name, field.words) for name, field in expressions.FIELDS.items())]
+
+
+def _means(text: str, kind: str, key: str) -> bool:
+    """Return whether an expression is just this name: one with commas, colons or quotes in it may be another's."""
+    try:
+        (one,) = expressions.parse_columns(text)
+    except (QueryError, ValueError):
+        return False
+    return one.name == key and not one.aggregate and one.kind in ("", kind) and one_line(text) == text
 
 
 def offers(line: str, known: Sequence[Name], takes_many: bool) -> list[Offer]:

@@ -9,8 +9,6 @@ import sqlite3
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from textual.fuzzy import Matcher
-
 from foundations_tui.store import models, queries, views
 from foundations_tui.text.sanitize import one_line
 from foundations_tui.ui.models.table import Column, TableRow
@@ -60,26 +58,34 @@ def read(conn: sqlite3.Connection, text: str) -> Stored:
     return Stored(text, [*jobs, *named, *(Entry(MODEL, name, name) for name in of_models)])
 
 
-def meant(entries: Iterable[Entry], text: str) -> list[Entry]:
+def meant(entries: Iterable[Entry], stored: Stored, text: str) -> list[Entry]:
     """Return the entries that may be meant, the best first.
 
     Args:
-        entries: all of them.
+        entries: what there is without the store.
+        stored: what the store had for a text; its jobs count only while that is still what is typed.
         text: what was typed; each of its words has to be in an entry, letters of it may be left out.
     """
-    words = text.split()
+    words = text.lower().split()
+    others = [*entries, *(one for one in stored.entries if one.kind != JOB)]
+    jobs = [one for one in stored.entries if one.kind == JOB and stored.text == text]
     if not words:
-        return sorted((one for one in entries if one.kind != VERB), key=lambda one: _ORDER.index(one.kind))[:_MOST]
-    matchers = [Matcher(word) for word in words]
-    scored = []
-    for one in entries:
-        shown = f"{one.kind} {one.words}"
-        scores = [matcher.match(shown) for matcher in matchers]
-        if all(scores):
-            is_whole = all(word.lower() in shown.lower() for word in words)
-            scored.append((not is_whole, _ORDER.index(one.kind), -sum(scores), one))
-    scored.sort(key=lambda item: item[:3])
-    return [item[3] for item in scored[:_MOST]]
+        return sorted((one for one in others if one.kind != VERB), key=lambda one: _ORDER.index(one.kind))[:_MOST]
+    found = [(0, _ORDER.index(JOB), place, one) for place, one in enumerate(jobs)]
+    for one in others:
+        shown = f"{one.kind} {one.words}".lower()
+        if all(word in shown for word in words):
+            found.append((0, _ORDER.index(one.kind), shown.index(words[0]), one))
+        elif all(_has_letters(shown, word) for word in words):
+            found.append((1, _ORDER.index(one.kind), 0, one))
+    found.sort(key=lambda item: item[:3])
+    return [item[3] for item in found[:_MOST]]
+
+
+def _has_letters(text: str, word: str) -> bool:
+    """Return whether the letters of a word stand in a text, in their order."""
+    letters = iter(text)
+    return all(letter in letters for letter in word)
 
 
 KEYS_CELLS = 14

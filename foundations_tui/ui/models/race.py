@@ -5,7 +5,6 @@ No widgets.
 
 from __future__ import annotations
 
-import math
 import sqlite3
 import statistics
 from collections.abc import Callable, Mapping, Sequence
@@ -135,7 +134,7 @@ def _entrants(
 def _is_finite(row: JobRow, metric: str) -> bool:
     """Return whether the last value of a metric is a number that can be compared; so it is before there is one."""
     summary = row.metrics.get(metric)
-    return summary is None or (aggregate.is_number(summary.last) and math.isfinite(summary.last))
+    return summary is None or aggregate.is_finite(summary.last)
 
 
 _series_before: dict[tuple[str, int, str], tuple[int, tuple[list[int], list[float]]]] = {}

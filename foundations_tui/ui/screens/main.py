@@ -205,6 +205,8 @@ class MainScreen(LiveScreen, Screen[None]):
         if self.page == "queue":
             key = self._late.queue.table.key if self._late.queue is not None else None
             return [key] if key else []
+        if self.page == "hosts":
+            return self.gpu.jobs[:1] if self.gpu is not None else []
         if self.page == "race":
             return self._late.race.lane if self._late.race is not None else []
         if self.page == "models":

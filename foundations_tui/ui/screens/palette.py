@@ -13,11 +13,14 @@ from textual.containers import Vertical
 from textual.screen import ModalScreen
 from textual.widgets import Input
 
+from foundations_tui.text.sanitize import one_line
 from foundations_tui.ui.models import palette
 from foundations_tui.ui.models.palette import Entry, Stored
 from foundations_tui.ui.models.store_reader import Reader
 from foundations_tui.ui.models.table import TableRow, whole
 from foundations_tui.ui.widgets.virtual_table import VirtualTable
+
+_LONGEST = 200
 
 
 class Palette(ModalScreen[Entry]):
@@ -48,7 +51,7 @@ class Palette(ModalScreen[Entry]):
     def compose(self) -> ComposeResult:
         """Lay out the box."""
         with Vertical(id="box"):
-            yield Input(id="palette-input", placeholder="a command, a page, a job, a host, a theme ...")
+            yield Input(id="palette-input", max_length=_LONGEST, placeholder="a command, a page, a job, a host ...")
             yield VirtualTable(self._ask, palette.COLUMNS, "nothing is called like that", id="palette-table")
 
     @property
@@ -67,6 +70,9 @@ class Palette(ModalScreen[Entry]):
     def on_input_changed(self, event: Input.Changed) -> None:
         """Offer what has these words."""
         event.stop()
+        if event.value != one_line(event.value):  # pasted
+            self.query_one(Input).value = one_line(event.value)
+            return
         self._show()
         self._read(event.value)
 
@@ -82,7 +88,7 @@ class Palette(ModalScreen[Entry]):
             self._show()
 
     def _show(self) -> None:
-        self._meant = palette.meant([*self._entries, *self._stored.entries], self.query_one(Input).value)
+        self._meant = palette.meant(self._entries, self._stored, self.query_one(Input).value)
         self._rows = palette.rows(self._meant)
         self.table.start_over()
 
