@@ -9,6 +9,7 @@ from __future__ import annotations
 import bisect
 import itertools
 import math
+import re
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -121,6 +122,14 @@ def _counts(one: Entrant, step: float, sign: int) -> float | None:
     if step != math.inf:
         return one.at(step)
     return min(one.upto(step), key=lambda value: sign * value, default=None)
+
+
+_SCORES = re.compile(r"acc|(?:^|[/_.-])(?:f1|auc|map|iou|bleu|rouge|r2|reward|return|score)\b", re.IGNORECASE)
+
+
+def assumed(metric: str) -> str:
+    """Return the direction that a metric has by its name, where nobody has said it: "max" of scores, else "min"."""
+    return "max" if _SCORES.search(metric) else "min"
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import dataclasses
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
@@ -16,7 +16,7 @@ from textual.dom import DOMNode
 from textual.widget import Widget
 
 from foundations_tui.config import locations
-from foundations_tui.config.app import BY_ITSELF, OwnCommand, Settings
+from foundations_tui.config.app import BY_ITSELF, Settings
 from foundations_tui.errors import ConfigError, FoundationsError, NotFoundError, UsageError
 from foundations_tui.jobs.ownership import Actor, actor_of
 from foundations_tui.session import Session
@@ -100,6 +100,11 @@ class FoundationsApp(SerializedKeys):
         self._keys = keymap(settings.keys) if settings.keys else {}
         if self._keys:
             self.set_keymap(self._keys)
+        own_commands = self._own_commands()
+        for command in settings.commands:
+            if command.name in own_commands or command.name in (verbs or {}):
+                raise ConfigError(f"app.toml: [commands.{command.name}] is called like a verb", "give it another name")
+            own_commands[command.name] = lambda _, name=command.name: self.action_own(name)  # type: ignore[misc]
         with_keys = [command for command in settings.commands if command.key]
         if with_keys:
             check_own(with_keys, self._keys)
@@ -116,7 +121,6 @@ class FoundationsApp(SerializedKeys):
         """What of the store could not be read, and when the user was told."""
         self.done: list[str] = []
         """What was done, the newest last."""
-        own_commands = self._own_commands(settings.commands)
         self._actions = Actions(self, session, verbs or {}, own_commands, settings.commands)
         self._apart = _SLOW_APART if settings.slow_link else _RELOADS_APART
         self._is_reload_due = False
@@ -130,14 +134,9 @@ class FoundationsApp(SerializedKeys):
         self._asked: list[Asked] = []
         session.answered_by(self._connection_asks.asker)
 
-    def _own_commands(self, programs: Sequence[OwnCommand]) -> dict[str, Callable[[str], None]]:
-        """Return what the line behind ``:`` has beside the CLI's verbs; each takes the rest of the line.
-
-        Args:
-            programs: the user's.
-        """
+    def _own_commands(self) -> dict[str, Callable[[str], None]]:
+        """Return what the line behind ``:`` has beside the CLI's verbs; each takes the rest of the line."""
         return {
-            **{one.name: lambda _, name=one.name: self.action_own(name) for one in programs},  # type: ignore[misc]
             "quit": lambda _: self.exit(),
             "theme": self._set_theme,
             "filter": lambda text: self._show_view(query=text),

@@ -5,10 +5,14 @@ from __future__ import annotations
 import json
 import math
 import os
+import string
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
+from rich.cells import cell_len
+from rich.style import Style
 
 from foundations import records
 from foundations_tui.config import locations
@@ -27,7 +31,9 @@ from tests.support.store import fill
 FRAMES = DATA / "frames"
 NOW = 1_800_000_000.0
 SIZES = ((60, 15), (80, 24), (120, 30), (160, 50))
-PAGES = ("jobs", "metrics", "log", "hosts", "compare", "queue", "models", "services")
+PAGES = ("jobs", "metrics", "log", "hosts", "compare", "queue", "race", "models", "services")
+COLORED = (120, 30)
+"""The size at which colors are compared, too."""
 CASES = [(page, size) for page in PAGES for size in SIZES] + [("overview", size) for size in SIZES[2:]]
 
 
@@ -180,6 +186,39 @@ def put_models_of_all_kinds() -> None:
     store.close()
 
 
+def make_a_sweep() -> None:
+    """Have the jobs with metrics be a sweep."""
+    store = Store()
+    with store.transaction() as conn:
+        conn.execute("UPDATE jobs SET group_name = 'lr-sweep' WHERE job >= ?", [f"{36:012x}"])
+    store.close()
+
+
+def colors(app: FoundationsApp) -> str:
+    """Return a letter for each cell, by how it is drawn, and below them what the letters stand for."""
+    letters: dict[str, str] = {}
+    lines = []
+    for strip in app.screen._compositor.render_strips():
+        line = ""
+        for segment in strip:
+            style = segment.style or Style.null()
+            marks = [name for name in ("bold", "dim", "reverse", "underline") if getattr(style, name)]
+            parts = [part.triplet.hex if part and part.triplet else "-" for part in (style.color, style.bgcolor)]
+            drawn = " ".join([*parts, *marks])
+            letter = letters.setdefault(drawn, string.ascii_letters[len(letters) % 52])
+            line += letter * cell_len(segment.text)
+        lines.append(line)
+    return "\n".join([*lines, "", *(f"{letter} {drawn}" for drawn, letter in letters.items())])
+
+
+def compare(file: Path, shown: str) -> None:
+    """Hold a picture to what it was, or write it anew."""
+    if os.environ.get("FRAMES") == "write":
+        file.parent.mkdir(exist_ok=True)
+        file.write_text(shown + "\n", encoding="utf-8")
+    assert shown + "\n" == file.read_text(encoding="utf-8"), shown
+
+
 def _name(value: str | tuple[int, int]) -> str:
     return value if isinstance(value, str) else "x".join(map(str, value))
 
@@ -191,6 +230,8 @@ async def test_a_page_looks_as_it_did(page: str, size: tuple[int, int]) -> None:
         put_services_of_all_kinds()
     if page == "models":
         put_models_of_all_kinds()
+    if page == "race":
+        make_a_sweep()
     if page in ("hosts", "overview"):
         put_hosts_of_all_kinds()
     app = FoundationsApp(Session(), page="jobs" if page == "compare" else page, follow=False)
@@ -199,9 +240,7 @@ async def test_a_page_looks_as_it_did(page: str, size: tuple[int, int]) -> None:
         if page == "compare":
             await pilot.press("space", "j", "space", "j", "space", "5")
             await settle(app, pilot)
-        shown = text(app)
-    file = FRAMES / f"{page}-{size[0]}x{size[1]}.txt"
-    if os.environ.get("FRAMES") == "write":
-        file.parent.mkdir(exist_ok=True)
-        file.write_text(shown + "\n", encoding="utf-8")
-    assert shown + "\n" == file.read_text(encoding="utf-8"), shown
+        shown, drawn = text(app), colors(app)
+    compare(FRAMES / f"{page}-{size[0]}x{size[1]}.txt", shown)
+    if size == COLORED:
+        compare(FRAMES / f"{page}-colors.txt", drawn)

@@ -226,6 +226,13 @@ def test_a_wrong_command_is_told_with_its_line(client: Client, text: str, words:
     assert words in str(caught.value) and "app.toml:" in str(caught.value)
 
 
+@pytest.mark.parametrize("name", ["jobs", "quit"])
+def test_a_command_that_is_called_like_a_verb_is_refused(client: Client, name: str) -> None:
+    write_commands(client, f'[commands.{name}]\nrun = ["true"]\n')
+    with pytest.raises(ConfigError, match="is called like a verb"):
+        make_app()
+
+
 @pytest.mark.parametrize("key", ["x", "j", "space", "f5", "7", "ctrl+q"])
 def test_a_key_that_means_something_already_is_refused(client: Client, key: str) -> None:
     write_commands(client, f'[commands.mine]\nkey = "{key}"\nrun = ["true"]\n')

@@ -125,6 +125,11 @@ def test_no_neighbour_of_words_or_of_a_seed() -> None:
     assert race.neighbour(race.race([], "min")) is None
 
 
+def test_where_nobody_says_it_the_name_says_which_way_is_better() -> None:
+    assert [race.assumed(name) for name in ("val/acc", "accuracy", "eval_f1", "mean_reward")] == ["max"] * 4
+    assert [race.assumed(name) for name in ("val/loss", "error", "ppl", "map_error")] == ["min"] * 4
+
+
 NUMBERS = st.one_of(st.floats(), st.integers(-(10**6), 10**6), st.just(10**400))
 
 

@@ -45,7 +45,7 @@ class Sweep:
     race: Race = field(default_factory=lambda: Race((), None))
     metric: str = ""
     direction: str = ""
-    """"min" or "max"; empty where nobody has said it: then "min" is taken for granted."""
+    """"min" or "max"; empty where nobody has said it: then its name decides."""
     varying: Sequence[str] = ()
     story: str = ""
     cut: int = 0
@@ -82,7 +82,7 @@ def read(
     varying = comparison.varying(rows)
     until = None if moment is None else {row.job: moment + history.offsets(conn).get(row.host, 0.0) for row in rows}
     entrants = _entrants(conn, rows, metric, varying, actor, now, until)
-    stands = race.race(entrants, directions.get(metric, "min"), over_seeds)
+    stands = race.race(entrants, directions.get(metric) or race.assumed(metric), over_seeds)
     story = stories.of_sweep(conn, group)
     return Sweep(
         group,
@@ -318,7 +318,7 @@ def title(sweep: Sweep) -> str:
         else ""
     )
     if sweep.metric:
-        way = sweep.direction or "min, assumed"
+        way = sweep.direction or f"{race.assumed(sweep.metric)}, assumed"
         at = f"at step {sweep.race.step:,}" if sweep.race.step is not None else "the best of each"
         parts.append(f"{sweep.metric} ({way}), {at}")
     parts.append(f"{sweep.cut} older ones left out" if sweep.cut else "")
