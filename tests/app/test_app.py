@@ -126,7 +126,7 @@ _KEYS = {
 }
 
 
-@pytest.mark.slow
+@pytest.mark.rest
 @pytest.mark.parametrize("size", [(60, 15), (80, 24), (120, 30), (160, 50)])
 async def test_every_page_at_every_size(client: Client, size: tuple[int, int]) -> None:
     some_jobs(client)
@@ -266,7 +266,7 @@ async def test_more_jobs_are_compared_than_there_is_room_for(client: Client) -> 
         await pilot.press("t")
         await screen.until(pilot, lambda: app.main.query_one(compare.ComparePane).table.count == 30)
         (titles, first) = screen.text(app).splitlines()[2:4]
-        assert "name" in titles and "param:lr" in titles and "job 29" in first
+        assert "name" in titles and "state" in titles and "job 29" in first
         await pilot.press("t")
         await screen.until(pilot, lambda: "2-4 of 30" in screen.text(app))
 
@@ -392,7 +392,7 @@ async def test_a_job_is_edited_and_run_anew(client: Client) -> None:
     assert new["job"] not in jobs
 
 
-@pytest.mark.slow
+@pytest.mark.rest
 async def test_a_form_that_is_left_and_a_submit_that_fails_lose_nothing(client: Client) -> None:
     app = make_app()
     async with app.run_test(size=(80, 24)) as pilot:
@@ -431,6 +431,7 @@ async def test_a_form_that_is_left_and_a_submit_that_fails_lose_nothing(client: 
     assert [row["host"] for row in client.json("jobs")] == ["local", "local"]
 
 
+@pytest.mark.rest
 async def test_enter_shows_the_job_also_where_the_table_has_it_not(client: Client) -> None:
     first = client.submit("--name", "one", "--", "true")
     client.run("wait", first)
@@ -1058,7 +1059,7 @@ async def test_the_strip_below_the_jobs_shows_more_than_the_log(client: Client) 
         await screen.until(pilot, lambda: "trained" in screen.text(app))
 
 
-@pytest.mark.slow
+@pytest.mark.rest
 async def test_a_passphrase_is_asked_for(client: Client, own_sshd: Sshd, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(passphrase, "UNCALLED_SECONDS", 3.0)  # time enough to see it
     lock_key(own_sshd.identity)

@@ -99,6 +99,7 @@ def run(client: Client, *words: str) -> str:
     return finish(client, client.submit(*words, "--", "python", "train.py"))
 
 
+@pytest.mark.rest
 def test_what_has_no_lock_is_locked_built_once_and_recorded(client: Client, index: Index) -> None:
     write(client, "requirements.txt", "alpha\n")
     first = client.submit("--", "python", "train.py")
@@ -207,6 +208,7 @@ def test_what_cannot_be_had_is_refused_in_the_words_of_the_resolver(client: Clie
     assert "no Python there is ==2.7.*; it has 3." in done.stderr
 
 
+@pytest.mark.rest
 def test_a_build_that_fails_ends_its_jobs_with_the_builders_words(client: Client, index: Index) -> None:
     write(client, "requirements.txt", "alpha\n")
     run(client)
@@ -405,6 +407,7 @@ def test_an_environment_that_is_gone_is_built_again(client: Client) -> None:
     assert environments(client) == [built]
 
 
+@pytest.mark.rest
 def test_a_dry_run_says_what_a_job_would_run_in(client: Client) -> None:
     write(client, "requirements.txt", "alpha\n")
     done = client.run("submit", "--dry-run", "--", "python", "train.py")
@@ -583,6 +586,7 @@ print("out", os.environ.get("OUT"))
 """
 
 
+@pytest.mark.rest
 def test_setup_lines_of_a_project_are_run_once_for_an_environment(client: Client, tmp_path: Path) -> None:
     count, modules = tmp_path / "count", tmp_path / "modules.sh"
     modules.write_text(
@@ -608,6 +612,7 @@ def test_setup_lines_of_a_project_are_run_once_for_an_environment(client: Client
     assert count.read_text() == "ran\n" * 3 and len(environments(client)) == 1
 
 
+@pytest.mark.rest
 def test_setup_lines_that_do_more_than_to_set_variables_are_run_before_each_job(client: Client, tmp_path: Path) -> None:
     write(client, "requirements.txt", "alpha\n")
     write(client, "train.py", SET_UP)
@@ -670,6 +675,7 @@ def test_pip_builds_where_no_uv_can_be_had_that_is_new_enough(client: Client, in
     assert len(client.json("jobs")) == 1
 
 
+@pytest.mark.rest
 def test_a_model_is_served_from_the_lock_of_its_job_with_the_servers_packages(client: Client, index: Index) -> None:
     for name, version in (("starlette", "0.30"), ("uvicorn", "0.23")):
         index.add(name, version)

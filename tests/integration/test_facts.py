@@ -260,6 +260,7 @@ def test_packages_below_a_relative_path_are_those_of_the_job_itself(client: Clie
     assert found == ["1.0", "2.0"]
 
 
+@pytest.mark.rest
 def test_an_interpreter_that_never_answers_or_never_stops_is_waited_for_once(client: Client, tmp_path: Path) -> None:
     for number, line in enumerate(("sleep 600 & sleep 600", "yes")):
         folder = tmp_path / str(number)

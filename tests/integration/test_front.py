@@ -57,6 +57,7 @@ def get(port: int, token: str = "", context: ssl.SSLContext | None = None, path:
         connection.close()
 
 
+@pytest.mark.rest
 def test_people_pass_with_tokens_of_their_own_until_those_are_revoked(app: Client) -> None:
     app.run("serve", "api", *QUICK, "--token-env", "API_TOKEN", "--", *APP)
     port = front(app, "--plain-http")

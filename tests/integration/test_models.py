@@ -86,6 +86,7 @@ def ask(port: int, x: float) -> tuple[float, str]:
 # --- from a job to an answer --------------------------------------------------------------------------------------
 
 
+@pytest.mark.rest
 def test_a_model_is_checked_registered_served_replaced_and_rolled_back(trained: Client) -> None:
     worse, better = train(trained, 2), train(trained, 3)
     checked = trained.json_of("model", "check", better, "--json")
@@ -160,6 +161,7 @@ def test_what_a_version_consists_of_is_neither_deleted_nor_pruned(trained: Clien
     assert trained.json_of("data", "ls", "--host", "local", "--json") == [], "its files go with it"
 
 
+@pytest.mark.rest
 def test_what_cannot_be_served_is_not_registered(trained: Client) -> None:
     job = train(trained, 2)
     for words, expected in (

@@ -271,6 +271,7 @@ def test_jobs_run_with_no_client_there_and_the_daemon_killed(client: Client) -> 
     client.run("schedule", "pause", "tick", code=3)
 
 
+@pytest.mark.rest
 def test_what_a_schedule_makes_is_registered_and_promoted_if_it_is_better_and_served_by_who_follows(
     project: Client,
 ) -> None:

@@ -177,7 +177,7 @@ def test_what_is_said_of_a_job_reaches_a_second_laptop(client: Client, own_sshd:
     assert (back["note"], back["project"], back["tags"]) == ("made offline", "renamed", {"good": "", "n": 2})
 
 
-@pytest.mark.slow
+@pytest.mark.rest
 def test_what_is_deleted_can_be_restored_for_thirty_days(client: Client, sshd: Sshd, tmp_path: Path) -> None:
     root = client.add_host("gpu1", sshd)
     kept, gone, queued = (client.submit("--host", "gpu1", "--name", name, "--", "true") for name in ("a", "b", "c"))
