@@ -898,6 +898,7 @@ def _queue_of(client: Client) -> list[str]:
     return [entry["job"] for entry in client.json("queue")]
 
 
+@pytest.mark.rest
 async def test_two_logs_side_by_side(client: Client) -> None:
     client.run("wait", *(client.submit("--", "echo", text) for text in ("from the one", "from the other")))
     client.run("sync")

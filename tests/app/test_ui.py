@@ -313,7 +313,7 @@ async def test_the_cursor_stays_on_its_job(client: Client) -> None:
         await screen.until(pilot, lambda: table.key == second)
 
 
-@pytest.mark.slow
+@pytest.mark.rest
 @pytest.mark.parametrize("size", [(20, 5), (40, 10), (300, 100)])
 async def test_any_size_and_no_jobs(client: Client, size: tuple[int, int]) -> None:
     app = make_app()

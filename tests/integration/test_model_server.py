@@ -292,6 +292,7 @@ def test_a_generator_is_streamed_and_ends_when_its_reader_leaves(folder: Path) -
         assert _curl(port, "/predict", "--data", '{"n": 1}')[1] == "data: 0\n\n"  # its thread is free again
 
 
+@pytest.mark.rest
 @pytest.mark.parametrize("flavour", ["joblib", "onnx"])
 def test_models_of_libraries_are_served_as_they_are(tmp_path: Path, flavour: str) -> None:
     rows, expected = _trained(tmp_path / f"model.{flavour}")
