@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -133,6 +134,8 @@ def verbs_page() -> str:
 def _help(command: click.Command, name: str) -> str:
     context = click.Context(command, info_name=f"foundations {name}", max_content_width=100, terminal_width=100)
     text = command.get_help(context)
+    # Versions of click differ in what they put into brackets.
+    text = re.sub(r"\[\[([^\]\n]*)\]\]", r"[\1]", text.replace("[COMMAND] [ARGS]", "COMMAND [ARGS]"))
     return "\n".join(line.rstrip() for line in text.splitlines())
 
 
