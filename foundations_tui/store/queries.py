@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 FACTS = {"param": "params", "arg": "args", "tag": "tags", "artifact": "artifacts", "used": "uses"}
 """The kinds of facts, and what each is called of a job."""
 FINAL_SQL = ", ".join(f"'{state}'" for state in FINAL_STATES)
-FALLING = ("created", "started", "ended", "duration", "priority")
+_FALLING = ("created", "started", "ended", "duration", "priority")
 """Fields whose largest value comes first unless the user says otherwise."""
 SHORTEST = 6
 _LONGEST_ID = 64
@@ -142,10 +142,19 @@ def sort_order(compiler: search.QueryCompiler, sort: str) -> search.Sql:
     """
     if sort == "created":
         return search.Sql("j.created_at DESC, j.rowid DESC")  # as the index has it
+    return compiler.order(*sort_way(sort)) + search.Sql(", j.created_at DESC, j.rowid DESC")
+
+
+def sort_way(sort: str) -> tuple[expressions.Expression, bool]:
+    """Return what a sort goes by, and whether the largest comes first.
+
+    Raises:
+        QueryError: it cannot be understood.
+    """
     expression, descending = expressions.parse_sort(sort)
     if descending is None:
-        descending = expression.kind == "field" and expression.name in FALLING
-    return compiler.order(expression, descending) + search.Sql(", j.created_at DESC, j.rowid DESC")
+        descending = expression.kind == "field" and expression.name in _FALLING
+    return expression, descending
 
 
 def values(

@@ -24,8 +24,8 @@ from foundations_tui.store.views import SavedView
 from foundations_tui.ui import kept
 from foundations_tui.ui.app import FoundationsApp
 from foundations_tui.ui.input.keymap import catalog
-from foundations_tui.ui.models import offers, palette
-from foundations_tui.ui.models.jobs_table import JobsView
+from foundations_tui.ui.models import jobs_table, offers, palette
+from foundations_tui.ui.models.jobs_table import JobsView, WindowRequest
 from foundations_tui.ui.models.offers import Name
 from foundations_tui.ui.models.palette import Entry, Stored
 from foundations_tui.ui.pages import KEYS
@@ -382,6 +382,21 @@ async def test_columns_are_chosen_from_a_list(client: Client) -> None:
         await screen.until(pilot, lambda: app.main.jobs.view.sort == "loss" and "loss ▲" in screen.text(app))
         await pilot.press("S")
         await screen.until(pilot, lambda: "loss ▼" in screen.text(app))
+
+
+@pytest.mark.parametrize(("sort", "arrow"), [("loss:best", "▲"), ("loss:best:asc", "▲"), ("loss:best:desc", "▼")])
+def test_an_arrow_points_where_the_values_go(client: Client, sort: str, arrow: str) -> None:
+    fill(3)
+    put_sweep(3)
+    store = Store()
+    with store.transaction() as conn:
+        conn.execute("""UPDATE jobs SET spec = json_set(spec, '$.metrics.direction', json('{"loss": "max"}'))""")
+        view = JobsView(columns="name,loss:best", sort=sort)
+        window = jobs_table.read(conn, view, WindowRequest(0, 9, None, False, 100), time.time())
+    store.close()
+    assert [column.title for column in window.columns if column.sort == "loss:best"] == [f"loss:best {arrow}"]
+    values = [float(row.cells[-1]) for row in window.rows if row.cells[-1]]
+    assert len(set(values)) > 1 and values == sorted(values, reverse=arrow == "▼")
 
 
 async def test_the_tour_leads_through_three_pages(client: Client) -> None:

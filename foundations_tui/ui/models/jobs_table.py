@@ -150,18 +150,14 @@ def read(conn: sqlite3.Connection, view: JobsView, request: WindowRequest, now: 
     start = min(start, max(0, total - request.count))
     ids = queries.ordered_ids(conn, which, view.sort, request.count, start)
     columns, rows = _rows(conn, which, shown, ids, request, now)
-    by = None if shown or view.sort == "created" else expressions.parse_sort(view.sort)[0]
-    if by is not None and by.kind != "field":
+    by, descending = queries.sort_way(view.sort)
+    if not shown and by.kind != "field":
         columns, rows = _with_values(conn, which, by, columns, rows)
-    return JobsWindow(total, start, rows, request.key, position, _with_arrow(columns, view.sort, which.directions))
+    return JobsWindow(total, start, rows, request.key, position, _with_arrow(columns, by, descending))
 
 
-def _with_arrow(columns: Sequence[Column], sort: str, directions: Mapping[str, str]) -> Sequence[Column]:
+def _with_arrow(columns: Sequence[Column], by: expressions.Expression, descending: bool) -> Sequence[Column]:
     """Return columns with an arrow at the one that the rows are sorted by: up where the smallest comes first."""
-    by, descending = expressions.parse_sort(sort)
-    if descending is None:
-        is_best_last = by.aggregate == "best" and directions.get(by.name) == "max"
-        descending = is_best_last or (by.kind == "field" and by.name in queries.FALLING)
     arrows = "v^" if LOOK.ascii else "▼▲"
     arrow = arrows[0] if descending else arrows[1]
     return [
