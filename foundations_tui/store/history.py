@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from foundations_tui.store import host_samples, queries, stories
 from foundations_tui.store.host_samples import KEPT, HostMinute
@@ -41,22 +41,31 @@ def offsets(conn: sqlite3.Connection) -> dict[str, float]:
 
 def jobs(conn: sqlite3.Connection, rows: Sequence[JobRow], moment: float) -> list[JobRow]:
     """Return jobs as they were at a moment; those that there were not yet are left out."""
+    return [row for row, _ in _with_last_transition(conn, rows, moment)]
+
+
+def _with_last_transition(
+    conn: sqlite3.Connection, rows: Sequence[JobRow], moment: float
+) -> Iterator[tuple[JobRow, TransitionRow | None]]:
+    """Yield jobs as they were, each with what had happened to it last; None where that was not recorded."""
     ahead = offsets(conn)
-    there = [row for row in rows if row.created_at <= moment]
-    return [_job(conn, row, moment, ahead.get(row.host, 0.0)) for row in there]
+    for row in rows:
+        if row.created_at <= moment:
+            by_host = ahead.get(row.host, 0.0)
+            last = _last_transition(conn, row.job, moment + by_host)
+            yield _job(conn, row, last, moment + by_host, by_host), last
 
 
-def _job(conn: sqlite3.Connection, row: JobRow, here: float, ahead: float) -> JobRow:
+def _job(conn: sqlite3.Connection, row: JobRow, last: TransitionRow | None, moment: float, ahead: float) -> JobRow:
     """Return a job as it was, its times by this machine's clock.
 
     Args:
         conn: reads the store.
         row: as it is.
-        here: the moment.
-        ahead: by how much the clock of its host is.
+        last: what had happened to it last.
+        moment: by the clock of its host.
+        ahead: by how much that is ahead.
     """
-    moment = here + ahead
-    last = _last_transition(conn, row.job, moment)
     state = last.state if last is not None else _state(row, moment)
     is_over = state in FINAL_STATES
     began = row.started_at is not None and row.started_at <= moment and state not in ("submitting", "queued")
@@ -112,13 +121,12 @@ def waiting(conn: sqlite3.Connection, moment: float) -> list[JobRow]:
         " OR attempt > 1) AND (ended_at IS NULL OR ended_at > ?1 - ?2) ORDER BY created_at LIMIT ?3"
     )
     ids = [row[0] for row in conn.execute(query, [moment, day, _MOST_WAITING])]
-    rows = [row for row in jobs(conn, queries.jobs_by_id(conn, ids), moment) if row.is_waiting]
-    ahead = offsets(conn)
-    places = {}
-    for row in rows:
-        last = _last_transition(conn, row.job, moment + ahead.get(row.host, 0.0))
-        places[row.job] = (row.host, last.place if last is not None and last.place is not None else _MOST_WAITING)
-    return sorted(rows, key=lambda row: (*places[row.job], row.created_at))
+    found = [
+        (row.host, last.place if last is not None and last.place is not None else _MOST_WAITING, row.created_at, row)
+        for row, last in _with_last_transition(conn, queries.jobs_by_id(conn, ids), moment)
+        if row.is_waiting
+    ]
+    return [row for *_, row in sorted(found, key=lambda one: one[:3])]
 
 
 def samples(conn: sqlite3.Connection, host: str, first: float, last: float) -> list[HostSample]:
@@ -159,18 +167,16 @@ def host(row: HostRow, then: Iterable[HostSample], moment: float) -> HostRow:
         moment: seconds since the epoch.
     """
     last = next((one for one in reversed(list(then)) if one.time > moment - _NEAR), None)
-    if last is None or row.resources is None:
-        return dataclasses.replace(
-            row, resources=None, problems=[], last_contact=None, error=None, unreachable_since=None, running=0, queued=0
-        )
-    by_uuid = {gpu[0]: gpu for gpu in last.gpus if gpu}
-    gpus = [_gpu(gpu, by_uuid.get(gpu.uuid)) for gpu in row.resources.gpus]
-    resources = dataclasses.replace(row.resources, gpus=gpus, disk_free=last.disk_free, cpus_free=None)
+    resources = None
+    if last is not None and row.resources is not None:
+        by_uuid = {gpu[0]: gpu for gpu in last.gpus if gpu}
+        gpus = [_gpu(gpu, by_uuid.get(gpu.uuid)) for gpu in row.resources.gpus]
+        resources = dataclasses.replace(row.resources, gpus=gpus, disk_free=last.disk_free, cpus_free=None)
     return dataclasses.replace(
         row,
         resources=resources,
         problems=[],
-        last_contact=moment,
+        last_contact=None if resources is None else moment,
         error=None,
         unreachable_since=None,
         running=0,
