@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import ClassVar
@@ -25,12 +26,47 @@ from foundations_tui.ui.screens.modal import ModalWindow
 from foundations_tui.ui.widgets.pairs_view import Draw, PairLike, PairsView
 
 
-def _drawn(pair: PairLike, is_left: bool) -> Text:
-    line = pair.left if is_left else pair.right
-    return Text(one_line((line or b"").decode("utf-8", "replace").expandtabs(8)))
+class _Difference(ModalWindow):
+    """Compares in a thread and shows the pairs of lines."""
+
+    def __init__(self, title: str) -> None:
+        super().__init__()
+        self._title = title
+
+    def compose(self) -> ComposeResult:
+        """Lay out the box."""
+        with Vertical(id="box"):
+            yield PairsView(self._drawn)
+
+    def on_mount(self) -> None:
+        """Begin to compare."""
+        self.query_one("#box").border_title = Content(one_line(self._title))
+        self.query_one(PairsView).focus()
+        self._begin()
+
+    def _begin(self) -> None:
+        threading.Thread(target=self._run, daemon=True).start()
+
+    @abstractmethod
+    def _run(self) -> None:
+        """Compare, and send the window what came of it."""
+
+    @abstractmethod
+    def _drawn(self, pair: PairLike, is_left: bool) -> Text:
+        """Return how a line of a pair looks."""
+
+    def _show(self, pairs: Sequence[PairLike], words: str) -> PairsView:
+        """Show pairs from the first that differs on, or words where there are none."""
+        view = self.query_one(PairsView)
+        view.show(pairs, words)
+        self.call_after_refresh(view.show_first)
+        return view
+
+    def _say(self, words: str) -> None:
+        self.query_one("#box").border_subtitle = Content(words)
 
 
-class LogDifference(ModalWindow):
+class LogDifference(_Difference):
     """Compares two logs and shows them; any way back closes it."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -48,54 +84,39 @@ class LogDifference(ModalWindow):
             self.numbers = numbers
 
     def __init__(self, left: Path, other: Path, title: str) -> None:
-        super().__init__()
+        super().__init__(title)
         self._logs = (left, other)
-        self._title = title
         self._numbers = False
 
-    def compose(self) -> ComposeResult:
-        """Lay out the box."""
-        with Vertical(id="box"):
-            yield PairsView(_drawn)
+    def _drawn(self, pair: PairLike, is_left: bool) -> Text:
+        line = pair.left if is_left else pair.right
+        return Text(one_line((line or b"").decode("utf-8", "replace").expandtabs(8)))
 
-    def on_mount(self) -> None:
-        """Begin to compare."""
-        self.query_one("#box").border_title = Content(one_line(self._title))
-        self.query_one(PairsView).focus()
-        self._compare()
-
-    def _compare(self) -> None:
+    def _run(self) -> None:
         numbers = self._numbers
-
-        def run() -> None:
-            try:
-                self.post_message(self._Compared(log_diff.pairs(*self._logs, numbers), "", numbers))
-            except (FoundationsError, OSError) as error:
-                self.post_message(self._Compared((), str(as_ours(error)), numbers))
-
-        threading.Thread(target=run, daemon=True).start()
+        try:
+            self.post_message(self._Compared(log_diff.pairs(*self._logs, numbers), "", numbers))
+        except (FoundationsError, OSError) as error:
+            self.post_message(self._Compared((), str(as_ours(error)), numbers))
 
     def on_log_difference__compared(self, event: _Compared) -> None:
         """Show what came of it."""
         if event.numbers != self._numbers:
             return
-        view = self.query_one(PairsView)
-        view.show(event.pairs, event.problem or "both are empty")
-        self.call_after_refresh(view.show_first)
+        view = self._show(event.pairs, event.problem or "both are empty")
         numbers = "numbers count" if self._numbers else "numbers do not count"
         many = humanize.plural(view.differences, "difference")
         if any(map(log_diff.is_cut, self._logs)):
             many += f" in the first {humanize.size(log_diff.MOST_BYTES)}"
-        subtitle = f"{many}, {numbers}   n next  # numbers  esc back"
-        self.query_one("#box").border_subtitle = Content(subtitle)
+        self._say(f"{many}, {numbers}   n next  # numbers  esc back")
 
     def action_numbers(self) -> None:
         """Let lines differ in which only numbers differ, or not."""
         self._numbers = not self._numbers
-        self._compare()
+        self._begin()
 
 
-class CodeDifference(ModalWindow):
+class CodeDifference(_Difference):
     """Shows how the code of jobs differs; any way back closes it."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,q", "close", "back", id="code.close")]
@@ -116,24 +137,12 @@ class CodeDifference(ModalWindow):
             compare: returns the difference as ``git diff`` prints it; called in a thread.
             title: of the window.
         """
-        super().__init__()
+        super().__init__(title)
         self._compare = compare
-        self._title = title
         self._draw: Draw | None = None
-
-    def compose(self) -> ComposeResult:
-        """Lay out the box."""
-        with Vertical(id="box"):
-            yield PairsView(self._drawn)
 
     def _drawn(self, pair: PairLike, is_left: bool) -> Text:
         return self._draw(pair, is_left) if self._draw is not None else Text()
-
-    def on_mount(self) -> None:
-        """Begin to compare."""
-        self.query_one("#box").border_title = Content(one_line(self._title))
-        self.query_one(PairsView).focus()
-        threading.Thread(target=self._run, daemon=True).start()
 
     def _run(self) -> None:
         try:
@@ -145,11 +154,9 @@ class CodeDifference(ModalWindow):
     def on_code_difference__compared(self, event: _Compared) -> None:
         """Show what came of it."""
         self._draw = event.draw
-        view = self.query_one(PairsView)
-        view.show(event.pairs, one_line(event.problem) or "the code is the same")
-        self.call_after_refresh(view.show_first)
+        self._show(event.pairs, one_line(event.problem) or "the code is the same")
         files = len({pair.file for pair in event.pairs if pair.file})
         gone = sum(pair.differs and pair.left is not None for pair in event.pairs)
         come = sum(pair.differs and pair.right is not None for pair in event.pairs)
         words = f"{humanize.plural(files, 'file')}  +{come:,} -{gone:,}" if event.pairs else ""
-        self.query_one("#box").border_subtitle = Content(f"{words}   n next  esc back")
+        self._say(f"{words}   n next  esc back")
