@@ -95,8 +95,10 @@ class ComparePane(Vertical):
         def read(conn: sqlite3.Connection) -> tuple[list[JobRow], list[comparison.Line], list[str]]:
             rows = queries.jobs_by_id(conn, jobs)
             directions = queries.directions(conn, rows[0].project if rows else "")
-            lines = comparison.of_jobs(conn, rows, directions, time.time(), everything)
-            return rows, lines, _account(conn, rows, directions)
+            now, recorded = time.time(), [queries.recorded(conn, row) for row in rows]
+            known = comparison.compare(rows, recorded, directions, now, everything=True)
+            lines = known if everything else comparison.compare(rows, recorded, directions, now)
+            return rows, lines, _account(conn, rows, directions, known)
 
         self._reader.ask(self, read, lambda found: self._take(*found))
 
@@ -192,12 +194,13 @@ class ComparePane(Vertical):
         self.reload()
 
 
-def _account(conn: sqlite3.Connection, rows: Sequence[JobRow], directions: Mapping[str, str]) -> list[str]:
+def _account(
+    conn: sqlite3.Connection, rows: Sequence[JobRow], directions: Mapping[str, str], known: Sequence[comparison.Line]
+) -> list[str]:
     """Return why one of two jobs was better, and what jobs have in common: a line each."""
     if len(rows) < 2:
         return []
     verdicts = account.verdicts(conn, rows, directions) if len(rows) == 2 else []
-    known = comparison.of_jobs(conn, rows, directions, time.time(), everything=True)
     same = account.common(rows, known)
     words = [one_line(verdict.words) for verdict in verdicts[:_MOST_VERDICTS]]
     return [*words, one_line(f"the same: {', '.join(same)}")] if same else words
