@@ -104,7 +104,7 @@ class QueuePane(Vertical):
         text = Content("")
         if job is not None and self.size.height >= _DETAILS_FROM:
             text = Content.assemble(
-                (one_line(f"{job.job[:6]} {job.label}"), "bold"), "  ", one_line(job.tell(time.time()))
+                (one_line(f"{job.job[:6]} {job.label}"), "bold"), "  ", one_line(job.tell(self.moment or time.time()))
             )
         self.query_one("#queue-details", Static).update(text)
 
