@@ -154,7 +154,7 @@ def _table_of_textual() -> float:
         terminal = Terminal([sys.executable, table.name])
         terminal.wait_for_words(b"row 1")
         time.sleep(1)
-        taken = sorted(press_for(terminal, lambda presses: presses < _KEYS, (b"\x1b[B",) * 20 + (b"\x1b[A",) * 20))
+        taken = press_for(terminal, lambda presses: presses < _KEYS, (b"\x1b[B",) * 20 + (b"\x1b[A",) * 20)
         terminal.end()
         return _most(taken)
 
@@ -243,7 +243,6 @@ from pathlib import Path
 from foundations_tui.session import Session
 from foundations_tui.snapshot import freeze
 from foundations_tui.submit.pipeline import submit_all
-from foundations_tui.ui.pages import KEYS as PAGES
 from foundations_tui.submit.request import JobRequest
 project = Path({project!r})
 requests = [JobRequest(("/bin/sleep", "600"), project, host="local")] * {count}

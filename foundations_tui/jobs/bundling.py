@@ -27,7 +27,6 @@ from foundations_tui.store.rows import JobRow, json_value
 from foundations_tui.sync import code
 from foundations_tui.text import humanize
 from remote_agent.protocol.facts import packages_text
-from remote_agent.protocol.states import FINAL_STATES
 
 _KINDS = {"param": PARAM, "tag": TAG, "artifact": ARTIFACT, "used": USED}
 _EPOCH = (1980, 1, 1, 0, 0, 0)
@@ -63,7 +62,7 @@ def bundle(
             the code. HostError: the hosts that may have it are out of reach.
     """
     for row in rows:
-        if row.state not in [state.value for state in FINAL_STATES]:
+        if not row.is_final:
             raise UsageError(f"job {row.job[:6]} has not ended ({row.state})", f"foundations wait {row.job[:6]}")
     if os.path.lexists(target) and not replace:
         raise UsageError(f"{target} exists already", "--force replaces it")

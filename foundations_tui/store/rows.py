@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from foundations_tui.errors import StoreError, store_hint
 from foundations_tui.text import humanize
 from foundations_tui.text.story import Story, words
+from remote_agent.protocol import states
 from remote_agent.protocol.ends import Cause, PastAttempt, Usage
 from remote_agent.protocol.wire import JsonTable
 
@@ -36,7 +37,8 @@ class MetricSummary:
         return {**{k: json_number(v) for k, v in numbers.items()}, "count": self.count, "step": self.step}
 
 
-FINAL_STATES = ("completed", "failed", "stopped", "lost")
+FINAL_STATES = tuple(state.value for state in states.FINAL_STATES)
+"""After which nothing more happens to a job."""
 PATIENCE = 600.0
 """Seconds for which any job may be silent before it counts as stalled."""
 

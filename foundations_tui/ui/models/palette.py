@@ -14,10 +14,8 @@ from foundations_tui.text.sanitize import one_line
 from foundations_tui.ui.models.table import Column, TableRow
 from foundations_tui.ui.theme import LOOK
 
-COMMAND, PAGE, JOB, HOST, VIEW, MODEL, VERB, THEME, OWN = (
-    *("", "page", "job", "host", "view", "model"),
-    *("verb", "theme", "own"),
-)
+COMMAND, OWN, PAGE, JOB, HOST = "", "own", "page", "job", "host"
+VIEW, MODEL, VERB, THEME = "view", "model", "verb", "theme"
 """Kinds of what is offered."""
 _ORDER = (COMMAND, OWN, PAGE, JOB, HOST, VIEW, MODEL, VERB, THEME)
 _MOST_JOBS, _MOST = 30, 200

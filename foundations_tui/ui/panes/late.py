@@ -33,10 +33,6 @@ class LatePanes:
         self.models: ModelsPane | None = None
         self.services: ServicesPane | None = None
 
-    def has(self, name: str) -> bool:
-        """Return whether a pane was made."""
-        return getattr(self, name, None) is not None
-
     def make(self, name: str, hosts: Sequence[str], pins: tuple[str, ...], actor: Callable[[], Actor]) -> Widget:
         """Make a pane.
 
