@@ -153,12 +153,18 @@ class MetricsPane(Grid, can_focus=True):
         for number, chart in enumerate(self.query(Chart)):
             key, plot = charts[number] if number < len(charts) else ("", Plot(words=page.nothing))
             chart.cursor = self._cursor
-            is_chosen = shown > 1 and number == self._chosen and self.has_focus
-            chart.mark(is_chosen, key in self.pins)
+            chart.is_pinned = key in self.pins
             chart.show(key, plot, self.how.x, self.how.log and self._kind != PARALLEL)
+        self._show_chosen()
         self._say(len(charts) if self._has_curves else min(1, len(charts)), page.about)
         self._seek()
         self._tell_moved()
+
+    def _show_chosen(self) -> None:
+        """Show which chart the keys are about, where several are shown."""
+        shown = self._laid_out[2]
+        for number, chart in enumerate(self.query(Chart)):
+            chart.is_chosen = shown > 1 and number == self._chosen and self.has_focus
 
     def _say(self, shown: int, about: str) -> None:
         to = f"-{self._first + shown}" if shown > 1 else ""
@@ -204,7 +210,7 @@ class MetricsPane(Grid, can_focus=True):
         """Mean the next of the charts that are shown, or the one before."""
         shown = max(1, self._laid_out[2])
         self._chosen = (self._chosen + step) % shown
-        self.reload()
+        self._show_chosen()
 
     def action_enlarge(self) -> None:
         """Give one chart all the room, or show the others again."""
@@ -369,8 +375,8 @@ class MetricsPane(Grid, can_focus=True):
 
     def on_focus(self) -> None:
         """Show which chart the keys are about."""
-        self.reload()
+        self._show_chosen()
 
     def on_blur(self) -> None:
         """The keys are about something else."""
-        self.reload()
+        self._show_chosen()

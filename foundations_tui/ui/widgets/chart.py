@@ -12,6 +12,7 @@ from rich.segment import Segment
 from rich.style import Style
 from textual import events
 from textual.message import Message
+from textual.reactive import reactive
 from textual.strip import Strip
 from textual.widget import Widget
 
@@ -64,6 +65,11 @@ class _Looks:
 class Chart(Widget):
     """The chart. It is given everything it shows, and redraws only what changed."""
 
+    is_chosen: reactive[bool] = reactive(False)
+    """Whether keys are about this one."""
+    is_pinned: reactive[bool] = reactive(False)
+    """Whether it always comes first."""
+
     def __init__(self, id: str | None = None) -> None:
         super().__init__(id=id)
         self.title = ""
@@ -72,8 +78,6 @@ class Chart(Widget):
         self._log = False
         self.cursor: float | None = None
         """Where the cursor stands, as a share of the width; None while there is none."""
-        self.is_chosen = self.is_pinned = False
-        """Whether keys are about this one; whether it always comes first."""
         self._drag: float | None = None
         """Where the mouse began to choose a part."""
         self._drawn: tuple[object, list[Strip]] = (None, [])
@@ -107,12 +111,6 @@ class Chart(Widget):
             super().__init__()
             self.start = start
             self.end = end
-
-    def mark(self, is_chosen: bool, is_pinned: bool) -> None:
-        """Show whether keys are about this chart, and whether it always comes first."""
-        if (is_chosen, is_pinned) != (self.is_chosen, self.is_pinned):
-            self.is_chosen, self.is_pinned = is_chosen, is_pinned
-            self.refresh()
 
     def show(self, title: str, plot: Plot, x_name: str, log: bool) -> None:
         """Show curves.
