@@ -9,6 +9,7 @@ import sqlite3
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from foundations_tui.analysis import aggregate, comparison, race
 from foundations_tui.analysis.cells import cell
@@ -87,15 +88,15 @@ def read(
     return Sweep(
         group,
         groups,
-        {row.job: row for row in rows},
-        entrants,
-        stands,
-        metric,
-        directions.get(metric, ""),
-        varying,
-        told.words(story, now) if story is not None else "",
-        len(every) - len(rows),
-        _plot(conn, stands, metric, varying, {row.job: row.attempt for row in rows}),
+        rows={row.job: row for row in rows},
+        entrants=entrants,
+        race=stands,
+        metric=metric,
+        direction=directions.get(metric, ""),
+        varying=varying,
+        story=told.words(story, now) if story is not None else "",
+        cut=len(every) - len(rows),
+        plot=_plot(conn, stands, metric, varying, {row.job: row.attempt for row in rows}),
     )
 
 
@@ -176,10 +177,13 @@ def _told_share(row: JobRow) -> float:
     """Return what a job has done of its steps, where it has completed or its log says so; else 0."""
     if row.has_completed:
         return 1.0
-    story = row.story
-    if story is None or story.code != told.PROGRESS or not story.params.get("total"):
-        return 0.0
-    return float(story.params.get("share") or 0.0)
+    params = _progress(row)
+    return float(params.get("share") or 0.0) if params.get("total") else 0.0
+
+
+def _progress(row: JobRow) -> Mapping[str, Any]:
+    """Return what the story of a job says of its progress; nothing where it tells something else."""
+    return row.story.params if row.story is not None and row.story.code == told.PROGRESS else {}
 
 
 def _share(row: JobRow, step: int, total: float) -> float:
@@ -189,7 +193,7 @@ def _share(row: JobRow, step: int, total: float) -> float:
 
 def _left(row: JobRow, share: float, now: float) -> float | None:
     """Return how many seconds are left of a job that runs."""
-    ends_at = row.story.params.get("ends_at") if row.story is not None and row.story.code == told.PROGRESS else None
+    ends_at = _progress(row).get("ends_at")
     if isinstance(ends_at, int | float):
         return max(0.0, ends_at - now)
     ran = row.duration(now)
