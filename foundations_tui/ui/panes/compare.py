@@ -10,7 +10,6 @@ from typing import Any, ClassVar
 
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Vertical
 from textual.content import Content
 from textual.widgets import Static
 
@@ -21,7 +20,8 @@ from foundations_tui.store.rows import JobRow
 from foundations_tui.text import humanize
 from foundations_tui.text.sanitize import one_line, width
 from foundations_tui.ui.models.store_reader import Reader
-from foundations_tui.ui.models.table import Column, TableRow, whole
+from foundations_tui.ui.models.table import Column, TableRow
+from foundations_tui.ui.panes.table_pane import TablePane
 from foundations_tui.ui.theme import LOOK
 from foundations_tui.ui.widgets.virtual_table import VirtualTable
 
@@ -32,7 +32,7 @@ _ACCOUNT_FROM = 16
 """Lines from which there is room for words below the table."""
 
 
-class ComparePane(Vertical):
+class ComparePane(TablePane):
     """A line for each thing in which jobs differ."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -45,15 +45,13 @@ class ComparePane(Vertical):
     ]
 
     def __init__(self, reader: Reader, id: str | None = None) -> None:
-        super().__init__(id=id)
-        self._reader = reader
+        super().__init__(reader, id)
         self._jobs: list[str] = []
         self._baseline = ""
         self._everything = self._is_turned = False
         self._over = ""
         """The parameter in which jobs that count as one may differ."""
         self._differing: list[str] = []
-        self._rows: list[TableRow] = []
         self._aside = 0
         """How many jobs behind the baseline have moved out of sight."""
         self.border_title = "compare"
@@ -62,11 +60,6 @@ class ComparePane(Vertical):
         """Lay out the pane."""
         yield VirtualTable(self._ask, (), "mark two jobs or more with space, then come back", id="compare-table")
         yield Static(id="compare-account", markup=False)
-
-    @property
-    def table(self) -> VirtualTable:
-        """The table."""
-        return self.query_one(VirtualTable)
 
     @property
     def jobs(self) -> list[str]:
@@ -147,16 +140,11 @@ class ComparePane(Vertical):
         self._aside = max(0, min(self._aside, last))
         seen = [0, *range(1 + self._aside, min(len(shown.heads), 1 + self._aside + fits))] if shown.heads else []
         columns = [Column("", first), *(Column(shown.heads[n], wide[n], right=True) for n in seen), Column("", 0)]
-        self.table.set_columns(columns if shown.heads else ())
-        self._rows = [row.drawn(seen, wide) for row in shown.rows]
+        self._show_rows(columns if shown.heads else (), [row.drawn(seen, wide) for row in shown.rows])
         self.table.refresh()
-        self.table.reload()
         self.border_title = Content(title)
         hidden = len(shown.heads) - len(seen)
         self.border_subtitle = f"{seen[1] + 1}-{seen[-1] + 1} of {len(shown.heads)}  h l" if hidden and seen[1:] else ""
-
-    def _ask(self, start: int, count: int, key: str | None, follow: bool) -> None:
-        self.table.take(whole(self._rows, key))
 
     # --- keys ---------------------------------------------------------------------------------------------------
 
@@ -187,10 +175,6 @@ class ComparePane(Vertical):
     def action_aside(self, step: int) -> None:
         """Show the jobs for which there is no room; the baseline stays."""
         self._aside = max(0, self._aside + step)
-        self.reload()
-
-    def on_resize(self) -> None:
-        """Give each job its share."""
         self.reload()
 
 

@@ -6,7 +6,6 @@ import time
 from collections.abc import Iterable
 
 from textual.app import ComposeResult
-from textual.containers import Vertical
 from textual.content import Content
 from textual.message import Message
 from textual.widgets import Static
@@ -16,7 +15,7 @@ from foundations_tui.ui.messages import JobOpened
 from foundations_tui.ui.models import hosts_table
 from foundations_tui.ui.models.hosts_table import Known, Place
 from foundations_tui.ui.models.store_reader import Reader
-from foundations_tui.ui.models.table import TableRow, whole
+from foundations_tui.ui.panes.table_pane import TablePane
 from foundations_tui.ui.widgets.virtual_table import VirtualTable
 from remote_agent.protocol.resources import HostGpu
 
@@ -24,7 +23,7 @@ _DETAILS_FROM = (70, 16)
 """Columns and lines from which there is room for more of what is under the cursor."""
 
 
-class HostsPane(Vertical):
+class HostsPane(TablePane):
     """All hosts of hosts.toml."""
 
     class Chosen(Message):
@@ -35,25 +34,17 @@ class HostsPane(Vertical):
             self.host = host
 
     def __init__(self, reader: Reader, names: Iterable[str], id: str | None = None) -> None:
-        super().__init__(id=id)
-        self._reader = reader
+        super().__init__(reader, id)
         self.names = list(names)
         self.moment: float | None = None
         """Hosts are shown as they were then, seconds since the epoch; None for now."""
         self._known = Known({}, {}, {}, {})
-        self._rows: list[TableRow] = []
-        self._shown = ""
         self.border_title = "hosts"
 
     def compose(self) -> ComposeResult:
         """Lay out the pane."""
         yield VirtualTable(self._ask, (), "no hosts; ctrl+t adds one", id="hosts-table")
         yield Static(id="host-details", markup=False)
-
-    @property
-    def table(self) -> VirtualTable:
-        """The table."""
-        return self.query_one(VirtualTable)
 
     @property
     def place(self) -> Place | None:
@@ -74,24 +65,17 @@ class HostsPane(Vertical):
     def _take(self, known: Known) -> None:
         self._known = known
         room = self.size.width
-        self._rows = hosts_table.rows(known, self.names, room, self.moment or time.time())
-        self.table.set_columns(hosts_table.columns(room))
-        self.table.reload()
+        rows = hosts_table.rows(known, self.names, room, self.moment or time.time())
+        self._show_rows(hosts_table.columns(room), rows)
         away = sum(known.host(name).state == "unreachable" for name in self.names)
         words = humanize.plural(len(self.names), "host") + (f", {away} out of reach" if away else "")
         self.border_subtitle = Content(f"{words}  ctrl+t new host")
         self._show_details()
 
-    def _ask(self, start: int, count: int, key: str | None, follow: bool) -> None:
-        self.table.take(whole(self._rows, key))
-
     def _show_details(self) -> None:
         has_room = self.size.height >= _DETAILS_FROM[1] and self.size.width >= _DETAILS_FROM[0]
         lines = hosts_table.details(self._known, self.place) if has_room else []
-        text = Content("\n").join(lines)
-        if text.markup != self._shown:
-            self._shown = text.markup
-            self.query_one("#host-details", Static).update(text)
+        self._show_below(Content("\n").join(lines))
 
     def on_virtual_table_moved(self, event: VirtualTable.Moved) -> None:
         """Show more of what is under the cursor."""
@@ -109,7 +93,3 @@ class HostsPane(Vertical):
             self.post_message(JobOpened(gpu.jobs[0]))
         else:
             self.post_message(self.Chosen(place.host))
-
-    def on_resize(self) -> None:
-        """Show as much as fits."""
-        self.reload()

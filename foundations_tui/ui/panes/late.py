@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from foundations_tui.ui.panes.queue import QueuePane
     from foundations_tui.ui.panes.race import RacePane
     from foundations_tui.ui.panes.services import ServicesPane
+    from foundations_tui.ui.panes.table_pane import TablePane
 
 
 class LatePanes:
@@ -79,7 +80,7 @@ class LatePanes:
             if pane is not None:
                 pane.moment = moment
 
-    def of_the_store(self) -> Iterator[HostsPane | ComparePane | QueuePane | RacePane | ModelsPane | ServicesPane]:
+    def of_the_store(self) -> Iterator[TablePane]:
         """Yield those that show the store by themselves, whatever job is selected."""
         for pane in (self.hosts, self.compare, self.queue, self.race, self.models, self.services):
             if pane is not None:

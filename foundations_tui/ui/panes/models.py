@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 
 from textual.app import ComposeResult
-from textual.containers import Vertical
 from textual.content import Content
 from textual.widgets import Static
 
@@ -16,7 +15,8 @@ from foundations_tui.text import humanize
 from foundations_tui.text.sanitize import one_line
 from foundations_tui.ui.messages import JobOpened, JobSelected
 from foundations_tui.ui.models.store_reader import Reader
-from foundations_tui.ui.models.table import Column, TableRow, whole
+from foundations_tui.ui.models.table import Column, TableRow
+from foundations_tui.ui.panes.table_pane import TablePane
 from foundations_tui.ui.theme import LOOK
 from foundations_tui.ui.widgets.virtual_table import VirtualTable
 
@@ -29,15 +29,12 @@ _WIDE_FROM = 110
 _MOST_METRICS, _MOST_PARAMETERS = 2, 8
 
 
-class ModelsPane(Vertical):
+class ModelsPane(TablePane):
     """All versions; below, what there is to know of the one under the cursor."""
 
     def __init__(self, reader: Reader, id: str | None = None) -> None:
-        super().__init__(id=id)
-        self._reader = reader
+        super().__init__(reader, id)
         self._versions: list[VersionRow] = []
-        self._rows: list[TableRow] = []
-        self._shown = ""
         self.border_title = "models"
 
     def compose(self) -> ComposeResult:
@@ -45,11 +42,6 @@ class ModelsPane(Vertical):
         nothing = "no host has a model; foundations model register JOB makes one"
         yield VirtualTable(self._ask, (), nothing, id="models-table")
         yield Static(id="model-details", markup=False)
-
-    @property
-    def table(self) -> VirtualTable:
-        """The table."""
-        return self.query_one(VirtualTable)
 
     @property
     def chosen(self) -> VersionRow | None:
@@ -64,17 +56,12 @@ class ModelsPane(Vertical):
     def _take(self, versions: list[VersionRow]) -> None:
         self._versions = versions
         wide, now = self.size.width >= _WIDE_FROM, time.time()
-        self._rows = [_row(one, wide, now) for one in versions]
-        self.table.set_columns(_COLUMNS if wide else _NARROW)
-        self.table.reload()
+        self._show_rows(_COLUMNS if wide else _NARROW, [_row(one, wide, now) for one in versions])
         count = len({(one.row.name, one.row.host) for one in versions})
         self.border_subtitle = Content(
             f"{humanize.plural(count, 'model')}, {humanize.plural(len(versions), 'version')}"
         )
         self._show_details(now)
-
-    def _ask(self, start: int, count: int, key: str | None, follow: bool) -> None:
-        self.table.take(whole(self._rows, key))
 
     def on_virtual_table_moved(self, event: VirtualTable.Moved) -> None:
         """Show what is under the cursor; the job that made it is the selected one."""
@@ -89,16 +76,9 @@ class ModelsPane(Vertical):
         if self.chosen is not None:
             self.post_message(JobOpened(self.chosen.version.version.job))
 
-    def on_resize(self) -> None:
-        """Show as many columns as fit."""
-        self.reload()
-
     def _show_details(self, now: float) -> None:
         chosen = self.chosen
-        text = Content("\n").join(_details(chosen, now)) if chosen else Content("")
-        if text.markup != self._shown:
-            self._shown = text.markup
-            self.query_one("#model-details", Static).update(text)
+        self._show_below(Content("\n").join(_details(chosen, now)) if chosen else Content(""))
 
 
 def _row(one: VersionRow, wide: bool, now: float) -> TableRow:

@@ -8,7 +8,6 @@ from typing import ClassVar
 
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Vertical
 from textual.content import Content
 from textual.message import Message
 from textual.widgets import Static
@@ -19,7 +18,8 @@ from foundations_tui.text import humanize
 from foundations_tui.text.sanitize import one_line
 from foundations_tui.ui.messages import JobOpened, JobSelected
 from foundations_tui.ui.models.store_reader import Reader
-from foundations_tui.ui.models.table import Column, TableRow, whole
+from foundations_tui.ui.models.table import Column, TableRow
+from foundations_tui.ui.panes.table_pane import TablePane
 from foundations_tui.ui.theme import LOOK
 from foundations_tui.ui.widgets.virtual_table import VirtualTable
 
@@ -36,7 +36,7 @@ _ORDER_SECONDS = 5.0
 """A move is in the store by then."""
 
 
-class QueuePane(Vertical):
+class QueuePane(TablePane):
     """The waiting jobs, each host's in the order in which it looks at them."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -54,26 +54,19 @@ class QueuePane(Vertical):
             self.other = other
 
     def __init__(self, reader: Reader, id: str | None = None) -> None:
-        super().__init__(id=id)
-        self._reader = reader
+        super().__init__(reader, id)
         self.moment: float | None = None
         """What waited then is shown, seconds since the epoch; None for now."""
         self._jobs: list[JobRow] = []
         self._order: dict[str, int] = {}
         """Places that were given to jobs lately, by id: what was read before that is outdated."""
         self._order_until = 0.0
-        self._rows: list[TableRow] = []
         self.border_title = "queue"
 
     def compose(self) -> ComposeResult:
         """Lay out the pane."""
         yield VirtualTable(self._ask, (), "the queue is empty; ctrl+n makes a new job", id="queue-table")
         yield Static(id="queue-details", markup=False)
-
-    @property
-    def table(self) -> VirtualTable:
-        """The table."""
-        return self.query_one(VirtualTable)
 
     def reload(self) -> None:
         """Show what the store has now."""
@@ -92,9 +85,7 @@ class QueuePane(Vertical):
             jobs = sorted(jobs, key=lambda job: self._order.get(job.job, len(self._order)))
         self._jobs = jobs
         wide, now = self.size.width >= _WIDE_FROM, self.moment or time.time()
-        self._rows = [_row(job, wide, now) for job in jobs]
-        self.table.set_columns(_COLUMNS if wide else _NARROW)
-        self.table.reload()
+        self._show_rows(_COLUMNS if wide else _NARROW, [_row(job, wide, now) for job in jobs])
         self.border_subtitle = Content(humanize.plural(len(jobs), "job"))
         self._show_details()
 
@@ -106,10 +97,7 @@ class QueuePane(Vertical):
             text = Content.assemble(
                 (one_line(f"{job.job[:6]} {job.label}"), "bold"), "  ", one_line(job.tell(self.moment or time.time()))
             )
-        self.query_one("#queue-details", Static).update(text)
-
-    def _ask(self, start: int, count: int, key: str | None, follow: bool) -> None:
-        self.table.take(whole(self._rows, key))
+        self._show_below(text)
 
     def action_put(self, step: int) -> None:
         """Let the job under the cursor trade places with the one beside it, where that is of the same host."""
@@ -136,10 +124,6 @@ class QueuePane(Vertical):
         """Show all that is known of the job under the cursor."""
         event.stop()
         self.post_message(JobOpened(event.key))
-
-    def on_resize(self) -> None:
-        """Show as many columns as fit."""
-        self.reload()
 
 
 def _row(job: JobRow, wide: bool, now: float) -> TableRow:

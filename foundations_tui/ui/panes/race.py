@@ -8,7 +8,6 @@ from typing import ClassVar
 
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Vertical
 from textual.content import Content
 from textual.widgets import Static
 
@@ -18,7 +17,7 @@ from foundations_tui.ui.messages import JobOpened, JobSelected
 from foundations_tui.ui.models import race as model
 from foundations_tui.ui.models.race import Sweep
 from foundations_tui.ui.models.store_reader import Reader
-from foundations_tui.ui.models.table import TableRow, whole
+from foundations_tui.ui.panes.table_pane import TablePane
 from foundations_tui.ui.widgets.chart import Chart
 from foundations_tui.ui.widgets.virtual_table import VirtualTable
 
@@ -27,7 +26,7 @@ _CHART_LINES = 10
 _NONE = "no sweep yet: foundations submit --sweep lr=1e-4,3e-4 -- python train.py --lr {lr}"
 
 
-class RacePane(Vertical):
+class RacePane(TablePane):
     """The lanes of one sweep."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -47,15 +46,13 @@ class RacePane(Vertical):
             actor: returns the user.
             id: of the widget.
         """
-        super().__init__(id=id)
-        self._reader = reader
+        super().__init__(reader, id)
         self._actor = actor
         self._group = ""
         self._over_seeds = False
         self.moment: float | None = None
         """The race is shown as it stood then, seconds since the epoch; None for now."""
         self.sweep = Sweep()
-        self._rows: list[TableRow] = []
         self._said = ("", "", "")
         self.border_title = "race"
 
@@ -64,11 +61,6 @@ class RacePane(Vertical):
         yield Static(id="race-story", markup=False)
         yield VirtualTable(self._ask, (), _NONE, id="race-table")
         yield Chart(id="race-chart")
-
-    @property
-    def table(self) -> VirtualTable:
-        """The lanes."""
-        return self.query_one(VirtualTable)
 
     @property
     def lane(self) -> list[str]:
@@ -91,10 +83,8 @@ class RacePane(Vertical):
     def _take(self, sweep: Sweep) -> None:
         self.sweep, self._group = sweep, sweep.group
         room = self.table.scrollable_content_region.width or self.size.width
-        self._rows = model.rows(sweep, room, self.moment or time.time())
-        self.table.set_columns(model.columns(sweep, room))
+        self._show_rows(model.columns(sweep, room), model.rows(sweep, room, self.moment or time.time()))
         self._lay_out()
-        self.table.reload()
         chart = self.query_one(Chart)
         chart.show(sweep.metric, sweep.plot, "step", False)
         several = len(sweep.groups)
@@ -113,9 +103,6 @@ class RacePane(Vertical):
         chart, is_drawn = self.query_one(Chart), left >= _CHART_LINES and bool(self.sweep.plot.lines)
         chart.display = is_drawn
         self.table.styles.height = len(self._rows) + 1 if is_drawn else "1fr"
-
-    def _ask(self, start: int, count: int, key: str | None, follow: bool) -> None:
-        self.table.take(whole(self._rows, key))
 
     def action_sweep(self, step: int) -> None:
         """Show the next older sweep, or the next newer one."""
@@ -139,7 +126,3 @@ class RacePane(Vertical):
         """Show all that is known of the job of a lane."""
         event.stop()
         self.post_message(JobOpened(event.key))
-
-    def on_resize(self) -> None:
-        """Show as many columns as fit."""
-        self.reload()

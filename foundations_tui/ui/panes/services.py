@@ -6,7 +6,6 @@ import time
 from typing import cast
 
 from textual.app import ComposeResult
-from textual.containers import Vertical
 from textual.content import Content
 from textual.widgets import Static
 
@@ -17,7 +16,8 @@ from foundations_tui.text import humanize
 from foundations_tui.text.sanitize import one_line
 from foundations_tui.ui.messages import JobOpened, JobSelected
 from foundations_tui.ui.models.store_reader import Reader
-from foundations_tui.ui.models.table import Column, TableRow, whole
+from foundations_tui.ui.models.table import Column, TableRow
+from foundations_tui.ui.panes.table_pane import TablePane
 from foundations_tui.ui.theme import LOOK
 from foundations_tui.ui.widgets.virtual_table import VirtualTable
 from foundations_tui.ui.workspace import Workspace
@@ -42,15 +42,12 @@ _STYLES = {
 """The state of a job whose color a state of a service has."""
 
 
-class ServicesPane(Vertical):
+class ServicesPane(TablePane):
     """All services; below, what there is to know of the one under the cursor."""
 
     def __init__(self, reader: Reader, id: str | None = None) -> None:
-        super().__init__(id=id)
-        self._reader = reader
+        super().__init__(reader, id)
         self._services: list[ServiceRow] = []
-        self._rows: list[TableRow] = []
-        self._shown = ""
         self.border_title = "services"
 
     def compose(self) -> ComposeResult:
@@ -58,11 +55,6 @@ class ServicesPane(Vertical):
         nothing = "no host has a service; foundations serve -- COMMAND begins one"
         yield VirtualTable(self._ask, (), nothing, id="services-table")
         yield Static(id="service-details", markup=False)
-
-    @property
-    def table(self) -> VirtualTable:
-        """The table."""
-        return self.query_one(VirtualTable)
 
     @property
     def chosen(self) -> ServiceRow | None:
@@ -78,14 +70,10 @@ class ServicesPane(Vertical):
         self._services = rows
         wide, now = self.size.width >= _WIDE_FROM, time.time()
         urls = cast(Workspace, self.app).local_urls
-        self._rows = [_row(row, wide, now, urls.get((row.name, row.host), "")) for row in rows]
-        self.table.set_columns(_COLUMNS if wide else _NARROW)
-        self.table.reload()
+        shown = [_row(row, wide, now, urls.get((row.name, row.host), "")) for row in rows]
+        self._show_rows(_COLUMNS if wide else _NARROW, shown)
         self.border_subtitle = Content(humanize.plural(len(rows), "service"))
         self._show_details(now)
-
-    def _ask(self, start: int, count: int, key: str | None, follow: bool) -> None:
-        self.table.take(whole(self._rows, key))
 
     def on_virtual_table_moved(self, event: VirtualTable.Moved) -> None:
         """Show what is under the cursor; its first replica is the selected job."""
@@ -102,17 +90,11 @@ class ServicesPane(Vertical):
         if row is not None and row.view.running:
             self.post_message(JobOpened(row.view.running[0].job))
 
-    def on_resize(self) -> None:
-        """Show as many columns as fit."""
-        self.reload()
-
     def _show_details(self, now: float) -> None:
         row = self.chosen
         urls = cast(Workspace, self.app).local_urls
-        text = Content("\n").join(_details(row, now, urls.get((row.name, row.host), ""))) if row else Content("")
-        if text.markup != self._shown:
-            self._shown = text.markup
-            self.query_one("#service-details", Static).update(text)
+        lines = _details(row, now, urls.get((row.name, row.host), "")) if row else []
+        self._show_below(Content("\n").join(lines))
 
 
 def _key(row: ServiceRow) -> str:
