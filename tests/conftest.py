@@ -75,22 +75,24 @@ def _nothing_is_left(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]
     late = tmp_path_factory.mktemp("late")
     os.environ["FOUNDATIONS_HOME"] = str(late)
     yield
-    agents.end(late / "agent")
     top = tmp_path_factory.getbasetemp()
-    if leftovers.below(top):  # one look at all processes instead of one for each client
+    if leftovers.below(top):  # one look at all processes instead of one for each client and home
         for client in Client.made:
             client.end_agents()
+        for root in (late / "agent", *top.glob("*/home/agent")):
+            agents.end(root)
     left = leftovers.still_below(top)
     assert not left, f"processes of tests are left: {left}"
 
 
 @pytest.fixture(autouse=True)
-def _agents_end() -> Iterator[None]:
-    """End the agents of every client that the test made."""
+def _agents_end(tmp_path: Path) -> Iterator[None]:
+    """End the agents of every client that the test made, and one that a late thread of an earlier test started."""
     before = len(Client.made)
     yield
     for client in Client.made[before:]:
         client.end_agents()
+    agents.end(tmp_path / "home" / "agent")
 
 
 @pytest.fixture
