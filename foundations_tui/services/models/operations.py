@@ -253,7 +253,7 @@ def lineage(session: Session, row: ModelRow, version: Registered) -> Lineage:
         job = queries.job(conn, version.version.job)
     except NotFoundError:
         job = None
-    parents = [queries.lineage(conn, job.job).rerun_of, *job.uses] if job is not None else []
+    parents = [queries.lineage(conn, job.job).rerun_of, *map(str, job.uses.values())] if job is not None else []
     used = [one for one in running(session, row.name) if one.view.version == version.number]
     return Lineage(job, tuple(filter(None, parents)), tuple(used), tuple(row.aliases_of(version.number)))
 
