@@ -66,7 +66,7 @@ def make_app(page: str = "race") -> FoundationsApp:
 
 def lanes(app: FoundationsApp) -> list[str]:
     """Return the lanes from the first to the last, by what varies."""
-    return [row.cells[1].split(maxsplit=1)[1] for row in app.main.query_one(RacePane)._rows]
+    return [row.cells[1].split(maxsplit=1)[1] for row in app.main.query_one(RacePane).table.rows]
 
 
 @pytest.mark.parametrize("size", [(60, 15), (80, 24), (160, 50)])

@@ -23,7 +23,7 @@ from foundations_tui.ui.models.store_reader import Reader
 from foundations_tui.ui.models.table import Column, TableRow
 from foundations_tui.ui.panes.table_pane import TablePane
 from foundations_tui.ui.theme import LOOK
-from foundations_tui.ui.widgets.virtual_table import VirtualTable
+from foundations_tui.ui.widgets.whole_table import WholeTable
 
 _MOST = 100
 _MOST_AVERAGED = 500
@@ -58,7 +58,7 @@ class ComparePane(TablePane):
 
     def compose(self) -> ComposeResult:
         """Lay out the pane."""
-        yield VirtualTable(self._ask, (), "mark two jobs or more with space, then come back", id="compare-table")
+        yield WholeTable("mark two jobs or more with space, then come back", id="compare-table")
         yield Static(id="compare-account", markup=False)
 
     @property
@@ -140,7 +140,7 @@ class ComparePane(TablePane):
         self._aside = max(0, min(self._aside, last))
         seen = [0, *range(1 + self._aside, min(len(shown.heads), 1 + self._aside + fits))] if shown.heads else []
         columns = [Column("", first), *(Column(shown.heads[n], wide[n], right=True) for n in seen), Column("", 0)]
-        self._show_rows(columns if shown.heads else (), [row.drawn(seen, wide) for row in shown.rows])
+        self.table.show(columns if shown.heads else (), [row.drawn(seen, wide) for row in shown.rows])
         self.table.refresh()
         self.border_title = Content(title)
         hidden = len(shown.heads) - len(seen)

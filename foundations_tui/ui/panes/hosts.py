@@ -17,6 +17,7 @@ from foundations_tui.ui.models.hosts_table import Known, Place
 from foundations_tui.ui.models.store_reader import Reader
 from foundations_tui.ui.panes.table_pane import TablePane
 from foundations_tui.ui.widgets.virtual_table import VirtualTable
+from foundations_tui.ui.widgets.whole_table import WholeTable
 from remote_agent.protocol.resources import HostGpu
 
 _DETAILS_FROM = (70, 16)
@@ -43,7 +44,7 @@ class HostsPane(TablePane):
 
     def compose(self) -> ComposeResult:
         """Lay out the pane."""
-        yield VirtualTable(self._ask, (), "no hosts; ctrl+t adds one", id="hosts-table")
+        yield WholeTable("no hosts; ctrl+t adds one", id="hosts-table")
         yield Static(id="host-details", markup=False)
 
     @property
@@ -66,7 +67,7 @@ class HostsPane(TablePane):
         self._known = known
         room = self.size.width
         rows = hosts_table.rows(known, self.names, room, self.moment or time.time())
-        self._show_rows(hosts_table.columns(room), rows)
+        self.table.show(hosts_table.columns(room), rows)
         away = sum(known.host(name).state == "unreachable" for name in self.names)
         words = humanize.plural(len(self.names), "host") + (f", {away} out of reach" if away else "")
         self.border_subtitle = Content(f"{words}  ctrl+t new host")

@@ -19,6 +19,7 @@ from foundations_tui.ui.models.table import Column, TableRow
 from foundations_tui.ui.panes.table_pane import TablePane
 from foundations_tui.ui.theme import LOOK
 from foundations_tui.ui.widgets.virtual_table import VirtualTable
+from foundations_tui.ui.widgets.whole_table import WholeTable
 
 _COLUMNS = (
     *(Column("MODEL", 18), Column("VER", 4, right=True), Column("ALIASES", 16), Column("METRICS", 26)),
@@ -40,7 +41,7 @@ class ModelsPane(TablePane):
     def compose(self) -> ComposeResult:
         """Lay out the pane."""
         nothing = "no host has a model; foundations model register JOB makes one"
-        yield VirtualTable(self._ask, (), nothing, id="models-table")
+        yield WholeTable(nothing, id="models-table")
         yield Static(id="model-details", markup=False)
 
     @property
@@ -56,7 +57,7 @@ class ModelsPane(TablePane):
     def _take(self, versions: list[VersionRow]) -> None:
         self._versions = versions
         wide, now = self.size.width >= _WIDE_FROM, time.time()
-        self._show_rows(_COLUMNS if wide else _NARROW, [_row(one, wide, now) for one in versions])
+        self.table.show(_COLUMNS if wide else _NARROW, [_row(one, wide, now) for one in versions])
         count = len({(one.row.name, one.row.host) for one in versions})
         self.border_subtitle = Content(
             f"{humanize.plural(count, 'model')}, {humanize.plural(len(versions), 'version')}"

@@ -20,6 +20,7 @@ from foundations_tui.ui.models.store_reader import Reader
 from foundations_tui.ui.panes.table_pane import TablePane
 from foundations_tui.ui.widgets.chart import Chart
 from foundations_tui.ui.widgets.virtual_table import VirtualTable
+from foundations_tui.ui.widgets.whole_table import WholeTable
 
 _CHART_LINES = 10
 """Lines below the lanes from which the curves are drawn there."""
@@ -59,7 +60,7 @@ class RacePane(TablePane):
     def compose(self) -> ComposeResult:
         """Lay out the pane."""
         yield Static(id="race-story", markup=False)
-        yield VirtualTable(self._ask, (), _NONE, id="race-table")
+        yield WholeTable(_NONE, id="race-table")
         yield Chart(id="race-chart")
 
     @property
@@ -83,7 +84,7 @@ class RacePane(TablePane):
     def _take(self, sweep: Sweep) -> None:
         self.sweep, self._group = sweep, sweep.group
         room = self.table.scrollable_content_region.width or self.size.width
-        self._show_rows(model.columns(sweep, room), model.rows(sweep, room, self.moment or time.time()))
+        self.table.show(model.columns(sweep, room), model.rows(sweep, room, self.moment or time.time()))
         self._lay_out()
         chart = self.query_one(Chart)
         chart.show(sweep.metric, sweep.plot, "step", False)
@@ -99,10 +100,10 @@ class RacePane(TablePane):
         """Give the lanes what they need, and the curves the rest where that is enough."""
         story = self.query_one("#race-story")
         story.display = bool(self.sweep.story)
-        left = self.size.height - len(self._rows) - 1 - (1 if story.display else 0)
+        left = self.size.height - len(self.table.rows) - 1 - (1 if story.display else 0)
         chart, is_drawn = self.query_one(Chart), left >= _CHART_LINES and bool(self.sweep.plot.lines)
         chart.display = is_drawn
-        self.table.styles.height = len(self._rows) + 1 if is_drawn else "1fr"
+        self.table.styles.height = len(self.table.rows) + 1 if is_drawn else "1fr"
 
     def action_sweep(self, step: int) -> None:
         """Show the next older sweep, or the next newer one."""

@@ -20,6 +20,7 @@ from foundations_tui.ui.models.table import Column, TableRow
 from foundations_tui.ui.panes.table_pane import TablePane
 from foundations_tui.ui.theme import LOOK
 from foundations_tui.ui.widgets.virtual_table import VirtualTable
+from foundations_tui.ui.widgets.whole_table import WholeTable
 from foundations_tui.ui.workspace import Workspace
 from remote_agent.protocol.services import Replica
 
@@ -53,7 +54,7 @@ class ServicesPane(TablePane):
     def compose(self) -> ComposeResult:
         """Lay out the pane."""
         nothing = "no host has a service; foundations serve -- COMMAND begins one"
-        yield VirtualTable(self._ask, (), nothing, id="services-table")
+        yield WholeTable(nothing, id="services-table")
         yield Static(id="service-details", markup=False)
 
     @property
@@ -71,7 +72,7 @@ class ServicesPane(TablePane):
         wide, now = self.size.width >= _WIDE_FROM, time.time()
         urls = cast(Workspace, self.app).local_urls
         shown = [_row(row, wide, now, urls.get((row.name, row.host), "")) for row in rows]
-        self._show_rows(_COLUMNS if wide else _NARROW, shown)
+        self.table.show(_COLUMNS if wide else _NARROW, shown)
         self.border_subtitle = Content(humanize.plural(len(rows), "service"))
         self._show_details(now)
 
