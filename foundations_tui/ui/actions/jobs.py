@@ -189,7 +189,7 @@ class JobActions:
             ids = [row.job for row in rows]
             texts["i"] = ("id" if len(ids) == 1 else f"{len(ids)} ids", " ".join(ids))
             texts["c"] = ("command", humanize.command(rows[0].command))
-            texts["s"] = ("command line that shows it", f"foundations show {rows[0].job[:8]}")
+            texts["s"] = ("command line that shows it", f"foundations show {rows[0].job[:6]}")
             texts["l"] = ("path of its log", str(locations.log_file(rows[0].job, rows[0].attempt or 1)))
             texts["j"] = ("all of it, as JSON", json.dumps([row.to_json(time.time()) for row in rows], indent=1))
         choices = [Choice(key, label, key) for key, (label, _) in texts.items()]

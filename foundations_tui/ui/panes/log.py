@@ -198,7 +198,7 @@ def _head(row: JobRow, attempt: int, room: int, now: float) -> Content:
     """Return a job in two lines; nothing in it is markup."""
     state = Content.styled(f"{LOOK.glyph(row.shown_state)} {row.state}", LOOK.style(row.shown_state))
     parts = [
-        row.job[:8],
+        row.job[:6],
         clip(one_line(row.name), max(_NAME_CELLS, room // 2 - 10)),
         f"on {row.host}",
         humanize.duration(row.duration(now)),

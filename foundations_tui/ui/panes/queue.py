@@ -22,12 +22,13 @@ from foundations_tui.ui.models.table import Column, TableRow
 from foundations_tui.ui.panes.table_pane import TablePane
 from foundations_tui.ui.theme import LOOK
 from foundations_tui.ui.widgets.virtual_table import VirtualTable
+from foundations_tui.ui.widgets.whole_table import WholeTable
 
 _COLUMNS = (
-    *(Column("ID", 8), Column("NAME", 0), Column("HOST", 10), Column("GROUP", 10), Column("PRIO", 4, right=True)),
+    *(Column("ID", 6), Column("NAME", 0), Column("HOST", 10), Column("GROUP", 10), Column("PRIO", 4, right=True)),
     *(Column("GPUS", 4, right=True), Column("STARTS", 11, right=True), Column("WHY IT WAITS", 0)),
 )
-_NARROW = (Column("ID", 8), Column("NAME", 12), Column("HOST", 8), Column("STARTS", 8), Column("WHY IT WAITS", 0))
+_NARROW = (Column("ID", 6), Column("NAME", 14), Column("HOST", 8), Column("STARTS", 8), Column("WHY IT WAITS", 0))
 _WIDE_FROM = 100
 _MOST = 2000
 _DETAILS_FROM = 10
@@ -65,7 +66,7 @@ class QueuePane(TablePane):
 
     def compose(self) -> ComposeResult:
         """Lay out the pane."""
-        yield VirtualTable(self._ask, (), "the queue is empty; ctrl+n makes a new job", id="queue-table")
+        yield WholeTable("the queue is empty; ctrl+n makes a new job", id="queue-table")
         yield Static(id="queue-details", markup=False)
 
     def reload(self) -> None:
@@ -85,7 +86,7 @@ class QueuePane(TablePane):
             jobs = sorted(jobs, key=lambda job: self._order.get(job.job, len(self._order)))
         self._jobs = jobs
         wide, now = self.size.width >= _WIDE_FROM, self.moment or time.time()
-        self._show_rows(_COLUMNS if wide else _NARROW, [_row(job, wide, now) for job in jobs])
+        self.table.show(_COLUMNS if wide else _NARROW, [_row(job, wide, now) for job in jobs])
         self.border_subtitle = Content(humanize.plural(len(jobs), "job"))
         self._show_details()
 
@@ -130,7 +131,7 @@ def _row(job: JobRow, wide: bool, now: float) -> TableRow:
     starts = "" if job.starts_at is None else f"in {humanize.duration(max(0.0, job.starts_at - now))}"
     name = job.label
     why = job.tell(now)
-    cells = [job.job[:8], name, job.host, starts, why]
+    cells = [job.job[:6], name, job.host, starts, why]
     if wide:
-        cells = [job.job[:8], name, job.host, job.group, str(job.priority), str(job.gpus_requested), starts, why]
+        cells = [job.job[:6], name, job.host, job.group, str(job.priority), str(job.gpus_requested), starts, why]
     return TableRow(job.job, cells, ["dim", LOOK.style("queued")], (why, job.priority))
