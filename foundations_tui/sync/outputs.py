@@ -276,19 +276,34 @@ def artifact(session: Session, row: JobRow, key: str) -> Path:
     if not isinstance(facts, dict):
         all_artifacts = ", ".join(row.artifacts) or "none"
         raise NotFoundError(f"job {row.job} has no artifact {key!r}", f"it has: {all_artifacts}")
+    path = place_of_artifact(row, facts)
+    if path is None:
+        raise NotFoundError(f"the artifact {key!r} of job {row.job} has no name that a file can have")
+    if row.kind != local_runs.KIND:
+        is_synced = facts.get("kind") == SYNCED
+        may_have_grown = is_synced and not row.is_final
+        if may_have_grown or not os.path.exists(path):
+            came = fetch(session, row, FetchRequest(SYNCED if is_synced else "artifacts", (path.name,)), path.parent)
+            if came.refused:
+                session.say("warning: " + refused_words(f"{row.job[:6]}: {key}", came.refused))
+    if not os.path.exists(path):  # its name may be too long for a file
+        raise NotFoundError(f"the artifact {key!r} of job {row.job} is gone")
+    return path
+
+
+def place_of_artifact(row: JobRow, facts: JsonTable) -> Path | None:
+    """Return where an artifact of a job is on this machine once it is here; None where it has no name of a file.
+
+    Args:
+        row: the job.
+        facts: what the job said of it, which may be anything.
+    """
     is_synced = facts.get("kind") == SYNCED
     name = facts.get("name" if is_synced else "path")
     if not isinstance(name, str) or "/" in name or name in ("", ".", "..") or "\0" in name:
-        raise NotFoundError(f"the artifact {key!r} of job {row.job} has no name that a file can have")
+        return None
     if row.kind == local_runs.KIND:
         folder = local_runs.synced(row.job, row.attempt) if is_synced else local_runs.artifacts(row.job, row.attempt)
     else:
         folder = locations.synced_folder(row.job) if is_synced else locations.artifacts_folder(row.job)
-        may_have_grown = is_synced and not row.is_final
-        if may_have_grown or not (folder / name).exists():
-            came = fetch(session, row, FetchRequest(SYNCED if is_synced else "artifacts", (name,)), folder)
-            if came.refused:
-                session.say("warning: " + refused_words(f"{row.job[:6]}: {key}", came.refused))
-    if not (folder / name).exists():
-        raise NotFoundError(f"the artifact {key!r} of job {row.job} is gone")
     return folder / name

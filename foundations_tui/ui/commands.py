@@ -178,7 +178,9 @@ COMMANDS: dict[str, AppCommand] = {
     "pager": AppCommand(lambda to: to.inspector.open_log("PAGER", "less -R")),
     "editor": AppCommand(lambda to: to.inspector.open_log("EDITOR", "vi")),
     "differences": AppCommand(lambda to, jobs=None: to.inspector.offer_differences(jobs)),
-    "artifacts": AppCommand(lambda to, row: to.inspector.offer_artifacts(row)),
+    "artifacts": AppCommand(lambda to, row: to.inspector.list_artifacts(row)),
+    "open_artifact": AppCommand(lambda to, row, artifact: to.inspector.open_artifact(row, artifact)),
+    "lineage": AppCommand(lambda to, row: to.inspector.show_lineage(row)),
     "files": AppCommand(lambda to, row: to.inspector.show_files(row)),
 }
 """By the names that keys give them."""

@@ -43,6 +43,7 @@ from foundations_tui.ui.panes import compare
 from foundations_tui.ui.panes.metrics import MetricsPane
 from foundations_tui.ui.render_once import frame
 from foundations_tui.ui.screens import passphrase
+from foundations_tui.ui.screens.artifacts import Artifacts
 from foundations_tui.ui.screens.confirm import Confirm
 from foundations_tui.ui.screens.differences import CodeDifference
 from foundations_tui.ui.screens.file_picker import Files, FileTree
@@ -808,14 +809,15 @@ async def test_from_a_job_to_its_artifacts_code_and_tags(client: Client) -> None
         await pilot.press("enter")
         await screen.until(pilot, lambda: isinstance(app.screen, Detail) and "notes.txt" in screen.text(app))
         await pilot.press("a")
-        await screen.until(pilot, lambda: isinstance(app.screen, Menu))
-        await pilot.press("1")
+        await screen.until(pilot, lambda: isinstance(app.screen, Artifacts) and "plot.png" in screen.text(app))
+        await pilot.press("enter")
         await screen.until(pilot, lambda: isinstance(app.screen, FilePreview) and "all went well" in screen.text(app))
-        await pilot.press("escape", "a")
-        await screen.until(pilot, lambda: isinstance(app.screen, Menu))
-        await pilot.press("2")
+        await pilot.press("escape")
+        await screen.until(pilot, lambda: isinstance(app.screen, Artifacts))
+        await pilot.press("j", "enter")
         await screen.until(pilot, lambda: "plot.png is" in screen.text(app))
-        assert isinstance(app.screen, Detail)
+        await pilot.press("escape")
+        await screen.until(pilot, lambda: isinstance(app.screen, Detail))
         await pilot.press("d")
         await screen.until(pilot, lambda: isinstance(app.screen, Menu))
         await pilot.press("d")

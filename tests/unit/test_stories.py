@@ -14,42 +14,12 @@ from foundations_tui.analysis.stories.jobs import Known, Line, NotFinite
 from foundations_tui.analysis.stories.siblings import Alike, Members, Sibling
 from foundations_tui.analysis.stories.trouble import Spike
 from foundations_tui.ingest.log_patterns import as_read
-from foundations_tui.store.rows import JobRow, MetricSummary
+from foundations_tui.store.rows import MetricSummary
 from foundations_tui.text import story as told
 from foundations_tui.text.story import Story
-from remote_agent.protocol.ends import Cause, Usage
+from remote_agent.protocol.ends import Cause
 from tests.support.paths import TESTS
-
-NOW = 1_700_000_000.0
-
-
-def row(state: str = "running", **changes: Any) -> JobRow:
-    """Return a job."""
-    nothing = dict.fromkeys(field.name for field in dataclasses.fields(JobRow) if field.default is dataclasses.MISSING)
-    usual: dict[str, Any] = {
-        **{name: value for name, value in nothing.items() if name not in ("params", "args", "metrics", "tags")},
-        "job": "a" * 12,
-        "host": "gpu1",
-        "project": "p",
-        "name": "",
-        "owner": "",
-        "state": state,
-        "attempt": 1,
-        "command": ["python"],
-        "gpus": [],
-        "created_at": NOW - 200,
-        "started_at": NOW - 100,
-        "usage": Usage(),
-        "after": [],
-        "after_any": [],
-        "attempts": [],
-        "group": "",
-        "reason": None,
-        "cause": None,
-    }
-    for name in ("artifacts", "uses"):
-        usual.pop(name, None)
-    return JobRow(**{**usual, **changes})
+from tests.support.rows import NOW, row
 
 
 def summary(last: float, low: float | None = None, high: float | None = None, step: int = 10) -> MetricSummary:

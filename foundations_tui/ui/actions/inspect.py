@@ -20,9 +20,11 @@ from foundations_tui.sync import code
 from foundations_tui.text import tables
 from foundations_tui.ui.actions import background
 from foundations_tui.ui.models import images
+from foundations_tui.ui.screens.artifacts import Artifacts
 from foundations_tui.ui.screens.differences import CodeDifference, LogDifference
 from foundations_tui.ui.screens.image import Picture
-from foundations_tui.ui.screens.menu import Choice, Menu, choices_of
+from foundations_tui.ui.screens.lineage import Lineage
+from foundations_tui.ui.screens.menu import Choice, Menu
 from foundations_tui.ui.screens.preview import FilePreview
 from foundations_tui.ui.tasks import Shown
 from foundations_tui.ui.theme import LOOK, name_of
@@ -62,17 +64,17 @@ class JobInspector:
 
     # --- artifacts and files ------------------------------------------------------------------------------------
 
-    def offer_artifacts(self, row: JobRow) -> None:
-        """Offer the artifacts of a job; one that is chosen is shown, or opened by what this machine has for it."""
-        if not row.artifacts:
-            self._workspace.say("it has no artifacts")
-            return
+    def list_artifacts(self, row: JobRow) -> None:
+        """List the artifacts of a job."""
+        self._workspace.push_screen(Artifacts(self._workspace.reader, row))
 
-        def show(artifact: str | None) -> None:
-            if artifact is not None:
-                background.do(self._workspace, lambda: self._open_artifact(row, artifact))
+    def show_lineage(self, row: JobRow) -> None:
+        """Show what a job comes from, and what came of it."""
+        self._workspace.push_screen(Lineage(self._workspace.reader, row.job, name_of(row)))
 
-        self._workspace.push_screen(Menu("artifacts", choices_of(row.artifacts)), show)
+    def open_artifact(self, row: JobRow, key: str) -> None:
+        """Show an artifact, or open it with what this machine has for it; it is fetched if need be."""
+        background.do(self._workspace, lambda: self._open_artifact(row, key))
 
     def _open_artifact(self, row: JobRow, key: str) -> str:
         """Fetch an artifact if need be, and show it; in a thread."""

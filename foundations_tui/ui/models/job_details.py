@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from textual.content import Content
 
 from foundations_tui.analysis import facts_words
 from foundations_tui.analysis.stories.jobs import by_importance
-from foundations_tui.store import queries
+from foundations_tui.store import history, queries
 from foundations_tui.store.rows import CurvePoint, JobRow, JobSample
 from foundations_tui.text import humanize, story
 from foundations_tui.text.sanitize import clip, one_line, several_lines
+from foundations_tui.ui.models import timeline
 from foundations_tui.ui.models.curves import sparkline
+from foundations_tui.ui.models.timeline import Phase
 from foundations_tui.ui.theme import LOOK
 from remote_agent.protocol.ends import PastAttempt
 
@@ -23,6 +25,12 @@ _CELLS, _FEW_CELLS = 18, 6
 """Of a sparkline, where there is room and where there is not."""
 _WIDE_FROM = 90
 _MOST_METRICS = 40
+_MOST_ARTIFACTS = 20
+_LONGEST_BAR = 72
+_INDENT = 14
+"""Of the value of a fact."""
+TWO_COLUMNS_FROM = 130
+"""Cells from which there is room for two columns."""
 PARTS = ("summary", "config", "git")
 """What can stand in the log's place."""
 
@@ -39,6 +47,8 @@ class JobDetails:
     lineage: queries.Lineage
     directions: dict[str, str]
     """"min" or "max" of metrics."""
+    phases: list[Phase]
+    """What it spent its time with."""
 
 
 def read(conn: sqlite3.Connection, job: str) -> JobDetails:
@@ -52,37 +62,51 @@ def read(conn: sqlite3.Connection, job: str) -> JobDetails:
     curves = {key: queries.curve(conn, job, row.attempt, key) for key in keys}
     samples, recorded = queries.job_samples(conn, job, row.attempt), queries.recorded(conn, row)
     directions = queries.directions(conn, row.project)
-    return JobDetails(row, queries.spec(conn, job), curves, samples, recorded, queries.lineage(conn, job), directions)
+    until = time.time() + history.offsets(conn).get(row.host, 0.0)
+    phases = timeline.phases(row, queries.transitions(conn, job), until)
+    lineage = queries.lineage(conn, job)
+    return JobDetails(row, queries.spec(conn, job), curves, samples, recorded, lineage, directions, phases)
 
 
-def everything(details: JobDetails, room: int) -> Content:
-    """Return all of it, for lines of so many cells."""
-    row, now = details.row, time.time()
-    lines = [
-        *_state(row),
-        *_facts(details),
-        *_timeline(row, now),
-        *_metrics(details, room),
-        *_config(details),
-        *_resources(details.samples),
-        *_table("artifacts", _artifacts(row)),
-        *_table("environment", _environment(details.spec)),
-        *(_fact(f"attempt {past.attempt}", _how_it_ended(past)) for past in row.attempts),
-    ]
-    return Content("\n").join(lines)
+def everything(details: JobDetails, room: int) -> list[Content]:
+    """Return all of it in one column, or in two where lines have the cells for that."""
+    if room < TWO_COLUMNS_FROM:
+        return [Content("\n").join(_sections(details, room, _ONE_COLUMN))]
+    half = (room - 3) // 2
+    return [Content("\n").join(_sections(details, half, names)) for names in _TWO_COLUMNS]
+
+
+_ONE_COLUMN = ("state", "facts", "timeline", "metrics", "config", "used", "artifacts", "environment", "attempts")
+_TWO_COLUMNS = (
+    ("state", "facts", "config", "environment", "attempts"),
+    ("timeline", "metrics", "used", "artifacts"),
+)
+
+
+def _sections(details: JobDetails, room: int, names: Sequence[str]) -> Iterator[Content]:
+    """Yield the lines of parts of it, one part after the other."""
+    row = details.row
+    sections: dict[str, Iterable[Content]] = {
+        "state": _state(row),
+        "facts": _facts(details),
+        "timeline": _timeline(details, room, time.time()),
+        "metrics": _metrics(details, room),
+        "config": _config(details),
+        "used": _resources(details.samples),
+        "artifacts": _table("artifacts", _artifacts(row)),
+        "environment": _table("environment", _environment(details.spec)),
+        "attempts": (_fact(f"attempt {past.attempt}", _how_it_ended(past)) for past in row.attempts),
+    }
+    for name in names:
+        yield from sections[name]
 
 
 def part(details: JobDetails, name: str, room: int) -> Content:
     """Return one of the parts, without a head, for lines of so many cells."""
     if name == "summary":
-        lines = [
-            *_state(details.row),
-            *_timeline(details.row, time.time()),
-            *_metrics(details, room),
-            *_resources(details.samples),
-        ]
+        lines = [*_sections(details, room, ("state", "timeline", "metrics", "used"))]
     elif name == "config":
-        lines = [*_config(details), *_table("environment", _environment(details.spec))]
+        lines = [*_sections(details, room, ("config", "environment"))]
     else:
         lines = [_fact(name, value) for name, value in _code(details).items() if value]
     text = Content("\n").join(lines or [Content.styled("there is nothing of it", "dim")])
@@ -147,7 +171,9 @@ def _how_it_ended(attempt: PastAttempt) -> str:
 
 
 def _artifacts(row: JobRow) -> dict[str, str]:
-    return {key: _artifact(facts) for key, facts in row.artifacts.items()}
+    found = {key: _artifact(facts) for key, facts in list(row.artifacts.items())[:_MOST_ARTIFACTS]}
+    more = len(row.artifacts) - len(found)
+    return {**found, "...": f"{more} more: a lists them"} if more else found
 
 
 def _artifact(facts: object) -> str:
@@ -162,22 +188,27 @@ def _artifact(facts: object) -> str:
 
 def _fact(name: str, value: str) -> Content:
     first, *rest = several_lines(value).split("\n")
-    text = "\n".join([first, *(" " * 14 + line for line in rest)])
+    text = "\n".join([first, *(" " * _INDENT + line for line in rest)])
     return Content.assemble(Content.styled(f"{name:<12}  ", "dim"), text)
 
 
-def _timeline(row: JobRow, now: float) -> Iterator[Content]:
+def _timeline(details: JobDetails, room: int, now: float) -> Iterator[Content]:
+    row = details.row
     moments = [("created", row.created_at), ("started", row.started_at), ("ended", row.ended_at)]
     arrow = " > " if LOOK.ascii else " → "
-    told = [f"{name} {humanize.clock(moment, now, seconds=True)}" for name, moment in moments if moment]
+    told, shown = [], now  # a date is said once
+    for name, moment in moments:
+        if moment:
+            told.append(f"{name} {humanize.clock(moment, shown, seconds=True)}")
+            shown = moment
     yield _fact("timeline", arrow.join(told))
-    waited = row.started_at - row.queued_at if row.queued_at and row.started_at else None
-    spans = [("waited", waited), ("ran" if row.is_final else "has run", row.duration(now))]
-    past = [f"{name} {humanize.duration(max(0.0, span))}" for name, span in spans if span is not None]
+    for line in timeline.drawn(details.phases, min(_LONGEST_BAR, room - _INDENT)):
+        yield Content.assemble(" " * _INDENT, line)
+    took = [humanize.duration(row.duration(now))] if row.duration(now) is not None else []
     if row.gpus and row.duration(now):
-        past.append(f"{len(row.gpus) * (row.duration(now) or 0.0) / 3600:.2f} GPU hours")
-    if past:
-        yield _fact("took", ", ".join(past))
+        took.append(f"{len(row.gpus) * (row.duration(now) or 0.0) / 3600:.2f} GPU hours")
+    if took:
+        yield _fact("ran" if row.is_final else "has run", ", ".join(took))
 
 
 def _heading(words_: str) -> Content:

@@ -6,7 +6,7 @@ from typing import ClassVar, cast
 
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import VerticalScroll
+from textual.containers import Horizontal, VerticalScroll
 from textual.content import Content
 from textual.widgets import Static
 
@@ -19,6 +19,10 @@ from foundations_tui.ui.screens.live import LiveScreen
 from foundations_tui.ui.screens.modal import ModalWindow
 from foundations_tui.ui.workspace import Workspace
 
+_AROUND = 10
+"""Cells of the screen that are not the window's text."""
+_KEYS = "x actions  a artifacts  L lineage  f files  d differences  l log  esc back"
+
 
 class Detail(LiveScreen, ModalWindow):
     """Shows all that is known of a job; any way back closes it."""
@@ -27,6 +31,7 @@ class Detail(LiveScreen, ModalWindow):
         Binding("escape,q,enter", "close", "back", id="detail.close"),
         Binding("x", "act", "actions", id="detail.act"),
         Binding("a", "artifacts", "artifacts", id="detail.artifacts"),
+        Binding("L", "lineage", "lineage", id="detail.lineage"),
         Binding("f", "files", "files", id="detail.files"),
         Binding("d", "difference", "differences", id="detail.difference"),
         Binding("l", "log", "log", id="detail.log"),
@@ -50,12 +55,17 @@ class Detail(LiveScreen, ModalWindow):
 
     def compose(self) -> ComposeResult:
         """Lay out the box."""
-        with VerticalScroll(id="box"):
+        with VerticalScroll(id="box"), Horizontal(id="detail-columns"):
             yield Static(id="detail-text", markup=False)
+            yield Static(id="detail-beside", markup=False)
+
+    def on_resize(self) -> None:
+        """Show it in one column or in two."""
+        self.reload()
 
     def on_mount(self) -> None:
         """Begin."""
-        self.query_one("#box").border_subtitle = "x actions  a artifacts  f files  d differences  l log  esc back"
+        self.query_one("#box").border_subtitle = _KEYS
         self.reload()
 
     def reload(self) -> None:
@@ -75,7 +85,12 @@ class Detail(LiveScreen, ModalWindow):
         self._row = details.row
         title = f"{details.row.job}  {details.row.name}".strip()
         self.query_one("#box").border_title = Content(one_line(title))
-        self.query_one("#detail-text", Static).update(job_details.everything(details, self.app.size.width - 10))
+        first, *second = job_details.everything(details, self.app.size.width - _AROUND)
+        self.query_one("#detail-text", Static).update(first)
+        beside = self.query_one("#detail-beside", Static)
+        beside.display = bool(second)
+        if second:
+            beside.update(second[0])
 
     def _failed(self, error: FoundationsError) -> None:
         if self._is_there:
@@ -90,9 +105,14 @@ class Detail(LiveScreen, ModalWindow):
         self._workspace.run_command("job_actions", jobs=[self._job])
 
     def action_artifacts(self) -> None:
-        """Offer its artifacts, to be looked at."""
+        """List its artifacts."""
         if self._row is not None:
             self._workspace.run_command("artifacts", row=self._row)
+
+    def action_lineage(self) -> None:
+        """Show what it comes from, and what came of it."""
+        if self._row is not None:
+            self._workspace.run_command("lineage", row=self._row)
 
     def action_files(self) -> None:
         """List its files."""

@@ -1,0 +1,139 @@
+"""The windows of one job, on real jobs: all that is known of it, its artifacts, its lineage."""
+
+from __future__ import annotations
+
+import shutil
+
+import pytest
+
+from foundations_tui.cli.registry import VERBS
+from foundations_tui.config import locations
+from foundations_tui.session import Session
+from foundations_tui.store.db import Store
+from foundations_tui.ui.app import FoundationsApp
+from foundations_tui.ui.screens.artifacts import Artifacts
+from foundations_tui.ui.screens.job_details import Detail
+from foundations_tui.ui.screens.lineage import Lineage
+from foundations_tui.ui.screens.preview import FilePreview
+from tests.support import screen
+from tests.support.client import Client
+from tests.support.store import fill
+
+MAKES = """
+import foundations
+open("notes.txt", "w").write("what it found")
+foundations.save_artifact("notes.txt", key="notes")
+foundations.save_artifact("notes.txt", key="again")
+"""
+USES = """
+import sys, foundations
+print(open(foundations.artifact(sys.argv[1], "notes")).read())
+"""
+
+
+def make_app(follow: bool = True) -> FoundationsApp:
+    return FoundationsApp(Session(connect_timeout=3), VERBS, page="jobs", follow=follow)
+
+
+def here(app: FoundationsApp) -> list[str]:
+    """Return which artifacts are marked as being on this machine, in the order of their keys."""
+    assert isinstance(app.screen, Artifacts)
+    return [row.cells[-1] for row in app.screen.table.rows]
+
+
+async def test_lineage_and_artifacts_of_real_jobs(client: Client) -> None:
+    (client.project / "makes.py").write_text(MAKES)
+    (client.project / "uses.py").write_text(USES)
+    maker = client.submit("--name", "maker", "--", "python", "makes.py")
+    user = client.submit("--name", "user", "--after", maker, "--", "python", "uses.py", maker)
+    client.wait_until(user, "completed")
+    again = client.submit("--code-of", maker, "--name", "maker-again", "--", "python", "makes.py")
+    client.wait_until(again, "completed")
+    app = make_app()
+    async with app.run_test(size=(160, 50)) as pilot:
+        await screen.until(pilot, lambda: "maker-again" in screen.text(app))
+        app.show_job(maker)
+        await screen.until(pilot, lambda: isinstance(app.screen, Detail) and "artifacts" in screen.text(app))
+        await pilot.press("L")
+        await screen.until(pilot, lambda: isinstance(app.screen, Lineage) and "this job" in screen.text(app))
+        lines = [line for line in screen.text(app).splitlines() if "└" in line]
+        assert [line.split("└ ")[1].split("  ")[0] for line in lines] == [
+            "rerun",
+            "uses notes of it",
+            "waited for it",
+        ]
+        await pilot.press("j", "j", "enter")
+        await screen.until(pilot, lambda: isinstance(app.screen, Detail) and user in screen.text(app))
+        await pilot.press("L")
+        await screen.until(pilot, lambda: "used its notes" in screen.text(app))
+        assert "waited until it completed" in screen.text(app)
+        await pilot.press("escape", "escape", "escape", "a")
+        await screen.until(pilot, lambda: isinstance(app.screen, Artifacts) and "2 artifacts, 26 B" in screen.text(app))
+        assert here(app) == ["✓", "✓"], "they came when it ended"
+        shutil.rmtree(locations.artifacts_folder(maker))
+        await pilot.press("j", "enter")
+        await screen.until(pilot, lambda: isinstance(app.screen, FilePreview) and "what it found" in screen.text(app))
+        await pilot.press("escape")
+        await screen.until(pilot, lambda: isinstance(app.screen, Artifacts) and here(app) == ["", "✓"])
+
+
+@pytest.mark.parametrize("size", [(80, 24), (160, 50)])
+async def test_all_that_is_known_in_one_column_or_in_two(client: Client, size: tuple[int, int]) -> None:
+    fill(2)
+    app = make_app(follow=False)
+    async with app.run_test(size=size) as pilot:
+        await screen.until(pilot, lambda: "job 1" in screen.text(app))
+        await pilot.press("enter")
+        await screen.until(pilot, lambda: "timeline" in screen.text(app))
+        line = next(line for line in screen.text(app).splitlines() if "timeline" in line)
+        assert ("completed" in line or "finished" in line) == (size[0] == 160), "beside the state where there is room"
+        assert "░ queued 1.0 s  █ running 59 s" in screen.text(app)
+
+
+async def test_what_a_job_says_of_its_artifacts_may_be_anything(client: Client) -> None:
+    fill(1)
+    store = Store()
+    told = ["null", "[]", '"x"', '{"size": "big", "path": 5}', '{"path": "../../etc", "size": 1e400}']
+    told += [
+        f'{{"path": "{"a" * 5000}", "name": "\\u001b[2J[red]", "kind": ["x"], "size": -1}}',
+        '{"path": "a\\u0000b"}',
+    ]
+    with store.transaction() as conn:
+        for number, value in enumerate(told):
+            fact = ["artifact", f"[b]\x1b{number}", "0" * 12, value, 0, "w", number]
+            conn.execute(
+                "INSERT INTO facts (kind, key, job, value, time, writer, offset) VALUES (?, ?, ?, ?, ?, ?, ?)", fact
+            )
+    store.close()
+    app = make_app(follow=False)
+    async with app.run_test(size=(160, 50), notifications=True) as pilot:
+        await screen.until(pilot, lambda: "job 0" in screen.text(app))
+        await pilot.press("enter")
+        await screen.until(pilot, lambda: isinstance(app.screen, Detail) and "artifacts" in screen.text(app))
+        await pilot.press("a")
+        await screen.until(pilot, lambda: "7 artifacts" in screen.text(app) and "[b]" in screen.text(app))
+        assert "\x1b" not in screen.text(app)
+        for _ in told:
+            await pilot.press("enter", "j")
+        await screen.until(pilot, lambda: any("is gone" in one.message for one in app._notifications))
+        await pilot.press("escape")
+        await screen.until(pilot, lambda: isinstance(app.screen, Detail))
+
+
+async def test_a_lineage_that_turns_in_a_circle_ends(client: Client) -> None:
+    fill(4)
+    store = Store()
+    with store.transaction() as conn:
+        for number in range(4):
+            of = f"{(number + 1) % 3:012x}" if number < 3 else "f" * 12
+            conn.execute("UPDATE jobs SET code_of = ? WHERE job = ?", [of, f"{number:012x}"])
+    store.close()
+    app = make_app(follow=False)
+    async with app.run_test(size=(100, 30)) as pilot:
+        await screen.until(pilot, lambda: "job 3" in screen.text(app))
+        await pilot.press("enter", "L")
+        await screen.until(pilot, lambda: "this job" in screen.text(app))
+        assert "not known here" in screen.text(app)
+        await pilot.press("escape", "escape", "j", "enter", "L")
+        await screen.until(pilot, lambda: "rerun of" in screen.text(app))
+        assert screen.text(app).count("rerun of") == 2
