@@ -178,6 +178,15 @@ def row_words(row: ServiceRow, now: float) -> str:
     return said
 
 
+def words_then(view: ServiceView) -> str:
+    """Return how a service was at an earlier moment: of that only its replicas are known, not whether they answered."""
+    counts = [
+        (one, sum(replica.state == one for replica in view.running)) for one in ("running", "preparing", "queued")
+    ]
+    told = [f"{humanize.plural(count, 'replica')} {one}" for one, count in counts if count]
+    return ", ".join(told) or "no replica"
+
+
 def is_open(command: Sequence[str], serving: Serving) -> bool:
     """Return whether nothing says that a command keeps others away: neither a token nor a Unix socket."""
     if serving.token_env or any(SOCKET in word for word in command):

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from foundations_tui.errors import FoundationsError, NotFoundError, UsageError
-from foundations_tui.store import services
+from foundations_tui.store import history, services
 from foundations_tui.store.db import Store
 from foundations_tui.store.services import ServiceRow
 from remote_agent.protocol import models
@@ -84,16 +84,21 @@ class VersionRow:
         return f"{self.row.name}@{self.version.number}@{self.row.host}"
 
 
-def versions(conn: sqlite3.Connection) -> list[VersionRow]:
-    """Return all versions: by model, the newest first."""
-    running = services.services(conn)
+def versions(conn: sqlite3.Connection, moment: float | None = None) -> list[VersionRow]:
+    """Return all versions: by model, the newest first.
+
+    Args:
+        conn: reads the store.
+        moment: as they were then, seconds since the epoch by this machine's clock; None for now.
+    """
+    running = services.services(conn) if moment is None else services.services_then(conn, moment)
     return [
         VersionRow(
             row,
             version,
             tuple(one for one in running if (one.view.model, one.view.version) == (row.name, version.number)),
         )
-        for row in models_of(conn)
+        for row in models_of(conn, moment=moment)
         for _, version in sorted(row.model.versions.items(), reverse=True)
     ]
 
@@ -161,13 +166,23 @@ def pages(events: Sequence[RegistryEvent]) -> Iterator[list[RegistryEvent]]:
         yield list(events[start : start + _EVENTS_A_PAGE])
 
 
-def models_of(conn: sqlite3.Connection, host: str = "") -> list[ModelRow]:
-    """Return the models whose home is a host, or any, by name."""
+def models_of(conn: sqlite3.Connection, host: str = "", moment: float | None = None) -> list[ModelRow]:
+    """Return the models whose home is a host, or any, by name.
+
+    Args:
+        conn: reads the store.
+        host: the home; "" for any.
+        moment: as they were then, seconds since the epoch by this machine's clock; None for now.
+    """
+    ahead = history.offsets(conn) if moment is not None else {}
     found: list[ModelRow] = []
     for name in [host] if host else _hosts(conn):
         contact = conn.execute("SELECT last_contact, unreachable_since FROM hosts WHERE name = ?", [name]).fetchone()
         heard, since = (contact[0], contact[1]) if contact else (None, None)
-        for model in models.fold(_events(conn, name, cursor(conn, name)[0])).values():
+        told = _events(conn, name, cursor(conn, name)[0])
+        if moment is not None:
+            told = [event for event in told if event.at <= moment + ahead.get(name, 0.0)]
+        for model in models.fold(told).values():
             if not model.moved_to and model.versions:
                 found.append(ModelRow(name, model, heard, since))
     latest: dict[str, float] = {}

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Iterator
+from dataclasses import replace
 
+from foundations_tui.store import history, queries
 from foundations_tui.store.db import Store
 from foundations_tui.store.heard import HeardRow, HeardTable
 from foundations_tui.store.rows import stored_json
 from foundations_tui.store.write_streams import REQUESTS
-from remote_agent.protocol.services import ServiceView
+from remote_agent.protocol.services import KIND, Readiness, Replica, ServiceView
 
 ServiceRow = HeardRow[ServiceView]
 """A service of a host."""
@@ -17,6 +20,63 @@ put_services = _table.put_all
 put_service = _table.put
 services = _table.rows
 are_any = _table.are_any
+
+
+def services_then(conn: sqlite3.Connection, moment: float) -> list[ServiceRow]:
+    """Return the services of a moment by name, as far as it is known: revisions, and the replicas that there were.
+
+    Which of them answered was not recorded, nor how many were wanted.
+
+    Args:
+        conn: reads the store.
+        moment: seconds since the epoch, by this machine's clock.
+    """
+    ahead = history.offsets(conn)
+    found = []
+    for row in services(conn):
+        heads = [head for head in row.view.revisions if head.at <= moment + ahead.get(row.host, 0.0)]
+        if heads:
+            head = max(heads, key=lambda head: head.number)
+            view = replace(
+                row.view,
+                revision=head.number,
+                replicas=0,
+                before=0,
+                by=head.by,
+                at=head.at,
+                model=head.model,
+                version=head.version,
+                alias="",
+                asleep=False,
+                problem="",
+                revisions=heads,
+                running=list(_replicas_then(conn, row, moment)),
+            )
+            found.append(replace(row, view=view, unreachable_since=None, is_lost=False))
+    return found
+
+
+def _replicas_then(conn: sqlite3.Connection, row: ServiceRow, moment: float) -> Iterator[Replica]:
+    """Yield the replicas of a service that had been begun at a moment and had not ended."""
+    day = 86400.0  # clocks differ by less
+    query = (
+        "SELECT job FROM jobs WHERE host = ? AND created_at <= ? AND (ended_at IS NULL OR ended_at >= ?)"
+        " AND json_extract(spec, '$.kind') = ? AND json_extract(spec, '$.service.name') = ? ORDER BY created_at"
+    )
+    ids = [found[0] for found in conn.execute(query, [row.host, moment, moment - day, KIND, row.name])]
+    for job in history.jobs(conn, queries.jobs_by_id(conn, ids), moment):
+        if not job.is_final:
+            told = queries.spec(conn, job.job).get("service")
+            revision = told.get("revision") if isinstance(told, dict) else 0
+            yield Replica(
+                job=job.job,
+                revision=revision if isinstance(revision, int) else 0,
+                state=job.state,
+                attempt=job.attempt,
+                started_at=job.started_at,
+                gpus=job.gpus,
+                readiness=Readiness(why="whether it answered then is not known"),
+            )
 
 
 def service(conn: sqlite3.Connection, name: str, host: str = "") -> ServiceRow:

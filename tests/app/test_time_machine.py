@@ -12,15 +12,27 @@ from foundations import records
 from foundations_tui.cli.registry import VERBS
 from foundations_tui.config import locations
 from foundations_tui.session import Session
-from foundations_tui.store import history, host_samples, queries, write_streams, writes
+from foundations_tui.store import (
+    history,
+    host_samples,
+    models as registry,
+    queries,
+    services,
+    write_streams,
+    writes,
+)
 from foundations_tui.store.db import Store, open_reader
 from foundations_tui.ui.app import FoundationsApp
-from foundations_tui.ui.models import hosts_table
+from foundations_tui.ui.models import chart_page, hosts_table
+from foundations_tui.ui.models.chart_page import ChartRequest
 from foundations_tui.ui.screens.confirm import Confirm
 from foundations_tui.ui.screens.menu import Menu
 from foundations_tui.ui.widgets.scrubber import Scrubber
+from remote_agent.protocol import models
 from remote_agent.protocol.messages import HelloAnswer
+from remote_agent.protocol.models import RegistryEvent, Version
 from remote_agent.protocol.resources import HostGpu, Resources
+from remote_agent.protocol.services import Readiness, Replica, RevisionHead, ServiceView
 from tests.support import screen
 from tests.support.client import Client
 from tests.support.store import fill
@@ -221,7 +233,73 @@ async def test_the_log_and_the_charts_stand_at_the_moment(began: float) -> None:
         await pilot.press("2")
         app.main.show_moment(began + 60 + 571)
         await screen.until(pilot, lambda: app.main.metrics is not None and app.main.metrics._cursor is not None)
-        assert app.main.metrics is not None and app.main.metrics._cursor == pytest.approx(57 / 99, abs=0.03)
+        assert app.main.metrics is not None and app.main.metrics._cursor == 1.0, "curves end at the moment"
+        await screen.until(pilot, lambda: "step 57" in screen.text(app))
+
+
+async def test_curves_go_as_far_as_they_did(began: float) -> None:
+    conn = open_reader()
+    try:
+        for second, last in [(60 + 571, 57), (60 + 15, 1), (60 + 5000, 99)]:
+            request = ChartRequest(jobs=(FIRST,), moment=began + second)
+            ((key, plot),) = chart_page.read(conn, request).charts
+            assert key == "loss" and max(plot.lines[0].times) <= began + AHEAD + second
+            assert plot.span[1] == last, second
+        assert "no such job yet" in chart_page.read(conn, ChartRequest(jobs=(FIRST,), moment=began - 60)).nothing
+        assert not chart_page.read(conn, ChartRequest(jobs=(SECOND,), moment=began + 60)).charts
+    finally:
+        conn.close()
+
+
+def put_service(began: float) -> None:
+    """Put a service with two revisions, and the version of a model that each serves, into the store."""
+    heads = [RevisionHead(n, ["serve"], "ada", began + AHEAD + 600 * n, "churn", n) for n in (1, 2)]
+    running = [Replica(job=SECOND, revision=2, state="running", readiness=Readiness(ready=True))]
+    view = ServiceView(name="churn", revision=2, replicas=1, model="churn", version=2, alias="champion",
+                       revisions=heads, running=running)  # fmt: skip
+    events = [
+        RegistryEvent(models.REGISTERED, "churn", n, Version(job=(FIRST, SECOND)[n - 1], project="p", path="m"),
+                      by="ada", at=began + AHEAD + 500 * n) for n in (1, 2)
+    ]  # fmt: skip
+    events += [RegistryEvent(models.ALIASED, "churn", n, alias="champion", by="ada", at=began + AHEAD + 600 * n)
+               for n in (1, 2)]  # fmt: skip
+    store = Store()
+    services.put_services(store, "gpu1", [view], "j")
+    assert registry.put_events(store, "gpu1", ("", 0), "j", 9, list(enumerate(events)))
+    with store.transaction() as conn:
+        for number, job in enumerate((FIRST, SECOND), 1):
+            serving = json.dumps({"name": "churn", "revision": number})
+            conn.execute("UPDATE jobs SET spec = json_set(spec, '$.kind', 'service', '$.service', json(?))"
+                         " WHERE job = ?", [serving, job])  # fmt: skip
+    store.close()
+
+
+async def test_services_and_models_are_those_of_then_and_what_is_done_is_done_to_those_of_now(began: float) -> None:
+    put_service(began)
+    app = make_app()
+    async with app.run_test(size=(140, 40), notifications=True) as pilot:
+        await screen.until(pilot, lambda: "● running" in screen.text(app))
+        await pilot.press("9")
+        await screen.until(pilot, lambda: "revision 2" in screen.text(app) and "1/1" in screen.text(app))
+        app.main.show_moment(began + 700)
+        await screen.until(pilot, lambda: "1 replica running, 1 replica queued" in screen.text(app))
+        assert "> revision 1" in screen.text(app) and "> revision 2" not in screen.text(app)
+        assert app.main.service is not None and app.main.service.view.revision == 2, "what is done is done now"
+        app.main.show_moment(began + 1200 + 10)
+        await screen.until(pilot, lambda: "> revision 2" in screen.text(app))
+        app.main.show_moment(began + 300)
+        await screen.until(pilot, lambda: "0 services" in screen.text(app))
+        await pilot.press("8")
+        await screen.until(pilot, lambda: "0 versions" in screen.text(app))
+        app.main.show_moment(began + 1100)
+        await screen.until(pilot, lambda: "2 versions" in screen.text(app))
+        line = next(line for line in screen.text(app).splitlines() if "champion" in line)
+        assert " 1 " in line and "churn" in line, "the alias meant the first version then"
+        assert app.main.version is not None and app.main.version.row.model.aliases == {"champion": 2}
+        await pilot.press("escape")
+        await screen.until(pilot, lambda: app.main.moment is None)
+        await screen.until(pilot, lambda: " 2 " in next(
+            line for line in screen.text(app).splitlines() if "champion" in line))  # fmt: skip
 
 
 async def test_a_wrong_moment_is_told(began: float) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from foundations_tui.analysis.stories.jobs import by_importance
-from foundations_tui.store import queries
+from foundations_tui.store import history, queries
 from foundations_tui.store.rows import JobRow
 from foundations_tui.text import humanize
 from foundations_tui.ui.models import curves, sweep_plots
@@ -44,6 +44,8 @@ class ChartRequest:
     """Number of the first metric."""
     charts: int = 1
     """How many there is room for."""
+    moment: float | None = None
+    """Curves go as far as they did then, seconds since the epoch; None for now."""
 
 
 @dataclass(frozen=True)
@@ -69,11 +71,23 @@ def read(conn: sqlite3.Connection, request: ChartRequest) -> ChartPage:
 
 def _curves(conn: sqlite3.Connection, request: ChartRequest) -> ChartPage:
     jobs = request.jobs[:MOST_JOBS]
-    rows = queries.jobs_by_id(conn, list(jobs), details=False)
+    rows, moment = queries.jobs_by_id(conn, list(jobs), details=False), request.moment
+    ahead = history.offsets(conn) if moment is not None else {}
+    if moment is not None:
+        rows = history.jobs(conn, rows, moment)
     if not rows:
-        return ChartPage()
+        return ChartPage(nothing="no job is selected" if moment is None else "there was no such job yet")
     labels = apart([row.label for row in rows])
-    named = [JobOfChart(row.job, row.attempt, f"{row.job[:6]} {labels[n]}", n) for n, row in enumerate(rows)]
+    named = [
+        JobOfChart(
+            row.job,
+            row.attempt,
+            f"{row.job[:6]} {labels[n]}",
+            jobs.index(row.job),
+            None if moment is None else moment + ahead.get(row.host, 0.0),
+        )
+        for n, row in enumerate(rows)
+    ]
     keys = _keys(conn, jobs, request)
     page = keys[request.first : request.first + request.charts]
     charts = [(key, curves.plot(conn, key, named, request.how)) for key in page]
@@ -87,12 +101,13 @@ def _sweep(conn: sqlite3.Connection, request: ChartRequest) -> ChartPage:
         return ChartPage(keys, nothing=_nothing([], request.name))
     sweep = sweep_plots.read(conn, ids, keys[request.first])
     nothing = "no parameter differs between these jobs"
+    now = "" if request.moment is None else " as it is now,"
     if request.kind == PARALLEL:
-        title = f"{sweep.title} of {sweep.count(len(sweep.jobs))}"
+        title = f"{sweep.title}{now} of {sweep.count(len(sweep.jobs))}"
         return ChartPage(keys, 1, [(title, sweep_plots.parallel(sweep))], nothing=nothing)
     chosen = request.jobs[0] if request.jobs else None
     charts = [
-        (f"{sweep.title} over {param}", sweep_plots.scatter(sweep, param, chosen))
+        (f"{sweep.title}{now} over {param}", sweep_plots.scatter(sweep, param, chosen))
         for param in sweep.params[: request.charts]
     ]
     return ChartPage(keys, len(sweep.params), charts, nothing=nothing)

@@ -47,6 +47,8 @@ class JobOfChart:
     label: str
     number: int
     """Its color and marker."""
+    until: float | None = None
+    """Its last moment that is shown, seconds since the epoch by the clock of its host; None for all."""
 
 
 @dataclass(frozen=True)
@@ -76,16 +78,28 @@ def plot(conn: sqlite3.Connection, key: str, jobs: Sequence[JobOfChart], how: Ch
 def _part(conn: sqlite3.Connection, job: JobOfChart, key: str, how: ChartOptions, most: int) -> _Part | None:
     """Return a metric of a job, None when it has no numbers."""
     attempts = queries.attempts_with(conn, job.job, key) if job.attempt > 1 else [job.attempt]
+    attempts = [attempt for attempt in attempts if attempt <= job.attempt]
     if not attempts:
         return None
     series = (job.job, attempts[-1], key)
     finest = _FINEST if how.window == (0.0, 1.0) else most
-    points = merged(queries.curve(conn, *series, most), finest)
+    points = merged(_until(conn, series, queries.curve(conn, *series, most), job.until), finest)
     if not any(point.last is not None for point in points):
         return None
     zero = points[0].time_min if how.x == "time" else 0.0
     later = [queries.first_own(conn, job.job, attempt, key) for attempt in attempts[1:]]
     return _Part(series, _from_start(conn, series, points), zero, [point for point in later if point is not None])
+
+
+def _until(
+    conn: sqlite3.Connection, series: _Series, points: list[CurvePoint], moment: float | None
+) -> list[CurvePoint]:
+    """Return the points that there were at a moment; of a sum that goes on behind it each of those before."""
+    if moment is None or not points or points[-1].time_max <= moment:
+        return points
+    kept = [point for point in points if point.time_max <= moment]
+    cut = next((point for point in points if point.time_min <= moment < point.time_max), None)
+    return kept if cut is None else [*kept, *queries.curve_between(conn, *series, (cut.time_min, moment))]
 
 
 def merged(points: list[CurvePoint], most: int) -> list[CurvePoint]:

@@ -75,8 +75,8 @@ class LatePanes:
         return made
 
     def show_moment(self, moment: float | None) -> None:
-        """Have the panes that know of earlier moments show one; None for now."""
-        for pane in (self.hosts, self.queue, self.race):
+        """Have the panes show a moment, all but that of the comparison; None for now."""
+        for pane in (self.metrics, self.hosts, self.queue, self.race, self.models, self.services):
             if pane is not None:
                 pane.moment = moment
 

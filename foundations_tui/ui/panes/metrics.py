@@ -79,6 +79,8 @@ class MetricsPane(Grid, can_focus=True):
     def __init__(self, reader: Reader, pins: tuple[str, ...] = (), id: str | None = None) -> None:
         super().__init__(id=id)
         self._reader = reader
+        self.moment: float | None = None
+        """Curves go as far as they did then, seconds since the epoch; None for now."""
         self._jobs: list[str] = []
         self._view = JobsView()
         self._kind = CURVES
@@ -118,7 +120,15 @@ class MetricsPane(Grid, can_focus=True):
         if not self.display:
             return
         request = ChartRequest(
-            self._kind, tuple(self._jobs), self._view, self.how, self._filter, self.pins, self._first, self.tiles
+            self._kind,
+            tuple(self._jobs),
+            self._view,
+            self.how,
+            self._filter,
+            self.pins,
+            self._first,
+            self.tiles,
+            self.moment,
         )
         self._reader.ask(self, lambda conn: chart_page.read(conn, request), lambda page: self._take(page, request))
 
@@ -136,7 +146,7 @@ class MetricsPane(Grid, can_focus=True):
         return next((n for n in _TILES if n >= min(fits, self._count or 1)), 1)
 
     def _take(self, page: ChartPage, request: ChartRequest) -> None:
-        if (request.how, request.kind) != (self.how, self._kind):
+        if (request.how, request.kind, request.moment) != (self.how, self._kind, self.moment):
             return  # it was asked for before a key was pressed: the next answer is on its way
         tiles = self.tiles
         self._keys, self._count, charts = page.keys, page.count, page.charts

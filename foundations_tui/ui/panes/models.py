@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 import time
 
 from textual.app import ComposeResult
@@ -35,7 +36,12 @@ class ModelsPane(TablePane):
 
     def __init__(self, reader: Reader, id: str | None = None) -> None:
         super().__init__(reader, id)
+        self.moment: float | None = None
+        """Models are shown as they were then, seconds since the epoch; None for now."""
         self._versions: list[VersionRow] = []
+        """Those that are shown."""
+        self._today: list[VersionRow] = []
+        """Those that there are now: what is done is done to them."""
         self.border_title = "models"
 
     def compose(self) -> ComposeResult:
@@ -46,28 +52,34 @@ class ModelsPane(TablePane):
 
     @property
     def chosen(self) -> VersionRow | None:
-        """The version under the cursor."""
-        return next((one for one in self._versions if one.key == self.table.key), None)
+        """The version under the cursor, as it is now."""
+        return next((one for one in self._today if one.key == self.table.key), None)
 
     def reload(self) -> None:
         """Show what the store has now."""
         if self.display:
-            self._reader.ask(self, models.versions, self._take)
+            moment = self.moment
 
-    def _take(self, versions: list[VersionRow]) -> None:
-        self._versions = versions
-        wide, now = self.size.width >= _WIDE_FROM, time.time()
+            def read(conn: sqlite3.Connection) -> tuple[list[VersionRow], list[VersionRow]]:
+                today = models.versions(conn)
+                return today if moment is None else models.versions(conn, moment), today
+
+            self._reader.ask(self, read, lambda found: self._take(*found))
+
+    def _take(self, versions: list[VersionRow], today: list[VersionRow]) -> None:
+        self._versions, self._today = versions, today
+        wide, now = self.size.width >= _WIDE_FROM, self.moment or time.time()
         self.table.show(_COLUMNS if wide else _NARROW, [_row(one, wide, now) for one in versions])
         count = len({(one.row.name, one.row.host) for one in versions})
         self.border_subtitle = Content(
             f"{humanize.plural(count, 'model')}, {humanize.plural(len(versions), 'version')}"
         )
-        self._show_details(now)
+        self._show_details()
 
     def on_virtual_table_moved(self, event: VirtualTable.Moved) -> None:
         """Show what is under the cursor; the job that made it is the selected one."""
         event.stop()
-        self._show_details(time.time())
+        self._show_details()
         if self.chosen is not None:
             self.post_message(JobSelected(self.chosen.version.version.job))
 
@@ -77,9 +89,9 @@ class ModelsPane(TablePane):
         if self.chosen is not None:
             self.post_message(JobOpened(self.chosen.version.version.job))
 
-    def _show_details(self, now: float) -> None:
-        chosen = self.chosen
-        self._show_below(Content("\n").join(_details(chosen, now)) if chosen else Content(""))
+    def _show_details(self) -> None:
+        shown = next((one for one in self._versions if one.key == self.table.key), None)
+        self._show_below(Content("\n").join(_details(shown, self.moment or time.time()) if shown else []))
 
 
 def _row(one: VersionRow, wide: bool, now: float) -> TableRow:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 import time
 from typing import cast
 
@@ -48,7 +49,12 @@ class ServicesPane(TablePane):
 
     def __init__(self, reader: Reader, id: str | None = None) -> None:
         super().__init__(reader, id)
+        self.moment: float | None = None
+        """Services are shown as they were then, seconds since the epoch; None for now."""
         self._services: list[ServiceRow] = []
+        """Those that are shown."""
+        self._today: list[ServiceRow] = []
+        """Those that there are now: what is done is done to them."""
         self.border_title = "services"
 
     def compose(self) -> ComposeResult:
@@ -59,27 +65,32 @@ class ServicesPane(TablePane):
 
     @property
     def chosen(self) -> ServiceRow | None:
-        """The service under the cursor."""
-        return next((row for row in self._services if _key(row) == self.table.key), None)
+        """The service under the cursor, as it is now."""
+        return next((row for row in self._today if _key(row) == self.table.key), None)
 
     def reload(self) -> None:
         """Show what the store has now."""
         if self.display:
-            self._reader.ask(self, services.services, self._take)
+            moment = self.moment
 
-    def _take(self, rows: list[ServiceRow]) -> None:
-        self._services = rows
-        wide, now = self.size.width >= _WIDE_FROM, time.time()
-        urls = cast(Workspace, self.app).local_urls
-        shown = [_row(row, wide, now, urls.get((row.name, row.host), "")) for row in rows]
+            def read(conn: sqlite3.Connection) -> tuple[list[ServiceRow], list[ServiceRow]]:
+                today = services.services(conn)
+                return today if moment is None else services.services_then(conn, moment), today
+
+            self._reader.ask(self, read, lambda found: self._take(*found))
+
+    def _take(self, rows: list[ServiceRow], today: list[ServiceRow]) -> None:
+        self._services, self._today = rows, today
+        wide, urls = self.size.width >= _WIDE_FROM, cast(Workspace, self.app).local_urls
+        shown = [_row(row, wide, self.moment, urls.get((row.name, row.host), "")) for row in rows]
         self.table.show(_COLUMNS if wide else _NARROW, shown)
         self.border_subtitle = Content(humanize.plural(len(rows), "service"))
-        self._show_details(now)
+        self._show_details()
 
     def on_virtual_table_moved(self, event: VirtualTable.Moved) -> None:
         """Show what is under the cursor; its first replica is the selected job."""
         event.stop()
-        self._show_details(time.time())
+        self._show_details()
         row = self.chosen
         if row is not None and row.view.running:
             self.post_message(JobSelected(row.view.running[0].job))
@@ -91,10 +102,10 @@ class ServicesPane(TablePane):
         if row is not None and row.view.running:
             self.post_message(JobOpened(row.view.running[0].job))
 
-    def _show_details(self, now: float) -> None:
-        row = self.chosen
+    def _show_details(self) -> None:
+        row = next((row for row in self._services if _key(row) == self.table.key), None)
         urls = cast(Workspace, self.app).local_urls
-        lines = _details(row, now, urls.get((row.name, row.host), "")) if row else []
+        lines = _details(row, self.moment, urls.get((row.name, row.host), "")) if row else []
         self._show_below(Content("\n").join(lines))
 
 
@@ -102,12 +113,15 @@ def _key(row: ServiceRow) -> str:
     return f"{row.name}@{row.host}"
 
 
-def _row(row: ServiceRow, wide: bool, now: float, url: str) -> TableRow:
+def _row(row: ServiceRow, wide: bool, moment: float | None, url: str) -> TableRow:
     view = row.view
-    words = state.row_words(row, now)
-    ready = f"{state.ready_count(view)}/{view.replicas}"
+    if moment is None:
+        words, ready = state.row_words(row, time.time()), f"{state.ready_count(view)}/{view.replicas}"
+        color = "lost" if row.is_lost or row.unreachable_since else _STYLES.get(state.code(view), "stopped")
+    else:
+        words, ready, url = state.words_then(view), "", ""
+        color = "running" if any(replica.state == "running" for replica in view.running) else "stopped"
     cells = [row.name, row.host, ready, words]
-    color = "lost" if row.is_lost or row.unreachable_since else _STYLES.get(state.code(view), "stopped")
     styles = ["bold", "dim", "", LOOK.style(color)]
     if wide:
         cells = [
@@ -120,11 +134,11 @@ def _row(row: ServiceRow, wide: bool, now: float, url: str) -> TableRow:
             words,
         ]
         styles = ["bold", "dim", "dim", "", "", "", styles[-1]]
-    return TableRow(_key(row), cells, styles, (state.code(view), view.revision, ready))
+    return TableRow(_key(row), cells, styles, (state.code(view), view.revision, ready, moment))
 
 
-def _details(row: ServiceRow, now: float, url: str) -> list[Content]:
-    view = row.view
+def _details(row: ServiceRow, moment: float | None, url: str) -> list[Content]:
+    view, now = row.view, moment or time.time()
     reached = f"reached at {url}" if url else "x, then c: reach it from here"
     probed = f"probed at {view.probes.ready or '/'} every {view.probes.period:g} s"
     told = state.traffic_words(view)
