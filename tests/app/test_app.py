@@ -857,13 +857,15 @@ async def test_a_picture_is_shown(client: Client, tmp_path: Path) -> None:
         await screen.until(pilot, lambda: "✓ completed" in screen.text(app))
         await pilot.press("enter")
         await screen.until(pilot, lambda: isinstance(app.screen, Detail) and "plot.png" in screen.text(app))
-        await pilot.press("a", "1")
+        await pilot.press("a")
+        await screen.until(pilot, lambda: isinstance(app.screen, Artifacts) and "plot.png" in screen.text(app))
+        await pilot.press("enter")
         await screen.until(pilot, lambda: isinstance(app.screen, Picture) and "▀" in screen.text(app))
         line = next(line for line in app.screen._compositor.render_strips() if "▀" in line.text)
         colors = [str(s.style and s.style.color and s.style.color.name) for s in line if s.text == "▀" and s.style]
         assert colors[0] == "#ff0000" and colors[-1] == "#0000ff" and 40 < len(colors) < 80
         await pilot.press("escape")
-        await screen.until(pilot, lambda: isinstance(app.screen, Detail))
+        await screen.until(pilot, lambda: isinstance(app.screen, Artifacts))
 
 
 def test_pictures_that_are_none_or_too_large(tmp_path: Path) -> None:

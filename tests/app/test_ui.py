@@ -404,7 +404,7 @@ async def test_the_wheel_looks_elsewhere_and_new_jobs_move_nothing(client: Clien
         assert table.key == key and table.cursor == 3 and "job 279 " in screen.text(app)
         await pilot.press("g", "3")
         client.run("wait", job)
-        await screen.until(pilot, lambda: f"{job[:8]}  late" in screen.text(app))
+        await screen.until(pilot, lambda: f"{job[:6]}  late" in screen.text(app))
         client.submit("--name", "later", "--", "true")
         await screen.until(pilot, lambda: table.count == 402)
         assert app.main.page == "log" and table.key == job

@@ -26,7 +26,7 @@ def test_each_attempt_is_a_phase_with_its_end() -> None:
     row = job_row(state="running", attempt=2)
     went = [came(0, "running"), came(50, "lost"), came(50, "queued", 2), came(60, "running", 2)]
     found = timeline.phases(row, went, until=90.0)
-    assert [(one.state, one.attempt, one.seconds, one.ended) for one in found] == [
+    assert [(one.kind, one.attempt, one.seconds, one.ended) for one in found] == [
         ("running", 1, 50.0, "lost"),
         ("queued", 1, 0.0, ""),
         ("queued", 2, 10.0, ""),

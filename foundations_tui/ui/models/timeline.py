@@ -23,7 +23,7 @@ _MOST_PHASES = 12
 class Phase:
     """A time in which a job was in one state."""
 
-    state: str
+    kind: str
     """"queued", "preparing" or "running"."""
     attempt: int
     seconds: float
@@ -52,7 +52,7 @@ def phases(row: JobRow, transitions: Sequence[TransitionRow], until: float) -> l
         if before is not None and one.state in FINAL_STATES:
             found[-1] = replace(before, ended=one.state)
             before = None
-        if before is not None and (before.state, before.attempt) == (state, one.attempt):
+        if before is not None and (before.kind, before.attempt) == (state, one.attempt):
             found[-1] = replace(before, seconds=before.seconds + seconds)
         elif math.isfinite(seconds):
             found.append(Phase(state, one.attempt, seconds))
@@ -77,16 +77,16 @@ def drawn(found: Sequence[Phase], cells: int) -> Iterator[Content]:
     fill = _ASCII_FILL if LOOK.ascii else _FILL
     lengths = shares([phase.seconds for phase in found], cells)
     bar = [
-        Content.styled(fill[phase.state] * length, LOOK.style(phase.state))
+        Content.styled(fill[phase.kind] * length, LOOK.style(phase.kind))
         for phase, length in zip(found, lengths, strict=True)
     ]
     yield Content.assemble(*bar)
     several = len({phase.attempt for phase in found}) > 1
     told: list[Content] = []
     for phase in found:
-        attempt = f" ({phase.attempt})" if several and phase.state == "running" else ""
-        words = f" {phase.state} {humanize.duration(phase.seconds)}{attempt}" + f", {phase.ended}" * bool(phase.ended)
-        told += [Content.styled(fill[phase.state], LOOK.style(phase.state)), Content(one_line(words)), Content("  ")]
+        attempt = f" ({phase.attempt})" if several and phase.kind == "running" else ""
+        words = f" {phase.kind} {humanize.duration(phase.seconds)}{attempt}" + f", {phase.ended}" * bool(phase.ended)
+        told += [Content.styled(fill[phase.kind], LOOK.style(phase.kind)), Content(one_line(words)), Content("  ")]
     yield Content.assemble(*told[:-1])
 
 

@@ -213,7 +213,8 @@ class _Row:
             ways = self.cells[number].ways
             text = next((way for way in ways if width(way) <= wide[number]), ways[-1])
             shown.append(text.replace("±", "+-") if LOOK.ascii else text)
-        return TableRow(self.key, [self.name, *shown], ["", *(self.cells[n].style for n in seen)], tuple(shown))
+        version = tuple(cell.ways[0] for cell in self.cells)  # what it says, however much of that fits
+        return TableRow(self.key, [self.name, *shown], ["", *(self.cells[n].style for n in seen)], version)
 
 
 @dataclass(frozen=True)

@@ -120,7 +120,7 @@ def _row(row: ServiceRow, wide: bool, moment: float | None, url: str) -> TableRo
         color = "lost" if row.is_lost or row.unreachable_since else _STYLES.get(state.code(view), "stopped")
     else:
         words, ready, url = state.words_then(view), "", ""
-        color = "running" if any(replica.state == "running" for replica in view.running) else "stopped"
+        color = "running" if view.running else "stopped"
     cells = [row.name, row.host, ready, words]
     styles = ["bold", "dim", "", LOOK.style(color)]
     if wide:
