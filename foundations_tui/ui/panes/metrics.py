@@ -160,6 +160,7 @@ class MetricsPane(Grid, can_focus=True):
             self.mount_all(Chart() for _ in range(shown - len(self.query(Chart))))
             for number, chart in enumerate(self.query(Chart)):
                 chart.display = number < shown
+            self.refresh_bindings()  # one chart cannot be enlarged
         for number, chart in enumerate(self.query(Chart)):
             key, plot = charts[number] if number < len(charts) else ("", Plot(words=page.nothing))
             chart.cursor = self._cursor
