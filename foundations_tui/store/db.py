@@ -16,7 +16,7 @@ from typing import Any
 from foundations_tui.config import locations
 from foundations_tui.errors import StoreError, store_hint
 
-SCHEMA = 14
+SCHEMA = 15
 """Number of the last migration."""
 _BUSY_SECONDS = 30.0
 _NETWORK_FILE_SYSTEMS = {"nfs", "nfs4", "cifs", "smb3", "fuse.sshfs", "lustre", "gpfs", "beegfs", "ceph"}

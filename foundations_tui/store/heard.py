@@ -119,7 +119,3 @@ class HeardTable(Generic[V]):
             places = ", ".join(f"{name}@{row.host}" for row in rows)
             raise UsageError(f"several hosts have a {noun} {name}: {places}", "name one of them so")
         return rows[0]
-
-    def are_any(self, conn: sqlite3.Connection) -> bool:
-        """Return whether any host has one."""
-        return conn.execute(f"SELECT 1 FROM {self._table} LIMIT 1").fetchone() is not None

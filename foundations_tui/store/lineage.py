@@ -109,7 +109,7 @@ def _reruns(conn: sqlite3.Connection, job: str, generation: int, seen: set[str])
 
 def _models(conn: sqlite3.Connection, row: JobRow) -> Iterator[Relative]:
     """Yield the versions that a job has made, each before the services that serve it."""
-    if not models.are_any(conn):
+    if not queries.are_any(conn, "registry"):
         return
     running = services.services(conn)
     for one in models.versions_of_job(conn, row.job):

@@ -312,3 +312,13 @@ def m014_clocks(db: Any) -> None:
     """By how many seconds the clocks of hosts are ahead."""
     db.execute("ALTER TABLE hosts ADD COLUMN clock_offset REAL NOT NULL DEFAULT 0")
     db.execute("PRAGMA user_version = 14")
+
+
+@migrations()
+def m015_gpu_hours(db: Any) -> None:
+    """What the page of hosts asks once a second: for how long GPUs were held in the last week."""
+    db.execute(
+        "CREATE INDEX idx_jobs_gpus ON jobs (ended_at, host, project, started_at, gpus)"
+        " WHERE gpus != '[]' AND started_at IS NOT NULL"
+    )
+    db.execute("PRAGMA user_version = 15")

@@ -247,11 +247,6 @@ def registered_jobs(conn: sqlite3.Connection) -> dict[str, str]:
     return {job: ", ".join(words) for job, words in found.items()}
 
 
-def are_any(conn: sqlite3.Connection) -> bool:
-    """Return whether any host has a model."""
-    return conn.execute("SELECT 1 FROM registry LIMIT 1").fetchone() is not None
-
-
 def _hosts(conn: sqlite3.Connection) -> list[str]:
     return [str(row[0]) for row in conn.execute("SELECT DISTINCT host FROM registry ORDER BY host")]
 

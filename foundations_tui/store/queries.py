@@ -7,7 +7,7 @@ import sqlite3
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from foundations_tui.errors import NotFoundError, UsageError
 from foundations_tui.store import expressions, search, series
@@ -501,9 +501,14 @@ def projects(conn: sqlite3.Connection) -> list[ProjectRow]:
 
 def gpu_seconds(conn: sqlite3.Connection, since: float, now: float) -> dict[tuple[str, str], float]:
     """Return for how long GPUs were held since a moment, seconds by host and project."""
+    held = (
+        "SELECT host, project,"
+        " (MIN(COALESCE(ended_at, ?2), ?2) - MAX(started_at, ?1)) * json_array_length(gpus) AS held"
+        " FROM jobs INDEXED BY idx_jobs_gpus WHERE gpus != '[]' AND started_at IS NOT NULL AND "
+    )
     query = (
-        "SELECT host, project, SUM((COALESCE(ended_at, ?2) - MAX(started_at, ?1)) * json_array_length(gpus))"
-        " FROM jobs WHERE gpus != '[]' AND started_at IS NOT NULL AND COALESCE(ended_at, ?2) > ?1 GROUP BY 1, 2"
+        f"SELECT host, project, SUM(held) FROM ({held} ended_at IS NULL UNION ALL {held} ended_at > ?1)"
+        " WHERE held > 0 GROUP BY 1, 2"
     )
     return {(row[0], row[1]): float(row[2]) for row in conn.execute(query, [since, now])}
 
@@ -683,6 +688,11 @@ def sweeps(conn: sqlite3.Connection) -> list[SweepRow]:
         " FROM jobs WHERE group_name != '' AND trashed = 0 GROUP BY group_name ORDER BY 8 DESC"
     )
     return [SweepRow(*row) for row in conn.execute(query)]
+
+
+def are_any(conn: sqlite3.Connection, table: Literal["services", "registry", "schedules"]) -> bool:
+    """Return whether any host has something that is in a table of what hosts have."""
+    return conn.execute(f"SELECT 1 FROM {table} LIMIT 1").fetchone() is not None
 
 
 def is_any_sweep(conn: sqlite3.Connection) -> bool:

@@ -19,7 +19,6 @@ _table = HeardTable("services", "service", ServiceView.from_wire)
 put_services = _table.put_all
 put_service = _table.put
 services = _table.rows
-are_any = _table.are_any
 
 
 def services_then(conn: sqlite3.Connection, moment: float) -> list[ServiceRow]:

@@ -62,7 +62,7 @@ def _versions(conn: sqlite3.Connection, row: JobRow) -> list[Meant]:
     """Return the versions of models that a job has made."""
     from foundations_tui.store import models
 
-    return models.versions_of_job(conn, row.job) if models.are_any(conn) else []
+    return models.versions_of_job(conn, row.job) if queries.are_any(conn, "registry") else []
 
 
 def _facts_wire(facts: Facts | None) -> JsonTable | None:

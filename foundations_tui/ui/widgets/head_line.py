@@ -10,7 +10,7 @@ from textual import events
 from textual.message import Message
 from textual.widgets import Static
 
-from foundations_tui.store import models, queries, services
+from foundations_tui.store import queries
 from foundations_tui.store.rows import HostRow
 from foundations_tui.ui import header
 from foundations_tui.ui.models.store_reader import Reader
@@ -81,5 +81,9 @@ class HeadLine(Static):
 
 
 def _read(conn: sqlite3.Connection) -> _Known:
-    there = {"race": queries.is_any_sweep(conn), "models": models.are_any(conn), "services": services.are_any(conn)}
+    there = {
+        "race": queries.is_any_sweep(conn),
+        "models": queries.are_any(conn, "registry"),
+        "services": queries.are_any(conn, "services"),
+    }
     return _Known(queries.state_counts(conn), queries.hosts(conn), {page for page, is_any in there.items() if is_any})
