@@ -324,6 +324,13 @@ def test_a_text_takes_the_cells_that_others_count(text: str) -> None:
     assert sanitize.width(steady) == cell_len(steady), "the app draws what we laid out"
 
 
+def test_what_takes_one_cell_each_does_so_for_everybody() -> None:
+    plain = [chr(code) for code in range(0x20, 0x3000) if code != 0x7F and sanitize._takes_one_each(chr(code))]
+    assert len(plain) > 1000 and "✗" in plain and "\u200b" not in plain and "\u2028" not in plain
+    assert [char for char in plain if wcwidth.wcwidth(char) != 1 or cell_len(char) != 1] == []
+    assert not any(map(sanitize._takes_one_each, ("日", "e\u0301", "▶\ufe0f", "\U0001f600")))
+
+
 @given(st.text(), st.integers(0, 40))
 def test_what_is_clipped_is_a_beginning(text: str, cells: int) -> None:
     shown = sanitize.one_line(text)
