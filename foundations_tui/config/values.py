@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from foundations_tui.config.schema import AppNotifyTable, NotifyTable
 from foundations_tui.config.toml import Document, nearest
-from remote_agent.protocol.jobs import ENV_NAME
+from remote_agent.protocol.names import ENV_NAME
 
 if TYPE_CHECKING:
     from remote_agent.protocol.notices import NotifyTarget

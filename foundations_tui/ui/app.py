@@ -21,7 +21,7 @@ from foundations_tui.errors import ConfigError, FoundationsError, NotFoundError,
 from foundations_tui.jobs.ownership import Actor, actor_of
 from foundations_tui.session import Session
 from foundations_tui.store import queries
-from foundations_tui.text import moments, tables
+from foundations_tui.text import moments
 from foundations_tui.text.sanitize import one_line
 from foundations_tui.ui import kept
 from foundations_tui.ui.commands import COMMANDS, Actions
@@ -216,7 +216,7 @@ class FoundationsApp(SerializedKeys):
         if self._left is not None:
             main.pins = self._left.pins
             main.go_on_with(self._left.view)
-        self._news.begin()
+        self.call_after_refresh(self._news.begin)  # after the first rows
         if self._follows:
             self.set_timer(_FOLLOW_AFTER, self._followers.start)  # connecting would delay the first rows
 
@@ -387,6 +387,8 @@ class FoundationsApp(SerializedKeys):
             rows = [
                 [name, self._keys.get(name, binding.key), binding.description] for name, binding in catalog().items()
             ]
+            from foundations_tui.text import tables
+
             return tables.text(("NAME", "KEYS", "DOES"), rows, columns)
 
         self._show_text("keys", text)

@@ -13,7 +13,6 @@ from foundations_tui.config.app import Notify
 from foundations_tui.store import queries
 from foundations_tui.store.rows import JobRow
 from foundations_tui.text import humanize
-from foundations_tui.ui import notifications
 from foundations_tui.ui.messages import ActionEnded
 from foundations_tui.ui.models.store_reader import Reader
 from foundations_tui.ui.theme import LOOK
@@ -133,6 +132,8 @@ class News:
         """Tell of jobs beyond the app: the terminal once, a command or web hook of each."""
         if not rows or not self._is_kept:
             return
+        from foundations_tui.ui import notifications  # many tell nobody, and nothing ends at the start
+
         if self._notify.bell:
             self._teller.bell()
         words = f"{rows[0].label} {rows[0].shown_state}" + (f" and {len(rows) - 1} more" if len(rows) > 1 else "")

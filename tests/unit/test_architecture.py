@@ -76,6 +76,7 @@ CLIENT_SEES = {
     "remote_agent",  # its version
     *(
         "remote_agent.protocol.jobs",
+        "remote_agent.protocol.names",
         "remote_agent.protocol.states",
         "remote_agent.protocol.ends",
         "remote_agent.protocol.resources",

@@ -10,9 +10,7 @@ from typing import Any
 
 from foundations_tui.analysis import aggregate
 from foundations_tui.analysis.cells import WIDEST, cell, field_cell
-from foundations_tui.analysis.stories.jobs import main_metric
-from foundations_tui.analysis.stories.siblings import is_seed
-from foundations_tui.store import expressions, history, queries
+from foundations_tui.store import expressions, queries
 from foundations_tui.store.rows import JobRow
 from foundations_tui.store.views import SavedView
 from foundations_tui.text import humanize
@@ -179,6 +177,8 @@ def _rows(
     usual: Sequence[Column] = next(columns for least, columns in sizes if room >= least)
     jobs = queries.jobs_by_id(conn, ids, details=room >= _NARROW_FROM and not shown)
     if request.moment is not None:
+        from foundations_tui.store import history  # few look back
+
         now = request.moment
         jobs = [_telling(job, which.directions) for job in history.jobs(conn, jobs, request.moment)]
     short = queries.short_ids(conn, ids)
@@ -193,6 +193,8 @@ def _rows(
 
 def _telling(job: JobRow, directions: Mapping[str, str]) -> JobRow:
     """Return a job as it was with what it could tell then: how far it was, and what it measured."""
+    from foundations_tui.analysis.stories.jobs import main_metric
+
     key = main_metric(list(job.metrics), directions) if job.is_running else ""
     if not key:
         return job
@@ -337,6 +339,8 @@ def _group_row(
 
 def _mean(column: expressions.Expression, spread: aggregate.Spread | None) -> str:
     """Return the mean of a column with its deviation; nothing of what has none that means something."""
+    from foundations_tui.analysis.stories.siblings import is_seed
+
     if spread is None or is_seed(column.name):
         return ""
     kind = expressions.FIELDS[column.name].kind if column.kind == "field" else "number"

@@ -23,6 +23,7 @@ from foundations_tui.ui.models.table import Column
 from foundations_tui.ui.widgets.virtual_table import VirtualTable
 
 _MOST_MARKED = 10_000
+_EARLY_SECONDS = 0.3
 _NO_JOBS = """no jobs yet
 
 ctrl+n   a new job, here
@@ -63,6 +64,8 @@ class JobsPane(Vertical):
         """What is shown again when the view turns out to be wrong."""
         self.error: FoundationsError | None = None
         """What is wrong with the view; the rows are those of the last one that could be read."""
+        self._asked_early: tuple[JobsView, int] | None = None
+        """The view and the cells whose first rows were asked for already: what more there is comes a moment later."""
         self._folded: frozenset[str] = frozenset()
         self._range_from: str | None = None
         self._columns: tuple[Column, ...] = ()
@@ -103,9 +106,31 @@ class JobsPane(Vertical):
         self.table.empty = "no jobs like that; esc clears the filter" if view.query else _NO_JOBS
         self.table.start_over()
 
+    def ask_before_layout(self, room: int, lines: int) -> None:
+        """Ask for the first rows before it is known how large the table is: they come with the first picture.
+
+        Args:
+            room: cells that the pane will have, as far as one can tell; other ones are asked for again.
+            lines: likewise.
+        """
+        self._read(WindowRequest(0, lines, None, True, room))
+        self._asked_early = self.view, room
+
+    def on_mount(self) -> None:
+        """Ask for all rows around the screen once the first ones are drawn."""
+        if self._asked_early is not None:
+            self.set_timer(_EARLY_SECONDS, self._ask_for_the_rest)
+
+    def _ask_for_the_rest(self) -> None:
+        self._asked_early = None
+        self.table.reload()
+
     def _ask(self, start: int, count: int, key: str | None, follow: bool) -> None:
-        view, room = self.view, self.size.width
-        request = WindowRequest(start, count, key, follow, room, self.moment, self._folded)
+        if (start, key, self._asked_early) != (0, None, (self.view, self.size.width)):
+            self._read(WindowRequest(start, count, key, follow, self.size.width, self.moment, self._folded))
+
+    def _read(self, request: WindowRequest) -> None:
+        view = self.view
 
         def take(window: JobsWindow) -> None:
             if view == self.view:
@@ -126,6 +151,8 @@ class JobsPane(Vertical):
             self.show(self.fallback)
 
     def _take(self, window: JobsWindow) -> None:
+        if not self.query(VirtualTable):
+            return  # it was asked for before the table was made: that asks again
         self.error = None
         if self._columns != tuple(window.columns):
             self._columns = tuple(window.columns)

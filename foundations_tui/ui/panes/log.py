@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 import time
 from collections.abc import Callable
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
@@ -15,17 +15,18 @@ from textual.message import Message
 from textual.widgets import Static
 
 from foundations_tui.config import locations
-from foundations_tui.ingest import log_clock
-from foundations_tui.ingest.log_clock import LogClock
 from foundations_tui.store import queries
 from foundations_tui.store.rows import JobRow
 from foundations_tui.text import humanize
 from foundations_tui.text.sanitize import clip, one_line
-from foundations_tui.ui.models import job_details
 from foundations_tui.ui.models.log_file import LogFile
 from foundations_tui.ui.models.store_reader import Reader
 from foundations_tui.ui.theme import LOOK
 from foundations_tui.ui.widgets.log_view import LogView
+
+if TYPE_CHECKING:  # the first picture waits for neither
+    from foundations_tui.ingest.log_clock import LogClock
+    from foundations_tui.ui.models.job_details import JobDetails
 
 _NAME_CELLS = 28
 """Of a name in the first line, at least, and half of the room: how the job ended has to be seen, too."""
@@ -96,13 +97,19 @@ class LogPane(Vertical):
         self.log_view.show(path, _empty_words(row), wraps_end=row.went_wrong)
         self.say_where()
         if self._part:
-            part = self._part
-            self._reader.ask(
-                (self, "about"), lambda conn: job_details.read(conn, row.job), lambda known: self._take(known, part)
-            )
+            self._ask_about(row.job, self._part)
 
-    def _take(self, details: job_details.JobDetails, part: str) -> None:
+    def _ask_about(self, job: str, part: str) -> None:
+        from foundations_tui.ui.models import job_details
+
+        self._reader.ask(
+            (self, "about"), lambda conn: job_details.read(conn, job), lambda known: self._take(known, part)
+        )
+
+    def _take(self, details: JobDetails, part: str) -> None:
         if self.row is not None and (details.row.job, part) == (self.row.job, self._part):
+            from foundations_tui.ui.models import job_details
+
             text = job_details.part(details, part, self.size.width - 4)
             if text.markup != self._about:
                 self._about = text.markup
@@ -110,7 +117,9 @@ class LogPane(Vertical):
 
     def show_next_part(self) -> None:
         """Show the job's summary, its configuration, its code, or its log again."""
-        parts = ("", *job_details.PARTS)
+        from foundations_tui.ui.models.job_details import PARTS
+
+        parts = ("", *PARTS)
         self._part = parts[(parts.index(self._part) + 1) % len(parts)]
         had_keys = self.log_view.has_focus or self.query_one("#about").has_focus
         self.log_view.display, self.query_one("#about").display = not self._part, bool(self._part)
@@ -162,6 +171,8 @@ class LogPane(Vertical):
         self._with_clock(point)
 
     def _with_clock(self, then: Callable[[LogClock], None]) -> None:
+        from foundations_tui.ingest import log_clock
+
         row, attempt = self.row, self.attempt
         if row is None or not attempt:
             return

@@ -14,7 +14,7 @@ from textual.containers import Container, Horizontal
 from textual.screen import Screen
 from textual.widget import Widget
 
-from foundations_tui.store import history, queries
+from foundations_tui.store import queries
 from foundations_tui.store.rows import JobRow
 from foundations_tui.text import humanize, moments
 from foundations_tui.ui.commands import KEYS, ON_PAGES
@@ -32,6 +32,7 @@ from foundations_tui.ui.screens.live import LiveScreen
 from foundations_tui.ui.widgets.head_line import HeadLine
 from foundations_tui.ui.widgets.key_line import KeyLine
 from foundations_tui.ui.widgets.log_view import LogView
+from foundations_tui.ui.widgets.pane_place import PanePlace
 from foundations_tui.ui.widgets.prompt import Prompt
 from foundations_tui.ui.widgets.scrubber import Scrubber
 from foundations_tui.ui.widgets.tour import Tour
@@ -86,6 +87,8 @@ _FOCUS = {
 _OVERVIEW_FROM = (120, 30)
 """Columns and lines from which the overview is offered."""
 _SMALLEST = (40, 8)
+_FRAME = 4
+"""Cells of a pane that are its border and its padding."""
 _TICK = 1.0
 
 
@@ -147,19 +150,21 @@ class MainScreen(LiveScreen, Screen[None]):
         yield HeadLine(self._reader, id="head")
         with Container(id="body"):
             with Horizontal(id="top"):
-                yield JobsPane(self._reader, id="jobs")
+                jobs = JobsPane(self._reader, id="jobs")
+                share = 0.6 if self._first_page == "overview" else 1.0
+                jobs.ask_before_layout(round(self.app.size.width * share) - _FRAME, self.app.size.height)
+                yield jobs
             with Horizontal(id="bottom"):
                 yield LogPanes(self._reader, id="log")
         yield Scrubber(id="scrubber")
         if self._has_tour:
             yield Tour(id="tour")
         yield Prompt(id="prompt")
-        yield KeyLine(show_command_palette=False)
+        yield KeyLine()
 
     def on_mount(self) -> None:
         """Begin."""
-        usual = "overview" if self._has_room else "jobs"
-        self.action_page(usual if self._wanted_page in ("", "overview") else self._wanted_page)
+        self.action_page(self._first_page)
         self.set_interval(_TICK, self.workspace.look)
 
     def go_on_with(self, view: JobsView) -> None:
@@ -174,6 +179,11 @@ class MainScreen(LiveScreen, Screen[None]):
     def _point_at(self, job: str | None) -> None:
         if job is not None and self.jobs.table.cursor == 0:
             self.jobs.table.find(job)
+
+    @property
+    def _first_page(self) -> str:
+        usual = "overview" if self._has_room else "jobs"
+        return usual if self._wanted_page in ("", "overview") else self._wanted_page
 
     @property
     def _has_room(self) -> bool:
@@ -260,17 +270,18 @@ class MainScreen(LiveScreen, Screen[None]):
             self.page = page
         if page not in ("overview", "jobs"):
             self.jobs.table.pin()
-        for pane in _PANES[page]:
-            self._have(pane)
-        for pane in _HOMES:
-            for widget in self.query(f"#{pane}"):
-                widget.display = pane in _PANES[page]
+        self._have(_PANES[page][0])
+        for pane in _PANES[page][1:]:
+            self._keep_place(pane)
+        self._display_panes()
         if page in ("overview", "jobs", "metrics") and self.jobs.pointed_at not in (None, self._selected_id):
             self._selected_id = self.jobs.pointed_at  # every pane of a page shows the job that its table points at
             self._show_selected()
         self.query_one("#top").display = page in ("overview", "jobs", "metrics")
         self.query_one("#bottom").display = page in ("overview", "jobs", "log", "hosts")
         self.set_focus(self._target(_PANES[page][0]))  # at once: the next key may be there already
+        if self.query(PanePlace):  # what stands beside the first pane is made once the first rows are drawn
+            self._reader.ask("places", lambda conn: None, self._fill_places_soon)
         self.call_after_refresh(self._begin_page, page)
         self.saw(page)
         self.refresh_bindings()
@@ -296,6 +307,28 @@ class MainScreen(LiveScreen, Screen[None]):
         if not self.query(f"#{pane}"):
             made = self._late.make(pane, self.hosts, self.pins, lambda: self.workspace.actor)
             self.query_one(_HOMES[pane]).mount(made)
+
+    def _keep_place(self, pane: str) -> None:
+        """Show where a pane will be, until it is made."""
+        if not self.query(f"#{pane}") and not self.query(f"#{PanePlace.id_of(pane)}"):
+            self.query_one(_HOMES[pane]).mount(PanePlace(pane))
+
+    def _fill_places_soon(self, _: None) -> None:
+        self.call_after_refresh(self._fill_places)
+
+    def _fill_places(self) -> None:
+        """Make the panes whose places are kept."""
+        for place in self.query(PanePlace):
+            self._have(place.pane)
+            place.remove()
+        self._display_panes()
+        self.call_after_refresh(self.reload)
+
+    def _display_panes(self) -> None:
+        """Show the panes of the page, and no others."""
+        for pane in _HOMES:
+            for widget in self.query(f"#{pane}, #{PanePlace.id_of(pane)}"):
+                widget.display = pane in _PANES[self.page]
 
     def _target(self, pane: str) -> Widget | None:
         """Return what gets the keys in a pane; None while that is being made."""
@@ -382,9 +415,14 @@ class MainScreen(LiveScreen, Screen[None]):
 
         def read(conn: sqlite3.Connection) -> tuple[JobRow | None, JobRow | None, float | None]:
             found = queries.jobs_by_id(conn, [name for name in (job, beside) if name])
-            rows = {row.job: row for row in (found if moment is None else history.jobs(conn, found, moment))}
+            if moment is None:
+                rows = {row.job: row for row in found}
+                return rows.get(job or ""), rows.get(beside or ""), None
+            from foundations_tui.store import history  # few look back
+
+            rows = {row.job: row for row in history.jobs(conn, found, moment)}
             chosen = rows.get(job or "")
-            ahead = history.offsets(conn).get(chosen.host, 0.0) if moment is not None and chosen is not None else None
+            ahead = history.offsets(conn).get(chosen.host, 0.0) if chosen is not None else None
             return chosen, rows.get(beside or ""), ahead
 
         self._reader.ask("selected", read, lambda rows: self._take_selected(*rows))
@@ -474,6 +512,8 @@ class MainScreen(LiveScreen, Screen[None]):
             moment: seconds since the epoch; None for now.
         """
         if moment is not None and self.moment is None:
+            from foundations_tui.store import history
+
             self._reader.ask("begin", lambda conn: history.begin(conn, time.time()), self._take_begin)
         was_now = self.moment is None
         self.moment = moment
