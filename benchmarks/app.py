@@ -54,6 +54,8 @@ class Table(App):
 Table().run()
 """
 _TIMES = 7
+_LONGEST = 0.250
+"""Seconds that no key takes."""
 
 
 class Terminal:
@@ -118,8 +120,9 @@ class Terminal:
 def run() -> list[Pair]:
     """Return the pairs."""
     fill(_JOBS, host="elsewhere")
-    floor = _table_of_textual()
-    return [_first_row(), *_keys("100,000 jobs in the store", floor), *_pages(floor), *_while_many_are_submitted()]
+    floor = table_of_textual()
+    keys, many = _keys("100,000 jobs in the store", floor), _while_many_are_submitted(floor)
+    return [_first_row(), *keys, *_pages(floor), *many]
 
 
 def program() -> list[str]:
@@ -128,25 +131,30 @@ def program() -> list[str]:
 
 
 def _first_row() -> Pair:
+    hellos, ours = [], []
+    for _ in range(7):
+        hellos.append(hello_world())
+        ours.append(_start(program(), b"completed"))
+    name = "app, first row of 100,000 jobs / hello world of Textual"
+    return Pair(name, statistics.median(hellos), statistics.median(ours), 2.0)
+
+
+def hello_world() -> float:
+    """Return how long Textual's own hello world takes to its first picture, seconds."""
     with tempfile.NamedTemporaryFile("w", suffix=".py") as hello:
         hello.write(_HELLO)
         hello.flush()
-
-        def start(command: list[str], words: bytes) -> float:
-            terminal = Terminal(command)
-            taken = terminal.wait_for_words(words) - terminal.began
-            terminal.end()
-            return taken
-
-        hellos, ours = [], []
-        for _ in range(5):
-            hellos.append(start([sys.executable, hello.name], b"world"))
-            ours.append(start(program(), b"completed"))
-        name = "app, first row of 100,000 jobs / hello world of Textual"
-        return Pair(name, statistics.median(hellos), statistics.median(ours), 2.0)
+        return _start([sys.executable, hello.name], b"world")
 
 
-def _table_of_textual() -> float:
+def _start(command: list[str], words: bytes) -> float:
+    terminal = Terminal(command)
+    taken = terminal.wait_for_words(words) - terminal.began
+    terminal.end()
+    return taken
+
+
+def table_of_textual() -> float:
     """Return how long a key takes in a bare DataTable of Textual, in 95 % of all cases, seconds."""
     with tempfile.NamedTemporaryFile("w", suffix=".py") as table:
         table.write(_TABLE)
@@ -163,10 +171,9 @@ def _keys(what: str, floor: float) -> list[Pair]:
     terminal = Terminal(program())
     terminal.wait_for_words(b"completed")
     time.sleep(1)
-    taken = sorted(press_for(terminal, lambda presses: presses < _KEYS))
+    taken = press_for(terminal, lambda presses: presses < _KEYS)
     terminal.end()
-    beside = Pair(f"app, key to paint, {what}: 95 % / a bare DataTable's", floor, _most(taken), 1.5)
-    return [*figures(what, taken, 0.030), beside]
+    return figures(what, taken, floor)
 
 
 def _pages(floor: float) -> list[Pair]:
@@ -202,20 +209,15 @@ def press_for(terminal: Terminal, goes_on: Callable[[int], bool], keys: tuple[by
     return taken
 
 
-def figures(what: str, taken: list[float], aim: float) -> list[Pair]:
-    """Return median, 95 % and longest of such times."""
-    taken = sorted(taken)
+def figures(what: str, taken: list[float], floor: float) -> list[Pair]:
+    """Return what 95 % of such times are beside a key in a bare DataTable, and the longest beside the budget."""
     return [
-        Pair(f"app, key to paint, {what}: {name} / {aim * 1000:.0f} ms", aim, figure, 1.0)
-        for name, figure in (
-            ("median", statistics.median(taken)),
-            ("95 %", _most(taken)),
-            ("longest", taken[-1]),
-        )
+        Pair(f"app, key to paint, {what}: 95 % / a bare DataTable's", floor, _most(taken), 1.5),
+        Pair(f"app, key to paint, {what}: longest / 250 ms", _LONGEST, max(taken), 1.0),
     ]
 
 
-def _while_many_are_submitted() -> list[Pair]:
+def _while_many_are_submitted(floor: float) -> list[Pair]:
     """Another process submits 10,000 jobs in one call; the app follows."""
     with Host(max_jobs=1) as host:
         (host.root.parent / "hosts.toml").write_text(f'[hosts.local]\nroot = "{host.root}"\nmax_jobs = 1\n')
@@ -235,7 +237,7 @@ def _while_many_are_submitted() -> list[Pair]:
         terminal.end()
         if child.wait():
             raise AssertionError("the jobs could not be submitted")
-        return figures("while 10,000 jobs are submitted", taken, 0.050)
+        return figures("while 10,000 jobs are submitted", taken, floor)
 
 
 _SUBMIT = """

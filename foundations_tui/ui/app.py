@@ -42,7 +42,7 @@ from foundations_tui.ui.workspace import Offered
 
 T = TypeVar("T")
 _THEME = "foundations-dark"
-_RELOAD_PAUSE, _RELOADS_APART, _SLOW_APART = 0.1, 0.5, 3.0
+_RELOAD_PAUSE, _RELOADS_APART, _SLOW_APART = 0.1, 1.0, 3.0
 """Seconds: what changes together is shown together; from one picture to the next while much changes, and over a slow
 link."""
 _FOLLOW_AFTER = 0.3

@@ -14,13 +14,13 @@ from textual import events
 from textual.message import Message
 from textual.reactive import reactive
 from textual.strip import Strip
-from textual.widget import Widget
 
 from foundations_tui.analysis import braille
 from foundations_tui.text import humanize
 from foundations_tui.text.sanitize import clip, one_line, width
 from foundations_tui.ui.models.plot import ChartLine, Plot
 from foundations_tui.ui.theme import LOOK
+from foundations_tui.ui.widgets.line_style import LineStyle
 
 _AXIS = 10
 """Cells of the labels of the y axis."""
@@ -62,7 +62,7 @@ class _Looks:
         return self._made[key]
 
 
-class Chart(Widget):
+class Chart(LineStyle):
     """The chart. It is given everything it shows, and redraws only what changed."""
 
     is_chosen: reactive[bool] = reactive(False)
@@ -145,7 +145,7 @@ class Chart(Widget):
 
     def render_line(self, y: int) -> Strip:
         """Draw one line; all of them are made at once and kept."""
-        style = self.rich_style
+        style = self.line_style
         marks = (self.is_chosen, self.is_pinned, self.cursor, self._drag)
         key = (self.title, self._plot, self._x_name, self._log, *marks, self.size, str(style))
         if self._drawn[0] != key:

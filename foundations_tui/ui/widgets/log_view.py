@@ -11,7 +11,6 @@ from rich.segment import Segment
 from rich.style import Style
 from rich.text import Text
 from textual.binding import Binding, BindingType
-from textual.geometry import Size
 from textual.message import Message
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
@@ -21,7 +20,8 @@ from foundations_tui.text.sanitize import LogFilter, clip, steady
 from foundations_tui.ui.models import log_colors
 from foundations_tui.ui.models.log_file import ERRORS, TRACEBACK, LogFile, Wanted, compile_words, drawn_last
 from foundations_tui.ui.models.log_search import FilteredPage, LineFilter, Match, Search
-from foundations_tui.ui.widgets.scrolling import scroll_now, scroll_to_end
+from foundations_tui.ui.widgets.line_style import LineStyle
+from foundations_tui.ui.widgets.scrolling import scroll_now, scroll_to_end, set_lines
 
 _SCAN_BYTES = 2 << 20
 """Bytes to count at once; a longer file takes several looks."""
@@ -31,7 +31,7 @@ _COUNTED_EVERY = 0.4
 """Seconds between two messages of a count that goes on."""
 
 
-class LogView(ScrollView, can_focus=True):
+class LogView(LineStyle, ScrollView, can_focus=True):
     """The viewer. It follows the end of the file until the user scrolls up."""
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {"log--found"}
@@ -170,9 +170,9 @@ class LogView(ScrollView, can_focus=True):
         self.look()
 
     def _resize(self) -> None:
-        size = Size(self.size.width, self.line_count)
-        is_new = size != self.virtual_size
-        self.virtual_size = size
+        before = self.virtual_size
+        set_lines(self, self.line_count)
+        is_new = before != self.virtual_size
         if self.following:
             self._tail = self._file.tail(self.size.height) if self._file and self._is_behind else []
             scroll_to_end(self)
@@ -289,7 +289,7 @@ class LogView(ScrollView, can_focus=True):
             text = text[self._left :]
             text.end = ""
         text.truncate(room, overflow="ellipsis")
-        base = self.rich_style + style if style else self.rich_style
+        base = self.line_style + style if style else self.line_style
         segments = [Segment(s.text, base + (s.style or Style.null())) for s in text.render(self.app.console)]
         return Strip(segments).adjust_cell_length(room, base)
 

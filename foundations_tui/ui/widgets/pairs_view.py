@@ -15,6 +15,7 @@ from textual.strip import Strip
 
 from foundations_tui.text.sanitize import clip
 from foundations_tui.ui.theme import LOOK
+from foundations_tui.ui.widgets.line_style import LineStyle
 from foundations_tui.ui.widgets.scrolling import scroll_now
 
 _SIDES_FROM = 100
@@ -41,7 +42,7 @@ Draw = Callable[[PairLike, bool], Text]
 """Returns how the left line of a pair looks (True), or the right one (False)."""
 
 
-class PairsView(ScrollView, can_focus=True):
+class PairsView(LineStyle, ScrollView, can_focus=True):
     """Pairs of lines, one below the other."""
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {"pairs--left", "pairs--right"}
@@ -94,7 +95,7 @@ class PairsView(ScrollView, can_focus=True):
     def render_line(self, y: int) -> Strip:
         """Draw a line: both of a pair with a mark where they differ, or one of them."""
         room, number = self.scrollable_content_region.width, self.scroll_offset.y + y
-        base = self.rich_style
+        base = self.line_style
         if number >= self.virtual_size.height:
             words = self._words if y == 0 and not self._pairs else ""
             return Strip([Segment(clip(words, room), base + Style(dim=True))]).adjust_cell_length(room, base)
@@ -113,7 +114,7 @@ class PairsView(ScrollView, can_focus=True):
 
     def _half(self, pair: PairLike, is_left: bool, room: int) -> list[Segment]:
         """Return one line of a pair, with the ground of what went or came."""
-        base, line = self.rich_style, pair.left if is_left else pair.right
+        base, line = self.line_style, pair.left if is_left else pair.right
         if pair.differs and line is not None:
             base += self.get_component_rich_style("pairs--left" if is_left else "pairs--right")
         text = self._draw(pair, is_left).copy()

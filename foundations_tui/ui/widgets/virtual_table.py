@@ -9,7 +9,6 @@ from typing import ClassVar
 from rich.segment import Segment
 from textual import events
 from textual.binding import Binding, BindingType
-from textual.geometry import Size
 from textual.message import Message
 from textual.reactive import reactive
 from textual.scroll_view import ScrollView
@@ -17,11 +16,12 @@ from textual.strip import Strip
 
 from foundations_tui.text.sanitize import clip
 from foundations_tui.ui.models.table import CHANGED_SECONDS, AskForRows, Column, RecentChanges, RowWindow, TableRow
-from foundations_tui.ui.widgets.scrolling import scroll_now
+from foundations_tui.ui.widgets.line_style import LineStyle
+from foundations_tui.ui.widgets.scrolling import scroll_now, set_lines
 from foundations_tui.ui.widgets.table_lines import column_at, segments
 
 
-class VirtualTable(ScrollView, can_focus=True):
+class VirtualTable(LineStyle, ScrollView, can_focus=True):
     """The table. The cursor stays on its row, by key, whatever comes above it."""
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {
@@ -143,7 +143,7 @@ class VirtualTable(ScrollView, can_focus=True):
         self._window, self._is_known = window, True
         if was_same:
             return
-        self.virtual_size = Size(self.size.width, window.count + 1)
+        set_lines(self, window.count + 1)
         self._refresh_what_differs(old_window, window)
         if window.position is not None and window.position != self.cursor:
             before, self.cursor = self.cursor, window.position
@@ -225,7 +225,7 @@ class VirtualTable(ScrollView, can_focus=True):
             notes = self._instead_of_rows()
             words = notes[y - 2] if 2 <= y < 2 + len(notes) else ""
             words = "…" if self._is_known and position < self._window.count else words
-            return Strip([Segment(clip(f"  {words}", room), self.rich_style)]).adjust_cell_length(room, self.rich_style)
+            return Strip([Segment(clip(f"  {words}", room), self.line_style)]).adjust_cell_length(room, self.line_style)
         return Strip(self._row_segments(row, position, room), room)
 
     def _instead_of_rows(self) -> list[str]:
@@ -237,7 +237,7 @@ class VirtualTable(ScrollView, can_focus=True):
         return self.empty.split("\n") if self._is_known else ["reading ..."]
 
     def _row_segments(self, row: TableRow, position: int, room: int) -> list[Segment]:
-        style, styles = self.rich_style, row.styles
+        style, styles = self.line_style, row.styles
         if row.key in self._changed:
             style += self.get_component_rich_style("table--changed")
         mark = " "
