@@ -451,7 +451,7 @@ async def test_a_letter_gives_a_pane_the_keys(client: Client) -> None:
 
 
 def test_over_a_slow_link_less_is_drawn(client: Client) -> None:
-    assert make_app()._apart == 0.5
+    assert make_app()._apart == 1.0
     write_commands(client, "slow_link = true\n")
     assert make_app()._apart == 3.0
 

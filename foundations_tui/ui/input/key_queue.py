@@ -17,6 +17,8 @@ from textual.message_pump import MessagePump
 _AT_MOST = 0.5
 """Seconds after which the next key is taken all the same."""
 _AGAIN = 0.01
+_DRAWN_BY = 0.05
+"""Seconds after which what a key does is drawn: to follow it takes a millisecond or two of that."""
 _ROUNDS = 2
 """How often what a key has changed is waited for: a table tells its pane, and that tells the screen."""
 
@@ -29,6 +31,8 @@ class SerializedKeys(App[None]):
         self._typed: deque[events.Key] = deque()
         self._key: object | None = None
         """Stands for the key that has not had its effect yet."""
+        self._got_it: MessagePump | None = None
+        """The widget that got it, as long as nobody follows it."""
         self._held_until = 0.0
 
     def hold_keys(self) -> None:
@@ -48,17 +52,26 @@ class SerializedKeys(App[None]):
         if self._key is None:
             await self._take_next()
         elif len(self._typed) == 1:
+            self._follow(self._key)
             self._wait_at_most(self._key)
 
     async def _take_next(self) -> None:
         if not self._typed:
             return
         key = self._key = object()
-        target: MessagePump = self.focused or self.screen
+        self._got_it = self.focused or self.screen
         await super().on_event(self._typed.popleft())
-        self._climb(target, key, _ROUNDS)
         if self._typed:
+            self._follow(key)
             self._wait_at_most(key)
+        else:
+            self.set_timer(_DRAWN_BY, lambda: self._follow(key))
+
+    def _follow(self, key: object) -> None:
+        """Begin to follow a key to where it has its effect: at once where the next one waits, else once it is drawn."""
+        if key is self._key and self._got_it is not None:
+            target, self._got_it = self._got_it, None
+            self._climb(target, key, _ROUNDS)
 
     def _wait_at_most(self, key: object) -> None:
         self.set_timer(_AT_MOST, lambda: self._ended(key))

@@ -14,6 +14,7 @@ from textual import events
 from textual.message import Message
 from textual.reactive import reactive
 from textual.strip import Strip
+from textual.widget import Widget
 
 from foundations_tui.analysis import braille
 from foundations_tui.text import humanize
@@ -62,7 +63,7 @@ class _Looks:
         return self._made[key]
 
 
-class Chart(LineStyle):
+class Chart(LineStyle, Widget):
     """The chart. It is given everything it shows, and redraws only what changed."""
 
     is_chosen: reactive[bool] = reactive(False)

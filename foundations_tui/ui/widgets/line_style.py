@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from rich.style import Style
 from textual.geometry import Region
 from textual.strip import Strip
-from textual.widget import Widget
+
+if TYPE_CHECKING:
+    from textual.widget import Widget as _Base
+else:
+    _Base = object  # no widget: Textual takes the style sheet of a class from the first of its bases that is one
 
 
-class LineStyle(Widget):
+class LineStyle(_Base):
     """Works the style out once a picture: asking Textual for it with each line costs more than drawing the line."""
 
     _of_this_picture: Style | None = None
