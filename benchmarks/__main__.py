@@ -16,6 +16,7 @@ _ALL = (
     "tracking",
     "app",
     "live",
+    "soak",
     "environments",
     "connect",
     "model_server",

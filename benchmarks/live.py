@@ -76,12 +76,12 @@ def _long_log() -> list[Pair]:
         terminal = Terminal([*program(), "queue"])
         terminal.wait_for_words(b"queue")
         time.sleep(1.5)
-        before = _resident(terminal.pid)
+        before = resident(terminal.pid)
         began = time.perf_counter()
         terminal.type(b"3")
         taken.append(terminal.wait_for_words(b"very last line") - began)
         time.sleep(8)
-        grown.append(_resident(terminal.pid) - before)
+        grown.append(resident(terminal.pid) - before)
         terminal.end()
     path.unlink()
     return [
@@ -218,5 +218,6 @@ def _cpu(pid: int) -> float:
     return (int(stat[11]) + int(stat[12])) / _TICKS
 
 
-def _resident(pid: int) -> int:
+def resident(pid: int) -> int:
+    """Return the memory that a process has, bytes."""
     return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")

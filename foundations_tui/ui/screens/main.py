@@ -24,15 +24,16 @@ from foundations_tui.ui.models import jobs_table
 from foundations_tui.ui.models.jobs_table import JobsView
 from foundations_tui.ui.models.store_reader import Reader
 from foundations_tui.ui.pages import KEYS as PAGE_KEYS
+from foundations_tui.ui.panes import layout
 from foundations_tui.ui.panes.jobs import JobsPane
 from foundations_tui.ui.panes.late import LatePanes
+from foundations_tui.ui.panes.layout import PageLayout
 from foundations_tui.ui.panes.log import LogPane
 from foundations_tui.ui.panes.logs import LogPanes
 from foundations_tui.ui.screens.live import LiveScreen
 from foundations_tui.ui.widgets.head_line import HeadLine
 from foundations_tui.ui.widgets.key_line import KeyLine
 from foundations_tui.ui.widgets.log_view import LogView
-from foundations_tui.ui.widgets.pane_place import PanePlace
 from foundations_tui.ui.widgets.prompt import Prompt
 from foundations_tui.ui.widgets.scrubber import Scrubber
 from foundations_tui.ui.widgets.tour import Tour
@@ -48,47 +49,9 @@ if TYPE_CHECKING:
     from foundations_tui.ui.workspace import Workspace
     from remote_agent.protocol.resources import HostGpu
 
-_PANES = {
-    "overview": ("jobs", "metrics", "log", "hosts"),
-    "jobs": ("jobs", "log"),
-    "metrics": ("metrics",),
-    "log": ("log",),
-    "hosts": ("hosts",),
-    "compare": ("compare",),
-    "queue": ("queue",),
-    "race": ("race",),
-    "models": ("models",),
-    "services": ("services",),
-}
-"""What a page shows, the pane that gets the keys first."""
-_HOMES = {
-    "jobs": "#top",
-    "metrics": "#top",
-    "log": "#bottom",
-    "hosts": "#bottom",
-    "compare": "#body",
-    "queue": "#body",
-    "race": "#body",
-    "models": "#body",
-    "services": "#body",
-}
-"""Where each pane belongs."""
-_FOCUS = {
-    "jobs": "#jobs-table",
-    "log": "#log-view",
-    "compare": "#compare-table",
-    "queue": "#queue-table",
-    "race": "#race-table",
-    "models": "#models-table",
-    "services": "#services-table",
-    "hosts": "#hosts-table",
-}
-"""What gets the keys in a pane, where that is not the pane itself."""
 _OVERVIEW_FROM = (120, 30)
 """Columns and lines from which the overview is offered."""
 _SMALLEST = (40, 8)
-_FRAME = 4
-"""Cells of a pane that are its border and its padding."""
 _TICK = 1.0
 
 
@@ -125,6 +88,7 @@ class MainScreen(LiveScreen, Screen[None]):
         self._has_tour = tour
         self._reader = reader
         self._late = LatePanes(reader)
+        self._pages = PageLayout(self, self._make_pane)
         self.hosts = list(hosts)
         self._wanted_page = page
         self.page = ""
@@ -151,8 +115,8 @@ class MainScreen(LiveScreen, Screen[None]):
         with Container(id="body"):
             with Horizontal(id="top"):
                 jobs = JobsPane(self._reader, id="jobs")
-                share = 0.6 if self._first_page == "overview" else 1.0
-                jobs.ask_before_layout(round(self.app.size.width * share) - _FRAME, self.app.size.height)
+                room = layout.room_of_jobs(self._first_page, self.app.size.width)
+                jobs.ask_before_layout(room, self.app.size.height)
                 yield jobs
             with Horizontal(id="bottom"):
                 yield LogPanes(self._reader, id="log")
@@ -270,17 +234,12 @@ class MainScreen(LiveScreen, Screen[None]):
             self.page = page
         if page not in ("overview", "jobs"):
             self.jobs.table.pin()
-        self._have(_PANES[page][0])
-        for pane in _PANES[page][1:]:
-            self._keep_place(pane)
-        self._display_panes()
+        has_places = self._pages.show(page)
         if page in ("overview", "jobs", "metrics") and self.jobs.pointed_at not in (None, self._selected_id):
             self._selected_id = self.jobs.pointed_at  # every pane of a page shows the job that its table points at
             self._show_selected()
-        self.query_one("#top").display = page in ("overview", "jobs", "metrics")
-        self.query_one("#bottom").display = page in ("overview", "jobs", "log", "hosts")
-        self.set_focus(self._target(_PANES[page][0]))  # at once: the next key may be there already
-        if self.query(PanePlace):  # what stands beside the first pane is made once the first rows are drawn
+        self.set_focus(self._pages.target(page))  # at once: the next key may be there already
+        if has_places:  # what stands beside the first pane is made once the first rows are drawn
             self._reader.ask("places", lambda conn: None, self._fill_places_soon)
         self.call_after_refresh(self._begin_page, page)
         self.saw(page)
@@ -295,45 +254,22 @@ class MainScreen(LiveScreen, Screen[None]):
         """Give the page the keys and its jobs, once its panes are there."""
         if page != self.page:
             return
-        self.set_focus(self._target(_PANES[page][0]))
+        self.set_focus(self._pages.target(page))
         if page == "compare" and self._late.compare is not None:
             self._late.compare.show(self.jobs.chosen)
         if page == "race" and self._late.race is not None:
             self._late.race.show(self.selected.group if self.selected is not None else "")
         self.reload()
 
-    def _have(self, pane: str) -> None:
-        """Make a pane when it is shown for the first time: a widget costs milliseconds at the start."""
-        if not self.query(f"#{pane}"):
-            made = self._late.make(pane, self.hosts, self.pins, lambda: self.workspace.actor)
-            self.query_one(_HOMES[pane]).mount(made)
-
-    def _keep_place(self, pane: str) -> None:
-        """Show where a pane will be, until it is made."""
-        if not self.query(f"#{pane}") and not self.query(f"#{PanePlace.id_of(pane)}"):
-            self.query_one(_HOMES[pane]).mount(PanePlace(pane))
+    def _make_pane(self, pane: str) -> Widget:
+        return self._late.make(pane, self.hosts, self.pins, lambda: self.workspace.actor)
 
     def _fill_places_soon(self, _: None) -> None:
         self.call_after_refresh(self._fill_places)
 
     def _fill_places(self) -> None:
-        """Make the panes whose places are kept."""
-        for place in self.query(PanePlace):
-            self._have(place.pane)
-            place.remove()
-        self._display_panes()
+        self._pages.fill(self.page)
         self.call_after_refresh(self.reload)
-
-    def _display_panes(self) -> None:
-        """Show the panes of the page, and no others."""
-        for pane in _HOMES:
-            for widget in self.query(f"#{pane}, #{PanePlace.id_of(pane)}"):
-                widget.display = pane in _PANES[self.page]
-
-    def _target(self, pane: str) -> Widget | None:
-        """Return what gets the keys in a pane; None while that is being made."""
-        made = self.query(_FOCUS.get(pane, f"#{pane}"))
-        return made.first() if made else None
 
     @property
     def metrics(self) -> MetricsPane | None:
@@ -351,11 +287,10 @@ class MainScreen(LiveScreen, Screen[None]):
         """Show what the store has now."""
         if not self.is_attached or not self.page:
             return
-        shown = _PANES[self.page]
         for timed in (self.jobs, *self.query(LogPane)):
             timed.moment = self.moment
         self._late.show_moment(self.moment)
-        if "jobs" in shown or self.page in ("metrics", "log", "compare"):
+        if layout.has(self.page, "jobs") or self.page in ("metrics", "log", "compare"):
             self.jobs.reload()
         for pane in self._late.of_the_store():
             pane.reload()
