@@ -58,12 +58,13 @@ class Verdict:
         if self.better is None:
             return f"{self.metric}: both have {humanize.number(self.values[0])}"
         first, second = map(humanize.number, self.values)
-        better = f"{self.metric}: {first} and {second}, {self.better[:6]} is better by {self.difference:.3g}"
+        by = humanize.rounded(self.difference, 3)
+        better = f"{self.metric}: {first} and {second}, {self.better[:6]} is better by {by}"
         if self.spread is None:
             return f"{better}; no repeats tell how much of that is chance (rerun JOB --job-seed N)"
         than = "more than" if self.exceeds else "no more than"
         count = f"{self.repeats[0]} and {humanize.plural(self.repeats[1], 'job')}"
-        return f"{better}, {than} repeats differ: ±{self.spread:.3g} among {count}"
+        return f"{better}, {than} repeats differ: ±{humanize.rounded(self.spread, 3)} among {count}"
 
     def to_json(self) -> JsonTable:
         """Return it as ``--json`` prints it."""

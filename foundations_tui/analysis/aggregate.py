@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from foundations_tui.store.rows import json_value
+from foundations_tui.text import humanize
 from remote_agent.protocol.wire import JsonTable
 
 
@@ -27,7 +28,7 @@ class Spread:
     @property
     def words(self) -> str:
         """The mean and how far the numbers lie from it."""
-        return f"{self.mean:.5g}" + (f" ±{self.deviation:.2g}" if self.count > 1 else "")
+        return f"{self.mean:.5g}" + (f" ±{humanize.rounded(self.deviation)}" if self.count > 1 else "")
 
 
 @dataclass(frozen=True)

@@ -432,7 +432,7 @@ class _StreamPull:
 
     def _ahead(self, end: int, size: int) -> list[int]:
         """Return where the next pages begin that are asked for at once."""
-        return list(range(end, max(end + 1, size), PAGE_BYTES))[:_PAGES_AHEAD]
+        return list(range(end, max(end + 1, size), PAGE_BYTES)[:_PAGES_AHEAD])  # a host may say any size
 
     def _pass_over(self, begin: int, end: int) -> None:
         """Pass over a hole: what the host does not keep costs no space here."""

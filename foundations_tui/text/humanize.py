@@ -118,6 +118,11 @@ def number(value: object) -> str:
     return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
+def rounded(value: float, digits: int = 2) -> str:
+    """Return a number in so many significant digits, as people write it: "180", not "1.8e+02"."""
+    return f"{float(f'{value:.{digits}g}'):g}"
+
+
 def count(number: float) -> str:
     """Return a count in few cells: "950", "94.2k", "1.5M"."""
     for size, unit in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):

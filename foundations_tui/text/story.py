@@ -182,7 +182,7 @@ def _not_finite(params: Mapping[str, Any], now: float) -> str:
     if params["value"] == "NaN" and params.get("is_only", True):
         since = f"NaN since step {params['step']:,}"
     spike = params.get("spike")
-    return since + (f", {spike['key']} ×{spike['ratio']:.3g} just before" if spike else "")
+    return since + (f", {spike['key']} ×{humanize.rounded(spike['ratio'], 3)} just before" if spike else "")
 
 
 def _waits(params: Mapping[str, Any], now: float) -> str:
@@ -211,7 +211,8 @@ def _leads(leader: Mapping[str, Any]) -> str:
     if leader.get("by") is None:
         return f"{who}: {leader['metric']} {value(leader['mean'])}"
     error = leader.get("error")
-    return f"{who} leads by {leader['by']:.2g} " + (f"± {error:.2g}" if error is not None else "(1 seed)")
+    sure = f"± {humanize.rounded(error)}" if error is not None else "(1 seed)"
+    return f"{who} leads by {humanize.rounded(leader['by'])} {sure}"
 
 
 _WORDS = {

@@ -51,4 +51,5 @@ def test_the_bar_is_as_long_as_it_is_to_be_and_no_phase_is_missing(seconds: list
     longest = max(range(len(seconds)), key=lambda n: seconds[n])
     assert found[longest] >= max(found) - 1, "what is left over goes to the largest remainder"
     bar, told = timeline.drawn([Phase("running", n, s) for n, s in enumerate(seconds)], cells)
-    assert width(bar.plain) == cells and told.plain.count("running") == len(seconds)
+    worth_a_word = [span for span in seconds if span >= 0.05] or seconds
+    assert width(bar.plain) == cells and told.plain.count("running") == len(worth_a_word)

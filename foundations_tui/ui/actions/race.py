@@ -84,7 +84,8 @@ def _words(one: Behind, names: dict[str, str], sweep: Sweep) -> str:
     """Return why a job, or several that differ only in their seed, are behind."""
     who = ", ".join(names.get(job, job[:6]) for job in one.jobs)
     freed = f", frees {_time(one)}" if one.seconds else ""
-    return f"{who}: {sweep.metric} {one.best:.4g}, {one.margin:.2g} worse than the median at step {one.step:,}{freed}"
+    worse = f"{humanize.rounded(one.margin)} worse than the median at step {one.step:,}"
+    return f"{who}: {sweep.metric} {one.best:.4g}, {worse}{freed}"
 
 
 def _time(one: Behind) -> str:

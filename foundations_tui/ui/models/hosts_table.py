@@ -177,7 +177,7 @@ def _gpu_cells(gpu: HostGpu, samples: list[HostSample], known: Known, room: int)
     history = _history(samples, gpu.uuid)
     words, style = _holder(gpu, known)
     if gpu.jobs and _is_idle(samples, history):
-        words, style = f"idle, but held by {words}", LOOK.style("lost")
+        words, style = f"idle: {words}", LOOK.style("lost")
     cells: Cells = {"HOST, GPU": (f"    GPU {gpu.index}", "dim"), "WHO": (words, style)}
     if gpu.utilization is not None:
         share, text = gpu.utilization / 100, f"{gpu.utilization:.0f}%"

@@ -22,7 +22,7 @@ from foundations_tui.ui.theme import LOOK
 _NARROW_FROM, _MIDDLE_FROM, _WIDE_FROM = 70, 88, 140
 """Cells from which the table has what a job tells; its host; its project and when it started."""
 _NAME_STEP, _NAME_LEAST = 8, 16
-"""Names get as many cells as they need, in such steps, and a quarter of the room at most: the story gets the rest."""
+"""Names get as many cells as they need, in such steps, and a third of the room at most: the story gets the rest."""
 _MOST_GROUPED = 20_000
 _GROUP = "group:"
 _NEWEST_FIRST = "created"
@@ -209,7 +209,7 @@ def _with_name(columns: Sequence[Column], jobs: Sequence[JobRow], room: int) -> 
     names = map(_name, jobs)
     longest = max((len(name) if name.isascii() else width(one_line(name)) for name in names), default=0)
     wanted = -(-longest // _NAME_STEP) * _NAME_STEP
-    cells = max(_NAME_LEAST, min(wanted, room // 4))
+    cells = max(_NAME_LEAST, min(wanted, room // 3))
     return [dataclasses.replace(column, width=cells) if column is _NAME else column for column in columns]
 
 
@@ -258,6 +258,9 @@ def _shortened(name: str, cells: int) -> str:
     """Return a name that fits: its end stays, where a command says what is special, and a part of its beginning."""
     name = one_line(name)
     if not cells or width(name) <= cells or not name.isascii():
+        return name
+    name = " ".join(name.split())
+    if len(name) <= cells:
         return name
     end = cells * 2 // 3
     return f"{name[: cells - end - 1]}…{name[-end:]}"

@@ -31,6 +31,8 @@ _MOST_LANES = 300
 _MOST_DRAWN = 8
 """Curves below the lanes: those of the first."""
 _WIDEST_FROM, _WIDE_FROM, _MIDDLE_FROM = 150, 120, 70
+_STEPS_FROM = 46
+"""Cells beside lane and value from which there is room for the step, too."""
 _MOST_KEPT = 2 * _MOST_LANES
 
 
@@ -218,13 +220,14 @@ def _given(one: Entrant, varying: Sequence[str]) -> str:
 def columns(sweep: Sweep, room: int) -> Sequence[Column]:
     """Return the columns that fit."""
     place = Column("#", 3, right=True)
-    value = Column(_value_title(sweep), 15 if room >= _MIDDLE_FROM else 10, right=True)
+    value = Column(_value_title(sweep), 15 if room >= _WIDE_FROM else 10, right=True)
     longest = max([len(one_line(_lane_name(one, sweep))) for one in sweep.race.standings], default=8)
-    lane = Column(" LANE", max(10, min(longest + 3, room // 3)))
+    lane = Column(" LANE", max(10, min(longest + 3, room * 2 // 5)))
     if room < _MIDDLE_FROM:
         return (place, lane, Column("PROGRESS", 0), value)
     if room < _WIDE_FROM:
-        return (place, lane, Column("PROGRESS", 22), Column("CURVE", 0), value)
+        has_steps = room - lane.width - value.width >= _STEPS_FROM
+        return (place, lane, Column("PROGRESS", 22 if has_steps else 16), Column("CURVE", 0), value)
     if room < _WIDEST_FROM:
         return (place, lane, Column("PROGRESS", 34), Column("CURVE", 0), value)
     return (place, lane, Column("PROGRESS", 34), Column("CURVE", 34), value, Column(" ABOUT", 0))
@@ -249,10 +252,10 @@ def rows(sweep: Sweep, room: int, now: float) -> list[TableRow]:
 def _row(standing: Standing, sweep: Sweep, titles: Sequence[str], wide: dict[str, int], now: float) -> TableRow:
     first = standing.jobs[0]
     row = sweep.rows[first.job]
-    style = LOOK.style(row.shown_state)
+    style, name = LOOK.style(row.shown_state), _lane_name(standing, sweep)
     made: dict[str, Callable[[], tuple[str, str]]] = {
         "#": lambda: (str(standing.place or ""), "bold" if standing.place == 1 else "dim"),
-        "LANE": lambda: (f" {LOOK.glyph(row.shown_state)} {_lane_name(standing, sweep)}", style),
+        "LANE": lambda: (f" {LOOK.glyph(row.shown_state)} {_fitting(name, wide['LANE'] - 3)}", style),
         "PROGRESS": lambda: (_bar(standing, wide["PROGRESS"]), style),
         "CURVE": lambda: (sparkline(_pinned(first.values), wide["CURVE"]), _curve_style(standing)),
         _value_title(sweep): lambda: _value(standing, row, sweep.metric),
@@ -269,6 +272,11 @@ def _curve_style(standing: Standing) -> str:
     return LOOK.curve(standing.place - 1)[0] if is_drawn and standing.place is not None else "dim"
 
 
+def _fitting(name: str, cells: int) -> str:
+    """Return a name with single blanks where it would be cut otherwise."""
+    return name if len(name) <= cells else " ".join(name.split())
+
+
 def _lane_name(standing: Standing, sweep: Sweep) -> str:
     first = standing.jobs[0]
     if len(standing.jobs) == 1:
@@ -283,7 +291,7 @@ def _value(standing: Standing, row: JobRow, metric: str) -> tuple[str, str]:
         if row.is_final and not row.has_completed:
             return row.state, LOOK.style("failed")
         return ("" if _is_finite(row, metric) else str(row.metrics[metric].last)), LOOK.style("lost")
-    spread = "" if standing.spread is None else f" {'+-' if LOOK.ascii else '±'}{standing.spread:.2g}"
+    spread = "" if standing.spread is None else f" {'+-' if LOOK.ascii else '±'}{humanize.rounded(standing.spread)}"
     return f"{standing.value:.4g}{spread}", "bold" if standing.place == 1 else ""
 
 

@@ -15,6 +15,8 @@ from foundations_tui.ui.theme import LOOK
 
 _FILL = {"queued": "░", "preparing": "▒", "running": "█"}
 _ASCII_FILL = {"queued": ".", "preparing": "=", "running": "#"}
+_WORTH_A_WORD = 0.05
+"""Seconds."""
 _MOST_PHASES = 12
 """Of a job that was tried often, the last ones."""
 
@@ -81,9 +83,9 @@ def drawn(found: Sequence[Phase], cells: int) -> Iterator[Content]:
         for phase, length in zip(found, lengths, strict=True)
     ]
     yield Content.assemble(*bar)
-    several = len({phase.attempt for phase in found}) > 1
+    several = len({phase.attempt for phase in found if phase.attempt}) > 1  # 0 before the first
     told: list[Content] = []
-    for phase in found:
+    for phase in [phase for phase in found if phase.seconds >= _WORTH_A_WORD] or found:
         attempt = f" ({phase.attempt})" if several and phase.kind == "running" else ""
         words = f" {phase.kind} {humanize.duration(phase.seconds)}{attempt}" + f", {phase.ended}" * bool(phase.ended)
         told += [Content.styled(fill[phase.kind], LOOK.style(phase.kind)), Content(one_line(words)), Content("  ")]

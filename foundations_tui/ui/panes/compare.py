@@ -309,4 +309,4 @@ def _delta(value: Any, base: Any, number: int) -> str:
     """Return by how much a number is more or less than the baseline's."""
     if number == 0 or not aggregate.is_number(value) or not aggregate.is_number(base) or value == base:
         return ""
-    return f" ({value - base:+.2g})"
+    return f" ({'+' if value > base else ''}{humanize.rounded(value - base)})"

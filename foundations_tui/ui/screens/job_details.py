@@ -19,8 +19,6 @@ from foundations_tui.ui.screens.live import LiveScreen
 from foundations_tui.ui.screens.modal import ModalWindow
 from foundations_tui.ui.workspace import Workspace
 
-_AROUND = 10
-"""Cells of the screen that are not the window's text."""
 _KEYS = "x actions  a artifacts  L lineage  f files  d differences  l log  esc back"
 
 
@@ -85,7 +83,8 @@ class Detail(LiveScreen, ModalWindow):
         self._row = details.row
         title = f"{details.row.job}  {details.row.name}".strip()
         self.query_one("#box").border_title = Content(one_line(title))
-        first, *second = job_details.everything(details, self.app.size.width - _AROUND)
+        room = self.query_one("#box").scrollable_content_region.width - 1  # a scroll bar may come
+        first, *second = job_details.everything(details, room)
         self.query_one("#detail-text", Static).update(first)
         beside = self.query_one("#detail-beside", Static)
         beside.display = bool(second)

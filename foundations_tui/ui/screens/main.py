@@ -229,6 +229,7 @@ class MainScreen(LiveScreen, Screen[None]):
             self.workspace.say(f"the overview needs {_OVERVIEW_FROM[0]} columns and {_OVERVIEW_FROM[1]} lines")
             return
         if page != self.page:
+            self._take_along(page)
             self.remove_class(f"-page-{self.page}")
             self.add_class(f"-page-{page}")
             self.page = page
@@ -244,6 +245,12 @@ class MainScreen(LiveScreen, Screen[None]):
         self.call_after_refresh(self._begin_page, page)
         self.saw(page)
         self.refresh_bindings()
+
+    def _take_along(self, page: str) -> None:
+        """Have the table of jobs point at the job that was chosen on another page, for those pages that follow it."""
+        follows = page in ("overview", "jobs", "metrics", "log")
+        if follows and self.page in ("race", "queue", "hosts") and self.chosen and not self.jobs.view.query:
+            self.jobs.table.find(self.chosen[0])
 
     def saw(self, what: str) -> None:
         """Let the tour go on once the user has come where it leads: a page, or a job."""
