@@ -47,6 +47,8 @@ class Entrant:
     steps: Sequence[int] = ()
     """Of the metric, rising."""
     values: Sequence[float] = ()
+    best: float | None = None
+    """The best of all its values, where it has completed: ``values`` may be the last ones of many each."""
 
     def at(self, step: float) -> float | None:
         """Return the last value up to a step; None where there is none, and for what is no number."""
@@ -121,7 +123,7 @@ def _counts(one: Entrant, step: float, sign: int) -> float | None:
     """Return what counts of a job: its value at a step; of one that has ended, once nobody runs, its best."""
     if step != math.inf:
         return one.at(step)
-    return min(one.upto(step), key=lambda value: sign * value, default=None)
+    return one.best if one.best is not None else min(one.upto(step), key=lambda value: sign * value, default=None)
 
 
 _SCORES = re.compile(r"acc|(?:^|[/_.-])(?:f1|auc|map|iou|bleu|rouge|r2|reward|return|score)\b", re.IGNORECASE)

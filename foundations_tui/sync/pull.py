@@ -402,7 +402,7 @@ class _StreamPull:
             if not asked or asked[0][0] > end:
                 if pages >= _PAGES_A_ROUND:
                     break
-                asked = deque((at, self._ask(at)) for at in self._ahead(end, size))
+                asked = deque((at, self._ask(at)) for at in _pages_ahead(end, size))
             at, answer = asked.popleft()
             before = end
             try:
@@ -429,10 +429,6 @@ class _StreamPull:
         if end >= size and self._carry:
             self._pass_over_torn_line(self._stored, end)
         return end >= min(known_size, size)
-
-    def _ahead(self, end: int, size: int) -> list[int]:
-        """Return where the next pages begin that are asked for at once."""
-        return list(range(end, max(end + 1, size), PAGE_BYTES)[:_PAGES_AHEAD])  # a host may say any size
 
     def _pass_over(self, begin: int, end: int) -> None:
         """Pass over a hole: what the host does not keep costs no space here."""
@@ -573,3 +569,8 @@ def catch_up_all(session: Session, hosts: Collection[str], streams: bool = True)
     for thread in threads:
         thread.join()
     return problems
+
+
+def _pages_ahead(end: int, size: int) -> list[int]:
+    """Return where the next pages begin that are asked for at once; a host may say any size."""
+    return list(range(end, max(end + 1, size), PAGE_BYTES)[:_PAGES_AHEAD])

@@ -111,7 +111,7 @@ class FoundationsApp(SerializedKeys):
         for command in with_keys:
             self.bind(command.key, f"own('{command.name}')", description=command.name)
         LOOK.ascii = settings.ascii
-        LOOK.dark = self.current_theme.dark
+        LOOK.dark, LOOK.has_colors = self.current_theme.dark, not self.no_color
         self.set_class(settings.ascii, "-ascii")
         self._session = session
         self._follows = follow

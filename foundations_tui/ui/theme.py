@@ -71,19 +71,26 @@ CALM_LIGHT = Theme(
 THEMES = (CALM_DARK, CALM_LIGHT)
 
 
+_STANDS_OUT = ("failed", "lost", "stalled")
+
+
 class Look:
     """What the panes draw with, as the theme and the options of the app have it."""
 
     def __init__(self) -> None:
         self.ascii = False
         self.dark = True
+        self.has_colors = True
+        """Whether the terminal is to have any (NO_COLOR): without them, what went wrong is bold."""
 
     def glyph(self, state: str) -> str:
         """Return the glyph of a state; one that only a newer agent knows has none."""
         return glyphs.glyph(state, self.ascii)
 
     def style(self, state: str) -> str:
-        """Return the color of a state."""
+        """Return the color of a state; without colors, what makes it stand out."""
+        if not self.has_colors:
+            return "bold" if state in _STANDS_OUT else ""
         return (DARK_STYLES if self.dark else LIGHT_STYLES).get(state, "")
 
     def curve(self, number: int) -> tuple[str, str]:

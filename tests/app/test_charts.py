@@ -191,6 +191,25 @@ def test_a_log_grows_evenly_between_two_samples() -> None:
     assert [found.time_at(offset) for offset in (0, 500, 999, 1000, 2000, 3000)] == [100, 105, 109.99, 120, 125, 130]
 
 
+async def test_a_curve_that_is_flattened_by_few_values_says_how_to_see_it() -> None:
+    fill(1)
+    log([1e9, *(5.0 - n / 100 for n in range(200))])
+    assert plotted(ChartOptions()).spreads_far
+    app = FoundationsApp(Session(), page="metrics", follow=False)
+    async with app.run_test(size=(100, 30)) as pilot:
+        await screen.until(pilot, lambda: "a few large values flatten the rest: L" in screen.text(app))
+        await pilot.press("L")
+        await screen.until(pilot, lambda: "loss   log" in screen.text(app) and "flatten" not in screen.text(app))
+
+
+def test_values_that_are_not_far_apart_or_not_above_0_are_left_as_they_are() -> None:
+    fill(1)
+    log([900.0, *(5.0 - n / 100 for n in range(200))])
+    assert not plotted(ChartOptions()).spreads_far
+    log([-1.0, 1e9, *(5.0 for _ in range(200))], attempt=2, first=300)
+    assert not plotted(ChartOptions(), attempt=2).spreads_far and not Plot().spreads_far
+
+
 async def test_charts_and_log_are_linked_in_time() -> None:
     fill(1)
     log([float(n) for n in range(100)], time=1e9)

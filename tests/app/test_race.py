@@ -80,13 +80,16 @@ async def test_lanes_stand_in_their_order(client: Client, size: tuple[int, int])
         assert lanes(app) == [f"lr {n}" for n in range(1, 7)]
         shown = screen.text(app).splitlines()
         assert len(shown) == size[1] and all(len(line) == size[0] for line in shown)
-        assert app.main.query_one("#race-chart", Chart).display == (size[1] >= 24)
+        chart = app.main.query_one("#race-chart", Chart)
+        await screen.until(pilot, lambda: chart.display == (size[1] >= 24))
         await pilot.press("j", "j")
         with Store().transaction() as conn:
             conn.execute("UPDATE jobs SET state = 'failed' WHERE job = ?", [f"{0:012x}"])
         app.main.reload()
         await screen.until(pilot, lambda: lanes(app)[-1:] == ["lr 1"])
         assert app.main.chosen == [f"{2:012x}"], "the cursor stays on its lane"
+        await pilot.press("2")
+        await screen.until(pilot, lambda: app.main.page == "metrics" and app.main.jobs.pointed_at == f"{2:012x}")
 
 
 async def test_seeds_run_as_one_lane(client: Client) -> None:

@@ -25,6 +25,7 @@ from foundations_tui.config.schema import HostTable
 from foundations_tui.errors import ConfigError, NotFoundError, UsageError
 from foundations_tui.hosts import addresses, hostkeys
 from foundations_tui.store.points import decode_points
+from foundations_tui.sync import pull
 from foundations_tui.text import diff_colors, humanize, sanitize
 from foundations_tui.ui.models import log_file
 from foundations_tui.ui.models.log_file import LogFile, compile_words, drawn_last, next_match
@@ -650,4 +651,23 @@ def test_a_difference_is_colored_line_by_line() -> None:
         "\x1b[32m+new\x1b[0m",
         " same",
         "",
+    ]
+
+
+def test_a_host_may_say_any_size_of_a_stream() -> None:
+    assert pull._pages_ahead(0, 1 << 62)[:2] == [0, framing.PAGE_BYTES]
+    assert len(pull._pages_ahead(0, 1 << 62)) == pull._PAGES_AHEAD
+    assert pull._pages_ahead(7, 7) == [7], "one page is asked for in any case"
+
+
+@given(st.floats(allow_nan=False, allow_infinity=False), st.integers(1, 6))
+def test_a_rounded_number_is_near_what_it_was(value: float, digits: int) -> None:
+    text = humanize.rounded(value, digits)
+    assert float(text) == pytest.approx(float(f"{value:.{digits}g}"), rel=1e-5)
+    assert "e" not in text or not 1e-4 <= abs(value) < 9e5
+
+
+def test_numbers_are_rounded_as_people_write_them() -> None:
+    assert [humanize.rounded(value) for value in (180.3, 36.4, 0.0321, 2.0, -4.55, 0)] == [
+        *("180", "36", "0.032", "2", "-4.5", "0")
     ]

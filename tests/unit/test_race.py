@@ -39,6 +39,9 @@ def test_places_are_those_at_the_last_step_that_all_who_run_have_reached() -> No
 def test_once_nobody_runs_the_best_of_each_counts() -> None:
     found = race.race([lane("a", [3.0, 1.0, 2.0], running=False), lane("b", [3.0, 1.5], running=False)], "min")
     assert found.step is None and [one.value for one in found.standings] == [1.0, 1.5]
+    summed = lane("b", [3.0, 1.5], running=False, best=0.5)
+    found = race.race([lane("a", [3.0, 1.0, 2.0], running=False), summed], "min")
+    assert [one.value for one in found.standings] == [0.5, 1.0], "of what is summed up, the best of all its values"
 
 
 def test_who_failed_or_measures_no_number_has_no_place() -> None:

@@ -15,7 +15,7 @@ from foundations_tui.store.rows import JobRow
 from foundations_tui.store.views import SavedView
 from foundations_tui.text import humanize
 from foundations_tui.text.sanitize import one_line, width
-from foundations_tui.text.story import PROGRESS, Story
+from foundations_tui.text.story import NOT_FINITE, PROGRESS, Story
 from foundations_tui.ui.models.table import Column, RowWindow, TableRow
 from foundations_tui.ui.theme import LOOK
 
@@ -245,8 +245,11 @@ def _usual_row(job: JobRow, short: str, columns: Sequence[Column], now: float) -
         "TOOK": humanize.duration(job.duration(now)),
         " ABOUT": " " + job.about(now),
     }
-    cells = [by_title[column.title] for column in columns]
-    return TableRow(job.job, cells, [LOOK.style(job.shown_state), "dim"], (job.state, job.exit_code))
+    is_odd = job.story is not None and job.story.code == NOT_FINITE
+    styles = {"STATE": LOOK.style(job.shown_state), "ID": "dim", " ABOUT": LOOK.style("stalled") if is_odd else ""}
+    titles = [column.title for column in columns]
+    cells = [by_title[title] for title in titles]
+    return TableRow(job.job, cells, [styles.get(title, "") for title in titles], (job.state, job.exit_code))
 
 
 def _state(job: JobRow) -> str:

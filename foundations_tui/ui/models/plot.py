@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from foundations_tui.analysis import braille
+
+_FAR, _FEW = 1000, 4
+"""Times the median that the largest value has to be, and values that there have to be, to say so."""
 
 
 @dataclass(frozen=True)
@@ -47,3 +51,9 @@ class Plot:
     """Shown where there are no curves."""
     uprights: bool = False
     """Whether each of these is an axis of its own, from 0 to 1."""
+
+    @property
+    def spreads_far(self) -> bool:
+        """Whether few values are so much larger than the others that those are one line at the bottom."""
+        highs = sorted(high for line in self.lines for high in line.curve.highs if math.isfinite(high))
+        return len(highs) > _FEW and highs[0] > 0 and highs[-1] > _FAR * highs[len(highs) // 2]

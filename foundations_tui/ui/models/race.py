@@ -84,8 +84,9 @@ def read(
     metric = main_metric(keys, directions)
     varying = comparison.varying(rows)
     until = None if moment is None else {row.job: moment + history.offsets(conn).get(row.host, 0.0) for row in rows}
-    entrants = _entrants(conn, rows, metric, varying, actor, now, until)
-    stands = race.race(entrants, directions.get(metric) or race.assumed(metric), over_seeds)
+    direction = directions.get(metric) or race.assumed(metric)
+    entrants = _entrants(conn, rows, metric, direction, varying, actor, now, until)
+    stands = race.race(entrants, direction, over_seeds)
     story = stories.of_sweep(conn, group)
     return Sweep(
         group,
@@ -106,6 +107,7 @@ def _entrants(
     conn: sqlite3.Connection,
     rows: Sequence[JobRow],
     metric: str,
+    direction: str,
     varying: Sequence[str],
     actor: Actor,
     now: float,
@@ -129,9 +131,18 @@ def _entrants(
                 gpus=len(row.gpus),
                 steps=steps,
                 values=values,
+                best=_best(row, metric, direction) if until is None else None,
             )
         )
     return made
+
+
+def _best(row: JobRow, metric: str, direction: str) -> float | None:
+    """Return the best value of a job that has completed, of all that it ever had."""
+    summary = row.metrics.get(metric)
+    if summary is None or not row.has_completed:
+        return None
+    return summary.max if direction == "max" else summary.min
 
 
 def _is_finite(row: JobRow, metric: str) -> bool:
@@ -206,7 +217,9 @@ def _plot(
     conn: sqlite3.Connection, stands: Race, metric: str, varying: Sequence[str], attempts: Mapping[str, int]
 ) -> Plot:
     jobs = [standing.jobs[0] for standing in stands.standings[:_MOST_DRAWN] if standing.place is not None]
-    drawn = [JobOfChart(one.job, attempts[one.job], _given(one, varying), n) for n, one in enumerate(jobs)]
+    drawn = [
+        JobOfChart(one.job, attempts[one.job], " ".join(_given(one, varying).split()), n) for n, one in enumerate(jobs)
+    ]
     return curves.plot(conn, metric, drawn, ChartOptions()) if drawn else Plot()
 
 
@@ -220,7 +233,8 @@ def _given(one: Entrant, varying: Sequence[str]) -> str:
 def columns(sweep: Sweep, room: int) -> Sequence[Column]:
     """Return the columns that fit."""
     place = Column("#", 3, right=True)
-    value = Column(_value_title(sweep), 15 if room >= _WIDE_FROM else 10, right=True)
+    has_spread = any(one.spread is not None for one in sweep.race.standings)
+    value = Column(_value_title(sweep), 15 if room >= _WIDE_FROM or has_spread else 10, right=True)
     longest = max([len(one_line(_lane_name(one, sweep))) for one in sweep.race.standings], default=8)
     lane = Column(" LANE", max(10, min(longest + 3, room * 2 // 5)))
     if room < _MIDDLE_FROM:
@@ -257,7 +271,7 @@ def _row(standing: Standing, sweep: Sweep, titles: Sequence[str], wide: dict[str
         "#": lambda: (str(standing.place or ""), "bold" if standing.place == 1 else "dim"),
         "LANE": lambda: (f" {LOOK.glyph(row.shown_state)} {_fitting(name, wide['LANE'] - 3)}", style),
         "PROGRESS": lambda: (_bar(standing, wide["PROGRESS"]), style),
-        "CURVE": lambda: (sparkline(_pinned(first.values), wide["CURVE"]), _curve_style(standing)),
+        "CURVE": lambda: (_curve(standing, wide["CURVE"]), _curve_style(standing)),
         _value_title(sweep): lambda: _value(standing, row, sweep.metric),
         "ABOUT": lambda: (f" {row.about(now)}", "dim"),
     }
@@ -266,10 +280,19 @@ def _row(standing: Standing, sweep: Sweep, titles: Sequence[str], wide: dict[str
     return TableRow(first.job, [text for text, _ in cells], [style for _, style in cells], version)
 
 
+def _curve(standing: Standing, cells: int) -> str:
+    """Return a lane's curve behind the marker that it has in the chart below, where it is drawn there."""
+    marker = LOOK.curve(standing.place - 1)[1] if _is_drawn(standing) and standing.place is not None else " "
+    return f"{marker} {sparkline(_pinned(standing.jobs[0].values), cells - 2)}"
+
+
 def _curve_style(standing: Standing) -> str:
     """Return the color of a lane's curve below; of what is not drawn there, none."""
-    is_drawn = standing.place is not None and standing.place <= _MOST_DRAWN
-    return LOOK.curve(standing.place - 1)[0] if is_drawn and standing.place is not None else "dim"
+    return LOOK.curve(standing.place - 1)[0] if _is_drawn(standing) and standing.place is not None else "dim"
+
+
+def _is_drawn(standing: Standing) -> bool:
+    return standing.place is not None and standing.place <= _MOST_DRAWN
 
 
 def _fitting(name: str, cells: int) -> str:

@@ -87,7 +87,7 @@ class RacePane(TablePane):
         self.table.show(model.columns(sweep, room), model.rows(sweep, room, self.moment or time.time()))
         self._lay_out()
         chart = self.query_one(Chart)
-        chart.show(sweep.metric, sweep.plot, "step", False)
+        chart.show(sweep.metric, sweep.plot, "step", sweep.plot.spreads_far)
         several = len(sweep.groups)
         place = f"sweep {sweep.groups.index(sweep.group) + 1} of {several}  n N" if several > 1 else ""
         titles = one_line(model.title(sweep)), place + ("  mean over seeds" if self._over_seeds else "")

@@ -204,6 +204,10 @@ class Chart(LineStyle, Widget):
             x = left + (right - left) * self.cursor
             where = f"   {self._x_name} {round(x):,}" if self._x_name == "step" else f"   {_x_label(x, self._x_name)}"
         bold = style + Style(bold=True, reverse=self.is_chosen)
+        if self._log:
+            where += "   log"
+        elif self._plot.spreads_far and not self._plot.uprights:
+            where += "   a few large values flatten the rest: L"
         pin = ("^ " if LOOK.ascii else "⌃ ") if self.is_pinned else ""
         return Strip([Segment(clip(pin + one_line(self.title), room), bold), Segment(where, style + Style(bold=True))])
 
