@@ -12,7 +12,7 @@ from foundations_tui.store.rows import JobRow
 
 _MOST_GENERATIONS = 20
 _MOST_OF_A_KIND = 200
-_MOST_LATER = 5000
+_MOST_LATER = 2000
 """Jobs that are looked through for those that waited: what a job waits for is in no index."""
 
 

@@ -315,10 +315,12 @@ def m014_clocks(db: Any) -> None:
 
 
 @migrations()
-def m015_gpu_hours(db: Any) -> None:
-    """What the page of hosts asks once a second: for how long GPUs were held in the last week."""
+def m015_hours_and_replicas(db: Any) -> None:
+    """What pages ask once a second: for how long GPUs were held in the last week, and which jobs were replicas."""
     db.execute(
         "CREATE INDEX idx_jobs_gpus ON jobs (ended_at, host, project, started_at, gpus)"
         " WHERE gpus != '[]' AND started_at IS NOT NULL"
     )
+    is_replica = "CASE WHEN json_valid(spec) THEN json_extract(spec, '$.kind') END = 'service'"
+    db.execute(f"CREATE INDEX idx_jobs_replicas ON jobs (host, created_at) WHERE {is_replica}")
     db.execute("PRAGMA user_version = 15")

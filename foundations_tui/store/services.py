@@ -11,7 +11,7 @@ from foundations_tui.store.db import Store
 from foundations_tui.store.heard import HeardRow, HeardTable
 from foundations_tui.store.rows import stored_json
 from foundations_tui.store.write_streams import REQUESTS
-from remote_agent.protocol.services import KIND, Readiness, Replica, ServiceView
+from remote_agent.protocol.services import KIND, Replica, ServiceView
 
 ServiceRow = HeardRow[ServiceView]
 """A service of a host."""
@@ -59,10 +59,11 @@ def _replicas_then(conn: sqlite3.Connection, row: ServiceRow, moment: float) -> 
     """Yield the replicas of a service that had been begun at a moment and had not ended."""
     day = 86400.0  # clocks differ by less
     query = (
-        "SELECT job FROM jobs WHERE host = ? AND created_at <= ? AND (ended_at IS NULL OR ended_at >= ?)"
-        " AND json_extract(spec, '$.kind') = ? AND json_extract(spec, '$.service.name') = ? ORDER BY created_at"
+        "SELECT job FROM jobs INDEXED BY idx_jobs_replicas WHERE host = ? AND created_at <= ?"
+        f" AND CASE WHEN json_valid(spec) THEN json_extract(spec, '$.kind') END = '{KIND}'"
+        " AND (ended_at IS NULL OR ended_at >= ?) AND json_extract(spec, '$.service.name') = ? ORDER BY created_at"
     )
-    ids = [found[0] for found in conn.execute(query, [row.host, moment, moment - day, KIND, row.name])]
+    ids = [found[0] for found in conn.execute(query, [row.host, moment, moment - day, row.name])]
     for job in history.jobs(conn, queries.jobs_by_id(conn, ids), moment):
         if not job.is_final:
             told = queries.spec(conn, job.job).get("service")
@@ -74,7 +75,6 @@ def _replicas_then(conn: sqlite3.Connection, row: ServiceRow, moment: float) -> 
                 attempt=job.attempt,
                 started_at=job.started_at,
                 gpus=job.gpus,
-                readiness=Readiness(why="whether it answered then is not known"),
             )
 
 

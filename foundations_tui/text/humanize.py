@@ -56,10 +56,14 @@ def clock(moment: float, now: float, seconds: bool = False) -> str:
     return there.strftime(form if there.date() == here.date() else f"%Y-%m-%d {form}")
 
 
+_MOST_BYTES = 1e30
+
+
 def size(count: float | None) -> str:
     """Return bytes in a fitting unit: "512 B", "57 kB", "1.2 GB"."""
     if count is None:
         return ""
+    count = min(count, _MOST_BYTES)  # a job may say any number
     if count < 1000:
         return f"{count:.0f} B"
     for unit in ("kB", "MB", "GB", "TB"):
@@ -120,7 +124,8 @@ def number(value: object) -> str:
 
 def rounded(value: float, digits: int = 2) -> str:
     """Return a number in so many significant digits, as people write it: "180", not "1.8e+02"."""
-    return f"{float(f'{value:.{digits}g}'):g}"
+    near = float(f"{value:.{digits}g}")
+    return f"{near:.0f}" if 1e5 <= abs(near) < 1e15 else f"{near:g}"
 
 
 def count(number: float) -> str:

@@ -50,6 +50,9 @@ class Pages(Protocol):
     def chosen(self) -> list[str]:
         """Ids of the marked jobs, or of the one under the cursor."""
 
+    def show_log_of(self, job: str) -> None:
+        """Show the log of a job, wherever it stands in the table."""
+
     @property
     def jobs(self) -> JobsPane:
         """The jobs."""

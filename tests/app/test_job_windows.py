@@ -97,6 +97,7 @@ async def test_what_a_job_says_of_its_artifacts_may_be_anything(client: Client) 
     told += [
         f'{{"path": "{"a" * 5000}", "name": "\\u001b[2J[red]", "kind": ["x"], "size": -1}}',
         '{"path": "a\\u0000b"}',
+        '{"path": "huge", "size": 1%s}' % ("0" * 400),
     ]
     with store.transaction() as conn:
         for number, value in enumerate(told):
@@ -111,7 +112,7 @@ async def test_what_a_job_says_of_its_artifacts_may_be_anything(client: Client) 
         await pilot.press("enter")
         await screen.until(pilot, lambda: isinstance(app.screen, Detail) and "artifacts" in screen.text(app))
         await pilot.press("a")
-        await screen.until(pilot, lambda: "7 artifacts" in screen.text(app) and "[b]" in screen.text(app))
+        await screen.until(pilot, lambda: "8 artifacts" in screen.text(app) and "[b]" in screen.text(app))
         assert "\x1b" not in screen.text(app)
         for _ in told:
             await pilot.press("enter", "j")

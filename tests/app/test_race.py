@@ -89,7 +89,15 @@ async def test_lanes_stand_in_their_order(client: Client, size: tuple[int, int])
         await screen.until(pilot, lambda: lanes(app)[-1:] == ["lr 1"])
         assert app.main.chosen == [f"{2:012x}"], "the cursor stays on its lane"
         await pilot.press("2")
-        await screen.until(pilot, lambda: app.main.page == "metrics" and app.main.jobs.pointed_at == f"{2:012x}")
+        await screen.until(pilot, lambda: app.main.page == "metrics" and app.main.chosen == [f"{2:012x}"])
+        await pilot.press("3")
+        await screen.until(pilot, lambda: app.main.selected is not None and app.main.selected.job == f"{2:012x}")
+        assert app.main.page == "log" and app.main.chosen == [f"{2:012x}"]
+        await pilot.press("1")
+        await screen.until(pilot, lambda: app.main.chosen == [f"{7:012x}"])
+        await pilot.press("7", "3")
+        await screen.until(pilot, lambda: app.main.selected is not None and app.main.selected.job == f"{2:012x}")
+        assert app.main.page == "log", "it stays where the key led"
 
 
 async def test_seeds_run_as_one_lane(client: Client) -> None:

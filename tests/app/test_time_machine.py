@@ -11,6 +11,8 @@ import pytest
 from foundations import records
 from foundations_tui.cli.registry import VERBS
 from foundations_tui.config import locations
+from foundations_tui.config.hosts import load_hosts
+from foundations_tui.jobs.ownership import actor_of
 from foundations_tui.session import Session
 from foundations_tui.store import (
     history,
@@ -23,7 +25,7 @@ from foundations_tui.store import (
 )
 from foundations_tui.store.db import Store, open_reader
 from foundations_tui.ui.app import FoundationsApp
-from foundations_tui.ui.models import chart_page, hosts_table
+from foundations_tui.ui.models import chart_page, hosts_table, race
 from foundations_tui.ui.models.chart_page import ChartRequest
 from foundations_tui.ui.screens.confirm import Confirm
 from foundations_tui.ui.screens.menu import Menu
@@ -247,6 +249,19 @@ async def test_curves_go_as_far_as_they_did(began: float) -> None:
             assert plot.span[1] == last, second
         assert "no such job yet" in chart_page.read(conn, ChartRequest(jobs=(FIRST,), moment=began - 60)).nothing
         assert not chart_page.read(conn, ChartRequest(jobs=(SECOND,), moment=began + 60)).charts
+    finally:
+        conn.close()
+
+
+def test_the_curves_of_a_race_end_at_the_moment_too(began: float) -> None:
+    with Store().transaction() as conn:
+        conn.execute("UPDATE jobs SET group_name = 'sweep-1'")
+    conn = open_reader()
+    try:
+        nobody = actor_of(load_hosts())
+        sweep = race.read(conn, "sweep-1", False, nobody, time.time(), began + 60 + 571)
+        assert [line.job for line in sweep.plot.lines] == [FIRST] and sweep.plot.span[1] == 57
+        assert race.read(conn, "sweep-1", False, nobody, time.time(), None).plot.span[1] == 99
     finally:
         conn.close()
 

@@ -39,6 +39,11 @@ def test_a_host_that_recorded_nothing() -> None:
     assert timeline.phases(row, [], until=99.0) == [Phase("queued", 1, 10.0), Phase("running", 1, 5.0)]
 
 
+def test_a_job_that_no_host_has_yet_spent_no_time() -> None:
+    row = job_row(state="submitting", queued_at=None, started_at=None, ended_at=None)
+    assert timeline.phases(row, [], until=99.0) == [] and not list(timeline.drawn([], 40))
+
+
 def test_a_clock_that_went_back_makes_no_negative_phase() -> None:
     row = job_row(state="running")
     assert all(one.seconds >= 0 for one in timeline.phases(row, [came(50, "queued"), came(20, "running")], 10.0))

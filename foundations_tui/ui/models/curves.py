@@ -94,12 +94,12 @@ def _part(conn: sqlite3.Connection, job: JobOfChart, key: str, how: ChartOptions
 def _until(
     conn: sqlite3.Connection, series: _Series, points: list[CurvePoint], moment: float | None
 ) -> list[CurvePoint]:
-    """Return the points that there were at a moment; of a sum that goes on behind it each of those before."""
-    if moment is None or not points or points[-1].time_max <= moment:
+    """Return the points that there were at a moment; of sums that go on behind it each of those before."""
+    if moment is None or all(point.time_max <= moment for point in points):
         return points
-    kept = [point for point in points if point.time_max <= moment]
-    cut = next((point for point in points if point.time_min <= moment < point.time_max), None)
-    return kept if cut is None else [*kept, *queries.curve_between(conn, *series, (cut.time_min, moment))]
+    since = min((point.time_min for point in points if point.time_min <= moment < point.time_max), default=moment)
+    kept = [point for point in points if point.time_max < since or point.time_max <= moment == since]
+    return [*kept, *queries.curve_between(conn, *series, (since, moment))] if since < moment else kept
 
 
 def merged(points: list[CurvePoint], most: int) -> list[CurvePoint]:

@@ -37,15 +37,15 @@ class Artifact:
     is_here: bool
 
 
-def read(conn: sqlite3.Connection, job: str) -> list[Artifact]:
-    """Return the artifacts of a job, by their keys.
+def read(conn: sqlite3.Connection, job: str) -> tuple[JobRow, list[Artifact]]:
+    """Return a job and its artifacts, by their keys.
 
     Raises:
         NotFoundError: there is no such job.
     """
     row = queries.job(conn, job)
     saved = {key: when for kind, key, _, when in queries.said(conn, job) if kind == "artifact"}
-    return [_artifact(row, key, facts, saved.get(key)) for key, facts in sorted(row.artifacts.items())]
+    return row, [_artifact(row, key, facts, saved.get(key)) for key, facts in sorted(row.artifacts.items())]
 
 
 def _artifact(row: JobRow, key: str, facts: object, saved_at: float | None) -> Artifact:

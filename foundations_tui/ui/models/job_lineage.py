@@ -14,12 +14,13 @@ _WIDE = (
     Column("CREATED", 20, right=True),
 )
 _NARROW = (Column("RELATION", 24), Column("ID", 6), Column("NAME", 0), Column("STATE", 12))
-_WIDE_FROM = 130
+_TINY = (Column("RELATION", 12), Column("ID", 6), Column("NAME", 0))
+_WIDE_FROM, _NARROW_FROM = 130, 60
 
 
 def columns(room: int) -> tuple[Column, ...]:
     """Return the columns for which there is room."""
-    return _WIDE if room >= _WIDE_FROM else _NARROW
+    return _WIDE if room >= _WIDE_FROM else _NARROW if room >= _NARROW_FROM else _TINY
 
 
 def drawn(family: list[Relative], room: int) -> list[TableRow]:

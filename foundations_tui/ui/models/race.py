@@ -99,7 +99,7 @@ def read(
         varying=varying,
         story=told.words(story, now) if story is not None else "",
         cut=len(every) - len(rows),
-        plot=_plot(conn, stands, metric, varying, {row.job: row.attempt for row in rows}),
+        plot=_plot(conn, stands, metric, varying, {row.job: row.attempt for row in rows}, until or {}),
     )
 
 
@@ -214,11 +214,17 @@ def _left(row: JobRow, share: float, now: float) -> float | None:
 
 
 def _plot(
-    conn: sqlite3.Connection, stands: Race, metric: str, varying: Sequence[str], attempts: Mapping[str, int]
+    conn: sqlite3.Connection,
+    stands: Race,
+    metric: str,
+    varying: Sequence[str],
+    attempts: Mapping[str, int],
+    until: Mapping[str, float],
 ) -> Plot:
     jobs = [standing.jobs[0] for standing in stands.standings[:_MOST_DRAWN] if standing.place is not None]
     drawn = [
-        JobOfChart(one.job, attempts[one.job], " ".join(_given(one, varying).split()), n) for n, one in enumerate(jobs)
+        JobOfChart(one.job, attempts[one.job], " ".join(_given(one, varying).split()), n, until.get(one.job))
+        for n, one in enumerate(jobs)
     ]
     return curves.plot(conn, metric, drawn, ChartOptions()) if drawn else Plot()
 

@@ -42,6 +42,8 @@ def phases(row: JobRow, transitions: Sequence[TransitionRow], until: float) -> l
         until: the last moment of one that has not ended, by the clock of its host.
     """
     known = list(transitions) or _of_its_times(row)
+    if not known:
+        return []  # no host has it yet
     ends = [one.time for one in known[1:]] + [row.ended_at if row.is_final and row.ended_at is not None else until]
     found: list[Phase] = []
     for one, end in zip(known, ends, strict=True):

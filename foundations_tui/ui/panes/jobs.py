@@ -152,6 +152,7 @@ class JobsPane(Vertical):
 
     def _take(self, window: JobsWindow) -> None:
         if not self.query(VirtualTable):
+            self._asked_early = None
             return  # it was asked for before the table was made: that asks again
         self.error = None
         if self._columns != tuple(window.columns):

@@ -108,7 +108,10 @@ class PageLayout:
 
     def _display(self, page: str) -> None:
         for pane in _HOMES:
-            for widget in self._screen.query(f"#{pane}, #{PanePlace.id_of(pane)}"):
+            made = self._screen.query(f"#{pane}")
+            for widget in made:
                 widget.display = has(page, pane)
+            for place in self._screen.query(f"#{PanePlace.id_of(pane)}"):
+                place.display = has(page, pane) and not made
         for half, pages in _HALVES.items():
             self._screen.query_one(half).display = page in pages

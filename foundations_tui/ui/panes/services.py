@@ -68,6 +68,11 @@ class ServicesPane(TablePane):
         """The service under the cursor, as it is now."""
         return next((row for row in self._today if _key(row) == self.table.key), None)
 
+    @property
+    def _shown(self) -> ServiceRow | None:
+        """The service under the cursor, as it is shown."""
+        return next((row for row in self._services if _key(row) == self.table.key), None)
+
     def reload(self) -> None:
         """Show what the store has now."""
         if self.display:
@@ -91,19 +96,19 @@ class ServicesPane(TablePane):
         """Show what is under the cursor; its first replica is the selected job."""
         event.stop()
         self._show_details()
-        row = self.chosen
+        row = self._shown
         if row is not None and row.view.running:
             self.post_message(JobSelected(row.view.running[0].job))
 
     def on_virtual_table_opened(self, event: VirtualTable.Opened) -> None:
         """Show all that is known of the first replica of the service under the cursor."""
         event.stop()
-        row = self.chosen
+        row = self._shown
         if row is not None and row.view.running:
             self.post_message(JobOpened(row.view.running[0].job))
 
     def _show_details(self) -> None:
-        row = next((row for row in self._services if _key(row) == self.table.key), None)
+        row = self._shown
         urls = cast(Workspace, self.app).local_urls
         lines = _details(row, self.moment, urls.get((row.name, row.host), "")) if row else []
         self._show_below(Content("\n").join(lines))
@@ -134,7 +139,7 @@ def _row(row: ServiceRow, wide: bool, moment: float | None, url: str) -> TableRo
             words,
         ]
         styles = ["bold", "dim", "dim", "", "", "", styles[-1]]
-    return TableRow(_key(row), cells, styles, (state.code(view), view.revision, ready, moment))
+    return TableRow(_key(row), cells, styles, (state.code(view), view.revision, ready))
 
 
 def _details(row: ServiceRow, moment: float | None, url: str) -> list[Content]:
@@ -150,7 +155,7 @@ def _details(row: ServiceRow, moment: float | None, url: str) -> list[Content]:
         Content(one_line(f"for {state.access_words(view, row.host)}; {probed}; owner {view.owner or 'unknown'}")),
         *([Content(one_line("; ".join(filter(None, counts))))] if any(counts) else []),
         Content(""),
-        *(_replica(replica, now) for replica in view.running),
+        *(_replica(replica, moment) for replica in view.running),
         *([] if view.running else [Content.styled("no replica", "dim")]),
         Content(""),
     ]
@@ -162,12 +167,15 @@ def _details(row: ServiceRow, moment: float | None, url: str) -> list[Content]:
     return lines
 
 
-def _replica(replica: Replica, now: float) -> Content:
+def _replica(replica: Replica, moment: float | None) -> Content:
     readiness = replica.readiness
     glyph = "running" if readiness.ready else "failed" if replica.failures else "preparing"
+    words = state.replica_words(replica, time.time())
+    if moment is not None:  # whether it answered was not recorded
+        glyph, words = replica.state, replica.state
     text = f" {replica.job[:6]}  revision {replica.revision}  attempt {replica.attempt}  {state.listens_at(replica)}  "
     text += f"GPU {', '.join(replica.gpus)}  " if replica.gpus else ""
     return Content.assemble(
         Content.styled(LOOK.glyph(glyph), LOOK.style(glyph)),
-        one_line(text + state.replica_words(replica, now)),
+        one_line(text + words),
     )

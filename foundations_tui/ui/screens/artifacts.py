@@ -27,7 +27,8 @@ class Artifacts(TableWindow):
         job = self._row.job
         self._reader.ask(self, lambda conn: job_artifacts.read(conn, job), self._take, self.fail)
 
-    def _take(self, artifacts: list[Artifact]) -> None:
+    def _take(self, found: tuple[JobRow, list[Artifact]]) -> None:
+        self._row, artifacts = found
         room = self.size.width
         self.show(job_artifacts.columns(room), [job_artifacts.drawn(one, room, time.time()) for one in artifacts])
         if self.is_attached and artifacts:

@@ -125,5 +125,4 @@ class Detail(LiveScreen, ModalWindow):
 
     def action_log(self) -> None:
         """Go to its log."""
-        self.dismiss(None)
-        self._workspace.main.action_page("log")
+        self._workspace.back_to_main().show_log_of(self._job)

@@ -34,6 +34,7 @@ class Lineage(TableWindow):
     def on_virtual_table_opened(self, event: VirtualTable.Opened) -> None:
         """Show all that is known of the job under the cursor, where it is one that is known."""
         event.stop()
-        chosen = self._family[self.table.cursor] if self.table.cursor < len(self._family) else None
+        keys = {job_lineage.key_of(number, one): one for number, one in enumerate(self._family)}
+        chosen = keys.get(event.key)
         if chosen is not None and chosen.row is not None and chosen.generation != 0:
             self.workspace.show_job(chosen.name)

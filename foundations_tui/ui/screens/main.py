@@ -103,6 +103,8 @@ class MainScreen(LiveScreen, Screen[None]):
         self._held = HeldKey()
         self.selected: JobRow | None = None
         self._selected_id: str | None = None
+        self._brought: str | None = None
+        """The job of another page, or window, that metrics and log are about."""
 
     @property
     def workspace(self) -> Workspace:
@@ -176,6 +178,8 @@ class MainScreen(LiveScreen, Screen[None]):
     @property
     def chosen(self) -> list[str]:
         """The marked jobs, or the one under the cursor."""
+        if self._brought is not None and self.page in ("metrics", "log"):
+            return [self._brought]
         if self.page == "queue":
             key = self._late.queue.table.key if self._late.queue is not None else None
             return [key] if key else []
@@ -236,21 +240,29 @@ class MainScreen(LiveScreen, Screen[None]):
         if page not in ("overview", "jobs"):
             self.jobs.table.pin()
         has_places = self._pages.show(page)
-        if page in ("overview", "jobs", "metrics") and self.jobs.pointed_at not in (None, self._selected_id):
+        is_of_table = page in ("overview", "jobs", "metrics") and self._brought is None
+        if is_of_table and self.jobs.pointed_at not in (None, self._selected_id):
             self._selected_id = self.jobs.pointed_at  # every pane of a page shows the job that its table points at
             self._show_selected()
         self.set_focus(self._pages.target(page))  # at once: the next key may be there already
         if has_places:  # what stands beside the first pane is made once the first rows are drawn
-            self._reader.ask("places", lambda conn: None, self._fill_places_soon)
+            self._reader.ask("places", lambda conn: None, self._fill_places_soon, self._fill_places_soon)
         self.call_after_refresh(self._begin_page, page)
         self.saw(page)
         self.refresh_bindings()
 
     def _take_along(self, page: str) -> None:
-        """Have the table of jobs point at the job that was chosen on another page, for those pages that follow it."""
-        follows = page in ("overview", "jobs", "metrics", "log")
-        if follows and self.page in ("race", "queue", "hosts") and self.chosen and not self.jobs.view.query:
-            self.jobs.table.find(self.chosen[0])
+        """Let metrics and log be about the job that was chosen on a page of its own, until the jobs are shown again."""
+        if page not in ("metrics", "log"):
+            self._brought = None
+        elif self.page in ("race", "queue", "hosts") and self.chosen:
+            self._brought = self._selected_id = self.chosen[0]
+
+    def show_log_of(self, job: str) -> None:
+        """Show the log of a job, wherever it stands in the table."""
+        self.action_page("log")
+        self._brought = self._selected_id = job
+        self.reload()
 
     def saw(self, what: str) -> None:
         """Let the tour go on once the user has come where it leads: a page, or a job."""
@@ -271,10 +283,12 @@ class MainScreen(LiveScreen, Screen[None]):
     def _make_pane(self, pane: str) -> Widget:
         return self._late.make(pane, self.hosts, self.pins, lambda: self.workspace.actor)
 
-    def _fill_places_soon(self, _: None) -> None:
+    def _fill_places_soon(self, _: object) -> None:
         self.call_after_refresh(self._fill_places)
 
     def _fill_places(self) -> None:
+        if not self.is_attached:
+            return
         self._pages.fill(self.page)
         self.call_after_refresh(self.reload)
 
@@ -309,7 +323,7 @@ class MainScreen(LiveScreen, Screen[None]):
         """Show the job under the cursor; when the one whose log is open has gone, go back to the jobs."""
         if self.page == "log" and event.job != self._selected_id and self._selected_id is not None:
             self.action_page("jobs")
-        self._selected_id = event.job
+        self._selected_id, self._brought = event.job, None
         self._show_selected()
         self._show_metrics()
 
@@ -348,7 +362,7 @@ class MainScreen(LiveScreen, Screen[None]):
 
     def _show_metrics(self) -> None:
         if self.metrics is not None:
-            self.metrics.show(self.jobs.chosen, self.jobs.view)
+            self.metrics.show([self._brought] if self._brought else self.jobs.chosen, self.jobs.view)
 
     def _show_selected(self) -> None:
         job, beside = self._selected_id, self._beside
