@@ -121,8 +121,8 @@ def run() -> list[Pair]:
     """Return the pairs."""
     fill(_JOBS, host="elsewhere")
     floor = table_of_textual()
-    keys, many = _keys("100,000 jobs in the store", floor), _while_many_are_submitted(floor)
-    return [_first_row(), *keys, *_pages(floor), *many]
+    first, keys = _first_row(), _keys("100,000 jobs in the store", floor)
+    return [first, *keys, *_pages(floor), *_while_many_are_submitted(floor)]
 
 
 def program() -> list[str]:
