@@ -39,6 +39,12 @@ def offsets(conn: sqlite3.Connection) -> dict[str, float]:
     return {row[0]: float(row[1]) for row in rows}
 
 
+def by_their_clocks(conn: sqlite3.Connection, rows: Iterable[JobRow], moment: float) -> dict[str, float]:
+    """Return what the clock of the host of each job showed at a moment, by job."""
+    ahead = offsets(conn)
+    return {row.job: moment + ahead.get(row.host, 0.0) for row in rows}
+
+
 def jobs(conn: sqlite3.Connection, rows: Sequence[JobRow], moment: float) -> list[JobRow]:
     """Return jobs as they were at a moment; those that there were not yet are left out."""
     return [row for row, _ in _with_last_transition(conn, rows, moment)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from foundations_tui.store import models, queries, services
 from foundations_tui.store.rows import JobRow
@@ -38,11 +38,7 @@ def family(conn: sqlite3.Connection, row: JobRow) -> list[Relative]:
     """Return the family of a job: the oldest of what it comes from first, then the job, then what came of it."""
     found = [*_origins(conn, row), Relative("", 0, "job", row.job), *_offspring(conn, row)]
     jobs = _rows(conn, [one.name for one in found if one.kind == "job"])
-    return [one if one.kind != "job" else _with_row(one, jobs.get(one.name)) for one in found]
-
-
-def _with_row(one: Relative, row: JobRow | None) -> Relative:
-    return Relative(one.relation, one.generation, one.kind, one.name, row, one.words)
+    return [replace(one, row=jobs.get(one.name)) if one.kind == "job" else one for one in found]
 
 
 def _rows(conn: sqlite3.Connection, ids: Sequence[str]) -> dict[str, JobRow]:
@@ -115,6 +111,5 @@ def _models(conn: sqlite3.Connection, row: JobRow) -> Iterator[Relative]:
     for one in models.versions_of_job(conn, row.job):
         aliases = ", ".join(one.row.aliases_of(one.version.number))
         yield Relative("registered as", 1, "model", one.words, words=aliases)
-        for service in running:
-            if (service.view.model, service.view.version) == (one.row.name, one.version.number):
-                yield Relative("served by", 2, "service", f"{service.name}@{service.host}")
+        for service in services.serving(running, one.row.name, one.version.number):
+            yield Relative("served by", 2, "service", f"{service.name}@{service.host}")

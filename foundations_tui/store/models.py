@@ -93,11 +93,7 @@ def versions(conn: sqlite3.Connection, moment: float | None = None) -> list[Vers
     """
     running = services.services(conn) if moment is None else services.services_then(conn, moment)
     return [
-        VersionRow(
-            row,
-            version,
-            tuple(one for one in running if (one.view.model, one.view.version) == (row.name, version.number)),
-        )
+        VersionRow(row, version, services.serving(running, row.name, version.number))
         for row in models_of(conn, moment=moment)
         for _, version in sorted(row.model.versions.items(), reverse=True)
     ]

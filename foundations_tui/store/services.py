@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from foundations_tui.store import history, queries
@@ -59,15 +59,15 @@ def _replicas_then(conn: sqlite3.Connection, row: ServiceRow, moment: float) -> 
     """Yield the replicas of a service that had been begun at a moment and had not ended."""
     day = 86400.0  # clocks differ by less
     query = (
-        "SELECT job FROM jobs INDEXED BY idx_jobs_replicas WHERE host = ? AND created_at <= ?"
+        "SELECT job, json_extract(spec, '$.service.revision') FROM jobs INDEXED BY idx_jobs_replicas"
+        " WHERE host = ? AND created_at <= ?"
         f" AND CASE WHEN json_valid(spec) THEN json_extract(spec, '$.kind') END = '{KIND}'"
         " AND (ended_at IS NULL OR ended_at >= ?) AND json_extract(spec, '$.service.name') = ? ORDER BY created_at"
     )
-    ids = [found[0] for found in conn.execute(query, [row.host, moment, moment - day, row.name])]
-    for job in history.jobs(conn, queries.jobs_by_id(conn, ids), moment):
+    revisions = dict(conn.execute(query, [row.host, moment, moment - day, row.name]))
+    for job in history.jobs(conn, queries.jobs_by_id(conn, list(revisions)), moment):
         if not job.is_final:
-            told = queries.spec(conn, job.job).get("service")
-            revision = told.get("revision") if isinstance(told, dict) else 0
+            revision = revisions[job.job]
             yield Replica(
                 job=job.job,
                 revision=revision if isinstance(revision, int) else 0,
@@ -76,6 +76,11 @@ def _replicas_then(conn: sqlite3.Connection, row: ServiceRow, moment: float) -> 
                 started_at=job.started_at,
                 gpus=job.gpus,
             )
+
+
+def serving(rows: Iterable[ServiceRow], model: str, version: int) -> tuple[ServiceRow, ...]:
+    """Return those of some services that run a version of a model."""
+    return tuple(row for row in rows if (row.view.model, row.view.version) == (model, version))
 
 
 def service(conn: sqlite3.Connection, name: str, host: str = "") -> ServiceRow:

@@ -254,8 +254,8 @@ def lineage(session: Session, row: ModelRow, version: Registered) -> Lineage:
     except NotFoundError:
         job = None
     parents = [queries.lineage(conn, job.job).rerun_of, *map(str, job.uses.values())] if job is not None else []
-    used = [one for one in running(session, row.name) if one.view.version == version.number]
-    return Lineage(job, tuple(filter(None, parents)), tuple(used), tuple(row.aliases_of(version.number)))
+    used = services.serving(services.services(conn), row.name, version.number)
+    return Lineage(job, tuple(filter(None, parents)), used, tuple(row.aliases_of(version.number)))
 
 
 def best_job(session: Session, word: str, project: str) -> JobRow:

@@ -72,20 +72,15 @@ def read(conn: sqlite3.Connection, request: ChartRequest) -> ChartPage:
 def _curves(conn: sqlite3.Connection, request: ChartRequest) -> ChartPage:
     jobs = request.jobs[:MOST_JOBS]
     rows, moment = queries.jobs_by_id(conn, list(jobs), details=False), request.moment
-    ahead = history.offsets(conn) if moment is not None else {}
+    until: dict[str, float] = {}
     if moment is not None:
         rows = history.jobs(conn, rows, moment)
+        until = history.by_their_clocks(conn, rows, moment)
     if not rows:
         return ChartPage(nothing="no job is selected" if moment is None else "there was no such job yet")
     labels = apart([row.label for row in rows])
     named = [
-        JobOfChart(
-            row.job,
-            row.attempt,
-            f"{row.job[:6]} {labels[n]}",
-            jobs.index(row.job),
-            None if moment is None else moment + ahead.get(row.host, 0.0),
-        )
+        JobOfChart(row.job, row.attempt, f"{row.job[:6]} {labels[n]}", jobs.index(row.job), until.get(row.job))
         for n, row in enumerate(rows)
     ]
     keys = _keys(conn, jobs, request)

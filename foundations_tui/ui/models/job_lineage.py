@@ -53,6 +53,5 @@ def _row(number: int, one: Relative, room: int) -> TableRow:
 
 def _indent(generation: int) -> str:
     """Return what stands before a relation: how far below the job it is."""
-    if generation < 2:
-        return "" if generation < 0 else ("`- " if LOOK.ascii else "└ ")
-    return "  " * (generation - 1) + ("`- " if LOOK.ascii else "└ ")
+    branch = "`- " if LOOK.ascii else "└ "
+    return "" if generation < 0 else "  " * (generation - 1) + branch

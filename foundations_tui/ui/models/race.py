@@ -83,7 +83,7 @@ def read(
     keys = list(dict.fromkeys(key for row in rows for key in row.metrics))
     metric = main_metric(keys, directions)
     varying = comparison.varying(rows)
-    until = None if moment is None else {row.job: moment + history.offsets(conn).get(row.host, 0.0) for row in rows}
+    until = None if moment is None else history.by_their_clocks(conn, rows, moment)
     direction = directions.get(metric) or race.assumed(metric)
     entrants = _entrants(conn, rows, metric, direction, varying, actor, now, until)
     stands = race.race(entrants, direction, over_seeds)
@@ -277,7 +277,7 @@ def _row(standing: Standing, sweep: Sweep, titles: Sequence[str], wide: dict[str
         "#": lambda: (str(standing.place or ""), "bold" if standing.place == 1 else "dim"),
         "LANE": lambda: (f" {LOOK.glyph(row.shown_state)} {_fitting(name, wide['LANE'] - 3)}", style),
         "PROGRESS": lambda: (_bar(standing, wide["PROGRESS"]), style),
-        "CURVE": lambda: (_curve(standing, wide["CURVE"]), _curve_style(standing)),
+        "CURVE": lambda: _curve(standing, wide["CURVE"]),
         _value_title(sweep): lambda: _value(standing, row, sweep.metric),
         "ABOUT": lambda: (f" {row.about(now)}", "dim"),
     }
@@ -286,19 +286,11 @@ def _row(standing: Standing, sweep: Sweep, titles: Sequence[str], wide: dict[str
     return TableRow(first.job, [text for text, _ in cells], [style for _, style in cells], version)
 
 
-def _curve(standing: Standing, cells: int) -> str:
-    """Return a lane's curve behind the marker that it has in the chart below, where it is drawn there."""
-    marker = LOOK.curve(standing.place - 1)[1] if _is_drawn(standing) and standing.place is not None else " "
-    return f"{marker} {sparkline(_pinned(standing.jobs[0].values), cells - 2)}"
-
-
-def _curve_style(standing: Standing) -> str:
-    """Return the color of a lane's curve below; of what is not drawn there, none."""
-    return LOOK.curve(standing.place - 1)[0] if _is_drawn(standing) and standing.place is not None else "dim"
-
-
-def _is_drawn(standing: Standing) -> bool:
-    return standing.place is not None and standing.place <= _MOST_DRAWN
+def _curve(standing: Standing, cells: int) -> tuple[str, str]:
+    """Return a lane's curve with the color and behind the marker that it has in the chart, where it is drawn there."""
+    is_drawn = standing.place is not None and standing.place <= _MOST_DRAWN
+    color, marker = LOOK.curve(standing.place - 1) if is_drawn and standing.place is not None else ("dim", " ")
+    return f"{marker} {sparkline(_pinned(standing.jobs[0].values), cells - 2)}", color
 
 
 def _fitting(name: str, cells: int) -> str:

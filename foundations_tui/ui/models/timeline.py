@@ -16,7 +16,7 @@ from foundations_tui.ui.theme import LOOK
 _FILL = {"queued": "░", "preparing": "▒", "running": "█"}
 _ASCII_FILL = {"queued": ".", "preparing": "=", "running": "#"}
 _WORTH_A_WORD = 0.05
-"""Seconds."""
+"""Seconds from which a phase is named; a shorter one is only drawn."""
 _MOST_PHASES = 12
 """Of a job that was tried often, the last ones."""
 

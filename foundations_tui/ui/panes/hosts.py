@@ -37,8 +37,6 @@ class HostsPane(TablePane):
     def __init__(self, reader: Reader, names: Iterable[str], id: str | None = None) -> None:
         super().__init__(reader, id)
         self.names = list(names)
-        self.moment: float | None = None
-        """Hosts are shown as they were then, seconds since the epoch; None for now."""
         self._known = Known({}, {}, {}, {})
         self.border_title = "hosts"
 

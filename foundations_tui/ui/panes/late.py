@@ -75,10 +75,11 @@ class LatePanes:
         return made
 
     def show_moment(self, moment: float | None) -> None:
-        """Have the panes show a moment, all but that of the comparison; None for now."""
-        for pane in (self.metrics, self.hosts, self.queue, self.race, self.models, self.services):
-            if pane is not None:
-                pane.moment = moment
+        """Have the panes show a moment; None for now."""
+        if self.metrics is not None:
+            self.metrics.moment = moment
+        for pane in self.of_the_store():
+            pane.moment = moment
 
     def of_the_store(self) -> Iterator[TablePane]:
         """Yield those that show the store by themselves, whatever job is selected."""

@@ -36,8 +36,6 @@ class ModelsPane(TablePane):
 
     def __init__(self, reader: Reader, id: str | None = None) -> None:
         super().__init__(reader, id)
-        self.moment: float | None = None
-        """Models are shown as they were then, seconds since the epoch; None for now."""
         self._versions: list[VersionRow] = []
         """Those that are shown."""
         self._today: list[VersionRow] = []

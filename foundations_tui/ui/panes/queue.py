@@ -56,8 +56,6 @@ class QueuePane(TablePane):
 
     def __init__(self, reader: Reader, id: str | None = None) -> None:
         super().__init__(reader, id)
-        self.moment: float | None = None
-        """What waited then is shown, seconds since the epoch; None for now."""
         self._jobs: list[JobRow] = []
         self._order: dict[str, int] = {}
         """Places that were given to jobs lately, by id: what was read before that is outdated."""

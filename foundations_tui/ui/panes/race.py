@@ -51,8 +51,6 @@ class RacePane(TablePane):
         self._actor = actor
         self._group = ""
         self._over_seeds = False
-        self.moment: float | None = None
-        """The race is shown as it stood then, seconds since the epoch; None for now."""
         self.sweep = Sweep()
         self._said = ("", "", "")
         self.border_title = "race"

@@ -49,8 +49,6 @@ class ServicesPane(TablePane):
 
     def __init__(self, reader: Reader, id: str | None = None) -> None:
         super().__init__(reader, id)
-        self.moment: float | None = None
-        """Services are shown as they were then, seconds since the epoch; None for now."""
         self._services: list[ServiceRow] = []
         """Those that are shown."""
         self._today: list[ServiceRow] = []

@@ -18,6 +18,8 @@ class TablePane(Vertical):
     def __init__(self, reader: Reader, id: str | None = None) -> None:
         super().__init__(id=id)
         self._reader = reader
+        self.moment: float | None = None
+        """What was then is shown, seconds since the epoch; None for now. A comparison is always of now."""
         self._below = ""
         """What stands below the table."""
 

@@ -34,7 +34,7 @@ class Artifacts(TableWindow):
         if self.is_attached and artifacts:
             size = humanize.size(sum(one.size or 0 for one in artifacts))
             count = humanize.plural(len(artifacts), "artifact")
-            self.query_one("#box").border_subtitle = f"{count}, {size}  enter shows or opens it  esc back"
+            self.say(f"{count}, {size}")
 
     def on_virtual_table_opened(self, event: VirtualTable.Opened) -> None:
         """Show an artifact, or open it with what this machine has for it."""

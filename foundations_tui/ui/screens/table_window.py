@@ -55,8 +55,8 @@ class TableWindow(LiveScreen, ModalWindow):
 
     def on_mount(self) -> None:
         """Begin."""
-        box = self.query_one("#box")
-        box.border_title, box.border_subtitle = Content(one_line(self._title)), Content(f"{self._keys}  esc back")
+        self.query_one("#box").border_title = Content(one_line(self._title))
+        self.say("")
         self.table.focus()
 
     def on_screen_resume(self) -> None:
@@ -71,6 +71,10 @@ class TableWindow(LiveScreen, ModalWindow):
         """Show rows; an answer may come while the window is being closed."""
         if self.is_attached and self.query(WholeTable):
             self.table.show(columns, rows)
+
+    def say(self, words: str) -> None:
+        """Say something below the table, before the keys."""
+        self.query_one("#box").border_subtitle = Content("  ".join(filter(None, (words, self._keys, "esc back"))))
 
     def fail(self, error: FoundationsError) -> None:
         """Say why there are none."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 from textual import events
 from textual.content import Content
@@ -15,8 +15,24 @@ from foundations_tui.text.sanitize import one_line, width
 
 _LAST = ("app.help", "app.quit")
 """What is never left out."""
-_Key = tuple[str, str, str, str, bool, str]
-"""The key, how it is shown, what it does in words, its action, whether it does that now, and more words."""
+
+
+class _Key(NamedTuple):
+    """A key of the line."""
+
+    name: str
+    shown: str
+    words: str
+    """What it does."""
+    action: str
+    is_enabled: bool
+    """Whether it does that now."""
+    tooltip: str
+
+    @property
+    def cells(self) -> int:
+        """How many cells it takes."""
+        return width(f" {self.shown} {self.words} ")
 
 
 class KeyLine(Widget):
@@ -60,8 +76,8 @@ class KeyLine(Widget):
         found: dict[str, _Key] = {}
         for _, binding, enabled, tooltip in self.screen.active_bindings.values():
             if binding.show:
-                shown = self.app.get_key_display(binding)
-                key = (binding.key, shown, binding.description, binding.action, enabled, tooltip)
+                shown, words = one_line(self.app.get_key_display(binding)), one_line(binding.description)
+                key = _Key(binding.key, shown, words, binding.action, enabled, one_line(tooltip))
                 found.setdefault(binding.action, key)
         self.keys = tuple(found.values())
 
@@ -69,25 +85,24 @@ class KeyLine(Widget):
         """Draw the keys that fit."""
         key_style, style = (self.get_visual_style(f"key-line--{name}") for name in ("key", "words"))
         parts: list[Content] = []
-        for _, shown, words, _, enabled, _ in self._fitting():
-            dim = "" if enabled else "dim"
-            parts += [Content.styled(f" {one_line(shown)} ", key_style), Content.styled(f"{one_line(words)} ", style)]
-            parts[-2:] = [part.stylize(dim) if dim else part for part in parts[-2:]]
+        for key in self._fitting():
+            part = Content.assemble((f" {key.shown} ", key_style), (f"{key.words} ", style))
+            parts.append(part if key.is_enabled else part.stylize("dim"))
         return Content.assemble(*parts)
 
     def _fitting(self) -> Iterator[_Key]:
-        left = self.size.width - sum(_cells(key) for key in self.keys if key[3] in _LAST)
+        left = self.size.width - sum(key.cells for key in self.keys if key.action in _LAST)
         for key in self.keys:
-            if key[3] not in _LAST:
-                left -= _cells(key)
-            if left >= 0 or key[3] in _LAST:
+            if key.action not in _LAST:
+                left -= key.cells
+            if left >= 0 or key.action in _LAST:
                 yield key
 
     def _at(self, x: int) -> _Key | None:
         """Return the key that stands at a cell of the line."""
         edge = 0
         for key in self._fitting():
-            edge += _cells(key)
+            edge += key.cells
             if x < edge:
                 return key
         return None
@@ -95,14 +110,10 @@ class KeyLine(Widget):
     def on_mouse_down(self, event: events.MouseDown) -> None:
         """Press the key that is clicked."""
         key = self._at(event.x)
-        if key is not None and key[4]:
-            self.app.simulate_key(key[0])
+        if key is not None and key.is_enabled:
+            self.app.simulate_key(key.name)
 
     def on_mouse_move(self, event: events.MouseMove) -> None:
         """Say more of the key under the mouse."""
         key = self._at(event.x)
-        self.tooltip = Content(one_line(key[5])) if key is not None and key[5] else None
-
-
-def _cells(key: _Key) -> int:
-    return width(f" {one_line(key[1])} {one_line(key[2])} ")
+        self.tooltip = Content(key.tooltip) if key is not None and key.tooltip else None
