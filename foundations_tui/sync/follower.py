@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Collection
 from typing import Any
 
@@ -31,6 +32,7 @@ class Follower:
         jobs: Collection[str] | None = None,
         streams: bool = True,
         patient: bool = False,
+        apart: float = 0.0,
     ) -> None:
         """Make one; ``run`` it in a thread of its own.
 
@@ -41,9 +43,10 @@ class Follower:
             jobs: follow only the streams of these; None for all.
             streams: with logs and records, or only the states.
             patient: try again, too, when the store cannot be written (a full disk).
+            apart: least seconds from one round to the next: what many jobs write meanwhile is brought together.
         """
         self._session, self._host = session, host
-        self._patient = patient
+        self._patient, self._apart = patient, apart
         self._changed = changed
         self._jobs, self._streams = jobs, streams
         self._stopped = threading.Event()
@@ -85,6 +88,7 @@ class Follower:
 
     def _follow(self, host_sync: HostSync) -> None:
         while not self._stopped.is_set():
+            began = time.monotonic()
             whole = host_sync.pull_streams(self._jobs) if self._streams else True
             if not whole:
                 host_sync.pull_sizes()
@@ -100,5 +104,6 @@ class Follower:
                 if self._stopped.is_set():
                     return
                 host_sync.take_news(self._asked)
+                self._stopped.wait(max(0.0, began + self._apart - time.monotonic()))
             host_sync.push_annotations()
             host_sync.pull_changes()

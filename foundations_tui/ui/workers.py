@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from foundations_tui.sync.follower import Follower
 
 _LOOK_SECONDS = 1.0
+_ROUNDS_APART = 0.5
+"""Seconds from one look at a host's news to the next, while they come without end."""
 Post = Callable[[Message], Any]
 
 
@@ -56,7 +58,9 @@ class Followers:
         from foundations_tui.sync.follower import Follower
 
         for host in [host for host in hosts if host not in self._followers]:
-            follower = self._followers[host] = Follower(self._session, host, self._changed, patient=True)
+            follower = self._followers[host] = Follower(
+                self._session, host, self._changed, patient=True, apart=_ROUNDS_APART
+            )
             if not self._is_stopped:
                 threading.Thread(target=self._follow, args=(host, follower), name=f"follow {host}", daemon=True).start()
 

@@ -10,12 +10,18 @@ import re
 import sqlite3
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from foundations_tui.analysis import braille
+from foundations_tui.session import Session
+from foundations_tui.store import queries
+from foundations_tui.store.db import open_reader
+from foundations_tui.sync.follower import Follower
 from tests.support import agents
 from tests.support.client import Client, wait_until
 from tests.support.paths import ROOT
@@ -523,3 +529,24 @@ def test_whoever_waited_finds_what_was_logged(client: Client) -> None:
     (client.project / "train.py").write_text("import foundations\nfoundations.log_metric('loss', 0.5)\n")
     client.run("submit", "--wait", "--name", "a", "--", "python", "train.py")
     assert client.json("jobs")[0]["metrics"]["loss"]["last"] == 0.5
+
+
+# --- following --------------------------------------------------------------------------------------------------
+
+
+def test_a_follower_keeps_its_rounds_apart_and_misses_nothing(client: Client) -> None:
+    """Many that write at any moment cost a few rounds a second, not one for each line."""
+    job = client.submit(
+        "--", "python", "-c", "import time\nfor n in range(300): print(n, flush=True); time.sleep(0.01)"
+    )
+    session, rounds, began = Session(), list[float](), time.monotonic()
+    follower = Follower(session, "local", lambda: rounds.append(time.monotonic()), apart=0.4)
+    thread = threading.Thread(target=follower.run)
+    thread.start()
+    with open_reader() as conn:
+        wait_until(lambda: queries.job(conn, job).complete)
+    follower.stop()
+    thread.join()
+    session.close()
+    assert len(rounds) <= (rounds[-1] - began) / 0.4 + 2
+    assert client.run("logs", job).stdout.split() == [str(n) for n in range(300)]

@@ -20,6 +20,8 @@ from foundations_tui.ui.pages import PAGES
 _SWITCH_SECONDS = 0.0005
 """For how long a thread of the app may keep another one waiting: SQLite gives way after each row."""
 _START_SECONDS = 1.0
+_PICTURES_A_SECOND = 120
+"""At most: what a key does is drawn with the next one. Textual's own 60 keep it waiting for twice as long."""
 _SMALLEST, _LARGEST = (40, 10), (500, 300)
 
 
@@ -109,12 +111,14 @@ def open_app(page: str = "", settings: Settings | None = None) -> None:
             "the terminal app needs a terminal",
             "foundations jobs lists jobs; foundations ui --once prints one frame; foundations --help shows more",
         )
+    settings = settings or app.load()
     _start_fast()
+    if not settings.slow_link:
+        _draw_soon()
     from foundations_tui.session import Session
     from foundations_tui.ui import kept
     from foundations_tui.ui.app import FoundationsApp  # Textual: 190 ms
 
-    settings = settings or app.load()
     FoundationsApp(Session(), VERBS, page, settings, left=kept.read()).run(mouse=settings.mouse)
 
 
@@ -125,6 +129,17 @@ def _start_fast() -> None:
     later.daemon = True
     later.start()
     sys.setswitchinterval(_SWITCH_SECONDS)
+
+
+def _draw_soon() -> None:
+    """Tell Textual how often to draw, if the user's environment does not; it reads that when it is imported."""
+    if "TEXTUAL_FPS" in os.environ:
+        return
+    os.environ["TEXTUAL_FPS"] = str(_PICTURES_A_SECOND)
+    try:
+        import textual.constants  # noqa: F401
+    finally:
+        del os.environ["TEXTUAL_FPS"]  # it is not for what the app starts
 
 
 def _collect_garbage() -> None:

@@ -21,7 +21,7 @@ from foundations_tui.text import humanize
 from foundations_tui.text.sanitize import clip, one_line, width
 from foundations_tui.ui.models.plot import ChartLine, Plot
 from foundations_tui.ui.theme import LOOK
-from foundations_tui.ui.widgets.line_style import LineStyle
+from foundations_tui.ui.widgets.line_widget import LineWidget
 
 _AXIS = 10
 """Cells of the labels of the y axis."""
@@ -63,7 +63,7 @@ class _Looks:
         return self._made[key]
 
 
-class Chart(LineStyle, Widget):
+class Chart(LineWidget, Widget):
     """The chart. It is given everything it shows, and redraws only what changed."""
 
     is_chosen: reactive[bool] = reactive(False)

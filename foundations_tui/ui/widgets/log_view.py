@@ -20,7 +20,7 @@ from foundations_tui.text.sanitize import LogFilter, clip, steady
 from foundations_tui.ui.models import log_colors
 from foundations_tui.ui.models.log_file import ERRORS, TRACEBACK, LogFile, Wanted, compile_words, drawn_last
 from foundations_tui.ui.models.log_search import FilteredPage, LineFilter, Match, Search
-from foundations_tui.ui.widgets.line_style import LineStyle
+from foundations_tui.ui.widgets.line_widget import LineWidget
 from foundations_tui.ui.widgets.scrolling import scroll_now, scroll_to_end, set_lines
 
 _SCAN_BYTES = 2 << 20
@@ -31,7 +31,7 @@ _COUNTED_EVERY = 0.4
 """Seconds between two messages of a count that goes on."""
 
 
-class LogView(LineStyle, ScrollView, can_focus=True):
+class LogView(LineWidget, ScrollView, can_focus=True):
     """The viewer. It follows the end of the file until the user scrolls up."""
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {"log--found"}
@@ -227,14 +227,16 @@ class LogView(LineStyle, ScrollView, can_focus=True):
             return self._strip(part.copy(), room, found)
         if self.following and self._tail:
             place = y - max(0, self.size.height - len(self._tail))
-            return self._strip(
-                drawn_text(self._tail[place], self._is_raw) if 0 <= place < len(self._tail) else Text(""), room
-            )
+            return self._line_strip(self._tail[place] if 0 <= place < len(self._tail) else b"", room)
         line = self._line(number)
         if line is None:
             return self._strip(Text(""), room)
-        style = self.get_component_rich_style("log--found") if number == self._found else Style.null()
-        return self._strip(drawn_text(line, self._is_raw), room, style)
+        style = self.get_component_rich_style("log--found") if number == self._found else None
+        return self._line_strip(line, room, style)
+
+    def _line_strip(self, line: bytes, room: int, style: Style | None = None) -> Strip:
+        what = (line, self._is_raw, self._left, room, self.line_style, style)
+        return self.kept(what, lambda: self._strip(drawn_text(line, self._is_raw), room, style))
 
     def _parts(self, room: int) -> list[tuple[Text, int | None]]:
         """Return the lines on the screen in parts that fit, each with its line's number: from the first one on, or so

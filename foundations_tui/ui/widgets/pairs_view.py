@@ -15,7 +15,7 @@ from textual.strip import Strip
 
 from foundations_tui.text.sanitize import clip
 from foundations_tui.ui.theme import LOOK
-from foundations_tui.ui.widgets.line_style import LineStyle
+from foundations_tui.ui.widgets.line_widget import LineWidget
 from foundations_tui.ui.widgets.scrolling import scroll_now
 
 _SIDES_FROM = 100
@@ -42,7 +42,7 @@ Draw = Callable[[PairLike, bool], Text]
 """Returns how the left line of a pair looks (True), or the right one (False)."""
 
 
-class PairsView(LineStyle, ScrollView, can_focus=True):
+class PairsView(LineWidget, ScrollView, can_focus=True):
     """Pairs of lines, one below the other."""
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {"pairs--left", "pairs--right"}

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import ClassVar
 
+from msgspec.structs import replace
 from rich.segment import Segment
 from textual import events
 from textual.binding import Binding, BindingType
@@ -16,12 +17,12 @@ from textual.strip import Strip
 
 from foundations_tui.text.sanitize import clip
 from foundations_tui.ui.models.table import CHANGED_SECONDS, AskForRows, Column, RecentChanges, RowWindow, TableRow
-from foundations_tui.ui.widgets.line_style import LineStyle
+from foundations_tui.ui.widgets.line_widget import LineWidget
 from foundations_tui.ui.widgets.scrolling import scroll_now, set_lines
 from foundations_tui.ui.widgets.table_lines import column_at, segments
 
 
-class VirtualTable(LineStyle, ScrollView, can_focus=True):
+class VirtualTable(LineWidget, ScrollView, can_focus=True):
     """The table. The cursor stays on its row, by key, whatever comes above it."""
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {
@@ -100,6 +101,7 @@ class VirtualTable(LineStyle, ScrollView, can_focus=True):
         """Show other columns; the rows that come have to fit them."""
         if columns != self._columns:
             self._columns = columns
+            self.forget_lines()
             self.refresh()
 
     def reload(self) -> None:
@@ -216,17 +218,24 @@ class VirtualTable(LineStyle, ScrollView, can_focus=True):
         """Draw one line: the titles, or a row."""
         room = self.scrollable_content_region.width
         if y == 0:
-            style = self.get_component_rich_style("table--header")
-            cells = [column.title for column in self._columns]
-            return Strip(segments(self._columns, cells, (), room, style, " "), room)
+            return self._titles(room)
         position = self.scroll_offset.y + y - 1
         row = self._window.row(position)
         if row is None:
             notes = self._instead_of_rows()
             words = notes[y - 2] if 2 <= y < 2 + len(notes) else ""
             words = "…" if self._is_known and position < self._window.count else words
-            return Strip([Segment(clip(f"  {words}", room), self.line_style)]).adjust_cell_length(room, self.line_style)
-        return Strip(self._row_segments(row, position, room), room)
+            return self.kept((words, room, self.line_style), lambda: self._words(words, room))
+        return self._row(row, position, room)
+
+    def _titles(self, room: int) -> Strip:
+        style = self.get_component_rich_style("table--header")
+        titles = tuple(column.title for column in self._columns)
+        what = (titles, room, style)
+        return self.kept(what, lambda: Strip(segments(self._columns, titles, (), room, style, " "), room))
+
+    def _words(self, words: str, room: int) -> Strip:
+        return Strip([Segment(clip(f"  {words}", room), self.line_style)]).adjust_cell_length(room, self.line_style)
 
     def _instead_of_rows(self) -> list[str]:
         """Return what stands in the place of rows: why they cannot be read, or that there are none."""
@@ -236,7 +245,7 @@ class VirtualTable(LineStyle, ScrollView, can_focus=True):
             return self.problem.split("\n")
         return self.empty.split("\n") if self._is_known else ["reading ..."]
 
-    def _row_segments(self, row: TableRow, position: int, room: int) -> list[Segment]:
+    def _row(self, row: TableRow, position: int, room: int) -> Strip:
         style, styles = self.line_style, row.styles
         if row.key in self._changed:
             style += self.get_component_rich_style("table--changed")
@@ -249,7 +258,8 @@ class VirtualTable(LineStyle, ScrollView, can_focus=True):
             style += cursor
             if cursor.reverse:
                 styles = ()  # reversed, each color would be a patch of its own
-        return segments(self._columns, row.cells, styles, room, style, mark)
+        what = (tuple(row.cells), tuple(styles), room, style, mark)
+        return self.kept(what, lambda: Strip(segments(self._columns, row.cells, styles, room, style, mark), room))
 
     # --- keys and mouse -----------------------------------------------------------------------------------------
 
