@@ -9,7 +9,8 @@ An expression is a field (``state``), or a kind and a name (``param:lr``, ``arg:
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+
+from msgspec import Struct
 
 from foundations_tui.errors import UsageError
 
@@ -47,8 +48,7 @@ class QueryError(UsageError):
         self.problem, self.position = problem, position
 
 
-@dataclass(frozen=True)
-class Expression:
+class Expression(Struct, frozen=True):
     """What has a value for each job."""
 
     kind: str
@@ -62,8 +62,7 @@ class Expression:
     """Where that begins."""
 
 
-@dataclass(frozen=True)
-class Value:
+class Value(Struct, frozen=True):
     """The right side of a comparison."""
 
     text: str
@@ -72,8 +71,7 @@ class Value:
     """Then it is text, whatever it looks like."""
 
 
-@dataclass(frozen=True)
-class Compare:
+class Compare(Struct, frozen=True):
     """A comparison; with several values, any of them."""
 
     left: Expression
@@ -81,37 +79,32 @@ class Compare:
     values: tuple[Value, ...]
 
 
-@dataclass(frozen=True)
-class Exists:
+class Exists(Struct, frozen=True):
     """Whether a job has something: ``tag:cnn``, ``param:lr``, ``is:starred``."""
 
     what: Expression
 
 
-@dataclass(frozen=True)
-class TextMatch:
+class TextMatch(Struct, frozen=True):
     """A bare word: in the name, command, project or tags."""
 
     text: str
     position: int
 
 
-@dataclass(frozen=True)
-class Not:
+class Not(Struct, frozen=True):
     """What does not hold."""
 
     part: Node
 
 
-@dataclass(frozen=True)
-class And:
+class And(Struct, frozen=True):
     """All of several conditions."""
 
-    parts: tuple[Node, ...] = field(default=())
+    parts: tuple[Node, ...] = ()
 
 
-@dataclass(frozen=True)
-class Or:
+class Or(Struct, frozen=True):
     """One of several conditions."""
 
     parts: tuple[Node, ...]
@@ -120,8 +113,7 @@ class Or:
 Node = Compare | Exists | TextMatch | Not | And | Or
 
 
-@dataclass(frozen=True)
-class _Token:
+class _Token(Struct, frozen=True):
     kind: str
     text: str
     position: int
@@ -193,8 +185,7 @@ def parse_columns(text: str) -> list[Expression]:
     return columns
 
 
-@dataclass(frozen=True)
-class Field:
+class Field(Struct, frozen=True):
     """What every job has."""
 
     kind: str

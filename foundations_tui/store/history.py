@@ -10,6 +10,8 @@ import dataclasses
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 
+from msgspec.structs import replace
+
 from foundations_tui.store import host_samples, queries, stories
 from foundations_tui.store.host_samples import KEPT, HostMinute
 from foundations_tui.store.rows import FINAL_STATES, HostRow, HostSample, JobRow, MetricSummary, TransitionRow
@@ -75,7 +77,7 @@ def _job(conn: sqlite3.Connection, row: JobRow, last: TransitionRow | None, mome
     state = last.state if last is not None else _state(row, moment)
     is_over = state in FINAL_STATES
     began = row.started_at is not None and row.started_at <= moment and state not in ("submitting", "queued")
-    return dataclasses.replace(
+    return replace(
         row,
         state=state,
         attempt=last.attempt if last is not None else row.attempt,
@@ -148,7 +150,7 @@ def samples(conn: sqlite3.Connection, host: str, first: float, last: float) -> l
     fine = [one for one in host_samples.since(conn, host, first + ahead) if one.time <= last + ahead]
     coarse = host_samples.minutes(conn, host, first + ahead, last + ahead)
     found = [*(_of_minute(one) for one in coarse), *fine]
-    return [dataclasses.replace(one, time=one.time - ahead) for one in found]
+    return [replace(one, time=one.time - ahead) for one in found]
 
 
 def _of_minute(minute: HostMinute) -> HostSample:
@@ -178,7 +180,7 @@ def host(row: HostRow, then: Iterable[HostSample], moment: float) -> HostRow:
         by_uuid = {gpu[0]: gpu for gpu in last.gpus if gpu}
         gpus = [_gpu(gpu, by_uuid.get(gpu.uuid)) for gpu in row.resources.gpus]
         resources = dataclasses.replace(row.resources, gpus=gpus, disk_free=last.disk_free, cpus_free=None)
-    return dataclasses.replace(
+    return replace(
         row,
         resources=resources,
         problems=[],

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct, field  # made in a tenth of the time that a dataclass takes, at each start and for each row
 
 from foundations_tui.errors import StoreError, store_hint
 from foundations_tui.text import humanize
@@ -19,8 +20,7 @@ if TYPE_CHECKING:
     from remote_agent.protocol.resources import HostGpu, Resources
 
 
-@dataclass(frozen=True, slots=True)
-class MetricSummary:
+class MetricSummary(Struct, frozen=True):
     """One metric of a job in six numbers."""
 
     first: Any
@@ -43,8 +43,7 @@ PATIENCE = 600.0
 """Seconds for which any job may be silent before it counts as stalled."""
 
 
-@dataclass(frozen=True, slots=True)
-class JobRow:
+class JobRow(Struct, frozen=True):
     """One job as the store knows it. Times are seconds since the epoch."""
 
     job: str
@@ -277,8 +276,7 @@ class JobRow:
         }
 
 
-@dataclass(frozen=True, slots=True)
-class HostRow:
+class HostRow(Struct, frozen=True):
     """One host as it was last heard."""
 
     name: str
@@ -334,8 +332,7 @@ class HostRow:
         return self.resources.free_gpus if self.resources else 0
 
 
-@dataclass(frozen=True, slots=True)
-class ProjectRow:
+class ProjectRow(Struct, frozen=True):
     """One project and how its jobs stand."""
 
     project: str
@@ -353,8 +350,7 @@ class ProjectRow:
         return {**{name: getattr(self, name) for name in names}, "last_job_at": iso(self.last_job_at)}
 
 
-@dataclass(frozen=True, slots=True)
-class SweepRow:
+class SweepRow(Struct, frozen=True):
     """One sweep, or other group of jobs, and how its jobs stand."""
 
     group: str
@@ -373,8 +369,7 @@ class SweepRow:
         return {"sweep": self.group, **{n: getattr(self, n) for n in names}, "created_at": iso(self.created_at)}
 
 
-@dataclass(frozen=True, slots=True)
-class MetricRow:
+class MetricRow(Struct, frozen=True):
     """One value of a metric."""
 
     key: str
@@ -387,8 +382,7 @@ class MetricRow:
         return {"key": self.key, "step": self.step, "value": json_number(self.value), "time": iso(self.time)}
 
 
-@dataclass(frozen=True, slots=True)
-class CurvePoint:
+class CurvePoint(Struct, frozen=True):
     """One point of a chart, or many summed up."""
 
     count: int
@@ -403,8 +397,7 @@ class CurvePoint:
     """How many of them are no finite number."""
 
 
-@dataclass(frozen=True, slots=True)
-class StreamRow:
+class StreamRow(Struct, frozen=True):
     """How far one stream of a job is replicated."""
 
     job: str
@@ -416,8 +409,7 @@ class StreamRow:
     """Bytes that the host has, as last heard."""
 
 
-@dataclass(frozen=True, slots=True)
-class JobSample:
+class JobSample(Struct, frozen=True):
     """What an attempt used at one moment."""
 
     time: float
@@ -433,8 +425,7 @@ class JobSample:
     """Bytes of its log by then; None from an agent that did not say."""
 
 
-@dataclass(frozen=True, slots=True)
-class TransitionRow:
+class TransitionRow(Struct, frozen=True):
     """A job came into another state."""
 
     time: float
@@ -447,8 +438,7 @@ class TransitionRow:
     """In the queue, from 1."""
 
 
-@dataclass(frozen=True, slots=True)
-class HostSample:
+class HostSample(Struct, frozen=True):
     """What a host used at one moment."""
 
     time: float

@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 import pytest
 from hypothesis import example, given, strategies as st
+from msgspec import structs
 from textual.events import MouseScrollUp
 
 from foundations import records
@@ -325,8 +326,7 @@ def test_missing_parameters_leave_an_axis_as_it_is() -> None:
     conn = open_reader()
     found = sweep_plots.read(conn, sweep_plots.members(conn, [], JobsView()), "loss")
     jobs = [
-        dataclasses.replace(row, params={"p": p} if p else {})
-        for row, p in zip(found.jobs, (9, 100, None), strict=True)
+        structs.replace(row, params={"p": p} if p else {}) for row, p in zip(found.jobs, (9, 100, None), strict=True)
     ]
     found = dataclasses.replace(found, jobs=jobs, params=["p"])
     plot = sweep_plots.parallel(found)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from hypothesis import given, strategies as st
+from msgspec import structs
 from textual.color import Color
 from textual.constants import DIM_FACTOR
 from textual.theme import Theme
@@ -223,7 +224,7 @@ def test_each_event_is_told_to_others_by_one_of_many_apps() -> None:
 
 async def test_many_ends_at_once_are_told_in_few_words(client: Client, hook: Hook) -> None:
     told: list[str] = []
-    rows = [dataclasses.replace(_row(client), job=f"{n:012x}") for n in range(30)]
+    rows = [structs.replace(_row(client), job=f"{n:012x}") for n in range(30)]
     target = NotifyTarget(f"http://127.0.0.1:{hook.port}/")
     notifications.deliver(target, rows, 1e9, told.append)
     wait_until(lambda: len(hook.bodies) == 21)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 import sqlite3
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+from msgspec.structs import replace
 
 from foundations_tui.analysis import aggregate
 from foundations_tui.analysis.cells import WIDEST, cell, field_cell
@@ -92,8 +93,7 @@ class JobsView:
         return humanize.command(["foundations", "jobs", *words, *(["--archived"] if self.archived else [])])
 
 
-@dataclass(frozen=True)
-class JobsWindow(RowWindow):
+class JobsWindow(RowWindow, frozen=True):
     """Rows of jobs, and the columns they fit."""
 
     columns: Sequence[Column] = ()
@@ -159,8 +159,7 @@ def _with_arrow(columns: Sequence[Column], by: expressions.Expression, descendin
     arrows = "v^" if LOOK.ascii else "▼▲"
     arrow = arrows[0] if descending else arrows[1]
     return [
-        dataclasses.replace(column, title=f"{column.title} {arrow}") if column.sort == by.text else column
-        for column in columns
+        replace(column, title=f"{column.title} {arrow}") if column.sort == by.text else column for column in columns
     ]
 
 
@@ -201,7 +200,7 @@ def _telling(job: JobRow, directions: Mapping[str, str]) -> JobRow:
     summary = job.metrics[key]
     metric = {"key": key, "value": summary.last, "moves": "", "rank": None}
     params = {"done": summary.step or 0, "total": 0, "unit": "step", "metric": metric}
-    return dataclasses.replace(job, story=Story(PROGRESS, params))
+    return replace(job, story=Story(PROGRESS, params))
 
 
 def _with_name(columns: Sequence[Column], jobs: Sequence[JobRow], room: int) -> Sequence[Column]:
@@ -210,7 +209,7 @@ def _with_name(columns: Sequence[Column], jobs: Sequence[JobRow], room: int) -> 
     longest = max((len(name) if name.isascii() else width(one_line(name)) for name in names), default=0)
     wanted = -(-longest // _NAME_STEP) * _NAME_STEP
     cells = max(_NAME_LEAST, min(wanted, room // 3))
-    return [dataclasses.replace(column, width=cells) if column is _NAME else column for column in columns]
+    return [replace(column, width=cells) if column is _NAME else column for column in columns]
 
 
 def _with_values(
@@ -227,7 +226,7 @@ def _with_values(
     wide = min(WIDEST, max([len(by.text), *(width(one_line(text)) for text in shown)]))
     added = Column(by.text, wide, right=True, sort=by.text)
     made = [
-        dataclasses.replace(row, cells=[*row.cells[:place], text, *row.cells[place:]], version=(row.version, text))
+        replace(row, cells=[*row.cells[:place], text, *row.cells[place:]], version=(row.version, text))
         for row, text in zip(rows, shown, strict=True)
     ]
     return [*columns[:place], added, *columns[place:]], made
@@ -362,7 +361,7 @@ def _for_groups(columns: Sequence[Column], heads: Sequence[TableRow]) -> list[Co
     for number, column in enumerate(made):
         widest = max((width(one_line(head.cells[number])) for head in heads if len(head.cells) > number), default=0)
         if column.width:
-            made[number] = dataclasses.replace(column, width=max(column.width, min(WIDEST, widest)))
+            made[number] = replace(column, width=max(column.width, min(WIDEST, widest)))
     return made
 
 

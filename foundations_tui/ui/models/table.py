@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+
+from msgspec import Struct  # made, and compared, in a tenth of the time of a dataclass: a table does so each second
+from msgspec.structs import replace
 
 CHANGED_SECONDS = 1.0
 """How long a row that changed stays marked."""
 
 
-@dataclass(frozen=True)
-class Column:
+class Column(Struct, frozen=True):
     """One column."""
 
     title: str
@@ -22,8 +23,7 @@ class Column:
     """The expression to sort by when its title is clicked; empty when it cannot be sorted."""
 
 
-@dataclass(frozen=True)
-class TableRow:
+class TableRow(Struct, frozen=True):
     """One row."""
 
     key: str
@@ -35,8 +35,7 @@ class TableRow:
     """Another one means that the row says something new: it is marked for a second."""
 
 
-@dataclass(frozen=True)
-class RowWindow:
+class RowWindow(Struct, frozen=True):
     """Some rows in order, and where they stand."""
 
     count: int
