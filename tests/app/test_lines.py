@@ -1,4 +1,4 @@
-"""Widgets that draw themselves line by line: what they show is what Textual would draw of them, drawn once, and soon."""
+"""Widgets that draw themselves line by line: as Textual would, each line once, and soon."""
 
 from __future__ import annotations
 
