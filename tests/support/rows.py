@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Any
+
+from msgspec.structs import fields
 
 from foundations_tui.store.rows import JobRow
 from remote_agent.protocol.ends import Usage
@@ -13,7 +14,7 @@ NOW = 1_700_000_000.0
 
 def row(state: str = "running", **changes: Any) -> JobRow:
     """Return a job that began 100 seconds ago."""
-    nothing = dict.fromkeys(field.name for field in dataclasses.fields(JobRow) if field.default is dataclasses.MISSING)
+    nothing = dict.fromkeys(field.name for field in fields(JobRow) if field.required)
     usual: dict[str, Any] = {
         **{name: value for name, value in nothing.items() if name not in ("params", "args", "metrics", "tags")},
         "job": "a" * 12,

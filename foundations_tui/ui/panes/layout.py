@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from textual.css.query import NoMatches
 from textual.screen import Screen
 from textual.widget import Widget
 
@@ -99,19 +100,36 @@ class PageLayout:
         return made.first() if made else None
 
     def _have(self, pane: str) -> None:
-        if not self._screen.query(f"#{pane}"):
-            self._screen.query_one(_HOMES[pane]).mount(self._make(pane))
+        if self._made(pane) is None:
+            self._home(pane).mount(self._make(pane))
 
     def _keep_place(self, pane: str) -> None:
-        if not self._screen.query(f"#{pane}, #{PanePlace.id_of(pane)}"):
-            self._screen.query_one(_HOMES[pane]).mount(PanePlace(pane))
+        if self._made(pane) is None and self._place(pane) is None:
+            self._home(pane).mount(PanePlace(pane))
 
     def _display(self, page: str) -> None:
         for pane in _HOMES:
-            made = self._screen.query(f"#{pane}")
-            for widget in made:
-                widget.display = has(page, pane)
-            for place in self._screen.query(f"#{PanePlace.id_of(pane)}"):
-                place.display = has(page, pane) and not made
+            made, place = self._made(pane), self._place(pane)
+            if made is not None:
+                made.display = has(page, pane)
+            if place is not None:
+                place.display = has(page, pane) and made is None
         for half, pages in _HALVES.items():
             self._screen.query_one(half).display = page in pages
+
+    def _home(self, pane: str) -> Widget:
+        return self._screen.query_one(_HOMES[pane])
+
+    def _made(self, pane: str) -> Widget | None:
+        return _child(self._home(pane), pane)
+
+    def _place(self, pane: str) -> Widget | None:
+        return _child(self._home(pane), PanePlace.id_of(pane))
+
+
+def _child(of: Widget, id: str) -> Widget | None:
+    """Return a child, looked up and not searched for: each page that is shown asks for all panes."""
+    try:
+        return of.get_child_by_id(id)
+    except NoMatches:
+        return None

@@ -234,8 +234,7 @@ class MainScreen(LiveScreen, Screen[None]):
             return
         if page != self.page:
             self._take_along(page)
-            self.remove_class(f"-page-{self.page}")
-            self.add_class(f"-page-{page}")
+            self.set_class(page == "overview", "-overview")
             self.page = page
         if page not in ("overview", "jobs"):
             self.jobs.table.pin()
