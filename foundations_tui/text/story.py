@@ -25,6 +25,7 @@ SWEEP = "sweep"
 _DOT = " · "
 _LONGEST = 300
 """Characters of a sentence."""
+_MANY_TIMES = 1_000_000
 _LEAST_SHARE, _LEAST_SECONDS = 0.05, 30.0
 """How much has to be done, or how long it has to have run, before the time left is said."""
 
@@ -182,7 +183,12 @@ def _not_finite(params: Mapping[str, Any], now: float) -> str:
     if params["value"] == "NaN" and params.get("is_only", True):
         since = f"NaN since step {params['step']:,}"
     spike = params.get("spike")
-    return since + (f", {spike['key']} ×{humanize.rounded(spike['ratio'], 3)} just before" if spike else "")
+    return since + (f", {spike['key']} {_times(spike['ratio'])} just before" if spike else "")
+
+
+def _times(ratio: float) -> str:
+    """Return how many times as large as usual something was; beyond a million the number says nothing more."""
+    return f"×{humanize.rounded(ratio, 3)}" if ratio < _MANY_TIMES else f"over ×{_MANY_TIMES:,}"
 
 
 def _waits(params: Mapping[str, Any], now: float) -> str:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from typing import NamedTuple
 
 from textual.content import Content
 
 from foundations_tui.store.rows import HostRow
-from foundations_tui.text.sanitize import one_line
 from foundations_tui.ui.pages import KEYS, PAGES
 from foundations_tui.ui.theme import LOOK
 
@@ -15,9 +15,26 @@ _TITLE, _TITLE_FROM = " foundations ", 100
 """The app's name, and the columns from which it stands there."""
 _COUNTS_CELLS = 14
 """Cells that the counts behind the pages take at least: where less is left, only the page that is shown is named."""
-_WORDS_FROM = 130
 SOMETIMES = ("race", "models", "services")
 """Pages that are named only where there is something to see."""
+
+
+class _Form(NamedTuple):
+    """The words behind the numbers of the first line."""
+
+    away: str
+    running: str
+    queued: str
+    gpus: str
+
+
+_FORMS = (
+    _Form(" out of reach ", " running", " queued", "  GPU {} free"),
+    _Form(" ", " running", " queued", "  GPU {} free"),
+    _Form("", "", "", "  GPU {} free"),
+    _Form("", "", "", ""),
+)
+"""From the most words to none: the first that fits is shown; page 4 names the hosts."""
 
 
 def line(
@@ -44,19 +61,26 @@ def line(
         parts += [Content.styled(label, "reverse" if name == page else "dim"), "" if is_wide else " "]
     if moment:
         return Content.assemble(*parts, Content.styled(f" {moment} ", "bold reverse " + LOOK.style("stalled")))
-    away = [host.name for host in hosts if host.state == "unreachable"]
-    if away:  # before the counts: it must not be what is cut
+    left = Content.assemble(*parts)
+    states = [_state(counts, hosts, words) for words in _FORMS]
+    fits = (state for state in states if left.cell_length + state.cell_length <= room)
+    return Content.assemble(left, next(fits, states[-1]))
+
+
+def _state(counts: dict[str, int], hosts: Sequence[HostRow], words: _Form) -> Content:
+    """Return how many hosts are out of reach, which must not be what is cut, how many jobs run and wait, free GPUs."""
+    parts: list[Content | str] = []
+    away = sum(host.state == "unreachable" for host in hosts)
+    if away:
         mark = "x" if LOOK.ascii else "✗"
-        away_text = f" {mark} {len(away)}" + (" out of reach " if room >= _WORDS_FROM else "")  # page 4 names them
-        parts.append(Content.styled(one_line(away_text), LOOK.style("failed")))
-    gpus, free = sum(len(host.gpus) for host in hosts), sum(host.free_gpus for host in hosts)
+        parts += [Content.styled(f" {mark} {away}{words.away}", LOOK.style("failed")), " "]
     running = counts.get("running", 0) + counts.get("preparing", 0)
     waiting = counts.get("queued", 0) + counts.get("submitting", 0)
-    brief = bool(away) and room < _WORDS_FROM
-    shown = f" {LOOK.glyph('running')} {running}{'' if brief else ' running'}"
-    parts += [" " * bool(away), Content.styled(shown, LOOK.style("running"))]
-    parts += [f"  {LOOK.glyph('queued')} {waiting}{'' if brief else ' queued'}"]
-    parts += [f"  GPU {free}/{gpus} free"] if gpus and not (brief and not is_wide) else []
+    parts.append(Content.styled(f" {LOOK.glyph('running')} {running}{words.running}", LOOK.style("running")))
+    parts.append(f"  {LOOK.glyph('queued')} {waiting}{words.queued}")
+    gpus, free = sum(len(host.gpus) for host in hosts), sum(host.free_gpus for host in hosts)
+    if gpus and words.gpus:
+        parts.append(words.gpus.format(f"{free}/{gpus}"))
     return Content.assemble(*parts)
 
 

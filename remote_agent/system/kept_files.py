@@ -38,17 +38,19 @@ def name_of(digest: str) -> str:
 
 
 def _in_job(job: JobPaths, wanted: FilesToKeep) -> str:
-    """Return where a path of a job leads: among its artifacts, or below the folder that it ran in.
+    """Return where a path of a job leads: among its artifacts, or below the folder that it ran in, where many programs
+    have a folder "artifacts" of their own.
 
     Raises:
         BadRequest: it leads out of that. NotFound: there is nothing.
     """
     first, _, rest = wanted.path.partition("/")
-    top, below = (job.artifacts, rest) if first == "artifacts" else (job.attempt(wanted.attempt).work, wanted.path)
-    found = files.inside(top, below)
-    if not os.path.exists(found):
-        raise NotFound(f"job {wanted.job} has no {wanted.path!r} on this host")
-    return found
+    places = [(job.artifacts, rest)] if first == "artifacts" else []
+    for top, below in [*places, (job.attempt(wanted.attempt).work, wanted.path)]:
+        found = files.inside(top, below)
+        if os.path.exists(found):
+            return found
+    raise NotFound(f"job {wanted.job} has no {wanted.path!r} on this host")
 
 
 @contextlib.contextmanager

@@ -194,7 +194,7 @@ def test_a_log_grows_evenly_between_two_samples() -> None:
 
 async def test_a_curve_that_is_flattened_by_few_values_says_how_to_see_it() -> None:
     fill(1)
-    log([1e9, *(5.0 - n / 100 for n in range(200))])
+    log([120_000.0, 9_000.0, *(600.0 - n / 2 for n in range(200))])
     assert plotted(ChartOptions()).spreads_far
     app = FoundationsApp(Session(), page="metrics", follow=False)
     async with app.run_test(size=(100, 30)) as pilot:
@@ -205,8 +205,10 @@ async def test_a_curve_that_is_flattened_by_few_values_says_how_to_see_it() -> N
 
 def test_values_that_are_not_far_apart_or_not_above_0_are_left_as_they_are() -> None:
     fill(1)
-    log([900.0, *(5.0 - n / 100 for n in range(200))])
+    log([30.0, *(5.0 - n / 100 for n in range(200))])  # the others have a tenth of the height
     assert not plotted(ChartOptions()).spreads_far
+    log([9.0, *(5.0 - n / 1e6 for n in range(200))], attempt=3, first=600)  # a log axis would look the same
+    assert not plotted(ChartOptions(), attempt=3).spreads_far
     log([-1.0, 1e9, *(5.0 for _ in range(200))], attempt=2, first=300)
     assert not plotted(ChartOptions(), attempt=2).spreads_far and not Plot().spreads_far
 

@@ -14,6 +14,7 @@ from foundations_tui.ui.app import FoundationsApp
 from foundations_tui.ui.screens.artifacts import Artifacts
 from foundations_tui.ui.screens.job_details import Detail
 from foundations_tui.ui.screens.lineage import Lineage
+from foundations_tui.ui.screens.menu import Menu
 from foundations_tui.ui.screens.preview import FilePreview
 from tests.support import screen
 from tests.support.client import Client
@@ -138,3 +139,26 @@ async def test_a_lineage_that_turns_in_a_circle_ends(client: Client) -> None:
         await pilot.press("escape", "escape", "j", "enter", "L")
         await screen.until(pilot, lambda: "rerun of" in screen.text(app))
         assert screen.text(app).count("rerun of") == 2
+
+
+async def test_keys_below_a_window_are_pressed_with_the_mouse() -> None:
+    fill(3)
+    app = make_app(follow=False)
+    async with app.run_test(size=(120, 30)) as pilot:
+        await screen.until(pilot, lambda: "job 2" in screen.text(app))
+
+        async def click(words: str) -> None:
+            y, line = next((y, line) for y, line in enumerate(screen.text(app).splitlines()) if words in line)
+            await pilot.click(offset=(line.index(words) + 1, y))
+
+        await pilot.press("enter")
+        await screen.until(pilot, lambda: "a artifacts" in screen.text(app))
+        await click("a artifacts")
+        await screen.until(pilot, lambda: isinstance(app.screen, Artifacts))
+        await click("esc back")
+        await screen.until(pilot, lambda: isinstance(app.screen, Detail))
+        await click("x actions")
+        await screen.until(pilot, lambda: isinstance(app.screen, Menu) and "enter selects" in screen.text(app))
+        await click("esc back")
+        await click("L lineage")
+        await screen.until(pilot, lambda: isinstance(app.screen, Lineage))

@@ -122,6 +122,8 @@ def test_a_metric_that_is_no_number_any_more_is_told_first() -> None:
     expected = "NaN since step 90,000, grad_norm ×18.4 just before"
     assert words(Known(row(), [Line(0, "epoch 6/30")], not_finite=broken)) == expected
     assert words(Known(row("completed"), not_finite=broken)) == expected
+    exploded = NotFinite("loss", "NaN", 11, Spike("loss", 10, 1e137, 3.85e131))
+    assert words(Known(row(), not_finite=exploded)) == "NaN since step 11, loss over ×1,000,000 just before"
     infinite = NotFinite("train/loss", "Infinity", 5)
     assert words(Known(row(), not_finite=infinite)) == "train/loss is Infinity since step 5"
 

@@ -43,6 +43,15 @@ class SerializedKeys(App[None]):
         """Take keys again."""
         self._held_until = 0.0
 
+    def action_press(self, key: str) -> None:
+        """Press a key: a click on its words does.
+
+        The key is the app's, and not of the widget that was clicked: it would go no further than to that.
+        """
+        event = events.Key(key, None)
+        event.set_sender(self)
+        self.post_message(event)
+
     async def on_event(self, event: events.Event) -> None:
         """Put a key behind those that wait; everything else goes its way."""
         if not isinstance(event, events.Key) or event.is_forwarded:

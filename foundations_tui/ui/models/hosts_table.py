@@ -161,13 +161,14 @@ def _host_words(host: HostRow, room: int, now: float, is_past: bool) -> tuple[st
     if host.state == "unknown":
         return "nothing is recorded of then" if is_past else "connecting", "dim"
     parts = [f"{host.running} running" if host.running else "", f"{host.queued} waiting" if host.queued else ""]
-    if host.gpus:
-        parts.append(f"GPU {host.free_gpus}/{len(host.gpus)} free")
+    free = [f"GPU {host.free_gpus}/{len(host.gpus)}" if host.gpus else ""]
     has = host.resources
     if has is not None and has.cpus and (room >= _NARROW_FROM or not host.gpus):
-        parts.append(f"CPU {has.cpus_free or 0:g}/{has.cpus:g} free")
+        free.append(f"CPU {has.cpus_free or 0:g}/{has.cpus:g}")
     if has is not None and has.disk_free and room >= _WIDE_FROM:
-        parts.append(f"disk {humanize.size(has.disk_free)} free")
+        free.append(f"disk {humanize.size(has.disk_free)}")
+    if any(free):
+        parts.append(f"free: {'  '.join(one for one in free if one)}")
     if host.last_contact is not None and now - host.last_contact > _OLD_SECONDS:
         parts.append(f"as of {humanize.ago(host.last_contact, now)}")
     return "  ".join(part for part in parts if part), "bold"

@@ -88,14 +88,14 @@ def _sections(details: JobDetails, room: int, names: Sequence[str]) -> Iterator[
     row = details.row
     sections: dict[str, Iterable[Content]] = {
         "state": _state(row),
-        "facts": _facts(details),
+        "facts": _facts(details, room),
         "timeline": _timeline(details, room, time.time()),
         "metrics": _metrics(details, room),
         "config": _config(details),
         "used": _resources(details.samples),
         "artifacts": _table("artifacts", _artifacts(row)),
         "environment": _table("environment", _environment(details.spec)),
-        "attempts": (_fact(f"attempt {past.attempt}", _how_it_ended(past)) for past in row.attempts),
+        "attempts": (_fact(f"attempt {past.attempt}", _how_it_ended(past), room) for past in row.attempts),
     }
     for name in names:
         yield from sections[name]
@@ -108,7 +108,7 @@ def part(details: JobDetails, name: str, room: int) -> Content:
     elif name == "config":
         lines = [*_sections(details, room, ("config", "environment"))]
     else:
-        lines = [_fact(name, value) for name, value in _code(details).items() if value]
+        lines = [_fact(name, value, room) for name, value in _code(details).items() if value]
     text = Content("\n").join(lines or [Content.styled("there is nothing of it", "dim")])
     return text[1:] if text.plain.startswith("\n") else text
 
@@ -124,7 +124,7 @@ def _state(row: JobRow) -> Iterator[Content]:
             yield Content.styled("  " + one_line(one.line), "dim")
 
 
-def _facts(details: JobDetails) -> Iterator[Content]:
+def _facts(details: JobDetails, room: int) -> Iterator[Content]:
     row = details.row
     facts = {
         "project": row.project,
@@ -144,7 +144,7 @@ def _facts(details: JobDetails) -> Iterator[Content]:
         "note": row.note,
         "tags": "  ".join(key if value == "" else f"{key}={humanize.number(value)}" for key, value in row.tags.items()),
     }
-    yield from (_fact(name, value) for name, value in facts.items() if value)
+    yield from (_fact(name, value, room) for name, value in facts.items() if value)
 
 
 def _code(details: JobDetails) -> dict[str, str]:
@@ -186,9 +186,11 @@ def _artifact(facts: object) -> str:
     return "  ".join(part for part in parts if part)
 
 
-def _fact(name: str, value: str) -> Content:
-    first, *rest = several_lines(value).split("\n")
-    text = "\n".join([first, *(" " * _INDENT + line for line in rest)])
+def _fact(name: str, value: str, room: int) -> Content:
+    """Return a name and a value, which goes on below itself where it is longer than the room, cells."""
+    cells = max(1, room - _INDENT)
+    lines = [part.plain for line in several_lines(value).split("\n") for part in Content(line).wrap(cells)]
+    text = f"\n{' ' * _INDENT}".join(line.rstrip() for line in lines)
     return Content.assemble(Content.styled(f"{name:<12}  ", "dim"), text)
 
 
@@ -201,14 +203,14 @@ def _timeline(details: JobDetails, room: int, now: float) -> Iterator[Content]:
         if moment:
             told.append(f"{name} {humanize.clock(moment, shown, seconds=True)}")
             shown = moment
-    yield _fact("timeline", arrow.join(told))
+    yield _fact("timeline", arrow.join(told), room)
     for line in timeline.drawn(details.phases, min(_LONGEST_BAR, room - _INDENT)):
         yield Content.assemble(" " * _INDENT, line)
     took = [humanize.duration(row.duration(now))] if row.duration(now) is not None else []
     if row.gpus and row.duration(now):
         took.append(f"{len(row.gpus) * (row.duration(now) or 0.0) / 3600:.2f} GPU hours")
     if took:
-        yield _fact("ran" if row.is_final else "has run", ", ".join(took))
+        yield _fact("ran" if row.is_final else "has run", ", ".join(took), room)
 
 
 def _heading(words_: str) -> Content:

@@ -8,8 +8,12 @@ from dataclasses import dataclass
 
 from foundations_tui.analysis import braille
 
-_FAR, _FEW = 1000, 4
-"""Times the median that the largest value has to be, and values that there have to be, to say so."""
+_FEW = 4
+"""Values of which nothing can be said."""
+_FAR = 10.0
+"""Times the median that the largest value is at least, where a log axis helps."""
+_MOST, _FLAT = 0.9, 0.05
+"""That share of the values lies in this share of the height."""
 
 
 @dataclass(frozen=True)
@@ -56,4 +60,7 @@ class Plot:
     def spreads_far(self) -> bool:
         """Whether few values are so much larger than the others that those are one line at the bottom."""
         highs = sorted(high for line in self.lines for high in line.curve.highs if math.isfinite(high))
-        return len(highs) > _FEW and highs[0] > 0 and highs[-1] > _FAR * highs[len(highs) // 2]
+        if len(highs) <= _FEW or highs[0] <= 0 or highs[-1] < _FAR * highs[len(highs) // 2]:
+            return False
+        most = highs[int(_MOST * len(highs))]
+        return most - highs[0] < _FLAT * (highs[-1] - highs[0])

@@ -16,6 +16,7 @@ from foundations_tui.ui.models import hosts_table
 from foundations_tui.ui.models.hosts_table import Known, Place
 from foundations_tui.ui.models.store_reader import Reader
 from foundations_tui.ui.panes.table_pane import TablePane
+from foundations_tui.ui.widgets.key_words import key_words
 from foundations_tui.ui.widgets.virtual_table import VirtualTable
 from foundations_tui.ui.widgets.whole_table import WholeTable
 from remote_agent.protocol.resources import HostGpu
@@ -68,7 +69,7 @@ class HostsPane(TablePane):
         self.table.show(hosts_table.columns(room), rows)
         away = sum(known.host(name).state == "unreachable" for name in self.names)
         words = humanize.plural(len(self.names), "host") + (f", {away} out of reach" if away else "")
-        self.border_subtitle = Content(f"{words}  ctrl+t new host")
+        self.border_subtitle = key_words(("ctrl+t", "new host"), before=words)
         self._show_details()
 
     def _show_details(self) -> None:

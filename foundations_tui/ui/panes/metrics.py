@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
@@ -187,7 +188,7 @@ class MetricsPane(Grid, can_focus=True):
             "log" if self.how.log else "",
         ]
         low, high = self.how.window
-        parts.append(f"{low:.0%} to {high:.0%} of it" if high - low < 1 and self._has_curves else "")
+        parts.append(_part_words(low, high) if high - low < 1 and self._has_curves else "")
         parts.append(f"smoothed {self.how.smooth:.1f}" if self.how.smooth else "")
         titles = one_line("  ".join(part for part in parts if part)), one_line(about)
         if titles != self._said:
@@ -391,3 +392,9 @@ class MetricsPane(Grid, can_focus=True):
     def on_blur(self) -> None:
         """The keys are about something else."""
         self._show_chosen()
+
+
+def _part_words(low: float, high: float) -> str:
+    """Return which part of the x axis is shown, with as many digits as tell its ends apart."""
+    digits = max(0, math.ceil(-math.log10(high - low)) - 1)
+    return f"{low:.{digits}%} to {high:.{digits}%} of it"

@@ -28,7 +28,7 @@ _COLUMNS = (
     *(Column("ID", 6), Column("NAME", 0), Column("HOST", 10), Column("GROUP", 10), Column("PRIO", 4, right=True)),
     *(Column("GPUS", 4, right=True), Column("STARTS", 11, right=True), Column("WHY IT WAITS", 0)),
 )
-_NARROW = (Column("ID", 6), Column("NAME", 14), Column("HOST", 8), Column("STARTS", 8), Column("WHY IT WAITS", 0))
+_NARROW = (Column("ID", 6), Column("NAME", 14), Column("HOST", 8), Column("STARTS", 9), Column("WHY IT WAITS", 0))
 _WIDE_FROM = 100
 _MOST = 2000
 _DETAILS_FROM = 10
@@ -126,7 +126,7 @@ class QueuePane(TablePane):
 
 
 def _row(job: JobRow, wide: bool, now: float) -> TableRow:
-    starts = "" if job.starts_at is None else f"in {humanize.duration(max(0.0, job.starts_at - now))}"
+    starts = "" if job.starts_at is None else f"in {humanize.about(max(0.0, job.starts_at - now))}"
     name = job.label
     why = job.tell(now)
     cells = [job.job[:6], name, job.host, starts, why]

@@ -19,7 +19,7 @@ class Artifacts(TableWindow):
 
     def __init__(self, reader: Reader, row: JobRow) -> None:
         nothing = "it has saved none; foundations.save_artifact(PATH) keeps a file"
-        super().__init__(reader, f"artifacts of {name_of(row)}", nothing, "enter shows or opens it")
+        super().__init__(reader, f"artifacts of {name_of(row)}", nothing, "shows or opens it")
         self._row = row
 
     def reload(self) -> None:

@@ -23,6 +23,7 @@ from foundations_tui.text import humanize
 from foundations_tui.text.sanitize import one_line
 from foundations_tui.ui.models import code_colors
 from foundations_tui.ui.screens.modal import ModalWindow
+from foundations_tui.ui.widgets.key_words import BACK, key_words
 from foundations_tui.ui.widgets.pairs_view import Draw, PairLike, PairsView
 
 
@@ -62,8 +63,8 @@ class _Difference(ModalWindow):
         self.call_after_refresh(view.show_first)
         return view
 
-    def _say(self, words: str) -> None:
-        self.query_one("#box").border_subtitle = Content(words)
+    def _say(self, words: str, *keys: tuple[str, str]) -> None:
+        self.query_one("#box").border_subtitle = key_words(("n", "next"), *keys, BACK, before=words)
 
 
 class LogDifference(_Difference):
@@ -108,7 +109,7 @@ class LogDifference(_Difference):
         many = humanize.plural(view.differences, "difference")
         if any(map(log_diff.is_cut, self._logs)):
             many += f" in the first {humanize.size(log_diff.MOST_BYTES)}"
-        self._say(f"{many}, {numbers}   n next  # numbers  esc back")
+        self._say(f"{many}, {numbers}", ("number_sign", "numbers"))
 
     def action_numbers(self) -> None:
         """Let lines differ in which only numbers differ, or not."""
@@ -159,4 +160,4 @@ class CodeDifference(_Difference):
         gone = sum(pair.differs and pair.left is not None for pair in event.pairs)
         come = sum(pair.differs and pair.right is not None for pair in event.pairs)
         words = f"{humanize.plural(files, 'file')}  +{come:,} -{gone:,}" if event.pairs else ""
-        self._say(f"{words}   n next  esc back")
+        self._say(words)

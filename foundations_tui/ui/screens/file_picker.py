@@ -19,6 +19,7 @@ from textual.widgets.tree import TreeNode
 
 from foundations_tui.text.sanitize import one_line
 from foundations_tui.ui.theme import LOOK
+from foundations_tui.ui.widgets.key_words import BACK, key_words
 
 _NOBODY_LOOKS_FOR = ("__pycache__", "node_modules", "venv")
 
@@ -68,7 +69,9 @@ class Files(ModalScreen[Path | None]):
         """Begin at the top."""
         box = self.query_one("#box")
         box.border_title = Content(one_line(self._title))
-        box.border_subtitle = "enter opens a folder, takes a file   space takes either   esc back"
+        box.border_subtitle = key_words(
+            ("enter", "opens a folder, takes a file"), ("space", "takes either"), BACK, gap="   "
+        )
         self.query_one(FileTree).focus()
 
     def on_directory_tree_file_selected(self, event: DirectoryTree.FileSelected) -> None:

@@ -12,6 +12,7 @@ from textual.widget import Widget
 
 from foundations_tui.text.sanitize import one_line
 from foundations_tui.ui.screens.modal import ModalWindow
+from foundations_tui.ui.widgets.key_words import BACK, key_words
 
 
 class Picture(ModalWindow):
@@ -32,4 +33,4 @@ class Picture(ModalWindow):
     def on_mount(self) -> None:
         """Say what it is."""
         box = self.query_one("#box")
-        box.border_title, box.border_subtitle = Content(one_line(self._title)), "esc back"
+        box.border_title, box.border_subtitle = Content(one_line(self._title)), key_words(BACK)

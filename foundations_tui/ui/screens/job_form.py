@@ -30,8 +30,9 @@ from foundations_tui.ui.screens.file_picker import Files
 from foundations_tui.ui.screens.menu import Choice, Menu, choices_of
 from foundations_tui.ui.screens.task_output import TaskOutput
 from foundations_tui.ui.theme import LOOK
+from foundations_tui.ui.widgets.key_words import BACK, key_words
 
-_KEYS = "f2 preview   f3 submit   f4 files   f5 clear   f6 hosts   esc back"
+_KEYS = (("f2", "preview"), ("f3", "submit"), ("f4", "files"), ("f5", "clear"), ("f6", "hosts"), BACK)
 _WITH_FILES = ("command",)
 _FEW_HOSTS, _HOSTS, _HIGH_FROM = 3, 6, 30
 """Hosts that are listed in a low terminal and in a high one, and the lines from which it is high."""
@@ -157,7 +158,7 @@ class JobForm(ModalScreen[FormResult]):
                 markup=False,
             )
             yield Static(id="launch-said", markup=False)
-            yield Static(_KEYS, id="launch-keys")
+            yield Static(key_words(*_KEYS, gap="   "), id="launch-keys")
 
     def on_mount(self) -> None:
         """Begin with the command."""
@@ -200,24 +201,6 @@ class JobForm(ModalScreen[FormResult]):
         """Go to the next line."""
         event.stop()
         self.focus_next(Input)
-
-    def on_click(self, event: events.Click) -> None:
-        """Do what the keys' line says where it is clicked."""
-        line = self.query_one("#launch-keys").region
-        if event.screen_y == line.y and event.screen_x >= line.x:
-            place = event.screen_x - line.x
-            if place < _KEYS.index("f3"):
-                self.action_preview()
-            elif place < _KEYS.index("f4"):
-                self.action_submit()
-            elif place < _KEYS.index("f5"):
-                self.action_files()
-            elif place < _KEYS.index("f6"):
-                self.action_clear()
-            elif place < _KEYS.index("esc"):
-                self.action_hosts()
-            elif place < len(_KEYS):
-                self.action_leave()
 
     def action_preview(self) -> None:
         """Show what would be sent, and how many jobs that are."""

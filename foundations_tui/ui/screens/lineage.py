@@ -14,7 +14,7 @@ class Lineage(TableWindow):
     """Lists a job's family; ``enter`` opens the job under the cursor."""
 
     def __init__(self, reader: Reader, job: str, title: str) -> None:
-        super().__init__(reader, f"lineage of {title}", "", "enter opens the job")
+        super().__init__(reader, f"lineage of {title}", "", "opens the job")
         self._job = job
         self._family: list[Relative] = []
 

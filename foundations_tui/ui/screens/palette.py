@@ -18,6 +18,7 @@ from foundations_tui.ui.models import palette
 from foundations_tui.ui.models.palette import Entry, Stored
 from foundations_tui.ui.models.store_reader import Reader
 from foundations_tui.ui.models.table import TableRow, whole
+from foundations_tui.ui.widgets.key_words import BACK, key_words
 from foundations_tui.ui.widgets.virtual_table import VirtualTable
 
 _LONGEST = 200
@@ -62,7 +63,7 @@ class Palette(ModalScreen[Entry]):
     def on_mount(self) -> None:
         """Offer everything."""
         box = self.query_one("#box")
-        box.border_title, box.border_subtitle = "palette", "enter selects  esc back"
+        box.border_title, box.border_subtitle = "palette", key_words(("enter", "selects"), BACK)
         self.table.can_focus = False
         self.query_one(Input).focus()
         self._read("")

@@ -16,6 +16,7 @@ from foundations_tui.ui.models.store_reader import Reader
 from foundations_tui.ui.models.table import Column, TableRow
 from foundations_tui.ui.screens.live import LiveScreen
 from foundations_tui.ui.screens.modal import ModalWindow
+from foundations_tui.ui.widgets.key_words import BACK, key_words
 from foundations_tui.ui.widgets.whole_table import WholeTable
 from foundations_tui.ui.workspace import Workspace
 
@@ -25,18 +26,18 @@ class TableWindow(LiveScreen, ModalWindow):
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,q", "close", "back", id="window.close")]
 
-    def __init__(self, reader: Reader, title: str, empty: str, keys: str) -> None:
+    def __init__(self, reader: Reader, title: str, empty: str, enter: str) -> None:
         """Make it.
 
         Args:
             reader: of the store.
             title: stands above it.
             empty: stands where there are no rows.
-            keys: stand below it.
+            enter: what ``enter`` does.
         """
         super().__init__()
         self._reader = reader
-        self._title, self._empty, self._keys = title, empty, keys
+        self._title, self._empty, self._enter = title, empty, enter
 
     @property
     def workspace(self) -> Workspace:
@@ -74,7 +75,7 @@ class TableWindow(LiveScreen, ModalWindow):
 
     def say(self, words: str) -> None:
         """Say something below the table, before the keys."""
-        self.query_one("#box").border_subtitle = Content("  ".join(filter(None, (words, self._keys, "esc back"))))
+        self.query_one("#box").border_subtitle = key_words(("enter", self._enter), BACK, before=words)
 
     def fail(self, error: FoundationsError) -> None:
         """Say why there are none."""

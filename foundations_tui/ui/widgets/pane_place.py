@@ -13,6 +13,10 @@ class PanePlace(Widget):
         self.pane = pane
         self.border_title = pane
 
+    def render(self) -> str:
+        """Draw nothing: by itself a widget draws its name."""
+        return ""
+
     @staticmethod
     def id_of(pane: str) -> str:
         """Return the id of the place of a pane."""
