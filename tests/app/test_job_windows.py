@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 
 import pytest
+from textual.pilot import Pilot
 
 from foundations_tui.cli.registry import VERBS
 from foundations_tui.config import locations
@@ -12,6 +13,7 @@ from foundations_tui.session import Session
 from foundations_tui.store.db import Store
 from foundations_tui.ui.app import FoundationsApp
 from foundations_tui.ui.screens.artifacts import Artifacts
+from foundations_tui.ui.screens.confirm import Confirm
 from foundations_tui.ui.screens.job_details import Detail
 from foundations_tui.ui.screens.lineage import Lineage
 from foundations_tui.ui.screens.menu import Menu
@@ -34,6 +36,13 @@ print(open(foundations.artifact(sys.argv[1], "notes")).read())
 
 def make_app(follow: bool = True) -> FoundationsApp:
     return FoundationsApp(Session(connect_timeout=3), VERBS, page="jobs", follow=follow)
+
+
+async def click(pilot: Pilot[None], words: str) -> None:
+    """Click on words that stand on the screen."""
+    lines = enumerate(screen.text(pilot.app).splitlines())
+    y, line = next((y, line) for y, line in lines if words in line)
+    await pilot.click(offset=(line.index(words) + 1, y))
 
 
 def here(app: FoundationsApp) -> list[str]:
@@ -146,19 +155,26 @@ async def test_keys_below_a_window_are_pressed_with_the_mouse() -> None:
     app = make_app(follow=False)
     async with app.run_test(size=(120, 30)) as pilot:
         await screen.until(pilot, lambda: "job 2" in screen.text(app))
-
-        async def click(words: str) -> None:
-            y, line = next((y, line) for y, line in enumerate(screen.text(app).splitlines()) if words in line)
-            await pilot.click(offset=(line.index(words) + 1, y))
-
         await pilot.press("enter")
         await screen.until(pilot, lambda: "a artifacts" in screen.text(app))
-        await click("a artifacts")
+        await click(pilot, "a artifacts")
         await screen.until(pilot, lambda: isinstance(app.screen, Artifacts))
-        await click("esc back")
+        await click(pilot, "esc back")
         await screen.until(pilot, lambda: isinstance(app.screen, Detail))
-        await click("x actions")
+        await click(pilot, "x actions")
         await screen.until(pilot, lambda: isinstance(app.screen, Menu) and "enter selects" in screen.text(app))
-        await click("esc back")
-        await click("L lineage")
+        await click(pilot, "esc back")
+        await click(pilot, "L lineage")
         await screen.until(pilot, lambda: isinstance(app.screen, Lineage))
+
+
+async def test_a_question_is_answered_with_the_mouse() -> None:
+    app = make_app(follow=False)
+    answers: list[bool | None] = []
+    async with app.run_test(size=(80, 24)) as pilot:
+        for words in ("y yes", "n no"):
+            app.push_screen(Confirm("sure?"), answers.append)
+            await screen.until(pilot, lambda: "y yes    n no" in screen.text(app))
+            await click(pilot, words)
+            await screen.until(pilot, lambda: not isinstance(app.screen, Confirm))
+    assert answers == [True, False]

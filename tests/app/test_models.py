@@ -9,12 +9,13 @@ import pytest
 
 from foundations_tui.cli.registry import VERBS
 from foundations_tui.session import Session
-from foundations_tui.store import models
+from foundations_tui.store import models, services
 from foundations_tui.store.db import Store
 from foundations_tui.ui.app import FoundationsApp
 from foundations_tui.ui.render_once import settle, text
 from foundations_tui.ui.screens.menu import Menu
 from remote_agent.protocol.models import RegistryEvent, Version
+from remote_agent.protocol.services import ServiceView
 from tests.app.test_services import until
 from tests.support.client import Client, use_slots
 
@@ -37,6 +38,21 @@ async def test_a_hosts_text_stays_text_on_the_page_of_models() -> None:
             await settle(app, pilot)
             shown = text(app)
         assert "[red]x[/red]" in shown and "\x1b" not in shown
+
+
+async def test_a_service_whose_alias_has_come_to_mean_another_version_says_so() -> None:
+    store, at = Store(), ("", 0)
+    for number, words in ((1, "churn 1 (served as champion)"), (2, "(served as champion; champion means 2 now)")):
+        version = Version(f"{number}" * 12)
+        told = [_event(version=version.to_wire(), number=number), _event(kind="alias", alias="champion", number=number)]
+        models.put_events(store, "local", at, "j", at[1] + 2, list(enumerate(told, at[1] + 1)))
+        at = "j", at[1] + 2
+        services.put_services(store, "local", [ServiceView("api", 1, 1, 0, model="churn", version=1, alias="champion")])
+        app = FoundationsApp(Session(), VERBS, page="services", follow=False)
+        async with app.run_test(size=(120, 30)) as pilot:
+            await settle(app, pilot)
+            assert words in text(app)
+    store.close()
 
 
 @pytest.mark.rest

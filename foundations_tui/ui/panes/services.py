@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import time
+from collections.abc import Iterable
 from typing import cast
 
 from textual.app import ComposeResult
@@ -23,7 +24,7 @@ from foundations_tui.ui.theme import LOOK
 from foundations_tui.ui.widgets.virtual_table import VirtualTable
 from foundations_tui.ui.widgets.whole_table import WholeTable
 from foundations_tui.ui.workspace import Workspace
-from remote_agent.protocol.services import Replica
+from remote_agent.protocol.services import Replica, ServiceView
 
 _COLUMNS = (
     *(Column("SERVICE", 18), Column("HOST", 10), Column("REV", 4, right=True), Column("READY", 6, right=True)),
@@ -32,6 +33,8 @@ _COLUMNS = (
 _NARROW = (Column("SERVICE", 16), Column("HOST", 8), Column("READY", 6, right=True), Column("HOW IT IS", 0))
 _WIDE_FROM = 100
 _MOST_REVISIONS = 5
+Aliases = dict[tuple[str, str], int]
+"""Versions by the names of their models and their aliases."""
 _STYLES = {
     "ready": "running",
     "partly ready": "preparing",
@@ -53,6 +56,7 @@ class ServicesPane(TablePane):
         """Those that are shown."""
         self._today: list[ServiceRow] = []
         """Those that there are now: what is done is done to them."""
+        self._aliases: Aliases = {}
         self.border_title = "services"
 
     def compose(self) -> ComposeResult:
@@ -76,14 +80,15 @@ class ServicesPane(TablePane):
         if self.display:
             moment = self.moment
 
-            def read(conn: sqlite3.Connection) -> tuple[list[ServiceRow], list[ServiceRow]]:
+            def read(conn: sqlite3.Connection) -> tuple[list[ServiceRow], list[ServiceRow], Aliases]:
                 today = services.services(conn)
-                return today if moment is None else services.services_then(conn, moment), today
+                shown = today if moment is None else services.services_then(conn, moment)
+                return shown, today, _aliases(conn, shown)
 
             self._reader.ask(self, read, lambda found: self._take(*found))
 
-    def _take(self, rows: list[ServiceRow], today: list[ServiceRow]) -> None:
-        self._services, self._today = rows, today
+    def _take(self, rows: list[ServiceRow], today: list[ServiceRow], aliases: Aliases) -> None:
+        self._services, self._today, self._aliases = rows, today, aliases
         wide, urls = self.size.width >= _WIDE_FROM, cast(Workspace, self.app).local_urls
         shown = [_row(row, wide, self.moment, urls.get((row.name, row.host), "")) for row in rows]
         self.table.show(_COLUMNS if wide else _NARROW, shown)
@@ -108,8 +113,18 @@ class ServicesPane(TablePane):
     def _show_details(self) -> None:
         row = self._shown
         urls = cast(Workspace, self.app).local_urls
-        lines = _details(row, self.moment, urls.get((row.name, row.host), "")) if row else []
+        lines = _details(row, self.moment, urls.get((row.name, row.host), ""), self._aliases) if row else []
         self._show_below(Content("\n").join(lines))
+
+
+def _aliases(conn: sqlite3.Connection, rows: Iterable[ServiceRow]) -> Aliases:
+    """Return which versions aliases mean now, where a service was served by one."""
+    if not any(row.view.alias for row in rows):
+        return {}
+    from foundations_tui.store import models  # few services run a model
+
+    pairs = ((row, row.model.aliases) for row in models.models_of(conn))
+    return {(row.name, alias): number for row, aliases in pairs for alias, number in aliases.items()}
 
 
 def _key(row: ServiceRow) -> str:
@@ -140,14 +155,13 @@ def _row(row: ServiceRow, wide: bool, moment: float | None, url: str) -> TableRo
     return TableRow(_key(row), cells, styles, (state.code(view), view.revision, ready))
 
 
-def _details(row: ServiceRow, moment: float | None, url: str) -> list[Content]:
+def _details(row: ServiceRow, moment: float | None, url: str, aliases: Aliases) -> list[Content]:
     view, now = row.view, moment or time.time()
     reached = f"reached at {url}" if url else "x, then c: reach it from here"
     probed = f"probed at {view.probes.ready or '/'} every {view.probes.period:g} s"
     told = state.traffic_words(view)
     restarts = sum(max(0, replica.attempt - 1) for replica in view.running)
-    model = f"{view.model} {view.version}" + (f" ({view.alias})" if view.alias else "") if view.model else ""
-    counts = [model, told, humanize.plural(restarts, "restart") if restarts else ""]
+    counts = [_model(view, aliases), told, humanize.plural(restarts, "restart") if restarts else ""]
     lines = [
         Content.assemble(Content.styled(one_line(f"{row.name} on {row.host}"), "bold"), f"  {one_line(reached)}"),
         Content(one_line(f"for {state.access_words(view, row.host)}; {probed}; owner {view.owner or 'unknown'}")),
@@ -163,6 +177,15 @@ def _details(row: ServiceRow, moment: float | None, url: str) -> list[Content]:
         text = one_line(f"{mark} revision {head.number}  {when}  {head.by}  {state.runs(head)}")
         lines.append(Content.styled(text, "" if head.number == view.revision else "dim"))
     return lines
+
+
+def _model(view: ServiceView, aliases: Aliases) -> str:
+    """Return the version that a service runs, and whether the alias that it was served by means another one now."""
+    if not view.model or not view.alias:
+        return f"{view.model} {view.version}" if view.model else ""
+    meant = aliases.get((view.model, view.alias), view.version)
+    now = f"; {view.alias} means {meant} now" if meant != view.version else ""
+    return f"{view.model} {view.version} (served as {view.alias}{now})"
 
 
 def _replica(replica: Replica, moment: float | None) -> Content:

@@ -12,6 +12,7 @@ from textual.screen import ModalScreen
 from textual.widgets import Static
 
 from foundations_tui.text.sanitize import one_line, several_lines
+from foundations_tui.ui.widgets.key_words import KeyWords
 
 UNCALLED_SECONDS = 1.0
 
@@ -43,7 +44,7 @@ class Confirm(ModalScreen[bool]):
                 yield Static(several_lines(self._detail), id="detail", markup=False)
             if self.about_now:
                 yield Static(self.about_now, id="about-now", markup=False)
-            yield Static("y yes    n no", id="answers", markup=False)
+            yield KeyWords(("y", "yes"), ("n", "no"), gap="    ", id="answers")
 
     def action_answer(self, answer: bool) -> None:
         """Close with the answer."""

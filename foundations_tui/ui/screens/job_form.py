@@ -30,7 +30,7 @@ from foundations_tui.ui.screens.file_picker import Files
 from foundations_tui.ui.screens.menu import Choice, Menu, choices_of
 from foundations_tui.ui.screens.task_output import TaskOutput
 from foundations_tui.ui.theme import LOOK
-from foundations_tui.ui.widgets.key_words import BACK, key_words
+from foundations_tui.ui.widgets.key_words import BACK, KeyWords
 
 _KEYS = (("f2", "preview"), ("f3", "submit"), ("f4", "files"), ("f5", "clear"), ("f6", "hosts"), BACK)
 _WITH_FILES = ("command",)
@@ -158,7 +158,7 @@ class JobForm(ModalScreen[FormResult]):
                 markup=False,
             )
             yield Static(id="launch-said", markup=False)
-            yield Static(key_words(*_KEYS, gap="   "), id="launch-keys")
+            yield KeyWords(*_KEYS, gap="   ", id="launch-keys")
 
     def on_mount(self) -> None:
         """Begin with the command."""

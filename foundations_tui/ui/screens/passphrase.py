@@ -12,6 +12,7 @@ from textual.widgets import Input, Static
 
 from foundations_tui.text.sanitize import one_line
 from foundations_tui.ui.screens.confirm import UNCALLED_SECONDS
+from foundations_tui.ui.widgets.key_words import KeyWords
 
 
 class Passphrase(ModalScreen[str | None]):
@@ -30,7 +31,7 @@ class Passphrase(ModalScreen[str | None]):
             yield Static(one_line(self._question), id="question", markup=False)
             yield Static(one_line(self._detail), id="detail", markup=False)
             yield Input(password=True, id="passphrase", disabled=True)
-            yield Static("enter goes on    esc not now", id="answers", markup=False)
+            yield KeyWords(("enter", "goes on"), ("escape", "not now"), gap="    ", id="answers")
 
     def on_mount(self) -> None:
         """Begin to take keys, after a while."""

@@ -4,9 +4,20 @@ from __future__ import annotations
 
 from textual.content import Content
 from textual.style import Style
+from textual.widgets import Static
 
 _SHOWN = {"escape": "esc", "slash": "/", "number_sign": "#"}
 BACK = ("escape", "back")
+
+
+class KeyWords(Static):
+    """Such a line in the middle of a window."""
+
+    auto_links = False
+    """They look like other words."""
+
+    def __init__(self, *keys: tuple[str, str], gap: str, id: str) -> None:
+        super().__init__(key_words(*keys, gap=gap), id=id, markup=False)
 
 
 def key_words(*keys: tuple[str, str], before: str = "", gap: str = "  ") -> Content:
