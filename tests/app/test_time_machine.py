@@ -182,6 +182,10 @@ async def test_every_page_shows_the_moment_until_it_is_now_again(began: float) -
         assert app.main.query_one(Scrubber).display and "now" in screen.text(app)
         await pilot.press("4")
         await screen.until(pilot, lambda: "GPU 1" in screen.text(app) and "job 0" in screen.text(app))
+        assert "CPU 0/" not in screen.text(app), "how many were free is not recorded"
+        for page, nothing in (("9", "there was no service then"), ("8", "no model then"), ("7", "no sweep had begun")):
+            await pilot.press(page)
+            await screen.until(pilot, lambda nothing=nothing: nothing in screen.text(app))  # type: ignore[misc]
         await pilot.press("6")
         await screen.until(pilot, lambda: "job 1" in screen.text(app) and "1 job" in screen.text(app))
         await pilot.press("J", "K", "1")
@@ -199,6 +203,8 @@ async def test_every_page_shows_the_moment_until_it_is_now_again(began: float) -
             await pilot.press("full_stop")
         await screen.until(pilot, lambda: app.main.moment is None and "✓ completed" in screen.text(app))
         assert not app.main.query_one(Scrubber).display
+        await pilot.press("9")
+        await screen.until(pilot, lambda: "no host has a service" in screen.text(app))
 
 
 async def test_the_mouse_moves_the_moment_and_escape_ends_it(began: float) -> None:

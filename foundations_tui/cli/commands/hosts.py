@@ -108,7 +108,7 @@ def _cells(host: HostConfig, row: HostRow, now: float) -> list[str]:
         row.state,
         str(row.running),
         str(row.queued),
-        f"{has.cpus_free}/{has.cpus}" if has else "",
+        f"{has.cpus_free:g}/{has.cpus:g}" if has and has.cpus is not None and has.cpus_free is not None else "",
         f"{row.free_gpus}/{len(row.gpus)}" if has else "",
         humanize.size(has.disk_free if has else None),
         humanize.size(has.disk_jobs if has else None),

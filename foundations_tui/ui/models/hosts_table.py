@@ -163,8 +163,8 @@ def _host_words(host: HostRow, room: int, now: float, is_past: bool) -> tuple[st
     parts = [f"{host.running} running" if host.running else "", f"{host.queued} waiting" if host.queued else ""]
     free = [f"GPU {host.free_gpus}/{len(host.gpus)}" if host.gpus else ""]
     has = host.resources
-    if has is not None and has.cpus and (room >= _NARROW_FROM or not host.gpus):
-        free.append(f"CPU {has.cpus_free or 0:g}/{has.cpus:g}")
+    if has is not None and has.cpus and has.cpus_free is not None and (room >= _NARROW_FROM or not host.gpus):
+        free.append(f"CPU {has.cpus_free:g}/{has.cpus:g}")
     if has is not None and has.disk_free and room >= _WIDE_FROM:
         free.append(f"disk {humanize.size(has.disk_free)}")
     if any(free):

@@ -339,7 +339,7 @@ def _bar(standing: Standing, cells: int) -> str:
 
 def title(sweep: Sweep) -> str:
     """Return what stands above the lanes."""
-    if not sweep.group:
+    if not sweep.group or not sweep.rows:
         return "race"
     running = sum(one.is_running for one in sweep.entrants)
     parts = [f"race  {sweep.group}: {humanize.plural(len(sweep.entrants), 'job')}"]

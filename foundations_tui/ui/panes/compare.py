@@ -35,6 +35,8 @@ _ACCOUNT_FROM = 16
 class ComparePane(TablePane):
     """A line for each thing in which jobs differ."""
 
+    NOTHING = THEN = "mark two jobs or more with space, then come back"
+
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("o", "everything", "all", id="compare.everything"),
         Binding("t", "turn", "turn", tooltip="jobs as rows, or as columns", id="compare.turn"),
@@ -58,7 +60,7 @@ class ComparePane(TablePane):
 
     def compose(self) -> ComposeResult:
         """Lay out the pane."""
-        yield WholeTable("mark two jobs or more with space, then come back", id="compare-table")
+        yield WholeTable(self.NOTHING, id="compare-table")
         yield Static(id="compare-account", markup=False)
 
     @property
@@ -140,7 +142,7 @@ class ComparePane(TablePane):
         self._aside = max(0, min(self._aside, last))
         seen = [0, *range(1 + self._aside, min(len(shown.heads), 1 + self._aside + fits))] if shown.heads else []
         columns = [Column("", first), *(Column(shown.heads[n], wide[n], right=True) for n in seen), Column("", 0)]
-        self.table.show(columns if shown.heads else (), [row.drawn(seen, wide) for row in shown.rows])
+        self._show_rows(columns if shown.heads else (), [row.drawn(seen, wide) for row in shown.rows])
         self.table.refresh()
         self.border_title = Content(title)
         hidden = len(shown.heads) - len(seen)
@@ -309,4 +311,4 @@ def _delta(value: Any, base: Any, number: int) -> str:
     """Return by how much a number is more or less than the baseline's."""
     if number == 0 or not aggregate.is_number(value) or not aggregate.is_number(base) or value == base:
         return ""
-    return f" ({'+' if value > base else ''}{humanize.rounded(value - base)})"
+    return f" ({'+' if value > base else ''}{humanize.rounded(value - base, 3)})"

@@ -28,6 +28,8 @@ _DETAILS_FROM = (70, 16)
 class HostsPane(TablePane):
     """All hosts of hosts.toml."""
 
+    NOTHING = "no hosts; ctrl+t adds one"
+
     class Chosen(Message):
         """The user wants to see the jobs of a host."""
 
@@ -43,7 +45,7 @@ class HostsPane(TablePane):
 
     def compose(self) -> ComposeResult:
         """Lay out the pane."""
-        yield WholeTable("no hosts; ctrl+t adds one", id="hosts-table")
+        yield WholeTable(self.NOTHING, id="hosts-table")
         yield Static(id="host-details", markup=False)
 
     @property
@@ -66,7 +68,7 @@ class HostsPane(TablePane):
         self._known = known
         room = self.size.width
         rows = hosts_table.rows(known, self.names, room, self.moment or time.time())
-        self.table.show(hosts_table.columns(room), rows)
+        self._show_rows(hosts_table.columns(room), rows)
         away = sum(known.host(name).state == "unreachable" for name in self.names)
         words = humanize.plural(len(self.names), "host") + (f", {away} out of reach" if away else "")
         self.border_subtitle = key_words(("ctrl+t", "new host"), before=words)

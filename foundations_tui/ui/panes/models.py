@@ -34,6 +34,9 @@ _MOST_METRICS, _MOST_PARAMETERS = 2, 8
 class ModelsPane(TablePane):
     """All versions; below, what there is to know of the one under the cursor."""
 
+    NOTHING = "no host has a model; foundations model register JOB makes one"
+    THEN = "there was no model then"
+
     def __init__(self, reader: Reader, id: str | None = None) -> None:
         super().__init__(reader, id)
         self._versions: list[VersionRow] = []
@@ -44,8 +47,7 @@ class ModelsPane(TablePane):
 
     def compose(self) -> ComposeResult:
         """Lay out the pane."""
-        nothing = "no host has a model; foundations model register JOB makes one"
-        yield WholeTable(nothing, id="models-table")
+        yield WholeTable(self.NOTHING, id="models-table")
         yield Static(id="model-details", markup=False)
 
     @property
@@ -67,7 +69,7 @@ class ModelsPane(TablePane):
     def _take(self, versions: list[VersionRow], today: list[VersionRow]) -> None:
         self._versions, self._today = versions, today
         wide, now = self.size.width >= _WIDE_FROM, self.moment or time.time()
-        self.table.show(_COLUMNS if wide else _NARROW, [_row(one, wide, now) for one in versions])
+        self._show_rows(_COLUMNS if wide else _NARROW, [_row(one, wide, now) for one in versions])
         count = len({(one.row.name, one.row.host) for one in versions})
         self.border_subtitle = Content(
             f"{humanize.plural(count, 'model')}, {humanize.plural(len(versions), 'version')}"

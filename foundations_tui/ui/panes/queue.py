@@ -40,6 +40,9 @@ _ORDER_SECONDS = 5.0
 class QueuePane(TablePane):
     """The waiting jobs, each host's in the order in which it looks at them."""
 
+    NOTHING = "the queue is empty; ctrl+n makes a new job"
+    THEN = "the queue was empty then"
+
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("K", "put(-1)", "earlier, later", key_display="K J", id="queue.earlier"),
         Binding("J", "put(1)", "later", show=False, id="queue.later"),
@@ -64,7 +67,7 @@ class QueuePane(TablePane):
 
     def compose(self) -> ComposeResult:
         """Lay out the pane."""
-        yield WholeTable("the queue is empty; ctrl+n makes a new job", id="queue-table")
+        yield WholeTable(self.NOTHING, id="queue-table")
         yield Static(id="queue-details", markup=False)
 
     def reload(self) -> None:
@@ -84,7 +87,7 @@ class QueuePane(TablePane):
             jobs = sorted(jobs, key=lambda job: self._order.get(job.job, len(self._order)))
         self._jobs = jobs
         wide, now = self.size.width >= _WIDE_FROM, self.moment or time.time()
-        self.table.show(_COLUMNS if wide else _NARROW, [_row(job, wide, now) for job in jobs])
+        self._show_rows(_COLUMNS if wide else _NARROW, [_row(job, wide, now) for job in jobs])
         self.border_subtitle = Content(humanize.plural(len(jobs), "job"))
         self._show_details()
 

@@ -24,11 +24,13 @@ from foundations_tui.ui.widgets.whole_table import WholeTable
 
 _CHART_LINES = 10
 """Lines below the lanes from which the curves are drawn there."""
-_NONE = "no sweep yet: foundations submit --sweep lr=1e-4,3e-4 -- python train.py --lr {lr}"
 
 
 class RacePane(TablePane):
     """The lanes of one sweep."""
+
+    NOTHING = "no sweep yet: foundations submit --sweep lr=1e-4,3e-4 -- python train.py --lr {lr}"
+    THEN = "no sweep had begun then"
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("n", "sweep(1)", "next sweep", id="race.next"),
@@ -58,7 +60,7 @@ class RacePane(TablePane):
     def compose(self) -> ComposeResult:
         """Lay out the pane."""
         yield Static(id="race-story", markup=False)
-        yield WholeTable(_NONE, id="race-table")
+        yield WholeTable(self.NOTHING, id="race-table")
         yield Chart(id="race-chart")
 
     @property
@@ -82,7 +84,7 @@ class RacePane(TablePane):
     def _take(self, sweep: Sweep) -> None:
         self.sweep, self._group = sweep, sweep.group
         room = self.table.scrollable_content_region.width or self.size.width
-        self.table.show(model.columns(sweep, room), model.rows(sweep, room, self.moment or time.time()))
+        self._show_rows(model.columns(sweep, room), model.rows(sweep, room, self.moment or time.time()))
         self._lay_out()
         chart = self.query_one(Chart)
         chart.show(sweep.metric, sweep.plot, "step", sweep.plot.spreads_far)

@@ -50,6 +50,9 @@ _STYLES = {
 class ServicesPane(TablePane):
     """All services; below, what there is to know of the one under the cursor."""
 
+    NOTHING = "no host has a service; foundations serve -- COMMAND begins one"
+    THEN = "there was no service then"
+
     def __init__(self, reader: Reader, id: str | None = None) -> None:
         super().__init__(reader, id)
         self._services: list[ServiceRow] = []
@@ -61,8 +64,7 @@ class ServicesPane(TablePane):
 
     def compose(self) -> ComposeResult:
         """Lay out the pane."""
-        nothing = "no host has a service; foundations serve -- COMMAND begins one"
-        yield WholeTable(nothing, id="services-table")
+        yield WholeTable(self.NOTHING, id="services-table")
         yield Static(id="service-details", markup=False)
 
     @property
@@ -91,7 +93,7 @@ class ServicesPane(TablePane):
         self._services, self._today, self._aliases = rows, today, aliases
         wide, urls = self.size.width >= _WIDE_FROM, cast(Workspace, self.app).local_urls
         shown = [_row(row, wide, self.moment, urls.get((row.name, row.host), "")) for row in rows]
-        self.table.show(_COLUMNS if wide else _NARROW, shown)
+        self._show_rows(_COLUMNS if wide else _NARROW, shown)
         self.border_subtitle = Content(humanize.plural(len(rows), "service"))
         self._show_details()
 

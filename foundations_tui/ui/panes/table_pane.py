@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Sequence
+from typing import ClassVar
 
 from textual.containers import Vertical
 from textual.content import Content
 from textual.widgets import Static
 
 from foundations_tui.ui.models.store_reader import Reader
+from foundations_tui.ui.models.table import Column, TableRow
 from foundations_tui.ui.widgets.whole_table import WholeTable
 
 
 class TablePane(Vertical):
     """Lays out the table and what is below it; a pane of this kind reads the rows."""
+
+    NOTHING: ClassVar[str]
+    """Stands where there are no rows now."""
+    THEN: ClassVar[str] = "there was none then"
+    """Stands where there were none at the moment that is shown."""
 
     def __init__(self, reader: Reader, id: str | None = None) -> None:
         super().__init__(id=id)
@@ -31,6 +39,14 @@ class TablePane(Vertical):
     @abstractmethod
     def reload(self) -> None:
         """Show what the store has now."""
+
+    def _show_rows(self, columns: Sequence[Column], rows: list[TableRow]) -> None:
+        """Show rows, or in words that there are or were none."""
+        nothing = self.NOTHING if self.moment is None else self.THEN
+        if nothing != self.table.empty:
+            self.table.empty = nothing
+            self.table.refresh()
+        self.table.show(columns, rows)
 
     def _show_below(self, text: Content) -> None:
         """Show a text below the table; what stands there already is not laid out again."""
