@@ -9,6 +9,7 @@ import sqlite3
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import zip_longest
 from typing import Any
 
 from foundations_tui.analysis import aggregate, comparison, race
@@ -20,7 +21,7 @@ from foundations_tui.jobs.ownership import Actor
 from foundations_tui.store import history, queries, stories
 from foundations_tui.store.rows import JobRow
 from foundations_tui.text import humanize, story as told
-from foundations_tui.text.sanitize import clip, one_line
+from foundations_tui.text.sanitize import clip, one_line, width
 from foundations_tui.ui.models import curves
 from foundations_tui.ui.models.curves import ChartOptions, JobOfChart, sparkline
 from foundations_tui.ui.models.plot import Plot
@@ -223,14 +224,15 @@ def _plot(
 ) -> Plot:
     jobs = [standing.jobs[0] for standing in stands.standings[:_MOST_DRAWN] if standing.place is not None]
     drawn = [
-        JobOfChart(one.job, attempts[one.job], " ".join(_given(one, varying).split()), n, until.get(one.job))
+        JobOfChart(one.job, attempts[one.job], " ".join(_parts(one, varying)), n, until.get(one.job))
         for n, one in enumerate(jobs)
     ]
     return curves.plot(conn, metric, drawn, ChartOptions()) if drawn else Plot()
 
 
-def _given(one: Entrant, varying: Sequence[str]) -> str:
-    return "  ".join(f"{key} {cell(one.given[key])}" for key in varying if key in one.given) or one.job[:6]
+def _parts(one: Entrant, varying: Sequence[str]) -> list[str]:
+    """Return what was given to a job of what varies; its id where that is nothing."""
+    return [one_line(f"{key} {cell(one.given[key])}") for key in varying if key in one.given] or [one.job[:6]]
 
 
 # --- lanes ------------------------------------------------------------------------------------------------------
@@ -241,7 +243,7 @@ def columns(sweep: Sweep, room: int) -> Sequence[Column]:
     place = Column("#", 3, right=True)
     has_spread = any(one.spread is not None for one in sweep.race.standings)
     value = Column(_value_title(sweep), 15 if room >= _WIDE_FROM or has_spread else 10, right=True)
-    longest = max([len(one_line(_lane_name(one, sweep))) for one in sweep.race.standings], default=8)
+    longest = max([len(name) for name in _lane_names(sweep, _WIDEST_FROM)], default=8)
     lane = Column(" LANE", max(10, min(longest + 3, room * 2 // 5)))
     if room < _MIDDLE_FROM:
         return (place, lane, Column("PROGRESS", 0), value)
@@ -263,19 +265,20 @@ def rows(sweep: Sweep, room: int, now: float) -> list[TableRow]:
     cells = {column.title.strip(): column.width for column in shown}
     flexible = max(8, room - 4 - sum(column.width + 1 for column in shown))
     wide = {title: width or flexible for title, width in cells.items()}
-    return [
-        _row(standing, sweep, [column.title.strip() for column in shown], wide, now)
-        for standing in sweep.race.standings
-    ]
+    titles = [column.title.strip() for column in shown]
+    lanes = zip(sweep.race.standings, _lane_names(sweep, wide["LANE"] - 3), strict=True)
+    return [_row(standing, name, sweep, titles, wide, now) for standing, name in lanes]
 
 
-def _row(standing: Standing, sweep: Sweep, titles: Sequence[str], wide: dict[str, int], now: float) -> TableRow:
+def _row(
+    standing: Standing, name: str, sweep: Sweep, titles: Sequence[str], wide: dict[str, int], now: float
+) -> TableRow:
     first = standing.jobs[0]
     row = sweep.rows[first.job]
-    style, name = LOOK.style(row.shown_state), _lane_name(standing, sweep)
+    style = LOOK.style(row.shown_state)
     made: dict[str, Callable[[], tuple[str, str]]] = {
         "#": lambda: (str(standing.place or ""), "bold" if standing.place == 1 else "dim"),
-        "LANE": lambda: (f" {LOOK.glyph(row.shown_state)} {_fitting(name, wide['LANE'] - 3)}", style),
+        "LANE": lambda: (f" {LOOK.glyph(row.shown_state)} {name}", style),
         "PROGRESS": lambda: (_bar(standing, wide["PROGRESS"]), style),
         "CURVE": lambda: _curve(standing, wide["CURVE"]),
         _value_title(sweep): lambda: _value(standing, row, sweep.metric),
@@ -293,17 +296,23 @@ def _curve(standing: Standing, cells: int) -> tuple[str, str]:
     return f"{marker} {sparkline(_pinned(standing.jobs[0].values), cells - 2)}", color
 
 
-def _fitting(name: str, cells: int) -> str:
-    """Return a name with single blanks where it would be cut otherwise."""
-    return name if len(name) <= cells else " ".join(name.split())
-
-
-def _lane_name(standing: Standing, sweep: Sweep) -> str:
-    first = standing.jobs[0]
-    if len(standing.jobs) == 1:
-        return _given(first, sweep.varying)
-    keys = [key for key in sweep.varying if not is_seed(key)]
-    return f"{_given(first, keys)}  ({humanize.plural(len(standing.jobs), 'seed')})"
+def _lane_names(sweep: Sweep, cells: int) -> list[str]:
+    """Return what varies of each lane, one below the other; with single blanks where they would be cut otherwise."""
+    names: list[list[str]] = []
+    for standing in sweep.race.standings:
+        count = len(standing.jobs)
+        keys = [key for key in sweep.varying if count == 1 or not is_seed(key)]
+        given = _parts(standing.jobs[0], keys)
+        names.append([*given, f"({humanize.plural(count, 'seed')})"] if count > 1 else given)
+    aligned = [list(column) for column in zip_longest(*names, fillvalue="")]
+    for column in aligned:
+        widest = max(map(width, column))
+        column[:] = [part + " " * (widest - width(part)) for part in column]
+    for gap in ("  ", " "):
+        lanes = [gap.join(parts).rstrip() for parts in zip(*aligned, strict=True)]
+        if all(width(lane) <= cells for lane in lanes):
+            return lanes
+    return [" ".join(parts) for parts in names]
 
 
 def _value(standing: Standing, row: JobRow, metric: str) -> tuple[str, str]:
