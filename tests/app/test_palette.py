@@ -93,6 +93,18 @@ async def test_everything_that_has_a_name_is_found(client: Client) -> None:
         await screen.until(pilot, lambda: app.main.prompt.input.value == "compare ")
 
 
+async def test_one_click_takes_what_the_palette_offers() -> None:
+    fill(3)
+    app = make_app()
+    async with app.run_test(size=(100, 30)) as pilot:
+        await screen.until(pilot, lambda: "job 2" in screen.text(app))
+        await pilot.press("ctrl+p", *"queue")
+        await screen.until(pilot, lambda: isinstance(app.screen, Palette) and app.screen.table.count > 0)
+        assert app.screen._rows[0].cells[1] == "queue", app.screen._rows  # type: ignore[attr-defined]
+        await pilot.click("#palette-table", offset=(12, 1))
+        await screen.until(pilot, lambda: app.main.page == "queue")
+
+
 NAMED = st.lists(st.tuples(st.sampled_from(["", "job", "verb"]), st.text(max_size=30)), max_size=20)
 
 

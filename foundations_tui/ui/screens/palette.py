@@ -64,7 +64,7 @@ class Palette(ModalScreen[Entry]):
         """Offer everything."""
         box = self.query_one("#box")
         box.border_title, box.border_subtitle = "palette", key_words(("enter", "selects"), BACK)
-        self.table.can_focus = False
+        self.table.can_focus, self.table.is_menu = False, True
         self.query_one(Input).focus()
         self._read("")
 
@@ -103,7 +103,7 @@ class Palette(ModalScreen[Entry]):
             self.dismiss(self._meant[self.table.cursor])
 
     def on_virtual_table_opened(self, event: VirtualTable.Opened) -> None:
-        """Take what was clicked twice."""
+        """Take what was clicked."""
         event.stop()
         self.dismiss(self._meant[self.table.cursor])
 

@@ -82,6 +82,8 @@ class VirtualTable(LineWidget, ScrollView, can_focus=True):
         self.cursor = 0
         self.key: str | None = None
         """Key of the row under the cursor."""
+        self.is_menu = False
+        """Whether one click opens a row: it is there to be chosen from."""
         self.marked: dict[str, None] = {}
         """Keys of marked rows, in the order they were marked."""
         self._was_moved = False
@@ -302,7 +304,7 @@ class VirtualTable(LineWidget, ScrollView, can_focus=True):
             self.refresh()
 
     def on_click(self, event: events.Click) -> None:
-        """Put the cursor where the mouse is; a double click opens; a click on a title sorts."""
+        """Put the cursor where the mouse is; a double click opens, in a menu one; a click on a title sorts."""
         if event.y == 0:
             column = column_at(self._columns, self.scrollable_content_region.width, event.x)
             if column is not None and column.sort:
@@ -312,7 +314,7 @@ class VirtualTable(LineWidget, ScrollView, can_focus=True):
             return
         self._was_moved = True
         self._put_cursor(self.scroll_offset.y + event.y - 1)
-        if event.chain == 2:
+        if event.chain == 2 or self.is_menu:
             self.action_open()
 
     def watch_scroll_y(self, old: float, new: float) -> None:
