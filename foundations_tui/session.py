@@ -27,11 +27,11 @@ Say = Callable[[str], None]
 """Takes a line for the user about what is going on."""
 
 _RETRY_SECONDS = 60.0
-_MOST_REPEATS = 4
+_MOST_REPEATS = 6
 """Failures in a row on one connection: then it is the host that does not answer, not the connection that drops."""
 _LONG_TRY, _MOST_BEGUN_ANEW = 300.0, 20
 """Seconds after which a try has done something: more than any time-out of ours; and how often that counts."""
-_FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 8.0
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 8.0
 
 
 def silent(words: str) -> None:
@@ -141,6 +141,7 @@ class Session:
         """
         agent = self.agent(host)
         deadline, pause, repeats, begun_anew = 0.0, _FIRST_PAUSE, 0, 0
+        said = ""
         while True:
             began = time.monotonic()
             try:
@@ -155,7 +156,9 @@ class Session:
                 repeats = repeats + 1 if agent.is_alive else 0
                 if now + pause > deadline or repeats == _MOST_REPEATS:
                     raise
-                self.say(f"{error}; reconnecting")
+                if str(error) != said:
+                    said = str(error)
+                    self.say(f"{error}; reconnecting")
                 _log.warning("%s; reconnecting", error, extra={"action": "connect", "host": host})
                 time.sleep(pause)
                 pause = min(2 * pause, _LONGEST_PAUSE)
