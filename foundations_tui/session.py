@@ -152,7 +152,7 @@ class Session:
                 if not deadline:
                     deadline = now + seconds
                 elif now - began > _LONG_TRY and begun_anew < _MOST_BEGUN_ANEW:
-                    deadline, pause, begun_anew = now + seconds, _FIRST_PAUSE, begun_anew + 1
+                    deadline, pause, begun_anew, said = now + seconds, _FIRST_PAUSE, begun_anew + 1, ""
                 repeats = repeats + 1 if agent.is_alive else 0
                 if now + pause > deadline or repeats == _MOST_REPEATS:
                     raise

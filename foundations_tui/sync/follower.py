@@ -43,7 +43,8 @@ class Follower:
             jobs: follow only the streams of these; None for all.
             streams: with logs and records, or only the states.
             patient: try again, too, when the store cannot be written (a full disk).
-            apart: least seconds from one round to the next: what many jobs write meanwhile is brought together.
+            apart: least seconds from one round to the next once all is here: what many jobs write meanwhile is brought
+                together.
         """
         self._session, self._host = session, host
         self._patient, self._apart = patient, apart
@@ -104,6 +105,7 @@ class Follower:
                 if self._stopped.is_set():
                     return
                 host_sync.take_news(self._asked)
-                self._stopped.wait(max(0.0, began + self._apart - time.monotonic()))
+                if self._stopped.wait(max(0.0, began + self._apart - time.monotonic())):
+                    return
             host_sync.push_annotations()
             host_sync.pull_changes()

@@ -46,6 +46,15 @@ def ago(moment: float | None, now: float) -> str:
     return "now"
 
 
+def ahead(moment: float, now: float) -> str:
+    """Return in how long a moment comes, in one unit: "now", "in 12 s", "in 3 h"."""
+    left = moment - now
+    for size, unit in ((86400, "d"), (3600, "h"), (60, "min"), (1, "s")):
+        if left >= 1.5 * size or (unit == "s" and left >= 1):
+            return f"in {round(left / size)} {unit}"
+    return "now"
+
+
 def clock(moment: float, now: float, seconds: bool = False) -> str:
     """Return a moment in local time: the hour today, with the date otherwise; nothing for what no calendar has."""
     try:

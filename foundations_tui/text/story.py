@@ -188,7 +188,9 @@ def _not_finite(params: Mapping[str, Any], now: float) -> str:
 
 def _times(ratio: float) -> str:
     """Return how many times as large as usual something was; beyond a million the number says nothing more."""
-    return f"×{humanize.rounded(ratio, 3)}" if ratio < _MANY_TIMES else f"over ×{_MANY_TIMES:,}"
+    if ratio >= _MANY_TIMES:
+        return f"over ×{_MANY_TIMES:,}"
+    return f"×{humanize.rounded(ratio, 3)}" if ratio < 1000 else f"×{round(float(f'{ratio:.3g}')):,}"
 
 
 def _waits(params: Mapping[str, Any], now: float) -> str:

@@ -8,6 +8,7 @@ from typing import NamedTuple
 from textual.content import Content
 
 from foundations_tui.store.rows import HostRow
+from foundations_tui.text import humanize
 from foundations_tui.ui.pages import KEYS, PAGES
 from foundations_tui.ui.theme import LOOK
 
@@ -29,10 +30,11 @@ class _Form(NamedTuple):
 
 
 _FORMS = (
-    _Form(" out of reach ", " running", " queued", "  GPU {} free"),
-    _Form(" ", " running", " queued", "  GPU {} free"),
-    _Form("", "", "", "  GPU {} free"),
-    _Form("", "", "", ""),
+    _Form("{hosts} out of reach ", " running", " queued", "  GPU {} free"),
+    _Form("{hosts} ", " running", " queued", "  GPU {} free"),
+    _Form("{hosts}", "", "", "  GPU {} free"),
+    _Form("{count}", "", "", "  GPU {} free"),
+    _Form("{count}", "", "", ""),
 )
 """From the most words to none: the first that fits is shown; page 4 names the hosts."""
 
@@ -73,7 +75,8 @@ def _state(counts: dict[str, int], hosts: Sequence[HostRow], words: _Form) -> Co
     away = sum(host.state == "unreachable" for host in hosts)
     if away:
         mark = "x" if LOOK.ascii else "✗"
-        parts += [Content.styled(f" {mark} {away}{words.away}", LOOK.style("failed")), " "]
+        hosts_away = words.away.format(hosts=humanize.plural(away, "host"), count=away)
+        parts += [Content.styled(f" {mark} {hosts_away}", LOOK.style("failed")), " "]
     running = counts.get("running", 0) + counts.get("preparing", 0)
     waiting = counts.get("queued", 0) + counts.get("submitting", 0)
     parts.append(Content.styled(f" {LOOK.glyph('running')} {running}{words.running}", LOOK.style("running")))

@@ -6,7 +6,7 @@ import contextlib
 import json
 import os
 import time
-from typing import Iterator
+from typing import Iterator, Tuple
 
 from remote_agent.protocol.errors import BadRequest, Conflict, NotFound
 from remote_agent.protocol.models import FilesToKeep, KeptFiles
@@ -44,13 +44,24 @@ def _in_job(job: JobPaths, wanted: FilesToKeep) -> str:
     Raises:
         BadRequest: it leads out of that. NotFound: there is nothing.
     """
-    first, _, rest = wanted.path.partition("/")
-    places = [(job.artifacts, rest)] if first == "artifacts" else []
-    for top, below in [*places, (job.attempt(wanted.attempt).work, wanted.path)]:
+    for top, below in _places(job, wanted):
         found = files.inside(top, below)
         if os.path.exists(found):
             return found
     raise NotFound(f"job {wanted.job} has no {wanted.path!r} on this host")
+
+
+def _places(job: JobPaths, wanted: FilesToKeep) -> Iterator[Tuple[str, str]]:
+    """Yield (folder, path below it) for each place that is meant, the likeliest first."""
+    work = job.attempt(wanted.attempt).work
+    first, _, rest = wanted.path.partition("/")
+    if first == "artifacts":
+        if rest or (os.path.isdir(job.artifacts) and os.listdir(job.artifacts)):
+            yield job.artifacts, rest
+        spec = files.read_json(job.spec)
+        subdir = spec.get("subdir") if isinstance(spec, dict) else ""
+        yield work, os.path.join(str(subdir or ""), wanted.path)
+    yield work, wanted.path
 
 
 @contextlib.contextmanager

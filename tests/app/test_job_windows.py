@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
 
 import pytest
+from textual.app import App
+from textual.events import MouseDown, MouseUp
 from textual.pilot import Pilot
 
 from foundations_tui.cli.registry import VERBS
 from foundations_tui.config import locations
+from foundations_tui.config.app import BY_ITSELF
 from foundations_tui.session import Session
 from foundations_tui.store.db import Store
 from foundations_tui.ui.app import FoundationsApp
@@ -40,9 +44,13 @@ def make_app(follow: bool = True) -> FoundationsApp:
 
 async def click(pilot: Pilot[None], words: str) -> None:
     """Click on words that stand on the screen."""
-    lines = enumerate(screen.text(pilot.app).splitlines())
-    y, line = next((y, line) for y, line in lines if words in line)
-    await pilot.click(offset=(line.index(words) + 1, y))
+    await pilot.click(offset=place_of(pilot.app, words))
+
+
+def place_of(app: App[None], words: str) -> tuple[int, int]:
+    """Return where words stand on the screen."""
+    lines = enumerate(screen.text(app).splitlines())
+    return next((line.index(words) + 1, y) for y, line in lines if words in line)
 
 
 def here(app: FoundationsApp) -> list[str]:
@@ -178,3 +186,42 @@ async def test_a_question_is_answered_with_the_mouse() -> None:
             await click(pilot, words)
             await screen.until(pilot, lambda: not isinstance(app.screen, Confirm))
     assert answers == [True, False]
+
+
+async def test_a_key_of_the_users_is_named_and_pressed() -> None:
+    settings = dataclasses.replace(BY_ITSELF, keys={"confirm.yes": "n", "confirm.no": "y,escape"})
+    app = FoundationsApp(Session(), VERBS, page="jobs", follow=False, settings=settings)
+    answers: list[bool | None] = []
+    async with app.run_test(size=(80, 24)) as pilot:
+        for words in ("n yes", "y no"):
+            app.push_screen(Confirm("sure?"), answers.append)
+            await screen.until(pilot, lambda: "n yes    y no" in screen.text(app))
+            await click(pilot, words)
+            await screen.until(pilot, lambda: not isinstance(app.screen, Confirm))
+    assert answers == [True, False]
+
+
+async def test_the_second_one_of_two_clicks_answers_no_question() -> None:
+    fill(3)
+    app = make_app(follow=False)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await screen.until(pilot, lambda: "job 2" in screen.text(app))
+        app.push_screen(Confirm("sure?"))
+        await screen.until(pilot, lambda: "y yes" in screen.text(app))
+        where = place_of(app, "y yes")
+        app.pop_screen()
+        await pilot.pause()
+        press(app, where)
+        await pilot.pause()
+        app.push_screen(Confirm("sure?"), lambda answer: pytest.fail(f"answered {answer}"))
+        await screen.until(pilot, lambda: "y yes" in screen.text(app))
+        press(app, where)
+        await pilot.pause(0.2)
+        assert isinstance(app.screen, Confirm)
+
+
+def press(app: FoundationsApp, where: tuple[int, int]) -> None:
+    """Press and release the mouse's button, as a terminal tells it."""
+    x, y = where
+    for kind in (MouseDown, MouseUp):
+        app.post_message(kind(None, x, y, 0, 0, 1, False, False, False, x, y))

@@ -42,7 +42,7 @@ async def test_a_hosts_text_stays_text_on_the_page_of_models() -> None:
 
 async def test_a_service_whose_alias_has_come_to_mean_another_version_says_so() -> None:
     store, at = Store(), ("", 0)
-    for number, words in ((1, "churn 1 (served as champion)"), (2, "(served as champion; champion means 2 now)")):
+    for number, words in ((1, "churn 1 (served as champion)"), (2, "(served as champion, which is version 2 now)")):
         version = Version(f"{number}" * 12)
         told = [_event(version=version.to_wire(), number=number), _event(kind="alias", alias="champion", number=number)]
         models.put_events(store, "local", at, "j", at[1] + 2, list(enumerate(told, at[1] + 1)))

@@ -33,6 +33,13 @@ def test_artifacts_are_those_of_the_sdk_first_and_then_those_of_a_folder_of_that
     assert found("artifacts/net") == str(own / "net")
     assert found("artifacts/only.pkl") == str(work / "artifacts" / "only.pkl")
     assert found("top.pkl") == str(work / "top.pkl")
+    assert found("artifacts") == str(own)
+    (own / "net").unlink()
+    assert found("artifacts") == str(work / "artifacts"), "the job's own is empty"
+    Path(job.spec).write_text('{"subdir": "vision"}')
+    (work / "vision" / "artifacts").mkdir(parents=True)
+    (work / "vision" / "artifacts" / "sub.pkl").touch()
+    assert found("artifacts/sub.pkl") == str(work / "vision" / "artifacts" / "sub.pkl")
     with pytest.raises(NotFound):
         found("artifacts/none")
     with pytest.raises(BadRequest):

@@ -74,7 +74,7 @@ def test_a_host_that_fails_while_the_connection_stands_is_given_up_soon(clock: C
     host = Host(clock, [0.1] * 1000, drops=False)
     with pytest.raises(HostUnreachable):
         host.retrying("local", host.work)
-    assert host.tries == 4 and clock.now - 1000 < 10
+    assert host.tries == 6 and clock.now - 1000 < 10
 
 
 @pytest.mark.parametrize("drops", [True, False])

@@ -12,6 +12,7 @@ from typing import Any
 
 from textual import events
 from textual.app import App
+from textual.geometry import Offset
 from textual.message_pump import MessagePump
 
 _AT_MOST = 0.5
@@ -19,6 +20,8 @@ _AT_MOST = 0.5
 _AGAIN = 0.01
 _DRAWN_BY = 0.05
 """Seconds after which what a key does is drawn: to follow it takes a millisecond or two of that."""
+_TWO_CLICKS = 0.5
+"""Seconds within which two clicks are one double click, as Textual counts them."""
 _ROUNDS = 2
 """How often what a key has changed is waited for: a table tells its pane, and that tells the screen."""
 
@@ -34,6 +37,8 @@ class SerializedKeys(App[None]):
         self._got_it: MessagePump | None = None
         """The widget that got it, as long as nobody follows it."""
         self._held_until = 0.0
+        self._pressed: tuple[Offset, object, float] = (Offset(-1, -1), None, 0.0)
+        """Where, on which screen, and when a button of the mouse was pressed last."""
 
     def hold_keys(self) -> None:
         """Hold further keys until ``release_keys``: the answer to the last one is being read."""
@@ -46,7 +51,7 @@ class SerializedKeys(App[None]):
     def action_press(self, key: str) -> None:
         """Press a key: a click on its words does.
 
-        The key is the app's, and not of the widget that was clicked: it would go no further than to that.
+        It is sent as the app's: one that the clicked widget sent would go no further than that widget.
         """
         event = events.Key(key, None)
         event.set_sender(self)
@@ -54,6 +59,8 @@ class SerializedKeys(App[None]):
 
     async def on_event(self, event: events.Event) -> None:
         """Put a key behind those that wait; everything else goes its way."""
+        if isinstance(event, events.MouseDown) and not event.is_forwarded and self._is_stray(event):
+            return
         if not isinstance(event, events.Key) or event.is_forwarded:
             await super().on_event(event)
             return
@@ -63,6 +70,16 @@ class SerializedKeys(App[None]):
         elif len(self._typed) == 1:
             self._follow(self._key)
             self._wait_at_most(self._key)
+
+    def _is_stray(self, event: events.MouseDown) -> bool:
+        """Return whether this is the second of two clicks of which the first has opened or closed a window.
+
+        It was not meant for what stands there now, which may be the answer to a question.
+        """
+        where, on, at = self._pressed
+        now = time.monotonic()
+        self._pressed = event.screen_offset, self.screen, now
+        return where == event.screen_offset and on is not self.screen and now - at < _TWO_CLICKS
 
     async def _take_next(self) -> None:
         if not self._typed:

@@ -32,6 +32,10 @@ _IDLE_SECONDS, _IDLE_PERCENT = 300.0, 5
 _OLD_SECONDS = 30.0
 _WARM, _HOT = 70, 83
 """Degrees Celsius from which a GPU is warm, and near to where it slows down."""
+_NEARLY_FULL, _FULL = 0.9, 0.98
+"""Shares of a memory from which it is a warning: its next program fails."""
+_LEAST = 0.01
+"""A share that is drawn as more than nothing."""
 
 
 @dataclass(frozen=True)
@@ -144,10 +148,12 @@ def _host_cells(host: HostRow, known: Known, room: int, now: float) -> tuple[Cel
     cpus, load = has.cpus or 0.0, last.load if last else None
     if load is not None and cpus:
         share = load / cpus
-        cells["LOAD"] = _bar(share, f"{load:.1f}/{cpus:g}", room) if room >= _NARROW_FROM else (f"{load:.1f}", "")
+        text = f"{load:.1f}/{cpus:g}"
+        cells["LOAD"] = (_bar(share, text, room), LOOK.work(share)) if room >= _NARROW_FROM else (f"{load:.1f}", "")
     used = last.ram if last else None
     if used is not None and has.memory:
-        cells["MEMORY"] = _bar(used / has.memory, f"{used / 1e9:.0f}/{has.memory / 1e9:.0f}G", room)
+        text = f"{used / 1e9:.0f}/{has.memory / 1e9:.0f}G"
+        cells["MEMORY"] = (_bar(used / has.memory, text, room), _fullness(used / has.memory))
     history_cells = _in_cells([(one.time, one.load) for one in samples], known.until)
     cells["10 MIN"] = (" " + sparkline(history_cells, _HISTORY_CELLS, cpus), "dim")
     return cells, (host.state, host.running, host.queued)
@@ -156,8 +162,9 @@ def _host_cells(host: HostRow, known: Known, room: int, now: float) -> tuple[Cel
 def _host_words(host: HostRow, room: int, now: float, is_past: bool) -> tuple[str, str]:
     """Return what a host does, or since when it is out of reach."""
     if host.state == "unreachable":
-        why = (host.error or "").removeprefix(f"{host.name}: ")
-        return f"out of reach since {humanize.clock(host.unreachable_since or now, now)}: {why}", LOOK.style("failed")
+        since = f"out of reach since {humanize.clock(host.unreachable_since or now, now)}"
+        why = _cause_first((host.error or "").removeprefix(f"{host.name}: "))
+        return f"{since}: {why}", LOOK.style("failed")
     if host.state == "unknown":
         return "nothing is recorded of then" if is_past else "connecting", "dim"
     parts = [f"{host.running} running" if host.running else "", f"{host.queued} waiting" if host.queued else ""]
@@ -171,7 +178,13 @@ def _host_words(host: HostRow, room: int, now: float, is_past: bool) -> tuple[st
         parts.append(f"free: {'  '.join(one for one in free if one)}")
     if host.last_contact is not None and now - host.last_contact > _OLD_SECONDS:
         parts.append(f"as of {humanize.ago(host.last_contact, now)}")
-    return "  ".join(part for part in parts if part), "bold"
+    return "  ".join(part for part in parts if part), "bold" if LOOK.has_colors else ""
+
+
+def _cause_first(error: str) -> str:
+    """Return an error with what happened before where: the end of it may be cut."""
+    where, _, cause = error.rpartition(": ")
+    return f"{cause} ({where})" if where else cause
 
 
 def _gpu_cells(gpu: HostGpu, samples: list[HostSample], known: Known, room: int) -> tuple[Cells, object]:
@@ -182,10 +195,12 @@ def _gpu_cells(gpu: HostGpu, samples: list[HostSample], known: Known, room: int)
     cells: Cells = {"HOST, GPU": (f"    GPU {gpu.index}", "dim"), "WHO": (words, style)}
     if gpu.utilization is not None:
         share, text = gpu.utilization / 100, f"{gpu.utilization:.0f}%"
-        cells["LOAD"] = _bar(share, text, room) if room >= _NARROW_FROM else (text, "")
+        drawn = _bar(share, text, room) if room >= _NARROW_FROM else text
+        cells["LOAD"] = (drawn, LOOK.work(share) if share >= _LEAST else "dim")
     if gpu.memory_total and gpu.memory_used is not None:
         text = f"{gpu.memory_used / 1024:.0f}/{gpu.memory_total / 1024:.0f}G"
-        cells["MEMORY"] = _bar(gpu.memory_used / gpu.memory_total, text, room)
+        share = gpu.memory_used / gpu.memory_total
+        cells["MEMORY"] = (_bar(share, text, room), _fullness(share))
     if gpu.temperature is not None:
         heat = "failed" if gpu.temperature >= _HOT else "lost" if gpu.temperature >= _WARM else ""
         cells["TEMP"] = (f"{gpu.temperature:.0f}°C", LOOK.style(heat))
@@ -209,8 +224,14 @@ def _holder(gpu: HostGpu, known: Known) -> tuple[str, str]:
     return "free", "dim"
 
 
-def _bar(share: float, text: str, room: int) -> tuple[str, str]:
-    """Return a share as a bar with its value, in the color of how much it is."""
+def _fullness(share: float) -> str:
+    """Return the color of memory of which so much is taken."""
+    color = "failed" if share >= _FULL else "lost" if share >= _NEARLY_FULL else "completed"
+    return LOOK.style(color) if share >= _LEAST else "dim"
+
+
+def _bar(share: float, text: str, room: int) -> str:
+    """Return a share as a bar with its value."""
     cells = _WIDE_BAR_CELLS if room >= _WIDE_FROM else _BAR_CELLS
     share = min(1.0, max(0.0, share))
     eighths = round(share * cells * 8)
@@ -220,8 +241,7 @@ def _bar(share: float, text: str, room: int) -> tuple[str, str]:
     else:
         part = " ▏▎▍▌▋▊▉"[eighths % 8] if eighths % 8 else ""
         bar = f"▕{('█' * (eighths // 8) + part).ljust(cells)}▏"
-    color = "failed" if share >= 0.9 else "lost" if share >= 0.7 else "completed"
-    return f"{bar} {text}", LOOK.style(color) if share >= 0.01 else "dim"
+    return f"{bar} {text}"
 
 
 def _history(samples: list[HostSample], uuid: str) -> list[float | None]:

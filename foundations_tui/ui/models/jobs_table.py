@@ -22,7 +22,7 @@ from foundations_tui.ui.theme import LOOK
 
 _NARROW_FROM, _MIDDLE_FROM, _WIDE_FROM = 70, 88, 140
 """Cells from which the table has what a job tells; its host; its project and when it started."""
-_NAME_STEP, _NAME_LEAST = 8, 16
+_NAME_STEP, _NAME_LEAST = 8, 8
 """Names get as many cells as they need, in such steps, and a third of the room at most: the story gets the rest."""
 _MOST_GROUPED = 20_000
 _GROUP = "group:"

@@ -11,9 +11,9 @@ from foundations_tui.analysis import braille
 _FEW = 4
 """Values of which nothing can be said."""
 _FAR = 10.0
-"""Times the median that the largest value is at least, where a log axis helps."""
+"""A log axis helps where the largest value is at least so many times the median ..."""
 _MOST, _FLAT = 0.9, 0.05
-"""That share of the values lies in this share of the height."""
+"""... and where the first share of the values lies in the second share of the height."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +55,11 @@ class Plot:
     """Shown where there are no curves."""
     uprights: bool = False
     """Whether each of these is an axis of its own, from 0 to 1."""
+
+    @property
+    def are_single_values(self) -> bool:
+        """Whether each curve is one value: there is nothing to be drawn over an axis."""
+        return bool(self.lines) and all(len(line.values) == 1 and not line.marks for line in self.lines)
 
     @property
     def spreads_far(self) -> bool:

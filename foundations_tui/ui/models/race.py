@@ -31,6 +31,8 @@ from foundations_tui.ui.theme import LOOK
 _MOST_LANES = 300
 _MOST_DRAWN = 8
 """Curves below the lanes: those of the first."""
+_STEP_FROM = 20
+"""Cells of a bar from which the step stands beside it."""
 _WIDEST_FROM, _WIDE_FROM, _MIDDLE_FROM = 150, 120, 70
 _STEPS_FROM = 46
 """Cells beside lane and value from which there is room for the step, too."""
@@ -55,10 +57,18 @@ class Sweep:
     cut: int = 0
     """Lanes that are left out: there are too many."""
     plot: Plot = field(default_factory=Plot)
+    marks: Mapping[str, int] = field(default_factory=dict)
+    """The numbers of the colors and markers of the jobs whose curves are drawn."""
 
 
 def read(
-    conn: sqlite3.Connection, group: str, over_seeds: bool, actor: Actor, now: float, moment: float | None
+    conn: sqlite3.Connection,
+    group: str,
+    over_seeds: bool,
+    actor: Actor,
+    now: float,
+    moment: float | None,
+    before: Mapping[str, int] | None = None,
 ) -> Sweep:
     """Return a sweep, or the newest one where it is not named.
 
@@ -69,6 +79,7 @@ def read(
         actor: the user.
         now: seconds since the epoch.
         moment: as it stood then; None for now.
+        before: the marks that curves had: those that are still drawn keep them, whatever their place is now.
     """
     groups = [row.group for row in queries.sweeps(conn)]
     if not groups:
@@ -89,6 +100,7 @@ def read(
     entrants = _entrants(conn, rows, metric, direction, varying, actor, now, until)
     stands = race.race(entrants, direction, over_seeds)
     story = stories.of_sweep(conn, group)
+    marks = _marks(stands, before or {})
     return Sweep(
         group,
         groups,
@@ -100,7 +112,8 @@ def read(
         varying=varying,
         story=told.words(story, now) if story is not None else "",
         cut=len(every) - len(rows),
-        plot=_plot(conn, stands, metric, varying, {row.job: row.attempt for row in rows}, until or {}),
+        plot=_plot(conn, stands, metric, varying, {row.job: row.attempt for row in rows}, until or {}, marks),
+        marks=marks,
     )
 
 
@@ -214,6 +227,19 @@ def _left(row: JobRow, share: float, now: float) -> float | None:
     return ran * (1 - share) / share if ran and share else None
 
 
+def _drawn(stands: Race) -> list[Entrant]:
+    """Return the jobs whose curves are drawn, the best first."""
+    return [standing.jobs[0] for standing in stands.standings[:_MOST_DRAWN] if standing.place is not None]
+
+
+def _marks(stands: Race, before: Mapping[str, int]) -> dict[str, int]:
+    """Return a number for each curve: a job keeps the one that it had, and who is new takes one that is free."""
+    jobs = [one.job for one in _drawn(stands)]
+    kept = {job: before[job] for job in jobs if job in before}
+    free = iter([n for n in range(_MOST_DRAWN) if n not in kept.values()])
+    return {job: kept[job] if job in kept else next(free) for job in jobs}
+
+
 def _plot(
     conn: sqlite3.Connection,
     stands: Race,
@@ -221,18 +247,19 @@ def _plot(
     varying: Sequence[str],
     attempts: Mapping[str, int],
     until: Mapping[str, float],
+    marks: Mapping[str, int],
 ) -> Plot:
-    jobs = [standing.jobs[0] for standing in stands.standings[:_MOST_DRAWN] if standing.place is not None]
-    drawn = [
-        JobOfChart(one.job, attempts[one.job], " ".join(_parts(one, varying)), n, until.get(one.job))
-        for n, one in enumerate(jobs)
-    ]
+    drawn = []
+    for one in _drawn(stands):
+        name = " ".join(filter(None, _parts(one, varying)))
+        drawn.append(JobOfChart(one.job, attempts[one.job], name, marks[one.job], until.get(one.job)))
     return curves.plot(conn, metric, drawn, ChartOptions()) if drawn else Plot()
 
 
 def _parts(one: Entrant, varying: Sequence[str]) -> list[str]:
-    """Return what was given to a job of what varies; its id where that is nothing."""
-    return [one_line(f"{key} {cell(one.given[key])}") for key in varying if key in one.given] or [one.job[:6]]
+    """Return what was given to a job of each thing that varies; its id where that is nothing."""
+    given = [one_line(f"{key} {cell(one.given[key])}") if key in one.given else "" for key in varying]
+    return given if any(given) else [one.job[:6]]
 
 
 # --- lanes ------------------------------------------------------------------------------------------------------
@@ -243,7 +270,7 @@ def columns(sweep: Sweep, room: int) -> Sequence[Column]:
     place = Column("#", 3, right=True)
     has_spread = any(one.spread is not None for one in sweep.race.standings)
     value = Column(_value_title(sweep), 15 if room >= _WIDE_FROM or has_spread else 10, right=True)
-    longest = max([len(name) for name in _lane_names(sweep, _WIDEST_FROM)], default=8)
+    longest = max(map(width, _lane_names(sweep, _WIDEST_FROM)), default=8)
     lane = Column(" LANE", max(10, min(longest + 3, room * 2 // 5)))
     if room < _MIDDLE_FROM:
         return (place, lane, Column("PROGRESS", 0), value)
@@ -280,7 +307,7 @@ def _row(
         "#": lambda: (str(standing.place or ""), "bold" if standing.place == 1 else "dim"),
         "LANE": lambda: (f" {LOOK.glyph(row.shown_state)} {name}", style),
         "PROGRESS": lambda: (_bar(standing, wide["PROGRESS"]), style),
-        "CURVE": lambda: _curve(standing, wide["CURVE"]),
+        "CURVE": lambda: _curve(standing, sweep.marks.get(first.job), wide["CURVE"]),
         _value_title(sweep): lambda: _value(standing, row, sweep.metric),
         "ABOUT": lambda: (f" {row.about(now)}", "dim"),
     }
@@ -289,10 +316,9 @@ def _row(
     return TableRow(first.job, [text for text, _ in cells], [style for _, style in cells], version)
 
 
-def _curve(standing: Standing, cells: int) -> tuple[str, str]:
+def _curve(standing: Standing, mark: int | None, cells: int) -> tuple[str, str]:
     """Return a lane's curve with the color and behind the marker that it has in the chart, where it is drawn there."""
-    is_drawn = standing.place is not None and standing.place <= _MOST_DRAWN
-    color, marker = LOOK.curve(standing.place - 1) if is_drawn and standing.place is not None else ("dim", " ")
+    color, marker = LOOK.curve(mark) if mark is not None else ("dim", " ")
     return f"{marker} {sparkline(_pinned(standing.jobs[0].values), cells - 2)}", color
 
 
@@ -312,7 +338,7 @@ def _lane_names(sweep: Sweep, cells: int) -> list[str]:
         lanes = [gap.join(parts).rstrip() for parts in zip(*aligned, strict=True)]
         if all(width(lane) <= cells for lane in lanes):
             return lanes
-    return [" ".join(parts) for parts in names]
+    return [" ".join(filter(None, parts)) for parts in names]
 
 
 def _value(standing: Standing, row: JobRow, metric: str) -> tuple[str, str]:
@@ -339,7 +365,7 @@ def _bar(standing: Standing, cells: int) -> str:
     share = statistics.fmean(one.share for one in standing.jobs)
     step = max((one.steps[-1] for one in standing.jobs if one.steps), default=None)
     percent = f" {share:>4.0%}" if share or step is None else "     "  # how many steps there are is not known
-    words = percent + ("" if step is None or cells < 20 else f" {humanize.count(step):>5}")
+    words = percent + (f" {'' if step is None else humanize.count(step):>5}" if cells >= _STEP_FROM else "")
     room = max(3, cells - len(words) - 1)
     full = round(share * room)
     done, rest = ("#", ".") if LOOK.ascii else ("━", "╌")

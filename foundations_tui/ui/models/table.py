@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from msgspec import Struct  # made, and compared, in a tenth of the time of a dataclass: a table does so each second
 from msgspec.structs import replace
+
+from foundations_tui.text.sanitize import one_line, width
 
 CHANGED_SECONDS = 1.0
 """How long a row that changed stays marked."""
@@ -77,6 +79,24 @@ class RowWindow(Struct, frozen=True):
         """Yield the places of the rows that say something else than in another window of the same places."""
         pairs = enumerate(zip(self.rows, other.rows, strict=True), self.start)
         return (place for place, (row, was) in pairs if row != was)
+
+
+def fitted(columns: Sequence[Column], rows: Sequence[TableRow], most: Mapping[str, int]) -> list[Column]:
+    """Return columns of which some are as wide as what stands in them.
+
+    Args:
+        columns: all of them.
+        rows: what stands in them.
+        most: by title: cells that a column takes at most; others stay as they are.
+    """
+
+    def of(number: int, column: Column) -> Column:
+        if column.title not in most:
+            return column
+        widest = max((width(one_line(row.cells[number])) for row in rows), default=0)
+        return replace(column, width=min(most[column.title], max(len(column.title), widest)))
+
+    return [of(number, column) for number, column in enumerate(columns)]
 
 
 def whole(rows: list[TableRow], key: str | None) -> RowWindow:

@@ -133,6 +133,8 @@ class ComparePane(TablePane):
         below.display = bool(words) and self.size.height >= _ACCOUNT_FROM
         below.update(Content("\n").join(map(Content, words)))
         lines = comparison.for_readers(lines, self._everything)
+        if not self._everything:  # two that read the same differ in nothing that is seen
+            lines = [line for line in lines if len({cell.ways[0] for cell in _cells(line)}) > 1]
         shown = _sideways(heads, lines) if self._is_turned else _upright(heads, lines)
         room = self.table.scrollable_content_region.width
         first = min(_WIDEST_NAME, max([width(one_line(row.name)) for row in shown.rows], default=8))
@@ -233,6 +235,8 @@ class _Grid:
             for n, head in enumerate(self.heads)
         ]
         share = max(_READABLE, min(_MOST_CELLS, room // max(1, len(self.heads)) - 1))
+        if sum(needs) + 2 * len(needs) <= room:
+            return [max(_LEAST_CELLS, min(need + 1, room - 1)) for need in needs]
         if sum(needs) + len(needs) <= room:
             return [max(_LEAST_CELLS, min(need, room - 1)) for need in needs]
         return [max(_LEAST_CELLS, min(need, share)) for need in needs]

@@ -71,7 +71,7 @@ class HostsPane(TablePane):
         self._show_rows(hosts_table.columns(room), rows)
         away = sum(known.host(name).state == "unreachable" for name in self.names)
         words = humanize.plural(len(self.names), "host") + (f", {away} out of reach" if away else "")
-        self.border_subtitle = key_words(("ctrl+t", "new host"), before=words)
+        self.border_subtitle = key_words(self.screen, ("main.new_host", "new host"), before=words)
         self._show_details()
 
     def _show_details(self) -> None:

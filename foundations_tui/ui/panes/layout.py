@@ -128,7 +128,7 @@ class PageLayout:
 
 
 def _child(of: Widget, id: str) -> Widget | None:
-    """Return a child, looked up and not searched for: each page that is shown asks for all panes."""
+    """Return a child by its id, without a query: each page that is shown asks for all panes."""
     try:
         return of.get_child_by_id(id)
     except NoMatches:

@@ -220,7 +220,8 @@ def _head(row: JobRow, attempt: int, room: int, now: float) -> Content:
     first = Content.assemble(state, "  ", one_line("  ".join(part for part in parts if part)))
     metrics = [f"{key} {humanize.number(metric.last)}" for key, metric in row.metrics.items()]
     params = [f"{key}={humanize.number(value)}" for key, value in row.params.items()]
-    second = "  ".join(metrics + params) or humanize.command(row.command)
+    last = "last " if metrics else ""  # the line above may tell the best
+    second = last + "  ".join(metrics + params) or humanize.command(row.command)
     return Content.assemble(first, "\n", Content.styled(one_line(second), "dim"))
 
 

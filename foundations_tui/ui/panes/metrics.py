@@ -397,4 +397,6 @@ class MetricsPane(Grid, can_focus=True):
 def _part_words(low: float, high: float) -> str:
     """Return which part of the x axis is shown, with as many digits as tell its ends apart."""
     digits = max(0, math.ceil(-math.log10(high - low)) - 1)
+    while (low > 0 and round(100 * low, digits) == 0) or (high < 1 and round(100 * high, digits) == 100):
+        digits += 1
     return f"{low:.{digits}%} to {high:.{digits}%} of it"

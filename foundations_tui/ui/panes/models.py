@@ -16,7 +16,7 @@ from foundations_tui.text import humanize
 from foundations_tui.text.sanitize import one_line
 from foundations_tui.ui.messages import JobOpened, JobSelected
 from foundations_tui.ui.models.store_reader import Reader
-from foundations_tui.ui.models.table import Column, TableRow
+from foundations_tui.ui.models.table import Column, TableRow, fitted
 from foundations_tui.ui.panes.table_pane import TablePane
 from foundations_tui.ui.theme import LOOK
 from foundations_tui.ui.widgets.virtual_table import VirtualTable
@@ -69,7 +69,8 @@ class ModelsPane(TablePane):
     def _take(self, versions: list[VersionRow], today: list[VersionRow]) -> None:
         self._versions, self._today = versions, today
         wide, now = self.size.width >= _WIDE_FROM, self.moment or time.time()
-        self._show_rows(_COLUMNS if wide else _NARROW, [_row(one, wide, now) for one in versions])
+        rows = [_row(one, wide, now) for one in versions]
+        self._show_rows(fitted(_COLUMNS, rows, {"METRICS": self.size.width // 3}) if wide else _NARROW, rows)
         count = len({(one.row.name, one.row.host) for one in versions})
         self.border_subtitle = Content(
             f"{humanize.plural(count, 'model')}, {humanize.plural(len(versions), 'version')}"

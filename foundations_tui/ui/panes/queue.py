@@ -18,7 +18,7 @@ from foundations_tui.text import humanize
 from foundations_tui.text.sanitize import one_line
 from foundations_tui.ui.messages import JobOpened, JobSelected
 from foundations_tui.ui.models.store_reader import Reader
-from foundations_tui.ui.models.table import Column, TableRow
+from foundations_tui.ui.models.table import Column, TableRow, fitted
 from foundations_tui.ui.panes.table_pane import TablePane
 from foundations_tui.ui.theme import LOOK
 from foundations_tui.ui.widgets.virtual_table import VirtualTable
@@ -28,6 +28,8 @@ _COLUMNS = (
     *(Column("ID", 6), Column("NAME", 0), Column("HOST", 10), Column("GROUP", 10), Column("PRIO", 4, right=True)),
     *(Column("GPUS", 4, right=True), Column("STARTS", 11, right=True), Column("WHY IT WAITS", 0)),
 )
+_FITTED = {"NAME": 40, "GROUP": 24}
+"""Cells at most: the reason gets what is left."""
 _NARROW = (Column("ID", 6), Column("NAME", 14), Column("HOST", 8), Column("STARTS", 9), Column("WHY IT WAITS", 0))
 _WIDE_FROM = 100
 _MOST = 2000
@@ -87,7 +89,8 @@ class QueuePane(TablePane):
             jobs = sorted(jobs, key=lambda job: self._order.get(job.job, len(self._order)))
         self._jobs = jobs
         wide, now = self.size.width >= _WIDE_FROM, self.moment or time.time()
-        self._show_rows(_COLUMNS if wide else _NARROW, [_row(job, wide, now) for job in jobs])
+        rows = [_row(job, wide, now) for job in jobs]
+        self._show_rows(fitted(_COLUMNS, rows, _FITTED) if wide else _NARROW, rows)
         self.border_subtitle = Content(humanize.plural(len(jobs), "job"))
         self._show_details()
 
@@ -129,7 +132,7 @@ class QueuePane(TablePane):
 
 
 def _row(job: JobRow, wide: bool, now: float) -> TableRow:
-    starts = "" if job.starts_at is None else f"in {humanize.about(max(0.0, job.starts_at - now))}"
+    starts = "" if job.starts_at is None else humanize.ahead(job.starts_at, now)
     name = job.label
     why = job.tell(now)
     cells = [job.job[:6], name, job.host, starts, why]

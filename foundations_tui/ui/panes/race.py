@@ -78,8 +78,10 @@ class RacePane(TablePane):
         """Show what the store has now."""
         if not self.display:
             return
-        group, over, actor, moment = self._group, self._over_seeds, self._actor(), self.moment
-        self._reader.ask(self, lambda conn: model.read(conn, group, over, actor, time.time(), moment), self._take)
+        group, over, actor, moment, marks = self._group, self._over_seeds, self._actor(), self.moment, self.sweep.marks
+        self._reader.ask(
+            self, lambda conn: model.read(conn, group, over, actor, time.time(), moment, marks), self._take
+        )
 
     def _take(self, sweep: Sweep) -> None:
         self.sweep, self._group = sweep, sweep.group

@@ -92,7 +92,7 @@ class ServicesPane(TablePane):
     def _take(self, rows: list[ServiceRow], today: list[ServiceRow], aliases: Aliases) -> None:
         self._services, self._today, self._aliases = rows, today, aliases
         wide, urls = self.size.width >= _WIDE_FROM, cast(Workspace, self.app).local_urls
-        shown = [_row(row, wide, self.moment, urls.get((row.name, row.host), "")) for row in rows]
+        shown = [_row(row, wide, self.moment, urls.get((row.name, row.host), ""), aliases) for row in rows]
         self._show_rows(_COLUMNS if wide else _NARROW, shown)
         self.border_subtitle = Content(humanize.plural(len(rows), "service"))
         self._show_details()
@@ -133,11 +133,13 @@ def _key(row: ServiceRow) -> str:
     return f"{row.name}@{row.host}"
 
 
-def _row(row: ServiceRow, wide: bool, moment: float | None, url: str) -> TableRow:
+def _row(row: ServiceRow, wide: bool, moment: float | None, url: str, aliases: Aliases) -> TableRow:
     view = row.view
     if moment is None:
         words, ready = state.row_words(row, time.time()), f"{state.ready_count(view)}/{view.replicas}"
         color = "lost" if row.is_lost or row.unreachable_since else _STYLES.get(state.code(view), "stopped")
+        if moved := _moved(view, aliases):
+            words, color = f"{words}; {view.alias} {moved}", "lost" if color == "running" else color
     else:
         words, ready, url = state.words_then(view), "", ""
         color = "running" if view.running else "stopped"
@@ -185,9 +187,14 @@ def _model(view: ServiceView, aliases: Aliases) -> str:
     """Return the version that a service runs, and whether the alias that it was served by means another one now."""
     if not view.model or not view.alias:
         return f"{view.model} {view.version}" if view.model else ""
+    moved = _moved(view, aliases)
+    return f"{view.model} {view.version} (served as {view.alias}{', which ' if moved else ''}{moved})"
+
+
+def _moved(view: ServiceView, aliases: Aliases) -> str:
+    """Return that an alias means another version than the one that it was served for; empty where it does not."""
     meant = aliases.get((view.model, view.alias), view.version)
-    now = f"; {view.alias} means {meant} now" if meant != view.version else ""
-    return f"{view.model} {view.version} (served as {view.alias}{now})"
+    return f"is version {meant} now" if meant != view.version else ""
 
 
 def _replica(replica: Replica, moment: float | None) -> Content:
@@ -196,9 +203,9 @@ def _replica(replica: Replica, moment: float | None) -> Content:
     words = state.replica_words(replica, time.time())
     if moment is not None:  # whether it answered was not recorded
         glyph, words = replica.state, replica.state
-    text = f" {replica.job[:6]}  revision {replica.revision}  attempt {replica.attempt}  {state.listens_at(replica)}  "
+    text = f" {replica.job[:6]}  revision {replica.revision}  attempt {replica.attempt}  "
     text += f"GPU {', '.join(replica.gpus)}  " if replica.gpus else ""
     return Content.assemble(
         Content.styled(LOOK.glyph(glyph), LOOK.style(glyph)),
-        one_line(text + words),
+        one_line(f"{text}{words}  {state.listens_at(replica)}"),
     )

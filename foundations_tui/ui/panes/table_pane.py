@@ -41,7 +41,7 @@ class TablePane(Vertical):
         """Show what the store has now."""
 
     def _show_rows(self, columns: Sequence[Column], rows: list[TableRow]) -> None:
-        """Show rows, or in words that there are or were none."""
+        """Show rows, or say that there are none, or were none then."""
         nothing = self.NOTHING if self.moment is None else self.THEN
         if nothing != self.table.empty:
             self.table.empty = nothing

@@ -44,7 +44,7 @@ class Confirm(ModalScreen[bool]):
                 yield Static(several_lines(self._detail), id="detail", markup=False)
             if self.about_now:
                 yield Static(self.about_now, id="about-now", markup=False)
-            yield KeyWords(("y", "yes"), ("n", "no"), gap="    ", id="answers")
+            yield KeyWords(("confirm.yes", "yes"), ("confirm.no", "no"), gap="    ", id="answers")
 
     def action_answer(self, answer: bool) -> None:
         """Close with the answer."""

@@ -23,12 +23,15 @@ from foundations_tui.text import humanize
 from foundations_tui.text.sanitize import one_line
 from foundations_tui.ui.models import code_colors
 from foundations_tui.ui.screens.modal import ModalWindow
-from foundations_tui.ui.widgets.key_words import BACK, key_words
+from foundations_tui.ui.widgets.key_words import key_words
 from foundations_tui.ui.widgets.pairs_view import Draw, PairLike, PairsView
 
 
 class _Difference(ModalWindow):
     """Compares in a thread and shows the pairs of lines."""
+
+    _CLOSE: ClassVar[str]
+    """The binding that closes it."""
 
     def __init__(self, title: str) -> None:
         super().__init__()
@@ -64,12 +67,14 @@ class _Difference(ModalWindow):
         return view
 
     def _say(self, words: str, *keys: tuple[str, str]) -> None:
-        self.query_one("#box").border_subtitle = key_words(("n", "next"), *keys, BACK, before=words)
+        shown = ("difference.next", "next"), *keys, (self._CLOSE, "back")
+        self.query_one("#box").border_subtitle = key_words(self, *shown, before=words)
 
 
 class LogDifference(_Difference):
     """Compares two logs and shows them; any way back closes it."""
 
+    _CLOSE = "difference.close"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,q", "close", "back", id="difference.close"),
         Binding("number_sign", "numbers", "numbers count", key_display="#", id="difference.numbers"),
@@ -109,7 +114,7 @@ class LogDifference(_Difference):
         many = humanize.plural(view.differences, "difference")
         if any(map(log_diff.is_cut, self._logs)):
             many += f" in the first {humanize.size(log_diff.MOST_BYTES)}"
-        self._say(f"{many}, {numbers}", ("number_sign", "numbers"))
+        self._say(f"{many}, {numbers}", ("difference.numbers", "numbers"))
 
     def action_numbers(self) -> None:
         """Let lines differ in which only numbers differ, or not."""
@@ -120,6 +125,7 @@ class LogDifference(_Difference):
 class CodeDifference(_Difference):
     """Shows how the code of jobs differs; any way back closes it."""
 
+    _CLOSE = "code.close"
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,q", "close", "back", id="code.close")]
 
     class _Compared(Message):

@@ -19,7 +19,7 @@ from textual.widgets.tree import TreeNode
 
 from foundations_tui.text.sanitize import one_line
 from foundations_tui.ui.theme import LOOK
-from foundations_tui.ui.widgets.key_words import BACK, key_words
+from foundations_tui.ui.widgets.key_words import key_words
 
 _NOBODY_LOOKS_FOR = ("__pycache__", "node_modules", "venv")
 
@@ -70,7 +70,9 @@ class Files(ModalScreen[Path | None]):
         box = self.query_one("#box")
         box.border_title = Content(one_line(self._title))
         box.border_subtitle = key_words(
-            ("enter", "opens a folder, takes a file"), ("space", "takes either"), BACK, gap="   "
+            self,
+            *(("enter", "opens a folder, takes a file"), ("files.take", "takes either"), ("files.close", "back")),
+            gap="   ",
         )
         self.query_one(FileTree).focus()
 

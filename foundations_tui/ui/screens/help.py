@@ -12,7 +12,7 @@ from textual.widgets import Input, Static
 
 from foundations_tui.ui.screens.modal import ModalWindow
 from foundations_tui.ui.theme import LOOK
-from foundations_tui.ui.widgets.key_words import BACK, key_words
+from foundations_tui.ui.widgets.key_words import key_words
 
 _TEXT = """\
 Screens     1 jobs   2 metrics   3 log   4 hosts   5 compare
@@ -188,7 +188,7 @@ class Help(ModalWindow):
         """Say how to go on."""
         box = self.query_one("#box")
         box.border_title = "keys"
-        box.border_subtitle = key_words(("slash", "search"), BACK, before="j k scroll")
+        box.border_subtitle = key_words(self, ("help.search", "search"), ("help.close", "back"), before="j k scroll")
         self.query_one(Input).display = False
         box.focus()
 

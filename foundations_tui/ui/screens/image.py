@@ -12,7 +12,7 @@ from textual.widget import Widget
 
 from foundations_tui.text.sanitize import one_line
 from foundations_tui.ui.screens.modal import ModalWindow
-from foundations_tui.ui.widgets.key_words import BACK, key_words
+from foundations_tui.ui.widgets.key_words import key_words
 
 
 class Picture(ModalWindow):
@@ -33,4 +33,5 @@ class Picture(ModalWindow):
     def on_mount(self) -> None:
         """Say what it is."""
         box = self.query_one("#box")
-        box.border_title, box.border_subtitle = Content(one_line(self._title)), key_words(BACK)
+        box.border_title = Content(one_line(self._title))
+        box.border_subtitle = key_words(self, ("picture.close", "back"))

@@ -17,12 +17,12 @@ from foundations_tui.ui.models import job_details
 from foundations_tui.ui.models.store_reader import Reader
 from foundations_tui.ui.screens.live import LiveScreen
 from foundations_tui.ui.screens.modal import ModalWindow
-from foundations_tui.ui.widgets.key_words import BACK, key_words
+from foundations_tui.ui.widgets.key_words import key_words
 from foundations_tui.ui.workspace import Workspace
 
 _KEYS = (
-    *(("x", "actions"), ("a", "artifacts"), ("L", "lineage"), ("f", "files"), ("d", "differences"), ("l", "log")),
-    BACK,
+    *(("detail.act", "actions"), ("detail.artifacts", "artifacts"), ("detail.lineage", "lineage")),
+    *(("detail.files", "files"), ("detail.difference", "differences"), ("detail.log", "log"), ("detail.close", "back")),
 )
 
 
@@ -67,7 +67,7 @@ class Detail(LiveScreen, ModalWindow):
 
     def on_mount(self) -> None:
         """Begin."""
-        self.query_one("#box").border_subtitle = key_words(*_KEYS)
+        self.query_one("#box").border_subtitle = key_words(self, *_KEYS)
         self.reload()
 
     def reload(self) -> None:

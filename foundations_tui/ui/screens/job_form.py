@@ -30,9 +30,12 @@ from foundations_tui.ui.screens.file_picker import Files
 from foundations_tui.ui.screens.menu import Choice, Menu, choices_of
 from foundations_tui.ui.screens.task_output import TaskOutput
 from foundations_tui.ui.theme import LOOK
-from foundations_tui.ui.widgets.key_words import BACK, KeyWords
+from foundations_tui.ui.widgets.key_words import KeyWords
 
-_KEYS = (("f2", "preview"), ("f3", "submit"), ("f4", "files"), ("f5", "clear"), ("f6", "hosts"), BACK)
+_KEYS = (
+    *(("launch.preview", "preview"), ("launch.submit", "submit"), ("launch.files", "files"), ("launch.clear", "clear")),
+    *(("launch.hosts", "hosts"), ("launch.close", "back")),
+)
 _WITH_FILES = ("command",)
 _FEW_HOSTS, _HOSTS, _HIGH_FROM = 3, 6, 30
 """Hosts that are listed in a low terminal and in a high one, and the lines from which it is high."""

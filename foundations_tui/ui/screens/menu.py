@@ -16,7 +16,7 @@ from textual.screen import ModalScreen
 from textual.widgets import Static
 
 from foundations_tui.text.sanitize import one_line, width
-from foundations_tui.ui.widgets.key_words import BACK, key_words
+from foundations_tui.ui.widgets.key_words import key_words
 
 _KEYS = "123456789abcdefghilmnoprstuvwyz"
 """Keys of choices that have none of their own: all but those that leave or move."""
@@ -63,7 +63,7 @@ class Menu(ModalScreen[str]):
         """Draw."""
         title = one_line(self._title)
         self.query_one("#box").border_title = Content(title)
-        self.query_one("#box").border_subtitle = key_words(("enter", "selects"), BACK)
+        self.query_one("#box").border_subtitle = key_words(self, ("menu.take", "selects"), ("menu.close", "back"))
         self.query_one("#menu-text").styles.min_width = width(title) + 4
         self._draw()
 

@@ -18,7 +18,7 @@ from foundations_tui.ui.models import palette
 from foundations_tui.ui.models.palette import Entry, Stored
 from foundations_tui.ui.models.store_reader import Reader
 from foundations_tui.ui.models.table import TableRow, whole
-from foundations_tui.ui.widgets.key_words import BACK, key_words
+from foundations_tui.ui.widgets.key_words import key_words
 from foundations_tui.ui.widgets.virtual_table import VirtualTable
 
 _LONGEST = 200
@@ -63,7 +63,8 @@ class Palette(ModalScreen[Entry]):
     def on_mount(self) -> None:
         """Offer everything."""
         box = self.query_one("#box")
-        box.border_title, box.border_subtitle = "palette", key_words(("enter", "selects"), BACK)
+        box.border_title = "palette"
+        box.border_subtitle = key_words(self, ("enter", "selects"), ("palette.close", "back"))
         self.table.can_focus, self.table.is_menu = False, True
         self.query_one(Input).focus()
         self._read("")
@@ -105,7 +106,8 @@ class Palette(ModalScreen[Entry]):
     def on_virtual_table_opened(self, event: VirtualTable.Opened) -> None:
         """Take what was clicked."""
         event.stop()
-        self.dismiss(self._meant[self.table.cursor])
+        if self.is_current:  # the second one of two clicks comes when it is gone
+            self.dismiss(self._meant[self.table.cursor])
 
     def on_click(self, event: events.Click) -> None:
         """Close it where the click is beside the box."""

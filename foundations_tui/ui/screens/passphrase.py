@@ -31,7 +31,7 @@ class Passphrase(ModalScreen[str | None]):
             yield Static(one_line(self._question), id="question", markup=False)
             yield Static(one_line(self._detail), id="detail", markup=False)
             yield Input(password=True, id="passphrase", disabled=True)
-            yield KeyWords(("enter", "goes on"), ("escape", "not now"), gap="    ", id="answers")
+            yield KeyWords(("enter", "goes on"), ("passphrase.close", "not now"), gap="    ", id="answers")
 
     def on_mount(self) -> None:
         """Begin to take keys, after a while."""

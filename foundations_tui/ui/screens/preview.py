@@ -12,7 +12,7 @@ from textual.content import Content
 
 from foundations_tui.text.sanitize import one_line
 from foundations_tui.ui.screens.modal import ModalWindow
-from foundations_tui.ui.widgets.key_words import BACK, key_words
+from foundations_tui.ui.widgets.key_words import key_words
 from foundations_tui.ui.widgets.log_view import LogView
 
 
@@ -34,7 +34,8 @@ class FilePreview(ModalWindow):
     def on_mount(self) -> None:
         """Show the file."""
         box, view = self.query_one("#box"), self.query_one(LogView)
-        box.border_title, box.border_subtitle = Content(one_line(self._title)), key_words(BACK, before="j k scroll")
+        box.border_title = Content(one_line(self._title))
+        box.border_subtitle = key_words(self, ("preview.close", "back"), before="j k scroll")
         view.focus()
         view.show(self._path, "an empty file")
         self.call_after_refresh(view.action_top)

@@ -16,7 +16,7 @@ from foundations_tui.ui.models.store_reader import Reader
 from foundations_tui.ui.models.table import Column, TableRow
 from foundations_tui.ui.screens.live import LiveScreen
 from foundations_tui.ui.screens.modal import ModalWindow
-from foundations_tui.ui.widgets.key_words import BACK, key_words
+from foundations_tui.ui.widgets.key_words import key_words
 from foundations_tui.ui.widgets.whole_table import WholeTable
 from foundations_tui.ui.workspace import Workspace
 
@@ -75,7 +75,8 @@ class TableWindow(LiveScreen, ModalWindow):
 
     def say(self, words: str) -> None:
         """Say something below the table, before the keys."""
-        self.query_one("#box").border_subtitle = key_words(("enter", self._enter), BACK, before=words)
+        keys = ("table.open", self._enter), ("window.close", "back")
+        self.query_one("#box").border_subtitle = key_words(self, *keys, before=words)
 
     def fail(self, error: FoundationsError) -> None:
         """Say why there are none."""

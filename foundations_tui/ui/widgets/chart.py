@@ -29,6 +29,10 @@ _LEGEND_CELLS = 34
 """Cells that an entry of the legend gets where several stand abreast."""
 _NOBODY, _AXES = -1, -2
 """Owners of cells that no curve has."""
+_BETWEEN_ENDS = 2
+"""Columns from the marker of one curve to that of the next, where they end together."""
+_MARKS_APART, _MARKS_SHIFT = 16, 5
+"""Columns from one marker of a curve to its next one without colors, and from one curve's to the next curve's."""
 _BAND = 1000
 """What is added to a curve's number for the cells of the band around it."""
 _INK = re.compile(r"[^ ]+")
@@ -169,6 +173,9 @@ class Chart(LineWidget, Widget):
             lines_of_words = textwrap.wrap(words, max(1, room)) or [""]
             strips += [Strip([Segment(clip(line, room), dim)]) for line in lines_of_words]
             return [strip.adjust_cell_length(room, style) for strip in strips]
+        if self._plot.are_single_values:
+            entries = [self._legend(line, None, room, style) for line in lines[: height - len(strips)]]
+            return strips + [Strip(entry).adjust_cell_length(room, style) for entry in entries]
         curves = [line.mean if line.mean is not None and len(lines) > 1 else line.curve for line in lines]
         _, _, low, high = braille.bounds(curves, self._log)
         if self._plot.uprights:
@@ -180,7 +187,7 @@ class Chart(LineWidget, Widget):
         uprights = {_column(x, (left, right), columns) for x, _ in self._plot.ticks if self._plot.uprights}
         looks = _Looks(style, [line.color for line in lines], uprights)
         if len(lines) > 1 and not self._plot.uprights:
-            looks.ends = {n: end for n, line, cells in drawn if (end := _end(cells)) and not line.marks}
+            looks.ends = _ends(drawn)
         for row in range(rows):
             label = clip(labels[row], _AXIS - 1).rjust(_AXIS - 1)
             upright = Segment(f"{label} {_upright()}", dim)
@@ -207,7 +214,7 @@ class Chart(LineWidget, Widget):
         if self._log:
             where += "   log"
         elif self._plot.spreads_far and not self._plot.uprights:
-            where += "   a few large values flatten the rest: L"
+            where += "   a few large values flatten the rest: L for a log axis"
         pin = ("^ " if LOOK.ascii else "⌃ ") if self.is_pinned else ""
         return Strip([Segment(clip(pin + one_line(self.title), room), bold), Segment(where, style + Style(bold=True))])
 
@@ -236,7 +243,9 @@ class Chart(LineWidget, Widget):
             for column, char in _visible(cells[row]):
                 if 0 <= owners[column] < _BAND and column // 2 % 2:
                     continue  # where two curves meet, each is seen in turn
-                chars[column], owners[column] = line.marker if marked else char, number
+                is_mark = marked or (looks.ends and not LOOK.has_colors and _is_marked(column, number))
+                chars[column], owners[column] = line.marker if is_mark else char, number
+        for number, line, _ in drawn:
             last = looks.ends.get(number)
             if last is not None and last[0] == row:
                 chars[last[1]], owners[last[1]] = line.marker, number
@@ -313,7 +322,7 @@ def _layers(
     """
     alone = len(lines) == 1
     made = []
-    for number, line in enumerate(lines):
+    for number, line in reversed(list(enumerate(lines))):  # the first one matters most
         if line.mean is None or alone:
             owner = number if line.mean is None else number + _BAND
             curve = line.curve if line.mean is None else braille.filled(line.curve, columns, box[:2])
@@ -329,6 +338,24 @@ def _nearest(places: Sequence[float], x: float) -> int:
     if behind == len(places) or (behind and x - places[behind - 1] <= places[behind] - x):
         return behind - 1
     return behind
+
+
+def _ends(drawn: Sequence[tuple[int, ChartLine, list[str]]]) -> dict[int, tuple[int, int]]:
+    """Return row and column of each curve's marker: its end, or left of it where that of another one stands."""
+    ends: dict[int, tuple[int, int]] = {}
+    for number, line, cells in reversed(drawn):
+        end = None if line.marks else _end(cells)
+        if end is not None:
+            row, column = end
+            while (row, column) in ends.values() and column >= _BETWEEN_ENDS:
+                column -= _BETWEEN_ENDS
+            ends[number] = row, column
+    return ends
+
+
+def _is_marked(column: int, number: int) -> bool:
+    """Return whether a curve's marker stands at a column of it, too: without colors, from time to time."""
+    return (column + number * _MARKS_SHIFT) % _MARKS_APART == 0
 
 
 def _end(cells: Sequence[str]) -> tuple[int, int] | None:

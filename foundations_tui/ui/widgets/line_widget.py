@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 else:
     _Base = object  # no widget: Textual takes the style sheet of a class from the first of its bases that is one
 
+_PICTURES_KEPT = 4
+"""How many times the lines of a picture are kept, at most."""
+
 
 class LineWidget(_Base):
     """Works the style out once a picture, and hands out lines that show the same again as they are.
@@ -43,6 +46,16 @@ class LineWidget(_Base):
             self._lines_now[what] = line
         return line
 
+    def _keep(self, is_whole: bool) -> None:
+        """Keep the lines that were drawn: beside those of the last picture where only a part was asked for.
+
+        Textual asks for one line to find out what is under the mouse.
+        """
+        now, self._lines_now = self._lines_now or {}, None
+        before = self._lines_before or {}
+        is_much = len(before) > _PICTURES_KEPT * max(1, self.region.height)
+        self._lines_before = now if is_whole or is_much else {**before, **now}
+
     def forget_lines(self) -> None:
         """Draw all lines anew the next time: something has changed that none of them names."""
         self._lines_before = None
@@ -54,7 +67,7 @@ class LineWidget(_Base):
         try:
             lines = [self.render_line(y) for y in crop.line_range]
         finally:
-            self._lines_before, self._lines_now = self._lines_now, None
+            self._keep(is_whole=crop.height >= self.region.height)
             self._of_this_picture = None
         room, background = self.region.width, self.background_colors[1]
         lines = [line.adjust_cell_length(room, style) for line in lines]

@@ -82,6 +82,8 @@ class VirtualTable(LineWidget, ScrollView, can_focus=True):
         self.cursor = 0
         self.key: str | None = None
         """Key of the row under the cursor."""
+        self._clicked: str | None = None
+        """Key of the row that was clicked once."""
         self.is_menu = False
         """Whether one click opens a row: it is there to be chosen from."""
         self.marked: dict[str, None] = {}
@@ -314,7 +316,9 @@ class VirtualTable(LineWidget, ScrollView, can_focus=True):
             return
         self._was_moved = True
         self._put_cursor(self.scroll_offset.y + event.y - 1)
-        if event.chain == 2 or self.is_menu:
+        is_second = event.chain == 2 and self._clicked == self.key  # not of two of which the first was elsewhere
+        self._clicked = self.key if event.chain == 1 else None
+        if is_second or self.is_menu:
             self.action_open()
 
     def watch_scroll_y(self, old: float, new: float) -> None:
