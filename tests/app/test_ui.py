@@ -167,7 +167,7 @@ async def test_a_host_that_hangs_blocks_nothing(client: Client) -> None:
             await screen.until(pilot, lambda: "✓ completed" in screen.text(app) and "meanwhile" in screen.text(app))
             await screen.until(pilot, lambda: "✗ 1 " in screen.text(app))
             await pilot.press("4")
-            await screen.until(pilot, lambda: "out of reach since" in screen.text(app))
+            await screen.until(pilot, lambda: "✗ mute" in screen.text(app) and "out of reach: " in screen.text(app))
             await pilot.press("q")
 
 

@@ -16,6 +16,7 @@ from foundations_tui.ui.models import curves, sweep_plots
 from foundations_tui.ui.models.curves import ChartOptions, JobOfChart
 from foundations_tui.ui.models.jobs_table import JobsView
 from foundations_tui.ui.models.plot import Plot
+from foundations_tui.ui.pages import NOTHING_SELECTED
 from foundations_tui.ui.theme import name_of
 
 CURVES, PARALLEL = "curves", "parallel"
@@ -60,7 +61,7 @@ class ChartPage:
     """Those that are shown: a title and what is below it."""
     about: str = ""
     """Which jobs that is."""
-    nothing: str = "no job is selected"
+    nothing: str = NOTHING_SELECTED
     """Shown where there is nothing to draw."""
 
 
@@ -77,7 +78,7 @@ def _curves(conn: sqlite3.Connection, request: ChartRequest) -> ChartPage:
         rows = history.jobs(conn, rows, moment)
         until = history.by_their_clocks(conn, rows, moment)
     if not rows:
-        return ChartPage(nothing="no job is selected" if moment is None else "there was no such job yet")
+        return ChartPage(nothing=NOTHING_SELECTED if moment is None else "there was no such job yet")
     labels = apart([row.label for row in rows])
     named = [
         JobOfChart(row.job, row.attempt, f"{row.job[:6]} {labels[n]}", jobs.index(row.job), until.get(row.job))

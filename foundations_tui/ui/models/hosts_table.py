@@ -127,12 +127,17 @@ def rows(known: Known, names: Iterable[str], room: int, now: float) -> list[Tabl
     return made
 
 
+def _below(title: str, text: str, style: str) -> tuple[str, str]:
+    """Return a cell that begins where its title does."""
+    return " " * (len(title) - len(title.lstrip())) + text, style
+
+
 Cells = dict[str, tuple[str, str]]
 """Text and style by the title of a column."""
 
 
 def _row(shown: Sequence[Column], place: Place, cells: Cells, version: object) -> TableRow:
-    made = [cells.get(column.title.strip(), ("", "")) for column in shown]
+    made = [_below(column.title, *cells.get(column.title.strip(), ("", ""))) for column in shown]
     return TableRow(place.key, [text for text, _ in made], [style for _, style in made], version)
 
 
@@ -155,16 +160,16 @@ def _host_cells(host: HostRow, known: Known, room: int, now: float) -> tuple[Cel
         text = f"{used / 1e9:.0f}/{has.memory / 1e9:.0f}G"
         cells["MEMORY"] = (_bar(used / has.memory, text, room), _fullness(used / has.memory))
     history_cells = _in_cells([(one.time, one.load) for one in samples], known.until)
-    cells["10 MIN"] = (" " + sparkline(history_cells, _HISTORY_CELLS, cpus), "dim")
+    cells["10 MIN"] = (sparkline(history_cells, _HISTORY_CELLS, cpus), "dim")
     return cells, (host.state, host.running, host.queued)
 
 
 def _host_words(host: HostRow, room: int, now: float, is_past: bool) -> tuple[str, str]:
     """Return what a host does, or since when it is out of reach."""
     if host.state == "unreachable":
-        since = f"out of reach since {humanize.clock(host.unreachable_since or now, now)}"
+        since = f" since {humanize.clock(host.unreachable_since or now, now)}" if room >= _WIDE_FROM else ""
         why = _cause_first((host.error or "").removeprefix(f"{host.name}: "))
-        return f"{since}: {why}", LOOK.style("failed")
+        return f"out of reach{since}: {why}", LOOK.style("failed")
     if host.state == "unknown":
         return "nothing is recorded of then" if is_past else "connecting", "dim"
     parts = [f"{host.running} running" if host.running else "", f"{host.queued} waiting" if host.queued else ""]
@@ -207,7 +212,7 @@ def _gpu_cells(gpu: HostGpu, samples: list[HostSample], known: Known, room: int)
     if gpu.power is not None:
         cells["POWER"] = (f"{gpu.power:.0f} W", "")
     timed = [(one.time, value) for one, value in zip(samples, history, strict=True)]
-    cells["10 MIN"] = (" " + sparkline(_in_cells(timed, known.until), _HISTORY_CELLS, 100.0), "dim")
+    cells["10 MIN"] = (sparkline(_in_cells(timed, known.until), _HISTORY_CELLS, 100.0), "dim")
     return cells, (gpu.job, gpu.held, gpu.sick)
 
 

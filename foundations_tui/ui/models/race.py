@@ -348,7 +348,7 @@ def _value(standing: Standing, row: JobRow, metric: str) -> tuple[str, str]:
             return row.state, LOOK.style("failed")
         return ("" if _is_finite(row, metric) else str(row.metrics[metric].last)), LOOK.style("lost")
     spread = "" if standing.spread is None else f" {'+-' if LOOK.ascii else '±'}{humanize.rounded(standing.spread)}"
-    return f"{standing.value:.4g}{spread}", "bold" if standing.place == 1 else ""
+    return f"{humanize.rounded(standing.value, 4)}{spread}", "bold" if standing.place == 1 else ""
 
 
 def _pinned(values: Sequence[float]) -> Sequence[float]:

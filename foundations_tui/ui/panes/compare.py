@@ -35,7 +35,7 @@ _ACCOUNT_FROM = 16
 class ComparePane(TablePane):
     """A line for each thing in which jobs differ."""
 
-    NOTHING = THEN = "mark two jobs or more with space, then come back"
+    NOTHING = THEN = "mark two jobs or more on page 1 with space, then come back"
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("o", "everything", "all", id="compare.everything"),

@@ -21,6 +21,7 @@ from foundations_tui.text import humanize
 from foundations_tui.text.sanitize import clip, one_line
 from foundations_tui.ui.models.log_file import LogFile
 from foundations_tui.ui.models.store_reader import Reader
+from foundations_tui.ui.pages import NOTHING_SELECTED
 from foundations_tui.ui.theme import LOOK
 from foundations_tui.ui.widgets.log_view import LogView
 
@@ -90,7 +91,7 @@ class LogPane(Vertical):
             self._head = head.markup
             self.query_one("#job-facts", Static).update(head, layout=False)
         if row is None:
-            self.log_view.show(None, "no job is selected")
+            self.log_view.show(None, NOTHING_SELECTED)
             return
         is_there = row.attempt and (self.moment is None or row.has_begun)
         path = locations.log_file(row.job, self.attempt) if is_there else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
@@ -226,7 +227,7 @@ class VirtualTable(LineWidget, ScrollView, can_focus=True):
         position = self.scroll_offset.y + y - 1
         row = self._window.row(position)
         if row is None:
-            notes = self._instead_of_rows()
+            notes = [part for line in self._instead_of_rows() for part in textwrap.wrap(line, max(1, room - 4)) or [""]]
             words = notes[y - 2] if 2 <= y < 2 + len(notes) else ""
             words = "…" if self._is_known and position < self._window.count else words
             return self.kept((words, room, self.line_style), lambda: self._words(words, room))
