@@ -35,8 +35,8 @@ LIGHT_STYLES = {
 """The same hues, dark enough for a light ground: a contrast of 4.5 at least."""
 CURVES = ("#56B4E9", "#E69F00", "#2FBF93", "#DD93BE", "#F0E442", "#F2793A", "#7FA7E8", "#BBBBBB")
 LIGHT_CURVES = ("#00608F", "#8A5A00", "#00664B", "#8F3F6C", "#6B6400", "#A84300", "#2F4FA8", "#555555")
-WORK = ("#5B6B78", "#4E84A6", "#56A3D3", "#7CC4F2")
-LIGHT_WORK = ("#7A8288", "#5A86A0", "#2F759C", "#00608F")
+WORK = ("#8296A5", "#5C93B8", "#56A3D3", "#7CC4F2")
+LIGHT_WORK = ("#5F6A72", "#3F7390", "#2F759C", "#00608F")
 """From little to all of what a host or a GPU can do: one hue, and none that says that something is wrong."""
 MARKERS = "●▲■◆○△□◇"
 """Markers tell curves apart where there are no colors."""
