@@ -147,7 +147,10 @@ def submit_sweep(session: Session, project: Path, home: Path, pace: float) -> li
 
 
 def _open_app() -> None:
+    from foundations_tui.cli.commands.ui import start_fast
     from foundations_tui.cli.registry import VERBS
+
+    start_fast()
     from foundations_tui.session import Session
     from foundations_tui.ui.app import FoundationsApp
 

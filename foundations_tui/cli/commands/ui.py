@@ -112,9 +112,7 @@ def open_app(page: str = "", settings: Settings | None = None) -> None:
             "foundations jobs lists jobs; foundations ui --once prints one frame; foundations --help shows more",
         )
     settings = settings or app.load()
-    _start_fast()
-    if not settings.slow_link:
-        _draw_soon()
+    start_fast(settings.slow_link)
     from foundations_tui.session import Session
     from foundations_tui.ui import kept
     from foundations_tui.ui.app import FoundationsApp  # Textual: 190 ms
@@ -122,13 +120,21 @@ def open_app(page: str = "", settings: Settings | None = None) -> None:
     FoundationsApp(Session(), VERBS, page, settings, left=kept.read()).run(mouse=settings.mouse)
 
 
-def _start_fast() -> None:
-    """Let Python collect no garbage for a moment: what the start makes stays, and looking takes a tenth of its time."""
+def start_fast(slow_link: bool = False) -> None:
+    """Prepare Python and Textual for the app, before that is imported.
+
+    No garbage is collected for a moment: what the start makes stays, and looking takes a tenth of its time.
+
+    Args:
+        slow_link: draw no more often than Textual does by itself.
+    """
     gc.disable()
     later = threading.Timer(_START_SECONDS, _collect_garbage)
     later.daemon = True
     later.start()
     sys.setswitchinterval(_SWITCH_SECONDS)
+    if not slow_link:
+        _draw_soon()
 
 
 def _draw_soon() -> None:
