@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 
 import pytest
 
 from foundations import records
+from foundations_tui.analysis.race import Entrant, Race, Standing
 from foundations_tui.cli.registry import VERBS
 from foundations_tui.session import Session
 from foundations_tui.store import write_streams
 from foundations_tui.store.db import Store
 from foundations_tui.ui.app import FoundationsApp
+from foundations_tui.ui.models import race as model
 from foundations_tui.ui.panes.race import RacePane
 from foundations_tui.ui.screens.confirm import Confirm
 from foundations_tui.ui.screens.job_details import Detail
@@ -162,3 +165,32 @@ async def test_stop_clone_and_prune(client: Client) -> None:
         await screen.until(pilot, lambda: "⊘ lr 3 " in screen.text(app))
         await pilot.press("F")
         await screen.until(pilot, lambda: "nobody is behind" in screen.text(app))
+
+
+def test_who_leads_by_the_best_so_far_is_not_taken_for_the_first_lane() -> None:
+    assert model._story("lr 1 leads by 0.1", Race((), None)) == "lr 1 leads by 0.1", "all have ended: the best counts"
+    running = model._story("lr 1 leads by 0.1", Race((), 1200))
+    assert running == "lr 1 leads by 0.1  (by the best so far; places are those at step 1,200)"
+
+
+def test_curves_keep_their_marks_when_places_change() -> None:
+    def stands(*jobs: str) -> Race:
+        return Race([Standing((entrant(job),), 1.0, place=n) for n, job in enumerate(jobs, 1)], 1)
+
+    first = model._marks(stands("a", "b", "c"), {})
+    assert first == {"a": 0, "b": 1, "c": 2}
+    assert model._marks(stands("c", "d", "a"), first) == {"c": 2, "d": 1, "a": 0}
+    many = model._marks(stands(*"efghijklmn"), first)
+    assert sorted(many.values()) == list(range(8)), "as many as are drawn, each another one"
+
+
+def test_values_of_lanes_stand_below_one_another_whatever_some_lack() -> None:
+    given = [{"lr": 0.1, "wd": 0.01}, {"wd": 0.1}, {"lr": 0.001}, {}]
+    standings = [Standing((entrant(str(n), one),), None) for n, one in enumerate(given)]
+    sweep = model.Sweep("s", race=Race(standings, None), varying=["lr", "wd"])
+    assert model._lane_names(sweep, 99) == ["lr 0.1    wd 0.01", "          wd 0.1", "lr 0.001", "3"]
+    assert model._lane_names(sweep, 5)[0] == "lr 0.1 wd 0.01"
+
+
+def entrant(job: str, given: Mapping[str, object] | None = None) -> Entrant:
+    return Entrant(job, given or {}, is_running=True, steps=(1,), values=(1.0,))

@@ -110,10 +110,17 @@ def read(
         metric=metric,
         direction=directions.get(metric, ""),
         varying=varying,
-        story=told.words(story, now) if story is not None else "",
+        story=_story(told.words(story, now), stands) if story is not None else "",
         cut=len(every) - len(rows),
         plot=_plot(conn, stands, metric, varying, {row.job: row.attempt for row in rows}, until or {}, marks),
         marks=marks,
+    )
+
+
+def _story(words: str, stands: Race) -> str:
+    """Return what a sweep tells; while it runs, the best value so far may not be that of the first lane."""
+    return (
+        f"{words}  (by the best so far; places are those at step {stands.step:,})" if stands.step is not None else words
     )
 
 
