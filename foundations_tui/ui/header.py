@@ -64,9 +64,11 @@ def line(
     if moment:
         return Content.assemble(*parts, Content.styled(f" {moment} ", "bold reverse " + LOOK.style("stalled")))
     left = Content.assemble(*parts)
-    states = [_state(counts, hosts, words) for words in _FORMS]
-    fits = (state for state in states if left.cell_length + state.cell_length <= room)
-    return Content.assemble(left, next(fits, states[-1]))
+    for words in _FORMS:
+        state = _state(counts, hosts, words)
+        if left.cell_length + state.cell_length <= room:
+            break
+    return Content.assemble(left, state)
 
 
 def _state(counts: dict[str, int], hosts: Sequence[HostRow], words: _Form) -> Content:

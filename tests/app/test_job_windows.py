@@ -178,28 +178,25 @@ async def test_keys_below_a_window_are_pressed_with_the_mouse() -> None:
 
 
 async def test_a_question_is_answered_with_the_mouse() -> None:
-    app = make_app(follow=False)
-    answers: list[bool | None] = []
-    async with app.run_test(size=(80, 24)) as pilot:
-        for words in ("y yes", "n no"):
-            app.push_screen(Confirm("sure?"), answers.append)
-            await screen.until(pilot, lambda: "y yes    n no" in screen.text(app))
-            await click(pilot, words)
-            await screen.until(pilot, lambda: not isinstance(app.screen, Confirm))
-    assert answers == [True, False]
+    assert await answers_by_clicks(make_app(follow=False), "y yes", "n no") == [True, False]
 
 
 async def test_a_key_of_the_users_is_named_and_pressed() -> None:
     settings = dataclasses.replace(BY_ITSELF, keys={"confirm.yes": "n", "confirm.no": "y,escape"})
     app = FoundationsApp(Session(), VERBS, page="jobs", follow=False, settings=settings)
+    assert await answers_by_clicks(app, "n yes", "y no") == [True, False]
+
+
+async def answers_by_clicks(app: FoundationsApp, yes: str, no: str) -> list[bool | None]:
+    """Ask twice, click the words of yes and then those of no, and return what was answered."""
     answers: list[bool | None] = []
     async with app.run_test(size=(80, 24)) as pilot:
-        for words in ("n yes", "y no"):
+        for words in (yes, no):
             app.push_screen(Confirm("sure?"), answers.append)
-            await screen.until(pilot, lambda: "n yes    y no" in screen.text(app))
+            await screen.until(pilot, lambda: f"{yes}    {no}" in screen.text(app))
             await click(pilot, words)
             await screen.until(pilot, lambda: not isinstance(app.screen, Confirm))
-    assert answers == [True, False]
+    return answers
 
 
 async def test_the_second_one_of_two_clicks_answers_no_question(monkeypatch: pytest.MonkeyPatch) -> None:
