@@ -17,7 +17,7 @@ from foundations_tui.store.views import SavedView
 from foundations_tui.text import humanize
 from foundations_tui.text.sanitize import one_line, width
 from foundations_tui.text.story import NOT_FINITE, PROGRESS, Story
-from foundations_tui.ui.models.table import Column, RowWindow, TableRow
+from foundations_tui.ui.models.table import Column, RowWindow, TableRow, widest
 from foundations_tui.ui.theme import LOOK
 
 _NARROW_FROM, _MIDDLE_FROM, _WIDE_FROM = 70, 88, 140
@@ -359,9 +359,8 @@ def _for_groups(columns: Sequence[Column], heads: Sequence[TableRow]) -> list[Co
     """Return columns as wide as the means in them need, and the first ones as the groups' names do."""
     made = list(columns)
     for number, column in enumerate(made):
-        widest = max((width(one_line(head.cells[number])) for head in heads if len(head.cells) > number), default=0)
         if column.width:
-            made[number] = replace(column, width=max(column.width, min(WIDEST, widest)))
+            made[number] = replace(column, width=max(column.width, min(WIDEST, widest(heads, number))))
     return made
 
 

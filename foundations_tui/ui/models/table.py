@@ -81,6 +81,11 @@ class RowWindow(Struct, frozen=True):
         return (place for place, (row, was) in pairs if row != was)
 
 
+def widest(rows: Sequence[TableRow], number: int) -> int:
+    """Return how many cells the longest text of a column takes; rows without that column do not count."""
+    return max((width(one_line(row.cells[number])) for row in rows if len(row.cells) > number), default=0)
+
+
 def fitted(columns: Sequence[Column], rows: Sequence[TableRow], most: Mapping[str, int]) -> list[Column]:
     """Return columns of which some are as wide as what stands in them.
 
@@ -93,8 +98,7 @@ def fitted(columns: Sequence[Column], rows: Sequence[TableRow], most: Mapping[st
     def of(number: int, column: Column) -> Column:
         if column.title not in most:
             return column
-        widest = max((width(one_line(row.cells[number])) for row in rows), default=0)
-        return replace(column, width=min(most[column.title], max(len(column.title), widest)))
+        return replace(column, width=min(most[column.title], max(len(column.title), widest(rows, number))))
 
     return [of(number, column) for number, column in enumerate(columns)]
 
