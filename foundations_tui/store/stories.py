@@ -81,6 +81,24 @@ def of_sweeps(conn: sqlite3.Connection) -> dict[str, Story]:
     return {group: made for group, made in told.items() if made is not None}
 
 
+def time_left(conn: sqlite3.Connection, host: str, now: float) -> dict[str, float]:
+    """Return how long the running jobs of a host still take as they tell, seconds, by job; none where no job waits.
+
+    Args:
+        conn: a connection of the store.
+        host: whose jobs.
+        now: seconds since the epoch.
+    """
+    query = (
+        "SELECT j.job, t.story FROM jobs j JOIN stories t ON t.job = j.job AND t.attempt = j.attempt"
+        " WHERE j.host = ?1 AND j.state = 'running'"
+        " AND EXISTS (SELECT 1 FROM jobs WHERE host = ?1 AND state = 'queued')"
+    )
+    read = ((job, story.read(stored)) for job, stored in conn.execute(query, [host]))
+    left = {job: story.time_left(told, now) for job, told in read if told is not None}
+    return {job: seconds for job, seconds in left.items() if seconds is not None}
+
+
 def usual_gap(conn: sqlite3.Connection, job: str, attempt: int) -> float | None:
     """Return how long an attempt is usually silent, seconds; None where too little is known."""
     row = conn.execute("SELECT gaps FROM activity WHERE job = ? AND attempt = ?", [job, attempt]).fetchone()

@@ -190,9 +190,13 @@ def put_waits(store: Store, host: str, groups: Iterable[tuple[str, list[str]]], 
                 " WHERE job = ? AND host = ? AND state = 'queued' AND reason IS NOT ?",
                 [(valid_text(reason), job, host, reason) for job in jobs],
             )
-        conn.execute("UPDATE jobs SET starts_at = NULL WHERE host = ? AND starts_at IS NOT NULL", [host])
+        conn.execute(
+            "UPDATE jobs SET starts_at = NULL WHERE host = ? AND starts_at IS NOT NULL"
+            " AND job NOT IN (SELECT value FROM json_each(?))",
+            [host, json.dumps(list(estimates))],
+        )
         conn.executemany(
-            "UPDATE jobs SET starts_at = ? WHERE job = ? AND host = ? AND state = 'queued'",
+            "UPDATE jobs SET starts_at = ?1 WHERE job = ?2 AND host = ?3 AND state = 'queued' AND starts_at IS NOT ?1",
             [(moment, job, host) for job, moment in estimates.items()],
         )
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Collection
 
@@ -31,6 +32,7 @@ from foundations_tui.store import (
     queries,
     schedules,
     services,
+    stories as stored_stories,
     write_annotations,
     write_facts,
     write_streams,
@@ -92,7 +94,8 @@ class HostSync:
         dead = [job for job, submitter in writes.intents(self._store, self._host) if not is_running(submitter)]
         while True:
             base = writes.cursor(self._store, self._host)
-            page = self._agent.call(messages.Changes(base[1], base[0], transitions=True))
+            left = stored_stories.time_left(self._store.conn, self._host, time.time())
+            page = self._agent.call(messages.Changes(base[1], base[0], transitions=True, time_left=left))
             self._check_progress(base, page)
             problems: list[str] = []
             views = self._views(page, problems)

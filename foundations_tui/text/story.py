@@ -118,6 +118,22 @@ def words(story: Story, now: float) -> str:
     return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"
 
 
+def time_left(story: Story, now: float) -> float | None:
+    """Return the seconds left that a story tells; None when it tells none."""
+    try:
+        return _seconds_left(story.params, now) if story.code == PROGRESS else None
+    except TypeError:
+        return None  # the store is damaged, or says what only a newer version can read
+
+
+def _seconds_left(params: Mapping[str, Any], now: float) -> float | None:
+    """Return what is left as far as it can be told: not at the beginning, and not of what should have ended."""
+    ends_at, share, ran = params.get("ends_at"), params.get("share", 0.0), params.get("ran", 0.0)
+    if ends_at is None or share < _LEAST_SHARE or ran < _LEAST_SECONDS or ends_at <= now:
+        return None
+    return float(ends_at - now)
+
+
 def _progress(params: Mapping[str, Any], now: float) -> str:
     parts = [_place(params), _time_left(params, now), _metric(params)]
     return _DOT.join(part for part in parts if part)
@@ -132,11 +148,8 @@ def _place(params: Mapping[str, Any]) -> str:
 
 
 def _time_left(params: Mapping[str, Any], now: float) -> str:
-    """Return what is left as far as it can be told: not at the beginning, and not of what should have ended."""
-    ends_at, share, ran = params.get("ends_at"), params.get("share", 0.0), params.get("ran", 0.0)
-    if ends_at is None or share < _LEAST_SHARE or ran < _LEAST_SECONDS or ends_at <= now:
-        return ""
-    return f"{humanize.about(ends_at - now)} left"
+    left = _seconds_left(params, now)
+    return "" if left is None else f"{humanize.about(left)} left"
 
 
 def _metric(params: Mapping[str, Any]) -> str:

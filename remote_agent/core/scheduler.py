@@ -124,11 +124,21 @@ def plan(state: HostState, capacity: Capacity, now: float) -> Plan:
     return decided
 
 
-def explain(state: HostState, capacity: Capacity, now: float) -> Dict[str, Wait]:
-    """Return why each waiting job waits: it could be started by nobody, as ``plan`` has just been carried out."""
+def explain(
+    state: HostState, capacity: Capacity, now: float, told_ends: Optional[Mapping[str, float]] = None
+) -> Dict[str, Wait]:
+    """Return why each waiting job waits: it could be started by nobody, as ``plan`` has just been carried out.
+
+    Args:
+        state: jobs, queue and leases.
+        capacity: what the host has, GPUs as last seen.
+        now: seconds since the epoch.
+        told_ends: when running jobs say that they end, seconds since the epoch, by job. Estimates heed them; what
+            starts does not depend on what jobs say.
+    """
     room = _FreeResources(capacity, state.leases.values())
     reserved = plan(state, capacity, now).reserved
-    estimates = _estimates(state, capacity, now)
+    estimates = _estimates(state, capacity, now, told_ends or {})
     words_of: Dict[Tuple[int, int, int, int], str] = {}
     waits = {}
     for job in state.queue:
@@ -374,13 +384,25 @@ def _expected_end(state: HostState, job: str, now: float) -> float:
     return begun + min(limit, usual if usual is not None else math.inf)
 
 
-def _estimates(state: HostState, capacity: Capacity, now: float) -> Dict[str, float]:
+def _told_or_expected_end(state: HostState, job: str, now: float, told_ends: Mapping[str, float]) -> float:
+    """Return when a job ends as it says itself, but not after its time limit; else as ``_expected_end``."""
+    told, view = told_ends.get(job, 0.0), state.jobs[job]
+    if told <= now or view.spec.is_replica:
+        return _expected_end(state, job, now)
+    begun = view.started_at if view.started_at is not None else now
+    return min(told, begun + (view.spec.time_limit or math.inf))
+
+
+def _estimates(state: HostState, capacity: Capacity, now: float, told_ends: Mapping[str, float]) -> Dict[str, float]:
     """Return when waiting jobs are expected to start: the queue simulated, each job taking its usual time.
 
     A job of which too little is known ends the simulation: nothing behind it can be estimated.
     """
     room = _FreeResources(capacity, state.leases.values())
-    ends = [(_expected_end(state, job, now), number, lease) for number, (job, lease) in enumerate(state.leases.items())]
+    ends = [
+        (_told_or_expected_end(state, job, now, told_ends), number, lease)
+        for number, (job, lease) in enumerate(state.leases.items())
+    ]
     heapq.heapify(ends)
     estimates: Dict[str, float] = {}
     clock = now
@@ -388,15 +410,17 @@ def _estimates(state: HostState, capacity: Capacity, now: float) -> Dict[str, fl
         spec = state.jobs[job].spec
         if not state.may_start(job) or spec.environment_hash in capacity.environments:
             continue
-        usual = math.inf if spec.is_replica else state.usual_duration(spec)
         chosen = room.fit(spec)
         while chosen is None and ends and ends[0][0] < math.inf:
             clock, _, lease = heapq.heappop(ends)
             room.give_back(lease)
             chosen = room.fit(spec)
-        if chosen is None or usual is None or number >= _MOST_ESTIMATES:
+        if chosen is None or number >= _MOST_ESTIMATES:
             break
         estimates[job] = max(clock, now)
+        usual = math.inf if spec.is_replica else state.usual_duration(spec)
+        if usual is None:
+            break
         lease = _lease(spec, chosen)
         room.take(lease)
         heapq.heappush(ends, (max(clock, now) + usual, len(state.leases) + number, lease))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Callable, List, Optional
+from typing import Callable, List, Mapping, Optional
 
 from remote_agent.backends import Backend
 from remote_agent.core.scheduler import Capacity
@@ -129,6 +129,10 @@ class Engine:
     def refresh_waits(self, at_once: bool = False) -> None:
         """Find out again why jobs wait, unless that was just done."""
         self.waits.refresh(self.state, self.capacity(), self._clock(), at_once)
+
+    def take_time_left(self, time_left: Mapping[str, float]) -> None:
+        """Take in how long running jobs still take, as their logs tell: seconds, by job."""
+        self.waits.take_time_left(time_left, self.state, self._clock())
 
     def capacity(self) -> Capacity:
         """Return what the host has, and what of it may not be leased now."""

@@ -199,6 +199,7 @@ def _changes(parts: Parts, request: messages.Changes) -> messages.ChangesAnswer:
     A page closes at 64 kB. A job that alone is larger is only named, in "large": ``entry`` gives it by pages.
     """
     engine = parts.engine
+    engine.take_time_left(request.time_left)
     engine.refresh_waits()
     after = request.after if request.journal == engine.journal.id else 0
     page = engine.state.changes(after, _PAGE, min(request.limit, 2000), request.transitions)
@@ -476,7 +477,7 @@ def _queue(parts: Parts, request: messages.Queue) -> messages.QueueAnswer:
         room -= len(job) + checks.json_size(words) + 40
         if room < 0 and listed:
             break
-        listed.append((job, engine.state.jobs[job].priority, words, at))
+        listed.append((job, engine.state.jobs[job].priority, words, None if at is None else round(at)))
     more = max(0, len(engine.state.queue) - offset - len(listed))
     return messages.QueueAnswer(listed, more, _some(sorted(engine.state.paused)))
 

@@ -60,6 +60,7 @@ _OID = text(40)
 _ATTEMPT = whole(0, 1_000_000)
 _STREAM = text(300)
 _COUNT = optional(number())
+_LONGEST_TIME_LEFT = 10 * 365 * 86400.0
 _TOKEN = re.compile(r"[!-~]+\Z")
 _PERSON_OR_NONE = re.compile(r"(" + PERSON.pattern[:-2] + r")?\Z")
 _PROBLEMS = sieve(_WORDS, 100)
@@ -266,6 +267,8 @@ class Changes(Request[ChangesAnswer]):
     limit: int = field(whole(1), 2000)
     transitions: bool = field(flag, False)
     """Also what jobs went through."""
+    time_left: Mapping[str, float] = field(sifted_table(number(0, _LONGEST_TIME_LEFT), MOST_JOBS, _JOB), {})
+    """How long running jobs still take, seconds, by job, where their logs tell it: estimates of starts heed it."""
 
 
 @message

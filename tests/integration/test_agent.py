@@ -17,6 +17,8 @@ from foundations_tui.store import host_samples, queries
 from foundations_tui.store.db import Store
 from foundations_tui.submit.pipeline import submit_all
 from foundations_tui.submit.request import JobRequest
+from foundations_tui.text import story
+from foundations_tui.text.story import Story
 from remote_agent.storage import files
 from tests.support import agents
 from tests.support.client import FOUNDATIONS, Client, use_slots, wait_until
@@ -260,11 +262,25 @@ def test_an_estimate_after_five_like_jobs(client: Client) -> None:
     use_slots(client, 1)
     ids = [client.submit("--", "sh", "-c", f"sleep 0.5; echo {n}") for n in range(5)]
     client.run("wait", *ids)
-    client.submit("--", "sh", "-c", "sleep 300; echo 50")  # like those, but for its numbers
+    runs = client.submit("--", "sh", "-c", "sleep 300; echo 50")  # like those, but for its numbers
     last = [client.submit("--", "sh", "-c", f"sleep 300; echo {n}") for n in (51, 52)]
     waiting = {row["job"]: row for row in client.json("queue")}
     assert all(row["estimated_start"] for row in waiting.values()) and set(waiting) == set(last)
     assert 0 <= waiting[last[0]]["starts_in"] <= waiting[last[1]]["starts_in"] < 30
+    _tell_time_left(runs, 1200.0)
+    waiting = {row["job"]: row for row in client.json("queue")}
+    assert 1100 < waiting[last[0]]["starts_in"] <= waiting[last[1]]["starts_in"] < 1230
+    shown = client.job(last[0])
+    assert shown["estimated_start"] == waiting[last[0]]["estimated_start"]
+    assert "about 20 min" in shown["story"]["text"]
+
+
+def _tell_time_left(job: str, seconds: float) -> None:
+    """Put into the store what a job would tell once its log has said for a while how far it is."""
+    progress = {"done": 60, "total": 300, "unit": "step", "share": 0.2, "ran": 60.0, "ends_at": time.time() + seconds}
+    with Store().transaction() as conn:
+        told = Story(story.PROGRESS, progress).stored()
+        conn.execute("INSERT OR REPLACE INTO stories VALUES (?, 1, 'running', ?)", [job, told])
 
 
 # --- GPUs -------------------------------------------------------------------------------------------------------

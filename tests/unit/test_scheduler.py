@@ -15,6 +15,7 @@ from remote_agent.core import scheduler
 from remote_agent.core.events import JournalEntry
 from remote_agent.core.scheduler import Capacity
 from remote_agent.core.state import ALL_GROUPS, HostState, apply, snapshot_events
+from remote_agent.core.waits import WaitReasons
 from remote_agent.gpu import inventory
 from remote_agent.gpu.inventory import ComputeProcess, Gpu
 from remote_agent.gpu.occupancy import CLEAR_SECONDS, SETTLE_SECONDS, GpuObservation, Occupancy
@@ -334,6 +335,74 @@ def test_no_estimate_before_five_like_jobs() -> None:
     host.start("j5")
     host.submit(spec("next", command=("python", "x.py", "7")))
     assert scheduler.explain(host.state, Capacity(1), host.now)["next"].starts_at == host.now + 100
+
+
+def _estimate(host: Host, capacity: Capacity, **told_ends: float) -> dict[str, float | None]:
+    waits = scheduler.explain(host.state, capacity, host.now, told_ends)
+    return {job: wait.starts_at for job, wait in waits.items()}
+
+
+def _like_jobs(host: Host, seconds: float) -> None:
+    """Let five jobs end that took so long: others like them are expected to take as long."""
+    for n in range(5):
+        host.submit(spec(f"old{n}", command=("python", "x.py", str(n)), gpus=1))
+        host.start(f"old{n}")
+        host.now += seconds
+        host.end(f"old{n}")
+
+
+def test_what_running_jobs_tell_moves_the_estimates_of_those_behind() -> None:
+    """Runs took 40 s; the two that run were given more steps: what waits starts when the first of them says it ends."""
+    host, capacity = Host(), Capacity(16, (gpu(0), gpu(1)))
+    _like_jobs(host, 40)
+    host.submit(*(spec(name, command=("python", "x.py", "9"), gpus=1) for name in ("a", "b", "c", "d")))
+    assert host.plan(capacity) == ["a", "b"]
+    now = host.now
+    assert _estimate(host, capacity) == {"c": now + 40, "d": now + 40}
+    assert _estimate(host, capacity, a=now + 300, b=now + 720) == {"c": now + 300, "d": now + 340}
+    assert _estimate(host, capacity, a=now + 300) == {"c": now + 40, "d": now + 80}, "b tells nothing"
+    assert _estimate(host, capacity, a=now - 5, b=now - 5) == {"c": now + 40, "d": now + 40}, "both should have ended"
+
+
+def test_what_a_job_tells_is_bounded_by_its_time_limit_and_moves_no_job() -> None:
+    host, capacity = Host(), Capacity(16, (gpu(0),))
+    _like_jobs(host, 40)
+    host.submit(spec("a", command=("python", "x.py", "9"), gpus=1, time_limit=100.0), spec("b", gpus=1))
+    assert host.plan(capacity) == ["a"]
+    assert _estimate(host, capacity, a=host.now + 1e8) == {"b": host.now + 100}
+    small = spec("s", command=("python", "x.py", "3"), time_limit=60.0)
+    host.submit(small)
+    assert scheduler.plan(host.state, capacity, host.now).reserved == "b"
+    assert host.plan(capacity) == ["s"], "what starts does not ask what jobs tell"
+
+
+def test_a_job_of_which_nothing_is_known_has_an_estimate_and_nothing_behind_it() -> None:
+    host = Host(*(spec(name, gpus=1) for name in ("a", "b", "c")))
+    capacity = Capacity(16, (gpu(0),))
+    assert host.plan(capacity) == ["a"]
+    assert _estimate(host, capacity) == {"b": None, "c": None}
+    assert _estimate(host, capacity, a=90.0) == {"b": 90.0, "c": None}
+
+
+def test_news_of_ends_are_told_when_they_are_worth_it() -> None:
+    host, capacity = Host(spec("a", gpus=1), spec("b", gpus=1)), Capacity(16, (gpu(0),))
+    host.plan(capacity)
+    waits = WaitReasons()
+
+    def tell(**time_left: float) -> float | None:
+        waits.take_time_left(time_left, host.state, host.now)
+        waits.refresh(host.state, capacity, host.now, at_once=True)
+        return waits.by_job["b"].starts_at
+
+    assert tell(stranger=50.0) is None and waits.version == 1
+    assert tell(a=600.0) == 600.0 and waits.version == 2, "the first that is told, at once"
+    assert tell(a=615.0) == 600.0 and waits.version == 2, "within 5 %"
+    assert tell() == 600.0, "another client that knows nothing"
+    host.end("a")
+    host.submit(spec("a2", gpus=1))
+    host.start("a2", Lease(1, gpus=("GPU-0",)))
+    waits.expire()
+    assert tell() is None, "what an ended job told counts no more"
 
 
 # --- who has a GPU ----------------------------------------------------------------------------------------------
