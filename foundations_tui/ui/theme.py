@@ -38,8 +38,8 @@ LIGHT_CURVES = ("#00608F", "#8A5A00", "#00664B", "#8F3F6C", "#6B6400", "#A84300"
 WORK = ("#8296A5", "#5C93B8", "#56A3D3", "#7CC4F2")
 LIGHT_WORK = ("#5F6A72", "#3F7390", "#2F759C", "#00608F")
 """From little to all of what a host or a GPU can do: one hue, and none that says that something is wrong."""
-MARKERS = "●▲■◆○△□◇"
-"""Markers tell curves apart where there are no colors."""
+MARKERS, ASCII_MARKERS = "■▲◆▼□△◇▽", "ABCDEFGH"
+"""Markers tell curves apart where colors do not; none of them is the glyph of a state."""
 
 CALM_DARK = Theme(
     name="foundations-dark",
@@ -104,7 +104,7 @@ class Look:
     def curve(self, number: int) -> tuple[str, str]:
         """Return (color, marker) of the job with a number."""
         colors = CURVES if self.dark else LIGHT_CURVES
-        markers = "ox+*sd^v" if self.ascii else MARKERS
+        markers = ASCII_MARKERS if self.ascii else MARKERS
         return colors[number % len(colors)], markers[number % len(markers)]
 
 

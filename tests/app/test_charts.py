@@ -165,7 +165,7 @@ async def test_charts_are_moved_with_keys_and_mouse() -> None:
         await shows(lambda: pane.how.window == (0.0, 1.0) and "of it" not in screen.text(app))
         chart = app.main.query(Chart).first()
         await pilot.hover(chart, offset=(11, 5))
-        await shows(lambda: "● 1  000000 job 0" in screen.text(app))
+        await shows(lambda: "■ 1  000000 job 0" in screen.text(app))
         await pilot.mouse_down(chart, offset=(20, 5))
         await pilot.hover(chart, offset=(50, 5))
         await pilot.mouse_up(chart, offset=(50, 5))
@@ -304,7 +304,7 @@ async def test_the_metrics_page_turns_to_the_sweep() -> None:
     sweep({n: float(n) if n else math.nan for n in range(9)})
     app = FoundationsApp(Session(), page="metrics", follow=False)
     async with app.run_test(size=(100, 30)) as pilot:
-        one_value = "● 8  000000 job 8"  # no axes, for one value
+        one_value = "■ 8  000000 job 8"  # no axes, for one value
         await screen.until(pilot, lambda: one_value in screen.text(app) and "└0" not in screen.text(app))
         await pilot.press("v")
         await screen.until(

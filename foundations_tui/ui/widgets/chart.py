@@ -32,9 +32,11 @@ _NOBODY, _AXES = -1, -2
 _BETWEEN_ENDS = 2
 """Columns from the marker of one curve to that of the next, where they end together."""
 _MARKS_APART, _MARKS_SHIFT = 16, 5
-"""Columns from one marker of a curve to its next one without colors, and from one curve's to the next curve's."""
+"""Columns from one marker of a curve to its next one, and from one curve's to the next curve's."""
 _BAND = 1000
 """What is added to a curve's number for the cells of the band around it."""
+_FLATTENED = ("   a few large values flatten the rest: L for a log axis", "   flattened: L for a log axis", "   L: log axis")
+"""What is said of a chart in which little can be seen, as long as there is room for."""
 _INK = re.compile(r"[^ ]+")
 
 
@@ -211,12 +213,14 @@ class Chart(LineWidget, Widget):
             x = left + (right - left) * self.cursor
             where = f"   {self._x_name} {round(x):,}" if self._x_name == "step" else f"   {_x_label(x, self._x_name)}"
         bold = style + Style(bold=True, reverse=self.is_chosen)
+        pin = ("^ " if LOOK.ascii else "⌃ ") if self.is_pinned else ""
+        title = clip(pin + one_line(self.title), room)
         if self._log:
             where += "   log"
         elif self._plot.spreads_far and not self._plot.uprights:
-            where += "   a few large values flatten the rest: L for a log axis"
-        pin = ("^ " if LOOK.ascii else "⌃ ") if self.is_pinned else ""
-        return Strip([Segment(clip(pin + one_line(self.title), room), bold), Segment(where, style + Style(bold=True))])
+            left_over = room - width(title) - width(where)
+            where += next((words for words in _FLATTENED if width(words) <= left_over), "")
+        return Strip([Segment(title, bold), Segment(where, style + Style(bold=True))])
 
     def _marked(self, axis: str, columns: int) -> str:
         """Mark on the axis where a new attempt began, and where a value is no finite number."""
@@ -243,7 +247,7 @@ class Chart(LineWidget, Widget):
             for column, char in _visible(cells[row]):
                 if 0 <= owners[column] < _BAND and column // 2 % 2:
                     continue  # where two curves meet, each is seen in turn
-                is_mark = marked or (looks.ends and not LOOK.has_colors and _is_marked(column, number))
+                is_mark = marked or (looks.ends and _is_marked(column, number))
                 chars[column], owners[column] = line.marker if is_mark else char, number
         for number, line, _ in drawn:
             last = looks.ends.get(number)
@@ -354,7 +358,7 @@ def _ends(drawn: Sequence[tuple[int, ChartLine, list[str]]]) -> dict[int, tuple[
 
 
 def _is_marked(column: int, number: int) -> bool:
-    """Return whether a curve's marker stands at a column of it, too: without colors, from time to time."""
+    """Return whether a curve's marker stands at a column of it, too, for who cannot tell the colors."""
     return (column + number * _MARKS_SHIFT) % _MARKS_APART == 0
 
 
