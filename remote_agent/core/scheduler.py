@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import heapq
 import math
+import statistics
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import Dict, Iterable, List, Mapping, Optional, Set, Tuple
@@ -384,23 +385,40 @@ def _expected_end(state: HostState, job: str, now: float) -> float:
     return begun + min(limit, usual if usual is not None else math.inf)
 
 
-def _told_or_expected_end(state: HostState, job: str, now: float, told_ends: Mapping[str, float]) -> float:
-    """Return when a job ends as it says itself, but not after its time limit; else as ``_expected_end``."""
-    told, view = told_ends.get(job, 0.0), state.jobs[job]
+def _told_durations(state: HostState, now: float, told_ends: Mapping[str, float]) -> Dict[str, float]:
+    """Return how long jobs take of which one runs that says so, the median of such, seconds, by what they are like."""
+    told: Dict[str, List[float]] = {}
+    for job in state.leases.keys() & told_ends.keys():
+        begun = state.jobs[job].started_at
+        if begun is not None and told_ends[job] > now:
+            told.setdefault(similarity_key(state.jobs[job].spec), []).append(told_ends[job] - begun)
+    return {kind: statistics.median(durations) for kind, durations in told.items()}
+
+
+def _likely_end(
+    state: HostState, job: str, now: float, told_ends: Mapping[str, float], told_durations: Mapping[str, float]
+) -> float:
+    """Return when a job ends as it, or one like it, says, but not after its time limit; else as ``_expected_end``."""
+    view = state.jobs[job]
+    begun = view.started_at if view.started_at is not None else now
+    told = told_ends.get(job, 0.0)
+    if told <= now:
+        told = begun + told_durations.get(similarity_key(view.spec), 0.0)
     if told <= now or view.spec.is_replica:
         return _expected_end(state, job, now)
-    begun = view.started_at if view.started_at is not None else now
     return min(told, begun + (view.spec.time_limit or math.inf))
 
 
 def _estimates(state: HostState, capacity: Capacity, now: float, told_ends: Mapping[str, float]) -> Dict[str, float]:
     """Return when waiting jobs are expected to start: the queue simulated, each job taking its usual time.
 
+    What those that run say of how long they take counts more than how long earlier ones took: they may have more steps.
     A job of which too little is known ends the simulation: nothing behind it can be estimated.
     """
+    told_durations = _told_durations(state, now, told_ends)
     room = _FreeResources(capacity, state.leases.values())
     ends = [
-        (_told_or_expected_end(state, job, now, told_ends), number, lease)
+        (_likely_end(state, job, now, told_ends, told_durations), number, lease)
         for number, (job, lease) in enumerate(state.leases.items())
     ]
     heapq.heapify(ends)
@@ -418,7 +436,8 @@ def _estimates(state: HostState, capacity: Capacity, now: float, told_ends: Mapp
         if chosen is None or number >= _MOST_ESTIMATES:
             break
         estimates[job] = max(clock, now)
-        usual = math.inf if spec.is_replica else state.usual_duration(spec)
+        usual = told_durations.get(similarity_key(spec)) or state.usual_duration(spec)
+        usual = math.inf if spec.is_replica else usual
         if usual is None:
             break
         lease = _lease(spec, chosen)

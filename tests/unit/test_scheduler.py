@@ -359,9 +359,12 @@ def test_what_running_jobs_tell_moves_the_estimates_of_those_behind() -> None:
     assert host.plan(capacity) == ["a", "b"]
     now = host.now
     assert _estimate(host, capacity) == {"c": now + 40, "d": now + 40}
-    assert _estimate(host, capacity, a=now + 300, b=now + 720) == {"c": now + 300, "d": now + 340}
-    assert _estimate(host, capacity, a=now + 300) == {"c": now + 40, "d": now + 80}, "b tells nothing"
+    assert _estimate(host, capacity, a=now + 300, b=now + 720) == {"c": now + 300, "d": now + 720}
+    assert _estimate(host, capacity, a=now + 300) == {"c": now + 300, "d": now + 300}, "b is like a"
     assert _estimate(host, capacity, a=now - 5, b=now - 5) == {"c": now + 40, "d": now + 40}, "both should have ended"
+    host.submit(spec("e", command=("python", "x.py", "9"), gpus=1), spec("other", command=("python", "y.py"), gpus=1))
+    told = _estimate(host, capacity, a=now + 300, b=now + 300)
+    assert (told["e"], told["other"]) == (now + 600, now + 600), "those that wait take as long as those that run"
 
 
 def test_what_a_job_tells_is_bounded_by_its_time_limit_and_moves_no_job() -> None:
@@ -377,11 +380,12 @@ def test_what_a_job_tells_is_bounded_by_its_time_limit_and_moves_no_job() -> Non
 
 
 def test_a_job_of_which_nothing_is_known_has_an_estimate_and_nothing_behind_it() -> None:
-    host = Host(*(spec(name, gpus=1) for name in ("a", "b", "c")))
+    commands = {"a": "x.py", "b": "x.py", "c": "y.py", "d": "x.py"}
+    host = Host(*(spec(name, command=("python", script), gpus=1) for name, script in commands.items()))
     capacity = Capacity(16, (gpu(0),))
     assert host.plan(capacity) == ["a"]
-    assert _estimate(host, capacity) == {"b": None, "c": None}
-    assert _estimate(host, capacity, a=90.0) == {"b": 90.0, "c": None}
+    assert _estimate(host, capacity) == {"b": None, "c": None, "d": None}
+    assert _estimate(host, capacity, a=90.0) == {"b": 90.0, "c": 180.0, "d": None}
 
 
 def test_news_of_ends_are_told_when_they_are_worth_it() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 import click
@@ -35,7 +36,9 @@ def queue(session: Session, names: tuple[str, ...], as_json: bool) -> int:
     if as_json:
         output.print_json(rows)
     elif rows:
-        cells = [_cells(row) for row in rows]
+        now = time.time()
+        starts = [humanize.ahead(waiting.starts_at, now) for waiting in listing.jobs]
+        cells = [_cells(row, words) for row, words in zip(rows, starts, strict=True)]
         headers = ("HOST", "PLACE", "ID", "NAME", "PRIORITY", "STARTS", "WHY")
         output.print_table(headers, cells, droppable=("PRIORITY", "PLACE", "STARTS"), last_wants=40)
     elif not listing.errors:
@@ -52,9 +55,7 @@ def _entry(waiting: WaitingJob) -> JsonTable:
     return {**facts, "estimated_start": iso(waiting.starts_at), "starts_in": starts_in}
 
 
-def _cells(row: JsonTable) -> list[str]:
-    starts_in = row["starts_in"]
-    starts = "" if starts_in is None else f"in {humanize.duration(starts_in)}"
+def _cells(row: JsonTable, starts: str) -> list[str]:
     return [
         row["host"],
         str(row["place"]),

@@ -75,10 +75,6 @@ def _attempt_words(row: JobRow) -> str | None:
     return f"{row.attempt} of at most {row.retries + 1}" if row.retries else str(row.attempt)
 
 
-def _starts_words(row: JobRow, now: float) -> str | None:
-    return None if row.starts_at is None else f"in about {humanize.duration(max(0.0, row.starts_at - now))}"
-
-
 def _usage_words(usage: Usage) -> str:
     parts = [
         f"{humanize.duration(usage.cpu_seconds)} of CPU" if usage.cpu_seconds is not None else "",
@@ -142,7 +138,7 @@ def _show_lines(conn: sqlite3.Connection, row: JobRow, now: float) -> list[str]:
         ("group", row.group),
         ("priority", row.priority or None),
         ("after", ", ".join(job[:6] for job in (*row.after, *row.after_any))),
-        ("starts", _starts_words(row, now)),
+        ("starts", humanize.ahead(row.starts_at, now)),
         ("used", _usage_words(row.usage)),
         ("command", humanize.command(row.command)),
         ("options", _options_words(queries.spec(conn, row.job))),

@@ -132,7 +132,7 @@ class QueuePane(TablePane):
 
 
 def _row(job: JobRow, wide: bool, now: float) -> TableRow:
-    starts = "" if job.starts_at is None else humanize.ahead(job.starts_at, now)
+    starts = humanize.ahead(job.starts_at, now)
     name = job.label
     why = job.tell(now)
     cells = [job.job[:6], name, job.host, starts, why]

@@ -35,7 +35,11 @@ _MARKS_APART, _MARKS_SHIFT = 16, 5
 """Columns from one marker of a curve to its next one, and from one curve's to the next curve's."""
 _BAND = 1000
 """What is added to a curve's number for the cells of the band around it."""
-_FLATTENED = ("   a few large values flatten the rest: L for a log axis", "   flattened: L for a log axis", "   L: log axis")
+_FLATTENED = (
+    "   a few large values flatten the rest: L for a log axis",
+    "   flattened: L for a log axis",
+    "   L: log axis",
+)
 """What is said of a chart in which little can be seen, as long as there is room for."""
 _INK = re.compile(r"[^ ]+")
 
