@@ -47,12 +47,9 @@ def ago(moment: float | None, now: float) -> str:
 
 
 def ahead(moment: float | None, now: float) -> str:
-    """Return in how long a moment comes, in one unit: "in 12 s", "in 3 h"; nothing of one that has passed."""
+    """Return in about how long a moment comes: "in 12 s", "in 3 h"; nothing of one that has passed."""
     left = 0.0 if moment is None else moment - now
-    for size, unit in ((86400, "d"), (3600, "h"), (60, "min"), (1, "s")):
-        if left >= 1.5 * size or (unit == "s" and left >= 1):
-            return f"in {round(left / size)} {unit}"
-    return ""
+    return f"in {about(left)}" if left > 1 else ""
 
 
 def clock(moment: float, now: float, seconds: bool = False) -> str:

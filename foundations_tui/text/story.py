@@ -25,6 +25,7 @@ SWEEP = "sweep"
 _DOT = " · "
 _LONGEST = 300
 """Characters of a sentence."""
+_WAITS = "waits "
 _MANY_TIMES = 1_000_000
 _LEAST_SHARE, _LEAST_SECONDS = 0.05, 30.0
 """How much has to be done, or how long it has to have run, before the time left is said."""
@@ -207,8 +208,13 @@ def _times(ratio: float) -> str:
 
 
 def _waits(params: Mapping[str, Any], now: float) -> str:
-    reason, starts_at = params.get("reason") or "waits", params.get("starts_at")
-    return str(reason) + (f", about {humanize.about(starts_at - now)}" if starts_at and starts_at - now > 1 else "")
+    reason, starts_at = str(params.get("reason") or "waits"), params.get("starts_at")
+    if not starts_at or starts_at - now <= 1:
+        return reason
+    left = humanize.about(starts_at - now)
+    if reason.startswith(_WAITS):  # how long comes first: rows have no room for all of it
+        return f"waits about {left} {reason[len(_WAITS) :]}"
+    return f"{reason}, about {left}"
 
 
 def _stalled(params: Mapping[str, Any], now: float) -> str:

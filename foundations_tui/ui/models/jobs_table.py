@@ -364,8 +364,8 @@ def _for_groups(columns: Sequence[Column], heads: Sequence[TableRow]) -> list[Co
     return made
 
 
-_NEAR_THE_TOP = 12
-"""Rows that are seen at once in a small terminal."""
+_NEAR_THE_TOP = 200
+"""Rows among which one that runs is looked for: those that wait may stand above it."""
 
 
 def first_running(conn: sqlite3.Connection, view: JobsView) -> str | None:

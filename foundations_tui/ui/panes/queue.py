@@ -28,7 +28,7 @@ _COLUMNS = (
     *(Column("ID", 6), Column("NAME", 0), Column("HOST", 10), Column("GROUP", 10), Column("PRIO", 4, right=True)),
     *(Column("GPUS", 4, right=True), Column("STARTS", 11, right=True), Column("WHY IT WAITS", 0)),
 )
-_FITTED = {"NAME": 40, "GROUP": 24}
+_FITTED, _NARROW_FITTED = {"NAME": 40, "GROUP": 24, "STARTS": 14}, {"STARTS": 14}
 """Cells at most: the reason gets what is left."""
 _NARROW = (Column("ID", 6), Column("NAME", 14), Column("HOST", 8), Column("STARTS", 9), Column("WHY IT WAITS", 0))
 _WIDE_FROM = 100
@@ -90,7 +90,8 @@ class QueuePane(TablePane):
         self._jobs = jobs
         wide, now = self.size.width >= _WIDE_FROM, self.moment or time.time()
         rows = [_row(job, wide, now) for job in jobs]
-        self._show_rows(fitted(_COLUMNS, rows, _FITTED) if wide else _NARROW, rows)
+        columns = fitted(_COLUMNS, rows, _FITTED) if wide else fitted(_NARROW, rows, _NARROW_FITTED)
+        self._show_rows(columns, rows)
         self.border_subtitle = Content(humanize.plural(len(jobs), "job"))
         self._show_details()
 
@@ -134,7 +135,7 @@ class QueuePane(TablePane):
 def _row(job: JobRow, wide: bool, now: float) -> TableRow:
     starts = humanize.ahead(job.starts_at, now)
     name = job.label
-    why = job.tell(now)
+    why = job.reason or job.tell(now)
     cells = [job.job[:6], name, job.host, starts, why]
     if wide:
         cells = [job.job[:6], name, job.host, job.group, str(job.priority), str(job.gpus_requested), starts, why]
