@@ -308,7 +308,11 @@ async def test_marked_jobs_are_compared_and_charted(client: Client) -> None:
         await pilot.press("o", "m")
         await screen.until(pilot, lambda: "3 groups: mean over" in screen.text(app) or "2 groups" in screen.text(app))
         assert "±" in screen.text(app)
-        await pilot.press("escape", "A")
+        await pilot.press("3")
+        others = {f"log  {job[:6]}" for job in jobs[1:4]}
+        await screen.until(pilot, lambda: any(title in screen.text(app) for title in others))
+        await screen.until(pilot, lambda: screen.text(app).count("✓ completed") == 2)
+        await pilot.press("1", "A")
         await screen.until(pilot, lambda: len(app.main.chosen) == 1)
 
 

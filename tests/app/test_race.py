@@ -15,6 +15,7 @@ from foundations_tui.store import write_streams
 from foundations_tui.store.db import Store
 from foundations_tui.ui.app import FoundationsApp
 from foundations_tui.ui.models import race as model
+from foundations_tui.ui.panes.log import LogPane
 from foundations_tui.ui.panes.race import RacePane
 from foundations_tui.ui.screens.confirm import Confirm
 from foundations_tui.ui.screens.job_details import Detail
@@ -96,6 +97,7 @@ async def test_lanes_stand_in_their_order(client: Client, size: tuple[int, int])
         await pilot.press("3")
         await screen.until(pilot, lambda: app.main.selected is not None and app.main.selected.job == f"{2:012x}")
         assert app.main.page == "log" and app.main.chosen == [f"{2:012x}"]
+        assert len(app.main.query(LogPane)) == 1, "the cursor of the jobs is no mark"
         await pilot.press("1")
         await screen.until(pilot, lambda: app.main.chosen == [f"{7:012x}"])
         await pilot.press("7", "3")

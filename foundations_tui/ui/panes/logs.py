@@ -43,10 +43,9 @@ class LogPanes(Horizontal):
         """
         if self.display:
             self.first.show(row)
-        others = list(self.query(LogPane))[1:]
-        if beside is not None and not others:
+        if beside is not None and len(self.query(LogPane)) == 1:
             self.mount(LogPane(self._reader))
-        for pane in others:
+        for pane in list(self.query(LogPane))[1:]:
             pane.display = beside is not None
             pane.border_title = "" if beside is None else Content(one_line(f"log  {beside.job[:6]} {beside.label}"))
             if beside is not None:

@@ -386,7 +386,7 @@ class MainScreen(LiveScreen, Screen[None]):
     def _beside(self) -> str | None:
         """The job whose log stands beside that of the selected one: the first other one that is marked."""
         others = [job for job in self.jobs.chosen if job != self._selected_id]
-        return others[0] if self.page == "log" and others else None
+        return others[0] if self.page == "log" and others and self._brought is None else None
 
     def _take_selected(self, row: JobRow | None, beside: JobRow | None, ahead: float | None) -> None:
         """Show the selected job.
