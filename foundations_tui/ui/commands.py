@@ -212,3 +212,5 @@ ON_PAGES = {
     "new_host": ("hosts", "overview", "jobs"),
 }
 """Commands that do something on some pages only."""
+NEEDS_A_ROW = frozenset(("act", "edit", "differences", "copy", "stop_lane", "clone_leader", "prune"))
+"""Commands that are about what stands on a page."""

@@ -104,6 +104,8 @@ class MetricsPane(Grid, can_focus=True):
         self._has_moved = False
         """Whether the cursor was moved and no message says so yet."""
         self._laid_out = (0, 0, 0)
+        self._is_empty = False
+        """Whether there is no chart, as far as is known."""
         self._said = ("", "")
         self.border_title = "metrics"
 
@@ -162,6 +164,9 @@ class MetricsPane(Grid, can_focus=True):
             for number, chart in enumerate(self.query(Chart)):
                 chart.display = number < shown
             self.refresh_bindings()  # one chart cannot be enlarged
+        if self._is_empty != (not charts):
+            self._is_empty = not charts
+            self.refresh_bindings()
         for number, chart in enumerate(self.query(Chart)):
             key, plot = charts[number] if number < len(charts) else ("", Plot(words=page.nothing))
             chart.cursor = self._cursor
@@ -212,6 +217,8 @@ class MetricsPane(Grid, can_focus=True):
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Return whether a key does something with these charts."""
+        if self._is_empty and action != "kind":
+            return False
         if action in ("smooth", "log", "x", "zoom", "whole", "pan", "cursor", "log_then", "pin", "chart"):
             return self._has_curves
         if action == "enlarge":

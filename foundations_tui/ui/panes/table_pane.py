@@ -36,6 +36,10 @@ class TablePane(Vertical):
         """The table."""
         return self.query_one(WholeTable)
 
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Return whether a key does something: those of such a pane are about its rows."""
+        return not any(table.is_empty for table in self.query(WholeTable))
+
     @abstractmethod
     def reload(self) -> None:
         """Show what the store has now."""

@@ -17,7 +17,7 @@ from textual.widget import Widget
 from foundations_tui.store import queries
 from foundations_tui.store.rows import JobRow
 from foundations_tui.text import humanize, moments
-from foundations_tui.ui.commands import KEYS, ON_PAGES
+from foundations_tui.ui.commands import KEYS, NEEDS_A_ROW, ON_PAGES
 from foundations_tui.ui.input.held_key import HeldKey
 from foundations_tui.ui.messages import JobOpened, JobSelected
 from foundations_tui.ui.models import jobs_table
@@ -37,6 +37,7 @@ from foundations_tui.ui.widgets.log_view import LogView
 from foundations_tui.ui.widgets.prompt import Prompt
 from foundations_tui.ui.widgets.scrubber import Scrubber
 from foundations_tui.ui.widgets.tour import Tour
+from foundations_tui.ui.widgets.virtual_table import VirtualTable
 
 if TYPE_CHECKING:
     from foundations_tui.store.models import VersionRow
@@ -519,9 +520,16 @@ class MainScreen(LiveScreen, Screen[None]):
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Return whether a key does something on this page."""
-        if action == "command" and parameters:
-            return self.page in ON_PAGES.get(str(parameters[0]), (self.page,))
-        return True
+        name = str(parameters[0]) if action == "command" and parameters else action
+        is_here = action != "command" or self.page in ON_PAGES.get(name, (self.page,))
+        return is_here and not (name in NEEDS_A_ROW and self._is_empty)
+
+    @property
+    def _is_empty(self) -> bool:
+        """Whether there is nothing on this page that a key could be about."""
+        target = self._pages.target(self.page)
+        table = target if isinstance(target, VirtualTable) else self.jobs.table
+        return table.is_empty and self._brought is None
 
     def action_beside(self, step: int) -> None:
         """Go to the next job of the table, or the one before, on whatever page it is shown."""

@@ -102,6 +102,15 @@ class VirtualTable(LineWidget, ScrollView, can_focus=True):
         """How many rows there are."""
         return self._window.count
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is no row, as far as is known: it is not before the first rows have come."""
+        return self._is_known and not self.count
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Return whether a key does something: some need a row."""
+        return not (self.is_empty and action in ("open", "mark"))
+
     def set_columns(self, columns: Sequence[Column]) -> None:
         """Show other columns; the rows that come have to fit them."""
         if columns != self._columns:
@@ -146,8 +155,10 @@ class VirtualTable(LineWidget, ScrollView, can_focus=True):
             if window.position is None:
                 window = replace(window, position=0)
         was_same = self._is_known and window == self._window
-        old_window = self._window
+        old_window, was_empty = self._window, self.is_empty
         self._window, self._is_known = window, True
+        if self.is_empty != was_empty:
+            self.refresh_bindings()
         if was_same:
             return
         set_lines(self, window.count + 1)
