@@ -20,10 +20,10 @@ from foundations_tui.text.story import NOT_FINITE, PROGRESS, Story
 from foundations_tui.ui.models.table import Column, RowWindow, TableRow, widest
 from foundations_tui.ui.theme import LOOK
 
-_NARROW_FROM, _MIDDLE_FROM, _WIDE_FROM = 70, 88, 140
+_NARROW_FROM, _MIDDLE_FROM, _WIDE_FROM = 64, 88, 140
 """Cells from which the table has what a job tells; its host; its project and when it started."""
 _NAME_STEP, _NAME_LEAST = 8, 8
-"""Names get as many cells as they need, in such steps, and a third of the room at most: the story gets the rest."""
+"""Names get as many cells as they need, in such steps, and half of what is left at most: the story gets the rest."""
 _MOST_GROUPED = 20_000
 _GROUP = "group:"
 _NEWEST_FIRST = "created"
@@ -208,7 +208,8 @@ def _with_name(columns: Sequence[Column], jobs: Sequence[JobRow], room: int) -> 
     names = map(_name, jobs)
     longest = max((len(name) if name.isascii() else width(one_line(name)) for name in names), default=0)
     wanted = -(-longest // _NAME_STEP) * _NAME_STEP
-    cells = max(_NAME_LEAST, min(wanted, room // 3))
+    left = room - 1 - sum(column.width + 1 for column in columns)
+    cells = max(_NAME_LEAST, min(wanted, left // 2))
     return [replace(column, width=cells) if column is _NAME else column for column in columns]
 
 
