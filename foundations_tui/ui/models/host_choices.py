@@ -12,6 +12,7 @@ from foundations_tui.store import queries
 from foundations_tui.store.rows import HostRow
 from foundations_tui.text import humanize
 from foundations_tui.text.sanitize import one_line, width
+from foundations_tui.ui.models.hosts_table import host_style
 from foundations_tui.ui.theme import LOOK
 
 
@@ -22,6 +23,8 @@ class HostChoice:
     name: str
     words: str
     state: str
+    style: str
+    """How its glyph is drawn."""
 
 
 def read(conn: sqlite3.Connection, names: Sequence[str]) -> list[HostChoice]:
@@ -29,7 +32,7 @@ def read(conn: sqlite3.Connection, names: Sequence[str]) -> list[HostChoice]:
     known = queries.hosts(conn)
     rows = [known.get(name) or HostRow(name, None, [], None, None, None) for name in names]
     rows.sort(key=lambda row: (row.state != "reachable", -row.free_gpus, -_free_cpus(row)))
-    return [HostChoice(row.name, _words(row), row.state) for row in rows]
+    return [HostChoice(row.name, _words(row), row.state, host_style(row)) for row in rows]
 
 
 def _words(row: HostRow) -> str:
@@ -59,7 +62,7 @@ def lines(choices: Sequence[HostChoice], most: int) -> Content:
     made = []
     for one in shown:
         name = one_line(one.name)
-        glyph = (LOOK.glyph(one.state), LOOK.style("failed" if one.state == "unreachable" else "completed"))
+        glyph = (LOOK.glyph(one.state), one.style)
         made.append(Content.assemble("  ", glyph, f" {name}{' ' * (wide - width(name))}  ", (one.words, "dim")))
     if len(choices) > len(shown):
         made.append(Content.styled(f"    and {len(choices) - len(shown)} more", "dim"))

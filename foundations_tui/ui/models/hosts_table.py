@@ -16,7 +16,7 @@ from foundations_tui.store.rows import HostRow, HostSample
 from foundations_tui.text import humanize
 from foundations_tui.text.sanitize import one_line
 from foundations_tui.ui.models.curves import sparkline
-from foundations_tui.ui.models.table import Column, TableRow
+from foundations_tui.ui.models.table import Column, TableRow, fitted
 from foundations_tui.ui.theme import LOOK
 from remote_agent.protocol.resources import HostGpu
 
@@ -24,7 +24,7 @@ _LATELY = 600.0
 """Seconds of history that are drawn."""
 _HISTORY_CELLS = 12
 _BAR_CELLS, _WIDE_BAR_CELLS = 6, 10
-_NARROW_FROM, _WIDE_FROM = 70, 110
+_NARROW_FROM, _WIDE_FROM, _WIDEST_FROM = 70, 110, 140
 _WEEK = 7 * 86400.0
 _MOST_PROJECTS = 6
 _MOST_PROCESSES = 8
@@ -34,6 +34,8 @@ _WARM, _HOT = 70, 83
 """Degrees Celsius from which a GPU is warm, and near to where it slows down."""
 _NEARLY_FULL, _FULL = 0.9, 0.98
 """Shares of a memory from which it is a warning: its next program fails."""
+_NAME, _BARS = {"HOST, GPU": 18}, {"LOAD": 24, "MEMORY": 26}
+"""Cells at most: who has what gets what is left."""
 _LEAST = 0.01
 """A share that is drawn as more than nothing."""
 
@@ -101,8 +103,13 @@ def read(conn: sqlite3.Connection, now: float, moment: float | None = None) -> K
     return Known(hosts, samples, {row.job: row.label for row in rows}, seconds, until, moment is not None)
 
 
-def columns(room: int) -> Sequence[Column]:
-    """Return the columns that fit."""
+def columns(room: int, rows: Sequence[TableRow]) -> Sequence[Column]:
+    """Return the columns that fit; names and bars take as many cells as those of these rows."""
+    with_bars = [row for row in rows if row.cells[-1].strip()]  # the others have words in the place of bars
+    return fitted(fitted(_columns(room), rows, _NAME), with_bars, _BARS)
+
+
+def _columns(room: int) -> Sequence[Column]:
     bar = _WIDE_BAR_CELLS if room >= _WIDE_FROM else _BAR_CELLS
     name = Column("HOST, GPU", 18 if room >= _WIDE_FROM else 12)
     load, memory = Column("LOAD", bar + 10), Column("MEMORY", bar + 12)
@@ -116,7 +123,7 @@ def columns(room: int) -> Sequence[Column]:
 
 def rows(known: Known, names: Iterable[str], room: int, now: float) -> list[TableRow]:
     """Return a row for each host, its GPUs below it; one that is out of reach is a row alone."""
-    shown = columns(room)
+    shown = _columns(room)
     made = []
     for name in names:
         host = known.host(name)
@@ -142,13 +149,13 @@ def _row(shown: Sequence[Column], place: Place, cells: Cells, version: object) -
 
 
 def _host_cells(host: HostRow, known: Known, room: int, now: float) -> tuple[Cells, object]:
-    color = {"reachable": "completed", "unreachable": "failed"}.get(host.state, "queued")
     badge = f" !{len(host.problems)}" if host.problems else ""
-    name = (f"{LOOK.glyph(host.state)} {host.name}{badge}", LOOK.style("lost" if badge else color))
-    cells: Cells = {"HOST, GPU": name, "WHO": _host_words(host, room, now, known.is_past)}
-    samples = known.samples.get(host.name, [])
+    name = (f"{LOOK.glyph(host.state)} {host.name}{badge}", host_style(host))
+    words = _host_words(host, room, now, known.is_past)
     if host.state != "reachable" or not host.resources:
-        return cells, host.state
+        return {"HOST, GPU": name, "LOAD" if room >= _NARROW_FROM else "WHO": words}, host.state
+    cells: Cells = {"HOST, GPU": name, "WHO": words}
+    samples = known.samples.get(host.name, [])
     has, last = host.resources, samples[-1] if samples else None
     cpus, load = has.cpus or 0.0, last.load if last else None
     if load is not None and cpus:
@@ -164,6 +171,15 @@ def _host_cells(host: HostRow, known: Known, room: int, now: float) -> tuple[Cel
     return cells, (host.state, host.running, host.queued)
 
 
+def host_style(host: HostRow) -> str:
+    """Return how the name of a host is drawn: what is to be said of it is seen before it is read."""
+    if host.state == "unreachable":
+        return LOOK.style("failed")
+    if host.problems:
+        return LOOK.style("lost")
+    return LOOK.style("completed" if host.state == "reachable" else "queued")
+
+
 def _host_words(host: HostRow, room: int, now: float, is_past: bool) -> tuple[str, str]:
     """Return what a host does, or since when it is out of reach."""
     if host.state == "unreachable":
@@ -172,15 +188,15 @@ def _host_words(host: HostRow, room: int, now: float, is_past: bool) -> tuple[st
         return f"out of reach{since}: {why}", LOOK.style("failed")
     if host.state == "unknown":
         return "nothing is recorded of then" if is_past else "connecting", "dim"
-    parts = [f"{host.running} running" if host.running else "", f"{host.queued} waiting" if host.queued else ""]
+    slots = "CPU slots" if room >= _WIDEST_FROM or not host.gpus else "slots"
     free = [f"GPU {host.free_gpus}/{len(host.gpus)}" if host.gpus else ""]
     has = host.resources
     if has is not None and has.cpus and has.cpus_free is not None and (room >= _NARROW_FROM or not host.gpus):
-        free.append(f"CPU {has.cpus_free:g}/{has.cpus:g}")
+        free.append(f"{slots} {has.cpus_free:g}/{has.cpus:g}")
     if has is not None and has.disk_free and room >= _WIDE_FROM:
         free.append(f"disk {humanize.size(has.disk_free)}")
-    if any(free):
-        parts.append(f"free: {'  '.join(one for one in free if one)}")
+    parts = [f"free: {'  '.join(one for one in free if one)}" if any(free) else ""]
+    parts += [f"{host.running} running" if host.running else "", f"{host.queued} waiting" if host.queued else ""]
     if host.last_contact is not None and now - host.last_contact > _OLD_SECONDS:
         parts.append(f"as of {humanize.ago(host.last_contact, now)}")
     return "  ".join(part for part in parts if part), "bold" if LOOK.has_colors else ""

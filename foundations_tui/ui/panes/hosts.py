@@ -68,7 +68,7 @@ class HostsPane(TablePane):
         self._known = known
         room = self.size.width
         rows = hosts_table.rows(known, self.names, room, self.moment or time.time())
-        self._show_rows(hosts_table.columns(room), rows)
+        self._show_rows(hosts_table.columns(room, rows), rows)
         away = sum(known.host(name).state == "unreachable" for name in self.names)
         words = humanize.plural(len(self.names), "host") + (f", {away} out of reach" if away else "")
         self.border_subtitle = key_words(self.screen, ("main.new_host", "new host"), before=words)

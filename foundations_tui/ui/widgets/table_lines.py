@@ -14,7 +14,7 @@ from foundations_tui.ui.models.table import Column
 def segments(
     columns: Sequence[Column], cells: Sequence[str], styles: Sequence[str], room: int, base: Style, mark: str
 ) -> list[Segment]:
-    """Return a line of a table.
+    """Return a line of a table; a text that is too long runs on over the empty cells beside it.
 
     Args:
         columns: those that are shown.
@@ -25,8 +25,14 @@ def segments(
         mark: one character before the first column.
     """
     drawn = [Segment(mark, base)]
-    for i, (column, cells_wide) in enumerate(zip(columns, widths(columns, room), strict=True)):
-        text = clip(one_line(cells[i] if i < len(cells) else ""), cells_wide)
+    wide, end = widths(columns, room), 0
+    for i, column in enumerate(columns):
+        if i < end:
+            continue
+        text, cells_wide, end = one_line(cells[i] if i < len(cells) else ""), wide[i], i + 1
+        while end < len(columns) and not column.right and width(text) > cells_wide and not any(cells[end : end + 1]):
+            cells_wide, end = cells_wide + 1 + wide[end], end + 1
+        text = clip(text, cells_wide)
         padding = " " * (cells_wide - width(text))
         style = Style.parse(styles[i]) if i < len(styles) and styles[i] else Style.null()
         drawn.append(Segment((padding + text if column.right else text + padding) + " ", base + style))
