@@ -116,9 +116,11 @@ def _state(row: JobRow, moment: float) -> str:
 def _metrics(conn: sqlite3.Connection, row: JobRow, moment: float) -> dict[str, MetricSummary]:
     """Return the metrics of a job with the values that they had; only the last one is known then."""
     found = stories.points_before(conn, row.job, row.attempt, list(row.metrics), moment, 1)
-    return {
-        key: MetricSummary(None, points[-1][1], None, None, 0, points[-1][0]) for key, points in found.items() if points
+    last = {key: points[-1] for key, points in found.items() if points}
+    broken = {
+        one.key: (one.step, one.value) for one in stories.broken(conn, row.job, row.attempt) if one.time <= moment
     }
+    return {key: MetricSummary(None, value, None, None, 0, step) for key, (step, value) in {**last, **broken}.items()}
 
 
 def waiting(conn: sqlite3.Connection, moment: float) -> list[JobRow]:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 import pytest
 from hypothesis import example, given, strategies as st
 from msgspec import structs
+from textual.app import App, ComposeResult
 from textual.events import MouseScrollUp
 
 from foundations import records
@@ -23,7 +24,7 @@ from foundations_tui.ui.app import FoundationsApp
 from foundations_tui.ui.models import curves, sweep_plots
 from foundations_tui.ui.models.curves import ChartOptions, JobOfChart
 from foundations_tui.ui.models.jobs_table import JobsView
-from foundations_tui.ui.models.plot import Plot
+from foundations_tui.ui.models.plot import ChartLine, Plot
 from foundations_tui.ui.panes.metrics import MetricsPane
 from foundations_tui.ui.widgets.chart import Chart
 from tests.support import screen
@@ -201,6 +202,40 @@ async def test_a_curve_that_is_flattened_by_few_values_says_how_to_see_it() -> N
         await screen.until(pilot, lambda: "a few large values flatten the rest: L for a log axis" in screen.text(app))
         await pilot.press("L")
         await screen.until(pilot, lambda: "loss   log" in screen.text(app) and "flatten" not in screen.text(app))
+
+
+def test_the_peak_that_a_curve_begins_with_is_left_out_where_ends_are_compared() -> None:
+    def plot(values: list[float]) -> Plot:
+        curve = braille.Curve([float(n) for n in range(len(values))], values, values)
+        return Plot([ChartLine("a job", "red", "o", curve, values)], (0.0, len(values) - 1.0))
+
+    begins_high = plot([120_000.0, 9_000.0, *(600.0 - n / 2 for n in range(200))])
+    settled = begins_high.settled()
+    assert begins_high.spreads_far and not settled.spreads_far and settled.note == "values above 590 are left out"
+    shown = [high for high in settled.lines[0].curve.highs if not math.isnan(high)]
+    assert max(shown) == 590.5 and len(shown) == 181 and settled.lines[0].values == begins_high.lines[0].values
+    ends_high = plot([5.0, *(4.0 for _ in range(200)), 1e9])
+    assert ends_high.settled().spreads_far, "a peak at the end is what happened"
+    even = plot([5.0 - n / 100 for n in range(200)])
+    assert even.settled() is even and Plot().settled() == Plot()
+
+
+async def test_each_of_close_curves_is_told_by_its_markers() -> None:
+    chart = Chart()
+    xs = tuple(float(n) for n in range(200))
+    same = [braille.Curve(xs, values, values) for values in (tuple(1.0 + n / 1e6 for n in range(200)),) * 3]
+    lines = [ChartLine(f"job {n}", "red", "■▲◆"[n], curve, curve.lows) for n, curve in enumerate(same)]
+
+    class Shown(App[None]):
+        def compose(self) -> ComposeResult:
+            yield chart
+
+    async with Shown().run_test(size=(100, 20)) as pilot:
+        chart.show("loss", Plot(lines, (0.0, 199.0)), "step", False)
+        await pilot.pause()
+        drawn = "".join(chart.render_line(y).text for y in range(1, 17))
+        assert all(drawn.count(marker) >= 4 for marker in "■▲◆"), "the first curve hides the others, not their markers"
+        assert drawn.rstrip().count("■") >= drawn.count("◆")
 
 
 def test_values_that_are_not_far_apart_or_not_above_0_are_left_as_they_are() -> None:

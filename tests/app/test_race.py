@@ -172,7 +172,7 @@ async def test_stop_clone_and_prune(client: Client) -> None:
 def test_who_leads_by_the_best_so_far_is_not_taken_for_the_first_lane() -> None:
     assert model._story("lr 1 leads by 0.1", Race((), None)) == "lr 1 leads by 0.1", "all have ended: the best counts"
     running = model._story("lr 1 leads by 0.1", Race((), 1200))
-    assert running == "lr 1 leads by 0.1  (by the best so far; places are those at step 1,200)"
+    assert running == "best so far: lr 1 leads by 0.1"
 
 
 def test_curves_keep_their_marks_when_places_change() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import time
 
 import pytest
@@ -25,7 +26,7 @@ from foundations_tui.store import (
 )
 from foundations_tui.store.db import Store, open_reader
 from foundations_tui.ui.app import FoundationsApp
-from foundations_tui.ui.models import chart_page, hosts_table, race
+from foundations_tui.ui.models import chart_page, hosts_table, jobs_table, race
 from foundations_tui.ui.models.chart_page import ChartRequest
 from foundations_tui.ui.screens.confirm import Confirm
 from foundations_tui.ui.screens.menu import Menu
@@ -115,6 +116,22 @@ def test_metrics_are_those_of_then(began: float) -> None:
     conn.close()
 
 
+def test_what_was_no_number_then_is_told(began: float) -> None:
+    """The norm is no number any more from step 30 on: a run that goes on is seen as that, and before that as well."""
+    store = Store()
+    norms = [1.0] * 30 + [math.nan] * 70
+    points = [records.encode_metric(began + AHEAD + 60 + 10 * n, "norm", n, norm) for n, norm in enumerate(norms)]
+    write_streams.put_sizes(store, "gpu1", [(FIRST, 1, "records/v", 1 << 40)])
+    write_streams.put_records_page(store, FIRST, 1, "records/v", 0, b"".join(points))
+    for second, last, words in ((60 + 205, 1.0, "step 20 · loss 4.8"), (60 + 505, "NaN", "NaN since step 30")):
+        (row,) = history.jobs(store.conn, queries.jobs_by_id(store.conn, [FIRST]), began + second)
+        assert row.metrics["norm"].last == last
+        request = jobs_table.WindowRequest(0, 10, None, True, 160, began + second)
+        window = jobs_table.read(store.conn, jobs_table.JobsView(), request, began + second)
+        assert words in " ".join(next(one for one in window.rows if one.key == FIRST).cells)
+    store.close()
+
+
 def test_hosts_and_holders_are_those_of_then(began: float) -> None:
     conn = open_reader()
 
@@ -127,8 +144,8 @@ def test_hosts_and_holders_are_those_of_then(began: float) -> None:
     known = hosts_table.read(conn, time.time(), began + 2100)
     (row, *_) = hosts_table.rows(known, ["gpu1"], 160, began + 2100)
     assert row.cells[5].strip().startswith("▃") or " " in row.cells[5][1:], "the gap is drawn as one"
-    words = hosts_table.rows(hosts_table.read(conn, time.time(), began + 1700), ["gpu1"], 160, began)[0].cells[-1]
-    assert "nothing is recorded of then" in words
+    (row,) = hosts_table.rows(hosts_table.read(conn, time.time(), began + 1700), ["gpu1"], 160, began)
+    assert "nothing is recorded of then" in row.cells
     assert began - 2 <= history.begin(conn, time.time()) <= began + AHEAD
     conn.close()
 

@@ -197,6 +197,10 @@ def _telling(job: JobRow, directions: Mapping[str, str]) -> JobRow:
     key = main_metric(list(job.metrics), directions) if job.is_running else ""
     if not key:
         return job
+    broken = [(one.step, key, one.last) for key, one in job.metrics.items() if isinstance(one.last, str)]
+    if broken:
+        step, key, value = min(broken)
+        return replace(job, story=Story(NOT_FINITE, {"key": key, "value": value, "step": step}))
     summary = job.metrics[key]
     metric = {"key": key, "value": summary.last, "moves": "", "rank": None}
     params = {"done": summary.step or 0, "total": 0, "unit": "step", "metric": metric}

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from foundations_tui.analysis import braille
+from foundations_tui.text import humanize
 
 _FEW = 4
 """Values of which nothing can be said."""
 _FAR = 10.0
 """A log axis helps where the largest value is at least so many times the median ..."""
+_SETTLING = 0.1
+"""Of the x axis: what a curve does there says nothing of how it ends."""
 _MOST, _FLAT = 0.9, 0.05
 """... and where the first share of the values lies in the second share of the height."""
 
@@ -55,6 +58,8 @@ class Plot:
     """Shown where there are no curves."""
     uprights: bool = False
     """Whether each of these is an axis of its own, from 0 to 1."""
+    note: str = ""
+    """What is to be said of the curves, beside the title."""
 
     @property
     def are_single_values(self) -> bool:
@@ -69,3 +74,33 @@ class Plot:
             return False
         most = highs[int(_MOST * len(highs))]
         return most - highs[0] < _FLAT * (highs[-1] - highs[0])
+
+    def settled(self) -> Plot:
+        """Return it without the peaks that its curves begin with, where those press the rest against the floor."""
+        if not self.spreads_far:
+            return self
+        left, right = self.span
+        begin = left + _SETTLING * (right - left)
+        rest = [
+            high
+            for line in self.lines
+            for x, high in zip(line.curve.xs, line.curve.highs, strict=True)
+            if x >= begin and math.isfinite(high)
+        ]
+        if not rest:
+            return self
+        top = max(rest)
+        lines = [
+            replace(line, curve=_below(line.curve, top), mean=line.mean and _below(line.mean, top))
+            for line in self.lines
+        ]
+        return replace(self, lines=lines, note=f"values above {humanize.rounded(top, 3)} are left out")
+
+
+def _below(curve: braille.Curve, top: float) -> braille.Curve:
+    """Return a curve with gaps where it is above a value."""
+    lows, highs = (
+        tuple(value if high <= top else math.nan for value, high in zip(side, curve.highs, strict=True))
+        for side in (curve.lows, curve.highs)
+    )
+    return replace(curve, lows=lows, highs=highs)

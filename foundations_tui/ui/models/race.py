@@ -25,7 +25,7 @@ from foundations_tui.text.sanitize import clip, one_line, width
 from foundations_tui.ui.models import curves
 from foundations_tui.ui.models.curves import ChartOptions, JobOfChart, sparkline
 from foundations_tui.ui.models.plot import Plot
-from foundations_tui.ui.models.table import Column, TableRow
+from foundations_tui.ui.models.table import Column, TableRow, fitted
 from foundations_tui.ui.theme import LOOK
 
 _MOST_LANES = 300
@@ -119,9 +119,7 @@ def read(
 
 def _story(words: str, stands: Race) -> str:
     """Return what a sweep tells; while it runs, the best value so far may not be that of the first lane."""
-    return (
-        f"{words}  (by the best so far; places are those at step {stands.step:,})" if stands.step is not None else words
-    )
+    return f"best so far: {words}" if stands.step is not None and words else words
 
 
 def _entrants(
@@ -260,7 +258,7 @@ def _plot(
     for one in _drawn(stands):
         name = " ".join(filter(None, _parts(one, varying)))
         drawn.append(JobOfChart(one.job, attempts[one.job], name, marks[one.job], until.get(one.job)))
-    return curves.plot(conn, metric, drawn, ChartOptions()) if drawn else Plot()
+    return curves.plot(conn, metric, drawn, ChartOptions()).settled() if drawn else Plot()
 
 
 def _parts(one: Entrant, varying: Sequence[str]) -> list[str]:
@@ -293,6 +291,16 @@ def _value_title(sweep: Sweep) -> str:
     return one_line(sweep.metric) or "VALUE"
 
 
+def fits(sweep: Sweep, columns: Sequence[Column], rows: Sequence[TableRow], room: int) -> Sequence[Column]:
+    """Return the columns with no more room for the values than they need, where the last one can have the rest."""
+    return fitted(columns, rows, {_value_title(sweep): 15}) if room >= _WIDEST_FROM else columns
+
+
+def has_curves(room: int) -> bool:
+    """Return whether a lane shows its curve, with the marker and the value that the chart has of it."""
+    return room >= _MIDDLE_FROM
+
+
 def rows(sweep: Sweep, room: int, now: float) -> list[TableRow]:
     """Return a row for each lane."""
     shown = columns(sweep, room)
@@ -313,7 +321,7 @@ def _row(
     made: dict[str, Callable[[], tuple[str, str]]] = {
         "#": lambda: (str(standing.place or ""), "bold" if standing.place == 1 else "dim"),
         "LANE": lambda: (f" {LOOK.glyph(row.shown_state)} {name}", style),
-        "PROGRESS": lambda: (_bar(standing, wide["PROGRESS"]), style),
+        "PROGRESS": lambda: (_bar(standing, wide["PROGRESS"], _is_finite(row, sweep.metric)), style),
         "CURVE": lambda: _curve(standing, sweep.marks.get(first.job), wide["CURVE"]),
         _value_title(sweep): lambda: _value(standing, row, sweep.metric),
         "ABOUT": lambda: (f" {row.about(now)}", "dim"),
@@ -367,10 +375,10 @@ def _pinned(values: Sequence[float]) -> Sequence[float]:
     return [min(value, usual[-1]) for value in values] if high > low and high > usual[-1] else values
 
 
-def _bar(standing: Standing, cells: int) -> str:
-    """Return how far a lane is, and the step."""
+def _bar(standing: Standing, cells: int, is_finite: bool) -> str:
+    """Return how far a lane is, and its last step, unless that was before what it measures became no number."""
     share = statistics.fmean(one.share for one in standing.jobs)
-    step = max((one.steps[-1] for one in standing.jobs if one.steps), default=None)
+    step = max((one.steps[-1] for one in standing.jobs if one.steps and is_finite), default=None)
     percent = f" {share:>4.0%}" if share or step is None else "     "  # how many steps there are is not known
     words = percent + (f" {'' if step is None else humanize.count(step):>5}" if cells >= _STEP_FROM else "")
     room = max(3, cells - len(words) - 1)

@@ -86,10 +86,11 @@ class RacePane(TablePane):
     def _take(self, sweep: Sweep) -> None:
         self.sweep, self._group = sweep, sweep.group
         room = self.table.scrollable_content_region.width or self.size.width
-        self._show_rows(model.columns(sweep, room), model.rows(sweep, room, self.moment or time.time()))
+        rows = model.rows(sweep, room, self.moment or time.time())
+        self._show_rows(model.fits(sweep, model.columns(sweep, room), rows, room), rows)
         self._lay_out()
         chart = self.query_one(Chart)
-        chart.show(sweep.metric, sweep.plot, "step", sweep.plot.spreads_far)
+        chart.show(sweep.metric, sweep.plot, "step", sweep.plot.spreads_far, not model.has_curves(room))
         several = len(sweep.groups)
         place = f"sweep {sweep.groups.index(sweep.group) + 1} of {several}  n N" if several > 1 else ""
         titles = one_line(model.title(sweep)), place + ("  mean over seeds" if self._over_seeds else "")

@@ -29,8 +29,6 @@ _LEGEND_CELLS = 34
 """Cells that an entry of the legend gets where several stand abreast."""
 _NOBODY, _AXES = -1, -2
 """Owners of cells that no curve has."""
-_BETWEEN_ENDS = 2
-"""Columns from the marker of one curve to that of the next, where they end together."""
 _MARKS_APART, _MARKS_SHIFT = 16, 5
 """Columns from one marker of a curve to its next one, and from one curve's to the next curve's."""
 _BAND = 1000
@@ -87,6 +85,7 @@ class Chart(LineWidget, Widget):
         self._plot = Plot()
         self._x_name = "step"
         self._log = False
+        self._has_legend = True
         self.cursor: float | None = None
         """Where the cursor stands, as a share of the width; None while there is none."""
         self._drag: float | None = None
@@ -123,7 +122,7 @@ class Chart(LineWidget, Widget):
             self.start = start
             self.end = end
 
-    def show(self, title: str, plot: Plot, x_name: str, log: bool) -> None:
+    def show(self, title: str, plot: Plot, x_name: str, log: bool, has_legend: bool = True) -> None:
         """Show curves.
 
         Args:
@@ -131,9 +130,11 @@ class Chart(LineWidget, Widget):
             plot: the curves, none without a point.
             x_name: "step", "time" or "clock".
             log: logarithmic values.
+            has_legend: whether names and values stand below the curves.
         """
-        if (title, plot, x_name, log) != (self.title, self._plot, self._x_name, self._log):
-            self.title, self._plot, self._x_name, self._log = title, plot, x_name, log
+        shown = (title, plot, x_name, log, has_legend)
+        if shown != (self.title, self._plot, self._x_name, self._log, self._has_legend):
+            self.title, self._plot, self._x_name, self._log, self._has_legend = shown
             self.refresh()
 
     @property
@@ -158,7 +159,7 @@ class Chart(LineWidget, Widget):
         """Draw one line; all of them are made at once and kept."""
         style = self.line_style
         marks = (self.is_chosen, self.is_pinned, self.cursor, self._drag)
-        key = (self.title, self._plot, self._x_name, self._log, *marks, self.size, str(style))
+        key = (self.title, self._plot, self._x_name, self._log, self._has_legend, *marks, self.size, str(style))
         if self._drawn[0] != key:
             self._drawn = (key, self._draw(style))
         strips = self._drawn[1]
@@ -169,7 +170,7 @@ class Chart(LineWidget, Widget):
         lines, (left, right) = self._plot.lines, self._plot.span
         columns = room - _AXIS - 1
         abreast = max(1, min(len(lines), room // _LEGEND_CELLS))
-        legend = min(-(-len(lines) // abreast), max(1, height // 4))
+        legend = min(-(-len(lines) // abreast), max(1, height // 4)) if self._has_legend else 0
         rows = height - 2 - legend
         dim = style + Style(dim=True)
         strips = [self._head(room, style, left, right)] if self.title else []
@@ -219,6 +220,8 @@ class Chart(LineWidget, Widget):
         bold = style + Style(bold=True, reverse=self.is_chosen)
         pin = ("^ " if LOOK.ascii else "⌃ ") if self.is_pinned else ""
         title = clip(pin + one_line(self.title), room)
+        if self._plot.note:
+            where += f"   {self._plot.note}"
         if self._log:
             where += "   log"
         elif self._plot.spreads_far and not self._plot.uprights:
@@ -251,12 +254,13 @@ class Chart(LineWidget, Widget):
             for column, char in _visible(cells[row]):
                 if 0 <= owners[column] < _BAND and column // 2 % 2:
                     continue  # where two curves meet, each is seen in turn
-                is_mark = marked or (looks.ends and _is_marked(column, number))
-                chars[column], owners[column] = line.marker if is_mark else char, number
-        for number, line, _ in drawn:
-            last = looks.ends.get(number)
-            if last is not None and last[0] == row:
-                chars[last[1]], owners[last[1]] = line.marker, number
+                chars[column], owners[column] = line.marker if marked else char, number
+        for number, line, cells in drawn:
+            if looks.ends and number < _BAND:
+                marks = [column for column, _ in _visible(cells[row]) if _is_marked(column, number)]
+                marks += [looks.ends[number][1]] if looks.ends.get(number, (-1,))[0] == row else []
+                for column in marks:
+                    chars[column], owners[column] = line.marker, number
         if at is not None and chars[at] == " ":
             chars[at] = _upright()
         keys = [(owners[column], self._is_chosen(column, columns), column == at) for column in range(columns)]
@@ -349,15 +353,12 @@ def _nearest(places: Sequence[float], x: float) -> int:
 
 
 def _ends(drawn: Sequence[tuple[int, ChartLine, list[str]]]) -> dict[int, tuple[int, int]]:
-    """Return row and column of each curve's marker: its end, or left of it where that of another one stands."""
+    """Return row and column of each curve's end, where its marker stands, unless that of a better one stands there."""
     ends: dict[int, tuple[int, int]] = {}
     for number, line, cells in reversed(drawn):
         end = None if line.marks else _end(cells)
-        if end is not None:
-            row, column = end
-            while (row, column) in ends.values() and column >= _BETWEEN_ENDS:
-                column -= _BETWEEN_ENDS
-            ends[number] = row, column
+        if end is not None and end not in ends.values():
+            ends[number] = end
     return ends
 
 
