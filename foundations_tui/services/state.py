@@ -206,5 +206,5 @@ def access_words(view: ServiceView, host: str) -> str:
     return {
         "socket": "this account alone (a Unix socket)",
         "token": "whoever has its token",
-        "open": f"everybody: open to users of {host}",
+        "open": f"every user of {host}",
     }[view.access]

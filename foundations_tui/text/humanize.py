@@ -9,9 +9,11 @@ from datetime import datetime
 
 
 def duration(seconds: float | None) -> str:
-    """Return a span of time in two units: "3.2 s", "4 min 10 s", "2 h 05 min", "3 d 4 h"."""
+    """Return a span of time in two units: "20 ms", "3.2 s", "4 min 10 s", "2 h 05 min", "3 d 4 h"."""
     if seconds is None:
         return ""
+    if 0 < seconds < 0.1:
+        return f"{max(1, round(1000 * seconds))} ms"
     if seconds < 10:
         return f"{seconds:.1f} s"
     whole = round(seconds)

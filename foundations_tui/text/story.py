@@ -25,7 +25,6 @@ SWEEP = "sweep"
 _DOT = " · "
 _LONGEST = 300
 """Characters of a sentence."""
-_WAITS = "waits "
 _MANY_TIMES = 1_000_000
 _LEAST_SHARE, _LEAST_SECONDS = 0.05, 30.0
 """How much has to be done, or how long it has to have run, before the time left is said."""
@@ -123,7 +122,7 @@ def time_left(story: Story, now: float) -> float | None:
     """Return the seconds left that a story tells; None when it tells none."""
     try:
         return _seconds_left(story.params, now) if story.code == PROGRESS else None
-    except TypeError:
+    except (AttributeError, TypeError, OverflowError):
         return None  # the store is damaged, or says what only a newer version can read
 
 
@@ -208,13 +207,9 @@ def _times(ratio: float) -> str:
 
 
 def _waits(params: Mapping[str, Any], now: float) -> str:
-    reason, starts_at = str(params.get("reason") or "waits"), params.get("starts_at")
-    if not starts_at or starts_at - now <= 1:
-        return reason
-    left = humanize.about(starts_at - now)
-    if reason.startswith(_WAITS):  # how long comes first: rows have no room for all of it
-        return f"waits about {left} {reason[len(_WAITS) :]}"
-    return f"{reason}, about {left}"
+    begins = humanize.ahead(params.get("starts_at"), now)
+    parts = [f"starts {begins}" if begins else "", str(params.get("reason") or "waits")]
+    return _DOT.join(part for part in parts if part)
 
 
 def _stalled(params: Mapping[str, Any], now: float) -> str:

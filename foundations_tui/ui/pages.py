@@ -14,5 +14,5 @@ KEYS = {
 }
 """The key of each page."""
 PAGES = tuple(KEYS)
-NOTHING_SELECTED = "no job is selected: page 1 lists them, ctrl+n makes one"
+NOTHING_SELECTED = "no job is selected; ctrl+n makes a new one"
 """Stands where a page is about a job, and there is none."""

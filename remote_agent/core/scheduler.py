@@ -440,6 +440,7 @@ def _estimates(state: HostState, capacity: Capacity, now: float, told_ends: Mapp
         usual = math.inf if spec.is_replica else usual
         if usual is None:
             break
+        usual = min(usual, spec.time_limit or math.inf)
         lease = _lease(spec, chosen)
         room.take(lease)
         heapq.heappush(ends, (max(clock, now) + usual, len(state.leases) + number, lease))

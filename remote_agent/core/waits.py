@@ -25,6 +25,8 @@ class WaitReasons:
         self._told_ends: Dict[Tuple[str, int], float] = {}
         """When running jobs say that they end, seconds since the epoch, by job and attempt."""
         self._is_stale = True
+        self._is_untold = False
+        """Whether estimates have changed that were not worth telling so soon."""
         self._told = self._due = 0.0
 
     def expire(self) -> None:
@@ -61,12 +63,15 @@ class WaitReasons:
             at_once: even if it was just done.
         """
         began = time.monotonic()
-        if not self._is_stale or (began < self._due and not at_once):
+        is_time = at_once or began - self._told > _ESTIMATES_AGE
+        is_wanted = self._is_stale or (self._is_untold and is_time)
+        if not is_wanted or (began < self._due and not at_once):
             return
         reasons = scheduler.explain(state, capacity, now, {job: end for (job, _), end in self._told_ends.items()})
         self._is_stale = False
-        changed = _words(reasons) != _words(self.by_job)
-        if changed or (reasons != self.by_job and began - self._told > _ESTIMATES_AGE):
+        is_news = _words(reasons) != _words(self.by_job) or (reasons != self.by_job and is_time)
+        self._is_untold = reasons != self.by_job and not is_news
+        if is_news:
             self._told = began
             self.version += 1
             self.by_job = reasons

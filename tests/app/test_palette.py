@@ -485,3 +485,37 @@ async def test_a_new_job_chooses_among_hosts_by_what_is_free(client: Client) -> 
         await screen.until(pilot, lambda: isinstance(app.screen, Menu) and "any that fits" in screen.text(app))
         await pilot.press("enter")
         await screen.until(pilot, lambda: app.screen.query_one("#field-host", Input).value == "gpu1")
+
+
+async def test_keys_that_need_something_are_left_out_where_there_is_nothing(client: Client) -> None:
+    fill(3)
+    app = make_app("queue")
+
+    def last_line() -> str:
+        return screen.text(app).splitlines()[-1]
+
+    async with app.run_test(size=(120, 30)) as pilot:
+        await screen.until(pilot, lambda: "the queue is empty" in screen.text(app) and "open" not in last_line())
+        assert "palette" in last_line() and "actions" not in last_line() and "earlier" not in last_line()
+        await pilot.press("x", "K", "1")
+        await screen.until(pilot, lambda: "3 jobs" in screen.text(app) and "actions" in last_line())
+        app.main.jobs.table.mark(app.main.jobs.chosen)
+        await pilot.press("slash", *"zzz", "enter")
+        await screen.until(pilot, lambda: "1 marked" in screen.text(app) and "enter open" not in last_line())
+        await pilot.press("x")
+        await screen.until(pilot, lambda: isinstance(app.screen, Menu))  # what is marked can be acted on
+
+
+def test_the_app_begins_with_a_job_that_runs_below_those_that_wait_and_not_below_those_that_have_ended() -> None:
+    fill(40)
+    with Store().transaction() as conn:
+        conn.execute(
+            "UPDATE jobs SET state = 'queued', started_at = NULL, ended_at = NULL WHERE job >= ?", [f"{10:012x}"]
+        )
+        conn.execute("UPDATE jobs SET state = 'running', ended_at = NULL WHERE job = ?", [f"{9:012x}"])
+    conn = open_reader()
+    assert jobs_table.first_running(conn, JobsView()) == f"{9:012x}"
+    with Store().transaction() as write:
+        write.execute("UPDATE jobs SET state = 'completed' WHERE job = ?", [f"{30:012x}"])
+    assert jobs_table.first_running(conn, JobsView()) is None, "what is newer would be out of sight"
+    conn.close()

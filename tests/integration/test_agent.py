@@ -273,7 +273,7 @@ def test_an_estimate_after_five_like_jobs(client: Client) -> None:
     assert 1100 < starts[0] < 1210 and 2200 < starts[1] < 2420, "the next one, like that, takes as long"
     shown = client.job(last[0])
     assert shown["estimated_start"] == waiting[last[0]]["estimated_start"]
-    assert shown["story"]["text"].startswith("waits about 20 min ")
+    assert shown["story"]["text"].startswith("starts in 20 min · ")
 
 
 def _tell_time_left(job: str, seconds: float) -> None:

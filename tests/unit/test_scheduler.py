@@ -373,9 +373,18 @@ def test_what_a_job_tells_is_bounded_by_its_time_limit_and_moves_no_job() -> Non
     host.submit(spec("a", command=("python", "x.py", "9"), gpus=1, time_limit=100.0), spec("b", gpus=1))
     assert host.plan(capacity) == ["a"]
     assert _estimate(host, capacity, a=host.now + 1e8) == {"b": host.now + 100}
+    host.submit(*(spec(name, command=("python", "x.py", "9"), gpus=1, time_limit=100.0) for name in ("c", "d")))
+    told = _estimate(host, capacity, a=host.now + 1e8)
+    assert told["d"] is None, "b is like nothing that is known"
+    host.end("b", "stopped_by_user")
+    told = _estimate(host, capacity, a=host.now + 1e8)
+    assert (told["c"], told["d"]) == (host.now + 100, host.now + 200), "nor does one like it take longer than its limit"
+    host.end("c", "stopped_by_user")
+    host.end("d", "stopped_by_user")
+    host.submit(spec("b2", gpus=1))
     small = spec("s", command=("python", "x.py", "3"), time_limit=60.0)
     host.submit(small)
-    assert scheduler.plan(host.state, capacity, host.now).reserved == "b"
+    assert scheduler.plan(host.state, capacity, host.now).reserved == "b2"
     assert host.plan(capacity) == ["s"], "what starts does not ask what jobs tell"
 
 
@@ -388,20 +397,28 @@ def test_a_job_of_which_nothing_is_known_has_an_estimate_and_nothing_behind_it()
     assert _estimate(host, capacity, a=90.0) == {"b": 90.0, "c": 180.0, "d": None}
 
 
-def test_news_of_ends_are_told_when_they_are_worth_it() -> None:
+def test_news_of_ends_are_told_when_they_are_worth_it(monkeypatch: pytest.MonkeyPatch) -> None:
     host, capacity = Host(spec("a", gpus=1), spec("b", gpus=1)), Capacity(16, (gpu(0),))
     host.plan(capacity)
     waits = WaitReasons()
 
-    def tell(**time_left: float) -> float | None:
+    clock = [1000.0]
+    monkeypatch.setattr("remote_agent.core.waits.time.monotonic", lambda: clock[0])
+
+    def tell(at_once: bool = True, **time_left: float) -> float | None:
+        clock[0] += 1
         waits.take_time_left(time_left, host.state, host.now)
-        waits.refresh(host.state, capacity, host.now, at_once=True)
+        waits.refresh(host.state, capacity, host.now, at_once)
         return waits.by_job["b"].starts_at
 
     assert tell(stranger=50.0) is None and waits.version == 1
     assert tell(a=600.0) == 600.0 and waits.version == 2, "the first that is told, at once"
     assert tell(a=615.0) == 600.0 and waits.version == 2, "within 5 %"
     assert tell() == 600.0, "another client that knows nothing"
+    assert tell(a=6000.0, at_once=False) == 600.0, "it has just been told, and may move on"
+    clock[0] += 31
+    assert tell(a=6000.0, at_once=False) == 6000.0 and waits.version == 3, "what was not told is not forgotten"
+    assert tell(a=9000.0) == 9000.0, "who asks for the queue is told at once"
     host.end("a")
     host.submit(spec("a2", gpus=1))
     host.start("a2", Lease(1, gpus=("GPU-0",)))

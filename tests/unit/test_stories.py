@@ -200,10 +200,10 @@ def test_a_failed_job_tells_its_exception() -> None:
 
 def test_a_waiting_job_says_why_and_how_long() -> None:
     known = Known(row("queued", reason="waits for 8 GPUs: 2 free", starts_at=NOW + 2400, started_at=None))
-    assert words(known) == "waits about 40 min for 8 GPUs: 2 free"
+    assert words(known) == "starts in 40 min · waits for 8 GPUs: 2 free"
     assert words(known, NOW + 3000) == "waits for 8 GPUs: 2 free"
     assert words(Known(row("queued", started_at=None))) == ""
-    assert words(Known(row("queued", reason="paused", starts_at=NOW + 90))) == "paused, about 2 min"
+    assert words(Known(row("queued", reason="paused", starts_at=NOW + 90))) == "starts in 2 min · paused"
 
 
 def test_what_is_not_known_is_not_said() -> None:

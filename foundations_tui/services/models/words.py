@@ -24,5 +24,5 @@ def answers(version: Version) -> str:
     """Return what answers: a flavour with its functions, or a command."""
     if version.command:
         return f"command: {humanize.command(list(version.command))}"
-    functions = [f"{key} {getattr(version, key)}" for key in ("load", "predict") if getattr(version, key)]
+    functions = [f"{key}: {getattr(version, key)}" for key in ("load", "predict") if getattr(version, key)]
     return ", ".join([version.flavour, *functions])

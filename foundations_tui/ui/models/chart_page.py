@@ -23,7 +23,7 @@ CURVES, PARALLEL = "curves", "parallel"
 KINDS = (CURVES, "scatter", PARALLEL)
 MOST_JOBS = 8
 """Jobs whose curves are drawn at once."""
-_NONE = "no metrics: foundations.log_metric() in the script, or [metrics] patterns in foundations.toml"
+_HOW = "foundations.log_metric() in the script, or [metrics] patterns in foundations.toml"
 
 
 @dataclass(frozen=True)
@@ -139,7 +139,7 @@ def _nothing(rows: Sequence[JobRow], name: str) -> str:
     if name:
         return f"no metric has {name} in its name"
     if len(rows) != 1:
-        return _NONE
+        return f"none of {humanize.plural(len(rows), 'job')} has metrics: {_HOW}"
     if rows[0].is_final:
-        return f"{name_of(rows[0])} has {_NONE}"
+        return f"{name_of(rows[0])} has no metrics: {_HOW}"
     return f"{name_of(rows[0])} is {rows[0].state}: no metrics yet"

@@ -369,8 +369,8 @@ def _for_groups(columns: Sequence[Column], heads: Sequence[TableRow]) -> list[Co
     return made
 
 
-_NEAR_THE_TOP = 200
-"""Rows among which one that runs is looked for: those that wait may stand above it."""
+_NEAR_THE_TOP, _BELOW_THE_QUEUE = 12, 200
+"""Rows that are seen at once in a small terminal, and among which one that runs is looked for below those that wait."""
 
 
 def first_running(conn: sqlite3.Connection, view: JobsView) -> str | None:
@@ -381,9 +381,10 @@ def first_running(conn: sqlite3.Connection, view: JobsView) -> str | None:
     """
     if view.group_by:
         return None
-    first = queries.jobs_by_id(conn, ids(conn, view, _NEAR_THE_TOP), details=False)
-    running = [n for n, job in enumerate(first) if job.has_begun and not job.is_final]
-    return first[running[0]].job if running and running[0] else None
+    first = queries.jobs_by_id(conn, ids(conn, view, _BELOW_THE_QUEUE), details=False)
+    place = next((n for n, job in enumerate(first) if job.has_begun and not job.is_final), 0)
+    is_near = place < _NEAR_THE_TOP or all(job.is_waiting for job in first[:place])
+    return first[place].job if place and is_near else None
 
 
 def ids(conn: sqlite3.Connection, view: JobsView, most: int) -> list[str]:

@@ -64,6 +64,11 @@ class ComparePane(TablePane):
         yield Static(id="compare-account", markup=False)
 
     @property
+    def has_use_for_keys(self) -> bool:
+        """Whether jobs are compared: they may not differ in what is shown now."""
+        return len(self._jobs) > 1
+
+    @property
     def jobs(self) -> list[str]:
         """The compared jobs, the baseline last: the others are compared with it."""
         return sorted(self._jobs, key=lambda job: job == self._baseline)[-2:]
@@ -72,6 +77,7 @@ class ComparePane(TablePane):
         """Compare these jobs."""
         if self._jobs != list(jobs):
             self._aside = 0
+            self.refresh_bindings()
         self._jobs = list(jobs)
         if self._baseline not in self._jobs:
             self._baseline = self._jobs[0] if self._jobs else ""

@@ -86,9 +86,12 @@ class JobsPane(Vertical):
     @property
     def chosen(self) -> list[str]:
         """The marked jobs, or the one under the cursor."""
-        marked = [key for key in self.table.marked if not views.is_group(key)]
-        key = self.table.key
-        return marked or ([key] if key is not None and not views.is_group(key) else [])
+        return self.marked or ([self.pointed_at] if self.pointed_at is not None else [])
+
+    @property
+    def marked(self) -> list[str]:
+        """The marked jobs."""
+        return [key for key in self.table.marked if not views.is_group(key)]
 
     @property
     def pointed_at(self) -> str | None:

@@ -58,12 +58,14 @@ class LogPane(Vertical):
         self.moment: float | None = None
         """The job is shown as it was then, seconds since the epoch; None for now."""
         self.row: JobRow | None = None
+        self.is_named = False
+        """Whether the title says whose log it is: one stands beside it."""
         self._attempt: int | None = None
         """An earlier attempt that is looked at; None for the one that counts."""
         self._head = self._said = self._about = ""
         self._part = ""
         """What stands in the log's place; empty for the log."""
-        self.border_title = "log"
+        self.border_title = self._title = "log"
 
     def compose(self) -> ComposeResult:
         """Lay out the pane."""
@@ -86,6 +88,7 @@ class LogPane(Vertical):
         if row is None or self.row is None or row.job != self.row.job:
             self._attempt, self._moment = None, ""
         self.row = row
+        self._show_title()
         head = Content("") if row is None else _head(row, self.attempt, self.size.width, self.moment or time.time())
         if head.markup != self._head:
             self._head = head.markup
@@ -99,6 +102,14 @@ class LogPane(Vertical):
         self.say_where()
         if self._part:
             self._ask_about(row.job, self._part)
+
+    def _show_title(self) -> None:
+        """Show which part of the job that is, and of which one where two stand side by side."""
+        name = f"  {self.row.job[:6]} {self.row.label}" if self.is_named and self.row is not None else ""
+        title = one_line(f"{self._part or 'log'}{name}")
+        if title != self._title:
+            self._title = title
+            self.border_title = Content(title)
 
     def _ask_about(self, job: str, part: str) -> None:
         from foundations_tui.ui.models import job_details
@@ -124,7 +135,6 @@ class LogPane(Vertical):
         self._part = parts[(parts.index(self._part) + 1) % len(parts)]
         had_keys = self.log_view.has_focus or self.query_one("#about").has_focus
         self.log_view.display, self.query_one("#about").display = not self._part, bool(self._part)
-        self.border_title = self._part or "log"
         if had_keys:
             (self.query_one("#about") if self._part else self.log_view).focus()
         self.show(self.row)

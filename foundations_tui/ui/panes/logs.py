@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from textual.app import ComposeResult
 from textual.containers import Horizontal
-from textual.content import Content
 
 from foundations_tui.store.rows import JobRow
-from foundations_tui.text.sanitize import one_line
 from foundations_tui.ui.models.store_reader import Reader
 from foundations_tui.ui.panes.log import LogPane
 
@@ -41,12 +39,12 @@ class LogPanes(Horizontal):
             row: the selected one.
             beside: the one whose log stands beside it; None for none.
         """
+        self.first.is_named = beside is not None
         if self.display:
             self.first.show(row)
         if beside is not None and len(self.query(LogPane)) == 1:
             self.mount(LogPane(self._reader))
         for pane in list(self.query(LogPane))[1:]:
-            pane.display = beside is not None
-            pane.border_title = "" if beside is None else Content(one_line(f"log  {beside.job[:6]} {beside.label}"))
+            pane.display = pane.is_named = beside is not None
             if beside is not None:
                 pane.show(beside)

@@ -217,7 +217,7 @@ class MetricsPane(Grid, can_focus=True):
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Return whether a key does something with these charts."""
-        if self._is_empty and action != "kind":
+        if self._is_empty and action != "kind" and not (action == "enlarge" and self._grid is not None):
             return False
         if action in ("smooth", "log", "x", "zoom", "whole", "pan", "cursor", "log_then", "pin", "chart"):
             return self._has_curves

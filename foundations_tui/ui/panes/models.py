@@ -115,7 +115,8 @@ def _details(one: VersionRow, now: float) -> list[Content]:
     served = ", ".join(f"{service.name} on {service.host}" for service in one.served_by)
     params = ", ".join(f"{key}={value}" for key, value in list(version.params.items())[:_MOST_PARAMETERS])
     lines = {
-        "": f"registered {humanize.ago(one.version.at, now)} by {one.version.by or 'somebody'}; list on {one.row.host}",
+        "": f"registered {humanize.ago(one.version.at, now)} by {one.version.by or 'somebody'},"
+        f" versions listed on {one.row.host}",
         "job": f"{version.job[:6]} of {version.project}" + (f", {params}" if params else ""),
         "metrics": words.metrics(version, 6),
         "answers": words.answers(version),

@@ -20,15 +20,14 @@ from foundations_tui.ui.messages import JobOpened, JobSelected
 from foundations_tui.ui.models.store_reader import Reader
 from foundations_tui.ui.models.table import Column, TableRow, fitted
 from foundations_tui.ui.panes.table_pane import TablePane
-from foundations_tui.ui.theme import LOOK
 from foundations_tui.ui.widgets.virtual_table import VirtualTable
 from foundations_tui.ui.widgets.whole_table import WholeTable
 
 _COLUMNS = (
     *(Column("ID", 6), Column("NAME", 0), Column("HOST", 10), Column("GROUP", 10), Column("PRIO", 4, right=True)),
-    *(Column("GPUS", 4, right=True), Column("STARTS", 11, right=True), Column("WHY IT WAITS", 0)),
+    *(Column("GPUS", 4, right=True), Column("STARTS", 11, right=True), Column(" WHY IT WAITS", 0)),
 )
-_FITTED, _NARROW_FITTED = {"NAME": 40, "GROUP": 24, "STARTS": 14}, {"STARTS": 14}
+_FITTED, _NARROW_FITTED = {"NAME": 40, "GROUP": 24, "STARTS": 14}, {"NAME": 24, "STARTS": 14}
 """Cells at most: the reason gets what is left."""
 _NARROW = (Column("ID", 6), Column("NAME", 14), Column("HOST", 8), Column("STARTS", 9), Column("WHY IT WAITS", 0))
 _WIDE_FROM = 100
@@ -138,5 +137,6 @@ def _row(job: JobRow, wide: bool, now: float) -> TableRow:
     why = job.reason or job.tell(now)
     cells = [job.job[:6], name, job.host, starts, why]
     if wide:
-        cells = [job.job[:6], name, job.host, job.group, str(job.priority), str(job.gpus_requested), starts, why]
-    return TableRow(job.job, cells, ["dim", LOOK.style("queued")], (why, job.priority))
+        numbers = (str(job.priority), str(job.gpus_requested))
+        cells = [job.job[:6], name, job.host, job.group, *numbers, starts, f" {why}"]
+    return TableRow(job.job, cells, ["dim"], (why, job.priority))

@@ -64,6 +64,11 @@ class RacePane(TablePane):
         yield Chart(id="race-chart")
 
     @property
+    def has_use_for_keys(self) -> bool:
+        """Whether there is a sweep: at an earlier moment the one that is chosen may not have begun."""
+        return super().has_use_for_keys or bool(self.sweep.groups)
+
+    @property
     def lane(self) -> list[str]:
         """Ids of the jobs of the lane under the cursor: several where seeds are one lane."""
         found = (one.jobs for one in self.sweep.race.standings if one.jobs[0].job == self.table.key)

@@ -171,7 +171,7 @@ def _details(row: ServiceRow, moment: float | None, url: str, aliases: Aliases) 
         Content(one_line(f"for {state.access_words(view, row.host)}; {probed}; owner {view.owner or 'unknown'}")),
         *([Content(one_line("; ".join(filter(None, counts))))] if any(counts) else []),
         Content(""),
-        *(_replica(replica, moment) for replica in view.running),
+        *(_replica(replica, row.host, moment) for replica in view.running),
         *([] if view.running else [Content.styled("no replica", "dim")]),
         Content(""),
     ]
@@ -197,15 +197,17 @@ def _moved(view: ServiceView, aliases: Aliases) -> str:
     return f"is version {meant} now" if meant != view.version else ""
 
 
-def _replica(replica: Replica, moment: float | None) -> Content:
+def _replica(replica: Replica, host: str, moment: float | None) -> Content:
     readiness = replica.readiness
     glyph = "running" if readiness.ready else "failed" if replica.failures else "preparing"
     words = state.replica_words(replica, time.time())
     if moment is not None:  # whether it answered was not recorded
         glyph, words = replica.state, replica.state
+    address = state.listens_at(replica)
+    place = f"on {host}: {address}" if address else ""
     text = f" {replica.job[:6]}  revision {replica.revision}  attempt {replica.attempt}  "
     text += f"GPU {', '.join(replica.gpus)}  " if replica.gpus else ""
     return Content.assemble(
         Content.styled(LOOK.glyph(glyph), LOOK.style(glyph)),
-        one_line(f"{text}{words}  {state.listens_at(replica)}"),
+        one_line(f"{text}{words}  {place}".rstrip()),
     )

@@ -37,8 +37,13 @@ class TablePane(Vertical):
         return self.query_one(WholeTable)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Return whether a key does something: those of such a pane are about its rows."""
-        return not any(table.is_empty for table in self.query(WholeTable))
+        """Return whether a key does something here."""
+        return self.has_use_for_keys
+
+    @property
+    def has_use_for_keys(self) -> bool:
+        """Whether there is something that its keys are about: rows, as far as is known."""
+        return not any(table.has_no_rows for table in self.query(WholeTable))
 
     @abstractmethod
     def reload(self) -> None:

@@ -30,6 +30,7 @@ from foundations_tui.ui.panes.late import LatePanes
 from foundations_tui.ui.panes.layout import PageLayout
 from foundations_tui.ui.panes.log import LogPane
 from foundations_tui.ui.panes.logs import LogPanes
+from foundations_tui.ui.panes.table_pane import TablePane
 from foundations_tui.ui.screens.live import LiveScreen
 from foundations_tui.ui.widgets.head_line import HeadLine
 from foundations_tui.ui.widgets.key_line import KeyLine
@@ -37,7 +38,6 @@ from foundations_tui.ui.widgets.log_view import LogView
 from foundations_tui.ui.widgets.prompt import Prompt
 from foundations_tui.ui.widgets.scrubber import Scrubber
 from foundations_tui.ui.widgets.tour import Tour
-from foundations_tui.ui.widgets.virtual_table import VirtualTable
 
 if TYPE_CHECKING:
     from foundations_tui.store.models import VersionRow
@@ -386,8 +386,8 @@ class MainScreen(LiveScreen, Screen[None]):
     @property
     def _beside(self) -> str | None:
         """The job whose log stands beside that of the selected one: the first other one that is marked."""
-        others = [job for job in self.jobs.chosen if job != self._selected_id]
-        return others[0] if self.page == "log" and others and self._brought is None else None
+        others = [job for job in self.jobs.marked if job != self._selected_id]
+        return others[0] if self.page == "log" and others else None
 
     def _take_selected(self, row: JobRow | None, beside: JobRow | None, ahead: float | None) -> None:
         """Show the selected job.
@@ -527,9 +527,9 @@ class MainScreen(LiveScreen, Screen[None]):
     @property
     def _is_empty(self) -> bool:
         """Whether there is nothing on this page that a key could be about."""
-        target = self._pages.target(self.page)
-        table = target if isinstance(target, VirtualTable) else self.jobs.table
-        return table.is_empty and self._brought is None
+        pane = getattr(self._late, self.page, None)
+        table = pane.table if isinstance(pane, TablePane) else self.jobs.table
+        return table.has_no_rows and not self.chosen
 
     def action_beside(self, step: int) -> None:
         """Go to the next job of the table, or the one before, on whatever page it is shown."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -217,7 +218,8 @@ class LogView(LineWidget, ScrollView, can_focus=True):
         room = self.scrollable_content_region.width
         number = self.scroll_offset.y + y
         if not self.line_count:
-            words = (f"no line with {self.filter!r}" if self.filter else self._empty) if y == 0 else ""
+            lines = textwrap.wrap(f"no line with {self.filter!r}" if self.filter else self._empty, max(1, room))
+            words = lines[y] if y < len(lines) else ""
             return self._strip(Text(clip(words, room), style="dim"), room)
         if self._wraps or (self._wraps_end and self.following):
             parts = self._parts(room)

@@ -10,7 +10,7 @@ from textual.content import Content
 from textual.message import Message
 from textual.widgets import Static
 
-from foundations_tui.text import humanize, moments
+from foundations_tui.text import humanize
 from foundations_tui.text.sanitize import width
 from foundations_tui.ui.theme import LOOK
 
@@ -56,7 +56,7 @@ class Scrubber(Static):
         if self._moment is None:
             return
         now = time.time()
-        words = f" {moments.words(self._moment, now)} "
+        words = f" {humanize.clock(self._moment, now, seconds=True)} "
         first = f" {humanize.clock(self._first, now)} "
         last = " now   , back  . forward  esc now" if self.size.width >= _KEYS_FROM else " now "
         room = max(4, self.size.width - sum(map(width, (words, first, last))) - 1)

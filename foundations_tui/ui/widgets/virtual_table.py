@@ -103,13 +103,13 @@ class VirtualTable(LineWidget, ScrollView, can_focus=True):
         return self._window.count
 
     @property
-    def is_empty(self) -> bool:
+    def has_no_rows(self) -> bool:
         """Whether there is no row, as far as is known: it is not before the first rows have come."""
         return self._is_known and not self.count
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Return whether a key does something: some need a row."""
-        return not (self.is_empty and action in ("open", "mark"))
+        return not (self.has_no_rows and action in ("open", "mark"))
 
     def set_columns(self, columns: Sequence[Column]) -> None:
         """Show other columns; the rows that come have to fit them."""
@@ -155,9 +155,9 @@ class VirtualTable(LineWidget, ScrollView, can_focus=True):
             if window.position is None:
                 window = replace(window, position=0)
         was_same = self._is_known and window == self._window
-        old_window, was_empty = self._window, self.is_empty
+        old_window, was_empty = self._window, self.has_no_rows
         self._window, self._is_known = window, True
-        if self.is_empty != was_empty:
+        if self.has_no_rows != was_empty:
             self.refresh_bindings()
         if was_same:
             return
