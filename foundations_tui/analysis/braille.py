@@ -225,6 +225,8 @@ def labels(low: float, high: float, rows: int, log: bool = False, cells: int = 9
             text = _brief(10**value if log else value, cells)
             texts[round((1.0 - share(value, low, high)) * (rows - 1))] = text
         if len(set(filter(None, texts))) == len(round_ones):
+            if log and not any(texts[-_ROWS_OF_TICKS:]):  # far below the last power nobody could guess what that is
+                texts[-1] = _brief(10**low, cells)
             return texts
         texts = [""] * rows
     for row in {0, rows // 2, rows - 1}:

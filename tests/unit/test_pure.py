@@ -340,8 +340,8 @@ def test_what_is_clipped_is_a_beginning(text: str, cells: int) -> None:
 
 
 def test_numbers_as_people_read_them() -> None:
-    assert [humanize.duration(s) for s in (None, 0.04, 59.6, 61, 3700, 90000)] == [
-        "", "0.0 s", "1 min 00 s", "1 min 01 s", "1 h 01 min", "1 d 1 h",
+    assert [humanize.duration(s) for s in (None, 0.0, 0.0004, 0.04, 59.6, 61, 3700, 90000)] == [
+        "", "0.0 s", "1 ms", "40 ms", "1 min 00 s", "1 min 01 s", "1 h 01 min", "1 d 1 h",
     ]  # fmt: skip
     assert [humanize.size(n) for n in (0, 999, 1500, 57_000, 2e9)] == ["0 B", "999 B", "1.5 kB", "57 kB", "2.0 GB"]
     assert humanize.ago(None, 0) == "never" and humanize.ago(0, 3 * 3600) == "3 h ago"

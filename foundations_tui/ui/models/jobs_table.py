@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sqlite3
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -24,6 +25,8 @@ _NARROW_FROM, _MIDDLE_FROM, _WIDE_FROM = 64, 88, 140
 """Cells from which the table has what a job tells; its host; its project and when it started."""
 _NAME_STEP, _NAME_LEAST = 8, 8
 """Names get as many cells as they need, in such steps, and half of what is left at most: the story gets the rest."""
+_MOST_NAMES = 0.8
+"""Share of the names that are to be seen whole: a few long commands must not push the stories of all aside."""
 _MOST_GROUPED = 20_000
 _GROUP = "group:"
 _NEWEST_FIRST = "created"
@@ -210,8 +213,9 @@ def _telling(job: JobRow, directions: Mapping[str, str]) -> JobRow:
 def _with_name(columns: Sequence[Column], jobs: Sequence[JobRow], room: int) -> Sequence[Column]:
     """Return columns with as much room for names as these jobs need."""
     names = map(_name, jobs)
-    longest = max((len(name) if name.isascii() else width(one_line(name)) for name in names), default=0)
-    wanted = -(-longest // _NAME_STEP) * _NAME_STEP
+    lengths = sorted(len(name) if name.isascii() else width(one_line(name)) for name in names)
+    most = lengths[math.ceil(_MOST_NAMES * (len(lengths) - 1))] if lengths else 0
+    wanted = -(-most // _NAME_STEP) * _NAME_STEP
     left = room - 1 - sum(column.width + 1 for column in columns)
     cells = max(_NAME_LEAST, min(wanted, left // 2))
     return [replace(column, width=cells) if column is _NAME else column for column in columns]

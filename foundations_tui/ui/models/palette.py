@@ -95,7 +95,7 @@ def rows(entries: Sequence[Entry]) -> list[TableRow]:
     return [
         TableRow(
             f"{one.kind}:{one.target}",
-            [one.kind, one_line(one.words), one.keys],
+            [one.kind or "action", one_line(one.words), one.keys],
             ["dim", "", LOOK.style(one.state) if one.state else LOOK.style("running")],
         )
         for one in entries

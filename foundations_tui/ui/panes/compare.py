@@ -240,16 +240,24 @@ class _Grid:
             max([width(one_line(head)), *(width(row.cells[n].ways[0]) for row in self.rows)], default=8)
             for n, head in enumerate(self.heads)
         ]
-        share = max(_READABLE, min(_MOST_CELLS, room // max(1, len(self.heads)) - 1))
         if sum(needs) + 2 * len(needs) <= room:
             return [max(_LEAST_CELLS, min(need + 1, room - 1)) for need in needs]
         if sum(needs) + len(needs) <= room:
             return [max(_LEAST_CELLS, min(need, room - 1)) for need in needs]
-        return [max(_LEAST_CELLS, min(need, share)) for need in needs]
+        return _shared(needs, room - len(needs))
 
 
-_LEAST_CELLS, _READABLE, _MOST_CELLS = 8, 14, 40
-"""Of a column: at least; as many as a number with its difference takes; at most."""
+def _shared(needs: Sequence[int], room: int) -> list[int]:
+    """Return the cells of columns for which there is too little room: what one does not need, others can have."""
+    wide = [0] * len(needs)
+    for rank, number in enumerate(sorted(range(len(needs)), key=needs.__getitem__)):
+        share = (room - sum(wide)) // (len(needs) - rank)
+        wide[number] = max(_LEAST_CELLS, min(needs[number], max(_READABLE, share)))
+    return wide
+
+
+_LEAST_CELLS, _READABLE = 8, 14
+"""Of a column: at least; as many as a number with its difference takes."""
 _WIDEST_NAME = 22
 
 
@@ -287,7 +295,7 @@ def _cell(line: comparison.Line, number: int) -> _Cell:
     value, base = line.values[number], line.values[0]
     best = (" +" if LOOK.ascii else " ✓") if line.best == number else ""
     delta = _delta(value, base, number) if line.kind != "job" else ""
-    whole = one_line(_shown(line, value))
+    whole = one_line(_shown(line, value)) or ("-" if LOOK.ascii else "–")
     short = f"{value:.4g}" if isinstance(value, float) and line.kind != "job" else whole
     ways = (whole + delta + best, short + delta + best, whole + best, short + best)
     return _Cell(ways, _style(line, value, base) + (" bold" if line.best == number else ""))

@@ -85,7 +85,7 @@ class Detail(LiveScreen, ModalWindow):
         if not self._is_there:
             return
         self._row = details.row
-        title = f"{details.row.job}  {details.row.name}".strip()
+        title = f"{details.row.job}  {details.row.label}".strip()
         self.query_one("#box").border_title = Content(one_line(title))
         room = self.query_one("#box").scrollable_content_region.width - 1  # a scroll bar may come
         first, *second = job_details.everything(details, room)
