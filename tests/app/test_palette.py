@@ -86,7 +86,7 @@ async def test_everything_that_has_a_name_is_found(client: Client) -> None:
         await screen.until(pilot, lambda: app.main.page == "jobs" and app.main.jobs.table.count == 1)
         await take(pilot, app, "host local", "host local")
         await screen.until(pilot, lambda: app.main.jobs.view.query == 'host="local"')
-        await take(pilot, app, "group the", "group the jobs")
+        await take(pilot, app, "group the", "action group the jobs")
         await screen.until(pilot, lambda: app.main.prompt.is_asking)
         await pilot.press("escape")
         await take(pilot, app, "verb compare", "verb compare")

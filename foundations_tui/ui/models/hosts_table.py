@@ -136,7 +136,7 @@ def rows(known: Known, names: Iterable[str], room: int, now: float) -> list[Tabl
 
 def _below(title: str, text: str, style: str) -> tuple[str, str]:
     """Return a cell that begins where its title does."""
-    return " " * (len(title) - len(title.lstrip())) + text, style
+    return (" " * (len(title) - len(title.lstrip())) + text if text else ""), style
 
 
 Cells = dict[str, tuple[str, str]]

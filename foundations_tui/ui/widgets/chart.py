@@ -50,8 +50,8 @@ class _Looks:
         self._colors = colors
         self.uprights = uprights
         """Columns that are axes."""
-        self.ends: dict[int, tuple[int, int]] = {}
-        """Row and column at which each curve ends: there its marker stands, for who cannot tell the colors."""
+        self.markers: dict[int, list[tuple[int, int, str]]] = {}
+        """Column, whose and which marker, by row: for who cannot tell the colors."""
         self._made: dict[tuple[int, bool, bool], Style] = {}
 
     def of(self, owner: int, chosen: bool, cursor: bool) -> Style:
@@ -194,7 +194,7 @@ class Chart(LineWidget, Widget):
         uprights = {_column(x, (left, right), columns) for x, _ in self._plot.ticks if self._plot.uprights}
         looks = _Looks(style, [line.color for line in lines], uprights)
         if len(lines) > 1 and not self._plot.uprights:
-            looks.ends = _ends(drawn)
+            looks.markers = _markers(drawn)
         for row in range(rows):
             label = clip(labels[row], _AXIS - 1).rjust(_AXIS - 1)
             upright = Segment(f"{label} {_upright()}", dim)
@@ -255,12 +255,8 @@ class Chart(LineWidget, Widget):
                 if 0 <= owners[column] < _BAND and column // 2 % 2:
                     continue  # where two curves meet, each is seen in turn
                 chars[column], owners[column] = line.marker if marked else char, number
-        for number, line, cells in drawn:
-            if looks.ends and number < _BAND:
-                marks = [column for column, _ in _visible(cells[row]) if _is_marked(column, number)]
-                marks += [looks.ends[number][1]] if looks.ends.get(number, (-1,))[0] == row else []
-                for column in marks:
-                    chars[column], owners[column] = line.marker, number
+        for column, number, marker in looks.markers.get(row, ()):
+            chars[column], owners[column] = marker, number
         if at is not None and chars[at] == " ":
             chars[at] = _upright()
         keys = [(owners[column], self._is_chosen(column, columns), column == at) for column in range(columns)]
@@ -352,25 +348,18 @@ def _nearest(places: Sequence[float], x: float) -> int:
     return behind
 
 
-def _ends(drawn: Sequence[tuple[int, ChartLine, list[str]]]) -> dict[int, tuple[int, int]]:
-    """Return row and column of each curve's end, where its marker stands, unless that of a better one stands there."""
-    ends: dict[int, tuple[int, int]] = {}
-    for number, line, cells in reversed(drawn):
-        end = None if line.marks else _end(cells)
-        if end is not None and end not in ends.values():
-            ends[number] = end
-    return ends
-
-
-def _is_marked(column: int, number: int) -> bool:
-    """Return whether a curve's marker stands at a column of it, too, for who cannot tell the colors."""
-    return (column + number * _MARKS_SHIFT) % _MARKS_APART == 0
-
-
-def _end(cells: Sequence[str]) -> tuple[int, int] | None:
-    """Return row and column of the rightmost cell of a curve."""
-    column, row = max((len(line.rstrip()) - 1, row) for row, line in enumerate(cells))
-    return (row, column) if column >= 0 else None
+def _markers(drawn: Sequence[tuple[int, ChartLine, list[str]]]) -> dict[int, list[tuple[int, int, str]]]:
+    """Return where markers stand, by row: (column, whose, which), along each curve and at its end, the best on top."""
+    markers: dict[int, list[tuple[int, int, str]]] = {}
+    for number, line, cells in drawn:
+        if number >= _BAND or line.marks:
+            continue
+        rows = {column: row for row in reversed(range(len(cells))) for column, _ in _visible(cells[row])}
+        end = max(rows, default=0)
+        for column, row in rows.items():
+            if column == end or (column + number * _MARKS_SHIFT) % _MARKS_APART == 0:
+                markers.setdefault(row, []).append((column, number, line.marker))
+    return markers
 
 
 def _visible(cells: str) -> Iterator[tuple[int, str]]:
