@@ -215,7 +215,7 @@ def test_the_peak_that_a_curve_begins_with_is_left_out_where_ends_are_compared()
     shown = [high for high in settled.lines[0].curve.highs if not math.isnan(high)]
     assert max(shown) == 590.5 and len(shown) == 181 and settled.lines[0].values == begins_high.lines[0].values
     ends_high = plot([5.0, *(4.0 for _ in range(200)), 1e9])
-    assert ends_high.settled().spreads_far, "a peak at the end is what happened"
+    assert ends_high.spreads_far and ends_high.settled() is ends_high, "a peak at the end is what happened"
     even = plot([5.0 - n / 100 for n in range(200)])
     assert even.settled() is even and Plot().settled() == Plot()
 

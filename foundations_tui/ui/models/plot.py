@@ -81,15 +81,15 @@ class Plot:
             return self
         left, right = self.span
         begin = left + _SETTLING * (right - left)
-        rest = [
-            high
+        points = [
+            (x, high)
             for line in self.lines
             for x, high in zip(line.curve.xs, line.curve.highs, strict=True)
-            if x >= begin and math.isfinite(high)
+            if math.isfinite(high)
         ]
-        if not rest:
+        top = max((high for x, high in points if x >= begin), default=math.inf)
+        if all(high <= top for _, high in points):
             return self
-        top = max(rest)
         lines = [
             replace(line, curve=_below(line.curve, top), mean=line.mean and _below(line.mean, top))
             for line in self.lines
