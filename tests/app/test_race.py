@@ -179,6 +179,8 @@ def test_curves_keep_their_marks_when_places_change() -> None:
     def stands(*jobs: str) -> Race:
         return Race([Standing((entrant(job),), 1.0, place=n) for n, job in enumerate(jobs, 1)], 1)
 
+    lanes = ["z", "c", "b", "a"]
+    assert model._marks(stands("a", "b"), {"a": 7}, lanes) == {"a": 3, "b": 2}, "few lanes: each has its own"
     first = model._marks(stands("a", "b", "c"), {})
     assert first == {"a": 0, "b": 1, "c": 2}
     assert model._marks(stands("c", "d", "a"), first) == {"c": 2, "d": 1, "a": 0}

@@ -193,10 +193,10 @@ def _host_words(host: HostRow, room: int, now: float, is_past: bool) -> tuple[st
     has = host.resources
     if has is not None and has.cpus and has.cpus_free is not None and (room >= _NARROW_FROM or not host.gpus):
         free.append(f"{slots} {has.cpus_free:g}/{has.cpus:g}")
-    if has is not None and has.disk_free and room >= _WIDE_FROM:
-        free.append(f"disk {humanize.size(has.disk_free)}")
-    parts = [f"free: {'  '.join(one for one in free if one)}" if any(free) else ""]
+    parts = [f"{', '.join(one for one in free if one)} free" if any(free) else ""]
     parts += [f"{host.running} running" if host.running else "", f"{host.queued} waiting" if host.queued else ""]
+    if has is not None and has.disk_free and room >= _WIDE_FROM:
+        parts.append(f"disk {humanize.size(has.disk_free)} free")
     if host.last_contact is not None and now - host.last_contact > _OLD_SECONDS:
         parts.append(f"as of {humanize.ago(host.last_contact, now)}")
     return "  ".join(part for part in parts if part), "bold" if LOOK.has_colors else ""

@@ -100,7 +100,7 @@ def read(
     entrants = _entrants(conn, rows, metric, direction, varying, actor, now, until)
     stands = race.race(entrants, direction, over_seeds)
     story = stories.of_sweep(conn, group)
-    marks = _marks(stands, before or {})
+    marks = _marks(stands, before or {}, [one.job for one in entrants])
     return Sweep(
         group,
         groups,
@@ -237,9 +237,12 @@ def _drawn(stands: Race) -> list[Entrant]:
     return [standing.jobs[0] for standing in stands.standings[:_MOST_DRAWN] if standing.place is not None]
 
 
-def _marks(stands: Race, before: Mapping[str, int]) -> dict[str, int]:
-    """Return a number for each curve: a job keeps the one that it had, and who is new takes one that is free."""
+def _marks(stands: Race, before: Mapping[str, int], lanes: Sequence[str] = ()) -> dict[str, int]:
+    """Return a number for each curve: its lane's own, or where there are more lanes than numbers, the one that it had;
+    who is new there takes one that is free."""
     jobs = [one.job for one in _drawn(stands)]
+    if 0 < len(lanes) <= _MOST_DRAWN:
+        return {job: lanes.index(job) for job in jobs}
     kept = {job: before[job] for job in jobs if job in before}
     free = iter([n for n in range(_MOST_DRAWN) if n not in kept.values()])
     return {job: kept[job] if job in kept else next(free) for job in jobs}
@@ -322,7 +325,7 @@ def _row(
         "#": lambda: (str(standing.place or ""), "bold" if standing.place == 1 else "dim"),
         "LANE": lambda: (f" {LOOK.glyph(row.shown_state)} {name}", style),
         "PROGRESS": lambda: (_bar(standing, wide["PROGRESS"], _is_finite(row, sweep.metric)), style),
-        "CURVE": lambda: _curve(standing, sweep.marks.get(first.job), wide["CURVE"]),
+        "CURVE": lambda: _curve(standing, sweep.marks.get(first.job), _curve_cells(standing, sweep, wide["CURVE"] - 2)),
         _value_title(sweep): lambda: _value(standing, row, sweep.metric),
         "ABOUT": lambda: (f" {row.about(now)}", "dim"),
     }
@@ -334,7 +337,17 @@ def _row(
 def _curve(standing: Standing, mark: int | None, cells: int) -> tuple[str, str]:
     """Return a lane's curve with the color and behind the marker that it has in the chart, where it is drawn there."""
     color, marker = LOOK.curve(mark) if mark is not None else ("dim", " ")
-    return f"{marker} {sparkline(_pinned(standing.jobs[0].values), cells - 2)}", color
+    return f"{marker} {sparkline(_pinned(standing.jobs[0].values), cells)}", color
+
+
+def _curve_cells(standing: Standing, sweep: Sweep, room: int) -> int:
+    """Return how many cells a lane's curve takes: as far along the line as it is along the steps of the sweep."""
+    steps = [one.steps[-1] for one in sweep.entrants if one.steps]
+    mine, last = standing.jobs[0].steps, max(steps, default=0)
+    if not mine or last < 1:
+        return room
+    longest = min(room, max(len(one.values) for one in sweep.entrants))
+    return max(1, round(longest * mine[-1] / last))
 
 
 def _lane_names(sweep: Sweep, cells: int) -> list[str]:
@@ -401,8 +414,9 @@ def title(sweep: Sweep) -> str:
         else ""
     )
     if sweep.metric:
-        way = sweep.direction or f"{race.assumed(sweep.metric)}, assumed"
-        at = f"at step {sweep.race.step:,}" if sweep.race.step is not None else "the best of each"
-        parts.append(f"{sweep.metric} ({way}), {at}")
+        better = "higher" if (sweep.direction or race.assumed(sweep.metric)) == "max" else "lower"
+        way = f"{better} is better{'' if sweep.direction else ', assumed'}"
+        at = f" at step {sweep.race.step:,}" if sweep.race.step is not None else ", the best of each"
+        parts.append(f"{sweep.metric}{at} ({way})")
     parts.append(f"{sweep.cut} older ones left out" if sweep.cut else "")
     return "  ".join(part for part in parts if part)

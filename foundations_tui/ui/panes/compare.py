@@ -293,12 +293,13 @@ def _cell(line: comparison.Line, number: int) -> _Cell:
     """Return a value with its difference from the baseline's and the mark of the best; shorter ways have fewer digits,
     then no difference."""
     value, base = line.values[number], line.values[0]
-    best = (" +" if LOOK.ascii else " ✓") if line.best == number else ""
+    is_best = line.best == number and sum(one is not None for one in line.values) > 1
+    best = (" +" if LOOK.ascii else " ✓") if is_best else ""
     delta = _delta(value, base, number) if line.kind != "job" else ""
     whole = one_line(_shown(line, value)) or ("-" if LOOK.ascii else "–")
     short = f"{value:.4g}" if isinstance(value, float) and line.kind != "job" else whole
     ways = (whole + delta + best, short + delta + best, whole + best, short + best)
-    return _Cell(ways, _style(line, value, base) + (" bold" if line.best == number else ""))
+    return _Cell(ways, _style(line, value, base) + (" bold" if is_best else ""))
 
 
 def _style(line: comparison.Line, value: Any, base: Any) -> str:

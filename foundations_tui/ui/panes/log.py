@@ -99,6 +99,7 @@ class LogPane(Vertical):
         is_there = row.attempt and (self.moment is None or row.has_begun)
         path = locations.log_file(row.job, self.attempt) if is_there else None
         self.log_view.show(path, _empty_words(row), wraps_end=row.went_wrong)
+        self.log_view.dim_later(self.moment is not None)
         self.say_where()
         if self._part:
             self._ask_about(row.job, self._part)

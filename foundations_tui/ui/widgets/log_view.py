@@ -90,6 +90,8 @@ class LogView(LineWidget, ScrollView, can_focus=True):
         self.words = ""
         """What was searched for last."""
         self._found: int | None = None
+        self._dims_later = False
+        """Whether what stands behind the line that was gone to had not been written yet at the moment that is shown."""
         """The line that was found."""
         self._search: Search | None = None
         self._filter: LineFilter | None = None
@@ -211,6 +213,12 @@ class LogView(LineWidget, ScrollView, can_focus=True):
         """Only lines with these words are shown; empty for all."""
         return self._filter.words if self._filter is not None else ""
 
+    def dim_later(self, is_past: bool) -> None:
+        """Draw what stands behind the line that was gone to dim, or as all others."""
+        if is_past != self._dims_later:
+            self._dims_later = is_past
+            self.refresh()
+
     # --- drawing ------------------------------------------------------------------------------------------------
 
     def render_line(self, y: int) -> Strip:
@@ -225,16 +233,21 @@ class LogView(LineWidget, ScrollView, can_focus=True):
             parts = self._parts(room)
             part, of_line = parts[y] if y < len(parts) else (Text(""), None)
             is_found = of_line is not None and of_line == self._found
-            found = self.get_component_rich_style("log--found") if is_found else None
-            return self._strip(part.copy(), room, found)
+            return self._strip(part.copy(), room, self._style_of(-1 if of_line is None else of_line, is_found))
         if self.following and self._tail:
             place = y - max(0, self.size.height - len(self._tail))
             return self._line_strip(self._tail[place] if 0 <= place < len(self._tail) else b"", room)
         line = self._line(number)
         if line is None:
             return self._strip(Text(""), room)
-        style = self.get_component_rich_style("log--found") if number == self._found else None
-        return self._line_strip(line, room, style)
+        return self._line_strip(line, room, self._style_of(number, number == self._found))
+
+    def _style_of(self, number: int, is_found: bool) -> Style | None:
+        """Return the style of a line that is looked for, or that was written after the moment that is shown."""
+        if is_found:
+            return self.get_component_rich_style("log--found")
+        is_later = self._dims_later and self._found is not None and number > self._found
+        return self.line_style + Style(dim=True) if is_later else None
 
     def _line_strip(self, line: bytes, room: int, style: Style | None = None) -> Strip:
         what = (line, self._is_raw, self._left, room, self.line_style, style)
