@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from foundations_tui.analysis import aggregate
@@ -213,13 +213,15 @@ def for_readers(lines: Sequence[Line], everything: bool = False) -> list[Line]:
     """Return lines for who reads them.
 
     An argument that says what a parameter of its name says is left out, and a command line that differs only in what
-    its arguments say; very many packages become one line.
+    its arguments say; of GPUs it counts how many, not which; very many packages become one line.
 
     Args:
         lines: as ``compare`` returns them.
         everything: each package by itself.
     """
     params = {line.name: line.values for line in lines if line.kind == "param"}
+    lines = [_counted(line) if (line.kind, line.name) == ("job", "GPUs") else line for line in lines]
+    lines = [line for line in lines if everything or line.differs or (line.kind, line.name) != ("job", "GPUs")]
     shown = [line for line in lines if line.kind != "arg" or params.get(line.name) != line.values]
     if not everything and any(line.kind in ("param", "arg") and line.differs for line in shown):
         shown = [line for line in shown if (line.kind, line.name) != ("job", "command") or not _is_one_program(line)]
@@ -231,6 +233,11 @@ def for_readers(lines: Sequence[Line], everything: bool = False) -> list[Line]:
     counts = [sum(version is not None for version in versions) for versions in columns]
     folded = Line("packages", f"{len(packages)} differ, of which there are", counts)
     return [*shown[:place], folded, *(line for line in shown[place:] if line.kind != "package")]
+
+
+def _counted(line: Line) -> Line:
+    """Return how many GPUs each job has, or has asked for."""
+    return replace(line, values=[one.count(",") + 1 if isinstance(one, str) else one for one in line.values])
 
 
 def _is_one_program(line: Line) -> bool:

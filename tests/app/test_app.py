@@ -284,6 +284,14 @@ def test_what_is_better_than_the_baseline_is_seen() -> None:
     assert styles(comparison.Line("metric", "loss:min", spreads, 1, "min")) == ["", f"{good} bold", ""]
 
 
+def test_gpus_are_counted_where_jobs_are_compared_for_readers() -> None:
+    queued, one, two = 1, "GPU-5d1c", "GPU-5d1c, GPU-6e2d"
+    line = comparison.Line("job", "GPUs", [queued, one])
+    assert comparison.for_readers([line]) == [] and comparison.for_readers([line], everything=True)[0].values == [1, 1]
+    (shown,) = comparison.for_readers([comparison.Line("job", "GPUs", [queued, two])])
+    assert shown.values == [1, 2]
+
+
 async def test_marked_jobs_are_compared_and_charted(client: Client) -> None:
     jobs = some_jobs(client)
     app = make_app()

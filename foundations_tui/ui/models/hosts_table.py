@@ -161,7 +161,7 @@ def _host_cells(host: HostRow, known: Known, room: int, now: float) -> tuple[Cel
     if load is not None and cpus:
         share = load / cpus
         text = f"{load:.1f}/{cpus:g}"
-        cells["LOAD"] = (_bar(share, text, room), LOOK.work(share)) if room >= _NARROW_FROM else (f"{load:.1f}", "")
+        cells["LOAD"] = (_bar(share, text, room), LOOK.work(share)) if room >= _NARROW_FROM else (text, "")
     used = last.ram if last else None
     if used is not None and has.memory:
         text = f"{used / 1e9:.0f}/{has.memory / 1e9:.0f}G"
