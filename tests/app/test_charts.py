@@ -376,3 +376,25 @@ def test_missing_parameters_leave_an_axis_as_it_is() -> None:
 def test_means_of_the_largest_numbers() -> None:
     found = aggregate.spread([1.7e308, 1.7e308])
     assert found is not None and found.count == 2 and "inf" in found.words
+
+
+async def test_a_filter_without_a_hit_does_not_keep_the_enlarged_chart() -> None:
+    fill(1)
+    log([1.0, 2.0, 3.0])
+    store = Store()
+    write_streams.put_sizes(store, "local", [(f"{0:012x}", 1, "records/v", 1 << 40)])
+    points = b"".join(records.encode_metric(float(n), "accuracy", n, n / 10) for n in range(3))
+    write_streams.put_records_page(store, f"{0:012x}", 1, "records/v", 0, points)
+    store.close()
+    app = FoundationsApp(Session(), page="metrics", follow=False)
+    async with app.run_test(size=(120, 40)) as pilot:
+        await screen.until(pilot, lambda: "1-2 of 2" in screen.text(app))
+        await pilot.press("enter")
+        await screen.until(pilot, lambda: "1 of 2" in screen.text(app) and "1-2 of 2" not in screen.text(app))
+        pane = app.main.query_one(MetricsPane)
+        pane.set_filter("zzz")
+        await screen.until(pilot, lambda: "no metric has zzz in its name" in screen.text(app))
+        await pilot.press("escape")
+        assert app.main.page == "metrics", "the way back is to all charts"
+        pane.set_filter("")
+        await screen.until(pilot, lambda: "1-2 of 2" in screen.text(app))

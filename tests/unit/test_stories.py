@@ -264,3 +264,18 @@ def test_what_is_no_story_is_none(text: str | None) -> None:
 def test_any_log_can_be_read(lines: list[str], params: dict[str, Any]) -> None:
     found = progress.read(lines, params)
     assert found is None or (0 <= found.share <= 1 and 0 <= found.done <= found.total)
+
+
+def test_the_time_left_of_a_damaged_story_is_none() -> None:
+    whole = {"share": 0.5, "ran": 60.0, "ends_at": NOW + 90}
+    assert told.time_left(Story(told.PROGRESS, whole), NOW) == 90
+    assert told.time_left(Story(told.WAITS, whole), NOW) is None
+    damaged: list[Any] = [
+        [],
+        None,
+        {**whole, "ends_at": "soon"},
+        {**whole, "ends_at": 10**400},
+        {**whole, "share": None},
+    ]
+    for params in damaged:
+        assert told.time_left(Story(told.PROGRESS, params), NOW) is None
