@@ -165,11 +165,10 @@ def _join(cells: list[list[int]], start: tuple[float, float], end: tuple[float, 
     (x0, y0), (x1, y1) = sorted((start, end))
     if x1 < 0 or x0 > width:
         return
-    slope = (y1 - y0) / (x1 - x0) if x1 > x0 else 0.0
-    if x0 < 0:
-        x0, y0 = 0.0, y0 - slope * x0
+    if x0 < 0:  # by the share that is cut off: a slope between two points so near has no bound
+        x0, y0 = 0.0, y0 + (y1 - y0) * (-x0 / (x1 - x0))
     if x1 > width:
-        x1, y1 = width, y1 - slope * (x1 - width)
+        x1, y1 = width, y1 - (y1 - y0) * ((x1 - width) / (x1 - x0))
     x0, y0, x1, y1 = round(x0), round(y0), round(x1), round(y1)
     steps = max(abs(x1 - x0), abs(y1 - y0), 1)
     for n in range(steps + 1):

@@ -130,6 +130,7 @@ def test_what_an_attempt_did_beyond_its_checkpoint_is_not_drawn() -> None:
     st.booleans(),
 )
 @example([(0.0, 0.0), (1.0, 0.0)], 0.0, 2.2250738585072014e-308, False)
+@example([(0.0, 0.0), (-1.1125369292536007e-308, 1.0)], 0.0, 2.0, False)
 def test_any_part_of_any_curve_can_be_drawn(
     points: list[tuple[float, float]], left: float, room: float, log: bool
 ) -> None:
