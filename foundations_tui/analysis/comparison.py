@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -220,9 +220,11 @@ def for_readers(lines: Sequence[Line], everything: bool = False) -> list[Line]:
         everything: each package by itself.
     """
     params = {line.name: line.values for line in lines if line.kind == "param"}
-    lines = [_counted(line) if (line.kind, line.name) == ("job", "GPUs") else line for line in lines]
-    lines = [line for line in lines if everything or line.differs or (line.kind, line.name) != ("job", "GPUs")]
-    shown = [line for line in lines if line.kind != "arg" or params.get(line.name) != line.values]
+    shown = [
+        line
+        for line in _with_gpus_counted(lines, everything)
+        if line.kind != "arg" or params.get(line.name) != line.values
+    ]
     if not everything and any(line.kind in ("param", "arg") and line.differs for line in shown):
         shown = [line for line in shown if (line.kind, line.name) != ("job", "command") or not _is_one_program(line)]
     packages = [line for line in shown if line.kind == "package"]
@@ -235,9 +237,14 @@ def for_readers(lines: Sequence[Line], everything: bool = False) -> list[Line]:
     return [*shown[:place], folded, *(line for line in shown[place:] if line.kind != "package")]
 
 
-def _counted(line: Line) -> Line:
-    """Return how many GPUs each job has, or has asked for."""
-    return replace(line, values=[one.count(",") + 1 if isinstance(one, str) else one for one in line.values])
+def _with_gpus_counted(lines: Iterable[Line], everything: bool) -> Iterator[Line]:
+    """Yield lines, of GPUs how many each job has, or has asked for, where that differs."""
+    for line in lines:
+        if (line.kind, line.name) == ("job", "GPUs"):
+            line = replace(line, values=[one.count(",") + 1 if isinstance(one, str) else one for one in line.values])
+            if not (everything or line.differs):
+                continue
+        yield line
 
 
 def _is_one_program(line: Line) -> bool:

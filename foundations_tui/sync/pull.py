@@ -92,9 +92,9 @@ class HostSync:
             HostError: the connection was lost.
         """
         dead = [job for job, submitter in writes.intents(self._store, self._host) if not is_running(submitter)]
+        left = stored_stories.time_left(self._store.conn, self._host, time.time())
         while True:
             base = writes.cursor(self._store, self._host)
-            left = stored_stories.time_left(self._store.conn, self._host, time.time())
             page = self._agent.call(messages.Changes(base[1], base[0], transitions=True, time_left=left))
             self._check_progress(base, page)
             problems: list[str] = []

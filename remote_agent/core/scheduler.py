@@ -18,7 +18,7 @@ from typing import Dict, Iterable, List, Mapping, Optional, Set, Tuple
 from remote_agent.core.state import ALL_GROUPS, HostState, similarity_key
 from remote_agent.gpu.inventory import Gpu, size_words
 from remote_agent.protocol.errors import Conflict
-from remote_agent.protocol.jobs import JobSpec
+from remote_agent.protocol.jobs import JobSpec, JobView
 from remote_agent.protocol.lease import Lease
 
 HELD = (
@@ -374,15 +374,28 @@ def _reserve(
     return None
 
 
-def _expected_end(state: HostState, job: str, now: float) -> float:
-    """Return when a job that holds a lease is expected to end; infinity when nothing tells."""
+def _expected_end(state: HostState, job: str, now: float, told: float = 0.0) -> float:
+    """Return when a job that holds a lease is expected to end; infinity when nothing tells.
+
+    Args:
+        state: knows how long like jobs took.
+        job: its id.
+        now: seconds since the epoch.
+        told: when it, or one like it, says that it ends; a moment that has passed says nothing.
+    """
     view = state.jobs[job]
     if view.spec.is_replica:
         return math.inf
-    begun = view.started_at if view.started_at is not None else now
-    usual = state.usual_duration(view.spec, after=max(0.0, now - begun))
+    begun = _begun(view, now)
     limit = view.spec.time_limit or math.inf
+    if told > now:
+        return min(told, begun + limit)
+    usual = state.usual_duration(view.spec, after=max(0.0, now - begun))
     return begun + min(limit, usual if usual is not None else math.inf)
+
+
+def _begun(view: JobView, now: float) -> float:
+    return view.started_at if view.started_at is not None else now
 
 
 def _told_durations(state: HostState, now: float, told_ends: Mapping[str, float]) -> Dict[str, float]:
@@ -395,18 +408,13 @@ def _told_durations(state: HostState, now: float, told_ends: Mapping[str, float]
     return {kind: statistics.median(durations) for kind, durations in told.items()}
 
 
-def _likely_end(
+def _told_end(
     state: HostState, job: str, now: float, told_ends: Mapping[str, float], told_durations: Mapping[str, float]
 ) -> float:
-    """Return when a job ends as it, or one like it, says, but not after its time limit; else as ``_expected_end``."""
-    view = state.jobs[job]
-    begun = view.started_at if view.started_at is not None else now
+    """Return when a job says that it ends; where it says nothing, when it would if it took as long as those like it."""
     told = told_ends.get(job, 0.0)
-    if told <= now:
-        told = begun + told_durations.get(similarity_key(view.spec), 0.0)
-    if told <= now or view.spec.is_replica:
-        return _expected_end(state, job, now)
-    return min(told, begun + (view.spec.time_limit or math.inf))
+    view = state.jobs[job]
+    return told if told > now else _begun(view, now) + told_durations.get(similarity_key(view.spec), 0.0)
 
 
 def _estimates(state: HostState, capacity: Capacity, now: float, told_ends: Mapping[str, float]) -> Dict[str, float]:
@@ -418,7 +426,7 @@ def _estimates(state: HostState, capacity: Capacity, now: float, told_ends: Mapp
     told_durations = _told_durations(state, now, told_ends)
     room = _FreeResources(capacity, state.leases.values())
     ends = [
-        (_likely_end(state, job, now, told_ends, told_durations), number, lease)
+        (_expected_end(state, job, now, _told_end(state, job, now, told_ends, told_durations)), number, lease)
         for number, (job, lease) in enumerate(state.leases.items())
     ]
     heapq.heapify(ends)
@@ -436,8 +444,8 @@ def _estimates(state: HostState, capacity: Capacity, now: float, told_ends: Mapp
         if chosen is None or number >= _MOST_ESTIMATES:
             break
         estimates[job] = max(clock, now)
-        usual = told_durations.get(similarity_key(spec)) or state.usual_duration(spec)
-        usual = math.inf if spec.is_replica else usual
+        told = told_durations.get(similarity_key(spec))
+        usual = math.inf if spec.is_replica else told or state.usual_duration(spec)
         if usual is None:
             break
         usual = min(usual, spec.time_limit or math.inf)

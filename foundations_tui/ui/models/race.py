@@ -36,6 +36,8 @@ _STEP_FROM = 20
 _WIDEST_FROM, _WIDE_FROM, _MIDDLE_FROM = 150, 120, 70
 _STEPS_FROM = 46
 """Cells beside lane and value from which there is room for the step, too."""
+_VALUE_CELLS = 15
+"""Of a value with its spread."""
 _MOST_KEPT = 2 * _MOST_LANES
 
 
@@ -273,11 +275,16 @@ def _parts(one: Entrant, varying: Sequence[str]) -> list[str]:
 # --- lanes ------------------------------------------------------------------------------------------------------
 
 
-def columns(sweep: Sweep, room: int) -> Sequence[Column]:
-    """Return the columns that fit."""
+def columns(sweep: Sweep, rows: Sequence[TableRow], room: int) -> Sequence[Column]:
+    """Return the columns that fit, with no more room for the values than these rows need where others can have it."""
+    shown = _columns(sweep, room)
+    return fitted(shown, rows, {_value_title(sweep): _VALUE_CELLS}) if room >= _WIDEST_FROM else shown
+
+
+def _columns(sweep: Sweep, room: int) -> Sequence[Column]:
     place = Column("#", 3, right=True)
     has_spread = any(one.spread is not None for one in sweep.race.standings)
-    value = Column(_value_title(sweep), 15 if room >= _WIDE_FROM or has_spread else 10, right=True)
+    value = Column(_value_title(sweep), _VALUE_CELLS if room >= _WIDE_FROM or has_spread else 10, right=True)
     longest = max(map(width, _lane_names(sweep, _WIDEST_FROM)), default=8)
     lane = Column(" LANE", max(10, min(longest + 3, room * 2 // 5)))
     if room < _MIDDLE_FROM:
@@ -294,11 +301,6 @@ def _value_title(sweep: Sweep) -> str:
     return one_line(sweep.metric) or "VALUE"
 
 
-def fits(sweep: Sweep, columns: Sequence[Column], rows: Sequence[TableRow], room: int) -> Sequence[Column]:
-    """Return the columns with no more room for the values than they need, where the last one can have the rest."""
-    return fitted(columns, rows, {_value_title(sweep): 15}) if room >= _WIDEST_FROM else columns
-
-
 def has_curves(room: int) -> bool:
     """Return whether a lane shows its curve, with the marker and the value that the chart has of it."""
     return room >= _MIDDLE_FROM
@@ -306,17 +308,24 @@ def has_curves(room: int) -> bool:
 
 def rows(sweep: Sweep, room: int, now: float) -> list[TableRow]:
     """Return a row for each lane."""
-    shown = columns(sweep, room)
+    shown = _columns(sweep, room)
     cells = {column.title.strip(): column.width for column in shown}
     flexible = max(8, room - 4 - sum(column.width + 1 for column in shown))
     wide = {title: width or flexible for title, width in cells.items()}
     titles = [column.title.strip() for column in shown]
     lanes = zip(sweep.race.standings, _lane_names(sweep, wide["LANE"] - 3), strict=True)
-    return [_row(standing, name, sweep, titles, wide, now) for standing, name in lanes]
+    scale = _scale(sweep, wide.get("CURVE", 0) - 2)
+    return [_row(standing, name, sweep, titles, wide, scale, now) for standing, name in lanes]
 
 
 def _row(
-    standing: Standing, name: str, sweep: Sweep, titles: Sequence[str], wide: dict[str, int], now: float
+    standing: Standing,
+    name: str,
+    sweep: Sweep,
+    titles: Sequence[str],
+    wide: dict[str, int],
+    scale: tuple[int, int],
+    now: float,
 ) -> TableRow:
     first = standing.jobs[0]
     row = sweep.rows[first.job]
@@ -325,7 +334,7 @@ def _row(
         "#": lambda: (str(standing.place or ""), "bold" if standing.place == 1 else "dim"),
         "LANE": lambda: (f" {LOOK.glyph(row.shown_state)} {name}", style),
         "PROGRESS": lambda: (_bar(standing, wide["PROGRESS"], _is_finite(row, sweep.metric)), style),
-        "CURVE": lambda: _curve(standing, sweep.marks.get(first.job), _curve_cells(standing, sweep, wide["CURVE"] - 2)),
+        "CURVE": lambda: _curve(standing, sweep.marks.get(first.job), _curve_cells(standing, *scale)),
         _value_title(sweep): lambda: _value(standing, row, sweep.metric),
         "ABOUT": lambda: (f" {row.about(now)}", "dim"),
     }
@@ -340,14 +349,16 @@ def _curve(standing: Standing, mark: int | None, cells: int) -> tuple[str, str]:
     return f"{marker} {sparkline(_pinned(standing.jobs[0].values), cells)}", color
 
 
-def _curve_cells(standing: Standing, sweep: Sweep, room: int) -> int:
+def _scale(sweep: Sweep, room: int) -> tuple[int, int]:
+    """Return the cells of the longest curve, and the step at which that ends."""
+    longest = max((len(one.values) for one in sweep.entrants), default=0)
+    return min(room, longest), max((one.steps[-1] for one in sweep.entrants if one.steps), default=0)
+
+
+def _curve_cells(standing: Standing, longest: int, last: int) -> int:
     """Return how many cells a lane's curve takes: as far along the line as it is along the steps of the sweep."""
-    steps = [one.steps[-1] for one in sweep.entrants if one.steps]
-    mine, last = standing.jobs[0].steps, max(steps, default=0)
-    if not mine or last < 1:
-        return room
-    longest = min(room, max(len(one.values) for one in sweep.entrants))
-    return max(1, round(longest * mine[-1] / last))
+    steps = standing.jobs[0].steps
+    return max(1, round(longest * steps[-1] / last)) if steps and last > 0 else longest
 
 
 def _lane_names(sweep: Sweep, cells: int) -> list[str]:

@@ -92,7 +92,7 @@ class RacePane(TablePane):
         self.sweep, self._group = sweep, sweep.group
         room = self.table.scrollable_content_region.width or self.size.width
         rows = model.rows(sweep, room, self.moment or time.time())
-        self._show_rows(model.fits(sweep, model.columns(sweep, room), rows, room), rows)
+        self._show_rows(model.columns(sweep, rows, room), rows)
         self._lay_out()
         chart = self.query_one(Chart)
         chart.show(sweep.metric, sweep.plot, "step", sweep.plot.spreads_far, not model.has_curves(room))

@@ -21,13 +21,9 @@ from foundations_tui.ui.widgets.key_words import key_words
 from foundations_tui.ui.workspace import Workspace
 
 _KEYS = (
-    *(
-        ("detail.close", "back"),
-        ("detail.act", "actions"),
-        ("detail.artifacts", "artifacts"),
-        ("detail.lineage", "lineage"),
-    ),
-    *(("detail.files", "files"), ("detail.difference", "differences"), ("detail.log", "log")),
+    *(("detail.close", "back"), ("detail.act", "actions"), ("detail.artifacts", "artifacts")),
+    *(("detail.lineage", "lineage"), ("detail.files", "files"), ("detail.difference", "differences")),
+    ("detail.log", "log"),
 )
 
 

@@ -90,9 +90,9 @@ class LogView(LineWidget, ScrollView, can_focus=True):
         self.words = ""
         """What was searched for last."""
         self._found: int | None = None
+        """The line that was found."""
         self._dims_later = False
         """Whether what stands behind the line that was gone to had not been written yet at the moment that is shown."""
-        """The line that was found."""
         self._search: Search | None = None
         self._filter: LineFilter | None = None
         """Lets through which lines are shown; None for all."""
